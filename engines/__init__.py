@@ -1,0 +1,1 @@
+"""Compiled graphs, their runtimes and the bundles that hold them."""

@@ -1,0 +1,25 @@
+"""Errors of sources and outputs.
+
+AffectstreamError (engines)
+├── SourceError        a recording or device cannot be opened or used
+├── OutputError        a result cannot be written
+└── OptionError        options that do not fit the input or each other
+"""
+
+from __future__ import annotations
+
+from affectstream.engines.errors import AffectstreamError
+
+__all__ = ["AffectstreamError", "OptionError", "OutputError", "SourceError"]
+
+
+class SourceError(AffectstreamError):
+    """A recording or device cannot be opened, or holds nothing that can be used."""
+
+
+class OutputError(AffectstreamError):
+    """A result cannot be written; nothing half-written is left under the result's name."""
+
+
+class OptionError(AffectstreamError):
+    """Options that do not fit the input or each other."""

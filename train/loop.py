@@ -1,0 +1,146 @@
+"""The training loop: read it from top to bottom.
+
+AdamW, linear warm-up then cosine to zero, clipped gradients, a running average of the weights that
+is what gets validated and exported, and a checkpoint after each epoch from which a run resumes to
+the same loss curve (weights, average, optimiser, random state and epoch are all in it).
+"""
+
+from __future__ import annotations
+
+import copy
+import csv
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from affectstream.train.recipe import FitConfig, Recipe, average_into
+
+LAST, BEST, LOG = "last.pt", "best.pt", "log.csv"
+
+
+def learning_rate(step: int, *, steps: int, warmup: int, peak: float) -> float:
+    """Linear warm-up to `peak` over `warmup` steps, then a half cosine down to zero at `steps`."""
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    progress = (step - warmup) / max(1, steps - warmup)
+    return 0.5 * peak * (1.0 + math.cos(math.pi * min(1.0, progress)))
+
+
+def fit(
+    recipe: Recipe,
+    config: FitConfig,
+    data: Path,
+    run: Path,
+    *,
+    resume: bool = False,
+    report: Callable[[str], None] = print,
+) -> dict[str, float]:
+    """Train `recipe` on `data`, leaving `last.pt`, `best.pt` and `log.csv` in `run`.
+
+    Returns the validation figures of the best epoch. Raises `DataMissing` where the data is absent
+    and `FileExistsError` where `run` already holds a run and `resume` was not asked for.
+    """
+    if (run / LAST).exists() and not resume:
+        raise FileExistsError(f"{run} already holds a run: resume it, or choose another folder")
+    run.mkdir(parents=True, exist_ok=True)
+    fabric = Fabric(accelerator="auto", devices=1, precision=config.precision)  # type: ignore[arg-type]
+    torch.manual_seed(config.seed)
+    loaders = recipe.loaders(data, config)
+    bare = recipe.module()
+    optimiser = torch.optim.AdamW(
+        bare.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    )
+    module, optimiser = fabric.setup(bare, optimiser)
+    average = copy.deepcopy(bare).requires_grad_(False)
+    first_epoch, best = 0, -math.inf
+    if resume and (run / LAST).exists():
+        saved = torch.load(run / LAST, map_location="cpu", weights_only=False)
+        bare.load_state_dict(saved["module"])
+        average.load_state_dict(saved["average"])
+        optimiser.load_state_dict(saved["optimiser"])
+        torch.set_rng_state(saved["rng"])
+        first_epoch, best = saved["epoch"] + 1, saved["best"]
+    steps = len(loaders.train) * config.epochs
+    warmup = int(len(loaders.train) * config.warmup_epochs)
+    figures: dict[str, float] = {}
+    for epoch in range(first_epoch, config.epochs):
+        started, total, count = time.perf_counter(), 0.0, 0
+        module.train()
+        for index, batch in enumerate(loaders.train.epoch(epoch)):
+            step = epoch * len(loaders.train) + index
+            rate = learning_rate(step, steps=steps, warmup=warmup, peak=config.learning_rate)
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            with fabric.autocast():
+                loss = recipe.loss(bare, batch)
+            optimiser.zero_grad(set_to_none=True)
+            fabric.backward(loss)
+            fabric.clip_gradients(module, optimiser, max_norm=config.clip_norm)
+            optimiser.step()
+            # A young average would be mostly the random start: let it follow quickly at first.
+            average_into(average, bare, min(config.ema_decay, (1 + step) / (10 + step)))
+            total, count = total + float(loss.detach()), count + 1
+        average.eval()
+        with torch.no_grad():
+            figures = recipe.score(average, loaders.valid)
+        headline = next(iter(figures.values()))
+        row = {"epoch": epoch, "loss": total / max(1, count), **figures}
+        report(_line(row, time.perf_counter() - started))
+        _append(run / LOG, row)
+        state = {
+            "recipe": recipe.name,
+            "config": asdict(config),
+            "epoch": epoch,
+            "best": max(best, headline),
+            "figures": figures,
+            "module": bare.state_dict(),
+            "average": average.state_dict(),
+            "optimiser": optimiser.state_dict(),
+            "rng": torch.get_rng_state(),
+            "torch": torch.__version__,
+        }
+        _save(state, run / LAST)
+        if headline > best:
+            best = headline
+            _save({k: state[k] for k in ("recipe", "config", "epoch", "figures", "average")}, run / BEST)
+    return load_best(recipe, run)[1] if (run / BEST).exists() else figures
+
+
+def load_best(recipe: Recipe, run: Path) -> tuple[nn.Module, dict[str, float]]:
+    """The averaged weights of the best epoch of a run, in evaluation mode, and their figures."""
+    if not (run / BEST).exists():
+        raise FileNotFoundError(f"{run / BEST} not found: train {recipe.name!r} first")
+    saved: dict[str, Any] = torch.load(run / BEST, map_location="cpu", weights_only=False)
+    if saved["recipe"] != recipe.name:
+        raise ValueError(f"{run} holds recipe {saved['recipe']!r}, expected {recipe.name!r}")
+    module = recipe.module()
+    module.load_state_dict(saved["average"])
+    return module.eval().requires_grad_(False), saved["figures"]
+
+
+def _save(state: dict[str, Any], path: Path) -> None:
+    """Write beside, then rename: an interrupted save leaves the previous checkpoint whole."""
+    beside = path.with_suffix(".tmp")
+    torch.save(state, beside)
+    beside.replace(path)
+
+
+def _append(path: Path, row: dict[str, float]) -> None:
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(row))
+        if new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def _line(row: dict[str, float], seconds: float) -> str:
+    figures = "  ".join(f"{k} {v:.4f}" for k, v in row.items() if k != "epoch")
+    return f"epoch {int(row['epoch']):3d}  {figures}  ({seconds:.0f} s)"

@@ -1,0 +1,1 @@
+"""One file per recipe. `affectstream.train.recipe.recipes` finds them here."""
