@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 SAMPLE_RATE = 16_000
 """Samples a second of all sound inside the pipeline."""
 
+FOREVER_US = 2**62
+"""The bound of a kind of stream that has ended or was never there."""
+
 
 class Kind(Enum):
     """The kinds of stream that are kept in step."""

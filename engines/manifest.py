@@ -1,0 +1,128 @@
+"""`bundle.json`: what a recognizer is made of, as types.
+
+The format carries its version. A newer major version is refused, an older one is read.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+FORMAT = "1.0"
+
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+Positive = Annotated[int, Meta(gt=0)]
+Unit = Annotated[float, Meta(ge=0.0, le=1.0)]
+Prior = Annotated[float, Meta(gt=0.0, le=1.0)]
+Temperature = Annotated[float, Meta(gt=0.0)]
+
+
+class FilePart(Struct, frozen=True, forbid_unknown_fields=True):
+    """A file of the bundle and its SHA-256."""
+
+    file: str
+    sha256: Sha256
+
+
+class DetectorPart(Struct, frozen=True, forbid_unknown_fields=True):
+    """The face detector: how to feed it and how to read it."""
+
+    file: str
+    sha256: Sha256
+    input_size: Positive
+    """Longest side of the picture it sees, in pixels."""
+    threshold: Unit
+    nms_iou: Unit = 0.3
+    color: Literal["rgb", "bgr"] = "rgb"
+    layout: Literal["nhwc", "nchw"] = "nhwc"
+    decoder: Literal["yunet"] = "yunet"
+
+
+class TextPart(Struct, frozen=True, forbid_unknown_fields=True):
+    """The text encoder with its tokenizer."""
+
+    file: str
+    sha256: Sha256
+    tokenizer: FilePart
+    max_tokens: Positive = 64
+
+
+class Engines(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Engines by role; an absent role is an absent modality."""
+
+    fusion: FilePart
+    face_detector: DetectorPart | None = None
+    face_encoder: FilePart | None = None
+    voice_encoder: FilePart | None = None
+    text_encoder: TextPart | None = None
+
+
+class FaceCrop(Struct, frozen=True, forbid_unknown_fields=True):
+    """The five-point similarity crop: where the landmarks land in a `size` x `size` picture."""
+
+    size: Positive
+    template: tuple[tuple[float, float], ...]
+    """Right eye, left eye, nose tip, right and left mouth corner (the subject's right first)."""
+
+
+class Calibration(Struct, frozen=True, forbid_unknown_fields=True):
+    """From logits to probabilities that mean what they say, fitted on validation data.
+
+    Keys of both mappings are the modalities in use, joined in the order video, voice, text:
+    ``"video+text"``.
+    """
+
+    prior: tuple[Prior, ...]
+    """Class probabilities assumed in use; the head's logits are for a uniform prior."""
+    temperature: dict[str, Temperature]
+    min_confidence: dict[str, Unit]
+    """Below this the reading abstains (chosen on the coverage curve)."""
+
+
+class Licences(Struct, frozen=True, forbid_unknown_fields=True):
+    """SPDX names, or words, for each thing that has a licence."""
+
+    code: str
+    data: str
+    weights: str
+
+
+class Measured(Struct, frozen=True, forbid_unknown_fields=True):
+    """One measured figure."""
+
+    part: str
+    data: str
+    metric: str
+    value: float
+    count: int
+
+
+class Manifest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The whole of `bundle.json`."""
+
+    format: str
+    name: str
+    version: str
+    summary: str
+    labels: tuple[str, ...]
+    window_us: Positive
+    hop_us: Positive
+    frame_hz: Positive
+    engines: Engines
+    calibration: Calibration
+    licences: Licences
+    crop: FaceCrop | None = None
+    languages: tuple[str, ...] = ()
+    results: tuple[Measured, ...] = ()
+
+    @property
+    def frames_per_window(self) -> int:
+        """Grid points that a window looks at."""
+        return self.window_us * self.frame_hz // 1_000_000
+
+
+def encode(manifest: Manifest) -> bytes:
+    """The text of `bundle.json`, indented, with a newline at its end."""
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"

@@ -1,0 +1,124 @@
+"""ONNX Runtime: the embedded default on the CPU, and CUDA when it is asked for by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import onnxruntime
+
+from affectstream.engines.errors import DeviceError, EngineError
+from affectstream.engines.spec import Array, TensorSpec, check_feeds
+
+_DTYPES = {
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(uint8)": np.uint8,
+    "tensor(int64)": np.int64,
+    "tensor(int32)": np.int32,
+    "tensor(bool)": np.bool_,
+}
+
+
+class OnnxEngine:
+    """One ONNX file on one device.
+
+    `threads` is the number that a single `run` may use. The pipeline keeps it at 1 and runs several
+    batches side by side instead: streaming networks are too small to be worth splitting.
+    """
+
+    def __init__(self, path: Path, *, device: str = "cpu", threads: int = 1) -> None:
+        """Open `path` on ``cpu`` or ``cuda:N``.
+
+        Raises `EngineError` when the file is not a graph that ONNX Runtime takes, `DeviceError` when
+        CUDA was asked for and is not what computes.
+        """
+        self._name = path.name
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        # An idle worker that spins would take the core that decodes the next frame.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        try:
+            self._session: onnxruntime.InferenceSession | None = onnxruntime.InferenceSession(
+                str(path), options, providers=_providers(device)
+            )
+        except _ORT_ERRORS as error:
+            raise EngineError(f"{path}: ONNX Runtime cannot open it: {error}") from error
+        used = self._session.get_providers()
+        if device != "cpu" and used[0] != "CUDAExecutionProvider":
+            raise DeviceError(f"{device} was asked for, but ONNX Runtime would compute with {used[0]}")
+        self._inputs = {i.name: _spec(i) for i in self._session.get_inputs()}
+        self._outputs = {o.name: _spec(o) for o in self._session.get_outputs()}
+        self._runtime = f"onnxruntime {onnxruntime.__version__} {device}"
+
+    @property
+    def inputs(self) -> Mapping[str, TensorSpec]:
+        """Inputs by name."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> Mapping[str, TensorSpec]:
+        """Outputs by name."""
+        return self._outputs
+
+    @property
+    def runtime(self) -> str:
+        """Such as ``onnxruntime 1.31.1 cpu``."""
+        return self._runtime
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """All outputs by name, as fresh arrays. Safe to call from several threads."""
+        if self._session is None:
+            raise EngineError(f"{self._name}: this engine was closed; open it again")
+        check_feeds(self._name, self._inputs, feeds)
+        found = self._session.run(None, dict(feeds))
+        return dict(zip(self._outputs, found, strict=True))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._session = None
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoSuchFile", "NotImplemented")
+    return tuple(getattr(state, name) for name in names if hasattr(state, name))
+
+
+_ORT_ERRORS = _errors()
+
+
+def _providers(device: str) -> list[str | tuple[str, dict[str, str]]]:
+    if device == "cpu":
+        return ["CPUExecutionProvider"]
+    kind, _, number = device.partition(":")
+    if kind != "cuda" or not (number or "0").isdigit():
+        raise DeviceError(f"device {device!r} is not known: choose auto, cpu, or cuda:0 (cuda:1, ...)")
+    available = onnxruntime.get_available_providers()
+    if "CUDAExecutionProvider" not in available:
+        raise DeviceError(
+            f"{device} was asked for, but this onnxruntime {onnxruntime.__version__} has only "
+            f"{', '.join(available)}: pip uninstall onnxruntime && pip install onnxruntime-gpu"
+        )
+    return [("CUDAExecutionProvider", {"device_id": number or "0"})]
+
+
+def _spec(value: onnxruntime.NodeArg) -> TensorSpec:
+    if value.type not in _DTYPES:
+        raise EngineError(f"tensor {value.name!r} is {value.type}, expected one of {sorted(_DTYPES)}")
+    shape = tuple(axis if isinstance(axis, int) else str(axis) for axis in value.shape)
+    return TensorSpec(value.name, shape, np.dtype(_DTYPES[value.type]))

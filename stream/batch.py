@@ -1,0 +1,120 @@
+"""Scoring files one after the other: progress, results, and what became of each."""
+
+from __future__ import annotations
+
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from affectstream.engines.errors import AffectstreamError
+from affectstream.stream.cli import exits
+from affectstream.stream.errors import OptionError
+from affectstream.stream.interpret import Hop
+from affectstream.stream.options import SourceOptions
+from affectstream.stream.output import OutputFolder, folder_names
+from affectstream.stream.recognizer import Recognizer, Session
+from affectstream.stream.sinks import JsonlStream
+
+
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Files to score and how. Without `output` the events go to a stream."""
+
+    files: tuple[Path, ...]
+    options: SourceOptions
+    bundle: str
+    device: str
+    threads: int | None
+    output: Path | None
+    formats: Sequence[str]
+
+
+class Interrupted(Exception):  # noqa: N818
+    """Ctrl-C came; what was done until then has been kept."""
+
+
+def score_files(job: Job, stdout: BinaryIO, console: Console | None = None) -> int:
+    """Score every file and return the exit code. Messages go to `console` (stderr)."""
+    console = console or Console(stderr=True)
+    failed = early = 0
+    with (
+        Recognizer.open(job.bundle, device=job.device, threads=job.threads) as recognizer,
+        Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:3.0f}%"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        ) as progress,
+    ):
+        for path, name in zip(job.files, folder_names(job.files), strict=True):
+            try:
+                complete = _score_one(job, recognizer, path, name, stdout, progress)
+                early += not complete
+            except Interrupted:
+                console.print(f"interrupted in {path}: what was done is kept, marked incomplete")
+                return exits.INTERRUPTED
+            except OptionError:
+                raise
+            except AffectstreamError as error:
+                failed += 1
+                console.print(f"error: {error}", style="red", highlight=False, soft_wrap=True)
+    if failed == len(job.files):
+        return exits.NOTHING
+    return exits.PARTLY if failed or early else exits.DONE
+
+
+def _score_one(
+    job: Job,
+    recognizer: Recognizer,
+    path: Path,
+    name: str,
+    stdout: BinaryIO,
+    progress: Progress,
+) -> bool:
+    """Score one file; whether it was read to its end."""
+    with recognizer.session(path, job.options) as session:
+        if job.output is None:
+            return _to_stream(session, JsonlStream(stdout), progress)
+        with OutputFolder(job.output / name, job.formats, recognizer) as folder:
+            try:
+                _pump(session, folder, progress)
+            except KeyboardInterrupt:
+                ended = session.interrupted()
+                folder.push(Hop((), (ended,)), session.end_us)
+                folder.commit(path, ended)
+                raise Interrupted from None
+            assert session.ended is not None
+            folder.commit(path, session.ended)
+    return bool(session.ended.complete)
+
+
+def _to_stream(session: Session, sink: JsonlStream, progress: Progress) -> bool:
+    try:
+        _pump(session, sink, progress)
+    except KeyboardInterrupt:
+        sink.push(Hop((), (session.interrupted(),)), session.end_us)
+        raise Interrupted from None
+    return bool(session.ended and session.ended.complete)
+
+
+def _pump(session: Session, sink: OutputFolder | JsonlStream, progress: Progress) -> None:
+    duration_us = session.info.duration_us
+    task = progress.add_task(session.name, total=duration_us)
+    for hop in session:
+        sink.push(hop, session.end_us)
+        if hop.readings:
+            progress.update(task, completed=hop.readings[0][0].end_us)
+    progress.remove_task(task)
+    warned = session.ended.detail if session.ended is not None else None
+    if warned:
+        progress.console.print(f"warning: {session.name}: {warned}", highlight=False, soft_wrap=True)

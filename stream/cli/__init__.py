@@ -1,0 +1,80 @@
+"""The command line: `affectstream COMMAND`.
+
+Each command is an entry point of the group ``affectstream.commands``, a function or a `typer.Typer`,
+so that another package can add one. Only the command in use is loaded (all of them for ``--help``).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint, entry_points
+
+import typer
+
+from affectstream.engines.errors import AffectstreamError
+from affectstream.stream.cli import exits
+from affectstream.stream.errors import OptionError
+
+GROUP = "affectstream.commands"
+
+_EXTRAS = {
+    "lightning_fabric": "train",
+    "onnx": "train",
+    "psutil": "dev",
+    "skimage": "demo",
+    "sklearn": "train",
+    "torch": "train",
+}
+"""Modules that only an extra installs."""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line and leave with one of the exit codes in `exits`."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    commands = {point.name: point for point in entry_points(group=GROUP)}
+    used = [commands[arguments[0]]] if arguments[:1] and arguments[0] in commands else commands.values()
+    try:
+        _application(sorted(used, key=lambda point: point.name))(arguments)
+    except OptionError as error:
+        _leave(str(error), exits.USAGE)
+    except AffectstreamError as error:
+        _leave(str(error), exits.NOTHING)
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        _leave(f"this needs {error.name!r}: pip install 'affectstream[{extra}]'", exits.USAGE)
+    except KeyboardInterrupt:
+        _leave("interrupted", exits.INTERRUPTED)
+    except BrokenPipeError:
+        exits.close_quietly()
+
+
+def _application(points: Sequence[EntryPoint]) -> typer.Typer:
+    application = typer.Typer(
+        name="affectstream",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"]},
+        epilog="Start with: [bold]affectstream demo[/bold]",
+    )
+    application.callback()(_root)
+    for point in points:
+        loaded = point.load()
+        if isinstance(loaded, typer.Typer):
+            application.add_typer(loaded, name=point.name)
+        else:
+            application.command(point.name)(loaded)
+    return application
+
+
+def _root() -> None:
+    """Emotion and attention from video, voice and words, with the time of each."""
+
+
+def _leave(message: str, code: int) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(code)

@@ -1,0 +1,176 @@
+"""What a sink receives: one small type per kind of event, written as JSON Lines.
+
+`schema` and `type` come first on every line. Times are seconds of media with 6 decimals, scores have
+4. A reader refuses a newer major version and reads any minor one.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
+
+SCHEMA = "1.0"
+
+Version = Annotated[str, Meta(pattern=r"^1\.\d+$")]
+Name = Annotated[str, Meta(min_length=1, max_length=255)]
+Track = Annotated[int, Meta(ge=1, le=2**31)]
+Seconds = Annotated[float, Meta(ge=0.0, le=1e9)]
+Unit = Annotated[float, Meta(ge=0.0, le=1.0)]
+Signed = Annotated[float, Meta(ge=-1.0, le=1.0)]
+Degrees = Annotated[float, Meta(ge=-180.0, le=180.0)]
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+Milliseconds = Annotated[float, Meta(ge=0.0, le=1e9)]
+Instant = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")]
+Modality = Literal["video", "voice", "text"]
+Reason = Literal[
+    "no_face",
+    "tiny_face",
+    "blurred_face",
+    "turned_face",
+    "no_speech",
+    "no_words",
+    "language",
+    "low_confidence",
+]
+Assignment = Literal["only_track", "option", "channel", "transcript"]
+
+
+class Emotion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the bundle read of one track (or of the recording) in one hop."""
+
+    schema: Version = SCHEMA
+    type: Literal["emotion"] = "emotion"
+    stream: Name
+    track: Track | None
+    """None: voice and words that belong to nobody in view, or nothing to read at all."""
+    t_start: Seconds
+    t_end: Seconds
+    modalities: tuple[Modality, ...]
+    """Those that were really used."""
+    label: str | None
+    """The most probable label; None when abstaining."""
+    confidence: Unit | None
+    """Its calibrated probability."""
+    scores: dict[str, Unit] | None
+    """Probability of every label; None when there was nothing to read."""
+    abstain: Reason | None
+    """Why no label is given."""
+    assigned_by: Assignment | None
+    """How voice or words came to this track."""
+    valence: Signed | None = None
+    engagement: Unit | None = None
+    emitted_at: Instant | UnsetType = UNSET
+    age_ms: Milliseconds | UnsetType = UNSET
+    latency_ms: Milliseconds | UnsetType = UNSET
+
+
+class Attention(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where one track's head pointed in one hop."""
+
+    schema: Version = SCHEMA
+    type: Literal["attention"] = "attention"
+    stream: Name
+    track: Track | None
+    t_start: Seconds
+    t_end: Seconds
+    modalities: tuple[Modality, ...]
+    state: Literal["attentive", "away", "absent"]
+    score: Unit | None
+    yaw: Degrees | None
+    pitch: Degrees | None
+    roll: Degrees | None
+    method: Literal["head_pose", "model"]
+    emitted_at: Instant | UnsetType = UNSET
+    age_ms: Milliseconds | UnsetType = UNSET
+    latency_ms: Milliseconds | UnsetType = UNSET
+
+
+class Segment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A stretch of one state, given out once it is over."""
+
+    schema: Version = SCHEMA
+    type: Literal["segment"] = "segment"
+    stream: Name
+    track: Track | None
+    t_start: Seconds
+    """Onset."""
+    t_end: Seconds
+    """Offset."""
+    modalities: tuple[Modality, ...]
+    of: Literal["emotion", "attention"]
+    state: str
+    mean: Unit
+    """Mean score of the state over the stretch."""
+    peak: Unit
+    emitted_at: Instant | UnsetType = UNSET
+
+
+class Stream(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Something that happened to the stream itself."""
+
+    schema: Version = SCHEMA
+    type: Literal["stream"] = "stream"
+    stream: Name
+    track: Track | None = None
+    t_start: Seconds
+    t_end: Seconds
+    modalities: tuple[Modality, ...]
+    """Those that the source can give at all."""
+    what: Literal["started", "gap", "reconnected", "dropped", "warning", "ended"]
+    detail: str | None = None
+    complete: bool | None = None
+    """On `ended`: whether everything up to the end of the input was read."""
+    counts: dict[str, Count] = {}
+    emitted_at: Instant | UnsetType = UNSET
+
+
+Event = Emotion | Attention | Segment | Stream
+TYPES: dict[str, type[Event]] = {
+    "emotion": Emotion,
+    "attention": Attention,
+    "segment": Segment,
+    "stream": Stream,
+}
+
+_encoder = msgspec.json.Encoder()
+
+
+class _Envelope(Struct):
+    schema: str
+    type: str
+
+
+def encode(event: Event) -> bytes:
+    """One line of JSON, without the newline."""
+    return _encoder.encode(event)
+
+
+def decode(line: bytes | str) -> Event:
+    """Read a line back. Raises `ValueError` for another schema, type, field or range."""
+    try:
+        envelope = msgspec.json.decode(line, type=_Envelope)
+        if envelope.schema.partition(".")[0] != SCHEMA.partition(".")[0]:
+            raise ValueError(f"event schema {envelope.schema} cannot be read, only {SCHEMA}")
+        if envelope.type not in TYPES:
+            raise ValueError(f"event type {envelope.type!r} is not one of {sorted(TYPES)}")
+        return msgspec.json.decode(line, type=TYPES[envelope.type])
+    except msgspec.DecodeError as error:
+        raise ValueError(f"not an event: {error}") from error
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of one line: no unknown fields, every number bounded."""
+    live_only = {"emitted_at", "age_ms", "latency_ms"}
+    refs, components = msgspec.json.schema_components(
+        TYPES.values(), ref_template="#/$defs/{name}"
+    )
+    for component in components.values():
+        component["required"] = [n for n in component["properties"] if n not in live_only]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": f"Affectstream event {SCHEMA}",
+        "oneOf": list(refs),
+        "$defs": components,
+    }

@@ -1,0 +1,1 @@
+"""Faces of one frame (detect, crop, quality) and through time (pose, track)."""

@@ -1,0 +1,78 @@
+"""The five-point similarity crop, the same for serving and training."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Points = NDArray[np.float32]
+
+TEMPLATE = ((15.7, 18.7), (32.3, 18.7), (24.0, 28.2), (17.3, 36.0), (30.7, 36.0))
+"""Where `pocket` puts right eye, left eye, nose tip and mouth corners (the subject's right is on the
+left of the picture) in a 48x48 crop. Median landmarks of FER2013's training pictures, made symmetric:
+forehead to chin, which is how its pictures are cut."""
+
+
+def similarity(source: Points, target: Points) -> NDArray[np.float64]:
+    """The 2x3 turn, scale and shift that takes `source` (n, 2) closest to `target` (n, 2).
+
+    Closed form of the least-squares problem without reflection (Umeyama, 1991), in which a point
+    is a complex number and the similarity is ``w = a z + b``. Raises `ValueError` when all the
+    source points coincide.
+    """
+    z = source[:, 0].astype(np.float64) + 1j * source[:, 1].astype(np.float64)
+    w = target[:, 0].astype(np.float64) + 1j * target[:, 1].astype(np.float64)
+    z_mean, w_mean = z.mean(), w.mean()
+    spread = float((np.abs(z - z_mean) ** 2).sum())
+    if spread < 1e-9:
+        raise ValueError("the landmarks coincide: no similarity can be fitted")
+    a = (np.conj(z - z_mean) * (w - w_mean)).sum() / spread
+    b = w_mean - a * z_mean
+    return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
+
+
+def align(
+    rgb: NDArray[np.uint8], landmarks: Points, template: Points, size: int
+) -> NDArray[np.uint8]:
+    """Cut a face out of `rgb` (H, W, 3) uint8 onto `template`: (size, size, 3) uint8.
+
+    A large face is first shrunk with area averaging: bilinear sampling alone would skip pixels, and
+    the training pictures were averaged down too. What lies outside the frame repeats its border.
+    """
+    matrix = similarity(landmarks, template)
+    scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+    shrink = int(1.0 / scale)
+    if shrink >= 2:
+        rgb, matrix = _shrunk(rgb, matrix, size, shrink)
+    crop = cv2.warpAffine(
+        rgb, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(crop, np.uint8)
+
+
+def _shrunk(
+    rgb: NDArray[np.uint8], matrix: NDArray[np.float64], size: int, factor: int
+) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """The part of `rgb` that the crop needs, `factor` times smaller, and the matrix that goes with it."""
+    back = cv2.invertAffineTransform(matrix)
+    corners = np.array([[0, 0, 1], [size, 0, 1], [0, size, 1], [size, size, 1]]) @ back.T
+    height, width = rgb.shape[:2]
+    low = np.floor(corners.min(0)).astype(int) - factor
+    high = np.ceil(corners.max(0)).astype(int) + factor
+    x0, y0 = int(np.clip(low[0], 0, width - 1)), int(np.clip(low[1], 0, height - 1))
+    x1, y1 = int(np.clip(high[0], x0 + 1, width)), int(np.clip(high[1], y0 + 1, height))
+    columns, rows = max(1, (x1 - x0) // factor), max(1, (y1 - y0) // factor)
+    part = rgb[y0 : min(y1, y0 + rows * factor), x0 : min(x1, x0 + columns * factor)]
+    small = cv2.resize(part, (columns, rows), interpolation=cv2.INTER_AREA)
+    fx, fy = part.shape[1] / columns, part.shape[0] / rows
+    # Pixel centres: full = (small + 0.5) * f - 0.5 + origin.
+    up = np.array([[fx, 0, x0 + fx / 2 - 0.5], [0, fy, y0 + fy / 2 - 0.5], [0, 0, 1.0]])
+    return np.asarray(small, np.uint8), matrix @ up
+
+
+def footprint(landmarks: Points, template: Points, size: int) -> NDArray[np.float64]:
+    """Corners (4, 2) in the frame of what `align` would cut, clockwise from the top left."""
+    back = cv2.invertAffineTransform(similarity(landmarks, template))
+    corners = np.array([[0, 0, 1], [size, 0, 1], [size, size, 1], [0, size, 1]], np.float64)
+    return np.asarray(corners @ back.T)

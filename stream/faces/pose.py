@@ -1,0 +1,84 @@
+"""Head pose from five landmarks.
+
+Five points of a face lie nearly in a plane, so two poses explain them almost equally well. SQPNP
+(Terzakis and Lourakis, 2020) gives every candidate; each is refined, one behind the camera is
+dropped, and the one nearest to the track's last pose is kept.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+FACE = np.array(
+    [[-31.5, -34.5, 27.0], [31.5, -34.5, 27.0], [0.0, 0.0, 0.0], [-25.0, 27.5, 22.0], [25.0, 27.5, 22.0]],
+    np.float64,
+)
+"""Right eye, left eye, nose tip, mouth corners of an average adult in millimetres: x to the right of
+the picture, y down, z away from the camera, the nose tip at the origin."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pose:
+    """Where a head points. Degrees; all zero for a face that looks along the camera's axis.
+
+    `yaw` is positive towards the right of the picture, `pitch` upwards, `roll` clockwise.
+    `rotation` is the 3x3 matrix from the face's axes to the camera's.
+    """
+
+    yaw: float
+    pitch: float
+    roll: float
+    rotation: NDArray[np.float64]
+
+
+def solve(
+    landmarks: NDArray[np.float32],
+    frame_size: tuple[int, int],
+    previous: Pose | None = None,
+    focal: float | None = None,
+) -> Pose | None:
+    """Pose of a face from its `landmarks` (5, 2) in a frame of `frame_size` (width, height).
+
+    `focal` is the focal length in pixels, the frame's width unless given. None where no pose with
+    the head in front of the camera explains the points.
+    """
+    width, height = frame_size
+    length = focal if focal is not None else float(width)
+    camera = np.array([[length, 0, width / 2], [0, length, height / 2], [0, 0, 1.0]])
+    points = landmarks.astype(np.float64)
+    try:
+        _, turns, shifts, _ = cv2.solvePnPGeneric(FACE, points, camera, None, flags=cv2.SOLVEPNP_SQPNP)
+    except cv2.error:
+        return None  # coinciding or non-finite landmarks
+    best, least = None, math.inf
+    for turn, shift in zip(turns, shifts, strict=True):
+        turn, shift = cv2.solvePnPRefineLM(FACE, points, camera, None, turn, shift)
+        if not (np.isfinite(turn).all() and float(shift[2, 0]) > 0):
+            continue
+        rotation = np.asarray(cv2.Rodrigues(turn)[0], np.float64)
+        if rotation[2, 2] <= 0:
+            continue  # the back of the head
+        seen, _ = cv2.projectPoints(FACE, turn, shift, camera, None)
+        error = float(np.linalg.norm(seen.reshape(5, 2) - points))
+        cost = error if previous is None else _angle_between(rotation, previous.rotation)
+        if cost < least:
+            best, least = rotation, cost
+    return None if best is None else _pose(best)
+
+
+def _pose(rotation: NDArray[np.float64]) -> Pose:
+    normal = -rotation[:, 2]
+    yaw = math.degrees(math.atan2(normal[0], -normal[2]))
+    pitch = math.degrees(math.asin(float(np.clip(-normal[1], -1.0, 1.0))))
+    roll = math.degrees(math.atan2(rotation[1, 0], rotation[0, 0]))
+    return Pose(yaw, pitch, roll, rotation)
+
+
+def _angle_between(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    cosine = (float(np.trace(one.T @ other)) - 1.0) / 2.0
+    return math.acos(min(1.0, max(-1.0, cosine)))

@@ -1,0 +1,223 @@
+"""Everything about one source that has to be done in order: tracks, windows, readings, events.
+
+The parallel part, perception, lies before this; what comes out of here depends only on what was
+pushed, never on when.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from affectstream.engines.bundle import Bundle
+from affectstream.stream.align import Aligner, Tracked, Window, WindowShape
+from affectstream.stream.attention import Attention, AttentionMeter
+from affectstream.stream.events import Attention as AttentionEvent
+from affectstream.stream.events import Emotion, Event, Segment
+from affectstream.stream.faces.face import Seen
+from affectstream.stream.faces.pose import Pose, solve
+from affectstream.stream.faces.track import Tracker
+from affectstream.stream.fuse import SCORE_DECIMALS, Fuser, Reading
+from affectstream.stream.media import FOREVER_US, Bound, Cue, Samples
+from affectstream.stream.options import SourceOptions
+from affectstream.stream.segment import Segmenter, Smoother, Stretch
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Hop:
+    """What one hop gave: each reading with the attention of its track, and the events for sinks."""
+
+    readings: tuple[tuple[Reading, Attention | None], ...]
+    events: tuple[Event, ...]
+
+
+class _Person:
+    """The states that one track (or the recording) carries from hop to hop."""
+
+    def __init__(self, labels: Sequence[str], baseline_us: int) -> None:
+        self.meter = AttentionMeter(baseline_us)
+        self.smoother = Smoother(labels)
+        self.emotions, self.attentions = Segmenter(), Segmenter()
+        self.modalities: tuple[str, ...] = ()
+
+
+class Interpreter:
+    """Pure: push in the order of the source, get hops."""
+
+    def __init__(
+        self, bundle: Bundle, stream: str, options: SourceOptions, sources: Sequence[str]
+    ) -> None:
+        """`sources` are the modalities that the recording can give; `stream` names it in events."""
+        manifest = bundle.manifest
+        self._labels = manifest.labels
+        self._shape = WindowShape(manifest.window_us, manifest.hop_us, manifest.frame_hz)
+        self._stream = stream
+        self._options = options
+        self._video = "video" in sources
+        self._tracker = Tracker()
+        self._poses: dict[int, Pose | None] = {}
+        self._aligner = Aligner(
+            self._shape,
+            channels=2 if options.assignment.channels else 1,
+            first_hop=(options.start_us or 0) // manifest.hop_us,
+        )
+        self._fuser = Fuser(
+            bundle, assignment=options.assignment, language=options.language, sources=sources
+        )
+        self._people: dict[int | None, _Person] = {}
+        self._end_us = FOREVER_US
+
+    def see(self, points: Iterable[int], seen: Seen | None) -> list[Hop]:
+        """Faces for `points` of the grid, in order; None where the grid has no frame."""
+        tracked: list[tuple[int, Tracked]] = []
+        if seen is not None:
+            for number, face in self._tracker.push(seen):
+                pose = solve(
+                    face.landmarks, seen.frame_size, self._poses.get(number), self._options.focal_px
+                )
+                self._poses[number] = pose
+                tracked.append((number, Tracked(0, seen.pts_us, seen.frame_size, face, pose)))
+        windows = []
+        for point in points:
+            here = [
+                (n, Tracked(point, t.pts_us, t.frame_size, t.face, t.pose)) for n, t in tracked
+            ]
+            windows += self._aligner.see(point, here)
+        return self._hops(windows)
+
+    def hear(self, samples: Samples) -> list[Hop]:
+        """A run of sound."""
+        return self._hops(self._aligner.hear(samples))
+
+    def read(self, cue: Cue) -> None:
+        """A cue of the transcript."""
+        self._aligner.read(cue)
+
+    def settle(self, bound: Bound) -> list[Hop]:
+        """A promise that nothing earlier will come."""
+        return self._hops(self._aligner.settle(bound))
+
+    def flush(self, end_us: int) -> list[Hop]:
+        """The hops that are left of a recording that ends at `end_us`, and every open segment."""
+        self._end_us = end_us
+        hops = self._hops(self._aligner.flush(end_us))
+        events = [
+            event
+            for track in sorted(self._people, key=_order)
+            for event in self._close(track, self._people[track])
+        ]
+        return [*hops, Hop((), tuple(events))]
+
+    def _hops(self, windows: Iterable[Window]) -> list[Hop]:
+        return [self._hop(window) for window in windows]
+
+    def _hop(self, window: Window) -> Hop:
+        readings, events = [], []
+        for reading in self._fuser.push(window):
+            person = self._people.get(reading.track)
+            if person is None:
+                person = _Person(self._labels, self._options.baseline_us)
+                self._people[reading.track] = person
+            attention = self._attention(person, window, reading)
+            readings.append((reading, attention))
+            events += self._tell(reading, attention)
+            events += self._follow(person, reading, attention)
+        for track in sorted(self._people.keys() - {r.track for r, _ in readings}, key=_order):
+            events += self._close(track, self._people.pop(track))
+        return Hop(tuple(readings), tuple(events))
+
+    def _attention(self, person: _Person, window: Window, reading: Reading) -> Attention | None:
+        """None for the recording's own reading while someone is in view, and without video."""
+        if not self._video or (reading.track is None and window.looks):
+            return None
+        first = window.hop * self._shape.points_per_hop
+        looks = window.looks.get(reading.track, ()) if reading.track is not None else ()
+        poses = [(k.pts_us, k.pose) for k in looks if k.point >= first and k.pose is not None]
+        return person.meter.push(poses, window.end_us)
+
+    def _times(self, reading: Reading) -> dict[str, Any]:
+        return {
+            "stream": self._stream,
+            "track": reading.track,
+            "t_start": seconds(reading.start_us),
+            "t_end": seconds(min(reading.end_us, self._end_us)),
+        }
+
+    def _tell(self, reading: Reading, attention: Attention | None) -> list[Event]:
+        common = self._times(reading)
+        scores = reading.scores
+        events: list[Event] = [
+            Emotion(
+                **common,
+                modalities=reading.modalities,  # type: ignore[arg-type]
+                label=reading.label,
+                confidence=reading.confidence,
+                scores=None if scores is None else dict(zip(self._labels, scores, strict=True)),
+                abstain=reading.abstain,  # type: ignore[arg-type]
+                assigned_by=reading.assigned_by,  # type: ignore[arg-type]
+                valence=reading.valence,
+                engagement=reading.engagement,
+            )
+        ]
+        if attention is not None:
+            events.append(
+                AttentionEvent(
+                    **common,
+                    modalities=() if attention.score is None else ("video",),
+                    state=attention.state,  # type: ignore[arg-type]
+                    score=rounded(attention.score),
+                    yaw=rounded(attention.yaw, 2),
+                    pitch=rounded(attention.pitch, 2),
+                    roll=rounded(attention.roll, 2),
+                    method="head_pose",
+                )
+            )
+        return events
+
+    def _follow(
+        self, person: _Person, reading: Reading, attention: Attention | None
+    ) -> list[Event]:
+        """Advance the segments of one track by one hop."""
+        span = reading.start_us, min(reading.end_us, self._end_us)
+        person.modalities = reading.modalities or person.modalities
+        state, score = person.smoother.push(reading.scores, self._shape.hop_us)
+        done = [("emotion", s) for s in person.emotions.push(*span, state, score)]
+        if attention is not None:
+            strength = 1.0 if attention.score is None else attention.score
+            done += [
+                ("attention", s) for s in person.attentions.push(*span, attention.state, strength)
+            ]
+        return [self._segment(reading.track, person, of, stretch) for of, stretch in done]
+
+    def _close(self, track: int | None, person: _Person) -> list[Event]:
+        done = [("emotion", s) for s in person.emotions.flush()]
+        done += [("attention", s) for s in person.attentions.flush()]
+        return [self._segment(track, person, of, stretch) for of, stretch in done]
+
+    def _segment(self, track: int | None, person: _Person, of: str, stretch: Stretch) -> Event:
+        return Segment(
+            stream=self._stream,
+            track=track,
+            t_start=seconds(stretch.start_us),
+            t_end=seconds(stretch.end_us),
+            modalities=person.modalities if of == "emotion" else ("video",),  # type: ignore[arg-type]
+            of=of,  # type: ignore[arg-type]
+            state=stretch.state,
+            mean=round(stretch.mean, SCORE_DECIMALS),
+            peak=round(stretch.peak, SCORE_DECIMALS),
+        )
+
+
+def seconds(t_us: int) -> float:
+    """Seconds with 6 decimals."""
+    return round(t_us / 1e6, 6)
+
+
+def rounded(value: float | None, decimals: int = SCORE_DECIMALS) -> float | None:
+    """`value` rounded, None kept; -0.0 becomes 0.0."""
+    return None if value is None else round(value, decimals) + 0.0
+
+
+def _order(track: int | None) -> int:
+    return -1 if track is None else track

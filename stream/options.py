@@ -1,0 +1,86 @@
+"""What a person may choose about one source; checked once, here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from affectstream.stream.errors import OptionError
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """Whose voice and words these are, where a person knows.
+
+    `everything` is the track that all voice and words belong to. `channels` gives a track to each of
+    the two sides of stereo sound. `names` maps speaker names of the transcript to tracks.
+    """
+
+    everything: int | None = None
+    channels: tuple[int, int] | None = None
+    names: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        tracks = [self.everything, *(self.channels or ()), *self.names.values()]
+        for track in tracks:
+            if track is not None and track < 1:
+                raise OptionError(f"track {track} does not exist: tracks are numbered from 1")
+        if self.everything is not None and (self.channels or self.names):
+            raise OptionError(
+                "one track for everything leaves nothing for channels or named speakers: give one"
+            )
+
+    @classmethod
+    def parse(cls, speakers: list[str], channel: str | None) -> Assignment:
+        """From ``--speaker 2`` or ``--speaker Alice=1`` (repeatable) and ``--channel left=1,right=2``."""
+        everything: int | None = None
+        names: dict[str, int] = {}
+        for text in speakers:
+            name, equals, number = text.rpartition("=")
+            if not number.isdigit() or (equals and not name):
+                raise OptionError(f"--speaker {text!r}: expected a track (2) or NAME=TRACK (Alice=1)")
+            if equals:
+                names[name] = int(number)
+            else:
+                everything = int(number)
+        return cls(everything, None if channel is None else _sides(channel), names)
+
+
+def _sides(text: str) -> tuple[int, int]:
+    sides = dict(part.partition("=")[::2] for part in text.split(","))
+    if set(sides) != {"left", "right"} or not all(n.isdigit() for n in sides.values()):
+        raise OptionError(f"--channel {text!r}: expected left=TRACK,right=TRACK such as left=1,right=2")
+    return int(sides["left"]), int(sides["right"])
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """Choices about one recording. Times are microseconds of media.
+
+    `transcript` is a .srt or .vtt file; without it one beside the recording, then one inside it, is
+    used. `language` is the declared language of the words (``en``); None where nobody said.
+    `baseline_us` is how long the first pose of each track is taken as its neutral one. `focal_px` is
+    the camera's focal length in pixels, the frame's width unless given.
+    """
+
+    start_us: int | None = None
+    end_us: int | None = None
+    audio_track: int | str | None = None
+    transcript: Path | None = None
+    language: str | None = None
+    assignment: Assignment = field(default_factory=Assignment)
+    baseline_us: int = 0
+    focal_px: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.start_us is not None and self.start_us < 0:
+            raise OptionError(f"start must not be negative, found {self.start_us / 1e6} s")
+        if self.end_us is not None and self.end_us <= (self.start_us or 0):
+            raise OptionError(
+                f"end ({self.end_us / 1e6} s) must come after start ({(self.start_us or 0) / 1e6} s)"
+            )
+        if self.baseline_us < 0:
+            raise OptionError(f"baseline must not be negative, found {self.baseline_us / 1e6} s")
+        if self.focal_px is not None and not self.focal_px > 0:
+            raise OptionError(f"focal must be a positive number of pixels, found {self.focal_px}")

@@ -1,0 +1,130 @@
+"""The folder of one scored recording: its result files, and `run.json` about the run itself.
+
+Results hold nothing of when, where or how fast they were made, so two runs can be compared byte by
+byte; all of that is in `run.json`, which is written last: a folder without it is not finished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from affectstream.engines.bundle import MANIFEST, sha256
+from affectstream.stream.events import SCHEMA, Stream
+from affectstream.stream.interpret import Hop
+from affectstream.stream.recognizer import Recognizer
+from affectstream.stream.sinks import FORMATS, FileSink
+from affectstream.stream.sinks.base import writing
+
+RUN = "run.json"
+
+
+class OutputFolder:
+    """Collects one recording's results. Without `commit`, leaving it removes what was begun."""
+
+    def __init__(self, folder: Path, formats: Sequence[str], recognizer: Recognizer) -> None:
+        """Make `folder` and open its files. Raises `OutputError` when that is not possible."""
+        self.folder = folder
+        self._recognizer = recognizer
+        self._started = time.time()
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / RUN).unlink(missing_ok=True)
+        self._sinks: list[FileSink] = []
+        labels = recognizer.bundle.manifest.labels
+        try:
+            for name in formats:
+                self._sinks.append(FORMATS[name](folder, labels))
+        except BaseException:
+            self.discard()
+            raise
+
+    def push(self, hop: Hop, end_us: int) -> None:
+        """Hand one hop to every file."""
+        for sink in self._sinks:
+            sink.push(hop, end_us)
+
+    def commit(self, source: Path, ended: Stream) -> None:
+        """Give every file its name, then write `run.json`."""
+        for sink in self._sinks:
+            sink.commit()
+        text = msgspec.json.format(msgspec.json.encode(self._about(source, ended)), indent=2)
+        beside = self.folder / f".{RUN}.part"
+        with writing(self.folder / RUN):
+            beside.write_bytes(text + b"\n")
+            beside.replace(self.folder / RUN)
+
+    def discard(self) -> None:
+        """Remove everything unfinished."""
+        for sink in self._sinks:
+            sink.discard()
+
+    def _about(self, source: Path, ended: Stream) -> dict[str, Any]:
+        bundle = self._recognizer.bundle
+        now = time.time()
+        return {
+            "status": "complete" if ended.complete else "incomplete",
+            "detail": ended.detail,
+            "source": str(source.absolute()),
+            "media_s": ended.t_end - ended.t_start,
+            "wall_s": round(now - self._started, 3),
+            "started_at": _utc(self._started),
+            "finished_at": _utc(now),
+            "counts": ended.counts,
+            "bundle": {
+                "name": bundle.manifest.name,
+                "version": bundle.manifest.version,
+                "manifest_sha256": sha256(bundle.folder / MANIFEST),
+            },
+            "device": self._recognizer.choice.device,
+            "device_reason": self._recognizer.choice.reason,
+            "threads": self._recognizer.threads,
+            "schema": SCHEMA,
+            "versions": {name: version(name) for name in ("affectstream", "av", "numpy", "onnxruntime")},
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+            "pid": os.getpid(),
+        }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self.discard()
+
+
+def folder_names(paths: Sequence[Path]) -> list[str]:
+    """A folder name for each recording: its file name without suffix, made unique where two are called the same.
+
+    The mark of a repeated name is taken from the whole path, so that it does not depend on which
+    other files are scored in the same run order.
+    """
+    names = [path.stem for path in paths]
+    return [
+        name if names.count(name) == 1 else f"{name}.{_mark(path)}"
+        for name, path in zip(names, paths, strict=True)
+    ]
+
+
+def _mark(path: Path) -> str:
+    return hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:8]
+
+
+def _utc(t_s: float) -> str:
+    return datetime.fromtimestamp(t_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

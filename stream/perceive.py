@@ -1,0 +1,90 @@
+"""From grid frames to faces with embeddings: everything that depends on one frame only.
+
+Nothing here remembers anything, so batches may be perceived side by side and in any order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affectstream.engines.bundle import Bundle
+from affectstream.engines.spec import SLOTS, padded, slot
+from affectstream.stream.decode import to_rgb
+from affectstream.stream.faces.crop import align
+from affectstream.stream.faces.detect import Detection, Detector, DetectorSpec
+from affectstream.stream.faces.face import Face, Seen, signature
+from affectstream.stream.faces.quality import Quality, assess
+from affectstream.stream.grid import Sampled
+
+BATCH = 8
+"""Grid frames perceived together: one second of `pocket`. Formed by counting, never by time."""
+
+Look = tuple[Detection, NDArray[np.uint8], Quality, NDArray[np.float32]]
+
+
+class Perceiver:
+    """The face engines of a bundle that has them. `perceive` may run on several threads at once."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        part, crop = bundle.manifest.engines.face_detector, bundle.manifest.crop
+        if part is None or crop is None:
+            raise ValueError(f"bundle {bundle.manifest.name!r} has no face engines")
+        spec = DetectorSpec(
+            size=part.input_size,
+            threshold=part.threshold,
+            nms_iou=part.nms_iou,
+            color=part.color,
+            layout=part.layout,
+        )
+        self._detector = Detector(bundle.engines["face_detector"], spec)
+        self._encoder = bundle.engines["face_encoder"]
+        self._template = np.asarray(crop.template, np.float32)
+        self._size = crop.size
+
+    def perceive(self, batch: Sequence[Sampled]) -> list[Seen]:
+        """Faces of each sampled frame, in order; each frame is converted to RGB here, once."""
+        pictures = [to_rgb(sampled.frame) for sampled in batch]
+        found = self._detect(pictures)
+        looks = [
+            [self._look(rgb, detection) for detection in detections]
+            for rgb, detections in zip(pictures, found, strict=True)
+        ]
+        embeddings = iter(self._encode([crop for frame in looks for _, crop, _, _ in frame]))
+        return [
+            Seen(
+                points=sampled.points,
+                pts_us=sampled.frame.pts_us,
+                frame_size=(rgb.shape[1], rgb.shape[0]),
+                faces=tuple(
+                    Face(d.box, d.landmarks, d.score, quality, next(embeddings), mark)
+                    for d, _, quality, mark in frame
+                ),
+            )
+            for sampled, rgb, frame in zip(batch, pictures, looks, strict=True)
+        ]
+
+    def _detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
+        """Detections of each picture; a size that changes in mid-stream starts a batch of its own."""
+        found: list[list[Detection]] = []
+        start = 0
+        for index in range(1, len(pictures) + 1):
+            if index == len(pictures) or pictures[index].shape != pictures[start].shape:
+                found += self._detector.detect(pictures[start:index])
+                start = index
+        return found
+
+    def _look(self, rgb: NDArray[np.uint8], detection: Detection) -> Look:
+        crop = align(rgb, detection.landmarks, self._template, self._size)
+        quality = assess(crop, detection.landmarks)
+        return detection, crop, quality, signature(rgb, detection.box, crop)
+
+    def _encode(self, crops: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
+        embeddings: list[NDArray[np.float32]] = []
+        for start in range(0, len(crops), SLOTS[-1]):
+            part = np.stack(crops[start : start + SLOTS[-1]])
+            out = self._encoder.run({"pixels": padded(part, slot(len(part)))})
+            embeddings += list(out["embedding"][: len(part)])
+        return embeddings

@@ -1,0 +1,25 @@
+"""Where hops go: one file per kind of sink. Adding one touches nothing but `FORMATS`."""
+
+from affectstream.stream.sinks.base import FileSink, Sink
+from affectstream.stream.sinks.csv import CsvSink
+from affectstream.stream.sinks.jsonl import JsonlFile, JsonlStream
+from affectstream.stream.sinks.parquet import ParquetSink
+from affectstream.stream.sinks.webvtt import WebVttSink
+
+FORMATS: dict[str, type[FileSink]] = {
+    "jsonl": JsonlFile,
+    "parquet": ParquetSink,
+    "csv": CsvSink,
+    "vtt": WebVttSink,
+}
+
+__all__ = [
+    "FORMATS",
+    "CsvSink",
+    "FileSink",
+    "JsonlFile",
+    "JsonlStream",
+    "ParquetSink",
+    "Sink",
+    "WebVttSink",
+]

@@ -1,0 +1,35 @@
+"""The dense readings as CSV, for a spreadsheet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.csv as pc
+
+from affectstream.stream.interpret import Hop
+from affectstream.stream.readings import rows, schema
+from affectstream.stream.sinks.base import FileSink
+
+
+class CsvSink(FileSink):
+    """`readings.csv`: the same columns as `readings.parquet`; an empty cell is an absent value."""
+
+    filename = "readings.csv"
+
+    def __init__(self, folder: Path, labels: Sequence[str]) -> None:
+        super().__init__(folder, labels)
+        self._schema = schema(self.labels)
+        self._writer = pc.CSVWriter(self._file, self._schema)
+
+    def write(self, file: BinaryIO, hop: Hop, end_us: int) -> None:
+        """The rows of one hop."""
+        found = rows(self.labels, hop, end_us)
+        if found:
+            self._writer.write_table(pa.Table.from_pylist(found, self._schema))
+
+    def finish(self, file: BinaryIO) -> None:
+        """Flush the writer."""
+        self._writer.close()

@@ -1,0 +1,37 @@
+"""Events as JSON Lines, into a file or down a stream such as standard output."""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+from affectstream.stream.events import encode
+from affectstream.stream.interpret import Hop
+from affectstream.stream.sinks.base import FileSink
+
+
+class JsonlFile(FileSink):
+    """`events.jsonl`: every event, in order."""
+
+    filename = "events.jsonl"
+
+    def write(self, file: BinaryIO, hop: Hop, end_us: int) -> None:
+        """One line for each event."""
+        file.writelines(encode(event) + b"\n" for event in hop.events)
+
+
+class JsonlStream:
+    """Events to an open binary stream, flushed hop by hop: the reader sees each when it is known."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+
+    def push(self, hop: Hop, end_us: int) -> None:
+        """One line for each event. Raises `BrokenPipeError` once nobody reads."""
+        self._stream.writelines(encode(event) + b"\n" for event in hop.events)
+        self._stream.flush()
+
+    def commit(self) -> None:
+        """Nothing is held back."""
+
+    def discard(self) -> None:
+        """What was written cannot be taken back."""

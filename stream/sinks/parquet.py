@@ -1,0 +1,44 @@
+"""The dense readings as Parquet, in row groups, so that memory does not grow with the recording."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from affectstream.stream.interpret import Hop
+from affectstream.stream.readings import rows, schema
+from affectstream.stream.sinks.base import FileSink
+
+_GROUP_ROWS = 1024
+
+
+class ParquetSink(FileSink):
+    """`readings.parquet`: one row for each track and hop (columns in `readings.schema`)."""
+
+    filename = "readings.parquet"
+
+    def __init__(self, folder: Path, labels: Sequence[str]) -> None:
+        super().__init__(folder, labels)
+        self._schema = schema(self.labels)
+        self._writer = pq.ParquetWriter(self._file, self._schema, compression="zstd")
+        self._held: list[dict[str, Any]] = []
+
+    def write(self, file: BinaryIO, hop: Hop, end_us: int) -> None:
+        """Hold the rows of one hop; write a group once it is full."""
+        self._held += rows(self.labels, hop, end_us)
+        if len(self._held) >= _GROUP_ROWS:
+            self._flush()
+
+    def finish(self, file: BinaryIO) -> None:
+        """The last group and the footer."""
+        self._flush()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        if self._held:
+            self._writer.write_table(pa.Table.from_pylist(self._held, self._schema))
+            self._held = []

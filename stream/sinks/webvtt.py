@@ -1,0 +1,48 @@
+"""Segments as WebVTT: load it as subtitles beside the recording and watch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+from affectstream.stream.events import Segment
+from affectstream.stream.interpret import Hop
+from affectstream.stream.sinks.base import FileSink
+
+
+class WebVttSink(FileSink):
+    """`segments.vtt`: one cue for each segment, by onset.
+
+    Segments are known when they end, cues are wanted by their start: they are held until the end, a
+    few hundred bytes each.
+    """
+
+    filename = "segments.vtt"
+
+    def __init__(self, folder: Path, labels: Sequence[str]) -> None:
+        super().__init__(folder, labels)
+        self._held: list[Segment] = []
+
+    def write(self, file: BinaryIO, hop: Hop, end_us: int) -> None:
+        """Hold the segments of one hop."""
+        self._held += [event for event in hop.events if isinstance(event, Segment)]
+
+    def finish(self, file: BinaryIO) -> None:
+        """The header and every cue."""
+        file.write(b"WEBVTT\n")
+        for cue in sorted(self._held, key=lambda s: (s.t_start, s.track or 0, s.of, s.t_end)):
+            file.write(_cue(cue).encode())
+
+
+def _cue(segment: Segment) -> str:
+    who = "recording" if segment.track is None else f"person {segment.track}"
+    times = f"{_clock(segment.t_start)} --> {_clock(segment.t_end)}"
+    return f"\n{times}\n<v {who}>{segment.state} ({segment.mean:.0%})\n"
+
+
+def _clock(t_s: float) -> str:
+    milliseconds = round(t_s * 1000)
+    minutes, rest = divmod(milliseconds, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:02d}:{minutes:02d}:{rest // 1000:02d}.{rest % 1000:03d}"
