@@ -1,1 +1,44 @@
 """Compiled graphs, their runtimes and the bundles that hold them."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from affectstream.engines.bundle import Bundle
+    from affectstream.engines.errors import AffectstreamError, BundleError, DeviceError, EngineError
+    from affectstream.engines.manifest import Manifest
+    from affectstream.engines.onnx import OnnxEngine
+    from affectstream.engines.spec import Engine, TensorSpec
+
+_HOME = {
+    "AffectstreamError": "errors",
+    "Bundle": "bundle",
+    "BundleError": "errors",
+    "DeviceError": "errors",
+    "Engine": "spec",
+    "EngineError": "errors",
+    "Manifest": "manifest",
+    "OnnxEngine": "onnx",
+    "TensorSpec": "spec",
+}
+
+__all__ = [  # noqa: RUF022 - the order of use
+    "Bundle",
+    "Manifest",
+    "Engine",
+    "TensorSpec",
+    "OnnxEngine",
+    "AffectstreamError",
+    "BundleError",
+    "EngineError",
+    "DeviceError",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded on first use: errors are needed everywhere, the runtimes are not.
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,1 +1,66 @@
-"""From a recording or a live source to timestamped events."""
+"""From a recording or a live source to timestamped events.
+
+    from affectstream.stream import Recognizer
+
+    with Recognizer.open("pocket") as recognizer:
+        result = recognizer.score("interview.mp4")
+        print(result.readings.to_pylist()[0])
+        async for event in recognizer.follow("interview.mp4"):
+            ...
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from affectstream.stream.errors import AffectstreamError, OptionError, OutputError, SourceError
+    from affectstream.stream.events import Attention, Emotion, Event, Segment, Stream, decode, json_schema
+    from affectstream.stream.options import Assignment, SourceOptions
+    from affectstream.stream.recognizer import Recognizer, Result, Session
+
+_HOME = {
+    "AffectstreamError": "errors",
+    "Assignment": "options",
+    "Attention": "events",
+    "Emotion": "events",
+    "Event": "events",
+    "OptionError": "errors",
+    "OutputError": "errors",
+    "Recognizer": "recognizer",
+    "Result": "recognizer",
+    "Segment": "events",
+    "Session": "recognizer",
+    "SourceError": "errors",
+    "SourceOptions": "options",
+    "Stream": "events",
+    "decode": "events",
+    "json_schema": "events",
+}
+
+__all__ = [  # noqa: RUF022 - the order of use
+    "Recognizer",
+    "Session",
+    "Result",
+    "SourceOptions",
+    "Assignment",
+    "Event",
+    "Emotion",
+    "Attention",
+    "Segment",
+    "Stream",
+    "decode",
+    "json_schema",
+    "AffectstreamError",
+    "SourceError",
+    "OutputError",
+    "OptionError",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # Loaded on first use: the command line must answer --help without loading the runtimes.
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from affectstream.engines.errors import AffectstreamError
-from affectstream.stream.cli import exits
+from affectstream.stream import exits
 from affectstream.stream.errors import OptionError
 from affectstream.stream.interpret import Hop
 from affectstream.stream.options import SourceOptions

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from affectstream.engines.bundle import Bundle
-from affectstream.engines.spec import padded, slot
+from affectstream.engines.spec import Array, padded, slot
 from affectstream.stream.media import Cue
 
 
@@ -38,13 +38,16 @@ class TextEncoder:
     def encode(self, cue: Cue) -> NDArray[np.float32]:
         """Embedding (D,) float32 of one cue, cut at the bundle's `max_tokens`."""
         if self._last is None or self._last[0] != cue:
-            self._last = (cue, self.encode_text(cue.text))
+            self._last = (cue, np.asarray(self._run(cue.text)["embedding"][0], np.float32))
         return self._last[1]
 
-    def encode_text(self, text: str) -> NDArray[np.float32]:
-        """Embedding (D,) float32 of a text."""
+    def logits(self, text: str) -> NDArray[np.float32]:
+        """The encoder's own logits (C,) float32 of a text, under the prior of its training set."""
+        return np.asarray(self._run(text)["logits"][0], np.float32)
+
+    def _run(self, text: str) -> dict[str, Array]:
         tokens = self._tokenizer.encode(text).ids[: self._length]
         ids = np.zeros((1, self._length), np.int64)
         mask = np.zeros((1, self._length), np.bool_)
         ids[0, : len(tokens)], mask[0, : len(tokens)] = tokens, True
-        return np.asarray(self._engine.run({"ids": ids, "mask": mask})["embedding"][0], np.float32)
+        return self._engine.run({"ids": ids, "mask": mask})

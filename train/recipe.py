@@ -32,6 +32,8 @@ class FitConfig:
     ema_decay: float = 0.999
     seed: int = 0
     precision: str = "32-true"
+    runs: str = "runs"
+    """Folder of all runs, where a recipe that builds on others finds theirs."""
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.batch_size < 1:

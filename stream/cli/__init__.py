@@ -6,6 +6,7 @@ so that another package can add one. Only the command in use is loaded (all of t
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
@@ -13,7 +14,7 @@ from importlib.metadata import EntryPoint, entry_points
 import typer
 
 from affectstream.engines.errors import AffectstreamError
-from affectstream.stream.cli import exits
+from affectstream.stream import exits
 from affectstream.stream.errors import OptionError
 
 GROUP = "affectstream.commands"
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         _leave("interrupted", exits.INTERRUPTED)
     except BrokenPipeError:
-        exits.close_quietly()
+        close_quietly()
 
 
 def _application(points: Sequence[EntryPoint]) -> typer.Typer:
@@ -73,6 +74,12 @@ def _application(points: Sequence[EntryPoint]) -> typer.Typer:
 
 def _root() -> None:
     """Emotion and attention from video, voice and words, with the time of each."""
+
+
+def close_quietly() -> None:
+    """Leave after the reader of a pipe went away, without Python complaining at shutdown."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise SystemExit(exits.DONE)
 
 
 def _leave(message: str, code: int) -> None:

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from affectstream.stream.cli import exits
 
 _FORMATS = ("jsonl", "parquet", "csv", "vtt")
 
@@ -71,11 +70,7 @@ def score(
         focal_px=focal,
     )
     job = Job(tuple(files), options, bundle, device, threads, output, _chosen(formats))
-    try:
-        code = score_files(job, sys.stdout.buffer)
-    except BrokenPipeError:
-        exits.close_quietly()
-    raise typer.Exit(code)
+    raise typer.Exit(score_files(job, sys.stdout.buffer))
 
 
 def _chosen(formats: str) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -40,10 +41,10 @@ class Head:
 def free_pictures() -> list[Picture]:
     """Grey pictures without faces that come with scikit-image and scikit-learn."""
     from skimage import data
-    from sklearn.datasets import load_sample_images
+    from sklearn.datasets import load_sample_images  # type: ignore[import-untyped]
 
     found = [np.asarray(getattr(data, name)()) for name in FREE_PICTURES]
-    found += [np.asarray(side) for side in data.stereo_motorcycle()[:2]]
+    found += [np.asarray(side) for side in data.stereo_motorcycle()[:2]]  # type: ignore[no-untyped-call]
     found += list(load_sample_images().images)
     grey = []
     for picture in found:
@@ -95,9 +96,9 @@ class Canvases:
         """Two to six head shots side by side, with cuts at random places."""
         result = np.zeros((height, width), np.uint8)
         rows = _cuts(height, int(rng.integers(1, 3)), rng)
-        for top, bottom in zip(rows, rows[1:], strict=False):
+        for top, bottom in pairwise(rows):
             columns = _cuts(width, int(rng.integers(1 if len(rows) > 2 else 2, 4)), rng)
-            for left, right in zip(columns, columns[1:], strict=False):
+            for left, right in pairwise(columns):
                 piece = _window(self._head(rng), bottom - top, right - left, rng)
                 result[top:bottom, left:right] = piece
         return result
@@ -200,7 +201,7 @@ def _window(head: Head, height: int, width: int, rng: np.random.Generator) -> Pi
 
 
 def _place(onto: Picture, head: Head, rng: np.random.Generator) -> None:
-    """Put a head, cut out softly or as its whole photo, often with shoulders under it, onto `onto`."""
+    """Put a head, cut out softly or as its whole photo, often over shoulders, onto `onto`."""
     height, width = onto.shape
     wanted = _width(0.9 * min(height, width), rng)
     pixels, centre, scale = _sized(head, wanted)
@@ -259,7 +260,7 @@ def _leaf(onto: Picture, rng: np.random.Generator) -> None:
             onto, (x, y), (int(rng.integers(width)), int(rng.integers(height))), tone, abs(thick)
         )
     else:
-        corners = rng.normal(0, max(a, b), (int(rng.integers(3, 7)), 2)) + (x, y)
+        corners = np.array([x, y]) + rng.normal(0, max(a, b), (int(rng.integers(3, 7)), 2))
         cv2.fillPoly(onto, [corners.astype(np.int32)], tone)
 
 

@@ -1,4 +1,4 @@
-"""Faces in context: 3,925 colour photos of people with some background, longest side 256 pixels.
+"""Faces in context: 3,925 head shots, mostly grey and close, longest side 256 pixels.
 
 Read from ``faces_in_context.zip`` (``images/<Person>_<number>.jpg``) or from the same folder
 unpacked under ``faces_in_context/``. Only the pictures are used: where the faces are is the
@@ -28,7 +28,8 @@ def read(root: Path) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
     All photos of one person are on one side. They stay decoded in memory: about 0.6 GB. Raises
     `DataMissing` when neither ``faces_in_context.zip`` nor ``faces_in_context/`` is under `root`.
     """
-    train, held = [], []
+    train: list[NDArray[np.uint8]] = []
+    held: list[NDArray[np.uint8]] = []
     for name, blob in _files(root):
         photo = cv2.imdecode(np.frombuffer(blob, np.uint8), cv2.IMREAD_COLOR_RGB)
         if photo is None:

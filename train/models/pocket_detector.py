@@ -3,7 +3,8 @@
 Student and teacher have the same grids (strides 8, 16 and 32) and the same twelve outputs, so every
 cell of a random canvas is a lesson and no label file is needed: binary cross entropy against the
 teacher's soft class and objectness, IoU and landmark losses where the teacher sees a face. The
-teacher is ``models/yunet_n_dynamic.onnx`` under the data folder; its weights are not used otherwise.
+teacher is ``models/yunet_n_dynamic.onnx`` under the data folder; only its answers are used. The
+network looks at brightness alone, because the photos are mostly grey.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ class PocketDetector(nn.Module):
             for _ in STRIDES
         )
         for head in self.heads:  # faces are rare: start with a score of 1 %
-            nn.init.constant_(head[-1].bias[:2], -4.6)  # type: ignore[index, arg-type]
+            nn.init.constant_(head[-1].bias[:2], -4.6)  # type: ignore[index]
 
     def grids(self, grey: Tensor) -> list[Tensor]:
         """Pictures (N, 1, H, W) in [0, 255] to raw values (N, cells, 16) of the three strides."""
@@ -132,7 +133,7 @@ class PocketDetector(nn.Module):
         rgb = image.to(torch.float32)
         grey = 0.299 * rgb[..., 0] + 0.587 * rgb[..., 1] + 0.114 * rgb[..., 2]
         sizes = [size for _, size in PARTS]
-        grids = [grid.split(sizes, dim=2) for grid in self.grids(grey.unsqueeze(1))]
+        grids = [torch.split(grid, sizes, dim=2) for grid in self.grids(grey.unsqueeze(1))]
         return tuple(
             grid[part].sigmoid() if name in ("cls", "obj") else grid[part]
             for part, (name, _) in enumerate(PARTS)

@@ -1,0 +1,63 @@
+"""`affectstream bench`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+application = typer.Typer(
+    no_args_is_help=True,
+    help="Measurements that anyone can rerun. Each ends with one line of JSON.",
+)
+
+Bundle = Annotated[str, typer.Option(help="'pocket', or a bundle's folder.")]
+Threads = Annotated[int | None, typer.Option(min=1, show_default="cores")]
+File = Annotated[Path | None, typer.Argument(help="A recording.", show_default="made, 2 minutes")]
+
+
+@application.command()
+def score(
+    file: File = None,
+    bundle: Bundle = "pocket",
+    threads: Threads = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Runs of each; the median counts.")] = 3,
+) -> None:
+    """Speed of `score`, beside decoding alone and inference alone, in one run.
+
+    Example: [bold]affectstream bench score interview.mp4[/bold]
+    """
+    from affectstream.bench.throughput import main
+
+    main(file, bundle, threads, repeats)
+
+
+@application.command()
+def memory(
+    hours: Annotated[float, typer.Option(min=0.05, help="Length of the recording.")] = 2.0,
+    bundle: Bundle = "pocket",
+    threads: Threads = None,
+) -> None:
+    """Resident memory while a long recording, made for this, is scored.
+
+    Example: [bold]affectstream bench memory --hours 2[/bold]
+    """
+    from affectstream.bench.memory import main
+
+    main(hours, bundle, threads)
+
+
+@application.command()
+def clips(
+    files: Annotated[list[Path], typer.Argument(help="Recordings.", show_default=False)],
+    bundle: Bundle = "pocket",
+    threads: Threads = None,
+) -> None:
+    """One row for each recording: time, faces, events, label flips, peak memory.
+
+    Example: [bold]affectstream bench clips videos/*.mp4[/bold]
+    """
+    from affectstream.bench.clips import main
+
+    main(files, bundle, threads)

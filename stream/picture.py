@@ -1,0 +1,72 @@
+"""A decoded frame as an upright RGB picture, as a player shows it."""
+
+from __future__ import annotations
+
+import threading
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+from numpy.typing import NDArray
+
+from affectstream.stream.media import Frame
+
+MAX_SIDE = 1280
+"""Longest side of a picture in pixels: faces that matter are found at this size, 4K only costs."""
+
+_local = threading.local()
+
+
+def to_rgb(
+    frame: Frame, *, max_side: int = MAX_SIDE, pixel_aspect: float = 1.0
+) -> NDArray[np.uint8]:
+    """The picture of `frame`: (height, width, 3) uint8 RGB, contiguous, turned upright.
+
+    Any pixel format and bit depth (swscale, bilinear). The display matrix of the frame, which
+    phones write instead of turning the pixels, is applied, mirroring included. `pixel_aspect` is
+    the width of a pixel over its height (anamorphic tape and discs). The longest side is at most
+    `max_side` pixels. May be called on several threads, on different frames.
+    """
+    picture = frame.picture
+    width, height = _size(picture.width, picture.height, pixel_aspect, max_side)
+    converted = _reformatter().reformat(
+        picture, width=width, height=height, format="rgb24", threads=1
+    )
+    rgb: NDArray[np.uint8] = np.asarray(converted.to_ndarray(), np.uint8)
+    transpose, mirror, flip = turn(picture)
+    if transpose:
+        rgb = rgb.transpose(1, 0, 2)
+    if mirror:
+        rgb = rgb[:, ::-1]
+    if flip:
+        rgb = rgb[::-1]
+    return np.ascontiguousarray(rgb)
+
+
+def turn(picture: av.VideoFrame) -> tuple[bool, bool, bool]:
+    """(transpose, mirror left-right, flip top-bottom) in this order, from the display matrix.
+
+    FFmpeg's matrix sends the point (x, y) to (a x + c y, b x + d y), y pointing down; an angle
+    between the four right ones goes to the nearest.
+    """
+    if "DISPLAYMATRIX" not in picture.side_data:
+        return False, False, False
+    raw = np.frombuffer(bytes(picture.side_data["DISPLAYMATRIX"]), np.int32)
+    a, b, c, d = (int(raw[i]) for i in (0, 1, 3, 4))
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return False, a < 0, d < 0
+    return True, c < 0, b < 0
+
+
+def _size(width: int, height: int, pixel_aspect: float, max_side: int) -> tuple[int, int]:
+    wide = width * pixel_aspect
+    scale = min(1.0, max_side / max(wide, height))
+    return max(1, round(wide * scale)), max(1, round(height * scale))
+
+
+def _reformatter() -> VideoReformatter:
+    """One for each thread: it keeps swscale's tables from frame to frame."""
+    if not hasattr(_local, "reformatter"):
+        _local.reformatter = VideoReformatter()
+    reformatter: VideoReformatter = _local.reformatter
+    return reformatter

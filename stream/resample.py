@@ -1,0 +1,133 @@
+"""Sound of any rate and layout to `SAMPLE_RATE`, each run placed by its time.
+
+libswresample (FFmpeg) converts with an exact rational step and starts its filter centred on the
+first sample, so within a stretch the n-th output sample is exactly n / `SAMPLE_RATE` after the
+first: nothing drifts, and no delay has to be taken off. A stretch ends where the times say that
+sound is missing or comes twice; the next one is placed by its own time.
+"""
+
+from __future__ import annotations
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from affectstream.stream.media import SAMPLE_RATE, Samples
+
+JUMP_US = 20_000
+"""Times may wander this far from the count of samples (Matroska rounds them to milliseconds)."""
+
+
+def sample_at(t_us: int) -> int:
+    """The first sample at or after `t_us`."""
+    return -(-t_us * SAMPLE_RATE // 1_000_000)
+
+
+def time_of(sample: int) -> int:
+    """When a sample plays, in microseconds rounded down."""
+    return sample * 1_000_000 // SAMPLE_RATE
+
+
+class SoundResampler:
+    """Frames of sound in, `Samples` with `channels` channels (1 or 2) out.
+
+    Runs never overlap and never go back. Several channels are mixed down so that the sum cannot
+    exceed full scale: to one, or with `channels` 2 to left and right; one is copied to both.
+    Nothing is given for samples before `first`.
+    """
+
+    def __init__(self, channels: int = 1, *, first: int = 0) -> None:
+        if channels not in (1, 2):
+            raise ValueError(f"channels must be 1 or 2, found {channels}")
+        self._channels = channels
+        self._next = first
+        self._resampler: av.AudioResampler | None = None
+        self._shape: tuple[int, str, str] | None = None
+        self._anchor_us = 0
+        self._taken = 0
+        self._place = 0
+
+    @property
+    def expected_us(self) -> int | None:
+        """When the next frame should begin if it follows on; None before the first of a stretch."""
+        if self._resampler is None or self._shape is None:
+            return None
+        rate = self._shape[0]
+        return self._anchor_us + (2_000_000 * self._taken + rate) // (2 * rate)
+
+    def push(self, frame: av.AudioFrame, t_us: int | None) -> list[Samples]:
+        """Take a frame that begins at `t_us` (None: it follows on).
+
+        A step in time of more than `JUMP_US` leaves a hole, or cuts what would overlap. Raises
+        `av.FFmpegError` when libswresample cannot take the frame; the next one starts afresh.
+        """
+        shape = frame.rate, frame.layout.name, frame.format.name
+        expected = self.expected_us
+        follows = expected is not None and (t_us is None or abs(t_us - expected) <= JUMP_US)
+        samples = frame.samples
+        frame.pts = None  # the count of samples decides, not what the filter makes of the times
+        if follows and shape == self._shape and self._resampler is not None:
+            converted = self._resampler.resample(frame)
+            out = self._placed(converted)
+        else:
+            out = self.flush()
+            self._anchor_us = expected if follows and expected is not None else t_us or 0
+            self._place = self._next if follows else _nearest(self._anchor_us)
+            self._taken, self._shape = 0, shape
+            out += self._placed(self._open(frame))
+        self._taken += samples
+        return out
+
+    def flush(self) -> list[Samples]:
+        """Give what the filter still holds. The next frame begins a stretch of its own."""
+        if self._resampler is None:
+            return []
+        resampler, self._resampler = self._resampler, None
+        return self._placed(resampler.resample(None))
+
+    def skip_to(self, sample: int) -> None:
+        """Give nothing before `sample` from now on."""
+        self._next = max(self._next, sample)
+
+    def _open(self, frame: av.AudioFrame) -> list[av.AudioFrame]:
+        wanted = "mono" if min(self._channels, frame.layout.nb_channels) == 1 else "stereo"
+        resampler = _resampler(wanted)
+        try:
+            converted = resampler.resample(frame)
+        except av.FFmpegError:
+            # No known way to mix this layout (nine microphones, say): keep it, average afterwards.
+            resampler = _resampler(frame.layout.name)
+            converted = resampler.resample(frame)
+        self._resampler = resampler
+        return converted
+
+    def _placed(self, frames: list[av.AudioFrame]) -> list[Samples]:
+        out = []
+        for frame in frames:
+            data = self._mixed(np.asarray(frame.to_ndarray(), np.float32))
+            start, self._place = self._place, self._place + len(data)
+            cut = max(0, self._next - start)
+            if cut < len(data):
+                out.append(Samples(start + cut, data[cut:]))
+                self._next = start + len(data)
+        return out
+
+    def _mixed(self, planes: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(channels, n) as it came to (n, `channels`) in [-1, 1]; values that are no number are 0."""
+        if len(planes) not in (1, self._channels):
+            planes = planes.mean(axis=0, keepdims=True)
+        if len(planes) != self._channels:
+            planes = np.repeat(planes, self._channels, axis=0)
+        finite = np.nan_to_num(planes.T, nan=0.0, posinf=1.0, neginf=-1.0)
+        return np.ascontiguousarray(np.clip(finite, -1.0, 1.0))
+
+
+def _nearest(t_us: int) -> int:
+    return (2 * t_us * SAMPLE_RATE + 1_000_000) // 2_000_000
+
+
+def _resampler(layout: str) -> av.AudioResampler:
+    # Without rematrix_maxval FFmpeg adds float channels at 0.71 each, which clips full-scale stereo.
+    return av.AudioResampler(
+        format="fltp", layout=layout, rate=SAMPLE_RATE, options={"rematrix_maxval": "1.0"}
+    )

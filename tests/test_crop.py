@@ -1,0 +1,106 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from affectstream.stream.faces.crop import TEMPLATE, align, footprint, similarity
+from affectstream.stream.faces.quality import assess
+
+POINTS = np.array(TEMPLATE, np.float32)
+
+
+@given(
+    st.floats(-3.1, 3.1), st.floats(0.2, 20), st.floats(-500, 500), st.floats(-500, 500)
+)
+def test_similarity_finds_the_turn_scale_and_shift_that_was_applied(angle, scale, dx, dy):
+    turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    moved = (POINTS @ turn.T + (dx, dy)).astype(np.float32)
+    matrix = similarity(POINTS, moved)
+    back = POINTS @ matrix[:, :2].T + matrix[:, 2]
+    assert np.abs(back - moved).max() < 1e-2
+
+
+def test_similarity_refuses_points_that_coincide():
+    with pytest.raises(ValueError, match="coincide"):
+        similarity(np.ones((5, 2), np.float32), POINTS)
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 2.5, 6.0, 13.0])
+def test_align_puts_the_landmarks_on_the_template_at_every_size(scale):
+    side = int(80 * scale)
+    picture = np.zeros((side, side, 3), np.uint8)
+    points = (POINTS + 12) * scale
+    yy, xx = np.mgrid[0:side, 0:side]
+    for x, y in points:
+        picture[np.hypot(xx - x, yy - y) < 2.5 * scale] = 255
+    crop = align(picture, points.astype(np.float32), POINTS, 48)
+    assert crop.shape == (48, 48, 3)
+    for x, y in POINTS:
+        assert crop[round(float(y)), round(float(x))].min() > 128
+    # and nothing where no landmark is
+    assert crop[3, 3].max() < 30
+    assert crop[44, 24].max() < 30
+
+
+def test_align_averages_a_large_face_instead_of_skipping_pixels():
+    checks = np.indices((640, 640)).sum(0) % 2 * 255
+    picture = np.repeat(checks[..., None], 3, 2).astype(np.uint8)
+    crop = align(picture, POINTS * 12 + 20, POINTS, 48)
+    assert np.abs(crop.astype(int) - 127).max() < 12
+
+
+def test_a_face_beyond_the_edge_of_the_frame_is_still_cut():
+    picture = np.full((100, 100, 3), 200, np.uint8)
+    crop = align(picture, POINTS * 3 - 60, POINTS, 48)
+    assert crop.shape == (48, 48, 3)
+    assert crop.min() == 200
+
+
+def test_serving_and_the_training_layout_cut_the_same_part_of_a_face(portrait):
+    """FER2013 pictures and serving crops must show the same part of a head (IoU at least 0.8).
+
+    A FER2013 picture of the portrait is its 48x48 layout: the square of forehead to chin that was
+    marked by hand on the photograph. `FER_TO_TEMPLATE` takes that square into the crop.
+    """
+    import ast
+    from pathlib import Path
+
+    source = (Path(__file__).parents[1] / "train/models/pocket_face.py").read_text()
+    affine = next(
+        ast.literal_eval(node.value)
+        for node in ast.parse(source).body
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "FER_TO_TEMPLATE"
+    )
+    landmarks = np.array([[203, 112], [248, 112], [227, 139], [207, 163], [244, 163]], np.float32)
+    by_hand = np.array([[160, 60], [292, 60], [292, 192], [160, 192]], np.float64)
+    served = footprint(landmarks, POINTS, 48)
+    corners = np.array([[0, 0, 1], [48, 0, 1], [48, 48, 1], [0, 48, 1]]) @ np.array(affine).T
+    fer_in_frame = by_hand[0] + corners / 48 * (by_hand[2] - by_hand[0])
+    assert _iou(served, fer_in_frame) > 0.8
+
+
+def _iou(one, other):
+    import cv2
+
+    both, _ = cv2.intersectConvexConvex(one.astype(np.float32), other.astype(np.float32))
+    area = [cv2.contourArea(p.astype(np.float32)) for p in (one, other)]
+    return both / (sum(area) - both)
+
+
+def test_quality_falls_for_small_blurred_and_turned_faces(portrait):
+    import cv2
+
+    landmarks = np.array([[203, 112], [248, 112], [227, 139], [207, 163], [244, 163]], np.float32)
+    good = assess(align(portrait, landmarks, POINTS, 48), landmarks)
+    assert good.value > 0.8
+    small = cv2.resize(portrait, None, fx=0.15, fy=0.15, interpolation=cv2.INTER_AREA)
+    tiny = assess(align(small, landmarks * 0.15, POINTS, 48), landmarks * 0.15)
+    assert tiny.value < 0.25
+    assert tiny.fault == "tiny_face"
+    soft = cv2.GaussianBlur(portrait, (0, 0), 9)
+    blurred = assess(align(soft, landmarks, POINTS, 48), landmarks)
+    assert blurred.value < 0.25
+    assert blurred.fault == "blurred_face"
+    turned = landmarks.copy()
+    turned[2, 0] = 262
+    assert assess(align(portrait, turned, POINTS, 48), turned).fault == "turned_face"

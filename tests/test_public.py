@@ -1,0 +1,98 @@
+"""What other people's code may rely on, and which way imports may point."""
+
+import ast
+import subprocess
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+import affectstream.engines
+import affectstream.stream
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_public_names_of_stream():
+    assert affectstream.stream.__all__ == [
+        "Recognizer",
+        "Session",
+        "Result",
+        "SourceOptions",
+        "Assignment",
+        "Event",
+        "Emotion",
+        "Attention",
+        "Segment",
+        "Stream",
+        "decode",
+        "json_schema",
+        "AffectstreamError",
+        "SourceError",
+        "OutputError",
+        "OptionError",
+    ]
+    for name in affectstream.stream.__all__:
+        assert getattr(affectstream.stream, name) is not None
+
+
+def test_public_names_of_engines():
+    assert affectstream.engines.__all__ == [
+        "Bundle",
+        "Manifest",
+        "Engine",
+        "TensorSpec",
+        "OnnxEngine",
+        "AffectstreamError",
+        "BundleError",
+        "EngineError",
+        "DeviceError",
+    ]
+    for name in affectstream.engines.__all__:
+        assert getattr(affectstream.engines, name) is not None
+
+
+def test_commands():
+    names = {point.name for point in entry_points(group="affectstream.commands")}
+    assert names >= {"score", "demo", "schema", "doctor", "train", "bench"}
+
+
+def imported(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
+
+
+@pytest.mark.parametrize(
+    ("folder", "forbidden"),
+    [
+        ("engines", ("affectstream.stream", "affectstream.train", "affectstream.bench", "torch", "av", "cv2")),
+        ("stream", ("affectstream.train", "affectstream.bench", "torch")),
+        ("train", ("affectstream.bench",)),
+        ("bench", ("affectstream.train",)),
+    ],
+)
+def test_imports_point_down_only(folder, forbidden):
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in sorted((ROOT / folder).rglob("*.py"))
+        for name in imported(path)
+        if any(name == f or name.startswith(f + ".") for f in forbidden)
+    ]
+    assert wrong == []
+
+
+def test_help_loads_no_runtime():
+    code = (
+        "import sys\n"
+        "from affectstream.stream.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit as e:\n    assert not e.code, e.code\n"
+        "heavy = {'torch', 'onnxruntime', 'cv2', 'av', 'pyarrow', 'numpy', 'tokenizers', 'msgspec'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    for command in ("score", "demo", "schema", "doctor", "train", "bench"):
+        assert command in done.stdout

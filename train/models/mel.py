@@ -1,0 +1,87 @@
+"""Log-mel spectrograms out of ordinary layers, so that the engine computes them from samples.
+
+The windowed discrete Fourier transform is one constant ``Conv1d``, the filter bank one matrix
+product: every runtime has both, none needs an STFT operator. Equal to librosa's
+``log(max(melspectrogram(y, sr=16000, n_fft=512, hop_length=256, center=False, n_mels=64, fmin=50,
+fmax=8000), 1e-10))`` (periodic Hann window, power 2, Slaney's scale and area normalisation).
+
+Keep this part in FP32 in every runtime: the power of a full-scale tone overflows FP16, and the
+floor underflows it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+SAMPLE_RATE = 16_000
+N_FFT = 512
+HOP_SAMPLES = 256
+BANDS = 64
+LOWEST_HZ, HIGHEST_HZ = 50.0, 8_000.0
+FLOOR = 1e-10
+"""Power below which everything is silence; 16-bit rounding noise lies at 5e-10."""
+
+_LINEAR_HZ, _KNEE_HZ = 200.0 / 3.0, 1_000.0
+_LOG_STEP = math.log(6.4) / 27.0
+
+
+def hz_to_mel(hz: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Slaney's scale (Auditory Toolbox, 1998): linear below 1 kHz, logarithmic above."""
+    above = _KNEE_HZ / _LINEAR_HZ + np.log(np.maximum(hz, _KNEE_HZ) / _KNEE_HZ) / _LOG_STEP
+    return np.where(hz < _KNEE_HZ, hz / _LINEAR_HZ, above)
+
+
+def mel_to_hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Inverse of `hz_to_mel`."""
+    knee = _KNEE_HZ / _LINEAR_HZ
+    above = _KNEE_HZ * np.exp(_LOG_STEP * (np.maximum(mel, knee) - knee))
+    return np.where(mel < knee, mel * _LINEAR_HZ, above)
+
+
+def filter_bank() -> NDArray[np.float64]:
+    """Triangles of equal area, (`BANDS`, `N_FFT` / 2 + 1) float64."""
+    ends = hz_to_mel(np.array([LOWEST_HZ, HIGHEST_HZ]))
+    corners = mel_to_hz(np.linspace(ends[0], ends[1], BANDS + 2))
+    bins = np.arange(N_FFT // 2 + 1) * (SAMPLE_RATE / N_FFT)
+    rising = (bins - corners[:-2, None]) / (corners[1:-1] - corners[:-2])[:, None]
+    falling = (corners[2:, None] - bins) / (corners[2:] - corners[1:-1])[:, None]
+    triangles = np.maximum(0.0, np.minimum(rising, falling))
+    return np.asarray(triangles * (2.0 / (corners[2:] - corners[:-2]))[:, None], np.float64)
+
+
+def windowed_dft() -> NDArray[np.float64]:
+    """Cosine rows, then sine rows, under a periodic Hann window, (`N_FFT` + 2, `N_FFT`) float64."""
+    n = np.arange(N_FFT)
+    window = 0.5 - 0.5 * np.cos(2.0 * np.pi * n / N_FFT)
+    # The phase is reduced modulo one turn in integers first, which keeps large products exact.
+    phase = 2.0 * np.pi * ((np.arange(N_FFT // 2 + 1)[:, None] * n) % N_FFT) / N_FFT
+    return np.concatenate([np.cos(phase) * window, np.sin(phase) * window])
+
+
+class LogMel(nn.Module):
+    """Samples to natural-log mel power; constants only, nothing is trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        rows = torch.from_numpy(windowed_dft().astype(np.float32)).unsqueeze(1)
+        bank = torch.from_numpy(filter_bank().astype(np.float32))
+        # Not in the checkpoint: they are functions of the constants above.
+        self.register_buffer("rows", rows, persistent=False)
+        self.register_buffer("bank", bank, persistent=False)
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """(N, S) float32 in [-1, 1] to (N, `BANDS`, frames) float32, no padding at the ends.
+
+        frames = (S - `N_FFT`) // `HOP_SAMPLES` + 1; S must be at least `N_FFT`.
+        """
+        assert isinstance(self.rows, Tensor) and isinstance(self.bank, Tensor)
+        spectrum = F.conv1d(samples.unsqueeze(1), self.rows, stride=HOP_SAMPLES)
+        real, imaginary = spectrum.split(N_FFT // 2 + 1, dim=1)
+        power = real * real + imaginary * imaginary
+        return torch.log(torch.matmul(self.bank, power).clamp(min=FLOOR))
