@@ -1,6 +1,6 @@
 """One row for each recording, each scored in a process of its own so that peak memory is its own.
 
-    affectstream bench clips videos/*.mp4
+affectstream bench clips videos/*.mp4
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def row_of(path: Path, bundle: str, threads: int | None) -> Row:
     for event in result.events:
         if isinstance(event, Emotion) and event.label is not None:
             labels.setdefault(event.track, []).append(event.label)
-    flips = sum(a != b for run in labels.values() for a, b in zip(run, run[1:], strict=False))
+    flips = sum(a != b for run in labels.values() for a, b in pairwise(run))
     ends = result.events[-1].t_end
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return Row(

@@ -18,7 +18,7 @@ def repeated(clip: Path, seconds: float, path: Path) -> Path:
         for turn in range(int(seconds / length_s) + 1):
             with av.open(str(clip)) as source:
                 for packet in source.demux():
-                    if packet.dts is None:
+                    if packet.dts is None or packet.pts is None:
                         continue
                     stream = packet.stream
                     if stream.index not in streams:

@@ -42,7 +42,9 @@ def main(hours: float, bundle: str, threads: int | None) -> None:
             media_s = session.end_us / 1e6
     growth = max(readings) - readings[0]
     print(f"{media_s / 3600:.2f} h of media: {readings[0]:.0f} MB after the first minute,")
-    print(f"  at most {max(readings):.0f} MB later: growth {growth:.1f} MB (at most {GROWTH_LIMIT_MB:g})")
+    print(
+        f"  at most {max(readings):.0f} MB later: growth {growth:.1f} MB (at most {GROWTH_LIMIT_MB:g})"
+    )
     step = max(1, len(readings) // 12)
     print("  " + " ".join(f"{reading:.0f}" for reading in readings[::step]))
     print(

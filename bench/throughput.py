@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import av
-
 from affectstream.bench.machine import Cost, cost_of, describe
 from affectstream.bench.material import demo_recording
 from affectstream.engines.spec import Array, Engine
@@ -27,7 +27,18 @@ from affectstream.stream.recognizer import Recognizer
 CPU_LIMIT, WALL_LIMIT, SPEED_LIMIT = 1.25, 0.7, 10.0
 
 
-class _Recorder:
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What one recording cost as a whole and in its two parts."""
+
+    media_s: float
+    threads: int
+    score: Cost
+    decode: Cost
+    inference: Cost
+
+
+class _Recorder(Engine):
     """An engine that remembers what it was fed."""
 
     def __init__(self, engine: Engine) -> None:
@@ -52,8 +63,8 @@ def decode_alone(path: Path) -> None:
             packet.decode()
 
 
-def measure(path: Path, bundle: str, threads: int | None, repeats: int) -> dict[str, Cost | float]:
-    """Costs of the three, and the length of the recording in seconds."""
+def measure(path: Path, bundle: str, threads: int | None, repeats: int) -> Measured:
+    """Costs of the three on one recording."""
     with Recognizer.open(bundle, threads=threads) as recognizer:
         plain = dict(recognizer.bundle.engines)
         recorders = {role: _Recorder(engine) for role, engine in plain.items()}
@@ -73,13 +84,13 @@ def measure(path: Path, bundle: str, threads: int | None, repeats: int) -> dict[
             for recorder in recorders.values():
                 recorder.replay()
 
-        return {
-            "media_s": media_s,
-            "score": cost_of(whole, repeats),
-            "decode": cost_of(lambda: decode_alone(path), repeats),
-            "inference": cost_of(inference, repeats),
-            "threads": float(recognizer.threads),
-        }
+        return Measured(
+            media_s=media_s,
+            threads=recognizer.threads,
+            score=cost_of(whole, repeats),
+            decode=cost_of(lambda: decode_alone(path), repeats),
+            inference=cost_of(inference, repeats),
+        )
 
 
 def main(file: Path | None, bundle: str, threads: int | None, repeats: int) -> None:
@@ -87,11 +98,8 @@ def main(file: Path | None, bundle: str, threads: int | None, repeats: int) -> N
     with TemporaryDirectory() as scratch:
         path = file or demo_recording(120, Path(scratch))
         found = measure(path, bundle, threads, repeats)
-    media_s = found["media_s"]
-    score, decode, inference = found["score"], found["decode"], found["inference"]
-    assert isinstance(media_s, float)
-    assert isinstance(score, Cost) and isinstance(decode, Cost) and isinstance(inference, Cost)
-    print(f"{media_s:.1f} s of media, {found['threads']:.0f} threads, median of {repeats}")
+    media_s, score, decode, inference = found.media_s, found.score, found.decode, found.inference
+    print(f"{media_s:.1f} s of media, {found.threads} threads, median of {repeats}")
     for name, cost in (("score", score), ("decode alone", decode), ("inference alone", inference)):
         print(f"  {name:16} wall {cost.wall_s:7.2f} s   processors {cost.cpu_s:7.2f} s")
     speed = media_s / score.wall_s

@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import Self
 
 import msgspec
-
 from affectstream.engines.errors import BundleError, EngineError
 from affectstream.engines.labels import EMOTIONS
 from affectstream.engines.manifest import FORMAT, DetectorPart, FilePart, Manifest, TextPart
@@ -28,7 +27,9 @@ def locate(bundle: str | Path) -> Path:
     """The folder of `bundle`: ``pocket``, or a path to a folder with a `bundle.json`."""
     folder = POCKET if str(bundle) == "pocket" else Path(bundle)
     if not folder.is_dir():
-        raise BundleError(f"bundle {str(bundle)!r} not found: expected 'pocket' or a bundle's folder")
+        raise BundleError(
+            f"bundle {str(bundle)!r} not found: expected 'pocket' or a bundle's folder"
+        )
     if not (folder / MANIFEST).is_file():
         raise BundleError(f"{folder} has no {MANIFEST}: it is not a bundle")
     return folder
@@ -91,7 +92,9 @@ def _check_numbers(path: Path, manifest: Manifest) -> None:
             f"{len(manifest.calibration.prior)} prior probabilities for {len(manifest.labels)} labels"
         )
     if manifest.hop_us * manifest.frame_hz % 1_000_000:
-        refuse(f"hop_us x frame_hz must be whole frames, found {manifest.hop_us} x {manifest.frame_hz}")
+        refuse(
+            f"hop_us x frame_hz must be whole frames, found {manifest.hop_us} x {manifest.frame_hz}"
+        )
     if manifest.window_us % manifest.hop_us:
         refuse(f"window_us {manifest.window_us} is not a whole number of hops of {manifest.hop_us}")
     faces = (manifest.engines.face_detector, manifest.engines.face_encoder, manifest.crop)
@@ -103,7 +106,9 @@ def _check_numbers(path: Path, manifest: Manifest) -> None:
 
 def _check_file(path: Path, expected: str) -> None:
     if not path.is_file():
-        raise BundleError(f"{path} is missing: the manifest names it; restore or reinstall the bundle")
+        raise BundleError(
+            f"{path} is missing: the manifest names it; restore or reinstall the bundle"
+        )
     found = sha256(path)
     if found != expected:
         raise BundleError(
@@ -122,7 +127,9 @@ class Bundle:
     _stack: ExitStack
 
     @classmethod
-    def open(cls, bundle: str | Path = "pocket", *, device: str = "cpu", threads: int = 1) -> Bundle:
+    def open(
+        cls, bundle: str | Path = "pocket", *, device: str = "cpu", threads: int = 1
+    ) -> Bundle:
         """Check and open `bundle`. Raises `BundleError` or `EngineError`, naming the fault."""
         folder = locate(bundle)
         manifest = read_manifest(folder)
@@ -179,7 +186,11 @@ def _check_graphs(folder: Path, manifest: Manifest, engines: dict[str, Engine]) 
             continue
         if role not in engines:
             raise BundleError(f"{folder}: fusion takes {modality!r} but the bundle has no {role}")
-        width = engines[role].outputs["embedding"].shape[-1] if "embedding" in engines[role].outputs else 0
+        width = (
+            engines[role].outputs["embedding"].shape[-1]
+            if "embedding" in engines[role].outputs
+            else 0
+        )
         steps = manifest.frames_per_window if modality == "video" else 1
         demand(role, engines[role].outputs, "embedding", ("N", width))
         demand("fusion", head.inputs, modality, ("N", steps, width))

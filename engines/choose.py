@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import onnxruntime
-
 from affectstream.engines.errors import DeviceError
 
 
@@ -33,5 +32,7 @@ def choose(device: str = "auto") -> Choice:
         raise DeviceError("device tensorrt is not built yet in this version: choose cpu or cuda:0")
     kind, _, number = device.partition(":")
     if kind != "cuda" or not (number or "0").isdigit():
-        raise DeviceError(f"device {device!r} is not known: choose auto, cpu, or cuda:0 (cuda:1, ...)")
+        raise DeviceError(
+            f"device {device!r} is not known: choose auto, cpu, or cuda:0 (cuda:1, ...)"
+        )
     return Choice(f"cuda:{number or 0}", "asked for")

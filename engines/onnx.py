@@ -9,7 +9,6 @@ from typing import Self
 
 import numpy as np
 import onnxruntime
-
 from affectstream.engines.errors import DeviceError, EngineError
 from affectstream.engines.spec import Array, TensorSpec, check_feeds
 
@@ -52,7 +51,9 @@ class OnnxEngine:
             raise EngineError(f"{path}: ONNX Runtime cannot open it: {error}") from error
         used = self._session.get_providers()
         if device != "cpu" and used[0] != "CUDAExecutionProvider":
-            raise DeviceError(f"{device} was asked for, but ONNX Runtime would compute with {used[0]}")
+            raise DeviceError(
+                f"{device} was asked for, but ONNX Runtime would compute with {used[0]}"
+            )
         self._inputs = {i.name: _spec(i) for i in self._session.get_inputs()}
         self._outputs = {o.name: _spec(o) for o in self._session.get_outputs()}
         self._runtime = f"onnxruntime {onnxruntime.__version__} {device}"
@@ -95,7 +96,14 @@ class OnnxEngine:
 def _errors() -> tuple[type[Exception], ...]:
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-    names = ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoSuchFile", "NotImplemented")
+    names = (
+        "Fail",
+        "InvalidArgument",
+        "InvalidGraph",
+        "InvalidProtobuf",
+        "NoSuchFile",
+        "NotImplemented",
+    )
     return tuple(getattr(state, name) for name in names if hasattr(state, name))
 
 
@@ -107,7 +115,9 @@ def _providers(device: str) -> list[str | tuple[str, dict[str, str]]]:
         return ["CPUExecutionProvider"]
     kind, _, number = device.partition(":")
     if kind != "cuda" or not (number or "0").isdigit():
-        raise DeviceError(f"device {device!r} is not known: choose auto, cpu, or cuda:0 (cuda:1, ...)")
+        raise DeviceError(
+            f"device {device!r} is not known: choose auto, cpu, or cuda:0 (cuda:1, ...)"
+        )
     available = onnxruntime.get_available_providers()
     if "CUDAExecutionProvider" not in available:
         raise DeviceError(
@@ -119,6 +129,8 @@ def _providers(device: str) -> list[str | tuple[str, dict[str, str]]]:
 
 def _spec(value: onnxruntime.NodeArg) -> TensorSpec:
     if value.type not in _DTYPES:
-        raise EngineError(f"tensor {value.name!r} is {value.type}, expected one of {sorted(_DTYPES)}")
+        raise EngineError(
+            f"tensor {value.name!r} is {value.type}, expected one of {sorted(_DTYPES)}"
+        )
     shape = tuple(axis if isinstance(axis, int) else str(axis) for axis in value.shape)
     return TensorSpec(value.name, shape, np.dtype(_DTYPES[value.type]))

@@ -8,9 +8,8 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 import numpy as np
-from numpy.typing import NDArray
-
 from affectstream.engines.errors import EngineError
+from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
@@ -32,7 +31,9 @@ class TensorSpec:
         return (
             array.dtype == self.dtype
             and array.ndim == len(self.shape)
-            and all(isinstance(s, str) or s == n for s, n in zip(self.shape, array.shape, strict=True))
+            and all(
+                isinstance(s, str) or s == n for s, n in zip(self.shape, array.shape, strict=True)
+            )
         )
 
 

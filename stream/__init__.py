@@ -1,12 +1,12 @@
 """From a recording or a live source to timestamped events.
 
-    from affectstream.stream import Recognizer
+from affectstream.stream import Recognizer
 
-    with Recognizer.open("pocket") as recognizer:
-        result = recognizer.score("interview.mp4")
-        print(result.readings.to_pylist()[0])
-        async for event in recognizer.follow("interview.mp4"):
-            ...
+with Recognizer.open("pocket") as recognizer:
+    result = recognizer.score("interview.mp4")
+    print(result.readings.to_pylist()[0])
+    async for event in recognizer.follow("interview.mp4"):
+        ...
 """
 
 from __future__ import annotations
@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from affectstream.stream.errors import AffectstreamError, OptionError, OutputError, SourceError
-    from affectstream.stream.events import Attention, Emotion, Event, Segment, Stream, decode, json_schema
+    from affectstream.stream.events import (
+        Attention,
+        Emotion,
+        Event,
+        Segment,
+        Stream,
+        decode,
+        json_schema,
+    )
     from affectstream.stream.options import Assignment, SourceOptions
     from affectstream.stream.recognizer import Recognizer, Result, Session
 

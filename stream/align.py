@@ -12,13 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
-
 from affectstream.stream.faces.face import Face
 from affectstream.stream.faces.pose import Pose
 from affectstream.stream.media import FOREVER_US, SAMPLE_RATE, Bound, Cue, Kind, Samples
 from affectstream.stream.sound import Timeline, VoiceGate
 from affectstream.stream.words import CurrentUtterance
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +88,7 @@ class Aligner:
         self._sound = Timeline(channels)
         self._gates = [VoiceGate() for _ in range(channels)]
         self._words = CurrentUtterance()
-        self._bounds = {kind: 0 for kind in Kind}
+        self._bounds = dict.fromkeys(Kind, 0)
 
     def see(self, point: int, tracked: Sequence[tuple[int, Tracked]]) -> list[Window]:
         """Faces at a grid point (none is fine). Every point must be told, in order."""
@@ -153,6 +152,8 @@ class Aligner:
                 if looks[0].point < last_point
             },
             sound=sound,
-            voiced_us=tuple(g.voiced_us(end_us - self._shape.window_us, end_us) for g in self._gates),
+            voiced_us=tuple(
+                g.voiced_us(end_us - self._shape.window_us, end_us) for g in self._gates
+            ),
             cue=self._words.at(end_us),
         )

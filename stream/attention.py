@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-
 from affectstream.stream.faces.pose import Pose
 
 ATTENTIVE, AWAY, ABSENT = "attentive", "away", "absent"
@@ -55,7 +54,8 @@ class AttentionMeter:
         if poses:
             self._seen_us = poses[-1][0]
             yaw, pitch, roll = (
-                float(np.median([getattr(p, name) for _, p in poses])) for name in ("yaw", "pitch", "roll")
+                float(np.median([getattr(p, name) for _, p in poses]))
+                for name in ("yaw", "pitch", "roll")
             )
             return self._judge(yaw, pitch, roll)
         if self._last is None or self._seen_us is None or end_us - self._seen_us > ABSENT_AFTER_US:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
-
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from affectstream.engines.errors import AffectstreamError
 from affectstream.stream import exits
@@ -19,8 +15,8 @@ from affectstream.stream.options import SourceOptions
 from affectstream.stream.output import OutputFolder, folder_names
 from affectstream.stream.recognizer import Recognizer, Session
 from affectstream.stream.sinks import JsonlStream
-
-
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +32,7 @@ class Job:
     formats: Sequence[str]
 
 
-class Interrupted(Exception):  # noqa: N818
+class Interrupted(Exception):
     """Ctrl-C came; what was done until then has been kept."""
 
 
@@ -117,4 +113,6 @@ def _pump(session: Session, sink: OutputFolder | JsonlStream, progress: Progress
     progress.remove_task(task)
     warned = session.ended.detail if session.ended is not None else None
     if warned:
-        progress.console.print(f"warning: {session.name}: {warned}", highlight=False, soft_wrap=True)
+        progress.console.print(
+            f"warning: {session.name}: {warned}", highlight=False, soft_wrap=True
+        )

@@ -11,12 +11,11 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
+from affectstream.stream.errors import SourceError
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.stream import VideoStream
-
-from affectstream.stream.errors import SourceError
 
 EXPECTED = "expected a video or sound recording (mp4, mov, mkv, webm, avi, ts, wav, flac, mp3, ...)"
 
@@ -87,20 +86,32 @@ def open_container(path: Path) -> InputContainer:
     try:
         if path.is_dir():
             raise SourceError(f"{path}: is a directory; give a recording in it")
-        if path.is_file() and path.stat().st_size == 0:
-            raise SourceError(f"{path}: is empty (0 bytes); {EXPECTED}")
-        # "file:" keeps names such as 12:30.mp4 from being taken for a protocol.
-        return av.open(f"file:{path}", "r", metadata_errors="replace")
-    except av.error.FileNotFoundError as exc:
-        raise SourceError(f"{path}: no such file") from exc
-    except (av.error.PermissionError, PermissionError) as exc:
-        raise SourceError(f"{path}: may not be read: permission denied") from exc
+        if path.is_file():
+            _look_first(path)
+        # "file:" keeps names such as 12:30.mp4 from being taken for a protocol; the list keeps
+        # files that point elsewhere from reaching the network.
+        return av.open(
+            f"file:{path}",
+            "r",
+            container_options={"protocol_whitelist": "file"},
+            metadata_errors="replace",
+        )
     except (av.FFmpegError, OSError, ValueError) as exc:
         raise SourceError(f"{path}: {_diagnosis(path, exc)}") from exc
 
 
+def _look_first(path: Path) -> None:
+    """Refuse what FFmpeg would take, or wait for without end, though it is no recording."""
+    with path.open("rb") as file:
+        head = file.read(16)
+    if not head:
+        raise SourceError(f"{path}: is empty (0 bytes); {EXPECTED}")
+    if head.lstrip(b"\xef\xbb\xbf").startswith(b"#EXTM3U"):
+        raise SourceError(f"{path}: is a playlist; give the recordings that it names")
+
+
 def _diagnosis(path: Path, exc: Exception) -> str:
-    """What is wrong with a file that FFmpeg refuses."""
+    """What is wrong with a file that FFmpeg or the system refuses."""
     reason = reason_of(exc)
     try:
         with path.open("rb") as file:
@@ -114,8 +125,10 @@ def _diagnosis(path: Path, exc: Exception) -> str:
             )
         if _is_text(head):
             return f"holds text and is not a media file; {EXPECTED}"
+    except FileNotFoundError:
+        return "no such file"
     except OSError as error:
-        reason = reason_of(error)
+        return f"may not be read: {reason_of(error)}"
     return f"is not a media file that FFmpeg can read ({reason}); {EXPECTED}"
 
 
@@ -125,8 +138,12 @@ def reason_of(exc: Exception) -> str:
 
 
 def _is_text(head: bytes) -> bool:
-    return bool(head) and b"\0" not in head and not head.lstrip(b"\xef\xbb\xbf\r\n\t").translate(
-        None, bytes(range(32, 127)) + bytes(range(128, 256)) + b"\r\n\t\f\x1b"
+    return (
+        bool(head)
+        and b"\0" not in head
+        and not head.lstrip(b"\xef\xbb\xbf\r\n\t").translate(
+            None, bytes(range(32, 127)) + bytes(range(128, 256)) + b"\r\n\t\f\x1b"
+        )
     )
 
 
@@ -206,9 +223,7 @@ def describe(
     )
 
 
-def refuse_unusable(
-    info: MediaInfo, audio: AudioStream | None, path: Path
-) -> None:
+def refuse_unusable(info: MediaInfo, audio: AudioStream | None, path: Path) -> None:
     """Raise `SourceError` for a file that has nothing to see or hear."""
     if info.video is not None and info.video.codec in _TEXT_CODECS:
         raise SourceError(f"{path}: holds text and is not a media file; {EXPECTED}")

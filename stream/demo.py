@@ -15,9 +15,8 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-from numpy.typing import NDArray
-
 from affectstream.stream.media import SAMPLE_RATE
+from numpy.typing import NDArray
 
 WIDTH, HEIGHT, FPS, SECONDS = 640, 360, 25, 16
 TRANSCRIPT = """1
@@ -35,7 +34,9 @@ def write_clip(folder: Path) -> Path:
     path = folder / "demo.mp4"
     face = portrait()
     with av.open(str(path), "w") as container:
-        video = container.add_stream("libx264", rate=FPS, options={"crf": "20", "preset": "veryfast"})
+        video = container.add_stream(
+            "libx264", rate=FPS, options={"crf": "20", "preset": "veryfast"}
+        )
         video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         sound = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
         samples = babble(SECONDS)
@@ -77,7 +78,12 @@ def render(face: NDArray[np.uint8], t_s: float) -> NDArray[np.uint8]:
     far = half_h * (1 - 0.35 * turn)
     source = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
     target = np.array(
-        [[x - half_w, y - half_h], [x + half_w, y - far], [x + half_w, y + far], [x - half_w, y + half_h]],
+        [
+            [x - half_w, y - half_h],
+            [x + half_w, y - far],
+            [x + half_w, y + far],
+            [x - half_w, y + half_h],
+        ],
         np.float32,
     )
     ground = np.full((HEIGHT, WIDTH, 3), (52, 58, 66), np.uint8)
@@ -106,7 +112,11 @@ def babble(seconds: int) -> NDArray[np.float32]:
     time = np.arange(count) / SAMPLE_RATE
     pitch = 150 + 30 * np.sin(2 * np.pi * 0.7 * time)
     phase = 2 * np.pi * np.cumsum(pitch) / SAMPLE_RATE
-    formants = (500 + 200 * np.sin(2 * np.pi * 1.9 * time), 1500 + 500 * np.sin(2 * np.pi * 1.3 * time), 2500)
+    formants = (
+        500 + 200 * np.sin(2 * np.pi * 1.9 * time),
+        1500 + 500 * np.sin(2 * np.pi * 1.3 * time),
+        2500,
+    )
     sound = np.zeros(count)
     for harmonic in range(1, 24):
         frequency = harmonic * pitch

@@ -12,12 +12,19 @@ from pathlib import Path
 
 import av
 import onnxruntime
-
 from affectstream.engines.bundle import POCKET, Bundle
 from affectstream.engines.choose import choose
 from affectstream.engines.errors import AffectstreamError
 
-_PACKAGES = ("affectstream", "av", "numpy", "onnxruntime", "opencv-python-headless", "pyarrow", "tokenizers")
+_PACKAGES = (
+    "affectstream",
+    "av",
+    "numpy",
+    "onnxruntime",
+    "opencv-python-headless",
+    "pyarrow",
+    "tokenizers",
+)
 _FORMATS = ("mp4", "mov", "matroska", "webm", "avi", "mpegts", "wav", "flac", "mp3")
 _CODECS = ("h264", "hevc", "vp9", "av1", "aac", "mp3", "opus", "flac", "subrip", "webvtt")
 
@@ -59,7 +66,9 @@ def _packages() -> Iterator[Finding]:
 
 
 def _ffmpeg() -> Iterator[Finding]:
-    libraries = ", ".join(f"{n} {'.'.join(map(str, v))}" for n, v in sorted(av.library_versions.items()))
+    libraries = ", ".join(
+        f"{n} {'.'.join(map(str, v))}" for n, v in sorted(av.library_versions.items())
+    )
     yield Finding("ffmpeg", libraries)
     readers = {name for known in av.formats_available for name in known.split(",")}
     yield _present("containers", _FORMATS, readers)

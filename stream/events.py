@@ -163,9 +163,7 @@ def decode(line: bytes | str) -> Event:
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of one line: no unknown fields, every number bounded."""
     live_only = {"emitted_at", "age_ms", "latency_ms"}
-    refs, components = msgspec.json.schema_components(
-        TYPES.values(), ref_template="#/$defs/{name}"
-    )
+    refs, components = msgspec.json.schema_components(TYPES.values(), ref_template="#/$defs/{name}")
     for component in components.values():
         component["required"] = [n for n in component["properties"] if n not in live_only]
     return {

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
-
 from affectstream.engines.bundle import MODALITIES, Bundle
 from affectstream.engines.spec import SLOTS, Array, padded, slot
 from affectstream.stream.align import Tracked, Window, WindowShape
@@ -16,6 +14,7 @@ from affectstream.stream.encode import TextEncoder, VoiceEncoder
 from affectstream.stream.faces.quality import MIN_QUALITY
 from affectstream.stream.media import Cue
 from affectstream.stream.options import Assignment
+from numpy.typing import NDArray
 
 MIN_VOICED_US = 500_000
 """Less speech than this in a window is no evidence: the voice counts as absent."""
@@ -62,7 +61,11 @@ class _Row:
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        have = {"video": self.video is not None, "voice": self.voice is not None, "text": self.cue is not None}
+        have = {
+            "video": self.video is not None,
+            "voice": self.voice is not None,
+            "text": self.cue is not None,
+        }
         return tuple(m for m in MODALITIES if have[m])
 
 
@@ -87,7 +90,9 @@ class Fuser:
         self._takes = bundle.modalities
         self._assignment = assignment
         self._sources = tuple(sources)
-        self._foreign = language is not None and language.split("-")[0].lower() not in manifest.languages
+        self._foreign = (
+            language is not None and language.split("-")[0].lower() not in manifest.languages
+        )
         self._voice = VoiceEncoder(bundle) if "voice" in self._takes else None
         self._text = TextEncoder(bundle) if "text" in self._takes else None
 
@@ -139,7 +144,9 @@ class Fuser:
             return _Row(track, fault="no_face")
         good = [look for look in looks if look.face.quality.value >= MIN_QUALITY]
         if not good or "video" not in self._takes:
-            return _Row(track, looks, fault=looks[-1].face.quality.fault if not good else "no_speech")
+            return _Row(
+                track, looks, fault=looks[-1].face.quality.fault if not good else "no_speech"
+            )
         frames = np.zeros((self._shape.points, len(good[0].face.embedding)), np.float32)
         mask = np.zeros(self._shape.points, np.bool_)
         first = (window.hop + 1) * self._shape.points_per_hop - self._shape.points
@@ -191,7 +198,10 @@ class Fuser:
             if row.voice is not None:
                 feeds["voice"][index, 0], feeds["voice_mask"][index, 0] = voices[row.voice], True
             if row.cue is not None and self._text is not None:
-                feeds["text"][index, 0], feeds["text_mask"][index, 0] = self._text.encode(row.cue), True
+                feeds["text"][index, 0], feeds["text_mask"][index, 0] = (
+                    self._text.encode(row.cue),
+                    True,
+                )
         return feeds
 
     def _reading(self, window: Window, row: _Row, out: dict[str, Array] | None) -> Reading:

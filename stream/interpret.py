@@ -80,9 +80,7 @@ class Interpreter:
                 tracked.append((number, Tracked(0, seen.pts_us, seen.frame_size, face, pose)))
         windows = []
         for point in points:
-            here = [
-                (n, Tracked(point, t.pts_us, t.frame_size, t.face, t.pose)) for n, t in tracked
-            ]
+            here = [(n, Tracked(point, t.pts_us, t.frame_size, t.face, t.pose)) for n, t in tracked]
             windows += self._aligner.see(point, here)
         return self._hops(windows)
 

@@ -39,7 +39,9 @@ class Assignment:
         for text in speakers:
             name, equals, number = text.rpartition("=")
             if not number.isdigit() or (equals and not name):
-                raise OptionError(f"--speaker {text!r}: expected a track (2) or NAME=TRACK (Alice=1)")
+                raise OptionError(
+                    f"--speaker {text!r}: expected a track (2) or NAME=TRACK (Alice=1)"
+                )
             if equals:
                 names[name] = int(number)
             else:
@@ -50,7 +52,9 @@ class Assignment:
 def _sides(text: str) -> tuple[int, int]:
     sides = dict(part.partition("=")[::2] for part in text.split(","))
     if set(sides) != {"left", "right"} or not all(n.isdigit() for n in sides.values()):
-        raise OptionError(f"--channel {text!r}: expected left=TRACK,right=TRACK such as left=1,right=2")
+        raise OptionError(
+            f"--channel {text!r}: expected left=TRACK,right=TRACK such as left=1,right=2"
+        )
     return int(sides["left"]), int(sides["right"])
 
 

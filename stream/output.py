@@ -18,7 +18,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import msgspec
-
 from affectstream.engines.bundle import MANIFEST, sha256
 from affectstream.stream.events import SCHEMA, Stream
 from affectstream.stream.interpret import Hop
@@ -27,6 +26,7 @@ from affectstream.stream.sinks import FORMATS, FileSink
 from affectstream.stream.sinks.base import writing
 
 RUN = "run.json"
+_PACKAGES = ("affectstream", "av", "numpy", "onnxruntime")
 
 
 class OutputFolder:
@@ -90,7 +90,7 @@ class OutputFolder:
             "device_reason": self._recognizer.choice.reason,
             "threads": self._recognizer.threads,
             "schema": SCHEMA,
-            "versions": {name: version(name) for name in ("affectstream", "av", "numpy", "onnxruntime")},
+            "versions": {name: version(name) for name in _PACKAGES},
             "python": platform.python_version(),
             "platform": platform.platform(),
             "pid": os.getpid(),
@@ -127,4 +127,6 @@ def _mark(path: Path) -> str:
 
 
 def _utc(t_s: float) -> str:
-    return datetime.fromtimestamp(t_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return (
+        datetime.fromtimestamp(t_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    )

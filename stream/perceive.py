@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
-
 from affectstream.engines.bundle import Bundle
 from affectstream.engines.spec import SLOTS, padded, slot
 from affectstream.stream.decode import to_rgb
@@ -18,6 +16,7 @@ from affectstream.stream.faces.detect import Detection, Detector, DetectorSpec
 from affectstream.stream.faces.face import Face, Seen, signature
 from affectstream.stream.faces.quality import Quality, assess
 from affectstream.stream.grid import Sampled
+from numpy.typing import NDArray
 
 BATCH = 8
 """Grid frames perceived together: one second of `pocket`. Formed by counting, never by time."""

@@ -16,7 +16,6 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-
 from affectstream.engines.bundle import Bundle
 from affectstream.stream.decode import Recording
 from affectstream.stream.faces.face import Seen
@@ -54,7 +53,9 @@ class Pipeline:
     Leaving the iteration early (an error, Ctrl-C, a closed generator) stops every thread.
     """
 
-    def __init__(self, bundle: Bundle, recording: Recording, interpreter: Interpreter, threads: int) -> None:
+    def __init__(
+        self, bundle: Bundle, recording: Recording, interpreter: Interpreter, threads: int
+    ) -> None:
         self._recording = recording
         self._interpreter = interpreter
         self._threads = max(1, threads)
@@ -176,5 +177,5 @@ class Pipeline:
                     return
 
 
-class _Stopped(Exception):  # noqa: N818
+class _Stopped(Exception):
     """The consumer left; the reader thread unwinds."""

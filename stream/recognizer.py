@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import Self
 
 import pyarrow as pa
-
 from affectstream.engines.bundle import Bundle
 from affectstream.engines.choose import Choice, choose
 from affectstream.stream.decode import Recording
@@ -21,7 +20,12 @@ from affectstream.stream.interpret import Hop, Interpreter, seconds
 from affectstream.stream.options import SourceOptions
 from affectstream.stream.pipeline import Pipeline
 from affectstream.stream.readings import table
-from affectstream.stream.words import Transcript, embedded_transcript, find_transcript, read_transcript
+from affectstream.stream.words import (
+    Transcript,
+    embedded_transcript,
+    find_transcript,
+    read_transcript,
+)
 
 _AHEAD = 64
 """Events that may wait for a slow consumer of `follow`."""

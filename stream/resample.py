@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import av
 import numpy as np
-from numpy.typing import NDArray
-
 from affectstream.stream.media import SAMPLE_RATE, Samples
+from numpy.typing import NDArray
 
 JUMP_US = 20_000
 """Times may wander this far from the count of samples (Matroska rounds them to milliseconds)."""

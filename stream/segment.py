@@ -86,7 +86,9 @@ class Smoother:
     present one by `margin`.
     """
 
-    def __init__(self, labels: Sequence[str], *, tau_us: int = 1_000_000, margin: float = 0.05) -> None:
+    def __init__(
+        self, labels: Sequence[str], *, tau_us: int = 1_000_000, margin: float = 0.05
+    ) -> None:
         self._labels = tuple(labels)
         self._tau_us = tau_us
         self._margin = margin
@@ -102,7 +104,9 @@ class Smoother:
             self._mean = list(scores)
         else:
             keep = math.exp(-hop_us / self._tau_us)
-            self._mean = [keep * m + (1 - keep) * s for m, s in zip(self._mean, scores, strict=True)]
+            self._mean = [
+                keep * m + (1 - keep) * s for m, s in zip(self._mean, scores, strict=True)
+            ]
         best = max(range(len(self._mean)), key=self._mean.__getitem__)
         if self._lead is None or self._mean[best] >= self._mean[self._lead] + self._margin:
             self._lead = best

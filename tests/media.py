@@ -78,7 +78,9 @@ def read_number(rgb: NDArray[np.uint8]) -> int:
     width = rgb.shape[1]
     step = -(-width // BITS)
     middle = rgb[rgb.shape[0] // 2, :, 1]
-    return sum(int(middle[min(bit * step + step // 2, width - 1)] > 127) << bit for bit in range(BITS))
+    return sum(
+        int(middle[min(bit * step + step // 2, width - 1)] > 127) << bit for bit in range(BITS)
+    )
 
 
 def clicks(

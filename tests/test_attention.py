@@ -1,10 +1,9 @@
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from affectstream.stream.attention import AttentionMeter, score_of
 from affectstream.stream.faces.pose import Pose
+from hypothesis import given
+from hypothesis import strategies as st
 
 HOP = 500_000
 

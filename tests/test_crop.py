@@ -1,17 +1,14 @@
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-
 from affectstream.stream.faces.crop import TEMPLATE, align, footprint, similarity
 from affectstream.stream.faces.quality import assess
+from hypothesis import given
+from hypothesis import strategies as st
 
 POINTS = np.array(TEMPLATE, np.float32)
 
 
-@given(
-    st.floats(-3.1, 3.1), st.floats(0.2, 20), st.floats(-500, 500), st.floats(-500, 500)
-)
+@given(st.floats(-3.1, 3.1), st.floats(0.2, 20), st.floats(-500, 500), st.floats(-500, 500))
 def test_similarity_finds_the_turn_scale_and_shift_that_was_applied(angle, scale, dx, dy):
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     moved = (POINTS @ turn.T + (dx, dy)).astype(np.float32)

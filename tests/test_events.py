@@ -2,18 +2,59 @@ import json
 
 import jsonschema
 import pytest
-
-from affectstream.stream.events import SCHEMA, Attention, Emotion, Segment, Stream, decode, encode, json_schema
+from affectstream.stream.events import (
+    SCHEMA,
+    Attention,
+    Emotion,
+    Segment,
+    Stream,
+    decode,
+    encode,
+    json_schema,
+)
 
 COMMON = {"stream": "a.mp4", "track": 1, "t_start": 0.5, "t_end": 1.0, "modalities": ("video",)}
 EVENTS = [
-    Emotion(**COMMON, label="joy", confidence=0.7, scores={"joy": 0.7, "neutral": 0.3}, abstain=None, assigned_by=None),
-    Emotion(**{**COMMON, "modalities": ()}, label=None, confidence=None, scores=None, abstain="no_face", assigned_by=None),
-    Attention(**COMMON, state="away", score=0.1, yaw=40.0, pitch=0.0, roll=-3.0, method="head_pose"),
+    Emotion(
+        **COMMON,
+        label="joy",
+        confidence=0.7,
+        scores={"joy": 0.7, "neutral": 0.3},
+        abstain=None,
+        assigned_by=None,
+    ),
+    Emotion(
+        **{**COMMON, "modalities": ()},
+        label=None,
+        confidence=None,
+        scores=None,
+        abstain="no_face",
+        assigned_by=None,
+    ),
+    Attention(
+        **COMMON, state="away", score=0.1, yaw=40.0, pitch=0.0, roll=-3.0, method="head_pose"
+    ),
     Segment(**COMMON, of="emotion", state="joy", mean=0.6, peak=0.9),
-    Stream(stream="a.mp4", t_start=0.0, t_end=9.0, modalities=(), what="ended", complete=True, counts={"frames": 7}),
-    Emotion(**COMMON, label="joy", confidence=0.7, scores={"joy": 0.7}, abstain=None, assigned_by="only_track",
-            emitted_at="2026-11-21T06:30:00.123Z", age_ms=80.0, latency_ms=31.5),
+    Stream(
+        stream="a.mp4",
+        t_start=0.0,
+        t_end=9.0,
+        modalities=(),
+        what="ended",
+        complete=True,
+        counts={"frames": 7},
+    ),
+    Emotion(
+        **COMMON,
+        label="joy",
+        confidence=0.7,
+        scores={"joy": 0.7},
+        abstain=None,
+        assigned_by="only_track",
+        emitted_at="2026-11-21T06:30:00.123Z",
+        age_ms=80.0,
+        latency_ms=31.5,
+    ),
 ]
 
 

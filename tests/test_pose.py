@@ -1,7 +1,6 @@
 import cv2
 import numpy as np
 import pytest
-
 from affectstream.stream.faces.pose import FACE, solve
 
 FOCAL = 640.0
@@ -37,7 +36,9 @@ def test_roll_and_distance_do_not_change_where_the_face_points():
 
 def test_the_solution_that_continues_the_track_is_kept():
     before = solve(seen(18, -10), (640, 360))
-    noisy = seen(20, -10) + np.array([[0.6, 0], [-0.6, 0.4], [0, -0.5], [0.5, 0], [-0.4, 0.3]], np.float32)
+    noisy = seen(20, -10) + np.array(
+        [[0.6, 0], [-0.6, 0.4], [0, -0.5], [0.5, 0], [-0.4, 0.3]], np.float32
+    )
     pose = solve(noisy, (640, 360), before)
     assert pose is not None
     assert abs(pose.yaw - 20) < 12

@@ -68,7 +68,17 @@ def imported(path):
 @pytest.mark.parametrize(
     ("folder", "forbidden"),
     [
-        ("engines", ("affectstream.stream", "affectstream.train", "affectstream.bench", "torch", "av", "cv2")),
+        (
+            "engines",
+            (
+                "affectstream.stream",
+                "affectstream.train",
+                "affectstream.bench",
+                "torch",
+                "av",
+                "cv2",
+            ),
+        ),
         ("stream", ("affectstream.train", "affectstream.bench", "torch")),
         ("train", ("affectstream.bench",)),
         ("bench", ("affectstream.train",)),

@@ -1,7 +1,8 @@
+from affectstream.stream.segment import Segmenter, Smoother
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
-
-from affectstream.stream.segment import Segmenter, Smoother
 
 HOP = 500_000
 
@@ -46,7 +47,7 @@ def test_mean_and_peak_are_of_the_state_itself():
 @given(st.lists(st.sampled_from(["a", "b", "c", None]), max_size=60))
 def test_segments_are_ordered_disjoint_and_long_enough(states):
     found = run(states)
-    for one, other in zip(found, found[1:], strict=False):
+    for one, other in pairwise(found):
         assert one.end_us <= other.start_us
     for stretch in found:
         assert stretch.end_us - stretch.start_us >= 1_000_000

@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-
 from affectstream.stream.faces.face import Face, Seen
 from affectstream.stream.faces.quality import Quality
 from affectstream.stream.faces.track import Tracker
@@ -13,7 +12,9 @@ ANN, BEN = (RNG.normal(size=228).astype(np.float32) for _ in range(2))
 def face(x, y=100.0, side=60.0, who=ANN, noise=0.0):
     looks = who / np.linalg.norm(who) + noise * RNG.normal(size=228).astype(np.float32) / 15
     box = (x - side / 2, y - side / 2, x + side / 2, y + side / 2)
-    return Face(box, np.zeros((5, 2), np.float32), 0.9, Quality(1, 1, 1), np.zeros(4, np.float32), looks)
+    return Face(
+        box, np.zeros((5, 2), np.float32), 0.9, Quality(1, 1, 1), np.zeros(4, np.float32), looks
+    )
 
 
 def run(frames):

@@ -43,7 +43,9 @@ def calibrate(
     rows = np.arange(len(labels))
 
     def loss(temperature: float) -> float:
-        return -float(np.log(probabilities(logits, prior, temperature)[rows, labels] + 1e-12).mean())
+        return -float(
+            np.log(probabilities(logits, prior, temperature)[rows, labels] + 1e-12).mean()
+        )
 
     temperature = float(min(TEMPERATURES, key=loss))
     found = probabilities(logits, prior, temperature)
@@ -64,7 +66,8 @@ def expected_calibration_error(
     """Mean gap between confidence and accuracy over equal-width bins, weighted by their size."""
     index = np.minimum((confidence * bins).astype(int), bins - 1)
     gaps = [
-        abs(float(confidence[index == b].mean()) - float(right[index == b].mean())) * (index == b).sum()
+        abs(float(confidence[index == b].mean()) - float(right[index == b].mean()))
+        * (index == b).sum()
         for b in range(bins)
         if (index == b).any()
     ]

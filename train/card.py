@@ -101,7 +101,8 @@ def write(manifest: Manifest, calibrated: dict[str, Calibrated], folder: Path) -
         hop=manifest.hop_us / 1e6,
         hz=manifest.frame_hz,
         results="\n".join(
-            f"| {r.part} | {r.data} | {r.metric} | {r.value} | {r.count} |" for r in manifest.results
+            f"| {r.part} | {r.data} | {r.metric} | {r.value} | {r.count} |"
+            for r in manifest.results
         ),
         prior=", ".join(f"{label} {p:g}" for label, p in prior),
         coverage=COVERAGE,
@@ -110,6 +111,8 @@ def write(manifest: Manifest, calibrated: dict[str, Calibrated], folder: Path) -
             f"| {c.covered_accuracy:.3f} |"
             for subset, c in calibrated.items()
         ),
-        commands="\n".join([*commands, "affectstream train export --data DATA --output engines/pocket"]),
+        commands="\n".join(
+            [*commands, "affectstream train export --data DATA --output engines/pocket"]
+        ),
         **sizes,
     )

@@ -29,7 +29,9 @@ def list_recipes() -> None:
 
 @application.command()
 def fit(
-    recipe: Annotated[str, typer.Option(help="Which recipe; see 'train list'.", show_default=False)],
+    recipe: Annotated[
+        str, typer.Option(help="Which recipe; see 'train list'.", show_default=False)
+    ],
     data: Data,
     runs: Runs = Path("runs"),
     epochs: Annotated[int | None, typer.Option(min=1, show_default="the recipe's")] = None,
@@ -44,7 +46,6 @@ def fit(
     from dataclasses import replace
 
     import torch
-
     from affectstream.train.loop import fit as run_fit
     from affectstream.train.recipe import recipes
 

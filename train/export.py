@@ -57,4 +57,6 @@ def to_onnx(
         error = float(np.abs(want.numpy() - np.asarray(got)).max())
         if not error <= PARITY:
             path.unlink()
-            raise ParityError(f"{path.name}: output {name!r} differs by {error:.2g}, limit {PARITY}")
+            raise ParityError(
+                f"{path.name}: output {name!r} differs by {error:.2g}, limit {PARITY}"
+            )

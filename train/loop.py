@@ -17,10 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from affectstream.train.recipe import FitConfig, Recipe, average_into
 from lightning_fabric import Fabric
 from torch import nn
-
-from affectstream.train.recipe import FitConfig, Recipe, average_into
 
 LAST, BEST, LOG = "last.pt", "best.pt", "log.csv"
 
@@ -109,7 +108,10 @@ def fit(
         _save(state, run / LAST)
         if headline > best:
             best = headline
-            _save({k: state[k] for k in ("recipe", "config", "epoch", "figures", "average")}, run / BEST)
+            _save(
+                {k: state[k] for k in ("recipe", "config", "epoch", "figures", "average")},
+                run / BEST,
+            )
     return load_best(recipe, run)[1] if (run / BEST).exists() else figures
 
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-
 from affectstream.engines.bundle import MANIFEST, Bundle, sha256
 from affectstream.engines.labels import EMOTIONS_7
 from affectstream.engines.manifest import (
@@ -45,7 +44,8 @@ and MELD, averaged and rounded, are the only evidence we have. A bundle's manife
 WINDOW_US, HOP_US, FRAME_HZ = 3_000_000, 500_000, 8
 PARTS = ("pocket_detector", "pocket_face", "pocket_voice", "pocket_text", "pocket_fusion")
 SUBSETS = tuple(
-    tuple(m for i, m in enumerate(MODALITIES) if bits >> i & 1) for bits in range(1, 2 ** len(MODALITIES))
+    tuple(m for i, m in enumerate(MODALITIES) if bits >> i & 1)
+    for bits in range(1, 2 ** len(MODALITIES))
 )
 
 
@@ -123,7 +123,9 @@ def _manifest(
         frame_hz=FRAME_HZ,
         engines=Engines(
             fusion=file("fusion.onnx"),
-            face_detector=DetectorPart(detector.file, detector.sha256, input_size=320, threshold=0.6),
+            face_detector=DetectorPart(
+                detector.file, detector.sha256, input_size=320, threshold=0.6
+            ),
             face_encoder=file("face_encoder.onnx"),
             voice_encoder=file("voice_encoder.onnx"),
             text_encoder=TextPart(text.file, text.sha256, file("tokenizer.json")),

@@ -108,7 +108,9 @@ def recipes() -> dict[str, Recipe]:
 
     found: dict[str, Recipe] = {}
     for module in pkgutil.iter_modules(models.__path__):
-        recipe = getattr(importlib.import_module(f"{models.__name__}.{module.name}"), "RECIPE", None)
+        recipe = getattr(
+            importlib.import_module(f"{models.__name__}.{module.name}"), "RECIPE", None
+        )
         if recipe is not None:
             found[recipe.name] = recipe
     return found

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
 
 import typer
-
 from affectstream.engines.errors import AffectstreamError
 from affectstream.stream import exits
 from affectstream.stream.errors import OptionError
@@ -34,7 +33,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and leave with one of the exit codes in `exits`."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     commands = {point.name: point for point in entry_points(group=GROUP)}
-    used = [commands[arguments[0]]] if arguments[:1] and arguments[0] in commands else commands.values()
+    used = (
+        [commands[arguments[0]]]
+        if arguments[:1] and arguments[0] in commands
+        else commands.values()
+    )
     try:
         _application(sorted(used, key=lambda point: point.name))(arguments)
     except OptionError as error:

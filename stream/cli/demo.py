@@ -24,10 +24,9 @@ def demo(
     """
     from tempfile import TemporaryDirectory
 
-    from rich.console import Console
-
     from affectstream.stream.demo import SECONDS, write_clip
     from affectstream.stream.recognizer import Recognizer
+    from rich.console import Console
 
     console = Console(highlight=False)
     with TemporaryDirectory() as scratch:
@@ -69,7 +68,9 @@ def _line(event: Event) -> str:
         case Attention(score=None):
             what = event.state
         case Attention():
-            what = f"{event.state} [dim]yaw {event.yaw:+.0f}, pitch {event.pitch:+.0f} degrees[/dim]"
+            what = (
+                f"{event.state} [dim]yaw {event.yaw:+.0f}, pitch {event.pitch:+.0f} degrees[/dim]"
+            )
         case Segment():
             what = f"[bold]{event.state}[/bold] [dim]mean {event.mean:.0%}, peak {event.peak:.0%}[/dim]"
         case _:

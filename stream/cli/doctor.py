@@ -8,7 +8,9 @@ import typer
 
 
 def doctor(
-    bundle: Annotated[str, typer.Option(help="Recognizer to check: 'pocket', or a folder.")] = "pocket",
+    bundle: Annotated[
+        str, typer.Option(help="Recognizer to check: 'pocket', or a folder.")
+    ] = "pocket",
 ) -> None:
     """Report versions, media support, devices, runtimes, the bundle and its licences.
 
@@ -16,11 +18,10 @@ def doctor(
 
     Example: [bold]affectstream doctor[/bold]
     """
-    from rich.console import Console
-    from rich.markup import escape
-
     from affectstream.stream import exits
     from affectstream.stream.doctor import examine
+    from rich.console import Console
+    from rich.markup import escape
 
     console = Console(highlight=False)
     broken = 0

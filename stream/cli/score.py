@@ -8,31 +8,45 @@ from typing import Annotated
 
 import typer
 
-
 _FORMATS = ("jsonl", "parquet", "csv", "vtt")
 
 
 def score(
-    files: Annotated[list[Path], typer.Argument(help="Recordings: anything FFmpeg opens.", show_default=False)],
+    files: Annotated[
+        list[Path], typer.Argument(help="Recordings: anything FFmpeg opens.", show_default=False)
+    ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Write results here, a folder for each recording, instead of to stdout."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="Write results here, a folder for each recording, instead of to stdout.",
+        ),
     ] = None,
     formats: Annotated[
         str, typer.Option("--format", "-f", help=f"With --output: any of {','.join(_FORMATS)}.")
     ] = "jsonl,parquet,vtt",
-    bundle: Annotated[str, typer.Option(help="Recognizer: 'pocket', or a bundle's folder.")] = "pocket",
+    bundle: Annotated[
+        str, typer.Option(help="Recognizer: 'pocket', or a bundle's folder.")
+    ] = "pocket",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda:0.")] = "auto",
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Batches perceived side by side.", show_default="cores")
+        int | None,
+        typer.Option(min=1, help="Batches perceived side by side.", show_default="cores"),
     ] = None,
-    start: Annotated[float | None, typer.Option(help="Begin at this second.", show_default=False)] = None,
-    end: Annotated[float | None, typer.Option(help="Stop at this second.", show_default=False)] = None,
+    start: Annotated[
+        float | None, typer.Option(help="Begin at this second.", show_default=False)
+    ] = None,
+    end: Annotated[
+        float | None, typer.Option(help="Stop at this second.", show_default=False)
+    ] = None,
     audio_track: Annotated[
-        str | None, typer.Option(help="Which audio track: 1, 2, ... or a language.", show_default="first")
+        str | None,
+        typer.Option(help="Which audio track: 1, 2, ... or a language.", show_default="first"),
     ] = None,
     transcript: Annotated[
-        Path | None, typer.Option(help="Words: a .srt or .vtt file.", show_default="beside or inside")
+        Path | None,
+        typer.Option(help="Words: a .srt or .vtt file.", show_default="beside or inside"),
     ] = None,
     language: Annotated[
         str | None, typer.Option(help="Language of the words, such as en.", show_default=False)

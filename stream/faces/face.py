@@ -6,9 +6,8 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
-
 from affectstream.stream.faces.quality import Quality
+from numpy.typing import NDArray
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels of the frame."""
@@ -71,7 +70,9 @@ def signature(rgb: NDArray[np.uint8], box: Box, crop: NDArray[np.uint8]) -> NDAr
     hsv = cv2.cvtColor(np.ascontiguousarray(part[::step, ::step]), cv2.COLOR_RGB2HSV)
     colours = cv2.calcHist([hsv], [0, 1, 2], None, [8, 4, 4], [0, 180, 0, 256, 0, 256]).ravel()
     colours = np.sqrt(colours / max(1.0, float(colours.sum())))
-    thumb = cv2.resize(cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), (10, 10), interpolation=cv2.INTER_AREA)
+    thumb = cv2.resize(
+        cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), (10, 10), interpolation=cv2.INTER_AREA
+    )
     shape = thumb.astype(np.float32).ravel()
     shape -= shape.mean()
     shape /= max(1e-6, float(np.linalg.norm(shape)))

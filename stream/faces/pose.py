@@ -15,7 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 FACE = np.array(
-    [[-31.5, -34.5, 27.0], [31.5, -34.5, 27.0], [0.0, 0.0, 0.0], [-25.0, 27.5, 22.0], [25.0, 27.5, 22.0]],
+    [
+        [-31.5, -34.5, 27.0],
+        [31.5, -34.5, 27.0],
+        [0.0, 0.0, 0.0],
+        [-25.0, 27.5, 22.0],
+        [25.0, 27.5, 22.0],
+    ],
     np.float64,
 )
 """Right eye, left eye, nose tip, mouth corners of an average adult in millimetres: x to the right of
@@ -52,7 +58,9 @@ def solve(
     camera = np.array([[length, 0, width / 2], [0, length, height / 2], [0, 0, 1.0]])
     points = landmarks.astype(np.float64)
     try:
-        _, turns, shifts, _ = cv2.solvePnPGeneric(FACE, points, camera, None, flags=cv2.SOLVEPNP_SQPNP)
+        _, turns, shifts, _ = cv2.solvePnPGeneric(
+            FACE, points, camera, None, flags=cv2.SOLVEPNP_SQPNP
+        )
     except cv2.error:
         return None  # coinciding or non-finite landmarks
     best, least = None, math.inf

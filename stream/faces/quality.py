@@ -35,7 +35,9 @@ class Quality:
     @property
     def fault(self) -> str:
         """The reason to give when `value` is too low."""
-        worst = min((self.size, "tiny_face"), (self.pose, "turned_face"), (self.sharpness, "blurred_face"))
+        worst = min(
+            (self.size, "tiny_face"), (self.pose, "turned_face"), (self.sharpness, "blurred_face")
+        )
         return worst[1]
 
 

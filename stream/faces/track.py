@@ -11,9 +11,8 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
-
 from affectstream.stream.faces.face import Face, Seen, likeness
+from numpy.typing import NDArray
 
 MEMORY_US = 5_000_000
 """A track unseen for longer is forgotten; its number is never given again."""

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
-
 from affectstream.train.recipe import DataMissing
+from numpy.typing import NDArray
 
 LABELS = {
     "angry": "anger",
@@ -29,7 +28,9 @@ LABELS = {
 SIZE = 48
 
 
-def read(root: Path, split: str, labels: tuple[str, ...]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def read(
+    root: Path, split: str, labels: tuple[str, ...]
+) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Images (N, 48, 48) uint8 grey and label numbers (N,) int64, in a fixed order.
 
     `split` is the folder's name, ``train`` or ``test``; `labels` gives the numbering. Raises

@@ -12,11 +12,10 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from numpy.typing import NDArray
-from torch import Tensor
-
 from affectstream.train.data.sound import Clip
 from affectstream.train.models.mel import BANDS, FLOOR, LogMel
+from numpy.typing import NDArray
+from torch import Tensor
 
 SPEEDS = (0.88, 0.94, 1.0, 1.06, 1.12)
 SILENCE = float(np.log(FLOOR))
@@ -31,7 +30,9 @@ def resample(samples: NDArray[np.float32], speed: float) -> Tensor:
     return torch.fft.irfft(kept, n=length) * (length / len(samples))
 
 
-def loudest_window(samples: NDArray[np.float32], length: int, step: int = 800) -> NDArray[np.float32]:
+def loudest_window(
+    samples: NDArray[np.float32], length: int, step: int = 800
+) -> NDArray[np.float32]:
     """The stretch of `length` samples with the most energy, (length,) float32.
 
     Starts are multiples of `step`; the earliest of equals wins. A shorter clip gets zeros in front,

@@ -7,9 +7,8 @@ from pathlib import Path
 
 import av
 import numpy as np
-from numpy.typing import NDArray
-
 from affectstream.stream.media import SAMPLE_RATE
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,13 +16,12 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from torch import Tensor, nn
-
 from affectstream.engines.labels import EMOTIONS_7
 from affectstream.train.data import emodb, ravdess
 from affectstream.train.data.mels import BalancedWindows, MelStore, loudest_window
 from affectstream.train.models.mel import BANDS, HOP_SAMPLES, N_FFT, LogMel
 from affectstream.train.recipe import Batch, FitConfig, Loaders
+from torch import Tensor, nn
 
 WINDOW_SAMPLES = 48_000
 FRAMES = (WINDOW_SAMPLES - N_FFT) // HOP_SAMPLES + 1
@@ -97,7 +96,9 @@ class PocketVoice(nn.Module):
 
     def embed(self, levelled: Tensor) -> Tensor:
         """Levelled log-mels (N, `BANDS`, frames) float32 to embeddings (N, `EMBEDDING`)."""
-        x = self.stages(self.stem(levelled.unsqueeze(1).contiguous(memory_format=torch.channels_last)))
+        x = self.stages(
+            self.stem(levelled.unsqueeze(1).contiguous(memory_format=torch.channels_last))
+        )
         x = self.flat(x.flatten(1, 2))
         weights = self.attend(x).softmax(2)
         # Two attentions; each pools the mean and the spread of what it looks at.
@@ -190,9 +191,7 @@ def windows(data: Path, actors: Sequence[int]) -> list[Batch]:
     labels = torch.tensor([EMOTIONS_7.index(clip.emotion) for clip in clips])
     parts = math.ceil(len(clips) / 32)
     pieces = torch.from_numpy(samples).chunk(parts)
-    return [
-        {"samples": s, "label": n} for s, n in zip(pieces, labels.chunk(parts), strict=True)
-    ]
+    return [{"samples": s, "label": n} for s, n in zip(pieces, labels.chunk(parts), strict=True)]
 
 
 RECIPE = PocketVoiceRecipe()
