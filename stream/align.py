@@ -141,7 +141,10 @@ class Aligner:
         first = (end_us - self._shape.window_us) * SAMPLE_RATE // 1_000_000
         last = end_us * SAMPLE_RATE // 1_000_000
         self._sound.forget(first)
-        sound, _ = self._sound.window(first, last)
+        sound = self._sound.window(first, last)
+        window_us = self._shape.window_us
+        for gate in self._gates:
+            gate.forget(end_us - window_us)
         return Window(
             hop=self._hop,
             start_us=start_us,

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 import numpy as np
 from affectstream.engines.bundle import Bundle
 from affectstream.engines.spec import SLOTS, padded, slot
-from affectstream.stream.decode import to_rgb
+from affectstream.stream.picture import to_rgb
 from affectstream.stream.faces.crop import align
 from affectstream.stream.faces.detect import Detection, Detector, DetectorSpec
 from affectstream.stream.faces.face import Face, Seen, signature
 from affectstream.stream.faces.quality import Quality, assess
-from affectstream.stream.grid import Sampled
+from affectstream.stream.media import Frame
 from numpy.typing import NDArray
 
 BATCH = 8
@@ -27,7 +27,8 @@ Look = tuple[Detection, NDArray[np.uint8], Quality, NDArray[np.float32]]
 class Perceiver:
     """The face engines of a bundle that has them. `perceive` may run on several threads at once."""
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, *, pixel_aspect: float = 1.0) -> None:
+        """`pixel_aspect` is the width of a pixel over its height, as the recording states it."""
         part, crop = bundle.manifest.engines.face_detector, bundle.manifest.crop
         if part is None or crop is None:
             raise ValueError(f"bundle {bundle.manifest.name!r} has no face engines")
@@ -42,27 +43,27 @@ class Perceiver:
         self._encoder = bundle.engines["face_encoder"]
         self._template = np.asarray(crop.template, np.float32)
         self._size = crop.size
+        self._aspect = pixel_aspect
 
-    def perceive(self, batch: Sequence[Sampled]) -> list[Seen]:
-        """Faces of each sampled frame, in order; each frame is converted to RGB here, once."""
-        pictures = [to_rgb(sampled.frame) for sampled in batch]
+    def perceive(self, frames: Sequence[Frame]) -> list[Seen]:
+        """Faces of each frame, in order; each frame is converted to RGB here, once."""
+        pictures = [to_rgb(frame, pixel_aspect=self._aspect) for frame in frames]
         found = self._detect(pictures)
         looks = [
             [self._look(rgb, detection) for detection in detections]
             for rgb, detections in zip(pictures, found, strict=True)
         ]
-        embeddings = iter(self._encode([crop for frame in looks for _, crop, _, _ in frame]))
+        embeddings = iter(self._encode([crop for found_in in looks for _, crop, _, _ in found_in]))
         return [
             Seen(
-                points=sampled.points,
-                pts_us=sampled.frame.pts_us,
+                pts_us=frame.pts_us,
                 frame_size=(rgb.shape[1], rgb.shape[0]),
                 faces=tuple(
                     Face(d.box, d.landmarks, d.score, quality, next(embeddings), mark)
-                    for d, _, quality, mark in frame
+                    for d, _, quality, mark in found_in
                 ),
             )
-            for sampled, rgb, frame in zip(batch, pictures, looks, strict=True)
+            for frame, rgb, found_in in zip(frames, pictures, looks, strict=True)
         ]
 
     def _detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:

@@ -21,7 +21,7 @@ from affectstream.stream.decode import Recording
 from affectstream.stream.faces.face import Seen
 from affectstream.stream.grid import GridSampler, Sampled
 from affectstream.stream.interpret import Hop, Interpreter
-from affectstream.stream.media import SAMPLE_RATE, Bound, Frame, Kind, Samples
+from affectstream.stream.media import FOREVER_US, SAMPLE_RATE, Bound, Frame, Kind, Samples
 from affectstream.stream.perceive import BATCH, Perceiver
 
 _QUEUE_ITEMS = 16
@@ -60,8 +60,11 @@ class Pipeline:
         self._interpreter = interpreter
         self._threads = max(1, threads)
         self._frame_hz = bundle.manifest.frame_hz
-        watches = recording.info.video is not None and "video" in bundle.modalities
-        self._perceiver = Perceiver(bundle) if watches else None
+        video = recording.info.video
+        watches = "video" in bundle.modalities
+        self._perceiver = (
+            Perceiver(bundle, pixel_aspect=video.pixel_aspect) if watches and video else None
+        )
         self._queue: queue.Queue[_Item] = queue.Queue(_QUEUE_ITEMS)
         # A batch holds whole pictures: few may wait, however long the queue is.
         self._room = threading.BoundedSemaphore(self._threads + 2)
@@ -124,7 +127,9 @@ class Pipeline:
                 case Samples():
                     sound = self._gather(sound, item)
                 case Bound(Kind.VIDEO):
-                    batch += grid.settle(item.t_us)
+                    if self._perceiver is not None:
+                        last = item.t_us == FOREVER_US
+                        batch += grid.finish() if last else grid.settle(item.t_us)
                     batch = self._flush_batches(pool, batch, partial=True)
                     self._put(item)
                 case Bound():
@@ -133,7 +138,6 @@ class Pipeline:
                     self._put(item)
             batch = self._flush_batches(pool, batch)
         self._flush_sound(sound)
-        batch += grid.flush(self._recording.end_us)
         self._flush_batches(pool, batch, partial=True)
 
     def _flush_batches(
@@ -146,7 +150,7 @@ class Pipeline:
                 if self._stop.is_set():
                     raise _Stopped
             assert self._perceiver is not None
-            frames = [s for s in part if s.frame is not None]
+            frames = [s.frame for s in part if s.frame is not None]
             self._put(_Batch(part, pool.submit(self._perceiver.perceive, frames)))
         return waiting
 

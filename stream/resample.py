@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 JUMP_US = 20_000
 """Times may wander this far from the count of samples (Matroska rounds them to milliseconds)."""
 
+_GATHER = 10
+"""Frames are gathered to a tenth of a second: converting one by one costs as much as decoding."""
+
 
 def sample_at(t_us: int) -> int:
     """The first sample at or after `t_us`."""
@@ -40,8 +43,9 @@ class SoundResampler:
             raise ValueError(f"channels must be 1 or 2, found {channels}")
         self._channels = channels
         self._next = first
+        self._waiting: av.AudioFifo | None = None
         self._resampler: av.AudioResampler | None = None
-        self._shape: tuple[int, str, str] | None = None
+        self._shape = 1, "", ""
         self._anchor_us = 0
         self._taken = 0
         self._place = 0
@@ -49,7 +53,7 @@ class SoundResampler:
     @property
     def expected_us(self) -> int | None:
         """When the next frame should begin if it follows on; None before the first of a stretch."""
-        if self._resampler is None or self._shape is None:
+        if self._waiting is None:
             return None
         rate = self._shape[0]
         return self._anchor_us + (2_000_000 * self._taken + rate) // (2 * rate)
@@ -58,47 +62,62 @@ class SoundResampler:
         """Take a frame that begins at `t_us` (None: it follows on).
 
         A step in time of more than `JUMP_US` leaves a hole, or cuts what would overlap. Raises
-        `av.FFmpegError` when libswresample cannot take the frame; the next one starts afresh.
+        `av.FFmpegError` when libswresample cannot take the sound; the next frame starts afresh.
         """
         shape = frame.rate, frame.layout.name, frame.format.name
         expected = self.expected_us
         follows = expected is not None and (t_us is None or abs(t_us - expected) <= JUMP_US)
-        samples = frame.samples
-        frame.pts = None  # the count of samples decides, not what the filter makes of the times
-        if follows and shape == self._shape and self._resampler is not None:
-            converted = self._resampler.resample(frame)
-            out = self._placed(converted)
-        else:
+        out: list[Samples] = []
+        if not follows or shape != self._shape or self._waiting is None:
             out = self.flush()
             self._anchor_us = expected if follows and expected is not None else t_us or 0
             self._place = self._next if follows else _nearest(self._anchor_us)
-            self._taken, self._shape = 0, shape
-            out += self._placed(self._open(frame))
-        self._taken += samples
+            self._taken, self._shape, self._waiting = 0, shape, av.AudioFifo()
+        frame.pts = None  # the count of samples decides, not what FFmpeg makes of the times
+        self._waiting.write(frame)
+        self._taken += frame.samples
+        if self._waiting.samples * _GATHER >= frame.rate:
+            out += self._placed(self._converted())
         return out
 
     def flush(self) -> list[Samples]:
-        """Give what the filter still holds. The next frame begins a stretch of its own."""
-        if self._resampler is None:
+        """Give what is still held. The next frame begins a stretch of its own."""
+        if self._waiting is None:
             return []
-        resampler, self._resampler = self._resampler, None
-        return self._placed(resampler.resample(None))
+        frames = self._converted()
+        if self._resampler is not None:
+            frames += self._resampler.resample(None)
+        self._waiting = self._resampler = None
+        return self._placed(frames)
 
     def skip_to(self, sample: int) -> None:
         """Give nothing before `sample` from now on."""
         self._next = max(self._next, sample)
 
-    def _open(self, frame: av.AudioFrame) -> list[av.AudioFrame]:
-        wanted = "mono" if min(self._channels, frame.layout.nb_channels) == 1 else "stereo"
-        resampler = _resampler(wanted)
+    def _converted(self) -> list[av.AudioFrame]:
+        """What has been waiting, at `SAMPLE_RATE`."""
+        frame = self._waiting.read(0) if self._waiting is not None else None
+        if frame is None:
+            return []
         try:
-            converted = resampler.resample(frame)
+            if self._resampler is None:
+                return self._open(frame)
+            return self._resampler.resample(frame)
+        except av.FFmpegError:
+            self._waiting = self._resampler = None
+            raise
+
+    def _open(self, frame: av.AudioFrame) -> list[av.AudioFrame]:
+        mono = min(self._channels, frame.layout.nb_channels) == 1
+        resampler = _resampler("mono" if mono else "stereo")
+        try:
+            frames = resampler.resample(frame)
         except av.FFmpegError:
             # No known way to mix this layout (nine microphones, say): keep it, average afterwards.
             resampler = _resampler(frame.layout.name)
-            converted = resampler.resample(frame)
+            frames = resampler.resample(frame)
         self._resampler = resampler
-        return converted
+        return frames
 
     def _placed(self, frames: list[av.AudioFrame]) -> list[Samples]:
         out = []

@@ -16,8 +16,14 @@ POINTS = int(SECONDS * 8) + 1
 
 
 def look(point):
-    face = Face((0, 0, 9, 9), np.zeros((5, 2), np.float32), 1.0, Quality(1, 1, 1),
-                np.full(3, point, np.float32), np.ones(2, np.float32))
+    face = Face(
+        (0, 0, 9, 9),
+        np.zeros((5, 2), np.float32),
+        1.0,
+        Quality(1, 1, 1),
+        np.full(3, point, np.float32),
+        np.ones(2, np.float32),
+    )
     return Tracked(point, point * 125_000, (64, 48), face, None)
 
 
@@ -45,8 +51,14 @@ def windows(pieces, order):
 
 def fingerprint(found):
     return [
-        (w.hop, w.start_us, w.end_us, w.voiced_us, w.sound.tobytes(),
-         {t: [k.point for k in looks] for t, looks in w.looks.items()})
+        (
+            w.hop,
+            w.start_us,
+            w.end_us,
+            w.voiced_us,
+            w.sound.tobytes(),
+            {t: [k.point for k in looks] for t, looks in w.looks.items()},
+        )
         for w in found
     ]
 

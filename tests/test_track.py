@@ -22,7 +22,7 @@ def run(frames):
     tracker = Tracker()
     out = []
     for i, faces in enumerate(frames):
-        found = tracker.push(Seen((i,), i * STEP, (640, 360), tuple(faces)))
+        found = tracker.push(Seen(i * STEP, (640, 360), tuple(faces)))
         by_face = {id(f): n for n, f in found}
         out.append([by_face[id(f)] for f in faces])
     return out

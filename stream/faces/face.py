@@ -41,13 +41,11 @@ class Face:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
-    """All faces of one frame and the grid points that the frame stands for.
+    """All faces of one frame.
 
-    `frame_size` is (width, height) of the picture that the faces' pixels refer to. A grid point
-    without a frame has no `Seen`; a frame without a face has an empty one.
+    `frame_size` is (width, height) of the picture that the faces' pixels refer to.
     """
 
-    points: tuple[int, ...]
     pts_us: int
     frame_size: tuple[int, int]
     faces: tuple[Face, ...]

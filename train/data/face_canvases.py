@@ -3,8 +3,8 @@
 The photos are tight head shots, so shoulders, rooms and streets have to come from elsewhere: a few
 free pictures that scikit-image and scikit-learn ship, "dead leaves" (overlapping shapes, whose
 edges and sizes are spread like those of natural scenes: Lee, Mumford and Huang, 2001), and noise.
-Nobody needs to know where the faces are: the teacher looks at the very same canvas. What a canvas
-holds is a function of the random generator alone.
+Nobody needs to know where the faces are: the teacher looks at the same canvas, while it is still
+clear. What a canvas holds is a function of the random generator alone.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 Picture = NDArray[np.uint8]
 """(H, W) uint8 grey."""
 
-FACE_PX = (18.0, 250.0)
-"""Range of face widths on a canvas, log-uniform; some are smaller, some are cut off."""
+SMALLEST_PX = 18.0
+"""Width of the smallest faces on a canvas, apart from a share of still smaller ones."""
 LARGEST_ZOOM = 3.0
 FREE_PICTURES = (
     *("brick", "cell", "chelsea", "coffee", "coins", "grass", "gravel", "horse"),
@@ -66,8 +66,8 @@ class Canvases:
             raise ValueError(f"canvases need pictures, found {len(heads)} heads, {len(free)} free")
         self._heads, self._free = heads, free
 
-    def make(self, height: int, width: int, rng: np.random.Generator) -> Picture:
-        """One canvas (height, width) uint8."""
+    def make(self, height: int, width: int, rng: np.random.Generator) -> tuple[Picture, Picture]:
+        """One canvas (height, width) uint8, twice: clear, and dimmed, blurred or noisy."""
         kind = rng.random()
         if kind < 0.12:
             result = _window(self._head(rng), height, width, rng)
@@ -75,19 +75,17 @@ class Canvases:
             result = self._mosaic(height, width, rng)
         else:
             result = self._ground(height, width, rng)
-            for _ in range(int(rng.choice(7, p=(0.16, 0.4, 0.2, 0.1, 0.06, 0.04, 0.04)))):
+            for _ in range(int(rng.choice(7, p=(0.14, 0.28, 0.2, 0.14, 0.1, 0.08, 0.06)))):
                 _place(result, self._head(rng), rng)
         if rng.random() < 0.2:
             for _ in range(int(rng.integers(1, 4))):
                 _leaf(result, rng)
-        result = _worn(_lit(result, rng), rng)
+        worn = _worn(_lit(result, rng), rng)
         if rng.random() < 0.4:  # what letterboxing leaves at the right or the bottom
-            bar = int(rng.integers(1, 32))
-            if rng.random() < 0.5:
-                result[-bar:] = 0
-            else:
-                result[:, -bar:] = 0
-        return result
+            bar, low = int(rng.integers(1, 32)), rng.random() < 0.5
+            for picture in (result, worn):
+                (picture[-bar:] if low else picture[:, -bar:])[...] = 0
+        return result, worn
 
     def _head(self, rng: np.random.Generator) -> Head:
         return self._heads[int(rng.integers(len(self._heads)))]
@@ -185,15 +183,15 @@ def _sized(head: Head, wanted: float) -> tuple[Picture, NDArray[np.float64], flo
     return np.asarray(small, np.uint8), np.array([x, y]) * scale, 1.0
 
 
-def _width(limit: float, rng: np.random.Generator) -> float:
-    """A face width in pixels, up to about `limit`."""
-    low, high = (10.0, 24.0) if rng.random() < 0.1 else (FACE_PX[0], min(FACE_PX[1], limit))
+def _spread(low: float, high: float, rng: np.random.Generator) -> float:
+    """A number between `low` and `high`, log-uniform."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
 def _window(head: Head, height: int, width: int, rng: np.random.Generator) -> Picture:
     """A (height, width) window onto a head shot, whose edge is mirrored, stretched or plain."""
-    pixels, centre, scale = _sized(head, _width(1.2 * min(height, width), rng))
+    side = min(height, width)
+    pixels, centre, scale = _sized(head, _spread(0.3 * side, 1.2 * side, rng))
     border = (cv2.BORDER_REFLECT_101, cv2.BORDER_REPLICATE, cv2.BORDER_CONSTANT)
     target = rng.uniform(0.05, 0.95, 2) * (width, height)
     linear = _linear(scale, _turn(rng), rng)
@@ -203,9 +201,12 @@ def _window(head: Head, height: int, width: int, rng: np.random.Generator) -> Pi
 def _place(onto: Picture, head: Head, rng: np.random.Generator) -> None:
     """Put a head, cut out softly or as its whole photo, often over shoulders, onto `onto`."""
     height, width = onto.shape
-    wanted = _width(0.9 * min(height, width), rng)
+    small = rng.random() < 0.15
+    low, high = (10.0, 24.0) if small else (SMALLEST_PX, 0.9 * min(height, width))
+    wanted = _spread(low, high, rng)
     pixels, centre, scale = _sized(head, wanted)
-    target = rng.uniform(0.0, 1.0, 2) * (width, height)
+    pixels = _shaded(pixels, rng)
+    target = rng.uniform(0.05, 0.95, 2) * (width, height)
     linear = _linear(scale, _turn(rng), rng)
     if rng.random() < 0.5:
         _shoulders(onto, target, wanted, rng)
@@ -222,6 +223,23 @@ def _place(onto: Picture, head: Head, rng: np.random.Generator) -> None:
         mask[[0, -1]], mask[:, [0, -1]] = 0, 0
     alpha = _warped(mask, linear, centre, target, (height, width), cv2.BORDER_CONSTANT)
     onto[:] = cv2.blendLinear(moved, onto, alpha / np.float32(255), 1 - alpha / np.float32(255))
+
+
+def _shaded(pixels: Picture, rng: np.random.Generator) -> Picture:
+    """Light of its own for a head: exposure, contrast, one side in the shade, out of focus."""
+    levels = pixels
+    if rng.random() < 0.4:
+        ramp = np.linspace(0, 1, 256) ** np.exp(rng.normal(0, 0.25)) * rng.uniform(0.35, 1.2)
+        ramp = 255 * (ramp + rng.uniform(0, 0.3))
+        levels = np.asarray(cv2.LUT(levels, ramp.clip(0, 255).astype(np.uint8)), np.uint8)
+    if rng.random() < 0.35:
+        ends = rng.permutation((float(rng.uniform(0.25, 0.8)), 1.2))
+        side = np.linspace(ends[0], ends[1], levels.shape[1])
+        levels = (levels * side.astype(np.float32)).clip(0, 255).astype(np.uint8)
+    if rng.random() < 0.15:
+        sigma = float(rng.uniform(0.01, 0.04)) * max(levels.shape)
+        levels = np.asarray(cv2.GaussianBlur(levels, (0, 0), sigma), np.uint8)
+    return levels
 
 
 def _shoulders(
@@ -265,11 +283,15 @@ def _leaf(onto: Picture, rng: np.random.Generator) -> None:
 
 
 def _lit(picture: Picture, rng: np.random.Generator) -> Picture:
-    """Contrast and gamma through one table of 256 values."""
-    if rng.random() < 0.3:
-        return picture
+    """Contrast and gamma, or a dim scene, through one table of 256 values."""
+    kind = rng.random()
+    if kind < 0.25:
+        return picture.copy()
     ramp = np.linspace(0, 1, 256) ** np.exp(rng.normal(0, 0.35))
-    ramp = (ramp - 0.5) * rng.uniform(0.45, 1.3) + 0.5 + rng.normal(0, 0.1)
+    if kind < 0.5:
+        ramp = ramp * rng.uniform(0.1, 0.6)
+    else:
+        ramp = (ramp - 0.5) * rng.uniform(0.45, 1.3) + 0.5 + rng.normal(0, 0.1)
     return np.asarray(cv2.LUT(picture, (255 * ramp).clip(0, 255).astype(np.uint8)), np.uint8)
 
 
@@ -277,13 +299,13 @@ def _worn(picture: Picture, rng: np.random.Generator) -> Picture:
     """Blur, sharpening, sensor noise and JPEG blocks, each now and then."""
     kind = rng.random()
     if kind < 0.2:
-        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.4, 2.0)), np.uint8)
+        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.4, 1.6)), np.uint8)
     elif kind < 0.5:  # photos blown up are soft; real large faces are not
         soft = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.8, 2.5))
         amount = rng.uniform(0.3, 1.5)
         picture = np.asarray(cv2.addWeighted(picture, 1 + amount, soft, -amount, 0), np.uint8)
     if rng.random() < 0.2:
-        noise = rng.standard_normal(picture.shape, np.float32) * np.float32(rng.uniform(1, 12))
+        noise = rng.standard_normal(picture.shape, np.float32) * np.float32(rng.uniform(1, 9))
         picture = (picture + noise).clip(0, 255).astype(np.uint8)
     if rng.random() < 0.3:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(15, 85))]

@@ -1,10 +1,11 @@
 """`pocket_detector`: the face detector of the pocket bundle, taught cell by cell by YuNet.
 
 Student and teacher have the same grids (strides 8, 16 and 32) and the same twelve outputs, so every
-cell of a random canvas is a lesson and no label file is needed: binary cross entropy against the
-teacher's soft class and objectness, IoU and landmark losses where the teacher sees a face. The
-teacher is ``models/yunet_n_dynamic.onnx`` under the data folder; only its answers are used. The
-network looks at brightness alone, because the photos are mostly grey.
+cell of a random canvas is a lesson and no label file is needed. The teacher sees the canvas clear,
+the student sees it dimmed, blurred or noisy, so that it learns to see what is hard to see: binary
+cross entropy against the teacher's soft class and objectness everywhere, IoU and landmark losses
+where the teacher sees a face. The teacher is ``models/yunet_n_dynamic.onnx`` under the data folder;
+only its answers are used. The network looks at brightness alone: the photos are mostly grey.
 """
 
 from __future__ import annotations
@@ -115,7 +116,8 @@ class PocketDetector(nn.Module):
 
     def grids(self, grey: Tensor) -> list[Tensor]:
         """Pictures (N, 1, H, W) in [0, 255] to raw values (N, cells, 16) of the three strides."""
-        x = self.stem((grey - 127.5) / 64.0)
+        # On a logarithmic scale a face in the dark has nearly the contrast of one in the light.
+        x = self.stem(torch.log1p(grey / 16.0) - 1.6)
         levels = []
         for stage, lateral in zip(self.stages, self.lateral, strict=True):
             x = stage(x)
@@ -183,9 +185,10 @@ class _Batches:
 
     def batch(self, rng: np.random.Generator, shape: tuple[int, int] | None = None) -> Batch:
         height, width = shape or SHAPES[int(rng.integers(len(SHAPES)))]
-        grey = np.stack([self.canvases.make(height, width, rng) for _ in range(self.size)])
-        taught = {name: torch.from_numpy(value) for name, value in self.teacher(grey).items()}
-        return {"grey": torch.from_numpy(grey).unsqueeze(1), **taught}
+        pairs = [self.canvases.make(height, width, rng) for _ in range(self.size)]
+        clear, worn = (np.stack(side) for side in zip(*pairs, strict=True))
+        taught = {name: torch.from_numpy(value) for name, value in self.teacher(clear).items()}
+        return {"grey": torch.from_numpy(worn).unsqueeze(1), **taught}
 
 
 def _corners(bbox: Tensor) -> tuple[Tensor, Tensor]:
