@@ -168,6 +168,20 @@ def _has_index(path: Path) -> bool:
     return False
 
 
+def share_present(path: Path) -> float:
+    """How much of its announced size a RIFF file (wav, avi) has; 1.0 for all other files.
+
+    FFmpeg takes the duration of a wav file that was cut off from what is left of it.
+    """
+    with path.open("rb") as file:
+        head = file.read(8)
+    announced = int.from_bytes(head[4:8], "little") + 8
+    # Recorders that cannot go back write 0 or the largest number they know.
+    if head[:4] != b"RIFF" or not 8 < announced < 0x7FFF_0000:
+        return 1.0
+    return min(1.0, path.stat().st_size / announced)
+
+
 def choose_video(container: InputContainer) -> VideoStream | None:
     """The video stream that a player shows: FFmpeg's best one, cover art left out."""
     usable = [s for s in container.streams.video if _decodes(s) and not _is_cover(s)]

@@ -30,6 +30,7 @@ from affectstream.stream.container import (
     open_container,
     reason_of,
     refuse_unusable,
+    share_present,
 )
 from affectstream.stream.errors import OptionError, SourceError
 from affectstream.stream.lanes import AudioLane, Faults, Lane, Span, VideoLane
@@ -240,6 +241,8 @@ class Recording:
             why = broken or self.faults.first_error or "it holds no data"
             raise SourceError(f"{self.path}: nothing in it could be decoded: {why}")
         stated = _stated_end(self.info, self._lanes)
+        if stated is not None and self.path.is_file():
+            stated = max(stated, round(reached / share_present(self.path)))
         wanted = None if stated is None else min(stated, self._span.end_us)
         short = wanted is not None and reached < wanted - max(1_000_000, wanted // 50)
         if cut or not (short or (broken and wanted is None)):

@@ -19,6 +19,8 @@ from affectstream.stream.media import SAMPLE_RATE
 from numpy.typing import NDArray
 
 WIDTH, HEIGHT, FPS, SECONDS = 640, 360, 25, 16
+_HEAD = (155.0, 130.0), (85.0, 115.0)
+"""Centre and half axes of the head in `portrait`, in pixels."""
 TRANSCRIPT = """1
 00:00:01,000 --> 00:00:03,500
 I am so happy to see you, this is wonderful!
@@ -65,33 +67,45 @@ def portrait() -> NDArray[np.uint8]:
 def render(face: NDArray[np.uint8], t_s: float) -> NDArray[np.uint8]:
     """The picture (HEIGHT, WIDTH, 3) uint8 RGB at `t_s`.
 
-    0-4 s drifting; 4-8 s turned to the side and back; 8-11 s drifting; 11-14 s out of the picture on
-    the left; then back.
+    0-4 s drifting; 4-8 s turned to the side and back; 8-10.5 s drifting; then out of the picture on
+    the left for two seconds, and back.
     """
     height, width = face.shape[:2]
-    turn = 0.75 * _bump(t_s, 4.0, 8.0)
     away = _bump(t_s, 10.5, 14.5)
-    x = WIDTH / 2 + 60 * math.sin(0.8 * t_s) - (WIDTH / 2 + 0.7 * width) * away
-    y = HEIGHT / 2 + 10 + 8 * math.sin(1.3 * t_s)
-    half_w, half_h = width / 2 * (1 - 0.45 * turn), height / 2
-    # A plane turned about its upright axis: the far side is shorter, the whole is narrower.
-    far = half_h * (1 - 0.35 * turn)
-    source = np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32)
-    target = np.array(
-        [
-            [x - half_w, y - half_h],
-            [x + half_w, y - far],
-            [x + half_w, y + far],
-            [x - half_w, y + half_h],
-        ],
-        np.float32,
-    )
-    ground = np.full((HEIGHT, WIDTH, 3), (52, 58, 66), np.uint8)
-    matrix = cv2.getPerspectiveTransform(source, target)
-    out = cv2.warpPerspective(
-        face, matrix, (WIDTH, HEIGHT), dst=ground, borderMode=cv2.BORDER_TRANSPARENT
-    )
+    x = WIDTH / 2 - width / 2 + 60 * math.sin(0.8 * t_s) - (WIDTH / 2 + 0.7 * width) * away
+    y = HEIGHT / 2 - height / 2 + 10 + 8 * math.sin(1.3 * t_s)
+    shift = np.array([[1, 0, x], [0, 1, y]], np.float64)
+    turned = turn(face, math.radians(45) * _bump(t_s, 4.0, 8.0))
+    out = np.full((HEIGHT, WIDTH, 3), (52, 58, 66), np.uint8)
+    cv2.warpAffine(turned, shift, (WIDTH, HEIGHT), dst=out, borderMode=cv2.BORDER_TRANSPARENT)
+    return out
+
+
+def turn(face: NDArray[np.uint8], yaw: float) -> NDArray[np.uint8]:
+    """The portrait with its head turned by `yaw` radians to the right of the picture.
+
+    The head is given the depth of an ellipsoid with a nose, turned, and looked at again: the pixel
+    seen at u comes from the u' for which ``u' cos + depth(u') sin = u``, found by iteration. Around
+    the head the warp fades out; it is a trick of the picture, not a model of a head.
+    """
+    (x0, y0), (rx, ry) = _HEAD
+    rows, columns = np.mgrid[0 : face.shape[0], 0 : face.shape[1]].astype(np.float32)
+    u, v = (columns - x0) / rx, (rows - y0) / ry
+    source = u
+    for _ in range(12):
+        target = (u - _depth(source, v) * math.sin(yaw)) / math.cos(yaw)
+        source = 0.5 * (source + np.clip(target, -1.1, 1.1))
+    fade = np.clip((1.2 - np.hypot(u, v)) / 0.35, 0.0, 1.0)
+    moved = (columns + fade * (source - u) * rx).astype(np.float32)
+    out = cv2.remap(face, moved, rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(out, np.uint8)
+
+
+def _depth(u: NDArray[np.float32], v: NDArray[np.float32]) -> NDArray[np.float32]:
+    """How far the head comes out of the picture, less than at the axis it turns about."""
+    skull = np.sqrt(np.clip(1.0 - 0.8 * (u * u + v * v), 0.04, 1.0)) - 0.75
+    nose = 0.3 * np.exp(-((u / 0.2) ** 2) - ((v - 0.05) / 0.22) ** 2)
+    return np.asarray(skull + nose, np.float32)
 
 
 def _bump(t_s: float, start: float, end: float) -> float:

@@ -1,67 +1,104 @@
-"""Frames on an absolute grid of media time: which frame stands for the point k / frame_hz.
+"""Which frames are looked at: the newest one at each point of an absolute grid of media time.
 
-A point takes the newest frame at or before it. A frame older than one grid step counts as missing. A
-frame that serves several points is given once, with all of them, so that it is encoded once.
+Grid point k lies at k / `frame_hz` seconds from the start of the recording, whatever the frame rate.
+Every point is settled exactly once, in order: with the newest frame at or before it, or as missing
+when that frame is older than one grid step. How frames and bounds are cut into calls makes no
+difference; most frames serve no point and are never converted.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from affectstream.stream.media import Frame
+from affectstream.stream.media import FOREVER_US, Frame
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sampled:
-    """Grid points that follow each other, and the frame that stands for them (None: missing)."""
+    """The frame that serves all of `points`, or None where the grid has no frame."""
 
-    points: tuple[int, ...]
+    points: range
     frame: Frame | None
 
 
 class GridSampler:
-    """Chooses frames for the points at or after `start_us`. Times must go forward.
+    """Push frames in order of time; get each frame that is needed once, with its grid points.
 
-    Every point comes out exactly once and in order, however the frames and promises arrive.
+    `frame_hz` is the number of grid points a second; the first point is the first one at or after
+    `start_us`.
     """
 
     def __init__(self, frame_hz: int, start_us: int = 0) -> None:
         if frame_hz < 1:
             raise ValueError(f"frame_hz must be at least 1, found {frame_hz}")
         self._hz = frame_hz
-        self._next = -(-start_us * frame_hz // 1_000_000)
-        self._held: Frame | None = None
+        self._next = self._first_at(start_us)
+        self._frame: Frame | None = None
+
+    def time_us(self, point: int) -> int:
+        """When a grid point is, in microseconds (to the nearest)."""
+        return (2_000_000 * point + self._hz) // (2 * self._hz)
 
     def push(self, frame: Frame) -> list[Sampled]:
-        """The points before `frame`, which are settled now that it has come."""
-        if self._held is not None and frame.pts_us <= self._held.pts_us:
+        """Settle the points before `frame`. Raises ValueError for a frame that goes back."""
+        if self._frame is not None and frame.pts_us <= self._frame.pts_us:
             raise ValueError(
-                f"times must go forward: {frame.pts_us} us came after {self._held.pts_us} us"
+                f"frames must go forward: found {frame.pts_us} us after {self._frame.pts_us} us"
             )
-        out = self.settle(frame.pts_us)
-        self._held = frame
+        out = self._until(self._first_at(frame.pts_us))
+        self._frame = frame
         return out
 
     def settle(self, t_us: int) -> list[Sampled]:
-        """The points earlier than `t_us`, before which no further frame will come."""
-        served: list[int] = []
-        missing: list[int] = []
-        while self._next * 1_000_000 < t_us * self._hz:
-            (served if self._serves(self._next) else missing).append(self._next)
-            self._next += 1
-        # A held frame only gets older: the points that it serves come before those it does not.
-        out = [Sampled(tuple(served), self._held)] if served else []
-        return out + [Sampled((point,), None) for point in missing]
+        """Settle the points before `t_us`: no frame earlier than that will come.
 
-    def finish(self) -> list[Sampled]:
-        """The points that the last frame still stands for. After it there is no video."""
-        if self._held is None:
+        A point whose frame may serve the next one too waits for that one. With `FOREVER_US` only
+        the newest frame is given; where the recording ends, and with it how many points are
+        missing, is told by `flush`.
+        """
+        served = self._served()
+        if t_us >= FOREVER_US:
+            return self._until(served.stop)
+        stop = self._first_at(t_us)
+        if stop in served[1:]:
+            stop = served.start
+        return self._until(max(self._next, stop))
+
+    def flush(self, end_us: int) -> list[Sampled]:
+        """Settle all points before `end_us`, where the recording ends."""
+        return self._until(self._first_at(end_us))
+
+    def _until(self, stop: int) -> list[Sampled]:
+        """Settle the points before `stop`: those that the newest frame serves, then missing ones."""
+        if stop <= self._next:
             return []
-        return self.settle(self._held.pts_us + 1_000_000 // self._hz)
+        served = self._served()
+        out: list[Sampled] = []
+        for points, frame in (
+            (range(self._next, min(stop, served.start)), None),
+            (range(served.start, min(stop, served.stop)), self._frame),
+            (range(max(self._next, served.stop), stop), None),
+        ):
+            if points:
+                out.append(Sampled(points, frame))
+        self._next = stop
+        return out
 
-    def _serves(self, point: int) -> bool:
-        """Whether the held frame is at or before the point and less than a step older."""
-        if self._held is None:
-            return False
-        age = point * 1_000_000 - self._held.pts_us * self._hz
-        return 0 <= age < 1_000_000
+    def _served(self) -> range:
+        """The open points that the newest frame is at or before, and not too old for."""
+        if self._frame is None:
+            return range(self._next, self._next)
+        pts_us = self._frame.pts_us
+        # One microsecond of grace: both times are rounded.
+        newest = (pts_us + 1) * self._hz // 1_000_000 + 1
+        while (self.time_us(newest) - pts_us - 1) * self._hz > 1_000_000:
+            newest -= 1
+        start = max(self._next, self._first_at(pts_us))
+        return range(start, max(start, newest + 1))
+
+    def _first_at(self, t_us: int) -> int:
+        """The first grid point at or after `t_us`."""
+        point = max(0, t_us * self._hz // 1_000_000)
+        while self.time_us(point) < t_us:
+            point += 1
+        return point

@@ -21,7 +21,7 @@ from affectstream.stream.decode import Recording
 from affectstream.stream.faces.face import Seen
 from affectstream.stream.grid import GridSampler, Sampled
 from affectstream.stream.interpret import Hop, Interpreter
-from affectstream.stream.media import FOREVER_US, SAMPLE_RATE, Bound, Frame, Kind, Samples
+from affectstream.stream.media import SAMPLE_RATE, Bound, Frame, Kind, Samples
 from affectstream.stream.perceive import BATCH, Perceiver
 
 _QUEUE_ITEMS = 16
@@ -128,8 +128,7 @@ class Pipeline:
                     sound = self._gather(sound, item)
                 case Bound(Kind.VIDEO):
                     if self._perceiver is not None:
-                        last = item.t_us == FOREVER_US
-                        batch += grid.finish() if last else grid.settle(item.t_us)
+                        batch += grid.settle(item.t_us)
                     batch = self._flush_batches(pool, batch, partial=True)
                     self._put(item)
                 case Bound():

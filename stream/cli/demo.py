@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
-    from affectstream.stream.events import Event
+    from affectstream.stream.events import Attention, Emotion, Event
 
 
 def demo(
@@ -33,47 +34,61 @@ def demo(
         folder = keep or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
         console.print(
-            f"Making {SECONDS} s of video: NASA's portrait of Eileen Collins (public domain) drifts, turns\n"
-            "away by warping, leaves and returns. Sound and words are made up: nobody speaks."
+            f"Making {SECONDS} s of video: NASA's portrait of Eileen Collins (public domain) drifts,\n"
+            "turns away by warping, leaves and returns. Sound and words are made up: nobody speaks.",
+            soft_wrap=True,
         )
         clip = write_clip(folder)
         with Recognizer.open() as recognizer, recognizer.session(clip) as session:
             manifest = recognizer.bundle.manifest
             console.print(
-                f"Scoring it with bundle {manifest.name} {manifest.version} ({recognizer.choice.reason}).\n"
+                f"Scoring it with bundle {manifest.name} {manifest.version} ({recognizer.choice.reason}).\n",
+                soft_wrap=True,
             )
             for hop in session:
-                for event in hop.events:
-                    console.print(_line(event), soft_wrap=True)
+                for line in _lines(hop.events):
+                    console.print(line, soft_wrap=True)
     console.print(
         "\nEach line is one event; scripts get the same as JSON Lines. Next, try your own recording:\n"
         "  affectstream score interview.mp4                    events as JSON Lines\n"
         "  affectstream score interview.mp4 --output results   events, readings.parquet, segments.vtt\n"
-        "  affectstream doctor                                 what this machine can do"
+        "  affectstream doctor                                 what this machine can do",
+        soft_wrap=True,
     )
     if keep is not None:
         console.print(f"The clip is in {clip}.")
 
 
-def _line(event: Event) -> str:
+def _lines(events: Sequence[Event]) -> Iterator[str]:
+    """A line for each person and hop (emotion and attention together), segment and stream event."""
     from affectstream.stream.events import Attention, Emotion, Segment
 
-    when = f"{event.t_start:6.2f}-{event.t_end:5.2f} s"
-    who = "recording" if event.track is None else f"person {event.track}"
-    match event:
-        case Emotion(label=str(label), confidence=confidence):
-            what = f"{label} [dim]{confidence:.0%}, from {' and '.join(event.modalities)}[/dim]"
-        case Emotion():
-            what = f"[dim]no verdict: {str(event.abstain).replace('_', ' ')}[/dim]"
-        case Attention(score=None):
-            what = event.state
-        case Attention():
-            what = (
-                f"{event.state} [dim]yaw {event.yaw:+.0f}, pitch {event.pitch:+.0f} degrees[/dim]"
-            )
-        case Segment():
-            what = f"[bold]{event.state}[/bold] [dim]mean {event.mean:.0%}, peak {event.peak:.0%}[/dim]"
-        case _:
-            what = event.what + (f": {event.detail}" if event.detail else "")
-            return f"[dim]{when}  {'stream':10}  {'':10}  {what}[/dim]"
-    return f"{when}  {event.type:10}  {who:10}  {what}"
+    attention = {e.track: e for e in events if isinstance(e, Attention)}
+    for event in events:
+        when = f"{event.t_start:6.2f}-{event.t_end:5.2f} s"
+        who = "recording" if event.track is None else f"person {event.track}"
+        match event:
+            case Emotion():
+                head = attention.get(event.track)
+                yield f"{when}  {who:10} {_emotion(event):48} {_attention(head) if head else ''}"
+            case Segment():
+                score = f"[dim]mean {event.mean:.0%}, peak {event.peak:.0%}[/dim]"
+                yield f"{when}  {who:10} [bold]segment: {event.state}[/bold] {score}"
+            case Attention():
+                pass  # beside its emotion
+            case _:
+                yield f"[dim]{when}  stream     {event.what}[/dim]" + (
+                    f": {event.detail}" if event.detail else ""
+                )
+
+
+def _emotion(event: Emotion) -> str:
+    if event.label is None:
+        return f"[dim]no verdict: {str(event.abstain).replace('_', ' ')}[/dim]"
+    return f"{event.label} [dim]{event.confidence:.0%}, {' + '.join(event.modalities)}[/dim]"
+
+
+def _attention(event: Attention) -> str:
+    if event.score is None:
+        return event.state
+    return f"{event.state} [dim]yaw {event.yaw:+.0f}, pitch {event.pitch:+.0f} degrees[/dim]"
