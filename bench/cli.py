@@ -61,3 +61,21 @@ def clips(
     from affectstream.bench.clips import main
 
     main(files, bundle, threads)
+
+
+@application.command()
+def overlay(
+    file: Annotated[Path, typer.Argument(help="A recording.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the pictures.")] = Path(
+        "overlay"
+    ),
+    count: Annotated[int, typer.Option(min=1, help="How many pictures.")] = 6,
+    bundle: Bundle = "pocket",
+) -> None:
+    """Draw boxes, landmarks, head axes and labels on some scored frames.
+
+    Example: [bold]affectstream bench overlay interview.mp4 --output pictures[/bold]
+    """
+    from affectstream.bench.overlay import main
+
+    main(file, output, count, bundle)

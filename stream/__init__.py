@@ -22,8 +22,8 @@ if TYPE_CHECKING:
         Event,
         Segment,
         Stream,
-        decode,
         json_schema,
+        parse_event,
     )
     from affectstream.stream.options import Assignment, SourceOptions
     from affectstream.stream.recognizer import Recognizer, Result, Session
@@ -43,7 +43,7 @@ _HOME = {
     "SourceError": "errors",
     "SourceOptions": "options",
     "Stream": "events",
-    "decode": "events",
+    "parse_event": "events",
     "json_schema": "events",
 }
 
@@ -58,7 +58,7 @@ __all__ = [  # noqa: RUF022 - the order of use
     "Attention",
     "Segment",
     "Stream",
-    "decode",
+    "parse_event",
     "json_schema",
     "AffectstreamError",
     "SourceError",

@@ -15,6 +15,7 @@ from affectstream.stream.errors import SourceError
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Disposition
+from av.subtitles.stream import SubtitleStream
 from av.video.stream import VideoStream
 
 EXPECTED = "expected a video or sound recording (mp4, mov, mkv, webm, avi, ts, wav, flac, mp3, ...)"
@@ -67,7 +68,7 @@ class MediaInfo:
     """What a recording holds. Times are microseconds.
 
     `start_time_us` is what the file calls its beginning; all other times count from there.
-    `audio_track` is the track that is used (see `AudioInfo`). `skipped` says which video or audio
+    `audio_track` is the track that is used (see `AudioInfo`). `skipped` says which
     streams cannot be used, and why.
     """
 
@@ -230,9 +231,16 @@ def describe(
         subtitles=tuple(
             SubtitleInfo(codec_name(s), language_of(s.language)) for s in streams.subtitles
         ),
-        skipped=tuple(
-            f"{s.type} stream {s.index} is not used: this FFmpeg has no decoder for it"
-            for s in skipped
+        skipped=(
+            *(
+                f"{s.type} stream {s.index} is not used: this FFmpeg has no decoder for it"
+                for s in skipped
+            ),
+            *(
+                f"subtitle stream {s.index} is not used: {codec_name(s)} holds pictures, not text"
+                for s in streams.subtitles
+                if _decodes(s) and not is_text(s)
+            ),
         ),
     )
 
@@ -242,7 +250,7 @@ def refuse_unusable(info: MediaInfo, audio: AudioStream | None, path: Path) -> N
     if info.video is not None and info.video.codec in _TEXT_CODECS:
         raise SourceError(f"{path}: holds text and is not a media file; {EXPECTED}")
     if info.video is None and audio is None:
-        if info.skipped:
+        if info.skipped and not info.subtitles:
             raise SourceError(f"{path}: cannot be decoded: {'; '.join(info.skipped)}")
         what = "subtitles only" if info.subtitles else f"neither ({info.format})"
         raise SourceError(f"{path}: has no video and no audio stream, found {what}; {EXPECTED}")
@@ -251,6 +259,11 @@ def refuse_unusable(info: MediaInfo, audio: AudioStream | None, path: Path) -> N
 def codec_name(stream: av.stream.Stream) -> str:
     """The codec's name, ``unknown`` where FFmpeg has no decoder."""
     return str(stream.codec_context.name) if _decodes(stream) else "unknown"
+
+
+def is_text(stream: SubtitleStream) -> bool:
+    """Whether a subtitle stream holds words; on DVD, Blu-ray and in broadcasts it holds pictures."""
+    return _decodes(stream) and bool(stream.codec_context.codec.text_sub)
 
 
 def language_of(tag: str | None) -> str | None:

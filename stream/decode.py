@@ -9,16 +9,13 @@ number over a rate. Nothing is converted here; `to_rgb` does that for the frames
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import av
-from av.container import InputContainer
-from av.stream import Discard
-
 from affectstream.stream.container import (
     AudioInfo,
     MediaInfo,
@@ -37,6 +34,8 @@ from affectstream.stream.lanes import AudioLane, Faults, Lane, Span, VideoLane
 from affectstream.stream.media import FOREVER_US, Bound, Frame, Item, Kind
 from affectstream.stream.picture import to_rgb, turn
 from affectstream.stream.resample import SoundResampler
+from av.container import InputContainer
+from av.stream import Discard
 
 __all__ = [
     "AudioInfo",
@@ -205,7 +204,7 @@ class Recording:
                 break
         return ahead
 
-    def _read(self) -> Iterator[Item]:
+    def _read(self) -> Generator[Item, None, None]:
         lanes = {lane.stream.index: lane for lane in self._lanes}
         for kind in Kind:
             if all(lane.kind is not kind for lane in self._lanes):

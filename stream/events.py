@@ -147,7 +147,7 @@ def encode(event: Event) -> bytes:
     return _encoder.encode(event)
 
 
-def decode(line: bytes | str) -> Event:
+def parse_event(line: bytes | str) -> Event:
     """Read a line back. Raises `ValueError` for another schema, type, field or range."""
     try:
         envelope = msgspec.json.decode(line, type=_Envelope)

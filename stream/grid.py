@@ -3,7 +3,7 @@
 Grid point k lies at k / `frame_hz` seconds from the start of the recording, whatever the frame rate.
 Every point is settled exactly once, in order: with the newest frame at or before it, or as missing
 when that frame is older than one grid step. How frames and bounds are cut into calls makes no
-difference; most frames serve no point and are never converted.
+difference to that. Most frames serve no point and are never converted.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ class Sampled:
 
 
 class GridSampler:
-    """Push frames in order of time; get each frame that is needed once, with its grid points.
+    """Push frames in order of time; get those that are needed, with their grid points.
 
     `frame_hz` is the number of grid points a second; the first point is the first one at or after
-    `start_us`.
+    `start_us`. A frame is given once, with all its points, so that it is encoded once; only where
+    `settle` falls between two points of one frame it is given for each.
     """
 
     def __init__(self, frame_hz: int, start_us: int = 0) -> None:
@@ -52,17 +53,12 @@ class GridSampler:
     def settle(self, t_us: int) -> list[Sampled]:
         """Settle the points before `t_us`: no frame earlier than that will come.
 
-        A point whose frame may serve the next one too waits for that one. With `FOREVER_US` only
-        the newest frame is given; where the recording ends, and with it how many points are
-        missing, is told by `flush`.
+        With `FOREVER_US` only the points of the newest frame are settled: where the recording ends,
+        and with it how many points are missing, is told by `flush`.
         """
-        served = self._served()
         if t_us >= FOREVER_US:
-            return self._until(served.stop)
-        stop = self._first_at(t_us)
-        if stop in served[1:]:
-            stop = served.start
-        return self._until(max(self._next, stop))
+            return self._until(self._served().stop)
+        return self._until(self._first_at(t_us))
 
     def flush(self, end_us: int) -> list[Sampled]:
         """Settle all points before `end_us`, where the recording ends."""

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import av
-from av.audio.stream import AudioStream
-from av.video.stream import VideoStream
-
 from affectstream.stream.container import reason_of
 from affectstream.stream.media import FOREVER_US, Bound, Frame, Item, Kind, Samples
 from affectstream.stream.resample import SoundResampler, sample_at, time_of
+from av.audio.stream import AudioStream
+from av.stream import Stream
+from av.video.stream import VideoStream
 
 _MOST_PENDING = 64
 """Packets that a decoder may hold back (reordering, frame threads); more are taken for lost."""
@@ -30,6 +31,7 @@ _OVERLAP_US = 50_000
 """Sound that overlaps what came before by less is a matter of rounding, not of a wrong time."""
 
 
+Packet: TypeAlias = "av.Packet[Stream]"
 Decoded = av.VideoFrame | av.AudioFrame
 
 
@@ -105,7 +107,7 @@ class Lane:
         self.likely_end_us = 0
         """Where the whole recording is said to end, which may be a guess."""
         self._pending: list[int] = []
-        self._group: list[av.Packet] | None = []
+        self._group: list[Packet] | None = []
         self._drained = False
         self._repeats_until_us = -FOREVER_US
         self._last_us = span.start_us
@@ -116,7 +118,7 @@ class Lane:
         """Time on the recording's clock of a count of the stream's time base, to the nearest."""
         return (2 * ticks * self._ticks + self._per) // (2 * self._per) - self._origin_us
 
-    def push(self, packet: av.Packet) -> list[Item]:
+    def push(self, packet: Packet) -> list[Item]:
         """The items that a packet completes; an empty list for one that cannot be decoded."""
         ticks = packet.pts if packet.pts is not None else packet.dts
         t_us = None if ticks is None else self.time_us(ticks)
@@ -132,7 +134,9 @@ class Lane:
         except av.FFmpegError as exc:
             self._failed(exc, t_us)
             return []
-        return [item for frame in frames for item in self._sort(frame)]
+        return [
+            item for frame in frames if isinstance(frame, Decoded) for item in self._sort(frame)
+        ]
 
     def finish(self) -> list[Item]:
         """What the decoder still holds, and the last bound."""
@@ -198,7 +202,7 @@ class Lane:
             frames = []
         return [item for frame in frames for item in self._sort(frame)]
 
-    def _remember(self, packet: av.Packet) -> None:
+    def _remember(self, packet: Packet) -> None:
         if packet.is_keyframe:
             self._group = [packet]
         elif self._group is not None:
@@ -206,7 +210,7 @@ class Lane:
             if len(self._group) > _LONGEST_GROUP:
                 self._group = None
 
-    def _resume(self, packet: av.Packet) -> None:
+    def _resume(self, packet: Packet) -> None:
         """More came: take the decoder back to where it was, from the last key frame on."""
         self._drained = False
         self.stream.codec_context.flush_buffers()

@@ -110,7 +110,7 @@ class OutputFolder:
 
 
 def folder_names(paths: Sequence[Path]) -> list[str]:
-    """A folder name for each recording: its file name without suffix, made unique where two are called the same.
+    """A folder name for each recording: its file name without suffix, unique in this run.
 
     The mark of a repeated name is taken from the whole path, so that it does not depend on which
     other files are scored in the same run order.

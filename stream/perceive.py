@@ -10,12 +10,12 @@ from collections.abc import Sequence
 import numpy as np
 from affectstream.engines.bundle import Bundle
 from affectstream.engines.spec import SLOTS, padded, slot
-from affectstream.stream.picture import to_rgb
 from affectstream.stream.faces.crop import align
 from affectstream.stream.faces.detect import Detection, Detector, DetectorSpec
 from affectstream.stream.faces.face import Face, Seen, signature
 from affectstream.stream.faces.quality import Quality, assess
 from affectstream.stream.media import Frame
+from affectstream.stream.picture import to_rgb
 from numpy.typing import NDArray
 
 BATCH = 8

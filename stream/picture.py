@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
+from typing import cast
 
 import av
 import numpy as np
 from affectstream.stream.media import Frame
+from av.buffer import Buffer
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
@@ -48,9 +51,10 @@ def turn(picture: av.VideoFrame) -> tuple[bool, bool, bool]:
     FFmpeg's matrix sends the point (x, y) to (a x + c y, b x + d y), y pointing down; an angle
     between the four right ones goes to the nearest.
     """
-    if "DISPLAYMATRIX" not in picture.side_data:
+    side_data = cast("Mapping[str, Buffer]", picture.side_data)  # PyAV's stub names one key only
+    if "DISPLAYMATRIX" not in side_data:
         return False, False, False
-    raw = np.frombuffer(bytes(picture.side_data["DISPLAYMATRIX"]), np.int32)
+    raw = np.frombuffer(bytes(side_data["DISPLAYMATRIX"]), np.int32)
     a, b, c, d = (int(raw[i]) for i in (0, 1, 3, 4))
     if abs(a) + abs(d) >= abs(b) + abs(c):
         return False, a < 0, d < 0

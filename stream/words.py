@@ -1,26 +1,54 @@
-"""Transcripts: cues beside a recording or inside it, and which one is current.
+"""Transcripts: the cues beside a recording or inside it, and which of them is current.
 
-FFmpeg's demuxers read the files (SubRip, WebVTT, and subtitle streams in mp4 and Matroska), so every
-format has one path; the text of a cue is then freed of its markup here.
+FFmpeg's demuxers read the files (SubRip, WebVTT, ASS, and subtitle streams in mp4 and Matroska), so
+every format has one path; `cues` takes the words out of the markup.
 """
 
 from __future__ import annotations
 
-import html
+import contextlib
 import re
+from bisect import bisect_right, insort
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import av
-
+from affectstream.stream.container import is_text, language_of, open_container, reason_of
+from affectstream.stream.cues import mov_text, spoken
 from affectstream.stream.errors import SourceError
 from affectstream.stream.media import Cue
+from av.container import InputContainer
+from av.stream import Discard
+from av.subtitles.stream import SubtitleStream
+from av.subtitles.subtitle import AssSubtitle
 
 STAYS_US = 5_000_000
 """A cue stays the current utterance for this long after its end, or until the next."""
 
 SUFFIXES = (".vtt", ".srt")
-_TEXT_CODECS = ("subrip", "srt", "webvtt", "mov_text", "ass", "ssa", "text")
+"""Transcripts that are looked for beside a recording, the better one first."""
+
+_DEMUXERS = {".vtt": "webvtt", ".srt": "srt", ".ass": "ass", ".ssa": "ass"}
+_EXPECTED = "expected a .srt or .vtt transcript"
+_MOST_BYTES = 64 * 2**20
+_TIME = r"(?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}"
+_TIME_LINE = re.compile(rf"\s*({_TIME})\s*-->\s*({_TIME})(?:\s.*)?$")
+_MEANT_AS_TIME = re.compile(r"\s*\d+:\S*\s*-+>")
+_AS_STORED = frozenset({"subrip", "text", "webvtt", "mov_text", "ass"})
+"""Codecs whose packets are text that is read as it is."""
+_WINDOWS = "cp1252"
+"""Latin 1 with the quotation marks that Windows writes."""
+
+_TWO_LETTERS = {
+    "ara": "ar", "ces": "cs", "chi": "zh", "cze": "cs", "dan": "da", "deu": "de", "dut": "nl",
+    "ell": "el", "eng": "en", "fin": "fi", "fra": "fr", "fre": "fr", "ger": "de", "gre": "el",
+    "heb": "he", "hin": "hi", "hun": "hu", "ind": "id", "ita": "it", "jpn": "ja", "kor": "ko",
+    "nld": "nl", "nor": "no", "pol": "pl", "por": "pt", "ron": "ro", "rum": "ro", "rus": "ru",
+    "spa": "es", "swe": "sv", "tha": "th", "tur": "tr", "ukr": "uk", "vie": "vi", "zho": "zh",
+}  # fmt: skip
+"""ISO 639-2, as containers write it, to ISO 639-1, as people do; the languages that are met most."""
+_LANGUAGE = re.compile(r"([A-Za-z]{2,3})((?:[-_][A-Za-z0-9]{2,8})*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,153 +59,202 @@ class Transcript:
     language: str | None
 
 
-def find_transcript(recording: Path) -> Path | None:
-    """The transcript beside `recording`: same name with .vtt or .srt, or with a language before it."""
-    for suffix in SUFFIXES:
-        exact = recording.with_suffix(suffix)
-        if exact.is_file() and exact != recording:
-            return exact
-    beside = [
-        path
-        for path in recording.parent.glob(f"{_escaped(recording.stem)}.*")
-        if path.suffix.lower() in SUFFIXES and _language_of(path, recording.stem)
-    ]
-    return min(beside, default=None)
-
-
-def read_transcript(path: Path) -> Transcript:
-    """Read a .srt or .vtt file. Raises `SourceError` when it cannot be read or holds no cues."""
-    if not path.is_file():
-        raise SourceError(f"{path}: no such transcript; expected a .srt or .vtt file")
+def find_transcript(recording: str | Path) -> Path | None:
+    """The transcript beside `recording`: ``talk.vtt``, ``talk.srt``, or with a language ``talk.en.srt``
+    for ``talk.mp4``."""
+    recording = Path(recording)
+    stem = recording.stem
     try:
-        with av.open(f"file:{path}", metadata_errors="replace") as container:
-            found = _cues(container, path)
-    except av.FFmpegError as error:
-        raise SourceError(
-            f"{path}: is not a transcript that can be read ({error.strerror}); expected .srt or .vtt"
-        ) from error
-    if found is None or not found.cues:
-        raise SourceError(f"{path}: holds no cues; expected a .srt or .vtt transcript")
-    stem, _, tag = path.stem.rpartition(".")
-    named = tag.lower() if stem and _is_language(tag) else None
-    return Transcript(found.cues, found.language or named)
-
-
-def embedded_transcript(recording: Path) -> Transcript | None:
-    """The first text subtitle stream inside `recording`; None where there is none."""
-    try:
-        with av.open(f"file:{recording}", metadata_errors="replace") as container:
-            return _cues(container, recording)
-    except av.FFmpegError as error:
-        raise SourceError(f"{recording}: its subtitles cannot be read: {error.strerror}") from error
-
-
-def _cues(container: av.container.InputContainer, path: Path) -> Transcript | None:
-    streams = [s for s in container.streams.subtitles if s.codec_context.name in _TEXT_CODECS]
-    if not streams:
-        if container.streams.subtitles and path.suffix.lower() in SUFFIXES:
-            raise SourceError(f"{path}: its subtitles are pictures; expected text")
+        beside = [p for p in recording.parent.iterdir() if p.suffix.lower() in SUFFIXES]
+    except OSError:
         return None
-    stream = streams[0]
-    origin = container.start_time or 0
-    if path.suffix.lower() in SUFFIXES:
-        origin = (
-            0  # a transcript file counts from the start of the recording, not from its first cue
-        )
-    codec = stream.codec_context.name
-    cues = []
-    for packet in container.demux(stream):
-        if packet.pts is None or not packet.size or packet.time_base is None:
-            continue
-        start = round(packet.pts * packet.time_base * 1_000_000) - origin
-        length = round((packet.duration or 0) * packet.time_base * 1_000_000)
-        speaker, text = plain(_decoded(bytes(packet), codec), codec)
-        if text and start + length > 0:
-            cues.append(Cue(max(0, start), start + length, text, speaker))
-    language = stream.language if stream.language not in (None, "und") else None
-    return Transcript(tuple(sorted(cues, key=lambda c: (c.end_us, c.start_us))), _short(language))
+    ranked = [
+        (tag != "", SUFFIXES.index(path.suffix.lower()), path.name, path)
+        for path in beside
+        for tag in (path.stem[len(stem) + 1 :],)
+        if path != recording
+        and (path.stem == stem or (path.stem == f"{stem}.{tag}" and _language(tag)))
+    ]
+    return min(ranked)[-1] if ranked else None
 
 
-_THREE_TO_TWO = {
-    "eng": "en",
-    "deu": "de",
-    "ger": "de",
-    "fra": "fr",
-    "fre": "fr",
-    "spa": "es",
-    "ita": "it",
-}
+def read_transcript(path: str | Path) -> Transcript:
+    """Read a transcript file (.srt, .vtt, .ass).
 
-
-def _short(language: str | None) -> str | None:
-    return None if language is None else _THREE_TO_TWO.get(language.lower(), language.lower())
-
-
-def _decoded(raw: bytes, codec: str) -> str:
-    """UTF-8, else Latin-1, which takes any byte."""
-    if codec == "mov_text":  # two bytes of length come first; style boxes may follow the text
-        raw = raw[2 : 2 + int.from_bytes(raw[:2], "big")]
+    Its times count from the start of the recording. Text is UTF-8, or what Windows writes (1252)
+    where it is not. Raises `SourceError` for a file that is missing or malformed, naming the line,
+    and for one that holds no transcript; a valid WebVTT file without cues is an empty transcript.
+    """
+    path = Path(path)
+    demuxer = _DEMUXERS.get(path.suffix.lower())
+    if demuxer is None:
+        raise SourceError(f"{path}: its name does not end like a transcript's; {_EXPECTED}")
+    text, encoding = _text(path)
+    _check(path, text, demuxer)
     try:
-        return raw.decode("utf-8-sig")
+        with av.open(f"file:{path}", "r", format=demuxer, metadata_errors="replace") as container:
+            stream = container.streams.subtitles[0]
+            cues = _cues(container, stream, 0, encoding)
+    except (av.FFmpegError, OSError, IndexError) as exc:
+        raise SourceError(f"{path}: cannot be read ({reason_of(exc)}); {_EXPECTED}") from exc
+    header = re.match(r"WEBVTT[^\n]*\n(?:[^\n]+\n)*?Language:[ \t]*(\S+)", text)
+    tag = header[1] if header else path.stem.rpartition(".")[2] if "." in path.stem else ""
+    return Transcript(cues, _language(tag))
+
+
+def embedded_transcript(path: str | Path) -> Transcript | None:
+    """The words of the first text subtitle stream inside a recording, on the recording's clock.
+
+    None where there is no such stream; subtitles that are pictures (DVD, Blu-ray, DVB) hold no words
+    and are not used: see `MediaInfo.skipped`. Raises `SourceError` when the file cannot be opened.
+    """
+    path = Path(path)
+    with open_container(path) as container:
+        texts = [s for s in container.streams.subtitles if is_text(s)]
+        if not texts:
+            return None
+        stream = texts[0]
+        for other in container.streams:
+            if other is not stream:
+                other.discard = Discard.all
+        cues = _cues(container, stream, container.start_time or 0, "utf-8")
+        return Transcript(cues, _language(language_of(stream.language) or ""))
+
+
+def _text(path: Path) -> tuple[str, str]:
+    """All of a transcript file, line ends as \\n, and the encoding of what FFmpeg makes of it."""
+    try:
+        if path.is_file() and path.stat().st_size > _MOST_BYTES:
+            raise SourceError(f"{path}: is larger than any transcript; {_EXPECTED}")
+        raw = path.read_bytes()
+    except FileNotFoundError as exc:
+        raise SourceError(f"{path}: no such transcript") from exc
+    except OSError as exc:
+        raise SourceError(f"{path}: may not be read: {reason_of(exc)}") from exc
+    encoding = "utf-8"
+    try:
+        # FFmpeg itself turns UTF-16 with a byte order mark into UTF-8.
+        text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError:
-        return raw.decode("latin-1")
+        encoding = _WINDOWS
+        text = raw.decode(encoding, "replace")
+    return text.replace("\r\n", "\n").replace("\r", "\n"), encoding
 
 
-def plain(text: str, codec: str) -> tuple[str | None, str]:
-    """Speaker (None where not named) and words of one cue, without markup."""
-    if codec in ("ass", "ssa"):
-        text = _ass_text(text)
-    voice = re.search(r"<v(?:\.[^\s>]*)?\s+([^>]+)>", text)
-    speaker = voice.group(1).strip() if voice else None
-    text = html.unescape(re.sub(r"<[^>]*>|\{\\[^}]*\}", "", text))
-    text = " ".join(text.replace("\\N", " ").replace("\\n", " ").split()).lstrip("- ")
-    if speaker is None:
-        named = re.match(r"(?:\[([^\]:]{1,30})\]|([A-Z][\w.'-]*(?: [A-Z][\w.'-]*)?)):?\s+", text)
-        if named and (named.group(1) or text[named.end(2)] == ":"):
-            speaker, text = named.group(1) or named.group(2), text[named.end() :]
-    return speaker, text.strip()
+def _check(path: Path, text: str, demuxer: str) -> None:
+    """Find the lines that FFmpeg's demuxers would pass over without a word."""
+    if demuxer == "ass":
+        if "[Events]" not in text:
+            raise SourceError(f"{path}: holds no [Events]; {_EXPECTED}")
+        return
+    if demuxer == "webvtt" and not re.match(r"WEBVTT(?:[ \t\n]|$)", text):
+        raise SourceError(f"{path}: line 1: a WebVTT file begins with WEBVTT, found {text[:20]!r}")
+    found = False
+    for number, line in enumerate(text.split("\n"), 1):
+        match = _TIME_LINE.match(line)
+        if match is None and _MEANT_AS_TIME.match(line):
+            raise SourceError(
+                f"{path}: line {number}: {line.strip()!r} is no time of a cue; expected for example "
+                "00:00:01,000 --> 00:00:02,500"
+            )
+        if match is not None and _milliseconds(match[2]) < _milliseconds(match[1]):
+            raise SourceError(
+                f"{path}: line {number}: the cue ends at {match[2]}, before it begins at {match[1]}"
+            )
+        found = found or match is not None
+    if not found and demuxer == "srt":
+        raise SourceError(f"{path}: holds no cues; {_EXPECTED}")
 
 
-def _ass_text(line: str) -> str:
-    """The ninth field of ``ReadOrder,Layer,Style,Name,MarginL,MarginR,MarginV,Effect,Text``."""
-    fields = line.split(",", 8)
-    return fields[8] if len(fields) == 9 else line
+def _milliseconds(time: str) -> int:
+    *hours, minutes, seconds, fraction = re.split(r"[:.,]", time)
+    whole = (int(hours[0] if hours else 0) * 60 + int(minutes)) * 60 + int(seconds)
+    return whole * 1000 + int(fraction.ljust(3, "0"))
 
 
-def _escaped(stem: str) -> str:
-    return re.sub(r"([\[\]*?])", r"[\1]", stem)
+def _cues(
+    container: InputContainer, stream: SubtitleStream, origin_us: int, encoding: str
+) -> tuple[Cue, ...]:
+    """The cues of a stream, those without words left out, in the order of their end."""
+    stored = list(_stored(container, stream, origin_us, encoding))
+    starts = sorted(start for start, *_ in stored)
+    cues = []
+    for start, end, payload, codec in stored:
+        if end <= start:  # no length is given: it stays until the next, as in a player
+            later = bisect_right(starts, start)
+            end = min([start + STAYS_US, *starts[later : later + 1]])
+        if end >= 0:
+            cues += [Cue(max(0, start), end, said, who) for who, said in spoken(payload, codec)]
+    return tuple(sorted(cues, key=_order))
 
 
-def _is_language(tag: str) -> bool:
-    return re.fullmatch(r"[A-Za-z]{2,3}(-[A-Za-z0-9]+)?", tag) is not None
+def _stored(
+    container: InputContainer, stream: SubtitleStream, origin_us: int, encoding: str
+) -> Iterator[tuple[int, int, str, str]]:
+    """(start, end, text with its markup, the kind of markup) of each packet that holds a cue."""
+    unit, codec = stream.time_base, stream.codec_context.codec.canonical_name
+    assert unit is not None
+    for packet in container.demux(stream):
+        if packet.pts is None or not packet.size:
+            continue
+        start = round(packet.pts * unit * 1_000_000) - origin_us
+        end = start + round((packet.duration or 0) * unit * 1_000_000)
+        if codec in _AS_STORED:
+            raw = mov_text(bytes(packet)) if codec == "mov_text" else bytes(packet)
+            yield start, end, _decoded(raw, encoding), codec
+        else:
+            # FFmpeg makes ASS of all other formats; a cue that it cannot read is passed over.
+            with contextlib.suppress(av.FFmpegError):
+                for line in packet.decode():
+                    if isinstance(line, AssSubtitle):
+                        yield start, end, _decoded(line.ass, "utf-8"), "ass"
 
 
-def _language_of(path: Path, stem: str) -> str | None:
-    tag = path.stem.removeprefix(f"{stem}.")
-    return tag if _is_language(tag) else None
+def _decoded(raw: bytes, encoding: str) -> str:
+    try:
+        return raw.decode(encoding)
+    except UnicodeDecodeError:
+        return raw.decode(_WINDOWS, "replace")
+
+
+def _language(tag: str) -> str | None:
+    """``en`` for ``en``, ``eng``, ``EN``; ``pt-BR`` for ``por-BR``; None for what is no language."""
+    match = _LANGUAGE.fullmatch(tag)
+    if match is None or (len(match[1]) == 3 and match[1].lower() not in _TWO_LETTERS):
+        return None
+    return _TWO_LETTERS.get(match[1].lower(), match[1].lower()) + match[2].replace("_", "-")
 
 
 class CurrentUtterance:
-    """Which cue counts at a time: the last one that has ended, for 5 s, in files and live alike."""
+    """Which cue counts at a time: the last one that has ended, for `STAYS_US` or until the next.
+
+    The same in files and live: a cue counts from its end on, even when it was told ahead.
+    """
 
     def __init__(self) -> None:
         self._cues: list[Cue] = []
 
     def push(self, cue: Cue) -> None:
-        """Add a cue; cues may be told ahead and in any order."""
-        place = len(self._cues)
-        while place and _order(self._cues[place - 1]) > _order(cue):
-            place -= 1
-        self._cues.insert(place, cue)
+        """Add a cue, in any order."""
+        insort(self._cues, cue, key=_order)
 
-    def at(self, t_us: int) -> Cue | None:
-        """The current utterance at `t_us`. Times must not go back: what is over is forgotten."""
-        while len(self._cues) > 1 and self._cues[1].end_us <= t_us:
-            self._cues.pop(0)
-        if not self._cues or not self._cues[0].end_us <= t_us < self._cues[0].end_us + STAYS_US:
-            return None
-        return self._cues[0]
+    def at(self, t_us: int, speaker: str | None = None) -> Cue | None:
+        """The current utterance at `t_us`, of `speaker` alone where one is named."""
+        place = bisect_right(self._cues, t_us, key=_end)
+        while place and self._cues[place - 1].end_us > t_us - STAYS_US:
+            place -= 1
+            if speaker is None or self._cues[place].speaker == speaker:
+                return self._cues[place]
+        return None
+
+    def forget(self, before_us: int) -> None:
+        """Give up the cues that are over at `before_us`."""
+        del self._cues[: bisect_right(self._cues, before_us - STAYS_US, key=_end)]
 
 
 def _order(cue: Cue) -> tuple[int, int]:
     return cue.end_us, cue.start_us
+
+
+def _end(cue: Cue) -> int:
+    return cue.end_us

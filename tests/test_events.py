@@ -8,9 +8,9 @@ from affectstream.stream.events import (
     Emotion,
     Segment,
     Stream,
-    decode,
     encode,
     json_schema,
+    parse_event,
 )
 
 COMMON = {"stream": "a.mp4", "track": 1, "t_start": 0.5, "t_end": 1.0, "modalities": ("video",)}
@@ -62,7 +62,7 @@ EVENTS = [
 def test_a_line_comes_back_as_it_was_and_keeps_to_the_schema(event):
     line = encode(event)
     assert b"\n" not in line
-    assert decode(line) == event
+    assert parse_event(line) == event
     jsonschema.validate(json.loads(line), json_schema())
 
 
@@ -98,9 +98,9 @@ def test_the_schema_forbids_unknown_fields_and_bounds_every_number():
 
 def test_another_major_version_is_refused_and_a_minor_one_read():
     line = encode(EVENTS[0]).decode()
-    assert decode(line.replace(f'"schema":"{SCHEMA}"', '"schema":"1.7"'))
+    assert parse_event(line.replace(f'"schema":"{SCHEMA}"', '"schema":"1.7"'))
     with pytest.raises(ValueError, match=r"2\.0 cannot be read"):
-        decode(line.replace(f'"schema":"{SCHEMA}"', '"schema":"2.0"'))
+        parse_event(line.replace(f'"schema":"{SCHEMA}"', '"schema":"2.0"'))
 
 
 @pytest.mark.parametrize(
@@ -114,4 +114,4 @@ def test_another_major_version_is_refused_and_a_minor_one_read():
 )
 def test_what_is_not_an_event_is_refused(line, message):
     with pytest.raises(ValueError, match=message):
-        decode(line)
+        parse_event(line)

@@ -25,7 +25,7 @@ def test_public_names_of_stream():
         "Attention",
         "Segment",
         "Stream",
-        "decode",
+        "parse_event",
         "json_schema",
         "AffectstreamError",
         "SourceError",

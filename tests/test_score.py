@@ -12,9 +12,8 @@ import time
 import jsonschema
 import pyarrow.parquet as pq
 import pytest
-
 from affectstream.engines.bundle import POCKET
-from affectstream.stream import Recognizer, SourceOptions, decode, json_schema
+from affectstream.stream import Recognizer, SourceOptions, json_schema, parse_event
 from affectstream.stream.demo import write_clip
 
 from .media import Sound, numbered, tone, write_video
@@ -171,7 +170,9 @@ def test_results_are_the_same_bytes_twice_and_hold_no_path(clip, tmp_path):
 
 def test_the_files_can_be_read_by_others(clip, tmp_path):
     assert run("score", clip, "--output", tmp_path).returncode == 0
-    events = [decode(line) for line in (tmp_path / "demo/events.jsonl").read_bytes().splitlines()]
+    events = [
+        parse_event(line) for line in (tmp_path / "demo/events.jsonl").read_bytes().splitlines()
+    ]
     table = pq.read_table(tmp_path / "demo/readings.parquet")
     assert table.num_rows == sum(event.type == "emotion" for event in events)
     import av
@@ -210,7 +211,7 @@ def test_no_face_in_the_whole_file_is_a_result(tmp_path):
     )
     done = run("score", path)
     assert done.returncode == 0
-    events = [decode(line) for line in done.stdout.splitlines()]
+    events = [parse_event(line) for line in done.stdout.splitlines()]
     assert {event.abstain for event in events if event.type == "emotion"} == {"no_face"}
     assert {event.state for event in events if event.type == "attention"} == {"absent"}
 
@@ -285,7 +286,7 @@ def test_a_file_cut_off_after_its_index_is_used_as_far_as_it_goes(clip, tmp_path
     about = json.loads((tmp_path / "out/cut/run.json").read_text())
     assert about["status"] == "incomplete"
     assert 3 < about["media_s"] < 14
-    last = decode((tmp_path / "out/cut/events.jsonl").read_bytes().splitlines()[-1])
+    last = parse_event((tmp_path / "out/cut/events.jsonl").read_bytes().splitlines()[-1])
     assert last.complete is False
     assert "cut off" in last.detail
 
@@ -348,7 +349,9 @@ def test_ctrl_c_keeps_what_is_done_and_marks_it(clip, tmp_path):
     assert "marked incomplete" in messages
     about = json.loads((tmp_path / "out/long/run.json").read_text())
     assert about["status"] == "incomplete"
-    events = [decode(x) for x in (tmp_path / "out/long/events.jsonl").read_bytes().splitlines()]
+    events = [
+        parse_event(x) for x in (tmp_path / "out/long/events.jsonl").read_bytes().splitlines()
+    ]
     assert events[-1].what == "ended"
     assert not events[-1].complete
     assert pq.read_table(tmp_path / "out/long/readings.parquet").num_rows > 0
@@ -367,7 +370,7 @@ def test_ctrl_c_keeps_what_is_done_and_marks_it(clip, tmp_path):
         (["--bundle", "nowhere"], "'nowhere' not found"),
         (["--audio-track", "7"], "7"),
         (["--transcript", "nowhere.srt"], "nowhere.srt"),
-        (["--threads", "0"], "0"),
+        (["--threads", "0"], "greater than or equal to 1"),
         (["--what"], "--what"),
     ],
 )

@@ -6,7 +6,6 @@ so that another package can add one. Only the command in use is loaded (all of t
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
@@ -51,8 +50,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         _leave(f"this needs {error.name!r}: pip install 'affectstream[{extra}]'", exits.USAGE)
     except KeyboardInterrupt:
         _leave("interrupted", exits.INTERRUPTED)
-    except BrokenPipeError:
-        close_quietly()
 
 
 def _application(points: Sequence[EntryPoint]) -> typer.Typer:
@@ -77,12 +74,6 @@ def _application(points: Sequence[EntryPoint]) -> typer.Typer:
 
 def _root() -> None:
     """Emotion and attention from video, voice and words, with the time of each."""
-
-
-def close_quietly() -> None:
-    """Leave after the reader of a pipe went away, without Python complaining at shutdown."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    raise SystemExit(exits.DONE)
 
 
 def _leave(message: str, code: int) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from affectstream.stream import exits
 
 _FORMATS = ("jsonl", "parquet", "csv", "vtt")
 
@@ -84,7 +86,12 @@ def score(
         focal_px=focal,
     )
     job = Job(tuple(files), options, bundle, device, threads, output, _chosen(formats))
-    raise typer.Exit(score_files(job, sys.stdout.buffer))
+    try:
+        code = score_files(job, sys.stdout.buffer)
+    except BrokenPipeError:  # "| head": the reader has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = exits.DONE
+    raise typer.Exit(code)
 
 
 def _chosen(formats: str) -> tuple[str, ...]:

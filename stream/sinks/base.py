@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -53,6 +53,10 @@ class FileSink(ABC):
         """Write what comes last. Nothing unless overridden."""
         return
 
+    def release(self) -> None:
+        """Let go of a writer that holds the file. Nothing unless overridden."""
+        return
+
     def push(self, hop: Hop, end_us: int) -> None:
         """Write one hop."""
         with writing(self.path):
@@ -62,18 +66,18 @@ class FileSink(ABC):
         """Finish the file and give it its name."""
         with writing(self.path):
             self.finish(self._file)
-            self._file.flush()
-            os.fsync(self._file.fileno())
-            self._file.close()
+            self._file.close()  # a table writer may have closed it already
+            with self._beside.open("rb+") as written:
+                os.fsync(written.fileno())
             self._beside.replace(self.path)
 
     def discard(self) -> None:
-        """Remove the unfinished file. Does nothing after `commit`."""
-        with writing(self.path):
-            try:
-                self._file.close()  # flushes, which a full disk refuses
-            finally:
-                self._beside.unlink(missing_ok=True)
+        """Remove the unfinished file. Does nothing after `commit`, and never raises."""
+        with suppress(OSError, ValueError, pa.ArrowException):
+            self.release()  # closing flushes, which a full disk refuses
+        with suppress(OSError):
+            self._file.close()
+        self._beside.unlink(missing_ok=True)
 
 
 @contextmanager

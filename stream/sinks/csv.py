@@ -32,3 +32,7 @@ class CsvSink(FileSink):
     def finish(self, file: BinaryIO) -> None:
         """Flush the writer."""
         self._writer.close()
+
+    def release(self) -> None:
+        """Close the writer."""
+        self._writer.close()

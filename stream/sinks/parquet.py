@@ -37,6 +37,10 @@ class ParquetSink(FileSink):
         self._flush()
         self._writer.close()
 
+    def release(self) -> None:
+        """Close the writer."""
+        self._writer.close()
+
     def _flush(self) -> None:
         if self._held:
             self._writer.write_table(pa.Table.from_pylist(self._held, self._schema))
