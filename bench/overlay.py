@@ -47,7 +47,9 @@ def draw(rgb: NDArray[np.uint8], shown: Iterable[Shown]) -> NDArray[np.uint8]:
         words = [what, "" if attention is None else attention.state]
         for row, text in enumerate(words):
             place = (left, min(out.shape[0] - 20 * unit, bottom + 14 * unit) + 14 * unit * row)
-            cv2.putText(out, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42 * unit, (0, 0, 0), 3 * unit)
+            cv2.putText(
+                out, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42 * unit, (0, 0, 0), 3 * unit
+            )
             cv2.putText(out, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42 * unit, _INK, unit)
     return out
 
@@ -61,7 +63,9 @@ def _axes(
 ) -> None:
     start = (round(float(nose[0])), round(float(nose[1])))
     colours = ((255, 60, 60), (60, 255, 60), (80, 140, 255))
-    for axis, colour in zip((rotation[:, 0], rotation[:, 1], -rotation[:, 2]), colours, strict=True):
+    for axis, colour in zip(
+        (rotation[:, 0], rotation[:, 1], -rotation[:, 2]), colours, strict=True
+    ):
         end = (round(float(nose[0] + axis[0] * length)), round(float(nose[1] + axis[1] * length)))
         cv2.arrowedLine(out, start, end, colour, unit, cv2.LINE_AA, tipLength=0.2)
 
@@ -72,7 +76,11 @@ def main(file: Path, output: Path, count: int, bundle: str) -> None:
     with Recognizer.open(bundle) as recognizer, recognizer.session(file) as session:
         hops = [hop.readings for hop in session if any(r.look for r, _ in hop.readings)]
         aspect = session.info.video.pixel_aspect if session.info.video else 1.0
-    chosen = [hops[i] for i in np.unique(np.linspace(0, len(hops) - 1, count).astype(int))] if hops else []
+    chosen = (
+        [hops[i] for i in np.unique(np.linspace(0, len(hops) - 1, count).astype(int))]
+        if hops
+        else []
+    )
     wanted = {max(r.look.pts_us for r, _ in hop if r.look): hop for hop in chosen}
     with Recording.open(file) as recording:
         for item in recording:

@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import av
+
 from affectstream.bench.machine import Cost, cost_of, describe
 from affectstream.bench.material import demo_recording
 from affectstream.engines.spec import Array, Engine
@@ -38,21 +40,24 @@ class Measured:
     inference: Cost
 
 
-class _Recorder(Engine):
+class _Recorder(AbstractContextManager["_Recorder"]):
     """An engine that remembers what it was fed."""
 
     def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+        self._engine = engine
+        self._fed: list[dict[str, Array]] = []
         self.inputs, self.outputs, self.runtime = engine.inputs, engine.outputs, engine.runtime
-        self.fed: list[dict[str, Array]] = []
+
+    def __exit__(self, *_: object) -> None:
+        return
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        self.fed.append(dict(feeds))
-        return self.engine.run(feeds)
+        self._fed.append(dict(feeds))
+        return self._engine.run(feeds)
 
     def replay(self) -> None:
-        for feeds in self.fed:
-            self.engine.run(feeds)
+        for feeds in self._fed:
+            self._engine.run(feeds)
 
 
 def decode_alone(path: Path) -> None:

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 import msgspec
+
 from affectstream.engines.errors import BundleError, EngineError
 from affectstream.engines.labels import EMOTIONS
 from affectstream.engines.manifest import FORMAT, DetectorPart, FilePart, Manifest, TextPart

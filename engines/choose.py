@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import onnxruntime
+
 from affectstream.engines.errors import DeviceError
 
 

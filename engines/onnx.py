@@ -9,6 +9,7 @@ from typing import Self
 
 import numpy as np
 import onnxruntime
+
 from affectstream.engines.errors import DeviceError, EngineError
 from affectstream.engines.spec import Array, TensorSpec, check_feeds
 

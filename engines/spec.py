@@ -8,8 +8,9 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 import numpy as np
-from affectstream.engines.errors import EngineError
 from numpy.typing import NDArray
+
+from affectstream.engines.errors import EngineError
 
 Array = NDArray[Any]
 

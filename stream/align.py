@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+
 from affectstream.stream.faces.face import Face
 from affectstream.stream.faces.pose import Pose
 from affectstream.stream.media import FOREVER_US, SAMPLE_RATE, Bound, Cue, Kind, Samples
 from affectstream.stream.sound import Timeline, VoiceGate
 from affectstream.stream.words import CurrentUtterance
-from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)

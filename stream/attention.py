@@ -10,8 +10,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
-import numpy as np
 from affectstream.stream.faces.pose import Pose
 
 ATTENTIVE, AWAY, ABSENT = "attentive", "away", "absent"
@@ -54,7 +54,7 @@ class AttentionMeter:
         if poses:
             self._seen_us = poses[-1][0]
             yaw, pitch, roll = (
-                float(np.median([getattr(p, name) for _, p in poses]))
+                median(getattr(pose, name) for _, pose in poses)
                 for name in ("yaw", "pitch", "roll")
             )
             return self._judge(yaw, pitch, roll)
@@ -70,8 +70,9 @@ class AttentionMeter:
             self._early.append((pose.yaw, pose.pitch))
 
     def _judge(self, yaw: float, pitch: float, roll: float) -> Attention:
-        yaw0, pitch0 = np.median(self._early, axis=0) if self._early else (0.0, 0.0)
-        across, up = math.radians(yaw - float(yaw0)), math.radians(pitch - float(pitch0))
+        yaw0 = median(y for y, _ in self._early) if self._early else 0.0
+        pitch0 = median(p for _, p in self._early) if self._early else 0.0
+        across, up = math.radians(yaw - yaw0), math.radians(pitch - pitch0)
         angle = math.degrees(math.acos(math.cos(across) * math.cos(up)))
         score = score_of(angle)
         if score >= _ENTER:

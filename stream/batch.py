@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
 from affectstream.engines.errors import AffectstreamError
 from affectstream.stream import exits
 from affectstream.stream.errors import OptionError
@@ -15,8 +18,6 @@ from affectstream.stream.options import SourceOptions
 from affectstream.stream.output import OutputFolder, folder_names
 from affectstream.stream.recognizer import Recognizer, Session
 from affectstream.stream.sinks import JsonlStream
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,13 @@ from fractions import Fraction
 from pathlib import Path
 
 import av
-from affectstream.stream.errors import SourceError
 from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Disposition
 from av.subtitles.stream import SubtitleStream
 from av.video.stream import VideoStream
+
+from affectstream.stream.errors import SourceError
 
 EXPECTED = "expected a video or sound recording (mp4, mov, mkv, webm, avi, ts, wav, flac, mp3, ...)"
 
@@ -24,6 +25,13 @@ _TEXT_CODECS = frozenset({"ansi", "bintext", "idf", "xbin"})
 """FFmpeg paints any .txt file as a film of a terminal; that is not a recording."""
 
 _QUICKTIME_BOXES = frozenset({b"ftyp", b"wide", b"mdat", b"free", b"skip", b"moov", b"pnot"})
+
+
+_NO_INDEX = (
+    "was cut off before its index was written (no complete 'moov' box): the recorder stopped before "
+    "it could close the file. Its pictures cannot be found without the index: record again, or "
+    "rebuild the index with a repair tool and an intact file of the same camera"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +126,7 @@ def _diagnosis(path: Path, exc: Exception) -> str:
         with path.open("rb") as file:
             head = file.read(4096)
         if head[4:8] in _QUICKTIME_BOXES and not _has_index(path):
-            return (
-                "was cut off before its index was written (no complete 'moov' box): the recorder "
-                "stopped before it could close the file. Its pictures cannot be found without the "
-                "index: record again, or rebuild the index with a repair tool and an intact file "
-                "of the same camera"
-            )
+            return _NO_INDEX
         if _is_text(head):
             return f"holds text and is not a media file; {EXPECTED}"
     except FileNotFoundError:
@@ -223,7 +226,7 @@ def describe(
     skipped = [s for s in (*streams.video, *tracks) if not _decodes(s)]
     return MediaInfo(
         format=container.format.name,
-        duration_us=container.duration,
+        duration_us=_duration_us(container),
         start_time_us=container.start_time or 0,
         video=None if video is None else _video_info(video),
         audio=_audio_infos(container),
@@ -252,6 +255,8 @@ def refuse_unusable(info: MediaInfo, audio: AudioStream | None, path: Path) -> N
     if info.video is None and audio is None:
         if info.skipped and not info.subtitles:
             raise SourceError(f"{path}: cannot be decoded: {'; '.join(info.skipped)}")
+        if "mov" in info.format.split(",") and path.is_file() and not _has_index(path):
+            raise SourceError(f"{path}: {_NO_INDEX}")
         what = "subtitles only" if info.subtitles else f"neither ({info.format})"
         raise SourceError(f"{path}: has no video and no audio stream, found {what}; {EXPECTED}")
 
@@ -269,6 +274,14 @@ def is_text(stream: SubtitleStream) -> bool:
 def language_of(tag: str | None) -> str | None:
     """A stream's language tag; None for ``und`` (undetermined)."""
     return tag if tag and tag != "und" else None
+
+
+def _duration_us(container: InputContainer) -> int | None:
+    """How long the recording is; Matroska counts it from 0, even when nothing starts there."""
+    duration, start = container.duration, container.start_time or 0
+    if duration is None or "matroska" not in container.format.name:
+        return duration
+    return duration - start if 0 < start < duration else duration
 
 
 def _video_info(stream: VideoStream) -> VideoInfo:

@@ -17,14 +17,13 @@ _DASH = re.compile(r"^\s*(?:[-\u2013\u2014]|>>+)\s*", re.MULTILINE)
 _NAMED = re.compile(r"(?P<name>[^\W\d_][^:\[\]()\n]{0,29}):\s+(?P<said>\S.*)", re.DOTALL)
 _BRACKETED = re.compile(r"\[(?P<name>[^\]:]{1,30})\]:?\s+(?P<said>\S.*)", re.DOTALL)
 
-_NO_NAMES = frozenset(
-    re.findall(
-        r"\w+",
-        "and answer applause attention but caution cheering crying example fact first hey honestl"
-        "y inaudible laughing laughs laughter listen look music no noise note now oh okay please "
-        "question remember reminder result second sighs silence so summary third tip update wait warning well yes",
-    )
-)
+_NO_NAMES = frozenset({
+    "and", "answer", "applause", "attention", "but", "caution", "cheering", "crying", "example",
+    "fact", "first", "hey", "honestly", "inaudible", "laughing", "laughs", "laughter", "listen",
+    "look", "music", "no", "noise", "note", "now", "oh", "okay", "please", "question",
+    "remember", "reminder", "result", "second", "sighs", "silence", "so", "summary", "third",
+    "tip", "update", "wait", "warning", "well", "yes",
+})  # fmt: skip
 """Capitalised words that stand before a colon, or in brackets as a sound, and are nobody's name."""
 
 Said = tuple[str | None, str]

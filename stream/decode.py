@@ -16,6 +16,9 @@ from types import TracebackType
 from typing import Self
 
 import av
+from av.container import InputContainer
+from av.stream import Discard
+
 from affectstream.stream.container import (
     AudioInfo,
     MediaInfo,
@@ -34,8 +37,6 @@ from affectstream.stream.lanes import AudioLane, Faults, Lane, Span, VideoLane
 from affectstream.stream.media import FOREVER_US, Bound, Frame, Item, Kind
 from affectstream.stream.picture import to_rgb, turn
 from affectstream.stream.resample import SoundResampler
-from av.container import InputContainer
-from av.stream import Discard
 
 __all__ = [
     "AudioInfo",
@@ -217,10 +218,14 @@ class Recording:
             except (av.FFmpegError, OSError) as exc:
                 broken = reason_of(exc)
                 break
+            except IndexError:
+                break  # PyAV's way to end a file in which further streams have turned up
             if packet is None:
                 break
+            if packet.size == 0:  # the end of a stream, or nothing: lanes are finished below
+                continue
             lane = lanes[packet.stream_index]
-            if packet.size == 0 or lane.done:
+            if lane.done:
                 continue
             yield from lane.push(packet)
             for other in self._lanes:

@@ -15,8 +15,9 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-from affectstream.stream.media import SAMPLE_RATE
 from numpy.typing import NDArray
+
+from affectstream.stream.media import SAMPLE_RATE
 
 WIDTH, HEIGHT, FPS, SECONDS = 640, 360, 25, 16
 _HEAD = (155.0, 130.0), (85.0, 115.0)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import av
 import onnxruntime
+
 from affectstream.engines.bundle import POCKET, Bundle
 from affectstream.engines.choose import choose
 from affectstream.engines.errors import AffectstreamError

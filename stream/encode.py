@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Tokenizer
+
 from affectstream.engines.bundle import Bundle
 from affectstream.engines.spec import Array, padded, slot
 from affectstream.stream.media import Cue
-from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 
 class VoiceEncoder:

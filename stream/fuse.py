@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
+
 from affectstream.engines.bundle import MODALITIES, Bundle
 from affectstream.engines.spec import SLOTS, Array, padded, slot
 from affectstream.stream.align import Tracked, Window, WindowShape
@@ -14,7 +16,6 @@ from affectstream.stream.encode import TextEncoder, VoiceEncoder
 from affectstream.stream.faces.quality import MIN_QUALITY
 from affectstream.stream.media import Cue
 from affectstream.stream.options import Assignment
-from numpy.typing import NDArray
 
 MIN_VOICED_US = 500_000
 """Less speech than this in a window is no evidence: the voice counts as absent."""
@@ -132,7 +133,7 @@ class Fuser:
             return self._assignment.everything, "option"
         if channel is not None and self._assignment.channels is not None:
             return self._assignment.channels[channel], "channel"
-        if cue is not None and cue.speaker in self._assignment.names:
+        if cue is not None and cue.speaker is not None and cue.speaker in self._assignment.names:
             return self._assignment.names[cue.speaker], "transcript"
         if len(alone) == 1 and not self._assignment.names:
             return alone[0], "only_track"

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import av
-from affectstream.stream.container import reason_of
-from affectstream.stream.media import FOREVER_US, Bound, Frame, Item, Kind, Samples
-from affectstream.stream.resample import SoundResampler, sample_at, time_of
 from av.audio.stream import AudioStream
 from av.stream import Stream
 from av.video.stream import VideoStream
+
+from affectstream.stream.container import reason_of
+from affectstream.stream.media import FOREVER_US, Bound, Frame, Item, Kind, Samples
+from affectstream.stream.resample import SoundResampler, sample_at, time_of
 
 _MOST_PENDING = 64
 """Packets that a decoder may hold back (reordering, frame threads); more are taken for lost."""

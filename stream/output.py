@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import msgspec
+
 from affectstream.engines.bundle import MANIFEST, sha256
 from affectstream.stream.events import SCHEMA, Stream
 from affectstream.stream.interpret import Hop

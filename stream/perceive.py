@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
+
 from affectstream.engines.bundle import Bundle
 from affectstream.engines.spec import SLOTS, padded, slot
 from affectstream.stream.faces.crop import align
@@ -16,7 +18,6 @@ from affectstream.stream.faces.face import Face, Seen, signature
 from affectstream.stream.faces.quality import Quality, assess
 from affectstream.stream.media import Frame
 from affectstream.stream.picture import to_rgb
-from numpy.typing import NDArray
 
 BATCH = 8
 """Grid frames perceived together: one second of `pocket`. Formed by counting, never by time."""

@@ -8,10 +8,11 @@ from typing import cast
 
 import av
 import numpy as np
-from affectstream.stream.media import Frame
 from av.buffer import Buffer
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
+
+from affectstream.stream.media import Frame
 
 MAX_SIDE = 1280
 """Longest side of a picture in pixels: faces that matter are found at this size, 4K only costs."""

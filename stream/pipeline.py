@@ -16,6 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
+
 from affectstream.engines.bundle import Bundle
 from affectstream.stream.decode import Recording
 from affectstream.stream.faces.face import Seen

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import pyarrow as pa
+
 from affectstream.stream.attention import Attention
 from affectstream.stream.faces.detect import LANDMARKS
 from affectstream.stream.fuse import SCORE_DECIMALS, Reading

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import av
 import numpy as np
-from affectstream.stream.media import SAMPLE_RATE, Samples
 from numpy.typing import NDArray
+
+from affectstream.stream.media import SAMPLE_RATE, Samples
 
 JUMP_US = 20_000
 """Times may wander this far from the count of samples (Matroska rounds them to milliseconds)."""
@@ -122,7 +123,7 @@ class SoundResampler:
     def _placed(self, frames: list[av.AudioFrame]) -> list[Samples]:
         out = []
         for frame in frames:
-            data = self._mixed(np.asarray(frame.to_ndarray(), np.float32))
+            data = self._mixed(frame)
             start, self._place = self._place, self._place + len(data)
             cut = max(0, self._next - start)
             if cut < len(data):
@@ -130,14 +131,14 @@ class SoundResampler:
                 self._next = start + len(data)
         return out
 
-    def _mixed(self, planes: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(channels, n) as it came to (n, `channels`) in [-1, 1]; values that are no number are 0."""
-        if len(planes) not in (1, self._channels):
-            planes = planes.mean(axis=0, keepdims=True)
-        if len(planes) != self._channels:
-            planes = np.repeat(planes, self._channels, axis=0)
-        finite = np.nan_to_num(planes.T, nan=0.0, posinf=1.0, neginf=-1.0)
-        return np.ascontiguousarray(np.clip(finite, -1.0, 1.0))
+    def _mixed(self, frame: av.AudioFrame) -> NDArray[np.float32]:
+        """(n, `channels`) in [-1, 1]; values that are no number are 0."""
+        data = np.asarray(frame.to_ndarray(), np.float32).reshape(frame.samples, -1)
+        if data.shape[1] not in (1, self._channels):
+            data = data.mean(axis=1, keepdims=True)
+        if data.shape[1] != self._channels:
+            data = np.repeat(data, self._channels, axis=1)
+        return np.clip(np.nan_to_num(data, nan=0.0, posinf=1.0, neginf=-1.0), -1.0, 1.0)
 
 
 def _nearest(t_us: int) -> int:
@@ -146,6 +147,7 @@ def _nearest(t_us: int) -> int:
 
 def _resampler(layout: str) -> av.AudioResampler:
     # Without rematrix_maxval FFmpeg adds float channels at 0.71 each, which clips full-scale stereo.
+    # Packed, because PyAV miscounts the planes of more than eight channels.
     return av.AudioResampler(
-        format="fltp", layout=layout, rate=SAMPLE_RATE, options={"rematrix_maxval": "1.0"}
+        format="flt", layout=layout, rate=SAMPLE_RATE, options={"rematrix_maxval": "1.0"}
     )

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import webrtcvad  # type: ignore[import-untyped]
-from affectstream.stream.media import SAMPLE_RATE, Samples
 from numpy.typing import NDArray
+
+from affectstream.stream.media import SAMPLE_RATE, Samples
 
 VAD_FRAME_SAMPLES = 480
 """30 ms, the longest frame that webrtcvad takes: the steadiest decisions."""

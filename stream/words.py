@@ -14,14 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import av
-from affectstream.stream.container import is_text, language_of, open_container, reason_of
-from affectstream.stream.cues import mov_text, spoken
-from affectstream.stream.errors import SourceError
-from affectstream.stream.media import Cue
 from av.container import InputContainer
 from av.stream import Discard
 from av.subtitles.stream import SubtitleStream
 from av.subtitles.subtitle import AssSubtitle
+
+from affectstream.stream.container import is_text, language_of, open_container, reason_of
+from affectstream.stream.cues import mov_text, spoken
+from affectstream.stream.errors import SourceError
+from affectstream.stream.media import Cue
 
 STAYS_US = 5_000_000
 """A cue stays the current utterance for this long after its end, or until the next."""
@@ -32,7 +33,7 @@ SUFFIXES = (".vtt", ".srt")
 _DEMUXERS = {".vtt": "webvtt", ".srt": "srt", ".ass": "ass", ".ssa": "ass"}
 _EXPECTED = "expected a .srt or .vtt transcript"
 _MOST_BYTES = 64 * 2**20
-_TIME = r"(?:\d+:)?\d{1,2}:\d{2}[.,]\d{1,3}"
+_TIME = r"(?:\d+:)?\d{1,2}:\d{2}[.,]\d{3}"  # FFmpeg reads .5 as 5 ms
 _TIME_LINE = re.compile(rf"\s*({_TIME})\s*-->\s*({_TIME})(?:\s.*)?$")
 _MEANT_AS_TIME = re.compile(r"\s*\d+:\S*\s*-+>")
 _AS_STORED = frozenset({"subrip", "text", "webvtt", "mov_text", "ass"})
@@ -167,9 +168,9 @@ def _check(path: Path, text: str, demuxer: str) -> None:
 
 
 def _milliseconds(time: str) -> int:
-    *hours, minutes, seconds, fraction = re.split(r"[:.,]", time)
+    *hours, minutes, seconds, milliseconds = re.split(r"[:.,]", time)
     whole = (int(hours[0] if hours else 0) * 60 + int(minutes)) * 60 + int(seconds)
-    return whole * 1000 + int(fraction.ljust(3, "0"))
+    return whole * 1000 + int(milliseconds)
 
 
 def _cues(

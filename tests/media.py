@@ -159,8 +159,9 @@ def _video(
     stream = container.add_stream(codec, rate=rate, options=options)
     stream.height, stream.width = pictures[0].shape[:2]
     stream.pix_fmt = pix_fmt
-    # MPEG-4 part 2 and AVI want a frame number for a time; the rest takes fine ticks.
-    ticks = Fraction(rate) if codec in {"mpeg4", "mjpeg"} else Fraction(VIDEO_TICKS)
+    # Old codecs want a frame number for a time; the rest takes fine ticks.
+    old = codec in {"mpeg1video", "mpeg2video", "mpeg4", "mjpeg"}
+    ticks = Fraction(rate) if old else Fraction(VIDEO_TICKS)
     stream.codec_context.time_base = 1 / ticks
     if muxing.rotation is not None or muxing.mirror:
         stream.set_display_rotation(muxing.rotation or 0, hflip=muxing.mirror)

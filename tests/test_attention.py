@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
-from affectstream.stream.attention import AttentionMeter, score_of
-from affectstream.stream.faces.pose import Pose
 from hypothesis import given
 from hypothesis import strategies as st
+
+from affectstream.stream.attention import AttentionMeter, score_of
+from affectstream.stream.faces.pose import Pose
 
 HOP = 500_000
 

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
-from affectstream.stream.faces.crop import TEMPLATE, align, footprint, similarity
-from affectstream.stream.faces.quality import assess
 from hypothesis import given
 from hypothesis import strategies as st
+
+from affectstream.stream.faces.crop import TEMPLATE, align, footprint, similarity
+from affectstream.stream.faces.quality import assess
 
 POINTS = np.array(TEMPLATE, np.float32)
 

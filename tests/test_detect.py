@@ -6,6 +6,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+
 from affectstream.engines.onnx import OnnxEngine
 from affectstream.engines.spec import TensorSpec
 from affectstream.stream.faces.detect import (

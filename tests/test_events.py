@@ -2,6 +2,7 @@ import json
 
 import jsonschema
 import pytest
+
 from affectstream.stream.events import (
     SCHEMA,
     Attention,

@@ -1,6 +1,7 @@
 import cv2
 import numpy as np
 import pytest
+
 from affectstream.stream.faces.pose import FACE, solve
 
 FOCAL = 640.0

@@ -6,9 +6,10 @@ import sys
 from importlib.metadata import entry_points
 from pathlib import Path
 
+import pytest
+
 import affectstream.engines
 import affectstream.stream
-import pytest
 
 ROOT = Path(__file__).parents[1]
 

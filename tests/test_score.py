@@ -12,6 +12,7 @@ import time
 import jsonschema
 import pyarrow.parquet as pq
 import pytest
+
 from affectstream.engines.bundle import POCKET
 from affectstream.stream import Recognizer, SourceOptions, json_schema, parse_event
 from affectstream.stream.demo import write_clip
@@ -67,8 +68,10 @@ def test_every_line_keeps_to_the_schema_and_time_goes_forward(result):
 
 def test_one_reading_for_each_half_second_of_the_one_person(result):
     emotions = of(result, "emotion")
-    assert {event.track for event in emotions} == {1}
-    assert [event.t_start for event in emotions] == [i / 2 for i in range(32)]
+    assert {event.track for event in emotions} == {1, None}
+    assert [event.t_start for event in emotions if event.track == 1] == [i / 2 for i in range(32)]
+    # While nobody is in view, the voice belongs to the recording.
+    assert {event.modalities for event in emotions if event.track is None} == {("voice",)}
     for event in emotions:
         if event.scores is not None:
             assert sum(event.scores.values()) == pytest.approx(1.0, abs=1e-3)

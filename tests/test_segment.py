@@ -1,8 +1,9 @@
-from affectstream.stream.segment import Segmenter, Smoother
 from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
+
+from affectstream.stream.segment import Segmenter, Smoother
 
 HOP = 500_000
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from affectstream.stream.faces.face import Face, Seen
 from affectstream.stream.faces.quality import Quality
 from affectstream.stream.faces.track import Tracker

@@ -10,6 +10,7 @@ pytest.importorskip("torch")
 pytest.importorskip("skimage")
 
 import torch
+
 from affectstream.engines.onnx import OnnxEngine
 from affectstream.stream.faces.detect import STRIDES, Detector, DetectorSpec
 from affectstream.train.data.face_canvases import Canvases, Head, free_pictures

@@ -46,6 +46,7 @@ def fit(
     from dataclasses import replace
 
     import torch
+
     from affectstream.train.loop import fit as run_fit
     from affectstream.train.recipe import recipes
 

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+from sklearn.metrics import accuracy_score, f1_score, recall_score
+
 from affectstream.engines.bundle import Bundle
 from affectstream.engines.manifest import Measured
 from affectstream.engines.spec import Array
@@ -13,8 +16,6 @@ from affectstream.stream.encode import TextEncoder
 from affectstream.train.data import fer2013, meld, ravdess
 from affectstream.train.data.mels import loudest_window
 from affectstream.train.models.pocket_voice import WINDOW_SAMPLES
-from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, f1_score, recall_score
 
 _PART = 32
 

@@ -22,9 +22,10 @@ from typing import Any
 import av
 import cv2
 import numpy as np
+from numpy.typing import NDArray
+
 from affectstream.engines.onnx import OnnxEngine
 from affectstream.stream.faces.detect import Detection, Detector, DetectorSpec, overlap
-from numpy.typing import NDArray
 
 FACE = 0.7
 """Teacher score of a face that has to be found."""

@@ -17,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from affectstream.train.recipe import FitConfig, Recipe, average_into
 from lightning_fabric import Fabric
 from torch import nn
+
+from affectstream.train.recipe import FitConfig, Recipe, average_into
 
 LAST, BEST, LOG = "last.pt", "best.pt", "log.csv"
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
 from affectstream.engines.bundle import MANIFEST, Bundle, sha256
 from affectstream.engines.labels import EMOTIONS_7
 from affectstream.engines.manifest import (

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
 
 import typer
+
 from affectstream.engines.errors import AffectstreamError
 from affectstream.stream import exits
 from affectstream.stream.errors import OptionError

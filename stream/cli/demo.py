@@ -25,9 +25,10 @@ def demo(
     """
     from tempfile import TemporaryDirectory
 
+    from rich.console import Console
+
     from affectstream.stream.demo import SECONDS, write_clip
     from affectstream.stream.recognizer import Recognizer
-    from rich.console import Console
 
     console = Console(highlight=False)
     with TemporaryDirectory() as scratch:

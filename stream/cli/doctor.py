@@ -18,10 +18,11 @@ def doctor(
 
     Example: [bold]affectstream doctor[/bold]
     """
-    from affectstream.stream import exits
-    from affectstream.stream.doctor import examine
     from rich.console import Console
     from rich.markup import escape
+
+    from affectstream.stream import exits
+    from affectstream.stream.doctor import examine
 
     console = Console(highlight=False)
     broken = 0

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
 from affectstream.stream import exits
 
 _FORMATS = ("jsonl", "parquet", "csv", "vtt")

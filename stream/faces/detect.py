@@ -16,8 +16,9 @@ from typing import Any, Literal
 
 import cv2
 import numpy as np
-from affectstream.engines.spec import Engine, padded, slot
 from numpy.typing import NDArray
+
+from affectstream.engines.spec import Engine, padded, slot
 
 STRIDES = (8, 16, 32)
 LANDMARKS = ("right_eye", "left_eye", "nose", "right_mouth", "left_mouth")

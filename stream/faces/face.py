@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from affectstream.stream.faces.quality import Quality
 from numpy.typing import NDArray
+
+from affectstream.stream.faces.quality import Quality
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels of the frame."""

@@ -11,8 +11,9 @@ import math
 from dataclasses import dataclass, field
 
 import numpy as np
-from affectstream.stream.faces.face import Face, Seen, likeness
 from numpy.typing import NDArray
+
+from affectstream.stream.faces.face import Face, Seen, likeness
 
 MEMORY_US = 5_000_000
 """A track unseen for longer is forgotten; its number is never given again."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 import pyarrow as pa
+
 from affectstream.stream.errors import OutputError
 from affectstream.stream.interpret import Hop
 

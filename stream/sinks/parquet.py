@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+
 from affectstream.stream.interpret import Hop
 from affectstream.stream.readings import rows, schema
 from affectstream.stream.sinks.base import FileSink

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from affectstream.train.recipe import DataMissing
 from numpy.typing import NDArray
+
+from affectstream.train.recipe import DataMissing
 
 HELD_SHARE = 0.05
 """Share of the people kept for validation."""

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from affectstream.train.recipe import DataMissing
 from numpy.typing import NDArray
+
+from affectstream.train.recipe import DataMissing
 
 LABELS = {
     "angry": "anger",

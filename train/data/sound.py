@@ -7,8 +7,9 @@ from pathlib import Path
 
 import av
 import numpy as np
-from affectstream.stream.media import SAMPLE_RATE
 from numpy.typing import NDArray
+
+from affectstream.stream.media import SAMPLE_RATE
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -17,6 +17,9 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
 from affectstream.engines.onnx import OnnxEngine
 from affectstream.stream.faces.detect import (
     STRIDES,
@@ -30,8 +33,6 @@ from affectstream.stream.faces.detect import (
 from affectstream.train.data import faces_in_context
 from affectstream.train.data.face_canvases import Canvases, Head, free_pictures
 from affectstream.train.recipe import Batch, DataMissing, FitConfig, Loaders
-from numpy.typing import NDArray
-from torch import Tensor, nn
 
 PARTS = (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10))
 OUTPUTS = tuple(f"{name}_{stride}" for name, _ in PARTS for stride in STRIDES)

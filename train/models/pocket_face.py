@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from affectstream.train.data import fer2013
-from affectstream.train.recipe import Batch, FitConfig, Loaders
 from numpy.typing import NDArray
 from torch import Tensor, nn
+
+from affectstream.train.data import fer2013
+from affectstream.train.recipe import Batch, FitConfig, Loaders
 
 LABELS = ("neutral", "anger", "disgust", "fear", "joy", "sadness", "surprise")
 EMBEDDING = 160

@@ -16,12 +16,13 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
 from affectstream.engines.labels import EMOTIONS_7
 from affectstream.train.data import emodb, ravdess
 from affectstream.train.data.mels import BalancedWindows, MelStore, loudest_window
 from affectstream.train.models.mel import BANDS, HOP_SAMPLES, N_FFT, LogMel
 from affectstream.train.recipe import Batch, FitConfig, Loaders
-from torch import Tensor, nn
 
 WINDOW_SAMPLES = 48_000
 FRAMES = (WINDOW_SAMPLES - N_FFT) // HOP_SAMPLES + 1

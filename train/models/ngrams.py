@@ -1,0 +1,119 @@
+"""Logistic regression over weighted pieces and pairs of pieces, as two table look-ups.
+
+On ten thousand short lines this old model (Joachims 1998, TF-IDF) is stronger than a network trained
+from nothing, so `pocket_text` contains it and trains a network only on what it gets wrong.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GroupKFold
+from torch import Tensor, nn
+
+SLOTS = 2**17
+"""Places that a pair of pieces is hashed to."""
+
+
+class NGrams(nn.Module):
+    """The fitted model; a fresh one knows no pair and says all-zero logits.
+
+    `pieces` is the tokenizer's size, `rows` the most pieces and pairs that are kept, `labels` the
+    number of labels. Row 0 of `table` is "unknown"; rows 1 to `pieces` - 1 are the single pieces.
+    """
+
+    def __init__(self, pieces: int, rows: int, labels: int) -> None:
+        super().__init__()
+        self.pieces = pieces
+        # A sum of two random numbers hashes a pair with nothing but look-ups.
+        generator = torch.Generator().manual_seed(pieces)
+        half = torch.randint(SLOTS // 2, (2, pieces), generator=generator)
+        self.register_buffer("left", half[0])
+        self.register_buffer("right", half[1])
+        self.register_buffer("row_of_slot", torch.zeros(SLOTS, dtype=torch.int32))
+        # Columns: inverse document frequency times each label's coefficient, then its square.
+        self.register_buffer("table", torch.zeros(rows, labels + 1))
+        self.register_buffer("bias", torch.zeros(labels))
+
+    def slots(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Slots of the neighbouring pairs (N, T + 1) int64, both ends of the text included."""
+        assert isinstance(self.left, Tensor) and isinstance(self.right, Tensor)
+        ids = ids * mask
+        there = mask.to(torch.int32)
+        slot = self.left[F.pad(ids, (1, 0))] + self.right[F.pad(ids, (0, 1))]
+        return slot, (F.pad(there, (1, 0)) + F.pad(there, (0, 1))) > 0
+
+    def rows(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Table rows (N, 2 T + 1) int64 of all pieces and pairs; 0 where unknown or masked."""
+        assert isinstance(self.row_of_slot, Tensor)
+        slot, valid = self.slots(ids, mask)
+        return torch.cat([ids * mask, self.row_of_slot[slot].to(torch.int64) * valid], 1)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """Tokens (N, T) int64 and their mask, bool, to logits (N, labels) float32."""
+        assert isinstance(self.table, Tensor) and isinstance(self.bias, Tensor)
+        total = self.table[self.rows(ids, mask)].sum(1)
+        return total[:, :-1] / (total[:, -1:] + 1e-6).sqrt() + self.bias
+
+
+def fit_ngrams(
+    model: NGrams,
+    ids: Tensor,
+    mask: Tensor,
+    labels: NDArray[np.int64],
+    groups: NDArray[np.int64],
+    *,
+    strength: float = 2.0,
+    folds: int = 5,
+) -> Tensor:
+    """Fill `model` from all texts, and return what it would say of each had it not seen it.
+
+    The returned logits (N, labels) float32 come from `folds` further fits, each without the texts
+    that it is asked about; texts of one group (a dialogue) stay together. `strength` is scikit-learn's
+    ``C``.
+    """
+    frequency = _choose_rows(model, ids, mask)
+    idf = np.log((1 + len(ids)) / (1 + frequency)) + 1.0
+    idf[0] = 0.0
+    features = _features(model.rows(ids, mask).numpy(), idf)
+    unseen = np.zeros((len(ids), len(set(labels.tolist()))), np.float32)
+    for seen, held in GroupKFold(folds).split(features, labels, groups):
+        judge = LogisticRegression(C=strength, max_iter=150).fit(features[seen], labels[seen])
+        unseen[held] = judge.decision_function(features[held])
+    whole = LogisticRegression(C=strength, max_iter=150).fit(features, labels)
+    table = np.column_stack([whole.coef_.T * idf[:, None], idf**2])
+    model.get_buffer("table").copy_(torch.from_numpy(table))
+    model.get_buffer("bias").copy_(torch.from_numpy(whole.intercept_))
+    return torch.from_numpy(unseen)
+
+
+def _choose_rows(model: NGrams, ids: Tensor, mask: Tensor) -> NDArray[np.int64]:
+    """Give a row to every pair in two or more texts, commonest first; texts with each row."""
+    slot, valid = model.slots(ids, mask)
+    per_text = [np.unique(s[v].numpy()) for s, v in zip(slot, valid, strict=True)]
+    found, counts = np.unique(np.concatenate(per_text), return_counts=True)
+    capacity = len(model.get_buffer("table")) - model.pieces
+    order = np.argsort(-counts, kind="stable")[:capacity]
+    order = order[counts[order] >= 2]
+    row_of_slot = np.zeros(SLOTS, np.int32)
+    row_of_slot[found[order]] = model.pieces + np.arange(len(order))
+    model.get_buffer("row_of_slot").copy_(torch.from_numpy(row_of_slot))
+    frequency = np.zeros(len(model.get_buffer("table")), np.int64)
+    for rows in model.rows(ids, mask).numpy():
+        frequency[np.unique(rows)] += 1
+    return frequency
+
+
+def _features(rows: NDArray[np.int64], idf: NDArray[np.float64]) -> csr_matrix:
+    """The sparse matrix (N, rows of the table) that `NGrams.forward` multiplies by its table."""
+    weight = idf[rows]
+    norm = np.sqrt((weight**2).sum(1, keepdims=True) + 1e-6)
+    ends = np.arange(0, rows.size + 1, rows.shape[1])
+    matrix = csr_matrix(((weight / norm).ravel(), rows.ravel(), ends), (len(rows), len(idf)))
+    matrix.sum_duplicates()
+    matrix.eliminate_zeros()
+    return matrix
