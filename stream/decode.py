@@ -33,10 +33,12 @@ from affectstream.stream.container import (
     share_present,
 )
 from affectstream.stream.errors import OptionError, SourceError
-from affectstream.stream.lanes import AudioLane, Faults, Lane, Span, VideoLane
+from affectstream.stream.faults import Faults
+from affectstream.stream.lanes import AudioLane, Lane, Span, VideoLane
 from affectstream.stream.media import FOREVER_US, Bound, Frame, Item, Kind
 from affectstream.stream.picture import to_rgb, turn
 from affectstream.stream.resample import SoundResampler
+from affectstream.stream.seek import go_to
 
 __all__ = [
     "AudioInfo",
@@ -55,9 +57,6 @@ muxers never let streams drift further apart in a file (``max_interleave_delta``
 later is dropped and counted."""
 BOUND_STEP_US = 500_000
 """A stream that gives nothing gets a bound this often, in media time."""
-
-_SEEK_BACK_US = (200_000, 5_000_000, 30_000_000)
-"""How far before the start to look for a key frame, in turn; after that from the beginning."""
 
 _STATES_DURATION = frozenset({"mov", "mp4", "matroska", "avi", "wav", "w64", "flac", "asf", "ogg"})
 """Formats whose header or index tells the duration; elsewhere FFmpeg guesses it from the bit rate,
@@ -128,7 +127,7 @@ class Recording:
             stated = _stated_end(info, lanes)
             if stated is not None and start_us >= stated:
                 raise SourceError(_beyond(path, start_us, stated))
-            if not _seek(container, lanes[0], start_us):
+            if not go_to(container, lanes[0], start_us):
                 container.close()
                 container, info, lanes = start()
             return cls(path, container, info, lanes, span, faults)
@@ -149,15 +148,8 @@ class Recording:
 
     def counts(self) -> dict[str, int]:
         """How many frames were decoded, and of each fault how many, by name."""
-        faults = self.faults
-        return {
-            "frames": sum(lane.given for lane in self._lanes if lane.kind is Kind.VIDEO),
-            "bad_video_packets": faults.bad_video_packets,
-            "bad_audio_packets": faults.bad_audio_packets,
-            "wrong_times": faults.wrong_times,
-            "missing_times": faults.missing_times,
-            "late": faults.late,
-        }
+        frames = sum(lane.given for lane in self._lanes if lane.kind is Kind.VIDEO)
+        return {"frames": frames, **self.faults.counts()}
 
     def __iter__(self) -> Iterator[Item]:
         while True:
@@ -315,37 +307,6 @@ def _stated_end(info: MediaInfo, lanes: Sequence[Lane]) -> int | None:
 
 def _beyond(path: Path, start_us: int, end_us: int) -> str:
     return f"{path}: start {start_us / 1e6} s is beyond its end at {end_us / 1e6:.3f} s"
-
-
-def _seek(container: InputContainer, lane: Lane, start_us: int) -> bool:
-    """Go to where `lane` can be decoded from, at or before `start_us`, or stay at the beginning.
-
-    False when the way back to the beginning has to be found by opening the file again.
-    """
-    origin = container.start_time or 0
-    for back_us in _SEEK_BACK_US:
-        offset = start_us - back_us
-        if offset <= 0:
-            return back_us == _SEEK_BACK_US[0]
-        try:
-            container.seek(offset + origin)
-            if _decodable_from(container, lane, start_us):
-                container.seek(offset + origin)
-                return True
-        except (av.FFmpegError, OSError):
-            break
-    return False
-
-
-def _decodable_from(container: InputContainer, lane: Lane, start_us: int) -> bool:
-    """Whether a key frame comes next that is no later than `start_us` (a transport stream has no
-    index of them, so a seek may end anywhere)."""
-    for packet in container.demux(lane.stream):
-        if packet.pts is None:
-            continue
-        if packet.is_keyframe or lane.time_us(packet.pts) > start_us:
-            return lane.time_us(packet.pts) <= start_us
-    return False
 
 
 def _rotation(transpose: bool, mirror: bool, flip: bool) -> int:

@@ -16,6 +16,8 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from affectstream.stream.container import reason_of
+from affectstream.stream.doubt import Believer, Progress
+from affectstream.stream.faults import Faults
 from affectstream.stream.media import FOREVER_US, Bound, Frame, Item, Kind, Samples
 from affectstream.stream.resample import SoundResampler, sample_at, time_of
 
@@ -23,46 +25,12 @@ _MOST_PENDING = 64
 """Packets that a decoder may hold back (reordering, frame threads); more are taken for lost."""
 _LONGEST_GROUP = 600
 """Packets kept from a key frame on, to resume from; where it is longer, the next one has to come."""
-_DOUBT_US = 10_000_000
-"""A step ahead by more is believed only once something else confirms it: a damaged file would
-otherwise lose everything between its one wrong time and the end."""
-_STEP_US = 1_000_000
-"""The same for the decode times of packets, which only say how far the file has been read."""
 _OVERLAP_US = 50_000
 """Sound that overlaps what came before by less is a matter of rounding, not of a wrong time."""
 
 
 Packet: TypeAlias = "av.Packet[Stream]"
 Decoded = av.VideoFrame | av.AudioFrame
-
-
-@dataclass(slots=True)
-class Faults:
-    """What was wrong with a recording; grows while it is read.
-
-    `ended_early` says why it was not read up to its end; None where it was.
-    """
-
-    bad_video_packets: int = 0
-    bad_audio_packets: int = 0
-    wrong_times: int = 0
-    """Frames of video or sound whose time went back, or far ahead of all others; dropped."""
-    missing_times: int = 0
-    """Frames of video or sound without a time of their own; placed after the one before."""
-    late: int = 0
-    """Frames of video or sound that came after their time had been given up; dropped."""
-    first_error: str | None = None
-    ended_early: str | None = None
-
-    def bad(self, kind: Kind, reason: str, t_us: int | None) -> None:
-        """Count a packet that could not be decoded."""
-        if kind is Kind.VIDEO:
-            self.bad_video_packets += 1
-        else:
-            self.bad_audio_packets += 1
-        if self.first_error is None:
-            when = "" if t_us is None else f" at {t_us / 1e6:.3f} s"
-            self.first_error = f"{kind.value}{when}: {reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +58,6 @@ class Lane:
         self.faults = faults
         self.done = False
         """Whether everything up to the end of the span has been given."""
-        self.demuxed_us = -FOREVER_US
-        """Decode time of the newest packet: those to come are not much earlier."""
         self.reached_us = 0
         """Where the newest frame ends, whether it was wanted or not."""
         self.promised_us = span.start_us
@@ -111,9 +77,14 @@ class Lane:
         self._group: list[Packet] | None = []
         self._drained = False
         self._repeats_until_us = -FOREVER_US
-        self._last_us = span.start_us
-        self._held: tuple[Decoded, int] | None = None
-        self._doubted_us = FOREVER_US
+        self._progress = Progress(span.start_us)
+        self._believer: Believer[Decoded] = Believer(span.start_us)
+        self._newest_us = -FOREVER_US
+
+    @property
+    def demuxed_us(self) -> int:
+        """Decode time of the newest packets: those to come are not much earlier."""
+        return self._progress.t_us
 
     def time_us(self, ticks: int) -> int:
         """Time on the recording's clock of a count of the stream's time base, to the nearest."""
@@ -124,7 +95,7 @@ class Lane:
         ticks = packet.pts if packet.pts is not None else packet.dts
         t_us = None if ticks is None else self.time_us(ticks)
         if t_us is not None:
-            self._demuxed(t_us if packet.dts is None else self.time_us(packet.dts))
+            self._progress.push(t_us if packet.dts is None else self.time_us(packet.dts))
             self._pending.append(t_us)
             del self._pending[:-_MOST_PENDING]
         if self._drained:
@@ -174,23 +145,25 @@ class Lane:
         return []
 
     def _sort(self, frame: Decoded) -> list[Item]:
-        """Pass a frame on when its time can be believed; `_DOUBT_US` says when that is not yet."""
+        """Pass a frame on, or those before it, once their times can be believed."""
         if self.done:
             return []
         t_us = self.when(frame)
         if t_us <= self._repeats_until_us:
             return []
         self._pending = [p for p in self._pending if p > t_us]
-        items = []
-        if self._held is not None:
-            items = self._confirm(t_us)
-            self.faults.wrong_times += self._held is not None
-            self._held = None
-        if t_us > self._last_us + _DOUBT_US:
-            self._held = frame, t_us
-            return items
-        self._last_us = max(self._last_us, t_us)
-        return items if self.done else items + self.take(frame, t_us)
+        dropped = self._believer.dropped
+        items = self._take(self._believer.push(frame, t_us))
+        self.faults.wrong_times += self._believer.dropped - dropped
+        return items
+
+    def _take(self, believed: list[tuple[Decoded, int]]) -> list[Item]:
+        items: list[Item] = []
+        for frame, t_us in believed:
+            if not self.done:
+                items += self.take(frame, t_us)
+                self._newest_us = max(self._newest_us, t_us)
+        return items
 
     def _drain(self) -> list[Item]:
         """Have the decoder give what it holds back, though more packets may come."""
@@ -215,26 +188,14 @@ class Lane:
         """More came: take the decoder back to where it was, from the last key frame on."""
         self._drained = False
         self.stream.codec_context.flush_buffers()
-        self._repeats_until_us = self._last_us
+        self._repeats_until_us = self._newest_us
         for earlier in () if packet.is_keyframe else self._group or ():
             with contextlib.suppress(av.FFmpegError):
                 earlier.decode()
 
     def _confirm(self, t_us: int) -> list[Item]:
-        """Something has come to `t_us`: a frame in doubt that is no later can be believed."""
-        if self._held is None or self._held[1] > t_us:
-            return []
-        (frame, self._last_us), self._held = self._held, None
-        return self.take(frame, self._last_us)
-
-    def _demuxed(self, t_us: int) -> None:
-        """Advance `demuxed_us`; across a step, only as far as two packets in a row have come."""
-        if t_us <= max(self.demuxed_us, self.span.start_us) + _STEP_US:
-            self.demuxed_us, self._doubted_us = t_us, FOREVER_US
-        else:
-            if t_us >= self._doubted_us:
-                self.demuxed_us = self._doubted_us
-            self._doubted_us = t_us
+        """Something has come to `t_us`: what was in doubt up to there is believed."""
+        return self._take(self._believer.confirm(t_us))
 
     def _end_of(self, t_us: int, duration_us: int) -> int:
         """Where a frame ends: codecs pad the last one, and the container says where to cut it.
@@ -263,7 +224,6 @@ class VideoLane(Lane):
         super().__init__(Kind.VIDEO, stream, origin_us, span, faults)
         rate = stream.guessed_rate or stream.average_rate
         self._step_us = round(1_000_000 / rate) if rate else 40_000
-        self._newest_us = -FOREVER_US
         # As in FFmpeg's own players: whichever kind of time has gone back less often is believed.
         self._last_pts = self._last_dts = -FOREVER_US
         self._faulty_pts, self._faulty_dts = int(counts_dts), 0
@@ -295,7 +255,6 @@ class VideoLane(Lane):
         if t_us <= self._newest_us:
             self.faults.wrong_times += 1
             return []
-        self._newest_us = t_us
         if t_us >= self.span.end_us:
             return self.close()
         ticks = frame.duration
@@ -325,7 +284,7 @@ class AudioLane(Lane):
         if frame.pts is not None:
             return self.time_us(frame.pts)
         self.faults.missing_times += 1
-        return self._sound.expected_us or self._last_us
+        return self._sound.expected_us or max(self._newest_us, 0)
 
     def take(self, frame: Decoded, t_us: int) -> list[Item]:
         """The samples that are complete with this frame."""

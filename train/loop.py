@@ -20,7 +20,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from affectstream.train.recipe import FitConfig, Recipe, average_into
+from affectstream.train.recipe import FitConfig, Recipe, RunError, average_into
 
 LAST, BEST, LOG = "last.pt", "best.pt", "log.csv"
 
@@ -45,10 +45,10 @@ def fit(
     """Train `recipe` on `data`, leaving `last.pt`, `best.pt` and `log.csv` in `run`.
 
     Returns the validation figures of the best epoch. Raises `DataMissing` where the data is absent
-    and `FileExistsError` where `run` already holds a run and `resume` was not asked for.
+    and `RunError` where `run` already holds a run and `resume` was not asked for.
     """
     if (run / LAST).exists() and not resume:
-        raise FileExistsError(f"{run} already holds a run: resume it, or choose another folder")
+        raise RunError(f"{run} already holds a run: resume it, or choose another folder")
     run.mkdir(parents=True, exist_ok=True)
     fabric = Fabric(accelerator="auto", devices=1, precision=config.precision)  # type: ignore[arg-type]
     torch.manual_seed(config.seed)
@@ -117,12 +117,15 @@ def fit(
 
 
 def load_best(recipe: Recipe, run: Path) -> tuple[nn.Module, dict[str, float]]:
-    """The averaged weights of the best epoch of a run, in evaluation mode, and their figures."""
+    """The averaged weights of the best epoch of a run, in evaluation mode, and their figures.
+
+    Raises `RunError` for a run that is not there or is another recipe's.
+    """
     if not (run / BEST).exists():
-        raise FileNotFoundError(f"{run / BEST} not found: train {recipe.name!r} first")
+        raise RunError(f"{run / BEST} not found: train {recipe.name!r} first")
     saved: dict[str, Any] = torch.load(run / BEST, map_location="cpu", weights_only=False)
     if saved["recipe"] != recipe.name:
-        raise ValueError(f"{run} holds recipe {saved['recipe']!r}, expected {recipe.name!r}")
+        raise RunError(f"{run} holds recipe {saved['recipe']!r}, expected {recipe.name!r}")
     module = recipe.module()
     module.load_state_dict(saved["average"])
     return module.eval().requires_grad_(False), saved["figures"]

@@ -53,7 +53,7 @@ SUBSETS = tuple(
 def assemble(data: Path, runs: Path, output: Path, report: Callable[[str], None] = print) -> None:
     """Write the bundle into `output`, replacing what was there once everything is checked.
 
-    Raises `FileNotFoundError` for a run that is missing, `DataMissing` for absent data, `ParityError`
+    Raises `RunError` for a run that is missing, `DataMissing` for absent data, `ParityError`
     when an exported graph differs from its module.
     """
     beside = output.with_name(f".{output.name}.part")

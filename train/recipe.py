@@ -16,6 +16,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from affectstream.engines.errors import AffectstreamError
+
 Batch = Mapping[str, Tensor]
 
 
@@ -98,7 +100,11 @@ class Recipe(Protocol):
         ...
 
 
-class DataMissing(FileNotFoundError):
+class RunError(AffectstreamError):
+    """A run is missing, is another recipe's, or would be overwritten."""
+
+
+class DataMissing(AffectstreamError):
     """A data set is not where it was looked for; the message says what was expected there."""
 
 

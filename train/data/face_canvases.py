@@ -32,10 +32,14 @@ FREE_PICTURES = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Head:
-    """A grey photo and its clearest face: centre x, y and width in pixels."""
+    """A grey photo, its clearest face (centre x, y and width in pixels) and how far it is turned.
+
+    `turned` is 0 for a face seen from the front and about 1 for a profile.
+    """
 
     pixels: Picture
     face: tuple[float, float, float]
+    turned: float = 0.0
 
 
 def free_pictures() -> list[Picture]:
@@ -65,6 +69,9 @@ class Canvases:
         if not heads or not free:
             raise ValueError(f"canvases need pictures, found {len(heads)} heads, {len(free)} free")
         self._heads, self._free = heads, free
+        # Turned heads are rare in the photos and common in life: draw them far more often.
+        weights = np.array([1.0 + min(head.turned / 0.15, 5.0) ** 2 for head in heads])
+        self._shares = np.cumsum(weights / weights.sum())
 
     def make(self, height: int, width: int, rng: np.random.Generator) -> tuple[Picture, Picture]:
         """One canvas (height, width) uint8, twice: clear, and dimmed, blurred or noisy."""
@@ -88,7 +95,8 @@ class Canvases:
         return result, worn
 
     def _head(self, rng: np.random.Generator) -> Head:
-        return self._heads[int(rng.integers(len(self._heads)))]
+        drawn = int(np.searchsorted(self._shares, rng.random()))
+        return self._heads[min(drawn, len(self._heads) - 1)]
 
     def _mosaic(self, height: int, width: int, rng: np.random.Generator) -> Picture:
         """Two to six head shots side by side, with cuts at random places."""
@@ -150,8 +158,10 @@ def _turn(rng: np.random.Generator) -> float:
 
 
 def _linear(scale: float, degrees: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Scale, turn, flip and a little stretch as (2, 2)."""
+    """Scale, turn, flip and stretch as (2, 2); some are squeezed as a turned head is."""
     angle, stretch = np.deg2rad(degrees), float(np.exp(rng.normal(0, 0.06)))
+    if rng.random() < 0.25:
+        stretch *= float(rng.uniform(0.55, 0.9))
     flip = -1.0 if rng.random() < 0.5 else 1.0
     cosine, sine = np.cos(angle) * scale, np.sin(angle) * scale
     return np.array([[cosine * flip * stretch, -sine], [sine * flip * stretch, cosine]])
@@ -216,8 +226,9 @@ def _place(onto: Picture, head: Head, rng: np.random.Generator) -> None:
         mask[1:-1, 1:-1] = 255
     else:
         axes = rng.uniform(0.55, 0.85, 2) * (1.0, 1.35) * wanted / scale
-        middle, span = (float(v) for v in centre), (float(v) for v in 2 * axes)
-        cv2.ellipse(mask, (tuple(middle), tuple(span), 0.0), 255, -1)
+        centre_x = centre[0] + rng.normal(0, 0.12) * wanted / scale
+        middle, span = (float(centre_x), float(centre[1])), (float(v) for v in 2 * axes)
+        cv2.ellipse(mask, (middle, tuple(span), 0.0), 255, -1)
         soft = float(rng.uniform(0.5, 6.0) / scale)
         mask = np.asarray(cv2.GaussianBlur(mask, (0, 0), soft), np.uint8)
         mask[[0, -1]], mask[:, [0, -1]] = 0, 0

@@ -6,6 +6,7 @@ decoded with the wrong table (``\\x92``, ``â€™``); `repair` mends them. Lic
 
 from __future__ import annotations
 
+import contextlib
 import csv
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,10 +35,9 @@ def repair(text: str) -> str:
         table = {n: bytes([n]).decode("cp1252", "replace") for n in range(0x80, 0xA0)}
         text = text.translate({n: c.replace("\ufffd", " ") for n, c in table.items()})
     if "â€" in text or "Ã" in text:
-        try:
+        # A real "Ã" beside other letters cannot be undone: the text was right.
+        with contextlib.suppress(UnicodeError):
             text = text.encode("cp1252").decode("utf-8")
-        except UnicodeError:
-            pass  # a real "Ã" beside other letters: the text was right
     return text
 
 

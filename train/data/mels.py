@@ -28,7 +28,8 @@ def resample(samples: NDArray[np.float32], speed: float) -> Tensor:
     spectrum = torch.fft.rfft(torch.from_numpy(samples))
     length = round(len(samples) / speed)
     kept = spectrum[: length // 2 + 1]
-    return torch.fft.irfft(kept, n=length) * (length / len(samples))
+    sped: Tensor = torch.fft.irfft(kept, n=length) * (length / len(samples))
+    return sped
 
 
 def loudest_window(
@@ -87,7 +88,9 @@ class BalancedWindows:
     def __init__(self, store: MelStore, *, frames: int, batch: int, steps: int, seed: int) -> None:
         self.store, self.frames, self.batch = store, frames, batch
         self.steps, self.seed = steps, seed
-        self.members = [torch.nonzero(store.labels == k)[:, 0] for k in store.labels.unique()]
+        self.members = [
+            torch.nonzero(store.labels == k)[:, 0] for k in sorted(set(store.labels.tolist()))
+        ]
 
     def __len__(self) -> int:
         return self.steps

@@ -8,7 +8,8 @@ All of this is inside the ``tokenizer.json`` that travels with the engine.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
@@ -59,3 +60,37 @@ def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
         ids[row, : len(encoding.ids)] = torch.tensor(encoding.ids, dtype=torch.int64)
         mask[row, : len(encoding.ids)] = True
     return ids, mask
+
+
+def parents(tokenizer: Tokenizer) -> dict[int, tuple[int, int]]:
+    """The two pieces that each merged piece was made from, by number."""
+    model = json.loads(tokenizer.to_str())["model"]
+    number = model["vocab"]
+    return {number[a + b]: (number[a], number[b]) for a, b in model["merges"]}
+
+
+def split_pieces(
+    ids: Tensor,
+    mask: Tensor,
+    parents: Mapping[int, tuple[int, int]],
+    chance: float,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """Undo the last merge of each piece with `chance`, and of its parts again; same shapes.
+
+    After BPE-dropout (Provilkov et al., 2020), which the tokenizers library has too, but unseeded.
+    """
+    out, there = torch.zeros_like(ids), torch.zeros_like(mask)
+    dice = torch.rand(2, *ids.shape, generator=generator).tolist()
+    for row, (pieces, count) in enumerate(zip(ids.tolist(), mask.sum(1).tolist(), strict=True)):
+        line = pieces[:count]
+        for throw in dice:
+            parts = [
+                parents.get(p, (p,)) if t < chance else (p,)
+                for p, t in zip(line, throw[row] + [1.0] * len(line), strict=False)
+            ]
+            line = [p for part in parts for p in part]
+        line = line[: ids.shape[1]]
+        out[row, : len(line)] = torch.tensor(line, dtype=ids.dtype)
+        there[row, : len(line)] = True
+    return out, there

@@ -82,6 +82,7 @@ class LogMel(nn.Module):
         """
         assert isinstance(self.rows, Tensor) and isinstance(self.bank, Tensor)
         spectrum = F.conv1d(samples.unsqueeze(1), self.rows, stride=HOP_SAMPLES)
-        real, imaginary = spectrum.split(N_FFT // 2 + 1, dim=1)
+        half = N_FFT // 2 + 1
+        real, imaginary = spectrum[:, :half], spectrum[:, half:]
         power = real * real + imaginary * imaginary
         return torch.log(torch.matmul(self.bank, power).clamp(min=FLOOR))

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
-from scipy.sparse import csr_matrix
+from scipy.sparse import csr_matrix  # type: ignore[import-untyped]
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GroupKFold
 from torch import Tensor, nn
@@ -62,9 +62,9 @@ class NGrams(nn.Module):
 
 def fit_ngrams(
     model: NGrams,
-    ids: Tensor,
-    mask: Tensor,
+    tokens: tuple[Tensor, Tensor],
     labels: NDArray[np.int64],
+    weights: NDArray[np.float64],
     groups: NDArray[np.int64],
     *,
     strength: float = 2.0,
@@ -72,19 +72,24 @@ def fit_ngrams(
 ) -> Tensor:
     """Fill `model` from all texts, and return what it would say of each had it not seen it.
 
+    `tokens` are numbers (N, T) int64 and mask (N, T) bool, `weights` (N,) what each text counts for.
+
     The returned logits (N, labels) float32 come from `folds` further fits, each without the texts
     that it is asked about; texts of one group (a dialogue) stay together. `strength` is scikit-learn's
     ``C``.
     """
+    ids, mask = tokens
+    weights = weights / weights.mean()
     frequency = _choose_rows(model, ids, mask)
     idf = np.log((1 + len(ids)) / (1 + frequency)) + 1.0
     idf[0] = 0.0
     features = _features(model.rows(ids, mask).numpy(), idf)
     unseen = np.zeros((len(ids), len(set(labels.tolist()))), np.float32)
     for seen, held in GroupKFold(folds).split(features, labels, groups):
-        judge = LogisticRegression(C=strength, max_iter=150).fit(features[seen], labels[seen])
+        judge = LogisticRegression(C=strength, max_iter=150)
+        judge.fit(features[seen], labels[seen], weights[seen])
         unseen[held] = judge.decision_function(features[held])
-    whole = LogisticRegression(C=strength, max_iter=150).fit(features, labels)
+    whole = LogisticRegression(C=strength, max_iter=150).fit(features, labels, weights)
     table = np.column_stack([whole.coef_.T * idf[:, None], idf**2])
     model.get_buffer("table").copy_(torch.from_numpy(table))
     model.get_buffer("bias").copy_(torch.from_numpy(whole.intercept_))
