@@ -22,7 +22,7 @@ from affectstream.stream.decode import Recording
 from affectstream.stream.faces.face import Seen
 from affectstream.stream.grid import GridSampler, Sampled
 from affectstream.stream.interpret import Hop, Interpreter
-from affectstream.stream.media import SAMPLE_RATE, Bound, Frame, Kind, Samples
+from affectstream.stream.media import FOREVER_US, SAMPLE_RATE, Bound, Frame, Kind, Samples
 from affectstream.stream.perceive import BATCH, Perceiver
 
 _QUEUE_ITEMS = 16
@@ -85,6 +85,8 @@ class Pipeline:
                 pool.shutdown(wait=False, cancel_futures=True)
 
     def _interpret(self) -> Iterator[Hop]:
+        if self._perceiver is None:  # sound must not wait for pictures that nobody looks at
+            yield from self._interpreter.settle(Bound(Kind.VIDEO, FOREVER_US))
         while True:
             item = self._queue.get()
             match item:
