@@ -83,7 +83,7 @@ def test_a_shape_that_two_parts_do_not_share_is_found(copy):
 def test_a_file_that_is_no_graph_is_refused(copy):
     (copy / "fusion.onnx").write_bytes(b"not a graph")
     edit(copy, lambda m: m["engines"]["fusion"].update(sha256=sha256(copy / "fusion.onnx")))
-    with pytest.raises(EngineError, match="fusion: .*cannot open it"), Bundle.open(copy):
+    with pytest.raises(EngineError, match=r"fusion: .*cannot open it"), Bundle.open(copy):
         pass
 
 

@@ -27,7 +27,10 @@ def commands():
     for text in blocks(""):
         for line in text.values[0].splitlines():
             command = line.partition("#")[0].strip()
-            if command.startswith("affectstream score interview.mp4") and "my-bundle" not in command:
+            if (
+                command.startswith("affectstream score interview.mp4")
+                and "my-bundle" not in command
+            ):
                 yield pytest.param(command, id=command)
 
 

@@ -3,7 +3,7 @@
 import ast
 import subprocess
 import sys
-from importlib.metadata import entry_points
+from importlib.metadata import entry_points, requires
 from pathlib import Path
 
 import pytest
@@ -51,6 +51,14 @@ def test_public_names_of_engines():
     ]
     for name in affectstream.engines.__all__:
         assert getattr(affectstream.engines, name) is not None
+
+
+def test_the_core_needs_no_torch_scipy_or_pandas():
+    core = [r for r in requires("affectstream") or [] if "extra ==" not in r]
+    assert core
+    assert not [
+        r for r in core if r.startswith(("torch", "scipy", "pandas", "scikit", "lightning"))
+    ]
 
 
 def test_commands():

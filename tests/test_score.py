@@ -70,8 +70,8 @@ def test_one_reading_for_each_half_second_of_the_one_person(result):
     emotions = of(result, "emotion")
     assert {event.track for event in emotions} == {1, None}
     assert [event.t_start for event in emotions if event.track == 1] == [i / 2 for i in range(32)]
-    # While nobody is in view, the voice belongs to the recording.
-    assert {event.modalities for event in emotions if event.track is None} == {("voice",)}
+    # While nobody is in view, voice and words belong to the recording.
+    assert {event.modalities for event in emotions if event.track is None} == {("voice", "text")}
     for event in emotions:
         if event.scores is not None:
             assert sum(event.scores.values()) == pytest.approx(1.0, abs=1e-3)

@@ -1,6 +1,7 @@
 """The loop: it learns, it resumes to the same curve, and it says what it lacks."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -109,7 +110,7 @@ def test_the_schedule_warms_up_and_ends_at_nothing():
     assert rates[0] == pytest.approx(0.1)
     assert max(rates) == rates[9] == 1.0
     assert rates[-1] == pytest.approx(0.0, abs=1e-9)
-    assert all(a >= b for a, b in zip(rates[10:], rates[11:], strict=False))
+    assert all(a >= b for a, b in pairwise(rates[10:]))
 
 
 def test_every_recipe_of_pocket_is_found_and_says_what_data_it_lacks(tmp_path):

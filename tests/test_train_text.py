@@ -5,6 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 
+from sklearn.linear_model import LogisticRegression  # noqa: E402
 from tokenizers import Tokenizer  # noqa: E402
 
 from affectstream.engines.labels import EMOTIONS_7  # noqa: E402
@@ -16,7 +17,7 @@ from affectstream.train.data.tokens import (  # noqa: E402
     split_pieces,
     train_tokenizer,
 )
-from affectstream.train.models.ngrams import NGrams, fit_ngrams  # noqa: E402
+from affectstream.train.models.ngrams import NGrams, features_of, fit_ngrams  # noqa: E402
 from affectstream.train.models.pocket_text import (  # noqa: E402
     EMBEDDING,
     NATURAL,
@@ -35,38 +36,27 @@ ANGRY = [
     "Stop shouting at me.",
     "Get out, I hate you.",
 ]
+PLAIN = [
+    "The bank is closed.",
+    "He went to the bank.",
+    "It is nine.",
+    "The door is nine feet wide.",
+]
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return train_tokenizer([*HAPPY, *ANGRY] * 4, 400)
+    return train_tokenizer([*HAPPY, *ANGRY, *PLAIN] * 4, 400)
 
 
 @pytest.fixture(scope="module")
 def fitted(tokenizer):
-    """n-grams that know joy (1) from anger (0), and what they say of each text unseen."""
-    texts = [*ANGRY, *HAPPY] * 5
-    labels = np.repeat([0, 1], 4).tolist() * 5
-    model = NGrams(400, 1_000, 2)
-    groups = np.arange(len(texts)) // 8
-    tokens = encode(tokenizer, texts)
-    unseen = fit_multiclass(model, tokens, np.array(labels), groups)
-    return model, tokens, np.array(labels), unseen
-
-
-def fit_multiclass(model, tokens, labels, groups):
-    """Three labels: scikit-learn folds two into one column."""
-    three = NGrams(model.pieces, len(model.table), 3)
-    labels = np.where(np.arange(len(labels)) % 8 == 7, 2, labels)
-    unseen = fit_ngrams(three, tokens, labels, np.ones(len(labels)), groups)
-    model.load_state_dict(
-        {
-            **three.state_dict(),
-            "table": three.table[:, [0, 1, 3]],
-            "bias": three.bias[:2],
-        }
-    )
-    return unseen
+    """n-grams that know three kinds of line, and what they say of each line unseen."""
+    tokens = encode(tokenizer, [*ANGRY, *HAPPY, *PLAIN] * 5)
+    labels = np.tile(np.repeat([0, 1, 2], 4), 5)
+    model = NGrams(400, 1_000, 3)
+    unseen = fit_ngrams(model, tokens, labels, np.ones(60), np.arange(60) // 12)
+    return model, tokens, labels, unseen
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +64,8 @@ def encoder(tokenizer):
     torch.manual_seed(0)
     module = PocketText().eval()
     module.tokenizer = tokenizer.to_str()
-    torch.nn.init.normal_(module.ngrams.table)
-    module.ngrams.table.abs_()
+    module.ngrams.table[1:].uniform_()
+    module.ngrams.row_of_slot.random_(PIECES, 16_384)
     return module
 
 
@@ -130,7 +120,7 @@ def test_tokenizer_reads_all_apostrophes_and_cases_alike(tokenizer):
 
 
 def test_tokenizer_is_a_function_of_its_texts(tokenizer):
-    assert train_tokenizer([*HAPPY, *ANGRY] * 4, 400).to_str() == tokenizer.to_str()
+    assert train_tokenizer([*HAPPY, *ANGRY, *PLAIN] * 4, 400).to_str() == tokenizer.to_str()
 
 
 def test_long_text_is_cut(tokenizer):
@@ -149,27 +139,29 @@ def test_split_pieces_spell_the_same_text(tokenizer):
         assert pieces[0] == pieces[1]
 
 
-def test_ngrams_learn_and_judge_unseen_texts(fitted):
+def test_ngrams_learn_and_judge_unseen_lines(fitted):
     model, tokens, labels, unseen = fitted
-    guess = model(*tokens).argmax(1).numpy()
-    assert (guess == labels).mean() > 0.8
-    assert unseen.shape == (40, 3)
+    assert (model(*tokens).argmax(1).numpy() == labels).all()
+    assert unseen.shape == (60, 3)
+    # Every line is in the other folds too, but fewer of them: right, and a little less sure.
+    assert (unseen.argmax(1).numpy() == labels).all()
+    assert not torch.equal(unseen, model(*tokens))
 
 
-def test_ngrams_forward_is_the_fitted_regression(tokenizer):
-    """The look-ups in the graph against scikit-learn's own product."""
-    from sklearn.linear_model import LogisticRegression
-
-    from affectstream.train.models import ngrams
-
-    tokens = encode(tokenizer, [*ANGRY, *HAPPY] * 5)
-    labels = np.array([0, 0, 1, 1, 2, 2, 2, 2] * 5)
-    model = NGrams(400, 1_000, 3)
-    fit_ngrams(model, tokens, labels, np.ones(40), np.arange(40) // 8)
+def test_ngrams_forward_is_the_fitted_regression(fitted):
+    """The look-ups of the graph against scikit-learn's own product."""
+    model, tokens, labels, _ = fitted
     idf = np.sqrt(model.table[:, -1].numpy().astype(np.float64))
-    features = ngrams._features(model.rows(*tokens).numpy(), idf)
+    features = features_of(model.rows(*tokens).numpy(), idf)
     judge = LogisticRegression(C=2.0, max_iter=150).fit(features, labels)
-    np.testing.assert_allclose(model(*tokens).numpy(), judge.decision_function(features), atol=1e-2)
+    wanted = judge.decision_function(features)
+    np.testing.assert_allclose(model(*tokens).numpy(), wanted, atol=1e-2)
+
+
+def test_ngrams_need_three_labels(tokenizer):
+    tokens = encode(tokenizer, HAPPY)
+    with pytest.raises(ValueError, match="three labels"):
+        fit_ngrams(NGrams(400, 1_000, 2), tokens, np.array([0, 1, 0, 1]), np.ones(4), np.arange(4))
 
 
 def test_shapes(encoder, tokenizer):

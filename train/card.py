@@ -43,7 +43,7 @@ reasons.
 |---|---|---|---|
 | face detector | face_detector.onnx | {face_detector} | faces in context, dense distillation from YuNet |
 | face encoder | face_encoder.onnx | {face_encoder} | FER2013 Training, 48x48 grey |
-| voice encoder | voice_encoder.onnx | {voice_encoder} | RAVDESS actors 1-16 (calm counts as neutral), EMO-DB |
+| voice encoder | voice_encoder.onnx | {voice_encoder} | RAVDESS actors 1-16 (calm as neutral), EMO-DB |
 | text encoder | text_encoder.onnx | {text_encoder} | MELD train, one utterance at a time |
 | fusion head | fusion.onnx | {fusion} | 24 gains and biases, label-paired held-out samples |
 

@@ -44,7 +44,7 @@ def evaluate_detector(bundle: Bundle, data: Path) -> list[Measured]:
     where = "faces YuNet finds on video/"
     return [
         Measured("face_detector", where, "recall at IoU 0.5", round(found / faces, 4), faces),
-        Measured("face_detector", "pictures without a face", "false alarms", alarms, frames),
+        Measured("face_detector", "pictures without a face", "false alarms", float(alarms), frames),
     ]
 
 

@@ -132,5 +132,5 @@ def average_into(ema: nn.Module, module: nn.Module, decay: float) -> None:
     """Move the running average `ema` one step towards `module` (buffers are copied)."""
     for mean, value in zip(ema.parameters(), module.parameters(), strict=True):
         mean.lerp_(value, 1.0 - decay)
-    for mean, value in zip(ema.buffers(), module.buffers(), strict=True):
-        mean.copy_(value)
+    for kept, newest in zip(ema.buffers(), module.buffers(), strict=True):
+        kept.copy_(newest)

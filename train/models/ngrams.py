@@ -76,15 +76,21 @@ def fit_ngrams(
 
     The returned logits (N, labels) float32 come from `folds` further fits, each without the texts
     that it is asked about; texts of one group (a dialogue) stay together. `strength` is scikit-learn's
-    ``C``.
+    ``C``. Raises `ValueError` for fewer than three labels (two would be a single column).
     """
+    count = model.get_buffer("table").shape[1] - 1
+    if count < 3 or set(labels.tolist()) != set(range(count)):
+        found = sorted(set(labels.tolist()))
+        raise ValueError(
+            f"expected texts of each of {max(3, count)} (three labels or more), found {found}"
+        )
     ids, mask = tokens
     weights = weights / weights.mean()
     frequency = _choose_rows(model, ids, mask)
     idf = np.log((1 + len(ids)) / (1 + frequency)) + 1.0
     idf[0] = 0.0
-    features = _features(model.rows(ids, mask).numpy(), idf)
-    unseen = np.zeros((len(ids), len(set(labels.tolist()))), np.float32)
+    features = features_of(model.rows(ids, mask).numpy(), idf)
+    unseen = np.zeros((len(ids), count), np.float32)
     for seen, held in GroupKFold(folds).split(features, labels, groups):
         judge = LogisticRegression(C=strength, max_iter=150)
         judge.fit(features[seen], labels[seen], weights[seen])
@@ -113,7 +119,7 @@ def _choose_rows(model: NGrams, ids: Tensor, mask: Tensor) -> NDArray[np.int64]:
     return frequency
 
 
-def _features(rows: NDArray[np.int64], idf: NDArray[np.float64]) -> csr_matrix:
+def features_of(rows: NDArray[np.int64], idf: NDArray[np.float64]) -> csr_matrix:
     """The sparse matrix (N, rows of the table) that `NGrams.forward` multiplies by its table."""
     weight = idf[rows]
     norm = np.sqrt((weight**2).sum(1, keepdims=True) + 1e-6)

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from affectstream.engines.labels import EMOTIONS_7
-from affectstream.train.data import fer2013, meld, ravdess
+from affectstream.train.data import fer2013, ravdess
 from affectstream.train.models import pocket_face, pocket_text, pocket_voice
 from affectstream.train.recipe import Batch, FitConfig, Loaders
 
@@ -66,7 +66,11 @@ class PocketFusion(nn.Module):
         zeros: nothing was seen, nothing is said.
         """
         total = torch.zeros(())
-        pairs = {"video": (video, video_mask), "voice": (voice, voice_mask), "text": (text, text_mask)}
+        pairs = {
+            "video": (video, video_mask),
+            "voice": (voice, voice_mask),
+            "text": (text, text_mask),
+        }
         for name, (sequence, mask) in pairs.items():
             weights = mask.to(sequence.dtype).unsqueeze(2)
             count = weights.sum(1)
@@ -233,7 +237,10 @@ class PocketFusionRecipe:
         example: list[Tensor] = []
         names: list[str] = []
         for name in MODALITIES:
-            example += [torch.randn(2, STEPS[name], WIDTHS[name]), torch.ones(2, STEPS[name]).bool()]
+            example += [
+                torch.randn(2, STEPS[name], WIDTHS[name]),
+                torch.ones(2, STEPS[name]).bool(),
+            ]
             names += [name, f"{name}_mask"]
         path = folder / "fusion.onnx"
         to_onnx(module, tuple(example), path, inputs=names, outputs=["logits"])
