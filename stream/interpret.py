@@ -17,7 +17,7 @@ from affectstream.stream.events import Attention as AttentionEvent
 from affectstream.stream.events import Emotion, Event, Segment
 from affectstream.stream.faces.face import Seen
 from affectstream.stream.faces.pose import Pose, solve
-from affectstream.stream.faces.track import Tracker
+from affectstream.stream.faces.track import MEMORY_US, Tracker
 from affectstream.stream.fuse import SCORE_DECIMALS, Fuser, Reading
 from affectstream.stream.media import FOREVER_US, Bound, Cue, Samples
 from affectstream.stream.options import SourceOptions
@@ -40,6 +40,7 @@ class _Person:
         self.smoother = Smoother(labels)
         self.emotions, self.attentions = Segmenter(), Segmenter()
         self.modalities: tuple[str, ...] = ()
+        self.seen_us = 0
 
 
 class Interpreter:
@@ -72,10 +73,10 @@ class Interpreter:
         """Faces for `points` of the grid, in order; None where the grid has no frame."""
         tracked: list[tuple[int, Tracked]] = []
         if seen is not None:
+            before, self._poses = self._poses, {}
             for number, face in self._tracker.push(seen):
-                pose = solve(
-                    face.landmarks, seen.frame_size, self._poses.get(number), self._options.focal_px
-                )
+                focal = self._options.focal_px
+                pose = solve(face.landmarks, seen.frame_size, before.get(number), focal)
                 self._poses[number] = pose
                 tracked.append((number, Tracked(0, seen.pts_us, seen.frame_size, face, pose)))
         windows = []
@@ -121,8 +122,12 @@ class Interpreter:
             readings.append((reading, attention))
             events += self._tell(reading, attention)
             events += self._follow(person, reading, attention)
+            person.seen_us = window.end_us
         for track in sorted(self._people.keys() - {r.track for r, _ in readings}, key=_order):
-            events += self._close(track, self._people.pop(track))
+            person = self._people[track]
+            events += self._close(track, person)
+            if window.end_us - person.seen_us > MEMORY_US:  # the number will not come back
+                del self._people[track]
         return Hop(tuple(readings), tuple(events))
 
     def _attention(self, person: _Person, window: Window, reading: Reading) -> Attention | None:
@@ -189,6 +194,8 @@ class Interpreter:
         return [self._segment(reading.track, person, of, stretch) for of, stretch in done]
 
     def _close(self, track: int | None, person: _Person) -> list[Event]:
+        """End what is open of one who is out of view; the baseline stays for a return."""
+        person.smoother.push(None, self._shape.hop_us)
         done = [("emotion", s) for s in person.emotions.flush()]
         done += [("attention", s) for s in person.attentions.flush()]
         return [self._segment(track, person, of, stretch) for of, stretch in done]

@@ -7,7 +7,6 @@ byte; all of that is in `run.json`, which is written last: a folder without it i
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 import time
 from collections.abc import Sequence
@@ -94,7 +93,6 @@ class OutputFolder:
             "versions": {name: version(name) for name in _PACKAGES},
             "python": platform.python_version(),
             "platform": platform.platform(),
-            "pid": os.getpid(),
         }
 
     def __enter__(self) -> Self:

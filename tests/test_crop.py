@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from affectstream.stream.faces.crop import TEMPLATE, align, footprint, similarity
 from affectstream.stream.faces.quality import assess
+from affectstream.train.data.fer2013 import FER_TO_TEMPLATE
 
 POINTS = np.array(TEMPLATE, np.float32)
 
@@ -60,19 +61,12 @@ def test_serving_and_the_training_layout_cut_the_same_part_of_a_face(portrait):
     A FER2013 picture of the portrait is its 48x48 layout: the square of forehead to chin that was
     marked by hand on the photograph. `FER_TO_TEMPLATE` takes that square into the crop.
     """
-    import ast
-    from pathlib import Path
-
-    source = (Path(__file__).parents[1] / "train/models/pocket_face.py").read_text()
-    affine = next(
-        ast.literal_eval(node.value)
-        for node in ast.parse(source).body
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "FER_TO_TEMPLATE"
-    )
     landmarks = np.array([[203, 112], [248, 112], [227, 139], [207, 163], [244, 163]], np.float32)
     by_hand = np.array([[160, 60], [292, 60], [292, 192], [160, 192]], np.float64)
     served = footprint(landmarks, POINTS, 48)
-    corners = np.array([[0, 0, 1], [48, 0, 1], [48, 48, 1], [0, 48, 1]]) @ np.array(affine).T
+    corners = (
+        np.array([[0, 0, 1], [48, 0, 1], [48, 48, 1], [0, 48, 1]]) @ np.array(FER_TO_TEMPLATE).T
+    )
     fer_in_frame = by_hand[0] + corners / 48 * (by_hand[2] - by_hand[0])
     assert _iou(served, fer_in_frame) > 0.8
 

@@ -15,8 +15,9 @@ from affectstream.engines.onnx import OnnxEngine
 from affectstream.stream.faces.detect import STRIDES, Detector, DetectorSpec
 from affectstream.train.data.face_canvases import Canvases, Head, free_pictures
 from affectstream.train.data.faces_in_context import is_held, read
+from affectstream.train.errors import DataMissing
 from affectstream.train.models.pocket_detector import OUTPUTS, PARTS, RECIPE
-from affectstream.train.recipe import Batch, DataMissing
+from affectstream.train.recipe import Batch
 
 
 @pytest.fixture(scope="module")

@@ -13,8 +13,9 @@ from affectstream.train.calibrate import (  # noqa: E402
     expected_calibration_error,
     probabilities,
 )
+from affectstream.train.errors import DataMissing, RunError  # noqa: E402
 from affectstream.train.loop import fit, learning_rate, load_best  # noqa: E402
-from affectstream.train.recipe import DataMissing, FitConfig, Loaders, RunError, recipes  # noqa: E402
+from affectstream.train.recipe import FitConfig, Loaders, recipes  # noqa: E402
 
 pytestmark = pytest.mark.train
 

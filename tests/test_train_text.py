@@ -17,6 +17,7 @@ from affectstream.train.data.tokens import (  # noqa: E402
     split_pieces,
     train_tokenizer,
 )
+from affectstream.train.errors import DataMissing  # noqa: E402
 from affectstream.train.models.ngrams import NGrams, features_of, fit_ngrams  # noqa: E402
 from affectstream.train.models.pocket_text import (  # noqa: E402
     EMBEDDING,
@@ -25,7 +26,6 @@ from affectstream.train.models.pocket_text import (  # noqa: E402
     RECIPE,
     PocketText,
 )
-from affectstream.train.recipe import DataMissing  # noqa: E402
 
 pytestmark = pytest.mark.train
 

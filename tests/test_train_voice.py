@@ -16,6 +16,7 @@ from affectstream.train.data.mels import (  # noqa: E402
     resample,
 )
 from affectstream.train.data.sound import Clip  # noqa: E402
+from affectstream.train.errors import DataMissing  # noqa: E402
 from affectstream.train.models.mel import BANDS, LogMel  # noqa: E402
 from affectstream.train.models.pocket_voice import (  # noqa: E402
     EMBEDDING,
@@ -24,7 +25,6 @@ from affectstream.train.models.pocket_voice import (  # noqa: E402
     WINDOW_SAMPLES,
     level,
 )
-from affectstream.train.recipe import DataMissing  # noqa: E402
 
 pytestmark = pytest.mark.train
 

@@ -20,7 +20,8 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from affectstream.train.recipe import FitConfig, Recipe, RunError, average_into
+from affectstream.train.errors import RunError
+from affectstream.train.recipe import FitConfig, Recipe, average_into
 
 LAST, BEST, LOG = "last.pt", "best.pt", "log.csv"
 

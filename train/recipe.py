@@ -16,8 +16,6 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from affectstream.engines.errors import AffectstreamError
-
 Batch = Mapping[str, Tensor]
 
 
@@ -98,14 +96,6 @@ class Recipe(Protocol):
     def export(self, module: nn.Module, folder: Path) -> list[Path]:
         """Write the engine file(s) (ONNX, tokenizer) into `folder` and return them."""
         ...
-
-
-class RunError(AffectstreamError):
-    """A run is missing, is another recipe's, or would be overwritten."""
-
-
-class DataMissing(AffectstreamError):
-    """A data set is not where it was looked for; the message says what was expected there."""
 
 
 def recipes() -> dict[str, Recipe]:

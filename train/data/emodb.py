@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from affectstream.train.data.sound import Clip, read_samples
-from affectstream.train.recipe import DataMissing
+from affectstream.train.errors import DataMissing
 
 EMOTIONS = {
     "W": "anger",  # Wut

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.train.recipe import DataMissing
+from affectstream.train.errors import DataMissing
 
 HELD_SHARE = 0.05
 """Share of the people kept for validation."""

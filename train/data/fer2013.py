@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.train.recipe import DataMissing
+from affectstream.train.errors import DataMissing
 
 LABELS = {
     "angry": "anger",
@@ -28,16 +28,21 @@ LABELS = {
 }
 SIZE = 48
 
+FER_TO_TEMPLATE = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
+"""Rows of the affine from pixels of FER2013 to those of the serving template, both 48x48. The template
+(`affectstream.stream.faces.crop.TEMPLATE`) was set to the median landmarks of FER2013 (YuNet on 1,500
+training pictures), so this is the identity; were the template moved, this alone would change."""
+
 
 def read(
     root: Path, split: str, labels: tuple[str, ...]
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Images (N, 48, 48) uint8 grey and label numbers (N,) int64, in a fixed order.
+    """Images (N, 48, 48) uint8 grey as serving would cut them, label numbers (N,) int64, in order.
 
     `split` is the folder's name, ``train`` or ``test``; `labels` gives the numbering. Raises
     `DataMissing` when neither ``fer2013.zip`` nor ``fer2013/`` is under `root`.
     """
-    images, numbers = [], []
+    images, numbers, affine = [], [], np.array(FER_TO_TEMPLATE)
     for name, blob in _files(root):
         parts = name.split("/")
         if len(parts) < 3 or parts[-3] != split or parts[-2] not in LABELS:
@@ -45,7 +50,7 @@ def read(
         image = cv2.imdecode(np.frombuffer(blob, np.uint8), cv2.IMREAD_GRAYSCALE)
         if image is None or image.shape != (SIZE, SIZE):
             raise ValueError(f"{name}: expected a {SIZE}x{SIZE} picture, found {image!r}")
-        images.append(image)
+        images.append(cv2.warpAffine(image, affine, (SIZE, SIZE), borderMode=cv2.BORDER_REPLICATE))
         numbers.append(labels.index(LABELS[parts[-2]]))
     if not images:
         raise DataMissing(f"no pictures of FER2013's {split!r} folder under {root}")

@@ -11,7 +11,7 @@ import csv
 from dataclasses import dataclass
 from pathlib import Path
 
-from affectstream.train.recipe import DataMissing
+from affectstream.train.errors import DataMissing
 
 SPLITS = ("train", "dev", "test")
 EMOTIONS = ("neutral", "anger", "disgust", "fear", "joy", "sadness", "surprise")

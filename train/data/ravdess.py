@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from affectstream.train.data.sound import Clip, read_samples
-from affectstream.train.recipe import DataMissing
+from affectstream.train.errors import DataMissing
 
 TRAIN_ACTORS = tuple(range(1, 17))
 VALID_ACTORS = tuple(range(17, 21))

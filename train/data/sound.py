@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.stream.media import SAMPLE_RATE
+from affectstream.stream.decode import Recording
+from affectstream.stream.media import Samples
+from affectstream.stream.sound import Timeline
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,19 +26,14 @@ class Clip:
 def read_samples(path: Path) -> NDArray[np.float32]:
     """The whole of a clip as mono samples (n,) float32 in [-1, 1] at `SAMPLE_RATE`.
 
-    Raises `ValueError` naming the file when it holds no sound or cannot be decoded.
+    Decoded by the code that serves, so that the two cannot drift apart. Raises `SourceError` naming
+    the file when it cannot be decoded, `ValueError` when it holds no sound.
     """
-    resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
-    parts: list[NDArray[np.float32]] = []
-    try:
-        with av.open(str(path)) as container:
-            if not container.streams.audio:
-                raise ValueError(f"{path}: no sound found, expected a clip of speech")
-            for frame in container.decode(audio=0):
-                parts += [np.asarray(f.to_ndarray()[0]) for f in resampler.resample(frame)]
-            parts += [np.asarray(f.to_ndarray()[0]) for f in resampler.resample(None)]
-    except av.FFmpegError as exc:
-        raise ValueError(f"{path}: cannot be decoded ({exc}); fetch the data set again") from exc
-    if not parts:
+    with Recording.open(path) as recording:
+        runs = [item for item in recording if isinstance(item, Samples)]
+    if not runs:
         raise ValueError(f"{path}: no sound found, expected a clip of speech")
-    return np.concatenate(parts).astype(np.float32)
+    timeline = Timeline()
+    for run in runs:
+        timeline.push(run)
+    return timeline.window(0, runs[-1].end)[:, 0]

@@ -32,7 +32,8 @@ from affectstream.stream.faces.detect import (
 )
 from affectstream.train.data import faces_in_context
 from affectstream.train.data.face_canvases import Canvases, Head, free_pictures
-from affectstream.train.recipe import Batch, DataMissing, FitConfig, Loaders
+from affectstream.train.errors import DataMissing
+from affectstream.train.recipe import Batch, FitConfig, Loaders
 
 PARTS = (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10))
 OUTPUTS = tuple(f"{name}_{stride}" for name, _ in PARTS for stride in STRIDES)

@@ -1,9 +1,9 @@
 """`pocket_face`: the face encoder of the pocket bundle, a squeeze-excite ResNet on 48x48 crops.
 
 FER2013 pictures already show a face in one loose layout. Serving cuts every face onto
-`affectstream.stream.faces.crop.TEMPLATE`, which *is* that layout: `FER_TO_TEMPLATE` is the one affine
-between the two. Training then moves, turns and scales the pictures at random, because a landmark is
-never exactly where it should be.
+`affectstream.stream.faces.crop.TEMPLATE`, and `fer2013.FER_TO_TEMPLATE` is the one affine between
+the two: pictures are read through it. Training then moves, turns and scales them at random, because a
+landmark is never exactly where it should be.
 """
 
 from __future__ import annotations
@@ -23,11 +23,6 @@ from affectstream.train.recipe import Batch, FitConfig, Loaders
 
 LABELS = ("neutral", "anger", "disgust", "fear", "joy", "sadness", "surprise")
 EMBEDDING = 160
-
-FER_TO_TEMPLATE = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
-"""Rows of the affine from FER2013 pixels to template pixels, both 48x48. The serving template was
-set to the median landmarks of FER2013 (YuNet on 1,500 training pictures), so this is the identity;
-were the template ever moved, this is the one number to change."""
 
 
 class SqueezeExcite(nn.Module):
