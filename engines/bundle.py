@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ def read_manifest(folder: Path) -> Manifest:
         version = str(msgspec.json.decode(raw)["format"])
     except (OSError, msgspec.DecodeError, TypeError, KeyError) as error:
         raise BundleError(f"{path} is not a bundle manifest: {error}") from error
+    if re.fullmatch(r"\d+\.\d+", version) is None:
+        raise BundleError(f"{path} has format {version!r}, expected numbers such as {FORMAT}")
     if int(version.partition(".")[0]) > int(FORMAT.partition(".")[0]):
         raise BundleError(
             f"{path} has format {version}, this version reads up to {FORMAT}: upgrade affectstream"
@@ -196,6 +199,9 @@ def _check_graphs(folder: Path, manifest: Manifest, engines: dict[str, Engine]) 
         demand(role, engines[role].outputs, "embedding", ("N", width))
         demand("fusion", head.inputs, modality, ("N", steps, width))
         demand("fusion", head.inputs, f"{modality}_mask", ("N", steps))
+    detector = engines.get("face_detector")
+    if detector is not None:
+        _check_detector(folder, detector)
     if manifest.crop is not None:
         side = manifest.crop.size
         demand("face_encoder", engines["face_encoder"].inputs, "pixels", ("N", side, side, 3))
@@ -206,6 +212,21 @@ def _check_graphs(folder: Path, manifest: Manifest, engines: dict[str, Engine]) 
     if text is not None:
         for name in ("ids", "mask"):
             demand("text_encoder", engines["text_encoder"].inputs, name, ("N", text.max_tokens))
+
+
+YUNET = tuple(
+    f"{name}_{stride}" for name in ("cls", "obj", "bbox", "kps") for stride in (8, 16, 32)
+)
+"""Outputs that every face detector has."""
+
+
+def _check_detector(folder: Path, detector: Engine) -> None:
+    pictures = [spec for spec in detector.inputs.values() if len(spec.shape) == 4]
+    if set(YUNET) - set(detector.outputs) or len(pictures) != 1 or len(detector.inputs) != 1:
+        raise BundleError(
+            f"{folder}: face_detector needs one picture as input and YuNet's twelve outputs, found "
+            f"{', '.join(s.describe() for s in detector.inputs.values())} and {sorted(detector.outputs)}"
+        )
 
 
 def _matches(found: tuple[int | str, ...], wanted: tuple[int | str, ...]) -> bool:

@@ -15,6 +15,7 @@ FORMAT = "1.0"
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Positive = Annotated[int, Meta(gt=0)]
 Unit = Annotated[float, Meta(ge=0.0, le=1.0)]
+Inside = Annotated[float, Meta(gt=0.0, lt=1.0)]
 Prior = Annotated[float, Meta(gt=0.0, le=1.0)]
 Temperature = Annotated[float, Meta(gt=0.0)]
 
@@ -31,10 +32,10 @@ class DetectorPart(Struct, frozen=True, forbid_unknown_fields=True):
 
     file: str
     sha256: Sha256
-    input_size: Positive
+    input_size: Annotated[int, Meta(ge=32)]
     """Longest side of the picture it sees, in pixels."""
-    threshold: Unit
-    nms_iou: Unit = 0.3
+    threshold: Inside
+    nms_iou: Inside = 0.3
     color: Literal["rgb", "bgr"] = "rgb"
     layout: Literal["nhwc", "nchw"] = "nhwc"
     decoder: Literal["yunet"] = "yunet"

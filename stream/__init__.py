@@ -26,7 +26,8 @@ if TYPE_CHECKING:
         parse_event,
     )
     from affectstream.stream.options import Assignment, SourceOptions
-    from affectstream.stream.recognizer import Recognizer, Result, Session
+    from affectstream.stream.recognizer import Recognizer, Result
+    from affectstream.stream.session import Session
 
 _HOME = {
     "AffectstreamError": "errors",
@@ -39,7 +40,7 @@ _HOME = {
     "Recognizer": "recognizer",
     "Result": "recognizer",
     "Segment": "events",
-    "Session": "recognizer",
+    "Session": "session",
     "SourceError": "errors",
     "SourceOptions": "options",
     "Stream": "events",

@@ -79,12 +79,13 @@ class Aligner:
     """Joins what was seen, heard and said. Push in any interleaving; each kind must not go back.
 
     `channels` is the number of voices that are kept apart (1 unless the sound is stereo with one
-    speaker on each side). `first_hop` is where a range of a recording starts.
+    speaker on each side). `start_us` is where the wanted part of a recording begins.
     """
 
-    def __init__(self, shape: WindowShape, *, channels: int = 1, first_hop: int = 0) -> None:
+    def __init__(self, shape: WindowShape, *, channels: int = 1, start_us: int = 0) -> None:
         self._shape = shape
-        self._hop = first_hop
+        self._hop = start_us // shape.hop_us
+        self._start_us = start_us
         self._looks: dict[int, deque[Tracked]] = {}
         self._sound = Timeline(channels)
         self._gates = [VoiceGate() for _ in range(channels)]
@@ -148,7 +149,7 @@ class Aligner:
             gate.forget(end_us - window_us)
         return Window(
             hop=self._hop,
-            start_us=start_us,
+            start_us=max(start_us, self._start_us),
             end_us=end_us,
             looks={
                 track: tuple(look for look in looks if look.point < last_point)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import BinaryIO
 
 from rich.console import Console
@@ -13,10 +17,11 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from affectstream.engines.errors import AffectstreamError
 from affectstream.stream import exits
 from affectstream.stream.errors import OptionError
-from affectstream.stream.interpret import Hop
+from affectstream.stream.events import Stream
 from affectstream.stream.options import SourceOptions
 from affectstream.stream.output import OutputFolder, folder_names
-from affectstream.stream.recognizer import Recognizer, Session
+from affectstream.stream.recognizer import Recognizer
+from affectstream.stream.session import Session
 from affectstream.stream.sinks import JsonlStream
 
 
@@ -39,12 +44,15 @@ class Interrupted(Exception):
 
 def score_files(job: Job, stdout: BinaryIO, console: Console | None = None) -> int:
     """Score every file and return the exit code. Messages go to `console` (stderr)."""
-    console = console or Console(stderr=True)
+    if job.options.transcript is not None and len(job.files) > 1:
+        raise OptionError("one transcript cannot serve several recordings: score them one by one")
+    console = console or Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     failed = early = 0
     with (
+        _one_interrupt(),
         Recognizer.open(job.bundle, device=job.device, threads=job.threads) as recognizer,
         Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.percentage:3.0f}%"),
             TimeRemainingColumn(),
@@ -64,7 +72,7 @@ def score_files(job: Job, stdout: BinaryIO, console: Console | None = None) -> i
                 raise
             except AffectstreamError as error:
                 failed += 1
-                console.print(f"error: {error}", style="red", highlight=False, soft_wrap=True)
+                console.print(f"error: {error}", style="red")
     if failed == len(job.files):
         return exits.NOTHING
     return exits.PARTLY if failed or early else exits.DONE
@@ -86,9 +94,9 @@ def _score_one(
             try:
                 _pump(session, folder, progress)
             except KeyboardInterrupt:
-                ended = session.interrupted()
-                folder.push(Hop((), (ended,)), session.end_us)
-                folder.commit(path, ended)
+                folder.push(session.interrupt(), session.end_us)
+                assert session.ended is not None
+                folder.commit(path, session.ended)
                 raise Interrupted from None
             assert session.ended is not None
             folder.commit(path, session.ended)
@@ -99,21 +107,40 @@ def _to_stream(session: Session, sink: JsonlStream, progress: Progress) -> bool:
     try:
         _pump(session, sink, progress)
     except KeyboardInterrupt:
-        sink.push(Hop((), (session.interrupted(),)), session.end_us)
+        with suppress(BrokenPipeError):
+            sink.push(session.interrupt(), session.end_us)
         raise Interrupted from None
     return bool(session.ended and session.ended.complete)
 
 
 def _pump(session: Session, sink: OutputFolder | JsonlStream, progress: Progress) -> None:
-    duration_us = session.info.duration_us
-    task = progress.add_task(session.name, total=duration_us)
-    for hop in session:
-        sink.push(hop, session.end_us)
-        if hop.readings:
-            progress.update(task, completed=hop.readings[0][0].end_us)
-    progress.remove_task(task)
-    warned = session.ended.detail if session.ended is not None else None
-    if warned:
-        progress.console.print(
-            f"warning: {session.name}: {warned}", highlight=False, soft_wrap=True
-        )
+    start_us, end_us = session.span
+    task = progress.add_task(session.name, total=None if end_us is None else end_us - start_us)
+    try:
+        for hop in session:
+            sink.push(hop, session.end_us)
+            if hop.readings:
+                progress.update(task, completed=hop.readings[0][0].end_us - start_us)
+            for event in hop.events:
+                if isinstance(event, Stream) and event.detail is not None:
+                    progress.console.print(f"warning: {session.name}: {event.detail}")
+    finally:
+        progress.remove_task(task)
+
+
+@contextmanager
+def _one_interrupt() -> Iterator[None]:
+    """Let the first Ctrl-C interrupt, and no other: results are being saved by then."""
+
+    def first(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, first)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

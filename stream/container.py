@@ -95,6 +95,8 @@ def open_container(path: Path) -> InputContainer:
     try:
         if path.is_dir():
             raise SourceError(f"{path}: is a directory; give a recording in it")
+        if path.exists() and not path.is_file():
+            raise SourceError(f"{path}: is no regular file; {EXPECTED}")
         if path.is_file():
             _look_first(path)
         # "file:" keeps names such as 12:30.mp4 from being taken for a protocol; the list keeps
@@ -207,10 +209,12 @@ def choose_audio(
         usable = [s for s in tracks if _decodes(s)]
         best = container.streams.best("audio")
         found = [s for s in usable if best is not None and s.index == best.index] or usable
-    elif isinstance(wanted, int) or wanted.isdigit():
+    elif isinstance(wanted, int) or wanted.isdecimal():
         found = tracks[int(wanted) - 1 : int(wanted)] if int(wanted) >= 1 else []
     else:
         found = [s for s in tracks if (s.language or "").lower() == wanted.lower()]
+    if found and not _decodes(found[0]):
+        raise SourceError(f"{path}: audio track {wanted!r} cannot be decoded by this FFmpeg")
     if found or wanted is None:
         return found[0] if found else None
     exist = "; ".join(str(info) for info in _audio_infos(container)) or "none: it has no sound"

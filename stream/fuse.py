@@ -144,10 +144,8 @@ class Fuser:
         if not _present(looks, window.end_us):
             return _Row(track, fault="no_face")
         good = [look for look in looks if look.face.quality.value >= MIN_QUALITY]
-        if not good or "video" not in self._takes:
-            return _Row(
-                track, looks, fault=looks[-1].face.quality.fault if not good else "no_speech"
-            )
+        if not good:
+            return _Row(track, looks, fault=looks[-1].face.quality.fault)
         frames = np.zeros((self._shape.points, len(good[0].face.embedding)), np.float32)
         mask = np.zeros(self._shape.points, np.bool_)
         first = (window.hop + 1) * self._shape.points_per_hop - self._shape.points

@@ -61,7 +61,7 @@ class Interpreter:
         self._aligner = Aligner(
             self._shape,
             channels=2 if options.assignment.channels else 1,
-            first_hop=(options.start_us or 0) // manifest.hop_us,
+            start_us=options.start_us or 0,
         )
         self._fuser = Fuser(
             bundle, assignment=options.assignment, language=options.language, sources=sources
@@ -74,8 +74,9 @@ class Interpreter:
         tracked: list[tuple[int, Tracked]] = []
         if seen is not None:
             before, self._poses = self._poses, {}
+            focal = self._options.focal_px
+            focal = None if focal is None else focal * seen.shrunk
             for number, face in self._tracker.push(seen):
-                focal = self._options.focal_px
                 pose = solve(face.landmarks, seen.frame_size, before.get(number), focal)
                 self._poses[number] = pose
                 tracked.append((number, Tracked(0, seen.pts_us, seen.frame_size, face, pose)))
@@ -100,13 +101,21 @@ class Interpreter:
     def flush(self, end_us: int) -> list[Hop]:
         """The hops that are left of a recording that ends at `end_us`, and every open segment."""
         self._end_us = end_us
-        hops = self._hops(self._aligner.flush(end_us))
+        return [*self._hops(self._aligner.flush(end_us)), self.finish()]
+
+    def finish(self) -> Hop:
+        """Every segment that is still open, ended where it stands."""
         events = [
             event
             for track in sorted(self._people, key=_order)
             for event in self._close(track, self._people[track])
         ]
-        return [*hops, Hop((), tuple(events))]
+        return Hop((), tuple(events))
+
+    @property
+    def tracks(self) -> int:
+        """How many people were told apart so far; they are numbered from 1."""
+        return self._tracker.count
 
     def _hops(self, windows: Iterable[Window]) -> list[Hop]:
         return [self._hop(window) for window in windows]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,7 +39,7 @@ class Assignment:
         names: dict[str, int] = {}
         for text in speakers:
             name, equals, number = text.rpartition("=")
-            if not number.isdigit() or (equals and not name):
+            if not number.isdecimal() or (equals and not name):
                 raise OptionError(
                     f"--speaker {text!r}: expected a track (2) or NAME=TRACK (Alice=1)"
                 )
@@ -51,7 +52,7 @@ class Assignment:
 
 def _sides(text: str) -> tuple[int, int]:
     sides = dict(part.partition("=")[::2] for part in text.split(","))
-    if set(sides) != {"left", "right"} or not all(n.isdigit() for n in sides.values()):
+    if set(sides) != {"left", "right"} or not all(n.isdecimal() for n in sides.values()):
         raise OptionError(
             f"--channel {text!r}: expected left=TRACK,right=TRACK such as left=1,right=2"
         )
@@ -86,5 +87,5 @@ class SourceOptions:
             )
         if self.baseline_us < 0:
             raise OptionError(f"baseline must not be negative, found {self.baseline_us / 1e6} s")
-        if self.focal_px is not None and not self.focal_px > 0:
+        if self.focal_px is not None and not 0 < self.focal_px < math.inf:
             raise OptionError(f"focal must be a positive number of pixels, found {self.focal_px}")

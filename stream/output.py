@@ -7,6 +7,7 @@ byte; all of that is in `run.json`, which is written last: a folder without it i
 from __future__ import annotations
 
 import hashlib
+import os
 import platform
 import time
 from collections.abc import Sequence
@@ -39,7 +40,8 @@ class OutputFolder:
         self._started = time.time()
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / RUN).unlink(missing_ok=True)
+            for name in (RUN, *(sink.filename for sink in FORMATS.values())):
+                (folder / name).unlink(missing_ok=True)  # nothing of an older run may stay
         self._sinks: list[FileSink] = []
         labels = recognizer.bundle.manifest.labels
         try:
@@ -75,7 +77,7 @@ class OutputFolder:
         return {
             "status": "complete" if ended.complete else "incomplete",
             "detail": ended.detail,
-            "source": str(source.absolute()),
+            "source": os.fsencode(source.absolute()).decode("utf-8", "replace"),
             "media_s": ended.t_end - ended.t_start,
             "wall_s": round(now - self._started, 3),
             "started_at": _utc(self._started),
@@ -111,8 +113,7 @@ class OutputFolder:
 def folder_names(paths: Sequence[Path]) -> list[str]:
     """A folder name for each recording: its file name without suffix, unique in this run.
 
-    The mark of a repeated name is taken from the whole path, so that it does not depend on which
-    other files are scored in the same run order.
+    The mark of a repeated name is taken from the whole path.
     """
     names = [path.stem for path in paths]
     return [

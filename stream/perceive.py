@@ -59,6 +59,7 @@ class Perceiver:
             Seen(
                 pts_us=frame.pts_us,
                 frame_size=(rgb.shape[1], rgb.shape[0]),
+                shrunk=max(rgb.shape) / max(frame.picture.width, frame.picture.height),
                 faces=tuple(
                     Face(d.box, d.landmarks, d.score, quality, next(embeddings), mark)
                     for d, _, quality, mark in found_in

@@ -70,8 +70,6 @@ class Pipeline:
         # A batch holds whole pictures: few may wait, however long the queue is.
         self._room = threading.BoundedSemaphore(self._threads + 2)
         self._stop = threading.Event()
-        self.position_us = 0
-        """How far the recording has been interpreted."""
 
     def __iter__(self) -> Iterator[Hop]:
         with ThreadPoolExecutor(self._threads, "perceive") as pool:
@@ -131,7 +129,9 @@ class Pipeline:
                     sound = self._gather(sound, item)
                 case Bound(Kind.VIDEO):
                     if self._perceiver is not None:
-                        batch += grid.settle(item.t_us)
+                        last = item.t_us == FOREVER_US
+                        end_us = self._recording.end_us
+                        batch += grid.flush(end_us) if last else grid.settle(item.t_us)
                     batch = self._flush_batches(pool, batch, partial=True)
                     self._put(item)
                 case Bound():

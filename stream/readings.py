@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -43,12 +43,6 @@ def schema(labels: Sequence[str]) -> pa.Schema:
 def rows(labels: Sequence[str], hop: Hop, end_us: int) -> list[dict[str, Any]]:
     """The rows of one hop; times are cut at `end_us`, the end of the recording."""
     return [_row(labels, reading, attention, end_us) for reading, attention in hop.readings]
-
-
-def table(labels: Sequence[str], hops: Iterable[Hop], end_us: int) -> pa.Table:
-    """The whole table of a recording that ends at `end_us`."""
-    every = [row for hop in hops for row in rows(labels, hop, end_us)]
-    return pa.Table.from_pylist(every, schema(labels))
 
 
 def _row(

@@ -5,29 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import cv2
 import pyarrow as pa
 
 from affectstream.engines.bundle import Bundle
 from affectstream.engines.choose import Choice, choose
-from affectstream.stream.decode import Recording
-from affectstream.stream.events import Event, Stream
-from affectstream.stream.interpret import Hop, Interpreter, seconds
+from affectstream.stream.events import Event
 from affectstream.stream.options import SourceOptions
-from affectstream.stream.pipeline import Pipeline
-from affectstream.stream.readings import table
-from affectstream.stream.words import (
-    Transcript,
-    embedded_transcript,
-    find_transcript,
-    read_transcript,
-)
+from affectstream.stream.readings import rows, schema
+from affectstream.stream.session import Session
 
 _AHEAD = 64
 """Events that may wait for a slow consumer of `follow`."""
@@ -76,7 +68,7 @@ class Recognizer:
 
     def session(self, path: str | Path, options: SourceOptions | None = None) -> Session:
         """Open one recording; see `Session`. Raises `SourceError` when it cannot be used."""
-        return Session(self, Path(path), options or SourceOptions())
+        return Session(self.bundle, Path(path), options or SourceOptions(), self.threads)
 
     async def follow(
         self, path: str | Path, options: SourceOptions | None = None
@@ -119,12 +111,17 @@ class Recognizer:
 
     def score(self, path: str | Path, options: SourceOptions | None = None) -> Result:
         """Score a whole recording. Raises `SourceError` when nothing of it can be used."""
+        labels = self.bundle.manifest.labels
+        events: list[Event] = []
+        readings: list[dict[str, Any]] = []
         with self.session(path, options) as session:
-            hops = list(session)
+            for hop in session:
+                events += hop.events
+                readings += rows(labels, hop, session.end_us)
         last = session.ended
         return Result(
-            events=tuple(event for hop in hops for event in hop.events),
-            readings=table(self.bundle.manifest.labels, hops, session.end_us),
+            events=tuple(events),
+            readings=pa.Table.from_pylist(readings, schema(labels)),
             complete=bool(last is None or last.complete),
             detail=None if last is None else last.detail,
         )
@@ -139,111 +136,3 @@ class Recognizer:
         trace: TracebackType | None,
     ) -> None:
         self.bundle.__exit__(kind, error, trace)
-
-
-class Session:
-    """One recording on its way through a recognizer: iterate once to get its hops.
-
-    The first hop holds the `started` event, the last the `ended` one with every count.
-    """
-
-    def __init__(self, recognizer: Recognizer, path: Path, options: SourceOptions) -> None:
-        self.name = path.name
-        self._options = options
-        self._bundle = recognizer.bundle
-        self._recording = Recording.open(
-            path,
-            audio_track=options.audio_track,
-            start_us=options.start_us,
-            end_us=options.end_us,
-            stereo=options.assignment.channels is not None,
-        )
-        self.info = self._recording.info
-        self.ended: Stream | None = None
-        self._transcript = self._words(path)
-        self.modalities = self._modalities()
-        interpreter = Interpreter(self._bundle, self.name, self._with_language(), self.modalities)
-        if self._transcript is not None:
-            for cue in self._transcript.cues:
-                interpreter.read(cue)
-        self._pipeline = Pipeline(self._bundle, self._recording, interpreter, recognizer.threads)
-
-    @property
-    def end_us(self) -> int:
-        """Where the recording ends, as far as is known by now."""
-        return self._recording.end_us
-
-    def __iter__(self) -> Iterator[Hop]:
-        yield Hop((), tuple(self._started()))
-        yield from self._pipeline
-        self.ended = self._end_event()
-        yield Hop((), (self.ended,))
-
-    def interrupted(self) -> Stream:
-        """The `ended` event of a session that was left early."""
-        return self._end_event("interrupted: what was done until then is here")
-
-    def _words(self, path: Path) -> Transcript | None:
-        if "text" not in self._bundle.modalities:
-            return None
-        if self._options.transcript is not None:
-            return read_transcript(self._options.transcript)
-        beside = find_transcript(path)
-        if beside is not None:
-            return read_transcript(beside)
-        return embedded_transcript(path) if self.info.subtitles else None
-
-    def _with_language(self) -> SourceOptions:
-        if self._options.language is None and self._transcript is not None:
-            return replace(self._options, language=self._transcript.language)
-        return self._options
-
-    def _modalities(self) -> tuple[str, ...]:
-        have = {
-            "video": self.info.video is not None,
-            "voice": bool(self.info.audio),
-            "text": self._transcript is not None,
-        }
-        return tuple(m for m in self._bundle.modalities if have[m])
-
-    def _started(self) -> Iterator[Event]:
-        start = seconds(self._options.start_us or 0)
-
-        def stream(what: str, detail: str | None) -> Stream:
-            return Stream(
-                stream=self.name,
-                t_start=start,
-                t_end=start,
-                modalities=self.modalities,  # type: ignore[arg-type]
-                what=what,  # type: ignore[arg-type]
-                detail=detail,
-            )
-
-        yield stream("started", None)
-        for warning in self.info.skipped:
-            yield stream("warning", warning)
-
-    def _end_event(self, detail: str | None = None) -> Stream:
-        faults = self._recording.faults
-        detail = detail or faults.ended_early
-        return Stream(
-            stream=self.name,
-            t_start=seconds(self._options.start_us or 0),
-            t_end=seconds(self.end_us),
-            modalities=self.modalities,  # type: ignore[arg-type]
-            what="ended",
-            detail=detail,
-            complete=detail is None,
-            counts=self._recording.counts(),
-        )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._recording.close()

@@ -74,7 +74,7 @@ def find_transcript(recording: str | Path) -> Path | None:
         for path in beside
         for tag in (path.stem[len(stem) + 1 :],)
         if path != recording
-        and (path.stem == stem or (path.stem == f"{stem}.{tag}" and _language(tag)))
+        and (path.stem == stem or (path.stem == f"{stem}.{tag}" and language_tag(tag)))
     ]
     return min(ranked)[-1] if ranked else None
 
@@ -100,7 +100,7 @@ def read_transcript(path: str | Path) -> Transcript:
         raise SourceError(f"{path}: cannot be read ({reason_of(exc)}); {_EXPECTED}") from exc
     header = re.match(r"WEBVTT[^\n]*\n(?:[^\n]+\n)*?Language:[ \t]*(\S+)", text)
     tag = header[1] if header else path.stem.rpartition(".")[2] if "." in path.stem else ""
-    return Transcript(cues, _language(tag))
+    return Transcript(cues, language_tag(tag))
 
 
 def embedded_transcript(path: str | Path) -> Transcript | None:
@@ -119,7 +119,7 @@ def embedded_transcript(path: str | Path) -> Transcript | None:
             if other is not stream:
                 other.discard = Discard.all
         cues = _cues(container, stream, container.start_time or 0, "utf-8")
-        return Transcript(cues, _language(language_of(stream.language) or ""))
+        return Transcript(cues, language_tag(language_of(stream.language) or ""))
 
 
 def _text(path: Path) -> tuple[str, str]:
@@ -218,7 +218,7 @@ def _decoded(raw: bytes, encoding: str) -> str:
         return raw.decode(_WINDOWS, "replace")
 
 
-def _language(tag: str) -> str | None:
+def language_tag(tag: str) -> str | None:
     """``en`` for ``en``, ``eng``, ``EN``; ``pt-BR`` for ``por-BR``; None for what is no language."""
     match = _LANGUAGE.fullmatch(tag)
     if match is None or (len(match[1]) == 3 and match[1].lower() not in _TWO_LETTERS):

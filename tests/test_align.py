@@ -115,7 +115,7 @@ def test_words_count_from_their_end():
 
 
 def test_a_range_begins_at_its_own_hop():
-    aligner = Aligner(SHAPE, first_hop=6)
+    aligner = Aligner(SHAPE, start_us=3_000_000)
     aligner.settle(Bound(Kind.AUDIO, FOREVER_US))
     found = [w for p in range(24, 40) for w in aligner.see(p, [(1, look(p))])]
     assert [w.hop for w in found] == [6, 7, 8, 9]

@@ -125,7 +125,7 @@ def _manifest(
         engines=Engines(
             fusion=file("fusion.onnx"),
             face_detector=DetectorPart(
-                detector.file, detector.sha256, input_size=320, threshold=0.6
+                detector.file, detector.sha256, input_size=384, threshold=0.5
             ),
             face_encoder=file("face_encoder.onnx"),
             voice_encoder=file("voice_encoder.onnx"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from pathlib import Path
@@ -45,7 +46,7 @@ def score(
     ] = None,
     audio_track: Annotated[
         str | None,
-        typer.Option(help="Which audio track: 1, 2, ... or a language.", show_default="first"),
+        typer.Option(help="Which audio track: 1, 2, ... or a language.", show_default="the best"),
     ] = None,
     transcript: Annotated[
         Path | None,
@@ -79,7 +80,7 @@ def score(
     options = SourceOptions(
         start_us=_microseconds(start),
         end_us=_microseconds(end),
-        audio_track=int(audio_track) if audio_track and audio_track.isdigit() else audio_track,
+        audio_track=int(audio_track) if audio_track and audio_track.isdecimal() else audio_track,
         transcript=transcript,
         language=language,
         assignment=Assignment.parse(speaker or [], channel),
@@ -107,14 +108,18 @@ def _chosen(formats: str) -> tuple[str, ...]:
 
 
 def _microseconds(seconds: float | None) -> int | None:
-    return None if seconds is None else round(seconds * 1e6)
+    if seconds is None:
+        return None
+    if not math.isfinite(seconds):
+        raise typer.BadParameter(f"{seconds}: expected a number of seconds")
+    return round(seconds * 1e6)
 
 
 def _duration(text: str) -> int:
     """Microseconds of ``10s``, ``10`` or ``1.5s``."""
     try:
         return round(float(text.removesuffix("s")) * 1e6)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise typer.BadParameter(
             f"{text!r}: expected seconds such as 10s", param_hint="--baseline"
         ) from None

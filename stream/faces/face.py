@@ -44,12 +44,14 @@ class Face:
 class Seen:
     """All faces of one frame.
 
-    `frame_size` is (width, height) of the picture that the faces' pixels refer to.
+    `frame_size` is (width, height) of the picture that the faces' pixels refer to, and `shrunk` that
+    picture's scale against the recording's own (1.0 unless it is very large).
     """
 
     pts_us: int
     frame_size: tuple[int, int]
     faces: tuple[Face, ...]
+    shrunk: float = 1.0
 
 
 def signature(rgb: NDArray[np.uint8], box: Box, crop: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -64,6 +64,11 @@ class Tracker:
         self._tracks: list[_Track] = []
         self._next = 1
 
+    @property
+    def count(self) -> int:
+        """Numbers given so far."""
+        return self._next - 1
+
     def push(self, seen: Seen) -> list[tuple[int, Face]]:
         """Numbers of the faces in `seen`, in order of number. Times must not go back."""
         now = seen.pts_us

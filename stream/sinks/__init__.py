@@ -1,6 +1,6 @@
 """Where hops go: one file per kind of sink. Adding one touches nothing but `FORMATS`."""
 
-from affectstream.stream.sinks.base import FileSink, Sink
+from affectstream.stream.sinks.base import FileSink
 from affectstream.stream.sinks.csv import CsvSink
 from affectstream.stream.sinks.jsonl import JsonlFile, JsonlStream
 from affectstream.stream.sinks.parquet import ParquetSink
@@ -20,6 +20,5 @@ __all__ = [
     "JsonlFile",
     "JsonlStream",
     "ParquetSink",
-    "Sink",
     "WebVttSink",
 ]

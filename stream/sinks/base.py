@@ -7,28 +7,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 import pyarrow as pa
 
 from affectstream.stream.errors import OutputError
 from affectstream.stream.interpret import Hop
-
-
-class Sink(Protocol):
-    """Takes the hops of one source in order."""
-
-    def push(self, hop: Hop, end_us: int) -> None:
-        """One hop; `end_us` is where the recording ends, as far as is known."""
-        ...
-
-    def commit(self) -> None:
-        """The source is over: deliver what is still held."""
-        ...
-
-    def discard(self) -> None:
-        """Something went wrong: leave nothing behind that could pass for a result."""
-        ...
 
 
 class FileSink(ABC):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
+from affectstream.stream.errors import OutputError
 from affectstream.stream.events import encode
 from affectstream.stream.interpret import Hop
 from affectstream.stream.sinks.base import FileSink
@@ -26,12 +27,14 @@ class JsonlStream:
         self._stream = stream
 
     def push(self, hop: Hop, end_us: int) -> None:
-        """One line for each event. Raises `BrokenPipeError` once nobody reads."""
-        self._stream.writelines(encode(event) + b"\n" for event in hop.events)
-        self._stream.flush()
+        """One line for each event.
 
-    def commit(self) -> None:
-        """Nothing is held back."""
-
-    def discard(self) -> None:
-        """What was written cannot be taken back."""
+        Raises `BrokenPipeError` once nobody reads, `OutputError` where it cannot be written.
+        """
+        try:
+            self._stream.writelines(encode(event) + b"\n" for event in hop.events)
+            self._stream.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise OutputError(f"cannot write events: {error.strerror}") from error
