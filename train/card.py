@@ -57,7 +57,7 @@ Through the ONNX files in this folder, each encoder by its own classifier.
 {results}
 
 Epochs were chosen on the same FER2013, RAVDESS and MELD splits, so these figures are slightly
-optimistic; the detector's input size (384) and threshold (0.5) were chosen on the clips named above, which
+optimistic; the detector's input size (384) and threshold (0.45) were chosen on the clips named above, which
 it was not trained on. FER2013 PrivateTest, RAVDESS actors 21-24 and MELD test were never looked at.
 
 ## Fusion and calibration

@@ -1,7 +1,7 @@
 """How many of YuNet's faces our detector finds on real clips, and how many it makes up.
 
 YuNet looks at the full frame through OpenCV's ``FaceDetectorYN``; ours looks at the frame shrunk to
-320 pixels. A face counts as found where the boxes overlap with IoU 0.5. YuNet is no ground truth:
+its input size. A face counts as found where the boxes overlap with IoU 0.5. YuNet is no ground truth:
 what it misses cannot be missed here, and what we find beyond it counts as a false alarm unless it
 sees at least a weak face there (score 0.4). Run it with::
 
