@@ -125,7 +125,7 @@ def _manifest(
         engines=Engines(
             fusion=file("fusion.onnx"),
             face_detector=DetectorPart(
-                detector.file, detector.sha256, input_size=384, threshold=0.5
+                detector.file, detector.sha256, input_size=384, threshold=0.45
             ),
             face_encoder=file("face_encoder.onnx"),
             voice_encoder=file("voice_encoder.onnx"),
