@@ -17,8 +17,6 @@ from affectstream.train.errors import DataMissing, RunError  # noqa: E402
 from affectstream.train.loop import fit, learning_rate, load_best  # noqa: E402
 from affectstream.train.recipe import FitConfig, Loaders, recipes  # noqa: E402
 
-pytestmark = pytest.mark.train
-
 
 class _Batches:
     def __len__(self):

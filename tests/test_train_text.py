@@ -27,8 +27,6 @@ from affectstream.train.models.pocket_text import (  # noqa: E402
     PocketText,
 )
 
-pytestmark = pytest.mark.train
-
 HAPPY = ["I love it!", "This is so great, thank you!", "Yes! Great news!", "What a lovely day!"]
 ANGRY = [
     "Get out of here.",

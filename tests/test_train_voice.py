@@ -26,8 +26,6 @@ from affectstream.train.models.pocket_voice import (  # noqa: E402
     level,
 )
 
-pytestmark = pytest.mark.train
-
 
 @pytest.fixture(scope="module")
 def encoder():
