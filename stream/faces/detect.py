@@ -123,7 +123,11 @@ def letterbox(
     if (height, width) == frame.shape[:2]:
         result[:height, :width] = frame
     else:
-        result[:height, :width] = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
+        # Averaging areas is five times slower where the ratio is no whole number, and matters only
+        # where bilinear sampling would begin to skip pixels.
+        skips = frame.shape[1] >= 2 * width
+        how = cv2.INTER_AREA if skips else cv2.INTER_LINEAR
+        result[:height, :width] = cv2.resize(frame, (width, height), interpolation=how)
     return result
 
 
