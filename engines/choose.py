@@ -31,9 +31,14 @@ def choose(device: str = "auto") -> Choice:
         return Choice("cpu", "asked for")
     if device == "tensorrt":
         raise DeviceError("device tensorrt is not built yet in this version: choose cpu or cuda:0")
+    return Choice(f"cuda:{cuda_number(device)}", "asked for")
+
+
+def cuda_number(device: str) -> str:
+    """The ``N`` of ``cuda:N`` (0 for ``cuda``). Raises `DeviceError` for anything else."""
     kind, _, number = device.partition(":")
-    if kind != "cuda" or not (number or "0").isdigit():
+    if kind != "cuda" or not (number or "0").isdecimal():
         raise DeviceError(
             f"device {device!r} is not known: choose auto, cpu, or cuda:0 (cuda:1, ...)"
         )
-    return Choice(f"cuda:{number or 0}", "asked for")
+    return number or "0"

@@ -10,6 +10,7 @@ from typing import Self
 import numpy as np
 import onnxruntime
 
+from affectstream.engines.choose import cuda_number
 from affectstream.engines.errors import DeviceError, EngineError
 from affectstream.engines.spec import Array, TensorSpec, check_feeds
 
@@ -114,18 +115,14 @@ _ORT_ERRORS = _errors()
 def _providers(device: str) -> list[str | tuple[str, dict[str, str]]]:
     if device == "cpu":
         return ["CPUExecutionProvider"]
-    kind, _, number = device.partition(":")
-    if kind != "cuda" or not (number or "0").isdigit():
-        raise DeviceError(
-            f"device {device!r} is not known: choose auto, cpu, or cuda:0 (cuda:1, ...)"
-        )
+    number = cuda_number(device)
     available = onnxruntime.get_available_providers()
     if "CUDAExecutionProvider" not in available:
         raise DeviceError(
             f"{device} was asked for, but this onnxruntime {onnxruntime.__version__} has only "
             f"{', '.join(available)}: pip uninstall onnxruntime && pip install onnxruntime-gpu"
         )
-    return [("CUDAExecutionProvider", {"device_id": number or "0"})]
+    return [("CUDAExecutionProvider", {"device_id": number})]
 
 
 def _spec(value: onnxruntime.NodeArg) -> TensorSpec:

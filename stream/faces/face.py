@@ -8,10 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from affectstream.stream.faces.detect import Box
 from affectstream.stream.faces.quality import Quality
-
-Box = tuple[float, float, float, float]
-"""Left, top, right, bottom in pixels of the frame."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
