@@ -22,7 +22,7 @@ def score(
     file: File = None,
     bundle: Bundle = "pocket",
     threads: Threads = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Runs of each; the median counts.")] = 3,
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds; the median counts.")] = 5,
 ) -> None:
     """Speed of `score`, beside decoding alone and inference alone, in one run.
 
@@ -79,3 +79,35 @@ def overlay(
     from affectstream.bench.overlay import main
 
     main(file, output, count, bundle)
+
+
+@application.command()
+def feeds(
+    files: Annotated[list[Path], typer.Argument(help="Recordings.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path(
+        "feeds.npz"
+    ),
+    bundle: Bundle = "pocket",
+) -> None:
+    """What each engine is fed while recordings are scored, for `engines compare --inputs`.
+
+    Example: [bold]affectstream bench feeds interview.mp4 --output feeds.npz[/bold]
+    """
+    from affectstream.bench.feeds import main
+
+    main(files, output, bundle)
+
+
+@application.command()
+def parity(
+    data: Annotated[Path, typer.Option(help="Folder of the data sets.", show_default=False)],
+    bundle: Bundle = "pocket",
+    device: Annotated[str, typer.Option(help="Where FP16 runs: cpu or cuda:0.")] = "cpu",
+) -> None:
+    """FP16 against FP32 on thousands of real inputs: labels, probabilities, largest activations.
+
+    Example: [bold]affectstream bench parity --data DATA[/bold]
+    """
+    from affectstream.bench.parity import main
+
+    main(data, bundle, device)

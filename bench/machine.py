@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -21,16 +21,27 @@ class Cost:
     cpu_s: float
 
 
-def cost_of(work: Callable[[], object], repeats: int) -> Cost:
-    """Median cost of `work` after one warm-up; processor time counts every thread."""
-    work()
-    walls, cpus = [], []
-    for _ in range(repeats):
-        wall, cpu = time.perf_counter(), time.process_time()
+def costs_of(works: Sequence[Callable[[], object]], repeats: int) -> list[list[Cost]]:
+    """Costs of each of `works` in each of `repeats` rounds, after a warm-up.
+
+    The works take turns, so that whatever else the machine does meets all of them. Processor time
+    counts every thread.
+    """
+    for work in works:
         work()
-        walls.append(time.perf_counter() - wall)
-        cpus.append(time.process_time() - cpu)
+    return [[_cost(work) for work in works] for _ in range(repeats)]
+
+
+def middle(costs: Iterable[Cost]) -> Cost:
+    """Medians of the two figures."""
+    walls, cpus = zip(*((cost.wall_s, cost.cpu_s) for cost in costs), strict=True)
     return Cost(median(walls), median(cpus))
+
+
+def _cost(work: Callable[[], object]) -> Cost:
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    return Cost(time.perf_counter() - wall, time.process_time() - cpu)
 
 
 def describe() -> dict[str, Any]:

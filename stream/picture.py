@@ -23,7 +23,7 @@ _local = threading.local()
 def to_rgb(
     frame: Frame, *, max_side: int = MAX_SIDE, pixel_aspect: float = 1.0
 ) -> NDArray[np.uint8]:
-    """The picture of `frame`: (height, width, 3) uint8 RGB, contiguous, turned upright.
+    """The picture of `frame`: (height, width, 3) uint8 RGB, upright, to be read only.
 
     Any pixel format and bit depth (swscale, bilinear). The display matrix of the frame, which
     phones write instead of turning the pixels, is applied, mirroring included. `pixel_aspect` is
@@ -35,8 +35,10 @@ def to_rgb(
     converted = _reformatter().reformat(
         picture, width=width, height=height, format="rgb24", threads=1
     )
-    rgb: NDArray[np.uint8] = np.asarray(converted.to_ndarray(), np.uint8)
+    rgb = _pixels(converted)
     transpose, mirror, flip = turn(picture)
+    if not (transpose or mirror or flip):
+        return rgb
     if transpose:
         rgb = rgb.transpose(1, 0, 2)
     if mirror:
@@ -44,6 +46,13 @@ def to_rgb(
     if flip:
         rgb = rgb[::-1]
     return np.ascontiguousarray(rgb)
+
+
+def _pixels(picture: av.VideoFrame) -> NDArray[np.uint8]:
+    """The (H, W, 3) pixels of an rgb24 picture, not copied: the array keeps the picture alive."""
+    plane = picture.planes[0]
+    rows = np.frombuffer(plane, np.uint8).reshape(picture.height, plane.line_size)
+    return rows[:, : 3 * picture.width].reshape(picture.height, picture.width, 3)
 
 
 def turn(picture: av.VideoFrame) -> tuple[bool, bool, bool]:

@@ -129,10 +129,7 @@ class VoiceGate:
         skip = min(len(data), -start % VAD_FRAME_SAMPLES)
         start, data = start + skip, data[skip:]
         whole = len(data) // VAD_FRAME_SAMPLES * VAD_FRAME_SAMPLES
-        out = [
-            self._decide(start + at, data[at : at + VAD_FRAME_SAMPLES])
-            for at in range(0, whole, VAD_FRAME_SAMPLES)
-        ]
+        out = self._decide(start, data[:whole].reshape(-1, VAD_FRAME_SAMPLES))
         self._held_start, self._held = start + whole, data[whole:].copy()
         return out
 
@@ -143,7 +140,7 @@ class VoiceGate:
             self._held_start += len(held)
             return []
         start, self._held_start = self._held_start, self._held_start + VAD_FRAME_SAMPLES
-        return [self._decide(start, np.pad(held, (0, VAD_FRAME_SAMPLES - len(held))))]
+        return self._decide(start, np.pad(held, (0, VAD_FRAME_SAMPLES - len(held)))[None])
 
     def voiced_us(self, start_us: int, end_us: int) -> int:
         """How much of [start, end) is speech, counting frames that lie in it as a whole.
@@ -161,12 +158,20 @@ class VoiceGate:
             del self._decided[:gone]
             self._first_frame += gone
 
-    def _decide(self, start: int, frame: NDArray[np.float32]) -> Voiced:
-        pcm = (np.clip(frame, -1.0, 1.0) * 32767.0).astype(np.int16)
-        speech = bool(self._vad.is_speech(pcm.tobytes(), SAMPLE_RATE))
-        loud = float(np.sqrt(np.mean(np.square(frame, dtype=np.float64)))) >= self._floor
+    def _decide(self, start: int, frames: NDArray[np.float32]) -> list[Voiced]:
+        """Decide `frames` (K, 480), the first of which begins at sample `start`."""
+        energy = np.mean(np.square(frames, dtype=np.float64), axis=1)
+        loud = (energy >= self._floor**2).tolist()
+        pcm = (np.clip(frames, -1.0, 1.0) * 32767.0).astype(np.int16)
+        # The gate adapts, so it hears every frame, the silent ones too.
+        voiced = [
+            self._vad.is_speech(frame.tobytes(), SAMPLE_RATE) and enough
+            for frame, enough in zip(pcm, loud, strict=True)
+        ]
         number = start // VAD_FRAME_SAMPLES - self._first_frame
-        if number >= 0:
-            self._decided.extend(bytes(number - len(self._decided)))
-            self._decided.append(speech and loud)
-        return Voiced(start, start + VAD_FRAME_SAMPLES, speech and loud)
+        gone = max(0, -number)  # decided too late for anyone to ask
+        if gone < len(voiced):
+            self._decided.extend(bytes(max(0, number - len(self._decided))))
+            self._decided.extend(voiced[gone:])
+        starts = range(start, start + len(voiced) * VAD_FRAME_SAMPLES, VAD_FRAME_SAMPLES)
+        return [Voiced(s, s + VAD_FRAME_SAMPLES, v) for s, v in zip(starts, voiced, strict=True)]

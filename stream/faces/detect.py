@@ -11,14 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.engines.spec import Engine, padded, slot
+from affectstream.engines.spec import Engine, slot
 
 STRIDES = (8, 16, 32)
 LANDMARKS = ("right_eye", "left_eye", "nose", "right_mouth", "left_mouth")
@@ -102,44 +101,36 @@ def grid_size(height: int, width: int) -> tuple[int, int]:
     return -(-height // coarse) * coarse, -(-width // coarse) * coarse
 
 
-def letterbox(
-    frame: NDArray[np.uint8], size: int, canvas: tuple[int, int] | None = None
-) -> NDArray[np.uint8]:
-    """Shrink an RGB frame (H, W, 3) uint8 and pad it at the right and the bottom with black.
+def canvas_size(frame: tuple[int, ...], size: int) -> tuple[int, int]:
+    """Height and width of the canvas for a frame (H, W, ...): shrunk, then whole cells."""
+    return grid_size(*shrunk(frame[0], frame[1], size))
 
-    The result is (h, w, 3): `canvas`, or the shrunk size rounded up to multiples of 32. Raises
-    `ValueError` where the frame is not (H, W, 3) uint8 or does not fit onto `canvas`.
+
+def letterbox(frame: NDArray[np.uint8], canvas: NDArray[np.uint8], size: int) -> None:
+    """Shrink an RGB frame (H, W, 3) uint8 onto the top left of `canvas` (h, w, 3), the rest black.
+
+    Its longest side becomes at most `size`. Raises `ValueError` where the frame is not (H, W, 3)
+    uint8 or does not fit.
     """
     if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
         raise ValueError(f"expected a frame (H, W, 3) uint8, found {frame.shape} {frame.dtype}")
     height, width = shrunk(frame.shape[0], frame.shape[1], size)
-    rows, columns = canvas or grid_size(height, width)
+    rows, columns = canvas.shape[:2]
     if height > rows or width > columns:
         raise ValueError(
             f"a frame of {width}x{height} does not fit the detector's {columns}x{rows}: "
             "choose a smaller size"
         )
-    result = np.zeros((rows, columns, 3), np.uint8)
+    canvas[height:], canvas[:height, width:] = 0, 0
+    inside = canvas[:height, :width]
     if (height, width) == frame.shape[:2]:
-        result[:height, :width] = frame
+        inside[:] = frame
     else:
         # Averaging areas is five times slower where the ratio is no whole number, and matters only
         # where bilinear sampling would begin to skip pixels.
         skips = frame.shape[1] >= 2 * width
         how = cv2.INTER_AREA if skips else cv2.INTER_LINEAR
-        result[:height, :width] = cv2.resize(frame, (width, height), interpolation=how)
-    return result
-
-
-@lru_cache(maxsize=16)
-def _cells(height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Column and row (M, 2) and stride (M, 1) of every cell, finest grid first."""
-    places, strides = [], []
-    for stride in STRIDES:
-        rows, columns = np.mgrid[0 : height // stride, 0 : width // stride]
-        places.append(np.stack([columns.ravel(), rows.ravel()], 1))
-        strides.append(np.full((rows.size, 1), stride))
-    return np.concatenate(places).astype(np.float32), np.concatenate(strides).astype(np.float32)
+        cv2.resize(frame, (width, height), dst=inside, interpolation=how)
 
 
 def decode(
@@ -150,40 +141,50 @@ def decode(
     `height` and `width` are those of the canvas the engine saw. The arrays are copies: the engine
     may use its buffers again. Raises `ValueError` where the outputs do not fit the canvas.
     """
-    places, strides = _cells(height, width)
-    cls, obj = _joined(outputs, "cls", 1, len(places)), _joined(outputs, "obj", 1, len(places))
-    bbox, kps = _joined(outputs, "bbox", 4, len(places)), _joined(outputs, "kps", 10, len(places))
-    scores = np.sqrt(np.clip(cls[..., 0], 0, 1) * np.clip(obj[..., 0], 0, 1))
-    found = []
-    for index, row in enumerate(scores):
-        keep = np.flatnonzero(row >= threshold)
-        place, stride = places[keep], strides[keep]
-        centre = (place + bbox[index, keep, :2]) * stride
-        half = np.exp(bbox[index, keep, 2:]) * stride / 2
-        points = (kps[index, keep].reshape(-1, 5, 2) + place[:, None]) * stride[:, None]
-        boxes = np.concatenate([centre - half, centre + half], 1)
-        found.append(Candidates(boxes, points, row[keep]))
-    return found
+    found = [_strong(outputs, stride, height, width, threshold) for stride in STRIDES]
+    pictures, boxes, points, scores = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    count = len(outputs[f"cls_{STRIDES[0]}"])
+    rows = (np.flatnonzero(pictures == picture) for picture in range(count))
+    return [Candidates(boxes[row], points[row], scores[row]) for row in rows]
 
 
-def _joined(
-    outputs: Mapping[str, NDArray[Any]], name: str, values: int, cells: int
-) -> NDArray[np.float32]:
-    """The three strides of one output as (N, cells, values) float32."""
-    try:
-        parts = [outputs[f"{name}_{stride}"] for stride in STRIDES]
-    except KeyError as exc:
+def _strong(
+    outputs: Mapping[str, NDArray[Any]], stride: int, height: int, width: int, threshold: float
+) -> tuple[NDArray[np.intp], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """The cells of one grid that count: picture (K,), box (K, 4), landmarks (K, 5, 2), score (K,).
+
+    Few cells do, so everything but the scores is looked at for those only.
+    """
+    columns = width // stride
+    cells = height // stride * columns
+    cls, obj = _output(outputs, "cls", stride, cells, 1), _output(outputs, "obj", stride, cells, 1)
+    bbox = _output(outputs, "bbox", stride, cells, 4)
+    kps = _output(outputs, "kps", stride, cells, 10)
+    scores = np.sqrt(np.clip(cls[..., 0], 0, 1) * np.clip(obj[..., 0], 0, 1), dtype=np.float32)
+    picture, cell = np.nonzero(scores >= threshold)
+    place = np.stack([cell % columns, cell // columns], 1).astype(np.float32)
+    box = bbox[picture, cell].astype(np.float32)
+    centre, half = (place + box[:, :2]) * stride, np.exp(box[:, 2:]) * (stride / 2)
+    points = (kps[picture, cell].astype(np.float32).reshape(-1, 5, 2) + place[:, None]) * stride
+    return picture, np.concatenate([centre - half, centre + half], 1), points, scores[picture, cell]
+
+
+def _output(
+    outputs: Mapping[str, NDArray[Any]], name: str, stride: int, cells: int, values: int
+) -> NDArray[Any]:
+    """One output, checked: (N, cells, values)."""
+    found = outputs.get(f"{name}_{stride}")
+    if found is None:
         raise ValueError(
-            f"the detector has no output {exc.args[0]!r}: expected YuNet's twelve, "
+            f"the detector has no output '{name}_{stride}': expected YuNet's twelve, "
             f"found {sorted(outputs)}"
-        ) from exc
-    joined = np.concatenate(parts, axis=1, dtype=np.float32)
-    if joined.ndim != 3 or joined.shape[1:] != (cells, values):
+        )
+    if found.ndim != 3 or found.shape[1:] != (cells, values):
         raise ValueError(
-            f"the detector's outputs {name}_* have shape {joined.shape} in all, "
+            f"the detector's output {name}_{stride} has shape {found.shape}, "
             f"expected (N, {cells}, {values})"
         )
-    return joined
+    return found
 
 
 def nms(boxes: NDArray[np.float32], scores: NDArray[np.float32], iou: float) -> NDArray[np.intp]:
@@ -242,25 +243,26 @@ class Detector:
         sizes = {frame.shape for frame in frames}
         if len(sizes) != 1:
             raise ValueError(f"frames of one call must have one size, found {sorted(sizes)}")
-        canvases = [letterbox(frame, self.spec.size, self._canvas) for frame in frames]
-        batches = [[c] for c in canvases] if self._one_by_one else [canvases]
-        return [faces for batch in batches for faces in self._run(batch, frames[0].shape)]
+        batches = [[frame] for frame in frames] if self._one_by_one else [frames]
+        return [faces for batch in batches for faces in self._run(batch)]
 
-    def _run(
-        self, canvases: list[NDArray[np.uint8]], frame: tuple[int, ...]
-    ) -> list[list[Detection]]:
-        batch: NDArray[Any] = np.stack(canvases)
-        rows, columns = batch.shape[1:3]
+    def _run(self, frames: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
+        shape, size = frames[0].shape, self.spec.size
+        rows, columns = self._canvas or canvas_size(shape, size)
+        filled = slot(len(frames))
+        batch: NDArray[Any] = np.empty((filled, rows, columns, 3), np.uint8)
+        batch[len(frames) :] = 0
+        for frame, canvas in zip(frames, batch, strict=False):
+            letterbox(frame, canvas, size)
         if self.spec.color == "bgr":
             batch = batch[..., ::-1]
         if self.spec.layout == "nchw":
             batch = batch.transpose(0, 3, 1, 2)
-        filled = 1 if self._one_by_one else slot(len(canvases))
-        feeds = {self._name: padded(np.ascontiguousarray(batch, self._dtype), filled)}
-        height, width = shrunk(frame[0], frame[1], self.spec.size)
-        back = np.asarray([frame[1] / width, frame[0] / height], np.float32)
+        feeds = {self._name: np.ascontiguousarray(batch, self._dtype)}
+        height, width = shrunk(shape[0], shape[1], size)
+        back = np.asarray([shape[1] / width, shape[0] / height], np.float32)
         proposals = decode(self._engine.run(feeds), rows, columns, self.spec.threshold)
-        return [self._faces(candidates, back) for candidates in proposals[: len(canvases)]]
+        return [self._faces(candidates, back) for candidates in proposals[: len(frames)]]
 
     def _faces(self, candidates: Candidates, back: NDArray[np.float32]) -> list[Detection]:
         keep = nms(candidates.boxes, candidates.scores, self.spec.nms_iou)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -35,7 +36,7 @@ class Face:
     @property
     def side(self) -> float:
         """Geometric mean of the box's width and height, in pixels."""
-        return float(np.sqrt(max(1.0, (self.box[2] - self.box[0]) * (self.box[3] - self.box[1]))))
+        return math.sqrt(max(1.0, (self.box[2] - self.box[0]) * (self.box[3] - self.box[1])))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,12 +75,12 @@ def signature(rgb: NDArray[np.uint8], box: Box, crop: NDArray[np.uint8]) -> NDAr
     )
     shape = thumb.astype(np.float32).ravel()
     shape -= shape.mean()
-    shape /= max(1e-6, float(np.linalg.norm(shape)))
+    shape /= max(1e-6, math.sqrt(float(shape @ shape)))
     joined = np.concatenate([colours, shape]).astype(np.float32) / np.sqrt(np.float32(2.0))
     return np.asarray(joined, np.float32)
 
 
 def likeness(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     """Cosine of two signatures: near 1 for the same person in the same light."""
-    scale = float(np.linalg.norm(one) * np.linalg.norm(other))
+    scale = math.sqrt(float(one @ one) * float(other @ other))
     return float(one @ other) / max(1e-6, scale)

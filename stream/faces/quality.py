@@ -43,12 +43,15 @@ class Quality:
 
 def assess(crop: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> Quality:
     """Quality of a face from its aligned `crop` (S, S, 3) uint8 RGB and frame `landmarks` (5, 2)."""
-    right_eye, left_eye, nose = landmarks[0], landmarks[1], landmarks[2]
+    right_eye, left_eye, nose = (complex(x, y) for x, y in landmarks[:3].tolist())
     across = left_eye - right_eye
-    eyes = float(np.hypot(*across))
-    turn = abs(float(np.dot(nose - (right_eye + left_eye) / 2, across))) / max(eyes * eyes, 1e-6)
-    grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    energy = float(cv2.Laplacian(grey, cv2.CV_32F, ksize=1).var()) / (float(grey.var()) + 25.0)
+    eyes = abs(across)
+    # How far along the line of the eyes the nose is from their middle.
+    aside = ((nose - (right_eye + left_eye) / 2) * across.conjugate()).real
+    turn = abs(aside) / max(eyes * eyes, 1e-6)
+    grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
+    edges = cv2.Laplacian(grey, cv2.CV_16S, ksize=1)
+    energy = _variance(edges) / (_variance(grey) + 25.0)
     return Quality(
         size=_ramp(eyes, _EYES_NONE, _EYES_FULL),
         sharpness=_ramp(energy, _SHARP_NONE, _SHARP_FULL),
@@ -57,4 +60,8 @@ def assess(crop: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> Quality:
 
 
 def _ramp(value: float, none: float, full: float) -> float:
-    return float(np.clip((value - none) / (full - none), 0.0, 1.0))
+    return min(max((value - none) / (full - none), 0.0), 1.0)
+
+
+def _variance(picture: cv2.typing.MatLike) -> float:
+    return float(cv2.meanStdDev(picture)[1][0, 0]) ** 2
