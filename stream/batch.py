@@ -23,6 +23,7 @@ from affectstream.stream.output import OutputFolder, folder_names
 from affectstream.stream.recognizer import Recognizer
 from affectstream.stream.session import Session
 from affectstream.stream.sinks import JsonlStream
+from affectstream.stream.stdout import ReaderGone
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +45,9 @@ class Interrupted(Exception):
 
 def score_files(job: Job, stdout: BinaryIO, console: Console | None = None) -> int:
     """Score every file and return the exit code. Messages go to `console` (stderr)."""
-    if job.options.transcript is not None and len(job.files) > 1:
+    if job.options.transcript is not None and len(set(job.files)) > 1:
         raise OptionError("one transcript cannot serve several recordings: score them one by one")
+    files = tuple(dict.fromkeys(job.files))  # a file that is named twice is scored once
     console = console or Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     failed = early = 0
     with (
@@ -61,7 +63,7 @@ def score_files(job: Job, stdout: BinaryIO, console: Console | None = None) -> i
             disable=not console.is_terminal,
         ) as progress,
     ):
-        for path, name in zip(job.files, folder_names(job.files), strict=True):
+        for path, name in zip(files, folder_names(files), strict=True):
             try:
                 complete = _score_one(job, recognizer, path, name, stdout, progress)
                 early += not complete
@@ -73,7 +75,7 @@ def score_files(job: Job, stdout: BinaryIO, console: Console | None = None) -> i
             except AffectstreamError as error:
                 failed += 1
                 console.print(f"error: {error}", style="red")
-    if failed == len(job.files):
+    if failed == len(files):
         return exits.NOTHING
     return exits.PARTLY if failed or early else exits.DONE
 
@@ -107,7 +109,7 @@ def _to_stream(session: Session, sink: JsonlStream, progress: Progress) -> bool:
     try:
         _pump(session, sink, progress)
     except KeyboardInterrupt:
-        with suppress(BrokenPipeError):
+        with suppress(ReaderGone):
             sink.push(session.interrupt(), session.end_us)
         raise Interrupted from None
     return bool(session.ended and session.ended.complete)
@@ -124,6 +126,10 @@ def _pump(session: Session, sink: OutputFolder | JsonlStream, progress: Progress
             for event in hop.events:
                 if isinstance(event, Stream) and event.detail is not None:
                     progress.console.print(f"warning: {session.name}: {event.detail}")
+        assert session.ended is not None
+        if gaps := session.ended.counts["gaps"]:
+            told = "1 gap" if gaps == 1 else f"{gaps} gaps"
+            progress.console.print(f"warning: {session.name}: {told} in it: see its gap events")
     finally:
         progress.remove_task(task)
 

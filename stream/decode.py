@@ -3,7 +3,7 @@
     container ──► demux ──► a lane for each stream (decoder, clock) ──► Frame | Samples | Bound
 
 Times are those that a player shows: ``pts * time_base`` from the container's start, never a frame
-number over a rate. Nothing is converted here; `to_rgb` does that for the frames that are wanted.
+number over a rate. Nothing is converted here; `picture.to_rgb` does that for wanted frames.
 """
 
 from __future__ import annotations
@@ -20,36 +20,20 @@ from av.container import InputContainer
 from av.stream import Discard
 
 from affectstream.stream.container import (
-    AudioInfo,
     MediaInfo,
-    SubtitleInfo,
-    VideoInfo,
     choose_audio,
     choose_video,
     describe,
-    open_container,
-    reason_of,
     refuse_unusable,
-    share_present,
 )
 from affectstream.stream.errors import OptionError, SourceError
 from affectstream.stream.faults import Faults
-from affectstream.stream.lanes import AudioLane, Lane, Span, VideoLane
+from affectstream.stream.lane import Lane, Span
+from affectstream.stream.lanes import AudioLane, VideoLane
 from affectstream.stream.media import FOREVER_US, Bound, Frame, Item, Kind
-from affectstream.stream.picture import to_rgb, turn
-from affectstream.stream.resample import SoundResampler
+from affectstream.stream.opening import open_container, reason_of, share_present
+from affectstream.stream.picture import turn
 from affectstream.stream.seek import go_to
-
-__all__ = [
-    "AudioInfo",
-    "Faults",
-    "MediaInfo",
-    "Recording",
-    "SoundResampler",
-    "SubtitleInfo",
-    "VideoInfo",
-    "to_rgb",
-]
 
 INTERLEAVE_US = 10_000_000
 """What is this much earlier than a packet that has been read will not come any more: FFmpeg's own

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from tokenizers import Tokenizer
 
 from affectstream.engines.bundle import Bundle
-from affectstream.engines.errors import BundleError
 from affectstream.engines.spec import Array, padded, slot
 from affectstream.stream.media import Cue
 
@@ -29,15 +27,11 @@ class TextEncoder:
 
     def __init__(self, bundle: Bundle) -> None:
         part = bundle.manifest.engines.text_encoder
-        if part is None:
+        if part is None or bundle.tokenizer is None:
             raise ValueError(f"bundle {bundle.manifest.name!r} has no text encoder")
         self._engine = bundle.engines["text_encoder"]
         self._length = part.max_tokens
-        path = bundle.folder / part.tokenizer.file
-        try:
-            self._tokenizer = Tokenizer.from_file(str(path))
-        except Exception as error:  # the library raises nothing more precise
-            raise BundleError(f"{path} is not a tokenizer: {error}") from error
+        self._tokenizer = bundle.tokenizer
         self._last: tuple[Cue, NDArray[np.float32]] | None = None
 
     def encode(self, cue: Cue) -> NDArray[np.float32]:

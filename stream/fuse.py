@@ -205,7 +205,6 @@ class Fuser:
 
     def _reading(self, window: Window, row: _Row, out: dict[str, Array] | None) -> Reading:
         now = [look for look in row.looks if look.point >= window.hop * self._shape.points_per_hop]
-        voiced = max(window.voiced_us, default=0) / self._shape.window_us
         reading = Reading(
             hop=window.hop,
             start_us=window.start_us,
@@ -218,7 +217,7 @@ class Fuser:
             abstain=row.fault,
             assigned_by=row.assigned_by,
             look=now[-1] if now else None,
-            voiced=voiced,
+            voiced=self._voiced_us(window, row) / self._shape.window_us,
         )
         if out is None:
             return reading
@@ -235,6 +234,14 @@ class Fuser:
             valence=_scalar(out, "valence"),
             engagement=_scalar(out, "engagement"),
         )
+
+    def _voiced_us(self, window: Window, row: _Row) -> int:
+        """How much speech there is on the side of the one that a reading is about, or at all."""
+        if row.voice is not None:
+            return window.voiced_us[row.voice]
+        sides = self._assignment.channels or ()
+        own = [us for us, track in zip(window.voiced_us, sides, strict=False) if track == row.track]
+        return max(own or window.voiced_us, default=0)
 
     def probabilities(self, logits: Array, modalities: Sequence[str]) -> tuple[float, ...]:
         """Calibrated probabilities of one row of logits (C,), rounded."""

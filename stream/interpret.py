@@ -14,14 +14,17 @@ from affectstream.engines.bundle import Bundle
 from affectstream.stream.align import Aligner, Tracked, Window, WindowShape
 from affectstream.stream.attention import Attention, AttentionMeter
 from affectstream.stream.events import Attention as AttentionEvent
-from affectstream.stream.events import Emotion, Event, Segment
+from affectstream.stream.events import Emotion, Event, Segment, Stream
 from affectstream.stream.faces.face import Seen
 from affectstream.stream.faces.pose import Pose, solve
 from affectstream.stream.faces.track import MEMORY_US, Tracker
 from affectstream.stream.fuse import SCORE_DECIMALS, Fuser, Reading
-from affectstream.stream.media import FOREVER_US, Bound, Cue, Samples
+from affectstream.stream.gaps import Gap, GapFinder
+from affectstream.stream.media import FOREVER_US, SAMPLE_RATE, Bound, Cue, Kind, Samples
 from affectstream.stream.options import SourceOptions
 from affectstream.stream.segment import Segmenter, Smoother, Stretch
+
+_MODALITY = {Kind.VIDEO: "video", Kind.AUDIO: "voice"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,7 +58,7 @@ class Interpreter:
         self._shape = WindowShape(manifest.window_us, manifest.hop_us, manifest.frame_hz)
         self._stream = stream
         self._options = options
-        self._video = "video" in sources
+        self._sources = tuple(sources)
         self._tracker = Tracker()
         self._poses: dict[int, Pose | None] = {}
         self._aligner = Aligner(
@@ -67,9 +70,13 @@ class Interpreter:
             bundle, assignment=options.assignment, language=options.language, sources=sources
         )
         self._people: dict[int | None, _Person] = {}
+        self._finder = GapFinder()
+        self._gaps: list[Gap] = []
+        self.gap_count = 0
+        """How many gaps were told so far."""
         self._end_us = FOREVER_US
 
-    def see(self, points: Iterable[int], seen: Seen | None) -> list[Hop]:
+    def see(self, points: range, seen: Seen | None) -> list[Hop]:
         """Faces for `points` of the grid, in order; None where the grid has no frame."""
         tracked: list[tuple[int, Tracked]] = []
         if seen is not None:
@@ -80,6 +87,7 @@ class Interpreter:
                 pose = solve(face.landmarks, seen.frame_size, before.get(number), focal)
                 self._poses[number] = pose
                 tracked.append((number, Tracked(0, seen.pts_us, seen.frame_size, face, pose)))
+            self._came(Kind.VIDEO, self._grid_us(points.start), self._grid_us(points.stop))
         windows = []
         for point in points:
             here = [(n, Tracked(point, t.pts_us, t.frame_size, t.face, t.pose)) for n, t in tracked]
@@ -88,6 +96,8 @@ class Interpreter:
 
     def hear(self, samples: Samples) -> list[Hop]:
         """A run of sound."""
+        start_us, end_us = (n * 1_000_000 // SAMPLE_RATE for n in (samples.start, samples.end))
+        self._came(Kind.AUDIO, start_us, end_us)
         return self._hops(self._aligner.hear(samples))
 
     def read(self, cue: Cue) -> None:
@@ -117,11 +127,35 @@ class Interpreter:
         """How many people were told apart so far; they are numbered from 1."""
         return self._tracker.count
 
+    def _grid_us(self, point: int) -> int:
+        return point * 1_000_000 // self._shape.frame_hz
+
+    def _came(self, kind: Kind, start_us: int, end_us: int) -> None:
+        if _MODALITY[kind] in self._sources:
+            self._gaps += self._finder.push(kind, start_us, end_us)
+
+    def _told_gaps(self, until_us: int) -> list[Event]:
+        """Gaps after which something came before `until_us`; told with the hop, so that how far one
+        kind runs ahead of the other in a file makes no difference."""
+        due = [gap for gap in self._gaps if gap.end_us < until_us]
+        self._gaps = [gap for gap in self._gaps if gap.end_us >= until_us]
+        self.gap_count += len(due)
+        return [
+            Stream(
+                stream=self._stream,
+                t_start=seconds(gap.start_us),
+                t_end=seconds(gap.end_us),
+                modalities=(_MODALITY[gap.kind],),  # type: ignore[arg-type]
+                what="gap",
+            )
+            for gap in sorted(due, key=lambda gap: (gap.end_us, gap.kind.value))
+        ]
+
     def _hops(self, windows: Iterable[Window]) -> list[Hop]:
         return [self._hop(window) for window in windows]
 
     def _hop(self, window: Window) -> Hop:
-        readings, events = [], []
+        readings, events = [], self._told_gaps(window.end_us)
         for reading in self._fuser.push(window):
             person = self._people.get(reading.track)
             if person is None:
@@ -141,7 +175,7 @@ class Interpreter:
 
     def _attention(self, person: _Person, window: Window, reading: Reading) -> Attention | None:
         """None for the recording's own reading while someone is in view, and without video."""
-        if not self._video or (reading.track is None and window.looks):
+        if "video" not in self._sources or (reading.track is None and window.looks):
             return None
         first = window.hop * self._shape.points_per_hop
         looks = window.looks.get(reading.track, ()) if reading.track is not None else ()

@@ -43,6 +43,8 @@ class Assignment:
                 raise OptionError(
                     f"--speaker {text!r}: expected a track (2) or NAME=TRACK (Alice=1)"
                 )
+            if (name in names) if equals else (everything is not None):
+                raise OptionError(f"--speaker {text!r}: this was given a track before")
             if equals:
                 names[name] = int(number)
             else:
@@ -51,8 +53,13 @@ class Assignment:
 
 
 def _sides(text: str) -> tuple[int, int]:
-    sides = dict(part.partition("=")[::2] for part in text.split(","))
-    if set(sides) != {"left", "right"} or not all(n.isdecimal() for n in sides.values()):
+    parts = text.split(",")
+    sides = dict(part.partition("=")[::2] for part in parts)
+    if (
+        len(parts) != 2
+        or set(sides) != {"left", "right"}
+        or not all(n.isdecimal() for n in sides.values())
+    ):
         raise OptionError(
             f"--channel {text!r}: expected left=TRACK,right=TRACK such as left=1,right=2"
         )

@@ -18,6 +18,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import msgspec
+import onnxruntime
 
 from affectstream.engines.bundle import MANIFEST, sha256
 from affectstream.stream.events import SCHEMA, Stream
@@ -27,7 +28,7 @@ from affectstream.stream.sinks import FORMATS, FileSink
 from affectstream.stream.sinks.base import writing
 
 RUN = "run.json"
-_PACKAGES = ("affectstream", "av", "numpy", "onnxruntime")
+_PACKAGES = ("affectstream", "av", "numpy")
 
 
 class OutputFolder:
@@ -92,7 +93,9 @@ class OutputFolder:
             "device_reason": self._recognizer.choice.reason,
             "threads": self._recognizer.threads,
             "schema": SCHEMA,
-            "versions": {name: version(name) for name in _PACKAGES},
+            # ONNX Runtime is a package of another name where it has CUDA.
+            "versions": {name: version(name) for name in _PACKAGES}
+            | {"onnxruntime": onnxruntime.__version__},
             "python": platform.python_version(),
             "platform": platform.platform(),
         }
@@ -115,7 +118,7 @@ def folder_names(paths: Sequence[Path]) -> list[str]:
 
     The mark of a repeated name is taken from the whole path.
     """
-    names = [path.stem for path in paths]
+    names = [path.name if path.stem in (".", "..") else path.stem for path in paths]
     return [
         name if names.count(name) == 1 else f"{name}.{_mark(path)}"
         for name, path in zip(names, paths, strict=True)
@@ -123,7 +126,7 @@ def folder_names(paths: Sequence[Path]) -> list[str]:
 
 
 def _mark(path: Path) -> str:
-    return hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:8]
+    return hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:8]
 
 
 def _utc(t_s: float) -> str:

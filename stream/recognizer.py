@@ -52,7 +52,7 @@ class Recognizer:
     def open(
         cls, bundle: str | Path = "pocket", *, device: str = "auto", threads: int | None = None
     ) -> Recognizer:
-        """Open `bundle` (``pocket`` or a folder) on `device` (``auto``, ``cpu``, ``cuda:0``).
+        """Open `bundle` (``pocket`` or a folder) on `device`, as `choose` takes it.
 
         `threads` is how many batches are perceived side by side, the number of cores unless given.
         Raises `BundleError`, `EngineError` or `DeviceError`, naming the fault.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import av
 from av.container import InputContainer
 
-from affectstream.stream.lanes import Lane
+from affectstream.stream.lane import Lane
 
 _SEEK_BACK_US = (200_000, 5_000_000, 30_000_000)
 """How far before the start to look for a key frame, in turn; after that from the beginning."""

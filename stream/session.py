@@ -16,17 +16,19 @@ from affectstream.stream.events import Event, Stream
 from affectstream.stream.interpret import Hop, Interpreter, seconds
 from affectstream.stream.options import SourceOptions
 from affectstream.stream.pipeline import Pipeline
+from affectstream.stream.script import Script
 from affectstream.stream.words import (
     Transcript,
     embedded_transcript,
     find_transcript,
+    is_transcript,
     language_tag,
     read_transcript,
 )
 
 
 class Session:
-    """One recording on its way through a bundle: iterate once to get its hops.
+    """One recording, or a transcript alone, on its way through a bundle: iterate once to get its hops.
 
     The first hop holds the `started` event, the last the `ended` one with every count.
     """
@@ -36,14 +38,8 @@ class Session:
         self.name = os.fsencode(path.name).decode("utf-8", "replace")
         self._options = options
         self._bundle = bundle
-        self._recording = Recording.open(
-            path,
-            audio_track=options.audio_track,
-            start_us=options.start_us,
-            end_us=options.end_us,
-            stereo=options.assignment.channels is not None,
-        )
-        self.info = self._recording.info
+        self._source = _open(path, options)
+        self.info = self._source.info
         self.ended: Stream | None = None
         self._warnings = list(self.info.skipped)
         self._position_us = options.start_us or 0
@@ -51,20 +47,20 @@ class Session:
             self._check_channels()
             self._transcript = self._words(path)
             options = self._with_language()
+            self.modalities = self._modalities()
         except BaseException:
-            self._recording.close()
+            self._source.close()
             raise
-        self.modalities = self._modalities()
         self._interpreter = Interpreter(self._bundle, self.name, options, self.modalities)
         if self._transcript is not None:
             for cue in self._transcript.cues:
                 self._interpreter.read(cue)
-        self._pipeline = Pipeline(bundle, self._recording, self._interpreter, threads)
+        self._threads = threads
 
     @property
     def end_us(self) -> int:
         """Where the recording ends, as far as is known by now."""
-        return self._recording.end_us
+        return self._source.end_us
 
     @property
     def span(self) -> tuple[int, int | None]:
@@ -75,11 +71,11 @@ class Session:
 
     def __iter__(self) -> Iterator[Hop]:
         yield Hop((), tuple(self._started()))
-        for hop in self._pipeline:
+        for hop in self._hops():
             for reading, _ in hop.readings:
                 self._position_us = max(self._position_us, reading.end_us)
             yield hop
-        self.ended = self._end_event(self.end_us, self._recording.faults.ended_early)
+        self.ended = self._end_event(self.end_us, self._source.faults.ended_early)
         yield Hop((), (*self._strangers(), self.ended))
 
     def interrupt(self) -> Hop:
@@ -89,7 +85,17 @@ class Session:
         self.ended = self._end_event(end_us, detail)
         return Hop((), (*self._interpreter.finish().events, self.ended))
 
+    def _hops(self) -> Iterator[Hop]:
+        if isinstance(self._source, Recording):
+            yield from Pipeline(self._bundle, self._source, self._interpreter, self._threads)
+            return
+        for bound in self._source:
+            yield from self._interpreter.settle(bound)
+        yield from self._interpreter.flush(self.end_us)
+
     def _words(self, path: Path) -> Transcript | None:
+        if isinstance(self._source, Script):
+            return self._source.transcript
         if "text" not in self._bundle.modalities:
             return None
         if self._options.transcript is not None:
@@ -110,7 +116,7 @@ class Session:
         if self._options.assignment.channels and (used is None or used.channels != 2):
             found = 0 if used is None else used.channels
             raise SourceError(
-                f"{self._recording.path}: one speaker a side needs stereo sound, found {found} channels"
+                f"{self._source.path}: one speaker a side needs stereo sound, found {found} channels"
             )
 
     def _strangers(self) -> Iterator[Stream]:
@@ -143,7 +149,14 @@ class Session:
             "voice": bool(self.info.audio),
             "text": self._transcript is not None,
         }
-        return tuple(m for m in self._bundle.modalities if have[m])
+        used = tuple(m for m in self._bundle.modalities if have[m])
+        if not used:
+            found = ", ".join(m for m, here in have.items() if here)
+            raise SourceError(
+                f"{self._source.path}: holds {found} and nothing that bundle "
+                f"{self._bundle.manifest.name!r} reads: {', '.join(self._bundle.modalities)}"
+            )
+        return used
 
     def _started(self) -> Iterator[Event]:
         start_us = self._options.start_us or 0
@@ -170,7 +183,7 @@ class Session:
             what="ended",
             detail=detail,
             complete=detail is None,
-            counts=self._recording.counts(),
+            counts={**self._source.counts(), "gaps": self._interpreter.gap_count},
         )
 
     def __enter__(self) -> Self:
@@ -182,4 +195,22 @@ class Session:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._recording.close()
+        self._source.close()
+
+
+def _open(path: Path, options: SourceOptions) -> Recording | Script:
+    if not is_transcript(path):
+        return Recording.open(
+            path,
+            audio_track=options.audio_track,
+            start_us=options.start_us,
+            end_us=options.end_us,
+            stereo=options.assignment.channels is not None,
+        )
+    if options.transcript is not None:
+        raise OptionError(f"{path} is a transcript itself: {options.transcript} cannot go with it")
+    if options.audio_track is not None:
+        raise SourceError(
+            f"{path}: has no audio track {options.audio_track!r}: it holds words only"
+        )
+    return Script.open(path, options.start_us, options.end_us)

@@ -9,20 +9,21 @@ from __future__ import annotations
 import contextlib
 import re
 from bisect import bisect_right, insort
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import av
-from av.container import InputContainer
 from av.stream import Discard
 from av.subtitles.stream import SubtitleStream
 from av.subtitles.subtitle import AssSubtitle
 
-from affectstream.stream.container import is_text, language_of, open_container, reason_of
+from affectstream.stream.container import is_text, language_of
 from affectstream.stream.cues import mov_text, spoken
 from affectstream.stream.errors import SourceError
 from affectstream.stream.media import Cue
+from affectstream.stream.opening import open_container, reason_of
 
 STAYS_US = 5_000_000
 """A cue stays the current utterance for this long after its end, or until the next."""
@@ -52,6 +53,9 @@ _TWO_LETTERS = {
 _LANGUAGE = re.compile(r"([A-Za-z]{2,3})((?:[-_][A-Za-z0-9]{2,8})*)")
 
 
+_Packet: TypeAlias = "av.Packet[SubtitleStream]"
+
+
 @dataclass(frozen=True, slots=True)
 class Transcript:
     """Cues in the order of their end, and the declared language (``en``) where there is one."""
@@ -79,6 +83,11 @@ def find_transcript(recording: str | Path) -> Path | None:
     return min(ranked)[-1] if ranked else None
 
 
+def is_transcript(path: str | Path) -> bool:
+    """Whether a file is a transcript, by its name."""
+    return Path(path).suffix.lower() in _DEMUXERS
+
+
 def read_transcript(path: str | Path) -> Transcript:
     """Read a transcript file (.srt, .vtt, .ass).
 
@@ -95,7 +104,7 @@ def read_transcript(path: str | Path) -> Transcript:
     try:
         with av.open(f"file:{path}", "r", format=demuxer, metadata_errors="replace") as container:
             stream = container.streams.subtitles[0]
-            cues = _cues(container, stream, 0, encoding)
+            cues = _cues(container.demux(stream), stream, 0, encoding)
     except (av.FFmpegError, OSError, IndexError) as exc:
         raise SourceError(f"{path}: cannot be read ({reason_of(exc)}); {_EXPECTED}") from exc
     header = re.match(r"WEBVTT[^\n]*\n(?:[^\n]+\n)*?Language:[ \t]*(\S+)", text)
@@ -106,6 +115,8 @@ def read_transcript(path: str | Path) -> Transcript:
 def embedded_transcript(path: str | Path) -> Transcript | None:
     """The words of the first text subtitle stream inside a recording, on the recording's clock.
 
+    All of them, ahead of the recording: one more pass over the file where the format has no index of
+    them (Matroska, MPEG-TS), at the speed of the disk, for nothing is decoded.
     None where there is no such stream; subtitles that are pictures (DVD, Blu-ray, DVB) hold no words
     and are not used: see `MediaInfo.skipped`. Raises `SourceError` when the file cannot be opened.
     """
@@ -118,13 +129,22 @@ def embedded_transcript(path: str | Path) -> Transcript | None:
         for other in container.streams:
             if other is not stream:
                 other.discard = Discard.all
-        cues = _cues(container, stream, container.start_time or 0, "utf-8")
+        packets = _until_damage(container.demux(stream))
+        cues = _cues(packets, stream, container.start_time or 0, "utf-8")
         return Transcript(cues, language_tag(language_of(stream.language) or ""))
+
+
+def _until_damage(packets: Iterable[_Packet]) -> Iterator[_Packet]:
+    """What can be read of a damaged file; that it is damaged is told by the recording itself."""
+    with contextlib.suppress(av.FFmpegError, OSError, IndexError):
+        yield from packets
 
 
 def _text(path: Path) -> tuple[str, str]:
     """All of a transcript file, line ends as \\n, and the encoding of what FFmpeg makes of it."""
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise SourceError(f"{path}: is no regular file; {_EXPECTED}")
         if path.is_file() and path.stat().st_size > _MOST_BYTES:
             raise SourceError(f"{path}: is larger than any transcript; {_EXPECTED}")
         raw = path.read_bytes()
@@ -174,10 +194,10 @@ def _milliseconds(time: str) -> int:
 
 
 def _cues(
-    container: InputContainer, stream: SubtitleStream, origin_us: int, encoding: str
+    packets: Iterable[_Packet], stream: SubtitleStream, origin_us: int, encoding: str
 ) -> tuple[Cue, ...]:
     """The cues of a stream, those without words left out, in the order of their end."""
-    stored = list(_stored(container, stream, origin_us, encoding))
+    stored = list(_stored(packets, stream, origin_us, encoding))
     starts = sorted(start for start, *_ in stored)
     cues = []
     for start, end, payload, codec in stored:
@@ -190,12 +210,12 @@ def _cues(
 
 
 def _stored(
-    container: InputContainer, stream: SubtitleStream, origin_us: int, encoding: str
+    packets: Iterable[_Packet], stream: SubtitleStream, origin_us: int, encoding: str
 ) -> Iterator[tuple[int, int, str, str]]:
     """(start, end, text with its markup, the kind of markup) of each packet that holds a cue."""
     unit, codec = stream.time_base, stream.codec_context.codec.canonical_name
     assert unit is not None
-    for packet in container.demux(stream):
+    for packet in packets:
         if packet.pts is None or not packet.size:
             continue
         start = round(packet.pts * unit * 1_000_000) - origin_us
@@ -247,10 +267,6 @@ class CurrentUtterance:
             if speaker is None or self._cues[place].speaker == speaker:
                 return self._cues[place]
         return None
-
-    def forget(self, before_us: int) -> None:
-        """Give up the cues that are over at `before_us`."""
-        del self._cues[: bisect_right(self._cues, before_us - STAYS_US, key=_end)]
 
 
 def _order(cue: Cue) -> tuple[int, int]:

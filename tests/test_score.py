@@ -10,14 +10,17 @@ import sys
 import time
 
 import jsonschema
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from affectstream.engines.bundle import POCKET
-from affectstream.stream import Recognizer, SourceOptions, json_schema, parse_event
-from affectstream.stream.demo import write_clip
+from affectstream.stream import Assignment, Recognizer, SourceOptions, json_schema, parse_event
+from affectstream.stream.decode import Recording
+from affectstream.stream.demo import babble, write_clip
+from affectstream.stream.media import SAMPLE_RATE, Samples
 
-from .media import Sound, numbered, tone, write_video
+from .media import Muxing, Sound, Text, numbered, tone, write_video
 
 
 @pytest.fixture(scope="session")
@@ -225,6 +228,80 @@ def test_another_language_masks_the_words(clip):
     assert all("text" not in event.modalities for event in of(found, "emotion"))
 
 
+def test_another_audio_track_is_another_voice(tmp_path, data_root):
+    """Speech on the second track only: the first one gives nothing to read."""
+    with Recording.open(data_root / "video/speech_1.wav", end_us=4_000_000) as recording:
+        speech = np.concatenate([item.data for item in recording if isinstance(item, Samples)])
+    sounds = [
+        Sound(0 * speech, SAMPLE_RATE, "pcm_s16le", language="eng"),
+        Sound(speech, SAMPLE_RATE, "pcm_s16le", language="deu"),
+    ]
+    path = write_video(tmp_path / "two.mkv", 50, sound=sounds)
+    used = {}
+    for track in ("1", "2", "deu"):
+        done = run("score", path, "--audio-track", track)
+        assert done.returncode == 0, done.stderr
+        events = [parse_event(line) for line in done.stdout.splitlines()]
+        used[track] = {e.modalities for e in events if e.type == "emotion"}
+    assert used["1"] == {()}
+    assert ("voice",) in used["2"]
+    assert used["2"] == used["deu"]
+
+
+def test_with_a_speaker_on_each_side_voiced_is_about_the_own_side(tmp_path, portrait):
+    """Person 1, on the left, is seen and silent; person 2, on the right, is heard alone."""
+    heard = babble(6)[: 4 * SAMPLE_RATE]
+    sides = Sound(np.stack([0 * heard, heard], axis=1), SAMPLE_RATE)
+    frames = [np.ascontiguousarray(portrait[:400, :320])] * 100
+    path = write_video(tmp_path / "call.mp4", frames, sound=sides)
+    options = SourceOptions(assignment=Assignment(channels=(1, 2)))
+    with Recognizer.open(threads=1) as recognizer:
+        rows = recognizer.score(path, options).readings.to_pylist()
+    seen = [row for row in rows if row["track"] == 1]
+    alone = [row for row in rows if row["track"] is None and row["modalities"] == "voice"]
+    assert len(seen) >= 7
+    assert {row["voiced"] for row in seen} == {0.0}
+    assert {row["modalities"] for row in seen} == {"video"}
+    assert min(row["voiced"] for row in alone) > 0.15
+
+
+def _faces(table):
+    """Median box (left, top, right, bottom) and roll of the readings that show a face."""
+    rows = [row for row in table.to_pylist() if row["left"] is not None]
+    return len(rows), {
+        name: np.median([row[name] for row in rows])
+        for name in ("left", "top", "right", "bottom", "roll")
+    }
+
+
+@pytest.mark.parametrize("degrees", [90, 180, -90])
+def test_a_rotated_video_is_scored_as_it_is_shown(tmp_path, portrait, degrees):
+    upright = np.ascontiguousarray(portrait[:400, :320])
+    stored = np.ascontiguousarray(np.rot90(upright, -degrees // 90))
+    plain = write_video(tmp_path / "plain.mp4", [upright] * 50)
+    turned = write_video(tmp_path / "turned.mp4", [stored] * 50, muxing=Muxing(degrees))
+    with Recognizer.open(threads=1) as recognizer:
+        many, expected = _faces(recognizer.score(plain).readings)
+        found, shown = _faces(recognizer.score(turned).readings)
+    assert found == many == 4
+    assert shown["roll"] == pytest.approx(expected["roll"], abs=2)
+    for side in ("left", "top", "right", "bottom"):
+        assert shown[side] == pytest.approx(expected[side], abs=0.02)
+
+
+def test_ten_bits_show_the_same_face(tmp_path, portrait):
+    frames = [np.ascontiguousarray(portrait[:400, :320])] * 50
+    eight = write_video(tmp_path / "eight.mp4", frames)
+    ten = write_video(tmp_path / "ten.mp4", frames, codec="libx265", pix_fmt="yuv420p10le")
+    with Recognizer.open(threads=1) as recognizer:
+        one, two = recognizer.score(eight), recognizer.score(ten)
+    assert _faces(two.readings)[1] == pytest.approx(_faces(one.readings)[1], abs=0.5)
+    labels = [event.label for event in of(one, "emotion")]
+    assert [event.label for event in of(two, "emotion")] == labels
+    for a, b in zip(of(one, "emotion"), of(two, "emotion"), strict=True):
+        assert a.scores == pytest.approx(b.scores, abs=0.1)
+
+
 # --- what can go wrong ---
 
 
@@ -255,11 +332,11 @@ def test_each_bad_file_is_refused_by_name_and_reason(bad, tmp_path):
 
 
 def test_a_file_with_neither_picture_nor_sound(tmp_path):
-    path = tmp_path / "words.srt"
-    path.write_text("1\n00:00:00,000 --> 00:00:01,000\nhello\n")
+    text = Text([(0.0, 1.0, "hello")], "subrip")
+    path = write_video(tmp_path / "words.mkv", 0, text=text)
     done = run("score", path)
     assert done.returncode == 4
-    assert "words.srt" in done.stderr
+    assert "words.mkv: has no video and no audio stream, found subtitles only" in done.stderr
 
 
 def test_one_bad_file_among_good_ones(bad, clip, tmp_path):
@@ -316,6 +393,39 @@ def test_a_full_disk_leaves_nothing_that_passes_for_a_result(clip, tmp_path):
     assert list((tmp_path / "out/demo").iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("a b.mp4", "a b"),
+        ("new\nline.mp4", "new\nline"),
+        ("100%d [b]x.mp4", "100%d [b]x"),
+        ("-dash.mp4", "-dash"),
+        ("no suffix", "no suffix"),
+        ("...mp4", "...mp4"),  # without the suffix it would be the folder above
+        ("..mp4", "..mp4"),
+        (os.fsdecode(b"\xff\xfe.mp4"), os.fsdecode(b"\xff\xfe")),
+    ],
+)
+def test_any_name_of_a_file_will_do(tmp_path, name, folder):
+    shutil.copy(write_video(tmp_path / "short.mp4", 10), tmp_path / name)
+    done = run("score", "--output", tmp_path / "out", tmp_path / name)
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [folder]
+    (line, *_) = (tmp_path / "out" / folder / "events.jsonl").read_bytes().splitlines()
+    assert parse_event(line).stream == os.fsencode(name).decode("utf-8", "replace")
+
+
+def test_files_of_one_name_are_kept_apart_and_one_file_is_scored_once(tmp_path):
+    name = os.fsdecode(b"\xff.mp4")
+    paths = [write_video(tmp_path / "short.mp4", 10)]
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        paths.append(shutil.copy(paths[0], tmp_path / folder / name))
+    done = run("score", *paths, *paths, "--output", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "out").glob("*/run.json"))) == 3
+
+
 def test_an_older_result_is_not_mistaken_for_a_new_one(clip, tmp_path):
     assert run("score", clip, "--output", tmp_path, "--end", 1).returncode == 0
     broken = shutil.copytree(POCKET, tmp_path / "bundle")
@@ -365,7 +475,7 @@ def test_ctrl_c_keeps_what_is_done_and_marks_it(clip, tmp_path):
     [
         (["--start", "5", "--end", "2"], "must come after start"),
         (["--start", "500"], "beyond its end"),
-        (["--format", "xls"], "expected some of jsonl, parquet, csv, vtt"),
+        (["--format", "xls", "--output", "out"], "expected some of jsonl, parquet, csv, vtt"),
         (["--baseline", "soon"], "expected seconds such as 10s"),
         (["--speaker", "Alice"], "expected a track"),
         (["--channel", "left"], "expected left=TRACK,right=TRACK"),
@@ -373,7 +483,12 @@ def test_ctrl_c_keeps_what_is_done_and_marks_it(clip, tmp_path):
         (["--bundle", "nowhere"], "'nowhere' not found"),
         (["--audio-track", "7"], "7"),
         (["--transcript", "nowhere.srt"], "nowhere.srt"),
+        (["--format", "csv"], "needs --output"),
+        (["--speaker", "1", "--speaker", "2"], "was given a track before"),
+        (["--speaker", "A=1", "--speaker", "A=2"], "was given a track before"),
+        (["--channel", "left=1,right=2,left=3"], "expected left=TRACK,right=TRACK"),
         (["--threads", "0"], "greater than or equal to 1"),
+        (["--threads", "9999"], "less than or equal to 1024"),
         (["--what"], "--what"),
     ],
 )

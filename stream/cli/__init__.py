@@ -2,19 +2,24 @@
 
 Each command is an entry point of the group ``affectstream.commands``, a function or a `typer.Typer`,
 so that another package can add one. Only the command in use is loaded (all of them for ``--help``).
+
+Nothing is imported up here that takes time: `main` has to be in charge when Ctrl-C comes early.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
-from collections.abc import Sequence
-from importlib.metadata import EntryPoint, entry_points
+import threading
+from typing import TYPE_CHECKING
 
-import typer
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from importlib.metadata import EntryPoint
+    from types import FrameType
 
-from affectstream.engines.errors import AffectstreamError
-from affectstream.stream import exits
-from affectstream.stream.errors import OptionError
+    import typer
 
 GROUP = "affectstream.commands"
 
@@ -31,15 +36,20 @@ _EXTRAS = {
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and leave with one of the exit codes in `exits`."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    commands = {point.name: point for point in entry_points(group=GROUP)}
-    used = (
-        [commands[arguments[0]]]
-        if arguments[:1] and arguments[0] in commands
-        else commands.values()
-    )
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, _interrupt)
+    from affectstream.stream import exits
+    from affectstream.stream.errors import AffectstreamError, OptionError
+    from affectstream.stream.stdout import ReaderGone, guard_stdout
+
     try:
-        _application(sorted(used, key=lambda point: point.name))(arguments)
+        guard_stdout()
+        try:
+            _run(list(sys.argv[1:] if argv is None else argv))
+        finally:
+            sys.stdout.flush()  # while an error can still be told
+    except ReaderGone:
+        raise SystemExit(exits.DONE) from None
     except OptionError as error:
         _leave(str(error), exits.USAGE)
     except AffectstreamError as error:
@@ -53,7 +63,32 @@ def main(argv: Sequence[str] | None = None) -> None:
         _leave("interrupted", exits.INTERRUPTED)
 
 
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Ctrl-C. In the middle of an import the exception would be lost, or turned into another one by
+    a library that is half loaded; nothing worth keeping has been begun then, so leave at once."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            os.write(2, b"error: interrupted\n")
+            os._exit(130)
+        frame = frame.f_back
+    raise KeyboardInterrupt
+
+
+def _run(arguments: list[str]) -> None:
+    from importlib.metadata import entry_points
+
+    commands = {point.name: point for point in entry_points(group=GROUP)}
+    used = (
+        [commands[arguments[0]]]
+        if arguments[:1] and arguments[0] in commands
+        else commands.values()
+    )
+    _application(sorted(used, key=lambda point: point.name))(arguments)
+
+
 def _application(points: Sequence[EntryPoint]) -> typer.Typer:
+    import typer
+
     application = typer.Typer(
         name="affectstream",
         no_args_is_help=True,

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from affectstream.stream import exits
-
 _FORMATS = ("jsonl", "parquet", "csv", "vtt")
+_DEFAULT = "jsonl,parquet,vtt"
 
 
 def score(
     files: Annotated[
-        list[Path], typer.Argument(help="Recordings: anything FFmpeg opens.", show_default=False)
+        list[Path],
+        typer.Argument(
+            help="Recordings: anything FFmpeg opens; or transcripts.", show_default=False
+        ),
     ],
     output: Annotated[
         Path | None,
@@ -28,15 +29,23 @@ def score(
         ),
     ] = None,
     formats: Annotated[
-        str, typer.Option("--format", "-f", help=f"With --output: any of {','.join(_FORMATS)}.")
-    ] = "jsonl,parquet,vtt",
+        str | None,
+        typer.Option(
+            "--format",
+            "-f",
+            help=f"With --output: any of {','.join(_FORMATS)}.",
+            show_default=_DEFAULT,
+        ),
+    ] = None,
     bundle: Annotated[
         str, typer.Option(help="Recognizer: 'pocket', or a bundle's folder.")
     ] = "pocket",
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda:0.")] = "auto",
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda:0, tensorrt:0 or tensorrt-rtx:0.")
+    ] = "auto",
     threads: Annotated[
         int | None,
-        typer.Option(min=1, help="Batches perceived side by side.", show_default="cores"),
+        typer.Option(min=1, max=1024, help="Batches perceived side by side.", show_default="cores"),
     ] = None,
     start: Annotated[
         float | None, typer.Option(help="Begin at this second.", show_default=False)
@@ -87,13 +96,11 @@ def score(
         baseline_us=_duration(baseline),
         focal_px=focal,
     )
-    job = Job(tuple(files), options, bundle, device, threads, output, _chosen(formats))
-    try:
-        code = score_files(job, sys.stdout.buffer)
-    except BrokenPipeError:  # "| head": the reader has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = exits.DONE
-    raise typer.Exit(code)
+    if formats is not None and output is None:
+        raise typer.BadParameter("needs --output; stdout gets JSON Lines", param_hint="--format")
+    chosen = _chosen(_DEFAULT if formats is None else formats)
+    job = Job(tuple(files), options, bundle, device, threads, output, chosen)
+    raise typer.Exit(score_files(job, sys.stdout.buffer))
 
 
 def _chosen(formats: str) -> tuple[str, ...]:

@@ -66,27 +66,29 @@ def solve(
     best, least = None, math.inf
     for turn, shift in zip(turns, shifts, strict=True):
         turn, shift = cv2.solvePnPRefineLM(FACE, points, camera, None, turn, shift)
-        if not (np.isfinite(turn).all() and float(shift[2, 0]) > 0):
+        if not (np.isfinite(turn).all() and shift[2, 0] > 0):
             continue
         rotation = np.asarray(cv2.Rodrigues(turn)[0], np.float64)
         if rotation[2, 2] <= 0:
             continue  # the back of the head
-        seen, _ = cv2.projectPoints(FACE, turn, shift, camera, None)
-        error = float(np.linalg.norm(seen.reshape(5, 2) - points))
-        cost = error if previous is None else _angle_between(rotation, previous.rotation)
+        if previous is None:
+            seen, _ = cv2.projectPoints(FACE, turn, shift, camera, None)
+            cost = float(np.linalg.norm(seen.reshape(5, 2) - points))
+        else:
+            cost = _angle_between(rotation, previous.rotation)
         if cost < least:
             best, least = rotation, cost
     return None if best is None else _pose(best)
 
 
 def _pose(rotation: NDArray[np.float64]) -> Pose:
-    normal = -rotation[:, 2]
+    normal = (-rotation[:, 2]).tolist()
     yaw = math.degrees(math.atan2(normal[0], -normal[2]))
-    pitch = math.degrees(math.asin(float(np.clip(-normal[1], -1.0, 1.0))))
+    pitch = math.degrees(math.asin(min(1.0, max(-1.0, -normal[1]))))
     roll = math.degrees(math.atan2(rotation[1, 0], rotation[0, 0]))
     return Pose(yaw, pitch, roll, rotation)
 
 
 def _angle_between(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    cosine = (float(np.trace(one.T @ other)) - 1.0) / 2.0
+    cosine = (float(np.vdot(one, other)) - 1.0) / 2.0  # the trace of one^T other
     return math.acos(min(1.0, max(-1.0, cosine)))

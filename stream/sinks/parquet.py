@@ -13,7 +13,7 @@ from affectstream.stream.interpret import Hop
 from affectstream.stream.readings import rows, schema
 from affectstream.stream.sinks.base import FileSink
 
-_GROUP_ROWS = 1024
+_GROUP_ROWS = 256
 
 
 class ParquetSink(FileSink):

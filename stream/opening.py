@@ -1,0 +1,125 @@
+"""Opening a file with FFmpeg, and why it cannot be opened.
+
+FFmpeg's own messages ("Invalid data found when processing input") tell a user little, so a file that
+it refuses is looked at once more, to say what is wrong with it and what to do.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+
+from affectstream.stream.errors import SourceError
+
+EXPECTED = (
+    "expected a video or sound recording (mp4, mov, mkv, webm, avi, ts, wav, flac, mp3, ...) "
+    "or a transcript (.srt, .vtt)"
+)
+
+_QUICKTIME_BOXES = frozenset({b"ftyp", b"wide", b"mdat", b"free", b"skip", b"moov", b"pnot"})
+
+NO_INDEX = (
+    "was cut off before its index was written (no complete 'moov' box): the recorder stopped before "
+    "it could close the file. Its pictures cannot be found without the index: record again, or "
+    "rebuild the index with a repair tool and an intact file of the same camera"
+)
+
+
+def open_container(path: Path) -> InputContainer:
+    """Open `path` with FFmpeg. Raises `SourceError` saying what is wrong with the file."""
+    try:
+        if path.is_dir():
+            raise SourceError(f"{path}: is a directory; give a recording in it")
+        if path.exists() and not path.is_file():
+            raise SourceError(f"{path}: is no regular file; {EXPECTED}")
+        if path.is_file():
+            _look_first(path)
+        # "file:" keeps names such as 12:30.mp4 from being taken for a protocol; the list keeps
+        # files that point elsewhere from reaching the network.
+        return av.open(
+            f"file:{path}",
+            "r",
+            container_options={"protocol_whitelist": "file"},
+            metadata_errors="replace",
+        )
+    except (av.FFmpegError, OSError, ValueError) as exc:
+        raise SourceError(f"{path}: {_diagnosis(path, exc)}") from exc
+
+
+def _look_first(path: Path) -> None:
+    """Refuse what FFmpeg would take, or wait for without end, though it is no recording."""
+    with path.open("rb") as file:
+        head = file.read(16)
+    if not head:
+        raise SourceError(f"{path}: is empty (0 bytes); {EXPECTED}")
+    if head.lstrip(b"\xef\xbb\xbf").startswith(b"#EXTM3U"):
+        raise SourceError(f"{path}: is a playlist; give the recordings that it names")
+
+
+def _diagnosis(path: Path, exc: Exception) -> str:
+    """What is wrong with a file that FFmpeg or the system refuses."""
+    reason = reason_of(exc)
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+        if head[4:8] in _QUICKTIME_BOXES and not has_index(path):
+            return NO_INDEX
+        if _is_text(head):
+            return f"holds text and is not a media file; {EXPECTED}"
+    except FileNotFoundError:
+        return "no such file"
+    except OSError as error:
+        return f"may not be read: {reason_of(error)}"
+    return f"is not a media file that FFmpeg can read ({reason}); {EXPECTED}"
+
+
+def reason_of(exc: Exception) -> str:
+    """FFmpeg's or the system's short text for an error."""
+    return str(getattr(exc, "strerror", None) or exc)
+
+
+def _is_text(head: bytes) -> bool:
+    return (
+        bool(head)
+        and b"\0" not in head
+        and not head.lstrip(b"\xef\xbb\xbf\r\n\t").translate(
+            None, bytes(range(32, 127)) + bytes(range(128, 256)) + b"\r\n\t\f\x1b"
+        )
+    )
+
+
+def has_index(path: Path) -> bool:
+    """Whether the top level of an mp4 or mov has a whole ``moov`` box."""
+    size = path.stat().st_size
+    at = 0
+    with path.open("rb") as file:
+        while at + 8 <= size:
+            file.seek(at)
+            head = file.read(16)
+            length, kind = int.from_bytes(head[:4], "big"), head[4:8]
+            if length == 1:
+                length = int.from_bytes(head[8:16], "big")
+            elif length == 0:
+                length = size - at
+            if kind == b"moov":
+                return at + length <= size
+            if length < 8:
+                return False
+            at += length
+    return False
+
+
+def share_present(path: Path) -> float:
+    """How much of its announced size a RIFF file (wav, avi) has; 1.0 for all other files.
+
+    FFmpeg takes the duration of a wav file that was cut off from what is left of it.
+    """
+    with path.open("rb") as file:
+        head = file.read(8)
+    announced = int.from_bytes(head[4:8], "little") + 8
+    # Recorders that cannot go back write 0 or the largest number they know.
+    if head[:4] != b"RIFF" or not 8 < announced < 0x7FFF_0000:
+        return 1.0
+    return min(1.0, path.stat().st_size / announced)
