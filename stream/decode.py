@@ -85,15 +85,17 @@ class Recording:
         start_us: int | None = None,
         end_us: int | None = None,
         stereo: bool = False,
+        frame_hz: int | None = None,
         threads: int = 1,
     ) -> Recording:
         """Open the recording at `path`.
 
         `audio_track` is a track counted from 1 or a language (FFmpeg's best one unless given);
         `start_us` and `end_us` cut on the recording's own clock, which the times keep. Sound has one
-        channel, with `stereo` two. `threads` are decoder threads; their number does not change
-        what comes out. Raises `SourceError` when the file cannot be used, `OptionError` for an end
-        that does not come after the start.
+        channel, with `stereo` two. With `frame_hz` pictures that serve no point of that grid (see
+        `GridSampler`) may be left out, not even decoded. `threads` are decoder threads; their number
+        does not change what comes out. Raises `SourceError` when the file cannot be used,
+        `OptionError` for an end that does not come after the start.
         """
         path, start_us = Path(path), start_us or 0
         end_us = FOREVER_US if end_us is None else end_us
@@ -104,7 +106,7 @@ class Recording:
         span, faults = Span(start_us, end_us), Faults()
 
         def start() -> tuple[InputContainer, MediaInfo, tuple[Lane, ...]]:
-            return _start(path, audio_track, span, faults, 2 if stereo else 1, threads)
+            return _start(path, audio_track, span, faults, 2 if stereo else 1, frame_hz, threads)
 
         container, info, lanes = start()
         try:
@@ -253,6 +255,7 @@ def _start(
     span: Span,
     faults: Faults,
     channels: int,
+    frame_hz: int | None,
     threads: int,
 ) -> tuple[InputContainer, MediaInfo, tuple[Lane, ...]]:
     """Open the file and make a lane for each stream that is used; the others are not even read."""
@@ -268,7 +271,9 @@ def _start(
         origin, lanes = info.start_time_us, list[Lane]()
         if video is not None:
             counts_dts = info.format == "avi"
-            lanes.append(VideoLane(video, origin, span, faults, counts_dts=counts_dts))
+            lanes.append(
+                VideoLane(video, origin, span, faults, counts_dts=counts_dts, frame_hz=frame_hz)
+            )
         if audio is not None:
             lanes.append(AudioLane(audio, origin, span, faults, channels=channels))
         for lane in lanes:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import platform
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, distributions, version
-from importlib.util import find_spec
+from importlib.metadata import distributions
 from pathlib import Path
 
 import av
 import onnxruntime
 
 from affectstream.engines.bundle import POCKET, Bundle
-from affectstream.engines.choose import choose
-from affectstream.engines.errors import AffectstreamError
+from affectstream.engines.choose import candidates, choose
+from affectstream.engines.errors import AffectstreamError, DeviceError
+from affectstream.engines.home import home
+from affectstream.engines.nvidia import RUNTIMES, load
+from affectstream.engines.probe import probe
+from affectstream.engines.registry import models
 
 _PACKAGES = (
     "affectstream",
@@ -26,6 +28,24 @@ _PACKAGES = (
     "pyarrow",
     "tokenizers",
 )
+_RIVALS = (
+    (
+        (
+            "opencv-python",
+            "opencv-python-headless",
+            "opencv-contrib-python",
+            "opencv-contrib-python-headless",
+        ),
+        "cv2",
+        "keep opencv-python-headless only",
+    ),
+    (
+        ("onnxruntime", "onnxruntime-gpu", "onnxruntime-directml"),
+        "onnxruntime",
+        "pip uninstall -y onnxruntime onnxruntime-gpu, then install the one that you want",
+    ),
+)
+"""Packages that bring the same module, its name, and what to do about two of them."""
 _FORMATS = ("mp4", "mov", "matroska", "webm", "avi", "mpegts", "wav", "flac", "mp3")
 _CODECS = ("h264", "hevc", "vp9", "av1", "aac", "mp3", "opus", "flac", "subrip", "webvtt")
 
@@ -46,24 +66,25 @@ def examine(bundle: str | Path = "pocket") -> Iterator[Finding]:
     yield from _ffmpeg()
     yield from _devices()
     yield from _runtimes()
+    yield from _models()
     yield from _bundle(bundle)
 
 
 def _packages() -> Iterator[Finding]:
+    installed = {str(d.name).lower(): d.version for d in distributions()}
     for name in _PACKAGES:
-        try:
-            yield Finding("package", f"{name} {version(name)}")
-        except PackageNotFoundError:
+        # Another build of the same module will do.
+        builds = next((names for names, _, _ in _RIVALS if name in names), (name,))
+        found = [f"{build} {installed[build]}" for build in builds if build in installed]
+        if found:
+            yield Finding("package", ", ".join(found))
+        else:
             yield Finding("package", f"{name} is not installed: pip install {name}", ok=False)
-    builds = sorted(
-        {str(d.name) for d in distributions() if d.name and d.name.lower().startswith("opencv-")}
-    )
-    if len(builds) > 1:
-        yield Finding(
-            "package",
-            f"{' and '.join(builds)} overwrite each other's cv2: keep opencv-python-headless only",
-            ok=False,
-        )
+    for names, module, mend in _RIVALS:
+        rivals = [name for name in names if name in installed]
+        if len(rivals) > 1:
+            text = f"{' and '.join(rivals)} overwrite each other's {module}: {mend}"
+            yield Finding("package", text, ok=False)
 
 
 def _ffmpeg() -> Iterator[Finding]:
@@ -100,12 +121,38 @@ def _devices() -> Iterator[Finding]:
 def _runtimes() -> Iterator[Finding]:
     providers = ", ".join(onnxruntime.get_available_providers())
     yield Finding("runtime", f"onnxruntime {onnxruntime.__version__}: {providers}")
-    driver = shutil.which("nvidia-smi")
-    yield Finding("runtime", f"NVIDIA driver: {driver or 'none seen'}")
-    built = "installed, not used by this version" if find_spec("tensorrt") else "not installed"
-    yield Finding("runtime", f"tensorrt: {built}")
+    for runtime in RUNTIMES:
+        try:
+            yield Finding("runtime", f"{runtime} {load(runtime).version}")
+        except DeviceError as error:
+            yield Finding("runtime", str(error))
+    yield from _gpus()
     choice = choose("auto")
-    yield Finding("runtime", f"--device auto chooses {choice.device} ({choice.reason})")
+    yield Finding("device", f"--device auto chooses {choice.device} ({choice.reason})")
+
+
+def _gpus() -> Iterator[Finding]:
+    """What the driver says, and what came of trying each way of computing on each GPU.
+
+    A machine without a driver is as it should be; one whose GPU cannot be used has something to mend.
+    """
+    driver = probe("driver")
+    yield Finding("driver", driver.text, ok=driver.works or not driver.loads)
+    for number, gpu in enumerate(driver.gpus):
+        memory = f"{gpu.memory_bytes / 2**30:.1f} GiB"
+        capability = f"compute capability {gpu.capability // 10}.{gpu.capability % 10}"
+        yield Finding("gpu", f"{number} {gpu.name}, {memory}, {capability}")
+        tried = list(candidates(number))
+        for device, found in tried:
+            state = "works" if found.works else "cannot be used"
+            yield Finding("gpu", f"{device} {state}: {found.text}")
+        if not any(found.works for _, found in tried):
+            yield Finding("gpu", f"nothing computes on GPU {number}: mend one of these", ok=False)
+
+
+def _models() -> Iterator[Finding]:
+    here = [name for name, model in models().items() if model.path.is_file()]
+    yield Finding("models", f"pulled: {', '.join(here) or 'none'}; kept in {home()}")
 
 
 def _bundle(bundle: str | Path) -> Iterator[Finding]:

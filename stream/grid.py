@@ -21,6 +21,19 @@ class Sampled:
     frame: Frame | None
 
 
+def time_of_point(point: int, frame_hz: int) -> int:
+    """When a grid point is, in microseconds (to the nearest)."""
+    return (2_000_000 * point + frame_hz) // (2 * frame_hz)
+
+
+def first_point(t_us: int, frame_hz: int) -> int:
+    """The first grid point at or after `t_us`."""
+    point = max(0, t_us * frame_hz // 1_000_000)
+    while time_of_point(point, frame_hz) < t_us:
+        point += 1
+    return point
+
+
 class GridSampler:
     """Push frames in order of time; get those that are needed, with their grid points.
 
@@ -33,12 +46,8 @@ class GridSampler:
         if frame_hz < 1:
             raise ValueError(f"frame_hz must be at least 1, found {frame_hz}")
         self._hz = frame_hz
-        self._next = self._first_at(start_us)
+        self._next = first_point(start_us, frame_hz)
         self._frame: Frame | None = None
-
-    def time_us(self, point: int) -> int:
-        """When a grid point is, in microseconds (to the nearest)."""
-        return (2_000_000 * point + self._hz) // (2 * self._hz)
 
     def push(self, frame: Frame) -> list[Sampled]:
         """Settle the points before `frame`. Raises ValueError for a frame that goes back."""
@@ -46,7 +55,7 @@ class GridSampler:
             raise ValueError(
                 f"frames must go forward: found {frame.pts_us} us after {self._frame.pts_us} us"
             )
-        out = self._until(self._first_at(frame.pts_us))
+        out = self._until(first_point(frame.pts_us, self._hz))
         self._frame = frame
         return out
 
@@ -58,11 +67,11 @@ class GridSampler:
         """
         if t_us >= FOREVER_US:
             return self._until(self._served().stop)
-        return self._until(self._first_at(t_us))
+        return self._until(first_point(t_us, self._hz))
 
     def flush(self, end_us: int) -> list[Sampled]:
         """Settle all points before `end_us`, where the recording ends."""
-        return self._until(self._first_at(end_us))
+        return self._until(first_point(end_us, self._hz))
 
     def _until(self, stop: int) -> list[Sampled]:
         """Settle the points before `stop`: those that the newest frame serves, then missing ones."""
@@ -87,14 +96,7 @@ class GridSampler:
         pts_us = self._frame.pts_us
         # One microsecond of grace: both times are rounded.
         newest = (pts_us + 1) * self._hz // 1_000_000 + 1
-        while (self.time_us(newest) - pts_us - 1) * self._hz > 1_000_000:
+        while (time_of_point(newest, self._hz) - pts_us - 1) * self._hz > 1_000_000:
             newest -= 1
-        start = max(self._next, self._first_at(pts_us))
+        start = max(self._next, first_point(pts_us, self._hz))
         return range(start, max(start, newest + 1))
-
-    def _first_at(self, t_us: int) -> int:
-        """The first grid point at or after `t_us`."""
-        point = max(0, t_us * self._hz // 1_000_000)
-        while self.time_us(point) < t_us:
-            point += 1
-        return point

@@ -98,6 +98,8 @@ class Lane:
         if self._drained:
             self._resume(packet)
         self._remember(packet)
+        if t_us is not None:
+            self.foresee(packet, t_us)
         try:
             frames = packet.decode()
         except av.FFmpegError as exc:
@@ -128,6 +130,9 @@ class Lane:
         items = self._confirm(max(self.stated_end_us or 0, self.likely_end_us)) + self.rest()
         self.done, self.promised_us = True, FOREVER_US
         return [*items, Bound(self.kind, FOREVER_US)]
+
+    def foresee(self, packet: Packet, t_us: int) -> None:
+        """Prepare the decoder for a packet of time `t_us`."""
 
     def when(self, frame: Decoded) -> int:
         """When a frame plays; a guess is made, and counted, for one that does not say."""

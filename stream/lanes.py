@@ -7,7 +7,8 @@ from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 
 from affectstream.stream.faults import Faults
-from affectstream.stream.lane import Decoded, Lane, Span
+from affectstream.stream.grid import first_point
+from affectstream.stream.lane import Decoded, Lane, Packet, Span
 from affectstream.stream.media import FOREVER_US, Frame, Item, Kind, Samples
 from affectstream.stream.opening import reason_of
 from affectstream.stream.resample import SoundResampler, sample_at, time_of
@@ -17,10 +18,21 @@ _OVERLAP_US = 50_000
 
 
 class VideoLane(Lane):
-    """Frames with times; see `Lane`. `counts_dts` is set for containers without display times."""
+    """Frames with times; see `Lane`. `counts_dts` is set for containers without display times.
+
+    With `frame_hz`, pictures that no point of that grid needs are not decoded where nothing else is
+    built on them: every other one of a film with B-frames, at a fifth of the cost.
+    """
 
     def __init__(
-        self, stream: VideoStream, origin_us: int, span: Span, faults: Faults, *, counts_dts: bool
+        self,
+        stream: VideoStream,
+        origin_us: int,
+        span: Span,
+        faults: Faults,
+        *,
+        counts_dts: bool,
+        frame_hz: int | None = None,
     ) -> None:
         super().__init__(Kind.VIDEO, stream, origin_us, span, faults)
         rate = stream.guessed_rate or stream.average_rate
@@ -28,6 +40,22 @@ class VideoLane(Lane):
         # As in FFmpeg's own players: whichever kind of time has gone back less often is believed.
         self._last_pts = self._last_dts = -FOREVER_US
         self._faulty_pts, self._faulty_dts = int(counts_dts), 0
+        self._frame_hz = frame_hz
+
+    def foresee(self, packet: Packet, t_us: int) -> None:
+        """Let the decoder pass over a picture that serves no point of the grid.
+
+        The picture shown next is at the latest the earliest of those that are in the decoder and come
+        after this one. Only the decoder knows whether others refer to it; then it is decoded.
+        """
+        if self._frame_hz is None:
+            return
+        told = packet.pts is not None and self._faulty_pts <= self._faulty_dts
+        after = min((p for p in self._pending if p > t_us), default=None) if told else None
+        serves = after is None or (
+            first_point(t_us, self._frame_hz) < first_point(after, self._frame_hz)
+        )
+        self.stream.codec_context.skip_frame = "DEFAULT" if serves else "NONREF"
 
     def when(self, frame: Decoded) -> int:
         """From the display time, the decode time, or the frame before, as far as there is one."""

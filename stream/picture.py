@@ -51,7 +51,8 @@ def to_rgb(
 def _pixels(picture: av.VideoFrame) -> NDArray[np.uint8]:
     """The (H, W, 3) pixels of an rgb24 picture, not copied: the array keeps the picture alive."""
     plane = picture.planes[0]
-    rows = np.frombuffer(plane, np.uint8).reshape(picture.height, plane.line_size)
+    rows = np.frombuffer(memoryview(plane), np.uint8)
+    rows = rows.reshape(picture.height, plane.line_size)
     return rows[:, : 3 * picture.width].reshape(picture.height, picture.width, 3)
 
 

@@ -134,7 +134,8 @@ class SoundResampler:
     def _mixed(self, frame: av.AudioFrame) -> NDArray[np.float32]:
         """(n, `channels`) in [-1, 1]; values that are no number are 0."""
         count = frame.samples * frame.layout.nb_channels  # packed, and padded at the end
-        data = np.frombuffer(frame.planes[0], np.float32, count).reshape(frame.samples, -1)
+        data = np.frombuffer(memoryview(frame.planes[0]), np.float32, count)
+        data = data.reshape(frame.samples, -1)
         if data.shape[1] not in (1, self._channels):
             data = data.mean(axis=1, keepdims=True)
         if data.shape[1] != self._channels:

@@ -38,7 +38,7 @@ class Session:
         self.name = os.fsencode(path.name).decode("utf-8", "replace")
         self._options = options
         self._bundle = bundle
-        self._source = _open(path, options)
+        self._source = _open(path, options, bundle.manifest.frame_hz)
         self.info = self._source.info
         self.ended: Stream | None = None
         self._warnings = list(self.info.skipped)
@@ -198,7 +198,7 @@ class Session:
         self._source.close()
 
 
-def _open(path: Path, options: SourceOptions) -> Recording | Script:
+def _open(path: Path, options: SourceOptions, frame_hz: int) -> Recording | Script:
     if not is_transcript(path):
         return Recording.open(
             path,
@@ -206,6 +206,7 @@ def _open(path: Path, options: SourceOptions) -> Recording | Script:
             start_us=options.start_us,
             end_us=options.end_us,
             stereo=options.assignment.channels is not None,
+            frame_hz=frame_hz,
         )
     if options.transcript is not None:
         raise OptionError(f"{path} is a transcript itself: {options.transcript} cannot go with it")

@@ -102,7 +102,7 @@ def test_the_stream_says_how_it_began_and_ended(result):
     first, last = result.events[0], result.events[-1]
     assert (first.what, last.what) == ("started", "ended")
     assert last.complete
-    assert last.counts["frames"] == 400
+    assert 16 * 8 <= last.counts["frames"] < 400  # those that the grid needs, and what they rest on
     assert result.complete
     assert result.detail is None
 
