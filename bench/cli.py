@@ -111,3 +111,19 @@ def parity(
     from affectstream.bench.parity import main
 
     main(data, bundle, device)
+
+
+@application.command()
+def plans(
+    bundle: Bundle = "pocket",
+    large: Annotated[
+        bool, typer.Option("--large", help="Large networks at random weights too: minutes.")
+    ] = False,
+) -> None:
+    """Build times and sizes of plans for RTX cards, and FP16 parity. No GPU is needed.
+
+    Example: [bold]affectstream bench plans --large[/bold]
+    """
+    from affectstream.bench.plans import main
+
+    main(bundle, large)

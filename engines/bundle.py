@@ -9,15 +9,19 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
 from affectstream.engines.errors import BundleError, EngineError
 from affectstream.engines.labels import EMOTIONS
-from affectstream.engines.manifest import FORMAT, DetectorPart, FilePart, Manifest, TextPart
-from affectstream.engines.onnx import OnnxEngine
+from affectstream.engines.manifest import FORMAT, FilePart, Manifest
+from affectstream.engines.open import build_options, open_engine
+from affectstream.engines.registry import file_of
 from affectstream.engines.spec import Engine, TensorSpec
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
 
 MANIFEST = "bundle.json"
 POCKET = Path(__file__).parent / "pocket"
@@ -57,11 +61,11 @@ def read_manifest(folder: Path) -> Manifest:
         raise BundleError(f"{path}: {error}") from error
     _check_numbers(path, manifest)
     for part in parts(manifest):
-        _check_file(folder / part.file, part.sha256)
+        _check_file(folder, part)
     return manifest
 
 
-def parts(manifest: Manifest) -> Iterator[FilePart | DetectorPart | TextPart]:
+def parts(manifest: Manifest) -> Iterator[FilePart]:
     """Every file that the manifest names."""
     engines = manifest.engines
     for part in (
@@ -108,47 +112,71 @@ def _check_numbers(path: Path, manifest: Manifest) -> None:
         refuse(f"the crop template has {len(manifest.crop.template)} points, expected 5")
 
 
-def _check_file(path: Path, expected: str) -> None:
+def _check_file(folder: Path, part: FilePart) -> None:
+    path = file_of(folder, part)
+    public = part.model is not msgspec.UNSET
     if not path.is_file():
+        if public:
+            raise BundleError(
+                f"{folder} takes the public model {part.model}, which is not here: "
+                f"affectstream engines pull {part.model}"
+            )
         raise BundleError(
             f"{path} is missing: the manifest names it; restore or reinstall the bundle"
         )
     found = sha256(path)
-    if found != expected:
+    if found != part.sha256:
+        mend = (
+            f"fetch it again: affectstream engines pull {part.model}"
+            if public
+            else "restore or reinstall the bundle"
+        )
         raise BundleError(
-            f"{path} was changed: SHA-256 is {found[:12]}..., the manifest says {expected[:12]}...; "
-            "restore or reinstall the bundle"
+            f"{path} was changed: SHA-256 is {found[:12]}..., the manifest says "
+            f"{part.sha256[:12]}...; {mend}"
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """An open bundle: its manifest, folder and engines by role. Closes them on exit."""
+    """An open bundle: its manifest, folder, engines by role and tokenizer. Closes them on exit."""
 
     folder: Path
     manifest: Manifest
     engines: dict[str, Engine]
+    tokenizer: Tokenizer | None
+    """Of the text encoder; None where there is none."""
     _stack: ExitStack
 
     @classmethod
     def open(
         cls, bundle: str | Path = "pocket", *, device: str = "cpu", threads: int = 1
     ) -> Bundle:
-        """Check and open `bundle`. Raises `BundleError` or `EngineError`, naming the fault."""
+        """Check and open `bundle` on `device`, as `choose` names it.
+
+        Raises `BundleError`, `EngineError` or `DeviceError`, naming the fault.
+        """
         folder = locate(bundle)
         manifest = read_manifest(folder)
+        tokenizer = _tokenizer(folder, manifest)
+        options = build_options(folder, manifest, device)
         engines: dict[str, Engine] = {}
         with ExitStack() as stack:
             for role in manifest.engines.__struct_fields__:
                 part = getattr(manifest.engines, role)
                 if part is not None:
                     try:
-                        opened = OnnxEngine(folder / part.file, device=device, threads=threads)
+                        opened = open_engine(
+                            file_of(folder, part),
+                            device,
+                            threads=threads,
+                            options=options.get(role),
+                        )
                     except EngineError as error:
                         raise type(error)(f"bundle {manifest.name}, {role}: {error}") from error
                     engines[role] = stack.enter_context(opened)
             _check_graphs(folder, manifest, engines)
-            return cls(folder, manifest, engines, stack.pop_all())
+            return cls(folder, manifest, engines, tokenizer, stack.pop_all())
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -165,6 +193,19 @@ class Bundle:
         trace: TracebackType | None,
     ) -> None:
         self._stack.close()
+
+
+def _tokenizer(folder: Path, manifest: Manifest) -> Tokenizer | None:
+    part = manifest.engines.text_encoder
+    if part is None:
+        return None
+    from tokenizers import Tokenizer
+
+    path = file_of(folder, part.tokenizer)
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:  # the library raises nothing more precise
+        raise BundleError(f"{path} is not a tokenizer: {error}") from error
 
 
 ENCODERS = {"video": "face_encoder", "voice": "voice_encoder", "text": "text_encoder"}

@@ -3,7 +3,9 @@
 AffectstreamError
 ├── BundleError        a bundle's manifest or files are not what they should be
 └── EngineError        a graph could not be opened or was fed wrongly
-    └── DeviceError    the device asked for is not there
+    ├── DeviceError    the device asked for is not there
+    ├── BuildError     no plan could be built of a graph
+    └── PlanError      a plan that was built is not to be trusted
 Every message says which thing, what was found, what was expected and what to do.
 """
 
@@ -24,3 +26,11 @@ class EngineError(AffectstreamError):
 
 class DeviceError(EngineError):
     """The device that was asked for is not there; nothing else is tried in its place."""
+
+
+class BuildError(EngineError):
+    """No plan could be built: the graph, a profile or an option is not what the builder takes."""
+
+
+class PlanError(EngineError):
+    """A plan on disk is not what was built, or lies where others can write: it is not loaded."""

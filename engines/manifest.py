@@ -1,6 +1,7 @@
 """`bundle.json`: what a recognizer is made of, as types.
 
-The format carries its version. A newer major version is refused, an older one is read.
+The format carries its version. A newer major version is refused, an older one is read. 1.1 added
+`FilePart.model`.
 """
 
 from __future__ import annotations
@@ -8,9 +9,9 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import UNSET, Meta, Struct, UnsetType
 
-FORMAT = "1.0"
+FORMAT = "1.1"
 
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Positive = Annotated[int, Meta(gt=0)]
@@ -20,18 +21,22 @@ Prior = Annotated[float, Meta(gt=0.0, le=1.0)]
 Temperature = Annotated[float, Meta(gt=0.0)]
 
 
-class FilePart(Struct, frozen=True, forbid_unknown_fields=True):
-    """A file of the bundle and its SHA-256."""
+class _Origin(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    model: str | UnsetType = UNSET
+    """Name in the registry of public models (see `registry`): the file is then not in the bundle but
+    among the models that were pulled."""
+
+
+class FilePart(_Origin, frozen=True):
+    """A file and its SHA-256."""
 
     file: str
     sha256: Sha256
 
 
-class DetectorPart(Struct, frozen=True, forbid_unknown_fields=True):
+class DetectorPart(FilePart, frozen=True):
     """The face detector: how to feed it and how to read it."""
 
-    file: str
-    sha256: Sha256
     input_size: Annotated[int, Meta(ge=32)]
     """Longest side of the picture it sees, in pixels."""
     threshold: Inside
@@ -41,11 +46,9 @@ class DetectorPart(Struct, frozen=True, forbid_unknown_fields=True):
     decoder: Literal["yunet"] = "yunet"
 
 
-class TextPart(Struct, frozen=True, forbid_unknown_fields=True):
+class TextPart(FilePart, frozen=True):
     """The text encoder with its tokenizer."""
 
-    file: str
-    sha256: Sha256
     tokenizer: FilePart
     max_tokens: Positive = 64
 

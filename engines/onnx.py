@@ -1,4 +1,4 @@
-"""ONNX Runtime: the embedded default on the CPU, and CUDA when it is asked for by name."""
+"""ONNX Runtime on the CPU: the embedded default."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Self
 import numpy as np
 import onnxruntime
 
-from affectstream.engines.choose import cuda_number
-from affectstream.engines.errors import DeviceError, EngineError
+from affectstream.engines.errors import EngineError
 from affectstream.engines.spec import Array, TensorSpec, check_feeds
 
 _DTYPES = {
@@ -25,18 +24,14 @@ _DTYPES = {
 
 
 class OnnxEngine:
-    """One ONNX file on one device.
+    """One ONNX file on the CPU.
 
     `threads` is the number that a single `run` may use. The pipeline keeps it at 1 and runs several
     batches side by side instead: streaming networks are too small to be worth splitting.
     """
 
-    def __init__(self, path: Path, *, device: str = "cpu", threads: int = 1) -> None:
-        """Open `path` on ``cpu`` or ``cuda:N``.
-
-        Raises `EngineError` when the file is not a graph that ONNX Runtime takes, `DeviceError` when
-        CUDA was asked for and is not what computes.
-        """
+    def __init__(self, path: Path, *, threads: int = 1) -> None:
+        """Open `path`. Raises `EngineError` when it is not a graph that ONNX Runtime takes."""
         self._name = path.name
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -47,18 +42,13 @@ class OnnxEngine:
         options.log_severity_level = 3
         try:
             self._session: onnxruntime.InferenceSession | None = onnxruntime.InferenceSession(
-                str(path), options, providers=_providers(device)
+                str(path), options, providers=["CPUExecutionProvider"]
             )
-        except _ORT_ERRORS as error:
+        except ORT_ERRORS as error:
             raise EngineError(f"{path}: ONNX Runtime cannot open it: {error}") from error
-        used = self._session.get_providers()
-        if device != "cpu" and used[0] != "CUDAExecutionProvider":
-            raise DeviceError(
-                f"{device} was asked for, but ONNX Runtime would compute with {used[0]}"
-            )
-        self._inputs = {i.name: _spec(i) for i in self._session.get_inputs()}
-        self._outputs = {o.name: _spec(o) for o in self._session.get_outputs()}
-        self._runtime = f"onnxruntime {onnxruntime.__version__} {device}"
+        self._inputs = {i.name: tensor_spec(i) for i in self._session.get_inputs()}
+        self._outputs = {o.name: tensor_spec(o) for o in self._session.get_outputs()}
+        self._runtime = f"onnxruntime {onnxruntime.__version__} cpu"
 
     @property
     def inputs(self) -> Mapping[str, TensorSpec]:
@@ -99,33 +89,24 @@ def _errors() -> tuple[type[Exception], ...]:
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     names = (
+        "EPFail",
         "Fail",
         "InvalidArgument",
         "InvalidGraph",
         "InvalidProtobuf",
         "NoSuchFile",
         "NotImplemented",
+        "RuntimeException",
     )
     return tuple(getattr(state, name) for name in names if hasattr(state, name))
 
 
-_ORT_ERRORS = _errors()
+ORT_ERRORS = _errors()
+"""What ONNX Runtime raises for a file, an option or a feed; they share no base of their own."""
 
 
-def _providers(device: str) -> list[str | tuple[str, dict[str, str]]]:
-    if device == "cpu":
-        return ["CPUExecutionProvider"]
-    number = cuda_number(device)
-    available = onnxruntime.get_available_providers()
-    if "CUDAExecutionProvider" not in available:
-        raise DeviceError(
-            f"{device} was asked for, but this onnxruntime {onnxruntime.__version__} has only "
-            f"{', '.join(available)}: pip uninstall onnxruntime && pip install onnxruntime-gpu"
-        )
-    return [("CUDAExecutionProvider", {"device_id": number})]
-
-
-def _spec(value: onnxruntime.NodeArg) -> TensorSpec:
+def tensor_spec(value: onnxruntime.NodeArg) -> TensorSpec:
+    """What ONNX Runtime says of an input or output. Raises `EngineError` for a type that none may have."""
     if value.type not in _DTYPES:
         raise EngineError(
             f"tensor {value.name!r} is {value.type}, expected one of {sorted(_DTYPES)}"

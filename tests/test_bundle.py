@@ -6,10 +6,9 @@ import shutil
 import numpy as np
 import pytest
 
-from affectstream.engines import Bundle, BundleError, DeviceError, EngineError, OnnxEngine
+from affectstream.engines import Bundle, BundleError, EngineError, OnnxEngine
 from affectstream.engines.bundle import POCKET, read_manifest, sha256
-from affectstream.engines.choose import choose
-from affectstream.engines.manifest import encode
+from affectstream.engines.manifest import FilePart, encode
 from affectstream.engines.spec import padded, slot
 
 
@@ -90,7 +89,7 @@ def test_a_file_that_is_no_graph_is_refused(copy):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m.update(format="2.0"), r"format 2\.0, this version reads up to 1\.0"),
+        (lambda m: m.update(format="2.0"), r"format 2\.0, this version reads up to 1\.1"),
         (lambda m: m.update(colour="red"), "unknown field"),
         (lambda m: m.update(hop_us=300_001), "whole"),
         (lambda m: m["labels"].__setitem__(0, "hungry"), r"\['hungry'\] are not in the vocabulary"),
@@ -105,10 +104,23 @@ def test_a_spoiled_manifest_is_refused_with_the_reason(copy, change, message):
     refused(copy, message)
 
 
-def test_an_older_minor_format_is_read_and_a_later_one_of_the_same_major(copy):
-    edit(copy, lambda m: m.update(format="1.4"))
+@pytest.mark.parametrize("version", ["1.0", "1.1", "1.4"])
+def test_any_minor_format_of_the_same_major_is_read(copy, version):
+    edit(copy, lambda m: m.update(format=version))
     with Bundle.open(copy) as bundle:
-        assert bundle.manifest.format == "1.4"
+        assert bundle.manifest.format == version
+
+
+def test_only_a_part_that_is_a_public_model_names_one():
+    assert encode(FilePart("a.onnx", "0" * 64)).count(b"model") == 0
+    assert b'"model": "yunet"' in encode(FilePart("a.onnx", "0" * 64, model="yunet"))
+
+
+def test_a_tokenizer_that_is_none_is_refused_when_the_bundle_is_opened(copy):
+    (copy / "tokenizer.json").write_text("[]")
+    digest = sha256(copy / "tokenizer.json")
+    edit(copy, lambda m: m["engines"]["text_encoder"]["tokenizer"].update(sha256=digest))
+    refused(copy, r"tokenizer\.json is not a tokenizer")
 
 
 def test_what_is_no_bundle_at_all(tmp_path):
@@ -138,12 +150,3 @@ def test_padding_a_batch_changes_no_row_of_it():
         other[1:] = 0
         first = engine.run({"pixels": padded(other, slot(5))})["logits"][0]
     assert np.array_equal(whole[0], first)
-
-
-def test_a_device_is_used_or_refused_never_replaced():
-    assert choose("cpu").device == "cpu"
-    assert "embedded default" in choose("auto").reason
-    with pytest.raises(DeviceError, match="'gpu' is not known"):
-        choose("gpu")
-    with pytest.raises(DeviceError, match="cuda:0 was asked for"):
-        OnnxEngine(POCKET / "fusion.onnx", device="cuda:0")

@@ -1,0 +1,55 @@
+"""How the answers of one way to compute the FP16 graphs agree with FP32."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from affectstream.engines.compare import AGREEMENT, Agreement
+from affectstream.engines.spec import Array, Engine
+
+
+class Judged:
+    """One way to compute the FP16 graphs, and how its answers agree with FP32 so far."""
+
+    def __init__(self, name: str, engines: Mapping[str, Engine]) -> None:
+        self.name, self.engines = name, engines
+        self.agreements: dict[str, Agreement] = {}
+        self.recropped = Agreement()
+        """Hops of recordings with the FP16 detector too."""
+        self.unmatched = 0
+        """Readings of those that are on one side only."""
+
+    def add(self, what: str, expected: Array, found: Array) -> None:
+        """Rows of probabilities (N, C) of both."""
+        self.agreements.setdefault(what, Agreement()).add(expected, found)
+
+    @property
+    def passed(self) -> bool:
+        """Whether all agree, and as good as all where the FP16 detector chose the crop."""
+        moved = self.recropped.beyond + self.unmatched
+        return (
+            all(a.passed for a in self.agreements.values())
+            and self.recropped.share >= AGREEMENT
+            and moved <= (1 - AGREEMENT) * self.recropped.rows
+        )
+
+    def figures(self) -> dict[str, Any]:
+        """For JSON."""
+        return {
+            "passed": self.passed,
+            "parts": {what: _figures(agreement) for what, agreement in self.agreements.items()},
+            "hops, FP16 detector too": _figures(self.recropped),
+            "unmatched_readings": self.unmatched,
+        }
+
+
+def _figures(agreement: Agreement) -> dict[str, Any]:
+    return {
+        "inputs": agreement.rows,
+        "clear": agreement.decided,
+        "agreement": round(agreement.share, 5),
+        "largest_difference": float(f"{agreement.largest:.3g}"),
+        "beyond": agreement.beyond,
+        "passed": agreement.passed,
+    }

@@ -1,0 +1,76 @@
+"""Which plans a bundle needs: one for each engine, with ranges for axes that the manifest decides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from msgspec import structs
+
+from affectstream.engines.build import BuildOptions
+from affectstream.engines.errors import BuildError
+from affectstream.engines.graph_file import read_graph_file
+from affectstream.engines.manifest import DetectorPart, Manifest
+from affectstream.engines.profiles import BATCH, AxisRange
+from affectstream.engines.registry import file_of
+
+_CELL = 32
+"""Pictures are whole cells of the detector's coarsest grid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One engine of a bundle, and how its plan is to be built."""
+
+    role: str
+    source: Path
+    options: BuildOptions
+
+
+def wanted(
+    folder: Path, manifest: Manifest, options: BuildOptions, roles: Iterable[str] = ()
+) -> list[Wanted]:
+    """The plans of `roles`, or of every engine, of the bundle in `folder`.
+
+    `options` hold for all; where a profile gives no range for the height and the width of a detector's
+    picture, these go up to what the manifest lets it see. Raises `BuildError` for a role that the bundle
+    does not have.
+    """
+    engines = manifest.engines
+    parts = {
+        role: part
+        for role in engines.__struct_fields__
+        if (part := getattr(engines, role)) is not None
+    }
+    if unknown := sorted(set(roles) - parts.keys()):
+        raise BuildError(
+            f"bundle {manifest.name} has no {', '.join(unknown)}: its engines are {', '.join(parts)}"
+        )
+    found = []
+    for role in [role for role in parts if role in roles] or list(parts):
+        source, mine = file_of(folder, parts[role]), options
+        if isinstance(parts[role], DetectorPart):
+            sides = _picture(source, parts[role])
+            profiles = tuple(profile.with_defaults(sides) for profile in options.profiles)
+            mine = structs.replace(options, profiles=profiles)
+        found.append(Wanted(role, source, mine))
+    return found
+
+
+def _picture(source: Path, detector: DetectorPart) -> list[AxisRange]:
+    """Ranges for the free sides of a detector's picture, tuned for a 16:9 one."""
+    side = _cells(detector.input_size)
+    best = {"height": _cells(detector.input_size * 9 // 16), "width": side}
+    first = 1 if detector.layout == "nhwc" else 2
+    pictures = [shape for shape in read_graph_file(source).inputs.values() if len(shape) == 4]
+    return [
+        AxisRange(str(shape[axis]), _CELL, best[name], side)
+        for shape in pictures
+        for axis, name in ((first, "height"), (first + 1, "width"))
+        if isinstance(shape[axis], str) and shape[axis] != BATCH
+    ]
+
+
+def _cells(size: int) -> int:
+    return -(-size // _CELL) * _CELL

@@ -1,0 +1,22 @@
+"""`affectstream engines`: one file a job, loaded on use."""
+
+from __future__ import annotations
+
+import typer
+
+from affectstream.engines.cli.build import build
+from affectstream.engines.cli.compare import compare
+from affectstream.engines.cli.plans import clean, inspect, list_plans
+from affectstream.engines.cli.pull import pull
+
+application = typer.Typer(
+    no_args_is_help=True,
+    help="Build, look at, compare and fetch compiled engines.",
+)
+
+application.command()(build)
+application.command("list")(list_plans)
+application.command()(inspect)
+application.command()(clean)
+application.command()(compare)
+application.command()(pull)

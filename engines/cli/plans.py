@@ -1,0 +1,176 @@
+"""`affectstream engines list`, `inspect` and `clean`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from affectstream.engines.cli.build import RuntimeName
+
+if TYPE_CHECKING:
+    from affectstream.engines.plan import Plan, Tensor
+    from affectstream.engines.plans import PlanStore
+
+
+def list_plans() -> None:
+    """The plans that were built, the last used first.
+
+    Example: [bold]affectstream engines list[/bold]
+    """
+    from affectstream.engines.plans import PlanStore
+    from affectstream.engines.sizes import format_size
+
+    store = PlanStore()
+    plans = store.plans()
+    _print_table([_TITLES, *map(_row, plans)])
+    total = format_size(sum(plan.meta.bytes for plan in plans))
+    typer.echo(f"{len(plans)} plans, {total}, in {store.root} (times are UTC)")
+    for fault in store.faults():
+        typer.echo(f"warning: {fault}", err=True)
+
+
+def inspect(
+    plan: Annotated[
+        str, typer.Argument(help="A plan's file, or the beginning of its key.", show_default=False)
+    ],
+) -> None:
+    """All that is known of one plan: key, inputs and outputs, and whether it is what was built.
+
+    Example: [bold]affectstream engines inspect 3f9a[/bold]
+    """
+    import msgspec
+
+    from affectstream.engines.plans import PlanStore
+    from affectstream.engines.sizes import format_size
+
+    found = _find(PlanStore(), plan)
+    meta = found.meta
+    content = found.read()
+    typer.echo(f"{found.path}\n  hash       agrees, {format_size(len(content))}")
+    typer.echo(f"  key        {meta.key}")
+    typer.echo(
+        f"  built      {meta.built}, in {meta.seconds} s; last used {found.last_used:%Y-%m-%d %H:%M:%S}"
+    )
+    for title, tensors in (("inputs", meta.inputs), ("outputs", meta.outputs)):
+        typer.echo(f"  {title:10} {'; '.join(map(_words, tensors))}")
+    profiles = " and ".join(map(str, meta.fields.options.profiles)) or "none, all axes are fixed"
+    typer.echo(f"  profiles   {profiles}")
+    types = meta.types
+    typer.echo(
+        f"  asked for  {types.half} outputs of layers FP16, {types.float} FP32; convolutions and matrix "
+        f"products: {types.half_multiplying} and {types.float_multiplying}"
+    )
+    typer.echo(f"  came out   {_came_out(found, content)}")
+    typer.echo(f"  accuracy   {meta.gate.state}: {meta.gate.reason}")
+    typer.echo("  key fields")
+    fields = msgspec.json.format(msgspec.json.encode(meta.fields, order="sorted"), indent=2)
+    typer.echo("\n".join(f"    {line}" for line in fields.decode().splitlines()))
+    typer.echo("  end of the build's log")
+    typer.echo("\n".join(f"    {line}" for line in meta.log))
+
+
+def clean(
+    everything: Annotated[bool, typer.Option("--all", help="All plans.")] = False,
+    older_than: Annotated[
+        float | None, typer.Option(min=0, metavar="DAYS", help="Not used for so many days.")
+    ] = None,
+    runtime: Annotated[RuntimeName | None, typer.Option(help="Of this runtime.")] = None,
+    to_size: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="Not used for longest, until the rest has this size."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """Delete plans, after asking. With several conditions, those that meet all of them.
+
+    What was set aside as unusable goes too. Plans can always be built again.
+
+    Example: [bold]affectstream engines clean --older-than 30[/bold]
+    """
+    from affectstream.engines.plans import PlanStore
+    from affectstream.engines.sizes import format_size, parse_size
+
+    chosen = (older_than is not None, runtime is not None, to_size is not None)
+    if everything == any(chosen):
+        raise typer.BadParameter("give --all, or one or more of --older-than, --runtime, --to-size")
+    store = PlanStore()
+    plans = store.plans() if to_size is None else store.surplus(parse_size(to_size))
+    if older_than is not None:
+        before = datetime.now(UTC) - timedelta(days=older_than)
+        plans = [plan for plan in plans if plan.last_used < before]
+    if runtime is not None:
+        plans = [plan for plan in plans if plan.meta.fields.target.runtime == runtime]
+    for plan in plans:
+        target = plan.meta.fields.target
+        typer.echo(f"{plan.meta.key[:12]}  {plan.meta.name}  {target.runtime} {target.version}")
+    total = format_size(sum(plan.meta.bytes for plan in plans))
+    if plans and not yes:
+        typer.confirm(f"delete these {len(plans)} plans, {total}?", abort=True)
+    freed = store.remove(plans) + store.sweep()
+    typer.echo(f"{len(plans)} plans deleted, {format_size(freed)} freed in {store.root}")
+
+
+_TITLES = (
+    *("key", "engine", "runtime", "for", "precision", "size", "built", "last used"),
+    "profiles",
+)
+
+
+def _row(plan: Plan) -> tuple[str, ...]:
+    from affectstream.engines.sizes import format_size
+
+    meta, target, options = plan.meta, plan.meta.fields.target, plan.meta.fields.options
+    return (
+        meta.key[:12],
+        meta.name,
+        f"{target.runtime} {target.version}",
+        target.device,
+        options.precision,
+        format_size(meta.bytes),
+        meta.built[:16].replace("T", " "),
+        f"{plan.last_used:%Y-%m-%d %H:%M}",
+        " ".join(map(str, options.profiles)),
+    )
+
+
+def _print_table(rows: list[tuple[str, ...]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        typer.echo("  ".join(cells).rstrip())
+
+
+def _find(store: PlanStore, text: str) -> Plan:
+    from affectstream.engines.errors import PlanError
+    from affectstream.engines.plan import open_plan
+
+    if text.endswith(".plan"):
+        return open_plan(Path(text))
+    found = [plan for plan in store.plans() if plan.meta.key.startswith(text)]
+    if len(found) != 1:
+        raise PlanError(
+            f"{len(found)} plans have a key that begins with {text!r}: see affectstream engines list"
+        )
+    return found[0]
+
+
+def _words(tensor: Tensor) -> str:
+    return f"{tensor.name} ({', '.join(map(str, tensor.shape))}) {tensor.dtype}"
+
+
+def _came_out(plan: Plan, content: bytes) -> str:
+    """Types of the finished layers, or why nobody can say."""
+    from affectstream.engines.errors import DeviceError
+    from affectstream.engines.gpu import look_at
+    from affectstream.engines.inspector import layer_types
+    from affectstream.engines.nvidia import load
+
+    try:
+        look_at()
+        types = layer_types(content, load(plan.meta.fields.target.runtime))
+    except DeviceError as error:
+        return f"not known, the runtime tells only where a GPU is: {error}"
+    return ", ".join(f"{count} {name}" for name, count in types.items())

@@ -1,0 +1,78 @@
+"""`affectstream engines pull`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from affectstream.engines.registry import PublicModel
+
+
+def pull(
+    name: Annotated[
+        str | None, typer.Argument(help="A model of the registry, such as yunet.")
+    ] = None,
+    show: Annotated[bool, typer.Option("--list", help="Show the registry.")] = False,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--from",
+            help="Take the file from this folder, not from the network.",
+            show_default=False,
+        ),
+    ] = None,
+    into: Annotated[
+        Path | None,
+        typer.Option(
+            help="Give the model its role in this bundle, made as a copy of --bundle where it is not "
+            "there.",
+            show_default=False,
+        ),
+    ] = None,
+    bundle: Annotated[str, typer.Option(help="What --into begins with.")] = "pocket",
+) -> None:
+    """Fetch a public model, checked by its SHA-256, and put it into a bundle.
+
+    Example: [bold]affectstream engines pull yunet --into my-bundle[/bold]
+    """
+    from affectstream.engines.registry import model
+
+    if show or name is None:
+        return _list()
+    chosen = model(name)
+    typer.echo(f"{name}: {_fetch(name, chosen, folder)}")
+    if into is not None:
+        from affectstream.engines.swap import put_into
+
+        put_into(into, name, chosen, bundle)
+        typer.echo(f"{into}: {chosen.role} is {name}; use it with --bundle {into}")
+
+
+def _list() -> None:
+    from affectstream.engines.registry import models
+
+    for name, model in models().items():
+        here = "here" if model.path.is_file() else "not pulled"
+        typer.echo(f"{name}  [{here}]\n    {model.summary}")
+        typer.echo(f"    {model.role}, {model.size:,} bytes, licence: {model.licence}")
+        typer.echo(f"    {model.url}\n    SHA-256 {model.sha256}")
+
+
+def _fetch(name: str, model: PublicModel, folder: Path | None) -> Path:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
+
+    from affectstream.engines.pull import pull
+
+    console = Console(stderr=True)
+    columns = ("{task.description}", BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(
+        *columns, console=console, disable=not console.is_terminal, transient=True
+    ) as bar:
+        task = bar.add_task(name, total=model.size)
+        return pull(
+            name, model, folder=folder, progress=lambda done: bar.update(task, completed=done)
+        )

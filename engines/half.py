@@ -1,0 +1,101 @@
+"""The FP16 variant of an ONNX file, derived once and kept.
+
+Inputs and outputs keep their types: the same arrays feed both. What stays in FP32 inside, and why,
+is in `half_rules`. Derived files lie in ``half/`` under `home()`, named by what they were derived
+from and by which rules; a file that was changed, or written by halves, is derived again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from filelock import FileLock
+
+from affectstream.engines.errors import DeviceError, EngineError
+from affectstream.engines.home import home
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+
+_LARGEST_BYTES = 2**31 - 1
+"""What a protobuf message can hold."""
+
+
+def half_file(source: Path) -> Path:
+    """The FP16 variant of `source`, from the cache or made now; `source` itself where it has FP16
+    in it already.
+
+    Raises `EngineError` where `source` is no ONNX graph or has no FP16 form, `DeviceError` where the
+    package ``onnx`` is missing. Several processes may ask at once: one derives, the others wait.
+    """
+    try:
+        import onnx
+
+        from affectstream.engines.half_graph import is_half
+        from affectstream.engines.half_rules import POLICY
+    except ModuleNotFoundError as error:
+        if error.name != "onnx":
+            raise
+        raise DeviceError(
+            f"{source.name} in FP16 needs the package onnx: pip install 'affectstream[tensorrt]'"
+        ) from error
+    try:
+        model = onnx.load(str(source))
+    except Exception as error:  # protobuf's own kinds differ between its versions
+        raise EngineError(f"{source} is not an ONNX graph: {error}") from error
+    if is_half(model):
+        return source
+    if model.ByteSize() > _LARGEST_BYTES:
+        raise EngineError(
+            f"{source} has {model.ByteSize() / 1e9:.1f} GB of weights, FP16 can be derived of up to 2: "
+            "export the network in FP16"
+        )
+    key = hashlib.sha256(model.SerializeToString(deterministic=True))
+    key.update(f"half {POLICY} onnx {onnx.__version__}".encode())
+    target = home() / "half" / f"{key.hexdigest()}.onnx"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(target.with_suffix(".lock")):
+            if not _is_whole(target):
+                _write(target, half_model(model, source.name).SerializeToString())
+    except OSError as error:
+        raise EngineError(
+            f"{target.parent} cannot hold FP16 graphs: {error}; name another folder in "
+            "AFFECTSTREAM_HOME"
+        ) from error
+    return target
+
+
+def half_model(model: ModelProto, name: str) -> ModelProto:
+    """`model` (taken over) in FP16. Raises `EngineError`, calling it `name`, where it cannot be."""
+    from onnx.inliner import inline_local_functions
+
+    from affectstream.engines.half_graph import Half
+
+    return Half(inline_local_functions(model) if model.functions else model, name).model
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        recorded = path.with_suffix(".sha256").read_text().strip()
+        return hashlib.sha256(path.read_bytes()).hexdigest() == recorded
+    except FileNotFoundError:
+        return False
+
+
+def _write(path: Path, content: bytes) -> None:
+    """The file, then the hash of its content: without a hash that fits, the file does not count."""
+    for target, data in (
+        (path, content),
+        (path.with_suffix(".sha256"), hashlib.sha256(content).hexdigest().encode() + b"\n"),
+    ):
+        scratch = target.with_name(f"{target.name}.{os.getpid()}.tmp")
+        try:
+            scratch.write_bytes(data)
+            scratch.replace(target)
+        finally:
+            scratch.unlink(missing_ok=True)

@@ -1,0 +1,45 @@
+"""What types the layers of a finished plan have, asked of the runtime: only where a GPU is."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Any
+
+import msgspec
+
+from affectstream.engines.errors import PlanError
+from affectstream.engines.nvidia import Bindings, errors_of
+
+_TYPES = {"half": r"\b(?:FP16|Half)\b", "float": r"\b(?:FP32|Float)\b"}
+"""As NVIDIA writes them: ``Half``, or ``Row major linear FP16 format``."""
+
+
+def layer_types(plan: bytes, bindings: Bindings) -> dict[str, int]:
+    """Outputs of layers by type: ``half``, ``float``, ``other``.
+
+    Make sure of a driver first (`gpu.look_at`): without one the runtime may end the process. Raises
+    `PlanError` where it does not take the plan.
+    """
+    mark = bindings.messages.mark()
+    engine = bindings.trt.Runtime(bindings.logger).deserialize_cuda_engine(plan)
+    if engine is None:
+        said = errors_of(bindings.messages.since(mark))
+        raise PlanError(
+            f"{bindings.runtime} {bindings.version} does not take the plan: "
+            f"{said[0] if said else 'no reason given'}; build it again"
+        )
+    kind = bindings.trt.LayerInformationFormat.JSON
+    return count_types(engine.create_engine_inspector().get_engine_information(kind))
+
+
+def count_types(information: str) -> dict[str, int]:
+    """Outputs by type in the inspector's JSON; a layer of which it gives only the name counts nothing."""
+    counts = Counter(dict.fromkeys((*_TYPES, "other"), 0))
+    document: dict[str, Any] = msgspec.json.decode(information)
+    for layer in document.get("Layers", []):
+        for output in layer.get("Outputs", []) if isinstance(layer, dict) else []:
+            text = str(output.get("Format/Datatype", ""))
+            name = next((n for n, pattern in _TYPES.items() if re.search(pattern, text)), "other")
+            counts[name] += 1
+    return dict(counts)

@@ -1,0 +1,103 @@
+"""Opening an ONNX file on any device: the one place that knows which engine serves which."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from affectstream.engines.choose import Device, parse_device
+from affectstream.engines.errors import DeviceError, EngineError
+from affectstream.engines.spec import Engine
+
+if TYPE_CHECKING:
+    from affectstream.engines.build import BuildOptions, Built, Progress
+    from affectstream.engines.manifest import Manifest
+    from affectstream.engines.plan import Plan
+    from affectstream.engines.target import Target
+
+_log = logging.getLogger(__name__)
+
+
+def open_engine(
+    path: Path, device: str = "cpu", *, threads: int = 1, options: BuildOptions | None = None
+) -> Engine:
+    """Open `path` on `device`: ``cpu``, ``cuda:N``, ``tensorrt:N`` or ``tensorrt-rtx:N``.
+
+    On a GPU its FP16 variant computes. A plan of TensorRT comes from the cache; where none is there it
+    is built with `options`, which takes minutes and is said in the log. `threads` is for the CPU.
+    Raises `EngineError`, naming the fault, and `DeviceError` for a device that is not there.
+    """
+    wanted = parse_device(device)
+    if wanted.kind == "cpu":
+        from affectstream.engines.onnx import OnnxEngine
+
+        return OnnxEngine(path, threads=threads)
+    if wanted.kind == "cuda":
+        from affectstream.engines.onnx_cuda import CudaEngine
+
+        return CudaEngine(path, ordinal=wanted.number)
+    return _open_plan(path, wanted, options)
+
+
+def build_options(folder: Path, manifest: Manifest, device: str) -> dict[str, BuildOptions]:
+    """How plans of a bundle's engines are built, by role; nothing where `device` takes no plans."""
+    if parse_device(device).kind not in ("tensorrt", "tensorrt-rtx"):
+        return {}
+    from affectstream.engines.build import BuildOptions
+    from affectstream.engines.bundle_plans import wanted
+
+    return {one.role: one.options for one in wanted(folder, manifest, BuildOptions())}
+
+
+def _open_plan(path: Path, device: Device, options: BuildOptions | None) -> Engine:
+    from affectstream.engines.build import BuildOptions
+    from affectstream.engines.cuda import DeviceFault, OutOfDeviceMemory
+    from affectstream.engines.gpu import look_at
+    from affectstream.engines.nvidia import load
+    from affectstream.engines.plans import PlanStore
+    from affectstream.engines.target import COMMON, target_for
+    from affectstream.engines.tensorrt import TensorRTEngine
+
+    bindings = load(device.kind)
+    capability = look_at(device.number).capability
+    special = device.kind == "tensorrt-rtx" and capability not in COMMON
+    target = target_for(device.kind, (capability,) if special else (), ordinal=device.number)
+    store = PlanStore()
+
+    def ready() -> Plan:
+        return store.plan_for(path, options or BuildOptions(), target, build=_announced)
+
+    def opened(plan: Plan) -> Engine:
+        return TensorRTEngine(plan.read(), bindings, name=path.name, device=device.number)
+
+    plan = ready()
+    try:
+        return opened(plan)
+    except (DeviceError, DeviceFault, OutOfDeviceMemory):
+        raise
+    except EngineError as error:  # the runtime does not take it: once more, from the graph
+        _log.warning("%s: set aside, to be built again: %s", plan.path, error)
+        store.quarantine(plan.path, str(error))
+        return opened(ready())
+
+
+def _announced(
+    graph: Path,
+    options: BuildOptions,
+    target: Target,
+    *,
+    name: str,
+    timing: bytes,
+    progress: Progress | None,
+    stop: threading.Event | None,
+) -> Built:
+    from affectstream.engines.build import build
+
+    _log.warning(
+        "%s: building a plan for %s, once; affectstream engines build does this beforehand",
+        name,
+        target.runtime,
+    )
+    return build(graph, options, target, name=name, timing=timing, progress=progress, stop=stop)

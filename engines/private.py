@@ -1,0 +1,80 @@
+"""Files that nobody else can have written: compiled plans are code."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from pathlib import Path
+
+from affectstream.engines.errors import PlanError
+
+# Windows keeps access in lists that these checks cannot read; a user's own cache folder, which is the
+# default there, is closed to other users by the system.
+_CHECKED = sys.platform != "win32"
+
+
+def make_private(folder: Path) -> None:
+    """Make `folder`, for this user alone, unless it is there. Raises `PlanError`."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise PlanError(
+            f"{folder} cannot be made: {error}; name another folder in AFFECTSTREAM_HOME"
+        ) from error
+    check_private(folder)
+
+
+def check_private(folder: Path) -> None:
+    """Raise `PlanError` unless `folder` is ours and nobody else can write in it."""
+    _check(folder, folder.stat())
+
+
+def read_private(path: Path) -> bytes:
+    """The content of `path`. Raises `PlanError` unless it is a file of ours that nobody else can write,
+    in such a folder; `FileNotFoundError` where there is none."""
+    check_private(path.parent)
+    with path.open("rb") as file:
+        info = os.fstat(file.fileno())  # of what was opened, which is what is read
+        if not stat.S_ISREG(info.st_mode):
+            raise PlanError(f"{path} is not a plain file: remove it")
+        _check(path, info)
+        return file.read()
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Write all of `path` or nothing, and have it on the disk when this returns."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        number = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(number, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        scratch.replace(path)
+    except OSError as error:
+        raise PlanError(f"{path} cannot be written: {error}") from error
+    finally:
+        scratch.unlink(missing_ok=True)
+    if _CHECKED:  # the new name as well
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _check(path: Path, info: os.stat_result) -> None:
+    if not _CHECKED:
+        return
+    if info.st_uid != os.geteuid():
+        raise PlanError(
+            f"{path} belongs to user {info.st_uid}, you are {os.geteuid()}: a plan is code, and is taken "
+            "from your own folders only; remove it, or name another folder in AFFECTSTREAM_HOME"
+        )
+    if info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise PlanError(
+            f"{path} can be written by other users (mode {stat.S_IMODE(info.st_mode):o}): a plan is code; "
+            f"if nobody has touched it: chmod go-w {path}"
+        )

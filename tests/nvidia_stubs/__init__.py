@@ -1,0 +1,1 @@
+"""Stand-ins for TensorRT's libraries, with which its real Python bindings import anywhere."""

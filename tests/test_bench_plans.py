@@ -1,0 +1,38 @@
+"""Exports at random weights are derived, compared and built; what fails becomes a row of its own."""
+
+import pytest
+
+pytest.importorskip("torch", reason="recipes are torch modules")
+pytest.importorskip("onnx", reason="graphs are made with the package onnx")
+pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT for RTX is not installed")
+
+from affectstream.bench.large_recipes import heads
+from affectstream.bench.plans import PROFILE, measure, of_recipe
+from affectstream.engines.build import BuildOptions
+from affectstream.engines.target import target_for
+from tests import small_graphs
+
+
+@pytest.fixture(scope="module")
+def target():
+    return target_for("tensorrt-rtx")
+
+
+@pytest.mark.filterwarnings("ignore")  # the exporter warns of itself
+@pytest.mark.parametrize("recipe", heads(), ids=lambda recipe: recipe.name)
+def test_every_head_builds_in_both_precisions(recipe, tmp_path, target):
+    half, full = of_recipe(recipe, tmp_path, target)
+    assert (half.error, full.error) == ("", "")
+    assert half.built.types.precision == "fp16" and full.built.types.half == 0
+    assert half.onnx_mb <= full.onnx_mb
+    assert half.parity.startswith("largest error ") and not full.parity
+    assert half.document()["plan_mb"] > 0
+
+
+def test_what_cannot_be_built_is_a_row_with_the_reason(tmp_path, target):
+    source = small_graphs.one_node(tmp_path / "det.onnx", "Det")
+    options = BuildOptions(precision="fp32", profiles=(PROFILE,))
+    row = measure("det", source, options, target)
+    assert row.built is None
+    assert "rejects node 0 'the-node' (Det)" in row.document()["error"]
+    assert row.error in row.line()

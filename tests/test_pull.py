@@ -1,0 +1,357 @@
+"""Fetching public models, from a real server on loopback that serves well, badly, or not at all."""
+
+import hashlib
+import http.server
+import os
+import re
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from affectstream.engines import Bundle, BundleError
+from affectstream.engines.bundle import POCKET, read_manifest
+from affectstream.engines.cli import application
+from affectstream.engines.pull import FOLDER, WAITS_S, PullError, pull
+from affectstream.engines.registry import Feeding, PublicModel, model, models
+from affectstream.engines.swap import put_into
+
+CONTENT = np.random.default_rng(0).integers(0, 256, 300_000, np.uint8).tobytes()
+FEEDING = Feeding(320, 0.6, 0.3, "bgr", "nchw")
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Serves `content` under any path; `script` says what each request in turn gets instead."""
+
+    def __init__(self, content=CONTENT, script=(), ranges=True):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.content, self.script, self.ranges = content, list(script), ranges
+        self.asked = []  # (path, Range header) of each request
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_port}/model.onnx"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def log_message(self, *args):
+        pass
+
+    def do_GET(self):
+        server = self.server
+        server.asked.append((self.path, self.headers.get("Range")))
+        do = server.script.pop(0) if server.script else "serve"
+        if isinstance(do, int):
+            self.send_error(do)
+        elif do == "redirect":
+            self.send_response(302)
+            self.send_header("Location", "/elsewhere.onnx")
+            self.end_headers()
+        elif do == "hang up":
+            self.close_connection = True
+        else:
+            self.serve(cut=do == "cut")
+
+    def serve(self, cut):
+        whole = self.server.content
+        begin = 0
+        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        if asked and self.server.ranges:
+            begin = int(asked[1])
+            if begin >= len(whole):
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{len(whole)}")
+                self.end_headers()
+                return
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {begin}-{len(whole) - 1}/{len(whole)}")
+        else:
+            self.send_response(200)
+        self.send_header("Content-Length", str(len(whole) - begin))
+        self.end_headers()
+        body = whole[begin:]
+        self.wfile.write(body[: len(body) // 2] if cut else body)
+        self.close_connection = True
+
+
+@pytest.fixture(autouse=True)
+def place(tmp_path, monkeypatch):
+    monkeypatch.setenv("AFFECTSTREAM_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv(FOLDER, raising=False)
+    for name in list(os.environ):
+        if name.lower() in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def serve():
+    running = []
+
+    def start(**how):
+        server = Server(**how)
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        running.append(server)
+        return server
+
+    yield start
+    for server in running:
+        server.shutdown()
+        server.server_close()
+
+
+def entry(url, content=CONTENT):
+    return PublicModel(
+        summary="a test",
+        role="face_detector",
+        file="model.onnx",
+        url=url,
+        sha256=hashlib.sha256(content).hexdigest(),
+        size=len(content),
+        licence="none",
+        detector=FEEDING,
+    )
+
+
+def left(chosen):
+    """Files in the model's folder, but for the lock."""
+    return sorted(p.name for p in chosen.path.parent.iterdir() if p.suffix != ".lock")
+
+
+def test_a_model_is_fetched_once_and_found_again(serve):
+    server = serve()
+    chosen = entry(server.url)
+    seen = []
+    path = pull("m", chosen, progress=seen.append)
+    assert path == chosen.path and path.read_bytes() == CONTENT
+    assert seen == sorted(seen) and seen[-1] == len(CONTENT)
+    assert pull("m", chosen) == path
+    assert len(server.asked) == 1
+    assert left(chosen) == ["model.onnx"]
+
+
+def test_a_spoiled_model_is_fetched_again(serve):
+    chosen = entry(serve().url)
+    pull("m", chosen).write_bytes(CONTENT[:-1] + b"?")
+    assert pull("m", chosen).read_bytes() == CONTENT
+
+
+def test_what_broke_off_goes_on_where_it_ended(serve):
+    server = serve(script=["cut", "cut", "serve"])
+    waits = []
+    assert pull("m", entry(server.url), wait=waits.append).read_bytes() == CONTENT
+    half, quarter = len(CONTENT) // 2, len(CONTENT) // 4
+    assert [asked for _, asked in server.asked] == [
+        None,
+        f"bytes={half}-",
+        f"bytes={half + quarter}-",
+    ]
+    assert waits == list(WAITS_S[:2])
+
+
+def test_a_later_process_goes_on_too(serve):
+    server = serve()
+    chosen = entry(server.url)
+    chosen.path.parent.mkdir(parents=True)
+    chosen.path.with_suffix(".part").write_bytes(CONTENT[:1000])
+    assert pull("m", chosen).read_bytes() == CONTENT
+    assert server.asked == [("/model.onnx", "bytes=1000-")]
+
+
+def test_a_server_without_ranges_begins_again(serve):
+    server = serve(script=["cut"], ranges=False)
+    chosen = entry(server.url)
+    assert pull("m", chosen, wait=lambda s: None).read_bytes() == CONTENT
+
+
+def test_a_part_that_was_spoiled_is_dropped(serve):
+    server = serve()
+    chosen = entry(server.url)
+    chosen.path.parent.mkdir(parents=True)
+    chosen.path.with_suffix(".part").write_bytes(b"?" * 1000)
+    assert pull("m", chosen, wait=lambda s: None).read_bytes() == CONTENT
+    assert [asked for _, asked in server.asked] == ["bytes=1000-", None]
+
+
+def test_a_part_that_is_too_long_is_dropped(serve):
+    server = serve()
+    chosen = entry(server.url)
+    chosen.path.parent.mkdir(parents=True)
+    chosen.path.with_suffix(".part").write_bytes(CONTENT + b"more")
+    assert pull("m", chosen).read_bytes() == CONTENT
+
+
+def test_a_busy_server_is_asked_again_with_longer_pauses(serve):
+    server = serve(script=[503, "hang up", 429])
+    waits = []
+    assert pull("m", entry(server.url), wait=waits.append).read_bytes() == CONTENT
+    assert waits == sorted(waits) == list(WAITS_S[:3])
+
+
+def test_a_redirect_is_followed(serve):
+    server = serve(script=["redirect"])
+    assert pull("m", entry(server.url)).read_bytes() == CONTENT
+    assert [path for path, _ in server.asked] == ["/model.onnx", "/elsewhere.onnx"]
+
+
+def test_a_wrong_hash_is_refused_and_nothing_kept(serve):
+    server = serve(content=b"?" * len(CONTENT))
+    chosen = entry(server.url)
+    with pytest.raises(PullError, match=r"has SHA-256 \w{64}, expected \w{64}: it was not kept"):
+        pull("m", chosen)
+    assert left(chosen) == []
+    assert len(server.asked) == 1
+
+
+def test_a_page_of_another_size_is_refused_at_once(serve):
+    server = serve(content=b"<html>please log in</html>")
+    with pytest.raises(PullError, match=f"has 26 bytes, expected {len(CONTENT)}"):
+        pull("m", entry(server.url))
+    assert len(server.asked) == 1
+
+
+def test_not_found_is_not_asked_again(serve):
+    server = serve(script=[404])
+    with pytest.raises(PullError, match="answers 404") as refused:
+        pull("m", entry(server.url))
+    assert len(server.asked) == 1
+    assert "by hand: download http://127.0.0.1" in str(refused.value)
+
+
+def test_no_network_tells_the_steps_by_hand(serve):
+    server = serve()
+    chosen = entry(server.url)
+    server.shutdown()
+    server.server_close()
+    waits = []
+    with pytest.raises(PullError, match="cannot be reached") as refused:
+        pull("m", chosen, wait=waits.append)
+    assert waits == list(WAITS_S)
+    for word in (chosen.url, chosen.sha256, str(chosen.size), "engines pull m --from FOLDER"):
+        assert word in str(refused.value)
+
+
+def test_an_offline_folder_is_enough(serve, tmp_path, monkeypatch):
+    chosen = entry("http://127.0.0.1:9/unused")
+    (tmp_path / "model.onnx").write_bytes(CONTENT)
+    assert pull("m", chosen, folder=tmp_path).read_bytes() == CONTENT
+    chosen.path.unlink()
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    assert pull("m", chosen).read_bytes() == CONTENT
+    assert (tmp_path / "model.onnx").exists()
+
+
+def test_an_offline_folder_is_checked(tmp_path):
+    chosen = entry("http://127.0.0.1:9/unused")
+    with pytest.raises(PullError, match=r"model\.onnx is not there; by hand"):
+        pull("m", chosen, folder=tmp_path)
+    (tmp_path / "model.onnx").write_bytes(b"?")
+    with pytest.raises(PullError, match=r"is not m: its SHA-256 is"):
+        pull("m", chosen, folder=tmp_path)
+    assert left(chosen) == []
+
+
+def test_a_proxy_of_the_environment_is_used(serve, monkeypatch):
+    proxy = serve()
+    monkeypatch.setenv("http_proxy", proxy.url.removesuffix("/model.onnx"))
+    assert pull("m", entry("http://models.invalid/model.onnx")).read_bytes() == CONTENT
+    assert proxy.asked == [("http://models.invalid/model.onnx", None)]
+
+
+def test_two_pulls_at_once_fetch_once(serve):
+    server = serve()
+    chosen = entry(server.url)
+    threads = [threading.Thread(target=pull, args=("m", chosen)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert chosen.path.read_bytes() == CONTENT
+    assert len(server.asked) == 1
+
+
+def test_a_home_that_cannot_be_written_is_said(tmp_path, monkeypatch):
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("AFFECTSTREAM_HOME", str(tmp_path / "file"))
+    with pytest.raises(PullError, match="cannot hold m"):
+        pull("m", entry("http://127.0.0.1:9/unused"))
+
+
+def test_the_registry_is_whole():
+    assert {"yunet", "yunet-dynamic"} <= models().keys()
+    for name, listed in models().items():
+        part = listed.part(name)
+        assert (part.model, part.sha256, part.file) == (name, listed.sha256, listed.file)
+        assert listed.url.startswith("https://") and listed.licence and listed.summary
+    with pytest.raises(BundleError, match="not in the registry: choose from yunet, yunet-dynamic"):
+        model("yolo")
+
+
+def test_the_command_lists_and_refuses():
+    shown = CliRunner().invoke(application, ["pull", "--list"])
+    assert shown.exit_code == 0
+    for listed in models().values():
+        assert listed.url in shown.output and listed.sha256 in shown.output
+    assert isinstance(CliRunner().invoke(application, ["pull", "yolo"]).exception, BundleError)
+
+
+def test_a_bundle_that_takes_a_model_names_the_command_where_it_is_missing(tmp_path):
+    folder = tmp_path / "bundle"
+    manifest = put_into(folder, "yunet", model("yunet"), "pocket")
+    assert manifest.name == "pocket+yunet"
+    assert not [result for result in manifest.results if result.part == "face_detector"]
+    assert "face_detector: MIT" in manifest.licences.weights
+    with (
+        pytest.raises(BundleError, match=r"yunet, which is not here: affectstream engines pull yu"),
+        Bundle.open(folder),
+    ):
+        pass
+
+
+def test_a_model_that_was_changed_in_its_place_is_found(tmp_path):
+    folder = tmp_path / "bundle"
+    put_into(folder, "yunet", model("yunet"), "pocket")
+    model("yunet").path.parent.mkdir(parents=True)
+    model("yunet").path.write_bytes(b"?")
+    with (
+        pytest.raises(BundleError, match=r"was changed.*fetch it again: affectstream engines pull"),
+        Bundle.open(folder),
+    ):
+        pass
+
+
+def test_a_bundle_without_faces_has_no_place_for_a_detector(tmp_path):
+    import json
+    import shutil
+
+    folder = Path(shutil.copytree(POCKET, tmp_path / "bundle"))
+    raw = json.loads((folder / "bundle.json").read_text())
+    for role in ("face_detector", "face_encoder"):
+        del raw["engines"][role]
+    del raw["crop"]
+    (folder / "bundle.json").write_text(json.dumps(raw))
+    with pytest.raises(BundleError, match="has no face_detector: yunet has nothing to replace"):
+        put_into(folder, "yunet", model("yunet"), "pocket")
+
+
+@pytest.mark.data
+def test_the_real_yunet_scores_a_recording(data_root, tmp_path):
+    from affectstream.stream import Recognizer, SourceOptions
+
+    folder = tmp_path / "mine"
+    arguments = ["pull", "yunet-dynamic", "--from", str(data_root / "models"), "--into"]
+    done = CliRunner().invoke(application, [*arguments, str(folder)])
+    assert done.exit_code == 0, done.output
+    assert read_manifest(folder).engines.face_detector == model("yunet-dynamic").part(
+        "yunet-dynamic"
+    )
+    options = SourceOptions(end_us=3_000_000)
+    with Recognizer.open(folder) as recognizer:
+        result = recognizer.score(data_root / "video/talking_1.mp4", options)
+    tracks = set(result.readings["track"].to_pylist())
+    assert tracks - {None}, "YuNet finds the face of a talking head"
+    # And back to another: the first one's traces do not stay.
+    again = put_into(folder, "yunet", model("yunet"), "pocket")
+    assert again.name == "pocket+yunet"
+    assert again.licences.weights.count("face_detector") == 1
