@@ -32,7 +32,6 @@ from affectstream.stream.lane import Lane, Span
 from affectstream.stream.lanes import AudioLane, VideoLane
 from affectstream.stream.media import FOREVER_US, Bound, Frame, Item, Kind
 from affectstream.stream.opening import open_container, reason_of, share_present
-from affectstream.stream.picture import turn
 from affectstream.stream.seek import go_to
 
 INTERLEAVE_US = 10_000_000
@@ -178,8 +177,8 @@ class Recording:
                 break
             ahead.append(item)
             if isinstance(item, Frame):
-                rotation = _rotation(*turn(item.picture))
-                self.info = replace(self.info, video=replace(video, rotation=rotation))
+                video = replace(video, rotation=item.turn.degrees)
+                self.info = replace(self.info, video=video)
                 break
         return ahead
 
@@ -296,10 +295,3 @@ def _stated_end(info: MediaInfo, lanes: Sequence[Lane]) -> int | None:
 
 def _beyond(path: Path, start_us: int, end_us: int) -> str:
     return f"{path}: start {start_us / 1e6} s is beyond its end at {end_us / 1e6:.3f} s"
-
-
-def _rotation(transpose: bool, mirror: bool, flip: bool) -> int:
-    """Degrees counter-clockwise; a mirrored picture gets the angle of its unmirrored twin."""
-    if transpose:
-        return 90 if flip else 270
-    return 180 if flip else 0

@@ -12,6 +12,7 @@ from affectstream.stream.lane import Decoded, Lane, Packet, Span
 from affectstream.stream.media import FOREVER_US, Frame, Item, Kind, Samples
 from affectstream.stream.opening import reason_of
 from affectstream.stream.resample import SoundResampler, sample_at, time_of
+from affectstream.stream.turn import UPRIGHT, read_turn
 
 _OVERLAP_US = 50_000
 """Sound that overlaps what came before by less is a matter of rounding, not of a wrong time."""
@@ -41,6 +42,8 @@ class VideoLane(Lane):
         self._last_pts = self._last_dts = -FOREVER_US
         self._faulty_pts, self._faulty_dts = int(counts_dts), 0
         self._frame_hz = frame_hz
+        self._rotation: int | None = None
+        self._turn = UPRIGHT
 
     def foresee(self, packet: Packet, t_us: int) -> None:
         """Let the decoder pass over a picture that serves no point of the grid.
@@ -94,7 +97,9 @@ class VideoLane(Lane):
             return []
         self.promised_us = t_us
         self.given += 1
-        return [Frame(t_us, frame)]
+        if frame.rotation != self._rotation:
+            self._rotation, self._turn = frame.rotation, read_turn(frame)
+        return [Frame(t_us, frame, self._turn)]
 
 
 class AudioLane(Lane):

@@ -13,6 +13,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from affectstream.stream.turn import UPRIGHT, Turn
+
 SAMPLE_RATE = 16_000
 """Samples a second of all sound inside the pipeline."""
 
@@ -33,6 +35,7 @@ class Frame:
 
     pts_us: int
     picture: av.VideoFrame
+    turn: Turn = UPRIGHT
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
-from typing import cast
 
 import av
 import numpy as np
-from av.buffer import Buffer
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
@@ -25,27 +22,16 @@ def to_rgb(
 ) -> NDArray[np.uint8]:
     """The picture of `frame`: (height, width, 3) uint8 RGB, upright, to be read only.
 
-    Any pixel format and bit depth (swscale, bilinear). The display matrix of the frame, which
-    phones write instead of turning the pixels, is applied, mirroring included. `pixel_aspect` is
-    the width of a pixel over its height (anamorphic tape and discs). The longest side is at most
-    `max_side` pixels. May be called on several threads, on different frames.
+    Any pixel format and bit depth (swscale, bilinear). `pixel_aspect` is the width of a pixel over
+    its height (anamorphic tape and discs). The longest side is at most `max_side` pixels. May be
+    called on several threads, on different frames.
     """
     picture = frame.picture
     width, height = _size(picture.width, picture.height, pixel_aspect, max_side)
     converted = _reformatter().reformat(
         picture, width=width, height=height, format="rgb24", threads=1
     )
-    rgb = _pixels(converted)
-    transpose, mirror, flip = turn(picture)
-    if not (transpose or mirror or flip):
-        return rgb
-    if transpose:
-        rgb = rgb.transpose(1, 0, 2)
-    if mirror:
-        rgb = rgb[:, ::-1]
-    if flip:
-        rgb = rgb[::-1]
-    return np.ascontiguousarray(rgb)
+    return frame.turn.apply(_pixels(converted))
 
 
 def _pixels(picture: av.VideoFrame) -> NDArray[np.uint8]:
@@ -54,22 +40,6 @@ def _pixels(picture: av.VideoFrame) -> NDArray[np.uint8]:
     rows = np.frombuffer(memoryview(plane), np.uint8)
     rows = rows.reshape(picture.height, plane.line_size)
     return rows[:, : 3 * picture.width].reshape(picture.height, picture.width, 3)
-
-
-def turn(picture: av.VideoFrame) -> tuple[bool, bool, bool]:
-    """(transpose, mirror left-right, flip top-bottom) in this order, from the display matrix.
-
-    FFmpeg's matrix sends the point (x, y) to (a x + c y, b x + d y), y pointing down; an angle
-    between the four right ones goes to the nearest.
-    """
-    side_data = cast("Mapping[str, Buffer]", picture.side_data)  # PyAV's stub names one key only
-    if "DISPLAYMATRIX" not in side_data:
-        return False, False, False
-    raw = np.frombuffer(bytes(side_data["DISPLAYMATRIX"]), np.int32)
-    a, b, c, d = (int(raw[i]) for i in (0, 1, 3, 4))
-    if abs(a) + abs(d) >= abs(b) + abs(c):
-        return False, a < 0, d < 0
-    return True, c < 0, b < 0
 
 
 def _size(width: int, height: int, pixel_aspect: float, max_side: int) -> tuple[int, int]:
