@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from affectstream.stream.media import Frame
 
-MAX_SIDE = 1280
+MAX_SIDE = 1920
 """Longest side of a picture in pixels: faces that matter are found at this size, 4K only costs."""
 
 _local = threading.local()
@@ -22,14 +22,14 @@ def to_rgb(
 ) -> NDArray[np.uint8]:
     """The picture of `frame`: (height, width, 3) uint8 RGB, upright, to be read only.
 
-    Any pixel format and bit depth (swscale, bilinear). `pixel_aspect` is the width of a pixel over
+    Any pixel format and bit depth (swscale, fast bilinear). `pixel_aspect` is the width of a pixel over
     its height (anamorphic tape and discs). The longest side is at most `max_side` pixels. May be
     called on several threads, on different frames.
     """
     picture = frame.picture
     width, height = _size(picture.width, picture.height, pixel_aspect, max_side)
     converted = _reformatter().reformat(
-        picture, width=width, height=height, format="rgb24", threads=1
+        picture, width, height, "rgb24", interpolation="FAST_BILINEAR", threads=1
     )
     return frame.turn.apply(_pixels(converted))
 
