@@ -5,9 +5,9 @@ on a CPU, computes most FP16 nodes in FP32) and by torch with FP16 arithmetic (`
 are FER2013 PublicTest, windows of RAVDESS and EMO-DB, lines of MELD dev and all that the recordings
 under ``video/`` feed each engine with. A mixed hop takes 24 pictures, a window of sound and a line
 in a row, one of the seven mixtures of modalities in turn. A recording's hops are scored from its
-frames on, with the faces cut where the FP32 detector finds them; then once more with the FP16 detector.
-That moves landmarks by hundredths of a pixel and the crop by grey levels, and a lone small face may
-answer to those by a fiftieth: of these hops, 99.5 % have to be within the limit.
+frames on, with the faces cut where the FP32 detector finds them, as on a GPU; then once more with an
+FP16 detector, which is told and not judged. It would move landmarks by hundredths of a pixel and the
+crop by grey levels, and a lone small face may answer to those by a fiftieth: the limit.
 
     affectstream bench parity --data DATA
 """
@@ -240,7 +240,7 @@ def report(parity: Parity, bundle: str, device: str, seconds: float) -> None:
             row = f"  {what:32}{a.rows:8}{a.decided:8}{a.share:10.4%}{a.largest:12.2g}"
             print(row + verdict)
         a = judged.recropped
-        row = f"  {'hops, FP16 detector too':32}{a.rows:8}{a.decided:8}{a.share:10.4%}{a.largest:12.2g}"
+        row = f"  {'were the detector in FP16':32}{a.rows:8}{a.decided:8}{a.share:10.4%}{a.largest:12.2g}"
         print(f"{row}, {a.beyond} beyond {DIFFERENCE}, {judged.unmatched} on one side only")
     print(f"largest activation {peak:.4g} (at most {LARGEST:g})")
     print(

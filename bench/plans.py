@@ -23,15 +23,15 @@ from typing import TYPE_CHECKING, Any
 from msgspec import structs
 
 from affectstream.bench.machine import describe
-from affectstream.engines.build import BuildOptions, Built, build, graph_of
 from affectstream.engines.bundle import locate, read_manifest
-from affectstream.engines.bundle_plans import wanted
 from affectstream.engines.errors import AffectstreamError
-from affectstream.engines.gate import judge
-from affectstream.engines.network import Precision
 from affectstream.engines.onnx import OnnxEngine
-from affectstream.engines.profiles import parse_profile
-from affectstream.engines.target import Target, target_for
+from affectstream.engines.plans.build import BuildOptions, Built, build, graph_of
+from affectstream.engines.plans.gate import judge
+from affectstream.engines.plans.network import Precision
+from affectstream.engines.plans.of_bundle import wanted
+from affectstream.engines.plans.profiles import parse_profile
+from affectstream.engines.plans.target import Target, target_for
 
 if TYPE_CHECKING:
     from affectstream.bench.large_recipes import Recipe

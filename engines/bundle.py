@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Self
 import msgspec
 
 from affectstream.engines.errors import BundleError, EngineError
+from affectstream.engines.half import FP32_ROLES
 from affectstream.engines.labels import EMOTIONS
 from affectstream.engines.manifest import FORMAT, FilePart, Manifest
+from affectstream.engines.models.registry import file_of
 from affectstream.engines.open import build_options, open_engine
-from affectstream.engines.registry import file_of
 from affectstream.engines.spec import Engine, TensorSpec
 
 if TYPE_CHECKING:
@@ -170,6 +171,7 @@ class Bundle:
                             file_of(folder, part),
                             device,
                             threads=threads,
+                            half=role not in FP32_ROLES,
                             options=options.get(role),
                         )
                     except EngineError as error:

@@ -21,7 +21,7 @@ from affectstream.engines.errors import EngineError
 from affectstream.engines.spec import Array, Engine, TensorSpec
 
 if TYPE_CHECKING:
-    from affectstream.engines.build import BuildOptions
+    from affectstream.engines.plans.build import BuildOptions
 
 MARGIN = 0.02
 """Where the two largest probabilities are nearer than this, either may win."""
@@ -76,8 +76,8 @@ def open_engine(rival: Rival, path: Path, options: BuildOptions | None = None) -
         return CudaEngine(path, ordinal=rival.device.number, half=rival.half)
     from msgspec.structs import replace
 
-    from affectstream.engines.build import BuildOptions
     from affectstream.engines.open import open_engine as open_on
+    from affectstream.engines.plans.build import BuildOptions
 
     asked = replace(options or BuildOptions(), precision="fp16" if rival.half else "fp32")
     return open_on(path, str(rival.device), options=asked)

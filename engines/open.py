@@ -12,21 +12,27 @@ from affectstream.engines.errors import DeviceError, EngineError
 from affectstream.engines.spec import Engine
 
 if TYPE_CHECKING:
-    from affectstream.engines.build import BuildOptions, Built, Progress
     from affectstream.engines.manifest import Manifest
-    from affectstream.engines.plan import Plan
-    from affectstream.engines.target import Target
+    from affectstream.engines.plans.build import BuildOptions, Built, Progress
+    from affectstream.engines.plans.plan import Plan
+    from affectstream.engines.plans.target import Target
 
 _log = logging.getLogger(__name__)
 
 
 def open_engine(
-    path: Path, device: str = "cpu", *, threads: int = 1, options: BuildOptions | None = None
+    path: Path,
+    device: str = "cpu",
+    *,
+    threads: int = 1,
+    half: bool = True,
+    options: BuildOptions | None = None,
 ) -> Engine:
     """Open `path` on `device`: ``cpu``, ``cuda:N``, ``tensorrt:N`` or ``tensorrt-rtx:N``.
 
-    On a GPU its FP16 variant computes. A plan of TensorRT comes from the cache; where none is there it
-    is built with `options`, which takes minutes and is said in the log. `threads` is for the CPU.
+    On a GPU its FP16 variant computes, with `half` off the graph as it is. A plan of TensorRT comes from
+    the cache; where none is there it is built with `options` (whose precision counts, not `half`), which
+    takes minutes and is said in the log. `threads` is for the CPU.
     Raises `EngineError`, naming the fault, and `DeviceError` for a device that is not there.
     """
     wanted = parse_device(device)
@@ -37,7 +43,7 @@ def open_engine(
     if wanted.kind == "cuda":
         from affectstream.engines.onnx_cuda import CudaEngine
 
-        return CudaEngine(path, ordinal=wanted.number)
+        return CudaEngine(path, ordinal=wanted.number, half=half)
     return _open_plan(path, wanted, options)
 
 
@@ -45,19 +51,19 @@ def build_options(folder: Path, manifest: Manifest, device: str) -> dict[str, Bu
     """How plans of a bundle's engines are built, by role; nothing where `device` takes no plans."""
     if parse_device(device).kind not in ("tensorrt", "tensorrt-rtx"):
         return {}
-    from affectstream.engines.build import BuildOptions
-    from affectstream.engines.bundle_plans import wanted
+    from affectstream.engines.plans.build import BuildOptions
+    from affectstream.engines.plans.of_bundle import wanted
 
     return {one.role: one.options for one in wanted(folder, manifest, BuildOptions())}
 
 
 def _open_plan(path: Path, device: Device, options: BuildOptions | None) -> Engine:
-    from affectstream.engines.build import BuildOptions
-    from affectstream.engines.cuda import DeviceFault, OutOfDeviceMemory
-    from affectstream.engines.gpu import look_at
+    from affectstream.engines.gpu.cuda import DeviceFault, OutOfDeviceMemory
+    from affectstream.engines.gpu.driver import look_at
     from affectstream.engines.nvidia import load
-    from affectstream.engines.plans import PlanStore
-    from affectstream.engines.target import COMMON, target_for
+    from affectstream.engines.plans.build import BuildOptions
+    from affectstream.engines.plans.store import PlanStore
+    from affectstream.engines.plans.target import COMMON, target_for
     from affectstream.engines.tensorrt import TensorRTEngine
 
     bindings = load(device.kind)
@@ -93,7 +99,7 @@ def _announced(
     progress: Progress | None,
     stop: threading.Event | None,
 ) -> Built:
-    from affectstream.engines.build import build
+    from affectstream.engines.plans.build import build
 
     _log.warning(
         "%s: building a plan for %s, once; affectstream engines build does this beforehand",

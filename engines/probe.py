@@ -22,7 +22,7 @@ import numpy as np
 from msgspec import Struct
 
 from affectstream.engines.errors import AffectstreamError, DeviceError
-from affectstream.engines.gpu import Gpu, look_at
+from affectstream.engines.gpu.driver import Gpu, look_at
 from affectstream.engines.spec import Engine
 
 Probe = Literal["driver", "cuda", "tensorrt", "tensorrt-rtx"]
@@ -156,9 +156,9 @@ def _cuda(graph: Path, ordinal: int) -> str:
 
 
 def _tensorrt(runtime: str, graph: Path, ordinal: int) -> str:
-    from affectstream.engines.build import ONE, BuildOptions, build
     from affectstream.engines.nvidia import load
-    from affectstream.engines.target import target_for
+    from affectstream.engines.plans.build import ONE, BuildOptions, build
+    from affectstream.engines.plans.target import target_for
     from affectstream.engines.tensorrt import TensorRTEngine
 
     _step(f"importing {runtime}")
@@ -168,7 +168,7 @@ def _tensorrt(runtime: str, graph: Path, ordinal: int) -> str:
         import_module("pycuda.driver")
     except ImportError as error:
         raise DeviceError(
-            f"pycuda does not load ({error}): pip install 'affectstream[tensorrt]'"
+            f"pycuda does not load ({error}): pip install 'affectstream[pycuda]'"
         ) from error
     _step(f"{runtime}'s first plan")
     capabilities = (look_at(ordinal).capability,) if runtime == "tensorrt-rtx" else ()

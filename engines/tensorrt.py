@@ -20,13 +20,13 @@ from typing import Any, Self
 
 import numpy as np
 
-from affectstream.engines.cuda import CudaDevice, DeviceApi
 from affectstream.engines.errors import EngineError
-from affectstream.engines.fit import Bounds, BuiltProfile, Fitter
+from affectstream.engines.gpu.cuda import CudaDevice, DeviceApi
+from affectstream.engines.gpu.fit import Bounds, BuiltProfile, Fitter
+from affectstream.engines.gpu.slots import Batch, Lanes, OpenPlan
+from affectstream.engines.gpu.stage import Stage
 from affectstream.engines.nvidia import Bindings, errors_of
-from affectstream.engines.slots import Batch, Lanes, OpenPlan
 from affectstream.engines.spec import Array, TensorSpec, check_feeds
-from affectstream.engines.stage import Stage
 
 _log = logging.getLogger(__name__)
 

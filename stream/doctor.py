@@ -15,9 +15,9 @@ from affectstream.engines.bundle import POCKET, Bundle
 from affectstream.engines.choose import candidates, choose
 from affectstream.engines.errors import AffectstreamError, DeviceError
 from affectstream.engines.home import home
+from affectstream.engines.models.registry import models
 from affectstream.engines.nvidia import RUNTIMES, load
 from affectstream.engines.probe import probe
-from affectstream.engines.registry import models
 
 _PACKAGES = (
     "affectstream",

@@ -8,8 +8,8 @@ pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT for RTX is not ins
 
 from affectstream.bench.large_recipes import heads
 from affectstream.bench.plans import PROFILE, measure, of_recipe
-from affectstream.engines.build import BuildOptions
-from affectstream.engines.target import target_for
+from affectstream.engines.plans.build import BuildOptions
+from affectstream.engines.plans.target import target_for
 from tests import small_graphs
 
 

@@ -7,22 +7,23 @@ import threading
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 pytest.importorskip("onnx", reason="graphs are made with the package onnx")
 
-from affectstream.engines.build import MANY, ONE, BuildOptions, build, graph_of
 from affectstream.engines.bundle import POCKET, read_manifest
-from affectstream.engines.bundle_plans import wanted
 from affectstream.engines.errors import BuildError, EngineError
-from affectstream.engines.failures import BuildCancelled, failed, plain
-from affectstream.engines.gate import judge
-from affectstream.engines.inspector import count_types
-from affectstream.engines.network import Types
 from affectstream.engines.onnx import OnnxEngine
-from affectstream.engines.profiles import AxisRange, Profile, parse_profile, shapes_of
-from affectstream.engines.progress import Phases
+from affectstream.engines.plans.build import MANY, ONE, BuildOptions, build, graph_of
+from affectstream.engines.plans.failures import BuildCancelled, failed, plain
+from affectstream.engines.plans.gate import judge
+from affectstream.engines.plans.inspector import count_types
+from affectstream.engines.plans.network import Types
+from affectstream.engines.plans.of_bundle import wanted
+from affectstream.engines.plans.profiles import AxisRange, Profile, parse_profile, shapes_of
+from affectstream.engines.plans.progress import Phases
+from affectstream.engines.plans.target import COMMON, target_for
 from affectstream.engines.sizes import format_size, parse_size
-from affectstream.engines.target import COMMON, target_for
 from tests import small_graphs
 
 FP32 = BuildOptions(precision="fp32", profiles=(ONE,))
@@ -45,10 +46,10 @@ def target():
 @pytest.mark.parametrize("precision", ["fp16", "fp32"])
 @pytest.mark.parametrize("role", ROLES)
 def test_every_engine_of_pocket_parses_and_builds(role, precision, target):
-    options = BuildOptions(precision=precision, profiles=(MANY,))
-    [want] = wanted(POCKET, read_manifest(POCKET), options, [role])
+    [want] = wanted(POCKET, read_manifest(POCKET), BuildOptions(profiles=(MANY,)), [role])
+    options = structs.replace(want.options, precision=precision)  # the detector's FP16 form too
     with OnnxEngine(want.source) as reference:
-        built = build(graph_of(want.source, precision), want.options, target)
+        built = build(graph_of(want.source, precision), options, target)
         assert built.types.precision == precision
         assert bool(built.types.half) == (precision == "fp16")
         for found, specs in ((built.inputs, reference.inputs), (built.outputs, reference.outputs)):
@@ -328,7 +329,7 @@ def test_the_detector_sees_pictures_up_to_what_its_manifest_says():
     ]
     fixed = BuildOptions(profiles=(parse_profile("1,H=224,W=384"),))
     [detector] = wanted(POCKET, manifest, fixed, ["face_detector"])
-    assert detector.options == fixed
+    assert detector.options == structs.replace(fixed, precision="fp32")
 
 
 def test_every_engine_is_wanted_unless_some_are_named():

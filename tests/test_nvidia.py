@@ -13,7 +13,7 @@ import pytest
 
 from affectstream.engines import nvidia
 from affectstream.engines.errors import DeviceError
-from affectstream.engines.gpu import look_at
+from affectstream.engines.gpu.driver import look_at
 from affectstream.engines.nvidia import Messages, errors_of, load
 from tests.fake_driver import build_driver, has_driver
 
@@ -34,7 +34,7 @@ def module(afresh, tmp_path, code):
 
 
 def test_nothing_of_nvidia_is_imported_before_it_is_asked_for():
-    code = "import affectstream.engines.plans, sys; print(*sys.modules)"
+    code = "import affectstream.engines.plans.store, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not [name for name in done.stdout.split() if name.startswith("tensorrt")]
 
@@ -169,7 +169,7 @@ def with_stubs(tmp_path):
 
 def test_tensorrt_targets_the_very_gpu_that_is_here(with_stubs):
     said = with_stubs("""
-        from affectstream.engines.target import target_for
+        from affectstream.engines.plans.target import target_for
         target = target_for("tensorrt")
         print(target.device, target.capabilities, target.gpu)
         """)
@@ -190,7 +190,7 @@ def test_tensorrt_targets_the_very_gpu_that_is_here(with_stubs):
 )
 def test_tensorrt_builds_for_nothing_else(with_stubs, arguments, message):
     said = with_stubs(f"""
-        from affectstream.engines.target import target_for
+        from affectstream.engines.plans.target import target_for
         try:
             target_for("tensorrt", {arguments})
         except Exception as error:
@@ -201,8 +201,8 @@ def test_tensorrt_builds_for_nothing_else(with_stubs, arguments, message):
 
 def test_tensorrt_without_its_libraries_makes_no_builder_and_says_so(with_stubs):
     said = with_stubs("""
-        from affectstream.engines.build import BuildOptions, build
-        from affectstream.engines.target import target_for
+        from affectstream.engines.plans.build import BuildOptions, build
+        from affectstream.engines.plans.target import target_for
         try:
             build(Path("graph.onnx"), BuildOptions(), target_for("tensorrt"))
         except Exception as error:

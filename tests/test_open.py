@@ -7,10 +7,11 @@ import logging
 
 import pytest
 
-from affectstream.engines import DeviceError, EngineError, gpu, tensorrt
+from affectstream.engines import DeviceError, EngineError, tensorrt
 from affectstream.engines.bundle import POCKET
+from affectstream.engines.gpu import driver as gpu
 from affectstream.engines.open import open_engine
-from affectstream.engines.plans import PlanStore
+from affectstream.engines.plans.store import PlanStore
 
 pytest.importorskip("onnx", reason="FP16 graphs are derived with the package onnx")
 pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT for RTX is not installed")

@@ -14,15 +14,15 @@ from typer.testing import CliRunner
 
 pytest.importorskip("onnx", reason="graphs are made with the package onnx")
 
-from affectstream.engines import plans
-from affectstream.engines.build import MANY, ONE, BuildOptions, Built
 from affectstream.engines.cli import application
 from affectstream.engines.errors import BuildError, PlanError
-from affectstream.engines.gpu import Gpu
-from affectstream.engines.network import Types
-from affectstream.engines.plan import Gate, key_fields, open_plan
-from affectstream.engines.plans import PlanStore
-from affectstream.engines.target import Target, target_for
+from affectstream.engines.gpu.driver import Gpu
+from affectstream.engines.plans import store as plans
+from affectstream.engines.plans.build import MANY, ONE, BuildOptions, Built
+from affectstream.engines.plans.network import Types
+from affectstream.engines.plans.plan import Gate, key_fields, open_plan
+from affectstream.engines.plans.store import PlanStore
+from affectstream.engines.plans.target import Target, target_for
 from tests import small_graphs
 
 OPTIONS = BuildOptions(precision="fp32", profiles=(ONE,))

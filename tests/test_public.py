@@ -90,7 +90,6 @@ def imported(path):
         ),
         ("stream", ("affectstream.train", "affectstream.bench", "torch")),
         ("train", ("affectstream.bench",)),
-        ("bench", ("affectstream.train",)),
     ],
 )
 def test_imports_point_down_only(folder, forbidden):

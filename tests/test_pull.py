@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 from affectstream.engines import Bundle, BundleError
 from affectstream.engines.bundle import POCKET, read_manifest
 from affectstream.engines.cli import application
-from affectstream.engines.pull import FOLDER, WAITS_S, PullError, pull
-from affectstream.engines.registry import Feeding, PublicModel, model, models
-from affectstream.engines.swap import put_into
+from affectstream.engines.models.pull import FOLDER, WAITS_S, PullError, pull
+from affectstream.engines.models.registry import Feeding, PublicModel, model, models
+from affectstream.engines.models.swap import put_into
 
 CONTENT = np.random.default_rng(0).integers(0, 256, 300_000, np.uint8).tobytes()
 FEEDING = Feeding(320, 0.6, 0.3, "bgr", "nchw")

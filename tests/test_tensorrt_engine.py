@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from affectstream.engines.cuda import DeviceFault, Graph, OutOfDeviceMemory
 from affectstream.engines.errors import DeviceError, EngineError
+from affectstream.engines.gpu.cuda import DeviceFault, Graph, OutOfDeviceMemory
 from affectstream.engines.nvidia import Runtime
 from affectstream.engines.spec import Array
 from affectstream.engines.tensorrt import KEPT_SLOTS, TensorRTEngine

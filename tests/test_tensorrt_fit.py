@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from affectstream.engines.errors import EngineError
-from affectstream.engines.fit import Bounds, BuiltProfile, Fitter
+from affectstream.engines.gpu.fit import Bounds, BuiltProfile, Fitter
 from affectstream.engines.spec import SLOTS, TensorSpec
 
 X = {"x": TensorSpec("x", ("N", 3), np.dtype(np.float32))}

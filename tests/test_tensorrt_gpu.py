@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from affectstream.engines.build import BuildOptions, build, graph_of
 from affectstream.engines.bundle import POCKET
-from affectstream.engines.cuda import CudaDevice, NotCaptured
 from affectstream.engines.errors import DeviceError, EngineError
-from affectstream.engines.gpu import look_at
+from affectstream.engines.gpu.cuda import CudaDevice, NotCaptured
+from affectstream.engines.gpu.driver import look_at
 from affectstream.engines.nvidia import load
 from affectstream.engines.onnx import OnnxEngine
-from affectstream.engines.target import target_for
+from affectstream.engines.plans.build import BuildOptions, build, graph_of
+from affectstream.engines.plans.target import target_for
 from affectstream.engines.tensorrt import TensorRTEngine
 
 pytestmark = pytest.mark.gpu

@@ -12,9 +12,9 @@ from concurrent.futures import wait as wait_for
 
 import pytest
 
-from affectstream.engines.cuda import DeviceApi, DeviceFault
 from affectstream.engines.errors import DeviceError, EngineError
-from affectstream.engines.stage import Stage
+from affectstream.engines.gpu.cuda import DeviceApi, DeviceFault
+from affectstream.engines.gpu.stage import Stage
 from tests.fake_cuda.device import LazyDevice
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
-    from affectstream.engines.build import BuildOptions
-    from affectstream.engines.bundle_plans import Wanted
-    from affectstream.engines.plan import Plan
+    from affectstream.engines.plans.build import BuildOptions
+    from affectstream.engines.plans.of_bundle import Wanted
+    from affectstream.engines.plans.plan import Plan
 
 Precision = Literal["fp16", "fp32"]
 RuntimeName = Literal["tensorrt", "tensorrt-rtx"]
@@ -26,7 +26,9 @@ def build(
         RuntimeName | None,
         typer.Option(help="For data-centre, or for RTX cards.", show_default="what is installed"),
     ] = None,
-    precision: Annotated[Precision, typer.Option(help="What most layers compute in.")] = "fp16",
+    precision: Annotated[
+        Precision, typer.Option(help="Of encoders and head; a detector is FP32.")
+    ] = "fp16",
     profile: Annotated[
         list[str] | None,
         typer.Option(
@@ -56,12 +58,12 @@ def build(
 
     Example: [bold]affectstream engines build --compute-capability 86,89 --profile 1-8[/bold]
     """
-    from affectstream.engines.build import BuildOptions
     from affectstream.engines.bundle import locate, read_manifest
-    from affectstream.engines.bundle_plans import wanted
-    from affectstream.engines.profiles import parse_profile
+    from affectstream.engines.plans.build import BuildOptions
+    from affectstream.engines.plans.of_bundle import wanted
+    from affectstream.engines.plans.profiles import parse_profile
+    from affectstream.engines.plans.target import target_for
     from affectstream.engines.sizes import parse_size
-    from affectstream.engines.target import target_for
 
     options = BuildOptions(precision=precision, workspace_bytes=parse_size(workspace), level=level)
     if profile:
@@ -109,7 +111,7 @@ def _numbers(text: str | None) -> list[int]:
 
 def _build_all(plans: list[Wanted], target: Any) -> list[tuple[str, Plan, bool]]:
     """Role, plan and whether it was there already, of each."""
-    from affectstream.engines.plans import PlanStore
+    from affectstream.engines.plans.store import PlanStore
 
     store, built = PlanStore(), []
     there = {plan.path for plan in store.plans()}

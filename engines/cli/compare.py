@@ -38,8 +38,8 @@ def compare(
     from affectstream.engines import compare as engine
     from affectstream.engines.bundle import locate, read_manifest
     from affectstream.engines.errors import EngineError
+    from affectstream.engines.models.registry import file_of
     from affectstream.engines.open import build_options
-    from affectstream.engines.registry import file_of
 
     rivals = engine.Rival.parse(a), engine.Rival.parse(b)
     folder = locate(bundle)

@@ -11,8 +11,8 @@ import typer
 from affectstream.engines.cli.build import RuntimeName
 
 if TYPE_CHECKING:
-    from affectstream.engines.plan import Plan, Tensor
-    from affectstream.engines.plans import PlanStore
+    from affectstream.engines.plans.plan import Plan, Tensor
+    from affectstream.engines.plans.store import PlanStore
 
 
 def list_plans() -> None:
@@ -20,7 +20,7 @@ def list_plans() -> None:
 
     Example: [bold]affectstream engines list[/bold]
     """
-    from affectstream.engines.plans import PlanStore
+    from affectstream.engines.plans.store import PlanStore
     from affectstream.engines.sizes import format_size
 
     store = PlanStore()
@@ -43,7 +43,7 @@ def inspect(
     """
     import msgspec
 
-    from affectstream.engines.plans import PlanStore
+    from affectstream.engines.plans.store import PlanStore
     from affectstream.engines.sizes import format_size
 
     found = _find(PlanStore(), plan)
@@ -90,7 +90,7 @@ def clean(
 
     Example: [bold]affectstream engines clean --older-than 30[/bold]
     """
-    from affectstream.engines.plans import PlanStore
+    from affectstream.engines.plans.store import PlanStore
     from affectstream.engines.sizes import format_size, parse_size
 
     chosen = (older_than is not None, runtime is not None, to_size is not None)
@@ -145,7 +145,7 @@ def _print_table(rows: list[tuple[str, ...]]) -> None:
 
 def _find(store: PlanStore, text: str) -> Plan:
     from affectstream.engines.errors import PlanError
-    from affectstream.engines.plan import open_plan
+    from affectstream.engines.plans.plan import open_plan
 
     if text.endswith(".plan"):
         return open_plan(Path(text))
@@ -164,9 +164,9 @@ def _words(tensor: Tensor) -> str:
 def _came_out(plan: Plan, content: bytes) -> str:
     """Types of the finished layers, or why nobody can say."""
     from affectstream.engines.errors import DeviceError
-    from affectstream.engines.gpu import look_at
-    from affectstream.engines.inspector import layer_types
+    from affectstream.engines.gpu.driver import look_at
     from affectstream.engines.nvidia import load
+    from affectstream.engines.plans.inspector import layer_types
 
     try:
         look_at()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from affectstream.engines.registry import PublicModel
+    from affectstream.engines.models.registry import PublicModel
 
 
 def pull(
@@ -38,21 +38,21 @@ def pull(
 
     Example: [bold]affectstream engines pull yunet --into my-bundle[/bold]
     """
-    from affectstream.engines.registry import model
+    from affectstream.engines.models.registry import model
 
     if show or name is None:
         return _list()
     chosen = model(name)
     typer.echo(f"{name}: {_fetch(name, chosen, folder)}")
     if into is not None:
-        from affectstream.engines.swap import put_into
+        from affectstream.engines.models.swap import put_into
 
         put_into(into, name, chosen, bundle)
         typer.echo(f"{into}: {chosen.role} is {name}; use it with --bundle {into}")
 
 
 def _list() -> None:
-    from affectstream.engines.registry import models
+    from affectstream.engines.models.registry import models
 
     for name, model in models().items():
         here = "here" if model.path.is_file() else "not pulled"
@@ -65,7 +65,7 @@ def _fetch(name: str, model: PublicModel, folder: Path | None) -> Path:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
 
-    from affectstream.engines.pull import pull
+    from affectstream.engines.models.pull import pull
 
     console = Console(stderr=True)
     columns = ("{task.description}", BarColumn(), DownloadColumn(), TimeRemainingColumn())

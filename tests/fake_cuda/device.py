@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from affectstream.engines.cuda import DeviceFault, Graph, NotCaptured
+from affectstream.engines.gpu.cuda import DeviceFault, Graph, NotCaptured
 from affectstream.engines.spec import Array
 
 Op = Callable[[], None]

@@ -22,17 +22,21 @@ SONAMES = ("libnvinfer.so.11", "libnvonnxparser.so.11", "libnvinfer_plugin.so.11
 HOLDS = {
     "nvidia": {"module": ""},
     "tensorrt": {"engine": "ICudaEngine"},
-    "slots": {
+    "gpu/slots": {
         "engine": "ICudaEngine",
         "context": "IExecutionContext",
         "_context": "IExecutionContext",
         "config": "IRuntimeConfig",
     },
-    "stage": {},
-    "inspector": {"engine": "ICudaEngine"},
-    "target": {},
-    "build": {"builder": "Builder", "config": "IBuilderConfig", "added": "IOptimizationProfile"},
-    "network": {
+    "gpu/stage": {},
+    "plans/inspector": {"engine": "ICudaEngine"},
+    "plans/target": {},
+    "plans/build": {
+        "builder": "Builder",
+        "config": "IBuilderConfig",
+        "added": "IOptimizationProfile",
+    },
+    "plans/network": {
         "builder": "Builder",
         "definition": "INetworkDefinition",
         "parser": "OnnxParser",

@@ -14,7 +14,7 @@ import onnx
 from onnx import ModelProto, NodeProto, TensorProto, defs, helper, numpy_helper
 
 from affectstream.engines.errors import EngineError
-from affectstream.engines.half_rules import MOVERS, POLICY, Rules
+from affectstream.engines.half.rules import MOVERS, POLICY, Rules
 from affectstream.engines.spec import Array
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16

@@ -25,6 +25,11 @@ _LARGEST_BYTES = 2**31 - 1
 """What a protobuf message can hold."""
 
 
+FP32_ROLES = frozenset({"face_detector"})
+"""Roles that a GPU computes in FP32 too. In FP16 a detector moves landmarks by a hundredth of a pixel, and
+with them the crop: enough for the scores of a small face to miss the limit of 0.02 (`bench parity`)."""
+
+
 def half_file(source: Path) -> Path:
     """The FP16 variant of `source`, from the cache or made now; `source` itself where it has FP16
     in it already.
@@ -35,13 +40,13 @@ def half_file(source: Path) -> Path:
     try:
         import onnx
 
-        from affectstream.engines.half_graph import is_half
-        from affectstream.engines.half_rules import POLICY
+        from affectstream.engines.half.graph import is_half
+        from affectstream.engines.half.rules import POLICY
     except ModuleNotFoundError as error:
         if error.name != "onnx":
             raise
         raise DeviceError(
-            f"{source.name} in FP16 needs the package onnx: pip install 'affectstream[tensorrt]'"
+            f"{source.name} in FP16 needs the package onnx: pip install onnx"
         ) from error
     try:
         model = onnx.load(str(source))
@@ -74,7 +79,7 @@ def half_model(model: ModelProto, name: str) -> ModelProto:
     """`model` (taken over) in FP16. Raises `EngineError`, calling it `name`, where it cannot be."""
     from onnx.inliner import inline_local_functions
 
-    from affectstream.engines.half_graph import Half
+    from affectstream.engines.half.graph import Half
 
     return Half(inline_local_functions(model) if model.functions else model, name).model
 

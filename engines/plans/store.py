@@ -22,11 +22,11 @@ from typing import Protocol
 import msgspec
 from filelock import FileLock
 
-from affectstream.engines.build import BuildOptions, Built, Progress, build, graph_of
 from affectstream.engines.errors import BuildError, PlanError
-from affectstream.engines.gate import check_plan
 from affectstream.engines.home import home
-from affectstream.engines.plan import (
+from affectstream.engines.plans.build import BuildOptions, Built, Progress, build, graph_of
+from affectstream.engines.plans.gate import check_plan
+from affectstream.engines.plans.plan import (
     Gate,
     KeyFields,
     Plan,
@@ -36,8 +36,13 @@ from affectstream.engines.plan import (
     open_plan,
     tensors,
 )
-from affectstream.engines.private import check_private, make_private, read_private, write_private
-from affectstream.engines.target import Target
+from affectstream.engines.plans.private import (
+    check_private,
+    make_private,
+    read_private,
+    write_private,
+)
+from affectstream.engines.plans.target import Target
 
 LIMIT_BYTES = 8 << 30
 """Plans that were not used for longest go when all are larger than this."""

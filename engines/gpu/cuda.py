@@ -18,7 +18,7 @@ import numpy as np
 from affectstream.engines.errors import DeviceError, EngineError
 from affectstream.engines.spec import Array
 
-INSTALL = "pip install 'affectstream[tensorrt]'"
+INSTALL = "pip install 'affectstream[pycuda]'"
 
 
 class DeviceFault(EngineError):

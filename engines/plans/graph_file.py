@@ -33,7 +33,7 @@ def read_graph_file(path: Path) -> GraphFile:
         import onnx
     except ModuleNotFoundError as error:
         raise DeviceError(
-            f"{path.name}: building needs the package onnx: pip install 'affectstream[tensorrt]'"
+            f"{path.name}: building needs the package onnx: pip install onnx"
         ) from error
     if not path.is_file():
         raise EngineError(f"{path} was not found: expected an ONNX file")

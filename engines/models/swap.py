@@ -10,7 +10,7 @@ from msgspec import structs
 from affectstream.engines.bundle import MANIFEST, locate, read_manifest
 from affectstream.engines.errors import BundleError
 from affectstream.engines.manifest import FORMAT, Manifest, encode
-from affectstream.engines.registry import PublicModel
+from affectstream.engines.models.registry import PublicModel
 
 
 def put_into(folder: Path, name: str, model: PublicModel, begin_with: str | Path) -> Manifest:

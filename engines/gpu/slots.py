@@ -15,12 +15,12 @@ from typing import Any
 
 import numpy as np
 
-from affectstream.engines.cuda import DeviceApi, DeviceFault, Graph, NotCaptured, Stream
 from affectstream.engines.errors import EngineError
-from affectstream.engines.fit import Fit, batched
+from affectstream.engines.gpu.cuda import DeviceApi, DeviceFault, Graph, NotCaptured, Stream
+from affectstream.engines.gpu.fit import Fit, batched
+from affectstream.engines.gpu.stage import DEPTH
 from affectstream.engines.nvidia import Bindings, errors_of
 from affectstream.engines.spec import Array, TensorSpec
-from affectstream.engines.stage import DEPTH
 
 
 @dataclass(frozen=True, slots=True, eq=False)

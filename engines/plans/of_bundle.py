@@ -8,12 +8,13 @@ from pathlib import Path
 
 from msgspec import structs
 
-from affectstream.engines.build import BuildOptions
 from affectstream.engines.errors import BuildError
-from affectstream.engines.graph_file import read_graph_file
+from affectstream.engines.half import FP32_ROLES
 from affectstream.engines.manifest import DetectorPart, Manifest
-from affectstream.engines.profiles import BATCH, AxisRange
-from affectstream.engines.registry import file_of
+from affectstream.engines.models.registry import file_of
+from affectstream.engines.plans.build import BuildOptions
+from affectstream.engines.plans.graph_file import read_graph_file
+from affectstream.engines.plans.profiles import BATCH, AxisRange
 
 _CELL = 32
 """Pictures are whole cells of the detector's coarsest grid."""
@@ -33,9 +34,9 @@ def wanted(
 ) -> list[Wanted]:
     """The plans of `roles`, or of every engine, of the bundle in `folder`.
 
-    `options` hold for all; where a profile gives no range for the height and the width of a detector's
-    picture, these go up to what the manifest lets it see. Raises `BuildError` for a role that the bundle
-    does not have.
+    `options` hold for all, but `FP32_ROLES` are built in FP32; where a profile gives no range for the
+    height and the width of a detector's picture, these go up to what the manifest lets it see. Raises
+    `BuildError` for a role that the bundle does not have.
     """
     engines = manifest.engines
     parts = {
@@ -54,6 +55,8 @@ def wanted(
             sides = _picture(source, parts[role])
             profiles = tuple(profile.with_defaults(sides) for profile in options.profiles)
             mine = structs.replace(options, profiles=profiles)
+        if role in FP32_ROLES:
+            mine = structs.replace(mine, precision="fp32")
         found.append(Wanted(role, source, mine))
     return found
 

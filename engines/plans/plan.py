@@ -12,13 +12,13 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from affectstream.engines.build import BuildOptions
 from affectstream.engines.errors import PlanError
-from affectstream.engines.graph_file import read_graph_file
-from affectstream.engines.network import Types
-from affectstream.engines.private import read_private
+from affectstream.engines.plans.build import BuildOptions
+from affectstream.engines.plans.graph_file import read_graph_file
+from affectstream.engines.plans.network import Types
+from affectstream.engines.plans.private import read_private
+from affectstream.engines.plans.target import Target
 from affectstream.engines.spec import TensorSpec
-from affectstream.engines.target import Target
 
 RECIPE = 1
 """Raise it with any change of `build` that changes plans and is not in the options."""

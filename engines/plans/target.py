@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from affectstream.engines.errors import BuildError, DeviceError
-from affectstream.engines.gpu import Gpu, look_at
+from affectstream.engines.gpu.driver import Gpu, look_at
 from affectstream.engines.nvidia import Bindings, Runtime, load
 
 COMMON = (80, 86, 89, 120, 121)

@@ -22,8 +22,8 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Generic, Protocol, TypeVar
 
-from affectstream.engines.cuda import DeviceApi, DeviceFault
 from affectstream.engines.errors import EngineError
+from affectstream.engines.gpu.cuda import DeviceApi, DeviceFault
 
 DEPTH = 2
 """Items on the GPU at once: the next one's inputs travel while this one is computed."""

@@ -22,7 +22,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from affectstream.engines.errors import BundleError
-from affectstream.engines.registry import PublicModel
+from affectstream.engines.models.registry import PublicModel
 
 FOLDER = "AFFECTSTREAM_MODELS"
 """Environment variable: a folder of models that were fetched by other means."""

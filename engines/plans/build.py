@@ -17,13 +17,13 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from affectstream.engines.errors import BuildError, DeviceError
-from affectstream.engines.failures import BuildCancelled, failed, plain
-from affectstream.engines.network import Network, Precision, Types, demand, parse
 from affectstream.engines.nvidia import Bindings, Message, errors_of, load
-from affectstream.engines.profiles import AxisRange, Profile, free_axes, shapes_of
-from affectstream.engines.progress import Phases
+from affectstream.engines.plans.failures import BuildCancelled, failed, plain
+from affectstream.engines.plans.network import Network, Precision, Types, demand, parse
+from affectstream.engines.plans.profiles import AxisRange, Profile, free_axes, shapes_of
+from affectstream.engines.plans.progress import Phases
+from affectstream.engines.plans.target import Target
 from affectstream.engines.spec import TensorSpec
-from affectstream.engines.target import Target
 
 ONE = Profile((AxisRange("N", 1, 1, 1),))
 MANY = Profile((AxisRange("N", 1, 8, 64),))
