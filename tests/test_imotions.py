@@ -83,6 +83,12 @@ def test_facet_gives_odds(data_root):
     assert sum(not r.intensities for r in readings) > 100  # he turns away
 
 
+def test_values_that_are_no_percentages_are_refused(tmp_path):
+    layout = find_layout(old_export(tmp_path / "a.txt", [(0.0, {**FACE, "Joy": -3.5})]))
+    with pytest.raises(DataError, match=r"Joy is -3\.5, expected 0 to 100"):
+        read_export(layout)
+
+
 def test_what_is_no_export_is_refused(tmp_path):
     (tmp_path / "a.csv").write_text("time,happiness\n1,2\n")
     with pytest.raises(DataError, match="no header in its first 500 lines, expected a row with"):

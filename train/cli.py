@@ -1,4 +1,4 @@
-"""`affectstream train`: fit recipes, evaluate bundles, export them."""
+"""`affectstream train`: prepare data, fit recipes, evaluate bundles, export them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from typing import Annotated
 
 import typer
 
+from affectstream.train.prepare_command import prepare
+
 application = typer.Typer(
     no_args_is_help=True, help="Train recipes and turn them into bundles (needs the 'train' extra)."
 )
+application.command()(prepare)
 
 Data = Annotated[Path, typer.Option(help="Folder that holds the data sets.", show_default=False)]
 Runs = Annotated[Path, typer.Option(help="Folder of all runs, one sub-folder a recipe.")]

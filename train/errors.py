@@ -2,6 +2,8 @@
 
 AffectstreamError (engines)
 ├── DataMissing        a data set is not where it was looked for
+├── DataError          a data set's files are not what they should be
+├── SplitError         the samples cannot be split as asked, or the parts share what they must not
 └── RunError           a run is missing, is another recipe's, or would be overwritten
 """
 
@@ -12,6 +14,14 @@ from affectstream.engines.errors import AffectstreamError
 
 class DataMissing(AffectstreamError):
     """A data set is not where it was looked for; the message says what was expected there."""
+
+
+class DataError(AffectstreamError):
+    """A data set's files are not what they should be: columns, labels, values, versions."""
+
+
+class SplitError(AffectstreamError):
+    """The samples cannot be split as asked, or two parts share what they must not."""
 
 
 class RunError(AffectstreamError):

@@ -7,10 +7,16 @@ lack, is left out.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
+from affectstream.stream.errors import SourceError
+from affectstream.train.clips import read_clip
+from affectstream.train.crops import Cropper
 from affectstream.train.data.sound import Clip, read_samples
 from affectstream.train.errors import DataMissing
+from affectstream.train.sample import Sample
+from affectstream.train.source import Job, Made, Options, Remark, Skipped, Source
 
 EMOTIONS = {
     "W": "anger",  # Wut
@@ -21,6 +27,32 @@ EMOTIONS = {
     "N": "neutral",
 }
 BOREDOM = "L"  # Langeweile
+
+SPEAKERS = {
+    3: ("male", 31),
+    8: ("female", 34),
+    9: ("female", 21),
+    10: ("male", 32),
+    11: ("male", 26),
+    12: ("male", 30),
+    13: ("female", 32),
+    14: ("female", 35),
+    15: ("male", 25),
+    16: ("female", 31),
+}
+"""Gender and age, from the set's own page."""
+SENTENCES = {
+    "a01": "Der Lappen liegt auf dem Eisschrank.",
+    "a02": "Das will sie am Mittwoch abgeben.",
+    "a04": "Heute abend könnte ich es ihm sagen.",
+    "a05": "Das schwarze Stück Papier befindet sich da oben neben dem Holzstück.",
+    "a07": "In sieben Stunden wird es soweit sein.",
+    "b01": "Was sind denn das für Tüten, die da unter dem Tisch stehen?",
+    "b02": "Sie haben es gerade hochgetragen und jetzt gehen sie wieder runter.",
+    "b03": "An den Wochenenden bin ich jetzt immer nach Hause gefahren und habe Agnes besucht.",
+    "b09": "Ich will das eben wegbringen und dann mit Karl was trinken gehen.",
+    "b10": "Die wird auf dem Platz sein, wo wir sie immer hinlegen.",
+}
 
 
 def parse(name: str) -> tuple[str | None, int]:
@@ -52,3 +84,54 @@ def read(root: Path) -> list[Clip]:
         if emotion is not None:
             clips.append(Clip(path.stem, f"emodb-{speaker:02d}", emotion, read_samples(path)))
     return clips
+
+
+def source(folder: Path, options: Options) -> Source:
+    """Every clip under `folder`; boredom only where ``--map boredom=...`` translates it.
+
+    Raises `DataMissing`.
+    """
+    paths = sorted(
+        p for p in folder.rglob("*") if p.suffix in {".flac", ".wav"} and len(p.stem) == 7
+    )
+    if not paths:
+        raise DataMissing(f"no clips of EMO-DB under {folder}: expected wav/03a01Fa.wav and others")
+    vocabulary = options.vocabulary({}, leaves_out=["boredom"])
+
+    def job(path: Path) -> Job:
+        def make(cropper: Cropper) -> Iterator[Made]:
+            word, speaker = parse(path.stem)
+            emotion = vocabulary.emotion(word or "boredom", path.name)
+            if emotion is None:
+                yield Skipped(path.name, "label left out", word or "boredom")
+                return
+            try:
+                clip = read_clip(path, cropper, frames=1)
+            except SourceError as error:
+                yield Skipped(path.name, "cannot be decoded", str(error))
+                return
+            if clip.trouble:
+                yield Remark(path.name, "damaged", clip.trouble)
+            gender, age = SPEAKERS.get(speaker, (None, None))
+            yield Sample(
+                id=path.stem,
+                recording=path.stem,
+                participant=f"emodb-{speaker:02d}",
+                start_us=0,
+                end_us=clip.end_us,
+                audio=clip.audio,
+                text=SENTENCES.get(path.stem[2:5]),
+                language="de",
+                age=age,
+                gender=gender,
+                emotion=emotion,
+            )
+
+        return Job(path.stem, make)
+
+    return Source(
+        "EMO-DB",
+        "free for research",
+        [job(path) for path in paths],
+        notes=("every sentence is spoken in every emotion: the text says nothing of the label",),
+    )
