@@ -20,14 +20,14 @@ from affectstream.engines.spec import Array, Engine
 from affectstream.stream.recognizer import Recognizer
 
 Feeds = list[dict[str, Array]]
+Calls = list[tuple[Engine, dict[str, Array]]]
 
 
 class Recorder(AbstractContextManager["Recorder"]):
-    """An engine that remembers what it was fed, in `fed`."""
+    """An engine that notes what it was fed, in `calls`, which several may share."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self.fed: Feeds = []
+    def __init__(self, engine: Engine, calls: Calls) -> None:
+        self._engine, self.calls = engine, calls
         self.inputs, self.outputs, self.runtime = engine.inputs, engine.outputs, engine.runtime
 
     def __exit__(self, *_: object) -> None:
@@ -35,28 +35,28 @@ class Recorder(AbstractContextManager["Recorder"]):
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """As the engine's own `run`."""
-        self.fed.append(dict(feeds))
+        self.calls.append((self._engine, dict(feeds)))
         return self._engine.run(feeds)
 
-    def replay(self) -> None:
-        """Feed the engine again with all of it."""
-        for feeds in self.fed:
-            self._engine.run(feeds)
 
-
-def record(recognizer: Recognizer, path: Path) -> dict[str, Feeds]:
-    """What each role was fed while `path` was scored."""
-    engines = recognizer.bundle.engines
+def calls_of(recognizer: Recognizer, path: Path) -> Calls:
+    """Every call of an engine while `path` was scored, in order."""
+    engines, calls = recognizer.bundle.engines, Calls()
     plain = dict(engines)
-    recorders = {role: Recorder(engine) for role, engine in plain.items()}
-    engines.update(recorders)
+    engines.update({role: Recorder(engine, calls) for role, engine in plain.items()})
     try:
         with recognizer.session(path) as session:
             for _ in session:
                 pass
     finally:
         engines.update(plain)
-    return {role: recorder.fed for role, recorder in recorders.items()}
+    return calls
+
+
+def record(recognizer: Recognizer, path: Path) -> dict[str, Feeds]:
+    """What each role was fed while `path` was scored."""
+    calls, engines = calls_of(recognizer, path), recognizer.bundle.engines
+    return {role: [f for e, f in calls if e is engine] for role, engine in engines.items()}
 
 
 def main(files: Sequence[Path], output: Path, bundle: str) -> None:

@@ -186,7 +186,7 @@ def _worth(role: str, expected: Array, found: Array) -> tuple[Array, Array]:
 
 def _text_feeds(bundle: Bundle, lines: Iterable[str]) -> Feeds:
     """Lines as the text encoder is fed with them, in batches."""
-    recorder = Recorder(bundle.engines["text_encoder"])
+    recorder = Recorder(bundle.engines["text_encoder"], [])
     bundle.engines["text_encoder"], own = recorder, bundle.engines["text_encoder"]
     try:
         encoder = TextEncoder(bundle)
@@ -195,7 +195,7 @@ def _text_feeds(bundle: Bundle, lines: Iterable[str]) -> Feeds:
     finally:
         bundle.engines["text_encoder"] = own
     names = recorder.inputs
-    joined = {name: np.concatenate([fed[name] for fed in recorder.fed]) for name in names}
+    joined = {name: np.concatenate([fed[name] for _, fed in recorder.calls]) for name in names}
     return _batches(joined)
 
 

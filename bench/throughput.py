@@ -1,10 +1,10 @@
 """How fast `score` is, and how much of its time is not decoding or inference.
 
 In one run, on the same recording: `score` as a whole; decoding alone (bare PyAV, every frame and
-sample, nothing converted, in one thread); inference alone (every engine fed with exactly what `score`
-fed it, already in memory, in one thread). What is in neither (conversion to
-RGB, cropping, resampling, voice gate, tracking, pose, windows, events) is the overhead. The three take
-turns; a ratio is the median over the rounds, so a busy machine spoils a round and not the figure.
+sample, nothing converted); inference alone (every engine fed with exactly what `score` fed it, in the
+same order, already in memory, in one thread). What is in neither (conversion to RGB, cropping,
+resampling, voice gate, tracking, pose, windows, events) is the overhead. The three take turns; a ratio
+is the median over the rounds, so a busy machine spoils a round and not the figure.
 
 Not covered: opening the bundle, writing results.
 
@@ -21,7 +21,7 @@ from tempfile import TemporaryDirectory
 
 import av
 
-from affectstream.bench.feeds import Recorder
+from affectstream.bench.feeds import calls_of
 from affectstream.bench.machine import Cost, costs_of, describe, middle
 from affectstream.bench.material import demo_recording
 from affectstream.stream.recognizer import Recognizer
@@ -53,28 +53,22 @@ def decode_alone(path: Path) -> None:
 def measure(path: Path, bundle: str, threads: int | None, repeats: int) -> Measured:
     """Costs of the three on one recording."""
     with Recognizer.open(bundle, threads=threads) as recognizer:
-        plain = dict(recognizer.bundle.engines)
-        recorders = {role: Recorder(engine) for role, engine in plain.items()}
-        recognizer.bundle.engines.update(recorders)
-        with recognizer.session(path) as session:
-            for _ in session:
-                pass
-            media_s = session.end_us / 1e6
-        recognizer.bundle.engines.update(plain)
+        calls = calls_of(recognizer, path)
 
-        def whole() -> None:
+        def whole() -> float:
             with recognizer.session(path) as session:
                 for _ in session:
                     pass
+                return session.end_us / 1e6
 
         def inference() -> None:
-            for recorder in recorders.values():
-                recorder.replay()
+            for engine, feeds in calls:
+                engine.run(feeds)
 
         rounds = costs_of((whole, lambda: decode_alone(path), inference), repeats)
         score, decode, inferred = (middle(costs) for costs in zip(*rounds, strict=True))
         return Measured(
-            media_s=media_s,
+            media_s=whole(),
             threads=recognizer.threads,
             score=score,
             decode=decode,

@@ -96,10 +96,10 @@ def test_feeds_of_a_recording_are_those_that_its_engines_saw(clip, tmp_path, cap
 
 def test_a_recorder_answers_as_its_engine():
     with OnnxEngine(POCKET / "fusion.onnx") as engine:
-        recorder = Recorder(engine)
+        recorder = Recorder(engine, [])
         (feeds,) = random_feeds(engine.inputs, 1, seed=0)
         np.testing.assert_equal(recorder.run(feeds), engine.run(feeds))
-    assert len(recorder.fed) == 1
+    assert len(recorder.calls) == 1
 
 
 def made_up(recognizer):

@@ -73,11 +73,9 @@ def signature(rgb: NDArray[np.uint8], box: Box, crop: NDArray[np.uint8]) -> NDAr
     thumb = cv2.resize(
         cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY), (10, 10), interpolation=cv2.INTER_AREA
     )
-    shape = thumb.astype(np.float32).ravel()
-    shape -= shape.mean()
+    shape = np.subtract(thumb, cv2.mean(thumb)[0], dtype=np.float32).ravel()
     shape /= max(1e-6, math.sqrt(float(shape @ shape)))
-    joined = np.concatenate([colours, shape]).astype(np.float32) / np.sqrt(np.float32(2.0))
-    return np.asarray(joined, np.float32)
+    return np.concatenate([colours, shape]) * np.float32(math.sqrt(0.5))
 
 
 def likeness(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:

@@ -65,7 +65,7 @@ def solve(
         return None  # coinciding or non-finite landmarks
     best, least = None, math.inf
     for turn, shift in zip(turns, shifts, strict=True):
-        turn, shift = cv2.solvePnPRefineLM(FACE, points, camera, None, turn, shift)
+        turn, shift = cv2.solvePnPRefineVVS(FACE, points, camera, None, turn, shift)
         if not (np.isfinite(turn).all() and shift[2, 0] > 0):
             continue
         rotation = np.asarray(cv2.Rodrigues(turn)[0], np.float64)
