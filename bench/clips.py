@@ -18,6 +18,7 @@ from pathlib import Path
 
 from affectstream.bench.machine import describe
 from affectstream.engines.errors import AffectstreamError
+from affectstream.stream.errors import SourceError
 from affectstream.stream.events import Emotion
 from affectstream.stream.recognizer import Recognizer
 
@@ -67,7 +68,7 @@ def row_of(path: Path, bundle: str, threads: int | None) -> Row:
 
 
 def main(files: Sequence[Path], bundle: str, threads: int | None) -> None:
-    """Measure and print."""
+    """Measure and print. Raises `SourceError` where none of `files` could be scored."""
     rows = []
     print("| recording | media s | wall s | ratio | faces | events | flips/s | peak MB |")
     print("|---|---|---|---|---|---|---|---|")
@@ -83,4 +84,6 @@ def main(files: Sequence[Path], bundle: str, threads: int | None) -> None:
             f"| {row.name} | {row.media_s:.2f} | {row.wall_s:.2f} | {row.ratio:.1f} | {row.faces} "
             f"| {row.events} | {row.flips_per_s:.2f} | {row.peak_mb:.0f} |"
         )
+    if not rows:
+        raise SourceError("none of the recordings could be scored")
     print(json.dumps({"bench": "clips", "rows": [asdict(r) for r in rows], "machine": describe()}))

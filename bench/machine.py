@@ -12,6 +12,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import onnxruntime
+
 
 @dataclass(frozen=True, slots=True)
 class Cost:
@@ -59,5 +61,6 @@ def describe() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "system": platform.platform(),
         "python": platform.python_version(),
-        **{name: version(name) for name in ("affectstream", "av", "numpy", "onnxruntime")},
+        **{name: version(name) for name in ("affectstream", "av", "numpy")},
+        "onnxruntime": onnxruntime.__version__,  # of whichever package brings it
     }

@@ -37,7 +37,9 @@ from affectstream.engines.compare import (
     open_engine,
     softmax,
 )
+from affectstream.engines.errors import DeviceError
 from affectstream.engines.half import half_file
+from affectstream.engines.models.registry import file_of
 from affectstream.engines.spec import Array, Engine
 from affectstream.stream.encode import TextEncoder
 from affectstream.stream.recognizer import Recognizer
@@ -61,7 +63,7 @@ class Parity:
         self.bundle: Bundle = recognizer.bundle
         parts = self.bundle.manifest.engines
         halves = {
-            role: half_file(self.bundle.folder / getattr(parts, role).file)
+            role: half_file(file_of(self.bundle.folder, getattr(parts, role)))
             for role in self.bundle.engines
         }
         self.graphs = {role: TorchGraph(path, device=device) for role, path in halves.items()}
@@ -210,6 +212,11 @@ def _batches(arrays: Mapping[str, Array]) -> Feeds:
 def main(data: Path, bundle: str, device: str) -> None:
     """Measure and print."""
     started = time.perf_counter()
+    if parse_device(device).kind == "cuda" and not torch.cuda.is_available():
+        raise DeviceError(
+            f"{device}: torch {torch.__version__} sees no GPU here, and the FP16 graphs are computed by "
+            "torch too: install a torch for CUDA, or leave out --device"
+        )
     with Recognizer.open(bundle, device="cpu", threads=1) as recognizer:
         parity = Parity(recognizer, device)
         samples = recognizer.bundle.manifest.window_us * 16_000 // 1_000_000

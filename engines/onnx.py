@@ -70,7 +70,10 @@ class OnnxEngine:
         if self._session is None:
             raise EngineError(f"{self._name}: this engine was closed; open it again")
         check_feeds(self._name, self._inputs, feeds)
-        found = self._session.run(None, dict(feeds))
+        try:
+            found = self._session.run(None, dict(feeds))
+        except ORT_ERRORS as error:
+            raise EngineError(f"{self._name}: ONNX Runtime failed: {error}") from error
         return dict(zip(self._outputs, found, strict=True))
 
     def __enter__(self) -> Self:

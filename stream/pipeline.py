@@ -72,15 +72,15 @@ class Pipeline:
         self._stop = threading.Event()
 
     def __iter__(self) -> Iterator[Hop]:
-        with ThreadPoolExecutor(self._threads, "perceive") as pool:
-            reader = threading.Thread(target=self._read, args=(pool,), name="reader", daemon=True)
-            reader.start()
-            try:
-                yield from self._interpret()
-            finally:
-                self._stop.set()
-                reader.join(_GIVE_UP_S)
-                pool.shutdown(wait=False, cancel_futures=True)
+        pool = ThreadPoolExecutor(self._threads, "perceive")
+        reader = threading.Thread(target=self._read, args=(pool,), name="reader", daemon=True)
+        reader.start()
+        try:
+            yield from self._interpret()
+        finally:
+            self._stop.set()
+            reader.join(_GIVE_UP_S)
+            pool.shutdown(wait=False, cancel_futures=True)  # nobody waits for a stuck engine
 
     def _interpret(self) -> Iterator[Hop]:
         if self._perceiver is None:  # sound must not wait for pictures that nobody looks at

@@ -11,11 +11,13 @@ from sklearn.metrics import accuracy_score, f1_score, recall_score
 
 from affectstream.engines.bundle import Bundle
 from affectstream.engines.manifest import Measured
+from affectstream.engines.models.registry import file_of
 from affectstream.engines.spec import Array
 from affectstream.stream.encode import TextEncoder
 from affectstream.stream.faces.detect import DetectorSpec
 from affectstream.train.data import fer2013, meld, ravdess
 from affectstream.train.data.mels import loudest_window
+from affectstream.train.errors import DataMissing
 from affectstream.train.evaluate_detector import compare
 from affectstream.train.models.pocket_voice import WINDOW_SAMPLES
 
@@ -30,12 +32,25 @@ def evaluate_detector(bundle: Bundle, data: Path) -> list[Measured]:
     part = bundle.manifest.engines.face_detector
     if part is None:
         return []
+    teacher = data / "models" / "yunet_n_dynamic.onnx"
+    for path in (data / "video", data / "images", teacher):
+        if not path.exists():
+            raise DataMissing(
+                f"{path} not found: the detector is measured on clips in video/ and pictures in "
+                "images/, beside models/yunet_n_dynamic.onnx"
+            )
     result = compare(
-        bundle.folder / part.file,
-        data / "models" / "yunet_n_dynamic.onnx",
+        file_of(bundle.folder, part),
+        teacher,
         sorted(p for p in (data / "video").iterdir() if p.suffix in {".mp4", ".mov"}),
         sorted((data / "images").iterdir()),
-        spec=DetectorSpec(size=part.input_size, threshold=part.threshold, nms_iou=part.nms_iou),
+        spec=DetectorSpec(
+            size=part.input_size,
+            threshold=part.threshold,
+            nms_iou=part.nms_iou,
+            color=part.color,
+            layout=part.layout,
+        ),
     )
     clips = [row for row in result["files"] if row["name"].endswith((".mp4", ".mov"))]
     faces, found = sum(row["faces"] for row in clips), sum(row["found"] for row in clips)

@@ -1,7 +1,7 @@
 """The FP16 variant of an ONNX file, derived once and kept.
 
 Inputs and outputs keep their types: the same arrays feed both. What stays in FP32 inside, and why,
-is in `half_rules`. Derived files lie in ``half/`` under `home()`, named by what they were derived
+is in `half.rules`. Derived files lie in ``half/`` under `home()`, named by what they were derived
 from and by which rules; a file that was changed, or written by halves, is derived again.
 """
 
