@@ -4,7 +4,7 @@ AffectstreamError (engines)
 ├── DataMissing        a data set is not where it was looked for
 ├── DataError          a data set's files are not what they should be
 ├── SplitError         the samples cannot be split as asked, or the parts share what they must not
-└── RunError           a run is missing, is another recipe's, or would be overwritten
+└── RunError           a run is missing, is another recipe's, would be overwritten, or broke down
 """
 
 from __future__ import annotations
@@ -25,4 +25,4 @@ class SplitError(AffectstreamError):
 
 
 class RunError(AffectstreamError):
-    """A run is missing, is another recipe's, or would be overwritten."""
+    """A run is missing, is another recipe's, would be overwritten, or broke down."""

@@ -2,7 +2,8 @@
 
 AdamW, linear warm-up then cosine to zero, clipped gradients, a running average of the weights that
 is what gets validated and exported, and a checkpoint after each epoch from which a run resumes to
-the same loss curve (weights, average, optimiser, random state and epoch are all in it).
+the same loss curve (weights, average, optimiser, random state and epoch are all in it). A loss
+that is no number ends the run before it reaches the weights.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import csv
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from affectstream.train.errors import RunError
-from affectstream.train.recipe import FitConfig, Recipe, average_into
+from affectstream.train.recipe import DataBound, FitConfig, Recipe, average_into
 
 LAST, BEST, LOG = "last.pt", "best.pt", "log.csv"
 
@@ -46,10 +47,15 @@ def fit(
     """Train `recipe` on `data`, leaving `last.pt`, `best.pt` and `log.csv` in `run`.
 
     Returns the validation figures of the best epoch. Raises `DataMissing` where the data is absent
-    and `RunError` where `run` already holds a run and `resume` was not asked for.
+    and `RunError` where `run` already holds a run and `resume` was not asked for, holds one that this
+    cannot go on with, or where the loss is no number any more.
     """
     if (run / LAST).exists() and not resume:
         raise RunError(f"{run} already holds a run: resume it, or choose another folder")
+    setting: dict[str, Any] | None = None
+    if isinstance(recipe, DataBound):
+        bound = recipe.for_data(data, config)
+        recipe, setting = bound, bound.setting()
     run.mkdir(parents=True, exist_ok=True)
     fabric = Fabric(accelerator="auto", devices=1, precision=config.precision)  # type: ignore[arg-type]
     torch.manual_seed(config.seed)
@@ -63,6 +69,7 @@ def fit(
     first_epoch, best = 0, -math.inf
     if resume and (run / LAST).exists():
         saved = torch.load(run / LAST, map_location="cpu", weights_only=False)
+        _check_same(run, saved, recipe.name, setting)
         bare.load_state_dict(saved["module"])
         average.load_state_dict(saved["average"])
         optimiser.load_state_dict(saved["optimiser"])
@@ -81,6 +88,12 @@ def fit(
                 group["lr"] = rate
             with fabric.autocast():
                 loss = recipe.loss(bare, batch)
+            if not math.isfinite(float(loss.detach())):
+                kept = f"{run / LAST} holds epoch {epoch - 1}" if epoch else "nothing was kept"
+                raise RunError(
+                    f"the loss is {float(loss.detach())} in epoch {epoch}, batch {index} of "
+                    f"{len(loaders.train)}; {kept}: lower the learning rate, or look at that batch"
+                )
             optimiser.zero_grad(set_to_none=True)
             fabric.backward(loss)
             fabric.clip_gradients(module, optimiser, max_norm=config.clip_norm)
@@ -97,6 +110,7 @@ def fit(
         _append(run / LOG, row)
         state = {
             "recipe": recipe.name,
+            "setting": setting,
             "config": asdict(config),
             "epoch": epoch,
             "best": max(best, headline),
@@ -111,25 +125,61 @@ def fit(
         if headline > best:
             best = headline
             _save(
-                {k: state[k] for k in ("recipe", "config", "epoch", "figures", "average")},
+                {
+                    k: state[k]
+                    for k in ("recipe", "setting", "config", "epoch", "figures", "average")
+                },
                 run / BEST,
             )
     return load_best(recipe, run)[1] if (run / BEST).exists() else figures
 
 
-def load_best(recipe: Recipe, run: Path) -> tuple[nn.Module, dict[str, float]]:
-    """The averaged weights of the best epoch of a run, in evaluation mode, and their figures.
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """The best epoch of a run."""
 
-    Raises `RunError` for a run that is not there or is another recipe's.
-    """
+    recipe: Recipe
+    """As it was for the run's data set."""
+    module: nn.Module
+    """The averaged weights, in evaluation mode."""
+    figures: dict[str, float]
+    config: dict[str, Any]
+    epoch: int
+
+
+def load_run(recipe: Recipe, run: Path) -> Trained:
+    """The best epoch of a run. Raises `RunError` for a run that is not there or is another recipe's."""
     if not (run / BEST).exists():
         raise RunError(f"{run / BEST} not found: train {recipe.name!r} first")
     saved: dict[str, Any] = torch.load(run / BEST, map_location="cpu", weights_only=False)
     if saved["recipe"] != recipe.name:
         raise RunError(f"{run} holds recipe {saved['recipe']!r}, expected {recipe.name!r}")
+    if isinstance(recipe, DataBound):
+        recipe = recipe.restored(saved["setting"])
     module = recipe.module()
     module.load_state_dict(saved["average"])
-    return module.eval().requires_grad_(False), saved["figures"]
+    module.eval().requires_grad_(False)
+    return Trained(recipe, module, saved["figures"], saved["config"], saved["epoch"])
+
+
+def load_best(recipe: Recipe, run: Path) -> tuple[nn.Module, dict[str, float]]:
+    """Module and figures of `load_run`."""
+    trained = load_run(recipe, run)
+    return trained.module, trained.figures
+
+
+def _check_same(
+    run: Path, saved: dict[str, Any], recipe: str, setting: dict[str, Any] | None
+) -> None:
+    """Refuse to go on with another recipe, other data or another network."""
+    if saved["recipe"] != recipe:
+        raise RunError(f"{run} holds recipe {saved['recipe']!r}, expected {recipe!r}")
+    before, now = saved.get("setting") or {}, setting or {}
+    if different := [name for name in now if before.get(name) != now[name]]:
+        raise RunError(
+            f"{run} was begun with other data or options ({', '.join(different)}): give the same "
+            "ones to resume it, or choose another folder"
+        )
 
 
 def _save(state: dict[str, Any], path: Path) -> None:

@@ -11,7 +11,7 @@ import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -32,6 +32,13 @@ class FitConfig:
     ema_decay: float = 0.999
     seed: int = 0
     precision: str = "32-true"
+    size: int | None = None
+    """Side of the pictures that a face recipe sees, in pixels; None takes the recipe's own."""
+    augment: bool = True
+    """Whether a face recipe moves, turns and recolours its training pictures."""
+    label_smoothing: float = 0.0
+    class_weights: bool = False
+    """Whether a face recipe counts every label alike, however many samples it has."""
     runs: str = "runs"
     """Folder of all runs, where a recipe that builds on others finds theirs."""
 
@@ -42,6 +49,8 @@ class FitConfig:
             )
         if not 0.0 <= self.ema_decay < 1.0:
             raise ValueError(f"ema_decay must be in [0, 1), found {self.ema_decay}")
+        if not 0.0 <= self.label_smoothing < 1.0:
+            raise ValueError(f"label_smoothing must be in [0, 1), found {self.label_smoothing}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +105,27 @@ class Recipe(Protocol):
     def export(self, module: nn.Module, folder: Path) -> list[Path]:
         """Write the engine file(s) (ONNX, tokenizer) into `folder` and return them."""
         ...
+
+
+@runtime_checkable
+class DataBound(Protocol):
+    """What a recipe has besides when its network depends on the data set: on its labels, say."""
+
+    def setting(self) -> dict[str, Any]:
+        """What it is bound to, in plain values; it travels inside the checkpoint."""
+        ...
+
+    def for_data(self, data: Path, config: FitConfig) -> BoundRecipe:
+        """The recipe bound to `data`; raise `DataMissing` or `DataError` where that cannot be."""
+        ...
+
+    def restored(self, setting: dict[str, Any]) -> BoundRecipe:
+        """The recipe as a checkpoint left it."""
+        ...
+
+
+class BoundRecipe(Recipe, DataBound, Protocol):
+    """A recipe whose network depends on the data set."""
 
 
 def recipes() -> dict[str, Recipe]:
