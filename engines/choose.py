@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
-from affectstream.engines.errors import DeviceError
+from affectstream.engines.errors import DeviceError, UsageError
 from affectstream.engines.probe import Found, probe
 
 Kind = Literal["tensorrt", "tensorrt-rtx", "cuda", "cpu"]
@@ -35,10 +35,10 @@ class Choice:
 
 
 def parse_device(text: str) -> Device:
-    """Read such as ``cpu``, ``cuda`` or ``tensorrt:1``. Raises `DeviceError` for anything else."""
+    """Read such as ``cpu``, ``cuda`` or ``tensorrt:1``. Raises `UsageError` for anything else."""
     found = re.fullmatch(rf"({'|'.join(KINDS)})(?::(\d+))?", text)
     if found is None or (found[1] == "cpu" and found[2]):
-        raise DeviceError(
+        raise UsageError(
             f"device {text!r} is not known: choose auto, cpu, cuda:0, tensorrt:0 or tensorrt-rtx:0 "
             "(0 is the number of the GPU)"
         )
@@ -50,7 +50,7 @@ def choose(device: str = "auto") -> Choice:
 
     ``auto`` takes the first that does of TensorRT, TensorRT for RTX, CUDA and the CPU, and says what
     was wrong with those before it. A device that is named is used or refused, never replaced: raises
-    `DeviceError` for one that is not known or does not work.
+    `DeviceError` for one that does not work, `UsageError` for one that is not known.
     """
     if device != "auto":
         return _named(parse_device(device))
@@ -68,11 +68,25 @@ def choose(device: str = "auto") -> Choice:
 def candidates(number: int = 0) -> Iterator[tuple[Device, Found]]:
     """Every way of computing on GPU `number`, best first, and what came of trying it.
 
-    The next is tried when it is asked for: that takes seconds.
+    The next is tried when it is asked for: that takes seconds. TensorRT for RTX is passed over on
+    Turing, where it computes but cannot build every engine of a bundle.
     """
     for kind in KINDS:
-        if kind != "cpu":
-            yield Device(kind, number), _tried(Device(kind, number))
+        if kind == "cpu":
+            continue
+        device = Device(kind, number)
+        yield device, Found(False, _TURING) if _passed_over(device) else _tried(device)
+
+
+_TURING = (
+    "it builds no FP32 matrix products for compute capability 7.5 (Turing), which a voice encoder has: "
+    "it is used only where it is named"
+)
+
+
+def _passed_over(device: Device) -> bool:
+    gpus = probe("driver").gpus[device.number : device.number + 1]
+    return device.kind == "tensorrt-rtx" and any(gpu.capability == 75 for gpu in gpus)
 
 
 def _named(device: Device) -> Choice:
@@ -101,5 +115,5 @@ def _tried(device: Device) -> Found:
 def _needs(kind: Kind) -> str:
     from affectstream.engines import nvidia, onnx_cuda
 
-    command = onnx_cuda.INSTALL if kind == "cuda" else nvidia.INSTALL[cast(nvidia.Runtime, kind)]
+    command = onnx_cuda.INSTALL if kind == "cuda" else nvidia.RUN[cast(nvidia.Runtime, kind)]
     return f"an NVIDIA GPU, its driver, version 580 or later, and: {command}"

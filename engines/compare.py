@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
-from zipfile import BadZipFile
+from zipfile import BadZipFile, is_zipfile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from affectstream.engines.choose import Device, parse_device
-from affectstream.engines.errors import EngineError
+from affectstream.engines.errors import EngineError, UsageError
 from affectstream.engines.spec import Array, Engine, TensorSpec
 
 if TYPE_CHECKING:
@@ -51,11 +51,16 @@ class Rival:
         """``cpu``, ``cuda:0``, ``tensorrt:0`` or ``tensorrt-rtx:0``, with ``:fp16`` or ``:fp32``
         behind it; without, the CPU computes in FP32 and a GPU in FP16, as they do when scoring.
 
-        Raises `DeviceError` for anything else.
+        Raises `UsageError` for anything else, ``auto`` included.
         """
         name, _, precision = text.rpartition(":")
         if precision not in ("fp16", "fp32"):
             name, precision = text, ""
+        if name == "auto":
+            raise UsageError(
+                "auto cannot be compared, it is another device on another machine: name one, such as "
+                "cpu or cuda:0 (affectstream doctor tells what auto takes)"
+            )
         device = parse_device(name)
         return cls(device, precision == "fp16" if precision else device.kind != "cpu")
 
@@ -221,12 +226,19 @@ def random_feeds(inputs: Mapping[str, TensorSpec], batches: int, seed: int) -> F
     return [{name: array(spec) for name, spec in inputs.items()} for _ in range(batches)]
 
 
+_RECORD = "write feeds with: affectstream bench feeds CLIP --output feeds.npz"
+
+
 def read_feeds(path: Path) -> dict[str, Feeds]:
     """Feeds by role from an ``.npz`` with an array for each ``role/number/input``.
 
     `affectstream bench feeds` writes such files. Raises `EngineError` for another kind of file.
     """
     found: dict[str, dict[int, dict[str, Array]]] = {}
+    if not path.is_file():
+        raise EngineError(f"{path} was not found: {_RECORD}")
+    if not is_zipfile(path):
+        raise EngineError(f"{path} is no .npz file, or is cut short: {_RECORD}")
     try:
         with np.load(path, allow_pickle=False) as arrays:
             for key in arrays.files:
@@ -234,8 +246,7 @@ def read_feeds(path: Path) -> dict[str, Feeds]:
                 found.setdefault(role, {}).setdefault(int(number), {})[name] = arrays[key]
     except (OSError, ValueError, AttributeError, TypeError, EOFError, BadZipFile) as error:
         raise EngineError(
-            f"{path} holds no feeds: {error}; write some with: affectstream bench feeds CLIP "
-            "--output feeds.npz"
+            f"{path} holds no feeds, which are arrays named role/number/input ({error}): {_RECORD}"
         ) from error
     return {role: [calls[n] for n in sorted(calls)] for role, calls in found.items()}
 

@@ -1,6 +1,7 @@
 """Errors of bundles and engines.
 
 AffectstreamError
+├── UsageError         what was asked for is not something that can be asked for
 ├── BundleError        a bundle's manifest or files are not what they should be
 └── EngineError        a graph could not be opened or was fed wrongly
     ├── DeviceError    the device asked for is not there
@@ -14,6 +15,10 @@ from __future__ import annotations
 
 class AffectstreamError(Exception):
     """Anything that a user can mend; the command line prints its text and no traceback."""
+
+
+class UsageError(AffectstreamError):
+    """The command line, or an argument, names something that does not exist or is written wrongly."""
 
 
 class BundleError(AffectstreamError):

@@ -23,9 +23,14 @@ RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
 
 INSTALL: dict[Runtime, str] = {
     "tensorrt": "pip install 'tensorrt>=11' --extra-index-url https://pypi.nvidia.com",
-    "tensorrt-rtx": "pip install 'affectstream[rtx]'",
+    "tensorrt-rtx": "pip install '.[rtx]' in the project's folder",
 }
 """The command that installs each of them."""
+RUN: dict[Runtime, str] = {
+    "tensorrt": "pip install '.[tensorrt]' in the project's folder",
+    "tensorrt-rtx": "pip install '.[rtx,pycuda]' in the project's folder",
+}
+"""The same with what running a plan takes besides."""
 
 # The wheels of the bindings have another name where NVIDIA's metapackage is not installed.
 _MODULES: dict[Runtime, tuple[str, ...]] = {

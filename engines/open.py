@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,9 +32,11 @@ def open_engine(
     """Open `path` on `device`: ``cpu``, ``cuda:N``, ``tensorrt:N`` or ``tensorrt-rtx:N``.
 
     On a GPU its FP16 variant computes, with `half` off the graph as it is. A plan of TensorRT comes from
-    the cache; where none is there it is built with `options` (whose precision counts, not `half`), which
-    takes minutes and is said in the log. `threads` is for the CPU.
-    Raises `EngineError`, naming the fault, and `DeviceError` for a device that is not there.
+    the cache: any that was built for this GPU with the precision of `options` (not `half`) and at least
+    its profiles. Where none is there it is built with `options`, which takes minutes and is said in the
+    log. `threads` is for the CPU.
+    Raises `EngineError`, naming the fault, `DeviceError` for a device that is not there, and `UsageError`
+    for a name that is none.
     """
     wanted = parse_device(device)
     if wanted.kind == "cpu":
@@ -62,6 +65,7 @@ def _open_plan(path: Path, device: Device, options: BuildOptions | None) -> Engi
     from affectstream.engines.gpu.driver import look_at
     from affectstream.engines.nvidia import load
     from affectstream.engines.plans.build import BuildOptions
+    from affectstream.engines.plans.gate import check_plan
     from affectstream.engines.plans.store import PlanStore
     from affectstream.engines.plans.target import COMMON, target_for
     from affectstream.engines.tensorrt import TensorRTEngine
@@ -70,10 +74,12 @@ def _open_plan(path: Path, device: Device, options: BuildOptions | None) -> Engi
     capability = look_at(device.number).capability
     special = device.kind == "tensorrt-rtx" and capability not in COMMON
     target = target_for(device.kind, (capability,) if special else (), ordinal=device.number)
-    store = PlanStore()
+    store, asked = PlanStore(), options or BuildOptions()
+    check = partial(check_plan, ordinal=device.number)
 
     def ready() -> Plan:
-        return store.plan_for(path, options or BuildOptions(), target, build=_announced)
+        there = store.serving(path, asked, target, capability)
+        return there or store.plan_for(path, asked, target, build=_announced, check=check)
 
     def opened(plan: Plan) -> Engine:
         return TensorRTEngine(plan.read(), bindings, name=path.name, device=device.number)
@@ -84,8 +90,7 @@ def _open_plan(path: Path, device: Device, options: BuildOptions | None) -> Engi
     except (DeviceError, DeviceFault, OutOfDeviceMemory):
         raise
     except EngineError as error:  # the runtime does not take it: once more, from the graph
-        _log.warning("%s: set aside, to be built again: %s", plan.path, error)
-        store.quarantine(plan.path, str(error))
+        store.quarantine(plan, str(error))
         return opened(ready())
 
 

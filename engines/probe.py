@@ -13,9 +13,10 @@ import signal
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Literal
+from typing import IO, Literal
 
 import msgspec
 import numpy as np
@@ -29,6 +30,8 @@ Probe = Literal["driver", "cuda", "tensorrt", "tensorrt-rtx"]
 LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 LIMIT_S = 120.0
 """A first plan on a cold machine, with a library of two gigabytes to be loaded, takes most of a minute."""
+_ENDING_S = 2.0
+"""For a process that was killed; longer only where the kernel does not let go of it."""
 
 # y = x * x with x (N, 4) float32, opset 17: `onnx` itself may be absent.
 SQUARE = (
@@ -78,17 +81,37 @@ def _probe(what: Probe, ordinal: int, limit_s: float) -> Found:
         return Found(False, f"NVIDIA's driver does not load ({error})", loads=False)
     # -P: a file of the current folder that is called like a library must not be taken for it.
     command = [sys.executable, "-P", "-m", __name__, what, str(ordinal)]
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=limit_s, check=False)
-    except subprocess.TimeoutExpired as error:
-        steps, _ = _read(error.stdout or b"")
-        return Found(False, f"{_last(steps)} was not done after {limit_s:g} s")
-    steps, found = _read(done.stdout)
-    if found is not None:
-        return found
-    said = done.stderr.decode(errors="replace").strip().splitlines()
+    # Files, not pipes: nothing has to be read from a child that cannot be ended.
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors)
+        code = _waited(child, limit_s)
+        steps, found = _read(_all(output))
+        if code is None:
+            return Found(False, f"{_last(steps)} was not done after {limit_s:g} s")
+        if found is not None:
+            return found
+        said = _all(errors).decode(errors="replace").strip().splitlines()
     about = f" ({said[-1]})" if said else ""
-    return Found(False, f"{_last(steps)} ended the process with {_end(done.returncode)}{about}")
+    return Found(False, f"{_last(steps)} ended the process with {_end(code)}{about}")
+
+
+def _waited(child: subprocess.Popen[bytes], limit_s: float) -> int | None:
+    """How `child` ended, None where it had to be ended. One that is stuck in the driver cannot be, not
+    even by SIGKILL: it is left behind."""
+    try:
+        return child.wait(limit_s)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:  # also where Ctrl-C ends the waiting
+        if child.poll() is None:
+            child.kill()
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(_ENDING_S)
+
+
+def _all(file: IO[bytes]) -> bytes:
+    file.seek(0)
+    return file.read()
 
 
 def _read(output: bytes) -> tuple[list[str], Found | None]:
@@ -156,6 +179,7 @@ def _cuda(graph: Path, ordinal: int) -> str:
 
 
 def _tensorrt(runtime: str, graph: Path, ordinal: int) -> str:
+    from affectstream.engines.gpu.cuda import INSTALL
     from affectstream.engines.nvidia import load
     from affectstream.engines.plans.build import ONE, BuildOptions, build
     from affectstream.engines.plans.target import target_for
@@ -167,9 +191,7 @@ def _tensorrt(runtime: str, graph: Path, ordinal: int) -> str:
     try:
         import_module("pycuda.driver")
     except ImportError as error:
-        raise DeviceError(
-            f"pycuda does not load ({error}): pip install 'affectstream[pycuda]'"
-        ) from error
+        raise DeviceError(f"pycuda does not load ({error}): {INSTALL}") from error
     _step(f"{runtime}'s first plan")
     capabilities = (look_at(ordinal).capability,) if runtime == "tensorrt-rtx" else ()
     target = target_for(runtime, capabilities, ordinal=ordinal)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 
-from affectstream.engines.errors import BuildError
+from affectstream.engines.errors import UsageError
 
 _UNITS = {"": 1, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
 
 
 def parse_size(text: str) -> int:
-    """Bytes of such as ``1GiB``, ``512 MiB`` or ``4096``. Raises `BuildError`."""
+    """Bytes of such as ``1GiB``, ``512 MiB`` or ``4096``. Raises `UsageError`."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmg]ib|)", text.strip().lower())
     size = int(float(found[1]) * _UNITS[found[2]]) if found else 0
     if size < 1:
-        raise BuildError(f"size {text!r} is not understood: expected such as 512MiB or 1GiB")
+        raise UsageError(f"size {text!r} is not understood: expected such as 512MiB or 1GiB")
     return size
 
 

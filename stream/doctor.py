@@ -13,11 +13,13 @@ import onnxruntime
 
 from affectstream.engines.bundle import POCKET, Bundle
 from affectstream.engines.choose import candidates, choose
-from affectstream.engines.errors import AffectstreamError, DeviceError
+from affectstream.engines.errors import AffectstreamError, DeviceError, PlanError
 from affectstream.engines.home import home
 from affectstream.engines.models.registry import models
 from affectstream.engines.nvidia import RUNTIMES, load
+from affectstream.engines.plans.store import PlanStore
 from affectstream.engines.probe import probe
+from affectstream.engines.sizes import format_size
 
 _PACKAGES = (
     "affectstream",
@@ -67,6 +69,7 @@ def examine(bundle: str | Path = "pocket") -> Iterator[Finding]:
     yield from _devices()
     yield from _runtimes()
     yield from _models()
+    yield from _plans()
     yield from _bundle(bundle)
 
 
@@ -153,6 +156,19 @@ def _gpus() -> Iterator[Finding]:
 def _models() -> Iterator[Finding]:
     here = [name for name, model in models().items() if model.path.is_file()]
     yield Finding("models", f"pulled: {', '.join(here) or 'none'}; kept in {home()}")
+
+
+def _plans() -> Iterator[Finding]:
+    store = PlanStore()
+    try:
+        plans, refused = store.plans(), store.refused()
+    except PlanError as error:  # the folder itself is open to others
+        yield Finding("plans", str(error), ok=False)
+        return
+    size = format_size(sum(plan.meta.bytes for plan in plans))
+    yield Finding("plans", f"{len(plans)} plans, {size}, in {store.root}")
+    for reason in refused:
+        yield Finding("plans", reason, ok=False)
 
 
 def _bundle(bundle: str | Path) -> Iterator[Finding]:

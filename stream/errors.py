@@ -3,14 +3,15 @@
 AffectstreamError (engines)
 ├── SourceError        a recording or device cannot be opened or used
 ├── OutputError        a result cannot be written
-└── OptionError        options that do not fit the input or each other
+└── UsageError (engines)
+    └── OptionError    options that do not fit the input or each other
 """
 
 from __future__ import annotations
 
-from affectstream.engines.errors import AffectstreamError
+from affectstream.engines.errors import AffectstreamError, UsageError
 
-__all__ = ["AffectstreamError", "OptionError", "OutputError", "SourceError"]
+__all__ = ["AffectstreamError", "OptionError", "OutputError", "SourceError", "UsageError"]
 
 
 class SourceError(AffectstreamError):
@@ -21,5 +22,5 @@ class OutputError(AffectstreamError):
     """A result cannot be written; nothing half-written is left under the result's name."""
 
 
-class OptionError(AffectstreamError):
+class OptionError(UsageError):
     """Options that do not fit the input or each other."""

@@ -17,12 +17,18 @@ SOURCE = r"""
 #ifndef FAULT
 #define FAULT 0
 #endif
+#ifndef CAPABILITY
+#define CAPABILITY 89
+#endif
 #ifndef GPUS
 #define GPUS 1
 #endif
 int cuInit(unsigned flags) {
 #ifdef CRASH
     raise(SIGSEGV);
+#endif
+#ifdef FORK  /* something that outlives the process, with its stdout and stderr */
+    if (fork() == 0) { sleep(30); _exit(0); }
 #endif
 #ifdef HANG
     sleep(600);
@@ -38,7 +44,7 @@ int cuDeviceGetName(char *name, int size, int device) {
 }
 int cuDeviceTotalMem_v2(size_t *bytes, int device) { *bytes = 12ul << 30; return 0; }
 int cuDeviceGetAttribute(int *value, int attribute, int device) {
-    *value = attribute == 75 ? 8 : attribute == 76 ? 9 : 46;
+    *value = attribute == 75 ? CAPABILITY / 10 : attribute == 76 ? CAPABILITY % 10 : 46;
     return 0;
 }
 """

@@ -12,7 +12,7 @@ from msgspec import structs
 pytest.importorskip("onnx", reason="graphs are made with the package onnx")
 
 from affectstream.engines.bundle import POCKET, read_manifest
-from affectstream.engines.errors import BuildError, EngineError
+from affectstream.engines.errors import BuildError, EngineError, UsageError
 from affectstream.engines.onnx import OnnxEngine
 from affectstream.engines.plans.build import MANY, ONE, BuildOptions, build, graph_of
 from affectstream.engines.plans.failures import BuildCancelled, failed, plain
@@ -269,6 +269,15 @@ def test_a_fraction_never_goes_back(tree):
     assert seen[-1] == 1.0
 
 
+def test_a_phase_that_never_began_is_passed_over():
+    progress = Phases()
+    progress.start("all", None, 2)
+    progress.step("of nobody", 0)
+    progress.finish("of nobody")
+    progress.step("all", 0)
+    assert progress.fraction == 0.5
+
+
 # Profiles
 
 
@@ -303,7 +312,7 @@ def test_profiles_are_read(text, ranges):
     ],
 )
 def test_a_profile_that_makes_no_sense_is_refused(text, message):
-    with pytest.raises(BuildError, match=message):
+    with pytest.raises(UsageError, match=message):
         parse_profile(text)
 
 
@@ -335,7 +344,7 @@ def test_the_detector_sees_pictures_up_to_what_its_manifest_says():
 def test_every_engine_is_wanted_unless_some_are_named():
     manifest = read_manifest(POCKET)
     assert [want.role for want in wanted(POCKET, manifest, BuildOptions())] == list(ROLES)
-    with pytest.raises(BuildError, match="bundle pocket has no nose: its engines are fusion,"):
+    with pytest.raises(UsageError, match="bundle pocket has no nose: its engines are fusion,"):
         wanted(POCKET, manifest, BuildOptions(), ["nose"])
 
 
@@ -414,7 +423,7 @@ def test_sizes_are_read(text, size):
 
 @pytest.mark.parametrize("text", ["", "lots", "1GB", "-1GiB", "0"])
 def test_sizes_that_are_not_understood_are_refused(text):
-    with pytest.raises(BuildError, match="is not understood: expected such as 512MiB"):
+    with pytest.raises(UsageError, match="is not understood: expected such as 512MiB"):
         parse_size(text)
 
 
@@ -431,3 +440,30 @@ def test_default_capabilities_can_all_be_built(target):
 
 def test_errors_of_building_are_errors_of_engines():
     assert issubclass(BuildCancelled, BuildError) and issubclass(BuildError, EngineError)
+
+
+@pytest.mark.parametrize(
+    ("wide", "narrow", "holds"),
+    [
+        ("1-64", "1", True),
+        ("1-64", "1-8-64", True),
+        ("1-8", "1-8-64", False),
+        ("2-64", "1", False),
+        ("1-64,H=32-640", "1,H=32-384", True),
+        ("1-64,H=64-640", "1,H=32-384", False),
+        ("1-64", "1,H=32-384", False),
+    ],
+)
+def test_a_profile_holds_what_admits_nothing_else(wide, narrow, holds):
+    assert parse_profile(wide).holds(parse_profile(narrow)) is holds
+
+
+def test_a_system_without_threads_is_told_at_once(tmp_path, target, monkeypatch):
+    def start(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    monkeypatch.setattr("affectstream.engines.plans.build.wait", pytest.fail)
+    graph = small_graphs.linear(tmp_path / "linear.onnx")
+    with pytest.raises(BuildError, match=r"linear.onnx: no thread for the build: can't start"):
+        build(graph, FP32, target)

@@ -9,6 +9,7 @@ import pytest
 from affectstream.engines import Bundle, DeviceError
 from affectstream.engines.bundle import POCKET
 from affectstream.engines.choose import Device, candidates, choose, parse_device
+from affectstream.engines.errors import UsageError
 from affectstream.engines.open import build_options, open_engine
 from tests.fake_driver import build_driver, has_driver
 
@@ -35,9 +36,9 @@ def test_devices_are_read_and_written(text, device):
     "text", ["", "gpu", "cpu:0", "cuda:", "cuda:x", "cuda:-1", "CUDA:0", "cuda:0 "]
 )
 def test_what_is_no_device_is_refused_with_what_is_one(text):
-    with pytest.raises(DeviceError, match=r"is not known: choose auto, cpu, cuda:0, tensorrt:0"):
+    with pytest.raises(UsageError, match=r"is not known: choose auto, cpu, cuda:0, tensorrt:0"):
         parse_device(text)
-    with pytest.raises(DeviceError, match="is not known"):
+    with pytest.raises(UsageError, match="is not known"):
         choose(text)
 
 
@@ -57,8 +58,8 @@ def test_auto_takes_the_cpu_where_there_is_no_driver_and_says_so():
     ("device", "command"),
     [
         ("cuda:1", "onnxruntime-gpu"),
-        ("tensorrt", "pip install 'tensorrt"),
-        ("tensorrt-rtx:0", r"affectstream\[rtx\]"),
+        ("tensorrt", r"pip install '\.\[tensorrt\]'"),
+        ("tensorrt-rtx:0", r"pip install '\.\[rtx,pycuda\]'"),
     ],
 )
 def test_a_device_that_is_named_and_missing_is_refused_with_the_command(device, command):
@@ -105,6 +106,16 @@ def test_auto_names_every_way_that_did_not_work(tmp_path):
     assert "device='cpu'" in done.stdout
     for kind in ("tensorrt:0: ", "tensorrt-rtx:0: ", "cuda:0: "):
         assert kind in done.stdout
+
+
+@no_driver
+def test_auto_passes_over_tensorrt_rtx_on_turing(tmp_path):
+    folder = build_driver(tmp_path, "CAPABILITY=75")
+    passed_over = "tensorrt-rtx:0: it builds no FP32 matrix products for compute capability 7.5"
+    assert passed_over in chosen(folder, "auto").stdout
+    named = chosen(folder, "tensorrt-rtx:0")  # is tried all the same
+    assert "tensorrt-rtx:0 was asked for, but " in named.stderr
+    assert "it builds no FP32 matrix" not in named.stderr
 
 
 @no_driver

@@ -22,7 +22,7 @@ from affectstream.engines.compare import (
     random_feeds,
     read_feeds,
 )
-from affectstream.engines.errors import DeviceError, EngineError
+from affectstream.engines.errors import EngineError, UsageError
 from affectstream.engines.onnx import OnnxEngine
 from affectstream.engines.spec import TensorSpec
 
@@ -87,7 +87,13 @@ def test_rivals(text, device, half):
 
 @pytest.mark.parametrize("text", ["", "gpu", "cpu:int8", "cpu:fp16:fp16", "fp16", "cuda:x"])
 def test_what_is_no_rival_is_refused(text):
-    with pytest.raises(DeviceError, match="is not known"):
+    with pytest.raises(UsageError, match="is not known"):
+        Rival.parse(text)
+
+
+@pytest.mark.parametrize("text", ["auto", "auto:fp16"])
+def test_auto_is_not_compared(text):
+    with pytest.raises(UsageError, match=r"auto cannot be compared.*name one, such as cpu"):
         Rival.parse(text)
 
 
@@ -209,9 +215,16 @@ def test_what_holds_no_feeds_is_refused(tmp_path):
     np.savez(tmp_path / "other.npz", x=np.zeros(1))
     np.save(tmp_path / "plain.npy", np.zeros(1))
     (tmp_path / "cut.npz").write_bytes((tmp_path / "other.npz").read_bytes()[:60])
-    for name in ("absent.npz", "text.npz", "other.npz", "plain.npy", "cut.npz"):
-        with pytest.raises(EngineError, match="holds no feeds"):
+    for name, message in (
+        ("absent.npz", "was not found"),
+        ("text.npz", "is no .npz file"),
+        ("plain.npy", "is no .npz file"),
+        ("cut.npz", "is no .npz file, or is cut short"),
+        ("other.npz", "holds no feeds, which are arrays named role/number/input"),
+    ):
+        with pytest.raises(EngineError, match=message) as refused:
             read_feeds(tmp_path / name)
+        assert "bench feeds CLIP" in str(refused.value) and "pickle" not in str(refused.value)
 
 
 def test_gap_adds_up_over_batches():
@@ -268,16 +281,18 @@ def test_the_command_takes_recorded_feeds(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("words", "message", "code"),
     [
-        (("cpu", "npu"), "device 'npu' is not known"),
-        (("cpu", "cpu", "--role", "nose"), "no engine ['nose'] in pocket"),
-        (("cpu", "cpu", "--inputs", "absent.npz"), "absent.npz holds no feeds"),
-        (("cpu", "cpu", "--bundle", "nowhere"), "bundle 'nowhere' not found"),
+        (("cpu", "npu"), "device 'npu' is not known", 2),
+        (("cpu", "cpu:fp17"), "device 'cpu:fp17' is not known", 2),
+        (("auto", "cpu"), "auto cannot be compared", 2),
+        (("cpu", "cpu", "--role", "nose"), "no engine ['nose'] in pocket", 2),
+        (("cpu", "cpu", "--inputs", "absent.npz"), "absent.npz was not found", 4),
+        (("cpu", "cpu", "--bundle", "nowhere"), "bundle 'nowhere' not found", 4),
     ],
 )
-def test_what_cannot_be_compared_at_all_is_said_in_a_line(words, message, tmp_path):
+def test_what_cannot_be_compared_at_all_is_said_in_a_line(words, message, code, tmp_path):
     done = command(*words, cwd=tmp_path)
-    assert done.returncode == 4
+    assert done.returncode == code
     assert message in done.stderr
     assert "Traceback" not in done.stderr

@@ -10,6 +10,7 @@ import pytest
 from affectstream.engines.bundle import POCKET, sha256
 from affectstream.stream.doctor import examine
 from tests.fake_driver import build_driver, has_driver
+from tests.test_plans import Bench
 
 no_driver = pytest.mark.skipif(has_driver(), reason="this machine has a driver")
 
@@ -74,3 +75,18 @@ def test_a_gpu_that_nothing_can_use_is_to_be_mended(tmp_path):
     for device in ("tensorrt:0", "tensorrt-rtx:0", "cuda:0"):
         assert any(text.startswith(f"{device} cannot be used: ") for _, text in gpus)
     assert gpus[-1] == ("MEND", "nothing computes on GPU 0: mend one of these")
+
+
+def test_the_cache_of_plans_is_told_and_mended_where_it_is_open_to_others(tmp_path, monkeypatch):
+    monkeypatch.setenv("AFFECTSTREAM_HOME", str(tmp_path))
+    assert texts("plans") == [f"0 plans, 0 B, in {tmp_path / 'plans'}"]
+    bench = Bench(tmp_path)
+    first, second = (bench.plan_for(bench.graph(f"g{seed}", seed=seed)) for seed in (0, 1))
+    bench.store.quarantine(second, "refused")  # which is dealt with: nothing to mend
+    assert texts("plans") == [f"1 plans, 1000 B, in {tmp_path / 'plans'}"]
+    for opened in (first.path.with_suffix(".json"), first.path.parent, tmp_path / "plans"):
+        mode = opened.stat().st_mode
+        opened.chmod(mode | 0o020)
+        broken = [f.text for f in examine() if f.topic == "plans" and not f.ok]
+        assert broken[0].startswith(f"{opened} can be written by other users")
+        opened.chmod(mode)

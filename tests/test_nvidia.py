@@ -52,7 +52,7 @@ def test_an_unknown_runtime_names_those_there_are():
             ("tensorrt", "tensorrt_bindings"),
             "--extra-index-url https://pypi.nvidia.com",
         ),
-        ("tensorrt-rtx", ("tensorrt_rtx", "tensorrt_rtx_bindings"), r"'affectstream\[rtx\]'"),
+        ("tensorrt-rtx", ("tensorrt_rtx", "tensorrt_rtx_bindings"), r"pip install '\.\[rtx\]'"),
     ],
 )
 def test_an_absent_runtime_gives_its_install_command(afresh, runtime, modules, command):

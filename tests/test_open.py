@@ -6,11 +6,15 @@ The builder is real where TensorRT for RTX is installed; the GPU and what runs o
 import logging
 
 import pytest
+from msgspec.structs import replace
+from typer.testing import CliRunner
 
 from affectstream.engines import DeviceError, EngineError, tensorrt
 from affectstream.engines.bundle import POCKET
+from affectstream.engines.cli import application
 from affectstream.engines.gpu import driver as gpu
 from affectstream.engines.open import open_engine
+from affectstream.engines.plans.plan import Gate
 from affectstream.engines.plans.store import PlanStore
 
 pytest.importorskip("onnx", reason="FP16 graphs are derived with the package onnx")
@@ -47,7 +51,8 @@ def runtime(tmp_path, monkeypatch):
 
 
 def told(caplog):
-    return [record.getMessage() for record in caplog.records if "open" in record.name]
+    names = ("affectstream.engines.open", "affectstream.engines.plans.store")
+    return [record.getMessage() for record in caplog.records if record.name in names]
 
 
 def test_a_plan_is_built_once(runtime, caplog):
@@ -82,3 +87,32 @@ def test_a_fault_of_the_device_is_not_the_plans(runtime, tmp_path):
         open_engine(GRAPH, "tensorrt-rtx")
     assert len(PlanStore().plans()) == 1
     assert not (tmp_path / "plans" / "quarantine").exists()
+
+
+def test_a_plan_that_was_built_beforehand_for_these_gpus_is_taken(runtime, caplog, monkeypatch):
+    caplog.set_level(logging.WARNING)
+    runtime()
+    arguments = ("--role", "fusion", "--compute-capability", "86,89", "--level", "0")
+    done = CliRunner().invoke(application, ["build", "--runtime", "tensorrt-rtx", *arguments])
+    assert done.exit_code == 0, done.exception
+    [built] = PlanStore().plans()
+    monkeypatch.setattr(gpu, "look_at", lambda ordinal=0: replace(CARD, capability=86))
+    assert open_engine(GRAPH, "tensorrt-rtx") == built.read()
+    assert told(caplog) == []
+    monkeypatch.setattr(gpu, "look_at", lambda ordinal=0: replace(CARD, capability=120))
+    open_engine(GRAPH, "tensorrt-rtx")  # for which nothing is there
+    assert len(told(caplog)) == 1 and "building a plan" in told(caplog)[0]
+    assert len(PlanStore().plans()) == 2
+
+
+def test_a_new_plan_is_checked_on_the_gpu_that_it_is_for(runtime, monkeypatch):
+    asked = []
+
+    def check(plan, source, *, ordinal=0):
+        asked.append(ordinal)
+        return Gate("not run", "not here")
+
+    runtime()
+    monkeypatch.setattr("affectstream.engines.plans.gate.check_plan", check)
+    open_engine(GRAPH, "tensorrt-rtx:1")
+    assert asked == [1]

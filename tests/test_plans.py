@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import stat
+import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ from typer.testing import CliRunner
 pytest.importorskip("onnx", reason="graphs are made with the package onnx")
 
 from affectstream.engines.cli import application
-from affectstream.engines.errors import BuildError, PlanError
+from affectstream.engines.errors import BuildError, PlanError, UsageError
 from affectstream.engines.gpu.driver import Gpu
 from affectstream.engines.plans import store as plans
 from affectstream.engines.plans.build import MANY, ONE, BuildOptions, Built
@@ -145,6 +146,63 @@ def test_weights_in_other_files_are_part_of_the_key(bench):
     assert bench.plan_for(path).meta.fields.weights[0][0] == "weights.bin"
 
 
+# What serves another request
+
+
+def serving(bench, source, capability=86, options=OPTIONS, target=None):
+    wanted = target or structs.replace(TARGET, capabilities=(80, 86, 89, 120, 121))
+    return bench.store.serving(source, options, wanted, capability)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        structs.replace(OPTIONS, level=5),
+        structs.replace(OPTIONS, workspace_bytes=1 << 20),
+        structs.replace(OPTIONS, profiles=(MANY,)),
+    ],
+)
+def test_a_plan_that_can_do_more_serves(bench, options):
+    source = bench.graph()
+    plan = bench.plan_for(source, options)
+    assert serving(bench, source) == plan
+
+
+@pytest.mark.parametrize(
+    ("options", "target"),
+    [
+        (structs.replace(OPTIONS, precision="fp16"), TARGET),
+        (structs.replace(OPTIONS, profiles=()), TARGET),
+        (OPTIONS, structs.replace(TARGET, version="1.7.1.117")),
+        (OPTIONS, structs.replace(TARGET, runtime="tensorrt")),
+        (OPTIONS, structs.replace(TARGET, platform="linux-aarch64")),
+        (OPTIONS, structs.replace(TARGET, capabilities=(89, 120))),
+        (OPTIONS, structs.replace(TARGET, gpu=GPU)),
+    ],
+)
+def test_a_plan_of_something_else_does_not(bench, options, target):
+    source = bench.graph()
+    bench.plan_for(source, options, target)
+    assert serving(bench, source) is None
+
+
+def test_a_plan_of_another_graph_or_of_less_does_not_serve(bench):
+    source = bench.graph()
+    bench.plan_for(bench.graph("other", seed=1))
+    bench.plan_for(source)
+    assert serving(bench, source, options=structs.replace(OPTIONS, profiles=(ONE, MANY))) is None
+    assert serving(bench, source) is not None
+
+
+def test_a_plan_of_tensorrt_serves_its_own_gpu_only(bench):
+    source = bench.graph()
+    target = structs.replace(TARGET, runtime="tensorrt", capabilities=(90,), gpu=GPU)
+    bench.plan_for(source, structs.replace(OPTIONS, level=5), target)
+    assert serving(bench, source, 90, target=target)
+    other = structs.replace(target, gpu=structs.replace(GPU, name="NVIDIA H100"))
+    assert serving(bench, source, 90, target=other) is None
+
+
 # What is not trusted
 
 
@@ -189,15 +247,38 @@ def test_what_is_not_what_was_built_is_set_aside_and_built_again(bench, spoil, r
 def test_a_plan_that_a_runtime_refuses_is_built_again(bench):
     source = bench.graph()
     refused = bench.plan_for(source)
-    bench.store.quarantine(refused.path, "expecting compute 8.6 got compute 8.9, please rebuild")
+    bench.store.quarantine(refused, "expecting compute 8.6 got compute 8.9, please rebuild")
     assert bench.plan_for(source).read().startswith(b"plan 2")
     assert "quarantine holds 1 unusable plans" in bench.store.faults()[0]
+
+
+def test_a_refused_plan_that_another_process_has_dealt_with_is_left_alone(bench):
+    source = bench.graph()
+    refused = bench.plan_for(source)
+    for _ in range(2):  # the second finds nothing there
+        bench.store.quarantine(refused, "refused")
+    again = bench.plan_for(source)
+    bench.store.quarantine(refused, "refused")  # and this one what was built since
+    assert bench.plan_for(source) == again
+    assert len(list((bench.store.root / "quarantine").glob("*.txt"))) == 1
+
+
+def test_setting_a_plan_aside_waits_for_who_holds_it(bench):
+    refused = bench.plan_for(bench.graph())
+    with ThreadPoolExecutor(1) as threads:
+        with bench.store._locked(refused.meta.key[:16]):
+            waiting = threads.submit(bench.store.quarantine, refused, "refused")
+            with pytest.raises(TimeoutError):
+                waiting.result(0.3)
+            assert refused.path.exists()
+        waiting.result(30)
+    assert not refused.path.exists()
 
 
 def test_the_oldest_of_many_that_were_set_aside_go(bench):
     source = bench.graph()
     for number in range(6):
-        bench.store.quarantine(bench.plan_for(source).path, f"reason {number}")
+        bench.store.quarantine(bench.plan_for(source), f"reason {number}")
     notes = (bench.store.root / "quarantine").glob("*.txt")
     assert sorted(note.read_text()[:-1] for note in notes) == [f"reason {n}" for n in range(2, 6)]
     assert len(bench.files()) == 4 * 3
@@ -348,7 +429,7 @@ def test_sweeping_takes_what_a_killed_process_left_and_nothing_else(bench):
     cut.path.with_suffix(".json").unlink()
     for name in (f".{kept.path.name}", f"..{kept.path.name}.77.tmp"):
         (kept.path.parent / name).write_bytes(b"12345")
-    bench.store.quarantine(bench.plan_for(bench.graph("bad", seed=2)).path, "why")
+    bench.store.quarantine(bench.plan_for(bench.graph("bad", seed=2)), "why")
     assert bench.store.sweep() > 2010
     short = kept.path.relative_to(bench.store.root).as_posix()
     assert bench.files() == [short.replace(".plan", ".json"), short]
@@ -390,7 +471,7 @@ def test_inspect_takes_a_file_or_a_key(bench, command):
     for part in (plan.meta.key, "hash       agrees, 1000 B", '"multiprocessors"', "INFO: done"):
         assert (part in by_key) == (part != '"multiprocessors"')
     missing = command("inspect", "0" * 64)
-    assert isinstance(missing.exception, PlanError)
+    assert isinstance(missing.exception, UsageError)
     assert "0 plans have a key that begins with '000" in str(missing.exception)
     spoil_plan(plan.path)
     assert "was changed" in str(command("inspect", plan.meta.key[:6]).exception)
@@ -400,10 +481,33 @@ def test_clean_asks_before_it_deletes(bench, command):
     aged(bench, "first", "second")
     assert command("clean").exit_code == 2
     refused = command("clean", "--all", answer="n\n")
-    assert "delete these 2 plans, 2.0 KiB?" in refused.output and refused.exit_code == 1
+    assert "delete these 2 plans, 2.0 KiB?" in refused.output and refused.exit_code == 0
+    assert refused.output.endswith("nothing deleted\n")
+    assert command("clean", "--all", answer="").output.endswith("nothing deleted\n")
     assert len(bench.store.plans()) == 2
     assert "2 plans deleted" in command("clean", "--all", answer="y\n").output
     assert bench.files() == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
+def test_ctrl_c_at_the_question_is_no_answer(bench):
+    bench.plan_for(bench.graph())
+    code = "from affectstream.stream.cli import main; main(['engines', 'clean', '--all'])"
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        env=os.environ | {"AFFECTSTREAM_HOME": str(bench.folder)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        said = b""
+        while not said.endswith(b"[y/N]: "):
+            byte = process.stdout.read(1)
+            assert byte, process.stderr.read()
+            said += byte
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 130
+    assert len(bench.store.plans()) == 1
 
 
 def test_clean_deletes_what_meets_every_condition(bench, command):
@@ -433,6 +537,9 @@ def test_pocket_is_built_listed_and_kept(bench, command):
         assert plan.read().startswith(b"vtrt")
     again = command(*arguments, "--compute-capability", "89,86", "--profile", "1-8")
     assert again.output.count("kept") == 2
+    spoil_plan(found[0].path)
+    rebuilt = command(*arguments, "--compute-capability", "86,89", "--profile", "1-8")
+    assert rebuilt.output.count("kept") == 1
     assert command("list").output.count("tensorrt-rtx") == 2
 
 
@@ -462,16 +569,37 @@ def test_ctrl_c_says_what_is_kept_and_leaves_with_130(bench, command, monkeypatc
     [
         (("--role", "nose"), "bundle pocket has no nose"),
         (("--profile", "8-1"), "expected rising sizes"),
+        (("--profile", "abc"), "'abc' is not a range"),
         (("--workspace", "much"), "size 'much' is not understood"),
-        (("--compute-capability", "90"), "builds for no compute capability 90"),
-        (("--bundle", "nowhere"), "bundle 'nowhere' not found"),
+        (("--workspace", "-5"), "size '-5' is not understood"),
+        (("--compute-capability", "99"), "builds for no compute capability 99"),
     ],
 )
 def test_a_mistake_on_the_command_line_is_explained(bench, command, arguments, message):
     pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT for RTX is not installed")
     done = command("build", "--runtime", "tensorrt-rtx", *arguments)
     assert message in str(done.exception)
+    assert isinstance(done.exception, UsageError)
     assert not (bench.folder / "plans").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("inspect", "nothing"), 2),
+        (("clean", "--to-size", "abc"), 2),
+        (("pull", "nothere"), 2),
+        (("build", "--role", "foo"), 2),
+        (("build", "--bundle", "nowhere"), 4),
+    ],
+)
+def test_a_wrong_command_line_leaves_with_2(bench, command, capsys, arguments, code):
+    from affectstream.stream.cli import main
+
+    with pytest.raises(SystemExit) as left:
+        main(["engines", *arguments])
+    assert left.value.code == code
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 def test_the_real_builder_fills_the_store(bench):

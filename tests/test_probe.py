@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 
 import msgspec
 import numpy as np
@@ -68,6 +69,14 @@ def test_a_driver_that_hangs_is_given_up(tmp_path):
     found = probed(build_driver(tmp_path, "HANG"), limit_s=3.0)
     assert not found.works
     assert "was not done after 3 s" in found.text
+
+
+def test_what_a_hanging_driver_started_is_not_waited_for(tmp_path):
+    """It holds the output open, as a process does that the kernel does not let go of."""
+    began = time.monotonic()
+    found = probed(build_driver(tmp_path, "FORK", "HANG"), limit_s=3.0)
+    assert "was not done after 3 s" in found.text
+    assert time.monotonic() - began < 25  # what was started lasts 30
 
 
 def test_a_library_that_is_no_driver_is_said_to_be_none(tmp_path):

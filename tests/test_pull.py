@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from affectstream.engines import Bundle, BundleError
 from affectstream.engines.bundle import POCKET, read_manifest
 from affectstream.engines.cli import application
+from affectstream.engines.errors import UsageError
 from affectstream.engines.models.pull import FOLDER, WAITS_S, PullError, pull
 from affectstream.engines.models.registry import Feeding, PublicModel, model, models
 from affectstream.engines.models.swap import put_into
@@ -284,7 +285,7 @@ def test_the_registry_is_whole():
         part = listed.part(name)
         assert (part.model, part.sha256, part.file) == (name, listed.sha256, listed.file)
         assert listed.url.startswith("https://") and listed.licence and listed.summary
-    with pytest.raises(BundleError, match="not in the registry: choose from yunet, yunet-dynamic"):
+    with pytest.raises(UsageError, match="not in the registry: choose from yunet, yunet-dynamic"):
         model("yolo")
 
 
@@ -293,7 +294,7 @@ def test_the_command_lists_and_refuses():
     assert shown.exit_code == 0
     for listed in models().values():
         assert listed.url in shown.output and listed.sha256 in shown.output
-    assert isinstance(CliRunner().invoke(application, ["pull", "yolo"]).exception, BundleError)
+    assert isinstance(CliRunner().invoke(application, ["pull", "yolo"]).exception, UsageError)
 
 
 def test_a_bundle_that_takes_a_model_names_the_command_where_it_is_missing(tmp_path):
@@ -319,6 +320,38 @@ def test_a_model_that_was_changed_in_its_place_is_found(tmp_path):
         Bundle.open(folder),
     ):
         pass
+
+
+@pytest.mark.parametrize("name", ["pocket", "./pocket", str(POCKET)])
+def test_the_bundle_of_the_package_is_not_changed(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    before = (POCKET / "bundle.json").read_bytes()
+    for there in (False, True):
+        with pytest.raises(UsageError, match="'pocket' always means the bundle in the package"):
+            put_into(Path(name), "yunet", model("yunet"), "pocket")
+        assert [path.name for path in tmp_path.rglob("*")] == ["pocket"] * there
+        (tmp_path / "pocket").mkdir(exist_ok=True)
+    assert (POCKET / "bundle.json").read_bytes() == before
+
+
+def test_a_folder_that_is_no_bundle_stays_as_it_is(tmp_path):
+    with pytest.raises(BundleError, match=r"has no bundle\.json: it is not a bundle"):
+        put_into(tmp_path, "yunet", model("yunet"), "pocket")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_copy_that_breaks_off_leaves_nothing(tmp_path, monkeypatch):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(BundleError, match=r"cannot be written: .*nothing was changed"):
+        put_into(tmp_path / "file" / "x", "yunet", model("yunet"), "pocket")
+
+    def full(manifest):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("affectstream.engines.models.swap.encode", full)
+    with pytest.raises(BundleError, match="No space left on device; nothing was changed"):
+        put_into(tmp_path / "bundle", "yunet", model("yunet"), "pocket")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_bundle_without_faces_has_no_place_for_a_detector(tmp_path):
@@ -355,3 +388,14 @@ def test_the_real_yunet_scores_a_recording(data_root, tmp_path):
     again = put_into(folder, "yunet", model("yunet"), "pocket")
     assert again.name == "pocket+yunet"
     assert again.licences.weights.count("face_detector") == 1
+
+
+def test_the_command_prints_a_bundle_that_can_be_given_back(serve, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    chosen = entry(serve().url)
+    monkeypatch.setattr("affectstream.engines.models.registry.model", lambda name: chosen)
+    done = CliRunner().invoke(application, ["pull", "yunet", "--into", "mine"])
+    assert done.exit_code == 0, done.output
+    given = done.output.split("--bundle ")[1].strip()
+    assert given == "./mine"
+    assert read_manifest(Path(given)).name == "pocket+yunet"

@@ -33,7 +33,7 @@ def build(
         list[str] | None,
         typer.Option(
             help="Batch sizes, MIN-MAX or MIN-OPT-MAX, with ranges for other axes behind commas "
-            "(1-8,H=224,W=384); may be repeated.",
+            "(1-8,H=224,W=384); may be repeated. --device takes plans that hold the default only.",
             show_default="1 and 1-8-64",
         ),
     ] = None,
@@ -56,9 +56,10 @@ def build(
     TensorRT for RTX builds for other GPUs and needs none here; TensorRT builds for the GPU of this
     machine. The result is compared with ONNX Runtime where it can run here.
 
-    Example: [bold]affectstream engines build --compute-capability 86,89 --profile 1-8[/bold]
+    Example: [bold]affectstream engines build --compute-capability 86,89[/bold]
     """
     from affectstream.engines.bundle import locate, read_manifest
+    from affectstream.engines.errors import BuildError, UsageError
     from affectstream.engines.plans.build import BuildOptions
     from affectstream.engines.plans.of_bundle import wanted
     from affectstream.engines.plans.profiles import parse_profile
@@ -70,7 +71,11 @@ def build(
         options = _with_profiles(options, [parse_profile(text) for text in profile])
     folder = locate(bundle)
     plans = wanted(folder, read_manifest(folder), options, role or ())
-    target = target_for(runtime or _installed(), _numbers(compute_capability))
+    name, capabilities = runtime or _installed(), _numbers(compute_capability)
+    try:
+        target = target_for(name, capabilities)
+    except BuildError as error:  # capabilities that this runtime does not build for
+        raise UsageError(str(error)) from error
     typer.echo(f"{target.runtime} {target.version} for {target.device}, {precision}")
     try:
         _show(_build_all(plans, target))
@@ -110,11 +115,12 @@ def _numbers(text: str | None) -> list[int]:
 
 
 def _build_all(plans: list[Wanted], target: Any) -> list[tuple[str, Plan, bool]]:
-    """Role, plan and whether it was there already, of each."""
+    """Role, plan and whether it was there already, of each; one that was set aside and built again was
+    not."""
     from affectstream.engines.plans.store import PlanStore
 
     store, built = PlanStore(), []
-    there = {plan.path for plan in store.plans()}
+    there = {plan.path: plan.meta for plan in store.plans()}
     with _bar() as bar:
         for want in plans:
             task = bar.add_task(want.role, total=1.0) if bar else None
@@ -125,7 +131,7 @@ def _build_all(plans: list[Wanted], target: Any) -> list[tuple[str, Plan, bool]]
 
             plan = store.plan_for(want.source, want.options, target, progress=advance)
             advance(1.0)
-            built.append((want.role, plan, plan.path in there))
+            built.append((want.role, plan, there.get(plan.path) == plan.meta))
     return built
 
 

@@ -37,7 +37,7 @@ def compare(
     """
     from affectstream.engines import compare as engine
     from affectstream.engines.bundle import locate, read_manifest
-    from affectstream.engines.errors import EngineError
+    from affectstream.engines.errors import EngineError, UsageError
     from affectstream.engines.models.registry import file_of
     from affectstream.engines.open import build_options
 
@@ -48,7 +48,7 @@ def compare(
     parts = {name: getattr(engines, name) for name in engines.__struct_fields__}
     files = {name: file_of(folder, part) for name, part in parts.items() if part is not None}
     if unknown := set(role or ()) - files.keys():
-        raise EngineError(f"no engine {sorted(unknown)} in {bundle}: it has {sorted(files)}")
+        raise UsageError(f"no engine {sorted(unknown)} in {bundle}: it has {sorted(files)}")
     recorded = None if inputs == "random" else engine.read_feeds(Path(inputs))
     wanted = role or [name for name in files if recorded is None or name in recorded]
     if not wanted or (recorded is not None and set(wanted) - recorded.keys()):

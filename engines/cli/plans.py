@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -107,10 +108,17 @@ def clean(
         target = plan.meta.fields.target
         typer.echo(f"{plan.meta.key[:12]}  {plan.meta.name}  {target.runtime} {target.version}")
     total = format_size(sum(plan.meta.bytes for plan in plans))
-    if plans and not yes:
-        typer.confirm(f"delete these {len(plans)} plans, {total}?", abort=True)
+    if plans and not yes and not _agreed(f"delete these {len(plans)} plans, {total}?"):
+        typer.echo("nothing deleted")
+        return
     freed = store.remove(plans) + store.sweep()
     typer.echo(f"{len(plans)} plans deleted, {format_size(freed)} freed in {store.root}")
+
+
+def _agreed(question: str) -> bool:
+    """Whether the answer is yes. Not `typer.confirm`, which takes Ctrl-C for a no."""
+    typer.echo(f"{question} [y/N]: ", nl=False)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 _TITLES = (
@@ -144,14 +152,14 @@ def _print_table(rows: list[tuple[str, ...]]) -> None:
 
 
 def _find(store: PlanStore, text: str) -> Plan:
-    from affectstream.engines.errors import PlanError
+    from affectstream.engines.errors import UsageError
     from affectstream.engines.plans.plan import open_plan
 
     if text.endswith(".plan"):
         return open_plan(Path(text))
     found = [plan for plan in store.plans() if plan.meta.key.startswith(text)]
     if len(found) != 1:
-        raise PlanError(
+        raise UsageError(
             f"{len(found)} plans have a key that begins with {text!r}: see affectstream engines list"
         )
     return found[0]

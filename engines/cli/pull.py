@@ -48,7 +48,8 @@ def pull(
         from affectstream.engines.models.swap import put_into
 
         put_into(into, name, chosen, bundle)
-        typer.echo(f"{into}: {chosen.role} is {name}; use it with --bundle {into}")
+        path = into if into.is_absolute() else f"./{into}"
+        typer.echo(f"{into}: {chosen.role} is {name}; use it with --bundle {path}")
 
 
 def _list() -> None:

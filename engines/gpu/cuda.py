@@ -18,7 +18,7 @@ import numpy as np
 from affectstream.engines.errors import DeviceError, EngineError
 from affectstream.engines.spec import Array
 
-INSTALL = "pip install 'affectstream[pycuda]'"
+INSTALL = "pip install '.[pycuda]' in the project's folder"
 
 
 class DeviceFault(EngineError):
@@ -247,13 +247,15 @@ class _CudaGraph:
         # Thread-local: other threads go on allocating, which in the global mode would spoil the capture.
         mode = driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
         self._ask(driver.cuStreamBeginCapture(handle, mode))
+        done = captured = False
         try:
             done = enqueue()
         finally:  # or the stream would stay in capture for ever
             status, graph = driver.cuStreamEndCapture(handle)
-        if not done or status != driver.CUresult.CUDA_SUCCESS:
-            if graph is not None and int(graph):
+            captured = done and status == driver.CUresult.CUDA_SUCCESS
+            if not captured and graph is not None and int(graph):
                 driver.cuGraphDestroy(graph)
+        if not captured:
             raise NotCaptured(
                 f"the capture failed ({'enqueue refused' if not done else status.name})"
             )

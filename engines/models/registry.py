@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct
 
-from affectstream.engines.errors import BundleError
+from affectstream.engines.errors import UsageError
 from affectstream.engines.home import home
 from affectstream.engines.manifest import DetectorPart, FilePart, Inside, Sha256
 
@@ -72,10 +72,10 @@ def models() -> dict[str, PublicModel]:
 
 
 def model(name: str) -> PublicModel:
-    """One model of the registry. Raises `BundleError` for a name that is not in it."""
+    """One model of the registry. Raises `UsageError` for a name that is not in it."""
     try:
         return models()[name]
     except KeyError:
-        raise BundleError(
+        raise UsageError(
             f"model {name!r} is not in the registry: choose from {', '.join(sorted(models()))}"
         ) from None

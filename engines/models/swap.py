@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 from msgspec import structs
 
-from affectstream.engines.bundle import MANIFEST, locate, read_manifest
-from affectstream.engines.errors import BundleError
+from affectstream.engines.bundle import MANIFEST, POCKET, locate, read_manifest
+from affectstream.engines.errors import BundleError, UsageError
 from affectstream.engines.manifest import FORMAT, Manifest, encode
 from affectstream.engines.models.registry import PublicModel
 
@@ -18,16 +19,43 @@ def put_into(folder: Path, name: str, model: PublicModel, begin_with: str | Path
 
     A folder that is not there is made as a copy of the bundle `begin_with`. The file of the model it
     replaces stays; what was measured of that one goes. Returns the new manifest; raises `BundleError`
-    where there is no such bundle, or it has no such role.
+    where there is no such bundle, it has no such role or it cannot be written, and `UsageError` for
+    the name of the bundle in the package.
     """
+    if str(folder) == "pocket" or folder.resolve() == POCKET:
+        raise UsageError(
+            "'pocket' always means the bundle in the package: give the new one another name"
+        )
     source = folder if folder.exists() else locate(begin_with)
     manifest = _with(read_manifest(locate(source)), source, name, model)
-    if source != folder:
-        shutil.copytree(source, folder)
-    scratch = folder / f".{MANIFEST}.tmp"
-    scratch.write_bytes(encode(manifest))
-    scratch.replace(folder / MANIFEST)
+    try:
+        if source == folder:
+            _write(folder, manifest)
+        else:
+            _copy(source, folder, manifest)
+    except OSError as error:
+        raise BundleError(f"{folder} cannot be written: {error}; nothing was changed") from error
     return manifest
+
+
+def _write(folder: Path, manifest: Manifest) -> None:
+    scratch = folder / f".{MANIFEST}.tmp"
+    try:
+        scratch.write_bytes(encode(manifest))
+        scratch.replace(folder / MANIFEST)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def _copy(source: Path, folder: Path, manifest: Manifest) -> None:
+    """Make `folder` of what is in `source`, whole or not at all."""
+    scratch = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    try:
+        shutil.copytree(source, scratch)
+        _write(scratch, manifest)
+        scratch.rename(folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _with(manifest: Manifest, folder: Path, name: str, model: PublicModel) -> Manifest:

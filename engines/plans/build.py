@@ -105,13 +105,20 @@ def build(
     )
     thread = threading.Thread(target=job.run, name="build")
     try:
-        thread.start()
+        _start(thread, job)
         return job.built.result()
     except BaseException:  # Ctrl-C above all, which may come before `start` returns
         if not job.built.done():
             job.stop.set()
             wait([job.built], _STOPPING_S)
         raise
+
+
+def _start(thread: threading.Thread, job: _Job) -> None:
+    try:
+        thread.start()
+    except RuntimeError as error:  # the system gives no more threads: nothing will come of the job
+        job.built.set_exception(BuildError(f"{job.name}: no thread for the build: {error}"))
 
 
 _STOPPING_S = 60.0

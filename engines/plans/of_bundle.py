@@ -8,7 +8,7 @@ from pathlib import Path
 
 from msgspec import structs
 
-from affectstream.engines.errors import BuildError
+from affectstream.engines.errors import UsageError
 from affectstream.engines.half import FP32_ROLES
 from affectstream.engines.manifest import DetectorPart, Manifest
 from affectstream.engines.models.registry import file_of
@@ -36,7 +36,7 @@ def wanted(
 
     `options` hold for all, but `FP32_ROLES` are built in FP32; where a profile gives no range for the
     height and the width of a detector's picture, these go up to what the manifest lets it see. Raises
-    `BuildError` for a role that the bundle does not have.
+    `UsageError` for a role that the bundle does not have.
     """
     engines = manifest.engines
     parts = {
@@ -45,7 +45,7 @@ def wanted(
         if (part := getattr(engines, role)) is not None
     }
     if unknown := sorted(set(roles) - parts.keys()):
-        raise BuildError(
+        raise UsageError(
             f"bundle {manifest.name} has no {', '.join(unknown)}: its engines are {', '.join(parts)}"
         )
     found = []

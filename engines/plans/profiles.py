@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
-from affectstream.engines.errors import BuildError
+from affectstream.engines.errors import BuildError, UsageError
 
 BATCH = "N"
 """What a range without a name is for: the first axis, whatever the graph calls it."""
@@ -49,6 +49,16 @@ class Profile(Struct, frozen=True):
     def __str__(self) -> str:
         return ",".join(map(str, self.ranges))
 
+    def holds(self, other: Profile) -> bool:
+        """Whether every size that `other` admits is admitted here too."""
+        mine = {given.axis: given for given in self.ranges}
+        return all(
+            (wide := mine.get(given.axis)) is not None
+            and wide.low <= given.low
+            and given.high <= wide.high
+            for given in other.ranges
+        )
+
     def with_defaults(self, defaults: Iterable[AxisRange]) -> Profile:
         """This profile, with `defaults` for axes that it does not name."""
         named = {given.axis for given in self.ranges}
@@ -56,19 +66,22 @@ class Profile(Struct, frozen=True):
 
 
 def parse_profile(text: str) -> Profile:
-    """Read such as ``1-8`` or ``1-4-64,T=50-300``. Raises `BuildError`."""
+    """Read such as ``1-8`` or ``1-4-64,T=50-300``. Raises `UsageError`."""
     ranges: dict[str, AxisRange] = {}
     for part in text.split(","):
         found = re.fullmatch(r"(?:([^=,]+)=)?(\d+)(?:-(\d+))?(?:-(\d+))?", part.strip())
         if found is None:
-            raise BuildError(
+            raise UsageError(
                 f"profile {text!r}: {part.strip()!r} is not a range: expected such as 1, 1-8, 1-4-64 "
                 "or T=50-300"
             )
         axis, sizes = found[1] or BATCH, [int(size) for size in found.groups()[1:] if size]
         if axis in ranges:
-            raise BuildError(f"profile {text!r}: axis {axis} is given twice")
-        ranges[axis] = AxisRange(axis, sizes[0], sizes[len(sizes) // 2], sizes[-1])
+            raise UsageError(f"profile {text!r}: axis {axis} is given twice")
+        try:
+            ranges[axis] = AxisRange(axis, sizes[0], sizes[len(sizes) // 2], sizes[-1])
+        except BuildError as error:
+            raise UsageError(str(error)) from error
     return Profile(tuple(ranges.values()))
 
 

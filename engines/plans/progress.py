@@ -25,7 +25,10 @@ class Phases:
     def step(self, phase: str, step: int) -> None:
         """Step number `step` of `phase`, from 0, is done."""
         with self._lock:
-            parent, steps, _ = self._steps[phase]
+            known = self._steps.get(phase)
+            if known is None:  # never begun: native code cannot be told by an exception
+                return
+            parent, steps, _ = known
             self._steps[phase] = (parent, steps, min(step + 1, steps))
 
     def finish(self, phase: str) -> None:

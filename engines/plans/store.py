@@ -11,10 +11,12 @@ it is in the key, so nothing is ever overwritten by something else.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Protocol
@@ -43,6 +45,8 @@ from affectstream.engines.plans.private import (
     write_private,
 )
 from affectstream.engines.plans.target import Target
+
+_log = logging.getLogger(__name__)
 
 LIMIT_BYTES = 8 << 30
 """Plans that were not used for longest go when all are larger than this."""
@@ -127,6 +131,23 @@ class PlanStore:
         self.make_room(keep=path)
         return plan
 
+    def serving(
+        self, source: Path, options: BuildOptions, target: Target, capability: int
+    ) -> Plan | None:
+        """A plan here that does what the one of `options` and `target` would, the last used first.
+
+        It is of the same graph, precision, runtime, version and platform, runs on `capability`, for
+        TensorRT on the same GPU, and has room for all of the profiles. Level, workspace and further
+        compute capabilities may differ. None where there is no such plan.
+        """
+        asked = key_fields(graph_of(source, options.precision), options, target)
+        for plan in self.plans():
+            if _serves(plan.meta.fields, asked, capability):
+                with suppress(FileNotFoundError):  # deleted by now
+                    os.utime(plan.path)
+                    return plan
+        return None
+
     def plans(self) -> list[Plan]:
         """Every plan that can be trusted, the last used first."""
         found = []
@@ -138,27 +159,44 @@ class PlanStore:
                 continue
         return [plan for _, plan in sorted(found, key=lambda item: item[0], reverse=True)]
 
-    def faults(self) -> list[str]:
-        """What is wrong with the other files, one sentence each."""
-        faults = []
+    def refused(self) -> list[str]:
+        """What is wrong with plans that are not trusted, one sentence each."""
+        refused = []
         for path in self._files("*.plan"):
             try:
                 open_plan(path)
             except PlanError as error:
-                faults.append(str(error))
+                refused.append(str(error))
+        return refused
+
+    def faults(self) -> list[str]:
+        """What is wrong with the files that `plans` leaves out, one sentence each."""
+        faults = self.refused()
         if set_aside := list(self._quarantine.glob("*.plan")):
             faults.append(
                 f"{self._quarantine} holds {len(set_aside)} unusable plans, with the reason beside each"
             )
         return faults
 
-    def quarantine(self, plan: Path, reason: str) -> None:
+    def quarantine(self, plan: Plan, reason: str) -> None:
         """Set aside a plan that cannot be used, such as one that a runtime refused: it is built again
-        when next asked for. `reason` is written beside it."""
+        when next asked for. `reason` is written beside it. Nothing happens where another process has
+        done it, or built the plan anew, since `plan` was found."""
+        with self._locked(plan.meta.key[:_SHORT]):
+            try:
+                now = open_plan(plan.path)
+            except PlanError:  # gone; whatever is left is dealt with when the plan is asked for
+                return
+            if now.meta.sha256 == plan.meta.sha256:
+                self._set_aside(plan.path, reason)
+
+    def _set_aside(self, plan: Path, reason: str) -> None:
+        """To be called with the plan's lock."""
+        _log.warning("%s: set aside, to be built again: %s", plan, reason)
         make_private(self._quarantine)
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
         for path in (plan, meta_path(plan)):
-            if path.exists():
+            with suppress(FileNotFoundError):
                 path.replace(self._quarantine / f"{plan.stem}-{stamp}{path.suffix}")
         write_private(self._quarantine / f"{plan.stem}-{stamp}.txt", f"{reason}\n".encode())
         notes = sorted(
@@ -242,7 +280,7 @@ class PlanStore:
                 raise PlanError(f"{path} was built for the key {plan.meta.key}, not {key.digest}")
             plan.read()
         except PlanError as error:
-            self.quarantine(path, str(error))
+            self._set_aside(path, str(error))
             return None
         return plan
 
@@ -265,6 +303,21 @@ class PlanStore:
         finally:
             unchecked.unlink(missing_ok=True)
         return Plan(path, meta)
+
+
+def _serves(built: KeyFields, asked: KeyFields, capability: int) -> bool:
+    here, there = asked.target, built.target
+    return (
+        (built.recipe, built.graph, built.weights) == (asked.recipe, asked.graph, asked.weights)
+        and built.options.precision == asked.options.precision
+        and (there.runtime, there.version) == (here.runtime, here.version)
+        and (there.platform, there.gpu) == (here.platform, here.gpu)
+        and capability in there.capabilities
+        and all(
+            any(wide.holds(profile) for wide in built.options.profiles)
+            for profile in asked.options.profiles
+        )
+    )
 
 
 def _meta(source: Path, key: KeyFields, built: Built) -> PlanMeta:

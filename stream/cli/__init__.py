@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 GROUP = "affectstream.commands"
 
-_EXTRAS = {
-    "lightning_fabric": "train",
-    "onnx": "train",
-    "psutil": "dev",
-    "skimage": "demo",
-    "sklearn": "train",
-    "torch": "train",
+_INSTALL = {
+    "lightning_fabric": "'.[train]' in the project's folder",
+    "onnx": "onnx",
+    "psutil": "psutil",
+    "skimage": "'.[demo]' in the project's folder",
+    "sklearn": "'.[train]' in the project's folder",
+    "torch": "'.[train]' in the project's folder",
 }
-"""Modules that only an extra installs."""
+"""What ``pip install`` is to be given for a module that only an extra installs."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, _interrupt)
     from affectstream.stream import exits
-    from affectstream.stream.errors import AffectstreamError, OptionError
+    from affectstream.stream.errors import AffectstreamError, UsageError
     from affectstream.stream.stdout import ReaderGone, guard_stdout
 
     try:
@@ -50,15 +50,15 @@ def main(argv: Sequence[str] | None = None) -> None:
             sys.stdout.flush()  # while an error can still be told
     except ReaderGone:
         raise SystemExit(exits.DONE) from None
-    except OptionError as error:
+    except UsageError as error:
         _leave(str(error), exits.USAGE)
     except AffectstreamError as error:
         _leave(str(error), exits.NOTHING)
     except ModuleNotFoundError as error:
-        extra = _EXTRAS.get((error.name or "").partition(".")[0])
-        if extra is None:
+        package = _INSTALL.get((error.name or "").partition(".")[0])
+        if package is None:
             raise
-        _leave(f"this needs {error.name!r}: pip install 'affectstream[{extra}]'", exits.USAGE)
+        _leave(f"this needs {error.name!r}: pip install {package}", exits.USAGE)
     except KeyboardInterrupt:
         _leave("interrupted", exits.INTERRUPTED)
 
