@@ -35,6 +35,11 @@ def learning_rate(step: int, *, steps: int, warmup: int, peak: float) -> float:
     return 0.5 * peak * (1.0 + math.cos(math.pi * min(1.0, progress)))
 
 
+def tell(line: str) -> None:
+    """Print at once, so that a run can be followed in a file too."""
+    print(line, flush=True)
+
+
 def fit(
     recipe: Recipe,
     config: FitConfig,
@@ -42,7 +47,7 @@ def fit(
     run: Path,
     *,
     resume: bool = False,
-    report: Callable[[str], None] = print,
+    report: Callable[[str], None] = tell,
 ) -> dict[str, float]:
     """Train `recipe` on `data`, leaving `last.pt`, `best.pt` and `log.csv` in `run`.
 
