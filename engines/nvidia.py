@@ -22,7 +22,7 @@ RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
 """The compilers of NVIDIA: for data-centre cards, and for GeForce RTX cards."""
 
 INSTALL: dict[Runtime, str] = {
-    "tensorrt": "pip install 'tensorrt>=11' --extra-index-url https://pypi.nvidia.com",
+    "tensorrt": "pip install 'tensorrt>=11', which takes its libraries from NVIDIA's own index",
     "tensorrt-rtx": "pip install '.[rtx]' in the project's folder",
 }
 """The command that installs each of them."""

@@ -50,7 +50,7 @@ def test_an_unknown_runtime_names_those_there_are():
         (
             "tensorrt",
             ("tensorrt", "tensorrt_bindings"),
-            "--extra-index-url https://pypi.nvidia.com",
+            "pip install 'tensorrt>=11'",
         ),
         ("tensorrt-rtx", ("tensorrt_rtx", "tensorrt_rtx_bindings"), r"pip install '\.\[rtx\]'"),
     ],
