@@ -43,7 +43,8 @@ def same(path: Path, hz: int) -> tuple[int, int]:
 @pytest.mark.parametrize("hz", [2, 4, 8, 25, 60])
 @pytest.mark.parametrize(("codec", "suffix"), [("libx264", "mp4"), ("libx264", "ts"),
                                                ("libx264", "avi"), ("libx265", "mkv"),
-                                               ("libvpx-vp9", "webm"), ("mpeg4", "avi")])  # fmt: skip
+                                               ("libvpx-vp9", "webm"), ("mpeg4", "avi"), ("mpeg4", "mp4"),
+                                               ("mpeg2video", "ts")])  # fmt: skip
 def test_the_grid_takes_the_same(tmp_path: Path, codec: str, suffix: str, hz: int) -> None:
     path = write_video(tmp_path / f"a.{suffix}", 60, codec=codec)
     same(path, hz)
