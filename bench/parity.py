@@ -219,7 +219,7 @@ def main(data: Path, bundle: str, device: str) -> None:
         )
     with Recognizer.open(bundle, device="cpu", threads=1) as recognizer:
         parity = Parity(recognizer, device)
-        samples = recognizer.bundle.manifest.window_us * 16_000 // 1_000_000
+        samples = recognizer.bundle.manifest.samples_per_window
         given = {
             "video": _batches({"pixels": inputs.faces(data)}),
             "voice": _batches({"samples": inputs.voices(data, samples)}),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
+from affectstream.engines.digest import sha256
 from affectstream.engines.errors import BundleError, EngineError
 from affectstream.engines.half import FP32_ROLES
 from affectstream.engines.labels import EMOTIONS
@@ -80,12 +80,6 @@ def parts(manifest: Manifest) -> Iterator[FilePart]:
             yield part
     if engines.text_encoder is not None:
         yield engines.text_encoder.tokenizer
-
-
-def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_numbers(path: Path, manifest: Manifest) -> None:
@@ -249,7 +243,7 @@ def _check_graphs(folder: Path, manifest: Manifest, engines: dict[str, Engine]) 
         side = manifest.crop.size
         demand("face_encoder", engines["face_encoder"].inputs, "pixels", ("N", side, side, 3))
     if "voice_encoder" in engines:
-        samples = manifest.window_us * 16_000 // 1_000_000
+        samples = manifest.samples_per_window
         demand("voice_encoder", engines["voice_encoder"].inputs, "samples", ("N", samples))
     text = manifest.engines.text_encoder
     if text is not None:

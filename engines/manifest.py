@@ -126,6 +126,11 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
         """Grid points that a window looks at."""
         return self.window_us * self.frame_hz // 1_000_000
 
+    @property
+    def samples_per_window(self) -> int:
+        """Samples of sound, at 16 kHz, that a window looks at."""
+        return self.window_us * 16_000 // 1_000_000
+
 
 def encode(manifest: Manifest) -> bytes:
     """The text of `bundle.json`, indented, with a newline at its end."""

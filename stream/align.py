@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from affectstream.stream.faces.face import Face
 from affectstream.stream.faces.pose import Pose
 from affectstream.stream.media import FOREVER_US, SAMPLE_RATE, Bound, Cue, Kind, Samples
+from affectstream.stream.resample import time_of
 from affectstream.stream.sound import Timeline, VoiceGate
 from affectstream.stream.words import CurrentUtterance
 
@@ -103,7 +104,7 @@ class Aligner:
         self._sound.push(samples)
         for channel, gate in enumerate(self._gates):
             gate.push(Samples(samples.start, samples.data[:, channel : channel + 1]))
-        return self.settle(Bound(Kind.AUDIO, samples.end * 1_000_000 // SAMPLE_RATE))
+        return self.settle(Bound(Kind.AUDIO, time_of(samples.end)))
 
     def read(self, cue: Cue) -> None:
         """A cue of the transcript; it counts from its end time on, whenever it is told."""

@@ -20,8 +20,9 @@ from affectstream.stream.faces.pose import Pose, solve
 from affectstream.stream.faces.track import MEMORY_US, Tracker
 from affectstream.stream.fuse import SCORE_DECIMALS, Fuser, Reading
 from affectstream.stream.gaps import Gap, GapFinder
-from affectstream.stream.media import FOREVER_US, SAMPLE_RATE, Bound, Cue, Kind, Samples
+from affectstream.stream.media import FOREVER_US, Bound, Cue, Kind, Samples
 from affectstream.stream.options import SourceOptions
+from affectstream.stream.resample import time_of
 from affectstream.stream.segment import Segmenter, Smoother, Stretch
 
 _MODALITY = {Kind.VIDEO: "video", Kind.AUDIO: "voice"}
@@ -96,7 +97,7 @@ class Interpreter:
 
     def hear(self, samples: Samples) -> list[Hop]:
         """A run of sound."""
-        start_us, end_us = (n * 1_000_000 // SAMPLE_RATE for n in (samples.start, samples.end))
+        start_us, end_us = time_of(samples.start), time_of(samples.end)
         self._came(Kind.AUDIO, start_us, end_us)
         return self._hops(self._aligner.hear(samples))
 

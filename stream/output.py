@@ -20,7 +20,8 @@ from typing import Any, Self
 import msgspec
 import onnxruntime
 
-from affectstream.engines.bundle import MANIFEST, sha256
+from affectstream.engines.bundle import MANIFEST
+from affectstream.engines.digest import sha256
 from affectstream.stream.events import SCHEMA, Stream
 from affectstream.stream.interpret import Hop
 from affectstream.stream.recognizer import Recognizer

@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from affectstream.engines.bundle import MANIFEST, POCKET, Bundle, read_manifest, sha256
+from affectstream.engines.bundle import MANIFEST, POCKET, Bundle, read_manifest
+from affectstream.engines.digest import sha256
 from affectstream.engines.manifest import (
     FORMAT,
     Calibration,
@@ -37,6 +38,11 @@ from affectstream.train.recipe import FitConfig, Loaders
 WINDOW_US, HOP_US, FRAME_HZ = 3_000_000, 500_000, 8
 STEPS = WINDOW_US * FRAME_HZ // 1_000_000
 """Frames in a window."""
+
+
+def file_part(folder: Path, name: str) -> FilePart:
+    """What a manifest says of the file `name` in the bundle's `folder`."""
+    return FilePart(name, sha256(folder / name))
 
 
 class MeanHead(nn.Module):
@@ -166,9 +172,6 @@ def _manifest(
     calibrated: Calibrated,
     results: tuple[Measured, ...],
 ) -> Manifest:
-    def file(name: str) -> FilePart:
-        return FilePart(name, sha256(folder / name))
-
     fixed: FaceSetting = made.fixed
     return Manifest(
         format=FORMAT,
@@ -180,9 +183,9 @@ def _manifest(
         hop_us=HOP_US,
         frame_hz=FRAME_HZ,
         engines=Engines(
-            fusion=file("fusion.onnx"),
+            fusion=file_part(folder, "fusion.onnx"),
             face_detector=detector,
-            face_encoder=file("face_encoder.onnx"),
+            face_encoder=file_part(folder, "face_encoder.onnx"),
         ),
         crop=FaceCrop(size=fixed.size, template=fixed.template),
         calibration=Calibration(

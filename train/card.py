@@ -86,6 +86,13 @@ classes everywhere. Faces under about 16 pixels between the eyes, or turned past
 """
 
 
+def measured(manifest: Manifest) -> str:
+    """Rows of the table of measured figures: part, data, metric, value, count."""
+    return "\n".join(
+        f"| {r.part} | {r.data} | {r.metric} | {r.value} | {r.count} |" for r in manifest.results
+    )
+
+
 def write(manifest: Manifest, calibrated: dict[str, Calibrated], folder: Path) -> str:
     """The text of `CARD.md` for the bundle in `folder`."""
     roles = ("face_detector", "face_encoder", "voice_encoder", "text_encoder", "fusion")
@@ -101,10 +108,7 @@ def write(manifest: Manifest, calibrated: dict[str, Calibrated], folder: Path) -
         window=manifest.window_us / 1e6,
         hop=manifest.hop_us / 1e6,
         hz=manifest.frame_hz,
-        results="\n".join(
-            f"| {r.part} | {r.data} | {r.metric} | {r.value} | {r.count} |"
-            for r in manifest.results
-        ),
+        results=measured(manifest),
         prior=", ".join(f"{label} {p:g}" for label, p in prior),
         coverage=COVERAGE,
         calibration="\n".join(

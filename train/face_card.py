@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from affectstream.engines.manifest import Manifest
 from affectstream.train.calibrate import COVERAGE, Calibrated
+from affectstream.train.card import measured
 from affectstream.train.face import FaceSetting
 from affectstream.train.loop import Trained
 
@@ -94,10 +95,7 @@ def write(
             else "No participant that the data names is in two splits."
         ),
         counts="\n".join(f"| {name} | {count} | {prior:g} |" for name, count, prior in rows),
-        results="\n".join(
-            f"| {r.part} | {r.data} | {r.metric} | {r.value} | {r.count} |"
-            for r in manifest.results
-        ),
+        results=measured(manifest),
         prior="" if fixed.class_weights else ", with the training set's prior taken off",
         temperature=calibrated.temperature,
         threshold=calibrated.min_confidence,

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from affectstream.engines.bundle import MANIFEST, Bundle, sha256
+from affectstream.engines.bundle import MANIFEST, Bundle
 from affectstream.engines.labels import EMOTIONS_7
 from affectstream.engines.manifest import (
     FORMAT,
@@ -17,7 +17,6 @@ from affectstream.engines.manifest import (
     DetectorPart,
     Engines,
     FaceCrop,
-    FilePart,
     Licences,
     Manifest,
     Measured,
@@ -26,6 +25,7 @@ from affectstream.engines.manifest import (
 )
 from affectstream.stream.faces.crop import TEMPLATE
 from affectstream.train import card, evaluate
+from affectstream.train.bundle import FRAME_HZ, HOP_US, WINDOW_US, file_part
 from affectstream.train.calibrate import Calibrated, calibrate
 from affectstream.train.loop import load_best
 from affectstream.train.models.pocket_fusion import (
@@ -42,7 +42,6 @@ PRIOR = (0.35, 0.09, 0.06, 0.08, 0.22, 0.11, 0.09)
 """Assumed in use, in the order of `EMOTIONS_7`. People who talk are mostly neutral or friendly; FER2013
 and MELD, averaged and rounded, are the only evidence we have. A bundle's manifest may say otherwise."""
 
-WINDOW_US, HOP_US, FRAME_HZ = 3_000_000, 500_000, 8
 PARTS = ("pocket_detector", "pocket_face", "pocket_voice", "pocket_text", "pocket_fusion")
 SUBSETS = tuple(
     tuple(m for i, m in enumerate(MODALITIES) if bits >> i & 1)
@@ -109,10 +108,7 @@ def calibrate_head(head: PocketFusion, data: Path, runs: Path) -> dict[str, Cali
 def _manifest(
     folder: Path, calibrated: dict[str, Calibrated], results: tuple[Measured, ...]
 ) -> Manifest:
-    def file(name: str) -> FilePart:
-        return FilePart(name, sha256(folder / name))
-
-    detector, text = file("face_detector.onnx"), file("text_encoder.onnx")
+    detector, text = file_part(folder, "face_detector.onnx"), file_part(folder, "text_encoder.onnx")
     return Manifest(
         format=FORMAT,
         name="pocket",
@@ -123,13 +119,13 @@ def _manifest(
         hop_us=HOP_US,
         frame_hz=FRAME_HZ,
         engines=Engines(
-            fusion=file("fusion.onnx"),
+            fusion=file_part(folder, "fusion.onnx"),
             face_detector=DetectorPart(
                 detector.file, detector.sha256, input_size=384, threshold=0.45
             ),
-            face_encoder=file("face_encoder.onnx"),
-            voice_encoder=file("voice_encoder.onnx"),
-            text_encoder=TextPart(text.file, text.sha256, file("tokenizer.json")),
+            face_encoder=file_part(folder, "face_encoder.onnx"),
+            voice_encoder=file_part(folder, "voice_encoder.onnx"),
+            text_encoder=TextPart(text.file, text.sha256, file_part(folder, "tokenizer.json")),
         ),
         crop=FaceCrop(size=48, template=TEMPLATE),
         languages=("en",),

@@ -7,7 +7,6 @@ all. A download that broke off is taken up where it ended. Proxies are those of 
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import os
 import re
@@ -21,6 +20,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from affectstream.engines.digest import sha256
 from affectstream.engines.errors import BundleError
 from affectstream.engines.models.registry import PublicModel
 
@@ -106,7 +106,7 @@ def _copy(name: str, model: PublicModel, folder: Path, target: Path) -> None:
     partial = target.with_suffix(".copy")
     shutil.copyfile(source, partial)
     if not _fits(partial, model):
-        found = _hash(partial)
+        found = sha256(partial)
         partial.unlink()
         raise PullError(f"{source} is not {name}: its SHA-256 is {found}, expected {model.sha256}")
     partial.replace(target)
@@ -114,7 +114,7 @@ def _copy(name: str, model: PublicModel, folder: Path, target: Path) -> None:
 
 def _keep(model: PublicModel, partial: Path, target: Path, resumed: bool) -> None:
     if not _fits(partial, model):
-        found = _hash(partial)
+        found = sha256(partial)
         partial.unlink()
         kind = _Again if resumed else _Refused  # the part that lay here may be what is wrong
         raise kind(
@@ -124,12 +124,7 @@ def _keep(model: PublicModel, partial: Path, target: Path, resumed: bool) -> Non
 
 
 def _fits(path: Path, model: PublicModel) -> bool:
-    return path.is_file() and path.stat().st_size == model.size and _hash(path) == model.sha256
-
-
-def _hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return path.is_file() and path.stat().st_size == model.size and sha256(path) == model.sha256
 
 
 def _download(model: PublicModel, partial: Path, progress: Progress) -> bool:

@@ -12,6 +12,7 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
+from affectstream.engines.digest import sha256
 from affectstream.engines.errors import PlanError
 from affectstream.engines.plans.build import BuildOptions
 from affectstream.engines.plans.graph_file import read_graph_file
@@ -44,13 +45,8 @@ class KeyFields(Struct, frozen=True):
 def key_fields(graph: Path, options: BuildOptions, target: Target) -> KeyFields:
     """The key of the plan of `graph`. Raises `EngineError` where a file is missing."""
     weights = read_graph_file(graph).weights
-    hashes = tuple((file.relative_to(graph.parent).as_posix(), _sha256(file)) for file in weights)
-    return KeyFields(RECIPE, _sha256(graph), hashes, options, target)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    hashes = tuple((file.relative_to(graph.parent).as_posix(), sha256(file)) for file in weights)
+    return KeyFields(RECIPE, sha256(graph), hashes, options, target)
 
 
 class Tensor(Struct, frozen=True):
