@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from affectstream.train.dataset import FORMAT, INFO, Dataset, DatasetInfo, encode_info
-from affectstream.train.describe import describe
+from affectstream.train.dataset import INFO, Dataset, encode_info
 from affectstream.train.errors import DataError, DataMissing
 from affectstream.train.sample import (
     LOSSLESS,
@@ -23,6 +22,8 @@ from affectstream.train.sample import (
     to_row,
 )
 from affectstream.train.shards import Progress, ShardWriter, finish, light_rows, shard_path
+
+from .prepared import write_info
 
 
 def picture(seed, size=24):
@@ -57,27 +58,7 @@ def write(folder, samples, shard_bytes=1 << 30, splits=None):
     made = [shard_path(folder, number) for number in range(writer.progress.shards)]
     where = splits or {row["id"]: "train" for row in light_rows(made, ["id"])}
     shards = finish(folder, len(made), where)
-    facts = describe(light_rows([folder / shard.file for shard in shards]))
-    info = DatasetInfo(
-        format=FORMAT,
-        name="test",
-        source="this test",
-        licence="none",
-        rows=facts.rows,
-        splits=facts.splits,
-        emotions=facts.emotions,
-        tasks=facts.tasks,
-        modalities=facts.modalities,
-        participants=facts.participants,
-        shared_participants=(),
-        content_sha256=facts.content_sha256,
-        split_sha256=facts.split_sha256,
-        crop=None,
-        shards=shards,
-        parameters={},
-        versions={},
-    )
-    (folder / INFO).write_bytes(encode_info(info))
+    write_info(folder, shards)
     return Dataset(folder)
 
 

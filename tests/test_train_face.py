@@ -18,14 +18,9 @@ from affectstream.stream.cli import main  # noqa: E402
 from affectstream.train.bundle import MeanHead, assemble  # noqa: E402
 from affectstream.train.crops import Cropper, scaled_template  # noqa: E402
 from affectstream.train.dataset import (  # noqa: E402
-    FORMAT,
-    INFO,
     CropInfo,
     Dataset,
-    DatasetInfo,
-    encode_info,
 )
-from affectstream.train.describe import describe  # noqa: E402
 from affectstream.train.errors import DataError, DataMissing, RunError  # noqa: E402
 from affectstream.train.evaluate_face import evaluate_prepared  # noqa: E402
 from affectstream.train.face import FaceNet, FaceRecipe, figures  # noqa: E402
@@ -38,11 +33,11 @@ from affectstream.train.shards import (  # noqa: E402
     Progress,
     ShardWriter,
     finish,
-    light_rows,
     shard_path,
 )
 
 from .media import write_video  # noqa: E402
+from .prepared import write_info  # noqa: E402
 
 LABELS = ("neutral", "joy", "surprise", "anger")
 SIDE = 64
@@ -95,28 +90,9 @@ def write(folder, made, crop=None):
     writer.end_job([], [])
     writer.close()
     shards = finish(folder, writer.progress.shards, {s.id: s.split for s in made})
-    facts = describe(light_rows([folder / shard.file for shard in shards]))
-    info = DatasetInfo(
-        format=FORMAT,
-        name="made-up",
-        source="spots on noise",
-        licence="none",
-        rows=facts.rows,
-        splits=facts.splits,
-        emotions=facts.emotions,
-        tasks=facts.tasks,
-        modalities=facts.modalities,
-        participants=0,
-        shared_participants=(),
-        content_sha256=facts.content_sha256,
-        split_sha256=facts.split_sha256,
-        crop=crop or CropInfo("face", SIDE, scaled_template(SIDE)),
-        shards=shards,
-        parameters={},
-        versions={},
-    )
+    crop = crop or CropInfo("face", SIDE, scaled_template(SIDE))
+    write_info(folder, shards, name="made-up", source="spots on noise", crop=crop)
     shard_path(folder, 0).unlink()
-    (folder / INFO).write_bytes(encode_info(info))
     return folder
 
 
