@@ -117,7 +117,10 @@ def parity(
 def plans(
     bundle: Bundle = "pocket",
     large: Annotated[
-        bool, typer.Option("--large", help="Large networks at random weights too: minutes.")
+        bool,
+        typer.Option(
+            "--large", help="Networks of all recipes at random weights too: many minutes."
+        ),
     ] = False,
 ) -> None:
     """Build times and sizes of plans for RTX cards, and FP16 parity. No GPU is needed.
@@ -127,3 +130,40 @@ def plans(
     from affectstream.bench.plans import main
 
     main(bundle, large)
+
+
+@application.command()
+def sessions(
+    file: File = None,
+    counts: Annotated[str, typer.Option(help="Numbers of sessions to try.")] = "1,2,4,8",
+    seconds: Annotated[float, typer.Option(min=5, help="Length of each try.")] = 30.0,
+    bundle: Bundle = "pocket",
+    device: Annotated[str, typer.Option(help="What the server computes on.")] = "auto",
+) -> None:
+    """Many live sessions of one server: latency against their number.
+
+    Example: [bold]affectstream bench sessions --counts 1,2,4,8[/bold]
+    """
+    from affectstream.bench.sessions import main
+
+    try:
+        numbers = [int(part) for part in counts.split(",")]
+    except ValueError:
+        numbers = [0]
+    if min(numbers) < 1:
+        raise typer.BadParameter(f"{counts!r}: expected such as 1,2,4", param_hint="--counts")
+    main(file, bundle, device, numbers, seconds)
+
+
+@application.command()
+def live(
+    seconds: Annotated[float, typer.Option(min=2, help="How long each source is watched.")] = 20.0,
+    bundle: Bundle = "pocket",
+) -> None:
+    """Live sources of each kind, sent on this machine: delays, skew, drops, processor.
+
+    Example: [bold]affectstream bench live --seconds 20[/bold]
+    """
+    from affectstream.bench.live import main
+
+    main(seconds, bundle)

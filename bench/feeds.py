@@ -41,21 +41,24 @@ class Recorder(AbstractContextManager["Recorder"]):
 
 def calls_of(recognizer: Recognizer, path: Path) -> Calls:
     """Every call of an engine while `path` was scored, in order."""
-    engines, calls = recognizer.bundle.engines, Calls()
-    plain = dict(engines)
-    engines.update({role: Recorder(engine, calls) for role, engine in plain.items()})
+    calls, plain = Calls(), recognizer.bundle
+    # A file that several members share is one engine: its calls are noted once.
+    recorders = {id(e): Recorder(e, calls) for e in plain.every_engine.values()}
+    recognizer.bundle = plain.with_engines(
+        {role: recorders[id(e)] for role, e in plain.every_engine.items()}
+    )
     try:
         with recognizer.session(path) as session:
             for _ in session:
                 pass
     finally:
-        engines.update(plain)
+        recognizer.bundle = plain
     return calls
 
 
 def record(recognizer: Recognizer, path: Path) -> dict[str, Feeds]:
-    """What each role was fed while `path` was scored."""
-    calls, engines = calls_of(recognizer, path), recognizer.bundle.engines
+    """What each role was fed while `path` was scored; ``member/role`` inside a member."""
+    calls, engines = calls_of(recognizer, path), recognizer.bundle.every_engine
     return {role: [f for e, f in calls if e is engine] for role, engine in engines.items()}
 
 

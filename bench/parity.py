@@ -37,7 +37,8 @@ from affectstream.engines.compare import (
     open_engine,
     softmax,
 )
-from affectstream.engines.errors import DeviceError
+from affectstream.engines.errors import DeviceError, UsageError
+from affectstream.engines.folder import engine_parts
 from affectstream.engines.half import half_file
 from affectstream.engines.models.registry import file_of
 from affectstream.engines.spec import Array, Engine
@@ -61,10 +62,10 @@ class Parity:
         """`device` is where the FP16 graphs run (``cpu`` or ``cuda:N``)."""
         self._recognizer = recognizer
         self.bundle: Bundle = recognizer.bundle
-        parts = self.bundle.manifest.engines
+        _check(self.bundle)
+        parts = engine_parts(self.bundle.manifest)
         halves = {
-            role: half_file(file_of(self.bundle.folder, getattr(parts, role)))
-            for role in self.bundle.engines
+            role: half_file(file_of(self.bundle.folder, part)) for role, part in parts.items()
         }
         self.graphs = {role: TorchGraph(path, device=device) for role, path in halves.items()}
         rival = Rival(parse_device(device), half=True)
@@ -163,6 +164,24 @@ class Parity:
         finally:
             self.bundle.engines.update(own)
         return found
+
+
+def _check(bundle: Bundle) -> None:
+    """Raise `UsageError` for a bundle whose parts cannot be judged by their labels."""
+    parts = [*ENCODERS.values(), "fusion"]
+    mute = [
+        r for r in parts if r not in bundle.engines or "logits" not in bundle.engines[r].outputs
+    ]
+    if bundle.members or mute:
+        found = (
+            f"members {', '.join(bundle.manifest.members)}"
+            if bundle.members
+            else (f"no logits of {', '.join(mute)}")
+        )
+        raise UsageError(
+            f"bench parity judges the labels of three encoders and their head; bundle "
+            f"{bundle.manifest.name!r} has {found}: see affectstream engines compare"
+        )
 
 
 def _matched(

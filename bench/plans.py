@@ -1,4 +1,4 @@
-"""Build times, plan sizes and FP16 parity: the engines of a bundle, and large recipes at random weights.
+"""Build times, plan sizes and FP16 parity: the engines of a bundle, and all recipes at random weights.
 
 Plans are built by TensorRT for RTX, which needs no GPU for that, with one profile of 1 to 8 rows. Parity
 is between the FP32 graph and its FP16 variant, both by ONNX Runtime on the CPU: it computes many FP16
@@ -24,6 +24,7 @@ from msgspec import structs
 
 from affectstream.bench.machine import describe
 from affectstream.engines.bundle import locate, read_manifest
+from affectstream.engines.digest import sha256
 from affectstream.engines.errors import AffectstreamError
 from affectstream.engines.onnx import OnnxEngine
 from affectstream.engines.plans.build import BuildOptions, Built, build, graph_of
@@ -34,7 +35,7 @@ from affectstream.engines.plans.profiles import parse_profile
 from affectstream.engines.plans.target import Target, target_for
 
 if TYPE_CHECKING:
-    from affectstream.bench.large_recipes import Recipe
+    from affectstream.train.net_recipe import NetRecipe
 
 PROFILE = parse_profile("1-8")
 _JUDGED = parse_profile("2")
@@ -52,7 +53,6 @@ class Row:
     built: Built | None
     parity: str
     error: str
-    rewritten: str
 
     def document(self) -> dict[str, Any]:
         """As JSON has it."""
@@ -66,16 +66,16 @@ class Row:
             found["build_s"] = round(self.built.seconds, 2)
             found["plan_mb"] = _mb(len(self.built.plan))
             found["layers"] = structs.asdict(self.built.types)
-        extra = {"parity": self.parity, "rewritten": self.rewritten, "error": self.error}
+        extra = {"parity": self.parity, "error": self.error}
         return found | {name: text for name, text in extra.items() if text}
 
     def line(self) -> str:
         """As it is printed."""
         if self.built is None:
-            return f"{self.engine:18}{self.precision:6}  {self.error}"
+            return f"{self.engine:32}{self.precision:6}  {self.error}"
         types = self.built.types
         return (
-            f"{self.engine:18}{self.precision:6}{self.onnx_mb:9.1f}{self.built.seconds:9.2f}"
+            f"{self.engine:32}{self.precision:6}{self.onnx_mb:9.1f}{self.built.seconds:9.2f}"
             f"{_mb(len(self.built.plan)):9.1f}{types.half:7}{types.float:7}  {self.parity}"
         )
 
@@ -91,7 +91,6 @@ def measure(
     target: Target,
     *,
     derive: Derive = graph_of,
-    note: str = "",
 ) -> Row:
     """Derive, build and compare one graph. An `AffectstreamError` becomes part of the row."""
     derive_s, built, parity, error = 0.0, None, "", ""
@@ -106,7 +105,7 @@ def measure(
         built = build(graph, options, target, name=f"{name}.onnx")
     except AffectstreamError as fault:
         error = str(fault)
-    return Row(name, options.precision, onnx_mb, derive_s, built, parity, error, note)
+    return Row(name, options.precision, onnx_mb, derive_s, built, parity, error)
 
 
 def of_bundle(bundle: str, target: Target) -> Iterator[Row]:
@@ -121,29 +120,33 @@ def of_bundle(bundle: str, target: Target) -> Iterator[Row]:
 
 
 def of_recipes(target: Target) -> Iterator[Row]:
-    """A row for each large recipe and each precision. The graphs, of up to 440 MB, are not kept."""
-    import torch
+    """Rows for every recipe. The graphs, of up to 440 MB, are not kept."""
+    from affectstream.bench.large_recipes import networks
 
-    from affectstream.bench.large_recipes import encoders, heads
-
-    torch.manual_seed(0)
-    for recipe in (*encoders(), *heads()):
+    measured: set[str] = set()
+    for recipe in networks():
         with TemporaryDirectory() as folder:
-            yield from of_recipe(recipe, Path(folder), target)
+            yield from of_recipe(recipe, Path(folder), target, measured)
 
 
-def of_recipe(recipe: Recipe, folder: Path, target: Target) -> Iterator[Row]:
-    """Export `recipe` into `folder`; a row for each precision."""
-    from affectstream.train.export import to_onnx
+def of_recipe(
+    recipe: NetRecipe, folder: Path, target: Target, measured: set[str] | None = None
+) -> Iterator[Row]:
+    """Export `recipe` into `folder`; a row for each graph and precision.
 
-    source = folder / f"{recipe.name}.onnx"
-    inputs = tuple(recipe.inputs.values())
-    to_onnx(recipe.make(), inputs, source, inputs=list(recipe.inputs), outputs=["out"])
-    for precision in _PRECISIONS:
-        options = BuildOptions(precision=precision, profiles=(PROFILE,))
-        yield measure(
-            recipe.name, source, options, target, derive=_derive_beside, note=recipe.rewritten
-        )
+    Graphs whose digest is in `measured`, where other recipes have left it, are passed over.
+    """
+    from affectstream.bench.large_recipes import files_of
+
+    seen = set() if measured is None else measured
+    for source in files_of(recipe, folder):
+        if source.suffix != ".onnx" or (digest := sha256(source)) in seen:
+            continue
+        seen.add(digest)
+        for precision in _PRECISIONS:
+            options = BuildOptions(precision=precision, profiles=(PROFILE,))
+            name = f"{recipe.name} {source.stem}"
+            yield measure(name, source, options, target, derive=_derive_beside)
 
 
 def _derive_beside(source: Path, precision: Precision) -> Path:
@@ -163,7 +166,7 @@ def main(bundle: str, large: bool) -> None:
     """Print a row for each graph, and all of it as one line of JSON."""
     target = target_for("tensorrt-rtx")
     print(f"{target.runtime} {target.version} for {target.device}, profile {PROFILE}")
-    print(f"{'engine':24}{'onnx MB':>9}{'build s':>9}{'plan MB':>9}{'half':>7}{'float':>7}")
+    print(f"{'engine':38}{'onnx MB':>9}{'build s':>9}{'plan MB':>9}{'half':>7}{'float':>7}")
     rows = []
     for row in _rows(bundle, large, target):
         print(row.line(), flush=True)

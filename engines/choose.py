@@ -68,25 +68,12 @@ def choose(device: str = "auto") -> Choice:
 def candidates(number: int = 0) -> Iterator[tuple[Device, Found]]:
     """Every way of computing on GPU `number`, best first, and what came of trying it.
 
-    The next is tried when it is asked for: that takes seconds. TensorRT for RTX is passed over on
-    Turing, where it computes but cannot build every engine of a bundle.
+    The next is tried when it is asked for: that takes seconds.
     """
     for kind in KINDS:
-        if kind == "cpu":
-            continue
-        device = Device(kind, number)
-        yield device, Found(False, _TURING) if _passed_over(device) else _tried(device)
-
-
-_TURING = (
-    "it builds no FP32 matrix products for compute capability 7.5 (Turing), which a voice encoder has: "
-    "it is used only where it is named"
-)
-
-
-def _passed_over(device: Device) -> bool:
-    gpus = probe("driver").gpus[device.number : device.number + 1]
-    return device.kind == "tensorrt-rtx" and any(gpu.capability == 75 for gpu in gpus)
+        if kind != "cpu":
+            device = Device(kind, number)
+            yield device, _tried(device)
 
 
 def _named(device: Device) -> Choice:

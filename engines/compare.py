@@ -242,7 +242,7 @@ def read_feeds(path: Path) -> dict[str, Feeds]:
     try:
         with np.load(path, allow_pickle=False) as arrays:
             for key in arrays.files:
-                role, number, name = key.split("/")
+                role, number, name = key.rsplit("/", 2)  # a member's role has one itself
                 found.setdefault(role, {}).setdefault(int(number), {})[name] = arrays[key]
     except (OSError, ValueError, AttributeError, TypeError, EOFError, BadZipFile) as error:
         raise EngineError(

@@ -1,24 +1,43 @@
 """`bundle.json`: what a recognizer is made of, as types.
 
 The format carries its version. A newer major version is refused, an older one is read. 1.1 added
-`FilePart.model`.
+`FilePart.model`; 1.2 `FaceCrop.kind`, `TextPart.context`, `Manifest.metadata` and `Manifest.members`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-FORMAT = "1.1"
+FORMAT = "1.2"
 
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Positive = Annotated[int, Meta(gt=0)]
+Count = Annotated[int, Meta(ge=0)]
 Unit = Annotated[float, Meta(ge=0.0, le=1.0)]
 Inside = Annotated[float, Meta(gt=0.0, lt=1.0)]
 Prior = Annotated[float, Meta(gt=0.0, le=1.0)]
 Temperature = Annotated[float, Meta(gt=0.0)]
+Folder = Annotated[str, Meta(pattern=r"^\w[\w.-]*$")]
+
+CropKind = Literal["face", "person", "frame"]
+CROPS: tuple[CropKind, ...] = get_args(CropKind)
+
+Fact = Literal[
+    "age",
+    "female",
+    "male",
+    "other",
+    "listener_age",
+    "listener_female",
+    "listener_male",
+    "listener_other",
+]
+FACTS: tuple[Fact, ...] = get_args(Fact)
+"""What may be known of the speaker and of the one spoken to: an age is years / 100, the others are 0
+or 1."""
 
 
 class _Origin(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -51,10 +70,12 @@ class TextPart(FilePart, frozen=True):
 
     tokenizer: FilePart
     max_tokens: Positive = 64
+    context: Count = 0
+    """How many utterances before the current one are joined to it, see `stream.context`."""
 
 
 class Engines(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Engines by role; an absent role is an absent modality."""
+    """Engines by role; an absent role is an absent modality. A bundle of members has `fusion` alone."""
 
     fusion: FilePart
     face_detector: DetectorPart | None = None
@@ -63,12 +84,18 @@ class Engines(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
     text_encoder: TextPart | None = None
 
 
-class FaceCrop(Struct, frozen=True, forbid_unknown_fields=True):
-    """The five-point similarity crop: where the landmarks land in a `size` x `size` picture."""
+class FaceCrop(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """What the face encoder is shown, in `size` x `size` pixels.
+
+    ``face`` is the five-point similarity crop, ``person`` the face's box three times as wide and tall,
+    ``frame`` the whole picture, for which no face is looked for.
+    """
 
     size: Positive
-    template: tuple[tuple[float, float], ...]
-    """Right eye, left eye, nose tip, right and left mouth corner (the subject's right first)."""
+    template: tuple[tuple[float, float], ...] = ()
+    """Of a ``face``: where right eye, left eye, nose tip, right and left mouth corner land (the
+    subject's right first)."""
+    kind: CropKind = "face"
 
 
 class Calibration(Struct, frozen=True, forbid_unknown_fields=True):
@@ -111,6 +138,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     version: str
     summary: str
     labels: tuple[str, ...]
+    """In the order of the logits; none where the head tells no emotions."""
     window_us: Positive
     hop_us: Positive
     frame_hz: Positive
@@ -119,6 +147,11 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     licences: Licences
     crop: FaceCrop | None = None
     languages: tuple[str, ...] = ()
+    metadata: tuple[Fact, ...] = ()
+    """What the numbers of the head's `metadata` input are; none where it takes none."""
+    members: tuple[Folder, ...] = ()
+    """Sub-folders that are bundles themselves; `fusion` then takes their logits, ``members (N, M, C)``
+    float32, and which of them had anything to go by, ``mask (N, M)`` bool, and gives ``logits (N, C)``."""
     results: tuple[Measured, ...] = ()
 
     @property

@@ -8,8 +8,8 @@ difference to the windows.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,12 +59,23 @@ class Tracked:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Scene:
+    """One picture as a whole at one grid point: an embedding (D,) float32 for each eye."""
+
+    point: int
+    pts_us: int
+    embeddings: tuple[NDArray[np.float32], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Window:
     """All that is known when hop `hop` is due, on the clock of the source.
 
-    `looks` holds each track's tracked faces at grid points in [end - window, end), oldest first;
-    `sound` is (samples, channels) float32 over the same stretch, zeros where there was none;
-    `voiced_us` says for each channel how much of it is speech.
+    `looks` holds each track's tracked faces at grid points in [end - window, end), oldest first, and
+    `scenes` the pictures there; `sound` is (samples, channels) float32 over the same stretch, zeros
+    where there was none; `voiced_us` says for each channel how much of it is speech, and
+    `voiced_within` the same for the shorter stretches that were asked for. `cue` is the current
+    utterance, `before` what was said before it, oldest first.
     """
 
     hop: int
@@ -74,27 +85,54 @@ class Window:
     sound: NDArray[np.float32]
     voiced_us: tuple[int, ...]
     cue: Cue | None
+    scenes: tuple[Scene, ...] = ()
+    before: tuple[Cue, ...] = ()
+    voiced_within: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+
+    def voiced_of(self, window_us: int) -> tuple[int, ...]:
+        """How much of the last `window_us` is speech, for each channel."""
+        return self.voiced_within.get(window_us, self.voiced_us)
 
 
 class Aligner:
     """Joins what was seen, heard and said. Push in any interleaving; each kind must not go back.
 
     `channels` is the number of voices that are kept apart (1 unless the sound is stereo with one
-    speaker on each side). `start_us` is where the wanted part of a recording begins.
+    speaker on each side). `start_us` is where the wanted part of a recording begins. `within_us` are
+    shorter windows that are asked about, and `context` is how many utterances before the current one
+    are wanted.
     """
 
-    def __init__(self, shape: WindowShape, *, channels: int = 1, start_us: int = 0) -> None:
+    def __init__(
+        self,
+        shape: WindowShape,
+        *,
+        channels: int = 1,
+        start_us: int = 0,
+        within_us: Sequence[int] = (),
+        context: int = 0,
+    ) -> None:
         self._shape = shape
+        self._within_us = tuple(within_us)
+        self._context = context
         self._hop = start_us // shape.hop_us
         self._start_us = start_us
         self._looks: dict[int, deque[Tracked]] = {}
+        self._scenes: deque[Scene] = deque()
         self._sound = Timeline(channels)
         self._gates = [VoiceGate() for _ in range(channels)]
         self._words = CurrentUtterance()
         self._bounds = dict.fromkeys(Kind, 0)
 
-    def see(self, point: int, tracked: Sequence[tuple[int, Tracked]]) -> list[Window]:
-        """Faces at a grid point (none is fine). Every point must be told, in order."""
+    def see(
+        self, point: int, tracked: Sequence[tuple[int, Tracked]], scene: Scene | None = None
+    ) -> list[Window]:
+        """Faces at a grid point (none is fine), and the picture where it counts as a whole.
+
+        Every point must be told, in order.
+        """
+        if scene is not None:
+            self._scenes.append(scene)
         for track, look in tracked:
             self._looks.setdefault(track, deque()).append(look)
         return self.settle(Bound(Kind.VIDEO, -(-(point + 1) * 1_000_000 // self._shape.frame_hz)))
@@ -141,13 +179,15 @@ class Aligner:
                 looks.popleft()
             if not looks:
                 del self._looks[track]
+        while self._scenes and self._scenes[0].point < first_point:
+            self._scenes.popleft()
         first = (end_us - self._shape.window_us) * SAMPLE_RATE // 1_000_000
         last = end_us * SAMPLE_RATE // 1_000_000
         self._sound.forget(first)
         sound = self._sound.window(first, last)
-        window_us = self._shape.window_us
         for gate in self._gates:
-            gate.forget(end_us - window_us)
+            gate.forget(end_us - self._shape.window_us)
+        cue = self._words.at(end_us)
         return Window(
             hop=self._hop,
             start_us=max(start_us, self._start_us),
@@ -158,8 +198,12 @@ class Aligner:
                 if looks[0].point < last_point
             },
             sound=sound,
-            voiced_us=tuple(
-                g.voiced_us(end_us - self._shape.window_us, end_us) for g in self._gates
-            ),
-            cue=self._words.at(end_us),
+            voiced_us=self._voiced_us(end_us, self._shape.window_us),
+            cue=cue,
+            scenes=tuple(scene for scene in self._scenes if scene.point < last_point),
+            before=() if cue is None else self._words.before(cue, self._context),
+            voiced_within={w: self._voiced_us(end_us, w) for w in self._within_us},
         )
+
+    def _voiced_us(self, end_us: int, window_us: int) -> tuple[int, ...]:
+        return tuple(gate.voiced_us(end_us - window_us, end_us) for gate in self._gates)

@@ -13,7 +13,7 @@ import onnxruntime
 
 from affectstream.engines.bundle import POCKET, Bundle
 from affectstream.engines.choose import candidates, choose
-from affectstream.engines.errors import AffectstreamError, DeviceError, PlanError
+from affectstream.engines.errors import AffectstreamError, DeviceError, PlanError, UsageError
 from affectstream.engines.home import home
 from affectstream.engines.models.registry import models
 from affectstream.engines.nvidia import RUNTIMES, load
@@ -154,7 +154,12 @@ def _gpus() -> Iterator[Finding]:
 
 
 def _models() -> Iterator[Finding]:
-    here = [name for name, model in models().items() if model.path.is_file()]
+    try:
+        listed = models()
+    except UsageError as error:  # a list of one's own
+        yield Finding("models", str(error), ok=False)
+        return
+    here = [name for name, m in listed.items() if all(file.path.is_file() for file in m.files)]
     yield Finding("models", f"pulled: {', '.join(here) or 'none'}; kept in {home()}")
 
 
@@ -175,10 +180,11 @@ def _bundle(bundle: str | Path) -> Iterator[Finding]:
     try:
         with Bundle.open(bundle) as opened:
             manifest = opened.manifest
-            roles = ", ".join(opened.engines)
+            roles = ", ".join(opened.every_engine)
             yield Finding("bundle", f"{manifest.name} {manifest.version} in {opened.folder}")
             yield Finding("bundle", f"every hash, name and shape agrees; engines: {roles}")
-            yield Finding("bundle", f"labels: {', '.join(manifest.labels)}")
+            yield Finding("bundle", f"labels: {', '.join(manifest.labels) or 'none'}")
+            yield Finding("bundle", f"its head tells: {', '.join(sorted(opened.answers))}")
             for result in manifest.results:
                 figure = f"{result.metric} {result.value} (n = {result.count})"
                 yield Finding("measured", f"{result.part} on {result.data}: {figure}")

@@ -1,7 +1,8 @@
 """What a sink receives: one small type per kind of event, written as JSON Lines.
 
 `schema` and `type` come first on every line. Times are seconds of media with 6 decimals, scores have
-4. A reader refuses a newer major version and reads any minor one.
+4. A reader refuses a newer major version and reads any older one. 1.1 added `sentiment`, `intensity` and
+`intensities` to emotions, and the reason ``no_picture``.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-SCHEMA = "1.0"
+SCHEMA = "1.1"
 
 Version = Annotated[str, Meta(pattern=r"^1\.\d+$")]
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
@@ -29,11 +30,13 @@ Reason = Literal[
     "tiny_face",
     "blurred_face",
     "turned_face",
+    "no_picture",
     "no_speech",
     "no_words",
     "language",
     "low_confidence",
 ]
+Sentiment = Literal["negative", "neutral", "positive"]
 Assignment = Literal["only_track", "option", "channel", "transcript"]
 
 
@@ -54,20 +57,26 @@ class Emotion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     confidence: Unit | None
     """Its calibrated probability."""
     scores: dict[str, Unit] | None
-    """Probability of every label; None when there was nothing to read."""
+    """Probability of every label; None when there was nothing to read, or the bundle gives none."""
     abstain: Reason | None
     """Why no label is given."""
     assigned_by: Assignment | None
     """How voice or words came to this track."""
     valence: Signed | None = None
     engagement: Unit | None = None
+    sentiment: dict[Sentiment, Unit] | None = None
+    """Probabilities."""
+    intensity: Unit | None = None
+    """How strong whatever is shown is."""
+    intensities: dict[str, Unit] | None = None
+    """How strong each label is shown, whatever the others are."""
     emitted_at: Instant | UnsetType = UNSET
     age_ms: Milliseconds | UnsetType = UNSET
     latency_ms: Milliseconds | UnsetType = UNSET
 
 
 class Attention(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where one track's head pointed in one hop."""
+    """Whether one track attended in one hop: by where the head pointed, or as the bundle tells."""
 
     schema: Version = SCHEMA
     type: Literal["attention"] = "attention"

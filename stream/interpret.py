@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from affectstream.engines.bundle import Bundle
-from affectstream.stream.align import Aligner, Tracked, Window, WindowShape
+from affectstream.engines.shapes import SENTIMENTS
+from affectstream.stream.align import Aligner, Scene, Tracked, Window, WindowShape
 from affectstream.stream.attention import Attention, AttentionMeter
 from affectstream.stream.events import Attention as AttentionEvent
 from affectstream.stream.events import Emotion, Event, Segment, Stream
+from affectstream.stream.faces.eye import Eyes
 from affectstream.stream.faces.face import Seen
 from affectstream.stream.faces.pose import Pose, solve
 from affectstream.stream.faces.track import MEMORY_US, Tracker
@@ -62,14 +64,24 @@ class Interpreter:
         self._sources = tuple(sources)
         self._tracker = Tracker()
         self._poses: dict[int, Pose | None] = {}
+        texts = [e.manifest.engines.text_encoder for e in bundle.experts]
         self._aligner = Aligner(
             self._shape,
             channels=2 if options.assignment.channels else 1,
             start_us=options.start_us or 0,
+            within_us=sorted({e.manifest.window_us for e in bundle.experts} - {manifest.window_us}),
+            context=max((text.context for text in texts if text is not None), default=0),
         )
         self._fuser = Fuser(
-            bundle, assignment=options.assignment, language=options.language, sources=sources
+            bundle,
+            assignment=options.assignment,
+            language=options.language,
+            sources=sources,
+            speakers=options.metadata,
         )
+        self._tells_emotion = bool(bundle.answers - {"attention"})
+        self._tells_attention = "attention" in bundle.answers
+        self._sees_faces = bool(Eyes.of(bundle).faces) and "video" in self._sources
         self._people: dict[int | None, _Person] = {}
         self._finder = GapFinder()
         self._gaps: list[Gap] = []
@@ -92,7 +104,8 @@ class Interpreter:
         windows = []
         for point in points:
             here = [(n, Tracked(point, t.pts_us, t.frame_size, t.face, t.pose)) for n, t in tracked]
-            windows += self._aligner.see(point, here)
+            whole = Scene(point, seen.pts_us, seen.scene) if seen and seen.scene else None
+            windows += self._aligner.see(point, here, whole)
         return self._hops(windows)
 
     def hear(self, samples: Samples) -> list[Hop]:
@@ -175,12 +188,18 @@ class Interpreter:
         return Hop(tuple(readings), tuple(events))
 
     def _attention(self, person: _Person, window: Window, reading: Reading) -> Attention | None:
-        """None for the recording's own reading while someone is in view, and without video."""
-        if "video" not in self._sources or (reading.track is None and window.looks):
-            return None
+        """None where nothing tells it: without faces, unless the bundle has a head for it; and for the
+        recording's own reading while someone is in view, unless that head spoke of it."""
         first = window.hop * self._shape.points_per_hop
         looks = window.looks.get(reading.track, ()) if reading.track is not None else ()
         poses = [(k.pts_us, k.pose) for k in looks if k.point >= first and k.pose is not None]
+        aside = reading.track is None and bool(window.looks)
+        if self._tells_attention:
+            if aside and reading.attention is None:
+                return None
+            return person.meter.push_score(reading.attention, poses, window.end_us)
+        if aside or not self._sees_faces:
+            return None
         return person.meter.push(poses, window.end_us)
 
     def _times(self, reading: Reading) -> dict[str, Any]:
@@ -192,35 +211,38 @@ class Interpreter:
         }
 
     def _tell(self, reading: Reading, attention: Attention | None) -> list[Event]:
-        common = self._times(reading)
-        scores = reading.scores
-        events: list[Event] = [
-            Emotion(
-                **common,
-                modalities=reading.modalities,  # type: ignore[arg-type]
-                label=reading.label,
-                confidence=reading.confidence,
-                scores=None if scores is None else dict(zip(self._labels, scores, strict=True)),
-                abstain=reading.abstain,  # type: ignore[arg-type]
-                assigned_by=reading.assigned_by,  # type: ignore[arg-type]
-                valence=reading.valence,
-                engagement=reading.engagement,
-            )
-        ]
+        events: list[Event] = [self._emotion(reading)] if self._tells_emotion else []
         if attention is not None:
+            used = reading.modalities if attention.method == "model" else ("video",)
             events.append(
                 AttentionEvent(
-                    **common,
-                    modalities=() if attention.score is None else ("video",),
+                    **self._times(reading),
+                    modalities=() if attention.score is None else used,  # type: ignore[arg-type]
                     state=attention.state,  # type: ignore[arg-type]
                     score=rounded(attention.score),
                     yaw=rounded(attention.yaw, 2),
                     pitch=rounded(attention.pitch, 2),
                     roll=rounded(attention.roll, 2),
-                    method="head_pose",
+                    method=attention.method,  # type: ignore[arg-type]
                 )
             )
         return events
+
+    def _emotion(self, reading: Reading) -> Emotion:
+        return Emotion(
+            **self._times(reading),
+            modalities=reading.modalities,  # type: ignore[arg-type]
+            label=reading.label,
+            confidence=reading.confidence,
+            scores=_named(self._labels, reading.scores),
+            abstain=reading.abstain,  # type: ignore[arg-type]
+            assigned_by=reading.assigned_by,  # type: ignore[arg-type]
+            valence=reading.valence,
+            engagement=reading.engagement,
+            sentiment=_named(SENTIMENTS, reading.sentiment),  # type: ignore[arg-type]
+            intensity=reading.intensity,
+            intensities=_named(self._labels, reading.intensities),
+        )
 
     def _follow(
         self, person: _Person, reading: Reading, attention: Attention | None
@@ -245,17 +267,22 @@ class Interpreter:
         return [self._segment(track, person, of, stretch) for of, stretch in done]
 
     def _segment(self, track: int | None, person: _Person, of: str, stretch: Stretch) -> Event:
+        pose = of == "attention" and not self._tells_attention
         return Segment(
             stream=self._stream,
             track=track,
             t_start=seconds(stretch.start_us),
             t_end=seconds(stretch.end_us),
-            modalities=person.modalities if of == "emotion" else ("video",),  # type: ignore[arg-type]
+            modalities=("video",) if pose else person.modalities,  # type: ignore[arg-type]
             of=of,  # type: ignore[arg-type]
             state=stretch.state,
             mean=round(stretch.mean, SCORE_DECIMALS),
             peak=round(stretch.peak, SCORE_DECIMALS),
         )
+
+
+def _named(names: Sequence[str], values: Sequence[float] | None) -> dict[str, float] | None:
+    return None if values is None else dict(zip(names, values, strict=True))
 
 
 def seconds(t_us: int) -> float:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from affectstream.stream.errors import OptionError
+from affectstream.stream.speakers import Speakers
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,8 @@ class SourceOptions:
     `transcript` is a .srt or .vtt file; without it one beside the recording, then one inside it, is
     used. `language` is the declared language of the words (``en``); None where nobody said.
     `baseline_us` is how long the first pose of each track is taken as its neutral one. `focal_px` is
-    the camera's focal length in pixels, the frame's width unless given.
+    the camera's focal length in pixels, the frame's width unless given. `metadata` is what is known of
+    the speakers (see `read_speakers`), which bundles that take it are told; nothing unless given.
     """
 
     start_us: int | None = None
@@ -84,6 +86,7 @@ class SourceOptions:
     assignment: Assignment = field(default_factory=Assignment)
     baseline_us: int = 0
     focal_px: float | None = None
+    metadata: Speakers | None = None
 
     def __post_init__(self) -> None:
         if self.start_us is not None and self.start_us < 0:

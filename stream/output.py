@@ -58,8 +58,8 @@ class OutputFolder:
         for sink in self._sinks:
             sink.push(hop, end_us)
 
-    def commit(self, source: Path, ended: Stream) -> None:
-        """Give every file its name, then write `run.json`."""
+    def commit(self, source: Path | str, ended: Stream) -> None:
+        """Give every file its name, then write `run.json`. A live source has a name, not a path."""
         for sink in self._sinks:
             sink.commit()
         text = msgspec.json.format(msgspec.json.encode(self._about(source, ended)), indent=2)
@@ -73,13 +73,15 @@ class OutputFolder:
         for sink in self._sinks:
             sink.discard()
 
-    def _about(self, source: Path, ended: Stream) -> dict[str, Any]:
+    def _about(self, source: Path | str, ended: Stream) -> dict[str, Any]:
         bundle = self._recognizer.bundle
         now = time.time()
+        if isinstance(source, Path):
+            source = os.fsencode(source.absolute()).decode("utf-8", "replace")
         return {
             "status": "complete" if ended.complete else "incomplete",
             "detail": ended.detail,
-            "source": os.fsencode(source.absolute()).decode("utf-8", "replace"),
+            "source": source,
             "media_s": ended.t_end - ended.t_start,
             "wall_s": round(now - self._started, 3),
             "started_at": _utc(self._started),

@@ -1,4 +1,4 @@
-"""From grid frames to faces with embeddings: everything that depends on one frame only.
+"""From grid frames to what is seen in them, as embeddings: everything that depends on one frame only.
 
 Nothing here remembers anything, so batches may be perceived side by side and in any order.
 """
@@ -6,14 +6,16 @@ Nothing here remembers anything, so batches may be perceived side by side and in
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from affectstream.engines.bundle import Bundle
-from affectstream.engines.spec import SLOTS, padded, slot
-from affectstream.stream.faces.crop import align
+from affectstream.engines.manifest import FaceCrop
+from affectstream.stream.faces.crop import TEMPLATE, TEMPLATE_SIZE, align
 from affectstream.stream.faces.detect import Detection, Detector, DetectorSpec
+from affectstream.stream.faces.eye import Eyes
 from affectstream.stream.faces.face import Face, Seen, signature
 from affectstream.stream.faces.quality import Quality, assess
 from affectstream.stream.media import Frame
@@ -23,54 +25,68 @@ BATCH = 4
 """Grid frames perceived together: half a second of `pocket`. Formed by counting, never by time.
 Larger ones are no faster on a CPU and cost memory for every picture that waits."""
 
-Look = tuple[Detection, NDArray[np.uint8], Quality, NDArray[np.float32]]
+_JUDGED = FaceCrop(size=TEMPLATE_SIZE, template=TEMPLATE)
+"""The crop by which a face is judged and told from others, whatever the encoders are shown: what is
+sharp enough, and how alike two are, depends on its size."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Look:
+    """A face and its crops, one for each eye for faces."""
+
+    detection: Detection
+    crops: tuple[NDArray[np.uint8], ...]
+    quality: Quality
+    mark: NDArray[np.float32]
 
 
 class Perceiver:
-    """The face engines of a bundle that has them. `perceive` may run on several threads at once."""
+    """The eyes of a bundle that watches. `perceive` may run on several threads at once."""
 
     def __init__(self, bundle: Bundle, *, pixel_aspect: float = 1.0) -> None:
         """`pixel_aspect` is the width of a pixel over its height, as the recording states it."""
-        part, crop = bundle.manifest.engines.face_detector, bundle.manifest.crop
-        if part is None or crop is None:
+        self._eyes = Eyes.of(bundle)
+        if not self._eyes.faces and not self._eyes.frames:
             raise ValueError(f"bundle {bundle.manifest.name!r} has no face engines")
-        spec = DetectorSpec(
-            size=part.input_size,
-            threshold=part.threshold,
-            nms_iou=part.nms_iou,
-            color=part.color,
-            layout=part.layout,
-        )
-        self._detector = Detector(bundle.engines["face_detector"], spec)
-        self._encoder = bundle.engines["face_encoder"]
-        self._template = np.asarray(crop.template, np.float32)
-        self._size = crop.size
+        self._detector = _detector(bundle) if self._eyes.faces else None
         self._aspect = pixel_aspect
 
     def perceive(self, frames: Sequence[Frame]) -> list[Seen]:
-        """Faces of each frame, in order; each frame is converted to RGB here, once."""
+        """What is seen in each frame, in order; each is converted to RGB here, once."""
         pictures = [to_rgb(frame, pixel_aspect=self._aspect) for frame in frames]
-        found = self._detect(pictures)
         looks = [
             [self._look(rgb, detection) for detection in detections]
-            for rgb, detections in zip(pictures, found, strict=True)
+            for rgb, detections in zip(pictures, self._detect(pictures), strict=True)
         ]
-        embeddings = iter(self._encode([crop for found_in in looks for _, crop, _, _ in found_in]))
+        flat = [look for found in looks for look in found]
+        by_eye = [eye.encode([k.crops[n] for k in flat]) for n, eye in enumerate(self._eyes.faces)]
+        embeddings = iter(zip(*by_eye, strict=True))
+        scenes = [eye.encode([eye.cut_frame(p) for p in pictures]) for eye in self._eyes.frames]
         return [
             Seen(
                 pts_us=frame.pts_us,
                 frame_size=(rgb.shape[1], rgb.shape[0]),
                 shrunk=max(rgb.shape) / max(frame.picture.width, frame.picture.height),
                 faces=tuple(
-                    Face(d.box, d.landmarks, d.score, quality, next(embeddings), mark)
-                    for d, _, quality, mark in found_in
+                    Face(
+                        k.detection.box,
+                        k.detection.landmarks,
+                        k.detection.score,
+                        k.quality,
+                        next(embeddings),
+                        k.mark,
+                    )
+                    for k in looks[number]
                 ),
+                scene=tuple(of_eye[number] for of_eye in scenes),
             )
-            for frame, rgb, found_in in zip(frames, pictures, looks, strict=True)
+            for number, (frame, rgb) in enumerate(zip(frames, pictures, strict=True))
         ]
 
     def _detect(self, pictures: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
         """Detections of each picture; a size that changes in mid-stream starts a batch of its own."""
+        if self._detector is None:
+            return [[] for _ in pictures]
         found: list[list[Detection]] = []
         start = 0
         for index in range(1, len(pictures) + 1):
@@ -79,15 +95,28 @@ class Perceiver:
                 start = index
         return found
 
-    def _look(self, rgb: NDArray[np.uint8], detection: Detection) -> Look:
-        crop = align(rgb, detection.landmarks, self._template, self._size)
-        quality = assess(crop, detection.landmarks)
-        return detection, crop, quality, signature(rgb, detection.box, crop)
+    def _look(self, rgb: NDArray[np.uint8], detection: Detection) -> _Look:
+        crops = tuple(eye.cut(rgb, detection) for eye in self._eyes.faces)
+        cut = (c for c, eye in zip(crops, self._eyes.faces, strict=True) if eye.crop == _JUDGED)
+        judged = next(cut, None)
+        if judged is None:
+            template = np.asarray(TEMPLATE, np.float32)
+            judged = align(rgb, detection.landmarks, template, TEMPLATE_SIZE)
+        quality = assess(judged, detection.landmarks)
+        return _Look(detection, crops, quality, signature(rgb, detection.box, judged))
 
-    def _encode(self, crops: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
-        embeddings: list[NDArray[np.float32]] = []
-        for start in range(0, len(crops), SLOTS[-1]):
-            part = np.stack(crops[start : start + SLOTS[-1]])
-            out = self._encoder.run({"pixels": padded(part, slot(len(part)))})
-            embeddings += list(out["embedding"][: len(part)])
-        return embeddings
+
+def _detector(bundle: Bundle) -> Detector:
+    """The face detector, which is the same in every member that has one."""
+    for expert in bundle.experts:
+        part = expert.manifest.engines.face_detector
+        if part is not None:
+            spec = DetectorSpec(
+                size=part.input_size,
+                threshold=part.threshold,
+                nms_iou=part.nms_iou,
+                color=part.color,
+                layout=part.layout,
+            )
+            return Detector(expert.engines["face_detector"], spec)
+    raise ValueError(f"bundle {bundle.manifest.name!r} looks at faces and has no face detector")

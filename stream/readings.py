@@ -7,16 +7,21 @@ from typing import Any
 
 import pyarrow as pa
 
+from affectstream.engines.shapes import SENTIMENTS
 from affectstream.stream.attention import Attention
 from affectstream.stream.faces.detect import LANDMARKS
 from affectstream.stream.fuse import SCORE_DECIMALS, Reading
 from affectstream.stream.interpret import Hop, rounded, seconds
 
+_SENTIMENTS = tuple(f"sentiment_{name}" for name in SENTIMENTS)
 _POINTS = tuple(f"{name}_{axis}" for name in LANDMARKS for axis in "xy")
 
 
 def schema(labels: Sequence[str]) -> pa.Schema:
-    """Columns of the table. Boxes and landmarks are fractions of the frame's width and height."""
+    """Columns of the table, the same for every bundle of `labels`: what it does not tell stays empty.
+
+    Boxes and landmarks are fractions of the frame's width and height.
+    """
     number = pa.float64()
     fields = [
         ("hop", pa.int64()),
@@ -31,6 +36,9 @@ def schema(labels: Sequence[str]) -> pa.Schema:
         *((label, number) for label in labels),
         ("valence", number),
         ("engagement", number),
+        *((name, number) for name in _SENTIMENTS),
+        ("intensity", number),
+        *((f"{label}_intensity", number) for label in labels),
         ("attention", number),
         ("attention_state", pa.string()),
         *((name, number) for name in ("yaw", "pitch", "roll", "quality", "voiced")),
@@ -49,6 +57,7 @@ def _row(
     labels: Sequence[str], reading: Reading, attention: Attention | None, end_us: int
 ) -> dict[str, Any]:
     scores = reading.scores or (None,) * len(labels)
+    intensities = reading.intensities or (None,) * len(labels)
     return {
         "hop": reading.hop,
         "t_start": seconds(reading.start_us),
@@ -62,6 +71,9 @@ def _row(
         **dict(zip(labels, scores, strict=True)),
         "valence": reading.valence,
         "engagement": reading.engagement,
+        **dict(zip(_SENTIMENTS, reading.sentiment or (None,) * len(_SENTIMENTS), strict=True)),
+        "intensity": reading.intensity,
+        **{f"{n}_intensity": v for n, v in zip(labels, intensities, strict=True)},
         "attention": None if attention is None else rounded(attention.score),
         "attention_state": None if attention is None else attention.state,
         "yaw": None if attention is None else rounded(attention.yaw, 2),

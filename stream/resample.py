@@ -18,7 +18,8 @@ JUMP_US = 20_000
 """Times may wander this far from the count of samples (Matroska rounds them to milliseconds)."""
 
 _GATHER = 4
-"""Frames are gathered to a quarter of a second: converting one by one costs as much as decoding."""
+"""Of recordings, frames are gathered to a quarter of a second: converting one by one costs as much as
+decoding."""
 
 
 def sample_at(t_us: int) -> int:
@@ -36,13 +37,15 @@ class SoundResampler:
 
     Runs never overlap and never go back. Several channels are mixed down so that the sum cannot
     exceed full scale: to one, or with `channels` 2 to left and right; one is copied to both.
-    Nothing is given for samples before `first`.
+    Nothing is given for samples before `first`. `gather` parts of a second are converted at a time,
+    which changes how the sound is cut into runs and nothing else.
     """
 
-    def __init__(self, channels: int = 1, *, first: int = 0) -> None:
+    def __init__(self, channels: int = 1, *, first: int = 0, gather: int = _GATHER) -> None:
         if channels not in (1, 2):
             raise ValueError(f"channels must be 1 or 2, found {channels}")
         self._channels = channels
+        self._gather = gather
         self._next = first
         self._waiting: av.AudioFifo | None = None
         self._resampler: av.AudioResampler | None = None
@@ -77,7 +80,7 @@ class SoundResampler:
         frame.pts = None  # the count of samples decides, not what FFmpeg makes of the times
         self._waiting.write(frame)
         self._taken += frame.samples
-        if self._waiting.samples * _GATHER >= frame.rate:
+        if self._waiting.samples * self._gather >= frame.rate:
             out += self._placed(self._converted())
         return out
 

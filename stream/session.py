@@ -48,6 +48,7 @@ class Session:
             self._transcript = self._words(path)
             options = self._with_language()
             self.modalities = self._modalities()
+            self._check_metadata()
         except BaseException:
             self._source.close()
             raise
@@ -119,10 +120,17 @@ class Session:
                 f"{self._source.path}: one speaker a side needs stereo sound, found {found} channels"
             )
 
+    def _check_metadata(self) -> None:
+        if self._options.metadata is not None and not self._bundle.facts:
+            name = self._bundle.manifest.name
+            self._warnings.append(f"metadata is not used: bundle {name!r} takes none")
+
     def _strangers(self) -> Iterator[Stream]:
         """Warnings about assigned tracks and names that never came up."""
         assignment = self._options.assignment
-        given = {assignment.everything, *(assignment.channels or ()), *assignment.names.values()}
+        told = () if self._options.metadata is None else map(int, self._options.metadata.tracks)
+        sides, names = assignment.channels or (), assignment.names.values()
+        given = {assignment.everything, *sides, *names, *told}
         for track in sorted(t for t in given if t is not None and t > self._interpreter.tracks):
             yield self._stream("warning", self.end_us, f"person {track} was never seen")
         cues = self._transcript.cues if self._transcript is not None else ()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from bisect import bisect_right, insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -267,6 +267,13 @@ class CurrentUtterance:
             if speaker is None or self._cues[place].speaker == speaker:
                 return self._cues[place]
         return None
+
+    def before(self, cue: Cue, count: int) -> tuple[Cue, ...]:
+        """Up to `count` utterances before one that was pushed, oldest first."""
+        if not count:
+            return ()
+        place = self._cues.index(cue, bisect_left(self._cues, _order(cue), key=_order))
+        return tuple(self._cues[max(0, place - count) : place])
 
 
 def _order(cue: Cue) -> tuple[int, int]:

@@ -21,7 +21,7 @@ def look(point):
         np.zeros((5, 2), np.float32),
         1.0,
         Quality(1, 1, 1),
-        np.full(3, point, np.float32),
+        (np.full(3, point, np.float32),),
         np.ones(2, np.float32),
     )
     return Tracked(point, point * 125_000, (64, 48), face, None)

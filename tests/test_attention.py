@@ -63,3 +63,38 @@ def test_the_baseline_is_learned_from_its_seconds_only():
     meter = AttentionMeter(baseline_us=1_000_000)
     run(meter, [0.0, 0.0])
     assert run(meter, [40.0] * 20, start=2)[-1].state == "away"
+
+
+def told(meter, scores):
+    """The states of one hop for each score that a head tells (None: it had nothing to go by)."""
+    return [meter.push_score(s, [], (n + 1) * HOP).state for n, s in enumerate(scores)]
+
+
+def test_what_a_head_tells_has_the_same_states():
+    assert told(AttentionMeter(), [0.9, 0.5, 0.3, 0.5, 0.7]) == [
+        "attentive",
+        "attentive",
+        "away",
+        "away",
+        "attentive",
+    ]
+    assert told(AttentionMeter(), [0.45]) == ["away"]
+    assert told(AttentionMeter(), [0.55]) == ["attentive"]
+
+
+def test_a_head_that_falls_silent_keeps_its_last_word_for_a_second():
+    assert told(AttentionMeter(), [None, 0.9, None, None, None]) == [
+        "absent",
+        "attentive",
+        "attentive",
+        "attentive",
+        "absent",
+    ]
+
+
+def test_a_verdict_says_where_it_comes_from():
+    meter = AttentionMeter()
+    there = meter.push_score(0.9, [(0, looking(12.0))], HOP)
+    assert (there.method, there.score, there.yaw) == ("model", 0.9, 12.0)
+    assert meter.push_score(0.8, [], 2 * HOP).yaw is None
+    assert AttentionMeter().push([(0, looking(0.0))], HOP).method == "head_pose"

@@ -6,10 +6,11 @@ pytest.importorskip("torch", reason="recipes are torch modules")
 pytest.importorskip("onnx", reason="graphs are made with the package onnx")
 pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT for RTX is not installed")
 
-from affectstream.bench.large_recipes import heads
+from affectstream.bench.large_recipes import smallest
 from affectstream.bench.plans import PROFILE, measure, of_recipe
 from affectstream.engines.plans.build import BuildOptions
 from affectstream.engines.plans.target import target_for
+from affectstream.train.models import cnn, temporal_vit, vit_b16
 from tests import small_graphs
 
 
@@ -19,14 +20,28 @@ def target():
 
 
 @pytest.mark.filterwarnings("ignore")  # the exporter warns of itself
-@pytest.mark.parametrize("recipe", heads(), ids=lambda recipe: recipe.name)
-def test_every_head_builds_in_both_precisions(recipe, tmp_path, target):
-    half, full = of_recipe(recipe, tmp_path, target)
-    assert (half.error, full.error) == ("", "")
-    assert half.built.types.precision == "fp16" and full.built.types.half == 0
-    assert half.onnx_mb <= full.onnx_mb
-    assert half.parity.startswith("largest error ") and not full.parity
-    assert half.document()["plan_mb"] > 0
+@pytest.mark.parametrize("recipe", [cnn.RECIPE, temporal_vit.RECIPE], ids=lambda r: r.name)
+def test_every_graph_of_a_recipe_builds_in_both_precisions(recipe, tmp_path, target):
+    rows = list(of_recipe(smallest(recipe), tmp_path, target))
+    graphs = [f"{recipe.name} {name}" for name in ("face_encoder", "fusion")]
+    assert [row.engine for row in rows] == [name for name in graphs for _ in range(2)]
+    for half, full in zip(rows[::2], rows[1::2], strict=True):
+        assert (half.error, full.error) == ("", "")
+        assert half.built.types.precision == "fp16" and full.built.types.half == 0
+        assert half.onnx_mb <= full.onnx_mb
+        assert half.parity.startswith("largest error ") and not full.parity
+        assert half.document()["plan_mb"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_graph_that_two_recipes_share_is_measured_once(tmp_path, target):
+    measured = set()
+    for recipe, graphs in ((vit_b16.RECIPE, 2), (temporal_vit.RECIPE, 1)):
+        folder = tmp_path / recipe.name
+        folder.mkdir()
+        rows = list(of_recipe(smallest(recipe), folder, target, measured))
+        assert len(rows) == 2 * graphs
 
 
 def test_what_cannot_be_built_is_a_row_with_the_reason(tmp_path, target):

@@ -177,6 +177,14 @@ def test_turing_has_no_fp32_products_and_the_message_says_what_to_leave_out(tmp_
         build(graph, FP32, target_for("tensorrt-rtx", (75, 86)))
 
 
+@pytest.mark.parametrize("role", ROLES)
+def test_every_engine_of_pocket_builds_for_turing_as_it_is_used(role, target):
+    [want] = wanted(POCKET, read_manifest(POCKET), BuildOptions(), [role])
+    graph = graph_of(want.source, want.options.precision)
+    turing = target_for("tensorrt-rtx", (75,))
+    assert build(graph, want.options, turing).types.precision == want.options.precision
+
+
 def test_the_name_in_a_message_can_be_another_than_that_of_a_derived_file(tmp_path, target):
     with pytest.raises(BuildError, match=r"^face\.onnx: "):
         build(small_graphs.mixed(tmp_path / "0a1b.onnx"), FP32, target, name="face.onnx")

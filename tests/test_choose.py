@@ -109,16 +109,6 @@ def test_auto_names_every_way_that_did_not_work(tmp_path):
 
 
 @no_driver
-def test_auto_passes_over_tensorrt_rtx_on_turing(tmp_path):
-    folder = build_driver(tmp_path, "CAPABILITY=75")
-    passed_over = "tensorrt-rtx:0: it builds no FP32 matrix products for compute capability 7.5"
-    assert passed_over in chosen(folder, "auto").stdout
-    named = chosen(folder, "tensorrt-rtx:0")  # is tried all the same
-    assert "tensorrt-rtx:0 was asked for, but " in named.stderr
-    assert "it builds no FP32 matrix" not in named.stderr
-
-
-@no_driver
 def test_a_gpu_of_a_number_that_is_not_there(tmp_path):
     done = chosen(build_driver(tmp_path), "cuda:3")
     assert "there is no GPU 3: the driver shows 0 Fake RTX 0" in done.stderr

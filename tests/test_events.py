@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import jsonschema
 import pytest
@@ -14,6 +15,7 @@ from affectstream.stream.events import (
     parse_event,
 )
 
+FIXTURES = Path(__file__).parent / "fixtures"
 COMMON = {"stream": "a.mp4", "track": 1, "t_start": 0.5, "t_end": 1.0, "modalities": ("video",)}
 EVENTS = [
     Emotion(
@@ -116,3 +118,18 @@ def test_another_major_version_is_refused_and_a_minor_one_read():
 def test_what_is_not_an_event_is_refused(line, message):
     with pytest.raises(ValueError, match=message):
         parse_event(line)
+
+
+def test_the_schema_is_the_one_that_was_published():
+    """Readers rely on it: a change needs a new `SCHEMA`, and a new file of that name."""
+    published = FIXTURES / f"event_schema_{SCHEMA.replace('.', '_')}.json"
+    assert json_schema() == json.loads(published.read_text())
+
+
+def test_lines_of_an_older_schema_are_read():
+    lines = (FIXTURES / "events_1_0.jsonl").read_text().splitlines()
+    events = [parse_event(line) for line in lines]
+    assert {event.type for event in events} == {"stream", "emotion", "attention", "segment"}
+    (emotion,) = (event for event in events if event.type == "emotion")
+    assert (emotion.label, emotion.confidence) == ("joy", 0.9242)
+    assert (emotion.sentiment, emotion.intensity, emotion.intensities) == (None, None, None)

@@ -24,6 +24,7 @@ from affectstream.engines.plans.network import Types
 from affectstream.engines.plans.plan import Gate, key_fields, open_plan
 from affectstream.engines.plans.store import PlanStore
 from affectstream.engines.plans.target import Target, target_for
+from affectstream.engines.surplus import surplus
 from tests import small_graphs
 
 OPTIONS = BuildOptions(precision="fp32", profiles=(ONE,))
@@ -416,11 +417,11 @@ def test_a_plan_larger_than_the_limit_is_kept_as_long_as_it_is_the_newest(bench)
 
 def test_surplus_is_the_oldest_and_removing_it_frees_its_bytes(bench):
     aged(bench, "first", "second", "third")
-    surplus = bench.store.surplus(2500)
-    assert names(surplus) == ["first"]
-    size = sum(p.stat().st_size for p in (surplus[0].path, surplus[0].path.with_suffix(".json")))
-    assert bench.store.remove(surplus) == size
-    assert bench.store.remove(surplus) == 0
+    going = surplus(bench.store.plans(), 2500)
+    assert names(going) == ["first"]
+    size = sum(p.stat().st_size for p in (going[0].path, going[0].path.with_suffix(".json")))
+    assert bench.store.remove(going) == size
+    assert bench.store.remove(going) == 0
     assert names(bench.store.plans()) == ["third", "second"]
 
 
@@ -481,11 +482,14 @@ def test_clean_asks_before_it_deletes(bench, command):
     aged(bench, "first", "second")
     assert command("clean").exit_code == 2
     refused = command("clean", "--all", answer="n\n")
-    assert "delete these 2 plans, 2.0 KiB?" in refused.output and refused.exit_code == 0
+    assert (
+        "delete these 2 plans and 0 FP16 graphs, 2.0 KiB?" in refused.output
+        and refused.exit_code == 0
+    )
     assert refused.output.endswith("nothing deleted\n")
     assert command("clean", "--all", answer="").output.endswith("nothing deleted\n")
     assert len(bench.store.plans()) == 2
-    assert "2 plans deleted" in command("clean", "--all", answer="y\n").output
+    assert "2 plans and 0 FP16 graphs deleted" in command("clean", "--all", answer="y\n").output
     assert bench.files() == []
 
 

@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from affectstream.stream.cli import main
+from affectstream.train.cli.prepare import _SETS
 from affectstream.train.crops import Cropper
 from affectstream.train.dataset import Dataset
 from affectstream.train.prepare import SETS, Plan, prepare
-from affectstream.train.prepare_command import _SETS
 from affectstream.train.source import Options
 
 from .exports import new_export

@@ -9,22 +9,30 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+pytest.importorskip("onnx", reason="graphs are made with the package onnx")
+
 from typer.testing import CliRunner
 
 from affectstream.engines import Bundle, BundleError
 from affectstream.engines.bundle import POCKET, read_manifest
 from affectstream.engines.cli import application
 from affectstream.engines.errors import UsageError
+from affectstream.engines.home import home
+from affectstream.engines.manifest import FaceCrop, Measured
 from affectstream.engines.models.pull import FOLDER, WAITS_S, PullError, pull
-from affectstream.engines.models.registry import Feeding, PublicModel, model, models
+from affectstream.engines.models.registry import LISTED, FaceDetector, Feeding, model, models
 from affectstream.engines.models.swap import put_into
+from affectstream.engines.shapes import ENCODERS
+from tests import small_bundles
 
 CONTENT = np.random.default_rng(0).integers(0, 256, 300_000, np.uint8).tobytes()
 FEEDING = Feeding(320, 0.6, 0.3, "bgr", "nchw")
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Serves `content` under any path; `script` says what each request in turn gets instead."""
+    """Serves `content` under any path, or each of several by its name; `script` says what each request in
+    turn gets instead."""
 
     def __init__(self, content=CONTENT, script=(), ranges=True):
         super().__init__(("127.0.0.1", 0), Handler)
@@ -57,6 +65,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def serve(self, cut):
         whole = self.server.content
+        if isinstance(whole, dict):
+            whole = whole[self.path.removeprefix("/")]
         begin = 0
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         if asked and self.server.ranges:
@@ -103,9 +113,8 @@ def serve():
 
 
 def entry(url, content=CONTENT):
-    return PublicModel(
+    return FaceDetector(
         summary="a test",
-        role="face_detector",
         file="model.onnx",
         url=url,
         sha256=hashlib.sha256(content).hexdigest(),
@@ -282,7 +291,7 @@ def test_a_home_that_cannot_be_written_is_said(tmp_path, monkeypatch):
 def test_the_registry_is_whole():
     assert {"yunet", "yunet-dynamic"} <= models().keys()
     for name, listed in models().items():
-        part = listed.part(name)
+        part = getattr(listed.placed(read_manifest(POCKET), name).engines, listed.role)
         assert (part.model, part.sha256, part.file) == (name, listed.sha256, listed.file)
         assert listed.url.startswith("https://") and listed.licence and listed.summary
     with pytest.raises(UsageError, match="not in the registry: choose from yunet, yunet-dynamic"):
@@ -303,6 +312,10 @@ def test_a_bundle_that_takes_a_model_names_the_command_where_it_is_missing(tmp_p
     assert manifest.name == "pocket+yunet"
     assert not [result for result in manifest.results if result.part == "face_detector"]
     assert "face_detector: MIT" in manifest.licences.weights
+    card = (folder / "CARD.md").read_text()
+    assert card.startswith("# Card of the bundle `pocket+yunet`")
+    assert "| face_detector | yunet | 8f2383e4dd3cfbb4553ea871810" in card
+    assert "recall at IoU 0.5" not in card and "| face_encoder | FER2013 test | accuracy" in card
     with (
         pytest.raises(BundleError, match=r"yunet, which is not here: affectstream engines pull yu"),
         Bundle.open(folder),
@@ -368,6 +381,164 @@ def test_a_bundle_without_faces_has_no_place_for_a_detector(tmp_path):
         put_into(folder, "yunet", model("yunet"), "pocket")
 
 
+# --- encoders, which their own makers describe ---
+
+
+@pytest.fixture
+def theirs(tmp_path):
+    """A bundle with other encoders than those of `plain`: larger pictures, longer utterances."""
+    template = tuple((2 * x, 2 * y) for x, y in small_bundles.FACE.template)
+    crop = FaceCrop(size=96, template=template)
+    return small_bundles.plain(tmp_path / "theirs", crop=crop, max_tokens=9)
+
+
+def describe(listed, role, folder, url, more=""):
+    """Write a `models.toml` in `listed` that tells of an encoder in `folder`."""
+
+    def file(name):
+        content = (folder / name).read_bytes()
+        digest = hashlib.sha256(content).hexdigest()
+        return (
+            f'file = "{name}"\nurl = "{url}/{name}"\nsha256 = "{digest}"\nsize = {len(content)}\n'
+        )
+
+    listed.mkdir(exist_ok=True)
+    text = f'[mine]\nrole = "{role}"\nsummary = "a test"\nlicence = "MIT"\n' + file(f"{role}.onnx")
+    if role == "text_encoder":
+        text += 'max_tokens = 9\nlanguages = ["de"]\n[mine.tokenizer]\n' + file("tokenizer.json")
+    if role == "face_encoder":
+        template = [[2 * x, 2 * y] for x, y in small_bundles.FACE.template]
+        text += f"[mine.crop]\nsize = 96\ntemplate = {template}\n"
+    (listed / LISTED).write_text(text + more)
+
+
+@pytest.mark.parametrize("role", ["face_encoder", "voice_encoder", "text_encoder"])
+def test_an_encoder_of_ones_own_takes_its_role(role, theirs, serve, tmp_path, monkeypatch):
+    server = serve(content={path.name: path.read_bytes() for path in theirs.iterdir()})
+    describe(tmp_path / "listed", role, theirs, f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv(FOLDER, str(tmp_path / "listed"))
+    base = small_bundles.plain(tmp_path / "base")
+    measured = [
+        Measured(part, "a test", "accuracy", 0.5, 10) for part in (*ENCODERS.values(), "all")
+    ]
+    small_bundles.rewrite(base, results=tuple(measured))
+    arguments = ["pull", "mine", "--into", str(tmp_path / "new"), "--bundle", str(base)]
+    done = CliRunner().invoke(application, arguments)
+    assert done.exit_code == 0, done.output
+    with Bundle.open(tmp_path / "new") as bundle:
+        manifest = bundle.manifest
+        assert getattr(manifest.engines, role).model == "mine"
+        shapes = {n: spec.shape for n, spec in bundle.engines[role].inputs.items()}
+        if role == "face_encoder":
+            assert manifest.crop.size == 96 and shapes == {"pixels": ("N", 96, 96, 3)}
+        if role == "text_encoder":
+            assert manifest.languages == ("de",) and shapes["ids"] == ("N", 9)
+            assert bundle.tokenizer.encode("yes no").ids == [4, 5]
+    assert not {role, "all"} & {result.part for result in manifest.results}
+    assert len(manifest.results) == 2
+    assert f"| {role} | mine | " in (tmp_path / "new" / "CARD.md").read_text()
+    # The encoder is named, not copied: without it the bundle says what to do.
+    (home() / "models").rename(tmp_path / "elsewhere")
+    with pytest.raises(BundleError, match=r"public model mine, .*: affectstream engines pull mine"):
+        read_manifest(tmp_path / "new")
+
+
+def test_a_tokenizer_that_is_missing_is_fetched_again(theirs, serve, tmp_path, monkeypatch):
+    server = serve(content={path.name: path.read_bytes() for path in theirs.iterdir()})
+    describe(tmp_path / "listed", "text_encoder", theirs, f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv(FOLDER, str(tmp_path / "listed"))
+    assert CliRunner().invoke(application, ["pull", "mine"]).exit_code == 0
+    model("mine").tokenizer.path.unlink()
+    assert "mine  [not pulled]" in CliRunner().invoke(application, ["pull", "--list"]).output
+    assert CliRunner().invoke(application, ["pull", "mine"]).exit_code == 0
+    asked = [path for path, _ in server.asked]
+    assert asked == ["/text_encoder.onnx", "/tokenizer.json", "/tokenizer.json"]
+
+
+@pytest.mark.parametrize(
+    ("role", "file", "reason"),
+    [
+        (
+            "voice_encoder",
+            POCKET / "voice_encoder.onnx",
+            "embeddings have 128 numbers, the head takes 1",
+        ),
+        ("voice_encoder", None, r"does not fit: .*voice_encoder needs samples \(N, 16000\), found"),
+        (
+            "text_encoder",
+            POCKET / "text_encoder.onnx",
+            "embeddings have 128 numbers, the head takes 1",
+        ),
+        ("face_encoder", POCKET / "fusion.onnx", "does not fit: .*face_encoder needs embedding"),
+        ("face_encoder", POCKET / "CARD.md", "does not fit: .*face_encoder.onnx"),
+    ],
+    ids=["width", "window", "width-text", "no-encoder", "no-graph"],
+)
+def test_an_encoder_that_does_not_fit_is_refused(theirs, tmp_path, role, file, reason):
+    if file is None:
+        longer = small_bundles.plain(tmp_path / "longer", span=(2_000_000, 500_000, 4))
+        file = longer / "voice_encoder.onnx"
+    (theirs / f"{role}.onnx").write_bytes(file.read_bytes())
+    describe(theirs, role, theirs, "https://example.org")
+    base = small_bundles.plain(tmp_path / "base")
+    before = {path.name: path.read_bytes() for path in base.iterdir()}
+    arguments = ["pull", "mine", "--from", str(theirs), "--into"]
+    for folder in (base, tmp_path / "new"):
+        done = CliRunner().invoke(application, [*arguments, str(folder), "--bundle", str(base)])
+        assert isinstance(done.exception, BundleError), done.output
+        assert re.search(reason, str(done.exception)), done.exception
+    assert {path.name: path.read_bytes() for path in base.iterdir()} == before
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_bundle_of_members_names_them(tmp_path):
+    members = [small_bundles.plain(tmp_path / "both" / name) for name in ("first", "second")]
+    both = small_bundles.compound(tmp_path / "both", members, [0.5, 0.5])
+    with pytest.raises(
+        BundleError, match=r"has no face_detector: .* members have their own: .*first"
+    ):
+        put_into(both, "yunet", model("yunet"), "pocket")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (("voice_encoder", "hand_encoder"), "Invalid value 'hand_encoder' - at `.*role`"),
+        (('licence = "MIT"\n', ""), "missing required field `licence`"),
+        (("[mine]", "[yunet]"), "calls its model yunet, which is the name of a public one"),
+        (("[mine]", "[mine"), "is no list of models"),
+    ],
+    ids=["role", "field", "name", "toml"],
+)
+def test_a_list_of_ones_own_that_is_wrong_says_where(theirs, tmp_path, change, reason):
+    describe(tmp_path, "voice_encoder", theirs, "https://example.org")
+    path = tmp_path / LISTED
+    path.write_text(path.read_text().replace(*change))
+    with pytest.raises(UsageError, match=reason) as refused:
+        models(tmp_path)
+    assert str(path) in str(refused.value)
+
+
+def test_the_card_tells_of_every_model_once(theirs, tmp_path):
+    folder = tmp_path / "new"
+    base = small_bundles.plain(tmp_path / "base")
+    (base / "CARD.md").write_text("# Card of the bundle `base`\n")
+    for role in ("voice_encoder", "text_encoder", "text_encoder"):
+        describe(theirs, role, theirs, "https://example.org")
+        chosen = model("mine", theirs)
+        for file in chosen.files:
+            pull("mine", file, folder=theirs)
+        assert put_into(folder, "mine", chosen, base).name == "base+mine"
+    card = (folder / "CARD.md").read_text()
+    assert card.startswith("# Card of the bundle `base+mine` 0.1.0")
+    for line in (
+        "# Card of the bundle `base`\n",
+        "| voice_encoder | mine |",
+        "| text_encoder | mine |",
+    ):
+        assert card.count(line) == 1
+
+
 @pytest.mark.data
 def test_the_real_yunet_scores_a_recording(data_root, tmp_path):
     from affectstream.stream import Recognizer, SourceOptions
@@ -376,9 +547,8 @@ def test_the_real_yunet_scores_a_recording(data_root, tmp_path):
     arguments = ["pull", "yunet-dynamic", "--from", str(data_root / "models"), "--into"]
     done = CliRunner().invoke(application, [*arguments, str(folder)])
     assert done.exit_code == 0, done.output
-    assert read_manifest(folder).engines.face_detector == model("yunet-dynamic").part(
-        "yunet-dynamic"
-    )
+    part = read_manifest(folder).engines.face_detector
+    assert part is not None and part.model == "yunet-dynamic"
     options = SourceOptions(end_us=3_000_000)
     with Recognizer.open(folder) as recognizer:
         result = recognizer.score(data_root / "video/talking_1.mp4", options)
@@ -392,8 +562,9 @@ def test_the_real_yunet_scores_a_recording(data_root, tmp_path):
 
 def test_the_command_prints_a_bundle_that_can_be_given_back(serve, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    chosen = entry(serve().url)
-    monkeypatch.setattr("affectstream.engines.models.registry.model", lambda name: chosen)
+    detector = (POCKET / "face_detector.onnx").read_bytes()
+    chosen = entry(serve(content=detector).url, detector)
+    monkeypatch.setattr("affectstream.engines.models.registry.model", lambda name, folder: chosen)
     done = CliRunner().invoke(application, ["pull", "yunet", "--into", "mine"])
     assert done.exit_code == 0, done.output
     given = done.output.split("--bundle ")[1].strip()

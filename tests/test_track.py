@@ -29,9 +29,7 @@ ANN, BEN, CAT = (RNG.normal(size=228).astype(np.float32) for _ in range(3))
 def face(x, y=100.0, side=60.0, who=ANN, noise=0.0, score=0.9):
     looks = who / np.linalg.norm(who) + noise * RNG.normal(size=228).astype(np.float32) / 15
     box = (x - side / 2, y - side / 2, x + side / 2, y + side / 2)
-    return Face(
-        box, np.zeros((5, 2), np.float32), score, Quality(1, 1, 1), np.zeros(4, np.float32), looks
-    )
+    return Face(box, np.zeros((5, 2), np.float32), score, Quality(1, 1, 1), (), looks)
 
 
 def run(frames):

@@ -1,43 +1,49 @@
-"""From the run of one face recipe to a bundle: export, calibrate, measure, check, put in place."""
+"""From the run of one recipe to a bundle: export, calibrate, measure, check, put in place."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from affectstream.engines.bundle import MANIFEST, POCKET, Bundle, read_manifest
 from affectstream.engines.digest import sha256
 from affectstream.engines.manifest import (
     FORMAT,
     Calibration,
-    DetectorPart,
     Engines,
     FaceCrop,
     FilePart,
     Licences,
     Manifest,
     Measured,
+    TextPart,
     encode,
 )
-from affectstream.stream.sinks.base import writing
-from affectstream.train import face_card
+from affectstream.train import net_card
+from affectstream.train.batches import ValidBatches
 from affectstream.train.calibrate import Calibrated, calibrate
+from affectstream.train.checkpoint import Trained, load_run
 from affectstream.train.errors import RunError
-from affectstream.train.evaluate_face import measure
-from affectstream.train.export import to_onnx
-from affectstream.train.face import FaceNet, FaceRecipe, FaceSetting, embed_all
-from affectstream.train.loop import Trained, load_run
-from affectstream.train.recipe import FitConfig, Loaders
+from affectstream.train.evaluate_prepared import measured, table
+from affectstream.train.net import Network
+from affectstream.train.net_recipe import NetRecipe
+from affectstream.train.placing import placed
+from affectstream.train.samples import Samples, open_for, usable_rows
+from affectstream.train.served import FUSION, TOKENIZER, export
+from affectstream.train.setting import Setting
+from affectstream.train.start import write_start
+from affectstream.train.tasks import Task
+from affectstream.train.through import Answers, answers
 
 WINDOW_US, HOP_US, FRAME_HZ = 3_000_000, 500_000, 8
-STEPS = WINDOW_US * FRAME_HZ // 1_000_000
-"""Frames in a window."""
+"""Of `pocket`."""
+_DETECTOR = "face_detector.onnx"
+_FOUND = ("face", "person")
+"""Kinds of crops for which a face has to be found."""
+_WORDS = {"video": "pictures", "voice": "sound", "text": "words"}
 
 
 def file_part(folder: Path, name: str) -> FilePart:
@@ -45,158 +51,169 @@ def file_part(folder: Path, name: str) -> FilePart:
     return FilePart(name, sha256(folder / name))
 
 
-class MeanHead(nn.Module):
-    """A recipe's own linear head on the mean of the frames in view, for a uniform prior."""
-
-    def __init__(self, head: nn.Linear, prior: Tensor) -> None:
-        """`prior` (C,) is what `head` learned to expect."""
-        super().__init__()
-        self.head = nn.Linear(head.in_features, head.out_features)
-        with torch.no_grad():
-            self.head.weight.copy_(head.weight)
-            self.head.bias.copy_(head.bias - prior.log())
-
-    def forward(self, video: Tensor, video_mask: Tensor) -> Tensor:
-        """Embeddings (N, T, D) float32 under a mask (N, T) bool to logits (N, C).
-
-        A mask that is all false gives zeros: nothing was seen, nothing is said.
-        """
-        weights = video_mask.to(video.dtype).unsqueeze(2)
-        count = weights.sum(1)
-        mean = (video * weights).sum(1) / count.clamp(min=1.0)
-        return self.head(mean) * (count > 0).to(video.dtype)
-
-
 def assemble(
-    recipe: FaceRecipe,
+    recipe: NetRecipe,
     data: Path,
     runs: Path,
     output: Path,
+    *,
+    weights: bool = True,
     report: Callable[[str], None] = print,
 ) -> None:
     """Write the bundle of the run ``runs/<recipe>`` into `output`, once everything is checked.
 
-    An older bundle there is replaced. Raises `RunError` for a run that is missing or was trained on
-    other data than `data` holds, and for an `output` that holds something else; `DataMissing` or
-    `DataError` for absent data, `OutputError` where the disk refuses, `ParityError` when an exported
-    graph differs from its module.
+    An older bundle there is replaced. `weights` says whether it carries what a later run can start from.
+    Raises `RunError` for a run that is missing or was trained on other data than `data` holds, and for an
+    `output` that holds something else; `DataMissing` or `DataError` for absent data, `OutputError` where
+    the disk refuses, `ParityError` when an exported graph differs from its module.
     """
-    output = output.absolute()
-    if output.exists() and not (output / MANIFEST).is_file() and _occupied(output):
-        raise RunError(f"{output} holds something that is no bundle: choose another folder")
     trained = load_run(recipe, runs / recipe.name)
-    made, module = trained.recipe, trained.module
-    assert isinstance(made, FaceRecipe) and isinstance(module, FaceNet)
-    loaders = _same_data(made, data, FitConfig(**trained.config))
-    beside = output.with_name(f".{output.name}.part")
-    shutil.rmtree(beside, ignore_errors=True)
-    try:
-        with writing(output):
-            beside.mkdir(parents=True)
-            _fill(beside, trained, made, module, loaders, report)
-            if output.exists():
-                shutil.rmtree(output)
-            beside.rename(output)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    made, network = trained.recipe, trained.module
+    assert isinstance(made, NetRecipe) and isinstance(network, Network)
+    samples = _valid(made, data)
+    with placed(output) as folder:
+        export(network, made.fixed, folder)
+        write_start(network, made.name, made.setting(), folder, weights=weights)
+        _fill(folder, trained, made, samples, report)
 
 
-def _occupied(output: Path) -> bool:
-    return not output.is_dir() or any(output.iterdir())
-
-
-def _same_data(made: FaceRecipe, data: Path, config: FitConfig) -> Loaders:
-    """Batches of the data set that the run was trained on. Raises `RunError` for any other."""
-    before, now = made.setting(), made.for_data(data, config).setting()
-    if different := [name for name in now if now[name] != before[name]]:
+def _valid(made: NetRecipe, data: Path) -> Samples:
+    """Split valid of the data set that the run was trained on. Raises `RunError` for any other."""
+    fixed, dataset = made.fixed, open_for(data, made.modalities)
+    hashes = ("content_sha256", "split_sha256")
+    if different := [n for n in hashes if getattr(dataset.info, n) != getattr(fixed.data, n)]:
         raise RunError(
             f"{data} is not what {made.name!r} was trained on ({', '.join(different)} differ): "
             "give the same data set"
         )
-    return made.loaders(data, config)
+    rows = usable_rows(dataset, "valid", made.modalities, [task.name for task in fixed.tasks])
+    return Samples(dataset, rows, fixed.view, fixed.tasks)
 
 
 def _fill(
     folder: Path,
     trained: Trained,
-    made: FaceRecipe,
-    module: FaceNet,
-    loaders: Loaders,
+    made: NetRecipe,
+    samples: Samples,
     report: Callable[[str], None],
 ) -> None:
-    """Write every file of the bundle, and check it by opening and measuring it."""
-    fixed = made.fixed
-    counts = np.asarray(fixed.counts, np.float64)
-    prior = counts / counts.sum()
-    # Class weights make every label count alike: the head then expects them alike already.
-    learned = np.full(len(prior), 1 / len(prior)) if fixed.class_weights else prior
-    head = MeanHead(module.head, torch.from_numpy(learned).float()).eval()
-    made.export(module, folder)
-    example = (
-        torch.randn(2, STEPS, module.body.width),
-        torch.arange(2 * STEPS).reshape(2, STEPS) < STEPS // 2,
-    )
-    to_onnx(
-        head, example, folder / "fusion.onnx", inputs=["video", "video_mask"], outputs=["logits"]
-    )
-    detector = read_manifest(POCKET).engines.face_detector
-    assert detector is not None
-    shutil.copyfile(POCKET / detector.file, folder / detector.file)
-    means, labels = embed_all(module, loaders.valid)
-    with torch.no_grad():
-        logits = head.head(means).double().numpy()
-    calibrated = calibrate(logits, labels.numpy(), prior)
-    report(
-        f"calibrated: temperature {calibrated.temperature}, threshold "
-        f"{calibrated.min_confidence}, ECE {calibrated.ece:.3f}"
-    )
-    manifest = _manifest(folder, made, prior, detector, calibrated, ())
-    (folder / MANIFEST).write_bytes(encode(manifest))
+    """Write manifest, card and licence, all by what the engine files in `folder` say."""
+    fixed, labels = made.fixed, labels_of(made.fixed)
+    if fixed.crop in _FOUND:
+        shutil.copyfile(POCKET / _DETECTOR, folder / _DETECTOR)
+    plain = Calibration(prior=prior_of(fixed), temperature={}, min_confidence={})
+    (folder / MANIFEST).write_bytes(encode(_manifest(folder, made, labels, plain, ())))
     with Bundle.open(folder) as bundle:
-        results = measure(bundle, loaders.valid, f"{fixed.data} valid")
-    manifest = _manifest(folder, made, prior, detector, calibrated, results)
+        found = answers(bundle, ValidBatches(samples), missing=True)
+    emotion = fixed.task("emotion")
+    calibrated = {} if emotion is None else _calibrated(found, samples, emotion, plain.prior)
+    for name, part in calibrated.items():
+        report(
+            f"calibrated {name}: temperature {part.temperature}, threshold {part.min_confidence}, "
+            f"ECE {part.ece:.3f}"
+        )
+    calibration = Calibration(
+        prior=plain.prior,
+        temperature={name: part.temperature for name, part in calibrated.items()},
+        min_confidence={name: part.min_confidence for name, part in calibrated.items()},
+    )
+    results = measured(found, samples, fixed.tasks, calibration, f"{fixed.data.name} valid")
+    manifest = _manifest(folder, made, labels, calibration, results)
     (folder / MANIFEST).write_bytes(encode(manifest))
-    for name, text in face_card.write(manifest, trained, fixed, calibrated).items():
-        (folder / name).write_text(text)
+    by_class = table(found[None], samples, fixed.tasks, calibration)
+    for name, text in net_card.write(manifest, trained, fixed, calibrated, by_class).items():
+        (folder / name).write_text(text, encoding="utf-8")
     with Bundle.open(folder):
         pass
     for row in results:
         report(f"{row.part} {row.data} {row.metric} {row.value}")
 
 
+def labels_of(fixed: Setting) -> tuple[str, ...]:
+    """The emotions that the bundle names, in the order of its columns; none without such a task."""
+    told = fixed.task("emotion") or fixed.task("emotion_multilabel")
+    return () if told is None else told.labels
+
+
+def prior_of(fixed: Setting) -> tuple[float, ...]:
+    """The emotions' shares of split train, assumed in use; alike where there are amounts alone."""
+    emotion, labels = fixed.task("emotion"), labels_of(fixed)
+    counts = np.ones(len(labels)) if emotion is None else np.asarray(emotion.counts, np.float64)
+    return tuple(round(float(p), 6) for p in counts / counts.sum())
+
+
+def _calibrated(
+    found: Mapping[tuple[str, ...] | None, Answers],
+    samples: Samples,
+    emotion: Task,
+    prior: tuple[float, ...],
+) -> dict[str, Calibrated]:
+    """Temperature and threshold of each set of modalities."""
+    calibrated = {}
+    for subset, said in found.items():
+        labels = samples.truth[emotion.name][said.samples].numpy()
+        known = labels >= 0
+        if subset is not None and known.any():
+            logits = said.outputs["logits"][known].astype(np.float64)
+            calibrated["+".join(subset)] = calibrate(logits, labels[known], np.asarray(prior))
+    return calibrated
+
+
 def _manifest(
     folder: Path,
-    made: FaceRecipe,
-    prior: NDArray[np.float64],
-    detector: DetectorPart,
-    calibrated: Calibrated,
+    made: NetRecipe,
+    labels: tuple[str, ...],
+    calibration: Calibration,
     results: tuple[Measured, ...],
 ) -> Manifest:
-    fixed: FaceSetting = made.fixed
+    fixed, view = made.fixed, made.fixed.view
+    seen, heard, read = (name in view.modalities for name in ("video", "voice", "text"))
+    detector = read_manifest(POCKET).engines.face_detector if fixed.crop in _FOUND else None
+    text = None
+    if read:
+        part = file_part(folder, "text_encoder.onnx")
+        text = TextPart(
+            part.file,
+            part.sha256,
+            file_part(folder, TOKENIZER),
+            max_tokens=view.tokens,
+            context=view.context,
+        )
     return Manifest(
         format=FORMAT,
         name=made.name,
         version="0.1.0",
-        summary=f"One face at {fixed.size} pixels by the recipe {made.name}, learned from {fixed.data}.",
-        labels=fixed.labels,
-        window_us=WINDOW_US,
-        hop_us=HOP_US,
-        frame_hz=FRAME_HZ,
+        summary=(
+            f"{' and '.join(_WORDS[name] for name in view.modalities)} by the recipe {made.name}, "
+            f"learned from {fixed.data.name}."
+        ).capitalize(),
+        labels=labels,
+        window_us=view.window_us,
+        hop_us=fixed.hop_us,
+        frame_hz=view.frame_hz,
         engines=Engines(
-            fusion=file_part(folder, "fusion.onnx"),
+            fusion=file_part(folder, FUSION),
             face_detector=detector,
-            face_encoder=file_part(folder, "face_encoder.onnx"),
+            face_encoder=file_part(folder, "face_encoder.onnx") if seen else None,
+            voice_encoder=file_part(folder, "voice_encoder.onnx") if heard else None,
+            text_encoder=text,
         ),
-        crop=FaceCrop(size=fixed.size, template=fixed.template),
-        calibration=Calibration(
-            prior=tuple(round(float(p), 6) for p in prior),
-            temperature={"video": calibrated.temperature},
-            min_confidence={"video": calibrated.min_confidence},
-        ),
+        calibration=calibration,
         licences=Licences(
             code="MIT",
-            data=f"{fixed.source}: {fixed.licence}",
-            weights="face_detector.onnx CC-BY-NC-SA-4.0; the others as the licence of the data allows",
+            data=f"{fixed.data.source}: {fixed.data.licence}",
+            weights=net_card.licence_of_weights(fixed),
         ),
+        crop=_crop(fixed) if seen else None,
+        languages=fixed.data.languages if read else (),
+        metadata=view.metadata,  # type: ignore[arg-type]  # all are facts
         results=results,
+    )
+
+
+def _crop(fixed: Setting) -> FaceCrop:
+    return FaceCrop(
+        size=fixed.view.size,
+        template=fixed.template,
+        kind=fixed.crop or "frame",  # type: ignore[arg-type]  # one of the manifest's
     )

@@ -1,9 +1,6 @@
-"""Crops for training, cut by the code that serves: pocket's detector and `faces.crop.align`.
+"""Crops for training, cut by the code that serves: pocket's detector and `stream.faces.crop`.
 
-`face` is the five-point similarity crop of the largest face; `person` what that face's box shows when
-it is three times as wide and tall, and `frame` the whole picture: both with the longest side fitted, the
-rest black. A frame without
-a face has no `face` or `person` crop.
+Of a picture with several faces the largest counts; one without a face has no `face` or `person` crop.
 """
 
 from __future__ import annotations
@@ -11,56 +8,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Literal, Self, get_args
+from typing import Self
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from affectstream.engines.bundle import Bundle
 from affectstream.engines.errors import BundleError
-from affectstream.stream.faces.crop import TEMPLATE, align
-from affectstream.stream.faces.detect import Box, Detection, Detector, DetectorSpec
+from affectstream.engines.manifest import CROPS as KINDS
+from affectstream.engines.manifest import CropKind
+from affectstream.stream.faces.crop import align, frame_crop, person_crop, scaled_template
+from affectstream.stream.faces.detect import Detection, Detector, DetectorSpec
 
-CropKind = Literal["face", "person", "frame"]
-KINDS: tuple[CropKind, ...] = get_args(CropKind)
-TEMPLATE_SIZE = 48
-"""Side of the crop that `TEMPLATE` is for."""
-PERSON = 3.0
-"""How many times wider than the face a `person` crop is."""
-
-
-def scaled_template(size: int) -> tuple[tuple[float, float], ...]:
-    """`TEMPLATE` for a crop of `size` pixels that shows the same; pixel centres lie at whole numbers."""
-    scale = size / TEMPLATE_SIZE
-    return tuple(((x + 0.5) * scale - 0.5, (y + 0.5) * scale - 0.5) for x, y in TEMPLATE)
-
-
-def person_crop(rgb: NDArray[np.uint8], box: Box, size: int) -> NDArray[np.uint8]:
-    """What a face `box` shows when it is `PERSON` times as wide and tall, as `frame_crop` would fit it.
-
-    What lies outside the picture is left out, not made up.
-    """
-    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-    wide, tall = PERSON * (box[2] - box[0]) / 2, PERSON * (box[3] - box[1]) / 2
-    height, width = rgb.shape[:2]
-    x0, x1 = max(0, round(x - wide)), min(width, round(x + wide))
-    y0, y1 = max(0, round(y - tall)), min(height, round(y + tall))
-    return frame_crop(rgb[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)], size)
-
-
-def frame_crop(rgb: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """The whole picture with its longest side at `size`, centred on black: (size, size, 3) uint8."""
-    height, width = rgb.shape[:2]
-    scale = size / max(height, width)
-    rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
-    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    canvas = np.zeros((size, size, 3), np.uint8)
-    top, left = (size - rows) // 2, (size - columns) // 2
-    canvas[top : top + rows, left : left + columns] = cv2.resize(
-        rgb, (columns, rows), interpolation=how
-    )
-    return canvas
+__all__ = ["KINDS", "CropKind", "Cropper", "frame_crop", "person_crop", "scaled_template"]
 
 
 class Cropper:

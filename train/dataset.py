@@ -133,11 +133,16 @@ class Dataset:
 
     def __getitem__(self, index: int) -> Sample:
         """Sample `index`. Raises `IndexError` beyond the end."""
+        return from_row(self.row(index))
+
+    def row(self, index: int) -> dict[str, Any]:
+        """The row of sample `index`, pictures and sound as they are stored. Raises `IndexError`."""
         if not 0 <= index < len(self):
             raise IndexError(f"sample {index} of {len(self)}")
         group = int(np.searchsorted(self._ends, index, side="right"))
         first = int(self._ends[group - 1]) if group else 0
-        return from_row(self._table(group).slice(index - first, 1).to_pylist()[0])
+        row: dict[str, Any] = self._table(group).slice(index - first, 1).to_pylist()[0]
+        return row
 
     def __iter__(self) -> Iterator[Sample]:
         """All samples in order, one group in memory at a time."""

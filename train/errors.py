@@ -4,6 +4,8 @@ AffectstreamError (engines)
 ├── DataMissing        a data set is not where it was looked for
 ├── DataError          a data set's files are not what they should be
 ├── SplitError         the samples cannot be split as asked, or the parts share what they must not
+├── WeightsMissing     pretrained weights are neither here nor to be fetched
+├── WeightsError       pretrained weights are not a network's, or another network's
 └── RunError           a run is missing, is another recipe's, would be overwritten, or broke down
 """
 
@@ -22,6 +24,14 @@ class DataError(AffectstreamError):
 
 class SplitError(AffectstreamError):
     """The samples cannot be split as asked, or two parts share what they must not."""
+
+
+class WeightsMissing(AffectstreamError):
+    """Pretrained weights are neither here nor to be fetched; the message says how to get them."""
+
+
+class WeightsError(AffectstreamError):
+    """What was given as pretrained weights is damaged, or is not of the network it was given for."""
 
 
 class RunError(AffectstreamError):

@@ -1,43 +1,91 @@
 """The training loop: read it from top to bottom.
 
-AdamW, linear warm-up then cosine to zero, clipped gradients, a running average of the weights that
-is what gets validated and exported, and a checkpoint after each epoch from which a run resumes to
-the same loss curve (weights, average, optimiser, random state and epoch are all in it). A loss
-that is no number ends the run before it reaches the weights.
+AdamW with a schedule, clipped gradients, and a running average of the weights, which is what gets
+validated and exported. After each epoch a checkpoint is left from which a run resumes to the same loss
+curve: weights, average, optimiser, loss scale, schedule, random state and epoch are all in it. A loss
+that is no number ends the run before it reaches the weights, and a batch that does not fit into memory
+is halved.
 """
 
 from __future__ import annotations
 
-import copy
-import csv
+import gc
+import json
 import math
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
-from torch import nn
+from torch import Tensor
 
+from affectstream.train.checkpoint import (
+    BEST,
+    CONFIG,
+    LAST,
+    LOG,
+    OF_BEST,
+    SUMMARY,
+    append_row,
+    check_same,
+    cut_log,
+    data_hashes,
+    load,
+    load_run,
+    save,
+    versions,
+)
+from affectstream.train.config import FitConfig, write_toml
+from affectstream.train.course import Course
 from affectstream.train.errors import RunError
-from affectstream.train.recipe import DataBound, FitConfig, Recipe, average_into
+from affectstream.train.machine import (
+    Parcel,
+    Part,
+    device_name,
+    launch,
+    make_fabric,
+    several,
+)
+from affectstream.train.memory import TooLarge, halved, out_of_memory, peak_megabytes
+from affectstream.train.phases import Stretch, stretches
+from affectstream.train.progress import bar
+from affectstream.train.recipe import Batch, DataBound, Recipe, average_into, parameters
+from affectstream.train.schedule import learning_rate
+from affectstream.train.track import Track, open_track
 
-LAST, BEST, LOG = "last.pt", "best.pt", "log.csv"
+OVERFIT = 1.2
+"""A validation loss of more than this many training losses is told of."""
 
-
-def learning_rate(step: int, *, steps: int, warmup: int, peak: float) -> float:
-    """Linear warm-up to `peak` over `warmup` steps, then a half cosine down to zero at `steps`."""
-    if step < warmup:
-        return peak * (step + 1) / warmup
-    progress = (step - warmup) / max(1, steps - warmup)
-    return 0.5 * peak * (1.0 + math.cos(math.pi * min(1.0, progress)))
+Report = Callable[[str], None]
+OnEpoch = Callable[[int, Mapping[str, float]], None]
 
 
 def tell(line: str) -> None:
     """Print at once, so that a run can be followed in a file too."""
     print(line, flush=True)
+
+
+def _silent(line: str) -> None:
+    """What all processes but the first say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What `fit` was asked for."""
+
+    recipe: Recipe
+    config: FitConfig
+    data: Path
+    run: Path
+    resume: bool
+    report: Report
+    on_epoch: OnEpoch | None
+    track: str
 
 
 def fit(
@@ -47,162 +95,304 @@ def fit(
     run: Path,
     *,
     resume: bool = False,
-    report: Callable[[str], None] = tell,
+    report: Report = tell,
+    on_epoch: OnEpoch | None = None,
+    track: str = "none",
 ) -> dict[str, float]:
-    """Train `recipe` on `data`, leaving `last.pt`, `best.pt` and `log.csv` in `run`.
+    """Train `recipe` on `data`, leaving `last.pt`, `best.pt`, `log.csv` and more in `run`.
 
-    Returns the validation figures of the best epoch. Raises `DataMissing` where the data is absent
-    and `RunError` where `run` already holds a run and `resume` was not asked for, holds one that this
-    cannot go on with, or where the loss is no number any more.
+    `on_epoch` gets the number and the figures of each epoch once they are kept; what it raises ends the
+    run. `track` is one of `track.TRACKS`. Returns the validation figures of the best epoch. Raises
+    `DataMissing` where the data is absent, `OptionError` for settings that do not fit the recipe or the
+    machine, and `RunError` where `run` already holds a run and `resume` was not asked for, holds one that
+    this cannot go on with, or where the loss is no number any more.
     """
     if (run / LAST).exists() and not resume:
         raise RunError(f"{run} already holds a run: resume it, or choose another folder")
-    setting: dict[str, Any] | None = None
-    if isinstance(recipe, DataBound):
-        bound = recipe.for_data(data, config)
-        recipe, setting = bound, bound.setting()
-    run.mkdir(parents=True, exist_ok=True)
-    fabric = Fabric(accelerator="auto", devices=1, precision=config.precision)  # type: ignore[arg-type]
-    torch.manual_seed(config.seed)
-    loaders = recipe.loaders(data, config)
-    bare = recipe.module()
-    optimiser = torch.optim.AdamW(
-        bare.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+    if resume and not (run / LAST).exists():
+        report(f"{run} holds no epoch yet: this run begins")
+    job = Job(recipe, config, data, run, resume, report, on_epoch, track)
+    try:
+        while isinstance(done := _attempt(job), Job):
+            gc.collect()  # what did not fit, with the network it was for
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            job = done
+        return done
+    except KeyboardInterrupt:
+        if (run / LAST).exists():
+            report(f"interrupted; {run / LAST} holds the last whole epoch: go on with --resume")
+        else:
+            report(f"interrupted before the first epoch was whole: {run} holds none")
+        raise
+
+
+def _attempt(job: Job) -> dict[str, float] | Job:
+    """Run to the end, or return the same with smaller batches where memory did not suffice."""
+    try:
+        found: dict[str, float] = launch(make_fabric(job.config), partial(_run, job=job))
+        return found
+    except TooLarge as error:
+        epoch = error.epoch
+    smaller = halved(job.config)
+    job.report(
+        f"out of memory in epoch {epoch}: it begins again with batches of {smaller.batch_size}, "
+        f"{smaller.accumulate} to a step"
     )
-    module, optimiser = fabric.setup(bare, optimiser)
-    average = copy.deepcopy(bare).requires_grad_(False)
-    first_epoch, best = 0, -math.inf
-    if resume and (run / LAST).exists():
-        saved = torch.load(run / LAST, map_location="cpu", weights_only=False)
-        _check_same(run, saved, recipe.name, setting)
-        bare.load_state_dict(saved["module"])
-        average.load_state_dict(saved["average"])
-        optimiser.load_state_dict(saved["optimiser"])
-        torch.set_rng_state(saved["rng"])
-        first_epoch, best = saved["epoch"] + 1, saved["best"]
-    steps = len(loaders.train) * config.epochs
-    warmup = int(len(loaders.train) * config.warmup_epochs)
-    figures: dict[str, float] = {}
-    for epoch in range(first_epoch, config.epochs):
-        started, total, count = time.perf_counter(), 0.0, 0
-        module.train()
-        for index, batch in enumerate(loaders.train.epoch(epoch)):
-            step = epoch * len(loaders.train) + index
-            rate = learning_rate(step, steps=steps, warmup=warmup, peak=config.learning_rate)
-            for group in optimiser.param_groups:
-                group["lr"] = rate
-            with fabric.autocast():
-                loss = recipe.loss(bare, batch)
-            if not math.isfinite(float(loss.detach())):
-                kept = f"{run / LAST} holds epoch {epoch - 1}" if epoch else "nothing was kept"
-                raise RunError(
-                    f"the loss is {float(loss.detach())} in epoch {epoch}, batch {index} of "
-                    f"{len(loaders.train)}; {kept}: lower the learning rate, or look at that batch"
-                )
-            optimiser.zero_grad(set_to_none=True)
-            fabric.backward(loss)
-            fabric.clip_gradients(module, optimiser, max_norm=config.clip_norm)
-            optimiser.step()
-            # A young average would be mostly the random start: let it follow quickly at first.
-            average_into(average, bare, min(config.ema_decay, (1 + step) / (10 + step)))
-            total, count = total + float(loss.detach()), count + 1
-        average.eval()
-        with torch.no_grad():
-            figures = recipe.score(average, loaders.valid)
-        headline = next(iter(figures.values()))
-        row = {"epoch": epoch, "loss": total / max(1, count), **figures}
-        report(_line(row, time.perf_counter() - started))
-        _append(run / LOG, row)
-        state = {
+    return replace(job, config=smaller, resume=(job.run / LAST).exists())
+
+
+def _run(fabric: Fabric, job: Job) -> dict[str, float]:
+    """One run, in each of its processes."""
+    return Run(fabric, job).go()
+
+
+class Run:
+    """One run in one process."""
+
+    def __init__(self, fabric: Fabric, job: Job) -> None:
+        """Read the data, make the network, and stand where the run's last epoch ended."""
+        self.job, self.config, self.folder = job, job.config, job.run
+        self.fabric, self.first = fabric, fabric.is_global_zero
+        self.report = job.report if self.first else _silent
+        recipe, setting = job.recipe, None
+        if isinstance(recipe, DataBound):
+            recipe = recipe.for_data(job.data, self.config)
+            setting = recipe.setting()
+        self.fixed = {
             "recipe": recipe.name,
             "setting": setting,
-            "config": asdict(config),
-            "epoch": epoch,
-            "best": max(best, headline),
-            "figures": figures,
-            "module": bare.state_dict(),
-            "average": average.state_dict(),
-            "optimiser": optimiser.state_dict(),
-            "rng": torch.get_rng_state(),
-            "torch": torch.__version__,
+            "config": asdict(self.config),
+            "data": data_hashes(job.data),
+            "versions": versions(),
         }
-        _save(state, run / LAST)
-        if headline > best:
-            best = headline
-            _save(
-                {
-                    k: state[k]
-                    for k in ("recipe", "setting", "config", "epoch", "figures", "average")
-                },
-                run / BEST,
+        saved = load(self.folder / LAST) if job.resume and (self.folder / LAST).exists() else None
+        if saved is not None:
+            check_same(self.folder, saved, self.fixed, self.config)
+        torch.manual_seed(self.config.seed)
+        loaders = recipe.loaders(job.data, self.config)
+        self.recipe, self.valid = recipe, loaders.valid
+        self.course = Course(fabric, recipe, self.config)
+        self.batches = Part(loaders.train, fabric)
+        self.plan = stretches(self.course.phases, self.config.epochs, self.config.phase_epochs)
+        self.steps = math.ceil(len(self.batches) / self.config.accumulate)
+        """Of the optimiser, in an epoch."""
+        if saved is not None and not self.course.restore(saved):
+            self.report(
+                "more devices than before: the curve will not be quite what it would have been"
             )
-    return load_best(recipe, run)[1] if (run / BEST).exists() else figures
+        if self.first:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            cut_log(self.folder / LOG, self.course.standing.next_epoch)
+            write_toml(self.folder / CONFIG, recipe.name, job.data, self.config)
+        if self.config.init is not None and saved is None:
+            self.course.standing.before = self._judge()
+            self.report("before: " + spelled(self.course.standing.before))
 
+    def go(self) -> dict[str, float]:
+        """Epoch after epoch; returns the figures of the best."""
+        standing, patience = self.course.standing, self.config.patience
+        entered: Stretch | None = None
+        with self._tracked() as track:
+            for epoch in range(standing.next_epoch, self.config.epochs):
+                stretch = next(part for part in self.plan if epoch < part.end)
+                if stretch is not entered:
+                    self._enter(stretch, anew=epoch == stretch.first)
+                    entered = stretch
+                if self.course.patience.spent and stretch is self.plan[-1]:
+                    self.report(f"stopped early: nothing better for {patience} epochs")
+                    break
+                started = time.perf_counter()
+                loss = self._learn(stretch, epoch)
+                figures = self._judge()
+                seconds = time.perf_counter() - started
+                better = self.course.push(epoch, next(iter(figures.values())), seconds)
+                row = {"epoch": epoch, "loss": loss, "rate": self.course.rate, **figures}
+                self._keep(row, figures, better=better)
+                if self.first:
+                    self._tell(row, figures, seconds, track)
+        return self._finish()
 
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """The best epoch of a run."""
+    def _enter(self, stretch: Stretch, *, anew: bool) -> None:
+        learning = self.course.enter(stretch, anew=anew)
+        if phases := self.course.phases:
+            self.report(
+                f"phase {stretch.number + 1} of {len(phases)}, epochs {stretch.first} to "
+                f"{stretch.end - 1}: {learning:,} of {parameters(self.course.network, all_=True):,} learn"
+            )
+            if stretch is self.plan[-1] and stretch.number + 1 < len(phases):
+                self.report(
+                    f"this run ends before phase {stretch.number + 2}: more --epochs reach it"
+                )
 
-    recipe: Recipe
-    """As it was for the run's data set."""
-    module: nn.Module
-    """The averaged weights, in evaluation mode."""
-    figures: dict[str, float]
-    config: dict[str, Any]
-    epoch: int
+    def _learn(self, stretch: Stretch, epoch: int) -> float:
+        """One epoch of training; returns the mean loss. Raises `TooLarge` where memory does not suffice."""
+        course, count = self.course, len(self.batches)
+        course.learners.train_mode(stretch.phase)
+        course.optimiser.zero_grad(set_to_none=True)
+        total = 0.0
+        try:
+            with bar(epoch, count, shown=self.first) as advance:
+                for index, batch in enumerate(self.batches.epoch(epoch)):
+                    loss = self._backward(batch, epoch, index)
+                    if (index + 1) % self.config.accumulate == 0 or index + 1 == count:
+                        self._step(stretch, epoch, index // self.config.accumulate)
+                    total += loss
+                    advance(loss)
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error) or several(self.config):
+                raise
+            raise TooLarge(epoch) from None
+        return total / max(1, count)
 
+    def _backward(self, batch: Batch, epoch: int, index: int) -> float:
+        """Add the gradients of one batch; returns its loss, the mean over the processes."""
+        course, accumulate, count = self.course, self.config.accumulate, len(self.batches)
+        together = min(accumulate, count - index // accumulate * accumulate)
+        waits = (index + 1) % accumulate != 0 and index + 1 != count
+        with self.fabric.no_backward_sync(course.lesson, enabled=waits):
+            loss = course.lesson(Parcel(self.fabric.to_device(batch)))
+            mean = self.fabric.all_reduce(loss.detach().float(), reduce_op="mean")
+            value = float(cast(Tensor, mean))
+            if not math.isfinite(value):
+                raise self._lost(f"the loss is {value}", epoch, index)
+            self.fabric.backward(loss / together)
+        return value
 
-def load_run(recipe: Recipe, run: Path) -> Trained:
-    """The best epoch of a run. Raises `RunError` for a run that is not there or is another recipe's."""
-    if not (run / BEST).exists():
-        raise RunError(f"{run / BEST} not found: train {recipe.name!r} first")
-    saved: dict[str, Any] = torch.load(run / BEST, map_location="cpu", weights_only=False)
-    if saved["recipe"] != recipe.name:
-        raise RunError(f"{run} holds recipe {saved['recipe']!r}, expected {recipe.name!r}")
-    if isinstance(recipe, DataBound):
-        recipe = recipe.restored(saved["setting"])
-    module = recipe.module()
-    module.load_state_dict(saved["average"])
-    module.eval().requires_grad_(False)
-    return Trained(recipe, module, saved["figures"], saved["config"], saved["epoch"])
-
-
-def load_best(recipe: Recipe, run: Path) -> tuple[nn.Module, dict[str, float]]:
-    """Module and figures of `load_run`."""
-    trained = load_run(recipe, run)
-    return trained.module, trained.figures
-
-
-def _check_same(
-    run: Path, saved: dict[str, Any], recipe: str, setting: dict[str, Any] | None
-) -> None:
-    """Refuse to go on with another recipe, other data or another network."""
-    if saved["recipe"] != recipe:
-        raise RunError(f"{run} holds recipe {saved['recipe']!r}, expected {recipe!r}")
-    before, now = saved.get("setting") or {}, setting or {}
-    if different := [name for name in now if before.get(name) != now[name]]:
-        raise RunError(
-            f"{run} was begun with other data or options ({', '.join(different)}): give the same "
-            "ones to resume it, or choose another folder"
+    def _step(self, stretch: Stretch, epoch: int, step: int) -> None:
+        """One step of the optimiser, and of the average of the weights."""
+        course, config = self.course, self.config
+        rate = learning_rate(
+            config.schedule,
+            (epoch - stretch.first) * self.steps + step,
+            steps=(stretch.end - stretch.first) * self.steps,
+            steps_per_epoch=self.steps,
+            warmup_epochs=config.warmup_epochs,
+            peak=config.learning_rate,
+        )
+        course.set_rate(
+            rate * (course.plateau.scale if config.schedule == "plateau" else 1.0), stretch
+        )
+        norm = self.fabric.clip_gradients(
+            course.lesson,
+            course.optimiser,
+            max_norm=config.clip_norm or math.inf,
+            error_if_nonfinite=False,
+        )
+        assert norm is not None  # it is, of a longest one
+        # With a loss scale such a step is left out, and the scale lowered.
+        if config.precision != "16-mixed" and not bool(torch.isfinite(norm)):
+            raise self._lost(f"the gradient is {float(norm)}", epoch, step * config.accumulate)
+        course.optimiser.step()
+        course.optimiser.zero_grad(set_to_none=True)
+        # A young average would be mostly the random start: let it follow quickly at first.
+        seen = epoch * self.steps + step
+        average_into(
+            course.average, course.network, min(config.ema_decay, (1 + seen) / (10 + seen))
         )
 
+    def _lost(self, what: str, epoch: int, index: int) -> RunError:
+        kept = f"{self.folder / LAST} holds epoch {epoch - 1}" if epoch else "nothing was kept"
+        return RunError(
+            f"{what} in epoch {epoch}, batch {index} of {len(self.batches)}; {kept}: lower the learning "
+            "rate, or look at that batch"
+        )
 
-def _save(state: dict[str, Any], path: Path) -> None:
-    """Write beside, then rename: an interrupted save leaves the previous checkpoint whole."""
-    beside = path.with_suffix(".tmp")
-    torch.save(state, beside)
-    beside.replace(path)
+    def _judge(self) -> dict[str, float]:
+        """Validation figures of the average, the same in every process."""
+        self.course.average.eval()
+        with torch.no_grad():
+            found = self.recipe.score(self.course.average, self.valid)
+        return self.fabric.broadcast(found)
+
+    def _keep(self, row: Mapping[str, float], figures: dict[str, float], *, better: bool) -> None:
+        """Write the checkpoints; every process has its random state in them."""
+        state = {**self.fixed, **self.course.state(), "figures": figures}
+        if self.first:
+            append_row(self.folder / LOG, row)
+            save(state, self.folder / LAST)
+            if better:
+                save({name: state[name] for name in OF_BEST}, self.folder / BEST)
+
+    def _tell(
+        self,
+        row: Mapping[str, float],
+        figures: Mapping[str, float],
+        seconds: float,
+        track: Track | None,
+    ) -> None:
+        epoch, loss = int(row["epoch"]), row["loss"]
+        self.report(f"epoch {epoch:3d}  loss {loss:.4f}  {spelled(figures)}  ({seconds:.0f} s)")
+        if (valid := figures.get("valid_loss", 0.0)) > OVERFIT * loss:
+            self.report(
+                f"overfitting: the validation loss is {valid / loss - 1:.0%} above training"
+            )
+        if track is not None:
+            track.figures(epoch, row)
+        if self.job.on_epoch is not None:
+            self.job.on_epoch(epoch, figures)
+
+    @contextmanager
+    def _tracked(self) -> Iterator[Track | None]:
+        if not self.first:
+            yield None
+            return
+        track = open_track(
+            self.job.track, self.folder, self.recipe.name, asdict(self.config), self.report
+        )
+        try:
+            yield track
+        finally:
+            if track is not None:
+                track.close()
+
+    def _finish(self) -> dict[str, float]:
+        """Write what the run came to; returns the figures of the best epoch."""
+        standing = self.course.standing
+        if not self.first:
+            return {}
+        if not (self.folder / BEST).exists():
+            raise RunError(
+                f"no epoch had a figure to be chosen by (the last: {standing.last}): "
+                "look at the validation split"
+            )
+        best = load(self.folder / BEST)
+        found: dict[str, float] = best["figures"]
+        said = {
+            "recipe": self.recipe.name,
+            "parameters": parameters(self.course.average, all_=True),
+            "epochs": standing.next_epoch,
+            "best_epoch": best["epoch"],
+            "figures": found,
+            "before": standing.before,
+            "minutes": round(standing.seconds / 60, 3),
+            "peak_megabytes": round(peak_megabytes(self.fabric.device)),
+            "device": device_name(self.fabric.device),
+            "versions": self.fixed["versions"],
+        }
+        (self.folder / SUMMARY).write_text(json.dumps(said, indent=2) + "\n")
+        return found
 
 
-def _append(path: Path, row: dict[str, float]) -> None:
-    new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(row))
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
+def judge(recipe: Recipe, config: FitConfig, data: Path, run: Path) -> dict[str, float]:
+    """Figures of the best epoch of `run` on the validation split of `data`; nothing is trained.
+
+    Raises `RunError` for a run that is missing or another recipe's; `DataMissing` or `DataError`.
+    """
+    trained = load_run(recipe, run)
+    module = trained.module
+    if torch.cuda.is_available():
+        module = module.to("cuda")
+    with torch.no_grad():
+        return trained.recipe.score(module, trained.recipe.loaders(data, config).valid)
 
 
-def _line(row: dict[str, float], seconds: float) -> str:
-    figures = "  ".join(f"{k} {v:.4f}" for k, v in row.items() if k != "epoch")
-    return f"epoch {int(row['epoch']):3d}  {figures}  ({seconds:.0f} s)"
+def summary(run: Path) -> dict[str, Any]:
+    """What a finished run came to: figures, parameters, minutes, memory, versions."""
+    found: dict[str, Any] = json.loads((run / SUMMARY).read_text())
+    return found
+
+
+def spelled(figures: Mapping[str, float]) -> str:
+    """Figures in a line."""
+    return "  ".join(f"{name} {value:.4f}" for name, value in figures.items())

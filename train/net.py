@@ -15,8 +15,12 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
+from affectstream.train.config import Value as Value
+
 INPUTS = ("video", "voice", "text", "metadata")
 """What a head may take, in this order."""
+TOGETHER = 64
+"""Pictures encoded at a time where no gradients are kept."""
 
 
 class VideoEncoder(nn.Module):
@@ -119,10 +123,16 @@ class Network(nn.Module):
         pixels, mask = batch["pixels"], batch["video_mask"]
         out = torch.zeros(*mask.shape, encoder.width, device=pixels.device)
         if mask.any():
-            found = encoder(pixels[mask])
-            found = found[0] if encoder.also else found
+            found = _looked(encoder, pixels[mask])
             out = out.to(found.dtype).masked_scatter(mask.unsqueeze(2), found)
         return out, mask
+
+
+def _looked(encoder: VideoEncoder, pictures: Tensor) -> Tensor:
+    """Embeddings of pictures; a few at a time where nothing is learned, so that windows need not fit."""
+    together = len(pictures) if torch.is_grad_enabled() else TOGETHER
+    found = [encoder(part) for part in pictures.split(together)]
+    return torch.cat([part[0] if encoder.also else part for part in found])
 
 
 def _sequence(name: str, found: Tensor, mask: Tensor) -> dict[str, Tensor]:
@@ -134,9 +144,6 @@ def masked_mean(sequence: Tensor, mask: Tensor) -> Tensor:
     """Mean over the steps (N, T, D) that `mask` (N, T) bool lets through; zeros where none: (N, D)."""
     weights = mask.unsqueeze(2).to(sequence.dtype)
     return (sequence * weights).sum(1) / weights.sum(1).clamp(min=1.0)
-
-
-Value = int | float | str
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +169,9 @@ class Plan:
     """Every option of the recipe (`--set NAME=VALUE`), given or default."""
     weights: Mapping[str, str] = field(default_factory=dict)
     """For each backbone of the recipe a public name, a local path, or ``none`` for random weights."""
+    fetch: bool = True
+    """Whether to read those weights. False where a checkpoint brings the numbers: then the same network
+    is built without them, and nothing need be at hand."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,7 +26,7 @@ from affectstream.stream.faces.crop import TEMPLATE
 from affectstream.train import card, evaluate
 from affectstream.train.bundle import FRAME_HZ, HOP_US, WINDOW_US, file_part
 from affectstream.train.calibrate import Calibrated, calibrate
-from affectstream.train.loop import load_best
+from affectstream.train.checkpoint import load_best
 from affectstream.train.models.pocket_fusion import (
     MODALITIES,
     RECIPE,
@@ -36,6 +35,7 @@ from affectstream.train.models.pocket_fusion import (
     held_out,
     pair,
 )
+from affectstream.train.placing import placed
 from affectstream.train.recipe import recipes
 
 PRIOR = (0.35, 0.09, 0.06, 0.08, 0.22, 0.11, 0.09)
@@ -52,41 +52,38 @@ SUBSETS = tuple(
 def assemble(data: Path, runs: Path, output: Path, report: Callable[[str], None] = print) -> None:
     """Write the bundle into `output`, replacing what was there once everything is checked.
 
-    Raises `RunError` for a run that is missing, `DataMissing` for absent data, `ParityError`
-    when an exported graph differs from its module.
+    Raises `RunError` for a run that is missing and for an `output` that holds something else,
+    `DataMissing` for absent data, `OutputError` where the disk refuses, `ParityError` when an exported
+    graph differs from its module.
     """
-    beside = output.with_name(f".{output.name}.part")
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-    known = recipes()
-    for name in PARTS:
-        recipe = known[name]
-        if name == RECIPE.name:
-            continue
-        module, figures = load_best(recipe, runs / name)
-        recipe.export(module, beside)
-        report(f"exported {name}: " + ", ".join(f"{k} {v:.4f}" for k, v in figures.items()))
-    head, _ = load_best(RECIPE, runs / RECIPE.name)
-    assert isinstance(head, PocketFusion)
-    RECIPE.export(head, beside)
-    calibrated = calibrate_head(head, data, runs)
-    for subset, found in calibrated.items():
-        report(f"calibrated {subset}: temperature {found.temperature}, ECE {found.ece:.3f}")
-    manifest = _manifest(beside, calibrated, ())
-    (beside / MANIFEST).write_bytes(encode(manifest))
-    with Bundle.open(beside) as bundle:
-        results = (
-            *evaluate.evaluate_detector(bundle, data),
-            *evaluate.evaluate_face(bundle, data),
-            *evaluate.evaluate_voice(bundle, data),
-            *evaluate.evaluate_text(bundle, data),
-        )
-    manifest = _manifest(beside, calibrated, results)
-    (beside / MANIFEST).write_bytes(encode(manifest))
-    (beside / "CARD.md").write_text(card.write(manifest, calibrated, beside))
-    (beside / "LICENSE").write_text(card.LICENCE)
-    shutil.rmtree(output, ignore_errors=True)
-    beside.rename(output)
+    with placed(output) as folder:
+        known = recipes()
+        for name in PARTS:
+            recipe = known[name]
+            if name == RECIPE.name:
+                continue
+            module, figures = load_best(recipe, runs / name)
+            recipe.export(module, folder)
+            report(f"exported {name}: " + ", ".join(f"{k} {v:.4f}" for k, v in figures.items()))
+        head, _ = load_best(RECIPE, runs / RECIPE.name)
+        assert isinstance(head, PocketFusion)
+        RECIPE.export(head, folder)
+        calibrated = calibrate_head(head, data, runs)
+        for subset, found in calibrated.items():
+            report(f"calibrated {subset}: temperature {found.temperature}, ECE {found.ece:.3f}")
+        manifest = _manifest(folder, calibrated, ())
+        (folder / MANIFEST).write_bytes(encode(manifest))
+        with Bundle.open(folder) as bundle:
+            results = (
+                *evaluate.evaluate_detector(bundle, data),
+                *evaluate.evaluate_face(bundle, data),
+                *evaluate.evaluate_voice(bundle, data),
+                *evaluate.evaluate_text(bundle, data),
+            )
+        manifest = _manifest(folder, calibrated, results)
+        (folder / MANIFEST).write_bytes(encode(manifest))
+        (folder / "CARD.md").write_text(card.write(manifest, calibrated, folder))
+        (folder / "LICENSE").write_text(card.LICENCE)
     for row in results:
         report(f"{row.part} {row.data} {row.metric} {row.value}")
 

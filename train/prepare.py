@@ -64,6 +64,7 @@ SETS: dict[str, frozenset[str]] = {
         }
     ),
     "conversation": _CLIPS | {"columns", "language"},
+    "paired": frozenset({"times", "part", "conflicts"}),
 }
 """The sets, each a module of `train.data`, and the options that concern only some of them."""
 DEFAULT_SIZE = {"fer2013": 48}
@@ -264,7 +265,7 @@ def _info(
         shared_participants=tuple(shared_people),
         content_sha256=facts.content_sha256,
         split_sha256=facts.split_sha256,
-        crop=CropInfo(plan.crop, plan.size, template) if facts.looked_at else None,
+        crop=(source.crop or CropInfo(plan.crop, plan.size, template)) if facts.looked_at else None,
         shards=shards,
         parameters=progress.parameters,
         versions={

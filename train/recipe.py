@@ -16,41 +16,10 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from affectstream.train.config import FitConfig as FitConfig
+from affectstream.train.net import Phase
+
 Batch = Mapping[str, Tensor]
-
-
-@dataclass(frozen=True, slots=True)
-class FitConfig:
-    """Everything about a run that a person may change; it travels inside the checkpoint."""
-
-    epochs: int = 20
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-2
-    warmup_epochs: float = 1.0
-    clip_norm: float = 1.0
-    ema_decay: float = 0.999
-    seed: int = 0
-    precision: str = "32-true"
-    size: int | None = None
-    """Side of the pictures that a face recipe sees, in pixels; None takes the recipe's own."""
-    augment: bool = True
-    """Whether a face recipe moves, turns and recolours its training pictures."""
-    label_smoothing: float = 0.0
-    class_weights: bool = False
-    """Whether a face recipe counts every label alike, however many samples it has."""
-    runs: str = "runs"
-    """Folder of all runs, where a recipe that builds on others finds theirs."""
-
-    def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 1:
-            raise ValueError(
-                f"epochs and batch_size must be at least 1, found {self.epochs}, {self.batch_size}"
-            )
-        if not 0.0 <= self.ema_decay < 1.0:
-            raise ValueError(f"ema_decay must be in [0, 1), found {self.ema_decay}")
-        if not 0.0 <= self.label_smoothing < 1.0:
-            raise ValueError(f"label_smoothing must be in [0, 1), found {self.label_smoothing}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +42,15 @@ class TrainBatches(Protocol):
         ...
 
 
+@runtime_checkable
+class Shareable(Protocol):
+    """Batches that one of several processes need not make all of."""
+
+    def share(self, rank: int, ranks: int) -> TrainBatches:
+        """Batches `rank`, `rank` + `ranks`, ... of each epoch."""
+        ...
+
+
 class BatchStream(Protocol):
     """Batches made on the fly."""
 
@@ -82,9 +60,20 @@ class BatchStream(Protocol):
 class Recipe(Protocol):
     """One architecture with its data, loss, score and engine file."""
 
-    name: str
-    summary: str
-    defaults: FitConfig
+    @property
+    def name(self) -> str:
+        """For `--recipe`."""
+        ...
+
+    @property
+    def summary(self) -> str:
+        """What it is, in a line."""
+        ...
+
+    @property
+    def defaults(self) -> FitConfig:
+        """How it is trained unless a person says otherwise."""
+        ...
 
     def loaders(self, data: Path, config: FitConfig) -> Loaders:
         """Read the data set(s) under `data`; raise `DataMissing` where one is absent."""
@@ -95,11 +84,15 @@ class Recipe(Protocol):
         ...
 
     def loss(self, module: nn.Module, batch: Batch) -> Tensor:
-        """The scalar training loss of one batch."""
+        """The scalar training loss of one batch, which is on the module's device."""
         ...
 
     def score(self, module: nn.Module, batches: Sequence[Batch]) -> dict[str, float]:
-        """Validation figures; the first entry is the one that picks the best epoch."""
+        """Validation figures; the first entry, higher is better, picks the best epoch.
+
+        Batches are as `loaders` gave them, on the CPU. ``valid_loss``, where it is among the figures, is
+        compared with the training loss.
+        """
         ...
 
     def export(self, module: nn.Module, folder: Path) -> list[Path]:
@@ -124,6 +117,16 @@ class DataBound(Protocol):
         ...
 
 
+@runtime_checkable
+class Phased(Protocol):
+    """What a recipe has besides when some of its parts rest at first."""
+
+    @property
+    def phases(self) -> Sequence[Phase]:
+        """The stretches of its training; none: everything learns from the start."""
+        ...
+
+
 class BoundRecipe(Recipe, DataBound, Protocol):
     """A recipe whose network depends on the data set."""
 
@@ -142,15 +145,16 @@ def recipes() -> dict[str, Recipe]:
     return found
 
 
-def parameters(module: nn.Module) -> int:
-    """Trainable numbers in `module`."""
-    return sum(p.numel() for p in module.parameters() if p.requires_grad)
+def parameters(module: nn.Module, *, all_: bool = False) -> int:
+    """Trainable numbers in `module`, or all of them."""
+    return sum(p.numel() for p in module.parameters() if all_ or p.requires_grad)
 
 
 @torch.no_grad()
 def average_into(ema: nn.Module, module: nn.Module, decay: float) -> None:
     """Move the running average `ema` one step towards `module` (buffers are copied)."""
     for mean, value in zip(ema.parameters(), module.parameters(), strict=True):
-        mean.lerp_(value, 1.0 - decay)
+        if value.requires_grad:  # what rests is where the average is already
+            mean.lerp_(value, 1.0 - decay)
     for kept, newest in zip(ema.buffers(), module.buffers(), strict=True):
         kept.copy_(newest)

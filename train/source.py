@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from affectstream.train.crops import Cropper
+from affectstream.train.dataset import CropInfo
 from affectstream.train.sample import Sample
 from affectstream.train.vocabulary import Vocabulary
 
@@ -56,6 +57,8 @@ class Source:
     official: bool = False
     shared_people: str | None = None
     notes: tuple[str, ...] = ()
+    crop: CropInfo | None = None
+    """How the pictures were cut, where that was done before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,10 @@ class Options:
     stimulus: str | None = None
     event_source: str | None = None
     offset_ms: float = 0.0
+    times: int = 1
+    part: str | None = None
+    conflicts: float = 0.0
+    """Of pairs: partners of each sample, the split that is taken, the share that contradict."""
     columns: Mapping[str, str] = field(default_factory=dict)
     language: str | None = None
     translate: Mapping[str, str] = field(default_factory=dict)

@@ -36,17 +36,14 @@ def compare(
     Example: [bold]affectstream engines compare cpu cpu:fp16[/bold]
     """
     from affectstream.engines import compare as engine
-    from affectstream.engines.bundle import locate, read_manifest
     from affectstream.engines.errors import EngineError, UsageError
-    from affectstream.engines.models.registry import file_of
+    from affectstream.engines.folder import engine_files, locate, read_manifest
     from affectstream.engines.open import build_options
 
     rivals = engine.Rival.parse(a), engine.Rival.parse(b)
     folder = locate(bundle)
     manifest = read_manifest(folder)
-    engines = manifest.engines
-    parts = {name: getattr(engines, name) for name in engines.__struct_fields__}
-    files = {name: file_of(folder, part) for name, part in parts.items() if part is not None}
+    files = {name: path for name, (path, _) in engine_files(folder, manifest).items()}
     if unknown := set(role or ()) - files.keys():
         raise UsageError(f"no engine {sorted(unknown)} in {bundle}: it has {sorted(files)}")
     recorded = None if inputs == "random" else engine.read_feeds(Path(inputs))

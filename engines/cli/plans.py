@@ -12,15 +12,17 @@ import typer
 from affectstream.engines.cli.build import RuntimeName
 
 if TYPE_CHECKING:
+    from affectstream.engines.half.store import HalfGraph
     from affectstream.engines.plans.plan import Plan, Tensor
     from affectstream.engines.plans.store import PlanStore
 
 
 def list_plans() -> None:
-    """The plans that were built, the last used first.
+    """The plans that were built, and the FP16 graphs that were derived, the last used first.
 
     Example: [bold]affectstream engines list[/bold]
     """
+    from affectstream.engines.half.store import HalfStore
     from affectstream.engines.plans.store import PlanStore
     from affectstream.engines.sizes import format_size
 
@@ -29,6 +31,13 @@ def list_plans() -> None:
     _print_table([_TITLES, *map(_row, plans)])
     total = format_size(sum(plan.meta.bytes for plan in plans))
     typer.echo(f"{len(plans)} plans, {total}, in {store.root} (times are UTC)")
+    halves = HalfStore()
+    graphs = halves.graphs()
+    if graphs:
+        typer.echo()
+        _print_table([_GRAPH_TITLES, *map(_graph_row, graphs)])
+    total = format_size(sum(graph.bytes for graph in graphs))
+    typer.echo(f"{len(graphs)} FP16 graphs, {total}, in {halves.root}")
     for fault in store.faults():
         typer.echo(f"warning: {fault}", err=True)
 
@@ -74,45 +83,56 @@ def inspect(
 
 
 def clean(
-    everything: Annotated[bool, typer.Option("--all", help="All plans.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="All plans and FP16 graphs.")] = False,
     older_than: Annotated[
         float | None, typer.Option(min=0, metavar="DAYS", help="Not used for so many days.")
     ] = None,
-    runtime: Annotated[RuntimeName | None, typer.Option(help="Of this runtime.")] = None,
+    runtime: Annotated[RuntimeName | None, typer.Option(help="Plans of this runtime.")] = None,
     to_size: Annotated[
         str | None,
         typer.Option(metavar="SIZE", help="Not used for longest, until the rest has this size."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Delete plans, after asking. With several conditions, those that meet all of them.
+    """Delete plans and FP16 graphs, after asking. With several conditions, those that meet all of them.
 
-    What was set aside as unusable goes too. Plans can always be built again.
+    What was set aside as unusable goes too. Both can always be made again.
 
     Example: [bold]affectstream engines clean --older-than 30[/bold]
     """
+    from affectstream.engines.half.store import HalfStore
+    from affectstream.engines.plans.plan import Plan
     from affectstream.engines.plans.store import PlanStore
     from affectstream.engines.sizes import format_size, parse_size
+    from affectstream.engines.surplus import surplus
 
     chosen = (older_than is not None, runtime is not None, to_size is not None)
     if everything == any(chosen):
         raise typer.BadParameter("give --all, or one or more of --older-than, --runtime, --to-size")
-    store = PlanStore()
-    plans = store.plans() if to_size is None else store.surplus(parse_size(to_size))
+    store, halves = PlanStore(), HalfStore()
+    kept: list[Plan | HalfGraph] = [*store.plans(), *halves.graphs()]
+    if to_size is not None:
+        kept = surplus(kept, parse_size(to_size))
     if older_than is not None:
         before = datetime.now(UTC) - timedelta(days=older_than)
-        plans = [plan for plan in plans if plan.last_used < before]
+        kept = [one for one in kept if one.last_used < before]
+    plans = [one for one in kept if isinstance(one, Plan)]
+    # A graph is of no runtime.
+    graphs = [one for one in kept if not isinstance(one, Plan) and runtime is None]
     if runtime is not None:
         plans = [plan for plan in plans if plan.meta.fields.target.runtime == runtime]
     for plan in plans:
         target = plan.meta.fields.target
         typer.echo(f"{plan.meta.key[:12]}  {plan.meta.name}  {target.runtime} {target.version}")
-    total = format_size(sum(plan.meta.bytes for plan in plans))
-    if plans and not yes and not _agreed(f"delete these {len(plans)} plans, {total}?"):
+    for graph in graphs:
+        typer.echo(f"{graph.path.stem[:12]}  {graph.name}  FP16 graph")
+    total = format_size(sum(plan.bytes for plan in plans) + sum(graph.bytes for graph in graphs))
+    what = f"{len(plans)} plans and {len(graphs)} FP16 graphs"
+    if (plans or graphs) and not yes and not _agreed(f"delete these {what}, {total}?"):
         typer.echo("nothing deleted")
         return
-    freed = store.remove(plans) + store.sweep()
-    typer.echo(f"{len(plans)} plans deleted, {format_size(freed)} freed in {store.root}")
+    freed = store.remove(plans) + store.sweep() + halves.remove(graphs) + halves.sweep()
+    typer.echo(f"{what} deleted, {format_size(freed)} freed in {store.root.parent}")
 
 
 def _agreed(question: str) -> bool:
@@ -142,6 +162,16 @@ def _row(plan: Plan) -> tuple[str, ...]:
         f"{plan.last_used:%Y-%m-%d %H:%M}",
         " ".join(map(str, options.profiles)),
     )
+
+
+_GRAPH_TITLES = ("key", "derived from", "size", "last used")
+
+
+def _graph_row(graph: HalfGraph) -> tuple[str, ...]:
+    from affectstream.engines.sizes import format_size
+
+    used = f"{graph.last_used:%Y-%m-%d %H:%M}"
+    return graph.path.stem[:12], graph.name, format_size(graph.bytes), used
 
 
 def _print_table(rows: list[tuple[str, ...]]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from affectstream.engines.models.registry import PublicModel
+    from affectstream.engines.models.registry import PublicFile
 
 
 def pull(
@@ -20,7 +20,8 @@ def pull(
         Path | None,
         typer.Option(
             "--from",
-            help="Take the file from this folder, not from the network.",
+            help="Take the files from this folder, not from the network; its models.toml may describe "
+            "models of your own.",
             show_default=False,
         ),
     ] = None,
@@ -41,9 +42,10 @@ def pull(
     from affectstream.engines.models.registry import model
 
     if show or name is None:
-        return _list()
-    chosen = model(name)
-    typer.echo(f"{name}: {_fetch(name, chosen, folder)}")
+        return _list(folder)
+    chosen = model(name, folder)
+    for file in chosen.files:
+        typer.echo(f"{name}: {_fetch(name, file, folder)}")
     if into is not None:
         from affectstream.engines.models.swap import put_into
 
@@ -52,17 +54,18 @@ def pull(
         typer.echo(f"{into}: {chosen.role} is {name}; use it with --bundle {path}")
 
 
-def _list() -> None:
+def _list(folder: Path | None) -> None:
     from affectstream.engines.models.registry import models
 
-    for name, model in models().items():
-        here = "here" if model.path.is_file() else "not pulled"
+    for name, model in models(folder).items():
+        here = "here" if all(file.path.is_file() for file in model.files) else "not pulled"
         typer.echo(f"{name}  [{here}]\n    {model.summary}")
-        typer.echo(f"    {model.role}, {model.size:,} bytes, licence: {model.licence}")
-        typer.echo(f"    {model.url}\n    SHA-256 {model.sha256}")
+        typer.echo(f"    {model.role}, licence: {model.licence}")
+        for file in model.files:
+            typer.echo(f"    {file.url}, {file.size:,} bytes\n    SHA-256 {file.sha256}")
 
 
-def _fetch(name: str, model: PublicModel, folder: Path | None) -> Path:
+def _fetch(name: str, model: PublicFile, folder: Path | None) -> Path:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
 

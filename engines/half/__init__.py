@@ -1,21 +1,18 @@
 """The FP16 variant of an ONNX file, derived once and kept.
 
 Inputs and outputs keep their types: the same arrays feed both. What stays in FP32 inside, and why,
-is in `half.rules`. Derived files lie in ``half/`` under `home()`, named by what they were derived
-from and by which rules; a file that was changed, or written by halves, is derived again.
+is in `half.rules`. Derived files are kept in `half.store`, named by what they were derived from and by
+which rules; a file that was changed, or written by halves, is derived again.
 """
 
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
-
 from affectstream.engines.errors import DeviceError, EngineError
-from affectstream.engines.home import home
+from affectstream.engines.half.store import HalfStore
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -61,18 +58,15 @@ def half_file(source: Path) -> Path:
         )
     key = hashlib.sha256(model.SerializeToString(deterministic=True))
     key.update(f"half {POLICY} onnx {onnx.__version__}".encode())
-    target = home() / "half" / f"{key.hexdigest()}.onnx"
+    store = HalfStore()
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(target.with_suffix(".lock")):
-            if not _is_whole(target):
-                _write(target, half_model(model, source.name).SerializeToString())
+        return store.graph_for(
+            key.hexdigest(), source.name, lambda: half_model(model, source.name).SerializeToString()
+        )
     except OSError as error:
         raise EngineError(
-            f"{target.parent} cannot hold FP16 graphs: {error}; name another folder in "
-            "AFFECTSTREAM_HOME"
+            f"{store.root} cannot hold FP16 graphs: {error}; name another folder in AFFECTSTREAM_HOME"
         ) from error
-    return target
 
 
 def half_model(model: ModelProto, name: str) -> ModelProto:
@@ -82,25 +76,3 @@ def half_model(model: ModelProto, name: str) -> ModelProto:
     from affectstream.engines.half.graph import Half
 
     return Half(inline_local_functions(model) if model.functions else model, name).model
-
-
-def _is_whole(path: Path) -> bool:
-    try:
-        recorded = path.with_suffix(".sha256").read_text().strip()
-        return hashlib.sha256(path.read_bytes()).hexdigest() == recorded
-    except FileNotFoundError:
-        return False
-
-
-def _write(path: Path, content: bytes) -> None:
-    """The file, then the hash of its content: without a hash that fits, the file does not count."""
-    for target, data in (
-        (path, content),
-        (path.with_suffix(".sha256"), hashlib.sha256(content).hexdigest().encode() + b"\n"),
-    ):
-        scratch = target.with_name(f"{target.name}.{os.getpid()}.tmp")
-        try:
-            scratch.write_bytes(data)
-            scratch.replace(target)
-        finally:
-            scratch.unlink(missing_ok=True)

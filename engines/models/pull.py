@@ -22,10 +22,8 @@ from filelock import FileLock
 
 from affectstream.engines.digest import sha256
 from affectstream.engines.errors import BundleError
-from affectstream.engines.models.registry import PublicModel
+from affectstream.engines.models.registry import FOLDER, PublicFile
 
-FOLDER = "AFFECTSTREAM_MODELS"
-"""Environment variable: a folder of models that were fetched by other means."""
 WAITS_S = (0.5, 1.0, 2.0, 4.0)
 """Pauses before another attempt."""
 _TIMEOUT_S = 30.0
@@ -50,13 +48,13 @@ class _Refused(Exception):
 
 def pull(
     name: str,
-    model: PublicModel,
+    model: PublicFile,
     *,
     folder: Path | None = None,
     progress: Progress = lambda done: None,
     wait: Callable[[float], None] = time.sleep,
 ) -> Path:
-    """Have `model` in its place and return that; at once where it is there already.
+    """Have one file of the model `name` in its place and return that; at once where it is there.
 
     It is looked for in `folder` alone where that is given, else in the folder that `FOLDER` names,
     else on the network. Several processes may pull at once: one does, the others wait. Raises
@@ -75,7 +73,7 @@ def pull(
 
 def _get(
     name: str,
-    model: PublicModel,
+    model: PublicFile,
     target: Path,
     folder: Path | None,
     progress: Progress,
@@ -99,7 +97,7 @@ def _get(
             raise PullError(f"{name}: {error}; {_by_hand(name, model)}") from error
 
 
-def _copy(name: str, model: PublicModel, folder: Path, target: Path) -> None:
+def _copy(name: str, model: PublicFile, folder: Path, target: Path) -> None:
     source = folder / model.file
     if not source.is_file():
         raise PullError(f"{source} is not there; {_by_hand(name, model)}")
@@ -112,7 +110,7 @@ def _copy(name: str, model: PublicModel, folder: Path, target: Path) -> None:
     partial.replace(target)
 
 
-def _keep(model: PublicModel, partial: Path, target: Path, resumed: bool) -> None:
+def _keep(model: PublicFile, partial: Path, target: Path, resumed: bool) -> None:
     if not _fits(partial, model):
         found = sha256(partial)
         partial.unlink()
@@ -123,11 +121,11 @@ def _keep(model: PublicModel, partial: Path, target: Path, resumed: bool) -> Non
     partial.replace(target)
 
 
-def _fits(path: Path, model: PublicModel) -> bool:
+def _fits(path: Path, model: PublicFile) -> bool:
     return path.is_file() and path.stat().st_size == model.size and sha256(path) == model.sha256
 
 
-def _download(model: PublicModel, partial: Path, progress: Progress) -> bool:
+def _download(model: PublicFile, partial: Path, progress: Progress) -> bool:
     """Bring `partial` to the model's size; whether it began with what was there.
 
     Raises `_Again` or `_Refused`.
@@ -173,7 +171,7 @@ def _download(model: PublicModel, partial: Path, progress: Progress) -> bool:
     return begun > 0
 
 
-def _start(model: PublicModel, response: http.client.HTTPResponse) -> int:
+def _start(model: PublicFile, response: http.client.HTTPResponse) -> int:
     """Where in the file the answer begins: 0 where the server does not go on from what we have.
 
     Raises `_Refused` where it tells that the file has another size: a login page, most often.
@@ -188,7 +186,7 @@ def _start(model: PublicModel, response: http.client.HTTPResponse) -> int:
     return begin
 
 
-def _by_hand(name: str, model: PublicModel) -> str:
+def _by_hand(name: str, model: PublicFile) -> str:
     return (
         f"by hand: download {model.url} ({model.size} bytes, SHA-256 {model.sha256}) as "
         f"{model.file} into some FOLDER, then: affectstream engines pull {name} --from FOLDER"

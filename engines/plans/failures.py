@@ -78,7 +78,8 @@ def failed(graph: str, builder: str, said: Sequence[str]) -> BuildError:
     ):
         return BuildError(
             f"{graph}: {builder} cannot build node {turing[1]!r} for compute capability 75 "
-            f"({turing[2]}): leave 75 out of --compute-capability"
+            f"({turing[2]}): leave 75 out of --compute-capability, and choose --device cuda:0 or cpu "
+            "where such a card is"
         )
     if inside := re.search(r"MyelinCheckException: (.*)", everything):
         return BuildError(

@@ -9,9 +9,9 @@ from pathlib import Path
 from msgspec import structs
 
 from affectstream.engines.errors import UsageError
+from affectstream.engines.folder import engine_files
 from affectstream.engines.half import FP32_ROLES
 from affectstream.engines.manifest import DetectorPart, Manifest
-from affectstream.engines.models.registry import file_of
 from affectstream.engines.plans.build import BuildOptions
 from affectstream.engines.plans.graph_file import read_graph_file
 from affectstream.engines.plans.profiles import BATCH, AxisRange
@@ -32,30 +32,25 @@ class Wanted:
 def wanted(
     folder: Path, manifest: Manifest, options: BuildOptions, roles: Iterable[str] = ()
 ) -> list[Wanted]:
-    """The plans of `roles`, or of every engine, of the bundle in `folder`.
+    """The plans of `roles`, or of every engine, of the bundle in `folder`; a member's are ``member/role``.
 
     `options` hold for all, but `FP32_ROLES` are built in FP32; where a profile gives no range for the
     height and the width of a detector's picture, these go up to what the manifest lets it see. Raises
     `UsageError` for a role that the bundle does not have.
     """
-    engines = manifest.engines
-    parts = {
-        role: part
-        for role in engines.__struct_fields__
-        if (part := getattr(engines, role)) is not None
-    }
-    if unknown := sorted(set(roles) - parts.keys()):
+    files = engine_files(folder, manifest)
+    if unknown := sorted(set(roles) - files.keys()):
         raise UsageError(
-            f"bundle {manifest.name} has no {', '.join(unknown)}: its engines are {', '.join(parts)}"
+            f"bundle {manifest.name} has no {', '.join(unknown)}: its engines are {', '.join(files)}"
         )
     found = []
-    for role in [role for role in parts if role in roles] or list(parts):
-        source, mine = file_of(folder, parts[role]), options
-        if isinstance(parts[role], DetectorPart):
-            sides = _picture(source, parts[role])
+    for role in [role for role in files if role in roles] or list(files):
+        (source, part), mine = files[role], options
+        if isinstance(part, DetectorPart):
+            sides = _picture(source, part)
             profiles = tuple(profile.with_defaults(sides) for profile in options.profiles)
             mine = structs.replace(options, profiles=profiles)
-        if role in FP32_ROLES:
+        if role.rpartition("/")[2] in FP32_ROLES:
             mine = structs.replace(mine, precision="fp32")
         found.append(Wanted(role, source, mine))
     return found

@@ -116,6 +116,11 @@ class Plan:
         return content
 
     @property
+    def bytes(self) -> int:
+        """How large it is."""
+        return self.meta.bytes
+
+    @property
     def last_used(self) -> datetime:
         """When it was built or last asked for: the time of its file."""
         return datetime.fromtimestamp(self.path.stat().st_mtime, UTC)

@@ -45,6 +45,7 @@ from affectstream.engines.plans.private import (
     write_private,
 )
 from affectstream.engines.plans.target import Target
+from affectstream.engines.surplus import surplus
 
 _log = logging.getLogger(__name__)
 
@@ -231,23 +232,12 @@ class PlanStore:
                     freed += _unlink(path)
         return freed
 
-    def surplus(self, limit_bytes: int) -> list[Plan]:
-        """The plans to delete, those not used for longest, so that the rest has at most `limit_bytes`."""
-        total, kept = 0, True
-        surplus = []
-        for plan in self.plans():
-            total += plan.meta.bytes
-            kept = kept and total <= limit_bytes
-            if not kept:
-                surplus.append(plan)
-        return surplus
-
     def make_room(self, *, keep: Path | None = None) -> None:
         """Go back to the size limit: what was not used for longest goes, but for `keep`."""
-        surplus = [plan for plan in self.surplus(self._limit_bytes) if plan.path != keep]
-        if surplus:
+        going = [plan for plan in surplus(self.plans(), self._limit_bytes) if plan.path != keep]
+        if going:
             self.sweep()
-            self.remove(surplus)
+            self.remove(going)
 
     @property
     def _quarantine(self) -> Path:

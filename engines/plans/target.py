@@ -15,7 +15,8 @@ from affectstream.engines.nvidia import Bindings, Runtime, load
 
 COMMON = (80, 86, 89, 120, 121)
 """Compute capabilities that a plan of TensorRT for RTX is built for unless told otherwise. Turing (75)
-is left out: it has no FP32 matrix products there, and the spectrogram of a voice stays in FP32."""
+is left out: it has no FP32 matrix products there, which graphs with a recurrence, and those that are
+built with ``--precision fp32``, are full of."""
 
 
 class Target(Struct, frozen=True):

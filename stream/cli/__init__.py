@@ -24,12 +24,24 @@ if TYPE_CHECKING:
 GROUP = "affectstream.commands"
 
 _INSTALL = {
+    "aiortc": "'.[serve]' in the project's folder",
     "lightning_fabric": "'.[train]' in the project's folder",
     "onnx": "onnx",
+    "prometheus_client": "'.[serve]' in the project's folder",
     "psutil": "psutil",
     "skimage": "'.[demo]' in the project's folder",
     "sklearn": "'.[train]' in the project's folder",
+    "starlette": "'.[serve]' in the project's folder",
+    "matplotlib": "'.[train]' in the project's folder",
+    "optuna": "'.[train]' in the project's folder",
+    "safetensors": "'.[train]' in the project's folder",
+    "scipy": "'.[train]' in the project's folder",
+    "tomli_w": "'.[train]' in the project's folder",
+    "torchvision": "'.[train]' in the project's folder",
+    "transformers": "'.[train]' in the project's folder",
     "torch": "'.[train]' in the project's folder",
+    "uvicorn": "'.[serve]' in the project's folder",
+    "websockets": "'.[serve]' in the project's folder",
 }
 """What ``pip install`` is to be given for a module that only an extra installs."""
 

@@ -71,6 +71,13 @@ def score(
     channel: Annotated[
         str | None, typer.Option(help="One speaker a side: left=1,right=2.", show_default=False)
     ] = None,
+    metadata: Annotated[
+        Path | None,
+        typer.Option(
+            help="JSON with age and gender of the speakers, for bundles that take them.",
+            show_default=False,
+        ),
+    ] = None,
     baseline: Annotated[
         str, typer.Option(help="Take the median pose of the first seconds as neutral, such as 10s.")
     ] = "0s",
@@ -85,6 +92,7 @@ def score(
     # Imported here so that --help answers at once.
     from affectstream.stream.batch import Job, score_files
     from affectstream.stream.options import Assignment, SourceOptions
+    from affectstream.stream.speakers import read_speakers
 
     options = SourceOptions(
         start_us=_microseconds(start),
@@ -95,6 +103,7 @@ def score(
         assignment=Assignment.parse(speaker or [], channel),
         baseline_us=_duration(baseline),
         focal_px=focal,
+        metadata=None if metadata is None else read_speakers(metadata),
     )
     if formats is not None and output is None:
         raise typer.BadParameter("needs --output; stdout gets JSON Lines", param_hint="--format")

@@ -1,4 +1,9 @@
-"""The five-point similarity crop, the same for serving and training."""
+"""What a face encoder is shown, cut by the same code for serving and training.
+
+`align` is the five-point similarity crop of a face; `person_crop` what the face's box shows when it is
+three times as wide and tall, and `frame_crop` the whole picture: both with the longest side fitted, the
+rest black.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +13,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from affectstream.stream.faces.detect import Box
+
 Points = NDArray[np.float32]
 
 TEMPLATE = ((15.3, 18.7), (32.7, 18.7), (24.0, 28.6), (16.8, 36.7), (31.2, 36.7))
 """Where `pocket` puts right eye, left eye, nose tip and mouth corners (the subject's right is on the
 left of the picture) in a 48x48 crop. Where its own detector finds them in FER2013's training pictures,
 the median of 400, made symmetric: forehead to chin, which is how its pictures are cut."""
+
+TEMPLATE_SIZE = 48
+"""Side of the crop that `TEMPLATE` is for."""
+PERSON = 3.0
+"""How many times wider than the face a `person` crop is."""
 
 
 def similarity(source: Points, target: Points) -> NDArray[np.float64]:
@@ -84,3 +96,42 @@ def footprint(landmarks: Points, template: Points, size: int) -> NDArray[np.floa
     back = cv2.invertAffineTransform(similarity(landmarks, template))
     corners = np.array([[0, 0, 1], [size, 0, 1], [size, size, 1], [0, size, 1]], np.float64)
     return np.asarray(corners @ back.T)
+
+
+def scaled_template(size: int) -> tuple[tuple[float, float], ...]:
+    """`TEMPLATE` for a crop of `size` pixels that shows the same; pixel centres lie at whole numbers."""
+    scale = size / TEMPLATE_SIZE
+    return tuple(((x + 0.5) * scale - 0.5, (y + 0.5) * scale - 0.5) for x, y in TEMPLATE)
+
+
+def person_crop(rgb: NDArray[np.uint8], box: Box, size: int) -> NDArray[np.uint8]:
+    """What a face `box` shows when it is `PERSON` times as wide and tall, as `frame_crop` would fit it.
+
+    What lies outside the picture is left out, not made up.
+    """
+    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    wide, tall = PERSON * (box[2] - box[0]) / 2, PERSON * (box[3] - box[1]) / 2
+    height, width = rgb.shape[:2]
+    x0, x1 = _inside(x - wide, x + wide, width)
+    y0, y1 = _inside(y - tall, y + tall, height)
+    return frame_crop(rgb[y0:y1, x0:x1], size)
+
+
+def _inside(low: float, high: float, limit: int) -> tuple[int, int]:
+    """A stretch of pixels that lies in the picture; one of them where it lies wholly outside."""
+    first = min(max(0, round(low)), limit - 1)
+    return first, max(min(limit, round(high)), first + 1)
+
+
+def frame_crop(rgb: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """The whole picture with its longest side at `size`, centred on black: (size, size, 3) uint8."""
+    height, width = rgb.shape[:2]
+    scale = size / max(height, width)
+    rows, columns = max(1, round(height * scale)), max(1, round(width * scale))
+    how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+    canvas = np.zeros((size, size, 3), np.uint8)
+    top, left = (size - rows) // 2, (size - columns) // 2
+    canvas[top : top + rows, left : left + columns] = cv2.resize(
+        rgb, (columns, rows), interpolation=how
+    )
+    return canvas

@@ -17,15 +17,16 @@ from affectstream.stream.faces.quality import Quality
 class Face:
     """A face as perceived in one frame, from that frame alone.
 
-    `landmarks` is (5, 2) float32 in pixels; `embedding` (D,) float32 from the face encoder;
-    `signature` a unit vector for `likeness`, used within one recording and never written out.
+    `landmarks` is (5, 2) float32 in pixels; `embeddings` one (D,) float32 for each eye that looks at
+    faces (see `Eyes`); `signature` a unit vector for `likeness`, used within one recording and never
+    written out.
     """
 
     box: Box
     landmarks: NDArray[np.float32]
     score: float
     quality: Quality
-    embedding: NDArray[np.float32]
+    embeddings: tuple[NDArray[np.float32], ...]
     signature: NDArray[np.float32]
 
     @property
@@ -41,16 +42,18 @@ class Face:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Seen:
-    """All faces of one frame.
+    """All faces of one frame, and the frame as a whole.
 
     `frame_size` is (width, height) of the picture that the faces' pixels refer to, and `shrunk` that
-    picture's scale against the recording's own (1.0 unless it is very large).
+    picture's scale against the recording's own (1.0 unless it is very large). `scene` holds one
+    embedding (D,) float32 for each eye that looks at whole pictures (see `Eyes`).
     """
 
     pts_us: int
     frame_size: tuple[int, int]
     faces: tuple[Face, ...]
     shrunk: float = 1.0
+    scene: tuple[NDArray[np.float32], ...] = ()
 
 
 def signature(rgb: NDArray[np.uint8], box: Box, crop: NDArray[np.uint8]) -> NDArray[np.float32]:

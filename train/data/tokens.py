@@ -19,10 +19,10 @@ PAD = "[pad]"
 MAX_TOKENS = 64
 
 
-def train_tokenizer(texts: Iterable[str], size: int) -> Tokenizer:
-    """Learn at most `size` pieces; number 0 is `PAD`. The same texts give the same tokenizer.
+def train_tokenizer(texts: Iterable[str], size: int, special: Sequence[str] = (PAD,)) -> Tokenizer:
+    """Learn at most `size` pieces, the first of them `special`. The same texts give the same tokenizer.
 
-    Encoding cuts at `MAX_TOKENS` and pads nothing.
+    Encoding cuts at `MAX_TOKENS` and pads nothing; number 0 is for padding, so `PAD` comes first.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Sequence(
@@ -43,7 +43,7 @@ def train_tokenizer(texts: Iterable[str], size: int) -> Tokenizer:
     trainer = trainers.BpeTrainer(
         vocab_size=size,
         min_frequency=2,
-        special_tokens=[PAD],
+        special_tokens=list(special),
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )

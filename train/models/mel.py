@@ -1,7 +1,8 @@
 """Log-mel spectrograms out of ordinary layers, so that the engine computes them from samples.
 
-The windowed discrete Fourier transform is one constant ``Conv1d``, the filter bank one matrix
-product: every runtime has both, none needs an STFT operator. Equal to librosa's
+The windowed discrete Fourier transform is one constant ``Conv1d`` and the filter bank another, one
+step long: every runtime has them, none needs an STFT operator, and Turing, for which TensorRT for RTX
+has no FP32 matrix products, has FP32 convolutions. Equal to librosa's
 ``log(max(melspectrogram(y, sr=16000, n_fft=512, hop_length=256, center=False, n_mels=64, fmin=50,
 fmax=8000), 1e-10))`` (periodic Hann window, power 2, Slaney's scale and area normalisation).
 
@@ -44,45 +45,48 @@ def mel_to_hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(mel < knee, mel * _LINEAR_HZ, above)
 
 
-def filter_bank() -> NDArray[np.float64]:
-    """Triangles of equal area, (`BANDS`, `N_FFT` / 2 + 1) float64."""
+def filter_bank(bands: int = BANDS, n_fft: int = N_FFT) -> NDArray[np.float64]:
+    """Triangles of equal area, (`bands`, `n_fft` / 2 + 1) float64."""
     ends = hz_to_mel(np.array([LOWEST_HZ, HIGHEST_HZ]))
-    corners = mel_to_hz(np.linspace(ends[0], ends[1], BANDS + 2))
-    bins = np.arange(N_FFT // 2 + 1) * (SAMPLE_RATE / N_FFT)
+    corners = mel_to_hz(np.linspace(ends[0], ends[1], bands + 2))
+    bins = np.arange(n_fft // 2 + 1) * (SAMPLE_RATE / n_fft)
     rising = (bins - corners[:-2, None]) / (corners[1:-1] - corners[:-2])[:, None]
     falling = (corners[2:, None] - bins) / (corners[2:] - corners[1:-1])[:, None]
     triangles = np.maximum(0.0, np.minimum(rising, falling))
     return np.asarray(triangles * (2.0 / (corners[2:] - corners[:-2]))[:, None], np.float64)
 
 
-def windowed_dft() -> NDArray[np.float64]:
-    """Cosine rows, then sine rows, under a periodic Hann window, (`N_FFT` + 2, `N_FFT`) float64."""
-    n = np.arange(N_FFT)
-    window = 0.5 - 0.5 * np.cos(2.0 * np.pi * n / N_FFT)
+def windowed_dft(n_fft: int = N_FFT) -> NDArray[np.float64]:
+    """Cosine rows, then sine rows, under a periodic Hann window, (`n_fft` + 2, `n_fft`) float64."""
+    n = np.arange(n_fft)
+    window = 0.5 - 0.5 * np.cos(2.0 * np.pi * n / n_fft)
     # The phase is reduced modulo one turn in integers first, which keeps large products exact.
-    phase = 2.0 * np.pi * ((np.arange(N_FFT // 2 + 1)[:, None] * n) % N_FFT) / N_FFT
+    phase = 2.0 * np.pi * ((np.arange(n_fft // 2 + 1)[:, None] * n) % n_fft) / n_fft
     return np.concatenate([np.cos(phase) * window, np.sin(phase) * window])
 
 
 class LogMel(nn.Module):
     """Samples to natural-log mel power; constants only, nothing is trained."""
 
-    def __init__(self) -> None:
+    def __init__(
+        self, bands: int = BANDS, n_fft: int = N_FFT, hop_samples: int = HOP_SAMPLES
+    ) -> None:
         super().__init__()
-        rows = torch.from_numpy(windowed_dft().astype(np.float32)).unsqueeze(1)
-        bank = torch.from_numpy(filter_bank().astype(np.float32))
+        self.n_fft, self.hop_samples = n_fft, hop_samples
+        rows = torch.from_numpy(windowed_dft(n_fft).astype(np.float32)).unsqueeze(1)
+        bank = torch.from_numpy(filter_bank(bands, n_fft).astype(np.float32)).unsqueeze(2)
         # Not in the checkpoint: they are functions of the constants above.
         self.register_buffer("rows", rows, persistent=False)
         self.register_buffer("bank", bank, persistent=False)
 
     def forward(self, samples: Tensor) -> Tensor:
-        """(N, S) float32 in [-1, 1] to (N, `BANDS`, frames) float32, no padding at the ends.
+        """(N, S) float32 in [-1, 1] to (N, bands, frames) float32, no padding at the ends.
 
-        frames = (S - `N_FFT`) // `HOP_SAMPLES` + 1; S must be at least `N_FFT`.
+        frames = (S - n_fft) // hop_samples + 1; S must be at least n_fft.
         """
         assert isinstance(self.rows, Tensor) and isinstance(self.bank, Tensor)
-        spectrum = F.conv1d(samples.unsqueeze(1), self.rows, stride=HOP_SAMPLES)
-        half = N_FFT // 2 + 1
+        spectrum = F.conv1d(samples.unsqueeze(1), self.rows, stride=self.hop_samples)
+        half = self.n_fft // 2 + 1
         real, imaginary = spectrum[:, :half], spectrum[:, half:]
         power = real * real + imaginary * imaginary
-        return torch.log(torch.matmul(self.bank, power).clamp(min=FLOOR))
+        return torch.log(F.conv1d(power, self.bank).clamp(min=FLOOR))

@@ -28,9 +28,9 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from affectstream.engines.labels import EMOTIONS_7
+from affectstream.train.checkpoint import load_best
 from affectstream.train.data import meld
 from affectstream.train.data.tokens import encode, parents, split_pieces, train_tokenizer
-from affectstream.train.loop import load_best
 from affectstream.train.models.ngrams import NGrams, fit_ngrams
 from affectstream.train.recipe import Batch, FitConfig, Loaders
 

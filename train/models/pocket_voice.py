@@ -103,8 +103,7 @@ class PocketVoice(nn.Module):
         x = self.flat(x.flatten(1, 2))
         weights = self.attend(x).softmax(2)
         # Two attentions; each pools the mean and the spread of what it looks at.
-        mean = torch.matmul(x, weights.transpose(1, 2))
-        square = torch.matmul(x * x, weights.transpose(1, 2))
+        mean, square = _weighted(x, weights), _weighted(x * x, weights)
         spread = (square - mean * mean).clamp(min=1e-4).sqrt()
         return self.project(torch.cat([mean, spread], 1).flatten(1))
 
@@ -115,6 +114,14 @@ class PocketVoice(nn.Module):
         """
         embedding = self.embed(level(self.mel(samples)))
         return embedding, self.head(embedding)
+
+
+def _weighted(x: Tensor, weights: Tensor) -> Tensor:
+    """Means of (N, D, T) under each of the weights (N, K, T), (N, D, K).
+
+    Not as a matrix product: a spread stays in FP32, and Turing has no such product in FP32.
+    """
+    return (x.unsqueeze(2) * weights.unsqueeze(1)).sum(3)
 
 
 class PocketVoiceRecipe:

@@ -1,7 +1,8 @@
 """`tiny_vit`: a small vision transformer, trained from scratch.
 
 Patches of 16 pixels, 192 dimensions, 3 heads, MLP ratio 4, dropout .1, 4 layers, a class token and learned
-positions; layers are normalised before, as in ViT (Dosovitskiy et al., 2021).
+positions; layers are normalised before, as in ViT (Dosovitskiy et al., 2021). ``layers=6`` is the larger one
+of the reports.
 """
 
 from __future__ import annotations
@@ -10,7 +11,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from affectstream.train.face import FaceBody, FaceRecipe
+from affectstream.train.models.face_heads import TEMPORAL, face_head
+from affectstream.train.net import Network, Plan, VideoEncoder
+from affectstream.train.net_recipe import NetRecipe
+from affectstream.train.pixels import planes
 from affectstream.train.recipe import FitConfig
 
 PATCH = 16
@@ -47,14 +51,14 @@ class Layer(nn.Module):
         return self.out(mixed.transpose(1, 2).reshape(rows, steps, width))
 
 
-class TinyVit(FaceBody):
-    """Standardised pictures (N, 3, S, S) float32 to class tokens (N, `width`); S a multiple of 16."""
+class TinyVitEncoder(VideoEncoder):
+    """Pictures to class tokens; S a multiple of 16."""
 
     def __init__(
-        self, size: int = 224, width: int = 192, heads: int = 3, layers: int = 4, ratio: int = 4
+        self, size: int, *, width: int, heads: int, layers: int, ratio: int = 4, grey: bool
     ) -> None:
         super().__init__()
-        self.width = width
+        self.size, self.width, self.grey = size, width, grey
         self.patches = nn.Conv2d(3, width, PATCH, PATCH)
         self.token = nn.Parameter(torch.zeros(1, 1, width))
         self.positions = nn.Parameter(torch.zeros(1, (size // PATCH) ** 2 + 1, width))
@@ -64,18 +68,28 @@ class TinyVit(FaceBody):
         for parameter in (self.token, self.positions):
             nn.init.trunc_normal_(parameter, std=0.02)
 
-    def forward(self, pictures: Tensor) -> Tensor:
-        """See the class."""
-        patches = self.patches(pictures).flatten(2).transpose(1, 2)
+    def forward(self, pixels: Tensor) -> Tensor:
+        """See `VideoEncoder`."""
+        patches = self.patches(planes(pixels, grey=self.grey)).flatten(2).transpose(1, 2)
         tokens = torch.cat([self.token.expand(patches.shape[0], -1, -1), patches], 1)
         return self.norm(self.layers(self.dropout(tokens + self.positions))[:, 0])
 
 
-RECIPE = FaceRecipe(
+def _build(plan: Plan) -> Network:
+    width, heads, layers = (int(plan.options[name]) for name in ("width", "heads", "layers"))
+    video = TinyVitEncoder(plan.size, width=width, heads=heads, layers=layers, grey=plan.grey)
+    return Network(face_head(plan, width, DROPOUT), video=video)
+
+
+RECIPE = NetRecipe(
     name="tiny_vit",
-    summary="face encoder: four transformer layers on 16-pixel patches, from scratch, any prepared faces",
+    summary="face encoder: four transformer layers on 16-pixel patches, from scratch",
     defaults=FitConfig(epochs=30, batch_size=32, learning_rate=1e-4, weight_decay=1e-2),
-    body=TinyVit,
-    dropout=DROPOUT,
+    build=_build,
+    modalities=("video",),
+    options={"layers": 4, "width": 192, "heads": 3, "temporal": "mean"},
+    choices={"temporal": TEMPORAL},
+    tiny={"layers": 2, "width": 48},
     multiple=PATCH,
+    one_frame=True,
 )

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-_SETS = ("fer2013", "ravdess", "emodb", "meld", "affdex", "conversation")
+_SETS = ("fer2013", "ravdess", "emodb", "meld", "affdex", "conversation", "paired")
 _OWN = "Some sets only"
 
 
@@ -94,6 +94,26 @@ def prepare(
         float | None,
         typer.Option(help="affdex: added to the export's times.", rich_help_panel=_OWN),
     ] = None,
+    times: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="paired: partners of a sample.", show_default="1", rich_help_panel=_OWN
+        ),
+    ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option(help="paired: only this split of each set, split anew.", rich_help_panel=_OWN),
+    ] = None,
+    conflicts: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            help="paired: share whose modalities contradict.",
+            show_default="0",
+            rich_help_panel=_OWN,
+        ),
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Of the face detector.")] = 1,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Begin anew where OUTPUT holds a data set.")
@@ -128,6 +148,9 @@ def prepare(
         "event_source": event_source,
         "offset_ms": offset_ms,
         "language": language,
+        "times": times,
+        "part": part,
+        "conflicts": conflicts,
         "columns": parse_pairs(column, "--column", "OURS=YOURS, such as text=Transcript")
         if column
         else None,

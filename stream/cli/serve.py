@@ -1,0 +1,104 @@
+"""`affectstream serve`."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from affectstream.stream.serve.options import ServeOptions
+
+
+def serve(
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; any but this machine's own needs --token.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes one that is free.")] = 8765,
+    bundle: Annotated[
+        str, typer.Option(help="Recognizer: 'pocket', or a bundle's folder.")
+    ] = "pocket",
+    device: Annotated[
+        str, typer.Option(help="auto, cpu, cuda:0, tensorrt:0 or tensorrt-rtx:0.")
+    ] = "auto",
+    max_sessions: Annotated[
+        int | None,
+        typer.Option(help="Sessions at once; more are refused.", show_default="2 a core"),
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="AFFECTSTREAM_TOKEN",
+            help="What every client has to show.",
+            show_default=False,
+            show_envvar=True,
+        ),
+    ] = None,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="Certificate (PEM), for https.", show_default=False)
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its key (PEM).", show_default=False)] = None,
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            help="Store pictures, sound and events of every session here; the page says so.",
+            show_default="nothing is stored",
+        ),
+    ] = None,
+    stun: Annotated[
+        list[str] | None,
+        typer.Option(help="STUN server, such as stun:HOST:3478.", show_default="none"),
+    ] = None,
+    origin: Annotated[
+        list[str] | None,
+        typer.Option(help="Another site whose pages may use this server.", show_default=False),
+    ] = None,
+) -> None:
+    """Serve live sessions: a page for the browser, WebSockets and metrics for programs.
+
+    Example: [bold]affectstream serve[/bold], then open http://127.0.0.1:8765
+    """
+    # Imported here so that --help answers at once.
+    from affectstream.stream import exits
+    from affectstream.stream.recognizer import Recognizer
+    from affectstream.stream.serve.options import ServeOptions, default_sessions
+    from affectstream.stream.serve.server import serve as run
+
+    if (tls_cert is None) != (tls_key is None):
+        raise typer.BadParameter(
+            "a certificate and its key belong together", param_hint="--tls-key"
+        )
+    options = ServeOptions(
+        host=host,
+        port=port,
+        max_sessions=default_sessions() if max_sessions is None else max_sessions,
+        token=token,
+        tls=None if tls_cert is None or tls_key is None else (tls_cert, tls_key),
+        record=record,
+        stun=tuple(stun or ()),
+        origins=tuple(origin or ()),
+    )
+    with Recognizer.open(bundle, device=device) as recognizer:
+        server = run(recognizer, options, announce=lambda address: _announce(address, options))
+    print(f"served {server.tally}", file=sys.stderr)
+    if server.signal == signal.SIGINT:
+        raise typer.Exit(exits.INTERRUPTED)
+
+
+def _announce(address: str, options: ServeOptions) -> None:
+    print(address, flush=True)
+    notes = []
+    if options.token is not None:
+        notes.append(f"open {address}/#token=TOKEN with your token in its place")
+    if not options.loopback and options.tls is None:
+        notes.append(
+            "without --tls-cert and --tls-key anyone on the way can read the token, faces and voices, "
+            "and browsers refuse the camera"
+        )
+    if options.record is not None:
+        notes.append(f"every session is stored in {options.record}")
+    for note in notes:
+        print(note, file=sys.stderr, flush=True)

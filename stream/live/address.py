@@ -1,0 +1,173 @@
+"""Where a live source is and how it is opened: one table for all schemes.
+
+`name` is what events and messages call a source. It never holds credentials: user and password, the
+query, and the last part of an RTMP address (a stream key) are left out of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from affectstream.stream.errors import OptionError, SourceError
+
+LOW_DELAY: Mapping[str, str] = {
+    "fflags": "nobuffer",
+    "flags": "low_delay",
+    "probesize": "65536",
+    "analyzeduration": "0",
+}
+"""Begin with the newest there is, at the price of what comes before the next key frame."""
+
+_HTTP = "http,https,tcp,tls,httpproxy,crypto"
+_NAME_LENGTH = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """All that is needed to open a source, once or again and again."""
+
+    name: str
+    url: str
+    format: str | None = None
+    options: Mapping[str, str] = field(default_factory=dict)
+    open_s: float = 10.0
+    """How long opening may take before it is given up."""
+    read_s: float = 5.0
+    """How long nothing may come before the source is opened anew."""
+    paced: bool = False
+    """It can be read faster than it plays: its own times say when each frame is due."""
+    ends: bool = False
+    """Its end is the end: it is not opened again."""
+    wants: tuple[str, ...] = ("video", "voice")
+    hint: str = ""
+    """What a person can do when it cannot be opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """How URLs of one scheme are opened. `listens` are the options for waiting for a publisher."""
+
+    format: str | None
+    options: Mapping[str, str]
+    listens: Mapping[str, str] | None = None
+    paced: bool = False
+
+
+SCHEMES: Mapping[str, Scheme] = {
+    "rtsp": Scheme(
+        "rtsp",
+        {**LOW_DELAY, "rtsp_transport": "tcp"},
+        {"rtsp_flags": "listen", "listen_timeout": "30"},
+    ),
+    "rtsps": Scheme("rtsp", {**LOW_DELAY, "rtsp_transport": "tcp"}),
+    "rtmp": Scheme(None, LOW_DELAY, {"listen": "1"}),
+    "rtmps": Scheme(None, LOW_DELAY),
+    "http": Scheme(None, {**LOW_DELAY, "protocol_whitelist": _HTTP}, {"listen": "1"}),
+    "https": Scheme(None, {**LOW_DELAY, "protocol_whitelist": _HTTP}),
+    "udp": Scheme("mpegts", LOW_DELAY),
+    "tcp": Scheme("mpegts", LOW_DELAY, {"listen": "1"}),
+    "rtp": Scheme("rtp", {**LOW_DELAY, "protocol_whitelist": "rtp,udp"}),
+}
+"""Tried with senders of FFmpeg: see `docs/live.md`. RTSP over UDP: ``--option rtsp_transport=udp``."""
+
+_HLS = Scheme("hls", {"live_start_index": "-1", "protocol_whitelist": _HTTP}, paced=True)
+_SDP = Scheme("sdp", {**LOW_DELAY, "protocol_whitelist": "file,udp,rtp"})
+
+_RELAY = (
+    "SRT is not in PyAV's FFmpeg: relay it with FFmpeg's own program,\n"
+    "  ffmpeg -i 'srt://HOST:PORT' -c copy -f mpegts 'udp://127.0.0.1:5600?pkt_size=1316'\n"
+    "and read it here with --source udp://127.0.0.1:5600"
+)
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://.+", re.DOTALL)
+
+
+def is_url(source: str) -> bool:
+    """Whether `source` is an address rather than a file or a device."""
+    return _URL.match(source) is not None
+
+
+def redact(url: str) -> str:
+    """`url` without anything that may be a credential."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return f"{url.partition('://')[0]}://..."
+    path = parts.path
+    if parts.scheme.startswith("rtmp") and path.count("/") > 1:
+        path = path.rpartition("/")[0] + "/..."
+    host = f"[{host}]" if ":" in host else host
+    where = host if port is None else f"{host}:{port}"
+    return f"{parts.scheme}://{where}{path}"[:_NAME_LENGTH]
+
+
+def opening_of(
+    source: str, *, options: Mapping[str, str] | None = None, listen: bool = False
+) -> Opening:
+    """How a URL or a file is opened; devices are in `devices`.
+
+    `options` are FFmpeg's, over those of the table. With `listen` a publisher is waited for at the
+    address. Raises `SourceError` for a scheme that is not known, `OptionError` for one that cannot
+    listen.
+    """
+    if is_url(source):
+        return _of_url(source, dict(options or {}), listen)
+    if listen:
+        raise OptionError(
+            f"{source}: --listen needs an address such as rtmp://127.0.0.1:1935/live/a"
+        )
+    return _of_file(Path(source), dict(options or {}))
+
+
+def _of_url(url: str, options: dict[str, str], listen: bool) -> Opening:
+    name = redact(url)
+    kind = url.partition("://")[0].lower()
+    if kind == "srt":
+        raise SourceError(f"{name}: {_RELAY}")
+    if kind == "file":
+        raise SourceError(f"{name}: give the path of the file itself")
+    if kind not in SCHEMES:
+        known = ", ".join(SCHEMES)
+        raise SourceError(
+            f"{name}: {kind}:// is not known; expected one of {known}, srt, or a file"
+        )
+    scheme = SCHEMES[kind]
+    if kind in ("http", "https") and urlsplit(url).path.lower().endswith((".m3u8", ".m3u")):
+        scheme = _HLS
+    found = Opening(
+        name=name,
+        url=url,
+        format=scheme.format,
+        options={**scheme.options, **options},
+        paced=scheme.paced,
+    )
+    if not listen:
+        return found
+    if scheme.listens is None:
+        able = ", ".join(name for name, one in SCHEMES.items() if one.listens)
+        raise OptionError(f"{name}: {kind}:// cannot wait for a publisher; those that can: {able}")
+    # How long a publisher may take to come is not for the usual limit.
+    return replace(found, options={**found.options, **scheme.listens, **options}, open_s=30.0)
+
+
+def _of_file(path: Path, options: dict[str, str]) -> Opening:
+    if path.suffix.lower() == ".sdp":
+        return Opening(
+            path.name, f"file:{path}", _SDP.format, {**_SDP.options, **options}, wants=_BOTH
+        )
+    # As for recordings: "file:" keeps 12:30.mp4 from being a protocol, the list keeps files that
+    # point elsewhere from reaching the network.
+    return Opening(
+        name=path.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace"),
+        url=f"file:{path}",
+        options={"protocol_whitelist": "file", **options},
+        paced=True,
+        ends=True,
+    )
+
+
+_BOTH = ("video", "voice")

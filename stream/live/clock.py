@@ -1,0 +1,36 @@
+"""What time it is, as something that a test can replace."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Two readings: one that only goes forward, and the time of day."""
+
+    def now_s(self) -> float:
+        """Seconds on the clock of `time.monotonic`."""
+        ...
+
+    def utc(self) -> datetime:
+        """The time of day, with its time zone."""
+        ...
+
+
+class SystemClock:
+    """The computer's own clocks."""
+
+    def now_s(self) -> float:
+        """As `Clock.now_s`."""
+        return time.monotonic()
+
+    def utc(self) -> datetime:
+        """As `Clock.utc`."""
+        return datetime.now(UTC)
+
+
+def instant(t: datetime) -> str:
+    """RFC 3339 in UTC with milliseconds, as events carry it: ``2026-11-21T15:04:05.123Z``."""
+    return t.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,110 @@
+"""Which arrival completed which hop, and how long everything took.
+
+Two figures for each live event (milliseconds):
+
+- `age_ms`: from the capture of the newest frame that was used (for voice alone: of the newest sample)
+  to the emission.
+- `latency_ms`: from the moment at which the window was complete, its last item having arrived or the
+  tolerance having run out, to the emission.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from affectstream.stream.media import Kind
+
+BOUNDS_MS = (
+    1.0,
+    2.0,
+    5.0,
+    10.0,
+    20.0,
+    35.0,
+    50.0,
+    75.0,
+    100.0,
+    150.0,
+    250.0,
+    500.0,
+    1000.0,
+    2500.0,
+)
+"""Upper edges of the histograms' bins; a last bin has no edge."""
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """How often a duration fell into each bin. `counts` has one more entry than `BOUNDS_MS`."""
+
+    counts: tuple[int, ...] = (0,) * (len(BOUNDS_MS) + 1)
+    total_ms: float = 0.0
+
+    @property
+    def count(self) -> int:
+        """How many durations there were."""
+        return sum(self.counts)
+
+
+@dataclass(slots=True)
+class Recorder:
+    """Durations while they come: bins for ever, and the newest ones as they were."""
+
+    newest_ms: deque[float] = field(default_factory=lambda: deque(maxlen=240))
+    counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_MS) + 1))
+    total_ms: float = 0.0
+
+    def push(self, duration_ms: float) -> None:
+        """Count one duration."""
+        self.newest_ms.append(duration_ms)
+        self.counts[bisect_left(BOUNDS_MS, duration_ms)] += 1
+        self.total_ms += duration_ms
+
+    def quantile(self, share: float) -> float | None:
+        """Of the newest 240 durations: two minutes of hops."""
+        return quantile(tuple(self.newest_ms), share)
+
+    def histogram(self) -> Histogram:
+        """What was counted so far."""
+        return Histogram(tuple(self.counts), self.total_ms)
+
+
+def quantile(values: Iterable[float], share: float) -> float | None:
+    """The smallest of `values` that at least `share` of them do not exceed; None of nothing."""
+    ordered = sorted(values)
+    if not ordered:
+        return None
+    return ordered[min(len(ordered) - 1, max(0, -int(-share * len(ordered) // 1) - 1))]
+
+
+class Completion:
+    """Push how far each kind has come and when; ask when a hop was complete."""
+
+    def __init__(self, kinds: Iterable[Kind]) -> None:
+        """`kinds` are those that a hop waits for."""
+        self._steps: dict[Kind, deque[tuple[int, float]]] = {kind: deque() for kind in kinds}
+
+    def came(self, kind: Kind, reached_us: int, arrived_s: float) -> None:
+        """What arrived at `arrived_s` settled everything of `kind` before `reached_us`."""
+        if kind not in self._steps:
+            return
+        steps = self._steps[kind]
+        if not steps or reached_us > steps[-1][0]:
+            steps.append((reached_us, arrived_s))
+
+    def complete_s(self, end_us: int) -> float | None:
+        """When everything before `end_us` had arrived; None where something has not.
+
+        Hops are asked for in order: what is no longer needed is forgotten.
+        """
+        moments = []
+        for steps in self._steps.values():
+            while len(steps) > 1 and steps[0][0] < end_us:
+                steps.popleft()
+            if not steps or steps[0][0] < end_us:
+                return None
+            moments.append(steps[0][1])
+        return max(moments, default=None)

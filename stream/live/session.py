@@ -1,0 +1,420 @@
+"""One live source on its way through a recognizer: push pictures and sound, get events.
+
+    see, hear (any thread) ──► intake: one clock, grid, newest wins ──► worker: perceive, read ──► emit
+
+Pushing never blocks and never fails: what there is no time for is dropped at the head, before any work,
+and counted. The worker, a thread of its own, calls `emit` for every event as soon as it is known.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from datetime import timedelta
+
+import av
+import msgspec
+
+from affectstream.stream.events import Event, Stream
+from affectstream.stream.faces.face import Seen
+from affectstream.stream.interpret import Hop, seconds
+from affectstream.stream.live.clock import Clock, SystemClock, instant
+from affectstream.stream.live.flow import KINDS, Flow
+from affectstream.stream.live.intake import Intake
+from affectstream.stream.live.latency import Histogram
+from affectstream.stream.live.mailbox import Heard, Look, Silence
+from affectstream.stream.live.rate import Cost, RateControl
+from affectstream.stream.live.sampling import rates_of
+from affectstream.stream.live.stats import LiveStats
+from affectstream.stream.media import Cue
+from affectstream.stream.options import SourceOptions
+from affectstream.stream.perceive import Perceiver
+from affectstream.stream.recognizer import Recognizer
+
+_TELL_DROPS_S = 5.0
+"""Drops are told together, at most this often."""
+_log = logging.getLogger(__name__)
+
+Emit = Callable[[Event], None]
+
+
+class LiveSession:
+    """One live source. `see`, `hear`, `read`, `warn` and `reconnected` may be called from any thread."""
+
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        name: str,
+        *,
+        options: SourceOptions | None = None,
+        sources: tuple[str, ...] = ("video", "voice"),
+        emit: Emit,
+        hop: Callable[[Hop], None] | None = None,
+        seen: Callable[[Seen], None] | None = None,
+        cost: Cost | None = None,
+        pixel_aspect: float = 1.0,
+        clock: Clock | None = None,
+    ) -> None:
+        """Start the worker; it waits for the first picture or sound.
+
+        `name` is the `stream` of all events (1 to 255 characters). `sources` are the modalities that
+        the source can give: a hop waits for those (80 ms), and for no others. `emit` is called on the
+        worker's thread and must not block; `hop` too, after the events of each hop were emitted, with
+        its readings; `seen` with the faces of each picture that was looked at. `cost` is what
+        `measure` said of this machine: without it the full rate is tried. Raises `OptionError` where
+        the machine is too slow, and for a source that gives nothing that the bundle reads.
+        """
+        self.name = name
+        self._bundle = bundle = recognizer.bundle
+        manifest = bundle.manifest
+        self.sources = tuple(m for m in bundle.modalities if m in sources)
+        if not self.sources:
+            raise ValueError(f"the bundle reads {bundle.modalities}, the source gives {sources}")
+        self._options = options or SourceOptions()
+        self._emit_event, self._emit_hop, self._emit_seen = emit, hop, seen
+        self._clock = clock or SystemClock()
+        self._rates = rates_of(manifest.frame_hz, manifest.hop_us)
+        self._control = RateControl(self._rates, manifest.hop_us, cost or Cost(0.0, 0.0))
+        watches = "video" in self.sources
+        self._perceiver = Perceiver(bundle, pixel_aspect=pixel_aspect) if watches else None
+        self._more = threading.Condition()
+        self._intake: Intake | None = None
+        self._flow: Flow | None = None
+        self._asides: deque[Cue | Stream] = deque(maxlen=1024)
+        self._closing = self._abandoned = False
+        self._resting = False
+        self._arrived: deque[float] = deque(maxlen=128)
+        self._dropped = self._told_drops = 0
+        self._told_drops_s = float("-inf")
+        self._hops = self._events = self._reconnects = 0
+        self._start_us = 0
+        self._ended: Stream | None = None
+        self.error: BaseException | None = None
+        """What ended the worker before its time; None while all is well."""
+        self._worker = threading.Thread(target=self._work, name=f"live {name}", daemon=True)
+        self._worker.start()
+
+    # --- from any thread ---
+
+    def see(self, picture: av.VideoFrame, t_us: int, arrived_s: float) -> None:
+        """A picture taken at `t_us` (the session's clock: any t = 0 that all pushes share).
+
+        `arrived_s` is when it came, by `time.monotonic`. Pictures whose time does not go forward are
+        counted and left out. After `close` nothing happens.
+        """
+        with self._more:
+            if self._closing:
+                return
+            self._arrived.append(arrived_s)
+            self._begun(t_us).see(picture, t_us, arrived_s)
+            self._wake()
+
+    def hear(self, sound: av.AudioFrame, t_us: int, arrived_s: float) -> None:
+        """A frame of sound that begins at `t_us`; see `see`."""
+        with self._more:
+            if self._closing:
+                return
+            self._begun(t_us).hear(sound, t_us, arrived_s)
+            self._wake()
+
+    def read(self, cue: Cue) -> None:
+        """Words that were said; they count from their end on, for 5 s or until the next."""
+        self._aside(cue)
+
+    def warn(self, detail: str) -> None:
+        """Emit a `warning` event of the stream."""
+        self._aside(self._event("warning", detail))
+
+    def reconnected(self, detail: str | None = None) -> None:
+        """The source was lost and is back: emit a `reconnected` event."""
+        with self._more:
+            self._reconnects += 1
+            count = self._reconnects
+        self._aside(self._event("reconnected", detail, {"reconnects": count}))
+
+    @property
+    def position_us(self) -> int:
+        """Where the newest that came in ends, on the session's clock."""
+        intake = self._intake
+        return 0 if intake is None else intake.end_us
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything that came was dealt with, and the worker waits for more."""
+        with self._more:
+            return self._resting or not self._worker.is_alive()
+
+    @property
+    def stats(self) -> LiveStats:
+        """The session as it stands, at any time, also after its end."""
+        with self._more:
+            return self._stats()
+
+    def close(self, *, timeout_s: float = 2.0) -> Stream:
+        """Read what is left, emit `ended` with the counts and return it. Every thread is gone then.
+
+        A worker that is stuck in an engine for longer than `timeout_s` is abandoned: it emits nothing
+        more. Closing twice returns the same event.
+        """
+        with self._more:
+            if not self._closing:
+                self._closing = True
+                if self._intake is not None:
+                    self._intake.finish(self._clock.now_s())
+            self._more.notify_all()
+        self._worker.join(timeout_s)
+        with self._more:
+            self._abandoned = True
+            if self._ended is not None:
+                return self._ended
+        return self._end("its worker was busy for too long and was abandoned")
+
+    # --- on the worker's thread ---
+
+    def _work(self) -> None:
+        detail = None
+        try:
+            if self._await_first():
+                self._start()
+                while (item := self._next()) is not None:
+                    self._do(item)
+                if not self._abandoned and self._flow is not None:
+                    self._give(self._flow.flush(self.position_us))
+        except BaseException as error:  # kept for the owner, and told in `ended`
+            _log.debug("live session %s ended by an error", self.name, exc_info=True)
+            self.error = error
+            detail = f"ended by an error: {error}"
+        with self._more:
+            self._closing = True
+            if self._abandoned or self._ended is not None:
+                return
+        try:
+            self._end(detail)
+        except BaseException as error:
+            self.error = self.error or error
+
+    def _await_first(self) -> bool:
+        """Whether anything came, before the session was closed."""
+        with self._more:
+            while self._intake is None and not self._closing:
+                self._more.wait()
+            return self._intake is not None
+
+    def _start(self) -> None:
+        """The start of the first hop is known now: open the flow and say when t = 0 was."""
+        with self._more:
+            assert self._intake is not None
+            zero_s = self._intake.zero_s
+        self._flow = Flow(
+            self._bundle,
+            self.name,
+            self._options,
+            self.sources,
+            perceiver=self._perceiver,
+            start_us=self._start_us,
+            clock=self._clock,
+            control=self._control,
+        )
+        ago_s = 0.0 if zero_s is None else self._clock.now_s() - zero_s
+        zero = instant(self._clock.utc() - timedelta(seconds=ago_s))
+        self._tell(self._event("started", f"t = 0 was at {zero}"))
+        if self._control.rate_hz < self._rates[0]:
+            self._tell(self._event("warning", self._rate_detail()))
+        self._give(self._flow.open())
+
+    def _next(self) -> Look | Heard | Silence | Cue | Stream | None:
+        """The next piece of work; None once the session is closed and nothing is left."""
+        with self._more:
+            intake = self._intake
+            assert intake is not None
+            while not self._abandoned:
+                if self._asides:
+                    return self._asides.popleft()
+                if (item := intake.take()) is not None:
+                    return item
+                if self._closing:
+                    return None
+                now_s = self._clock.now_s()
+                intake.give_up(now_s)
+                if (item := intake.take()) is not None:
+                    return item
+                deadline_s = intake.deadline_s()
+                self._resting = True
+                self._more.wait(None if deadline_s is None else max(0.0, deadline_s - now_s))
+                self._resting = False
+        return None
+
+    def _do(self, item: Look | Heard | Silence | Cue | Stream) -> None:
+        flow = self._flow
+        assert flow is not None
+        match item:
+            case Look():
+                hops, seen = flow.look(item)
+                if seen is not None and self._emit_seen is not None:
+                    self._emit_seen(seen)
+            case Heard():
+                hops = flow.hear(item)
+            case Silence():
+                hops = flow.silent(item)
+            case Cue():
+                hops = []
+                flow.read(item)
+            case Stream():
+                hops = []
+                self._tell(item)
+        self._give(hops)
+        if isinstance(item, Look):
+            self._keep_up()
+
+    def _give(self, hops: list[Hop]) -> None:
+        flow = self._flow
+        assert flow is not None
+        for hop in hops:
+            with self._more:
+                zero_s = None if self._intake is None else self._intake.zero_s
+            stamped = flow.stamp(hop, zero_s)
+            self._hops += bool(hop.readings)
+            for event in stamped.events:
+                self._emit(event)
+            if self._emit_hop is not None and not self._abandoned:
+                self._emit_hop(stamped)
+
+    def _keep_up(self) -> None:
+        """Have the rate control see what was dropped, and tell others of it."""
+        now_s = self._clock.now_s()
+        with self._more:
+            assert self._intake is not None
+            dropped = self._intake.pictures.dropped
+        changed = False
+        for _ in range(dropped - self._dropped):
+            changed = self._control.dropped(now_s) or changed
+        if dropped == self._dropped:
+            changed = self._control.calm(now_s)
+        self._dropped = dropped
+        if dropped > self._told_drops and (changed or now_s - self._told_drops_s >= _TELL_DROPS_S):
+            count, self._told_drops, self._told_drops_s = dropped - self._told_drops, dropped, now_s
+            self._tell(self._event("dropped", _NO_TIME, {"frames": count}))
+        if changed:
+            with self._more:
+                self._intake.grid.rate_hz = self._control.rate_hz
+            self._tell(self._event("warning", self._rate_detail()))
+
+    def _emit(self, event: Event) -> None:
+        if not self._abandoned:
+            self._events += 1
+            self._emit_event(event)
+
+    # --- either ---
+
+    def _begun(self, t_us: int) -> Intake:
+        if self._intake is None:
+            hop_us = self._bundle.manifest.hop_us
+            self._start_us = max(0, t_us) // hop_us * hop_us
+            self._intake = Intake(
+                [kind for kind, modality in KINDS.items() if modality in self.sources],
+                frame_hz=self._bundle.manifest.frame_hz,
+                hop_us=hop_us,
+                start_us=self._start_us,
+                rate_hz=self._control.rate_hz,
+            )
+        return self._intake
+
+    def _wake(self) -> None:
+        self._resting = False
+        self._more.notify()
+
+    def _aside(self, thing: Cue | Stream) -> None:
+        with self._more:
+            self._asides.append(thing)
+            self._wake()
+
+    def _tell(self, event: Stream) -> None:
+        self._emit(msgspec.structs.replace(event, emitted_at=instant(self._clock.utc())))
+
+    def _end(self, detail: str | None) -> Stream:
+        stats = self.stats
+        counts = {
+            "frames": stats.frames_in,
+            "used": stats.frames_used,
+            "dropped": stats.frames_dropped,
+            "late": stats.frames_late,
+            "sounds_dropped": stats.sounds_dropped,
+            "wrong_times": stats.wrong_times,
+            "gaps": stats.gaps,
+            "reconnects": stats.reconnects,
+        }
+        ended = msgspec.structs.replace(
+            self._event("ended", detail, counts),
+            complete=detail is None,
+            emitted_at=instant(self._clock.utc()),
+        )
+        with self._more:
+            self._ended, self._events = ended, self._events + 1
+        self._emit_event(ended)
+        return ended
+
+    def _event(
+        self,
+        what: str,
+        detail: str | None,
+        counts: dict[str, int] | None = None,
+    ) -> Stream:
+        """About the stream as it is now; `ended` reaches back to its start."""
+        end_us = self._start_us if what == "started" else self.position_us
+        return Stream(
+            stream=self.name,
+            t_start=seconds(self._start_us if what == "ended" else end_us),
+            t_end=seconds(end_us),
+            modalities=self.sources,  # type: ignore[arg-type]
+            what=what,  # type: ignore[arg-type]
+            detail=detail,
+            counts=counts or {},
+        )
+
+    def _rate_detail(self) -> str:
+        rate_hz, full_hz = self._control.rate_hz, self._rates[0]
+        if rate_hz == full_hz:
+            return f"looks at {rate_hz} frames a second again"
+        return f"looks at {rate_hz} instead of {full_hz} frames a second: this machine is too slow"
+
+    def _stats(self) -> LiveStats:
+        intake, flow = self._intake, self._flow
+        stages = None if flow is None else flow.stages
+        none = Histogram()
+        return LiveStats(
+            frames_in=0 if intake is None else intake.counts.frames,
+            frames_used=0 if flow is None else flow.perceived,
+            frames_dropped=0 if intake is None else intake.pictures.dropped,
+            frames_late=0 if intake is None else intake.grid.late,
+            sounds_in=0 if intake is None else intake.counts.sounds,
+            sounds_dropped=0 if intake is None else intake.sound.dropped,
+            wrong_times=0 if intake is None else intake.counts.wrong_times + intake.grid.backwards,
+            bad_sounds=0 if flow is None else flow.bad_sounds,
+            gaps=0 if flow is None else flow.gap_count,
+            reconnects=self._reconnects,
+            pictures_waiting=0 if intake is None else len(intake.pictures),
+            sounds_waiting=0 if intake is None else len(intake.sound),
+            fps=self._fps(),
+            frame_hz=self._control.rate_hz,
+            faces=0 if flow is None else flow.faces,
+            hops=self._hops,
+            events=self._events,
+            av_skew_ms=None if intake is None else intake.lag_ms,
+            latency_p50_ms=None if stages is None else stages.latency.quantile(0.5),
+            latency_p95_ms=None if stages is None else stages.latency.quantile(0.95),
+            age_p50_ms=None if stages is None else stages.age.quantile(0.5),
+            latency=none if stages is None else stages.latency.histogram(),
+            age=none if stages is None else stages.age.histogram(),
+            perceive=none if stages is None else stages.perceive.histogram(),
+            read=none if stages is None else stages.read.histogram(),
+        )
+
+    def _fps(self) -> float:
+        now_s = self._clock.now_s()
+        recent = [t for t in self._arrived if now_s - t < 2.0]
+        return (len(recent) - 1) / (recent[-1] - recent[0]) if len(set(recent)) > 1 else 0.0
+
+
+_NO_TIME = "pictures were overtaken by newer ones: this machine is too slow"

@@ -1,0 +1,58 @@
+"""Live sources for asyncio: `Recognizer.watch`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+
+from affectstream.stream.events import Event
+from affectstream.stream.live.source import LiveOptions, LiveSource
+from affectstream.stream.options import SourceOptions
+from affectstream.stream.recognizer import Recognizer
+
+MOST_WAITING = 256
+"""Events that may wait for a slow consumer; then the oldest are lost."""
+_LOOK_S = 0.05
+
+
+async def watch(
+    recognizer: Recognizer,
+    source: str | LiveOptions,
+    options: SourceOptions | None = None,
+    *,
+    duration_s: float | None = None,
+) -> AsyncIterator[Event]:
+    """Events of a live source as they come, the last being `ended`; the loop is never blocked.
+
+    `source` is a camera (``"0"``), a URL, a file that is played at its own speed, or `LiveOptions`. A
+    consumer that is too slow loses the oldest events. Leaving the loop closes the source. Raises
+    `SourceError` when the source cannot be opened.
+    """
+    chosen = source if isinstance(source, LiveOptions) else LiveOptions(source=source)
+    loop = asyncio.get_running_loop()
+    waiting: deque[Event] = deque(maxlen=MOST_WAITING)
+    more = asyncio.Event()
+
+    def emit(event: Event) -> None:
+        waiting.append(event)
+        loop.call_soon_threadsafe(more.set)
+
+    live = await asyncio.to_thread(LiveSource, recognizer, chosen, options=options, emit=emit)
+    try:
+        await asyncio.to_thread(live.open)
+        until_s = None if duration_s is None else loop.time() + duration_s
+        while not live.wait(0.0) and (until_s is None or loop.time() < until_s):
+            while waiting:
+                yield waiting.popleft()
+            more.clear()
+            try:
+                await asyncio.wait_for(more.wait(), _LOOK_S)
+            except TimeoutError:
+                continue
+        await asyncio.to_thread(live.close)
+        await asyncio.sleep(0)
+        while waiting:
+            yield waiting.popleft()
+    finally:
+        await asyncio.shield(asyncio.to_thread(live.close))

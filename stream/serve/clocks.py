@@ -1,0 +1,47 @@
+"""From the times that a sender writes to the clock of the session, by when things arrive.
+
+A sender's clock starts anywhere, and every track of WebRTC has its own. Of what arrives, that with the
+least delay tells best how the two clocks stand (`Arrivals`); this delay is about the same for sound and
+for pictures, so that both come out in step.
+"""
+
+from __future__ import annotations
+
+from affectstream.stream.live.arrival import Arrivals
+from affectstream.stream.media import Kind
+
+JUMP_US = 1_000_000
+"""Media time that goes back, or runs ahead of the arrivals by more than this, starts anew."""
+
+
+class SenderClock:
+    """One clock of a sender: of one track of WebRTC, or of a container with all its streams."""
+
+    def __init__(self, origin_s: float) -> None:
+        """`origin_s` is when the session's t = 0 was, on the monotonic clock."""
+        self._origin_s = origin_s
+        self._arrivals = Arrivals()
+        self._newest: dict[Kind, tuple[int, float]] = {}  # media time, arrival
+        self._told: dict[Kind, int] = {}
+
+    def stamp(self, kind: Kind, media_us: int, arrived_s: float) -> int:
+        """When what `media_us` names took place: microseconds of the session, at least 0.
+
+        Results of one kind always increase.
+        """
+        if self._jumped(kind, media_us, arrived_s):
+            self._arrivals = Arrivals()
+        self._arrivals.push(media_us, arrived_s)
+        self._newest[kind] = media_us, arrived_s
+        zero_s = self._arrivals.zero_s
+        assert zero_s is not None  # something was just pushed
+        t_us = media_us + round((zero_s - self._origin_s) * 1e6)
+        self._told[kind] = max(t_us, self._told.get(kind, -1) + 1)
+        return self._told[kind]
+
+    def _jumped(self, kind: Kind, media_us: int, arrived_s: float) -> bool:
+        if kind not in self._newest:
+            return False
+        before_us, then_s = self._newest[kind]
+        on_us = media_us - before_us
+        return on_us < 0 or on_us - (arrived_s - then_s) * 1e6 > JUMP_US

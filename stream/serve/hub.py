@@ -1,0 +1,175 @@
+"""Every live session of the server, and the bound on how many there may be."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from affectstream.stream.errors import AffectstreamError
+from affectstream.stream.recognizer import Recognizer
+from affectstream.stream.serve.metrics import Meters
+from affectstream.stream.serve.record import Recorder
+from affectstream.stream.serve.session import ServedSession
+
+_log = logging.getLogger(__name__)
+
+_CLOSE_S = 1.0
+"""What a session has to compute and tell the rest: a shutdown takes less than 2 s in all."""
+_DRAIN_S = 0.2
+"""What listeners have to take the last lines."""
+_HANG_UP_S = 0.4
+_NAME_CHARS = 80
+
+
+class Full(AffectstreamError):
+    """There are as many sessions as may be, or the server is closing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What the server did in all."""
+
+    sessions: int
+    events: int
+    delivered: int
+    dropped: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.sessions} sessions, {self.events} events, {self.delivered} lines delivered, "
+            f"{self.dropped} dropped for slow clients"
+        )
+
+
+class Hub:
+    """Opens, knows and closes sessions. All on the event loop."""
+
+    def __init__(
+        self,
+        recognizer: Recognizer,
+        *,
+        max_sessions: int,
+        record: Path | None = None,
+        meters: Meters,
+    ) -> None:
+        """`recognizer` is shared by all sessions and stays its owner's; `record` stores each below it."""
+        self.recognizer, self.meters = recognizer, meters
+        self.max_sessions, self.record = max_sessions, record
+        self.sessions: dict[str, ServedSession] = {}
+        self.closing = False
+        self._places = 0
+        self._count = 0
+        self._past = Tally(0, 0, 0, 0)
+        self._pool = ThreadPoolExecutor(max_sessions, "session")
+        meters.watch(self._gauges)
+
+    async def open(self, kind: str, sources: Sequence[str], name: str | None) -> ServedSession:
+        """A new session. Raises `Full`, or `AffectstreamError` where it cannot be."""
+        if self.closing:
+            raise Full("the server is closing")
+        if self.full:
+            raise Full(
+                f"all {self.max_sessions} sessions of this server are in use: try again later"
+            )
+        used = tuple(m for m in self.recognizer.bundle.modalities if m in sources)
+        if not used:
+            raise AffectstreamError(
+                f"the client sends {', '.join(sources) or 'nothing'}, and the bundle takes "
+                f"{', '.join(self.recognizer.bundle.modalities)}"
+            )
+        self._places += 1
+        self._count += 1
+        number = secrets.token_hex(6)
+        try:
+            recorder = None if self.record is None else Recorder(self.record, number, used)
+            session = ServedSession(
+                self.recognizer,
+                number,
+                clean_name(name) or f"{kind}-{self._count}",
+                kind,
+                used,
+                meters=self.meters,
+                recorder=recorder,
+            )
+        except BaseException:
+            self._places -= 1
+            raise
+        self.sessions[number] = session
+        self.meters.sessions.labels(kind).inc()
+        _log.info("session %s (%s) opened: %s", number, kind, ", ".join(used))
+        return session
+
+    async def close(self, session: ServedSession) -> None:
+        """End a session: what is left is computed and told. Does nothing the second time."""
+        if self.sessions.pop(session.number, None) is None:
+            return
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._pool, session.close, _CLOSE_S)
+        except Exception:  # one session's fault is no reason to keep its place
+            _log.exception("session %s did not end cleanly", session.number)
+        session.dismiss()
+        await self._drained(session)
+        for hang_up in session.at_end:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_HANG_UP_S):
+                    await hang_up()
+        past = self._past
+        self._past = Tally(
+            past.sessions + 1,
+            past.events + session.told,
+            past.delivered + session.delivered,
+            past.dropped + session.dropped,
+        )
+        self._places -= 1
+        _log.info("session %s ended: %d events", session.number, session.told)
+
+    async def close_all(self) -> Tally:
+        """End every session, and take no new one."""
+        self.closing = True
+        await asyncio.gather(*(self.close(session) for session in list(self.sessions.values())))
+        self._pool.shutdown(wait=False)
+        return self.tally
+
+    @property
+    def full(self) -> bool:
+        """Whether no further session would be taken."""
+        return self._places >= self.max_sessions
+
+    async def watch(self) -> None:
+        """Once a second, tell each session's state."""
+        while True:
+            await asyncio.sleep(1.0)
+            for session in list(self.sessions.values()):
+                session.tell_state()
+
+    @property
+    def tally(self) -> Tally:
+        """What was done so far, live sessions included."""
+        live = list(self.sessions.values())
+        return Tally(
+            self._past.sessions + len(live),
+            self._past.events + sum(s.told for s in live),
+            self._past.delivered + sum(s.delivered for s in live),
+            self._past.dropped + sum(s.dropped for s in live),
+        )
+
+    async def _drained(self, session: ServedSession) -> None:
+        until_s = time.monotonic() + _DRAIN_S
+        while session.listeners and time.monotonic() < until_s:
+            await asyncio.sleep(0.01)
+
+    def _gauges(self) -> Iterable[tuple[str, dict[str, float]]]:
+        return [(number, session.gauges()) for number, session in self.sessions.items()]
+
+
+def clean_name(name: str | None) -> str:
+    """A name for events out of what a client sent: printable, and not too long."""
+    return "".join(c for c in name or "" if c.isprintable()).strip()[:_NAME_CHARS]

@@ -1,0 +1,106 @@
+"""What `/metrics` tells Prometheus. A registry of its own: no other library's figures slip in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+
+from affectstream.stream.live.stats import LiveStats
+
+_STAGE_EDGES = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+_LATENCY_EDGES = (0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5)
+
+GAUGES = {
+    "queue_depth": "Pictures and runs of sound that wait in a session.",
+    "fps": "Pictures a second that a session receives.",
+    "frame_hz": "Pictures a second that a session looks at.",
+    "faces": "People in view.",
+    "av_skew_seconds": "How much later pictures come than sound.",
+    "listeners": "Clients that listen to a session.",
+}
+"""One series for each session that is live, with its number as the label `session`."""
+
+
+class Meters:
+    """Every figure of one server. Its methods may be called from any thread."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry(auto_describe=True)
+        self._stages = Histogram(
+            "affectstream_stage_seconds",
+            "How long one request to an engine took, waiting included, and an event to its client.",
+            ["stage"],
+            buckets=_STAGE_EDGES,
+            registry=self.registry,
+        )
+        self._latency = self._durations("latency", "From a complete window to its event.")
+        self._age = self._durations("age", "From the newest picture of a window to its event.")
+        self.sessions = self._count("sessions_opened", "Sessions opened.", "kind")
+        self.refused = self._count("refused", "Requests refused, by HTTP status.", "status")
+        self.events = self._count("events", "Events, by type.", "type")
+        self.lines_dropped = self._count("lines_dropped", "Lines dropped for slow clients.")
+        self.frames_in = self._count("frames_in", "Pictures received.")
+        self.frames_dropped = self._count("frames_dropped", "Pictures dropped, being too many.")
+        self.gaps = self._count("gaps", "Holes in the pictures or the sound.")
+
+    def stage(self, name: str, seconds: float) -> None:
+        """One request to an engine, or one delivery."""
+        self._stages.labels(name).observe(seconds)
+
+    def event(self, kind: str, latency_ms: float | None, age_ms: float | None) -> None:
+        """One event."""
+        self.events.labels(kind).inc()
+        if latency_ms is not None:
+            self._latency.observe(latency_ms / 1000)
+        if age_ms is not None:
+            self._age.observe(age_ms / 1000)
+
+    def refusal(self, status: int) -> None:
+        """One request that was refused."""
+        self.refused.labels(str(status)).inc()
+
+    def session(self, live: LiveStats, before: tuple[int, int, int]) -> tuple[int, int, int]:
+        """Add what a session counted since `before`; returns what is `before` the next time."""
+        now = live.frames_in, live.frames_dropped, live.gaps
+        counters = self.frames_in, self.frames_dropped, self.gaps
+        for counter, new, old in zip(counters, now, before, strict=True):
+            counter.inc(new - old)
+        return now
+
+    def watch(self, read: Callable[[], Iterable[tuple[str, dict[str, float]]]]) -> None:
+        """Ask `read` for the gauges of each live session, (number, {gauge: value}), at each scrape."""
+        self.registry.register(_Sessions(read))
+
+    def text(self) -> bytes:
+        """The answer to a scrape."""
+        return generate_latest(self.registry)
+
+    def _count(self, name: str, what: str, *labels: str) -> Counter:
+        return Counter(f"affectstream_{name}_total", what, labels, registry=self.registry)
+
+    def _durations(self, name: str, what: str) -> Histogram:
+        return Histogram(
+            f"affectstream_{name}_seconds", what, buckets=_LATENCY_EDGES, registry=self.registry
+        )
+
+
+class _Sessions:
+    """Gauges that are read when asked for, so that those of an ended session are gone."""
+
+    def __init__(self, read: Callable[[], Iterable[tuple[str, dict[str, float]]]]) -> None:
+        self._read = read
+
+    def collect(self) -> Iterator[Metric]:
+        live = list(self._read())
+        count: Any = GaugeMetricFamily("affectstream_sessions", "Sessions that are live now.")
+        count.add_metric([], len(live))
+        yield count
+        for name, what in GAUGES.items():
+            family: Any = GaugeMetricFamily(f"affectstream_{name}", what, labels=["session"])
+            for number, values in live:
+                if name in values:
+                    family.add_metric([number], values[name])
+            yield family

@@ -1,0 +1,151 @@
+"""`--record`: what one session sent and what was read of it, in a folder of its own.
+
+`media.mkv` has the pictures (H.264) and the sound (Opus) as they arrived, with their times; `events.jsonl`
+every event. A thread of its own encodes: where it cannot keep up, pictures are left out and counted, and
+the session is not slowed.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+
+from affectstream.stream.errors import OutputError
+
+_log = logging.getLogger(__name__)
+
+_WAITING = 64
+"""Frames that may wait for the encoder: a second of sound and pictures."""
+_TICK = Fraction(1, 1_000_000)
+_RATE = 48_000
+
+_Item = tuple[av.VideoFrame | av.AudioFrame, int]
+
+
+class Recorder:
+    """Stores one session below `root`. `see`, `hear` and `tell` never wait for the disk or encoder."""
+
+    def __init__(self, root: Path, session: str, sources: Sequence[str]) -> None:
+        """Raises `OutputError` where the folder cannot be written."""
+        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+        self.folder = root / f"{stamp}-{session}"
+        try:
+            self.folder.mkdir(mode=0o700, parents=True)  # faces and voices: for nobody else
+            self._events = (self.folder / "events.jsonl").open("wb")
+        except OSError as error:
+            raise OutputError(f"{self.folder}: cannot be written: {error.strerror}") from error
+        self._sources = tuple(sources)
+        self._queue: queue.Queue[_Item | None] = queue.Queue(_WAITING)
+        self.dropped = 0
+        """Frames that were left out because the encoder was behind."""
+        self._thread = threading.Thread(target=self._work, name="record", daemon=True)
+        self._thread.start()
+
+    def see(self, picture: av.VideoFrame, t_us: int) -> None:
+        """A picture at `t_us` of the session."""
+        self._put((picture, t_us))
+
+    def hear(self, sound: av.AudioFrame, t_us: int) -> None:
+        """Sound that begins at `t_us` of the session."""
+        self._put((sound, t_us))
+
+    def tell(self, line: bytes) -> None:
+        """One event, as it is sent."""
+        self._events.write(line + b"\n")
+
+    def close(self, timeout_s: float) -> None:
+        """Write what waits, for at most `timeout_s`."""
+        try:
+            self._queue.put(None, timeout=timeout_s)
+        except queue.Full:
+            _log.warning("%s: the encoder is stuck; the recording ends early", self.folder)
+        self._thread.join(timeout_s)
+        self._events.close()
+
+    def _put(self, item: _Item) -> None:
+        try:
+            self._queue.put_nowait(item)
+        except queue.Full:
+            self.dropped += 1
+
+    def _work(self) -> None:
+        try:
+            self._encode()
+        except (av.FFmpegError, OSError) as error:
+            _log.warning("%s: recording stopped: %s", self.folder, error)
+            while self._queue.get() is not None:
+                self.dropped += 1
+
+    def _encode(self) -> None:
+        first = self._first()
+        if first is None:
+            return
+        with av.open(str(self.folder / "media.mkv"), "w") as container:
+            tracks = _Tracks(container, first, self._sources)
+            item: _Item | None
+            for item in first:
+                tracks.push(*item)
+            while (item := self._queue.get()) is not None:
+                tracks.push(*item)
+            tracks.flush()
+
+    def _first(self) -> list[_Item] | None:
+        """What came until there was a picture: its size has to be known before the file begins."""
+        held: list[_Item] = []
+        while (item := self._queue.get()) is not None:
+            held.append(item)
+            if isinstance(item[0], av.VideoFrame) or "video" not in self._sources:
+                return held
+            if len(held) > 10 * _WAITING:  # no camera after all
+                return held
+        return held or None
+
+
+class _Tracks:
+    """The streams of the file. Pictures keep the size of the first: a size that changes is scaled."""
+
+    def __init__(self, container: Any, first: Sequence[_Item], sources: Sequence[str]) -> None:
+        self._container = container
+        self._video: Any = None
+        self._audio: Any = None
+        picture = next((frame for frame, _ in first if isinstance(frame, av.VideoFrame)), None)
+        if picture is not None:
+            options = {"preset": "ultrafast", "tune": "zerolatency", "crf": "23"}
+            self._video = container.add_stream("libx264", rate=30, options=options)
+            self._video.width, self._video.height = picture.width // 2 * 2, picture.height // 2 * 2
+            self._video.pix_fmt = "yuv420p"
+            self._video.codec_context.time_base = _TICK
+        if "voice" in sources:
+            self._audio = container.add_stream("libopus", rate=_RATE, layout="stereo")
+            self._resampler = av.AudioResampler("s16", "stereo", _RATE)
+        self._sample = 0
+
+    def push(self, frame: av.VideoFrame | av.AudioFrame, t_us: int) -> None:
+        if isinstance(frame, av.VideoFrame):
+            if self._video is not None:
+                size = self._video.width, self._video.height
+                picture = frame.reformat(*size, format="yuv420p")
+                picture.pts, picture.time_base = t_us, _TICK
+                self._container.mux(self._video.encode(picture))
+        elif self._audio is not None:
+            for sound in self._resampler.resample(frame):
+                # A hole of more than a tenth of a second stays one; below, times only jitter.
+                due = t_us * _RATE // 1_000_000
+                if abs(due - self._sample) > _RATE // 10:
+                    self._sample = max(due, self._sample)
+                sound.pts, sound.time_base = self._sample, Fraction(1, _RATE)
+                self._sample += sound.samples
+                self._container.mux(self._audio.encode(sound))
+
+    def flush(self) -> None:
+        for stream in (self._video, self._audio):
+            if stream is not None:
+                self._container.mux(stream.encode())

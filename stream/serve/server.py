@@ -1,0 +1,173 @@
+"""uvicorn around the application: sockets that lead nowhere are closed, and a signal ends all in 2 s."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from affectstream.stream.errors import OptionError
+from affectstream.stream.recognizer import Recognizer
+from affectstream.stream.serve.app import application
+from affectstream.stream.serve.hub import Hub, Tally
+from affectstream.stream.serve.limits import ABORT_S, MAX_MESSAGE_BYTES, REQUEST_S
+from affectstream.stream.serve.metrics import Meters
+from affectstream.stream.serve.options import ServeOptions
+from affectstream.stream.serve.shared import share
+
+_CONNECTIONS = 256
+"""Connections beyond those that sessions need are answered with 503."""
+
+
+class _Patient(H11Protocol):
+    """HTTP that waits for a request, but not for ever: uvicorn itself would."""
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._deadline = self.loop.call_later(REQUEST_S, self._give_up)
+
+    def handle_events(self) -> None:
+        super().handle_events()
+        if self._deadline is not None and self.headers is not None:
+            self._deadline.cancel()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        super().connection_lost(exc)
+
+    def _give_up(self) -> None:
+        if self.headers is None:  # no request yet
+            self.transport.abort()
+
+
+class _Cut(WebSocketsSansIOProtocol):
+    """WebSockets that are cut where a client does not read what is left for it."""
+
+    def on_task_complete(self, task: asyncio.Task[None]) -> None:
+        super().on_task_complete(task)
+        if self.transport is not None:
+            self.loop.call_later(ABORT_S, self.transport.abort)
+
+
+class Server(uvicorn.Server):
+    """A uvicorn server that ends its sessions before its connections."""
+
+    def __init__(self, hub: Hub, options: ServeOptions) -> None:
+        """Raises `OptionError` where the certificate or its key is none."""
+        self.hub = hub
+        self.tally: Tally | None = None
+        self.signal: int | None = None
+        """What ended it, where a signal did."""
+        self.announce: Callable[[str], None] = lambda address: None
+        self._scheme = options.scheme
+        super().__init__(
+            uvicorn.Config(
+                application(hub, options),
+                http=_Patient,
+                ws=_Cut,
+                ws_max_size=MAX_MESSAGE_BYTES,
+                ws_ping_interval=5.0,
+                ws_ping_timeout=10.0,
+                ws_per_message_deflate=False,  # a core's time for what loopback does not need
+                limit_concurrency=_CONNECTIONS + 8 * options.max_sessions,
+                timeout_keep_alive=5,
+                timeout_graceful_shutdown=1,
+                ssl_certfile=None if options.tls is None else options.tls[0],
+                ssl_keyfile=None if options.tls is None else options.tls[1],
+                access_log=False,  # its lines hold the query, and that may hold the token
+                log_config=None,
+                log_level="warning",
+                server_header=False,
+                proxy_headers=False,
+                lifespan="on",
+            )
+        )
+        try:
+            self.config.load()
+        except OSError as error:  # an SSLError is one
+            raise OptionError(
+                f"--tls-cert and --tls-key are not a certificate and its key: {error}"
+            ) from error
+
+    @property
+    def address(self) -> str:
+        """Where it listens, such as ``http://127.0.0.1:8765``."""
+        host, port = self.servers[0].sockets[0].getsockname()[:2]
+        return f"{self._scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+
+    async def startup(self, sockets: Any = None) -> None:
+        """Listen, and say where."""
+        await super().startup(sockets)
+        if self.started:
+            self.announce(self.address)
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        """Let every session tell its last events, then close the connections."""
+        self.tally = await self.hub.close_all()
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Ctrl-C and SIGTERM end it in order; a second Ctrl-C at once."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {s: signal.signal(s, self._signalled) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _signalled(self, number: int, frame: FrameType | None) -> None:
+        if self.should_exit and number == signal.SIGINT:
+            self.force_exit = True
+        self.signal = number
+        self.should_exit = True
+
+
+def build(recognizer: Recognizer, options: ServeOptions) -> Server:
+    """A server around `recognizer`, which stays its owner's. Raises `OptionError`."""
+    meters = Meters()
+    together = recognizer.choice.device != "cpu"
+    bundle = share(recognizer.bundle, meters.stage, together=together)
+    shared = Recognizer(bundle, recognizer.choice, recognizer.threads)
+    hub = Hub(shared, max_sessions=options.max_sessions, record=options.record, meters=meters)
+    return Server(hub, options)
+
+
+def serve(
+    recognizer: Recognizer, options: ServeOptions, *, announce: Callable[[str], None]
+) -> Server:
+    """Serve until a signal. `announce` is told the address once it listens.
+
+    Raises `OptionError` where it cannot listen there, or the certificate is none.
+    """
+    with listen(options) as listener:
+        server = build(recognizer, options)
+        server.announce = announce
+        server.run(sockets=[listener])
+    return server
+
+
+def listen(options: ServeOptions) -> socket.socket:
+    """A socket that listens where the options say. Raises `OptionError` where that cannot be."""
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    try:
+        return socket.create_server((options.host, options.port), family=family)
+    except (OSError, UnicodeError) as error:
+        raise OptionError(
+            f"cannot listen on {options.host}:{options.port}: {error}; choose another --host or --port"
+        ) from error

@@ -1,0 +1,90 @@
+"""What a person tells of those who speak and who are spoken to, as the numbers that a head takes.
+
+A file of JSON, every part of which may be absent:
+
+    {"recording": {"age": 34, "gender": "female"},
+     "tracks": {"1": {"age": 52, "listener": {"gender": "male"}}}}
+
+``tracks`` are people by their numbers; ``recording`` is for all others, and for voice and words that
+belong to nobody in view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+import msgspec
+import numpy as np
+from msgspec import Meta, Struct
+from numpy.typing import NDArray
+
+from affectstream.engines.manifest import Fact
+from affectstream.stream.errors import OptionError
+
+Gender = Literal["female", "male", "other"]
+_MOST_BYTES = 2**20
+_EXAMPLE = '{"recording": {"age": 34, "gender": "female"}, "tracks": {"1": {"age": 52}}}'
+
+
+class Listener(Struct, frozen=True, forbid_unknown_fields=True):
+    """The one who is spoken to. `age` is in years."""
+
+    age: Annotated[float, Meta(ge=0, le=130)] | None = None
+    gender: Gender | None = None
+
+
+class Speaker(Listener, frozen=True, forbid_unknown_fields=True):
+    """The one who speaks."""
+
+    listener: Listener | None = None
+
+
+class Speakers(Struct, frozen=True, forbid_unknown_fields=True):
+    """Everyone that is known of."""
+
+    recording: Speaker | None = None
+    tracks: dict[Annotated[str, Meta(pattern="^[1-9][0-9]*$")], Speaker] = {}
+
+    def of(self, track: int | None) -> Speaker | None:
+        """The one of a track, or (`track` None) of the recording; None where nothing is known."""
+        return self.tracks.get(str(track), self.recording)
+
+    def facts(
+        self, names: Sequence[Fact], track: int | None
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Numbers (D,) float32 by `names`, and which of them are known (D,) bool; the others are 0."""
+        known = _known(self.of(track))
+        numbers = np.asarray([known.get(name, 0.0) for name in names], np.float32)
+        return numbers, np.asarray([name in known for name in names], np.bool_)
+
+
+def _known(speaker: Speaker | None) -> Mapping[str, float]:
+    found: dict[str, float] = {}
+    listener = None if speaker is None else speaker.listener
+    for prefix, who in (("", speaker), ("listener_", listener)):
+        if who is not None and who.age is not None:
+            found[f"{prefix}age"] = who.age / 100.0
+        if who is not None and who.gender is not None:
+            found |= {f"{prefix}{gender}": who.gender == gender for gender in get_args(Gender)}
+    return found
+
+
+def read_speakers(path: str | Path) -> Speakers:
+    """Read such a file. Raises `OptionError` where it is missing or says something else."""
+    path = Path(path)
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise OptionError(f"{path}: is larger than what is told of speakers can be")
+        return msgspec.json.decode(path.read_bytes(), type=Speakers)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OptionError(
+            f"{path}: what is told of the speakers cannot be read: {reason}"
+        ) from error
+    except msgspec.DecodeError as error:
+        raise OptionError(
+            f"{path}: {error}; expected such as {_EXAMPLE}, where a gender is one of "
+            f"{', '.join(get_args(Gender))}"
+        ) from error

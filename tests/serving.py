@@ -1,0 +1,114 @@
+"""A real server on loopback for tests, and small recordings to send to it."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import av
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+
+from affectstream.stream.recognizer import Recognizer
+from affectstream.stream.serve.options import ServeOptions
+from affectstream.stream.serve.server import Server, build, listen
+
+TOKEN = "correct-horse-battery"
+
+
+@dataclass(frozen=True)
+class Running:
+    """A server that listens: its address, and itself to look at from outside of its loop."""
+
+    address: str
+    server: Server
+
+    @property
+    def ws(self) -> str:
+        return self.address.replace("http", "ws", 1)
+
+    def get(self, path: str, **more: Any) -> httpx.Response:
+        return httpx.get(self.address + path, timeout=10, **more)
+
+    def sessions(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.get("/sessions").json()["sessions"]
+        return found
+
+    def post_offer(self, body: object, **headers: str) -> httpx.Response:
+        content = body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {"content-type": "application/json", **headers}
+        return httpx.post(self.address + "/offer", content=content, headers=headers, timeout=10)
+
+
+@contextmanager
+def running(recognizer: Recognizer, **options: Any) -> Iterator[Running]:
+    """A server on a free port, in a thread; all its sessions are gone when this ends."""
+    chosen = ServeOptions(port=0, **options)
+    with listen(chosen) as listener:
+        server = build(recognizer, chosen)
+        address: list[str] = []
+        listening = threading.Event()
+
+        def announce(where: str) -> None:
+            address.append(where)
+            listening.set()
+
+        server.announce = announce
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        try:
+            assert listening.wait(20), "the server did not start"
+            yield Running(address[0], server)
+        finally:
+            server.should_exit = True
+            thread.join(20)
+            assert not thread.is_alive()
+
+
+def until(condition: Callable[[], Any], what: str, wait_s: float = 20.0) -> Any:
+    """Whatever `condition` gives once it is true."""
+    end_s = time.monotonic() + wait_s
+    while time.monotonic() < end_s:
+        if found := condition():
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"waited {wait_s} s for {what}")
+
+
+def recording(picture: NDArray[np.uint8], seconds: float, container: str = "webm") -> bytes:
+    """A still `picture` (H, W, 3) with a tone, as the bytes of a WebM or MPEG-TS file, 15 Hz."""
+    webm = container == "webm"
+    out = io.BytesIO()
+    with av.open(out, "w", format=container) as file:
+        video = file.add_stream("libvpx" if webm else "mpeg2video", rate=15 if webm else 25)
+        if webm:
+            video.options = {"deadline": "realtime", "cpu-used": "8", "g": "15"}
+        video.height, video.width = picture.shape[:2]
+        video.pix_fmt = "yuv420p"
+        sound = file.add_stream("libopus" if webm else "mp2", rate=48_000, layout="mono")
+        rate = 15 if webm else 25
+        for number in range(round(seconds * rate)):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = number, Fraction(1, rate)
+            file.mux(video.encode(frame))
+            per = 48_000 // rate
+            t = (np.arange(per) + number * per) / 48_000
+            wave = (0.3 * np.sin(2 * np.pi * 200 * t) * 32767).astype(np.int16)
+            heard = av.AudioFrame.from_ndarray(wave[None], format="s16", layout="mono")
+            heard.sample_rate, heard.pts, heard.time_base = (
+                48_000,
+                number * per,
+                Fraction(1, 48_000),
+            )
+            file.mux(sound.encode(heard))
+        file.mux(video.encode())
+        file.mux(sound.encode())
+    return out.getvalue()

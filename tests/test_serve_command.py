@@ -1,0 +1,106 @@
+# ruff: noqa: E402 - what may be missing is asked for before anything that needs it
+"""`affectstream serve` as a process: what it prints, and how a signal ends it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+for module in ("starlette", "uvicorn", "aiortc", "prometheus_client", "websockets"):
+    pytest.importorskip(module, reason="the server comes with the 'serve' extra")
+
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from .serving import TOKEN, recording
+
+
+@contextmanager
+def started(*options: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The command on a free port, and the address that it printed."""
+    code = "from affectstream.stream.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "serve", "--port", "0", "--device", "cpu", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
+    )
+    try:
+        assert process.stdout is not None
+        yield process, process.stdout.readline().strip()
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_a_signal_ends_every_session_and_says_what_was_delivered(
+    number: signal.Signals, code: int, portrait: NDArray[np.uint8]
+) -> None:
+    clip = recording(np.ascontiguousarray(portrait[:256, 96:352]), 2.0)
+    with started() as (process, address):
+        assert address.startswith("http://127.0.0.1:")
+        with connect(f"{address.replace('http', 'ws')}/ingest") as socket:
+            socket.send(clip)
+            lines = [json.loads(socket.recv(timeout=30))]
+            while lines[-1]["type"] != "emotion":
+                lines.append(json.loads(socket.recv(timeout=30)))
+            process.send_signal(number)
+            began_s = time.monotonic()
+            try:
+                while True:
+                    lines.append(json.loads(socket.recv(timeout=30)))
+            except ConnectionClosed:
+                pass
+        _, said = process.communicate(timeout=20)
+        took_s = time.monotonic() - began_s
+    assert [line["what"] for line in lines if line["type"] == "stream"][-1] == "ended"
+    assert process.returncode == code
+    assert "served 1 sessions" in said and "delivered" in said and "Traceback" not in said
+    assert took_s < 20, "a signal must not leave it hanging"
+
+
+def test_it_warns_of_what_others_could_read() -> None:
+    with started("--host", "0.0.0.0", AFFECTSTREAM_TOKEN=TOKEN) as (process, address):
+        port = address.rpartition(":")[2]
+        assert httpx.get(f"http://127.0.0.1:{port}/about").status_code == 401
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=20)
+    assert "#token=TOKEN" in said and "--tls-cert" in said and TOKEN not in said
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        (["--tls-cert", "a.pem"], "belong together"),
+        (["--host", "256.0.0.1", "--token", TOKEN], "cannot listen on 256.0.0.1"),
+    ],
+)
+def test_what_cannot_be_is_one_line(options: list[str], error: str) -> None:
+    with started(*options) as (process, _):
+        _, said = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert error in " ".join(said.replace("│", " ").split()) and "Traceback" not in said
+
+
+def test_without_the_extra_it_says_what_to_install() -> None:
+    code = (
+        "import sys; sys.modules['aiortc'] = None; "
+        "from affectstream.stream.cli import main; main(['serve', '--device', 'cpu'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "this needs 'aiortc': pip install '.[serve]'" in done.stderr
+    assert "Traceback" not in done.stderr

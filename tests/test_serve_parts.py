@@ -1,0 +1,226 @@
+"""The small parts of the server, without a server."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from affectstream.stream.align import Tracked
+from affectstream.stream.errors import OptionError
+from affectstream.stream.faces.face import Face, Seen
+from affectstream.stream.faces.quality import Quality
+from affectstream.stream.fuse import Reading
+from affectstream.stream.media import Kind
+from affectstream.stream.serve import messages
+from affectstream.stream.serve.clocks import SenderClock
+from affectstream.stream.serve.hub import clean_name
+from affectstream.stream.serve.limits import RateLimit
+from affectstream.stream.serve.options import ServeOptions
+from affectstream.stream.serve.outbox import Outbox
+from affectstream.stream.serve.overlay import Overlay
+
+
+class TestRateLimit:
+    def test_a_burst_passes_and_then_the_rate(self) -> None:
+        limit = RateLimit(rate=0.5, burst=3)
+        assert [limit.take("a", 0.0) for _ in range(3)] == [0.0] * 3
+        assert limit.take("a", 0.0) == 2.0
+        assert limit.take("b", 0.0) == 0.0, "another address has a bucket of its own"
+        assert limit.take("a", 2.0) == 0.0
+
+    def test_a_flood_of_addresses_is_forgotten(self) -> None:
+        limit = RateLimit(rate=0.1, burst=1)
+        for number in range(5000):
+            limit.take(str(number), 0.0)
+        assert len(limit._left) <= 1024
+
+    @given(st.lists(st.floats(0, 5), max_size=60), st.floats(0.1, 3), st.integers(1, 5))
+    def test_no_more_than_the_rate_allows(
+        self, pauses: list[float], rate: float, burst: int
+    ) -> None:
+        limit, now_s, granted = RateLimit(rate, burst), 0.0, 0
+        for pause in pauses:
+            now_s += pause
+            granted += limit.take("a", now_s) == 0.0
+        assert granted <= burst + rate * now_s + 1e-6
+
+
+class TestOutbox:
+    def test_the_oldest_goes_and_is_counted(self) -> None:
+        async def work() -> list[str]:
+            box, out = Outbox(bound=3), []
+            for number in range(5):
+                box.push(b"%d" % number)
+            box.close()
+            box.push(b"too late")
+
+            async def send(line: str) -> None:
+                out.append(line)
+
+            await box.deliver(send)
+            assert (box.stats.delivered, box.stats.dropped, box.stats.waiting) == (3, 2, 0)
+            return out
+
+        assert asyncio.run(work()) == ["2", "3", "4"]
+
+    def test_a_client_that_does_not_read_is_given_up(self) -> None:
+        async def work() -> None:
+            box = Outbox()
+            box.push(b"x")
+
+            async def send(line: str) -> None:
+                await asyncio.Event().wait()
+
+            with pytest.raises(TimeoutError):
+                await box.deliver(send, patience_s=0.01)
+            assert box.stats.delivered == 0
+
+        asyncio.run(work())
+
+    def test_needs_room(self) -> None:
+        with pytest.raises(ValueError, match="at least 1"):
+            Outbox(bound=0)
+
+
+class TestSenderClock:
+    def test_the_least_delay_places_the_clock(self) -> None:
+        clock = SenderClock(origin_s=100.0)
+        assert clock.stamp(Kind.VIDEO, 0, 100.30) == 300_000
+        clock.stamp(Kind.VIDEO, 500_000, 100.55)  # now only 0.05 s late
+        assert clock.stamp(Kind.VIDEO, 1_000_000, 101.20) == 1_050_000
+
+    def test_a_clock_that_starts_anew_goes_on(self) -> None:
+        clock = SenderClock(origin_s=0.0)
+        clock.stamp(Kind.AUDIO, 50_000_000, 10.0)
+        assert clock.stamp(Kind.AUDIO, 0, 12.0) == 12_000_000
+        assert clock.stamp(Kind.AUDIO, 900_000_000, 12.5) == 12_500_000
+
+    def test_a_stall_of_the_network_is_no_jump(self) -> None:
+        clock = SenderClock(origin_s=0.0)
+        clock.stamp(Kind.AUDIO, 0, 0.0)
+        assert clock.stamp(Kind.AUDIO, 20_000, 4.0) == 20_000
+
+    @given(
+        st.lists(
+            st.tuples(
+                st.sampled_from(Kind), st.integers(-(10**12), 10**12), st.floats(0, 10, width=32)
+            ),
+            max_size=80,
+        )
+    )
+    def test_times_of_a_kind_increase_whatever_comes(
+        self, steps: list[tuple[Kind, int, float]]
+    ) -> None:
+        clock, now_s, before = SenderClock(0.0), 0.0, dict.fromkeys(Kind, -1)
+        for kind, media_us, pause_s in steps:
+            now_s += pause_s
+            told = clock.stamp(kind, media_us, now_s)
+            assert told > before[kind]
+            before[kind] = told
+
+
+def face_at(x: float, y: float, side: float = 40.0) -> Face:
+    return Face(
+        box=(x, y, x + side, y + side),
+        landmarks=np.full((5, 2), x, np.float32),
+        score=0.9,
+        quality=Quality(1.0, 1.0, 1.0),
+        embeddings=(np.zeros(4, np.float32),),
+        signature=np.zeros(4, np.float32),
+    )
+
+
+def reading(track: int | None, face: Face | None) -> Reading:
+    return Reading(
+        hop=0,
+        start_us=0,
+        end_us=500_000,
+        track=track,
+        modalities=("video",),
+        scores=None,
+        label=None,
+        confidence=None,
+        abstain="low_confidence",
+        assigned_by=None,
+        look=None if face is None else Tracked(0, 0, (400, 200), face, None),
+        voiced=0.0,
+    )
+
+
+class TestOverlay:
+    def test_numbers_stay_with_faces_that_move(self) -> None:
+        overlay = Overlay("cam")
+        left, right = face_at(10, 10), face_at(200, 10)
+        overlay.told([reading(1, left), reading(2, right), reading(None, None)])
+        for step in range(1, 20):
+            faces = face_at(200 - step * 3, 10), face_at(10 + step * 3, 10)
+            seen = Seen(step * 125_000, (400, 200), faces)
+            assert [one.track for one in overlay.seen(seen).faces] == [2, 1]
+
+    def test_fractions_of_the_picture(self) -> None:
+        overlay = Overlay("cam")
+        told = overlay.seen(Seen(1_500_000, (400, 200), (face_at(100, 50),)))
+        line = msgspec.json.decode(messages.pack(told))
+        assert line["type"] == "faces" and line["t"] == 1.5 and line["size"] == [400, 200]
+        assert line["faces"][0]["box"] == [0.25, 0.25, 0.35, 0.45]
+        assert line["faces"][0]["track"] is None, "no hop has told who this is"
+
+
+class TestMessages:
+    @given(st.text() | st.binary())
+    def test_junk_is_refused_in_words(self, junk: str | bytes) -> None:
+        with pytest.raises(ValueError, match=r"not a message|characters"):
+            messages.unpack(junk)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            '{"type":"ping","t":"x"}',
+            '{"type":"words","t_start":0,"t_end":1e300,"text":"a"}',
+            '{"type":"words","t_start":0,"t_end":1,"text":""}',
+            '{"type":"shutdown"}',
+            '{"type":"ping","more":1}',
+            "[" * 4000,
+            "{" + " " * 9000 + "}",
+        ],
+    )
+    def test_what_does_not_fit_is_refused(self, text: str) -> None:
+        with pytest.raises(ValueError, match=r"not a message|characters"):
+            messages.unpack(text)
+
+    def test_what_fits_is_read(self) -> None:
+        words = messages.unpack('{"type":"words","t_start":1,"t_end":2,"text":"well done"}')
+        assert words == messages.Words(1.0, 2.0, "well done")
+        assert messages.unpack('{"type":"ping"}') == messages.Ping(0.0)
+
+
+class TestOptions:
+    @pytest.mark.parametrize(
+        ("given", "error"),
+        [
+            ({"host": "0.0.0.0"}, "--token"),
+            ({"host": "lab.example"}, "--token"),
+            ({"token": "short"}, "expected 16 or more"),
+            ({"token": "sixteen chars or more"}, "a URL cannot"),
+            ({"port": 70000}, "--port 70000"),
+            ({"max_sessions": 0}, "--max-sessions 0"),
+            ({"stun": ("stun.example.org",)}, "stun:stun.example.org:3478"),
+            ({"origins": ("lab.example",)}, "https://lab.example"),
+            ({"origins": ("https://lab.example/page",)}, "https://lab.example"),
+        ],
+    )
+    def test_what_cannot_be_is_refused(self, given: dict[str, object], error: str) -> None:
+        with pytest.raises(OptionError, match=error):
+            ServeOptions(**given)  # type: ignore[arg-type]
+
+    def test_this_machine_needs_no_token(self) -> None:
+        assert all(ServeOptions(host=h).loopback for h in ("127.0.0.1", "::1", "localhost"))
+
+    @given(st.text())
+    def test_names_of_clients_can_be_written(self, name: str) -> None:
+        assert len(clean_name(name)) <= 80 and clean_name(name).isprintable()

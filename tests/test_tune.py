@@ -1,0 +1,158 @@
+"""A study: it searches what the recipe says, goes on where it stopped, and leaves the best to be repeated."""
+
+import tomllib
+from dataclasses import replace
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
+optuna = pytest.importorskip("optuna", reason="studies need the 'train' extra")
+
+from affectstream.stream import exits  # noqa: E402
+from affectstream.stream.errors import OptionError  # noqa: E402
+from affectstream.train.config import FitConfig, changed  # noqa: E402
+from affectstream.train.errors import RunError  # noqa: E402
+from affectstream.train.recipe import recipes  # noqa: E402
+from affectstream.train.space import (  # noqa: E402
+    LATE_FUSION,
+    Between,
+    OneOf,
+    settings,
+    space_of,
+)
+from affectstream.train.tune import tune  # noqa: E402
+
+from .prepared import samples, write  # noqa: E402
+from .test_train_cli import run  # noqa: E402
+from .test_train_loop import Line, one_thread  # noqa: E402, F401
+
+
+class Rated(Line):
+    """Its figure is known beforehand: the better the nearer the rate is to 0.01, in every epoch."""
+
+    defaults = replace(Line.defaults, epochs=2, batch_size=128)
+    space = {"learning_rate": Between(1e-4, 1.0, log=True), "options.depth": OneOf((1, 2))}  # noqa: RUF012
+
+    def loaders(self, data, config):
+        self.config = config
+        return super().loaders(data, config)
+
+    def score(self, module, batches):
+        far = abs(torch.log10(torch.tensor(self.config.learning_rate)) + 2)
+        return {"nearness": float(1 - far / 4)}
+
+
+def study(recipe, folder, trials, config=None):
+    said = []
+    found = tune(recipe, config or recipe.defaults, folder, folder, trials, said.append)
+    return found, said
+
+
+def test_it_finds_what_is_best_and_writes_it_down(tmp_path):
+    found, said = study(Rated(), tmp_path, 14)
+    assert found.trials == 14 and len(said) == 14
+    assert found.figure > 0.85 and 1e-3 < found.config.learning_rate < 1e-1
+    assert found.pruned == sum(line.endswith("pruned") for line in said) > 0
+    left = tomllib.loads((tmp_path / "tune/best.toml").read_text())
+    assert left.pop("recipe") == "line" and left.pop("data") == str(tmp_path)
+    assert changed(FitConfig(), left, "best.toml") == found.config
+    assert found.config.options["depth"] in (1, 2)
+    assert [path.name for path in found.plots] == [
+        "history.png",
+        "importances.png",
+        "parallel.png",
+        "slice.png",
+    ]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in found.plots)
+
+
+def test_only_the_best_trial_keeps_its_weights(tmp_path):
+    found, _ = study(Rated(), tmp_path, 5)
+    kept = {path.parent.name for path in (tmp_path / "tune").glob("*/best.pt")}
+    assert f"trial-{found.best:03d}" in kept and len(kept) <= 2
+    assert not list((tmp_path / "tune").glob("*/last.pt"))
+    assert len(list((tmp_path / "tune").glob("*/log.csv"))) == 5
+
+
+def test_a_study_goes_on_where_it_stopped(tmp_path):
+    first, _ = study(Rated(), tmp_path, 3)
+    again, said = study(Rated(), tmp_path, 6)
+    assert first.trials == 3 and again.trials == 6
+    assert said[0] == f"{tmp_path}/study.db holds 3 trials: going on to 6" and len(said) == 4
+    storage = f"sqlite:///{tmp_path}/study.db"
+    trials = optuna.load_study(study_name="line", storage=storage).trials
+    assert len({trial.params["learning_rate"] for trial in trials}) == 6
+    whole, said = study(Rated(), tmp_path, 6)
+    assert len(said) == 1 and whole.best == again.best
+
+
+def test_a_study_of_another_space_is_not_gone_on_with(tmp_path):
+    study(Rated(), tmp_path, 1)
+
+    class Wider(Rated):
+        space = {**Rated.space, "learning_rate": Between(1e-6, 1.0, log=True)}  # noqa: RUF012
+
+    with pytest.raises(OptionError, match=r"searches another space \(learning_rate\)"):
+        study(Wider(), tmp_path, 2)
+
+
+def test_a_trial_that_breaks_down_does_not_end_the_study(tmp_path):
+    class Fragile(Rated):
+        def loss(self, module, batch):
+            loss = super().loss(module, batch)
+            return loss * float("nan") if self.config.learning_rate > 0.01 else loss
+
+    found, said = study(Fragile(), tmp_path, 8)
+    failed = [line for line in said if "failed: the loss is nan" in line]
+    assert found.trials == 8 and found.failed == len(failed) > 0
+    assert found.config.learning_rate <= 0.01
+
+    class Broken(Rated):
+        def loss(self, module, batch):
+            return super().loss(module, batch) * float("nan")
+
+    with pytest.raises(RunError, match="none of the 2 trials in"):
+        study(Broken(), tmp_path / "other", 2)
+
+
+def test_trials_run_on_one_device(tmp_path):
+    with pytest.raises(OptionError, match="a study's trials run on one"):
+        study(Rated(), tmp_path, 1, replace(Rated.defaults, devices="2"))
+
+
+def test_every_recipe_has_a_space_of_settings_that_can_be():
+    for recipe in recipes().values():
+        space = space_of(recipe)
+        assert "learning_rate" in space
+        for end in (0, -1):
+            picked = {
+                name: part.values[end] if isinstance(part, OneOf) else (part.low, part.high)[end]
+                for name, part in space.items()
+            }
+            changed(recipe.defaults, settings(picked, {}), "study")
+
+
+def test_the_documented_study_is_that_of_the_reports():
+    assert {name: str(part) for name, part in LATE_FUSION.items()} == {
+        "learning_rate": "1e-05 to 0.001, by its logarithm",
+        "batch_size": "one of 4, 6, 8",
+        "options.video_weight": "0.3 to 0.8",
+    }
+    assert settings({"batch_size": 4, "options.video_weight": 0.5}, {"bias": 1}) == {
+        "batch_size": 4,
+        "options": {"bias": 1, "video_weight": 0.5},
+    }
+
+
+def test_the_command_studies_a_real_recipe(tmp_path, capsys):
+    data = write(tmp_path / "data", [*samples(16, "train"), *samples(8, "valid")])
+    small = ("--size", 48, "--tiny", "--epochs", 1, "--threads", 1)
+    command = ("train", "tune", "--recipe", "tiny_vit", "--data", data, "--runs", tmp_path / "runs")
+    assert run(*command, *small, "--trials", 2) == exits.DONE
+    said = capsys.readouterr().out
+    assert "2 trials, 0 of them pruned and 0 failed; the best is trial " in said
+    best = tmp_path / "runs/tiny_vit/tune/best.toml"
+    again = ("--threads", 1, "--track", "none", "--runs", tmp_path / "again")
+    assert run("train", "fit", "--config", best, *again) == exits.DONE
+    figure = said.partition("trial ")[2].split("accuracy ")[1].split()[0]
+    assert "best: accuracy" in capsys.readouterr().out and 0 <= float(figure) <= 1

@@ -1,0 +1,24 @@
+"""`affectstream train`: one file a command, loaded on use."""
+
+from __future__ import annotations
+
+import typer
+
+from affectstream.train.cli.evaluate import evaluate
+from affectstream.train.cli.export import export
+from affectstream.train.cli.fit import fit
+from affectstream.train.cli.prepare import prepare
+from affectstream.train.cli.preview import preview
+from affectstream.train.cli.recipes import list_recipes
+from affectstream.train.cli.tune import tune
+
+application = typer.Typer(
+    no_args_is_help=True, help="Train recipes and turn them into bundles (needs the 'train' extra)."
+)
+application.command()(prepare)
+application.command()(preview)
+application.command("list")(list_recipes)
+application.command()(fit)
+application.command()(tune)
+application.command()(export)
+application.command()(evaluate)

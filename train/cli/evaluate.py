@@ -1,0 +1,60 @@
+"""`affectstream train evaluate`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from affectstream.train.cli.shared import Data
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from affectstream.engines.manifest import Measured
+
+
+def evaluate(
+    data: Data,
+    bundle: Annotated[str, typer.Option(help="'pocket', or a bundle's folder.")] = "pocket",
+    fer_split: Annotated[str, typer.Option(help="Folder of FER2013: test is PublicTest.")] = "test",
+    actors: Annotated[str, typer.Option(help="Actors of RAVDESS.")] = "17-20",
+    meld_split: Annotated[str, typer.Option(help="Split of MELD.")] = "dev",
+    split: Annotated[str, typer.Option(help="Split of a prepared data set.")] = "test",
+) -> None:
+    """Measure a bundle on data it has not seen: what of it the data can measure.
+
+    On a prepared data set every task, by class, and with each set of modalities alone; on a folder of
+    public sets each encoder and the face detector.
+
+    Example: [bold]affectstream train evaluate --data DATA[/bold]
+    """
+    from affectstream.engines.bundle import Bundle
+
+    if (data / "dataset.json").is_file():
+        from affectstream.train.evaluate_prepared import evaluate_prepared
+
+        with Bundle.open(bundle) as opened:
+            rows, by_class = evaluate_prepared(opened, data, split)
+        _print(rows)
+        print("\n".join(by_class))
+        return
+    from affectstream.train import evaluate as figures
+
+    first, _, last = actors.partition("-")
+    if not first.isdigit() or (last and not last.isdigit()):
+        raise typer.BadParameter(f"{actors!r}: expected 17-20", param_hint="--actors")
+    chosen = tuple(range(int(first), int(last or first) + 1))
+    with Bundle.open(bundle) as opened:
+        measured = [
+            *figures.evaluate_detector(opened, data),
+            *figures.evaluate_face(opened, data, fer_split),
+            *figures.evaluate_voice(opened, data, chosen),
+            *figures.evaluate_text(opened, data, meld_split),
+        ]
+    _print(measured)
+
+
+def _print(rows: Sequence[Measured]) -> None:
+    for row in rows:
+        print(f"{row.part:16} {row.data:38} {row.metric:22} {row.value:.4f}  (n = {row.count})")

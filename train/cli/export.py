@@ -1,0 +1,55 @@
+"""`affectstream train export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from affectstream.train.cli.shared import Data, Runs, chosen
+
+
+def export(
+    data: Data,
+    runs: Runs = Path("runs"),
+    output: Annotated[Path, typer.Option("--output", "-o", help="The bundle's folder.")] = Path(
+        "bundle"
+    ),
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="Whose run; see 'train list'.", show_default="pocket, of its five runs"),
+    ] = None,
+    weights: Annotated[
+        bool,
+        typer.Option(
+            "--weights/--no-weights", help="Put in what 'train fit --init' can start from."
+        ),
+    ] = True,
+    build: Annotated[
+        bool, typer.Option("--build", help="Build its TensorRT plans too, as 'engines build' does.")
+    ] = False,
+) -> None:
+    """Export a run as a bundle, calibrated and measured.
+
+    Example: [bold]affectstream train export --recipe cnn --data prepared/fer2013 -o my-bundle[/bold]
+    """
+    if recipe is None:
+        from affectstream.train.pocket import assemble as assemble_pocket
+
+        assemble_pocket(data, runs, output)
+    else:
+        from affectstream.train.bundle import assemble
+        from affectstream.train.net_recipe import NetRecipe
+
+        found = chosen(recipe)
+        if not isinstance(found, NetRecipe):
+            raise typer.BadParameter(
+                f"{recipe} is a part of pocket: leave --recipe out to export that",
+                param_hint="--recipe",
+            )
+        assemble(found, data, runs, output, weights=weights)
+    if build:
+        from affectstream.engines.cli.build import build as build_plans
+
+        build_plans(bundle=str(output))

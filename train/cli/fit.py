@@ -1,0 +1,220 @@
+"""`affectstream train fit`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from affectstream.train.cli.flags import (
+    COURSE,
+    LEARNED,
+    MACHINE,
+    NETWORK,
+    ConfigFile,
+    DataFolder,
+    Epochs,
+    Members,
+    RecipeName,
+    RunsFolder,
+    Seed,
+    Set,
+    Size,
+    Tasks,
+    Threads,
+    Tiny,
+    Weights,
+    asked,
+)
+
+_OWN = "the recipe's"
+
+
+def fit(
+    recipe: RecipeName = None,
+    data: DataFolder = None,
+    config: ConfigFile = None,
+    runs: RunsFolder = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where the run stopped.")] = False,
+    eval_only: Annotated[
+        bool, typer.Option("--eval-only", help="Figures of the run's best epoch; train nothing.")
+    ] = False,
+    track: Annotated[
+        str,
+        typer.Option(help="auto (TensorBoard if installed), none, tensorboard or wandb."),
+    ] = "auto",
+    tasks: Tasks = None,
+    size: Size = None,
+    augment: Annotated[
+        bool | None,
+        typer.Option(
+            "--augment/--no-augment",
+            help="Change pictures and sound at random.",
+            show_default=_OWN,
+            rich_help_panel=LEARNED,
+        ),
+    ] = None,
+    label_smoothing: Annotated[
+        float | None, typer.Option(show_default=_OWN, rich_help_panel=LEARNED)
+    ] = None,
+    class_weights: Annotated[
+        bool | None,
+        typer.Option(
+            "--class-weights/--no-class-weights",
+            help="Count every label alike.",
+            show_default=_OWN,
+            rich_help_panel=LEARNED,
+        ),
+    ] = None,
+    focal_gamma: Annotated[
+        float | None,
+        typer.Option(help="Focal loss with this gamma.", rich_help_panel=LEARNED),
+    ] = None,
+    modality_dropout: Annotated[
+        float | None,
+        typer.Option(
+            help="Chance that a modality is hidden.", show_default=_OWN, rich_help_panel=LEARNED
+        ),
+    ] = None,
+    options: Set = None,
+    weights: Weights = None,
+    tiny: Tiny = None,
+    init: Annotated[
+        str | None,
+        typer.Option(help="A run's folder or a bundle to start from.", rich_help_panel=NETWORK),
+    ] = None,
+    members: Members = None,
+    epochs: Epochs = None,
+    seed: Seed = None,
+    batch_size: Annotated[
+        int | None, typer.Option(show_default=_OWN, rich_help_panel=COURSE)
+    ] = None,
+    accumulate: Annotated[
+        int | None,
+        typer.Option(help="Batches to a step.", show_default=_OWN, rich_help_panel=COURSE),
+    ] = None,
+    learning_rate: Annotated[
+        float | None,
+        typer.Option(help="At its peak.", show_default=_OWN, rich_help_panel=COURSE),
+    ] = None,
+    weight_decay: Annotated[
+        float | None, typer.Option(show_default=_OWN, rich_help_panel=COURSE)
+    ] = None,
+    schedule: Annotated[
+        str | None,
+        typer.Option(
+            help="cosine, restarts, plateau or constant.",
+            show_default=_OWN,
+            rich_help_panel=COURSE,
+        ),
+    ] = None,
+    warmup_epochs: Annotated[
+        float | None, typer.Option(show_default=_OWN, rich_help_panel=COURSE)
+    ] = None,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            help="Stop after so many epochs without a better figure; 0 never.",
+            show_default=_OWN,
+            rich_help_panel=COURSE,
+        ),
+    ] = None,
+    min_delta: Annotated[
+        float | None,
+        typer.Option(help="What counts as better.", show_default=_OWN, rich_help_panel=COURSE),
+    ] = None,
+    phase_epochs: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N,N,...",
+            help="Lengths of the recipe's phases; the last takes what is left.",
+            show_default=_OWN,
+            rich_help_panel=COURSE,
+        ),
+    ] = None,
+    clip_norm: Annotated[
+        float | None,
+        typer.Option(help="Longest gradient; 0: any.", show_default=_OWN, rich_help_panel=COURSE),
+    ] = None,
+    ema_decay: Annotated[
+        float | None,
+        typer.Option(help="Of the averaged weights.", show_default=_OWN, rich_help_panel=COURSE),
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            help="32-true, bf16-mixed or 16-mixed.", show_default=_OWN, rich_help_panel=MACHINE
+        ),
+    ] = None,
+    devices: Annotated[
+        str | None,
+        typer.Option(
+            help="How many GPUs, which (0,2), or auto.", show_default="1", rich_help_panel=MACHINE
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            help="Processes that make batches.", show_default=_OWN, rich_help_panel=MACHINE
+        ),
+    ] = None,
+    compile_: Annotated[
+        bool | None,
+        typer.Option("--compile", help="Use torch.compile.", rich_help_panel=MACHINE),
+    ] = None,
+    checkpointing: Annotated[
+        bool | None,
+        typer.Option(
+            "--checkpointing",
+            help="Compute activations again instead of keeping them.",
+            rich_help_panel=MACHINE,
+        ),
+    ] = None,
+    threads: Threads = None,
+) -> None:
+    """Train one recipe; its best epoch is kept in RUNS/RECIPE.
+
+    Example: [bold]affectstream train fit --recipe cnn --data prepared/fer2013[/bold]
+    """
+    given = dict(locals())
+    for name in ("recipe", "data", "config", "resume", "eval_only", "track", "threads", "compile_"):
+        del given[name]
+    wanted = asked(
+        recipe,
+        data,
+        config,
+        {
+            **given,
+            "compile": compile_,
+            "runs": str(runs) if runs is not None else None,
+            "phase_epochs": _numbers(phase_epochs),
+        },
+        resume=resume or eval_only,
+    )
+    import torch
+
+    from affectstream.train import loop
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    if eval_only:
+        figures = loop.judge(wanted.recipe, wanted.config, wanted.data, wanted.run)
+        print("best: " + loop.spelled(figures))
+        return
+    figures = loop.fit(
+        wanted.recipe, wanted.config, wanted.data, wanted.run, resume=resume, track=track
+    )
+    if before := loop.summary(wanted.run)["before"]:
+        print("before: " + loop.spelled(before))
+    print("best: " + loop.spelled(figures))
+
+
+def _numbers(text: str | None) -> list[int] | None:
+    from affectstream.stream.errors import OptionError
+
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdigit() for part in parts):
+        raise OptionError(f"--phase-epochs {text}: expected whole numbers such as 20,10")
+    return [int(part) for part in parts]

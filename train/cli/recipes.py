@@ -1,0 +1,65 @@
+"""`affectstream train list`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from affectstream.train.recipe import Recipe
+
+
+def list_recipes(
+    recipe: Annotated[
+        str | None, typer.Option(help="Everything about this one.", show_default=False)
+    ] = None,
+) -> None:
+    """Name every recipe, its options (--set) and its pretrained parts (--weights).
+
+    Example: [bold]affectstream train list --recipe cnn[/bold]
+    """
+    from affectstream.train.cli.shared import chosen
+    from affectstream.train.recipe import recipes
+
+    if recipe is not None:
+        for line in _everything(chosen(recipe)):
+            print(line)
+        return
+    for name, found in sorted(recipes().items()):
+        print(f"{name:18} {found.summary}")
+        for line in _choices(found):
+            print(f"{'':18}   {line}")
+
+
+def _choices(recipe: Recipe) -> Iterator[str]:
+    """An option with its default and what else it may be, or a pretrained part with its source, a line."""
+    choices = getattr(recipe, "choices", {})
+    for name, value in getattr(recipe, "options", {}).items():
+        allowed = f"  ({', '.join(map(str, choices[name]))})" if name in choices else ""
+        yield f"--set {name}={value}{allowed}"
+    for part, source in getattr(recipe, "backbones", {}).items():
+        yield f"--weights {part}={source}"
+
+
+def _everything(recipe: Recipe) -> Iterator[str]:
+    from affectstream.train.config import FitConfig, plain
+    from affectstream.train.recipe import Phased
+    from affectstream.train.space import space_of
+
+    yield f"{recipe.name}: {recipe.summary}"
+    yield from (f"  {line}" for line in _choices(recipe))
+    if modalities := getattr(recipe, "modalities", ()):
+        yield f"  sees {', '.join(modalities)}"
+    standard = plain(FitConfig())
+    own = {k: v for k, v in plain(recipe.defaults).items() if v != standard[k]}
+    yield "  defaults: " + ", ".join(f"{name} {value}" for name, value in own.items())
+    phases = recipe.phases if isinstance(recipe, Phased) else ()
+    for number, phase in enumerate(phases, 1):
+        length = "what is left" if phase.epochs is None else f"{phase.epochs} epochs"
+        rates = "".join(f"; {name} at {share:g}" for name, share in phase.rates.items())
+        rests = f"; at rest: {', '.join(phase.frozen)}" if phase.frozen else ""
+        yield f"  phase {number}, from pretrained weights: {length}{rests}{rates}"
+    for name, part in space_of(recipe).items():
+        yield f"  tune {name}: {part}"

@@ -1,0 +1,51 @@
+"""From pictures to the planes that a network sees: the part of every video encoder that never learns.
+
+It lives in the exported graph, so that serving normalises as training did.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+LUMA = (0.299, 0.587, 0.114)
+"""Shares of red, green and blue in the brightness of a picture (ITU-R BT.601)."""
+SOFTEST = 0.03
+"""Added to a picture's deviation, so that an even picture is not made of its noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Colours:
+    """Mean and deviation of red, green and blue in [0, 1] over the pictures that a backbone learned from."""
+
+    mean: tuple[float, float, float]
+    deviation: tuple[float, float, float]
+
+
+IMAGENET = Colours((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""Of torchvision's ImageNet weights."""
+
+
+def planes(pixels: Tensor, *, grey: bool, colours: Colours | None = None) -> Tensor:
+    """Pictures (M, S, S, 3), uint8 or float32 in [0, 255], RGB, as planes (M, 3, S, S) float32.
+
+    With `colours`, each plane is normalised as the backbone learned it. Without, each picture gets zero
+    mean and (nearly) unit variance over all its planes: what is learned from scratch need not learn the
+    light. `grey`: what was learned from has no colour, so none is seen: three planes of brightness.
+    """
+    rgb = pixels.to(torch.float32).permute(0, 3, 1, 2) / 255.0
+    if grey:
+        red, green, blue = LUMA
+        luma = red * rgb[:, 0:1] + green * rgb[:, 1:2] + blue * rgb[:, 2:3]
+        rgb = luma.repeat(1, 3, 1, 1)
+    if colours is not None:
+        mean, deviation = (
+            torch.tensor(of, device=rgb.device).view(1, 3, 1, 1)
+            for of in (colours.mean, colours.deviation)
+        )
+        return (rgb - mean) / deviation
+    centred = rgb - rgb.mean((1, 2, 3), keepdim=True)
+    spread = (centred * centred).mean((1, 2, 3), keepdim=True).sqrt()
+    return centred / (spread + SOFTEST)
