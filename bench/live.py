@@ -97,7 +97,7 @@ class Tap:
         """Look at the brightness of each picture, listen to all sound."""
         if isinstance(delivery.frame, av.VideoFrame):
             self.first_s = self.first_s or delivery.arrived_s
-            grey = delivery.frame.to_ndarray(format="gray")
+            grey = np.asarray(delivery.frame.to_ndarray(format="gray"), np.uint8)
             level = float(grey[::8, ::8].mean())
             if self._level is not None and level - self._level > _JUMP:
                 self.flashes_s.append(delivery.arrived_s)
@@ -173,7 +173,7 @@ def measure_kind(recognizer: Recognizer, kind: Way, clip: Path, seconds: float) 
         "way_ms": _way(tap.flashes_s, sent_s),
         "age_ms": _quantiles([event.age_ms for event in timed]),
         "latency_ms": _quantiles([event.latency_ms for event in timed]),
-        "skew_ms": None if tap.meter.skew_ms is None else round(tap.meter.skew_ms, 1),
+        "skew_ms": None if tap.meter.skew_ms is None else round(tap.meter.skew_ms, 1) + 0.0,
         "lost": ended.counts["dropped"] + ended.counts["late"],
         "cpu": round(cpu_s / used_s, 2),
         "pairs": len(tap.meter.pairs_us),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,7 +84,7 @@ def read_members(folder: Path, manifest: Manifest) -> tuple[Member, ...]:
                 "reinstall the bundle"
             )
         members.append(Member(name, inside, read_manifest(inside)))
-    for fault in _mismatches(manifest, members):
+    for fault in mismatches(manifest, members):
         raise BundleError(f"{folder / MANIFEST}: {fault}")
     return tuple(members)
 
@@ -157,8 +157,8 @@ def _of_members(manifest: Manifest) -> Iterator[str]:
         yield "a bundle of members has a fusion engine alone: crop, metadata and encoders are theirs"
 
 
-def _mismatches(manifest: Manifest, members: list[Member]) -> Iterator[str]:
-    """What keeps members from being read together."""
+def mismatches(manifest: Manifest, members: Sequence[Member]) -> Iterator[str]:
+    """What keeps `members` from being read together by a bundle of that manifest."""
     for member in members:
         inside, whose = member.manifest, f"member {member.name!r}"
         if inside.members:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import cv2
 import pyarrow as pa
@@ -20,6 +20,9 @@ from affectstream.stream.events import Event
 from affectstream.stream.options import SourceOptions
 from affectstream.stream.readings import rows, schema
 from affectstream.stream.session import Session
+
+if TYPE_CHECKING:
+    from affectstream.stream.live.source import LiveOptions
 
 _AHEAD = 64
 """Events that may wait for a slow consumer of `follow`."""
@@ -108,6 +111,18 @@ class Recognizer:
                 while not events.empty():
                     events.get_nowait()
                 await asyncio.sleep(0.01)
+
+    def watch(
+        self,
+        source: str | LiveOptions,
+        options: SourceOptions | None = None,
+        *,
+        duration_s: float | None = None,
+    ) -> AsyncIterator[Event]:
+        """Events of a live source (a camera ``"0"``, a URL, a file at its own speed); see `live.watch`."""
+        from affectstream.stream.live.watch import watch
+
+        return watch(self, source, options, duration_s=duration_s)
 
     def score(self, path: str | Path, options: SourceOptions | None = None) -> Result:
         """Score a whole recording. Raises `SourceError` when nothing of it can be used."""

@@ -96,6 +96,23 @@ def test_a_reader_that_goes_away_ends_it_quietly(clip):
     assert "Traceback" not in process.stderr.read()
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="sets the size of a pipe")
+def test_a_reader_that_is_stuck_does_not_hold_up_the_end(clip):
+    import fcntl
+
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, 1031, 4096)  # F_SETPIPE_SZ: a dozen events
+    command = [sys.executable, "-c", CODE, "live", "--device", "cpu", "--source", str(clip)]
+    with subprocess.Popen(command, stdout=writing, stderr=subprocess.PIPE, text=True) as process:
+        os.close(writing)
+        time.sleep(6)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=6) in (3, 130)  # the clip may have ended by then
+        assert "what takes them is stuck" in process.stderr.read()
+    os.close(reading)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [

@@ -319,6 +319,14 @@ def test_a_session_that_got_nothing_ends_quietly(recognizer):
     assert len(played.events) == 1
 
 
+def test_why_a_source_ended_early_is_in_the_last_event(recognizer):
+    played = Played(recognizer)
+    played.session.warn("3 packets could not be decoded")
+    ended = played.session.close(detail="talk.mp4: is cut off")
+    assert (ended.complete, ended.detail) == (False, "talk.mp4: is cut off")
+    assert [event.what for event in played.events] == ["warning", "ended"]
+
+
 def test_a_stuck_worker_is_abandoned_in_time_and_says_no_more(recognizer, media):
     played = Played(recognizer)
     stuck, free = threading.Event(), threading.Event()

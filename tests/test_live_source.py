@@ -1,9 +1,12 @@
 """Real senders on loopback: opened, killed, restarted, stuck; files played at their own speed."""
 
 import asyncio
+import heapq
+import random
 import socket
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -11,12 +14,12 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import msgspec
 import pytest
 
+from affectstream.bench.live import Tap, write_flashes
 from affectstream.stream import Recognizer, SourceError
 from affectstream.stream.live import attempt as attempt_module
 from affectstream.stream.live.address import opening_of
 from affectstream.stream.live.reader import Reader
 from affectstream.stream.live.source import LiveOptions, LiveSource
-from affectstream.stream.live.watch import watch
 
 from .live_media import Sender, until, write_face
 
@@ -57,9 +60,9 @@ class Quick(LiveOptions):
 class Followed:
     """A source with its events."""
 
-    def __init__(self, recognizer, live):
+    def __init__(self, recognizer, live, **more):
         self.events = []
-        self.source = LiveSource(recognizer, live, emit=self.events.append)
+        self.source = LiveSource(recognizer, live, emit=self.events.append, **more)
 
     def of(self, kind):
         return [event for event in self.events if event.type == kind]
@@ -76,12 +79,18 @@ def check_times(events):
     assert starts == sorted(set(starts))
 
 
-def quiet_end(followed):
-    """Close in time, with nothing left but threads in FFmpeg that its own limits end."""
+def quiet_end(followed, *, stuck=False):
+    """Close in time, with no thread left but (`stuck`) one in FFmpeg that its own limit ends."""
     began = time.monotonic()
     ended = followed.source.close()
     assert time.monotonic() - began < 2.2
+    assert stuck or until(lambda: not _ours(), 8)
     return ended
+
+
+def _ours():
+    names = ("source ", "keeper ", "pacer", "live ")
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith(names)]
 
 
 # --- files ---
@@ -132,7 +141,7 @@ def test_watch_gives_events_without_blocking_the_loop(recognizer, clip):
                 ticks += 1
 
         ticking = asyncio.create_task(tick())
-        async for event in watch(recognizer, str(clip), duration_s=1.5):
+        async for event in recognizer.watch(str(clip), duration_s=1.5):
             kinds.append((event.type, getattr(event, "what", None)))
         ticking.cancel()
         return ticks, kinds
@@ -204,6 +213,48 @@ def test_a_publisher_is_waited_for(recognizer, clip, port, scheme, path, format_
     assert {event.modalities for event in followed.read()} >= {("video", "voice")}
 
 
+@pytest.mark.parametrize("way", [pytest.param("played", marks=pytest.mark.slow), "udp"])
+def test_sound_and_pictures_are_in_step(recognizer, tmp_path, port, way):
+    pytest.importorskip("skimage", reason="the portrait comes with the 'demo' extra")
+    flashes, tap = write_flashes(tmp_path / "flashes.mp4"), Tap()
+    url = str(flashes) if way == "played" else f"udp://127.0.0.1:{port}?pkt_size=1316"
+    followed = Followed(recognizer, LiveOptions(source=url), tap=tap)
+    if way == "played":
+        followed.source.open()
+        assert until(lambda: len(tap.meter.pairs_us) >= 2)
+    else:
+        with Sender(flashes, url, "mpegts"):
+            followed.source.open()
+            assert until(lambda: len(tap.meter.pairs_us) >= 2)
+    quiet_end(followed)
+    assert abs(tap.meter.skew_ms) < 40
+
+
+@pytest.mark.slow
+def test_hls_is_played_at_its_own_speed(recognizer, clip, tmp_path):
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    playlist = tmp_path / "live.m3u8"
+    url = f"http://127.0.0.1:{server.server_port}/live.m3u8"
+    try:
+        with Sender(clip, str(playlist), "hls", 60, "hls_time=1", "hls_list_size=5"):
+            assert until(lambda: playlist.exists() and len(list(tmp_path.glob("*.ts"))) >= 4)
+            followed = Followed(recognizer, LiveOptions(source=url))
+            followed.source.open()
+            assert until(lambda: len(followed.read()) >= 8)
+            ended = quiet_end(followed)
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert ended.counts["frames"] < 25 * (ended.t_end - ended.t_start + 1)
+    assert ended.counts["reconnects"] == 0
+    assert {event.modalities for event in followed.read()} >= {("video", "voice")}
+
+
 def test_http_and_its_refusals(recognizer, clip, tmp_path):
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *_):
@@ -266,19 +317,6 @@ def test_a_thread_that_is_stuck_in_ffmpeg_is_left_behind(monkeypatch):
     free.set()
 
 
-def test_closing_does_not_wait_for_a_reader_that_is_stuck(recognizer, port):
-    followed = Followed(recognizer, LiveOptions(source=f"udp://127.0.0.1:{port}"))
-    stop = threading.Event()
-    opener = threading.Thread(target=followed.source.open, args=(stop,), daemon=True)
-    opener.start()
-    time.sleep(0.3)  # it is in FFmpeg now, which waits ten seconds for the first packet
-    stop.set()
-    assert quiet_end(followed) is None
-    assert followed.source.abandoned == 1
-    opener.join(2)
-    assert not opener.is_alive()
-
-
 def _listens(port):
     with socket.socket() as probe:
         # Connecting would take the only place; a port that is bound cannot be bound again.
@@ -287,3 +325,69 @@ def _listens(port):
         except OSError:
             return True
     return False
+
+
+class LossyRelay:
+    """Passes datagrams on, loses some and delays the others by up to 60 ms, out of order."""
+
+    def __init__(self, target, loss):
+        self._target, self._loss = target, loss
+        self._random = random.Random(7)
+        self._stop = threading.Event()
+        self._in = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._in.bind(("127.0.0.1", 0))
+        self._in.settimeout(0.01)
+        self.port = self._in.getsockname()[1]
+        self.lost = 0
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def _run(self):
+        out, waiting = socket.socket(socket.AF_INET, socket.SOCK_DGRAM), []
+        while not self._stop.is_set():
+            with suppress(TimeoutError):
+                data = self._in.recv(65536)
+                if self._random.random() < self._loss:
+                    self.lost += 1
+                else:
+                    heapq.heappush(waiting, (time.monotonic() + self._random.random() * 0.06, data))
+            while waiting and waiting[0][0] <= time.monotonic():
+                out.sendto(heapq.heappop(waiting)[1], self._target)
+        out.close()
+        self._in.close()
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error):
+        self._stop.set()
+        self._thread.join(5)
+
+
+@pytest.mark.slow
+def test_a_network_that_loses_and_delays_costs_pictures_and_nothing_else(recognizer, clip, port):
+    followed = Followed(recognizer, LiveOptions(source=f"udp://127.0.0.1:{port}"))
+    with LossyRelay(("127.0.0.1", port), 0.02) as relay:
+        with Sender(clip, f"udp://127.0.0.1:{relay.port}?pkt_size=1316", "mpegts"):
+            followed.source.open()
+            assert until(lambda: len(followed.of("emotion")) >= 16, 30)
+            ended = quiet_end(followed)
+        assert relay.lost > 3
+    assert followed.source.failure is None
+    assert "could not be decoded" in followed.of("stream")[-2].detail
+    assert ended.counts["reconnects"] == 0
+    assert followed.read()
+    check_times(followed.events)
+
+
+def test_closing_does_not_wait_for_a_reader_that_is_stuck(recognizer, port):
+    followed = Followed(recognizer, LiveOptions(source=f"udp://127.0.0.1:{port}"))
+    stop = threading.Event()
+    opener = threading.Thread(target=followed.source.open, args=(stop,), daemon=True)
+    opener.start()
+    time.sleep(0.3)  # it is in FFmpeg now, which waits ten seconds for the first packet
+    stop.set()
+    assert quiet_end(followed, stuck=True) is None
+    assert followed.source.abandoned == 1
+    opener.join(2)
+    assert not opener.is_alive()

@@ -38,9 +38,14 @@ def test_an_older_bundle_is_replaced_whole(tmp_path):
 @pytest.mark.parametrize("fault", [ValueError, KeyboardInterrupt])
 def test_a_failure_leaves_the_older_one(tmp_path, fault):
     bundle(tmp_path / "mine", "old")
-    with pytest.raises(fault), placed(tmp_path / "mine") as folder:
-        bundle(folder, "half")
-        raise fault
+
+    def spoil():
+        with placed(tmp_path / "mine") as folder:
+            bundle(folder, "half")
+            raise fault
+
+    with pytest.raises(fault):
+        spoil()
     assert (tmp_path / "mine" / "bundle.json").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 

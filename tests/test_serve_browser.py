@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-for module in ("starlette", "uvicorn", "aiortc", "prometheus_client", "websockets"):
+for module in ("starlette", "uvicorn", "aiortc", "prometheus_client", "websockets", "httpx"):
     pytest.importorskip(module, reason="the server comes with the 'serve' extra")
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright's driver is not here")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")

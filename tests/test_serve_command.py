@@ -12,14 +12,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import httpx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-for module in ("starlette", "uvicorn", "aiortc", "prometheus_client", "websockets"):
+for module in ("starlette", "uvicorn", "aiortc", "prometheus_client", "websockets", "httpx"):
     pytest.importorskip(module, reason="the server comes with the 'serve' extra")
 
+import httpx
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 

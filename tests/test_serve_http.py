@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import httpx
 import pytest
 
-for module in ("starlette", "uvicorn", "aiortc", "prometheus_client", "websockets"):
+for module in ("starlette", "uvicorn", "aiortc", "prometheus_client", "websockets", "httpx"):
     pytest.importorskip(module, reason="the server comes with the 'serve' extra")
 
+import httpx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
@@ -160,7 +160,7 @@ _LINES = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(_LINES | st.text(max_size=40), max_size=25))
 def test_no_sdp_brings_it_down_or_leaves_a_session(server: Running, lines: list[str]) -> None:
     answer = server.post_offer({"type": "offer", "sdp": "\r\n".join(lines)})
@@ -185,9 +185,13 @@ def test_half_open_sockets_are_closed(
     monkeypatch.setattr(serving, "REQUEST_S", 0.3)
     with running(recognizer) as one:
         port = int(one.address.rpartition(":")[2])
-        silent, slow = (socket.create_connection(("127.0.0.1", port)) for _ in range(2))
+        silent, slow, second = (socket.create_connection(("127.0.0.1", port)) for _ in range(3))
         slow.sendall(b"GET /healthz HTTP/1.1\r\nHost: localh")
-        for one_of in (silent, slow):
+        second.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        second.settimeout(10)
+        assert second.recv(65536).endswith(b'{"ok":true}')
+        second.sendall(b"GET /")
+        for one_of in (silent, slow, second):
             one_of.settimeout(10)
             with contextlib.suppress(ConnectionResetError):
                 assert one_of.recv(1) == b"", "a socket that asks nothing is answered nothing"

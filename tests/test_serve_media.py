@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import av
-import httpx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-for module in ("starlette", "uvicorn", "aiortc", "prometheus_client", "websockets"):
+for module in ("starlette", "uvicorn", "aiortc", "prometheus_client", "websockets", "httpx"):
     pytest.importorskip(module, reason="the server comes with the 'serve' extra")
 
+import httpx
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 

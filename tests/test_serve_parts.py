@@ -7,6 +7,8 @@ import asyncio
 import msgspec
 import numpy as np
 import pytest
+
+pytest.importorskip("prometheus_client", reason="the server comes with the 'serve' extra")
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +19,7 @@ from affectstream.stream.faces.quality import Quality
 from affectstream.stream.fuse import Reading
 from affectstream.stream.media import Kind
 from affectstream.stream.serve import messages
-from affectstream.stream.serve.clocks import SenderClock
+from affectstream.stream.serve.clocks import SenderClock, Slowness
 from affectstream.stream.serve.hub import clean_name
 from affectstream.stream.serve.limits import RateLimit
 from affectstream.stream.serve.options import ServeOptions
@@ -122,6 +124,22 @@ class TestSenderClock:
             told = clock.stamp(kind, media_us, now_s)
             assert told > before[kind]
             before[kind] = told
+
+
+class TestSlowness:
+    @pytest.mark.parametrize(("speed", "found"), [(1.0, False), (0.95, False), (0.7, True)])
+    def test_media_that_goes_by_too_slowly_is_noticed(self, speed: float, found: bool) -> None:
+        slowness = Slowness()
+        told = [slowness.push(round(n * 33_333 * speed), n / 30) for n in range(40 * 30)]
+        slow = [one for one in told if one is not None]
+        assert bool(slow) is found
+        assert all(one == pytest.approx(speed, abs=0.01) for one in slow)
+
+    def test_a_camera_that_paused_is_not_slow(self) -> None:
+        slowness = Slowness()
+        assert slowness.push(0, 0.0) is None
+        assert slowness.push(100_000, 100.0) is None
+        assert slowness.push(200_000, 100.1) is None
 
 
 def face_at(x: float, y: float, side: float = 40.0) -> Face:

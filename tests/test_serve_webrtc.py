@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-for module in ("starlette", "uvicorn", "aiortc", "prometheus_client", "websockets"):
+for module in ("starlette", "uvicorn", "aiortc", "prometheus_client", "websockets", "httpx"):
     pytest.importorskip(module, reason="the server comes with the 'serve' extra")
 
 import aioice.ice
@@ -220,6 +220,29 @@ def test_two_at_once_and_the_server_ends_both(
     assert one.server.tally is not None and one.server.tally.sessions == 2
     left = [t for t in threading.enumerate() if t not in before and t.is_alive()]
     until(lambda: not [t for t in left if t.is_alive()], f"{left} to end", 10)
+
+
+def test_sessions_leave_no_thread_and_no_file_behind(
+    server: Running, portrait: NDArray[np.uint8]
+) -> None:
+    psutil = pytest.importorskip("psutil", reason="psutil counts open files")
+
+    async def work() -> None:
+        client = Client(Pictures(crop(portrait)), AudioStreamTrack())
+        await client.connect(server)
+        await client.until(lambda line: line["type"] == "emotion")
+        await client.connection.close()
+
+    def left() -> tuple[int, int]:
+        return threading.active_count(), psutil.Process().num_fds()
+
+    asyncio.run(work())
+    until(lambda: not server.sessions(), "the session to end")
+    before = until(left, "a first count")
+    for _ in range(3):
+        asyncio.run(work())
+        until(lambda: not server.sessions(), "the session to end")
+    until(lambda: left()[0] <= before[0] and left()[1] <= before[1], f"{left()} to be {before}")
 
 
 def test_a_track_only_of_sound(server: Running) -> None:

@@ -9,6 +9,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 
+from lightning_fabric import Fabric  # noqa: E402
+from lightning_fabric.plugins.precision.amp import MixedPrecision  # noqa: E402
+
 from affectstream.stream.errors import OptionError  # noqa: E402
 from affectstream.train.calibrate import (  # noqa: E402
     calibrate,
@@ -452,6 +455,16 @@ def test_activations_computed_again_are_the_same(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_machine_without_a_compiler_is_told_of(tmp_path, monkeypatch):
+    from torch._inductor import config as inductor
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr(inductor.cpp, "cxx", ("/nowhere/c++",))
+    with pytest.raises(RunError, match="--compile: "):
+        run(Plain(), tmp_path / "run", replace(Line.defaults, epochs=1, compile=True))
+
+
+@pytest.mark.slow
 def test_a_compiled_network_learns_the_same(tmp_path):
     config = replace(Line.defaults, epochs=2)
     run(Plain(), tmp_path / "eager", config)
@@ -464,11 +477,16 @@ def test_a_compiled_network_learns_the_same(tmp_path):
 # What processes say goes to their own output: a list in this one would not hear of it.
 
 
+class PlainInPhases(Plain):
+    phases = InPhases.phases
+
+
 @pytest.mark.slow
-def test_two_processes_learn_what_one_does_from_twice_as_much(tmp_path):
+@pytest.mark.parametrize("recipe", [Plain, PlainInPhases])
+def test_two_processes_learn_what_one_does_from_twice_as_much(tmp_path, recipe):
     config = replace(Line.defaults, epochs=4, batch_size=16)
-    run(Plain(), tmp_path / "one", replace(config, accumulate=2))
-    fit(Plain(), replace(config, devices="2"), tmp_path, tmp_path / "two")
+    run(recipe(), tmp_path / "one", replace(config, accumulate=2))
+    fit(recipe(), replace(config, devices="2"), tmp_path, tmp_path / "two")
     assert column(tmp_path / "two", "loss") == pytest.approx(
         column(tmp_path / "one", "loss"), rel=1e-4
     )
@@ -488,27 +506,60 @@ def test_two_processes_resume_to_the_same_curve(tmp_path):
 
 @pytest.mark.slow
 def test_what_breaks_in_a_process_is_told_in_a_line(tmp_path):
-    with pytest.raises(RunError, match=r"a training process ended: .*the loss is nan in epoch 1"):
+    with pytest.raises(RunError, match=r"a training process ended: .*the loss is nan in epoch 2"):
         fit(Broken("loss"), replace(Line.defaults, devices="2"), tmp_path, tmp_path / "run")
-    assert load(tmp_path / "run/last.pt")["epoch"] == 0
+    assert load(tmp_path / "run/last.pt")["epoch"] == 1
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
 def test_what_only_a_gpu_can_do_is_refused_without_one(tmp_path):
-    with pytest.raises(OptionError, match="'16-mixed' needs a GPU, and there is none here"):
+    with pytest.raises(OptionError, match="'16-mixed' needs a GPU, and there is none to use"):
         run(Line(), tmp_path, replace(Line.defaults, precision="16-mixed"))
+
+
+def scaled_on_the_cpu(config, accelerator):
+    """As a GPU would: FP16 with a loss scale, here one that is far too large at first."""
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**30, growth_interval=5)
+    return Fabric(
+        accelerator="cpu", devices=1, plugins=MixedPrecision("16-mixed", "cpu", scaler=scaler)
+    )
+
+
+def test_a_loss_scale_finds_its_size_and_is_resumed(tmp_path, monkeypatch):
+    monkeypatch.setattr("affectstream.train.loop.make_fabric", scaled_on_the_cpu)
+    config = replace(Line.defaults, epochs=4, precision="16-mixed")
+    run(Line(), tmp_path / "whole", config)
+    assert column(tmp_path / "whole", "accuracy")[-1] > 0.9
+    with pytest.raises(Interrupted):
+        run(Line(), tmp_path / "half", config, on_epoch=interrupted_after(2))
+    assert 1 < load(tmp_path / "half/last.pt")["scaler"]["scale"] < 2.0**30
+    run(Line(), tmp_path / "half", config, resume=True)
+    assert curve(tmp_path / "half") == curve(tmp_path / "whole")
 
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no NVIDIA GPU here")
-def test_a_loss_scale_is_resumed(tmp_path):
-    config = replace(Line.defaults, epochs=4, precision="16-mixed")
-    run(Line(), tmp_path / "whole", config)
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-mixed"])
+def test_a_run_on_a_gpu_resumes_to_the_same_curve(tmp_path, precision):
+    class OnGpu(Line):
+        def setting(self):
+            return {}
+
+        def for_data(self, data, config):
+            return self
+
+        def restored(self, setting):
+            return self
+
+        def score(self, module, batches):
+            return super().score(module, [{k: v.cuda() for k, v in b.items()} for b in batches])
+
+    config = replace(Line.defaults, epochs=4, precision=precision)
+    run(OnGpu(), tmp_path / "whole", config)
     with pytest.raises(Interrupted):
-        run(Line(), tmp_path / "half", config, on_epoch=interrupted_after(2))
-    assert load(tmp_path / "half/last.pt")["scaler"]["scale"] > 0
-    run(Line(), tmp_path / "half", config, resume=True)
-    assert curve(tmp_path / "half") == curve(tmp_path / "whole")
+        run(OnGpu(), tmp_path / "half", config, on_epoch=interrupted_after(2))
+    run(OnGpu(), tmp_path / "half", config, resume=True)
+    assert column(tmp_path / "half", "loss") == pytest.approx(column(tmp_path / "whole", "loss"))
 
 
 def test_every_recipe_of_pocket_is_found_and_says_what_data_it_lacks(tmp_path):

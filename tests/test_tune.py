@@ -1,5 +1,6 @@
 """A study: it searches what the recipe says, goes on where it stopped, and leaves the best to be repeated."""
 
+import sys
 import tomllib
 from dataclasses import replace
 
@@ -156,3 +157,10 @@ def test_the_command_studies_a_real_recipe(tmp_path, capsys):
     assert run("train", "fit", "--config", best, *again) == exits.DONE
     figure = said.partition("trial ")[2].split("accuracy ")[1].split()[0]
     assert "best: accuracy" in capsys.readouterr().out and 0 <= float(figure) <= 1
+
+
+def test_a_missing_optuna_is_told_with_what_installs_it(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    command = ("train", "tune", "--recipe", "cnn", "--data", tmp_path, "--runs", tmp_path)
+    assert run(*command) == exits.USAGE
+    assert "this needs 'optuna': pip install '.[train]'" in capsys.readouterr().err

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, overload
+from typing import Any, Protocol, overload
 
 import torch
 from torch.utils.data import DataLoader
@@ -27,10 +27,20 @@ AHEAD = 4
 """Batches that each worker may be ahead of the network."""
 
 
+class Sampled(Protocol):
+    """Samples by number, as training sees them where `chance` is given."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, picked: Sequence[int], chance: Chance | None = None) -> Batch:
+        """Samples `picked`."""
+        ...
+
+
 class TrainBatches:
     """Shuffled batches of whole size, the same for the same seed and epoch."""
 
-    def __init__(self, samples: Samples, config: FitConfig) -> None:
+    def __init__(self, samples: Sampled, config: FitConfig) -> None:
         self._size = min(config.batch_size, len(samples))
         self._count = len(samples) // self._size
         self._rows = len(samples)
@@ -72,7 +82,7 @@ class _Epoch:
 class _TrainMaker(TorchDataset[Batch]):
     """Makes the batch of (epoch, number)."""
 
-    def __init__(self, samples: Samples, config: FitConfig, size: int) -> None:
+    def __init__(self, samples: Sampled, config: FitConfig, size: int) -> None:
         self._samples, self._size, self._seed = samples, size, config.seed
         self._augment, self._dropout = config.augment, config.modality_dropout
 

@@ -106,7 +106,7 @@ def _fill(
     with Bundle.open(folder) as bundle:
         found = answers(bundle, ValidBatches(samples), missing=True)
     emotion = fixed.task("emotion")
-    calibrated = {} if emotion is None else _calibrated(found, samples, emotion, plain.prior)
+    calibrated = {} if emotion is None else temperatures(found, samples, emotion, plain.prior)
     for name, part in calibrated.items():
         report(
             f"calibrated {name}: temperature {part.temperature}, threshold {part.min_confidence}, "
@@ -142,7 +142,7 @@ def prior_of(fixed: Setting) -> tuple[float, ...]:
     return tuple(round(float(p), 6) for p in counts / counts.sum())
 
 
-def _calibrated(
+def temperatures(
     found: Mapping[tuple[str, ...] | None, Answers],
     samples: Samples,
     emotion: Task,

@@ -94,7 +94,7 @@ def load(path: Path) -> dict[str, Any]:
         with torch.serialization.safe_globals([TorchVersion]):  # a string, in older checkpoints
             saved = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # whatever a damaged archive makes torch raise
-        raise RunError(f"{path} is no checkpoint that can be read: {_first_line(error)}") from error
+        raise RunError(f"{path} is no checkpoint that can be read: {first_line(error)}") from error
     if not isinstance(saved, dict) or "recipe" not in saved or "average" not in saved:
         raise RunError(f"{path} is no checkpoint of a run")
     return saved
@@ -111,7 +111,7 @@ def save(state: Mapping[str, Any], path: Path) -> None:
         beside.replace(path)
     except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into a RuntimeError
         beside.unlink(missing_ok=True)
-        raise RunError(f"{path} cannot be written: {_first_line(error)}") from error
+        raise RunError(f"{path} cannot be written: {first_line(error)}") from error
 
 
 def check_same(
@@ -187,5 +187,6 @@ def cut_log(path: Path, epochs: int) -> None:
         path.write_text("".join(lines[: epochs + 1]))
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error of another library says, without the rest."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

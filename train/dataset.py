@@ -24,6 +24,8 @@ from affectstream.train.sample import HEAVY, SCHEMA, SPLITS, TASKS, Sample, from
 
 FORMAT = "1.0"
 INFO = "dataset.json"
+OTHER_SPLITS = "splits.parquet"
+"""The split of every row, where it is not the one in the shards."""
 CACHE_BYTES = 256 << 20
 """How much of a data set, as it is stored, a reader keeps in memory."""
 
@@ -72,6 +74,9 @@ class DatasetInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What `train prepare` was asked for."""
     versions: dict[str, str]
     notes: tuple[str, ...] = ()
+    of: str | None = None
+    """Folder of the data set whose shards these are, where this one is the same samples under other
+    splits (`resplit`)."""
 
 
 def encode_info(info: DatasetInfo) -> bytes:
@@ -114,7 +119,9 @@ class Dataset:
         self.info = read_info(self.folder)
         self._heavy, self._limit = tuple(heavy), cache_bytes
         self._columns = [n for n in SCHEMA.names if n not in HEAVY or n in heavy]
-        self._files = [_open(self.folder / shard.file, shard.rows) for shard in self.info.shards]
+        home = self.folder if self.info.of is None else _home(self.folder, self.info)
+        self._files = [_open(home / shard.file, shard.rows) for shard in self.info.shards]
+        self._splits = None if self.info.of is None else _other_splits(self.folder, len(self))
         sizes = [
             (shard, group, file.metadata.row_group(group).num_rows)
             for shard, file in enumerate(self._files)
@@ -142,14 +149,21 @@ class Dataset:
         group = int(np.searchsorted(self._ends, index, side="right"))
         first = int(self._ends[group - 1]) if group else 0
         row: dict[str, Any] = self._table(group).slice(index - first, 1).to_pylist()[0]
+        if self._splits is not None:
+            row["split"] = self._splits[index]
         return row
 
     def __iter__(self) -> Iterator[Sample]:
         """All samples in order, one group in memory at a time."""
+        index = 0
         for shard, group in self._groups:
             table = self._files[shard].read_row_group(group, columns=self._columns)
             for batch in table.to_batches(max_chunksize=64):
-                yield from map(from_row, batch.to_pylist())
+                for row in batch.to_pylist():
+                    if self._splits is not None:
+                        row["split"] = self._splits[index]
+                    index += 1
+                    yield from_row(row)
 
     def column(self, name: str) -> NDArray[Any]:
         """One light column (N,): numbers with NaN, everything else as objects with None.
@@ -158,6 +172,8 @@ class Dataset:
         """
         if name not in SCHEMA.names or name in HEAVY:
             raise KeyError(f"{name!r} is no light column of a data set")
+        if name == "split" and self._splits is not None:
+            return self._splits.copy()
         parts = [file.read(columns=[name]).column(0) for file in self._files]
         values = [value for part in parts for value in part.to_pylist()]
         if pa.types.is_floating(SCHEMA.field(name).type):
@@ -210,6 +226,29 @@ class Dataset:
 
 def _reopen(folder: Path, heavy: tuple[str, ...], cache_bytes: int) -> Dataset:
     return Dataset(folder, heavy=heavy, cache_bytes=cache_bytes)
+
+
+def _home(folder: Path, info: DatasetInfo) -> Path:
+    """Where the shards of other splits lie."""
+    home = Path(str(info.of))
+    if read_info(home).content_sha256 != info.content_sha256:
+        raise DataError(
+            f"{folder} splits the samples that were in {home}; that holds others now: make it again"
+        )
+    return home
+
+
+def _other_splits(folder: Path, rows: int) -> NDArray[Any]:
+    path = folder / OTHER_SPLITS
+    try:
+        values = pq.read_table(path, columns=["split"]).column(0).to_pylist()
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DataMissing(f"{path} cannot be opened ({error}): make the splits again") from error
+    if len(values) != rows:
+        raise DataError(f"{path}: found {len(values)} rows, expected {rows}: make the splits again")
+    splits = np.empty(rows, object)
+    splits[:] = values
+    return splits
 
 
 def _open(path: Path, rows: int) -> pq.ParquetFile:

@@ -34,7 +34,7 @@ def describe(rows: Iterable[Mapping[str, Any]]) -> Facts:
     """Count and hash the rows of a data set, given without their heavy columns."""
     splits, emotions, tasks = Counter[str](), Counter[str](), Counter[str]()
     modalities = {"video": 0, "audio": 0, "text": 0}
-    people, content, split, looked_at = set[str](), list[bytes](), list[bytes](), 0
+    people, content, split, looked_at = set[str](), list[bytes](), list[tuple[str, str | None]](), 0
     for row in rows:
         splits[row["split"] or "none"] += 1
         if row["emotion"]:
@@ -47,7 +47,7 @@ def describe(rows: Iterable[Mapping[str, Any]]) -> Facts:
         if row["participant"]:
             people.add(row["participant"])
         content.append(_short({name: row[name] for name in LIGHT if name != "split"}))
-        split.append(_short([row["id"], row["split"]]))
+        split.append((row["id"], row["split"]))
     return Facts(
         rows=len(content),
         splits={name: splits[name] for name in (*SPLITS, "none") if splits[name]},
@@ -57,8 +57,13 @@ def describe(rows: Iterable[Mapping[str, Any]]) -> Facts:
         participants=len(people),
         looked_at=looked_at,
         content_sha256=hashlib.sha256(b"".join(sorted(content))).hexdigest(),
-        split_sha256=hashlib.sha256(b"".join(sorted(split))).hexdigest(),
+        split_sha256=hash_splits(split),
     )
+
+
+def hash_splits(pairs: Iterable[tuple[str, str | None]]) -> str:
+    """Of ids and their splits, in any order."""
+    return hashlib.sha256(b"".join(sorted(map(_short, pairs)))).hexdigest()
 
 
 def _short(value: object) -> bytes:

@@ -57,11 +57,8 @@ def shown_to(
 
     Raises as `evaluate_prepared`.
     """
-    settings, manifest = [setting_of(expert) for expert in bundle.experts], bundle.manifest
-    views = [
-        view_of(expert) if setting is None else setting.view
-        for expert, setting in zip(bundle.experts, settings, strict=True)
-    ]
+    manifest = bundle.manifest
+    views = [view_of(expert) for expert in bundle.experts]
     dataset = open_for(data, bundle.modalities)
     rows = dataset.rows_of(split)
     there = tuple(m for m in bundle.modalities if having(dataset, m)[rows].any())
@@ -71,8 +68,8 @@ def shown_to(
             f"{' or '.join(bundle.modalities)}"
         )
     if "video" in there:
-        _check_crops(bundle, dataset)
-    setting = None if bundle.members else settings[0]
+        check_crops(bundle.experts, dataset)
+    setting = None if bundle.members else setting_of(bundle)
     known = tasks_of(bundle) if setting is None else setting.tasks
     tasks = tuple(task for task in known if labelled([task.name], dataset)[rows].any())
     if not tasks:
@@ -82,7 +79,8 @@ def shown_to(
             f"{manifest.name!r} tells ({', '.join(task.name for task in known)}); it has: {have}"
         )
     rows = usable_rows(dataset, split, there, [task.name for task in tasks])
-    _check_labels(bundle, dataset, rows, tasks)
+    if any(task.name == "emotion" for task in tasks):
+        check_labels(f"bundle {manifest.name!r}", manifest.labels, dataset, rows)
     shown = [replace(v, modalities=tuple(m for m in v.modalities if m in there)) for v in views]
     return tuple(Samples(dataset, rows, view, tasks) for view in shown), tasks
 
@@ -99,7 +97,10 @@ def setting_of(bundle: Bundle) -> Setting | None:
 
 
 def view_of(bundle: Bundle) -> View:
-    """What a bundle looks at, by its manifest alone."""
+    """What a plain bundle looks at: as its network was shown it, else as its manifest says."""
+    setting = setting_of(bundle)
+    if setting is not None:
+        return setting.view
     manifest, text = bundle.manifest, bundle.manifest.engines.text_encoder
     return View(
         modalities=bundle.modalities,
@@ -198,9 +199,10 @@ def table(
     return lines
 
 
-def _check_crops(bundle: Bundle, dataset: Dataset) -> None:
+def check_crops(experts: Sequence[Bundle], dataset: Dataset) -> None:
+    """Raise `DataError` where the pictures are not cut as one of `experts` takes them."""
     crop = dataset.info.crop
-    for expert in bundle.experts:
+    for expert in experts:
         wanted = expert.manifest.crop
         if wanted is not None and (crop is None or crop.kind != wanted.kind):
             kind = "none" if crop is None else crop.kind
@@ -210,13 +212,13 @@ def _check_crops(bundle: Bundle, dataset: Dataset) -> None:
             )
 
 
-def _check_labels(
-    bundle: Bundle, dataset: Dataset, rows: NDArray[np.int64], tasks: Sequence[Task]
+def check_labels(
+    who: str, labels: Sequence[str], dataset: Dataset, rows: NDArray[np.int64]
 ) -> None:
-    if any(task.name == "emotion" for task in tasks):
-        found = set(dataset.column("emotion")[rows]) - {None}
-        if unknown := sorted(found - set(bundle.manifest.labels)):
-            raise DataError(
-                f"data set {dataset.info.name!r} has samples of {', '.join(unknown)}; bundle "
-                f"{bundle.manifest.name!r} knows {', '.join(bundle.manifest.labels)}"
-            )
+    """Raise `DataError` where `rows` have emotions that `who` has no label for."""
+    found = set(dataset.column("emotion")[rows]) - {None}
+    if unknown := sorted(found - set(labels)):
+        raise DataError(
+            f"data set {dataset.info.name!r} has samples of {', '.join(unknown)}; {who} knows "
+            f"{', '.join(labels)}"
+        )

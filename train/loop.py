@@ -35,6 +35,7 @@ from affectstream.train.checkpoint import (
     check_same,
     cut_log,
     data_hashes,
+    first_line,
     load,
     load_run,
     save,
@@ -49,6 +50,7 @@ from affectstream.train.machine import (
     device_name,
     launch,
     make_fabric,
+    of_compiler,
     several,
 )
 from affectstream.train.memory import TooLarge, halved, out_of_memory, peak_megabytes
@@ -56,7 +58,7 @@ from affectstream.train.phases import Stretch, stretches
 from affectstream.train.progress import bar
 from affectstream.train.recipe import Batch, DataBound, Recipe, average_into, parameters
 from affectstream.train.schedule import learning_rate
-from affectstream.train.track import Track, open_track
+from affectstream.train.track import Track, check_track, open_track
 
 OVERFIT = 1.2
 """A validation loss of more than this many training losses is told of."""
@@ -107,6 +109,7 @@ def fit(
     machine, and `RunError` where `run` already holds a run and `resume` was not asked for, holds one that
     this cannot go on with, or where the loss is no number any more.
     """
+    check_track(track)
     if (run / LAST).exists() and not resume:
         raise RunError(f"{run} already holds a run: resume it, or choose another folder")
     if resume and not (run / LAST).exists():
@@ -130,7 +133,9 @@ def fit(
 def _attempt(job: Job) -> dict[str, float] | Job:
     """Run to the end, or return the same with smaller batches where memory did not suffice."""
     try:
-        found: dict[str, float] = launch(make_fabric(job.config), partial(_run, job=job))
+        # The parts of pocket are small, and judged by code that knows no GPU.
+        fabric = make_fabric(job.config, "auto" if isinstance(job.recipe, DataBound) else "cpu")
+        found: dict[str, float] = launch(fabric, partial(_run, job=job))
         return found
     except TooLarge as error:
         epoch = error.epoch
@@ -240,9 +245,11 @@ class Run:
                     total += loss
                     advance(loss)
         except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error) or several(self.config):
-                raise
-            raise TooLarge(epoch) from None
+            if out_of_memory(error) and not several(self.config):
+                raise TooLarge(epoch) from None
+            if self.config.compile and of_compiler(error):
+                raise RunError(f"--compile: {first_line(error)}") from error
+            raise
         return total / max(1, count)
 
     def _backward(self, batch: Batch, epoch: int, index: int) -> float:
@@ -310,9 +317,10 @@ class Run:
         state = {**self.fixed, **self.course.state(), "figures": figures}
         if self.first:
             append_row(self.folder / LOG, row)
-            save(state, self.folder / LAST)
+            # The best one first: cut short between the two, a run does this epoch once more.
             if better:
                 save({name: state[name] for name in OF_BEST}, self.folder / BEST)
+            save(state, self.folder / LAST)
 
     def _tell(
         self,
@@ -381,7 +389,7 @@ def judge(recipe: Recipe, config: FitConfig, data: Path, run: Path) -> dict[str,
     """
     trained = load_run(recipe, run)
     module = trained.module
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() and isinstance(recipe, DataBound):
         module = module.to("cuda")
     with torch.no_grad():
         return trained.recipe.score(module, trained.recipe.loaders(data, config).valid)

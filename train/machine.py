@@ -20,17 +20,18 @@ from affectstream.train.recipe import Batch, Shareable, TrainBatches
 
 def several(config: FitConfig) -> bool:
     """Whether a run is spread over processes."""
-    return config.devices not in ("1", "0,")
+    return config.devices != "1"
 
 
-def make_fabric(config: FitConfig) -> Fabric:
+def make_fabric(config: FitConfig, accelerator: str = "auto") -> Fabric:
     """What places the network, scales the loss and joins the gradients.
 
-    Raises `OptionError` for devices that are not there, or a precision that they do not have.
+    `accelerator` is ``cpu``, or ``auto`` for a GPU where there is one. Raises `OptionError` for devices
+    that are not there, or a precision that they do not have.
     """
-    if config.precision == "16-mixed" and not torch.cuda.is_available():
+    if config.precision == "16-mixed" and (accelerator == "cpu" or not torch.cuda.is_available()):
         raise OptionError(
-            "precision '16-mixed' needs a GPU, and there is none here: give bf16-mixed or 32-true"
+            "precision '16-mixed' needs a GPU, and there is none to use: give bf16-mixed or 32-true"
         )
     devices: int | str = int(config.devices) if config.devices.isdigit() else config.devices
     # Not every part of a network is used in every batch: modalities are hidden, and parts rest.
@@ -41,7 +42,7 @@ def make_fabric(config: FitConfig) -> Fabric:
     )
     try:
         return Fabric(
-            accelerator="auto",
+            accelerator=accelerator,
             devices=devices,
             strategy=strategy,
             precision=config.precision,  # type: ignore[arg-type]
@@ -128,6 +129,13 @@ def restore_random(fabric: Fabric, states: Sequence[dict[str, torch.Tensor]]) ->
 def device_name(device: torch.device) -> str:
     """What a device is called."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def of_compiler(error: BaseException) -> bool:
+    """Whether `error` is of `torch.compile`: no C++ compiler, say."""
+    from torch._dynamo.exc import TorchDynamoException
+
+    return isinstance(error, TorchDynamoException)
 
 
 def compile_parts(module: nn.Module) -> None:

@@ -185,9 +185,14 @@ def _calibration(fixed: Setting, calibrated: Mapping[str, Calibrated]) -> str:
     return _CALIBRATION.format(
         coverage=COVERAGE,
         prior="" if fixed.emphasis.class_weights else off,
-        rows="\n".join(
-            f"| {name} | {c.temperature} | {c.min_confidence} | {c.ece:.3f} | {c.accuracy:.3f} | "
-            f"{c.covered_accuracy:.3f} |"
-            for name, c in calibrated.items()
-        ),
+        rows=calibration_rows(calibrated),
+    )
+
+
+def calibration_rows(calibrated: Mapping[str, Calibrated]) -> str:
+    """Rows of the card's table: modalities, temperature, threshold, ECE and both accuracies."""
+    return "\n".join(
+        f"| {name} | {c.temperature} | {c.min_confidence} | {c.ece:.3f} | {c.accuracy:.3f} | "
+        f"{c.covered_accuracy:.3f} |"
+        for name, c in calibrated.items()
     )

@@ -146,6 +146,15 @@ class NetRecipe:
         figures = figures_of(tasks, _joined(said), _joined(truth))
         return {**figures, "valid_loss": total / count}
 
+    def told(self, module: nn.Module, data: Path, split: str) -> Told:
+        """What `module` says of each sample of `split`. Raises `DataMissing` or `DataError`."""
+        from affectstream.train.told import by_network
+
+        fixed, dataset = self.fixed, open_for(data, self.modalities)
+        names = [task.name for task in fixed.tasks]
+        rows = usable_rows(dataset, split, self.modalities, names)
+        return by_network(module, Samples(dataset, rows, fixed.view, fixed.tasks), fixed.tasks)
+
     def export(self, module: nn.Module, folder: Path) -> list[Path]:
         """Write the engine files of the bundle into `folder`; see `served`."""
         from affectstream.train.served import export

@@ -11,13 +11,16 @@ import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from affectstream.train.config import FitConfig as FitConfig
 from affectstream.train.net import Phase
+
+if TYPE_CHECKING:
+    from affectstream.train.told import Told
 
 Batch = Mapping[str, Tensor]
 
@@ -124,6 +127,15 @@ class Phased(Protocol):
     @property
     def phases(self) -> Sequence[Phase]:
         """The stretches of its training; none: everything learns from the start."""
+        ...
+
+
+@runtime_checkable
+class Telling(Protocol):
+    """What a bound recipe has besides when its answers can be had sample by sample."""
+
+    def told(self, module: nn.Module, data: Path, split: str) -> Told:
+        """What `module` says of `split` of a prepared data set, as `score` judges it."""
         ...
 
 

@@ -46,9 +46,9 @@ def having(dataset: Dataset, modality: str) -> NDArray[np.bool_]:
 
 
 def usable_rows(
-    dataset: Dataset, split: str, modalities: Sequence[str], tasks: Sequence[str]
+    dataset: Dataset, split: str | None, modalities: Sequence[str], tasks: Sequence[str]
 ) -> NDArray[np.int64]:
-    """Rows of `split` with a label for one of the tasks and one of the modalities or more.
+    """Rows of `split` (None: of all) with a label for one of the tasks and one of the modalities or more.
 
     Raises `DataError` where there are none, or where none at all has one of the modalities.
     """

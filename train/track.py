@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,26 +26,31 @@ class Track(Protocol):
         ...
 
 
+def check_track(kind: str) -> None:
+    """Raise `OptionError` for a track that there is not, or that is asked for and not installed."""
+    if kind not in TRACKS:
+        raise OptionError(f"--track {kind}: expected one of {', '.join(TRACKS)}")
+    if kind in ("tensorboard", "wandb") and importlib.util.find_spec(kind) is None:
+        raise OptionError(f"--track {kind} needs {kind!r}: pip install {kind}")
+
+
 def open_track(
     kind: str, run: Path, name: str, config: Mapping[str, Any], report: Callable[[str], None]
 ) -> Track | None:
-    """The track `kind`, one of `TRACKS`; None for ``none``.
+    """The track `kind`, which `check_track` has let pass; None for ``none``.
 
     ``auto`` is TensorBoard where it is installed, and says so where it is not. Nothing leaves the
-    machine except to Weights & Biases, when asked for by name. Raises `OptionError` for a track that
-    there is not or that is not installed.
+    machine except to Weights & Biases, when asked for by name. Raises `OptionError` where that will not
+    have it.
     """
-    if kind not in TRACKS:
-        raise OptionError(f"--track {kind!r}: expected one of {', '.join(TRACKS)}")
     if kind == "none":
         return None
-    package = "wandb" if kind == "wandb" else "tensorboard"
-    if importlib.util.find_spec(package) is None:
-        if kind == "auto":
-            report("no TensorBoard here, so figures go to log.csv alone (pip install tensorboard)")
-            return None
-        raise OptionError(f"--track {kind} needs {package!r}: pip install {package}")
-    return _Wandb(run, name, config) if kind == "wandb" else _TensorBoard(run)
+    if kind == "wandb":
+        return _Wandb(run, name, config)
+    if importlib.util.find_spec("tensorboard") is None:
+        report("no TensorBoard here, so figures go to log.csv alone (pip install tensorboard)")
+        return None
+    return _TensorBoard(run)
 
 
 class _TensorBoard:
@@ -70,15 +76,21 @@ class _Wandb:
         # One run there for each folder here, so that a resumed run goes on in its own curves.
         marker = run / "wandb.id"
         if not marker.exists():
-            marker.write_text(wandb.util.generate_id())
-        self._run = wandb.init(
-            project="affectstream",
-            name=name,
-            dir=str(run),
-            config=dict(config),
-            id=marker.read_text().strip(),
-            resume="allow",
-        )
+            marker.write_text(secrets.token_hex(4))
+        try:
+            self._run = wandb.init(
+                project="affectstream",
+                name=name,
+                dir=str(run),
+                config=dict(config),
+                id=marker.read_text().strip(),
+                resume="allow",
+            )
+        except wandb.errors.Error as error:  # not logged in, no network
+            said = str(error).strip().splitlines()[0]
+            raise OptionError(
+                f"--track wandb: {said} (WANDB_MODE=offline needs neither)"
+            ) from error
 
     def figures(self, epoch: int, row: Mapping[str, float]) -> None:
         self._run.log(dict(row), step=epoch)

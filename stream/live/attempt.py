@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import av
 import numpy as np
@@ -192,8 +192,9 @@ class Attempt:
             return []
         paced = []
         for frame in frames:
-            source_us = self._when(frame) if isinstance(frame, Decoded) else None
-            if source_us is not None and (kept := self._cut(frame, source_us)) is not None:
+            if not isinstance(frame, Decoded) or (source_us := self._when(frame)) is None:
+                continue
+            if (kept := self._cut(frame, source_us)) is not None:
                 paced.append(Paced(kept, source_us))
         return paced
 
@@ -207,7 +208,7 @@ class Attempt:
         if wanted <= 0:
             return None
         packed = 1 if frame.format.is_planar else frame.layout.nb_channels
-        data = np.ascontiguousarray(frame.to_ndarray()[:, : wanted * packed])
+        data: Any = np.ascontiguousarray(frame.to_ndarray()[:, : wanted * packed])
         cut = av.AudioFrame.from_ndarray(data, format=frame.format.name, layout=frame.layout.name)
         cut.sample_rate = frame.sample_rate
         return cut

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Iterable
+from typing import BinaryIO, Protocol
 
 from affectstream.stream.interpret import Hop
 
@@ -20,6 +20,23 @@ class Sink(Protocol):
     def push(self, hop: Hop, end_us: int) -> None:
         """Take one."""
         ...
+
+
+class Unbuffered:
+    """A binary stream past its buffer: a thread that is stuck in a buffered write holds the buffer's
+    lock, and Python waits for that when it ends."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._raw = getattr(stream, "raw", stream)
+
+    def writelines(self, lines: Iterable[bytes]) -> None:
+        """Write all of them."""
+        rest = memoryview(b"".join(lines))
+        while rest:
+            rest = rest[self._raw.write(rest) :]
+
+    def flush(self) -> None:
+        """Nothing is held back."""
 
 
 class SinkThread:

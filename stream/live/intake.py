@@ -145,4 +145,5 @@ class Intake:
 def _duration_us(picture: av.VideoFrame) -> int:
     if not picture.duration or picture.time_base is None:
         return 0
-    return round(picture.duration * picture.time_base * 1_000_000)
+    unit = picture.time_base
+    return picture.duration * unit.numerator * 1_000_000 // unit.denominator

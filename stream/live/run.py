@@ -20,7 +20,7 @@ from affectstream.stream import exits
 from affectstream.stream.events import Event, Stream
 from affectstream.stream.interpret import Hop
 from affectstream.stream.live.dashboard import Dashboard
-from affectstream.stream.live.delivery import SinkThread
+from affectstream.stream.live.delivery import SinkThread, Unbuffered
 from affectstream.stream.live.source import LiveOptions, LiveSource
 from affectstream.stream.options import SourceOptions
 from affectstream.stream.output import OutputFolder
@@ -88,7 +88,7 @@ class _Watch:
             self._folder = OutputFolder(folder, job.formats, recognizer)
             self._sink = SinkThread(self._folder, self._end_us)
         elif self._dashboard is None:
-            self._sink = SinkThread(JsonlStream(stdout), self._end_us)
+            self._sink = SinkThread(JsonlStream(Unbuffered(stdout)), self._end_us)
         self._ended: Stream | None = None
         self._unfinished = False
 

@@ -35,6 +35,8 @@ from affectstream.stream.recognizer import Recognizer
 
 _TELL_DROPS_S = 5.0
 """Drops are told together, at most this often."""
+_MOST_ASIDES = 65_536
+"""Cues and stream events that may wait: the transcript of a day."""
 _log = logging.getLogger(__name__)
 
 Emit = Callable[[Event], None]
@@ -82,8 +84,9 @@ class LiveSession:
         self._more = threading.Condition()
         self._intake: Intake | None = None
         self._flow: Flow | None = None
-        self._asides: deque[Cue | Stream] = deque(maxlen=1024)
-        self._closing = self._abandoned = False
+        self._asides: deque[Cue | Stream] = deque(maxlen=_MOST_ASIDES)
+        self._closing = self._abandoned = self._ending = False
+        self._detail: str | None = None
         self._resting = False
         self._arrived: deque[float] = deque(maxlen=128)
         self._dropped = self._told_drops = 0
@@ -141,6 +144,12 @@ class LiveSession:
         return 0 if intake is None else intake.end_us
 
     @property
+    def zero_s(self) -> float | None:
+        """When t = 0 was on the clock of `time.monotonic`, as the arrivals tell; None before the first."""
+        with self._more:
+            return None if self._intake is None else self._intake.zero_s
+
+    @property
     def idle(self) -> bool:
         """Whether everything that came was dealt with, and the worker waits for more."""
         with self._more:
@@ -152,21 +161,26 @@ class LiveSession:
         with self._more:
             return self._stats()
 
-    def close(self, *, timeout_s: float = 2.0) -> Stream:
+    def close(self, *, timeout_s: float = 2.0, detail: str | None = None) -> Stream:
         """Read what is left, emit `ended` with the counts and return it. Every thread is gone then.
 
-        A worker that is stuck in an engine for longer than `timeout_s` is abandoned: it emits nothing
-        more. Closing twice returns the same event.
+        `detail` says why the source ended before its time, where it did. A worker that is stuck in an
+        engine for longer than `timeout_s` is abandoned: it emits nothing more. Closing twice returns
+        the same event. Not for the callbacks, which are on the worker's thread.
         """
         with self._more:
             if not self._closing:
-                self._closing = True
+                self._closing, self._detail = True, detail
                 if self._intake is not None:
                     self._intake.finish(self._clock.now_s())
             self._more.notify_all()
         self._worker.join(timeout_s)
         with self._more:
-            self._abandoned = True
+            emitting = self._ending and self._ended is None
+            self._abandoned = self._ending = True
+        if emitting:  # the worker is handing out `ended` just now
+            self._worker.join(timeout_s)
+        with self._more:
             if self._ended is not None:
                 return self._ended
         return self._end("its worker was busy for too long and was abandoned")
@@ -174,7 +188,7 @@ class LiveSession:
     # --- on the worker's thread ---
 
     def _work(self) -> None:
-        detail = None
+        error_detail = None
         try:
             if self._await_first():
                 self._start()
@@ -182,16 +196,21 @@ class LiveSession:
                     self._do(item)
                 if not self._abandoned and self._flow is not None:
                     self._give(self._flow.flush(self.position_us))
+            else:
+                for aside in self._asides:
+                    if isinstance(aside, Stream):
+                        self._tell(aside)
         except BaseException as error:  # kept for the owner, and told in `ended`
             _log.debug("live session %s ended by an error", self.name, exc_info=True)
             self.error = error
-            detail = f"ended by an error: {error}"
+            error_detail = f"ended by an error: {error}"
         with self._more:
             self._closing = True
-            if self._abandoned or self._ended is not None:
+            if self._ending:
                 return
+            self._ending = True
         try:
-            self._end(detail)
+            self._end(error_detail or self._detail)
         except BaseException as error:
             self.error = self.error or error
 
@@ -350,9 +369,10 @@ class LiveSession:
             complete=detail is None,
             emitted_at=instant(self._clock.utc()),
         )
-        with self._more:
-            self._ended, self._events = ended, self._events + 1
+        self._events += 1
         self._emit_event(ended)
+        with self._more:
+            self._ended = ended
         return ended
 
     def _event(

@@ -175,9 +175,10 @@ class LiveSource:
             one.reader.stop(max(0.0, min(until_s - time.monotonic(), timeout_s / 2)))
         if self._session is None:
             return None
-        if self.failure is not None:
-            self._session.warn(self.failure)
-        return self._session.close(timeout_s=max(0.1, until_s - time.monotonic()))
+        if bad := sum(one.reader.bad_packets for one in self._inputs):
+            self._session.warn(f"{bad} packets or pictures could not be decoded")
+        left_s = max(0.1, until_s - time.monotonic())
+        return self._session.close(timeout_s=left_s, detail=self.failure)
 
     def _words(self, live: LiveOptions) -> Transcript | None:
         """The words of a file that is played; as in `score`, those beside it are found."""

@@ -145,7 +145,7 @@ class Endpoints:
             await socket.send_denial_response(refusal(400, error))
             return
         try:
-            session = await self._hub.open("ingest", sources, query.get("name"))
+            session = self._hub.open("ingest", sources, query.get("name"))
         except Full as full:
             await socket.send_denial_response(refusal(503, str(full), wait_s=5))
             return

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from affectstream.stream.live.arrival import Arrivals
 from affectstream.stream.media import Kind
+from affectstream.stream.serve.limits import QUIET_S
 
 JUMP_US = 1_000_000
 """Media time that goes back, or runs ahead of the arrivals by more than this, starts anew."""
@@ -45,3 +46,31 @@ class SenderClock:
         before_us, then_s = self._newest[kind]
         on_us = media_us - before_us
         return on_us < 0 or on_us - (arrived_s - then_s) * 1e6 > JUMP_US
+
+
+class Slowness:
+    """Whether decoding falls behind: media time that goes by more slowly than the clock, for long.
+
+    What waits for a decoder of aiortc waits without bound, so that it has to be noticed from outside.
+    """
+
+    WHILE_S = 30.0
+    LEAST = 0.9
+    """Seconds of media a second."""
+
+    def __init__(self) -> None:
+        self._since: tuple[int, float] | None = None
+        self._newest_s = 0.0
+
+    def push(self, media_us: int, arrived_s: float) -> float | None:
+        """Tell of each frame. Returns seconds of media a second where that is too slow, else None."""
+        paused = arrived_s - self._newest_s > QUIET_S  # a sender's clock may stand still meanwhile
+        self._newest_s = arrived_s
+        if self._since is None or paused:
+            self._since = media_us, arrived_s
+        first_us, first_s = self._since
+        if arrived_s - first_s < self.WHILE_S:
+            return None
+        self._since = media_us, arrived_s
+        speed = (media_us - first_us) / 1e6 / (arrived_s - first_s)
+        return speed if 0.0 <= speed < self.LEAST else None

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +70,7 @@ class Hub:
         self._pool = ThreadPoolExecutor(max_sessions, "session")
         meters.watch(self._gauges)
 
-    async def open(self, kind: str, sources: Sequence[str], name: str | None) -> ServedSession:
+    def open(self, kind: str, sources: Sequence[str], name: str | None) -> ServedSession:
         """A new session. Raises `Full`, or `AffectstreamError` where it cannot be."""
         if self.closing:
             raise Full("the server is closing")
@@ -87,8 +87,10 @@ class Hub:
         self._places += 1
         self._count += 1
         number = secrets.token_hex(6)
+        recorder: Recorder | None = None
         try:
-            recorder = None if self.record is None else Recorder(self.record, number, used)
+            if self.record is not None:
+                recorder = Recorder(self.record, number, used)
             session = ServedSession(
                 self.recognizer,
                 number,
@@ -100,6 +102,8 @@ class Hub:
             )
         except BaseException:
             self._places -= 1
+            if recorder is not None:
+                recorder.close(_CLOSE_S)
             raise
         self.sessions[number] = session
         self.meters.sessions.labels(kind).inc()
@@ -110,31 +114,37 @@ class Hub:
         """End a session: what is left is computed and told. Does nothing the second time."""
         if self.sessions.pop(session.number, None) is None:
             return
+        try:
+            await self._end(session)
+        finally:
+            self._places -= 1
+            past = self._past
+            self._past = Tally(
+                past.sessions + 1,
+                past.events + session.told,
+                past.delivered + session.delivered,
+                past.dropped + session.dropped,
+            )
+        _log.info("session %s ended: %d events", session.number, session.told)
+
+    async def _end(self, session: ServedSession) -> None:
         loop = asyncio.get_running_loop()
         try:
             await loop.run_in_executor(self._pool, session.close, _CLOSE_S)
-        except Exception:  # one session's fault is no reason to keep its place
+        except Exception:  # one session's fault is no reason to keep its client
             _log.exception("session %s did not end cleanly", session.number)
         session.dismiss()
-        await self._drained(session)
+        await _until(lambda: not session.listeners, _DRAIN_S)
         for hang_up in session.at_end:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_HANG_UP_S):
                     await hang_up()
-        past = self._past
-        self._past = Tally(
-            past.sessions + 1,
-            past.events + session.told,
-            past.delivered + session.delivered,
-            past.dropped + session.dropped,
-        )
-        self._places -= 1
-        _log.info("session %s ended: %d events", session.number, session.told)
 
     async def close_all(self) -> Tally:
         """End every session, and take no new one."""
         self.closing = True
         await asyncio.gather(*(self.close(session) for session in list(self.sessions.values())))
+        await _until(lambda: not self._places, _CLOSE_S)  # those that were just ending
         self._pool.shutdown(wait=False)
         return self.tally
 
@@ -161,13 +171,14 @@ class Hub:
             self._past.dropped + sum(s.dropped for s in live),
         )
 
-    async def _drained(self, session: ServedSession) -> None:
-        until_s = time.monotonic() + _DRAIN_S
-        while session.listeners and time.monotonic() < until_s:
-            await asyncio.sleep(0.01)
-
     def _gauges(self) -> Iterable[tuple[str, dict[str, float]]]:
         return [(number, session.gauges()) for number, session in self.sessions.items()]
+
+
+async def _until(done: Callable[[], bool], wait_s: float) -> None:
+    end_s = time.monotonic() + wait_s
+    while not done() and time.monotonic() < end_s:
+        await asyncio.sleep(0.01)
 
 
 def clean_name(name: str | None) -> str:

@@ -7,6 +7,7 @@ the session is not slowed.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import threading
@@ -58,8 +59,15 @@ class Recorder:
         self._put((sound, t_us))
 
     def tell(self, line: bytes) -> None:
-        """One event, as it is sent."""
-        self._events.write(line + b"\n")
+        """One event, as it is sent. A disk that is full ends the recording, not the session."""
+        if self._events.closed:
+            return
+        try:
+            self._events.write(line + b"\n")
+        except OSError as error:
+            _log.warning("%s: events are not stored any more: %s", self.folder, error)
+            with contextlib.suppress(OSError):
+                self._events.close()
 
     def close(self, timeout_s: float) -> None:
         """Write what waits, for at most `timeout_s`."""
@@ -68,7 +76,8 @@ class Recorder:
         except queue.Full:
             _log.warning("%s: the encoder is stuck; the recording ends early", self.folder)
         self._thread.join(timeout_s)
-        self._events.close()
+        with contextlib.suppress(OSError):
+            self._events.close()
 
     def _put(self, item: _Item) -> None:
         try:

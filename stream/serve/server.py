@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
+import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -29,26 +30,42 @@ _CONNECTIONS = 256
 
 
 class _Patient(H11Protocol):
-    """HTTP that waits for a request, but not for ever: uvicorn itself would."""
+    """HTTP that waits for the whole of a request's head, but not for ever: uvicorn itself would."""
 
     _deadline: asyncio.TimerHandle | None = None
+    _upgraded = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._deadline = self.loop.call_later(REQUEST_S, self._give_up)
+        self._watch()
 
-    def handle_events(self) -> None:
-        super().handle_events()
-        if self._deadline is not None and self.headers is not None:
-            self._deadline.cancel()
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch()
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        self._upgraded = True
+        super().handle_websocket_upgrade(event)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
+        self._upgraded = True
+        self._watch()
         super().connection_lost(exc)
 
+    @property
+    def _waits(self) -> bool:
+        return not self._upgraded and (self.cycle is None or self.cycle.response_complete)
+
+    def _watch(self) -> None:
+        """Begin to count when a request is begun (or a connection, with none), until it is there."""
+        if self._waits and self._deadline is None:
+            self._deadline = self.loop.call_later(REQUEST_S, self._give_up)
+        elif not self._waits and self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
     def _give_up(self) -> None:
-        if self.headers is None:  # no request yet
+        if self._waits:
             self.transport.abort()
 
 

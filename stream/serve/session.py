@@ -56,6 +56,7 @@ class ServedSession:
         self._meters, self._recorder = meters, recorder
         self._loop = asyncio.get_running_loop()
         self._outboxes: dict[Outbox, bool] = {}  # whether it takes more than events
+        self._shown = False  # whether anyone does: the session's thread asks
         self._origin_s: float | None = None
         self._heard_s = self._opened_s = time.monotonic()
         self._quiet = False
@@ -123,11 +124,13 @@ class ServedSession:
         if everything:
             outbox.push(messages.pack(self.greeting()))
         self._outboxes[outbox] = everything
+        self._shown = any(self._outboxes.values())
         return outbox
 
     def leave(self, outbox: Outbox) -> None:
         """A listener has gone."""
         if self._outboxes.pop(outbox, None) is not None:
+            self._shown = any(self._outboxes.values())
             stats = outbox.stats
             self._delivered += stats.delivered
             self._dropped += stats.dropped
@@ -246,7 +249,7 @@ class ServedSession:
 
     def _seen(self, seen: Seen) -> None:
         """Called by the session's thread with the faces of each picture that was looked at."""
-        if any(self._outboxes.values()):
+        if self._shown:
             self._post(messages.pack(self._overlay.seen(seen)), event=False)
 
     def _post(self, line: bytes, *, event: bool) -> None:

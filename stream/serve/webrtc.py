@@ -25,7 +25,7 @@ from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from aiortc.sdp import SessionDescription
 
 from affectstream.stream.serve import messages
-from affectstream.stream.serve.clocks import SenderClock
+from affectstream.stream.serve.clocks import SenderClock, Slowness
 from affectstream.stream.serve.hub import Hub
 from affectstream.stream.serve.limits import (
     CONNECT_S,
@@ -122,6 +122,7 @@ class Peer:
     async def _read(self, track: MediaStreamTrack) -> None:
         """Hand on what a track brings, as it comes."""
         clock: SenderClock | None = None
+        slowness = Slowness()
         while True:
             try:
                 frame = await track.recv()
@@ -130,6 +131,11 @@ class Peer:
             if frame.pts is None or frame.time_base is None:
                 continue
             clock = clock or self.session.clock()
+            speed = slowness.push(round(frame.pts * frame.time_base * 1_000_000), time.monotonic())
+            if speed is not None:
+                self.session.warn(f"decoding keeps up with {speed:.0%} only: the session is ended")
+                self._start(self.close())
+                return
             if isinstance(frame, av.VideoFrame):
                 self.session.see(clock, frame)
             elif isinstance(frame, av.AudioFrame):
@@ -197,5 +203,5 @@ class Peer:
 async def accept(hub: Hub, body: bytes, stun: tuple[str, ...]) -> dict[str, str]:
     """Answer an offer. Raises `BadOffer`, `Full` or `AffectstreamError`; nothing is left behind then."""
     offer, name = read_offer(body)
-    session = await hub.open("webrtc", _modalities(offer), name)
+    session = hub.open("webrtc", _modalities(offer), name)
     return await Peer(hub, session, stun).answer(offer)

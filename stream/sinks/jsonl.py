@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO
+from collections.abc import Iterable
+from typing import BinaryIO, Protocol
 
 from affectstream.stream.errors import OutputError
 from affectstream.stream.events import encode
@@ -20,10 +21,22 @@ class JsonlFile(FileSink):
         file.writelines(encode(event) + b"\n" for event in hop.events)
 
 
+class Lines(Protocol):
+    """What takes lines: any open binary stream."""
+
+    def writelines(self, lines: Iterable[bytes], /) -> None:
+        """Write all of them."""
+        ...
+
+    def flush(self) -> None:
+        """Hold nothing back."""
+        ...
+
+
 class JsonlStream:
     """Events to an open binary stream, flushed hop by hop: the reader sees each when it is known."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: Lines) -> None:
         self._stream = stream
 
     def push(self, hop: Hop, end_us: int) -> None:

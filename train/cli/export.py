@@ -40,15 +40,20 @@ def export(
         assemble_pocket(data, runs, output)
     else:
         from affectstream.train.bundle import assemble
+        from affectstream.train.late import LateRecipe
+        from affectstream.train.late_bundle import assemble as assemble_late
         from affectstream.train.net_recipe import NetRecipe
 
         found = chosen(recipe)
-        if not isinstance(found, NetRecipe):
+        if isinstance(found, LateRecipe):
+            assemble_late(found, data, runs, output)
+        elif isinstance(found, NetRecipe):
+            assemble(found, data, runs, output, weights=weights)
+        else:
             raise typer.BadParameter(
                 f"{recipe} is a part of pocket: leave --recipe out to export that",
                 param_hint="--recipe",
             )
-        assemble(found, data, runs, output, weights=weights)
     if build:
         from affectstream.engines.cli.build import build as build_plans
 

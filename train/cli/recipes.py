@@ -53,7 +53,7 @@ def _everything(recipe: Recipe) -> Iterator[str]:
     if modalities := getattr(recipe, "modalities", ()):
         yield f"  sees {', '.join(modalities)}"
     standard = plain(FitConfig())
-    own = {k: v for k, v in plain(recipe.defaults).items() if v != standard[k]}
+    own = {k: v for k, v in plain(recipe.defaults).items() if v != standard.get(k)}
     yield "  defaults: " + ", ".join(f"{name} {value}" for name, value in own.items())
     phases = recipe.phases if isinstance(recipe, Phased) else ()
     for number, phase in enumerate(phases, 1):

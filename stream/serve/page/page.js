@@ -473,18 +473,18 @@ function draw_history(key) {
   const points = (people.get(key) || { points: [] }).points.filter((point) => point.t >= newest - SPAN_S);
   const hop = about.hop_s;
   for (const point of points) {
-    const from = Math.max(left, x(point.t - hop)), to = x(point.t);
+    const from = Math.round(Math.max(left, x(point.t - hop))), to = Math.round(x(point.t));
     let at = top + height;
     for (const label of point.scores ? about.labels : []) {
       const tall = point.scores[label] * height;
       pen.fillStyle = colour_of(label);
-      pen.fillRect(from, at - tall, to - from + 0.6, tall + 0.3);
+      pen.fillRect(from, at - tall, to - from, tall + 0.3);
       at -= tall;
     }
     if (point.attention !== null) {
       pen.fillStyle = style("--accent");
       pen.globalAlpha = 0.15 + 0.85 * point.attention;
-      pen.fillRect(from, top + height + 5, to - from + 0.6, 9);
+      pen.fillRect(from, top + height + 5, to - from, 9);
       pen.globalAlpha = 1;
     }
   }

@@ -1,0 +1,237 @@
+"""Outlets of the Lab Streaming Layer, for experiments: what a session recognizes beside EEG or gaze.
+
+Three streams, open from the start, so that LabRecorder finds them before the first face:
+
+- ``NAME-emotion`` (type Emotion) and ``NAME-attention`` (type Attention): float32, one sample a hop,
+  of the person who has been in view for longest (the lowest track), or of the recording itself where
+  nobody is. The last channel is that track's number, 0 for the recording. An abstained, missing or
+  dropped hop is NaN.
+- ``NAME-markers`` (type Markers): segments and stream events as JSON, one string each.
+
+Every sample has the time at which the end of its hop was captured, on LSL's clock; a segment that of its
+offset. pylsl is imported on use.
+"""
+
+from __future__ import annotations
+
+import platform
+import threading
+import time
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, Any
+
+from affectstream.engines.bundle import Bundle
+from affectstream.stream.errors import OptionError
+from affectstream.stream.events import Attention, Emotion, Event, Segment, Stream, encode
+from affectstream.stream.interpret import Hop
+from affectstream.stream.sinks.regular import CaptureClock, Sample, Schedule
+
+if TYPE_CHECKING:
+    from pylsl import StreamOutlet
+
+NAN = float("nan")
+_SEND_S = 0.2
+"""liblsl sends on a thread of its own and forgets what it has not sent when an outlet is closed."""
+_MOST_NAME = 200
+
+Channel = tuple[str, str, str]
+"""Label, unit and type, as XDF's description of channels has them."""
+
+_TRACK: Channel = ("track", "number", "Track")
+_ATTENTION: tuple[Channel, ...] = (
+    ("attention", "normalized", "Attention"),
+    ("yaw", "degrees", "HeadPose"),
+    ("pitch", "degrees", "HeadPose"),
+    ("roll", "degrees", "HeadPose"),
+    _TRACK,
+)
+_DIMENSIONS = ("valence", "engagement", "intensity")
+
+
+class LslOutlets:
+    """The outlets of one session. `push` and `mark` may be called from any thread; neither waits."""
+
+    def __init__(self, name: str, bundle: Bundle) -> None:
+        """Open the outlets. Raises `OptionError` for a name that is none, or where liblsl is missing,
+        and `ModuleNotFoundError` without pylsl."""
+        if not name.strip() or not name.isprintable() or len(name) > _MOST_NAME:
+            raise OptionError(
+                f"--lsl {name[:40]!r}: expected a name of 1 to {_MOST_NAME} printable characters"
+            )
+        self._lsl = load()
+        self._bundle, self.name = bundle, name
+        self._lock = threading.Condition()
+        self._clock, self._schedule = CaptureClock(), Schedule(bundle.manifest.hop_us)
+        self._shift_s = float(self._lsl.local_clock()) - time.monotonic()
+        self._closed = False
+        self._regular: list[tuple[StreamOutlet, Callable[[Hop], list[float]]]] = []
+        if bundle.answers - {"attention"}:
+            emotions = Emotions(bundle.manifest.labels, bundle.answers)
+            outlet = self._outlet("emotion", "Emotion", emotions.channels)
+            self._regular.append((outlet, emotions.sample))
+        if "attention" in bundle.answers or "video" in bundle.modalities:
+            outlet = self._outlet("attention", "Attention", _ATTENTION)
+            self._regular.append((outlet, _attention))
+        self._markers = self._outlet("markers", "Markers", (("event", "json", "Markers"),))
+        self._thread = threading.Thread(target=self._keep_time, name=f"lsl {name}", daemon=True)
+        self._thread.start()
+
+    @property
+    def missing(self) -> int:
+        """Hops that were pushed as NaN because they had not come."""
+        return self._schedule.missing
+
+    @property
+    def late(self) -> int:
+        """Hops that came too late for that."""
+        return self._schedule.late
+
+    def push(self, hop: Hop, zero_s: float | None) -> None:
+        """Push a hop of a session whose t = 0 was at `zero_s` (`LiveSession.zero_s`)."""
+        if not hop.readings or zero_s is None:
+            return
+        end_us = hop.readings[0][0].end_us
+        values = tuple(sample(hop) for _, sample in self._regular)
+        with self._lock:
+            self._clock.follow(zero_s, end_us / 1e6)
+            self._give(self._schedule.push(end_us, values))
+            self._lock.notify()
+
+    def mark(self, event: Event, zero_s: float | None) -> None:
+        """Push a segment or an event of the stream as a marker; other events are passed over."""
+        if not isinstance(event, Segment | Stream):
+            return
+        with self._lock:
+            if self._closed:
+                return
+            zero_s = zero_s if self._clock.zero_s is None else self._clock.zero_s
+            at_s = time.monotonic() if zero_s is None else zero_s + event.t_end
+            self._markers.push_sample([encode(event).decode()], at_s + self._shift_s)
+
+    def close(self) -> None:
+        """Let the last samples go out, and close the outlets. Does nothing the second time."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._lock.notify()
+        self._thread.join()
+        if any(o.have_consumers() for o in (self._markers, *(o for o, _ in self._regular))):
+            time.sleep(_SEND_S)
+        self._regular.clear()
+        del self._markers
+
+    def _keep_time(self) -> None:
+        """Push what is missing when it is due."""
+        with self._lock:
+            while not self._closed:
+                due_us, zero_s = self._schedule.due_us, self._clock.zero_s
+                if due_us is None or zero_s is None:
+                    self._lock.wait()
+                    continue
+                now_s = time.monotonic()
+                self._give(self._schedule.overdue((now_s - zero_s) * 1e6))
+                if (wait_s := zero_s + due_us / 1e6 - now_s) > 0:
+                    self._lock.wait(wait_s)
+
+    def _give(self, samples: list[Sample]) -> None:
+        zero_s = self._clock.zero_s
+        if self._closed or zero_s is None:
+            return
+        for sample in samples:
+            at_s = zero_s + sample.end_us / 1e6 + self._shift_s
+            for number, (outlet, _) in enumerate(self._regular):
+                missing = [NAN] * outlet.channel_count
+                outlet.push_sample(
+                    missing if sample.values is None else sample.values[number], at_s
+                )
+
+    def _outlet(self, what: str, kind: str, channels: Sequence[Channel]) -> StreamOutlet:
+        lsl, manifest = self._lsl, self._bundle.manifest
+        markers = kind == "Markers"
+        # The same for the same kind of stream after a restart: receivers then go on by themselves.
+        source = f"affectstream:{platform.node()}:{self.name}:{what}:{manifest.name}"
+        info = lsl.StreamInfo(
+            name=f"{self.name}-{what}",
+            type=kind,
+            channel_count=len(channels),
+            nominal_srate=lsl.IRREGULAR_RATE if markers else 1e6 / manifest.hop_us,
+            channel_format=lsl.cf_string if markers else lsl.cf_float32,
+            source_id=source,
+        )
+        desc = info.desc()
+        described = desc.append_child("channels")
+        for label, unit, channel_kind in channels:
+            channel = described.append_child("channel")
+            channel.append_child_value("label", label)
+            channel.append_child_value("unit", unit)
+            channel.append_child_value("type", channel_kind)
+        acquisition = desc.append_child("acquisition")
+        acquisition.append_child_value("manufacturer", "Affectstream")
+        acquisition.append_child_value("model", f"{manifest.name} {manifest.version}")
+        settings = desc.append_child("settings")
+        settings.append_child_value("hop_s", str(manifest.hop_us / 1e6))
+        settings.append_child_value("window_s", str(manifest.window_us / 1e6))
+        return lsl.StreamOutlet(info)
+
+
+def load() -> Any:
+    """pylsl. Raises `OptionError` where its library cannot be loaded, `ModuleNotFoundError` without it."""
+    try:
+        import pylsl
+    except RuntimeError as error:
+        raise OptionError(
+            f"--lsl: pylsl finds no liblsl that it can load ({str(error).splitlines()[0]}): "
+            "pip install --force-reinstall pylsl, or name liblsl's file in PYLSL_LIB"
+        ) from error
+    return pylsl
+
+
+class Emotions:
+    """The channels of ``NAME-emotion`` for what a bundle answers, and the sample of a hop."""
+
+    def __init__(self, labels: Sequence[str], answers: Collection[str]) -> None:
+        """Labels are given as probabilities, or as intensities where a bundle tells only those."""
+        self._probable = "logits" in answers
+        self._labels = labels if self._probable or "intensities" in answers else ()
+        self._dimensions = tuple(name for name in _DIMENSIONS if name in answers)
+        unit = "probability" if self._probable else "normalized"
+        self.channels: tuple[Channel, ...] = (
+            *((label, unit, "Emotion") for label in self._labels),
+            *((name, "normalized", name.capitalize()) for name in self._dimensions),
+            ("confidence", "probability", "Confidence"),
+            _TRACK,
+        )
+
+    def sample(self, hop: Hop) -> list[float]:
+        """One value a channel; NaN for all but the track where the recognizer abstained."""
+        event = min((e for e in hop.events if isinstance(e, Emotion)), key=_first, default=None)
+        if event is None:
+            return [NAN] * len(self.channels)
+        track = float(event.track or 0)
+        if event.abstain is not None:
+            return [NAN] * (len(self.channels) - 1) + [track]
+        scores = (event.scores if self._probable else event.intensities) or {}
+        return [
+            *(scores.get(label, NAN) for label in self._labels),
+            *(_number(getattr(event, name)) for name in self._dimensions),
+            _number(event.confidence),
+            track,
+        ]
+
+
+def _attention(hop: Hop) -> list[float]:
+    event = min((e for e in hop.events if isinstance(e, Attention)), key=_first, default=None)
+    if event is None:
+        return [NAN] * len(_ATTENTION)
+    angles = (event.score, event.yaw, event.pitch, event.roll)
+    return [*map(_number, angles), float(event.track or 0)]
+
+
+def _first(event: Emotion | Attention) -> float:
+    """People before the recording itself, who was seen first before others."""
+    return float("inf") if event.track is None else event.track
+
+
+def _number(value: float | None) -> float:
+    return NAN if value is None else value
