@@ -156,6 +156,23 @@ def sessions(
 
 
 @application.command()
+def soak(
+    file: File = None,
+    minutes: Annotated[float, typer.Option(min=0.5)] = 60.0,
+    sessions: Annotated[int, typer.Option(min=1, help="At once; every other one reconnects.")] = 4,
+    bundle: Bundle = "pocket",
+    device: Annotated[str, typer.Option(help="What the server computes on.")] = "auto",
+) -> None:
+    """An hour of live sessions that come and go: memory, threads, tasks and files of the server.
+
+    Example: [bold]affectstream bench soak --minutes 60[/bold]
+    """
+    from affectstream.bench.soak import main
+
+    main(file, bundle, device, sessions, minutes)
+
+
+@application.command()
 def live(
     seconds: Annotated[float, typer.Option(min=2, help="How long each source is watched.")] = 20.0,
     bundle: Bundle = "pocket",
@@ -167,3 +184,28 @@ def live(
     from affectstream.bench.live import main
 
     main(seconds, bundle)
+
+
+@application.command()
+def fusion(
+    data: Annotated[
+        Path, typer.Option(help="A prepared data set, such as 'paired'.", show_default=False)
+    ],
+    member: Annotated[
+        list[str], typer.Option(help="A bundle that is joined; repeat.", show_default=False)
+    ],
+    fused: Annotated[
+        list[str] | None, typer.Option(help="A bundle of late fusion; repeat.", show_default=False)
+    ] = None,
+    conflicts: Annotated[
+        Path | None, typer.Option(help="Pairs that disagree: 'paired --conflicts 1'.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Split of the data set.")] = "valid",
+) -> None:
+    """Fused bundles beside their members and beside joining those without learning anything.
+
+    Example: [bold]affectstream bench fusion --member faces --member voices --data prepared/paired[/bold]
+    """
+    from affectstream.bench.fusion import main
+
+    main(member, fused or [], data, conflicts, split)

@@ -58,11 +58,11 @@ def main(
     """Measure and print."""
     with TemporaryDirectory() as scratch:
         path = file or demo_recording(seconds, Path(scratch))
-        chunks = _webm(path, seconds + _WARM_S)
+        chunks = webm(path, seconds + _WARM_S)
     rows = []
     print("sessions  events/s  latency p50   p95   p99 ms  age p50  frame Hz  dropped  CPU cores")
     for count in counts:
-        with _server(bundle, device, count) as (process, address):
+        with serving(bundle, device, count) as (process, address):
             row = _measure(process, address, chunks, count)
         rows.append(row)
         print(
@@ -79,7 +79,8 @@ def main(
 
 
 @contextmanager
-def _server(bundle: str, device: str, count: int) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def serving(bundle: str, device: str, count: int) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """A server for `count` sessions on a free port: its process and its address."""
     code = "from affectstream.stream.cli import main; main()"
     options = ["--port", "0", "--bundle", bundle, "--device", device, "--max-sessions", str(count)]
     command = [sys.executable, "-c", code, "serve", *options]
@@ -157,7 +158,7 @@ class _Client:
                 self.state = message
 
 
-def _webm(path: Path, seconds: float) -> list[tuple[float, bytes]]:
+def webm(path: Path, seconds: float) -> list[tuple[float, bytes]]:
     """`seconds` of the recording, repeated as needed: what a browser's recorder would have sent, when."""
     out, chunks, sent = io.BytesIO(), [], 0
     live = {"cluster_time_limit": "100", "live": "1"}

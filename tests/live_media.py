@@ -30,7 +30,15 @@ class Sender:
     """A process that plays a clip to an address; use it with ``with``, or end it with `kill`."""
 
     def __init__(self, clip: Path, url: str, format_name: str, seconds: float = 30, *options: str):
-        command = [sys.executable, "-m", "affectstream.bench.sender", clip, url, format_name, seconds]
+        command = [
+            sys.executable,
+            "-m",
+            "affectstream.bench.sender",
+            clip,
+            url,
+            format_name,
+            seconds,
+        ]
         self.process = subprocess.Popen(
             [*map(str, command), *options],
             cwd=ROOT,

@@ -1,11 +1,8 @@
-# ruff: noqa: E402 - liblsl reads its configuration when it is first used
 """Outlets of the Lab Streaming Layer, seen by a real inlet; and the schedule behind them."""
 
 import json
 import math
 import os
-import subprocess
-import sys
 import threading
 import time
 from itertools import pairwise
@@ -127,7 +124,7 @@ def hop(number, *people, labels=(), abstain=None):
     times = {"stream": "s", "t_start": number * 0.5, "t_end": end_us / 1e6}
     events = []
     for track in people:
-        scores = None if abstain else {label: (track or 0) / 100 for label in labels}
+        scores = None if abstain else dict.fromkeys(labels, (track or 0) / 100)
         events.append(
             Emotion(
                 **times,
@@ -211,7 +208,9 @@ def test_samples_have_the_time_of_capture_and_nan_where_there_is_nothing(lsl, bu
     attention, also = inlets.pull("attention", 5)
     assert also == stamps
     assert attention[0] == pytest.approx([0.9, 10.0, -5.0, 1.0, 1.0])
-    assert attention[2] == pytest.approx([0.9, 10.0, -5.0, 1.0, 1.0])  # the head was turned all the same
+    assert attention[2] == pytest.approx(
+        [0.9, 10.0, -5.0, 1.0, 1.0]
+    )  # the head was turned all the same
     assert math.isnan(attention[3][0])
     assert outlets.missing == 1
 
@@ -219,7 +218,9 @@ def test_samples_have_the_time_of_capture_and_nan_where_there_is_nothing(lsl, bu
 def test_a_hop_that_never_comes_is_pushed_by_the_clock(lsl, bundle, outlets):
     inlets = Inlets(lsl, outlets.name)
     zero_s = time.monotonic() - 4.0
-    outlets.push(hop(0, 1, labels=bundle.manifest.labels), zero_s)  # hops 1 to 3 are overdue at once
+    outlets.push(
+        hop(0, 1, labels=bundle.manifest.labels), zero_s
+    )  # hops 1 to 3 are overdue at once
     samples, stamps = inlets.pull("emotion", 4)
     assert [math.isnan(s[0]) for s in samples] == [False, True, True, True]
     assert [round(b - a, 6) for a, b in pairwise(stamps)] == [0.5, 0.5, 0.5]

@@ -129,7 +129,7 @@ def test_a_checkpoint_says_what_made_it(tmp_path):
         assert {"python", "torch", "affectstream"} <= set(saved["versions"])
     said = json.loads((tmp_path / "summary.json").read_text())
     assert said["parameters"] == 4 * 8 + 8 + 8 * 2 + 2
-    assert said["best_epoch"] == 0 and said["minutes"] > 0 and said["peak_megabytes"] > 0
+    assert said["best_epoch"] == 0 and said["minutes"] > 0 and said["peak_megabytes"]["ram"] > 0
 
 
 class Interrupted(Exception):

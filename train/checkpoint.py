@@ -67,11 +67,14 @@ class Trained:
     epoch: int
 
 
-def load_run(recipe: Recipe, run: Path) -> Trained:
-    """The best epoch of a run. Raises `RunError` for a run that is not there or is another recipe's."""
-    if not (run / BEST).exists():
-        raise RunError(f"{run / BEST} not found: train {recipe.name!r} first")
-    saved = load(run / BEST)
+def load_run(recipe: Recipe, run: Path, file: str = BEST) -> Trained:
+    """The best epoch of a run, or with `LAST` the newest.
+
+    Raises `RunError` for a run that is not there or is another recipe's.
+    """
+    if not (run / file).exists():
+        raise RunError(f"{run / file} not found: train {recipe.name!r} first")
+    saved = load(run / file)
     if saved["recipe"] != recipe.name:
         raise RunError(f"{run} holds recipe {saved['recipe']!r}, expected {recipe.name!r}")
     if isinstance(recipe, DataBound):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from affectstream.train.config import FitConfig
 from affectstream.train.errors import RunError
 from affectstream.train.machine import Parcel, compile_parts, gather_random, restore_random
-from affectstream.train.memory import recompute
+from affectstream.train.memory import peak_megabytes, recompute
 from affectstream.train.phases import Learners, Stretch, parameter_groups
 from affectstream.train.recipe import Phased, Recipe
 from affectstream.train.schedule import Patience, Plateau
@@ -44,6 +44,8 @@ class Standing:
     last: float = math.nan
     """The first figure of the newest epoch."""
     seconds: float = 0.0
+    peak: dict[str, float] = field(default_factory=dict)
+    """`peak_megabytes`, of all sittings of the run."""
     before: dict[str, float] = field(default_factory=dict)
     """Figures of the weights that were started from, where they were not random."""
 
@@ -96,6 +98,8 @@ class Course:
             standing.best, standing.best_epoch = headline, epoch
         standing.next_epoch, standing.last = epoch + 1, headline
         standing.seconds += seconds
+        for name, megabytes in peak_megabytes(self.fabric.device).items():
+            standing.peak[name] = max(standing.peak.get(name, 0.0), megabytes)
         return better
 
     @property
@@ -117,6 +121,7 @@ class Course:
             "best": standing.best,
             "best_epoch": standing.best_epoch,
             "seconds": standing.seconds,
+            "peak": standing.peak,
             "before": standing.before,
             "module": self.network.state_dict(),
             "average": self.average.state_dict(),
@@ -144,6 +149,7 @@ class Course:
             best=saved["best"],
             best_epoch=saved.get("best_epoch", -1),
             seconds=saved.get("seconds", 0.0),
+            peak=dict(saved.get("peak", {})),
             before=saved.get("before", {}),
         )
         return restore_random(self.fabric, saved.get("random") or [{"cpu": saved["rng"]}])

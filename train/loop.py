@@ -53,7 +53,7 @@ from affectstream.train.machine import (
     of_compiler,
     several,
 )
-from affectstream.train.memory import TooLarge, halved, out_of_memory, peak_megabytes
+from affectstream.train.memory import TooLarge, halved, out_of_memory
 from affectstream.train.phases import Stretch, stretches
 from affectstream.train.progress import bar
 from affectstream.train.recipe import Batch, DataBound, Recipe, average_into, parameters
@@ -369,12 +369,13 @@ class Run:
         said = {
             "recipe": self.recipe.name,
             "parameters": parameters(self.course.average, all_=True),
+            "trainable": self.course.learners.ever([part.phase for part in self.plan]),
             "epochs": standing.next_epoch,
             "best_epoch": best["epoch"],
             "figures": found,
             "before": standing.before,
-            "minutes": round(standing.seconds / 60, 3),
-            "peak_megabytes": round(peak_megabytes(self.fabric.device)),
+            "minutes": round(standing.seconds / 60, 5),
+            "peak_megabytes": {k: round(v) for k, v in standing.peak.items()},
             "device": device_name(self.fabric.device),
             "versions": self.fixed["versions"],
         }

@@ -89,8 +89,9 @@ def _recomputed(block: nn.Module) -> None:
     block.forward = forward  # type: ignore[method-assign]
 
 
-def peak_megabytes(device: torch.device) -> float:
-    """The most memory that the run has held: of the GPU, or of this process."""
+def peak_megabytes(device: torch.device) -> dict[str, float]:
+    """The most memory that this process has held since it began, ``ram``, and on a GPU ``gpu``."""
+    found = {"ram": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6}
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+        found["gpu"] = torch.cuda.max_memory_allocated(device) / 1e6
+    return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -25,6 +25,9 @@ from affectstream.train.recipe import Batch, Loaders
 from affectstream.train.samples import Samples, open_for, usable_rows
 from affectstream.train.setting import Setting, from_plain
 from affectstream.train.tasks import figures_of, loss_of, split_columns
+
+if TYPE_CHECKING:
+    from affectstream.train.told import Told
 
 
 @dataclass(frozen=True, slots=True)

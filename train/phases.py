@@ -114,6 +114,14 @@ class Learners:
                 parameter.grad = None
         return count
 
+    def ever(self, phases: Sequence[Phase]) -> int:
+        """How many numbers learn in one of `phases` or more."""
+        return sum(
+            parameter.numel()
+            for name, parameter in self._module.named_parameters()
+            if name in self._made and any(not _under(name, phase.frozen) for phase in phases)
+        )
+
     def train_mode(self, phase: Phase) -> None:
         """Training mode for all but what rests."""
         self._module.train()

@@ -88,7 +88,7 @@ def rows_for(members: Sequence[Member], dataset: Dataset, split: str | None) -> 
                 f"{split or 'any'}: it takes {' or '.join(own)}"
             )
     rows = usable_rows(dataset, split, [m for m in there if shown[m]], ["emotion"])
-    check_labels("the members", members[0].manifest.labels, dataset, rows)
+    check_labels("every member", members[0].manifest.labels, dataset, rows)
     return rows
 
 
@@ -104,30 +104,36 @@ def modalities_of(member: Member) -> tuple[str, ...]:
 
 
 def listen(
-    member: Member, dataset: Dataset, rows: NDArray[np.int64], task: Task
-) -> tuple[Answers, Samples]:
-    """What a member says of the rows that have something for it.
+    name: str, folder: Path, dataset: Dataset, rows: NDArray[np.int64], task: Task
+) -> Answers:
+    """What the bundle in `folder`, which messages call `name`, says of those of `rows` that have something
+    for it; `Answers.samples` are numbers among `rows`.
 
     Raises `BundleError` where it has no logits, `DataError` for pictures cut in another way.
     """
-    with Bundle.open(member.folder) as bundle:
+    with Bundle.open(folder) as bundle:
         if "logits" not in bundle.engines["fusion"].outputs:
-            raise BundleError(
-                f"member {member.name!r} has a head without logits: only emotions can be fused"
-            )
+            raise BundleError(f"{name} has a head without logits: only emotions can be fused")
         there = [m for m in bundle.modalities if having(dataset, m)[rows].any()]
         if "video" in there:
-            check_crops([bundle], dataset)
-        view = replace(view_of(bundle), modalities=tuple(there))
-        samples = Samples(dataset, rows, view, (task,))
-        batches = ValidBatches(samples, size=comfortable(samples))
-        found = answers(bundle, batches, missing=False)
+            check_crops(bundle.experts, dataset)
+        shown = [
+            Samples(
+                dataset,
+                rows,
+                replace(v, modalities=tuple(m for m in v.modalities if m in there)),
+                (task,),
+            )
+            for v in map(view_of, bundle.experts)
+        ]
+        size = min(map(comfortable, shown))
+        found = answers(bundle, *(ValidBatches(s, size=size) for s in shown), missing=False)
     if None not in found:
         raise DataError(
-            f"member {member.name!r} has nothing to go by in data set {dataset.info.name!r}: every "
-            f"sample of {' or '.join(there)} is empty"
+            f"{name} has nothing to go by in data set {dataset.info.name!r}: every sample of "
+            f"{' or '.join(there)} is empty"
         )
-    return found[None], samples
+    return found[None]
 
 
 def spoken(members: Sequence[Member], data: Path, split: str, keep: Path) -> Spoken:
@@ -158,7 +164,7 @@ def _asked(members: Sequence[Member], data: Path, split: str) -> Spoken:
             file=sys.stderr,
             flush=True,
         )
-        said, _ = listen(member, dataset, rows, task)
+        said = listen(f"member {member.name!r}", member.folder, dataset, rows, task)
         logits[said.samples, number] = said.outputs["logits"]
         mask[said.samples, number] = True
     heard = torch.from_numpy(mask.any(1))

@@ -149,19 +149,21 @@ def save(told: Told, path: Path) -> None:
         for kind in ("answers", "truth")
         for name, array in getattr(told, kind).items()
     }
+    columns |= {f"labels/{task.name}": np.asarray(task.labels, str) for task in told.tasks}
     people = [who or "" for who in told.participants]
     np.savez_compressed(path, ids=told.ids.astype(str), participants=np.asarray(people), **columns)
 
 
-def load(path: Path, tasks: Sequence[Task]) -> Told:
-    """What `save` wrote of `tasks`."""
+def load(path: Path) -> Told:
+    """What `save` wrote; of the tasks the counts in training are not in it."""
     with np.load(path, allow_pickle=False) as file:
+        names = [name.partition("/")[2] for name in file.files if name.startswith("labels/")]
         people = file["participants"].astype(object)
         people[people == ""] = None
         return Told(
-            tasks=tuple(tasks),
+            tasks=tuple(Task(name, tuple(file[f"labels/{name}"].tolist())) for name in names),
             ids=file["ids"].astype(object),
             participants=people,
-            answers={task.name: file[f"answers/{task.name}"] for task in tasks},
-            truth={task.name: file[f"truth/{task.name}"] for task in tasks},
+            answers={name: file[f"answers/{name}"] for name in names},
+            truth={name: file[f"truth/{name}"] for name in names},
         )

@@ -25,6 +25,7 @@ GROUP = "affectstream.commands"
 
 _INSTALL = {
     "aiortc": "'.[serve]' in the project's folder",
+    "faster_whisper": "'.[asr]' in the project's folder",
     "lightning_fabric": "'.[train]' in the project's folder",
     "onnx": "onnx",
     "prometheus_client": "'.[serve]' in the project's folder",
@@ -34,6 +35,7 @@ _INSTALL = {
     "starlette": "'.[serve]' in the project's folder",
     "matplotlib": "'.[train]' in the project's folder",
     "optuna": "'.[train]' in the project's folder",
+    "pylsl": "'.[lsl]' in the project's folder",
     "safetensors": "'.[train]' in the project's folder",
     "scipy": "'.[train]' in the project's folder",
     "tomli_w": "'.[train]' in the project's folder",

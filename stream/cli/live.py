@@ -84,6 +84,23 @@ def live(
     focal: Annotated[
         float | None, typer.Option(help="Focal length in pixels.", show_default="frame width")
     ] = None,
+    lsl: Annotated[
+        str | None,
+        typer.Option(
+            help="Give scores, attention and events to the Lab Streaming Layer, under this name.",
+            show_default=False,
+        ),
+    ] = None,
+    words: Annotated[
+        str | None,
+        typer.Option(
+            help="Recognize words: a faster-whisper model (base.en, or its folder) or module:factory.",
+            show_default="off",
+        ),
+    ] = None,
+    words_download: Annotated[
+        bool, typer.Option("--words-download", help="Fetch the model of --words if it is not here.")
+    ] = False,
 ) -> None:
     """Recognize a camera, a microphone or a network stream while it happens.
 
@@ -101,6 +118,8 @@ def live(
 
     if formats is not None and output is None:
         raise typer.BadParameter("needs --output; stdout gets JSON Lines", param_hint="--format")
+    if words_download and words is None:
+        raise typer.BadParameter("needs --words", param_hint="--words-download")
     microphone = mic_device or ("default" if mic else None)
     job = LiveJob(
         live=LiveOptions(
@@ -122,6 +141,9 @@ def live(
         output=output,
         formats=_chosen(_DEFAULT if formats is None else formats),
         duration_s=None if duration is None else _seconds(duration, "--duration"),
+        lsl=lsl,
+        words=words,
+        words_download=words_download,
     )
     raise typer.Exit(run_live(job, sys.stdout.buffer, Console(file=sys.stdout)))
 

@@ -56,6 +56,23 @@ def serve(
         list[str] | None,
         typer.Option(help="Another site whose pages may use this server.", show_default=False),
     ] = None,
+    lsl: Annotated[
+        str | None,
+        typer.Option(
+            help="Give each session's results to the Lab Streaming Layer, as NAME-SESSION-emotion.",
+            show_default=False,
+        ),
+    ] = None,
+    words: Annotated[
+        str | None,
+        typer.Option(
+            help="Recognize words: a faster-whisper model (base.en, or its folder) or module:factory.",
+            show_default="off",
+        ),
+    ] = None,
+    words_download: Annotated[
+        bool, typer.Option("--words-download", help="Fetch the model of --words if it is not here.")
+    ] = False,
 ) -> None:
     """Serve live sessions: a page for the browser, WebSockets and metrics for programs.
 
@@ -80,6 +97,9 @@ def serve(
         record=record,
         stun=tuple(stun or ()),
         origins=tuple(origin or ()),
+        lsl=lsl,
+        words=words,
+        words_download=words_download,
     )
     with Recognizer.open(bundle, device=device) as recognizer:
         server = run(recognizer, options, announce=lambda address: _announce(address, options))
@@ -98,6 +118,8 @@ def _announce(address: str, options: ServeOptions) -> None:
             "without --tls-cert and --tls-key anyone on the way can read the token, faces and voices, "
             "and browsers refuse the camera"
         )
+    if options.lsl is not None:
+        notes.append("every machine that reaches this one can read what goes to LSL")
     if options.record is not None:
         notes.append(f"every session is stored in {options.record}")
     for note in notes:

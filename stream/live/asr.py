@@ -70,7 +70,7 @@ class OneAtATime:
 def open_recogniser(
     name: str, *, language: str | None = None, download: bool = False
 ) -> Recogniser:
-    """Open a recogniser, to be shared by any number of threads.
+    """Open a recogniser, for one thread at a time.
 
     `name` is an entry point of `GROUP`, ``module:factory``, or a faster-whisper model: its name
     (``base.en``), its repository (``owner/name``) or its folder. `download` lets faster-whisper fetch a
@@ -85,7 +85,7 @@ def open_recogniser(
         return _made(name, lambda: _found(name), language)
     from affectstream.stream.live.whisper import Whisper  # takes a second
 
-    return OneAtATime(Whisper.open(name, language=language, download=download))
+    return Whisper.open(name, language=language, download=download)
 
 
 def _found(name: str) -> Any:
@@ -96,7 +96,7 @@ def _found(name: str) -> Any:
 def _made(name: str, find: Any, language: str | None) -> Recogniser:
     """What the factory of another package gives; its faults are told as those of `--words`."""
     try:
-        recogniser = find()(language=language)
+        recogniser: Recogniser = find()(language=language)
     except AffectstreamError:
         raise
     except Exception as error:  # another's code may raise anything
@@ -108,4 +108,4 @@ def _made(name: str, find: Any, language: str | None) -> Recogniser:
         raise OptionError(
             f"--words {name}: gave a {type(recogniser).__name__} without transcribe(samples)"
         )
-    return OneAtATime(recogniser)
+    return recogniser

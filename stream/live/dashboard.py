@@ -9,6 +9,7 @@ from rich.text import Text
 
 from affectstream.stream.events import Attention, Emotion, Event, Segment, Stream
 from affectstream.stream.live.stats import LiveStats
+from affectstream.stream.media import Cue
 
 _BAR = 24
 _LINES = 4
@@ -50,6 +51,10 @@ class Dashboard:
                 self._say(f"{event.t_start:7.1f} to {event.t_end:.1f} s  {who}: {event.state}")
             case Stream():
                 self._say(f"{event.t_end:7.1f} s  {event.what}: {event.detail or ''}")
+
+    def hear(self, cue: Cue) -> None:
+        """Show what was said."""
+        self._say(f"{cue.start_us / 1e6:7.1f} to {cue.end_us / 1e6:.1f} s  said: {cue.text}")
 
     def render(self, stats: LiveStats | None) -> RenderableType:
         """The whole picture."""

@@ -13,17 +13,21 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
 
 import av
 
 from affectstream.engines.bundle import Bundle
 from affectstream.stream.errors import OptionError
-from affectstream.stream.live.asr import Recogniser
+from affectstream.stream.live.asr import OneAtATime, Recogniser
 from affectstream.stream.live.mailbox import Heard, SoundBox
 from affectstream.stream.live.speech import SpeechCutter
 from affectstream.stream.media import Cue, Samples
 from affectstream.stream.resample import SoundResampler, time_of
 from affectstream.stream.words import STAYS_US
+
+if TYPE_CHECKING:
+    from affectstream.stream.live.session import LiveSession
 
 MOST_SOUND_US = 30_000_000
 """Sound that may wait while the recogniser works."""
@@ -171,14 +175,29 @@ class Dictation:
             self._warn(detail)
 
 
-def languages_of(bundle: Bundle) -> frozenset[str]:
-    """The languages that a bundle reads. Raises `OptionError` for one that reads no words."""
-    if "text" not in bundle.modalities:
-        raise OptionError(
-            f"--words: the bundle {bundle.manifest.name} reads no words, only "
-            f"{', '.join(bundle.modalities)}; leave --words out or take another bundle"
+class LiveWords:
+    """A recogniser for the sessions of one bundle: each gets a dictation of its own."""
+
+    def __init__(self, recogniser: Recogniser, bundle: Bundle) -> None:
+        """Raises `OptionError` for a bundle that reads no words."""
+        if "text" not in bundle.modalities:
+            raise OptionError(
+                f"--words: the bundle {bundle.manifest.name} reads no words, only "
+                f"{', '.join(bundle.modalities)}; leave --words out or take another bundle"
+            )
+        self._recogniser = OneAtATime(recogniser)
+        self._languages = [x for expert in bundle.experts for x in expert.manifest.languages]
+
+    def start(self, session: LiveSession, told: Callable[[Cue], None] | None = None) -> Dictation:
+        """Have `session` read what is said; `told` is called with it on a thread of its own."""
+        return Dictation(
+            self._recogniser,
+            session.name,
+            languages=self._languages,
+            read=session.read,
+            told=told,
+            warn=session.warn,
         )
-    return frozenset(x for expert in bundle.experts for x in expert.manifest.languages)
 
 
 _SLOW = "because the recogniser is too slow for this machine: a smaller model keeps up"

@@ -19,13 +19,17 @@ from rich.live import Live
 from affectstream.stream import exits
 from affectstream.stream.events import Event, Stream
 from affectstream.stream.interpret import Hop
+from affectstream.stream.live.asr import open_recogniser
 from affectstream.stream.live.dashboard import Dashboard
 from affectstream.stream.live.delivery import SinkThread, Unbuffered
+from affectstream.stream.live.dictation import LiveWords
 from affectstream.stream.live.source import LiveOptions, LiveSource
+from affectstream.stream.media import Cue
 from affectstream.stream.options import SourceOptions
 from affectstream.stream.output import OutputFolder
 from affectstream.stream.recognizer import Recognizer
 from affectstream.stream.sinks import JsonlStream
+from affectstream.stream.sinks.lsl import LslOutlets
 
 CLOSE_S = 1.2
 """For ending the session; the sinks have what is left of two seconds."""
@@ -36,7 +40,9 @@ _LOOK_S = 0.1
 @dataclass(frozen=True, slots=True)
 class LiveJob:
     """What to watch and where to write. Without `output` events go to stdout, as JSON Lines or, on a
-    terminal, as a dashboard. `duration_s` None goes on until the source ends or Ctrl-C."""
+    terminal, as a dashboard. `duration_s` None goes on until the source ends or Ctrl-C. `lsl` names the
+    outlets of the Lab Streaming Layer, `words` a recogniser of words (`open_recogniser`), which may fetch
+    its model with `words_download`; None has none."""
 
     live: LiveOptions
     options: SourceOptions
@@ -45,6 +51,9 @@ class LiveJob:
     output: Path | None
     formats: Sequence[str]
     duration_s: float | None
+    lsl: str | None = None
+    words: str | None = None
+    words_download: bool = False
 
 
 def run_live(job: LiveJob, stdout: BinaryIO, screen: Console, log: Console | None = None) -> int:
@@ -76,11 +85,21 @@ class _Watch:
         self._job, self._log = job, log
         self._dashboard: Dashboard | None = None
         self._source = LiveSource(
-            recognizer, job.live, options=job.options, emit=self._emit, hop=self._hop
+            recognizer,
+            job.live,
+            options=job.options,
+            emit=self._emit,
+            hop=self._hop,
+            words=_words(job, recognizer),
+            told=self._heard,
         )
         self._screen = screen
         if screen.is_terminal:
             self._dashboard = Dashboard(self._source.name)
+        self._lsl: LslOutlets | None = None
+        if job.lsl is not None:
+            self._lsl = LslOutlets(job.lsl, recognizer.bundle)
+            log.print(self._lsl.note)
         self._folder: OutputFolder | None = None
         self._sink: SinkThread | None = None
         if job.output is not None:
@@ -133,6 +152,8 @@ class _Watch:
             parts.append(f"{self._source.abandoned} threads left behind in FFmpeg")
         if self._source.failure is not None:
             parts.append(self._source.failure)
+        if self._lsl is not None and self._lsl.missing:
+            parts.append(f"{self._lsl.missing} hops missing in LSL, {self._lsl.late} of them late")
         self._log.print("; ".join(parts))
 
     def _wait(self, stop: threading.Event) -> None:
@@ -144,7 +165,11 @@ class _Watch:
                 raise self._sink.error
 
     def _close(self) -> None:
-        self._ended = self._source.close(timeout_s=CLOSE_S)
+        try:
+            self._ended = self._source.close(timeout_s=CLOSE_S)
+        finally:
+            if self._lsl is not None:
+                self._lsl.close()
         if self._sink is None:
             return
         if not self._sink.finish(FLUSH_S):
@@ -164,10 +189,18 @@ class _Watch:
             self._log.print(f"{event.what}: {event.detail}")
         if self._sink is not None:
             self._sink.put(Hop((), (event,)))
+        if self._lsl is not None:
+            self._lsl.mark(event, self._source.session.zero_s)
 
     def _hop(self, hop: Hop) -> None:
         if self._sink is not None and hop.readings:
             self._sink.put(Hop(hop.readings, ()))
+        if self._lsl is not None:
+            self._lsl.push(hop, self._source.session.zero_s)
+
+    def _heard(self, cue: Cue) -> None:
+        if self._dashboard is not None:
+            self._dashboard.hear(cue)
 
     def _end_us(self) -> int:
         return self._source.position_us
@@ -175,6 +208,15 @@ class _Watch:
     def _render(self) -> RenderableType:
         assert self._dashboard is not None
         return self._dashboard.render(self._source.stats)
+
+
+def _words(job: LiveJob, recognizer: Recognizer) -> LiveWords | None:
+    """The recogniser of words that was asked for."""
+    if job.words is None:
+        return None
+    language = job.options.language
+    opened = open_recogniser(job.words, language=language, download=job.words_download)
+    return LiveWords(opened, recognizer.bundle)
 
 
 @contextmanager

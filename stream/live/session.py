@@ -23,11 +23,10 @@ from affectstream.stream.interpret import Hop, seconds
 from affectstream.stream.live.clock import Clock, SystemClock, instant
 from affectstream.stream.live.flow import KINDS, Flow
 from affectstream.stream.live.intake import Intake
-from affectstream.stream.live.latency import Histogram
 from affectstream.stream.live.mailbox import Heard, Look, Silence
 from affectstream.stream.live.rate import Cost, RateControl
 from affectstream.stream.live.sampling import rates_of
-from affectstream.stream.live.stats import LiveStats
+from affectstream.stream.live.stats import LiveStats, stats_of
 from affectstream.stream.media import Cue
 from affectstream.stream.options import SourceOptions
 from affectstream.stream.perceive import Perceiver
@@ -400,35 +399,14 @@ class LiveSession:
         return f"looks at {rate_hz} instead of {full_hz} frames a second: this machine is too slow"
 
     def _stats(self) -> LiveStats:
-        intake, flow = self._intake, self._flow
-        stages = None if flow is None else flow.stages
-        none = Histogram()
-        return LiveStats(
-            frames_in=0 if intake is None else intake.counts.frames,
-            frames_used=0 if flow is None else flow.perceived,
-            frames_dropped=0 if intake is None else intake.pictures.dropped,
-            frames_late=0 if intake is None else intake.grid.late,
-            sounds_in=0 if intake is None else intake.counts.sounds,
-            sounds_dropped=0 if intake is None else intake.sound.dropped,
-            wrong_times=0 if intake is None else intake.counts.wrong_times + intake.grid.backwards,
-            bad_sounds=0 if flow is None else flow.bad_sounds,
-            gaps=0 if flow is None else flow.gap_count,
-            reconnects=self._reconnects,
-            pictures_waiting=0 if intake is None else len(intake.pictures),
-            sounds_waiting=0 if intake is None else len(intake.sound),
+        return stats_of(
+            self._intake,
+            self._flow,
             fps=self._fps(),
             frame_hz=self._control.rate_hz,
-            faces=0 if flow is None else flow.faces,
             hops=self._hops,
             events=self._events,
-            av_skew_ms=None if intake is None else intake.lag_ms,
-            latency_p50_ms=None if stages is None else stages.latency.quantile(0.5),
-            latency_p95_ms=None if stages is None else stages.latency.quantile(0.95),
-            age_p50_ms=None if stages is None else stages.age.quantile(0.5),
-            latency=none if stages is None else stages.latency.histogram(),
-            age=none if stages is None else stages.age.histogram(),
-            perceive=none if stages is None else stages.perceive.histogram(),
-            read=none if stages is None else stages.read.histogram(),
+            reconnects=self._reconnects,
         )
 
     def _fps(self) -> float:

@@ -24,17 +24,20 @@ from affectstream.stream.live.address import Opening, is_url, opening_of
 from affectstream.stream.live.attempt import Delivery, Holds
 from affectstream.stream.live.catchup import CatchUp
 from affectstream.stream.live.devices import camera, is_camera, microphone
+from affectstream.stream.live.dictation import Dictation, LiveWords
 from affectstream.stream.live.measure import measure
 from affectstream.stream.live.reader import Reader
 from affectstream.stream.live.rebase import Rebase
 from affectstream.stream.live.session import LiveSession
 from affectstream.stream.live.stats import LiveStats
-from affectstream.stream.media import Kind
+from affectstream.stream.media import Cue, Kind
 from affectstream.stream.options import SourceOptions
 from affectstream.stream.recognizer import Recognizer
 from affectstream.stream.words import Transcript, find_transcript, read_transcript
 
 _NAME_LENGTH = 255
+_WORDS_S = 0.2
+"""What the recogniser of words has, at the end, to finish."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +82,24 @@ class LiveSource:
         hop: Callable[[Hop], None] | None = None,
         seen: Callable[[Seen], None] | None = None,
         tap: Callable[[Delivery, int], None] | None = None,
+        words: LiveWords | None = None,
+        told: Callable[[Cue], None] | None = None,
     ) -> None:
         """Nothing is opened yet; the callbacks are those of `LiveSession`.
 
+        With `words` what is said is recognised and read, in the place of a transcript beside a file,
+        and `told` is called with it.
         `tap` is called with every frame that goes into the session and its time there, for measuring.
         """
         self._recognizer = recognizer
         self._options = options or SourceOptions()
         self._callbacks = emit, hop, seen
         self._tap = tap
+        self._words, self._told = words, told
+        self._dictation: Dictation | None = None
         openings = live.openings()
         self.name = " and ".join(opening.name for opening in openings)[:_NAME_LENGTH]
-        self._transcript = self._words(live)
+        self._transcript = self._written(live)
         self._cost = measure(recognizer.bundle)
         self._ready = threading.Event()
         self._lock = threading.Lock()
@@ -177,12 +186,18 @@ class LiveSource:
             return None
         if bad := sum(one.reader.bad_packets for one in self._inputs):
             self._session.warn(f"{bad} packets or pictures could not be decoded")
+        if self._dictation is not None and not self._dictation.close(_WORDS_S):
+            self._session.warn("words: what was said last is left out, its recogniser is busy")
         left_s = max(0.1, until_s - time.monotonic())
         return self._session.close(timeout_s=left_s, detail=self.failure)
 
-    def _words(self, live: LiveOptions) -> Transcript | None:
+    def _written(self, live: LiveOptions) -> Transcript | None:
         """The words of a file that is played; as in `score`, those beside it are found."""
         if "text" not in self._recognizer.bundle.modalities:
+            return None
+        if self._words is not None:
+            if self._options.transcript is not None:
+                raise OptionError("words come from --transcript or from --words, not from both")
             return None
         if self._options.transcript is not None:
             return read_transcript(self._options.transcript)
@@ -210,7 +225,7 @@ class LiveSource:
         gives = {
             "video": any(one.video for one in held),
             "voice": any(one.voice for one in held),
-            "text": self._transcript is not None,
+            "text": self._transcript is not None or self._words is not None,
         }
         sources = tuple(m for m in self._recognizer.bundle.modalities if gives[m])
         if not set(sources) - {"text"}:
@@ -235,6 +250,8 @@ class LiveSource:
         )
         for cue in self._transcript.cues if self._transcript is not None else ():
             self._session.read(cue)
+        if self._words is not None:
+            self._dictation = self._words.start(self._session, self._told)
 
     def __enter__(self) -> Self:
         return self
@@ -292,6 +309,8 @@ class _Input:
         else:
             assert isinstance(delivery.frame, av.AudioFrame)
             session.hear(delivery.frame, t_us, delivery.arrived_s)
+            if self._source._dictation is not None:
+                self._source._dictation.hear(delivery.frame, t_us, delivery.arrived_s)
 
     def _lost(self, reason: str) -> None:
         session = self._source._session

@@ -45,10 +45,10 @@ class SpeechCutter:
         self._spoken = self._voiced = 0  # end of the last voiced frame; how much was voiced
 
     def push(self, samples: Samples) -> list[Samples]:
-        """Take a run of sound, after all earlier ones. A hole ends the stretch."""
+        """Take a run of sound, after all earlier ones. A hole is silence."""
         out: list[Samples] = []
-        if samples.start > self._end:
-            out = self.flush()
+        if samples.start - self._end >= _samples(PAUSE_S):
+            out = self._close(self._end)
             self._sound, self._done = Timeline(), samples.start
         self._end = samples.end
         for start in range(
@@ -61,14 +61,6 @@ class SpeechCutter:
             self._gate.forget(time_of(piece.end))
             self._sound.forget(max(self._kept(piece.end), 0))
         return out
-
-    def flush(self) -> list[Samples]:
-        """The stretch that is still open, as nothing more will come."""
-        out: list[Samples] = []
-        for frame in self._gate.flush():
-            out += self._step(frame)
-        self._row = 0
-        return out + self._close(self._end)
 
     def _step(self, frame: Voiced) -> list[Samples]:
         out: list[Samples] = []
@@ -86,7 +78,7 @@ class SpeechCutter:
         return out
 
     def _close(self, until: int) -> list[Samples]:
-        start, self._start = self._start, None
+        start, self._start, self._row = self._start, None, 0
         if start is None:
             return []
         end = min(until, self._spoken + _samples(AROUND_S))

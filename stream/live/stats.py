@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from affectstream.stream.live.latency import Histogram
+
+if TYPE_CHECKING:
+    from affectstream.stream.live.flow import Flow
+    from affectstream.stream.live.intake import Intake
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +58,45 @@ class LiveStats:
     """Face detection and encoding, each picture."""
     read: Histogram
     """What a hop takes: voice, words, fusion, events."""
+
+
+def stats_of(
+    intake: Intake | None,
+    flow: Flow | None,
+    *,
+    fps: float,
+    frame_hz: int,
+    hops: int,
+    events: int,
+    reconnects: int,
+) -> LiveStats:
+    """Put together from a session's parts, which are not there before the first picture or sound."""
+    stages = None if flow is None else flow.stages
+    none = Histogram()
+    return LiveStats(
+        frames_in=0 if intake is None else intake.counts.frames,
+        frames_used=0 if flow is None else flow.perceived,
+        frames_dropped=0 if intake is None else intake.pictures.dropped,
+        frames_late=0 if intake is None else intake.grid.late,
+        sounds_in=0 if intake is None else intake.counts.sounds,
+        sounds_dropped=0 if intake is None else intake.sound.dropped,
+        wrong_times=0 if intake is None else intake.counts.wrong_times + intake.grid.backwards,
+        bad_sounds=0 if flow is None else flow.bad_sounds,
+        gaps=0 if flow is None else flow.gap_count,
+        reconnects=reconnects,
+        pictures_waiting=0 if intake is None else len(intake.pictures),
+        sounds_waiting=0 if intake is None else len(intake.sound),
+        fps=fps,
+        frame_hz=frame_hz,
+        faces=0 if flow is None else flow.faces,
+        hops=hops,
+        events=events,
+        av_skew_ms=None if intake is None else intake.lag_ms,
+        latency_p50_ms=None if stages is None else stages.latency.quantile(0.5),
+        latency_p95_ms=None if stages is None else stages.latency.quantile(0.95),
+        age_p50_ms=None if stages is None else stages.age.quantile(0.5),
+        latency=none if stages is None else stages.latency.histogram(),
+        age=none if stages is None else stages.age.histogram(),
+        perceive=none if stages is None else stages.perceive.histogram(),
+        read=none if stages is None else stages.read.histogram(),
+    )

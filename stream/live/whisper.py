@@ -64,13 +64,9 @@ class Whisper:
                 cpu_threads=threads,
                 local_files_only=True,
             )
-        except (RuntimeError, ValueError, OSError, KeyError) as error:
+        except Exception as error:  # CTranslate2's and tokenizers' are bare ones
             reason = str(error).splitlines()[0]
             raise OptionError(f"--words {name}: {folder} cannot be opened: {reason}") from error
-        except Exception as error:  # `tokenizers` raises bare ones
-            if type(error) is not Exception:
-                raise
-            raise OptionError(f"--words {name}: {folder}/tokenizer.json: {error}") from error
         spoken = model.supported_languages
         if language is not None and language.split("-")[0].lower() not in spoken:
             raise OptionError(

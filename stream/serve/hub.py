@@ -13,10 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from affectstream.stream.errors import AffectstreamError
+from affectstream.stream.live.dictation import LiveWords
 from affectstream.stream.recognizer import Recognizer
 from affectstream.stream.serve.metrics import Meters
 from affectstream.stream.serve.record import Recorder
 from affectstream.stream.serve.session import ServedSession
+from affectstream.stream.sinks.lsl import LslOutlets
 
 _log = logging.getLogger(__name__)
 
@@ -57,11 +59,15 @@ class Hub:
         *,
         max_sessions: int,
         record: Path | None = None,
+        words: LiveWords | None = None,
+        lsl: str | None = None,
         meters: Meters,
     ) -> None:
-        """`recognizer` is shared by all sessions and stays its owner's; `record` stores each below it."""
+        """`recognizer` and `words` are shared by all sessions; `record` stores each below it. `lsl`
+        begins the names of each session's outlets, which its own name ends."""
         self.recognizer, self.meters = recognizer, meters
         self.max_sessions, self.record = max_sessions, record
+        self._words, self._lsl = words, lsl
         self.sessions: dict[str, ServedSession] = {}
         self.closing = False
         self._places = 0
@@ -87,23 +93,31 @@ class Hub:
         self._places += 1
         self._count += 1
         number = secrets.token_hex(6)
+        name = clean_name(name) or f"{kind}-{self._count}"
         recorder: Recorder | None = None
+        outlets: LslOutlets | None = None
         try:
             if self.record is not None:
                 recorder = Recorder(self.record, number, used)
+            if self._lsl is not None:
+                outlets = LslOutlets(f"{self._lsl}-{name}", self.recognizer.bundle)
             session = ServedSession(
                 self.recognizer,
                 number,
-                clean_name(name) or f"{kind}-{self._count}",
+                name,
                 kind,
                 used,
                 meters=self.meters,
                 recorder=recorder,
+                words=self._words,
+                outlets=outlets,
             )
         except BaseException:
             self._places -= 1
             if recorder is not None:
                 recorder.close(_CLOSE_S)
+            if outlets is not None:
+                outlets.close()
             raise
         self.sessions[number] = session
         self.meters.sessions.labels(kind).inc()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -98,9 +101,21 @@ class _Sessions:
         count: Any = GaugeMetricFamily("affectstream_sessions", "Sessions that are live now.")
         count.add_metric([], len(live))
         yield count
+        yield from _running()
         for name, what in GAUGES.items():
             family: Any = GaugeMetricFamily(f"affectstream_{name}", what, labels=["session"])
             for number, values in live:
                 if name in values:
                     family.add_metric([number], values[name])
             yield family
+
+
+def _running() -> Iterator[Metric]:
+    """What a leak would show in."""
+    with suppress(RuntimeError):  # asked for outside of the loop
+        tasks: Any = GaugeMetricFamily("affectstream_tasks", "Tasks of the event loop.")
+        tasks.add_metric([], len(asyncio.all_tasks()))
+        yield tasks
+    threads: Any = GaugeMetricFamily("affectstream_threads", "Threads of Python.")
+    threads.add_metric([], threading.active_count())
+    yield threads

@@ -23,7 +23,9 @@ class ServeOptions:
     `token` is demanded of every client where it is given, and has to be given on any address but this
     machine's own. `tls` is (certificate, key). `record` is the folder in which sessions are stored; None
     stores nothing. `stun` are URLs of ICE servers, none unless given. `origins` are pages of other
-    servers that may use this one, such as ``https://lab.example``.
+    servers that may use this one, such as ``https://lab.example``. `lsl` begins the names of outlets of
+    the Lab Streaming Layer; `words` is a recogniser of words (`open_recogniser`), which may fetch its
+    model with `words_download`.
     """
 
     host: str = "127.0.0.1"
@@ -34,6 +36,9 @@ class ServeOptions:
     record: Path | None = None
     stun: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
+    lsl: str | None = None
+    words: str | None = None
+    words_download: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:

@@ -16,7 +16,10 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from affectstream.engines.bundle import Bundle
 from affectstream.stream.errors import OptionError
+from affectstream.stream.live.asr import open_recogniser
+from affectstream.stream.live.dictation import LiveWords
 from affectstream.stream.recognizer import Recognizer
 from affectstream.stream.serve.app import application
 from affectstream.stream.serve.hub import Hub, Tally
@@ -24,6 +27,7 @@ from affectstream.stream.serve.limits import ABORT_S, MAX_MESSAGE_BYTES, REQUEST
 from affectstream.stream.serve.metrics import Meters
 from affectstream.stream.serve.options import ServeOptions
 from affectstream.stream.serve.shared import share
+from affectstream.stream.sinks.lsl import check_name
 
 _CONNECTIONS = 256
 """Connections beyond those that sessions need are answered with 503."""
@@ -156,13 +160,30 @@ class Server(uvicorn.Server):
 
 
 def build(recognizer: Recognizer, options: ServeOptions) -> Server:
-    """A server around `recognizer`, which stays its owner's. Raises `OptionError`."""
+    """A server around `recognizer`, which stays its owner's. Raises `OptionError`, and
+    `ModuleNotFoundError` without what `lsl` or `words` need."""
     meters = Meters()
     together = recognizer.choice.device != "cpu"
     bundle = share(recognizer.bundle, meters.stage, together=together)
     shared = Recognizer(bundle, recognizer.choice, recognizer.threads)
-    hub = Hub(shared, max_sessions=options.max_sessions, record=options.record, meters=meters)
+    if options.lsl is not None:
+        check_name(options.lsl)
+    hub = Hub(
+        shared,
+        max_sessions=options.max_sessions,
+        record=options.record,
+        words=_words(options, bundle),
+        lsl=options.lsl,
+        meters=meters,
+    )
     return Server(hub, options)
+
+
+def _words(options: ServeOptions, bundle: Bundle) -> LiveWords | None:
+    """The recogniser of words that was asked for."""
+    if options.words is None:
+        return None
+    return LiveWords(open_recogniser(options.words, download=options.words_download), bundle)
 
 
 def serve(

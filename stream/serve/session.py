@@ -16,6 +16,7 @@ from affectstream.stream.events import Attention, Emotion, Event, Stream, encode
 from affectstream.stream.faces.face import Seen
 from affectstream.stream.interpret import Hop
 from affectstream.stream.live.clock import instant
+from affectstream.stream.live.dictation import LiveWords
 from affectstream.stream.live.session import LiveSession
 from affectstream.stream.media import Cue, Kind
 from affectstream.stream.recognizer import Recognizer
@@ -26,6 +27,10 @@ from affectstream.stream.serve.metrics import Meters
 from affectstream.stream.serve.outbox import Outbox
 from affectstream.stream.serve.overlay import Overlay
 from affectstream.stream.serve.record import Recorder
+from affectstream.stream.sinks.lsl import LslOutlets
+
+_WORDS_S = 0.2
+"""What the recogniser of words has, at the end, to finish."""
 
 
 class ServedSession:
@@ -45,8 +50,13 @@ class ServedSession:
         *,
         meters: Meters,
         recorder: Recorder | None,
+        words: LiveWords | None = None,
+        outlets: LslOutlets | None = None,
     ) -> None:
-        """`number` names it to programs, `name` in events; `kind` is ``webrtc`` or ``ingest``."""
+        """`number` names it to programs, `name` in events; `kind` is ``webrtc`` or ``ingest``.
+
+        `words` recognises what is said, and `outlets`, closed with the session, get what comes of it.
+        """
         self.number, self.name, self.kind = number, name, kind
         self.sources = tuple(sources)
         self.started_at = datetime.now(UTC)
@@ -73,6 +83,8 @@ class ServedSession:
             hop=self._hop,
             seen=self._seen,
         )
+        self._outlets = outlets
+        self._dictation = None if words is None else words.start(self._live, self._heard)
 
     def clock(self) -> SenderClock:
         """A clock for what is just about to come; t = 0 is when the first thing of all came."""
@@ -93,6 +105,8 @@ class ServedSession:
         arrived_s = self._heard_s = time.monotonic()
         t_us = clock.stamp(Kind.AUDIO, _media_us(sound), arrived_s)
         self._live.hear(sound, t_us, arrived_s)
+        if self._dictation is not None:
+            self._dictation.hear(sound, t_us, arrived_s)
         if self._recorder is not None:
             self._recorder.hear(sound, t_us)
 
@@ -220,7 +234,12 @@ class ServedSession:
 
     def close(self, timeout_s: float) -> None:
         """Compute what is left, tell it with the `ended` event, and stop the threads. Blocks."""
+        if self._dictation is not None:
+            self._dictation.close(_WORDS_S)
+            timeout_s -= _WORDS_S
         self.ended = self._live.close(timeout_s=timeout_s)
+        if self._outlets is not None:
+            self._outlets.close()
         if self._recorder is not None:
             self._recorder.close(timeout_s)
 
@@ -242,10 +261,19 @@ class ServedSession:
         self._meters.event(event.type, latency, age)
         self._told += 1
         self._post(line, event=True)
+        if self._outlets is not None:
+            self._outlets.mark(event, self._live.zero_s)
 
     def _hop(self, hop: Hop) -> None:
         """Called by the session's thread with each hop."""
         self._overlay.told(reading for reading, _ in hop.readings)
+        if self._outlets is not None:
+            self._outlets.push(hop, self._live.zero_s)
+
+    def _heard(self, cue: Cue) -> None:
+        """Called by the thread of the words with what was said."""
+        words = messages.Words(cue.start_us / 1e6, cue.end_us / 1e6, cue.text)
+        self._post(messages.pack(words), event=False)
 
     def _seen(self, seen: Seen) -> None:
         """Called by the session's thread with the faces of each picture that was looked at."""

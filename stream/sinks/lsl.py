@@ -54,11 +54,7 @@ class LslOutlets:
     def __init__(self, name: str, bundle: Bundle) -> None:
         """Open the outlets. Raises `OptionError` for a name that is none, or where liblsl is missing,
         and `ModuleNotFoundError` without pylsl."""
-        if not name.strip() or not name.isprintable() or len(name) > _MOST_NAME:
-            raise OptionError(
-                f"--lsl {name[:40]!r}: expected a name of 1 to {_MOST_NAME} printable characters"
-            )
-        self._lsl = load()
+        self._lsl = check_name(name)
         self._bundle, self.name = bundle, name
         self._lock = threading.Condition()
         self._clock, self._schedule = CaptureClock(), Schedule(bundle.manifest.hop_us)
@@ -75,6 +71,15 @@ class LslOutlets:
         self._markers = self._outlet("markers", "Markers", (("event", "json", "Markers"),))
         self._thread = threading.Thread(target=self._keep_time, name=f"lsl {name}", daemon=True)
         self._thread.start()
+
+    @property
+    def note(self) -> str:
+        """What a person should know: the names, and who can read them."""
+        names = [outlet.get_info().name() for outlet, _ in self._regular]
+        return (
+            f"LSL: {', '.join([*names, self._markers.get_info().name()])}; "
+            "every machine that reaches this one can read them"
+        )
 
     @property
     def missing(self) -> int:
@@ -175,8 +180,12 @@ class LslOutlets:
         return lsl.StreamOutlet(info)
 
 
-def load() -> Any:
-    """pylsl. Raises `OptionError` where its library cannot be loaded, `ModuleNotFoundError` without it."""
+def check_name(name: str) -> Any:
+    """pylsl, if outlets could be opened under `name`. Raises as `LslOutlets` does."""
+    if not name.strip() or not name.isprintable() or len(name) > _MOST_NAME:
+        raise OptionError(
+            f"--lsl {name[:40]!r}: expected a name of 1 to {_MOST_NAME} printable characters"
+        )
     try:
         import pylsl
     except RuntimeError as error:

@@ -7,9 +7,11 @@ import typer
 from affectstream.train.cli.evaluate import evaluate
 from affectstream.train.cli.export import export
 from affectstream.train.cli.fit import fit
+from affectstream.train.cli.folds import folds
 from affectstream.train.cli.prepare import prepare
 from affectstream.train.cli.preview import preview
 from affectstream.train.cli.recipes import list_recipes
+from affectstream.train.cli.report import report
 from affectstream.train.cli.tune import tune
 
 application = typer.Typer(
@@ -19,6 +21,8 @@ application.command()(prepare)
 application.command()(preview)
 application.command("list")(list_recipes)
 application.command()(fit)
+application.command()(folds)
 application.command()(tune)
+application.command()(report)
 application.command()(export)
 application.command()(evaluate)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -11,6 +11,7 @@ from affectstream.train.cli.flags import (
     LEARNED,
     MACHINE,
     NETWORK,
+    Asked,
     ConfigFile,
     DataFolder,
     Epochs,
@@ -28,6 +29,8 @@ from affectstream.train.cli.flags import (
 )
 
 _OWN = "the recipe's"
+_NO_SETTINGS = frozenset({"recipe", "data", "config", "resume", "eval_only", "track", "threads"})
+"""Parameters of `fit` that are not fields of `FitConfig`."""
 
 
 def fit(
@@ -176,21 +179,7 @@ def fit(
 
     Example: [bold]affectstream train fit --recipe cnn --data prepared/fer2013[/bold]
     """
-    given = dict(locals())
-    for name in ("recipe", "data", "config", "resume", "eval_only", "track", "threads", "compile_"):
-        del given[name]
-    wanted = asked(
-        recipe,
-        data,
-        config,
-        {
-            **given,
-            "compile": compile_,
-            "runs": str(runs) if runs is not None else None,
-            "phase_epochs": _numbers(phase_epochs),
-        },
-        resume=resume or eval_only,
-    )
+    wanted = settled(dict(locals()), resume=resume or eval_only)
     import torch
 
     from affectstream.train import loop
@@ -207,6 +196,15 @@ def fit(
     if before := loop.summary(wanted.run)["before"]:
         print("before: " + loop.spelled(before))
     print("best: " + loop.spelled(figures))
+
+
+def settled(given: dict[str, Any], *, resume: bool = False) -> Asked:
+    """What the flags `given` to `fit` ask for, by the names of its parameters."""
+    flags = {name: value for name, value in given.items() if name not in _NO_SETTINGS}
+    flags["compile"] = flags.pop("compile_")
+    flags["runs"] = str(given["runs"]) if given["runs"] is not None else None
+    flags["phase_epochs"] = _numbers(given["phase_epochs"])
+    return asked(given["recipe"], given["data"], given["config"], flags, resume=resume)
 
 
 def _numbers(text: str | None) -> list[int] | None:
