@@ -155,20 +155,19 @@ def units(asked: Asked) -> Groups:
 
 
 def figures(asked: Asked, members: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Figures of each row with their intervals, and each row's less those of the best of `members`."""
+    """Figures of each row with their intervals, and each row's less those of the best of `members` and of
+    the product."""
     guesses = {name: scores.argmax(1) for name, scores in asked.told.items()}
     right = {name: float((guesses[name] == asked.truth).mean()) for name in members}
     best, drawn = max(right, key=lambda name: right[name]), units(asked)
     found: dict[str, dict[str, Any]] = {}
     for name, guess in guesses.items():
         own = bootstrap(of_guesses, asked.truth, guess, groups=drawn)
-        apart = difference(of_guesses, asked.truth, guesses[best], guess, groups=drawn)
-        found[name] = {
-            "figures": {metric: asdict(value) for metric, value in own.items()},
-            "less_best_member": None
-            if name == best
-            else {metric: asdict(value) for metric, value in apart.items()},
-        }
+        found[name] = {"figures": {metric: asdict(value) for metric, value in own.items()}}
+        for key, rival in (("less_best_member", best), ("less_product", PRODUCT)):
+            if name != rival:
+                apart = difference(of_guesses, asked.truth, guesses[rival], guess, groups=drawn)
+                found[name][key] = {metric: asdict(value) for metric, value in apart.items()}
     return found
 
 
@@ -261,14 +260,17 @@ def _joined(members: Sequence[Member], fused: Sequence[str]) -> dict[str, Path]:
 
 
 def _print_figures(rows: Mapping[str, Mapping[str, Any]]) -> None:
-    print("| | accuracy | weighted F1 | macro F1 | UAR | accuracy less the best member's |")
-    print("|---|---|---|---|---|---|")
+    print(
+        "| | accuracy | weighted F1 | macro F1 | UAR | accuracy less the best member's | less the "
+        "product's |"
+    )
+    print("|---|---|---|---|---|---|---|")
     for name, row in rows.items():
         parts = [
             _spelled(row["figures"][m]) for m in ("accuracy", "weighted_f1", "macro_f1", "uar")
         ]
-        apart = row["less_best_member"]
-        parts.append("(it)" if apart is None else _spelled(apart["accuracy"], sign="+"))
+        for rival in ("less_best_member", "less_product"):
+            parts.append(_spelled(row[rival]["accuracy"], sign="+") if rival in row else "(it)")
         print(f"| {name} | {' | '.join(parts)} |")
 
 

@@ -121,7 +121,9 @@ def test_from_the_command_line(bundles, data, disagreeing, capsys):
         for value in row["figures"].values():
             assert value["low"] <= value["value"] <= value["high"]
     # Of the members one is the best, with nothing to be less than.
-    assert sum(row["less_best_member"] is None for row in found["rows"].values()) == 1
+    assert sum("less_best_member" not in row for row in found["rows"].values()) == 1
+    same = found["rows"]["joined"]["less_product"]["accuracy"]
+    assert same == {"value": 0.0, "low": 0.0, "high": 0.0}, "they are one, see above"
     assert found["conflicts"]["rows"]["joined"]["unsure"] <= 1.0
     assert any(line.startswith(f"| {PRODUCT} |") for line in said)
     assert run(*words, "--fused", bundles[0]) == exits.USAGE

@@ -238,6 +238,12 @@ def test_settings_that_mean_nothing_are_refused(changes, said, pair, data, tmp_p
         recipes()["late_fusion"].for_data(data, config_of("late_fusion", pair, tmp_path, **changes))
 
 
+def test_a_recipe_that_joins_nothing_takes_no_members(data):
+    config = replace(recipes()["cnn"].defaults, members=("faces", "voices"))
+    with pytest.raises(OptionError, match="--member means nothing for cnn"):
+        recipes()["cnn"].for_data(data, config)
+
+
 # A run, and the bundle made of it
 
 

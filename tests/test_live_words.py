@@ -1,25 +1,32 @@
 """Live words: speech cut out of sound, a recogniser behind it, and what becomes of its words."""
 
+import io
 import itertools
+import json
 import os
 import subprocess
 import sys
 import threading
 import time
+from fractions import Fraction
+from pathlib import Path
 from types import SimpleNamespace
 
 import av
 import numpy as np
 import pytest
+from rich.console import Console
 
 from affectstream.engines.bundle import Bundle
 from affectstream.stream import Recognizer
+from affectstream.stream.cli import main
 from affectstream.stream.errors import OptionError
 from affectstream.stream.live.asr import OneAtATime, Said, open_recogniser
+from affectstream.stream.live.dashboard import Dashboard
 from affectstream.stream.live.dictation import Dictation, LiveWords
 from affectstream.stream.live.source import LiveOptions, LiveSource
 from affectstream.stream.live.speech import SpeechCutter
-from affectstream.stream.media import SAMPLE_RATE, Samples
+from affectstream.stream.media import SAMPLE_RATE, Cue, Samples
 
 from .live_media import until
 from .media import Sound, write_video
@@ -260,10 +267,10 @@ def test_a_shared_recogniser_hears_one_at_a_time():
 
 @pytest.fixture(scope="module")
 def talk(tmp_path_factory):
-    """Six seconds of black in which a high voice speaks, from 0.5 to 1.7 s."""
+    """Four seconds of black in which a high voice speaks, from 0.5 to 1.7 s."""
     path = tmp_path_factory.mktemp("words") / "talk.mp4"
-    wave = np.concatenate([quiet(0.5), buzz(1.2, HIGH_HZ), quiet(4.3)])
-    pictures = [np.zeros((120, 160, 3), np.uint8)] * 150
+    wave = np.concatenate([quiet(0.5), buzz(1.2, HIGH_HZ), quiet(2.3)])
+    pictures = [np.zeros((120, 160, 3), np.uint8)] * 100
     return write_video(
         path, pictures, size=(160, 120), rate=25, sound=Sound(wave[:, None], SAMPLE_RATE)
     )
@@ -290,6 +297,84 @@ def test_spoken_words_reach_the_events(talk):
     ]
     assert used and min(used) >= 1.5
     assert "text" in events[0].modalities
+
+
+def test_spoken_words_reach_the_page_and_the_events_of_a_server():
+    for module in ("starlette", "uvicorn", "aiortc", "prometheus_client"):
+        pytest.importorskip(module, reason="the server comes with the 'serve' extra")
+    sync = pytest.importorskip("websockets.sync.client", reason="comes with the 'serve' extra")
+    from .serving import running
+
+    # What comes at once is read up to a second ahead, and its first second counts for less.
+    wave = np.concatenate([quiet(1.5), buzz(1.2, LOW_HZ), quiet(3)])
+    with (
+        Recognizer.open(device="cpu", threads=1) as recognizer,
+        running(recognizer, words=f"{__name__}:open_ear") as server,
+        sync.connect(f"{server.ws}/ingest?modalities=voice") as socket,
+    ):
+        socket.send(webm(wave))
+        lines = [json.loads(socket.recv(timeout=20))]
+        assert lines[0]["modalities"] == ["voice", "text"]
+        while lines[-1]["type"] != "words":
+            lines.append(json.loads(socket.recv(timeout=20)))
+        assert lines[-1]["text"] == "how sad"
+        assert lines[-1]["t_end"] - lines[-1]["t_start"] == pytest.approx(1.2, abs=0.15)
+        while lines[-1]["type"] != "emotion" or "text" not in lines[-1]["modalities"]:
+            lines.append(json.loads(socket.recv(timeout=20)))
+
+
+def webm(wave):
+    """Sound (n,) float32 as the bytes of a WebM file."""
+    out = io.BytesIO()
+    with av.open(out, "w", format="webm") as container:
+        stream = container.add_stream("libopus", rate=48_000, layout="mono")
+        loud = np.repeat(wave, 3)
+        for start in range(0, len(loud), 960):
+            piece = (loud[None, start : start + 960] * 32767).astype(np.int16)
+            frame = av.AudioFrame.from_ndarray(piece, format="s16", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = 48_000, start, Fraction(1, 48_000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return out.getvalue()
+
+
+def test_the_command_recognizes_words(talk):
+    code = "from affectstream.stream.cli import main; main()"
+    arguments = ["--device", "cpu", "--source", str(talk), "--duration", "3.5s"]
+    done = subprocess.run(
+        [sys.executable, "-c", code, "live", *arguments, "--words", f"{__name__}:open_ear"],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    assert done.returncode == 0, done.stderr
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert any("text" in e["modalities"] for e in events if e["type"] == "emotion")
+    assert "how lovely" not in done.stdout + done.stderr  # words are not kept
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--words", "nowhere:opened"], "--words nowhere:opened: cannot be opened"),
+        (["--words-download"], "needs --words"),
+        (["--words", f"{__name__}:open_ear", "--transcript", "x.vtt"], "not from both"),
+    ],
+)
+def test_what_is_wrong_with_the_options_is_told(talk, arguments, told, capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["live", "--device", "cpu", "--source", str(talk), *arguments])
+    assert left.value.code == 2
+    assert told in capsys.readouterr().err
+
+
+def test_the_dashboard_shows_what_was_said():
+    dashboard = Dashboard("camera 0")
+    dashboard.hear(Cue(1_000_000, 2_500_000, "how lovely"))
+    console = Console(record=True, width=100, file=io.StringIO())
+    console.print(dashboard.render(None))
+    assert "1.0 to 2.5 s  said: how lovely" in console.export_text()
 
 
 # --- opening ---
@@ -449,3 +534,11 @@ def test_the_options_are_those_of_the_installed_whisper():
         "condition_on_previous_text",
         "vad_filter",
     } <= set(known)
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "faster_whisper", None)
+    with pytest.raises(SystemExit) as left:
+        main(["live", "--device", "cpu", "--source", "x.mp4", "--words", "tiny.en"])
+    assert left.value.code == 2
+    assert "this needs 'faster_whisper': pip install '.[asr]'" in capsys.readouterr().err

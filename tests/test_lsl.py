@@ -3,20 +3,27 @@
 import json
 import math
 import os
+import subprocess
+import sys
 import threading
 import time
 from itertools import pairwise
 
+import av
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from affectstream.engines.bundle import Bundle
+from affectstream.stream import Recognizer
+from affectstream.stream.cli import main
 from affectstream.stream.errors import OptionError
 from affectstream.stream.events import Attention, Emotion, Segment, Stream, parse_event
 from affectstream.stream.fuse import Reading
 from affectstream.stream.interpret import Hop
-from affectstream.stream.sinks.regular import SLEW, CaptureClock, Schedule
+from affectstream.stream.live.session import LiveSession
+from affectstream.stream.sinks.regular import CaptureClock, Schedule
 
 HOP_US = 500_000
 
@@ -61,13 +68,27 @@ def test_a_hop_is_given_up_when_it_is_due_and_not_before():
     assert (schedule.missing, schedule.late) == (1, 1)
 
 
-@given(st.lists(st.floats(-2.0, 2.0), min_size=2, max_size=60))
-def test_stamps_stay_regular_whatever_the_arrivals_say(wander_s):
-    clock, hop_s = CaptureClock(), HOP_US / 1e6
-    stamps = [
-        clock.follow(100.0 + wander_s[n], n * hop_s) + n * hop_s for n in range(len(wander_s))
-    ]
-    assert all(abs(b - a - hop_s) <= SLEW * hop_s + 1e-9 for a, b in pairwise(stamps))
+def stamps_of(wander_s):
+    clock = CaptureClock()
+    return [clock.follow(100.0 + off_s, n * 0.5) + n * 0.5 for n, off_s in enumerate(wander_s)]
+
+
+@given(st.lists(st.floats(-60.0, 60.0), min_size=2, max_size=60))
+def test_stamps_go_forward_whatever_the_arrivals_say(wander_s):
+    assert all(0.249 <= b - a <= 0.751 for a, b in pairwise(stamps_of(wander_s)))
+
+
+@given(st.lists(st.floats(-0.005, 0.005), min_size=2, max_size=60))
+def test_stamps_stay_regular_when_arrivals_jitter(wander_s):
+    stamps = stamps_of(wander_s)
+    assert all(abs(b - a - 0.5) <= 0.001 + 1e-9 for a, b in pairwise(stamps))
+    assert all(abs(at - 100.0 - n * 0.5) <= 0.005 + 1e-9 for n, at in enumerate(stamps))
+
+
+def test_a_start_that_was_slow_on_its_way_is_made_up_for():
+    stamps = stamps_of([0.2] + [0.0] * 60)
+    assert stamps[0] == pytest.approx(100.2)
+    assert abs(stamps[40] - 120.0) < 0.005
 
 
 def test_the_clock_follows_a_crystal_that_is_off():
@@ -215,6 +236,29 @@ def test_samples_have_the_time_of_capture_and_nan_where_there_is_nothing(lsl, bu
     assert outlets.missing == 1
 
 
+def test_a_session_gives_its_capture_times(lsl, outlets):
+    """Pictures that were taken at known moments, each 30 to 34 ms on its way."""
+    inlets = Inlets(lsl, outlets.name)
+    taken_s = time.monotonic() - 1.5
+    with Recognizer.open(device="cpu", threads=1) as recognizer:
+        session = LiveSession(
+            recognizer,
+            "s",
+            sources=("video",),
+            emit=lambda event: outlets.mark(event, session.zero_s),
+            hop=lambda hop: outlets.push(hop, session.zero_s),
+        )
+        for n in range(45):
+            picture = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), "rgb24")
+            session.see(picture, n * 40_000, taken_s + n * 0.04 + 0.030 + 0.004 * (n % 3) / 2)
+        _, stamps = inlets.pull("emotion", 3)
+        session.close()
+    shift_s = lsl.local_clock() - time.monotonic() + 0.030  # the least delay cannot be seen
+    for number, at in enumerate(stamps):
+        assert abs(at - (taken_s + (number + 1) * 0.5 + shift_s)) < 0.005
+    assert parse_event(inlets.pull("markers", 1)[0][0][0]).what == "started"
+
+
 def test_a_hop_that_never_comes_is_pushed_by_the_clock(lsl, bundle, outlets):
     inlets = Inlets(lsl, outlets.name)
     zero_s = time.monotonic() - 4.0
@@ -277,3 +321,74 @@ def test_a_name_that_is_none_is_refused(lsl, bundle, name):
 
     with pytest.raises(OptionError, match="expected a name"):
         LslOutlets(name, bundle)
+
+
+def test_the_command_has_outlets(lsl, tmp_path):
+    """Started as a person does; found, recorded, and ended, by another program."""
+    from .media import Sound, write_video
+
+    wave = np.zeros((16_000 * 4, 1), np.float32)
+    pictures = [np.zeros((120, 160, 3), np.uint8)] * 100
+    clip = write_video(
+        tmp_path / "dark.mp4", pictures, size=(160, 120), rate=25, sound=Sound(wave, 16_000)
+    )
+    code = "from affectstream.stream.cli import main; main()"
+    name = f"lab{time.monotonic_ns()}"
+    arguments = ["live", "--device", "cpu", "--source", str(clip), "--lsl", name]
+    command = [sys.executable, "-c", code, *arguments]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        inlets = Inlets(lsl, name)
+        samples, stamps = inlets.pull("emotion", 4)
+        markers, _ = inlets.pull("markers", 1)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 0, err
+    assert f"{name}-emotion, {name}-attention, {name}-markers; every machine" in err
+    assert all(math.isnan(sample[0]) for sample in samples)  # nobody is seen or heard
+    assert all(abs(b - a - 0.5) < 0.005 for a, b in pairwise(stamps))
+    assert parse_event(markers[0][0]).type in ("segment", "stream")
+    assert f"{len(out.splitlines())} events delivered" in err
+
+
+def test_without_the_extra_it_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "pylsl", None)
+    with pytest.raises(SystemExit) as left:
+        main(["live", "--device", "cpu", "--source", "x.mp4", "--lsl", "lab"])
+    assert left.value.code == 2
+    assert "this needs 'pylsl': pip install '.[lsl]'" in capsys.readouterr().err
+
+
+def test_a_library_that_cannot_be_loaded_is_told(lsl, tmp_path):
+    """PYLSL_LIB comes first in pylsl's search; this file is no library."""
+    (tmp_path / "liblsl.so").write_text("nothing")
+    code = (
+        "from affectstream.stream.sinks.lsl import check_name\n"
+        "from affectstream.stream.errors import OptionError\n"
+        "try: check_name('lab')\n"
+        "except OptionError as error: print(error)"
+    )
+    environment = {**os.environ, "PYLSL_LIB": str(tmp_path / "liblsl.so")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=60
+    )
+    assert "pylsl finds no liblsl that it can load" in done.stdout, done.stderr
+    assert "pip install --force-reinstall pylsl" in done.stdout
+
+
+def test_each_session_of_a_server_has_outlets(lsl):
+    for module in ("starlette", "uvicorn", "aiortc", "prometheus_client", "httpx"):
+        pytest.importorskip(module, reason="the server comes with the 'serve' extra")
+    sync = pytest.importorskip("websockets.sync.client", reason="comes with the 'serve' extra")
+    from .serving import recording, running
+
+    name = f"lab{time.monotonic_ns()}"
+    with (
+        Recognizer.open(device="cpu", threads=1) as recognizer,
+        running(recognizer, lsl=name) as server,
+        sync.connect(f"{server.ws}/ingest?name=desk") as socket,
+    ):
+        inlets = Inlets(lsl, f"{name}-desk")
+        socket.send(recording(np.zeros((64, 64, 3), np.uint8), 3.0))
+        _, stamps = inlets.pull("attention", 3)
+    assert all(abs(b - a - 0.5) < 0.005 for a, b in pairwise(stamps))

@@ -267,7 +267,7 @@ def test_every_recipe_is_listed_with_its_choices(capsys):
     assert run("train", "list") == exits.DONE
     said = capsys.readouterr().out
     for name, recipe in recipes().items():
-        assert f"{name:18} {recipe.summary}" in said
+        assert f"{name:21} {recipe.summary}" in said
         assert run("train", "list", "--recipe", name) == exits.DONE
         alone = capsys.readouterr().out
         for option, value in getattr(recipe, "options", {}).items():

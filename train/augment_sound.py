@@ -157,8 +157,10 @@ def _loudness(samples: Tensor) -> Tensor:
     return (samples.square().sum(1) / _heard(samples).sum(1).clamp(min=1)).sqrt().unsqueeze(1)
 
 
-def spec_augment(mel: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Log-mels (N, B, T) with bars across frequency and across time hidden, as the same.
+def spec_augment(
+    mel: Tensor, generator: torch.Generator | None = None, *, bars: int = BARS
+) -> Tensor:
+    """Log-mels (N, B, T) with `bars` across frequency and as many across time hidden, as the same.
 
     What is hidden becomes the mean of its row. Of SpecAugment this is the part that matters (its
     authors found that warping time helps least). Without a `generator`, torch's own.
@@ -169,7 +171,7 @@ def spec_augment(mel: Tensor, generator: torch.Generator | None = None) -> Tenso
         shape = [1, 1, 1]
         shape[axis] = size = mel.shape[axis]
         index = torch.arange(size, device=mel.device).view(shape)
-        for _ in range(BARS):
+        for _ in range(bars):
             dice = torch.rand(
                 2, count, 1, 1, generator=generator, device=generator.device if generator else None
             ).to(mel.device)

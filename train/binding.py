@@ -38,6 +38,8 @@ def bound(recipe: NetRecipe, data: Path, config: FitConfig) -> Setting:
     size, options = side_of(recipe, config), options_of(recipe, config)
     weights = weights_of(recipe, config)
     check_names(config.tasks)
+    if config.members:
+        raise OptionError(f"--member means nothing for {recipe.name}: it joins no bundles")
     dataset = open_for(data, recipe.modalities)
     rows = {
         split: usable_rows(dataset, split, recipe.modalities, config.tasks)

@@ -103,6 +103,13 @@ def load(path: Path) -> dict[str, Any]:
     return saved
 
 
+def source_of(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint, or a bundle's `recipe.json`, says of the data set it was trained on: ``name``,
+    ``content_sha256`` and more; older ones have the name alone, or nothing."""
+    found = (saved.get("setting") or {}).get("data") or {}
+    return dict(found) if isinstance(found, Mapping) else {"name": found}
+
+
 def save(state: Mapping[str, Any], path: Path) -> None:
     """Write beside, then rename: an interrupted save leaves the previous checkpoint whole.
 

@@ -18,11 +18,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from affectstream.engines.bundle import MANIFEST
 from affectstream.stream.errors import OptionError
 from affectstream.stream.sinks.base import writing
 from affectstream.train import told as told_of
-from affectstream.train.checkpoint import BEST, LAST, load, load_run
+from affectstream.train.checkpoint import BEST, LAST, load, load_run, source_of
 from affectstream.train.config import FitConfig, plain, write_toml
 from affectstream.train.dataset import Dataset
 from affectstream.train.errors import RunError
@@ -30,7 +29,7 @@ from affectstream.train.folds import Fold, Folding, Folds, deal
 from affectstream.train.loop import fit, spelled, summary, tell
 from affectstream.train.recipe import DataBound, Recipe, Telling
 from affectstream.train.resplit import resplit
-from affectstream.train.shards import write_whole
+from affectstream.train.shards import plain_json, write_whole
 from affectstream.train.start import RECIPE
 from affectstream.train.statistics import LEVEL, Interval
 from affectstream.train.told import Told
@@ -100,7 +99,13 @@ def cross_validate(
         place = folder / str(number)
         if not (place / _DONE).is_file():
             name = f"{dataset.info.name}, fold {number} of {len(folds.folds)}"
-            resplit(dataset, fold.parts, place / _DATA, name=name, may_share=folds.by == "sample")
+            resplit(
+                dataset,
+                fold.parts.tolist(),
+                place / _DATA,
+                name=name,
+                may_share=folds.by == "sample",
+            )
             _train(recipe, config, fold, place, best=best, keep=keep, track=track, report=report)
         found = json.loads((place / _DONE).read_text())
         report("held out: " + spelled(found["figures"]))
@@ -137,12 +142,12 @@ def _checked(
 def _learned_from(folder: Path) -> str | None:
     """The hash of the samples that a run or a bundle was trained on, where it says."""
     if (folder / BEST).is_file():
-        setting = load(folder / BEST).get("setting") or {}
-    elif (folder / MANIFEST).is_file() and (folder / RECIPE).is_file():
-        setting = json.loads((folder / RECIPE).read_text(encoding="utf-8")).get("setting") or {}
+        saved = load(folder / BEST)
+    elif (folder / RECIPE).is_file():
+        saved = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
     else:
-        return None  # `fit` says what it is not
-    found = (setting.get("data") or {}).get("content_sha256")
+        return None  # `fit` says what is wrong with it
+    found = source_of(saved).get("content_sha256")
     return None if found is None else str(found)
 
 
@@ -176,7 +181,7 @@ def _plan(
 
 def _same_plan(folder: Path, plan: dict[str, Any]) -> None:
     path = folder / PLAN
-    plan = json.loads(json.dumps(plan))  # tuples are lists there
+    plan = json.loads(plain_json(plan))  # tuples are lists there
     if path.is_file():
         before = json.loads(path.read_text())
         if different := [k for k in {**before, **plan} if before.get(k) != plan.get(k)]:
@@ -187,7 +192,7 @@ def _same_plan(folder: Path, plan: dict[str, Any]) -> None:
         return
     with writing(path):
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json.dumps(plan, indent=2).encode() + b"\n")
+        write_whole(path, plain_json(plan))
 
 
 def _train(
@@ -210,7 +215,7 @@ def _train(
         raise OptionError(
             f"{recipe.name} does not tell its answers sample by sample: no folds of it"
         )
-    told = trained.recipe.told(module, data, "valid")
+    told = trained.recipe.told(module, data, "valid", config)
     told_of.save(told, place / _TOLD)
     come_to = summary(place)
     said = {
@@ -221,7 +226,7 @@ def _train(
         "minutes": come_to["minutes"],
         "figures": told.figures(),
     }
-    write_whole(place / _DONE, json.dumps(said, indent=2).encode() + b"\n")
+    write_whole(place / _DONE, plain_json(said))
     if not keep:
         (place / LAST).unlink()
         (place / BEST).unlink()
@@ -254,12 +259,12 @@ def _write(folder: Path, recipe: Recipe, data: Path, crossed: Crossed, *, best: 
         "samples": crossed.samples,
         "folds": crossed.folds,
         "mean": crossed.mean,
-        "deviation": {k: None if math.isnan(v) else v for k, v in crossed.deviation.items()},
+        "deviation": crossed.deviation,
         "pooled": {name: asdict(one) for name, one in crossed.pooled.items()},
         "interval": f"{LEVEL:.0%} bootstrap by {crossed.by}",
     }
     with writing(folder):
-        write_whole(folder / RESULT, json.dumps(said, indent=2).encode() + b"\n")
+        write_whole(folder / RESULT, plain_json(said))
         with (folder / TABLE).open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(rows(crossed))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 import numpy as np
@@ -29,15 +29,19 @@ from affectstream.train.recipe import Batch, Loaders
 from affectstream.train.samples import open_for
 from affectstream.train.setting import Source, source_of
 from affectstream.train.space import LATE_FUSION, Space
-from affectstream.train.spoken import Spoken, spoken
+from affectstream.train.spoken import Spoken, rows_for, spoken
 from affectstream.train.tasks import Task, figures_of
+
+if TYPE_CHECKING:
+    from affectstream.train.told import Told
 
 VIDEO_WEIGHT = "video_weight"
 FUSION = "fusion.onnx"
 KEPT = "members"
 """Folder, in that of the recipe's runs, of what the members said."""
 LEAST_CLASSES = 2
-_UNUSED = ("size", "augment", "weights", "tiny", "init", "compile", "checkpointing")
+UNUSED = ("size", "augment", "weights", "tiny", "init", "compile", "checkpointing")
+"""Settings that mean nothing where no encoder learns."""
 
 
 class LateFusion(nn.Module):
@@ -179,6 +183,17 @@ class LateRecipe:
         figures = figures_of([task], told, {task.name: truth.numpy()})
         return {**figures, "valid_loss": float(task.loss(logits, truth, self.fixed.emphasis))}
 
+    def told(self, module: nn.Module, data: Path, split: str, config: FitConfig) -> Told:
+        """What the fused answer to each sample of `split` is. Raises as `loaders`."""
+        from affectstream.train.told import of_rows
+
+        members, dataset = again(self.fixed.members), open_for(data, ())
+        rows, task = rows_for(members, dataset, split), self.fixed.task
+        said = self._said(members, data, split, config)
+        with torch.no_grad():
+            logits = self._judged(module, said.batch(range(len(said)))).float().cpu()
+        return of_rows(dataset, rows, [task], {task.name: task.answers(logits).numpy()})
+
     def _judged(self, module: nn.Module, batch: Batch) -> Tensor:
         device = next(module.parameters()).device
         fused: Tensor = module(batch["members"].to(device), batch["mask"].to(device))
@@ -226,12 +241,12 @@ def _video_weight(recipe: LateRecipe, config: FitConfig) -> float:
 
 
 def _check_used(recipe: LateRecipe, config: FitConfig) -> None:
-    """Refuse settings that mean nothing where no encoder learns."""
+    """Refuse what would not be looked at."""
     if config.tasks != ("emotion",):
         raise OptionError(
             f"--task {' '.join(config.tasks)}: {recipe.name} joins emotions, and nothing else"
         )
-    for name in _UNUSED:
+    for name in UNUSED:
         if getattr(config, name) != getattr(recipe.defaults, name):
             raise OptionError(
                 f"--{name} means nothing for {recipe.name}: its members stay as they are"

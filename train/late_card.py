@@ -9,7 +9,7 @@ from affectstream.engines.manifest import Manifest
 from affectstream.train.calibrate import COVERAGE, Calibrated
 from affectstream.train.card import measured
 from affectstream.train.checkpoint import Trained
-from affectstream.train.late import LateFusion, LateSetting
+from affectstream.train.late import UNUSED, LateFusion, LateSetting
 from affectstream.train.net_card import calibration_rows
 
 _LICENCE = """\
@@ -113,7 +113,7 @@ def write(
         epoch=trained.epoch,
         figure=next(iter(trained.figures)),
         config=", ".join(
-            f"{k} {v}" for k, v in trained.config.items() if k not in ("runs", "members")
+            f"{k} {v}" for k, v in trained.config.items() if k not in ("runs", "members", *UNUSED)
         ),
         data=data.name,
         source=data.source,

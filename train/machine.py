@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
@@ -33,6 +34,8 @@ def make_fabric(config: FitConfig, accelerator: str = "auto") -> Fabric:
         raise OptionError(
             "precision '16-mixed' needs a GPU, and there is none to use: give bf16-mixed or 32-true"
         )
+    # Which precision it uses is among the settings: no line for each of a study's trials.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     devices: int | str = int(config.devices) if config.devices.isdigit() else config.devices
     # Not every part of a network is used in every batch: modalities are hidden, and parts rest.
     strategy: Any = (

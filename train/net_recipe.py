@@ -149,7 +149,7 @@ class NetRecipe:
         figures = figures_of(tasks, _joined(said), _joined(truth))
         return {**figures, "valid_loss": total / count}
 
-    def told(self, module: nn.Module, data: Path, split: str) -> Told:
+    def told(self, module: nn.Module, data: Path, split: str, config: FitConfig) -> Told:
         """What `module` says of each sample of `split`. Raises `DataMissing` or `DataError`."""
         from affectstream.train.told import by_network
 

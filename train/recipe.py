@@ -134,7 +134,7 @@ class Phased(Protocol):
 class Telling(Protocol):
     """What a bound recipe has besides when its answers can be had sample by sample."""
 
-    def told(self, module: nn.Module, data: Path, split: str) -> Told:
+    def told(self, module: nn.Module, data: Path, split: str, config: FitConfig) -> Told:
         """What `module` says of `split` of a prepared data set, as `score` judges it."""
         ...
 

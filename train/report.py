@@ -15,12 +15,12 @@ from typing import Any
 
 from affectstream.stream.errors import OptionError
 from affectstream.stream.sinks.base import writing
-from affectstream.train.checkpoint import BEST, CONFIG, LAST, LOG, SUMMARY, load
+from affectstream.train.checkpoint import BEST, CONFIG, LAST, LOG, SUMMARY, load, source_of
 from affectstream.train.config import read_toml
 from affectstream.train.cross import FOLDER as FOLDS
 from affectstream.train.cross import RESULT, aligned
 from affectstream.train.errors import RunError
-from affectstream.train.shards import write_whole
+from affectstream.train.shards import plain_json, write_whole
 
 COLUMNS = (
     "run",
@@ -114,8 +114,7 @@ def row_of(run: Path) -> Row:
         "best epoch": None if best is None else best + 1,
         "epochs": max(len(epochs), said.get("epochs") or 0) or None,
         "minutes": None if minutes is None else round(minutes, 1),
-        "RAM MB": (peak or {}).get("ram"),
-        "GPU MB": (peak or {}).get("gpu"),
+        **{f"{kind.upper()} MB": round(value) for kind, value in (peak or {}).items()},
         "device": said.get("device"),
         "figures": said.get("figures") or {},
     }
@@ -130,7 +129,7 @@ def _from_checkpoint(run: Path) -> dict[str, Any]:
             "recipe": saved["recipe"],
             "best_epoch": saved.get("epoch"),
             "figures": saved.get("figures"),
-            "data": ((saved.get("setting") or {}).get("data") or {}).get("name"),
+            "data": source_of(saved).get("name"),
         }
     if (run / LAST).is_file():
         saved = load(run / LAST)
@@ -189,7 +188,7 @@ def write(found: Sequence[Mapping[str, Any]], path: Path) -> None:
     if path.suffix not in SUFFIXES:
         raise OptionError(f"--output {path}: expected a name that ends in {', '.join(SUFFIXES)}")
     if path.suffix == ".json":
-        text = json.dumps(list(found), indent=2) + "\n"
+        text = plain_json(found).decode()
     elif path.suffix == ".csv":
         out = io.StringIO(newline="")
         writer = csv.DictWriter(out, fieldnames=list(found[0]), lineterminator="\n")

@@ -135,6 +135,11 @@ def write_whole(path: Path, content: bytes) -> None:
     beside.replace(path)
 
 
+def plain_json(value: object) -> bytes:
+    """The text of a JSON file, indented; numbers that are none are null."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+
+
 def light_rows(paths: Sequence[Path], columns: Sequence[str] = LIGHT) -> Iterator[dict[str, Any]]:
     """The rows of Parquet files in order, a few thousand in memory, without heavy columns."""
     for path in paths:

@@ -152,7 +152,7 @@ def mcnemar(first_right: Numbers, second_right: Numbers) -> McNemar:
 
 @dataclass(frozen=True, slots=True)
 class Participants:
-    """Two models' accuracies for each participant, compared in pairs."""
+    """Two models' mean scores for each participant, such as accuracies, compared in pairs."""
 
     count: int
     mean: float
@@ -161,34 +161,35 @@ class Participants:
     """Of the paired t-test, two-sided; 1 where no participant differs."""
     wilcoxon_p: float
     """Of Wilcoxon's signed-rank test, the same."""
-    d: float
-    """Cohen's d of pairs: the mean in standard deviations of the differences; 0 where none differs."""
+    d: float | None
+    """Cohen's d of pairs: the mean in standard deviations of the differences; 0 where none differs, None
+    where all differ by the same amount."""
 
 
 def over_participants(
-    first_right: Numbers, second_right: Numbers, groups: Groups
+    first_scores: Numbers, second_scores: Numbers, groups: Groups
 ) -> Participants | None:
-    """Compare the share of right samples by participant; None where they are not known."""
+    """Compare the mean score (n,), such as 1 for right, by participant; None where they are not known."""
     from scipy.stats import ttest_rel, wilcoxon
 
     if groups.by != "participant":
         return None
     counts = np.bincount(groups.numbers)
     first, second = (
-        np.bincount(groups.numbers, weights=right) / counts for right in (first_right, second_right)
+        np.bincount(groups.numbers, weights=scores) / counts
+        for scores in (first_scores, second_scores)
     )
     apart = second - first
     if not apart.any():
         return Participants(len(counts), 0.0, 1.0, 1.0, 0.0)
     spread = float(apart.std(ddof=1))
-    # All differ by the same amount: as far from chance as can be, and nothing to divide by.
-    surely = spread < 1e-12
+    alike = spread < 1e-12
     return Participants(
         count=len(counts),
         mean=float(apart.mean()),
-        t_p=0.0 if surely else float(ttest_rel(second, first).pvalue),
+        t_p=0.0 if alike else float(ttest_rel(second, first).pvalue),
         wilcoxon_p=float(wilcoxon(apart).pvalue),
-        d=math.copysign(math.inf, apart.mean()) if surely else float(apart.mean()) / spread,
+        d=None if alike else float(apart.mean()) / spread,
     )
 
 

@@ -86,6 +86,7 @@ def of_rows(
     dataset: Dataset, rows: NDArray[np.int64], tasks: Sequence[Task], said: Columns
 ) -> Told:
     """Answers to `tasks` about `rows` of a data set, which knows the rest."""
+    assert all(len(column) == len(rows) for column in said.values())
     return Told(
         tasks=tuple(tasks),
         ids=dataset.column("id")[rows],

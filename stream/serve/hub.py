@@ -90,6 +90,8 @@ class Hub:
                 f"the client sends {', '.join(sources) or 'nothing'}, and the bundle takes "
                 f"{', '.join(self.recognizer.bundle.modalities)}"
             )
+        if self._words is not None and "voice" in sources:
+            used = (*used, "text")
         self._places += 1
         self._count += 1
         number = secrets.token_hex(6)

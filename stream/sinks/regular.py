@@ -13,7 +13,11 @@ PATIENCE_US = 2_000_000
 and one that comes even later is worth less than a stream that goes on."""
 
 SLEW = 0.001
-"""Seconds by which the capture clock may move in a second: ten times what crystals differ by."""
+"""Seconds by which the capture clock moves in a second at least: ten times what crystals differ by."""
+SETTLE_S = 5.0
+"""Time constant with which more is made up for: a source that was just opened gets quicker on its way."""
+MOST_SLEW = 0.5
+"""Seconds in a second at most, so that stamps always go forward."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +77,8 @@ class Schedule:
 class CaptureClock:
     """When t = 0 of a session was, so steady that stamps made of it stay regular.
 
-    What a session says of it wanders by milliseconds with every quick arrival, and over hours with the
-    sender's crystal. This follows by at most `SLEW`.
+    What a session says of it wanders by milliseconds with every quick arrival, over hours with the sender's
+    crystal, and by more in the first seconds. This follows slowly.
     """
 
     def __init__(self) -> None:
@@ -90,7 +94,8 @@ class CaptureClock:
         """The session said at its time `t_s` that t = 0 was at `zero_s`; what is taken for it."""
         if self._zero_s is None:
             self._zero_s, self._told_s = zero_s, t_s
-        most_s = SLEW * max(0.0, t_s - self._told_s)
-        self._zero_s += min(max(zero_s - self._zero_s, -most_s), most_s)
+        passed_s, off_s = max(0.0, t_s - self._told_s), zero_s - self._zero_s
+        most_s = min(max(SLEW, abs(off_s) / SETTLE_S), MOST_SLEW) * passed_s
+        self._zero_s += min(max(off_s, -most_s), most_s)
         self._told_s = max(self._told_s, t_s)
         return self._zero_s

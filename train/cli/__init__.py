@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from affectstream.train.cli.compare import compare
 from affectstream.train.cli.evaluate import evaluate
 from affectstream.train.cli.export import export
 from affectstream.train.cli.fit import fit
@@ -26,3 +27,4 @@ application.command()(tune)
 application.command()(report)
 application.command()(export)
 application.command()(evaluate)
+application.command()(compare)

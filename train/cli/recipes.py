@@ -28,9 +28,9 @@ def list_recipes(
             print(line)
         return
     for name, found in sorted(recipes().items()):
-        print(f"{name:18} {found.summary}")
+        print(f"{name:21} {found.summary}")
         for line in _choices(found):
-            print(f"{'':18}   {line}")
+            print(f"{'':21}   {line}")
 
 
 def _choices(recipe: Recipe) -> Iterator[str]:

@@ -18,7 +18,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from affectstream.train.augment_sound import spec_augment
+from affectstream.train.augment_sound import BARS, spec_augment
 from affectstream.train.models.mel import LogMel
 from affectstream.train.net import Head, Network, Plan, Value, VoiceEncoder, masked_mean
 from affectstream.train.net_recipe import NetRecipe
@@ -31,8 +31,10 @@ SOFTEST = 1e-3
 """Added to the deviation, so that digital silence gives zeros."""
 DROPOUT = 0.3
 
-OPTIONS: Mapping[str, Value] = {"mel_first": 64, "mel_second": 128, "mel_width": 256}
-TINY: Mapping[str, Value] = {"mel_first": 16, "mel_second": 24, "mel_width": 32}
+WIDTHS = ("mel_first", "mel_second", "mel_width")
+OPTIONS: Mapping[str, Value] = {**dict(zip(WIDTHS, (64, 128, 256), strict=True)), "mel_bars": BARS}
+"""`mel_bars`: how much of the spectrogram SpecAugment hides in training."""
+TINY: Mapping[str, Value] = dict(zip(WIDTHS, (16, 24, 32), strict=True))
 
 
 class MelCnn(VoiceEncoder):
@@ -40,8 +42,9 @@ class MelCnn(VoiceEncoder):
 
     def __init__(self, plan: Plan) -> None:
         super().__init__()
-        first, second, self.width = (int(plan.options[name]) for name in OPTIONS)
+        first, second, self.width = (int(plan.options[name]) for name in WIDTHS)
         self.steps, self.samples = 1, plan.samples
+        self.bars = int(plan.options["mel_bars"])
         self.mel = LogMel(BANDS, N_FFT, HOP_SAMPLES)
         self.layers = nn.Sequential(
             nn.Conv1d(BANDS, first, 3, padding=1),
@@ -56,7 +59,8 @@ class MelCnn(VoiceEncoder):
     def forward(self, samples: Tensor) -> Tensor:
         """See `VoiceEncoder`."""
         mel = standardised(self.mel(samples))
-        heard = self.layers(spec_augment(mel) if self.training else mel)
+        seen = spec_augment(mel, bars=self.bars) if self.training and self.bars else mel
+        heard = self.layers(seen)
         return self.project(heard.mean(2)).unsqueeze(1)
 
 
