@@ -32,15 +32,15 @@ from affectstream.engines.compare import softmax
 from affectstream.engines.errors import UsageError
 from affectstream.engines.folder import Member, locate, read_manifest
 from affectstream.engines.manifest import Calibration
-from affectstream.train.calibrate import COVERAGE
-from affectstream.train.dataset import Dataset
+from affectstream.train.bundles.calibrate import COVERAGE
+from affectstream.train.bundles.through import Answers
 from affectstream.train.errors import DataError
-from affectstream.train.members import find
-from affectstream.train.samples import open_for
-from affectstream.train.spoken import listen, modalities_of, rows_for
-from affectstream.train.statistics import Groups, bootstrap, difference, groups_of, of_guesses
-from affectstream.train.tasks import Task
-from affectstream.train.through import Answers
+from affectstream.train.feed.samples import open_for
+from affectstream.train.judge.statistics import Groups, bootstrap, difference, groups_of, of_guesses
+from affectstream.train.late.members import find
+from affectstream.train.late.spoken import listen, modalities_of, rows_for
+from affectstream.train.nets.tasks import Task
+from affectstream.train.prepare.dataset import Dataset
 
 LEAST_PEOPLE = 8
 """Participants from which on they are what is drawn."""

@@ -12,14 +12,14 @@ import torch
 
 from affectstream.engines.labels import EMOTIONS_7
 from affectstream.engines.manifest import FACTS
-from affectstream.train.losses import Emphasis
-from affectstream.train.net_recipe import NetRecipe
-from affectstream.train.pretrained import NONE
+from affectstream.train.bundles.served import export
+from affectstream.train.feed.view import View
+from affectstream.train.nets.losses import Emphasis
+from affectstream.train.nets.net_recipe import NetRecipe
+from affectstream.train.nets.pretrained import NONE
+from affectstream.train.nets.setting import Setting, Source
+from affectstream.train.nets.tasks import Task
 from affectstream.train.recipe import recipes
-from affectstream.train.served import export
-from affectstream.train.setting import Setting, Source
-from affectstream.train.tasks import Task
-from affectstream.train.view import View
 
 VOCABULARY = 30_522
 """Of bert-base-uncased."""

@@ -35,7 +35,7 @@ from affectstream.engines.plans.profiles import parse_profile
 from affectstream.engines.plans.target import Target, target_for
 
 if TYPE_CHECKING:
-    from affectstream.train.net_recipe import NetRecipe
+    from affectstream.train.nets.net_recipe import NetRecipe
 
 PROFILE = parse_profile("1-8")
 _JUDGED = parse_profile("2")

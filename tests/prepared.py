@@ -3,11 +3,11 @@
 import cv2
 import numpy as np
 
-from affectstream.train.crops import scaled_template
-from affectstream.train.dataset import FORMAT, INFO, CropInfo, DatasetInfo, encode_info
-from affectstream.train.describe import describe
-from affectstream.train.sample import Sample
-from affectstream.train.shards import Progress, ShardWriter, finish, light_rows, shard_path
+from affectstream.train.prepare.crops import scaled_template
+from affectstream.train.prepare.dataset import FORMAT, INFO, CropInfo, DatasetInfo, encode_info
+from affectstream.train.prepare.describe import describe
+from affectstream.train.prepare.sample import Sample
+from affectstream.train.prepare.shards import Progress, ShardWriter, finish, light_rows, shard_path
 
 LABELS = ("neutral", "joy", "surprise", "anger")
 SIDE = 64

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from affectstream.stream.errors import OptionError
-from affectstream.train.crops import Cropper
 from affectstream.train.data.affdex import source
 from affectstream.train.errors import DataError, DataMissing
-from affectstream.train.sample import Sample
-from affectstream.train.source import Options, Remark, Skipped
+from affectstream.train.prepare.crops import Cropper
+from affectstream.train.prepare.sample import Sample
+from affectstream.train.prepare.source import Options, Remark, Skipped
 
 from .exports import EMOTIONS, new_export, old_export
 from .media import Sound, numbered, read_number, tone, write_video

@@ -13,15 +13,15 @@ torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 from affectstream.engines.bundle import MANIFEST, Bundle  # noqa: E402
 from affectstream.stream import Recognizer  # noqa: E402
 from affectstream.stream.demo import babble  # noqa: E402
-from affectstream.train.bundle import assemble  # noqa: E402
-from affectstream.train.checkpoint import load_run  # noqa: E402
+from affectstream.train.bundles.bundle import assemble  # noqa: E402
+from affectstream.train.bundles.served import served_head  # noqa: E402
+from affectstream.train.bundles.through import answers, subsets  # noqa: E402
 from affectstream.train.config import FitConfig  # noqa: E402
-from affectstream.train.loop import fit  # noqa: E402
-from affectstream.train.net_recipe import NetRecipe  # noqa: E402
+from affectstream.train.loop.checkpoint import load_run  # noqa: E402
+from affectstream.train.loop.fit import fit  # noqa: E402
+from affectstream.train.nets.net_recipe import NetRecipe  # noqa: E402
+from affectstream.train.nets.start import RECIPE, WEIGHTS  # noqa: E402
 from affectstream.train.recipe import recipes  # noqa: E402
-from affectstream.train.served import served_head  # noqa: E402
-from affectstream.train.start import RECIPE, WEIGHTS  # noqa: E402
-from affectstream.train.through import answers, subsets  # noqa: E402
 
 from .media import Sound, Text, write_video  # noqa: E402
 from .prepared import LABELS, again, utterances, write  # noqa: E402

@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
 
-from affectstream.train.augment_sound import (  # noqa: E402
+from affectstream.train.feed.augment_sound import (  # noqa: E402
     SNR_DB,
     augment,
     change,

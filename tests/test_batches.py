@@ -11,18 +11,18 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 
 from affectstream.engines.manifest import FACTS  # noqa: E402
-from affectstream.train.batches import TrainBatches, ValidBatches  # noqa: E402
 from affectstream.train.config import FitConfig  # noqa: E402
 from affectstream.train.data.tokens import train_tokenizer  # noqa: E402
-from affectstream.train.dataset import Dataset  # noqa: E402
 from affectstream.train.errors import DataError  # noqa: E402
-from affectstream.train.pictures import augment, evenly, on_grid  # noqa: E402
-from affectstream.train.sample import Sample  # noqa: E402
-from affectstream.train.samples import Chance, Samples, drop_modalities, usable_rows  # noqa: E402
-from affectstream.train.speakers import facts, listeners  # noqa: E402
-from affectstream.train.tasks import bind  # noqa: E402
-from affectstream.train.view import KEPT, View, cut, judged_start, random_start  # noqa: E402
-from affectstream.train.words import texts  # noqa: E402
+from affectstream.train.feed.batches import TrainBatches, ValidBatches  # noqa: E402
+from affectstream.train.feed.pictures import augment, evenly, on_grid  # noqa: E402
+from affectstream.train.feed.samples import Chance, Samples, drop_modalities, usable_rows  # noqa: E402
+from affectstream.train.feed.speakers import facts, listeners  # noqa: E402
+from affectstream.train.feed.view import KEPT, View, cut, judged_start, random_start  # noqa: E402
+from affectstream.train.feed.words import texts  # noqa: E402
+from affectstream.train.nets.tasks import bind  # noqa: E402
+from affectstream.train.prepare.dataset import Dataset  # noqa: E402
+from affectstream.train.prepare.sample import Sample  # noqa: E402
 
 from .prepared import samples, utterances, write  # noqa: E402
 

@@ -13,7 +13,7 @@ from affectstream.engines.folder import read_manifest
 from affectstream.engines.manifest import Calibration
 from affectstream.stream import exits
 from affectstream.train.errors import DataError
-from affectstream.train.members import find
+from affectstream.train.late.members import find
 
 from .prepared import utterances, write
 from .small_bundles import compound, plain, rewrite

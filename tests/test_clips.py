@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from affectstream.stream.errors import SourceError
-from affectstream.train.clips import read_clip, spread
-from affectstream.train.crops import Cropper, frame_crop, person_crop, scaled_template
+from affectstream.train.prepare.clips import read_clip, spread
+from affectstream.train.prepare.crops import Cropper, frame_crop, person_crop, scaled_template
 
 from .media import Sound, clicks, numbered, read_number, write_sound, write_video
 

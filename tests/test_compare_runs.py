@@ -9,14 +9,14 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 
 from affectstream.stream import exits  # noqa: E402
-from affectstream.train.compare import compare, lines, tell  # noqa: E402
-from affectstream.train.dataset import Dataset  # noqa: E402
 from affectstream.train.errors import DataError, RunError  # noqa: E402
-from affectstream.train.loop import fit  # noqa: E402
+from affectstream.train.judge.compare import compare, lines, tell  # noqa: E402
+from affectstream.train.loop.fit import fit  # noqa: E402
+from affectstream.train.nets.tasks import Task  # noqa: E402
+from affectstream.train.nets.told import Told  # noqa: E402
+from affectstream.train.prepare.dataset import Dataset  # noqa: E402
+from affectstream.train.prepare.resplit import resplit  # noqa: E402
 from affectstream.train.recipe import recipes  # noqa: E402
-from affectstream.train.resplit import resplit  # noqa: E402
-from affectstream.train.tasks import Task  # noqa: E402
-from affectstream.train.told import Told  # noqa: E402
 
 from .prepared import samples, write  # noqa: E402
 from .test_train_cli import run  # noqa: E402

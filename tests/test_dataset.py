@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from affectstream.train.dataset import INFO, Dataset, encode_info
 from affectstream.train.errors import DataError, DataMissing
-from affectstream.train.sample import (
+from affectstream.train.prepare.dataset import INFO, Dataset, encode_info
+from affectstream.train.prepare.sample import (
     LOSSLESS,
     Sample,
     decode_audio,
@@ -21,7 +21,7 @@ from affectstream.train.sample import (
     from_row,
     to_row,
 )
-from affectstream.train.shards import Progress, ShardWriter, finish, light_rows, shard_path
+from affectstream.train.prepare.shards import Progress, ShardWriter, finish, light_rows, shard_path
 
 from .prepared import write_info
 

@@ -12,14 +12,14 @@ torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 
 from affectstream.stream import exits  # noqa: E402
 from affectstream.stream.errors import OptionError  # noqa: E402
-from affectstream.train import cross  # noqa: E402
-from affectstream.train.cross import cross_validate  # noqa: E402
-from affectstream.train.dataset import Dataset  # noqa: E402
 from affectstream.train.errors import DataError, RunError, SplitError  # noqa: E402
-from affectstream.train.folds import ONE_OUT, Folding, deal  # noqa: E402
+from affectstream.train.loop import cross  # noqa: E402
+from affectstream.train.loop.cross import cross_validate  # noqa: E402
+from affectstream.train.nets.told import load  # noqa: E402
+from affectstream.train.prepare.dataset import Dataset  # noqa: E402
+from affectstream.train.prepare.folds import ONE_OUT, Folding, deal  # noqa: E402
+from affectstream.train.prepare.resplit import resplit  # noqa: E402
 from affectstream.train.recipe import recipes  # noqa: E402
-from affectstream.train.resplit import resplit  # noqa: E402
-from affectstream.train.told import load  # noqa: E402
 
 from .prepared import LABELS, again, samples, write  # noqa: E402
 from .test_train_cli import run  # noqa: E402

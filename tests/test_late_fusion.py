@@ -15,19 +15,19 @@ from affectstream.engines.errors import BundleError  # noqa: E402
 from affectstream.engines.folder import read_manifest  # noqa: E402
 from affectstream.stream import Recognizer, exits  # noqa: E402
 from affectstream.stream.errors import OptionError  # noqa: E402
-from affectstream.train.batches import ValidBatches  # noqa: E402
-from affectstream.train.checkpoint import load_run  # noqa: E402
+from affectstream.train.bundles.through import answers, subsets  # noqa: E402
 from affectstream.train.errors import DataError, RunError  # noqa: E402
-from affectstream.train.evaluate_prepared import shown_to  # noqa: E402
-from affectstream.train.late import LateFusion, first_weights  # noqa: E402
-from affectstream.train.late_bundle import assemble  # noqa: E402
-from affectstream.train.loop import fit  # noqa: E402
-from affectstream.train.members import find  # noqa: E402
+from affectstream.train.feed.batches import ValidBatches  # noqa: E402
+from affectstream.train.feed.samples import Chance  # noqa: E402
+from affectstream.train.judge.prepared import shown_to  # noqa: E402
+from affectstream.train.late.bundle import assemble  # noqa: E402
+from affectstream.train.late.members import find  # noqa: E402
+from affectstream.train.late.recipe import LateFusion, first_weights  # noqa: E402
+from affectstream.train.late.spoken import Spoken, hide  # noqa: E402
+from affectstream.train.loop.checkpoint import load_run  # noqa: E402
+from affectstream.train.loop.fit import fit  # noqa: E402
+from affectstream.train.loop.space import LATE_FUSION, space_of  # noqa: E402
 from affectstream.train.recipe import parameters, recipes  # noqa: E402
-from affectstream.train.samples import Chance  # noqa: E402
-from affectstream.train.space import LATE_FUSION, space_of  # noqa: E402
-from affectstream.train.spoken import Spoken, hide  # noqa: E402
-from affectstream.train.through import answers, subsets  # noqa: E402
 
 from .prepared import samples, utterances, write  # noqa: E402
 from .small_bundles import LABELS as OTHERS  # noqa: E402

@@ -16,8 +16,8 @@ import onnxruntime  # noqa: E402
 from torch import nn  # noqa: E402
 
 from affectstream.stream.errors import OptionError  # noqa: E402
+from affectstream.train.bundles.export import to_onnx  # noqa: E402
 from affectstream.train.errors import WeightsError, WeightsMissing  # noqa: E402
-from affectstream.train.export import to_onnx  # noqa: E402
 from affectstream.train.models import (  # noqa: E402
     cross_attention,
     ensemble,
@@ -34,7 +34,7 @@ from affectstream.train.models.wave_backbones import (  # noqa: E402
     Wav2Vec2Encoder,
     WaveNetEncoder,
 )
-from affectstream.train.net import Plan  # noqa: E402
+from affectstream.train.nets.net import Plan  # noqa: E402
 from affectstream.train.recipe import parameters  # noqa: E402
 
 RECIPES = {

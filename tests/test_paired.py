@@ -5,12 +5,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from affectstream.train.dataset import CropInfo, Dataset
 from affectstream.train.errors import DataError, DataMissing
-from affectstream.train.prepare import Plan, prepare
-from affectstream.train.sample import Sample
-from affectstream.train.shards import Progress, ShardWriter, finish
-from affectstream.train.source import Options
+from affectstream.train.prepare.dataset import CropInfo, Dataset
+from affectstream.train.prepare.make import Plan, prepare
+from affectstream.train.prepare.sample import Sample
+from affectstream.train.prepare.shards import Progress, ShardWriter, finish
+from affectstream.train.prepare.source import Options
 
 from .prepared import write_info
 

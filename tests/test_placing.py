@@ -8,8 +8,8 @@ import pytest
 pytest.importorskip("torch", reason="needs the train extra")
 
 from affectstream.stream.errors import OutputError
+from affectstream.train.bundles.placing import placed
 from affectstream.train.errors import RunError
-from affectstream.train.placing import placed
 
 
 def bundle(folder, content):

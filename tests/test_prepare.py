@@ -16,10 +16,10 @@ import pytest
 
 from affectstream.stream.cli import main
 from affectstream.train.cli.prepare import _SETS
-from affectstream.train.crops import Cropper
-from affectstream.train.dataset import Dataset
-from affectstream.train.prepare import SETS, Plan, prepare
-from affectstream.train.source import Options
+from affectstream.train.prepare.crops import Cropper
+from affectstream.train.prepare.dataset import Dataset
+from affectstream.train.prepare.make import SETS, Plan, prepare
+from affectstream.train.prepare.source import Options
 
 from .exports import new_export
 from .media import Sound, numbered, tone, write_sound, write_video
@@ -496,7 +496,7 @@ def test_half_a_job_is_not_kept(talk, monkeypatch):
 
     for rows in (512, 2):  # the half is in memory; the half is in the file
         calls.clear()
-        monkeypatch.setattr("affectstream.train.shards.GROUP_ROWS", rows)
+        monkeypatch.setattr("affectstream.train.prepare.shards.GROUP_ROWS", rows)
         monkeypatch.setattr(Cropper, "cut", stop)
         with pytest.raises(KeyboardInterrupt):
             prepare(plan, folder, folder / f"halves{rows}")
@@ -557,8 +557,8 @@ def test_what_cannot_be_is_refused_in_one_line(run, tmp_path, arguments, text, c
 def test_preparing_and_reading_need_no_torch():
     code = (
         "import sys\n"
-        "import affectstream.train.cli, affectstream.train.prepare, affectstream.train.prepare_report\n"
-        "from affectstream.train.prepare import SETS\n"
+        "import affectstream.train.cli, affectstream.train.prepare.make, affectstream.train.prepare.report\n"
+        "from affectstream.train.prepare.make import SETS\n"
         "import importlib\n"
         "for name in SETS: importlib.import_module('affectstream.train.data.' + name).source\n"
         "assert not {'torch', 'sklearn', 'scipy', 'lightning'} & set(sys.modules)\n"

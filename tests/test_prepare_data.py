@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from affectstream.train.data.sound import read_samples
-from affectstream.train.dataset import Dataset
 from affectstream.train.errors import SplitError
-from affectstream.train.prepare import Plan, prepare
-from affectstream.train.splits import check_disjoint
+from affectstream.train.prepare.dataset import Dataset
+from affectstream.train.prepare.make import Plan, prepare
+from affectstream.train.prepare.splits import check_disjoint
 
 pytestmark = pytest.mark.data
 

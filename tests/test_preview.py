@@ -11,10 +11,10 @@ torch = pytest.importorskip("torch", reason="needs the train extra")
 
 from affectstream.stream.errors import OutputError  # noqa: E402
 from affectstream.train.cli import application  # noqa: E402
-from affectstream.train.dataset import Dataset  # noqa: E402
 from affectstream.train.errors import DataError  # noqa: E402
-from affectstream.train.preview import preview  # noqa: E402
-from affectstream.train.sample import Sample  # noqa: E402
+from affectstream.train.feed.preview import preview  # noqa: E402
+from affectstream.train.prepare.dataset import Dataset  # noqa: E402
+from affectstream.train.prepare.sample import Sample  # noqa: E402
 from tests.prepared import utterances, write  # noqa: E402
 
 

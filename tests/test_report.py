@@ -11,11 +11,11 @@ torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 
 from affectstream.stream import exits  # noqa: E402
 from affectstream.stream.errors import OptionError  # noqa: E402
-from affectstream.train import course  # noqa: E402
-from affectstream.train.checkpoint import OF_BEST, load, save  # noqa: E402
 from affectstream.train.errors import RunError  # noqa: E402
-from affectstream.train.loop import fit, summary  # noqa: E402
-from affectstream.train.report import COLUMNS, draw, lines, row_of, table, write  # noqa: E402
+from affectstream.train.judge.report import COLUMNS, draw, lines, row_of, table, write  # noqa: E402
+from affectstream.train.loop import course  # noqa: E402
+from affectstream.train.loop.checkpoint import OF_BEST, load, save  # noqa: E402
+from affectstream.train.loop.fit import fit, summary  # noqa: E402
 
 from .test_train_cli import run as command  # noqa: E402
 from .test_train_loop import (  # noqa: E402

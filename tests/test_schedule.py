@@ -11,9 +11,9 @@ torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 
 from affectstream.stream.errors import OptionError  # noqa: E402
 from affectstream.train.config import SCHEDULES  # noqa: E402
-from affectstream.train.net import Phase  # noqa: E402
-from affectstream.train.phases import Learners, parameter_groups, stretches  # noqa: E402
-from affectstream.train.schedule import Patience, Plateau, learning_rate  # noqa: E402
+from affectstream.train.loop.phases import Learners, parameter_groups, stretches  # noqa: E402
+from affectstream.train.loop.schedule import Patience, Plateau, learning_rate  # noqa: E402
+from affectstream.train.nets.net import Phase  # noqa: E402
 
 figures = st.lists(st.floats(0, 1), max_size=40)
 

@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from affectstream.train.errors import SplitError
-from affectstream.train.splits import (
+from affectstream.train.prepare.splits import (
     by_participant,
     check_disjoint,
     grouped_folds,

@@ -8,8 +8,7 @@ from scipy.stats import norm, ttest_rel
 
 pytest.importorskip("sklearn", reason="figures need the 'train' extra")
 
-from affectstream.train import figures
-from affectstream.train.statistics import (
+from affectstream.train.judge.statistics import (
     Groups,
     bootstrap,
     difference,
@@ -18,6 +17,7 @@ from affectstream.train.statistics import (
     of_guesses,
     over_participants,
 )
+from affectstream.train.nets import figures
 
 classes = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=40)
 

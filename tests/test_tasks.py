@@ -6,17 +6,16 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 
 from affectstream.stream import OptionError  # noqa: E402
-from affectstream.train.dataset import Dataset  # noqa: E402
+from affectstream.train.bundles.served import ServedHead  # noqa: E402
 from affectstream.train.errors import DataError  # noqa: E402
-from affectstream.train.losses import (  # noqa: E402
+from affectstream.train.nets.losses import (  # noqa: E402
     Emphasis,
     binary_cross_entropy,
     cross_entropy,
     squared_error,
 )
-from affectstream.train.net import Head  # noqa: E402
-from affectstream.train.served import ServedHead  # noqa: E402
-from affectstream.train.tasks import (  # noqa: E402
+from affectstream.train.nets.net import Head  # noqa: E402
+from affectstream.train.nets.tasks import (  # noqa: E402
     KINDS,
     Task,
     bind,
@@ -26,6 +25,7 @@ from affectstream.train.tasks import (  # noqa: E402
     loss_of,
     split_columns,
 )
+from affectstream.train.prepare.dataset import Dataset  # noqa: E402
 
 from .prepared import LABELS, samples, utterances, write  # noqa: E402
 

@@ -29,11 +29,11 @@ from affectstream.train.config import (  # noqa: E402
     changed,
     plain,
 )
-from affectstream.train.net import Head, Network, VideoEncoder  # noqa: E402
-from affectstream.train.net_recipe import NetRecipe  # noqa: E402
-from affectstream.train.phases import stretches  # noqa: E402
+from affectstream.train.loop.phases import stretches  # noqa: E402
+from affectstream.train.loop.track import open_track  # noqa: E402
+from affectstream.train.nets.net import Head, Network, VideoEncoder  # noqa: E402
+from affectstream.train.nets.net_recipe import NetRecipe  # noqa: E402
 from affectstream.train.recipe import recipes  # noqa: E402
-from affectstream.train.track import open_track  # noqa: E402
 
 from .prepared import samples, write  # noqa: E402
 

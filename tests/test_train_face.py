@@ -13,25 +13,25 @@ from affectstream.engines.bundle import MANIFEST, Bundle  # noqa: E402
 from affectstream.engines.manifest import FaceCrop  # noqa: E402
 from affectstream.stream import OptionError, exits  # noqa: E402
 from affectstream.stream.cli import main  # noqa: E402
-from affectstream.train import evaluate  # noqa: E402
-from affectstream.train.batches import ValidBatches  # noqa: E402
-from affectstream.train.bundle import assemble  # noqa: E402
-from affectstream.train.checkpoint import load_run  # noqa: E402
+from affectstream.train.bundles.bundle import assemble  # noqa: E402
+from affectstream.train.bundles.through import answers  # noqa: E402
 from affectstream.train.config import FitConfig  # noqa: E402
-from affectstream.train.crops import scaled_template  # noqa: E402
-from affectstream.train.dataset import CropInfo  # noqa: E402
 from affectstream.train.errors import DataError, DataMissing, RunError  # noqa: E402
-from affectstream.train.evaluate_prepared import (  # noqa: E402
+from affectstream.train.feed.batches import ValidBatches  # noqa: E402
+from affectstream.train.judge import evaluate  # noqa: E402
+from affectstream.train.judge.prepared import (  # noqa: E402
     AS_THEY_ARE,
     evaluate_prepared,
     shown_to,
 )
-from affectstream.train.loop import fit  # noqa: E402
+from affectstream.train.loop.checkpoint import load_run  # noqa: E402
+from affectstream.train.loop.fit import fit  # noqa: E402
 from affectstream.train.models import cnn, tiny_vit  # noqa: E402
-from affectstream.train.net import Plan  # noqa: E402
+from affectstream.train.nets.net import Plan  # noqa: E402
+from affectstream.train.nets.start import RECIPE, WEIGHTS, start_from  # noqa: E402
+from affectstream.train.prepare.crops import scaled_template  # noqa: E402
+from affectstream.train.prepare.dataset import CropInfo  # noqa: E402
 from affectstream.train.recipe import parameters  # noqa: E402
-from affectstream.train.start import RECIPE, WEIGHTS, start_from  # noqa: E402
-from affectstream.train.through import answers  # noqa: E402
 
 from .prepared import SIDE, samples, utterances, write  # noqa: E402
 from .small_bundles import compound, plain  # noqa: E402

@@ -13,16 +13,16 @@ from lightning_fabric import Fabric  # noqa: E402
 from lightning_fabric.plugins.precision.amp import MixedPrecision  # noqa: E402
 
 from affectstream.stream.errors import OptionError  # noqa: E402
-from affectstream.train.calibrate import (  # noqa: E402
+from affectstream.train.bundles.calibrate import (  # noqa: E402
     calibrate,
     expected_calibration_error,
     probabilities,
 )
-from affectstream.train.checkpoint import load, load_best  # noqa: E402
 from affectstream.train.errors import DataMissing, RunError  # noqa: E402
-from affectstream.train.loop import fit, judge  # noqa: E402
-from affectstream.train.memory import halved  # noqa: E402
-from affectstream.train.net import Phase  # noqa: E402
+from affectstream.train.loop.checkpoint import load, load_best  # noqa: E402
+from affectstream.train.loop.fit import fit, judge  # noqa: E402
+from affectstream.train.loop.memory import halved  # noqa: E402
+from affectstream.train.nets.net import Phase  # noqa: E402
 from affectstream.train.recipe import FitConfig, Loaders, recipes  # noqa: E402
 
 
@@ -526,7 +526,7 @@ def scaled_on_the_cpu(config, accelerator):
 
 
 def test_a_loss_scale_finds_its_size_and_is_resumed(tmp_path, monkeypatch):
-    monkeypatch.setattr("affectstream.train.loop.make_fabric", scaled_on_the_cpu)
+    monkeypatch.setattr("affectstream.train.loop.fit.make_fabric", scaled_on_the_cpu)
     config = replace(Line.defaults, epochs=4, precision="16-mixed")
     run(Line(), tmp_path / "whole", config)
     assert column(tmp_path / "whole", "accuracy")[-1] > 0.9

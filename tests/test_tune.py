@@ -13,15 +13,15 @@ from affectstream.stream import exits  # noqa: E402
 from affectstream.stream.errors import OptionError  # noqa: E402
 from affectstream.train.config import FitConfig, changed  # noqa: E402
 from affectstream.train.errors import RunError  # noqa: E402
-from affectstream.train.recipe import recipes  # noqa: E402
-from affectstream.train.space import (  # noqa: E402
+from affectstream.train.loop.space import (  # noqa: E402
     LATE_FUSION,
     Between,
     OneOf,
     settings,
     space_of,
 )
-from affectstream.train.tune import tune  # noqa: E402
+from affectstream.train.loop.tune import tune  # noqa: E402
+from affectstream.train.recipe import recipes  # noqa: E402
 
 from .prepared import samples, write  # noqa: E402
 from .test_train_cli import run  # noqa: E402

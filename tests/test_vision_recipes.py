@@ -14,11 +14,11 @@ import onnxruntime  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
 from affectstream.stream.errors import OptionError  # noqa: E402
+from affectstream.train.bundles.export import to_onnx  # noqa: E402
 from affectstream.train.errors import WeightsError, WeightsMissing  # noqa: E402
-from affectstream.train.export import to_onnx  # noqa: E402
 from affectstream.train.models import mimamo, resnet50, temporal_vit, vit_b16  # noqa: E402
-from affectstream.train.net import Plan  # noqa: E402
-from affectstream.train.pixels import IMAGENET, planes  # noqa: E402
+from affectstream.train.nets.net import Plan  # noqa: E402
+from affectstream.train.nets.pixels import IMAGENET, planes  # noqa: E402
 from affectstream.train.recipe import parameters  # noqa: E402
 
 RECIPES = {m.RECIPE.name: m.RECIPE for m in (resnet50, vit_b16, temporal_vit, mimamo)}

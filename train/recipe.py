@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from affectstream.train.config import FitConfig as FitConfig
-from affectstream.train.net import Phase
+from affectstream.train.nets.net import Phase
 
 if TYPE_CHECKING:
-    from affectstream.train.told import Told
+    from affectstream.train.nets.told import Told
 
 Batch = Mapping[str, Tensor]
 

@@ -32,14 +32,14 @@ def evaluate(
     from affectstream.engines.bundle import Bundle
 
     if (data / "dataset.json").is_file():
-        from affectstream.train.evaluate_prepared import evaluate_prepared
+        from affectstream.train.judge.prepared import evaluate_prepared
 
         with Bundle.open(bundle) as opened:
             rows, by_class = evaluate_prepared(opened, data, split)
         _print(rows)
         print("\n".join(by_class))
         return
-    from affectstream.train import evaluate as figures
+    from affectstream.train.judge import evaluate as figures
 
     first, _, last = actors.partition("-")
     if not first.isdigit() or (last and not last.isdigit()):

@@ -35,14 +35,14 @@ def export(
     Example: [bold]affectstream train export --recipe cnn --data prepared/fer2013 -o my-bundle[/bold]
     """
     if recipe is None:
-        from affectstream.train.pocket import assemble as assemble_pocket
+        from affectstream.train.bundles.pocket import assemble as assemble_pocket
 
         assemble_pocket(data, runs, output)
     else:
-        from affectstream.train.bundle import assemble
-        from affectstream.train.late import LateRecipe
-        from affectstream.train.late_bundle import assemble as assemble_late
-        from affectstream.train.net_recipe import NetRecipe
+        from affectstream.train.bundles.bundle import assemble
+        from affectstream.train.late.bundle import assemble as assemble_late
+        from affectstream.train.late.recipe import LateRecipe
+        from affectstream.train.nets.net_recipe import NetRecipe
 
         found = chosen(recipe)
         if isinstance(found, LateRecipe):

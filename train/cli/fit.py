@@ -182,7 +182,7 @@ def fit(
     wanted = settled(dict(locals()), resume=resume or eval_only)
     import torch
 
-    from affectstream.train import loop
+    from affectstream.train.loop import fit as loop
 
     if threads is not None:
         torch.set_num_threads(threads)

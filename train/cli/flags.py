@@ -129,9 +129,9 @@ def asked(
     unless `config` names another. Raises `OptionError` for what there is not or does not fit.
     """
     from affectstream.stream.errors import OptionError
-    from affectstream.train.checkpoint import CONFIG
     from affectstream.train.cli.shared import chosen
     from affectstream.train.config import changed, read_toml
+    from affectstream.train.loop.checkpoint import CONFIG
 
     flags = {name: value for name, value in given.items() if value not in (None, [])}
     if resume and config is None and recipe is not None:

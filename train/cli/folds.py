@@ -55,14 +55,14 @@ def folds(
     Example: [bold]affectstream train folds --recipe cnn --data prepared/fer2013 --folds 5[/bold]
     """
     from affectstream.stream.errors import OptionError
-    from affectstream.train.assign import BYS
+    from affectstream.train.prepare.assign import BYS
 
     if by is not None and by not in BYS:
         raise OptionError(f"--by {by}: expected one of {', '.join(BYS)}")
     import torch
 
-    from affectstream.train.cross import FOLDER, aligned, cross_validate, rows
-    from affectstream.train.folds import Folding
+    from affectstream.train.loop.cross import FOLDER, aligned, cross_validate, rows
+    from affectstream.train.prepare.folds import Folding
 
     folding = Folding(folds, by, test)  # type: ignore[arg-type]  # checked above
     wanted = settled(given)

@@ -45,8 +45,8 @@ def _choices(recipe: Recipe) -> Iterator[str]:
 
 def _everything(recipe: Recipe) -> Iterator[str]:
     from affectstream.train.config import FitConfig, plain
+    from affectstream.train.loop.space import space_of
     from affectstream.train.recipe import Phased
-    from affectstream.train.space import space_of
 
     yield f"{recipe.name}: {recipe.summary}"
     yield from (f"  {line}" for line in _choices(recipe))

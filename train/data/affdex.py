@@ -25,14 +25,14 @@ from affectstream.stream.media import Frame, Samples
 from affectstream.stream.picture import to_rgb
 from affectstream.stream.resample import sample_at
 from affectstream.stream.sound import Timeline
-from affectstream.train.clips import TOGETHER
-from affectstream.train.crops import Cropper
 from affectstream.train.data.affdex_pairs import Pair, find_pairs
 from affectstream.train.data.imotions import Reading, read_export
 from affectstream.train.data.imotions_layout import find_layout
 from affectstream.train.errors import DataError, DataMissing
-from affectstream.train.sample import Sample
-from affectstream.train.source import Job, Made, Options, Remark, Skipped, Source
+from affectstream.train.prepare.clips import TOGETHER
+from affectstream.train.prepare.crops import Cropper
+from affectstream.train.prepare.sample import Sample
+from affectstream.train.prepare.source import Job, Made, Options, Remark, Skipped, Source
 
 EVERY = 30
 STRONG = 0.5

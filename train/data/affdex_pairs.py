@@ -16,7 +16,7 @@ from pathlib import Path
 
 from affectstream.train.data.imotions_layout import find_layout
 from affectstream.train.errors import DataError, DataMissing
-from affectstream.train.tables import SUFFIXES, read_rows, require, text
+from affectstream.train.prepare.tables import SUFFIXES, read_rows, require, text
 
 VIDEOS = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".wmv", ".m4v", ".mpg"})
 EXPORTS = frozenset({".csv", ".txt", ".tsv"})

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from affectstream.stream.errors import OptionError, SourceError
-from affectstream.train.clips import Clip, read_clip
-from affectstream.train.crops import Cropper
 from affectstream.train.errors import DataError
-from affectstream.train.sample import GENDERS, SENTIMENTS, SPLITS, Sample
-from affectstream.train.source import Job, Made, Options, Remark, Skipped, Source
-from affectstream.train.tables import number, read_rows, text
-from affectstream.train.vocabulary import Vocabulary
+from affectstream.train.prepare.clips import Clip, read_clip
+from affectstream.train.prepare.crops import Cropper
+from affectstream.train.prepare.sample import GENDERS, SENTIMENTS, SPLITS, Sample
+from affectstream.train.prepare.source import Job, Made, Options, Remark, Skipped, Source
+from affectstream.train.prepare.tables import number, read_rows, text
+from affectstream.train.prepare.vocabulary import Vocabulary
 
 MODALITIES = ("video", "audio", "text")
 TARGETS = ("label", "sentiment", "intensity", "attention", "engagement", "valence")

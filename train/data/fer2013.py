@@ -19,11 +19,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.train.crops import Cropper
 from affectstream.train.errors import DataError, DataMissing
-from affectstream.train.sample import Sample
-from affectstream.train.source import Job, Made, Options, Skipped, Source
-from affectstream.train.vocabulary import Vocabulary
+from affectstream.train.prepare.crops import Cropper
+from affectstream.train.prepare.sample import Sample
+from affectstream.train.prepare.source import Job, Made, Options, Skipped, Source
+from affectstream.train.prepare.vocabulary import Vocabulary
 
 LABELS = {
     "angry": "anger",

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from affectstream.stream.errors import SourceError
-from affectstream.train.clips import read_clip
-from affectstream.train.crops import Cropper
 from affectstream.train.errors import DataError, DataMissing
-from affectstream.train.sample import SENTIMENTS, Sample
-from affectstream.train.source import Job, Made, Options, Remark, Skipped, Source
-from affectstream.train.tables import read_rows, require
-from affectstream.train.vocabulary import Vocabulary
+from affectstream.train.prepare.clips import read_clip
+from affectstream.train.prepare.crops import Cropper
+from affectstream.train.prepare.sample import SENTIMENTS, Sample
+from affectstream.train.prepare.source import Job, Made, Options, Remark, Skipped, Source
+from affectstream.train.prepare.tables import read_rows, require
+from affectstream.train.prepare.vocabulary import Vocabulary
 
 SPLITS = ("train", "dev", "test")
 EMOTIONS = ("neutral", "anger", "disgust", "fear", "joy", "sadness", "surprise")

@@ -14,11 +14,11 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from affectstream.train.crops import Cropper
-from affectstream.train.dataset import INFO, Dataset
 from affectstream.train.errors import DataError, DataMissing
-from affectstream.train.sample import Sample
-from affectstream.train.source import Job, Made, Options, Source
+from affectstream.train.prepare.crops import Cropper
+from affectstream.train.prepare.dataset import INFO, Dataset
+from affectstream.train.prepare.sample import Sample
+from affectstream.train.prepare.source import Job, Made, Options, Source
 
 Pools = dict[tuple[str | None, str], list[int]]
 """Row numbers by split and emotion."""

@@ -13,12 +13,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from affectstream.stream.errors import SourceError
-from affectstream.train.clips import read_clip
-from affectstream.train.crops import Cropper
 from affectstream.train.data.sound import Clip, read_samples
 from affectstream.train.errors import DataMissing
-from affectstream.train.sample import Sample
-from affectstream.train.source import Job, Made, Options, Remark, Skipped, Source
+from affectstream.train.prepare.clips import read_clip
+from affectstream.train.prepare.crops import Cropper
+from affectstream.train.prepare.sample import Sample
+from affectstream.train.prepare.source import Job, Made, Options, Remark, Skipped, Source
 
 TRAIN_ACTORS = tuple(range(1, 17))
 VALID_ACTORS = tuple(range(17, 21))

@@ -18,8 +18,8 @@ from affectstream.train.models import vit_b16
 from affectstream.train.models.attention import Asker
 from affectstream.train.models.frames import perceptron
 from affectstream.train.models.wave_backbones import WAVENET, WaveNetEncoder
-from affectstream.train.net import Head, Network, Phase, Plan, masked_mean
-from affectstream.train.net_recipe import NetRecipe
+from affectstream.train.nets.net import Head, Network, Phase, Plan, masked_mean
+from affectstream.train.nets.net_recipe import NetRecipe
 from affectstream.train.recipe import FitConfig
 
 

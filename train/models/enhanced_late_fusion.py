@@ -8,7 +8,7 @@ balanced classes, mixed precision, four batches of four a step, warm-up, early s
 from __future__ import annotations
 
 from affectstream.train.config import FitConfig
-from affectstream.train.late import LateRecipe
+from affectstream.train.late.recipe import LateRecipe
 
 RECIPE = LateRecipe(
     name="enhanced_late_fusion",

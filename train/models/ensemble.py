@@ -22,10 +22,10 @@ from affectstream.train.models import mel_cnn, text_backbones
 from affectstream.train.models.backed import Backed
 from affectstream.train.models.mel_cnn import MelCnn
 from affectstream.train.models.text_backbones import BertEncoder, tokenizer
-from affectstream.train.net import Head, Network, Plan, Value, VideoEncoder, masked_mean
-from affectstream.train.net_recipe import NetRecipe
-from affectstream.train.pixels import Colours, planes
-from affectstream.train.pretrained import NONE, made
+from affectstream.train.nets.net import Head, Network, Plan, Value, VideoEncoder, masked_mean
+from affectstream.train.nets.net_recipe import NetRecipe
+from affectstream.train.nets.pixels import Colours, planes
+from affectstream.train.nets.pretrained import NONE, made
 from affectstream.train.recipe import FitConfig
 
 CLIP_COLOURS = Colours((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from affectstream.train.models.frames import FAR_BELOW, TemporalLayer
-from affectstream.train.net import Head, Plan, masked_mean
+from affectstream.train.nets.net import Head, Plan, masked_mean
 
 TEMPORAL = ("mean", "transformer", "gru")
 HEADS = 4

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from affectstream.stream.errors import OptionError
-from affectstream.train.net import Head, Plan, masked_mean
+from affectstream.train.nets.net import Head, Plan, masked_mean
 
 FAR_BELOW = -1e4
 """Added to the scores of what is masked. Not -inf: a row without any frame would give no numbers, and

@@ -6,7 +6,7 @@ Two members have 2 trainable numbers. The report fused its video-text and its au
 from __future__ import annotations
 
 from affectstream.train.config import FitConfig
-from affectstream.train.late import LateRecipe
+from affectstream.train.late.recipe import LateRecipe
 
 RECIPE = LateRecipe(
     name="late_fusion",

@@ -18,10 +18,10 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from affectstream.train.augment_sound import BARS, spec_augment
+from affectstream.train.feed.augment_sound import BARS, spec_augment
 from affectstream.train.models.mel import LogMel
-from affectstream.train.net import Head, Network, Plan, Value, VoiceEncoder, masked_mean
-from affectstream.train.net_recipe import NetRecipe
+from affectstream.train.nets.net import Head, Network, Plan, Value, VoiceEncoder, masked_mean
+from affectstream.train.nets.net_recipe import NetRecipe
 from affectstream.train.recipe import FitConfig
 
 BANDS, N_FFT, HOP_SAMPLES = 40, 1024, 256

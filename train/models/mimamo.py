@@ -21,9 +21,9 @@ from affectstream.train.models import text_backbones
 from affectstream.train.models.frames import GruPool, through
 from affectstream.train.models.text_backbones import BertEncoder
 from affectstream.train.models.vision_weights import fill, pretrained
-from affectstream.train.net import Head, Network, Phase, Plan, VideoEncoder, masked_mean
-from affectstream.train.net_recipe import NetRecipe
-from affectstream.train.pixels import IMAGENET, planes
+from affectstream.train.nets.net import Head, Network, Phase, Plan, VideoEncoder, masked_mean
+from affectstream.train.nets.net_recipe import NetRecipe
+from affectstream.train.nets.pixels import IMAGENET, planes
 from affectstream.train.recipe import FitConfig
 
 MAP, CELLS = 512, 32

@@ -22,8 +22,8 @@ from affectstream.train.models import text_backbones, wave_backbones
 from affectstream.train.models.attention import Asker
 from affectstream.train.models.text_backbones import BertEncoder, tokenizer
 from affectstream.train.models.wave_backbones import Wav2Vec2Encoder
-from affectstream.train.net import Head, Network, Phase, Plan, masked_mean
-from affectstream.train.net_recipe import NetRecipe
+from affectstream.train.nets.net import Head, Network, Phase, Plan, masked_mean
+from affectstream.train.nets.net_recipe import NetRecipe
 from affectstream.train.recipe import FitConfig
 
 FUSION_DROPOUT = 0.3

@@ -304,7 +304,7 @@ class PocketDetectorRecipe:
 
     def export(self, module: nn.Module, folder: Path) -> list[Path]:
         """Write `face_detector.onnx`: uint8 RGB pictures in, YuNet's twelve outputs out."""
-        from affectstream.train.export import to_onnx
+        from affectstream.train.bundles.export import to_onnx
 
         path = folder / "face_detector.onnx"
         image = torch.randint(0, 256, (2, 192, 320, 3), dtype=torch.uint8)

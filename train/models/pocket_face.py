@@ -210,7 +210,7 @@ class PocketFaceRecipe:
 
     def export(self, module: nn.Module, folder: Path) -> list[Path]:
         """Write `face_encoder.onnx`: uint8 RGB crops in, embedding and logits out."""
-        from affectstream.train.export import to_onnx
+        from affectstream.train.bundles.export import to_onnx
 
         path = folder / "face_encoder.onnx"
         pixels = torch.randint(0, 256, (2, 48, 48, 3), dtype=torch.uint8)

@@ -100,7 +100,7 @@ class Held:
 @torch.no_grad()
 def held_out(data: Path, runs: Path) -> tuple[dict[str, Held], dict[str, nn.Linear]]:
     """Held-out embeddings of every modality, and each encoder's classifier with its prior taken off."""
-    from affectstream.train.checkpoint import load_best
+    from affectstream.train.loop.checkpoint import load_best
 
     face, _ = load_best(pocket_face.RECIPE, runs / "pocket_face")
     pixels, face_labels = fer2013.read(data, "test", EMOTIONS_7)
@@ -232,7 +232,7 @@ class PocketFusionRecipe:
 
     def export(self, module: nn.Module, folder: Path) -> list[Path]:
         """Write `fusion.onnx`."""
-        from affectstream.train.export import to_onnx
+        from affectstream.train.bundles.export import to_onnx
 
         example: list[Tensor] = []
         names: list[str] = []

@@ -28,9 +28,9 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from affectstream.engines.labels import EMOTIONS_7
-from affectstream.train.checkpoint import load_best
 from affectstream.train.data import meld
 from affectstream.train.data.tokens import encode, parents, split_pieces, train_tokenizer
+from affectstream.train.loop.checkpoint import load_best
 from affectstream.train.models.ngrams import NGrams, fit_ngrams
 from affectstream.train.recipe import Batch, FitConfig, Loaders
 
@@ -193,7 +193,7 @@ class PocketTextRecipe:
 
     def export(self, module: nn.Module, folder: Path) -> list[Path]:
         """Write `text_encoder.onnx` and `tokenizer.json`."""
-        from affectstream.train.export import to_onnx
+        from affectstream.train.bundles.export import to_onnx
 
         assert isinstance(module, PocketText)
         if not module.tokenizer:

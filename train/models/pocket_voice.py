@@ -181,7 +181,7 @@ class PocketVoiceRecipe:
 
     def export(self, module: nn.Module, folder: Path) -> list[Path]:
         """Write `voice_encoder.onnx`: samples in, embedding and logits out."""
-        from affectstream.train.export import to_onnx
+        from affectstream.train.bundles.export import to_onnx
 
         path = folder / "voice_encoder.onnx"
         noise = torch.randn(2, WINDOW_SAMPLES, generator=torch.Generator().manual_seed(0)) * 0.1

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from affectstream.train.models.backed import shapes_are_fixed
 from affectstream.train.models.text_backbones import TINY, BertEncoder, tokenizer
-from affectstream.train.net import Head, Network, Phase, Plan, Value, masked_mean
-from affectstream.train.net_recipe import NetRecipe
+from affectstream.train.nets.net import Head, Network, Phase, Plan, Value, masked_mean
+from affectstream.train.nets.net_recipe import NetRecipe
 from affectstream.train.recipe import FitConfig
 
 DROPOUT = 0.3

@@ -17,8 +17,8 @@ from torch import Tensor
 from affectstream.stream.errors import OptionError
 from affectstream.train.data.tokens import PAD, train_tokenizer
 from affectstream.train.models.backed import Backed, shapes_are_fixed
-from affectstream.train.net import Plan, TextEncoder, Value
-from affectstream.train.pretrained import CONFIG, NONE, TOKENIZER, folder_of, made
+from affectstream.train.nets.net import Plan, TextEncoder, Value
+from affectstream.train.nets.pretrained import CONFIG, NONE, TOKENIZER, folder_of, made
 
 BASE: Mapping[str, Value] = {"text_layers": 12, "text_width": 768, "text_heads": 12}
 """BERT-base, as options."""

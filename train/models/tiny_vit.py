@@ -12,9 +12,9 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from affectstream.train.models.face_heads import TEMPORAL, face_head
-from affectstream.train.net import Network, Plan, VideoEncoder
-from affectstream.train.net_recipe import NetRecipe
-from affectstream.train.pixels import planes
+from affectstream.train.nets.net import Network, Plan, VideoEncoder
+from affectstream.train.nets.net_recipe import NetRecipe
+from affectstream.train.nets.pixels import planes
 from affectstream.train.recipe import FitConfig
 
 PATCH = 16

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from affectstream.train.errors import WeightsError, WeightsMissing
-from affectstream.train.net import Plan
-from affectstream.train.pretrained import NONE
+from affectstream.train.nets.net import Plan
+from affectstream.train.nets.pretrained import NONE
 
 if TYPE_CHECKING:
     from torchvision.models import WeightsEnum

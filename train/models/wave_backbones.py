@@ -14,8 +14,8 @@ from torch.nn.utils import parametrize
 
 from affectstream.stream.errors import OptionError
 from affectstream.train.models.backed import Backed
-from affectstream.train.net import Plan, Value, VoiceEncoder
-from affectstream.train.pretrained import NONE, made
+from affectstream.train.nets.net import Plan, Value, VoiceEncoder
+from affectstream.train.nets.pretrained import NONE, made
 
 BASE: Mapping[str, Value] = {
     "voice_layers": 12,

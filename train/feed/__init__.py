@@ -1,0 +1,1 @@
+"""From prepared samples to batches, as serving would see them."""

@@ -1,0 +1,1 @@
+"""Late fusion: frozen bundles, and the few numbers that join them."""

@@ -1,0 +1,1 @@
+"""The training loop, what surrounds it, and the searches and folds that run it many times."""

@@ -1,0 +1,231 @@
+"""A study: many short runs of one recipe, each with other settings, the hopeless ones cut short.
+
+Trees of Parzen estimators (Bergstra et al., 2011) propose, the median of the trials before at the same
+epoch prunes. Every trial is in RUN/study.db as soon as it is known, so a study goes on where it stopped,
+and several processes may work on one. Of the trials' own folders only the best one keeps its weights.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from affectstream.stream.errors import OptionError
+from affectstream.train.config import FitConfig, changed, write_toml
+from affectstream.train.errors import RunError
+from affectstream.train.loop.checkpoint import BEST, LAST
+from affectstream.train.loop.fit import fit, spelled, tell
+from affectstream.train.loop.space import OneOf, Space, settings, space_of
+from affectstream.train.recipe import Recipe
+
+if TYPE_CHECKING:
+    import optuna
+
+STUDY, FOLDER, BEST_CONFIG = "study.db", "tune", "best.toml"
+STARTUP = 5
+"""Trials before any is pruned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Studied:
+    """What a study came to."""
+
+    trials: int
+    """Whole or pruned, those of earlier calls too."""
+    pruned: int
+    failed: int
+    best: int
+    """Number of the best trial."""
+    figure: float
+    """The first validation figure of its best epoch."""
+    config: FitConfig
+    plots: tuple[Path, ...]
+
+
+def tune(
+    recipe: Recipe,
+    config: FitConfig,
+    data: Path,
+    run: Path,
+    trials: int,
+    report: Callable[[str], None] = tell,
+) -> Studied:
+    """Search `space_of` the recipe until the study in `run` has `trials` trials; what is not searched is
+    as in `config`.
+
+    Leaves ``study.db`` in `run`, and in ``tune/`` a folder for each trial, ``best.toml`` for `train fit
+    --config`, and plots. Raises `OptionError` for more than one device or another space than the study
+    in `run` has, `RunError` where every trial failed, and what `fit` raises of the data.
+    """
+    import optuna
+
+    if config.devices != "1":
+        raise OptionError(f"--devices {config.devices}: a study's trials run on one; start several")
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    space = space_of(recipe)
+    (run / FOLDER).mkdir(parents=True, exist_ok=True)
+    study = _open(run, recipe, config, space)
+    ended = len(_ended(study))
+    if ended:
+        report(f"{run / STUDY} holds {ended} trials: going on to {trials}")
+    objective = _Objective(recipe, config, data, run, space, report)
+    while len(_ended(study)) < trials:
+        study.optimize(objective, n_trials=1, catch=(RunError,))
+    return _summed_up(study, recipe, config, data, run)
+
+
+def _open(run: Path, recipe: Recipe, config: FitConfig, space: Space) -> optuna.Study:
+    """The study of `run`, begun or gone on with."""
+    import optuna
+
+    study = optuna.create_study(
+        study_name=recipe.name,
+        storage=f"sqlite:///{run / STUDY}",
+        direction="maximize",
+        load_if_exists=True,
+        pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP),
+    )
+    said = {name: str(part) for name, part in space.items()}
+    before = study.user_attrs.setdefault("space", said)
+    if before != said:
+        different = [name for name in {**before, **said} if before.get(name) != said.get(name)]
+        raise OptionError(
+            f"{run / STUDY} searches another space ({', '.join(different)}): choose other --runs"
+        )
+    study.set_user_attr("space", said)
+    # Another seed for what is left: the same would propose the first trials once more.
+    study.sampler = optuna.samplers.TPESampler(seed=config.seed * 100_003 + len(study.trials))
+    return study
+
+
+def _ended(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    return [trial for trial in study.trials if trial.state.is_finished()]
+
+
+def _whole(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    """Trials that came to their end: a pruned one has a figure too, but of an early epoch."""
+    return [trial for trial in study.trials if trial.state.name == "COMPLETE"]
+
+
+class _Objective:
+    """One trial: pick, fit, tell each epoch's figure."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        config: FitConfig,
+        data: Path,
+        run: Path,
+        space: Space,
+        report: Callable[[str], None],
+    ) -> None:
+        self._recipe, self._config, self._data, self._run = recipe, config, data, run
+        self._space, self._report = space, report
+
+    def __call__(self, trial: optuna.Trial) -> float:
+        import optuna
+
+        picked = {name: _suggested(trial, name, part) for name, part in self._space.items()}
+        config = changed(self._config, settings(picked, self._config.options), "study")
+        folder = self._run / FOLDER / f"trial-{trial.number:03d}"
+        shutil.rmtree(folder, ignore_errors=True)
+
+        def on_epoch(epoch: int, figures: Mapping[str, float]) -> None:
+            trial.report(next(iter(figures.values())), epoch)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+
+        said = ", ".join(f"{name} {_short(value)}" for name, value in picked.items())
+        try:
+            figures = fit(
+                self._recipe, config, self._data, folder, report=_silent, on_epoch=on_epoch
+            )
+        except optuna.TrialPruned:
+            self._report(f"trial {trial.number}: {said}: pruned")
+            raise
+        except RunError as error:
+            self._report(f"trial {trial.number}: {said}: failed: {error}")
+            raise
+        finally:
+            self._forget(trial)
+        self._report(f"trial {trial.number}: {said}: {spelled(figures)}")
+        return next(iter(figures.values()))
+
+    def _forget(self, trial: optuna.Trial) -> None:
+        """Drop the weights of all trials but this one and the best before it."""
+        kept = {trial.number}
+        if _whole(trial.study):
+            kept.add(trial.study.best_trial.number)
+        for folder in (self._run / FOLDER).glob("trial-*"):
+            (folder / LAST).unlink(missing_ok=True)
+            if int(folder.name.removeprefix("trial-")) not in kept:
+                (folder / BEST).unlink(missing_ok=True)
+
+
+def _suggested(trial: optuna.Trial, name: str, part: Any) -> Any:
+    if isinstance(part, OneOf):
+        return trial.suggest_categorical(name, part.values)
+    return trial.suggest_float(name, part.low, part.high, log=part.log)
+
+
+def _summed_up(
+    study: optuna.Study, recipe: Recipe, config: FitConfig, data: Path, run: Path
+) -> Studied:
+    states = [trial.state.name for trial in study.trials]
+    if not _whole(study):
+        raise RunError(f"none of the {len(states)} trials in {run / STUDY} came to its end")
+    best = study.best_trial
+    made = changed(config, settings(best.params, config.options), str(run / STUDY))
+    write_toml(run / FOLDER / BEST_CONFIG, recipe.name, data, made)
+    assert best.value is not None
+    return Studied(
+        trials=len(_ended(study)),
+        pruned=states.count("PRUNED"),
+        failed=states.count("FAIL"),
+        best=best.number,
+        figure=best.value,
+        config=made,
+        plots=tuple(_plotted(study, run / FOLDER)),
+    )
+
+
+def _plotted(study: optuna.Study, folder: Path) -> list[Path]:
+    """Draw the study, as far as it has trials enough."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import warnings
+
+    from matplotlib import pyplot
+    from optuna.exceptions import ExperimentalWarning
+    from optuna.visualization import matplotlib as draw
+
+    drawers: dict[str, Callable[..., Any]] = {
+        "history": draw.plot_optimization_history,
+        "importances": draw.plot_param_importances,
+        "parallel": draw.plot_parallel_coordinate,
+        "slice": draw.plot_slice,
+    }
+    found = []
+    for name, drawer in drawers.items():
+        if name != "history" and len({trial.value for trial in _whole(study)}) < 2:
+            continue  # nothing to compare
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            drawer(study)
+        path = folder / f"{name}.png"
+        pyplot.gcf().savefig(path, dpi=120, bbox_inches="tight")
+        pyplot.close("all")
+        found.append(path)
+    return found
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _silent(line: str) -> None:
+    """A trial's own lines, which are in its log too."""

@@ -1,0 +1,1 @@
+"""What recipes are made of: encoders and heads, tasks, losses, weights to start from."""

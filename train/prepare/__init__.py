@@ -1,0 +1,1 @@
+"""From data sets as they come to the one layout that every recipe reads."""
