@@ -237,16 +237,15 @@ async def _over_webrtc(
     except OSError:
         tally.failed += 1
     finally:
-        if polite:
-            await peer.close()
-        # Else the other end has to find out by itself.
-    if not polite:
-        for sender in peer.getSenders():
-            await sender.stop()
+        if not polite:  # the other end hears no more, and has to find out by itself
+            for sender in peer.getSenders():
+                await sender.stop()
+            await asyncio.sleep(LONGEST_S / 4)
+        await peer.close()
 
 
 def _pictures(media: bytes) -> Iterator[av.VideoFrame]:
-    with av.open(io.BytesIO(media)) as file:
+    with av.open(io.BytesIO(media), "r") as file:
         for frame in file.decode(video=0):
             yield frame.reformat(320, 180)
 
@@ -274,7 +273,7 @@ def _camera(media: bytes) -> Any:
 def _endless(media: bytes) -> Iterator[tuple[float, bytes]]:
     """`media` over and over as one WebM: seconds from the start, and the bytes that are due then."""
     out = io.BytesIO()
-    with av.open(io.BytesIO(media)) as source:
+    with av.open(io.BytesIO(media), "r") as source:
         kinds = {s.index: s for s in source.streams if s.type in ("video", "audio")}
         packets = [p for p in source.demux(*kinds.values()) if p.pts is not None]
         live = {"cluster_time_limit": "100", "live": "1"}
@@ -284,6 +283,7 @@ def _endless(media: bytes) -> Iterator[tuple[float, bytes]]:
             while True:
                 for packet in packets:
                     base = packet.time_base
+                    assert base is not None and packet.pts is not None
                     at_s = offset_s + float(packet.pts * base)
                     copy = av.Packet(bytes(packet))
                     copy.stream, copy.time_base = to[packet.stream.index], base
