@@ -147,6 +147,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     licences: Licences
     crop: FaceCrop | None = None
     languages: tuple[str, ...] = ()
+    """Of the words that count, as ISO 639-1 has them; none where that is not known: then any do."""
     metadata: tuple[Fact, ...] = ()
     """What the numbers of the head's `metadata` input are; none where it takes none."""
     members: tuple[Folder, ...] = ()

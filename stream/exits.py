@@ -11,4 +11,4 @@ PARTLY = 3
 NOTHING = 4
 """Nothing could be scored."""
 INTERRUPTED = 130
-"""Ctrl-C."""
+"""Ctrl-C. SIGTERM, which ends a live session or a server in order, gives `DONE`."""

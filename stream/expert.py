@@ -82,11 +82,11 @@ class Expert:
         self._text = shared.encoders.text(bundle)
         text = manifest.engines.text_encoder
         self._context = 0 if text is None else text.context
-        language = shared.language
+        language, reads = shared.language, manifest.languages
         self.foreign = (
-            language is not None and language.split("-")[0].lower() not in manifest.languages
+            language is not None and bool(reads) and language.split("-")[0].lower() not in reads
         )
-        """Whether the declared language is none that it reads."""
+        """Whether the declared language is none that it reads; one that names none takes any."""
         self._facts, self._speakers = manifest.metadata, shared.speakers
 
     @property

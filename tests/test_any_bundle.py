@@ -94,6 +94,14 @@ def test_words_as_a_sequence_reach_the_head_with_the_mask_of_their_tokens(tmp_pa
     assert list(event.scores.values()) == pytest.approx(chances(0.1 * 10), abs=1e-4)
 
 
+def test_words_count_in_any_language_where_a_bundle_names_none(tmp_path, talk):
+    one = plain(tmp_path / "one", takes=("text",))
+    any_ = plain(tmp_path / "any", takes=("text",), languages=())
+    assert {e.abstain for e in of(score(one, talk, language="de"), "emotion")} == {"language"}
+    assert score(any_, talk, language="de").events == score(any_, talk).events
+    assert any(e.scores for e in of(score(any_, talk), "emotion"))
+
+
 def test_a_sentence_says_the_same_as_one_step_or_as_many(tmp_path, talk):
     pooled = plain(tmp_path / "one", takes=("text",))
     whole = plain(tmp_path / "many", takes=("text",), steps={"text": 6})

@@ -111,6 +111,18 @@ def test_gradients_reach_every_number(name, data, pair, tmp_path):
     assert all(p.grad is not None and p.grad.abs().min() > 0 for p in module.parameters())
 
 
+def test_samples_of_which_no_member_hears_anything_are_told_of_by_none(tmp_path):
+    """Digital silence is sound to the data set, and nothing to go by to a bundle."""
+    members = [member(tmp_path / f"ear-{n}", "voice") for n in range(2)]
+    made = [*utterances(16, "train"), *utterances(8, "valid")]
+    made[-3].audio = np.zeros_like(made[-3].audio)
+    folder = write(tmp_path / "set", made)
+    config = config_of("late_fusion", members, tmp_path / "runs")
+    bound = recipes()["late_fusion"].for_data(folder, config)
+    told = bound.told(bound.module(), folder, "valid", config)
+    assert told.ids.tolist() == [s.id for s in made[16:] if s.audio.any()]
+
+
 def test_the_member_that_is_right_comes_to_count_more():
     torch.manual_seed(0)
     truth = torch.arange(64) % 4
@@ -151,7 +163,7 @@ def test_hiding_leaves_each_sample_something():
     assert found.any(1).all()
     assert not (found & ~mask).any()
     assert int((found != mask).sum()) > 0
-    spoken = Spoken(torch.ones(600, 3, 4), mask, torch.zeros(600).long())
+    spoken = Spoken(torch.ones(600, 3, 4), mask, torch.zeros(600).long(), torch.arange(600))
     batch = spoken.batch(range(600), Chance(torch.Generator().manual_seed(3), True, 0.6))
     assert torch.equal(batch["members"].any(2), batch["mask"])
 

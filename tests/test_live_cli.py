@@ -6,14 +6,15 @@ import signal
 import subprocess
 import sys
 import time
+from typing import get_args
 
 import pytest
 from rich.console import Console
 
 from affectstream.stream import parse_event
-from affectstream.stream.events import Attention, Emotion, Stream
+from affectstream.stream.events import Attention, Emotion, Reason, Stream
 from affectstream.stream.interpret import Hop
-from affectstream.stream.live.dashboard import Dashboard
+from affectstream.stream.live.dashboard import WHY, Dashboard
 from affectstream.stream.live.delivery import SinkThread
 
 from .live_media import write_face
@@ -70,8 +71,8 @@ def test_results_go_to_a_folder(clip, tmp_path):
     assert len((folder / "readings.csv").read_text().splitlines()) >= 3
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_within_two_seconds_and_nothing_is_lost(clip, number):
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_a_signal_ends_it_within_two_seconds_and_nothing_is_lost(clip, number, code):
     process = start("--source", clip)
     first = process.stdout.readline()
     assert parse_event(first).what == "started"
@@ -81,7 +82,7 @@ def test_a_signal_ends_it_within_two_seconds_and_nothing_is_lost(clip, number):
     process.send_signal(number)  # impatience changes nothing
     out, err = process.communicate(timeout=30)
     took_s = time.monotonic() - began
-    assert process.returncode == 130, err
+    assert process.returncode == code, err
     events = [parse_event(line) for line in (first + out).splitlines()]
     assert events[-1].what == "ended"
     assert f"{len(events)} events delivered" in err
@@ -120,6 +121,7 @@ def test_a_reader_that_is_stuck_does_not_hold_up_the_end(clip):
         (["--source", "gone.mp4"], 4, "gone.mp4: no such file"),
         (["--source", "srt://h:1"], 4, "relay it with FFmpeg's own program"),
         (["--source", "rtsp://a:hunter2@127.0.0.1:1/x"], 4, "refused the connection"),
+        (["--source", "rtsp://a:hunter2#2@127.0.0.1:1/x"], 4, "written %2F"),
         (["--source", "udp://127.0.0.1:1", "--listen"], 2, "cannot wait for a publisher"),
         (["--duration", "soon"], 2, "expected seconds such as 10s"),
         (["--option", "fast"], 2, "expected NAME=VALUE"),
@@ -190,6 +192,39 @@ def test_the_dashboard_shows_who_feels_what():
         assert part in text
     dashboard.push(emotion(track=2, t_start=1.5, t_end=2.0))
     assert "person 1" not in shown(dashboard)
+
+
+@pytest.mark.parametrize("reason", get_args(Reason))
+def test_the_dashboard_has_words_for_every_reason(reason):
+    dashboard = Dashboard("camera 0")
+    dashboard.push(emotion(label=None, scores=None, abstain=reason))
+    assert WHY[reason] in shown(dashboard)
+
+
+SLOW_TO_OPEN = """
+import sys, time
+from affectstream.stream.cli import main
+
+def open_ears(language=None):  # as a model that is being fetched
+    print("opening", flush=True)
+    time.sleep(60)
+
+main(["live", "--device", "cpu", "--source", sys.argv[1], "--words", "__main__:open_ears"])
+"""
+
+
+def test_ctrl_c_does_not_wait_for_a_model_that_is_being_opened(clip):
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLOW_TO_OPEN, str(clip)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "opening\n"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in err
 
 
 def test_the_dashboard_says_what_happened_to_the_stream():

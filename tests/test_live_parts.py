@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from affectstream.stream.errors import OptionError, SourceError
+from affectstream.stream.errors import AffectstreamError, OptionError, SourceError
 from affectstream.stream.live import devices
 from affectstream.stream.live.address import SCHEMES, opening_of, redact
 from affectstream.stream.live.arrival import Arrivals
@@ -14,6 +14,7 @@ from affectstream.stream.live.catchup import CatchUp
 from affectstream.stream.live.diagnosis import diagnose
 from affectstream.stream.live.latency import BOUNDS_MS, Completion, Recorder, quantile
 from affectstream.stream.live.mailbox import Heard, Look, PictureBox, Silence, SoundBox
+from affectstream.stream.live.notices import TELL_DROPS_S, Drops
 from affectstream.stream.live.rate import Cost, RateControl
 from affectstream.stream.live.rebase import Rebase
 from affectstream.stream.live.sampling import LiveGrid, rates_of
@@ -370,11 +371,29 @@ def test_skew_is_read_from_flashes_and_beeps(late_ms):
         ("rtmp://host/live/streamkey", "rtmp://host/live/..."),
         ("udp://127.0.0.1:5600?pkt_size=1316", "udp://127.0.0.1:5600"),
         ("rtsp://ann:secret@host:notaport/x", "rtsp://..."),
+        ("rtsp://ann:12/34@host/x", "rtsp://..."),  # "ann" and 12 are taken for host and port
+        ("rtsp://ann:12#34@host/x", "rtsp://..."),
+        ("rtsp://ann:12?34@host/x", "rtsp://..."),
+        ("udp://@239.0.0.1:5600", "udp://239.0.0.1:5600"),
         ("srt://host:9000?passphrase=secret", "srt://host:9000"),
     ],
 )
 def test_names_hold_no_credentials(url, name):
     assert redact(url) == name
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("rtsp://ann:hunter2#2@host/x", "written %2F"),
+        ("http://", "names no host"),
+        ("", "--source is empty"),
+    ],
+)
+def test_an_address_that_leads_nowhere_is_told_without_its_password(url, told):
+    with pytest.raises(AffectstreamError, match=told) as caught:
+        opening_of(url)
+    assert "hunter2" not in str(caught.value)
 
 
 def test_no_message_repeats_a_password():
@@ -430,3 +449,17 @@ def test_the_microphone_takes_the_place_of_a_files_own_sound(monkeypatch):
     pictures, sounds = LiveOptions(source="talk.mp4", mic="hw:1").openings()
     assert (pictures.wants, sounds.wants) == (("video",), ("voice",))
     assert sounds.url == "hw:1"
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.floats(0.01, 4.0)), max_size=60))
+def test_every_drop_is_told_once_and_not_too_often(steps):
+    drops = Drops(RateControl((8, 4, 2), HOP_US, Cost(0.01, 0.01)))
+    dropped, now_s, told, before_s = 0, 0.0, 0, float("-inf")
+    for more, pause_s in steps:
+        dropped, now_s = dropped + more, now_s + pause_s
+        count, changed = drops.push(dropped, now_s)
+        assert not count or changed or now_s - before_s >= TELL_DROPS_S
+        before_s = now_s if count else before_s
+        told += count
+        assert told <= dropped
+    assert told + drops.push(dropped, now_s + 2 * TELL_DROPS_S)[0] == dropped

@@ -22,6 +22,7 @@ from affectstream.train.models import (  # noqa: E402
     cross_attention,
     ensemble,
     mel_cnn,
+    mimamo,
     multimodal_lstm,
     sentence,
 )
@@ -36,6 +37,8 @@ from affectstream.train.models.wave_backbones import (  # noqa: E402
 )
 from affectstream.train.nets.net import Plan  # noqa: E402
 from affectstream.train.recipe import parameters  # noqa: E402
+
+from .prepared import utterances, write  # noqa: E402
 
 RECIPES = {
     module.RECIPE.name: module.RECIPE
@@ -204,6 +207,20 @@ def test_phases_and_tiny_options_name_what_there_is(recipe):
         for prefix in (*phase.frozen, *phase.rates):
             assert any(name.startswith(f"{prefix}.") for name in names), prefix
     assert recipe.tiny.keys() <= recipe.options.keys()
+
+
+def test_what_is_random_does_not_rest(tmp_path):
+    """ResNet-18 from scratch beside words whose encoder is pretrained: only the latter waits."""
+    (tmp_path / "words").mkdir()
+    found = tokenizer({"text": "none"}, ["yes well no never always"] * 9, 64)
+    (tmp_path / "words/tokenizer.json").write_text(found.to_str())
+    (tmp_path / "words/config.json").write_text("{}")
+    data = write(tmp_path / "set", [*utterances(8, "train"), *utterances(4, "valid")])
+    recipe, sources = mimamo.RECIPE, {"video": "none", "text": str(tmp_path / "words")}
+    first, second = recipe.for_data(data, replace(recipe.defaults, weights=sources)).phases
+    assert first.frozen == ("text.backbone",) and second.rates == {"text.backbone": 0.1}
+    scratch = replace(recipe.defaults, weights=dict.fromkeys(sources, "none"))
+    assert recipe.for_data(data, scratch).phases == ()
 
 
 # --- learning and masks

@@ -148,8 +148,14 @@ def test_each_group_has_its_share_in_each_phase():
     groups = parameter_groups(module, phases)
     sizes = {g.shares: sum(p.numel() for p in g.parameters) for g in groups}
     assert sizes == {(1.0, 1.0): 3 * 3 + 3 + 3 * 2 + 2, (1.0, 0.1): 2 * 3 + 3, (1.0, 0.01): 6}
-    with pytest.raises(ValueError, match="'trunk', which no parameter's name begins with"):
-        parameter_groups(module, (Phase(1, frozen=("trunk",)),))
+
+
+def test_a_phase_may_name_blocks_that_a_smaller_network_lacks_but_not_those_alone():
+    module, everything = network(), sum(p.numel() for p in network().parameters())
+    (group,) = parameter_groups(module, (Phase(1, frozen=("body.0", "body.7")),))
+    assert sum(p.numel() for p in group.parameters) == everything
+    with pytest.raises(OptionError, match="phase 2 of this recipe is about trunk"):
+        parameter_groups(module, (Phase(1), Phase(1, frozen=("trunk",))))
 
 
 def test_what_rests_has_no_gradient_and_keeps_its_statistics():

@@ -35,6 +35,7 @@ from affectstream.stream.serve import guard
 
 from .media import tone, write_sound, write_video
 from .serving import TOKEN, Running, recording, running, until
+from .test_serve_command import started
 
 QUIET = [
     "--use-fake-device-for-media-stream", "--no-sandbox", "--disable-gpu", "--disable-quic",
@@ -207,6 +208,17 @@ def test_a_camera_that_is_unplugged_is_told_and_the_sound_goes_on(
         page.evaluate(gone.replace("KIND", "'audio'"))
         assert page.inner_text("#status") == "Stopped"
     until(lambda: not server.sessions(), "the session to end")
+
+
+def test_a_server_that_is_killed_is_told(tmp_path: Path, camera: Path, microphone: Path) -> None:
+    with started() as (process, address), browser(tmp_path, camera, microphone) as context:
+        page = live(context, address)
+        process.kill()
+        wait(page, "!document.querySelector('#problem').hidden")
+        assert "The server does not answer" in page.inner_text("#problem")
+        page.click("#start")
+        wait(page, "document.querySelector('#status').textContent === 'Not started'")
+        assert "The server does not answer" in page.inner_text("#problem")
 
 
 def test_two_tabs_a_third_is_refused_and_a_closed_one_makes_room(

@@ -92,6 +92,7 @@ def test_a_recording_comes_back_as_events(
     assert all(event.stream == "lab" for event in events)
     assert isinstance(events[0], Stream) and events[0].what == "started"
     assert isinstance(events[-1], Stream) and events[-1].what == "ended" and events[-1].complete
+    assert events[-1].t_end - events[0].t_start == pytest.approx(2.0, abs=0.1), "none is squeezed"
     emotions = [event for event in events if isinstance(event, Emotion)]
     assert any(event.track == 1 and event.scores for event in emotions)
     assert all(event.latency_ms >= 0 for event in emotions)  # type: ignore[operator]
@@ -121,6 +122,21 @@ def test_others_listen_with_the_same_json(server: Running, clip: bytes) -> None:
     assert any("text" in line["modalities"] for line in events if line["type"] == "emotion")
 
 
+def test_who_listens_later_learns_when_it_began(server: Running, clip: bytes) -> None:
+    with connect(f"{server.ws}/ingest") as sender:
+        number = json.loads(sender.recv(timeout=20))["session"]
+        send(sender, clip)
+        own = listen(sender, "emotion")
+        with connect(f"{server.ws}/events/{number}") as late:
+            first = json.loads(late.recv(timeout=20))
+            sender.send('{"type":"end"}')
+            rest = listen(late)
+    assert first == next(line for line in own if line["type"] == "stream")
+    assert first["what"] == "started"
+    assert "started" not in [line.get("what") for line in rest]
+    until(lambda: not server.sessions(), "the session to end")
+
+
 def test_a_session_can_be_ended_by_another(server: Running) -> None:
     with connect(f"{server.ws}/ingest") as socket:
         number = listen(socket, "session")[-1]["session"]
@@ -147,7 +163,7 @@ def test_junk_is_answered_and_closed(server: Running, junk: bytes) -> None:
         socket.send('{"type":"end"}')
         found = listen(socket)
         (error,) = [line["error"] for line in found if line["type"] == "error"]
-        assert "the data is not matroska" in error
+        assert "the data is not webm" in error
         assert socket.close_code == 1003
     until(lambda: not server.sessions(), "the session to end")
 
@@ -202,11 +218,14 @@ def test_one_session_too_many_is_told_why(recognizer: Recognizer) -> None:
         ("/ingest?modalities=", 422, "sends nothing"),
     ],
 )
-def test_what_is_not_there_is_said(server: Running, path: str, status: int, error: str) -> None:
+def test_what_is_not_there_is_said(
+    server: Running, path: str, status: int, error: str, caplog: pytest.LogCaptureFixture
+) -> None:
     with pytest.raises(InvalidStatus) as refused, connect(server.ws + path):
         pass
     assert refused.value.response.status_code == status
     assert error in json.loads(refused.value.response.body)["error"]
+    assert not caplog.records, "what anyone can cause must not fill a log"
 
 
 def test_sockets_need_the_token_and_an_origin_of_ours(recognizer: Recognizer) -> None:
@@ -346,6 +365,11 @@ def test_metrics_count_what_was_done(recognizer: Recognizer, clip: bytes) -> Non
     assert values["affectstream_frames_in_total"] == 30
     assert values['affectstream_stage_seconds_count{stage="face_encoder"}'] > 0
     assert values['affectstream_stage_seconds_count{stage="deliver"}'] == len(told)
+    looked_at = told.count("faces")
+    assert values['affectstream_work_seconds_count{stage="perceive"}'] == looked_at > 0
+    assert values['affectstream_work_seconds_bucket{le="+Inf",stage="perceive"}'] == looked_at
+    assert values['affectstream_work_seconds_count{stage="read"}'] >= told.count("emotion")
+    assert 0 < values['affectstream_work_seconds_sum{stage="read"}'] < 60
     hops = told.count("emotion") + told.count("attention")
     assert values["affectstream_latency_seconds_count"] == hops
     assert values["affectstream_sessions"] == 0

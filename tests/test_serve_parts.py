@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import msgspec
 import numpy as np
@@ -19,7 +20,7 @@ from affectstream.stream.faces.quality import Quality
 from affectstream.stream.fuse import Reading
 from affectstream.stream.media import Kind
 from affectstream.stream.serve import messages
-from affectstream.stream.serve.clocks import SenderClock, Slowness
+from affectstream.stream.serve.clocks import Clock, ContainerClock, Pace, Slowness, TrackClock
 from affectstream.stream.serve.hub import clean_name
 from affectstream.stream.serve.limits import RateLimit
 from affectstream.stream.serve.options import ServeOptions
@@ -89,21 +90,21 @@ class TestOutbox:
             Outbox(bound=0)
 
 
-class TestSenderClock:
+class TestTrackClock:
     def test_the_least_delay_places_the_clock(self) -> None:
-        clock = SenderClock(origin_s=100.0)
+        clock = TrackClock(origin_s=100.0)
         assert clock.stamp(Kind.VIDEO, 0, 100.30) == 300_000
         clock.stamp(Kind.VIDEO, 500_000, 100.55)  # now only 0.05 s late
         assert clock.stamp(Kind.VIDEO, 1_000_000, 101.20) == 1_050_000
 
     def test_a_clock_that_starts_anew_goes_on(self) -> None:
-        clock = SenderClock(origin_s=0.0)
+        clock = TrackClock(origin_s=0.0)
         clock.stamp(Kind.AUDIO, 50_000_000, 10.0)
         assert clock.stamp(Kind.AUDIO, 0, 12.0) == 12_000_000
         assert clock.stamp(Kind.AUDIO, 900_000_000, 12.5) == 12_500_000
 
     def test_a_stall_of_the_network_is_no_jump(self) -> None:
-        clock = SenderClock(origin_s=0.0)
+        clock = TrackClock(origin_s=0.0)
         clock.stamp(Kind.AUDIO, 0, 0.0)
         assert clock.stamp(Kind.AUDIO, 20_000, 4.0) == 20_000
 
@@ -115,15 +116,52 @@ class TestSenderClock:
             max_size=80,
         )
     )
+    @pytest.mark.parametrize("make", [TrackClock, ContainerClock])
     def test_times_of_a_kind_increase_whatever_comes(
-        self, steps: list[tuple[Kind, int, float]]
+        self, make: Callable[[float], Clock], steps: list[tuple[Kind, int, float]]
     ) -> None:
-        clock, now_s, before = SenderClock(0.0), 0.0, dict.fromkeys(Kind, -1)
+        clock, now_s, before = make(0.0), 0.0, dict.fromkeys(Kind, -1)
         for kind, media_us, pause_s in steps:
             now_s += pause_s
             told = clock.stamp(kind, media_us, now_s)
             assert told > before[kind]
             before[kind] = told
+
+
+class TestContainerClock:
+    def test_what_comes_in_one_go_keeps_its_times(self) -> None:
+        clock = ContainerClock(origin_s=100.0)
+        stamps = [clock.stamp(Kind.VIDEO, n * 40_000, 100.0) for n in range(25)]
+        assert stamps == [n * 40_000 for n in range(25)]
+        assert clock.stamp(Kind.AUDIO, 500_000, 100.0) == 500_000
+
+    def test_another_recording_on_the_same_connection_goes_on(self) -> None:
+        clock = ContainerClock(origin_s=0.0)
+        clock.stamp(Kind.VIDEO, 90_000_000, 0.0)
+        assert clock.stamp(Kind.VIDEO, 0, 4.0) == 4_000_000
+
+
+class TestPace:
+    def test_a_file_is_read_a_little_faster_than_it_plays_and_never_in_one_go(self) -> None:
+        pace, now_s, passed_s = Pace(), 50.0, []
+        for n in range(60 * 25):
+            now_s += pace.wait_s(n / 25, now_s)
+            passed_s.append(now_s - 50.0)
+        assert sum(passed < 0.01 for passed in passed_s) <= 0.25 * 25
+        assert max(np.diff(passed_s)) == pytest.approx(0.04)
+        assert passed_s[-1] == pytest.approx(60.0 - 1.0 - 0.04)
+
+    def test_a_live_sender_whose_first_picture_was_slow_is_soon_not_held_back(self) -> None:
+        pace = Pace()
+        assert pace.wait_s(0.0, 0.8) == 0.0  # 0.8 s on its way, all others none
+        assert pace.wait_s(1.0, 1.0) == pytest.approx(0.59)
+        assert pace.wait_s(16.0, 16.0) == 0.0
+
+    def test_times_that_jump_far_start_anew(self) -> None:
+        pace = Pace()
+        assert pace.wait_s(0.0, 0.0) == 0.0
+        assert pace.wait_s(3600.0, 1.0) == 0.0
+        assert pace.wait_s(3600.5, 1.0) == pytest.approx(0.3)
 
 
 class TestSlowness:

@@ -1,6 +1,7 @@
 """Recipes bound to a data set: what they are made for, what is refused, and the command line."""
 
 import json
+import shutil
 from dataclasses import replace
 from itertools import pairwise
 
@@ -31,7 +32,7 @@ from affectstream.train.nets.net import Plan  # noqa: E402
 from affectstream.train.nets.start import RECIPE, WEIGHTS, start_from  # noqa: E402
 from affectstream.train.prepare.crops import scaled_template  # noqa: E402
 from affectstream.train.prepare.dataset import CropInfo  # noqa: E402
-from affectstream.train.recipe import parameters  # noqa: E402
+from affectstream.train.recipe import parameters, recipes  # noqa: E402
 
 from .prepared import SIDE, samples, utterances, write  # noqa: E402
 from .small_bundles import compound, plain  # noqa: E402
@@ -176,6 +177,7 @@ def test_a_run_is_not_resumed_on_other_data_or_at_another_size(data, tmp_path):
         ({"tasks": ("smell",)}, "--task smell: no such task"),
         ({"options": {"blockz": 4}}, "cnn has no such option; did you mean 'blocks'"),
         ({"options": {"blocks": 2.5}}, "--set blocks=2.5: cnn expects a whole number"),
+        ({"options": {"channels": -3}}, "--set channels=-3: cnn expects a whole number, 0 or more"),
         ({"options": {"blocks": 7}}, "--set blocks=7: expected one of 3, 4"),
         ({"options": {"temporal": "lstm"}}, "expected one of mean, transformer, gru"),
         ({"weights": {"video": "none"}}, "--weights video: cnn has no such part"),
@@ -283,6 +285,52 @@ def test_a_start_keeps_what_does_not_fit(exported, data, tmp_path, capsys):
     assert torch.equal(
         module.state_dict()["video.blocks.0.weight"], before["video.blocks.0.weight"]
     )
+
+
+def test_a_start_brings_the_options_and_the_side_of_its_network(exported, data):
+    for folder in exported:  # a run, and a bundle
+        config = replace(CONFIG, init=str(folder), tiny=False, size=None)
+        fixed = cnn.RECIPE.for_data(data, config).fixed
+        assert fixed.view.size == 56
+        assert fixed.options == {**cnn.RECIPE.options, **cnn.RECIPE.tiny}
+        told = replace(config, options={"width": 16}, size=112)
+        fixed = cnn.RECIPE.for_data(data, told).fixed
+        assert (fixed.options["width"], fixed.options["channels"]) == (16, 8)
+        assert fixed.view.size == 112
+
+
+def test_a_start_brings_its_tokenizer(tmp_path):
+    """Learned anew from other words, the same number would stand for another piece."""
+    recipe = recipes()["sentence"]
+    first = write(tmp_path / "first", [*utterances(16, "train"), *utterances(8, "valid")])
+    learn(recipe, first, tmp_path / "run", replace(CONFIG, size=None))
+    made = [*utterances(16, "train"), *utterances(8, "valid")]
+    for sample in made:
+        sample.text = f"{sample.text} quite otherwise"
+    other = write(tmp_path / "other", made)
+    begun = recipe.for_data(first, replace(CONFIG, size=None)).fixed
+    config = FitConfig(init=str(tmp_path / "run"))
+    fixed = recipe.for_data(other, config).fixed
+    assert (fixed.view.tokenizer, fixed.vocabulary) == (begun.view.tokenizer, begun.vocabulary)
+    fresh = recipe.for_data(other, replace(CONFIG, size=None)).fixed
+    assert fresh.view.tokenizer != begun.view.tokenizer
+
+
+def test_a_resumed_run_does_without_what_it_started_from(exported, data, tmp_path):
+    start = tmp_path / "start"
+    shutil.copytree(exported[1], start)
+    config = replace(CONFIG, init=str(start), size=None)
+    learn(cnn.RECIPE, data, tmp_path / "run", config)
+    shutil.rmtree(start)
+    learn(cnn.RECIPE, data, tmp_path / "run", replace(config, epochs=2), resume=True)
+    assert len((tmp_path / "run/log.csv").read_text().splitlines()) == 1 + 2
+
+
+@pytest.mark.parametrize("options", [{"width": 0}, {"temporal": "transformer", "width": 6}])
+def test_options_of_which_no_network_can_be_made(data, options):
+    bound = cnn.RECIPE.for_data(data, replace(CONFIG, options=options))
+    with pytest.raises(OptionError, match=r"a layer would be empty|no whole share"):
+        bound.module()
 
 
 def test_all_tasks_become_one_bundle(tmp_path):

@@ -93,6 +93,10 @@ class Normed(InPhases):
         )
 
 
+class AlwaysNormed(Normed):
+    phases = ()
+
+
 def run(recipe, folder, config=None, **options):
     """Fit quietly; returns the lines that were said."""
     said = []
@@ -117,6 +121,11 @@ def test_it_learns_and_keeps_the_best_epoch(tmp_path):
     assert not module.training
     assert len(curve(tmp_path / "run")) == 7
     assert judge(Line(), Line.defaults, tmp_path, tmp_path / "run") == figures
+
+
+def test_a_batch_of_one_sample_has_no_statistics(tmp_path):
+    with pytest.raises(RunError, match="--batch-size 2 or more"):
+        run(AlwaysNormed(), tmp_path, replace(Line.defaults, batch_size=1))
 
 
 def test_a_checkpoint_says_what_made_it(tmp_path):

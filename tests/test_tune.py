@@ -12,7 +12,7 @@ optuna = pytest.importorskip("optuna", reason="studies need the 'train' extra")
 from affectstream.stream import exits  # noqa: E402
 from affectstream.stream.errors import OptionError  # noqa: E402
 from affectstream.train.config import FitConfig, changed  # noqa: E402
-from affectstream.train.errors import RunError  # noqa: E402
+from affectstream.train.errors import DataMissing, RunError  # noqa: E402
 from affectstream.train.loop.space import (  # noqa: E402
     LATE_FUSION,
     Between,
@@ -73,6 +73,19 @@ def test_only_the_best_trial_keeps_its_weights(tmp_path):
     assert f"trial-{found.best:03d}" in kept and len(kept) <= 2
     assert not list((tmp_path / "tune").glob("*/last.pt"))
     assert len(list((tmp_path / "tune").glob("*/log.csv"))) == 5
+
+
+def test_without_data_there_is_no_study(tmp_path, capfd):
+    with pytest.raises(DataMissing, match="no prepared data set"):
+        study(recipes()["cnn"], tmp_path / "run", 2)
+    assert not (tmp_path / "run").exists() and "Traceback" not in capfd.readouterr().err
+
+
+def test_trials_of_other_settings_are_not_compared(tmp_path):
+    study(Rated(), tmp_path, 1)
+    study(Rated(), tmp_path, 1, replace(Rated.defaults, workers=1))
+    with pytest.raises(OptionError, match=r"other data or settings \(epochs\)"):
+        study(Rated(), tmp_path, 2, replace(Rated.defaults, epochs=3))
 
 
 def test_a_study_goes_on_where_it_stopped(tmp_path):

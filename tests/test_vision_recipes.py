@@ -16,6 +16,7 @@ from safetensors.torch import save_file  # noqa: E402
 from affectstream.stream.errors import OptionError  # noqa: E402
 from affectstream.train.bundles.export import to_onnx  # noqa: E402
 from affectstream.train.errors import WeightsError, WeightsMissing  # noqa: E402
+from affectstream.train.loop.memory import recompute  # noqa: E402
 from affectstream.train.models import mimamo, resnet50, temporal_vit, vit_b16  # noqa: E402
 from affectstream.train.nets.net import Plan  # noqa: E402
 from affectstream.train.nets.pixels import IMAGENET, planes  # noqa: E402
@@ -558,12 +559,19 @@ def test_sources_that_there_are_not(source, message, tmp_path, monkeypatch):
         with_weights("mimamo", source)
 
 
+@pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
+def test_the_loop_turns_on_what_saves_memory(recipe):
+    with torch.device("meta"):
+        network = recipe.build(full_plan(recipe))
+    assert recompute(network) and network.video.checkpointing
+
+
 def test_files_of_something_else_are_refused(tmp_path):
     torch.save({"epoch": 3}, tmp_path / "w.pth")
     (tmp_path / "w.safetensors").write_bytes(b"\0" * 100)
     with pytest.raises(WeightsError, match="holds no tensors by name"):
         with_weights("vit_b16", tmp_path / "w.pth")
-    with pytest.raises(WeightsError, match="cannot be read"):
+    with pytest.raises(WeightsError, match="cannot be read as a file of tensors"):
         with_weights("vit_b16", tmp_path / "w.safetensors")
     with pytest.raises(WeightsMissing, match=r"found w\.pth, w\.safetensors: name the file"):
         with_weights("vit_b16", tmp_path)

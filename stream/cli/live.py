@@ -105,6 +105,7 @@ def live(
     """Recognize a camera, a microphone or a network stream while it happens.
 
     A dashboard on a terminal, JSON Lines otherwise. Nothing is stored unless --output is given.
+    Ctrl-C ends it; what was seen until then is kept.
 
     Example: [bold]affectstream live --source 0 --mic[/bold]
     """

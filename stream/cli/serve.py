@@ -26,7 +26,7 @@ def serve(
     ] = "auto",
     max_sessions: Annotated[
         int | None,
-        typer.Option(help="Sessions at once; more are refused.", show_default="4 a core"),
+        typer.Option(help="Sessions at once; more are refused.", show_default="2 a core"),
     ] = None,
     token: Annotated[
         str | None,

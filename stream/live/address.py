@@ -43,6 +43,8 @@ class Opening:
     ends: bool = False
     """Its end is the end: it is not opened again."""
     wants: tuple[str, ...] = ("video", "voice")
+    is_device: bool = False
+    """A camera or microphone of this machine."""
     hint: str = ""
     """What a person can do when it cannot be opened."""
 
@@ -82,7 +84,7 @@ _RELAY = (
     "  ffmpeg -i 'srt://HOST:PORT' -c copy -f mpegts 'udp://127.0.0.1:5600?pkt_size=1316'\n"
     "and read it here with --source udp://127.0.0.1:5600"
 )
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://.+", re.DOTALL)
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://", re.ASCII)
 
 
 def is_url(source: str) -> bool:
@@ -91,12 +93,19 @@ def is_url(source: str) -> bool:
 
 
 def redact(url: str) -> str:
-    """`url` without anything that may be a credential."""
+    """`url` without anything that may be a credential.
+
+    A password with a bare ``/``, ``?`` or ``#`` ends up behind the host, or is taken for it: of an
+    address with an ``@`` there only the scheme is left.
+    """
+    scheme, _, rest = url.partition("://")
     try:
         parts = urlsplit(url)
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        return f"{url.partition('://')[0]}://..."
+        return f"{scheme}://..."
+    if "@" in rest[len(parts.netloc) :]:
+        return f"{scheme}://..."
     path = parts.path
     if parts.scheme.startswith("rtmp") and path.count("/") > 1:
         path = path.rpartition("/")[0] + "/..."
@@ -116,6 +125,8 @@ def opening_of(
     """
     if is_url(source):
         return _of_url(source, dict(options or {}), listen)
+    if not source:
+        raise OptionError("--source is empty: give a camera (0), a URL or a file")
     if listen:
         raise OptionError(
             f"{source}: --listen needs an address such as rtmp://127.0.0.1:1935/live/a"
@@ -135,6 +146,13 @@ def _of_url(url: str, options: dict[str, str], listen: bool) -> Opening:
         raise SourceError(
             f"{name}: {kind}:// is not known; expected one of {known}, srt, or a file"
         )
+    if not _has_port(url):
+        raise SourceError(
+            f"{name}: what follows the host is not a port; special characters in a user name or password "
+            "are written %2F (/), %40 (@), %23 (#), %3F (?), %3A (:)"
+        )
+    if name == f"{kind}://":
+        raise SourceError(f"{name}: names no host; expected such as {kind}://HOST:PORT/PATH")
     scheme = SCHEMES[kind]
     if kind in ("http", "https") and urlsplit(url).path.lower().endswith((".m3u8", ".m3u")):
         scheme = _HLS
@@ -152,6 +170,15 @@ def _of_url(url: str, options: dict[str, str], listen: bool) -> Opening:
         raise OptionError(f"{name}: {kind}:// cannot wait for a publisher; those that can: {able}")
     # How long a publisher may take to come is not for the usual limit.
     return replace(found, options={**found.options, **scheme.listens, **options}, open_s=30.0)
+
+
+def _has_port(url: str) -> bool:
+    """Whether what follows the host is a port, or nothing."""
+    try:
+        urlsplit(url).port  # noqa: B018 - it raises
+    except ValueError:
+        return False
+    return True
 
 
 def _of_file(path: Path, options: dict[str, str]) -> Opening:

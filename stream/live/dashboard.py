@@ -14,16 +14,18 @@ from affectstream.stream.media import Cue
 _BAR = 24
 _LINES = 4
 _COLOURS = {"attentive": "green", "away": "yellow", "absent": "bright_black"}
-_WHY = {
+WHY = {
     "no_face": "no face",
     "tiny_face": "face too small",
     "blurred_face": "face blurred",
     "turned_face": "face turned away",
+    "no_picture": "no picture",
     "no_speech": "no speech",
     "no_words": "no words",
     "language": "another language",
     "low_confidence": "not sure",
 }
+"""Why there is no label: a text for each `events.Reason`."""
 
 
 class Dashboard:
@@ -75,7 +77,7 @@ class Dashboard:
         if emotion.label is not None:
             head.append(f"  {emotion.label}", style="bold cyan")
         elif emotion.abstain is not None:
-            head.append(f"  {_WHY[emotion.abstain]}", style="yellow")
+            head.append(f"  {WHY[emotion.abstain]}", style="yellow")
         if attention is not None:
             head.append(f"  {attention.state}", style=_COLOURS[attention.state])
             if attention.score is not None:

@@ -79,6 +79,7 @@ def _device(
         open_s=_OPEN_S,
         read_s=_READ_S,
         wants=wants,
+        is_device=True,
         hint=_HINTS.get(format_name, ""),
     )
 

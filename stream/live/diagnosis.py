@@ -65,6 +65,8 @@ def _reason(error: BaseException, opening: Opening, opened: bool, after_s: float
             return "may not be read"
         case OSError(errno=number) if number in _NUMBERS:
             return _NUMBERS[number]
+        case OSError(errno=errno.EIO) if opening.is_device:
+            return "is gone: was it unplugged?" if opened else "there is none, or it is in use"
         case OSError(errno=errno.EIO):
             return (
                 "the connection broke off"

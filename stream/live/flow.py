@@ -144,7 +144,7 @@ class Flow:
         hops = []
         for run in self._sound.flush():
             hops += self._heard(run)
-        return hops + self._interpreter.flush(end_us)
+        return hops + self._timed(lambda: self._interpreter.flush(end_us))
 
     def stamp(self, hop: Hop, zero_s: float | None) -> Hop:
         """The hop with the time of its emission, now, in every event; t = 0 was at `zero_s`."""

@@ -65,9 +65,9 @@ class Reader:
         """End within the time, leaving behind what is stuck. Call it once."""
         until_s = time.monotonic() + timeout_s
         self.leave()
-        attempt = self._attempt
         if self._thread.is_alive():
             self._thread.join(max(0.0, until_s - time.monotonic()))
+        attempt = self._attempt
         if attempt is not None and not attempt.join(max(0.0, until_s - time.monotonic())):
             self.abandoned += 1
             _log.debug("%s: a thread is stuck in FFmpeg and was abandoned", self.opening.name)
@@ -107,6 +107,7 @@ class Reader:
         """Wait for the end of an attempt, or until it is stuck; why it ended."""
         while not attempt.done.wait(_LOOK_S):
             if self._stop.is_set():
+                attempt.stop()  # `leave` may have come before there was this one
                 return None
             quiet_s = time.monotonic() - attempt.beat_s
             if quiet_s > attempt.limit_s:

@@ -60,12 +60,10 @@ def run_live(job: LiveJob, stdout: BinaryIO, screen: Console, log: Console | Non
     """Watch until the end and return the exit code. `screen` shows the dashboard where it is a terminal;
     messages go to `log` (stderr)."""
     log = log or Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
-    with (
-        _signals() as stop,
-        Recognizer.open(job.bundle, device=job.device) as recognizer,
-    ):
+    with Recognizer.open(job.bundle, device=job.device) as recognizer:
         watch = _Watch(job, recognizer, stdout, screen, log)
-        with watch.shown():
+        # Not before: what comes before may take minutes (a plan, a model), and Ctrl-C ends it at once.
+        with _signals() as stop, watch.shown():
             code = watch.run(stop)
         watch.report()
         return code
@@ -120,7 +118,7 @@ class _Watch:
         with Live(get_renderable=self._render, console=self._screen, refresh_per_second=8):
             yield
 
-    def run(self, stop: threading.Event) -> int:
+    def run(self, stop: _Stop) -> int:
         """Until the source ends, the time is over, or `stop` is set."""
         try:
             if self._job.live.listen:
@@ -131,7 +129,7 @@ class _Watch:
             self._close()
             raise
         self._close()
-        if stop.is_set():
+        if stop.number == signal.SIGINT:
             return exits.INTERRUPTED
         whole = self._source.failure is None and not self._unfinished
         return exits.DONE if whole else exits.PARTLY
@@ -219,12 +217,19 @@ def _words(job: LiveJob, recognizer: Recognizer) -> LiveWords | None:
     return LiveWords(opened, recognizer.bundle)
 
 
+class _Stop(threading.Event):
+    """Set by a signal, the `number` of the first."""
+
+    number: int | None = None
+
+
 @contextmanager
-def _signals() -> Iterator[threading.Event]:
+def _signals() -> Iterator[_Stop]:
     """Set by Ctrl-C or SIGTERM, which then do nothing more: the end is on its way."""
-    stop = threading.Event()
+    stop = _Stop()
 
     def first(number: int, frame: FrameType | None) -> None:
+        stop.number = stop.number or number
         stop.set()
 
     if threading.current_thread() is not threading.main_thread():

@@ -19,11 +19,12 @@ import msgspec
 
 from affectstream.stream.events import Event, Stream
 from affectstream.stream.faces.face import Seen
-from affectstream.stream.interpret import Hop, seconds
+from affectstream.stream.interpret import Hop
 from affectstream.stream.live.clock import Clock, SystemClock, instant
 from affectstream.stream.live.flow import KINDS, Flow
 from affectstream.stream.live.intake import Intake
 from affectstream.stream.live.mailbox import Heard, Look, Silence
+from affectstream.stream.live.notices import Drops, Notices
 from affectstream.stream.live.rate import Cost, RateControl
 from affectstream.stream.live.sampling import rates_of
 from affectstream.stream.live.stats import LiveStats, stats_of
@@ -32,8 +33,6 @@ from affectstream.stream.options import SourceOptions
 from affectstream.stream.perceive import Perceiver
 from affectstream.stream.recognizer import Recognizer
 
-_TELL_DROPS_S = 5.0
-"""Drops are told together, at most this often."""
 _MOST_ASIDES = 65_536
 """Cues and stream events that may wait: the transcript of a day."""
 _log = logging.getLogger(__name__)
@@ -78,6 +77,8 @@ class LiveSession:
         self._clock = clock or SystemClock()
         self._rates = rates_of(manifest.frame_hz, manifest.hop_us)
         self._control = RateControl(self._rates, manifest.hop_us, cost or Cost(0.0, 0.0))
+        self._drops = Drops(self._control)
+        self._notices = Notices(name, self.sources)
         watches = "video" in self.sources
         self._perceiver = Perceiver(bundle, pixel_aspect=pixel_aspect) if watches else None
         self._more = threading.Condition()
@@ -88,10 +89,7 @@ class LiveSession:
         self._detail: str | None = None
         self._resting = False
         self._arrived: deque[float] = deque(maxlen=128)
-        self._dropped = self._told_drops = 0
-        self._told_drops_s = float("-inf")
         self._hops = self._events = self._reconnects = 0
-        self._start_us = 0
         self._ended: Stream | None = None
         self.error: BaseException | None = None
         """What ended the worker before its time; None while all is well."""
@@ -127,14 +125,15 @@ class LiveSession:
 
     def warn(self, detail: str) -> None:
         """Emit a `warning` event of the stream."""
-        self._aside(self._event("warning", detail))
+        self._aside(self._notices.of("warning", self.position_us, detail))
 
     def reconnected(self, detail: str | None = None) -> None:
         """The source was lost and is back: emit a `reconnected` event."""
         with self._more:
             self._reconnects += 1
             count = self._reconnects
-        self._aside(self._event("reconnected", detail, {"reconnects": count}))
+        counts = {"reconnects": count}
+        self._aside(self._notices.of("reconnected", self.position_us, detail, counts))
 
     @property
     def position_us(self) -> int:
@@ -231,15 +230,14 @@ class LiveSession:
             self._options,
             self.sources,
             perceiver=self._perceiver,
-            start_us=self._start_us,
+            start_us=self._notices.start_us,
             clock=self._clock,
             control=self._control,
         )
         ago_s = 0.0 if zero_s is None else self._clock.now_s() - zero_s
-        zero = instant(self._clock.utc() - timedelta(seconds=ago_s))
-        self._tell(self._event("started", f"t = 0 was at {zero}"))
+        self._tell(self._notices.started(self._clock.utc() - timedelta(seconds=ago_s)))
         if self._control.rate_hz < self._rates[0]:
-            self._tell(self._event("warning", self._rate_detail()))
+            self._tell_rate()
         self._give(self._flow.open())
 
     def _next(self) -> Look | Heard | Silence | Cue | Stream | None:
@@ -305,19 +303,17 @@ class LiveSession:
         with self._more:
             assert self._intake is not None
             dropped = self._intake.pictures.dropped
-        changed = False
-        for _ in range(dropped - self._dropped):
-            changed = self._control.dropped(now_s) or changed
-        if dropped == self._dropped:
-            changed = self._control.calm(now_s)
-        self._dropped = dropped
-        if dropped > self._told_drops and (changed or now_s - self._told_drops_s >= _TELL_DROPS_S):
-            count, self._told_drops, self._told_drops_s = dropped - self._told_drops, dropped, now_s
-            self._tell(self._event("dropped", _NO_TIME, {"frames": count}))
+        count, changed = self._drops.push(dropped, now_s)
+        if count:
+            self._tell(self._notices.dropped(count, self.position_us))
         if changed:
             with self._more:
                 self._intake.grid.rate_hz = self._control.rate_hz
-            self._tell(self._event("warning", self._rate_detail()))
+            self._tell_rate()
+
+    def _tell_rate(self) -> None:
+        rate_hz, full_hz = self._control.rate_hz, self._rates[0]
+        self._tell(self._notices.rate(rate_hz, full_hz, self.position_us))
 
     def _emit(self, event: Event) -> None:
         if not self._abandoned:
@@ -329,12 +325,12 @@ class LiveSession:
     def _begun(self, t_us: int) -> Intake:
         if self._intake is None:
             hop_us = self._bundle.manifest.hop_us
-            self._start_us = max(0, t_us) // hop_us * hop_us
+            self._notices.start_us = max(0, t_us) // hop_us * hop_us
             self._intake = Intake(
                 [kind for kind, modality in KINDS.items() if modality in self.sources],
                 frame_hz=self._bundle.manifest.frame_hz,
                 hop_us=hop_us,
-                start_us=self._start_us,
+                start_us=self._notices.start_us,
                 rate_hz=self._control.rate_hz,
             )
         return self._intake
@@ -349,54 +345,18 @@ class LiveSession:
             self._wake()
 
     def _tell(self, event: Stream) -> None:
-        self._emit(msgspec.structs.replace(event, emitted_at=instant(self._clock.utc())))
+        self._emit(self._stamped(event))
+
+    def _stamped(self, event: Stream) -> Stream:
+        return msgspec.structs.replace(event, emitted_at=instant(self._clock.utc()))
 
     def _end(self, detail: str | None) -> Stream:
-        stats = self.stats
-        counts = {
-            "frames": stats.frames_in,
-            "used": stats.frames_used,
-            "dropped": stats.frames_dropped,
-            "late": stats.frames_late,
-            "sounds_dropped": stats.sounds_dropped,
-            "wrong_times": stats.wrong_times,
-            "gaps": stats.gaps,
-            "reconnects": stats.reconnects,
-        }
-        ended = msgspec.structs.replace(
-            self._event("ended", detail, counts),
-            complete=detail is None,
-            emitted_at=instant(self._clock.utc()),
-        )
+        ended = self._stamped(self._notices.ended(self.stats, self.position_us, detail))
         self._events += 1
         self._emit_event(ended)
         with self._more:
             self._ended = ended
         return ended
-
-    def _event(
-        self,
-        what: str,
-        detail: str | None,
-        counts: dict[str, int] | None = None,
-    ) -> Stream:
-        """About the stream as it is now; `ended` reaches back to its start."""
-        end_us = self._start_us if what == "started" else self.position_us
-        return Stream(
-            stream=self.name,
-            t_start=seconds(self._start_us if what == "ended" else end_us),
-            t_end=seconds(end_us),
-            modalities=self.sources,  # type: ignore[arg-type]
-            what=what,  # type: ignore[arg-type]
-            detail=detail,
-            counts=counts or {},
-        )
-
-    def _rate_detail(self) -> str:
-        rate_hz, full_hz = self._control.rate_hz, self._rates[0]
-        if rate_hz == full_hz:
-            return f"looks at {rate_hz} frames a second again"
-        return f"looks at {rate_hz} instead of {full_hz} frames a second: this machine is too slow"
 
     def _stats(self) -> LiveStats:
         return stats_of(
@@ -413,6 +373,3 @@ class LiveSession:
         now_s = self._clock.now_s()
         recent = [t for t in self._arrived if now_s - t < 2.0]
         return (len(recent) - 1) / (recent[-1] - recent[0]) if len(set(recent)) > 1 else 0.0
-
-
-_NO_TIME = "pictures were overtaken by newer ones: this machine is too slow"

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,12 +23,10 @@ from affectstream.stream.faces.face import Seen
 from affectstream.stream.interpret import Hop
 from affectstream.stream.live.address import Opening, is_url, opening_of
 from affectstream.stream.live.attempt import Delivery, Holds
-from affectstream.stream.live.catchup import CatchUp
 from affectstream.stream.live.devices import camera, is_camera, microphone
 from affectstream.stream.live.dictation import Dictation, LiveWords
+from affectstream.stream.live.input import Input
 from affectstream.stream.live.measure import measure
-from affectstream.stream.live.reader import Reader
-from affectstream.stream.live.rebase import Rebase
 from affectstream.stream.live.session import LiveSession
 from affectstream.stream.live.stats import LiveStats
 from affectstream.stream.media import Cue, Kind
@@ -104,11 +103,21 @@ class LiveSource:
         self._ready = threading.Event()
         self._lock = threading.Lock()
         self._session: LiveSession | None = None
-        self._zero_s = 0.0
+        self._zero_s: float | None = None
         self._closed = False
         self._held: dict[int, Holds] = {}
         self._fault: BaseException | None = None
-        self._inputs = [_Input(self, number, one) for number, one in enumerate(openings)]
+        self._inputs = [
+            Input(
+                opening,
+                zero_s=lambda: None if self._session is None else self._zero_s,
+                opened=partial(self._opened, number),
+                deliver=self._deliver,
+                lost=self._warn,
+                back=self._back,
+            )
+            for number, opening in enumerate(openings)
+        ]
 
     @property
     def session(self) -> LiveSession:
@@ -162,10 +171,11 @@ class LiveSource:
 
         Raises the error that ended it, where it was one of ours.
         """
-        if self._inputs[0].reader.done.wait(timeout_s):
-            for one in self._inputs:
-                if one.reader.fault is not None:
-                    raise one.reader.fault
+        ended = self._inputs[0].reader.done.wait(timeout_s)
+        for one in self._inputs:
+            if one.reader.fault is not None:
+                raise one.reader.fault
+        if ended:
             return True
         error = self.session.error
         if error is not None:
@@ -219,6 +229,27 @@ class LiveSource:
                 raise
         self._ready.set()
 
+    def _deliver(self, delivery: Delivery, t_us: int) -> None:
+        """A frame of any input, on the session's clock."""
+        session = self.session
+        if self._tap is not None:
+            self._tap(delivery, t_us)
+        if delivery.kind is Kind.VIDEO:
+            assert isinstance(delivery.frame, av.VideoFrame)
+            session.see(delivery.frame, t_us, delivery.arrived_s)
+        else:
+            assert isinstance(delivery.frame, av.AudioFrame)
+            session.hear(delivery.frame, t_us, delivery.arrived_s)
+            if self._dictation is not None:
+                self._dictation.hear(delivery.frame, t_us, delivery.arrived_s)
+
+    def _warn(self, detail: str) -> None:
+        if self._session is not None:
+            self._session.warn(detail)
+
+    def _back(self, detail: str) -> None:
+        self.session.reconnected(detail)
+
     def _begin(self) -> None:
         emit, hop, seen = self._callbacks
         held = self._held.values()
@@ -263,56 +294,3 @@ class LiveSource:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-class _Input:
-    """One reader of a source, with its clock."""
-
-    def __init__(self, source: LiveSource, number: int, opening: Opening) -> None:
-        self._source, self._number = source, number
-        self._rebase = Rebase()
-        self._catch_up = CatchUp()
-        self._origin_us: int | None = None
-        self._was_open = self._is_lost = False
-        self.reader = Reader(opening, opened=self._opened, deliver=self._deliver, lost=self._lost)
-
-    def _opened(self, holds: Holds) -> None:
-        # The times of a file are its own, so that live and `score` agree on them.
-        self._origin_us = holds.origin_us if self.reader.opening.ends else None
-        self._rebase.restart()
-        self._catch_up = CatchUp()
-        self._is_lost = self._was_open
-        self._was_open = True
-        self._source._opened(self._number, holds)
-
-    def _deliver(self, delivery: Delivery) -> None:
-        session = self._source._session
-        if session is None:  # the camera is there, the microphone is not yet
-            return
-        if self._origin_us is not None:
-            t_us = delivery.source_us - self._origin_us
-        elif not (
-            self.reader.opening.paced or self._catch_up.push(delivery.source_us, delivery.arrived_s)
-        ):
-            return
-        else:
-            since_s = delivery.arrived_s - self._source._zero_s
-            t_us = self._rebase.push(delivery.kind, delivery.source_us, since_s)
-        if self._is_lost:  # told with the first frame: a container that opens may give none
-            self._is_lost = False
-            session.reconnected(f"{self.reader.opening.name}: is back")
-        if self._source._tap is not None:
-            self._source._tap(delivery, t_us)
-        if delivery.kind is Kind.VIDEO:
-            assert isinstance(delivery.frame, av.VideoFrame)
-            session.see(delivery.frame, t_us, delivery.arrived_s)
-        else:
-            assert isinstance(delivery.frame, av.AudioFrame)
-            session.hear(delivery.frame, t_us, delivery.arrived_s)
-            if self._source._dictation is not None:
-                self._source._dictation.hear(delivery.frame, t_us, delivery.arrived_s)
-
-    def _lost(self, reason: str) -> None:
-        session = self._source._session
-        if session is not None:
-            session.warn(f"{reason}; trying again")

@@ -26,15 +26,18 @@ async def watch(
     """Events of a live source as they come, the last being `ended`; the loop is never blocked.
 
     `source` is a camera (``"0"``), a URL, a file that is played at its own speed, or `LiveOptions`. A
-    consumer that is too slow loses the oldest events. Leaving the loop closes the source. Raises
-    `SourceError` when the source cannot be opened.
+    consumer that is too slow loses the oldest events, which a `warning` counts in the end. Leaving the
+    loop closes the source. Raises `SourceError` when the source cannot be opened.
     """
     chosen = source if isinstance(source, LiveOptions) else LiveOptions(source=source)
     loop = asyncio.get_running_loop()
     waiting: deque[Event] = deque(maxlen=MOST_WAITING)
     more = asyncio.Event()
+    lost = 0
 
     def emit(event: Event) -> None:
+        nonlocal lost
+        lost += len(waiting) == MOST_WAITING
         waiting.append(event)
         loop.call_soon_threadsafe(more.set)
 
@@ -50,6 +53,8 @@ async def watch(
                 await asyncio.wait_for(more.wait(), _LOOK_S)
             except TimeoutError:
                 continue
+        if lost:
+            live.session.warn(f"{lost} events were lost: what takes them is too slow")
         await asyncio.to_thread(live.close)
         await asyncio.sleep(0)
         while waiting:

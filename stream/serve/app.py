@@ -157,7 +157,7 @@ class Endpoints:
         except BaseException:
             await self._hub.close(session)
             raise
-        await ingest.take_in(socket, self._hub, session, ingest.FORMATS[container])
+        await ingest.take_in(socket, self._hub, session, container)
 
 
 def application(hub: Hub, options: ServeOptions) -> ASGIApp:

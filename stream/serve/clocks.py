@@ -1,13 +1,16 @@
-"""From the times that a sender writes to the clock of the session, by when things arrive.
+"""From the times that a sender writes to the clock of the session.
 
-A sender's clock starts anywhere, and every track of WebRTC has its own. Of what arrives, that with the
-least delay tells best how the two clocks stand (`Arrivals`); this delay is about the same for sound and
-for pictures, so that both come out in step.
+Every track of WebRTC has a clock of its own, which starts anywhere. Of what arrives, that with the least
+delay tells best how the two stand (`Arrivals`); this delay is about the same for sound and for pictures,
+so that both come out in step. In a container all streams share one clock, which needs no guess.
 """
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from affectstream.stream.live.arrival import Arrivals
+from affectstream.stream.live.rebase import Rebase
 from affectstream.stream.media import Kind
 from affectstream.stream.serve.limits import QUIET_S
 
@@ -15,8 +18,19 @@ JUMP_US = 1_000_000
 """Media time that goes back, or runs ahead of the arrivals by more than this, starts anew."""
 
 
-class SenderClock:
-    """One clock of a sender: of one track of WebRTC, or of a container with all its streams."""
+class Clock(Protocol):
+    """One clock of a sender."""
+
+    def stamp(self, kind: Kind, media_us: int, arrived_s: float) -> int:
+        """When what `media_us` names took place: microseconds of the session, at least 0.
+
+        Results of one kind always increase.
+        """
+        ...
+
+
+class TrackClock:
+    """The `Clock` of one track of WebRTC."""
 
     def __init__(self, origin_s: float) -> None:
         """`origin_s` is when the session's t = 0 was, on the monotonic clock."""
@@ -26,10 +40,7 @@ class SenderClock:
         self._told: dict[Kind, int] = {}
 
     def stamp(self, kind: Kind, media_us: int, arrived_s: float) -> int:
-        """When what `media_us` names took place: microseconds of the session, at least 0.
-
-        Results of one kind always increase.
-        """
+        """As `Clock.stamp`."""
         if self._jumped(kind, media_us, arrived_s):
             self._arrivals = Arrivals()
         self._arrivals.push(media_us, arrived_s)
@@ -46,6 +57,45 @@ class SenderClock:
         before_us, then_s = self._newest[kind]
         on_us = media_us - before_us
         return on_us < 0 or on_us - (arrived_s - then_s) * 1e6 > JUMP_US
+
+
+class ContainerClock:
+    """The `Clock` of a container: its times as they are, put together again where they jump."""
+
+    def __init__(self, origin_s: float) -> None:
+        """`origin_s` is when the session's t = 0 was, on the monotonic clock."""
+        self._origin_s = origin_s
+        self._rebase = Rebase()
+        self._told: dict[Kind, int] = {}
+
+    def stamp(self, kind: Kind, media_us: int, arrived_s: float) -> int:
+        """As `Clock.stamp`."""
+        t_us = self._rebase.push(kind, media_us, arrived_s - self._origin_s)
+        self._told[kind] = max(t_us, self._told.get(kind, -1) + 1)
+        return self._told[kind]
+
+
+class Pace:
+    """Holds back what comes faster than it was recorded, a file say.
+
+    A little may come at once, for the first picture of a live sender may be slow on its way. What a
+    sender can be ahead grows from then on: so a live one is soon not held back at all, and a file is
+    read a little faster than it plays until then, not in one go.
+    """
+
+    AT_ONCE_S, MOST_S, GAIN = 0.2, 1.0, 0.05
+    JUMP_S = 60.0
+    """Times that are so far from where they should be belong to another recording: start anew."""
+
+    def __init__(self) -> None:
+        self._began_s = self._zero_s = float("-inf")
+
+    def wait_s(self, media_s: float, now_s: float) -> float:
+        """How long to wait before what is at `media_s` is passed on."""
+        if not abs(self._zero_s + media_s - now_s) <= self.JUMP_S:
+            self._zero_s, self._began_s = now_s - media_s, now_s
+        ahead_s = min(self.MOST_S, self.AT_ONCE_S + self.GAIN * (now_s - self._began_s))
+        return max(0.0, self._zero_s + media_s - now_s - ahead_s)
 
 
 class Slowness:

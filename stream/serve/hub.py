@@ -15,6 +15,7 @@ from pathlib import Path
 from affectstream.stream.errors import AffectstreamError
 from affectstream.stream.live.dictation import LiveWords
 from affectstream.stream.recognizer import Recognizer
+from affectstream.stream.serve.memory import give_back
 from affectstream.stream.serve.metrics import Meters
 from affectstream.stream.serve.record import Recorder
 from affectstream.stream.serve.session import ServedSession
@@ -26,7 +27,8 @@ _CLOSE_S = 1.0
 """What a session has to compute and tell the rest: a shutdown takes less than 2 s in all."""
 _DRAIN_S = 0.2
 """What listeners have to take the last lines."""
-_HANG_UP_S = 0.4
+_HANG_UP_S, _HANG_UP_LAST_S = 5.0, 0.4
+"""A hanging up that is cut off leaves sockets behind, so only a shutdown is in a hurry."""
 _NAME_CHARS = 80
 
 
@@ -153,8 +155,10 @@ class Hub:
         await _until(lambda: not session.listeners, _DRAIN_S)
         for hang_up in session.at_end:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_HANG_UP_S):
+                async with asyncio.timeout(_HANG_UP_LAST_S if self.closing else _HANG_UP_S):
                     await hang_up()
+        if not self.closing:
+            await loop.run_in_executor(self._pool, give_back)
 
     async def close_all(self) -> Tally:
         """End every session, and take no new one."""

@@ -21,6 +21,7 @@ import av
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from affectstream.stream.serve import messages
+from affectstream.stream.serve.clocks import ContainerClock, Pace
 from affectstream.stream.serve.hub import Hub
 from affectstream.stream.serve.limits import (
     CONNECT_S,
@@ -40,10 +41,6 @@ _PIPE_BYTES = 4 * 1024 * 1024
 # Not fflags=nobuffer: it throws away what was read while probing, the first key frame included.
 _OPTIONS = {"probesize": "32768", "analyzeduration": "0"}
 _BUFFER_BYTES = 4096
-_AHEAD_S = 1.0
-"""What comes faster than it was recorded, a file say, is read at its own pace but for this much."""
-_JUMP_S = 60.0
-"""Times that are so far from where they should be belong to another recording: start anew."""
 _MAX_BAD = 200
 """Packets in a row that cannot be decoded: it is no such file then."""
 
@@ -96,7 +93,10 @@ class Pipe(io.RawIOBase):
 
 
 class MediaReader:
-    """A thread that decodes a pipe into a session. `error` says what was wrong, once `done` is set."""
+    """A thread that decodes a pipe, in one of `FORMATS`, into a session.
+
+    `error` says what was wrong, once `done` is set.
+    """
 
     def __init__(self, pipe: Pipe, session: ServedSession, container: str) -> None:
         self._pipe, self._session, self._format = pipe, session, container
@@ -118,7 +118,8 @@ class MediaReader:
             self._read()
         except (av.FFmpegError, OSError, ValueError) as error:
             what = "not" if not self.opened else "no longer"
-            self.error = f"the data is {what} {self._format}: {error}"
+            why = getattr(error, "strerror", None) or error
+            self.error = f"the data is {what} {self._format}: {why}"
         finally:
             self._pipe.finish()
             try:
@@ -128,18 +129,23 @@ class MediaReader:
 
     def _read(self) -> None:
         with av.open(
-            self._pipe, "r", format=self._format, options=_OPTIONS, buffer_size=_BUFFER_BYTES
+            self._pipe,
+            "r",
+            format=FORMATS[self._format],
+            options=_OPTIONS,
+            buffer_size=_BUFFER_BYTES,
         ) as container:
             self.opened = True
             chosen = [*container.streams.video[:1], *container.streams.audio[:1]]
             if not chosen:
                 raise ValueError("it holds neither video nor sound")
-            clock, pace = self._session.clock(), _Pace(self._stop)
+            clock, pace = ContainerClock(self._session.begin()), Pace()
             for packet in container.demux(chosen):
                 for frame in self._decoded(packet):
                     if frame.pts is None or frame.time_base is None:
                         continue
-                    if not pace.keep(float(frame.pts * frame.time_base)):
+                    media_s = float(frame.pts * frame.time_base)
+                    if self._stop.wait(pace.wait_s(media_s, time.monotonic())):
                         return
                     if isinstance(frame, av.VideoFrame):
                         self._session.see(clock, frame)
@@ -159,23 +165,11 @@ class MediaReader:
         return frames
 
 
-class _Pace:
-    """Lets nothing run ahead of its own time by more than `_AHEAD_S`."""
-
-    def __init__(self, stop: threading.Event) -> None:
-        self._stop = stop
-        self._zero_s: float | None = None  # when media time 0 would have been
-
-    def keep(self, media_s: float) -> bool:
-        """Wait until `media_s` may pass. Returns False where it is to stop."""
-        now_s = time.monotonic()
-        if self._zero_s is None or abs(self._zero_s + media_s - now_s) > _JUMP_S:
-            self._zero_s = now_s - media_s
-        return not self._stop.wait(max(0.0, self._zero_s + media_s - now_s - _AHEAD_S))
-
-
 async def take_in(socket: WebSocket, hub: Hub, session: ServedSession, container: str) -> None:
-    """Serve one accepted sending WebSocket to its end. The session is closed in any case."""
+    """Serve one accepted sending WebSocket to its end; it sends one of `FORMATS`.
+
+    The session is closed in any case.
+    """
     pipe = Pipe()
     reader = MediaReader(pipe, session, container)
     outbox = session.listen(everything=True)

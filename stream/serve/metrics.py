@@ -6,11 +6,14 @@ import asyncio
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from itertools import accumulate
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, HistogramMetricFamily, Metric
 
+from affectstream.stream.live.latency import BOUNDS_MS
+from affectstream.stream.live.latency import Histogram as Durations
 from affectstream.stream.live.stats import LiveStats
 
 _STAGE_EDGES = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
@@ -48,6 +51,8 @@ class Meters:
         self.frames_in = self._count("frames_in", "Pictures received.")
         self.frames_dropped = self._count("frames_dropped", "Pictures dropped, being too many.")
         self.gaps = self._count("gaps", "Holes in the pictures or the sound.")
+        self._work = _Work()
+        self.registry.register(self._work)
 
     def stage(self, name: str, seconds: float) -> None:
         """One request to an engine, or one delivery."""
@@ -65,13 +70,18 @@ class Meters:
         """One request that was refused."""
         self.refused.labels(str(status)).inc()
 
-    def session(self, live: LiveStats, before: tuple[int, int, int]) -> tuple[int, int, int]:
-        """Add what a session counted since `before`; returns what is `before` the next time."""
-        now = live.frames_in, live.frames_dropped, live.gaps
-        counters = self.frames_in, self.frames_dropped, self.gaps
-        for counter, new, old in zip(counters, now, before, strict=True):
-            counter.inc(new - old)
-        return now
+    def session(self, live: LiveStats, before: LiveStats | None) -> None:
+        """Add what a session counted since `before`, since its start with None."""
+        counters = {
+            "frames_in": self.frames_in,
+            "frames_dropped": self.frames_dropped,
+            "gaps": self.gaps,
+        }
+        for name, counter in counters.items():
+            counter.inc(getattr(live, name) - (0 if before is None else getattr(before, name)))
+        for stage in _Work.STAGES:
+            old = Durations() if before is None else getattr(before, stage)
+            self._work.add(stage, getattr(live, stage), old)
 
     def watch(self, read: Callable[[], Iterable[tuple[str, dict[str, float]]]]) -> None:
         """Ask `read` for the gauges of each live session, (number, {gauge: value}), at each scrape."""
@@ -88,6 +98,35 @@ class Meters:
         return Histogram(
             f"affectstream_{name}_seconds", what, buckets=_LATENCY_EDGES, registry=self.registry
         )
+
+
+class _Work:
+    """Histograms of what sessions measure themselves, added up over all of them, past ones included."""
+
+    STAGES = ("perceive", "read")
+    """Fields of `LiveStats`."""
+
+    def __init__(self) -> None:
+        self._counts = {stage: [0] * (len(BOUNDS_MS) + 1) for stage in self.STAGES}
+        self._total_ms = dict.fromkeys(self.STAGES, 0.0)
+
+    def add(self, stage: str, new: Durations, old: Durations) -> None:
+        """What one session measured between `old` and `new`."""
+        for index, (now, before) in enumerate(zip(new.counts, old.counts, strict=True)):
+            self._counts[stage][index] += now - before
+        self._total_ms[stage] += new.total_ms - old.total_ms
+
+    def collect(self) -> Iterator[Metric]:
+        family: Any = HistogramMetricFamily(
+            "affectstream_work_seconds",
+            "How long a session took: for a picture to be looked at, for a hop to be read.",
+            labels=["stage"],
+        )
+        edges = [*(str(bound / 1e3) for bound in BOUNDS_MS), "+Inf"]
+        for stage, counts in self._counts.items():
+            buckets = list(zip(edges, accumulate(counts), strict=True))
+            family.add_metric([stage], buckets, self._total_ms[stage] / 1e3)
+        yield family
 
 
 class _Sessions:

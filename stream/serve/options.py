@@ -82,5 +82,6 @@ class ServeOptions:
 
 
 def default_sessions() -> int:
-    """Four for each core: `affectstream bench sessions` finds 8 within the aim on two cores."""
-    return 4 * (os.cpu_count() or 1)
+    """Two for each core, which leaves room for decoding larger pictures and for other programs.
+    `affectstream bench sessions` tells how many more a machine bears."""
+    return 2 * (os.cpu_count() or 1)

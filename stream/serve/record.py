@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import queue
+import tempfile
 import threading
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -29,6 +30,16 @@ _TICK = Fraction(1, 1_000_000)
 _RATE = 48_000
 
 _Item = tuple[av.VideoFrame | av.AudioFrame, int]
+
+
+def check_folder(root: Path) -> None:
+    """Make the folder of all recordings. Raises `OutputError` where nothing can be written there."""
+    try:
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=root):
+            return
+    except OSError as error:
+        raise OutputError(f"--record {root}: cannot be written: {error.strerror}") from error
 
 
 class Recorder:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import socket
 import threading
@@ -24,8 +25,10 @@ from affectstream.stream.recognizer import Recognizer
 from affectstream.stream.serve.app import application
 from affectstream.stream.serve.hub import Hub, Tally
 from affectstream.stream.serve.limits import ABORT_S, MAX_MESSAGE_BYTES, REQUEST_S
+from affectstream.stream.serve.memory import share_heaps
 from affectstream.stream.serve.metrics import Meters
 from affectstream.stream.serve.options import ServeOptions
+from affectstream.stream.serve.record import check_folder
 from affectstream.stream.serve.shared import share
 from affectstream.stream.sinks.lsl import check_name
 
@@ -82,6 +85,12 @@ class _Cut(WebSocketsSansIOProtocol):
             self.loop.call_later(ABORT_S, self.transport.abort)
 
 
+def _is_fault(record: logging.LogRecord) -> bool:
+    """Whether a line of uvicorn's log tells of one: it also takes each WebSocket that was refused for a
+    fault of the application, and anyone could fill a disk with those."""
+    return "without completing handshake" not in record.getMessage()
+
+
 class Server(uvicorn.Server):
     """A uvicorn server that ends its sessions before its connections."""
 
@@ -115,6 +124,7 @@ class Server(uvicorn.Server):
                 lifespan="on",
             )
         )
+        logging.getLogger("uvicorn.error").addFilter(_is_fault)
         try:
             self.config.load()
         except OSError as error:  # an SSLError is one
@@ -130,6 +140,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: Any = None) -> None:
         """Listen, and say where."""
+        share_heaps()
         await super().startup(sockets)
         if self.started:
             self.announce(self.address)
@@ -160,14 +171,16 @@ class Server(uvicorn.Server):
 
 
 def build(recognizer: Recognizer, options: ServeOptions) -> Server:
-    """A server around `recognizer`, which stays its owner's. Raises `OptionError`, and
-    `ModuleNotFoundError` without what `lsl` or `words` need."""
+    """A server around `recognizer`, which stays its owner's. Raises `OptionError`, `OutputError` where
+    nothing can be recorded, and `ModuleNotFoundError` without what `lsl` or `words` need."""
     meters = Meters()
     together = recognizer.choice.device != "cpu"
     bundle = share(recognizer.bundle, meters.stage, together=together)
     shared = Recognizer(bundle, recognizer.choice, recognizer.threads)
     if options.lsl is not None:
         check_name(options.lsl)
+    if options.record is not None:
+        check_folder(options.record)
     hub = Hub(
         shared,
         max_sessions=options.max_sessions,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
@@ -18,13 +19,14 @@ from affectstream.stream.interpret import Hop
 from affectstream.stream.live.clock import instant
 from affectstream.stream.live.dictation import LiveWords
 from affectstream.stream.live.session import LiveSession
+from affectstream.stream.live.stats import LiveStats
 from affectstream.stream.media import Cue, Kind
 from affectstream.stream.recognizer import Recognizer
 from affectstream.stream.serve import messages
-from affectstream.stream.serve.clocks import SenderClock
+from affectstream.stream.serve.clocks import Clock
 from affectstream.stream.serve.limits import GONE_S, QUIET_S
 from affectstream.stream.serve.metrics import Meters
-from affectstream.stream.serve.outbox import Outbox
+from affectstream.stream.serve.outbox import BOUND, Outbox
 from affectstream.stream.serve.overlay import Overlay
 from affectstream.stream.serve.record import Recorder
 from affectstream.stream.sinks.lsl import LslOutlets
@@ -66,11 +68,13 @@ class ServedSession:
         self._meters, self._recorder = meters, recorder
         self._loop = asyncio.get_running_loop()
         self._outboxes: dict[Outbox, bool] = {}  # whether it takes more than events
+        self._started: bytes | None = None
+        self._early: deque[bytes] | None = deque(maxlen=BOUND)  # events of before anyone listened
         self._shown = False  # whether anyone does: the session's thread asks
         self._origin_s: float | None = None
         self._heard_s = self._opened_s = time.monotonic()
         self._quiet = False
-        self._counted = (0, 0, 0)
+        self._counted: LiveStats | None = None
         self._told = self._delivered = self._dropped = 0
         self._overlay = Overlay(name)
         self.at_end: list[Callable[[], Awaitable[None]]] = []
@@ -86,13 +90,13 @@ class ServedSession:
         self._outlets = outlets
         self._dictation = None if words is None else words.start(self._live, self._heard)
 
-    def clock(self) -> SenderClock:
-        """A clock for what is just about to come; t = 0 is when the first thing of all came."""
+    def begin(self) -> float:
+        """Something is about to come. Returns when t = 0 was, on the monotonic clock: with the first."""
         if self._origin_s is None:
             self._origin_s = time.monotonic()
-        return SenderClock(self._origin_s)
+        return self._origin_s
 
-    def see(self, clock: SenderClock, picture: av.VideoFrame) -> None:
+    def see(self, clock: Clock, picture: av.VideoFrame) -> None:
         """A picture that has just come. Does not wait."""
         arrived_s = self._heard_s = time.monotonic()
         t_us = clock.stamp(Kind.VIDEO, _media_us(picture), arrived_s)
@@ -100,7 +104,7 @@ class ServedSession:
         if self._recorder is not None:
             self._recorder.see(picture, t_us)
 
-    def hear(self, clock: SenderClock, sound: av.AudioFrame) -> None:
+    def hear(self, clock: Clock, sound: av.AudioFrame) -> None:
         """Sound that has just come. Does not wait."""
         arrived_s = self._heard_s = time.monotonic()
         t_us = clock.stamp(Kind.AUDIO, _media_us(sound), arrived_s)
@@ -133,10 +137,19 @@ class ServedSession:
         return silent_s > GONE_S
 
     def listen(self, *, everything: bool) -> Outbox:
-        """The queue of a new listener; `everything` adds a greeting, faces, words and state."""
+        """The queue of a new listener; `everything` adds a greeting, faces, words and state.
+
+        The first gets all events so far: pictures may come before the channel that brings events.
+        Later ones get the first event, which says when t = 0 was.
+        """
         outbox = Outbox(observe=partial(self._meters.stage, "deliver"))
         if everything:
             outbox.push(messages.pack(self.greeting()))
+        early, self._early = self._early, None
+        if early is None and self._started is not None:
+            early = deque([self._started])
+        for line in early or ():
+            outbox.push(line)
         self._outboxes[outbox] = everything
         self._shown = any(self._outboxes.values())
         return outbox
@@ -180,7 +193,8 @@ class ServedSession:
     def tell_state(self) -> None:
         """Count what came since the last time, and tell those who take more than events."""
         live = self._live.stats
-        self._counted = self._meters.session(live, self._counted)
+        self._meters.session(live, self._counted)
+        self._counted = live
         self._post(messages.pack(self.state()), event=False)
 
     def describe(self) -> dict[str, Any]:
@@ -237,6 +251,8 @@ class ServedSession:
         if self._dictation is not None:
             self._dictation.close(_WORDS_S)
             timeout_s -= _WORDS_S
+        if self._recorder is not None and self._recorder.dropped:
+            self.warn(f"{self._recorder.dropped} pictures or sounds are missing in the recording")
         self.ended = self._live.close(timeout_s=timeout_s)
         if self._outlets is not None:
             self._outlets.close()
@@ -288,6 +304,10 @@ class ServedSession:
             return
 
     def _push(self, line: bytes, event: bool) -> None:
+        if event:
+            self._started = self._started or line
+            if self._early is not None:
+                self._early.append(line)
         for outbox, everything in self._outboxes.items():
             if event or everything:
                 outbox.push(line)

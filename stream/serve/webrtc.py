@@ -25,7 +25,7 @@ from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from aiortc.sdp import SessionDescription
 
 from affectstream.stream.serve import messages
-from affectstream.stream.serve.clocks import SenderClock, Slowness
+from affectstream.stream.serve.clocks import Slowness, TrackClock
 from affectstream.stream.serve.hub import Hub
 from affectstream.stream.serve.limits import (
     CONNECT_S,
@@ -121,7 +121,7 @@ class Peer:
 
     async def _read(self, track: MediaStreamTrack) -> None:
         """Hand on what a track brings, as it comes."""
-        clock: SenderClock | None = None
+        clock: TrackClock | None = None
         slowness = Slowness()
         while True:
             try:
@@ -130,7 +130,7 @@ class Peer:
                 return
             if frame.pts is None or frame.time_base is None:
                 continue
-            clock = clock or self.session.clock()
+            clock = clock or TrackClock(self.session.begin())
             speed = slowness.push(round(frame.pts * frame.time_base * 1_000_000), time.monotonic())
             if speed is not None:
                 self.session.warn(f"decoding keeps up with {speed:.0%} only: the session is ended")

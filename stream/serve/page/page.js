@@ -5,12 +5,13 @@
 const $ = (id) => document.getElementById(id);
 const SPAN_S = 120; // what the history shows
 const CONNECT_MS = 4000; // WebRTC that is not connected by then gives way to a WebSocket
+const SILENT_MS = 3000, GONE_MS = 10000; // the server says something each second
 const MAX_LINES = 200000; // events kept for download: a day of one person
 // Okabe and Ito's colours, which colour-blind people can tell apart.
 const COLOURS = { neutral: "#9aa3af", anger: "#d55e00", disgust: "#009e73", fear: "#cc79a7", joy: "#e6b800", sadness: "#3b82c4", surprise: "#7fc4ee", contempt: "#8a6d3b" };
 const FAULTS = {
   no_face: "no face in view", tiny_face: "the face is too small", blurred_face: "the picture is blurred",
-  turned_face: "the face is turned away", no_speech: "nobody speaks", no_words: "no words",
+  turned_face: "the face is turned away", no_picture: "no picture", no_speech: "nobody speaks", no_words: "no words",
   language: "another language", low_confidence: "not sure",
 };
 
@@ -22,6 +23,7 @@ let people = new Map(); // track -> {t, points: [{t, scores, attention}], emotio
 let newest = 0; // seconds of the stream
 let faces = null; // the newest message of faces, and when it came
 let known = {}; // newest figures
+let told = 0; // when the server said something last
 let chosen = null; // the person shown; null follows the first
 
 // --- Setting up ---
@@ -31,10 +33,16 @@ const query = () => {
   return token ? { headers: { authorization: `Bearer ${token}` }, suffix: `token=${encodeURIComponent(token)}` } : { headers: {}, suffix: "" };
 };
 
+const GONE = "The server does not answer. Is it still running?";
+
+const ask = (path, more = {}) => fetch(path, { ...more, headers: { ...more.headers, ...query().headers } }).catch(() => {
+  throw new Error(GONE);
+});
+
 async function open() {
-  const answer = await fetch("about", { headers: query().headers }).catch(() => null);
+  const answer = await ask("about").catch(() => null);
   if (answer && answer.status === 401) return gate();
-  if (!answer || !answer.ok) return problem("The server does not answer. Is it still running?");
+  if (!answer || !answer.ok) return problem(GONE);
   about = await answer.json();
   $("gate").hidden = true;
   $("recording").hidden = !about.recording;
@@ -150,7 +158,7 @@ function show(stream, is_file) {
 
 async function by_webrtc(stream, mine) {
   const pc = new RTCPeerConnection({ iceServers: about.stun.map((urls) => ({ urls })) });
-  const channel = pc.createDataChannel("events", { ordered: false });
+  const channel = pc.createDataChannel("events");
   channel.onmessage = (event) => mine === run && receive(event.data);
   for (const track of stream.getTracks()) pc.addTransceiver(track, { direction: "sendonly", streams: [stream] });
   await pc.setLocalDescription(await pc.createOffer());
@@ -159,24 +167,24 @@ async function by_webrtc(stream, mine) {
     pc.onicegatheringstatechange = () => pc.iceGatheringState === "complete" && done();
     setTimeout(done, 2000);
   });
-  const answer = await fetch("offer", {
+  const answer = await ask("offer", {
     method: "POST",
-    headers: { "content-type": "application/json", ...query().headers },
+    headers: { "content-type": "application/json" },
     body: JSON.stringify({ type: "offer", sdp: pc.localDescription.sdp }),
   });
-  const told = await answer.json();
+  const given = await answer.json();
   if (!answer.ok) {
     pc.close();
-    throw new Error(told.error);
+    throw new Error(given.error);
   }
-  await pc.setRemoteDescription({ type: "answer", sdp: eager(told.sdp) });
+  await pc.setRemoteDescription({ type: "answer", sdp: eager(given.sdp) });
   const connected = await new Promise((done) => {
     channel.onopen = () => done(true);
     setTimeout(() => done(channel.readyState === "open"), CONNECT_MS);
   });
   if (!connected) {
     pc.close();
-    await fetch(`sessions/${told.session}`, { method: "DELETE", headers: query().headers }); // its place is free again
+    await ask(`sessions/${given.session}`, { method: "DELETE" }); // its place is free again
     return null;
   }
   pc.onconnectionstatechange = () => pc.connectionState === "failed" && stop("Stopped", "The connection to the server was lost.");
@@ -223,7 +231,7 @@ async function by_websocket(stream, mine) {
     else if (socket.readyState === WebSocket.OPEN && event.data.size) socket.send(event.data);
   };
   socket.onmessage = (event) => mine === run && receive(event.data);
-  socket.onclose = (event) => session && stop("Ended by the server", event.code === 1000 ? "" : event.reason);
+  socket.onclose = (event) => session && stop("Ended by the server", event.code === 1000 ? "" : event.reason || GONE);
   recorder.start(100);
   return {
     way: "WebSocket",
@@ -255,11 +263,13 @@ async function start() {
     const forced = new URLSearchParams(location.search).get("way");
     const link = (forced !== "websocket" && (await by_webrtc(stream, run))) || (await by_websocket(stream, run));
     session = { stream, ...link };
-    session.ping = setInterval(() => link.say({ type: "ping", t: performance.now() }), 1000);
+    told = performance.now();
+    session.ping = setInterval(() => beat(link), 1000);
     $("way").textContent = link.way;
     $("stop").disabled = false;
     for (const id of ["camera", "microphone", "file"]) $(id).disabled = true;
     document.body.classList.add("live");
+    $("stop").focus(); // in the place of Start
     status("Live", true);
   } catch (error) {
     if (stream) for (const track of stream.getTracks()) track.stop();
@@ -267,6 +277,15 @@ async function start() {
     status("Not started");
     problem(REASONS[error.name] || error.message);
   }
+}
+
+// Once a second while it runs. A server that was killed closes nothing: its silence has to be noticed.
+function beat(link) {
+  link.say({ type: "ping", t: performance.now() });
+  const silent = performance.now() - told;
+  if (silent > GONE_MS) stop("Stopped", GONE);
+  else if (silent > SILENT_MS) status("No answer from the server …");
+  else status("Live", true);
 }
 
 function halt() {
@@ -295,6 +314,7 @@ function stop(said, trouble) {
   for (const track of ending.stream.getTracks()) track.stop();
   halt();
   document.body.classList.remove("live");
+  if (document.activeElement === document.body) $("start").focus();
   status(said || "Stopped");
   problem(trouble);
 }
@@ -315,6 +335,7 @@ function reset() {
 }
 
 function receive(line) {
+  told = performance.now();
   const message = JSON.parse(line);
   const what = { session: greeted, faces: located, words: heard, state: stated, pong: answered, error: refused }[message.type];
   if (what) return what(message);
@@ -405,6 +426,10 @@ function draw_names() {
     item.append(patch(colour_of(label)), label);
     return item;
   }));
+  const strip = document.createElement("li");
+  strip.append(patch("currentColor"), "attention, below");
+  strip.className = "strip";
+  $("legend").append(strip);
 }
 
 function shown() {
@@ -420,6 +445,7 @@ function draw_now(key) {
   const person = people.get(key);
   const event = person && person.emotion;
   const scores = event && event.scores;
+  document.querySelector("#now h2").textContent = session || !event ? "Now" : "At the end";
   const [strong, more] = $("label").children;
   strong.textContent = (event && event.label) || "–";
   more.textContent = !event ? "" : event.label ? percent(event.confidence) : FAULTS[event.abstain] || "";
@@ -529,14 +555,16 @@ function draw_faces() {
   }
 }
 
+const some = (count, what) => `${count} ${what}${count === 1 ? "" : "s"}`;
+
 function draw_figures() {
   const state = known.state;
   if (!state) return;
   const ms = (value) => (value === null || value === undefined ? "–" : `${Math.round(value)} ms`);
-  $("latency").textContent = state.latency_ms === null ? "–" : `${Math.round(state.latency_ms)} / ${ms(state.latency_p95_ms)}`;
+  $("latency").textContent = state.latency_ms === null ? "–" : `${Math.round(state.latency_ms)} (${Math.round(state.latency_p95_ms)}) ms`;
   $("age").textContent = ms(known.age);
-  $("fps").textContent = `${state.fps} / ${state.frame_hz} Hz`;
-  $("drops").textContent = `${state.frames_dropped} + ${state.lines_dropped}`;
+  $("fps").textContent = state.frames_in ? `${Math.round(state.fps)}, ${state.frame_hz} looked at` : "–";
+  $("drops").textContent = `${some(state.frames_dropped, "picture")}${state.lines_dropped ? `, ${some(state.lines_dropped, "message")}` : ""}`;
   $("skew").textContent = ms(state.av_skew_ms);
 }
 
