@@ -118,6 +118,8 @@ def _check(config: FitConfig, name: str, fits: bool, expected: str) -> None:
 
 
 NAMES = tuple(f.name for f in fields(FitConfig))
+OF_THE_MACHINE = frozenset({"compile", "checkpointing", "devices", "workers", "runs"})
+"""Settings that change how fast a network learns, not what."""
 
 
 def changed(config: FitConfig, values: Mapping[str, Any], where: str) -> FitConfig:

@@ -183,19 +183,20 @@ def fit(
     import torch
 
     from affectstream.train.loop import fit as loop
+    from affectstream.train.loop.job import spelled
 
     if threads is not None:
         torch.set_num_threads(threads)
     if eval_only:
         figures = loop.judge(wanted.recipe, wanted.config, wanted.data, wanted.run)
-        print("best: " + loop.spelled(figures))
+        print("best: " + spelled(figures))
         return
     figures = loop.fit(
         wanted.recipe, wanted.config, wanted.data, wanted.run, resume=resume, track=track
     )
     if before := loop.summary(wanted.run)["before"]:
-        print("before: " + loop.spelled(before))
-    print("best: " + loop.spelled(figures))
+        print("before: " + spelled(before))
+    print("best: " + spelled(figures))
 
 
 def settled(given: dict[str, Any], *, resume: bool = False) -> Asked:

@@ -109,7 +109,7 @@ class BalancedWindows:
                 )
                 labels.append(self.store.labels[clip])
             mel = augment(torch.stack(windows), generator)
-            keep = spec_augment(mel, generator)
+            keep = kept_cells(mel, generator)
             yield {"mel": mel, "keep": keep, "label": torch.stack(labels)}
 
 
@@ -151,8 +151,9 @@ def _noise(mel: Tensor, axis: Tensor, generator: torch.Generator) -> Tensor:
     return grain.log() + level + axis * uniform(-9.0, 3.0) * _DECIBEL
 
 
-def spec_augment(mel: Tensor, generator: torch.Generator) -> Tensor:
-    """Two bars across time and two across frequency to hide (Park et al., 2019); False is hidden."""
+def kept_cells(mel: Tensor, generator: torch.Generator) -> Tensor:
+    """What SpecAugment (Park et al., 2019) leaves, for `pocket`: two bars of up to 10 bands and two of up to
+    24 frames are False."""
     count, bands, frames = mel.shape
     keep = torch.ones(mel.shape, dtype=torch.bool)
     for size, most, dim in ((bands, 10, 1), (frames, 24, 2)):

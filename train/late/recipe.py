@@ -188,8 +188,8 @@ class LateRecipe:
         from affectstream.train.nets.told import of_rows
 
         members, dataset = again(self.fixed.members), open_for(data, ())
-        rows, task = rows_for(members, dataset, split), self.fixed.task
-        said = self._said(members, data, split, config)
+        said, task = self._said(members, data, split, config), self.fixed.task
+        rows = rows_for(members, dataset, split)[said.rows.numpy()]
         with torch.no_grad():
             logits = self._judged(module, said.batch(range(len(said)))).float().cpu()
         return of_rows(dataset, rows, [task], {task.name: task.answers(logits).numpy()})

@@ -32,7 +32,7 @@ from affectstream.train.nets.tasks import Task
 from affectstream.train.prepare.dataset import Dataset, DatasetInfo, read_info
 from affectstream.train.recipe import Batch
 
-FORMAT = 1
+FORMAT = 2
 """Of the files that keep it."""
 
 
@@ -46,6 +46,8 @@ class Spoken:
     """(n, M) bool: which members had anything to go by."""
     truth: Tensor
     """(n,) int64, the number of the label."""
+    rows: Tensor
+    """(n,) int64: which of `rows_for` they are."""
 
     def __len__(self) -> int:
         return len(self.truth)
@@ -147,7 +149,7 @@ def spoken(members: Sequence[Member], data: Path, split: str, keep: Path) -> Spo
         _write(path, _asked(members, data, split))
     try:
         with np.load(path, allow_pickle=False) as file:
-            parts = [torch.from_numpy(file[name]) for name in ("logits", "mask", "truth")]
+            parts = [torch.from_numpy(file[name]) for name in ("logits", "mask", "truth", "rows")]
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise RunError(f"{path} cannot be read ({error}): delete it") from error
     return Spoken(*parts)
@@ -167,9 +169,10 @@ def _asked(members: Sequence[Member], data: Path, split: str) -> Spoken:
         said = listen(f"member {member.name!r}", member.folder, dataset, rows, task)
         logits[said.samples, number] = said.outputs["logits"]
         mask[said.samples, number] = True
-    heard = torch.from_numpy(mask.any(1))
-    truth = task.targets(dataset)[torch.from_numpy(rows)]
-    return Spoken(torch.from_numpy(logits)[heard], torch.from_numpy(mask)[heard], truth[heard])
+    heard = np.flatnonzero(mask.any(1))
+    truth = task.targets(dataset).numpy()[rows]
+    kept = (logits[heard], mask[heard], truth[heard], heard)
+    return Spoken(*map(torch.from_numpy, kept))
 
 
 def _key(members: Sequence[Member], info: DatasetInfo, split: str) -> str:
@@ -188,5 +191,6 @@ def _write(path: Path, found: Spoken) -> None:
             logits=found.logits.numpy(),
             mask=found.mask.numpy(),
             truth=found.truth.numpy(),
+            rows=found.rows.numpy(),
         )
     beside.replace(path)

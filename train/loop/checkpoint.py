@@ -199,4 +199,9 @@ def cut_log(path: Path, epochs: int) -> None:
 
 def first_line(error: Exception) -> str:
     """What an error of another library says, without the rest."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    said = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if said.startswith(
+        "Weights only load failed"
+    ):  # torch goes on with advice that nobody should take
+        return "it is no archive of tensors and plain values"
+    return said

@@ -20,11 +20,12 @@ import torch
 
 from affectstream.stream.errors import OptionError
 from affectstream.stream.sinks.base import writing
-from affectstream.train.config import FitConfig, plain, write_toml
+from affectstream.train.config import OF_THE_MACHINE, FitConfig, plain, write_toml
 from affectstream.train.errors import RunError
 from affectstream.train.judge.statistics import LEVEL, Interval
 from affectstream.train.loop.checkpoint import BEST, LAST, load, load_run, source_of
-from affectstream.train.loop.fit import fit, spelled, summary, tell
+from affectstream.train.loop.fit import fit, summary
+from affectstream.train.loop.job import spelled, tell
 from affectstream.train.nets import told as told_of
 from affectstream.train.nets.start import RECIPE
 from affectstream.train.nets.told import Told
@@ -36,8 +37,6 @@ from affectstream.train.recipe import DataBound, Recipe, Telling
 
 FOLDER, PLAN, RESULT, TABLE = "folds", "plan.json", "folds.json", "folds.csv"
 _DATA, _DONE, _TOLD = "data", "fold.json", "held_out.npz"
-_FREE = frozenset({"compile", "checkpointing", "devices", "workers", "runs"})
-"""Settings that may differ between folds: they change how fast, not what."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +174,7 @@ def _plan(
         "figures of": "the best epoch" if best else "the last epoch",
         "content_sha256": dataset.info.content_sha256,
         "split_sha256": dataset.info.split_sha256,
-        **{name: value for name, value in plain(config).items() if name not in _FREE},
+        **{name: value for name, value in plain(config).items() if name not in OF_THE_MACHINE},
     }
 
 

@@ -50,12 +50,12 @@ def halved(config: FitConfig) -> FitConfig:
 def recompute(module: nn.Module) -> int:
     """Have activations computed again in the backward pass instead of kept; returns in how many parts.
 
-    A transformers model does it by its own switch. Elsewhere it is every block of a chain of like
-    blocks. Blocks with batch statistics are left out: those would be gathered twice.
+    An encoder with a switch of its own, `checkpointing`, does it as that says. Elsewhere it is every block of
+    a chain of like blocks. Blocks with batch statistics are left out: those would be gathered twice.
     """
-    own = [part for part in module.modules() if getattr(part, "supports_gradient_checkpointing", 0)]
+    own = [part for part in module.modules() if hasattr(type(part), "checkpointing")]
     for part in own:
-        part.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+        part.checkpointing = True  # type: ignore[assignment]
     inside = {id(inner) for part in own for inner in part.modules()}
     blocks = [
         block

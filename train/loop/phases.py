@@ -70,14 +70,19 @@ class Group:
 def parameter_groups(module: nn.Module, phases: Sequence[Phase]) -> list[Group]:
     """All parameters, grouped.
 
-    Raises `ValueError` for a prefix in a phase that no parameter has.
+    A phase may name blocks that a smaller network (``--set layers=4``) has not. Raises `OptionError` for one
+    of whose parts this network has none.
     """
     phases = tuple(phases) or (Phase(None),)
     names = [name for name, _ in module.named_parameters()]
-    for phase in phases:
-        for prefix in (*phase.frozen, *phase.rates):
-            if not any(_under(name, [prefix]) for name in names):
-                raise ValueError(f"a phase names {prefix!r}, which no parameter's name begins with")
+    for number, phase in enumerate(phases, 1):
+        prefixes = (*phase.frozen, *phase.rates)
+        if prefixes and not any(_under(name, prefixes) for name in names):
+            raise OptionError(
+                f"phase {number} of this recipe is about {', '.join(prefixes)}, which this network does not "
+                "have: leave out the options that took it away, or start from random weights, which have "
+                "no phases (--weights none)"
+            )
     groups: dict[tuple[float, ...], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
         shares = tuple(_share(name, phase.rates) for phase in phases)

@@ -7,19 +7,21 @@ and several processes may work on one. Of the trials' own folders only the best 
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from affectstream.stream.errors import OptionError
-from affectstream.train.config import FitConfig, changed, write_toml
+from affectstream.train.config import OF_THE_MACHINE, FitConfig, changed, write_toml
 from affectstream.train.errors import RunError
-from affectstream.train.loop.checkpoint import BEST, LAST
-from affectstream.train.loop.fit import fit, spelled, tell
+from affectstream.train.loop.checkpoint import BEST, LAST, data_hashes
+from affectstream.train.loop.fit import fit
+from affectstream.train.loop.job import spelled, tell
 from affectstream.train.loop.space import OneOf, Space, settings, space_of
-from affectstream.train.recipe import Recipe
+from affectstream.train.recipe import DataBound, Recipe
 
 if TYPE_CHECKING:
     import optuna
@@ -64,10 +66,13 @@ def tune(
 
     if config.devices != "1":
         raise OptionError(f"--devices {config.devices}: a study's trials run on one; start several")
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    # What a trial failed of is told below; optuna's warning of it comes with a traceback.
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    if isinstance(recipe, DataBound):
+        recipe.for_data(data, config)  # what cannot be is said before there is a study
     space = space_of(recipe)
     (run / FOLDER).mkdir(parents=True, exist_ok=True)
-    study = _open(run, recipe, config, space)
+    study = _open(run, recipe, config, data, space)
     ended = len(_ended(study))
     if ended:
         report(f"{run / STUDY} holds {ended} trials: going on to {trials}")
@@ -77,8 +82,8 @@ def tune(
     return _summed_up(study, recipe, config, data, run)
 
 
-def _open(run: Path, recipe: Recipe, config: FitConfig, space: Space) -> optuna.Study:
-    """The study of `run`, begun or gone on with."""
+def _open(run: Path, recipe: Recipe, config: FitConfig, data: Path, space: Space) -> optuna.Study:
+    """The study of `run`, begun or gone on with. Raises `OptionError` where it is another one."""
     import optuna
 
     study = optuna.create_study(
@@ -96,9 +101,25 @@ def _open(run: Path, recipe: Recipe, config: FitConfig, space: Space) -> optuna.
             f"{run / STUDY} searches another space ({', '.join(different)}): choose other --runs"
         )
     study.set_user_attr("space", said)
+    same = _of_all_trials(recipe, config, data, space)
+    if different := [n for n, v in study.user_attrs.get("same", same).items() if same.get(n) != v]:
+        raise OptionError(
+            f"{run / STUDY} has trials with other data or settings ({', '.join(different)}): give the same "
+            "to go on, or choose other --runs"
+        )
+    study.set_user_attr("same", same)
     # Another seed for what is left: the same would propose the first trials once more.
     study.sampler = optuna.samplers.TPESampler(seed=config.seed * 100_003 + len(study.trials))
     return study
+
+
+def _of_all_trials(recipe: Recipe, config: FitConfig, data: Path, space: Space) -> dict[str, Any]:
+    """What has to be the same for trials to be compared, in plain values."""
+    searched = {name.partition(".")[0] for name in space}
+    settings_ = {n: v for n, v in asdict(config).items() if n not in searched | OF_THE_MACHINE}
+    said = {"recipe": recipe.name, **data_hashes(data), **settings_}
+    same: dict[str, Any] = json.loads(json.dumps(said))
+    return same
 
 
 def _ended(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:

@@ -15,7 +15,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from affectstream.train.models.face_heads import TEMPORAL, face_head
+from affectstream.train.models.frames import TEMPORAL, linear_head
 from affectstream.train.nets.net import Network, Plan, VideoEncoder
 from affectstream.train.nets.net_recipe import NetRecipe
 from affectstream.train.nets.pixels import planes
@@ -78,7 +78,7 @@ def _build(plan: Plan) -> Network:
     first = int(plan.options["channels"])
     widths = [first << number for number in range(int(plan.options["blocks"]))]
     video = CnnEncoder(plan.size, widths, int(plan.options["width"]), grey=plan.grey)
-    return Network(face_head(plan, video.width, DROPOUT), video=video)
+    return Network(linear_head(plan, video.width, DROPOUT), video=video)
 
 
 RECIPE = NetRecipe(

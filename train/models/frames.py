@@ -16,22 +16,29 @@ FAR_BELOW = -1e4
 FP16 has nothing lower than -65504."""
 
 
+LAYERS, HEADS, INNER = 2, 8, 2048
+"""Of a transformer over the frames. The report gives the first two; the inner width is torch's default."""
+GRU = 256
+"""States of a GRU over the frames, in each direction."""
+SMALL_HEADS = 4
+"""Of the transformer of recipes that learn from scratch."""
 TEMPORAL = ("mean", "transformer", "gru")
 """What the option ``temporal`` of a face recipe may be: how a window's frames become one embedding."""
 
 
 class FramesHead(Head):
-    """The frames of a window brought to one embedding by `pool`, and that to numbers by `out`."""
+    """The frames of a window brought to one embedding by `pool`, and that, under `dropout`, to numbers by
+    `out`."""
 
     takes = ("video",)
 
-    def __init__(self, pool: Pool, out: nn.Module) -> None:
+    def __init__(self, pool: Pool, out: nn.Module, dropout: float = 0.0) -> None:
         super().__init__()
-        self.pool, self.out = pool, out
+        self.pool, self.dropout, self.out = pool, nn.Dropout(dropout), out
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """See `Head`."""
-        return self.out(self.pool(inputs["video"], inputs["video_mask"]))
+        return self.out(self.dropout(self.pool(inputs["video"], inputs["video_mask"])))
 
 
 class Pool(nn.Module):
@@ -55,7 +62,7 @@ class MeanPool(Pool):
 class GruPool(Pool):
     """A bidirectional GRU over the frames, then the mean of its states where a frame is."""
 
-    def __init__(self, inputs: int, hidden: int = 256) -> None:
+    def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__()
         self.width = 2 * hidden
         self.recurrent = nn.GRU(inputs, hidden, batch_first=True, bidirectional=True)
@@ -69,13 +76,10 @@ class GruPool(Pool):
 class TransformerPool(Pool):
     """Frames told apart by learned positions, a transformer over them, then their mean.
 
-    Layers are normalised before, as in ViT. What is open in the report is torch's own default (an inner
-    width of 2048).
+    Layers are normalised before, as in ViT.
     """
 
-    def __init__(
-        self, width: int, frames: int, layers: int = 2, heads: int = 8, inner: int = 2048
-    ) -> None:
+    def __init__(self, width: int, frames: int, *, heads: int = HEADS, inner: int = INNER) -> None:
         """Raises `OptionError` where `heads` do not divide `width`."""
         super().__init__()
         if width % heads:
@@ -86,7 +90,7 @@ class TransformerPool(Pool):
         self.width = width
         self.positions = nn.Parameter(torch.zeros(1, frames, width))
         nn.init.trunc_normal_(self.positions, std=0.02)
-        self.layers = nn.ModuleList(TemporalLayer(width, heads, inner) for _ in range(layers))
+        self.layers = nn.ModuleList(TemporalLayer(width, heads, inner) for _ in range(LAYERS))
         self.norm = nn.LayerNorm(width)
 
     def forward(self, video: Tensor, mask: Tensor) -> Tensor:
@@ -126,11 +130,20 @@ def through(blocks: Iterable[nn.Module], x: Tensor, *, checkpointing: bool) -> T
     return x
 
 
-def over_time(plan: Plan, width: int) -> Pool:
+def over_time(
+    plan: Plan, width: int, *, heads: int = HEADS, inner: int = INNER, states: int = GRU
+) -> Pool:
     """The pool that the option ``temporal`` asks for, over embeddings of `width`."""
     if plan.options["temporal"] == "transformer":
-        return TransformerPool(width, plan.frames)
-    return GruPool(width) if plan.options["temporal"] == "gru" else MeanPool(width)
+        return TransformerPool(width, plan.frames, heads=heads, inner=inner)
+    return GruPool(width, states) if plan.options["temporal"] == "gru" else MeanPool(width)
+
+
+def linear_head(plan: Plan, width: int, dropout: float) -> FramesHead:
+    """The head of recipes that learn from scratch: a small pool over embeddings of `width`, dropout, one
+    linear layer."""
+    pool = over_time(plan, width, heads=SMALL_HEADS, inner=2 * width, states=width // 2)
+    return FramesHead(pool, nn.Linear(pool.width, plan.outputs), dropout)
 
 
 def perceptron(width: int, hidden: int, outputs: int) -> nn.Sequential:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from affectstream.train.models.face_heads import TEMPORAL, face_head
+from affectstream.train.models.frames import TEMPORAL, linear_head
 from affectstream.train.nets.net import Network, Plan, VideoEncoder
 from affectstream.train.nets.net_recipe import NetRecipe
 from affectstream.train.nets.pixels import planes
@@ -78,7 +78,7 @@ class TinyVitEncoder(VideoEncoder):
 def _build(plan: Plan) -> Network:
     width, heads, layers = (int(plan.options[name]) for name in ("width", "heads", "layers"))
     video = TinyVitEncoder(plan.size, width=width, heads=heads, layers=layers, grey=plan.grey)
-    return Network(face_head(plan, width, DROPOUT), video=video)
+    return Network(linear_head(plan, width, DROPOUT), video=video)
 
 
 RECIPE = NetRecipe(

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from affectstream.train.errors import WeightsError, WeightsMissing
+from affectstream.train.loop.checkpoint import first_line
 from affectstream.train.nets.net import Plan
 from affectstream.train.nets.pretrained import NONE
 
@@ -138,10 +139,9 @@ def _read(slot: str, path: Path) -> States:
             return load_file(path)
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as fault:  # pickle, zip and safetensors each have their own errors
-        reason = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
         raise WeightsError(
-            f"{told}: cannot be read as a file of tensors ({reason}): expected what torch.save writes of "
-            "a network's state_dict, or safetensors"
+            f"{told}: cannot be read as a file of tensors ({first_line(fault)}): expected what torch.save "
+            "writes of a network's state_dict, or safetensors"
         ) from fault
     if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()):
         raise WeightsError(

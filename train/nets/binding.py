@@ -17,6 +17,7 @@ from affectstream.train.nets.losses import Emphasis
 from affectstream.train.nets.net import Value
 from affectstream.train.nets.pretrained import NONE
 from affectstream.train.nets.setting import Setting, is_grey, source_of
+from affectstream.train.nets.start import begun_as
 from affectstream.train.nets.tasks import bind, check_names
 from affectstream.train.prepare.dataset import Dataset
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 CONTEXT = "context"
 """The option of text recipes that says how many utterances before the current one are read with it."""
+
+TEXT = "text"
+"""The backbone whose tokenizer a recipe takes."""
 
 TEMPORAL = "temporal"
 """The option that says how frames are joined; ``mean`` does not look at their order."""
@@ -35,8 +39,9 @@ def bound(recipe: NetRecipe, data: Path, config: FitConfig) -> Setting:
 
     Raises `DataMissing`, `DataError` or `OptionError`, naming what does not do.
     """
-    size, options = side_of(recipe, config), options_of(recipe, config)
-    weights = weights_of(recipe, config)
+    begun = None if config.init is None else begun_as(Path(config.init), recipe.name)
+    size, options = side_of(recipe, config, begun), options_of(recipe, config, begun)
+    weights = weights_of(recipe, config, begun)
     check_names(config.tasks)
     if config.members:
         raise OptionError(f"--member means nothing for {recipe.name}: it joins no bundles")
@@ -49,11 +54,14 @@ def bound(recipe: NetRecipe, data: Path, config: FitConfig) -> Setting:
     context = int(options.get(CONTEXT, 0))
     tokenizer, vocabulary = "", 0
     if recipe.tokenizer is not None:
-        lines = words.texts(dataset, context)
-        made = recipe.tokenizer(
-            weights, (str(lines[row]) for row in rows["train"] if lines[row]), recipe.tokens
-        )
-        tokenizer, vocabulary = made.to_str(), made.get_vocab_size()
+        if begun is not None and weights.get(TEXT) == begun.weights.get(TEXT):
+            tokenizer, vocabulary = begun.view.tokenizer, begun.vocabulary
+        else:
+            lines = words.texts(dataset, context)
+            made = recipe.tokenizer(
+                weights, (str(lines[row]) for row in rows["train"] if lines[row]), recipe.tokens
+            )
+            tokenizer, vocabulary = made.to_str(), made.get_vocab_size()
     return Setting(
         tasks=bind(config.tasks, dataset, rows),
         view=View(
@@ -79,9 +87,9 @@ def bound(recipe: NetRecipe, data: Path, config: FitConfig) -> Setting:
     )
 
 
-def side_of(recipe: NetRecipe, config: FitConfig) -> int:
+def side_of(recipe: NetRecipe, config: FitConfig, begun: Setting | None = None) -> int:
     """The side of the pictures. Raises `OptionError` for one that the architecture cannot have."""
-    size = config.size or recipe.side
+    size = config.size or (recipe.side if begun is None else begun.view.size)
     if size % recipe.multiple:
         raise OptionError(
             f"--size {size}: {recipe.name} takes multiples of {recipe.multiple}, such as {recipe.side}"
@@ -89,9 +97,16 @@ def side_of(recipe: NetRecipe, config: FitConfig) -> int:
     return size
 
 
-def options_of(recipe: NetRecipe, config: FitConfig) -> dict[str, Value]:
-    """Every option of the recipe, given or default. Raises `OptionError` for any that is not one."""
+def options_of(
+    recipe: NetRecipe, config: FitConfig, begun: Setting | None = None
+) -> dict[str, Value]:
+    """Every option of the recipe: given, of the network that is started from, or default.
+
+    Raises `OptionError` for any that is not one.
+    """
     made = {**recipe.options, **(recipe.tiny if config.tiny else {})}
+    if begun is not None:
+        made |= {name: value for name, value in begun.options.items() if name in made}
     for name, value in config.options.items():
         if name not in recipe.options:
             raise OptionError(
@@ -112,15 +127,19 @@ def _typed(recipe: str, name: str, value: Value, kind: type[Value]) -> Value:
         found = kind(value)
     except ValueError:
         found = None  # type: ignore[assignment]
-    if found is None or (kind is int and float(value) != found):
-        what = {int: "a whole number", float: "a number", str: "a word"}[kind]
+    # An int is a size or a count.
+    if found is None or (kind is int and (float(value) != found or int(value) < 0)):
+        what = {int: "a whole number, 0 or more", float: "a number", str: "a word"}[kind]
         raise OptionError(f"--set {name}={value}: {recipe} expects {what}")
     return found
 
 
-def weights_of(recipe: NetRecipe, config: FitConfig) -> dict[str, str]:
-    """Where each backbone's weights come from. Raises `OptionError` for a backbone that there is not.
+def weights_of(
+    recipe: NetRecipe, config: FitConfig, begun: Setting | None = None
+) -> dict[str, str]:
+    """Where each backbone's weights come from: of a network that is started from, where they once came from.
 
+    Raises `OptionError` for a backbone that there is not.
     The smallest network has random ones unless told otherwise: nothing that is public would fit it.
     """
     if unknown := [name for name in config.weights if name not in recipe.backbones]:
@@ -131,6 +150,8 @@ def weights_of(recipe: NetRecipe, config: FitConfig) -> dict[str, str]:
     own: Mapping[str, str] = recipe.backbones
     if config.tiny:
         own = dict.fromkeys(own, NONE)
+    if begun is not None:
+        own = {**own, **begun.weights}
     return {**own, **config.weights}
 
 

@@ -16,13 +16,16 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from affectstream.stream.errors import OptionError
 from affectstream.train.config import FitConfig
 from affectstream.train.feed.batches import TrainBatches, ValidBatches, to_device
 from affectstream.train.feed.samples import Samples, open_for, usable_rows
+from affectstream.train.loop.checkpoint import first_line
 from affectstream.train.nets.binding import bound
 from affectstream.train.nets.net import Network, Phase, Plan, Value
 from affectstream.train.nets.pretrained import NONE
 from affectstream.train.nets.setting import Setting, from_plain
+from affectstream.train.nets.start import start_from
 from affectstream.train.nets.tasks import figures_of, loss_of, split_columns
 from affectstream.train.recipe import Batch, Loaders
 
@@ -50,7 +53,7 @@ class NetRecipe:
     backbones: Mapping[str, str] = field(default_factory=dict)
     """Pretrained parts: a name for `--weights NAME=SOURCE`, and the public name it has by default."""
     phases: tuple[Phase, ...] = ()
-    """Of a network that starts from weights; none where it starts from random ones."""
+    """Of a network that starts from weights. A prefix begins with the name of the backbone."""
     tokenizer: Callable[[Mapping[str, str], Iterable[str], int], Tokenizer] | None = None
     """From `Plan.weights`, the lines of split train and the most tokens of a line."""
     side: int = 224
@@ -92,9 +95,25 @@ class NetRecipe:
         options, weights and sides that the recipe does not have.
         """
         setting = bound(self, data, config)
-        random = NONE in setting.weights.values() and config.init is None
-        return replace(
-            self, made_for=setting, start=config.init, phases=() if random else self.phases
+        phases = self.phases if config.init is not None else self._phases_from(setting.weights)
+        return replace(self, made_for=setting, start=config.init, phases=phases)
+
+    def _phases_from(self, weights: Mapping[str, str]) -> tuple[Phase, ...]:
+        """The phases of a network with these `weights`: what is random learns from the start."""
+        random = {name for name, source in weights.items() if source == NONE}
+        if random == set(weights):
+            return ()
+
+        def rests(prefix: str) -> bool:
+            return prefix.partition(".")[0] not in random
+
+        return tuple(
+            replace(
+                phase,
+                frozen=tuple(filter(rests, phase.frozen)),
+                rates={name: share for name, share in phase.rates.items() if rests(name)},
+            )
+            for phase in self.phases
         )
 
     def loaders(self, data: Path, config: FitConfig) -> Loaders:
@@ -115,15 +134,29 @@ class NetRecipe:
     def module(self) -> Network:
         """The network: weights as the setting says, then those of `start`, else random ones.
 
-        Raises `WeightsMissing` or `WeightsError` where they cannot be had, `RunError` for a `start` that
-        is none or of which nothing fits.
+        Raises `WeightsMissing` or `WeightsError` where they cannot be had, `OptionError` for options of which
+        no network can be made, `RunError` for a `start` that is none or of which nothing fits.
         """
-        network = self.build(self.fixed.plan(fetch=self.fetch and self.start is None))
+        network = self._built(self.fixed.plan(fetch=self.fetch and self.start is None))
         if self.start is not None:
-            from affectstream.train.nets.start import start_from
-
             start_from(network, Path(self.start))
         return network
+
+    def _built(self, plan: Plan) -> Network:
+        try:
+            network = self.build(plan)
+            if any(parameter.numel() == 0 for parameter in network.parameters()):
+                raise ValueError("a layer would be empty")
+            return network
+        except (ArithmeticError, AssertionError, RuntimeError, ValueError) as fault:
+            given = {name: v for name, v in plan.options.items() if v != self.options[name]}
+            if not given:
+                raise
+            said = " ".join(f"--set {name}={value}" for name, value in given.items())
+            raise OptionError(
+                f"{said}: {self.name} cannot be built so: {first_line(fault)}; its own are "
+                f"{', '.join(f'{name}={self.options[name]}' for name in given)}"
+            ) from fault
 
     def loss(self, module: nn.Module, batch: Batch) -> Tensor:
         """Mean of the tasks' losses over what is labelled."""

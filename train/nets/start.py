@@ -8,12 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from torch import Tensor
 
 from affectstream.engines.bundle import MANIFEST
 from affectstream.train.errors import RunError
-from affectstream.train.loop.checkpoint import BEST, load
+from affectstream.train.loop.checkpoint import BEST, LAST, load
 from affectstream.train.nets.net import Network
+from affectstream.train.nets.setting import Setting, from_plain
 
 WEIGHTS = "weights.safetensors"
 """In a bundle: every number of its network, by name."""
@@ -44,6 +46,30 @@ def start_from(network: Network, folder: Path) -> list[str]:
         flush=True,
     )
     return left
+
+
+def begun_as(folder: Path, recipe: str) -> Setting | None:
+    """What the network in `folder`, a run's or a bundle's, was made for, so that one that starts from it is
+    the same: its options, its side, its tokenizer.
+
+    None for one of another recipe, and for one that does not say. Raises `RunError` for a run or a
+    `recipe.json` that cannot be read.
+    """
+    told: Mapping[str, Any] = {}
+    run = next((folder / name for name in (BEST, LAST) if (folder / name).is_file()), None)
+    if run is not None:
+        told = load(run)
+    elif (folder / RECIPE).is_file():
+        try:
+            told = msgspec.json.decode((folder / RECIPE).read_bytes(), type=dict[str, Any])
+        except (OSError, msgspec.DecodeError) as error:
+            raise RunError(f"--init {folder}: {RECIPE} cannot be read: {error}") from error
+    if told.get("recipe") != recipe or not told.get("setting"):
+        return None
+    try:
+        return from_plain(told["setting"])
+    except msgspec.ValidationError:  # of another version
+        return None
 
 
 def read_states(folder: Path) -> Mapping[str, Tensor]:
