@@ -326,6 +326,17 @@ def test_a_resumed_run_does_without_what_it_started_from(exported, data, tmp_pat
     assert len((tmp_path / "run/log.csv").read_text().splitlines()) == 1 + 2
 
 
+def test_a_card_names_no_folder_of_this_machine(exported, data, tmp_path):
+    folder = exported[1]
+    config = replace(CONFIG, epochs=1, init=str(folder), size=None)
+    learn(cnn.RECIPE, data, tmp_path / "runs" / "cnn", config)
+    assemble(cnn.RECIPE, data, tmp_path / "runs", tmp_path / "made", report=lambda _: None)
+    card = (tmp_path / "made" / "CARD.md").read_text()
+    assert f"from the weights of `{folder.name}`" in " ".join(card.split())
+    for file in (tmp_path / "made").glob("*.[mj]*"):
+        assert str(folder.parent) not in file.read_text(), file.name
+
+
 @pytest.mark.parametrize("options", [{"width": 0}, {"temporal": "transformer", "width": 6}])
 def test_options_of_which_no_network_can_be_made(data, options):
     bound = cnn.RECIPE.for_data(data, replace(CONFIG, options=options))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from affectstream.engines.manifest import Manifest
 from affectstream.train.bundles.calibrate import COVERAGE, Calibrated
@@ -109,7 +110,7 @@ def write(
         weights=_start(trained, sources),
         epoch=trained.epoch,
         figure=next(iter(trained.figures)),
-        config=", ".join(f"{k} {v}" for k, v in trained.config.items() if k != "runs"),
+        config=", ".join(f"{k} {_told(v)}" for k, v in trained.config.items() if k != "runs"),
         data=data.name,
         source=data.source,
         licence=data.licence,
@@ -138,12 +139,20 @@ def write(
 
 
 def _sources(fixed: Setting) -> str:
-    return ", ".join(sorted({name for name in fixed.weights.values() if name != NONE}))
+    return ", ".join(sorted({_told(name) for name in fixed.weights.values() if name != NONE}))
+
+
+def _told(value: object) -> str:
+    """A setting in words; of a place on this machine the last name alone: a bundle is passed on."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{name}: {_told(inner)}" for name, inner in value.items()) + "}"
+    local = isinstance(value, str) and (value[:1] in ("/", ".", "~") or Path(value).is_absolute())
+    return Path(str(value)).name if local else str(value)
 
 
 def _start(trained: Trained, sources: str) -> str:
     if start := trained.config.get("init"):
-        return f"the weights of `{start}`"
+        return f"the weights of `{Path(start).name}`"
     return sources or "random weights"
 
 
