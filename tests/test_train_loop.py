@@ -468,8 +468,9 @@ def test_a_machine_without_a_compiler_is_told_of(tmp_path, monkeypatch):
     from torch._inductor import config as inductor
 
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(inductor.cpp, "cxx", ("/nowhere/c++",))
-    with pytest.raises(RunError, match="--compile: "):
+    # Its own way of patching: an attribute that pytest puts back stays hidden.
+    nowhere = inductor.patch({"cpp.cxx": ("/nowhere/c++",)})
+    with nowhere, pytest.raises(RunError, match="--compile: "):
         run(Plain(), tmp_path / "run", replace(Line.defaults, epochs=1, compile=True))
 
 
