@@ -150,8 +150,10 @@ def sessions(
         numbers = [int(part) for part in counts.split(",")]
     except ValueError:
         numbers = [0]
-    if min(numbers) < 1:
-        raise typer.BadParameter(f"{counts!r}: expected such as 1,2,4", param_hint="--counts")
+    if min(numbers) < 1 or max(numbers) > 10:  # what one address may open at once
+        raise typer.BadParameter(
+            f"{counts!r}: expected numbers from 1 to 10, such as 1,2,4", param_hint="--counts"
+        )
     main(file, bundle, device, numbers, seconds)
 
 
