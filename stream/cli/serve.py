@@ -9,6 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from affectstream.stream.cli.flags import (
+    BundleName,
+    Device,
+    Words,
+    WordsDownload,
+)
+
 if TYPE_CHECKING:
     from affectstream.stream.serve.options import ServeOptions
 
@@ -18,12 +25,8 @@ def serve(
         str, typer.Option(help="Address to listen on; any but this machine's own needs --token.")
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 takes one that is free.")] = 8765,
-    bundle: Annotated[
-        str, typer.Option(help="Recognizer: 'pocket', or a bundle's folder.")
-    ] = "pocket",
-    device: Annotated[
-        str, typer.Option(help="auto, cpu, cuda:0, tensorrt:0 or tensorrt-rtx:0.")
-    ] = "auto",
+    bundle: BundleName = "pocket",
+    device: Device = "auto",
     max_sessions: Annotated[
         int | None,
         typer.Option(help="Sessions at once; more are refused.", show_default="2 a core"),
@@ -63,16 +66,8 @@ def serve(
             show_default=False,
         ),
     ] = None,
-    words: Annotated[
-        str | None,
-        typer.Option(
-            help="Recognize words: a faster-whisper model (base.en, or its folder) or module:factory.",
-            show_default="off",
-        ),
-    ] = None,
-    words_download: Annotated[
-        bool, typer.Option("--words-download", help="Fetch the model of --words if it is not here.")
-    ] = False,
+    words: Words = None,
+    words_download: WordsDownload = False,
 ) -> None:
     """Serve live sessions: a page for the browser, WebSockets and metrics for programs.
 
