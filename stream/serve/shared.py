@@ -42,14 +42,11 @@ class _Request:
         return self.answer is not None or self.error is not None
 
 
-class SharedEngine:
-    """An engine whose waiting requests are run together, in order of arrival, up to 64 rows at once."""
+class _Around:
+    """An engine around another: the same to look at, and closed with it."""
 
     def __init__(self, engine: Engine, role: str) -> None:
         self._engine, self._role = engine, role
-        self._lock = threading.Lock()
-        self._line: deque[_Request] = deque()
-        self._busy = False
 
     @property
     def inputs(self) -> Mapping[str, TensorSpec]:
@@ -65,6 +62,27 @@ class SharedEngine:
     def runtime(self) -> str:
         """What computes."""
         return self._engine.runtime
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._engine.__exit__(kind, error, trace)
+
+
+class SharedEngine(_Around):
+    """An engine whose waiting requests are run together, in order of arrival, up to 64 rows at once."""
+
+    def __init__(self, engine: Engine, role: str) -> None:
+        super().__init__(engine, role)
+        self._lock = threading.Lock()
+        self._line: deque[_Request] = deque()
+        self._busy = False
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """All outputs for these rows, by name. Raises `EngineError` for this request's own faults."""
@@ -128,38 +146,13 @@ class SharedEngine:
             for request in batch:
                 request.error = error
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._engine.__exit__(kind, error, trace)
-
-
-class MeasuredEngine:
+class MeasuredEngine(_Around):
     """An engine that tells how long each request took."""
 
     def __init__(self, engine: Engine, role: str, observe: Observe) -> None:
-        self._engine, self._role, self._observe = engine, role, observe
-
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        """Inputs of the engine."""
-        return self._engine.inputs
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        """Outputs of the engine."""
-        return self._engine.outputs
-
-    @property
-    def runtime(self) -> str:
-        """What computes."""
-        return self._engine.runtime
+        super().__init__(engine, role)
+        self._observe = observe
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """All outputs by name."""
@@ -168,17 +161,6 @@ class MeasuredEngine:
             return self._engine.run(feeds)
         finally:
             self._observe(self._role, time.perf_counter() - start_s)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._engine.__exit__(kind, error, trace)
 
 
 def share(bundle: Bundle, observe: Observe, *, together: bool) -> Bundle:
