@@ -6,6 +6,7 @@ from pathlib import Path
 
 from affectstream.engines.manifest import Manifest
 from affectstream.train.bundles.calibrate import COVERAGE, Calibrated
+from affectstream.train.bundles.card_parts import calibration_rows, measured
 
 LICENCE = """\
 Weights of the Affectstream bundle "pocket"
@@ -86,13 +87,6 @@ classes everywhere. Faces under about 16 pixels between the eyes, or turned past
 """
 
 
-def measured(manifest: Manifest) -> str:
-    """Rows of the table of measured figures: part, data, metric, value, count."""
-    return "\n".join(
-        f"| {r.part} | {r.data} | {r.metric} | {r.value} | {r.count} |" for r in manifest.results
-    )
-
-
 def write(manifest: Manifest, calibrated: dict[str, Calibrated], folder: Path) -> str:
     """The text of `CARD.md` for the bundle in `folder`."""
     roles = ("face_detector", "face_encoder", "voice_encoder", "text_encoder", "fusion")
@@ -111,11 +105,7 @@ def write(manifest: Manifest, calibrated: dict[str, Calibrated], folder: Path) -
         results=measured(manifest),
         prior=", ".join(f"{label} {p:g}" for label, p in prior),
         coverage=COVERAGE,
-        calibration="\n".join(
-            f"| {subset} | {c.temperature} | {c.min_confidence} | {c.ece:.3f} | {c.accuracy:.3f} "
-            f"| {c.covered_accuracy:.3f} |"
-            for subset, c in calibrated.items()
-        ),
+        calibration=calibration_rows(calibrated),
         commands="\n".join(
             [*commands, "affectstream train export --data DATA --output engines/pocket"]
         ),

@@ -7,7 +7,16 @@ from pathlib import Path
 
 from affectstream.engines.manifest import Manifest
 from affectstream.train.bundles.calibrate import COVERAGE, Calibrated
-from affectstream.train.bundles.card import measured
+from affectstream.train.bundles.card_parts import (
+    DATA,
+    MEASURED,
+    USE,
+    calibration_rows,
+    facts_of,
+    measured,
+    settings_told,
+    told,
+)
 from affectstream.train.loop.checkpoint import Trained
 from affectstream.train.nets.pretrained import NONE
 from affectstream.train.nets.setting import Setting
@@ -33,36 +42,29 @@ _STARTED = """
 They started from weights that others trained, whose licences hold too: {weights}.
 """
 
-_CARD = """\
+_CARD = (
+    """\
 # Card of the bundle `{name}` {version}
 
 {summary} Tells {tasks}.{labels}
 Window {window} s, hop {hop} s{shown}.
 
-## Use
-See `LICENSE`. Scores are a network's reading of expressions, not knowledge of what a person feels. Using
-emotion recognition on people at work, in education or in recruitment is prohibited in the European Union
-(AI Act, Article 5(1)(f)), save for medical and safety reasons.
+"""
+    + USE
+    + """\
 
 ## Training
 Recipe `{name}`, {parameters:,} parameters, from {weights}. Best epoch {epoch} (the first is 0) by
 {figure} on split valid. Options:
 {config}.
 
-Data: `{data}` ({source}; licence: {licence}), content {content}, split {split}.
-{people}
+"""
+    + DATA
+    + """\
 {counts}
-## Measured
-Through the ONNX files in this folder, on the split that also chose the epoch, the temperature and the
-threshold: slightly optimistic. `part` says which modalities were there; the others were hidden.
-
-| part | data | metric | value | n |
-|---|---|---|---|---|
-{results}
-
-```
-{by_class}
-```
+"""
+    + MEASURED
+    + """\
 
 ## Calibration
 {calibration}
@@ -70,6 +72,7 @@ threshold: slightly optimistic. `part` says which modalities were there; the oth
 ## Limits
 It knows what its data shows and nothing else.{detector}
 """
+)
 
 _CALIBRATION = """\
 Readings under the minimum confidence abstain; it lets {coverage:.0%} of split valid through.{prior}
@@ -110,18 +113,8 @@ def write(
         weights=_start(trained, sources),
         epoch=trained.epoch,
         figure=next(iter(trained.figures)),
-        config=", ".join(f"{k} {_told(v)}" for k, v in trained.config.items() if k != "runs"),
-        data=data.name,
-        source=data.source,
-        licence=data.licence,
-        content=data.content_sha256[:12],
-        split=data.split_sha256[:12],
-        people=(
-            f"{data.shared_participants} participants are in several splits: figures say nothing of "
-            "people never seen."
-            if data.shared_participants
-            else "No participant that the data names is in two splits."
-        ),
+        config=settings_told(trained.config, ("runs",)),
+        **facts_of(data),
         counts=_counts(manifest, fixed),
         results=measured(manifest),
         by_class="\n".join(by_class) or "no classes",
@@ -139,15 +132,7 @@ def write(
 
 
 def _sources(fixed: Setting) -> str:
-    return ", ".join(sorted({_told(name) for name in fixed.weights.values() if name != NONE}))
-
-
-def _told(value: object) -> str:
-    """A setting in words; of a place on this machine the last name alone: a bundle is passed on."""
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{name}: {_told(inner)}" for name, inner in value.items()) + "}"
-    local = isinstance(value, str) and (value[:1] in ("/", ".", "~") or Path(value).is_absolute())
-    return Path(str(value)).name if local else str(value)
+    return ", ".join(sorted({told(name) for name in fixed.weights.values() if name != NONE}))
 
 
 def _start(trained: Trained, sources: str) -> str:
@@ -195,13 +180,4 @@ def _calibration(fixed: Setting, calibrated: Mapping[str, Calibrated]) -> str:
         coverage=COVERAGE,
         prior="" if fixed.emphasis.class_weights else off,
         rows=calibration_rows(calibrated),
-    )
-
-
-def calibration_rows(calibrated: Mapping[str, Calibrated]) -> str:
-    """Rows of the card's table: modalities, temperature, threshold, ECE and both accuracies."""
-    return "\n".join(
-        f"| {name} | {c.temperature} | {c.min_confidence} | {c.ece:.3f} | {c.accuracy:.3f} | "
-        f"{c.covered_accuracy:.3f} |"
-        for name, c in calibrated.items()
     )

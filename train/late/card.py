@@ -7,8 +7,15 @@ from collections.abc import Mapping, Sequence
 from affectstream.engines.folder import Member
 from affectstream.engines.manifest import Manifest
 from affectstream.train.bundles.calibrate import COVERAGE, Calibrated
-from affectstream.train.bundles.card import measured
-from affectstream.train.bundles.net_card import calibration_rows
+from affectstream.train.bundles.card_parts import (
+    DATA,
+    MEASURED,
+    USE,
+    calibration_rows,
+    facts_of,
+    measured,
+    settings_told,
+)
 from affectstream.train.late.recipe import UNUSED, LateFusion, LateSetting
 from affectstream.train.loop.checkpoint import Trained
 
@@ -27,16 +34,16 @@ Use the bundle only as every one of these allows.
 The code of Affectstream is under the MIT licence.
 """
 
-_CARD = """\
+_CARD = (
+    """\
 # Card of the bundle `{name}` {version}
 
 {summary} Labels: {labels}.
 Window {window} s, hop {hop} s.
 
-## Use
-See `LICENSE`. Scores are a network's reading of expressions, not knowledge of what a person feels. Using
-emotion recognition on people at work, in education or in recruitment is prohibited in the European Union
-(AI Act, Article 5(1)(f)), save for medical and safety reasons.
+"""
+    + USE
+    + """\
 
 ## Members
 Frozen. What each says, as logits for a uniform prior, counts by its weight; one with nothing to go by is
@@ -50,24 +57,17 @@ left out.
 Recipe `{name}`, {count} trainable numbers. Best epoch {epoch} (the first is 0) by {figure} on split valid.
 Options: {config}.
 
-Data: `{data}` ({source}; licence: {licence}), content {content}, split {split}.
-{people}
+"""
+    + DATA
+    + """\
 
 | label | training samples | assumed in use |
 |---|---|---|
 {counts}
 
-## Measured
-Through the ONNX files in this folder, on the split that also chose the epoch, the temperature and the
-threshold: slightly optimistic. `part` says which modalities were there; the others were hidden.
-
-| part | data | metric | value | n |
-|---|---|---|---|---|
-{results}
-
-```
-{by_class}
-```
+"""
+    + MEASURED
+    + """\
 
 ## Calibration
 Readings under the minimum confidence abstain; it lets {coverage:.0%} of split valid through.
@@ -80,6 +80,7 @@ Readings under the minimum confidence abstain; it lets {coverage:.0%} of split v
 Those of its members, see their cards. How the members' mistakes go together is known only as far as the data
 above shows it.{paired}
 """
+)
 
 _PAIRED = (
     " That data puts modalities of different people together by their label, so they are independent "
@@ -112,20 +113,8 @@ def write(
         count=count,
         epoch=trained.epoch,
         figure=next(iter(trained.figures)),
-        config=", ".join(
-            f"{k} {v}" for k, v in trained.config.items() if k not in ("runs", "members", *UNUSED)
-        ),
-        data=data.name,
-        source=data.source,
-        licence=data.licence,
-        content=data.content_sha256[:12],
-        split=data.split_sha256[:12],
-        people=(
-            f"{data.shared_participants} participants are in several splits: figures say nothing of "
-            "people never seen."
-            if data.shared_participants
-            else "No participant that the data names is in two splits."
-        ),
+        config=settings_told(trained.config, ("runs", "members", *UNUSED)),
+        **facts_of(data),
         counts="\n".join(
             f"| {label} | {number} | {share:g} |"
             for label, number, share in zip(
