@@ -15,9 +15,11 @@ from typing import Any
 import av
 import httpx
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from affectstream.stream.recognizer import Recognizer
+from affectstream.stream.serve import guard
 from affectstream.stream.serve.options import ServeOptions
 from affectstream.stream.serve.server import Server, build, listen
 
@@ -71,6 +73,22 @@ def running(recognizer: Recognizer, **options: Any) -> Iterator[Running]:
             server.should_exit = True
             thread.join(20)
             assert not thread.is_alive()
+
+
+@contextmanager
+def loopback_will_do() -> Iterator[None]:
+    """ICE passes over 127.0.0.1, and a machine under test may have nothing else; many peers come from it."""
+    import aioice.ice
+
+    found = aioice.ice.get_host_addresses
+
+    def addresses(use_ipv4: bool, use_ipv6: bool) -> list[str]:
+        return found(use_ipv4=use_ipv4, use_ipv6=use_ipv6) or ["127.0.0.1"]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(aioice.ice, "get_host_addresses", addresses)
+        patch.setattr(guard, "OPENINGS_AT_ONCE", 1e6)
+        yield
 
 
 def until(condition: Callable[[], Any], what: str, wait_s: float = 20.0) -> Any:

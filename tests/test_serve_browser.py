@@ -31,10 +31,9 @@ import aioice.ice
 
 from affectstream.stream.events import parse_event
 from affectstream.stream.recognizer import Recognizer
-from affectstream.stream.serve import guard
 
 from .media import tone, write_sound, write_video
-from .serving import TOKEN, Running, recording, running, until
+from .serving import TOKEN, Running, loopback_will_do, recording, running, until
 from .test_serve_command import started
 
 QUIET = [
@@ -52,15 +51,7 @@ def recognizer() -> Iterator[Recognizer]:
 
 @pytest.fixture(scope="module", autouse=True)
 def _loopback_will_do() -> Iterator[None]:
-    """ICE passes over 127.0.0.1, and a machine under test may have nothing else."""
-    found = aioice.ice.get_host_addresses
-
-    def addresses(use_ipv4: bool, use_ipv6: bool) -> list[str]:
-        return found(use_ipv4=use_ipv4, use_ipv6=use_ipv6) or ["127.0.0.1"]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(aioice.ice, "get_host_addresses", addresses)
-        patch.setattr(guard, "OPENINGS_AT_ONCE", 1e6)
+    with loopback_will_do():
         yield
 
 

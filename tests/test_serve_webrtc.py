@@ -17,16 +17,15 @@ from numpy.typing import NDArray
 for module in ("starlette", "uvicorn", "aiortc", "prometheus_client", "websockets", "httpx"):
     pytest.importorskip(module, reason="the server comes with the 'serve' extra")
 
-import aioice.ice
 import av
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 from aiortc.mediastreams import AudioStreamTrack, MediaStreamTrack, VideoStreamTrack
 
 from affectstream.stream.events import parse_event
 from affectstream.stream.recognizer import Recognizer
-from affectstream.stream.serve import guard, session, webrtc
+from affectstream.stream.serve import session, webrtc
 
-from .serving import Running, running, until
+from .serving import Running, loopback_will_do, running, until
 
 OURS = {"session", "faces", "words", "state", "pong", "error"}
 
@@ -39,15 +38,7 @@ def recognizer() -> Iterator[Recognizer]:
 
 @pytest.fixture(scope="module", autouse=True)
 def _loopback_will_do() -> Iterator[None]:
-    """ICE passes over 127.0.0.1, and a machine under test may have nothing else."""
-    found = aioice.ice.get_host_addresses
-
-    def addresses(use_ipv4: bool, use_ipv6: bool) -> list[str]:
-        return found(use_ipv4=use_ipv4, use_ipv6=use_ipv6) or ["127.0.0.1"]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(aioice.ice, "get_host_addresses", addresses)
-        patch.setattr(guard, "OPENINGS_AT_ONCE", 1e6)
+    with loopback_will_do():
         yield
 
 
