@@ -247,7 +247,7 @@ class PocketDetectorRecipe:
 
     def module(self) -> nn.Module:
         """The network, random weights."""
-        return PocketDetector().to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+        return PocketDetector()
 
     def loss(self, module: nn.Module, batch: Batch) -> Tensor:
         """Scores in every cell; boxes and landmarks where the teacher sees a face."""

@@ -155,7 +155,7 @@ class PocketVoiceRecipe:
 
     def module(self) -> nn.Module:
         """The network, random weights."""
-        return PocketVoice().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return PocketVoice()
 
     def loss(self, module: nn.Module, batch: Batch) -> Tensor:
         """Cross entropy with 0.1 label smoothing; mixup of half of the windows' levelled mels."""
