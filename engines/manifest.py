@@ -1,7 +1,8 @@
 """`bundle.json`: what a recognizer is made of, as types.
 
 The format carries its version. A newer major version is refused, an older one is read. 1.1 added
-`FilePart.model`; 1.2 `FaceCrop.kind`, `TextPart.context`, `Manifest.metadata` and `Manifest.members`.
+`FilePart.model`; 1.2 `FaceCrop.kind`, `TextPart.context`, `Manifest.metadata` and `Manifest.members`;
+1.3 `FaceCrop.tone`.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Annotated, Literal, get_args
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-FORMAT = "1.2"
+FORMAT = "1.3"
 
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Positive = Annotated[int, Meta(gt=0)]
@@ -24,6 +25,7 @@ Folder = Annotated[str, Meta(pattern=r"^\w[\w.-]*$")]
 
 CropKind = Literal["face", "person", "frame"]
 CROPS: tuple[CropKind, ...] = get_args(CropKind)
+Tone = Literal["natural", "equalized"]
 
 Fact = Literal[
     "age",
@@ -96,6 +98,8 @@ class FaceCrop(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     """Of a ``face``: where right eye, left eye, nose tip, right and left mouth corner land (the
     subject's right first)."""
     kind: CropKind = "face"
+    tone: Tone = "natural"
+    """``equalized``: as brightness alone, with all levels equally frequent, as what it learned from was."""
 
 
 class Calibration(Struct, frozen=True, forbid_unknown_fields=True):

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from msgspec import structs
 from numpy.typing import NDArray
 
 from affectstream.engines.bundle import Bundle
@@ -97,13 +98,17 @@ class Perceiver:
 
     def _look(self, rgb: NDArray[np.uint8], detection: Detection) -> _Look:
         crops = tuple(eye.cut(rgb, detection) for eye in self._eyes.faces)
-        cut = (c for c, eye in zip(crops, self._eyes.faces, strict=True) if eye.crop == _JUDGED)
+        cut = (c for c, eye in zip(crops, self._eyes.faces, strict=True) if _same_cut(eye.crop))
         judged = next(cut, None)
         if judged is None:
             template = np.asarray(TEMPLATE, np.float32)
             judged = align(rgb, detection.landmarks, template, TEMPLATE_SIZE)
         quality = assess(judged, detection.landmarks)
         return _Look(detection, crops, quality, signature(rgb, detection.box, judged))
+
+
+def _same_cut(crop: FaceCrop) -> bool:
+    return structs.replace(crop, tone=_JUDGED.tone) == _JUDGED
 
 
 def _detector(bundle: Bundle) -> Detector:

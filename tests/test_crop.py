@@ -5,8 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from affectstream.engines.bundle import Bundle
-from affectstream.stream.faces.crop import TEMPLATE, align, footprint, similarity
+from affectstream.engines.manifest import FaceCrop
+from affectstream.stream.faces.crop import TEMPLATE, align, equalized, footprint, similarity
 from affectstream.stream.faces.detect import Detector, DetectorSpec
+from affectstream.stream.faces.eye import Eye
 from affectstream.stream.faces.quality import assess
 from affectstream.train.data.fer2013 import FER_TO_TEMPLATE, read
 
@@ -139,3 +141,31 @@ def test_quality_falls_for_small_blurred_and_turned_faces(portrait):
     turned = landmarks.copy()
     turned[2, 0] = 262
     assert assess(align(portrait, turned, POINTS, 48), turned).fault == "turned_face"
+
+
+def test_equalized_pictures_are_the_same_whatever_the_tone_curve_was():
+    rng = np.random.default_rng(3)
+    levels = 2 * rng.integers(30, 60, (48, 48), np.uint8)
+    picture = np.repeat(levels[..., None], 3, 2)
+    curve = np.linspace(20, 250, 256).astype(np.uint8)  # rises from each level to the next
+    found = equalized(picture)
+    assert (found == equalized(curve[picture])).all()
+    assert found.min() == 0
+    assert found.max() == 255
+    assert (found == found[..., :1]).all()
+    assert abs(np.median(found) - 128) < 8
+
+
+def test_an_encoder_of_equalized_pictures_is_shown_none_other():
+    shown = []
+
+    class Encoder:
+        def run(self, feeds):
+            shown.append(feeds["pixels"])
+            return {"embedding": np.zeros((len(feeds["pixels"]), 4), np.float32)}
+
+    dark = np.random.default_rng(4).integers(10, 40, (48, 48, 3), np.uint8)
+    for tone in ("natural", "equalized"):
+        Eye(FaceCrop(48, TEMPLATE, tone=tone), Encoder()).encode([dark])
+    assert (shown[0][0] == dark).all()
+    assert (shown[1][0] == equalized(dark)).all()

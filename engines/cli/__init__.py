@@ -11,7 +11,8 @@ from affectstream.engines.cli.pull import pull
 
 application = typer.Typer(
     no_args_is_help=True,
-    help="Build, look at, compare and fetch compiled engines.",
+    help="Build, look at, compare and fetch compiled engines.\n\n"
+    "Example: [bold]affectstream engines compare cpu cpu:fp16[/bold]",
 )
 
 application.command()(build)

@@ -2,7 +2,7 @@
 
 `align` is the five-point similarity crop of a face; `person_crop` what the face's box shows when it is
 three times as wide and tall, and `frame_crop` the whole picture: both with the longest side fitted, the
-rest black.
+rest black. `equalized` is the tone of pictures whose histograms were made uniform.
 """
 
 from __future__ import annotations
@@ -89,6 +89,16 @@ def _span(row: list[float], size: int, margin: int, limit: int) -> tuple[int, in
     high = shift + max(0.0, along * size) + max(0.0, across * size)
     first = min(max(math.floor(low) - margin, 0), limit - 1)
     return first, min(max(math.ceil(high) + margin, first + 1), limit)
+
+
+def equalized(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The brightness of a picture (S, S, 3) uint8 with all levels equally frequent, in three equal planes.
+
+    Histogram equalization (Gonzalez and Woods, Digital Image Processing): whatever the light and the
+    camera's curve did to the levels, their order alone is left.
+    """
+    levels = cv2.equalizeHist(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY))
+    return np.asarray(cv2.cvtColor(levels, cv2.COLOR_GRAY2RGB), np.uint8)
 
 
 def footprint(landmarks: Points, template: Points, size: int) -> NDArray[np.float64]:

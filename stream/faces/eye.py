@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from affectstream.engines.bundle import Bundle
 from affectstream.engines.manifest import FaceCrop
 from affectstream.engines.spec import SLOTS, Engine, padded, slot
-from affectstream.stream.faces.crop import align, frame_crop, person_crop
+from affectstream.stream.faces.crop import align, equalized, frame_crop, person_crop
 from affectstream.stream.faces.detect import Detection
 
 
@@ -26,18 +26,20 @@ class Eye:
     encoder: Engine
 
     def cut(self, rgb: NDArray[np.uint8], detection: Detection) -> NDArray[np.uint8]:
-        """What there is to see of a face in `rgb` (H, W, 3) uint8: (size, size, 3) uint8."""
+        """What there is to see of a face in `rgb` (H, W, 3) uint8, in its own tone: (size, size, 3) uint8."""
         if self.crop.kind == "person":
             return person_crop(rgb, detection.box, self.crop.size)
         template = np.asarray(self.crop.template, np.float32)
         return align(rgb, detection.landmarks, template, self.crop.size)
 
     def cut_frame(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """What there is to see of a picture as a whole."""
+        """What there is to see of a picture as a whole, in its own tone."""
         return frame_crop(rgb, self.crop.size)
 
     def encode(self, crops: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
-        """The embedding (D,) float32 of each crop."""
+        """The embedding (D,) float32 of each crop, given in its own tone."""
+        if self.crop.tone == "equalized":
+            crops = [equalized(crop) for crop in crops]
         embeddings: list[NDArray[np.float32]] = []
         for start in range(0, len(crops), SLOTS[-1]):
             part = np.stack(crops[start : start + SLOTS[-1]])

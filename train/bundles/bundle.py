@@ -216,4 +216,5 @@ def _crop(fixed: Setting) -> FaceCrop:
         size=fixed.view.size,
         template=fixed.template,
         kind=fixed.crop or "frame",  # type: ignore[arg-type]  # one of the manifest's
+        tone=fixed.view.tone,
     )

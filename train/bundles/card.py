@@ -61,6 +61,9 @@ Epochs were chosen on the same FER2013, RAVDESS and MELD splits, so these figure
 optimistic; the detector's input size (384) and threshold (0.45) were chosen on the clips named above, which
 it was not trained on. FER2013 PrivateTest, RAVDESS actors 21-24 and MELD test were never looked at.
 
+FER2013's pictures come with equalized histograms, faces on video do not: crops are equalized before the
+encoder sees them, here those of FER2013 too, a second time.
+
 ## Fusion and calibration
 There is no paired audio and video in this data. The head is fitted and calibrated on *label-paired*
 samples: a label is drawn, then a face (FER2013 PublicTest), a voice (RAVDESS actors 17-20) and an

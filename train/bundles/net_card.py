@@ -145,8 +145,9 @@ def _shown(manifest: Manifest, fixed: Setting) -> str:
     view, parts = fixed.view, []
     if "video" in view.modalities:
         grey = ", colour taken off (the training data had none)" if fixed.grey else ""
+        tone = ", equalized as the training data was" if view.tone == "equalized" else ""
         parts.append(
-            f"{manifest.frame_hz} frames a second; {fixed.crop} crops of {view.size} pixels{grey}"
+            f"{manifest.frame_hz} frames a second; {fixed.crop} crops of {view.size} pixels{grey}{tone}"
         )
     if "text" in view.modalities:
         before = f", with {view.context} utterances before it" if view.context else ""

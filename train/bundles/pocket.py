@@ -125,7 +125,7 @@ def _manifest(
             voice_encoder=file_part(folder, "voice_encoder.onnx"),
             text_encoder=TextPart(text.file, text.sha256, file_part(folder, "tokenizer.json")),
         ),
-        crop=FaceCrop(size=48, template=TEMPLATE),
+        crop=FaceCrop(size=48, template=TEMPLATE, tone="equalized"),
         languages=("en",),
         calibration=Calibration(
             prior=PRIOR,

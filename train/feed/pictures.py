@@ -12,6 +12,8 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
+from affectstream.engines.manifest import Tone
+from affectstream.stream.faces.crop import equalized
 from affectstream.train.prepare.sample import decode_crop
 
 TURN = math.radians(15.0)
@@ -43,10 +45,13 @@ def evenly(count: int, most: int) -> list[int]:
     return [(2 * i + 1) * count // (2 * most) for i in range(most)]
 
 
-def decoded(blobs: Sequence[bytes], numbers: Sequence[int], size: int) -> list[NDArray[np.uint8]]:
+def decoded(
+    blobs: Sequence[bytes], numbers: Sequence[int], size: int, tone: Tone
+) -> list[NDArray[np.uint8]]:
     """The pictures `numbers` of a sample's, each (size, size, 3) uint8 RGB: averaged down, or
-    interpolated up."""
-    return [resized(decode_crop(blobs[number]), size) for number in numbers]
+    interpolated up, then brought to `tone`."""
+    pictures = (resized(decode_crop(blobs[number]), size) for number in numbers)
+    return [equalized(p) for p in pictures] if tone == "equalized" else list(pictures)
 
 
 def resized(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -196,7 +196,8 @@ class Samples:
         cut_out: list[NDArray[np.uint8]] = []
         for number, (row, found) in enumerate(zip(rows, points, strict=True)):
             mask[number, sorted(found)] = True
-            cut_out += pictures.decoded(row["crops"] or [], [found[p] for p in sorted(found)], size)
+            picked, blobs = [found[p] for p in sorted(found)], row["crops"] or []
+            cut_out += pictures.decoded(blobs, picked, size, self.view.tone)
         if cut_out:
             packed = torch.from_numpy(np.stack(cut_out))
             if chance is not None and chance.augment:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from affectstream.engines.manifest import Tone
 from affectstream.stream.media import SAMPLE_RATE
 
 KEPT = 0.6
@@ -37,6 +38,8 @@ class View:
     """Utterances before the current one that are joined to it."""
     metadata: tuple[str, ...] = ()
     """What is told of the speaker and the listener: `manifest.FACTS`, all or some."""
+    tone: Tone = "natural"
+    """Of the pictures, as a bundle's `crop` says it."""
 
     @property
     def frames(self) -> int:

@@ -16,6 +16,7 @@ from affectstream.engines.labels import EMOTIONS_7
 from affectstream.engines.manifest import Measured
 from affectstream.engines.models.registry import file_of
 from affectstream.engines.spec import Array
+from affectstream.stream.faces.crop import equalized
 from affectstream.stream.faces.detect import DetectorSpec
 from affectstream.train.bundles.through import answers
 from affectstream.train.data import fer2013, meld, ravdess
@@ -24,14 +25,16 @@ from affectstream.train.errors import DataError, DataMissing
 from affectstream.train.feed.pictures import resized
 from affectstream.train.feed.words import tokenised
 from affectstream.train.judge.detector import compare
+from affectstream.train.models.pocket_text import rival_f1
 
 _PART = 32
 
 
-def evaluate_detector(bundle: Bundle, data: Path) -> list[Measured]:
+def evaluate_detector(bundle: Bundle, data: Path, *, rival: bool = False) -> list[Measured]:
     """How many of YuNet's faces on the clips ours finds (IoU 0.5), and false alarms where none is.
 
-    Every fifth frame of each clip under ``video/``; every frame of clips without a face.
+    Every fifth frame of each clip under ``video/``; every frame of clips without a face. With `rival`
+    also how many YuNet itself finds at our size.
     """
     part = bundle.manifest.engines.face_detector
     if part is None:
@@ -60,11 +63,16 @@ def evaluate_detector(bundle: Bundle, data: Path) -> list[Measured]:
     faces, found = sum(row["faces"] for row in clips), sum(row["found"] for row in clips)
     empty = [row for row in result["files"] if not row["faces"]]
     alarms, frames = sum(row["alarms"] for row in empty), sum(row["frames"] for row in empty)
-    where = "faces YuNet finds on video/"
-    return [
-        Measured("face_detector", where, "recall at IoU 0.5", round(found / faces, 4), faces),
+    where, metric = "faces YuNet finds on video/", "recall at IoU 0.5"
+    measured = [
+        Measured("face_detector", where, metric, round(found / faces, 4), faces),
         Measured("face_detector", "pictures without a face", "false alarms", float(alarms), frames),
     ]
+    if rival:
+        again = sum(row["teacher_found"] for row in clips)
+        name = f"YuNet, {part.input_size} px"
+        measured.append(Measured(name, where, metric, round(again / faces, 4), faces))
+    return measured
 
 
 def evaluate_face(bundle: Bundle, data: Path, split: str = "test") -> list[Measured]:
@@ -80,6 +88,8 @@ def evaluate_face(bundle: Bundle, data: Path, split: str = "test") -> list[Measu
     if crop.size != images.shape[1]:
         images = np.stack([resized(image, crop.size) for image in images])
     pixels = np.repeat(images[..., None], 3, axis=3)
+    if crop.tone == "equalized":
+        pixels = np.stack([equalized(picture) for picture in pixels])
     guess = _guesses(bundle, "video", {"pixels": pixels})
     where = f"FER2013 {split}"
     return [
@@ -106,8 +116,11 @@ def evaluate_voice(
     ]
 
 
-def evaluate_text(bundle: Bundle, data: Path, split: str = "dev") -> list[Measured]:
-    """Weighted F1 and accuracy of the words of one utterance of MELD at a time, as `evaluate_face`."""
+def evaluate_text(
+    bundle: Bundle, data: Path, split: str = "dev", *, rival: bool = False
+) -> list[Measured]:
+    """Weighted F1 and accuracy of the words of one utterance of MELD at a time, as `evaluate_face`; with
+    `rival` also the weighted F1 of `pocket_text.rival_f1`, which learns MELD's split train for it."""
     part = bundle.manifest.engines.text_encoder
     if part is None or bundle.tokenizer is None or not _tells(bundle, "text"):
         return []
@@ -119,10 +132,16 @@ def evaluate_text(bundle: Bundle, data: Path, split: str = "dev") -> list[Measur
     guess = _guesses(bundle, "text", {"ids": ids, "mask": mask})
     where = f"MELD {split}"
     weighted = float(f1_score(truth, guess, average="weighted", zero_division=0))
-    return [
+    measured = [
         Measured("text_encoder", where, "weighted F1", round(weighted, 4), len(truth)),
         Measured("text_encoder", where, "accuracy", _of(accuracy_score, truth, guess), len(truth)),
     ]
+    if rival:
+        plain = rival_f1(meld.read(data, "train"), lines)
+        measured.append(
+            Measured("TF-IDF, logistic", where, "weighted F1", round(plain, 4), len(truth))
+        )
+    return measured
 
 
 def _tells(bundle: Bundle, modality: str) -> bool:

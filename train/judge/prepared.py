@@ -111,6 +111,7 @@ def view_of(bundle: Bundle) -> View:
         tokenizer="" if bundle.tokenizer is None else bundle.tokenizer.to_str(),
         context=0 if text is None else text.context,
         metadata=manifest.metadata,
+        tone="natural" if manifest.crop is None else manifest.crop.tone,
     )
 
 

@@ -16,7 +16,7 @@ from affectstream.train.feed.view import View
 from affectstream.train.nets.losses import Emphasis
 from affectstream.train.nets.net import Value
 from affectstream.train.nets.pretrained import NONE
-from affectstream.train.nets.setting import Setting, is_grey, source_of
+from affectstream.train.nets.setting import Setting, is_grey, source_of, tone_of
 from affectstream.train.nets.start import begun_as
 from affectstream.train.nets.tasks import bind, check_names
 from affectstream.train.prepare.dataset import Dataset
@@ -74,6 +74,7 @@ def bound(recipe: NetRecipe, data: Path, config: FitConfig) -> Setting:
             tokenizer=tokenizer,
             context=context,
             metadata=FACTS if recipe.metadata else (),
+            tone=tone_of(dataset, rows["train"]) if seen else "natural",
         ),
         hop_us=recipe.hop_us,
         crop=_kind(dataset) if seen else None,

@@ -9,10 +9,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import cv2
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from affectstream.engines.manifest import Tone
 from affectstream.train.feed.view import View
 from affectstream.train.nets.losses import Emphasis
 from affectstream.train.nets.net import Plan, Value
@@ -21,7 +23,10 @@ from affectstream.train.prepare.dataset import Dataset
 from affectstream.train.prepare.sample import decode_crop
 
 LOOKED_AT = 64
-"""Samples that are looked at to see whether a data set is grey."""
+"""Samples that are looked at to see whether a data set is grey, or equalized."""
+UNEVEN = 0.1
+"""Share of the pixels by which, at some level, half of a set's pictures are off a uniform histogram at most
+if they were equalized. FER2013's are off by 0.04, faces on video by 0.15 to 0.9."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +109,25 @@ def source_of(dataset: Dataset, rows: NDArray[np.int64]) -> Source:
 
 def is_grey(dataset: Dataset, rows: NDArray[np.int64]) -> bool:
     """Whether samples spread over `rows` are all without colour."""
-    return not any(_coloured(dataset.row(int(row))["crops"] or ()) for row in _spread(rows))
+    return not any(_coloured(_crops(dataset, row)) for row in _spread(rows))
+
+
+def tone_of(dataset: Dataset, rows: NDArray[np.int64]) -> Tone:
+    """Whether samples spread over `rows` have the levels of equalized pictures, as published FER2013 has."""
+    pictures = (decode_crop(blob) for row in _spread(rows) for blob in _crops(dataset, row)[:1])
+    off = [_unevenness(picture) for picture in pictures]
+    return "equalized" if off and float(np.median(off)) < UNEVEN else "natural"
+
+
+def _unevenness(picture: NDArray[np.uint8]) -> float:
+    """Largest distance of the cumulated histogram of brightness from a uniform one, in [0, 1]."""
+    brightness = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    shares = np.bincount(brightness.ravel(), minlength=256).cumsum() / brightness.size
+    return float(np.abs(shares - np.arange(1, 257) / 256).max())
+
+
+def _crops(dataset: Dataset, row: np.int64) -> list[bytes]:
+    return dataset.row(int(row))["crops"] or []
 
 
 def _spread(rows: NDArray[np.int64]) -> NDArray[np.int64]:
