@@ -9,11 +9,14 @@ import typer
 
 application = typer.Typer(
     no_args_is_help=True,
-    help="Measurements that anyone can rerun. Each ends with one line of JSON.",
+    help="Measurements that anyone can rerun. Each ends with one line of JSON.\n\n"
+    "Example: [bold]affectstream bench score interview.mp4[/bold]",
 )
 
 Bundle = Annotated[str, typer.Option(help="'pocket', or a bundle's folder.")]
-Threads = Annotated[int | None, typer.Option(min=1, show_default="cores")]
+Threads = Annotated[
+    int | None, typer.Option(min=1, help="Batches perceived side by side.", show_default="cores")
+]
 File = Annotated[Path | None, typer.Argument(help="A recording.", show_default="made, 2 minutes")]
 
 
@@ -135,14 +138,18 @@ def plans(
 @application.command()
 def sessions(
     file: File = None,
-    counts: Annotated[str, typer.Option(help="Numbers of sessions to try.")] = "1,2,4,8",
+    counts: Annotated[str, typer.Option(help="Numbers of sessions to try.")] = "1,2,4,8,16,24,32",
     seconds: Annotated[float, typer.Option(min=5, help="Length of each try.")] = 30.0,
+    limit: Annotated[
+        int | None,
+        typer.Option(min=1, max=256, help="The server takes no more.", show_default="all tried"),
+    ] = None,
     bundle: Bundle = "pocket",
     device: Annotated[str, typer.Option(help="What the server computes on.")] = "auto",
 ) -> None:
-    """Many live sessions of one server: latency against their number.
+    """Many live sessions of one server: latency against their number, and what gives where it is full.
 
-    Example: [bold]affectstream bench sessions --counts 1,2,4,8[/bold]
+    Example: [bold]affectstream bench sessions --counts 1,2,4,8,16[/bold]
     """
     from affectstream.bench.sessions import main
 
@@ -150,17 +157,17 @@ def sessions(
         numbers = [int(part) for part in counts.split(",")]
     except ValueError:
         numbers = [0]
-    if min(numbers) < 1 or max(numbers) > 10:  # what one address may open at once
+    if min(numbers) < 1 or max(numbers) > 256:  # the most that a server can be told to take
         raise typer.BadParameter(
-            f"{counts!r}: expected numbers from 1 to 10, such as 1,2,4", param_hint="--counts"
+            f"{counts!r}: expected numbers from 1 to 256, such as 1,2,4", param_hint="--counts"
         )
-    main(file, bundle, device, numbers, seconds)
+    main(file, bundle, device, numbers, seconds, limit=limit)
 
 
 @application.command()
 def soak(
     file: File = None,
-    minutes: Annotated[float, typer.Option(min=0.5)] = 60.0,
+    minutes: Annotated[float, typer.Option(min=0.5, help="How long it goes on.")] = 60.0,
     sessions: Annotated[int, typer.Option(min=1, help="At once; every other one reconnects.")] = 4,
     bundle: Bundle = "pocket",
     device: Annotated[str, typer.Option(help="What the server computes on.")] = "auto",
@@ -177,6 +184,9 @@ def soak(
 @application.command()
 def live(
     seconds: Annotated[float, typer.Option(min=2, help="How long each source is watched.")] = 20.0,
+    only: Annotated[
+        str, typer.Option(help="Sources with this in their name.", show_default="all")
+    ] = "",
     bundle: Bundle = "pocket",
 ) -> None:
     """Live sources of each kind, sent on this machine: delays, skew, drops, processor.
@@ -185,7 +195,7 @@ def live(
     """
     from affectstream.bench.live import main
 
-    main(seconds, bundle)
+    main(seconds, bundle, only=only)
 
 
 @application.command()

@@ -30,7 +30,8 @@ import av
 
 from affectstream.bench.machine import describe
 from affectstream.bench.material import demo_recording
-from affectstream.bench.sessions import serving, webm
+from affectstream.bench.serving import serving
+from affectstream.bench.webm import webm
 from affectstream.stream.errors import SourceError
 
 LOOP_S = 20.0
@@ -67,12 +68,12 @@ def main(file: Path | None, bundle: str, device: str, sessions: int, minutes: fl
     with TemporaryDirectory() as scratch:
         path = file or demo_recording(LOOP_S, Path(scratch))
         media = b"".join(data for _, data in webm(path, LOOP_S))
-    with serving(bundle, device, sessions + 1) as (process, address):
-        _warm(address, media)
-        before = _held(process.pid, address, 0.0)
-        held, tally = _run(process.pid, address, media, sessions, minutes * 60)
+    with serving(bundle, device, sessions + 1) as server:
+        _warm(server.address, media)
+        before = _held(server.pid, server.address, 0.0)
+        held, tally = _run(server.pid, server.address, media, sessions, minutes * 60)
         time.sleep(SETTLE_S)
-        after = _held(process.pid, address, held[-1].at_s + SETTLE_S)
+        after = _held(server.pid, server.address, held[-1].at_s + SETTLE_S)
     settled = [one for one in held if one.at_s >= SETTLE_S] or held
     growth = max(one.memory_mb for one in settled) - settled[0].memory_mb
     figures = {

@@ -1,0 +1,64 @@
+"""A server of its own for a measurement: `affectstream serve` in another process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from tempfile import TemporaryFile
+from typing import IO
+
+from affectstream.stream.errors import SourceError
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A server that runs: its address, such as ``http://127.0.0.1:8765``, and the number of its process."""
+
+    address: str
+    pid: int
+    _process: subprocess.Popen[str]
+    _log: IO[bytes]
+
+    def cpu_s(self) -> float:
+        """Processor time that it has used so far, seconds of one core, all threads together.
+
+        Raises `SourceError`, with what it said last, where it has ended by itself.
+        """
+        import psutil
+
+        if self._process.poll() is not None:
+            raise SourceError(f"the server has ended: {_last(self._log)}")
+        return sum(psutil.Process(self.pid).cpu_times()[:2])
+
+
+@contextmanager
+def serving(bundle: str, device: str, count: int) -> Iterator[Served]:
+    """A server for `count` sessions on a free port.
+
+    Raises `SourceError`, with what it said, where it does not start.
+    """
+    code = "from affectstream.stream.cli import main; main()"
+    options = ["--port", "0", "--bundle", bundle, "--device", device, "--max-sessions", str(count)]
+    command = [sys.executable, "-c", code, "serve", *options]
+    with (
+        TemporaryFile() as log,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            address = process.stdout.readline().strip()
+            if not address:
+                raise SourceError(f"the server did not start: {_last(log)}")
+            yield Served(address, process.pid, process, log)
+        finally:
+            process.terminate()
+
+
+def _last(log: IO[bytes]) -> str:
+    """The last line that was said."""
+    log.seek(0)
+    lines = log.read().decode("utf-8", "replace").strip().splitlines()
+    return lines[-1] if lines else "it said nothing"
