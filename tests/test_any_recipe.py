@@ -19,6 +19,7 @@ from affectstream.train.bundles.through import answers, subsets  # noqa: E402
 from affectstream.train.config import FitConfig  # noqa: E402
 from affectstream.train.loop.checkpoint import load_run  # noqa: E402
 from affectstream.train.loop.fit import fit  # noqa: E402
+from affectstream.train.nets.net import LastLayer  # noqa: E402
 from affectstream.train.nets.net_recipe import NetRecipe  # noqa: E402
 from affectstream.train.nets.start import RECIPE, WEIGHTS  # noqa: E402
 from affectstream.train.recipe import recipes  # noqa: E402
@@ -238,6 +239,21 @@ def test_the_bundle_says_what_it_is(name, exported):
     assert "spots on noise" in (folder / "CARD.md").read_text()
     assert "spots on noise" in (folder / "LICENSE").read_text()
     assert (folder / RECIPE).is_file() and (folder / WEIGHTS).is_file()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_depends_on_the_labels_is_marked_as_a_last_layer(name, network):
+    bound, module, _ = network(name)
+    wider = replace(bound.fixed.plan(fetch=False), outputs=len(LABELS) + 1)
+    shapes = {key: value.shape for key, value in bound.build(wider).state_dict().items()}
+    depends = {key for key, value in module.state_dict().items() if shapes[key] != value.shape}
+    marked = {
+        f"{key}.{part}"
+        for key, layer in module.named_modules()
+        if isinstance(layer, LastLayer)
+        for part in ("weight", "bias")
+    }
+    assert depends == marked != set()
 
 
 @pytest.mark.parametrize("name", NAMES)

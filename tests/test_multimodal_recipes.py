@@ -1,5 +1,7 @@
 """The networks of the voice, text and multimodal recipes: sizes, masks, graphs, weights, tokenizers."""
 
+import json
+import shutil
 from dataclasses import replace
 from importlib.util import find_spec
 from itertools import pairwise
@@ -16,8 +18,11 @@ import onnxruntime  # noqa: E402
 from torch import nn  # noqa: E402
 
 from affectstream.stream.errors import OptionError  # noqa: E402
+from affectstream.train.bundles.bundle import assemble  # noqa: E402
 from affectstream.train.bundles.export import to_onnx  # noqa: E402
+from affectstream.train.config import FitConfig  # noqa: E402
 from affectstream.train.errors import WeightsError, WeightsMissing  # noqa: E402
+from affectstream.train.loop.fit import fit  # noqa: E402
 from affectstream.train.models import (  # noqa: E402
     cross_attention,
     ensemble,
@@ -36,6 +41,7 @@ from affectstream.train.models.wave_backbones import (  # noqa: E402
     WaveNetEncoder,
 )
 from affectstream.train.nets.net import Plan  # noqa: E402
+from affectstream.train.nets.start import RECIPE, placeless  # noqa: E402
 from affectstream.train.recipe import parameters  # noqa: E402
 
 from .prepared import utterances, write  # noqa: E402
@@ -591,6 +597,46 @@ def test_a_folder_brings_its_tokenizer(tmp_path):
     )
     assert len(found.encode("I love it!")) < 8 == len(found.encode("I love it! " * 9))
     assert found.encode("I love it! " * 9 + "Stop").tokens[-1] == "[sep]"
+
+
+def test_a_bundle_names_no_folder_of_its_weights(tmp_path):
+    """The folder's own name stays, so that a card can be read; where it lay is nobody's business."""
+    folder = tmp_path / "weights" / "my-bert"
+    own = tokenizer({"text": "none"}, LINES, 8)
+    saved_bert(folder, vocab_size=own.get_vocab_size())
+    own.save(str(folder / "tokenizer.json"))
+    data = write(tmp_path / "set", [*utterances(8, "train"), *utterances(4, "valid")])
+    config = FitConfig(epochs=1, batch_size=8, tiny=True, weights={"text": str(folder)})
+    fit(sentence.RECIPE, config, data, tmp_path / "runs/sentence", report=lambda _: None)
+    made = tmp_path / "made"
+    assemble(sentence.RECIPE, data, tmp_path / "runs", made, report=lambda _: None)
+    for file in made.iterdir():
+        assert str(tmp_path).encode() not in file.read_bytes(), file.name
+    assert json.loads((made / RECIPE).read_text())["setting"]["weights"] == {"text": "my-bert"}
+    # Whoever starts from it needs that folder no more.
+    shutil.rmtree(folder)
+    sentence.RECIPE.for_data(data, FitConfig(init=str(made))).module()
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("openai/clip-vit-base-patch32", "openai/clip-vit-base-patch32"),
+        ("/home/ada/models/bert", "bert"),
+        ("~/bert", "bert"),
+        ("../models/bert/", "bert"),
+        ("none", "none"),
+    ],
+)
+def test_places_are_told_from_public_names(name, told):
+    assert placeless(name) == told
+
+
+def test_a_place_may_look_like_a_public_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert placeless("mine/bert") == "mine/bert"
+    (tmp_path / "mine/bert").mkdir(parents=True)
+    assert placeless("mine/bert") == "bert"
 
 
 def test_a_frozen_encoder_encodes_each_line_once(tmp_path):

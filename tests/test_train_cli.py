@@ -105,6 +105,7 @@ def test_every_config_comes_back_from_a_checkpoint(config):
         ({"tasks": "emotion"}, "tasks: expected `array`, got `str`"),
         ({"options": {"depth": [1]}}, "options"),
         ({"epochs": 0}, "epochs 0: expected 1 or more"),
+        ({"seed": 2**32}, "seed 4294967296: expected 0 or more, and under 4294967296"),
         ({"learning_rate": -1.0}, "learning_rate -1.0: expected more than 0"),
         ({"label_smoothing": 1.0}, "label_smoothing 1.0: expected 0 or more, and under 1"),
         ({"schedule": "linear"}, "schedule 'linear': expected cosine or restarts"),
@@ -174,6 +175,7 @@ def test_figures_go_to_tensorboard_where_it_is(tmp_path, data):
         (["--recipe", "pocket_face", "--data", "d", "--task", "valence"], exits.USAGE, "--task"),
         (["--recipe", "cnn", "--data", ".", "--track", "paper"], exits.USAGE, "--track paper"),
         (["--recipe", "cnn", "--data", "."], exits.NOTHING, "no prepared data set"),
+        (["--recipe", "cnn", "--data", ".", "--resume", "--eval-only"], exits.USAGE, "give one of"),
     ],
 )
 def test_what_cannot_be_is_refused_in_a_line(arguments, code, message, capsys):
@@ -182,11 +184,23 @@ def test_what_cannot_be_is_refused_in_a_line(arguments, code, message, capsys):
     assert message in " ".join(said.split()) and "Traceback" not in said
 
 
+def test_any_seed_that_is_allowed_can_be_begun_from(data, tmp_path):
+    assert fit(tmp_path, "--data", data, "--epochs", 1, "--seed", 2**32 - 1) == exits.DONE
+
+
 def test_options_of_the_recipe_are_checked_by_it(data, tmp_path, capsys):
     assert fit(tmp_path, "--data", data, "--set", "layer=6") == exits.USAGE
     assert "did you mean 'layers'?" in capsys.readouterr().err
     assert fit(tmp_path, "--data", data, "--set", "layers=many") == exits.USAGE
     assert "--set layers=many" in capsys.readouterr().err
+
+
+def test_a_network_that_cannot_be_made_is_told_by_what_was_asked_for(data, tmp_path, capsys):
+    """`--tiny` brings options of its own, which nobody typed."""
+    assert fit(tmp_path, "--data", data, "--set", "heads=5") == exits.USAGE
+    said = capsys.readouterr().err
+    assert "error: --set heads=5: tiny_vit cannot be built so: " in said
+    assert "the rest is layers=2, width=48, temporal=mean" in said
 
 
 def test_a_machine_without_tensorboard_is_told_of_and_still_trains(tmp_path):
@@ -273,6 +287,8 @@ def test_every_recipe_is_listed_with_its_choices(capsys):
         for option, value in getattr(recipe, "options", {}).items():
             assert f"--set {option}={value}" in said and f"--set {option}={value}" in alone
         assert "tune learning_rate: " in alone
+        for option, value in getattr(recipe, "tiny", {}).items():
+            assert f"--set {option}={value}" in alone.partition("--tiny: ")[2].splitlines()[0]
 
 
 def test_help_needs_no_torch():

@@ -30,6 +30,7 @@ from affectstream.train.loop.fit import fit  # noqa: E402
 from affectstream.train.models import cnn, tiny_vit  # noqa: E402
 from affectstream.train.nets.net import Plan  # noqa: E402
 from affectstream.train.nets.start import RECIPE, WEIGHTS, start_from  # noqa: E402
+from affectstream.train.nets.tasks import Task  # noqa: E402
 from affectstream.train.prepare.crops import scaled_template  # noqa: E402
 from affectstream.train.prepare.dataset import CropInfo  # noqa: E402
 from affectstream.train.recipe import parameters, recipes  # noqa: E402
@@ -266,13 +267,13 @@ def test_a_bundle_without_weights_is_not_started_from(exported, data, tmp_path):
     assemble(cnn.RECIPE, data, run.parent, bare, weights=False, report=lambda _: None)
     assert (bare / RECIPE).is_file() and not (bare / WEIGHTS).exists()
     with pytest.raises(RunError, match=r"has no weights\.safetensors: export it again"):
-        start_from(network, bare)
+        start_from(network, bare, ())
     with pytest.raises(RunError, match="neither a run nor a bundle"):
-        start_from(network, tmp_path)
+        start_from(network, tmp_path, ())
     stranger = torch.nn.Module()
     stranger.out = torch.nn.Linear(2, 2)
     with pytest.raises(RunError, match=r"none of its \d+ tensors is one of this network's"):
-        start_from(stranger, folder)
+        start_from(stranger, folder, ())
 
 
 def test_a_start_keeps_what_does_not_fit(exported, data, tmp_path, capsys):
@@ -285,6 +286,38 @@ def test_a_start_keeps_what_does_not_fit(exported, data, tmp_path, capsys):
     assert torch.equal(
         module.state_dict()["video.blocks.0.weight"], before["video.blocks.0.weight"]
     )
+
+
+def test_a_last_layer_of_other_labels_stays_behind(exported, tmp_path, capsys):
+    """The same number of labels, so every tensor would fit."""
+    others = ("disgust", "joy", "fear", "anger")
+    made = [*samples(8, "train", labels=others), *samples(4, "valid", labels=others)]
+    other = write(tmp_path / "other", made)
+    for folder in exported:  # a run, and a bundle
+        states = load_run(cnn.RECIPE, exported[0]).module.state_dict()
+        bound = cnn.RECIPE.for_data(other, replace(CONFIG, init=str(folder)))
+        begun = bound.module().state_dict()
+        differ = [name for name in begun if not torch.equal(begun[name], states[name])]
+        assert differ == ["head.out.weight", "head.out.bias"]
+        said = capsys.readouterr().err
+        assert "2 not: head.out.weight, head.out.bias" in said
+        assert (
+            f"the last layer begins anew: {folder} told emotion (neutral, anger, joy, surprise); "
+            "this network is to tell emotion (anger, disgust, fear, joy)"
+        ) in said
+
+
+def test_a_last_layer_of_another_order_or_task_or_unknown_ones_stays_behind(exported, tmp_path):
+    bundle = tmp_path / "bundle"
+    shutil.copytree(exported[1], bundle)
+    network = load_run(cnn.RECIPE, exported[0]).module
+    own = Task("emotion", ("neutral", "anger", "joy", "surprise"))
+    last = ["head.out.weight", "head.out.bias"]
+    assert start_from(network, bundle, [own]) == []
+    assert start_from(network, bundle, [Task("emotion", own.labels[::-1])]) == last
+    assert start_from(network, bundle, [Task("emotion_multilabel", own.labels)]) == last
+    (bundle / RECIPE).unlink()
+    assert start_from(network, bundle, [own]) == last
 
 
 def test_a_start_brings_the_options_and_the_side_of_its_network(exported, data):
@@ -333,8 +366,8 @@ def test_a_card_names_no_folder_of_this_machine(exported, data, tmp_path):
     assemble(cnn.RECIPE, data, tmp_path / "runs", tmp_path / "made", report=lambda _: None)
     card = (tmp_path / "made" / "CARD.md").read_text()
     assert f"from the weights of `{folder.name}`" in " ".join(card.split())
-    for file in (tmp_path / "made").glob("*.[mj]*"):
-        assert str(folder.parent) not in file.read_text(), file.name
+    for file in (tmp_path / "made").iterdir():
+        assert str(folder.parent).encode() not in file.read_bytes(), file.name
 
 
 @pytest.mark.parametrize("options", [{"width": 0}, {"temporal": "transformer", "width": 6}])

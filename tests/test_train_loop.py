@@ -2,17 +2,20 @@
 
 import csv
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 
 from lightning_fabric import Fabric  # noqa: E402
 from lightning_fabric.plugins.precision.amp import MixedPrecision  # noqa: E402
 
-from affectstream.stream.errors import OptionError  # noqa: E402
+from affectstream.stream.errors import OptionError, OutputError  # noqa: E402
 from affectstream.train.bundles.calibrate import (  # noqa: E402
     calibrate,
     expected_calibration_error,
@@ -20,6 +23,7 @@ from affectstream.train.bundles.calibrate import (  # noqa: E402
 )
 from affectstream.train.errors import DataMissing, RunError  # noqa: E402
 from affectstream.train.loop.checkpoint import load, load_best  # noqa: E402
+from affectstream.train.loop.epoch import LeftOut  # noqa: E402
 from affectstream.train.loop.fit import fit, judge  # noqa: E402
 from affectstream.train.loop.memory import halved  # noqa: E402
 from affectstream.train.nets.net import Phase  # noqa: E402
@@ -254,6 +258,38 @@ def test_a_damaged_checkpoint_is_told_of(tmp_path):
         run(Line(), tmp_path, resume=True)
 
 
+@pytest.mark.parametrize("lost", ["average", "figures"])
+def test_a_best_epoch_of_a_version_that_kept_other_things_is_told_of(tmp_path, lost):
+    run(Line(), tmp_path, replace(Line.defaults, epochs=1))
+    saved = load(tmp_path / "best.pt")
+    if lost == "average":
+        saved["average"].popitem()
+    else:
+        del saved[lost]
+    torch.save(saved, tmp_path / "best.pt")
+    made = saved["versions"]["affectstream"]
+    with pytest.raises(RunError, match=rf"best\.pt does not fit this version .* made by {made}"):
+        judge(Line(), Line.defaults, tmp_path, tmp_path)
+
+
+def test_a_run_of_a_version_that_kept_other_things_is_not_gone_on_with(tmp_path):
+    run(Line(), tmp_path, replace(Line.defaults, epochs=1))
+    saved = load(tmp_path / "last.pt")
+    del saved["optimiser"]
+    torch.save(saved, tmp_path / "last.pt")
+    before = (tmp_path / "last.pt").read_bytes()
+    with pytest.raises(RunError, match=r"last\.pt does not fit this version .*'optimiser'"):
+        run(Line(), tmp_path, replace(Line.defaults, epochs=2), resume=True)
+    assert (tmp_path / "last.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize("name", ["log.csv", "summary.json"])
+def test_what_the_disk_refuses_is_told_in_a_line(tmp_path, name):
+    (tmp_path / name).mkdir()
+    with pytest.raises(OutputError, match=r"cannot write .*: Is a directory"):
+        run(Line(), tmp_path, replace(Line.defaults, epochs=1))
+
+
 def test_a_checkpoint_of_an_older_version_is_gone_on_with(tmp_path):
     config = replace(Line.defaults, epochs=2)
     run(Line(), tmp_path, replace(config, epochs=1))
@@ -337,15 +373,15 @@ def test_another_error_of_a_batch_is_not_taken_for_a_lack_of_memory(tmp_path):
 
 
 class Broken(Line):
-    """From the second epoch on, a loss or a gradient that is no number."""
+    """After `good` batches, a loss or a gradient that is no number."""
 
-    def __init__(self, where):
-        self.where, self.seen = where, 0
+    def __init__(self, where, good=10):
+        self.where, self.good, self.seen = where, good, 0
 
     def loss(self, module, batch):
         self.seen += 1
         loss = super().loss(module, batch)
-        if self.seen <= 10:
+        if self.seen <= self.good:
             return loss
         if self.where == "loss":
             return loss * float("nan")
@@ -516,7 +552,7 @@ def test_two_processes_resume_to_the_same_curve(tmp_path):
 
 @pytest.mark.slow
 def test_what_breaks_in_a_process_is_told_in_a_line(tmp_path):
-    with pytest.raises(RunError, match=r"a training process ended: .*the loss is nan in epoch 2"):
+    with pytest.raises(RunError, match=r"a training process ended: the loss is nan in epoch 2"):
         fit(Broken("loss"), replace(Line.defaults, devices="2"), tmp_path, tmp_path / "run")
     assert load(tmp_path / "run/last.pt")["epoch"] == 1
 
@@ -545,6 +581,29 @@ def test_a_loss_scale_finds_its_size_and_is_resumed(tmp_path, monkeypatch):
     assert 1 < load(tmp_path / "half/last.pt")["scaler"]["scale"] < 2.0**30
     run(Line(), tmp_path / "half", config, resume=True)
     assert curve(tmp_path / "half") == curve(tmp_path / "whole")
+
+
+def test_gradients_that_no_loss_scale_mends_end_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr("affectstream.train.loop.fit.make_fabric", scaled_on_the_cpu)
+    config = replace(Line.defaults, epochs=1000, precision="16-mixed")
+    message = (
+        "the gradient is nan at every loss scale, 33 steps one after another, in epoch 7, batch [12] of 8; "
+        ".*last.pt holds epoch 6: give --precision bf16-mixed or 32-true, lower the learning rate"
+    )
+    with pytest.raises(RunError, match=message):
+        run(Broken("gradient", good=26), tmp_path, config)
+    kept = load(tmp_path / "last.pt")
+    assert kept["epoch"] == 6
+    assert all(torch.isfinite(v).all() for v in kept["module"].values())
+
+
+@given(st.lists(st.sampled_from([1.0, 1e4, math.inf, math.nan]), max_size=60), st.integers(0, 5))
+def test_only_steps_left_out_one_after_another_count(norms, most):
+    left_out = LeftOut(most)
+    ended = [left_out.push(norm) for norm in norms]
+    for index, end in enumerate(ended):
+        newest = norms[max(0, index - most) : index + 1]
+        assert end == (len(newest) == most + 1 and not any(map(math.isfinite, newest)))
 
 
 @pytest.mark.gpu

@@ -1,8 +1,10 @@
 """A study: it searches what the recipe says, goes on where it stopped, and leaves the best to be repeated."""
 
+import subprocess
 import sys
 import tomllib
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +12,7 @@ torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 optuna = pytest.importorskip("optuna", reason="studies need the 'train' extra")
 
 from affectstream.stream import exits  # noqa: E402
-from affectstream.stream.errors import OptionError  # noqa: E402
+from affectstream.stream.errors import OptionError, OutputError  # noqa: E402
 from affectstream.train.config import FitConfig, changed  # noqa: E402
 from affectstream.train.errors import DataMissing, RunError  # noqa: E402
 from affectstream.train.loop.space import (  # noqa: E402
@@ -100,6 +102,42 @@ def test_a_study_goes_on_where_it_stopped(tmp_path):
     assert len(said) == 1 and whole.best == again.best
 
 
+def test_a_study_without_trials_binds_nobody(tmp_path):
+    """A first call that named something wrong may be put right in the same folder."""
+    storage = f"sqlite:///{tmp_path}/study.db"
+    begun = optuna.create_study(storage=storage, study_name="line", direction="maximize")
+    begun.set_user_attr("space", {"learning_rate": "another"})
+    begun.set_user_attr("same", {"epochs": 99})
+    assert study(Rated(), tmp_path, 1)[0].trials == 1
+    with pytest.raises(OptionError, match=r"other data or settings \(epochs\)"):
+        study(Rated(), tmp_path, 2, replace(Rated.defaults, epochs=3))
+
+
+@pytest.mark.parametrize("name", ["runs?a=1#b", "100%41", "{x}"])
+def test_a_study_lies_where_its_folder_is_however_that_is_called(tmp_path, name):
+    study(Rated(), tmp_path / name, 1)
+    assert (tmp_path / name / "study.db").is_file()
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_a_large_seed_is_one_too(tmp_path):
+    study(Rated(), tmp_path, 1, replace(Rated.defaults, seed=2**32 - 1))
+
+
+def test_a_study_that_is_none_is_told_of(tmp_path):
+    (tmp_path / "study.db").write_text("a diary, and no database at all")
+    with pytest.raises(
+        RunError, match=r"study\.db cannot be read or written: file is not a database"
+    ):
+        study(Rated(), tmp_path, 1)
+    (tmp_path / "other/study.db").mkdir(parents=True)
+    with pytest.raises(RunError, match=r"unable to open database file"):
+        study(Rated(), tmp_path / "other", 1)
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match=r"cannot write .*file/x: Not a directory"):
+        study(Rated(), tmp_path / "file/x", 1)
+
+
 def test_a_study_of_another_space_is_not_gone_on_with(tmp_path):
     study(Rated(), tmp_path, 1)
 
@@ -127,6 +165,74 @@ def test_a_trial_that_breaks_down_does_not_end_the_study(tmp_path):
 
     with pytest.raises(RunError, match="none of the 2 trials in"):
         study(Broken(), tmp_path / "other", 2)
+
+
+HANGS = """
+import sys, time
+from pathlib import Path
+from tests.test_tune import Rated, study
+
+class Hangs(Rated):
+    def loss(self, module, batch):
+        if (folder / "tune/trial-001").exists():
+            print("in the middle", flush=True)
+            time.sleep(600)
+        return super().loss(module, batch)
+
+folder = Path(sys.argv[1])
+study(Hangs(), folder, 3)
+"""
+
+
+@pytest.fixture
+def working(tmp_path):
+    """A process in the middle of its second trial."""
+    command = [sys.executable, "-c", HANGS, str(tmp_path)]
+    root = Path(__file__).parents[1]
+    with subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout.readline() == "in the middle\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def states(folder):
+    storage = f"sqlite:///{folder}/study.db"
+    return [t.state.name for t in optuna.load_study(study_name="line", storage=storage).trials]
+
+
+def test_a_trial_whose_process_was_killed_is_failed_and_not_counted(tmp_path, working):
+    working.kill()
+    working.wait()
+    assert states(tmp_path) == ["COMPLETE", "RUNNING"]
+    found, said = study(Rated(), tmp_path, 3)
+    assert states(tmp_path) == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+    assert (found.trials, found.failed) == (3, 0)
+    assert said[:2] == [
+        "cut short before, and not counted: trial 1",
+        f"{tmp_path}/study.db holds 1 trials: going on to 3",
+    ]
+
+
+def test_a_trial_of_another_process_at_work_is_left_alone(tmp_path, working):
+    kept = tmp_path / "tune/trial-001/best.pt"
+    kept.write_bytes(b"of the other process")
+    found, said = study(Rated(), tmp_path, 3)
+    assert states(tmp_path) == ["COMPLETE", "RUNNING", "COMPLETE", "COMPLETE"]
+    assert found.trials == 3 and kept.exists() and not any("cut short" in line for line in said)
+
+
+def test_a_trial_that_ctrl_c_ended_is_not_counted(tmp_path):
+    class Stopped(Rated):
+        def loss(self, module, batch):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        study(Stopped(), tmp_path, 2)
+    found, _ = study(Rated(), tmp_path, 2)
+    assert (found.trials, found.failed) == (2, 0)
+    assert states(tmp_path) == ["FAIL", "COMPLETE", "COMPLETE"]
 
 
 def test_trials_run_on_one_device(tmp_path):

@@ -16,6 +16,8 @@ from affectstream.stream.errors import OptionError
 
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 SCHEDULES = ("cosine", "restarts", "plateau", "constant")
+SEEDS = 2**32
+"""What numpy, too, can begin from."""
 
 Value = int | float | str
 """Of an option of a recipe."""
@@ -85,7 +87,8 @@ class FitConfig:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "accumulate"):
             _check(self, name, getattr(self, name) >= 1, "1 or more")
-        for name in ("patience", "workers", "seed"):
+        _check(self, "seed", 0 <= self.seed < SEEDS, f"0 or more, and under {SEEDS}")
+        for name in ("patience", "workers"):
             _check(self, name, getattr(self, name) >= 0, "0 or more")
         for name in ("weight_decay", "warmup_epochs", "clip_norm", "min_delta"):
             _check(self, name, 0.0 <= getattr(self, name) < math.inf, "0 or more")

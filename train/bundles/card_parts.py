@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any
 
 from affectstream.engines.manifest import Manifest
 from affectstream.train.bundles.calibrate import Calibrated
 from affectstream.train.nets.setting import Source
+from affectstream.train.nets.start import placeless
 
 USE = """\
 ## Use
@@ -63,11 +63,10 @@ def settings_told(config: Mapping[str, Any], without: Collection[str]) -> str:
 
 
 def told(value: object) -> str:
-    """A setting in words; of a place on this machine the last name alone: a bundle is passed on."""
+    """A setting in words, without places on this machine."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{name}: {told(inner)}" for name, inner in value.items()) + "}"
-    local = isinstance(value, str) and (value[:1] in ("/", ".", "~") or Path(value).is_absolute())
-    return Path(str(value)).name if local else str(value)
+    return placeless(value) if isinstance(value, str) else str(value)
 
 
 def measured(manifest: Manifest) -> str:

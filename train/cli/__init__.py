@@ -16,7 +16,9 @@ from affectstream.train.cli.report import report
 from affectstream.train.cli.tune import tune
 
 application = typer.Typer(
-    no_args_is_help=True, help="Train recipes and turn them into bundles (needs the 'train' extra)."
+    no_args_is_help=True,
+    help="Train recipes and turn them into bundles (needs the 'train' extra).\n\n"
+    "Example: [bold]affectstream train fit --recipe cnn --data prepared/fer2013[/bold]",
 )
 application.command()(prepare)
 application.command()(preview)

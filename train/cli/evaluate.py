@@ -25,7 +25,7 @@ def evaluate(
     """Measure a bundle on data it has not seen: what of it the data can measure.
 
     On a prepared data set every task, by class, and with each set of modalities alone; on a folder of
-    public sets each encoder and the face detector.
+    public sets each encoder and the face detector, and beside them YuNet and TF-IDF with logistic regression.
 
     Example: [bold]affectstream train evaluate --data DATA[/bold]
     """
@@ -42,15 +42,15 @@ def evaluate(
     from affectstream.train.judge import evaluate as figures
 
     first, _, last = actors.partition("-")
-    if not first.isdigit() or (last and not last.isdigit()):
+    if not (first.isdigit() and (last or first).isdigit() and int(first) <= int(last or first)):
         raise typer.BadParameter(f"{actors!r}: expected 17-20", param_hint="--actors")
     chosen = tuple(range(int(first), int(last or first) + 1))
     with Bundle.open(bundle) as opened:
         measured = [
-            *figures.evaluate_detector(opened, data),
+            *figures.evaluate_detector(opened, data, rival=True),
             *figures.evaluate_face(opened, data, fer_split),
             *figures.evaluate_voice(opened, data, chosen),
-            *figures.evaluate_text(opened, data, meld_split),
+            *figures.evaluate_text(opened, data, meld_split, rival=True),
         ]
     _print(measured)
 

@@ -58,7 +58,12 @@ def fit(
         ),
     ] = None,
     label_smoothing: Annotated[
-        float | None, typer.Option(show_default=_OWN, rich_help_panel=LEARNED)
+        float | None,
+        typer.Option(
+            help="Share of the truth that is spread over all labels.",
+            show_default=_OWN,
+            rich_help_panel=LEARNED,
+        ),
     ] = None,
     class_weights: Annotated[
         bool | None,
@@ -90,7 +95,8 @@ def fit(
     epochs: Epochs = None,
     seed: Seed = None,
     batch_size: Annotated[
-        int | None, typer.Option(show_default=_OWN, rich_help_panel=COURSE)
+        int | None,
+        typer.Option(help="Samples computed at once.", show_default=_OWN, rich_help_panel=COURSE),
     ] = None,
     accumulate: Annotated[
         int | None,
@@ -101,7 +107,12 @@ def fit(
         typer.Option(help="At its peak.", show_default=_OWN, rich_help_panel=COURSE),
     ] = None,
     weight_decay: Annotated[
-        float | None, typer.Option(show_default=_OWN, rich_help_panel=COURSE)
+        float | None,
+        typer.Option(
+            help="Pull of every weight towards 0 (AdamW).",
+            show_default=_OWN,
+            rich_help_panel=COURSE,
+        ),
     ] = None,
     schedule: Annotated[
         str | None,
@@ -112,7 +123,12 @@ def fit(
         ),
     ] = None,
     warmup_epochs: Annotated[
-        float | None, typer.Option(show_default=_OWN, rich_help_panel=COURSE)
+        float | None,
+        typer.Option(
+            help="Epochs in which the rate rises to its peak.",
+            show_default=_OWN,
+            rich_help_panel=COURSE,
+        ),
     ] = None,
     patience: Annotated[
         int | None,
@@ -179,7 +195,12 @@ def fit(
 
     Example: [bold]affectstream train fit --recipe cnn --data prepared/fer2013[/bold]
     """
-    wanted = settled(dict(locals()), resume=resume or eval_only)
+    given = dict(locals())
+    if resume and eval_only:
+        from affectstream.stream.errors import OptionError
+
+        raise OptionError("--resume trains on and --eval-only trains nothing: give one of them")
+    wanted = settled(given, resume=resume or eval_only)
     import torch
 
     from affectstream.train.loop import fit as loop

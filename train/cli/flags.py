@@ -33,7 +33,12 @@ RunsFolder = Annotated[
         "--runs", help="Folder of all runs, one sub-folder a recipe.", show_default="runs"
     ),
 ]
-Epochs = Annotated[int | None, typer.Option(show_default=_OWN, rich_help_panel=COURSE)]
+Epochs = Annotated[
+    int | None,
+    typer.Option(
+        help="How often all samples are shown, at most.", show_default=_OWN, rich_help_panel=COURSE
+    ),
+]
 Seed = Annotated[
     int | None,
     typer.Option(help="Of everything random.", show_default="0", rich_help_panel=COURSE),

@@ -61,7 +61,8 @@ def folds(
         raise OptionError(f"--by {by}: expected one of {', '.join(BYS)}")
     import torch
 
-    from affectstream.train.loop.cross import FOLDER, aligned, cross_validate, rows
+    from affectstream.train.judge.table import aligned
+    from affectstream.train.loop.cross import FOLDER, cross_validate, rows
     from affectstream.train.prepare.folds import Folding
 
     folding = Folding(folds, by, test)  # type: ignore[arg-type]  # checked above

@@ -16,7 +16,7 @@ def preview(
     split: Annotated[str, typer.Option(help="Which samples.")] = "train",
     count: Annotated[int, typer.Option(min=1, max=64, help="Samples to show.")] = 8,
     seconds: Annotated[float, typer.Option(min=0.5, max=30, help="Of sound.")] = 3.0,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everything random.")] = 0,
 ) -> None:
     """Show what augmentation makes of pictures, and let hear what it makes of sound.
 

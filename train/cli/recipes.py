@@ -52,6 +52,9 @@ def _everything(recipe: Recipe) -> Iterator[str]:
     yield from (f"  {line}" for line in _choices(recipe))
     if modalities := getattr(recipe, "modalities", ()):
         yield f"  sees {', '.join(modalities)}"
+    if tiny := getattr(recipe, "tiny", {}):
+        less = " ".join(f"--set {name}={value}" for name, value in tiny.items())
+        yield f"  --tiny: {less}{' --weights none' if getattr(recipe, 'backbones', {}) else ''}"
     standard = plain(FitConfig())
     own = {k: v for k, v in plain(recipe.defaults).items() if v != standard.get(k)}
     yield "  defaults: " + ", ".join(f"{name} {value}" for name, value in own.items())

@@ -17,8 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Picture = NDArray[np.uint8]
-"""(H, W) uint8 grey."""
+from affectstream.train.data.wear import Picture, lit, shaded, worn
 
 SMALLEST_PX = 18.0
 """Width of the smallest faces on a canvas, apart from a share of still smaller ones."""
@@ -87,12 +86,12 @@ class Canvases:
         if rng.random() < 0.2:
             for _ in range(int(rng.integers(1, 4))):
                 _leaf(result, rng)
-        worn = _worn(_lit(result, rng), rng)
+        seen = worn(lit(result, rng), rng)
         if rng.random() < 0.4:  # what letterboxing leaves at the right or the bottom
             bar, low = int(rng.integers(1, 32)), rng.random() < 0.5
-            for picture in (result, worn):
+            for picture in (result, seen):
                 (picture[-bar:] if low else picture[:, -bar:])[...] = 0
-        return result, worn
+        return result, seen
 
     def _head(self, rng: np.random.Generator) -> Head:
         drawn = int(np.searchsorted(self._shares, rng.random()))
@@ -215,7 +214,7 @@ def _place(onto: Picture, head: Head, rng: np.random.Generator) -> None:
     low, high = (10.0, 24.0) if small else (SMALLEST_PX, 0.9 * min(height, width))
     wanted = _spread(low, high, rng)
     pixels, centre, scale = _sized(head, wanted)
-    pixels = _shaded(pixels, rng)
+    pixels = shaded(pixels, rng)
     target = rng.uniform(0.05, 0.95, 2) * (width, height)
     linear = _linear(scale, _turn(rng), rng)
     if rng.random() < 0.5:
@@ -234,23 +233,6 @@ def _place(onto: Picture, head: Head, rng: np.random.Generator) -> None:
         mask[[0, -1]], mask[:, [0, -1]] = 0, 0
     alpha = _warped(mask, linear, centre, target, (height, width), cv2.BORDER_CONSTANT)
     onto[:] = cv2.blendLinear(moved, onto, alpha / np.float32(255), 1 - alpha / np.float32(255))
-
-
-def _shaded(pixels: Picture, rng: np.random.Generator) -> Picture:
-    """Light of its own for a head: exposure, contrast, one side in the shade, out of focus."""
-    levels = pixels
-    if rng.random() < 0.4:
-        ramp = np.linspace(0, 1, 256) ** np.exp(rng.normal(0, 0.25)) * rng.uniform(0.35, 1.2)
-        ramp = 255 * (ramp + rng.uniform(0, 0.3))
-        levels = np.asarray(cv2.LUT(levels, ramp.clip(0, 255).astype(np.uint8)), np.uint8)
-    if rng.random() < 0.35:
-        ends = rng.permutation((float(rng.uniform(0.25, 0.8)), 1.2))
-        side = np.linspace(ends[0], ends[1], levels.shape[1])
-        levels = (levels * side.astype(np.float32)).clip(0, 255).astype(np.uint8)
-    if rng.random() < 0.15:
-        sigma = float(rng.uniform(0.01, 0.04)) * max(levels.shape)
-        levels = np.asarray(cv2.GaussianBlur(levels, (0, 0), sigma), np.uint8)
-    return levels
 
 
 def _shoulders(
@@ -291,35 +273,3 @@ def _leaf(onto: Picture, rng: np.random.Generator) -> None:
     else:
         corners = np.array([x, y]) + rng.normal(0, max(a, b), (int(rng.integers(3, 7)), 2))
         cv2.fillPoly(onto, [corners.astype(np.int32)], tone)
-
-
-def _lit(picture: Picture, rng: np.random.Generator) -> Picture:
-    """Contrast and gamma, or a dim scene, through one table of 256 values."""
-    kind = rng.random()
-    if kind < 0.25:
-        return picture.copy()
-    ramp = np.linspace(0, 1, 256) ** np.exp(rng.normal(0, 0.35))
-    if kind < 0.5:
-        ramp = ramp * rng.uniform(0.1, 0.6)
-    else:
-        ramp = (ramp - 0.5) * rng.uniform(0.45, 1.3) + 0.5 + rng.normal(0, 0.1)
-    return np.asarray(cv2.LUT(picture, (255 * ramp).clip(0, 255).astype(np.uint8)), np.uint8)
-
-
-def _worn(picture: Picture, rng: np.random.Generator) -> Picture:
-    """Blur, sharpening, sensor noise and JPEG blocks, each now and then."""
-    kind = rng.random()
-    if kind < 0.2:
-        picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.4, 1.6)), np.uint8)
-    elif kind < 0.5:  # photos blown up are soft; real large faces are not
-        soft = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.8, 2.5))
-        amount = rng.uniform(0.3, 1.5)
-        picture = np.asarray(cv2.addWeighted(picture, 1 + amount, soft, -amount, 0), np.uint8)
-    if rng.random() < 0.2:
-        noise = rng.standard_normal(picture.shape, np.float32) * np.float32(rng.uniform(1, 9))
-        picture = (picture + noise).clip(0, 255).astype(np.uint8)
-    if rng.random() < 0.3:
-        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(15, 85))]
-        blob = cv2.imencode(".jpg", picture, quality)[1]
-        picture = np.asarray(cv2.imdecode(blob, cv2.IMREAD_GRAYSCALE), np.uint8)
-    return picture

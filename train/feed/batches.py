@@ -91,7 +91,7 @@ class _TrainMaker(TorchDataset[Batch]):
         seed = self._seed * 100_003 + epoch
         order = torch.randperm(len(self._samples), generator=torch.Generator().manual_seed(seed))
         picked = order[number * self._size : (number + 1) * self._size].tolist()
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + number + 1)
+        generator = torch.Generator().manual_seed((seed * 1_000_003 + number + 1) % 2**64)
         return self._samples.batch(picked, Chance(generator, self._augment, self._dropout))
 
 

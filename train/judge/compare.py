@@ -6,7 +6,6 @@ right and the other does not.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.engines.bundle import Bundle
+from affectstream.engines.bundle import MANIFEST, Bundle
 from affectstream.train.config import FitConfig
 from affectstream.train.errors import DataError, RunError
 from affectstream.train.judge.statistics import (
@@ -29,7 +28,7 @@ from affectstream.train.judge.statistics import (
 )
 from affectstream.train.loop.checkpoint import BEST, load, load_run, source_of
 from affectstream.train.nets import told as told_of
-from affectstream.train.nets.start import RECIPE
+from affectstream.train.nets.start import told_by
 from affectstream.train.nets.tasks import Task
 from affectstream.train.nets.told import Quick, Told, labelled
 from affectstream.train.prepare.dataset import read_info
@@ -61,6 +60,10 @@ def tell(who: str, data: Path, split: str) -> Told:
     splits; `DataMissing`, `DataError` or `BundleError`.
     """
     folder = Path(who)
+    if who != "pocket" and not any((folder / name).is_file() for name in (BEST, MANIFEST)):
+        raise RunError(
+            f"{folder} is neither a run nor a bundle: expected {BEST} or {MANIFEST} in it, or 'pocket'"
+        )
     _check_unseen(folder, data)
     if not (folder / BEST).is_file():
         with Bundle.open(who) as bundle:
@@ -80,13 +83,7 @@ def tell(who: str, data: Path, split: str) -> Told:
 
 
 def _check_unseen(folder: Path, data: Path) -> None:
-    if (folder / BEST).is_file():
-        source = source_of(load(folder / BEST))
-    elif (folder / RECIPE).is_file():
-        source = source_of(json.loads((folder / RECIPE).read_text(encoding="utf-8")))
-    else:
-        return
-    info = read_info(data)
+    source, info = source_of(told_by(folder)), read_info(data)
     same = source.get("content_sha256") == info.content_sha256
     if same and source.get("split_sha256") != info.split_sha256:
         raise RunError(

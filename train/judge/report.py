@@ -17,9 +17,10 @@ from affectstream.stream.errors import OptionError
 from affectstream.stream.sinks.base import writing
 from affectstream.train.config import read_toml
 from affectstream.train.errors import RunError
+from affectstream.train.judge.table import aligned
 from affectstream.train.loop.checkpoint import BEST, CONFIG, LAST, LOG, SUMMARY, load, source_of
 from affectstream.train.loop.cross import FOLDER as FOLDS
-from affectstream.train.loop.cross import RESULT, aligned
+from affectstream.train.loop.cross import RESULT
 from affectstream.train.prepare.shards import plain_json, write_whole
 
 COLUMNS = (

@@ -22,10 +22,10 @@ from affectstream.train.late import card as late_card
 from affectstream.train.late.members import again, joint
 from affectstream.train.late.recipe import FUSION, LateFusion, LateRecipe
 from affectstream.train.loop.checkpoint import Trained, load_run
-from affectstream.train.nets.start import RECIPE
+from affectstream.train.nets.start import RECIPE, told_by, write_recipe
 from affectstream.train.prepare.dataset import read_info
 
-_TEXTS = ("CARD.md", "LICENSE", RECIPE)
+_TEXTS = ("CARD.md", "LICENSE")
 """Of a member, beside its manifest and what that names; what it could be trained on from stays behind."""
 
 
@@ -72,6 +72,8 @@ def _copy(member: Member, into: Path) -> None:
     for name in [MANIFEST, *own, *_TEXTS]:
         if (member.folder / name).is_file():
             shutil.copyfile(member.folder / name, into / name)
+    if (member.folder / RECIPE).is_file():
+        write_recipe(told_by(member.folder), into)
 
 
 def _fill(

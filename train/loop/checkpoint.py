@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import csv
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -70,19 +71,20 @@ class Trained:
 def load_run(recipe: Recipe, run: Path, file: str = BEST) -> Trained:
     """The best epoch of a run, or with `LAST` the newest.
 
-    Raises `RunError` for a run that is not there or is another recipe's.
+    Raises `RunError` for a run that is not there, is another recipe's or of another version.
     """
     if not (run / file).exists():
         raise RunError(f"{run / file} not found: train {recipe.name!r} first")
     saved = load(run / file)
     if saved["recipe"] != recipe.name:
         raise RunError(f"{run} holds recipe {saved['recipe']!r}, expected {recipe.name!r}")
-    if isinstance(recipe, DataBound):
-        recipe = recipe.restored(saved["setting"])
-    module = recipe.module()
-    module.load_state_dict(saved["average"])
-    module.eval().requires_grad_(False)
-    return Trained(recipe, module, saved["figures"], saved["config"], saved["epoch"])
+    with of_this_version(run / file, saved):
+        if isinstance(recipe, DataBound):
+            recipe = recipe.restored(saved["setting"])
+        module = recipe.module()
+        module.load_state_dict(saved["average"])
+        module.eval().requires_grad_(False)
+        return Trained(recipe, module, saved["figures"], saved["config"], saved["epoch"])
 
 
 def load_best(recipe: Recipe, run: Path) -> tuple[nn.Module, dict[str, float]]:
@@ -101,6 +103,20 @@ def load(path: Path) -> dict[str, Any]:
     if not isinstance(saved, dict) or "recipe" not in saved or "average" not in saved:
         raise RunError(f"{path} is no checkpoint of a run")
     return saved
+
+
+@contextmanager
+def of_this_version(path: Path, saved: Mapping[str, Any]) -> Iterator[None]:
+    """Turn what reading `saved`, from `path`, trips over into a `RunError`: something that is not in it, or
+    is of another shape."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, RuntimeError) as error:
+        made = (saved.get("versions") or {}).get("affectstream", "an unknown version")
+        raise RunError(
+            f"{path} does not fit this version ({version('affectstream')}): it was made by {made} "
+            f"({type(error).__name__}: {first_line(error)}); read it with that one, or train anew"
+        ) from error
 
 
 def source_of(saved: Mapping[str, Any]) -> dict[str, Any]:
@@ -197,7 +213,7 @@ def cut_log(path: Path, epochs: int) -> None:
         path.write_text("".join(lines[: epochs + 1]))
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """What an error of another library says, without the rest."""
     said = (str(error).strip() or type(error).__name__).splitlines()[0]
     if said.startswith(

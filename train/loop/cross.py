@@ -23,11 +23,11 @@ from affectstream.stream.sinks.base import writing
 from affectstream.train.config import OF_THE_MACHINE, FitConfig, plain, write_toml
 from affectstream.train.errors import RunError
 from affectstream.train.judge.statistics import LEVEL, Interval
-from affectstream.train.loop.checkpoint import BEST, LAST, load, load_run, source_of
+from affectstream.train.loop.checkpoint import BEST, LAST, load_run, source_of
 from affectstream.train.loop.fit import fit, summary
 from affectstream.train.loop.job import spelled, tell
 from affectstream.train.nets import told as told_of
-from affectstream.train.nets.start import RECIPE
+from affectstream.train.nets.start import told_by
 from affectstream.train.nets.told import Told
 from affectstream.train.prepare.dataset import Dataset
 from affectstream.train.prepare.folds import Fold, Folding, Folds, deal
@@ -90,7 +90,7 @@ def cross_validate(
     )
     _introduce(folds, dataset, report)
     folder = run / FOLDER
-    _same_plan(folder, _plan(recipe, config, dataset, folding, best=best))
+    same_plan(folder, _plan(recipe, config, dataset, folding, best=best))
     write_toml(folder / "config.toml", recipe.name, data, config)
     done, said = [], []
     for number, fold in enumerate(folds.folds, 1):
@@ -106,7 +106,7 @@ def cross_validate(
                 may_share=folds.by == "sample",
             )
             _train(recipe, config, fold, place, best=best, keep=keep, track=track, report=report)
-        found = json.loads((place / _DONE).read_text())
+        found = _read(place / _DONE)
         report("held out: " + spelled(found["figures"]))
         done.append(found)
         said.append(told_of.load(place / _TOLD))
@@ -119,11 +119,13 @@ def _checked(
     config: FitConfig, dataset: Dataset, *, best: bool, report: Callable[[str], None]
 ) -> FitConfig:
     """The settings of a fold. Raises `OptionError` where held-out samples would be learned from."""
-    if config.init is not None and _learned_from(Path(config.init)) == dataset.info.content_sha256:
-        raise OptionError(
-            f"--init {config.init} was trained on samples of this data set, which would be held out: "
-            "start from public weights or other data"
-        )
+    if config.init is not None:
+        begun = source_of(told_by(Path(config.init)))  # of neither run nor bundle, `fit` says so
+        if begun.get("content_sha256") == dataset.info.content_sha256:
+            raise OptionError(
+                f"--init {config.init} was trained on samples of this data set, which would be held out: "
+                "start from public weights or other data"
+            )
     if best:
         return config
     if config.schedule == "plateau":
@@ -136,18 +138,6 @@ def _checked(
             f"samples; every fold trains {config.epochs} epochs"
         )
     return replace(config, patience=0)
-
-
-def _learned_from(folder: Path) -> str | None:
-    """The hash of the samples that a run or a bundle was trained on, where it says."""
-    if (folder / BEST).is_file():
-        saved = load(folder / BEST)
-    elif (folder / RECIPE).is_file():
-        saved = json.loads((folder / RECIPE).read_text(encoding="utf-8"))
-    else:
-        return None  # `fit` says what is wrong with it
-    found = source_of(saved).get("content_sha256")
-    return None if found is None else str(found)
 
 
 def _introduce(folds: Folds, dataset: Dataset, report: Callable[[str], None]) -> None:
@@ -178,11 +168,13 @@ def _plan(
     }
 
 
-def _same_plan(folder: Path, plan: dict[str, Any]) -> None:
+def same_plan(folder: Path, plan: dict[str, Any]) -> None:
+    """Write down what the folds in `folder` are of. Raises `RunError` where it holds some of another plan."""
     path = folder / PLAN
     plan = json.loads(plain_json(plan))  # tuples are lists there
-    if path.is_file():
-        before = json.loads(path.read_text())
+    # A call that failed before it learned anything binds nobody.
+    if path.is_file() and any((*folder.glob(f"*/{LAST}"), *folder.glob(f"*/{_DONE}"))):
+        before = _read(path)
         if different := [k for k in {**before, **plan} if before.get(k) != plan.get(k)]:
             raise RunError(
                 f"{folder} holds folds with other settings ({', '.join(different)}): give the same to go "
@@ -192,6 +184,15 @@ def _same_plan(folder: Path, plan: dict[str, Any]) -> None:
     with writing(path):
         folder.mkdir(parents=True, exist_ok=True)
         write_whole(path, plain_json(plan))
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """What an earlier call wrote into `path`. Raises `RunError` where it cannot be read."""
+    try:
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read: {error}; choose other --runs") from error
+    return found
 
 
 def _train(
@@ -285,17 +286,3 @@ def rows(crossed: Crossed) -> list[list[str]]:
         values = {name: getattr(one, part) for name, one in crossed.pooled.items()}
         found.append(line(label, crossed.samples if part == "value" else "", values))
     return found
-
-
-def aligned(table: Sequence[Sequence[str]]) -> list[str]:
-    """Rows as lines of text, the first column to the left and the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return [
-        "  ".join(
-            [
-                row[0].ljust(widths[0]),
-                *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)),
-            ]
-        ).rstrip()
-        for row in table
-    ]

@@ -68,9 +68,9 @@ def launch(fabric: Fabric, function: Callable[[Fabric], Any]) -> Any:
     try:
         return fabric.launch(function)
     except ProcessException as error:
-        raise RunError(
-            f"a training process ended: {str(error).strip().splitlines()[-1]}"
-        ) from error
+        last = str(error).strip().splitlines()[-1]
+        said = last.removeprefix(f"{RunError.__module__}.{RunError.__name__}: ")
+        raise RunError(f"a training process ended: {said}") from error
 
 
 class Parcel:

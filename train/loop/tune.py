@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from affectstream.stream.errors import OptionError
-from affectstream.train.config import OF_THE_MACHINE, FitConfig, changed, write_toml
+from affectstream.stream.sinks.base import writing
+from affectstream.train.config import OF_THE_MACHINE, SEEDS, FitConfig, changed, write_toml
 from affectstream.train.errors import RunError
-from affectstream.train.loop.checkpoint import BEST, LAST, data_hashes
+from affectstream.train.loop.checkpoint import BEST, LAST, data_hashes, first_line
 from affectstream.train.loop.fit import fit
 from affectstream.train.loop.job import spelled, tell
+from affectstream.train.loop.left_behind import at_work
 from affectstream.train.loop.space import OneOf, Space, settings, space_of
 from affectstream.train.recipe import DataBound, Recipe
 
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 STUDY, FOLDER, BEST_CONFIG = "study.db", "tune", "best.toml"
 STARTUP = 5
 """Trials before any is pruned."""
+BROKE = "broke"
+"""Attribute of a trial that failed by itself: what it failed of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +41,10 @@ class Studied:
     """What a study came to."""
 
     trials: int
-    """Whole or pruned, those of earlier calls too."""
+    """Whole, pruned or failed, those of earlier calls too; not those that were cut short."""
     pruned: int
     failed: int
+    """Those that broke down."""
     best: int
     """Number of the best trial."""
     figure: float
@@ -71,30 +77,49 @@ def tune(
     if isinstance(recipe, DataBound):
         recipe.for_data(data, config)  # what cannot be is said before there is a study
     space = space_of(recipe)
-    (run / FOLDER).mkdir(parents=True, exist_ok=True)
-    study = _open(run, recipe, config, data, space)
-    ended = len(_ended(study))
-    if ended:
-        report(f"{run / STUDY} holds {ended} trials: going on to {trials}")
-    objective = _Objective(recipe, config, data, run, space, report)
-    while len(_ended(study)) < trials:
-        study.optimize(objective, n_trials=1, catch=(RunError,))
-    return _summed_up(study, recipe, config, data, run)
+    with writing(run):
+        (run / FOLDER).mkdir(parents=True, exist_ok=True)
+    with _stored(run / STUDY):
+        study = _open(run, recipe, config, data, space)
+        with at_work(study, run / FOLDER) as left:
+            if left:
+                report(f"cut short before, and not counted: trial {', '.join(map(str, left))}")
+            if ended := len(_ended(study)):
+                report(f"{run / STUDY} holds {ended} trials: going on to {trials}")
+            objective = _Objective(recipe, config, data, run, space, report)
+            while len(_ended(study)) < trials:
+                study.optimize(objective, n_trials=1, catch=(RunError,))
+            return _summed_up(study, recipe, config, data, run)
+
+
+@contextmanager
+def _stored(path: Path) -> Iterator[None]:
+    """Turn what the database of a study trips over into a `RunError`."""
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
+    try:
+        yield
+    except (SQLAlchemyError, StorageInternalError) as error:
+        why = first_line(error.__cause__ or error)
+        raise RunError(f"{path} cannot be read or written: {why}") from error
 
 
 def _open(run: Path, recipe: Recipe, config: FitConfig, data: Path, space: Space) -> optuna.Study:
     """The study of `run`, begun or gone on with. Raises `OptionError` where it is another one."""
     import optuna
+    from sqlalchemy import URL
 
     study = optuna.create_study(
         study_name=recipe.name,
-        storage=f"sqlite:///{run / STUDY}",
+        storage=str(URL.create("sqlite", database=str(run / STUDY))),
         direction="maximize",
         load_if_exists=True,
         pruner=optuna.pruners.MedianPruner(n_startup_trials=STARTUP),
     )
     said = {name: str(part) for name, part in space.items()}
-    before = study.user_attrs.setdefault("space", said)
+    begun = study.user_attrs if study.trials else {}  # one without any trial binds nobody
+    before = begun.get("space", said)
     if before != said:
         different = [name for name in {**before, **said} if before.get(name) != said.get(name)]
         raise OptionError(
@@ -102,14 +127,16 @@ def _open(run: Path, recipe: Recipe, config: FitConfig, data: Path, space: Space
         )
     study.set_user_attr("space", said)
     same = _of_all_trials(recipe, config, data, space)
-    if different := [n for n, v in study.user_attrs.get("same", same).items() if same.get(n) != v]:
+    if different := [n for n, v in begun.get("same", same).items() if same.get(n) != v]:
         raise OptionError(
             f"{run / STUDY} has trials with other data or settings ({', '.join(different)}): give the same "
             "to go on, or choose other --runs"
         )
     study.set_user_attr("same", same)
     # Another seed for what is left: the same would propose the first trials once more.
-    study.sampler = optuna.samplers.TPESampler(seed=config.seed * 100_003 + len(study.trials))
+    study.sampler = optuna.samplers.TPESampler(
+        seed=(config.seed * 100_003 + len(study.trials)) % SEEDS
+    )
     return study
 
 
@@ -123,7 +150,12 @@ def _of_all_trials(recipe: Recipe, config: FitConfig, data: Path, space: Space) 
 
 
 def _ended(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    return [trial for trial in study.trials if trial.state.is_finished()]
+    """Trials that count: whole, pruned, or broken down by themselves, not by Ctrl-C or a kill."""
+    return [
+        trial
+        for trial in study.trials
+        if trial.state.is_finished() and (trial.state.name != "FAIL" or BROKE in trial.user_attrs)
+    ]
 
 
 def _whole(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
@@ -168,6 +200,7 @@ class _Objective:
             self._report(f"trial {trial.number}: {said}: pruned")
             raise
         except RunError as error:
+            trial.set_user_attr(BROKE, str(error))
             self._report(f"trial {trial.number}: {said}: failed: {error}")
             raise
         finally:
@@ -176,13 +209,14 @@ class _Objective:
         return next(iter(figures.values()))
 
     def _forget(self, trial: optuna.Trial) -> None:
-        """Drop the weights of all trials but this one and the best before it."""
-        kept = {trial.number}
-        if _whole(trial.study):
-            kept.add(trial.study.best_trial.number)
+        """Drop the weights of all trials but this one, the best before it, and those of other processes."""
+        running = {t.number for t in trial.study.trials if not t.state.is_finished()}
+        best = {trial.study.best_trial.number} if _whole(trial.study) else set()
         for folder in (self._run / FOLDER).glob("trial-*"):
-            (folder / LAST).unlink(missing_ok=True)
-            if int(folder.name.removeprefix("trial-")) not in kept:
+            number = int(folder.name.removeprefix("trial-"))
+            if number not in running - {trial.number}:
+                (folder / LAST).unlink(missing_ok=True)
+            if number not in running | best:
                 (folder / BEST).unlink(missing_ok=True)
 
 
@@ -195,21 +229,23 @@ def _suggested(trial: optuna.Trial, name: str, part: Any) -> Any:
 def _summed_up(
     study: optuna.Study, recipe: Recipe, config: FitConfig, data: Path, run: Path
 ) -> Studied:
-    states = [trial.state.name for trial in study.trials]
+    states = [trial.state.name for trial in _ended(study)]
     if not _whole(study):
         raise RunError(f"none of the {len(states)} trials in {run / STUDY} came to its end")
     best = study.best_trial
     made = changed(config, settings(best.params, config.options), str(run / STUDY))
-    write_toml(run / FOLDER / BEST_CONFIG, recipe.name, data, made)
     assert best.value is not None
+    with writing(run / FOLDER):
+        write_toml(run / FOLDER / BEST_CONFIG, recipe.name, data, made)
+        plots = _plotted(study, run / FOLDER)
     return Studied(
-        trials=len(_ended(study)),
+        trials=len(states),
         pruned=states.count("PRUNED"),
         failed=states.count("FAIL"),
         best=best.number,
         figure=best.value,
         config=made,
-        plots=tuple(_plotted(study, run / FOLDER)),
+        plots=tuple(plots),
     )
 
 

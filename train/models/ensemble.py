@@ -22,7 +22,15 @@ from affectstream.train.models import mel_cnn, text_backbones
 from affectstream.train.models.backed import Backed
 from affectstream.train.models.mel_cnn import MelCnn
 from affectstream.train.models.text_backbones import BertEncoder, tokenizer
-from affectstream.train.nets.net import Head, Network, Plan, Value, VideoEncoder, masked_mean
+from affectstream.train.nets.net import (
+    Head,
+    LastLayer,
+    Network,
+    Plan,
+    Value,
+    VideoEncoder,
+    masked_mean,
+)
 from affectstream.train.nets.net_recipe import NetRecipe
 from affectstream.train.nets.pixels import Colours, planes
 from affectstream.train.nets.pretrained import NONE, made
@@ -90,7 +98,7 @@ class EnsembleHead(Head):
         self.early = nn.Sequential(
             *_layer(len(PARTS) * width, first, 0.4),
             *_layer(first, first // 2, 0.3),
-            nn.Linear(first // 2, plan.outputs),
+            LastLayer(first // 2, plan.outputs),
         )
         self.late = nn.ModuleDict(
             {
@@ -98,7 +106,7 @@ class EnsembleHead(Head):
                     nn.Linear(width, late),
                     nn.ReLU(),
                     nn.Dropout(0.3),
-                    nn.Linear(late, plan.outputs),
+                    LastLayer(late, plan.outputs),
                 )
                 for name in PARTS
             }

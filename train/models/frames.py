@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from affectstream.stream.errors import OptionError
-from affectstream.train.nets.net import Head, Plan, masked_mean
+from affectstream.train.nets.net import Head, LastLayer, Plan, masked_mean
 
 FAR_BELOW = -1e4
 """Added to the scores of what is masked. Not -inf: a row without any frame would give no numbers, and
@@ -143,7 +143,7 @@ def linear_head(plan: Plan, width: int, dropout: float) -> FramesHead:
     """The head of recipes that learn from scratch: a small pool over embeddings of `width`, dropout, one
     linear layer."""
     pool = over_time(plan, width, heads=SMALL_HEADS, inner=2 * width, states=width // 2)
-    return FramesHead(pool, nn.Linear(pool.width, plan.outputs), dropout)
+    return FramesHead(pool, LastLayer(pool.width, plan.outputs), dropout)
 
 
 def perceptron(width: int, hidden: int, outputs: int) -> nn.Sequential:
@@ -153,5 +153,5 @@ def perceptron(width: int, hidden: int, outputs: int) -> nn.Sequential:
         nn.Linear(width, hidden),
         nn.ReLU(),
         nn.Dropout(0.2),
-        nn.Linear(hidden, outputs),
+        LastLayer(hidden, outputs),
     )

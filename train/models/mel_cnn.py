@@ -20,7 +20,15 @@ from torch import Tensor, nn
 
 from affectstream.train.feed.augment_sound import BARS, spec_augment
 from affectstream.train.models.mel import LogMel
-from affectstream.train.nets.net import Head, Network, Plan, Value, VoiceEncoder, masked_mean
+from affectstream.train.nets.net import (
+    Head,
+    LastLayer,
+    Network,
+    Plan,
+    Value,
+    VoiceEncoder,
+    masked_mean,
+)
 from affectstream.train.nets.net_recipe import NetRecipe
 from affectstream.train.recipe import FitConfig
 
@@ -79,7 +87,7 @@ class LinearHead(Head):
 
     def __init__(self, width: int, outputs: int) -> None:
         super().__init__()
-        self.out = nn.Sequential(nn.Dropout(DROPOUT), nn.Linear(width, outputs))
+        self.out = nn.Sequential(nn.Dropout(DROPOUT), LastLayer(width, outputs))
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """See `Head`."""

@@ -21,7 +21,15 @@ from affectstream.train.models import text_backbones
 from affectstream.train.models.frames import GruPool, through
 from affectstream.train.models.text_backbones import BertEncoder
 from affectstream.train.models.vision_weights import fill, pretrained
-from affectstream.train.nets.net import Head, Network, Phase, Plan, VideoEncoder, masked_mean
+from affectstream.train.nets.net import (
+    Head,
+    LastLayer,
+    Network,
+    Phase,
+    Plan,
+    VideoEncoder,
+    masked_mean,
+)
 from affectstream.train.nets.net_recipe import NetRecipe
 from affectstream.train.nets.pixels import IMAGENET, planes
 from affectstream.train.recipe import FitConfig
@@ -79,7 +87,7 @@ class MimamoHead(Head):
             nn.Linear(self.frames.width + words + 2 * plan.metadata, words),
             nn.ReLU(),
             nn.Dropout(FUSION_DROPOUT),
-            nn.Linear(words, plan.outputs),
+            LastLayer(words, plan.outputs),
         )
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:

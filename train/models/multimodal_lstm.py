@@ -22,7 +22,7 @@ from affectstream.train.models import text_backbones, wave_backbones
 from affectstream.train.models.attention import Asker
 from affectstream.train.models.text_backbones import BertEncoder, tokenizer
 from affectstream.train.models.wave_backbones import Wav2Vec2Encoder
-from affectstream.train.nets.net import Head, Network, Phase, Plan, masked_mean
+from affectstream.train.nets.net import Head, LastLayer, Network, Phase, Plan, masked_mean
 from affectstream.train.nets.net_recipe import NetRecipe
 from affectstream.train.recipe import FitConfig
 
@@ -46,7 +46,7 @@ class LstmHead(Head):
             nn.Linear(2 * hidden + 2 * plan.metadata, hidden),
             nn.ReLU(),
             nn.Dropout(FUSION_DROPOUT),
-            nn.Linear(hidden, plan.outputs),
+            LastLayer(hidden, plan.outputs),
         )
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:

@@ -10,38 +10,22 @@ only its answers are used. The network looks at brightness alone: the photos are
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from affectstream.engines.onnx import OnnxEngine
-from affectstream.stream.faces.detect import (
-    STRIDES,
-    Candidates,
-    Detector,
-    DetectorSpec,
-    decode,
-    nms,
-    overlap,
-)
+from affectstream.stream.faces.detect import STRIDES, Candidates, decode, nms, overlap
 from affectstream.train.data import faces_in_context
-from affectstream.train.data.face_canvases import Canvases, Head, free_pictures
-from affectstream.train.errors import DataMissing
+from affectstream.train.data.face_canvases import Canvases, free_pictures
+from affectstream.train.data.taught_canvases import SHAPES, TaughtCanvases, Teacher
 from affectstream.train.recipe import Batch, FitConfig, Loaders
 
 PARTS = (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10))
 OUTPUTS = tuple(f"{name}_{stride}" for name, _ in PARTS for stride in STRIDES)
-TEACHER = "models/yunet_n_dynamic.onnx"
-SHAPES = ((192, 320), (320, 320), (256, 256), (320, 192), (256, 320), (224, 288))
-"""Canvas sizes: what letterboxing to 320 makes of 16:9, square and upright pictures, and others."""
-STEPS = 400
-"""Steps an epoch. Canvases are made on the fly, so an epoch is a length, not a pass."""
 VALID_BATCHES = 24
 FACE = 0.3
 """Teacher score from which a cell is taught a box and landmarks."""
@@ -144,63 +128,6 @@ class PocketDetector(nn.Module):
         )
 
 
-class Teacher:
-    """YuNet on a batch of canvases."""
-
-    def __init__(self, data: Path) -> None:
-        """Raises `DataMissing` where the teacher is not under `data`."""
-        path = data / TEACHER
-        if not path.exists():
-            raise DataMissing(f"the teacher is not there: expected YuNet's dynamic graph as {path}")
-        self.engine = OnnxEngine(path, threads=torch.get_num_threads())
-
-    def __call__(self, grey: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-        """YuNet's outputs for grey pictures (N, H, W) uint8."""
-        feed = np.repeat(grey[:, None].astype(np.float32), 3, axis=1)
-        return self.engine.run({"input": feed})
-
-    def heads(self, photos: Sequence[NDArray[np.uint8]]) -> list[Head]:
-        """The photos (H, W, 3) uint8 RGB in which it finds a face, with the clearest one each."""
-        spec = DetectorSpec(size=256, threshold=0.6, color="bgr", layout="nchw")
-        detector, heads = Detector(self.engine, spec), []
-        for photo in photos:
-            for found in detector.detect([photo])[0][:1]:
-                left, top, right, bottom = found.box
-                grey = np.asarray(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY), np.uint8)
-                face = ((left + right) / 2, (top + bottom) / 2, right - left)
-                heads.append(Head(grey, face, _turned(found.landmarks)))
-        return heads
-
-
-def _turned(landmarks: NDArray[np.float32]) -> float:
-    """How far the nose is from the middle of the eyes, along them, in eye distances."""
-    right, left, nose = landmarks[:3]
-    axis = left - right
-    return float(abs((nose - (left + right) / 2) @ axis) / max(1.0, axis @ axis))
-
-
-class _Batches:
-    """Batches of canvases with the teacher's answers; the same for the same seed and epoch."""
-
-    def __init__(self, canvases: Canvases, teacher: Teacher, config: FitConfig) -> None:
-        self.canvases, self.teacher = canvases, teacher
-        self.size, self.seed = config.batch_size, config.seed
-
-    def __len__(self) -> int:
-        return STEPS
-
-    def epoch(self, number: int) -> Iterator[Batch]:
-        for index in range(len(self)):
-            yield self.batch(np.random.default_rng([self.seed, number, index]))
-
-    def batch(self, rng: np.random.Generator, shape: tuple[int, int] | None = None) -> Batch:
-        height, width = shape or SHAPES[int(rng.integers(len(SHAPES)))]
-        pairs = [self.canvases.make(height, width, rng) for _ in range(self.size)]
-        clear, worn = (np.stack(side) for side in zip(*pairs, strict=True))
-        taught = {name: torch.from_numpy(value) for name, value in self.teacher(clear).items()}
-        return {"grey": torch.from_numpy(worn).unsqueeze(1), **taught}
-
-
 def _corners(bbox: Tensor) -> tuple[Tensor, Tensor]:
     half = bbox[:, 2:].clamp(max=5.0).exp() / 2
     return bbox[:, :2] - half, bbox[:, :2] + half
@@ -238,12 +165,12 @@ class PocketDetectorRecipe:
         train, held = (
             Canvases(teacher.heads(photos), free) for photos in faces_in_context.read(data)
         )
-        exam = _Batches(held, teacher, config)
+        exam = TaughtCanvases(held, teacher, config)
         valid = [
             exam.batch(np.random.default_rng([2024, k]), SHAPES[k % len(SHAPES)])
             for k in range(VALID_BATCHES)
         ]
-        return Loaders(_Batches(train, teacher, config), valid)
+        return Loaders(TaughtCanvases(train, teacher, config), valid)
 
     def module(self) -> nn.Module:
         """The network, random weights."""

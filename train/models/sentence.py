@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from affectstream.train.models.backed import shapes_are_fixed
 from affectstream.train.models.text_backbones import TINY, BertEncoder, tokenizer
-from affectstream.train.nets.net import Head, Network, Phase, Plan, Value, masked_mean
+from affectstream.train.nets.net import Head, LastLayer, Network, Phase, Plan, Value, masked_mean
 from affectstream.train.nets.net_recipe import NetRecipe
 from affectstream.train.recipe import FitConfig
 
@@ -80,7 +80,7 @@ class SentenceHead(Head):
             nn.Linear(width, hidden),
             nn.ReLU(),
             nn.Dropout(DROPOUT),
-            nn.Linear(hidden, outputs),
+            LastLayer(hidden, outputs),
         )
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:

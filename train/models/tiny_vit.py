@@ -57,7 +57,10 @@ class TinyVitEncoder(VideoEncoder):
     def __init__(
         self, size: int, *, width: int, heads: int, layers: int, ratio: int = 4, grey: bool
     ) -> None:
+        """Raises `ValueError` where `heads` do not divide `width`."""
         super().__init__()
+        if width % heads:
+            raise ValueError(f"a width of {width} has no whole share for each of {heads} heads")
         self.size, self.width, self.grey = size, width, grey
         self.patches = nn.Conv2d(3, width, PATCH, PATCH)
         self.token = nn.Parameter(torch.zeros(1, 1, width))

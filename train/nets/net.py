@@ -70,6 +70,11 @@ class Head(nn.Module):
         raise NotImplementedError
 
 
+class LastLayer(nn.Linear):
+    """The last layer of a head, or of one of its paths: its columns are those of the tasks, so it stays
+    behind where a network that is started from told something else."""
+
+
 class Network(nn.Module):
     """Encoders by modality, and the head."""
 

@@ -16,6 +16,7 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from affectstream.engines.errors import AffectstreamError
 from affectstream.stream.errors import OptionError
 from affectstream.train.config import FitConfig
 from affectstream.train.feed.batches import TrainBatches, ValidBatches, to_device
@@ -72,6 +73,8 @@ class NetRecipe:
     """A run's folder or a bundle, whose weights a new network starts from."""
     fetch: bool = True
     """Whether a new network reads pretrained weights; not where a checkpoint brings them."""
+    given: Mapping[str, Value] = field(default_factory=dict)
+    """The options that a person asked for."""
 
     @property
     def fixed(self) -> Setting:
@@ -86,7 +89,7 @@ class NetRecipe:
 
     def restored(self, setting: Mapping[str, Any]) -> Self:
         """This recipe as a checkpoint left it."""
-        return replace(self, made_for=from_plain(setting), start=None, fetch=False)
+        return replace(self, made_for=from_plain(setting), start=None, fetch=False, given={})
 
     def for_data(self, data: Path, config: FitConfig) -> Self:
         """This recipe for the prepared data set in `data`.
@@ -96,7 +99,9 @@ class NetRecipe:
         """
         setting = bound(self, data, config)
         phases = self.phases if config.init is not None else self._phases_from(setting.weights)
-        return replace(self, made_for=setting, start=config.init, phases=phases)
+        return replace(
+            self, made_for=setting, start=config.init, phases=phases, given=config.options
+        )
 
     def _phases_from(self, weights: Mapping[str, str]) -> tuple[Phase, ...]:
         """The phases of a network with these `weights`: what is random learns from the start."""
@@ -139,7 +144,7 @@ class NetRecipe:
         """
         network = self._built(self.fixed.plan(fetch=self.fetch and self.start is None))
         if self.start is not None:
-            start_from(network, Path(self.start))
+            start_from(network, Path(self.start), self.fixed.tasks)
         return network
 
     def _built(self, plan: Plan) -> Network:
@@ -148,14 +153,17 @@ class NetRecipe:
             if any(parameter.numel() == 0 for parameter in network.parameters()):
                 raise ValueError("a layer would be empty")
             return network
-        except (ArithmeticError, AssertionError, RuntimeError, ValueError) as fault:
-            given = {name: v for name, v in plan.options.items() if v != self.options[name]}
-            if not given:
+        except (AffectstreamError, ImportError):
+            raise
+        except Exception as fault:  # whatever a library makes of sizes that do not go together
+            if not self.given:
                 raise
-            said = " ".join(f"--set {name}={value}" for name, value in given.items())
+            said = " ".join(f"--set {name}={value}" for name, value in self.given.items())
+            rest = {n: value for n, value in plan.options.items() if n not in self.given}
+            why = first_line(fault.__cause__ or fault)
             raise OptionError(
-                f"{said}: {self.name} cannot be built so: {first_line(fault)}; its own are "
-                f"{', '.join(f'{name}={self.options[name]}' for name in given)}"
+                f"{said}: {self.name} cannot be built so: {why}; the rest is "
+                f"{', '.join(f'{name}={value}' for name, value in rest.items())}"
             ) from fault
 
     def loss(self, module: nn.Module, batch: Batch) -> Tensor:

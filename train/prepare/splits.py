@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from affectstream.stream.errors import OptionError
 from affectstream.train.errors import SplitError
 from affectstream.train.prepare.sample import SPLITS
 
@@ -24,14 +25,14 @@ Label = str | None
 def parse_shares(text: str) -> dict[str, float]:
     """Shares such as ``70/15/15`` of train, valid and test, ``70/30`` of train and valid.
 
-    A part of 0 is left out (``70/0/30``). They add up to 1 afterwards. Raises `SplitError`.
+    A part of 0 is left out (``70/0/30``). They add up to 1 afterwards. Raises `OptionError`.
     """
     try:
         numbers = [float(part) for part in text.split("/")]
     except ValueError:
         numbers = []
     if len(numbers) not in (2, 3) or min(numbers) < 0 or not 0 < numbers[0] < float("inf"):
-        raise SplitError(
+        raise OptionError(
             f"split {text!r}: expected shares of train, valid and test such as 70/15/15 or 70/30"
         )
     total = sum(numbers)
