@@ -112,18 +112,39 @@ def _application(points: Sequence[EntryPoint]) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
         epilog="Start with: [bold]affectstream demo[/bold]",
     )
-    application.callback()(_root)
+    shown = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Show the version and exit."
+    )
+
+    def root(version: bool = shown) -> None:
+        """Emotion and attention from video, voice and words, with the time of each."""
+
+    application.callback()(root)
     for point in points:
         loaded = point.load()
         if isinstance(loaded, typer.Typer):
+            for command in loaded.registered_commands:
+                command.help = _flowing(command.help or command.callback.__doc__)
             application.add_typer(loaded, name=point.name)
         else:
-            application.command(point.name)(loaded)
+            application.command(point.name, help=_flowing(loaded.__doc__))(loaded)
     return application
 
 
-def _root() -> None:
-    """Emotion and attention from video, voice and words, with the time of each."""
+def _flowing(text: str | None) -> str:
+    """`text` with each paragraph on one line: typer would show the docstring's own line breaks."""
+    import inspect
+
+    paragraphs = inspect.cleandoc(text or "").split("\n\n")
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print("affectstream", version("affectstream"))
+        raise SystemExit(0)
 
 
 def _leave(message: str, code: int) -> None:

@@ -103,7 +103,6 @@ _OF_NETWORKS = (
     "members",
 )
 """Settings that the recipes of `pocket`, each with its own data and loss, do not look at."""
-_FLAGS = {"options": "--set", "tasks": "--task", "members": "--member"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,14 +160,14 @@ def asked(
 def _check_looked_at(recipe: Recipe, config: FitConfig) -> None:
     """Refuse settings that `recipe` would not look at."""
     from affectstream.stream.errors import OptionError
+    from affectstream.train.config import flag_of
     from affectstream.train.recipe import DataBound
 
     if isinstance(recipe, DataBound):
         return
     for name in _OF_NETWORKS:
         if getattr(config, name) != getattr(recipe.defaults, name):
-            flag = _FLAGS.get(name, "--" + name.replace("_", "-"))
-            raise OptionError(f"{flag} means nothing for {recipe.name}")
+            raise OptionError(f"{flag_of(name)} means nothing for {recipe.name}")
 
 
 def _options(recipe: Recipe, given: Sequence[str]) -> dict[str, int | float | str]:

@@ -1,0 +1,185 @@
+"""The figures in the README and the docs are those of `bench/results` and of the bundle, as rounded there."""
+
+import json
+import re
+from itertools import takewhile
+from pathlib import Path
+
+from affectstream.engines.bundle import POCKET
+
+ROOT = Path(__file__).parents[1]
+NUMBER = re.compile(r"[-+]?[\d,]*\.?\d+")
+
+
+def result(name):
+    return json.loads((ROOT / f"bench/results/{name}_epyc_2core.json").read_text())
+
+
+def prose(page):
+    return " ".join((ROOT / page).read_text().split())
+
+
+def table(page, head):
+    """Cells of each row of the table whose first line begins with `head`, by the name in the first cell."""
+    lines = (ROOT / page).read_text().splitlines()
+    (first,) = (number for number, line in enumerate(lines) if line.startswith(head))
+    rows = takewhile(lambda line: line.startswith("|"), lines[first + 2 :])
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    return {re.sub(r"`| \(.*", "", name): rest for name, *rest in cells}
+
+
+def agree(cells, values):
+    """Hold the numbers in `cells` to `values`, rounded to the places that are shown; None is not shown."""
+    shown, meant = NUMBER.findall(" ".join(cells)), [value for value in values if value is not None]
+    assert len(shown) == len(meant), (cells, meant)
+    for text, value in zip(shown, meant, strict=True):
+        half = 0.5 * 10.0 ** -len(text.partition(".")[2])
+        assert abs(float(text.replace(",", "")) - value) <= half * 1.0001, (cells, value)
+
+
+def test_parity():
+    found = result("parity")["fp16"]
+    names = {
+        "faces": "face_encoder",
+        "windows of voice": "voice_encoder",
+        "lines": "text_encoder",
+        "hops of these, all mixtures of modalities": "mixed hops",
+        "cells of the detector that score over 0.1, 13 recordings": "face_detector cells, recordings",
+        "hops of the 13 recordings, faces cut where the FP32 detector finds them": "hops of recordings",
+        "the same hops, were the detector in FP16 too": "hops, were the detector in FP16",
+    }
+    rows = table("docs/engines.md", "| inputs | number | clear |")
+    assert set(rows) == set(names)
+    for name, cells in rows.items():
+        one, other = (side["parts"] | side for side in (found["onnxruntime"], found["torch"]))
+        one, other = one[names[name]], other[names[name]]
+        differences = [one["largest_difference"], other["largest_difference"]]
+        agree(cells, [one["inputs"], one["clear"], *differences])
+        assert ["**" in cell for cell in cells[2:]] == [not one["passed"], not other["passed"]]
+        assert one["agreement"] == other["agreement"] == 1.0  # "every label agrees"
+
+
+def test_parity_in_the_readme():
+    sides = [side["parts"] for side in result("parity")["fp16"].values()]
+    used = ("face_encoder", "voice_encoder", "text_encoder", "mixed hops", "hops of recordings")
+    inputs, clear = (sum(sides[0][name][key] for name in used) for key in ("inputs", "clear"))
+    said = re.search(
+        r"no probability of ([\d,]+) .*? by more than ([\d.]+)\. In ([\d,]+) of", prose("README.md")
+    )
+    assert (said[1], said[3]) == (f"{inputs:,}", f"{clear:,}")
+    assert max(part["largest_difference"] for side in sides for part in side.values()) < float(
+        said[2]
+    )
+
+
+def test_plans():
+    found = {(plan["engine"], plan["precision"]): plan for plan in result("plans")["plans"]}
+    rows = table("docs/engines.md", "| network | build FP16 |")
+    assert set(rows) == {name for name, _ in found}
+    for name, cells in rows.items():
+        half, single = found[name, "fp16"], found[name, "fp32"]
+        layers = [half["layers"]["half"], half["layers"]["float"]]
+        error = re.search(r"largest error (\S+) in .* reach (\S+)", half["parity"])
+        sizes = [half["plan_mb"], single["plan_mb"]]
+        errors = map(float, error.groups())
+        agree(cells, [half["build_s"], single["build_s"], *sizes, *layers, *errors])
+
+
+def test_live():
+    found = {row["source"]: row for row in result("live")["sources"]}
+    rows = table("docs/live.md", "| source | opens in |")
+    assert set(rows) == set(found)
+    for name, cells in rows.items():
+        row = found[name]
+        delays = [row["way_ms"], *(row["age_ms"] or ()), *(row["latency_ms"] or ())]
+        rest = [row["skew_ms"], row["lost"], 100 * row["cpu"]]
+        agree(cells, [row["opens_s"], row["events_s"], *delays, *rest])
+
+
+def test_sessions():
+    columns = {
+        "latency p50": lambda row: row["latency_p50"],
+        "p95": lambda row: row["latency_p95"],
+        "p99": lambda row: row["latency_p99"],
+        "delay p95": lambda row: row["delay_p95"],
+        "pictures looked at a second": lambda row: row["frame_hz"],
+        "lowered": lambda row: row["lowered"],
+        "dropped": lambda row: 100 * row["dropped_share"],
+        "ended": lambda row: row["ended_early"],
+        "refused": lambda row: sum(row["refused"].values()),
+        "cores": lambda row: row["cpu"],
+        "clients' cores": lambda row: row["client_cpu"],
+        "late": lambda row: row["client_late_p95"],
+    }
+    found = {str(row["sessions"]): row for row in result("sessions")["rows"]}
+    (head,) = re.findall(r"^\| sessions \| (.*) \|$", (ROOT / "docs/serve.md").read_text(), re.M)
+    rows = table("docs/serve.md", "| sessions |")
+    assert set(rows) == set(found)
+    for name, cells in rows.items():
+        agree(cells, [columns[column](found[name]) for column in head.split(" | ")])
+
+
+def test_soak():
+    runs = {
+        "60 min, before memory was given back": "soak_60min_before_trim",
+        "18 min, since": "soak_18min",
+    }
+    rows = table("docs/serve.md", "| run | memory after a minute |")
+    assert set(rows) == set(runs)
+    for name, cells in rows.items():
+        found = result(runs[name])["figures"]
+        counts = [found["opened"], found["failed"], found["events"]]
+        left = ("memory_mb", "threads", "tasks", "files")
+        held = [found[when][what] for what in left for when in ("before", "after")]
+        agree(cells, [found["memory_first_mb"], found["memory_growth_mb"], *counts, *held])
+        assert ("**" in cells[1]) == (found["memory_growth_mb"] > 50)  # the aim
+        assert not found["after"]["sessions"]
+
+
+def test_fusion():
+    found = result("fusion")
+    rows = table("docs/training.md", "| | accuracy | less the best member's |")
+    assert set(rows) == set(found["rows"])
+    for name, cells in rows.items():
+        row = found["rows"][name]
+        told = [row[key]["accuracy"] for key in ("less_best_member", "less_product") if key in row]
+        told = [] if name in ("cnn", "mel_cnn") else told  # members have their own figure only
+        figures = [row["figures"]["accuracy"], *told]
+        agree(cells, [one[key] for one in figures for key in ("value", "low", "high")])
+    clash, text = found["conflicts"]["rows"]["enhanced_late_fusion"], prose("docs/training.md")
+    shares = tuple(f"{clash[key]:.0%}".replace("%", " %") for key in ("anchor", "other", "neither"))
+    assert "label in {}, the face's in {} and another in {},".format(*shares) in text
+    sure = [f"{clash[key]:.2f}"[1:] for key in ("confidence", "agreeing_confidence")]
+    assert "({} against {})".format(*sure) in text
+    assert found["people"] == 2 and "**two people**" in text
+
+
+def test_speed_and_memory():
+    text, speed, memory = prose("README.md"), result("score"), result("memory")
+    assert f"{speed['realtime']:.0f} times real time" in text
+    assert f"{speed['cpu_ratio']:.2f} times that of decoding alone plus inference alone" in text
+    assert f"wall time {speed['wall_ratio']:.2f} times" in text
+    assert f"memory grows by {memory['growth_mb']:.0f} MB" in text
+    assert f"to {memory['peak_mb']:.0f} MB" in text
+
+
+def test_what_pocket_reaches():
+    manifest = json.loads((POCKET / "bundle.json").read_text())
+    found = {(row["part"], row["metric"]): row["value"] for row in manifest["results"]}
+    shown = {name: cells[1] for name, cells in table("README.md", "| part | data |").items()}
+    figures = {
+        "face detector": 100 * found["face_detector", "recall at IoU 0.5"],
+        "face encoder": 100 * found["face_encoder", "accuracy"],
+        "voice encoder": 100 * found["voice_encoder", "unweighted recall"],
+        "text encoder": found["text_encoder", "weighted F1"],
+    }
+    assert set(shown) == set(figures)
+    for name, value in figures.items():
+        agree([shown[name].partition("(")[0].replace("F1", "")], [value])
+    assert not found["face_detector", "false alarms"]
+    errors = {n: cells[2] for n, cells in table("engines/pocket/CARD.md", "| modalities |").items()}
+    worst, *others = sorted(map(float, errors.values()), reverse=True)
+    assert float(errors["voice"]) == worst
+    text = f"off by {worst:.3f} on average (ECE), with any other set of modalities by "
+    text += f"{min(others):.3f} to {max(others):.3f}"
+    assert text.replace("0.", ".") in prose("README.md")
