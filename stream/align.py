@@ -114,14 +114,13 @@ class Aligner:
     ) -> None:
         self._shape = shape
         self._within_us = tuple(within_us)
-        self._context = context
         self._hop = start_us // shape.hop_us
         self._start_us = start_us
         self._looks: dict[int, deque[Tracked]] = {}
         self._scenes: deque[Scene] = deque()
         self._sound = Timeline(channels)
         self._gates = [VoiceGate() for _ in range(channels)]
-        self._words = CurrentUtterance()
+        self._words = CurrentUtterance(context)
         self._bounds = dict.fromkeys(Kind, 0)
 
     def see(
@@ -187,6 +186,7 @@ class Aligner:
         sound = self._sound.window(first, last)
         for gate in self._gates:
             gate.forget(end_us - self._shape.window_us)
+        self._words.forget(end_us)
         cue = self._words.at(end_us)
         return Window(
             hop=self._hop,
@@ -201,7 +201,7 @@ class Aligner:
             voiced_us=self._voiced_us(end_us, self._shape.window_us),
             cue=cue,
             scenes=tuple(scene for scene in self._scenes if scene.point < last_point),
-            before=() if cue is None else self._words.before(cue, self._context),
+            before=() if cue is None else self._words.before(cue),
             voiced_within={w: self._voiced_us(end_us, w) for w in self._within_us},
         )
 

@@ -34,6 +34,14 @@ class Attention:
     roll: float | None
     method: str = "head_pose"
 
+    @property
+    def strength(self) -> float:
+        """The score of `state` itself, in [0, 1]: `score` where attentive, 1 - `score` where away, and 1
+        while absent, which is no matter of degree."""
+        if self.score is None:
+            return 1.0
+        return 1.0 - self.score if self.state == AWAY else self.score
+
 
 def score_of(angle_deg: float) -> float:
     """clip((35 - a) / 20, 0, 1) for an angle of `angle_deg` off the axis."""

@@ -41,7 +41,7 @@ later is dropped and counted."""
 BOUND_STEP_US = 500_000
 """A stream that gives nothing gets a bound this often, in media time."""
 
-_STATES_DURATION = frozenset({"mov", "mp4", "matroska", "avi", "wav", "w64", "flac", "asf", "ogg"})
+STATES_DURATION = frozenset({"mov", "mp4", "matroska", "avi", "wav", "w64", "flac", "asf", "ogg"})
 """Formats whose header or index tells the duration; elsewhere FFmpeg guesses it from the bit rate,
 or takes it from the last packet that is there."""
 
@@ -287,7 +287,7 @@ def _start(
 
 def _stated_end(info: MediaInfo, lanes: Sequence[Lane]) -> int | None:
     """Where the streams that are used end, by what the file itself states; None if it does not."""
-    if not _STATES_DURATION & set(info.format.split(",")):
+    if not STATES_DURATION & set(info.format.split(",")):
         return None
     ends = [lane.stated_end_us for lane in lanes if lane.stated_end_us is not None]
     return max(ends) if len(ends) == len(lanes) else info.duration_us

@@ -111,8 +111,10 @@ class Segment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     of: Literal["emotion", "attention"]
     state: str
     mean: Unit
-    """Mean score of the state over the stretch."""
+    """Mean score of the state itself: smoothed probability of the label; of attention its score where
+    attentive, 1 - score where away, 1 while absent."""
     peak: Unit
+    """The highest of the same."""
     emitted_at: Instant | UnsetType = UNSET
 
 

@@ -95,11 +95,6 @@ class Expert:
         return self._eye is not None and not self._whole
 
     @property
-    def sees_frames(self) -> bool:
-        """Whether it looks at whole pictures."""
-        return self._eye is not None and self._whole
-
-    @property
     def reads(self) -> bool:
         """Whether words in the declared language count."""
         return self._text is not None and not self.foreign

@@ -75,9 +75,13 @@ class Fuser:
         self._joint = bundle.engines["fusion"] if bundle.members else None
         self._assignment = assignment
         self._sources = tuple(sources)
+        self._sides = (assignment.channels or ()) if "voice" in sources else ()
 
     def push(self, window: Window) -> list[Reading]:
-        """Readings of one hop: each track's in order of its number, then the recording's."""
+        """Readings of one hop: each track's in order of its number, then the recording's.
+
+        The tracks are those in view, and whoever has a side of the sound, in view or not.
+        """
         rows = self._rows(window)
         evidence = [[e.gather(window, row) for row in rows] for e in self._experts]
         used = [_union(of_row) for of_row in zip(*evidence, strict=True)]
@@ -94,7 +98,7 @@ class Fuser:
     def _rows(self, window: Window) -> list[Row]:
         """One for each track, and last the recording's."""
         looks = window.looks if any(e.sees_faces for e in self._experts) else {}
-        rows = {track: Row(track, looks[track]) for track in looks}
+        rows = {track: Row(track, looks.get(track, ())) for track in sorted({*looks, *self._sides})}
         alone = [track for track in looks if present(looks[track], window.end_us)]
         recording = Row(None)
 
@@ -105,8 +109,7 @@ class Fuser:
         for channel in range(len(window.voiced_us)):
             if any(e.hears(window, channel) for e in self._experts):
                 row, by = owner(window.cue, channel if self._assignment.channels else None)
-                if row.channel is None:
-                    row.channel, row.assigned_by = channel, by
+                row.channel, row.assigned_by = channel, by
         if window.cue is not None and any(e.reads for e in self._experts):
             row, by = owner(window.cue, None)
             row.cue, row.assigned_by = window.cue, by or row.assigned_by
@@ -123,7 +126,7 @@ class Fuser:
             return self._assignment.channels[channel], "channel"
         if cue is not None and cue.speaker is not None and cue.speaker in self._assignment.names:
             return self._assignment.names[cue.speaker], "transcript"
-        if len(alone) == 1 and not self._assignment.names:
+        if len(alone) == 1 and not self._assignment.names and not self._assignment.channels:
             return alone[0], "only_track"
         return None, None
 
@@ -143,8 +146,8 @@ class Fuser:
 
     def _fault(self, row: Row, end_us: int) -> str:
         """Why there is nothing to read of a row."""
-        if row.track is not None:
-            return row.looks[-1].face.quality.fault if present(row.looks, end_us) else "no_face"
+        if present(row.looks, end_us):
+            return row.looks[-1].face.quality.fault
         if "video" in self._sources:
             return "no_face" if any(e.sees_faces for e in self._experts) else "no_picture"
         if "voice" in self._sources:

@@ -253,10 +253,8 @@ class Interpreter:
         state, score = person.smoother.push(reading.scores, self._shape.hop_us)
         done = [("emotion", s) for s in person.emotions.push(*span, state, score)]
         if attention is not None:
-            strength = 1.0 if attention.score is None else attention.score
-            done += [
-                ("attention", s) for s in person.attentions.push(*span, attention.state, strength)
-            ]
+            stretches = person.attentions.push(*span, attention.state, attention.strength)
+            done += [("attention", s) for s in stretches]
         return [self._segment(reading.track, person, of, stretch) for of, stretch in done]
 
     def _close(self, track: int | None, person: _Person) -> list[Event]:

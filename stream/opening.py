@@ -35,7 +35,7 @@ def open_container(path: Path) -> InputContainer:
         if path.exists() and not path.is_file():
             raise SourceError(f"{path}: is no regular file; {EXPECTED}")
         if path.is_file():
-            _look_first(path)
+            look_first(path)
         # "file:" keeps names such as 12:30.mp4 from being taken for a protocol; the list keeps
         # files that point elsewhere from reaching the network.
         return av.open(
@@ -45,10 +45,10 @@ def open_container(path: Path) -> InputContainer:
             metadata_errors="replace",
         )
     except (av.FFmpegError, OSError, ValueError) as exc:
-        raise SourceError(f"{path}: {_diagnosis(path, exc)}") from exc
+        raise SourceError(f"{path}: {diagnosis(path, exc)}") from exc
 
 
-def _look_first(path: Path) -> None:
+def look_first(path: Path) -> None:
     """Refuse what FFmpeg would take, or wait for without end, though it is no recording."""
     with path.open("rb") as file:
         head = file.read(16)
@@ -58,7 +58,7 @@ def _look_first(path: Path) -> None:
         raise SourceError(f"{path}: is a playlist; give the recordings that it names")
 
 
-def _diagnosis(path: Path, exc: Exception) -> str:
+def diagnosis(path: Path, exc: Exception) -> str:
     """What is wrong with a file that FFmpeg or the system refuses."""
     reason = reason_of(exc)
     try:
@@ -66,7 +66,7 @@ def _diagnosis(path: Path, exc: Exception) -> str:
             head = file.read(4096)
         if head[4:8] in _QUICKTIME_BOXES and not has_index(path):
             return NO_INDEX
-        if _is_text(head):
+        if looks_like_text(head):
             return f"holds text and is not a media file; {EXPECTED}"
     except FileNotFoundError:
         return "no such file"
@@ -80,7 +80,8 @@ def reason_of(exc: Exception) -> str:
     return str(getattr(exc, "strerror", None) or exc)
 
 
-def _is_text(head: bytes) -> bool:
+def looks_like_text(head: bytes) -> bool:
+    """Whether the first bytes of a file are those of a text, in ASCII or anything like it."""
     return (
         bool(head)
         and b"\0" not in head

@@ -16,7 +16,8 @@ class Assignment:
     """Whose voice and words these are, where a person knows.
 
     `everything` is the track that all voice and words belong to. `channels` gives a track to each of
-    the two sides of stereo sound. `names` maps speaker names of the transcript to tracks.
+    the two sides of stereo sound, left and right, which then has readings of its own whether anybody
+    is in view or not. `names` maps speaker names of the transcript to tracks.
     """
 
     everything: int | None = None
@@ -31,6 +32,13 @@ class Assignment:
         if self.everything is not None and (self.channels or self.names):
             raise OptionError(
                 "one track for everything leaves nothing for channels or named speakers: give one"
+            )
+
+        if self.channels is not None and self.channels[0] == self.channels[1]:
+            track = self.channels[0]
+            raise OptionError(
+                f"both sides of the sound are of track {track}: expected a track for each; where all "
+                f"that is said is of one person, give --speaker {track} instead"
             )
 
     @classmethod

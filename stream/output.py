@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -126,6 +127,14 @@ def folder_names(paths: Sequence[Path]) -> list[str]:
         name if names.count(name) == 1 else f"{name}.{_mark(path)}"
         for name, path in zip(names, paths, strict=True)
     ]
+
+
+def live_folder_name(name: str, source: str | None) -> str:
+    """A folder name for the live source that is called `name`: of a file that is played the same as its
+    recording has, of any other what can stand in the name of a folder."""
+    if source is not None and name == Path(source).name and Path(source).is_file():
+        return folder_names([Path(source)])[0]
+    return re.sub(r"[^\w.-]+", "_", name).strip("_.")
 
 
 def _mark(path: Path) -> str:

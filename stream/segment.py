@@ -16,7 +16,8 @@ MIN_SEGMENT_US = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """One state from `start_us` to `end_us`, with the mean and the peak of its score."""
+    """One state from `start_us` to `end_us`, with the mean and the highest of its own score, over the
+    hops that were in this state."""
 
     state: str
     start_us: int

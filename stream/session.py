@@ -126,11 +126,16 @@ class Session:
             self._warnings.append(f"metadata is not used: bundle {name!r} takes none")
 
     def _strangers(self) -> Iterator[Stream]:
-        """Warnings about assigned tracks and names that never came up."""
+        """Warnings about assigned tracks and names that never came up.
+
+        Whoever has a side of the sound is there without being seen where there is no picture.
+        """
         assignment = self._options.assignment
         told = () if self._options.metadata is None else map(int, self._options.metadata.tracks)
         sides, names = assignment.channels or (), assignment.names.values()
         given = {assignment.everything, *sides, *names, *told}
+        if "video" not in self.modalities:
+            given -= set(sides)
         for track in sorted(t for t in given if t is not None and t > self._interpreter.tracks):
             yield self._stream("warning", self.end_us, f"person {track} was never seen")
         cues = self._transcript.cues if self._transcript is not None else ()

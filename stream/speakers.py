@@ -11,9 +11,10 @@ belong to nobody in view.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import msgspec
 import numpy as np
@@ -24,6 +25,7 @@ from affectstream.engines.manifest import Fact
 from affectstream.stream.errors import OptionError
 
 Gender = Literal["female", "male", "other"]
+_NUMBER = re.compile("[1-9][0-9]*")
 _MOST_BYTES = 2**20
 _EXAMPLE = '{"recording": {"age": 34, "gender": "female"}, "tracks": {"1": {"age": 52}}}'
 
@@ -45,7 +47,7 @@ class Speakers(Struct, frozen=True, forbid_unknown_fields=True):
     """Everyone that is known of."""
 
     recording: Speaker | None = None
-    tracks: dict[Annotated[str, Meta(pattern="^[1-9][0-9]*$")], Speaker] = {}
+    tracks: dict[Annotated[str, Meta(pattern=f"^{_NUMBER.pattern}$")], Speaker] = {}
 
     def of(self, track: int | None) -> Speaker | None:
         """The one of a track, or (`track` None) of the recording; None where nothing is known."""
@@ -77,14 +79,43 @@ def read_speakers(path: str | Path) -> Speakers:
     try:
         if path.stat().st_size > _MOST_BYTES:
             raise OptionError(f"{path}: is larger than what is told of speakers can be")
-        return msgspec.json.decode(path.read_bytes(), type=Speakers)
+        raw = path.read_bytes()
     except OSError as error:
         reason = error.strerror or str(error)
         raise OptionError(
             f"{path}: what is told of the speakers cannot be read: {reason}"
         ) from error
+    try:
+        return msgspec.json.decode(raw, type=Speakers)
     except msgspec.DecodeError as error:
         raise OptionError(
-            f"{path}: {error}; expected such as {_EXAMPLE}, where a gender is one of "
+            f"{path}: {_fault(raw) or error}; expected such as {_EXAMPLE}, where a gender is one of "
             f"{', '.join(get_args(Gender))}"
         ) from error
+
+
+def _fault(raw: bytes) -> str | None:
+    """Whose entry is wrong and what was found there, which msgspec does not say of what is inside
+    ``tracks``; None where that is not where the fault is."""
+    try:
+        told = msgspec.json.decode(raw, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return None
+    tracks = told.get("tracks")
+    tracks = tracks if isinstance(tracks, dict) else {}
+    for name in tracks:
+        if not _NUMBER.fullmatch(name):
+            return f"track {name!r}: a person's number was expected, from 1 on"
+    entries: dict[str, Any] = {f"track {name}": entry for name, entry in tracks.items()}
+    entries["recording"] = told.get("recording")
+    for who, entry in entries.items():
+        try:
+            msgspec.convert(entry, Speaker | None)
+        except msgspec.ValidationError as error:
+            reason, _, place = str(error).partition(" - at `$")
+            names = place.strip("`").split(".")[1:]
+            for name in names:
+                entry = entry[name]
+            what = " ".join(names) or "what is told"
+            return f"{who}: {what} is {msgspec.json.encode(entry).decode()}: {reason}"
+    return None

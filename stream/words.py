@@ -249,31 +249,35 @@ def language_tag(tag: str) -> str | None:
 class CurrentUtterance:
     """Which cue counts at a time: the last one that has ended, for `STAYS_US` or until the next.
 
-    The same in files and live: a cue counts from its end on, even when it was told ahead.
+    The same in files and live: a cue counts from its end on, even when it was told ahead. `context` is
+    how many utterances before the current one are wanted; older ones are held until `forget`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, context: int = 0) -> None:
+        self._context = context
         self._cues: list[Cue] = []
 
     def push(self, cue: Cue) -> None:
         """Add a cue, in any order."""
         insort(self._cues, cue, key=_order)
 
-    def at(self, t_us: int, speaker: str | None = None) -> Cue | None:
-        """The current utterance at `t_us`, of `speaker` alone where one is named."""
+    def at(self, t_us: int) -> Cue | None:
+        """The current utterance at `t_us`."""
         place = bisect_right(self._cues, t_us, key=_end)
-        while place and self._cues[place - 1].end_us > t_us - STAYS_US:
-            place -= 1
-            if speaker is None or self._cues[place].speaker == speaker:
-                return self._cues[place]
-        return None
+        found = self._cues[place - 1] if place else None
+        return found if found is not None and found.end_us > t_us - STAYS_US else None
 
-    def before(self, cue: Cue, count: int) -> tuple[Cue, ...]:
-        """Up to `count` utterances before one that was pushed, oldest first."""
-        if not count:
+    def before(self, cue: Cue) -> tuple[Cue, ...]:
+        """Up to `context` utterances before one that is held, oldest first."""
+        if not self._context:
             return ()
         place = self._cues.index(cue, bisect_left(self._cues, _order(cue), key=_order))
-        return tuple(self._cues[max(0, place - count) : place])
+        return tuple(self._cues[max(0, place - self._context) : place])
+
+    def forget(self, t_us: int) -> None:
+        """Give up what is neither current at `t_us` or later, nor said shortly before what is."""
+        over = bisect_right(self._cues, t_us - STAYS_US, key=_end)
+        del self._cues[: max(0, over - self._context)]
 
 
 def _order(cue: Cue) -> tuple[int, int]:

@@ -191,10 +191,22 @@ def test_metadata_for_a_bundle_that_takes_none_is_said_to_be_unused(tmp_path, ta
     [
         ("{", "Input data was truncated; expected such as"),
         ('{"recordings": {}}', "unknown field `recordings`"),
-        ('{"recording": {"age": "old"}}', r"Expected `float \| null`, got `str`.*recording.age"),
-        ('{"recording": {"age": 340}}', "<= 130"),
-        ('{"recording": {"gender": "woman"}}', "Invalid enum value 'woman'"),
-        ('{"tracks": {"Ann": {}}}', "matching regex"),
+        ('{"recording": {"age": "old"}}', r'recording: age is "old": Expected `float \| null`'),
+        ('{"tracks": {"1": {"age": 34}, "2": {"age": 340}}}', "track 2: age is 340: .*<= 130"),
+        ('{"recording": null, "tracks": {"7": {"age": -3}}}', "track 7: age is -3: .*>= 0"),
+        (
+            '{"tracks": {"2": {"listener": {"gender": "woman"}}}}',
+            "track 2: listener gender is \"woman\": Invalid enum value 'woman'",
+        ),
+        (
+            '{"tracks": {"2": {"years": 3}}}',
+            'track 2: what is told is {"years":3}: .*unknown field',
+        ),
+        ('{"tracks": {"1": 5}}', "track 1: what is told is 5: Expected `object"),
+        ('{"tracks": {"Ann": {}}}', "track 'Ann': a person's number was expected, from 1 on"),
+        ('{"tracks": {"0": {}}}', "track '0': a person's number"),
+        ('{"tracks": []}', "Expected `object`, got `array`"),
+        ("[1]", "Expected `object`, got `array`"),
     ],
 )
 def test_a_spoiled_file_of_speakers_is_refused_with_the_reason(tmp_path, text, message):

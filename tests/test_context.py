@@ -47,8 +47,8 @@ def test_what_was_said_before_is_the_same_in_whatever_order_cues_are_told(ends, 
     cues = [Cue(0, end, f"{number}") for number, end in enumerate(sorted(set(ends)))]
     told = list(cues)
     random.shuffle(told)
-    words = CurrentUtterance()
+    words = CurrentUtterance(count)
     for cue in told:
         words.push(cue)
     for number, cue in enumerate(cues):
-        assert words.before(cue, count) == tuple(cues[max(0, number - count) : number])
+        assert words.before(cue) == tuple(cues[max(0, number - count) : number])

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 
 import jsonschema
 import numpy as np
@@ -67,6 +68,28 @@ def test_every_line_keeps_to_the_schema_and_time_goes_forward(result):
         jsonschema.validate(json.loads(encode(event)), schema)
     starts = [event.t_start for event in result.events if event.type in ("emotion", "attention")]
     assert starts == sorted(starts)
+
+
+def test_mean_and_peak_of_a_segment_are_the_score_of_its_own_state(result):
+    """The demo turns away for a moment: what counts then is how far she has turned."""
+    strength = {
+        "attentive": lambda score: score,
+        "away": lambda score: 1 - score,
+        "absent": lambda score: 1.0,
+    }
+    stretches = [s for s in of(result, "segment") if s.of == "attention" and s.track == 1]
+    assert {s.state for s in stretches} == set(strength)
+    for stretch in stretches:
+        scores = [
+            strength[e.state](e.score)
+            for e in of(result, "attention")
+            if e.track == 1
+            and e.state == stretch.state
+            and stretch.t_start <= e.t_start < stretch.t_end
+        ]
+        assert stretch.mean == pytest.approx(np.mean(scores), abs=2e-4)
+        assert stretch.peak == pytest.approx(max(scores), abs=2e-4)
+        assert stretch.mean > 0.6  # it would not have been in this state for less
 
 
 def test_one_reading_for_each_half_second_of_the_one_person(result):
@@ -258,11 +281,12 @@ def test_with_a_speaker_on_each_side_voiced_is_about_the_own_side(tmp_path, port
     with Recognizer.open(threads=1) as recognizer:
         rows = recognizer.score(path, options).readings.to_pylist()
     seen = [row for row in rows if row["track"] == 1]
-    alone = [row for row in rows if row["track"] is None and row["modalities"] == "voice"]
+    alone = [row for row in rows if row["track"] == 2 and row["modalities"] == "voice"]
     assert len(seen) >= 7
     assert {row["voiced"] for row in seen} == {0.0}
     assert {row["modalities"] for row in seen} == {"video"}
     assert min(row["voiced"] for row in alone) > 0.15
+    assert {row["attention_state"] for row in alone} == {"absent"}
 
 
 def _faces(table):
@@ -487,6 +511,7 @@ def test_ctrl_c_keeps_what_is_done_and_marks_it(clip, tmp_path):
         (["--speaker", "1", "--speaker", "2"], "was given a track before"),
         (["--speaker", "A=1", "--speaker", "A=2"], "was given a track before"),
         (["--channel", "left=1,right=2,left=3"], "expected left=TRACK,right=TRACK"),
+        (["--channel", "left=2,right=2"], "a track for each; where all that is said is of one"),
         (["--threads", "0"], "greater than or equal to 1"),
         (["--threads", "9999"], "less than or equal to 1024"),
         (["--what"], "--what"),
@@ -516,6 +541,12 @@ def test_a_reader_that_goes_away_ends_it_quietly(clip):
     messages = process.stderr.read().decode()
     assert process.wait(timeout=60) == 0
     assert messages == ""
+
+
+def test_the_version_is_told():
+    done = run("--version")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"affectstream {version('affectstream')}\n"
 
 
 def test_schema_doctor_and_demo_run(tmp_path):

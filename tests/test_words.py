@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import weakref
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from affectstream.stream.align import Aligner, WindowShape
 from affectstream.stream.cues import spoken
 from affectstream.stream.errors import SourceError
-from affectstream.stream.media import Cue
+from affectstream.stream.media import Bound, Cue, Kind
 from affectstream.stream.words import (
     STAYS_US,
     CurrentUtterance,
@@ -309,15 +311,48 @@ def test_a_cue_counts_from_its_end_for_five_seconds_or_until_the_next():
     assert current.at(2_500_000) == first
 
 
-def test_each_speaker_has_a_current_utterance():
-    current = CurrentUtterance()
-    alice, bob = Cue(0, 2_000_000, "one", "Alice"), Cue(0, 3_000_000, "two", "Bob")
-    current.push(alice)
-    current.push(bob)
-    assert current.at(3_000_000) == bob
-    assert current.at(3_000_000, "Alice") == alice
-    assert current.at(2_500_000, "Bob") is None
-    assert current.at(2_000_000 + STAYS_US, "Alice") is None
+class Watched(Cue):
+    """A cue of which a test can see whether it is still held by anyone."""
+
+
+@pytest.mark.parametrize("context", [0, 3])
+def test_words_that_can_no_longer_count_are_given_up(context):
+    """20,000 cues told as they are said, one each 50 ms, looked at every half second."""
+    aligner = Aligner(WindowShape(3_000_000, 500_000, 8), context=context)
+    alive, most = weakref.WeakSet(), 0
+    for number in range(20_000):
+        cue = Watched(number * 50_000, (number + 1) * 50_000, str(number))
+        alive.add(cue)
+        aligner.read(cue)
+        for kind in Kind:
+            aligner.settle(Bound(kind, cue.end_us))
+        most = max(most, len(alive))
+    assert most <= STAYS_US // 50_000 + 10 + context + 2
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 60), st.integers(0, 30)), max_size=20),
+    st.integers(0, 4),
+    st.lists(st.integers(0, 100), min_size=1, max_size=10).map(sorted),
+)
+def test_giving_up_changes_nothing_of_what_is_current(spans, context, times):
+    cues = [Cue(a * 1_000_000, (a + n) * 1_000_000, f"{a}+{n}") for a, n in spans]
+    whole, trimmed = CurrentUtterance(context), CurrentUtterance(context)
+    for cue in cues:
+        whole.push(cue)
+    for early in cues[::2]:
+        trimmed.push(early)
+    to_tell = cues[1::2]
+    for t_us in (t_s * 1_000_000 for t_s in times):
+        for cue in to_tell:
+            if cue.end_us <= t_us:  # the others are told once they have ended, or later
+                trimmed.push(cue)
+        to_tell = [cue for cue in to_tell if cue.end_us > t_us]
+        trimmed.forget(t_us)
+        cue = whole.at(t_us)
+        assert trimmed.at(t_us) == cue
+        if cue is not None:
+            assert trimmed.before(cue) == whole.before(cue)
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 20)), max_size=15), st.integers(0, 80))
