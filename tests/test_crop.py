@@ -6,13 +6,19 @@ from hypothesis import strategies as st
 
 from affectstream.engines.bundle import Bundle
 from affectstream.engines.manifest import FaceCrop
-from affectstream.stream.faces.crop import TEMPLATE, align, equalized, footprint, similarity
+from affectstream.stream.faces.crop import TEMPLATE, align, equalized, similarity
 from affectstream.stream.faces.detect import Detector, DetectorSpec
 from affectstream.stream.faces.eye import Eye
 from affectstream.stream.faces.quality import assess
 from affectstream.train.data.fer2013 import FER_TO_TEMPLATE, read
 
 POINTS = np.array(TEMPLATE, np.float32)
+
+
+def footprint(landmarks, template, size):
+    """Corners (4, 2) in the frame of what `align` would cut, clockwise from the top left."""
+    back = cv2.invertAffineTransform(similarity(landmarks, template))
+    return np.array([[0, 0, 1], [size, 0, 1], [size, size, 1], [0, size, 1]], float) @ back.T
 
 
 @given(st.floats(-3.1, 3.1), st.floats(0.2, 20), st.floats(-500, 500), st.floats(-500, 500))

@@ -101,13 +101,6 @@ def equalized(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(levels, cv2.COLOR_GRAY2RGB), np.uint8)
 
 
-def footprint(landmarks: Points, template: Points, size: int) -> NDArray[np.float64]:
-    """Corners (4, 2) in the frame of what `align` would cut, clockwise from the top left."""
-    back = cv2.invertAffineTransform(similarity(landmarks, template))
-    corners = np.array([[0, 0, 1], [size, 0, 1], [size, size, 1], [0, size, 1]], np.float64)
-    return np.asarray(corners @ back.T)
-
-
 def scaled_template(size: int) -> tuple[tuple[float, float], ...]:
     """`TEMPLATE` for a crop of `size` pixels that shows the same; pixel centres lie at whole numbers."""
     scale = size / TEMPLATE_SIZE

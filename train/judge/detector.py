@@ -104,6 +104,8 @@ class _Judge:
         self.ours = Detector(OnnxEngine(engine_path), spec)
         small = DetectorSpec(spec.size, FACE, color="bgr", layout="nchw")
         self.small = Detector(OnnxEngine(teacher_path), small)
+        # It warns of a setting that nobody made.
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
         self.teacher = cv2.FaceDetectorYN.create(str(teacher_path), "", (32, 32), MAYBE)
 
     def picture(self, path: Path) -> Tally:
