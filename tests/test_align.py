@@ -71,7 +71,7 @@ def test_every_hop_goes_out_once_in_order_and_the_tail_is_flushed():
     assert all(end - start == 500_000 for _, start, end, *_ in EXPECTED)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.integers(1, 20_000), max_size=40), st.lists(st.booleans(), max_size=120))
 def test_any_cutting_and_interleaving_gives_the_same_windows(pieces, order):
     assert fingerprint(windows(pieces, order)) == EXPECTED

@@ -42,7 +42,7 @@ rates = st.integers(1, 60)
 times_us = st.lists(st.integers(0, 3_000_000), max_size=60).map(lambda ts: sorted(set(ts)))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(rates, times_us, st.integers(0, 1_000_000), st.data())
 def test_any_frames_and_bounds_give_what_the_definition_says(hz, times, start_us, data):
     sampler, out, bound = GridSampler(hz, start_us), [], 0
@@ -55,7 +55,7 @@ def test_any_frames_and_bounds_give_what_the_definition_says(hz, times, start_us
     assert flat(out) == expected(times, hz, start_us, 3_500_000)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(rates, times_us)
 def test_without_bounds_a_frame_is_given_once(hz, times):
     sampler = GridSampler(hz)
