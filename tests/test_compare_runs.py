@@ -150,4 +150,5 @@ def test_what_learned_from_the_same_samples_under_other_splits_is_refused(traine
 def test_what_is_neither_run_nor_bundle_is_named(trained, capsys):
     command = ("train", "compare", trained / "nothing", "pocket", "--data", trained / "set")
     assert run(*command) != exits.DONE
-    assert "nothing' not found: expected 'pocket' or a bundle's folder" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "nothing is neither a run nor a bundle: expected best.pt or bundle.json in it" in said

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from collections import Counter
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from affectstream.stream import exits  # noqa: E402
 from affectstream.stream.errors import OptionError  # noqa: E402
 from affectstream.train.errors import DataError, RunError, SplitError  # noqa: E402
 from affectstream.train.loop import cross  # noqa: E402
-from affectstream.train.loop.cross import cross_validate  # noqa: E402
+from affectstream.train.loop.cross import cross_validate, same_plan  # noqa: E402
 from affectstream.train.nets.told import load  # noqa: E402
 from affectstream.train.prepare.dataset import Dataset  # noqa: E402
 from affectstream.train.prepare.folds import ONE_OUT, Folding, deal  # noqa: E402
@@ -219,6 +220,15 @@ def test_done_folds_are_skipped_and_others_gone_on_with(data, tmp_path, monkeypa
     with pytest.raises(RunError, match=r"other settings \(folding\)"):
         validated(data, tmp_path / "half", 3)
     validated(data, tmp_path / "half", 2, replace(CONFIG, runs="elsewhere"))
+    (tmp_path / "half/folds/plan.json").write_text("[")
+    with pytest.raises(RunError, match=r"plan\.json cannot be read"):
+        validated(data, tmp_path / "half", 2)
+    # Folds of which nothing was learned yet bind nobody.
+    for folder in ("1", "2"):
+        shutil.rmtree(tmp_path / "half/folds" / folder)
+    same_plan(tmp_path / "half/folds", {"learning_rate": 0.5})
+    same_plan(tmp_path / "half/folds", {"learning_rate": 0.1})
+    assert json.loads((tmp_path / "half/folds/plan.json").read_text()) == {"learning_rate": 0.1}
 
 
 def test_nothing_is_chosen_by_held_out_samples_unless_asked(data, tmp_path):

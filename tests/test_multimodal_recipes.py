@@ -31,17 +31,17 @@ from affectstream.train.models import (  # noqa: E402
     multimodal_lstm,
     sentence,
 )
-from affectstream.train.models.attention import Asker, CrossAttention  # noqa: E402
-from affectstream.train.models.mel import LogMel  # noqa: E402
 from affectstream.train.models.mel_cnn import standardised  # noqa: E402
-from affectstream.train.models.text_backbones import BertEncoder, tokenizer  # noqa: E402
-from affectstream.train.models.wave_backbones import (  # noqa: E402
+from affectstream.train.nets.attention import Asker, CrossAttention  # noqa: E402
+from affectstream.train.nets.mel import LogMel  # noqa: E402
+from affectstream.train.nets.net import Plan  # noqa: E402
+from affectstream.train.nets.start import RECIPE, placeless  # noqa: E402
+from affectstream.train.nets.text_backbones import BertEncoder, tokenizer  # noqa: E402
+from affectstream.train.nets.wave_backbones import (  # noqa: E402
     Stage,
     Wav2Vec2Encoder,
     WaveNetEncoder,
 )
-from affectstream.train.nets.net import Plan  # noqa: E402
-from affectstream.train.nets.start import RECIPE, placeless  # noqa: E402
 from affectstream.train.recipe import parameters  # noqa: E402
 
 from .prepared import utterances, write  # noqa: E402

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from affectstream.stream.errors import OptionError
 from affectstream.train.errors import SplitError
 from affectstream.train.prepare.splits import (
     by_participant,
@@ -143,7 +144,7 @@ def test_what_has_no_name_leaks_nothing():
 
 @pytest.mark.parametrize("text", ["70", "a/b", "70/-5", "0/50/50", "1/2/3/4", "nan/1", ""])
 def test_bad_shares_are_refused(text):
-    with pytest.raises(SplitError, match="expected shares of train, valid and test"):
+    with pytest.raises(OptionError, match="expected shares of train, valid and test"):
         parse_shares(text)
 
 

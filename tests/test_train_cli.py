@@ -21,6 +21,7 @@ import tomli_w  # noqa: E402
 from affectstream.stream import exits  # noqa: E402
 from affectstream.stream.cli import main  # noqa: E402
 from affectstream.stream.errors import OptionError  # noqa: E402
+from affectstream.train import models  # noqa: E402
 from affectstream.train.cli.flags import asked  # noqa: E402
 from affectstream.train.config import (  # noqa: E402
     PRECISIONS,
@@ -29,8 +30,8 @@ from affectstream.train.config import (  # noqa: E402
     changed,
     plain,
 )
+from affectstream.train.loop.board import open_board  # noqa: E402
 from affectstream.train.loop.phases import stretches  # noqa: E402
-from affectstream.train.loop.track import open_track  # noqa: E402
 from affectstream.train.nets.net import Head, Network, VideoEncoder  # noqa: E402
 from affectstream.train.nets.net_recipe import NetRecipe  # noqa: E402
 from affectstream.train.recipe import recipes  # noqa: E402
@@ -145,7 +146,25 @@ def test_resume_and_eval_only_need_nothing_but_the_run(tmp_path, data, capsys):
     assert capsys.readouterr().out.splitlines() == best[-1:]
     assert curve(half) == curve(whole)
     assert run(*short, "--runs", half, "--resume", "--seed", 9) == exits.NOTHING
-    assert "was begun with seed 0, now 9" in capsys.readouterr().err
+    assert "was begun with --seed 0, now 9" in capsys.readouterr().err
+
+
+def test_an_existing_run_hides_no_other_error(tmp_path, data, capsys):
+    assert fit(tmp_path, "--data", data, "--epochs", 1) == exits.DONE
+    capsys.readouterr()
+    for wrong, code, message in (
+        (("--data", tmp_path / "nofolder"), exits.NOTHING, "no prepared data set"),
+        (("--data", data, "--size", 57), exits.USAGE, "--size 57"),
+        (("--data", data, "--set", "layer=4"), exits.USAGE, "did you mean 'layers'?"),
+        (("--data", data, "--task", "attention"), exits.NOTHING, "task attention"),
+    ):
+        assert fit(tmp_path, *wrong) == code
+        said = capsys.readouterr().err
+        assert message in said and "already holds" not in said
+    assert fit(tmp_path, "--data", data) == exits.NOTHING
+    assert (
+        "go on with it by --resume, or choose another folder with --runs" in capsys.readouterr().err
+    )
 
 
 def test_figures_go_to_tensorboard_where_it_is(tmp_path, data):
@@ -208,7 +227,7 @@ def test_a_machine_without_tensorboard_is_told_of_and_still_trains(tmp_path):
     nothing = ("importlib.util.find_spec", lambda name: None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(*nothing)
-        assert open_track("auto", tmp_path, "cnn", {}, said.append) is None
+        assert open_board("auto", tmp_path, "cnn", {}, said.append) is None
     assert said == ["no TensorBoard here, so figures go to log.csv alone (pip install tensorboard)"]
 
 
@@ -289,6 +308,11 @@ def test_every_recipe_is_listed_with_its_choices(capsys):
         assert "tune learning_rate: " in alone
         for option, value in getattr(recipe, "tiny", {}).items():
             assert f"--set {option}={value}" in alone.partition("--tiny: ")[2].splitlines()[0]
+
+
+def test_every_file_of_the_recipes_package_is_one():
+    files = {path.stem for path in Path(models.__path__[0]).glob("[!_]*.py")}
+    assert files == set(recipes())
 
 
 def test_help_needs_no_torch():

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 from itertools import pairwise
 
@@ -10,11 +11,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 
-from affectstream.engines.bundle import MANIFEST, Bundle  # noqa: E402
+from affectstream.engines.bundle import MANIFEST, Bundle, read_manifest  # noqa: E402
+from affectstream.engines.errors import AffectstreamError  # noqa: E402
 from affectstream.engines.manifest import FaceCrop  # noqa: E402
 from affectstream.stream import OptionError, exits  # noqa: E402
 from affectstream.stream.cli import main  # noqa: E402
 from affectstream.train.bundles.bundle import assemble  # noqa: E402
+from affectstream.train.bundles.card_parts import facts_of  # noqa: E402
+from affectstream.train.bundles.export import to_onnx  # noqa: E402
 from affectstream.train.bundles.through import answers  # noqa: E402
 from affectstream.train.config import FitConfig  # noqa: E402
 from affectstream.train.errors import DataError, DataMissing, RunError  # noqa: E402
@@ -25,7 +29,7 @@ from affectstream.train.judge.prepared import (  # noqa: E402
     evaluate_prepared,
     shown_to,
 )
-from affectstream.train.loop.checkpoint import load_run  # noqa: E402
+from affectstream.train.loop.checkpoint import load, load_run  # noqa: E402
 from affectstream.train.loop.fit import fit  # noqa: E402
 from affectstream.train.models import cnn, tiny_vit  # noqa: E402
 from affectstream.train.nets.net import Plan  # noqa: E402
@@ -165,10 +169,86 @@ def test_what_is_learned_without_colour_is_served_without_colour(data, tmp_path)
 def test_a_run_is_not_resumed_on_other_data_or_at_another_size(data, tmp_path):
     learn(cnn.RECIPE, data, tmp_path / "run")
     other = write(tmp_path / "other", [*samples(8, "train", seed=9), *samples(4, "valid")])
-    with pytest.raises(RunError, match=r"other data or options \(tasks, .*data"):
+    with pytest.raises(
+        RunError, match=r"other samples \(--data: content_sha256 \w+\.\.\., now \w+"
+    ):
         learn(cnn.RECIPE, other, tmp_path / "run", resume=True)
-    with pytest.raises(RunError, match=r"other data or options \(view, template"):
-        learn(cnn.RECIPE, data, tmp_path / "run", replace(CONFIG, size=112), resume=True)
+    changed = replace(CONFIG, size=112, options={"blocks": 4})
+    with pytest.raises(RunError) as error:
+        learn(cnn.RECIPE, data, tmp_path / "run", changed, resume=True)
+    said = str(error.value)
+    assert (
+        f"{tmp_path / 'run'} was begun with --size 56, now 112; --set blocks 3, now 4: give" in said
+    )
+    assert "or choose another folder with --runs" in said
+    spelled = replace(CONFIG, options={"blocks": 3})  # what it was, by the recipe
+    learn(cnn.RECIPE, data, tmp_path / "run", spelled, resume=True)
+
+
+def older(checkpoint, **view):
+    """Make of a checkpoint one of a version that knew neither tones nor participants."""
+    saved = load(checkpoint)
+    del saved["setting"]["view"]["tone"], saved["setting"]["data"]["participants"]
+    saved["setting"]["view"] |= view
+    torch.save(saved, checkpoint)
+
+
+def test_a_checkpoint_older_than_tones_is_read_exported_and_gone_on_with(data, tmp_path):
+    run = tmp_path / "runs/cnn"
+    learn(cnn.RECIPE, data, run)
+    for name in ("best.pt", "last.pt"):
+        older(run / name)
+    fixed = load_run(cnn.RECIPE, run).recipe.fixed
+    assert (fixed.view.tone, fixed.data.participants) == ("natural", None)
+    assemble(cnn.RECIPE, data, tmp_path / "runs", tmp_path / "made", report=lambda _: None)
+    assert read_manifest(tmp_path / "made").crop.tone == "natural"
+    more = replace(CONFIG, epochs=CONFIG.epochs + 1)
+    learn(cnn.RECIPE, data, run, more, resume=True)
+    assert load_run(cnn.RECIPE, run, "last.pt").epoch == CONFIG.epochs
+
+
+def test_a_run_whose_setting_differs_by_the_same_flags_says_where(data, tmp_path):
+    learn(cnn.RECIPE, data, tmp_path)
+    older(tmp_path / "last.pt", frame_hz=4)
+    with pytest.raises(RunError, match=r"same flags and yet with view\.frame_hz 4, now 8: what"):
+        learn(cnn.RECIPE, data, tmp_path, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("participants", "shared", "said"),
+    [
+        (0, 0, "The data names no participants: the same people may be in several splits."),
+        (5, 0, "No participant that the data names is in two splits."),
+        (5, 2, "2 participants are in several splits: figures say nothing of people never seen."),
+    ],
+)
+def test_a_card_says_what_is_known_of_the_people(data, participants, shared, said):
+    source = cnn.RECIPE.for_data(data, CONFIG).fixed.data
+    assert source.participants == 0
+    told = replace(source, participants=participants, shared_participants=shared)
+    assert facts_of(told)["people"] == said
+
+
+class Unsteady(torch.nn.Module):
+    """Says something else each time it is asked."""
+
+    calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return x + 10.0 * self.calls
+
+
+def test_a_graph_that_differs_from_its_network_is_told_of_and_not_left(tmp_path):
+    example, path = (torch.ones(2, 3),), tmp_path / "fusion.onnx"
+    with pytest.raises(AffectstreamError) as error:
+        to_onnx(Unsteady(), example, path, inputs=["x"], outputs=["logits"])
+    said = str(error.value)
+    assert said.startswith(
+        "fusion.onnx: output 'logits' of the exported graph differs from the netw"
+    )
+    assert "limit 0.0" in said and "or train it anew" in said and "\n" not in said
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -519,6 +599,24 @@ def test_export_goes_on_to_build_plans(exported, data, tmp_path, monkeypatch, ca
     assert "face_encoder" in told and "plans are in" in told
     plans = [path for path in (tmp_path / "home/plans").rglob("*") if path.is_file()]
     assert len(plans) >= 3
+
+
+def test_export_says_where_no_plan_can_be_built_and_leaves_the_bundle(
+    exported, data, tmp_path, monkeypatch, capsys
+):
+    for name in ("tensorrt", "tensorrt_rtx"):
+        monkeypatch.setitem(sys.modules, name, None)
+        monkeypatch.setitem(sys.modules, f"{name}_bindings", None)
+    monkeypatch.setattr("affectstream.engines.nvidia._loaded", {})
+    run, _ = exported
+    made = ["--recipe", "cnn", "--data", str(data), "--runs", str(run.parent)]
+    asked = ["train", "export", *made, "-o", str(tmp_path / "made"), "--no-weights", "--build"]
+    assert code_of(asked) == exits.NOTHING
+    told = capsys.readouterr().err
+    assert f"--build: no plan was built; the bundle in {tmp_path / 'made'} is whole without" in told
+    assert "tensorrt-rtx is not installed" in told and "pip install" in told
+    with Bundle.open(tmp_path / "made"):
+        pass
 
 
 @pytest.mark.parametrize(

@@ -209,8 +209,12 @@ def test_ctrl_c_says_where_to_go_on(tmp_path):
 def test_a_run_is_not_overwritten_by_mistake(tmp_path):
     config = replace(Line.defaults, epochs=1)
     run(Line(), tmp_path, config)
-    with pytest.raises(RunError, match="already holds a run"):
+    with pytest.raises(
+        RunError, match=r"already holds a run: go on with it by --resume, or .*--runs"
+    ):
         run(Line(), tmp_path, config)
+    with pytest.raises(DataMissing, match="nowhere is no folder"):
+        fit(Line(), config, tmp_path / "nowhere", tmp_path)
 
 
 def test_a_run_of_another_recipe_is_refused(tmp_path):
@@ -231,9 +235,15 @@ def test_a_run_of_another_recipe_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"learning_rate": 0.01}, "begun with learning_rate 0.05, now 0.01"),
-        ({"seed": 4, "schedule": "constant"}, "begun with seed 0, now 4; schedule 'cosine', now"),
-        ({"batch_size": 16}, "begun with 32 samples a step, now 16"),
+        ({"learning_rate": 0.01}, "begun with --learning-rate 0.05, now 0.01: give"),
+        (
+            {"seed": 4, "schedule": "constant"},
+            "begun with --seed 0, now 4; --schedule cosine, now constant",
+        ),
+        (
+            {"batch_size": 16},
+            r"begun with 32 samples a step \(--batch-size times --accumulate\), now 16",
+        ),
     ],
 )
 def test_a_run_is_not_gone_on_with_in_another_way(tmp_path, changes, message):

@@ -18,7 +18,6 @@ from affectstream.train.data.tokens import (  # noqa: E402
     train_tokenizer,
 )
 from affectstream.train.errors import DataMissing  # noqa: E402
-from affectstream.train.models.ngrams import NGrams, features_of, fit_ngrams  # noqa: E402
 from affectstream.train.models.pocket_text import (  # noqa: E402
     EMBEDDING,
     NATURAL,
@@ -26,6 +25,7 @@ from affectstream.train.models.pocket_text import (  # noqa: E402
     RECIPE,
     PocketText,
 )
+from affectstream.train.nets.ngrams import NGrams, features_of, fit_ngrams  # noqa: E402
 
 HAPPY = ["I love it!", "This is so great, thank you!", "Yes! Great news!", "What a lovely day!"]
 ANGRY = [

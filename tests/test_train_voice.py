@@ -18,7 +18,6 @@ from affectstream.train.data.mels import (  # noqa: E402
 )
 from affectstream.train.data.sound import Clip  # noqa: E402
 from affectstream.train.errors import DataMissing  # noqa: E402
-from affectstream.train.models.mel import BANDS, LogMel  # noqa: E402
 from affectstream.train.models.pocket_voice import (  # noqa: E402
     EMBEDDING,
     FRAMES,
@@ -26,6 +25,7 @@ from affectstream.train.models.pocket_voice import (  # noqa: E402
     WINDOW_SAMPLES,
     level,
 )
+from affectstream.train.nets.mel import BANDS, LogMel  # noqa: E402
 
 
 @pytest.fixture(scope="module")

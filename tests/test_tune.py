@@ -69,12 +69,26 @@ def test_it_finds_what_is_best_and_writes_it_down(tmp_path):
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in found.plots)
 
 
-def test_only_the_best_trial_keeps_its_weights(tmp_path):
-    found, _ = study(Rated(), tmp_path, 5)
+@pytest.mark.parametrize("trials", [1, 5])
+def test_only_the_best_trial_keeps_its_weights(tmp_path, trials):
+    found, _ = study(Rated(), tmp_path, trials)
     kept = {path.parent.name for path in (tmp_path / "tune").glob("*/best.pt")}
-    assert f"trial-{found.best:03d}" in kept and len(kept) <= 2
+    assert kept == {f"trial-{found.best:03d}"}
     assert not list((tmp_path / "tune").glob("*/last.pt"))
-    assert len(list((tmp_path / "tune").glob("*/log.csv"))) == 5
+    assert len(list((tmp_path / "tune").glob("*/log.csv"))) == trials
+
+
+def test_a_trial_that_ctrl_c_ended_keeps_no_weights(tmp_path):
+    class Stopped(Rated):
+        def score(self, module, batches):
+            if (tmp_path / "tune/trial-000/last.pt").exists():
+                raise KeyboardInterrupt
+            return super().score(module, batches)
+
+    with pytest.raises(KeyboardInterrupt):
+        study(Stopped(), tmp_path, 1)
+    assert (tmp_path / "tune/trial-000/log.csv").exists()
+    assert not list((tmp_path / "tune").glob("*/*.pt"))
 
 
 def test_without_data_there_is_no_study(tmp_path, capfd):

@@ -121,6 +121,7 @@ def _check(config: FitConfig, name: str, fits: bool, expected: str) -> None:
 
 
 NAMES = tuple(f.name for f in fields(FitConfig))
+_FLAGS = {"options": "--set", "tasks": "--task", "members": "--member"}
 OF_THE_MACHINE = frozenset({"compile", "checkpointing", "devices", "workers", "runs"})
 """Settings that change how fast a network learns, not what."""
 
@@ -140,6 +141,11 @@ def changed(config: FitConfig, values: Mapping[str, Any], where: str) -> FitConf
         what, _, place = str(error).partition(" - at `$.")
         name = place.rstrip("`") or "a setting"
         raise OptionError(f"{where}: {name}: {what[:1].lower()}{what[1:]}") from error
+
+
+def flag_of(name: str) -> str:
+    """The flag of the setting `name`."""
+    return _FLAGS.get(name, "--" + name.replace("_", "-"))
 
 
 def nearest(name: str, known: tuple[str, ...]) -> str:

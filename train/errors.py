@@ -6,7 +6,8 @@ AffectstreamError (engines)
 ├── SplitError         the samples cannot be split as asked, or the parts share what they must not
 ├── WeightsMissing     pretrained weights are neither here nor to be fetched
 ├── WeightsError       pretrained weights are not a network's, or another network's
-└── RunError           a run is missing, is another recipe's, would be overwritten, or broke down
+├── RunError           a run is missing, is another recipe's, would be overwritten, or broke down
+└── ParityError        an exported graph does not say what its network says
 """
 
 from __future__ import annotations
@@ -36,3 +37,7 @@ class WeightsError(AffectstreamError):
 
 class RunError(AffectstreamError):
     """A run is missing, is another recipe's, would be overwritten, or broke down."""
+
+
+class ParityError(AffectstreamError):
+    """An exported graph and the network that it was made of disagree by more than rounding."""

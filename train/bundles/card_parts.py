@@ -46,13 +46,19 @@ def facts_of(data: Source) -> dict[str, str]:
         "licence": data.licence,
         "content": data.content_sha256[:12],
         "split": data.split_sha256[:12],
-        "people": (
+        "people": _people(data),
+    }
+
+
+def _people(data: Source) -> str:
+    if data.shared_participants:
+        return (
             f"{data.shared_participants} participants are in several splits: figures say nothing of "
             "people never seen."
-            if data.shared_participants
-            else "No participant that the data names is in two splits."
-        ),
-    }
+        )
+    if data.participants == 0:
+        return "The data names no participants: the same people may be in several splits."
+    return "No participant that the data names is in two splits."
 
 
 def settings_told(config: Mapping[str, Any], without: Collection[str]) -> str:

@@ -12,13 +12,11 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
+from affectstream.train.errors import ParityError
+
 OPSET = 18
 PARITY = 1e-3
 """Of an output's largest value, where that is above 1: FP32 rounds by shares of what it holds."""
-
-
-class ParityError(RuntimeError):
-    """The exported graph and the module disagree by more than `PARITY`."""
 
 
 @contextmanager
@@ -72,5 +70,7 @@ def to_onnx(
         if not error <= limit:
             path.unlink()
             raise ParityError(
-                f"{path.name}: output {name!r} differs by {error:.2g}, limit {limit:.2g}"
+                f"{path.name}: output {name!r} of the exported graph differs from the network's by up to "
+                f"{error:.2g}, limit {limit:.2g}: no bundle is made of it; export it with other versions "
+                f"(here torch {torch.__version__}, onnxruntime {onnxruntime.__version__}), or train it anew"
             )

@@ -56,5 +56,11 @@ def export(
             )
     if build:
         from affectstream.engines.cli.build import build as build_plans
+        from affectstream.engines.errors import DeviceError
 
-        build_plans(bundle=str(output))
+        try:
+            build_plans(bundle=str(output))
+        except DeviceError as error:
+            raise DeviceError(
+                f"--build: no plan was built; the bundle in {output} is whole without: {error}"
+            ) from error

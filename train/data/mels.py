@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from affectstream.train.data.sound import Clip
-from affectstream.train.models.mel import BANDS, FLOOR, LogMel
+from affectstream.train.nets.mel import BANDS, FLOOR, LogMel
 
 SPEEDS = (0.88, 0.94, 1.0, 1.06, 1.12)
 SILENCE = float(np.log(FLOOR))

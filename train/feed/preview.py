@@ -18,7 +18,7 @@ from affectstream.train.errors import DataError
 from affectstream.train.feed import augment_sound, pictures
 from affectstream.train.feed.samples import having
 from affectstream.train.feed.view import cut, judged_start
-from affectstream.train.models.mel import LogMel
+from affectstream.train.nets.mel import LogMel
 from affectstream.train.prepare.dataset import Dataset
 from affectstream.train.prepare.sample import encode_audio
 

@@ -10,7 +10,7 @@ import csv
 import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -19,27 +19,10 @@ import torch
 from torch import nn
 from torch.torch_version import TorchVersion
 
-from affectstream.train.config import FitConfig
 from affectstream.train.errors import RunError
 from affectstream.train.recipe import DataBound, Recipe
 
 LAST, BEST, LOG, CONFIG, SUMMARY = "last.pt", "best.pt", "log.csv", "config.toml", "summary.json"
-
-FREE = frozenset(
-    {
-        "epochs",
-        "batch_size",
-        "accumulate",
-        "patience",
-        "min_delta",
-        "compile",
-        "checkpointing",
-        "devices",
-        "workers",
-        "runs",
-    }
-)
-"""Settings that may differ when a run is resumed; of the batch only what one step sees has to stay."""
 
 OF_BEST = (
     "recipe",
@@ -138,41 +121,6 @@ def save(state: Mapping[str, Any], path: Path) -> None:
     except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into a RuntimeError
         beside.unlink(missing_ok=True)
         raise RunError(f"{path} cannot be written: {first_line(error)}") from error
-
-
-def check_same(
-    run: Path, saved: Mapping[str, Any], fixed: Mapping[str, Any], config: FitConfig
-) -> None:
-    """Raise `RunError` where going on would be with another recipe, other data or another course.
-
-    `fixed` has what a checkpoint says of these: ``recipe``, ``setting`` and ``data``.
-    """
-    if saved["recipe"] != fixed["recipe"]:
-        raise RunError(f"{run} holds recipe {saved['recipe']!r}, expected {fixed['recipe']!r}")
-    before = {**(saved.get("setting") or {}), **saved.get("data", fixed["data"])}
-    now = {**(fixed["setting"] or {}), **fixed["data"]}
-    if different := [name for name in now if before.get(name) != now[name]]:
-        raise RunError(
-            f"{run} was begun with other data or options ({', '.join(different)}): give the same "
-            "ones to resume it, or choose another folder"
-        )
-    begun, wanted = saved["config"], asdict(config)
-    changed = [
-        f"{name} {begun[name]!r}, now {wanted[name]!r}"
-        for name in wanted
-        if name in begun and name not in FREE and begun[name] != wanted[name]
-    ]
-    step, asked = (
-        begun["batch_size"] * begun.get("accumulate", 1),
-        config.batch_size * config.accumulate,
-    )
-    if step != asked:
-        changed.append(f"{step} samples a step, now {asked}")
-    if changed:
-        raise RunError(
-            f"{run} was begun with {'; '.join(changed)}: give the same settings to resume it, or "
-            "choose another folder"
-        )
 
 
 def data_hashes(data: Path) -> dict[str, str]:

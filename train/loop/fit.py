@@ -13,13 +13,13 @@ import torch
 from lightning_fabric import Fabric
 
 from affectstream.train.config import FitConfig
-from affectstream.train.errors import RunError
+from affectstream.train.errors import DataMissing, RunError
+from affectstream.train.loop.board import check_board
 from affectstream.train.loop.checkpoint import LAST, SUMMARY, load_run
 from affectstream.train.loop.job import Job, OnEpoch, Report, tell
 from affectstream.train.loop.machine import launch, make_fabric
 from affectstream.train.loop.memory import TooLarge, halved
 from affectstream.train.loop.run import Run
-from affectstream.train.loop.track import check_track
 from affectstream.train.recipe import DataBound, Recipe
 
 
@@ -37,14 +37,17 @@ def fit(
     """Train `recipe` on `data`, leaving `last.pt`, `best.pt`, `log.csv` and more in `run`.
 
     `on_epoch` gets the number and the figures of each epoch once they are kept; what it raises ends the
-    run. `track` is one of `track.TRACKS`. Returns the validation figures of the best epoch. Raises
+    run. `track` is one of `board.BOARDS`. Returns the validation figures of the best epoch. Raises
     `DataMissing` where the data is absent, `OptionError` for settings that do not fit the recipe or the
     machine, and `RunError` where `run` already holds a run and `resume` was not asked for, holds one that
     this cannot go on with, or where the loss is no number any more.
     """
-    check_track(track)
+    check_board(track)
     if (run / LAST).exists() and not resume:
-        raise RunError(f"{run} already holds a run: resume it, or choose another folder")
+        _check(recipe, config, data)
+        raise RunError(
+            f"{run} already holds a run: go on with it by --resume, or choose another folder with --runs"
+        )
     if resume and not (run / LAST).exists():
         report(f"{run} holds no epoch yet: this run begins")
     job = Job(recipe, config, data, run, resume, report, on_epoch, track)
@@ -61,6 +64,14 @@ def fit(
         else:
             report(f"interrupted before the first epoch was whole: {run} holds none")
         raise
+
+
+def _check(recipe: Recipe, config: FitConfig, data: Path) -> None:
+    """Raise what is wrong with the data or the settings, as far as that is known before training."""
+    if isinstance(recipe, DataBound):
+        recipe.for_data(data, config)
+    elif not data.is_dir():
+        raise DataMissing(f"{data} is no folder: expected the data sets of {recipe.name} in it")
 
 
 def _attempt(job: Job) -> dict[str, float] | Job:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
@@ -20,6 +21,7 @@ from lightning_fabric import Fabric
 from affectstream.stream.sinks.base import writing
 from affectstream.train.config import write_toml
 from affectstream.train.errors import RunError
+from affectstream.train.loop.board import Board, open_board
 from affectstream.train.loop.checkpoint import (
     BEST,
     CONFIG,
@@ -28,7 +30,6 @@ from affectstream.train.loop.checkpoint import (
     OF_BEST,
     SUMMARY,
     append_row,
-    check_same,
     cut_log,
     data_hashes,
     load,
@@ -41,7 +42,7 @@ from affectstream.train.loop.epoch import Epochs
 from affectstream.train.loop.job import Job, spelled
 from affectstream.train.loop.machine import Part, device_name
 from affectstream.train.loop.phases import Stretch, stretches
-from affectstream.train.loop.track import Track, open_track
+from affectstream.train.loop.same import check_same
 from affectstream.train.recipe import DataBound, Recipe, parameters
 
 OVERFIT = 1.2
@@ -71,7 +72,7 @@ class Run:
             "versions": versions(),
         }
         if saved is not None:
-            check_same(self.folder, saved, self.fixed, self.config)
+            check_same(self.folder, self._of_now(saved), self.fixed, self.config)
         torch.manual_seed(self.config.seed)
         loaders = self.recipe.loaders(job.data, self.config)
         self.valid = loaders.valid
@@ -107,6 +108,13 @@ class Run:
         recipe = recipe.for_data(self.job.data, begun)
         return recipe.restored(recipe.setting())
 
+    def _of_now(self, saved: dict[str, Any]) -> dict[str, Any]:
+        """A checkpoint whose setting has all that this version knows: an older one lacks what came later."""
+        if not isinstance(self.recipe, DataBound) or saved["recipe"] != self.recipe.name:
+            return saved
+        with of_this_version(self.folder / LAST, saved):
+            return {**saved, "setting": self.recipe.restored(saved["setting"]).setting()}
+
     def _open_folder(self) -> None:
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -117,7 +125,7 @@ class Run:
         """Epoch after epoch; returns the figures of the best."""
         standing, patience = self.course.standing, self.config.patience
         entered: Stretch | None = None
-        with self._tracked() as track:
+        with self._board() as board:
             for epoch in range(standing.next_epoch, self.config.epochs):
                 stretch = next(part for part in self.plan if epoch < part.end)
                 if stretch is not entered:
@@ -134,7 +142,7 @@ class Run:
                 row = {"epoch": epoch, "loss": loss, "rate": self.course.rate, **figures}
                 self._keep(row, figures, better=better)
                 if self.first:
-                    self._tell(row, figures, seconds, track)
+                    self._tell(row, figures, seconds, board)
         return self._finish()
 
     def _enter(self, stretch: Stretch, *, anew: bool) -> None:
@@ -172,7 +180,7 @@ class Run:
         row: Mapping[str, float],
         figures: Mapping[str, float],
         seconds: float,
-        track: Track | None,
+        board: Board | None,
     ) -> None:
         epoch, loss = int(row["epoch"]), row["loss"]
         self.report(f"epoch {epoch:3d}  loss {loss:.4f}  {spelled(figures)}  ({seconds:.0f} s)")
@@ -180,24 +188,24 @@ class Run:
             self.report(
                 f"overfitting: the validation loss is {valid / loss - 1:.0%} above training"
             )
-        if track is not None:
-            track.figures(epoch, row)
+        if board is not None:
+            board.figures(epoch, row)
         if self.job.on_epoch is not None:
             self.job.on_epoch(epoch, figures)
 
     @contextmanager
-    def _tracked(self) -> Iterator[Track | None]:
+    def _board(self) -> Iterator[Board | None]:
         if not self.first:
             yield None
             return
-        track = open_track(
+        board = open_board(
             self.job.track, self.folder, self.recipe.name, asdict(self.config), self.report
         )
         try:
-            yield track
+            yield board
         finally:
-            if track is not None:
-                track.close()
+            if board is not None:
+                board.close()
 
     def _finish(self) -> dict[str, float]:
         """Write what the run came to; returns the figures of the best epoch."""

@@ -87,8 +87,12 @@ def tune(
             if ended := len(_ended(study)):
                 report(f"{run / STUDY} holds {ended} trials: going on to {trials}")
             objective = _Objective(recipe, config, data, run, space, report)
-            while len(_ended(study)) < trials:
-                study.optimize(objective, n_trials=1, catch=(RunError,))
+            try:
+                while len(_ended(study)) < trials:
+                    _forget(study, run / FOLDER)
+                    study.optimize(objective, n_trials=1, catch=(RunError,))
+            finally:
+                _forget(study, run / FOLDER, cut_short=objective.under_way)
             return _summed_up(study, recipe, config, data, run)
 
 
@@ -177,6 +181,8 @@ class _Objective:
     ) -> None:
         self._recipe, self._config, self._data, self._run = recipe, config, data, run
         self._space, self._report = space, report
+        self.under_way: int | None = None
+        """Number of the trial that is being trained, or was when something ended the study."""
 
     def __call__(self, trial: optuna.Trial) -> float:
         import optuna
@@ -184,6 +190,7 @@ class _Objective:
         picked = {name: _suggested(trial, name, part) for name, part in self._space.items()}
         config = changed(self._config, settings(picked, self._config.options), "study")
         folder = self._run / FOLDER / f"trial-{trial.number:03d}"
+        self.under_way = trial.number
         shutil.rmtree(folder, ignore_errors=True)
 
         def on_epoch(epoch: int, figures: Mapping[str, float]) -> None:
@@ -203,21 +210,21 @@ class _Objective:
             trial.set_user_attr(BROKE, str(error))
             self._report(f"trial {trial.number}: {said}: failed: {error}")
             raise
-        finally:
-            self._forget(trial)
         self._report(f"trial {trial.number}: {said}: {spelled(figures)}")
         return next(iter(figures.values()))
 
-    def _forget(self, trial: optuna.Trial) -> None:
-        """Drop the weights of all trials but this one, the best before it, and those of other processes."""
-        running = {t.number for t in trial.study.trials if not t.state.is_finished()}
-        best = {trial.study.best_trial.number} if _whole(trial.study) else set()
-        for folder in (self._run / FOLDER).glob("trial-*"):
-            number = int(folder.name.removeprefix("trial-"))
-            if number not in running - {trial.number}:
-                (folder / LAST).unlink(missing_ok=True)
-            if number not in running | best:
-                (folder / BEST).unlink(missing_ok=True)
+
+def _forget(study: optuna.Study, folder: Path, cut_short: int | None = None) -> None:
+    """Drop the weights of all trials in `folder` but the best and those that other processes are at, of which
+    `cut_short` is none."""
+    running = {t.number for t in study.trials if not t.state.is_finished()} - {cut_short}
+    best = {study.best_trial.number} if _whole(study) else set()
+    for place in folder.glob("trial-*"):
+        number = int(place.name.removeprefix("trial-"))
+        if number not in running:
+            (place / LAST).unlink(missing_ok=True)
+        if number not in running | best:
+            (place / BEST).unlink(missing_ok=True)
 
 
 def _suggested(trial: optuna.Trial, name: str, part: Any) -> Any:

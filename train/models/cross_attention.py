@@ -15,11 +15,11 @@ from torch import Tensor
 
 from affectstream.stream.errors import OptionError
 from affectstream.train.models import vit_b16
-from affectstream.train.models.attention import Asker
-from affectstream.train.models.frames import perceptron
-from affectstream.train.models.wave_backbones import WAVENET, WaveNetEncoder
+from affectstream.train.nets.attention import Asker
+from affectstream.train.nets.frames import perceptron
 from affectstream.train.nets.net import Head, Network, Phase, Plan, masked_mean
 from affectstream.train.nets.net_recipe import NetRecipe
+from affectstream.train.nets.wave_backbones import WAVENET, WaveNetEncoder
 from affectstream.train.recipe import FitConfig
 
 

@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from affectstream.train.models import mel_cnn, text_backbones
-from affectstream.train.models.backed import Backed
+from affectstream.train.models import mel_cnn
 from affectstream.train.models.mel_cnn import MelCnn
-from affectstream.train.models.text_backbones import BertEncoder, tokenizer
+from affectstream.train.nets import text_backbones
+from affectstream.train.nets.backed import Backed
 from affectstream.train.nets.net import (
     Head,
     LastLayer,
@@ -34,6 +34,7 @@ from affectstream.train.nets.net import (
 from affectstream.train.nets.net_recipe import NetRecipe
 from affectstream.train.nets.pixels import Colours, planes
 from affectstream.train.nets.pretrained import NONE, made
+from affectstream.train.nets.text_backbones import BertEncoder, tokenizer
 from affectstream.train.recipe import FitConfig
 
 CLIP_COLOURS = Colours((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from affectstream.train.feed.augment_sound import BARS, spec_augment
-from affectstream.train.models.mel import LogMel
+from affectstream.train.nets.mel import LogMel
 from affectstream.train.nets.net import (
     Head,
     LastLayer,

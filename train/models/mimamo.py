@@ -17,10 +17,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from affectstream.train.models import text_backbones
-from affectstream.train.models.frames import GruPool, through
-from affectstream.train.models.text_backbones import BertEncoder
-from affectstream.train.models.vision_weights import fill, pretrained
+from affectstream.train.nets import text_backbones
+from affectstream.train.nets.frames import GruPool, through
 from affectstream.train.nets.net import (
     Head,
     LastLayer,
@@ -32,6 +30,8 @@ from affectstream.train.nets.net import (
 )
 from affectstream.train.nets.net_recipe import NetRecipe
 from affectstream.train.nets.pixels import IMAGENET, planes
+from affectstream.train.nets.text_backbones import BertEncoder
+from affectstream.train.nets.vision_weights import fill, pretrained
 from affectstream.train.recipe import FitConfig
 
 MAP, CELLS = 512, 32

@@ -18,12 +18,12 @@ import torch
 from torch import Tensor, nn
 
 from affectstream.stream.errors import OptionError
-from affectstream.train.models import text_backbones, wave_backbones
-from affectstream.train.models.attention import Asker
-from affectstream.train.models.text_backbones import BertEncoder, tokenizer
-from affectstream.train.models.wave_backbones import Wav2Vec2Encoder
+from affectstream.train.nets import text_backbones, wave_backbones
+from affectstream.train.nets.attention import Asker
 from affectstream.train.nets.net import Head, LastLayer, Network, Phase, Plan, masked_mean
 from affectstream.train.nets.net_recipe import NetRecipe
+from affectstream.train.nets.text_backbones import BertEncoder, tokenizer
+from affectstream.train.nets.wave_backbones import Wav2Vec2Encoder
 from affectstream.train.recipe import FitConfig
 
 FUSION_DROPOUT = 0.3

@@ -31,7 +31,7 @@ from affectstream.engines.labels import EMOTIONS_7
 from affectstream.train.data import meld
 from affectstream.train.data.tokens import encode, parents, split_pieces, train_tokenizer
 from affectstream.train.loop.checkpoint import load_best
-from affectstream.train.models.ngrams import NGrams, fit_ngrams
+from affectstream.train.nets.ngrams import NGrams, fit_ngrams
 from affectstream.train.recipe import Batch, FitConfig, Loaders
 
 PIECES, ROWS = 1_500, 16_384

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from affectstream.engines.labels import EMOTIONS_7
 from affectstream.train.data import emodb, ravdess
 from affectstream.train.data.mels import BalancedWindows, MelStore, loudest_window
-from affectstream.train.models.mel import BANDS, HOP_SAMPLES, N_FFT, LogMel
+from affectstream.train.nets.mel import BANDS, HOP_SAMPLES, N_FFT, LogMel
 from affectstream.train.recipe import Batch, FitConfig, Loaders
 
 WINDOW_SAMPLES = 48_000

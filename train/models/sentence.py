@@ -16,10 +16,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from affectstream.train.models.backed import shapes_are_fixed
-from affectstream.train.models.text_backbones import TINY, BertEncoder, tokenizer
+from affectstream.train.nets.backed import shapes_are_fixed
 from affectstream.train.nets.net import Head, LastLayer, Network, Phase, Plan, Value, masked_mean
 from affectstream.train.nets.net_recipe import NetRecipe
+from affectstream.train.nets.text_backbones import TINY, BertEncoder, tokenizer
 from affectstream.train.recipe import FitConfig
 
 DROPOUT = 0.3

@@ -8,7 +8,7 @@ learned positions of the frames.
 from __future__ import annotations
 
 from affectstream.train.models import vit_b16
-from affectstream.train.models.frames import FramesHead, TransformerPool, perceptron
+from affectstream.train.nets.frames import FramesHead, TransformerPool, perceptron
 from affectstream.train.nets.net import Network, Plan
 from affectstream.train.nets.net_recipe import NetRecipe
 from affectstream.train.recipe import FitConfig

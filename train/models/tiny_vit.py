@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from affectstream.train.models.frames import TEMPORAL, linear_head
+from affectstream.train.nets.frames import TEMPORAL, linear_head
 from affectstream.train.nets.net import Network, Plan, VideoEncoder
 from affectstream.train.nets.net_recipe import NetRecipe
 from affectstream.train.nets.pixels import planes

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from affectstream.stream.errors import OptionError
-from affectstream.train.models.frames import TEMPORAL, FramesHead, over_time, perceptron, through
-from affectstream.train.models.vision_weights import States, fill, pretrained
+from affectstream.train.nets.frames import TEMPORAL, FramesHead, over_time, perceptron, through
 from affectstream.train.nets.net import Network, Phase, Plan, Value, VideoEncoder
 from affectstream.train.nets.net_recipe import NetRecipe
 from affectstream.train.nets.pixels import IMAGENET, planes
+from affectstream.train.nets.vision_weights import States, fill, pretrained
 from affectstream.train.recipe import FitConfig
 
 HIDDEN = 256

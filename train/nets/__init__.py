@@ -1,1 +1,1 @@
-"""What recipes are made of: encoders and heads, tasks, losses, weights to start from."""
+"""What recipes are made of: encoders, heads and other parts, tasks, losses, weights to start from."""

@@ -41,6 +41,8 @@ class Source:
     shared_participants: int
     languages: tuple[str, ...]
     """Of its texts, as far as it says."""
+    participants: int | None = None
+    """How many it names; None where an older checkpoint does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,7 @@ def source_of(dataset: Dataset, rows: NDArray[np.int64]) -> Source:
         split_sha256=info.split_sha256,
         shared_participants=len(info.shared_participants),
         languages=tuple(sorted(spoken)),
+        participants=info.participants,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -213,9 +213,7 @@ def _finish(plan: Plan, source: Source, progress: Progress, output: Path) -> Dat
         duplicates=plan.duplicates,
         may_share=source.shared_people is not None,
     )
-    if dropped := len(rows) - len(splits):
-        note = "occurs in valid or test as well"
-        progress.skipped.append(Skipped(source.title, note, count=dropped))
+    progress.skipped.extend(_dropped(rows, splits))
     shards = finish(output, progress.shards, splits)
     facts = describe(light_rows([output / shard.file for shard in shards]))
     info = _info(plan, source, progress, facts, shards, shared_people)
@@ -224,6 +222,19 @@ def _finish(plan: Plan, source: Source, progress: Progress, output: Path) -> Dat
         for path in (*made, output / PROGRESS):
             path.unlink()
     return info
+
+
+def _dropped(
+    rows: Sequence[Mapping[str, Any]], splits: Mapping[str, str | None]
+) -> Iterator[Skipped]:
+    """The samples that `splits` leave out, each with the one that is the same and stays."""
+    stays = {
+        row["content"]: row["id"] for row in rows if splits.get(row["id"]) not in (None, "train")
+    }
+    for row in rows:
+        if row["id"] not in splits:
+            same = stays[row["content"]]
+            yield Skipped(row["id"], "occurs in valid or test as well", f"the same as {same}")
 
 
 def _nothing(source: Source, progress: Progress) -> str:

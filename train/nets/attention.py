@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from affectstream.train.models.frames import FAR_BELOW
+from affectstream.train.nets.frames import FAR_BELOW
 
 
 class CrossAttention(nn.Module):

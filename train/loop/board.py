@@ -10,11 +10,11 @@ from typing import Any, Protocol
 
 from affectstream.stream.errors import OptionError
 
-TRACKS = ("auto", "none", "tensorboard", "wandb")
+BOARDS = ("auto", "none", "tensorboard", "wandb")
 FOLDER = "tensorboard"
 
 
-class Track(Protocol):
+class Board(Protocol):
     """Takes the figures of each epoch."""
 
     def figures(self, epoch: int, row: Mapping[str, float]) -> None:
@@ -26,18 +26,18 @@ class Track(Protocol):
         ...
 
 
-def check_track(kind: str) -> None:
-    """Raise `OptionError` for a track that there is not, or that is asked for and not installed."""
-    if kind not in TRACKS:
-        raise OptionError(f"--track {kind}: expected one of {', '.join(TRACKS)}")
+def check_board(kind: str) -> None:
+    """Raise `OptionError` for a board that there is not, or that is asked for and not installed."""
+    if kind not in BOARDS:
+        raise OptionError(f"--track {kind}: expected one of {', '.join(BOARDS)}")
     if kind in ("tensorboard", "wandb") and importlib.util.find_spec(kind) is None:
         raise OptionError(f"--track {kind} needs {kind!r}: pip install {kind}")
 
 
-def open_track(
+def open_board(
     kind: str, run: Path, name: str, config: Mapping[str, Any], report: Callable[[str], None]
-) -> Track | None:
-    """The track `kind`, which `check_track` has let pass; None for ``none``.
+) -> Board | None:
+    """The board `kind`, which `check_board` has let pass; None for ``none``.
 
     ``auto`` is TensorBoard where it is installed, and says so where it is not. Nothing leaves the
     machine except to Weights & Biases, when asked for by name. Raises `OptionError` where that will not

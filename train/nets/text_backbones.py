@@ -16,7 +16,7 @@ from torch import Tensor
 
 from affectstream.stream.errors import OptionError
 from affectstream.train.data.tokens import PAD, train_tokenizer
-from affectstream.train.models.backed import Backed, shapes_are_fixed
+from affectstream.train.nets.backed import Backed, shapes_are_fixed
 from affectstream.train.nets.net import Plan, TextEncoder, Value
 from affectstream.train.nets.pretrained import CONFIG, NONE, TOKENIZER, folder_of, made
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from affectstream.stream.errors import OptionError
-from affectstream.train.models.backed import Backed
+from affectstream.train.nets.backed import Backed
 from affectstream.train.nets.net import Plan, Value, VoiceEncoder
 from affectstream.train.nets.pretrained import NONE, made
 
