@@ -1,9 +1,10 @@
 """An hour of live sessions, some of which come and go: does anything grow, is anything left over?
 
-A server is started (`affectstream serve`). Half of the sessions send WebM over a WebSocket without a pause;
-the others end after ten seconds to a minute and connect anew, in turn over WebRTC and over a WebSocket, every
-other time without a word. Memory, threads, tasks and open files of the server are read as it runs, and
-after the last session has gone they are compared with those of before the first.
+A server is started (`affectstream serve`). Half of the sessions send WebM over a WebSocket without a pause,
+and are opened anew should they break off; the others end after ten seconds to a minute and connect anew, in
+turn over WebRTC and over a WebSocket, every other time without a word. Memory, threads, tasks and open files
+of the server are read as it runs, and after the last session has gone they are compared with those of before
+the first. Why sessions failed is in the result.
 
     affectstream bench soak --minutes 60 --sessions 4
 """
@@ -19,7 +20,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -39,6 +40,9 @@ SETTLE_S = 60.0
 """Memory counts from here on; and this long after the last session what is left over is counted."""
 EVERY_S = 10.0
 SHORTEST_S, LONGEST_S = 10.0, 60.0
+OPEN_S = 30.0
+"""What a server under load has to answer; then an opening has failed."""
+MOST_REASONS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,25 @@ class Tally:
     opened: int = 0
     reconnected: int = 0
     failed: int = 0
+    """Sessions that broke off, or that nothing came back of, though their client meant to stay."""
+    reopened: int = 0
+    """Those without a pause that were opened anew after they failed."""
+    reasons: dict[str, int] = field(default_factory=dict)
+    """Why sessions failed, and how many."""
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def fail(self, kind: str, why: str) -> None:
+        """One session failed."""
+        with self._lock:
+            self.failed += 1
+            text = f"{kind}: {why}"[:200]
+            if text not in self.reasons and len(self.reasons) >= MOST_REASONS:
+                text = "others"
+            self.reasons[text] = self.reasons.get(text, 0) + 1
+
+    def figures(self) -> dict[str, Any]:
+        """All counts by name."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if not f.name.startswith("_")}
 
 
 def main(file: Path | None, bundle: str, device: str, sessions: int, minutes: float) -> None:
@@ -70,7 +93,7 @@ def main(file: Path | None, bundle: str, device: str, sessions: int, minutes: fl
         media = b"".join(data for _, data in webm(path, LOOP_S))
     with serving(bundle, device, sessions + 1) as server:
         _warm(server.address, media)
-        before = _held(server.pid, server.address, 0.0)
+        before = _idle(server.pid, server.address)
         held, tally = _run(server.pid, server.address, media, sessions, minutes * 60)
         time.sleep(SETTLE_S)
         after = _held(server.pid, server.address, held[-1].at_s + SETTLE_S)
@@ -79,7 +102,7 @@ def main(file: Path | None, bundle: str, device: str, sessions: int, minutes: fl
     figures = {
         "minutes": minutes,
         "clients": sessions,
-        **asdict(tally),
+        **tally.figures(),
         "memory_first_mb": settled[0].memory_mb,
         "memory_growth_mb": round(growth, 1),
         "before": asdict(before),
@@ -93,6 +116,8 @@ def main(file: Path | None, bundle: str, device: str, sessions: int, minutes: fl
         f"{tally.events} events; {tally.opened} sessions opened, {tally.reconnected} of them again; "
         f"{tally.failed} failed"
     )
+    for why, count in tally.reasons.items():
+        print(f"{count} x {why}")
     print(json.dumps({"bench": "soak", "figures": figures, "machine": describe()}))
 
 
@@ -102,6 +127,14 @@ def _warm(address: str, media: bytes) -> None:
     _over_socket(address, media, ends, Tally(), polite=True)
     asyncio.run(_over_webrtc(address, media, ends + SHORTEST_S, Tally(), polite=True))
     time.sleep(SHORTEST_S)
+
+
+def _idle(pid: int, address: str) -> Held:
+    """What the server holds once the last session of the warming has gone, waiting a minute at most."""
+    end_s = time.monotonic() + LONGEST_S
+    while (held := _held(pid, address, 0.0)).sessions and time.monotonic() < end_s:
+        time.sleep(1.0)
+    return held
 
 
 def _told(held: Held) -> str:
@@ -160,15 +193,20 @@ def _gauge(text: str, name: str) -> int:
 
 
 def _steady(address: str, media: bytes, end_s: float, tally: Tally, number: int) -> None:
-    """One session without an end."""
-    tally.opened += 1
-    _over_socket(address, media, end_s, tally, polite=True)
+    """One session without an end; one that broke off is opened anew."""
+    while True:
+        tally.opened += 1
+        _over_socket(address, media, end_s, tally, polite=True)
+        if end_s - time.monotonic() < SHORTEST_S:
+            return
+        tally.reopened += 1
+        time.sleep(1.0)
 
 
 def _restless(address: str, media: bytes, end_s: float, tally: Tally, number: int) -> None:
-    """Sessions of random length, one after the other."""
+    """Sessions of random length, one after the other; none that the end would cut short."""
     chance, turn = random.Random(number), 0
-    while (now := time.monotonic()) < end_s:
+    while end_s - (now := time.monotonic()) >= SHORTEST_S:
         until_s = min(end_s, now + chance.uniform(SHORTEST_S, LONGEST_S))
         polite = turn // 2 % 2 == 0
         if turn % 2:
@@ -185,14 +223,21 @@ def _over_socket(address: str, media: bytes, end_s: float, tally: Tally, *, poli
     from websockets.exceptions import WebSocketException
     from websockets.sync.client import connect
 
+    last = "nothing came"
+
+    def read() -> None:
+        nonlocal last
+        with suppress(WebSocketException, OSError):
+            for line in socket:
+                text = str(line)
+                tally.events += '"emotion"' in text[:60]
+                if '"ended"' in text or '"error"' in text[:40]:
+                    last = text[:200]
+
     try:
-        with connect(f"{address.replace('http', 'ws', 1)}/ingest?format=webm") as socket:
-
-            def read() -> None:
-                with suppress(WebSocketException):
-                    for line in socket:
-                        tally.events += b'"emotion"' in str(line)[:60].encode()
-
+        with connect(
+            f"{address.replace('http', 'ws', 1)}/ingest?format=webm", open_timeout=OPEN_S
+        ) as socket:
             reading = threading.Thread(target=read, daemon=True)
             reading.start()
             start_s = time.monotonic()
@@ -206,8 +251,19 @@ def _over_socket(address: str, media: bytes, end_s: float, tally: Tally, *, poli
                 reading.join(5)
             else:
                 socket.socket.close()
-    except (OSError, WebSocketException):
-        tally.failed += polite
+    except (OSError, WebSocketException) as error:  # one without a word breaks off at its end only
+        if polite or time.monotonic() < end_s:
+            tally.fail("websocket", f"{_why(error)}; {_told_last(last)}")
+
+
+def _told_last(line: str) -> str:
+    """What the server told of the end of a session."""
+    found = re.search(r'"(?:detail|error)":"([^"]*)', line)
+    return found[1] if found else "it was told no reason"
+
+
+def _why(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 async def _over_webrtc(
@@ -224,19 +280,28 @@ async def _over_webrtc(
         came.set()
         tally.events += '"emotion"' in line[:60]
 
-    peer.addTrack(_camera(media))
-    await peer.setLocalDescription(await peer.createOffer())
-    offer = {"type": "offer", "sdp": peer.localDescription.sdp}
-    request = Request(
-        f"{address}/offer", json.dumps(offer).encode(), {"content-type": "application/json"}
-    )
+    def ask(offer: bytes) -> bytes:
+        request = Request(f"{address}/offer", offer, {"content-type": "application/json"})
+        answer: bytes = urlopen(request, timeout=OPEN_S).read()
+        return answer
+
     try:
-        answer = json.loads(await asyncio.to_thread(lambda: urlopen(request, timeout=10).read()))
+        peer.addTrack(_camera(media))
+        await peer.setLocalDescription(await peer.createOffer())
+        offer = {"type": "offer", "sdp": peer.localDescription.sdp}
+        answer = json.loads(await asyncio.to_thread(ask, json.dumps(offer).encode()))
         await peer.setRemoteDescription(RTCSessionDescription(answer["sdp"], answer["type"]))
-        await asyncio.sleep(max(0.0, end_s - time.monotonic()))
-        tally.failed += not came.is_set()
-    except OSError:
-        tally.failed += 1
+        opened_s = time.monotonic()
+        await asyncio.sleep(max(0.0, end_s - opened_s))
+        if not came.is_set():
+            waited_s = time.monotonic() - opened_s
+            tally.fail(
+                "webrtc",
+                f"nothing came, {peer.connectionState}, channel {channel.readyState}, "
+                f"after {'less' if waited_s < SHORTEST_S else 'more'} than {SHORTEST_S:g} s",
+            )
+    except Exception as error:  # aiortc raises what it is led to; each is one that failed
+        tally.fail("webrtc", _why(error))
     finally:
         if not polite:  # the other end hears no more, and has to find out by itself
             for sender in peer.getSenders():

@@ -8,10 +8,11 @@ import sys
 import time
 from typing import get_args
 
+import av
 import pytest
 from rich.console import Console
 
-from affectstream.stream import parse_event
+from affectstream.stream import Recognizer, parse_event
 from affectstream.stream.events import Attention, Emotion, Reason, Stream
 from affectstream.stream.interpret import Hop
 from affectstream.stream.live.dashboard import WHY, Dashboard
@@ -59,7 +60,7 @@ def test_results_go_to_a_folder(clip, tmp_path):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert out == ""
-    folder = tmp_path / "face.mp4"
+    folder = tmp_path / "face"  # as of `score`
     assert sorted(path.name for path in folder.iterdir()) == [
         "events.jsonl",
         "readings.csv",
@@ -124,6 +125,12 @@ def test_a_reader_that_is_stuck_does_not_hold_up_the_end(clip):
         (["--source", "rtsp://a:hunter2#2@127.0.0.1:1/x"], 4, "written %2F"),
         (["--source", "udp://127.0.0.1:1", "--listen"], 2, "cannot wait for a publisher"),
         (["--duration", "soon"], 2, "expected seconds such as 10s"),
+        (["--source", "gone.mp4", "--duration", "0"], 2, "--duration 0: expected more than 0"),
+        (["--duration", "-3"], 2, "expected seconds such as 10s"),
+        (["--source", "foo://a:hunter2@h/x"], 4, "foo:// is not known; expected one of rtsp"),
+        (["--source", "http://a:hunter2@127.0.0.1:1/?key=hunter2"], 4, "refused the connection"),
+        (["--source", "rtmp://127.0.0.1:1/live/hunter2"], 4, "refused the connection"),
+        (["--source", "rtsp://a:hunter2@h.invalid/x"], 4, "the host is not known"),
         (["--option", "fast"], 2, "expected NAME=VALUE"),
         (["--format", "csv"], 2, "needs --output"),
     ],
@@ -135,6 +142,45 @@ def test_what_is_wrong_is_told_without_a_traceback(arguments, code, told):
     assert told in err
     assert "Traceback" not in err
     assert "hunter2" not in err + out
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "told"),
+    [
+        ("empty.mp4", b"", "is empty (0 bytes)"),
+        ("words.mp4", b"no film\n" * 99, "holds text and is not a media file"),
+        ("words.txt", b"no film\n" * 99, "holds text and is not a media file"),
+        ("junk.mp4", bytes(range(256)) * 99, "is not a media file that FFmpeg can read"),
+    ],
+)
+def test_a_file_that_is_no_recording_is_told_as_score_tells_it(tmp_path, name, data, told):
+    (tmp_path / name).write_bytes(data)
+    process = start("--source", tmp_path / name, env={**os.environ, "COLUMNS": "200"})
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (4, "")
+    assert told in err and "expected a video or sound recording" in err
+
+
+def test_a_file_that_is_cut_off_is_played_and_told_as_score_tells_it(clip, tmp_path):
+    with av.open(str(clip)) as whole, av.open(str(tmp_path / "whole.mkv"), "w") as copy:
+        streams = {s.index: copy.add_stream_from_template(s) for s in whole.streams}
+        for packet in whole.demux():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream.index]
+                copy.mux(packet)
+    data = (tmp_path / "whole.mkv").read_bytes()
+    broken = tmp_path / "broken.mkv"
+    broken.write_bytes(data[: len(data) // 2])
+    out, err = start("--source", broken).communicate(timeout=60)
+    ended = parse_event(out.splitlines()[-1])
+    assert (ended.what, ended.complete) == ("ended", False)
+    with Recognizer.open(device="cpu") as recognizer:
+        scored = recognizer.score(broken)
+    assert not scored.complete
+    for told in (scored.detail, ended.detail):
+        assert " s of 4." in told and told.endswith("the file is cut off or damaged there")
+    assert ended.detail in err
+    assert 1.0 < ended.t_end < 3.0
 
 
 # --- the pieces ---

@@ -12,7 +12,7 @@ import pytest
 
 from affectstream.stream import parse_event
 from affectstream.stream.demo import babble
-from affectstream.stream.live import devices
+from affectstream.stream.live import alsa
 from affectstream.stream.media import SAMPLE_RATE
 
 from .live_media import until
@@ -28,8 +28,8 @@ set-default-source vmic
 def microphone(tmp_path):
     """The environment of a process that hears babble in its default microphone."""
     missing = [name for name in ("pulseaudio", "paplay") if shutil.which(name) is None]
-    plugin = [f for f in devices._ALSA_PLUGINS if (f / "libasound_module_pcm_pulse.so").exists()]
-    if missing or not plugin or not devices._ALSA_CONF.exists():
+    plugin = [f for f in alsa.PLUGINS if (f / "libasound_module_pcm_pulse.so").exists()]
+    if missing or not plugin or not alsa.CONFIGURATION.exists():
         pytest.skip("needs pulseaudio, pulseaudio-utils, libasound2-plugins and libasound2-data")
     config = tmp_path / "pulse.pa"
     config.write_text(_CONFIG.format(folder=tmp_path))
@@ -79,3 +79,28 @@ def test_the_systems_microphone_is_heard(microphone):
     assert ("voice",) in {event.modalities for event in emotions}
     assert not [event for event in events if event.type == "attention"]
     assert all(event.latency_ms < 500 for event in emotions)
+
+
+@pytest.mark.skipif(not alsa.CONFIGURATION.exists(), reason="needs libasound2-data")
+@pytest.mark.parametrize("device", ["default", "hw:97", "pulse", "nonsense"])
+def test_without_a_microphone_there_is_one_clear_line(device, tmp_path):
+    code = "from affectstream.stream.cli import main; main()"
+    hidden = ("PULSE_SERVER", "ALSA_CONFIG_PATH", "ALSA_PLUGIN_DIR")
+    env = {name: value for name, value in os.environ.items() if name not in hidden}
+    done = subprocess.run(
+        [sys.executable, "-c", code, "live", "--device", "cpu", "--duration", "1"]
+        + (["--mic"] if device == "default" else ["--mic-device", device]),
+        env={**env, "XDG_RUNTIME_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if done.returncode == 0:
+        pytest.skip("this machine has a microphone")
+    assert done.returncode == 4
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(
+        f"error: microphone {device}: there is none, or it is in use; arecord -L"
+    )

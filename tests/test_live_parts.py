@@ -1,5 +1,7 @@
 """The parts of a live session that need no thread, no clock and no network."""
 
+import threading
+
 import av
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from affectstream.stream.errors import AffectstreamError, OptionError, SourceError
-from affectstream.stream.live import devices
+from affectstream.stream.live import alsa, devices
 from affectstream.stream.live.address import SCHEMES, opening_of, redact
 from affectstream.stream.live.arrival import Arrivals
 from affectstream.stream.live.catchup import CatchUp
@@ -15,6 +17,7 @@ from affectstream.stream.live.diagnosis import diagnose
 from affectstream.stream.live.latency import BOUNDS_MS, Completion, Recorder, quantile
 from affectstream.stream.live.mailbox import Heard, Look, PictureBox, Silence, SoundBox
 from affectstream.stream.live.notices import TELL_DROPS_S, Drops
+from affectstream.stream.live.pacing import Paced, Pacer
 from affectstream.stream.live.rate import Cost, RateControl
 from affectstream.stream.live.rebase import Rebase
 from affectstream.stream.live.sampling import LiveGrid, rates_of
@@ -438,7 +441,7 @@ def test_a_camera_that_is_not_there_is_told_with_what_lists_them():
 
 def test_missing_sound_configuration_names_its_package(monkeypatch, tmp_path):
     monkeypatch.delenv("ALSA_CONFIG_PATH", raising=False)
-    monkeypatch.setattr(devices, "_ALSA_CONF", tmp_path / "alsa.conf")
+    monkeypatch.setattr(alsa, "CONFIGURATION", tmp_path / "alsa.conf")
     monkeypatch.setattr(devices.sys, "platform", "linux")
     with pytest.raises(SourceError, match="apt-get install libasound2-data"):
         devices.microphone()
@@ -463,3 +466,25 @@ def test_every_drop_is_told_once_and_not_too_often(steps):
         told += count
         assert told <= dropped
     assert told + drops.push(dropped, now_s + 2 * TELL_DROPS_S)[0] == dropped
+
+
+# --- pacing ---
+
+
+def test_what_is_being_decoded_at_the_end_of_a_file_is_not_lost():
+    begun, go, given_out = threading.Event(), threading.Event(), []
+
+    def decode(packet):
+        begun.set()
+        assert go.wait(20)
+        return [Paced(av.VideoFrame(16, 16), 200_000)]
+
+    with Pacer(decode, given_out.append, threading.Event()) as pacer:
+        assert pacer.put(av.Packet(b"one picture"))
+        assert not pacer.drained(0.0)
+        assert begun.wait(20)
+        assert not pacer.drained(0.0), "it is in no list just now"
+        go.set()
+        while not pacer.drained(0.1):
+            pass
+    assert [paced.source_us for paced in given_out] == [200_000]

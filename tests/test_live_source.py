@@ -14,7 +14,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import msgspec
 import pytest
 
-from affectstream.bench.live import Tap, write_flashes
+from affectstream.bench.flashes import Tap, write_flashes
 from affectstream.stream import Recognizer, SourceError
 from affectstream.stream.live import attempt as attempt_module
 from affectstream.stream.live.address import opening_of
@@ -122,7 +122,7 @@ def test_a_played_file_gives_what_scoring_it_gives(recognizer, clip):
 def test_what_is_no_media_file_is_told(recognizer, tmp_path):
     path = tmp_path / "notes.mp4"
     path.write_text("not a film")
-    for source, told in ((path, "is not a media file"), (tmp_path / "gone.mp4", "no such file")):
+    for source, told in ((path, "holds text"), (tmp_path / "gone.mp4", "no such file")):
         with (
             LiveSource(recognizer, LiveOptions(source=str(source)), emit=print) as live,
             pytest.raises(SourceError, match=rf"^{source.name}: {told}"),

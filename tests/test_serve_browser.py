@@ -169,6 +169,66 @@ def test_where_udp_does_not_get_through_a_websocket_serves(
         until(lambda: not one.sessions(), "the session to end")
 
 
+def test_a_browser_without_webrtc_sends_by_a_websocket(
+    server: Running, tmp_path: Path, camera: Path, microphone: Path
+) -> None:
+    """Some people switch it off, against tracking."""
+    with browser(tmp_path, camera, microphone) as context:
+        context.add_init_script("delete window.RTCPeerConnection")
+        page = live(context, server.address)
+        assert page.inner_text("#way") == "WebSocket"
+        page.click("#stop")
+        wait(page, "record.at(-1).includes('\"ended\"')")
+    until(lambda: not server.sessions(), "the session to end")
+
+
+def test_why_the_server_ended_it_is_told(
+    server: Running, tmp_path: Path, camera: Path, microphone: Path
+) -> None:
+    """A browser whose recorder gives something else than WebM."""
+    junk = (
+        "MediaRecorder.prototype.start = function () {"
+        " const data = new Blob([new Uint8Array(9000)]);"
+        " setInterval(() => this.ondataavailable && this.ondataavailable({data}), 50) }"
+    )
+    with browser(tmp_path, camera, microphone) as context:
+        page = context.new_page()
+        page.add_init_script(junk)
+        page.goto(f"{server.address}/?way=websocket")
+        wait(page, "about !== null")
+        page.click("#start")
+        wait(page, "document.querySelector('#status').textContent === 'Ended by the server'")
+        assert "what was sent is not webm" in page.inner_text("#problem")
+    until(lambda: not server.sessions(), "the session to end")
+
+
+def test_attention_alone_has_a_history_in_its_own_colour(
+    server: Running, tmp_path: Path, camera: Path, microphone: Path
+) -> None:
+    """What a bundle without emotions tells."""
+    told = (
+        "about.labels = []; draw_names(); for (let hop = 1; hop < 20; hop += 1) receive(JSON.stringify("
+        "{type: 'attention', track: 1, t_end: hop * about.hop_s, state: 'attentive', score: 0.9}))"
+    )
+    share = (
+        "(() => { const {width, height} = {0}; const data = {0}.getContext('2d')"
+        ".getImageData(0, 0, width, height).data; const wanted = '{1}'.match(/\\w\\w/g)"
+        ".map(h => parseInt(h, 16)); let found = 0; for (let i = 0; i < data.length; i += 4)"
+        " found += wanted.every((v, n) => Math.abs(v - data[i + n]) < 3);"
+        " return found / width / height * 120 / (19 * about.hop_s) })()"
+    ).replace("{0}", "document.querySelector('#bands')")
+    with browser(tmp_path, camera, microphone) as context:
+        page = context.new_page()
+        page.goto(server.address)
+        wait(page, "about !== null")
+        page.evaluate(told)
+        wait(page, "document.querySelector('#attentive').textContent === 'attentive'")
+        colour = page.evaluate("style('--attention').trim()")
+        assert 0.5 < page.evaluate(share.replace("{1}", colour)) < 1
+        assert colour not in page.evaluate("Object.values(COLOURS)")
+        assert "attentive" in page.get_attribute("#bands", "aria-label")
+
+
 def test_a_refusal_of_the_camera_is_explained(
     server: Running, tmp_path: Path, camera: Path, microphone: Path
 ) -> None:

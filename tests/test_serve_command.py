@@ -23,13 +23,18 @@ import httpx
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
+from affectstream.stream.serve import server
+
 from .serving import TOKEN, recording
+
+MAIN = "from affectstream.stream.cli import main; main()"
 
 
 @contextmanager
-def started(*options: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def started(
+    *options: str, code: str = MAIN, **environment: str
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The command on a free port, and the address that it printed."""
-    code = "from affectstream.stream.cli import main; main()"
     process = subprocess.Popen(
         [sys.executable, "-c", code, "serve", "--port", "0", "--device", "cpu", *options],
         stdout=subprocess.PIPE,
@@ -70,6 +75,31 @@ def test_a_signal_ends_every_session_and_says_what_was_delivered(
     assert process.returncode == code
     assert "served 1 sessions" in said and "delivered" in said and "Traceback" not in said
     assert took_s < 20, "a signal must not leave it hanging"
+
+
+STUCK = f"""
+import asyncio
+from affectstream.stream.serve.hub import Hub
+async def close_all(self, until_s):
+    print("closing", flush=True)
+    await asyncio.sleep(60)
+Hub.close_all = close_all
+{MAIN}
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_it_at_once(number: signal.Signals) -> None:
+    with started(code=STUCK) as (process, _):
+        process.send_signal(number)
+        process.send_signal(number)  # as wrappers do, which send it twice
+        assert process.stdout is not None and process.stdout.readline() == "closing\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(2 * server._SAME_S)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert said.strip() == "error: interrupted"
 
 
 def test_it_warns_of_what_others_could_read() -> None:

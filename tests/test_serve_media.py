@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -28,8 +29,9 @@ from websockets.sync.client import ClientConnection, connect
 
 from affectstream.stream.events import Emotion, Stream, parse_event
 from affectstream.stream.recognizer import Recognizer
-from affectstream.stream.serve import guard, ingest, outbox
+from affectstream.stream.serve import guard, ingest, outbox, upload
 from affectstream.stream.serve.limits import MAX_MESSAGE_BYTES
+from affectstream.stream.serve.session import ServedSession
 
 from .serving import TOKEN, Running, recording, running, until
 
@@ -123,7 +125,7 @@ def test_others_listen_with_the_same_json(server: Running, clip: bytes) -> None:
 
 
 def test_who_listens_later_learns_when_it_began(server: Running, clip: bytes) -> None:
-    with connect(f"{server.ws}/ingest") as sender:
+    with connect(f"{server.ws}/ingest", close_timeout=0.5) as sender:
         number = json.loads(sender.recv(timeout=20))["session"]
         send(sender, clip)
         own = listen(sender, "emotion")
@@ -156,27 +158,154 @@ def test_a_ping_is_answered_and_nonsense_too(server: Running) -> None:
         assert "characters" in listen(socket, "error")[-1]["error"]
 
 
-@pytest.mark.parametrize("junk", [os.urandom(60_000), b"\x00" * 60_000, b"\x1a\x45\xdf\xa3" * 9000])
-def test_junk_is_answered_and_closed(server: Running, junk: bytes) -> None:
-    with connect(f"{server.ws}/ingest") as socket:
+def ended(found: list[dict[str, Any]]) -> dict[str, Any]:
+    """The last message, which has to be the last event."""
+    assert found[-1]["type"] == "stream"
+    return found[-1]
+
+
+@pytest.mark.parametrize(
+    ("container", "junk", "found"),
+    [
+        ("webm", os.urandom(60_000), "is not webm and not known (it begins with "),
+        ("webm", b"\0" * 60_000, "is not webm and not known (it begins with 00 00 00"),
+        ("webm", b"\x1a\x45\xdf\xa3" * 9000, "begins as webm and cannot be read"),
+        ("webm", b"This is no film. " * 2000, "is text"),
+        ("webm", b"hi", "is text"),
+        ("webm", b"", "nothing was sent"),
+        ("webm", b"\0\0\0\x20ftypisom" + b"\0" * 5000, "is an MP4 or MOV file"),
+        ("webm", b"\x47" + b"\x1f" * 187 + b"\x47" + b"\x1f" * 187, "/ingest?format=mpegts"),
+        ("mpegts", os.urandom(200_000), "is not mpegts and not known"),
+        ("mpegts", b"This is no film. " * 2000, "is text"),
+        ("mpegts", b"", "nothing was sent"),
+    ],
+)
+def test_what_is_no_recording_is_answered_and_closed(
+    server: Running, container: str, junk: bytes, found: str
+) -> None:
+    with connect(f"{server.ws}/ingest?format={container}&name=odd") as socket:
         send(socket, junk)
         socket.send('{"type":"end"}')
-        found = listen(socket)
-        (error,) = [line["error"] for line in found if line["type"] == "error"]
-        assert "the data is not webm" in error
+        lines = listen(socket)
+        (error,) = [line["error"] for line in lines if line["type"] == "error"]
+        assert found in error
+        assert f"?format={container}" in error or "expected " in error or "ask for" in error
         assert socket.close_code == 1003
+    last = ended(lines)
+    assert (last["what"], last["complete"]) == ("ended", False)
+    assert last["detail"] == f"odd: {error}"
     until(lambda: not server.sessions(), "the session to end")
 
 
-def test_a_recording_that_breaks_off_ends_like_one_that_ends(server: Running, clip: bytes) -> None:
-    broken = bytearray(clip[: len(clip) * 2 // 3])
-    broken[len(broken) // 2 : len(broken) // 2 + 2000] = os.urandom(2000)
-    with connect(f"{server.ws}/ingest") as socket:
-        send(socket, bytes(broken))
+@pytest.mark.parametrize("container", ["webm", "mpegts"])
+def test_a_recording_without_its_end_keeps_what_came_and_says_so(
+    server: Running, portrait: NDArray[np.uint8], container: str
+) -> None:
+    whole = recording(np.ascontiguousarray(portrait[:256, 96:352]), 2.0, container)
+    with connect(f"{server.ws}/ingest?format={container}") as socket:
+        send(socket, whole[: len(whole) * 3 // 5 + 1])
         socket.send('{"type":"end"}')
-        found = listen(socket)
-    assert [line["what"] for line in found if line["type"] == "stream"][-1] == "ended"
+        lines = listen(socket)
+        assert socket.close_code == 1000
+    assert any(line["type"] == "emotion" and line["scores"] for line in lines)
+    last = ended(lines)
+    assert (last["what"], last["complete"]) == ("ended", False)
+    assert "what was sent is cut off" in last["detail"]
+    assert 0.5 < last["t_end"] < 1.9
     until(lambda: not server.sessions(), "the session to end")
+
+
+def told_of(server: Running, sent: bytes, container: str) -> tuple[dict[str, Any], list[str]]:
+    """The last event of a session that was sent this, and its warnings."""
+    with connect(f"{server.ws}/ingest?format={container}&name=odd") as socket:
+        send(socket, sent)
+        socket.send('{"type":"end"}')
+        lines = listen(socket)
+    until(lambda: not server.sessions(), "the session to end")
+    return ended(lines), [line["detail"] for line in lines if line.get("what") == "warning"]
+
+
+def test_damage_within_a_recording_is_counted(server: Running, portrait: NDArray[np.uint8]) -> None:
+    """What FFmpeg says of the same bytes when it reads them here is what is told in the end."""
+    broken = bytearray(recording(np.ascontiguousarray(portrait[:256, 96:352]), 2.0, "mpegts"))
+    for start in range(len(broken) // 2, len(broken), 1500):
+        broken[start : start + 40] = bytes(range(40))
+    bad = 0
+    with av.open(io.BytesIO(broken), "r", format="mpegts", options=upload._OPTIONS) as file:
+        for packet in file.demux():
+            try:
+                bad += sum(frame.is_corrupt or frame.pts is None for frame in packet.decode())
+            except av.FFmpegError:
+                bad += 1
+    assert bad > 5
+    last, warnings = told_of(server, bytes(broken), "mpegts")
+    assert last["what"] == "ended"
+    assert f"{bad} packets or pictures could not be decoded" in warnings
+
+
+def test_what_is_passed_over_in_webm_is_told(server: Running, portrait: NDArray[np.uint8]) -> None:
+    """FFmpeg looks for the next part that it knows and says nothing."""
+    whole = recording(np.ascontiguousarray(portrait[:256, 96:352]), 6.0)
+    assert "damaged" not in " ".join(told_of(server, whole, "webm")[1]), "nothing is wrong with it"
+    holed = bytearray(whole)
+    holed[60_000:110_000] = bytes(50_000)
+    last, warnings = told_of(server, bytes(holed), "webm")
+    assert any(re.search(r"\d+ bytes are damaged and were passed over", w) for w in warnings)
+    assert last["complete"]
+    ruined = whole[:60_000] + bytes(len(whole) - 60_000)
+    last, _ = told_of(server, ruined, "webm")
+    assert not last["complete"]
+    assert re.search(r"damaged: nothing after \d+ of \d+ bytes was read", last["detail"])
+
+
+def test_an_error_of_the_server_is_no_proper_end(
+    recognizer: Recognizer, clip: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("nobody thought of this")
+
+    monkeypatch.setattr(ServedSession, "hear", fail)
+    with running(recognizer) as one, connect(f"{one.ws}/ingest?name=odd") as socket:
+        send(socket, clip)
+        lines = listen(socket)
+        assert socket.close_code == 1011
+        assert "nobody thought of this" in str(socket.close_reason)
+    (error,) = [line["error"] for line in lines if line["type"] == "error"]
+    assert "an error of the server" in error
+    assert (ended(lines)["complete"], ended(lines)["detail"]) == (False, f"odd: {error}")
+
+
+@pytest.mark.parametrize("properly", [True, False])
+def test_a_connection_that_breaks_off_is_no_end(
+    recognizer: Recognizer, clip: bytes, tmp_path: Path, properly: bool
+) -> None:
+    with running(recognizer, record=tmp_path) as one:
+        with connect(f"{one.ws}/ingest", close_timeout=0.5) as socket:
+            send(socket, clip)
+            listen(socket, "emotion")
+            until(lambda: one.sessions()[0]["frames_in"] == 30, "all of it to be read")
+            if not properly:
+                socket.socket.shutdown(2)
+        until(lambda: not one.sessions(), "the session to end")
+    (stored,) = tmp_path.glob("*/events.jsonl")
+    last = json.loads(stored.read_text().splitlines()[-1])
+    assert (last["what"], last["complete"]) == ("ended", properly)
+    assert properly or "the connection broke off" in last["detail"]
+
+
+def test_a_client_that_sends_faster_than_it_is_read_is_not_taken_for_gone(
+    recognizer: Recognizer, clip: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answers to pings wait behind what it sent, and that is read at the pace of the recording."""
+    monkeypatch.setattr(upload, "_PIPE_BYTES", len(clip) // 8)
+    with running(recognizer) as one:
+        one.server.config.ws_ping_interval, one.server.config.ws_ping_timeout = 0.1, 0.1
+        with connect(f"{one.ws}/ingest") as socket:
+            send(socket, clip)
+            socket.send('{"type":"end"}')
+            lines = listen(socket)
+            assert socket.close_code == 1000
+    assert ended(lines)["complete"] and ended(lines)["t_end"] > 1.9
 
 
 def test_a_huge_message_ends_the_connection(server: Running) -> None:
@@ -216,6 +345,7 @@ def test_one_session_too_many_is_told_why(recognizer: Recognizer) -> None:
         ("/ingest?format=avi", 400, "expected one of webm, mpegts"),
         ("/ingest?modalities=smell", 400, "expected video, voice"),
         ("/ingest?modalities=", 422, "sends nothing"),
+        ("/sessions", 404, "no WebSocket here"),
     ],
 )
 def test_what_is_not_there_is_said(
@@ -302,6 +432,24 @@ def test_what_is_recorded_is_what_came(recognizer: Recognizer, clip: bytes, tmp_
         assert max(loud) > 0.1
 
 
+def test_a_recording_that_fails_is_told_and_no_longer_shown(
+    recognizer: Recognizer, clip: bytes, tmp_path: Path
+) -> None:
+    with running(recognizer, record=tmp_path) as one, connect(f"{one.ws}/ingest") as socket:
+        assert listen(socket, "session")[0]["recording"] is True
+        (folder,) = tmp_path.iterdir()
+        (folder / "media.mkv").mkdir()  # so that it cannot be written
+        send(socket, clip)
+        lines = listen(socket, "state")
+        while lines[-1]["recording"]:
+            lines += listen(socket, "state")
+        socket.send('{"type":"end"}')
+        lines += listen(socket)
+    warnings = [line["detail"] for line in lines if line.get("what") == "warning"]
+    assert warnings == ["nothing is stored any more: Is a directory"]
+    assert ended(lines)["complete"], "the session itself goes on"
+
+
 def test_nothing_is_stored_unless_asked_for(
     server: Running, clip: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -326,18 +474,19 @@ def test_the_end_of_the_server_is_told(recognizer: Recognizer, clip: bytes) -> N
 
 
 def test_the_programs_of_the_documentation_run(
-    server: Running, clip: bytes, tmp_path: Path
+    server: Running, portrait: NDArray[np.uint8], tmp_path: Path
 ) -> None:
+    clip = recording(np.ascontiguousarray(portrait[:256, 96:352]), 6.0)
     page = (Path(__file__).parents[1] / "docs" / "serve.md").read_text()
     listening, sending = re.findall(r"^```py\n(.*?)^```", page, re.M | re.S)
-    recording = tmp_path / "clip.webm"
-    recording.write_bytes(clip)
+    file = tmp_path / "clip.webm"
+    file.write_bytes(clip)
 
     def start(code: str, *arguments: object) -> subprocess.Popen[str]:
         command = [sys.executable, "-c", code, server.address, *map(str, arguments)]
         return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
-    sender = start(sending, recording)
+    sender = start(sending, file)
     until(server.sessions, "the session")
     listener = start(listening)
     said, heard = sender.communicate(timeout=60)[0], listener.communicate(timeout=60)[0]

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 
+import av
 import msgspec
 import numpy as np
 import pytest
@@ -26,6 +28,7 @@ from affectstream.stream.serve.limits import RateLimit
 from affectstream.stream.serve.options import ServeOptions
 from affectstream.stream.serve.outbox import Outbox
 from affectstream.stream.serve.overlay import Overlay
+from affectstream.stream.serve.record import Recorder
 
 
 class TestRateLimit:
@@ -280,3 +283,44 @@ class TestOptions:
     @given(st.text())
     def test_names_of_clients_can_be_written(self, name: str) -> None:
         assert len(clean_name(name)) <= 80 and clean_name(name).isprintable()
+
+
+class TestRecorder:
+    @staticmethod
+    def tone(rate: int, layout: str, hz: float) -> av.AudioFrame:
+        """A tenth of a second."""
+        channels = 2 if layout == "stereo" else 1
+        wave = 0.5 * np.sin(2 * np.pi * hz * np.arange(rate // 10) / rate)
+        samples = np.repeat((wave * 32767).astype(np.int16), channels)
+        frame = av.AudioFrame.from_ndarray(samples[None], format="s16", layout=layout)
+        frame.sample_rate = rate
+        return frame
+
+    def test_sound_that_changes_in_mid_stream_is_stored_to_its_end(self, tmp_path: Path) -> None:
+        recorder = Recorder(tmp_path, "a", ["voice"])
+        for number in range(10):
+            recorder.hear(self.tone(48_000, "stereo", 400.0), number * 100_000)
+        for number in range(10, 20):
+            recorder.hear(self.tone(44_100, "mono", 1000.0), number * 100_000)
+        recorder.close(20.0)
+        assert recorder.failure is None and recorder.dropped == 0
+        with av.open(str(recorder.folder / "media.mkv")) as file:
+            stored = np.concatenate([frame.to_ndarray()[0] for frame in file.decode(audio=0)])
+        assert len(stored) == pytest.approx(96_000, abs=2_000)
+        for second, hz in ((0, 400.0), (1, 1000.0)):
+            middle = stored[second * 48_000 + 12_000 :][:24_000]
+            assert abs(int(np.argmax(np.abs(np.fft.rfft(middle)))) * 2 - hz) <= 4
+
+    def test_a_failure_ends_the_recording_and_is_told_once(self, tmp_path: Path) -> None:
+        recorder, told = Recorder(tmp_path, "a", ["voice"]), list[str]()
+        recorder.at_failure = told.append
+        (recorder.folder / "media.mkv").mkdir()  # so that it cannot be written
+        recorder.tell(b"first")
+        recorder.hear(self.tone(48_000, "stereo", 400.0), 0)
+        recorder._thread.join(20.0)
+        for number in range(200):
+            recorder.hear(self.tone(48_000, "stereo", 400.0), number * 100_000)
+        recorder.tell(b"not any more")
+        recorder.close(20.0)
+        assert told == [recorder.failure] == ["Is a directory"]
+        assert (recorder.folder / "events.jsonl").read_bytes() == b"first\n"

@@ -18,12 +18,19 @@ import numpy as np
 from av.container import InputContainer
 from av.stream import Discard
 
-from affectstream.stream.container import choose_audio, choose_video
+from affectstream.stream.container import (
+    choose_audio,
+    choose_video,
+    describe,
+    refuse_unusable,
+)
 from affectstream.stream.errors import SourceError
+from affectstream.stream.live import played
 from affectstream.stream.live.address import Opening
 from affectstream.stream.live.diagnosis import diagnose
 from affectstream.stream.live.pacing import Paced, Pacer
 from affectstream.stream.media import Kind
+from affectstream.stream.opening import look_first
 
 Decoded: TypeAlias = av.VideoFrame | av.AudioFrame
 Packet: TypeAlias = "av.Packet[av.stream.Stream]"
@@ -80,6 +87,8 @@ class Attempt:
         self.bad_packets = 0
         self._last_us: dict[Kind, int] = {}
         self._sound_ends_us: int | None = None
+        self._stated_us: int | None = None  # where a file ends by what it states
+        self._reached_us = 0
         self._thread = threading.Thread(
             target=self._run, name=f"source {opening.name}", daemon=True
         )
@@ -120,6 +129,8 @@ class Attempt:
 
     def _read(self) -> None:
         opening = self._opening
+        if opening.ends and played.path_of(opening).is_file():
+            look_first(played.path_of(opening))
         with av.open(
             opening.url,
             "r",
@@ -149,6 +160,11 @@ class Attempt:
                     self.beat_s = time.monotonic()
                 while not pacer.drained(_PAUSE_S):
                     self.beat_s = time.monotonic()
+            if self._stated_us is not None and not self._stop.is_set():
+                path, origin_us = played.path_of(opening), container.start_time or 0
+                self.error = played.what_is_missing(
+                    path, self._reached_us - origin_us, self._stated_us - origin_us
+                )
 
     def _choose(self, container: InputContainer) -> list[av.stream.Stream]:
         """The streams that are wanted; the others are not even read."""
@@ -160,6 +176,9 @@ class Attempt:
             raise SourceError(
                 f"{self._opening.name}: gives no {' and no '.join(wants)} that can be decoded"
             )
+        if self._opening.ends:
+            refuse_unusable(describe(container, video, audio), audio, path)
+            self._stated_us = played.stated_end_us(container, chosen)
         for stream in container.streams:
             if stream not in chosen:
                 stream.discard = Discard.all
@@ -232,5 +251,6 @@ class Attempt:
     def _give(self, paced: Paced) -> None:
         if self._stop.is_set():
             return
+        self._reached_us = max(self._reached_us, paced.source_us)
         kind = Kind.VIDEO if isinstance(paced.frame, av.VideoFrame) else Kind.AUDIO
         self._deliver(Delivery(kind, paced.frame, paced.source_us, time.monotonic()))

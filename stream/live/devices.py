@@ -13,15 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from affectstream.stream.errors import SourceError
+from affectstream.stream.live import alsa
 from affectstream.stream.live.address import Opening
 
-_ALSA_CONF = Path("/usr/share/alsa/alsa.conf")
-_ALSA_PLUGINS = (
-    Path("/usr/lib/x86_64-linux-gnu/alsa-lib"),
-    Path("/usr/lib/aarch64-linux-gnu/alsa-lib"),
-    Path("/usr/lib64/alsa-lib"),
-    Path("/usr/lib/alsa-lib"),
-)
 _OPEN_S, _READ_S = 5.0, 2.0
 
 
@@ -61,8 +55,8 @@ def microphone(device: str = "default", options: Mapping[str, str] | None = None
     if sys.platform == "win32":
         label = _named("dshow", 0) if device == "default" else device
         return _device(name, f"audio={label}", "dshow", dict(options or {}), ("voice",))
-    _find_alsa()
-    if device == "default" and _has_pulse():
+    alsa.prepare()
+    if device == "default" and alsa.has_pulse():
         device = "pulse"
     chosen = {"sample_rate": "16000", "channels": "1", **(options or {})}
     return _device(name, device, "alsa", chosen, ("voice",))
@@ -104,31 +98,6 @@ def _check_camera(path: Path) -> None:
         raise SourceError(
             f"camera {path}: you may not use it: sudo usermod -aG video $USER, then log in again"
         )
-
-
-def _find_alsa() -> None:
-    """PyAV's ALSA looks for its configuration where it was built: tell it where it is here.
-
-    Does nothing where the user said so already; has to come before the first device is opened.
-    """
-    if "ALSA_CONFIG_PATH" not in os.environ:
-        if not _ALSA_CONF.exists():
-            raise SourceError(
-                f"microphone: {_ALSA_CONF} is missing: apt-get install libasound2-data "
-                "libasound2-plugins"
-            )
-        os.environ["ALSA_CONFIG_PATH"] = str(_ALSA_CONF)
-    plugins = next((folder for folder in _ALSA_PLUGINS if folder.is_dir()), None)
-    if plugins is not None:
-        os.environ.setdefault("ALSA_PLUGIN_DIR", str(plugins))
-
-
-def _has_pulse() -> bool:
-    """Whether ALSA can reach PulseAudio or PipeWire, where a desktop's microphone is."""
-    folder = Path(os.environ.get("ALSA_PLUGIN_DIR", ""))
-    runtime = Path(os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}"))
-    serves = "PULSE_SERVER" in os.environ or (runtime / "pulse" / "native").exists()
-    return serves and (folder / "libasound_module_pcm_pulse.so").exists()
 
 
 def _named(format_name: str, number: int) -> str:

@@ -7,7 +7,8 @@ import errno
 import av
 
 from affectstream.stream.live.address import Opening
-from affectstream.stream.opening import EXPECTED
+from affectstream.stream.live.played import path_of
+from affectstream.stream.opening import diagnosis
 
 _NUMBERS = {
     errno.EBUSY: "is in use by another program",
@@ -54,8 +55,10 @@ def _reason(error: BaseException, opening: Opening, opened: bool, after_s: float
             # RTSP says this too when nobody answers.
             if scheme.startswith("rtsp") and after_s >= 0.9 * opening.open_s:
                 return _silence(opening, opened)
+            if opening.ends and opened:
+                return "is damaged, and cannot be read any further"
             if opening.ends:
-                return f"is not a media file that FFmpeg can read; {EXPECTED}"
+                return diagnosis(path_of(opening), error)
             return "sends nothing that FFmpeg can read as video or sound"
         case FileNotFoundError():
             return "no such file or device"

@@ -6,6 +6,7 @@ else. Pure but for what it holds: the caller has the lock and passes the time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -35,6 +36,7 @@ class Counts:
 
     frames: int = 0
     sounds: int = 0
+    sounds_late: int = 0
     wrong_times: int = 0
 
 
@@ -57,6 +59,7 @@ class Intake:
         self._rotation: int | None = 0
         self._turn: Turn = UPRIGHT
         self._reached_us = dict.fromkeys(kinds, start_us)
+        self._silent_until_us = -math.inf
 
     @property
     def end_us(self) -> int:
@@ -97,6 +100,7 @@ class Intake:
             return
         ends_us = t_us + sound.samples * 1_000_000 // max(1, sound.sample_rate)
         self._arrivals[Kind.AUDIO].push(t_us, arrived_s)
+        self.counts.sounds_late += t_us < self._silent_until_us
         self.sound.put(Heard(sound, t_us, arrived_s))
         self._came(Kind.AUDIO, ends_us - _SLACK_US, arrived_s)
         self._reached_us[Kind.AUDIO] = max(self._reached_us[Kind.AUDIO], ends_us)
@@ -116,6 +120,7 @@ class Intake:
                 for look in self.grid.settle(one.t_us, one.ran_out_s):
                     self.pictures.put(look)
             else:
+                self._silent_until_us = one.t_us
                 self.sound.put(Silence(Bound(one.kind, one.t_us), one.ran_out_s))
 
     def finish(self, now_s: float) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 
+from msgspec.structs import replace
+
 from affectstream.stream.events import Stream
 from affectstream.stream.interpret import seconds
 from affectstream.stream.live.clock import instant
@@ -17,15 +19,14 @@ _TOO_SLOW = "this machine is too slow"
 
 
 class Notices:
-    """Writes the events; `start_us` is where the first hop begins, 0 until it is known."""
+    """Writes the events. Times are microseconds of the session."""
 
     def __init__(self, name: str, sources: tuple[str, ...]) -> None:
         self._name, self._sources = name, sources
-        self.start_us = 0
 
-    def started(self, zero: datetime) -> Stream:
-        """The first event: t = 0 was at `zero` (UTC)."""
-        return self.of("started", self.start_us, f"t = 0 was at {instant(zero)}")
+    def started(self, zero: datetime, start_us: int) -> Stream:
+        """The first event: t = 0 was at `zero` (UTC), and the first hop begins at `start_us`."""
+        return self.of("started", start_us, f"t = 0 was at {instant(zero)}")
 
     def dropped(self, count: int, at_us: int) -> Stream:
         """`count` pictures were dropped since this was told last."""
@@ -39,19 +40,22 @@ class Notices:
         detail = f"looks at {rate_hz} instead of {full_hz} frames a second: {_TOO_SLOW}"
         return self.of("warning", at_us, detail)
 
-    def ended(self, stats: LiveStats, at_us: int, detail: str | None) -> Stream:
-        """The last event, with all counts; `detail` says why it came before its time, if it did."""
+    def ended(self, stats: LiveStats, start_us: int, at_us: int, detail: str | None) -> Stream:
+        """The last event, from `start_us` to `at_us`, with all counts; `detail` says why it came before
+        its time, if it did."""
         counts = {
             "frames": stats.frames_in,
             "used": stats.frames_used,
             "dropped": stats.frames_dropped,
             "late": stats.frames_late,
+            "sounds_late": stats.sounds_late,
             "sounds_dropped": stats.sounds_dropped,
             "wrong_times": stats.wrong_times,
             "gaps": stats.gaps,
             "reconnects": stats.reconnects,
         }
-        return self.of("ended", at_us, detail, counts, complete=detail is None)
+        ended = self.of("ended", at_us, detail, counts)
+        return replace(ended, t_start=seconds(start_us), complete=detail is None)
 
     def of(
         self,
@@ -59,19 +63,16 @@ class Notices:
         at_us: int,
         detail: str | None,
         counts: Mapping[str, int] | None = None,
-        *,
-        complete: bool | None = None,
     ) -> Stream:
-        """An event about the stream at `at_us`; `ended` reaches back to its start."""
+        """An event about the stream at `at_us`."""
         return Stream(
             stream=self._name,
-            t_start=seconds(self.start_us if what == "ended" else at_us),
+            t_start=seconds(at_us),
             t_end=seconds(at_us),
             modalities=self._sources,  # type: ignore[arg-type]
             what=what,  # type: ignore[arg-type]
             detail=detail,
             counts=dict(counts or {}),
-            complete=complete,
         )
 
 

@@ -52,6 +52,7 @@ class Pacer:
         self._more = threading.Condition()
         self._packets: list[tuple[int, int, Packet]] = []
         self._frames: list[tuple[int, int, Paced]] = []
+        self._in_hand = False  # packets that left the list, and whose frames are not in theirs yet
         self._bytes = self._number = 0
         self._read_us: int | None = None
         self._first_us: int | None = None
@@ -82,11 +83,14 @@ class Pacer:
         with self._more:
             self._ended = True
             self._more.notify_all()
-            if not self._over() and (self._packets or self._frames):
+            if not self._over() and self._holds():
                 self._more.wait(timeout_s)
             if self._error is not None:
                 raise self._error
-            return self._over() or not (self._packets or self._frames)
+            return self._over() or not self._holds()
+
+    def _holds(self) -> bool:
+        return bool(self._packets or self._in_hand or self._frames)
 
     def _over(self) -> bool:
         return self._stop.is_set() or self._left or self._error is not None
@@ -134,6 +138,7 @@ class Pacer:
             while self._packets and self._packets[0][0] - _DECODE_US <= due_us:
                 packets.append(heapq.heappop(self._packets)[2])
                 self._bytes -= packets[-1].size
+            self._in_hand = True
         for packet in packets:
             for paced in self._decode(packet):
                 self._number += 1
@@ -146,6 +151,7 @@ class Pacer:
                 due_us -= round(late_s * 1e6)
             self._give(paced)
         with self._more:
+            self._in_hand = False
             self._more.notify_all()
 
     def __enter__(self) -> Self:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import signal
 import threading
 import time
@@ -17,6 +16,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 
 from affectstream.stream import exits
+from affectstream.stream.errors import OptionError
 from affectstream.stream.events import Event, Stream
 from affectstream.stream.interpret import Hop
 from affectstream.stream.live.asr import open_recogniser
@@ -26,7 +26,7 @@ from affectstream.stream.live.dictation import LiveWords
 from affectstream.stream.live.source import LiveOptions, LiveSource
 from affectstream.stream.media import Cue
 from affectstream.stream.options import SourceOptions
-from affectstream.stream.output import OutputFolder
+from affectstream.stream.output import OutputFolder, live_folder_name
 from affectstream.stream.recognizer import Recognizer
 from affectstream.stream.sinks import JsonlStream
 from affectstream.stream.sinks.lsl import LslOutlets
@@ -42,7 +42,7 @@ class LiveJob:
     """What to watch and where to write. Without `output` events go to stdout, as JSON Lines or, on a
     terminal, as a dashboard. `duration_s` None goes on until the source ends or Ctrl-C. `lsl` names the
     outlets of the Lab Streaming Layer, `words` a recogniser of words (`open_recogniser`), which may fetch
-    its model with `words_download`; None has none."""
+    its model with `words_download`; None has none. Raises `OptionError` for a duration of nothing."""
 
     live: LiveOptions
     options: SourceOptions
@@ -54,6 +54,10 @@ class LiveJob:
     lsl: str | None = None
     words: str | None = None
     words_download: bool = False
+
+    def __post_init__(self) -> None:
+        if self.duration_s is not None and self.duration_s <= 0:
+            raise OptionError(f"--duration {self.duration_s:g}: expected more than 0 seconds")
 
 
 def run_live(job: LiveJob, stdout: BinaryIO, screen: Console, log: Console | None = None) -> int:
@@ -101,7 +105,7 @@ class _Watch:
         self._folder: OutputFolder | None = None
         self._sink: SinkThread | None = None
         if job.output is not None:
-            folder = job.output / re.sub(r"[^\w.-]+", "_", self._source.name).strip("_.")
+            folder = job.output / live_folder_name(self._source.name, job.live.source)
             self._folder = OutputFolder(folder, job.formats, recognizer)
             self._sink = SinkThread(self._folder, self._end_us)
         elif self._dashboard is None:

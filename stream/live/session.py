@@ -1,6 +1,6 @@
 """One live source on its way through a recognizer: push pictures and sound, get events.
 
-    see, hear (any thread) ──► intake: one clock, grid, newest wins ──► worker: perceive, read ──► emit
+    see, hear (any thread) ──► inbox: one clock, grid, newest wins ──► worker: perceive, read ──► emit
 
 Pushing never blocks and never fails: what there is no time for is dropped at the head, before any work,
 and counted. The worker, a thread of its own, calls `emit` for every event as soon as it is known.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections import deque
+import time
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -22,20 +22,21 @@ from affectstream.stream.faces.face import Seen
 from affectstream.stream.interpret import Hop
 from affectstream.stream.live.clock import Clock, SystemClock, instant
 from affectstream.stream.live.flow import KINDS, Flow
-from affectstream.stream.live.intake import Intake
+from affectstream.stream.live.inbox import Inbox, Work
 from affectstream.stream.live.mailbox import Heard, Look, Silence
 from affectstream.stream.live.notices import Drops, Notices
 from affectstream.stream.live.rate import Cost, RateControl
 from affectstream.stream.live.sampling import rates_of
-from affectstream.stream.live.stats import LiveStats, stats_of
+from affectstream.stream.live.stats import LiveStats
 from affectstream.stream.media import Cue
 from affectstream.stream.options import SourceOptions
 from affectstream.stream.perceive import Perceiver
 from affectstream.stream.recognizer import Recognizer
 
-_MOST_ASIDES = 65_536
-"""Cues and stream events that may wait: the transcript of a day."""
 _log = logging.getLogger(__name__)
+
+_HAND_OUT_S = 0.1
+"""What the worker has at least to hand out `ended`, once it has begun."""
 
 Emit = Callable[[Event], None]
 
@@ -81,14 +82,17 @@ class LiveSession:
         self._notices = Notices(name, self.sources)
         watches = "video" in self.sources
         self._perceiver = Perceiver(bundle, pixel_aspect=pixel_aspect) if watches else None
-        self._more = threading.Condition()
-        self._intake: Intake | None = None
+        self._inbox = Inbox(
+            [kind for kind, modality in KINDS.items() if modality in self.sources],
+            frame_hz=manifest.frame_hz,
+            hop_us=manifest.hop_us,
+            rate_hz=self._control.rate_hz,
+            clock=self._clock,
+        )
         self._flow: Flow | None = None
-        self._asides: deque[Cue | Stream] = deque(maxlen=_MOST_ASIDES)
+        self._lock = threading.Lock()  # of what follows
         self._closing = self._abandoned = self._ending = False
         self._detail: str | None = None
-        self._resting = False
-        self._arrived: deque[float] = deque(maxlen=128)
         self._hops = self._events = self._reconnects = 0
         self._ended: Stream | None = None
         self.error: BaseException | None = None
@@ -104,60 +108,53 @@ class LiveSession:
         `arrived_s` is when it came, by `time.monotonic`. Pictures whose time does not go forward are
         counted and left out. After `close` nothing happens.
         """
-        with self._more:
-            if self._closing:
-                return
-            self._arrived.append(arrived_s)
-            self._begun(t_us).see(picture, t_us, arrived_s)
-            self._wake()
+        self._inbox.see(picture, t_us, arrived_s)
 
     def hear(self, sound: av.AudioFrame, t_us: int, arrived_s: float) -> None:
         """A frame of sound that begins at `t_us`; see `see`."""
-        with self._more:
-            if self._closing:
-                return
-            self._begun(t_us).hear(sound, t_us, arrived_s)
-            self._wake()
+        self._inbox.hear(sound, t_us, arrived_s)
 
     def read(self, cue: Cue) -> None:
         """Words that were said; they count from their end on, for 5 s or until the next."""
-        self._aside(cue)
+        self._inbox.put(cue)
 
     def warn(self, detail: str) -> None:
         """Emit a `warning` event of the stream."""
-        self._aside(self._notices.of("warning", self.position_us, detail))
+        self._inbox.put(self._notices.of("warning", self.position_us, detail))
 
     def reconnected(self, detail: str | None = None) -> None:
         """The source was lost and is back: emit a `reconnected` event."""
-        with self._more:
+        with self._lock:
             self._reconnects += 1
             count = self._reconnects
         counts = {"reconnects": count}
-        self._aside(self._notices.of("reconnected", self.position_us, detail, counts))
+        self._inbox.put(self._notices.of("reconnected", self.position_us, detail, counts))
 
     @property
     def position_us(self) -> int:
         """Where the newest that came in ends, on the session's clock."""
-        intake = self._intake
-        return 0 if intake is None else intake.end_us
+        return self._inbox.position_us
 
     @property
     def zero_s(self) -> float | None:
         """When t = 0 was on the clock of `time.monotonic`, as the arrivals tell; None before the first."""
-        with self._more:
-            return None if self._intake is None else self._intake.zero_s
+        return self._inbox.zero_s
 
     @property
     def idle(self) -> bool:
         """Whether everything that came was dealt with, and the worker waits for more."""
-        with self._more:
-            return self._resting or not self._worker.is_alive()
+        return self._inbox.resting or not self._worker.is_alive()
 
     @property
     def stats(self) -> LiveStats:
         """The session as it stands, at any time, also after its end."""
-        with self._more:
-            return self._stats()
+        return self._inbox.stats(
+            self._flow,
+            frame_hz=self._control.rate_hz,
+            hops=self._hops,
+            events=self._events,
+            reconnects=self._reconnects,
+        )
 
     def close(self, *, timeout_s: float = 2.0, detail: str | None = None) -> Stream:
         """Read what is left, emit `ended` with the counts and return it. Every thread is gone then.
@@ -166,19 +163,19 @@ class LiveSession:
         engine for longer than `timeout_s` is abandoned: it emits nothing more. Closing twice returns
         the same event. Not for the callbacks, which are on the worker's thread.
         """
-        with self._more:
+        with self._lock:
             if not self._closing:
                 self._closing, self._detail = True, detail
-                if self._intake is not None:
-                    self._intake.finish(self._clock.now_s())
-            self._more.notify_all()
+        self._inbox.close()
+        until_s = time.monotonic() + timeout_s
         self._worker.join(timeout_s)
-        with self._more:
+        with self._lock:
             emitting = self._ending and self._ended is None
             self._abandoned = self._ending = True
+        self._inbox.abandon()
         if emitting:  # the worker is handing out `ended` just now
-            self._worker.join(timeout_s)
-        with self._more:
+            self._worker.join(max(_HAND_OUT_S, until_s - time.monotonic()))
+        with self._lock:
             if self._ended is not None:
                 return self._ended
         return self._end("its worker was busy for too long and was abandoned")
@@ -188,21 +185,18 @@ class LiveSession:
     def _work(self) -> None:
         error_detail = None
         try:
-            if self._await_first():
+            if self._inbox.await_first():
                 self._start()
-                while (item := self._next()) is not None:
-                    self._do(item)
-                if not self._abandoned and self._flow is not None:
-                    self._give(self._flow.flush(self.position_us))
-            else:
-                for aside in self._asides:
-                    if isinstance(aside, Stream):
-                        self._tell(aside)
+            while (item := self._inbox.next()) is not None:
+                self._do(item)
+            if not self._abandoned and self._flow is not None:
+                self._give(self._flow, self._flow.flush(self.position_us))
         except BaseException as error:  # kept for the owner, and told in `ended`
             _log.debug("live session %s ended by an error", self.name, exc_info=True)
             self.error = error
             error_detail = f"ended by an error: {error}"
-        with self._more:
+        self._inbox.close()
+        with self._lock:
             self._closing = True
             if self._ending:
                 return
@@ -212,85 +206,50 @@ class LiveSession:
         except BaseException as error:
             self.error = self.error or error
 
-    def _await_first(self) -> bool:
-        """Whether anything came, before the session was closed."""
-        with self._more:
-            while self._intake is None and not self._closing:
-                self._more.wait()
-            return self._intake is not None
-
     def _start(self) -> None:
         """The start of the first hop is known now: open the flow and say when t = 0 was."""
-        with self._more:
-            assert self._intake is not None
-            zero_s = self._intake.zero_s
-        self._flow = Flow(
+        flow = self._flow = Flow(
             self._bundle,
             self.name,
             self._options,
             self.sources,
             perceiver=self._perceiver,
-            start_us=self._notices.start_us,
+            start_us=self._inbox.start_us,
             clock=self._clock,
             control=self._control,
         )
+        zero_s = self._inbox.zero_s
         ago_s = 0.0 if zero_s is None else self._clock.now_s() - zero_s
-        self._tell(self._notices.started(self._clock.utc() - timedelta(seconds=ago_s)))
+        began = self._clock.utc() - timedelta(seconds=ago_s)
+        self._tell(self._notices.started(began, self._inbox.start_us))
         if self._control.rate_hz < self._rates[0]:
             self._tell_rate()
-        self._give(self._flow.open())
+        self._give(flow, flow.open())
 
-    def _next(self) -> Look | Heard | Silence | Cue | Stream | None:
-        """The next piece of work; None once the session is closed and nothing is left."""
-        with self._more:
-            intake = self._intake
-            assert intake is not None
-            while not self._abandoned:
-                if self._asides:
-                    return self._asides.popleft()
-                if (item := intake.take()) is not None:
-                    return item
-                if self._closing:
-                    return None
-                now_s = self._clock.now_s()
-                intake.give_up(now_s)
-                if (item := intake.take()) is not None:
-                    return item
-                deadline_s = intake.deadline_s()
-                self._resting = True
-                self._more.wait(None if deadline_s is None else max(0.0, deadline_s - now_s))
-                self._resting = False
-        return None
-
-    def _do(self, item: Look | Heard | Silence | Cue | Stream) -> None:
+    def _do(self, item: Work) -> None:
+        if isinstance(item, Stream):
+            self._tell(item)
+            return
         flow = self._flow
-        assert flow is not None
+        if flow is None:  # words, and nothing ever came that they belong to
+            return
         match item:
             case Look():
                 hops, seen = flow.look(item)
                 if seen is not None and self._emit_seen is not None:
                     self._emit_seen(seen)
+                self._give(flow, hops)
+                self._keep_up()
             case Heard():
-                hops = flow.hear(item)
+                self._give(flow, flow.hear(item))
             case Silence():
-                hops = flow.silent(item)
+                self._give(flow, flow.silent(item))
             case Cue():
-                hops = []
                 flow.read(item)
-            case Stream():
-                hops = []
-                self._tell(item)
-        self._give(hops)
-        if isinstance(item, Look):
-            self._keep_up()
 
-    def _give(self, hops: list[Hop]) -> None:
-        flow = self._flow
-        assert flow is not None
+    def _give(self, flow: Flow, hops: list[Hop]) -> None:
         for hop in hops:
-            with self._more:
-                zero_s = None if self._intake is None else self._intake.zero_s
-            stamped = flow.stamp(hop, zero_s)
+            stamped = flow.stamp(hop, self._inbox.zero_s)
             self._hops += bool(hop.readings)
             for event in stamped.events:
                 self._emit(event)
@@ -299,16 +258,11 @@ class LiveSession:
 
     def _keep_up(self) -> None:
         """Have the rate control see what was dropped, and tell others of it."""
-        now_s = self._clock.now_s()
-        with self._more:
-            assert self._intake is not None
-            dropped = self._intake.pictures.dropped
-        count, changed = self._drops.push(dropped, now_s)
+        count, changed = self._drops.push(self._inbox.dropped, self._clock.now_s())
         if count:
             self._tell(self._notices.dropped(count, self.position_us))
         if changed:
-            with self._more:
-                self._intake.grid.rate_hz = self._control.rate_hz
+            self._inbox.sample_at(self._control.rate_hz)
             self._tell_rate()
 
     def _tell_rate(self) -> None:
@@ -322,28 +276,6 @@ class LiveSession:
 
     # --- either ---
 
-    def _begun(self, t_us: int) -> Intake:
-        if self._intake is None:
-            hop_us = self._bundle.manifest.hop_us
-            self._notices.start_us = max(0, t_us) // hop_us * hop_us
-            self._intake = Intake(
-                [kind for kind, modality in KINDS.items() if modality in self.sources],
-                frame_hz=self._bundle.manifest.frame_hz,
-                hop_us=hop_us,
-                start_us=self._notices.start_us,
-                rate_hz=self._control.rate_hz,
-            )
-        return self._intake
-
-    def _wake(self) -> None:
-        self._resting = False
-        self._more.notify()
-
-    def _aside(self, thing: Cue | Stream) -> None:
-        with self._more:
-            self._asides.append(thing)
-            self._wake()
-
     def _tell(self, event: Stream) -> None:
         self._emit(self._stamped(event))
 
@@ -351,25 +283,11 @@ class LiveSession:
         return msgspec.structs.replace(event, emitted_at=instant(self._clock.utc()))
 
     def _end(self, detail: str | None) -> Stream:
-        ended = self._stamped(self._notices.ended(self.stats, self.position_us, detail))
+        ended = self._stamped(
+            self._notices.ended(self.stats, self._inbox.start_us, self.position_us, detail)
+        )
         self._events += 1
         self._emit_event(ended)
-        with self._more:
+        with self._lock:
             self._ended = ended
         return ended
-
-    def _stats(self) -> LiveStats:
-        return stats_of(
-            self._intake,
-            self._flow,
-            fps=self._fps(),
-            frame_hz=self._control.rate_hz,
-            hops=self._hops,
-            events=self._events,
-            reconnects=self._reconnects,
-        )
-
-    def _fps(self) -> float:
-        now_s = self._clock.now_s()
-        recent = [t for t in self._arrived if now_s - t < 2.0]
-        return (len(recent) - 1) / (recent[-1] - recent[0]) if len(set(recent)) > 1 else 0.0

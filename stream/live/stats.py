@@ -26,6 +26,8 @@ class LiveStats:
     """Those that came when their time had been given up."""
     sounds_in: int
     """Frames of sound that the source gave."""
+    sounds_late: int
+    """Those that came when their time had been given up, at least in part."""
     sounds_dropped: int
     """Those that nobody had time for: only where the machine stands still for seconds."""
     wrong_times: int
@@ -79,6 +81,7 @@ def stats_of(
         frames_dropped=0 if intake is None else intake.pictures.dropped,
         frames_late=0 if intake is None else intake.grid.late,
         sounds_in=0 if intake is None else intake.counts.sounds,
+        sounds_late=0 if intake is None else intake.counts.sounds_late,
         sounds_dropped=0 if intake is None else intake.sound.dropped,
         wrong_times=0 if intake is None else intake.counts.wrong_times + intake.grid.backwards,
         bad_sounds=0 if flow is None else flow.bad_sounds,

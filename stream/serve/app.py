@@ -9,7 +9,7 @@ from importlib.resources import files
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route, WebSocketRoute
 from starlette.types import ASGIApp
@@ -17,6 +17,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from affectstream.stream.errors import AffectstreamError
 from affectstream.stream.serve import ingest, webrtc
+from affectstream.stream.serve.formats import FORMATS
 from affectstream.stream.serve.guard import Guard, refusal
 from affectstream.stream.serve.hub import Full, Hub
 from affectstream.stream.serve.limits import MAX_BODY_BYTES, REQUEST_S
@@ -117,13 +118,13 @@ class Endpoints:
             await socket.send_denial_response(refusal(404, "no such session: see GET /sessions"))
             return
         await socket.accept()
-        outbox = session.listen(everything=socket.query_params.get("everything") == "1")
+        outbox = session.audience.listen(everything=socket.query_params.get("everything") == "1")
         telling = asyncio.create_task(outbox.deliver(socket.send_text))
         leaving = asyncio.create_task(_left(socket))
         try:
             await asyncio.wait({telling, leaving}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            session.leave(outbox)
+            session.audience.leave(outbox)
             for task in (telling, leaving):
                 task.cancel()
             told, _ = await asyncio.gather(telling, leaving, return_exceptions=True)
@@ -136,8 +137,8 @@ class Endpoints:
         query = socket.query_params
         container = query.get("format", "webm")
         sources = [m for m in query.get("modalities", "video,voice").split(",") if m]
-        if container not in ingest.FORMATS:
-            error = f"format {container[:40]!r}: expected one of {', '.join(ingest.FORMATS)}"
+        if container not in FORMATS:
+            error = f"format {container[:40]!r}: expected one of {', '.join(FORMATS)}"
             await socket.send_denial_response(refusal(400, error))
             return
         if not set(sources) <= set(_MODALITIES):
@@ -182,6 +183,7 @@ def application(hub: Hub, options: ServeOptions) -> ASGIApp:
             Route("/offer", points.offer, methods=["POST"]),
             WebSocketRoute("/events/{session}", points.events),
             WebSocketRoute("/ingest", points.ingest),
+            WebSocketRoute("/{nothing:path}", _no_socket),
         ],
         exception_handlers={HTTPException: _failed},
         lifespan=lifespan,
@@ -200,7 +202,13 @@ async def _body(request: Request) -> bytes:
                     raise HTTPException(413, f"a body has at most {MAX_BODY_BYTES} bytes")
     except TimeoutError:
         raise HTTPException(408, f"the body took more than {REQUEST_S:g} s") from None
+    except ClientDisconnect:
+        raise HTTPException(400, "the body broke off") from None
     return bytes(body)
+
+
+async def _no_socket(socket: WebSocket) -> None:
+    await socket.send_denial_response(refusal(404, "no WebSocket here: /ingest or /events/SESSION"))
 
 
 async def _left(socket: WebSocket) -> None:

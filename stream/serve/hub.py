@@ -24,11 +24,13 @@ from affectstream.stream.sinks.lsl import LslOutlets
 _log = logging.getLogger(__name__)
 
 _CLOSE_S = 1.0
-"""What a session has to compute and tell the rest: a shutdown takes less than 2 s in all."""
+"""What a session has to compute and tell the rest."""
 _DRAIN_S = 0.2
 """What listeners have to take the last lines."""
-_HANG_UP_S, _HANG_UP_LAST_S = 5.0, 0.4
+_HANG_UP_S = 5.0
 """A hanging up that is cut off leaves sockets behind, so only a shutdown is in a hurry."""
+_FOR_LISTENERS_S, _FOR_HANG_UP_S = 0.4, 0.2
+"""What a shutdown keeps of its time for the listeners and all after them, and for hanging up."""
 _NAME_CHARS = 80
 
 
@@ -72,6 +74,8 @@ class Hub:
         self._words, self._lsl = words, lsl
         self.sessions: dict[str, ServedSession] = {}
         self.closing = False
+        self._until_s = float("inf")
+        """When a shutdown has to be over, on the monotonic clock."""
         self._places = 0
         self._count = 0
         self._past = Tally(0, 0, 0, 0)
@@ -128,43 +132,54 @@ class Hub:
         _log.info("session %s (%s) opened: %s", number, kind, ", ".join(used))
         return session
 
-    async def close(self, session: ServedSession) -> None:
-        """End a session: what is left is computed and told. Does nothing the second time."""
+    async def close(self, session: ServedSession, why: str | None = None) -> None:
+        """End a session: what is left is computed and told. Does nothing the second time.
+
+        `why` says what came before its proper end; its `ended` event is not complete then.
+        """
         if self.sessions.pop(session.number, None) is None:
             return
         try:
-            await self._end(session)
+            await self._end(session, why)
         finally:
             self._places -= 1
             past = self._past
             self._past = Tally(
                 past.sessions + 1,
                 past.events + session.told,
-                past.delivered + session.delivered,
-                past.dropped + session.dropped,
+                past.delivered + session.audience.delivered,
+                past.dropped + session.audience.dropped,
             )
         _log.info("session %s ended: %d events", session.number, session.told)
 
-    async def _end(self, session: ServedSession) -> None:
+    async def _end(self, session: ServedSession, why: str | None) -> None:
         loop = asyncio.get_running_loop()
         try:
-            await loop.run_in_executor(self._pool, session.close, _CLOSE_S)
+            await loop.run_in_executor(
+                self._pool, session.close, self._at_most(_CLOSE_S, _FOR_LISTENERS_S), why
+            )
         except Exception:  # one session's fault is no reason to keep its client
             _log.exception("session %s did not end cleanly", session.number)
         session.dismiss()
-        await _until(lambda: not session.listeners, _DRAIN_S)
+        await _until(lambda: not session.audience, self._at_most(_DRAIN_S, _FOR_HANG_UP_S))
         for hang_up in session.at_end:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_HANG_UP_LAST_S if self.closing else _HANG_UP_S):
+                async with asyncio.timeout(self._at_most(_HANG_UP_S)):
                     await hang_up()
         if not self.closing:
             await loop.run_in_executor(self._pool, give_back)
 
-    async def close_all(self) -> Tally:
-        """End every session, and take no new one."""
-        self.closing = True
+    def _at_most(self, wait_s: float, keep_s: float = 0.0) -> float:
+        """`wait_s`; in a shutdown all that is left of its time but for `keep_s`."""
+        if not self.closing:
+            return wait_s
+        return max(0.0, self._until_s - keep_s - time.monotonic())
+
+    async def close_all(self, until_s: float) -> Tally:
+        """End every session until `until_s` of the monotonic clock, and take no new one."""
+        self.closing, self._until_s = True, until_s
         await asyncio.gather(*(self.close(session) for session in list(self.sessions.values())))
-        await _until(lambda: not self._places, _CLOSE_S)  # those that were just ending
+        await _until(lambda: not self._places, self._at_most(0.0))  # those that were just ending
         self._pool.shutdown(wait=False)
         return self.tally
 
@@ -187,8 +202,8 @@ class Hub:
         return Tally(
             self._past.sessions + len(live),
             self._past.events + sum(s.told for s in live),
-            self._past.delivered + sum(s.delivered for s in live),
-            self._past.dropped + sum(s.dropped for s in live),
+            self._past.delivered + sum(s.audience.delivered for s in live),
+            self._past.dropped + sum(s.audience.dropped for s in live),
         )
 
     def _gauges(self) -> Iterable[tuple[str, dict[str, float]]]:

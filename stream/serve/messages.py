@@ -72,6 +72,8 @@ class State(Struct, frozen=True, tag_field="type", tag="state"):
     """Median of the newest events; `latency_p95_ms` is what 95 % of them do not exceed."""
     latency_p95_ms: float | None
     av_skew_ms: float | None
+    recording: bool
+    """Whether it is stored now: a recording ends where the disk is full."""
 
 
 class Pong(Struct, frozen=True, tag_field="type", tag="pong"):

@@ -57,9 +57,6 @@ class ServeOptions:
                 f"--host {self.host} lets other machines in: give a --token that they have to show, "
                 "and --tls-cert with --tls-key so that nobody on the way can read it"
             )
-        for path in self.tls or ():
-            if not path.is_file():
-                raise OptionError(f"{path}: no such file; --tls-cert and --tls-key take PEM files")
         for url in self.stun:
             if re.fullmatch(r"stuns?:[\w.:\[\]-]+(\?transport=(udp|tcp))?", url) is None:
                 raise OptionError(f"--stun {url!r}: expected such as stun:stun.example.org:3478")

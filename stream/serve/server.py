@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
+import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
@@ -19,9 +22,11 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from affectstream.engines.bundle import Bundle
 from affectstream.stream.errors import OptionError
+from affectstream.stream.exits import INTERRUPTED
 from affectstream.stream.live.asr import open_recogniser
 from affectstream.stream.live.dictation import LiveWords
 from affectstream.stream.recognizer import Recognizer
+from affectstream.stream.serve import tls
 from affectstream.stream.serve.app import application
 from affectstream.stream.serve.hub import Hub, Tally
 from affectstream.stream.serve.limits import ABORT_S, MAX_MESSAGE_BYTES, REQUEST_S
@@ -32,6 +37,12 @@ from affectstream.stream.serve.record import check_folder
 from affectstream.stream.serve.shared import share
 from affectstream.stream.sinks.lsl import check_name
 
+_END_S = 1.7
+"""What a shutdown takes at most: 2 s are promised, from the signal to the end of the process."""
+_FOR_SOCKETS_S, _FOR_CUT_S = 0.3, 0.15
+"""What it keeps of that for connections after the sessions, and for those that have to be cut."""
+_SAME_S = 0.3
+"""Two signals this close are one: `timeout` and other wrappers send it twice."""
 _CONNECTIONS = 256
 """Connections beyond those that sessions need are answered with 503."""
 
@@ -59,6 +70,11 @@ class _Patient(H11Protocol):
         self._watch()
         super().connection_lost(exc)
 
+    def give_up_body(self) -> None:
+        """Cut a request of which more should come."""
+        if self.cycle is not None and self.cycle.more_body and not self.cycle.response_complete:
+            self.transport.abort()
+
     @property
     def _waits(self) -> bool:
         return not self._upgraded and (self.cycle is None or self.cycle.response_complete)
@@ -76,8 +92,28 @@ class _Patient(H11Protocol):
             self.transport.abort()
 
 
-class _Cut(WebSocketsSansIOProtocol):
-    """WebSockets that are cut where a client does not read what is left for it."""
+class _Socket(WebSocketsSansIOProtocol):
+    """WebSockets that tell a connection that broke off (1006) from one that was closed, bear with a client
+    that sends much, and are cut where one does not read what is left for it."""
+
+    _heard_s = 0.0
+
+    def data_received(self, data: bytes) -> None:
+        self._heard_s = self.loop.time()
+        super().data_received(data)
+
+    def keepalive_timeout(self) -> None:
+        # The answer to a ping waits behind all that was sent before it, and that is read at its own pace.
+        if self.read_paused or self._heard_s > self.ping_sent_at:
+            self.pong_timer = self.pending_ping_payload = None
+            self.schedule_ping()
+        else:
+            super().keepalive_timeout()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.handshake_complete and self.conn.close_rcvd is None:
+            self.queue.put_nowait({"type": "websocket.disconnect", "code": 1006})
+        super().connection_lost(exc)
 
     def on_task_complete(self, task: asyncio.Task[None]) -> None:
         super().on_task_complete(task)
@@ -85,28 +121,39 @@ class _Cut(WebSocketsSansIOProtocol):
             self.loop.call_later(ABORT_S, self.transport.abort)
 
 
+_NOT_OURS = (
+    "Exceeded concurrency limit",
+    "Invalid HTTP request",
+    "Invalid UTF-8 sequence",
+    "without completing handshake",  # of each WebSocket that was refused
+)
+
+
 def _is_fault(record: logging.LogRecord) -> bool:
-    """Whether a line of uvicorn's log tells of one: it also takes each WebSocket that was refused for a
-    fault of the application, and anyone could fill a disk with those."""
-    return "without completing handshake" not in record.getMessage()
+    """Whether a line of uvicorn's log tells of a fault of the server: with those that clients make anyone
+    could fill a disk."""
+    return not any(text in record.getMessage() for text in _NOT_OURS)
 
 
 class Server(uvicorn.Server):
     """A uvicorn server that ends its sessions before its connections."""
 
     def __init__(self, hub: Hub, options: ServeOptions) -> None:
-        """Raises `OptionError` where the certificate or its key is none."""
+        """Raises `OptionError` where the certificate or its key cannot be used."""
+        if options.tls is not None:
+            tls.check(*options.tls)
         self.hub = hub
         self.tally: Tally | None = None
         self.signal: int | None = None
         """What ended it, where a signal did."""
+        self._signalled_s = 0.0
         self.announce: Callable[[str], None] = lambda address: None
         self._scheme = options.scheme
         super().__init__(
             uvicorn.Config(
                 application(hub, options),
                 http=_Patient,
-                ws=_Cut,
+                ws=_Socket,
                 ws_max_size=MAX_MESSAGE_BYTES,
                 ws_ping_interval=5.0,
                 ws_ping_timeout=10.0,
@@ -125,12 +172,6 @@ class Server(uvicorn.Server):
             )
         )
         logging.getLogger("uvicorn.error").addFilter(_is_fault)
-        try:
-            self.config.load()
-        except OSError as error:  # an SSLError is one
-            raise OptionError(
-                f"--tls-cert and --tls-key are not a certificate and its key: {error}"
-            ) from error
 
     @property
     def address(self) -> str:
@@ -146,13 +187,29 @@ class Server(uvicorn.Server):
             self.announce(self.address)
 
     async def shutdown(self, sockets: Any = None) -> None:
-        """Let every session tell its last events, then close the connections."""
-        self.tally = await self.hub.close_all()
+        """Let every session tell its last events, then close the connections: all by one deadline."""
+        until_s = time.monotonic() + _END_S
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, _Patient):
+                connection.give_up_body()
+        self.tally = await self.hub.close_all(until_s - _FOR_SOCKETS_S)
+        while self.server_state.tasks and time.monotonic() < until_s - _FOR_SOCKETS_S:
+            await asyncio.sleep(
+                0.01
+            )  # they say goodbye by themselves, but for those that do not read
+        left_s = max(0.0, until_s - time.monotonic())
+        asyncio.get_running_loop().call_later(max(0.0, left_s - _FOR_CUT_S), self._cut)
+        self.config.timeout_graceful_shutdown = left_s  # type: ignore[assignment]
         await super().shutdown(sockets)
+
+    def _cut(self) -> None:
+        for connection in list(self.server_state.connections):
+            if connection.transport is not None:
+                connection.transport.abort()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM end it in order; a second Ctrl-C at once."""
+        """Ctrl-C and SIGTERM end it in order, a second one at once."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -160,13 +217,19 @@ class Server(uvicorn.Server):
         try:
             yield
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            if self.signal is None:
+                for number, handler in before.items():
+                    signal.signal(number, handler)
+            else:  # the process ends, and a second signal still ends it at once
+                gc.freeze()  # or Python would look at every object once more: half a second
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
-        if self.should_exit and number == signal.SIGINT:
-            self.force_exit = True
-        self.signal = number
+        now_s = time.monotonic()
+        if self.signal is None:
+            self.signal, self._signalled_s = number, now_s
+        elif now_s - self._signalled_s > _SAME_S:
+            os.write(2, b"error: interrupted\n")
+            os._exit(INTERRUPTED)
         self.should_exit = True
 
 

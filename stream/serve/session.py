@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 import av
@@ -23,16 +20,18 @@ from affectstream.stream.live.stats import LiveStats
 from affectstream.stream.media import Cue, Kind
 from affectstream.stream.recognizer import Recognizer
 from affectstream.stream.serve import messages
+from affectstream.stream.serve.audience import Audience
 from affectstream.stream.serve.clocks import Clock
 from affectstream.stream.serve.limits import GONE_S, QUIET_S
 from affectstream.stream.serve.metrics import Meters
-from affectstream.stream.serve.outbox import BOUND, Outbox
 from affectstream.stream.serve.overlay import Overlay
 from affectstream.stream.serve.record import Recorder
 from affectstream.stream.sinks.lsl import LslOutlets
 
 _WORDS_S = 0.2
 """What the recogniser of words has, at the end, to finish."""
+_STORE_S = 0.2
+"""What is left of the time at the end for the recorder, which encodes meanwhile."""
 
 
 class ServedSession:
@@ -66,16 +65,17 @@ class ServedSession:
         """The last event, once it is closed."""
         self._manifest = recognizer.bundle.manifest
         self._meters, self._recorder = meters, recorder
-        self._loop = asyncio.get_running_loop()
-        self._outboxes: dict[Outbox, bool] = {}  # whether it takes more than events
-        self._started: bytes | None = None
-        self._early: deque[bytes] | None = deque(maxlen=BOUND)  # events of before anyone listened
-        self._shown = False  # whether anyone does: the session's thread asks
+        if recorder is not None:
+            recorder.at_failure = self._not_stored
+        self.audience = Audience(meters, lambda: messages.pack(self.greeting()))
         self._origin_s: float | None = None
         self._heard_s = self._opened_s = time.monotonic()
         self._quiet = False
         self._counted: LiveStats | None = None
-        self._told = self._delivered = self._dropped = 0
+        self.told = 0
+        """Events so far."""
+        self.bad_packets = 0
+        """Packets and pictures of its client that could not be decoded, told of at the end."""
         self._overlay = Overlay(name)
         self.at_end: list[Callable[[], Awaitable[None]]] = []
         """What is done once the last event has been told: the hanging up of its client."""
@@ -118,50 +118,30 @@ class ServedSession:
         """Words that a program recognised; those who take more than events are told."""
         start_us, end_us = round(words.t_start * 1e6), round(words.t_end * 1e6)
         self._live.read(Cue(start_us, max(start_us, end_us), words.text, words.speaker))
-        self._post(messages.pack(words), event=False)
+        self.audience.post(messages.pack(words), event=False)
 
     def warn(self, detail: str) -> None:
         """Tell everyone of something about the source."""
         self._live.warn(detail)
 
+    @property
+    def recording(self) -> bool:
+        """Whether what comes is stored: not any more once something could not be."""
+        return self._recorder is not None and self._recorder.failure is None
+
     def present(self) -> None:
         """The client is there, though it may have nothing to show."""
         self._heard_s = time.monotonic()
 
-    def watch(self, now_s: float) -> bool:
-        """Warn of silence, once each time. True where the client must be taken for gone."""
+    def watch(self, now_s: float) -> str | None:
+        """Warn of silence, once each time. Returns why the session has to end, if it has to."""
+        if self._live.error is not None:
+            return f"an error of the server: {self._live.error}"
         silent_s = now_s - self._heard_s
         if silent_s > QUIET_S and not self._quiet:
             self.warn(f"nothing came from the client for {QUIET_S:g} s")
         self._quiet = silent_s > QUIET_S
-        return silent_s > GONE_S
-
-    def listen(self, *, everything: bool) -> Outbox:
-        """The queue of a new listener; `everything` adds a greeting, faces, words and state.
-
-        The first gets all events so far: pictures may come before the channel that brings events.
-        Later ones get the first event, which says when t = 0 was.
-        """
-        outbox = Outbox(observe=partial(self._meters.stage, "deliver"))
-        if everything:
-            outbox.push(messages.pack(self.greeting()))
-        early, self._early = self._early, None
-        if early is None and self._started is not None:
-            early = deque([self._started])
-        for line in early or ():
-            outbox.push(line)
-        self._outboxes[outbox] = everything
-        self._shown = any(self._outboxes.values())
-        return outbox
-
-    def leave(self, outbox: Outbox) -> None:
-        """A listener has gone."""
-        if self._outboxes.pop(outbox, None) is not None:
-            self._shown = any(self._outboxes.values())
-            stats = outbox.stats
-            self._delivered += stats.delivered
-            self._dropped += stats.dropped
-            self._meters.lines_dropped.inc(stats.dropped)
+        return f"nothing came from the client for {GONE_S:g} s" if silent_s > GONE_S else None
 
     def greeting(self) -> messages.Session:
         """What a client is told first."""
@@ -171,7 +151,7 @@ class ServedSession:
             labels=tuple(self._manifest.labels),
             modalities=self.sources,
             hop_s=self._manifest.hop_us / 1e6,
-            recording=self._recorder is not None,
+            recording=self.recording,
         )
 
     def state(self) -> messages.State:
@@ -182,20 +162,19 @@ class ServedSession:
             frames_in=live.frames_in,
             frames_used=live.frames_used,
             frames_dropped=live.frames_dropped,
-            lines_dropped=self.dropped,
+            lines_dropped=self.audience.dropped,
             fps=round(live.fps, 1),
             frame_hz=live.frame_hz,
             latency_ms=_rounded(live.latency_p50_ms),
             latency_p95_ms=_rounded(live.latency_p95_ms),
             av_skew_ms=_rounded(live.av_skew_ms),
+            recording=self.recording,
         )
 
     def tell_state(self) -> None:
         """Count what came since the last time, and tell those who take more than events."""
-        live = self._live.stats
-        self._meters.session(live, self._counted)
-        self._counted = live
-        self._post(messages.pack(self.state()), event=False)
+        self._count()
+        self.audience.post(messages.pack(self.state()), event=False)
 
     def describe(self) -> dict[str, Any]:
         """One entry of ``GET /sessions``."""
@@ -207,9 +186,8 @@ class ServedSession:
             "modalities": list(self.sources),
             "started_at": instant(self.started_at),
             "seconds": round(time.monotonic() - self._opened_s, 1),
-            "recording": self._recorder is not None,
-            "listeners": len(self._outboxes),
-            "events": self._told,
+            "listeners": len(self.audience),
+            "events": self.told,
             **{name: getattr(state, name) for name in state.__struct_fields__ if name != "stream"},
         }
 
@@ -221,49 +199,45 @@ class ServedSession:
             "fps": live.fps,
             "frame_hz": live.frame_hz,
             "faces": live.faces,
-            "listeners": self.listeners,
+            "listeners": len(self.audience),
             "av_skew_seconds": None if live.av_skew_ms is None else live.av_skew_ms / 1000,
         }
         return {name: float(value) for name, value in known.items() if value is not None}
 
-    @property
-    def told(self) -> int:
-        """Events so far."""
-        return self._told
+    def close(self, timeout_s: float, why: str | None = None) -> None:
+        """Compute what is left, tell it with the `ended` event, and stop the threads. Blocks, for
+        `timeout_s` in all.
 
-    @property
-    def delivered(self) -> int:
-        """Lines that listeners took so far."""
-        return self._delivered + sum(box.stats.delivered for box in self._outboxes)
+        `why` says what ended it before its time, where something did.
+        """
+        until_s = time.monotonic() + timeout_s
 
-    @property
-    def dropped(self) -> int:
-        """Lines dropped so far because a listener was slow."""
-        return self._dropped + sum(box.stats.dropped for box in self._outboxes)
+        def left_s(later_s: float = 0.0) -> float:
+            return max(0.0, until_s - later_s - time.monotonic())
 
-    @property
-    def listeners(self) -> int:
-        """How many listen now."""
-        return len(self._outboxes)
-
-    def close(self, timeout_s: float) -> None:
-        """Compute what is left, tell it with the `ended` event, and stop the threads. Blocks."""
         if self._dictation is not None:
-            self._dictation.close(_WORDS_S)
-            timeout_s -= _WORDS_S
+            self._dictation.close(min(_WORDS_S, left_s()))
+        if self.bad_packets:
+            self.warn(f"{self.bad_packets} packets or pictures could not be decoded")
         if self._recorder is not None and self._recorder.dropped:
             self.warn(f"{self._recorder.dropped} pictures or sounds are missing in the recording")
-        self.ended = self._live.close(timeout_s=timeout_s)
+        detail = None if why is None else f"{self.name}: {why}"
+        later_s = 0.0 if self._recorder is None else _STORE_S
+        self.ended = self._live.close(timeout_s=left_s(later_s), detail=detail)
         if self._outlets is not None:
             self._outlets.close()
         if self._recorder is not None:
-            self._recorder.close(timeout_s)
+            self._recorder.close(left_s())
 
     def dismiss(self) -> None:
-        """Tell the last state, and close every queue behind it."""
-        self.tell_state()
-        for outbox in self._outboxes:
-            outbox.close()
+        """Once the last event was told: count the rest, and let all who listen go."""
+        self._count()
+        self.audience.close()
+
+    def _count(self) -> None:
+        live = self._live.stats
+        self._meters.session(live, self._counted)
+        self._counted = live
 
     def _emit(self, event: Event) -> None:
         """Called by the session's thread with each event."""
@@ -275,8 +249,8 @@ class ServedSession:
             latency = None if event.latency_ms is UNSET else event.latency_ms
             age = None if event.age_ms is UNSET else event.age_ms
         self._meters.event(event.type, latency, age)
-        self._told += 1
-        self._post(line, event=True)
+        self.told += 1
+        self.audience.post(line, event=True)
         if self._outlets is not None:
             self._outlets.mark(event, self._live.zero_s)
 
@@ -286,31 +260,19 @@ class ServedSession:
         if self._outlets is not None:
             self._outlets.push(hop, self._live.zero_s)
 
+    def _not_stored(self, why: str) -> None:
+        """Called by any thread where the recording ends before the session."""
+        self.warn(f"nothing is stored any more: {why}")
+
     def _heard(self, cue: Cue) -> None:
         """Called by the thread of the words with what was said."""
         words = messages.Words(cue.start_us / 1e6, cue.end_us / 1e6, cue.text)
-        self._post(messages.pack(words), event=False)
+        self.audience.post(messages.pack(words), event=False)
 
     def _seen(self, seen: Seen) -> None:
         """Called by the session's thread with the faces of each picture that was looked at."""
-        if self._shown:
-            self._post(messages.pack(self._overlay.seen(seen)), event=False)
-
-    def _post(self, line: bytes, *, event: bool) -> None:
-        """Hand a line to the event loop, from any thread."""
-        try:
-            self._loop.call_soon_threadsafe(self._push, line, event)
-        except RuntimeError:  # the loop is gone: there is nobody left to tell
-            return
-
-    def _push(self, line: bytes, event: bool) -> None:
-        if event:
-            self._started = self._started or line
-            if self._early is not None:
-                self._early.append(line)
-        for outbox, everything in self._outboxes.items():
-            if event or everything:
-                outbox.push(line)
+        if self.audience.watches:
+            self.audience.post(messages.pack(self._overlay.seen(seen)), event=False)
 
 
 def _media_us(frame: av.VideoFrame | av.AudioFrame) -> int:

@@ -95,15 +95,16 @@ class Peer:
             await self._connection.setRemoteDescription(offer)
             await self._connection.setLocalDescription(await self._connection.createAnswer())
         except Exception as error:  # aiortc raises whatever a strange offer leads it to
-            await self.close()
-            raise BadOffer(f"the offer cannot be answered: {error}") from error
+            why = f"the offer cannot be answered: {error}"
+            await self.close(why)
+            raise BadOffer(why) from error
         self._start(self._watch())
         local = self._connection.localDescription
         return {"type": local.type, "sdp": local.sdp, "session": self.session.number}
 
-    async def close(self) -> None:
-        """End the session, which tells its last events and then hangs up."""
-        await self._hub.close(self.session)
+    async def close(self, why: str | None = None) -> None:
+        """End the session, which tells its last events and then hangs up; see `Hub.close`."""
+        await self._hub.close(self.session, why)
 
     async def _hang_up(self) -> None:
         """Let go of every socket and thread."""
@@ -133,8 +134,7 @@ class Peer:
             clock = clock or TrackClock(self.session.begin())
             speed = slowness.push(round(frame.pts * frame.time_base * 1_000_000), time.monotonic())
             if speed is not None:
-                self.session.warn(f"decoding keeps up with {speed:.0%} only: the session is ended")
-                self._start(self.close())
+                self._start(self.close(f"decoding keeps up with {speed:.0%} only"))
                 return
             if isinstance(frame, av.VideoFrame):
                 self.session.see(clock, frame)
@@ -142,7 +142,7 @@ class Peer:
                 self.session.hear(clock, frame)
 
     def _channel(self, channel: RTCDataChannel) -> None:
-        outbox = self.session.listen(everything=True)
+        outbox = self.session.audience.listen(everything=True)
         texts = RateLimit(TEXTS_A_SECOND, TEXTS_AT_ONCE)
 
         def asked(text: str | bytes) -> None:
@@ -174,12 +174,11 @@ class Peer:
         try:
             await outbox.deliver(send)
         except TimeoutError:
-            _log.warning("session %s: its client does not read: closed", self.session.number)
-            self._start(self.close())
+            self._start(self.close("the client does not take what it is sent"))
         except Exception as error:  # the channel closed under it
             _log.debug("session %s: data channel: %s", self.session.number, error)
         finally:
-            self.session.leave(outbox)
+            self.session.audience.leave(outbox)
 
     async def _watch(self) -> None:
         """End it when it does not connect, or when nothing comes any more."""
@@ -189,15 +188,20 @@ class Peer:
             now_s = time.monotonic()
             if self._connection.connectionState != "connected":
                 if now_s - opened_s > CONNECT_S:
+                    why = f"no connection came about within {CONNECT_S:g} s"
                     break
                 self.session.present()
-            elif self.session.watch(now_s):
+            elif (gone := self.session.watch(now_s)) is not None:
+                why = gone
                 break
-        await self.close()
+        await self.close(why)
 
     async def _changed(self) -> None:
-        if self._connection.connectionState in ("failed", "closed"):
-            await self.close()
+        match self._connection.connectionState:
+            case "failed":
+                await self.close("the connection broke off")
+            case "closed":  # by the client
+                await self.close()
 
 
 async def accept(hub: Hub, body: bytes, stun: tuple[str, ...]) -> dict[str, str]:

@@ -24,6 +24,7 @@ let newest = 0; // seconds of the stream
 let faces = null; // the newest message of faces, and when it came
 let known = {}; // newest figures
 let told = 0; // when the server said something last
+let why = ""; // what the server says is wrong, or ended the session before its time
 let chosen = null; // the person shown; null follows the first
 
 // --- Setting up ---
@@ -34,6 +35,7 @@ const query = () => {
 };
 
 const GONE = "The server does not answer. Is it still running?";
+const CLOSED = { 1006: GONE, 1012: "The server was stopped." }; // how a WebSocket closes that says no more
 
 const ask = (path, more = {}) => fetch(path, { ...more, headers: { ...more.headers, ...query().headers } }).catch(() => {
   throw new Error(GONE);
@@ -45,8 +47,7 @@ async function open() {
   if (!answer || !answer.ok) return problem(GONE);
   about = await answer.json();
   $("gate").hidden = true;
-  $("recording").hidden = !about.recording;
-  $("private").hidden = about.recording;
+  stored(about.recording);
   draw_names();
   devices();
   return undefined;
@@ -157,6 +158,7 @@ function show(stream, is_file) {
 // --- Ways to the server ---
 
 async function by_webrtc(stream, mine) {
+  if (!window.RTCPeerConnection) return null; // switched off in some browsers, against tracking
   const pc = new RTCPeerConnection({ iceServers: about.stun.map((urls) => ({ urls })) });
   const channel = pc.createDataChannel("events");
   channel.onmessage = (event) => mine === run && receive(event.data);
@@ -188,7 +190,7 @@ async function by_webrtc(stream, mine) {
     return null;
   }
   pc.onconnectionstatechange = () => pc.connectionState === "failed" && stop("Stopped", "The connection to the server was lost.");
-  channel.onclose = () => stop("Ended by the server");
+  channel.onclose = () => stop("Ended by the server", why);
   return {
     way: "WebRTC",
     say: (message) => channel.readyState === "open" && channel.send(JSON.stringify(message)),
@@ -231,7 +233,7 @@ async function by_websocket(stream, mine) {
     else if (socket.readyState === WebSocket.OPEN && event.data.size) socket.send(event.data);
   };
   socket.onmessage = (event) => mine === run && receive(event.data);
-  socket.onclose = (event) => session && stop("Ended by the server", event.code === 1000 ? "" : event.reason || GONE);
+  socket.onclose = (event) => session && stop("Ended by the server", why || event.reason || CLOSED[event.code] || "");
   recorder.start(100);
   return {
     way: "WebSocket",
@@ -327,6 +329,7 @@ function reset() {
   newest = 0;
   faces = null;
   known = {};
+  why = "";
   chosen = null;
   $("words").hidden = true;
   note("");
@@ -343,12 +346,17 @@ function receive(line) {
   $("download").disabled = false;
   if (message.type === "emotion" || message.type === "attention") read(message);
   if (message.type === "stream" && message.what === "warning") note(`Note: ${message.detail}`);
+  if (message.type === "stream" && message.what === "ended" && !message.complete) why = why || message.detail;
   return undefined;
 }
 
 function greeted(message) {
-  $("recording").hidden = !message.recording;
-  $("private").hidden = message.recording;
+  stored(message.recording);
+}
+
+function stored(recording) {
+  $("recording").hidden = !recording;
+  $("private").hidden = recording;
 }
 
 function located(message) {
@@ -362,6 +370,7 @@ function heard(message) {
 
 function stated(message) {
   known.state = message;
+  stored(message.recording);
 }
 
 function answered(message) {
@@ -369,7 +378,8 @@ function answered(message) {
 }
 
 function refused(message) {
-  problem(message.error);
+  why = message.error;
+  problem(why);
 }
 
 function read(event) {
@@ -377,14 +387,16 @@ function read(event) {
   if (!people.has(key)) people.set(key, { points: [] });
   const person = people.get(key);
   person.t = newest = Math.max(newest, event.t_end);
+  known.age = event.age_ms;
+  // A point of the history for each hop, of whichever comes first: a bundle may tell one of the two only.
+  let point = person.points.at(-1);
+  if (!point || point.t !== event.t_end) person.points.push(point = { t: event.t_end, scores: null, attention: null });
   if (event.type === "emotion") {
     person.emotion = event;
-    person.points.push({ t: event.t_end, scores: event.scores, attention: null });
-    known.age = event.age_ms;
+    point.scores = event.scores;
   } else {
     person.attention = event;
-    const point = person.points.at(-1);
-    if (point && point.t === event.t_end) point.attention = event.score;
+    point.attention = event.score;
   }
   while (person.points.length && person.points[0].t < newest - SPAN_S - 1) person.points.shift();
   for (const [number, one] of people) if (one.t < newest - SPAN_S) people.delete(number);
@@ -410,6 +422,7 @@ function patch(colour) {
 const colour_of = (label) => COLOURS[label] || "#888";
 
 function draw_names() {
+  $("label").hidden = !about.labels.length;
   $("bars").replaceChildren(...about.labels.map((label) => {
     const item = document.createElement("li"), name = document.createElement("span"), value = document.createElement("span");
     name.className = "name";
@@ -427,7 +440,7 @@ function draw_names() {
     return item;
   }));
   const strip = document.createElement("li");
-  strip.append(patch("currentColor"), "attention, below");
+  strip.append(patch("currentColor"), about.labels.length ? "attention, below" : "attention");
   strip.className = "strip";
   $("legend").append(strip);
 }
@@ -445,7 +458,7 @@ function draw_now(key) {
   const person = people.get(key);
   const event = person && person.emotion;
   const scores = event && event.scores;
-  document.querySelector("#now h2").textContent = session || !event ? "Now" : "At the end";
+  document.querySelector("#now h2").textContent = session || !person ? "Now" : "At the end";
   const [strong, more] = $("label").children;
   strong.textContent = (event && event.label) || "–";
   more.textContent = !event ? "" : event.label ? percent(event.confidence) : FAULTS[event.abstain] || "";
@@ -486,16 +499,18 @@ function fitted(canvas) {
 
 const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name);
 
-// Bands of the scores, one above the other; below them how attentive the person was.
+// Bands of the scores, one above the other; below them how attentive the person was, all of it where there is
+// nothing else.
 function draw_history(key) {
   const canvas = $("bands"), pen = fitted(canvas);
-  const width = canvas.clientWidth, below = 34, top = 4, height = canvas.clientHeight - below - top, left = 4;
+  const width = canvas.clientWidth, top = 4, left = 4, whole = canvas.clientHeight - top - 22;
+  const strip = about.labels.length ? 24 : whole, height = about.labels.length ? whole - strip - 5 : 0;
   const across = width - 2 * left;
   const x = (t) => left + across * (1 - (newest - t) / SPAN_S);
   pen.font = "12px system-ui, sans-serif";
   pen.fillStyle = style("--well");
   pen.fillRect(left, top, across, height);
-  pen.fillRect(left, top + height + 5, across, 9);
+  pen.fillRect(left, top + whole - strip, across, strip);
   const points = (people.get(key) || { points: [] }).points.filter((point) => point.t >= newest - SPAN_S);
   const hop = about.hop_s;
   for (const point of points) {
@@ -508,10 +523,9 @@ function draw_history(key) {
       at -= tall;
     }
     if (point.attention !== null) {
-      pen.fillStyle = style("--accent");
-      pen.globalAlpha = 0.15 + 0.85 * point.attention;
-      pen.fillRect(from, top + height + 5, to - from, 9);
-      pen.globalAlpha = 1;
+      const tall = Math.max(1, point.attention * strip);
+      pen.fillStyle = style("--attention");
+      pen.fillRect(from, top + whole - tall, to - from, tall);
     }
   }
   pen.fillStyle = style("--soft");
@@ -519,8 +533,10 @@ function draw_history(key) {
     pen.textAlign = ago === 120 ? "left" : ago === 0 ? "right" : "center";
     pen.fillText(ago ? `${ago} s ago` : "now", x(newest - ago), canvas.clientHeight - 4);
   }
-  const event = people.get(key) && people.get(key).emotion;
-  canvas.setAttribute("aria-label", event ? `Emotion bands above, attention below. Now: ${event.label || FAULTS[event.abstain]}` : "Nothing yet");
+  const { emotion, attention } = people.get(key) || {};
+  const now = [emotion && (emotion.label || FAULTS[emotion.abstain]), attention && attention.state].filter(Boolean);
+  const what = about.labels.length ? "Emotion bands above, attention below" : "Attention";
+  canvas.setAttribute("aria-label", now.length ? `${what}. Now: ${now.join(", ")}` : "Nothing yet");
 }
 
 function draw_faces() {
