@@ -57,7 +57,7 @@ class Course:
         """Raises `RunError` where activations are to be computed again and no part can do it."""
         self.fabric = fabric
         self.phases = tuple(recipe.phases) if isinstance(recipe, Phased) else ()
-        # Pictures come as rows of pixels: convolutions take them so, half as fast again on a CPU.
+        # Pictures come as rows of pixels: convolutions take them so without rearranging them.
         self.network = recipe.module().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         average = copy.deepcopy(self.network).requires_grad_(False)
         self.learners = Learners(self.network)
