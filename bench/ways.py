@@ -36,9 +36,11 @@ class Sender:
             stderr=subprocess.DEVNULL,
             text=True,
         )
-        ready = threading.Event()
-        threading.Thread(target=self._follow, args=(ready,), daemon=True).start()
-        if not ready.wait(_START_S) or self._process.poll() is not None:
+        self._ready = False
+        told = threading.Event()
+        threading.Thread(target=self._follow, args=(told,), daemon=True).start()
+        told.wait(_START_S)
+        if not self._ready:
             self.close()
             raise Unmeasured(f"the sender did not start within {_START_S:g} s")
 
@@ -47,10 +49,10 @@ class Sender:
         self._process.kill()
         self._process.wait()
 
-    def _follow(self, ready: threading.Event) -> None:
+    def _follow(self, told: threading.Event) -> None:
         assert self._process.stdout is not None
-        self._process.stdout.readline()
-        ready.set()
+        self._ready = self._process.stdout.readline() == "ready\n"  # nothing where it ended
+        told.set()
         with suppress(ValueError):  # it ended before it began
             self.began_s = float(self._process.stdout.readline())
 
