@@ -26,12 +26,13 @@ from affectstream.stream.container import (
     describe,
     refuse_unusable,
 )
+from affectstream.stream.cut_off import STATES_DURATION, announced_us, falls_short, told
 from affectstream.stream.errors import OptionError, SourceError
 from affectstream.stream.faults import Faults
 from affectstream.stream.lane import Lane, Span
 from affectstream.stream.lanes import AudioLane, VideoLane
 from affectstream.stream.media import FOREVER_US, Bound, Frame, Item, Kind
-from affectstream.stream.opening import open_container, reason_of, share_present
+from affectstream.stream.opening import open_container, reason_of
 from affectstream.stream.seek import go_to
 
 INTERLEAVE_US = 10_000_000
@@ -40,10 +41,6 @@ muxers never let streams drift further apart in a file (``max_interleave_delta``
 later is dropped and counted."""
 BOUND_STEP_US = 500_000
 """A stream that gives nothing gets a bound this often, in media time."""
-
-STATES_DURATION = frozenset({"mov", "mp4", "matroska", "avi", "wav", "w64", "flac", "asf", "ogg"})
-"""Formats whose header or index tells the duration; elsewhere FFmpeg guesses it from the bit rate,
-or takes it from the last packet that is there."""
 
 
 class Recording:
@@ -223,16 +220,13 @@ class Recording:
             raise SourceError(f"{self.path}: nothing in it could be decoded: {why}")
         stated = _stated_end(self.info, self._lanes)
         if stated is not None and self.path.is_file():
-            stated = max(stated, round(reached / share_present(self.path)))
+            stated = announced_us(self.path, reached, stated)
         wanted = None if stated is None else min(stated, self._span.end_us)
-        short = wanted is not None and reached < wanted - max(1_000_000, wanted // 50)
+        short = wanted is not None and falls_short(reached, wanted)
         if cut or not (short or (broken and wanted is None)):
             return
-        of = "" if stated is None else f" of {stated / 1e6:.1f} s"
         why = f" ({broken})" if broken else ""
-        self.faults.ended_early = (
-            f"ended at {reached / 1e6:.1f} s{of}: the file is cut off or damaged there{why}"
-        )
+        self.faults.ended_early = told(reached, stated) + why
 
 
 _LOOK_AHEAD = 256

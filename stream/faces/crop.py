@@ -8,11 +8,13 @@ rest black. `equalized` is the tone of pictures whose histograms were made unifo
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from affectstream.engines.manifest import Tone
 from affectstream.stream.faces.detect import Box
 
 Points = NDArray[np.float32]
@@ -89,6 +91,11 @@ def _span(row: list[float], size: int, margin: int, limit: int) -> tuple[int, in
     high = shift + max(0.0, along * size) + max(0.0, across * size)
     first = min(max(math.floor(low) - margin, 0), limit - 1)
     return first, min(max(math.ceil(high) + margin, first + 1), limit)
+
+
+def toned(crops: Sequence[NDArray[np.uint8]], tone: Tone) -> Sequence[NDArray[np.uint8]]:
+    """Crops (S, S, 3) uint8 in their own tone, as an encoder whose `crop.tone` is `tone` is shown them."""
+    return [equalized(crop) for crop in crops] if tone == "equalized" else crops
 
 
 def equalized(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from affectstream.engines.bundle import Bundle
 from affectstream.engines.manifest import FaceCrop
 from affectstream.engines.spec import SLOTS, Engine, padded, slot
-from affectstream.stream.faces.crop import align, equalized, frame_crop, person_crop
+from affectstream.stream.faces.crop import align, frame_crop, person_crop, toned
 from affectstream.stream.faces.detect import Detection
 
 
@@ -38,8 +38,7 @@ class Eye:
 
     def encode(self, crops: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
         """The embedding (D,) float32 of each crop, given in its own tone."""
-        if self.crop.tone == "equalized":
-            crops = [equalized(crop) for crop in crops]
+        crops = toned(crops, self.crop.tone)
         embeddings: list[NDArray[np.float32]] = []
         for start in range(0, len(crops), SLOTS[-1]):
             part = np.stack(crops[start : start + SLOTS[-1]])

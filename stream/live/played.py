@@ -8,9 +8,8 @@ from pathlib import Path
 import av
 from av.container import InputContainer
 
-from affectstream.stream.decode import STATES_DURATION
+from affectstream.stream.cut_off import STATES_DURATION, announced_us, falls_short, told
 from affectstream.stream.live.address import Opening
-from affectstream.stream.opening import share_present
 
 
 def path_of(opening: Opening) -> Path:
@@ -36,8 +35,7 @@ def stated_end_us(container: InputContainer, chosen: Sequence[av.stream.Stream])
 
 def what_is_missing(path: Path, reached_us: int, stated_us: int) -> str | None:
     """How a file that gave nothing after `reached_us`, both from its beginning on, is cut off."""
-    stated_us = max(stated_us, round(reached_us / share_present(path)))
-    if reached_us >= stated_us - max(1_000_000, stated_us // 50):
+    stated_us = announced_us(path, reached_us, stated_us)
+    if not falls_short(reached_us, stated_us):
         return None
-    ended = f"ended at {reached_us / 1e6:.1f} s of {stated_us / 1e6:.1f} s"
-    return f"{path.name}: {ended}: the file is cut off or damaged there"
+    return f"{path.name}: {told(reached_us, stated_us)}"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from affectstream.engines.manifest import Tone
-from affectstream.stream.faces.crop import equalized
+from affectstream.stream.faces.crop import toned
 from affectstream.train.prepare.sample import decode_crop
 
 TURN = math.radians(15.0)
@@ -47,11 +47,10 @@ def evenly(count: int, most: int) -> list[int]:
 
 def decoded(
     blobs: Sequence[bytes], numbers: Sequence[int], size: int, tone: Tone
-) -> list[NDArray[np.uint8]]:
+) -> Sequence[NDArray[np.uint8]]:
     """The pictures `numbers` of a sample's, each (size, size, 3) uint8 RGB: averaged down, or
     interpolated up, then brought to `tone`."""
-    pictures = (resized(decode_crop(blobs[number]), size) for number in numbers)
-    return [equalized(p) for p in pictures] if tone == "equalized" else list(pictures)
+    return toned([resized(decode_crop(blobs[number]), size) for number in numbers], tone)
 
 
 def resized(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
