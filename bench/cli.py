@@ -31,7 +31,7 @@ def score(
 
     Example: [bold]affectstream bench score interview.mp4[/bold]
     """
-    from affectstream.bench.throughput import main
+    from affectstream.bench.score.throughput import main
 
     main(file, bundle, threads, repeats)
 
@@ -46,7 +46,7 @@ def memory(
 
     Example: [bold]affectstream bench memory --hours 2[/bold]
     """
-    from affectstream.bench.memory import main
+    from affectstream.bench.score.memory import main
 
     main(hours, bundle, threads)
 
@@ -61,7 +61,7 @@ def clips(
 
     Example: [bold]affectstream bench clips videos/*.mp4[/bold]
     """
-    from affectstream.bench.clips import main
+    from affectstream.bench.score.clips import main
 
     main(files, bundle, threads)
 
@@ -79,7 +79,7 @@ def overlay(
 
     Example: [bold]affectstream bench overlay interview.mp4 --output pictures[/bold]
     """
-    from affectstream.bench.overlay import main
+    from affectstream.bench.score.overlay import main
 
     main(file, output, count, bundle)
 
@@ -96,7 +96,7 @@ def feeds(
 
     Example: [bold]affectstream bench feeds interview.mp4 --output feeds.npz[/bold]
     """
-    from affectstream.bench.feeds import main
+    from affectstream.bench.engines.feeds import main
 
     main(files, output, bundle)
 
@@ -111,7 +111,7 @@ def parity(
 
     Example: [bold]affectstream bench parity --data DATA[/bold]
     """
-    from affectstream.bench.parity import main
+    from affectstream.bench.engines.parity import main
 
     main(data, bundle, device)
 
@@ -130,7 +130,7 @@ def plans(
 
     Example: [bold]affectstream bench plans --large[/bold]
     """
-    from affectstream.bench.plans import main
+    from affectstream.bench.engines.plans import main
 
     main(bundle, large)
 
@@ -151,7 +151,7 @@ def sessions(
 
     Example: [bold]affectstream bench sessions --counts 1,2,4,8,16[/bold]
     """
-    from affectstream.bench.sessions import main
+    from affectstream.bench.serve.sessions import main
 
     try:
         numbers = [int(part) for part in counts.split(",")]
@@ -176,7 +176,7 @@ def soak(
 
     Example: [bold]affectstream bench soak --minutes 60[/bold]
     """
-    from affectstream.bench.soak import main
+    from affectstream.bench.serve.soak import main
 
     main(file, bundle, device, sessions, minutes)
 
@@ -193,7 +193,7 @@ def live(
 
     Example: [bold]affectstream bench live --seconds 20[/bold]
     """
-    from affectstream.bench.live import main
+    from affectstream.bench.live.sources import main
 
     main(seconds, bundle, only=only)
 
@@ -218,6 +218,6 @@ def fusion(
 
     Example: [bold]affectstream bench fusion --member faces --member voices --data prepared/paired[/bold]
     """
-    from affectstream.bench.fusion import main
+    from affectstream.bench.score.fusion import main
 
     main(member, fused or [], data, conflicts, split)

@@ -6,21 +6,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from affectstream.engines.bundle import Bundle
+    from affectstream.engines.bundle.bundle import Bundle
     from affectstream.engines.errors import AffectstreamError, BundleError, DeviceError, EngineError
     from affectstream.engines.manifest import Manifest
-    from affectstream.engines.onnx import OnnxEngine
+    from affectstream.engines.runtimes.onnx import OnnxEngine
     from affectstream.engines.spec import Engine, TensorSpec
 
 _HOME = {
     "AffectstreamError": "errors",
-    "Bundle": "bundle",
+    "Bundle": "bundle.bundle",
     "BundleError": "errors",
     "DeviceError": "errors",
     "Engine": "spec",
     "EngineError": "errors",
     "Manifest": "manifest",
-    "OnnxEngine": "onnx",
+    "OnnxEngine": "runtimes.onnx",
     "TensorSpec": "spec",
 }
 

@@ -100,7 +100,7 @@ def _tried(device: Device) -> Found:
 
 
 def _needs(kind: Kind) -> str:
-    from affectstream.engines import nvidia, onnx_cuda
+    from affectstream.engines.runtimes import nvidia, onnx_cuda
 
     command = onnx_cuda.INSTALL if kind == "cuda" else nvidia.RUN[cast(nvidia.Runtime, kind)]
     return f"an NVIDIA GPU, its driver, version 580 or later, and: {command}"

@@ -13,7 +13,6 @@ from affectstream.engines.errors import DeviceError, EngineError
 from affectstream.engines.spec import Engine
 
 if TYPE_CHECKING:
-    from affectstream.engines.manifest import Manifest
     from affectstream.engines.plans.build import BuildOptions, Built, Progress
     from affectstream.engines.plans.plan import Plan
     from affectstream.engines.plans.target import Target
@@ -40,35 +39,25 @@ def open_engine(
     """
     wanted = parse_device(device)
     if wanted.kind == "cpu":
-        from affectstream.engines.onnx import OnnxEngine
+        from affectstream.engines.runtimes.onnx import OnnxEngine
 
         return OnnxEngine(path, threads=threads)
     if wanted.kind == "cuda":
-        from affectstream.engines.onnx_cuda import CudaEngine
+        from affectstream.engines.runtimes.onnx_cuda import CudaEngine
 
         return CudaEngine(path, ordinal=wanted.number, half=half)
     return _open_plan(path, wanted, options)
 
 
-def build_options(folder: Path, manifest: Manifest, device: str) -> dict[str, BuildOptions]:
-    """How plans of a bundle's engines are built, by role; nothing where `device` takes no plans."""
-    if parse_device(device).kind not in ("tensorrt", "tensorrt-rtx"):
-        return {}
-    from affectstream.engines.plans.build import BuildOptions
-    from affectstream.engines.plans.of_bundle import wanted
-
-    return {one.role: one.options for one in wanted(folder, manifest, BuildOptions())}
-
-
 def _open_plan(path: Path, device: Device, options: BuildOptions | None) -> Engine:
-    from affectstream.engines.gpu.cuda import DeviceFault, OutOfDeviceMemory
-    from affectstream.engines.gpu.driver import look_at
-    from affectstream.engines.nvidia import load
     from affectstream.engines.plans.build import BuildOptions
     from affectstream.engines.plans.gate import check_plan
     from affectstream.engines.plans.store import PlanStore
     from affectstream.engines.plans.target import COMMON, target_for
-    from affectstream.engines.tensorrt import TensorRTEngine
+    from affectstream.engines.runtimes.cuda.driver import look_at
+    from affectstream.engines.runtimes.cuda.memory import DeviceFault, OutOfDeviceMemory
+    from affectstream.engines.runtimes.nvidia import load
+    from affectstream.engines.runtimes.tensorrt import TensorRTEngine
 
     bindings = load(device.kind)
     capability = look_at(device.number).capability

@@ -23,7 +23,7 @@ import numpy as np
 from msgspec import Struct
 
 from affectstream.engines.errors import AffectstreamError, DeviceError
-from affectstream.engines.gpu.driver import Gpu, look_at
+from affectstream.engines.runtimes.cuda.driver import Gpu, look_at
 from affectstream.engines.spec import Engine
 
 Probe = Literal["driver", "cuda", "tensorrt", "tensorrt-rtx"]
@@ -170,7 +170,7 @@ def _meaning(code: int) -> str:
 
 def _cuda(graph: Path, ordinal: int) -> str:
     _step("importing onnxruntime")
-    from affectstream.engines.onnx_cuda import CudaEngine
+    from affectstream.engines.runtimes.onnx_cuda import CudaEngine
 
     _step("ONNX Runtime's first session on CUDA")
     with CudaEngine(graph, ordinal=ordinal, half=False) as engine:
@@ -179,11 +179,11 @@ def _cuda(graph: Path, ordinal: int) -> str:
 
 
 def _tensorrt(runtime: str, graph: Path, ordinal: int) -> str:
-    from affectstream.engines.gpu.cuda import INSTALL
-    from affectstream.engines.nvidia import load
     from affectstream.engines.plans.build import ONE, BuildOptions, build
     from affectstream.engines.plans.target import target_for
-    from affectstream.engines.tensorrt import TensorRTEngine
+    from affectstream.engines.runtimes.cuda.memory import INSTALL
+    from affectstream.engines.runtimes.nvidia import load
+    from affectstream.engines.runtimes.tensorrt import TensorRTEngine
 
     _step(f"importing {runtime}")
     bindings = load(runtime)

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
         json_schema,
         parse_event,
     )
+    from affectstream.stream.offline.session import Session
     from affectstream.stream.options import Assignment, SourceOptions
     from affectstream.stream.recognizer import Recognizer, Result
-    from affectstream.stream.session import Session
 
 _HOME = {
     "AffectstreamError": "errors",
@@ -40,7 +40,7 @@ _HOME = {
     "Recognizer": "recognizer",
     "Result": "recognizer",
     "Segment": "events",
-    "Session": "session",
+    "Session": "offline.session",
     "SourceError": "errors",
     "SourceOptions": "options",
     "Stream": "events",

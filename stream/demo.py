@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.stream.media import SAMPLE_RATE
+from affectstream.stream.media.types import SAMPLE_RATE
 
 WIDTH, HEIGHT, FPS, SECONDS = 640, 360, 25, 16
 _HEAD = (155.0, 130.0), (85.0, 115.0)

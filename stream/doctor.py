@@ -11,15 +11,15 @@ from pathlib import Path
 import av
 import onnxruntime
 
-from affectstream.engines.bundle import POCKET, Bundle
+from affectstream.engines.bundle.bundle import POCKET, Bundle
+from affectstream.engines.cache.home import home
+from affectstream.engines.cache.sizes import format_size
 from affectstream.engines.choose import candidates, choose
 from affectstream.engines.errors import AffectstreamError, DeviceError, PlanError, UsageError
-from affectstream.engines.home import home
 from affectstream.engines.models.registry import models
-from affectstream.engines.nvidia import RUNTIMES, load
 from affectstream.engines.plans.store import PlanStore
 from affectstream.engines.probe import probe
-from affectstream.engines.sizes import format_size
+from affectstream.engines.runtimes.nvidia import RUNTIMES, load
 
 _PACKAGES = (
     "affectstream",

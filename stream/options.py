@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from affectstream.stream.errors import OptionError
-from affectstream.stream.speakers import Speakers
+from affectstream.stream.speaker_metadata import Speakers
 
 
 @dataclass(frozen=True, slots=True)

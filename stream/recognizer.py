@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
-import cv2
 import pyarrow as pa
 
-from affectstream.engines.bundle import Bundle
-from affectstream.engines.choose import Choice, choose
 from affectstream.stream.events import Event
+from affectstream.stream.loaded import LoadedBundle
+from affectstream.stream.offline.session import Session
 from affectstream.stream.options import SourceOptions
-from affectstream.stream.readings import rows, schema
-from affectstream.stream.session import Session
+from affectstream.stream.results.readings import rows, schema
 
 if TYPE_CHECKING:
     from affectstream.stream.live.source import LiveOptions
@@ -40,34 +36,11 @@ class Result:
     """What went wrong on the way, where something did."""
 
 
-class Recognizer:
+class Recognizer(LoadedBundle):
     """An open bundle, ready for any number of sources.
 
     Use it with ``with``. Scoring from several threads at once is fine: engines are shared.
     """
-
-    def __init__(self, bundle: Bundle, choice: Choice, threads: int) -> None:
-        self.bundle = bundle
-        self.choice = choice
-        self.threads = threads
-
-    @classmethod
-    def open(
-        cls, bundle: str | Path = "pocket", *, device: str = "auto", threads: int | None = None
-    ) -> Recognizer:
-        """Open `bundle` (``pocket`` or a folder) on `device`, as `choose` takes it.
-
-        `threads` is how many batches are perceived side by side, the number of cores unless given.
-        Raises `BundleError`, `EngineError` or `DeviceError`, naming the fault.
-        """
-        if threads is not None and threads < 1:
-            raise ValueError(f"threads must be at least 1, found {threads}")
-        choice = choose(device)
-        # OpenCV would split each small picture over all cores, where batches already run side by
-        # side: a tenth more processor time for nothing. The setting is the whole process's.
-        cv2.setNumThreads(1)
-        opened = Bundle.open(bundle, device=choice.device)
-        return cls(opened, choice, threads or os.cpu_count() or 1)
 
     def session(self, path: str | Path, options: SourceOptions | None = None) -> Session:
         """Open one recording; see `Session`. Raises `SourceError` when it cannot be used."""
@@ -140,14 +113,3 @@ class Recognizer:
             complete=bool(last is None or last.complete),
             detail=None if last is None else last.detail,
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.bundle.__exit__(kind, error, trace)

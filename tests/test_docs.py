@@ -25,12 +25,11 @@ import numpy as np
 import pytest
 import typer
 
-from affectstream.engines.bundle import POCKET
+from affectstream.engines.bundle.bundle import POCKET
 from affectstream.stream import parse_event
 from affectstream.stream.cli import GROUP, _application, main
-
-from .live_media import write_face
-from .media import Sound, write_video
+from tests.support.live_media import write_face
+from tests.support.media import Sound, write_video
 
 ROOT = Path(__file__).parents[1]
 PAGES = [
@@ -174,7 +173,7 @@ def test_every_line_is_one_that_the_parser_takes(line, application):
 
 def test_recipes_and_their_options_are_there(application):
     pytest.importorskip("torch", reason="training needs the 'train' extra")
-    from affectstream.train.recipe import recipes
+    from affectstream.train.recipes.registry import recipes
 
     known, named = recipes(), 0
     for line in LINES:

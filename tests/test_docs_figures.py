@@ -5,7 +5,7 @@ import re
 from itertools import takewhile
 from pathlib import Path
 
-from affectstream.engines.bundle import POCKET
+from affectstream.engines.bundle.bundle import POCKET
 
 ROOT = Path(__file__).parents[1]
 NUMBER = re.compile(r"[-+]?[\d,]*\.?\d+")

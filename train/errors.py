@@ -41,3 +41,13 @@ class RunError(AffectstreamError):
 
 class ParityError(AffectstreamError):
     """An exported graph and the network that it was made of disagree by more than rounding."""
+
+
+def first_line(error: BaseException) -> str:
+    """What an error of another library says, without the rest."""
+    said = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if said.startswith(
+        "Weights only load failed"
+    ):  # torch goes on with advice that nobody should take
+        return "it is no archive of tensors and plain values"
+    return said

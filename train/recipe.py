@@ -1,26 +1,21 @@
 """What a recipe is: an architecture, the data it learns from, and how it leaves as an engine.
 
-A recipe is one module in `affectstream.train.models` that ends with ``RECIPE = ...``. Nothing else
+A recipe is one module in `affectstream.train.recipes` that ends with ``RECIPE = ...``. Nothing else
 has to know of it: the command line finds recipes by looking into that package.
 """
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from affectstream.train.config import FitConfig as FitConfig
-from affectstream.train.nets.net import Phase
-
-if TYPE_CHECKING:
-    from affectstream.train.nets.told import Told
+from affectstream.train.networks.network import Phase
 
 Batch = Mapping[str, Tensor]
 
@@ -130,31 +125,8 @@ class Phased(Protocol):
         ...
 
 
-@runtime_checkable
-class Telling(Protocol):
-    """What a bound recipe has besides when its answers can be had sample by sample."""
-
-    def told(self, module: nn.Module, data: Path, split: str, config: FitConfig) -> Told:
-        """What `module` says of `split` of a prepared data set, as `score` judges it."""
-        ...
-
-
 class BoundRecipe(Recipe, DataBound, Protocol):
     """A recipe whose network depends on the data set."""
-
-
-def recipes() -> dict[str, Recipe]:
-    """Every recipe in `affectstream.train.models`, by name."""
-    from affectstream.train import models
-
-    found: dict[str, Recipe] = {}
-    for module in pkgutil.iter_modules(models.__path__):
-        recipe = getattr(
-            importlib.import_module(f"{models.__name__}.{module.name}"), "RECIPE", None
-        )
-        if recipe is not None:
-            found[recipe.name] = recipe
-    return found
 
 
 def parameters(module: nn.Module, *, all_: bool = False) -> int:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
+    from affectstream.engines.bundle.bundle_plans import Wanted
     from affectstream.engines.plans.build import BuildOptions
-    from affectstream.engines.plans.of_bundle import Wanted
     from affectstream.engines.plans.plan import Plan
 
 Precision = Literal["fp16", "fp32"]
@@ -58,13 +58,13 @@ def build(
 
     Example: [bold]affectstream engines build --compute-capability 86,89[/bold]
     """
-    from affectstream.engines.bundle import locate, read_manifest
+    from affectstream.engines.bundle.bundle import locate, read_manifest
+    from affectstream.engines.bundle.bundle_plans import wanted
+    from affectstream.engines.cache.sizes import parse_size
     from affectstream.engines.errors import BuildError, UsageError
     from affectstream.engines.plans.build import BuildOptions
-    from affectstream.engines.plans.of_bundle import wanted
     from affectstream.engines.plans.profiles import parse_profile
     from affectstream.engines.plans.target import target_for
-    from affectstream.engines.sizes import parse_size
 
     options = BuildOptions(precision=precision, workspace_bytes=parse_size(workspace), level=level)
     if profile:
@@ -93,7 +93,7 @@ def _with_profiles(options: BuildOptions, profiles: list[Any]) -> BuildOptions:
 def _installed() -> RuntimeName:
     """The first runtime that loads. Raises `DeviceError` with both reasons where none does."""
     from affectstream.engines.errors import DeviceError
-    from affectstream.engines.nvidia import RUNTIMES, load
+    from affectstream.engines.runtimes.nvidia import RUNTIMES, load
 
     reasons = []
     for name in RUNTIMES:
@@ -145,7 +145,7 @@ def _bar() -> AbstractContextManager[Any]:
 
 
 def _show(built: list[tuple[str, Plan, bool]]) -> None:
-    from affectstream.engines.sizes import format_size
+    from affectstream.engines.cache.sizes import format_size
 
     typer.echo(f"{'engine':16}{'half/float':>12}{'plan':>12}{'seconds':>10}  accuracy")
     for role, plan, there in built:

@@ -36,17 +36,18 @@ def compare(
     Example: [bold]affectstream engines compare cpu cpu:fp16[/bold]
     """
     from affectstream.engines import compare as engine
+    from affectstream.engines import rivals
+    from affectstream.engines.bundle.bundle_plans import build_options
+    from affectstream.engines.bundle.folder import engine_files, locate, read_manifest
     from affectstream.engines.errors import EngineError, UsageError
-    from affectstream.engines.folder import engine_files, locate, read_manifest
-    from affectstream.engines.open import build_options
 
-    rivals = engine.Rival.parse(a), engine.Rival.parse(b)
+    rivals = rivals.Rival.parse(a), rivals.Rival.parse(b)
     folder = locate(bundle)
     manifest = read_manifest(folder)
     files = {name: path for name, (path, _) in engine_files(folder, manifest).items()}
     if unknown := set(role or ()) - files.keys():
         raise UsageError(f"no engine {sorted(unknown)} in {bundle}: it has {sorted(files)}")
-    recorded = None if inputs == "random" else engine.read_feeds(Path(inputs))
+    recorded = None if inputs == "random" else rivals.read_feeds(Path(inputs))
     wanted = role or [name for name in files if recorded is None or name in recorded]
     if not wanted or (recorded is not None and set(wanted) - recorded.keys()):
         raise EngineError(f"{inputs} has nothing for {role or sorted(files)}: record it anew")
@@ -54,8 +55,8 @@ def compare(
     passed = True
     for name in wanted:
         with (
-            engine.open_engine(rivals[0], files[name], options[0].get(name)) as first,
-            engine.open_engine(rivals[1], files[name], options[1].get(name)) as second,
+            rivals.open_engine(rivals[0], files[name], options[0].get(name)) as first,
+            rivals.open_engine(rivals[1], files[name], options[1].get(name)) as second,
         ):
             feeds = (
                 engine.random_feeds(first.inputs, 4, seed) if recorded is None else recorded[name]

@@ -12,7 +12,7 @@ import typer
 from affectstream.engines.cli.build import RuntimeName
 
 if TYPE_CHECKING:
-    from affectstream.engines.half.store import HalfGraph
+    from affectstream.engines.fp16.store import HalfGraph
     from affectstream.engines.plans.plan import Plan, Tensor
     from affectstream.engines.plans.store import PlanStore
 
@@ -22,9 +22,9 @@ def list_plans() -> None:
 
     Example: [bold]affectstream engines list[/bold]
     """
-    from affectstream.engines.half.store import HalfStore
+    from affectstream.engines.cache.sizes import format_size
+    from affectstream.engines.fp16.store import HalfStore
     from affectstream.engines.plans.store import PlanStore
-    from affectstream.engines.sizes import format_size
 
     store = PlanStore()
     plans = store.plans()
@@ -53,8 +53,8 @@ def inspect(
     """
     import msgspec
 
+    from affectstream.engines.cache.sizes import format_size
     from affectstream.engines.plans.store import PlanStore
-    from affectstream.engines.sizes import format_size
 
     found = _find(PlanStore(), plan)
     meta = found.meta
@@ -100,11 +100,11 @@ def clean(
 
     Example: [bold]affectstream engines clean --older-than 30[/bold]
     """
-    from affectstream.engines.half.store import HalfStore
+    from affectstream.engines.cache.lru import surplus
+    from affectstream.engines.cache.sizes import format_size, parse_size
+    from affectstream.engines.fp16.store import HalfStore
     from affectstream.engines.plans.plan import Plan
     from affectstream.engines.plans.store import PlanStore
-    from affectstream.engines.sizes import format_size, parse_size
-    from affectstream.engines.surplus import surplus
 
     chosen = (older_than is not None, runtime is not None, to_size is not None)
     if everything == any(chosen):
@@ -148,7 +148,7 @@ _TITLES = (
 
 
 def _row(plan: Plan) -> tuple[str, ...]:
-    from affectstream.engines.sizes import format_size
+    from affectstream.engines.cache.sizes import format_size
 
     meta, target, options = plan.meta, plan.meta.fields.target, plan.meta.fields.options
     return (
@@ -168,7 +168,7 @@ _GRAPH_TITLES = ("key", "derived from", "size", "last used")
 
 
 def _graph_row(graph: HalfGraph) -> tuple[str, ...]:
-    from affectstream.engines.sizes import format_size
+    from affectstream.engines.cache.sizes import format_size
 
     used = f"{graph.last_used:%Y-%m-%d %H:%M}"
     return graph.path.stem[:12], graph.name, format_size(graph.bytes), used
@@ -202,9 +202,9 @@ def _words(tensor: Tensor) -> str:
 def _came_out(plan: Plan, content: bytes) -> str:
     """Types of the finished layers, or why nobody can say."""
     from affectstream.engines.errors import DeviceError
-    from affectstream.engines.gpu.driver import look_at
-    from affectstream.engines.nvidia import load
     from affectstream.engines.plans.inspector import layer_types
+    from affectstream.engines.runtimes.cuda.driver import look_at
+    from affectstream.engines.runtimes.nvidia import load
 
     try:
         look_at()

@@ -47,7 +47,7 @@ def pull(
     for file in chosen.files:
         typer.echo(f"{name}: {_fetch(name, file, folder)}")
     if into is not None:
-        from affectstream.engines.models.swap import put_into
+        from affectstream.engines.bundle.swap import put_into
 
         put_into(into, name, chosen, bundle)
         path = into if into.is_absolute() else f"./{into}"

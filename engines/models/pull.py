@@ -20,7 +20,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from affectstream.engines.digest import sha256
+from affectstream.engines.cache.digest import sha256
 from affectstream.engines.errors import BundleError
 from affectstream.engines.models.registry import FOLDER, PublicFile
 

@@ -16,8 +16,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, structs
 
+from affectstream.engines.cache.home import home
 from affectstream.engines.errors import UsageError
-from affectstream.engines.home import home
 from affectstream.engines.manifest import (
     DetectorPart,
     FaceCrop,

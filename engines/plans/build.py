@@ -17,12 +17,12 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from affectstream.engines.errors import BuildError, DeviceError
-from affectstream.engines.nvidia import Bindings, Message, errors_of, load
 from affectstream.engines.plans.failures import BuildCancelled, failed, plain
 from affectstream.engines.plans.network import Network, Precision, Types, demand, parse
 from affectstream.engines.plans.profiles import AxisRange, Profile, free_axes, shapes_of
 from affectstream.engines.plans.progress import Phases
 from affectstream.engines.plans.target import Target
+from affectstream.engines.runtimes.nvidia import Bindings, Message, errors_of, load
 from affectstream.engines.spec import TensorSpec
 
 ONE = Profile((AxisRange("N", 1, 1, 1),))
@@ -66,7 +66,7 @@ def graph_of(source: Path, precision: Precision) -> Path:
     """
     if precision == "fp32":
         return source
-    from affectstream.engines.half import half_file
+    from affectstream.engines.fp16 import half_file
 
     return half_file(source)
 

@@ -14,10 +14,10 @@ from msgspec import structs
 
 from affectstream.engines.compare import compare, random_feeds
 from affectstream.engines.errors import DeviceError
-from affectstream.engines.gpu.driver import look_at
-from affectstream.engines.onnx import OnnxEngine
 from affectstream.engines.plans.plan import Gate, Plan
 from affectstream.engines.plans.profiles import Profile, shapes_of
+from affectstream.engines.runtimes.cuda.driver import look_at
+from affectstream.engines.runtimes.onnx import OnnxEngine
 from affectstream.engines.spec import Array, Engine
 
 _BATCHES = 4
@@ -38,9 +38,9 @@ def check_plan(plan: Plan, source: Path, *, ordinal: int = 0) -> Gate:
             "not run",
             f"{gpu.name} has compute capability {gpu.capability}, the plan is for {target.device}",
         )
-    from affectstream.engines.nvidia import load
     from affectstream.engines.plans.inspector import layer_types
-    from affectstream.engines.tensorrt import TensorRTEngine
+    from affectstream.engines.runtimes.nvidia import load
+    from affectstream.engines.runtimes.tensorrt import TensorRTEngine
 
     content, bindings = plan.read(), load(target.runtime)
     layers = layer_types(content, bindings)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from affectstream.engines.errors import PlanError
-from affectstream.engines.nvidia import Bindings, errors_of
+from affectstream.engines.runtimes.nvidia import Bindings, errors_of
 
 _TYPES = {"half": r"\b(?:FP16|Half)\b", "float": r"\b(?:FP32|Float)\b"}
 """As NVIDIA writes them: ``Half``, or ``Row major linear FP16 format``."""

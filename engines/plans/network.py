@@ -11,9 +11,9 @@ import numpy as np
 from msgspec import Struct
 
 from affectstream.engines.errors import BuildError
-from affectstream.engines.nvidia import Bindings, errors_of
 from affectstream.engines.plans.failures import Rejection, rejected
 from affectstream.engines.plans.profiles import BATCH
+from affectstream.engines.runtimes.nvidia import Bindings, errors_of
 from affectstream.engines.spec import TensorSpec
 
 Precision = Literal["fp16", "fp32"]

@@ -12,12 +12,12 @@ from typing import Literal
 import msgspec
 from msgspec import Struct
 
-from affectstream.engines.digest import sha256
+from affectstream.engines.cache.digest import sha256
+from affectstream.engines.cache.secure_files import read_private
 from affectstream.engines.errors import PlanError
 from affectstream.engines.plans.build import BuildOptions
 from affectstream.engines.plans.graph_file import read_graph_file
 from affectstream.engines.plans.network import Types
-from affectstream.engines.plans.private import read_private
 from affectstream.engines.plans.target import Target
 from affectstream.engines.spec import TensorSpec
 

@@ -24,8 +24,15 @@ from typing import Protocol
 import msgspec
 from filelock import FileLock
 
+from affectstream.engines.cache.home import home
+from affectstream.engines.cache.lru import surplus
+from affectstream.engines.cache.secure_files import (
+    check_private,
+    make_private,
+    read_private,
+    write_private,
+)
 from affectstream.engines.errors import BuildError, PlanError
-from affectstream.engines.home import home
 from affectstream.engines.plans.build import BuildOptions, Built, Progress, build, graph_of
 from affectstream.engines.plans.gate import check_plan
 from affectstream.engines.plans.plan import (
@@ -38,14 +45,7 @@ from affectstream.engines.plans.plan import (
     open_plan,
     tensors,
 )
-from affectstream.engines.plans.private import (
-    check_private,
-    make_private,
-    read_private,
-    write_private,
-)
 from affectstream.engines.plans.target import Target
-from affectstream.engines.surplus import surplus
 
 _log = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from affectstream.engines.errors import BuildError, DeviceError
-from affectstream.engines.gpu.driver import Gpu, look_at
-from affectstream.engines.nvidia import Bindings, Runtime, load
+from affectstream.engines.runtimes.cuda.driver import Gpu, look_at
+from affectstream.engines.runtimes.nvidia import Bindings, Runtime, load
 
 COMMON = (80, 86, 89, 120, 121)
 """Compute capabilities that a plan of TensorRT for RTX is built for unless told otherwise. Turing (75)

@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         signal.signal(signal.SIGINT, _interrupt)
     from affectstream.stream import exits
     from affectstream.stream.errors import AffectstreamError, UsageError
-    from affectstream.stream.stdout import ReaderGone, guard_stdout
+    from affectstream.stream.sinks.stdout import ReaderGone, guard_stdout
 
     try:
         guard_stdout()

@@ -88,10 +88,10 @@ def live(
     # Imported here so that --help answers at once.
     from rich.console import Console
 
-    from affectstream.stream.live.run import LiveJob, run_live
+    from affectstream.stream.cli.live_job import LiveJob, run_live
     from affectstream.stream.live.source import LiveOptions
     from affectstream.stream.options import Assignment, SourceOptions
-    from affectstream.stream.speakers import read_speakers
+    from affectstream.stream.speaker_metadata import read_speakers
 
     if words_download and words is None:
         raise typer.BadParameter("needs --words", param_hint="--words-download")

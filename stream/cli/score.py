@@ -73,9 +73,9 @@ def score(
     Example: [bold]affectstream score interview.mp4 --output results[/bold]
     """
     # Imported here so that --help answers at once.
-    from affectstream.stream.batch import Job, score_files
+    from affectstream.stream.offline.batch import Job, score_files
     from affectstream.stream.options import Assignment, SourceOptions
-    from affectstream.stream.speakers import read_speakers
+    from affectstream.stream.speaker_metadata import read_speakers
 
     options = SourceOptions(
         start_us=_microseconds(start),

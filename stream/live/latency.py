@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from affectstream.stream.media import Kind
+from affectstream.stream.media.types import Kind
 
 BOUNDS_MS = (
     1.0,

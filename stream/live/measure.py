@@ -9,11 +9,11 @@ from functools import partial
 import av
 import numpy as np
 
-from affectstream.engines.bundle import Bundle
+from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.spec import Engine
-from affectstream.stream.live.rate import Cost
-from affectstream.stream.media import Frame
-from affectstream.stream.perceive import Perceiver
+from affectstream.stream.faces.perceive import Perceiver
+from affectstream.stream.live.queue.rate import Cost
+from affectstream.stream.media.types import Frame
 
 SIZE = (640, 360)
 """Of the picture that is looked at, in pixels; a larger one costs little more, as detectors scale it."""

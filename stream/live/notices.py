@@ -8,10 +8,10 @@ from datetime import datetime
 from msgspec.structs import replace
 
 from affectstream.stream.events import Stream
-from affectstream.stream.interpret import seconds
 from affectstream.stream.live.clock import instant
-from affectstream.stream.live.rate import RateControl
+from affectstream.stream.live.queue.rate import RateControl
 from affectstream.stream.live.stats import LiveStats
+from affectstream.stream.results.interpret import seconds
 
 TELL_DROPS_S = 5.0
 """Drops are told together, at most this often."""

@@ -19,19 +19,19 @@ import msgspec
 
 from affectstream.stream.events import Event, Stream
 from affectstream.stream.faces.face import Seen
-from affectstream.stream.interpret import Hop
+from affectstream.stream.faces.perceive import Perceiver
 from affectstream.stream.live.clock import Clock, SystemClock, instant
-from affectstream.stream.live.flow import KINDS, Flow
-from affectstream.stream.live.inbox import Inbox, Work
-from affectstream.stream.live.mailbox import Heard, Look, Silence
 from affectstream.stream.live.notices import Drops, Notices
-from affectstream.stream.live.rate import Cost, RateControl
-from affectstream.stream.live.sampling import rates_of
+from affectstream.stream.live.queue.inbox import Inbox, Work
+from affectstream.stream.live.queue.mailbox import Heard, Look, Silence
+from affectstream.stream.live.queue.rate import Cost, RateControl
+from affectstream.stream.live.queue.sampling import rates_of
 from affectstream.stream.live.stats import LiveStats
-from affectstream.stream.media import Cue
+from affectstream.stream.live.worker import KINDS, Flow
+from affectstream.stream.loaded import LoadedBundle
+from affectstream.stream.media.types import Cue
 from affectstream.stream.options import SourceOptions
-from affectstream.stream.perceive import Perceiver
-from affectstream.stream.recognizer import Recognizer
+from affectstream.stream.results.interpret import Hop
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class LiveSession:
 
     def __init__(
         self,
-        recognizer: Recognizer,
+        recognizer: LoadedBundle,
         name: str,
         *,
         options: SourceOptions | None = None,

@@ -12,8 +12,8 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.stream.media import Samples
-from affectstream.stream.resample import time_of
+from affectstream.stream.media.resample import time_of
+from affectstream.stream.media.types import Samples
 
 _FLASH = 60.0
 """Grey levels (of 255) by which the mean of a picture rises at a flash."""

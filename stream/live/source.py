@@ -20,19 +20,19 @@ import av
 from affectstream.stream.errors import OptionError, SourceError
 from affectstream.stream.events import Event, Stream
 from affectstream.stream.faces.face import Seen
-from affectstream.stream.interpret import Hop
-from affectstream.stream.live.address import Opening, is_url, opening_of
-from affectstream.stream.live.attempt import Delivery, Holds
-from affectstream.stream.live.devices import camera, is_camera, microphone
-from affectstream.stream.live.dictation import Dictation, LiveWords
-from affectstream.stream.live.input import Input
+from affectstream.stream.live.capture.address import Opening, is_url, opening_of
+from affectstream.stream.live.capture.connection import Delivery, Holds
+from affectstream.stream.live.capture.devices import camera, is_camera, microphone
+from affectstream.stream.live.capture.input import Input
 from affectstream.stream.live.measure import measure
 from affectstream.stream.live.session import LiveSession
 from affectstream.stream.live.stats import LiveStats
-from affectstream.stream.media import Cue, Kind
+from affectstream.stream.live.words.dictation import Dictation, LiveWords
+from affectstream.stream.loaded import LoadedBundle
+from affectstream.stream.media.types import Cue, Kind
 from affectstream.stream.options import SourceOptions
-from affectstream.stream.recognizer import Recognizer
-from affectstream.stream.words import Transcript, find_transcript, read_transcript
+from affectstream.stream.results.interpret import Hop
+from affectstream.stream.transcript.files import Transcript, find_transcript, read_transcript
 
 _NAME_LENGTH = 255
 _WORDS_S = 0.2
@@ -73,7 +73,7 @@ class LiveSource:
 
     def __init__(
         self,
-        recognizer: Recognizer,
+        recognizer: LoadedBundle,
         live: LiveOptions,
         *,
         options: SourceOptions | None = None,

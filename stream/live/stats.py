@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from affectstream.stream.live.latency import Histogram
 
 if TYPE_CHECKING:
-    from affectstream.stream.live.flow import Flow
-    from affectstream.stream.live.intake import Intake
+    from affectstream.stream.live.queue.intake import Intake
+    from affectstream.stream.live.worker import Flow
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator
 
 from affectstream.stream.events import Event
 from affectstream.stream.live.source import LiveOptions, LiveSource
+from affectstream.stream.loaded import LoadedBundle
 from affectstream.stream.options import SourceOptions
-from affectstream.stream.recognizer import Recognizer
 
 MOST_WAITING = 256
 """Events that may wait for a slow consumer; then the oldest are lost."""
@@ -17,7 +17,7 @@ _LOOK_S = 0.05
 
 
 async def watch(
-    recognizer: Recognizer,
+    recognizer: LoadedBundle,
     source: str | LiveOptions,
     options: SourceOptions | None = None,
     *,

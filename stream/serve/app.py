@@ -16,11 +16,11 @@ from starlette.types import ASGIApp
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from affectstream.stream.errors import AffectstreamError
-from affectstream.stream.serve import ingest, webrtc
-from affectstream.stream.serve.formats import FORMATS
 from affectstream.stream.serve.guard import Guard, refusal
 from affectstream.stream.serve.hub import Full, Hub
 from affectstream.stream.serve.limits import MAX_BODY_BYTES, REQUEST_S
+from affectstream.stream.serve.media import ingest, webrtc
+from affectstream.stream.serve.media.formats import FORMATS
 from affectstream.stream.serve.options import ServeOptions
 
 _PAGE = {

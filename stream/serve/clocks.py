@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from affectstream.stream.live.arrival import Arrivals
-from affectstream.stream.live.rebase import Rebase
-from affectstream.stream.media import Kind
+from affectstream.stream.live.capture.rebase import Rebase
+from affectstream.stream.live.queue.arrival import Arrivals
+from affectstream.stream.media.types import Kind
 from affectstream.stream.serve.limits import QUIET_S
 
 JUMP_US = 1_000_000

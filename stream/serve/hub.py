@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from affectstream.stream.errors import AffectstreamError
-from affectstream.stream.live.dictation import LiveWords
+from affectstream.stream.live.words.dictation import LiveWords
 from affectstream.stream.recognizer import Recognizer
 from affectstream.stream.serve.memory import give_back
 from affectstream.stream.serve.metrics import Meters

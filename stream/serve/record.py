@@ -24,7 +24,7 @@ from typing import Any
 import av
 
 from affectstream.stream.errors import OutputError
-from affectstream.stream.opening import reason_of
+from affectstream.stream.media.opening import reason_of
 
 _log = logging.getLogger(__name__)
 

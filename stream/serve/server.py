@@ -20,11 +20,11 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from affectstream.engines.bundle import Bundle
+from affectstream.engines.bundle.bundle import Bundle
 from affectstream.stream.errors import OptionError
 from affectstream.stream.exits import INTERRUPTED
-from affectstream.stream.live.asr import open_recogniser
-from affectstream.stream.live.dictation import LiveWords
+from affectstream.stream.live.words.asr import open_recogniser
+from affectstream.stream.live.words.dictation import LiveWords
 from affectstream.stream.recognizer import Recognizer
 from affectstream.stream.serve import tls
 from affectstream.stream.serve.app import application

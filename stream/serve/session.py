@@ -12,19 +12,19 @@ from msgspec import UNSET
 
 from affectstream.stream.events import Attention, Emotion, Event, Stream, encode
 from affectstream.stream.faces.face import Seen
-from affectstream.stream.interpret import Hop
 from affectstream.stream.live.clock import instant
-from affectstream.stream.live.dictation import LiveWords
 from affectstream.stream.live.session import LiveSession
 from affectstream.stream.live.stats import LiveStats
-from affectstream.stream.media import Cue, Kind
+from affectstream.stream.live.words.dictation import LiveWords
+from affectstream.stream.media.types import Cue, Kind
 from affectstream.stream.recognizer import Recognizer
-from affectstream.stream.serve import messages
-from affectstream.stream.serve.audience import Audience
+from affectstream.stream.results.interpret import Hop
+from affectstream.stream.serve.clients import messages
+from affectstream.stream.serve.clients.audience import Audience
+from affectstream.stream.serve.clients.overlay import Overlay
 from affectstream.stream.serve.clocks import Clock
 from affectstream.stream.serve.limits import GONE_S, QUIET_S
 from affectstream.stream.serve.metrics import Meters
-from affectstream.stream.serve.overlay import Overlay
 from affectstream.stream.serve.record import Recorder
 from affectstream.stream.sinks.lsl import LslOutlets
 

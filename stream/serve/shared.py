@@ -20,7 +20,7 @@ from typing import Self
 
 import numpy as np
 
-from affectstream.engines.bundle import Bundle
+from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.spec import SLOTS, Array, Engine, TensorSpec, check_feeds, padded, slot
 
 Observe = Callable[[str, float], None]

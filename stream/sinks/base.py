@@ -12,7 +12,7 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from affectstream.stream.errors import OutputError
-from affectstream.stream.interpret import Hop
+from affectstream.stream.results.interpret import Hop
 
 
 class FileSink(ABC):

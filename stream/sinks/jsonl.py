@@ -7,7 +7,7 @@ from typing import BinaryIO, Protocol
 
 from affectstream.stream.errors import OutputError
 from affectstream.stream.events import encode
-from affectstream.stream.interpret import Hop
+from affectstream.stream.results.interpret import Hop
 from affectstream.stream.sinks.base import FileSink
 
 

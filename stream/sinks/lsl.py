@@ -20,10 +20,10 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
-from affectstream.engines.bundle import Bundle
+from affectstream.engines.bundle.bundle import Bundle
 from affectstream.stream.errors import OptionError
 from affectstream.stream.events import Attention, Emotion, Event, Segment, Stream, encode
-from affectstream.stream.interpret import Hop
+from affectstream.stream.results.interpret import Hop
 from affectstream.stream.sinks.regular import CaptureClock, Sample, Schedule
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from affectstream.stream.interpret import Hop
-from affectstream.stream.readings import rows, schema
+from affectstream.stream.results.interpret import Hop
+from affectstream.stream.results.readings import rows, schema
 from affectstream.stream.sinks.base import FileSink
 
 _GROUP_ROWS = 256

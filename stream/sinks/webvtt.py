@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from affectstream.stream.events import Segment
-from affectstream.stream.interpret import Hop
+from affectstream.stream.results.interpret import Hop
 from affectstream.stream.sinks.base import FileSink
 
 

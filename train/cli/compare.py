@@ -28,8 +28,8 @@ def compare(
     import sys
 
     from affectstream.stream.sinks.base import writing
-    from affectstream.train.judge import compare as found
-    from affectstream.train.prepare.shards import plain_json, write_whole
+    from affectstream.train.data.prepare.shards import plain_json, write_whole
+    from affectstream.train.evaluate import compare as found
 
     if split == "train":
         print("split train is what was learned from: this says little", file=sys.stderr)

@@ -29,17 +29,17 @@ def evaluate(
 
     Example: [bold]affectstream train evaluate --data DATA[/bold]
     """
-    from affectstream.engines.bundle import Bundle
+    from affectstream.engines.bundle.bundle import Bundle
 
     if (data / "dataset.json").is_file():
-        from affectstream.train.judge.prepared import evaluate_prepared
+        from affectstream.train.predict.prepared import evaluate_prepared
 
         with Bundle.open(bundle) as opened:
             rows, by_class = evaluate_prepared(opened, data, split)
         _print(rows)
         print("\n".join(by_class))
         return
-    from affectstream.train.judge import evaluate as figures
+    from affectstream.train.evaluate import pocket as figures
 
     first, _, last = actors.partition("-")
     if not (first.isdigit() and (last or first).isdigit() and int(first) <= int(last or first)):

@@ -35,14 +35,14 @@ def export(
     Example: [bold]affectstream train export --recipe cnn --data prepared/fer2013 -o my-bundle[/bold]
     """
     if recipe is None:
-        from affectstream.train.bundles.pocket import assemble as assemble_pocket
+        from affectstream.train.export.pocket import assemble as assemble_pocket
 
         assemble_pocket(data, runs, output)
     else:
-        from affectstream.train.bundles.bundle import assemble
-        from affectstream.train.late.bundle import assemble as assemble_late
-        from affectstream.train.late.recipe import LateRecipe
-        from affectstream.train.nets.net_recipe import NetRecipe
+        from affectstream.train.export.bundle import assemble
+        from affectstream.train.export.fusion_bundle import assemble as assemble_late
+        from affectstream.train.fusion.recipe import LateRecipe
+        from affectstream.train.recipes.net_recipe import NetRecipe
 
         found = chosen(recipe)
         if isinstance(found, LateRecipe):

@@ -203,8 +203,8 @@ def fit(
     wanted = settled(given, resume=resume or eval_only)
     import torch
 
-    from affectstream.train.loop import fit as loop
-    from affectstream.train.loop.job import spelled
+    from affectstream.train.fit import fit as loop
+    from affectstream.train.fit.job import spelled
 
     if threads is not None:
         torch.set_num_threads(threads)

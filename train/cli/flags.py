@@ -135,7 +135,7 @@ def asked(
     from affectstream.stream.errors import OptionError
     from affectstream.train.cli.shared import chosen
     from affectstream.train.config import changed, read_toml
-    from affectstream.train.loop.checkpoint import CONFIG
+    from affectstream.train.fit.checkpoint import CONFIG
 
     flags = {name: value for name, value in given.items() if value not in (None, [])}
     if resume and config is None and recipe is not None:

@@ -55,15 +55,15 @@ def folds(
     Example: [bold]affectstream train folds --recipe cnn --data prepared/fer2013 --folds 5[/bold]
     """
     from affectstream.stream.errors import OptionError
-    from affectstream.train.prepare.assign import BYS
+    from affectstream.train.data.assign import BYS
 
     if by is not None and by not in BYS:
         raise OptionError(f"--by {by}: expected one of {', '.join(BYS)}")
     import torch
 
-    from affectstream.train.judge.table import aligned
-    from affectstream.train.loop.cross import FOLDER, cross_validate, rows
-    from affectstream.train.prepare.folds import Folding
+    from affectstream.train.evaluate.table import aligned
+    from affectstream.train.studies.cross_validation import FOLDER, cross_validate, rows
+    from affectstream.train.studies.folds import Folding
 
     folding = Folding(folds, by, test)  # type: ignore[arg-type]  # checked above
     wanted = settled(given)

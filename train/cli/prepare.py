@@ -127,12 +127,12 @@ def prepare(
     Example: [bold]affectstream train prepare ravdess DATA/ravdess --output prepared/ravdess[/bold]
     """
     from affectstream.stream.errors import OptionError
-    from affectstream.train.prepare import make as making
-    from affectstream.train.prepare.assign import BYS, DUPLICATES
-    from affectstream.train.prepare.crops import KINDS
-    from affectstream.train.prepare.report import REPORT, SHEET, summary, write_report
-    from affectstream.train.prepare.source import Options
-    from affectstream.train.prepare.vocabulary import parse_pairs
+    from affectstream.train.data.assign import BYS, DUPLICATES
+    from affectstream.train.data.prepare import make as making
+    from affectstream.train.data.prepare.crops import KINDS
+    from affectstream.train.data.prepare.report import REPORT, SHEET, summary, write_report
+    from affectstream.train.data.prepare.source import Options
+    from affectstream.train.data.prepare.vocabulary import parse_pairs
 
     _one_of("SET", name, tuple(making.SETS))
     _one_of("--by", by, BYS)
@@ -197,7 +197,7 @@ def _with_progress(plan: Any, source: Path, output: Path, threads: int) -> Any:
         TimeRemainingColumn,
     )
 
-    from affectstream.train.prepare.make import prepare as make
+    from affectstream.train.data.prepare.make import prepare as make
 
     console = Console(stderr=True)
     columns = (

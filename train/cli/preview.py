@@ -24,7 +24,7 @@ def preview(
 
     Example: [bold]affectstream train preview --data prepared/ravdess -o look[/bold]
     """
-    from affectstream.train.feed.preview import preview as write
+    from affectstream.train.loader.preview import preview as write
 
     for path in write(data, output, split=split, count=count, seed=seed, seconds=seconds):
         print(path)

@@ -21,7 +21,7 @@ def list_recipes(
     Example: [bold]affectstream train list --recipe cnn[/bold]
     """
     from affectstream.train.cli.shared import chosen
-    from affectstream.train.recipe import recipes
+    from affectstream.train.recipes.registry import recipes
 
     if recipe is not None:
         for line in _everything(chosen(recipe)):
@@ -45,8 +45,8 @@ def _choices(recipe: Recipe) -> Iterator[str]:
 
 def _everything(recipe: Recipe) -> Iterator[str]:
     from affectstream.train.config import FitConfig, plain
-    from affectstream.train.loop.space import space_of
     from affectstream.train.recipe import Phased
+    from affectstream.train.search_space import space_of
 
     yield f"{recipe.name}: {recipe.summary}"
     yield from (f"  {line}" for line in _choices(recipe))

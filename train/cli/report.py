@@ -25,7 +25,7 @@ def report(
 
     Example: [bold]affectstream train report --runs runs --output runs.md[/bold]
     """
-    from affectstream.train.judge import report as found
+    from affectstream.train.evaluate import report as found
 
     folders = runs or [Path("runs")]
     rows = found.table(folders)

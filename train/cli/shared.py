@@ -19,7 +19,7 @@ Runs = Annotated[Path, typer.Option(help="Folder of all runs, one sub-folder a r
 
 def chosen(name: str) -> Recipe:
     """The recipe `name`. Raises `typer.BadParameter` where there is none."""
-    from affectstream.train.recipe import recipes
+    from affectstream.train.recipes.registry import recipes
 
     known = recipes()
     if name not in known:

@@ -63,8 +63,8 @@ def tune(
     wanted = asked(recipe, data, config, given)
     import torch
 
-    from affectstream.train.loop.tune import BEST_CONFIG, FOLDER
-    from affectstream.train.loop.tune import tune as study
+    from affectstream.train.studies.tune import BEST_CONFIG, FOLDER
+    from affectstream.train.studies.tune import tune as study
 
     if threads is not None:
         torch.set_num_threads(threads)

@@ -1,0 +1,1 @@
+"""Measurements of engines: precision, plans, inputs."""

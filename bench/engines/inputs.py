@@ -1,0 +1,83 @@
+"""Real pictures, voices and lines to feed engines with, from the data sets' own files, labels unread.
+
+Only what training chose its weights or epochs on is read: never FER2013 PrivateTest, RAVDESS actors
+21 to 24 or MELD test.
+"""
+
+from __future__ import annotations
+
+import csv
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from affectstream.engines.errors import AffectstreamError
+from affectstream.stream.media.recording import Recording
+from affectstream.stream.media.types import Samples
+from affectstream.stream.windowing.voice_activity import Timeline
+
+LAST_ACTOR = 20
+MOVIES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".wav"})
+
+
+class InputsMissing(AffectstreamError):
+    """A folder does not hold what a measurement needs."""
+
+
+def faces(root: Path) -> NDArray[np.uint8]:
+    """FER2013 PublicTest (N, 48, 48, 3) uint8 from ``fer2013.zip``, grey in all three channels."""
+    path = root / "fer2013.zip"
+    pictures = []
+    if path.is_file():
+        with zipfile.ZipFile(path) as archive:
+            for name in sorted(archive.namelist()):
+                if name.endswith(".jpg") and "test" in name.split("/")[:-1]:
+                    blob = np.frombuffer(archive.read(name), np.uint8)
+                    picture = cv2.imdecode(blob, cv2.IMREAD_COLOR_RGB)
+                    if picture is None:
+                        raise InputsMissing(f"{path}: {name} is not a picture")
+                    pictures.append(np.asarray(picture, np.uint8))
+    if not pictures:
+        raise InputsMissing(f"no pictures found: expected test/<class>/*.jpg in {path}")
+    return np.stack(pictures)
+
+
+def voices(root: Path, length: int) -> NDArray[np.float32]:
+    """Windows of speech (N, length) float32: RAVDESS and EMO-DB cut every half window, padded."""
+    actors = [root / "ravdess" / f"Actor_{actor:02d}" for actor in range(1, LAST_ACTOR + 1)]
+    paths = [p for folder in (*actors, root / "emodb" / "wav") for p in sorted(folder.glob("*"))]
+    found = [w for p in paths if p.suffix in (".flac", ".wav") for w in _windows(p, length)]
+    if not found:
+        raise InputsMissing(f"no speech found: expected ravdess/Actor_01 or emodb/wav in {root}")
+    return np.stack(found)
+
+
+def _windows(path: Path, length: int) -> Iterator[NDArray[np.float32]]:
+    with Recording.open(path) as recording:
+        runs = [item for item in recording if isinstance(item, Samples)]
+    timeline = Timeline()
+    for run in runs:
+        timeline.push(run)
+    for start in range(0, max(1, timeline.end - length // 2), length // 2):
+        yield timeline.window(start, start + length)[:, 0]
+
+
+def lines(root: Path) -> list[str]:
+    """The utterances of MELD dev."""
+    path = root / "meld" / "dev_sent_emo.csv"
+    if not path.is_file():
+        raise InputsMissing(f"no lines found: expected {path}")
+    with path.open(encoding="utf-8", newline="") as file:
+        return [row["Utterance"] for row in csv.DictReader(file)]
+
+
+def clips(root: Path) -> list[Path]:
+    """Recordings under ``video/``, by name."""
+    found = sorted(path for path in (root / "video").glob("*") if path.suffix in MOVIES)
+    if not found:
+        raise InputsMissing(f"no recordings found: expected some in {root / 'video'}")
+    return found

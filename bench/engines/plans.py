@@ -1,0 +1,204 @@
+"""Build times, plan sizes and FP16 parity: the engines of a bundle, and all recipes at random weights.
+
+Plans are built by TensorRT for RTX, which needs no GPU for that, with one profile of 1 to 8 rows. Parity
+is between the FP32 graph and its FP16 variant, both by ONNX Runtime on the CPU: it computes many FP16
+nodes in FP32, and random weights say little about a trained network, so this shows that nothing is broken
+and not what precision is lost.
+
+Not covered: whether the plans run, which takes an RTX card.
+
+    affectstream bench plans --large
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from msgspec import structs
+
+from affectstream.bench.machine import describe
+from affectstream.engines.bundle.bundle import locate, read_manifest
+from affectstream.engines.bundle.bundle_plans import wanted
+from affectstream.engines.cache.digest import sha256
+from affectstream.engines.errors import AffectstreamError
+from affectstream.engines.plans.build import BuildOptions, Built, build, graph_of
+from affectstream.engines.plans.gate import judge
+from affectstream.engines.plans.network import Precision
+from affectstream.engines.plans.profiles import parse_profile
+from affectstream.engines.plans.target import Target, target_for
+from affectstream.engines.runtimes.onnx import OnnxEngine
+
+if TYPE_CHECKING:
+    from affectstream.train.recipes.net_recipe import NetRecipe
+
+PROFILE = parse_profile("1-8")
+_JUDGED = parse_profile("2")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One graph in one precision."""
+
+    engine: str
+    precision: Precision
+    onnx_mb: float
+    derive_s: float
+    """To derive the FP16 variant, or to find it in the cache."""
+    built: Built | None
+    parity: str
+    error: str
+
+    def document(self) -> dict[str, Any]:
+        """As JSON has it."""
+        found: dict[str, Any] = {
+            "engine": self.engine,
+            "precision": self.precision,
+            "onnx_mb": self.onnx_mb,
+            "derive_s": self.derive_s,
+        }
+        if self.built is not None:
+            found["build_s"] = round(self.built.seconds, 2)
+            found["plan_mb"] = _mb(len(self.built.plan))
+            found["layers"] = structs.asdict(self.built.types)
+        extra = {"parity": self.parity, "error": self.error}
+        return found | {name: text for name, text in extra.items() if text}
+
+    def line(self) -> str:
+        """As it is printed."""
+        if self.built is None:
+            return f"{self.engine:32}{self.precision:6}  {self.error}"
+        types = self.built.types
+        return (
+            f"{self.engine:32}{self.precision:6}{self.onnx_mb:9.1f}{self.built.seconds:9.2f}"
+            f"{_mb(len(self.built.plan)):9.1f}{types.half:7}{types.float:7}  {self.parity}"
+        )
+
+
+Derive = Callable[[Path, Precision], Path]
+"""From an FP32 graph to that in a precision; `graph_of` is the one of the product."""
+
+
+def measure(
+    name: str,
+    source: Path,
+    options: BuildOptions,
+    target: Target,
+    *,
+    derive: Derive = graph_of,
+) -> Row:
+    """Derive, build and compare one graph. An `AffectstreamError` becomes part of the row."""
+    derive_s, built, parity, error = 0.0, None, "", ""
+    onnx_mb = _mb(source.stat().st_size)
+    try:
+        began = time.perf_counter()
+        graph = derive(source, options.precision)
+        derive_s = round(time.perf_counter() - began, 2)
+        onnx_mb = _mb(graph.stat().st_size)
+        if graph != source:
+            parity = _parity(graph, source, options)
+        built = build(graph, options, target, name=f"{name}.onnx")
+    except AffectstreamError as fault:
+        error = str(fault)
+    return Row(name, options.precision, onnx_mb, derive_s, built, parity, error)
+
+
+def of_bundle(bundle: str, target: Target) -> Iterator[Row]:
+    """A row for each engine of `bundle` and each precision."""
+    folder = locate(bundle)
+    for precision in _PRECISIONS:
+        options = BuildOptions(precision=precision, profiles=(PROFILE,))
+        for want in wanted(folder, read_manifest(folder), options):
+            # A detector is used in FP32; its FP16 form is measured all the same.
+            asked = structs.replace(want.options, precision=precision)
+            yield measure(want.role, want.source, asked, target)
+
+
+def of_recipes(target: Target) -> Iterator[Row]:
+    """Rows for every recipe. The graphs, of up to 440 MB, are not kept."""
+    from affectstream.bench.engines.large_recipes import networks
+
+    measured: set[str] = set()
+    for recipe in networks():
+        with TemporaryDirectory() as folder:
+            yield from of_recipe(recipe, Path(folder), target, measured)
+
+
+def of_recipe(
+    recipe: NetRecipe, folder: Path, target: Target, measured: set[str] | None = None
+) -> Iterator[Row]:
+    """Export `recipe` into `folder`; a row for each graph and precision.
+
+    Graphs whose digest is in `measured`, where other recipes have left it, are passed over.
+    """
+    from affectstream.bench.engines.large_recipes import files_of
+
+    seen = set() if measured is None else measured
+    for source in files_of(recipe, folder):
+        if source.suffix != ".onnx" or (digest := sha256(source)) in seen:
+            continue
+        seen.add(digest)
+        for precision in _PRECISIONS:
+            options = BuildOptions(precision=precision, profiles=(PROFILE,))
+            name = f"{recipe.name} {source.stem}"
+            yield measure(name, source, options, target, derive=_derive_beside)
+
+
+def _derive_beside(source: Path, precision: Precision) -> Path:
+    """As `graph_of`, but nothing goes into the cache, which is for graphs that are used again."""
+    if precision == "fp32":
+        return source
+    import onnx
+
+    from affectstream.engines.fp16 import half_model
+
+    target = source.with_name(f"half-{source.name}")
+    onnx.save(half_model(onnx.load(str(source)), source.name), str(target))
+    return target
+
+
+def main(bundle: str, large: bool) -> None:
+    """Print a row for each graph, and all of it as one line of JSON."""
+    target = target_for("tensorrt-rtx")
+    print(f"{target.runtime} {target.version} for {target.device}, profile {PROFILE}")
+    print(f"{'engine':38}{'onnx MB':>9}{'build s':>9}{'plan MB':>9}{'half':>7}{'float':>7}")
+    rows = []
+    for row in _rows(bundle, large, target):
+        print(row.line(), flush=True)
+        rows.append(row.document())
+    runtime = f"{target.runtime} {target.version}"
+    document = {
+        "bench": "plans",
+        "machine": describe(),
+        "runtime": runtime,
+        "target": target.device,
+        "profile": str(PROFILE),
+        "plans": rows,
+    }
+    print(json.dumps(document))
+
+
+def _rows(bundle: str, large: bool, target: Target) -> Iterator[Row]:
+    yield from of_bundle(bundle, target)
+    if large:
+        yield from of_recipes(target)
+
+
+_PRECISIONS: tuple[Precision, ...] = ("fp16", "fp32")
+
+
+def _parity(half: Path, source: Path, options: BuildOptions) -> str:
+    """Largest error of the FP16 variant, at two rows."""
+    [profile] = options.profiles
+    judged = _JUDGED.with_defaults(profile.ranges)
+    with OnnxEngine(half) as found, OnnxEngine(source) as reference:
+        return judge(found, reference, (judged,)).reason
+
+
+def _mb(size: int) -> float:
+    return round(size / 1e6, 2)

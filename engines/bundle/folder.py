@@ -1,0 +1,213 @@
+"""The folder of a bundle: its manifest, the hash of every file, and the bundles inside it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from msgspec import structs
+
+from affectstream.engines.cache.digest import sha256
+from affectstream.engines.errors import BundleError
+from affectstream.engines.labels import EMOTIONS
+from affectstream.engines.manifest import FORMAT, DetectorPart, FilePart, Manifest
+from affectstream.engines.models.registry import file_of
+
+MANIFEST = "bundle.json"
+POCKET = Path(__file__).parents[1] / "pocket"
+_LEAST_MEMBERS = 2
+
+
+def locate(bundle: str | Path) -> Path:
+    """The folder of `bundle`: ``pocket``, or a path to a folder with a `bundle.json`."""
+    folder = POCKET if str(bundle) == "pocket" else Path(bundle)
+    if not folder.is_dir():
+        raise BundleError(
+            f"bundle {str(bundle)!r} not found: expected 'pocket' or a bundle's folder"
+        )
+    if not (folder / MANIFEST).is_file():
+        raise BundleError(f"{folder} has no {MANIFEST}: it is not a bundle")
+    return folder
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Parse and check `bundle.json`, the hash of each file that it names included.
+
+    Members are not looked at: see `read_members`.
+    """
+    path = folder / MANIFEST
+    try:
+        raw = path.read_bytes()
+        version = str(msgspec.json.decode(raw)["format"])
+    except (OSError, msgspec.DecodeError, TypeError, KeyError) as error:
+        raise BundleError(f"{path} is not a bundle manifest: {error}") from error
+    if re.fullmatch(r"\d+\.\d+", version) is None:
+        raise BundleError(f"{path} has format {version!r}, expected numbers such as {FORMAT}")
+    if int(version.partition(".")[0]) > int(FORMAT.partition(".")[0]):
+        raise BundleError(
+            f"{path} has format {version}, this version reads up to {FORMAT}: upgrade affectstream"
+        )
+    try:
+        manifest = msgspec.json.decode(raw, type=Manifest)
+    except msgspec.ValidationError as error:
+        raise BundleError(f"{path}: {error}") from error
+    for fault in _faults(manifest):
+        raise BundleError(f"{path}: {fault}")
+    for part in parts(manifest):
+        _check_file(folder, part)
+    return manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A bundle inside another."""
+
+    name: str
+    folder: Path
+    manifest: Manifest
+
+
+def read_members(folder: Path, manifest: Manifest) -> tuple[Member, ...]:
+    """The bundles inside the one in `folder`, in the order of the manifest; none in a plain one.
+
+    Raises `BundleError` for one that is missing or spoiled, and for those that do not go together.
+    """
+    members = []
+    for name in manifest.members:
+        inside = folder / name
+        if not (inside / MANIFEST).is_file():
+            raise BundleError(
+                f"{folder} names the member {name!r}, but {inside} has no {MANIFEST}: restore or "
+                "reinstall the bundle"
+            )
+        members.append(Member(name, inside, read_manifest(inside)))
+    for fault in mismatches(manifest, members):
+        raise BundleError(f"{folder / MANIFEST}: {fault}")
+    return tuple(members)
+
+
+def parts(manifest: Manifest) -> Iterator[FilePart]:
+    """Every file that the manifest names."""
+    yield from engine_parts(manifest).values()
+    if manifest.engines.text_encoder is not None:
+        yield manifest.engines.text_encoder.tokenizer
+
+
+def engine_parts(manifest: Manifest) -> dict[str, FilePart]:
+    """The graphs of a bundle by role, without those of its members."""
+    engines = manifest.engines
+    found = {role: getattr(engines, role) for role in engines.__struct_fields__}
+    return {role: part for role, part in found.items() if part is not None}
+
+
+def engine_files(folder: Path, manifest: Manifest) -> dict[str, tuple[Path, FilePart]]:
+    """Where every graph of the bundle in `folder` is, by its role, ``member/role`` inside a member."""
+    found = {r: (file_of(folder, part), part) for r, part in engine_parts(manifest).items()}
+    for member in read_members(folder, manifest):
+        inside = engine_files(member.folder, member.manifest)
+        found.update({f"{member.name}/{role}": at for role, at in inside.items()})
+    return found
+
+
+def _faults(manifest: Manifest) -> Iterator[str]:
+    """What is wrong with the numbers and names of one manifest."""
+    labels, prior = manifest.labels, manifest.calibration.prior
+    if len(set(labels)) != len(labels):
+        yield f"labels {list(labels)} name one twice"
+    if unknown := set(labels) - set(EMOTIONS):
+        yield f"labels {sorted(unknown)} are not in the vocabulary {list(EMOTIONS)}"
+    if len(prior) != len(labels):
+        yield f"{len(prior)} prior probabilities for {len(labels)} labels"
+    if manifest.hop_us * manifest.frame_hz % 1_000_000:
+        yield f"hop_us x frame_hz must be whole frames, found {manifest.hop_us} x {manifest.frame_hz}"
+    if manifest.window_us % manifest.hop_us:
+        yield f"window_us {manifest.window_us} is not a whole number of hops of {manifest.hop_us}"
+    if len(set(manifest.metadata)) != len(manifest.metadata):
+        yield f"metadata {list(manifest.metadata)} names one twice"
+    yield from _of_members(manifest) if manifest.members else _of_pictures(manifest)
+
+
+def _of_pictures(manifest: Manifest) -> Iterator[str]:
+    detector, crop = manifest.engines.face_detector, manifest.crop
+    if (manifest.engines.face_encoder is None) != (crop is None):
+        yield "face_encoder and crop belong together: give both or none"
+    if crop is None or crop.kind == "frame":
+        if detector is not None:
+            why = "without a face_encoder" if crop is None else "where the crop is the whole frame"
+            yield f"a face_detector finds nothing to look at {why}: leave it out"
+    elif detector is None:
+        yield f"a crop of a {crop.kind} needs a face_detector: they belong together"
+    expected = 5 if crop is not None and crop.kind == "face" else 0
+    if crop is not None and len(crop.template) != expected:
+        yield (
+            f"the crop template has {len(crop.template)} points, expected {expected} for a "
+            f"{crop.kind}"
+        )
+
+
+def _of_members(manifest: Manifest) -> Iterator[str]:
+    if len(manifest.members) < _LEAST_MEMBERS or len(set(manifest.members)) < len(manifest.members):
+        yield (
+            f"members {list(manifest.members)}: expected at least {_LEAST_MEMBERS}, each named once"
+        )
+    if len(engine_parts(manifest)) > 1 or manifest.crop is not None or manifest.metadata:
+        yield "a bundle of members has a fusion engine alone: crop, metadata and encoders are theirs"
+
+
+def mismatches(manifest: Manifest, members: Sequence[Member]) -> Iterator[str]:
+    """What keeps `members` from being read together by a bundle of that manifest."""
+    for member in members:
+        inside, whose = member.manifest, f"member {member.name!r}"
+        if inside.members:
+            yield f"{whose} has members itself: only one level can be nested"
+        if inside.labels != manifest.labels:
+            yield f"{whose} has labels {list(inside.labels)}, expected {list(manifest.labels)}"
+        if inside.hop_us != manifest.hop_us:
+            yield f"{whose} has hop_us {inside.hop_us}, expected {manifest.hop_us} as of the others"
+        if inside.crop is not None and manifest.frame_hz % inside.frame_hz:
+            yield (
+                f"{whose} has frame_hz {inside.frame_hz}, of which the bundle's {manifest.frame_hz} "
+                "is no multiple: its frames would not be on one grid"
+            )
+    if members and (longest := max(m.manifest.window_us for m in members)) != manifest.window_us:
+        yield f"window_us is {manifest.window_us}, expected the longest of the members': {longest}"
+    finders = {m.name: m.manifest.engines.face_detector for m in members}
+    found = {name: _as_fed(part) for name, part in finders.items() if part is not None}
+    for name in found:
+        if found[name] != next(iter(found.values())):
+            yield (
+                f"members {next(iter(found))!r} and {name!r} have different face detectors, expected "
+                "the same file fed alike: tracks are shared"
+            )
+
+
+def _as_fed(part: DetectorPart) -> DetectorPart:
+    return structs.replace(part, file="", model=msgspec.UNSET)
+
+
+def _check_file(folder: Path, part: FilePart) -> None:
+    path = file_of(folder, part)
+    public = part.model is not msgspec.UNSET
+    if not path.is_file():
+        if public:
+            raise BundleError(
+                f"{folder} takes the public model {part.model}, which is not here: "
+                f"affectstream engines pull {part.model}"
+            )
+        raise BundleError(
+            f"{path} is missing: the manifest names it; restore or reinstall the bundle"
+        )
+    found = sha256(path)
+    if found != part.sha256:
+        mend = (
+            f"fetch it again: affectstream engines pull {part.model}"
+            if public
+            else "restore or reinstall the bundle"
+        )
+        raise BundleError(
+            f"{path} was changed: SHA-256 is {found[:12]}..., the manifest says "
+            f"{part.sha256[:12]}...; {mend}"
+        )

@@ -1,0 +1,1 @@
+"""One file a runtime: each runs compiled graphs as an `Engine`."""

@@ -1,0 +1,122 @@
+"""What a person sees of a live session in a terminal: faces, emotions, attention, latency, drops."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from affectstream.stream.events import Attention, Emotion, Event, Segment, Stream
+from affectstream.stream.live.stats import LiveStats
+from affectstream.stream.media.types import Cue
+
+_BAR = 24
+_LINES = 4
+_COLOURS = {"attentive": "green", "away": "yellow", "absent": "bright_black"}
+WHY = {
+    "no_face": "no face",
+    "tiny_face": "face too small",
+    "blurred_face": "face blurred",
+    "turned_face": "face turned away",
+    "no_picture": "no picture",
+    "no_speech": "no speech",
+    "no_words": "no words",
+    "language": "another language",
+    "low_confidence": "not sure",
+}
+"""Why there is no label: a text for each `events.Reason`."""
+
+
+class Dashboard:
+    """Push events as they come, render with the newest statistics."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._emotions: dict[int | None, Emotion] = {}
+        self._attentions: dict[int | None, Attention] = {}
+        self._lines: list[str] = []
+        self._hop_s = -1.0
+
+    def push(self, event: Event) -> None:
+        """Take one event; people who are not in the newest hop are no longer shown."""
+        match event:
+            case Emotion():
+                if event.t_start > self._hop_s:
+                    self._emotions, self._attentions = {}, {}
+                    self._hop_s = event.t_start
+                self._emotions[event.track] = event
+            case Attention():
+                self._attentions[event.track] = event
+            case Segment():
+                who = _who(event.track)
+                self._say(f"{event.t_start:7.1f} to {event.t_end:.1f} s  {who}: {event.state}")
+            case Stream():
+                self._say(f"{event.t_end:7.1f} s  {event.what}: {event.detail or ''}")
+
+    def hear(self, cue: Cue) -> None:
+        """Show what was said."""
+        self._say(f"{cue.start_us / 1e6:7.1f} to {cue.end_us / 1e6:.1f} s  said: {cue.text}")
+
+    def render(self, stats: LiveStats | None) -> RenderableType:
+        """The whole picture."""
+        people = [self._person(track) for track in sorted(self._emotions, key=lambda t: t or 0)]
+        if not people:
+            people = [Text("waiting for the first half second", style="bright_black")]
+        lines = [Text(line, style="bright_black", no_wrap=True) for line in self._lines]
+        body = Group(*people, _figures(stats), *lines)
+        title = Text(self._name if self._hop_s < 0 else f"{self._name}  {self._hop_s:.1f} s")
+        return Panel(body, title=title, title_align="left")
+
+    def _say(self, line: str) -> None:
+        self._lines = [*self._lines, line][-_LINES:]
+
+    def _person(self, track: int | None) -> RenderableType:
+        emotion, attention = self._emotions[track], self._attentions.get(track)
+        head = Text(_who(track), style="bold")
+        if emotion.label is not None:
+            head.append(f"  {emotion.label}", style="bold cyan")
+        elif emotion.abstain is not None:
+            head.append(f"  {WHY[emotion.abstain]}", style="yellow")
+        if attention is not None:
+            head.append(f"  {attention.state}", style=_COLOURS[attention.state])
+            if attention.score is not None:
+                head.append(f" {attention.score:.2f}")
+        head.append(f"  by {', '.join(emotion.modalities) or 'nothing'}", style="bright_black")
+        bars = Table.grid(padding=(0, 1))
+        for label, score in (emotion.scores or {}).items():
+            full = round(score * _BAR)
+            best = label == emotion.label
+            bar = Text("█" * full, style="cyan" if best else "blue")
+            bar.append("·" * (_BAR - full), style="bright_black")
+            bars.add_row(f"  {label}", bar, f"{score:.2f}")
+        return Group(head, bars)
+
+
+def _who(track: int | None) -> str:
+    return "recording" if track is None else f"person {track}"
+
+
+def _figures(stats: LiveStats | None) -> RenderableType:
+    if stats is None:
+        return Text("")
+    parts = [
+        f"{stats.fps:.0f} pictures/s, {stats.frame_hz} looked at",
+        f"faces {stats.faces}",
+        f"latency {_ms(stats.latency_p50_ms)}, 95 % {_ms(stats.latency_p95_ms)}",
+        f"age {_ms(stats.age_p50_ms)}",
+    ]
+    if stats.av_skew_ms is not None:
+        parts.append(f"picture behind sound {stats.av_skew_ms:+.0f} ms")
+    text = Text("  ".join(parts), style="bright_black")
+    lost = stats.frames_dropped + stats.sounds_dropped
+    text.append(
+        f"  dropped {lost}, late {stats.frames_late}", style="red" if lost else "bright_black"
+    )
+    if stats.reconnects:
+        text.append(f"  reconnected {stats.reconnects}", style="yellow")
+    return text
+
+
+def _ms(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f} ms"

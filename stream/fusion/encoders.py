@@ -1,0 +1,104 @@
+"""Voice and words to embeddings: a window of sound each hop, a cue of the transcript once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affectstream.engines.bundle.bundle import Bundle
+from affectstream.engines.spec import Array, padded, slot
+from affectstream.stream.media.types import Cue
+from affectstream.stream.transcript.context import joined
+from affectstream.stream.windowing.windows import Window
+
+
+class VoiceEncoder:
+    """The voice engine of a bundle; the mel spectrogram is inside its graph.
+
+    Remembers the last hop: several experts may ask for the same.
+    """
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._engine = bundle.engines["voice_encoder"]
+        self._samples = bundle.manifest.samples_per_window
+        self._last: tuple[tuple[int, ...], dict[int, NDArray[np.float32]]] | None = None
+
+    def encode(self, window: Window, channels: Sequence[int]) -> dict[int, NDArray[np.float32]]:
+        """The sequence (T, D) float32 of each of `channels` at the end of `window`."""
+        key = (window.hop, *channels)
+        if self._last is None or self._last[0] != key:
+            sound = window.sound[-self._samples :, list(channels)]
+            found = self._run(np.ascontiguousarray(sound.T)) if channels else ()
+            self._last = key, dict(zip(channels, found, strict=True))
+        return self._last[1]
+
+    def _run(self, sound: NDArray[np.float32]) -> NDArray[np.float32]:
+        out = self._engine.run({"samples": padded(sound, slot(len(sound)))})
+        found = np.asarray(out["embedding"][: len(sound)], np.float32)
+        return found if found.ndim == 3 else found[:, None]
+
+
+Words = tuple[NDArray[np.float32], NDArray[np.bool_]]
+"""A sequence (T, D) and which of its steps count (T,)."""
+
+
+class TextEncoder:
+    """The text engine of a bundle with its tokenizer. Remembers the last cue: it stays for hops."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        part = bundle.manifest.engines.text_encoder
+        if part is None or bundle.tokenizer is None:
+            raise ValueError(f"bundle {bundle.manifest.name!r} has no text encoder")
+        self._engine = bundle.engines["text_encoder"]
+        self._length = part.max_tokens
+        self._tokenizer = bundle.tokenizer
+        self._last: tuple[tuple[Cue, ...], Words] | None = None
+
+    def encode(self, lines: tuple[Cue, ...]) -> Words:
+        """The current utterance, which comes last, with those before it that the bundle reads."""
+        if self._last is None or self._last[0] != lines:
+            out, mask = self._run(joined([(cue.speaker, cue.text) for cue in lines]))
+            found = np.asarray(out["embedding"][0], np.float32)
+            pooled = found.ndim == 1 or len(found) == 1
+            words = (found.reshape(1, -1), np.ones(1, np.bool_)) if pooled else (found, mask)
+            self._last = lines, words
+        return self._last[1]
+
+    def logits(self, text: str) -> NDArray[np.float32]:
+        """The encoder's own logits (C,) float32 of a text, under the prior of its training set."""
+        return np.asarray(self._run(text)[0]["logits"][0], np.float32)
+
+    def _run(self, text: str) -> tuple[dict[str, Array], NDArray[np.bool_]]:
+        tokens = self._tokenizer.encode(text).ids  # cut as the bundle says
+        ids = np.zeros((1, self._length), np.int64)
+        mask = np.zeros((1, self._length), np.bool_)
+        ids[0, : len(tokens)], mask[0, : len(tokens)] = tokens, True
+        return self._engine.run({"ids": ids, "mask": mask}), mask[0]
+
+
+@dataclass(slots=True)
+class Encoders:
+    """The encoders of sound and words of a bundle's experts: the same one for those with the same
+    file, fed alike."""
+
+    _voices: dict[tuple[str, int], VoiceEncoder] = field(default_factory=dict)
+    _texts: dict[tuple[str, str, int, int], TextEncoder] = field(default_factory=dict)
+
+    def voice(self, expert: Bundle) -> VoiceEncoder | None:
+        """Of an expert; None for one that does not listen."""
+        part = expert.manifest.engines.voice_encoder
+        if part is None or "voice" not in expert.modalities:
+            return None
+        key = part.sha256, expert.manifest.samples_per_window
+        return self._voices.setdefault(key, VoiceEncoder(expert))
+
+    def text(self, expert: Bundle) -> TextEncoder | None:
+        """Of an expert; None for one that does not read."""
+        part = expert.manifest.engines.text_encoder
+        if part is None or "text" not in expert.modalities:
+            return None
+        key = part.sha256, part.tokenizer.sha256, part.max_tokens, part.context
+        return self._texts.setdefault(key, TextEncoder(expert))

@@ -1,0 +1,1 @@
+"""From the address of a live source to frames and sound on the clock of the session."""

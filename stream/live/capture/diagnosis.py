@@ -1,0 +1,90 @@
+"""Why a live source cannot be opened or was lost, in words; FFmpeg's own say little or mislead."""
+
+from __future__ import annotations
+
+import errno
+
+import av
+
+from affectstream.stream.live.capture.address import Opening
+from affectstream.stream.live.capture.file_playback import path_of
+from affectstream.stream.media.opening import diagnosis
+
+_NUMBERS = {
+    errno.EBUSY: "is in use by another program",
+    errno.ENODEV: "is gone: was it unplugged?",
+    errno.ENXIO: "is gone: was it unplugged?",
+    errno.EADDRINUSE: "this address is in use by another program here",
+    errno.EADDRNOTAVAIL: "this address is not one of this machine",
+    errno.EHOSTUNREACH: "there is no way to this host: is the network up?",
+    errno.ENETUNREACH: "there is no way to this host: is the network up?",
+    errno.ECONNRESET: "the other side broke the connection off",
+    errno.EPIPE: "the other side broke the connection off",
+}
+
+
+def diagnose(error: BaseException, opening: Opening, *, opened: bool, after_s: float) -> str:
+    """What `error`, raised `after_s` after the opening began, means for a person.
+
+    Holds no address but the opening's name: FFmpeg's messages repeat the URL, passwords included.
+    """
+    reason = _reason(error, opening, opened, after_s)
+    hint = f"; {opening.hint}" if opening.hint and not opened else ""
+    return f"{opening.name}: {reason}{hint}"
+
+
+def _reason(error: BaseException, opening: Opening, opened: bool, after_s: float) -> str:
+    scheme = opening.url.partition("://")[0]
+    match error:
+        case av.error.ExitError() | TimeoutError():
+            return _silence(opening, opened)
+        case ConnectionRefusedError():
+            return "refused the connection: nothing is listening there; is the sender running?"
+        case av.error.HTTPUnauthorizedError() | av.error.HTTPForbiddenError():
+            return (
+                f"wants another user name or password: {scheme}://USER:PASSWORD@HOST/PATH "
+                "(special characters as %40 for @)"
+            )
+        case av.error.HTTPNotFoundError():
+            return "has nothing at this path (404): check the part after the host"
+        case av.error.HTTPServerError() | av.error.HTTPClientError():
+            return "answered with an error: see the server's own log"
+        case av.error.ProtocolNotFoundError():
+            return f"PyAV's FFmpeg does not know {scheme}://"
+        case av.error.InvalidDataError():
+            # RTSP says this too when nobody answers.
+            if scheme.startswith("rtsp") and after_s >= 0.9 * opening.open_s:
+                return _silence(opening, opened)
+            if opening.ends and opened:
+                return "is damaged, and cannot be read any further"
+            if opening.ends:
+                return diagnosis(path_of(opening), error)
+            return "sends nothing that FFmpeg can read as video or sound"
+        case FileNotFoundError():
+            return "no such file or device"
+        case IsADirectoryError():
+            return "is a directory; give a recording in it"
+        case PermissionError():
+            return "may not be read"
+        case OSError(errno=number) if number in _NUMBERS:
+            return _NUMBERS[number]
+        case OSError(errno=errno.EIO) if opening.is_device:
+            return "is gone: was it unplugged?" if opened else "there is none, or it is in use"
+        case OSError(errno=errno.EIO):
+            return (
+                "the connection broke off"
+                if opened
+                else "the host is not known, or does not answer"
+            )
+        case _:
+            return f"cannot be read ({_text(error)})"
+
+
+def _silence(opening: Opening, opened: bool) -> str:
+    if opened:
+        return f"sent nothing for {opening.read_s:g} s"
+    return f"gave no answer, or sent nothing, within {opening.open_s:g} s"
+
+
+def _text(error: BaseException) -> str:
+    return str(getattr(error, "strerror", None) or type(error).__name__)

@@ -1,0 +1,1 @@
+"""What waits between the threads that capture and the one that works, and what is dropped."""

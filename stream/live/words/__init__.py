@@ -1,0 +1,1 @@
+"""Words recognised in live speech."""

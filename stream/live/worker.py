@@ -1,0 +1,200 @@
+"""What the worker of a live session does: perceive, resample, interpret, and stamp what comes out.
+
+For one thread. The pipeline of recordings does the same work in the same order, so both read the same
+of the same input.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import av
+import msgspec
+
+from affectstream.engines.bundle.bundle import Bundle
+from affectstream.stream.events import Attention, Emotion, Event
+from affectstream.stream.faces.face import Seen
+from affectstream.stream.faces.perceive import Perceiver
+from affectstream.stream.live.clock import Clock, instant
+from affectstream.stream.live.latency import Completion, Recorder
+from affectstream.stream.live.queue.mailbox import Heard, Look, Silence
+from affectstream.stream.live.queue.rate import RateControl
+from affectstream.stream.media.grid import time_of_point
+from affectstream.stream.media.resample import SoundResampler, sample_at, time_of
+from affectstream.stream.media.types import FOREVER_US, Bound, Cue, Kind, Samples
+from affectstream.stream.options import SourceOptions
+from affectstream.stream.results.interpret import Hop, Interpreter
+
+_GATHER = 50
+"""Sound is resampled by 20 ms: a hop must not wait for more to come."""
+_MOST_MS = 1e9
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Stages:
+    """How long each stage took, and each event altogether."""
+
+    perceive: Recorder
+    read: Recorder
+    latency: Recorder
+    age: Recorder
+
+
+class Flow:
+    """Work items in, hops with stamped events out."""
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        name: str,
+        options: SourceOptions,
+        sources: Sequence[str],
+        *,
+        perceiver: Perceiver | None,
+        start_us: int,
+        clock: Clock,
+        control: RateControl,
+    ) -> None:
+        """`sources` are the modalities that the source can give; pictures are passed over without a
+        `perceiver`. Hops begin at `start_us`."""
+        self._clock = clock
+        self._control = control
+        self._perceiver = perceiver
+        self._frame_hz = bundle.manifest.frame_hz
+        self._kinds = [k for k, m in KINDS.items() if m in sources]
+        self._interpreter = Interpreter(bundle, name, replace(options, start_us=start_us), sources)
+        self._sound = SoundResampler(
+            2 if options.assignment.channels else 1, first=sample_at(start_us), gather=_GATHER
+        )
+        self._completion = Completion(self._kinds)
+        self._window_points = bundle.manifest.frame_hz * bundle.manifest.window_us // 1_000_000
+        self._used: list[tuple[int, int]] = []  # grid point and time of frames, oldest first
+        self._heard_us = start_us
+        self.stages = Stages(Recorder(), Recorder(), Recorder(), Recorder())
+        self.perceived = 0
+        """Pictures that were looked at."""
+        self.bad_sounds = 0
+        """Frames of sound that could not be resampled."""
+        self.faces = 0
+        """Faces in the newest picture."""
+
+    @property
+    def gap_count(self) -> int:
+        """How many gaps were told so far."""
+        return self._interpreter.gap_count
+
+    def open(self) -> list[Hop]:
+        """Promise that kinds which the source does not give will never come."""
+        hops = []
+        for kind in Kind:
+            if kind not in self._kinds:
+                hops += self._interpreter.settle(Bound(kind, FOREVER_US))
+        return hops
+
+    def look(self, look: Look) -> tuple[list[Hop], Seen | None]:
+        """Perceive and read a picture; what was seen in it is for showing."""
+        seen: Seen | None = None
+        if look.frame is not None and self._perceiver is not None:
+            began_s = self._clock.now_s()
+            seen = self._perceiver.perceive([look.frame])[0]
+            took_s = self._clock.now_s() - began_s
+            self.stages.perceive.push(took_s * 1e3)
+            self._control.took_frame(took_s)
+            self.perceived += 1
+            self.faces = len(seen.faces)
+            self._used.append((look.points.start, look.frame.pts_us))
+        until_us = time_of_point(look.points.stop, self._frame_hz)
+        self._completion.came(Kind.VIDEO, until_us, look.arrived_s)
+        return self._timed(lambda: self._interpreter.see(look.points, seen)), seen
+
+    def hear(self, heard: Heard) -> list[Hop]:
+        """Resample and read a frame of sound."""
+        try:
+            runs = self._sound.push(heard.sound, heard.t_us)
+        except (av.FFmpegError, ValueError) as error:
+            self.bad_sounds += 1
+            _log.debug("a frame of sound cannot be resampled: %s", error)
+            return []
+        hops = []
+        for run in runs:
+            self._heard_us = time_of(run.end)
+            self._completion.came(Kind.AUDIO, self._heard_us, heard.arrived_s)
+            hops += self._heard(run)
+        return hops
+
+    def silent(self, silence: Silence) -> list[Hop]:
+        """Read what is held of the sound, then the promise that no more of it will come."""
+        hops, bound = [], silence.bound
+        for run in self._sound.flush():
+            self._heard_us = time_of(run.end)
+            hops += self._heard(run)
+        self._sound.skip_to(sample_at(bound.t_us))
+        self._completion.came(bound.kind, bound.t_us, silence.arrived_s)
+        return hops + self._timed(lambda: self._interpreter.settle(bound))
+
+    def read(self, cue: Cue) -> None:
+        """Words; they count from their end on."""
+        self._interpreter.read(cue)
+
+    def flush(self, end_us: int) -> list[Hop]:
+        """The hops that are left of a source that ended at `end_us`, and every open segment."""
+        hops = []
+        for run in self._sound.flush():
+            hops += self._heard(run)
+        return hops + self._timed(lambda: self._interpreter.flush(end_us))
+
+    def stamp(self, hop: Hop, zero_s: float | None) -> Hop:
+        """The hop with the time of its emission, now, in every event; t = 0 was at `zero_s`."""
+        now_s, emitted = self._clock.now_s(), instant(self._clock.utc())
+        fields: dict[str, float] = {}
+        if hop.readings and zero_s is not None:
+            end_us = hop.readings[0][0].end_us
+            complete_s = self._completion.complete_s(end_us)
+            age_ms = (now_s - zero_s) * 1e3 - self._newest_used(end_us) / 1e3
+            fields["age_ms"] = _bounded(age_ms)
+            self.stages.age.push(fields["age_ms"])
+            # At the end of a source its last hop goes out though nothing completed it.
+            fields["latency_ms"] = _bounded(
+                0.0 if complete_s is None else (now_s - complete_s) * 1e3
+            )
+            if complete_s is not None:
+                self.stages.latency.push(fields["latency_ms"])
+        return Hop(hop.readings, tuple(_stamped(hop.events, emitted, fields)))
+
+    def _heard(self, run: Samples) -> list[Hop]:
+        return self._timed(lambda: self._interpreter.hear(run))
+
+    def _timed(self, work: Callable[[], list[Hop]]) -> list[Hop]:
+        began_s = self._clock.now_s()
+        hops = work()
+        for _ in hops:
+            took_s = (self._clock.now_s() - began_s) / len(hops)
+            self.stages.read.push(took_s * 1e3)
+            self._control.took_hop(took_s)
+        return hops
+
+    def _newest_used(self, end_us: int) -> int:
+        """When the newest frame, or without any the newest sample, of a window was captured."""
+        last_point = end_us * self._frame_hz // 1_000_000
+        used = [(point, t_us) for point, t_us in self._used if point < last_point]
+        self._used = used[-1:] + self._used[len(used) :]
+        if used and last_point - used[-1][0] <= self._window_points:
+            return used[-1][1]
+        return min(self._heard_us, end_us)
+
+
+KINDS = {Kind.VIDEO: "video", Kind.AUDIO: "voice"}
+"""The modality that each kind of stream gives."""
+
+
+def _stamped(events: Iterable[Event], emitted: str, fields: dict[str, float]) -> Iterable[Event]:
+    for event in events:
+        more = fields if isinstance(event, Emotion | Attention) else {}
+        yield msgspec.structs.replace(event, emitted_at=emitted, **more)
+
+
+def _bounded(ms: float) -> float:
+    return round(min(max(ms, 0.0), _MOST_MS), 3)

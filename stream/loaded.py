@@ -1,0 +1,51 @@
+"""A bundle that is open on a device: what every job is given."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import cv2
+
+from affectstream.engines.bundle.bundle import Bundle
+from affectstream.engines.choose import Choice, choose
+
+
+class LoadedBundle:
+    """An open bundle, the device that it computes on, and why. Use it with ``with``."""
+
+    def __init__(self, bundle: Bundle, choice: Choice, threads: int) -> None:
+        self.bundle = bundle
+        self.choice = choice
+        self.threads = threads
+
+    @classmethod
+    def open(
+        cls, bundle: str | Path = "pocket", *, device: str = "auto", threads: int | None = None
+    ) -> Self:
+        """Open `bundle` (``pocket`` or a folder) on `device`, as `choose` takes it.
+
+        `threads` is how many batches are perceived side by side, the number of cores unless given.
+        Raises `BundleError`, `EngineError` or `DeviceError`, naming the fault.
+        """
+        if threads is not None and threads < 1:
+            raise ValueError(f"threads must be at least 1, found {threads}")
+        choice = choose(device)
+        # OpenCV would split each small picture over all cores, where batches already run side by
+        # side: a tenth more processor time for nothing. The setting is the whole process's.
+        cv2.setNumThreads(1)
+        opened = Bundle.open(bundle, device=choice.device)
+        return cls(opened, choice, threads or os.cpu_count() or 1)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.bundle.__exit__(kind, error, trace)

@@ -1,0 +1,1 @@
+"""From a file to frames and sound with times on one clock."""

@@ -1,0 +1,160 @@
+"""Sound of any rate and layout to `SAMPLE_RATE`, each run placed by its time.
+
+libswresample (FFmpeg) converts with an exact rational step and starts its filter centred on the
+first sample, so within a stretch the n-th output sample is exactly n / `SAMPLE_RATE` after the
+first: nothing drifts, and no delay has to be taken off. A stretch ends where the times say that
+sound is missing or comes twice; the next one is placed by its own time.
+"""
+
+from __future__ import annotations
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from affectstream.stream.media.types import SAMPLE_RATE, Samples
+
+JUMP_US = 20_000
+"""Times may wander this far from the count of samples (Matroska rounds them to milliseconds)."""
+
+_GATHER = 4
+"""Of recordings, frames are gathered to a quarter of a second: converting one by one costs as much as
+decoding."""
+
+
+def sample_at(t_us: int) -> int:
+    """The first sample at or after `t_us`."""
+    return -(-t_us * SAMPLE_RATE // 1_000_000)
+
+
+def time_of(sample: int) -> int:
+    """When a sample plays, in microseconds rounded down."""
+    return sample * 1_000_000 // SAMPLE_RATE
+
+
+class SoundResampler:
+    """Frames of sound in, `Samples` with `channels` channels (1 or 2) out.
+
+    Runs never overlap and never go back. Several channels are mixed down so that the sum cannot
+    exceed full scale: to one, or with `channels` 2 to left and right; one is copied to both.
+    Nothing is given for samples before `first`. `gather` parts of a second are converted at a time,
+    which changes how the sound is cut into runs and nothing else.
+    """
+
+    def __init__(self, channels: int = 1, *, first: int = 0, gather: int = _GATHER) -> None:
+        if channels not in (1, 2):
+            raise ValueError(f"channels must be 1 or 2, found {channels}")
+        self._channels = channels
+        self._gather = gather
+        self._next = first
+        self._waiting: av.AudioFifo | None = None
+        self._resampler: av.AudioResampler | None = None
+        self._shape = 1, "", ""
+        self._anchor_us = 0
+        self._taken = 0
+        self._place = 0
+
+    @property
+    def expected_us(self) -> int | None:
+        """When the next frame should begin if it follows on; None before the first of a stretch."""
+        if self._waiting is None:
+            return None
+        rate = self._shape[0]
+        return self._anchor_us + (2_000_000 * self._taken + rate) // (2 * rate)
+
+    def push(self, frame: av.AudioFrame, t_us: int | None) -> list[Samples]:
+        """Take a frame that begins at `t_us` (None: it follows on).
+
+        A step in time of more than `JUMP_US` leaves a hole, or cuts what would overlap. Raises
+        `av.FFmpegError` when libswresample cannot take the sound; the next frame starts afresh.
+        """
+        shape = frame.rate, frame.layout.name, frame.format.name
+        expected = self.expected_us
+        follows = expected is not None and (t_us is None or abs(t_us - expected) <= JUMP_US)
+        out: list[Samples] = []
+        if not follows or shape != self._shape or self._waiting is None:
+            out = self.flush()
+            self._anchor_us = expected if follows and expected is not None else t_us or 0
+            self._place = self._next if follows else _nearest(self._anchor_us)
+            self._taken, self._shape, self._waiting = 0, shape, av.AudioFifo()
+        frame.pts = None  # the count of samples decides, not what FFmpeg makes of the times
+        self._waiting.write(frame)
+        self._taken += frame.samples
+        if self._waiting.samples * self._gather >= frame.rate:
+            out += self._placed(self._converted())
+        return out
+
+    def flush(self) -> list[Samples]:
+        """Give what is still held. The next frame begins a stretch of its own."""
+        if self._waiting is None:
+            return []
+        frames = self._converted()
+        if self._resampler is not None:
+            frames += self._resampler.resample(None)
+        self._waiting = self._resampler = None
+        return self._placed(frames)
+
+    def skip_to(self, sample: int) -> None:
+        """Give nothing before `sample` from now on."""
+        self._next = max(self._next, sample)
+
+    def _converted(self) -> list[av.AudioFrame]:
+        """What has been waiting, at `SAMPLE_RATE`."""
+        frame = self._waiting.read(0) if self._waiting is not None else None
+        if frame is None:
+            return []
+        try:
+            if self._resampler is None:
+                return self._open(frame)
+            return self._resampler.resample(frame)
+        except av.FFmpegError:
+            self._waiting = self._resampler = None
+            raise
+
+    def _open(self, frame: av.AudioFrame) -> list[av.AudioFrame]:
+        mono = min(self._channels, frame.layout.nb_channels) == 1
+        resampler = _resampler("mono" if mono else "stereo")
+        try:
+            frames = resampler.resample(frame)
+        except av.FFmpegError:
+            # No known way to mix this layout (nine microphones, say): keep it, average afterwards.
+            resampler = _resampler(frame.layout.name)
+            frames = resampler.resample(frame)
+        self._resampler = resampler
+        return frames
+
+    def _placed(self, frames: list[av.AudioFrame]) -> list[Samples]:
+        out = []
+        for frame in frames:
+            data = self._mixed(frame)
+            start, self._place = self._place, self._place + len(data)
+            cut = max(0, self._next - start)
+            if cut < len(data):
+                out.append(Samples(start + cut, data[cut:]))
+                self._next = start + len(data)
+        return out
+
+    def _mixed(self, frame: av.AudioFrame) -> NDArray[np.float32]:
+        """(n, `channels`) in [-1, 1]; values that are no number are 0."""
+        count = frame.samples * frame.layout.nb_channels  # packed, and padded at the end
+        data = np.frombuffer(memoryview(frame.planes[0]), np.float32, count)
+        data = data.reshape(frame.samples, -1)
+        if data.shape[1] not in (1, self._channels):
+            data = data.mean(axis=1, keepdims=True)
+        if data.shape[1] != self._channels:
+            data = np.repeat(data, self._channels, axis=1)
+        data = np.clip(data, -1.0, 1.0)
+        data[np.isnan(data)] = 0.0
+        return data
+
+
+def _nearest(t_us: int) -> int:
+    return (2 * t_us * SAMPLE_RATE + 1_000_000) // 2_000_000
+
+
+def _resampler(layout: str) -> av.AudioResampler:
+    # Without rematrix_maxval FFmpeg adds float channels at 0.71 each, which clips full-scale stereo.
+    # Packed, because PyAV miscounts the planes of more than eight channels.
+    return av.AudioResampler(
+        format="flt", layout=layout, rate=SAMPLE_RATE, options={"rematrix_maxval": "1.0"}
+    )

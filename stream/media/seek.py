@@ -1,0 +1,42 @@
+"""Going to a place in a recording from which it can be decoded."""
+
+from __future__ import annotations
+
+import av
+from av.container import InputContainer
+
+from affectstream.stream.media.stream_decoder import Lane
+
+_SEEK_BACK_US = (200_000, 5_000_000, 30_000_000)
+"""How far before the start to look for a key frame, in turn; after that from the beginning."""
+
+
+def go_to(container: InputContainer, lane: Lane, start_us: int) -> bool:
+    """Go to where `lane` can be decoded from, at or before `start_us`, or stay at the beginning.
+
+    False when the way back to the beginning has to be found by opening the file again.
+    """
+    origin = container.start_time or 0
+    for back_us in _SEEK_BACK_US:
+        offset = start_us - back_us
+        if offset <= 0:
+            return back_us == _SEEK_BACK_US[0]
+        try:
+            container.seek(offset + origin)
+            if _decodable_from(container, lane, start_us):
+                container.seek(offset + origin)
+                return True
+        except (av.FFmpegError, OSError):
+            break
+    return False
+
+
+def _decodable_from(container: InputContainer, lane: Lane, start_us: int) -> bool:
+    """Whether a key frame comes next that is no later than `start_us` (a transport stream has no
+    index of them, so a seek may end anywhere)."""
+    for packet in container.demux(lane.stream):
+        if packet.pts is None:
+            continue
+        if packet.is_keyframe or lane.time_us(packet.pts) > start_us:
+            return lane.time_us(packet.pts) <= start_us
+    return False

@@ -1,0 +1,1 @@
+"""Recordings: one session from opening to its last event, and many files one after the other."""

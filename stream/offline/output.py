@@ -1,0 +1,147 @@
+"""The folder of one scored recording: its result files, and `run.json` about the run itself.
+
+Results hold nothing of when, where or how fast they were made, so two runs can be compared byte by
+byte; all of that is in `run.json`, which is written last: a folder without it is not finished.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+import onnxruntime
+
+from affectstream.engines.bundle.bundle import MANIFEST
+from affectstream.engines.cache.digest import sha256
+from affectstream.stream.events import SCHEMA, Stream
+from affectstream.stream.loaded import LoadedBundle
+from affectstream.stream.results.interpret import Hop
+from affectstream.stream.sinks import FORMATS, FileSink
+from affectstream.stream.sinks.base import writing
+
+RUN = "run.json"
+_PACKAGES = ("affectstream", "av", "numpy")
+
+
+class OutputFolder:
+    """Collects one recording's results. Without `commit`, leaving it removes what was begun."""
+
+    def __init__(self, folder: Path, formats: Sequence[str], recognizer: LoadedBundle) -> None:
+        """Make `folder` and open its files. Raises `OutputError` when that is not possible."""
+        self.folder = folder
+        self._recognizer = recognizer
+        self._started = time.time()
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            for name in (RUN, *(sink.filename for sink in FORMATS.values())):
+                (folder / name).unlink(missing_ok=True)  # nothing of an older run may stay
+        self._sinks: list[FileSink] = []
+        labels = recognizer.bundle.manifest.labels
+        try:
+            for name in formats:
+                self._sinks.append(FORMATS[name](folder, labels))
+        except BaseException:
+            self.discard()
+            raise
+
+    def push(self, hop: Hop, end_us: int) -> None:
+        """Hand one hop to every file."""
+        for sink in self._sinks:
+            sink.push(hop, end_us)
+
+    def commit(self, source: Path | str, ended: Stream) -> None:
+        """Give every file its name, then write `run.json`. A live source has a name, not a path."""
+        for sink in self._sinks:
+            sink.commit()
+        text = msgspec.json.format(msgspec.json.encode(self._about(source, ended)), indent=2)
+        beside = self.folder / f".{RUN}.part"
+        with writing(self.folder / RUN):
+            beside.write_bytes(text + b"\n")
+            beside.replace(self.folder / RUN)
+
+    def discard(self) -> None:
+        """Remove everything unfinished."""
+        for sink in self._sinks:
+            sink.discard()
+
+    def _about(self, source: Path | str, ended: Stream) -> dict[str, Any]:
+        bundle = self._recognizer.bundle
+        now = time.time()
+        if isinstance(source, Path):
+            source = os.fsencode(source.absolute()).decode("utf-8", "replace")
+        return {
+            "status": "complete" if ended.complete else "incomplete",
+            "detail": ended.detail,
+            "source": source,
+            "media_s": ended.t_end - ended.t_start,
+            "wall_s": round(now - self._started, 3),
+            "started_at": _utc(self._started),
+            "finished_at": _utc(now),
+            "counts": ended.counts,
+            "bundle": {
+                "name": bundle.manifest.name,
+                "version": bundle.manifest.version,
+                "manifest_sha256": sha256(bundle.folder / MANIFEST),
+            },
+            "device": self._recognizer.choice.device,
+            "device_reason": self._recognizer.choice.reason,
+            "threads": self._recognizer.threads,
+            "schema": SCHEMA,
+            # ONNX Runtime is a package of another name where it has CUDA.
+            "versions": {name: version(name) for name in _PACKAGES}
+            | {"onnxruntime": onnxruntime.__version__},
+            "python": platform.python_version(),
+            "platform": platform.platform(),
+        }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if error is not None:
+            self.discard()
+
+
+def folder_names(paths: Sequence[Path]) -> list[str]:
+    """A folder name for each recording: its file name without suffix, unique in this run.
+
+    The mark of a repeated name is taken from the whole path.
+    """
+    names = [path.name if path.stem in (".", "..") else path.stem for path in paths]
+    return [
+        name if names.count(name) == 1 else f"{name}.{_mark(path)}"
+        for name, path in zip(names, paths, strict=True)
+    ]
+
+
+def live_folder_name(name: str, source: str | None) -> str:
+    """A folder name for the live source that is called `name`: of a file that is played the same as its
+    recording has, of any other what can stand in the name of a folder."""
+    if source is not None and name == Path(source).name and Path(source).is_file():
+        return folder_names([Path(source)])[0]
+    return re.sub(r"[^\w.-]+", "_", name).strip("_.")
+
+
+def _mark(path: Path) -> str:
+    return hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:8]
+
+
+def _utc(t_s: float) -> str:
+    return (
+        datetime.fromtimestamp(t_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    )

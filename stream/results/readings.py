@@ -1,0 +1,103 @@
+"""The dense table: one row for each track and hop, as Arrow."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from affectstream.engines.bundle.shapes import SENTIMENTS
+from affectstream.stream.faces.detect import LANDMARKS
+from affectstream.stream.fusion.fuse import SCORE_DECIMALS, Reading
+from affectstream.stream.results.attention import Attention
+from affectstream.stream.results.interpret import Hop, rounded, seconds
+
+_SENTIMENTS = tuple(f"sentiment_{name}" for name in SENTIMENTS)
+_POINTS = tuple(f"{name}_{axis}" for name in LANDMARKS for axis in "xy")
+
+
+def schema(labels: Sequence[str]) -> pa.Schema:
+    """Columns of the table, the same for every bundle of `labels`: what it does not tell stays empty.
+
+    Boxes and landmarks are fractions of the frame's width and height.
+    """
+    number = pa.float64()
+    fields = [
+        ("hop", pa.int64()),
+        ("t_start", number),
+        ("t_end", number),
+        ("track", pa.int32()),
+        ("modalities", pa.string()),
+        ("label", pa.string()),
+        ("confidence", number),
+        ("abstain", pa.string()),
+        ("assigned_by", pa.string()),
+        *((label, number) for label in labels),
+        ("valence", number),
+        ("engagement", number),
+        *((name, number) for name in _SENTIMENTS),
+        ("intensity", number),
+        *((f"{label}_intensity", number) for label in labels),
+        ("attention", number),
+        ("attention_state", pa.string()),
+        *((name, number) for name in ("yaw", "pitch", "roll", "quality", "voiced")),
+        *((name, number) for name in ("face_t", "left", "top", "right", "bottom", "face_score")),
+        *((name, number) for name in _POINTS),
+    ]
+    return pa.schema(fields)
+
+
+def rows(labels: Sequence[str], hop: Hop, end_us: int) -> list[dict[str, Any]]:
+    """The rows of one hop; times are cut at `end_us`, the end of the recording."""
+    return [_row(labels, reading, attention, end_us) for reading, attention in hop.readings]
+
+
+def _row(
+    labels: Sequence[str], reading: Reading, attention: Attention | None, end_us: int
+) -> dict[str, Any]:
+    scores = reading.scores or (None,) * len(labels)
+    intensities = reading.intensities or (None,) * len(labels)
+    return {
+        "hop": reading.hop,
+        "t_start": seconds(reading.start_us),
+        "t_end": seconds(min(reading.end_us, end_us)),
+        "track": reading.track,
+        "modalities": "+".join(reading.modalities),
+        "label": reading.label,
+        "confidence": reading.confidence,
+        "abstain": reading.abstain,
+        "assigned_by": reading.assigned_by,
+        **dict(zip(labels, scores, strict=True)),
+        "valence": reading.valence,
+        "engagement": reading.engagement,
+        **dict(zip(_SENTIMENTS, reading.sentiment or (None,) * len(_SENTIMENTS), strict=True)),
+        "intensity": reading.intensity,
+        **{f"{n}_intensity": v for n, v in zip(labels, intensities, strict=True)},
+        "attention": None if attention is None else rounded(attention.score),
+        "attention_state": None if attention is None else attention.state,
+        "yaw": None if attention is None else rounded(attention.yaw, 2),
+        "pitch": None if attention is None else rounded(attention.pitch, 2),
+        "roll": None if attention is None else rounded(attention.roll, 2),
+        "voiced": rounded(reading.voiced),
+        **_face(reading),
+    }
+
+
+def _face(reading: Reading) -> dict[str, Any]:
+    look = reading.look
+    if look is None:
+        return {}
+    width, height = look.frame_size
+    left, top, right, bottom = look.face.box
+    points = (look.face.landmarks / (width, height)).ravel()
+    return {
+        "face_t": seconds(look.pts_us),
+        "quality": rounded(look.face.quality.value),
+        "left": rounded(left / width),
+        "top": rounded(top / height),
+        "right": rounded(right / width),
+        "bottom": rounded(bottom / height),
+        "face_score": rounded(look.face.score),
+        **{n: round(float(p), SCORE_DECIMALS) for n, p in zip(_POINTS, points, strict=True)},
+    }

@@ -1,0 +1,1 @@
+"""What clients of a session receive."""

@@ -1,0 +1,1 @@
+"""Media that clients send: WebRTC, or the bytes of a file."""

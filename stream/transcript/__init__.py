@@ -1,0 +1,1 @@
+"""Words with times: transcript files, tracks inside a recording, and transcripts alone."""

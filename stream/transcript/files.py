@@ -1,0 +1,288 @@
+"""Transcripts: the cues beside a recording or inside it, and which of them is current.
+
+FFmpeg's demuxers read the files (SubRip, WebVTT, ASS, and subtitle streams in mp4 and Matroska), so
+every format has one path; `cues` takes the words out of the markup.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import av
+from av.stream import Discard
+from av.subtitles.stream import SubtitleStream
+from av.subtitles.subtitle import AssSubtitle
+
+from affectstream.stream.errors import SourceError
+from affectstream.stream.media.opening import open_container, reason_of
+from affectstream.stream.media.probe import is_text, language_of
+from affectstream.stream.media.types import Cue
+from affectstream.stream.transcript.cues import mov_text, spoken
+
+STAYS_US = 5_000_000
+"""A cue stays the current utterance for this long after its end, or until the next."""
+
+SUFFIXES = (".vtt", ".srt")
+"""Transcripts that are looked for beside a recording, the better one first."""
+
+_DEMUXERS = {".vtt": "webvtt", ".srt": "srt", ".ass": "ass", ".ssa": "ass"}
+_EXPECTED = "expected a .srt or .vtt transcript"
+_MOST_BYTES = 64 * 2**20
+_TIME = r"(?:\d+:)?\d{1,2}:\d{2}[.,]\d{3}"  # FFmpeg reads .5 as 5 ms
+_TIME_LINE = re.compile(rf"\s*({_TIME})\s*-->\s*({_TIME})(?:\s.*)?$")
+_MEANT_AS_TIME = re.compile(r"\s*\d+:\S*\s*-+>")
+_AS_STORED = frozenset({"subrip", "text", "webvtt", "mov_text", "ass"})
+"""Codecs whose packets are text that is read as it is."""
+_WINDOWS = "cp1252"
+"""Latin 1 with the quotation marks that Windows writes."""
+
+_TWO_LETTERS = {
+    "ara": "ar", "ces": "cs", "chi": "zh", "cze": "cs", "dan": "da", "deu": "de", "dut": "nl",
+    "ell": "el", "eng": "en", "fin": "fi", "fra": "fr", "fre": "fr", "ger": "de", "gre": "el",
+    "heb": "he", "hin": "hi", "hun": "hu", "ind": "id", "ita": "it", "jpn": "ja", "kor": "ko",
+    "nld": "nl", "nor": "no", "pol": "pl", "por": "pt", "ron": "ro", "rum": "ro", "rus": "ru",
+    "spa": "es", "swe": "sv", "tha": "th", "tur": "tr", "ukr": "uk", "vie": "vi", "zho": "zh",
+}  # fmt: skip
+"""ISO 639-2, as containers write it, to ISO 639-1, as people do; the languages that are met most."""
+_LANGUAGE = re.compile(r"([A-Za-z]{2,3})((?:[-_][A-Za-z0-9]{2,8})*)")
+
+
+_Packet: TypeAlias = "av.Packet[SubtitleStream]"
+
+
+@dataclass(frozen=True, slots=True)
+class Transcript:
+    """Cues in the order of their end, and the declared language (``en``) where there is one."""
+
+    cues: tuple[Cue, ...]
+    language: str | None
+
+
+def find_transcript(recording: str | Path) -> Path | None:
+    """The transcript beside `recording`: ``talk.vtt``, ``talk.srt``, or with a language ``talk.en.srt``
+    for ``talk.mp4``."""
+    recording = Path(recording)
+    stem = recording.stem
+    try:
+        beside = [p for p in recording.parent.iterdir() if p.suffix.lower() in SUFFIXES]
+    except OSError:
+        return None
+    ranked = [
+        (tag != "", SUFFIXES.index(path.suffix.lower()), path.name, path)
+        for path in beside
+        for tag in (path.stem[len(stem) + 1 :],)
+        if path != recording
+        and (path.stem == stem or (path.stem == f"{stem}.{tag}" and language_tag(tag)))
+    ]
+    return min(ranked)[-1] if ranked else None
+
+
+def is_transcript(path: str | Path) -> bool:
+    """Whether a file is a transcript, by its name."""
+    return Path(path).suffix.lower() in _DEMUXERS
+
+
+def read_transcript(path: str | Path) -> Transcript:
+    """Read a transcript file (.srt, .vtt, .ass).
+
+    Its times count from the start of the recording. Text is UTF-8, or what Windows writes (1252)
+    where it is not. Raises `SourceError` for a file that is missing or malformed, naming the line,
+    and for one that holds no transcript; a valid WebVTT file without cues is an empty transcript.
+    """
+    path = Path(path)
+    demuxer = _DEMUXERS.get(path.suffix.lower())
+    if demuxer is None:
+        raise SourceError(f"{path}: its name does not end like a transcript's; {_EXPECTED}")
+    text, encoding = _text(path)
+    _check(path, text, demuxer)
+    try:
+        with av.open(f"file:{path}", "r", format=demuxer, metadata_errors="replace") as container:
+            stream = container.streams.subtitles[0]
+            cues = _cues(container.demux(stream), stream, 0, encoding)
+    except (av.FFmpegError, OSError, IndexError) as exc:
+        raise SourceError(f"{path}: cannot be read ({reason_of(exc)}); {_EXPECTED}") from exc
+    header = re.match(r"WEBVTT[^\n]*\n(?:[^\n]+\n)*?Language:[ \t]*(\S+)", text)
+    tag = header[1] if header else path.stem.rpartition(".")[2] if "." in path.stem else ""
+    return Transcript(cues, language_tag(tag))
+
+
+def embedded_transcript(path: str | Path) -> Transcript | None:
+    """The words of the first text subtitle stream inside a recording, on the recording's clock.
+
+    All of them, ahead of the recording: one more pass over the file where the format has no index of
+    them (Matroska, MPEG-TS), at the speed of the disk, for nothing is decoded.
+    None where there is no such stream; subtitles that are pictures (DVD, Blu-ray, DVB) hold no words
+    and are not used: see `MediaInfo.skipped`. Raises `SourceError` when the file cannot be opened.
+    """
+    path = Path(path)
+    with open_container(path) as container:
+        texts = [s for s in container.streams.subtitles if is_text(s)]
+        if not texts:
+            return None
+        stream = texts[0]
+        for other in container.streams:
+            if other is not stream:
+                other.discard = Discard.all
+        packets = _until_damage(container.demux(stream))
+        cues = _cues(packets, stream, container.start_time or 0, "utf-8")
+        return Transcript(cues, language_tag(language_of(stream.language) or ""))
+
+
+def _until_damage(packets: Iterable[_Packet]) -> Iterator[_Packet]:
+    """What can be read of a damaged file; that it is damaged is told by the recording itself."""
+    with contextlib.suppress(av.FFmpegError, OSError, IndexError):
+        yield from packets
+
+
+def _text(path: Path) -> tuple[str, str]:
+    """All of a transcript file, line ends as \\n, and the encoding of what FFmpeg makes of it."""
+    try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise SourceError(f"{path}: is no regular file; {_EXPECTED}")
+        if path.is_file() and path.stat().st_size > _MOST_BYTES:
+            raise SourceError(f"{path}: is larger than any transcript; {_EXPECTED}")
+        raw = path.read_bytes()
+    except FileNotFoundError as exc:
+        raise SourceError(f"{path}: no such transcript") from exc
+    except OSError as exc:
+        raise SourceError(f"{path}: may not be read: {reason_of(exc)}") from exc
+    encoding = "utf-8"
+    try:
+        # FFmpeg itself turns UTF-16 with a byte order mark into UTF-8.
+        text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except UnicodeDecodeError:
+        encoding = _WINDOWS
+        text = raw.decode(encoding, "replace")
+    return text.replace("\r\n", "\n").replace("\r", "\n"), encoding
+
+
+def _check(path: Path, text: str, demuxer: str) -> None:
+    """Find the lines that FFmpeg's demuxers would pass over without a word."""
+    if demuxer == "ass":
+        if "[Events]" not in text:
+            raise SourceError(f"{path}: holds no [Events]; {_EXPECTED}")
+        return
+    if demuxer == "webvtt" and not re.match(r"WEBVTT(?:[ \t\n]|$)", text):
+        raise SourceError(f"{path}: line 1: a WebVTT file begins with WEBVTT, found {text[:20]!r}")
+    found = False
+    for number, line in enumerate(text.split("\n"), 1):
+        match = _TIME_LINE.match(line)
+        if match is None and _MEANT_AS_TIME.match(line):
+            raise SourceError(
+                f"{path}: line {number}: {line.strip()!r} is no time of a cue; expected for example "
+                "00:00:01,000 --> 00:00:02,500"
+            )
+        if match is not None and _milliseconds(match[2]) < _milliseconds(match[1]):
+            raise SourceError(
+                f"{path}: line {number}: the cue ends at {match[2]}, before it begins at {match[1]}"
+            )
+        found = found or match is not None
+    if not found and demuxer == "srt":
+        raise SourceError(f"{path}: holds no cues; {_EXPECTED}")
+
+
+def _milliseconds(time: str) -> int:
+    *hours, minutes, seconds, milliseconds = re.split(r"[:.,]", time)
+    whole = (int(hours[0] if hours else 0) * 60 + int(minutes)) * 60 + int(seconds)
+    return whole * 1000 + int(milliseconds)
+
+
+def _cues(
+    packets: Iterable[_Packet], stream: SubtitleStream, origin_us: int, encoding: str
+) -> tuple[Cue, ...]:
+    """The cues of a stream, those without words left out, in the order of their end."""
+    stored = list(_stored(packets, stream, origin_us, encoding))
+    starts = sorted(start for start, *_ in stored)
+    cues = []
+    for start, end, payload, codec in stored:
+        if end <= start:  # no length is given: it stays until the next, as in a player
+            later = bisect_right(starts, start)
+            end = min([start + STAYS_US, *starts[later : later + 1]])
+        if end >= 0:
+            cues += [Cue(max(0, start), end, said, who) for who, said in spoken(payload, codec)]
+    return tuple(sorted(cues, key=_order))
+
+
+def _stored(
+    packets: Iterable[_Packet], stream: SubtitleStream, origin_us: int, encoding: str
+) -> Iterator[tuple[int, int, str, str]]:
+    """(start, end, text with its markup, the kind of markup) of each packet that holds a cue."""
+    unit, codec = stream.time_base, stream.codec_context.codec.canonical_name
+    assert unit is not None
+    for packet in packets:
+        if packet.pts is None or not packet.size:
+            continue
+        start = round(packet.pts * unit * 1_000_000) - origin_us
+        end = start + round((packet.duration or 0) * unit * 1_000_000)
+        if codec in _AS_STORED:
+            raw = mov_text(bytes(packet)) if codec == "mov_text" else bytes(packet)
+            yield start, end, _decoded(raw, encoding), codec
+        else:
+            # FFmpeg makes ASS of all other formats; a cue that it cannot read is passed over.
+            with contextlib.suppress(av.FFmpegError):
+                for line in packet.decode():
+                    if isinstance(line, AssSubtitle):
+                        yield start, end, _decoded(line.ass, "utf-8"), "ass"
+
+
+def _decoded(raw: bytes, encoding: str) -> str:
+    try:
+        return raw.decode(encoding)
+    except UnicodeDecodeError:
+        return raw.decode(_WINDOWS, "replace")
+
+
+def language_tag(tag: str) -> str | None:
+    """``en`` for ``en``, ``eng``, ``EN``; ``pt-BR`` for ``por-BR``; None for what is no language."""
+    match = _LANGUAGE.fullmatch(tag)
+    if match is None or (len(match[1]) == 3 and match[1].lower() not in _TWO_LETTERS):
+        return None
+    return _TWO_LETTERS.get(match[1].lower(), match[1].lower()) + match[2].replace("_", "-")
+
+
+class CurrentUtterance:
+    """Which cue counts at a time: the last one that has ended, for `STAYS_US` or until the next.
+
+    The same in files and live: a cue counts from its end on, even when it was told ahead. `context` is
+    how many utterances before the current one are wanted; older ones are held until `forget`.
+    """
+
+    def __init__(self, context: int = 0) -> None:
+        self._context = context
+        self._cues: list[Cue] = []
+
+    def push(self, cue: Cue) -> None:
+        """Add a cue, in any order."""
+        insort(self._cues, cue, key=_order)
+
+    def at(self, t_us: int) -> Cue | None:
+        """The current utterance at `t_us`."""
+        place = bisect_right(self._cues, t_us, key=_end)
+        found = self._cues[place - 1] if place else None
+        return found if found is not None and found.end_us > t_us - STAYS_US else None
+
+    def before(self, cue: Cue) -> tuple[Cue, ...]:
+        """Up to `context` utterances before one that is held, oldest first."""
+        if not self._context:
+            return ()
+        place = self._cues.index(cue, bisect_left(self._cues, _order(cue), key=_order))
+        return tuple(self._cues[max(0, place - self._context) : place])
+
+    def forget(self, t_us: int) -> None:
+        """Give up what is neither current at `t_us` or later, nor said shortly before what is."""
+        over = bisect_right(self._cues, t_us - STAYS_US, key=_end)
+        del self._cues[: max(0, over - self._context)]
+
+
+def _order(cue: Cue) -> tuple[int, int]:
+    return cue.end_us, cue.start_us
+
+
+def _end(cue: Cue) -> int:
+    return cue.end_us

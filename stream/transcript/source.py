@@ -1,0 +1,63 @@
+"""A transcript that is scored by itself: words with times, nothing to see and nothing to hear."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from affectstream.stream.errors import SourceError
+from affectstream.stream.media.decode_stats import Faults
+from affectstream.stream.media.probe import MediaInfo
+from affectstream.stream.media.types import FOREVER_US, Bound, Kind
+from affectstream.stream.transcript.files import STAYS_US, Transcript, read_transcript
+
+_STEP_US = 500_000
+_LONGEST_US = 100 * 3600 * 1_000_000
+
+
+class Script:
+    """A transcript in the place of a `Recording`: iterate to get the bounds that drive the hops.
+
+    Time runs from 0 until the last cue has ceased to be the current utterance, `STAYS_US` after its
+    end, so that the last one counts for as long as the others.
+    """
+
+    def __init__(
+        self, path: Path, transcript: Transcript, start_us: int = 0, end_us: int = FOREVER_US
+    ) -> None:
+        """Raises `SourceError` for a transcript without words, or one that ends before `start_us`."""
+        if not transcript.cues:
+            raise SourceError(f"{path}: holds no cues; there is nothing to score")
+        whole_us = transcript.cues[-1].end_us + STAYS_US
+        if whole_us > _LONGEST_US:
+            raise SourceError(
+                f"{path}: its last cue ends at {transcript.cues[-1].end_us / 3.6e9:.1f} h; expected "
+                f"times from the start of a recording of at most {_LONGEST_US / 3.6e9:.0f} h"
+            )
+        if start_us >= whole_us:
+            raise SourceError(
+                f"{path}: start {start_us / 1e6} s is beyond its end at {whole_us / 1e6:.3f} s"
+            )
+        self.path = path
+        self.transcript = transcript
+        self.faults = Faults()
+        self.info = MediaInfo(path.suffix[1:].lower(), whole_us, 0, None, (), None, (), ())
+        self.start_us = start_us
+        self.end_us = min(end_us, whole_us)
+
+    @classmethod
+    def open(cls, path: Path, start_us: int | None, end_us: int | None) -> Script:
+        """Read the transcript file at `path`. Raises `SourceError` when it cannot be used."""
+        return cls(path, read_transcript(path), start_us or 0, end_us or FOREVER_US)
+
+    def counts(self) -> dict[str, int]:
+        """As `Recording.counts`: no frames, no faults."""
+        return {"frames": 0, **self.faults.counts()}
+
+    def __iter__(self) -> Iterator[Bound]:
+        for t_us in range(self.start_us, self.end_us, _STEP_US):
+            for kind in Kind:
+                yield Bound(kind, t_us)
+
+    def close(self) -> None:
+        """Nothing is open; here so that a session can close whatever it reads."""

@@ -1,0 +1,152 @@
+"""`affectstream bench live`: senders of its own, what it reads off them, and what it says it cannot do."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from functools import partial
+
+import av
+import pytest
+
+pytest.importorskip("skimage", reason="the portrait comes with the 'demo' extra")
+
+from affectstream.bench.live import sources as live
+from affectstream.bench.live.browser import PAGE_WAYS, measure_page
+from affectstream.bench.live.flashes import CLIP_S, Flash, Tap, write_camera, write_flashes
+from affectstream.bench.live.microphone import Microphone
+from affectstream.bench.live.network_sources import network_ways
+from affectstream.bench.live.row import Left, Row, Unmeasured, line, quantiles
+from affectstream.bench.live.rtp import sdp
+from affectstream.stream import Recognizer, SourceError
+
+
+@pytest.fixture(scope="module")
+def recognizer():
+    with Recognizer.open(device="cpu", threads=1) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    return write_flashes(tmp_path_factory.mktemp("clip") / "flashes.mp4")
+
+
+@pytest.fixture(scope="module")
+def camera(tmp_path_factory):
+    return write_camera(tmp_path_factory.mktemp("camera") / "camera.mjpeg")
+
+
+def way_named(name, clip, scratch):
+    (way,) = (way for way in network_ways(clip, scratch) if way.name == name)
+    return way
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "MPEG-TS, UDP",
+        pytest.param("RTP, .sdp file", marks=pytest.mark.slow),
+        pytest.param("RTSP, UDP, published", marks=pytest.mark.slow),
+        pytest.param("HLS, segments of 1 s", marks=pytest.mark.slow),
+    ],
+)
+def test_what_is_sent_is_measured(recognizer, clip, tmp_path, name):
+    row = live.measure_kind(recognizer, way_named(name, clip, tmp_path), clip, 5.0)
+    assert row.source == name
+    assert row.opens_s > 0 and row.events_s > 1 and row.cpu > 0
+    assert row.way_ms is not None and 0 < row.way_ms < CLIP_S * 1e3
+    assert row.latency_ms is not None and sorted(row.latency_ms) == row.latency_ms
+    assert row.pairs >= 2 and row.skew_ms is not None
+
+
+@pytest.mark.slow
+def test_every_kind_is_in_the_table_or_said_to_be_missing(capsys):
+    live.main(2.0, "pocket")
+    *table, last = capsys.readouterr().out.splitlines()
+    told = json.loads(last)
+    names = [row["source"] for row in told["sources"]]
+    assert {"HLS, segments of 1 s", "RTP, .sdp file", "microphone (PulseAudio)", *PAGE_WAYS} <= {
+        *names
+    }
+    assert len(table) == len(names) + 1
+    for row in told["sources"]:
+        assert row.get("not_measured") or (row["opens_s"] > 0 and row["latency_ms"]), row
+
+
+def test_a_flash_that_comes_seconds_late_is_not_taken_for_the_next():
+    tap, sent_s = Tap(), 100.0
+    for turn in range(3):
+        for number in range(CLIP_S):
+            came_s = sent_s + turn * CLIP_S + number + 2.4
+            tap.flashes.append(Flash(came_s, 6 if number == 0 else 3))
+    assert tap.way_ms(sent_s) == pytest.approx(2400, abs=0.1)
+    assert Tap([Flash(1.0, 3)]).way_ms(0.0) is None, "which flash this was is not known"
+
+
+def test_what_is_missing_is_named_with_the_reason(recognizer, clip, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    heard = live.tried("mic", partial(live.measure_kind, recognizer, Microphone(3.0), clip, 2.0))
+    assert isinstance(heard, Left) and "apt-get install pulseaudio" in heard.not_measured
+    relayed = way_named("MPEG-TS, SRT relayed", clip, tmp_path)
+    left = live.tried(relayed.name, partial(live.measure_kind, recognizer, relayed, clip, 2.0))
+    assert isinstance(left, Left) and "ffmpeg with SRT" in left.not_measured
+    page = live.tried(
+        "browser", partial(measure_page, "browser", "WebRTC", "pocket", 2.0, tmp_path)
+    )
+    assert isinstance(page, Left) and re.search("pip install|apt-get install chromium", line(page))
+    assert "not measured: " in line(page)
+
+
+def test_one_source_that_fails_does_not_cost_the_others():
+    def refused() -> Row:
+        raise SourceError("rtmp://127.0.0.1: refused\n the connection")
+
+    assert live.tried("a", refused) == Left("a", "rtmp://127.0.0.1: refused the connection")
+    with pytest.raises(ZeroDivisionError):  # a fault of ours is one
+        live.tried("b", lambda: 1 / 0)
+
+
+def test_a_sender_that_cannot_read_its_clip_is_told(clip, tmp_path):
+    way = way_named("MPEG-TS, UDP", clip, tmp_path)
+    broken = tmp_path / "broken.mp4"
+    broken.write_bytes(b"none")
+    with pytest.raises(Unmeasured, match="sender did not start"), way.playing(broken):
+        pass
+
+
+def test_the_description_of_rtp_has_what_the_codecs_need(clip, camera):
+    told = sdp(clip, 5600)
+    assert "m=video 5600 RTP/AVP 96" in told and "m=audio 5602 RTP/AVP 97" in told
+    assert re.search(r"sprop-parameter-sets=[\w+/=]+,[\w+/=]+\r\n", told)
+    assert "MPEG4-GENERIC/16000/1" in told and re.search(r"config=[0-9a-f]{4,}\r\n", told)
+    with pytest.raises(SourceError, match=r"neither H\.264 nor AAC"):
+        sdp(camera, 5600)
+
+
+def test_rtp_is_sent_as_one_stream_a_port(clip):
+    command = [sys.executable, "-m", "affectstream.bench.live.sender", str(clip)]
+    done = subprocess.run(
+        [*command, "rtp://127.0.0.1:59990", "rtp", "0.2"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    ready, began = done.stdout.split()
+    assert ready == "ready" and float(began) > 0
+
+
+def test_the_camera_of_a_browser_shows_the_clip(camera):
+    with av.open(str(camera)) as file:
+        levels = [float(frame.to_ndarray(format="gray").mean()) for frame in file.decode(video=0)]
+    bright = [level > min(levels) + 40 for level in levels]
+    assert len(levels) == 30 * CLIP_S
+    assert bright[:7] == [True] * 6 + [False] and bright[30:34] == [True] * 3 + [False]
+
+
+def test_quantiles_leave_out_what_is_no_number():
+    assert quantiles([1.0, None, 3.0]) == [2.0, 2.9, 3.0]
+    assert quantiles([None]) is None

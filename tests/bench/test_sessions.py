@@ -1,0 +1,93 @@
+"""`affectstream bench sessions` on a real server, with a second or two of media."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+for module in ("starlette", "uvicorn", "aiortc", "prometheus_client", "websockets", "psutil"):
+    pytest.importorskip(module, reason="the server comes with the 'serve' extra, psutil with 'dev'")
+
+from affectstream.bench.serve import sessions
+from affectstream.bench.serve.clients import Client, check_addresses
+from affectstream.bench.serve.webm import webm
+from affectstream.bench.server_process import serving
+from affectstream.stream.errors import SourceError
+from tests.support.live_media import write_face
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory):
+    pytest.importorskip("skimage", reason="the portrait comes with the 'demo' extra")
+    return write_face(tmp_path_factory.mktemp("sent") / "face.mp4", 2)
+
+
+def row_of(**changed):
+    """A row in which nothing gives way."""
+    fine = {
+        "sessions": 8, "served": 8, "events_per_s": 16.0, "latency_p50": 5.0, "latency_p95": 9.0,
+        "latency_p99": 9.0, "delay_p50": 100.0, "delay_p95": 120.0, "age_p50": 200.0,
+        "frame_hz": 8.0, "lowered": 0, "dropped_share": 0.0, "ended_early": 0,
+        "refused": {"503": 1}, "cpu": 0.8, "client_cpu": 0.1, "client_late_p95": 1.0,
+    }  # fmt: skip
+    return sessions.Row(**{**fine, **changed})
+
+
+@pytest.mark.slow
+def test_what_is_refused_is_counted_and_the_rest_is_served(clip, capsys):
+    sessions.main(clip, "pocket", "cpu", [2], 3.0, limit=1, warm_s=1.0)
+    *table, last = capsys.readouterr().out.splitlines()
+    told = json.loads(last)
+    (row,) = told["rows"]
+    assert told["bench"] == "sessions" and told["machine"]["cores"] >= 1
+    assert (row["sessions"], row["served"]) == (2, 1)
+    assert row["refused"] == {"503": 2}, "one beyond the limit, and the one more that always asks"
+    assert row["events_per_s"] > 0 and row["latency_p95"] is not None
+    assert row["delay_p50"] > row["latency_p50"]
+    assert row["cpu"] > row["client_cpu"] > 0
+    assert table[1].split()[0] == "2" and len(table) == 3
+
+
+@pytest.mark.slow
+def test_more_clients_than_one_address_may_open_are_all_taken(clip):
+    chunks = webm(clip, 1.0)
+    with serving("pocket", "cpu", 12) as server:
+        clients = [Client(server.address, number, chunks) for number in range(12)]
+        for client in clients:
+            client.start()
+        for client in clients:
+            client.join()
+    assert [(client.refused, client.failed) for client in clients] == [(None, None)] * 12
+    assert all(client.events for client in clients)
+
+
+def test_a_client_that_finds_no_server_says_so():
+    client = Client("http://127.0.0.1:9", 0, [(0.0, b"")])
+    client.start()
+    client.join()
+    assert "refused" in client.failed and client.refused is None
+
+
+def test_a_server_that_does_not_start_says_why():
+    with (
+        pytest.raises(SourceError, match=r"did not start: .*no-such-bundle"),
+        serving("no-such-bundle", "cpu", 1),
+    ):
+        pass
+
+
+def test_more_than_the_addresses_of_this_machine_is_told():
+    with pytest.raises(SourceError, match=r"needs? the address 127\.0\.0\.\d{3,}"):
+        check_addresses(3000)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"lowered": 1}, {"dropped_share": 0.01}, {"ended_early": 1}, {"events_per_s": 0.0}]
+)
+def test_what_gives_way_first_is_told(changed):
+    fine, full = row_of(), row_of(sessions=16, **changed)
+    assert not fine.strained and full.strained
+    assert "up to 8 sessions; at 16: " in sessions._verdict([fine, full])
+    assert "was not reached" in sessions._verdict([fine])
+    assert "up to 0 sessions" in sessions._verdict([row_of(latency_p95=151.0)])

@@ -1,0 +1,50 @@
+"""An hour of sessions in seconds: what is kept of those that break off."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+for module in ("websockets", "prometheus_client", "starlette", "uvicorn", "aiortc", "httpx"):
+    pytest.importorskip(module, reason="the server comes with the 'serve' extra")
+
+from websockets.sync.server import ServerConnection, serve
+
+from affectstream.bench.serve import soak
+from tests.support.serving import recording
+
+
+def test_a_steady_session_that_breaks_off_is_opened_anew_and_the_reason_is_kept(
+    portrait: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(socket: ServerConnection) -> None:
+        socket.recv()
+        socket.send('{"type":"error","error":"not today"}')
+        socket.close(1011, "not today")
+
+    monkeypatch.setattr(soak, "SHORTEST_S", 0.5)
+    media = recording(np.ascontiguousarray(portrait[:64, :64]), 1.0)
+    tally = soak.Tally()
+    with serve(refuse, "127.0.0.1", 0) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.socket.getsockname()[1]}"
+        soak._steady(address, media, time.monotonic() + 4.0, tally, 0)
+        server.shutdown()
+    assert tally.reopened == tally.opened - 1 > 0
+    assert tally.failed == tally.opened == sum(tally.reasons.values())
+    assert all("1011" in why and why.endswith("not today") for why in tally.reasons)
+    assert tally.figures()["reasons"] == tally.reasons
+
+
+def test_reasons_stay_few() -> None:
+    tally = soak.Tally()
+    for number in range(50):
+        tally.fail("websocket", str(number))
+        tally.fail("webrtc", "the same")
+    assert len(tally.reasons) == soak.MOST_REASONS + 1
+    assert sum(tally.reasons.values()) == tally.failed == 100
+    assert tally.reasons["webrtc: the same"] == 50

@@ -1,0 +1,154 @@
+"""A bundle that is not what its manifest says is refused, and the message says why."""
+
+import json
+import shutil
+
+import msgspec
+import numpy as np
+import pytest
+
+from affectstream.engines import Bundle, BundleError, EngineError, OnnxEngine
+from affectstream.engines.bundle.bundle import POCKET, read_manifest, sha256
+from affectstream.engines.manifest import FilePart, Manifest, encode
+from affectstream.engines.spec import padded, slot
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A copy of `pocket` that may be spoiled."""
+    return shutil.copytree(POCKET, tmp_path / "bundle")
+
+
+def edit(folder, change):
+    path = folder / "bundle.json"
+    manifest = json.loads(path.read_text())
+    change(manifest)
+    path.write_text(json.dumps(manifest))
+
+
+def refused(folder, message):
+    with pytest.raises(BundleError, match=message), Bundle.open(folder):
+        pass
+
+
+def test_pocket_opens_and_names_what_it_is_made_of():
+    with Bundle.open() as bundle:
+        assert bundle.manifest.labels[0] == "neutral"
+        assert set(bundle.engines) == {
+            "face_detector",
+            "face_encoder",
+            "voice_encoder",
+            "text_encoder",
+            "fusion",
+        }
+        assert bundle.modalities == ("video", "voice", "text")
+
+
+def test_pocket_is_small_and_has_a_card_and_a_licence():
+    assert sum(path.stat().st_size for path in POCKET.iterdir()) < 12e6
+    assert "Measured" in (POCKET / "CARD.md").read_text()
+    assert "CC BY-NC-SA" in (POCKET / "LICENSE").read_text()
+
+
+def test_the_manifest_comes_back_as_it_was():
+    before = read_manifest(POCKET)
+    assert msgspec.json.decode(encode(before), type=Manifest) == before
+
+
+def test_a_changed_file_is_found_by_its_hash(copy):
+    blob = bytearray((copy / "fusion.onnx").read_bytes())
+    blob[-1] ^= 1
+    (copy / "fusion.onnx").write_bytes(blob)
+    refused(copy, r"fusion\.onnx was changed: SHA-256")
+
+
+def test_a_missing_file_is_named(copy):
+    (copy / "voice_encoder.onnx").unlink()
+    refused(copy, r"voice_encoder\.onnx is missing")
+
+
+def test_a_label_too_many_is_found_against_the_head(copy):
+    def change(manifest):
+        manifest["labels"].append("contempt")
+        manifest["calibration"]["prior"].append(0.1)
+
+    edit(copy, change)
+    refused(copy, r"fusion needs logits \(N, 8\), found logits \(N, 7\)")
+
+
+def test_a_shape_that_two_parts_do_not_share_is_found(copy):
+    edit(copy, lambda manifest: manifest.update(window_us=2_000_000))
+    refused(copy, r"fusion needs video \(N, 16, \d+\), found video \(N, 24, \d+\)")
+
+
+def test_a_file_that_is_no_graph_is_refused(copy):
+    (copy / "fusion.onnx").write_bytes(b"not a graph")
+    edit(copy, lambda m: m["engines"]["fusion"].update(sha256=sha256(copy / "fusion.onnx")))
+    with pytest.raises(EngineError, match=r"fusion: .*cannot open it"), Bundle.open(copy):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.update(format="2.0"), r"format 2\.0, this version reads up to 1\.3"),
+        (lambda m: m.update(colour="red"), "unknown field"),
+        (lambda m: m.update(hop_us=300_001), "whole"),
+        (lambda m: m["labels"].__setitem__(0, "hungry"), r"\['hungry'\] are not in the vocabulary"),
+        (lambda m: m["calibration"]["prior"].pop(), "6 prior probabilities for 7 labels"),
+        (lambda m: m.pop("crop"), "belong together"),
+        (lambda m: m.pop("window_us"), "window_us"),
+        (lambda m: m["engines"]["fusion"].update(sha256="x"), "sha256"),
+    ],
+)
+def test_a_spoiled_manifest_is_refused_with_the_reason(copy, change, message):
+    edit(copy, change)
+    refused(copy, message)
+
+
+@pytest.mark.parametrize("version", ["1.0", "1.1", "1.2", "1.3", "1.4"])
+def test_any_minor_format_of_the_same_major_is_read(copy, version):
+    edit(copy, lambda m: m.update(format=version))
+    with Bundle.open(copy) as bundle:
+        assert bundle.manifest.format == version
+
+
+def test_only_a_part_that_is_a_public_model_names_one():
+    assert encode(FilePart("a.onnx", "0" * 64)).count(b"model") == 0
+    assert b'"model": "yunet"' in encode(FilePart("a.onnx", "0" * 64, model="yunet"))
+
+
+def test_a_tokenizer_that_is_none_is_refused_when_the_bundle_is_opened(copy):
+    (copy / "tokenizer.json").write_text("[]")
+    digest = sha256(copy / "tokenizer.json")
+    edit(copy, lambda m: m["engines"]["text_encoder"]["tokenizer"].update(sha256=digest))
+    refused(copy, r"tokenizer\.json is not a tokenizer")
+
+
+def test_what_is_no_bundle_at_all(tmp_path):
+    refused(tmp_path / "nowhere", "not found: expected 'pocket' or a bundle's folder")
+    refused(tmp_path, r"has no bundle\.json")
+    (tmp_path / "bundle.json").write_text("{")
+    refused(tmp_path, "not a bundle manifest")
+
+
+def test_an_engine_says_what_it_was_fed_wrongly():
+    with OnnxEngine(POCKET / "face_encoder.onnx") as engine:
+        with pytest.raises(EngineError, match=r"fed \['pixel'\], expected \['pixels'\]"):
+            engine.run({"pixel": np.zeros((1, 48, 48, 3), np.uint8)})
+        with pytest.raises(EngineError, match=r"is \(1, 48, 48, 3\) float32, expected pixels"):
+            engine.run({"pixels": np.zeros((1, 48, 48, 3), np.float32)})
+        with pytest.raises(EngineError, match=r"\(1, 40, 48, 3\)"):
+            engine.run({"pixels": np.zeros((1, 40, 48, 3), np.uint8)})
+    with pytest.raises(EngineError, match="was closed"):
+        engine.run({"pixels": np.zeros((1, 48, 48, 3), np.uint8)})
+
+
+def test_padding_a_batch_changes_no_row_of_it():
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 48, 48, 3), np.uint8)
+    with OnnxEngine(POCKET / "face_encoder.onnx") as engine:
+        whole = engine.run({"pixels": padded(pixels, slot(5))})["logits"][:5]
+        other = pixels.copy()
+        other[1:] = 0
+        first = engine.run({"pixels": padded(other, slot(5))})["logits"][0]
+    assert np.array_equal(whole[0], first)

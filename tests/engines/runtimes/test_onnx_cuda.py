@@ -1,0 +1,137 @@
+"""ONNX Runtime on CUDA. What needs no GPU runs here with the same code bound to the CPU's memory."""
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from affectstream.engines import DeviceError, OnnxEngine
+from affectstream.engines.bundle.bundle import POCKET
+from affectstream.engines.probe import probe
+from affectstream.engines.runtimes.onnx_cuda import (
+    MAX_GRAPHS,
+    BoundSession,
+    CudaEngine,
+    check_placement,
+    misplaced,
+)
+
+HAS_CUDA = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+ENGINES = ("face_detector", "face_encoder", "voice_encoder", "text_encoder", "fusion")
+
+
+def feeds(engine, rows, seed=0):
+    """Random inputs of a pocket engine; a detector's picture is 64 x 96."""
+    rng = np.random.default_rng(seed)
+    sizes = {"N": rows, "H": 64, "W": 96}
+    made = {}
+    for spec in engine.inputs.values():
+        shape = [axis if isinstance(axis, int) else sizes[axis] for axis in spec.shape]
+        if spec.dtype == np.bool_:
+            made[spec.name] = np.ones(shape, np.bool_)
+        elif spec.dtype == np.float32:
+            made[spec.name] = rng.uniform(-1, 1, shape).astype(np.float32)
+        else:
+            made[spec.name] = rng.integers(0, 200, shape).astype(spec.dtype)
+    return made
+
+
+def cpu_session(name):
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    return onnxruntime.InferenceSession(
+        str(POCKET / f"{name}.onnx"), options, providers=["CPUExecutionProvider"]
+    )
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_bound_memory_gives_what_plain_runs_give(name):
+    bound = BoundSession(cpu_session(name), "cpu")
+    with OnnxEngine(POCKET / f"{name}.onnx") as engine:
+        for seed, rows in enumerate((1, 2, 1, 4, 2, 1)):  # the second of each size is a replay
+            fed = feeds(engine, rows, seed)
+            found, wanted = bound.run(fed), engine.run(fed)
+            assert found.keys() == wanted.keys()
+            for output, array in wanted.items():
+                np.testing.assert_allclose(found[output], array, rtol=1e-5, atol=1e-6)
+
+
+def test_results_belong_to_the_caller():
+    bound = BoundSession(cpu_session("face_encoder"), "cpu")
+    with OnnxEngine(POCKET / "face_encoder.onnx") as engine:
+        first, second = feeds(engine, 1, 1), feeds(engine, 1, 2)
+    for _ in range(2):
+        kept = bound.run(first)["embedding"]
+        copy = kept.copy()
+        assert not np.array_equal(bound.run(second)["embedding"], copy)
+        assert np.array_equal(kept, copy)
+
+
+def test_feeds_in_another_order_and_not_contiguous():
+    bound = BoundSession(cpu_session("fusion"), "cpu")
+    with OnnxEngine(POCKET / "fusion.onnx") as engine:
+        fed = feeds(engine, 2)
+        wanted = engine.run(fed)["logits"]
+    turned = {name: np.asfortranarray(fed[name]) for name in reversed(fed)}
+    for _ in range(2):
+        np.testing.assert_allclose(bound.run(turned)["logits"], wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_more_shapes_than_are_kept_still_compute():
+    bound = BoundSession(cpu_session("fusion"), "cpu")
+    with OnnxEngine(POCKET / "fusion.onnx") as engine:
+        for rows in (*range(1, MAX_GRAPHS + 4), MAX_GRAPHS + 3, 1):
+            fed = feeds(engine, rows, rows)
+            np.testing.assert_allclose(
+                bound.run(fed)["logits"], engine.run(fed)["logits"], rtol=1e-5, atol=1e-6
+            )
+
+
+def test_a_session_that_fell_back_to_the_cpu_is_refused():
+    with pytest.raises(DeviceError, match="would compute with CPUExecutionProvider: its CUDA part"):
+        check_placement("fusion", cpu_session("fusion"))
+    if not HAS_CUDA:
+        with pytest.raises(DeviceError, match=r"\(.*libonnxruntime_providers_\w+\.so: cannot open"):
+            check_placement("fusion", cpu_session("fusion"))
+
+
+def test_nodes_on_the_cpu_are_named_unless_they_only_do_shapes():
+    nodes = [
+        (part.ep_name, node.op_type, node.name)
+        for part in cpu_session("face_detector").get_provider_graph_assignment_info()
+        for node in part.get_nodes()
+    ]
+    wrong = misplaced(nodes)
+    assert any(node.startswith("Conv ") for node in wrong)
+    assert not any(node.startswith(("Shape ", "Gather ", "Concat ")) for node in wrong)
+    assert misplaced(("CUDAExecutionProvider", kind, name) for _, kind, name in nodes) == []
+
+
+@pytest.mark.skipif(HAS_CUDA, reason="this onnxruntime has CUDA")
+def test_without_cuda_the_command_is_told():
+    with pytest.raises(DeviceError, match=r"has no CUDA, only .*CPUExec.*pip uninstall -y onnxrun"):
+        CudaEngine(POCKET / "fusion.onnx")
+
+
+@pytest.fixture
+def cuda():
+    found = probe("cuda")
+    if not found.works:
+        pytest.skip(found.text)
+
+
+@pytest.mark.usefixtures("cuda")
+@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("name", ENGINES)
+def test_cuda_computes_what_the_cpu_computes(name, half):
+    if half:
+        pytest.importorskip("onnx", reason="FP16 graphs are derived with the package onnx")
+    path = POCKET / f"{name}.onnx"
+    with OnnxEngine(path) as engine, CudaEngine(path, half=half) as cuda:
+        assert "cuda:0" in cuda.runtime and cuda.runtime.endswith(", CUDA graphs")
+        for seed, rows in enumerate((1, 4, 1, 4)):
+            fed = feeds(engine, rows, seed)
+            found, wanted = cuda.run(fed), engine.run(fed)
+            for output, array in wanted.items():
+                np.testing.assert_allclose(
+                    found[output], array, rtol=0.05 if half else 1e-3, atol=0.05 if half else 1e-3
+                )

@@ -1,0 +1,135 @@
+"""`affectstream serve` as a process: what it prints, and how a signal ends it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+for module in ("starlette", "uvicorn", "aiortc", "prometheus_client", "websockets", "httpx"):
+    pytest.importorskip(module, reason="the server comes with the 'serve' extra")
+
+import httpx
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+
+from affectstream.stream.serve import server
+from tests.support.serving import TOKEN, recording
+
+MAIN = "from affectstream.stream.cli import main; main()"
+
+
+@contextmanager
+def started(
+    *options: str, code: str = MAIN, **environment: str
+) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The command on a free port, and the address that it printed."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "serve", "--port", "0", "--device", "cpu", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
+    )
+    try:
+        assert process.stdout is not None
+        yield process, process.stdout.readline().strip()
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_a_signal_ends_every_session_and_says_what_was_delivered(
+    number: signal.Signals, code: int, portrait: NDArray[np.uint8]
+) -> None:
+    clip = recording(np.ascontiguousarray(portrait[:256, 96:352]), 2.0)
+    with started() as (process, address):
+        assert address.startswith("http://127.0.0.1:")
+        with connect(f"{address.replace('http', 'ws')}/ingest") as socket:
+            socket.send(clip)
+            lines = [json.loads(socket.recv(timeout=30))]
+            while lines[-1]["type"] != "emotion":
+                lines.append(json.loads(socket.recv(timeout=30)))
+            process.send_signal(number)
+            began_s = time.monotonic()
+            try:
+                while True:
+                    lines.append(json.loads(socket.recv(timeout=30)))
+            except ConnectionClosed:
+                pass
+        _, said = process.communicate(timeout=20)
+        took_s = time.monotonic() - began_s
+    assert [line["what"] for line in lines if line["type"] == "stream"][-1] == "ended"
+    assert process.returncode == code
+    assert "served 1 sessions" in said and "delivered" in said and "Traceback" not in said
+    assert took_s < 20, "a signal must not leave it hanging"
+
+
+STUCK = f"""
+import asyncio
+from affectstream.stream.serve.hub import Hub
+async def close_all(self, until_s):
+    print("closing", flush=True)
+    await asyncio.sleep(60)
+Hub.close_all = close_all
+{MAIN}
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_it_at_once(number: signal.Signals) -> None:
+    with started(code=STUCK) as (process, _):
+        process.send_signal(number)
+        process.send_signal(number)  # as wrappers do, which send it twice
+        assert process.stdout is not None and process.stdout.readline() == "closing\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(2 * server._SAME_S)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert said.strip() == "error: interrupted"
+
+
+def test_it_warns_of_what_others_could_read() -> None:
+    with started("--host", "0.0.0.0", AFFECTSTREAM_TOKEN=TOKEN) as (process, address):
+        port = address.rpartition(":")[2]
+        assert httpx.get(f"http://127.0.0.1:{port}/about").status_code == 401
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=20)
+    assert "#token=TOKEN" in said and "--tls-cert" in said and TOKEN not in said
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        (["--tls-cert", "a.pem"], "belong together"),
+        (["--host", "256.0.0.1", "--token", TOKEN], "cannot listen on 256.0.0.1"),
+        (["--record", "/dev/null/kept"], "--record /dev/null/kept: cannot be written"),
+    ],
+)
+def test_what_cannot_be_is_one_line(options: list[str], error: str) -> None:
+    with started(*options) as (process, _):
+        _, said = process.communicate(timeout=30)
+    assert process.returncode in (2, 4)
+    assert error in " ".join(said.replace("│", " ").split()) and "Traceback" not in said
+
+
+def test_without_the_extra_it_says_what_to_install() -> None:
+    code = (
+        "import sys; sys.modules['aiortc'] = None; "
+        "from affectstream.stream.cli import main; main(['serve', '--device', 'cpu'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "this needs 'aiortc': pip install '.[serve]'" in done.stderr
+    assert "Traceback" not in done.stderr

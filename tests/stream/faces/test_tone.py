@@ -1,0 +1,40 @@
+"""What was learned from equalized pictures is shown equalized ones wherever it looks."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="training needs the 'train' extra")
+
+from affectstream.stream.faces.crop import equalized
+from affectstream.train.export.bundle import _crop
+from affectstream.train.recipes.documented import cnn
+from tests.support.prepared import samples, write
+
+
+def made(tmp_path, tone):
+    """A data set of grey pictures, as they are or equalized."""
+    rows = [*samples(16, "train", grey=True), *samples(4, "valid", grey=True)]
+    if tone == "equalized":
+        rows = [replace(row, crops=np.stack([equalized(p) for p in row.crops])) for row in rows]
+    return write(tmp_path / tone, rows)
+
+
+@pytest.mark.parametrize("tone", ["natural", "equalized"])
+def test_the_tone_of_a_data_set_is_found_and_goes_into_the_bundle(tmp_path, tone):
+    data, config = made(tmp_path, tone), replace(cnn.RECIPE.defaults, size=56)
+    recipe = cnn.RECIPE.for_data(data, config)
+    assert recipe.fixed.view.tone == tone
+    assert _crop(recipe.fixed).tone == tone
+
+
+def test_pictures_of_another_tone_are_brought_to_that_of_the_network(tmp_path):
+    data, config = made(tmp_path, "natural"), replace(cnn.RECIPE.defaults, size=56)
+    recipe = cnn.RECIPE.for_data(data, config)
+    view = replace(recipe.fixed.view, tone="equalized")
+    shown = replace(recipe, made_for=replace(recipe.fixed, view=view))
+    plain, toned = (r.loaders(data, config).valid[0]["pixels"] for r in (recipe, shown))
+    for before, after in zip(plain.flatten(0, 1), toned.flatten(0, 1), strict=True):
+        assert (after.numpy() == equalized(before.numpy())).all()
+    assert (plain != toned).any()

@@ -1,0 +1,65 @@
+"""Which times are believed in a file that may be damaged."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from affectstream.stream.media.timestamps import FAR_US, Believer, Progress
+from affectstream.stream.media.types import FOREVER_US
+
+S = 1_000_000
+
+
+def passed(times, start_us=0):
+    believer = Believer(start_us)
+    out = [t for _, t in (pair for t in times for pair in believer.push(t, t))]
+    return out, believer
+
+
+@given(st.lists(st.integers(0, FAR_US), max_size=50))
+def test_a_sound_file_passes_untouched(steps):
+    times = [sum(steps[: i + 1]) for i in range(len(steps))]
+    assert passed(times)[0] == times
+
+
+@given(st.integers(1, 8), st.integers(FAR_US + S, 10**12))
+def test_a_few_wrong_times_are_dropped_and_cost_nothing_else(count, ahead):
+    good = [i * 40_000 for i in range(100)]
+    wrong = [good[50] + ahead + i * 20_000 for i in range(count)]
+    out, believer = passed([*good[:50], *wrong, *good[50:]])
+    assert out == good
+    assert believer.dropped == count
+
+
+def test_a_real_gap_is_believed_once_it_goes_on():
+    times = [0, 40_000, *(60 * S + i * 40_000 for i in range(30))]
+    assert passed(times)[0] == times
+
+
+def test_slides_far_apart_wait_for_the_next_or_for_something_else():
+    out, believer = passed([0, 15 * S, 30 * S, 45 * S])
+    assert out == [0, 15 * S, 30 * S]
+    assert believer.confirm(44 * S) == []
+    assert believer.confirm(45 * S) == [(45 * S, 45 * S)]
+    assert believer.confirm(FOREVER_US) == []
+
+
+def test_few_things_are_held():
+    times = [0, *(60 * S + i for i in range(40))]
+    out, _ = passed(times)
+    assert len(out) >= len(times) - 16
+
+
+def test_progress_steps_only_with_two_witnesses():
+    progress = Progress(0)
+    for t_us in (0, 500_000, 3_600 * S, 540_000):
+        progress.push(t_us)
+    assert progress.t_us == 540_000
+    for t_us in range(60 * S, 62 * S, 40_000):
+        progress.push(t_us)
+    assert 61 * S < progress.t_us < 62 * S
+    sparse = Progress(0)
+    for t_us in range(0, 20 * S, 2 * S):
+        sparse.push(t_us)
+    assert sparse.t_us == 16 * S

@@ -1,0 +1,41 @@
+"""Which folder results go to."""
+
+from pathlib import Path
+
+import pytest
+
+from affectstream.stream.offline.output import folder_names, live_folder_name
+
+
+def test_a_folder_has_the_name_of_its_recording():
+    paths = [Path("a/talk.mp4"), Path("b/call.2024.wav"), Path("no_suffix"), Path("said.srt")]
+    assert folder_names(paths) == ["talk", "call.2024", "no_suffix", "said"]
+
+
+def test_recordings_of_the_same_name_in_one_run_keep_apart():
+    first, second, third = folder_names([Path("a/x.mp4"), Path("b/x.mp4"), Path("b/y.mp4")])
+    assert third == "y"
+    assert first != second
+    for name in (first, second):
+        stem, _, mark = name.partition(".")
+        assert (stem, len(mark)) == ("x", 8)
+    # The mark is of the path alone, so a second run finds its folders again.
+    assert folder_names([Path("b/x.mp4"), Path("a/x.mp4")]) == [second, first]
+
+
+def test_a_file_that_is_played_live_has_the_folder_of_its_recording(tmp_path):
+    path = tmp_path / "my talk.v2.mp4"
+    path.touch()
+    assert live_folder_name(path.name, str(path)) == folder_names([path])[0] == "my talk.v2"
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "folder"),
+    [
+        ("rtsp://10.0.0.5:554/door", "rtsp://u:p@10.0.0.5:554/door", "rtsp_10.0.0.5_554_door"),
+        ("camera /dev/video0", "0", "camera_dev_video0"),
+        ("microphone default", None, "microphone_default"),
+    ],
+)
+def test_what_is_no_file_gives_a_name_that_a_folder_can_have(name, source, folder):
+    assert live_folder_name(name, source) == folder

@@ -1,0 +1,69 @@
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from affectstream.stream.results.segments import Segmenter, Smoother
+
+HOP = 500_000
+
+
+def run(states, minimum=1_000_000):
+    segmenter = Segmenter(minimum)
+    out = []
+    for hop, state in enumerate(states):
+        out += segmenter.push(hop * HOP, (hop + 1) * HOP, state, 0.5 + 0.1 * (state == "b"))
+    return out + segmenter.flush()
+
+
+def spans(stretches):
+    return [(s.state, s.start_us // HOP, s.end_us // HOP) for s in stretches]
+
+
+def test_a_state_begins_where_it_was_first_seen():
+    assert spans(run("aaaabbbb")) == [("a", 0, 4), ("b", 4, 8)]
+
+
+def test_a_flicker_belongs_to_what_surrounds_it():
+    assert spans(run("aaabaaaa")) == [("a", 0, 8)]
+
+
+def test_no_state_ends_a_segment_and_makes_none():
+    assert spans(run(["a"] * 3 + [None] * 3 + ["b"] * 3)) == [("a", 0, 3), ("b", 6, 9)]
+
+
+def test_a_state_too_short_at_the_end_is_not_reported_as_its_own():
+    assert spans(run("aaab")) == [("a", 0, 4)]
+
+
+def test_mean_and_peak_are_of_the_state_itself():
+    segmenter = Segmenter(1_000_000)
+    for hop, score in enumerate([0.4, 0.6, 0.9, 0.5]):
+        segmenter.push(hop * HOP, (hop + 1) * HOP, "a", score)
+    (only,) = segmenter.flush()
+    assert only.peak == 0.9
+    assert abs(only.mean - 0.6) < 1e-9
+
+
+@given(st.lists(st.sampled_from(["a", "b", "c", None]), max_size=60))
+def test_segments_are_ordered_disjoint_and_long_enough(states):
+    found = run(states)
+    for one, other in pairwise(found):
+        assert one.end_us <= other.start_us
+    for stretch in found:
+        assert stretch.end_us - stretch.start_us >= 1_000_000
+        assert 0 <= stretch.mean <= stretch.peak <= 1
+
+
+def test_the_smoother_waits_for_a_clear_lead():
+    smoother = Smoother("xy", tau_us=1, margin=0.1)
+    assert smoother.push((0.55, 0.45), HOP)[0] == "x"
+    assert smoother.push((0.48, 0.52), HOP)[0] == "x"
+    assert smoother.push((0.40, 0.60), HOP)[0] == "y"
+
+
+def test_the_smoother_forgets_when_there_is_nothing_to_read():
+    smoother = Smoother("xy")
+    smoother.push((1.0, 0.0), HOP)
+    assert smoother.push(None, HOP) == (None, 0.0)
+    assert smoother.push((0.1, 0.9), HOP) == ("y", 0.9)

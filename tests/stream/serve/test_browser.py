@@ -1,0 +1,370 @@
+"""The page in a real Chromium with a fake camera and microphone.
+
+Needs Playwright's driver (``pip install playwright``) and a Chromium of the system.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+for module in ("starlette", "uvicorn", "aiortc", "prometheus_client", "websockets", "httpx"):
+    pytest.importorskip(module, reason="the server comes with the 'serve' extra")
+playwright = pytest.importorskip("playwright.sync_api", reason="Playwright's driver is not here")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on this machine"),
+]
+
+import aioice.ice
+
+from affectstream.stream.events import parse_event
+from affectstream.stream.recognizer import Recognizer
+from tests.stream.cli.test_serve import started
+from tests.support.media import tone, write_sound, write_video
+from tests.support.serving import (
+    TOKEN,
+    Running,
+    loopback_will_do,
+    recording,
+    running,
+    until,
+)
+
+QUIET = [
+    "--use-fake-device-for-media-stream", "--no-sandbox", "--disable-gpu", "--disable-quic",
+    "--no-first-run", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync", "--allow-loopback-in-peer-connection",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def recognizer() -> Iterator[Recognizer]:
+    with Recognizer.open("pocket", device="cpu") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _loopback_will_do() -> Iterator[None]:
+    with loopback_will_do():
+        yield
+
+
+@pytest.fixture(scope="module")
+def server(recognizer: Recognizer) -> Iterator[Running]:
+    with running(recognizer, max_sessions=2) as one:
+        yield one
+
+
+@pytest.fixture(scope="module")
+def camera(tmp_path_factory: pytest.TempPathFactory, portrait: NDArray[np.uint8]) -> Path:
+    """A fake camera: Motion JPEG of a face, 360x480 as a phone held upright gives."""
+    folder = tmp_path_factory.mktemp("camera")
+    face = np.ascontiguousarray(portrait[:480, 40:400])
+    moving = [np.roll(face, step % 5, axis=1) for step in range(30)]
+    return write_video(folder / "camera.mjpeg", moving, rate=30, codec="mjpeg", pix_fmt="yuvj420p")
+
+
+@pytest.fixture(scope="module")
+def microphone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("microphone")
+    return write_sound(folder / "tone.wav", tone(3.0, 48_000), 48_000, "pcm_s16le")
+
+
+@contextmanager
+def browser(
+    folder: Path, camera: Path, microphone: Path, *flags: str, allow: bool = True, **options: Any
+) -> Iterator[Any]:
+    """A browser with one empty page, and the errors of its pages as failures."""
+    devices = [
+        f"--use-file-for-fake-video-capture={camera}",
+        f"--use-file-for-fake-audio-capture={microphone}",
+    ]
+    allowed = ["--use-fake-ui-for-media-stream"] if allow else []
+    faults: list[str] = []
+    with playwright.sync_playwright() as driver:
+        context = driver.chromium.launch_persistent_context(
+            folder,
+            executable_path=CHROMIUM,
+            headless=True,
+            args=[*QUIET, *devices, *allowed, *flags],
+            **options,
+        )
+        context.set_default_timeout(60_000)
+        context.on("weberror", lambda error: faults.append(str(error.error)))
+        try:
+            yield context
+        finally:
+            context.close()
+    assert not faults
+
+
+def wait(page: Any, expression: str) -> None:
+    """Wait until an expression is true. Playwright's own way would need the page to allow eval."""
+    for _ in range(600):
+        if page.evaluate(expression):
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError(f"waited for {expression}; the page says {page.inner_text('#stage')!r}")
+
+
+def live(context: Any, address: str, *, emotions: int = 3) -> Any:
+    """A page that has been started and shows emotions."""
+    page = context.new_page()
+    page.goto(address)
+    wait(page, "about !== null")
+    page.click("#start")
+    wait(page, f"record.filter(l => l.includes('\"emotion\"')).length >= {emotions}")
+    return page
+
+
+def test_a_camera_is_shown_with_what_is_recognized(
+    server: Running, tmp_path: Path, camera: Path, microphone: Path
+) -> None:
+    with browser(tmp_path, camera, microphone) as context:
+        page = live(context, server.address)
+        assert page.inner_text("#way") == "WebRTC"
+        assert page.inner_text("#status") == "Live"
+        wait(page, "faces && faces.faces.length === 1 && faces.faces[0].track === 1")
+        wait(page, "document.querySelector('#latency').textContent.includes('ms')")
+        drawn = (
+            "[...{0}.getContext('2d').getImageData(0, 0, {0}.width, {0}.height).data].some(v => v)"
+        )
+        for canvas in ("overlay", "bands"):
+            assert page.evaluate(drawn.format(f"document.querySelector('#{canvas}')"))
+        with page.expect_download() as waiting:
+            page.click("#stop")
+            wait(page, "record.at(-1).includes('\"ended\"')")
+            page.click("#download")
+        lines = Path(waiting.value.path()).read_text().splitlines()
+        events = [parse_event(line) for line in lines]
+        assert events[0].type == "stream" and events[-1].type == "stream"
+        assert events[-1].what == "ended"
+        assert any(event.type == "emotion" and event.scores for event in events)
+    until(lambda: not server.sessions(), "the session to end")
+
+
+def test_where_udp_does_not_get_through_a_websocket_serves(
+    recognizer: Recognizer,
+    tmp_path: Path,
+    camera: Path,
+    microphone: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(aioice.ice, "get_host_addresses", lambda use_ipv4, use_ipv6: [])
+    with (
+        running(recognizer, max_sessions=1) as one,
+        browser(tmp_path, camera, microphone) as context,
+    ):
+        page = live(context, one.address)
+        assert page.inner_text("#way") == "WebSocket"
+        assert [session["kind"] for session in one.sessions()] == ["ingest"]
+        page.click("#stop")
+        wait(page, "record.at(-1).includes('\"ended\"')")
+        until(lambda: not one.sessions(), "the session to end")
+
+
+def test_a_browser_without_webrtc_sends_by_a_websocket(
+    server: Running, tmp_path: Path, camera: Path, microphone: Path
+) -> None:
+    """Some people switch it off, against tracking."""
+    with browser(tmp_path, camera, microphone) as context:
+        context.add_init_script("delete window.RTCPeerConnection")
+        page = live(context, server.address)
+        assert page.inner_text("#way") == "WebSocket"
+        page.click("#stop")
+        wait(page, "record.at(-1).includes('\"ended\"')")
+    until(lambda: not server.sessions(), "the session to end")
+
+
+def test_why_the_server_ended_it_is_told(
+    server: Running, tmp_path: Path, camera: Path, microphone: Path
+) -> None:
+    """A browser whose recorder gives something else than WebM."""
+    junk = (
+        "MediaRecorder.prototype.start = function () {"
+        " const data = new Blob([new Uint8Array(9000)]);"
+        " setInterval(() => this.ondataavailable && this.ondataavailable({data}), 50) }"
+    )
+    with browser(tmp_path, camera, microphone) as context:
+        page = context.new_page()
+        page.add_init_script(junk)
+        page.goto(f"{server.address}/?way=websocket")
+        wait(page, "about !== null")
+        page.click("#start")
+        wait(page, "document.querySelector('#status').textContent === 'Ended by the server'")
+        assert "what was sent is not webm" in page.inner_text("#problem")
+    until(lambda: not server.sessions(), "the session to end")
+
+
+def test_attention_alone_has_a_history_in_its_own_colour(
+    server: Running, tmp_path: Path, camera: Path, microphone: Path
+) -> None:
+    """What a bundle without emotions tells."""
+    told = (
+        "about.labels = []; draw_names(); for (let hop = 1; hop < 20; hop += 1) receive(JSON.stringify("
+        "{type: 'attention', track: 1, t_end: hop * about.hop_s, state: 'attentive', score: 0.9}))"
+    )
+    share = (
+        "(() => { const {width, height} = {0}; const data = {0}.getContext('2d')"
+        ".getImageData(0, 0, width, height).data; const wanted = '{1}'.match(/\\w\\w/g)"
+        ".map(h => parseInt(h, 16)); let found = 0; for (let i = 0; i < data.length; i += 4)"
+        " found += wanted.every((v, n) => Math.abs(v - data[i + n]) < 3);"
+        " return found / width / height * 120 / (19 * about.hop_s) })()"
+    ).replace("{0}", "document.querySelector('#bands')")
+    with browser(tmp_path, camera, microphone) as context:
+        page = context.new_page()
+        page.goto(server.address)
+        wait(page, "about !== null")
+        page.evaluate(told)
+        wait(page, "document.querySelector('#attentive').textContent === 'attentive'")
+        colour = page.evaluate("style('--attention').trim()")
+        assert 0.5 < page.evaluate(share.replace("{1}", colour)) < 1
+        assert colour not in page.evaluate("Object.values(COLOURS)")
+        assert "attentive" in page.get_attribute("#bands", "aria-label")
+
+
+def test_a_refusal_of_the_camera_is_explained(
+    server: Running, tmp_path: Path, camera: Path, microphone: Path
+) -> None:
+    with browser(tmp_path, camera, microphone, "--deny-permission-prompts", allow=False) as context:
+        page = context.new_page()
+        page.goto(server.address)
+        wait(page, "about !== null")
+        page.click("#start")
+        page.wait_for_selector("#problem:not([hidden])")
+        assert "was not allowed to use the camera" in page.inner_text("#problem")
+        assert page.is_enabled("#start")
+    assert server.sessions() == []
+
+
+def test_a_camera_that_is_unplugged_is_told_and_the_sound_goes_on(
+    server: Running, tmp_path: Path, camera: Path, microphone: Path
+) -> None:
+    gone = (
+        "{ const track = session.stream.getTracks().find(t => t.kind === KIND);"
+        " track.stop(); track.dispatchEvent(new Event('ended')); }"
+    )
+    with browser(tmp_path, camera, microphone) as context:
+        page = live(context, server.address)
+        page.evaluate(gone.replace("KIND", "'video'"))
+        assert "camera is gone" in page.inner_text("#problem")
+        count = page.evaluate("record.length")
+        wait(page, f"record.length > {count} + 6")
+        page.evaluate(gone.replace("KIND", "'audio'"))
+        assert page.inner_text("#status") == "Stopped"
+    until(lambda: not server.sessions(), "the session to end")
+
+
+def test_a_server_that_is_killed_is_told(tmp_path: Path, camera: Path, microphone: Path) -> None:
+    with started() as (process, address), browser(tmp_path, camera, microphone) as context:
+        page = live(context, address)
+        process.kill()
+        wait(page, "!document.querySelector('#problem').hidden")
+        assert "The server does not answer" in page.inner_text("#problem")
+        page.click("#start")
+        wait(page, "document.querySelector('#status').textContent === 'Not started'")
+        assert "The server does not answer" in page.inner_text("#problem")
+
+
+def test_two_tabs_a_third_is_refused_and_a_closed_one_makes_room(
+    server: Running, tmp_path: Path, camera: Path, microphone: Path
+) -> None:
+    with browser(tmp_path, camera, microphone) as context:
+        first, second = live(context, server.address), live(context, server.address)
+        third = context.new_page()
+        third.goto(server.address)
+        wait(third, "about !== null")
+        third.click("#start")
+        third.wait_for_selector("#problem:not([hidden])")
+        assert "all 2 sessions" in third.inner_text("#problem")
+        first.close()
+        until(lambda: len(server.sessions()) == 1, "the closed tab's session to end", 5)
+        third.click("#start")
+        wait(third, "record.length > 3")
+        count = second.evaluate("record.length")
+        wait(second, f"record.length > {count}")
+    until(lambda: not server.sessions(), "the sessions to end")
+
+
+def test_a_browser_that_is_killed_is_noticed(
+    server: Running, tmp_path: Path, camera: Path, microphone: Path
+) -> None:
+    psutil = pytest.importorskip("psutil", reason="psutil finds the browser's processes")
+    with contextlib.suppress(playwright.Error), browser(tmp_path, camera, microphone) as context:
+        live(context, server.address)
+        for process in psutil.process_iter(["cmdline"]):
+            if any(str(tmp_path) in part for part in process.info["cmdline"] or ()):
+                process.kill()
+    assert len(server.sessions()) == 1, "it said no goodbye"
+    until(lambda: not server.sessions(), "the session to end", 25)
+
+
+def test_a_file_is_played_as_if_live(
+    server: Running,
+    tmp_path: Path,
+    camera: Path,
+    microphone: Path,
+    portrait: NDArray[np.uint8],
+) -> None:
+    clip = tmp_path / "clip.webm"
+    clip.write_bytes(recording(np.ascontiguousarray(portrait[:256, 96:352]), 3.0))
+    with browser(tmp_path / "profile", camera, microphone) as context:
+        page = context.new_page()
+        page.goto(server.address)
+        wait(page, "about !== null")
+        page.set_input_files("#file", clip)
+        page.click("#start")
+        wait(page, "record.some(l => l.includes('\"emotion\"') && l.includes('\"track\":1'))")
+        wait(page, "document.querySelector('#status').textContent === 'The file has ended'")
+    until(lambda: not server.sessions(), "the session to end")
+
+
+def test_recording_is_seen_and_a_token_is_asked_for(
+    recognizer: Recognizer, tmp_path: Path, camera: Path, microphone: Path
+) -> None:
+    with (
+        running(recognizer, record=tmp_path / "kept", token=TOKEN) as one,
+        browser(tmp_path / "profile", camera, microphone) as context,
+    ):
+        page = context.new_page()
+        page.goto(one.address)
+        page.wait_for_selector("#gate:not([hidden])")
+        page.fill("#token", TOKEN)
+        page.click("#gate button")
+        wait(page, "about !== null")
+        assert page.is_visible("#recording") and not page.is_visible("#private")
+        page.click("#start")
+        wait(page, "record.length > 5")
+        page.click("#stop")
+        wait(page, "record.at(-1).includes('\"ended\"')")
+    (folder,) = (tmp_path / "kept").iterdir()
+    assert (folder / "media.mkv").stat().st_size > 10_000
+    events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    assert events[-1]["what"] == "ended"
+
+
+@pytest.mark.parametrize("size", [(390, 844), (1280, 800)])
+def test_nothing_is_cut_off_on_a_phone_or_a_desk(
+    server: Running, tmp_path: Path, camera: Path, microphone: Path, size: tuple[int, int]
+) -> None:
+    view = {"width": size[0], "height": size[1]}
+    with browser(tmp_path, camera, microphone, viewport=view) as context:
+        page = live(context, server.address)
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        box = page.locator("#frame").bounding_box()
+        assert box["width"] / box["height"] == pytest.approx(360 / 480, abs=0.1) or (
+            page.evaluate("document.querySelector('#video').videoWidth") != 360
+        )
+        page.click("#stop")
+    until(lambda: not server.sessions(), "the session to end")

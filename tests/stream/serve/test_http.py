@@ -1,0 +1,405 @@
+"""The server over real sockets: what it answers, whom it refuses, and that nothing brings it down."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import struct
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+for module in ("starlette", "uvicorn", "aiortc", "prometheus_client", "websockets", "httpx"):
+    pytest.importorskip(module, reason="the server comes with the 'serve' extra")
+
+import httpx
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from prometheus_client.parser import text_string_to_metric_families
+
+from affectstream.stream.errors import OptionError
+from affectstream.stream.recognizer import Recognizer
+from affectstream.stream.serve import app, guard
+from affectstream.stream.serve import server as serving
+from affectstream.stream.serve.limits import MAX_BODY_BYTES, OPENINGS_AT_ONCE
+from affectstream.stream.serve.options import ServeOptions
+from tests.support.serving import (
+    TOKEN,
+    Running,
+    running,
+    until,
+)
+
+
+@pytest.fixture(scope="module")
+def recognizer() -> Iterator[Recognizer]:
+    with Recognizer.open("pocket", device="cpu") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def server(recognizer: Recognizer) -> Iterator[Running]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(guard, "OPENINGS_AT_ONCE", 1e6)  # these tests ask faster than a person may
+        with running(recognizer, max_sessions=2) as one:
+            yield one
+
+
+def test_the_page_comes_whole_and_from_here_alone(server: Running) -> None:
+    page = server.get("/")
+    assert page.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert "unsafe" not in page.headers["content-security-policy"]
+    for path, kind in (("/page.js", "text/javascript"), ("/page.css", "text/css")):
+        assert path[1:] in page.text
+        found = server.get(path)
+        assert found.status_code == 200 and found.headers["content-type"].startswith(kind)
+        assert "http://" not in found.text.replace("http://www.w3.org", "").replace(
+            "http://127.0.0.1", ""
+        )
+
+
+def test_programs_find_out_what_there_is(server: Running) -> None:
+    assert server.get("/healthz").json() == {"ok": True}
+    assert server.get("/readyz").status_code == 200
+    about = server.get("/about").json()
+    assert about["recording"] is False and "joy" in about["labels"] and about["stun"] == []
+    assert server.get("/sessions").json() == {"max_sessions": 2, "sessions": []}
+    assert server.get("/nothing").json() == {"error": "Not Found"}
+    assert server.get("/offer").status_code == 405
+
+
+def test_metrics_can_be_scraped(server: Running) -> None:
+    families = {
+        family.name: family
+        for family in text_string_to_metric_families(server.get("/metrics").text)
+    }
+    assert {"affectstream_latency_seconds", "affectstream_stage_seconds"} <= set(families)
+    assert {"affectstream_events", "affectstream_frames_dropped", "affectstream_sessions"} <= set(
+        families
+    )
+    assert families["affectstream_sessions"].samples[0].value == 0
+    assert all(family.name.startswith("affectstream_") for family in families.values())
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:8765", "127.0.0.1.evil.example", "", "[::1", "a b"]
+)
+def test_a_name_that_was_pointed_here_is_refused(server: Running, host: str) -> None:
+    answer = server.get("/sessions", headers={"host": host})
+    assert answer.status_code == 400
+
+
+def test_pages_of_other_servers_are_refused(recognizer: Recognizer, server: Running) -> None:
+    for origin in ("http://evil.example", "null", server.address.replace("http", "https", 1)):
+        assert server.get("/sessions", headers={"origin": origin}).status_code == 403
+    assert server.get("/sessions", headers={"origin": server.address}).status_code == 200
+    with running(recognizer, origins=("https://lab.example",)) as one:
+        mine = one.get("/sessions", headers={"origin": "https://lab.example"})
+        assert mine.headers["access-control-allow-origin"] == "https://lab.example"
+        ask = httpx.options(one.address + "/offer", headers={"origin": "https://lab.example"})
+        assert ask.status_code == 204
+        assert "authorization" in ask.headers["access-control-allow-headers"]
+        assert one.get("/sessions", headers={"origin": "https://other.example"}).status_code == 403
+
+
+def test_a_token_is_asked_for(recognizer: Recognizer) -> None:
+    with running(recognizer, token=TOKEN) as one:
+        for path in ("/", "/page.js", "/healthz", "/readyz"):
+            assert one.get(path).status_code == 200
+        for path in ("/about", "/sessions", "/metrics"):
+            assert one.get(path).status_code == 401
+            for wrong in ("x", TOKEN[:-1], TOKEN + "x", "ümläut"):
+                header = {"authorization": f"Bearer {wrong}".encode()}
+                assert one.get(path, headers=header).status_code == 401
+            assert one.get(path, headers={"authorization": f"Bearer {TOKEN}"}).status_code == 200
+            assert one.get(path, params={"token": TOKEN}).status_code == 200
+        assert one.post_offer({"type": "offer", "sdp": ""}).status_code == 401
+
+
+def test_another_address_needs_a_token_and_works_with_one(recognizer: Recognizer) -> None:
+    with pytest.raises(OptionError, match="--token"):
+        ServeOptions(host="0.0.0.0", port=0)
+    with running(recognizer, host="0.0.0.0", token=TOKEN) as one:
+        local = one.address.replace("0.0.0.0", "127.0.0.1")
+        assert httpx.get(local + "/sessions").status_code == 401
+        assert httpx.get(local + "/sessions", params={"token": TOKEN}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "error"),
+    [
+        (b"\x00\xff\xfe junk", 400, "not JSON"),
+        (b"[" * 100_000, 400, "not JSON"),
+        (b"[]", 400, "expected"),
+        ({"type": "offer"}, 400, "expected"),
+        ({"type": "answer", "sdp": "v=0"}, 400, "expected 'offer'"),
+        ({"type": "offer", "sdp": "v=0\r\n" * 14_000}, 400, "at most"),
+        ({"type": "offer", "sdp": "v=0", "name": 5}, 400, "expected a string"),
+        ({"type": "offer", "sdp": "m=video\r\n"}, 400, "SDP"),
+        ({"type": "offer", "sdp": "junk"}, 422, "sends nothing"),
+        (b" " * (MAX_BODY_BYTES + 1), 413, "at most"),
+    ],
+)
+def test_offers_that_are_none(server: Running, body: object, status: int, error: str) -> None:
+    answer = server.post_offer(body)
+    assert answer.status_code == status and error in answer.json()["error"]
+    assert server.sessions() == []
+
+
+_LINES = st.sampled_from(
+    [
+        "v=0", "o=- 1 1 IN IP4 0.0.0.0", "s=-", "t=0 0", "m=video 9 UDP/TLS/RTP/SAVPF 96",
+        "m=audio 9 UDP/TLS/RTP/SAVPF 111", "m=application 9 UDP/DTLS/SCTP webrtc-datachannel",
+        "c=IN IP4 0.0.0.0", "a=rtpmap:96 VP8/90000", "a=rtpmap:111 opus/48000/2", "a=sendonly",
+        "a=ice-ufrag:abcd", "a=ice-pwd:abcdefghijklmnopqrstuvwx", "a=setup:actpass", "a=mid:0",
+        "a=fingerprint:sha-256 00:11", "a=rtcp-mux", "a=candidate:1 1 udp 1 127.0.0.1 9 typ host",
+        "a=group:BUNDLE 0", "a=extmap:x y", "a=ssrc:1 cname", "a=fmtp:96", "\x00", "a=" + "x" * 500,
+    ]
+)  # fmt: skip
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.lists(_LINES | st.text(max_size=40), max_size=25))
+def test_no_sdp_brings_it_down_or_leaves_a_session(server: Running, lines: list[str]) -> None:
+    answer = server.post_offer({"type": "offer", "sdp": "\r\n".join(lines)})
+    assert answer.status_code in (400, 422)
+    assert server.sessions() == []
+
+
+def test_an_address_opens_no_more_sessions_than_the_rate_allows(
+    recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "OPENINGS_AT_ONCE", OPENINGS_AT_ONCE)
+    with running(recognizer) as one:
+        answers = [one.post_offer({"type": "offer", "sdp": "junk"})]
+        while answers[-1].status_code == 422 and len(answers) < 200:
+            answers.append(one.post_offer({"type": "offer", "sdp": "junk"}))
+        assert len(answers) > OPENINGS_AT_ONCE
+        assert answers[-1].status_code == 429
+        assert int(answers[-1].headers["retry-after"]) >= 1
+        assert one.get("/sessions").status_code == 200
+
+
+def test_half_open_sockets_are_closed(
+    recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serving, "REQUEST_S", 0.3)
+    with running(recognizer) as one:
+        port = int(one.address.rpartition(":")[2])
+        silent, slow, second = (socket.create_connection(("127.0.0.1", port)) for _ in range(3))
+        slow.sendall(b"GET /healthz HTTP/1.1\r\nHost: localh")
+        second.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        second.settimeout(10)
+        assert second.recv(65536).endswith(b'{"ok":true}')
+        second.sendall(b"GET /")
+        for one_of in (silent, slow, second):
+            one_of.settimeout(10)
+            with contextlib.suppress(ConnectionResetError):
+                assert one_of.recv(1) == b"", "a socket that asks nothing is answered nothing"
+        assert until(lambda: not one.server.server_state.connections, "the sockets to go") is True
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 200,
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET /" + b"a" * 100_000 + b" HTTP/1.1\r\n\r\n",
+        b"POST /offer HTTP/1.1\r\nHost: localhost\r\nContent-Length: -5\r\n\r\n",
+        bytes(range(256)) * 40,
+    ],
+)
+def test_binary_junk_is_answered_or_closed(server: Running, junk: bytes) -> None:
+    port = int(server.address.rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+        client.sendall(junk)
+        client.shutdown(socket.SHUT_WR)
+        answer = b""
+        try:
+            while part := client.recv(65536):
+                answer += part
+        except ConnectionResetError:
+            pass
+    assert answer == b"" or answer.startswith(b"HTTP/1.1 4")
+    assert server.get("/healthz").status_code == 200
+
+
+def test_a_body_that_never_ends_is_given_up(
+    recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "REQUEST_S", 0.3)
+    with running(recognizer) as one:
+        port = int(one.address.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+            client.sendall(
+                b"POST /offer HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                b"Content-Length: 1000\r\n\r\n{"
+            )
+            assert client.recv(65536).startswith(b"HTTP/1.1 408")
+
+
+def test_clients_that_vanish_leave_nothing(server: Running) -> None:
+    port = int(server.address.rpartition(":")[2])
+    for _ in range(20):
+        client = socket.create_connection(("127.0.0.1", port))
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        client.sendall(b"GET /sessions HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        client.close()  # with a reset
+    until(lambda: len(server.server.server_state.connections) <= 1, "the connections to go")
+    assert server.get("/healthz").status_code == 200
+
+
+def test_tls(recognizer: Recognizer, tmp_path: Path) -> None:
+    certificate, key = _certificate(tmp_path)
+    locked, text = tmp_path / "locked.pem", tmp_path / "text.pem"
+    locked.write_bytes(_locked(key))
+    text.write_text("nothing of the kind")
+    other = tmp_path / "other"
+    other.mkdir()
+    for pair, error in (
+        ((key, certificate), "key.pem: holds no certificate in PEM format"),
+        ((certificate, text), "text.pem: holds no private key in PEM format"),
+        ((certificate, tmp_path / "gone.pem"), "gone.pem: cannot be read: No such file"),
+        ((certificate, tmp_path), "cannot be read: Is a directory"),
+        ((certificate, _certificate(other)[1]), "key.pem: is not the key of"),
+        ((certificate, locked), "locked.pem: is protected by a password"),
+    ):
+        with pytest.raises(OptionError, match=error):
+            serving.build(recognizer, ServeOptions(tls=pair))
+    with running(recognizer, tls=(certificate, key)) as one:
+        assert one.address.startswith("https://")
+        trust = ssl.create_default_context(cafile=str(certificate))
+        trust.check_hostname = False
+        assert httpx.get(one.address + "/healthz", verify=trust).json() == {"ok": True}
+
+
+def _locked(key: Path) -> bytes:
+    """The same key, with a password."""
+    from cryptography.hazmat.primitives import serialization
+
+    plain = serialization.load_pem_private_key(key.read_bytes(), None)
+    return plain.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(b"secret"),
+    )
+
+
+def _certificate(folder: Path) -> tuple[Path, Path]:
+    from cryptography import x509 as certificates  # comes with aiortc
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = certificates.Name(
+        [certificates.NameAttribute(certificates.NameOID.COMMON_NAME, "localhost")]
+    )
+    now = datetime.now(UTC)
+    certificate = (
+        certificates.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    paths = folder / "cert.pem", folder / "key.pem"
+    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    paths[1].write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return paths
+
+
+def test_a_port_in_use_is_said(recognizer: Recognizer) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(OptionError, match=f"cannot listen on 127.0.0.1:{port}"):
+            serving.listen(ServeOptions(port=port))
+
+
+def test_it_ends_at_once_with_idle_connections(recognizer: Recognizer) -> None:
+    with running(recognizer) as one:
+        client = httpx.Client()
+        client.get(one.address + "/healthz")  # kept alive
+        began_s = time.monotonic()
+    assert time.monotonic() - began_s < 10
+    assert str(one.server.tally).startswith("0 sessions")
+
+
+def test_refusals_are_counted(server: Running) -> None:
+    def count() -> float:
+        for line in server.get("/metrics").text.splitlines():
+            if line.startswith('affectstream_refused_total{status="404"}'):
+                return float(line.rpartition(" ")[2])
+        return 0.0
+
+    before = count()
+    server.get("/nothing")
+    assert count() == before + 1
+
+
+def test_the_table_of_endpoints_names_each(server: Running) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "serve.md").read_text()
+    table = page[page.index("## Endpoints") : page.index("### Messages")]
+    *routes, rest = server.server.config.app._app.routes  # type: ignore[union-attr]
+    assert len(routes) >= 10 and rest.path == "/{nothing:path}"
+    for route in routes:
+        assert route.path in table, f"{route.path} is not documented"
+
+
+def test_what_clients_do_wrong_fills_no_log(
+    server: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whoever can reach the server could fill a disk otherwise."""
+    port = int(server.address.rpartition(":")[2])
+    host = f"Host: 127.0.0.1:{port}\r\n"
+    upgrade = (
+        "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+    begun = f"POST /offer HTTP/1.1\r\n{host}Content-Type: application/json\r\nContent-Length: 9\r\n\r\n{{"
+    for sent, then in (
+        (b"\x16\x03\x01\x02\x00\r\n\r\n", b""),
+        (begun.encode(), b""),
+        (f"GET /ingest HTTP/1.1\r\n{host}{upgrade}".encode(), b"\x81\x82\0\0\0\0\xff\xfe"),
+        (f"GET /nothing HTTP/1.1\r\n{host}{upgrade}".encode(), b""),
+    ):
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+            client.sendall(sent)
+            if then:
+                client.recv(4096)
+                client.sendall(then)
+                client.recv(4096)
+    until(lambda: len(server.server.server_state.connections) <= 1, "the connections to go")
+    until(lambda: not server.sessions(), "the session to end")
+    assert not caplog.records
+
+
+def test_a_request_that_never_ends_does_not_hold_up_the_end(
+    recognizer: Recognizer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        socket.socket() as client,
+        running(recognizer) as one,
+    ):
+        port = int(one.address.rpartition(":")[2])
+        client.connect(("127.0.0.1", port))
+        client.sendall(
+            f"POST /offer HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Type: application/json\r\n"
+            "Content-Length: 9\r\n\r\n{".encode()
+        )
+        until(lambda: one.server.server_state.connections, "the connection")
+        assert one.get("/healthz").status_code == 200
+    assert not caplog.records, "nobody cancels a request and prints where"

@@ -1,0 +1,258 @@
+"""WebRTC from end to end, with aiortc as the other side: real sockets, real codecs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+for module in ("starlette", "uvicorn", "aiortc", "prometheus_client", "websockets", "httpx"):
+    pytest.importorskip(module, reason="the server comes with the 'serve' extra")
+
+import av
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc.mediastreams import AudioStreamTrack, MediaStreamTrack, VideoStreamTrack
+
+from affectstream.stream.events import parse_event
+from affectstream.stream.recognizer import Recognizer
+from affectstream.stream.serve import session
+from affectstream.stream.serve.media import webrtc
+from tests.support.serving import (
+    Running,
+    loopback_will_do,
+    running,
+    until,
+)
+
+OURS = {"session", "faces", "words", "state", "pong", "error"}
+
+
+@pytest.fixture(scope="module")
+def recognizer() -> Iterator[Recognizer]:
+    with Recognizer.open("pocket", device="cpu") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _loopback_will_do() -> Iterator[None]:
+    with loopback_will_do():
+        yield
+
+
+@pytest.fixture(scope="module")
+def server(recognizer: Recognizer) -> Iterator[Running]:
+    with running(recognizer, max_sessions=2) as one:
+        yield one
+
+
+class Pictures(VideoStreamTrack):  # type: ignore[misc]
+    """A face at 30 pictures a second, whose size changes after the first second."""
+
+    def __init__(self, picture: NDArray[np.uint8]) -> None:
+        super().__init__()
+        self._picture, self._count = picture, 0
+
+    async def recv(self) -> av.VideoFrame:
+        pts, time_base = await self.next_timestamp()
+        self._count += 1
+        frame = av.VideoFrame.from_ndarray(self._picture, format="rgb24")
+        if self._count > 30:
+            frame = frame.reformat(width=192, height=192)
+        frame.pts, frame.time_base = pts, time_base
+        return frame
+
+
+class Client:
+    """One peer of the server, and the lines that it was told."""
+
+    def __init__(self, *tracks: MediaStreamTrack) -> None:
+        self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        self.lines: list[dict[str, Any]] = []
+        self.closed = asyncio.Event()
+        self.channel = self.connection.createDataChannel("events", ordered=False)
+        self.channel.on("message", lambda line: self.lines.append(json.loads(line)))
+        self.channel.on("close", self.closed.set)
+        for track in tracks:
+            self.connection.addTrack(track)
+
+    async def connect(self, server: Running) -> int:
+        """Offer, and take the answer. Returns the status."""
+        await self.connection.setLocalDescription(await self.connection.createOffer())
+        local = self.connection.localDescription
+        answer = await asyncio.to_thread(
+            server.post_offer, {"type": "offer", "sdp": local.sdp, "name": "peer"}
+        )
+        if answer.status_code == 200:
+            told = answer.json()
+            await self.connection.setRemoteDescription(
+                RTCSessionDescription(told["sdp"], told["type"])
+            )
+        return answer.status_code
+
+    async def until(self, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """The first line that fits."""
+        async with asyncio.timeout(30):
+            while True:
+                for line in self.lines:
+                    if condition(line):
+                        return line
+                await asyncio.sleep(0.02)
+
+
+def crop(portrait: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(portrait[:256, 96:352])
+
+
+def test_pictures_and_sound_go_in_and_events_come_out(
+    server: Running, portrait: NDArray[np.uint8]
+) -> None:
+    async def work() -> list[dict[str, Any]]:
+        client = Client(Pictures(crop(portrait)), AudioStreamTrack())
+        assert await client.connect(server) == 200
+        await client.until(lambda line: line["type"] == "emotion" and line["t_start"] >= 2)
+        await client.until(lambda line: line["type"] == "state")
+        client.channel.send('{"type":"ping","t":7}')
+        assert (await client.until(lambda line: line["type"] == "pong"))["t"] == 7
+        client.channel.send("\x00junk")
+        await client.until(lambda line: line["type"] == "error")
+        client.channel.send('{"type":"end"}')
+        await client.until(lambda line: line.get("what") == "ended")
+        await client.connection.close()
+        return client.lines
+
+    lines = asyncio.run(work())
+    assert lines[0]["type"] == "session" and lines[0]["modalities"] == ["video", "voice"]
+    events = [parse_event(json.dumps(line)) for line in lines if line["type"] not in OURS]
+    assert {event.stream for event in events} == {"peer"}
+    tracks = {line["track"] for line in lines if line["type"] == "emotion" and line["scores"]}
+    assert tracks == {1}, "one person, before and after the size changed"
+    sizes = {tuple(line["size"]) for line in lines if line["type"] == "faces"}
+    assert len(sizes) == 2, f"the size changed in mid-stream, found {sizes}"
+    assert all(line["latency_ms"] >= 0 for line in lines if line["type"] == "emotion")
+    until(lambda: not server.sessions(), "the session to end")
+
+
+def test_a_client_that_hangs_up_frees_its_place(
+    server: Running, portrait: NDArray[np.uint8]
+) -> None:
+    async def work() -> None:
+        client = Client(Pictures(crop(portrait)))
+        await client.connect(server)
+        await client.until(lambda line: line["type"] == "emotion")
+        await client.connection.close()
+
+    asyncio.run(work())
+    until(lambda: not server.sessions(), "the session to end", 5)
+
+
+def test_a_client_that_is_cut_off_is_noticed(
+    recognizer: Recognizer, portrait: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tab that crashes says no goodbye; aiortc alone would notice after half a minute."""
+    monkeypatch.setattr(session, "QUIET_S", 0.5)
+    monkeypatch.setattr(session, "GONE_S", 1.5)
+
+    async def work(one: Running) -> None:
+        client = Client(Pictures(crop(portrait)))
+        await client.connect(one)
+        await client.until(lambda line: line["type"] == "emotion")
+        client.connection.getSenders()[0].replaceTrack(None)
+        warning = await client.until(lambda line: line.get("what") == "warning")
+        assert "nothing came" in warning["detail"]
+        await client.until(lambda line: line.get("what") == "ended")
+        await client.connection.close()
+
+    with running(recognizer) as one:
+        asyncio.run(work(one))
+        until(lambda: not one.sessions(), "the session to end", 10)
+
+
+def test_an_offer_that_nobody_follows_up_is_forgotten(
+    recognizer: Recognizer, portrait: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webrtc, "CONNECT_S", 1.0)
+
+    async def offer() -> str:
+        client = Client(Pictures(crop(portrait)))
+        await client.connection.setLocalDescription(await client.connection.createOffer())
+        sdp: str = client.connection.localDescription.sdp
+        await client.connection.close()
+        return sdp
+
+    sdp = asyncio.run(offer())
+    with running(recognizer, max_sessions=1) as one:
+        assert one.post_offer({"type": "offer", "sdp": sdp}).status_code == 200
+        refused = one.post_offer({"type": "offer", "sdp": sdp})
+        assert refused.status_code == 503 and "all 1 sessions" in refused.json()["error"]
+        until(lambda: not one.sessions(), "the session to end", 15)
+        assert one.post_offer({"type": "offer", "sdp": sdp}).status_code == 200
+
+
+def test_two_at_once_and_the_server_ends_both(
+    recognizer: Recognizer, portrait: NDArray[np.uint8]
+) -> None:
+    async def work(one: Running) -> None:
+        clients = [Client(Pictures(crop(portrait)), AudioStreamTrack()) for _ in range(2)]
+        for client in clients:
+            assert await client.connect(one) == 200
+        for client in clients:
+            await client.until(lambda line: line["type"] == "emotion")
+        one.server.should_exit = True
+        for client in clients:
+            await client.until(lambda line: line.get("what") == "ended")
+            await client.connection.close()
+
+    before = set(threading.enumerate())
+    with running(recognizer, max_sessions=2) as one:
+        asyncio.run(work(one))
+    assert one.server.tally is not None and one.server.tally.sessions == 2
+    left = [t for t in threading.enumerate() if t not in before and t.is_alive()]
+    until(lambda: not [t for t in left if t.is_alive()], f"{left} to end", 10)
+
+
+def test_sessions_leave_no_thread_and_no_file_behind(
+    server: Running, portrait: NDArray[np.uint8]
+) -> None:
+    psutil = pytest.importorskip("psutil", reason="psutil counts open files")
+
+    async def work() -> None:
+        client = Client(Pictures(crop(portrait)), AudioStreamTrack())
+        await client.connect(server)
+        await client.until(lambda line: line["type"] == "emotion")
+        await client.connection.close()
+
+    def left() -> tuple[int, int]:
+        return threading.active_count(), psutil.Process().num_fds()
+
+    asyncio.run(work())
+    until(lambda: not server.sessions(), "the session to end")
+    before = until(left, "a first count")
+    for _ in range(3):
+        asyncio.run(work())
+        until(lambda: not server.sessions(), "the session to end")
+    until(lambda: left()[0] <= before[0] and left()[1] <= before[1], f"{left()} to be {before}")
+
+
+def test_a_track_only_of_sound(server: Running) -> None:
+    async def work() -> dict[str, Any]:
+        client = Client(AudioStreamTrack())
+        assert await client.connect(server) == 200
+        found = await client.until(lambda line: line["type"] == "emotion")
+        await client.connection.close()
+        return found
+
+    assert asyncio.run(work())["abstain"] == "no_speech"
+
+
+def test_times_of_a_track_are_fractions() -> None:
+    """What aiortc hands over is placed by its own time base, not by counting."""
+    picture = av.VideoFrame(16, 16, "yuv420p")
+    picture.pts, picture.time_base = 45_000, Fraction(1, 90_000)
+    assert session._media_us(picture) == 500_000

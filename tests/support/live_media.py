@@ -1,0 +1,67 @@
+"""A short clip of a real face with made-up sound, and senders that play it, for tests of live sources."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+from affectstream.stream.demo import FPS, HEIGHT, WIDTH, babble, portrait, render
+from affectstream.stream.media.types import SAMPLE_RATE
+from tests.support.media import Muxing, Sound, write_video
+
+ROOT = Path(__file__).parents[2]
+NO_DELAY = {"preset": "ultrafast", "tune": "zerolatency", "g": "12"}
+
+
+def write_face(path: Path, seconds: int) -> Path:
+    """`seconds` of the demo's face, drifting, encoded without delay, with a key frame twice a second."""
+    face = portrait()
+    pictures = [render(face, n / FPS) for n in range(seconds * FPS)]
+    sound = Sound(babble(seconds)[: seconds * SAMPLE_RATE, None], SAMPLE_RATE)
+    muxing = Muxing(video_options=NO_DELAY)
+    return write_video(path, pictures, size=(WIDTH, HEIGHT), rate=FPS, sound=sound, muxing=muxing)
+
+
+class Sender:
+    """A process that plays a clip to an address; use it with ``with``, or end it with `kill`."""
+
+    def __init__(self, clip: Path, url: str, format_name: str, seconds: float = 30, *options: str):
+        command = [
+            sys.executable,
+            "-m",
+            "affectstream.bench.live.sender",
+            clip,
+            url,
+            format_name,
+            seconds,
+        ]
+        self.process = subprocess.Popen(
+            [*map(str, command), *options],
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def __enter__(self) -> Sender:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.kill()
+
+
+def until(condition, timeout_s: float = 20.0) -> bool:
+    """Whether `condition` came true in time."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        with suppress(LookupError):
+            if condition():
+                return True
+        time.sleep(0.02)
+    return False

@@ -1,0 +1,128 @@
+"""Prepared sets of faces, voices and words put together by their label."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from affectstream.train.data.dataset import CropInfo, Dataset
+from affectstream.train.data.prepare.make import Plan, prepare
+from affectstream.train.data.prepare.shards import Progress, ShardWriter, finish
+from affectstream.train.data.prepare.source import Options
+from affectstream.train.data.sample import Sample
+from affectstream.train.errors import DataError, DataMissing
+from tests.support.prepared import write_info
+
+EMOTIONS = ("joy", "anger", "sadness")
+TEMPLATE = ((15.3, 18.7), (32.7, 18.7), (24.0, 28.6), (16.8, 36.7), (31.2, 36.7))
+
+
+def write(folder, samples, crop=None):
+    folder.mkdir(parents=True)
+    writer = ShardWriter(folder, Progress({}))
+    for sample in samples:
+        writer.add(sample)
+        writer.end_job([], [])
+    writer.close()
+    shards = finish(folder, writer.progress.shards, {s.id: s.split for s in samples})
+    write_info(folder, shards, name=folder.name, crop=crop)
+
+
+def faces(count):
+    return [
+        Sample(
+            id=f"face{n}",
+            split="valid" if n % 2 else "train",
+            frames_seen=1,
+            crops=np.full((1, 48, 48, 3), n + 1, np.uint8),
+            crop_times_us=np.zeros(1, np.int64),
+            emotion=EMOTIONS[n // 2 % 3],
+        )
+        for n in range(count)
+    ]
+
+
+def voices(count):
+    return [
+        Sample(
+            id=f"voice{n}",
+            split="valid" if n % 2 else "train",
+            participant=f"actor{n % 4}",
+            gender="female",
+            audio=np.full(1600, (n + 1) / 100, np.float32),
+            emotion=EMOTIONS[n // 2 % 3],
+        )
+        for n in range(count)
+    ]
+
+
+@pytest.fixture
+def parts(tmp_path):
+    folder = tmp_path / "parts"
+    write(folder / "faces", faces(60), CropInfo("face", 48, TEMPLATE))
+    write(folder / "voices", voices(12))
+    return folder
+
+
+def run(parts, output, **options):
+    split = options.pop("split", None)
+    return prepare(Plan("paired", Options(**options), split=split), parts, output)
+
+
+def origin(sample):
+    """The numbers of the face and the voice that a pair was made of."""
+    return int(sample.crops[0, 0, 0, 0]) - 1, round(float(sample.audio[0]) * 100) - 1
+
+
+def test_a_pair_has_one_label_one_split_and_everything_of_its_parts(parts, tmp_path):
+    prepared = run(parts, tmp_path / "out", times=3)
+    data = Dataset(tmp_path / "out")
+    assert len(data) == 36
+    assert prepared.info.modalities == {"video": 36, "audio": 36, "text": 0}
+    assert prepared.info.crop == CropInfo("face", 48, TEMPLATE)
+    for sample in data:
+        face, voice = origin(sample)
+        assert sample.emotion == EMOTIONS[face // 2 % 3] == EMOTIONS[voice // 2 % 3]
+        assert (
+            sample.split
+            == ("valid" if face % 2 else "train")
+            == ("valid" if voice % 2 else "train")
+        )
+        assert (sample.participant, sample.gender) == (f"actor{voice % 4}", "female")
+    assert max(Counter(origin(s)[0] for s in data).values()) <= 2  # 10 faces a label and split
+
+
+def test_two_runs_give_the_same_pairs(parts, tmp_path):
+    first = run(parts, tmp_path / "a").info.content_sha256
+    assert run(parts, tmp_path / "b").info.content_sha256 == first
+
+
+def test_one_split_is_split_anew_without_a_face_in_both(parts, tmp_path):
+    run(parts, tmp_path / "out", part="valid", times=9, split="50/50/0")
+    data = list(Dataset(tmp_path / "out"))
+    assert all(face % 2 and voice % 2 for face, voice in map(origin, data))
+    used = Counter(origin(sample)[0] for sample in data)
+    assert sorted(used) == list(range(1, 60, 2)) and set(used.values()) == {1}
+    actors = {part: {s.participant for s in data if s.split == part} for part in ("train", "valid")}
+    assert actors["train"] and actors["valid"] and not actors["train"] & actors["valid"]
+
+
+def test_conflicting_pairs_say_so_in_their_id(parts, tmp_path):
+    run(parts, tmp_path / "out", conflicts=1.0)
+    for sample in Dataset(tmp_path / "out"):
+        face, voice = origin(sample)
+        said, other = sample.id.split(" ")[1].split("/")
+        assert said == sample.emotion == EMOTIONS[voice // 2 % 3]
+        assert other == EMOTIONS[face // 2 % 3] != said
+
+
+def test_one_set_is_not_enough(tmp_path):
+    write(tmp_path / "parts" / "voices", voices(6))
+    with pytest.raises(DataMissing, match="holds 1 prepared data sets, expected two or three"):
+        run(tmp_path / "parts", tmp_path / "out")
+
+
+def test_two_sets_of_the_same_kind_are_refused(parts, tmp_path):
+    write(parts / "more", voices(6))
+    with pytest.raises(DataError, match="both more and voices give audio"):
+        run(parts, tmp_path / "out")

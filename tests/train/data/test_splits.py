@@ -1,0 +1,164 @@
+"""Splits: shares are kept, participants are never cut, and nothing but names and the seed matters."""
+
+from collections import Counter, defaultdict
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from affectstream.stream.errors import OptionError
+from affectstream.train.data.splits import (
+    by_participant,
+    check_disjoint,
+    grouped_folds,
+    leave_one_participant_out,
+    parse_shares,
+    shared,
+    stratified,
+    stratified_folds,
+)
+from affectstream.train.errors import SplitError
+
+SHARES = st.sampled_from(["70/30", "70/15/15", "60/20/20", "80/0/20", "50/50"]).map(parse_shares)
+LABELS = st.sampled_from(["joy", "anger", "neutral", None])
+ROWS = st.lists(LABELS, min_size=20, max_size=120)
+SEEDS = st.integers(0, 1000)
+
+
+def ids_of(rows):
+    return [f"clip-{n:04d}" for n in range(len(rows))]
+
+
+@given(ROWS, SHARES, SEEDS)
+def test_every_part_has_its_share_of_each_label(labels, shares, seed):
+    parts = stratified(ids_of(labels), labels, shares, seed)
+    for part, share in shares.items():
+        assert abs(parts.count(part) - share * len(parts)) < 2
+        for label in set(labels):
+            mine = [p for p, other in zip(parts, labels, strict=True) if other == label]
+            # Dealing is off by less than two before a label, and less than two after it.
+            assert abs(mine.count(part) - share * len(mine)) < 4
+
+
+@given(ROWS, SHARES, SEEDS, st.randoms(use_true_random=False))
+def test_the_order_of_rows_does_not_matter(labels, shares, seed, random):
+    ids = ids_of(labels)
+    there = dict(zip(ids, stratified(ids, labels, shares, seed), strict=True))
+    shuffled = list(zip(ids, labels, strict=True))
+    random.shuffle(shuffled)
+    names, words = zip(*shuffled, strict=True)
+    again = dict(zip(names, stratified(names, words, shares, seed), strict=True))
+    assert there == again
+
+
+def test_the_seed_matters():
+    labels = ["joy", "anger"] * 30
+    ids = ids_of(labels)
+    shares = parse_shares("70/30")
+    assert stratified(ids, labels, shares, 0) == stratified(ids, labels, shares, 0)
+    assert stratified(ids, labels, shares, 0) != stratified(ids, labels, shares, 1)
+
+
+PEOPLE = st.lists(
+    st.tuples(st.sampled_from("abcdefghijklmnop"), LABELS), min_size=30, max_size=150
+).filter(lambda rows: len({who for who, _ in rows}) >= 3)
+
+
+@given(PEOPLE, SHARES, SEEDS, st.randoms(use_true_random=False))
+def test_a_participant_is_in_one_part_only_whatever_the_order(rows, shares, seed, random):
+    people, labels = zip(*rows, strict=True)
+    parts = by_participant(people, labels, shares, seed)
+    check_disjoint(parts, ids_of(rows), participants=people)
+    assert set(parts) == set(shares)
+    there = dict(zip(people, parts, strict=True))
+    shuffled = list(rows)
+    random.shuffle(shuffled)
+    names, words = zip(*shuffled, strict=True)
+    assert dict(zip(names, by_participant(names, words, shares, seed), strict=True)) == there
+
+
+def test_participants_of_like_size_give_the_shares_asked_for():
+    rng = np.random.default_rng(0)
+    people = [f"p{n:02d}" for n in range(40) for _ in range(30)]
+    labels = [str(x) for x in rng.choice(["joy", "anger", "fear"], len(people), p=[0.7, 0.2, 0.1])]
+    parts = by_participant(people, labels, parse_shares("70/15/15"), seed=3)
+    for part, share in (("train", 0.7), ("valid", 0.15), ("test", 0.15)):
+        assert parts.count(part) / len(parts) == pytest.approx(share, abs=0.03)
+        rare = [p for p, label in zip(parts, labels, strict=True) if label == "fear"]
+        assert rare.count(part) / len(rare) == pytest.approx(share, abs=0.06)
+
+
+@settings(max_examples=25, deadline=None)  # the first one imports scikit-learn
+@given(st.lists(LABELS, min_size=40, max_size=80), st.integers(2, 4), SEEDS)
+def test_folds_hold_each_row_once_and_each_label_evenly(labels, k, seed):
+    pytest.importorskip("sklearn", reason="folds need the 'train' extra")
+    assume(min(Counter(labels).values()) >= k)
+    ids = ids_of(labels)
+    folds = stratified_folds(ids, labels, k, seed)
+    assert set(folds.tolist()) == set(range(k))
+    for label in set(labels):
+        counts = Counter(folds[[i for i, other in enumerate(labels) if other == label]].tolist())
+        assert max(counts.values()) - min(counts.get(fold, 0) for fold in range(k)) <= 1
+    backwards = stratified_folds(ids[::-1], labels[::-1], k, seed)
+    assert backwards[::-1].tolist() == folds.tolist()
+
+
+@settings(max_examples=25, deadline=None)  # the first one imports scikit-learn
+@given(PEOPLE, SEEDS)
+def test_grouped_folds_share_nobody(rows, seed):
+    pytest.importorskip("sklearn", reason="folds need the 'train' extra")
+    people, labels = zip(*rows, strict=True)
+    ids = ids_of(rows)
+    folds = grouped_folds(ids, labels, people, 3, seed)
+    check_disjoint([str(fold) for fold in folds], ids, participants=people)
+    backwards = grouped_folds(ids[::-1], labels[::-1], people[::-1], 3, seed)
+    assert backwards[::-1].tolist() == folds.tolist()
+
+
+@given(st.lists(st.sampled_from("abcde"), min_size=2, max_size=30))
+def test_leaving_one_out_leaves_out_everyone_once(people):
+    if len(set(people)) < 2:
+        with pytest.raises(SplitError, match="needs two or more"):
+            list(leave_one_participant_out(people))
+        return
+    held = defaultdict(int)
+    for name, mask in leave_one_participant_out(people):
+        assert {people[i] for i in np.flatnonzero(mask)} == {name}
+        held[name] += int(mask.sum())
+    assert held == Counter(people)
+
+
+def test_a_leak_is_refused_by_name():
+    ids = ["a1", "a2", "b1"]
+    with pytest.raises(SplitError, match=r"1 participant\(s\) are in more than one split: ann"):
+        check_disjoint(["train", "test", "train"], ids, participants=["ann", "ann", "bob"])
+    with pytest.raises(SplitError, match=r"such as a1 \(train\), b1 \(test\)"):
+        check_disjoint(["train", "train", "test"], ids, contents=["x", "y", "x"])
+    check_disjoint(["train", None, "test"], ids, participants=["ann", "ann", None])
+
+
+def test_what_has_no_name_leaks_nothing():
+    assert shared(["train", "test"], [None, None]) == []
+
+
+@pytest.mark.parametrize("text", ["70", "a/b", "70/-5", "0/50/50", "1/2/3/4", "nan/1", ""])
+def test_bad_shares_are_refused(text):
+    with pytest.raises(OptionError, match="expected shares of train, valid and test"):
+        parse_shares(text)
+
+
+def test_what_cannot_be_split_is_refused():
+    pytest.importorskip("sklearn", reason="folds need the 'train' extra")
+    with pytest.raises(SplitError, match=r"2 participant\(s\) \(a, b\) cannot be split"):
+        by_participant(["a", "b"], ["joy", "joy"], parse_shares("70/15/15"), 0)
+    with pytest.raises(SplitError, match="'valid' gets none of 1 samples"):
+        stratified(["a"], ["joy"], parse_shares("40/30/30"), 0)
+    with pytest.raises(SplitError, match="have the id 'a'"):
+        stratified(["a", "a"], ["joy", "joy"], parse_shares("50/50"), 0)
+    with pytest.raises(SplitError, match="no samples to split"):
+        stratified([], [], parse_shares("50/50"), 0)
+    with pytest.raises(SplitError, match="as many as label 'fear' has samples"):
+        stratified_folds(["a", "b", "c"], ["joy", "joy", "fear"], 2, 0)
+    with pytest.raises(SplitError, match="expected 2 to 1"):
+        grouped_folds(["a", "b"], ["joy", "joy"], ["x", "x"], 2, 0)

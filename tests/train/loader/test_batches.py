@@ -1,0 +1,305 @@
+"""Batches of prepared samples: what a network is shown, when, and what is left to chance."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
+
+from affectstream.engines.manifest import FACTS
+from affectstream.train.config import FitConfig
+from affectstream.train.data.dataset import Dataset
+from affectstream.train.data.sample import Sample
+from affectstream.train.errors import DataError
+from affectstream.train.loader.batches import TrainBatches, ValidBatches
+from affectstream.train.loader.pictures import augment, evenly, on_grid
+from affectstream.train.loader.samples import Chance, Samples, drop_modalities, usable_rows
+from affectstream.train.loader.speaker_features import facts, listeners
+from affectstream.train.loader.window_spec import KEPT, View, cut, judged_start, random_start
+from affectstream.train.loader.words import texts
+from affectstream.train.networks.tokenizer import train_tokenizer
+from affectstream.train.tasks import bind
+from tests.support.prepared import samples, utterances, write
+
+ALL = ("video", "voice", "text")
+PLAIN = FitConfig(batch_size=4, augment=False, modality_dropout=0.0)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "set"
+    return Dataset(write(folder, [*utterances(10, "train"), *utterances(6, "valid")]))
+
+
+def shown(data, split="train", **changes):
+    tokenizer = train_tokenizer([t for t in data.column("text") if t], 300).to_str()
+    view = View(ALL, 3_000_000, 8, size=32, tokens=16, tokenizer=tokenizer, metadata=FACTS)
+    view = replace(view, **changes)
+    rows = {s: usable_rows(data, s, view.modalities, ("emotion",)) for s in ("train", "valid")}
+    return Samples(data, rows[split], view, bind(("emotion",), data, rows))
+
+
+def same(a, b):
+    return set(a) == set(b) and all(torch.equal(a[name], b[name]) for name in a)
+
+
+# --- where the window lies ---
+
+LENGTHS = st.integers(1, 20_000_000)
+
+
+@given(LENGTHS, st.integers(1, 10_000_000), st.floats(0.0, 1.0, exclude_max=True))
+def test_a_random_window_shows_most_of_a_clip_or_is_full_of_it(length, window, chance):
+    start = random_start(length, window, chance)
+    inside = min(length, start + window) - max(0, start)
+    assert inside >= KEPT * min(length, window) - 2
+
+
+@given(LENGTHS, st.integers(1, 10_000_000))
+def test_a_clip_is_judged_by_its_end_or_a_window_inside(length, window):
+    start = judged_start(length, window, None)
+    if length <= window:
+        assert start + window == length
+    else:
+        assert start >= 0 and start + window <= length
+
+
+def test_a_long_clip_is_judged_where_it_is_loudest():
+    sound = np.zeros(16_000 * 10, np.float32)
+    sound[16_000 * 6 : 16_000 * 8] = 0.5
+    start = judged_start(10_000_000, 3_000_000, sound)
+    assert start <= 6_000_000 and start + 3_000_000 >= 8_000_000
+
+
+def test_sound_outside_a_clip_is_silence():
+    sound = np.arange(1, 16_001, dtype=np.float32)
+    window = cut(sound, -500_000, 16_000)
+    assert (window[:8_000] == 0).all() and window[8_000] == 1
+    window = cut(sound, 500_000, 16_000)
+    assert window[0] == 8_001 and (window[8_000:] == 0).all()
+    assert not cut(sound, 5_000_000, 100).any()
+
+
+# --- pictures ---
+
+
+@settings(max_examples=50)
+@given(st.lists(st.integers(0, 4_000_000), max_size=40), st.integers(-1_000_000, 3_000_000))
+def test_a_point_takes_the_newest_picture_that_is_not_older_than_a_step(times, start):
+    times = sorted(times)
+    found = on_grid(times, start, 24, 8)
+    for point in range(24):
+        at = start + point * 125_000
+        fresh = [n for n, t in enumerate(times) if at - 125_000 < t <= at]
+        assert found.get(point) == (fresh[-1] if fresh else None)
+
+
+@given(st.integers(1, 200), st.integers(1, 40))
+def test_pictures_are_spread_evenly(count, most):
+    found = evenly(count, most)
+    assert len(found) == min(count, most)
+    assert sorted(set(found)) == found
+    assert found[0] >= 0 and found[-1] < count
+    assert len(set(np.diff(found))) <= 2
+
+
+def test_frames_stand_where_they_are_in_time(data):
+    batch = shown(data).batch([0])
+    # Two seconds of eight pictures, at the end of a window of three seconds at 8 Hz.
+    assert batch["pixels"].shape == (1, 24, 32, 32, 3)
+    assert batch["pixels"].dtype == torch.uint8
+    assert batch["video_mask"][0].nonzero()[:, 0].tolist() == [8, 10, 12, 14, 16, 18, 20, 22]
+    assert (batch["pixels"][0, 9] == 0).all()
+    assert batch["samples"].shape == (1, 48_000)
+    assert not batch["samples"][0, :16_000].any() and batch["samples"][0, 16_000:].any()
+
+
+def test_a_set_of_pictures_trains_on_one_and_is_judged_by_all(data):
+    view = {"one_frame": True, "modalities": ("video",), "metadata": ()}
+    made = shown(data, **view)
+    train, valid = TrainBatches(made, PLAIN), ValidBatches(made)
+    assert {tuple(b["pixels"].shape) for b in train.epoch(0)} == {(4, 1, 32, 32, 3)}
+    assert valid[0]["pixels"].shape == (10, 8, 32, 32, 3)
+    assert valid[0]["video_mask"].all()
+    firsts = {next(iter(train.epoch(e)))["pixels"].float().sum().item() for e in range(4)}
+    assert len(firsts) == 4
+
+
+def test_augmented_pictures_stay_pictures_and_grey_ones_grey(portrait):
+    crop = cv2.resize(portrait[0:224, 130:354], (64, 64)).astype(np.float32)
+    batch, each = torch.from_numpy(np.stack([crop] * 16)), torch.arange(16)
+    out = augment(batch, each, torch.Generator().manual_seed(0))
+    assert out.shape == batch.shape
+    assert out.min() >= 0 and out.max() <= 255
+    flipped = [
+        bool((o - b).abs().mean() > (o - b.flip(1)).abs().mean())
+        for o, b in zip(out, batch, strict=True)
+    ]
+    assert 2 <= sum(flipped) <= 14
+    grey = augment(batch[..., :1].repeat(1, 1, 1, 3), each, torch.Generator().manual_seed(0))
+    assert (grey - grey[..., :1]).abs().max() < 1e-3
+
+
+def test_pictures_of_one_clip_change_alike():
+    one = torch.rand(1, 32, 32, 3) * 255
+    out = augment(one.repeat(6, 1, 1, 1), torch.tensor([0, 0, 0, 1, 1, 1]), torch.Generator())
+    assert torch.equal(out[0], out[1]) and torch.equal(out[3], out[5])
+    assert not torch.equal(out[0], out[3])
+
+
+# --- speakers and words ---
+
+
+def conversation(folder, turns):
+    """A data set of (speaker, age, gender, words), one dialogue, all in split train."""
+    return Dataset(
+        write(
+            folder,
+            [
+                Sample(
+                    id=f"{n}",
+                    split="train" if n < 4 else "valid",
+                    dialogue="d",
+                    turn=n,
+                    participant=who,
+                    age=age,
+                    gender=gender,
+                    text=said,
+                    emotion=("joy", "anger")[n % 2],
+                )
+                for n, (who, age, gender, said) in enumerate(turns)
+            ],
+        )
+    )
+
+
+@pytest.fixture
+def talk(tmp_path):
+    return conversation(
+        tmp_path / "set",
+        [
+            ("Ann", 30.0, "female", "one"),
+            ("Bob", None, "male", "two"),
+            ("Ann", 30.0, "female", "three"),
+            ("Cem", 50.0, None, "four"),
+            ("Bob", None, "male", "five"),
+        ],
+    )
+
+
+def test_the_listener_is_the_other_who_spoke_last(talk):
+    assert listeners(talk) == [None, 0, 1, 2, 3]
+    numbers, known = facts(talk)
+    assert FACTS[:4] == ("age", "female", "male", "other")
+    assert numbers[0].tolist() == pytest.approx([0.3, 1, 0, 0, 0, 0, 0, 0])
+    assert known[0].tolist() == [True] * 4 + [False] * 4
+    assert numbers[1].tolist() == pytest.approx([0, 0, 1, 0, 0.3, 1, 0, 0])
+    assert known[1].tolist() == [False, True, True, True, True, True, True, True]
+    assert known[4].tolist() == [False, True, True, True, True, False, False, False]
+    picked, _ = facts(talk, ("listener_age", "age"))
+    assert picked[1].tolist() == pytest.approx([0.3, 0.0])
+
+
+def test_context_is_what_was_said_before_in_the_same_split(talk):
+    assert texts(talk) == ["one", "two", "three", "four", "five"]
+    found = texts(talk, 2)
+    assert found[0] == "one"
+    assert [found[2].index(word) for word in ("one", "two", "three")] == sorted(
+        found[2].index(word) for word in ("one", "two", "three")
+    )
+    assert "one" not in found[3]
+    assert found[4] == "five"  # the lines before are of split train
+
+
+def test_words_are_tokens_with_their_mask(data):
+    batch = shown(data).batch(range(4))
+    assert batch["ids"].shape == batch["tokens_mask"].shape == (4, 16)
+    assert ((batch["ids"] > 0) <= batch["tokens_mask"]).all()
+    assert batch["text_mask"].all() and batch["text_mask"].shape == (4, 1)
+
+
+# --- chance ---
+
+
+def test_the_same_epoch_gives_the_same_batches_and_another_gives_others(data):
+    def epoch(number, **changes):
+        config = replace(PLAIN, augment=True, modality_dropout=0.3, **changes)
+        made = shown(data, modalities=("video", "text"))
+        return list(TrainBatches(made, config).epoch(number))
+
+    first = epoch(0)
+    assert len(first) == 2
+    assert all(same(a, b) for a, b in zip(first, epoch(0), strict=True))
+    assert not same(first[0], epoch(1)[0])
+    assert not same(first[0], epoch(0, seed=1)[0])
+    assert not same(first[0], first[1])
+
+
+@pytest.mark.slow
+def test_workers_make_the_same_batches(data):
+    config = replace(PLAIN, augment=True, modality_dropout=0.3)
+    made = shown(data)
+    here = TrainBatches(made, config)
+    there = TrainBatches(made, replace(config, workers=2))
+    for number in (0, 1):
+        pairs = list(zip(here.epoch(number), there.epoch(number), strict=True))
+        assert len(pairs) == 2
+        assert all(same(a, b) for a, b in pairs)
+    valid = list(zip(ValidBatches(made), ValidBatches(made, workers=2), strict=True))
+    assert valid and all(same(a, b) for a, b in valid)
+
+
+def test_dropout_hides_modalities_but_never_all():
+    count = 4_000
+    there = torch.rand(count, 3) < 0.7
+    there[~there.any(1), 0] = True
+    batch = {f"{m}_mask": there[:, i : i + 1].clone() for i, m in enumerate(ALL)}
+    batch["metadata_mask"] = torch.ones(count, 8, dtype=torch.bool)
+    drop_modalities(batch, ALL, Chance(torch.Generator().manual_seed(0), False, 0.3))
+    left = torch.cat([batch[f"{m}_mask"] for m in ALL], 1)
+    assert left.any(1).all()
+    assert (left <= there).all()
+    full = there.all(1)
+    for column in range(3):
+        assert 0.25 < 1.0 - float(left[full][:, column].float().mean()) < 0.33
+    told = batch["metadata_mask"].float().mean(1)
+    assert set(told.tolist()) == {0.0, 1.0}
+    assert 0.65 < float(told.mean()) < 0.75
+
+
+# --- what a data set lacks ---
+
+
+def test_rows_without_a_modality_are_masked(tmp_path):
+    made = list(utterances(6, "train"))
+    made[0].audio = None
+    made[1].crops = made[1].crop_times_us = None
+    made[2].text = None
+    made[3].audio = np.zeros(16_000, np.float32)  # silence is no voice
+    data = Dataset(write(tmp_path / "set", [*made, *utterances(4, "valid")]))
+    batch = shown(data).batch(range(6))
+    masks = {m: batch[f"{m}_mask"].any(1).tolist() for m in ALL}
+    assert masks["voice"] == [False, True, True, False, True, True]
+    assert masks["video"] == [True, False, True, True, True, True]
+    assert masks["text"] == [True, True, False, True, True, True]
+
+
+@pytest.mark.parametrize("modality", ["voice", "text"])
+def test_a_set_that_has_none_of_a_modality_is_refused(modality, tmp_path):
+    data = Dataset(write(tmp_path / "set", [*samples(4, "train"), *samples(4, "valid")]))
+    with pytest.raises(DataError, match=rf"none of the 4 samples .* has {modality}") as error:
+        usable_rows(data, "train", ("video", modality), ("emotion",))
+    assert "\n" not in str(error.value)
+
+
+def test_the_shares_of_several_processes_make_up_an_epoch(data):
+    whole = TrainBatches(shown(data), PLAIN)
+    shares = [whole.share(rank, 2) for rank in range(2)]
+    batches, parts = list(whole.epoch(3)), [list(share.epoch(3)) for share in shares]
+    assert len(batches) == sum(len(part) for part in parts) == 2
+    for number, batch in enumerate(batches):
+        assert same(batch, parts[number % 2][number // 2])

@@ -1,0 +1,653 @@
+"""Recipes bound to a data set: what they are made for, what is refused, and the command line."""
+
+import json
+import shutil
+import sys
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
+
+from affectstream.engines.bundle.bundle import MANIFEST, Bundle, read_manifest
+from affectstream.engines.errors import AffectstreamError
+from affectstream.engines.manifest import FaceCrop
+from affectstream.stream import OptionError, exits
+from affectstream.stream.cli import main
+from affectstream.train.config import FitConfig
+from affectstream.train.data.dataset import CropInfo
+from affectstream.train.data.prepare.crops import scaled_template
+from affectstream.train.errors import DataError, DataMissing, RunError
+from affectstream.train.evaluate import pocket as evaluate
+from affectstream.train.export.bundle import assemble
+from affectstream.train.export.card_parts import facts_of
+from affectstream.train.fit.checkpoint import load, load_run
+from affectstream.train.fit.fit import fit
+from affectstream.train.fit.warm_start import RECIPE, WEIGHTS, start_from
+from affectstream.train.graphs.onnx_export import to_onnx
+from affectstream.train.loader.batches import ValidBatches
+from affectstream.train.networks.network import Plan
+from affectstream.train.predict.bundle_outputs import answers
+from affectstream.train.predict.prepared import (
+    AS_THEY_ARE,
+    evaluate_prepared,
+    shown_to,
+)
+from affectstream.train.recipe import parameters
+from affectstream.train.recipes.documented import (
+    cnn,
+    tiny_vit,
+)
+from affectstream.train.recipes.registry import recipes
+from affectstream.train.tasks import Task
+from tests.support.prepared import (
+    SIDE,
+    samples,
+    utterances,
+    write,
+)
+from tests.support.small_bundles import compound, plain
+
+FRAME = FaceCrop(size=48, kind="frame")
+
+CONFIG = FitConfig(
+    epochs=1,
+    batch_size=8,
+    learning_rate=2e-3,
+    weight_decay=0.0,
+    warmup_epochs=0.0,
+    ema_decay=0.5,
+    size=56,
+    tiny=True,
+)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """These networks are too small for more, and the same on every machine this way."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "set"
+    return write(folder, [*samples(24, "train", crops=2), *samples(12, "valid", crops=3)])
+
+
+def learn(recipe, data, run, config=CONFIG, **options):
+    return fit(recipe, config, data, run, report=lambda _: None, **options)
+
+
+def full(recipe, **options):
+    return recipe.build(Plan(7, options={**recipe.options, **options}))
+
+
+# --- the architectures ---
+
+
+def test_parameters_of_cnn_are_those_of_its_layers():
+    channels = (3, 32, 64, 128)
+    pairs = list(pairwise(channels))
+    convolutions = sum(9 * a * b for a, b in pairs)
+    norms = sum(2 * b for _, b in pairs)
+    layers = convolutions + norms + (6272 * 256 + 256) + (256 * 7 + 7)
+    assert parameters(full(cnn.RECIPE)) == layers == 1_701_159
+    fourth = 9 * 128 * 256 + 2 * 256
+    assert parameters(full(cnn.RECIPE, blocks=4)) == (convolutions + norms + fourth + (256 * 7 + 7))
+
+
+@pytest.mark.parametrize(("layers", "total"), [(4, 1_966_855), (6, 2_856_583)])
+def test_parameters_of_tiny_vit_are_those_of_its_layers(layers, total):
+    d = 192
+    patches, positions = 3 * 16 * 16 * d + d, (14 * 14 + 1) * d
+    attention = (d * 3 * d + 3 * d) + (d * d + d)
+    mlp = (d * 4 * d + 4 * d) + (4 * d * d + d)
+    each = attention + mlp + 2 * 2 * d
+    closed = patches + d + positions + layers * each + 2 * d + (d * 7 + 7)
+    assert parameters(full(tiny_vit.RECIPE, layers=layers)) == closed == total
+
+
+@pytest.mark.parametrize("recipe", [cnn.RECIPE, tiny_vit.RECIPE], ids=lambda r: r.name)
+def test_the_documented_size_exports_in_operators_that_every_runtime_has(recipe, data, tmp_path):
+    onnx = pytest.importorskip("onnx", reason="comes with the 'train' extra")
+    bound = recipe.for_data(data, recipe.defaults)
+    assert bound.fixed.view.size == 224
+    for path in bound.export(bound.module().eval(), tmp_path):
+        graph = onnx.load(path)
+        assert {o.version for o in graph.opset_import if not o.domain} == {18}
+        used = {n.op_type for n in graph.graph.node}
+        assert not used & {"Loop", "If", "NonZero", "Resize", "GridSample"}
+        assert {n.domain for n in graph.graph.node} == {""}
+
+
+@pytest.mark.parametrize("temporal", ["transformer", "gru"])
+def test_frames_may_be_told_apart_by_their_order(temporal, data, tmp_path):
+    config = replace(CONFIG, options={"temporal": temporal})
+    bound = cnn.RECIPE.for_data(data, config)
+    assert not bound.fixed.view.one_frame
+    torch.manual_seed(0)
+    head = bound.module().eval().head
+    video, mask = torch.randn(1, 24, 32), torch.ones(1, 24).bool()
+    with torch.no_grad():
+        said = head({"video": video, "video_mask": mask})
+        turned = head({"video": video.flip(1), "video_mask": mask})
+        assert not torch.allclose(said, turned, atol=1e-4)
+        mask[0, 12:] = False
+        zeros = video * mask.unsqueeze(2)
+        kept = head({"video": zeros, "video_mask": mask})
+        assert kept.isfinite().all()
+    learn(cnn.RECIPE, data, tmp_path / "runs/cnn", config)
+    assemble(cnn.RECIPE, data, tmp_path / "runs", tmp_path / "made", report=lambda _: None)
+
+
+# --- what a network is made for ---
+
+
+def test_the_setting_is_that_of_the_data_set(data):
+    fixed = cnn.RECIPE.for_data(data, CONFIG).fixed
+    (task,) = fixed.tasks
+    assert task.labels == ("neutral", "anger", "joy", "surprise")
+    assert task.counts == (6, 6, 6, 6)
+    assert fixed.view.size == 56
+    assert fixed.template == pytest.approx(np.asarray(scaled_template(56)))
+    assert (fixed.data.name, fixed.data.source) == ("made-up", "spots on noise")
+    plain = cnn.RECIPE.for_data(data, CONFIG).setting()
+    assert cnn.RECIPE.restored(json.loads(json.dumps(plain))).fixed == fixed
+
+
+def test_what_is_learned_without_colour_is_served_without_colour(data, tmp_path):
+    assert not cnn.RECIPE.for_data(data, CONFIG).fixed.grey
+    made = [*samples(8, "train", grey=True), *samples(4, "valid", grey=True)]
+    recipe = cnn.RECIPE.for_data(write(tmp_path / "grey", made), CONFIG)
+    assert recipe.fixed.grey
+    encoder = recipe.module().eval().video
+    grey = torch.full((1, 56, 56, 3), 90, dtype=torch.uint8)
+    grey[:, 20:40] = 200
+    tinted = grey.clone()
+    tinted[..., 0] += 20
+    tinted[..., 2] = (grey[..., 2].float() - 20 * 0.299 / 0.114).round().to(torch.uint8)
+    torch.testing.assert_close(encoder(tinted), encoder(grey), atol=5e-3, rtol=0)
+
+
+def test_a_run_is_not_resumed_on_other_data_or_at_another_size(data, tmp_path):
+    learn(cnn.RECIPE, data, tmp_path / "run")
+    other = write(tmp_path / "other", [*samples(8, "train", seed=9), *samples(4, "valid")])
+    with pytest.raises(
+        RunError, match=r"other samples \(--data: content_sha256 \w+\.\.\., now \w+"
+    ):
+        learn(cnn.RECIPE, other, tmp_path / "run", resume=True)
+    changed = replace(CONFIG, size=112, options={"blocks": 4})
+    with pytest.raises(RunError) as error:
+        learn(cnn.RECIPE, data, tmp_path / "run", changed, resume=True)
+    said = str(error.value)
+    assert (
+        f"{tmp_path / 'run'} was begun with --size 56, now 112; --set blocks 3, now 4: give" in said
+    )
+    assert "or choose another folder with --runs" in said
+    spelled = replace(CONFIG, options={"blocks": 3})  # what it was, by the recipe
+    learn(cnn.RECIPE, data, tmp_path / "run", spelled, resume=True)
+
+
+def older(checkpoint, **view):
+    """Make of a checkpoint one of a version that knew neither tones nor participants."""
+    saved = load(checkpoint)
+    del saved["setting"]["view"]["tone"], saved["setting"]["data"]["participants"]
+    saved["setting"]["view"] |= view
+    torch.save(saved, checkpoint)
+
+
+def test_a_checkpoint_older_than_tones_is_read_exported_and_gone_on_with(data, tmp_path):
+    run = tmp_path / "runs/cnn"
+    learn(cnn.RECIPE, data, run)
+    for name in ("best.pt", "last.pt"):
+        older(run / name)
+    fixed = load_run(cnn.RECIPE, run).recipe.fixed
+    assert (fixed.view.tone, fixed.data.participants) == ("natural", None)
+    assemble(cnn.RECIPE, data, tmp_path / "runs", tmp_path / "made", report=lambda _: None)
+    assert read_manifest(tmp_path / "made").crop.tone == "natural"
+    more = replace(CONFIG, epochs=CONFIG.epochs + 1)
+    learn(cnn.RECIPE, data, run, more, resume=True)
+    assert load_run(cnn.RECIPE, run, "last.pt").epoch == CONFIG.epochs
+
+
+def test_a_run_whose_setting_differs_by_the_same_flags_says_where(data, tmp_path):
+    learn(cnn.RECIPE, data, tmp_path)
+    older(tmp_path / "last.pt", frame_hz=4)
+    with pytest.raises(RunError, match=r"same flags and yet with view\.frame_hz 4, now 8: what"):
+        learn(cnn.RECIPE, data, tmp_path, resume=True)
+
+
+@pytest.mark.parametrize(
+    ("participants", "shared", "said"),
+    [
+        (0, 0, "The data names no participants: the same people may be in several splits."),
+        (5, 0, "No participant that the data names is in two splits."),
+        (5, 2, "2 participants are in several splits: figures say nothing of people never seen."),
+    ],
+)
+def test_a_card_says_what_is_known_of_the_people(data, participants, shared, said):
+    source = cnn.RECIPE.for_data(data, CONFIG).fixed.data
+    assert source.participants == 0
+    told = replace(source, participants=participants, shared_participants=shared)
+    assert facts_of(told)["people"] == said
+
+
+class Unsteady(torch.nn.Module):
+    """Says something else each time it is asked."""
+
+    calls = 0
+
+    def forward(self, x):
+        self.calls += 1
+        return x + 10.0 * self.calls
+
+
+def test_a_graph_that_differs_from_its_network_is_told_of_and_not_left(tmp_path):
+    example, path = (torch.ones(2, 3),), tmp_path / "fusion.onnx"
+    with pytest.raises(AffectstreamError) as error:
+        to_onnx(Unsteady(), example, path, inputs=["x"], outputs=["logits"])
+    said = str(error.value)
+    assert said.startswith(
+        "fusion.onnx: output 'logits' of the exported graph differs from the netw"
+    )
+    assert "limit 0.0" in said and "or train it anew" in said and "\n" not in said
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"size": 100}, "--size 100: cnn takes multiples of 56"),
+        ({"tasks": ("smell",)}, "--task smell: no such task"),
+        ({"options": {"blockz": 4}}, "cnn has no such option; did you mean 'blocks'"),
+        ({"options": {"blocks": 2.5}}, "--set blocks=2.5: cnn expects a whole number"),
+        ({"options": {"channels": -3}}, "--set channels=-3: cnn expects a whole number, 0 or more"),
+        ({"options": {"blocks": 7}}, "--set blocks=7: expected one of 3, 4"),
+        ({"options": {"temporal": "lstm"}}, "expected one of mean, transformer, gru"),
+        ({"weights": {"video": "none"}}, "--weights video: cnn has no such part"),
+    ],
+)
+def test_options_that_a_recipe_does_not_have_are_refused(changes, message, data):
+    with pytest.raises(OptionError, match=message):
+        cnn.RECIPE.for_data(data, replace(CONFIG, **changes))
+
+
+def without(field, made):
+    for sample in made:
+        setattr(sample, field, None)
+        if field == "crops":
+            sample.crop_times_us = None
+        yield sample
+
+
+@pytest.mark.parametrize(
+    ("made", "crop", "message"),
+    [
+        (lambda: without("crops", samples(8, "train")), None, "has video; the recipe needs pict"),
+        (lambda: without("emotion", samples(8, "train")), None, "split train and task emotion"),
+        (lambda: samples(8, "train"), None, "no samples for split valid"),
+        (
+            lambda: [*samples(8, "train", labels=("joy",)), *samples(4, "valid", labels=("joy",))],
+            None,
+            "all training samples are joy",
+        ),
+        (
+            lambda: [*samples(8, "train", labels=("joy", "fear")), *samples(4, "valid")],
+            None,
+            "anger, neutral, surprise is in split valid and not in train",
+        ),
+        (
+            lambda: [*samples(8, "train"), *samples(4, "valid")],
+            CropInfo("face", SIDE),
+            "does not say how they were cut",
+        ),
+    ],
+)
+def test_a_data_set_that_does_not_do_is_refused_in_one_line(made, crop, message, tmp_path):
+    folder = write(tmp_path / "set", made(), crop)
+    with pytest.raises(DataError, match=message) as error:
+        learn(cnn.RECIPE, folder, tmp_path / "run")
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_no_data_set(tmp_path):
+    with pytest.raises(DataMissing, match="no prepared data set"):
+        learn(cnn.RECIPE, tmp_path, tmp_path / "run")
+
+
+# --- bundles ---
+
+
+@pytest.fixture(scope="module")
+def exported(data, tmp_path_factory):
+    """A run's folder and the bundle made of it."""
+    root = tmp_path_factory.mktemp("cnn")
+    learn(cnn.RECIPE, data, root / "runs/cnn")
+    assemble(cnn.RECIPE, data, root / "runs", root / "bundle", report=lambda _: None)
+    return root / "runs/cnn", root / "bundle"
+
+
+def test_what_cannot_be_exported_leaves_what_was_there(exported, data, tmp_path):
+    run, _ = exported
+    other = write(tmp_path / "other", [*samples(8, "train", seed=9), *samples(4, "valid")])
+    with pytest.raises(RunError, match=r"is not what .* was trained on \(content_sha256"):
+        assemble(cnn.RECIPE, other, run.parent, tmp_path / "bundle")
+    with pytest.raises(RunError, match=r"train '.*' first"):
+        assemble(cnn.RECIPE, data, tmp_path, tmp_path / "bundle")
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis/chapter.txt").write_text("years of work")
+    with pytest.raises(RunError, match="holds something that is no bundle"):
+        assemble(cnn.RECIPE, data, run.parent, tmp_path / "thesis")
+    assert (tmp_path / "thesis/chapter.txt").exists()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["other", "thesis"]
+
+
+def test_a_bundle_without_weights_is_not_started_from(exported, data, tmp_path):
+    run, folder = exported
+    network = load_run(cnn.RECIPE, run).module
+    bare = tmp_path / "bare"
+    assemble(cnn.RECIPE, data, run.parent, bare, weights=False, report=lambda _: None)
+    assert (bare / RECIPE).is_file() and not (bare / WEIGHTS).exists()
+    with pytest.raises(RunError, match=r"has no weights\.safetensors: export it again"):
+        start_from(network, bare, ())
+    with pytest.raises(RunError, match="neither a run nor a bundle"):
+        start_from(network, tmp_path, ())
+    stranger = torch.nn.Module()
+    stranger.out = torch.nn.Linear(2, 2)
+    with pytest.raises(RunError, match=r"none of its \d+ tensors is one of this network's"):
+        start_from(stranger, folder, ())
+
+
+def test_a_start_keeps_what_does_not_fit(exported, data, tmp_path, capsys):
+    run, folder = exported
+    made = [*samples(8, "train", labels=("joy", "anger")), *samples(4, "valid", labels=("joy",))]
+    few = write(tmp_path / "few", made)
+    module = cnn.RECIPE.for_data(few, replace(CONFIG, init=str(folder))).module()
+    assert "2 not: head.out.weight, head.out.bias" in capsys.readouterr().err
+    before = load_run(cnn.RECIPE, run).module.state_dict()
+    assert torch.equal(
+        module.state_dict()["video.blocks.0.weight"], before["video.blocks.0.weight"]
+    )
+
+
+def test_a_last_layer_of_other_labels_stays_behind(exported, tmp_path, capsys):
+    """The same number of labels, so every tensor would fit."""
+    others = ("disgust", "joy", "fear", "anger")
+    made = [*samples(8, "train", labels=others), *samples(4, "valid", labels=others)]
+    other = write(tmp_path / "other", made)
+    for folder in exported:  # a run, and a bundle
+        states = load_run(cnn.RECIPE, exported[0]).module.state_dict()
+        bound = cnn.RECIPE.for_data(other, replace(CONFIG, init=str(folder)))
+        begun = bound.module().state_dict()
+        differ = [name for name in begun if not torch.equal(begun[name], states[name])]
+        assert differ == ["head.out.weight", "head.out.bias"]
+        said = capsys.readouterr().err
+        assert "2 not: head.out.weight, head.out.bias" in said
+        assert (
+            f"the last layer begins anew: {folder} told emotion (neutral, anger, joy, surprise); "
+            "this network is to tell emotion (anger, disgust, fear, joy)"
+        ) in said
+
+
+def test_a_last_layer_of_another_order_or_task_or_unknown_ones_stays_behind(exported, tmp_path):
+    bundle = tmp_path / "bundle"
+    shutil.copytree(exported[1], bundle)
+    network = load_run(cnn.RECIPE, exported[0]).module
+    own = Task("emotion", ("neutral", "anger", "joy", "surprise"))
+    last = ["head.out.weight", "head.out.bias"]
+    assert start_from(network, bundle, [own]) == []
+    assert start_from(network, bundle, [Task("emotion", own.labels[::-1])]) == last
+    assert start_from(network, bundle, [Task("emotion_multilabel", own.labels)]) == last
+    (bundle / RECIPE).unlink()
+    assert start_from(network, bundle, [own]) == last
+
+
+def test_a_start_brings_the_options_and_the_side_of_its_network(exported, data):
+    for folder in exported:  # a run, and a bundle
+        config = replace(CONFIG, init=str(folder), tiny=False, size=None)
+        fixed = cnn.RECIPE.for_data(data, config).fixed
+        assert fixed.view.size == 56
+        assert fixed.options == {**cnn.RECIPE.options, **cnn.RECIPE.tiny}
+        told = replace(config, options={"width": 16}, size=112)
+        fixed = cnn.RECIPE.for_data(data, told).fixed
+        assert (fixed.options["width"], fixed.options["channels"]) == (16, 8)
+        assert fixed.view.size == 112
+
+
+def test_a_start_brings_its_tokenizer(tmp_path):
+    """Learned anew from other words, the same number would stand for another piece."""
+    recipe = recipes()["sentence"]
+    first = write(tmp_path / "first", [*utterances(16, "train"), *utterances(8, "valid")])
+    learn(recipe, first, tmp_path / "run", replace(CONFIG, size=None))
+    made = [*utterances(16, "train"), *utterances(8, "valid")]
+    for sample in made:
+        sample.text = f"{sample.text} quite otherwise"
+    other = write(tmp_path / "other", made)
+    begun = recipe.for_data(first, replace(CONFIG, size=None)).fixed
+    config = FitConfig(init=str(tmp_path / "run"))
+    fixed = recipe.for_data(other, config).fixed
+    assert (fixed.view.tokenizer, fixed.vocabulary) == (begun.view.tokenizer, begun.vocabulary)
+    fresh = recipe.for_data(other, replace(CONFIG, size=None)).fixed
+    assert fresh.view.tokenizer != begun.view.tokenizer
+
+
+def test_a_resumed_run_does_without_what_it_started_from(exported, data, tmp_path):
+    start = tmp_path / "start"
+    shutil.copytree(exported[1], start)
+    config = replace(CONFIG, init=str(start), size=None)
+    learn(cnn.RECIPE, data, tmp_path / "run", config)
+    shutil.rmtree(start)
+    learn(cnn.RECIPE, data, tmp_path / "run", replace(config, epochs=2), resume=True)
+    assert len((tmp_path / "run/log.csv").read_text().splitlines()) == 1 + 2
+
+
+def test_a_card_names_no_folder_of_this_machine(exported, data, tmp_path):
+    folder = exported[1]
+    config = replace(CONFIG, epochs=1, init=str(folder), size=None)
+    learn(cnn.RECIPE, data, tmp_path / "runs" / "cnn", config)
+    assemble(cnn.RECIPE, data, tmp_path / "runs", tmp_path / "made", report=lambda _: None)
+    card = (tmp_path / "made" / "CARD.md").read_text()
+    assert f"from the weights of `{folder.name}`" in " ".join(card.split())
+    for file in (tmp_path / "made").iterdir():
+        assert str(folder.parent).encode() not in file.read_bytes(), file.name
+
+
+@pytest.mark.parametrize("options", [{"width": 0}, {"temporal": "transformer", "width": 6}])
+def test_options_of_which_no_network_can_be_made(data, options):
+    bound = cnn.RECIPE.for_data(data, replace(CONFIG, options=options))
+    with pytest.raises(OptionError, match=r"a layer would be empty|no whole share"):
+        bound.module()
+
+
+def test_all_tasks_become_one_bundle(tmp_path):
+    tasks = ("emotion", "sentiment", "attention", "valence", "engagement", "intensity")
+    folder = write(tmp_path / "set", [*utterances(16, "train"), *utterances(8, "valid")])
+    learn(cnn.RECIPE, folder, tmp_path / "runs/cnn", replace(CONFIG, tasks=tasks))
+    assemble(cnn.RECIPE, folder, tmp_path / "runs", tmp_path / "made", report=lambda _: None)
+    with Bundle.open(tmp_path / "made") as bundle:
+        assert set(bundle.engines["fusion"].outputs) == {"logits", *tasks[1:]}
+        rows, by_class = evaluate_prepared(bundle, folder, "valid")
+    figures = {row.metric for row in rows}
+    assert {f"{task}/accuracy" for task in tasks[:3]} <= figures
+    assert {f"{task}/ccc" for task in tasks[3:]} <= figures
+    assert [line.split()[0] for line in by_class if "precision" in line] == list(tasks[:2])
+
+
+def test_a_bundle_may_tell_attention_alone(tmp_path):
+    folder = write(tmp_path / "set", [*utterances(16, "train"), *utterances(8, "valid")])
+    learn(cnn.RECIPE, folder, tmp_path / "runs/cnn", replace(CONFIG, tasks=("attention",)))
+    assemble(cnn.RECIPE, folder, tmp_path / "runs", tmp_path / "made", report=lambda _: None)
+    with Bundle.open(tmp_path / "made") as bundle:
+        assert bundle.manifest.labels == ()
+        assert set(bundle.engines["fusion"].outputs) == {"attention"}
+        rows, _ = evaluate_prepared(bundle, folder, "valid")
+    assert [row.metric for row in rows] == ["accuracy", "f1", "balanced_accuracy", "auc"]
+
+
+def test_whole_frames_need_no_detector(tmp_path):
+    made = [*samples(8, "train"), *samples(4, "valid")]
+    folder = write(tmp_path / "set", made, CropInfo("frame", SIDE))
+    learn(cnn.RECIPE, folder, tmp_path / "runs/cnn")
+    assemble(cnn.RECIPE, folder, tmp_path / "runs", tmp_path / "made", report=lambda _: None)
+    with Bundle.open(tmp_path / "made") as bundle:
+        assert bundle.manifest.crop.kind == "frame"
+        assert "face_detector" not in bundle.engines
+
+
+def test_pocket_is_measured_on_prepared_samples_too(data, tmp_path):
+    with Bundle.open("pocket") as bundle:
+        rows, by_class = evaluate_prepared(bundle, data, "valid")
+        assert {(row.part, row.count) for row in rows} == {("video", 12)}
+        assert {"accuracy", "macro_f1", "uar", "ece"} <= {row.metric for row in rows}
+        assert all(0 <= row.value <= 1 for row in rows)
+        assert len(by_class) == 1 + 7
+        made = list(utterances(8, "test"))
+        made[0].audio = None
+        rows, _ = evaluate_prepared(bundle, write(tmp_path / "talk", made), "test")
+    counts = {row.part: row.count for row in rows}
+    assert counts[AS_THEY_ARE] == 8
+    assert (counts["video+voice+text"], counts["voice"], counts["video+text"]) == (7, 7, 8)
+
+
+def test_a_bundle_of_members_is_measured_as_it_is_joined(tmp_path):
+    made = list(utterances(8, "test"))
+    for sample in made:
+        sample.emotion = "joy" if sample.emotion in ("joy", "surprise") else "neutral"
+    made[0].audio = made[0].text = None  # nothing for the second member
+    data = write(tmp_path / "set", made, CropInfo("frame", SIDE))
+    both = tmp_path / "both"
+    members = [
+        plain(both / "seen", takes=("video",), crop=FRAME),
+        plain(both / "heard", takes=("voice", "text"), span=(3_000_000, 500_000, 8)),
+    ]
+    weights = (2.0, 0.5)
+    with Bundle.open(compound(both, members, weights)) as bundle:
+        shown, (task,) = shown_to(bundle, data, "test")
+        batches = [ValidBatches(part, size=4) for part in shown]
+        joined = answers(bundle, *batches, missing=True)
+        expected = np.zeros((8, 3))
+        for weight, expert, part in zip(weights, bundle.experts, batches, strict=True):
+            said = answers(expert, part, missing=False)[None]
+            expected[said.samples] += weight * said.outputs["logits"]
+        assert task.name == "emotion"
+        np.testing.assert_allclose(joined[None].outputs["logits"], expected, atol=1e-4)
+        assert joined[None].modalities[:2] == ("video", "video+voice+text")
+        assert len(joined["voice", "text"].samples) == 7
+        rows, _ = evaluate_prepared(bundle, data, "test")
+    assert {row.part for row in rows} >= {AS_THEY_ARE, "video", "video+voice+text"}
+
+
+def test_samples_that_a_bundle_cannot_be_measured_on_are_refused(exported, tmp_path):
+    _, folder = exported
+    strange = write(tmp_path / "set", samples(4, "test", labels=("joy", "contempt")))
+    silent = write(tmp_path / "silent", without("crops", utterances(4, "test")))
+    whole = write(tmp_path / "whole", samples(4, "test"), CropInfo("frame", SIDE))
+    with Bundle.open(folder) as bundle:
+        for at, message in (
+            (strange, r"samples of contempt; bundle .* knows neutral, anger"),
+            (silent, "has nothing of what bundle 'cnn' takes: video"),
+            (whole, "crops of kind frame, expected face"),
+        ):
+            with pytest.raises(DataError, match=message):
+                evaluate_prepared(bundle, at, "test")
+
+
+def test_a_face_bundle_is_measured_on_what_of_the_public_sets_it_can(exported, data_root):
+    _, folder = exported
+    with Bundle.open(folder) as bundle:
+        assert evaluate.evaluate_voice(bundle, data_root) == []
+        assert evaluate.evaluate_text(bundle, data_root) == []
+        with pytest.raises(DataError, match=r"FER2013 has samples of disgust, .*; bundle 'cnn'"):
+            evaluate.evaluate_face(bundle, data_root)
+
+
+# --- the command line ---
+
+
+def test_fit_and_export_from_the_command_line(data, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    common = ["--recipe", "cnn", "--data", str(data)]
+    fitting = [*common, "--epochs", "1", "--batch-size", "8", "--size", "56", "--class-weights"]
+    assert code_of(["train", "fit", *fitting]) == 0
+    assert "accuracy" in capsys.readouterr().out
+    for _again in range(2):  # an older bundle is replaced
+        assert code_of(["train", "export", *common, "--output", "made"]) == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "runs"]
+    with Bundle.open(tmp_path / "made") as bundle:
+        assert bundle.manifest.name == "cnn"
+    capsys.readouterr()
+    asked = ["train", "evaluate", "--bundle", "made", "--data", str(data), "--split"]
+    assert code_of([*asked, "valid"]) == 0
+    told = capsys.readouterr().out
+    manifest = json.loads((tmp_path / "made" / MANIFEST).read_text())
+    measured = [line for line in told.splitlines() if "(n = 12)" in line]
+    assert [float(line.split()[4]) for line in measured] == [
+        row["value"] for row in manifest["results"]
+    ]
+    assert "precision" in told and "surprise" in told
+    assert code_of([*asked, "test"]) == exits.NOTHING
+    assert "no samples for split test" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_export_goes_on_to_build_plans(exported, data, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT for RTX is not installed")
+    run, _ = exported
+    monkeypatch.setenv("AFFECTSTREAM_HOME", str(tmp_path / "home"))
+    made = ["--recipe", "cnn", "--data", str(data), "--runs", str(run.parent)]
+    asked = ["train", "export", *made, "-o", str(tmp_path / "made"), "--no-weights", "--build"]
+    assert code_of(asked) == 0
+    told = capsys.readouterr().out
+    assert "face_encoder" in told and "plans are in" in told
+    plans = [path for path in (tmp_path / "home/plans").rglob("*") if path.is_file()]
+    assert len(plans) >= 3
+
+
+def test_export_says_where_no_plan_can_be_built_and_leaves_the_bundle(
+    exported, data, tmp_path, monkeypatch, capsys
+):
+    for name in ("tensorrt", "tensorrt_rtx"):
+        monkeypatch.setitem(sys.modules, name, None)
+        monkeypatch.setitem(sys.modules, f"{name}_bindings", None)
+    monkeypatch.setattr("affectstream.engines.runtimes.nvidia._loaded", {})
+    run, _ = exported
+    made = ["--recipe", "cnn", "--data", str(data), "--runs", str(run.parent)]
+    asked = ["train", "export", *made, "-o", str(tmp_path / "made"), "--no-weights", "--build"]
+    assert code_of(asked) == exits.NOTHING
+    told = capsys.readouterr().err
+    assert f"--build: no plan was built; the bundle in {tmp_path / 'made'} is whole without" in told
+    assert "tensorrt-rtx is not installed" in told and "pip install" in told
+    with Bundle.open(tmp_path / "made"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["fit", "--recipe", "cnn", "--data", "."], exits.NOTHING, "no prepared data set"),
+        (["fit", "--recipe", "cnn", "--size", "100"], exits.USAGE, "takes multiples of 56"),
+        (["export", "--recipe", "pocket_face"], exits.USAGE, "is a part of pocket"),
+        (["export", "--recipe", "cnn"], exits.NOTHING, "best.pt not found: train 'cnn' first"),
+        (["fit", "--recipe", "resnet"], exits.USAGE, "'resnet' is not one of cnn"),
+    ],
+)
+def test_what_cannot_be_done_is_said(arguments, code, message, data, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    if "--data" not in arguments:
+        arguments = [*arguments, "--data", str(data)]
+    assert code_of(["train", *arguments]) == code
+    told = capsys.readouterr().err
+    assert "Traceback" not in told
+    assert message in " ".join(told.replace("│", " ").split())
+
+
+def code_of(arguments):
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    return left.value.code

@@ -1,0 +1,258 @@
+"""Tasks: what is learned, what is left out, and the figures that come of it."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
+
+from affectstream.stream import OptionError
+from affectstream.train.data.dataset import Dataset
+from affectstream.train.errors import DataError
+from affectstream.train.graphs.engine_files import ServedHead
+from affectstream.train.losses import (
+    Emphasis,
+    binary_cross_entropy,
+    cross_entropy,
+    squared_error,
+)
+from affectstream.train.networks.network import Head
+from affectstream.train.tasks import (
+    KINDS,
+    Task,
+    bind,
+    check_names,
+    columns,
+    figures_of,
+    loss_of,
+    split_columns,
+)
+from tests.support.prepared import (
+    LABELS,
+    samples,
+    utterances,
+    write,
+)
+
+PLAIN = Emphasis()
+NAN = float("nan")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "set"
+    return Dataset(write(folder, [*utterances(12, "train", crops=1), *utterances(8, "valid")]))
+
+
+def rows_of(data):
+    return {split: data.rows_of(split) for split in ("train", "valid")}
+
+
+def bound(data, *names):
+    return bind(names, data, rows_of(data))
+
+
+# --- what they learn from ---
+
+
+def test_every_task_is_bound_to_its_column(data):
+    truth = {name: bound(data, name)[0].targets(data)[:4] for name in KINDS}
+    assert truth["emotion"].tolist() == [0, 2, 3, 1]  # in the order of the vocabulary
+    assert truth["sentiment"].tolist() == [1, 2, 2, 0]
+    assert truth["attention"].tolist() == truth["attention_regression"].tolist() == [0, 0, 1, 1]
+    assert truth["valence"].tolist() == pytest.approx([0.0, 0.9, 0.3, -0.8])
+    assert truth["engagement"].tolist() == pytest.approx([0, 1 / 3, 2 / 3, 1])
+    assert truth["intensity"].tolist() == [0.25, 0.5, 0.75, 1.0]
+    assert truth["emotion_multilabel"].shape == (4, 8)
+
+
+def test_classes_are_those_of_split_train_and_are_counted(data):
+    emotion, sentiment, attention = bound(data, "emotion", "sentiment", "attention")
+    assert emotion.labels == ("neutral", "anger", "joy", "surprise")
+    assert emotion.counts == (3, 3, 3, 3)
+    assert sentiment.labels == ("negative", "neutral", "positive")
+    assert sentiment.counts == (3, 3, 6)
+    assert (attention.labels, attention.counts) == ((), (6, 6))
+    assert columns((emotion, sentiment, attention)) == 4 + 3 + 1
+
+
+def test_one_bundle_has_one_order_of_labels(data):
+    _, amounts = bound(data, "emotion", "emotion_multilabel")
+    assert amounts.labels == ("neutral", "anger", "joy", "surprise")
+    assert amounts.targets(data).shape == (20, 4)
+
+
+@pytest.mark.parametrize("names", [("smell",), ("emotion", "emotion"), (), KINDS])
+def test_tasks_that_cannot_be_are_refused(names):
+    with pytest.raises(OptionError, match="--task"):
+        check_names(names)
+
+
+def test_a_task_without_labels_or_with_one_class_is_refused(tmp_path):
+    made = [*samples(4, "train", labels=("joy",)), *samples(4, "valid")]
+    data = Dataset(write(tmp_path / "set", made))
+    with pytest.raises(DataError, match="all training samples are joy"):
+        bound(data, "emotion")
+    with pytest.raises(DataError, match=r"no samples for split train and task valence .*emotion 8"):
+        bound(data, "valence")
+
+
+# --- losses ---
+
+
+def test_rows_without_a_label_do_not_count():
+    logits = torch.randn(4, 3, requires_grad=True)
+    labels = torch.tensor([0, -1, 2, -1])
+    loss = cross_entropy(logits, labels, (1, 1, 1), PLAIN)
+    wanted = torch.nn.functional.cross_entropy(logits[[0, 2]], labels[[0, 2]])
+    torch.testing.assert_close(loss, wanted)
+    loss.backward()
+    assert (logits.grad[[1, 3]] == 0).all() and (logits.grad[[0, 2]] != 0).any()
+    none = [
+        cross_entropy(logits, torch.full((4,), -1), (1, 1, 1), PLAIN),
+        binary_cross_entropy(logits[:, 0], torch.full((4,), NAN), (), PLAIN),
+        squared_error(logits[:, 0], torch.full((4,), NAN)),
+    ]
+    assert [float(loss.detach()) for loss in none] == [0.0, 0.0, 0.0]
+    assert all(loss.requires_grad for loss in none)
+
+
+def test_class_weights_make_every_class_count_alike():
+    logits = torch.randn(12, 2)
+    labels = torch.tensor([0] * 4 + [1] * 8)
+    each = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+    by_class = (each[:4].mean() + each[4:].mean()) / 2
+    weighted = cross_entropy(logits, labels, (4, 8), Emphasis(class_weights=True))
+    torch.testing.assert_close(weighted, by_class)
+    truth, one = labels.float(), logits[:, 0]
+    each = torch.nn.functional.binary_cross_entropy_with_logits(one, truth, reduction="none")
+    by_class = (each[:4].mean() + each[4:].mean()) / 2
+    weighted = binary_cross_entropy(one, truth, (4, 8), Emphasis(class_weights=True))
+    torch.testing.assert_close(weighted, by_class)
+
+
+def test_focal_loss_is_cross_entropy_where_gamma_is_nothing_and_forgets_what_is_right():
+    logits, labels = torch.randn(8, 3), torch.randint(0, 3, (8,))
+    plain = cross_entropy(logits, labels, (1, 1, 1), PLAIN)
+    torch.testing.assert_close(
+        cross_entropy(logits, labels, (1, 1, 1), Emphasis(focal_gamma=0.0)), plain
+    )
+    sure = torch.tensor([[8.0, 0.0]]), torch.tensor([0])
+    unsure = torch.tensor([[0.1, 0.0]]), torch.tensor([0])
+    shares = []
+    for gamma in (0.0, 2.0):
+        kept = [cross_entropy(*one, (1, 1), Emphasis(focal_gamma=gamma)) for one in (sure, unsure)]
+        shares.append(float(kept[0] / kept[1]))
+    assert shares[1] < shares[0] / 1000
+    right = torch.softmax(unsure[0], 1)[0, 0]
+    torch.testing.assert_close(
+        cross_entropy(*unsure, (1, 1), Emphasis(focal_gamma=2.0)), -((1 - right) ** 2) * right.log()
+    )
+
+
+def test_smoothing_is_torchs():
+    logits, labels = torch.randn(8, 3), torch.randint(0, 3, (8,))
+    torch.testing.assert_close(
+        cross_entropy(logits, labels, (1, 1, 1), Emphasis(label_smoothing=0.2)),
+        torch.nn.functional.cross_entropy(logits, labels, label_smoothing=0.2),
+    )
+
+
+def test_all_tasks_together_learn(data):
+    """A linear model of all tasks at once finds what it is told."""
+    names = [name for name in KINDS if name != "attention_regression"]
+    tasks = bound(data, *names)
+    truth = {task.name: task.targets(data)[:12] for task in tasks}
+    truth["valence"][3], truth["emotion"][5] = NAN, -1
+    outputs = torch.zeros(12, columns(tasks), requires_grad=True)
+    optimiser = torch.optim.Adam([outputs], lr=0.3)
+    for _ in range(150):
+        optimiser.zero_grad()
+        loss_of(tasks, outputs, truth, PLAIN).backward()
+        optimiser.step()
+    parts = split_columns(outputs.detach(), tasks)
+    answers = {task.name: task.answers(parts[task.name]).numpy() for task in tasks}
+    figures = figures_of(tasks, answers, {name: part.numpy() for name, part in truth.items()})
+    assert next(iter(figures)) == "emotion/accuracy"
+    for name in ("emotion", "sentiment", "attention"):
+        assert figures[f"{name}/accuracy"] == 1.0
+    for name in ("emotion_multilabel", "intensity", "engagement", "valence"):
+        assert figures[f"{name}/mae"] < 0.05
+        assert figures[f"{name}/ccc"] > 0.9
+
+
+# --- figures ---
+
+
+def test_figures_of_classes_are_those_of_scikit_learn():
+    metrics = pytest.importorskip("sklearn.metrics", reason="comes with the 'train' extra")
+    rng = np.random.default_rng(0)
+    truth, said = rng.integers(0, 5, 200), rng.random((200, 7))
+    guess = said.argmax(1)
+    assert Task("emotion", LABELS).figures(said, truth) == pytest.approx(
+        {
+            "accuracy": metrics.accuracy_score(truth, guess),
+            "macro_f1": metrics.f1_score(truth, guess, average="macro"),
+            "weighted_f1": metrics.f1_score(truth, guess, average="weighted"),
+            "uar": metrics.recall_score(
+                truth, guess, labels=range(5), average="macro", zero_division=0
+            ),
+        }
+    )
+
+
+def test_figures_of_numbers():
+    task, truth = Task("valence"), np.array([0.0, 0.5, -0.5, NAN])
+    assert task.figures(truth, truth) == pytest.approx({"ccc": 1.0, "pearson": 1.0, "mae": 0.0})
+    shifted = task.figures(truth + 0.5, truth)
+    assert shifted["pearson"] == pytest.approx(1.0)
+    assert shifted["ccc"] == pytest.approx(2 * (1 / 6) / (1 / 3 + 0.25))
+    assert shifted["mae"] == pytest.approx(0.5)
+    still = task.figures(np.zeros(4), truth)
+    assert (still["ccc"], still["pearson"]) == (0.0, 0.0)
+    assert task.figures(truth[3:], truth[3:]) == {}
+
+
+def test_figures_of_a_truth():
+    figures = Task("attention").figures(
+        np.array([0.9, 0.6, 0.4, 0.1]), np.array([1.0, 0.0, 1.0, 0.0])
+    )
+    assert figures == pytest.approx(
+        {"accuracy": 0.5, "f1": 0.5, "balanced_accuracy": 0.5, "auc": 0.75}
+    )
+    assert "auc" not in Task("attention").figures(np.array([0.9, 0.6]), np.array([1.0, 1.0]))
+
+
+# --- what a bundle says ---
+
+
+class _Given(Head):
+    """Says what it is shown."""
+
+    takes = ("voice",)
+
+    def forward(self, inputs):
+        return inputs["voice"].sum(1)
+
+
+def test_the_served_head_says_what_the_tasks_mean():
+    tasks = (
+        Task("emotion", ("neutral", "joy"), (8, 2)),
+        Task("sentiment", ("negative", "neutral", "positive"), (1, 1, 1)),
+        Task("valence"),
+        Task("attention", counts=(1, 1)),
+    )
+    head = ServedHead(_Given(), tasks, balanced=False)
+    assert head.inputs == ["voice", "voice_mask"]
+    assert head.outputs == ["logits", "sentiment", "valence", "attention"]
+    shown, there = torch.randn(2, 1, 7), torch.tensor([[True], [False]])
+    logits, sentiment, valence, attention = head(shown, there)
+    prior = torch.tensor([0.8, 0.2])
+    torch.testing.assert_close(
+        torch.softmax(logits[0] + prior.log(), 0), torch.softmax(shown[0, 0, :2], 0)
+    )
+    assert (logits[1] == 0).all()  # nothing was heard, nothing is said
+    torch.testing.assert_close(sentiment.sum(1), torch.ones(2))
+    torch.testing.assert_close(valence, torch.tanh(shown[:, 0, 5]))
+    torch.testing.assert_close(attention, torch.sigmoid(shown[:, 0, 6]))
+    balanced = ServedHead(_Given(), tasks, balanced=True)(shown, there)[0]
+    torch.testing.assert_close(balanced[0].diff(), shown[0, 0, :2].diff())

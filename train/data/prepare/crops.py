@@ -1,0 +1,83 @@
+"""Crops for training, cut by the code that serves: pocket's detector and `stream.faces.crop`.
+
+Of a picture with several faces the largest counts; one without a face has no `face` or `person` crop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affectstream.engines.bundle.bundle import Bundle
+from affectstream.engines.errors import BundleError
+from affectstream.engines.manifest import CROPS as KINDS
+from affectstream.engines.manifest import CropKind
+from affectstream.stream.faces.crop import align, frame_crop, person_crop, scaled_template
+from affectstream.stream.faces.detect import Detection, Detector, DetectorSpec
+
+__all__ = ["KINDS", "CropKind", "Cropper", "frame_crop", "person_crop", "scaled_template"]
+
+
+class Cropper:
+    """Cuts one kind of crop. The detector's bundle opens with the first picture and closes on exit."""
+
+    def __init__(self, kind: CropKind, size: int, bundle: str = "pocket", threads: int = 1) -> None:
+        self.kind, self.size = kind, size
+        self.template = scaled_template(size)
+        self._bundle, self._threads = bundle, threads
+        self._stack = ExitStack()
+        self._detector: Detector | None = None
+
+    def cut(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8] | None]:
+        """The crop of each RGB picture (H, W, 3) uint8, all of one size; None where there is no face.
+
+        Raises `BundleError` where the bundle has no face detector.
+        """
+        if self.kind == "frame":
+            return [frame_crop(rgb, self.size) for rgb in pictures]
+        found = self._open().detect(pictures) if pictures else []
+        return [
+            self._largest(rgb, faces) if faces else None
+            for rgb, faces in zip(pictures, found, strict=True)
+        ]
+
+    def _largest(self, rgb: NDArray[np.uint8], faces: Sequence[Detection]) -> NDArray[np.uint8]:
+        face = max(faces, key=lambda f: (f.box[2] - f.box[0]) * (f.box[3] - f.box[1]))
+        if self.kind == "person":
+            return person_crop(rgb, face.box, self.size)
+        return align(rgb, face.landmarks, np.asarray(self.template, np.float32), self.size)
+
+    def _open(self) -> Detector:
+        if self._detector is None:
+            bundle = self._stack.enter_context(Bundle.open(self._bundle, threads=self._threads))
+            part = bundle.manifest.engines.face_detector
+            if part is None:
+                raise BundleError(
+                    f"bundle {bundle.manifest.name!r} has no face detector: expected one that has, "
+                    "such as pocket"
+                )
+            spec = DetectorSpec(
+                size=part.input_size,
+                threshold=part.threshold,
+                nms_iou=part.nms_iou,
+                color=part.color,
+                layout=part.layout,
+            )
+            self._detector = Detector(bundle.engines["face_detector"], spec)
+        return self._detector
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()

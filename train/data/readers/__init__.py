@@ -1,0 +1,1 @@
+"""One file per data set: where its files lie and how they are labelled."""

@@ -1,0 +1,231 @@
+"""Which sample is in which part: by shares or in folds, stratified or by participant.
+
+Pure functions of ids, labels, participants and a seed: neither the order of the rows nor the machine
+matters. Shares are dealt here, because a participant cannot be cut and rare classes have to be spread
+evenly; folds are scikit-learn's, on rows sorted by id. `check_disjoint` refuses a leak.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affectstream.stream.errors import OptionError
+from affectstream.train.data.sample import SPLITS
+from affectstream.train.errors import SplitError
+
+Label = str | None
+
+
+def parse_shares(text: str) -> dict[str, float]:
+    """Shares such as ``70/15/15`` of train, valid and test, ``70/30`` of train and valid.
+
+    A part of 0 is left out (``70/0/30``). They add up to 1 afterwards. Raises `OptionError`.
+    """
+    try:
+        numbers = [float(part) for part in text.split("/")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (2, 3) or min(numbers) < 0 or not 0 < numbers[0] < float("inf"):
+        raise OptionError(
+            f"split {text!r}: expected shares of train, valid and test such as 70/15/15 or 70/30"
+        )
+    total = sum(numbers)
+    named = zip(SPLITS, numbers, strict=False)
+    return {name: number / total for name, number in named if number}
+
+
+def stratified(
+    ids: Sequence[str], labels: Sequence[Label], shares: Mapping[str, float], seed: int
+) -> list[str]:
+    """The part of each row, so that every part has nearly its share of all rows and of each label.
+
+    Rows are lined up by label, within a label by a hash of seed and id, and each goes to the part that
+    is furthest behind its share by then. Raises `SplitError` for a part that gets nothing.
+    """
+    _check_ids(ids)
+    order = sorted(
+        range(len(ids)), key=lambda i: (str(labels[i] or ""), _shuffled(ids[i], seed), ids[i])
+    )
+    parts, counts, out = list(shares), dict.fromkeys(shares, 0), [""] * len(ids)
+    for dealt, row in enumerate(order, 1):
+        part = max(parts, key=lambda p: shares[p] * dealt - counts[p])
+        counts[part] += 1
+        out[row] = part
+    _refuse_empty(counts, f"{len(ids)} samples")
+    return out
+
+
+def by_participant(
+    participants: Sequence[str], labels: Sequence[Label], shares: Mapping[str, float], seed: int
+) -> list[str]:
+    """The part of each row, whole participants at a time, shares of rows and labels as near as may be.
+
+    The participants with the most rows are placed first, each where the labels' counts then lie
+    nearest to their shares (squared, each label counting as much as any other). Every part gets at
+    least one. Raises `SplitError` where there are fewer participants than parts.
+    """
+    tallies: dict[str, Counter[str]] = defaultdict(Counter)
+    for who, label in zip(participants, labels, strict=True):
+        tallies[who][label or ""] += 1
+    if len(tallies) < len(shares):
+        raise SplitError(
+            f"{len(tallies)} participant(s) ({_some(sorted(tallies))}) cannot be split into "
+            f"{' / '.join(shares)}: expected at least {len(shares)}; use fewer parts, or --by sample"
+        )
+    names = sorted({label for tally in tallies.values() for label in tally})
+    counts = {
+        who: np.array([tally[n] for n in names], np.float64) for who, tally in tallies.items()
+    }
+    whole = sum(counts.values(), np.zeros(len(names)))
+    filled = {part: np.zeros(len(names)) for part in shares}
+    order = sorted(counts, key=lambda who: (-counts[who].sum(), _shuffled(who, seed), who))
+    placed: dict[str, str] = {}
+    for number, who in enumerate(order):
+        empty = [part for part in shares if not filled[part].sum()]
+        # The last participants are kept for parts that have none yet.
+        open_parts = empty if len(order) - number <= len(empty) else list(shares)
+        part = min(open_parts, key=lambda p: _cost(filled, p, counts[who], shares, whole))
+        filled[part] = filled[part] + counts[who]
+        placed[who] = part
+    return [placed[who] for who in participants]
+
+
+def stratified_folds(
+    ids: Sequence[str], labels: Sequence[Label], k: int, seed: int
+) -> NDArray[np.int64]:
+    """Fold 0 to k - 1 of each row, labels spread evenly (scikit-learn's `StratifiedKFold`)."""
+    from sklearn.model_selection import StratifiedKFold
+
+    _check_ids(ids)
+    rarest = min(Counter(map(str, labels)).items(), key=lambda item: (item[1], item[0]))
+    if not 2 <= k <= rarest[1]:
+        raise SplitError(
+            f"{k} folds: expected 2 to {rarest[1]}, as many as label {rarest[0]!r} has samples"
+        )
+    splitter = StratifiedKFold(k, shuffle=True, random_state=seed)
+    order = np.argsort(np.asarray(ids, object))
+    return _folds(order, splitter.split(order, np.asarray(labels, str)[order]))
+
+
+def grouped_folds(
+    ids: Sequence[str], labels: Sequence[Label], participants: Sequence[str], k: int, seed: int
+) -> NDArray[np.int64]:
+    """The same with no participant in two folds (scikit-learn's `StratifiedGroupKFold`)."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    _check_ids(ids)
+    people = len(set(participants))
+    if not 2 <= k <= people:
+        raise SplitError(f"{k} folds by participant: expected 2 to {people}, the participants")
+    splitter = StratifiedGroupKFold(k, shuffle=True, random_state=seed)
+    order = np.argsort(np.asarray(ids, object))
+    groups = np.asarray(participants, str)[order]
+    with warnings.catch_warnings():
+        # A label that fewer than k samples have is missing from some folds; that is no fault.
+        warnings.simplefilter("ignore", UserWarning)
+        return _folds(order, splitter.split(order, np.asarray(labels, str)[order], groups))
+
+
+def leave_one_participant_out(
+    participants: Sequence[str],
+) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Each participant in the order of names, and which rows are theirs: the test rows (N,) bool."""
+    people = np.asarray(participants, object)
+    names = sorted(set(participants))
+    if len(names) < 2:
+        raise SplitError(f"leaving one participant out needs two or more, found {_some(names)}")
+    for name in names:
+        yield name, people == name
+
+
+def shared(parts: Sequence[str | None], keys: Sequence[str | None]) -> list[str]:
+    """The keys (participants, contents) that lie in more than one part; None counts for nothing."""
+    seen: dict[str, set[str]] = defaultdict(set)
+    for part, key in zip(parts, keys, strict=True):
+        if part is not None and key is not None:
+            seen[key].add(part)
+    return sorted(key for key, where in seen.items() if len(where) > 1)
+
+
+def check_disjoint(
+    parts: Sequence[str | None],
+    ids: Sequence[str],
+    *,
+    participants: Sequence[str | None] = (),
+    contents: Sequence[str | None] = (),
+) -> None:
+    """Refuse parts that share a participant, or the same picture and sound, naming them.
+
+    `parts` may be folds, as text. An empty sequence is not looked at. Raises `SplitError`.
+    """
+    if participants and (both := shared(parts, participants)):
+        raise SplitError(
+            f"{len(both)} participant(s) are in more than one split: {_some(both)}; "
+            "split by participant, or say that they may be shared (--by sample)"
+        )
+    if contents and (both := shared(parts, contents)):
+        first = [
+            f"{name} ({part})"
+            for name, part, content in zip(ids, parts, contents, strict=True)
+            if content == both[0] and part is not None
+        ]
+        raise SplitError(
+            f"{len(both)} picture(s) or sound(s) are in more than one split, such as {_some(first)}: "
+            "leave them out of training (--duplicates drop) or keep them as they are "
+            "(--duplicates keep)"
+        )
+
+
+def _cost(
+    filled: Mapping[str, NDArray[np.float64]],
+    part: str,
+    more: NDArray[np.float64],
+    shares: Mapping[str, float],
+    whole: NDArray[np.float64],
+) -> float:
+    """How far the shares of each label lie from those wanted once `part` has got `more`."""
+    off = [
+        (filled[p] + (more if p == part else 0.0)) / np.maximum(whole, 1.0) / shares[p]
+        for p in shares
+    ]
+    return float(np.square(np.stack(off) - 1.0).sum())
+
+
+def _folds(
+    order: NDArray[np.int64], pairs: Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]
+) -> NDArray[np.int64]:
+    folds = np.empty(len(order), np.int64)
+    for number, (_, held) in enumerate(pairs):
+        folds[order[held]] = number
+    return folds
+
+
+def _check_ids(ids: Sequence[str]) -> None:
+    if not ids:
+        raise SplitError("there are no samples to split")
+    name, count = Counter(ids).most_common(1)[0]
+    if count > 1:
+        raise SplitError(f"{count} samples have the id {name!r}: expected one of each")
+
+
+def _refuse_empty(counts: Mapping[str, int], what: str) -> None:
+    for part, count in counts.items():
+        if not count:
+            raise SplitError(f"split {part!r} gets none of {what}: ask for fewer parts")
+
+
+def _shuffled(text: str, seed: int) -> bytes:
+    """A fixed random number for a text."""
+    return hashlib.blake2b(f"{seed}\0{text}".encode(), digest_size=8).digest()
+
+
+def _some(names: Sequence[str]) -> str:
+    """At most five names."""
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more

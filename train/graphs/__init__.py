@@ -1,0 +1,1 @@
+"""From torch modules to the ONNX files of a bundle."""

@@ -1,0 +1,139 @@
+"""From a trained network to the engine files of a bundle.
+
+Each encoder becomes one graph; the head becomes `fusion.onnx`, which says what the tasks mean instead of
+bare columns, the emotions for a uniform prior.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from affectstream.engines.bundle.bundle import ENCODERS
+from affectstream.train.graphs.onnx_export import to_onnx
+from affectstream.train.model_spec import Setting
+from affectstream.train.networks.network import Head, Network
+from affectstream.train.tasks import Task, split_columns
+
+TOKENIZER = "tokenizer.json"
+FUSION = "fusion.onnx"
+
+
+class ServedHead(nn.Module):
+    """A recipe's head, its inputs one after another and its outputs as a bundle names them."""
+
+    def __init__(self, head: Head, tasks: Sequence[Task], *, balanced: bool) -> None:
+        """`balanced`: class weights made every emotion count alike, so the head expects them alike."""
+        super().__init__()
+        self.head, self.tasks = head, tuple(tasks)
+        emotion = next((task for task in tasks if task.name == "emotion"), None)
+        prior = torch.ones(1 if emotion is None else emotion.width)
+        if emotion is not None and not balanced:
+            prior = torch.tensor(emotion.counts, dtype=torch.float32)
+        self.register_buffer("log_prior", (prior / prior.sum()).log(), persistent=False)
+        self.log_prior: Tensor
+
+    @property
+    def inputs(self) -> list[str]:
+        """Names of the arguments of `forward`, in their order."""
+        return [name for taken in self.head.takes for name in (taken, f"{taken}_mask")]
+
+    @property
+    def outputs(self) -> list[str]:
+        """Names of what `forward` returns, in its order."""
+        return [task.kind.output for task in self.tasks]
+
+    def forward(self, *arguments: Tensor) -> tuple[Tensor, ...]:
+        """Sequences with their masks to what each task says.
+
+        Without any modality the `logits` are zeros: nothing was seen, nothing is said.
+        """
+        given = dict(zip(self.inputs, arguments, strict=True))
+        columns = split_columns(self.head(given), self.tasks)
+        masks = [given[f"{name}_mask"] for name in self.head.takes if name != "metadata"]
+        present = torch.cat(masks, 1).to(torch.float32).sum(1, keepdim=True).clamp(max=1.0)
+        return tuple(
+            (columns[task.name] - self.log_prior) * present
+            if task.name == "emotion"
+            else task.answers(columns[task.name])
+            for task in self.tasks
+        )
+
+
+class _Pooled(nn.Module):
+    """An encoder whose sequence has one step, without that axis."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, *arguments: Tensor) -> Tensor:
+        """(N, D)."""
+        return self.encoder(*arguments).squeeze(1)
+
+
+def export(network: Network, setting: Setting, folder: Path) -> list[Path]:
+    """Write every engine file of `network`, and its tokenizer, into `folder`.
+
+    Raises `ParityError` where a graph differs from its module.
+    """
+    network.eval()
+    files = [folder / f"{ENCODERS[modality]}.onnx" for modality in network.modalities]
+    for modality, path in zip(network.modalities, files, strict=True):
+        _encoder(network, modality, setting, path)
+    if setting.view.tokenizer:
+        files.append(folder / TOKENIZER)
+        files[-1].write_text(setting.view.tokenizer, encoding="utf-8")
+    head = served_head(network, setting)
+    files.append(folder / FUSION)
+    to_onnx(head, _fed(network, setting), files[-1], inputs=head.inputs, outputs=head.outputs)
+    return files
+
+
+def served_head(network: Network, setting: Setting) -> ServedHead:
+    """The head of a bundle, in evaluation mode."""
+    head = ServedHead(network.head, setting.tasks, balanced=setting.emphasis.class_weights)
+    return head.eval()
+
+
+def _encoder(network: Network, modality: str, setting: Setting, path: Path) -> None:
+    view, generator = setting.view, torch.Generator().manual_seed(0)
+    encoder: nn.Module = getattr(network, modality)
+    outputs = ["embedding"]
+    if modality == "video":
+        example: tuple[Tensor, ...] = (
+            torch.randint(
+                0, 256, (2, view.size, view.size, 3), dtype=torch.uint8, generator=generator
+            ),
+        )
+        inputs, outputs = ["pixels"], [*outputs, *getattr(network.video, "also", ())]
+    elif modality == "voice":
+        example = (0.1 * torch.randn(2, view.samples, generator=generator),)
+        inputs = ["samples"]
+    else:
+        ids = torch.randint(0, setting.vocabulary, (2, view.tokens), generator=generator)
+        mask = torch.arange(view.tokens) < torch.tensor([[view.tokens], [view.tokens // 2 + 1]])
+        example, inputs = (ids * mask, mask), ["ids", "mask"]
+    if modality != "video" and int(getattr(encoder, "steps", 1)) == 1:
+        encoder = _Pooled(encoder).eval()
+    to_onnx(encoder, example, path, inputs=inputs, outputs=outputs)
+
+
+def _fed(network: Network, setting: Setting) -> tuple[Tensor, ...]:
+    """Two rows for the head: one with half of every sequence, one without anything."""
+    generator = torch.Generator().manual_seed(0)
+    arguments: list[Tensor] = []
+    for name in network.head.takes:
+        if name == "metadata":
+            facts = len(setting.view.metadata)
+            arguments += [torch.rand(2, facts, generator=generator), torch.ones(2, facts).bool()]
+            continue
+        encoder = getattr(network, name)
+        steps = setting.view.frames if name == "video" else int(encoder.steps)
+        mask = torch.arange(2 * steps).reshape(2, steps) < (steps + 1) // 2
+        sequence = torch.randn(2, steps, encoder.width, generator=generator)
+        arguments += [sequence * mask.unsqueeze(2), mask]
+    return tuple(arguments)

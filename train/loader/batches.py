@@ -1,0 +1,163 @@
+"""Batches of samples to train on and to be judged by, made here or by worker processes.
+
+A batch is a function of the seed, the epoch and its number alone: whether one process makes it or
+several, and in which order, changes nothing.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol, overload
+
+import torch
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+from affectstream.train.config import FitConfig
+from affectstream.train.loader.samples import Chance, Samples
+from affectstream.train.recipe import Batch
+
+VALID_BATCH = 64
+"""Samples in a validation batch at most."""
+VALID_PICTURES = 512
+"""Pictures in a validation batch at most, where samples have several."""
+AHEAD = 4
+"""Batches that each worker may be ahead of the network."""
+
+
+class Sampled(Protocol):
+    """Samples by number, as training sees them where `chance` is given."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, picked: Sequence[int], chance: Chance | None = None) -> Batch:
+        """Samples `picked`."""
+        ...
+
+
+class TrainBatches:
+    """Shuffled batches of whole size, the same for the same seed and epoch."""
+
+    def __init__(self, samples: Sampled, config: FitConfig) -> None:
+        self._size = min(config.batch_size, len(samples))
+        self._count = len(samples) // self._size
+        self._rows = len(samples)
+        self._maker = _TrainMaker(samples, config, self._size)
+        self._workers = config.workers
+        self._loader: DataLoader[Batch] | None = None
+        self._epoch = _Epoch(self._count)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def share(self, rank: int, ranks: int) -> TrainBatches:
+        """Batches `rank`, `rank` + `ranks`, ... of each epoch, for one of several training processes."""
+        part = copy.copy(self)
+        part._loader, part._epoch = None, _Epoch(self._count, rank, ranks)
+        return part
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """What `Network.encode` takes and the truth of every task, (N, ...) each."""
+        self._epoch.number = number
+        if self._loader is None:
+            self._loader = _loader(self._maker, self._epoch, self._workers)
+        yield from self._loader
+
+
+class _Epoch:
+    """(epoch, batch) in order: what the loader asks its workers for, who outlive an epoch."""
+
+    def __init__(self, count: int, first: int = 0, step: int = 1) -> None:
+        self.number, self._batches = 0, range(first, count, step)
+
+    def __len__(self) -> int:
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return ((self.number, batch) for batch in self._batches)
+
+
+class _TrainMaker(TorchDataset[Batch]):
+    """Makes the batch of (epoch, number)."""
+
+    def __init__(self, samples: Sampled, config: FitConfig, size: int) -> None:
+        self._samples, self._size, self._seed = samples, size, config.seed
+        self._augment, self._dropout = config.augment, config.modality_dropout
+
+    def __getitem__(self, index: tuple[int, int]) -> Batch:
+        epoch, number = index
+        seed = self._seed * 100_003 + epoch
+        order = torch.randperm(len(self._samples), generator=torch.Generator().manual_seed(seed))
+        picked = order[number * self._size : (number + 1) * self._size].tolist()
+        generator = torch.Generator().manual_seed((seed * 1_000_003 + number + 1) % 2**64)
+        return self._samples.batch(picked, Chance(generator, self._augment, self._dropout))
+
+
+class ValidBatches(Sequence[Batch], TorchDataset[Batch]):
+    """Every sample once, in order, made anew on each pass."""
+
+    def __init__(self, samples: Samples, workers: int = 0, size: int | None = None) -> None:
+        """`size` samples a batch; None takes as many as `comfortable`."""
+        self.samples = samples
+        self._size = size or comfortable(samples)
+        self._workers = workers
+        self._loader: DataLoader[Batch] | None = None
+
+    def __len__(self) -> int:
+        return math.ceil(len(self.samples) / self._size)
+
+    @overload
+    def __getitem__(self, index: int) -> Batch: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Batch]: ...
+    def __getitem__(self, index: int | slice) -> Batch | Sequence[Batch]:
+        """Batch `index`. Raises `IndexError` beyond the end."""
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if not 0 <= index < len(self):
+            raise IndexError(f"batch {index} of {len(self)}")
+        first = index * self._size
+        return self.samples.batch(range(first, min(first + self._size, len(self.samples))))
+
+    def __iter__(self) -> Iterator[Batch]:
+        """All batches, by the workers where there are some."""
+        if self._workers == 0:
+            return (self[index] for index in range(len(self)))
+        if self._loader is None:
+            self._loader = _loader(self, range(len(self)), self._workers)
+        return iter(self._loader)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_loader": None}
+
+
+def comfortable(samples: Samples) -> int:
+    """Samples in a validation batch, so that it fits into memory with all its pictures."""
+    return max(1, min(VALID_BATCH, VALID_PICTURES // max(1, samples.pictures_of_each())))
+
+
+def _loader(maker: TorchDataset[Batch], sampler: Any, workers: int) -> DataLoader[Batch]:
+    """Whole batches in the order of `sampler`, made ahead where there are workers."""
+    # Seeds of workers are drawn from a generator of its own: the network's dropout stays the same.
+    own = torch.Generator().manual_seed(0)
+    if workers == 0:
+        return DataLoader(maker, batch_size=None, sampler=sampler, generator=own)
+    return DataLoader(
+        maker,
+        batch_size=None,
+        sampler=sampler,
+        generator=own,
+        num_workers=workers,
+        prefetch_factor=AHEAD,
+        persistent_workers=True,
+        pin_memory=torch.cuda.is_available(),
+        # A forked child would share the open files of the data set, and where they are read.
+        multiprocessing_context="spawn",
+    )
+
+
+def to_device(batch: Batch, device: torch.device) -> dict[str, torch.Tensor]:
+    """The batch on `device`."""
+    return {name: part.to(device, non_blocking=True) for name, part in batch.items()}

@@ -1,0 +1,96 @@
+"""Pictures of samples: which ones a network is shown, at what side, and how training changes them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
+from torch import Tensor
+
+from affectstream.engines.manifest import Tone
+from affectstream.stream.faces.crop import toned
+from affectstream.train.data.sample import decode_crop
+
+TURN = math.radians(15.0)
+NARROWEST = 0.8
+"""Side of the smallest random crop, as a share of the picture's."""
+JITTER = 0.25
+"""Brightness, contrast and saturation change by up to this share."""
+
+
+def on_grid(times_us: Sequence[int], start_us: int, frames: int, frame_hz: int) -> dict[int, int]:
+    """Which picture stands at which point of a window's grid: {point: number in `times_us`}.
+
+    As in serving, a point takes the newest picture at or before it, and none where that is older than a
+    grid step; points are told from the pictures' times and the window's start.
+    """
+    step = 1_000_000 / frame_hz
+    points: dict[int, int] = {}
+    for number, time_us in enumerate(times_us):
+        point = math.ceil((time_us - start_us) / step)
+        if 0 <= point < frames:
+            points[point] = number
+    return points
+
+
+def evenly(count: int, most: int) -> list[int]:
+    """At most `most` of `count` numbers, in the middle of equal parts."""
+    if count <= most:
+        return list(range(count))
+    return [(2 * i + 1) * count // (2 * most) for i in range(most)]
+
+
+def decoded(
+    blobs: Sequence[bytes], numbers: Sequence[int], size: int, tone: Tone
+) -> Sequence[NDArray[np.uint8]]:
+    """The pictures `numbers` of a sample's, each (size, size, 3) uint8 RGB: averaged down, or
+    interpolated up, then brought to `tone`."""
+    return toned([resized(decode_crop(blobs[number]), size) for number in numbers], tone)
+
+
+def resized(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """A square picture, grey or not, at `size` pixels; the same where it is of that size."""
+    if picture.shape[0] == size:
+        return picture
+    how = cv2.INTER_AREA if picture.shape[0] > size else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(picture, (size, size), interpolation=how), np.uint8)
+
+
+def augment(pixels: Tensor, owner: Tensor, generator: torch.Generator) -> Tensor:
+    """Random flip, rotation, crop, brightness, contrast and saturation of each owner's pictures.
+
+    `pixels` (M, S, S, 3) float32 in [0, 255] to the same; pictures with one number in `owner` (M,) int64
+    are changed alike, and a grey picture stays grey.
+    """
+    count = int(owner.max()) + 1
+
+    def uniform(low: float, high: float) -> Tensor:
+        return (torch.rand(count, generator=generator) * (high - low) + low)[owner]
+
+    flip = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
+    angle, side = uniform(-TURN, TURN), uniform(NARROWEST, 1.0)
+    cosine, sine = torch.cos(angle) * side, torch.sin(angle) * side
+    right, down = ((1.0 - side) * uniform(-1, 1) for _ in range(2))
+    theta = torch.stack(
+        [
+            torch.stack([cosine * flip, -sine, right], 1),
+            torch.stack([sine * flip, cosine, down], 1),
+        ],
+        1,
+    )
+    planes = pixels.permute(0, 3, 1, 2)
+    grid = F.affine_grid(theta, list(planes.shape), align_corners=False)
+    moved = F.grid_sample(planes, grid, padding_mode="border", align_corners=False)
+    light, contrast, saturation = (
+        uniform(1 - JITTER, 1 + JITTER).view(-1, 1, 1, 1) for _ in range(3)
+    )
+    grey = moved.mean(1, keepdim=True)
+    moved = grey + saturation * (moved - grey)
+    mean = moved.mean((1, 2, 3), keepdim=True)
+    moved = light * (mean + contrast * (moved - mean))
+    return moved.clamp(0, 255).permute(0, 2, 3, 1).contiguous()

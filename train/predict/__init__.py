@@ -1,0 +1,1 @@
+"""What networks and bundles predict for the samples of a prepared data set."""

@@ -1,0 +1,1 @@
+"""The architectures of the source documents, one file each."""

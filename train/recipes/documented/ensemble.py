@@ -1,0 +1,180 @@
+"""`ensemble`: CLIP, BERT and a mel network, fused early and late at once.
+
+After the technical report (MELD). CLIP ViT-B/32 on each frame (frozen), mean over the frames, 512-256;
+BERT-base (frozen), 768-256; `mel_cnn`'s encoder, 256. Early: the three together, 768-512-256-out with
+BatchNorm, ReLU and dropout .4 and .3. Late: 256-128-out for each modality, averaged over those that are
+present. Both are weighed by learned numbers through a sigmoid:
+(early x w_e + late x w_l) / (w_e + w_l). What is absent is zeros to the early path.
+
+Ours, where the report is silent: ReLU behind the projections and dropout .3 in the late paths. Random
+weights (``none``) are not frozen: they have to learn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from affectstream.train.networks import text_backbones
+from affectstream.train.networks.network import (
+    Head,
+    LastLayer,
+    Network,
+    Plan,
+    Value,
+    VideoEncoder,
+    masked_mean,
+)
+from affectstream.train.networks.pixels import Colours, planes
+from affectstream.train.networks.pretrained import NONE, made
+from affectstream.train.networks.text_backbones import BertEncoder, tokenizer
+from affectstream.train.networks.transformers_encoder import Backed
+from affectstream.train.recipe import FitConfig
+from affectstream.train.recipes.documented import mel_cnn
+from affectstream.train.recipes.documented.mel_cnn import MelCnn
+from affectstream.train.recipes.net_recipe import NetRecipe
+
+CLIP_COLOURS = Colours((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
+"""Of the pictures that CLIP learned from (Radford et al., ICML 2021)."""
+CLIP: Mapping[str, Value] = {
+    "clip_layers": 12,
+    "clip_width": 768,
+    "clip_heads": 12,
+    "clip_patch": 32,
+    "clip_out": 512,
+}
+PARTS = ("video", "voice", "text")
+
+
+class ClipEncoder(Backed, VideoEncoder):
+    """Pictures to CLIP's image embeddings (M, 512), not brought to one length."""
+
+    def __init__(self, plan: Plan, slot: str = "video") -> None:
+        super().__init__()
+        pretrained = plan.weights[slot] != NONE
+        self.take(_clip(plan, slot), frozen=pretrained)
+        self.colours = CLIP_COLOURS if pretrained else None
+        self.size, self.grey, self.width = plan.size, plan.grey, int(plan.options["clip_out"])
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """See `VideoEncoder`."""
+        x = planes(pixels, grey=self.grey, colours=self.colours)
+        return self.backbone(pixel_values=x).image_embeds
+
+
+def _clip(plan: Plan, slot: str) -> Any:
+    from transformers.models.clip.modeling_clip import CLIPVisionModelWithProjection
+
+    layers, width, heads, patch, out = (int(plan.options[name]) for name in CLIP)
+    sizes = {
+        "hidden_size": width,
+        "intermediate_size": 4 * width,
+        "projection_dim": out,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "image_size": plan.size,
+        "patch_size": patch,
+        "hidden_act": "quick_gelu",
+    }
+    return made(plan, slot, CLIPVisionModelWithProjection, sizes, {})
+
+
+class EnsembleHead(Head):
+    """See the module. `widths` are those of video, voice and text; the voice's is its projection's."""
+
+    takes = PARTS
+
+    def __init__(self, widths: Mapping[str, int], plan: Plan) -> None:
+        super().__init__()
+        width, first, late = (int(plan.options[n]) for n in ("mel_width", "early", "late"))
+        self.project = nn.ModuleDict(
+            {
+                name: nn.Sequential(nn.Linear(widths[name], width), nn.ReLU())
+                for name in ("video", "text")
+            }
+        )
+        self.early = nn.Sequential(
+            *_layer(len(PARTS) * width, first, 0.4),
+            *_layer(first, first // 2, 0.3),
+            LastLayer(first // 2, plan.outputs),
+        )
+        self.late = nn.ModuleDict(
+            {
+                name: nn.Sequential(
+                    nn.Linear(width, late),
+                    nn.ReLU(),
+                    nn.Dropout(0.3),
+                    LastLayer(late, plan.outputs),
+                )
+                for name in PARTS
+            }
+        )
+        self.weigh = nn.Parameter(torch.zeros(2))
+        """Early, late; a half each before anything is learned."""
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """See `Head`. A row without any modality has the early path's answer to zeros."""
+        parts, logits, present = [], [], []
+        for name in PARTS:
+            mask = inputs[f"{name}_mask"]
+            part = masked_mean(inputs[name], mask)
+            if name in self.project:
+                part = self.project[name](part)
+            there = mask.any(1, keepdim=True).to(part.dtype)
+            parts.append(part * there)
+            logits.append(self.late[name](part) * there)
+            present.append(there)
+        early = self.early(torch.cat(parts, 1))
+        count = torch.cat(present, 1).sum(1, keepdim=True)
+        late = torch.stack(logits).sum(0) / count.clamp(min=1.0)
+        for_early, for_late = self.weigh.sigmoid().unbind()
+        # Without any modality there is nothing to say late.
+        for_late = for_late * (count > 0).to(late.dtype)
+        return (early * for_early + late * for_late) / (for_early + for_late)
+
+
+def _layer(inputs: int, outputs: int, dropout: float) -> list[nn.Module]:
+    return [
+        nn.Linear(inputs, outputs),
+        nn.BatchNorm1d(outputs),
+        nn.ReLU(),
+        nn.Dropout(dropout),
+    ]
+
+
+def _build(plan: Plan) -> Network:
+    video, voice = ClipEncoder(plan), MelCnn(plan)
+    text = BertEncoder(plan, pooled=True, frozen=True)
+    head = EnsembleHead({"video": video.width, "text": text.width}, plan)
+    return Network(head, video=video, voice=voice, text=text)
+
+
+RECIPE = NetRecipe(
+    name="ensemble",
+    summary="face, voice and words: frozen CLIP and BERT, mel network, early and late fusion",
+    defaults=FitConfig(epochs=15, batch_size=32, learning_rate=1e-4, weight_decay=1e-5),
+    build=_build,
+    modalities=PARTS,
+    options={
+        **CLIP,
+        **mel_cnn.OPTIONS,
+        **text_backbones.BASE,
+        "early": 512,
+        "late": 128,
+        "context": 0,
+    },
+    tiny={
+        **{"clip_layers": 1, "clip_width": 32, "clip_heads": 2, "clip_patch": 8, "clip_out": 24},
+        **mel_cnn.TINY,
+        **text_backbones.TINY,
+        "early": 32,
+        "late": 16,
+    },
+    backbones={"video": "openai/clip-vit-base-patch32", "text": "bert-base-uncased"},
+    tokenizer=tokenizer,
+    multiple=32,
+    frame_hz=4,
+)

@@ -1,0 +1,23 @@
+"""`late_fusion`: a learned weight for each of two or more trained bundles (methodology report).
+
+Two members have 2 trainable numbers. The report fused its video-text and its audio-text model.
+"""
+
+from __future__ import annotations
+
+from affectstream.train.config import FitConfig
+from affectstream.train.fusion.recipe import LateRecipe
+
+RECIPE = LateRecipe(
+    name="late_fusion",
+    summary="two or more frozen bundles (--member DIR each), a learned weight for each",
+    defaults=FitConfig(
+        epochs=100,
+        batch_size=4,
+        accumulate=4,
+        learning_rate=1e-3,
+        weight_decay=1e-4,
+        patience=10,
+    ),
+    biases=False,
+)

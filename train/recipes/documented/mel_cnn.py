@@ -1,0 +1,112 @@
+"""`mel_cnn`: two convolutions over the mel spectrogram of three seconds of voice, from scratch.
+
+The voice part of the technical report's ensemble (`ensemble` uses this encoder): 16 kHz, 3 s, 40 mels,
+1024-point FFT; Conv1d 40-64-128 over time, kernel 3, ReLU, max-pool 2 after each; average over time;
+linear 128-256. Ours, where the report is silent: a step of 256 samples, ReLU behind the linear layer,
+dropout .3 before the head, which is linear.
+
+Each window's spectrogram has zero mean and unit variance. What lies more than 80 dB under its loudest
+cell is raised to that first, as librosa's ``power_to_db`` does: else the zeros in front of a short
+utterance, which are at the bottom of the logarithm, would set the mean. In training SpecAugment hides
+parts of it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from torch import Tensor, nn
+
+from affectstream.train.loader.augment_sound import BARS, spec_augment
+from affectstream.train.networks.mel import LogMel
+from affectstream.train.networks.network import (
+    Head,
+    LastLayer,
+    Network,
+    Plan,
+    Value,
+    VoiceEncoder,
+    masked_mean,
+)
+from affectstream.train.recipe import FitConfig
+from affectstream.train.recipes.net_recipe import NetRecipe
+
+BANDS, N_FFT, HOP_SAMPLES = 40, 1024, 256
+DEEPEST = 80.0 * math.log(10.0) / 10.0
+"""80 dB, in natural logarithms of power."""
+SOFTEST = 1e-3
+"""Added to the deviation, so that digital silence gives zeros."""
+DROPOUT = 0.3
+
+WIDTHS = ("mel_first", "mel_second", "mel_width")
+OPTIONS: Mapping[str, Value] = {**dict(zip(WIDTHS, (64, 128, 256), strict=True)), "mel_bars": BARS}
+"""`mel_bars`: how much of the spectrogram SpecAugment hides in training."""
+TINY: Mapping[str, Value] = dict(zip(WIDTHS, (16, 24, 32), strict=True))
+
+
+class MelCnn(VoiceEncoder):
+    """Sound to one embedding of 256 numbers; see the module for the layers."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__()
+        first, second, self.width = (int(plan.options[name]) for name in WIDTHS)
+        self.steps, self.samples = 1, plan.samples
+        self.bars = int(plan.options["mel_bars"])
+        self.mel = LogMel(BANDS, N_FFT, HOP_SAMPLES)
+        self.layers = nn.Sequential(
+            nn.Conv1d(BANDS, first, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool1d(2),
+            nn.Conv1d(first, second, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool1d(2),
+        )
+        self.project = nn.Sequential(nn.Linear(second, self.width), nn.ReLU())
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """See `VoiceEncoder`."""
+        mel = standardised(self.mel(samples))
+        seen = spec_augment(mel, bars=self.bars) if self.training and self.bars else mel
+        heard = self.layers(seen)
+        return self.project(heard.mean(2)).unsqueeze(1)
+
+
+def standardised(mel: Tensor) -> Tensor:
+    """Log-mels (N, bands, frames) with zero mean and unit variance in each row, as the module says."""
+    mel = mel.maximum(mel.amax((1, 2), keepdim=True) - DEEPEST)
+    centred = mel - mel.mean((1, 2), keepdim=True)
+    deviation = (centred * centred).mean((1, 2), keepdim=True).sqrt()
+    return centred / (deviation + SOFTEST)
+
+
+class LinearHead(Head):
+    """Dropout and one linear layer on the voice's embedding."""
+
+    takes = ("voice",)
+
+    def __init__(self, width: int, outputs: int) -> None:
+        super().__init__()
+        self.out = nn.Sequential(nn.Dropout(DROPOUT), LastLayer(width, outputs))
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """See `Head`."""
+        return self.out(masked_mean(inputs["voice"], inputs["voice_mask"]))
+
+
+def _build(plan: Plan) -> Network:
+    voice = MelCnn(plan)
+    return Network(LinearHead(voice.width, plan.outputs), voice=voice)
+
+
+RECIPE = NetRecipe(
+    name="mel_cnn",
+    summary="voice encoder: two convolutions over 40 mels of three seconds, from scratch",
+    defaults=FitConfig(
+        epochs=60, batch_size=32, learning_rate=1e-3, weight_decay=1e-5, ema_decay=0.99
+    ),
+    build=_build,
+    modalities=("voice",),
+    options=OPTIONS,
+    tiny=TINY,
+)

@@ -1,0 +1,134 @@
+"""`mimamo`: regions of a face over eight frames, words, and who speaks to whom.
+
+Each frame's 512x7x7 map of ResNet-18 is pooled by a softmax attention over its 49 cells, which leaves as
+a second output of the encoder, to explain with. A bidirectional GRU of 256 runs over the frames; BERT's
+sentence embedding is brought from 768 to 256; the numbers that describe speaker and listener are added.
+What is absent counts as zeros.
+
+The methodology report gives the parts and not their sizes: these are ours. The network published as
+MIMAMO Net (Deng et al., AAAI 2020) is another one: it looks at phase differences between frames and
+regresses valence and arousal, without words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from affectstream.train.networks import text_backbones
+from affectstream.train.networks.frames import GruPool, through
+from affectstream.train.networks.network import (
+    Head,
+    LastLayer,
+    Network,
+    Phase,
+    Plan,
+    VideoEncoder,
+    masked_mean,
+)
+from affectstream.train.networks.pixels import IMAGENET, planes
+from affectstream.train.networks.text_backbones import BertEncoder
+from affectstream.train.networks.vision_weights import fill, pretrained
+from affectstream.train.recipe import FitConfig
+from affectstream.train.recipes.net_recipe import NetRecipe
+
+MAP, CELLS = 512, 32
+"""Channels of ResNet-18's last map, and the side in pixels that one of its cells stands for."""
+FUSION_DROPOUT = 0.3
+SLOT = "video"
+
+
+class RegionEncoder(VideoEncoder):
+    """Pictures to embeddings (M, 512) and where they come from: ``attention`` (M, S / 32, S / 32), which
+    adds up to 1."""
+
+    also = ("attention",)
+    checkpointing = False
+
+    def __init__(self, plan: Plan) -> None:
+        from torchvision.models.resnet import BasicBlock, ResNet
+
+        super().__init__()
+        self.size, self.grey, self.width = plan.size, plan.grey, MAP
+        self.colours = IMAGENET if pretrained(plan, SLOT) else None
+        self.backbone = ResNet(BasicBlock, [int(plan.options["depth"])] * 4)
+        # The map is pooled by attention and not averaged.
+        self.backbone.avgpool, self.backbone.fc = nn.Identity(), nn.Identity()
+        fill(self.backbone, plan, SLOT, "ResNet18_Weights")
+        self.attend = nn.Conv2d(MAP, 1, 1, bias=False)  # a softmax has no use for one
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """See the class."""
+        net = self.backbone
+        x = planes(pixels, grey=self.grey, colours=self.colours)
+        x = net.maxpool(net.relu(net.bn1(net.conv1(x))))
+        stages = (net.layer1, net.layer2, net.layer3, net.layer4)
+        x = through(stages, x, checkpointing=self.checkpointing and self.training)
+        attention = self.attend(x).flatten(1).softmax(1)
+        side = self.size // CELLS
+        embedding = (x.flatten(2) * attention.unsqueeze(1)).sum(2)
+        return embedding, attention.unflatten(1, (side, side))
+
+
+class MimamoHead(Head):
+    """GRU over the frames beside the words and the people, then a two-layer perceptron."""
+
+    takes = ("video", "text", "metadata")
+
+    def __init__(self, video: int, text: int, plan: Plan) -> None:
+        super().__init__()
+        hidden, words = int(plan.options["hidden"]), int(plan.options["words"])
+        self.frames = GruPool(video, hidden)
+        self.words = nn.Sequential(nn.Linear(text, words), nn.ReLU())
+        self.out = nn.Sequential(
+            nn.Dropout(FUSION_DROPOUT),
+            nn.Linear(self.frames.width + words + 2 * plan.metadata, words),
+            nn.ReLU(),
+            nn.Dropout(FUSION_DROPOUT),
+            LastLayer(words, plan.outputs),
+        )
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """See `Head`. A number of the metadata comes with whether it is known: 0 may be a value."""
+        seen = self.frames(inputs["video"], inputs["video_mask"])
+        said = masked_mean(self.words(inputs["text"]), inputs["text_mask"])
+        known = inputs["metadata_mask"].to(seen.dtype)
+        parts = (seen, said, inputs["metadata"] * known, known)
+        return self.out(torch.cat(parts, 1))
+
+
+def _build(plan: Plan) -> Network:
+    video, text = RegionEncoder(plan), BertEncoder(plan, pooled=True, frozen=False)
+    return Network(MimamoHead(video.width, text.width, plan), video=video, text=text)
+
+
+BACKBONES = ("video.backbone", "text.backbone")
+
+RECIPE = NetRecipe(
+    name="mimamo",
+    summary="face and words: ResNet-18 regions under attention, a GRU over eight frames, BERT, metadata",
+    defaults=FitConfig(
+        epochs=100,
+        batch_size=4,
+        accumulate=4,
+        learning_rate=1e-4,
+        weight_decay=1e-4,
+        patience=10,
+    ),
+    build=_build,
+    modalities=("video", "text"),
+    options={"context": 0, "depth": 2, "hidden": 256, "words": 256, **text_backbones.BASE},
+    tiny={"depth": 1, "hidden": 16, "words": 16, **text_backbones.TINY},
+    backbones={SLOT: "ResNet18_Weights.IMAGENET1K_V1", "text": "bert-base-uncased"},
+    phases=(
+        Phase(5, frozen=BACKBONES),
+        Phase(None, rates=dict.fromkeys(BACKBONES, 0.1)),
+    ),
+    tokenizer=text_backbones.tokenizer,
+    multiple=CELLS,
+    window_us=2_000_000,
+    frame_hz=4,
+    metadata=True,
+)

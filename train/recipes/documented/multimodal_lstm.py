@@ -1,0 +1,99 @@
+"""`multimodal_lstm`: words ask the voice, and a recurrent network reads the answers.
+
+After the methodology report: BERT-base's states of the tokens and wav2vec2-base's of the sound, 768 each;
+attention of 8 heads in which the text asks the audio; two bidirectional LSTM layers of 256 over the
+tokens; mean over those that are there; what is known of speaker and listener as auxiliary input; fusion
+dropout .3.
+
+Ours, where the report is silent: what is heard is added to what is read and normalised; a row without
+words has one learned step that asks in their place, so that the voice is heard alone; a hidden layer of
+256 joins the metadata, each number beside whether it is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from affectstream.stream.errors import OptionError
+from affectstream.train.networks import text_backbones, wave_backbones
+from affectstream.train.networks.attention import Asker
+from affectstream.train.networks.network import Head, LastLayer, Network, Phase, Plan, masked_mean
+from affectstream.train.networks.text_backbones import BertEncoder, tokenizer
+from affectstream.train.networks.wave_backbones import Wav2Vec2Encoder
+from affectstream.train.recipe import FitConfig
+from affectstream.train.recipes.net_recipe import NetRecipe
+
+FUSION_DROPOUT = 0.3
+LAYERS = 2
+
+
+class LstmHead(Head):
+    """See the module."""
+
+    takes = ("voice", "text", "metadata")
+
+    def __init__(self, plan: Plan, width: int) -> None:
+        super().__init__()
+        hidden = int(plan.options["hidden"])
+        self.ask = Asker(width, int(plan.options["cross_heads"]))
+        self.dropout = nn.Dropout(FUSION_DROPOUT)
+        self.recurrent = nn.LSTM(width, hidden, LAYERS, batch_first=True, bidirectional=True)
+        self.out = nn.Sequential(
+            nn.Dropout(FUSION_DROPOUT),
+            nn.Linear(2 * hidden + 2 * plan.metadata, hidden),
+            nn.ReLU(),
+            nn.Dropout(FUSION_DROPOUT),
+            LastLayer(hidden, plan.outputs),
+        )
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """See `Head`."""
+        answers, there = self.ask(
+            inputs["text"], inputs["text_mask"], inputs["voice"], inputs["voice_mask"]
+        )
+        read, _ = self.recurrent(self.dropout(answers))
+        known = inputs["metadata_mask"].to(read.dtype)
+        parts = (masked_mean(read, there), inputs["metadata"] * known, known)
+        return self.out(torch.cat(parts, 1))
+
+
+def _build(plan: Plan) -> Network:
+    frozen = plan.options["encoders"] == "frozen"
+    text = BertEncoder(plan, pooled=False, frozen=frozen)
+    voice = Wav2Vec2Encoder(plan, frozen=frozen)
+    if text.width != voice.width or text.width % int(plan.options["cross_heads"]):
+        raise OptionError(
+            f"--set text_width={text.width} --set voice_width={voice.width} --set cross_heads="
+            f"{plan.options['cross_heads']}: expected one width, and a whole share of it for each head"
+        )
+    return Network(LstmHead(plan, text.width), voice=voice, text=text)
+
+
+BACKBONES = ("text.backbone", "voice.backbone")
+
+RECIPE = NetRecipe(
+    name="multimodal_lstm",
+    summary="voice and words: BERT asks wav2vec 2.0, bidirectional LSTM, metadata",
+    defaults=FitConfig(
+        epochs=100, batch_size=4, accumulate=4, learning_rate=1e-4, weight_decay=1e-4, patience=10
+    ),
+    build=_build,
+    modalities=("voice", "text"),
+    options={
+        **text_backbones.BASE,
+        **wave_backbones.BASE,
+        "encoders": "tuned",
+        "cross_heads": 8,
+        "hidden": 256,
+        "context": 0,
+    },
+    choices={"encoders": ("frozen", "tuned")},
+    tiny={**text_backbones.TINY, **wave_backbones.TINY, "cross_heads": 4, "hidden": 16},
+    backbones={"text": "bert-base-uncased", "voice": "facebook/wav2vec2-base"},
+    phases=(Phase(5, frozen=BACKBONES), Phase(None, rates=dict.fromkeys(BACKBONES, 0.1))),
+    tokenizer=tokenizer,
+    metadata=True,
+)

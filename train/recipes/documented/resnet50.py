@@ -1,0 +1,99 @@
+"""`resnet50`: torchvision's ResNet-50 on each frame, ImageNet weights, two phases.
+
+Head: dropout .3, 2048-512, ReLU, dropout .2, 512-out, on the mean of the frames. First the head alone
+learns, then stage after stage of the backbone joins it, last to first, at a tenth of the rate.
+
+He et al., Deep Residual Learning for Image Recognition, CVPR 2016; the weights and their training are
+torchvision's (IMAGENET1K_V2).
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from affectstream.stream.errors import OptionError
+from affectstream.train.networks.frames import TEMPORAL, FramesHead, over_time, perceptron, through
+from affectstream.train.networks.network import Network, Phase, Plan, VideoEncoder
+from affectstream.train.networks.pixels import IMAGENET, planes
+from affectstream.train.networks.vision_weights import fill, pretrained
+from affectstream.train.recipe import FitConfig
+from affectstream.train.recipes.net_recipe import NetRecipe
+
+HIDDEN = 512
+SLOT = "video"
+
+
+class ResNetEncoder(VideoEncoder):
+    """Pictures to the averaged map (M, 2048) of a ResNet of bottleneck blocks."""
+
+    checkpointing = False
+
+    def __init__(self, plan: Plan) -> None:
+        """Raises `OptionError` for blocks that are not four whole numbers."""
+        from torchvision.models.resnet import Bottleneck, ResNet
+
+        super().__init__()
+        options = plan.options
+        self.size, self.grey = plan.size, plan.grey
+        self.colours = IMAGENET if pretrained(plan, SLOT) else None
+        self.backbone = ResNet(
+            Bottleneck, _blocks(str(options["blocks"])), width_per_group=int(options["inner"])
+        )
+        self.width = self.backbone.fc.in_features
+        self.backbone.fc = nn.Identity()
+        if options["stem"] == "small":
+            # The same tensors: ImageNet weights go on fitting.
+            self.backbone.maxpool = nn.Identity()
+        fill(self.backbone, plan, SLOT, "ResNet50_Weights")
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """See `VideoEncoder`."""
+        net = self.backbone
+        x = planes(pixels, grey=self.grey, colours=self.colours)
+        x = net.maxpool(net.relu(net.bn1(net.conv1(x))))
+        stages = (net.layer1, net.layer2, net.layer3, net.layer4)
+        keeps = self.checkpointing and self.training
+        return net.avgpool(through(stages, x, checkpointing=keeps)).flatten(1)
+
+
+def _blocks(told: str) -> list[int]:
+    parts = told.split("-")
+    if len(parts) != 4 or not all(part.isdecimal() and int(part) > 0 for part in parts):
+        raise OptionError(
+            f"--set blocks={told}: expected the blocks of the four stages, such as 3-4-6-3"
+        )
+    return [int(part) for part in parts]
+
+
+def _build(plan: Plan) -> Network:
+    video = ResNetEncoder(plan)
+    pool = over_time(plan, video.width)
+    return Network(FramesHead(pool, perceptron(pool.width, HIDDEN, plan.outputs)), video=video)
+
+
+def _joined_by(*stages: str) -> Phase:
+    """Five epochs in which only these stages of the backbone learn besides the head."""
+    every = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
+    frozen = tuple(f"video.backbone.{name}" for name in every if name not in stages)
+    return Phase(5, frozen=frozen, rates={"video": 0.1})
+
+
+RECIPE = NetRecipe(
+    name="resnet50",
+    summary="face encoder: ResNet-50 with ImageNet weights, the head first, then all of it",
+    defaults=FitConfig(epochs=30, batch_size=48, learning_rate=1e-4, weight_decay=1e-2),
+    build=_build,
+    modalities=("video",),
+    options={"stem": "imagenet", "blocks": "3-4-6-3", "inner": 64, "temporal": "mean"},
+    choices={"temporal": TEMPORAL, "stem": ("imagenet", "small")},
+    tiny={"stem": "small", "blocks": "1-1-1-1", "inner": 8},
+    backbones={SLOT: "ResNet50_Weights.IMAGENET1K_V2"},
+    phases=(
+        Phase(5, frozen=("video",)),
+        _joined_by("layer4"),
+        _joined_by("layer4", "layer3"),
+        Phase(None, rates={"video": 0.1}),
+    ),
+    multiple=16,
+    one_frame=True,
+)

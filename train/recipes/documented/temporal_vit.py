@@ -1,0 +1,37 @@
+"""`temporal_vit`: the class tokens of ViT-B/16 of ten frames, and a transformer over them.
+
+Two layers of 768 and 8 heads over T = 10 frames (2.5 s at 4 Hz), mean over time, head as in `vit_b16`.
+The report leaves the rest of the layers open; ours have an inner width of 2048 (torch's own default) and
+learned positions of the frames.
+"""
+
+from __future__ import annotations
+
+from affectstream.train.networks.frames import FramesHead, TransformerPool, perceptron
+from affectstream.train.networks.network import Network, Plan
+from affectstream.train.recipe import FitConfig
+from affectstream.train.recipes.documented import vit_b16
+from affectstream.train.recipes.net_recipe import NetRecipe
+
+
+def _build(plan: Plan) -> Network:
+    video = vit_b16.VitEncoder(plan)
+    pool = TransformerPool(video.width, plan.frames)
+    head = FramesHead(pool, perceptron(pool.width, vit_b16.HIDDEN, plan.outputs))
+    return Network(head, video=video)
+
+
+RECIPE = NetRecipe(
+    name="temporal_vit",
+    summary="face encoder and time: ViT-B/16 on each of ten frames, a transformer over the frames",
+    defaults=FitConfig(epochs=50, batch_size=8, learning_rate=1e-4, weight_decay=1e-2),
+    build=_build,
+    modalities=("video",),
+    options=vit_b16.OPTIONS,
+    tiny=vit_b16.TINY,
+    backbones={vit_b16.SLOT: "ViT_B_16_Weights.IMAGENET1K_V1"},
+    phases=vit_b16.PHASES,
+    multiple=16,
+    window_us=2_500_000,
+    frame_hz=4,
+)

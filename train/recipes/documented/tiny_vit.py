@@ -1,0 +1,98 @@
+"""`tiny_vit`: a small vision transformer, trained from scratch.
+
+Patches of 16 pixels, 192 dimensions, 3 heads, MLP ratio 4, dropout .1, 4 layers, a class token and learned
+positions; layers are normalised before, as in ViT (Dosovitskiy et al., 2021). ``layers=6`` is the larger one
+of the reports.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from affectstream.train.networks.frames import TEMPORAL, linear_head
+from affectstream.train.networks.network import Network, Plan, VideoEncoder
+from affectstream.train.networks.pixels import planes
+from affectstream.train.recipe import FitConfig
+from affectstream.train.recipes.net_recipe import NetRecipe
+
+PATCH = 16
+DROPOUT = 0.1
+
+
+class Layer(nn.Module):
+    """Self-attention, then a two-layer perceptron, each added to what came in."""
+
+    def __init__(self, width: int, heads: int, ratio: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.before_attention, self.before_mlp = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.mlp = nn.Sequential(
+            nn.Linear(width, ratio * width),
+            nn.GELU(),
+            nn.Dropout(DROPOUT),
+            nn.Linear(ratio * width, width),
+        )
+        self.dropout = nn.Dropout(DROPOUT)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, T, D) to the same shape."""
+        x = x + self.dropout(self._attend(self.before_attention(x)))
+        return x + self.dropout(self.mlp(self.before_mlp(x)))
+
+    def _attend(self, x: Tensor) -> Tensor:
+        rows, steps, width = x.shape
+        each = (rows, steps, self.heads, width // self.heads)
+        query, key, value = (p.reshape(each).transpose(1, 2) for p in self.qkv(x).chunk(3, -1))
+        weights = F.softmax(query @ key.transpose(2, 3) * (width // self.heads) ** -0.5, dim=-1)
+        mixed = F.dropout(weights, DROPOUT, self.training) @ value
+        return self.out(mixed.transpose(1, 2).reshape(rows, steps, width))
+
+
+class TinyVitEncoder(VideoEncoder):
+    """Pictures to class tokens; S a multiple of 16."""
+
+    def __init__(
+        self, size: int, *, width: int, heads: int, layers: int, ratio: int = 4, grey: bool
+    ) -> None:
+        """Raises `ValueError` where `heads` do not divide `width`."""
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"a width of {width} has no whole share for each of {heads} heads")
+        self.size, self.width, self.grey = size, width, grey
+        self.patches = nn.Conv2d(3, width, PATCH, PATCH)
+        self.token = nn.Parameter(torch.zeros(1, 1, width))
+        self.positions = nn.Parameter(torch.zeros(1, (size // PATCH) ** 2 + 1, width))
+        self.dropout = nn.Dropout(DROPOUT)
+        self.layers = nn.Sequential(*(Layer(width, heads, ratio) for _ in range(layers)))
+        self.norm = nn.LayerNorm(width)
+        for parameter in (self.token, self.positions):
+            nn.init.trunc_normal_(parameter, std=0.02)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """See `VideoEncoder`."""
+        patches = self.patches(planes(pixels, grey=self.grey)).flatten(2).transpose(1, 2)
+        tokens = torch.cat([self.token.expand(patches.shape[0], -1, -1), patches], 1)
+        return self.norm(self.layers(self.dropout(tokens + self.positions))[:, 0])
+
+
+def _build(plan: Plan) -> Network:
+    width, heads, layers = (int(plan.options[name]) for name in ("width", "heads", "layers"))
+    video = TinyVitEncoder(plan.size, width=width, heads=heads, layers=layers, grey=plan.grey)
+    return Network(linear_head(plan, width, DROPOUT), video=video)
+
+
+RECIPE = NetRecipe(
+    name="tiny_vit",
+    summary="face encoder: four transformer layers on 16-pixel patches, from scratch",
+    defaults=FitConfig(epochs=30, batch_size=32, learning_rate=1e-4, weight_decay=1e-2),
+    build=_build,
+    modalities=("video",),
+    options={"layers": 4, "width": 192, "heads": 3, "temporal": "mean"},
+    choices={"temporal": TEMPORAL},
+    tiny={"layers": 2, "width": 48},
+    multiple=PATCH,
+    one_frame=True,
+)

@@ -1,0 +1,115 @@
+"""`vit_b16`: torchvision's ViT-B/16 on each frame, ImageNet weights, two phases.
+
+Head: dropout .3, 768-256, ReLU, dropout .2, 256-out, on the mean of the frames' class tokens. Twenty
+epochs of the head alone; then the backbone learns at a tenth of the rate (1e-5 beside 1e-4), its first
+eight blocks last.
+
+Dosovitskiy et al., An Image is Worth 16x16 Words, ICLR 2021; the weights and their training are
+torchvision's (IMAGENET1K_V1).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from affectstream.stream.errors import OptionError
+from affectstream.train.networks.frames import TEMPORAL, FramesHead, over_time, perceptron, through
+from affectstream.train.networks.network import Network, Phase, Plan, Value, VideoEncoder
+from affectstream.train.networks.pixels import IMAGENET, planes
+from affectstream.train.networks.vision_weights import States, fill, pretrained
+from affectstream.train.recipe import FitConfig
+from affectstream.train.recipes.net_recipe import NetRecipe
+
+HIDDEN = 256
+SLOT = "video"
+OPTIONS: dict[str, Value] = {"layers": 12, "width": 768, "heads": 12, "patch": 16}
+TINY: dict[str, Value] = {"layers": 2, "width": 48, "heads": 4}
+FIRST_LEARNT = 8
+"""Of the twelve blocks, the first one that learns as soon as the backbone does."""
+
+
+class VitEncoder(VideoEncoder):
+    """Pictures to class tokens (M, 768). Positions are interpolated to other sides than the weights'."""
+
+    checkpointing = False
+
+    def __init__(self, plan: Plan) -> None:
+        """Raises `OptionError` for options that do not go together."""
+        from torchvision.models import VisionTransformer
+
+        super().__init__()
+        layers, width, heads, patch = (int(plan.options[name]) for name in OPTIONS)
+        if width % heads:
+            raise OptionError(
+                f"--set width={width} --set heads={heads}: no whole share for each head"
+            )
+        if plan.size % patch:
+            raise OptionError(
+                f"--set patch={patch}: a side of {plan.size} pixels has no whole patches"
+            )
+        self.size, self.grey, self.width = plan.size, plan.grey, width
+        self.colours = IMAGENET if pretrained(plan, SLOT) else None
+        self.backbone = VisionTransformer(plan.size, patch, layers, heads, width, 4 * width)
+        self.backbone.heads = nn.Identity()
+        fill(self.backbone, plan, SLOT, "ViT_B_16_Weights", fit=self._to_size)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """See `VideoEncoder`."""
+        net = self.backbone
+        x = planes(pixels, grey=self.grey, colours=self.colours)
+        x = net.conv_proj(x).flatten(2).transpose(1, 2)
+        x = torch.cat([net.class_token.expand(x.shape[0], -1, -1), x], 1)
+        x = net.encoder.dropout(x + net.encoder.pos_embedding)
+        keeps = self.checkpointing and self.training
+        # The norm is of each token by itself: only the class token's is needed.
+        return net.encoder.ln(through(net.encoder.layers, x, checkpointing=keeps)[:, 0])
+
+    def _to_size(self, states: States) -> States:
+        from torchvision.models.vision_transformer import interpolate_embeddings
+
+        patches = states["encoder.pos_embedding"].shape[1] - 1 if _has_positions(states) else 0
+        if round(patches**0.5) ** 2 != patches or not patches:
+            return states  # another network's: what does not fit is said where all is compared
+        return dict(interpolate_embeddings(self.size, self.backbone.patch_size, states))
+
+
+def _has_positions(states: States) -> bool:
+    return "encoder.pos_embedding" in states and states["encoder.pos_embedding"].ndim == 3
+
+
+def _build(plan: Plan) -> Network:
+    video = VitEncoder(plan)
+    pool = over_time(plan, video.width)
+    return Network(FramesHead(pool, perceptron(pool.width, HIDDEN, plan.outputs)), video=video)
+
+
+_ENCODER = "video.backbone.encoder.layers.encoder_layer_"
+PHASES = (
+    Phase(20, frozen=("video",)),
+    Phase(
+        10,
+        frozen=(
+            *("video.backbone.conv_proj", "video.backbone.class_token"),
+            "video.backbone.encoder.pos_embedding",
+            *(f"{_ENCODER}{block}" for block in range(FIRST_LEARNT)),
+        ),
+        rates={"video": 0.1},
+    ),
+    Phase(None, rates={"video": 0.1}),
+)
+
+RECIPE = NetRecipe(
+    name="vit_b16",
+    summary="face encoder: ViT-B/16 with ImageNet weights, the head first, then all of it",
+    defaults=FitConfig(epochs=50, batch_size=24, learning_rate=1e-4, weight_decay=1e-2),
+    build=_build,
+    modalities=("video",),
+    options={**OPTIONS, "temporal": "mean"},
+    choices={"temporal": TEMPORAL},
+    tiny=TINY,
+    backbones={SLOT: "ViT_B_16_Weights.IMAGENET1K_V1"},
+    phases=PHASES,
+    multiple=16,
+    one_frame=True,
+)

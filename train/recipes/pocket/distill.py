@@ -1,0 +1,86 @@
+"""Canvases with a teacher's answers: what `pocket_detector` learns from, and no label file.
+
+The teacher is YuNet, ``models/yunet_n_dynamic.onnx`` under the data folder; only its answers are used. It
+also finds the heads in the photos that canvases are made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from affectstream.engines.runtimes.onnx import OnnxEngine
+from affectstream.stream.faces.detect import Detector, DetectorSpec
+from affectstream.train.errors import DataMissing
+from affectstream.train.recipe import Batch, FitConfig
+from affectstream.train.recipes.pocket.face_canvases import Canvases, Head
+
+TEACHER = "models/yunet_n_dynamic.onnx"
+SHAPES = ((192, 320), (320, 320), (256, 256), (320, 192), (256, 320), (224, 288))
+"""Canvas sizes: what letterboxing to 320 makes of 16:9, square and upright pictures, and others."""
+STEPS = 400
+"""Steps an epoch. Canvases are made on the fly, so an epoch is a length, not a pass."""
+
+
+class Teacher:
+    """YuNet on a batch of canvases."""
+
+    def __init__(self, data: Path) -> None:
+        """Raises `DataMissing` where the teacher is not under `data`."""
+        path = data / TEACHER
+        if not path.exists():
+            raise DataMissing(f"the teacher is not there: expected YuNet's dynamic graph as {path}")
+        self.engine = OnnxEngine(path, threads=torch.get_num_threads())
+
+    def __call__(self, grey: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        """YuNet's outputs for grey pictures (N, H, W) uint8."""
+        feed = np.repeat(grey[:, None].astype(np.float32), 3, axis=1)
+        return self.engine.run({"input": feed})
+
+    def heads(self, photos: Sequence[NDArray[np.uint8]]) -> list[Head]:
+        """The photos (H, W, 3) uint8 RGB in which it finds a face, with the clearest one each."""
+        spec = DetectorSpec(size=256, threshold=0.6, color="bgr", layout="nchw")
+        detector, heads = Detector(self.engine, spec), []
+        for photo in photos:
+            for found in detector.detect([photo])[0][:1]:
+                left, top, right, bottom = found.box
+                grey = np.asarray(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY), np.uint8)
+                face = ((left + right) / 2, (top + bottom) / 2, right - left)
+                heads.append(Head(grey, face, _turned(found.landmarks)))
+        return heads
+
+
+def _turned(landmarks: NDArray[np.float32]) -> float:
+    """How far the nose is from the middle of the eyes, along them, in eye distances."""
+    right, left, nose = landmarks[:3]
+    axis = left - right
+    return float(abs((nose - (left + right) / 2) @ axis) / max(1.0, axis @ axis))
+
+
+class TaughtCanvases:
+    """Batches of canvases with the teacher's answers; the same for the same seed and epoch."""
+
+    def __init__(self, canvases: Canvases, teacher: Teacher, config: FitConfig) -> None:
+        self.canvases, self.teacher = canvases, teacher
+        self.size, self.seed = config.batch_size, config.seed
+
+    def __len__(self) -> int:
+        return STEPS
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """Its batches, made as they are asked for."""
+        for index in range(len(self)):
+            yield self.batch(np.random.default_rng([self.seed, number, index]))
+
+    def batch(self, rng: np.random.Generator, shape: tuple[int, int] | None = None) -> Batch:
+        """One batch: ``grey`` (N, 1, H, W) uint8 as worn, and YuNet's outputs for the same when clear."""
+        height, width = shape or SHAPES[int(rng.integers(len(SHAPES)))]
+        pairs = [self.canvases.make(height, width, rng) for _ in range(self.size)]
+        clear, worn = (np.stack(side) for side in zip(*pairs, strict=True))
+        taught = {name: torch.from_numpy(value) for name, value in self.teacher(clear).items()}
+        return {"grey": torch.from_numpy(worn).unsqueeze(1), **taught}

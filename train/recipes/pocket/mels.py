@@ -1,0 +1,165 @@
+"""Speech clips as cached log-mels, and batches of noisy, warped, randomly placed windows of them.
+
+Sound is turned into log-mels once for each of a few speeds; all other changes happen on the mels,
+where they cost little: filtering and gain are sums, noise is a sum of powers, a shift of pitch or
+tempo is an affine map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
+from torch import Tensor
+
+from affectstream.train.data.readers.sound import Clip
+from affectstream.train.networks.mel import BANDS, FLOOR, LogMel
+
+SPEEDS = (0.88, 0.94, 1.0, 1.06, 1.12)
+SILENCE = float(np.log(FLOOR))
+_DECIBEL = float(np.log(10.0) / 10.0)
+
+
+def resample(samples: NDArray[np.float32], speed: float) -> Tensor:
+    """Play (n,) samples `speed` times as fast, pitch included: (n / speed,) float32."""
+    spectrum = torch.fft.rfft(torch.from_numpy(samples))
+    length = round(len(samples) / speed)
+    kept = spectrum[: length // 2 + 1]
+    sped: Tensor = torch.fft.irfft(kept, n=length) * (length / len(samples))
+    return sped
+
+
+def loudest_window(
+    samples: NDArray[np.float32], length: int, step: int = 800
+) -> NDArray[np.float32]:
+    """The stretch of `length` samples with the most energy, (length,) float32.
+
+    Starts are multiples of `step`; the earliest of equals wins. A shorter clip gets zeros in front,
+    as a window at the start of a recording does.
+    """
+    if len(samples) <= length:
+        return np.concatenate([np.zeros(length - len(samples), np.float32), samples])
+    energy = np.concatenate([[0.0], np.cumsum(samples.astype(np.float64) ** 2)])
+    starts = np.arange(0, len(samples) - length + 1, step)
+    start = int(starts[np.argmax(energy[starts + length] - energy[starts])])
+    return samples[start : start + length]
+
+
+class MelStore:
+    """Log-mels (`BANDS`, frames) float16 of every clip at every speed, and where its speech is."""
+
+    def __init__(self, clips: Sequence[Clip], labels: tuple[str, ...]) -> None:
+        transform = LogMel()
+        self.labels = torch.tensor([labels.index(clip.emotion) for clip in clips])
+        self.mels: list[list[Tensor]] = []
+        for clip in clips:
+            sped = [resample(clip.samples, speed) for speed in SPEEDS]
+            self.mels.append([transform(s.unsqueeze(0))[0].to(torch.float16) for s in sped])
+
+    def window(self, clip: int, speed: int, frames: int, place: float) -> Tensor:
+        """One window (`BANDS`, frames) float32; `place` in [0, 1) slides it over the speech.
+
+        The window keeps at least 60 % of the speech, or is wholly inside it; where it sticks out of
+        the clip it is silent.
+        """
+        mel = self.mels[clip][speed].to(torch.float32)
+        level = mel.logsumexp(0)
+        active = torch.nonzero(level > level.max() - 35 * _DECIBEL)
+        first, last = int(active[0]), int(active[-1]) + 1
+        slack = int(0.4 * min(last - first, frames))
+        low, high = sorted((first - slack, last + slack - frames))
+        start = low + int(place * (high - low + 1))
+        out = torch.full((BANDS, frames), SILENCE)
+        a, b = max(0, start), min(mel.shape[1], start + frames)
+        out[:, a - start : b - start] = mel[:, a:b]
+        return out
+
+
+class BalancedWindows:
+    """Augmented batches in which every label is equally likely, the same for a seed and epoch.
+
+    A batch has ``mel`` (N, `BANDS`, frames) float32 log-mels, ``keep`` (same shape) bool, False where
+    SpecAugment hides a cell, and ``label`` (N,) int64.
+    """
+
+    def __init__(self, store: MelStore, *, frames: int, batch: int, steps: int, seed: int) -> None:
+        self.store, self.frames, self.batch = store, frames, batch
+        self.steps, self.seed = steps, seed
+        self.members = [
+            torch.nonzero(store.labels == k)[:, 0] for k in sorted(set(store.labels.tolist()))
+        ]
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def epoch(self, number: int) -> Iterator[dict[str, Tensor]]:
+        """The batches of one epoch."""
+        generator = torch.Generator().manual_seed(self.seed * 100_003 + number)
+        for _ in range(self.steps):
+            kinds = torch.randint(len(self.members), (self.batch,), generator=generator)
+            dice = torch.rand(self.batch, 3, generator=generator).tolist()
+            windows, labels = [], []
+            for kind, (which, speed, place) in zip(kinds.tolist(), dice, strict=True):
+                clip = int(self.members[kind][int(which * len(self.members[kind]))])
+                windows.append(
+                    self.store.window(clip, int(speed * len(SPEEDS)), self.frames, place)
+                )
+                labels.append(self.store.labels[clip])
+            mel = augment(torch.stack(windows), generator)
+            keep = kept_cells(mel, generator)
+            yield {"mel": mel, "keep": keep, "label": torch.stack(labels)}
+
+
+def augment(mel: Tensor, generator: torch.Generator) -> Tensor:
+    """Random tempo, pitch, filtering, loudness, band limit and noise; (N, bands, frames) log-mels."""
+    count, bands, frames = mel.shape
+
+    def uniform(low: float, high: float) -> Tensor:
+        return torch.rand(count, 1, 1, generator=generator) * (high - low) + low
+
+    tempo, shift = torch.exp(uniform(-0.1, 0.1)), uniform(-2.5, 2.5) * 2 / bands
+    zero = torch.zeros_like(tempo)
+    theta = torch.cat(
+        [torch.cat([tempo, zero, zero], 2), torch.cat([zero, torch.ones_like(zero), shift], 2)], 1
+    )
+    grid = F.affine_grid(theta, [count, 1, bands, frames], align_corners=False)
+    # Shifted so that what comes in from outside (grid_sample's zero) is silence.
+    moved = F.grid_sample(mel.unsqueeze(1) - SILENCE, grid, align_corners=False)[:, 0] + SILENCE
+    axis = torch.linspace(-1.0, 1.0, bands).view(1, bands, 1)
+    bend = torch.cos(axis * uniform(1.0, 6.0) + uniform(0.0, 6.3)) * uniform(0.0, 4.0)
+    moved = moved + (axis * uniform(-6.0, 6.0) + bend + uniform(-10.0, 10.0)) * _DECIBEL
+    noise = _noise(moved, axis, generator)
+    moved = torch.where(uniform(0, 1) < 0.6, torch.logaddexp(moved, noise), moved)
+    # A telephone or a codec: everything above a cut falls by 1.5 dB a band.
+    cut = torch.where(uniform(0, 1) < 0.3, uniform(0.3, 0.95), 2.0)
+    return (moved - (axis - cut).clamp(min=0) * 48 * _DECIBEL).clamp(min=SILENCE)
+
+
+def _noise(mel: Tensor, axis: Tensor, generator: torch.Generator) -> Tensor:
+    """Steady noise of random colour, 3 to 45 dB under the mean power of each window."""
+    count = len(mel)
+
+    def uniform(low: float, high: float) -> Tensor:
+        return torch.rand(count, 1, 1, generator=generator) * (high - low) + low
+
+    # A mel cell averages a few periodogram bins, each exponentially distributed.
+    grain = -torch.log(torch.rand(2, *mel.shape, generator=generator).clamp(min=1e-6)).mean(0)
+    level = mel.exp().mean((1, 2), keepdim=True).log() - uniform(3.0, 45.0) * _DECIBEL
+    return grain.log() + level + axis * uniform(-9.0, 3.0) * _DECIBEL
+
+
+def kept_cells(mel: Tensor, generator: torch.Generator) -> Tensor:
+    """What SpecAugment (Park et al., 2019) leaves, for `pocket`: two bars of up to 10 bands and two of up to
+    24 frames are False."""
+    count, bands, frames = mel.shape
+    keep = torch.ones(mel.shape, dtype=torch.bool)
+    for size, most, dim in ((bands, 10, 1), (frames, 24, 2)):
+        index = torch.arange(size).view(1, -1, 1) if dim == 1 else torch.arange(size).view(1, 1, -1)
+        for _ in range(2):
+            width = torch.rand(count, 1, 1, generator=generator) * most
+            start = torch.rand(count, 1, 1, generator=generator) * size
+            keep &= (index < start) | (index >= start + width)
+    return keep

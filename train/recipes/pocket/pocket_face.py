@@ -1,0 +1,231 @@
+"""`pocket_face`: the face encoder of the pocket bundle, a squeeze-excite ResNet on 48x48 crops.
+
+FER2013 pictures already show a face in one loose layout. Serving cuts every face onto
+`affectstream.stream.faces.crop.TEMPLATE`, and `fer2013.FER_TO_TEMPLATE` is the one affine between
+the two: pictures are read through it. Training then moves, turns and scales them at random, because a
+landmark is never exactly where it should be.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from affectstream.train.data.readers import fer2013
+from affectstream.train.recipe import Batch, FitConfig, Loaders
+
+LABELS = ("neutral", "anger", "disgust", "fear", "joy", "sadness", "surprise")
+EMBEDDING = 160
+
+
+class SqueezeExcite(nn.Module):
+    """Channel gates from the global average (Hu et al., 2018)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Conv2d(channels, channels // 8, 1)
+        self.excite = nn.Conv2d(channels // 8, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
+        gate = self.excite(F.relu(self.squeeze(x.mean((2, 3), keepdim=True))))
+        return x * torch.sigmoid(gate)
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions with a squeeze-excite gate and a shortcut."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(outputs),
+            SqueezeExcite(outputs),
+        )
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            self.shortcut = nn.Sequential(
+                nn.AvgPool2d(stride) if stride != 1 else nn.Identity(),
+                nn.Conv2d(inputs, outputs, 1, bias=False),
+                nn.BatchNorm2d(outputs),
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, Cin, H, W) to (N, Cout, H / stride, W / stride)."""
+        return F.relu(self.body(x) + self.shortcut(x))
+
+
+class PocketFace(nn.Module):
+    """Pixels to an embedding and emotion logits."""
+
+    def __init__(self, widths: tuple[int, int, int] = (40, 80, EMBEDDING)) -> None:
+        super().__init__()
+        first, second, third = widths
+        self.stem = nn.Sequential(
+            nn.Conv2d(1, 24, 3, 1, 1, bias=False), nn.BatchNorm2d(24), nn.ReLU(inplace=True)
+        )
+        self.stages = nn.Sequential(
+            Block(24, first, 2),
+            Block(first, first, 1),
+            Block(first, second, 2),
+            Block(second, second, 1),
+            Block(second, third, 2),
+            Block(third, third, 1),
+        )
+        self.dropout = nn.Dropout(0.3)
+        self.head = nn.Linear(third, len(LABELS))
+
+    def embed(self, grey: Tensor) -> Tensor:
+        """Grey pictures (N, 1, 48, 48) float32 in [0, 255] to embeddings (N, D)."""
+        mean = grey.mean((1, 2, 3), keepdim=True)
+        centred = grey - mean
+        deviation = (centred * centred).mean((1, 2, 3), keepdim=True).sqrt()
+        x = self.stages(self.stem(centred / (deviation + 8.0)))
+        return x.mean((2, 3))
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Crops (N, 48, 48, 3) uint8 RGB to embeddings (N, D) and logits (N, 7), float32."""
+        rgb = pixels.to(torch.float32)
+        grey = 0.299 * rgb[..., 0] + 0.587 * rgb[..., 1] + 0.114 * rgb[..., 2]
+        embedding = self.embed(grey.unsqueeze(1))
+        return embedding, self.head(embedding)
+
+
+def augment(grey: Tensor, generator: torch.Generator) -> Tensor:
+    """Random flip, affine, light, blur and erased patch; (N, 1, 48, 48) float32 in [0, 255].
+
+    The affine covers how far serving's five-point crop strays from FER2013's layout.
+    """
+    count = grey.shape[0]
+
+    def uniform(low: float, high: float) -> Tensor:
+        return torch.rand(count, generator=generator) * (high - low) + low
+
+    angle, scale = uniform(-0.3, 0.3), torch.exp(uniform(-0.18, 0.18))
+    stretch = torch.exp(uniform(-0.08, 0.08))
+    flip = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
+    cosine, sine = torch.cos(angle) * scale, torch.sin(angle) * scale
+    theta = torch.stack(
+        [
+            torch.stack([cosine * flip * stretch, -sine, uniform(-0.16, 0.16)], 1),
+            torch.stack([sine * flip, cosine / stretch, uniform(-0.16, 0.16)], 1),
+        ],
+        1,
+    )
+    grid = F.affine_grid(theta, list(grey.shape), align_corners=False)
+    moved = F.grid_sample(grey, grid, padding_mode="reflection", align_corners=False)
+    gamma = torch.exp(uniform(-0.4, 0.4)).view(-1, 1, 1, 1)
+    moved = 255.0 * (moved.clamp(0, 255) / 255.0) ** gamma
+    soft = F.avg_pool2d(F.pad(moved, (1, 1, 1, 1), mode="reflect"), 3, 1)
+    blur = uniform(-1.0, 1.0).clamp(0, 1).view(-1, 1, 1, 1)
+    moved = moved + blur * (soft - moved)
+    side = uniform(-10, 18).clamp(min=0)
+    left, top = uniform(0, 48), uniform(0, 48)
+    axis = torch.arange(48.0)
+    across = (axis - left[:, None]).abs() * 2 < side[:, None]
+    down = (axis - top[:, None]).abs() * 2 < side[:, None]
+    hole = (down[:, :, None] & across[:, None, :]).unsqueeze(1)
+    return torch.where(hole, moved.mean((2, 3), keepdim=True), moved)
+
+
+class _Epochs:
+    """Shuffled, augmented batches; the same for the same seed and epoch."""
+
+    def __init__(
+        self, images: NDArray[np.uint8], labels: NDArray[np.int64], config: FitConfig
+    ) -> None:
+        self.images, self.labels = torch.from_numpy(images), torch.from_numpy(labels)
+        self.size, self.seed = config.batch_size, config.seed
+
+    def __len__(self) -> int:
+        return len(self.images) // self.size
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        generator = torch.Generator().manual_seed(self.seed * 100_003 + number)
+        order = torch.randperm(len(self.images), generator=generator)
+        for index in range(len(self)):
+            pick = order[index * self.size : (index + 1) * self.size]
+            grey = augment(self.images[pick].unsqueeze(1).to(torch.float32), generator)
+            target = F.one_hot(self.labels[pick], len(LABELS)).to(torch.float32)
+            if torch.rand((), generator=generator) < 0.5:  # mixup, half of the batches
+                weight = float(torch.rand((), generator=generator)) * 0.5
+                other = torch.randperm(len(pick), generator=generator)
+                grey = (1 - weight) * grey + weight * grey[other]
+                target = (1 - weight) * target + weight * target[other]
+            yield {"grey": grey, "target": target}
+
+
+class PocketFaceRecipe:
+    """FER2013 Training to train, PublicTest to choose the epoch."""
+
+    name = "pocket_face"
+    summary = "face encoder of `pocket`: squeeze-excite ResNet, 48x48 crops, FER2013"
+    defaults = FitConfig(
+        epochs=30,
+        batch_size=128,
+        learning_rate=3e-3,
+        weight_decay=5e-2,
+        warmup_epochs=2.0,
+        precision="bf16-mixed",
+    )
+
+    def loaders(self, data: Path, config: FitConfig) -> Loaders:
+        """FER2013 in memory: 66 MB of training pictures."""
+        images, labels = fer2013.read(data, "train", LABELS)
+        held, truth = fer2013.read(data, "test", LABELS)
+        return Loaders(_Epochs(images, labels, config), _validation(held, truth))
+
+    def module(self) -> nn.Module:
+        """The network, random weights."""
+        return PocketFace()
+
+    def loss(self, module: nn.Module, batch: Batch) -> Tensor:
+        """Cross entropy with 0.1 label smoothing, against FER2013's label noise."""
+        assert isinstance(module, PocketFace)
+        grey = batch["grey"].to(memory_format=torch.channels_last)
+        logits = module.head(module.dropout(module.embed(grey)))
+        return F.cross_entropy(logits, batch["target"], label_smoothing=0.1)
+
+    def score(self, module: nn.Module, batches: Sequence[Batch]) -> dict[str, float]:
+        """Accuracy, and the mean recall of the seven classes."""
+        hits, total = torch.zeros(len(LABELS)), torch.zeros(len(LABELS))
+        for batch in batches:
+            guess = module(batch["pixels"])[1].argmax(1)
+            for label in range(len(LABELS)):
+                mine = batch["label"] == label
+                hits[label] += (guess[mine] == label).sum()
+                total[label] += mine.sum()
+        recalls = hits / total.clamp(min=1)
+        return {"accuracy": float(hits.sum() / total.sum()), "recall": float(recalls.mean())}
+
+    def export(self, module: nn.Module, folder: Path) -> list[Path]:
+        """Write `face_encoder.onnx`: uint8 RGB crops in, embedding and logits out."""
+        from affectstream.train.graphs.onnx_export import to_onnx
+
+        path = folder / "face_encoder.onnx"
+        pixels = torch.randint(0, 256, (2, 48, 48, 3), dtype=torch.uint8)
+        to_onnx(module, (pixels,), path, inputs=["pixels"], outputs=["embedding", "logits"])
+        return [path]
+
+
+def _validation(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> list[Batch]:
+    pixels = torch.from_numpy(images).unsqueeze(3).expand(-1, -1, -1, 3)
+    numbers = torch.from_numpy(labels)
+    parts = math.ceil(len(images) / 256)
+    return [
+        {"pixels": p, "label": n}
+        for p, n in zip(pixels.chunk(parts), numbers.chunk(parts), strict=True)
+    ]
+
+
+RECIPE = PocketFaceRecipe()

@@ -1,0 +1,250 @@
+"""`pocket_fusion`: the head of the pocket bundle, a sum of evidence under masks.
+
+No paired audio and video exists in our data, so samples are *label-paired*: a label is drawn, then a
+face, a voice and an utterance that carry it. Given the label these are independent by construction,
+and the best fusion of independent evidence is a sum of log-likelihood ratios:
+
+    logits = sum over present modalities m of  gain_m * (logits_m - log prior_m) + bias_m
+
+Each encoder's own classifier gives ``logits_m``; the log prior of its training set is taken off
+(prior correction), so the sum is for a uniform prior and an absent modality adds nothing. Only the
+gains and biases (24 numbers) are fitted, on recordings that no encoder was trained on: an encoder is
+far too sure of what it has already seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from affectstream.engines.labels import EMOTIONS_7
+from affectstream.train.data.readers import fer2013, ravdess
+from affectstream.train.recipe import Batch, FitConfig, Loaders
+from affectstream.train.recipes.pocket import pocket_face, pocket_text, pocket_voice
+
+MODALITIES = ("video", "voice", "text")
+WIDTHS = {
+    "video": pocket_face.EMBEDDING,
+    "voice": pocket_voice.EMBEDDING,
+    "text": pocket_text.EMBEDDING,
+}
+STEPS = {"video": 24, "voice": 1, "text": 1}
+
+
+class PocketFusion(nn.Module):
+    """Masked sequences of embeddings to emotion logits for a uniform prior."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.classifiers = nn.ModuleDict(
+            {m: nn.Linear(WIDTHS[m], len(EMOTIONS_7)).requires_grad_(False) for m in MODALITIES}
+        )
+        self.gain = nn.ParameterDict({m: nn.Parameter(torch.ones(())) for m in MODALITIES})
+        self.bias = nn.ParameterDict(
+            {m: nn.Parameter(torch.zeros(len(EMOTIONS_7))) for m in MODALITIES}
+        )
+
+    def forward(
+        self,
+        video: Tensor,
+        video_mask: Tensor,
+        voice: Tensor,
+        voice_mask: Tensor,
+        text: Tensor,
+        text_mask: Tensor,
+    ) -> Tensor:
+        """Sequences (N, T, D) float32 with masks (N, T) bool to logits (N, 7).
+
+        T is 24 frames for `video` and 1 otherwise; frames count equally. All masks false gives
+        zeros: nothing was seen, nothing is said.
+        """
+        total = torch.zeros(())
+        pairs = {
+            "video": (video, video_mask),
+            "voice": (voice, voice_mask),
+            "text": (text, text_mask),
+        }
+        for name, (sequence, mask) in pairs.items():
+            weights = mask.to(sequence.dtype).unsqueeze(2)
+            count = weights.sum(1)
+            mean = (sequence * weights).sum(1) / count.clamp(min=1.0)
+            evidence = self.gain[name] * self.classifiers[name](mean) + self.bias[name]
+            total = total + evidence * (count > 0).to(sequence.dtype)
+        return total
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Embeddings (n, D) float32 of one modality, labels (n,), and which half each belongs to.
+
+    Half 0 fits the head, half 1 chooses and calibrates; no speaker or dialogue is in both.
+    """
+
+    embeddings: Tensor
+    labels: NDArray[np.int64]
+    half: NDArray[np.int64]
+
+    def of(self, half: int) -> Held:
+        """One half."""
+        pick = self.half == half
+        return Held(self.embeddings[torch.from_numpy(pick)], self.labels[pick], self.half[pick])
+
+
+@torch.no_grad()
+def held_out(data: Path, runs: Path) -> tuple[dict[str, Held], dict[str, nn.Linear]]:
+    """Held-out embeddings of every modality, and each encoder's classifier with its prior taken off."""
+    from affectstream.train.fit.checkpoint import load_best
+
+    face, _ = load_best(pocket_face.RECIPE, runs / "pocket_face")
+    pixels, face_labels = fer2013.read(data, "test", EMOTIONS_7)
+    grey = torch.from_numpy(pixels).unsqueeze(3).expand(-1, -1, -1, 3)
+    face_embeddings = torch.cat([face(part)[0] for part in grey.split(256)])
+    voice, _ = load_best(pocket_voice.RECIPE, runs / "pocket_voice")
+    windows = pocket_voice.windows(data, ravdess.VALID_ACTORS)
+    voice_embeddings = torch.cat([voice(batch["samples"])[0] for batch in windows])
+    voice_labels = torch.cat([batch["label"] for batch in windows]).numpy()
+    clips_each = len(voice_labels) // len(ravdess.VALID_ACTORS)
+    actors = np.arange(len(voice_labels)) // clips_each  # clips come actor by actor
+    text, _ = load_best(pocket_text.RECIPE, runs / "pocket_text")
+    ids, mask, text_labels, dialogues = pocket_text.validation_tokens(data, runs / "pocket_text")
+    text_embeddings = text(torch.from_numpy(ids), torch.from_numpy(mask))[0]
+    held = {
+        "video": Held(face_embeddings, face_labels, np.arange(len(face_labels)) % 2),
+        "voice": Held(voice_embeddings, voice_labels, (actors >= 2).astype(np.int64)),
+        "text": Held(text_embeddings, text_labels, dialogues % 2),
+    }
+    priors = {
+        "video": fer2013_prior(data),
+        "voice": torch.tensor(pocket_voice.RECIPE.prior),
+        "text": torch.tensor(pocket_text.RECIPE.prior),
+    }
+    heads = {"video": face.head, "voice": voice.head, "text": text.head}
+    return held, {m: _without_prior(heads[m], priors[m]) for m in MODALITIES}  # type: ignore[arg-type]
+
+
+def fer2013_prior(data: Path) -> Tensor:
+    """Class frequencies (7,) of FER2013 Training, the prior of the face encoder's logits."""
+    _, labels = fer2013.read(data, "train", EMOTIONS_7)
+    return torch.from_numpy(np.bincount(labels, minlength=len(EMOTIONS_7)) / len(labels))
+
+
+def _without_prior(head: nn.Linear, prior: Tensor) -> nn.Linear:
+    plain = nn.Linear(head.in_features, head.out_features)
+    plain.weight.copy_(head.weight)
+    plain.bias.copy_(head.bias - prior.log().to(head.bias.dtype))
+    return plain
+
+
+def pair(
+    held: dict[str, Held], count: int, prior: Sequence[float], generator: np.random.Generator
+) -> tuple[dict[str, Tensor], NDArray[np.int64]]:
+    """`count` label-paired samples whose labels follow `prior`: embeddings by modality, and labels."""
+    labels = generator.choice(len(prior), size=count, p=np.asarray(prior) / np.sum(prior))
+    picked = {}
+    for name, part in held.items():
+        rows = np.empty(count, np.int64)
+        for label in range(len(prior)):
+            wanted = labels == label
+            rows[wanted] = generator.choice(np.flatnonzero(part.labels == label), int(wanted.sum()))
+        picked[name] = part.embeddings[torch.from_numpy(rows)]
+    return picked, labels.astype(np.int64)
+
+
+def feeds(picked: dict[str, Tensor], present: dict[str, Tensor]) -> tuple[Tensor, ...]:
+    """Arguments of `PocketFusion.forward` (one step each) with `present` (N,) bool by modality."""
+    arguments: list[Tensor] = []
+    for name in MODALITIES:
+        arguments += [picked[name].unsqueeze(1), present[name].unsqueeze(1)]
+    return tuple(arguments)
+
+
+class _Pairs:
+    """Fresh label-paired batches each epoch, with modalities dropped at random."""
+
+    def __init__(self, held: dict[str, Held], config: FitConfig, steps: int = 100) -> None:
+        self.held, self.config, self.steps = held, config, steps
+
+    def __len__(self) -> int:
+        return self.steps
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        generator = np.random.default_rng([self.config.seed, number])
+        for _ in range(self.steps):
+            picked, labels = pair(self.held, self.config.batch_size, [1.0] * 7, generator)
+            keep = generator.random((len(labels), len(MODALITIES))) > 0.4
+            keep[np.arange(len(labels)), generator.integers(0, 3, len(labels))] = True
+            masks = {f"{m}_mask": torch.from_numpy(keep[:, i]) for i, m in enumerate(MODALITIES)}
+            yield {**picked, **masks, "label": torch.from_numpy(labels)}
+
+
+class PocketFusionRecipe:
+    """Fitted on one half of what the encoders never saw, chosen on the other."""
+
+    name = "pocket_fusion"
+    summary = "fusion head of `pocket`: gains and biases over the encoders' evidence, label-paired"
+    defaults = FitConfig(
+        epochs=10, batch_size=256, learning_rate=1e-2, weight_decay=0.0, ema_decay=0.98
+    )
+
+    def __init__(self) -> None:
+        self._heads: dict[str, nn.Linear] = {}
+
+    def loaders(self, data: Path, config: FitConfig) -> Loaders:
+        """Held-out embeddings, computed by the runs `pocket_face`, `pocket_voice`, `pocket_text`."""
+        held, self._heads = held_out(data, Path(config.runs))
+        halves = [{m: h.of(i) for m, h in held.items()} for i in (0, 1)]
+        generator = np.random.default_rng(config.seed)
+        picked, labels = pair(halves[1], 4096, [1.0] * 7, generator)
+        valid = {**picked, "label": torch.from_numpy(labels)}
+        return Loaders(_Pairs(halves[0], config), [valid])
+
+    def module(self) -> nn.Module:
+        """The head; its classifiers are those of the encoders once `loaders` has read them."""
+        head = PocketFusion()
+        for name, plain in self._heads.items():
+            head.classifiers[name].load_state_dict(plain.state_dict())
+        return head
+
+    def loss(self, module: nn.Module, batch: Batch) -> Tensor:
+        """Cross entropy under a uniform prior."""
+        present = {m: batch[f"{m}_mask"] for m in MODALITIES}
+        logits = module(*feeds({m: batch[m] for m in MODALITIES}, present))
+        return F.cross_entropy(logits, batch["label"])
+
+    def score(self, module: nn.Module, batches: Sequence[Batch]) -> dict[str, float]:
+        """Accuracy of label-paired samples (uniform prior): all modalities, then each alone."""
+        batch = batches[0]
+        picked = {m: batch[m] for m in MODALITIES}
+        figures = {}
+        for subset in (MODALITIES, *((m,) for m in MODALITIES)):
+            count = len(batch["label"])
+            present = {m: torch.full((count,), m in subset) for m in MODALITIES}
+            guess = module(*feeds(picked, present)).argmax(1)
+            figures["+".join(subset)] = float((guess == batch["label"]).float().mean())
+        return figures
+
+    def export(self, module: nn.Module, folder: Path) -> list[Path]:
+        """Write `fusion.onnx`."""
+        from affectstream.train.graphs.onnx_export import to_onnx
+
+        example: list[Tensor] = []
+        names: list[str] = []
+        for name in MODALITIES:
+            example += [
+                torch.randn(2, STEPS[name], WIDTHS[name]),
+                torch.ones(2, STEPS[name]).bool(),
+            ]
+            names += [name, f"{name}_mask"]
+        path = folder / "fusion.onnx"
+        to_onnx(module, tuple(example), path, inputs=names, outputs=["logits"])
+        return [path]
+
+
+RECIPE = PocketFusionRecipe()

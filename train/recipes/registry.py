@@ -1,0 +1,21 @@
+"""Every recipe by its name: the modules below `affectstream.train.recipes` that end with ``RECIPE = ...``."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+
+from affectstream.train import recipes as package
+from affectstream.train.recipe import Recipe
+
+
+def recipes() -> dict[str, Recipe]:
+    """Every recipe, by name."""
+    found: dict[str, Recipe] = {}
+    for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+        if module.name == __name__ or module.ispkg:
+            continue
+        recipe = getattr(importlib.import_module(module.name), "RECIPE", None)
+        if recipe is not None:
+            found[recipe.name] = recipe
+    return dict(sorted(found.items()))
