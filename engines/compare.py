@@ -67,7 +67,7 @@ class Agreement:
 
 
 @dataclass(slots=True)
-class Gap:
+class OutputDifference:
     """How far one output of B is from that of A, added up over batches."""
 
     output: str
@@ -115,7 +115,7 @@ class Gap:
 class Comparison:
     """Errors of each output, and median seconds for all feeds."""
 
-    gaps: tuple[Gap, ...]
+    gaps: tuple[OutputDifference, ...]
     a_s: float
     b_s: float
 
@@ -136,7 +136,7 @@ def compare(a: Engine, b: Engine, feeds: Feeds, repeats: int) -> Comparison:
                 f"the two have different {side}: {sorted(first)} and {sorted(second)}; "
                 "these are not the same network"
             )
-    gaps = {name: Gap(name) for name in a.outputs}
+    gaps = {name: OutputDifference(name) for name in a.outputs}
     for given in feeds:
         expected, found = a.run(given), b.run(given)
         for name, gap in gaps.items():

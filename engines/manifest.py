@@ -27,7 +27,7 @@ CropKind = Literal["face", "person", "frame"]
 CROPS: tuple[CropKind, ...] = get_args(CropKind)
 Tone = Literal["natural", "equalized"]
 
-Fact = Literal[
+SpeakerFeature = Literal[
     "age",
     "female",
     "male",
@@ -37,7 +37,7 @@ Fact = Literal[
     "listener_male",
     "listener_other",
 ]
-FACTS: tuple[Fact, ...] = get_args(Fact)
+SPEAKER_FEATURES: tuple[SpeakerFeature, ...] = get_args(SpeakerFeature)
 """What may be known of the speaker and of the one spoken to: an age is years / 100, the others are 0
 or 1."""
 
@@ -152,7 +152,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     crop: FaceCrop | None = None
     languages: tuple[str, ...] = ()
     """Of the words that count, as ISO 639-1 has them; none where that is not known: then any do."""
-    metadata: tuple[Fact, ...] = ()
+    metadata: tuple[SpeakerFeature, ...] = ()
     """What the numbers of the head's `metadata` input are; none where it takes none."""
     members: tuple[Folder, ...] = ()
     """Sub-folders that are bundles themselves; `fusion` then takes their logits, ``members (N, M, C)``

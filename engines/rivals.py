@@ -50,10 +50,10 @@ def open_engine(rival: Rival, path: Path, options: BuildOptions | None = None) -
     Raises `EngineError` or `DeviceError`.
     """
     if rival.device.kind == "cpu":
-        from affectstream.engines.fp16 import half_file
+        from affectstream.engines.fp16 import fp16_file
         from affectstream.engines.runtimes.onnx import OnnxEngine
 
-        return OnnxEngine(half_file(path) if rival.half else path)
+        return OnnxEngine(fp16_file(path) if rival.half else path)
     if rival.device.kind == "cuda":
         from affectstream.engines.runtimes.onnx_cuda import CudaEngine
 

@@ -21,7 +21,7 @@ import numpy as np
 from msgspec import Meta, Struct
 from numpy.typing import NDArray
 
-from affectstream.engines.manifest import Fact
+from affectstream.engines.manifest import SpeakerFeature
 from affectstream.stream.errors import OptionError
 
 Gender = Literal["female", "male", "other"]
@@ -54,7 +54,7 @@ class Speakers(Struct, frozen=True, forbid_unknown_fields=True):
         return self.tracks.get(str(track), self.recording)
 
     def facts(
-        self, names: Sequence[Fact], track: int | None
+        self, names: Sequence[SpeakerFeature], track: int | None
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Numbers (D,) float32 by `names`, and which of them are known (D,) bool; the others are 0."""
         known = _known(self.of(track))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
-class Emphasis:
+class LossConfig:
     """How the samples of a classification count."""
 
     class_weights: bool = False
@@ -27,7 +27,7 @@ class Emphasis:
 
 
 def cross_entropy(
-    logits: Tensor, labels: Tensor, counts: tuple[int, ...], emphasis: Emphasis
+    logits: Tensor, labels: Tensor, counts: tuple[int, ...], emphasis: LossConfig
 ) -> Tensor:
     """Scalar loss of `logits` (N, C) against class numbers `labels` (N,) int64, -1 where there is none.
 
@@ -52,7 +52,7 @@ def cross_entropy(
 
 
 def binary_cross_entropy(
-    logits: Tensor, shares: Tensor, counts: tuple[int, ...], emphasis: Emphasis
+    logits: Tensor, shares: Tensor, counts: tuple[int, ...], emphasis: LossConfig
 ) -> Tensor:
     """Scalar loss of `logits`, any shape, against `shares` in [0, 1] of the same, NaN where there is none.
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from affectstream.engines.manifest import Tone
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.data.sample import decode_crop
-from affectstream.train.loader.window_spec import View
-from affectstream.train.losses import Emphasis
+from affectstream.train.loader.window_spec import WindowSpec
+from affectstream.train.losses import LossConfig
 from affectstream.train.networks.network import Plan, Value
 from affectstream.train.tasks import Task, columns
 
@@ -46,11 +46,11 @@ class Source:
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class ModelSpec:
     """See the module."""
 
     tasks: tuple[Task, ...]
-    view: View
+    view: WindowSpec
     hop_us: int
     crop: str | None
     """Kind of the pictures: ``face``, ``person`` or ``frame``; None without pictures."""
@@ -61,7 +61,7 @@ class Setting:
     vocabulary: int
     options: Mapping[str, Value]
     weights: Mapping[str, str]
-    emphasis: Emphasis
+    emphasis: LossConfig
     data: Source
 
     def plan(self, *, fetch: bool) -> Plan:
@@ -89,9 +89,9 @@ class Setting:
         return asdict(self)
 
 
-def from_plain(values: Mapping[str, Any]) -> Setting:
-    """The setting of `Setting.plain`. Raises `msgspec.ValidationError` for anything else."""
-    return msgspec.convert(values, Setting)
+def from_plain(values: Mapping[str, Any]) -> ModelSpec:
+    """The setting of `ModelSpec.plain`. Raises `msgspec.ValidationError` for anything else."""
+    return msgspec.convert(values, ModelSpec)
 
 
 def source_of(dataset: Dataset, rows: NDArray[np.int64]) -> Source:

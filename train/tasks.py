@@ -33,7 +33,7 @@ from affectstream.train import metrics as figures
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.data.sample import SENTIMENTS
 from affectstream.train.errors import DataError
-from affectstream.train.losses import Emphasis
+from affectstream.train.losses import LossConfig
 
 Answer = Literal["class", "amounts", "truth", "amount", "signed"]
 
@@ -93,7 +93,7 @@ class Task:
             return torch.from_numpy(np.where(np.isnan(values), values, values >= 0.5))
         return torch.from_numpy(values)
 
-    def loss(self, outputs: Tensor, truth: Tensor, emphasis: Emphasis) -> Tensor:
+    def loss(self, outputs: Tensor, truth: Tensor, emphasis: LossConfig) -> Tensor:
         """Scalar loss of its columns (N, width) against `targets` of the same rows."""
         if self.kind.answer == "class":
             return losses.cross_entropy(outputs, truth, self.counts, emphasis)
@@ -143,7 +143,7 @@ def check_names(names: Sequence[str]) -> None:
         )
 
 
-def bind(
+def tasks_for(
     names: Sequence[str], dataset: Dataset, rows: Mapping[str, NDArray[np.int64]]
 ) -> tuple[Task, ...]:
     """The tasks `names` for what the rows of split ``train`` and ``valid`` are labelled with.
@@ -244,7 +244,7 @@ def split_columns(outputs: Tensor, tasks: Sequence[Task]) -> dict[str, Tensor]:
 
 
 def loss_of(
-    tasks: Sequence[Task], outputs: Tensor, truth: Mapping[str, Tensor], emphasis: Emphasis
+    tasks: Sequence[Task], outputs: Tensor, truth: Mapping[str, Tensor], emphasis: LossConfig
 ) -> Tensor:
     """Mean of the tasks' losses; `truth` has `Task.targets` of the rows by the tasks' names."""
     parts = split_columns(outputs.float(), tasks)
@@ -253,7 +253,7 @@ def loss_of(
     ).mean()
 
 
-def figures_of(
+def metrics_of(
     tasks: Sequence[Task], answers: Mapping[str, NDArray[Any]], truth: Mapping[str, NDArray[Any]]
 ) -> dict[str, float]:
     """Figures of every task; with several, ``task/figure``."""

@@ -23,7 +23,7 @@ Feeds = list[dict[str, Array]]
 Calls = list[tuple[Engine, dict[str, Array]]]
 
 
-class Recorder(AbstractContextManager["Recorder"]):
+class FeedRecorder(AbstractContextManager["FeedRecorder"]):
     """An engine that notes what it was fed, in `calls`, which several may share."""
 
     def __init__(self, engine: Engine, calls: Calls) -> None:
@@ -43,7 +43,7 @@ def calls_of(recognizer: Recognizer, path: Path) -> Calls:
     """Every call of an engine while `path` was scored, in order."""
     calls, plain = Calls(), recognizer.bundle
     # A file that several members share is one engine: its calls are noted once.
-    recorders = {id(e): Recorder(e, calls) for e in plain.every_engine.values()}
+    recorders = {id(e): FeedRecorder(e, calls) for e in plain.every_engine.values()}
     recognizer.bundle = plain.with_engines(
         {role: recorders[id(e)] for role, e in plain.every_engine.items()}
     )

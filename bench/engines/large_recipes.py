@@ -11,11 +11,11 @@ from pathlib import Path
 import torch
 
 from affectstream.engines.labels import EMOTIONS_7
-from affectstream.engines.manifest import FACTS
+from affectstream.engines.manifest import SPEAKER_FEATURES
 from affectstream.train.graphs.engine_files import export
-from affectstream.train.loader.window_spec import View
-from affectstream.train.losses import Emphasis
-from affectstream.train.model_spec import Setting, Source
+from affectstream.train.loader.window_spec import WindowSpec
+from affectstream.train.losses import LossConfig
+from affectstream.train.model_spec import ModelSpec, Source
 from affectstream.train.networks.pretrained import NONE
 from affectstream.train.recipes.net_recipe import NetRecipe
 from affectstream.train.recipes.registry import recipes
@@ -38,15 +38,15 @@ def smallest(recipe: NetRecipe) -> NetRecipe:
 
 def files_of(recipe: NetRecipe, folder: Path) -> list[Path]:
     """Write the graphs of `recipe` into `folder`: its encoders and its head, for seven emotions."""
-    setting = Setting(
+    setting = ModelSpec(
         tasks=(Task("emotion", EMOTIONS_7, (1,) * len(EMOTIONS_7)),),
-        view=View(
+        view=WindowSpec(
             modalities=recipe.modalities,
             window_us=recipe.window_us,
             frame_hz=recipe.frame_hz,
             size=recipe.side,
             tokens=recipe.tokens,
-            metadata=FACTS if recipe.metadata else (),
+            metadata=SPEAKER_FEATURES if recipe.metadata else (),
         ),
         hop_us=recipe.hop_us,
         crop="face",
@@ -55,7 +55,7 @@ def files_of(recipe: NetRecipe, folder: Path) -> list[Path]:
         vocabulary=VOCABULARY,
         options=recipe.options,
         weights=dict.fromkeys(recipe.backbones, NONE),
-        emphasis=Emphasis(),
+        emphasis=LossConfig(),
         data=Source("none", "random weights", "none", "", "", 0, ()),
     )
     # The same numbers for an encoder that several recipes have, so that it can be told from its file.

@@ -24,7 +24,7 @@ import torch
 
 from affectstream.bench.engines import inputs
 from affectstream.bench.engines.agreement import Judged
-from affectstream.bench.engines.feeds import Feeds, Recorder, record
+from affectstream.bench.engines.feeds import FeedRecorder, Feeds, record
 from affectstream.bench.engines.torch_graph import TorchGraph
 from affectstream.bench.machine import describe
 from affectstream.engines.bundle.bundle import ENCODERS, MODALITIES, YUNET, Bundle
@@ -32,7 +32,7 @@ from affectstream.engines.bundle.folder import engine_parts
 from affectstream.engines.choose import parse_device
 from affectstream.engines.compare import AGREEMENT, DIFFERENCE, MARGIN, softmax
 from affectstream.engines.errors import DeviceError, UsageError
-from affectstream.engines.fp16 import half_file
+from affectstream.engines.fp16 import fp16_file
 from affectstream.engines.models.registry import file_of
 from affectstream.engines.rivals import Rival, open_engine
 from affectstream.engines.spec import Array, Engine
@@ -59,7 +59,7 @@ class Parity:
         _check(self.bundle)
         parts = engine_parts(self.bundle.manifest)
         halves = {
-            role: half_file(file_of(self.bundle.folder, part)) for role, part in parts.items()
+            role: fp16_file(file_of(self.bundle.folder, part)) for role, part in parts.items()
         }
         self.graphs = {role: TorchGraph(path, device=device) for role, path in halves.items()}
         rival = Rival(parse_device(device), half=True)
@@ -201,7 +201,7 @@ def _worth(role: str, expected: Array, found: Array) -> tuple[Array, Array]:
 
 def _text_feeds(bundle: Bundle, lines: Iterable[str]) -> Feeds:
     """Lines as the text encoder is fed with them, in batches."""
-    recorder = Recorder(bundle.engines["text_encoder"], [])
+    recorder = FeedRecorder(bundle.engines["text_encoder"], [])
     bundle.engines["text_encoder"], own = recorder, bundle.engines["text_encoder"]
     try:
         encoder = TextEncoder(bundle)

@@ -24,11 +24,11 @@ from msgspec import structs
 
 from affectstream.bench.machine import describe
 from affectstream.engines.bundle.bundle import locate, read_manifest
-from affectstream.engines.bundle.bundle_plans import wanted
+from affectstream.engines.bundle.bundle_plans import plan_requests
 from affectstream.engines.cache.digest import sha256
 from affectstream.engines.errors import AffectstreamError
 from affectstream.engines.plans.build import BuildOptions, Built, build, graph_of
-from affectstream.engines.plans.gate import judge
+from affectstream.engines.plans.gate import compare_outputs
 from affectstream.engines.plans.network import Precision
 from affectstream.engines.plans.profiles import parse_profile
 from affectstream.engines.plans.target import Target, target_for
@@ -113,7 +113,7 @@ def of_bundle(bundle: str, target: Target) -> Iterator[Row]:
     folder = locate(bundle)
     for precision in _PRECISIONS:
         options = BuildOptions(precision=precision, profiles=(PROFILE,))
-        for want in wanted(folder, read_manifest(folder), options):
+        for want in plan_requests(folder, read_manifest(folder), options):
             # A detector is used in FP32; its FP16 form is measured all the same.
             asked = structs.replace(want.options, precision=precision)
             yield measure(want.role, want.source, asked, target)
@@ -155,10 +155,10 @@ def _derive_beside(source: Path, precision: Precision) -> Path:
         return source
     import onnx
 
-    from affectstream.engines.fp16 import half_model
+    from affectstream.engines.fp16 import fp16_model
 
     target = source.with_name(f"half-{source.name}")
-    onnx.save(half_model(onnx.load(str(source)), source.name), str(target))
+    onnx.save(fp16_model(onnx.load(str(source)), source.name), str(target))
     return target
 
 
@@ -197,7 +197,7 @@ def _parity(half: Path, source: Path, options: BuildOptions) -> str:
     [profile] = options.profiles
     judged = _JUDGED.with_defaults(profile.ranges)
     with OnnxEngine(half) as found, OnnxEngine(source) as reference:
-        return judge(found, reference, (judged,)).reason
+        return compare_outputs(found, reference, (judged,)).reason
 
 
 def _mb(size: int) -> float:

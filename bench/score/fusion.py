@@ -35,10 +35,10 @@ from affectstream.engines.manifest import Calibration
 from affectstream.train.calibration import COVERAGE
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.errors import DataError
-from affectstream.train.fusion.member_logits import listen, modalities_of, rows_for
+from affectstream.train.fusion.member_logits import modalities_of, predict_members, rows_for
 from affectstream.train.fusion.members import find
 from affectstream.train.loader.samples import open_for
-from affectstream.train.predict.bundle_outputs import Answers
+from affectstream.train.predict.bundle_outputs import BundleOutputs
 from affectstream.train.statistics import Groups, bootstrap, difference, groups_of, of_guesses
 from affectstream.train.tasks import Task
 
@@ -94,9 +94,12 @@ def ask(
     rows = rows_for(members, dataset, split)
     labels = members[0].manifest.labels
     task = Task("emotion", labels)
-    found = {m.name: listen(f"member {m.name!r}", m.folder, dataset, rows, task) for m in members}
+    found = {
+        m.name: predict_members(f"member {m.name!r}", m.folder, dataset, rows, task)
+        for m in members
+    }
     joined = {
-        name: listen(f"bundle {name!r}", folder, dataset, rows, task)
+        name: predict_members(f"bundle {name!r}", folder, dataset, rows, task)
         for name, folder in fused.items()
     }
     everyone = [np.isin(np.arange(len(rows)), said.samples) for said in found.values()]
@@ -127,7 +130,7 @@ def _open(members: Sequence[Member], data: Path) -> Dataset:
     return open_for(data, sorted({m for member in members for m in modalities_of(member)}))
 
 
-def _scaled(said: Answers, calibration: Calibration, kept: NDArray[np.int64]) -> Table:
+def _scaled(said: BundleOutputs, calibration: Calibration, kept: NDArray[np.int64]) -> Table:
     """Calibrated logits (n, C) of samples `kept`."""
     place = np.searchsorted(said.samples, kept)
     names = [said.modalities[n] for n in place]

@@ -20,11 +20,11 @@ from affectstream.stream.media.picture import to_rgb
 from affectstream.stream.media.recording import Recording
 from affectstream.stream.media.types import Frame
 from affectstream.stream.recognizer import Recognizer
-from affectstream.stream.results.attention import Attention
+from affectstream.stream.results.attention import AttentionReading
 
 _INK, _GOOD = (255, 220, 60), (90, 230, 120)
 
-Shown = tuple[Reading, Attention | None]
+Shown = tuple[Reading, AttentionReading | None]
 
 
 def draw(rgb: NDArray[np.uint8], shown: Iterable[Shown]) -> NDArray[np.uint8]:

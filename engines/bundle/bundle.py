@@ -26,11 +26,11 @@ from affectstream.engines.bundle.shapes import (
     check_graphs,
     check_joint,
 )
-from affectstream.engines.bundle.shapes import answers as known_answers
+from affectstream.engines.bundle.shapes import head_outputs as known_answers
 from affectstream.engines.cache.digest import sha256
 from affectstream.engines.errors import BundleError, EngineError
 from affectstream.engines.fp16 import FP32_ROLES
-from affectstream.engines.manifest import FACTS, Fact, Manifest
+from affectstream.engines.manifest import SPEAKER_FEATURES, Manifest, SpeakerFeature
 from affectstream.engines.models.registry import file_of
 from affectstream.engines.open import open_engine
 from affectstream.engines.spec import Engine
@@ -108,9 +108,11 @@ class Bundle:
         return tuple(m for m in MODALITIES if any(m in inputs for inputs in heads))
 
     @property
-    def facts(self) -> tuple[Fact, ...]:
+    def facts(self) -> tuple[SpeakerFeature, ...]:
         """What is asked for of the speakers, by any head."""
-        return tuple(f for f in FACTS if any(f in e.manifest.metadata for e in self.experts))
+        return tuple(
+            f for f in SPEAKER_FEATURES if any(f in e.manifest.metadata for e in self.experts)
+        )
 
     @property
     def answers(self) -> frozenset[str]:

@@ -22,7 +22,7 @@ _CELL = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class PlanRequest:
     """One engine of a bundle, and how its plan is to be built."""
 
     role: str
@@ -30,9 +30,9 @@ class Wanted:
     options: BuildOptions
 
 
-def wanted(
+def plan_requests(
     folder: Path, manifest: Manifest, options: BuildOptions, roles: Iterable[str] = ()
-) -> list[Wanted]:
+) -> list[PlanRequest]:
     """The plans of `roles`, or of every engine, of the bundle in `folder`; a member's are ``member/role``.
 
     `options` hold for all, but `FP32_ROLES` are built in FP32; where a profile gives no range for the
@@ -53,7 +53,7 @@ def wanted(
             mine = structs.replace(options, profiles=profiles)
         if role.rpartition("/")[2] in FP32_ROLES:
             mine = structs.replace(mine, precision="fp32")
-        found.append(Wanted(role, source, mine))
+        found.append(PlanRequest(role, source, mine))
     return found
 
 
@@ -61,7 +61,7 @@ def build_options(folder: Path, manifest: Manifest, device: str) -> dict[str, Bu
     """How plans of a bundle's engines are built, by role; nothing where `device` takes no plans."""
     if parse_device(device).kind not in ("tensorrt", "tensorrt-rtx"):
         return {}
-    return {one.role: one.options for one in wanted(folder, manifest, BuildOptions())}
+    return {one.role: one.options for one in plan_requests(folder, manifest, BuildOptions())}
 
 
 def _picture(source: Path, detector: DetectorPart) -> list[AxisRange]:

@@ -22,7 +22,7 @@ YUNET = tuple(
 Shape = tuple[int | str, ...]
 
 
-def answers(labels: int) -> dict[str, Shape]:
+def head_outputs(labels: int) -> dict[str, Shape]:
     """What a head may say, by the name of the output, with `labels` labels.
 
     `logits` are for a uniform prior. `valence` is in [-1, 1], everything else in [0, 1]: `attention`
@@ -112,9 +112,9 @@ def _check_inputs(head: _Part, manifest: Manifest) -> None:
 
 def _check_answers(head: _Part, manifest: Manifest) -> None:
     labels = len(manifest.labels)
-    said = [name for name in answers(labels) if name in head.engine.outputs]
+    said = [name for name in head_outputs(labels) if name in head.engine.outputs]
     for name in said:
-        head.gives(name, answers(labels)[name])
+        head.gives(name, head_outputs(labels)[name])
     if labels and not {"logits", "intensities"} & set(said):
         head.gives("logits", ("N", labels))
     if not said:

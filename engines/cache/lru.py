@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Protocol, TypeVar
 
 
-class Kept(Protocol):
+class CacheEntry(Protocol):
     """Something that a cache keeps."""
 
     @property
@@ -21,10 +21,10 @@ class Kept(Protocol):
         ...
 
 
-Any = TypeVar("Any", bound=Kept)
+Any = TypeVar("Any", bound=CacheEntry)
 
 
-def surplus(kept: Iterable[Any], limit_bytes: int) -> list[Any]:
+def least_recently_used(kept: Iterable[Any], limit_bytes: int) -> list[Any]:
     """Those not used for longest, so that the rest has at most `limit_bytes`."""
     total, going = 0, []
     for one in sorted(kept, key=lambda one: one.last_used, reverse=True):

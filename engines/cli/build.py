@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
-    from affectstream.engines.bundle.bundle_plans import Wanted
+    from affectstream.engines.bundle.bundle_plans import PlanRequest
     from affectstream.engines.plans.build import BuildOptions
     from affectstream.engines.plans.plan import Plan
 
@@ -59,7 +59,7 @@ def build(
     Example: [bold]affectstream engines build --compute-capability 86,89[/bold]
     """
     from affectstream.engines.bundle.bundle import locate, read_manifest
-    from affectstream.engines.bundle.bundle_plans import wanted
+    from affectstream.engines.bundle.bundle_plans import plan_requests
     from affectstream.engines.cache.sizes import parse_size
     from affectstream.engines.errors import BuildError, UsageError
     from affectstream.engines.plans.build import BuildOptions
@@ -70,7 +70,7 @@ def build(
     if profile:
         options = _with_profiles(options, [parse_profile(text) for text in profile])
     folder = locate(bundle)
-    plans = wanted(folder, read_manifest(folder), options, role or ())
+    plans = plan_requests(folder, read_manifest(folder), options, role or ())
     name, capabilities = runtime or _installed(), _numbers(compute_capability)
     try:
         target = target_for(name, capabilities)
@@ -114,7 +114,7 @@ def _numbers(text: str | None) -> list[int]:
     return [int(number) for number in numbers]
 
 
-def _build_all(plans: list[Wanted], target: Any) -> list[tuple[str, Plan, bool]]:
+def _build_all(plans: list[PlanRequest], target: Any) -> list[tuple[str, Plan, bool]]:
     """Role, plan and whether it was there already, of each; one that was set aside and built again was
     not."""
     from affectstream.engines.plans.store import PlanStore

@@ -41,7 +41,7 @@ def compare(
     from affectstream.engines.bundle.folder import engine_files, locate, read_manifest
     from affectstream.engines.errors import EngineError, UsageError
 
-    rivals = rivals.Rival.parse(a), rivals.Rival.parse(b)
+    pair = rivals.Rival.parse(a), rivals.Rival.parse(b)
     folder = locate(bundle)
     manifest = read_manifest(folder)
     files = {name: path for name, (path, _) in engine_files(folder, manifest).items()}
@@ -51,12 +51,12 @@ def compare(
     wanted = role or [name for name in files if recorded is None or name in recorded]
     if not wanted or (recorded is not None and set(wanted) - recorded.keys()):
         raise EngineError(f"{inputs} has nothing for {role or sorted(files)}: record it anew")
-    options = [build_options(folder, manifest, str(rival.device)) for rival in rivals]
+    options = [build_options(folder, manifest, str(rival.device)) for rival in pair]
     passed = True
     for name in wanted:
         with (
-            rivals.open_engine(rivals[0], files[name], options[0].get(name)) as first,
-            rivals.open_engine(rivals[1], files[name], options[1].get(name)) as second,
+            rivals.open_engine(pair[0], files[name], options[0].get(name)) as first,
+            rivals.open_engine(pair[1], files[name], options[1].get(name)) as second,
         ):
             feeds = (
                 engine.random_feeds(first.inputs, 4, seed) if recorded is None else recorded[name]

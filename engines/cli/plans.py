@@ -12,7 +12,7 @@ import typer
 from affectstream.engines.cli.build import RuntimeName
 
 if TYPE_CHECKING:
-    from affectstream.engines.fp16.store import HalfGraph
+    from affectstream.engines.fp16.store import Fp16File
     from affectstream.engines.plans.plan import Plan, Tensor
     from affectstream.engines.plans.store import PlanStore
 
@@ -23,7 +23,7 @@ def list_plans() -> None:
     Example: [bold]affectstream engines list[/bold]
     """
     from affectstream.engines.cache.sizes import format_size
-    from affectstream.engines.fp16.store import HalfStore
+    from affectstream.engines.fp16.store import Fp16Store
     from affectstream.engines.plans.store import PlanStore
 
     store = PlanStore()
@@ -31,7 +31,7 @@ def list_plans() -> None:
     _print_table([_TITLES, *map(_row, plans)])
     total = format_size(sum(plan.meta.bytes for plan in plans))
     typer.echo(f"{len(plans)} plans, {total}, in {store.root} (times are UTC)")
-    halves = HalfStore()
+    halves = Fp16Store()
     graphs = halves.graphs()
     if graphs:
         typer.echo()
@@ -100,19 +100,19 @@ def clean(
 
     Example: [bold]affectstream engines clean --older-than 30[/bold]
     """
-    from affectstream.engines.cache.lru import surplus
+    from affectstream.engines.cache.lru import least_recently_used
     from affectstream.engines.cache.sizes import format_size, parse_size
-    from affectstream.engines.fp16.store import HalfStore
+    from affectstream.engines.fp16.store import Fp16Store
     from affectstream.engines.plans.plan import Plan
     from affectstream.engines.plans.store import PlanStore
 
     chosen = (older_than is not None, runtime is not None, to_size is not None)
     if everything == any(chosen):
         raise typer.BadParameter("give --all, or one or more of --older-than, --runtime, --to-size")
-    store, halves = PlanStore(), HalfStore()
-    kept: list[Plan | HalfGraph] = [*store.plans(), *halves.graphs()]
+    store, halves = PlanStore(), Fp16Store()
+    kept: list[Plan | Fp16File] = [*store.plans(), *halves.graphs()]
     if to_size is not None:
-        kept = surplus(kept, parse_size(to_size))
+        kept = least_recently_used(kept, parse_size(to_size))
     if older_than is not None:
         before = datetime.now(UTC) - timedelta(days=older_than)
         kept = [one for one in kept if one.last_used < before]
@@ -167,7 +167,7 @@ def _row(plan: Plan) -> tuple[str, ...]:
 _GRAPH_TITLES = ("key", "derived from", "size", "last used")
 
 
-def _graph_row(graph: HalfGraph) -> tuple[str, ...]:
+def _graph_row(graph: Fp16File) -> tuple[str, ...]:
     from affectstream.engines.cache.sizes import format_size
 
     used = f"{graph.last_used:%Y-%m-%d %H:%M}"

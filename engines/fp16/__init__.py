@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from affectstream.engines.errors import DeviceError, EngineError
-from affectstream.engines.fp16.store import HalfStore
+from affectstream.engines.fp16.store import Fp16Store
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -27,7 +27,7 @@ FP32_ROLES = frozenset({"face_detector"})
 with them the crop: enough for the scores of a small face to miss the limit of 0.02 (`bench parity`)."""
 
 
-def half_file(source: Path) -> Path:
+def fp16_file(source: Path) -> Path:
     """The FP16 variant of `source`, from the cache or made now; `source` itself where it has FP16
     in it already.
 
@@ -37,7 +37,7 @@ def half_file(source: Path) -> Path:
     try:
         import onnx
 
-        from affectstream.engines.fp16.graph import is_half
+        from affectstream.engines.fp16.graph import is_fp16
         from affectstream.engines.fp16.rules import POLICY
     except ModuleNotFoundError as error:
         if error.name != "onnx":
@@ -49,7 +49,7 @@ def half_file(source: Path) -> Path:
         model = onnx.load(str(source))
     except Exception as error:  # protobuf's own kinds differ between its versions
         raise EngineError(f"{source} is not an ONNX graph: {error}") from error
-    if is_half(model):
+    if is_fp16(model):
         return source
     if model.ByteSize() > _LARGEST_BYTES:
         raise EngineError(
@@ -58,10 +58,10 @@ def half_file(source: Path) -> Path:
         )
     key = hashlib.sha256(model.SerializeToString(deterministic=True))
     key.update(f"half {POLICY} onnx {onnx.__version__}".encode())
-    store = HalfStore()
+    store = Fp16Store()
     try:
         return store.graph_for(
-            key.hexdigest(), source.name, lambda: half_model(model, source.name).SerializeToString()
+            key.hexdigest(), source.name, lambda: fp16_model(model, source.name).SerializeToString()
         )
     except OSError as error:
         raise EngineError(
@@ -69,7 +69,7 @@ def half_file(source: Path) -> Path:
         ) from error
 
 
-def half_model(model: ModelProto, name: str) -> ModelProto:
+def fp16_model(model: ModelProto, name: str) -> ModelProto:
     """`model` (taken over) in FP16. Raises `EngineError`, calling it `name`, where it cannot be."""
     from onnx.inliner import inline_local_functions
 

@@ -188,7 +188,7 @@ class Half:
             raise EngineError(f"{self._name}: its FP16 graph is not valid: {error}") from error
 
 
-def is_half(model: ModelProto) -> bool:
+def is_fp16(model: ModelProto) -> bool:
     """Whether anything in the graph is FP16 already: its author chose the precision."""
     return any(w.data_type == HALF for w in model.graph.initializer) or any(
         attribute.name == "to" and attribute.i == HALF

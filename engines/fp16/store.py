@@ -21,14 +21,14 @@ from pathlib import Path
 from filelock import FileLock
 
 from affectstream.engines.cache.home import home
-from affectstream.engines.cache.lru import surplus
+from affectstream.engines.cache.lru import least_recently_used
 
 LIMIT_BYTES = 4 << 30
 """Graphs that were not used for longest go when all are larger than this."""
 
 
 @dataclass(frozen=True, slots=True)
-class HalfGraph:
+class Fp16File:
     """A derived graph, as it was when it was looked for."""
 
     path: Path
@@ -38,7 +38,7 @@ class HalfGraph:
     last_used: datetime
 
 
-class HalfStore:
+class Fp16Store:
     """The derived graphs under one folder. Several processes may use it at once.
 
     Every method raises `OSError` where the folder refuses.
@@ -63,7 +63,7 @@ class HalfStore:
         self._make_room(keep=path)
         return path
 
-    def graphs(self) -> list[HalfGraph]:
+    def graphs(self) -> list[Fp16File]:
         """Every graph, the last used first."""
         found = []
         for path in self.root.glob("*.onnx"):
@@ -71,10 +71,10 @@ class HalfStore:
                 note = _note(path)
                 name = note.read_text("utf-8").partition("  ")[2].strip()
                 used = datetime.fromtimestamp(note.stat().st_mtime, UTC)
-                found.append(HalfGraph(path, name, path.stat().st_size, used))
+                found.append(Fp16File(path, name, path.stat().st_size, used))
         return sorted(found, key=lambda graph: graph.last_used, reverse=True)
 
-    def remove(self, graphs: Iterable[HalfGraph]) -> int:
+    def remove(self, graphs: Iterable[Fp16File]) -> int:
         """Delete `graphs`; the number of bytes that this freed."""
         freed = 0
         for graph in graphs:
@@ -95,7 +95,9 @@ class HalfStore:
         return freed
 
     def _make_room(self, keep: Path) -> None:
-        going = [one for one in surplus(self.graphs(), self._limit_bytes) if one.path != keep]
+        going = [
+            one for one in least_recently_used(self.graphs(), self._limit_bytes) if one.path != keep
+        ]
         self.remove(going)
 
 

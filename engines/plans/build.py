@@ -66,9 +66,9 @@ def graph_of(source: Path, precision: Precision) -> Path:
     """
     if precision == "fp32":
         return source
-    from affectstream.engines.fp16 import half_file
+    from affectstream.engines.fp16 import fp16_file
 
-    return half_file(source)
+    return fp16_file(source)
 
 
 def build(

@@ -54,13 +54,13 @@ def check_plan(plan: Plan, source: Path, *, ordinal: int = 0) -> Gate:
             ) as engine,
             OnnxEngine(source) as reference,
         ):
-            gate = judge(engine, reference, options.profiles)
+            gate = compare_outputs(engine, reference, options.profiles)
     except DeviceError as error:  # such as pycuda missing, which building does without
         gate = Gate("not run", str(error))
     return structs.replace(gate, layers=layers)
 
 
-def judge(engine: Engine, reference: Engine, profiles: tuple[Profile, ...]) -> Gate:
+def compare_outputs(engine: Engine, reference: Engine, profiles: tuple[Profile, ...]) -> Gate:
     """Compare all outputs of both for random inputs, at the best shape of each of `profiles`."""
     shapes = {name: spec.shape for name, spec in reference.inputs.items()}
     feeds: list[Mapping[str, Array]] = []

@@ -25,7 +25,7 @@ import msgspec
 from filelock import FileLock
 
 from affectstream.engines.cache.home import home
-from affectstream.engines.cache.lru import surplus
+from affectstream.engines.cache.lru import least_recently_used
 from affectstream.engines.cache.secure_files import (
     check_private,
     make_private,
@@ -234,7 +234,11 @@ class PlanStore:
 
     def make_room(self, *, keep: Path | None = None) -> None:
         """Go back to the size limit: what was not used for longest goes, but for `keep`."""
-        going = [plan for plan in surplus(self.plans(), self._limit_bytes) if plan.path != keep]
+        going = [
+            plan
+            for plan in least_recently_used(self.plans(), self._limit_bytes)
+            if plan.path != keep
+        ]
         if going:
             self.sweep()
             self.remove(going)

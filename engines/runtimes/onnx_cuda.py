@@ -63,9 +63,9 @@ class CudaEngine:
         _preload()
         self._name = path.name
         if half:
-            from affectstream.engines.fp16 import half_file
+            from affectstream.engines.fp16 import fp16_file
 
-            path = half_file(path)
+            path = fp16_file(path)
         self._thread = _cuda_thread()
         self._bound: BoundSession | None = self._call(lambda: _open(self._name, path, ordinal))
         session = self._bound.session

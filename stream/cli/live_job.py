@@ -21,7 +21,7 @@ from affectstream.stream.errors import OptionError
 from affectstream.stream.events import Event, Stream
 from affectstream.stream.live.sink_thread import SinkThread, Unbuffered
 from affectstream.stream.live.source import LiveOptions, LiveSource
-from affectstream.stream.live.words.asr import open_recogniser
+from affectstream.stream.live.words.asr import open_recognizer
 from affectstream.stream.live.words.dictation import LiveWords
 from affectstream.stream.media.types import Cue
 from affectstream.stream.offline.output import OutputFolder, live_folder_name
@@ -41,7 +41,7 @@ _LOOK_S = 0.1
 class LiveJob:
     """What to watch and where to write. Without `output` events go to stdout, as JSON Lines or, on a
     terminal, as a dashboard. `duration_s` None goes on until the source ends or Ctrl-C. `lsl` names the
-    outlets of the Lab Streaming Layer, `words` a recogniser of words (`open_recogniser`), which may fetch
+    outlets of the Lab Streaming Layer, `words` a recogniser of words (`open_recognizer`), which may fetch
     its model with `words_download`; None has none. Raises `OptionError` for a duration of nothing."""
 
     live: LiveOptions
@@ -217,7 +217,7 @@ def _words(job: LiveJob, recognizer: Recognizer) -> LiveWords | None:
     if job.words is None:
         return None
     language = job.options.language
-    opened = open_recogniser(job.words, language=language, download=job.words_download)
+    opened = open_recognizer(job.words, language=language, download=job.words_download)
     return LiveWords(opened, recognizer.bundle)
 
 

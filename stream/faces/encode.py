@@ -19,7 +19,7 @@ from affectstream.stream.faces.detect import Detection
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Eye:
+class FaceEncoder:
     """One crop, and its encoder."""
 
     crop: FaceCrop
@@ -48,19 +48,19 @@ class Eye:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Eyes:
+class FaceEncoders:
     """All eyes of a bundle: those that look at faces and the people around them, and those that look
     at whole pictures."""
 
-    faces: tuple[Eye, ...]
-    frames: tuple[Eye, ...]
+    faces: tuple[FaceEncoder, ...]
+    frames: tuple[FaceEncoder, ...]
     _places: dict[tuple[str, FaceCrop], int]
 
     @classmethod
-    def of(cls, bundle: Bundle) -> Eyes:
+    def of(cls, bundle: Bundle) -> FaceEncoders:
         """The eyes of the experts that watch, in the order of the experts."""
-        faces: list[Eye] = []
-        frames: list[Eye] = []
+        faces: list[FaceEncoder] = []
+        frames: list[FaceEncoder] = []
         places: dict[tuple[str, FaceCrop], int] = {}
         for expert in bundle.experts:
             key = _key(expert)
@@ -68,7 +68,7 @@ class Eyes:
                 continue
             eyes = frames if key[1].kind == "frame" else faces
             places[key] = len(eyes)
-            eyes.append(Eye(key[1], expert.engines["face_encoder"]))
+            eyes.append(FaceEncoder(key[1], expert.engines["face_encoder"]))
         return cls(tuple(faces), tuple(frames), places)
 
     def place(self, expert: Bundle) -> int | None:

@@ -41,7 +41,7 @@ class Face:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Seen:
+class FrameObservation:
     """All faces of one frame, and the frame as a whole.
 
     `frame_size` is (width, height) of the picture that the faces' pixels refer to, and `shrunk` that

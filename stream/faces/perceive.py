@@ -16,8 +16,8 @@ from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.manifest import FaceCrop
 from affectstream.stream.faces.crop import TEMPLATE, TEMPLATE_SIZE, align
 from affectstream.stream.faces.detect import Detection, Detector, DetectorSpec
-from affectstream.stream.faces.encode import Eyes
-from affectstream.stream.faces.face import Face, Seen, signature
+from affectstream.stream.faces.encode import FaceEncoders
+from affectstream.stream.faces.face import Face, FrameObservation, signature
 from affectstream.stream.faces.quality import Quality, assess
 from affectstream.stream.media.picture import to_rgb
 from affectstream.stream.media.types import Frame
@@ -46,13 +46,13 @@ class Perceiver:
 
     def __init__(self, bundle: Bundle, *, pixel_aspect: float = 1.0) -> None:
         """`pixel_aspect` is the width of a pixel over its height, as the recording states it."""
-        self._eyes = Eyes.of(bundle)
+        self._eyes = FaceEncoders.of(bundle)
         if not self._eyes.faces and not self._eyes.frames:
             raise ValueError(f"bundle {bundle.manifest.name!r} has no face engines")
         self._detector = _detector(bundle) if self._eyes.faces else None
         self._aspect = pixel_aspect
 
-    def perceive(self, frames: Sequence[Frame]) -> list[Seen]:
+    def perceive(self, frames: Sequence[Frame]) -> list[FrameObservation]:
         """What is seen in each frame, in order; each is converted to RGB here, once."""
         pictures = [to_rgb(frame, pixel_aspect=self._aspect) for frame in frames]
         looks = [
@@ -64,7 +64,7 @@ class Perceiver:
         embeddings = iter(zip(*by_eye, strict=True))
         scenes = [eye.encode([eye.cut_frame(p) for p in pictures]) for eye in self._eyes.frames]
         return [
-            Seen(
+            FrameObservation(
                 pts_us=frame.pts_us,
                 frame_size=(rgb.shape[1], rgb.shape[0]),
                 shrunk=max(rgb.shape) / max(frame.picture.width, frame.picture.height),

@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.stream.faces.face import Face, Seen, likeness
+from affectstream.stream.faces.face import Face, FrameObservation, likeness
 
 MEMORY_US = 5_000_000
 """A track unseen for longer is forgotten; its number is never given again."""
@@ -117,7 +117,7 @@ class Tracker:
         """Numbers given so far."""
         return self._next - 1
 
-    def push(self, seen: Seen) -> list[tuple[int, Face]]:
+    def push(self, seen: FrameObservation) -> list[tuple[int, Face]]:
         """Numbers of the faces in `seen`, in order of number. Times must not go back.
 
         A face on trial is left out; once it has a number, its earlier looks are not told again.

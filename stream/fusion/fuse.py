@@ -9,12 +9,12 @@ import numpy as np
 
 from affectstream.engines.bundle.bundle import MODALITIES, Bundle
 from affectstream.engines.spec import Array
-from affectstream.stream.faces.encode import Eyes
+from affectstream.stream.faces.encode import FaceEncoders
 from affectstream.stream.fusion.encoders import Encoders
 from affectstream.stream.fusion.member import (
     Answer,
+    BundleMember,
     Evidence,
-    Expert,
     Row,
     Shared,
     present,
@@ -23,7 +23,7 @@ from affectstream.stream.fusion.member import (
 from affectstream.stream.media.types import Cue
 from affectstream.stream.options import Assignment
 from affectstream.stream.speaker_metadata import Speakers
-from affectstream.stream.windowing.windows import Tracked, Window, WindowShape
+from affectstream.stream.windowing.windows import TrackSample, Window, WindowShape
 
 SCORE_DECIMALS = 4
 
@@ -48,7 +48,7 @@ class Reading:
     confidence: float | None
     abstain: str | None
     assigned_by: str | None
-    look: Tracked | None
+    look: TrackSample | None
     voiced: float
     valence: float | None = None
     engagement: float | None = None
@@ -77,9 +77,9 @@ class Fuser:
         self._calibration = manifest.calibration
         self._log_prior = np.log(np.asarray(manifest.calibration.prior, np.float64))
         shared = Shared(
-            manifest.frame_hz, Eyes.of(bundle), speakers or Speakers(), language, Encoders()
+            manifest.frame_hz, FaceEncoders.of(bundle), speakers or Speakers(), language, Encoders()
         )
-        self._experts = [Expert(expert, shared) for expert in bundle.experts]
+        self._experts = [BundleMember(expert, shared) for expert in bundle.experts]
         self._joint = bundle.engines["fusion"] if bundle.members else None
         self._assignment = assignment
         self._sources = tuple(sources)

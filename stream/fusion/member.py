@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from affectstream.engines.bundle.bundle import MODALITIES, Bundle
 from affectstream.engines.spec import SLOTS, Array, Engine, padded, slot
-from affectstream.stream.faces.encode import Eyes
+from affectstream.stream.faces.encode import FaceEncoders
 from affectstream.stream.faces.quality import MIN_QUALITY
 from affectstream.stream.fusion.encoders import Encoders
 from affectstream.stream.media.types import Cue
@@ -18,7 +18,7 @@ from affectstream.stream.speaker_metadata import Speakers
 from affectstream.stream.windowing.windows import (
     ABSENT_AFTER_US,
     Scene,
-    Tracked,
+    TrackSample,
     Window,
     WindowShape,
 )
@@ -35,7 +35,7 @@ class Row:
     """What belongs to one reading: of a track, or (`track` None) of the recording."""
 
     track: int | None
-    looks: tuple[Tracked, ...] = ()
+    looks: tuple[TrackSample, ...] = ()
     scenes: tuple[Scene, ...] = ()
     channel: int | None = None
     """Of the sound, whose voice belongs here."""
@@ -66,13 +66,13 @@ class Shared:
     """What the experts of one source have in common."""
 
     grid_hz: int
-    eyes: Eyes
+    eyes: FaceEncoders
     speakers: Speakers
     language: str | None
     encoders: Encoders = field(default_factory=Encoders)
 
 
-class Expert:
+class BundleMember:
     """See the module. For one source, hop after hop."""
 
     def __init__(self, bundle: Bundle, shared: Shared) -> None:
@@ -191,6 +191,6 @@ def run_rows(head: Engine, feeds: Mapping[str, Array], count: int) -> list[Answe
     return answers
 
 
-def present(seen: Sequence[Tracked | Scene], end_us: int) -> bool:
+def present(seen: Sequence[TrackSample | Scene], end_us: int) -> bool:
     """Whether the newest of what was seen is recent at `end_us`."""
     return bool(seen) and end_us - seen[-1].pts_us <= ABSENT_AFTER_US

@@ -50,7 +50,7 @@ class Histogram:
 
 
 @dataclass(slots=True)
-class Recorder:
+class LatencyRecorder:
     """Durations while they come: bins for ever, and the newest ones as they were."""
 
     newest_ms: deque[float] = field(default_factory=lambda: deque(maxlen=240))

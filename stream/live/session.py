@@ -18,7 +18,7 @@ import av
 import msgspec
 
 from affectstream.stream.events import Event, Stream
-from affectstream.stream.faces.face import Seen
+from affectstream.stream.faces.face import FrameObservation
 from affectstream.stream.faces.perceive import Perceiver
 from affectstream.stream.live.clock import Clock, SystemClock, instant
 from affectstream.stream.live.notices import Drops, Notices
@@ -27,7 +27,7 @@ from affectstream.stream.live.queue.mailbox import Heard, Look, Silence
 from affectstream.stream.live.queue.rate import Cost, RateControl
 from affectstream.stream.live.queue.sampling import rates_of
 from affectstream.stream.live.stats import LiveStats
-from affectstream.stream.live.worker import KINDS, Flow
+from affectstream.stream.live.worker import KINDS, LiveWorker
 from affectstream.stream.loaded import LoadedBundle
 from affectstream.stream.media.types import Cue
 from affectstream.stream.options import SourceOptions
@@ -53,7 +53,7 @@ class LiveSession:
         sources: tuple[str, ...] = ("video", "voice"),
         emit: Emit,
         hop: Callable[[Hop], None] | None = None,
-        seen: Callable[[Seen], None] | None = None,
+        seen: Callable[[FrameObservation], None] | None = None,
         cost: Cost | None = None,
         pixel_aspect: float = 1.0,
         clock: Clock | None = None,
@@ -89,7 +89,7 @@ class LiveSession:
             rate_hz=self._control.rate_hz,
             clock=self._clock,
         )
-        self._flow: Flow | None = None
+        self._flow: LiveWorker | None = None
         self._lock = threading.Lock()  # of what follows
         self._closing = self._abandoned = self._ending = False
         self._detail: str | None = None
@@ -208,7 +208,7 @@ class LiveSession:
 
     def _start(self) -> None:
         """The start of the first hop is known now: open the flow and say when t = 0 was."""
-        flow = self._flow = Flow(
+        flow = self._flow = LiveWorker(
             self._bundle,
             self.name,
             self._options,
@@ -247,7 +247,7 @@ class LiveSession:
             case Cue():
                 flow.read(item)
 
-    def _give(self, flow: Flow, hops: list[Hop]) -> None:
+    def _give(self, flow: LiveWorker, hops: list[Hop]) -> None:
         for hop in hops:
             stamped = flow.stamp(hop, self._inbox.zero_s)
             self._hops += bool(hop.readings)

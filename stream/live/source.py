@@ -19,9 +19,9 @@ import av
 
 from affectstream.stream.errors import OptionError, SourceError
 from affectstream.stream.events import Event, Stream
-from affectstream.stream.faces.face import Seen
+from affectstream.stream.faces.face import FrameObservation
 from affectstream.stream.live.capture.address import Opening, is_url, opening_of
-from affectstream.stream.live.capture.connection import Delivery, Holds
+from affectstream.stream.live.capture.connection import Delivery, SourceInfo
 from affectstream.stream.live.capture.devices import camera, is_camera, microphone
 from affectstream.stream.live.capture.input import Input
 from affectstream.stream.live.measure import measure
@@ -79,7 +79,7 @@ class LiveSource:
         options: SourceOptions | None = None,
         emit: Callable[[Event], None],
         hop: Callable[[Hop], None] | None = None,
-        seen: Callable[[Seen], None] | None = None,
+        seen: Callable[[FrameObservation], None] | None = None,
         tap: Callable[[Delivery, int], None] | None = None,
         words: LiveWords | None = None,
         told: Callable[[Cue], None] | None = None,
@@ -105,7 +105,7 @@ class LiveSource:
         self._session: LiveSession | None = None
         self._zero_s: float | None = None
         self._closed = False
-        self._held: dict[int, Holds] = {}
+        self._held: dict[int, SourceInfo] = {}
         self._fault: BaseException | None = None
         self._inputs = [
             Input(
@@ -216,7 +216,7 @@ class LiveSource:
         beside = find_transcript(Path(live.source))
         return None if beside is None else read_transcript(beside)
 
-    def _opened(self, number: int, holds: Holds) -> None:
+    def _opened(self, number: int, holds: SourceInfo) -> None:
         """Input `number` was opened; with the last one the session begins."""
         with self._lock:
             self._held[number] = holds

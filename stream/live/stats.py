@@ -9,7 +9,7 @@ from affectstream.stream.live.latency import Histogram
 
 if TYPE_CHECKING:
     from affectstream.stream.live.queue.intake import Intake
-    from affectstream.stream.live.worker import Flow
+    from affectstream.stream.live.worker import LiveWorker
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +64,7 @@ class LiveStats:
 
 def stats_of(
     intake: Intake | None,
-    flow: Flow | None,
+    flow: LiveWorker | None,
     *,
     fps: float,
     frame_hz: int,

@@ -15,10 +15,10 @@ import msgspec
 
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.stream.events import Attention, Emotion, Event
-from affectstream.stream.faces.face import Seen
+from affectstream.stream.faces.face import FrameObservation
 from affectstream.stream.faces.perceive import Perceiver
 from affectstream.stream.live.clock import Clock, instant
-from affectstream.stream.live.latency import Completion, Recorder
+from affectstream.stream.live.latency import Completion, LatencyRecorder
 from affectstream.stream.live.queue.mailbox import Heard, Look, Silence
 from affectstream.stream.live.queue.rate import RateControl
 from affectstream.stream.media.grid import time_of_point
@@ -34,16 +34,16 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class Stages:
+class StageTimes:
     """How long each stage took, and each event altogether."""
 
-    perceive: Recorder
-    read: Recorder
-    latency: Recorder
-    age: Recorder
+    perceive: LatencyRecorder
+    read: LatencyRecorder
+    latency: LatencyRecorder
+    age: LatencyRecorder
 
 
-class Flow:
+class LiveWorker:
     """Work items in, hops with stamped events out."""
 
     def __init__(
@@ -73,7 +73,9 @@ class Flow:
         self._window_points = bundle.manifest.frame_hz * bundle.manifest.window_us // 1_000_000
         self._used: list[tuple[int, int]] = []  # grid point and time of frames, oldest first
         self._heard_us = start_us
-        self.stages = Stages(Recorder(), Recorder(), Recorder(), Recorder())
+        self.stages = StageTimes(
+            LatencyRecorder(), LatencyRecorder(), LatencyRecorder(), LatencyRecorder()
+        )
         self.perceived = 0
         """Pictures that were looked at."""
         self.bad_sounds = 0
@@ -94,9 +96,9 @@ class Flow:
                 hops += self._interpreter.settle(Bound(kind, FOREVER_US))
         return hops
 
-    def look(self, look: Look) -> tuple[list[Hop], Seen | None]:
+    def look(self, look: Look) -> tuple[list[Hop], FrameObservation | None]:
         """Perceive and read a picture; what was seen in it is for showing."""
-        seen: Seen | None = None
+        seen: FrameObservation | None = None
         if look.frame is not None and self._perceiver is not None:
             began_s = self._clock.now_s()
             seen = self._perceiver.perceive([look.frame])[0]

@@ -8,7 +8,7 @@ from affectstream.stream.media.types import Kind
 
 
 @dataclass(slots=True)
-class Faults:
+class DecodeStats:
     """Counts of what could not be used, and the first reason; grows while a recording is read.
 
     `ended_early` says why it was not read up to its end; None where it was.

@@ -6,20 +6,20 @@ import av
 from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 
-from affectstream.stream.media.decode_stats import Faults
+from affectstream.stream.media.decode_stats import DecodeStats
 from affectstream.stream.media.grid import first_point
 from affectstream.stream.media.opening import reason_of
 from affectstream.stream.media.resample import SoundResampler, sample_at, time_of
-from affectstream.stream.media.rotation import UPRIGHT, read_turn
-from affectstream.stream.media.stream_decoder import Decoded, Lane, Packet, Span
+from affectstream.stream.media.rotation import UPRIGHT, read_rotation
+from affectstream.stream.media.stream_decoder import Decoded, Packet, Span, StreamDecoder
 from affectstream.stream.media.types import FOREVER_US, Frame, Item, Kind, Samples
 
 _OVERLAP_US = 50_000
 """Sound that overlaps what came before by less is a matter of rounding, not of a wrong time."""
 
 
-class VideoLane(Lane):
-    """Frames with times; see `Lane`. `counts_dts` is set for containers without display times.
+class VideoDecoder(StreamDecoder):
+    """Frames with times; see `StreamDecoder`. `counts_dts` is set for containers without display times.
 
     With `frame_hz`, pictures that no point of that grid needs are not decoded where nothing else is
     built on them: every other one of a film with B-frames, at a fifth of the cost.
@@ -30,7 +30,7 @@ class VideoLane(Lane):
         stream: VideoStream,
         origin_us: int,
         span: Span,
-        faults: Faults,
+        faults: DecodeStats,
         *,
         counts_dts: bool,
         frame_hz: int | None = None,
@@ -98,15 +98,15 @@ class VideoLane(Lane):
         self.promised_us = t_us
         self.given += 1
         if frame.rotation != self._rotation:
-            self._rotation, self._turn = frame.rotation, read_turn(frame)
+            self._rotation, self._turn = frame.rotation, read_rotation(frame)
         return [Frame(t_us, frame, self._turn)]
 
 
-class AudioLane(Lane):
-    """Runs of 16 kHz sound; see `Lane` and `SoundResampler`."""
+class AudioDecoder(StreamDecoder):
+    """Runs of 16 kHz sound; see `StreamDecoder` and `SoundResampler`."""
 
     def __init__(
-        self, stream: AudioStream, origin_us: int, span: Span, faults: Faults, *, channels: int
+        self, stream: AudioStream, origin_us: int, span: Span, faults: DecodeStats, *, channels: int
     ) -> None:
         super().__init__(Kind.AUDIO, stream, origin_us, span, faults)
         self._sound = SoundResampler(channels, first=sample_at(span.start_us))
@@ -139,7 +139,7 @@ class AudioLane(Lane):
         return self._kept(runs)
 
     def settle(self, t_us: int) -> list[Item]:
-        """As `Lane.settle`; later samples that fall before the promise are cut off."""
+        """As `StreamDecoder.settle`; later samples that fall before the promise are cut off."""
         items = super().settle(t_us)
         if items:
             self._settled_us = self.promised_us

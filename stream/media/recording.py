@@ -20,8 +20,8 @@ from av.container import InputContainer
 from av.stream import Discard
 
 from affectstream.stream.errors import OptionError, SourceError
-from affectstream.stream.media.decode_stats import Faults
-from affectstream.stream.media.decoders import AudioLane, VideoLane
+from affectstream.stream.media.decode_stats import DecodeStats
+from affectstream.stream.media.decoders import AudioDecoder, VideoDecoder
 from affectstream.stream.media.opening import open_container, reason_of
 from affectstream.stream.media.probe import (
     MediaInfo,
@@ -31,7 +31,7 @@ from affectstream.stream.media.probe import (
     refuse_unusable,
 )
 from affectstream.stream.media.seek import go_to
-from affectstream.stream.media.stream_decoder import Lane, Span
+from affectstream.stream.media.stream_decoder import Span, StreamDecoder
 from affectstream.stream.media.truncation import STATES_DURATION, announced_us, falls_short, told
 from affectstream.stream.media.types import FOREVER_US, Bound, Frame, Item, Kind
 
@@ -56,9 +56,9 @@ class Recording:
         path: Path,
         container: InputContainer,
         info: MediaInfo,
-        lanes: tuple[Lane, ...],
+        lanes: tuple[StreamDecoder, ...],
         span: Span,
-        faults: Faults,
+        faults: DecodeStats,
     ) -> None:
         """Use `open`."""
         self.path = path
@@ -99,9 +99,9 @@ class Recording:
             raise OptionError(
                 f"start ({start_us / 1e6} s) must be 0 or later and end ({end_us / 1e6} s) after it"
             )
-        span, faults = Span(start_us, end_us), Faults()
+        span, faults = Span(start_us, end_us), DecodeStats()
 
-        def start() -> tuple[InputContainer, MediaInfo, tuple[Lane, ...]]:
+        def start() -> tuple[InputContainer, MediaInfo, tuple[StreamDecoder, ...]]:
             return _start(path, audio_track, span, faults, 2 if stereo else 1, frame_hz, threads)
 
         container, info, lanes = start()
@@ -232,7 +232,7 @@ class Recording:
 _LOOK_AHEAD = 256
 
 
-def _keep_up(lane: Lane, demuxed_us: int) -> list[Item]:
+def _keep_up(lane: StreamDecoder, demuxed_us: int) -> list[Item]:
     """Bounds for a lane while packets of decode time `demuxed_us` are read."""
     settled = demuxed_us - INTERLEAVE_US
     if settled >= lane.span.end_us:
@@ -246,11 +246,11 @@ def _start(
     path: Path,
     audio_track: int | str | None,
     span: Span,
-    faults: Faults,
+    faults: DecodeStats,
     channels: int,
     frame_hz: int | None,
     threads: int,
-) -> tuple[InputContainer, MediaInfo, tuple[Lane, ...]]:
+) -> tuple[InputContainer, MediaInfo, tuple[StreamDecoder, ...]]:
     """Open the file and make a lane for each stream that is used; the others are not even read."""
     container = open_container(path)
     try:
@@ -261,14 +261,14 @@ def _start(
         for stream in container.streams:
             if stream is not video and stream is not audio:
                 stream.discard = Discard.all
-        origin, lanes = info.start_time_us, list[Lane]()
+        origin, lanes = info.start_time_us, list[StreamDecoder]()
         if video is not None:
             counts_dts = info.format == "avi"
             lanes.append(
-                VideoLane(video, origin, span, faults, counts_dts=counts_dts, frame_hz=frame_hz)
+                VideoDecoder(video, origin, span, faults, counts_dts=counts_dts, frame_hz=frame_hz)
             )
         if audio is not None:
-            lanes.append(AudioLane(audio, origin, span, faults, channels=channels))
+            lanes.append(AudioDecoder(audio, origin, span, faults, channels=channels))
         for lane in lanes:
             lane.likely_end_us = info.duration_us or 0
             lane.stream.codec_context.thread_count = threads
@@ -279,7 +279,7 @@ def _start(
         raise
 
 
-def _stated_end(info: MediaInfo, lanes: Sequence[Lane]) -> int | None:
+def _stated_end(info: MediaInfo, lanes: Sequence[StreamDecoder]) -> int | None:
     """Where the streams that are used end, by what the file itself states; None if it does not."""
     if not STATES_DURATION & set(info.format.split(",")):
         return None

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class Rotation:
     """What makes a stored picture upright: transpose it, then mirror left-right, then top-bottom."""
 
     transpose: bool = False
@@ -40,10 +40,10 @@ class Turn:
         return np.ascontiguousarray(rgb)
 
 
-UPRIGHT = Turn()
+UPRIGHT = Rotation()
 
 
-def read_turn(picture: av.VideoFrame) -> Turn:
+def read_rotation(picture: av.VideoFrame) -> Rotation:
     """From the display matrix of a frame, which phones write instead of turning the pixels.
 
     FFmpeg's matrix sends the point (x, y) to (a x + c y, b x + d y), y pointing down; an angle
@@ -56,5 +56,5 @@ def read_turn(picture: av.VideoFrame) -> Turn:
     raw = np.frombuffer(bytes(side_data["DISPLAYMATRIX"]), np.int32)
     a, b, c, d = (int(raw[i]) for i in (0, 1, 3, 4))
     if abs(a) + abs(d) >= abs(b) + abs(c):
-        return Turn(False, a < 0, d < 0)
-    return Turn(True, c < 0, b < 0)
+        return Rotation(False, a < 0, d < 0)
+    return Rotation(True, c < 0, b < 0)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import av
 from av.container import InputContainer
 
-from affectstream.stream.media.stream_decoder import Lane
+from affectstream.stream.media.stream_decoder import StreamDecoder
 
 _SEEK_BACK_US = (200_000, 5_000_000, 30_000_000)
 """How far before the start to look for a key frame, in turn; after that from the beginning."""
 
 
-def go_to(container: InputContainer, lane: Lane, start_us: int) -> bool:
+def go_to(container: InputContainer, lane: StreamDecoder, start_us: int) -> bool:
     """Go to where `lane` can be decoded from, at or before `start_us`, or stay at the beginning.
 
     False when the way back to the beginning has to be found by opening the file again.
@@ -31,7 +31,7 @@ def go_to(container: InputContainer, lane: Lane, start_us: int) -> bool:
     return False
 
 
-def _decodable_from(container: InputContainer, lane: Lane, start_us: int) -> bool:
+def _decodable_from(container: InputContainer, lane: StreamDecoder, start_us: int) -> bool:
     """Whether a key frame comes next that is no later than `start_us` (a transport stream has no
     index of them, so a seek may end anywhere)."""
     for packet in container.demux(lane.stream):

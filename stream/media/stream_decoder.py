@@ -1,7 +1,7 @@
 """One stream of a container on its way through its decoder, onto the clock of the recording.
 
 A lane turns packets into items whose times only go forward. What cannot be used is counted in
-`Faults` and left out; nothing that one packet holds can end a lane.
+`DecodeStats` and left out; nothing that one packet holds can end a lane.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from av.audio.stream import AudioStream
 from av.stream import Stream
 from av.video.stream import VideoStream
 
-from affectstream.stream.media.decode_stats import Faults
+from affectstream.stream.media.decode_stats import DecodeStats
 from affectstream.stream.media.opening import reason_of
-from affectstream.stream.media.timestamps import Believer, Progress
+from affectstream.stream.media.timestamps import Progress, TimestampFilter
 from affectstream.stream.media.types import FOREVER_US, Bound, Item, Kind
 
 _MOST_PENDING = 64
@@ -38,7 +38,7 @@ class Span:
     end_us: int = FOREVER_US
 
 
-class Lane:
+class StreamDecoder:
     """What both kinds share: the clock, the span, the promises. See `lanes`."""
 
     def __init__(
@@ -47,7 +47,7 @@ class Lane:
         stream: VideoStream | AudioStream,
         origin_us: int,
         span: Span,
-        faults: Faults,
+        faults: DecodeStats,
     ) -> None:
         self.kind = kind
         self.stream = stream
@@ -75,7 +75,7 @@ class Lane:
         self._drained = False
         self._repeats_until_us = -FOREVER_US
         self._progress = Progress(span.start_us)
-        self._believer: Believer[Decoded] = Believer(span.start_us)
+        self._believer: TimestampFilter[Decoded] = TimestampFilter(span.start_us)
         self._newest_us = -FOREVER_US
 
     @property

@@ -22,7 +22,7 @@ _MOST_HELD = 16
 """Frames that are held back, which is memory; as many are believed."""
 
 
-class Believer(Generic[T]):
+class TimestampFilter(Generic[T]):
     """Passes things on with their times, and holds back those that are far ahead of all before.
 
     They are believed once as much follows them, and dropped when the next ones go on where it was.

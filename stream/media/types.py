@@ -13,7 +13,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.stream.media.rotation import UPRIGHT, Turn
+from affectstream.stream.media.rotation import UPRIGHT, Rotation
 
 SAMPLE_RATE = 16_000
 """Samples a second of all sound inside the pipeline."""
@@ -35,7 +35,7 @@ class Frame:
 
     pts_us: int
     picture: av.VideoFrame
-    turn: Turn = UPRIGHT
+    turn: Rotation = UPRIGHT
 
 
 @dataclass(frozen=True, slots=True, eq=False)

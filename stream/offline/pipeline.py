@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from affectstream.engines.bundle.bundle import Bundle
-from affectstream.stream.faces.face import Seen
+from affectstream.stream.faces.face import FrameObservation
 from affectstream.stream.faces.perceive import BATCH, Perceiver
 from affectstream.stream.media.grid import GridSampler, Sampled
 from affectstream.stream.media.recording import Recording
@@ -37,7 +37,7 @@ class _Batch:
     """Sampled frames in order, grid points without a frame among them."""
 
     sampled: tuple[Sampled, ...]
-    seen: Future[list[Seen]]
+    seen: Future[list[FrameObservation]]
 
 
 @dataclass(frozen=True, slots=True)

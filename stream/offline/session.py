@@ -24,7 +24,7 @@ from affectstream.stream.transcript.files import (
     language_tag,
     read_transcript,
 )
-from affectstream.stream.transcript.source import Script
+from affectstream.stream.transcript.source import TranscriptSource
 
 
 class Session:
@@ -95,7 +95,7 @@ class Session:
         yield from self._interpreter.flush(self.end_us)
 
     def _words(self, path: Path) -> Transcript | None:
-        if isinstance(self._source, Script):
+        if isinstance(self._source, TranscriptSource):
             return self._source.transcript
         if "text" not in self._bundle.modalities:
             return None
@@ -211,7 +211,7 @@ class Session:
         self._source.close()
 
 
-def _open(path: Path, options: SourceOptions, frame_hz: int) -> Recording | Script:
+def _open(path: Path, options: SourceOptions, frame_hz: int) -> Recording | TranscriptSource:
     if not is_transcript(path):
         return Recording.open(
             path,
@@ -227,4 +227,4 @@ def _open(path: Path, options: SourceOptions, frame_hz: int) -> Recording | Scri
         raise SourceError(
             f"{path}: has no audio track {options.audio_track!r}: it holds words only"
         )
-    return Script.open(path, options.start_us, options.end_us)
+    return TranscriptSource.open(path, options.start_us, options.end_us)

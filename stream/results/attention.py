@@ -21,7 +21,7 @@ _ENTER, _LEAVE = 0.6, 0.4
 
 
 @dataclass(frozen=True, slots=True)
-class Attention:
+class AttentionReading:
     """One hop's verdict: `score` in [0, 1] and angles in degrees are None while absent.
 
     A verdict of the ``model`` has angles only where a face was seen.
@@ -56,10 +56,10 @@ class AttentionMeter:
         self._first_us: int | None = None
         self._early: list[tuple[float, float]] = []
         self._state = ABSENT
-        self._last: Attention | None = None
+        self._last: AttentionReading | None = None
         self._seen_us: int | None = None
 
-    def push(self, poses: Sequence[tuple[int, Pose]], end_us: int) -> Attention:
+    def push(self, poses: Sequence[tuple[int, Pose]], end_us: int) -> AttentionReading:
         """The verdict for the hop that ends at `end_us`, from the (time, pose) seen in it."""
         for t_us, pose in poses:
             self._learn(t_us, pose)
@@ -71,7 +71,7 @@ class AttentionMeter:
 
     def push_score(
         self, score: float | None, poses: Sequence[tuple[int, Pose]], end_us: int
-    ) -> Attention:
+    ) -> AttentionReading:
         """The same where the bundle's head tells the `score`, None where it had nothing to go by."""
         if score is not None:
             self._seen_us = end_us
@@ -79,10 +79,10 @@ class AttentionMeter:
             self._last = self._judge(score, angles, "model")
         return self._last_or_absent(end_us, "model")
 
-    def _last_or_absent(self, end_us: int, method: str) -> Attention:
+    def _last_or_absent(self, end_us: int, method: str) -> AttentionReading:
         if self._last is None or self._seen_us is None or end_us - self._seen_us > ABSENT_AFTER_US:
             self._state = ABSENT
-            return Attention(ABSENT, None, None, None, None, method)
+            return AttentionReading(ABSENT, None, None, None, None, method)
         return self._last
 
     def _learn(self, t_us: int, pose: Pose) -> None:
@@ -99,12 +99,12 @@ class AttentionMeter:
 
     def _judge(
         self, score: float, angles: tuple[float | None, float | None, float | None], method: str
-    ) -> Attention:
+    ) -> AttentionReading:
         if score >= _ENTER:
             self._state = ATTENTIVE
         elif score < _LEAVE or self._state == ABSENT:
             self._state = AWAY if score < (_ENTER + _LEAVE) / 2 else ATTENTIVE
-        return Attention(self._state, score, *angles, method)
+        return AttentionReading(self._state, score, *angles, method)
 
 
 def _middle(poses: Sequence[tuple[int, Pose]]) -> tuple[float, float, float]:

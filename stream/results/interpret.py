@@ -14,18 +14,18 @@ from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.shapes import SENTIMENTS
 from affectstream.stream.events import Attention as AttentionEvent
 from affectstream.stream.events import Emotion, Event, Segment, Stream
-from affectstream.stream.faces.encode import Eyes
-from affectstream.stream.faces.face import Seen
+from affectstream.stream.faces.encode import FaceEncoders
+from affectstream.stream.faces.face import FrameObservation
 from affectstream.stream.faces.pose import Pose, solve
 from affectstream.stream.faces.track import MEMORY_US, Tracker
 from affectstream.stream.fusion.fuse import SCORE_DECIMALS, Fuser, Reading
 from affectstream.stream.media.resample import time_of
 from affectstream.stream.media.types import FOREVER_US, Bound, Cue, Kind, Samples
 from affectstream.stream.options import SourceOptions
-from affectstream.stream.results.attention import Attention, AttentionMeter
-from affectstream.stream.results.segments import Segmenter, Smoother, Stretch
+from affectstream.stream.results.attention import AttentionMeter, AttentionReading
+from affectstream.stream.results.segments import Segmenter, Smoother, StateSpan
 from affectstream.stream.windowing.gaps import Gap, GapFinder
-from affectstream.stream.windowing.windows import Aligner, Scene, Tracked, Window, WindowShape
+from affectstream.stream.windowing.windows import Scene, TrackSample, Window, Windower, WindowShape
 
 _MODALITY = {Kind.VIDEO: "video", Kind.AUDIO: "voice"}
 
@@ -34,7 +34,7 @@ _MODALITY = {Kind.VIDEO: "video", Kind.AUDIO: "voice"}
 class Hop:
     """What one hop gave: each reading with the attention of its track, and the events for sinks."""
 
-    readings: tuple[tuple[Reading, Attention | None], ...]
+    readings: tuple[tuple[Reading, AttentionReading | None], ...]
     events: tuple[Event, ...]
 
 
@@ -65,7 +65,7 @@ class Interpreter:
         self._tracker = Tracker()
         self._poses: dict[int, Pose | None] = {}
         texts = [e.manifest.engines.text_encoder for e in bundle.experts]
-        self._aligner = Aligner(
+        self._aligner = Windower(
             self._shape,
             channels=2 if options.assignment.channels else 1,
             start_us=options.start_us or 0,
@@ -81,7 +81,7 @@ class Interpreter:
         )
         self._tells_emotion = bool(bundle.answers - {"attention"})
         self._tells_attention = "attention" in bundle.answers
-        self._sees_faces = bool(Eyes.of(bundle).faces) and "video" in self._sources
+        self._sees_faces = bool(FaceEncoders.of(bundle).faces) and "video" in self._sources
         self._people: dict[int | None, _Person] = {}
         self._finder = GapFinder()
         self._gaps: list[Gap] = []
@@ -89,9 +89,9 @@ class Interpreter:
         """How many gaps were told so far."""
         self._end_us = FOREVER_US
 
-    def see(self, points: range, seen: Seen | None) -> list[Hop]:
+    def see(self, points: range, seen: FrameObservation | None) -> list[Hop]:
         """Faces for `points` of the grid, in order; None where the grid has no frame."""
-        tracked: list[tuple[int, Tracked]] = []
+        tracked: list[tuple[int, TrackSample]] = []
         if seen is not None:
             before, self._poses = self._poses, {}
             focal = self._options.focal_px
@@ -99,11 +99,13 @@ class Interpreter:
             for number, face in self._tracker.push(seen):
                 pose = solve(face.landmarks, seen.frame_size, before.get(number), focal)
                 self._poses[number] = pose
-                tracked.append((number, Tracked(0, seen.pts_us, seen.frame_size, face, pose)))
+                tracked.append((number, TrackSample(0, seen.pts_us, seen.frame_size, face, pose)))
             self._came(Kind.VIDEO, self._grid_us(points.start), self._grid_us(points.stop))
         windows = []
         for point in points:
-            here = [(n, Tracked(point, t.pts_us, t.frame_size, t.face, t.pose)) for n, t in tracked]
+            here = [
+                (n, TrackSample(point, t.pts_us, t.frame_size, t.face, t.pose)) for n, t in tracked
+            ]
             whole = Scene(point, seen.pts_us, seen.scene) if seen and seen.scene else None
             windows += self._aligner.see(point, here, whole)
         return self._hops(windows)
@@ -187,7 +189,9 @@ class Interpreter:
                 del self._people[track]
         return Hop(tuple(readings), tuple(events))
 
-    def _attention(self, person: _Person, window: Window, reading: Reading) -> Attention | None:
+    def _attention(
+        self, person: _Person, window: Window, reading: Reading
+    ) -> AttentionReading | None:
         """None where nothing tells it: without faces, unless the bundle has a head for it; and for the
         recording's own reading while someone is in view, unless that head spoke of it."""
         first = window.hop * self._shape.points_per_hop
@@ -210,7 +214,7 @@ class Interpreter:
             "t_end": seconds(min(reading.end_us, self._end_us)),
         }
 
-    def _tell(self, reading: Reading, attention: Attention | None) -> list[Event]:
+    def _tell(self, reading: Reading, attention: AttentionReading | None) -> list[Event]:
         events: list[Event] = [self._emotion(reading)] if self._tells_emotion else []
         if attention is not None:
             used = reading.modalities if attention.method == "model" else ("video",)
@@ -245,7 +249,7 @@ class Interpreter:
         )
 
     def _follow(
-        self, person: _Person, reading: Reading, attention: Attention | None
+        self, person: _Person, reading: Reading, attention: AttentionReading | None
     ) -> list[Event]:
         """Advance the segments of one track by one hop."""
         span = reading.start_us, min(reading.end_us, self._end_us)
@@ -264,7 +268,7 @@ class Interpreter:
         done += [("attention", s) for s in person.attentions.flush()]
         return [self._segment(track, person, of, stretch) for of, stretch in done]
 
-    def _segment(self, track: int | None, person: _Person, of: str, stretch: Stretch) -> Event:
+    def _segment(self, track: int | None, person: _Person, of: str, stretch: StateSpan) -> Event:
         pose = of == "attention" and not self._tells_attention
         return Segment(
             stream=self._stream,

@@ -10,7 +10,7 @@ import pyarrow as pa
 from affectstream.engines.bundle.shapes import SENTIMENTS
 from affectstream.stream.faces.detect import LANDMARKS
 from affectstream.stream.fusion.fuse import SCORE_DECIMALS, Reading
-from affectstream.stream.results.attention import Attention
+from affectstream.stream.results.attention import AttentionReading
 from affectstream.stream.results.interpret import Hop, rounded, seconds
 
 _SENTIMENTS = tuple(f"sentiment_{name}" for name in SENTIMENTS)
@@ -54,7 +54,7 @@ def rows(labels: Sequence[str], hop: Hop, end_us: int) -> list[dict[str, Any]]:
 
 
 def _row(
-    labels: Sequence[str], reading: Reading, attention: Attention | None, end_us: int
+    labels: Sequence[str], reading: Reading, attention: AttentionReading | None, end_us: int
 ) -> dict[str, Any]:
     scores = reading.scores or (None,) * len(labels)
     intensities = reading.intensities or (None,) * len(labels)

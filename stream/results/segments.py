@@ -15,7 +15,7 @@ MIN_SEGMENT_US = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class StateSpan:
     """One state from `start_us` to `end_us`, with the mean and the highest of its own score, over the
     hops that were in this state."""
 
@@ -42,7 +42,7 @@ class Segmenter:
         self._current: _Run | None = None
         self._candidate: _Run | None = None
 
-    def push(self, start_us: int, end_us: int, state: str | None, score: float) -> list[Stretch]:
+    def push(self, start_us: int, end_us: int, state: str | None, score: float) -> list[StateSpan]:
         """One hop: its state (None while there is none) and that state's score in [0, 1]."""
         if self._current is None:
             self._current = _Run(None, start_us, start_us, [])
@@ -62,7 +62,7 @@ class Segmenter:
         self._current, self._candidate = self._candidate, None
         return done
 
-    def flush(self) -> list[Stretch]:
+    def flush(self) -> list[StateSpan]:
         """The stretch that was still going on; a candidate too young to stand is part of it."""
         if self._current is None:
             return []
@@ -73,11 +73,11 @@ class Segmenter:
         return done
 
 
-def _stretch(run: _Run) -> list[Stretch]:
+def _stretch(run: _Run) -> list[StateSpan]:
     if run.state is None or not run.scores:
         return []
     mean = sum(run.scores) / len(run.scores)
-    return [Stretch(run.state, run.start_us, run.end_us, mean, max(run.scores))]
+    return [StateSpan(run.state, run.start_us, run.end_us, mean, max(run.scores))]
 
 
 class Smoother:

@@ -18,7 +18,7 @@ JUMP_US = 1_000_000
 """Media time that goes back, or runs ahead of the arrivals by more than this, starts anew."""
 
 
-class Clock(Protocol):
+class MediaClock(Protocol):
     """One clock of a sender."""
 
     def stamp(self, kind: Kind, media_us: int, arrived_s: float) -> int:
@@ -30,7 +30,7 @@ class Clock(Protocol):
 
 
 class TrackClock:
-    """The `Clock` of one track of WebRTC."""
+    """The `MediaClock` of one track of WebRTC."""
 
     def __init__(self, origin_s: float) -> None:
         """`origin_s` is when the session's t = 0 was, on the monotonic clock."""
@@ -40,7 +40,7 @@ class TrackClock:
         self._told: dict[Kind, int] = {}
 
     def stamp(self, kind: Kind, media_us: int, arrived_s: float) -> int:
-        """As `Clock.stamp`."""
+        """As `MediaClock.stamp`."""
         if self._jumped(kind, media_us, arrived_s):
             self._arrivals = Arrivals()
         self._arrivals.push(media_us, arrived_s)
@@ -60,7 +60,7 @@ class TrackClock:
 
 
 class ContainerClock:
-    """The `Clock` of a container: its times as they are, put together again where they jump."""
+    """The `MediaClock` of a container: its times as they are, put together again where they jump."""
 
     def __init__(self, origin_s: float) -> None:
         """`origin_s` is when the session's t = 0 was, on the monotonic clock."""
@@ -69,7 +69,7 @@ class ContainerClock:
         self._told: dict[Kind, int] = {}
 
     def stamp(self, kind: Kind, media_us: int, arrived_s: float) -> int:
-        """As `Clock.stamp`."""
+        """As `MediaClock.stamp`."""
         t_us = self._rebase.push(kind, media_us, arrived_s - self._origin_s)
         self._told[kind] = max(t_us, self._told.get(kind, -1) + 1)
         return self._told[kind]

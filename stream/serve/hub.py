@@ -17,7 +17,7 @@ from affectstream.stream.live.words.dictation import LiveWords
 from affectstream.stream.recognizer import Recognizer
 from affectstream.stream.serve.memory import give_back
 from affectstream.stream.serve.metrics import Meters
-from affectstream.stream.serve.record import Recorder
+from affectstream.stream.serve.record import SessionRecorder
 from affectstream.stream.serve.session import ServedSession
 from affectstream.stream.sinks.lsl import LslOutlets
 
@@ -102,11 +102,11 @@ class Hub:
         self._count += 1
         number = secrets.token_hex(6)
         name = clean_name(name) or f"{kind}-{self._count}"
-        recorder: Recorder | None = None
+        recorder: SessionRecorder | None = None
         outlets: LslOutlets | None = None
         try:
             if self.record is not None:
-                recorder = Recorder(self.record, number, used)
+                recorder = SessionRecorder(self.record, number, used)
             if self._lsl is not None:
                 outlets = LslOutlets(f"{self._lsl}-{name}", self.recognizer.bundle)
             session = ServedSession(

@@ -50,7 +50,7 @@ def check_folder(root: Path) -> None:
         raise OutputError(f"--record {root}: cannot be written: {error.strerror}") from error
 
 
-class Recorder:
+class SessionRecorder:
     """Stores one session below `root`. `see`, `hear` and `tell` never wait for the disk or encoder."""
 
     def __init__(self, root: Path, session: str, sources: Sequence[str]) -> None:

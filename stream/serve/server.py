@@ -23,7 +23,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.stream.errors import OptionError
 from affectstream.stream.exits import INTERRUPTED
-from affectstream.stream.live.words.asr import open_recogniser
+from affectstream.stream.live.words.asr import open_recognizer
 from affectstream.stream.live.words.dictation import LiveWords
 from affectstream.stream.recognizer import Recognizer
 from affectstream.stream.serve import tls
@@ -259,7 +259,7 @@ def _words(options: ServeOptions, bundle: Bundle) -> LiveWords | None:
     """The recogniser of words that was asked for."""
     if options.words is None:
         return None
-    return LiveWords(open_recogniser(options.words, download=options.words_download), bundle)
+    return LiveWords(open_recognizer(options.words, download=options.words_download), bundle)
 
 
 def serve(

@@ -11,7 +11,7 @@ import av
 from msgspec import UNSET
 
 from affectstream.stream.events import Attention, Emotion, Event, Stream, encode
-from affectstream.stream.faces.face import Seen
+from affectstream.stream.faces.face import FrameObservation
 from affectstream.stream.live.clock import instant
 from affectstream.stream.live.session import LiveSession
 from affectstream.stream.live.stats import LiveStats
@@ -22,10 +22,10 @@ from affectstream.stream.results.interpret import Hop
 from affectstream.stream.serve.clients import messages
 from affectstream.stream.serve.clients.audience import Audience
 from affectstream.stream.serve.clients.overlay import Overlay
-from affectstream.stream.serve.clocks import Clock
+from affectstream.stream.serve.clocks import MediaClock
 from affectstream.stream.serve.limits import GONE_S, QUIET_S
 from affectstream.stream.serve.metrics import Meters
-from affectstream.stream.serve.record import Recorder
+from affectstream.stream.serve.record import SessionRecorder
 from affectstream.stream.sinks.lsl import LslOutlets
 
 _WORDS_S = 0.2
@@ -50,7 +50,7 @@ class ServedSession:
         sources: Sequence[str],
         *,
         meters: Meters,
-        recorder: Recorder | None,
+        recorder: SessionRecorder | None,
         words: LiveWords | None = None,
         outlets: LslOutlets | None = None,
     ) -> None:
@@ -96,7 +96,7 @@ class ServedSession:
             self._origin_s = time.monotonic()
         return self._origin_s
 
-    def see(self, clock: Clock, picture: av.VideoFrame) -> None:
+    def see(self, clock: MediaClock, picture: av.VideoFrame) -> None:
         """A picture that has just come. Does not wait."""
         arrived_s = self._heard_s = time.monotonic()
         t_us = clock.stamp(Kind.VIDEO, _media_us(picture), arrived_s)
@@ -104,7 +104,7 @@ class ServedSession:
         if self._recorder is not None:
             self._recorder.see(picture, t_us)
 
-    def hear(self, clock: Clock, sound: av.AudioFrame) -> None:
+    def hear(self, clock: MediaClock, sound: av.AudioFrame) -> None:
         """Sound that has just come. Does not wait."""
         arrived_s = self._heard_s = time.monotonic()
         t_us = clock.stamp(Kind.AUDIO, _media_us(sound), arrived_s)
@@ -269,7 +269,7 @@ class ServedSession:
         words = messages.Words(cue.start_us / 1e6, cue.end_us / 1e6, cue.text)
         self.audience.post(messages.pack(words), event=False)
 
-    def _seen(self, seen: Seen) -> None:
+    def _seen(self, seen: FrameObservation) -> None:
         """Called by the session's thread with the faces of each picture that was looked at."""
         if self.audience.watches:
             self.audience.post(messages.pack(self._overlay.seen(seen)), event=False)

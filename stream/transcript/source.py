@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from affectstream.stream.errors import SourceError
-from affectstream.stream.media.decode_stats import Faults
+from affectstream.stream.media.decode_stats import DecodeStats
 from affectstream.stream.media.probe import MediaInfo
 from affectstream.stream.media.types import FOREVER_US, Bound, Kind
 from affectstream.stream.transcript.files import STAYS_US, Transcript, read_transcript
@@ -15,7 +15,7 @@ _STEP_US = 500_000
 _LONGEST_US = 100 * 3600 * 1_000_000
 
 
-class Script:
+class TranscriptSource:
     """A transcript in the place of a `Recording`: iterate to get the bounds that drive the hops.
 
     Time runs from 0 until the last cue has ceased to be the current utterance, `STAYS_US` after its
@@ -40,13 +40,13 @@ class Script:
             )
         self.path = path
         self.transcript = transcript
-        self.faults = Faults()
+        self.faults = DecodeStats()
         self.info = MediaInfo(path.suffix[1:].lower(), whole_us, 0, None, (), None, (), ())
         self.start_us = start_us
         self.end_us = min(end_us, whole_us)
 
     @classmethod
-    def open(cls, path: Path, start_us: int | None, end_us: int | None) -> Script:
+    def open(cls, path: Path, start_us: int | None, end_us: int | None) -> TranscriptSource:
         """Read the transcript file at `path`. Raises `SourceError` when it cannot be used."""
         return cls(path, read_transcript(path), start_us or 0, end_us or FOREVER_US)
 

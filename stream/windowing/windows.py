@@ -51,7 +51,7 @@ class WindowShape:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Tracked:
+class TrackSample:
     """One track at one grid point."""
 
     point: int
@@ -84,7 +84,7 @@ class Window:
     hop: int
     start_us: int
     end_us: int
-    looks: dict[int, tuple[Tracked, ...]]
+    looks: dict[int, tuple[TrackSample, ...]]
     sound: NDArray[np.float32]
     voiced_us: tuple[int, ...]
     cue: Cue | None
@@ -97,7 +97,7 @@ class Window:
         return self.voiced_within.get(window_us, self.voiced_us)
 
 
-class Aligner:
+class Windower:
     """Joins what was seen, heard and said. Push in any interleaving; each kind must not go back.
 
     `channels` is the number of voices that are kept apart (1 unless the sound is stereo with one
@@ -119,7 +119,7 @@ class Aligner:
         self._within_us = tuple(within_us)
         self._hop = start_us // shape.hop_us
         self._start_us = start_us
-        self._looks: dict[int, deque[Tracked]] = {}
+        self._looks: dict[int, deque[TrackSample]] = {}
         self._scenes: deque[Scene] = deque()
         self._sound = Timeline(channels)
         self._gates = [VoiceGate() for _ in range(channels)]
@@ -127,7 +127,7 @@ class Aligner:
         self._bounds = dict.fromkeys(Kind, 0)
 
     def see(
-        self, point: int, tracked: Sequence[tuple[int, Tracked]], scene: Scene | None = None
+        self, point: int, tracked: Sequence[tuple[int, TrackSample]], scene: Scene | None = None
     ) -> list[Window]:
         """Faces at a grid point (none is fine), and the picture where it counts as a whole.
 

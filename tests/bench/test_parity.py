@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from affectstream.bench.engines.feeds import Recorder, main
+from affectstream.bench.engines.feeds import FeedRecorder, main
 from affectstream.engines.bundle.bundle import POCKET
 from affectstream.engines.compare import random_feeds
 from affectstream.engines.errors import EngineError
@@ -97,7 +97,7 @@ def test_feeds_of_a_recording_are_those_that_its_engines_saw(clip, tmp_path, cap
 
 def test_a_recorder_answers_as_its_engine():
     with OnnxEngine(POCKET / "fusion.onnx") as engine:
-        recorder = Recorder(engine, [])
+        recorder = FeedRecorder(engine, [])
         (feeds,) = random_feeds(engine.inputs, 1, seed=0)
         np.testing.assert_equal(recorder.run(feeds), engine.run(feeds))
     assert len(recorder.calls) == 1

@@ -13,7 +13,7 @@ import pytest
 
 from affectstream.engines.bundle.bundle import POCKET
 from affectstream.engines.choose import Device
-from affectstream.engines.compare import Agreement, Gap, compare, random_feeds
+from affectstream.engines.compare import Agreement, OutputDifference, compare, random_feeds
 from affectstream.engines.errors import EngineError, UsageError
 from affectstream.engines.rivals import Rival, open_engine, read_feeds
 from affectstream.engines.runtimes.onnx import OnnxEngine
@@ -221,7 +221,7 @@ def test_what_holds_no_feeds_is_refused(tmp_path):
 
 
 def test_gap_adds_up_over_batches():
-    gap = Gap("y")
+    gap = OutputDifference("y")
     gap.add(np.ones(3, np.float32), np.ones(3, np.float32))
     gap.add(np.ones(1, np.float32), np.full(1, 1.01, np.float32))
     assert gap.mean_abs == pytest.approx(0.0025, rel=1e-3)

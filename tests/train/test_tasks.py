@@ -10,7 +10,7 @@ from affectstream.train.data.dataset import Dataset
 from affectstream.train.errors import DataError
 from affectstream.train.graphs.engine_files import ServedHead
 from affectstream.train.losses import (
-    Emphasis,
+    LossConfig,
     binary_cross_entropy,
     cross_entropy,
     squared_error,
@@ -19,12 +19,12 @@ from affectstream.train.networks.network import Head
 from affectstream.train.tasks import (
     KINDS,
     Task,
-    bind,
     check_names,
     columns,
-    figures_of,
     loss_of,
+    metrics_of,
     split_columns,
+    tasks_for,
 )
 from tests.support.prepared import (
     LABELS,
@@ -33,7 +33,7 @@ from tests.support.prepared import (
     write,
 )
 
-PLAIN = Emphasis()
+PLAIN = LossConfig()
 NAN = float("nan")
 
 
@@ -48,7 +48,7 @@ def rows_of(data):
 
 
 def bound(data, *names):
-    return bind(names, data, rows_of(data))
+    return tasks_for(names, data, rows_of(data))
 
 
 # --- what they learn from ---
@@ -121,12 +121,12 @@ def test_class_weights_make_every_class_count_alike():
     labels = torch.tensor([0] * 4 + [1] * 8)
     each = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
     by_class = (each[:4].mean() + each[4:].mean()) / 2
-    weighted = cross_entropy(logits, labels, (4, 8), Emphasis(class_weights=True))
+    weighted = cross_entropy(logits, labels, (4, 8), LossConfig(class_weights=True))
     torch.testing.assert_close(weighted, by_class)
     truth, one = labels.float(), logits[:, 0]
     each = torch.nn.functional.binary_cross_entropy_with_logits(one, truth, reduction="none")
     by_class = (each[:4].mean() + each[4:].mean()) / 2
-    weighted = binary_cross_entropy(one, truth, (4, 8), Emphasis(class_weights=True))
+    weighted = binary_cross_entropy(one, truth, (4, 8), LossConfig(class_weights=True))
     torch.testing.assert_close(weighted, by_class)
 
 
@@ -134,25 +134,28 @@ def test_focal_loss_is_cross_entropy_where_gamma_is_nothing_and_forgets_what_is_
     logits, labels = torch.randn(8, 3), torch.randint(0, 3, (8,))
     plain = cross_entropy(logits, labels, (1, 1, 1), PLAIN)
     torch.testing.assert_close(
-        cross_entropy(logits, labels, (1, 1, 1), Emphasis(focal_gamma=0.0)), plain
+        cross_entropy(logits, labels, (1, 1, 1), LossConfig(focal_gamma=0.0)), plain
     )
     sure = torch.tensor([[8.0, 0.0]]), torch.tensor([0])
     unsure = torch.tensor([[0.1, 0.0]]), torch.tensor([0])
     shares = []
     for gamma in (0.0, 2.0):
-        kept = [cross_entropy(*one, (1, 1), Emphasis(focal_gamma=gamma)) for one in (sure, unsure)]
+        kept = [
+            cross_entropy(*one, (1, 1), LossConfig(focal_gamma=gamma)) for one in (sure, unsure)
+        ]
         shares.append(float(kept[0] / kept[1]))
     assert shares[1] < shares[0] / 1000
     right = torch.softmax(unsure[0], 1)[0, 0]
     torch.testing.assert_close(
-        cross_entropy(*unsure, (1, 1), Emphasis(focal_gamma=2.0)), -((1 - right) ** 2) * right.log()
+        cross_entropy(*unsure, (1, 1), LossConfig(focal_gamma=2.0)),
+        -((1 - right) ** 2) * right.log(),
     )
 
 
 def test_smoothing_is_torchs():
     logits, labels = torch.randn(8, 3), torch.randint(0, 3, (8,))
     torch.testing.assert_close(
-        cross_entropy(logits, labels, (1, 1, 1), Emphasis(label_smoothing=0.2)),
+        cross_entropy(logits, labels, (1, 1, 1), LossConfig(label_smoothing=0.2)),
         torch.nn.functional.cross_entropy(logits, labels, label_smoothing=0.2),
     )
 
@@ -171,7 +174,7 @@ def test_all_tasks_together_learn(data):
         optimiser.step()
     parts = split_columns(outputs.detach(), tasks)
     answers = {task.name: task.answers(parts[task.name]).numpy() for task in tasks}
-    figures = figures_of(tasks, answers, {name: part.numpy() for name, part in truth.items()})
+    figures = metrics_of(tasks, answers, {name: part.numpy() for name, part in truth.items()})
     assert next(iter(figures)) == "emotion/accuracy"
     for name in ("emotion", "sentiment", "attention"):
         assert figures[f"{name}/accuracy"] == 1.0

@@ -209,7 +209,7 @@ def fit(
     if threads is not None:
         torch.set_num_threads(threads)
     if eval_only:
-        figures = loop.judge(wanted.recipe, wanted.config, wanted.data, wanted.run)
+        figures = loop.evaluate(wanted.recipe, wanted.config, wanted.data, wanted.run)
         print("best: " + spelled(figures))
         return
     figures = loop.fit(

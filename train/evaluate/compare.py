@@ -21,7 +21,7 @@ from affectstream.train.errors import DataError, RunError
 from affectstream.train.fit.checkpoint import BEST, load, load_run, source_of
 from affectstream.train.fit.warm_start import told_by
 from affectstream.train.predict import predictions as told_of
-from affectstream.train.predict.predictions import Quick, Telling, Told, labelled
+from affectstream.train.predict.predictions import Predictions, Predicts, Quick, labelled
 from affectstream.train.recipe import DataBound
 from affectstream.train.recipes.registry import recipes
 from affectstream.train.statistics import (
@@ -54,7 +54,7 @@ class Compared:
     """Of the share that is right, or of the error with its sign turned; None where they are not known."""
 
 
-def tell(who: str, data: Path, split: str) -> Told:
+def tell(who: str, data: Path, split: str) -> Predictions:
     """What the run or bundle `who` says of `split`.
 
     Raises `RunError` for what is neither, and for one that learned from the very samples under other
@@ -76,7 +76,7 @@ def tell(who: str, data: Path, split: str) -> Told:
             f"{folder} is a run of {name}, which has its own data: export it, and compare that"
         )
     trained = load_run(known[name], folder)
-    if not isinstance(trained.recipe, Telling):
+    if not isinstance(trained.recipe, Predicts):
         raise RunError(
             f"{folder}: {name} does not tell its answers sample by sample: export it first"
         )
@@ -93,7 +93,7 @@ def _check_unseen(folder: Path, data: Path) -> None:
         )
 
 
-def compare(first: Told, second: Told) -> list[Compared]:
+def compare(first: Predictions, second: Predictions) -> list[Compared]:
     """Compare at every task that both have, on the samples that both were shown.
 
     Raises `DataError` where there are none, or fewer than two samples.
@@ -117,8 +117,8 @@ def compare(first: Told, second: Told) -> list[Compared]:
 def _at(
     task: Task,
     other: Task,
-    first: Told,
-    second: Told,
+    first: Predictions,
+    second: Predictions,
     ours: NDArray[np.int64],
     theirs: NDArray[np.int64],
 ) -> Compared:
@@ -156,7 +156,7 @@ def _at(
 
 
 def _under(
-    told: Told, task: Task, labels: tuple[str, ...], rows: NDArray[np.int64]
+    told: Predictions, task: Task, labels: tuple[str, ...], rows: NDArray[np.int64]
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Answers and truth of `rows`, columns and classes in the order of `labels`."""
     answers, truth = told.answers[task.name][rows], told.truth[task.name][rows]

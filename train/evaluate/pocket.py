@@ -23,7 +23,7 @@ from affectstream.train.errors import DataError, DataMissing
 from affectstream.train.evaluate.detector import compare
 from affectstream.train.loader.pictures import resized
 from affectstream.train.loader.words import tokenised
-from affectstream.train.predict.bundle_outputs import answers
+from affectstream.train.predict.bundle_outputs import bundle_outputs
 from affectstream.train.recipes.pocket.mels import loudest_window
 from affectstream.train.recipes.pocket.pocket_text import rival_f1
 
@@ -167,7 +167,9 @@ def _guesses(bundle: Bundle, modality: str, feeds: Mapping[str, Array]) -> NDArr
     ]
     if "logits" in engine.outputs:
         return np.concatenate([engine.run(part)["logits"].argmax(1) for part in parts])
-    said = answers(bundle, [_as_batch(modality, part) for part in parts], missing=False)[None]
+    said = bundle_outputs(bundle, [_as_batch(modality, part) for part in parts], missing=False)[
+        None
+    ]
     if "logits" not in said.outputs:
         raise DataError(f"bundle {bundle.manifest.name!r} does not tell one emotion of several")
     prior = np.log(np.asarray(bundle.manifest.calibration.prior))

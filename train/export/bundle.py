@@ -31,9 +31,9 @@ from affectstream.train.fit.warm_start import write_start
 from affectstream.train.graphs.engine_files import FUSION, TOKENIZER, export
 from affectstream.train.loader.batches import ValidBatches
 from affectstream.train.loader.samples import Samples, open_for, usable_rows
-from affectstream.train.model_spec import Setting
+from affectstream.train.model_spec import ModelSpec
 from affectstream.train.networks.network import Network
-from affectstream.train.predict.bundle_outputs import Answers, answers
+from affectstream.train.predict.bundle_outputs import BundleOutputs, bundle_outputs
 from affectstream.train.predict.prepared import measured, table
 from affectstream.train.recipes.net_recipe import NetRecipe
 from affectstream.train.tasks import Task
@@ -104,7 +104,7 @@ def _fill(
     plain = Calibration(prior=prior_of(fixed), temperature={}, min_confidence={})
     (folder / MANIFEST).write_bytes(encode(_manifest(folder, made, labels, plain, ())))
     with Bundle.open(folder) as bundle:
-        found = answers(bundle, ValidBatches(samples), missing=True)
+        found = bundle_outputs(bundle, ValidBatches(samples), missing=True)
     emotion = fixed.task("emotion")
     calibrated = {} if emotion is None else temperatures(found, samples, emotion, plain.prior)
     for name, part in calibrated.items():
@@ -129,13 +129,13 @@ def _fill(
         report(f"{row.part} {row.data} {row.metric} {row.value}")
 
 
-def labels_of(fixed: Setting) -> tuple[str, ...]:
+def labels_of(fixed: ModelSpec) -> tuple[str, ...]:
     """The emotions that the bundle names, in the order of its columns; none without such a task."""
     told = fixed.task("emotion") or fixed.task("emotion_multilabel")
     return () if told is None else told.labels
 
 
-def prior_of(fixed: Setting) -> tuple[float, ...]:
+def prior_of(fixed: ModelSpec) -> tuple[float, ...]:
     """The emotions' shares of split train, assumed in use; alike where there are amounts alone."""
     emotion, labels = fixed.task("emotion"), labels_of(fixed)
     counts = np.ones(len(labels)) if emotion is None else np.asarray(emotion.counts, np.float64)
@@ -143,7 +143,7 @@ def prior_of(fixed: Setting) -> tuple[float, ...]:
 
 
 def temperatures(
-    found: Mapping[tuple[str, ...] | None, Answers],
+    found: Mapping[tuple[str, ...] | None, BundleOutputs],
     samples: Samples,
     emotion: Task,
     prior: tuple[float, ...],
@@ -211,7 +211,7 @@ def _manifest(
     )
 
 
-def _crop(fixed: Setting) -> FaceCrop:
+def _crop(fixed: ModelSpec) -> FaceCrop:
     return FaceCrop(
         size=fixed.view.size,
         template=fixed.template,

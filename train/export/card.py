@@ -18,7 +18,7 @@ from affectstream.train.export.card_parts import (
     told,
 )
 from affectstream.train.fit.checkpoint import Trained
-from affectstream.train.model_spec import Setting
+from affectstream.train.model_spec import ModelSpec
 from affectstream.train.networks.pretrained import NONE
 
 _LICENCE = """\
@@ -82,7 +82,7 @@ Readings under the minimum confidence abstain; it lets {coverage:.0%} of split v
 {rows}"""
 
 
-def licence_of_weights(fixed: Setting) -> str:
+def licence_of_weights(fixed: ModelSpec) -> str:
     """What a manifest says of the licence of the weights."""
     own = "as the licence of the data allows"
     if fixed.crop in ("face", "person"):
@@ -94,7 +94,7 @@ def licence_of_weights(fixed: Setting) -> str:
 def write(
     manifest: Manifest,
     trained: Trained,
-    fixed: Setting,
+    fixed: ModelSpec,
     calibrated: Mapping[str, Calibrated],
     by_class: Sequence[str],
 ) -> dict[str, str]:
@@ -131,7 +131,7 @@ def write(
     return {"CARD.md": card, "LICENSE": licence}
 
 
-def _sources(fixed: Setting) -> str:
+def _sources(fixed: ModelSpec) -> str:
     return ", ".join(sorted({told(name) for name in fixed.weights.values() if name != NONE}))
 
 
@@ -141,7 +141,7 @@ def _start(trained: Trained, sources: str) -> str:
     return sources or "random weights"
 
 
-def _shown(manifest: Manifest, fixed: Setting) -> str:
+def _shown(manifest: Manifest, fixed: ModelSpec) -> str:
     view, parts = fixed.view, []
     if "video" in view.modalities:
         grey = ", colour taken off (the training data had none)" if fixed.grey else ""
@@ -157,7 +157,7 @@ def _shown(manifest: Manifest, fixed: Setting) -> str:
     return "".join(f"; {part}" for part in parts)
 
 
-def _counts(manifest: Manifest, fixed: Setting) -> str:
+def _counts(manifest: Manifest, fixed: ModelSpec) -> str:
     """Tables of the training samples of each class."""
     assumed = dict(zip(manifest.labels, manifest.calibration.prior, strict=True))
     tables = ["\n"]
@@ -173,7 +173,7 @@ def _counts(manifest: Manifest, fixed: Setting) -> str:
     return "".join(tables)
 
 
-def _calibration(fixed: Setting, calibrated: Mapping[str, Calibrated]) -> str:
+def _calibration(fixed: ModelSpec, calibrated: Mapping[str, Calibrated]) -> str:
     if not calibrated:
         return "None: it tells no emotions by probability."
     off = " The training set's prior is taken off the head."

@@ -22,7 +22,7 @@ from affectstream.train.fit.warm_start import RECIPE, told_by, write_recipe
 from affectstream.train.fusion.members import again, joint
 from affectstream.train.fusion.recipe import FUSION, LateFusion, LateRecipe
 from affectstream.train.loader.batches import ValidBatches, comfortable
-from affectstream.train.predict.bundle_outputs import answers
+from affectstream.train.predict.bundle_outputs import bundle_outputs
 from affectstream.train.predict.prepared import measured, shown_to, table
 
 _TEXTS = ("CARD.md", "LICENSE")
@@ -93,7 +93,9 @@ def _fill(
     with Bundle.open(folder) as bundle:
         shown, (known,) = shown_to(bundle, data, "valid")
         size = min(map(comfortable, shown))
-        found = answers(bundle, *(ValidBatches(part, size=size) for part in shown), missing=True)
+        found = bundle_outputs(
+            bundle, *(ValidBatches(part, size=size) for part in shown), missing=True
+        )
     task = replace(known, counts=fixed.counts)
     calibrated = temperatures(found, shown[0], task, fixed.prior)
     for name, part in calibrated.items():

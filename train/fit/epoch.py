@@ -17,11 +17,11 @@ from torch import Tensor
 from affectstream.train.config import FitConfig
 from affectstream.train.errors import RunError, first_line
 from affectstream.train.fit.memory import TooLarge, out_of_memory
-from affectstream.train.fit.phases import Stretch
+from affectstream.train.fit.phases import PhaseSpan
 from affectstream.train.fit.processes import Parcel, Part, of_compiler, several
 from affectstream.train.fit.progress import bar
 from affectstream.train.fit.schedule import learning_rate
-from affectstream.train.fit.train_state import Course
+from affectstream.train.fit.train_state import TrainState
 from affectstream.train.recipe import Batch, average_into
 
 MOST_LEFT_OUT = 32
@@ -49,7 +49,7 @@ class Epochs:
     """Learns from `batches`, an epoch at a time."""
 
     def __init__(
-        self, fabric: Fabric, course: Course, batches: Part, config: FitConfig, last: Path
+        self, fabric: Fabric, course: TrainState, batches: Part, config: FitConfig, last: Path
     ) -> None:
         """`last` is where the newest whole epoch is kept."""
         self.fabric, self.course, self.batches = fabric, course, batches
@@ -58,7 +58,7 @@ class Epochs:
         """Of the optimiser, in an epoch."""
         self.left_out = LeftOut(MOST_LEFT_OUT if config.precision == "16-mixed" else 0)
 
-    def learn(self, stretch: Stretch, epoch: int) -> float:
+    def learn(self, stretch: PhaseSpan, epoch: int) -> float:
         """One epoch; returns the mean loss.
 
         Raises `TooLarge` where memory does not suffice, `RunError` for what is no number and for what the
@@ -109,7 +109,7 @@ class Epochs:
             self.fabric.backward(loss / together)
         return value
 
-    def _step(self, stretch: Stretch, epoch: int, index: int) -> None:
+    def _step(self, stretch: PhaseSpan, epoch: int, index: int) -> None:
         """One step of the optimiser, after batch `index`, and of the average of the weights."""
         course, config = self.course, self.config
         step = index // config.accumulate

@@ -96,7 +96,7 @@ def _run(fabric: Fabric, job: Job) -> dict[str, float]:
     return Run(fabric, job).go()
 
 
-def judge(recipe: Recipe, config: FitConfig, data: Path, run: Path) -> dict[str, float]:
+def evaluate(recipe: Recipe, config: FitConfig, data: Path, run: Path) -> dict[str, float]:
     """Figures of the best epoch of `run` on the validation split of `data`; nothing is trained.
 
     Raises `RunError` for a run that is missing or another recipe's; `DataMissing` or `DataError`.

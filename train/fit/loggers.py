@@ -14,7 +14,7 @@ BOARDS = ("auto", "none", "tensorboard", "wandb")
 FOLDER = "tensorboard"
 
 
-class Board(Protocol):
+class RunLogger(Protocol):
     """Takes the figures of each epoch."""
 
     def figures(self, epoch: int, row: Mapping[str, float]) -> None:
@@ -36,7 +36,7 @@ def check_board(kind: str) -> None:
 
 def open_board(
     kind: str, run: Path, name: str, config: Mapping[str, Any], report: Callable[[str], None]
-) -> Board | None:
+) -> RunLogger | None:
     """The board `kind`, which `check_board` has let pass; None for ``none``.
 
     ``auto`` is TensorBoard where it is installed, and says so where it is not. Nothing leaves the

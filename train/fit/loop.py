@@ -38,11 +38,11 @@ from affectstream.train.fit.checkpoint import (
 )
 from affectstream.train.fit.epoch import Epochs
 from affectstream.train.fit.job import Job, spelled
-from affectstream.train.fit.loggers import Board, open_board
-from affectstream.train.fit.phases import Stretch, stretches
+from affectstream.train.fit.loggers import RunLogger, open_board
+from affectstream.train.fit.phases import PhaseSpan, phase_spans
 from affectstream.train.fit.processes import Part, device_name
 from affectstream.train.fit.resume_check import check_same
-from affectstream.train.fit.train_state import Course
+from affectstream.train.fit.train_state import TrainState
 from affectstream.train.recipe import DataBound, Recipe, parameters
 
 OVERFIT = 1.2
@@ -76,11 +76,11 @@ class Run:
         torch.manual_seed(self.config.seed)
         loaders = self.recipe.loaders(job.data, self.config)
         self.valid = loaders.valid
-        self.course = Course(fabric, self.recipe, self.config)
+        self.course = TrainState(fabric, self.recipe, self.config)
         self.epochs = Epochs(
             fabric, self.course, Part(loaders.train, fabric), self.config, self.folder / LAST
         )
-        self.plan = stretches(self.course.phases, self.config.epochs, self.config.phase_epochs)
+        self.plan = phase_spans(self.course.phases, self.config.epochs, self.config.phase_epochs)
         if saved is not None:
             with of_this_version(self.folder / LAST, saved):
                 same = self.course.restore(saved)
@@ -124,7 +124,7 @@ class Run:
     def go(self) -> dict[str, float]:
         """Epoch after epoch; returns the figures of the best."""
         standing, patience = self.course.standing, self.config.patience
-        entered: Stretch | None = None
+        entered: PhaseSpan | None = None
         with self._board() as board:
             for epoch in range(standing.next_epoch, self.config.epochs):
                 stretch = next(part for part in self.plan if epoch < part.end)
@@ -145,7 +145,7 @@ class Run:
                     self._tell(row, figures, seconds, board)
         return self._finish()
 
-    def _enter(self, stretch: Stretch, *, anew: bool) -> None:
+    def _enter(self, stretch: PhaseSpan, *, anew: bool) -> None:
         learning = self.course.enter(stretch, anew=anew)
         if phases := self.course.phases:
             self.report(
@@ -180,7 +180,7 @@ class Run:
         row: Mapping[str, float],
         figures: Mapping[str, float],
         seconds: float,
-        board: Board | None,
+        board: RunLogger | None,
     ) -> None:
         epoch, loss = int(row["epoch"]), row["loss"]
         self.report(f"epoch {epoch:3d}  loss {loss:.4f}  {spelled(figures)}  ({seconds:.0f} s)")
@@ -194,7 +194,7 @@ class Run:
             self.job.on_epoch(epoch, figures)
 
     @contextmanager
-    def _board(self) -> Iterator[Board | None]:
+    def _board(self) -> Iterator[RunLogger | None]:
         if not self.first:
             yield None
             return

@@ -16,7 +16,7 @@ from affectstream.train.networks.network import Phase
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class PhaseSpan:
     """Epochs [`first`, `end`) of a run, and what holds in them."""
 
     number: int
@@ -25,9 +25,9 @@ class Stretch:
     phase: Phase
 
 
-def stretches(
+def phase_spans(
     phases: Sequence[Phase], epochs: int, lengths: Sequence[int] | None = None
-) -> tuple[Stretch, ...]:
+) -> tuple[PhaseSpan, ...]:
     """A run of `epochs` epochs cut into `phases`, as far as they are reached; at least one.
 
     `lengths` stand in place of the phases' own. The last phase, and one without a length, takes what is
@@ -43,7 +43,7 @@ def stretches(
             f"phase_epochs has {len(lengths)} lengths, expected one for each of the recipe's "
             f"{len(phases)} phases (the last may be left out)"
         )
-    found: list[Stretch] = []
+    found: list[PhaseSpan] = []
     first = 0
     for number, phase in enumerate(phases):
         length = phase.epochs
@@ -53,7 +53,7 @@ def stretches(
             length = epochs - first
         end = min(epochs, first + length)
         if end > first:
-            found.append(Stretch(number, first, end, phase))
+            found.append(PhaseSpan(number, first, end, phase))
         first = end
     return tuple(found)
 

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 from affectstream.train.config import FitConfig
 from affectstream.train.errors import RunError
 from affectstream.train.fit.memory import peak_megabytes, recompute
-from affectstream.train.fit.phases import Learners, Stretch, parameter_groups
+from affectstream.train.fit.phases import Learners, PhaseSpan, parameter_groups
 from affectstream.train.fit.processes import Parcel, compile_parts, gather_random, restore_random
 from affectstream.train.fit.schedule import Patience, Plateau
 from affectstream.train.recipe import Phased, Recipe
 
 
-class Lesson(nn.Module):
+class LossModule(nn.Module):
     """A batch to its loss: what is spread over processes and run in mixed precision."""
 
     def __init__(self, recipe: Recipe, network: nn.Module) -> None:
@@ -34,7 +34,7 @@ class Lesson(nn.Module):
 
 
 @dataclass
-class Standing:
+class Progress:
     """The figures of a run so far."""
 
     next_epoch: int = 0
@@ -50,7 +50,7 @@ class Standing:
     """Figures of the weights that were started from, where they were not random."""
 
 
-class Course:
+class TrainState:
     """A network on its way, on the devices of `fabric`."""
 
     def __init__(self, fabric: Fabric, recipe: Recipe, config: FitConfig) -> None:
@@ -73,16 +73,16 @@ class Course:
             lr=config.learning_rate,
             weight_decay=config.weight_decay,
         )
-        self.lesson, self.optimiser = fabric.setup(Lesson(recipe, self.network), optimiser)
+        self.lesson, self.optimiser = fabric.setup(LossModule(recipe, self.network), optimiser)
         self.average: nn.Module = fabric.to_device(average)
         self.plateau = Plateau()
         self.patience = Patience(config.patience, config.min_delta)
-        self.standing = Standing()
+        self.standing = Progress()
         self._rate = 0.0
         # Dropout is to differ between processes, weights are not.
         torch.manual_seed(config.seed + fabric.global_rank)
 
-    def enter(self, stretch: Stretch, *, anew: bool) -> int:
+    def enter(self, stretch: PhaseSpan, *, anew: bool) -> int:
         """Begin a phase (`anew`), or go on in it; returns how many numbers learn."""
         if anew:
             self.plateau = Plateau()
@@ -108,7 +108,7 @@ class Course:
         """The learning rate of the last step, before shares of it are taken."""
         return self._rate
 
-    def set_rate(self, rate: float, stretch: Stretch) -> None:
+    def set_rate(self, rate: float, stretch: PhaseSpan) -> None:
         """Let each group learn at its share of `rate`."""
         self._rate = rate
         for group, made in zip(self.groups, self.optimiser.param_groups, strict=True):
@@ -145,7 +145,7 @@ class Course:
         if "plateau" in saved:
             self.plateau.restore(saved["plateau"])
             self.patience.restore(saved["patience"])
-        self.standing = Standing(
+        self.standing = Progress(
             next_epoch=saved["epoch"] + 1,
             best=saved["best"],
             best_epoch=saved.get("best_epoch", -1),

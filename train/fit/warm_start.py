@@ -14,7 +14,7 @@ from torch import Tensor
 from affectstream.engines.bundle.bundle import MANIFEST
 from affectstream.train.errors import RunError
 from affectstream.train.fit.checkpoint import BEST, LAST, load
-from affectstream.train.model_spec import Setting, from_plain
+from affectstream.train.model_spec import ModelSpec, from_plain
 from affectstream.train.networks.network import LastLayer, Network
 from affectstream.train.tasks import Task
 
@@ -56,7 +56,7 @@ def start_from(network: Network, folder: Path, tasks: Sequence[Task]) -> list[st
     return left
 
 
-def begun_as(folder: Path, recipe: str) -> Setting | None:
+def begun_as(folder: Path, recipe: str) -> ModelSpec | None:
     """What the network in `folder`, a run's or a bundle's, was made for, so that one that starts from it is
     the same: its options, its side, its tokenizer.
 

@@ -26,8 +26,8 @@ from affectstream.train.data.dataset import Dataset, DatasetInfo, read_info
 from affectstream.train.errors import DataError, RunError
 from affectstream.train.fusion.members import identity
 from affectstream.train.loader.batches import ValidBatches, comfortable
-from affectstream.train.loader.samples import Chance, Samples, having, open_for, usable_rows
-from affectstream.train.predict.bundle_outputs import Answers, answers
+from affectstream.train.loader.samples import AugmentState, Samples, having, open_for, usable_rows
+from affectstream.train.predict.bundle_outputs import BundleOutputs, bundle_outputs
 from affectstream.train.predict.prepared import check_crops, check_labels, view_of
 from affectstream.train.recipe import Batch
 from affectstream.train.tasks import Task
@@ -37,7 +37,7 @@ FORMAT = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Spoken:
+class MemberLogits:
     """Samples of which one member or more had something to say, as `batches.Sampled` has them."""
 
     logits: Tensor
@@ -52,7 +52,7 @@ class Spoken:
     def __len__(self) -> int:
         return len(self.truth)
 
-    def batch(self, picked: Sequence[int], chance: Chance | None = None) -> Batch:
+    def batch(self, picked: Sequence[int], chance: AugmentState | None = None) -> Batch:
         """``members (N, M, C)``, ``mask (N, M)`` and ``emotion (N,)`` of samples `picked`; with `chance`
         some members are hidden."""
         which = list(picked)
@@ -63,7 +63,7 @@ class Spoken:
         return {"members": members, "mask": mask, "emotion": self.truth[which]}
 
 
-def hide(mask: Tensor, chance: Chance) -> Tensor:
+def hide(mask: Tensor, chance: AugmentState) -> Tensor:
     """`mask` (N, M) without the members that chance hides, of each sample never all that it has."""
     dice = torch.rand(mask.shape, generator=chance.generator)
     left = mask & (dice >= chance.modality_dropout)
@@ -105,11 +105,11 @@ def modalities_of(member: Member) -> tuple[str, ...]:
     return tuple(name for name, part in by_role.items() if part is not None)
 
 
-def listen(
+def predict_members(
     name: str, folder: Path, dataset: Dataset, rows: NDArray[np.int64], task: Task
-) -> Answers:
+) -> BundleOutputs:
     """What the bundle in `folder`, which messages call `name`, says of those of `rows` that have something
-    for it; `Answers.samples` are numbers among `rows`.
+    for it; `BundleOutputs.samples` are numbers among `rows`.
 
     Raises `BundleError` where it has no logits, `DataError` for pictures cut in another way.
     """
@@ -129,7 +129,7 @@ def listen(
             for v in map(view_of, bundle.experts)
         ]
         size = min(map(comfortable, shown))
-        found = answers(bundle, *(ValidBatches(s, size=size) for s in shown), missing=False)
+        found = bundle_outputs(bundle, *(ValidBatches(s, size=size) for s in shown), missing=False)
     if None not in found:
         raise DataError(
             f"{name} has nothing to go by in data set {dataset.info.name!r}: every sample of "
@@ -138,11 +138,11 @@ def listen(
     return found[None]
 
 
-def spoken(members: Sequence[Member], data: Path, split: str, keep: Path) -> Spoken:
+def member_logits(members: Sequence[Member], data: Path, split: str, keep: Path) -> MemberLogits:
     """What `members` say of `split` of the data set in `data`, from a file in `keep` where it was asked
     before.
 
-    Raises as `rows_for` and `listen`, and `RunError` for a file that cannot be read.
+    Raises as `rows_for` and `predict_members`, and `RunError` for a file that cannot be read.
     """
     path = keep / f"{split}-{_key(members, read_info(data), split)}.npz"
     if not path.is_file():
@@ -152,10 +152,10 @@ def spoken(members: Sequence[Member], data: Path, split: str, keep: Path) -> Spo
             parts = [torch.from_numpy(file[name]) for name in ("logits", "mask", "truth", "rows")]
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise RunError(f"{path} cannot be read ({error}): delete it") from error
-    return Spoken(*parts)
+    return MemberLogits(*parts)
 
 
-def _asked(members: Sequence[Member], data: Path, split: str) -> Spoken:
+def _asked(members: Sequence[Member], data: Path, split: str) -> MemberLogits:
     dataset = open_for(data, sorted({m for member in members for m in modalities_of(member)}))
     rows, task = rows_for(members, dataset, split), Task("emotion", members[0].manifest.labels)
     logits = np.zeros((len(rows), len(members), len(task.labels)), np.float32)
@@ -166,13 +166,13 @@ def _asked(members: Sequence[Member], data: Path, split: str) -> Spoken:
             file=sys.stderr,
             flush=True,
         )
-        said = listen(f"member {member.name!r}", member.folder, dataset, rows, task)
+        said = predict_members(f"member {member.name!r}", member.folder, dataset, rows, task)
         logits[said.samples, number] = said.outputs["logits"]
         mask[said.samples, number] = True
     heard = np.flatnonzero(mask.any(1))
     truth = task.targets(dataset).numpy()[rows]
     kept = (logits[heard], mask[heard], truth[heard], heard)
-    return Spoken(*map(torch.from_numpy, kept))
+    return MemberLogits(*map(torch.from_numpy, kept))
 
 
 def _key(members: Sequence[Member], info: DatasetInfo, split: str) -> str:
@@ -181,7 +181,7 @@ def _key(members: Sequence[Member], info: DatasetInfo, split: str) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
-def _write(path: Path, found: Spoken) -> None:
+def _write(path: Path, found: MemberLogits) -> None:
     """Beside first: several trials may ask at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_suffix(f".{os.getpid()}.tmp")

@@ -21,19 +21,19 @@ from affectstream.engines.bundle.folder import Member
 from affectstream.stream.errors import OptionError
 from affectstream.train.config import FitConfig, Value, nearest
 from affectstream.train.errors import DataError
-from affectstream.train.fusion.member_logits import Spoken, rows_for, spoken
+from affectstream.train.fusion.member_logits import MemberLogits, member_logits, rows_for
 from affectstream.train.fusion.members import Part, again, find, known
 from affectstream.train.graphs.onnx_export import to_onnx
 from affectstream.train.loader.batches import TrainBatches
 from affectstream.train.loader.samples import open_for
-from affectstream.train.losses import Emphasis
+from affectstream.train.losses import LossConfig
 from affectstream.train.model_spec import Source, source_of
 from affectstream.train.recipe import Batch, Loaders
 from affectstream.train.search_space import LATE_FUSION, Space
-from affectstream.train.tasks import Task, figures_of
+from affectstream.train.tasks import Task, metrics_of
 
 if TYPE_CHECKING:
-    from affectstream.train.predict.predictions import Told
+    from affectstream.train.predict.predictions import Predictions
 
 VIDEO_WEIGHT = "video_weight"
 FUSION = "fusion.onnx"
@@ -75,7 +75,7 @@ class LateSetting:
     """Training samples of each label."""
     start: tuple[float, ...]
     """The weights before training."""
-    emphasis: Emphasis
+    emphasis: LossConfig
     data: Source
 
     @property
@@ -147,7 +147,7 @@ class LateRecipe:
             labels=labels,
             counts=tuple(counts),
             start=first_weights([part.watches for part in parts], _video_weight(self, config)),
-            emphasis=Emphasis(config.class_weights, config.label_smoothing, config.focal_gamma),
+            emphasis=LossConfig(config.class_weights, config.label_smoothing, config.focal_gamma),
             data=_source(data),
         )
         return replace(self, made_for=made)
@@ -158,9 +158,11 @@ class LateRecipe:
         train, valid = (self._said(members, data, split, config) for split in ("train", "valid"))
         return Loaders(TrainBatches(train, config), [valid.batch(range(len(valid)))])
 
-    def _said(self, members: Sequence[Member], data: Path, split: str, config: FitConfig) -> Spoken:
+    def _said(
+        self, members: Sequence[Member], data: Path, split: str, config: FitConfig
+    ) -> MemberLogits:
         keep = Path(config.runs) / self.name / KEPT
-        return spoken(members, data, split, keep)
+        return member_logits(members, data, split, keep)
 
     def module(self) -> LateFusion:
         """The weights to start from."""
@@ -180,10 +182,10 @@ class LateRecipe:
         with torch.no_grad():
             logits = self._judged(module, batch).float().cpu()
         told = {task.name: task.answers(logits).numpy()}
-        figures = figures_of([task], told, {task.name: truth.numpy()})
+        figures = metrics_of([task], told, {task.name: truth.numpy()})
         return {**figures, "valid_loss": float(task.loss(logits, truth, self.fixed.emphasis))}
 
-    def told(self, module: nn.Module, data: Path, split: str, config: FitConfig) -> Told:
+    def told(self, module: nn.Module, data: Path, split: str, config: FitConfig) -> Predictions:
         """What the fused answer to each sample of `split` is. Raises as `loaders`."""
         from affectstream.train.predict.predictions import of_rows
 

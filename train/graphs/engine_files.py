@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from affectstream.engines.bundle.bundle import ENCODERS
 from affectstream.train.graphs.onnx_export import to_onnx
-from affectstream.train.model_spec import Setting
+from affectstream.train.model_spec import ModelSpec
 from affectstream.train.networks.network import Head, Network
 from affectstream.train.tasks import Task, split_columns
 
@@ -75,7 +75,7 @@ class _Pooled(nn.Module):
         return self.encoder(*arguments).squeeze(1)
 
 
-def export(network: Network, setting: Setting, folder: Path) -> list[Path]:
+def export(network: Network, setting: ModelSpec, folder: Path) -> list[Path]:
     """Write every engine file of `network`, and its tokenizer, into `folder`.
 
     Raises `ParityError` where a graph differs from its module.
@@ -93,13 +93,13 @@ def export(network: Network, setting: Setting, folder: Path) -> list[Path]:
     return files
 
 
-def served_head(network: Network, setting: Setting) -> ServedHead:
+def served_head(network: Network, setting: ModelSpec) -> ServedHead:
     """The head of a bundle, in evaluation mode."""
     head = ServedHead(network.head, setting.tasks, balanced=setting.emphasis.class_weights)
     return head.eval()
 
 
-def _encoder(network: Network, modality: str, setting: Setting, path: Path) -> None:
+def _encoder(network: Network, modality: str, setting: ModelSpec, path: Path) -> None:
     view, generator = setting.view, torch.Generator().manual_seed(0)
     encoder: nn.Module = getattr(network, modality)
     outputs = ["embedding"]
@@ -122,7 +122,7 @@ def _encoder(network: Network, modality: str, setting: Setting, path: Path) -> N
     to_onnx(encoder, example, path, inputs=inputs, outputs=outputs)
 
 
-def _fed(network: Network, setting: Setting) -> tuple[Tensor, ...]:
+def _fed(network: Network, setting: ModelSpec) -> tuple[Tensor, ...]:
     """Two rows for the head: one with half of every sequence, one without anything."""
     generator = torch.Generator().manual_seed(0)
     arguments: list[Tensor] = []

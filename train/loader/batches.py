@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from affectstream.train.config import FitConfig
-from affectstream.train.loader.samples import Chance, Samples
+from affectstream.train.loader.samples import AugmentState, Samples
 from affectstream.train.recipe import Batch
 
 VALID_BATCH = 64
@@ -32,7 +32,7 @@ class Sampled(Protocol):
 
     def __len__(self) -> int: ...
 
-    def batch(self, picked: Sequence[int], chance: Chance | None = None) -> Batch:
+    def batch(self, picked: Sequence[int], chance: AugmentState | None = None) -> Batch:
         """Samples `picked`."""
         ...
 
@@ -92,7 +92,7 @@ class _TrainMaker(TorchDataset[Batch]):
         order = torch.randperm(len(self._samples), generator=torch.Generator().manual_seed(seed))
         picked = order[number * self._size : (number + 1) * self._size].tolist()
         generator = torch.Generator().manual_seed((seed * 1_000_003 + number + 1) % 2**64)
-        return self._samples.batch(picked, Chance(generator, self._augment, self._dropout))
+        return self._samples.batch(picked, AugmentState(generator, self._augment, self._dropout))
 
 
 class ValidBatches(Sequence[Batch], TorchDataset[Batch]):

@@ -18,7 +18,7 @@ from affectstream.train.data.sample import decode_audio
 from affectstream.train.errors import DataError
 from affectstream.train.loader import pictures, words
 from affectstream.train.loader.speaker_features import facts
-from affectstream.train.loader.window_spec import View, cut, judged_start, random_start
+from affectstream.train.loader.window_spec import WindowSpec, cut, judged_start, random_start
 from affectstream.train.tasks import Task, labelled
 
 HEAVY_OF = {"video": "crops", "voice": "audio"}
@@ -73,7 +73,7 @@ def usable_rows(
 
 
 @dataclass(frozen=True, slots=True)
-class Chance:
+class AugmentState:
     """What training leaves to chance."""
 
     generator: torch.Generator
@@ -82,10 +82,10 @@ class Chance:
 
 
 class Samples:
-    """Some rows of a data set, shown as a `View` says. May be pickled to another process."""
+    """Some rows of a data set, shown as a `WindowSpec` says. May be pickled to another process."""
 
     def __init__(
-        self, dataset: Dataset, rows: NDArray[np.int64], shown: View, tasks: Sequence[Task]
+        self, dataset: Dataset, rows: NDArray[np.int64], shown: WindowSpec, tasks: Sequence[Task]
     ) -> None:
         self.rows, self.view = rows, shown
         self.dataset = dataset
@@ -116,7 +116,7 @@ class Samples:
         times = self.dataset.column(_COLUMNS["video"])[self.rows]
         return min(self.view.frames, max((len(t) for t in times if t is not None), default=1))
 
-    def batch(self, picked: Sequence[int], chance: Chance | None = None) -> dict[str, Tensor]:
+    def batch(self, picked: Sequence[int], chance: AugmentState | None = None) -> dict[str, Tensor]:
         """Samples `picked`, numbers among these rows: as training sees them where `chance` is given, else
         as they are judged."""
         which = list(picked)
@@ -135,7 +135,7 @@ class Samples:
         return out
 
     def _seen_and_heard(
-        self, rows: Sequence[dict[str, Any]], chance: Chance | None
+        self, rows: Sequence[dict[str, Any]], chance: AugmentState | None
     ) -> dict[str, Tensor]:
         places: list[float | None] = [None] * len(rows)
         if chance is not None:
@@ -183,7 +183,7 @@ class Samples:
         rows: Sequence[dict[str, Any]],
         starts: Sequence[int],
         places: Sequence[float | None],
-        chance: Chance | None,
+        chance: AugmentState | None,
     ) -> dict[str, Tensor]:
         points = [
             self._points(row, start, place)
@@ -211,7 +211,7 @@ class Samples:
         self,
         sounds: Sequence[NDArray[np.float32] | None],
         starts: Sequence[int],
-        chance: Chance | None,
+        chance: AugmentState | None,
     ) -> dict[str, Tensor]:
         none = np.zeros(0, np.float32)
         windows = [
@@ -228,7 +228,9 @@ class Samples:
         return {"samples": samples, "voice_mask": mask}
 
 
-def drop_modalities(batch: dict[str, Tensor], modalities: Sequence[str], chance: Chance) -> None:
+def drop_modalities(
+    batch: dict[str, Tensor], modalities: Sequence[str], chance: AugmentState
+) -> None:
     """Hide each modality of each sample with the chance of it, but never all that it has; metadata too.
 
     Only masks change: what is masked is not looked at.

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.engines.manifest import FACTS
+from affectstream.engines.manifest import SPEAKER_FEATURES
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.data.sample import GENDERS
 
@@ -17,7 +17,7 @@ Person = tuple[float, str | None]
 
 
 def facts(
-    dataset: Dataset, names: Sequence[str] = FACTS
+    dataset: Dataset, names: Sequence[str] = SPEAKER_FEATURES
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Numbers (n, D) float32 of every row, by `names`, and which of them are known (n, D) bool.
 
@@ -32,8 +32,8 @@ def facts(
             for row, other in enumerate(listeners(dataset))
         ],
         np.float32,
-    ).reshape(len(people), len(FACTS))
-    picked = numbers[:, [FACTS.index(name) for name in names]]  # type: ignore[arg-type]
+    ).reshape(len(people), len(SPEAKER_FEATURES))
+    picked = numbers[:, [SPEAKER_FEATURES.index(name) for name in names]]  # type: ignore[arg-type]
     known = ~np.isnan(picked)
     return np.where(known, picked, 0.0).astype(np.float32), known
 

@@ -20,7 +20,7 @@ STEP_US = 50_000
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class WindowSpec:
     """The window and what is taken of it."""
 
     modalities: tuple[str, ...]

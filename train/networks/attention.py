@@ -32,7 +32,7 @@ class CrossAttention(nn.Module):
         return answer * mask.any(1).to(answer.dtype)[:, None, None]
 
 
-class Asker(nn.Module):
+class CrossAttentionBlock(nn.Module):
     """One sequence asks another, which is added to it, and each step is normalised.
 
     A row whose asking sequence is absent has one step that is learned in its place, so that the other

@@ -18,7 +18,7 @@ from affectstream.stream.errors import OptionError
 from affectstream.train.networks.network import Plan, TextEncoder, Value
 from affectstream.train.networks.pretrained import CONFIG, NONE, TOKENIZER, folder_of, made
 from affectstream.train.networks.tokenizer import PAD, train_tokenizer
-from affectstream.train.networks.transformers_encoder import Backed, shapes_are_fixed
+from affectstream.train.networks.transformers_encoder import TransformersEncoder, shapes_are_fixed
 
 BASE: Mapping[str, Value] = {"text_layers": 12, "text_width": 768, "text_heads": 12}
 """BERT-base, as options."""
@@ -33,7 +33,7 @@ _MASKED = -1e4
 """Added to what must not be attended to. FP16 has nothing lower than -65504."""
 
 
-class BertEncoder(Backed, TextEncoder):
+class BertEncoder(TransformersEncoder, TextEncoder):
     """Tokens to one embedding of the line (`pooled`), or to one for each token.
 
     The pooled embedding is BERT's own: the first token's, through a linear layer and tanh. `frozen`

@@ -14,7 +14,7 @@ def shapes_are_fixed() -> bool:
     return torch.onnx.is_in_onnx_export() or torch.compiler.is_compiling()
 
 
-class Backed(nn.Module):
+class TransformersEncoder(nn.Module):
     """An encoder whose `backbone` is a model of transformers."""
 
     backbone: Any

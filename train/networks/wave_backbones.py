@@ -15,7 +15,7 @@ from torch.nn.utils import parametrize
 from affectstream.stream.errors import OptionError
 from affectstream.train.networks.network import Plan, Value, VoiceEncoder
 from affectstream.train.networks.pretrained import NONE, made
-from affectstream.train.networks.transformers_encoder import Backed
+from affectstream.train.networks.transformers_encoder import TransformersEncoder
 
 BASE: Mapping[str, Value] = {
     "voice_layers": 12,
@@ -48,7 +48,7 @@ def standardised(samples: Tensor) -> Tensor:
     return centred / ((centred * centred).mean(1, keepdim=True) + _QUIET).sqrt()
 
 
-class Wav2Vec2Encoder(Backed, VoiceEncoder):
+class Wav2Vec2Encoder(TransformersEncoder, VoiceEncoder):
     """Sound to the last hidden states: 149 steps of 768 for three seconds.
 
     The whole window goes in, padding too: the base model was trained without attention masks. `frozen`

@@ -18,7 +18,7 @@ _FEEDS = {"voice": {"samples": "samples"}, "text": {"ids": "ids", "mask": "token
 
 
 @dataclass(slots=True)
-class Answers:
+class BundleOutputs:
     """What was said, one row a sample: each output by name, and which samples those are."""
 
     outputs: dict[str, NDArray[Any]]
@@ -46,9 +46,9 @@ def subsets(modalities: Sequence[str]) -> list[tuple[str, ...]]:
     return [chosen for size in sizes for chosen in combinations(modalities, size)]
 
 
-def answers(
+def bundle_outputs(
     bundle: Bundle, *batches: Iterable[Batch], missing: bool
-) -> dict[tuple[str, ...] | None, Answers]:
+) -> dict[tuple[str, ...] | None, BundleOutputs]:
     """What the bundle says of the samples of `batches` as they are (None).
 
     There is one sequence of batches for each of the bundle's experts (itself, or its members), of the same
@@ -82,7 +82,7 @@ def answers(
                 ]
                 found.add(said(bundle, of_rows), numbers[rows], names)
     return {
-        subset: Answers(
+        subset: BundleOutputs(
             {name: np.concatenate(parts) for name, parts in found.outputs.items()},
             np.concatenate(found.samples),
             tuple(found.modalities),

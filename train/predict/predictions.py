@@ -17,16 +17,16 @@ from affectstream.train.config import FitConfig
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.loader.batches import ValidBatches, comfortable, to_device
 from affectstream.train.loader.samples import Samples
-from affectstream.train.predict.bundle_outputs import answers
+from affectstream.train.predict.bundle_outputs import bundle_outputs
 from affectstream.train.predict.prepared import shown_to, told_by
 from affectstream.train.statistics import Groups, Interval, bootstrap, groups_of, of_guesses
-from affectstream.train.tasks import Task, figures_of, split_columns
+from affectstream.train.tasks import Task, metrics_of, split_columns
 
 Columns = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Told:
+class Predictions:
     """One row a sample, in the order of the data set."""
 
     tasks: tuple[Task, ...]
@@ -41,7 +41,7 @@ class Told:
 
     def figures(self) -> dict[str, float]:
         """Figures of every task; with several, ``task/figure``."""
-        return figures_of(self.tasks, self.answers, self.truth)
+        return metrics_of(self.tasks, self.answers, self.truth)
 
     def groups(self, picked: NDArray[np.bool_] | None = None) -> Groups:
         """Participants, or samples, of all rows or of those `picked` (n,)."""
@@ -63,10 +63,10 @@ class Told:
 
 
 @runtime_checkable
-class Telling(Protocol):
+class Predicts(Protocol):
     """What a bound recipe has besides when its answers can be had sample by sample."""
 
-    def told(self, module: nn.Module, data: Path, split: str, config: FitConfig) -> Told:
+    def told(self, module: nn.Module, data: Path, split: str, config: FitConfig) -> Predictions:
         """What `module` says of `split` of a prepared data set, as `score` judges it."""
         ...
 
@@ -94,10 +94,10 @@ def labelled(task: Task, truth: NDArray[Any]) -> NDArray[np.bool_]:
 
 def of_rows(
     dataset: Dataset, rows: NDArray[np.int64], tasks: Sequence[Task], said: Columns
-) -> Told:
+) -> Predictions:
     """Answers to `tasks` about `rows` of a data set, which knows the rest."""
     assert all(len(column) == len(rows) for column in said.values())
-    return Told(
+    return Predictions(
         tasks=tuple(tasks),
         ids=dataset.column("id")[rows],
         participants=dataset.column("participant")[rows],
@@ -107,7 +107,7 @@ def of_rows(
 
 
 @torch.no_grad()
-def by_network(module: nn.Module, samples: Samples, tasks: Sequence[Task]) -> Told:
+def by_network(module: nn.Module, samples: Samples, tasks: Sequence[Task]) -> Predictions:
     """What a network says of `samples` as they are judged."""
     device = next(module.parameters()).device
     outputs = torch.cat(
@@ -118,20 +118,22 @@ def by_network(module: nn.Module, samples: Samples, tasks: Sequence[Task]) -> To
     return of_rows(samples.dataset, samples.rows, tasks, said)
 
 
-def by_bundle(bundle: Bundle, data: Path, split: str) -> Told:
+def by_bundle(bundle: Bundle, data: Path, split: str) -> Predictions:
     """What a bundle says of `split` of a prepared data set, calibrated.
 
     Raises `DataMissing` or `DataError` where nothing of it can be measured there.
     """
     shown, tasks = shown_to(bundle, data, split)
     size = min(map(comfortable, shown))
-    said = answers(bundle, *[ValidBatches(part, size=size) for part in shown], missing=False)[None]
+    said = bundle_outputs(
+        bundle, *[ValidBatches(part, size=size) for part in shown], missing=False
+    )[None]
     rows = shown[0].rows[said.samples]
     told = told_by(said, tasks, bundle.manifest.calibration)
     return of_rows(shown[0].dataset, rows, tasks, told)
 
 
-def together(parts: Sequence[Told]) -> Told:
+def together(parts: Sequence[Predictions]) -> Predictions:
     """The samples of all `parts`, which have the same tasks. Raises `ValueError` where they have not."""
     first = parts[0]
     names = [(task.name, task.labels) for task in first.tasks]
@@ -144,7 +146,7 @@ def together(parts: Sequence[Told]) -> Told:
             for task in first.tasks
         }
 
-    return Told(
+    return Predictions(
         tasks=first.tasks,
         ids=np.concatenate([part.ids for part in parts]),
         participants=np.concatenate([part.participants for part in parts]),
@@ -153,7 +155,7 @@ def together(parts: Sequence[Told]) -> Told:
     )
 
 
-def save(told: Told, path: Path) -> None:
+def save(told: Predictions, path: Path) -> None:
     """Write it as NumPy's .npz of plain arrays, which `load` reads."""
     columns = {
         f"{kind}/{name}": array
@@ -165,13 +167,13 @@ def save(told: Told, path: Path) -> None:
     np.savez_compressed(path, ids=told.ids.astype(str), participants=np.asarray(people), **columns)
 
 
-def load(path: Path) -> Told:
+def load(path: Path) -> Predictions:
     """What `save` wrote; of the tasks the counts in training are not in it."""
     with np.load(path, allow_pickle=False) as file:
         names = [name.partition("/")[2] for name in file.files if name.startswith("labels/")]
         people = file["participants"].astype(object)
         people[people == ""] = None
-        return Told(
+        return Predictions(
             tasks=tuple(Task(name, tuple(file[f"labels/{name}"].tolist())) for name in names),
             ids=file["ids"].astype(object),
             participants=people,

@@ -21,10 +21,10 @@ from affectstream.train.errors import DataError
 from affectstream.train.fit.warm_start import RECIPE
 from affectstream.train.loader.batches import ValidBatches, comfortable
 from affectstream.train.loader.samples import Samples, having, open_for, usable_rows
-from affectstream.train.loader.window_spec import View
-from affectstream.train.model_spec import Setting, from_plain
-from affectstream.train.predict.bundle_outputs import Answers, answers
-from affectstream.train.tasks import KINDS, Task, figures_of, labelled
+from affectstream.train.loader.window_spec import WindowSpec
+from affectstream.train.model_spec import ModelSpec, from_plain
+from affectstream.train.predict.bundle_outputs import BundleOutputs, bundle_outputs
+from affectstream.train.tasks import KINDS, Task, labelled, metrics_of
 
 AS_THEY_ARE = "as they are"
 """The part of figures over samples that have not all the same modalities."""
@@ -42,7 +42,7 @@ def evaluate_prepared(
     samples, size = shown[0], min(map(comfortable, shown))
     name = f"{samples.dataset.info.name} {split}"
     batches = [ValidBatches(part, size=size) for part in shown]
-    found = answers(bundle, *batches, missing=len(bundle.modalities) > 1)
+    found = bundle_outputs(bundle, *batches, missing=len(bundle.modalities) > 1)
     calibration = bundle.manifest.calibration
     return (
         measured(found, samples, tasks, calibration, name),
@@ -85,7 +85,7 @@ def shown_to(
     return tuple(Samples(dataset, rows, view, tasks) for view in shown), tasks
 
 
-def setting_of(bundle: Bundle) -> Setting | None:
+def setting_of(bundle: Bundle) -> ModelSpec | None:
     """What the bundle's network was made for, where the bundle says so."""
     path = bundle.folder / RECIPE
     if not path.is_file():
@@ -96,13 +96,13 @@ def setting_of(bundle: Bundle) -> Setting | None:
         raise DataError(f"{path} cannot be read: {error}; export the bundle again") from error
 
 
-def view_of(bundle: Bundle) -> View:
+def view_of(bundle: Bundle) -> WindowSpec:
     """What a plain bundle looks at: as its network was shown it, else as its manifest says."""
     setting = setting_of(bundle)
     if setting is not None:
         return setting.view
     manifest, text = bundle.manifest, bundle.manifest.engines.text_encoder
-    return View(
+    return WindowSpec(
         modalities=bundle.modalities,
         window_us=manifest.window_us,
         frame_hz=manifest.frame_hz,
@@ -129,7 +129,7 @@ def tasks_of(bundle: Bundle) -> tuple[Task, ...]:
 
 
 def measured(
-    found: dict[tuple[str, ...] | None, Answers],
+    found: dict[tuple[str, ...] | None, BundleOutputs],
     samples: Samples,
     tasks: Sequence[Task],
     calibration: Calibration,
@@ -148,7 +148,7 @@ def measured(
             continue
         truth = {task.name: samples.truth[task.name][said.samples].numpy() for task in tasks}
         told = told_by(said, tasks, calibration)
-        figures = figures_of(tasks, told, truth)
+        figures = metrics_of(tasks, told, truth)
         if "emotion" in told:
             known = truth["emotion"] >= 0
             sure = told["emotion"][known]
@@ -163,7 +163,7 @@ def measured(
 
 
 def told_by(
-    said: Answers, tasks: Sequence[Task], calibration: Calibration
+    said: BundleOutputs, tasks: Sequence[Task], calibration: Calibration
 ) -> dict[str, NDArray[Any]]:
     """The answer to each task, emotions as calibrated probabilities."""
     told = {task.name: said.outputs[task.kind.output] for task in tasks}
@@ -178,7 +178,7 @@ def told_by(
 
 
 def table(
-    said: Answers, samples: Samples, tasks: Sequence[Task], calibration: Calibration
+    said: BundleOutputs, samples: Samples, tasks: Sequence[Task], calibration: Calibration
 ) -> list[str]:
     """Precision, recall and F1 of each class of each task that has some, as lines of text."""
     told = told_by(said, tasks, calibration)

@@ -1,4 +1,4 @@
-"""From a recipe, a data set and the options of a run to the `Setting` of a network; or why there is none."""
+"""From a recipe, a data set and the options of a run to the `ModelSpec` of a network."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from affectstream.engines.manifest import FACTS
+from affectstream.engines.manifest import SPEAKER_FEATURES
 from affectstream.stream.errors import OptionError
 from affectstream.train.config import FitConfig, nearest
 from affectstream.train.data.dataset import Dataset
@@ -14,12 +14,12 @@ from affectstream.train.errors import DataError
 from affectstream.train.fit.warm_start import begun_as
 from affectstream.train.loader import words
 from affectstream.train.loader.samples import open_for, usable_rows
-from affectstream.train.loader.window_spec import View
-from affectstream.train.losses import Emphasis
-from affectstream.train.model_spec import Setting, is_grey, source_of, tone_of
+from affectstream.train.loader.window_spec import WindowSpec
+from affectstream.train.losses import LossConfig
+from affectstream.train.model_spec import ModelSpec, is_grey, source_of, tone_of
 from affectstream.train.networks.network import Value
 from affectstream.train.networks.pretrained import NONE
-from affectstream.train.tasks import bind, check_names
+from affectstream.train.tasks import check_names, tasks_for
 
 if TYPE_CHECKING:
     from affectstream.train.recipes.net_recipe import NetRecipe
@@ -34,7 +34,7 @@ TEMPORAL = "temporal"
 """The option that says how frames are joined; ``mean`` does not look at their order."""
 
 
-def bound(recipe: NetRecipe, data: Path, config: FitConfig) -> Setting:
+def bind(recipe: NetRecipe, data: Path, config: FitConfig) -> ModelSpec:
     """The setting of `recipe` for the prepared data set in `data`.
 
     Raises `DataMissing`, `DataError` or `OptionError`, naming what does not do.
@@ -62,9 +62,9 @@ def bound(recipe: NetRecipe, data: Path, config: FitConfig) -> Setting:
                 weights, (str(lines[row]) for row in rows["train"] if lines[row]), recipe.tokens
             )
             tokenizer, vocabulary = made.to_str(), made.get_vocab_size()
-    return Setting(
-        tasks=bind(config.tasks, dataset, rows),
-        view=View(
+    return ModelSpec(
+        tasks=tasks_for(config.tasks, dataset, rows),
+        view=WindowSpec(
             modalities=recipe.modalities,
             window_us=recipe.window_us,
             frame_hz=recipe.frame_hz,
@@ -73,7 +73,7 @@ def bound(recipe: NetRecipe, data: Path, config: FitConfig) -> Setting:
             tokens=recipe.tokens,
             tokenizer=tokenizer,
             context=context,
-            metadata=FACTS if recipe.metadata else (),
+            metadata=SPEAKER_FEATURES if recipe.metadata else (),
             tone=tone_of(dataset, rows["train"]) if seen else "natural",
         ),
         hop_us=recipe.hop_us,
@@ -83,12 +83,12 @@ def bound(recipe: NetRecipe, data: Path, config: FitConfig) -> Setting:
         vocabulary=vocabulary,
         options=options,
         weights=weights,
-        emphasis=Emphasis(config.class_weights, config.label_smoothing, config.focal_gamma),
+        emphasis=LossConfig(config.class_weights, config.label_smoothing, config.focal_gamma),
         data=source_of(dataset, rows["train"]),
     )
 
 
-def side_of(recipe: NetRecipe, config: FitConfig, begun: Setting | None = None) -> int:
+def side_of(recipe: NetRecipe, config: FitConfig, begun: ModelSpec | None = None) -> int:
     """The side of the pictures. Raises `OptionError` for one that the architecture cannot have."""
     size = config.size or (recipe.side if begun is None else begun.view.size)
     if size % recipe.multiple:
@@ -99,7 +99,7 @@ def side_of(recipe: NetRecipe, config: FitConfig, begun: Setting | None = None) 
 
 
 def options_of(
-    recipe: NetRecipe, config: FitConfig, begun: Setting | None = None
+    recipe: NetRecipe, config: FitConfig, begun: ModelSpec | None = None
 ) -> dict[str, Value]:
     """Every option of the recipe: given, of the network that is started from, or default.
 
@@ -136,7 +136,7 @@ def _typed(recipe: str, name: str, value: Value, kind: type[Value]) -> Value:
 
 
 def weights_of(
-    recipe: NetRecipe, config: FitConfig, begun: Setting | None = None
+    recipe: NetRecipe, config: FitConfig, begun: ModelSpec | None = None
 ) -> dict[str, str]:
     """Where each backbone's weights come from: of a network that is started from, where they once came from.
 

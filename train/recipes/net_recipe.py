@@ -23,15 +23,15 @@ from affectstream.train.errors import first_line
 from affectstream.train.fit.warm_start import start_from
 from affectstream.train.loader.batches import TrainBatches, ValidBatches, to_device
 from affectstream.train.loader.samples import Samples, open_for, usable_rows
-from affectstream.train.model_spec import Setting, from_plain
+from affectstream.train.model_spec import ModelSpec, from_plain
 from affectstream.train.networks.network import Network, Phase, Plan, Value
 from affectstream.train.networks.pretrained import NONE
 from affectstream.train.recipe import Batch, Loaders
-from affectstream.train.recipes.bind import bound
-from affectstream.train.tasks import figures_of, loss_of, split_columns
+from affectstream.train.recipes.bind import bind
+from affectstream.train.tasks import loss_of, metrics_of, split_columns
 
 if TYPE_CHECKING:
-    from affectstream.train.predict.predictions import Told
+    from affectstream.train.predict.predictions import Predictions
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class NetRecipe:
     """Learns from one picture of each sample, chosen anew each epoch, instead of a window of them."""
     metadata: bool = False
     """Whether the head takes what is known of the speaker."""
-    made_for: Setting | None = None
+    made_for: ModelSpec | None = None
     start: str | None = None
     """A run's folder or a bundle, whose weights a new network starts from."""
     fetch: bool = True
@@ -77,7 +77,7 @@ class NetRecipe:
     """The options that a person asked for."""
 
     @property
-    def fixed(self) -> Setting:
+    def fixed(self) -> ModelSpec:
         """What the recipe is bound to. Raises `ValueError` before `for_data` or `restored`."""
         if self.made_for is None:
             raise ValueError(f"recipe {self.name!r} has no data set yet: call for_data first")
@@ -97,7 +97,7 @@ class NetRecipe:
         Raises `DataMissing` or `DataError`, naming what the data set lacks, and `OptionError` for tasks,
         options, weights and sides that the recipe does not have.
         """
-        setting = bound(self, data, config)
+        setting = bind(self, data, config)
         phases = self.phases if config.init is not None else self._phases_from(setting.weights)
         return replace(
             self, made_for=setting, start=config.init, phases=phases, given=config.options
@@ -187,10 +187,10 @@ class NetRecipe:
             for task in tasks:
                 said[task.name].append(task.answers(parts[task.name]))
                 truth[task.name].append(batch[task.name])
-        figures = figures_of(tasks, _joined(said), _joined(truth))
+        figures = metrics_of(tasks, _joined(said), _joined(truth))
         return {**figures, "valid_loss": total / count}
 
-    def told(self, module: nn.Module, data: Path, split: str, config: FitConfig) -> Told:
+    def told(self, module: nn.Module, data: Path, split: str, config: FitConfig) -> Predictions:
         """What `module` says of each sample of `split`. Raises `DataMissing` or `DataError`."""
         from affectstream.train.predict.predictions import by_network
 

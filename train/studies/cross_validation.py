@@ -30,7 +30,7 @@ from affectstream.train.fit.fit import fit, summary
 from affectstream.train.fit.job import spelled, tell
 from affectstream.train.fit.warm_start import told_by
 from affectstream.train.predict import predictions as told_of
-from affectstream.train.predict.predictions import Telling, Told
+from affectstream.train.predict.predictions import Predictions, Predicts
 from affectstream.train.recipe import DataBound, Recipe
 from affectstream.train.statistics import LEVEL, Interval
 from affectstream.train.studies.folds import Fold, Folding, Folds, deal
@@ -40,7 +40,7 @@ _DATA, _DONE, _TOLD = "data", "fold.json", "held_out.npz"
 
 
 @dataclass(frozen=True, slots=True)
-class Crossed:
+class CrossValidation:
     """What a cross-validation came to."""
 
     folds: tuple[dict[str, Any], ...]
@@ -66,7 +66,7 @@ def cross_validate(
     keep: bool = False,
     track: str = "none",
     report: Callable[[str], None] = tell,
-) -> Crossed:
+) -> CrossValidation:
     """Train and judge every fold in ``run/folds``, going on where an earlier call stopped.
 
     Figures are those of the last epoch, so that nothing is chosen by held-out samples; `best` takes each
@@ -211,7 +211,7 @@ def _train(
     fit(recipe, config, data, place, resume=(place / LAST).exists(), report=report, track=track)
     trained = load_run(recipe, place, BEST if best else LAST)
     module = trained.module.to("cuda") if torch.cuda.is_available() else trained.module
-    if not isinstance(trained.recipe, Telling):
+    if not isinstance(trained.recipe, Predicts):
         raise OptionError(
             f"{recipe.name} does not tell its answers sample by sample: no folds of it"
         )
@@ -232,12 +232,12 @@ def _train(
         (place / BEST).unlink()
 
 
-def _summed_up(done: Sequence[Mapping[str, Any]], told: Told) -> Crossed:
+def _summed_up(done: Sequence[Mapping[str, Any]], told: Predictions) -> CrossValidation:
     names = list(dict.fromkeys(name for fold in done for name in fold["figures"]))
     columns = {
         name: [fold["figures"][name] for fold in done if name in fold["figures"]] for name in names
     }
-    return Crossed(
+    return CrossValidation(
         folds=tuple(dict(fold) for fold in done),
         mean={name: float(np.mean(values)) for name, values in columns.items()},
         deviation={
@@ -250,7 +250,9 @@ def _summed_up(done: Sequence[Mapping[str, Any]], told: Told) -> Crossed:
     )
 
 
-def _write(folder: Path, recipe: Recipe, data: Path, crossed: Crossed, *, best: bool) -> None:
+def _write(
+    folder: Path, recipe: Recipe, data: Path, crossed: CrossValidation, *, best: bool
+) -> None:
     """`folds.json` with everything, `folds.csv` with a line a fold and the sums under them."""
     said = {
         "recipe": recipe.name,
@@ -269,7 +271,7 @@ def _write(folder: Path, recipe: Recipe, data: Path, crossed: Crossed, *, best: 
             csv.writer(file).writerows(rows(crossed))
 
 
-def rows(crossed: Crossed) -> list[list[str]]:
+def rows(crossed: CrossValidation) -> list[list[str]]:
     """A table: a line for each fold, then mean, deviation, and all samples with their interval."""
     names = list(crossed.mean)
 

@@ -37,7 +37,7 @@ BROKE = "broke"
 
 
 @dataclass(frozen=True, slots=True)
-class Studied:
+class TuneResult:
     """What a study came to."""
 
     trials: int
@@ -60,7 +60,7 @@ def tune(
     run: Path,
     trials: int,
     report: Callable[[str], None] = tell,
-) -> Studied:
+) -> TuneResult:
     """Search `space_of` the recipe until the study in `run` has `trials` trials; what is not searched is
     as in `config`.
 
@@ -235,7 +235,7 @@ def _suggested(trial: optuna.Trial, name: str, part: Any) -> Any:
 
 def _summed_up(
     study: optuna.Study, recipe: Recipe, config: FitConfig, data: Path, run: Path
-) -> Studied:
+) -> TuneResult:
     states = [trial.state.name for trial in _ended(study)]
     if not _whole(study):
         raise RunError(f"none of the {len(states)} trials in {run / STUDY} came to its end")
@@ -245,7 +245,7 @@ def _summed_up(
     with writing(run / FOLDER):
         write_toml(run / FOLDER / BEST_CONFIG, recipe.name, data, made)
         plots = _plotted(study, run / FOLDER)
-    return Studied(
+    return TuneResult(
         trials=len(states),
         pruned=states.count("PRUNED"),
         failed=states.count("FAIL"),

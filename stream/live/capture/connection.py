@@ -39,7 +39,7 @@ _PAUSE_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Holds:
+class SourceInfo:
     """What an opened source has. `origin_us` is what it calls its beginning."""
 
     video: bool
@@ -58,14 +58,14 @@ class Delivery:
     arrived_s: float
 
 
-class Attempt:
+class Connection:
     """Opens a source and delivers what it gives until it ends, fails, or is told to stop."""
 
     def __init__(
         self,
         opening: Opening,
         *,
-        opened: Callable[[Holds], None],
+        opened: Callable[[SourceInfo], None],
         deliver: Callable[[Delivery], None],
     ) -> None:
         """`opened` and `deliver` are called on the attempt's threads, and not after `stop`.
@@ -187,7 +187,7 @@ class Attempt:
             self._sound_ends_us = round(ends * audio.time_base * 1_000_000)
         aspect = None if video is None else video.sample_aspect_ratio
         self._opened(
-            Holds(
+            SourceInfo(
                 video=video is not None,
                 voice=audio is not None,
                 origin_us=container.start_time or 0,

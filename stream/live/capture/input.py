@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from affectstream.stream.live.capture.address import Opening
 from affectstream.stream.live.capture.backlog import CatchUp
-from affectstream.stream.live.capture.connection import Delivery, Holds
+from affectstream.stream.live.capture.connection import Delivery, SourceInfo
 from affectstream.stream.live.capture.reader import Reader
 from affectstream.stream.live.capture.rebase import Rebase
 
@@ -19,7 +19,7 @@ class Input:
         opening: Opening,
         *,
         zero_s: Callable[[], float | None],
-        opened: Callable[[Holds], None],
+        opened: Callable[[SourceInfo], None],
         deliver: Callable[[Delivery, int], None],
         lost: Callable[[str], None],
         back: Callable[[str], None],
@@ -35,7 +35,7 @@ class Input:
         self._was_open = self._is_lost = False
         self.reader = Reader(opening, opened=self._opened, deliver=self._deliver, lost=self._lost)
 
-    def _opened(self, holds: Holds) -> None:
+    def _opened(self, holds: SourceInfo) -> None:
         # The times of a file are its own, so that live and `score` agree on them.
         self._origin_us = holds.origin_us if self.reader.opening.ends else None
         self._rebase.restart()

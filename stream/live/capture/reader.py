@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 from affectstream.stream.live.capture.address import Opening
-from affectstream.stream.live.capture.connection import Attempt, Delivery, Holds
+from affectstream.stream.live.capture.connection import Connection, Delivery, SourceInfo
 
 FIRST_BACKOFF_S, MOST_BACKOFF_S = 0.2, 3.0
 _LOOK_S = 0.1
@@ -29,7 +29,7 @@ class Reader:
         self,
         opening: Opening,
         *,
-        opened: Callable[[Holds], None],
+        opened: Callable[[SourceInfo], None],
         deliver: Callable[[Delivery], None],
         lost: Callable[[str], None],
     ) -> None:
@@ -38,7 +38,7 @@ class Reader:
         self.opening = opening
         self._opened, self._deliver, self._lost = opened, deliver, lost
         self._stop = threading.Event()
-        self._attempt: Attempt | None = None
+        self._attempt: Connection | None = None
         self.done = threading.Event()
         """Set when nothing more will come."""
         self.error: str | None = None
@@ -83,7 +83,7 @@ class Reader:
     def _attempts(self) -> None:
         ever_open, backoff_s = False, FIRST_BACKOFF_S
         while not self._stop.is_set():
-            attempt = self._attempt = Attempt(
+            attempt = self._attempt = Connection(
                 self.opening, opened=self._opened, deliver=self._deliver
             )
             attempt.start()
@@ -103,7 +103,7 @@ class Reader:
             self._stop.wait(backoff_s)
             backoff_s = min(2 * backoff_s, MOST_BACKOFF_S)
 
-    def _watch(self, attempt: Attempt) -> str | None:
+    def _watch(self, attempt: Connection) -> str | None:
         """Wait for the end of an attempt, or until it is stuck; why it ended."""
         while not attempt.done.wait(_LOOK_S):
             if self._stop.is_set():

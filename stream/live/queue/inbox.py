@@ -20,7 +20,7 @@ from affectstream.stream.live.clock import Clock
 from affectstream.stream.live.queue.intake import Intake
 from affectstream.stream.live.queue.mailbox import Heard, Look, Silence
 from affectstream.stream.live.stats import LiveStats, stats_of
-from affectstream.stream.live.worker import Flow
+from affectstream.stream.live.worker import LiveWorker
 from affectstream.stream.media.types import Cue, Kind
 
 _MOST_ASIDES = 65_536
@@ -138,7 +138,7 @@ class Inbox:
         return None
 
     def stats(
-        self, flow: Flow | None, *, frame_hz: int, hops: int, events: int, reconnects: int
+        self, flow: LiveWorker | None, *, frame_hz: int, hops: int, events: int, reconnects: int
     ) -> LiveStats:
         """The session as it stands; `flow` is what its worker does, once it does anything."""
         with self._more:

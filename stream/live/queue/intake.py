@@ -16,7 +16,7 @@ from affectstream.stream.live.queue.arrival import Arrivals
 from affectstream.stream.live.queue.mailbox import Heard, Look, PictureBox, Silence, SoundBox
 from affectstream.stream.live.queue.sampling import LiveGrid
 from affectstream.stream.live.queue.tolerance import Tolerance
-from affectstream.stream.media.rotation import UPRIGHT, Turn, read_turn
+from affectstream.stream.media.rotation import UPRIGHT, Rotation, read_rotation
 from affectstream.stream.media.types import Bound, Frame, Kind
 
 MOST_PICTURES = 3
@@ -57,7 +57,7 @@ class Intake:
         self._arrivals = {kind: Arrivals(_REMEMBER_S) for kind in kinds}
         self._tolerance = Tolerance(kinds, hop_us, start_us)
         self._rotation: int | None = 0
-        self._turn: Turn = UPRIGHT
+        self._turn: Rotation = UPRIGHT
         self._reached_us = dict.fromkeys(kinds, start_us)
         self._silent_until_us = -math.inf
 
@@ -85,7 +85,7 @@ class Intake:
         if Kind.VIDEO not in self._arrivals or not self._believable(t_us, arrived_s):
             return
         if picture.rotation != self._rotation:
-            self._rotation, self._turn = picture.rotation, read_turn(picture)
+            self._rotation, self._turn = picture.rotation, read_rotation(picture)
         self._arrivals[Kind.VIDEO].push(t_us, arrived_s)
         for look in self.grid.push(Frame(t_us, picture, self._turn), arrived_s):
             self.pictures.put(look)

@@ -26,7 +26,7 @@ _FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class Transcription:
     """Words, and when they were said, in seconds from the start of the stretch that was transcribed.
 
     `language` is what was heard (``en``), None where that is not known.
@@ -38,10 +38,10 @@ class Said:
     language: str | None = None
 
 
-class Recogniser(Protocol):
+class SpeechRecognizer(Protocol):
     """What hears words."""
 
-    def transcribe(self, samples: NDArray[np.float32]) -> Iterable[Said]:
+    def transcribe(self, samples: NDArray[np.float32]) -> Iterable[Transcription]:
         """The words of one stretch of speech, `samples` (n,) float32 in [-1, 1] at 16 kHz."""
         ...
 
@@ -49,7 +49,7 @@ class Recogniser(Protocol):
 class Factory(Protocol):
     """What opens a recogniser."""
 
-    def __call__(self, language: str | None) -> Recogniser:
+    def __call__(self, language: str | None) -> SpeechRecognizer:
         """A recogniser for `language` (``en``), or for any that it hears. Raises `AffectstreamError`."""
         ...
 
@@ -57,19 +57,19 @@ class Factory(Protocol):
 class OneAtATime:
     """A recogniser that several sessions share: the others wait."""
 
-    def __init__(self, recogniser: Recogniser) -> None:
+    def __init__(self, recogniser: SpeechRecognizer) -> None:
         self._recogniser = recogniser
         self._lock = threading.Lock()
 
-    def transcribe(self, samples: NDArray[np.float32]) -> list[Said]:
-        """As `Recogniser.transcribe`."""
+    def transcribe(self, samples: NDArray[np.float32]) -> list[Transcription]:
+        """As `SpeechRecognizer.transcribe`."""
         with self._lock:
             return list(self._recogniser.transcribe(samples))
 
 
-def open_recogniser(
+def open_recognizer(
     name: str, *, language: str | None = None, download: bool = False
-) -> Recogniser:
+) -> SpeechRecognizer:
     """Open a recogniser, for one thread at a time.
 
     `name` is an entry point of `GROUP`, ``module:factory``, or a faster-whisper model: its name
@@ -93,10 +93,10 @@ def _found(name: str) -> Any:
     return getattr(import_module(module), attribute)
 
 
-def _made(name: str, find: Any, language: str | None) -> Recogniser:
+def _made(name: str, find: Any, language: str | None) -> SpeechRecognizer:
     """What the factory of another package gives; its faults are told as those of `--words`."""
     try:
-        recogniser: Recogniser = find()(language=language)
+        recogniser: SpeechRecognizer = find()(language=language)
     except AffectstreamError:
         raise
     except Exception as error:  # another's code may raise anything

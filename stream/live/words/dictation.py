@@ -20,7 +20,7 @@ import av
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.stream.errors import OptionError
 from affectstream.stream.live.queue.mailbox import Heard, SoundBox
-from affectstream.stream.live.words.asr import OneAtATime, Recogniser
+from affectstream.stream.live.words.asr import OneAtATime, SpeechRecognizer
 from affectstream.stream.live.words.speech import SpeechCutter
 from affectstream.stream.media.resample import SoundResampler, time_of
 from affectstream.stream.media.types import Cue, Samples
@@ -45,7 +45,7 @@ class Dictation:
 
     def __init__(
         self,
-        recogniser: Recogniser,
+        recogniser: SpeechRecognizer,
         name: str,
         *,
         languages: Collection[str] = (),
@@ -178,7 +178,7 @@ class Dictation:
 class LiveWords:
     """A recogniser for the sessions of one bundle: each gets a dictation of its own."""
 
-    def __init__(self, recogniser: Recogniser, bundle: Bundle) -> None:
+    def __init__(self, recogniser: SpeechRecognizer, bundle: Bundle) -> None:
         """Raises `OptionError` for a bundle that reads no words."""
         if "text" not in bundle.modalities:
             raise OptionError(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectstream.stream.errors import OptionError
-from affectstream.stream.live.words.asr import Said
+from affectstream.stream.live.words.asr import Transcription
 
 _FILES = ("config.json", "model.bin", "tokenizer.json")
 NO_SPEECH = 0.6
@@ -74,8 +74,8 @@ class Whisper:
             )
         return cls(model, language)
 
-    def transcribe(self, samples: NDArray[np.float32]) -> Iterable[Said]:
-        """As `Recogniser.transcribe`: one `Said` for each of the model's segments."""
+    def transcribe(self, samples: NDArray[np.float32]) -> Iterable[Transcription]:
+        """As `Recogniser.transcribe`: one `Transcription` for each of the model's segments."""
         segments, info = self._model.transcribe(
             samples,
             language=self._language,
@@ -86,7 +86,7 @@ class Whisper:
         )
         for segment in segments:
             if segment.no_speech_prob <= NO_SPEECH:
-                yield Said(segment.start, segment.end, segment.text, info.language)
+                yield Transcription(segment.start, segment.end, segment.text, info.language)
 
 
 def _folder(name: str, download: bool) -> Path:

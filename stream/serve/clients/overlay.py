@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from affectstream.stream.faces.detect import overlap
-from affectstream.stream.faces.face import Face, Seen
+from affectstream.stream.faces.face import Face, FrameObservation
 from affectstream.stream.fusion.fuse import Reading
 from affectstream.stream.serve.clients.messages import Faces, SeenFace
 
@@ -29,7 +29,7 @@ class Overlay:
         # One who was not read in this hop may only have looked away.
         self._known = [*looks, *((n, face) for n, face in self._known if n not in numbers)][:64]
 
-    def seen(self, seen: Seen) -> Faces:
+    def seen(self, seen: FrameObservation) -> Faces:
         """The faces of one picture, each with its number where that is known."""
         free = list(self._known)
         named: list[tuple[int | None, Face]] = []

@@ -11,7 +11,7 @@ import pytest
 from affectstream.engines.bundle.bundle import POCKET
 from affectstream.engines.compare import compare, random_feeds
 from affectstream.engines.errors import DeviceError, EngineError
-from affectstream.engines.fp16 import half_file
+from affectstream.engines.fp16 import fp16_file
 from affectstream.engines.runtimes.onnx import OnnxEngine
 
 onnx = pytest.importorskip("onnx", reason="FP16 graphs are derived with the package onnx")
@@ -54,7 +54,7 @@ def made(path, nodes, inputs, outputs, weights=(), opset=18):
 
 def made_of(path):
     """Type of each node's first output, by its name in the original graph."""
-    _, types = types_of(half_file(path))
+    _, types = types_of(fp16_file(path))
     return types
 
 
@@ -64,7 +64,7 @@ def eye(size=4):
 
 @every_graph
 def test_inputs_and_outputs_keep_their_types(source):
-    with OnnxEngine(source) as whole, OnnxEngine(half_file(source)) as half:
+    with OnnxEngine(source) as whole, OnnxEngine(fp16_file(source)) as half:
         assert half.inputs == whole.inputs
         assert half.outputs == whole.outputs
         assert all(spec.dtype == np.float32 for spec in half.outputs.values())
@@ -72,7 +72,7 @@ def test_inputs_and_outputs_keep_their_types(source):
 
 @every_graph
 def test_the_graph_is_valid_and_layers_are_fp16_while_what_is_sensitive_is_not(source):
-    path = half_file(source)
+    path = fp16_file(source)
     onnx.checker.check_model(str(path), full_check=True)
     graph, types = types_of(path)
     layers, sensitive = Counter(), Counter()
@@ -93,7 +93,7 @@ def test_the_graph_is_valid_and_layers_are_fp16_while_what_is_sensitive_is_not(s
 
 @every_graph
 def test_it_says_the_same_as_fp32(source):
-    with OnnxEngine(source) as whole, OnnxEngine(half_file(source)) as half:
+    with OnnxEngine(source) as whole, OnnxEngine(fp16_file(source)) as half:
         found = compare(whole, half, random_feeds(whole.inputs, 3, seed=1), repeats=1)
     assert found.passed, found.gaps
     assert any(gap.max_abs > 0 for gap in found.gaps), "nothing was rounded at all"
@@ -104,7 +104,7 @@ def test_it_says_the_same_in_true_fp16_arithmetic(source):
     pytest.importorskip("torch", reason="torch computes FP16 on a CPU: pip install torch")
     from affectstream.bench.engines.torch_graph import TorchGraph
 
-    path = half_file(source)
+    path = fp16_file(source)
     with OnnxEngine(source) as whole, TorchGraph(path) as half, TorchGraph(source) as same:
         feeds = random_feeds(whole.inputs, 1, seed=2)
         assert compare(whole, half, feeds, repeats=1).passed
@@ -122,7 +122,7 @@ def test_a_strongly_typed_compiler_parses_it(source):
     builder = trt.Builder(logger)
     network = builder.create_network(0)
     parser = trt.OnnxParser(network, logger)
-    parsed = parser.parse_from_file(str(half_file(source)))
+    parsed = parser.parse_from_file(str(fp16_file(source)))
     assert parsed, [parser.get_error(i).desc() for i in range(parser.num_errors)]
     kinds = Counter(
         network.get_layer(i).get_output(j).dtype
@@ -135,7 +135,7 @@ def test_a_strongly_typed_compiler_parses_it(source):
 
 
 def test_sound_stays_in_fp32_up_to_its_logarithm():
-    graph, types = types_of(half_file(POCKET / "voice_encoder.onnx"))
+    graph, types = types_of(fp16_file(POCKET / "voice_encoder.onnx"))
     maker = {name: node for node in graph.node for name in node.output}
     (log,) = (node for node in graph.node if node.op_type == "Log")
     open_, seen = [log.output[0]], set()
@@ -156,7 +156,7 @@ def test_silence_and_a_full_scale_tone_come_through(amplitude):
     source = POCKET / "voice_encoder.onnx"
     tone = amplitude * np.sin(2 * np.pi * 1000 / 16_000 * np.arange(48_000))
     feeds = [{"samples": np.stack([tone, np.sign(tone)]).astype(np.float32)}]
-    with OnnxEngine(source) as whole, torch_graph.TorchGraph(half_file(source)) as half:
+    with OnnxEngine(source) as whole, torch_graph.TorchGraph(fp16_file(source)) as half:
         found = compare(whole, half, feeds, repeats=1)
     assert found.passed, found.gaps
 
@@ -174,7 +174,7 @@ def test_a_mask_beyond_fp16_is_kept_up_to_the_softmax(tmp_path):
     types = made_of(source)
     assert types["scores"] == HALF
     assert types["masked"] == types["weights"] == FLOAT
-    with OnnxEngine(source) as whole, OnnxEngine(half_file(source)) as half:
+    with OnnxEngine(source) as whole, OnnxEngine(fp16_file(source)) as half:
         x = {"x": np.ones((2, 4), np.float32)}
         np.testing.assert_allclose(half.run(x)["y"], whole.run(x)["y"], atol=1e-3)
 
@@ -191,7 +191,7 @@ def test_a_fill_beyond_fp16_never_becomes_infinite(tmp_path):
     ]
     inputs = [("x", ["N", 4]), ("there", ["N", 4], TensorProto.BOOL)]
     source = made(tmp_path / "m.onnx", nodes, inputs, [("y", ["N", 4])], [("w", eye())])
-    with OnnxEngine(half_file(source)) as half:
+    with OnnxEngine(fp16_file(source)) as half:
         nobody = {"x": np.ones((1, 4), np.float32), "there": np.zeros((1, 4), np.bool_)}
         np.testing.assert_allclose(half.run(nobody)["y"], 0.25)
 
@@ -206,7 +206,7 @@ def test_an_epsilon_below_fp16_still_protects_the_division(tmp_path):
     weights = [("w", eye()), ("eps", np.float32(1e-12))]
     source = made(tmp_path / "e.onnx", nodes, [("x", ["N", 4])], [("y", ["N", 4])], weights)
     assert made_of(source)["safe"] == FLOAT
-    with OnnxEngine(half_file(source)) as half:
+    with OnnxEngine(fp16_file(source)) as half:
         assert np.isfinite(half.run({"x": np.zeros((1, 4), np.float32)})["y"]).all()
 
 
@@ -235,7 +235,7 @@ def test_a_norm_written_out_is_fp32_from_the_layer_before_to_the_division(tmp_pa
     assert types["residual"] == HALF, "the sum of two branches belongs to the network"
     for name in ("mean", "centred", "square", "variance", "safe", "deviation", "normal"):
         assert types[name] == FLOAT, name
-    with OnnxEngine(source) as whole, OnnxEngine(half_file(source)) as half:
+    with OnnxEngine(source) as whole, OnnxEngine(fp16_file(source)) as half:
         x = {"x": np.array([[1, 2, 3, 4]], np.float32)}  # squares up to a million
         np.testing.assert_allclose(half.run(x)["y"], whole.run(x)["y"], rtol=2e-3)
 
@@ -259,7 +259,7 @@ def test_an_output_that_the_graph_goes_on_with_is_not_cast_back_and_forth(tmp_pa
     ]
     outputs = [("embedding", ["N", 4]), ("logits", ["N", 4])]
     source = made(tmp_path / "o.onnx", nodes, [("x", ["N", 4])], outputs, [("w", eye())])
-    graph, _ = types_of(half_file(source))
+    graph, _ = types_of(fp16_file(source))
     casts = [(*n.input, *n.output) for n in graph.node if n.op_type == "Cast"]
     assert casts == [
         ("x", "x/half"),
@@ -313,18 +313,18 @@ def test_a_recurrence_stays_in_fp32_and_opens_everywhere(tmp_path):
     example = torch.randn(2, 5, 8, generator=torch.Generator().manual_seed(0))
     options = {"input_names": ["x"], "dynamic_axes": {"x": {0: "N"}}, "dynamo": False}
     torch.onnx.export(Network(), (example,), str(source), **options)
-    graph, types = types_of(half_file(source))
+    graph, types = types_of(fp16_file(source))
     kinds = {n.op_type: types[n.output[0]] for n in graph.node}
     assert kinds["LSTM"] == FLOAT
     assert HALF in types.values()
-    with OnnxEngine(source) as whole, OnnxEngine(half_file(source)) as half:
+    with OnnxEngine(source) as whole, OnnxEngine(fp16_file(source)) as half:
         found = compare(whole, half, [{"x": example.numpy()}], repeats=1)
     assert found.passed
 
 
 def test_a_graph_that_has_fp16_in_it_is_left_alone():
-    derived = half_file(POCKET / "fusion.onnx")
-    assert half_file(derived) == derived
+    derived = fp16_file(POCKET / "fusion.onnx")
+    assert fp16_file(derived) == derived
 
 
 def test_control_flow_is_refused_by_the_name_of_its_node(tmp_path):
@@ -338,7 +338,7 @@ def test_control_flow_is_refused_by_the_name_of_its_node(tmp_path):
     inputs = [("x", ["N", 4]), ("c", [], TensorProto.BOOL)]
     source = made(tmp_path / "if.onnx", [node], inputs, [("y", ["N", 4])])
     with pytest.raises(EngineError, match=r"if\.onnx: node 'choice' \(If\) holds a graph"):
-        half_file(source)
+        fp16_file(source)
 
 
 def test_an_operator_that_onnx_does_not_know_is_refused_by_name(tmp_path):
@@ -348,20 +348,20 @@ def test_an_operator_that_onnx_does_not_know_is_refused_by_name(tmp_path):
     model.opset_import.append(helper.make_opsetid("com.example", 1))
     onnx.save(model, str(source))
     with pytest.raises(EngineError, match=r"c\.onnx: node 'y' \(FusedThing\) is no operator"):
-        half_file(source)
+        fp16_file(source)
 
 
 def test_a_file_that_is_no_graph_is_refused(tmp_path):
     path = tmp_path / "x.onnx"
     path.write_bytes(b"not a graph at all")
     with pytest.raises(EngineError, match=r"x\.onnx is not an ONNX graph"):
-        half_file(path)
+        fp16_file(path)
 
 
 def test_without_onnx_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(DeviceError, match="pip install onnx"):
-        half_file(POCKET / "fusion.onnx")
+        fp16_file(POCKET / "fusion.onnx")
 
 
 def test_a_home_that_cannot_be_written_is_named(tmp_path, monkeypatch):
@@ -369,20 +369,20 @@ def test_a_home_that_cannot_be_written_is_named(tmp_path, monkeypatch):
     blocked.touch()
     monkeypatch.setenv("AFFECTSTREAM_HOME", str(blocked))
     with pytest.raises(EngineError, match="AFFECTSTREAM_HOME"):
-        half_file(POCKET / "fusion.onnx")
+        fp16_file(POCKET / "fusion.onnx")
 
 
 def test_the_second_time_it_comes_from_the_cache(cache):
-    first = half_file(POCKET / "fusion.onnx")
+    first = fp16_file(POCKET / "fusion.onnx")
     written = first.stat().st_mtime_ns
-    assert half_file(POCKET / "fusion.onnx") == first
+    assert fp16_file(POCKET / "fusion.onnx") == first
     assert first.parent == cache
     assert first.stat().st_mtime_ns == written
 
 
 @pytest.mark.parametrize("damage", ["cut", "changed", "unsigned", "gone"])
 def test_a_damaged_file_is_derived_again(damage):
-    path = half_file(POCKET / "fusion.onnx")
+    path = fp16_file(POCKET / "fusion.onnx")
     content = path.read_bytes()
     if damage == "cut":
         path.write_bytes(content[: len(content) // 2])
@@ -392,7 +392,7 @@ def test_a_damaged_file_is_derived_again(damage):
         path.with_suffix(".sha256").unlink()
     else:
         path.unlink()
-    assert half_file(POCKET / "fusion.onnx") == path
+    assert fp16_file(POCKET / "fusion.onnx") == path
     assert path.read_bytes() == content
 
 
@@ -400,7 +400,7 @@ def test_another_graph_has_another_file(tmp_path):
     model = onnx.load(str(POCKET / "fusion.onnx"))
     model.producer_name = "someone else"
     onnx.save(model, str(tmp_path / "fusion.onnx"))
-    assert half_file(tmp_path / "fusion.onnx") != half_file(POCKET / "fusion.onnx")
+    assert fp16_file(tmp_path / "fusion.onnx") != fp16_file(POCKET / "fusion.onnx")
 
 
 def test_weights_outside_the_file_belong_to_it(tmp_path):
@@ -419,14 +419,14 @@ def test_weights_outside_the_file_belong_to_it(tmp_path):
             location="w.bin",
             size_threshold=0,
         )
-        derived.append(half_file(source))
+        derived.append(fp16_file(source))
         with OnnxEngine(derived[-1]) as half:
             assert half.run({"x": np.ones((1, 32), np.float32)})["y"][0, 0] == scale
     assert derived[0] != derived[1]
 
 
 def _derive(source):
-    return str(half_file(Path(source)))
+    return str(fp16_file(Path(source)))
 
 
 def test_processes_that_ask_at_once_get_one_whole_file(cache):

@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 pytest.importorskip("onnx", reason="FP16 graphs are derived with the package onnx")
 
 from affectstream.engines.cli import application
-from affectstream.engines.fp16 import half_file
-from affectstream.engines.fp16.store import HalfStore
+from affectstream.engines.fp16 import fp16_file
+from affectstream.engines.fp16.store import Fp16Store
 from tests.support import small_graphs
 
 
@@ -29,25 +29,25 @@ def derived(tmp_path, *names):
     """FP16 graphs of small graphs of these names, the first used longest ago."""
     made = []
     for age, name in enumerate(names):
-        made.append(half_file(small_graphs.linear(tmp_path / f"{name}.onnx", seed=age)))
+        made.append(fp16_file(small_graphs.linear(tmp_path / f"{name}.onnx", seed=age)))
         os.utime(made[-1].with_suffix(".sha256"), (1e9 + age, 1e9 + age))
     return made
 
 
 def names():
-    return [graph.name for graph in HalfStore().graphs()]
+    return [graph.name for graph in Fp16Store().graphs()]
 
 
 def test_each_graph_tells_what_it_was_derived_from_and_when_it_was_used(tmp_path):
     first, _ = derived(tmp_path, "first", "second")
     assert names() == ["second.onnx", "first.onnx"]
-    assert half_file(tmp_path / "first.onnx") == first
+    assert fp16_file(tmp_path / "first.onnx") == first
     assert names() == ["first.onnx", "second.onnx"]
-    assert HalfStore().graphs()[0].bytes == first.stat().st_size
+    assert Fp16Store().graphs()[0].bytes == first.stat().st_size
 
 
 def test_what_was_not_used_for_longest_makes_room(root):
-    store = HalfStore(limit_bytes=2500)
+    store = Fp16Store(limit_bytes=2500)
     for age, key in enumerate(("a", "b", "a", "c")):
         path = store.graph_for(key, f"{key}.onnx", lambda: bytes(1000))
         os.utime(path.with_suffix(".sha256"), (1e9 + age, 1e9 + age))
@@ -66,7 +66,7 @@ def test_a_graph_of_an_older_version_has_no_name_and_is_listed_all_the_same(tmp_
     note = path.with_suffix(".sha256")
     note.write_text(note.read_text().split()[0] + "\n")
     assert names() == [""]
-    assert half_file(tmp_path / "old.onnx") == path
+    assert fp16_file(tmp_path / "old.onnx") == path
 
 
 def test_list_shows_them(tmp_path, root):
@@ -80,11 +80,11 @@ def test_list_shows_them(tmp_path, root):
 
 def test_clean_takes_them_with_the_plans(tmp_path):
     derived(tmp_path, "older", "old")
-    half_file(small_graphs.linear(tmp_path / "new.onnx", seed=9))
+    fp16_file(small_graphs.linear(tmp_path / "new.onnx", seed=9))
     command("clean", "--runtime", "tensorrt", "--yes")  # a graph is of no runtime
     command("clean", "--older-than", "1", answer="n\n")
     assert len(names()) == 3
-    size = HalfStore().graphs()[0].bytes
+    size = Fp16Store().graphs()[0].bytes
     shown = command("clean", "--to-size", str(2 * size), answer="y\n")
     assert "older.onnx  FP16 graph" in shown and "0 plans and 1 FP16 graphs deleted" in shown
     assert names() == ["new.onnx", "old.onnx"]
@@ -98,9 +98,9 @@ def test_clean_sweeps_what_a_killed_process_left(tmp_path, root):
     [kept] = derived(tmp_path, "kept")
     for name in ("0a.onnx", "0b.sha256", "0c.onnx.77.tmp", f"{kept.name}.77.tmp"):
         (root / name).write_bytes(b"12345")
-    assert HalfStore().sweep() == 20
+    assert Fp16Store().sweep() == 20
     assert {path.name for path in root.iterdir() if path.suffix != ".lock"} == {
         kept.name,
         kept.with_suffix(".sha256").name,
     }
-    assert half_file(tmp_path / "kept.onnx") == kept
+    assert fp16_file(tmp_path / "kept.onnx") == kept

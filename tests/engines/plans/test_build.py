@@ -12,12 +12,12 @@ from msgspec import structs
 pytest.importorskip("onnx", reason="graphs are made with the package onnx")
 
 from affectstream.engines.bundle.bundle import POCKET, read_manifest
-from affectstream.engines.bundle.bundle_plans import wanted
+from affectstream.engines.bundle.bundle_plans import plan_requests
 from affectstream.engines.cache.sizes import format_size, parse_size
 from affectstream.engines.errors import BuildError, EngineError, UsageError
 from affectstream.engines.plans.build import MANY, ONE, BuildOptions, build, graph_of
 from affectstream.engines.plans.failures import BuildCancelled, failed, plain
-from affectstream.engines.plans.gate import judge
+from affectstream.engines.plans.gate import compare_outputs
 from affectstream.engines.plans.inspector import count_types
 from affectstream.engines.plans.network import Types
 from affectstream.engines.plans.profiles import AxisRange, Profile, parse_profile, shapes_of
@@ -46,7 +46,7 @@ def target():
 @pytest.mark.parametrize("precision", ["fp16", "fp32"])
 @pytest.mark.parametrize("role", ROLES)
 def test_every_engine_of_pocket_parses_and_builds(role, precision, target):
-    [want] = wanted(POCKET, read_manifest(POCKET), BuildOptions(profiles=(MANY,)), [role])
+    [want] = plan_requests(POCKET, read_manifest(POCKET), BuildOptions(profiles=(MANY,)), [role])
     options = structs.replace(want.options, precision=precision)  # the detector's FP16 form too
     with OnnxEngine(want.source) as reference:
         built = build(graph_of(want.source, precision), options, target)
@@ -179,7 +179,7 @@ def test_turing_has_no_fp32_products_and_the_message_says_what_to_leave_out(tmp_
 
 @pytest.mark.parametrize("role", ROLES)
 def test_every_engine_of_pocket_builds_for_turing_as_it_is_used(role, target):
-    [want] = wanted(POCKET, read_manifest(POCKET), BuildOptions(), [role])
+    [want] = plan_requests(POCKET, read_manifest(POCKET), BuildOptions(), [role])
     graph = graph_of(want.source, want.options.precision)
     turing = target_for("tensorrt-rtx", (75,))
     assert build(graph, want.options, turing).types.precision == want.options.precision
@@ -339,21 +339,21 @@ def test_an_axis_without_a_name_goes_by_its_number():
 
 def test_the_detector_sees_pictures_up_to_what_its_manifest_says():
     manifest = read_manifest(POCKET)
-    [detector] = wanted(POCKET, manifest, BuildOptions(), ["face_detector"])
+    [detector] = plan_requests(POCKET, manifest, BuildOptions(), ["face_detector"])
     assert [str(profile) for profile in detector.options.profiles] == [
         "1,H=32-224-384,W=32-384",
         "1-8-64,H=32-224-384,W=32-384",
     ]
     fixed = BuildOptions(profiles=(parse_profile("1,H=224,W=384"),))
-    [detector] = wanted(POCKET, manifest, fixed, ["face_detector"])
+    [detector] = plan_requests(POCKET, manifest, fixed, ["face_detector"])
     assert detector.options == structs.replace(fixed, precision="fp32")
 
 
 def test_every_engine_is_wanted_unless_some_are_named():
     manifest = read_manifest(POCKET)
-    assert [want.role for want in wanted(POCKET, manifest, BuildOptions())] == list(ROLES)
+    assert [want.role for want in plan_requests(POCKET, manifest, BuildOptions())] == list(ROLES)
     with pytest.raises(UsageError, match="bundle pocket has no nose: its engines are fusion,"):
-        wanted(POCKET, manifest, BuildOptions(), ["nose"])
+        plan_requests(POCKET, manifest, BuildOptions(), ["nose"])
 
 
 # What a plan turned out to be
@@ -390,9 +390,9 @@ def test_the_gate_passes_the_same_network_and_stops_another(tmp_path):
     other = small_graphs.linear(tmp_path / "other.onnx", seed=1)
     with OnnxEngine(first) as reference:
         with OnnxEngine(graph_of(first, "fp16")) as half:
-            assert judge(half, reference, profiles).state == "passed"
+            assert compare_outputs(half, reference, profiles).state == "passed"
         with OnnxEngine(other) as wrong:
-            gate = judge(wrong, reference, profiles)
+            gate = compare_outputs(wrong, reference, profiles)
     assert gate.state == "failed"
     assert gate.reason.startswith("largest error ") and " in y, " in gate.reason
 

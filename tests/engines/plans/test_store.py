@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 pytest.importorskip("onnx", reason="graphs are made with the package onnx")
 
-from affectstream.engines.cache.lru import surplus
+from affectstream.engines.cache.lru import least_recently_used
 from affectstream.engines.cli import application
 from affectstream.engines.errors import BuildError, PlanError, UsageError
 from affectstream.engines.plans import store as plans
@@ -417,7 +417,7 @@ def test_a_plan_larger_than_the_limit_is_kept_as_long_as_it_is_the_newest(bench)
 
 def test_surplus_is_the_oldest_and_removing_it_frees_its_bytes(bench):
     aged(bench, "first", "second", "third")
-    going = surplus(bench.store.plans(), 2500)
+    going = least_recently_used(bench.store.plans(), 2500)
     assert names(going) == ["first"]
     size = sum(p.stat().st_size for p in (going[0].path, going[0].path.with_suffix(".json")))
     assert bench.store.remove(going) == size

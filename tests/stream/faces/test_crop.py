@@ -8,7 +8,7 @@ from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.manifest import FaceCrop
 from affectstream.stream.faces.crop import TEMPLATE, align, equalized, similarity
 from affectstream.stream.faces.detect import Detector, DetectorSpec
-from affectstream.stream.faces.encode import Eye
+from affectstream.stream.faces.encode import FaceEncoder
 from affectstream.stream.faces.quality import assess
 from affectstream.train.data.readers.fer2013 import FER_TO_TEMPLATE, read
 
@@ -172,6 +172,6 @@ def test_an_encoder_of_equalized_pictures_is_shown_none_other():
 
     dark = np.random.default_rng(4).integers(10, 40, (48, 48, 3), np.uint8)
     for tone in ("natural", "equalized"):
-        Eye(FaceCrop(48, TEMPLATE, tone=tone), Encoder()).encode([dark])
+        FaceEncoder(FaceCrop(48, TEMPLATE, tone=tone), Encoder()).encode([dark])
     assert (shown[0][0] == dark).all()
     assert (shown[1][0] == equalized(dark)).all()

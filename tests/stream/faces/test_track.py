@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from affectstream.engines.bundle.bundle import Bundle
-from affectstream.stream.faces.face import Face, Seen
+from affectstream.stream.faces.face import Face, FrameObservation
 from affectstream.stream.faces.perceive import Perceiver
 from affectstream.stream.faces.quality import Quality
 from affectstream.stream.faces.track import LOOKS, SURE, TRIAL_FRAMES, Tracker
@@ -36,7 +36,7 @@ def run(frames):
     tracker = Tracker()
     out = []
     for i, faces in enumerate(frames):
-        found = tracker.push(Seen(i * STEP, (640, 360), tuple(faces)))
+        found = tracker.push(FrameObservation(i * STEP, (640, 360), tuple(faces)))
         by_face = {id(f): n for n, f in found}
         out.append([by_face.get(id(f)) for f in faces])
     return out
@@ -139,10 +139,12 @@ def test_whatever_comes_numbers_mean_one_person_each(frames, gaps, random):
     for seen_faces, gap in zip(frames, gaps, strict=False):
         now += gap
         mixed = random.sample(seen_faces, len(seen_faces))
-        found = tracker.push(Seen(now, (640, 360), tuple(seen_faces)))
+        found = tracker.push(FrameObservation(now, (640, 360), tuple(seen_faces)))
         told = [(n, id(f)) for n, f in found]
-        assert told == [(n, id(f)) for n, f in again.push(Seen(now, (640, 360), tuple(seen_faces)))]
-        other = shuffled.push(Seen(now, (640, 360), tuple(mixed)))
+        assert told == [
+            (n, id(f)) for n, f in again.push(FrameObservation(now, (640, 360), tuple(seen_faces)))
+        ]
+        other = shuffled.push(FrameObservation(now, (640, 360), tuple(mixed)))
         assert [(n, f.box, f.score) for n, f in found] == [(n, f.box, f.score) for n, f in other]
         numbers = [n for n, _ in found]
         assert numbers == sorted(set(numbers)), "one face for a number"
@@ -164,7 +166,7 @@ def test_an_uncertain_face_has_been_seen_often_enough(frames):
         doubtful = [f for f in seen_faces if f.score < SURE]
         looks[i] = len(doubtful)
         before = tracker.count
-        tracker.push(Seen(i * STEP, (640, 360), tuple(doubtful)))
+        tracker.push(FrameObservation(i * STEP, (640, 360), tuple(doubtful)))
         recent = [n for n in looks[max(0, i - TRIAL_FRAMES + 1) : i + 1] if n]
         assert tracker.count == before or len(recent) >= LOOKS
 

@@ -7,7 +7,7 @@ import pytest
 
 from affectstream.bench.engines.feeds import record
 from affectstream.engines import Bundle, BundleError
-from affectstream.engines.bundle.bundle_plans import wanted
+from affectstream.engines.bundle.bundle_plans import plan_requests
 from affectstream.engines.bundle.folder import engine_files, read_manifest
 from affectstream.engines.compare import random_feeds
 from affectstream.engines.errors import UsageError
@@ -249,14 +249,14 @@ ROLES = [
 def test_the_engines_of_members_are_built_and_compared_by_their_own_names(both, tmp_path):
     files = engine_files(both, read_manifest(both))
     assert list(files) == ROLES
-    plans = wanted(both, read_manifest(both), BuildOptions())
+    plans = plan_requests(both, read_manifest(both), BuildOptions())
     assert [plan.role for plan in plans] == ROLES
-    (plan,) = wanted(both, read_manifest(both), BuildOptions(), ["heard/voice_encoder"])
+    (plan,) = plan_requests(both, read_manifest(both), BuildOptions(), ["heard/voice_encoder"])
     assert plan.source == both / "heard" / "voice_encoder.onnx"
     with pytest.raises(
         UsageError, match="has no voice_encoder: its engines are fusion, seen/fusion"
     ):
-        wanted(both, read_manifest(both), BuildOptions(), ["voice_encoder"])
+        plan_requests(both, read_manifest(both), BuildOptions(), ["voice_encoder"])
     with Bundle.open(both) as bundle:
         assert list(bundle.every_engine) == ROLES
         fusion = random_feeds(bundle.engines["fusion"].inputs, 1, 0)[0]

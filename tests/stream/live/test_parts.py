@@ -15,7 +15,7 @@ from affectstream.stream.live.capture.backlog import CatchUp
 from affectstream.stream.live.capture.diagnosis import diagnose
 from affectstream.stream.live.capture.pacing import Paced, Pacer
 from affectstream.stream.live.capture.rebase import Rebase
-from affectstream.stream.live.latency import BOUNDS_MS, Completion, Recorder, quantile
+from affectstream.stream.live.latency import BOUNDS_MS, Completion, LatencyRecorder, quantile
 from affectstream.stream.live.notices import TELL_DROPS_S, Drops
 from affectstream.stream.live.queue.arrival import Arrivals
 from affectstream.stream.live.queue.mailbox import Heard, Look, PictureBox, Silence, SoundBox
@@ -240,7 +240,7 @@ def test_a_hop_is_complete_with_the_last_that_it_needs():
 
 
 def test_durations_fall_into_bins():
-    recorder = Recorder()
+    recorder = LatencyRecorder()
     for duration in (0.5, 1.0, 3.0, 9000.0):
         recorder.push(duration)
     histogram = recorder.histogram()

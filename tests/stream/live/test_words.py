@@ -23,7 +23,7 @@ from affectstream.stream.cli import main
 from affectstream.stream.cli.dashboard import Dashboard
 from affectstream.stream.errors import OptionError
 from affectstream.stream.live.source import LiveOptions, LiveSource
-from affectstream.stream.live.words.asr import OneAtATime, Said, open_recogniser
+from affectstream.stream.live.words.asr import OneAtATime, Transcription, open_recognizer
 from affectstream.stream.live.words.dictation import Dictation, LiveWords
 from affectstream.stream.live.words.speech import SpeechCutter
 from affectstream.stream.media.types import SAMPLE_RATE, Cue, Samples
@@ -62,7 +62,7 @@ class Ear:
         first = SAMPLE_RATE // 400
         hz = SAMPLE_RATE / (first + int(np.argmax(echo[first : SAMPLE_RATE // 80])))
         word = SEEN[min(SEEN, key=lambda known: abs(known - hz))]
-        yield Said(
+        yield Transcription(
             loud[0] / SAMPLE_RATE, loud[-1] / SAMPLE_RATE, f" {word} ", self.language or "en"
         )
 
@@ -282,7 +282,7 @@ def test_spoken_words_reach_the_events(talk):
         LiveSource(
             recognizer,
             LiveOptions(str(talk)),
-            words=LiveWords(open_recogniser(f"{__name__}:open_ear"), recognizer.bundle),
+            words=LiveWords(open_recognizer(f"{__name__}:open_ear"), recognizer.bundle),
             told=told.append,
             emit=events.append,
         ) as source,
@@ -390,7 +390,7 @@ def test_the_dashboard_shows_what_was_said():
 )
 def test_a_plug_that_does_not_fit_is_told(name, told):
     with pytest.raises(OptionError) as caught:
-        open_recogniser(name)
+        open_recognizer(name)
     assert told in str(caught.value)
 
 
@@ -517,7 +517,7 @@ def test_what_whisper_says_becomes_words(whisper):
             return iter([segment, noise]), SimpleNamespace(language="en")
 
     said = list(whisper(Model(), "en-GB").transcribe(quiet(2)))
-    assert said == [Said(0.2, 1.1, " I am happy.", "en")]
+    assert said == [Transcription(0.2, 1.1, " I am happy.", "en")]
     assert (asked["language"], asked["samples"], asked["vad_filter"]) == ("en", 32_000, False)
 
 

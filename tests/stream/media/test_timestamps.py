@@ -5,14 +5,14 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from affectstream.stream.media.timestamps import FAR_US, Believer, Progress
+from affectstream.stream.media.timestamps import FAR_US, Progress, TimestampFilter
 from affectstream.stream.media.types import FOREVER_US
 
 S = 1_000_000
 
 
 def passed(times, start_us=0):
-    believer = Believer(start_us)
+    believer = TimestampFilter(start_us)
     out = [t for _, t in (pair for t in times for pair in believer.push(t, t))]
     return out, believer
 

@@ -16,19 +16,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from affectstream.stream.errors import OptionError
-from affectstream.stream.faces.face import Face, Seen
+from affectstream.stream.faces.face import Face, FrameObservation
 from affectstream.stream.faces.quality import Quality
 from affectstream.stream.fusion.fuse import Reading
 from affectstream.stream.media.types import Kind
 from affectstream.stream.serve.clients import messages
 from affectstream.stream.serve.clients.outbox import Outbox
 from affectstream.stream.serve.clients.overlay import Overlay
-from affectstream.stream.serve.clocks import Clock, ContainerClock, Pace, Slowness, TrackClock
+from affectstream.stream.serve.clocks import ContainerClock, MediaClock, Pace, Slowness, TrackClock
 from affectstream.stream.serve.hub import clean_name
 from affectstream.stream.serve.limits import RateLimit
 from affectstream.stream.serve.options import ServeOptions
-from affectstream.stream.serve.record import Recorder
-from affectstream.stream.windowing.windows import Tracked
+from affectstream.stream.serve.record import SessionRecorder
+from affectstream.stream.windowing.windows import TrackSample
 
 
 class TestRateLimit:
@@ -121,7 +121,7 @@ class TestTrackClock:
     )
     @pytest.mark.parametrize("make", [TrackClock, ContainerClock])
     def test_times_of_a_kind_increase_whatever_comes(
-        self, make: Callable[[float], Clock], steps: list[tuple[Kind, int, float]]
+        self, make: Callable[[float], MediaClock], steps: list[tuple[Kind, int, float]]
     ) -> None:
         clock, now_s, before = make(0.0), 0.0, dict.fromkeys(Kind, -1)
         for kind, media_us, pause_s in steps:
@@ -206,7 +206,7 @@ def reading(track: int | None, face: Face | None) -> Reading:
         confidence=None,
         abstain="low_confidence",
         assigned_by=None,
-        look=None if face is None else Tracked(0, 0, (400, 200), face, None),
+        look=None if face is None else TrackSample(0, 0, (400, 200), face, None),
         voiced=0.0,
     )
 
@@ -218,12 +218,12 @@ class TestOverlay:
         overlay.told([reading(1, left), reading(2, right), reading(None, None)])
         for step in range(1, 20):
             faces = face_at(200 - step * 3, 10), face_at(10 + step * 3, 10)
-            seen = Seen(step * 125_000, (400, 200), faces)
+            seen = FrameObservation(step * 125_000, (400, 200), faces)
             assert [one.track for one in overlay.seen(seen).faces] == [2, 1]
 
     def test_fractions_of_the_picture(self) -> None:
         overlay = Overlay("cam")
-        told = overlay.seen(Seen(1_500_000, (400, 200), (face_at(100, 50),)))
+        told = overlay.seen(FrameObservation(1_500_000, (400, 200), (face_at(100, 50),)))
         line = msgspec.json.decode(messages.pack(told))
         assert line["type"] == "faces" and line["t"] == 1.5 and line["size"] == [400, 200]
         assert line["faces"][0]["box"] == [0.25, 0.25, 0.35, 0.45]
@@ -297,7 +297,7 @@ class TestRecorder:
         return frame
 
     def test_sound_that_changes_in_mid_stream_is_stored_to_its_end(self, tmp_path: Path) -> None:
-        recorder = Recorder(tmp_path, "a", ["voice"])
+        recorder = SessionRecorder(tmp_path, "a", ["voice"])
         for number in range(10):
             recorder.hear(self.tone(48_000, "stereo", 400.0), number * 100_000)
         for number in range(10, 20):
@@ -312,7 +312,7 @@ class TestRecorder:
             assert abs(int(np.argmax(np.abs(np.fft.rfft(middle)))) * 2 - hz) <= 4
 
     def test_a_failure_ends_the_recording_and_is_told_once(self, tmp_path: Path) -> None:
-        recorder, told = Recorder(tmp_path, "a", ["voice"]), list[str]()
+        recorder, told = SessionRecorder(tmp_path, "a", ["voice"]), list[str]()
         recorder.at_failure = told.append
         (recorder.folder / "media.mkv").mkdir()  # so that it cannot be written
         recorder.tell(b"first")

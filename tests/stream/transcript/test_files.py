@@ -20,7 +20,7 @@ from affectstream.stream.transcript.files import (
     find_transcript,
     read_transcript,
 )
-from affectstream.stream.windowing.windows import Aligner, WindowShape
+from affectstream.stream.windowing.windows import Windower, WindowShape
 from tests.support.media import Sound, Text, numbered, tone, write_video
 
 SRT = """1
@@ -318,7 +318,7 @@ class Watched(Cue):
 @pytest.mark.parametrize("context", [0, 3])
 def test_words_that_can_no_longer_count_are_given_up(context):
     """20,000 cues told as they are said, one each 50 ms, looked at every half second."""
-    aligner = Aligner(WindowShape(3_000_000, 500_000, 8), context=context)
+    aligner = Windower(WindowShape(3_000_000, 500_000, 8), context=context)
     alive, most = weakref.WeakSet(), 0
     for number in range(20_000):
         cue = Watched(number * 50_000, (number + 1) * 50_000, str(number))

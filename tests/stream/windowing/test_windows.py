@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from affectstream.stream.faces.face import Face
 from affectstream.stream.faces.quality import Quality
 from affectstream.stream.media.types import FOREVER_US, SAMPLE_RATE, Bound, Cue, Kind, Samples
-from affectstream.stream.windowing.windows import Aligner, Tracked, WindowShape
+from affectstream.stream.windowing.windows import TrackSample, Windower, WindowShape
 
 SHAPE = WindowShape(window_us=1_500_000, hop_us=500_000, frame_hz=8)
 SECONDS = 4.2
@@ -24,12 +24,12 @@ def look(point):
         (np.full(3, point, np.float32),),
         np.ones(2, np.float32),
     )
-    return Tracked(point, point * 125_000, (64, 48), face, None)
+    return TrackSample(point, point * 125_000, (64, 48), face, None)
 
 
 def windows(pieces, order):
     """Push sound in pieces of these lengths and grid points, as `order` interleaves them."""
-    aligner = Aligner(SHAPE)
+    aligner = Windower(SHAPE)
     out, at, point, cuts = [], 0, 0, iter(pieces)
     for hear in order:
         if hear and at < len(SOUND):
@@ -97,14 +97,14 @@ def test_a_window_looks_back_and_never_ahead():
 
 
 def test_a_hop_waits_for_both_kinds_and_not_for_one_that_has_ended():
-    aligner = Aligner(SHAPE)
+    aligner = Windower(SHAPE)
     assert not [w for p in range(12) for w in aligner.see(p, [])]
     assert [w.hop for w in aligner.hear(Samples(0, SOUND[:8_000]))] == [0]
     assert [w.hop for w in aligner.settle(Bound(Kind.AUDIO, FOREVER_US))] == [1, 2]
 
 
 def test_words_count_from_their_end():
-    aligner = Aligner(SHAPE)
+    aligner = Windower(SHAPE)
     aligner.read(Cue(200_000, 1_100_000, "hello"))
     aligner.settle(Bound(Kind.AUDIO, FOREVER_US))
     found = [w for p in range(80) for w in aligner.see(p, [])]
@@ -115,7 +115,7 @@ def test_words_count_from_their_end():
 
 
 def test_a_range_begins_at_its_own_hop():
-    aligner = Aligner(SHAPE, start_us=3_000_000)
+    aligner = Windower(SHAPE, start_us=3_000_000)
     aligner.settle(Bound(Kind.AUDIO, FOREVER_US))
     found = [w for p in range(24, 40) for w in aligner.see(p, [(1, look(p))])]
     assert [w.hop for w in found] == [6, 7, 8, 9]

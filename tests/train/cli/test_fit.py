@@ -31,7 +31,7 @@ from affectstream.train.config import (
     plain,
 )
 from affectstream.train.fit.loggers import open_board
-from affectstream.train.fit.phases import stretches
+from affectstream.train.fit.phases import phase_spans
 from affectstream.train.networks.network import Head, Network, VideoEncoder
 from affectstream.train.recipes.net_recipe import NetRecipe
 from affectstream.train.recipes.registry import recipes
@@ -368,4 +368,4 @@ def test_the_documented_file_is_one_that_fit_takes():
         assert said.pop("data")
         config = changed(recipe.defaults, said, "docs/training.md")
         assert set(config.weights) <= set(recipe.backbones)
-        stretches(recipe.phases, config.epochs, config.phase_epochs)
+        phase_spans(recipe.phases, config.epochs, config.phase_epochs)

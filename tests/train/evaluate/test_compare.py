@@ -14,7 +14,7 @@ from affectstream.train.data.prepare.resplit import resplit
 from affectstream.train.errors import DataError, RunError
 from affectstream.train.evaluate.compare import compare, lines, tell
 from affectstream.train.fit.fit import fit
-from affectstream.train.predict.predictions import Told
+from affectstream.train.predict.predictions import Predictions
 from affectstream.train.recipes.registry import recipes
 from affectstream.train.tasks import Task
 from tests.support.prepared import samples, write
@@ -27,7 +27,7 @@ LABELS = ("neutral", "joy", "anger")
 def told(guesses, truth, ids=None, people=None, labels=LABELS):
     """What a made-up network says: sure of each guess."""
     chances = np.eye(len(labels))[[labels.index(guess) for guess in guesses]]
-    return Told(
+    return Predictions(
         tasks=(Task("emotion", labels),),
         ids=np.asarray(ids or [f"s{n}" for n in range(len(truth))], object),
         participants=np.asarray(people or [None] * len(truth), object),
@@ -89,7 +89,7 @@ def test_amounts_are_compared_by_their_errors():
     def amounts(values):
         truth = np.linspace(-1, 1, 8).astype(np.float32)
         truth[3] = np.nan
-        return Told(
+        return Predictions(
             (Task("valence"),),
             np.asarray([f"s{n}" for n in range(8)], object),
             np.asarray(list("aabbccdd"), object),

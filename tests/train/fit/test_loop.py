@@ -24,7 +24,7 @@ from affectstream.train.calibration import (
 from affectstream.train.errors import DataMissing, RunError
 from affectstream.train.fit.checkpoint import load, load_best
 from affectstream.train.fit.epoch import LeftOut
-from affectstream.train.fit.fit import fit, judge
+from affectstream.train.fit.fit import evaluate, fit
 from affectstream.train.fit.memory import halved
 from affectstream.train.networks.network import Phase
 from affectstream.train.recipe import FitConfig, Loaders
@@ -125,7 +125,7 @@ def test_it_learns_and_keeps_the_best_epoch(tmp_path):
     assert kept == figures
     assert not module.training
     assert len(curve(tmp_path / "run")) == 7
-    assert judge(Line(), Line.defaults, tmp_path, tmp_path / "run") == figures
+    assert evaluate(Line(), Line.defaults, tmp_path, tmp_path / "run") == figures
 
 
 def test_a_batch_of_one_sample_has_no_statistics(tmp_path):
@@ -280,7 +280,7 @@ def test_a_best_epoch_of_a_version_that_kept_other_things_is_told_of(tmp_path, l
     torch.save(saved, tmp_path / "best.pt")
     made = saved["versions"]["affectstream"]
     with pytest.raises(RunError, match=rf"best\.pt does not fit this version .* made by {made}"):
-        judge(Line(), Line.defaults, tmp_path, tmp_path)
+        evaluate(Line(), Line.defaults, tmp_path, tmp_path)
 
 
 def test_a_run_of_a_version_that_kept_other_things_is_not_gone_on_with(tmp_path):

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 
 from affectstream.stream.errors import OptionError
 from affectstream.train.config import SCHEDULES
-from affectstream.train.fit.phases import Learners, parameter_groups, stretches
+from affectstream.train.fit.phases import Learners, parameter_groups, phase_spans
 from affectstream.train.fit.schedule import Patience, Plateau, learning_rate
 from affectstream.train.networks.network import Phase
 
@@ -116,20 +116,20 @@ def test_patience_counts_epochs_without_a_better_figure():
     st.integers(1, 30),
 )
 def test_stretches_cover_a_run_without_a_gap(lengths, epochs):
-    found = stretches([Phase(length) for length in lengths], epochs)
+    found = phase_spans([Phase(length) for length in lengths], epochs)
     assert found[0].first == 0 and found[-1].end == epochs
     assert all(a.end == b.first and a.number < b.number for a, b in pairwise(found))
 
 
 def test_lengths_replace_those_of_the_phases():
     phases = (Phase(20, frozen=("a",)), Phase(None))
-    assert [(s.first, s.end) for s in stretches(phases, 30)] == [(0, 20), (20, 30)]
-    assert [(s.first, s.end) for s in stretches(phases, 30, [3])] == [(0, 3), (3, 30)]
-    assert [(s.first, s.end) for s in stretches(phases, 10)] == [(0, 10)]
+    assert [(s.first, s.end) for s in phase_spans(phases, 30)] == [(0, 20), (20, 30)]
+    assert [(s.first, s.end) for s in phase_spans(phases, 30, [3])] == [(0, 3), (3, 30)]
+    assert [(s.first, s.end) for s in phase_spans(phases, 10)] == [(0, 10)]
     with pytest.raises(OptionError, match="has 3 lengths, expected one for each of the recipe's 2"):
-        stretches(phases, 30, [1, 2, 3])
+        phase_spans(phases, 30, [1, 2, 3])
     with pytest.raises(OptionError, match="this run has no phases"):
-        stretches((), 30, [1, 2])
+        phase_spans((), 30, [1, 2])
 
 
 def network():

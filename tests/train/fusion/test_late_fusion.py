@@ -19,12 +19,12 @@ from affectstream.train.errors import DataError, RunError
 from affectstream.train.export.fusion_bundle import assemble
 from affectstream.train.fit.checkpoint import load_run
 from affectstream.train.fit.fit import fit
-from affectstream.train.fusion.member_logits import Spoken, hide
+from affectstream.train.fusion.member_logits import MemberLogits, hide
 from affectstream.train.fusion.members import find
 from affectstream.train.fusion.recipe import LateFusion, first_weights
 from affectstream.train.loader.batches import ValidBatches
-from affectstream.train.loader.samples import Chance
-from affectstream.train.predict.bundle_outputs import answers, subsets
+from affectstream.train.loader.samples import AugmentState
+from affectstream.train.predict.bundle_outputs import bundle_outputs, subsets
 from affectstream.train.predict.prepared import shown_to
 from affectstream.train.recipe import parameters
 from affectstream.train.recipes.registry import recipes
@@ -156,15 +156,15 @@ def test_hiding_leaves_each_sample_something():
     mask = torch.tensor([[1, 1, 1], [1, 0, 1], [0, 1, 0]]).bool().repeat(200, 1)
 
     def hidden():
-        return hide(mask, Chance(torch.Generator().manual_seed(3), True, 0.6))
+        return hide(mask, AugmentState(torch.Generator().manual_seed(3), True, 0.6))
 
     found = hidden()
     assert torch.equal(found, hidden())
     assert found.any(1).all()
     assert not (found & ~mask).any()
     assert int((found != mask).sum()) > 0
-    spoken = Spoken(torch.ones(600, 3, 4), mask, torch.zeros(600).long(), torch.arange(600))
-    batch = spoken.batch(range(600), Chance(torch.Generator().manual_seed(3), True, 0.6))
+    spoken = MemberLogits(torch.ones(600, 3, 4), mask, torch.zeros(600).long(), torch.arange(600))
+    batch = spoken.batch(range(600), AugmentState(torch.Generator().manual_seed(3), True, 0.6))
     assert torch.equal(batch["members"].any(2), batch["mask"])
 
 
@@ -294,7 +294,7 @@ def test_torch_and_engines_agree(name, bundles, data):
         shown, _ = shown_to(bundle, data, "valid")
         batches = [list(ValidBatches(part, size=5)) for part in shown]
         parts = [
-            answers(m, own, missing=False)[None]
+            bundle_outputs(m, own, missing=False)[None]
             for m, own in zip(bundle.members, batches, strict=True)
         ]
         members = np.zeros((12, 2, 4), np.float32)
@@ -303,7 +303,7 @@ def test_torch_and_engines_agree(name, bundles, data):
             members[said.samples, number] = said.outputs["logits"]
             mask[said.samples, number] = True
         wanted = module(torch.from_numpy(members), torch.from_numpy(mask)).numpy()
-        found = answers(bundle, *batches, missing=True)
+        found = bundle_outputs(bundle, *batches, missing=True)
         np.testing.assert_allclose(found[None].outputs["logits"], wanted, atol=1e-3)
         alone = torch.from_numpy(members), torch.tensor([[True, False]]).expand(12, 2)
         np.testing.assert_allclose(

@@ -10,19 +10,19 @@ from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 
-from affectstream.engines.manifest import FACTS
+from affectstream.engines.manifest import SPEAKER_FEATURES
 from affectstream.train.config import FitConfig
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.data.sample import Sample
 from affectstream.train.errors import DataError
 from affectstream.train.loader.batches import TrainBatches, ValidBatches
 from affectstream.train.loader.pictures import augment, evenly, on_grid
-from affectstream.train.loader.samples import Chance, Samples, drop_modalities, usable_rows
+from affectstream.train.loader.samples import AugmentState, Samples, drop_modalities, usable_rows
 from affectstream.train.loader.speaker_features import facts, listeners
-from affectstream.train.loader.window_spec import KEPT, View, cut, judged_start, random_start
+from affectstream.train.loader.window_spec import KEPT, WindowSpec, cut, judged_start, random_start
 from affectstream.train.loader.words import texts
 from affectstream.train.networks.tokenizer import train_tokenizer
-from affectstream.train.tasks import bind
+from affectstream.train.tasks import tasks_for
 from tests.support.prepared import samples, utterances, write
 
 ALL = ("video", "voice", "text")
@@ -37,10 +37,12 @@ def data(tmp_path_factory):
 
 def shown(data, split="train", **changes):
     tokenizer = train_tokenizer([t for t in data.column("text") if t], 300).to_str()
-    view = View(ALL, 3_000_000, 8, size=32, tokens=16, tokenizer=tokenizer, metadata=FACTS)
+    view = WindowSpec(
+        ALL, 3_000_000, 8, size=32, tokens=16, tokenizer=tokenizer, metadata=SPEAKER_FEATURES
+    )
     view = replace(view, **changes)
     rows = {s: usable_rows(data, s, view.modalities, ("emotion",)) for s in ("train", "valid")}
-    return Samples(data, rows[split], view, bind(("emotion",), data, rows))
+    return Samples(data, rows[split], view, tasks_for(("emotion",), data, rows))
 
 
 def same(a, b):
@@ -194,7 +196,7 @@ def talk(tmp_path):
 def test_the_listener_is_the_other_who_spoke_last(talk):
     assert listeners(talk) == [None, 0, 1, 2, 3]
     numbers, known = facts(talk)
-    assert FACTS[:4] == ("age", "female", "male", "other")
+    assert SPEAKER_FEATURES[:4] == ("age", "female", "male", "other")
     assert numbers[0].tolist() == pytest.approx([0.3, 1, 0, 0, 0, 0, 0, 0])
     assert known[0].tolist() == [True] * 4 + [False] * 4
     assert numbers[1].tolist() == pytest.approx([0, 0, 1, 0, 0.3, 1, 0, 0])
@@ -259,7 +261,7 @@ def test_dropout_hides_modalities_but_never_all():
     there[~there.any(1), 0] = True
     batch = {f"{m}_mask": there[:, i : i + 1].clone() for i, m in enumerate(ALL)}
     batch["metadata_mask"] = torch.ones(count, 8, dtype=torch.bool)
-    drop_modalities(batch, ALL, Chance(torch.Generator().manual_seed(0), False, 0.3))
+    drop_modalities(batch, ALL, AugmentState(torch.Generator().manual_seed(0), False, 0.3))
     left = torch.cat([batch[f"{m}_mask"] for m in ALL], 1)
     assert left.any(1).all()
     assert (left <= there).all()

@@ -20,7 +20,7 @@ from affectstream.train.fit.fit import fit
 from affectstream.train.fit.warm_start import RECIPE, WEIGHTS
 from affectstream.train.graphs.engine_files import served_head
 from affectstream.train.networks.network import LastLayer
-from affectstream.train.predict.bundle_outputs import answers, subsets
+from affectstream.train.predict.bundle_outputs import bundle_outputs, subsets
 from affectstream.train.recipes.net_recipe import NetRecipe
 from affectstream.train.recipes.registry import recipes
 from tests.support.media import Sound, Text, write_video
@@ -197,7 +197,7 @@ def test_torch_and_engines_agree(name, exported, data):
     (batch,) = bound.loaders(data, config_of(name)).valid
     head = served_head(module, bound.fixed)
     with Bundle.open(folder) as bundle, torch.no_grad():
-        said = answers(bundle, [batch], missing=True)
+        said = bundle_outputs(bundle, [batch], missing=True)
         for subset in [None, *subsets(bound.modalities)]:
             gone = [m for m in bound.modalities if subset and m not in subset]
             shown = {**batch, **{f"{m}_mask": batch[f"{m}_mask"] & False for m in gone}}

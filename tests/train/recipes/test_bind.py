@@ -29,7 +29,7 @@ from affectstream.train.fit.warm_start import RECIPE, WEIGHTS, start_from
 from affectstream.train.graphs.onnx_export import to_onnx
 from affectstream.train.loader.batches import ValidBatches
 from affectstream.train.networks.network import Plan
-from affectstream.train.predict.bundle_outputs import answers
+from affectstream.train.predict.bundle_outputs import bundle_outputs
 from affectstream.train.predict.prepared import (
     AS_THEY_ARE,
     evaluate_prepared,
@@ -530,10 +530,10 @@ def test_a_bundle_of_members_is_measured_as_it_is_joined(tmp_path):
     with Bundle.open(compound(both, members, weights)) as bundle:
         shown, (task,) = shown_to(bundle, data, "test")
         batches = [ValidBatches(part, size=4) for part in shown]
-        joined = answers(bundle, *batches, missing=True)
+        joined = bundle_outputs(bundle, *batches, missing=True)
         expected = np.zeros((8, 3))
         for weight, expert, part in zip(weights, bundle.experts, batches, strict=True):
-            said = answers(expert, part, missing=False)[None]
+            said = bundle_outputs(expert, part, missing=False)[None]
             expected[said.samples] += weight * said.outputs["logits"]
         assert task.name == "emotion"
         np.testing.assert_allclose(joined[None].outputs["logits"], expected, atol=1e-4)

@@ -24,7 +24,7 @@ from affectstream.train.export.bundle import assemble
 from affectstream.train.fit.fit import fit
 from affectstream.train.fit.warm_start import RECIPE, placeless
 from affectstream.train.graphs.onnx_export import to_onnx
-from affectstream.train.networks.attention import Asker, CrossAttention
+from affectstream.train.networks.attention import CrossAttention, CrossAttentionBlock
 from affectstream.train.networks.mel import LogMel
 from affectstream.train.networks.network import Plan
 from affectstream.train.networks.text_backbones import BertEncoder, tokenizer
@@ -405,7 +405,7 @@ def test_attention_is_that_of_torch():
 
 def test_a_learned_step_asks_where_nobody_does():
     torch.manual_seed(0)
-    ask, asking, asked = Asker(16, 4), torch.randn(2, 3, 16), torch.randn(2, 5, 16)
+    ask, asking, asked = CrossAttentionBlock(16, 4), torch.randn(2, 3, 16), torch.randn(2, 5, 16)
     there = torch.tensor([[True, True, False], [False] * 3])
     answers, steps = ask(asking, there, asked, torch.ones(2, 5) > 0)
     assert steps.tolist() == [[True, True, False], [True, False, False]]

@@ -411,7 +411,7 @@ def run(path, feeds):
 def test_graphs_become_plans(name, temporal, precision, tmp_path):
     pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT for RTX is not installed")
     from affectstream.bench.engines.plans import PROFILE
-    from affectstream.engines.fp16 import half_model
+    from affectstream.engines.fp16 import fp16_model
     from affectstream.engines.plans.build import BuildOptions, build
     from affectstream.engines.plans.target import target_for
 
@@ -422,7 +422,7 @@ def test_graphs_become_plans(name, temporal, precision, tmp_path):
         graph = path
         if precision == "fp16":
             graph = path.with_suffix(".half.onnx")
-            onnx.save(half_model(onnx.load(str(path)), path.name), str(graph))
+            onnx.save(fp16_model(onnx.load(str(path)), path.name), str(graph))
         wanted = BuildOptions(precision=precision, profiles=(PROFILE,))
         built = build(graph, wanted, target_for("tensorrt-rtx"), name=path.name)
         assert built.types.precision == precision

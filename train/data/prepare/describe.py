@@ -15,7 +15,7 @@ from affectstream.train.data.sample import SPLITS, TASKS
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class DataFacts:
     """Counts of rows as in `DatasetInfo`, and two hashes that do not mind the order of rows."""
 
     rows: int
@@ -30,7 +30,7 @@ class Facts:
     split_sha256: str
 
 
-def describe(rows: Iterable[Mapping[str, Any]]) -> Facts:
+def describe(rows: Iterable[Mapping[str, Any]]) -> DataFacts:
     """Count and hash the rows of a data set, given without their heavy columns."""
     splits, emotions, tasks = Counter[str](), Counter[str](), Counter[str]()
     modalities = {"video": 0, "audio": 0, "text": 0}
@@ -48,7 +48,7 @@ def describe(rows: Iterable[Mapping[str, Any]]) -> Facts:
             people.add(row["participant"])
         content.append(_short({name: row[name] for name in LIGHT if name != "split"}))
         split.append((row["id"], row["split"]))
-    return Facts(
+    return DataFacts(
         rows=len(content),
         splits={name: splits[name] for name in (*SPLITS, "none") if splits[name]},
         emotions=dict(emotions.most_common()),

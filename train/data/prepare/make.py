@@ -32,7 +32,7 @@ from affectstream.train.data.dataset import (
     encode_info,
 )
 from affectstream.train.data.prepare.crops import CropKind, Cropper
-from affectstream.train.data.prepare.describe import Facts, describe
+from affectstream.train.data.prepare.describe import DataFacts, describe
 from affectstream.train.data.prepare.shards import (
     PROGRESS,
     SHARD_BYTES,
@@ -250,7 +250,7 @@ def _info(
     plan: Plan,
     source: Source,
     progress: Progress,
-    facts: Facts,
+    facts: DataFacts,
     shards: tuple[Shard, ...],
     shared_people: Sequence[str],
 ) -> DatasetInfo:

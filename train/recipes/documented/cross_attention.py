@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from affectstream.stream.errors import OptionError
-from affectstream.train.networks.attention import Asker
+from affectstream.train.networks.attention import CrossAttentionBlock
 from affectstream.train.networks.frames import perceptron
 from affectstream.train.networks.network import Head, Network, Phase, Plan, masked_mean
 from affectstream.train.networks.wave_backbones import WAVENET, WaveNetEncoder
@@ -30,7 +30,7 @@ class CrossAttentionHead(Head):
 
     def __init__(self, width: int, heads: int, outputs: int) -> None:
         super().__init__()
-        self.ask = Asker(width, heads)
+        self.ask = CrossAttentionBlock(width, heads)
         self.out = perceptron(width, vit_b16.HIDDEN, outputs)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:

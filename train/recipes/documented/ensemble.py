@@ -31,7 +31,7 @@ from affectstream.train.networks.network import (
 from affectstream.train.networks.pixels import Colours, planes
 from affectstream.train.networks.pretrained import NONE, made
 from affectstream.train.networks.text_backbones import BertEncoder, tokenizer
-from affectstream.train.networks.transformers_encoder import Backed
+from affectstream.train.networks.transformers_encoder import TransformersEncoder
 from affectstream.train.recipe import FitConfig
 from affectstream.train.recipes.documented import mel_cnn
 from affectstream.train.recipes.documented.mel_cnn import MelCnn
@@ -49,7 +49,7 @@ CLIP: Mapping[str, Value] = {
 PARTS = ("video", "voice", "text")
 
 
-class ClipEncoder(Backed, VideoEncoder):
+class ClipEncoder(TransformersEncoder, VideoEncoder):
     """Pictures to CLIP's image embeddings (M, 512), not brought to one length."""
 
     def __init__(self, plan: Plan, slot: str = "video") -> None:

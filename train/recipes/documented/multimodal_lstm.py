@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from affectstream.stream.errors import OptionError
 from affectstream.train.networks import text_backbones, wave_backbones
-from affectstream.train.networks.attention import Asker
+from affectstream.train.networks.attention import CrossAttentionBlock
 from affectstream.train.networks.network import Head, LastLayer, Network, Phase, Plan, masked_mean
 from affectstream.train.networks.text_backbones import BertEncoder, tokenizer
 from affectstream.train.networks.wave_backbones import Wav2Vec2Encoder
@@ -38,7 +38,7 @@ class LstmHead(Head):
     def __init__(self, plan: Plan, width: int) -> None:
         super().__init__()
         hidden = int(plan.options["hidden"])
-        self.ask = Asker(width, int(plan.options["cross_heads"]))
+        self.ask = CrossAttentionBlock(width, int(plan.options["cross_heads"]))
         self.dropout = nn.Dropout(FUSION_DROPOUT)
         self.recurrent = nn.LSTM(width, hidden, LAYERS, batch_first=True, bidirectional=True)
         self.out = nn.Sequential(
