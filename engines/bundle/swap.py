@@ -27,7 +27,7 @@ def put_into(folder: Path, name: str, model: Listed, begin_with: str | Path) -> 
     model does not fit into it (looked at where it was pulled) or it cannot be written, and `UsageError`
     for the name of the bundle in the package.
     """
-    if str(folder) == "pocket" or folder.resolve() == POCKET:
+    if str(folder) == "pocket" or folder.resolve() == POCKET.resolve():
         raise UsageError(
             "'pocket' always means the bundle in the package: give the new one another name"
         )
