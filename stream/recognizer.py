@@ -26,7 +26,7 @@ _AHEAD = 64
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A scored recording. `readings` has one row for each track and hop (see `docs/events.md`)."""
+    """A scored recording. `readings` has one row for each track and hop (see `docs/reference/events.md`)."""
 
     events: tuple[Event, ...]
     readings: pa.Table

@@ -34,7 +34,7 @@ from tests.support.media import Sound, write_video
 ROOT = Path(__file__).parents[1]
 PAGES = [
     ROOT / "README.md",
-    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
     ROOT / "CONTRIBUTING.md",
     ROOT / "engines/pocket/CARD.md",
 ]
@@ -117,7 +117,7 @@ def material(tmp_path_factory):
     sides = np.random.default_rng(0).normal(0, 0.1, (2 * 16_000, 2)).astype(np.float32)
     write_video(folder / "call.mkv", 50, sound=Sound(sides, 16_000))
     (folder / "my-bundle").symlink_to(POCKET)
-    (people,) = [p.values[0] for p in blocks("json")]  # of docs/bundles.md
+    (people,) = [p.values[0] for p in blocks("json")]  # of docs/reference/bundles.md
     (folder / "people.json").write_text(people)
     (folder / "talks.csv").write_text(
         "id,participant,text,label,split\n1,ann,what a day,happy,train\n2,ben,oh no,sadness,valid\n"

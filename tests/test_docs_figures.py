@@ -48,7 +48,7 @@ def test_parity():
         "hops of the 13 recordings, faces cut where the FP32 detector finds them": "hops of recordings",
         "the same hops, were the detector in FP16 too": "hops, were the detector in FP16",
     }
-    rows = table("docs/engines.md", "| inputs | number | clear |")
+    rows = table("docs/guides/engines.md", "| inputs | number | clear |")
     assert set(rows) == set(names)
     for name, cells in rows.items():
         one, other = (side["parts"] | side for side in (found["onnxruntime"], found["torch"]))
@@ -74,7 +74,7 @@ def test_parity_in_the_readme():
 
 def test_plans():
     found = {(plan["engine"], plan["precision"]): plan for plan in result("plans")["plans"]}
-    rows = table("docs/engines.md", "| network | build FP16 |")
+    rows = table("docs/guides/engines.md", "| network | build FP16 |")
     assert set(rows) == {name for name, _ in found}
     for name, cells in rows.items():
         half, single = found[name, "fp16"], found[name, "fp32"]
@@ -88,7 +88,7 @@ def test_plans():
 def test_live():
     sources = result("live")["sources"]
     found = {row["source"].partition(" (")[0]: row for row in sources if "not_measured" not in row}
-    rows = table("docs/live.md", "| source | opens in |")
+    rows = table("docs/guides/live.md", "| source | opens in |")
     assert set(rows) == set(found)
     for name, cells in rows.items():
         row = found[name]
@@ -113,8 +113,10 @@ def test_sessions():
         "late": lambda row: row["client_late_p95"],
     }
     found = {str(row["sessions"]): row for row in result("sessions")["rows"]}
-    (head,) = re.findall(r"^\| sessions \| (.*) \|$", (ROOT / "docs/serve.md").read_text(), re.M)
-    rows = table("docs/serve.md", "| sessions |")
+    (head,) = re.findall(
+        r"^\| sessions \| (.*) \|$", (ROOT / "docs/guides/serve.md").read_text(), re.M
+    )
+    rows = table("docs/guides/serve.md", "| sessions |")
     assert set(rows) == set(found)
     for name, cells in rows.items():
         agree(cells, [columns[column](found[name]) for column in head.split(" | ")])
@@ -125,7 +127,7 @@ def test_soak():
         "60 min, before memory was given back": "soak_60min_before_trim",
         "60 min, since": "soak_60min",
     }
-    rows = table("docs/serve.md", "| run | memory after a minute |")
+    rows = table("docs/guides/serve.md", "| run | memory after a minute |")
     assert set(rows) == set(runs)
     for name, cells in rows.items():
         found = result(runs[name])["figures"]
@@ -139,7 +141,7 @@ def test_soak():
 
 def test_fusion():
     found = result("fusion")
-    rows = table("docs/training.md", "| | accuracy | less the best member's |")
+    rows = table("docs/guides/training.md", "| | accuracy | less the best member's |")
     assert set(rows) == set(found["rows"])
     for name, cells in rows.items():
         row = found["rows"][name]
@@ -147,7 +149,10 @@ def test_fusion():
         told = [] if name in ("cnn", "mel_cnn") else told  # members have their own figure only
         figures = [row["figures"]["accuracy"], *told]
         agree(cells, [one[key] for one in figures for key in ("value", "low", "high")])
-    clash, text = found["conflicts"]["rows"]["enhanced_late_fusion"], prose("docs/training.md")
+    clash, text = (
+        found["conflicts"]["rows"]["enhanced_late_fusion"],
+        prose("docs/guides/training.md"),
+    )
     shares = tuple(f"{clash[key]:.0%}".replace("%", " %") for key in ("anchor", "other", "neither"))
     assert "label in {}, the face's in {} and another in {},".format(*shares) in text
     sure = [f"{clash[key]:.2f}"[1:] for key in ("confidence", "agreeing_confidence")]

@@ -103,7 +103,7 @@ class Way:
 
 
 def network_ways(clip: Path, scratch: Path) -> tuple[Way, ...]:
-    """A played file and every network source of `docs/live.md`, on free ports of this machine."""
+    """A played file and every network source of `docs/guides/live.md`, on free ports of this machine."""
     udp, tcp, rtmp, rtsp, rtsp_udp, flv, ts = (f"127.0.0.1:{_free()}" for _ in range(7))
     rtp_ts = f"rtp://127.0.0.1:{_free_pair()}"
     return (
@@ -152,7 +152,7 @@ def _rtp(clip: Path, scratch: Path) -> Way:
 
 
 def _srt() -> Way:
-    """MPEG-TS that FFmpeg's own program takes from the sender over SRT, and relays as `docs/live.md` says."""
+    """MPEG-TS that FFmpeg's own program takes from the sender over SRT, and relays as `docs/guides/live.md` says."""
     sent, srt, read = _free(), _free(), _free()
     ffmpeg = ("ffmpeg", "-nostdin", "-loglevel", "error", "-analyzeduration", "500000")
     copied = ("-c", "copy", "-f", "mpegts")

@@ -6,7 +6,7 @@ before a wall that flashes once a second, with a beep. Senders are processes of 
     opens_s     from the start of opening (of the publisher, where one is waited for; from a press on Start in
                 a browser) to the first picture that is used
     way_ms      from a flash at the sender to its picture decoded here (median)
-    age_ms      from the arrival of the newest picture that was used to the event (see `docs/live.md`)
+    age_ms      from the arrival of the newest picture that was used to the event (see `docs/guides/live.md`)
     latency_ms  from the completion of the window to the event
     skew_ms     how much later the flash is than the beep, on the session's clock (median)
     cpu         cores, decoding included: of this process; for a browser, of the server

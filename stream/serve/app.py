@@ -1,4 +1,4 @@
-"""The endpoints, each a few lines; `docs/serve.md` has the table."""
+"""The endpoints, each a few lines; `docs/guides/serve.md` has the table."""
 
 from __future__ import annotations
 

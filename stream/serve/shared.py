@@ -6,7 +6,7 @@ is between a request and its turn, and a session, which waits for its answer bef
 one place in each: a fair share, whatever the others ask for.
 
 This pays where a batch costs less than its parts, on a GPU. On a CPU, where several threads compute side
-by side anyway, it does not (docs/serve.md has the figures), so there `share` only measures.
+by side anyway, it does not (docs/guides/serve.md has the figures), so there `share` only measures.
 """
 
 from __future__ import annotations

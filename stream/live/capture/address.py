@@ -74,7 +74,7 @@ SCHEMES: Mapping[str, Scheme] = {
     "tcp": Scheme("mpegts", LOW_DELAY, {"listen": "1"}),
     "rtp": Scheme("rtp", {**LOW_DELAY, "protocol_whitelist": "rtp,udp"}),
 }
-"""Tried with senders of FFmpeg: see `docs/live.md`. RTSP over UDP: ``--option rtsp_transport=udp``."""
+"""Tried with senders of FFmpeg: see `docs/guides/live.md`. RTSP over UDP: ``--option rtsp_transport=udp``."""
 
 _HLS = Scheme("hls", {"live_start_index": "-1", "protocol_whitelist": _HTTP}, paced=True)
 _SDP = Scheme("sdp", {**LOW_DELAY, "protocol_whitelist": "file,udp,rtp"})

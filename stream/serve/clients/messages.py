@@ -1,6 +1,6 @@
 """What the server and a client say to each other beside events: one small type per message.
 
-Events keep their own schema; a reader tells them apart by `type`. `docs/serve.md` lists all of these.
+Events keep their own schema; a reader tells them apart by `type`. `docs/guides/serve.md` lists all of these.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 // The page of `affectstream serve`: sends a camera, a microphone or a file to the server that it came
-// from, and shows what comes back. Nothing is fetched from anywhere else. docs/serve.md lists messages.
+// from, and shows what comes back. Nothing is fetched from anywhere else. docs/guides/serve.md lists messages.
 "use strict";
 
 const $ = (id) => document.getElementById(id);

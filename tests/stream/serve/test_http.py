@@ -351,7 +351,7 @@ def test_refusals_are_counted(server: Running) -> None:
 
 
 def test_the_table_of_endpoints_names_each(server: Running) -> None:
-    page = (Path(__file__).parents[3] / "docs" / "serve.md").read_text()
+    page = (Path(__file__).parents[3] / "docs/guides/serve.md").read_text()
     table = page[page.index("## Endpoints") : page.index("### Messages")]
     *routes, rest = server.server.config.app._app.routes  # type: ignore[union-attr]
     assert len(routes) >= 10 and rest.path == "/{nothing:path}"

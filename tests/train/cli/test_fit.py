@@ -359,13 +359,13 @@ def test_a_run_says_what_it_came_to(tmp_path, data):
 
 
 def test_the_documented_file_is_one_that_fit_takes():
-    page = (Path(__file__).parents[3] / "docs/training.md").read_text()
+    page = (Path(__file__).parents[3] / "docs/guides/training.md").read_text()
     files = re.findall(r"^```toml\n(.*?)^```", page, re.M | re.S)
     assert files
     for text in files:
         said = tomllib.loads(text)
         recipe = recipes()[said.pop("recipe")]
         assert said.pop("data")
-        config = changed(recipe.defaults, said, "docs/training.md")
+        config = changed(recipe.defaults, said, "docs/guides/training.md")
         assert set(config.weights) <= set(recipe.backbones)
         phase_spans(recipe.phases, config.epochs, config.phase_epochs)
