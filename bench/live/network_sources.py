@@ -152,7 +152,7 @@ def _rtp(clip: Path, scratch: Path) -> Way:
 
 
 def _srt() -> Way:
-    """MPEG-TS that FFmpeg's own program takes from the sender over SRT, and relays as `docs/guides/live.md` says."""
+    """MPEG-TS over SRT: FFmpeg takes it from the sender and relays it (`docs/guides/live.md`)."""
     sent, srt, read = _free(), _free(), _free()
     ffmpeg = ("ffmpeg", "-nostdin", "-loglevel", "error", "-analyzeduration", "500000")
     copied = ("-c", "copy", "-f", "mpegts")
