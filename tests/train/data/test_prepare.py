@@ -570,7 +570,7 @@ def test_preparing_and_reading_need_no_torch():
         "import affectstream.train.data.prepare.make, affectstream.train.data.prepare.report\n"
         "from affectstream.train.data.prepare.make import SETS\n"
         "import importlib\n"
-        "for name in SETS: importlib.import_module('affectstream.train.data.' + name).source\n"
+        "for name in SETS: importlib.import_module('affectstream.train.data.readers.' + name).source\n"
         "assert not {'torch', 'sklearn', 'scipy', 'lightning'} & set(sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

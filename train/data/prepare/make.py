@@ -148,7 +148,7 @@ def open_source(plan: Plan, path: Path) -> Source:
     """Find the set's files. Raises `DataMissing` or `DataError`."""
     if not path.exists():
         raise DataMissing(f"{path} does not exist: expected the files of {plan.set}")
-    make: MakeSource = importlib.import_module(f"affectstream.train.data.{plan.set}").source
+    make: MakeSource = importlib.import_module(f"affectstream.train.data.readers.{plan.set}").source
     source = make(path, plan.options)
     if plan.split == "official" and not source.official:
         raise OptionError(
