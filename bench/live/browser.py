@@ -20,6 +20,7 @@ from typing import Any
 from affectstream.bench.live.flashes import write_camera, write_microphone
 from affectstream.bench.live.row import Row, Unmeasured, quantiles
 from affectstream.bench.server_process import serving
+from affectstream.engines.extras import module_hint
 
 PAGE_WAYS = {"browser, WebRTC": "WebRTC", "browser, MediaRecorder": "WebSocket"}
 """Ways from the page to the server: what the table calls them, and what the page does."""
@@ -27,13 +28,7 @@ PAGE_WAYS = {"browser, WebRTC": "WebRTC", "browser, MediaRecorder": "WebSocket"}
 _RATE = 48_000
 _WAIT_S = 60.0
 _LOOK_MS = 10
-_NEEDS = {
-    "playwright": "playwright",
-    "psutil": "psutil",
-    "aiortc": "'.[serve]' in the project's folder",
-    "starlette": "'.[serve]' in the project's folder",
-    "uvicorn": "'.[serve]' in the project's folder",
-}
+_NEEDS = ("playwright", "psutil", "aiortc", "starlette", "uvicorn")
 _FLAGS = (
     "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", "--disable-gpu",
     "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -84,9 +79,9 @@ def measure_page(name: str, way: str, bundle: str, seconds: float, scratch: Path
 
 def _chromium() -> str:
     """The browser's program. Raises `Unmeasured` where it, or what drives it, is missing."""
-    for module, package in _NEEDS.items():
+    for module in _NEEDS:
         if find_spec(module) is None:
-            raise Unmeasured(f"needs {module!r}: pip install {package}")
+            raise Unmeasured(f"needs {module!r}: {module_hint(module)}")
     for name in ("chromium", "chromium-browser", "google-chrome"):
         if (found := shutil.which(name)) is not None:
             return found

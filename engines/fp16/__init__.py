@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from affectstream.engines.errors import DeviceError, EngineError
+from affectstream.engines.extras import module_hint
 from affectstream.engines.fp16.store import Fp16Store
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def fp16_file(source: Path) -> Path:
         if error.name != "onnx":
             raise
         raise DeviceError(
-            f"{source.name} in FP16 needs the package onnx: pip install onnx"
+            f"{source.name} in FP16 needs the package onnx: {module_hint('onnx')}"
         ) from error
     try:
         model = onnx.load(str(source))

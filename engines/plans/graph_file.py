@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from affectstream.engines.errors import DeviceError, EngineError
+from affectstream.engines.extras import module_hint
 
 if TYPE_CHECKING:
     from onnx import GraphProto, TensorProto
@@ -33,7 +34,7 @@ def read_graph_file(path: Path) -> GraphFile:
         import onnx
     except ModuleNotFoundError as error:
         raise DeviceError(
-            f"{path.name}: building needs the package onnx: pip install onnx"
+            f"{path.name}: building needs the package onnx: {module_hint('onnx')}"
         ) from error
     if not path.is_file():
         raise EngineError(f"{path} was not found: expected an ONNX file")

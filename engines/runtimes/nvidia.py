@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import Any, Literal, get_args
 
 from affectstream.engines.errors import DeviceError
+from affectstream.engines.extras import install_hint
 
 Runtime = Literal["tensorrt", "tensorrt-rtx"]
 RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
@@ -23,12 +24,12 @@ RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
 
 INSTALL: dict[Runtime, str] = {
     "tensorrt": "pip install 'tensorrt>=11', which takes its libraries from NVIDIA's own index",
-    "tensorrt-rtx": "pip install '.[rtx]' in the project's folder",
+    "tensorrt-rtx": install_hint("rtx"),
 }
 """The command that installs each of them."""
 RUN: dict[Runtime, str] = {
-    "tensorrt": "pip install '.[tensorrt]' in the project's folder",
-    "tensorrt-rtx": "pip install '.[rtx,pycuda]' in the project's folder",
+    "tensorrt": install_hint("tensorrt"),
+    "tensorrt-rtx": install_hint("rtx", "pycuda"),
 }
 """The same with what running a plan takes besides."""
 

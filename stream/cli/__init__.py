@@ -23,35 +23,12 @@ if TYPE_CHECKING:
 
 GROUP = "affectstream.commands"
 
-_INSTALL = {
-    "aiortc": "'.[serve]' in the project's folder",
-    "faster_whisper": "'.[asr]' in the project's folder",
-    "lightning_fabric": "'.[train]' in the project's folder",
-    "onnx": "onnx",
-    "prometheus_client": "'.[serve]' in the project's folder",
-    "psutil": "psutil",
-    "skimage": "'.[demo]' in the project's folder",
-    "sklearn": "'.[train]' in the project's folder",
-    "starlette": "'.[serve]' in the project's folder",
-    "matplotlib": "'.[train]' in the project's folder",
-    "optuna": "'.[train]' in the project's folder",
-    "pylsl": "'.[lsl]' in the project's folder",
-    "safetensors": "'.[train]' in the project's folder",
-    "scipy": "'.[train]' in the project's folder",
-    "tomli_w": "'.[train]' in the project's folder",
-    "torchvision": "'.[train]' in the project's folder",
-    "transformers": "'.[train]' in the project's folder",
-    "torch": "'.[train]' in the project's folder",
-    "uvicorn": "'.[serve]' in the project's folder",
-    "websockets": "'.[serve]' in the project's folder",
-}
-"""What ``pip install`` is to be given for a module that only an extra installs."""
-
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and leave with one of the exit codes in `exits`."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, _interrupt)
+    from affectstream.engines.extras import module_hint
     from affectstream.stream import exits
     from affectstream.stream.errors import AffectstreamError, UsageError
     from affectstream.stream.sinks.stdout import ReaderGone, guard_stdout
@@ -69,10 +46,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     except AffectstreamError as error:
         _leave(str(error), exits.NOTHING)
     except ModuleNotFoundError as error:
-        package = _INSTALL.get((error.name or "").partition(".")[0])
-        if package is None:
+        hint = module_hint(error.name or "")
+        if hint is None:
             raise
-        _leave(f"this needs {error.name!r}: pip install {package}", exits.USAGE)
+        _leave(f"this needs {error.name!r}: {hint}", exits.USAGE)
     except KeyboardInterrupt:
         _leave("interrupted", exits.INTERRUPTED)
 

@@ -59,8 +59,8 @@ def test_auto_takes_the_cpu_where_there_is_no_driver_and_says_so():
     ("device", "command"),
     [
         ("cuda:1", "onnxruntime-gpu"),
-        ("tensorrt", r"pip install '\.\[tensorrt\]'"),
-        ("tensorrt-rtx:0", r"pip install '\.\[rtx,pycuda\]'"),
+        ("tensorrt", r"pip install 'affectstream\[tensorrt\]'"),
+        ("tensorrt-rtx:0", r"pip install 'affectstream\[rtx,pycuda\]'"),
     ],
 )
 def test_a_device_that_is_named_and_missing_is_refused_with_the_command(device, command):

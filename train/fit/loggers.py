@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from affectstream.engines.extras import module_hint
 from affectstream.stream.errors import OptionError
 
 BOARDS = ("auto", "none", "tensorboard", "wandb")
@@ -31,7 +32,7 @@ def check_board(kind: str) -> None:
     if kind not in BOARDS:
         raise OptionError(f"--track {kind}: expected one of {', '.join(BOARDS)}")
     if kind in ("tensorboard", "wandb") and importlib.util.find_spec(kind) is None:
-        raise OptionError(f"--track {kind} needs {kind!r}: pip install {kind}")
+        raise OptionError(f"--track {kind} needs {kind!r}: {module_hint(kind)}")
 
 
 def open_board(
@@ -48,7 +49,9 @@ def open_board(
     if kind == "wandb":
         return _Wandb(run, name, config)
     if importlib.util.find_spec("tensorboard") is None:
-        report("no TensorBoard here, so figures go to log.csv alone (pip install tensorboard)")
+        report(
+            f"no TensorBoard here, so figures go to log.csv alone ({module_hint('tensorboard')})"
+        )
         return None
     return _TensorBoard(run)
 

@@ -16,9 +16,10 @@ from typing import Any, Protocol, Self, SupportsInt
 import numpy as np
 
 from affectstream.engines.errors import DeviceError, EngineError
+from affectstream.engines.extras import install_hint
 from affectstream.engines.spec import Array
 
-INSTALL = "pip install '.[pycuda]' in the project's folder"
+INSTALL = install_hint("pycuda")
 
 
 class DeviceFault(EngineError):

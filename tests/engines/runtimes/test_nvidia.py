@@ -52,7 +52,11 @@ def test_an_unknown_runtime_names_those_there_are():
             ("tensorrt", "tensorrt_bindings"),
             "pip install 'tensorrt>=11'",
         ),
-        ("tensorrt-rtx", ("tensorrt_rtx", "tensorrt_rtx_bindings"), r"pip install '\.\[rtx\]'"),
+        (
+            "tensorrt-rtx",
+            ("tensorrt_rtx", "tensorrt_rtx_bindings"),
+            r"pip install 'affectstream\[rtx\]'",
+        ),
     ],
 )
 def test_an_absent_runtime_gives_its_install_command(afresh, runtime, modules, command):

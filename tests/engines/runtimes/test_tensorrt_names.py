@@ -74,7 +74,7 @@ def test_every_name_is_in_tensorrt_11(tmp_path: Path) -> None:
 
 def test_every_name_is_in_tensorrt_for_rtx(tmp_path: Path) -> None:
     if importlib.util.find_spec("tensorrt_rtx_bindings") is None:
-        pytest.skip("pip install '.[rtx]' brings TensorRT for RTX")
+        pytest.skip("pip install 'affectstream[rtx]' brings TensorRT for RTX")
     done = asked(tmp_path, "-m", "tests.support.nvidia_stubs.names", "tensorrt-rtx")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == []
@@ -109,7 +109,7 @@ def test_the_real_tensorrt_for_rtx_says_what_is_wrong_with_bytes_that_are_no_pla
     tmp_path: Path, plan: str, told: str
 ) -> None:
     if importlib.util.find_spec("tensorrt_rtx_bindings") is None:
-        pytest.skip("pip install '.[rtx]' brings TensorRT for RTX")
+        pytest.skip("pip install 'affectstream[rtx]' brings TensorRT for RTX")
     code = f"""
 from tests.support.fake_cuda.device import LazyDevice
 from affectstream.engines.errors import EngineError

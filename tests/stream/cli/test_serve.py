@@ -131,5 +131,5 @@ def test_without_the_extra_it_says_what_to_install() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
-    assert "this needs 'aiortc': pip install '.[serve]'" in done.stderr
+    assert "this needs 'aiortc': pip install 'affectstream[serve]'" in done.stderr
     assert "Traceback" not in done.stderr

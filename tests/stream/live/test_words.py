@@ -540,4 +540,4 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch, capsys):
     with pytest.raises(SystemExit) as left:
         main(["live", "--device", "cpu", "--source", "x.mp4", "--words", "tiny.en"])
     assert left.value.code == 2
-    assert "this needs 'faster_whisper': pip install '.[asr]'" in capsys.readouterr().err
+    assert "this needs 'faster_whisper': pip install 'affectstream[asr]'" in capsys.readouterr().err

@@ -356,7 +356,7 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch, capsys):
     with pytest.raises(SystemExit) as left:
         main(["live", "--device", "cpu", "--source", "x.mp4", "--lsl", "lab"])
     assert left.value.code == 2
-    assert "this needs 'pylsl': pip install '.[lsl]'" in capsys.readouterr().err
+    assert "this needs 'pylsl': pip install 'affectstream[lsl]'" in capsys.readouterr().err
 
 
 def test_a_library_that_cannot_be_loaded_is_told(lsl, tmp_path):

@@ -227,7 +227,9 @@ def test_a_machine_without_tensorboard_is_told_of_and_still_trains(tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(*nothing)
         assert open_board("auto", tmp_path, "cnn", {}, said.append) is None
-    assert said == ["no TensorBoard here, so figures go to log.csv alone (pip install tensorboard)"]
+    assert said == [
+        "no TensorBoard here, so figures go to log.csv alone (pip install 'affectstream[train]')"
+    ]
 
 
 @pytest.mark.skipif(find_spec("wandb") is not None, reason="wandb is installed here")

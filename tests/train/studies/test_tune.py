@@ -295,4 +295,4 @@ def test_a_missing_optuna_is_told_with_what_installs_it(tmp_path, monkeypatch, c
     monkeypatch.setitem(sys.modules, "optuna", None)
     command = ("train", "tune", "--recipe", "cnn", "--data", tmp_path, "--runs", tmp_path)
     assert run(*command) == exits.USAGE
-    assert "this needs 'optuna': pip install '.[train]'" in capsys.readouterr().err
+    assert "this needs 'optuna': pip install 'affectstream[train]'" in capsys.readouterr().err

@@ -1,0 +1,50 @@
+"""How to install an optional part of this package, worded the same in every message."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Extra = Literal[
+    "asr", "browser", "demo", "gpu", "lsl", "pycuda", "rtx", "serve", "tensorrt", "train"
+]
+"""The extras of pyproject.toml that messages name."""
+
+_MODULES: dict[Extra, tuple[str, ...]] = {
+    "asr": ("faster_whisper",),
+    "browser": ("playwright",),
+    "demo": ("skimage",),
+    "lsl": ("pylsl",),
+    "serve": ("aiortc", "prometheus_client", "starlette", "uvicorn", "websockets"),
+    "train": (
+        *(
+            "lightning_fabric",
+            "matplotlib",
+            "optuna",
+            "safetensors",
+            "scipy",
+            "sklearn",
+            "tensorboard",
+        ),
+        *("tomli_w", "torch", "torchvision", "transformers"),
+    ),
+}
+"""The modules that each extra installs."""
+_PACKAGES = frozenset({"onnx", "psutil", "wandb"})
+"""Modules that several extras, or none for users, install: the package of the same name is enough."""
+
+
+def install_hint(*extras: Extra) -> str:
+    """Such as ``pip install 'affectstream[serve]'``.
+
+    Pip keeps the affectstream that it finds and adds what the extra needs. So this works in any folder,
+    and does not replace an editable checkout by a copy, as ``pip install '.[serve]'`` would.
+    """
+    return f"pip install 'affectstream[{','.join(extras)}]'"
+
+
+def module_hint(module: str) -> str | None:
+    """The command that installs `module`, such as ``starlette``; None for one that no extra installs."""
+    name = module.partition(".")[0]
+    if name in _PACKAGES:
+        return f"pip install {name}"
+    return next((install_hint(extra) for extra, names in _MODULES.items() if name in names), None)
