@@ -10,66 +10,26 @@ Two figures for each live event (milliseconds):
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from affectstream.stream.media.types import Kind
 
-BOUNDS_MS = (
-    1.0,
-    2.0,
-    5.0,
-    10.0,
-    20.0,
-    35.0,
-    50.0,
-    75.0,
-    100.0,
-    150.0,
-    250.0,
-    500.0,
-    1000.0,
-    2500.0,
-)
-"""Upper edges of the histograms' bins; a last bin has no edge."""
-
-
-@dataclass(frozen=True, slots=True)
-class Histogram:
-    """How often a duration fell into each bin. `counts` has one more entry than `BOUNDS_MS`."""
-
-    counts: tuple[int, ...] = (0,) * (len(BOUNDS_MS) + 1)
-    total_ms: float = 0.0
-
-    @property
-    def count(self) -> int:
-        """How many durations there were."""
-        return sum(self.counts)
-
 
 @dataclass(slots=True)
 class LatencyRecorder:
-    """Durations while they come: bins for ever, and the newest ones as they were."""
+    """The newest 240 durations: two minutes of hops."""
 
     newest_ms: deque[float] = field(default_factory=lambda: deque(maxlen=240))
-    counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_MS) + 1))
-    total_ms: float = 0.0
 
     def push(self, duration_ms: float) -> None:
-        """Count one duration."""
+        """Add one duration."""
         self.newest_ms.append(duration_ms)
-        self.counts[bisect_left(BOUNDS_MS, duration_ms)] += 1
-        self.total_ms += duration_ms
 
     def quantile(self, share: float) -> float | None:
-        """Of the newest 240 durations: two minutes of hops."""
+        """The `quantile` of these durations."""
         return quantile(tuple(self.newest_ms), share)
-
-    def histogram(self) -> Histogram:
-        """What was counted so far."""
-        return Histogram(tuple(self.counts), self.total_ms)
 
 
 def quantile(values: Iterable[float], share: float) -> float | None:

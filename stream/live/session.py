@@ -27,7 +27,7 @@ from affectstream.stream.live.queue.mailbox import Heard, Look, Silence
 from affectstream.stream.live.queue.rate import Cost, RateControl
 from affectstream.stream.live.queue.sampling import rates_of
 from affectstream.stream.live.stats import LiveStats
-from affectstream.stream.live.worker import KINDS, LiveWorker
+from affectstream.stream.live.worker import KINDS, LiveWorker, Observe
 from affectstream.stream.loaded import LoadedBundle
 from affectstream.stream.media.types import Cue
 from affectstream.stream.options import SourceOptions
@@ -54,6 +54,7 @@ class LiveSession:
         emit: Emit,
         hop: Callable[[Hop], None] | None = None,
         seen: Callable[[FrameObservation], None] | None = None,
+        observe: Observe | None = None,
         cost: Cost | None = None,
         pixel_aspect: float = 1.0,
         clock: Clock | None = None,
@@ -63,7 +64,8 @@ class LiveSession:
         `name` is the `stream` of all events (1 to 255 characters). `sources` are the modalities that
         the source can give: a hop waits for those (80 ms), and for no others. `emit` is called on the
         worker's thread and must not block; `hop` too, after the events of each hop were emitted, with
-        its readings; `seen` with the faces of each picture that was looked at. `cost` is what
+        its readings; `seen` with the faces of each picture that was looked at; `observe` with the
+        seconds that each frame and each hop took. `cost` is what
         `measure` said of this machine: without it the full rate is tried. Raises `OptionError` where
         the machine is too slow, and for a source that gives nothing that the bundle reads.
         """
@@ -75,6 +77,7 @@ class LiveSession:
             raise ValueError(f"the bundle reads {bundle.modalities}, the source gives {sources}")
         self._options = options or SourceOptions()
         self._emit_event, self._emit_hop, self._emit_seen = emit, hop, seen
+        self._observe = observe
         self._clock = clock or SystemClock()
         self._rates = rates_of(manifest.frame_hz, manifest.hop_us)
         self._control = RateControl(self._rates, manifest.hop_us, cost or Cost(0.0, 0.0))
@@ -217,6 +220,7 @@ class LiveSession:
             start_us=self._inbox.start_us,
             clock=self._clock,
             control=self._control,
+            observe=self._observe,
         )
         zero_s = self._inbox.zero_s
         ago_s = 0.0 if zero_s is None else self._clock.now_s() - zero_s

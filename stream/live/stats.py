@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from affectstream.stream.live.latency import Histogram
-
 if TYPE_CHECKING:
     from affectstream.stream.live.queue.intake import Intake
     from affectstream.stream.live.worker import LiveWorker
@@ -54,12 +52,6 @@ class LiveStats:
     latency_p95_ms: float | None
     """Of the last two minutes; None before the first hop."""
     age_p50_ms: float | None
-    latency: Histogram
-    age: Histogram
-    perceive: Histogram
-    """Face detection and encoding, each picture."""
-    read: Histogram
-    """What a hop takes: voice, words, fusion, events."""
 
 
 def stats_of(
@@ -74,7 +66,6 @@ def stats_of(
 ) -> LiveStats:
     """Put together from a session's parts, which are not there before the first picture or sound."""
     stages = None if flow is None else flow.stages
-    none = Histogram()
     return LiveStats(
         frames_in=0 if intake is None else intake.counts.frames,
         frames_used=0 if flow is None else flow.perceived,
@@ -98,8 +89,4 @@ def stats_of(
         latency_p50_ms=None if stages is None else stages.latency.quantile(0.5),
         latency_p95_ms=None if stages is None else stages.latency.quantile(0.95),
         age_p50_ms=None if stages is None else stages.age.quantile(0.5),
-        latency=none if stages is None else stages.latency.histogram(),
-        age=none if stages is None else stages.age.histogram(),
-        perceive=none if stages is None else stages.perceive.histogram(),
-        read=none if stages is None else stages.read.histogram(),
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import av
 import msgspec
@@ -33,12 +34,16 @@ _MOST_MS = 1e9
 _log = logging.getLogger(__name__)
 
 
+Stage = Literal["perceive", "read"]
+"""Detecting and encoding the faces of one frame; computing one hop: voice, words, fusion, events."""
+Observe = Callable[[Stage, float], None]
+"""Called on the worker's thread with the seconds that one run of a stage took."""
+
+
 @dataclass(slots=True)
 class StageTimes:
-    """How long each stage took, and each event altogether."""
+    """Latency and age of the newest events."""
 
-    perceive: LatencyRecorder
-    read: LatencyRecorder
     latency: LatencyRecorder
     age: LatencyRecorder
 
@@ -57,11 +62,12 @@ class LiveWorker:
         start_us: int,
         clock: Clock,
         control: RateControl,
+        observe: Observe | None = None,
     ) -> None:
         """`sources` are the modalities that the source can give; pictures are passed over without a
-        `perceiver`. Hops begin at `start_us`."""
+        `perceiver`. Hops begin at `start_us`. `observe` gets the duration of each stage."""
         self._clock = clock
-        self._control = control
+        self._control, self._observe = control, observe
         self._perceiver = perceiver
         self._frame_hz = bundle.manifest.frame_hz
         self._kinds = [k for k, m in KINDS.items() if m in sources]
@@ -73,9 +79,7 @@ class LiveWorker:
         self._window_points = bundle.manifest.frame_hz * bundle.manifest.window_us // 1_000_000
         self._used: list[tuple[int, int]] = []  # grid point and time of frames, oldest first
         self._heard_us = start_us
-        self.stages = StageTimes(
-            LatencyRecorder(), LatencyRecorder(), LatencyRecorder(), LatencyRecorder()
-        )
+        self.stages = StageTimes(LatencyRecorder(), LatencyRecorder())
         self.perceived = 0
         """Pictures that were looked at."""
         self.bad_sounds = 0
@@ -103,7 +107,8 @@ class LiveWorker:
             began_s = self._clock.now_s()
             seen = self._perceiver.perceive([look.frame])[0]
             took_s = self._clock.now_s() - began_s
-            self.stages.perceive.push(took_s * 1e3)
+            if self._observe is not None:
+                self._observe("perceive", took_s)
             self._control.took_frame(took_s)
             self.perceived += 1
             self.faces = len(seen.faces)
@@ -174,7 +179,8 @@ class LiveWorker:
         hops = work()
         for _ in hops:
             took_s = (self._clock.now_s() - began_s) / len(hops)
-            self.stages.read.push(took_s * 1e3)
+            if self._observe is not None:
+                self._observe("read", took_s)
             self._control.took_hop(took_s)
         return hops
 

@@ -94,7 +94,7 @@ class Endpoints:
     async def metrics(self, request: Request) -> Response:
         """Figures for Prometheus."""
         return Response(
-            self._hub.meters.text(), media_type="text/plain; version=0.0.4; charset=utf-8"
+            self._hub.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8"
         )
 
     async def offer(self, request: Request) -> Response:
@@ -188,7 +188,7 @@ def application(hub: Hub, options: ServeOptions) -> ASGIApp:
         exception_handlers={HTTPException: _failed},
         lifespan=lifespan,
     )
-    return Guard(app, options, hub.meters.refusal)
+    return Guard(app, options, hub.metrics.count_refusal)
 
 
 async def _body(request: Request) -> bytes:

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from affectstream.stream.errors import AffectstreamError
 from affectstream.stream.live.words.dictation import LiveWords
 from affectstream.stream.recognizer import Recognizer
 from affectstream.stream.serve.memory import give_back
-from affectstream.stream.serve.metrics import Meters
+from affectstream.stream.serve.metrics import Metrics
 from affectstream.stream.serve.record import SessionRecorder
 from affectstream.stream.serve.session import ServedSession
 from affectstream.stream.sinks.lsl import LslOutlets
@@ -65,11 +65,11 @@ class Hub:
         record: Path | None = None,
         words: LiveWords | None = None,
         lsl: str | None = None,
-        meters: Meters,
+        metrics: Metrics,
     ) -> None:
         """`recognizer` and `words` are shared by all sessions; `record` stores each below it. `lsl`
         begins the names of each session's outlets, which its own name ends."""
-        self.recognizer, self.meters = recognizer, meters
+        self.recognizer, self.metrics = recognizer, metrics
         self.max_sessions, self.record = max_sessions, record
         self._words, self._lsl = words, lsl
         self.sessions: dict[str, ServedSession] = {}
@@ -80,7 +80,7 @@ class Hub:
         self._count = 0
         self._past = Tally(0, 0, 0, 0)
         self._pool = ThreadPoolExecutor(max_sessions, "session")
-        meters.watch(self._gauges)
+        metrics.sessions.set_function(lambda: len(self.sessions))
 
     def open(self, kind: str, sources: Sequence[str], name: str | None) -> ServedSession:
         """A new session. Raises `Full`, or `AffectstreamError` where it cannot be."""
@@ -115,7 +115,7 @@ class Hub:
                 name,
                 kind,
                 used,
-                meters=self.meters,
+                metrics=self.metrics,
                 recorder=recorder,
                 words=self._words,
                 outlets=outlets,
@@ -128,7 +128,7 @@ class Hub:
                 outlets.close()
             raise
         self.sessions[number] = session
-        self.meters.sessions.labels(kind).inc()
+        self.metrics.count_opened(kind)
         _log.info("session %s (%s) opened: %s", number, kind, ", ".join(used))
         return session
 
@@ -205,9 +205,6 @@ class Hub:
             self._past.delivered + sum(s.audience.delivered for s in live),
             self._past.dropped + sum(s.audience.dropped for s in live),
         )
-
-    def _gauges(self) -> Iterable[tuple[str, dict[str, float]]]:
-        return [(number, session.gauges()) for number, session in self.sessions.items()]
 
 
 async def _until(done: Callable[[], bool], wait_s: float) -> None:

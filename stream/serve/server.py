@@ -31,7 +31,7 @@ from affectstream.stream.serve.app import application
 from affectstream.stream.serve.hub import Hub, Tally
 from affectstream.stream.serve.limits import ABORT_S, MAX_MESSAGE_BYTES, REQUEST_S
 from affectstream.stream.serve.memory import share_heaps
-from affectstream.stream.serve.metrics import Meters
+from affectstream.stream.serve.metrics import Metrics
 from affectstream.stream.serve.options import ServeOptions
 from affectstream.stream.serve.record import check_folder
 from affectstream.stream.serve.shared import share
@@ -236,9 +236,9 @@ class Server(uvicorn.Server):
 def build(recognizer: Recognizer, options: ServeOptions) -> Server:
     """A server around `recognizer`, which stays its owner's. Raises `OptionError`, `OutputError` where
     nothing can be recorded, and `ModuleNotFoundError` without what `lsl` or `words` need."""
-    meters = Meters()
+    metrics = Metrics()
     together = recognizer.choice.device != "cpu"
-    bundle = share(recognizer.bundle, meters.stage, together=together)
+    bundle = share(recognizer.bundle, metrics.observe_stage, together=together)
     shared = Recognizer(bundle, recognizer.choice, recognizer.threads)
     if options.lsl is not None:
         check_name(options.lsl)
@@ -250,7 +250,7 @@ def build(recognizer: Recognizer, options: ServeOptions) -> Server:
         record=options.record,
         words=_words(options, bundle),
         lsl=options.lsl,
-        meters=meters,
+        metrics=metrics,
     )
     return Server(hub, options)
 

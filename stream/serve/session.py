@@ -8,9 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 import av
-from msgspec import UNSET
 
-from affectstream.stream.events import Attention, Emotion, Event, Stream, encode
+from affectstream.stream.events import Event, Stream, encode
 from affectstream.stream.faces.face import FrameObservation
 from affectstream.stream.live.clock import instant
 from affectstream.stream.live.session import LiveSession
@@ -24,7 +23,7 @@ from affectstream.stream.serve.clients.audience import Audience
 from affectstream.stream.serve.clients.overlay import Overlay
 from affectstream.stream.serve.clocks import MediaClock
 from affectstream.stream.serve.limits import GONE_S, QUIET_S
-from affectstream.stream.serve.metrics import Meters
+from affectstream.stream.serve.metrics import Metrics
 from affectstream.stream.serve.record import SessionRecorder
 from affectstream.stream.sinks.lsl import LslOutlets
 
@@ -49,7 +48,7 @@ class ServedSession:
         kind: str,
         sources: Sequence[str],
         *,
-        meters: Meters,
+        metrics: Metrics,
         recorder: SessionRecorder | None,
         words: LiveWords | None = None,
         outlets: LslOutlets | None = None,
@@ -64,10 +63,10 @@ class ServedSession:
         self.ended: Stream | None = None
         """The last event, once it is closed."""
         self._manifest = recognizer.bundle.manifest
-        self._meters, self._recorder = meters, recorder
+        self._metrics, self._recorder = metrics, recorder
         if recorder is not None:
             recorder.at_failure = self._not_stored
-        self.audience = Audience(meters, lambda: messages.pack(self.greeting()))
+        self.audience = Audience(metrics, lambda: messages.pack(self.greeting()))
         self._origin_s: float | None = None
         self._heard_s = self._opened_s = time.monotonic()
         self._quiet = False
@@ -86,6 +85,7 @@ class ServedSession:
             emit=self._emit,
             hop=self._hop,
             seen=self._seen,
+            observe=metrics.observe_work,
         )
         self._outlets = outlets
         self._dictation = None if words is None else words.start(self._live, self._heard)
@@ -174,6 +174,7 @@ class ServedSession:
     def tell_state(self) -> None:
         """Count what came since the last time, and tell those who take more than events."""
         self._count()
+        self._metrics.set_session(self.number, self._gauges())
         self.audience.post(messages.pack(self.state()), event=False)
 
     def describe(self) -> dict[str, Any]:
@@ -191,10 +192,9 @@ class ServedSession:
             **{name: getattr(state, name) for name in state.__struct_fields__ if name != "stream"},
         }
 
-    def gauges(self) -> dict[str, float]:
-        """What `/metrics` says of it."""
+    def _gauges(self) -> dict[str, float | None]:
         live = self._live.stats
-        known = {
+        return {
             "queue_depth": live.pictures_waiting + live.sounds_waiting,
             "fps": live.fps,
             "frame_hz": live.frame_hz,
@@ -202,7 +202,6 @@ class ServedSession:
             "listeners": len(self.audience),
             "av_skew_seconds": None if live.av_skew_ms is None else live.av_skew_ms / 1000,
         }
-        return {name: float(value) for name, value in known.items() if value is not None}
 
     def close(self, timeout_s: float, why: str | None = None) -> None:
         """Compute what is left, tell it with the `ended` event, and stop the threads. Blocks, for
@@ -232,11 +231,12 @@ class ServedSession:
     def dismiss(self) -> None:
         """Once the last event was told: count the rest, and let all who listen go."""
         self._count()
+        self._metrics.remove_session(self.number)
         self.audience.close()
 
     def _count(self) -> None:
         live = self._live.stats
-        self._meters.session(live, self._counted)
+        self._metrics.count_input(live, self._counted)
         self._counted = live
 
     def _emit(self, event: Event) -> None:
@@ -244,11 +244,7 @@ class ServedSession:
         line = encode(event)
         if self._recorder is not None:
             self._recorder.tell(line)
-        latency = age = None
-        if isinstance(event, Emotion | Attention):
-            latency = None if event.latency_ms is UNSET else event.latency_ms
-            age = None if event.age_ms is UNSET else event.age_ms
-        self._meters.event(event.type, latency, age)
+        self._metrics.observe_event(event)
         self.told += 1
         self.audience.post(line, event=True)
         if self._outlets is not None:

@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterable
 from functools import partial
 
 from affectstream.stream.serve.clients.outbox import BOUND, Outbox
-from affectstream.stream.serve.metrics import Meters
+from affectstream.stream.serve.metrics import Metrics
 
 
 class Audience:
     """Made on the event loop, and used there except for `post` and `watches`."""
 
-    def __init__(self, meters: Meters, greeting: Callable[[], bytes]) -> None:
+    def __init__(self, metrics: Metrics, greeting: Callable[[], bytes]) -> None:
         """`greeting` is what those who take more than events are told first."""
-        self._meters, self._greeting = meters, greeting
+        self._metrics, self._greeting = metrics, greeting
         self._loop = asyncio.get_running_loop()
         self._outboxes: dict[Outbox, bool] = {}  # whether it takes more than events
         self._started: bytes | None = None
@@ -48,7 +48,7 @@ class Audience:
         The first gets all events so far: pictures may come before the channel that brings events.
         Later ones get the first event, which says when t = 0 was.
         """
-        outbox = Outbox(observe=partial(self._meters.stage, "deliver"))
+        outbox = Outbox(observe=partial(self._metrics.observe_stage, "deliver"))
         if everything:
             outbox.push(self._greeting())
         early, self._early = self._early, None
@@ -66,7 +66,7 @@ class Audience:
             stats = outbox.stats
             self._delivered += stats.delivered
             self._dropped += stats.dropped
-            self._meters.lines_dropped.inc(stats.dropped)
+            self._metrics.count_lines_dropped(stats.dropped)
 
     def post(self, line: bytes, *, event: bool) -> None:
         """Hand a line to all whom it concerns, from any thread."""
