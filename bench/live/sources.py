@@ -40,6 +40,7 @@ from affectstream.bench.live.row import Left, Row, Unmeasured, begun, head, line
 from affectstream.bench.machine import describe
 from affectstream.stream.errors import AffectstreamError
 from affectstream.stream.events import Attention, Emotion, Event
+from affectstream.stream.live.callbacks import Callbacks
 from affectstream.stream.live.source import LiveOptions, LiveSource
 from affectstream.stream.recognizer import Recognizer
 
@@ -120,7 +121,7 @@ def measure_kind(recognizer: Recognizer, kind: Kind, clip: Path, seconds: float)
     tap = Tap()
 
     def source() -> LiveSource:
-        return LiveSource(recognizer, kind.live, emit=events.append, tap=tap)
+        return LiveSource(recognizer, kind.live, Callbacks(event=events.append), tap=tap)
 
     with ExitStack() as stack:
         if kind.live.listen:

@@ -54,8 +54,8 @@ class Dashboard:
             case Stream():
                 self._say(f"{event.t_end:7.1f} s  {event.what}: {event.detail or ''}")
 
-    def hear(self, cue: Cue) -> None:
-        """Show what was said."""
+    def push_words(self, cue: Cue) -> None:
+        """Show recognized words."""
         self._say(f"{cue.start_us / 1e6:7.1f} to {cue.end_us / 1e6:.1f} s  said: {cue.text}")
 
     def render(self, stats: LiveStats | None) -> RenderableType:

@@ -19,10 +19,11 @@ from affectstream.stream import exits
 from affectstream.stream.cli.dashboard import Dashboard
 from affectstream.stream.errors import OptionError
 from affectstream.stream.events import Event, Stream
+from affectstream.stream.live.callbacks import Callbacks
 from affectstream.stream.live.sink_thread import SinkThread, Unbuffered
 from affectstream.stream.live.source import LiveOptions, LiveSource
-from affectstream.stream.live.words.asr import open_recognizer
 from affectstream.stream.live.words.dictation import LiveWords
+from affectstream.stream.live.words.opening import open_recognizer
 from affectstream.stream.media.types import Cue
 from affectstream.stream.offline.output import OutputFolder, live_folder_name
 from affectstream.stream.options import SourceOptions
@@ -89,11 +90,9 @@ class _Watch:
         self._source = LiveSource(
             recognizer,
             job.live,
+            Callbacks(event=self._emit, hop=self._hop, words=self._show_words),
             options=job.options,
-            emit=self._emit,
-            hop=self._hop,
             words=_words(job, recognizer),
-            told=self._heard,
         )
         self._screen = screen
         if screen.is_terminal:
@@ -200,9 +199,9 @@ class _Watch:
         if self._lsl is not None:
             self._lsl.push(hop, self._source.session.zero_s)
 
-    def _heard(self, cue: Cue) -> None:
+    def _show_words(self, cue: Cue) -> None:
         if self._dashboard is not None:
-            self._dashboard.hear(cue)
+            self._dashboard.push_words(cue)
 
     def _end_us(self) -> int:
         return self._source.position_us

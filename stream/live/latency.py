@@ -12,24 +12,23 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 from affectstream.stream.media.types import Kind
 
 
-@dataclass(slots=True)
 class LatencyRecorder:
     """The newest 240 durations: two minutes of hops."""
 
-    newest_ms: deque[float] = field(default_factory=lambda: deque(maxlen=240))
+    def __init__(self) -> None:
+        self._newest_ms: deque[float] = deque(maxlen=240)
 
     def push(self, duration_ms: float) -> None:
-        """Add one duration."""
-        self.newest_ms.append(duration_ms)
+        """Record one duration."""
+        self._newest_ms.append(duration_ms)
 
     def quantile(self, share: float) -> float | None:
-        """The `quantile` of these durations."""
-        return quantile(tuple(self.newest_ms), share)
+        """The duration that `share` of the recorded ones do not exceed; None before the first."""
+        return quantile(tuple(self._newest_ms), share)
 
 
 def quantile(values: Iterable[float], share: float) -> float | None:

@@ -1,9 +1,9 @@
 """One live source on its way through a recognizer: push pictures and sound, get events.
 
-    see, hear (any thread) ──► inbox: one clock, grid, newest wins ──► worker: perceive, read ──► emit
+    push_video, push_audio (any thread) ──► inbox: one clock, grid, newest wins ──► worker ──► callbacks
 
 Pushing never blocks and never fails: what there is no time for is dropped at the head, before any work,
-and counted. The worker, a thread of its own, calls `emit` for every event as soon as it is known.
+and counted. The worker is a thread of its own.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
 from datetime import timedelta
 
 import av
 import msgspec
 
 from affectstream.stream.events import Event, Stream
-from affectstream.stream.faces.face import FrameObservation
 from affectstream.stream.faces.perceive import Perceiver
+from affectstream.stream.live.callbacks import Callbacks
 from affectstream.stream.live.clock import Clock, SystemClock, instant
 from affectstream.stream.live.notices import Drops, Notices
 from affectstream.stream.live.queue.inbox import Inbox, Work
@@ -27,7 +27,8 @@ from affectstream.stream.live.queue.mailbox import Heard, Look, Silence
 from affectstream.stream.live.queue.rate import Cost, RateControl
 from affectstream.stream.live.queue.sampling import rates_of
 from affectstream.stream.live.stats import LiveStats
-from affectstream.stream.live.worker import KINDS, LiveWorker, Observe
+from affectstream.stream.live.words.dictation import LiveWords
+from affectstream.stream.live.worker import KINDS, LiveWorker
 from affectstream.stream.loaded import LoadedBundle
 from affectstream.stream.media.types import Cue
 from affectstream.stream.options import SourceOptions
@@ -38,46 +39,42 @@ _log = logging.getLogger(__name__)
 _HAND_OUT_S = 0.1
 """What the worker has at least to hand out `ended`, once it has begun."""
 
-Emit = Callable[[Event], None]
+_WORDS_S = 0.2
+"""How long `close` waits for the speech recognizer."""
 
 
 class LiveSession:
-    """One live source. `see`, `hear`, `read`, `warn` and `reconnected` may be called from any thread."""
+    """One live source. Every method may be called from any thread."""
 
     def __init__(
         self,
         recognizer: LoadedBundle,
         name: str,
+        callbacks: Callbacks,
         *,
         options: SourceOptions | None = None,
-        sources: tuple[str, ...] = ("video", "voice"),
-        emit: Emit,
-        hop: Callable[[Hop], None] | None = None,
-        seen: Callable[[FrameObservation], None] | None = None,
-        observe: Observe | None = None,
+        modalities: Sequence[str] = ("video", "voice"),
+        words: LiveWords | None = None,
         cost: Cost | None = None,
         pixel_aspect: float = 1.0,
         clock: Clock | None = None,
     ) -> None:
         """Start the worker; it waits for the first picture or sound.
 
-        `name` is the `stream` of all events (1 to 255 characters). `sources` are the modalities that
-        the source can give: a hop waits for those (80 ms), and for no others. `emit` is called on the
-        worker's thread and must not block; `hop` too, after the events of each hop were emitted, with
-        its readings; `seen` with the faces of each picture that was looked at; `observe` with the
-        seconds that each frame and each hop took. `cost` is what
-        `measure` said of this machine: without it the full rate is tried. Raises `OptionError` where
-        the machine is too slow, and for a source that gives nothing that the bundle reads.
+        `name` is the `stream` of all events (1 to 255 characters). `modalities` are those that the
+        source can give: a hop waits for those (80 ms), and for no others. `words` recognizes words from
+        the pushed sound. `cost` is what `measure` found on this machine: without it the session starts
+        at the full rate. Raises `OptionError` if the machine is too slow, and ValueError for a source
+        that gives nothing that the bundle reads.
         """
         self.name = name
         self._bundle = bundle = recognizer.bundle
         manifest = bundle.manifest
-        self.sources = tuple(m for m in bundle.modalities if m in sources)
+        self.sources = tuple(m for m in bundle.modalities if m in modalities)
         if not self.sources:
-            raise ValueError(f"the bundle reads {bundle.modalities}, the source gives {sources}")
+            raise ValueError(f"the bundle reads {bundle.modalities}, the source gives {modalities}")
         self._options = options or SourceOptions()
-        self._emit_event, self._emit_hop, self._emit_seen = emit, hop, seen
-        self._observe = observe
+        self._callbacks = callbacks
         self._clock = clock or SystemClock()
         self._rates = rates_of(manifest.frame_hz, manifest.hop_us)
         self._control = RateControl(self._rates, manifest.hop_us, cost or Cost(0.0, 0.0))
@@ -102,23 +99,30 @@ class LiveSession:
         """What ended the worker before its time; None while all is well."""
         self._worker = threading.Thread(target=self._work, name=f"live {name}", daemon=True)
         self._worker.start()
+        self._dictation = None
+        if words is not None:
+            self._dictation = words.start(
+                name, count=self.push_text, show=callbacks.words, warn=self.warn
+            )
 
     # --- from any thread ---
 
-    def see(self, picture: av.VideoFrame, t_us: int, arrived_s: float) -> None:
-        """A picture taken at `t_us` (the session's clock: any t = 0 that all pushes share).
+    def push_video(self, picture: av.VideoFrame, t_us: int, arrived_s: float) -> None:
+        """Push a picture taken at `t_us` (the session's clock: any t = 0 that all pushes share).
 
         `arrived_s` is when it came, by `time.monotonic`. Pictures whose time does not go forward are
         counted and left out. After `close` nothing happens.
         """
         self._inbox.see(picture, t_us, arrived_s)
 
-    def hear(self, sound: av.AudioFrame, t_us: int, arrived_s: float) -> None:
-        """A frame of sound that begins at `t_us`; see `see`."""
+    def push_audio(self, sound: av.AudioFrame, t_us: int, arrived_s: float) -> None:
+        """Push a frame of sound that begins at `t_us`; see `push_video`."""
         self._inbox.hear(sound, t_us, arrived_s)
+        if self._dictation is not None:
+            self._dictation.push(sound, t_us, arrived_s)
 
-    def read(self, cue: Cue) -> None:
-        """Words that were said; they count from their end on, for 5 s or until the next."""
+    def push_text(self, cue: Cue) -> None:
+        """Push spoken words; they count from their end on, for 5 s or until the next."""
         self._inbox.put(cue)
 
     def warn(self, detail: str) -> None:
@@ -166,12 +170,14 @@ class LiveSession:
         engine for longer than `timeout_s` is abandoned: it emits nothing more. Closing twice returns
         the same event. Not for the callbacks, which are on the worker's thread.
         """
+        until_s = time.monotonic() + timeout_s
+        if self._dictation is not None and not self._dictation.close(min(_WORDS_S, timeout_s)):
+            self.warn("words: the last words are left out, their recognizer is still busy")
         with self._lock:
             if not self._closing:
                 self._closing, self._detail = True, detail
         self._inbox.close()
-        until_s = time.monotonic() + timeout_s
-        self._worker.join(timeout_s)
+        self._worker.join(max(0.0, until_s - time.monotonic()))
         with self._lock:
             emitting = self._ending and self._ended is None
             self._abandoned = self._ending = True
@@ -220,7 +226,7 @@ class LiveSession:
             start_us=self._inbox.start_us,
             clock=self._clock,
             control=self._control,
-            observe=self._observe,
+            duration=self._callbacks.duration,
         )
         zero_s = self._inbox.zero_s
         ago_s = 0.0 if zero_s is None else self._clock.now_s() - zero_s
@@ -240,8 +246,8 @@ class LiveSession:
         match item:
             case Look():
                 hops, seen = flow.look(item)
-                if seen is not None and self._emit_seen is not None:
-                    self._emit_seen(seen)
+                if seen is not None and self._callbacks.observation is not None:
+                    self._callbacks.observation(seen)
                 self._give(flow, hops)
                 self._keep_up()
             case Heard():
@@ -257,8 +263,8 @@ class LiveSession:
             self._hops += bool(hop.readings)
             for event in stamped.events:
                 self._emit(event)
-            if self._emit_hop is not None and not self._abandoned:
-                self._emit_hop(stamped)
+            if self._callbacks.hop is not None and not self._abandoned:
+                self._callbacks.hop(stamped)
 
     def _keep_up(self) -> None:
         """Have the rate control see what was dropped, and tell others of it."""
@@ -276,7 +282,7 @@ class LiveSession:
     def _emit(self, event: Event) -> None:
         if not self._abandoned:
             self._events += 1
-            self._emit_event(event)
+            self._callbacks.event(event)
 
     # --- either ---
 
@@ -291,7 +297,7 @@ class LiveSession:
             self._notices.ended(self.stats, self._inbox.start_us, self.position_us, detail)
         )
         self._events += 1
-        self._emit_event(ended)
+        self._callbacks.event(ended)
         with self._lock:
             self._ended = ended
         return ended

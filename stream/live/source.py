@@ -18,8 +18,8 @@ from typing import Self
 import av
 
 from affectstream.stream.errors import OptionError, SourceError
-from affectstream.stream.events import Event, Stream
-from affectstream.stream.faces.face import FrameObservation
+from affectstream.stream.events import Stream
+from affectstream.stream.live.callbacks import Callbacks
 from affectstream.stream.live.capture.address import Opening, is_url, opening_of
 from affectstream.stream.live.capture.connection import Delivery, SourceInfo
 from affectstream.stream.live.capture.devices import camera, is_camera, microphone
@@ -27,16 +27,13 @@ from affectstream.stream.live.capture.input import Input
 from affectstream.stream.live.measure import measure
 from affectstream.stream.live.session import LiveSession
 from affectstream.stream.live.stats import LiveStats
-from affectstream.stream.live.words.dictation import Dictation, LiveWords
+from affectstream.stream.live.words.dictation import LiveWords
 from affectstream.stream.loaded import LoadedBundle
-from affectstream.stream.media.types import Cue, Kind
+from affectstream.stream.media.types import Kind
 from affectstream.stream.options import SourceOptions
-from affectstream.stream.results.interpret import Hop
 from affectstream.stream.transcript.files import Transcript, find_transcript, read_transcript
 
 _NAME_LENGTH = 255
-_WORDS_S = 0.2
-"""What the recogniser of words has, at the end, to finish."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,27 +72,22 @@ class LiveSource:
         self,
         recognizer: LoadedBundle,
         live: LiveOptions,
+        callbacks: Callbacks,
         *,
         options: SourceOptions | None = None,
-        emit: Callable[[Event], None],
-        hop: Callable[[Hop], None] | None = None,
-        seen: Callable[[FrameObservation], None] | None = None,
         tap: Callable[[Delivery, int], None] | None = None,
         words: LiveWords | None = None,
-        told: Callable[[Cue], None] | None = None,
     ) -> None:
-        """Nothing is opened yet; the callbacks are those of `LiveSession`.
+        """Nothing is opened yet.
 
-        With `words` what is said is recognised and read, in the place of a transcript beside a file,
-        and `told` is called with it.
+        With `words` the spoken words are recognized; they replace the transcript beside a file.
         `tap` is called with every frame that goes into the session and its time there, for measuring.
         """
         self._recognizer = recognizer
         self._options = options or SourceOptions()
-        self._callbacks = emit, hop, seen
+        self._callbacks = callbacks
         self._tap = tap
-        self._words, self._told = words, told
-        self._dictation: Dictation | None = None
+        self._words = words
         openings = live.openings()
         self.name = " and ".join(opening.name for opening in openings)[:_NAME_LENGTH]
         self._transcript = self._written(live)
@@ -196,8 +188,6 @@ class LiveSource:
             return None
         if bad := sum(one.reader.bad_packets for one in self._inputs):
             self._session.warn(f"{bad} packets or pictures could not be decoded")
-        if self._dictation is not None and not self._dictation.close(_WORDS_S):
-            self._session.warn("words: what was said last is left out, its recogniser is busy")
         left_s = max(0.1, until_s - time.monotonic())
         return self._session.close(timeout_s=left_s, detail=self.failure)
 
@@ -236,12 +226,10 @@ class LiveSource:
             self._tap(delivery, t_us)
         if delivery.kind is Kind.VIDEO:
             assert isinstance(delivery.frame, av.VideoFrame)
-            session.see(delivery.frame, t_us, delivery.arrived_s)
+            session.push_video(delivery.frame, t_us, delivery.arrived_s)
         else:
             assert isinstance(delivery.frame, av.AudioFrame)
-            session.hear(delivery.frame, t_us, delivery.arrived_s)
-            if self._dictation is not None:
-                self._dictation.hear(delivery.frame, t_us, delivery.arrived_s)
+            session.push_audio(delivery.frame, t_us, delivery.arrived_s)
 
     def _warn(self, detail: str) -> None:
         if self._session is not None:
@@ -251,7 +239,6 @@ class LiveSource:
         self.session.reconnected(detail)
 
     def _begin(self) -> None:
-        emit, hop, seen = self._callbacks
         held = self._held.values()
         gives = {
             "video": any(one.video for one in held),
@@ -271,18 +258,15 @@ class LiveSource:
         self._session = LiveSession(
             self._recognizer,
             self.name,
+            self._callbacks,
             options=options,
-            sources=sources,
-            emit=emit,
-            hop=hop,
-            seen=seen,
+            modalities=sources,
+            words=self._words,
             cost=self._cost,
             pixel_aspect=next((one.pixel_aspect for one in held if one.video), 1.0),
         )
         for cue in self._transcript.cues if self._transcript is not None else ():
-            self._session.read(cue)
-        if self._words is not None:
-            self._dictation = self._words.start(self._session, self._told)
+            self._session.push_text(cue)
 
     def __enter__(self) -> Self:
         return self

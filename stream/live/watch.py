@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import AsyncIterator
 
 from affectstream.stream.events import Event
+from affectstream.stream.live.callbacks import Callbacks
 from affectstream.stream.live.source import LiveOptions, LiveSource
 from affectstream.stream.loaded import LoadedBundle
 from affectstream.stream.options import SourceOptions
@@ -41,7 +42,9 @@ async def watch(
         waiting.append(event)
         loop.call_soon_threadsafe(more.set)
 
-    live = await asyncio.to_thread(LiveSource, recognizer, chosen, options=options, emit=emit)
+    live = await asyncio.to_thread(
+        LiveSource, recognizer, chosen, Callbacks(event=emit), options=options
+    )
     try:
         await asyncio.to_thread(live.open)
         until_s = None if duration_s is None else loop.time() + duration_s

@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import av
 import msgspec
@@ -18,6 +17,7 @@ from affectstream.engines.bundle.bundle import Bundle
 from affectstream.stream.events import Attention, Emotion, Event
 from affectstream.stream.faces.face import FrameObservation
 from affectstream.stream.faces.perceive import Perceiver
+from affectstream.stream.live.callbacks import Stage
 from affectstream.stream.live.clock import Clock, instant
 from affectstream.stream.live.latency import Completion, LatencyRecorder
 from affectstream.stream.live.queue.mailbox import Heard, Look, Silence
@@ -34,15 +34,9 @@ _MOST_MS = 1e9
 _log = logging.getLogger(__name__)
 
 
-Stage = Literal["perceive", "read"]
-"""Detecting and encoding the faces of one frame; computing one hop: voice, words, fusion, events."""
-Observe = Callable[[Stage, float], None]
-"""Called on the worker's thread with the seconds that one run of a stage took."""
-
-
 @dataclass(slots=True)
 class StageTimes:
-    """Latency and age of the newest events."""
+    """The latency and the age of the newest events."""
 
     latency: LatencyRecorder
     age: LatencyRecorder
@@ -62,12 +56,13 @@ class LiveWorker:
         start_us: int,
         clock: Clock,
         control: RateControl,
-        observe: Observe | None = None,
+        duration: Callable[[Stage, float], None] | None = None,
     ) -> None:
         """`sources` are the modalities that the source can give; pictures are passed over without a
-        `perceiver`. Hops begin at `start_us`. `observe` gets the duration of each stage."""
+        `perceiver`. Hops begin at `start_us`. `duration` gets the seconds of each stage."""
         self._clock = clock
-        self._control, self._observe = control, observe
+        self._control = control
+        self._report_duration = duration
         self._perceiver = perceiver
         self._frame_hz = bundle.manifest.frame_hz
         self._kinds = [k for k, m in KINDS.items() if m in sources]
@@ -107,9 +102,9 @@ class LiveWorker:
             began_s = self._clock.now_s()
             seen = self._perceiver.perceive([look.frame])[0]
             took_s = self._clock.now_s() - began_s
-            if self._observe is not None:
-                self._observe("perceive", took_s)
             self._control.took_frame(took_s)
+            if self._report_duration is not None:
+                self._report_duration("perceive", took_s)
             self.perceived += 1
             self.faces = len(seen.faces)
             self._used.append((look.points.start, look.frame.pts_us))
@@ -179,9 +174,9 @@ class LiveWorker:
         hops = work()
         for _ in hops:
             took_s = (self._clock.now_s() - began_s) / len(hops)
-            if self._observe is not None:
-                self._observe("read", took_s)
             self._control.took_hop(took_s)
+            if self._report_duration is not None:
+                self._report_duration("read", took_s)
         return hops
 
     def _newest_used(self, end_us: int) -> int:

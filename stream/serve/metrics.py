@@ -11,8 +11,8 @@ from msgspec import UNSET
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from affectstream.stream.events import Attention, Emotion, Event
+from affectstream.stream.live.callbacks import Stage
 from affectstream.stream.live.stats import LiveStats
-from affectstream.stream.live.worker import Stage
 
 _ENGINE_BUCKETS_S = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 _WORK_BUCKETS_S = (

@@ -24,7 +24,7 @@ class ServeOptions:
     machine's own. `tls` is (certificate, key). `record` is the folder in which sessions are stored; None
     stores nothing. `stun` are URLs of ICE servers, none unless given. `origins` are pages of other
     servers that may use this one, such as ``https://lab.example``. `lsl` begins the names of outlets of
-    the Lab Streaming Layer; `words` is a recogniser of words (`open_recogniser`), which may fetch its
+    the Lab Streaming Layer; `words` is a recogniser of words (`open_recognizer`), which may fetch its
     model with `words_download`.
     """
 

@@ -23,8 +23,8 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.stream.errors import OptionError
 from affectstream.stream.exits import INTERRUPTED
-from affectstream.stream.live.words.asr import open_recognizer
 from affectstream.stream.live.words.dictation import LiveWords
+from affectstream.stream.live.words.opening import open_recognizer
 from affectstream.stream.recognizer import Recognizer
 from affectstream.stream.serve import tls
 from affectstream.stream.serve.app import application

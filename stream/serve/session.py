@@ -11,6 +11,7 @@ import av
 
 from affectstream.stream.events import Event, Stream, encode
 from affectstream.stream.faces.face import FrameObservation
+from affectstream.stream.live.callbacks import Callbacks
 from affectstream.stream.live.clock import instant
 from affectstream.stream.live.session import LiveSession
 from affectstream.stream.live.stats import LiveStats
@@ -27,8 +28,6 @@ from affectstream.stream.serve.metrics import Metrics
 from affectstream.stream.serve.record import SessionRecorder
 from affectstream.stream.sinks.lsl import LslOutlets
 
-_WORDS_S = 0.2
-"""What the recogniser of words has, at the end, to finish."""
 _STORE_S = 0.2
 """What is left of the time at the end for the recorder, which encodes meanwhile."""
 
@@ -81,14 +80,17 @@ class ServedSession:
         self._live = LiveSession(
             recognizer,
             name,
-            sources=self.sources,
-            emit=self._emit,
-            hop=self._hop,
-            seen=self._seen,
-            observe=metrics.observe_work,
+            Callbacks(
+                event=self._emit,
+                hop=self._hop,
+                observation=self._seen,
+                duration=metrics.observe_work,
+                words=self._heard,
+            ),
+            modalities=self.sources,
+            words=words,
         )
         self._outlets = outlets
-        self._dictation = None if words is None else words.start(self._live, self._heard)
 
     def begin(self) -> float:
         """Something is about to come. Returns when t = 0 was, on the monotonic clock: with the first."""
@@ -100,7 +102,7 @@ class ServedSession:
         """A picture that has just come. Does not wait."""
         arrived_s = self._heard_s = time.monotonic()
         t_us = clock.stamp(Kind.VIDEO, _media_us(picture), arrived_s)
-        self._live.see(picture, t_us, arrived_s)
+        self._live.push_video(picture, t_us, arrived_s)
         if self._recorder is not None:
             self._recorder.see(picture, t_us)
 
@@ -108,16 +110,14 @@ class ServedSession:
         """Sound that has just come. Does not wait."""
         arrived_s = self._heard_s = time.monotonic()
         t_us = clock.stamp(Kind.AUDIO, _media_us(sound), arrived_s)
-        self._live.hear(sound, t_us, arrived_s)
-        if self._dictation is not None:
-            self._dictation.hear(sound, t_us, arrived_s)
+        self._live.push_audio(sound, t_us, arrived_s)
         if self._recorder is not None:
             self._recorder.hear(sound, t_us)
 
     def said(self, words: messages.Words) -> None:
         """Words that a program recognised; those who take more than events are told."""
         start_us, end_us = round(words.t_start * 1e6), round(words.t_end * 1e6)
-        self._live.read(Cue(start_us, max(start_us, end_us), words.text, words.speaker))
+        self._live.push_text(Cue(start_us, max(start_us, end_us), words.text, words.speaker))
         self.audience.post(messages.pack(words), event=False)
 
     def warn(self, detail: str) -> None:
@@ -214,8 +214,6 @@ class ServedSession:
         def left_s(later_s: float = 0.0) -> float:
             return max(0.0, until_s - later_s - time.monotonic())
 
-        if self._dictation is not None:
-            self._dictation.close(min(_WORDS_S, left_s()))
         if self.bad_packets:
             self.warn(f"{self.bad_packets} packets or pictures could not be decoded")
         if self._recorder is not None and self._recorder.dropped:

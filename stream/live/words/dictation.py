@@ -1,6 +1,6 @@
 """Live words: sound on its way through a recogniser, on a thread of its own.
 
-    hear (any thread) ──► box ──► resample, cut into stretches of speech ──► recogniser ──► cues
+    push (any thread) ──► box ──► resample, cut into stretches of speech ──► recogniser ──► cues
 
 Nobody waits for it. Where the recogniser does not keep up the newest stretches win; the others are
 counted and told of.
@@ -13,21 +13,19 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING
 
 import av
+import numpy as np
+from numpy.typing import NDArray
 
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.stream.errors import OptionError
 from affectstream.stream.live.queue.mailbox import Heard, SoundBox
-from affectstream.stream.live.words.asr import OneAtATime, SpeechRecognizer
+from affectstream.stream.live.words.asr import SpeechRecognizer, Transcription
 from affectstream.stream.live.words.speech import SpeechCutter
 from affectstream.stream.media.resample import SoundResampler, time_of
 from affectstream.stream.media.types import Cue, Samples
 from affectstream.stream.transcript.files import STAYS_US
-
-if TYPE_CHECKING:
-    from affectstream.stream.live.session import LiveSession
 
 MOST_SOUND_US = 30_000_000
 """Sound that may wait while the recogniser works."""
@@ -41,7 +39,7 @@ _log = logging.getLogger(__name__)
 
 
 class Dictation:
-    """The words of one session. `hear` may be called from any thread, and never waits."""
+    """The words of one session. `push` may be called from any thread, and never waits."""
 
     def __init__(
         self,
@@ -49,17 +47,18 @@ class Dictation:
         name: str,
         *,
         languages: Collection[str] = (),
-        read: Callable[[Cue], None],
-        told: Callable[[Cue], None] | None = None,
+        count: Callable[[Cue], None],
+        show: Callable[[Cue], None] | None = None,
         warn: Callable[[str], None],
     ) -> None:
         """Start the thread, on which everything is called.
 
-        `read` gets the words that count, `told` all of them: words in none of the `languages` (any
-        where none are named) are only shown. `warn` gets what a person should know.
+        `count` gets the words that the bundle can read, `show` all of them: words in none of the
+        `languages` are only shown (an empty list accepts every language). `warn` gets a text for each
+        problem.
         """
         self._recogniser, self._languages = recogniser, frozenset(languages)
-        self._read, self._told, self._warn = read, told, warn
+        self._count, self._show, self._warn = count, show, warn
         self._box = SoundBox(MOST_SOUND_US)
         self._resampler = SoundResampler(gather=_GATHER)
         self._cutter = SpeechCutter()
@@ -76,7 +75,7 @@ class Dictation:
         self._thread = threading.Thread(target=self._work, name=f"words {name}", daemon=True)
         self._thread.start()
 
-    def hear(self, sound: av.AudioFrame, t_us: int, arrived_s: float) -> None:
+    def push(self, sound: av.AudioFrame, t_us: int, arrived_s: float) -> None:
         """A frame of sound that begins at `t_us` on the session's clock."""
         with self._more:
             if self._closed:
@@ -148,7 +147,7 @@ class Dictation:
     def _say(self, cue: Cue, language: str | None) -> None:
         spoken = None if language is None else language.split("-")[0].lower()
         if not self._languages or spoken is None or spoken in self._languages:
-            self._read(cue)
+            self._count(cue)
         else:
             known = ", ".join(sorted(self._languages))
             self._once(f"words in {language!r} do not count: the bundle reads {known}")
@@ -156,8 +155,8 @@ class Dictation:
             self._once(
                 f"words come more than {STAYS_US // 1_000_000} s late and do not count, {_SLOW}"
             )
-        if self._told is not None:
-            self._told(cue)
+        if self._show is not None:
+            self._show(cue)
 
     def _failed(self, error: Exception) -> None:
         self._failures += 1
@@ -175,6 +174,19 @@ class Dictation:
             self._warn(detail)
 
 
+class OneAtATime:
+    """A recognizer that several sessions share: one transcribes, the others wait."""
+
+    def __init__(self, recognizer: SpeechRecognizer) -> None:
+        self._recognizer = recognizer
+        self._lock = threading.Lock()
+
+    def transcribe(self, samples: NDArray[np.float32]) -> list[Transcription]:
+        """As `SpeechRecognizer.transcribe`."""
+        with self._lock:
+            return list(self._recognizer.transcribe(samples))
+
+
 class LiveWords:
     """A recogniser for the sessions of one bundle: each gets a dictation of its own."""
 
@@ -188,15 +200,22 @@ class LiveWords:
         self._recogniser = OneAtATime(recogniser)
         self._languages = [x for expert in bundle.experts for x in expert.manifest.languages]
 
-    def start(self, session: LiveSession, told: Callable[[Cue], None] | None = None) -> Dictation:
-        """Have `session` read what is said; `told` is called with it on a thread of its own."""
+    def start(
+        self,
+        name: str,
+        *,
+        count: Callable[[Cue], None],
+        show: Callable[[Cue], None] | None,
+        warn: Callable[[str], None],
+    ) -> Dictation:
+        """Start the dictation of the session `name`; see `Dictation`."""
         return Dictation(
             self._recogniser,
-            session.name,
+            name,
             languages=self._languages,
-            read=session.read,
-            told=told,
-            warn=session.warn,
+            count=count,
+            show=show,
+            warn=warn,
         )
 
 

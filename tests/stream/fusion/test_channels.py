@@ -98,7 +98,7 @@ def test_both_who_speak_in_one_window_are_heard():
 
 def test_live_reads_the_sides_of_a_call_as_score_does(recognizer, call):
     scored = score(recognizer, call)
-    played = Played(recognizer, sources=("voice",), options=SourceOptions(assignment=SIDES))
+    played = Played(recognizer, modalities=("voice",), options=SourceOptions(assignment=SIDES))
     with av.open(str(call)) as container:
         played.push([(round(f.pts * f.time_base * 1e6), f) for f in container.decode(audio=0)])
     played.session.close()

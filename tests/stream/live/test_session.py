@@ -12,6 +12,7 @@ import pytest
 
 from affectstream.stream import Recognizer, json_schema
 from affectstream.stream.events import encode
+from affectstream.stream.live.callbacks import Callbacks
 from affectstream.stream.live.queue.rate import Cost
 from affectstream.stream.live.session import LiveSession
 from affectstream.stream.media.types import Cue
@@ -62,8 +63,7 @@ class Played:
         self.session = LiveSession(
             recognizer,
             "test",
-            emit=self.events.append,
-            hop=self.hops.append,
+            Callbacks(event=self.events.append, hop=self.hops.append),
             clock=self.clock,
             **more,
         )
@@ -75,9 +75,9 @@ class Played:
             self.at(t_us / 1e6 + delay_s)
             if isinstance(frame, av.VideoFrame):
                 if video:
-                    self.session.see(frame, t_us, self.clock.s)
+                    self.session.push_video(frame, t_us, self.clock.s)
             elif sound:
-                self.session.hear(frame, t_us, self.clock.s)
+                self.session.push_audio(frame, t_us, self.clock.s)
             self.idle()
 
     def at(self, t_s):
@@ -148,8 +148,8 @@ def test_every_live_event_keeps_to_the_schema_and_says_how_old_it_is(recognizer,
 
 
 def test_words_count_from_their_end(recognizer, media):
-    played = Played(recognizer, sources=("video", "voice", "text"))
-    played.session.read(Cue(500_000, 1_500_000, "I am so happy"))
+    played = Played(recognizer, modalities=("video", "voice", "text"))
+    played.session.push_text(Cue(500_000, 1_500_000, "I am so happy"))
     played.push(media, until_us=3_000_000)
     played.session.close()
     by_start = {event.t_start: event.modalities for event in played.of("emotion")}
@@ -209,7 +209,7 @@ def test_a_microphone_that_never_begins_is_waited_for_a_second_at_first(recogniz
 
 
 def test_pictures_alone_wait_for_nothing(recognizer, media):
-    played = Played(recognizer, sources=("video",))
+    played = Played(recognizer, modalities=("video",))
     played.push(media, until_us=2_040_000, sound=False)
     played.session.close()
     assert {event.modalities for event in played.of("emotion")} == {("video",)}
@@ -217,12 +217,12 @@ def test_pictures_alone_wait_for_nothing(recognizer, media):
 
 
 def test_a_picture_of_another_size_in_mid_stream_is_no_trouble(recognizer, media):
-    played = Played(recognizer, sources=("video",))
+    played = Played(recognizer, modalities=("video",))
     sizes = [(640, 360), (320, 180), (360, 640), (641, 361)]
     for n in range(60):
         t_us = n * 33_333
         played.at(t_us / 1e6)
-        played.session.see(picture(size=sizes[n // 15]), t_us, played.clock.s)
+        played.session.push_video(picture(size=sizes[n // 15]), t_us, played.clock.s)
         played.idle()
     ended = played.session.close()
     assert ended.complete
@@ -230,10 +230,10 @@ def test_a_picture_of_another_size_in_mid_stream_is_no_trouble(recognizer, media
 
 
 def test_times_that_go_back_or_far_ahead_are_counted_and_left_out(recognizer):
-    played = Played(recognizer, sources=("video", "voice"))
+    played = Played(recognizer, modalities=("video", "voice"))
     for t_us in (0, 40_000, 20_000, 7_200_000_000, 80_000):
-        played.session.see(picture(), t_us, played.clock.s + 0.01)
-        played.session.hear(silence(), t_us, played.clock.s + 0.01)
+        played.session.push_video(picture(), t_us, played.clock.s + 0.01)
+        played.session.push_audio(silence(), t_us, played.clock.s + 0.01)
     ended = played.session.close()
     assert ended.counts["wrong_times"] == 3
     assert ended.t_end < 1
@@ -256,14 +256,14 @@ class Slow:
 
 def test_a_slow_machine_drops_pictures_lowers_its_rate_and_says_so(recognizer, media):
     events = []
-    session = LiveSession(recognizer, "slow", emit=events.append)
+    session = LiveSession(recognizer, "slow", Callbacks(event=events.append))
     session._perceiver = Slow(session._perceiver, 0.4)
     began = time.monotonic()
     for t_us, frame in media:
         if t_us > 4_000_000:
             break
         time.sleep(max(0.0, began + t_us / 1e6 - time.monotonic()))
-        push = session.see if isinstance(frame, av.VideoFrame) else session.hear
+        push = session.push_video if isinstance(frame, av.VideoFrame) else session.push_audio
         before = time.monotonic()
         push(frame, t_us, time.monotonic())
         assert time.monotonic() - before < 0.3  # a push never waits for the worker
@@ -314,7 +314,7 @@ def test_a_session_that_got_nothing_ends_quietly(recognizer):
     assert [event.what for event in played.events] == ["ended"]
     assert ended.counts["frames"] == 0
     assert played.session.close() is ended
-    played.session.see(picture(), 0, 0.0)  # nothing happens
+    played.session.push_video(picture(), 0, 0.0)  # nothing happens
     assert len(played.events) == 1
 
 
@@ -338,7 +338,11 @@ def test_a_stuck_worker_is_abandoned_in_time_and_says_no_more(recognizer, media)
 
     played.session._perceiver = Stuck()
     for t_us, frame in media[:20]:
-        push = played.session.see if isinstance(frame, av.VideoFrame) else played.session.hear
+        push = (
+            played.session.push_video
+            if isinstance(frame, av.VideoFrame)
+            else played.session.push_audio
+        )
         push(frame, t_us, played.clock.s + t_us / 1e6)
     assert stuck.wait(5)
     began = time.monotonic()
@@ -361,7 +365,11 @@ def test_an_error_in_the_pipeline_ends_the_session_and_is_kept(recognizer, media
 
     played.session._perceiver = Broken()
     for t_us, frame in media[:60]:
-        push = played.session.see if isinstance(frame, av.VideoFrame) else played.session.hear
+        push = (
+            played.session.push_video
+            if isinstance(frame, av.VideoFrame)
+            else played.session.push_audio
+        )
         push(frame, t_us, played.clock.s + t_us / 1e6)
     played.session._worker.join(5)
     assert isinstance(played.session.error, RuntimeError)

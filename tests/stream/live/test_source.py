@@ -16,6 +16,7 @@ import pytest
 
 from affectstream.bench.live.flashes import Tap, write_flashes
 from affectstream.stream import Recognizer, SourceError
+from affectstream.stream.live.callbacks import Callbacks
 from affectstream.stream.live.capture import connection as attempt_module
 from affectstream.stream.live.capture.address import opening_of
 from affectstream.stream.live.capture.reader import Reader
@@ -61,7 +62,7 @@ class Followed:
 
     def __init__(self, recognizer, live, **more):
         self.events = []
-        self.source = LiveSource(recognizer, live, emit=self.events.append, **more)
+        self.source = LiveSource(recognizer, live, Callbacks(event=self.events.append), **more)
 
     def of(self, kind):
         return [event for event in self.events if event.type == kind]
@@ -123,7 +124,7 @@ def test_what_is_no_media_file_is_told(recognizer, tmp_path):
     path.write_text("not a film")
     for source, told in ((path, "holds text"), (tmp_path / "gone.mp4", "no such file")):
         with (
-            LiveSource(recognizer, LiveOptions(source=str(source)), emit=print) as live,
+            LiveSource(recognizer, LiveOptions(source=str(source)), Callbacks(event=print)) as live,
             pytest.raises(SourceError, match=rf"^{source.name}: {told}"),
         ):
             live.open()
@@ -265,7 +266,9 @@ def test_http_and_its_refusals(recognizer, clip, tmp_path):
     try:
         with (
             LiveSource(
-                recognizer, LiveOptions(source=f"{base}/gone.flv?key=hunter2"), emit=print
+                recognizer,
+                LiveOptions(source=f"{base}/gone.flv?key=hunter2"),
+                Callbacks(event=print),
             ) as live,
             pytest.raises(
                 SourceError, match=r"/gone.flv: has nothing at this path \(404\)"
@@ -281,7 +284,7 @@ def test_http_and_its_refusals(recognizer, clip, tmp_path):
 def test_nobody_there_is_told_at_once(recognizer, port):
     with (
         LiveSource(
-            recognizer, LiveOptions(source=f"rtsp://127.0.0.1:{port}/a"), emit=print
+            recognizer, LiveOptions(source=f"rtsp://127.0.0.1:{port}/a"), Callbacks(event=print)
         ) as live,
         pytest.raises(SourceError, match="refused the connection"),
     ):
@@ -297,7 +300,7 @@ def test_a_peer_that_accepts_and_never_answers_ends_by_a_limit(recognizer):
         deaf.listen()
         url = f"tcp://127.0.0.1:{deaf.getsockname()[1]}"
         with (
-            LiveSource(recognizer, Quick(source=url, open_s=0.5), emit=print) as live,
+            LiveSource(recognizer, Quick(source=url, open_s=0.5), Callbacks(event=print)) as live,
             pytest.raises(SourceError, match=r"gave no answer, or sent nothing, within 0\.5 s"),
         ):
             live.open()

@@ -22,9 +22,11 @@ from affectstream.stream import Recognizer
 from affectstream.stream.cli import main
 from affectstream.stream.cli.dashboard import Dashboard
 from affectstream.stream.errors import OptionError
+from affectstream.stream.live.callbacks import Callbacks
 from affectstream.stream.live.source import LiveOptions, LiveSource
-from affectstream.stream.live.words.asr import OneAtATime, Transcription, open_recognizer
-from affectstream.stream.live.words.dictation import Dictation, LiveWords
+from affectstream.stream.live.words.asr import Transcription
+from affectstream.stream.live.words.dictation import Dictation, LiveWords, OneAtATime
+from affectstream.stream.live.words.opening import open_recognizer
 from affectstream.stream.live.words.speech import SpeechCutter
 from affectstream.stream.media.types import SAMPLE_RATE, Cue, Samples
 from tests.support.live_media import until
@@ -132,47 +134,47 @@ class Spoken:
     """A dictation with what came out of it."""
 
     def __init__(self, recogniser, languages=("en",)):
-        self.read, self.told, self.warnings, self.t_us = [], [], [], 0
+        self.counted, self.shown, self.warnings, self.t_us = [], [], [], 0
         self.zero_s = time.monotonic()
         self.dictation = Dictation(
             recogniser,
             "test",
             languages=languages,
-            read=self.read.append,
-            told=self.told.append,
+            count=self.counted.append,
+            show=self.shown.append,
             warn=self.warnings.append,
         )
 
-    def hear(self, *sounds):
+    def push(self, *sounds):
         wave = np.concatenate(sounds)
         for start in range(0, len(wave), 1600):
             piece = (wave[None, start : start + 1600] * 32767).astype(np.int16)
             frame = av.AudioFrame.from_ndarray(piece, format="s16", layout="mono")
             frame.sample_rate = SAMPLE_RATE
-            self.dictation.hear(frame, self.t_us, self.zero_s + self.t_us / 1e6)
+            self.dictation.push(frame, self.t_us, self.zero_s + self.t_us / 1e6)
             self.t_us += piece.shape[1] * 1_000_000 // SAMPLE_RATE
 
 
 def test_words_come_with_the_times_of_the_session():
     spoken = Spoken(Ear())
-    spoken.hear(quiet(1), buzz(1, HIGH_HZ), quiet(1), buzz(1, LOW_HZ), quiet(1))
-    assert until(lambda: len(spoken.told) == 2)
+    spoken.push(quiet(1), buzz(1, HIGH_HZ), quiet(1), buzz(1, LOW_HZ), quiet(1))
+    assert until(lambda: len(spoken.shown) == 2)
     assert spoken.dictation.close(5)
-    assert [cue.text for cue in spoken.read] == ["how lovely", "how sad"]
-    spans = [(cue.start_us / 1e6, cue.end_us / 1e6) for cue in spoken.read]
+    assert [cue.text for cue in spoken.counted] == ["how lovely", "how sad"]
+    spans = [(cue.start_us / 1e6, cue.end_us / 1e6) for cue in spoken.counted]
     assert spans[0] == pytest.approx((1, 2), abs=0.1)
     assert spans[1] == pytest.approx((3, 4), abs=0.1)
-    assert spoken.told == spoken.read
+    assert spoken.shown == spoken.counted
     assert (spoken.dictation.heard, spoken.warnings) == (2, [])
 
 
 def test_words_of_another_language_are_shown_and_do_not_count():
     spoken = Spoken(Ear("fr"))
     for _ in range(2):
-        spoken.hear(buzz(1, HIGH_HZ), quiet(1))
-    assert until(lambda: len(spoken.told) == 2)
+        spoken.push(buzz(1, HIGH_HZ), quiet(1))
+    assert until(lambda: len(spoken.shown) == 2)
     spoken.dictation.close(5)
-    assert spoken.read == []
+    assert spoken.counted == []
     assert spoken.warnings == ["words in 'fr' do not count: the bundle reads en"]
 
 
@@ -191,16 +193,16 @@ class Held:
 def test_a_slow_recogniser_gets_the_newest_and_the_rest_is_told():
     held = Held()
     spoken = Spoken(held)
-    spoken.hear(buzz(0.8, LOW_HZ), quiet(0.6))
+    spoken.push(buzz(0.8, LOW_HZ), quiet(0.6))
     assert held.begun.wait(20)
     before = time.monotonic()
-    spoken.hear(*[part for _ in range(5) for part in (buzz(0.8, LOW_HZ), quiet(0.6))])
-    spoken.hear(buzz(0.8, HIGH_HZ), quiet(0.6))
+    spoken.push(*[part for _ in range(5) for part in (buzz(0.8, LOW_HZ), quiet(0.6))])
+    spoken.push(buzz(0.8, HIGH_HZ), quiet(0.6))
     assert time.monotonic() - before < 5  # nobody waited for it
     held.go.set()
-    assert until(lambda: len(spoken.told) == 3)
+    assert until(lambda: len(spoken.shown) == 3)
     spoken.dictation.close(5)
-    assert [cue.text for cue in spoken.told] == ["how sad", "how sad", "how lovely"]
+    assert [cue.text for cue in spoken.shown] == ["how sad", "how sad", "how lovely"]
     assert spoken.dictation.dropped == 4
     assert spoken.warnings[0].startswith("words: 4 stretches of speech were passed over")
 
@@ -208,8 +210,8 @@ def test_a_slow_recogniser_gets_the_newest_and_the_rest_is_told():
 def test_words_that_come_too_late_are_told_of():
     spoken = Spoken(Ear())
     spoken.zero_s -= 60
-    spoken.hear(buzz(1, LOW_HZ), quiet(1))
-    assert until(lambda: spoken.told)
+    spoken.push(buzz(1, LOW_HZ), quiet(1))
+    assert until(lambda: spoken.shown)
     spoken.dictation.close(5)
     assert "more than 5 s late" in spoken.warnings[0]
 
@@ -221,7 +223,7 @@ def test_a_recogniser_that_fails_is_given_up_and_the_session_goes_on():
 
     spoken = Spoken(Broken())
     for _ in range(4):
-        spoken.hear(buzz(0.8, LOW_HZ), quiet(0.6))
+        spoken.push(buzz(0.8, LOW_HZ), quiet(0.6))
         time.sleep(0.05)
     assert until(lambda: len(spoken.warnings) == 2)
     assert spoken.warnings[0] == "words: the recogniser failed (RuntimeError: out of memory)"
@@ -232,12 +234,12 @@ def test_a_recogniser_that_fails_is_given_up_and_the_session_goes_on():
 def test_one_that_is_stuck_is_left_behind_and_says_no_more():
     held = Held()
     spoken = Spoken(held)
-    spoken.hear(buzz(0.8, LOW_HZ), quiet(0.6))
+    spoken.push(buzz(0.8, LOW_HZ), quiet(0.6))
     assert held.begun.wait(20)
     assert not spoken.dictation.close(0.1)
     held.go.set()
     spoken.dictation._thread.join(10)
-    assert spoken.told == []
+    assert spoken.shown == []
 
 
 def test_a_shared_recogniser_hears_one_at_a_time():
@@ -276,21 +278,20 @@ def talk(tmp_path_factory):
 
 
 def test_spoken_words_reach_the_events(talk):
-    events, told = [], []
+    events, shown = [], []
     with (
         Recognizer.open(device="cpu", threads=1) as recognizer,
         LiveSource(
             recognizer,
             LiveOptions(str(talk)),
+            Callbacks(event=events.append, words=shown.append),
             words=LiveWords(open_recognizer(f"{__name__}:open_ear"), recognizer.bundle),
-            told=told.append,
-            emit=events.append,
         ) as source,
     ):
         source.open()
         assert until(lambda: source.wait(0.1), 30)
-    assert [cue.text for cue in told] == ["how lovely"]
-    assert told[0].end_us == pytest.approx(1_700_000, abs=150_000)
+    assert [cue.text for cue in shown] == ["how lovely"]
+    assert shown[0].end_us == pytest.approx(1_700_000, abs=150_000)
     used = [
         event.t_start for event in events if event.type == "emotion" and "text" in event.modalities
     ]
@@ -370,7 +371,7 @@ def test_what_is_wrong_with_the_options_is_told(talk, arguments, told, capsys):
 
 def test_the_dashboard_shows_what_was_said():
     dashboard = Dashboard("camera 0")
-    dashboard.hear(Cue(1_000_000, 2_500_000, "how lovely"))
+    dashboard.push_words(Cue(1_000_000, 2_500_000, "how lovely"))
     console = Console(record=True, width=100, file=io.StringIO())
     console.print(dashboard.render(None))
     assert "1.0 to 2.5 s  said: how lovely" in console.export_text()
@@ -409,8 +410,8 @@ def test_an_entry_point_is_a_name(tmp_path):
         "def open_ear(language):\n    print('opened', language)\n    return Ear()\n"
     )
     code = (
-        "from affectstream.stream.live.words.asr import open_recogniser; import numpy as np;"
-        "print(open_recogniser('ear', language='en').transcribe(np.zeros(9, np.float32)))"
+        "from affectstream.stream.live.words.opening import open_recognizer; import numpy as np;"
+        "print(open_recognizer('ear', language='en').transcribe(np.zeros(9, np.float32)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -457,9 +458,9 @@ def test_without_weights_it_says_how_to_fetch_them(whisper, no_cache):
 def test_without_a_network_a_download_says_what_to_do(tmp_path):
     pytest.importorskip("faster_whisper", reason="faster-whisper comes with the 'asr' extra")
     code = (
-        "from affectstream.stream.live.words.asr import open_recogniser\n"
+        "from affectstream.stream.live.words.opening import open_recognizer\n"
         "from affectstream.stream.errors import OptionError\n"
-        "try: open_recogniser('tiny.en', download=True)\n"
+        "try: open_recognizer('tiny.en', download=True)\n"
         "except OptionError as error: print(error)"
     )
     closed = {

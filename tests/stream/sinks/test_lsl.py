@@ -21,6 +21,7 @@ from affectstream.stream.cli import main
 from affectstream.stream.errors import OptionError
 from affectstream.stream.events import Attention, Emotion, Segment, Stream, parse_event
 from affectstream.stream.fusion.fuse import Reading
+from affectstream.stream.live.callbacks import Callbacks
 from affectstream.stream.live.session import LiveSession
 from affectstream.stream.results.interpret import Hop
 from affectstream.stream.sinks.regular import CaptureClock, Schedule
@@ -244,13 +245,17 @@ def test_a_session_gives_its_capture_times(lsl, outlets):
         session = LiveSession(
             recognizer,
             "s",
-            sources=("video",),
-            emit=lambda event: outlets.mark(event, session.zero_s),
-            hop=lambda hop: outlets.push(hop, session.zero_s),
+            Callbacks(
+                event=lambda event: outlets.mark(event, session.zero_s),
+                hop=lambda hop: outlets.push(hop, session.zero_s),
+            ),
+            modalities=("video",),
         )
         for n in range(45):
             picture = av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8), "rgb24")
-            session.see(picture, n * 40_000, taken_s + n * 0.04 + 0.030 + 0.004 * (n % 3) / 2)
+            session.push_video(
+                picture, n * 40_000, taken_s + n * 0.04 + 0.030 + 0.004 * (n % 3) / 2
+            )
         _, stamps = inlets.pull("emotion", 3)
         session.close()
     shift_s = lsl.local_clock() - time.monotonic() + 0.030  # the least delay cannot be seen
