@@ -28,8 +28,8 @@ def compare(
     import sys
 
     from affectstream.stream.sinks.base import writing
-    from affectstream.train.data.prepare.shards import plain_json, write_whole
     from affectstream.train.evaluate import compare as found
+    from affectstream.train.files import encode_json, write_atomically
 
     if split == "train":
         print("split train is what was learned from: this says little", file=sys.stderr)
@@ -39,4 +39,4 @@ def compare(
     if output is not None:
         said = {"first": first, "second": second, "data": str(data), "split": split}
         with writing(output):
-            write_whole(output, plain_json({**said, "tasks": compared}))
+            write_atomically(output, encode_json({**said, "tasks": compared}))

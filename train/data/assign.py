@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
 from affectstream.train.data.splits import (
-    by_participant,
     check_disjoint,
+    in_several_splits,
     parse_shares,
-    shared,
-    stratified,
+    split_by_participant,
+    split_by_sample,
 )
 from affectstream.train.errors import DataError
 
@@ -22,11 +22,11 @@ DUPLICATES: tuple[Duplicates, ...] = get_args(Duplicates)
 DEFAULT_SPLIT = "70/15/15"
 
 NEEDED = ("id", "participant", "split", "content", "emotion", "sentiment")
-"""Columns of the rows that `assign` takes."""
+"""Columns of the rows that `assign_splits` takes."""
 Rows = Sequence[Mapping[str, Any]]
 
 
-def assign(
+def assign_splits(
     rows: Rows, wanted: str, *, by: By, seed: int, duplicates: Duplicates, may_share: bool
 ) -> tuple[dict[str, str | None], list[str]]:
     """The split of each id that stays, and the participants in more than one split.
@@ -49,7 +49,7 @@ def assign(
     else:
         parts = _dealt(rows, parse_shares(wanted), by, seed)
         may_share = False
-    both = set(shared(parts, contents)) if duplicates == "drop" else set()
+    both = set(in_several_splits(parts, contents)) if duplicates == "drop" else set()
     stays = [
         part != "train" or content not in both
         for part, content in zip(parts, contents, strict=True)
@@ -62,7 +62,7 @@ def assign(
         contents=() if duplicates == "keep" else contents,
     )
     split_of = {name: part for name, part, kept in zip(ids, parts, stays, strict=True) if kept}
-    return split_of, shared(live, people)
+    return split_of, in_several_splits(live, people)
 
 
 def _dealt(rows: Rows, shares: Mapping[str, float], by: By, seed: int) -> list[str | None]:
@@ -77,11 +77,11 @@ def _dealt(rows: Rows, shares: Mapping[str, float], by: By, seed: int) -> list[s
                 f"{people.count(None)} samples have no participant, such as {lacking}: fill the "
                 "column in, or split --by sample"
             )
-        return list(by_participant(people, labels, shares, seed))
+        return list(split_by_participant(people, labels, shares, seed))
     # The same picture or sound goes the same way.
     keys = [row["content"] or name for row, name in zip(rows, ids, strict=True)]
     label_of = dict(zip(reversed(keys), reversed(labels), strict=True))
     names = list(label_of)
-    dealt = stratified(names, [label_of[name] for name in names], shares, seed)
+    dealt = split_by_sample(names, [label_of[name] for name in names], shares, seed)
     where = dict(zip(names, dealt, strict=True))
     return [where[key] for key in keys]

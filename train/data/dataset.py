@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from affectstream.train.data.sample import HEAVY, SCHEMA, SPLITS, TASKS, Sample, from_row
+from affectstream.train.data.sample import LARGE_COLUMNS, SCHEMA, SPLITS, TASKS, Sample, from_row
 from affectstream.train.errors import DataError, DataMissing
 
 FORMAT = "1.0"
@@ -109,16 +109,20 @@ class Dataset:
     """An open data set: a sequence of samples, in the order of the files."""
 
     def __init__(
-        self, folder: str | Path, *, heavy: Sequence[str] = HEAVY, cache_bytes: int = CACHE_BYTES
+        self,
+        folder: str | Path,
+        *,
+        heavy: Sequence[str] = LARGE_COLUMNS,
+        cache_bytes: int = CACHE_BYTES,
     ) -> None:
-        """Open `folder`, reading of `HEAVY` only the columns in `heavy`.
+        """Open `folder`, reading of `LARGE_COLUMNS` only the columns in `heavy`.
 
         Raises `DataMissing` or `DataError` where a file is absent or has other rows than stated.
         """
         self.folder = Path(folder)
         self.info = read_info(self.folder)
         self._heavy, self._limit = tuple(heavy), cache_bytes
-        self._columns = [n for n in SCHEMA.names if n not in HEAVY or n in heavy]
+        self._columns = [n for n in SCHEMA.names if n not in LARGE_COLUMNS or n in heavy]
         home = self.folder if self.info.of is None else _home(self.folder, self.info)
         self._files = [_open(home / shard.file, shard.rows) for shard in self.info.shards]
         self._splits = None if self.info.of is None else _other_splits(self.folder, len(self))
@@ -170,7 +174,7 @@ class Dataset:
 
         Raises `KeyError` for a heavy or unknown one.
         """
-        if name not in SCHEMA.names or name in HEAVY:
+        if name not in SCHEMA.names or name in LARGE_COLUMNS:
             raise KeyError(f"{name!r} is no light column of a data set")
         if name == "split" and self._splits is not None:
             return self._splits.copy()

@@ -2,9 +2,9 @@
 
 In memory pictures and sound are arrays; in a row of `samples-*.parquet` they are bytes:
 
-- A crop up to `LOSSLESS` pixels is a PNG: in a small face JPEG's 8x8 blocks are as large as a mouth
-  corner, and the file is small anyway. A larger one is a JPEG of quality `JPEG_QUALITY`, a fifth of
-  the size. A grey picture is stored with one channel and read back with three.
+- A crop of up to `MAX_LOSSLESS_PIXELS` a side is a PNG: in a small face a block of JPEG is as large
+  as a corner of the mouth. A larger crop is a JPEG of quality `JPEG_QUALITY`, a fifth of the size.
+  A grey picture is stored with one channel and read back with three.
 - Sound is 16-bit: recordings are, it halves the size, and its noise lies 98 dB under full scale.
 
 What a sample does not have is null. Nothing here needs torch.
@@ -26,14 +26,14 @@ from numpy.typing import NDArray
 from affectstream.engines.labels import EMOTIONS
 from affectstream.stream.media.types import SAMPLE_RATE
 
-LOSSLESS = 112
+MAX_LOSSLESS_PIXELS = 112
 """Longest side of a crop, in pixels, that is stored without loss."""
 JPEG_QUALITY = 95
 SENTIMENTS = ("negative", "neutral", "positive")
 SPLITS = ("train", "valid", "test")
 GENDERS = ("female", "male", "other")
 
-HEAVY = ("crops", "audio")
+LARGE_COLUMNS = ("crops", "audio")
 """Columns that hold nearly all the bytes."""
 
 SCHEMA = pa.schema(
@@ -167,7 +167,7 @@ def encode_crop(rgb: NDArray[np.uint8]) -> bytes:
     """A picture (S, S, 3) uint8 RGB as PNG or JPEG, by its size (see the module)."""
     grey = bool((rgb[..., 0] == rgb[..., 1]).all() and (rgb[..., 1] == rgb[..., 2]).all())
     stored = np.ascontiguousarray(rgb[..., 0] if grey else rgb[..., ::-1])
-    if max(rgb.shape[:2]) <= LOSSLESS:
+    if max(rgb.shape[:2]) <= MAX_LOSSLESS_PIXELS:
         return bytes(cv2.imencode(".png", stored)[1])
     return bytes(cv2.imencode(".jpg", stored, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1])
 

@@ -40,7 +40,7 @@ def parse_shares(text: str) -> dict[str, float]:
     return {name: number / total for name, number in named if number}
 
 
-def stratified(
+def split_by_sample(
     ids: Sequence[str], labels: Sequence[Label], shares: Mapping[str, float], seed: int
 ) -> list[str]:
     """The part of each row, so that every part has nearly its share of all rows and of each label.
@@ -61,7 +61,7 @@ def stratified(
     return out
 
 
-def by_participant(
+def split_by_participant(
     participants: Sequence[str], labels: Sequence[Label], shares: Mapping[str, float], seed: int
 ) -> list[str]:
     """The part of each row, whole participants at a time, shares of rows and labels as near as may be.
@@ -144,7 +144,7 @@ def leave_one_participant_out(
         yield name, people == name
 
 
-def shared(parts: Sequence[str | None], keys: Sequence[str | None]) -> list[str]:
+def in_several_splits(parts: Sequence[str | None], keys: Sequence[str | None]) -> list[str]:
     """The keys (participants, contents) that lie in more than one part; None counts for nothing."""
     seen: dict[str, set[str]] = defaultdict(set)
     for part, key in zip(parts, keys, strict=True):
@@ -164,12 +164,12 @@ def check_disjoint(
 
     `parts` may be folds, as text. An empty sequence is not looked at. Raises `SplitError`.
     """
-    if participants and (both := shared(parts, participants)):
+    if participants and (both := in_several_splits(parts, participants)):
         raise SplitError(
             f"{len(both)} participant(s) are in more than one split: {_some(both)}; "
             "split by participant, or say that they may be shared (--by sample)"
         )
-    if contents and (both := shared(parts, contents)):
+    if contents and (both := in_several_splits(parts, contents)):
         first = [
             f"{name} ({part})"
             for name, part, content in zip(ids, parts, contents, strict=True)

@@ -21,8 +21,8 @@ from affectstream.stream.faces.detect import DetectorSpec
 from affectstream.train.data.readers import fer2013, meld, ravdess
 from affectstream.train.errors import DataError, DataMissing
 from affectstream.train.evaluate.detector import compare
-from affectstream.train.loader.pictures import resized
-from affectstream.train.loader.words import tokenised
+from affectstream.train.loader.pictures import resize
+from affectstream.train.loader.words import tokenize
 from affectstream.train.predict.bundle_outputs import bundle_outputs
 from affectstream.train.recipes.pocket.mels import loudest_window
 from affectstream.train.recipes.pocket.pocket_text import rival_f1
@@ -86,7 +86,7 @@ def evaluate_face(bundle: Bundle, data: Path, split: str = "test") -> list[Measu
         return []
     images, truth = fer2013.read(data, split, _labels(bundle, EMOTIONS_7, "FER2013"))
     if crop.size != images.shape[1]:
-        images = np.stack([resized(image, crop.size) for image in images])
+        images = np.stack([resize(image, crop.size) for image in images])
     pixels = np.stack(toned(list(np.repeat(images[..., None], 3, axis=3)), crop.tone))
     guess = _guesses(bundle, "video", {"pixels": pixels})
     where = f"FER2013 {split}"
@@ -124,7 +124,7 @@ def evaluate_text(
         return []
     labels, lines = _labels(bundle, EMOTIONS_7, "MELD"), meld.read(data, split)
     truth = np.array([labels.index(line.emotion) for line in lines])
-    ids, mask = tokenised(
+    ids, mask = tokenize(
         bundle.tokenizer.to_str(), [line.text for line in lines], part.max_tokens, joined=False
     )
     guess = _guesses(bundle, "text", {"ids": ids, "mask": mask})

@@ -16,9 +16,9 @@ from typing import Any
 from affectstream.stream.errors import OptionError
 from affectstream.stream.sinks.base import writing
 from affectstream.train.config import read_toml
-from affectstream.train.data.prepare.shards import plain_json, write_whole
 from affectstream.train.errors import RunError
 from affectstream.train.evaluate.table import aligned
+from affectstream.train.files import encode_json, write_atomically
 from affectstream.train.fit.checkpoint import BEST, CONFIG, LAST, LOG, SUMMARY, load, source_of
 from affectstream.train.studies.cross_validation import FOLDER as FOLDS
 from affectstream.train.studies.cross_validation import RESULT
@@ -189,7 +189,7 @@ def write(found: Sequence[Mapping[str, Any]], path: Path) -> None:
     if path.suffix not in SUFFIXES:
         raise OptionError(f"--output {path}: expected a name that ends in {', '.join(SUFFIXES)}")
     if path.suffix == ".json":
-        text = plain_json(found).decode()
+        text = encode_json(found).decode()
     elif path.suffix == ".csv":
         out = io.StringIO(newline="")
         writer = csv.DictWriter(out, fieldnames=list(found[0]), lineterminator="\n")
@@ -204,7 +204,7 @@ def write(found: Sequence[Mapping[str, Any]], path: Path) -> None:
         )
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, text.encode())
+        write_atomically(path, text.encode())
 
 
 def draw(run: Path, path: Path) -> None:

@@ -21,7 +21,7 @@ from affectstream.train.fit.checkpoint import Trained, load_run
 from affectstream.train.fit.warm_start import RECIPE, told_by, write_recipe
 from affectstream.train.fusion.members import again, joint
 from affectstream.train.fusion.recipe import FUSION, LateFusion, LateRecipe
-from affectstream.train.loader.batches import ValidBatches, comfortable
+from affectstream.train.loader.batches import ValidBatches, valid_batch_size
 from affectstream.train.predict.bundle_outputs import bundle_outputs
 from affectstream.train.predict.prepared import measured, shown_to, table
 
@@ -92,7 +92,7 @@ def _fill(
     (folder / MANIFEST).write_bytes(encode(manifest))
     with Bundle.open(folder) as bundle:
         shown, (known,) = shown_to(bundle, data, "valid")
-        size = min(map(comfortable, shown))
+        size = min(map(valid_batch_size, shown))
         found = bundle_outputs(
             bundle, *(ValidBatches(part, size=size) for part in shown), missing=True
         )

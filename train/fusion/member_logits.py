@@ -25,8 +25,14 @@ from affectstream.engines.errors import BundleError
 from affectstream.train.data.dataset import Dataset, DatasetInfo, read_info
 from affectstream.train.errors import DataError, RunError
 from affectstream.train.fusion.members import identity
-from affectstream.train.loader.batches import ValidBatches, comfortable
-from affectstream.train.loader.samples import AugmentState, Samples, having, open_for, usable_rows
+from affectstream.train.loader.batches import ValidBatches, valid_batch_size
+from affectstream.train.loader.samples import (
+    AugmentState,
+    Samples,
+    has_modality,
+    open_for,
+    usable_rows,
+)
 from affectstream.train.predict.bundle_outputs import BundleOutputs, bundle_outputs
 from affectstream.train.predict.prepared import check_crops, check_labels, view_of
 from affectstream.train.recipe import Batch
@@ -52,21 +58,21 @@ class MemberLogits:
     def __len__(self) -> int:
         return len(self.truth)
 
-    def batch(self, picked: Sequence[int], chance: AugmentState | None = None) -> Batch:
-        """``members (N, M, C)``, ``mask (N, M)`` and ``emotion (N,)`` of samples `picked`; with `chance`
+    def batch(self, picked: Sequence[int], training: AugmentState | None = None) -> Batch:
+        """``members (N, M, C)``, ``mask (N, M)`` and ``emotion (N,)`` of samples `picked`; with `training`
         some members are hidden."""
         which = list(picked)
         mask = self.mask[which]
-        if chance is not None:
-            mask = hide(mask, chance)
+        if training is not None:
+            mask = hide(mask, training)
         members = self.logits[which] * mask.unsqueeze(2)
         return {"members": members, "mask": mask, "emotion": self.truth[which]}
 
 
-def hide(mask: Tensor, chance: AugmentState) -> Tensor:
-    """`mask` (N, M) without the members that chance hides, of each sample never all that it has."""
-    dice = torch.rand(mask.shape, generator=chance.generator)
-    left = mask & (dice >= chance.modality_dropout)
+def hide(mask: Tensor, training: AugmentState) -> Tensor:
+    """`mask` (N, M) without the members that modality dropout hides, of each sample never all that it has."""
+    dice = torch.rand(mask.shape, generator=training.generator)
+    left = mask & (dice >= training.modality_dropout)
     best = torch.where(mask, dice, -1.0).argmax(1, keepdim=True)
     stays = mask & torch.zeros_like(mask).scatter(1, best, value=True)
     return torch.where(left.any(1, keepdim=True), left, stays)
@@ -82,7 +88,7 @@ def rows_for(members: Sequence[Member], dataset: Dataset, split: str | None) -> 
     everything = {m for own in takes.values() for m in own}
     labelled = dataset.rows_of(split, task="emotion")
     there: list[str] = [m for m in MODALITIES if m in everything]
-    shown = {m: bool(having(dataset, m)[labelled].any()) for m in there}
+    shown = {m: bool(has_modality(dataset, m)[labelled].any()) for m in there}
     for name, own in takes.items():
         if not any(shown[m] for m in own):
             raise DataError(
@@ -116,7 +122,7 @@ def predict_members(
     with Bundle.open(folder) as bundle:
         if "logits" not in bundle.engines["fusion"].outputs:
             raise BundleError(f"{name} has a head without logits: only emotions can be fused")
-        there = [m for m in bundle.modalities if having(dataset, m)[rows].any()]
+        there = [m for m in bundle.modalities if has_modality(dataset, m)[rows].any()]
         if "video" in there:
             check_crops(bundle.experts, dataset)
         shown = [
@@ -128,7 +134,7 @@ def predict_members(
             )
             for v in map(view_of, bundle.experts)
         ]
-        size = min(map(comfortable, shown))
+        size = min(map(valid_batch_size, shown))
         found = bundle_outputs(bundle, *(ValidBatches(s, size=size) for s in shown), missing=False)
     if None not in found:
         raise DataError(

@@ -27,12 +27,12 @@ AHEAD = 4
 """Batches that each worker may be ahead of the network."""
 
 
-class Sampled(Protocol):
-    """Samples by number, as training sees them where `chance` is given."""
+class BatchSource(Protocol):
+    """Samples by number, as training sees them where `training` is given."""
 
     def __len__(self) -> int: ...
 
-    def batch(self, picked: Sequence[int], chance: AugmentState | None = None) -> Batch:
+    def batch(self, picked: Sequence[int], training: AugmentState | None = None) -> Batch:
         """Samples `picked`."""
         ...
 
@@ -40,7 +40,7 @@ class Sampled(Protocol):
 class TrainBatches:
     """Shuffled batches of whole size, the same for the same seed and epoch."""
 
-    def __init__(self, samples: Sampled, config: FitConfig) -> None:
+    def __init__(self, samples: BatchSource, config: FitConfig) -> None:
         self._size = min(config.batch_size, len(samples))
         self._count = len(samples) // self._size
         self._rows = len(samples)
@@ -82,7 +82,7 @@ class _Epoch:
 class _TrainMaker(TorchDataset[Batch]):
     """Makes the batch of (epoch, number)."""
 
-    def __init__(self, samples: Sampled, config: FitConfig, size: int) -> None:
+    def __init__(self, samples: BatchSource, config: FitConfig, size: int) -> None:
         self._samples, self._size, self._seed = samples, size, config.seed
         self._augment, self._dropout = config.augment, config.modality_dropout
 
@@ -99,9 +99,9 @@ class ValidBatches(Sequence[Batch], TorchDataset[Batch]):
     """Every sample once, in order, made anew on each pass."""
 
     def __init__(self, samples: Samples, workers: int = 0, size: int | None = None) -> None:
-        """`size` samples a batch; None takes as many as `comfortable`."""
+        """`size` samples a batch; None takes as many as `valid_batch_size`."""
         self.samples = samples
-        self._size = size or comfortable(samples)
+        self._size = size or valid_batch_size(samples)
         self._workers = workers
         self._loader: DataLoader[Batch] | None = None
 
@@ -133,9 +133,9 @@ class ValidBatches(Sequence[Batch], TorchDataset[Batch]):
         return {**self.__dict__, "_loader": None}
 
 
-def comfortable(samples: Samples) -> int:
+def valid_batch_size(samples: Samples) -> int:
     """Samples in a validation batch, so that it fits into memory with all its pictures."""
-    return max(1, min(VALID_BATCH, VALID_PICTURES // max(1, samples.pictures_of_each())))
+    return max(1, min(VALID_BATCH, VALID_PICTURES // max(1, samples.max_pictures())))
 
 
 def _loader(maker: TorchDataset[Batch], sampler: Any, workers: int) -> DataLoader[Batch]:

@@ -23,7 +23,9 @@ JITTER = 0.25
 """Brightness, contrast and saturation change by up to this share."""
 
 
-def on_grid(times_us: Sequence[int], start_us: int, frames: int, frame_hz: int) -> dict[int, int]:
+def pictures_on_grid(
+    times_us: Sequence[int], start_us: int, frames: int, frame_hz: int
+) -> dict[int, int]:
     """Which picture stands at which point of a window's grid: {point: number in `times_us`}.
 
     As in serving, a point takes the newest picture at or before it, and none where that is older than a
@@ -38,22 +40,22 @@ def on_grid(times_us: Sequence[int], start_us: int, frames: int, frame_hz: int) 
     return points
 
 
-def evenly(count: int, most: int) -> list[int]:
+def pick_evenly(count: int, most: int) -> list[int]:
     """At most `most` of `count` numbers, in the middle of equal parts."""
     if count <= most:
         return list(range(count))
     return [(2 * i + 1) * count // (2 * most) for i in range(most)]
 
 
-def decoded(
+def decode_pictures(
     blobs: Sequence[bytes], numbers: Sequence[int], size: int, tone: Tone
 ) -> Sequence[NDArray[np.uint8]]:
     """The pictures `numbers` of a sample's, each (size, size, 3) uint8 RGB: averaged down, or
     interpolated up, then brought to `tone`."""
-    return toned([resized(decode_crop(blobs[number]), size) for number in numbers], tone)
+    return toned([resize(decode_crop(blobs[number]), size) for number in numbers], tone)
 
 
-def resized(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+def resize(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """A square picture, grey or not, at `size` pixels; the same where it is of that size."""
     if picture.shape[0] == size:
         return picture

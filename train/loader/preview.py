@@ -18,8 +18,8 @@ from affectstream.train.data.dataset import Dataset
 from affectstream.train.data.sample import encode_audio
 from affectstream.train.errors import DataError
 from affectstream.train.loader import augment_sound, pictures
-from affectstream.train.loader.samples import having
-from affectstream.train.loader.window_spec import cut, judged_start
+from affectstream.train.loader.samples import has_modality
+from affectstream.train.loader.window_spec import cut_sound, evaluation_start
 from affectstream.train.networks.mel import LogMel
 
 FRAMES, SOUND = "frames.png", "sound.png"
@@ -52,7 +52,7 @@ def preview(
     dataset = Dataset(data)
     rows = dataset.rows_of(split)
     generator = torch.Generator().manual_seed(seed)
-    chosen = {what: rows[having(dataset, what)[rows]] for what in ("video", "voice")}
+    chosen = {what: rows[has_modality(dataset, what)[rows]] for what in ("video", "voice")}
     if not any(len(found) for found in chosen.values()):
         raise DataError(
             f"data set {dataset.info.name!r}: none of the {len(rows)} samples of split {split} has "
@@ -63,7 +63,7 @@ def preview(
     for what, make in (("video", _frames), ("voice", _sound)):
         if len(found := chosen[what]):
             # Spread over the split: neighbours in a data set are often of one recording.
-            picked = [int(found[number]) for number in pictures.evenly(len(found), count)]
+            picked = [int(found[number]) for number in pictures.pick_evenly(len(found), count)]
             yield from make(dataset, picked, output, generator, seconds)
 
 
@@ -73,12 +73,12 @@ def _frames(
     sheet = []
     for row in rows:
         crops = dataset[row].crops
-        assert crops is not None  # `having` says so
+        assert crops is not None  # `has_modality` says so
         picture = torch.from_numpy(crops[len(crops) // 2]).float()
         many = picture.expand(VARIANTS, *picture.shape)
         changed = pictures.augment(many, torch.arange(VARIANTS), generator)
         tiles = torch.cat([picture.unsqueeze(0), changed]).round().to(torch.uint8).numpy()
-        sheet.append([pictures.resized(tile, max(_TILE, tile.shape[0])) for tile in tiles])
+        sheet.append([pictures.resize(tile, max(_TILE, tile.shape[0])) for tile in tiles])
     yield _write_sheet(output / FRAMES, sheet)
 
 
@@ -101,9 +101,9 @@ def _sound(
 
 def _loudest(dataset: Dataset, row: int, seconds: float) -> NDArray[np.float32]:
     audio = dataset[row].audio
-    assert audio is not None  # `having` says so
+    assert audio is not None  # `has_modality` says so
     length, window = (round(n * 1_000_000) for n in (len(audio) / SAMPLE_RATE, seconds))
-    return cut(audio, judged_start(length, window, audio), round(seconds * SAMPLE_RATE))
+    return cut_sound(audio, evaluation_start(length, window, audio), round(seconds * SAMPLE_RATE))
 
 
 def _coloured(mel: Tensor, loudest: Tensor) -> NDArray[np.uint8]:

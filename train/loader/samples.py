@@ -17,8 +17,13 @@ from affectstream.train.data.dataset import Dataset
 from affectstream.train.data.sample import decode_audio
 from affectstream.train.errors import DataError
 from affectstream.train.loader import pictures, words
-from affectstream.train.loader.speaker_features import facts
-from affectstream.train.loader.window_spec import WindowSpec, cut, judged_start, random_start
+from affectstream.train.loader.speaker_features import speaker_features
+from affectstream.train.loader.window_spec import (
+    WindowSpec,
+    cut_sound,
+    evaluation_start,
+    random_start,
+)
 from affectstream.train.tasks import Task, labelled
 
 HEAVY_OF = {"video": "crops", "voice": "audio"}
@@ -37,7 +42,7 @@ def open_for(data: Path, modalities: Sequence[str]) -> Dataset:
     return Dataset(data, heavy=tuple(HEAVY_OF[name] for name in modalities if name in HEAVY_OF))
 
 
-def having(dataset: Dataset, modality: str) -> NDArray[np.bool_]:
+def has_modality(dataset: Dataset, modality: str) -> NDArray[np.bool_]:
     """Which rows (n,) have something of a modality."""
     values = dataset.column(_COLUMNS[modality])
     if modality == "voice":
@@ -62,7 +67,7 @@ def usable_rows(
             f"data set {name!r} has no samples for split {split} and task {wanted}; rows by split: "
             f"{counts}; by task: {have}"
         )
-    shown = {modality: having(dataset, modality)[rows] for modality in modalities}
+    shown = {modality: has_modality(dataset, modality)[rows] for modality in modalities}
     if lacking := [modality for modality in modalities if not shown[modality].any()]:
         raise DataError(
             f"data set {name!r}: none of the {len(rows)} samples of split {split} that are labelled "
@@ -74,7 +79,7 @@ def usable_rows(
 
 @dataclass(frozen=True, slots=True)
 class AugmentState:
-    """What training leaves to chance."""
+    """The random choices of one training batch: where they come from, and which are made."""
 
     generator: torch.Generator
     augment: bool
@@ -87,13 +92,13 @@ class Samples:
     def __init__(
         self, dataset: Dataset, rows: NDArray[np.int64], shown: WindowSpec, tasks: Sequence[Task]
     ) -> None:
-        self.rows, self.view = rows, shown
+        self.rows, self.window = rows, shown
         self.dataset = dataset
         self.truth = {task.name: task.targets(dataset)[torch.from_numpy(rows)] for task in tasks}
         self._tokens: tuple[NDArray[np.int64], NDArray[np.bool_]] | None = None
         if "text" in shown.modalities:
-            lines = words.texts(dataset, shown.context)
-            self._tokens = words.tokenised(
+            lines = words.joined_texts(dataset, shown.context)
+            self._tokens = words.tokenize(
                 shown.tokenizer,
                 [lines[row] for row in rows],
                 shown.tokens,
@@ -101,108 +106,112 @@ class Samples:
             )
         self._facts: tuple[NDArray[np.float32], NDArray[np.bool_]] | None = None
         if shown.metadata:
-            numbers, known = facts(dataset, shown.metadata)
+            numbers, known = speaker_features(dataset, shown.metadata)
             self._facts = numbers[rows], known[rows]
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def pictures_of_each(self) -> int:
+    def max_pictures(self) -> int:
         """The most pictures that there is room for in each sample of a batch."""
-        if "video" not in self.view.modalities:
+        if "video" not in self.window.modalities:
             return 0
-        if not self.view.one_frame:
-            return self.view.frames
+        if not self.window.one_frame:
+            return self.window.frames
         times = self.dataset.column(_COLUMNS["video"])[self.rows]
-        return min(self.view.frames, max((len(t) for t in times if t is not None), default=1))
+        return min(self.window.frames, max((len(t) for t in times if t is not None), default=1))
 
-    def batch(self, picked: Sequence[int], chance: AugmentState | None = None) -> dict[str, Tensor]:
-        """Samples `picked`, numbers among these rows: as training sees them where `chance` is given, else
+    def batch(
+        self, picked: Sequence[int], training: AugmentState | None = None
+    ) -> dict[str, Tensor]:
+        """Samples `picked`, numbers among these rows: as training sees them where `training` is given, else
         as they are judged."""
         which = list(picked)
         out: dict[str, Tensor] = {name: truth[which] for name, truth in self.truth.items()}
-        if set(self.view.modalities) & set(HEAVY_OF):
+        if set(self.window.modalities) & set(HEAVY_OF):
             rows = [self.dataset.row(int(self.rows[i])) for i in which]
-            out |= self._seen_and_heard(rows, chance)
+            out |= self._seen_and_heard(rows, training)
         if self._tokens is not None:
             ids, mask = (torch.from_numpy(part[which]) for part in self._tokens)
             out |= {"ids": ids, "tokens_mask": mask, "text_mask": mask.any(1, keepdim=True)}
         if self._facts is not None:
             numbers, known = (torch.from_numpy(part[which]) for part in self._facts)
             out |= {"metadata": numbers, "metadata_mask": known}
-        if chance is not None and len(self.view.modalities) > 1:
-            drop_modalities(out, self.view.modalities, chance)
+        if training is not None and len(self.window.modalities) > 1:
+            drop_modalities(out, self.window.modalities, training)
         return out
 
     def _seen_and_heard(
-        self, rows: Sequence[dict[str, Any]], chance: AugmentState | None
+        self, rows: Sequence[dict[str, Any]], training: AugmentState | None
     ) -> dict[str, Tensor]:
         places: list[float | None] = [None] * len(rows)
-        if chance is not None:
-            places = list(torch.rand(len(rows), generator=chance.generator).tolist())
-        heard = "voice" in self.view.modalities
+        if training is not None:
+            places = list(torch.rand(len(rows), generator=training.generator).tolist())
+        heard = "voice" in self.window.modalities
         sounds = [decode_audio(row["audio"]) if heard and row["audio"] else None for row in rows]
-        moved = chance is not None and chance.augment
+        moved = training is not None and training.augment
         starts = [
             self._start(row, sound, place if moved else None)
             for row, sound, place in zip(rows, sounds, places, strict=True)
         ]
         out: dict[str, Tensor] = {}
-        if "video" in self.view.modalities:
-            out |= self._seen(rows, starts, places, chance)
+        if "video" in self.window.modalities:
+            out |= self._seen(rows, starts, places, training)
         if heard:
-            out |= self._heard(sounds, starts, chance)
+            out |= self._heard(sounds, starts, training)
         return out
 
     def _start(
         self, row: dict[str, Any], sound: NDArray[np.float32] | None, place: float | None
     ) -> int:
         """Where the window begins, in microseconds from the start of the sample."""
-        window_us, step_us = self.view.window_us, 1_000_000 // self.view.frame_hz
+        window_us, step_us = self.window.window_us, 1_000_000 // self.window.frame_hz
         lengths = [time_us + step_us for time_us in (row["crop_times_us"] or [])[-1:]]
         lengths += [(row["audio_samples"] or 0) * 1_000_000 // SAMPLE_RATE]
         if row["start_us"] is not None and row["end_us"] is not None:
             lengths += [row["end_us"] - row["start_us"]]
         if place is not None:
             return random_start(max(lengths), window_us, place)
-        return judged_start(max(lengths), window_us, sound)
+        return evaluation_start(max(lengths), window_us, sound)
 
     def _points(self, row: dict[str, Any], start_us: int, place: float | None) -> dict[int, int]:
         """Which picture of a row stands at which step: {step: number}."""
         times = row["crop_times_us"] or []
-        if not self.view.one_frame:
-            return pictures.on_grid(times, start_us, self.view.frames, self.view.frame_hz)
+        if not self.window.one_frame:
+            return pictures.pictures_on_grid(
+                times, start_us, self.window.frames, self.window.frame_hz
+            )
         if not times:
             return {}
         if place is not None:
             return {0: min(int(place * len(times)), len(times) - 1)}
-        return dict(enumerate(pictures.evenly(len(times), self.view.frames)))
+        return dict(enumerate(pictures.pick_evenly(len(times), self.window.frames)))
 
     def _seen(
         self,
         rows: Sequence[dict[str, Any]],
         starts: Sequence[int],
         places: Sequence[float | None],
-        chance: AugmentState | None,
+        training: AugmentState | None,
     ) -> dict[str, Tensor]:
         points = [
             self._points(row, start, place)
             for row, start, place in zip(rows, starts, places, strict=True)
         ]
-        size = self.view.size
-        steps = max(map(len, points)) if self.view.one_frame else self.view.frames
+        size = self.window.size
+        steps = max(map(len, points)) if self.window.one_frame else self.window.frames
         mask = torch.zeros(len(rows), max(1, steps), dtype=torch.bool)
         pixels = torch.zeros(*mask.shape, size, size, 3, dtype=torch.uint8)
         cut_out: list[NDArray[np.uint8]] = []
         for number, (row, found) in enumerate(zip(rows, points, strict=True)):
             mask[number, sorted(found)] = True
             picked, blobs = [found[p] for p in sorted(found)], row["crops"] or []
-            cut_out += pictures.decoded(blobs, picked, size, self.view.tone)
+            cut_out += pictures.decode_pictures(blobs, picked, size, self.window.tone)
         if cut_out:
             packed = torch.from_numpy(np.stack(cut_out))
-            if chance is not None and chance.augment:
+            if training is not None and training.augment:
                 owner = mask.nonzero()[:, 0]
-                changed = pictures.augment(packed.float(), owner, chance.generator)
+                changed = pictures.augment(packed.float(), owner, training.generator)
                 packed = changed.round().to(torch.uint8)
             pixels[mask] = packed
         return {"pixels": pixels, "video_mask": mask}
@@ -211,34 +220,34 @@ class Samples:
         self,
         sounds: Sequence[NDArray[np.float32] | None],
         starts: Sequence[int],
-        chance: AugmentState | None,
+        training: AugmentState | None,
     ) -> dict[str, Tensor]:
         none = np.zeros(0, np.float32)
         windows = [
-            cut(none if sound is None else sound, start, self.view.samples)
+            cut_sound(none if sound is None else sound, start, self.window.samples)
             for sound, start in zip(sounds, starts, strict=True)
         ]
         samples = torch.from_numpy(np.stack(windows))
         mask = samples.ne(0.0).any(1, keepdim=True)
-        if chance is not None and chance.augment and mask.any():
+        if training is not None and training.augment and mask.any():
             from affectstream.train.loader import augment_sound
 
             there = mask[:, 0]
-            samples[there] = augment_sound.augment(samples[there], chance.generator)
+            samples[there] = augment_sound.augment(samples[there], training.generator)
         return {"samples": samples, "voice_mask": mask}
 
 
 def drop_modalities(
-    batch: dict[str, Tensor], modalities: Sequence[str], chance: AugmentState
+    batch: dict[str, Tensor], modalities: Sequence[str], training: AugmentState
 ) -> None:
-    """Hide each modality of each sample with the chance of it, but never all that it has; metadata too.
+    """Mask each modality of each sample, and its metadata, with probability `training.modality_dropout`.
 
-    Only masks change: what is masked is not looked at.
+    A sample keeps at least one of its modalities. Only masks change.
     """
     names = [*modalities, *(["metadata"] if "metadata_mask" in batch else [])]
     count = len(batch[f"{names[0]}_mask"])
-    dice = torch.rand(count, len(names), generator=chance.generator)
-    hidden = dice < chance.modality_dropout
+    dice = torch.rand(count, len(names), generator=training.generator)
+    hidden = dice < training.modality_dropout
     there = torch.stack([batch[f"{m}_mask"].any(1) for m in modalities], 1)
     # Where nothing would be left, the one that was thrown highest stays.
     left = (there & ~hidden[:, : len(modalities)]).any(1)

@@ -16,7 +16,7 @@ Person = tuple[float, str | None]
 """Years (NaN where unknown) and gender."""
 
 
-def facts(
+def speaker_features(
     dataset: Dataset, names: Sequence[str] = SPEAKER_FEATURES
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Numbers (n, D) float32 of every row, by `names`, and which of them are known (n, D) bool.
@@ -29,7 +29,7 @@ def facts(
     numbers = np.asarray(
         [
             _numbers(people[row]) + _numbers(unknown if other is None else people[other])
-            for row, other in enumerate(listeners(dataset))
+            for row, other in enumerate(find_listeners(dataset))
         ],
         np.float32,
     ).reshape(len(people), len(SPEAKER_FEATURES))
@@ -44,11 +44,11 @@ def _numbers(person: Person) -> list[float]:
     return [age / 100.0, *map(float, told)]
 
 
-def listeners(dataset: Dataset) -> list[int | None]:
+def find_listeners(dataset: Dataset) -> list[int | None]:
     """For every row the latest one before it in its dialogue that another participant speaks."""
     speakers = dataset.column("participant")
     out: list[int | None] = [None] * len(speakers)
-    for rows in turns(dataset).values():
+    for rows in rows_by_dialogue(dataset).values():
         last: dict[str, int] = {}  # by participant, the one who spoke last at the end
         for row in rows:
             speaker = speakers[row]
@@ -59,7 +59,7 @@ def listeners(dataset: Dataset) -> list[int | None]:
     return out
 
 
-def turns(dataset: Dataset) -> dict[str, list[int]]:
+def rows_by_dialogue(dataset: Dataset) -> dict[str, list[int]]:
     """The rows of each dialogue in the order of their turns."""
     found: dict[str, list[int]] = defaultdict(list)
     order = dataset.column("turn")

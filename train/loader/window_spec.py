@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from affectstream.engines.manifest import Tone
 from affectstream.stream.media.types import SAMPLE_RATE
 
-KEPT = 0.6
+MIN_OVERLAP = 0.6
 """Share of a clip, or of the window where that is shorter, that a random window shows at least."""
 STEP_US = 50_000
 """Windows of sound are compared at multiples of this."""
@@ -52,17 +52,17 @@ class WindowSpec:
         return self.window_us * SAMPLE_RATE // 1_000_000
 
 
-def random_start(length_us: int, window_us: int, chance: float) -> int:
-    """Where a window begins in a clip of `length_us`; `chance` in [0, 1) slides it over the clip.
+def random_start(length_us: int, window_us: int, position: float) -> int:
+    """Where a window begins in a clip of `length_us`; `position` in [0, 1) slides it over the clip.
 
-    It may begin before the clip or end behind it, but shows `KEPT` of it, or is that full.
+    It may begin before the clip or end behind it, but shows `MIN_OVERLAP` of it, or is that full.
     """
-    slack = round((1.0 - KEPT) * min(length_us, window_us))
+    slack = round((1.0 - MIN_OVERLAP) * min(length_us, window_us))
     low, high = sorted((-slack, length_us + slack - window_us))
-    return low + int(chance * (high - low + 1))
+    return low + int(position * (high - low + 1))
 
 
-def judged_start(length_us: int, window_us: int, sound: NDArray[np.float32] | None) -> int:
+def evaluation_start(length_us: int, window_us: int, sound: NDArray[np.float32] | None) -> int:
     """Where the window begins by which a clip is judged.
 
     A shorter clip lies at the end of the window, as at the start of a recording; of a longer one the
@@ -80,7 +80,7 @@ def judged_start(length_us: int, window_us: int, sound: NDArray[np.float32] | No
     return int(starts[np.argmax(energy[end] - energy[first])])
 
 
-def cut(sound: NDArray[np.float32], start_us: int, samples: int) -> NDArray[np.float32]:
+def cut_sound(sound: NDArray[np.float32], start_us: int, samples: int) -> NDArray[np.float32]:
     """`samples` of `sound` (n,) from `start_us` on, zeros where it has none: (samples,) float32."""
     first = start_us * SAMPLE_RATE // 1_000_000
     out = np.zeros(samples, np.float32)

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from affectstream.train.data.dataset import Dataset
-from affectstream.train.loader.speaker_features import turns
+from affectstream.train.loader.speaker_features import rows_by_dialogue
 
 
-def texts(dataset: Dataset, context: int = 0) -> list[str | None]:
+def joined_texts(dataset: Dataset, context: int = 0) -> list[str | None]:
     """The text of every row, with `context` utterances of its dialogue before it; None without text.
 
     Joined by the code that serves, from rows of the same split only: nothing of the training set is read
@@ -25,7 +25,7 @@ def texts(dataset: Dataset, context: int = 0) -> list[str | None]:
 
     speakers, splits = dataset.column("participant"), dataset.column("split")
     out = list(own)
-    for rows in turns(dataset).values():
+    for rows in rows_by_dialogue(dataset).values():
         said = [row for row in rows if own[row] is not None]
         for place, row in enumerate(said):
             before = [r for r in said[max(0, place - context) : place] if splits[r] == splits[row]]
@@ -33,7 +33,7 @@ def texts(dataset: Dataset, context: int = 0) -> list[str | None]:
     return out
 
 
-def tokenised(
+def tokenize(
     text: str, lines: Sequence[str | None], tokens: int, *, joined: bool
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Token numbers (n, `tokens`) int64, zero where there is none, and which there are, bool.

@@ -15,7 +15,7 @@ from torch import nn
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.train.config import FitConfig
 from affectstream.train.data.dataset import Dataset
-from affectstream.train.loader.batches import ValidBatches, comfortable, to_device
+from affectstream.train.loader.batches import ValidBatches, to_device, valid_batch_size
 from affectstream.train.loader.samples import Samples
 from affectstream.train.predict.bundle_outputs import bundle_outputs
 from affectstream.train.predict.prepared import shown_to, told_by
@@ -124,7 +124,7 @@ def by_bundle(bundle: Bundle, data: Path, split: str) -> Predictions:
     Raises `DataMissing` or `DataError` where nothing of it can be measured there.
     """
     shown, tasks = shown_to(bundle, data, split)
-    size = min(map(comfortable, shown))
+    size = min(map(valid_batch_size, shown))
     said = bundle_outputs(
         bundle, *[ValidBatches(part, size=size) for part in shown], missing=False
     )[None]

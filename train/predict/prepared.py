@@ -19,8 +19,8 @@ from affectstream.train.calibration import expected_calibration_error, probabili
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.errors import DataError
 from affectstream.train.fit.warm_start import RECIPE
-from affectstream.train.loader.batches import ValidBatches, comfortable
-from affectstream.train.loader.samples import Samples, having, open_for, usable_rows
+from affectstream.train.loader.batches import ValidBatches, valid_batch_size
+from affectstream.train.loader.samples import Samples, has_modality, open_for, usable_rows
 from affectstream.train.loader.window_spec import WindowSpec
 from affectstream.train.model_spec import ModelSpec, from_plain
 from affectstream.train.predict.bundle_outputs import BundleOutputs, bundle_outputs
@@ -39,7 +39,7 @@ def evaluate_prepared(
     where nothing of the bundle can be measured on it.
     """
     shown, tasks = shown_to(bundle, data, split)
-    samples, size = shown[0], min(map(comfortable, shown))
+    samples, size = shown[0], min(map(valid_batch_size, shown))
     name = f"{samples.dataset.info.name} {split}"
     batches = [ValidBatches(part, size=size) for part in shown]
     found = bundle_outputs(bundle, *batches, missing=len(bundle.modalities) > 1)
@@ -61,7 +61,7 @@ def shown_to(
     views = [view_of(expert) for expert in bundle.experts]
     dataset = open_for(data, bundle.modalities)
     rows = dataset.rows_of(split)
-    there = tuple(m for m in bundle.modalities if having(dataset, m)[rows].any())
+    there = tuple(m for m in bundle.modalities if has_modality(dataset, m)[rows].any())
     if not there:
         raise DataError(
             f"data set {dataset.info.name!r} has nothing of what bundle {manifest.name!r} takes: "

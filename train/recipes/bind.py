@@ -57,7 +57,7 @@ def bind(recipe: NetRecipe, data: Path, config: FitConfig) -> ModelSpec:
         if begun is not None and weights.get(TEXT) == begun.weights.get(TEXT):
             tokenizer, vocabulary = begun.view.tokenizer, begun.vocabulary
         else:
-            lines = words.texts(dataset, context)
+            lines = words.joined_texts(dataset, context)
             made = recipe.tokenizer(
                 weights, (str(lines[row]) for row in rows["train"] if lines[row]), recipe.tokens
             )

@@ -22,9 +22,9 @@ from affectstream.stream.errors import OptionError
 from affectstream.stream.sinks.base import writing
 from affectstream.train.config import OF_THE_MACHINE, FitConfig, plain, write_toml
 from affectstream.train.data.dataset import Dataset
-from affectstream.train.data.prepare.resplit import resplit
-from affectstream.train.data.prepare.shards import plain_json, write_whole
+from affectstream.train.data.resplit import resplit
 from affectstream.train.errors import RunError
+from affectstream.train.files import encode_json, write_atomically
 from affectstream.train.fit.checkpoint import BEST, LAST, load_run, source_of
 from affectstream.train.fit.fit import fit, summary
 from affectstream.train.fit.job import spelled, tell
@@ -171,7 +171,7 @@ def _plan(
 def same_plan(folder: Path, plan: dict[str, Any]) -> None:
     """Write down what the folds in `folder` are of. Raises `RunError` where it holds some of another plan."""
     path = folder / PLAN
-    plan = json.loads(plain_json(plan))  # tuples are lists there
+    plan = json.loads(encode_json(plan))  # tuples are lists there
     # A call that failed before it learned anything binds nobody.
     if path.is_file() and any((*folder.glob(f"*/{LAST}"), *folder.glob(f"*/{_DONE}"))):
         before = _read(path)
@@ -183,7 +183,7 @@ def same_plan(folder: Path, plan: dict[str, Any]) -> None:
         return
     with writing(path):
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(path, plain_json(plan))
+        write_atomically(path, encode_json(plan))
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -226,7 +226,7 @@ def _train(
         "minutes": come_to["minutes"],
         "figures": told.figures(),
     }
-    write_whole(place / _DONE, plain_json(said))
+    write_atomically(place / _DONE, encode_json(said))
     if not keep:
         (place / LAST).unlink()
         (place / BEST).unlink()
@@ -266,7 +266,7 @@ def _write(
         "interval": f"{LEVEL:.0%} bootstrap by {crossed.by}",
     }
     with writing(folder):
-        write_whole(folder / RESULT, plain_json(said))
+        write_atomically(folder / RESULT, encode_json(said))
         with (folder / TABLE).open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(rows(crossed))
 

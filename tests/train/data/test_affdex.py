@@ -5,7 +5,7 @@ import pytest
 
 from affectstream.stream.errors import OptionError
 from affectstream.train.data.prepare.crops import Cropper
-from affectstream.train.data.prepare.source import Options, Remark, Skipped
+from affectstream.train.data.prepare.source import Options, Skipped, Warned
 from affectstream.train.data.readers.affdex import source
 from affectstream.train.data.sample import Sample
 from affectstream.train.errors import DataError, DataMissing
@@ -43,8 +43,8 @@ def folder(tmp_path):
 def made(path, options=None, cropper=None):
     cropper = cropper or Cropper("frame", 64)
     out = [one for job in source(path, options or Options()).jobs for one in job.make(cropper)]
-    by_kind = {kind: [o for o in out if isinstance(o, kind)] for kind in (Sample, Skipped, Remark)}
-    return by_kind[Sample], by_kind[Skipped], by_kind[Remark]
+    by_kind = {kind: [o for o in out if isinstance(o, kind)] for kind in (Sample, Skipped, Warned)}
+    return by_kind[Sample], by_kind[Skipped], by_kind[Warned]
 
 
 def shown(sample):

@@ -18,7 +18,7 @@ from affectstream.train.data.prepare.shards import (
     shard_path,
 )
 from affectstream.train.data.sample import (
-    LOSSLESS,
+    MAX_LOSSLESS_PIXELS,
     Sample,
     decode_audio,
     decode_crop,
@@ -162,7 +162,7 @@ def test_the_hash_minds_content_and_neither_order_nor_splits(tmp_path):
     assert digest("d", [sample(0), sample(1, audio=louder)]) != one
 
 
-@pytest.mark.parametrize("size", [16, 48, LOSSLESS])
+@pytest.mark.parametrize("size", [16, 48, MAX_LOSSLESS_PIXELS])
 def test_small_crops_are_stored_without_loss(size):
     for rgb in (picture(1, size), np.repeat(picture(1, size)[..., :1], 3, axis=2)):
         np.testing.assert_array_equal(decode_crop(encode_crop(rgb)), rgb)

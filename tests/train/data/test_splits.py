@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from affectstream.stream.errors import OptionError
 from affectstream.train.data.splits import (
-    by_participant,
     check_disjoint,
     grouped_folds,
+    in_several_splits,
     leave_one_participant_out,
     parse_shares,
-    shared,
-    stratified,
+    split_by_participant,
+    split_by_sample,
     stratified_folds,
 )
 from affectstream.train.errors import SplitError
@@ -32,7 +32,7 @@ def ids_of(rows):
 
 @given(ROWS, SHARES, SEEDS)
 def test_every_part_has_its_share_of_each_label(labels, shares, seed):
-    parts = stratified(ids_of(labels), labels, shares, seed)
+    parts = split_by_sample(ids_of(labels), labels, shares, seed)
     for part, share in shares.items():
         assert abs(parts.count(part) - share * len(parts)) < 2
         for label in set(labels):
@@ -44,11 +44,11 @@ def test_every_part_has_its_share_of_each_label(labels, shares, seed):
 @given(ROWS, SHARES, SEEDS, st.randoms(use_true_random=False))
 def test_the_order_of_rows_does_not_matter(labels, shares, seed, random):
     ids = ids_of(labels)
-    there = dict(zip(ids, stratified(ids, labels, shares, seed), strict=True))
+    there = dict(zip(ids, split_by_sample(ids, labels, shares, seed), strict=True))
     shuffled = list(zip(ids, labels, strict=True))
     random.shuffle(shuffled)
     names, words = zip(*shuffled, strict=True)
-    again = dict(zip(names, stratified(names, words, shares, seed), strict=True))
+    again = dict(zip(names, split_by_sample(names, words, shares, seed), strict=True))
     assert there == again
 
 
@@ -56,8 +56,8 @@ def test_the_seed_matters():
     labels = ["joy", "anger"] * 30
     ids = ids_of(labels)
     shares = parse_shares("70/30")
-    assert stratified(ids, labels, shares, 0) == stratified(ids, labels, shares, 0)
-    assert stratified(ids, labels, shares, 0) != stratified(ids, labels, shares, 1)
+    assert split_by_sample(ids, labels, shares, 0) == split_by_sample(ids, labels, shares, 0)
+    assert split_by_sample(ids, labels, shares, 0) != split_by_sample(ids, labels, shares, 1)
 
 
 PEOPLE = st.lists(
@@ -68,21 +68,21 @@ PEOPLE = st.lists(
 @given(PEOPLE, SHARES, SEEDS, st.randoms(use_true_random=False))
 def test_a_participant_is_in_one_part_only_whatever_the_order(rows, shares, seed, random):
     people, labels = zip(*rows, strict=True)
-    parts = by_participant(people, labels, shares, seed)
+    parts = split_by_participant(people, labels, shares, seed)
     check_disjoint(parts, ids_of(rows), participants=people)
     assert set(parts) == set(shares)
     there = dict(zip(people, parts, strict=True))
     shuffled = list(rows)
     random.shuffle(shuffled)
     names, words = zip(*shuffled, strict=True)
-    assert dict(zip(names, by_participant(names, words, shares, seed), strict=True)) == there
+    assert dict(zip(names, split_by_participant(names, words, shares, seed), strict=True)) == there
 
 
 def test_participants_of_like_size_give_the_shares_asked_for():
     rng = np.random.default_rng(0)
     people = [f"p{n:02d}" for n in range(40) for _ in range(30)]
     labels = [str(x) for x in rng.choice(["joy", "anger", "fear"], len(people), p=[0.7, 0.2, 0.1])]
-    parts = by_participant(people, labels, parse_shares("70/15/15"), seed=3)
+    parts = split_by_participant(people, labels, parse_shares("70/15/15"), seed=3)
     for part, share in (("train", 0.7), ("valid", 0.15), ("test", 0.15)):
         assert parts.count(part) / len(parts) == pytest.approx(share, abs=0.03)
         rare = [p for p, label in zip(parts, labels, strict=True) if label == "fear"]
@@ -139,7 +139,7 @@ def test_a_leak_is_refused_by_name():
 
 
 def test_what_has_no_name_leaks_nothing():
-    assert shared(["train", "test"], [None, None]) == []
+    assert in_several_splits(["train", "test"], [None, None]) == []
 
 
 @pytest.mark.parametrize("text", ["70", "a/b", "70/-5", "0/50/50", "1/2/3/4", "nan/1", ""])
@@ -151,13 +151,13 @@ def test_bad_shares_are_refused(text):
 def test_what_cannot_be_split_is_refused():
     pytest.importorskip("sklearn", reason="folds need the 'train' extra")
     with pytest.raises(SplitError, match=r"2 participant\(s\) \(a, b\) cannot be split"):
-        by_participant(["a", "b"], ["joy", "joy"], parse_shares("70/15/15"), 0)
+        split_by_participant(["a", "b"], ["joy", "joy"], parse_shares("70/15/15"), 0)
     with pytest.raises(SplitError, match="'valid' gets none of 1 samples"):
-        stratified(["a"], ["joy"], parse_shares("40/30/30"), 0)
+        split_by_sample(["a"], ["joy"], parse_shares("40/30/30"), 0)
     with pytest.raises(SplitError, match="have the id 'a'"):
-        stratified(["a", "a"], ["joy", "joy"], parse_shares("50/50"), 0)
+        split_by_sample(["a", "a"], ["joy", "joy"], parse_shares("50/50"), 0)
     with pytest.raises(SplitError, match="no samples to split"):
-        stratified([], [], parse_shares("50/50"), 0)
+        split_by_sample([], [], parse_shares("50/50"), 0)
     with pytest.raises(SplitError, match="as many as label 'fear' has samples"):
         stratified_folds(["a", "b", "c"], ["joy", "joy", "fear"], 2, 0)
     with pytest.raises(SplitError, match="expected 2 to 1"):

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 
 from affectstream.stream import exits
 from affectstream.train.data.dataset import Dataset
-from affectstream.train.data.prepare.resplit import resplit
+from affectstream.train.data.resplit import resplit
 from affectstream.train.errors import DataError, RunError
 from affectstream.train.evaluate.compare import compare, lines, tell
 from affectstream.train.fit.fit import fit

@@ -16,11 +16,17 @@ from affectstream.train.data.dataset import Dataset
 from affectstream.train.data.sample import Sample
 from affectstream.train.errors import DataError
 from affectstream.train.loader.batches import TrainBatches, ValidBatches
-from affectstream.train.loader.pictures import augment, evenly, on_grid
+from affectstream.train.loader.pictures import augment, pick_evenly, pictures_on_grid
 from affectstream.train.loader.samples import AugmentState, Samples, drop_modalities, usable_rows
-from affectstream.train.loader.speaker_features import facts, listeners
-from affectstream.train.loader.window_spec import KEPT, WindowSpec, cut, judged_start, random_start
-from affectstream.train.loader.words import texts
+from affectstream.train.loader.speaker_features import find_listeners, speaker_features
+from affectstream.train.loader.window_spec import (
+    MIN_OVERLAP,
+    WindowSpec,
+    cut_sound,
+    evaluation_start,
+    random_start,
+)
+from affectstream.train.loader.words import joined_texts
 from affectstream.train.networks.tokenizer import train_tokenizer
 from affectstream.train.tasks import tasks_for
 from tests.support.prepared import samples, utterances, write
@@ -58,12 +64,12 @@ LENGTHS = st.integers(1, 20_000_000)
 def test_a_random_window_shows_most_of_a_clip_or_is_full_of_it(length, window, chance):
     start = random_start(length, window, chance)
     inside = min(length, start + window) - max(0, start)
-    assert inside >= KEPT * min(length, window) - 2
+    assert inside >= MIN_OVERLAP * min(length, window) - 2
 
 
 @given(LENGTHS, st.integers(1, 10_000_000))
 def test_a_clip_is_judged_by_its_end_or_a_window_inside(length, window):
-    start = judged_start(length, window, None)
+    start = evaluation_start(length, window, None)
     if length <= window:
         assert start + window == length
     else:
@@ -73,17 +79,17 @@ def test_a_clip_is_judged_by_its_end_or_a_window_inside(length, window):
 def test_a_long_clip_is_judged_where_it_is_loudest():
     sound = np.zeros(16_000 * 10, np.float32)
     sound[16_000 * 6 : 16_000 * 8] = 0.5
-    start = judged_start(10_000_000, 3_000_000, sound)
+    start = evaluation_start(10_000_000, 3_000_000, sound)
     assert start <= 6_000_000 and start + 3_000_000 >= 8_000_000
 
 
 def test_sound_outside_a_clip_is_silence():
     sound = np.arange(1, 16_001, dtype=np.float32)
-    window = cut(sound, -500_000, 16_000)
+    window = cut_sound(sound, -500_000, 16_000)
     assert (window[:8_000] == 0).all() and window[8_000] == 1
-    window = cut(sound, 500_000, 16_000)
+    window = cut_sound(sound, 500_000, 16_000)
     assert window[0] == 8_001 and (window[8_000:] == 0).all()
-    assert not cut(sound, 5_000_000, 100).any()
+    assert not cut_sound(sound, 5_000_000, 100).any()
 
 
 # --- pictures ---
@@ -93,7 +99,7 @@ def test_sound_outside_a_clip_is_silence():
 @given(st.lists(st.integers(0, 4_000_000), max_size=40), st.integers(-1_000_000, 3_000_000))
 def test_a_point_takes_the_newest_picture_that_is_not_older_than_a_step(times, start):
     times = sorted(times)
-    found = on_grid(times, start, 24, 8)
+    found = pictures_on_grid(times, start, 24, 8)
     for point in range(24):
         at = start + point * 125_000
         fresh = [n for n, t in enumerate(times) if at - 125_000 < t <= at]
@@ -102,7 +108,7 @@ def test_a_point_takes_the_newest_picture_that_is_not_older_than_a_step(times, s
 
 @given(st.integers(1, 200), st.integers(1, 40))
 def test_pictures_are_spread_evenly(count, most):
-    found = evenly(count, most)
+    found = pick_evenly(count, most)
     assert len(found) == min(count, most)
     assert sorted(set(found)) == found
     assert found[0] >= 0 and found[-1] < count
@@ -194,21 +200,21 @@ def talk(tmp_path):
 
 
 def test_the_listener_is_the_other_who_spoke_last(talk):
-    assert listeners(talk) == [None, 0, 1, 2, 3]
-    numbers, known = facts(talk)
+    assert find_listeners(talk) == [None, 0, 1, 2, 3]
+    numbers, known = speaker_features(talk)
     assert SPEAKER_FEATURES[:4] == ("age", "female", "male", "other")
     assert numbers[0].tolist() == pytest.approx([0.3, 1, 0, 0, 0, 0, 0, 0])
     assert known[0].tolist() == [True] * 4 + [False] * 4
     assert numbers[1].tolist() == pytest.approx([0, 0, 1, 0, 0.3, 1, 0, 0])
     assert known[1].tolist() == [False, True, True, True, True, True, True, True]
     assert known[4].tolist() == [False, True, True, True, True, False, False, False]
-    picked, _ = facts(talk, ("listener_age", "age"))
+    picked, _ = speaker_features(talk, ("listener_age", "age"))
     assert picked[1].tolist() == pytest.approx([0.3, 0.0])
 
 
 def test_context_is_what_was_said_before_in_the_same_split(talk):
-    assert texts(talk) == ["one", "two", "three", "four", "five"]
-    found = texts(talk, 2)
+    assert joined_texts(talk) == ["one", "two", "three", "four", "five"]
+    found = joined_texts(talk, 2)
     assert found[0] == "one"
     assert [found[2].index(word) for word in ("one", "two", "three")] == sorted(
         found[2].index(word) for word in ("one", "two", "three")

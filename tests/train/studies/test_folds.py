@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 from affectstream.stream import exits
 from affectstream.stream.errors import OptionError
 from affectstream.train.data.dataset import Dataset
-from affectstream.train.data.prepare.resplit import resplit
+from affectstream.train.data.resplit import resplit
 from affectstream.train.errors import DataError, RunError, SplitError
 from affectstream.train.predict.predictions import load
 from affectstream.train.recipes.registry import recipes

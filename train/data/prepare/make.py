@@ -22,7 +22,7 @@ import pyarrow as pa
 
 from affectstream.stream.errors import OptionError
 from affectstream.stream.sinks.base import writing
-from affectstream.train.data.assign import DEFAULT_SPLIT, NEEDED, By, Duplicates, assign
+from affectstream.train.data.assign import DEFAULT_SPLIT, NEEDED, By, Duplicates, assign_splits
 from affectstream.train.data.dataset import (
     FORMAT,
     INFO,
@@ -41,12 +41,12 @@ from affectstream.train.data.prepare.shards import (
     finish,
     light_rows,
     shard_path,
-    write_whole,
 )
-from affectstream.train.data.prepare.source import MakeSource, Options, Remark, Skipped, Source
+from affectstream.train.data.prepare.source import MakeSource, Options, Skipped, Source, Warned
 from affectstream.train.data.sample import Sample
 from affectstream.train.data.splits import parse_shares
 from affectstream.train.errors import DataError, DataMissing, RunError
+from affectstream.train.files import write_atomically
 
 _LATER = frozenset({"split", "by", "seed", "duplicates"})
 """Parameters that matter only once all samples are made: a run that ended there may change them."""
@@ -92,7 +92,7 @@ class Prepared:
 
     info: DatasetInfo
     skipped: tuple[Skipped, ...]
-    remarks: tuple[Remark, ...]
+    remarks: tuple[Warned, ...]
     resumed: int
     """Jobs that an earlier, interrupted run had done."""
 
@@ -121,7 +121,7 @@ def prepare(
     try:
         with Cropper(plan.crop, plan.size, threads=threads) as cropper:
             for job in source.jobs[resumed:]:
-                skipped, remarks = list[Skipped](), list[Remark]()
+                skipped, remarks = list[Skipped](), list[Warned]()
                 for made in job.make(cropper):
                     match made:
                         case Sample():
@@ -129,7 +129,7 @@ def prepare(
                             samples += 1
                         case Skipped():
                             skipped.append(made)
-                        case Remark():
+                        case Warned():
                             remarks.append(made)
                 writer.end_job(skipped, remarks)
                 report(progress.jobs, len(source.jobs), samples)
@@ -205,7 +205,7 @@ def _finish(plan: Plan, source: Source, progress: Progress, output: Path) -> Dat
     if not rows:
         clear(output)
         raise DataError(_nothing(source, progress))
-    splits, shared_people = assign(
+    splits, shared_people = assign_splits(
         rows,
         plan.split or ("official" if source.official else DEFAULT_SPLIT),
         by=plan.by,
@@ -218,7 +218,7 @@ def _finish(plan: Plan, source: Source, progress: Progress, output: Path) -> Dat
     facts = describe(light_rows([output / shard.file for shard in shards]))
     info = _info(plan, source, progress, facts, shards, shared_people)
     with writing(output / INFO):
-        write_whole(output / INFO, encode_info(info))
+        write_atomically(output / INFO, encode_info(info))
         for path in (*made, output / PROGRESS):
             path.unlink()
     return info

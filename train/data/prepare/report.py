@@ -18,9 +18,9 @@ from affectstream.engines.labels import EMOTIONS
 from affectstream.stream.sinks.base import writing
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.data.prepare.make import Prepared
-from affectstream.train.data.prepare.shards import write_whole
-from affectstream.train.data.prepare.source import Remark, Skipped
+from affectstream.train.data.prepare.source import Skipped, Warned
 from affectstream.train.data.sample import SENTIMENTS, SPLITS, Sample
+from affectstream.train.files import write_atomically
 
 REPORT = "report.json"
 SHEET = "samples.png"
@@ -62,9 +62,9 @@ def write_report(folder: Path, prepared: Prepared) -> dict[str, Any]:
     }
     with writing(folder):
         text = msgspec.json.format(msgspec.json.encode(report), indent=2)
-        write_whole(folder / REPORT, text + b"\n")
+        write_atomically(folder / REPORT, text + b"\n")
         picture = cv2.imencode(".png", sheet(dataset)[..., ::-1])[1]
-        write_whole(folder / SHEET, bytes(picture))
+        write_atomically(folder / SHEET, bytes(picture))
     return report
 
 
@@ -161,9 +161,9 @@ def _total(report: dict[str, Any], name: str) -> int:
     return sum(counts.get(name, 0) for counts in report["classes"].values())
 
 
-def _grouped(found: Sequence[Skipped | Remark]) -> dict[str, Any]:
+def _grouped(found: Sequence[Skipped | Warned]) -> dict[str, Any]:
     """By reason: how many, and the first few."""
-    groups: dict[str, list[Skipped | Remark]] = defaultdict(list)
+    groups: dict[str, list[Skipped | Warned]] = defaultdict(list)
     for one in found:
         groups[one.reason].append(one)
     return {

@@ -19,15 +19,16 @@ import pyarrow.parquet as pq
 
 from affectstream.stream.sinks.base import writing
 from affectstream.train.data.dataset import Shard
-from affectstream.train.data.prepare.source import Remark, Skipped
-from affectstream.train.data.sample import HEAVY, SCHEMA, Sample, to_row
+from affectstream.train.data.prepare.source import Skipped, Warned
+from affectstream.train.data.sample import LARGE_COLUMNS, SCHEMA, Sample, to_row
+from affectstream.train.files import write_atomically
 
 GROUP_BYTES = 8 << 20
 GROUP_ROWS = 512
 SHARD_BYTES = 256 << 20
 """Also what an interrupted run may have to do again."""
 PROGRESS = "progress.json"
-LIGHT = tuple(name for name in SCHEMA.names if name not in HEAVY)
+LIGHT = tuple(name for name in SCHEMA.names if name not in LARGE_COLUMNS)
 
 
 class Progress(msgspec.Struct):
@@ -37,7 +38,7 @@ class Progress(msgspec.Struct):
     jobs: int = 0
     shards: int = 0
     skipped: list[Skipped] = []
-    remarks: list[Remark] = []
+    remarks: list[Warned] = []
 
 
 class ShardWriter:
@@ -62,7 +63,7 @@ class ShardWriter:
         if self._held >= GROUP_BYTES or len(self._rows) >= GROUP_ROWS:
             self._flush()
 
-    def end_job(self, skipped: Sequence[Skipped], remarks: Sequence[Remark]) -> None:
+    def end_job(self, skipped: Sequence[Skipped], remarks: Sequence[Warned]) -> None:
         """All samples of the next job have been added."""
         self.progress.jobs += 1
         self._of_job, self._job_flushed = 0, False
@@ -81,7 +82,7 @@ class ShardWriter:
                 self._part.replace(shard_path(self._folder, self.progress.shards))
                 self.progress.shards += 1
             self._written = 0
-            write_whole(self._folder / PROGRESS, msgspec.json.encode(self.progress))
+            write_atomically(self._folder / PROGRESS, msgspec.json.encode(self.progress))
 
     def interrupt(self) -> None:
         """Keep the jobs that are whole, unless rows of one that is not are in the file already."""
@@ -118,7 +119,7 @@ class ShardWriter:
 
 def new_file(path: Path) -> pq.ParquetWriter:
     """A Parquet file of `SCHEMA`; pictures are compressed already and sound hardly can be."""
-    compression = {name: "none" if name in HEAVY else "zstd" for name in SCHEMA.names}
+    compression = {name: "none" if name in LARGE_COLUMNS else "zstd" for name in SCHEMA.names}
     compression["crops.list.element"] = "none"
     return pq.ParquetWriter(path, SCHEMA, compression=compression, use_dictionary=["emotion"])
 
@@ -126,18 +127,6 @@ def new_file(path: Path) -> pq.ParquetWriter:
 def shard_path(folder: Path, number: int) -> Path:
     """Where a shard without splits lies."""
     return folder / f"shard-{number:05d}.parquet"
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file beside its name, then give it the name."""
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_bytes(content)
-    beside.replace(path)
-
-
-def plain_json(value: object) -> bytes:
-    """The text of a JSON file, indented; numbers that are none are null."""
-    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
 
 
 def light_rows(paths: Sequence[Path], columns: Sequence[str] = LIGHT) -> Iterator[dict[str, Any]]:

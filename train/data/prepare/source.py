@@ -23,7 +23,7 @@ class Skipped(msgspec.Struct, frozen=True):
     count: int = 1
 
 
-class Remark(msgspec.Struct, frozen=True):
+class Warned(msgspec.Struct, frozen=True):
     """What a person should know of samples that were made all the same."""
 
     name: str
@@ -32,7 +32,7 @@ class Remark(msgspec.Struct, frozen=True):
     count: int = 1
 
 
-Made = Sample | Skipped | Remark
+Made = Sample | Skipped | Warned
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from affectstream.stream.media.types import Frame, Samples
 from affectstream.stream.windowing.voice_activity import Timeline
 from affectstream.train.data.prepare.clips import TOGETHER
 from affectstream.train.data.prepare.crops import Cropper
-from affectstream.train.data.prepare.source import Job, Made, Options, Remark, Skipped, Source
+from affectstream.train.data.prepare.source import Job, Made, Options, Skipped, Source, Warned
 from affectstream.train.data.readers.affdex_pairs import Pair, find_pairs
 from affectstream.train.data.readers.imotions import Reading, read_export
 from affectstream.train.data.readers.imotions_layout import find_layout
@@ -155,9 +155,9 @@ def _samples(
     if blank:
         yield Skipped(name, "the face sensor saw no face", count=blank)
     if trouble:
-        yield Remark(name, "video damaged, read as far as it goes", trouble)
+        yield Warned(name, "video damaged, read as far as it goes", trouble)
     if made and hidden >= HIDDEN * made and cropper.kind != "frame":
-        yield Remark(
+        yield Warned(
             name,
             "hardly any face found",
             f"in {made - hidden} of {made} frames: if this is a replay of the screen, --crop frame "

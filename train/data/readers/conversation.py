@@ -16,7 +16,7 @@ from typing import Any
 from affectstream.stream.errors import OptionError, SourceError
 from affectstream.train.data.prepare.clips import Clip, read_clip
 from affectstream.train.data.prepare.crops import Cropper
-from affectstream.train.data.prepare.source import Job, Made, Options, Remark, Skipped, Source
+from affectstream.train.data.prepare.source import Job, Made, Options, Skipped, Source, Warned
 from affectstream.train.data.prepare.tables import number, read_rows, text
 from affectstream.train.data.prepare.vocabulary import Vocabulary
 from affectstream.train.data.sample import GENDERS, SENTIMENTS, SPLITS, Sample
@@ -115,7 +115,7 @@ def _job(
                 sample.start_us = sample.start_us or 0
                 sample.end_us = clip.end_us if sample.end_us is None else sample.end_us
                 if clip.trouble:
-                    yield Remark(where, "damaged", clip.trouble)
+                    yield Warned(where, "damaged", clip.trouble)
         except SourceError as error:
             yield Skipped(where, "cannot be decoded", str(error))
             return

@@ -13,7 +13,7 @@ from pathlib import Path
 from affectstream.stream.errors import SourceError
 from affectstream.train.data.prepare.clips import read_clip
 from affectstream.train.data.prepare.crops import Cropper
-from affectstream.train.data.prepare.source import Job, Made, Options, Remark, Skipped, Source
+from affectstream.train.data.prepare.source import Job, Made, Options, Skipped, Source, Warned
 from affectstream.train.data.readers.sound import Clip, read_samples
 from affectstream.train.data.sample import Sample
 from affectstream.train.errors import DataMissing
@@ -111,7 +111,7 @@ def source(folder: Path, options: Options) -> Source:
                 yield Skipped(path.name, "cannot be decoded", str(error))
                 return
             if clip.trouble:
-                yield Remark(path.name, "damaged", clip.trouble)
+                yield Warned(path.name, "damaged", clip.trouble)
             gender, age = SPEAKERS.get(speaker, (None, None))
             yield Sample(
                 id=path.stem,

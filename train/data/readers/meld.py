@@ -18,7 +18,7 @@ from typing import Any
 from affectstream.stream.errors import SourceError
 from affectstream.train.data.prepare.clips import read_clip
 from affectstream.train.data.prepare.crops import Cropper
-from affectstream.train.data.prepare.source import Job, Made, Options, Remark, Skipped, Source
+from affectstream.train.data.prepare.source import Job, Made, Options, Skipped, Source, Warned
 from affectstream.train.data.prepare.tables import read_rows, require
 from affectstream.train.data.prepare.vocabulary import Vocabulary
 from affectstream.train.data.sample import SENTIMENTS, Sample
@@ -162,14 +162,14 @@ def _job(
                 stated = (sample.end_us or 0) - (sample.start_us or 0)
                 clip = read_clip(path, cropper, frames=frames, longest_us=stated + SPARE_US)
             except SourceError as error:
-                yield Remark(where, "clip cannot be decoded, text kept", str(error))
+                yield Warned(where, "clip cannot be decoded, text kept", str(error))
             else:
                 sample.crops, sample.crop_times_us = clip.crops, clip.times_us
                 sample.audio, sample.frames_seen = clip.audio, clip.frames_seen
                 if clip.trouble:
-                    yield Remark(where, "clip damaged", clip.trouble)
+                    yield Warned(where, "clip damaged", clip.trouble)
         elif clips:
-            yield Remark(where, "clip missing, text kept")
+            yield Warned(where, "clip missing, text kept")
         yield sample
 
     return Job(where, make)

@@ -16,9 +16,9 @@ from msgspec import structs
 from affectstream.stream.sinks.base import writing
 from affectstream.train.data.dataset import INFO, OTHER_SPLITS, Dataset, encode_info
 from affectstream.train.data.prepare.describe import hash_splits
-from affectstream.train.data.prepare.shards import write_whole
 from affectstream.train.data.sample import SPLITS
-from affectstream.train.data.splits import check_disjoint, shared
+from affectstream.train.data.splits import check_disjoint, in_several_splits
+from affectstream.train.files import write_atomically
 
 
 def resplit(
@@ -48,7 +48,7 @@ def resplit(
         info,
         name=name,
         splits={split: count for split, count in counts.items() if count},
-        shared_participants=tuple(shared(parts, people)),
+        shared_participants=tuple(in_several_splits(parts, people)),
         split_sha256=hash_splits(zip(ids, parts, strict=True)),
         of=info.of or str(dataset.folder.absolute()),
     )
@@ -56,4 +56,4 @@ def resplit(
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, folder / OTHER_SPLITS)
-        write_whole(folder / INFO, encode_info(made))  # last: with it the folder is a data set
+        write_atomically(folder / INFO, encode_info(made))  # last: with it the folder is a data set

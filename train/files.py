@@ -1,0 +1,25 @@
+"""Writing a file whole or not at all, and results as JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from affectstream.stream.sinks.base import writing
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write `content` beside `path`, then rename: a reader sees the old file or the new one.
+
+    Raises `OutputError` where the disk refuses.
+    """
+    beside = path.with_name(f".{path.name}.part")
+    with writing(path):
+        beside.write_bytes(content)
+        beside.replace(path)
+
+
+def encode_json(value: object) -> bytes:
+    """`value` as indented JSON; NaN and infinity become null."""
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
