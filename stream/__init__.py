@@ -1,12 +1,12 @@
 """From a recording or a live source to timestamped events.
 
+```python
 from affectstream.stream import Recognizer
 
 with Recognizer.open("pocket") as recognizer:
     result = recognizer.score("interview.mp4")
     print(result.readings.to_pylist()[0])
-    async for event in recognizer.follow("interview.mp4"):
-        ...
+```
 """
 
 from __future__ import annotations

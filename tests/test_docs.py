@@ -117,7 +117,7 @@ def material(tmp_path_factory):
     sides = np.random.default_rng(0).normal(0, 0.1, (2 * 16_000, 2)).astype(np.float32)
     write_video(folder / "call.mkv", 50, sound=Sound(sides, 16_000))
     (folder / "my-bundle").symlink_to(POCKET)
-    (people,) = [p.values[0] for p in blocks("json")]  # of docs/reference/bundles.md
+    (people,) = [p.values[0] for p in blocks("json") if '"tracks"' in p.values[0]]
     (folder / "people.json").write_text(people)
     (folder / "talks.csv").write_text(
         "id,participant,text,label,split\n1,ann,what a day,happy,train\n2,ben,oh no,sadness,valid\n"
@@ -219,6 +219,16 @@ def test_every_link_to_a_file_leads_somewhere():
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_readme_shows_an_event_and_every_command(application):
+    text = (ROOT / "README.md").read_text()
+    (event,) = [code for name, code in FENCE.findall(text) if name == "json"]
+    assert parse_event(event).label == "joy"
+    rows = dict(re.findall(r"^\| `affectstream (\w+)[^|]*\| (.*) \|$", text, re.M))
+    for name, command in application.commands.items():
+        named = set(re.findall(r"`(\w+)`", rows[name]))
+        assert set(getattr(command, "commands", ())) <= named, name
 
 
 def every(command, path=()):
