@@ -15,7 +15,7 @@ from affectstream.stream.events import Event
 from affectstream.stream.loaded import LoadedBundle
 from affectstream.stream.offline.session import Session
 from affectstream.stream.options import SourceOptions
-from affectstream.stream.results.readings import rows, schema
+from affectstream.stream.results.readings import table_rows, table_schema
 
 if TYPE_CHECKING:
     from affectstream.stream.live.source import LiveOptions
@@ -105,11 +105,11 @@ class Recognizer(LoadedBundle):
         with self.session(path, options) as session:
             for hop in session:
                 events += hop.events
-                readings += rows(labels, hop, session.end_us)
+                readings += table_rows(labels, hop, session.end_us)
         last = session.ended
         return Result(
             events=tuple(events),
-            readings=pa.Table.from_pylist(readings, schema(labels)),
+            readings=pa.Table.from_pylist(readings, table_schema(labels)),
             complete=bool(last is None or last.complete),
             detail=None if last is None else last.detail,
         )

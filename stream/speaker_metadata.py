@@ -49,15 +49,15 @@ class Speakers(Struct, frozen=True, forbid_unknown_fields=True):
     recording: Speaker | None = None
     tracks: dict[Annotated[str, Meta(pattern=f"^{_NUMBER.pattern}$")], Speaker] = {}
 
-    def of(self, track: int | None) -> Speaker | None:
+    def find(self, track: int | None) -> Speaker | None:
         """The one of a track, or (`track` None) of the recording; None where nothing is known."""
         return self.tracks.get(str(track), self.recording)
 
-    def facts(
+    def features(
         self, names: Sequence[SpeakerFeature], track: int | None
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Numbers (D,) float32 by `names`, and which of them are known (D,) bool; the others are 0."""
-        known = _known(self.of(track))
+        known = _known(self.find(track))
         numbers = np.asarray([known.get(name, 0.0) for name in names], np.float32)
         return numbers, np.asarray([name in known for name in names], np.bool_)
 

@@ -21,7 +21,7 @@ from affectstream.stream.demo import HEIGHT, WIDTH, babble, portrait, render
 from affectstream.stream.live.capture.connection import Delivery
 from affectstream.stream.live.skew import FlashBeep
 from affectstream.stream.media.resample import SoundResampler
-from affectstream.stream.media.types import SAMPLE_RATE, Kind
+from affectstream.stream.media.types import SAMPLE_RATE, MediaKind
 
 FPS = 30
 CLIP_S = 4
@@ -66,7 +66,7 @@ class Tap:
             grey = np.asarray(delivery.frame.to_ndarray(format="gray"), np.uint8)
             self._look(float(grey[::8, ::8].mean()), delivery.arrived_s)
             self.meter.see(grey, t_us)
-        elif delivery.kind is Kind.AUDIO:
+        elif delivery.kind is MediaKind.AUDIO:
             self._heard_s = self._heard_s or delivery.arrived_s
             # A copy: the resampler takes the time off the frame that it is given.
             frame = av.AudioFrame.from_ndarray(

@@ -32,7 +32,7 @@ def draw(rgb: NDArray[np.uint8], shown: Iterable[Shown]) -> NDArray[np.uint8]:
     out = rgb.copy()
     unit = max(1, round(rgb.shape[0] / 360))
     for reading, attention in shown:
-        look = reading.look
+        look = reading.track_sample
         if look is None:
             continue
         left, top, right, bottom = (round(v) for v in look.face.box)
@@ -74,7 +74,7 @@ def main(file: Path, output: Path, count: int, bundle: str) -> None:
     """Score `file`, choose `count` hops with faces evenly, and write a PNG for each."""
     output.mkdir(parents=True, exist_ok=True)
     with Recognizer.open(bundle) as recognizer, recognizer.session(file) as session:
-        hops = [hop.readings for hop in session if any(r.look for r, _ in hop.readings)]
+        hops = [hop.readings for hop in session if any(r.track_sample for r, _ in hop.readings)]
         aspect = session.info.video.pixel_aspect if session.info.video else 1.0
     chosen = (
         [hops[i] for i in np.unique(np.linspace(0, len(hops) - 1, count).astype(int))]

@@ -28,7 +28,7 @@ from affectstream.stream.media.types import Cue
 from affectstream.stream.offline.output import OutputFolder, live_folder_name
 from affectstream.stream.options import SourceOptions
 from affectstream.stream.recognizer import Recognizer
-from affectstream.stream.results.interpret import Hop
+from affectstream.stream.results.interpret import HopResult
 from affectstream.stream.sinks import JsonlStream
 from affectstream.stream.sinks.lsl import LslOutlets
 
@@ -189,13 +189,13 @@ class _Watch:
         elif isinstance(event, Stream) and event.what in ("warning", "reconnected"):
             self._log.print(f"{event.what}: {event.detail}")
         if self._sink is not None:
-            self._sink.put(Hop((), (event,)))
+            self._sink.put(HopResult((), (event,)))
         if self._lsl is not None:
             self._lsl.mark(event, self._source.session.zero_s)
 
-    def _hop(self, hop: Hop) -> None:
+    def _hop(self, hop: HopResult) -> None:
         if self._sink is not None and hop.readings:
-            self._sink.put(Hop(hop.readings, ()))
+            self._sink.put(HopResult(hop.readings, ()))
         if self._lsl is not None:
             self._lsl.push(hop, self._source.session.zero_s)
 

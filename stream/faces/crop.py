@@ -1,8 +1,8 @@
 """What a face encoder is shown, cut by the same code for serving and training.
 
-`align` is the five-point similarity crop of a face; `person_crop` what the face's box shows when it is
+`align_face` is the five-point similarity crop of a face; `person_crop` what the face's box shows when it is
 three times as wide and tall, and `frame_crop` the whole picture: both with the longest side fitted, the
-rest black. `equalized` is the tone of pictures whose histograms were made uniform.
+rest black. `equalize` is the tone of pictures whose histograms were made uniform.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ PERSON = 3.0
 """How many times wider than the face a `person` crop is."""
 
 
-def similarity(source: Points, target: Points) -> NDArray[np.float64]:
+def fit_similarity(source: Points, target: Points) -> NDArray[np.float64]:
     """The 2x3 turn, scale and shift that takes `source` (n, 2) closest to `target` (n, 2).
 
     Closed form of the least-squares problem without reflection (Umeyama, 1991), in which a point
@@ -49,7 +49,7 @@ def similarity(source: Points, target: Points) -> NDArray[np.float64]:
     return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
 
 
-def align(
+def align_face(
     rgb: NDArray[np.uint8], landmarks: Points, template: Points, size: int
 ) -> NDArray[np.uint8]:
     """Cut a face out of `rgb` (H, W, 3) uint8 onto `template`: (size, size, 3) uint8.
@@ -57,7 +57,7 @@ def align(
     A large face is first shrunk with area averaging: bilinear sampling alone would skip pixels, and
     the training pictures were averaged down too. What lies outside the frame repeats its border.
     """
-    matrix = similarity(landmarks, template)
+    matrix = fit_similarity(landmarks, template)
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     shrink = int(1.0 / scale)
     if shrink >= 2:
@@ -93,12 +93,12 @@ def _span(row: list[float], size: int, margin: int, limit: int) -> tuple[int, in
     return first, min(max(math.ceil(high) + margin, first + 1), limit)
 
 
-def toned(crops: Sequence[NDArray[np.uint8]], tone: Tone) -> Sequence[NDArray[np.uint8]]:
+def apply_tone(crops: Sequence[NDArray[np.uint8]], tone: Tone) -> Sequence[NDArray[np.uint8]]:
     """Crops (S, S, 3) uint8 in their own tone, as an encoder whose `crop.tone` is `tone` is shown them."""
-    return [equalized(crop) for crop in crops] if tone == "equalized" else crops
+    return [equalize(crop) for crop in crops] if tone == "equalized" else crops
 
 
-def equalized(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def equalize(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The brightness of a picture (S, S, 3) uint8 with all levels equally frequent, in three equal planes.
 
     Histogram equalization (Gonzalez and Woods, Digital Image Processing): whatever the light and the

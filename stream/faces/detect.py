@@ -72,7 +72,7 @@ class DetectorSpec:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Candidates:
+class Proposals:
     """What one picture's cells propose, before overlapping boxes are merged.
 
     `boxes` (K, 4) x0, y0, x1, y1, `landmarks` (K, 5, 2), `scores` (K,), all float32.
@@ -82,12 +82,12 @@ class Candidates:
     landmarks: NDArray[np.float32]
     scores: NDArray[np.float32]
 
-    def pick(self, keep: NDArray[np.intp]) -> Candidates:
+    def pick(self, keep: NDArray[np.intp]) -> Proposals:
         """The candidates numbered `keep`, in that order."""
-        return Candidates(self.boxes[keep], self.landmarks[keep], self.scores[keep])
+        return Proposals(self.boxes[keep], self.landmarks[keep], self.scores[keep])
 
 
-def shrunk(height: int, width: int, size: int) -> tuple[int, int]:
+def fitted_size(height: int, width: int, size: int) -> tuple[int, int]:
     """Height and width with the longest side at most `size`; small pictures keep theirs."""
     longest = max(height, width)
     if longest <= size:
@@ -103,7 +103,7 @@ def grid_size(height: int, width: int) -> tuple[int, int]:
 
 def canvas_size(frame: tuple[int, ...], size: int) -> tuple[int, int]:
     """Height and width of the canvas for a frame (H, W, ...): shrunk, then whole cells."""
-    return grid_size(*shrunk(frame[0], frame[1], size))
+    return grid_size(*fitted_size(frame[0], frame[1], size))
 
 
 def letterbox(frame: NDArray[np.uint8], canvas: NDArray[np.uint8], size: int) -> None:
@@ -114,7 +114,7 @@ def letterbox(frame: NDArray[np.uint8], canvas: NDArray[np.uint8], size: int) ->
     """
     if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
         raise ValueError(f"expected a frame (H, W, 3) uint8, found {frame.shape} {frame.dtype}")
-    height, width = shrunk(frame.shape[0], frame.shape[1], size)
+    height, width = fitted_size(frame.shape[0], frame.shape[1], size)
     rows, columns = canvas.shape[:2]
     if height > rows or width > columns:
         raise ValueError(
@@ -135,10 +135,10 @@ def letterbox(frame: NDArray[np.uint8], canvas: NDArray[np.uint8], size: int) ->
         cv2.resize(frame, (width, height), dst=inside, interpolation=cv2.INTER_LINEAR)
 
 
-def decode(
+def decode_proposals(
     outputs: Mapping[str, NDArray[Any]], height: int, width: int, threshold: float
-) -> list[Candidates]:
-    """Cells with a score of `threshold` or more, one `Candidates` a picture, in canvas pixels.
+) -> list[Proposals]:
+    """Cells with a score of `threshold` or more, one `Proposals` a picture, in canvas pixels.
 
     `height` and `width` are those of the canvas the engine saw. The arrays are copies: the engine
     may use its buffers again. Raises `ValueError` where the outputs do not fit the canvas.
@@ -150,7 +150,7 @@ def decode(
     points = (cell[:, 4:].reshape(-1, 5, 2) + place[:, None, :2]) * size[:, None]
     boxes = np.concatenate([centre - half, centre + half], 1)
     rows = (np.flatnonzero(picture == n) for n in range(len(outputs[f"cls_{STRIDES[0]}"])))
-    return [Candidates(boxes[row], points[row], score[row]) for row in rows]
+    return [Proposals(boxes[row], points[row], score[row]) for row in rows]
 
 
 def _strong(
@@ -204,11 +204,11 @@ def nms(boxes: NDArray[np.float32], scores: NDArray[np.float32], iou: float) -> 
     while order.size:
         best, order = order[0], order[1:]
         kept.append(best)
-        order = order[overlap(boxes[best], boxes[order]) <= iou]
+        order = order[box_iou(boxes[best], boxes[order]) <= iou]
     return np.asarray(kept, np.intp)
 
 
-def overlap(box: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
+def box_iou(box: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
     """Intersection over union of one box (4,) with each of `others` (K, 4); (K,) in [0, 1]."""
     low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
     shared = np.prod(np.maximum(high - low, 0), axis=1)
@@ -265,12 +265,12 @@ class Detector:
         if self.spec.layout == "nchw":
             batch = batch.transpose(0, 3, 1, 2)
         feeds = {self._name: np.ascontiguousarray(batch, self._dtype)}
-        height, width = shrunk(shape[0], shape[1], size)
+        height, width = fitted_size(shape[0], shape[1], size)
         back = np.asarray([shape[1] / width, shape[0] / height], np.float32)
-        proposals = decode(self._engine.run(feeds), rows, columns, self.spec.threshold)
+        proposals = decode_proposals(self._engine.run(feeds), rows, columns, self.spec.threshold)
         return [self._faces(candidates, back) for candidates in proposals[: len(frames)]]
 
-    def _faces(self, candidates: Candidates, back: NDArray[np.float32]) -> list[Detection]:
+    def _faces(self, candidates: Proposals, back: NDArray[np.float32]) -> list[Detection]:
         keep = nms(candidates.boxes, candidates.scores, self.spec.nms_iou)
         faces = candidates.pick(keep[: self.spec.max_faces])
         boxes = faces.boxes * np.concatenate([back, back])

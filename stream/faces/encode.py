@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.manifest import FaceCrop
 from affectstream.engines.spec import SLOTS, Engine, padded, slot
-from affectstream.stream.faces.crop import align, frame_crop, person_crop, toned
+from affectstream.stream.faces.crop import align_face, apply_tone, frame_crop, person_crop
 from affectstream.stream.faces.detect import Detection
 
 
@@ -25,20 +25,20 @@ class FaceEncoder:
     crop: FaceCrop
     encoder: Engine
 
-    def cut(self, rgb: NDArray[np.uint8], detection: Detection) -> NDArray[np.uint8]:
+    def crop_face(self, rgb: NDArray[np.uint8], detection: Detection) -> NDArray[np.uint8]:
         """What there is to see of a face in `rgb` (H, W, 3) uint8, in its own tone: (size, size, 3) uint8."""
         if self.crop.kind == "person":
             return person_crop(rgb, detection.box, self.crop.size)
         template = np.asarray(self.crop.template, np.float32)
-        return align(rgb, detection.landmarks, template, self.crop.size)
+        return align_face(rgb, detection.landmarks, template, self.crop.size)
 
-    def cut_frame(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def crop_frame(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """What there is to see of a picture as a whole, in its own tone."""
         return frame_crop(rgb, self.crop.size)
 
     def encode(self, crops: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
         """The embedding (D,) float32 of each crop, given in its own tone."""
-        crops = toned(crops, self.crop.tone)
+        crops = apply_tone(crops, self.crop.tone)
         embeddings: list[NDArray[np.float32]] = []
         for start in range(0, len(crops), SLOTS[-1]):
             part = np.stack(crops[start : start + SLOTS[-1]])
@@ -57,7 +57,7 @@ class FaceEncoders:
     _places: dict[tuple[str, FaceCrop], int]
 
     @classmethod
-    def of(cls, bundle: Bundle) -> FaceEncoders:
+    def from_bundle(cls, bundle: Bundle) -> FaceEncoders:
         """The eyes of the experts that watch, in the order of the experts."""
         faces: list[FaceEncoder] = []
         frames: list[FaceEncoder] = []
@@ -71,7 +71,7 @@ class FaceEncoders:
             eyes.append(FaceEncoder(key[1], expert.engines["face_encoder"]))
         return cls(tuple(faces), tuple(frames), places)
 
-    def place(self, expert: Bundle) -> int | None:
+    def index_of(self, expert: Bundle) -> int | None:
         """Which of `faces` or `frames` an expert looks with; None for one that does not watch."""
         key = _key(expert)
         return None if key is None else self._places[key]

@@ -18,7 +18,7 @@ class Face:
     """A face as perceived in one frame, from that frame alone.
 
     `landmarks` is (5, 2) float32 in pixels; `embeddings` one (D,) float32 for each eye that looks at
-    faces (see `Eyes`); `signature` a unit vector for `likeness`, used within one recording and never
+    faces (see `Eyes`); `appearance` a unit vector that tells people in one recording apart, never
     written out.
     """
 
@@ -27,10 +27,10 @@ class Face:
     score: float
     quality: Quality
     embeddings: tuple[NDArray[np.float32], ...]
-    signature: NDArray[np.float32]
+    appearance: NDArray[np.float32]
 
     @property
-    def centre(self) -> tuple[float, float]:
+    def center(self) -> tuple[float, float]:
         """Middle of the box."""
         return (self.box[0] + self.box[2]) / 2, (self.box[1] + self.box[3]) / 2
 
@@ -44,19 +44,21 @@ class Face:
 class FrameObservation:
     """All faces of one frame, and the frame as a whole.
 
-    `frame_size` is (width, height) of the picture that the faces' pixels refer to, and `shrunk` that
-    picture's scale against the recording's own (1.0 unless it is very large). `scene` holds one
+    `frame_size` is (width, height) of the picture that the faces' pixels refer to, and `scale` that
+    picture's scale against the recording's own (1.0 unless it is very large). `frame_embeddings` holds one
     embedding (D,) float32 for each eye that looks at whole pictures (see `Eyes`).
     """
 
     pts_us: int
     frame_size: tuple[int, int]
     faces: tuple[Face, ...]
-    shrunk: float = 1.0
-    scene: tuple[NDArray[np.float32], ...] = ()
+    scale: float = 1.0
+    frame_embeddings: tuple[NDArray[np.float32], ...] = ()
 
 
-def signature(rgb: NDArray[np.uint8], box: Box, crop: NDArray[np.uint8]) -> NDArray[np.float32]:
+def describe_appearance(
+    rgb: NDArray[np.uint8], box: Box, crop: NDArray[np.uint8]
+) -> NDArray[np.float32]:
     """What a person looks like today: colours around the face, and the face itself, coarsely.
 
     Half of the vector is the square root of a hue-saturation-value histogram of the box widened by
@@ -81,7 +83,7 @@ def signature(rgb: NDArray[np.uint8], box: Box, crop: NDArray[np.uint8]) -> NDAr
     return np.concatenate([colours, shape]) * np.float32(math.sqrt(0.5))
 
 
-def likeness(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+def appearance_similarity(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
     """Cosine of two signatures: near 1 for the same person in the same light."""
     scale = math.sqrt(float(one @ one) * float(other @ other))
     return float(one @ other) / max(1e-6, scale)

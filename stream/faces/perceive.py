@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.manifest import FaceCrop
-from affectstream.stream.faces.crop import TEMPLATE, TEMPLATE_SIZE, align
+from affectstream.stream.faces.crop import TEMPLATE, TEMPLATE_SIZE, align_face
 from affectstream.stream.faces.detect import Detection, Detector, DetectorSpec
 from affectstream.stream.faces.encode import FaceEncoders
-from affectstream.stream.faces.face import Face, FrameObservation, signature
-from affectstream.stream.faces.quality import Quality, assess
+from affectstream.stream.faces.face import Face, FrameObservation, describe_appearance
+from affectstream.stream.faces.quality import Quality, assess_quality
 from affectstream.stream.media.picture import to_rgb
 from affectstream.stream.media.types import Frame
 
@@ -46,7 +46,7 @@ class Perceiver:
 
     def __init__(self, bundle: Bundle, *, pixel_aspect: float = 1.0) -> None:
         """`pixel_aspect` is the width of a pixel over its height, as the recording states it."""
-        self._eyes = FaceEncoders.of(bundle)
+        self._eyes = FaceEncoders.from_bundle(bundle)
         if not self._eyes.faces and not self._eyes.frames:
             raise ValueError(f"bundle {bundle.manifest.name!r} has no face engines")
         self._detector = _detector(bundle) if self._eyes.faces else None
@@ -62,12 +62,12 @@ class Perceiver:
         flat = [look for found in looks for look in found]
         by_eye = [eye.encode([k.crops[n] for k in flat]) for n, eye in enumerate(self._eyes.faces)]
         embeddings = iter(zip(*by_eye, strict=True))
-        scenes = [eye.encode([eye.cut_frame(p) for p in pictures]) for eye in self._eyes.frames]
+        scenes = [eye.encode([eye.crop_frame(p) for p in pictures]) for eye in self._eyes.frames]
         return [
             FrameObservation(
                 pts_us=frame.pts_us,
                 frame_size=(rgb.shape[1], rgb.shape[0]),
-                shrunk=max(rgb.shape) / max(frame.picture.width, frame.picture.height),
+                scale=max(rgb.shape) / max(frame.picture.width, frame.picture.height),
                 faces=tuple(
                     Face(
                         k.detection.box,
@@ -79,7 +79,7 @@ class Perceiver:
                     )
                     for k in looks[number]
                 ),
-                scene=tuple(of_eye[number] for of_eye in scenes),
+                frame_embeddings=tuple(of_eye[number] for of_eye in scenes),
             )
             for number, (frame, rgb) in enumerate(zip(frames, pictures, strict=True))
         ]
@@ -97,14 +97,14 @@ class Perceiver:
         return found
 
     def _look(self, rgb: NDArray[np.uint8], detection: Detection) -> _Look:
-        crops = tuple(eye.cut(rgb, detection) for eye in self._eyes.faces)
+        crops = tuple(eye.crop_face(rgb, detection) for eye in self._eyes.faces)
         cut = (c for c, eye in zip(crops, self._eyes.faces, strict=True) if _same_cut(eye.crop))
         judged = next(cut, None)
         if judged is None:
             template = np.asarray(TEMPLATE, np.float32)
-            judged = align(rgb, detection.landmarks, template, TEMPLATE_SIZE)
-        quality = assess(judged, detection.landmarks)
-        return _Look(detection, crops, quality, signature(rgb, detection.box, judged))
+            judged = align_face(rgb, detection.landmarks, template, TEMPLATE_SIZE)
+        quality = assess_quality(judged, detection.landmarks)
+        return _Look(detection, crops, quality, describe_appearance(rgb, detection.box, judged))
 
 
 def _same_cut(crop: FaceCrop) -> bool:

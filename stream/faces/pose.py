@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-FACE = np.array(
+FACE_MODEL_MM = np.array(
     [
         [-31.5, -34.5, 27.0],
         [31.5, -34.5, 27.0],
@@ -42,7 +42,7 @@ class Pose:
     rotation: NDArray[np.float64]
 
 
-def solve(
+def solve_pose(
     landmarks: NDArray[np.float32],
     frame_size: tuple[int, int],
     previous: Pose | None = None,
@@ -59,20 +59,20 @@ def solve(
     points = landmarks.astype(np.float64)
     try:
         _, turns, shifts, _ = cv2.solvePnPGeneric(
-            FACE, points, camera, None, flags=cv2.SOLVEPNP_SQPNP
+            FACE_MODEL_MM, points, camera, None, flags=cv2.SOLVEPNP_SQPNP
         )
     except cv2.error:
         return None  # coinciding or non-finite landmarks
     best, least = None, math.inf
     for turn, shift in zip(turns, shifts, strict=True):
-        turn, shift = cv2.solvePnPRefineVVS(FACE, points, camera, None, turn, shift)
+        turn, shift = cv2.solvePnPRefineVVS(FACE_MODEL_MM, points, camera, None, turn, shift)
         if not (np.isfinite(turn).all() and shift[2, 0] > 0):
             continue
         rotation = np.asarray(cv2.Rodrigues(turn)[0], np.float64)
         if rotation[2, 2] <= 0:
             continue  # the back of the head
         if previous is None:
-            seen, _ = cv2.projectPoints(FACE, turn, shift, camera, None)
+            seen, _ = cv2.projectPoints(FACE_MODEL_MM, turn, shift, camera, None)
             cost = float(np.linalg.norm(seen.reshape(5, 2) - points))
         else:
             cost = _angle_between(rotation, previous.rotation)

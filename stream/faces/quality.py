@@ -33,7 +33,7 @@ class Quality:
         return min(self.size, self.sharpness, self.pose)
 
     @property
-    def fault(self) -> str:
+    def reason(self) -> str:
         """The reason to give when `value` is too low."""
         worst = min(
             (self.size, "tiny_face"), (self.pose, "turned_face"), (self.sharpness, "blurred_face")
@@ -41,7 +41,7 @@ class Quality:
         return worst[1]
 
 
-def assess(crop: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> Quality:
+def assess_quality(crop: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> Quality:
     """Quality of a face from its aligned `crop` (S, S, 3) uint8 RGB and frame `landmarks` (5, 2)."""
     right_eye, left_eye, nose = (complex(x, y) for x, y in landmarks[:3].tolist())
     across = left_eye - right_eye

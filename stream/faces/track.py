@@ -28,7 +28,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.stream.faces.face import Face, FrameObservation, likeness
+from affectstream.stream.faces.face import Face, FrameObservation, appearance_similarity
 
 MEMORY_US = 5_000_000
 """A track unseen for longer is forgotten; its number is never given again."""
@@ -77,13 +77,13 @@ class _Track:
     def follow(self, face: Face, now_us: int, frame: int) -> None:
         gap_s = max(1e-3, (now_us - self.seen_us) / 1e6)
         if gap_s < _AHEAD_US / 1e6:
-            (x0, y0), (x1, y1) = self.face.centre, face.centre
+            (x0, y0), (x1, y1) = self.face.center, face.center
             fresh = ((x1 - x0) / gap_s, (y1 - y0) / gap_s)
             old = self.velocity
             self.velocity = (0.5 * (old[0] + fresh[0]), 0.5 * (old[1] + fresh[1]))
         else:
             self.velocity = (0.0, 0.0)
-        self.signature = (1 - _REFRESH) * self.signature + _REFRESH * face.signature
+        self.signature = (1 - _REFRESH) * self.signature + _REFRESH * face.appearance
         self.face, self.seen_us, self.frame = face, now_us, frame
 
     @property
@@ -95,7 +95,7 @@ class _Track:
     def distance(self, face: Face, now_us: int) -> float:
         """Between the predicted and the found centre, in face sizes."""
         ahead_s = min(now_us - self.seen_us, _AHEAD_US) / 1e6
-        (x, y), (fx, fy) = self.face.centre, face.centre
+        (x, y), (fx, fy) = self.face.center, face.center
         dx, dy = x + self.velocity[0] * ahead_s - fx, y + self.velocity[1] * ahead_s - fy
         return math.hypot(dx, dy) / max(self.face.side, face.side)
 
@@ -126,7 +126,7 @@ class Tracker:
         self._known = [t for t in self._known if now - t.seen_us <= MEMORY_US]
         self._trials = [t for t in self._trials if self._frame - t.frame < TRIAL_FRAMES]
         faces = self._continue([*self._known, *self._trials], sorted(seen.faces, key=_place), now)
-        self._trials += [_Track(face, now, self._frame, face.signature) for face in faces]
+        self._trials += [_Track(face, now, self._frame, face.appearance) for face in faces]
         for track in self._here(self._trials):
             track.looks.append((self._frame, track.face.score))
         self._return(now)
@@ -158,7 +158,7 @@ class Tracker:
             (-alike, m, t)
             for m, track in enumerate(missing)
             for t, trial in enumerate(trials)
-            if (alike := likeness(track.signature, trial.signature)) >= _ALIKE
+            if (alike := appearance_similarity(track.signature, trial.signature)) >= _ALIKE
         ]
         for _, m, t in _cheapest(pairs):
             missing[m].follow(trials[t].face, now_us, self._frame)
@@ -176,7 +176,7 @@ class Tracker:
 
 def _cost(track: _Track, face: Face, now_us: int) -> float | None:
     """Cost of taking `face` for `track`; None where it cannot be."""
-    alike = likeness(track.signature, face.signature)
+    alike = appearance_similarity(track.signature, face.appearance)
     cost = 2.0 * (1.0 - alike) + (_TRIAL_COST if track.number is None else 0.0)
     if now_us - track.seen_us > _PRESENT_US:
         # Where someone went who is away cannot be known. They come after those in sight.

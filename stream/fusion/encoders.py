@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.spec import Array, padded, slot
 from affectstream.stream.media.types import Cue
-from affectstream.stream.transcript.context import joined
+from affectstream.stream.transcript.context import join_utterances
 from affectstream.stream.windowing.windows import Window
 
 
@@ -41,7 +41,7 @@ class VoiceEncoder:
         return found if found.ndim == 3 else found[:, None]
 
 
-Words = tuple[NDArray[np.float32], NDArray[np.bool_]]
+TextSequence = tuple[NDArray[np.float32], NDArray[np.bool_]]
 """A sequence (T, D) and which of its steps count (T,)."""
 
 
@@ -55,12 +55,12 @@ class TextEncoder:
         self._engine = bundle.engines["text_encoder"]
         self._length = part.max_tokens
         self._tokenizer = bundle.tokenizer
-        self._last: tuple[tuple[Cue, ...], Words] | None = None
+        self._last: tuple[tuple[Cue, ...], TextSequence] | None = None
 
-    def encode(self, lines: tuple[Cue, ...]) -> Words:
+    def encode(self, lines: tuple[Cue, ...]) -> TextSequence:
         """The current utterance, which comes last, with those before it that the bundle reads."""
         if self._last is None or self._last[0] != lines:
-            out, mask = self._run(joined([(cue.speaker, cue.text) for cue in lines]))
+            out, mask = self._run(join_utterances([(cue.speaker, cue.text) for cue in lines]))
             found = np.asarray(out["embedding"][0], np.float32)
             pooled = found.ndim == 1 or len(found) == 1
             words = (found.reshape(1, -1), np.ones(1, np.bool_)) if pooled else (found, mask)

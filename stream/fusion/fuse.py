@@ -12,13 +12,13 @@ from affectstream.engines.spec import Array
 from affectstream.stream.faces.encode import FaceEncoders
 from affectstream.stream.fusion.encoders import Encoders
 from affectstream.stream.fusion.member import (
-    Answer,
     BundleMember,
-    Evidence,
-    Row,
-    Shared,
-    present,
-    run_rows,
+    HeadOutputs,
+    MemberContext,
+    MemberInputs,
+    Subject,
+    is_recent,
+    run_head,
 )
 from affectstream.stream.media.types import Cue
 from affectstream.stream.options import Assignment
@@ -34,7 +34,7 @@ class Reading:
 
     `scores` are probabilities in the order of the bundle's labels, rounded to 4 decimals, None where
     there was nothing to read, or the bundle gives none; `label` is None when abstaining, and `abstain`
-    then says why. `look` is the newest face of the hop. `intensities` are in the order of the labels,
+    then says why. `track_sample` is the newest face of the hop. `intensities` are in the order of the labels,
     `sentiment` in that of `engines.shapes.SENTIMENTS`.
     """
 
@@ -48,7 +48,7 @@ class Reading:
     confidence: float | None
     abstain: str | None
     assigned_by: str | None
-    look: TrackSample | None
+    track_sample: TrackSample | None
     voiced: float
     valence: float | None = None
     engagement: float | None = None
@@ -76,8 +76,12 @@ class Fuser:
         self._shape = WindowShape(manifest.window_us, manifest.hop_us, manifest.frame_hz)
         self._calibration = manifest.calibration
         self._log_prior = np.log(np.asarray(manifest.calibration.prior, np.float64))
-        shared = Shared(
-            manifest.frame_hz, FaceEncoders.of(bundle), speakers or Speakers(), language, Encoders()
+        shared = MemberContext(
+            manifest.frame_hz,
+            FaceEncoders.from_bundle(bundle),
+            speakers or Speakers(),
+            language,
+            Encoders(),
         )
         self._experts = [BundleMember(expert, shared) for expert in bundle.experts]
         self._joint = bundle.engines["fusion"] if bundle.members else None
@@ -96,33 +100,35 @@ class Fuser:
         if rows[:-1] and not used[-1]:  # nothing is left for the recording itself
             rows, used = rows[:-1], used[:-1]
         given = zip(self._experts, evidence, strict=True)
-        answers = [expert.answer(window, rows, of[: len(rows)]) for expert, of in given]
+        answers = [expert.predict(window, rows, of[: len(rows)]) for expert, of in given]
         told = self._joined(answers) if self._joint is not None else answers[0]
         return [
             self._reading(window, row, modalities, answer)
             for row, modalities, answer in zip(rows, used, told, strict=True)
         ]
 
-    def _rows(self, window: Window) -> list[Row]:
+    def _rows(self, window: Window) -> list[Subject]:
         """One for each track, and last the recording's."""
-        looks = window.looks if any(e.sees_faces for e in self._experts) else {}
-        rows = {track: Row(track, looks.get(track, ())) for track in sorted({*looks, *self._sides})}
-        alone = [track for track in looks if present(looks[track], window.end_us)]
-        recording = Row(None)
+        looks = window.tracks if any(e.uses_faces for e in self._experts) else {}
+        rows = {
+            track: Subject(track, looks.get(track, ())) for track in sorted({*looks, *self._sides})
+        }
+        alone = [track for track in looks if is_recent(looks[track], window.end_us)]
+        recording = Subject(None)
 
-        def owner(cue: Cue | None, channel: int | None) -> tuple[Row, str | None]:
+        def owner(cue: Cue | None, channel: int | None) -> tuple[Subject, str | None]:
             track, by = self._owner(cue, channel, alone)
             return (rows[track], by) if track in rows else (recording, None)
 
         for channel in range(len(window.voiced_us)):
-            if any(e.hears(window, channel) for e in self._experts):
+            if any(e.has_speech(window, channel) for e in self._experts):
                 row, by = owner(window.cue, channel if self._assignment.channels else None)
                 row.channel, row.assigned_by = channel, by
-        if window.cue is not None and any(e.reads for e in self._experts):
+        if window.cue is not None and any(e.uses_text for e in self._experts):
             row, by = owner(window.cue, None)
             row.cue, row.assigned_by = window.cue, by or row.assigned_by
-        if window.scenes:  # the picture as a whole says something of the only one in it
-            (rows[alone[0]] if len(alone) == 1 else recording).scenes = window.scenes
+        if window.frames:  # the picture as a whole says something of the only one in it
+            (rows[alone[0]] if len(alone) == 1 else recording).frames = window.frames
         return [*rows.values(), recording]
 
     def _owner(
@@ -138,7 +144,7 @@ class Fuser:
             return alone[0], "only_track"
         return None, None
 
-    def _joined(self, answers: Sequence[Sequence[Answer | None]]) -> list[Answer | None]:
+    def _joined(self, answers: Sequence[Sequence[HeadOutputs | None]]) -> list[HeadOutputs | None]:
         """The fused logits of each row, from those of the members that have something to go by."""
         assert self._joint is not None
         rows = list(zip(*answers, strict=True))
@@ -149,23 +155,25 @@ class Fuser:
             for member, answer in enumerate(row):
                 if answer is not None:
                     logits[number, member], mask[number, member] = answer["logits"], True
-        fused = iter(run_rows(self._joint, {"members": logits, "mask": mask}, len(used)))
+        fused = iter(run_head(self._joint, {"members": logits, "mask": mask}, len(used)))
         return [next(fused) if any(a is not None for a in row) else None for row in rows]
 
-    def _fault(self, row: Row, end_us: int) -> str:
+    def _fault(self, row: Subject, end_us: int) -> str:
         """Why there is nothing to read of a row."""
-        if present(row.looks, end_us):
-            return row.looks[-1].face.quality.fault
+        if is_recent(row.samples, end_us):
+            return row.samples[-1].face.quality.reason
         if "video" in self._sources:
-            return "no_face" if any(e.sees_faces for e in self._experts) else "no_picture"
+            return "no_face" if any(e.uses_faces for e in self._experts) else "no_picture"
         if "voice" in self._sources:
             return "no_speech"
-        return "no_words" if any(e.reads for e in self._experts) else "language"
+        return "no_words" if any(e.uses_text for e in self._experts) else "language"
 
     def _reading(
-        self, window: Window, row: Row, modalities: tuple[str, ...], answer: Answer | None
+        self, window: Window, row: Subject, modalities: tuple[str, ...], answer: HeadOutputs | None
     ) -> Reading:
-        now = [look for look in row.looks if look.point >= window.hop * self._shape.points_per_hop]
+        now = [
+            look for look in row.samples if look.point >= window.hop * self._shape.points_per_hop
+        ]
         reading = Reading(
             hop=window.hop,
             start_us=window.start_us,
@@ -177,7 +185,7 @@ class Fuser:
             confidence=None,
             abstain=self._fault(row, window.end_us) if answer is None else None,
             assigned_by=row.assigned_by,
-            look=now[-1] if now else None,
+            track_sample=now[-1] if now else None,
             voiced=self._voiced_us(window, row) / self._shape.window_us,
         )
         if answer is None:
@@ -206,7 +214,7 @@ class Fuser:
             abstain=None if sure else "low_confidence",
         )
 
-    def _voiced_us(self, window: Window, row: Row) -> int:
+    def _voiced_us(self, window: Window, row: Subject) -> int:
         """How much speech there is on the side of the one that a reading is about, or at all."""
         if row.channel is not None:
             return window.voiced_us[row.channel]
@@ -222,15 +230,15 @@ class Fuser:
         return tuple(round(float(p), SCORE_DECIMALS) for p in weights / weights.sum())
 
 
-def _union(evidence: Sequence[Evidence]) -> tuple[str, ...]:
+def _union(evidence: Sequence[MemberInputs]) -> tuple[str, ...]:
     return tuple(m for m in MODALITIES if any(m in given.modalities for given in evidence))
 
 
-def _scalar(answer: Answer, name: str, least: float = 0.0) -> float | None:
+def _scalar(answer: HeadOutputs, name: str, least: float = 0.0) -> float | None:
     return _bounded(answer[name].item(), least) if name in answer else None
 
 
-def _several(answer: Answer, name: str) -> tuple[float, ...] | None:
+def _several(answer: HeadOutputs, name: str) -> tuple[float, ...] | None:
     return tuple(_bounded(v) for v in answer[name].tolist()) if name in answer else None
 
 

@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from affectstream.stream.events import Event
 from affectstream.stream.faces.face import FrameObservation
 from affectstream.stream.media.types import Cue
-from affectstream.stream.results.interpret import Hop
+from affectstream.stream.results.interpret import HopResult
 
 Stage: TypeAlias = Literal["perceive", "read"]
 """`perceive` detects and encodes the faces of one picture; `read` computes one hop: voice, words, fusion."""
@@ -21,7 +21,7 @@ class Callbacks:
 
     event: Callable[[Event], None]
     """Called with each event as soon as it is known."""
-    hop: Callable[[Hop], None] | None = None
+    hop: Callable[[HopResult], None] | None = None
     """Called with each hop and its readings, after its events."""
     observation: Callable[[FrameObservation], None] | None = None
     """Called with the faces of each picture that was perceived."""

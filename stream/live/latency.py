@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable
 
-from affectstream.stream.media.types import Kind
+from affectstream.stream.media.types import MediaKind
 
 
 class LatencyRecorder:
@@ -42,11 +42,11 @@ def quantile(values: Iterable[float], share: float) -> float | None:
 class Completion:
     """Push how far each kind has come and when; ask when a hop was complete."""
 
-    def __init__(self, kinds: Iterable[Kind]) -> None:
+    def __init__(self, kinds: Iterable[MediaKind]) -> None:
         """`kinds` are those that a hop waits for."""
-        self._steps: dict[Kind, deque[tuple[int, float]]] = {kind: deque() for kind in kinds}
+        self._steps: dict[MediaKind, deque[tuple[int, float]]] = {kind: deque() for kind in kinds}
 
-    def came(self, kind: Kind, reached_us: int, arrived_s: float) -> None:
+    def came(self, kind: MediaKind, reached_us: int, arrived_s: float) -> None:
         """What arrived at `arrived_s` settled everything of `kind` before `reached_us`."""
         if kind not in self._steps:
             return

@@ -32,7 +32,7 @@ from affectstream.stream.live.worker import KINDS, LiveWorker
 from affectstream.stream.loaded import LoadedBundle
 from affectstream.stream.media.types import Cue
 from affectstream.stream.options import SourceOptions
-from affectstream.stream.results.interpret import Hop
+from affectstream.stream.results.interpret import HopResult
 
 _log = logging.getLogger(__name__)
 
@@ -257,7 +257,7 @@ class LiveSession:
             case Cue():
                 flow.read(item)
 
-    def _give(self, flow: LiveWorker, hops: list[Hop]) -> None:
+    def _give(self, flow: LiveWorker, hops: list[HopResult]) -> None:
         for hop in hops:
             stamped = flow.stamp(hop, self._inbox.zero_s)
             self._hops += bool(hop.readings)

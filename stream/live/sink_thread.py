@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import BinaryIO, Protocol
 
-from affectstream.stream.results.interpret import Hop
+from affectstream.stream.results.interpret import HopResult
 
 MOST_WAITING = 4096
 """Hops and events that may wait: a quarter of an hour of one person."""
@@ -17,7 +17,7 @@ MOST_WAITING = 4096
 class Sink(Protocol):
     """What takes hops: `JsonlStream`, `OutputFolder`."""
 
-    def push(self, hop: Hop, end_us: int) -> None:
+    def push(self, hop: HopResult, end_us: int) -> None:
         """Take one."""
         ...
 
@@ -45,7 +45,7 @@ class SinkThread:
     def __init__(self, sink: Sink, end_us: Callable[[], int]) -> None:
         """`end_us` says how far the source has come, which tables want to know."""
         self._sink, self._end_us = sink, end_us
-        self._waiting: queue.Queue[Hop | None] = queue.Queue(MOST_WAITING)
+        self._waiting: queue.Queue[HopResult | None] = queue.Queue(MOST_WAITING)
         self.delivered = 0
         """Events that the sink took."""
         self.lost = 0
@@ -55,7 +55,7 @@ class SinkThread:
         self._thread = threading.Thread(target=self._run, name="sink", daemon=True)
         self._thread.start()
 
-    def put(self, hop: Hop) -> None:
+    def put(self, hop: HopResult) -> None:
         """Hand over a hop, which is lost where too many wait or the sink has failed."""
         if self.error is not None:
             self.lost += len(hop.events)

@@ -12,7 +12,7 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.stream.media.resample import time_of
+from affectstream.stream.media.resample import sample_time_us
 from affectstream.stream.media.types import Samples
 
 _FLASH = 60.0
@@ -55,7 +55,7 @@ class FlashBeep:
         loud = np.abs(steps).max(axis=1, initial=0.0) >= 10 ** (_BEEP_DBFS / 20)
         for index, is_loud in enumerate(loud.tolist()):
             if is_loud and not self._loud:
-                t_us = time_of(samples.start + index * _STEP_SAMPLES)
+                t_us = sample_time_us(samples.start + index * _STEP_SAMPLES)
                 self._pair(self._beeps, t_us, self._flashes, -1)
             # A tone passes through zero: it is over after 50 quiet steps.
             self._quiet_steps = 0 if is_loud else self._quiet_steps + 1

@@ -29,7 +29,7 @@ from affectstream.stream.live.session import LiveSession
 from affectstream.stream.live.stats import LiveStats
 from affectstream.stream.live.words.dictation import LiveWords
 from affectstream.stream.loaded import LoadedBundle
-from affectstream.stream.media.types import Kind
+from affectstream.stream.media.types import MediaKind
 from affectstream.stream.options import SourceOptions
 from affectstream.stream.transcript.files import Transcript, find_transcript, read_transcript
 
@@ -224,7 +224,7 @@ class LiveSource:
         session = self.session
         if self._tap is not None:
             self._tap(delivery, t_us)
-        if delivery.kind is Kind.VIDEO:
+        if delivery.kind is MediaKind.VIDEO:
             assert isinstance(delivery.frame, av.VideoFrame)
             session.push_video(delivery.frame, t_us, delivery.arrived_s)
         else:

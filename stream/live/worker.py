@@ -23,10 +23,10 @@ from affectstream.stream.live.latency import Completion, LatencyRecorder
 from affectstream.stream.live.queue.mailbox import Heard, Look, Silence
 from affectstream.stream.live.queue.rate import RateControl
 from affectstream.stream.media.grid import time_of_point
-from affectstream.stream.media.resample import SoundResampler, sample_at, time_of
-from affectstream.stream.media.types import FOREVER_US, Bound, Cue, Kind, Samples
+from affectstream.stream.media.resample import SoundResampler, sample_at, sample_time_us
+from affectstream.stream.media.types import FOREVER_US, Bound, Cue, MediaKind, Samples
 from affectstream.stream.options import SourceOptions
-from affectstream.stream.results.interpret import Hop, Interpreter
+from affectstream.stream.results.interpret import HopResult, Interpreter
 
 _GATHER = 50
 """Sound is resampled by 20 ms: a hop must not wait for more to come."""
@@ -87,15 +87,15 @@ class LiveWorker:
         """How many gaps were told so far."""
         return self._interpreter.gap_count
 
-    def open(self) -> list[Hop]:
+    def open(self) -> list[HopResult]:
         """Promise that kinds which the source does not give will never come."""
         hops = []
-        for kind in Kind:
+        for kind in MediaKind:
             if kind not in self._kinds:
-                hops += self._interpreter.settle(Bound(kind, FOREVER_US))
+                hops += self._interpreter.push_bound(Bound(kind, FOREVER_US))
         return hops
 
-    def look(self, look: Look) -> tuple[list[Hop], FrameObservation | None]:
+    def look(self, look: Look) -> tuple[list[HopResult], FrameObservation | None]:
         """Perceive and read a picture; what was seen in it is for showing."""
         seen: FrameObservation | None = None
         if look.frame is not None and self._perceiver is not None:
@@ -109,10 +109,10 @@ class LiveWorker:
             self.faces = len(seen.faces)
             self._used.append((look.points.start, look.frame.pts_us))
         until_us = time_of_point(look.points.stop, self._frame_hz)
-        self._completion.came(Kind.VIDEO, until_us, look.arrived_s)
-        return self._timed(lambda: self._interpreter.see(look.points, seen)), seen
+        self._completion.came(MediaKind.VIDEO, until_us, look.arrived_s)
+        return self._timed(lambda: self._interpreter.push_frame(look.points, seen)), seen
 
-    def hear(self, heard: Heard) -> list[Hop]:
+    def hear(self, heard: Heard) -> list[HopResult]:
         """Resample and read a frame of sound."""
         try:
             runs = self._sound.push(heard.sound, heard.t_us)
@@ -122,33 +122,33 @@ class LiveWorker:
             return []
         hops = []
         for run in runs:
-            self._heard_us = time_of(run.end)
-            self._completion.came(Kind.AUDIO, self._heard_us, heard.arrived_s)
+            self._heard_us = sample_time_us(run.end)
+            self._completion.came(MediaKind.AUDIO, self._heard_us, heard.arrived_s)
             hops += self._heard(run)
         return hops
 
-    def silent(self, silence: Silence) -> list[Hop]:
+    def silent(self, silence: Silence) -> list[HopResult]:
         """Read what is held of the sound, then the promise that no more of it will come."""
         hops, bound = [], silence.bound
         for run in self._sound.flush():
-            self._heard_us = time_of(run.end)
+            self._heard_us = sample_time_us(run.end)
             hops += self._heard(run)
         self._sound.skip_to(sample_at(bound.t_us))
         self._completion.came(bound.kind, bound.t_us, silence.arrived_s)
-        return hops + self._timed(lambda: self._interpreter.settle(bound))
+        return hops + self._timed(lambda: self._interpreter.push_bound(bound))
 
     def read(self, cue: Cue) -> None:
         """Words; they count from their end on."""
-        self._interpreter.read(cue)
+        self._interpreter.push_cue(cue)
 
-    def flush(self, end_us: int) -> list[Hop]:
+    def flush(self, end_us: int) -> list[HopResult]:
         """The hops that are left of a source that ended at `end_us`, and every open segment."""
         hops = []
         for run in self._sound.flush():
             hops += self._heard(run)
         return hops + self._timed(lambda: self._interpreter.flush(end_us))
 
-    def stamp(self, hop: Hop, zero_s: float | None) -> Hop:
+    def stamp(self, hop: HopResult, zero_s: float | None) -> HopResult:
         """The hop with the time of its emission, now, in every event; t = 0 was at `zero_s`."""
         now_s, emitted = self._clock.now_s(), instant(self._clock.utc())
         fields: dict[str, float] = {}
@@ -164,12 +164,12 @@ class LiveWorker:
             )
             if complete_s is not None:
                 self.stages.latency.push(fields["latency_ms"])
-        return Hop(hop.readings, tuple(_stamped(hop.events, emitted, fields)))
+        return HopResult(hop.readings, tuple(_stamped(hop.events, emitted, fields)))
 
-    def _heard(self, run: Samples) -> list[Hop]:
-        return self._timed(lambda: self._interpreter.hear(run))
+    def _heard(self, run: Samples) -> list[HopResult]:
+        return self._timed(lambda: self._interpreter.push_sound(run))
 
-    def _timed(self, work: Callable[[], list[Hop]]) -> list[Hop]:
+    def _timed(self, work: Callable[[], list[HopResult]]) -> list[HopResult]:
         began_s = self._clock.now_s()
         hops = work()
         for _ in hops:
@@ -189,7 +189,7 @@ class LiveWorker:
         return min(self._heard_us, end_us)
 
 
-KINDS = {Kind.VIDEO: "video", Kind.AUDIO: "voice"}
+KINDS = {MediaKind.VIDEO: "video", MediaKind.AUDIO: "voice"}
 """The modality that each kind of stream gives."""
 
 

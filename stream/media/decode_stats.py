@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from affectstream.stream.media.types import Kind
+from affectstream.stream.media.types import MediaKind
 
 
 @dataclass(slots=True)
@@ -25,9 +25,9 @@ class DecodeStats:
     first_error: str | None = None
     ended_early: str | None = None
 
-    def bad(self, kind: Kind, reason: str, t_us: int | None) -> None:
+    def count_bad_packet(self, kind: MediaKind, reason: str, t_us: int | None) -> None:
         """Count a packet that could not be decoded."""
-        if kind is Kind.VIDEO:
+        if kind is MediaKind.VIDEO:
             self.bad_video_packets += 1
         else:
             self.bad_audio_packets += 1

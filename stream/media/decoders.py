@@ -8,11 +8,11 @@ from av.video.stream import VideoStream
 
 from affectstream.stream.media.decode_stats import DecodeStats
 from affectstream.stream.media.grid import first_point
-from affectstream.stream.media.opening import reason_of
-from affectstream.stream.media.resample import SoundResampler, sample_at, time_of
+from affectstream.stream.media.opening import error_text
+from affectstream.stream.media.resample import SoundResampler, sample_at, sample_time_us
 from affectstream.stream.media.rotation import UPRIGHT, read_rotation
 from affectstream.stream.media.stream_decoder import Decoded, Packet, Span, StreamDecoder
-from affectstream.stream.media.types import FOREVER_US, Frame, Item, Kind, Samples
+from affectstream.stream.media.types import FOREVER_US, Frame, Item, MediaKind, Samples
 
 _OVERLAP_US = 50_000
 """Sound that overlaps what came before by less is a matter of rounding, not of a wrong time."""
@@ -30,12 +30,12 @@ class VideoDecoder(StreamDecoder):
         stream: VideoStream,
         origin_us: int,
         span: Span,
-        faults: DecodeStats,
+        stats: DecodeStats,
         *,
         counts_dts: bool,
         frame_hz: int | None = None,
     ) -> None:
-        super().__init__(Kind.VIDEO, stream, origin_us, span, faults)
+        super().__init__(MediaKind.VIDEO, stream, origin_us, span, stats)
         rate = stream.guessed_rate or stream.average_rate
         self._step_us = round(1_000_000 / rate) if rate else 40_000
         # As in FFmpeg's own players: whichever kind of time has gone back less often is believed.
@@ -45,7 +45,7 @@ class VideoDecoder(StreamDecoder):
         self._rotation: int | None = None
         self._turn = UPRIGHT
 
-    def foresee(self, packet: Packet, t_us: int) -> None:
+    def prepare(self, packet: Packet, t_us: int) -> None:
         """Let the decoder pass over a picture that serves no point of the grid.
 
         The picture shown next is at the latest the earliest of those that are in the decoder and come
@@ -60,7 +60,7 @@ class VideoDecoder(StreamDecoder):
         )
         self.stream.codec_context.skip_frame = "DEFAULT" if serves else "NONREF"
 
-    def when(self, frame: Decoded) -> int:
+    def frame_time(self, frame: Decoded) -> int:
         """From the display time, the decode time, or the frame before, as far as there is one."""
         assert isinstance(frame, av.VideoFrame)
         pts, dts = frame.pts, frame.dts
@@ -73,30 +73,30 @@ class VideoDecoder(StreamDecoder):
         if pts is not None and (dts is None or self._faulty_pts <= self._faulty_dts):
             return self.time_us(pts)
         if dts is not None:
-            self.faults.missing_times += pts is None
+            self.stats.missing_times += pts is None
             return self.time_us(dts)
-        self.faults.missing_times += 1
+        self.stats.missing_times += 1
         return 0 if self._newest_us == -FOREVER_US else self._newest_us + self._step_us
 
-    def take(self, frame: Decoded, t_us: int) -> list[Item]:
+    def convert(self, frame: Decoded, t_us: int) -> list[Item]:
         """One `Frame`, or none where it is damaged, comes again, or is not wanted."""
         assert isinstance(frame, av.VideoFrame)
         if frame.is_corrupt:
-            self.faults.bad(self.kind, "damaged picture", t_us)
+            self.stats.count_bad_packet(self.kind, "damaged picture", t_us)
             return []
         if t_us <= self._newest_us:
-            self.faults.wrong_times += 1
+            self.stats.wrong_times += 1
             return []
         if t_us >= self.span.end_us:
             return self.close()
         ticks = frame.duration
         duration_us = ticks * self._ticks // self._per if ticks else self._step_us
         self.reached_us = self._end_of(t_us, duration_us)
-        if t_us < self.promised_us:
-            self.faults.late += t_us >= self.span.start_us
+        if t_us < self.bound_us:
+            self.stats.late += t_us >= self.span.start_us
             return []
-        self.promised_us = t_us
-        self.given += 1
+        self.bound_us = t_us
+        self.items_out += 1
         if frame.rotation != self._rotation:
             self._rotation, self._turn = frame.rotation, read_rotation(frame)
         return [Frame(t_us, frame, self._turn)]
@@ -106,47 +106,47 @@ class AudioDecoder(StreamDecoder):
     """Runs of 16 kHz sound; see `StreamDecoder` and `SoundResampler`."""
 
     def __init__(
-        self, stream: AudioStream, origin_us: int, span: Span, faults: DecodeStats, *, channels: int
+        self, stream: AudioStream, origin_us: int, span: Span, stats: DecodeStats, *, channels: int
     ) -> None:
-        super().__init__(Kind.AUDIO, stream, origin_us, span, faults)
+        super().__init__(MediaKind.AUDIO, stream, origin_us, span, stats)
         self._sound = SoundResampler(channels, first=sample_at(span.start_us))
         self._end = sample_at(span.end_us)
         self._settled_us = span.start_us
 
-    def when(self, frame: Decoded) -> int:
+    def frame_time(self, frame: Decoded) -> int:
         """From the display time, or where the frame before ended."""
         if frame.pts is not None:
             return self.time_us(frame.pts)
-        self.faults.missing_times += 1
+        self.stats.missing_times += 1
         return self._sound.expected_us or max(self._newest_us, 0)
 
-    def take(self, frame: Decoded, t_us: int) -> list[Item]:
+    def convert(self, frame: Decoded, t_us: int) -> list[Item]:
         """The samples that are complete with this frame."""
         assert isinstance(frame, av.AudioFrame)
         if t_us >= self.span.end_us:
             return self.close()
         ends = self._end_of(t_us, -(-frame.samples * 1_000_000 // frame.rate))
         if ends < self._settled_us and self._settled_us > self.span.start_us:
-            self.faults.late += 1
+            self.stats.late += 1
         elif t_us < self.reached_us - _OVERLAP_US:
-            self.faults.wrong_times += 1
+            self.stats.wrong_times += 1
         try:
             runs = self._sound.push(frame, t_us)
         except (av.FFmpegError, ValueError) as exc:
-            self.faults.bad(self.kind, reason_of(exc), t_us)
+            self.stats.count_bad_packet(self.kind, error_text(exc), t_us)
             return []
         self.reached_us = max(self.reached_us, min(ends, self._sound.expected_us or ends))
         return self._kept(runs)
 
-    def settle(self, t_us: int) -> list[Item]:
-        """As `StreamDecoder.settle`; later samples that fall before the promise are cut off."""
-        items = super().settle(t_us)
+    def advance(self, t_us: int) -> list[Item]:
+        """As `StreamDecoder.advance`; later samples that fall before the promise are cut off."""
+        items = super().advance(t_us)
         if items:
-            self._settled_us = self.promised_us
-            self._sound.skip_to(sample_at(self.promised_us))
+            self._settled_us = self.bound_us
+            self._sound.skip_to(sample_at(self.bound_us))
         return items
 
-    def rest(self) -> list[Item]:
+    def flush_held(self) -> list[Item]:
         """What the resampler holds."""
         return self._kept(self._sound.flush())
 
@@ -159,6 +159,6 @@ class AudioDecoder(StreamDecoder):
             if run.start < end:
                 kept = run if run.end <= end else Samples(run.start, run.data[: end - run.start])
                 items.append(kept)
-                self.promised_us = time_of(kept.end)
-                self.given += 1
+                self.bound_us = sample_time_us(kept.end)
+                self.items_out += 1
         return items

@@ -14,7 +14,7 @@ from affectstream.stream.media.types import FOREVER_US, Frame
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sampled:
+class GridFrame:
     """The frame that serves all of `points`, or None where the grid has no frame."""
 
     points: range
@@ -39,7 +39,7 @@ class GridSampler:
 
     `frame_hz` is the number of grid points a second; the first point is the first one at or after
     `start_us`. A frame is given once, with all its points, so that it is encoded once; only where
-    `settle` falls between two points of one frame it is given for each.
+    `advance` falls between two points of one frame it is given for each.
     """
 
     def __init__(self, frame_hz: int, start_us: int = 0) -> None:
@@ -49,7 +49,7 @@ class GridSampler:
         self._next = first_point(start_us, frame_hz)
         self._frame: Frame | None = None
 
-    def push(self, frame: Frame) -> list[Sampled]:
+    def push(self, frame: Frame) -> list[GridFrame]:
         """Settle the points before `frame`. Raises ValueError for a frame that goes back."""
         if self._frame is not None and frame.pts_us <= self._frame.pts_us:
             raise ValueError(
@@ -59,7 +59,7 @@ class GridSampler:
         self._frame = frame
         return out
 
-    def settle(self, t_us: int) -> list[Sampled]:
+    def advance(self, t_us: int) -> list[GridFrame]:
         """Settle the points before `t_us`: no frame earlier than that will come.
 
         With `FOREVER_US` only the points of the newest frame are settled: where the recording ends,
@@ -69,23 +69,23 @@ class GridSampler:
             return self._until(self._served().stop)
         return self._until(first_point(t_us, self._hz))
 
-    def flush(self, end_us: int) -> list[Sampled]:
+    def flush(self, end_us: int) -> list[GridFrame]:
         """Settle all points before `end_us`, where the recording ends."""
         return self._until(first_point(end_us, self._hz))
 
-    def _until(self, stop: int) -> list[Sampled]:
+    def _until(self, stop: int) -> list[GridFrame]:
         """Settle the points before `stop`: those that the newest frame serves, then missing ones."""
         if stop <= self._next:
             return []
         served = self._served()
-        out: list[Sampled] = []
+        out: list[GridFrame] = []
         for points, frame in (
             (range(self._next, min(stop, served.start)), None),
             (range(served.start, min(stop, served.stop)), self._frame),
             (range(max(self._next, served.stop), stop), None),
         ):
             if points:
-                out.append(Sampled(points, frame))
+                out.append(GridFrame(points, frame))
         self._next = stop
         return out
 

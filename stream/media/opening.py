@@ -35,7 +35,7 @@ def open_container(path: Path) -> InputContainer:
         if path.exists() and not path.is_file():
             raise SourceError(f"{path}: is no regular file; {EXPECTED}")
         if path.is_file():
-            look_first(path)
+            refuse_non_media(path)
         # "file:" keeps names such as 12:30.mp4 from being taken for a protocol; the list keeps
         # files that point elsewhere from reaching the network.
         return av.open(
@@ -45,10 +45,10 @@ def open_container(path: Path) -> InputContainer:
             metadata_errors="replace",
         )
     except (av.FFmpegError, OSError, ValueError) as exc:
-        raise SourceError(f"{path}: {diagnosis(path, exc)}") from exc
+        raise SourceError(f"{path}: {explain_failure(path, exc)}") from exc
 
 
-def look_first(path: Path) -> None:
+def refuse_non_media(path: Path) -> None:
     """Refuse what FFmpeg would take, or wait for without end, though it is no recording."""
     with path.open("rb") as file:
         head = file.read(16)
@@ -58,9 +58,9 @@ def look_first(path: Path) -> None:
         raise SourceError(f"{path}: is a playlist; give the recordings that it names")
 
 
-def diagnosis(path: Path, exc: Exception) -> str:
+def explain_failure(path: Path, exc: Exception) -> str:
     """What is wrong with a file that FFmpeg or the system refuses."""
-    reason = reason_of(exc)
+    reason = error_text(exc)
     try:
         with path.open("rb") as file:
             head = file.read(4096)
@@ -71,11 +71,11 @@ def diagnosis(path: Path, exc: Exception) -> str:
     except FileNotFoundError:
         return "no such file"
     except OSError as error:
-        return f"may not be read: {reason_of(error)}"
+        return f"may not be read: {error_text(error)}"
     return f"is not a media file that FFmpeg can read ({reason}); {EXPECTED}"
 
 
-def reason_of(exc: Exception) -> str:
+def error_text(exc: Exception) -> str:
     """FFmpeg's or the system's short text for an error."""
     return str(getattr(exc, "strerror", None) or exc)
 
@@ -112,7 +112,7 @@ def has_index(path: Path) -> bool:
     return False
 
 
-def share_present(path: Path) -> float:
+def fraction_present(path: Path) -> float:
     """How much of its announced size a RIFF file (wav, avi) has; 1.0 for all other files.
 
     FFmpeg takes the duration of a wav file that was cut off from what is left of it.

@@ -31,7 +31,7 @@ def to_rgb(
     converted = _reformatter().reformat(
         picture, width, height, "rgb24", interpolation="FAST_BILINEAR", threads=1
     )
-    return frame.turn.apply(_pixels(converted))
+    return frame.rotation.apply(_pixels(converted))
 
 
 def _pixels(picture: av.VideoFrame) -> NDArray[np.uint8]:

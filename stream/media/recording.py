@@ -22,7 +22,7 @@ from av.stream import Discard
 from affectstream.stream.errors import OptionError, SourceError
 from affectstream.stream.media.decode_stats import DecodeStats
 from affectstream.stream.media.decoders import AudioDecoder, VideoDecoder
-from affectstream.stream.media.opening import open_container, reason_of
+from affectstream.stream.media.opening import error_text, open_container
 from affectstream.stream.media.probe import (
     MediaInfo,
     choose_audio,
@@ -30,10 +30,15 @@ from affectstream.stream.media.probe import (
     describe,
     refuse_unusable,
 )
-from affectstream.stream.media.seek import go_to
+from affectstream.stream.media.seek import seek_before
 from affectstream.stream.media.stream_decoder import Span, StreamDecoder
-from affectstream.stream.media.truncation import STATES_DURATION, announced_us, falls_short, told
-from affectstream.stream.media.types import FOREVER_US, Bound, Frame, Item, Kind
+from affectstream.stream.media.truncation import (
+    STATES_DURATION,
+    declared_us,
+    describe_truncation,
+    is_truncated,
+)
+from affectstream.stream.media.types import FOREVER_US, Bound, Frame, Item, MediaKind
 
 INTERLEAVE_US = 10_000_000
 """What is this much earlier than a packet that has been read will not come any more: FFmpeg's own
@@ -58,11 +63,11 @@ class Recording:
         info: MediaInfo,
         lanes: tuple[StreamDecoder, ...],
         span: Span,
-        faults: DecodeStats,
+        stats: DecodeStats,
     ) -> None:
         """Use `open`."""
         self.path = path
-        self.faults = faults
+        self.stats = stats
         self._container = container
         self._lanes = lanes
         self._span = span
@@ -99,20 +104,20 @@ class Recording:
             raise OptionError(
                 f"start ({start_us / 1e6} s) must be 0 or later and end ({end_us / 1e6} s) after it"
             )
-        span, faults = Span(start_us, end_us), DecodeStats()
+        span, stats = Span(start_us, end_us), DecodeStats()
 
         def start() -> tuple[InputContainer, MediaInfo, tuple[StreamDecoder, ...]]:
-            return _start(path, audio_track, span, faults, 2 if stereo else 1, frame_hz, threads)
+            return _start(path, audio_track, span, stats, 2 if stereo else 1, frame_hz, threads)
 
         container, info, lanes = start()
         try:
             stated = _stated_end(info, lanes)
             if stated is not None and start_us >= stated:
                 raise SourceError(_beyond(path, start_us, stated))
-            if not go_to(container, lanes[0], start_us):
+            if not seek_before(container, lanes[0], start_us):
                 container.close()
                 container, info, lanes = start()
-            return cls(path, container, info, lanes, span, faults)
+            return cls(path, container, info, lanes, span, stats)
         except BaseException:
             container.close()
             raise
@@ -130,8 +135,8 @@ class Recording:
 
     def counts(self) -> dict[str, int]:
         """How many frames were decoded, and of each fault how many, by name."""
-        frames = sum(lane.given for lane in self._lanes if lane.kind is Kind.VIDEO)
-        return {"frames": frames, **self.faults.counts()}
+        frames = sum(lane.items_out for lane in self._lanes if lane.kind is MediaKind.VIDEO)
+        return {"frames": frames, **self.stats.counts()}
 
     def __iter__(self) -> Iterator[Item]:
         while True:
@@ -174,14 +179,14 @@ class Recording:
                 break
             ahead.append(item)
             if isinstance(item, Frame):
-                video = replace(video, rotation=item.turn.degrees)
+                video = replace(video, rotation=item.rotation.degrees)
                 self.info = replace(self.info, video=video)
                 break
         return ahead
 
     def _read(self) -> Generator[Item, None, None]:
         lanes = {lane.stream.index: lane for lane in self._lanes}
-        for kind in Kind:
+        for kind in MediaKind:
             if all(lane.kind is not kind for lane in self._lanes):
                 yield Bound(kind, FOREVER_US)
         broken: str | None = None
@@ -190,7 +195,7 @@ class Recording:
             try:
                 packet = next(packets, None)
             except (av.FFmpegError, OSError) as exc:
-                broken = reason_of(exc)
+                broken = error_text(exc)
                 break
             except IndexError:
                 break  # PyAV's way to end a file in which further streams have turned up
@@ -213,20 +218,20 @@ class Recording:
     def _conclude(self, broken: str | None, cut: bool) -> None:
         """Say what is to be said at the end: nothing usable, or less than the file announces."""
         reached = max(lane.reached_us for lane in self._lanes)
-        if not any(lane.given for lane in self._lanes) and reached <= self._span.start_us:
+        if not any(lane.items_out for lane in self._lanes) and reached <= self._span.start_us:
             if self._span.start_us and reached:
                 raise SourceError(_beyond(self.path, self._span.start_us, reached))
-            why = broken or self.faults.first_error or "it holds no data"
+            why = broken or self.stats.first_error or "it holds no data"
             raise SourceError(f"{self.path}: nothing in it could be decoded: {why}")
         stated = _stated_end(self.info, self._lanes)
         if stated is not None and self.path.is_file():
-            stated = announced_us(self.path, reached, stated)
+            stated = declared_us(self.path, reached, stated)
         wanted = None if stated is None else min(stated, self._span.end_us)
-        short = wanted is not None and falls_short(reached, wanted)
+        short = wanted is not None and is_truncated(reached, wanted)
         if cut or not (short or (broken and wanted is None)):
             return
         why = f" ({broken})" if broken else ""
-        self.faults.ended_early = told(reached, stated) + why
+        self.stats.ended_early = describe_truncation(reached, stated) + why
 
 
 _LOOK_AHEAD = 256
@@ -237,16 +242,16 @@ def _keep_up(lane: StreamDecoder, demuxed_us: int) -> list[Item]:
     settled = demuxed_us - INTERLEAVE_US
     if settled >= lane.span.end_us:
         return lane.finish()
-    if settled < lane.promised_us + BOUND_STEP_US:
+    if settled < lane.bound_us + BOUND_STEP_US:
         return []
-    return lane.settle(settled)
+    return lane.advance(settled)
 
 
 def _start(
     path: Path,
     audio_track: int | str | None,
     span: Span,
-    faults: DecodeStats,
+    stats: DecodeStats,
     channels: int,
     frame_hz: int | None,
     threads: int,
@@ -265,10 +270,10 @@ def _start(
         if video is not None:
             counts_dts = info.format == "avi"
             lanes.append(
-                VideoDecoder(video, origin, span, faults, counts_dts=counts_dts, frame_hz=frame_hz)
+                VideoDecoder(video, origin, span, stats, counts_dts=counts_dts, frame_hz=frame_hz)
             )
         if audio is not None:
-            lanes.append(AudioDecoder(audio, origin, span, faults, channels=channels))
+            lanes.append(AudioDecoder(audio, origin, span, stats, channels=channels))
         for lane in lanes:
             lane.likely_end_us = info.duration_us or 0
             lane.stream.codec_context.thread_count = threads

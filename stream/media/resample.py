@@ -27,7 +27,7 @@ def sample_at(t_us: int) -> int:
     return -(-t_us * SAMPLE_RATE // 1_000_000)
 
 
-def time_of(sample: int) -> int:
+def sample_time_us(sample: int) -> int:
     """When a sample plays, in microseconds rounded down."""
     return sample * 1_000_000 // SAMPLE_RATE
 

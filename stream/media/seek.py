@@ -11,7 +11,7 @@ _SEEK_BACK_US = (200_000, 5_000_000, 30_000_000)
 """How far before the start to look for a key frame, in turn; after that from the beginning."""
 
 
-def go_to(container: InputContainer, lane: StreamDecoder, start_us: int) -> bool:
+def seek_before(container: InputContainer, lane: StreamDecoder, start_us: int) -> bool:
     """Go to where `lane` can be decoded from, at or before `start_us`, or stay at the beginning.
 
     False when the way back to the beginning has to be found by opening the file again.

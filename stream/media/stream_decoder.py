@@ -16,9 +16,9 @@ from av.stream import Stream
 from av.video.stream import VideoStream
 
 from affectstream.stream.media.decode_stats import DecodeStats
-from affectstream.stream.media.opening import reason_of
-from affectstream.stream.media.timestamps import Progress, TimestampFilter
-from affectstream.stream.media.types import FOREVER_US, Bound, Item, Kind
+from affectstream.stream.media.opening import error_text
+from affectstream.stream.media.timestamps import DemuxProgress, TimestampFilter
+from affectstream.stream.media.types import FOREVER_US, Bound, Item, MediaKind
 
 _MOST_PENDING = 64
 """Packets that a decoder may hold back (reordering, frame threads); more are taken for lost."""
@@ -43,23 +43,23 @@ class StreamDecoder:
 
     def __init__(
         self,
-        kind: Kind,
+        kind: MediaKind,
         stream: VideoStream | AudioStream,
         origin_us: int,
         span: Span,
-        faults: DecodeStats,
+        stats: DecodeStats,
     ) -> None:
         self.kind = kind
         self.stream = stream
         self.span = span
-        self.faults = faults
+        self.stats = stats
         self.done = False
         """Whether everything up to the end of the span has been given."""
         self.reached_us = 0
         """Where the newest frame ends, whether it was wanted or not."""
-        self.promised_us = span.start_us
+        self.bound_us = span.start_us
         """Nothing earlier will be given."""
-        self.given = 0
+        self.items_out = 0
         time_base = stream.time_base
         assert time_base is not None
         self._ticks, self._per = 1_000_000 * time_base.numerator, time_base.denominator
@@ -74,8 +74,8 @@ class StreamDecoder:
         self._group: list[Packet] | None = []
         self._drained = False
         self._repeats_until_us = -FOREVER_US
-        self._progress = Progress(span.start_us)
-        self._believer: TimestampFilter[Decoded] = TimestampFilter(span.start_us)
+        self._progress = DemuxProgress(span.start_us)
+        self._filter: TimestampFilter[Decoded] = TimestampFilter(span.start_us)
         self._newest_us = -FOREVER_US
 
     @property
@@ -99,7 +99,7 @@ class StreamDecoder:
             self._resume(packet)
         self._remember(packet)
         if t_us is not None:
-            self.foresee(packet, t_us)
+            self.prepare(packet, t_us)
         try:
             frames = packet.decode()
         except av.FFmpegError as exc:
@@ -116,33 +116,33 @@ class StreamDecoder:
         items = [] if self._drained else self._drain()
         return items if self.done else items + self.close()
 
-    def settle(self, t_us: int) -> list[Item]:
+    def advance(self, t_us: int) -> list[Item]:
         """Promise that nothing earlier than `t_us` will come, after giving what is held of it."""
-        if t_us <= self.promised_us:
+        if t_us <= self.bound_us:
             return []
         items = self._drain() if self._pending and min(self._pending) < t_us else []
-        items += self._confirm(t_us) + self.rest()
-        self.promised_us = max(t_us, self.promised_us)
-        return [*items, Bound(self.kind, self.promised_us)]
+        items += self._confirm(t_us) + self.flush_held()
+        self.bound_us = max(t_us, self.bound_us)
+        return [*items, Bound(self.kind, self.bound_us)]
 
     def close(self) -> list[Item]:
         """Give the rest and promise that nothing more will come."""
-        items = self._confirm(max(self.stated_end_us or 0, self.likely_end_us)) + self.rest()
-        self.done, self.promised_us = True, FOREVER_US
+        items = self._confirm(max(self.stated_end_us or 0, self.likely_end_us)) + self.flush_held()
+        self.done, self.bound_us = True, FOREVER_US
         return [*items, Bound(self.kind, FOREVER_US)]
 
-    def foresee(self, packet: Packet, t_us: int) -> None:
+    def prepare(self, packet: Packet, t_us: int) -> None:
         """Prepare the decoder for a packet of time `t_us`."""
 
-    def when(self, frame: Decoded) -> int:
+    def frame_time(self, frame: Decoded) -> int:
         """When a frame plays; a guess is made, and counted, for one that does not say."""
         raise NotImplementedError
 
-    def take(self, frame: Decoded, t_us: int) -> list[Item]:
+    def convert(self, frame: Decoded, t_us: int) -> list[Item]:
         """The items that a decoded frame gives."""
         raise NotImplementedError
 
-    def rest(self) -> list[Item]:
+    def flush_held(self) -> list[Item]:
         """What is held after the decoder."""
         return []
 
@@ -150,20 +150,20 @@ class StreamDecoder:
         """Pass a frame on, or those before it, once their times can be believed."""
         if self.done:
             return []
-        t_us = self.when(frame)
+        t_us = self.frame_time(frame)
         if t_us <= self._repeats_until_us:
             return []
         self._pending = [p for p in self._pending if p > t_us]
-        dropped = self._believer.dropped
-        items = self._take(self._believer.push(frame, t_us))
-        self.faults.wrong_times += self._believer.dropped - dropped
+        dropped = self._filter.dropped
+        items = self._take(self._filter.push(frame, t_us))
+        self.stats.wrong_times += self._filter.dropped - dropped
         return items
 
     def _take(self, believed: list[tuple[Decoded, int]]) -> list[Item]:
         items: list[Item] = []
         for frame, t_us in believed:
             if not self.done:
-                items += self.take(frame, t_us)
+                items += self.convert(frame, t_us)
                 self._newest_us = max(self._newest_us, t_us)
         return items
 
@@ -197,7 +197,7 @@ class StreamDecoder:
 
     def _confirm(self, t_us: int) -> list[Item]:
         """Something has come to `t_us`: what was in doubt up to there is believed."""
-        return self._take(self._believer.confirm(t_us))
+        return self._take(self._filter.confirm(t_us))
 
     def _end_of(self, t_us: int, duration_us: int) -> int:
         """Where a frame ends: codecs pad the last one, and the container says where to cut it.
@@ -208,7 +208,7 @@ class StreamDecoder:
         return stated if stated is not None and t_us < stated < end_us else end_us
 
     def _failed(self, exc: Exception, t_us: int | None) -> None:
-        self.faults.bad(self.kind, reason_of(exc), t_us)
+        self.stats.count_bad_packet(self.kind, error_text(exc), t_us)
         if t_us in self._pending:
             self._pending.remove(t_us)
         if isinstance(exc, av.error.BlockingIOError):

@@ -59,7 +59,7 @@ class TimestampFilter(Generic[T]):
         return out
 
 
-class Progress:
+class DemuxProgress:
     """How far a stream has been read, by the decode times of its packets."""
 
     def __init__(self, start_us: int) -> None:

@@ -22,7 +22,7 @@ FOREVER_US = 2**62
 """The bound of a kind of stream that has ended or was never there."""
 
 
-class Kind(Enum):
+class MediaKind(Enum):
     """The kinds of stream that are kept in step."""
 
     VIDEO = "video"
@@ -35,7 +35,7 @@ class Frame:
 
     pts_us: int
     picture: av.VideoFrame
-    turn: Rotation = UPRIGHT
+    rotation: Rotation = UPRIGHT
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +69,7 @@ class Cue:
 class Bound:
     """A promise: nothing of this kind earlier than `t_us` will come."""
 
-    kind: Kind
+    kind: MediaKind
     t_us: int
 
 

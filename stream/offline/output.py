@@ -25,7 +25,7 @@ from affectstream.engines.bundle.bundle import MANIFEST
 from affectstream.engines.cache.digest import sha256
 from affectstream.stream.events import SCHEMA, Stream
 from affectstream.stream.loaded import LoadedBundle
-from affectstream.stream.results.interpret import Hop
+from affectstream.stream.results.interpret import HopResult
 from affectstream.stream.sinks import FORMATS, FileSink
 from affectstream.stream.sinks.base import writing
 
@@ -54,7 +54,7 @@ class OutputFolder:
             self.discard()
             raise
 
-    def push(self, hop: Hop, end_us: int) -> None:
+    def push(self, hop: HopResult, end_us: int) -> None:
         """Hand one hop to every file."""
         for sink in self._sinks:
             sink.push(hop, end_us)

@@ -20,10 +20,17 @@ import numpy as np
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.stream.faces.face import FrameObservation
 from affectstream.stream.faces.perceive import BATCH, Perceiver
-from affectstream.stream.media.grid import GridSampler, Sampled
+from affectstream.stream.media.grid import GridFrame, GridSampler
 from affectstream.stream.media.recording import Recording
-from affectstream.stream.media.types import FOREVER_US, SAMPLE_RATE, Bound, Frame, Kind, Samples
-from affectstream.stream.results.interpret import Hop, Interpreter
+from affectstream.stream.media.types import (
+    FOREVER_US,
+    SAMPLE_RATE,
+    Bound,
+    Frame,
+    MediaKind,
+    Samples,
+)
+from affectstream.stream.results.interpret import HopResult, Interpreter
 
 _QUEUE_ITEMS = 16
 """Runs of sound are gathered to half a second, so this is seconds of media, not packets."""
@@ -36,7 +43,7 @@ _GIVE_UP_S = 2.0
 class _Batch:
     """Sampled frames in order, grid points without a frame among them."""
 
-    sampled: tuple[Sampled, ...]
+    sampled: tuple[GridFrame, ...]
     seen: Future[list[FrameObservation]]
 
 
@@ -71,7 +78,7 @@ class Pipeline:
         self._room = threading.BoundedSemaphore(self._threads + 2)
         self._stop = threading.Event()
 
-    def __iter__(self) -> Iterator[Hop]:
+    def __iter__(self) -> Iterator[HopResult]:
         pool = ThreadPoolExecutor(self._threads, "perceive")
         reader = threading.Thread(target=self._read, args=(pool,), name="reader", daemon=True)
         reader.start()
@@ -82,9 +89,9 @@ class Pipeline:
             reader.join(_GIVE_UP_S)
             pool.shutdown(wait=False, cancel_futures=True)  # nobody waits for a stuck engine
 
-    def _interpret(self) -> Iterator[Hop]:
+    def _interpret(self) -> Iterator[HopResult]:
         if self._perceiver is None:  # sound must not wait for pictures that nobody looks at
-            yield from self._interpreter.settle(Bound(Kind.VIDEO, FOREVER_US))
+            yield from self._interpreter.push_bound(Bound(MediaKind.VIDEO, FOREVER_US))
         while True:
             item = self._queue.get()
             match item:
@@ -93,11 +100,11 @@ class Pipeline:
                     self._room.release()
                     for sampled in item.sampled:
                         look = next(seen) if sampled.frame is not None else None
-                        yield from self._interpreter.see(sampled.points, look)
+                        yield from self._interpreter.push_frame(sampled.points, look)
                 case Samples():
-                    yield from self._interpreter.hear(item)
+                    yield from self._interpreter.push_sound(item)
                 case Bound():
-                    yield from self._interpreter.settle(item)
+                    yield from self._interpreter.push_bound(item)
                 case _End():
                     if item.error is not None:
                         raise item.error
@@ -116,7 +123,7 @@ class Pipeline:
 
     def _decode(self, pool: ThreadPoolExecutor) -> None:
         grid = GridSampler(self._frame_hz, self._recording.start_us)
-        batch: list[Sampled] = []
+        batch: list[GridFrame] = []
         sound: list[Samples] = []
         for item in self._recording:
             if self._stop.is_set():
@@ -127,11 +134,11 @@ class Pipeline:
                         batch += grid.push(item)
                 case Samples():
                     sound = self._gather(sound, item)
-                case Bound(Kind.VIDEO):
+                case Bound(MediaKind.VIDEO):
                     if self._perceiver is not None:
                         last = item.t_us == FOREVER_US
                         end_us = self._recording.end_us
-                        batch += grid.flush(end_us) if last else grid.settle(item.t_us)
+                        batch += grid.flush(end_us) if last else grid.advance(item.t_us)
                     batch = self._flush_batches(pool, batch, partial=True)
                     self._put(item)
                 case Bound():
@@ -143,8 +150,8 @@ class Pipeline:
         self._flush_batches(pool, batch, partial=True)
 
     def _flush_batches(
-        self, pool: ThreadPoolExecutor, waiting: list[Sampled], *, partial: bool = False
-    ) -> list[Sampled]:
+        self, pool: ThreadPoolExecutor, waiting: list[GridFrame], *, partial: bool = False
+    ) -> list[GridFrame]:
         """Send off full batches (and with `partial` the rest); return what still waits."""
         while waiting and (partial or len(waiting) >= BATCH):
             part, waiting = tuple(waiting[:BATCH]), waiting[BATCH:]

@@ -15,7 +15,7 @@ from affectstream.stream.events import Event, Stream
 from affectstream.stream.media.recording import Recording
 from affectstream.stream.offline.pipeline import Pipeline
 from affectstream.stream.options import SourceOptions
-from affectstream.stream.results.interpret import Hop, Interpreter, seconds
+from affectstream.stream.results.interpret import HopResult, Interpreter, seconds
 from affectstream.stream.transcript.files import (
     Transcript,
     embedded_transcript,
@@ -55,7 +55,7 @@ class Session:
         self._interpreter = Interpreter(self._bundle, self.name, options, self.modalities)
         if self._transcript is not None:
             for cue in self._transcript.cues:
-                self._interpreter.read(cue)
+                self._interpreter.push_cue(cue)
         self._threads = threads
 
     @property
@@ -70,28 +70,28 @@ class Session:
         ends = [t for t in (end_us, self.info.duration_us) if t is not None]
         return start_us, min(ends, default=None)
 
-    def __iter__(self) -> Iterator[Hop]:
-        yield Hop((), tuple(self._started()))
+    def __iter__(self) -> Iterator[HopResult]:
+        yield HopResult((), tuple(self._started()))
         for hop in self._hops():
             for reading, _ in hop.readings:
                 self._position_us = max(self._position_us, reading.end_us)
             yield hop
-        self.ended = self._end_event(self.end_us, self._source.faults.ended_early)
-        yield Hop((), (*self._strangers(), self.ended))
+        self.ended = self._end_event(self.end_us, self._source.stats.ended_early)
+        yield HopResult((), (*self._strangers(), self.ended))
 
-    def interrupt(self) -> Hop:
+    def interrupt(self) -> HopResult:
         """The last hop of a session that is left early: open segments, and the `ended` event."""
         end_us = min(self._position_us, self.end_us)
         detail = "interrupted: what was done until then is here"
         self.ended = self._end_event(end_us, detail)
-        return Hop((), (*self._interpreter.finish().events, self.ended))
+        return HopResult((), (*self._interpreter.close_segments().events, self.ended))
 
-    def _hops(self) -> Iterator[Hop]:
+    def _hops(self) -> Iterator[HopResult]:
         if isinstance(self._source, Recording):
             yield from Pipeline(self._bundle, self._source, self._interpreter, self._threads)
             return
         for bound in self._source:
-            yield from self._interpreter.settle(bound)
+            yield from self._interpreter.push_bound(bound)
         yield from self._interpreter.flush(self.end_us)
 
     def _words(self, path: Path) -> Transcript | None:

@@ -43,7 +43,7 @@ class AttentionReading:
         return 1.0 - self.score if self.state == AWAY else self.score
 
 
-def score_of(angle_deg: float) -> float:
+def angle_score(angle_deg: float) -> float:
     """clip((35 - a) / 20, 0, 1) for an angle of `angle_deg` off the axis."""
     return min(1.0, max(0.0, (_ZERO_DEG - angle_deg) / _SPAN_DEG))
 
@@ -95,7 +95,7 @@ class AttentionMeter:
         yaw0 = median(y for y, _ in self._early) if self._early else 0.0
         pitch0 = median(p for _, p in self._early) if self._early else 0.0
         across, up = math.radians(yaw - yaw0), math.radians(pitch - pitch0)
-        return score_of(math.degrees(math.acos(math.cos(across) * math.cos(up))))
+        return angle_score(math.degrees(math.acos(math.cos(across) * math.cos(up))))
 
     def _judge(
         self, score: float, angles: tuple[float | None, float | None, float | None], method: str

@@ -16,22 +16,28 @@ from affectstream.stream.events import Attention as AttentionEvent
 from affectstream.stream.events import Emotion, Event, Segment, Stream
 from affectstream.stream.faces.encode import FaceEncoders
 from affectstream.stream.faces.face import FrameObservation
-from affectstream.stream.faces.pose import Pose, solve
+from affectstream.stream.faces.pose import Pose, solve_pose
 from affectstream.stream.faces.track import MEMORY_US, Tracker
 from affectstream.stream.fusion.fuse import SCORE_DECIMALS, Fuser, Reading
-from affectstream.stream.media.resample import time_of
-from affectstream.stream.media.types import FOREVER_US, Bound, Cue, Kind, Samples
+from affectstream.stream.media.resample import sample_time_us
+from affectstream.stream.media.types import FOREVER_US, Bound, Cue, MediaKind, Samples
 from affectstream.stream.options import SourceOptions
 from affectstream.stream.results.attention import AttentionMeter, AttentionReading
 from affectstream.stream.results.segments import Segmenter, Smoother, StateSpan
 from affectstream.stream.windowing.gaps import Gap, GapFinder
-from affectstream.stream.windowing.windows import Scene, TrackSample, Window, Windower, WindowShape
+from affectstream.stream.windowing.windows import (
+    FrameSample,
+    TrackSample,
+    Window,
+    Windower,
+    WindowShape,
+)
 
-_MODALITY = {Kind.VIDEO: "video", Kind.AUDIO: "voice"}
+_MODALITY = {MediaKind.VIDEO: "video", MediaKind.AUDIO: "voice"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Hop:
+class HopResult:
     """What one hop gave: each reading with the attention of its track, and the events for sinks."""
 
     readings: tuple[tuple[Reading, AttentionReading | None], ...]
@@ -65,7 +71,7 @@ class Interpreter:
         self._tracker = Tracker()
         self._poses: dict[int, Pose | None] = {}
         texts = [e.manifest.engines.text_encoder for e in bundle.experts]
-        self._aligner = Windower(
+        self._windower = Windower(
             self._shape,
             channels=2 if options.assignment.channels else 1,
             start_us=options.start_us or 0,
@@ -81,7 +87,7 @@ class Interpreter:
         )
         self._tells_emotion = bool(bundle.answers - {"attention"})
         self._tells_attention = "attention" in bundle.answers
-        self._sees_faces = bool(FaceEncoders.of(bundle).faces) and "video" in self._sources
+        self._sees_faces = bool(FaceEncoders.from_bundle(bundle).faces) and "video" in self._sources
         self._people: dict[int | None, _Person] = {}
         self._finder = GapFinder()
         self._gaps: list[Gap] = []
@@ -89,54 +95,56 @@ class Interpreter:
         """How many gaps were told so far."""
         self._end_us = FOREVER_US
 
-    def see(self, points: range, seen: FrameObservation | None) -> list[Hop]:
+    def push_frame(self, points: range, seen: FrameObservation | None) -> list[HopResult]:
         """Faces for `points` of the grid, in order; None where the grid has no frame."""
         tracked: list[tuple[int, TrackSample]] = []
         if seen is not None:
             before, self._poses = self._poses, {}
             focal = self._options.focal_px
-            focal = None if focal is None else focal * seen.shrunk
+            focal = None if focal is None else focal * seen.scale
             for number, face in self._tracker.push(seen):
-                pose = solve(face.landmarks, seen.frame_size, before.get(number), focal)
+                pose = solve_pose(face.landmarks, seen.frame_size, before.get(number), focal)
                 self._poses[number] = pose
                 tracked.append((number, TrackSample(0, seen.pts_us, seen.frame_size, face, pose)))
-            self._came(Kind.VIDEO, self._grid_us(points.start), self._grid_us(points.stop))
+            self._came(MediaKind.VIDEO, self._grid_us(points.start), self._grid_us(points.stop))
         windows = []
         for point in points:
             here = [
                 (n, TrackSample(point, t.pts_us, t.frame_size, t.face, t.pose)) for n, t in tracked
             ]
-            whole = Scene(point, seen.pts_us, seen.scene) if seen and seen.scene else None
-            windows += self._aligner.see(point, here, whole)
+            whole = None
+            if seen is not None and seen.frame_embeddings:
+                whole = FrameSample(point, seen.pts_us, seen.frame_embeddings)
+            windows += self._windower.push_frame(point, here, whole)
         return self._hops(windows)
 
-    def hear(self, samples: Samples) -> list[Hop]:
+    def push_sound(self, samples: Samples) -> list[HopResult]:
         """A run of sound."""
-        start_us, end_us = time_of(samples.start), time_of(samples.end)
-        self._came(Kind.AUDIO, start_us, end_us)
-        return self._hops(self._aligner.hear(samples))
+        start_us, end_us = sample_time_us(samples.start), sample_time_us(samples.end)
+        self._came(MediaKind.AUDIO, start_us, end_us)
+        return self._hops(self._windower.push_sound(samples))
 
-    def read(self, cue: Cue) -> None:
+    def push_cue(self, cue: Cue) -> None:
         """A cue of the transcript."""
-        self._aligner.read(cue)
+        self._windower.push_cue(cue)
 
-    def settle(self, bound: Bound) -> list[Hop]:
+    def push_bound(self, bound: Bound) -> list[HopResult]:
         """A promise that nothing earlier will come."""
-        return self._hops(self._aligner.settle(bound))
+        return self._hops(self._windower.push_bound(bound))
 
-    def flush(self, end_us: int) -> list[Hop]:
+    def flush(self, end_us: int) -> list[HopResult]:
         """The hops that are left of a recording that ends at `end_us`, and every open segment."""
         self._end_us = end_us
-        return [*self._hops(self._aligner.flush(end_us)), self.finish()]
+        return [*self._hops(self._windower.flush(end_us)), self.close_segments()]
 
-    def finish(self) -> Hop:
+    def close_segments(self) -> HopResult:
         """Every segment that is still open, ended where it stands."""
         events = [
             event
             for track in sorted(self._people, key=_order)
             for event in self._close(track, self._people[track])
         ]
-        return Hop((), tuple(events))
+        return HopResult((), tuple(events))
 
     @property
     def tracks(self) -> int:
@@ -146,7 +154,7 @@ class Interpreter:
     def _grid_us(self, point: int) -> int:
         return point * 1_000_000 // self._shape.frame_hz
 
-    def _came(self, kind: Kind, start_us: int, end_us: int) -> None:
+    def _came(self, kind: MediaKind, start_us: int, end_us: int) -> None:
         if _MODALITY[kind] in self._sources:
             self._gaps += self._finder.push(kind, start_us, end_us)
 
@@ -167,10 +175,10 @@ class Interpreter:
             for gap in sorted(due, key=lambda gap: (gap.end_us, gap.kind.value))
         ]
 
-    def _hops(self, windows: Iterable[Window]) -> list[Hop]:
+    def _hops(self, windows: Iterable[Window]) -> list[HopResult]:
         return [self._hop(window) for window in windows]
 
-    def _hop(self, window: Window) -> Hop:
+    def _hop(self, window: Window) -> HopResult:
         readings, events = [], self._told_gaps(window.end_us)
         for reading in self._fuser.push(window):
             person = self._people.get(reading.track)
@@ -187,7 +195,7 @@ class Interpreter:
             events += self._close(track, person)
             if window.end_us - person.seen_us > MEMORY_US:  # the number will not come back
                 del self._people[track]
-        return Hop(tuple(readings), tuple(events))
+        return HopResult(tuple(readings), tuple(events))
 
     def _attention(
         self, person: _Person, window: Window, reading: Reading
@@ -195,9 +203,9 @@ class Interpreter:
         """None where nothing tells it: without faces, unless the bundle has a head for it; and for the
         recording's own reading while someone is in view, unless that head spoke of it."""
         first = window.hop * self._shape.points_per_hop
-        looks = window.looks.get(reading.track, ()) if reading.track is not None else ()
+        looks = window.tracks.get(reading.track, ()) if reading.track is not None else ()
         poses = [(k.pts_us, k.pose) for k in looks if k.point >= first and k.pose is not None]
-        aside = reading.track is None and bool(window.looks)
+        aside = reading.track is None and bool(window.tracks)
         if self._tells_attention:
             if aside and reading.attention is None:
                 return None

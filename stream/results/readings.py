@@ -11,13 +11,13 @@ from affectstream.engines.bundle.shapes import SENTIMENTS
 from affectstream.stream.faces.detect import LANDMARKS
 from affectstream.stream.fusion.fuse import SCORE_DECIMALS, Reading
 from affectstream.stream.results.attention import AttentionReading
-from affectstream.stream.results.interpret import Hop, rounded, seconds
+from affectstream.stream.results.interpret import HopResult, rounded, seconds
 
 _SENTIMENTS = tuple(f"sentiment_{name}" for name in SENTIMENTS)
 _POINTS = tuple(f"{name}_{axis}" for name in LANDMARKS for axis in "xy")
 
 
-def schema(labels: Sequence[str]) -> pa.Schema:
+def table_schema(labels: Sequence[str]) -> pa.Schema:
     """Columns of the table, the same for every bundle of `labels`: what it does not tell stays empty.
 
     Boxes and landmarks are fractions of the frame's width and height.
@@ -48,7 +48,7 @@ def schema(labels: Sequence[str]) -> pa.Schema:
     return pa.schema(fields)
 
 
-def rows(labels: Sequence[str], hop: Hop, end_us: int) -> list[dict[str, Any]]:
+def table_rows(labels: Sequence[str], hop: HopResult, end_us: int) -> list[dict[str, Any]]:
     """The rows of one hop; times are cut at `end_us`, the end of the recording."""
     return [_row(labels, reading, attention, end_us) for reading, attention in hop.readings]
 
@@ -85,7 +85,7 @@ def _row(
 
 
 def _face(reading: Reading) -> dict[str, Any]:
-    look = reading.look
+    look = reading.track_sample
     if look is None:
         return {}
     width, height = look.frame_size

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from affectstream.stream.live.capture.rebase import Rebase
 from affectstream.stream.live.queue.arrival import Arrivals
-from affectstream.stream.media.types import Kind
+from affectstream.stream.media.types import MediaKind
 from affectstream.stream.serve.limits import QUIET_S
 
 JUMP_US = 1_000_000
@@ -21,7 +21,7 @@ JUMP_US = 1_000_000
 class MediaClock(Protocol):
     """One clock of a sender."""
 
-    def stamp(self, kind: Kind, media_us: int, arrived_s: float) -> int:
+    def stamp(self, kind: MediaKind, media_us: int, arrived_s: float) -> int:
         """When what `media_us` names took place: microseconds of the session, at least 0.
 
         Results of one kind always increase.
@@ -36,10 +36,10 @@ class TrackClock:
         """`origin_s` is when the session's t = 0 was, on the monotonic clock."""
         self._origin_s = origin_s
         self._arrivals = Arrivals()
-        self._newest: dict[Kind, tuple[int, float]] = {}  # media time, arrival
-        self._told: dict[Kind, int] = {}
+        self._newest: dict[MediaKind, tuple[int, float]] = {}  # media time, arrival
+        self._told: dict[MediaKind, int] = {}
 
-    def stamp(self, kind: Kind, media_us: int, arrived_s: float) -> int:
+    def stamp(self, kind: MediaKind, media_us: int, arrived_s: float) -> int:
         """As `MediaClock.stamp`."""
         if self._jumped(kind, media_us, arrived_s):
             self._arrivals = Arrivals()
@@ -51,7 +51,7 @@ class TrackClock:
         self._told[kind] = max(t_us, self._told.get(kind, -1) + 1)
         return self._told[kind]
 
-    def _jumped(self, kind: Kind, media_us: int, arrived_s: float) -> bool:
+    def _jumped(self, kind: MediaKind, media_us: int, arrived_s: float) -> bool:
         if kind not in self._newest:
             return False
         before_us, then_s = self._newest[kind]
@@ -66,9 +66,9 @@ class ContainerClock:
         """`origin_s` is when the session's t = 0 was, on the monotonic clock."""
         self._origin_s = origin_s
         self._rebase = Rebase()
-        self._told: dict[Kind, int] = {}
+        self._told: dict[MediaKind, int] = {}
 
-    def stamp(self, kind: Kind, media_us: int, arrived_s: float) -> int:
+    def stamp(self, kind: MediaKind, media_us: int, arrived_s: float) -> int:
         """As `MediaClock.stamp`."""
         t_us = self._rebase.push(kind, media_us, arrived_s - self._origin_s)
         self._told[kind] = max(t_us, self._told.get(kind, -1) + 1)

@@ -24,7 +24,7 @@ from typing import Any
 import av
 
 from affectstream.stream.errors import OutputError
-from affectstream.stream.media.opening import reason_of
+from affectstream.stream.media.opening import error_text
 
 _log = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ class SessionRecorder:
         with self._lock:
             if self.failure is not None:
                 return
-            self.failure = why = reason_of(error)
+            self.failure = why = error_text(error)
         _log.warning("%s: nothing is stored any more: %s", self.folder, why)
         with contextlib.suppress(queue.Full):  # then the encoder does not wait for more
             self._queue.put_nowait(None)

@@ -16,9 +16,9 @@ from affectstream.stream.live.clock import instant
 from affectstream.stream.live.session import LiveSession
 from affectstream.stream.live.stats import LiveStats
 from affectstream.stream.live.words.dictation import LiveWords
-from affectstream.stream.media.types import Cue, Kind
+from affectstream.stream.media.types import Cue, MediaKind
 from affectstream.stream.recognizer import Recognizer
-from affectstream.stream.results.interpret import Hop
+from affectstream.stream.results.interpret import HopResult
 from affectstream.stream.serve.clients import messages
 from affectstream.stream.serve.clients.audience import Audience
 from affectstream.stream.serve.clients.overlay import Overlay
@@ -101,7 +101,7 @@ class ServedSession:
     def see(self, clock: MediaClock, picture: av.VideoFrame) -> None:
         """A picture that has just come. Does not wait."""
         arrived_s = self._heard_s = time.monotonic()
-        t_us = clock.stamp(Kind.VIDEO, _media_us(picture), arrived_s)
+        t_us = clock.stamp(MediaKind.VIDEO, _media_us(picture), arrived_s)
         self._live.push_video(picture, t_us, arrived_s)
         if self._recorder is not None:
             self._recorder.see(picture, t_us)
@@ -109,7 +109,7 @@ class ServedSession:
     def hear(self, clock: MediaClock, sound: av.AudioFrame) -> None:
         """Sound that has just come. Does not wait."""
         arrived_s = self._heard_s = time.monotonic()
-        t_us = clock.stamp(Kind.AUDIO, _media_us(sound), arrived_s)
+        t_us = clock.stamp(MediaKind.AUDIO, _media_us(sound), arrived_s)
         self._live.push_audio(sound, t_us, arrived_s)
         if self._recorder is not None:
             self._recorder.hear(sound, t_us)
@@ -248,7 +248,7 @@ class ServedSession:
         if self._outlets is not None:
             self._outlets.mark(event, self._live.zero_s)
 
-    def _hop(self, hop: Hop) -> None:
+    def _hop(self, hop: HopResult) -> None:
         """Called by the session's thread with each hop."""
         self._overlay.told(reading for reading, _ in hop.readings)
         if self._outlets is not None:

@@ -12,7 +12,7 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from affectstream.stream.errors import OutputError
-from affectstream.stream.results.interpret import Hop
+from affectstream.stream.results.interpret import HopResult
 
 
 class FileSink(ABC):
@@ -31,7 +31,7 @@ class FileSink(ABC):
             self._file: BinaryIO = self._beside.open("wb")
 
     @abstractmethod
-    def write(self, file: BinaryIO, hop: Hop, end_us: int) -> None:
+    def write(self, file: BinaryIO, hop: HopResult, end_us: int) -> None:
         """Write one hop."""
 
     def finish(self, file: BinaryIO) -> None:
@@ -42,7 +42,7 @@ class FileSink(ABC):
         """Let go of a writer that holds the file. Nothing unless overridden."""
         return
 
-    def push(self, hop: Hop, end_us: int) -> None:
+    def push(self, hop: HopResult, end_us: int) -> None:
         """Write one hop."""
         with writing(self.path):
             self.write(self._file, hop, end_us)

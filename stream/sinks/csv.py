@@ -9,8 +9,8 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.csv as pc
 
-from affectstream.stream.results.interpret import Hop
-from affectstream.stream.results.readings import rows, schema
+from affectstream.stream.results.interpret import HopResult
+from affectstream.stream.results.readings import table_rows, table_schema
 from affectstream.stream.sinks.base import FileSink
 
 
@@ -21,12 +21,12 @@ class CsvSink(FileSink):
 
     def __init__(self, folder: Path, labels: Sequence[str]) -> None:
         super().__init__(folder, labels)
-        self._schema = schema(self.labels)
+        self._schema = table_schema(self.labels)
         self._writer = pc.CSVWriter(self._file, self._schema)
 
-    def write(self, file: BinaryIO, hop: Hop, end_us: int) -> None:
+    def write(self, file: BinaryIO, hop: HopResult, end_us: int) -> None:
         """The rows of one hop."""
-        found = rows(self.labels, hop, end_us)
+        found = table_rows(self.labels, hop, end_us)
         if found:
             self._writer.write_table(pa.Table.from_pylist(found, self._schema))
 

@@ -7,7 +7,7 @@ from typing import BinaryIO, Protocol
 
 from affectstream.stream.errors import OutputError
 from affectstream.stream.events import encode
-from affectstream.stream.results.interpret import Hop
+from affectstream.stream.results.interpret import HopResult
 from affectstream.stream.sinks.base import FileSink
 
 
@@ -16,7 +16,7 @@ class JsonlFile(FileSink):
 
     filename = "events.jsonl"
 
-    def write(self, file: BinaryIO, hop: Hop, end_us: int) -> None:
+    def write(self, file: BinaryIO, hop: HopResult, end_us: int) -> None:
         """One line for each event."""
         file.writelines(encode(event) + b"\n" for event in hop.events)
 
@@ -39,7 +39,7 @@ class JsonlStream:
     def __init__(self, stream: Lines) -> None:
         self._stream = stream
 
-    def push(self, hop: Hop, end_us: int) -> None:
+    def push(self, hop: HopResult, end_us: int) -> None:
         """One line for each event.
 
         Raises `BrokenPipeError` once nobody reads, `OutputError` where it cannot be written.

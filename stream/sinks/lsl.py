@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.stream.errors import OptionError
 from affectstream.stream.events import Attention, Emotion, Event, Segment, Stream, encode
-from affectstream.stream.results.interpret import Hop
+from affectstream.stream.results.interpret import HopResult
 from affectstream.stream.sinks.regular import CaptureClock, Sample, Schedule
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class LslOutlets:
         self._clock, self._schedule = CaptureClock(), Schedule(bundle.manifest.hop_us)
         self._shift_s = float(self._lsl.local_clock()) - time.monotonic()
         self._closed = False
-        self._regular: list[tuple[StreamOutlet, Callable[[Hop], list[float]]]] = []
+        self._regular: list[tuple[StreamOutlet, Callable[[HopResult], list[float]]]] = []
         if bundle.answers - {"attention"}:
             emotions = Emotions(bundle.manifest.labels, bundle.answers)
             outlet = self._outlet("emotion", "Emotion", emotions.channels)
@@ -91,7 +91,7 @@ class LslOutlets:
         """Hops that came too late for that."""
         return self._schedule.late
 
-    def push(self, hop: Hop, zero_s: float | None) -> None:
+    def push(self, hop: HopResult, zero_s: float | None) -> None:
         """Push a hop of a session whose t = 0 was at `zero_s` (`LiveSession.zero_s`)."""
         if not hop.readings or zero_s is None:
             return
@@ -212,7 +212,7 @@ class Emotions:
             _TRACK,
         )
 
-    def sample(self, hop: Hop) -> list[float]:
+    def sample(self, hop: HopResult) -> list[float]:
         """One value a channel; NaN for all but the track where the recognizer abstained."""
         event = min((e for e in hop.events if isinstance(e, Emotion)), key=_first, default=None)
         if event is None:
@@ -229,7 +229,7 @@ class Emotions:
         ]
 
 
-def _attention(hop: Hop) -> list[float]:
+def _attention(hop: HopResult) -> list[float]:
     event = min((e for e in hop.events if isinstance(e, Attention)), key=_first, default=None)
     if event is None:
         return [NAN] * len(_ATTENTION)

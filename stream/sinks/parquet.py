@@ -9,8 +9,8 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from affectstream.stream.results.interpret import Hop
-from affectstream.stream.results.readings import rows, schema
+from affectstream.stream.results.interpret import HopResult
+from affectstream.stream.results.readings import table_rows, table_schema
 from affectstream.stream.sinks.base import FileSink
 
 _GROUP_ROWS = 256
@@ -23,13 +23,13 @@ class ParquetSink(FileSink):
 
     def __init__(self, folder: Path, labels: Sequence[str]) -> None:
         super().__init__(folder, labels)
-        self._schema = schema(self.labels)
+        self._schema = table_schema(self.labels)
         self._writer = pq.ParquetWriter(self._file, self._schema, compression="zstd")
         self._held: list[dict[str, Any]] = []
 
-    def write(self, file: BinaryIO, hop: Hop, end_us: int) -> None:
+    def write(self, file: BinaryIO, hop: HopResult, end_us: int) -> None:
         """Hold the rows of one hop; write a group once it is full."""
-        self._held += rows(self.labels, hop, end_us)
+        self._held += table_rows(self.labels, hop, end_us)
         if len(self._held) >= _GROUP_ROWS:
             self._flush()
 

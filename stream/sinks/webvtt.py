@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from affectstream.stream.events import Segment
-from affectstream.stream.results.interpret import Hop
+from affectstream.stream.results.interpret import HopResult
 from affectstream.stream.sinks.base import FileSink
 
 
@@ -24,7 +24,7 @@ class WebVttSink(FileSink):
         super().__init__(folder, labels)
         self._held: list[Segment] = []
 
-    def write(self, file: BinaryIO, hop: Hop, end_us: int) -> None:
+    def write(self, file: BinaryIO, hop: HopResult, end_us: int) -> None:
         """Hold the segments of one hop."""
         self._held += [event for event in hop.events if isinstance(event, Segment)]
 

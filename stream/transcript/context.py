@@ -7,7 +7,7 @@ from collections.abc import Sequence
 _NAMES = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 
-def joined(lines: Sequence[tuple[str | None, str]]) -> str:
+def join_utterances(lines: Sequence[tuple[str | None, str]]) -> str:
     """(speaker, words) of some utterances, oldest first, as one text with the turns marked.
 
     ``A:`` stands before what the speaker of the last one says, ``B:`` before what the one says who

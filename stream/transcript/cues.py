@@ -30,7 +30,7 @@ Said = tuple[str | None, str]
 """(speaker or None, words)"""
 
 
-def spoken(payload: str, codec: str) -> list[Said]:
+def parse_cue(payload: str, codec: str) -> list[Said]:
     """Speakers and words of one cue of `codec` (FFmpeg's name: ``subrip``, ``webvtt``, ``ass`` ...).
 
     A WebVTT cue with several voices gives one pair for each. A cue without words gives none.

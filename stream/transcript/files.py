@@ -20,10 +20,10 @@ from av.subtitles.stream import SubtitleStream
 from av.subtitles.subtitle import AssSubtitle
 
 from affectstream.stream.errors import SourceError
-from affectstream.stream.media.opening import open_container, reason_of
+from affectstream.stream.media.opening import error_text, open_container
 from affectstream.stream.media.probe import is_text, language_of
 from affectstream.stream.media.types import Cue
-from affectstream.stream.transcript.cues import mov_text, spoken
+from affectstream.stream.transcript.cues import mov_text, parse_cue
 
 STAYS_US = 5_000_000
 """A cue stays the current utterance for this long after its end, or until the next."""
@@ -106,7 +106,7 @@ def read_transcript(path: str | Path) -> Transcript:
             stream = container.streams.subtitles[0]
             cues = _cues(container.demux(stream), stream, 0, encoding)
     except (av.FFmpegError, OSError, IndexError) as exc:
-        raise SourceError(f"{path}: cannot be read ({reason_of(exc)}); {_EXPECTED}") from exc
+        raise SourceError(f"{path}: cannot be read ({error_text(exc)}); {_EXPECTED}") from exc
     header = re.match(r"WEBVTT[^\n]*\n(?:[^\n]+\n)*?Language:[ \t]*(\S+)", text)
     tag = header[1] if header else path.stem.rpartition(".")[2] if "." in path.stem else ""
     return Transcript(cues, language_tag(tag))
@@ -151,7 +151,7 @@ def _text(path: Path) -> tuple[str, str]:
     except FileNotFoundError as exc:
         raise SourceError(f"{path}: no such transcript") from exc
     except OSError as exc:
-        raise SourceError(f"{path}: may not be read: {reason_of(exc)}") from exc
+        raise SourceError(f"{path}: may not be read: {error_text(exc)}") from exc
     encoding = "utf-8"
     try:
         # FFmpeg itself turns UTF-16 with a byte order mark into UTF-8.
@@ -205,7 +205,7 @@ def _cues(
             later = bisect_right(starts, start)
             end = min([start + STAYS_US, *starts[later : later + 1]])
         if end >= 0:
-            cues += [Cue(max(0, start), end, said, who) for who, said in spoken(payload, codec)]
+            cues += [Cue(max(0, start), end, said, who) for who, said in parse_cue(payload, codec)]
     return tuple(sorted(cues, key=_order))
 
 

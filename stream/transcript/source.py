@@ -8,7 +8,7 @@ from pathlib import Path
 from affectstream.stream.errors import SourceError
 from affectstream.stream.media.decode_stats import DecodeStats
 from affectstream.stream.media.probe import MediaInfo
-from affectstream.stream.media.types import FOREVER_US, Bound, Kind
+from affectstream.stream.media.types import FOREVER_US, Bound, MediaKind
 from affectstream.stream.transcript.files import STAYS_US, Transcript, read_transcript
 
 _STEP_US = 500_000
@@ -40,7 +40,7 @@ class TranscriptSource:
             )
         self.path = path
         self.transcript = transcript
-        self.faults = DecodeStats()
+        self.stats = DecodeStats()
         self.info = MediaInfo(path.suffix[1:].lower(), whole_us, 0, None, (), None, (), ())
         self.start_us = start_us
         self.end_us = min(end_us, whole_us)
@@ -51,12 +51,12 @@ class TranscriptSource:
         return cls(path, read_transcript(path), start_us or 0, end_us or FOREVER_US)
 
     def counts(self) -> dict[str, int]:
-        """As `Recording.counts`: no frames, no faults."""
-        return {"frames": 0, **self.faults.counts()}
+        """As `Recording.counts`: no frames, nothing wrong."""
+        return {"frames": 0, **self.stats.counts()}
 
     def __iter__(self) -> Iterator[Bound]:
         for t_us in range(self.start_us, self.end_us, _STEP_US):
-            for kind in Kind:
+            for kind in MediaKind:
                 yield Bound(kind, t_us)
 
     def close(self) -> None:

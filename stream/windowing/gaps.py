@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from affectstream.stream.media.types import Kind
+from affectstream.stream.media.types import MediaKind
 
 GAP_US = 1_000_000
 """A longer hole is a gap. Attention counts a face as absent after the same time without one."""
@@ -14,7 +14,7 @@ GAP_US = 1_000_000
 class Gap:
     """Nothing of this kind came in [start, end), and something did before and after."""
 
-    kind: Kind
+    kind: MediaKind
     start_us: int
     end_us: int
 
@@ -26,9 +26,9 @@ class GapFinder:
     """
 
     def __init__(self) -> None:
-        self._reached_us: dict[Kind, int] = {}
+        self._reached_us: dict[MediaKind, int] = {}
 
-    def push(self, kind: Kind, start_us: int, end_us: int) -> list[Gap]:
+    def push(self, kind: MediaKind, start_us: int, end_us: int) -> list[Gap]:
         """Something of a kind came for [start, end)."""
         before_us = self._reached_us.get(kind, start_us)
         self._reached_us[kind] = max(before_us, end_us)

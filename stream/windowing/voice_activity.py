@@ -92,12 +92,12 @@ class Timeline:
 
 
 @dataclass(frozen=True, slots=True)
-class Voiced:
+class SpeechFrame:
     """What the gate said of the samples [start, end)."""
 
     start: int
     end: int
-    voiced: bool
+    is_speech: bool
 
 
 class VoiceGate:
@@ -116,7 +116,7 @@ class VoiceGate:
         self._decided = bytearray()
         self._first_frame = 0
 
-    def push(self, samples: Samples) -> list[Voiced]:
+    def push(self, samples: Samples) -> list[SpeechFrame]:
         """The frames that these samples complete. Several channels are averaged."""
         mono = samples.data.mean(axis=1) if samples.data.shape[1] != 1 else samples.data[:, 0]
         end = self._held_start + len(self._held)
@@ -133,7 +133,7 @@ class VoiceGate:
         self._held_start, self._held = start + whole, data[whole:].copy()
         return out
 
-    def flush(self) -> list[Voiced]:
+    def flush(self) -> list[SpeechFrame]:
         """Decide the last frame, filled up with silence, where at least half of it has come."""
         held, self._held = self._held, np.zeros(0, np.float32)
         if 2 * len(held) < VAD_FRAME_SAMPLES or self._held_start % VAD_FRAME_SAMPLES:
@@ -158,7 +158,7 @@ class VoiceGate:
             del self._decided[:gone]
             self._first_frame += gone
 
-    def _decide(self, start: int, frames: NDArray[np.float32]) -> list[Voiced]:
+    def _decide(self, start: int, frames: NDArray[np.float32]) -> list[SpeechFrame]:
         """Decide `frames` (K, 480), the first of which begins at sample `start`."""
         energy = np.mean(np.square(frames, dtype=np.float64), axis=1)
         loud = (energy >= self._floor**2).tolist()
@@ -174,4 +174,6 @@ class VoiceGate:
             self._decided.extend(bytes(max(0, number - len(self._decided))))
             self._decided.extend(voiced[gone:])
         starts = range(start, start + len(voiced) * VAD_FRAME_SAMPLES, VAD_FRAME_SAMPLES)
-        return [Voiced(s, s + VAD_FRAME_SAMPLES, v) for s, v in zip(starts, voiced, strict=True)]
+        return [
+            SpeechFrame(s, s + VAD_FRAME_SAMPLES, v) for s, v in zip(starts, voiced, strict=True)
+        ]

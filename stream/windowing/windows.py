@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from affectstream.stream.faces.face import Face
 from affectstream.stream.faces.pose import Pose
-from affectstream.stream.media.resample import time_of
-from affectstream.stream.media.types import FOREVER_US, SAMPLE_RATE, Bound, Cue, Kind, Samples
+from affectstream.stream.media.resample import sample_time_us
+from affectstream.stream.media.types import FOREVER_US, SAMPLE_RATE, Bound, Cue, MediaKind, Samples
 from affectstream.stream.transcript.files import CurrentUtterance
 from affectstream.stream.windowing.voice_activity import Timeline, VoiceGate
 
@@ -62,7 +62,7 @@ class TrackSample:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Scene:
+class FrameSample:
     """One picture as a whole at one grid point: an embedding (D,) float32 for each eye."""
 
     point: int
@@ -74,27 +74,27 @@ class Scene:
 class Window:
     """All that is known when hop `hop` is due, on the clock of the source.
 
-    `looks` holds each track's tracked faces at grid points in [end - window, end), oldest first, and
-    `scenes` the pictures there; `sound` is (samples, channels) float32 over the same stretch, zeros
+    `tracks` holds each track's tracked faces at grid points in [end - window, end), oldest first, and
+    `frames` the pictures there; `sound` is (samples, channels) float32 over the same stretch, zeros
     where there was none; `voiced_us` says for each channel how much of it is speech, and
-    `voiced_within` the same for the shorter stretches that were asked for. `cue` is the current
-    utterance, `before` what was said before it, oldest first.
+    `voiced_us_by_window` the same for the shorter stretches that were asked for. `cue` is the current
+    utterance, `earlier_cues` what was said before it, oldest first.
     """
 
     hop: int
     start_us: int
     end_us: int
-    looks: dict[int, tuple[TrackSample, ...]]
+    tracks: dict[int, tuple[TrackSample, ...]]
     sound: NDArray[np.float32]
     voiced_us: tuple[int, ...]
     cue: Cue | None
-    scenes: tuple[Scene, ...] = ()
-    before: tuple[Cue, ...] = ()
-    voiced_within: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+    frames: tuple[FrameSample, ...] = ()
+    earlier_cues: tuple[Cue, ...] = ()
+    voiced_us_by_window: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
-    def voiced_of(self, window_us: int) -> tuple[int, ...]:
+    def voiced_us_in(self, window_us: int) -> tuple[int, ...]:
         """How much of the last `window_us` is speech, for each channel."""
-        return self.voiced_within.get(window_us, self.voiced_us)
+        return self.voiced_us_by_window.get(window_us, self.voiced_us)
 
 
 class Windower:
@@ -120,14 +120,17 @@ class Windower:
         self._hop = start_us // shape.hop_us
         self._start_us = start_us
         self._looks: dict[int, deque[TrackSample]] = {}
-        self._scenes: deque[Scene] = deque()
+        self._scenes: deque[FrameSample] = deque()
         self._sound = Timeline(channels)
         self._gates = [VoiceGate() for _ in range(channels)]
         self._words = CurrentUtterance(context)
-        self._bounds = dict.fromkeys(Kind, 0)
+        self._bounds = dict.fromkeys(MediaKind, 0)
 
-    def see(
-        self, point: int, tracked: Sequence[tuple[int, TrackSample]], scene: Scene | None = None
+    def push_frame(
+        self,
+        point: int,
+        tracked: Sequence[tuple[int, TrackSample]],
+        scene: FrameSample | None = None,
     ) -> list[Window]:
         """Faces at a grid point (none is fine), and the picture where it counts as a whole.
 
@@ -137,20 +140,22 @@ class Windower:
             self._scenes.append(scene)
         for track, look in tracked:
             self._looks.setdefault(track, deque()).append(look)
-        return self.settle(Bound(Kind.VIDEO, -(-(point + 1) * 1_000_000 // self._shape.frame_hz)))
+        return self.push_bound(
+            Bound(MediaKind.VIDEO, -(-(point + 1) * 1_000_000 // self._shape.frame_hz))
+        )
 
-    def hear(self, samples: Samples) -> list[Window]:
+    def push_sound(self, samples: Samples) -> list[Window]:
         """A run of sound."""
         self._sound.push(samples)
         for channel, gate in enumerate(self._gates):
             gate.push(Samples(samples.start, samples.data[:, channel : channel + 1]))
-        return self.settle(Bound(Kind.AUDIO, time_of(samples.end)))
+        return self.push_bound(Bound(MediaKind.AUDIO, sample_time_us(samples.end)))
 
-    def read(self, cue: Cue) -> None:
+    def push_cue(self, cue: Cue) -> None:
         """A cue of the transcript; it counts from its end time on, whenever it is told."""
         self._words.push(cue)
 
-    def settle(self, bound: Bound) -> list[Window]:
+    def push_bound(self, bound: Bound) -> list[Window]:
         """Note that nothing of a kind earlier than the bound will come."""
         self._bounds[bound.kind] = max(self._bounds[bound.kind], bound.t_us)
         settled = min(self._bounds.values())
@@ -195,7 +200,7 @@ class Windower:
             hop=self._hop,
             start_us=max(start_us, self._start_us),
             end_us=end_us,
-            looks={
+            tracks={
                 track: tuple(look for look in looks if look.point < last_point)
                 for track, looks in sorted(self._looks.items())
                 if looks[0].point < last_point
@@ -203,9 +208,9 @@ class Windower:
             sound=sound,
             voiced_us=self._voiced_us(end_us, self._shape.window_us),
             cue=cue,
-            scenes=tuple(scene for scene in self._scenes if scene.point < last_point),
-            before=() if cue is None else self._words.before(cue),
-            voiced_within={w: self._voiced_us(end_us, w) for w in self._within_us},
+            frames=tuple(scene for scene in self._scenes if scene.point < last_point),
+            earlier_cues=() if cue is None else self._words.before(cue),
+            voiced_us_by_window={w: self._voiced_us(end_us, w) for w in self._within_us},
         )
 
     def _voiced_us(self, end_us: int, window_us: int) -> tuple[int, ...]:

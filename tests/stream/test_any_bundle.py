@@ -167,16 +167,16 @@ def test_what_is_known_of_the_speaker_reaches_the_head_and_changes_what_it_says(
 
 def test_facts_that_are_not_told_are_masked(told):
     speakers = read_speakers(told)
-    numbers, known = speakers.facts(FACTS, None)
+    numbers, known = speakers.features(FACTS, None)
     assert numbers.tolist() == pytest.approx([0.5, 1, 0, 0, 0.2, 0])
     assert known.tolist() == [True, True, True, True, True, False]
-    numbers, known = speakers.facts(
+    numbers, known = speakers.features(
         FACTS, 1
     )  # the track's own entry, and nothing of the recording's
     assert numbers.tolist() == [0, 0, 1, 0, 0, 0]
     assert known.tolist() == [False, True, True, True, False, False]
-    assert not Speakers().facts(FACTS, 1)[1].any()
-    assert speakers.facts(FACTS, 7)[0].tolist() == pytest.approx([0.5, 1, 0, 0, 0.2, 0])
+    assert not Speakers().features(FACTS, 1)[1].any()
+    assert speakers.features(FACTS, 7)[0].tolist() == pytest.approx([0.5, 1, 0, 0, 0.2, 0])
 
 
 def test_metadata_for_a_bundle_that_takes_none_is_said_to_be_unused(tmp_path, talk, told):
@@ -296,7 +296,7 @@ def test_a_person_is_cut_around_the_face(tmp_path, portrait_film):
     # The same face, judged alike; what the encoder was shown differs.
     assert of_face.box == of_person.box
     assert of_face.quality == of_person.quality
-    assert np.array_equal(of_face.signature, of_person.signature)
+    assert np.array_equal(of_face.appearance, of_person.appearance)
     shown = person_crop(to_rgb(frame), of_person.box, 32)
     assert of_person.embeddings[0] == pytest.approx(shown.mean((0, 1)) / 255, abs=1e-5)
     assert np.abs(of_face.embeddings[0] - of_person.embeddings[0]).max() > 0.02

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectstream.engines.runtimes.onnx import OnnxEngine
-from affectstream.stream.faces.detect import Detection, Detector, DetectorSpec, overlap
+from affectstream.stream.faces.detect import Detection, Detector, DetectorSpec, box_iou
 
 FACE = 0.7
 """Teacher score of a face that has to be found."""
@@ -141,7 +141,7 @@ class _Judge:
                 apart = match.landmarks - face[4:14].reshape(5, 2)
                 tally.landmarks += float(np.hypot(apart[:, 0], apart[:, 1]).mean() / face[2])
         boxes = np.concatenate([wanted[:, :2], wanted[:, :2] + wanted[:, 2:4]], 1)
-        alarms = [f for f in found if overlap(_box(f), boxes).max(initial=0.0) < IOU]
+        alarms = [f for f in found if box_iou(_box(f), boxes).max(initial=0.0) < IOU]
         self._blame(tally, alarms)
 
     def _taught(self, frame: Frame) -> NDArray[np.float32]:
@@ -163,7 +163,7 @@ def _box(face: Detection) -> NDArray[np.float32]:
 def _best(face: NDArray[np.float32], found: Sequence[Detection]) -> Detection | None:
     """The detection that overlaps a teacher's row most, where that is enough."""
     box = np.concatenate([face[:2], face[:2] + face[2:4]])
-    shared = [float(overlap(box, _box(f)[None])[0]) for f in found]
+    shared = [float(box_iou(box, _box(f)[None])[0]) for f in found]
     best = int(np.argmax(shared)) if shared else -1
     return found[best] if shared and shared[best] >= IOU else None
 

@@ -16,7 +16,7 @@ from affectstream.engines.labels import EMOTIONS_7
 from affectstream.engines.manifest import Measured
 from affectstream.engines.models.registry import file_of
 from affectstream.engines.spec import Array
-from affectstream.stream.faces.crop import toned
+from affectstream.stream.faces.crop import apply_tone
 from affectstream.stream.faces.detect import DetectorSpec
 from affectstream.train.data.readers import fer2013, meld, ravdess
 from affectstream.train.errors import DataError, DataMissing
@@ -87,7 +87,7 @@ def evaluate_face(bundle: Bundle, data: Path, split: str = "test") -> list[Measu
     images, truth = fer2013.read(data, split, _labels(bundle, EMOTIONS_7, "FER2013"))
     if crop.size != images.shape[1]:
         images = np.stack([resize(image, crop.size) for image in images])
-    pixels = np.stack(toned(list(np.repeat(images[..., None], 3, axis=3)), crop.tone))
+    pixels = np.stack(apply_tone(list(np.repeat(images[..., None], 3, axis=3)), crop.tone))
     guess = _guesses(bundle, "video", {"pixels": pixels})
     where = f"FER2013 {split}"
     return [

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from affectstream.engines.manifest import Tone
-from affectstream.stream.faces.crop import toned
+from affectstream.stream.faces.crop import apply_tone
 from affectstream.train.data.sample import decode_crop
 
 TURN = math.radians(15.0)
@@ -52,7 +52,7 @@ def decode_pictures(
 ) -> Sequence[NDArray[np.uint8]]:
     """The pictures `numbers` of a sample's, each (size, size, 3) uint8 RGB: averaged down, or
     interpolated up, then brought to `tone`."""
-    return toned([resize(decode_crop(blobs[number]), size) for number in numbers], tone)
+    return apply_tone([resize(decode_crop(blobs[number]), size) for number in numbers], tone)
 
 
 def resize(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

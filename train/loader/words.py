@@ -21,7 +21,7 @@ def joined_texts(dataset: Dataset, context: int = 0) -> list[str | None]:
     own = [text or None for text in dataset.column("text").tolist()]
     if not context:
         return own
-    from affectstream.stream.transcript.context import joined
+    from affectstream.stream.transcript.context import join_utterances
 
     speakers, splits = dataset.column("participant"), dataset.column("split")
     out = list(own)
@@ -29,7 +29,7 @@ def joined_texts(dataset: Dataset, context: int = 0) -> list[str | None]:
         said = [row for row in rows if own[row] is not None]
         for place, row in enumerate(said):
             before = [r for r in said[max(0, place - context) : place] if splits[r] == splits[row]]
-            out[row] = joined([(speakers[r], str(own[r])) for r in [*before, row]])
+            out[row] = join_utterances([(speakers[r], str(own[r])) for r in [*before, row]])
     return out
 
 

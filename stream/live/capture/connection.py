@@ -23,14 +23,14 @@ from affectstream.stream.live.capture import file_playback as played
 from affectstream.stream.live.capture.address import Opening
 from affectstream.stream.live.capture.diagnosis import diagnose
 from affectstream.stream.live.capture.pacing import Paced, Pacer
-from affectstream.stream.media.opening import look_first
+from affectstream.stream.media.opening import refuse_non_media
 from affectstream.stream.media.probe import (
     choose_audio,
     choose_video,
     describe,
     refuse_unusable,
 )
-from affectstream.stream.media.types import Kind
+from affectstream.stream.media.types import MediaKind
 
 Decoded: TypeAlias = av.VideoFrame | av.AudioFrame
 Packet: TypeAlias = "av.Packet[av.stream.Stream]"
@@ -52,7 +52,7 @@ class SourceInfo:
 class Delivery:
     """A decoded frame with the source's own time, given out at `arrived_s`."""
 
-    kind: Kind
+    kind: MediaKind
     frame: Decoded
     source_us: int
     arrived_s: float
@@ -85,7 +85,7 @@ class Connection:
         self.fault: BaseException | None = None
         """An error that is nobody's but ours."""
         self.bad_packets = 0
-        self._last_us: dict[Kind, int] = {}
+        self._last_us: dict[MediaKind, int] = {}
         self._sound_ends_us: int | None = None
         self._stated_us: int | None = None  # where a file ends by what it states
         self._reached_us = 0
@@ -130,7 +130,7 @@ class Connection:
     def _read(self) -> None:
         opening = self._opening
         if opening.ends and played.path_of(opening).is_file():
-            look_first(played.path_of(opening))
+            refuse_non_media(played.path_of(opening))
         with av.open(
             opening.url,
             "r",
@@ -241,16 +241,18 @@ class Connection:
             return round(frame.pts * frame.time_base * 1_000_000)
         if frame.pts is not None and frame.time_base is not None:
             t_us = round(frame.pts * frame.time_base * 1_000_000)
-        elif Kind.AUDIO in self._last_us:
-            t_us = self._last_us[Kind.AUDIO]
+        elif MediaKind.AUDIO in self._last_us:
+            t_us = self._last_us[MediaKind.AUDIO]
         else:
             return None
-        self._last_us[Kind.AUDIO] = t_us + frame.samples * 1_000_000 // max(1, frame.sample_rate)
+        self._last_us[MediaKind.AUDIO] = t_us + frame.samples * 1_000_000 // max(
+            1, frame.sample_rate
+        )
         return t_us
 
     def _give(self, paced: Paced) -> None:
         if self._stop.is_set():
             return
         self._reached_us = max(self._reached_us, paced.source_us)
-        kind = Kind.VIDEO if isinstance(paced.frame, av.VideoFrame) else Kind.AUDIO
+        kind = MediaKind.VIDEO if isinstance(paced.frame, av.VideoFrame) else MediaKind.AUDIO
         self._deliver(Delivery(kind, paced.frame, paced.source_us, time.monotonic()))

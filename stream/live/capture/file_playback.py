@@ -9,7 +9,12 @@ import av
 from av.container import InputContainer
 
 from affectstream.stream.live.capture.address import Opening
-from affectstream.stream.media.truncation import STATES_DURATION, announced_us, falls_short, told
+from affectstream.stream.media.truncation import (
+    STATES_DURATION,
+    declared_us,
+    describe_truncation,
+    is_truncated,
+)
 
 
 def path_of(opening: Opening) -> Path:
@@ -35,7 +40,7 @@ def stated_end_us(container: InputContainer, chosen: Sequence[av.stream.Stream])
 
 def what_is_missing(path: Path, reached_us: int, stated_us: int) -> str | None:
     """How a file that gave nothing after `reached_us`, both from its beginning on, is cut off."""
-    stated_us = announced_us(path, reached_us, stated_us)
-    if not falls_short(reached_us, stated_us):
+    stated_us = declared_us(path, reached_us, stated_us)
+    if not is_truncated(reached_us, stated_us):
         return None
-    return f"{path.name}: {told(reached_us, stated_us)}"
+    return f"{path.name}: {describe_truncation(reached_us, stated_us)}"

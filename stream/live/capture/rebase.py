@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from affectstream.stream.media.types import Kind
+from affectstream.stream.media.types import MediaKind
 
 JUMP_US = 1_000_000
 BACK_US = 250_000
@@ -30,7 +30,7 @@ class Rebase:
     def __init__(self) -> None:
         self.breaks = 0
         """How often time was put together again."""
-        self._tracks: dict[Kind, _Track] = {}
+        self._tracks: dict[MediaKind, _Track] = {}
         self._offset_us: int | None = None
         self._newest_us = 0
         self._arrived_s = 0.0
@@ -41,7 +41,7 @@ class Rebase:
         self._tracks.clear()
         self._restarted = True
 
-    def push(self, kind: Kind, source_us: int, session_s: float) -> int:
+    def push(self, kind: MediaKind, source_us: int, session_s: float) -> int:
         """The session's time of what the source says was at `source_us`, in microseconds.
 
         `session_s` is when it arrived, in seconds of the session; the very first item is given that
@@ -57,7 +57,7 @@ class Rebase:
         self._arrived_s = session_s
         return t_us
 
-    def _offset_of(self, kind: Kind, source_us: int, session_s: float) -> int:
+    def _offset_of(self, kind: MediaKind, source_us: int, session_s: float) -> int:
         assert self._offset_us is not None
         track = self._tracks.get(kind)
         if track is None:

@@ -21,7 +21,7 @@ from affectstream.stream.live.queue.intake import Intake
 from affectstream.stream.live.queue.mailbox import Heard, Look, Silence
 from affectstream.stream.live.stats import LiveStats, stats_of
 from affectstream.stream.live.worker import LiveWorker
-from affectstream.stream.media.types import Cue, Kind
+from affectstream.stream.media.types import Cue, MediaKind
 
 _MOST_ASIDES = 65_536
 """Cues and stream events that may wait: the transcript of a day."""
@@ -34,7 +34,7 @@ class Inbox:
     """Everything but `next` and `await_first`, which wait, may be called from any thread."""
 
     def __init__(
-        self, kinds: Sequence[Kind], *, frame_hz: int, hop_us: int, rate_hz: int, clock: Clock
+        self, kinds: Sequence[MediaKind], *, frame_hz: int, hop_us: int, rate_hz: int, clock: Clock
     ) -> None:
         """`kinds` are those that the source gives; `rate_hz` is how many frames a second are looked at
         to begin with."""

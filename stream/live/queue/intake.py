@@ -17,7 +17,7 @@ from affectstream.stream.live.queue.mailbox import Heard, Look, PictureBox, Sile
 from affectstream.stream.live.queue.sampling import LiveGrid
 from affectstream.stream.live.queue.tolerance import Tolerance
 from affectstream.stream.media.rotation import UPRIGHT, Rotation, read_rotation
-from affectstream.stream.media.types import Bound, Frame, Kind
+from affectstream.stream.media.types import Bound, Frame, MediaKind
 
 MOST_PICTURES = 3
 """Sampled pictures that may wait: more would only be older."""
@@ -44,7 +44,7 @@ class Intake:
     """Put in frames and sound, take out work."""
 
     def __init__(
-        self, kinds: Sequence[Kind], *, frame_hz: int, hop_us: int, start_us: int, rate_hz: int
+        self, kinds: Sequence[MediaKind], *, frame_hz: int, hop_us: int, start_us: int, rate_hz: int
     ) -> None:
         """`kinds` are those that the source gives; `start_us` is where the first hop begins."""
         self._kinds = tuple(kinds)
@@ -77,33 +77,33 @@ class Intake:
         zeros = self._zeros()
         if len(zeros) < 2:
             return None
-        return (zeros[Kind.VIDEO] - zeros[Kind.AUDIO]) * 1e3
+        return (zeros[MediaKind.VIDEO] - zeros[MediaKind.AUDIO]) * 1e3
 
     def see(self, picture: av.VideoFrame, t_us: int, arrived_s: float) -> None:
         """A picture of media time `t_us`."""
         self.counts.frames += 1
-        if Kind.VIDEO not in self._arrivals or not self._believable(t_us, arrived_s):
+        if MediaKind.VIDEO not in self._arrivals or not self._believable(t_us, arrived_s):
             return
         if picture.rotation != self._rotation:
             self._rotation, self._turn = picture.rotation, read_rotation(picture)
-        self._arrivals[Kind.VIDEO].push(t_us, arrived_s)
+        self._arrivals[MediaKind.VIDEO].push(t_us, arrived_s)
         for look in self.grid.push(Frame(t_us, picture, self._turn), arrived_s):
             self.pictures.put(look)
-        self._came(Kind.VIDEO, self.grid.reached_us, arrived_s)
+        self._came(MediaKind.VIDEO, self.grid.reached_us, arrived_s)
         ends_us = t_us + _duration_us(picture)
-        self._reached_us[Kind.VIDEO] = max(self._reached_us[Kind.VIDEO], ends_us)
+        self._reached_us[MediaKind.VIDEO] = max(self._reached_us[MediaKind.VIDEO], ends_us)
 
     def hear(self, sound: av.AudioFrame, t_us: int, arrived_s: float) -> None:
         """A frame of sound that begins at `t_us`."""
         self.counts.sounds += 1
-        if Kind.AUDIO not in self._arrivals or not self._believable(t_us, arrived_s):
+        if MediaKind.AUDIO not in self._arrivals or not self._believable(t_us, arrived_s):
             return
         ends_us = t_us + sound.samples * 1_000_000 // max(1, sound.sample_rate)
-        self._arrivals[Kind.AUDIO].push(t_us, arrived_s)
+        self._arrivals[MediaKind.AUDIO].push(t_us, arrived_s)
         self.counts.sounds_late += t_us < self._silent_until_us
         self.sound.put(Heard(sound, t_us, arrived_s))
-        self._came(Kind.AUDIO, ends_us - _SLACK_US, arrived_s)
-        self._reached_us[Kind.AUDIO] = max(self._reached_us[Kind.AUDIO], ends_us)
+        self._came(MediaKind.AUDIO, ends_us - _SLACK_US, arrived_s)
+        self._reached_us[MediaKind.AUDIO] = max(self._reached_us[MediaKind.AUDIO], ends_us)
 
     def take(self) -> Look | Heard | Silence | None:
         """The next piece of work; sound first, for it is quick and a hop needs all of it."""
@@ -116,7 +116,7 @@ class Intake:
     def give_up(self, now_s: float) -> None:
         """Stop waiting for what is overdue at `now_s`."""
         for one in self._tolerance.overdue(now_s):
-            if one.kind is Kind.VIDEO:
+            if one.kind is MediaKind.VIDEO:
                 for look in self.grid.settle(one.t_us, one.ran_out_s):
                     self.pictures.put(look)
             else:
@@ -125,7 +125,7 @@ class Intake:
 
     def finish(self, now_s: float) -> None:
         """Nothing more will come: settle what was seen until the end."""
-        if Kind.VIDEO in self._arrivals:
+        if MediaKind.VIDEO in self._arrivals:
             for look in self.grid.flush(self.end_us, now_s):
                 self.pictures.put(look)
 
@@ -137,12 +137,12 @@ class Intake:
         self.counts.wrong_times += 1
         return False
 
-    def _came(self, kind: Kind, reached_us: int, arrived_s: float) -> None:
+    def _came(self, kind: MediaKind, reached_us: int, arrived_s: float) -> None:
         zero_s = self._arrivals[kind].zero_s
         assert zero_s is not None
         self._tolerance.came(kind, reached_us, zero_s, arrived_s)
 
-    def _zeros(self) -> dict[Kind, float]:
+    def _zeros(self) -> dict[MediaKind, float]:
         found = {kind: arrivals.zero_s for kind, arrivals in self._arrivals.items()}
         return {kind: zero_s for kind, zero_s in found.items() if zero_s is not None}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from affectstream.stream.live.queue.mailbox import Look
-from affectstream.stream.media.grid import GridSampler, Sampled, time_of_point
+from affectstream.stream.media.grid import GridFrame, GridSampler, time_of_point
 from affectstream.stream.media.types import Frame
 
 
@@ -51,13 +51,13 @@ class LiveGrid:
 
     def settle(self, t_us: int, arrived_s: float) -> list[Look]:
         """Settle the points before `t_us`: no earlier frame is waited for."""
-        return self._thinned(self._sampler.settle(t_us), arrived_s)
+        return self._thinned(self._sampler.advance(t_us), arrived_s)
 
     def flush(self, end_us: int, arrived_s: float) -> list[Look]:
         """Settle all points before `end_us`, where the source ends."""
         return self._thinned(self._sampler.flush(end_us), arrived_s)
 
-    def _thinned(self, sampled: list[Sampled], arrived_s: float) -> list[Look]:
+    def _thinned(self, sampled: list[GridFrame], arrived_s: float) -> list[Look]:
         looks: list[Look] = []
         step = self._frame_hz // self.rate_hz
         for one in sampled:

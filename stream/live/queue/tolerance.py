@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from affectstream.stream.media.types import Kind
+from affectstream.stream.media.types import MediaKind
 
 TOLERANCE_US = 80_000
 """What is this much later than its stream's usual delay is not waited for."""
@@ -21,7 +21,7 @@ GRACE_US = 1_000_000
 class Overdue:
     """Nothing of `kind` before `t_us` is waited for any more, since `ran_out_s`."""
 
-    kind: Kind
+    kind: MediaKind
     t_us: int
     ran_out_s: float
 
@@ -29,14 +29,14 @@ class Overdue:
 class Tolerance:
     """Tell it how far each kind has come; ask what is overdue."""
 
-    def __init__(self, kinds: Iterable[Kind], hop_us: int, start_us: int) -> None:
+    def __init__(self, kinds: Iterable[MediaKind], hop_us: int, start_us: int) -> None:
         """`kinds` are those that the source gives; `start_us` is where the first hop begins."""
         self._reached_us = dict.fromkeys(kinds, start_us)
-        self._zero_s: dict[Kind, float] = {}
+        self._zero_s: dict[MediaKind, float] = {}
         self._hop_us = hop_us
         self._first_s: float | None = None
 
-    def came(self, kind: Kind, reached_us: int, zero_s: float, now_s: float) -> None:
+    def came(self, kind: MediaKind, reached_us: int, zero_s: float, now_s: float) -> None:
         """Everything of `kind` before `reached_us` is here; its time 0 was at `zero_s` (`Arrivals`)."""
         if kind not in self._reached_us:
             return
@@ -69,7 +69,7 @@ class Tolerance:
             if reached_us < end_us
         ]
 
-    def _until_s(self, kind: Kind, end_us: int) -> float:
+    def _until_s(self, kind: MediaKind, end_us: int) -> float:
         if kind in self._zero_s:
             return self._zero_s[kind] + (end_us + TOLERANCE_US) / 1e6
         assert self._first_s is not None

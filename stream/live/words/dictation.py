@@ -23,7 +23,7 @@ from affectstream.stream.errors import OptionError
 from affectstream.stream.live.queue.mailbox import Heard, SoundBox
 from affectstream.stream.live.words.asr import SpeechRecognizer, Transcription
 from affectstream.stream.live.words.speech import SpeechCutter
-from affectstream.stream.media.resample import SoundResampler, time_of
+from affectstream.stream.media.resample import SoundResampler, sample_time_us
 from affectstream.stream.media.types import Cue, Samples
 from affectstream.stream.transcript.files import STAYS_US
 
@@ -135,7 +135,7 @@ class Dictation:
             return
         self._failures = 0
         self.heard += 1
-        start_us, end_us = time_of(stretch.start), time_of(stretch.end)
+        start_us, end_us = sample_time_us(stretch.start), sample_time_us(stretch.end)
         for one in said:
             text = " ".join(one.text.split())
             if not text or self._closed:

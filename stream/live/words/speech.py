@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from affectstream.stream.media.resample import time_of
+from affectstream.stream.media.resample import sample_time_us
 from affectstream.stream.media.types import SAMPLE_RATE, Samples
 from affectstream.stream.windowing.voice_activity import (
     VAD_FRAME_SAMPLES,
+    SpeechFrame,
     Timeline,
-    Voiced,
     VoiceGate,
 )
 
@@ -63,20 +63,20 @@ class SpeechCutter:
             self._sound.push(piece)
             for frame in self._gate.push(piece):
                 out += self._step(frame)
-            self._gate.forget(time_of(piece.end))
+            self._gate.forget(sample_time_us(piece.end))
             self._sound.forget(max(self._kept(piece.end), 0))
         return out
 
-    def _step(self, frame: Voiced) -> list[Samples]:
+    def _step(self, frame: SpeechFrame) -> list[Samples]:
         out: list[Samples] = []
-        self._row = self._row + 1 if frame.voiced else 0
+        self._row = self._row + 1 if frame.is_speech else 0
         if self._start is None and self._row >= _BEGIN_FRAMES:
             first = frame.end - self._row * VAD_FRAME_SAMPLES
             self._start = max(self._done, first - _samples(AROUND_S))
             self._voiced = (self._row - 1) * VAD_FRAME_SAMPLES
         if self._start is None:
             return out
-        if frame.voiced:
+        if frame.is_speech:
             self._spoken, self._voiced = frame.end, self._voiced + VAD_FRAME_SAMPLES
         if frame.end - self._spoken >= _samples(PAUSE_S) or frame.end - self._start >= self._most:
             out = self._close(frame.end)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from affectstream.stream.faces.detect import overlap
+from affectstream.stream.faces.detect import box_iou
 from affectstream.stream.faces.face import Face, FrameObservation
 from affectstream.stream.fusion.fuse import Reading
 from affectstream.stream.serve.clients.messages import Faces, SeenFace
@@ -24,7 +24,11 @@ class Overlay:
 
     def told(self, readings: Iterable[Reading]) -> None:
         """The readings of a hop, which say who is who."""
-        looks = [(r.track, r.look.face) for r in readings if r.track is not None and r.look]
+        looks = [
+            (r.track, r.track_sample.face)
+            for r in readings
+            if r.track is not None and r.track_sample
+        ]
         numbers = {track for track, _ in looks}
         # One who was not read in this hop may only have looked away.
         self._known = [*looks, *((n, face) for n, face in self._known if n not in numbers)][:64]
@@ -54,7 +58,7 @@ class Overlay:
 
 def _overlap(one: Face, other: Face) -> float:
     boxes = np.asarray([other.box], np.float32)
-    return float(overlap(np.asarray(one.box, np.float32), boxes)[0])
+    return float(box_iou(np.asarray(one.box, np.float32), boxes)[0])
 
 
 def _fractions(number: int | None, face: Face, width: int, height: int) -> SeenFace:

@@ -16,7 +16,7 @@ from typing import Any
 
 import av
 
-from affectstream.stream.media.opening import reason_of
+from affectstream.stream.media.opening import error_text
 from affectstream.stream.serve.clocks import ContainerClock, Pace
 from affectstream.stream.serve.limits import QUIET_S
 from affectstream.stream.serve.media.formats import (
@@ -215,7 +215,7 @@ class MediaReader:
                 self._session.warn(f"{unread.holes} bytes are damaged and were passed over")
 
     def _diagnosis(self, error: Exception) -> str:
-        why = reason_of(error)
+        why = error_text(error)
         if self._frames:
             return f"what was sent is no longer {self._format}: {why}"
         return what_is_wrong(self._format, self._pipe.head, why)

@@ -16,7 +16,7 @@ from affectstream.stream import Recognizer, parse_event
 from affectstream.stream.cli.dashboard import WHY, Dashboard
 from affectstream.stream.events import Attention, Emotion, Reason, Stream
 from affectstream.stream.live.sink_thread import SinkThread
-from affectstream.stream.results.interpret import Hop
+from affectstream.stream.results.interpret import HopResult
 from tests.support.live_media import write_face
 
 CODE = "from affectstream.stream.cli import main; main()"
@@ -301,7 +301,7 @@ def test_a_stuck_sink_holds_nothing_up():
 
     sink = SinkThread(Stuck(), lambda: 0)
     for _ in range(5000):
-        sink.put(Hop((), (emotion(),)))
+        sink.put(HopResult((), (emotion(),)))
     began = time.monotonic()
     assert not sink.finish(0.2)
     assert time.monotonic() - began < 1

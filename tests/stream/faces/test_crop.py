@@ -6,18 +6,18 @@ from hypothesis import strategies as st
 
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.manifest import FaceCrop
-from affectstream.stream.faces.crop import TEMPLATE, align, equalized, similarity
+from affectstream.stream.faces.crop import TEMPLATE, align_face, equalize, fit_similarity
 from affectstream.stream.faces.detect import Detector, DetectorSpec
 from affectstream.stream.faces.encode import FaceEncoder
-from affectstream.stream.faces.quality import assess
+from affectstream.stream.faces.quality import assess_quality
 from affectstream.train.data.readers.fer2013 import FER_TO_TEMPLATE, read
 
 POINTS = np.array(TEMPLATE, np.float32)
 
 
 def footprint(landmarks, template, size):
-    """Corners (4, 2) in the frame of what `align` would cut, clockwise from the top left."""
-    back = cv2.invertAffineTransform(similarity(landmarks, template))
+    """Corners (4, 2) in the frame of what `align_face` would cut, clockwise from the top left."""
+    back = cv2.invertAffineTransform(fit_similarity(landmarks, template))
     return np.array([[0, 0, 1], [size, 0, 1], [size, size, 1], [0, size, 1]], float) @ back.T
 
 
@@ -25,14 +25,14 @@ def footprint(landmarks, template, size):
 def test_similarity_finds_the_turn_scale_and_shift_that_was_applied(angle, scale, dx, dy):
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     moved = (POINTS @ turn.T + (dx, dy)).astype(np.float32)
-    matrix = similarity(POINTS, moved)
+    matrix = fit_similarity(POINTS, moved)
     back = POINTS @ matrix[:, :2].T + matrix[:, 2]
     assert np.abs(back - moved).max() < 1e-2
 
 
 def test_similarity_refuses_points_that_coincide():
     with pytest.raises(ValueError, match="coincide"):
-        similarity(np.ones((5, 2), np.float32), POINTS)
+        fit_similarity(np.ones((5, 2), np.float32), POINTS)
 
 
 @pytest.mark.parametrize("scale", [0.5, 1.0, 2.5, 6.0, 13.0])
@@ -43,7 +43,7 @@ def test_align_puts_the_landmarks_on_the_template_at_every_size(scale):
     yy, xx = np.mgrid[0:side, 0:side]
     for x, y in points:
         picture[np.hypot(xx - x, yy - y) < 2.5 * scale] = 255
-    crop = align(picture, points.astype(np.float32), POINTS, 48)
+    crop = align_face(picture, points.astype(np.float32), POINTS, 48)
     assert crop.shape == (48, 48, 3)
     for x, y in POINTS:
         assert crop[round(float(y)), round(float(x))].min() > 128
@@ -55,13 +55,13 @@ def test_align_puts_the_landmarks_on_the_template_at_every_size(scale):
 def test_align_averages_a_large_face_instead_of_skipping_pixels():
     checks = np.indices((640, 640)).sum(0) % 2 * 255
     picture = np.repeat(checks[..., None], 3, 2).astype(np.uint8)
-    crop = align(picture, POINTS * 12 + 20, POINTS, 48)
+    crop = align_face(picture, POINTS * 12 + 20, POINTS, 48)
     assert np.abs(crop.astype(int) - 127).max() < 12
 
 
 def test_a_face_beyond_the_edge_of_the_frame_is_still_cut():
     picture = np.full((100, 100, 3), 200, np.uint8)
-    crop = align(picture, POINTS * 3 - 60, POINTS, 48)
+    crop = align_face(picture, POINTS * 3 - 60, POINTS, 48)
     assert crop.shape == (48, 48, 3)
     assert crop.min() == 200
 
@@ -134,19 +134,19 @@ def _iou(one, other):
 
 def test_quality_falls_for_small_blurred_and_turned_faces(portrait):
     landmarks = np.array([[203, 112], [248, 112], [227, 139], [207, 163], [244, 163]], np.float32)
-    good = assess(align(portrait, landmarks, POINTS, 48), landmarks)
+    good = assess_quality(align_face(portrait, landmarks, POINTS, 48), landmarks)
     assert good.value > 0.8
     small = cv2.resize(portrait, None, fx=0.15, fy=0.15, interpolation=cv2.INTER_AREA)
-    tiny = assess(align(small, landmarks * 0.15, POINTS, 48), landmarks * 0.15)
+    tiny = assess_quality(align_face(small, landmarks * 0.15, POINTS, 48), landmarks * 0.15)
     assert tiny.value < 0.25
-    assert tiny.fault == "tiny_face"
+    assert tiny.reason == "tiny_face"
     soft = cv2.GaussianBlur(portrait, (0, 0), 9)
-    blurred = assess(align(soft, landmarks, POINTS, 48), landmarks)
+    blurred = assess_quality(align_face(soft, landmarks, POINTS, 48), landmarks)
     assert blurred.value < 0.25
-    assert blurred.fault == "blurred_face"
+    assert blurred.reason == "blurred_face"
     turned = landmarks.copy()
     turned[2, 0] = 262
-    assert assess(align(portrait, turned, POINTS, 48), turned).fault == "turned_face"
+    assert assess_quality(align_face(portrait, turned, POINTS, 48), turned).reason == "turned_face"
 
 
 def test_equalized_pictures_are_the_same_whatever_the_tone_curve_was():
@@ -154,8 +154,8 @@ def test_equalized_pictures_are_the_same_whatever_the_tone_curve_was():
     levels = 2 * rng.integers(30, 60, (48, 48), np.uint8)
     picture = np.repeat(levels[..., None], 3, 2)
     curve = np.linspace(20, 250, 256).astype(np.uint8)  # rises from each level to the next
-    found = equalized(picture)
-    assert (found == equalized(curve[picture])).all()
+    found = equalize(picture)
+    assert (found == equalize(curve[picture])).all()
     assert found.min() == 0
     assert found.max() == 255
     assert (found == found[..., :1]).all()
@@ -174,4 +174,4 @@ def test_an_encoder_of_equalized_pictures_is_shown_none_other():
     for tone in ("natural", "equalized"):
         FaceEncoder(FaceCrop(48, TEMPLATE, tone=tone), Encoder()).encode([dark])
     assert (shown[0][0] == dark).all()
-    assert (shown[1][0] == equalized(dark)).all()
+    assert (shown[1][0] == equalize(dark)).all()

@@ -15,7 +15,7 @@ from affectstream.stream.faces.detect import (
     Detector,
     DetectorSpec,
     canvas_size,
-    decode,
+    decode_proposals,
     letterbox,
     nms,
 )
@@ -60,7 +60,7 @@ def test_one_cell_decodes_by_the_written_arithmetic() -> None:
     outputs["cls_16"][0, cell], outputs["obj_16"][0, cell] = 0.81, 1.0
     outputs["bbox_16"][0, cell] = (0.5, 0.25, np.log(2.0), np.log(3.0))
     outputs["kps_16"][0, cell] = np.arange(10) / 10
-    (found,) = decode(outputs, 64, 96, 0.5)
+    (found,) = decode_proposals(outputs, 64, 96, 0.5)
     np.testing.assert_allclose(found.scores, [0.9], rtol=1e-6)
     np.testing.assert_allclose(found.boxes, [[40 - 16, 20 - 24, 40 + 16, 20 + 24]], rtol=1e-6)
     points = (np.arange(10).reshape(5, 2) / 10 + (2, 1)) * 16
@@ -71,7 +71,7 @@ def test_scores_outside_the_unit_range_are_clipped() -> None:
     outputs = blank(1, 32, 32)
     outputs["cls_32"][0, 0], outputs["obj_32"][0, 0] = 1.5, 0.64
     outputs["cls_8"][0, 0], outputs["obj_8"][0, 0] = -1.0, 1.0
-    (found,) = decode(outputs, 32, 32, 0.1)
+    (found,) = decode_proposals(outputs, 32, 32, 0.1)
     np.testing.assert_allclose(found.scores, [0.8], rtol=1e-6)
 
 
@@ -86,7 +86,7 @@ def test_outputs_that_do_not_fit_are_named(change: Any, message: str) -> None:
     outputs = blank(1, 64, 64)
     change(outputs)
     with pytest.raises(ValueError, match=message):
-        decode(outputs, 64, 64, 0.5)
+        decode_proposals(outputs, 64, 64, 0.5)
 
 
 def test_overlapping_boxes_merge_and_ties_keep_their_order() -> None:

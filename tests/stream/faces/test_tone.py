@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs the 'train' extra")
 
-from affectstream.stream.faces.crop import equalized
+from affectstream.stream.faces.crop import equalize
 from affectstream.train.export.bundle import _crop
 from affectstream.train.recipes.documented import cnn
 from tests.support.prepared import samples, write
@@ -17,7 +17,7 @@ def made(tmp_path, tone):
     """A data set of grey pictures, as they are or equalized."""
     rows = [*samples(16, "train", grey=True), *samples(4, "valid", grey=True)]
     if tone == "equalized":
-        rows = [replace(row, crops=np.stack([equalized(p) for p in row.crops])) for row in rows]
+        rows = [replace(row, crops=np.stack([equalize(p) for p in row.crops])) for row in rows]
     return write(tmp_path / tone, rows)
 
 
@@ -36,5 +36,5 @@ def test_pictures_of_another_tone_are_brought_to_that_of_the_network(tmp_path):
     shown = replace(recipe, made_for=replace(recipe.fixed, view=view))
     plain, toned = (r.loaders(data, config).valid[0]["pixels"] for r in (recipe, shown))
     for before, after in zip(plain.flatten(0, 1), toned.flatten(0, 1), strict=True):
-        assert (after.numpy() == equalized(before.numpy())).all()
+        assert (after.numpy() == equalize(before.numpy())).all()
     assert (plain != toned).any()

@@ -53,7 +53,7 @@ def test_two_people_who_cross_keep_their_numbers():
     frames = []
     for i in range(41):
         left, right = face(60 + 12 * i, noise=0.3), face(540 - 12 * i, who=BEN, noise=0.3)
-        hidden = abs(left.centre[0] - right.centre[0]) < 45  # the one in front covers the other
+        hidden = abs(left.center[0] - right.center[0]) < 45  # the one in front covers the other
         frames.append([left] if hidden else [left, right])
     numbers = run(frames)
     assert numbers[0] == numbers[-1] == [1, 2]
@@ -234,7 +234,7 @@ def follow(path, people, room):
                 row
                 for person, row in zip(people, numbers, strict=True)
                 if (middle := person.path[point])
-                and np.hypot(*np.subtract(found.centre, middle)) < 0.8 * found.side
+                and np.hypot(*np.subtract(found.center, middle)) < 0.8 * found.side
             ]
             if len(near) == 1:  # while they cross nobody can say
                 near[0][point] = number

@@ -85,7 +85,7 @@ def test_both_who_speak_in_one_window_are_heard():
         hop=5,
         start_us=2_500_000,
         end_us=3_000_000,
-        looks={},
+        tracks={},
         sound=np.stack([ANN, BEN], 1)[: 3 * SAMPLE_RATE],
         voiced_us=(2_000_000, 2_500_000),
         cue=None,

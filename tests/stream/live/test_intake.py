@@ -5,7 +5,7 @@ import numpy as np
 
 from affectstream.stream.live.queue.intake import Intake
 from affectstream.stream.live.queue.mailbox import Heard, Silence
-from affectstream.stream.media.types import Kind
+from affectstream.stream.media.types import MediaKind
 
 HOP_US, BLOCK_US = 500_000, 20_000
 
@@ -18,7 +18,7 @@ def sound(t_us):
 
 
 def intake():
-    return Intake((Kind.AUDIO,), frame_hz=8, hop_us=HOP_US, start_us=0, rate_hz=8)
+    return Intake((MediaKind.AUDIO,), frame_hz=8, hop_us=HOP_US, start_us=0, rate_hz=8)
 
 
 def hear(into, times_us, late_s=0.0):

@@ -24,10 +24,10 @@ from affectstream.stream.live.queue.sampling import LiveGrid, rates_of
 from affectstream.stream.live.queue.tolerance import GRACE_US, Tolerance
 from affectstream.stream.live.skew import FlashBeep
 from affectstream.stream.live.source import LiveOptions
-from affectstream.stream.media.types import SAMPLE_RATE, Bound, Frame, Kind, Samples
+from affectstream.stream.media.types import SAMPLE_RATE, Bound, Frame, MediaKind, Samples
 
 HOP_US = 500_000
-VIDEO, AUDIO = Kind.VIDEO, Kind.AUDIO
+VIDEO, AUDIO = MediaKind.VIDEO, MediaKind.AUDIO
 
 
 def frame(t_us, size=(16, 16)):

@@ -123,7 +123,7 @@ def read(path: Path, seed: int) -> str:
         return refused(error, path)
     assert found.end_us >= 0
     assert transcript is None or all(cue.end_us >= 0 for cue in transcript.cues)
-    return "early" if found.faults.ended_early else "read"
+    return "early" if found.stats.ended_early else "read"
 
 
 @pytest.mark.parametrize("damage", DAMAGE, ids=lambda damage: damage.__name__)

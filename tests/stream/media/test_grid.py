@@ -49,7 +49,7 @@ def test_any_frames_and_bounds_give_what_the_definition_says(hz, times, start_us
     for t_us in times:
         while data.draw(st.booleans()):
             bound = data.draw(st.integers(bound, max(bound, t_us)))
-            out += sampler.settle(min(bound, t_us))
+            out += sampler.advance(min(bound, t_us))
         out += sampler.push(frame(t_us))
     out += sampler.flush(3_500_000)
     assert flat(out) == expected(times, hz, start_us, 3_500_000)
@@ -99,19 +99,19 @@ def test_a_slow_camera_serves_two_points_with_one_frame():
 def test_points_wait_only_as_long_as_a_newer_frame_may_come():
     sampler = GridSampler(8)
     assert sampler.push(frame(0)) == []
-    assert sampler.settle(0) == []
-    assert flat(sampler.settle(1)) == [(0, 0)]
-    assert flat(sampler.settle(125_001)) == [(1, 0)]
-    assert flat(sampler.settle(500_000)) == [(2, None), (3, None)]
-    assert sampler.settle(400_000) == []
+    assert sampler.advance(0) == []
+    assert flat(sampler.advance(1)) == [(0, 0)]
+    assert flat(sampler.advance(125_001)) == [(1, 0)]
+    assert flat(sampler.advance(500_000)) == [(2, None), (3, None)]
+    assert sampler.advance(400_000) == []
 
 
 def test_the_end_of_the_pictures_gives_the_last_frame_and_no_more():
     sampler = GridSampler(8)
     assert flat(sampler.push(frame(60_000))) == [(0, None)]
-    assert flat(sampler.settle(FOREVER_US)) == [(1, 60_000)]
+    assert flat(sampler.advance(FOREVER_US)) == [(1, 60_000)]
     assert flat(sampler.flush(500_000)) == [(2, None), (3, None)]
-    assert GridSampler(8).settle(FOREVER_US) == []
+    assert GridSampler(8).advance(FOREVER_US) == []
 
 
 def test_a_start_keeps_the_numbers_of_the_whole():

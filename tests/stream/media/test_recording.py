@@ -15,7 +15,14 @@ import pytest
 from affectstream.stream.errors import OptionError, SourceError
 from affectstream.stream.media.picture import to_rgb
 from affectstream.stream.media.recording import Recording
-from affectstream.stream.media.types import FOREVER_US, SAMPLE_RATE, Bound, Frame, Kind, Samples
+from affectstream.stream.media.types import (
+    FOREVER_US,
+    SAMPLE_RATE,
+    Bound,
+    Frame,
+    MediaKind,
+    Samples,
+)
 from tests.support.media import (
     Muxing,
     Sound,
@@ -35,28 +42,28 @@ class Read:
     def __init__(self, path, **options):
         with Recording.open(path, **options) as recording:
             self.items = list(recording)
-        self.info, self.faults, self.end_us = recording.info, recording.faults, recording.end_us
+        self.info, self.stats, self.end_us = recording.info, recording.stats, recording.end_us
         self.frames = [item for item in self.items if isinstance(item, Frame)]
         self.runs = [item for item in self.items if isinstance(item, Samples)]
         self.bounds = [item for item in self.items if isinstance(item, Bound)]
         self.check()
 
     def check(self):
-        promised = dict.fromkeys(Kind, 0)
+        promised = dict.fromkeys(MediaKind, 0)
         for item in self.items:
             match item:
                 case Bound(kind, t_us):
                     assert t_us >= promised[kind]
                     promised[kind] = t_us
                 case Frame(pts_us):
-                    assert pts_us >= promised[Kind.VIDEO]
-                    promised[Kind.VIDEO] = pts_us + 1
+                    assert pts_us >= promised[MediaKind.VIDEO]
+                    promised[MediaKind.VIDEO] = pts_us + 1
                 case Samples(start, data):
                     assert data.dtype == np.float32
                     assert np.abs(data).max() <= 1
-                    assert start * 1_000_000 / SAMPLE_RATE >= promised[Kind.AUDIO] - 63
-                    promised[Kind.AUDIO] = item.end * 1_000_000 // SAMPLE_RATE
-        assert promised == dict.fromkeys(Kind, FOREVER_US)
+                    assert start * 1_000_000 / SAMPLE_RATE >= promised[MediaKind.AUDIO] - 63
+                    promised[MediaKind.AUDIO] = item.end * 1_000_000 // SAMPLE_RATE
+        assert promised == dict.fromkeys(MediaKind, FOREVER_US)
 
     @property
     def times(self):
@@ -127,8 +134,8 @@ def test_every_frame_comes_once_in_order_with_its_time(whole, name):
     if not name.endswith((".avi", ".mpg")):  # whose own muxers shift the first frame
         assert np.all(np.abs(steps - 40_000) <= 1)
     assert abs(read.times[-1] - read.times[0] - 99 * 40_000) <= 40_000
-    assert read.faults.first_error is None
-    assert read.faults.ended_early is None
+    assert read.stats.first_error is None
+    assert read.stats.ended_early is None
 
 
 @pytest.mark.parametrize("name", [n for n in FILES if not n.endswith((".avi", ".mpg"))])
@@ -157,7 +164,7 @@ def test_times_begin_at_zero_with_whatever_comes_first(whole):
 )
 def test_sound_alone(tmp_path, name, codec, rate):
     read = Read(write_sound(tmp_path / name, clicks(2, rate, [0.5, 1.25]), rate, codec))
-    assert read.items[0] == Bound(Kind.VIDEO, FOREVER_US)
+    assert read.items[0] == Bound(MediaKind.VIDEO, FOREVER_US)
     assert read.clicks == pytest.approx([0.5, 1.25], abs=1e-3)
     assert read.end_us == pytest.approx(2_000_000, abs=25_000)
     assert sum(len(run.data) for run in read.runs) == read.runs[-1].end - read.runs[0].start
@@ -165,7 +172,7 @@ def test_sound_alone(tmp_path, name, codec, rate):
 
 def test_pictures_alone(tmp_path):
     read = Read(write_video(tmp_path / "a.mp4", 10))
-    assert read.items[0] == Bound(Kind.AUDIO, FOREVER_US)
+    assert read.items[0] == Bound(MediaKind.AUDIO, FOREVER_US)
     assert read.times == [i * 40_000 for i in range(10)]
     assert read.end_us == 400_000
 
@@ -192,7 +199,7 @@ def test_a_start_other_than_zero_is_taken_off(tmp_path, name):
     )
     assert 0 <= read.times[0] < 30_000
     assert read.clicks - read.times[0] / 1e6 == pytest.approx([0.5, 1.5], abs=1.05e-3)
-    assert read.faults.ended_early is None
+    assert read.stats.ended_early is None
 
 
 def test_an_edit_list_cuts_the_beginning(tmp_path):
@@ -209,7 +216,7 @@ def test_frames_without_times_follow_the_frame_rate(tmp_path):
     read = Read(write_video(tmp_path / "a.h264", 25))
     assert read.times == [i * 40_000 for i in range(25)]
     assert read.numbers == list(range(25))
-    assert read.faults.missing_times == 25
+    assert read.stats.missing_times == 25
 
 
 def test_avi_has_no_display_times_and_b_frames_still_go_forward(tmp_path):
@@ -380,7 +387,7 @@ def test_silence_of_one_stream_does_not_hold_up_the_other(tmp_path):
     short = Sound(tone(2, 16_000), 16_000)
     times = [i * 0.5 for i in range(60)]
     read = Read(write_video(tmp_path / "a.mkv", 60, times_s=times, sound=short))
-    told = [b.t_us for b in read.bounds if b.kind is Kind.AUDIO]
+    told = [b.t_us for b in read.bounds if b.kind is MediaKind.AUDIO]
     assert told[0] < 3_100_000
     assert told[-2] > 18_000_000  # before the end of the file was known
     assert all(later - earlier <= 1_000_000 for earlier, later in pairwise(told[:-1]))
@@ -392,7 +399,7 @@ def test_video_that_ends_early_loses_no_frame_and_holds_nothing_up(tmp_path, nam
     sound = Sound(tone(25, 16_000), 16_000)
     read = Read(write_video(tmp_path / name, 20, sound=sound), threads=threads)
     assert read.numbers == list(range(20))
-    told = [b.t_us for b in read.bounds if b.kind is Kind.VIDEO]
+    told = [b.t_us for b in read.bounds if b.kind is MediaKind.VIDEO]
     assert told[-2] > 14_000_000
 
 
@@ -403,8 +410,8 @@ def test_video_that_pauses_goes_on_in_mid_group(tmp_path):
     read = Read(write_video(tmp_path / "a.mkv", 40, times_s=times, sound=sound))
     assert read.numbers == list(range(40))
     assert read.times == [round(t * 1e6) for t in times]
-    assert read.faults.wrong_times == 0
-    assert any(10_000_000 < b.t_us < 25_000_000 for b in read.bounds if b.kind is Kind.VIDEO)
+    assert read.stats.wrong_times == 0
+    assert any(10_000_000 < b.t_us < 25_000_000 for b in read.bounds if b.kind is MediaKind.VIDEO)
 
 
 @pytest.mark.parametrize("name", ["a.mkv", "a.ts"])
@@ -413,7 +420,7 @@ def test_sound_stored_before_the_pictures_costs_nothing(tmp_path, name):
     sound = Sound(tone(9, 16_000), 16_000)
     read = Read(write_video(tmp_path / name, 225, sound=sound, muxing=muxing))
     assert read.numbers == list(range(225))
-    assert read.faults.late == 0
+    assert read.stats.late == 0
 
 
 def test_a_hole_in_the_sound_stays_a_hole(tmp_path):
@@ -450,7 +457,7 @@ def test_bad_packets_are_skipped_and_counted(tmp_path, name, capfd):
         tmp_path / f"whole-{name}", 100, size=(160, 120), codec=video, sound=sound, muxing=muxing
     )
     read = Read(damaged(source, tmp_path / name))
-    faults = read.faults
+    faults = read.stats
     if name != "vp9.webm":  # FFmpeg's Matroska reader drops what is damaged itself, untold
         assert faults.bad_video_packets + faults.bad_audio_packets > 0
         assert faults.first_error is not None
@@ -471,8 +478,8 @@ def test_one_bad_packet_costs_no_more_than_itself(tmp_path):
     path.write_bytes(data)
     read = Read(path)
     assert read.numbers == [*range(20), *range(21, 60)]
-    assert read.faults.bad_video_packets == 1
-    assert read.faults.first_error.startswith("video at 0.800 s: ")
+    assert read.stats.bad_video_packets == 1
+    assert read.stats.first_error.startswith("video at 0.800 s: ")
 
 
 def test_one_wild_time_does_not_swallow_the_rest(tmp_path):
@@ -494,7 +501,7 @@ def test_one_wild_time_does_not_swallow_the_rest(tmp_path):
     read = Read(target)
     assert read.numbers == [*range(30), *range(31, 100)]
     assert read.end_us == pytest.approx(4_000_000, abs=20_000)
-    assert read.faults.wrong_times >= 1
+    assert read.stats.wrong_times >= 1
     assert np.count_nonzero(np.abs(read.sound) > 0.01) > 0.9 * 4 * SAMPLE_RATE
 
 
@@ -512,17 +519,17 @@ def test_a_file_that_was_cut_off_is_read_up_to_there(files, tmp_path, name):
     else:
         codec = {"wav": "pcm_s16le", "flac": "flac"}[name[2:]]
         source = write_sound(tmp_path / f"whole-{name}", tone(8, 48_000), 48_000, codec)
-    assert Read(source).faults.ended_early is None
+    assert Read(source).stats.ended_early is None
     cut = tmp_path / name
     cut.write_bytes(source.read_bytes()[: source.stat().st_size * 6 // 10])
     read = Read(cut)
     assert 3_000_000 < read.end_us < 6_500_000
-    assert "ended at " in read.faults.ended_early
-    assert " of 8." in read.faults.ended_early
+    assert "ended at " in read.stats.ended_early
+    assert " of 8." in read.stats.ended_early
 
 
 def test_a_part_that_was_asked_for_is_no_early_end(files):
-    assert Read(files / "h264.mp4", end_us=1_000_000).faults.ended_early is None
+    assert Read(files / "h264.mp4", end_us=1_000_000).stats.ended_early is None
 
 
 @pytest.mark.parametrize("threads", [2, 5])
@@ -624,5 +631,5 @@ def test_real_recordings_give_every_frame_that_ffmpeg_gives(data_root):
             duration = container.duration
         assert len(read.frames) == count, path.name
         assert read.end_us == pytest.approx(duration, abs=60_000), path.name
-        assert read.faults.ended_early is None
-        assert read.faults.first_error is None
+        assert read.stats.ended_early is None
+        assert read.stats.first_error is None

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affectstream.stream.media.resample import JUMP_US, SoundResampler, sample_at, time_of
+from affectstream.stream.media.resample import JUMP_US, SoundResampler, sample_at, sample_time_us
 from affectstream.stream.media.types import SAMPLE_RATE
 from tests.support.media import clicks, tone
 
@@ -170,7 +170,7 @@ def test_values_that_are_no_number_or_too_loud_stay_in_range():
 
 def test_samples_and_times_agree():
     assert [sample_at(t) for t in (0, 1, 62, 63, 125, 1_000_000)] == [0, 1, 1, 2, 2, SAMPLE_RATE]
-    assert [time_of(n) for n in (0, 1, 2, SAMPLE_RATE)] == [0, 62, 125, 1_000_000]
+    assert [sample_time_us(n) for n in (0, 1, 2, SAMPLE_RATE)] == [0, 62, 125, 1_000_000]
 
 
 def test_three_channels_are_not_offered():

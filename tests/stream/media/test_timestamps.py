@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from affectstream.stream.media.timestamps import FAR_US, Progress, TimestampFilter
+from affectstream.stream.media.timestamps import FAR_US, DemuxProgress, TimestampFilter
 from affectstream.stream.media.types import FOREVER_US
 
 S = 1_000_000
@@ -52,14 +52,14 @@ def test_few_things_are_held():
 
 
 def test_progress_steps_only_with_two_witnesses():
-    progress = Progress(0)
+    progress = DemuxProgress(0)
     for t_us in (0, 500_000, 3_600 * S, 540_000):
         progress.push(t_us)
     assert progress.t_us == 540_000
     for t_us in range(60 * S, 62 * S, 40_000):
         progress.push(t_us)
     assert 61 * S < progress.t_us < 62 * S
-    sparse = Progress(0)
+    sparse = DemuxProgress(0)
     for t_us in range(0, 20 * S, 2 * S):
         sparse.push(t_us)
     assert sparse.t_us == 16 * S

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from affectstream.stream.faces.pose import Pose
-from affectstream.stream.results.attention import AttentionMeter, score_of
+from affectstream.stream.results.attention import AttentionMeter, angle_score
 
 HOP = 500_000
 
@@ -23,16 +23,16 @@ def run(meter, yaws, start=0):
 
 
 def test_the_rule_as_written():
-    assert score_of(0) == 1.0
-    assert score_of(15) == 1.0
-    assert score_of(25) == pytest.approx(0.5)
-    assert score_of(35) == 0.0
-    assert score_of(90) == 0.0
+    assert angle_score(0) == 1.0
+    assert angle_score(15) == 1.0
+    assert angle_score(25) == pytest.approx(0.5)
+    assert angle_score(35) == 0.0
+    assert angle_score(90) == 0.0
 
 
 @given(st.floats(0, 180))
 def test_score_is_in_range(angle):
-    assert 0.0 <= score_of(angle) <= 1.0
+    assert 0.0 <= angle_score(angle) <= 1.0
 
 
 def test_between_the_thresholds_the_last_state_stays():

@@ -19,7 +19,7 @@ from affectstream.stream.errors import OptionError
 from affectstream.stream.faces.face import Face, FrameObservation
 from affectstream.stream.faces.quality import Quality
 from affectstream.stream.fusion.fuse import Reading
-from affectstream.stream.media.types import Kind
+from affectstream.stream.media.types import MediaKind
 from affectstream.stream.serve.clients import messages
 from affectstream.stream.serve.clients.outbox import Outbox
 from affectstream.stream.serve.clients.overlay import Overlay
@@ -96,34 +96,36 @@ class TestOutbox:
 class TestTrackClock:
     def test_the_least_delay_places_the_clock(self) -> None:
         clock = TrackClock(origin_s=100.0)
-        assert clock.stamp(Kind.VIDEO, 0, 100.30) == 300_000
-        clock.stamp(Kind.VIDEO, 500_000, 100.55)  # now only 0.05 s late
-        assert clock.stamp(Kind.VIDEO, 1_000_000, 101.20) == 1_050_000
+        assert clock.stamp(MediaKind.VIDEO, 0, 100.30) == 300_000
+        clock.stamp(MediaKind.VIDEO, 500_000, 100.55)  # now only 0.05 s late
+        assert clock.stamp(MediaKind.VIDEO, 1_000_000, 101.20) == 1_050_000
 
     def test_a_clock_that_starts_anew_goes_on(self) -> None:
         clock = TrackClock(origin_s=0.0)
-        clock.stamp(Kind.AUDIO, 50_000_000, 10.0)
-        assert clock.stamp(Kind.AUDIO, 0, 12.0) == 12_000_000
-        assert clock.stamp(Kind.AUDIO, 900_000_000, 12.5) == 12_500_000
+        clock.stamp(MediaKind.AUDIO, 50_000_000, 10.0)
+        assert clock.stamp(MediaKind.AUDIO, 0, 12.0) == 12_000_000
+        assert clock.stamp(MediaKind.AUDIO, 900_000_000, 12.5) == 12_500_000
 
     def test_a_stall_of_the_network_is_no_jump(self) -> None:
         clock = TrackClock(origin_s=0.0)
-        clock.stamp(Kind.AUDIO, 0, 0.0)
-        assert clock.stamp(Kind.AUDIO, 20_000, 4.0) == 20_000
+        clock.stamp(MediaKind.AUDIO, 0, 0.0)
+        assert clock.stamp(MediaKind.AUDIO, 20_000, 4.0) == 20_000
 
     @given(
         st.lists(
             st.tuples(
-                st.sampled_from(Kind), st.integers(-(10**12), 10**12), st.floats(0, 10, width=32)
+                st.sampled_from(MediaKind),
+                st.integers(-(10**12), 10**12),
+                st.floats(0, 10, width=32),
             ),
             max_size=80,
         )
     )
     @pytest.mark.parametrize("make", [TrackClock, ContainerClock])
     def test_times_of_a_kind_increase_whatever_comes(
-        self, make: Callable[[float], MediaClock], steps: list[tuple[Kind, int, float]]
+        self, make: Callable[[float], MediaClock], steps: list[tuple[MediaKind, int, float]]
     ) -> None:
-        clock, now_s, before = make(0.0), 0.0, dict.fromkeys(Kind, -1)
+        clock, now_s, before = make(0.0), 0.0, dict.fromkeys(MediaKind, -1)
         for kind, media_us, pause_s in steps:
             now_s += pause_s
             told = clock.stamp(kind, media_us, now_s)
@@ -134,14 +136,14 @@ class TestTrackClock:
 class TestContainerClock:
     def test_what_comes_in_one_go_keeps_its_times(self) -> None:
         clock = ContainerClock(origin_s=100.0)
-        stamps = [clock.stamp(Kind.VIDEO, n * 40_000, 100.0) for n in range(25)]
+        stamps = [clock.stamp(MediaKind.VIDEO, n * 40_000, 100.0) for n in range(25)]
         assert stamps == [n * 40_000 for n in range(25)]
-        assert clock.stamp(Kind.AUDIO, 500_000, 100.0) == 500_000
+        assert clock.stamp(MediaKind.AUDIO, 500_000, 100.0) == 500_000
 
     def test_another_recording_on_the_same_connection_goes_on(self) -> None:
         clock = ContainerClock(origin_s=0.0)
-        clock.stamp(Kind.VIDEO, 90_000_000, 0.0)
-        assert clock.stamp(Kind.VIDEO, 0, 4.0) == 4_000_000
+        clock.stamp(MediaKind.VIDEO, 90_000_000, 0.0)
+        assert clock.stamp(MediaKind.VIDEO, 0, 4.0) == 4_000_000
 
 
 class TestPace:
@@ -190,7 +192,7 @@ def face_at(x: float, y: float, side: float = 40.0) -> Face:
         score=0.9,
         quality=Quality(1.0, 1.0, 1.0),
         embeddings=(np.zeros(4, np.float32),),
-        signature=np.zeros(4, np.float32),
+        appearance=np.zeros(4, np.float32),
     )
 
 
@@ -206,7 +208,7 @@ def reading(track: int | None, face: Face | None) -> Reading:
         confidence=None,
         abstain="low_confidence",
         assigned_by=None,
-        look=None if face is None else TrackSample(0, 0, (400, 200), face, None),
+        track_sample=None if face is None else TrackSample(0, 0, (400, 200), face, None),
         voiced=0.0,
     )
 

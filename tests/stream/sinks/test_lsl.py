@@ -23,7 +23,7 @@ from affectstream.stream.events import Attention, Emotion, Segment, Stream, pars
 from affectstream.stream.fusion.fuse import Reading
 from affectstream.stream.live.callbacks import Callbacks
 from affectstream.stream.live.session import LiveSession
-from affectstream.stream.results.interpret import Hop
+from affectstream.stream.results.interpret import HopResult
 from affectstream.stream.sinks.regular import CaptureClock, Schedule
 
 HOP_US = 500_000
@@ -174,7 +174,7 @@ def hop(number, *people, labels=(), abstain=None):
                 method="head_pose",
             )
         )
-    return Hop(tuple((reading(track, end_us), None) for track in people), tuple(events))
+    return HopResult(tuple((reading(track, end_us), None) for track in people), tuple(events))
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from affectstream.stream.media.types import Cue
-from affectstream.stream.transcript.context import joined
+from affectstream.stream.transcript.context import join_utterances
 from affectstream.stream.transcript.files import CurrentUtterance
 
 LINES = st.lists(
@@ -16,30 +16,33 @@ LINES = st.lists(
 
 def test_the_one_who_speaks_now_is_a_and_the_others_follow_as_they_spoke_last():
     lines = [("Cem", "why"), ("Ann", "so"), ("Ben", "no"), ("Ann", "yes")]
-    assert joined(lines) == "C: why A: so B: no A: yes"
+    assert join_utterances(lines) == "C: why A: so B: no A: yes"
 
 
 def test_words_of_nobody_in_particular_have_no_mark():
-    assert joined([("Ann", "so"), (None, "[a door]"), ("Ben", "no")]) == "B: so [a door] A: no"
-    assert joined([(None, "one"), (None, "two")]) == "one two"
+    assert (
+        join_utterances([("Ann", "so"), (None, "[a door]"), ("Ben", "no")])
+        == "B: so [a door] A: no"
+    )
+    assert join_utterances([(None, "one"), (None, "two")]) == "one two"
 
 
 def test_a_single_utterance_is_left_as_it_is():
-    assert joined([("Ann", "yes")]) == "yes"
+    assert join_utterances([("Ann", "yes")]) == "yes"
 
 
 def test_a_crowd_runs_out_of_letters_and_not_of_words():
     lines = [(f"P{n}", "hm") for n in range(40)]
-    assert joined(lines).startswith("Z: hm Z: hm")
-    assert joined(lines).endswith("B: hm A: hm")
+    assert join_utterances(lines).startswith("Z: hm Z: hm")
+    assert join_utterances(lines).endswith("B: hm A: hm")
 
 
 @given(LINES)
 def test_names_do_not_matter_and_the_current_words_come_last(lines):
     renamed = [(None if who is None else f"{who}!", words) for who, words in lines]
-    assert joined(lines) == joined(renamed)
-    assert joined(lines).endswith(lines[-1][1])
-    assert not any(name in joined(lines) for name in ("Ann", "Ben", "Cem"))
+    assert join_utterances(lines) == join_utterances(renamed)
+    assert join_utterances(lines).endswith(lines[-1][1])
+    assert not any(name in join_utterances(lines) for name in ("Ann", "Ben", "Cem"))
 
 
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=12), st.integers(0, 4), st.randoms())

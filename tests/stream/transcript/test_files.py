@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from affectstream.stream.errors import SourceError
-from affectstream.stream.media.types import Bound, Cue, Kind
-from affectstream.stream.transcript.cues import spoken
+from affectstream.stream.media.types import Bound, Cue, MediaKind
+from affectstream.stream.transcript.cues import parse_cue
 from affectstream.stream.transcript.files import (
     STAYS_US,
     CurrentUtterance,
@@ -285,13 +285,13 @@ def test_a_recording_without_subtitles_has_no_transcript(tmp_path):
     ],
 )
 def test_speakers_are_taken_off_carefully(text, speaker, words):
-    assert spoken(text, "subrip") == [(speaker, words)]
+    assert parse_cue(text, "subrip") == [(speaker, words)]
 
 
 def test_cues_without_words_are_dropped():
     for text in ("", " \n ", "<i></i>", "{\\an8}", "&nbsp;"):
-        assert spoken(text, "subrip") == []
-    assert spoken("", "ass") == []
+        assert parse_cue(text, "subrip") == []
+    assert parse_cue("", "ass") == []
 
 
 # --- the current utterance ---
@@ -323,9 +323,9 @@ def test_words_that_can_no_longer_count_are_given_up(context):
     for number in range(20_000):
         cue = Watched(number * 50_000, (number + 1) * 50_000, str(number))
         alive.add(cue)
-        aligner.read(cue)
-        for kind in Kind:
-            aligner.settle(Bound(kind, cue.end_us))
+        aligner.push_cue(cue)
+        for kind in MediaKind:
+            aligner.push_bound(Bound(kind, cue.end_us))
         most = max(most, len(alive))
     assert most <= STAYS_US // 50_000 + 10 + context + 2
 

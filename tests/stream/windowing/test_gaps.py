@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from affectstream.stream import Recognizer, SourceOptions, parse_event
-from affectstream.stream.media.types import Kind
+from affectstream.stream.media.types import MediaKind
 from affectstream.stream.windowing.gaps import GAP_US, Gap, GapFinder
 from tests.stream.offline.test_score import of, run
 from tests.support.media import (
@@ -109,13 +109,13 @@ def test_the_command_line_says_how_many(tmp_path):
 
 @given(
     st.lists(
-        st.tuples(st.integers(0, 3_000_000), st.integers(1, 2_000_000), st.sampled_from(Kind)),
+        st.tuples(st.integers(0, 3_000_000), st.integers(1, 2_000_000), st.sampled_from(MediaKind)),
         max_size=30,
     )
 )
 def test_each_long_hole_is_found_once(steps):
     """`steps` are (pause, length, kind), each kind on its own clock."""
-    finder, reached = GapFinder(), dict.fromkeys(Kind)
+    finder, reached = GapFinder(), dict.fromkeys(MediaKind)
     found, expected = [], []
     for pause, length, kind in steps:
         before = reached[kind]

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from affectstream.stream.faces.face import Face
 from affectstream.stream.faces.quality import Quality
-from affectstream.stream.media.types import FOREVER_US, SAMPLE_RATE, Bound, Cue, Kind, Samples
+from affectstream.stream.media.types import FOREVER_US, SAMPLE_RATE, Bound, Cue, MediaKind, Samples
 from affectstream.stream.windowing.windows import TrackSample, Windower, WindowShape
 
 SHAPE = WindowShape(window_us=1_500_000, hop_us=500_000, frame_hz=8)
@@ -29,24 +29,24 @@ def look(point):
 
 def windows(pieces, order):
     """Push sound in pieces of these lengths and grid points, as `order` interleaves them."""
-    aligner = Windower(SHAPE)
+    windower = Windower(SHAPE)
     out, at, point, cuts = [], 0, 0, iter(pieces)
     for hear in order:
         if hear and at < len(SOUND):
             step = min(next(cuts, len(SOUND)), len(SOUND) - at)
-            out += aligner.hear(Samples(at, SOUND[at : at + step]))
+            out += windower.push_sound(Samples(at, SOUND[at : at + step]))
             at += step
         elif point < POINTS:
-            out += aligner.see(point, [(1, look(point))] if point % 5 else [])
+            out += windower.push_frame(point, [(1, look(point))] if point % 5 else [])
             point += 1
     while point < POINTS:
-        out += aligner.see(point, [(1, look(point))] if point % 5 else [])
+        out += windower.push_frame(point, [(1, look(point))] if point % 5 else [])
         point += 1
     if at < len(SOUND):
-        out += aligner.hear(Samples(at, SOUND[at:]))
-    for kind in Kind:
-        out += aligner.settle(Bound(kind, FOREVER_US))
-    return out + aligner.flush(int(SECONDS * 1e6))
+        out += windower.push_sound(Samples(at, SOUND[at:]))
+    for kind in MediaKind:
+        out += windower.push_bound(Bound(kind, FOREVER_US))
+    return out + windower.flush(int(SECONDS * 1e6))
 
 
 def fingerprint(found):
@@ -57,7 +57,7 @@ def fingerprint(found):
             w.end_us,
             w.voiced_us,
             w.sound.tobytes(),
-            {t: [k.point for k in looks] for t, looks in w.looks.items()},
+            {t: [k.point for k in looks] for t, looks in w.tracks.items()},
         )
         for w in found
     ]
@@ -90,24 +90,24 @@ def test_no_sample_is_lost_or_doubled():
 
 def test_a_window_looks_back_and_never_ahead():
     for window in windows([], [True] + [False] * POINTS):
-        points = [k.point for k in window.looks.get(1, ())]
+        points = [k.point for k in window.tracks.get(1, ())]
         last = (window.hop + 1) * 4
         assert all(last - 12 <= p < last for p in points)
         assert points == [p for p in range(max(0, last - 12), min(last, POINTS)) if p % 5]
 
 
 def test_a_hop_waits_for_both_kinds_and_not_for_one_that_has_ended():
-    aligner = Windower(SHAPE)
-    assert not [w for p in range(12) for w in aligner.see(p, [])]
-    assert [w.hop for w in aligner.hear(Samples(0, SOUND[:8_000]))] == [0]
-    assert [w.hop for w in aligner.settle(Bound(Kind.AUDIO, FOREVER_US))] == [1, 2]
+    windower = Windower(SHAPE)
+    assert not [w for p in range(12) for w in windower.push_frame(p, [])]
+    assert [w.hop for w in windower.push_sound(Samples(0, SOUND[:8_000]))] == [0]
+    assert [w.hop for w in windower.push_bound(Bound(MediaKind.AUDIO, FOREVER_US))] == [1, 2]
 
 
 def test_words_count_from_their_end():
-    aligner = Windower(SHAPE)
-    aligner.read(Cue(200_000, 1_100_000, "hello"))
-    aligner.settle(Bound(Kind.AUDIO, FOREVER_US))
-    found = [w for p in range(80) for w in aligner.see(p, [])]
+    windower = Windower(SHAPE)
+    windower.push_cue(Cue(200_000, 1_100_000, "hello"))
+    windower.push_bound(Bound(MediaKind.AUDIO, FOREVER_US))
+    found = [w for p in range(80) for w in windower.push_frame(p, [])]
     said = [w.cue.text if w.cue else None for w in found]
     assert said[:3] == [None, None, "hello"]
     assert said[11] == "hello"
@@ -115,8 +115,8 @@ def test_words_count_from_their_end():
 
 
 def test_a_range_begins_at_its_own_hop():
-    aligner = Windower(SHAPE, start_us=3_000_000)
-    aligner.settle(Bound(Kind.AUDIO, FOREVER_US))
-    found = [w for p in range(24, 40) for w in aligner.see(p, [(1, look(p))])]
+    windower = Windower(SHAPE, start_us=3_000_000)
+    windower.push_bound(Bound(MediaKind.AUDIO, FOREVER_US))
+    found = [w for p in range(24, 40) for w in windower.push_frame(p, [(1, look(p))])]
     assert [w.hop for w in found] == [6, 7, 8, 9]
-    assert [k.point for k in found[0].looks[1]] == [24, 25, 26, 27]
+    assert [k.point for k in found[0].tracks[1]] == [24, 25, 26, 27]

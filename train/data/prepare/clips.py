@@ -105,7 +105,7 @@ def read_clip(
                 rgb = to_rgb(item, pixel_aspect=video.pixel_aspect)
                 gathered.push(item.pts_us - start_us, rgb)
         gathered.flush()
-        clip.trouble = recording.faults.ended_early or recording.faults.first_error
+        clip.trouble = recording.stats.ended_early or recording.stats.first_error
     if video is not None:
         clip.frames_seen = gathered.seen
     if gathered.crops:

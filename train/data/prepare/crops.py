@@ -17,7 +17,7 @@ from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.errors import BundleError
 from affectstream.engines.manifest import CROPS as KINDS
 from affectstream.engines.manifest import CropKind
-from affectstream.stream.faces.crop import align, frame_crop, person_crop, scaled_template
+from affectstream.stream.faces.crop import align_face, frame_crop, person_crop, scaled_template
 from affectstream.stream.faces.detect import Detection, Detector, DetectorSpec
 
 __all__ = ["KINDS", "CropKind", "Cropper", "frame_crop", "person_crop", "scaled_template"]
@@ -50,7 +50,7 @@ class Cropper:
         face = max(faces, key=lambda f: (f.box[2] - f.box[0]) * (f.box[3] - f.box[1]))
         if self.kind == "person":
             return person_crop(rgb, face.box, self.size)
-        return align(rgb, face.landmarks, np.asarray(self.template, np.float32), self.size)
+        return align_face(rgb, face.landmarks, np.asarray(self.template, np.float32), self.size)
 
     def _open(self) -> Detector:
         if self._detector is None:

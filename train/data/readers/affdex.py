@@ -148,7 +148,7 @@ def _samples(
         for sample in waiting:
             made, hidden = made + 1, hidden + (sample.crops is None)
             yield _with_sound(sample, sound, options.sound_s)
-        trouble = recording.faults.ended_early or recording.faults.first_error
+        trouble = recording.stats.ended_early or recording.stats.first_error
     if unmatched:
         span = f"annotations run from {times[0] / 1e6:.1f} to {times[-1] / 1e6:.1f} s"
         yield Skipped(name, "no annotation near the frame", span, unmatched)

@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from affectstream.stream.faces.detect import STRIDES, Candidates, decode, nms, overlap
+from affectstream.stream.faces.detect import STRIDES, Proposals, box_iou, decode_proposals, nms
 from affectstream.train.data.readers import faces_in_context
 from affectstream.train.recipe import Batch, FitConfig, Loaders
 from affectstream.train.recipes.pocket.distill import SHAPES, TaughtCanvases, Teacher
@@ -213,8 +213,8 @@ class PocketDetectorRecipe:
             outputs = dict(zip(OUTPUTS, (o.numpy() for o in module(rgb)), strict=True))
             teacher = {name: batch[name].numpy() for name in OUTPUTS}
             for mine, theirs in zip(
-                decode(outputs, height, width, 0.6),
-                decode(teacher, height, width, 0.4),
+                decode_proposals(outputs, height, width, 0.6),
+                decode_proposals(teacher, height, width, 0.4),
                 strict=True,
             ):
                 hits, total, false, error = _compared(_merged(mine), _merged(theirs))
@@ -241,11 +241,11 @@ class PocketDetectorRecipe:
         return [path]
 
 
-def _merged(candidates: Candidates) -> Candidates:
+def _merged(candidates: Proposals) -> Proposals:
     return candidates.pick(nms(candidates.boxes, candidates.scores, 0.3))
 
 
-def _compared(mine: Candidates, theirs: Candidates) -> tuple[int, int, int, float]:
+def _compared(mine: Proposals, theirs: Proposals) -> tuple[int, int, int, float]:
     """Matches, the teacher's sure faces, false alarms and summed landmark error of one picture.
 
     A box of ours that meets one of the teacher's weaker faces (0.4 to 0.6) counts as neither.
@@ -254,7 +254,7 @@ def _compared(mine: Candidates, theirs: Candidates) -> tuple[int, int, int, floa
     error = 0.0
     answered = np.zeros(len(mine.scores), bool)
     for box, points, score in zip(theirs.boxes, theirs.landmarks, theirs.scores, strict=True):
-        shared = overlap(box, mine.boxes)
+        shared = box_iou(box, mine.boxes)
         answered |= shared >= 0.5
         total += int(score >= 0.6)
         if score >= 0.6 and shared.max(initial=0.0) >= 0.5:
