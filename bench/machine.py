@@ -23,7 +23,7 @@ class Cost:
     cpu_s: float
 
 
-def costs_of(works: Sequence[Callable[[], object]], repeats: int) -> list[list[Cost]]:
+def measure_costs(works: Sequence[Callable[[], object]], repeats: int) -> list[list[Cost]]:
     """Costs of each of `works` in each of `repeats` rounds, after a warm-up.
 
     The works take turns, so that whatever else the machine does meets all of them. Processor time
@@ -34,7 +34,7 @@ def costs_of(works: Sequence[Callable[[], object]], repeats: int) -> list[list[C
     return [[_cost(work) for work in works] for _ in range(repeats)]
 
 
-def middle(costs: Iterable[Cost]) -> Cost:
+def median_cost(costs: Iterable[Cost]) -> Cost:
     """Medians of the two figures."""
     walls, cpus = zip(*((cost.wall_s, cost.cpu_s) for cost in costs), strict=True)
     return Cost(median(walls), median(cpus))

@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -23,7 +24,7 @@ Signed = Annotated[float, Meta(ge=-1.0, le=1.0)]
 Degrees = Annotated[float, Meta(ge=-180.0, le=180.0)]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 Milliseconds = Annotated[float, Meta(ge=0.0, le=1e9)]
-Instant = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")]
+UtcTimestamp = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")]
 Modality = Literal["video", "voice", "text"]
 Reason = Literal[
     "no_face",
@@ -37,7 +38,7 @@ Reason = Literal[
     "low_confidence",
 ]
 Sentiment = Literal["negative", "neutral", "positive"]
-Assignment = Literal["only_track", "option", "channel", "transcript"]
+AssignedBy = Literal["only_track", "option", "channel", "transcript"]
 
 
 class Emotion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -60,7 +61,7 @@ class Emotion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Probability of every label; None when there was nothing to read, or the bundle gives none."""
     abstain: Reason | None
     """Why no label is given."""
-    assigned_by: Assignment | None
+    assigned_by: AssignedBy | None
     """How voice or words came to this track."""
     valence: Signed | None = None
     engagement: Unit | None = None
@@ -70,7 +71,7 @@ class Emotion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How strong whatever is shown is."""
     intensities: dict[str, Unit] | None = None
     """How strong each label is shown, whatever the others are."""
-    emitted_at: Instant | UnsetType = UNSET
+    emitted_at: UtcTimestamp | UnsetType = UNSET
     age_ms: Milliseconds | UnsetType = UNSET
     latency_ms: Milliseconds | UnsetType = UNSET
 
@@ -91,7 +92,7 @@ class Attention(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     pitch: Degrees | None
     roll: Degrees | None
     method: Literal["head_pose", "model"]
-    emitted_at: Instant | UnsetType = UNSET
+    emitted_at: UtcTimestamp | UnsetType = UNSET
     age_ms: Milliseconds | UnsetType = UNSET
     latency_ms: Milliseconds | UnsetType = UNSET
 
@@ -115,7 +116,7 @@ class Segment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     attentive, 1 - score where away, 1 while absent."""
     peak: Unit
     """The highest of the same."""
-    emitted_at: Instant | UnsetType = UNSET
+    emitted_at: UtcTimestamp | UnsetType = UNSET
 
 
 class Stream(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -134,7 +135,7 @@ class Stream(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     complete: bool | None = None
     """On `ended`: whether everything up to the end of the input was read."""
     counts: dict[str, Count] = {}
-    emitted_at: Instant | UnsetType = UNSET
+    emitted_at: UtcTimestamp | UnsetType = UNSET
 
 
 Event = Emotion | Attention | Segment | Stream
@@ -144,6 +145,12 @@ TYPES: dict[str, type[Event]] = {
     "segment": Segment,
     "stream": Stream,
 }
+
+
+def utc_timestamp(t: datetime) -> str:
+    """RFC 3339 in UTC with milliseconds: ``2026-11-21T15:04:05.123Z``."""
+    return t.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
 
 _encoder = msgspec.json.Encoder()
 

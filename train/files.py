@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from affectstream.engines.cache.atomic import write_atomic
 from affectstream.stream.sinks.base import writing
 
 
@@ -14,10 +15,8 @@ def write_atomically(path: Path, content: bytes) -> None:
 
     Raises `OutputError` where the disk refuses.
     """
-    beside = path.with_name(f".{path.name}.part")
     with writing(path):
-        beside.write_bytes(content)
-        beside.replace(path)
+        write_atomic(path, content)
 
 
 def encode_json(value: object) -> bytes:

@@ -9,7 +9,7 @@ from affectstream.engines.compare import Agreement
 from affectstream.engines.spec import Array, Engine
 
 
-class Judged:
+class Fp16Candidate:
     """One way to compute the FP16 graphs, and how its answers agree with FP32 so far."""
 
     def __init__(self, name: str, engines: Mapping[str, Engine]) -> None:

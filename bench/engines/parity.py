@@ -1,7 +1,7 @@
 """FP16 against FP32 on real inputs: each engine by itself, then whole hops, encoders and head.
 
 The reference is ONNX Runtime in FP32 on the CPU. Judged are the FP16 graphs by ONNX Runtime (which,
-on a CPU, computes most FP16 nodes in FP32) and by torch with FP16 arithmetic (`torch_graph`). Inputs
+on a CPU, computes most FP16 nodes in FP32) and by `Fp16Reference`, which rounds after every node. Inputs
 are FER2013 PublicTest, windows of RAVDESS and EMO-DB, lines of MELD dev and all that the recordings
 under ``video/`` feed each engine with. A mixed hop takes 24 pictures, a window of sound and a line
 in a row, one of the seven mixtures of modalities in turn. A recording's hops are scored from its
@@ -23,15 +23,15 @@ import numpy as np
 import torch
 
 from affectstream.bench.engines import inputs
-from affectstream.bench.engines.agreement import Judged
+from affectstream.bench.engines.agreement import Fp16Candidate
 from affectstream.bench.engines.feeds import FeedRecorder, Feeds, record
-from affectstream.bench.engines.torch_graph import TorchGraph
+from affectstream.bench.engines.fp16_reference import Fp16Reference
 from affectstream.bench.machine import describe
 from affectstream.engines.bundle.bundle import ENCODERS, MODALITIES, YUNET, Bundle
 from affectstream.engines.bundle.folder import engine_parts
 from affectstream.engines.choose import parse_device
 from affectstream.engines.compare import AGREEMENT, DIFFERENCE, MARGIN, softmax
-from affectstream.engines.errors import DeviceError, UsageError
+from affectstream.engines.errors import UsageError
 from affectstream.engines.fp16 import fp16_file
 from affectstream.engines.models.registry import file_of
 from affectstream.engines.rivals import Rival, open_engine
@@ -61,10 +61,10 @@ class Parity:
         halves = {
             role: fp16_file(file_of(self.bundle.folder, part)) for role, part in parts.items()
         }
-        self.graphs = {role: TorchGraph(path, device=device) for role, path in halves.items()}
+        self.graphs = {role: Fp16Reference(path) for role, path in halves.items()}
         rival = Rival(parse_device(device), half=True)
         half = {role: open_engine(rival, path) for role, path in halves.items()}
-        self.judged = [Judged("onnxruntime", half), Judged("torch", self.graphs)]
+        self.judged = [Fp16Candidate("onnxruntime", half), Fp16Candidate("torch", self.graphs)]
         self._embeddings: dict[str, dict[str, list[Array]]] = {}
 
     def encoder(self, modality: str, feeds: Iterable[Mapping[str, Array]]) -> None:
@@ -225,11 +225,6 @@ def _batches(arrays: Mapping[str, Array]) -> Feeds:
 def main(data: Path, bundle: str, device: str) -> None:
     """Measure and print."""
     started = time.perf_counter()
-    if parse_device(device).kind == "cuda" and not torch.cuda.is_available():
-        raise DeviceError(
-            f"{device}: torch {torch.__version__} sees no GPU here, and the FP16 graphs are computed by "
-            "torch too: install a torch for CUDA, or leave out --device"
-        )
     with Recognizer.open(bundle, device="cpu", threads=1) as recognizer:
         parity = Parity(recognizer, device)
         samples = recognizer.bundle.manifest.samples_per_window

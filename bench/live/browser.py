@@ -22,7 +22,7 @@ from affectstream.bench.live.row import Row, Unmeasured, quantiles
 from affectstream.bench.server_process import serving
 from affectstream.engines.extras import module_hint
 
-PAGE_WAYS = {"browser, WebRTC": "WebRTC", "browser, MediaRecorder": "WebSocket"}
+BROWSER_TRANSPORTS = {"browser, WebRTC": "WebRTC", "browser, MediaRecorder": "WebSocket"}
 """Ways from the page to the server: what the table calls them, and what the page does."""
 
 _RATE = 48_000
@@ -36,7 +36,7 @@ _FLAGS = (
 )  # fmt: skip
 
 
-def measure_page(name: str, way: str, bundle: str, seconds: float, scratch: Path) -> Row:
+def measure_browser(name: str, way: str, bundle: str, seconds: float, scratch: Path) -> Row:
     """One row of the table, for what the page calls `way`.
 
     Raises `Unmeasured` where there is no browser, or it gets to the server in another way only.

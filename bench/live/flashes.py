@@ -43,7 +43,7 @@ class Flash:
 
 
 @dataclass(slots=True)
-class Tap:
+class FlashProbe:
     """What is seen and heard on the way in; `LiveSource` calls it with every frame."""
 
     flashes: list[Flash] = field(default_factory=list)

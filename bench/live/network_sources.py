@@ -65,7 +65,7 @@ class Sender:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class NetworkSource:
     """One kind of source: how it is read, and how it is sent there (`send` None: it is a file).
 
     `options` are FFmpeg's for the sender, `beside` commands that run meanwhile, `there` tells when the
@@ -102,38 +102,40 @@ class Way:
             yield sender
 
 
-def network_ways(clip: Path, scratch: Path) -> tuple[Way, ...]:
+def network_sources(clip: Path, scratch: Path) -> tuple[NetworkSource, ...]:
     """A played file and every network source of `docs/guides/live.md`, on free ports of this machine."""
     udp, tcp, rtmp, rtsp, rtsp_udp, flv, ts = (f"127.0.0.1:{_free()}" for _ in range(7))
     rtp_ts = f"rtp://127.0.0.1:{_free_pair()}"
     return (
-        Way("file, played", LiveOptions(str(clip))),
-        Way("MPEG-TS, UDP", LiveOptions(f"udp://{udp}"), f"udp://{udp}?pkt_size=1316"),
-        Way("MPEG-TS, TCP", LiveOptions(f"tcp://{tcp}"), f"tcp://{tcp}?listen=1"),
+        NetworkSource("file, played", LiveOptions(str(clip))),
+        NetworkSource("MPEG-TS, UDP", LiveOptions(f"udp://{udp}"), f"udp://{udp}?pkt_size=1316"),
+        NetworkSource("MPEG-TS, TCP", LiveOptions(f"tcp://{tcp}"), f"tcp://{tcp}?listen=1"),
         _published("RTMP, published", f"rtmp://{rtmp}/live/a", "flv"),
         _published("RTSP, published", f"rtsp://{rtsp}/a", "rtsp", "rtsp_transport=tcp"),
         _published("RTSP, UDP, published", f"rtsp://{rtsp_udp}/a", "rtsp", "rtsp_transport=udp"),
         _published("HTTP-FLV, published", f"http://{flv}/a", "flv"),
         _published("HTTP-TS, published", f"http://{ts}/a", "mpegts"),
         _hls(scratch),
-        Way("MPEG-TS, RTP", LiveOptions(rtp_ts), rtp_ts, "rtp_mpegts"),
+        NetworkSource("MPEG-TS, RTP", LiveOptions(rtp_ts), rtp_ts, "rtp_mpegts"),
         _rtp(clip, scratch),
         _srt(),
     )
 
 
-def _published(name: str, url: str, format_name: str, *options: str) -> Way:
+def _published(name: str, url: str, format_name: str, *options: str) -> NetworkSource:
     """A source that waits for its publisher; both take the options."""
     ffmpeg = dict(option.split("=", 1) for option in options)
-    return Way(name, LiveOptions(url, listen=True, ffmpeg=ffmpeg), url, format_name, options)
+    return NetworkSource(
+        name, LiveOptions(url, listen=True, ffmpeg=ffmpeg), url, format_name, options
+    )
 
 
-def _hls(scratch: Path) -> Way:
+def _hls(scratch: Path) -> NetworkSource:
     """Segments of a second in a folder, and a web server for it."""
     folder, port = scratch / "hls", _free()
     folder.mkdir()
     serve = (sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1")
-    return Way(
+    return NetworkSource(
         "HLS, segments of 1 s",
         LiveOptions(f"http://127.0.0.1:{port}/live.m3u8"),
         str(folder / "live.m3u8"),
@@ -144,21 +146,23 @@ def _hls(scratch: Path) -> Way:
     )
 
 
-def _rtp(clip: Path, scratch: Path) -> Way:
+def _rtp(clip: Path, scratch: Path) -> NetworkSource:
     """H.264 and AAC as two streams, and the file that describes them."""
     port, described = _free_pair(4), scratch / "clip.sdp"
     described.write_text(sdp(clip, port))
-    return Way("RTP, .sdp file", LiveOptions(str(described)), f"rtp://127.0.0.1:{port}", "rtp")
+    return NetworkSource(
+        "RTP, .sdp file", LiveOptions(str(described)), f"rtp://127.0.0.1:{port}", "rtp"
+    )
 
 
-def _srt() -> Way:
+def _srt() -> NetworkSource:
     """MPEG-TS over SRT: FFmpeg takes it from the sender and relays it (`docs/guides/live.md`)."""
     sent, srt, read = _free(), _free(), _free()
     ffmpeg = ("ffmpeg", "-nostdin", "-loglevel", "error", "-analyzeduration", "500000")
     copied = ("-c", "copy", "-f", "mpegts")
     relay = (*ffmpeg, "-i", f"srt://127.0.0.1:{srt}?mode=listener", *copied)
     over = (*ffmpeg, "-i", f"udp://127.0.0.1:{sent}", *copied, f"srt://127.0.0.1:{srt}")
-    return Way(
+    return NetworkSource(
         "MPEG-TS, SRT relayed",
         LiveOptions(f"udp://127.0.0.1:{read}"),
         f"udp://127.0.0.1:{sent}?pkt_size=1316",

@@ -43,7 +43,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class Skipped:
     """A source that was left out."""
 
     source: str
@@ -59,9 +59,9 @@ def head() -> str:
     return f"{'source':{_NAME}}" + "".join(f"{name:>{_CELL}}" for name in HEADS)
 
 
-def line(row: Row | Left) -> str:
+def line(row: Row | Skipped) -> str:
     """One line of the table, without the name that begins it."""
-    if isinstance(row, Left):
+    if isinstance(row, Skipped):
         return f"  not measured: {row.not_measured}"
     return "".join(f"{_shown(getattr(row, name)):>{_CELL}}" for name in HEADS)
 

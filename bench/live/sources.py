@@ -32,11 +32,11 @@ from typing import Protocol
 
 import av
 
-from affectstream.bench.live.browser import PAGE_WAYS, measure_page
-from affectstream.bench.live.flashes import Tap, write_flashes
+from affectstream.bench.live.browser import BROWSER_TRANSPORTS, measure_browser
+from affectstream.bench.live.flashes import FlashProbe, write_flashes
 from affectstream.bench.live.microphone import Microphone
-from affectstream.bench.live.network_sources import Sender, network_ways
-from affectstream.bench.live.row import Left, Row, Unmeasured, begun, head, line, quantiles
+from affectstream.bench.live.network_sources import Sender, network_sources
+from affectstream.bench.live.row import Row, Skipped, Unmeasured, begun, head, line, quantiles
 from affectstream.bench.machine import describe
 from affectstream.stream.errors import AffectstreamError
 from affectstream.stream.events import Attention, Emotion, Event
@@ -49,7 +49,7 @@ _LISTENING_S = 1.0
 """What a listener needs before a publisher may come."""
 
 
-class Kind(Protocol):
+class PlayedSource(Protocol):
     """One kind of source that `LiveSource` opens: how, and what plays the clip to it."""
 
     @property
@@ -66,15 +66,15 @@ class Kind(Protocol):
 
 def main(seconds: float, bundle: str, *, only: str = "") -> None:
     """Measure each kind whose name holds `only`, and print the table."""
-    rows: list[Row | Left] = []
+    rows: list[Row | Skipped] = []
     load = round(os.getloadavg()[0], 2)
     print(head(), flush=True)
     with TemporaryDirectory() as scratch, Recognizer.open(bundle, device="cpu") as recognizer:
-        for name, measure in _measures(recognizer, bundle, Path(scratch), seconds):
+        for name, measure in _measurements(recognizer, bundle, Path(scratch), seconds):
             if only.lower() not in name.lower():
                 continue
             print(begun(name), end="", flush=True)
-            rows.append(tried(name, measure))
+            rows.append(measure_or_skip(name, measure))
             print(line(rows[-1]), flush=True)
     print(
         json.dumps(
@@ -90,35 +90,35 @@ def main(seconds: float, bundle: str, *, only: str = "") -> None:
     )
 
 
-def tried(name: str, measure: Callable[[], Row]) -> Row | Left:
+def measure_or_skip(name: str, measure: Callable[[], Row]) -> Row | Skipped:
     """A row, or why there is none: one source that fails must not cost the others."""
     try:
         return measure()
     except (AffectstreamError, av.FFmpegError, OSError) as error:
-        return Left(name, " ".join(str(error).split()))
+        return Skipped(name, " ".join(str(error).split()))
 
 
-def _measures(
+def _measurements(
     recognizer: Recognizer, bundle: str, scratch: Path, seconds: float
 ) -> list[tuple[str, Callable[[], Row]]]:
     """Every kind by its name, and how it is measured."""
     clip = write_flashes(scratch / "flashes.mp4")
-    kinds: list[Kind] = [*network_ways(clip, scratch), Microphone(seconds + _OPEN_S)]
+    kinds: list[PlayedSource] = [*network_sources(clip, scratch), Microphone(seconds + _OPEN_S)]
     measures: list[tuple[str, Callable[[], Row]]] = [
-        (kind.name, partial(measure_kind, recognizer, kind, clip, seconds)) for kind in kinds
+        (kind.name, partial(measure_source, recognizer, kind, clip, seconds)) for kind in kinds
     ]
     measures.append(("camera (Video4Linux)", _camera))
     measures += [
-        (name, partial(measure_page, name, way, bundle, seconds, scratch))
-        for name, way in PAGE_WAYS.items()
+        (name, partial(measure_browser, name, way, bundle, seconds, scratch))
+        for name, way in BROWSER_TRANSPORTS.items()
     ]
     return measures
 
 
-def measure_kind(recognizer: Recognizer, kind: Kind, clip: Path, seconds: float) -> Row:
+def measure_source(recognizer: Recognizer, kind: PlayedSource, clip: Path, seconds: float) -> Row:
     """One row of the table. Raises `Unmeasured`, or the `SourceError` that opening ended with."""
     events: list[Event] = []
-    tap = Tap()
+    tap = FlashProbe()
 
     def source() -> LiveSource:
         return LiveSource(recognizer, kind.live, Callbacks(event=events.append), tap=tap)
@@ -157,7 +157,7 @@ def measure_kind(recognizer: Recognizer, kind: Kind, clip: Path, seconds: float)
     )
 
 
-def _published(live: LiveSource, kind: Kind, clip: Path, stack: ExitStack) -> Sender | None:
+def _published(live: LiveSource, kind: PlayedSource, clip: Path, stack: ExitStack) -> Sender | None:
     """Wait for a publisher and start it; returns when the source is open."""
     failed: list[BaseException] = []
     leave = threading.Event()

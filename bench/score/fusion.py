@@ -50,7 +50,7 @@ Table = NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Asked:
+class JointPredictions:
     """What everyone says of the same samples."""
 
     told: Mapping[str, Table]
@@ -64,7 +64,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Clash:
+class ConflictOutcome:
     """What one way to join makes of pairs that disagree: shares of them, and mean confidences."""
 
     anchor: float
@@ -77,13 +77,13 @@ class Clash:
     """Where it is less sure than `COVERAGE` of the pairs that agree."""
 
 
-def ask(
+def predict(
     members: Sequence[Member],
     fused: Mapping[str, Path],
     data: Path,
     split: str | None,
     prior: Table,
-) -> Asked:
+) -> JointPredictions:
     """What `members`, the two ways that learn nothing, and the bundles `fused` say of `split` (None: of
     all samples).
 
@@ -117,7 +117,7 @@ def ask(
         told[name] = softmax(_scaled(said, calibration, kept) + np.log(prior))
     rows = rows[kept]
     number = {label: n for n, label in enumerate(labels)}
-    return Asked(
+    return JointPredictions(
         told=told,
         truth=np.array([number[e] for e in dataset.column("emotion")[rows]], np.int64),
         ids=dataset.column("id")[rows].tolist(),
@@ -138,7 +138,7 @@ def _scaled(said: BundleOutputs, calibration: Calibration, kept: NDArray[np.int6
     return np.asarray(said.outputs["logits"][place].astype(np.float64) / temperature[:, None])
 
 
-def shares(members: Sequence[Member], data: Path) -> tuple[Table, str]:
+def label_prior(members: Sequence[Member], data: Path) -> tuple[Table, str]:
     """Shares (C,) of the labels in split train, none under one sample, and what they are."""
     labels, dataset = members[0].manifest.labels, _open(members, data)
     if not dataset.info.splits.get("train"):
@@ -148,7 +148,7 @@ def shares(members: Sequence[Member], data: Path) -> tuple[Table, str]:
     return counts / counts.sum(), "shares of split train"
 
 
-def units(asked: Asked) -> Groups:
+def resampling_groups(asked: JointPredictions) -> Groups:
     """What intervals draw: see the module."""
     found = groups_of(asked.people)
     if found.by == "participant" and len(set(asked.people)) >= LEAST_PEOPLE:
@@ -157,12 +157,12 @@ def units(asked: Asked) -> Groups:
     return Groups(np.unique(anchors, return_inverse=True)[1], "recording of the anchor")
 
 
-def figures(asked: Asked, members: Sequence[str]) -> dict[str, dict[str, Any]]:
+def metrics_of(asked: JointPredictions, members: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Figures of each row with their intervals, and each row's less those of the best of `members` and of
     the product."""
     guesses = {name: scores.argmax(1) for name, scores in asked.told.items()}
     right = {name: float((guesses[name] == asked.truth).mean()) for name in members}
-    best, drawn = max(right, key=lambda name: right[name]), units(asked)
+    best, drawn = max(right, key=lambda name: right[name]), resampling_groups(asked)
     found: dict[str, dict[str, Any]] = {}
     for name, guess in guesses.items():
         own = bootstrap(of_guesses, asked.truth, guess, groups=drawn)
@@ -174,7 +174,9 @@ def figures(asked: Asked, members: Sequence[str]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def clashes(agreeing: Asked, pairs: Asked, labels: Sequence[str]) -> dict[str, Clash]:
+def conflict_outcomes(
+    agreeing: JointPredictions, pairs: JointPredictions, labels: Sequence[str]
+) -> dict[str, ConflictOutcome]:
     """What each row makes of the pairs that disagree. Raises `DataError` where there are none."""
     others = [_other(name) for name in pairs.ids]
     rows = np.flatnonzero([other is not None for other in others])
@@ -190,7 +192,7 @@ def clashes(agreeing: Asked, pairs: Asked, labels: Sequence[str]) -> dict[str, C
         said, guess = scores[rows].max(1), scores[rows].argmax(1)
         usual = agreeing.told[name].max(1)
         anchor, partner = guess == pairs.truth[rows], guess == other
-        found[name] = Clash(
+        found[name] = ConflictOutcome(
             anchor=float(anchor.mean()),
             other=float(partner.mean()),
             neither=float((~anchor & ~partner).mean()),
@@ -214,14 +216,14 @@ def main(
     conflicts: Path | None,
     split: str,
 ) -> None:
-    """Measure and print. Raises as `members.find` and `ask`; `UsageError` for a fused bundle of other
+    """Measure and print. Raises as `members.find` and `predict`; `UsageError` for a fused bundle of other
     labels or a name that is there twice."""
     found = find(members)
     joined = _joined(found, fused)
-    prior, assumed = shares(found, data)
-    agreeing = ask(found, joined, data, split, prior)
+    prior, assumed = label_prior(found, data)
+    agreeing = predict(found, joined, data, split, prior)
     names = [member.name for member in found]
-    rows = figures(agreeing, names)
+    rows = metrics_of(agreeing, names)
     result: dict[str, Any] = {
         "bench": "fusion",
         "data": data.name,
@@ -229,15 +231,15 @@ def main(
         "samples": len(agreeing.truth),
         "left_out": agreeing.left_out,
         "people": len(set(agreeing.people) - {None}),
-        "drawn_by": units(agreeing).by,
+        "drawn_by": resampling_groups(agreeing).by,
         "prior": assumed,
         "rows": rows,
     }
     _print_figures(rows)
     if conflicts is not None:
-        pairs = ask(found, joined, conflicts, None, prior)
+        pairs = predict(found, joined, conflicts, None, prior)
         labels = found[0].manifest.labels
-        clash = clashes(agreeing, pairs, labels)
+        clash = conflict_outcomes(agreeing, pairs, labels)
         result["conflicts"] = {
             "samples": len(pairs.truth),
             "rows": {name: asdict(row) for name, row in clash.items()},
@@ -283,7 +285,7 @@ def _spelled(value: Mapping[str, float], sign: str = "") -> str:
     )
 
 
-def _print_clashes(rows: Mapping[str, Clash]) -> None:
+def _print_clashes(rows: Mapping[str, ConflictOutcome]) -> None:
     print()
     print("| pairs that disagree | anchor's | other's | neither | confidence (agreeing) | unsure |")
     print("|---|---|---|---|---|---|")

@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from affectstream.bench.machine import describe
-from affectstream.bench.material import demo_recording
+from affectstream.bench.recordings import write_demo_recording
 from affectstream.stream.offline.output import OutputFolder
 from affectstream.stream.recognizer import Recognizer
 from affectstream.stream.sinks import FORMATS
@@ -28,7 +28,7 @@ def main(hours: float, bundle: str, threads: int | None) -> None:
     process = psutil.Process()
     readings: list[float] = []
     with TemporaryDirectory() as scratch, Recognizer.open(bundle, threads=threads) as recognizer:
-        path = demo_recording(hours * 3600, Path(scratch))
+        path = write_demo_recording(hours * 3600, Path(scratch))
         with (
             recognizer.session(path) as session,
             OutputFolder(Path(scratch) / "out", tuple(FORMATS), recognizer) as folder,

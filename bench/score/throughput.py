@@ -22,8 +22,8 @@ from tempfile import TemporaryDirectory
 import av
 
 from affectstream.bench.engines.feeds import calls_of
-from affectstream.bench.machine import Cost, costs_of, describe, middle
-from affectstream.bench.material import demo_recording
+from affectstream.bench.machine import Cost, describe, measure_costs, median_cost
+from affectstream.bench.recordings import write_demo_recording
 from affectstream.stream.recognizer import Recognizer
 
 CPU_LIMIT, WALL_LIMIT, SPEED_LIMIT = 1.25, 0.7, 10.0
@@ -65,8 +65,8 @@ def measure(path: Path, bundle: str, threads: int | None, repeats: int) -> Measu
             for engine, feeds in calls:
                 engine.run(feeds)
 
-        rounds = costs_of((whole, lambda: decode_alone(path), inference), repeats)
-        score, decode, inferred = (middle(costs) for costs in zip(*rounds, strict=True))
+        rounds = measure_costs((whole, lambda: decode_alone(path), inference), repeats)
+        score, decode, inferred = (median_cost(costs) for costs in zip(*rounds, strict=True))
         return Measured(
             media_s=whole(),
             threads=recognizer.threads,
@@ -81,7 +81,7 @@ def measure(path: Path, bundle: str, threads: int | None, repeats: int) -> Measu
 def main(file: Path | None, bundle: str, threads: int | None, repeats: int) -> None:
     """Measure and print."""
     with TemporaryDirectory() as scratch:
-        path = file or demo_recording(120, Path(scratch))
+        path = file or write_demo_recording(120, Path(scratch))
         found = measure(path, bundle, threads, repeats)
     media_s, score, decode, inference = found.media_s, found.score, found.decode, found.inference
     print(f"{media_s:.1f} s of media, {found.threads} threads, median of {repeats}")

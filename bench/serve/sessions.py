@@ -34,7 +34,7 @@ from typing import Any
 import numpy as np
 
 from affectstream.bench.machine import describe
-from affectstream.bench.material import demo_recording
+from affectstream.bench.recordings import write_demo_recording
 from affectstream.bench.serve.clients import Client, check_addresses
 from affectstream.bench.serve.webm import webm
 from affectstream.bench.server_process import Served, serving
@@ -99,7 +99,7 @@ def main(
     load = round(os.getloadavg()[0], 2)
     print("preparing what is sent ...", file=sys.stderr, flush=True)
     with TemporaryDirectory() as scratch:
-        path = file or demo_recording(seconds, Path(scratch))
+        path = file or write_demo_recording(seconds, Path(scratch))
         chunks = webm(path, seconds + warm_s)
     rows: list[Row] = []
     print("  ".join(_HEADS), flush=True)

@@ -30,7 +30,7 @@ from urllib.request import Request, urlopen
 import av
 
 from affectstream.bench.machine import describe
-from affectstream.bench.material import demo_recording
+from affectstream.bench.recordings import write_demo_recording
 from affectstream.bench.serve.webm import webm
 from affectstream.bench.server_process import serving
 from affectstream.stream.errors import SourceError
@@ -46,7 +46,7 @@ MOST_REASONS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class ServerUsage:
     """What the server holds at one moment."""
 
     at_s: float
@@ -58,7 +58,7 @@ class Held:
 
 
 @dataclass(slots=True)
-class Tally:
+class ClientCounts:
     """What the clients saw, all together."""
 
     events: int = 0
@@ -89,7 +89,7 @@ class Tally:
 def main(file: Path | None, bundle: str, device: str, sessions: int, minutes: float) -> None:
     """Run and print."""
     with TemporaryDirectory() as scratch:
-        path = file or demo_recording(LOOP_S, Path(scratch))
+        path = file or write_demo_recording(LOOP_S, Path(scratch))
         media = b"".join(data for _, data in webm(path, LOOP_S))
     with serving(bundle, device, sessions + 1) as server:
         _warm(server.address, media)
@@ -124,12 +124,12 @@ def main(file: Path | None, bundle: str, device: str, sessions: int, minutes: fl
 def _warm(address: str, media: bytes) -> None:
     """One session of each kind, so that what is made once and kept does not look like a leak."""
     ends = time.monotonic() + SHORTEST_S
-    _over_socket(address, media, ends, Tally(), polite=True)
-    asyncio.run(_over_webrtc(address, media, ends + SHORTEST_S, Tally(), polite=True))
+    _over_socket(address, media, ends, ClientCounts(), polite=True)
+    asyncio.run(_over_webrtc(address, media, ends + SHORTEST_S, ClientCounts(), polite=True))
     time.sleep(SHORTEST_S)
 
 
-def _idle(pid: int, address: str) -> Held:
+def _idle(pid: int, address: str) -> ServerUsage:
     """What the server holds once the last session of the warming has gone, waiting a minute at most."""
     end_s = time.monotonic() + LONGEST_S
     while (held := _held(pid, address, 0.0)).sessions and time.monotonic() < end_s:
@@ -137,7 +137,7 @@ def _idle(pid: int, address: str) -> Held:
     return held
 
 
-def _told(held: Held) -> str:
+def _told(held: ServerUsage) -> str:
     return (
         f"{held.memory_mb:.0f} MB, {held.threads} threads, {held.tasks} tasks, {held.files} files, "
         f"{held.sessions} sessions"
@@ -146,8 +146,8 @@ def _told(held: Held) -> str:
 
 def _run(
     pid: int, address: str, media: bytes, sessions: int, seconds: float
-) -> tuple[list[Held], Tally]:
-    tally, held, start_s = Tally(), list[Held](), time.monotonic()
+) -> tuple[list[ServerUsage], ClientCounts]:
+    tally, held, start_s = ClientCounts(), list[ServerUsage](), time.monotonic()
     end_s = start_s + seconds
     clients = [
         threading.Thread(
@@ -169,13 +169,13 @@ def _run(
     return held, tally
 
 
-def _held(pid: int, address: str, at_s: float) -> Held:
+def _held(pid: int, address: str, at_s: float) -> ServerUsage:
     import psutil
 
     with urlopen(f"{address}/metrics", timeout=10) as answer:
         text = answer.read().decode()
     process = psutil.Process(pid)
-    return Held(
+    return ServerUsage(
         at_s=round(at_s, 1),
         memory_mb=round(process.memory_info().rss / 1e6, 1),
         threads=process.num_threads(),
@@ -192,7 +192,7 @@ def _gauge(text: str, name: str) -> int:
     return int(float(found[1]))
 
 
-def _steady(address: str, media: bytes, end_s: float, tally: Tally, number: int) -> None:
+def _steady(address: str, media: bytes, end_s: float, tally: ClientCounts, number: int) -> None:
     """One session without an end; one that broke off is opened anew."""
     while True:
         tally.opened += 1
@@ -203,7 +203,7 @@ def _steady(address: str, media: bytes, end_s: float, tally: Tally, number: int)
         time.sleep(1.0)
 
 
-def _restless(address: str, media: bytes, end_s: float, tally: Tally, number: int) -> None:
+def _restless(address: str, media: bytes, end_s: float, tally: ClientCounts, number: int) -> None:
     """Sessions of random length, one after the other; none that the end would cut short."""
     chance, turn = random.Random(number), 0
     while end_s - (now := time.monotonic()) >= SHORTEST_S:
@@ -219,7 +219,9 @@ def _restless(address: str, media: bytes, end_s: float, tally: Tally, number: in
         time.sleep(chance.uniform(0.1, 2.0))
 
 
-def _over_socket(address: str, media: bytes, end_s: float, tally: Tally, *, polite: bool) -> None:
+def _over_socket(
+    address: str, media: bytes, end_s: float, tally: ClientCounts, *, polite: bool
+) -> None:
     from websockets.exceptions import WebSocketException
     from websockets.sync.client import connect
 
@@ -267,7 +269,7 @@ def _why(error: BaseException) -> str:
 
 
 async def _over_webrtc(
-    address: str, media: bytes, end_s: float, tally: Tally, *, polite: bool
+    address: str, media: bytes, end_s: float, tally: ClientCounts, *, polite: bool
 ) -> None:
     from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
 

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from affectstream.engines.cache.atomic import write_atomic
 from affectstream.engines.cache.home import home
 from affectstream.engines.cache.lru import least_recently_used
 
@@ -58,8 +59,8 @@ class Fp16Store:
                 os.utime(_note(path))
                 return path
             content = derive()
-            _write(path, content)
-            _write(_note(path), f"{hashlib.sha256(content).hexdigest()}  {name}\n".encode())
+            write_atomic(path, content)
+            write_atomic(_note(path), f"{hashlib.sha256(content).hexdigest()}  {name}\n".encode())
         self._make_room(keep=path)
         return path
 
@@ -115,15 +116,6 @@ def _is_whole(path: Path) -> bool:
         return hashlib.sha256(path.read_bytes()).hexdigest() == recorded
     except FileNotFoundError:
         return False
-
-
-def _write(target: Path, content: bytes) -> None:
-    scratch = target.with_name(f"{target.name}.{os.getpid()}.tmp")
-    try:
-        scratch.write_bytes(content)
-        scratch.replace(target)
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def _unlink(path: Path) -> int:

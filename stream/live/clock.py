@@ -29,8 +29,3 @@ class SystemClock:
     def utc(self) -> datetime:
         """As `Clock.utc`."""
         return datetime.now(UTC)
-
-
-def instant(t: datetime) -> str:
-    """RFC 3339 in UTC with milliseconds, as events carry it: ``2026-11-21T15:04:05.123Z``."""
-    return t.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

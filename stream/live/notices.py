@@ -7,8 +7,7 @@ from datetime import datetime
 
 from msgspec.structs import replace
 
-from affectstream.stream.events import Stream
-from affectstream.stream.live.clock import instant
+from affectstream.stream.events import Stream, utc_timestamp
 from affectstream.stream.live.queue.rate import RateControl
 from affectstream.stream.live.stats import LiveStats
 from affectstream.stream.results.interpret import seconds
@@ -26,7 +25,7 @@ class Notices:
 
     def started(self, zero: datetime, start_us: int) -> Stream:
         """The first event: t = 0 was at `zero` (UTC), and the first hop begins at `start_us`."""
-        return self.of("started", start_us, f"t = 0 was at {instant(zero)}")
+        return self.of("started", start_us, f"t = 0 was at {utc_timestamp(zero)}")
 
     def dropped(self, count: int, at_us: int) -> Stream:
         """`count` pictures were dropped since this was told last."""

@@ -17,10 +17,10 @@ from datetime import timedelta
 import av
 import msgspec
 
-from affectstream.stream.events import Event, Stream
+from affectstream.stream.events import Event, Stream, utc_timestamp
 from affectstream.stream.faces.perceive import Perceiver
 from affectstream.stream.live.callbacks import Callbacks
-from affectstream.stream.live.clock import Clock, SystemClock, instant
+from affectstream.stream.live.clock import Clock, SystemClock
 from affectstream.stream.live.notices import Drops, Notices
 from affectstream.stream.live.queue.inbox import Inbox, Work
 from affectstream.stream.live.queue.mailbox import Heard, Look, Silence
@@ -290,7 +290,7 @@ class LiveSession:
         self._emit(self._stamped(event))
 
     def _stamped(self, event: Stream) -> Stream:
-        return msgspec.structs.replace(event, emitted_at=instant(self._clock.utc()))
+        return msgspec.structs.replace(event, emitted_at=utc_timestamp(self._clock.utc()))
 
     def _end(self, detail: str | None) -> Stream:
         ended = self._stamped(

@@ -14,11 +14,11 @@ import av
 import msgspec
 
 from affectstream.engines.bundle.bundle import Bundle
-from affectstream.stream.events import Attention, Emotion, Event
+from affectstream.stream.events import Attention, Emotion, Event, utc_timestamp
 from affectstream.stream.faces.face import FrameObservation
 from affectstream.stream.faces.perceive import Perceiver
 from affectstream.stream.live.callbacks import Stage
-from affectstream.stream.live.clock import Clock, instant
+from affectstream.stream.live.clock import Clock
 from affectstream.stream.live.latency import Completion, LatencyRecorder
 from affectstream.stream.live.queue.mailbox import Heard, Look, Silence
 from affectstream.stream.live.queue.rate import RateControl
@@ -150,7 +150,7 @@ class LiveWorker:
 
     def stamp(self, hop: HopResult, zero_s: float | None) -> HopResult:
         """The hop with the time of its emission, now, in every event; t = 0 was at `zero_s`."""
-        now_s, emitted = self._clock.now_s(), instant(self._clock.utc())
+        now_s, emitted = self._clock.now_s(), utc_timestamp(self._clock.utc())
         fields: dict[str, float] = {}
         if hop.readings and zero_s is not None:
             end_us = hop.readings[0][0].end_us

@@ -10,7 +10,6 @@ import hashlib
 import os
 import platform
 import re
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -22,8 +21,9 @@ import msgspec
 import onnxruntime
 
 from affectstream.engines.bundle.bundle import MANIFEST
+from affectstream.engines.cache.atomic import write_atomic
 from affectstream.engines.cache.digest import sha256
-from affectstream.stream.events import SCHEMA, Stream
+from affectstream.stream.events import SCHEMA, Stream, utc_timestamp
 from affectstream.stream.loaded import LoadedBundle
 from affectstream.stream.results.interpret import HopResult
 from affectstream.stream.sinks import FORMATS, FileSink
@@ -40,7 +40,7 @@ class OutputFolder:
         """Make `folder` and open its files. Raises `OutputError` when that is not possible."""
         self.folder = folder
         self._recognizer = recognizer
-        self._started = time.time()
+        self._started = datetime.now(UTC)
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             for name in (RUN, *(sink.filename for sink in FORMATS.values())):
@@ -64,10 +64,8 @@ class OutputFolder:
         for sink in self._sinks:
             sink.commit()
         text = msgspec.json.format(msgspec.json.encode(self._about(source, ended)), indent=2)
-        beside = self.folder / f".{RUN}.part"
         with writing(self.folder / RUN):
-            beside.write_bytes(text + b"\n")
-            beside.replace(self.folder / RUN)
+            write_atomic(self.folder / RUN, text + b"\n")
 
     def discard(self) -> None:
         """Remove everything unfinished."""
@@ -76,7 +74,7 @@ class OutputFolder:
 
     def _about(self, source: Path | str, ended: Stream) -> dict[str, Any]:
         bundle = self._recognizer.bundle
-        now = time.time()
+        now = datetime.now(UTC)
         if isinstance(source, Path):
             source = os.fsencode(source.absolute()).decode("utf-8", "replace")
         return {
@@ -84,9 +82,9 @@ class OutputFolder:
             "detail": ended.detail,
             "source": source,
             "media_s": ended.t_end - ended.t_start,
-            "wall_s": round(now - self._started, 3),
-            "started_at": _utc(self._started),
-            "finished_at": _utc(now),
+            "wall_s": round((now - self._started).total_seconds(), 3),
+            "started_at": utc_timestamp(self._started),
+            "finished_at": utc_timestamp(now),
             "counts": ended.counts,
             "bundle": {
                 "name": bundle.manifest.name,
@@ -139,9 +137,3 @@ def live_folder_name(name: str, source: str | None) -> str:
 
 def _mark(path: Path) -> str:
     return hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:8]
-
-
-def _utc(t_s: float) -> str:
-    return (
-        datetime.fromtimestamp(t_s, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    )

@@ -9,10 +9,9 @@ from typing import Any
 
 import av
 
-from affectstream.stream.events import Event, Stream, encode
+from affectstream.stream.events import Event, Stream, encode, utc_timestamp
 from affectstream.stream.faces.face import FrameObservation
 from affectstream.stream.live.callbacks import Callbacks
-from affectstream.stream.live.clock import instant
 from affectstream.stream.live.session import LiveSession
 from affectstream.stream.live.stats import LiveStats
 from affectstream.stream.live.words.dictation import LiveWords
@@ -185,7 +184,7 @@ class ServedSession:
             "stream": self.name,
             "kind": self.kind,
             "modalities": list(self.sources),
-            "started_at": instant(self.started_at),
+            "started_at": utc_timestamp(self.started_at),
             "seconds": round(time.monotonic() - self._opened_s, 1),
             "listeners": len(self.audience),
             "events": self.told,

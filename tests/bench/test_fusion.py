@@ -8,7 +8,15 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs the 'train' extra")
 
-from affectstream.bench.score.fusion import AVERAGE, PRODUCT, Asked, ask, clashes, shares, units
+from affectstream.bench.score.fusion import (
+    AVERAGE,
+    PRODUCT,
+    JointPredictions,
+    conflict_outcomes,
+    label_prior,
+    predict,
+    resampling_groups,
+)
 from affectstream.engines.bundle.folder import read_manifest
 from affectstream.engines.manifest import Calibration
 from affectstream.stream import exits
@@ -58,9 +66,9 @@ def softmax(logits):
 
 def test_the_product_and_the_average_are_what_they_are_called(bundles, data):
     members = find([str(folder) for folder in bundles[:2]])
-    prior, said = shares(members, data)
+    prior, said = label_prior(members, data)
     assert prior == pytest.approx([0.25] * 4) and said == "shares of split train"
-    asked = ask(members, {"joined": bundles[2]}, data, "valid", prior)
+    asked = predict(members, {"joined": bundles[2]}, data, "valid", prior)
     assert len(asked.truth) == 16 and asked.left_out == 0
     seen, heard = asked.told["seen"], asked.told["heard"]
     product = seen * heard / (seen * heard).sum(1, keepdims=True)  # the prior is flat
@@ -74,40 +82,40 @@ def test_what_no_training_sample_has_is_not_impossible(bundles, tmp_path):
     members = find([str(folder) for folder in bundles[:2]])
     few = [s for s in utterances(12, "train") if s.emotion != "joy"]
     folder = write(tmp_path / "set", [*few, *utterances(8, "valid")])
-    prior, _ = shares(members, folder)
+    prior, _ = label_prior(members, folder)
     np.testing.assert_allclose(prior, np.array([3, 3, 1, 3]) / 10)
     untrained = write(tmp_path / "other", utterances(8, "valid"))
-    assert shares(members, untrained)[1].startswith("alike")
+    assert label_prior(members, untrained)[1].startswith("alike")
 
 
 def asked_of(ids, people):
     truth = np.arange(len(ids)) % 4
-    return Asked({"all": np.eye(4)[truth]}, truth, ids, people, 0)
+    return JointPredictions({"all": np.eye(4)[truth]}, truth, ids, people, 0)
 
 
 def test_pairs_of_one_recording_are_drawn_together_and_people_where_there_are_enough():
     ids = [f"clip{n // 3}+{n % 3}" for n in range(24)]
-    few = units(asked_of(ids, [f"p{n % 2}" for n in range(24)]))
+    few = resampling_groups(asked_of(ids, [f"p{n % 2}" for n in range(24)]))
     assert few.by == "recording of the anchor"
     assert len(set(few.numbers)) == 8 and set(few.numbers[:3]) == {few.numbers[0]}
-    many = units(asked_of(ids, [f"p{n % 8}" for n in range(24)]))
+    many = resampling_groups(asked_of(ids, [f"p{n % 8}" for n in range(24)]))
     assert many.by == "participant" and len(set(many.numbers)) == 8
 
 
 def test_it_counts_whose_label_wins():
-    agreeing = Asked(
+    agreeing = JointPredictions(
         {"all": np.tile([0.7, 0.1, 0.1, 0.1], (10, 1))}, np.zeros(10, int), ["x"] * 10, [], 0
     )
     scores = np.array([[0.9, 0.1, 0, 0], [0.4, 0.6, 0, 0], [0, 0, 1, 0], [0.8, 0, 0.2, 0]])
     ids = ["a+0 neutral/anger", "b+0 neutral/anger", "c+0 neutral/anger", "d+0"]
-    pairs = Asked({"all": scores}, np.zeros(4, int), ids, [], 0)
-    found = clashes(agreeing, pairs, LABELS)["all"]
+    pairs = JointPredictions({"all": scores}, np.zeros(4, int), ids, [], 0)
+    found = conflict_outcomes(agreeing, pairs, LABELS)["all"]
     assert (found.anchor, found.other, found.neither) == pytest.approx((1 / 3,) * 3)
     assert found.confidence == pytest.approx(2.5 / 3)
     assert found.agreeing_confidence == pytest.approx(0.7)
     assert found.unsure == pytest.approx(1 / 3), "0.6 is less than any answer to those that agree"
     with pytest.raises(DataError, match="paired --conflicts 1"):
-        clashes(agreeing, replace(pairs, ids=["a", "b", "c", "d"]), LABELS)
+        conflict_outcomes(agreeing, replace(pairs, ids=["a", "b", "c", "d"]), LABELS)
 
 
 def test_from_the_command_line(bundles, data, disagreeing, capsys):

@@ -14,11 +14,11 @@ import pytest
 pytest.importorskip("skimage", reason="the portrait comes with the 'demo' extra")
 
 from affectstream.bench.live import sources as live
-from affectstream.bench.live.browser import PAGE_WAYS, measure_page
-from affectstream.bench.live.flashes import CLIP_S, Flash, Tap, write_camera, write_flashes
+from affectstream.bench.live.browser import BROWSER_TRANSPORTS, measure_browser
+from affectstream.bench.live.flashes import CLIP_S, Flash, FlashProbe, write_camera, write_flashes
 from affectstream.bench.live.microphone import Microphone
-from affectstream.bench.live.network_sources import network_ways
-from affectstream.bench.live.row import Left, Row, Unmeasured, line, quantiles
+from affectstream.bench.live.network_sources import network_sources
+from affectstream.bench.live.row import Row, Skipped, Unmeasured, line, quantiles
 from affectstream.bench.live.rtp import sdp
 from affectstream.stream import Recognizer, SourceError
 
@@ -40,7 +40,7 @@ def camera(tmp_path_factory):
 
 
 def way_named(name, clip, scratch):
-    (way,) = (way for way in network_ways(clip, scratch) if way.name == name)
+    (way,) = (way for way in network_sources(clip, scratch) if way.name == name)
     return way
 
 
@@ -54,7 +54,7 @@ def way_named(name, clip, scratch):
     ],
 )
 def test_what_is_sent_is_measured(recognizer, clip, tmp_path, name):
-    row = live.measure_kind(recognizer, way_named(name, clip, tmp_path), clip, 5.0)
+    row = live.measure_source(recognizer, way_named(name, clip, tmp_path), clip, 5.0)
     assert row.source == name
     assert row.opens_s > 0 and row.events_s > 1 and row.cpu > 0
     assert row.way_ms is not None and 0 < row.way_ms < CLIP_S * 1e3
@@ -68,35 +68,44 @@ def test_every_kind_is_in_the_table_or_said_to_be_missing(capsys):
     *table, last = capsys.readouterr().out.splitlines()
     told = json.loads(last)
     names = [row["source"] for row in told["sources"]]
-    assert {"HLS, segments of 1 s", "RTP, .sdp file", "microphone (PulseAudio)", *PAGE_WAYS} <= {
-        *names
-    }
+    assert {
+        "HLS, segments of 1 s",
+        "RTP, .sdp file",
+        "microphone (PulseAudio)",
+        *BROWSER_TRANSPORTS,
+    } <= {*names}
     assert len(table) == len(names) + 1
     for row in told["sources"]:
         assert row.get("not_measured") or (row["opens_s"] > 0 and row["latency_ms"]), row
 
 
 def test_a_flash_that_comes_seconds_late_is_not_taken_for_the_next():
-    tap, sent_s = Tap(), 100.0
+    tap, sent_s = FlashProbe(), 100.0
     for turn in range(3):
         for number in range(CLIP_S):
             came_s = sent_s + turn * CLIP_S + number + 2.4
             tap.flashes.append(Flash(came_s, 6 if number == 0 else 3))
     assert tap.way_ms(sent_s) == pytest.approx(2400, abs=0.1)
-    assert Tap([Flash(1.0, 3)]).way_ms(0.0) is None, "which flash this was is not known"
+    assert FlashProbe([Flash(1.0, 3)]).way_ms(0.0) is None, "which flash this was is not known"
 
 
 def test_what_is_missing_is_named_with_the_reason(recognizer, clip, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    heard = live.tried("mic", partial(live.measure_kind, recognizer, Microphone(3.0), clip, 2.0))
-    assert isinstance(heard, Left) and "apt-get install pulseaudio" in heard.not_measured
-    relayed = way_named("MPEG-TS, SRT relayed", clip, tmp_path)
-    left = live.tried(relayed.name, partial(live.measure_kind, recognizer, relayed, clip, 2.0))
-    assert isinstance(left, Left) and "ffmpeg with SRT" in left.not_measured
-    page = live.tried(
-        "browser", partial(measure_page, "browser", "WebRTC", "pocket", 2.0, tmp_path)
+    heard = live.measure_or_skip(
+        "mic", partial(live.measure_source, recognizer, Microphone(3.0), clip, 2.0)
     )
-    assert isinstance(page, Left) and re.search("pip install|apt-get install chromium", line(page))
+    assert isinstance(heard, Skipped) and "apt-get install pulseaudio" in heard.not_measured
+    relayed = way_named("MPEG-TS, SRT relayed", clip, tmp_path)
+    left = live.measure_or_skip(
+        relayed.name, partial(live.measure_source, recognizer, relayed, clip, 2.0)
+    )
+    assert isinstance(left, Skipped) and "ffmpeg with SRT" in left.not_measured
+    page = live.measure_or_skip(
+        "browser", partial(measure_browser, "browser", "WebRTC", "pocket", 2.0, tmp_path)
+    )
+    assert isinstance(page, Skipped) and re.search(
+        "pip install|apt-get install chromium", line(page)
+    )
     assert "not measured: " in line(page)
 
 
@@ -104,9 +113,11 @@ def test_one_source_that_fails_does_not_cost_the_others():
     def refused() -> Row:
         raise SourceError("rtmp://127.0.0.1: refused\n the connection")
 
-    assert live.tried("a", refused) == Left("a", "rtmp://127.0.0.1: refused the connection")
+    assert live.measure_or_skip("a", refused) == Skipped(
+        "a", "rtmp://127.0.0.1: refused the connection"
+    )
     with pytest.raises(ZeroDivisionError):  # a fault of ours is one
-        live.tried("b", lambda: 1 / 0)
+        live.measure_or_skip("b", lambda: 1 / 0)
 
 
 def test_a_sender_that_cannot_read_its_clip_is_told(clip, tmp_path):

@@ -18,7 +18,7 @@ torch = pytest.importorskip("torch", reason="torch computes FP16 on a CPU: pip i
 onnx = pytest.importorskip("onnx", reason="FP16 graphs are derived with the package onnx")
 
 from affectstream.bench.engines import parity
-from affectstream.bench.engines.torch_graph import TorchGraph
+from affectstream.bench.engines.fp16_reference import Fp16Reference
 
 
 @pytest.fixture(scope="module")
@@ -59,22 +59,61 @@ def test_fp16_is_really_rounded_after_every_node(tmp_path):
     opset = onnx.helper.make_opsetid("", 18)
     path = tmp_path / "sum.onnx"
     onnx.save(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=8), str(path))
-    with TorchGraph(path) as engine:
+    with Fp16Reference(path) as engine:
         assert engine.run({"x": np.array([2048], np.float32)})["y"] == [2048]
         assert engine.largest == {"h": 2048.0, "more": 2048.0}
 
 
-def test_an_operator_without_a_kernel_is_named(tmp_path):
-    node = onnx.helper.make_node("Erf", ["x"], ["y"])
+@pytest.mark.parametrize(
+    ("kernel", "attributes"),
+    [
+        ("Conv", {"pads": [1, 2, 1, 2], "strides": [2, 1], "dilations": [1, 2], "group": 2}),
+        ("Conv", {}),
+        ("AveragePool", {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "count_include_pad": 1}),
+        ("AveragePool", {"kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": 1}),
+    ],
+)
+def test_the_operators_that_torch_computes_are_those_of_onnx(kernel, attributes, tmp_path):
+    """At FP32, against ONNX Runtime; everything else is ONNX's own reference."""
+    draw = np.random.default_rng(0)
+    feeds = {"x": draw.normal(size=(2, 4, 9, 9)).astype(np.float32)}
+    group = attributes.get("group", 1)
+    weight = draw.normal(size=(6, 4 // group, 3, 3)).astype(np.float32)
+    inputs = ["x", "w"] if kernel == "Conv" else ["x"]
+    node = onnx.helper.make_node(kernel, inputs, ["y"], **attributes)
     values = [
-        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["N"]) for name in "xy"
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None] * 4)
+        for name in "xy"
     ]
-    graph = onnx.helper.make_graph([node], "erf", [values[0]], [values[1]])
+    weights = [onnx.numpy_helper.from_array(weight, "w")]
+    graph = onnx.helper.make_graph([node], kernel, [values[0]], [values[1]], weights)
     opset = onnx.helper.make_opsetid("", 18)
-    path = tmp_path / "erf.onnx"
+    path = tmp_path / "one.onnx"
     onnx.save(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=8), str(path))
-    with pytest.raises(EngineError, match=r"erf\.onnx: torch_graph has no kernel for Erf"):
-        TorchGraph(path)
+    with OnnxEngine(path) as runtime, Fp16Reference(path) as reference:
+        expected, found = runtime.run(feeds)["y"], reference.run(feeds)["y"]
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_uneven_padding_is_refused(tmp_path):
+    node = onnx.helper.make_node(
+        "AveragePool", ["x"], ["y"], kernel_shape=[2, 2], pads=[0, 0, 1, 1]
+    )
+    values = [
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 1, 4, 4])
+        for name in "x"
+    ]
+    out = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [None] * 4)
+    graph = onnx.helper.make_graph([node], "pool", values, [out])
+    opset = onnx.helper.make_opsetid("", 18)
+    path = tmp_path / "pool.onnx"
+    onnx.save(onnx.helper.make_model(graph, opset_imports=[opset], ir_version=8), str(path))
+    with (
+        Fp16Reference(path) as reference,
+        pytest.raises(EngineError, match="same padding on both sides"),
+    ):
+        reference.run({"x": np.zeros((1, 1, 4, 4), np.float32)})
 
 
 def test_feeds_of_a_recording_are_those_that_its_engines_saw(clip, tmp_path, capsys):
@@ -124,7 +163,7 @@ def test_encoders_and_mixed_hops_are_counted():
 
 
 def test_a_part_that_disagrees_fails_the_whole():
-    judged = parity.Judged("someone", {})
+    judged = parity.Fp16Candidate("someone", {})
     judged.add("good", np.array([[0.9, 0.1]]), np.array([[0.9, 0.1]]))
     assert judged.passed
     judged.add("bad", np.array([[0.9, 0.1]]), np.array([[0.1, 0.9]]))

@@ -28,7 +28,7 @@ def test_a_steady_session_that_breaks_off_is_opened_anew_and_the_reason_is_kept(
 
     monkeypatch.setattr(soak, "SHORTEST_S", 0.5)
     media = recording(np.ascontiguousarray(portrait[:64, :64]), 1.0)
-    tally = soak.Tally()
+    tally = soak.ClientCounts()
     with serve(refuse, "127.0.0.1", 0) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.socket.getsockname()[1]}"
@@ -41,7 +41,7 @@ def test_a_steady_session_that_breaks_off_is_opened_anew_and_the_reason_is_kept(
 
 
 def test_reasons_stay_few() -> None:
-    tally = soak.Tally()
+    tally = soak.ClientCounts()
     for number in range(50):
         tally.fail("websocket", str(number))
         tally.fail("webrtc", "the same")

@@ -102,10 +102,10 @@ def test_it_says_the_same_as_fp32(source):
 @every_graph
 def test_it_says_the_same_in_true_fp16_arithmetic(source):
     pytest.importorskip("torch", reason="torch computes FP16 on a CPU: pip install torch")
-    from affectstream.bench.engines.torch_graph import TorchGraph
+    from affectstream.bench.engines.fp16_reference import Fp16Reference
 
     path = fp16_file(source)
-    with OnnxEngine(source) as whole, TorchGraph(path) as half, TorchGraph(source) as same:
+    with OnnxEngine(source) as whole, Fp16Reference(path) as half, Fp16Reference(source) as same:
         feeds = random_feeds(whole.inputs, 1, seed=2)
         assert compare(whole, half, feeds, repeats=1).passed
         assert max(half.largest.values()) < 3e4
@@ -149,14 +149,14 @@ def test_sound_stays_in_fp32_up_to_its_logarithm():
 
 @pytest.mark.parametrize("amplitude", [0.0, 1e-4, 1.0])
 def test_silence_and_a_full_scale_tone_come_through(amplitude):
-    torch_graph = pytest.importorskip(
-        "affectstream.bench.engines.torch_graph",
+    fp16_reference = pytest.importorskip(
+        "affectstream.bench.engines.fp16_reference",
         reason="torch computes FP16 on a CPU: pip install torch",
     )
     source = POCKET / "voice_encoder.onnx"
     tone = amplitude * np.sin(2 * np.pi * 1000 / 16_000 * np.arange(48_000))
     feeds = [{"samples": np.stack([tone, np.sign(tone)]).astype(np.float32)}]
-    with OnnxEngine(source) as whole, torch_graph.TorchGraph(fp16_file(source)) as half:
+    with OnnxEngine(source) as whole, fp16_reference.Fp16Reference(fp16_file(source)) as half:
         found = compare(whole, half, feeds, repeats=1)
     assert found.passed, found.gaps
 

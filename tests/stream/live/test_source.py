@@ -14,7 +14,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import msgspec
 import pytest
 
-from affectstream.bench.live.flashes import Tap, write_flashes
+from affectstream.bench.live.flashes import FlashProbe, write_flashes
 from affectstream.stream import Recognizer, SourceError
 from affectstream.stream.live.callbacks import Callbacks
 from affectstream.stream.live.capture import connection as attempt_module
@@ -216,7 +216,7 @@ def test_a_publisher_is_waited_for(recognizer, clip, port, scheme, path, format_
 @pytest.mark.parametrize("way", [pytest.param("played", marks=pytest.mark.slow), "udp"])
 def test_sound_and_pictures_are_in_step(recognizer, tmp_path, port, way):
     pytest.importorskip("skimage", reason="the portrait comes with the 'demo' extra")
-    flashes, tap = write_flashes(tmp_path / "flashes.mp4"), Tap()
+    flashes, tap = write_flashes(tmp_path / "flashes.mp4"), FlashProbe()
     url = str(flashes) if way == "played" else f"udp://127.0.0.1:{port}?pkt_size=1316"
     followed = Followed(recognizer, LiveOptions(source=url), tap=tap)
     if way == "played":

@@ -466,9 +466,9 @@ def test_an_older_result_is_not_mistaken_for_a_new_one(clip, tmp_path):
 
 
 def test_ctrl_c_keeps_what_is_done_and_marks_it(clip, tmp_path):
-    from affectstream.bench.material import repeated
+    from affectstream.bench.recordings import repeat_clip
 
-    long = repeated(clip, 900, tmp_path / "long.mp4")
+    long = repeat_clip(clip, 900, tmp_path / "long.mp4")
     process = subprocess.Popen(
         [
             sys.executable,

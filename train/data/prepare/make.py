@@ -193,7 +193,7 @@ def _parameters(plan: Plan, path: Path) -> dict[str, Any]:
 def clear(output: Path) -> None:
     """Remove a data set, or an unfinished one, and nothing else, from `output`."""
     with writing(output):
-        for pattern in (INFO, PROGRESS, "samples-*.parquet", "shard-*.parquet", ".*.part"):
+        for pattern in (INFO, PROGRESS, "samples-*.parquet", "shard-*.parquet", ".*.part", "*.tmp"):
             for path in output.glob(pattern):
                 path.unlink()
 

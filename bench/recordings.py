@@ -7,7 +7,7 @@ from pathlib import Path
 import av
 
 
-def repeated(clip: Path, seconds: float, path: Path) -> Path:
+def repeat_clip(clip: Path, seconds: float, path: Path) -> Path:
     """Write `clip` over and over into `path` until `seconds` are full; copies packets, so it is quick.
 
     The turns are a fifth of a second apart: sound and picture never end together.
@@ -31,8 +31,8 @@ def repeated(clip: Path, seconds: float, path: Path) -> Path:
     return path
 
 
-def demo_recording(seconds: float, folder: Path) -> Path:
+def write_demo_recording(seconds: float, folder: Path) -> Path:
     """`affectstream demo`'s clip, repeated to `seconds`."""
     from affectstream.stream.demo import write_clip
 
-    return repeated(write_clip(folder), seconds, folder / "long.mp4")
+    return repeat_clip(write_clip(folder), seconds, folder / "long.mp4")
