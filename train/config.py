@@ -16,7 +16,7 @@ from affectstream.stream.errors import OptionError
 
 PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 SCHEDULES = ("cosine", "restarts", "plateau", "constant")
-SEEDS = 2**32
+SEED_LIMIT = 2**32
 """What numpy, too, can begin from."""
 
 Value = int | float | str
@@ -87,7 +87,7 @@ class FitConfig:
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_size", "accumulate"):
             _check(self, name, getattr(self, name) >= 1, "1 or more")
-        _check(self, "seed", 0 <= self.seed < SEEDS, f"0 or more, and under {SEEDS}")
+        _check(self, "seed", 0 <= self.seed < SEED_LIMIT, f"0 or more, and under {SEED_LIMIT}")
         for name in ("patience", "workers"):
             _check(self, name, getattr(self, name) >= 0, "0 or more")
         for name in ("weight_decay", "warmup_epochs", "clip_norm", "min_delta"):
@@ -122,11 +122,11 @@ def _check(config: FitConfig, name: str, fits: bool, expected: str) -> None:
 
 NAMES = tuple(f.name for f in fields(FitConfig))
 _FLAGS = {"options": "--set", "tasks": "--task", "members": "--member"}
-OF_THE_MACHINE = frozenset({"compile", "checkpointing", "devices", "workers", "runs"})
+MACHINE_SETTINGS = frozenset({"compile", "checkpointing", "devices", "workers", "runs"})
 """Settings that change how fast a network learns, not what."""
 
 
-def changed(config: FitConfig, values: Mapping[str, Any], where: str) -> FitConfig:
+def override(config: FitConfig, values: Mapping[str, Any], where: str) -> FitConfig:
     """`config` with `values` in place of its own.
 
     `where` they come from stands in the message. Raises `OptionError` for a name that there is not,
@@ -134,7 +134,7 @@ def changed(config: FitConfig, values: Mapping[str, Any], where: str) -> FitConf
     """
     for name in values:
         if name not in NAMES:
-            raise OptionError(f"{where}: there is no setting {name!r}{nearest(name, NAMES)}")
+            raise OptionError(f"{where}: there is no setting {name!r}{suggestion(name, NAMES)}")
     try:
         return msgspec.convert({**asdict(config), **values}, FitConfig)
     except msgspec.ValidationError as error:
@@ -148,13 +148,13 @@ def flag_of(name: str) -> str:
     return _FLAGS.get(name, "--" + name.replace("_", "-"))
 
 
-def nearest(name: str, known: tuple[str, ...]) -> str:
+def suggestion(name: str, known: tuple[str, ...]) -> str:
     """How to go on after a name that there is not: the nearest, or all there are."""
     close = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; there is {', '.join(known) or 'none'}"
 
 
-def plain(config: FitConfig) -> dict[str, Any]:
+def to_plain(config: FitConfig) -> dict[str, Any]:
     """Every setting in plain values, without those that are None: what TOML can say."""
     return {name: value for name, value in asdict(config).items() if value is not None}
 
@@ -173,5 +173,5 @@ def write_toml(path: Path, recipe: str, data: Path, config: FitConfig) -> None:
     """Write what `train fit --config` needs to do the same again."""
     import tomli_w
 
-    said = {"recipe": recipe, "data": str(data.absolute()), **plain(config)}
+    said = {"recipe": recipe, "data": str(data.absolute()), **to_plain(config)}
     path.write_text(tomli_w.dumps(said), encoding="utf-8")

@@ -1,7 +1,7 @@
 """What `train tune` searches: a range for each setting, or for an option of a recipe.
 
 A recipe may have its own: a field ``space``, from the name of a `FitConfig` setting, or ``options.NAME``,
-to one of the ranges here. Every other recipe gets `standard`.
+to one of the ranges here. Every other recipe gets `default_space`.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ class Tunable(Protocol):
 
     @property
     def space(self) -> Space:
-        """What to search; empty takes `standard`."""
+        """What to search; empty takes `default_space`."""
         ...
 
 
-def standard(recipe: Recipe) -> Space:
+def default_space(recipe: Recipe) -> Space:
     """Learning rate, batch size, weight decay, and label smoothing where the recipe looks at it."""
     from affectstream.train.recipe import DataBound
 
@@ -75,10 +75,10 @@ def standard(recipe: Recipe) -> Space:
 
 def space_of(recipe: Recipe) -> Space:
     """The recipe's own space, or the standard one."""
-    return (recipe.space if isinstance(recipe, Tunable) else {}) or standard(recipe)
+    return (recipe.space if isinstance(recipe, Tunable) else {}) or default_space(recipe)
 
 
-def settings(picked: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+def sampled_settings(picked: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """What was picked as values of `FitConfig`, the picked options among `options`."""
     own = {n.removeprefix("options."): v for n, v in picked.items() if n.startswith("options.")}
     found = {name: value for name, value in picked.items() if not name.startswith("options.")}

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from affectstream.train.cli.shared import Data, Runs, chosen
+from affectstream.train.cli.shared import Data, Runs, find_recipe
 
 
 def export(
@@ -44,7 +44,7 @@ def export(
         from affectstream.train.fusion.recipe import LateRecipe
         from affectstream.train.recipes.net_recipe import NetRecipe
 
-        found = chosen(recipe)
+        found = find_recipe(recipe)
         if isinstance(found, LateRecipe):
             assemble_late(found, data, runs, output)
         elif isinstance(found, NetRecipe):

@@ -11,12 +11,12 @@ from affectstream.train.cli.flags import (
     LEARNED,
     MACHINE,
     NETWORK,
-    Asked,
     ConfigFile,
     DataFolder,
     Epochs,
     Members,
     RecipeName,
+    RunRequest,
     RunsFolder,
     Seed,
     Set,
@@ -25,7 +25,7 @@ from affectstream.train.cli.flags import (
     Threads,
     Tiny,
     Weights,
-    asked,
+    run_request,
 )
 
 _OWN = "the recipe's"
@@ -200,33 +200,33 @@ def fit(
         from affectstream.stream.errors import OptionError
 
         raise OptionError("--resume trains on and --eval-only trains nothing: give one of them")
-    wanted = settled(given, resume=resume or eval_only)
+    wanted = request_from_flags(given, resume=resume or eval_only)
     import torch
 
-    from affectstream.train.fit import fit as loop
-    from affectstream.train.fit.job import spelled
+    from affectstream.train.fit import loop
+    from affectstream.train.fit.job import format_metrics
 
     if threads is not None:
         torch.set_num_threads(threads)
     if eval_only:
         figures = loop.evaluate(wanted.recipe, wanted.config, wanted.data, wanted.run)
-        print("best: " + spelled(figures))
+        print("best: " + format_metrics(figures))
         return
     figures = loop.fit(
         wanted.recipe, wanted.config, wanted.data, wanted.run, resume=resume, track=track
     )
-    if before := loop.summary(wanted.run)["before"]:
-        print("before: " + spelled(before))
-    print("best: " + spelled(figures))
+    if before := loop.read_summary(wanted.run)["before"]:
+        print("before: " + format_metrics(before))
+    print("best: " + format_metrics(figures))
 
 
-def settled(given: dict[str, Any], *, resume: bool = False) -> Asked:
+def request_from_flags(given: dict[str, Any], *, resume: bool = False) -> RunRequest:
     """What the flags `given` to `fit` ask for, by the names of its parameters."""
     flags = {name: value for name, value in given.items() if name not in _NO_SETTINGS}
     flags["compile"] = flags.pop("compile_")
     flags["runs"] = str(given["runs"]) if given["runs"] is not None else None
     flags["phase_epochs"] = _numbers(given["phase_epochs"])
-    return asked(given["recipe"], given["data"], given["config"], flags, resume=resume)
+    return run_request(given["recipe"], given["data"], given["config"], flags, resume=resume)
 
 
 def _numbers(text: str | None) -> list[int] | None:

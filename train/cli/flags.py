@@ -106,7 +106,7 @@ _OF_NETWORKS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class RunRequest:
     """What a command line asks for."""
 
     recipe: Recipe
@@ -119,22 +119,22 @@ class Asked:
         return Path(self.config.runs) / self.recipe.name
 
 
-def asked(
+def run_request(
     recipe: str | None,
     data: Path | None,
     config: Path | None,
     given: Mapping[str, Any],
     *,
     resume: bool = False,
-) -> Asked:
+) -> RunRequest:
     """Put together the recipe's defaults, what a file says, and the flags in `given`; later ones win.
 
     None, and an empty list, is a flag that was not given. With `resume` the file is that of the run,
     unless `config` names another. Raises `OptionError` for what there is not or does not fit.
     """
     from affectstream.stream.errors import OptionError
-    from affectstream.train.cli.shared import chosen
-    from affectstream.train.config import changed, read_toml
+    from affectstream.train.cli.shared import find_recipe
+    from affectstream.train.config import override, read_toml
     from affectstream.train.fit.checkpoint import CONFIG
 
     flags = {name: value for name, value in given.items() if value not in (None, [])}
@@ -145,16 +145,16 @@ def asked(
     named, folder = said.pop("recipe", None), said.pop("data", None)
     if not isinstance(recipe or named, str):
         raise OptionError("which recipe? Give --recipe NAME; 'train list' names them")
-    found = chosen(recipe or named)
+    found = find_recipe(recipe or named)
     if data is None and not isinstance(folder, str):
         raise OptionError("which data? Give --data FOLDER, made by 'train prepare'")
     for name, read in (("options", _options), ("weights", _weights)):
         if name in flags:
             flags[name] = {**said.get(name, {}), **read(found, flags[name])}
-    made = changed(found.defaults, said, str(config)) if said else found.defaults
-    made = changed(made, flags, "command line")
+    made = override(found.defaults, said, str(config)) if said else found.defaults
+    made = override(made, flags, "command line")
     _check_looked_at(found, made)
-    return Asked(found, data or Path(folder), made)
+    return RunRequest(found, data or Path(folder), made)
 
 
 def _check_looked_at(recipe: Recipe, config: FitConfig) -> None:

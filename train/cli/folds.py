@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from affectstream.train.cli.fit import fit, settled
+from affectstream.train.cli.fit import fit, request_from_flags
 
 _HELD_OUT = "Held-out samples"
 _OF_ONE_RUN = ("resume", "eval_only")
@@ -66,7 +66,7 @@ def folds(
     from affectstream.train.studies.folds import Folding
 
     folding = Folding(folds, by, test)  # type: ignore[arg-type]  # checked above
-    wanted = settled(given)
+    wanted = request_from_flags(given)
     if given["threads"] is not None:
         torch.set_num_threads(given["threads"])
     crossed = cross_validate(

@@ -20,11 +20,11 @@ def list_recipes(
 
     Example: [bold]affectstream train list --recipe cnn[/bold]
     """
-    from affectstream.train.cli.shared import chosen
+    from affectstream.train.cli.shared import find_recipe
     from affectstream.train.recipes.registry import recipes
 
     if recipe is not None:
-        for line in _everything(chosen(recipe)):
+        for line in _everything(find_recipe(recipe)):
             print(line)
         return
     for name, found in sorted(recipes().items()):
@@ -44,7 +44,7 @@ def _choices(recipe: Recipe) -> Iterator[str]:
 
 
 def _everything(recipe: Recipe) -> Iterator[str]:
-    from affectstream.train.config import FitConfig, plain
+    from affectstream.train.config import FitConfig, to_plain
     from affectstream.train.recipe import Phased
     from affectstream.train.search_space import space_of
 
@@ -55,8 +55,8 @@ def _everything(recipe: Recipe) -> Iterator[str]:
     if tiny := getattr(recipe, "tiny", {}):
         less = " ".join(f"--set {name}={value}" for name, value in tiny.items())
         yield f"  --tiny: {less}{' --weights none' if getattr(recipe, 'backbones', {}) else ''}"
-    standard = plain(FitConfig())
-    own = {k: v for k, v in plain(recipe.defaults).items() if v != standard.get(k)}
+    standard = to_plain(FitConfig())
+    own = {k: v for k, v in to_plain(recipe.defaults).items() if v != standard.get(k)}
     yield "  defaults: " + ", ".join(f"{name} {value}" for name, value in own.items())
     phases = recipe.phases if isinstance(recipe, Phased) else ()
     for number, phase in enumerate(phases, 1):

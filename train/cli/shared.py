@@ -17,7 +17,7 @@ Data = Annotated[
 Runs = Annotated[Path, typer.Option(help="Folder of all runs, one sub-folder a recipe.")]
 
 
-def chosen(name: str) -> Recipe:
+def find_recipe(name: str) -> Recipe:
     """The recipe `name`. Raises `typer.BadParameter` where there is none."""
     from affectstream.train.recipes.registry import recipes
 

@@ -20,7 +20,7 @@ from affectstream.train.cli.flags import (
     Threads,
     Tiny,
     Weights,
-    asked,
+    run_request,
 )
 
 
@@ -60,7 +60,7 @@ def tune(
         "epochs": epochs,
         "seed": seed,
     }
-    wanted = asked(recipe, data, config, given)
+    wanted = run_request(recipe, data, config, given)
     import torch
 
     from affectstream.train.studies.tune import BEST_CONFIG, FOLDER

@@ -18,8 +18,8 @@ from affectstream.engines.bundle.bundle import MANIFEST, Bundle
 from affectstream.train.config import FitConfig
 from affectstream.train.data.dataset import read_info
 from affectstream.train.errors import DataError, RunError
-from affectstream.train.fit.checkpoint import BEST, load, load_run, source_of
-from affectstream.train.fit.warm_start import told_by
+from affectstream.train.fit.checkpoint import BEST, dataset_of, load, load_run
+from affectstream.train.fit.warm_start import read_run_or_bundle
 from affectstream.train.predict import predictions as told_of
 from affectstream.train.predict.predictions import Predictions, Predicts, Quick, labelled
 from affectstream.train.recipe import DataBound
@@ -84,7 +84,7 @@ def tell(who: str, data: Path, split: str) -> Predictions:
 
 
 def _check_unseen(folder: Path, data: Path) -> None:
-    source, info = source_of(told_by(folder)), read_info(data)
+    source, info = dataset_of(read_run_or_bundle(folder)), read_info(data)
     same = source.get("content_sha256") == info.content_sha256
     if same and source.get("split_sha256") != info.split_sha256:
         raise RunError(

@@ -19,7 +19,7 @@ from affectstream.train.config import read_toml
 from affectstream.train.errors import RunError
 from affectstream.train.evaluate.table import aligned
 from affectstream.train.files import encode_json, write_atomically
-from affectstream.train.fit.checkpoint import BEST, CONFIG, LAST, LOG, SUMMARY, load, source_of
+from affectstream.train.fit.checkpoint import BEST, CONFIG, LAST, LOG, SUMMARY, dataset_of, load
 from affectstream.train.studies.cross_validation import FOLDER as FOLDS
 from affectstream.train.studies.cross_validation import RESULT
 
@@ -130,7 +130,7 @@ def _from_checkpoint(run: Path) -> dict[str, Any]:
             "recipe": saved["recipe"],
             "best_epoch": saved.get("epoch"),
             "figures": saved.get("figures"),
-            "data": source_of(saved).get("name"),
+            "data": dataset_of(saved).get("name"),
         }
     if (run / LAST).is_file():
         saved = load(run / LAST)

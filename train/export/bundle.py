@@ -27,7 +27,7 @@ from affectstream.train.errors import RunError
 from affectstream.train.export import card as net_card
 from affectstream.train.export.atomic_dir import placed
 from affectstream.train.fit.checkpoint import Trained, load_run
-from affectstream.train.fit.warm_start import write_start
+from affectstream.train.fit.warm_start import write_warm_start
 from affectstream.train.graphs.engine_files import FUSION, TOKENIZER, export
 from affectstream.train.loader.batches import ValidBatches
 from affectstream.train.loader.samples import Samples, open_for, usable_rows
@@ -73,7 +73,7 @@ def assemble(
     samples = _valid(made, data)
     with placed(output) as folder:
         export(network, made.fixed, folder)
-        write_start(network, made.name, made.setting(), folder, weights=weights)
+        write_warm_start(network, made.name, made.setting(), folder, weights=weights)
         _fill(folder, trained, made, samples, report)
 
 

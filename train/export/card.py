@@ -112,7 +112,7 @@ def write(
         parameters=sum(p.numel() for p in trained.module.parameters()),
         weights=_start(trained, sources),
         epoch=trained.epoch,
-        figure=next(iter(trained.figures)),
+        figure=next(iter(trained.metrics)),
         config=settings_told(trained.config, ("runs",)),
         **facts_of(data),
         counts=_counts(manifest, fixed),

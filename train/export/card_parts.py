@@ -7,7 +7,7 @@ from typing import Any
 
 from affectstream.engines.manifest import Manifest
 from affectstream.train.calibration import Calibrated
-from affectstream.train.fit.warm_start import placeless
+from affectstream.train.fit.warm_start import without_folder
 from affectstream.train.model_spec import Source
 
 USE = """\
@@ -72,7 +72,7 @@ def told(value: object) -> str:
     """A setting in words, without places on this machine."""
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{name}: {told(inner)}" for name, inner in value.items()) + "}"
-    return placeless(value) if isinstance(value, str) else str(value)
+    return without_folder(value) if isinstance(value, str) else str(value)
 
 
 def measured(manifest: Manifest) -> str:

@@ -18,7 +18,7 @@ from affectstream.train.export import fusion_card as late_card
 from affectstream.train.export.atomic_dir import placed
 from affectstream.train.export.bundle import file_part, temperatures
 from affectstream.train.fit.checkpoint import Trained, load_run
-from affectstream.train.fit.warm_start import RECIPE, told_by, write_recipe
+from affectstream.train.fit.warm_start import RECIPE, read_run_or_bundle, write_recipe_json
 from affectstream.train.fusion.members import again, joint
 from affectstream.train.fusion.recipe import FUSION, LateFusion, LateRecipe
 from affectstream.train.loader.batches import ValidBatches, valid_batch_size
@@ -73,7 +73,7 @@ def _copy(member: Member, into: Path) -> None:
         if (member.folder / name).is_file():
             shutil.copyfile(member.folder / name, into / name)
     if (member.folder / RECIPE).is_file():
-        write_recipe(told_by(member.folder), into)
+        write_recipe_json(read_run_or_bundle(member.folder), into)
 
 
 def _fill(

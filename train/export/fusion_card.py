@@ -112,7 +112,7 @@ def write(
         biases=_biases(module, manifest.labels),
         count=count,
         epoch=trained.epoch,
-        figure=next(iter(trained.figures)),
+        figure=next(iter(trained.metrics)),
         config=settings_told(trained.config, ("runs", "members", *UNUSED)),
         **facts_of(data),
         counts="\n".join(

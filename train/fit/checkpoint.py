@@ -24,7 +24,7 @@ from affectstream.train.recipe import DataBound, Recipe
 
 LAST, BEST, LOG, CONFIG, SUMMARY = "last.pt", "best.pt", "log.csv", "config.toml", "summary.json"
 
-OF_BEST = (
+BEST_KEYS = (
     "recipe",
     "setting",
     "config",
@@ -46,7 +46,7 @@ class Trained:
     """As it was for the run's data set."""
     module: nn.Module
     """The averaged weights, in evaluation mode."""
-    figures: dict[str, float]
+    metrics: dict[str, float]
     config: dict[str, Any]
     epoch: int
 
@@ -61,7 +61,7 @@ def load_run(recipe: Recipe, run: Path, file: str = BEST) -> Trained:
     saved = load(run / file)
     if saved["recipe"] != recipe.name:
         raise RunError(f"{run} holds recipe {saved['recipe']!r}, expected {recipe.name!r}")
-    with of_this_version(run / file, saved):
+    with version_errors(run / file, saved):
         if isinstance(recipe, DataBound):
             recipe = recipe.restored(saved["setting"])
         module = recipe.module()
@@ -73,7 +73,7 @@ def load_run(recipe: Recipe, run: Path, file: str = BEST) -> Trained:
 def load_best(recipe: Recipe, run: Path) -> tuple[nn.Module, dict[str, float]]:
     """Module and figures of `load_run`."""
     trained = load_run(recipe, run)
-    return trained.module, trained.figures
+    return trained.module, trained.metrics
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -89,7 +89,7 @@ def load(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def of_this_version(path: Path, saved: Mapping[str, Any]) -> Iterator[None]:
+def version_errors(path: Path, saved: Mapping[str, Any]) -> Iterator[None]:
     """Turn what reading `saved`, from `path`, trips over into a `RunError`: something that is not in it, or
     is of another shape."""
     try:
@@ -102,7 +102,7 @@ def of_this_version(path: Path, saved: Mapping[str, Any]) -> Iterator[None]:
         ) from error
 
 
-def source_of(saved: Mapping[str, Any]) -> dict[str, Any]:
+def dataset_of(saved: Mapping[str, Any]) -> dict[str, Any]:
     """What a checkpoint, or a bundle's `recipe.json`, says of the data set it was trained on: ``name``,
     ``content_sha256`` and more; older ones have the name alone, or nothing."""
     found = (saved.get("setting") or {}).get("data") or {}
@@ -144,7 +144,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def append_row(path: Path, row: Mapping[str, float]) -> None:
+def append_log(path: Path, row: Mapping[str, float]) -> None:
     """Add an epoch to the log."""
     new = not path.exists()
     with path.open("a", newline="") as file:
@@ -154,7 +154,7 @@ def append_row(path: Path, row: Mapping[str, float]) -> None:
         writer.writerow(row)
 
 
-def cut_log(path: Path, epochs: int) -> None:
+def truncate_log(path: Path, epochs: int) -> None:
     """Leave the first `epochs` epochs of the log: one cut short after its row was written runs again."""
     if path.exists():
         lines = path.read_text().splitlines(keepends=True)

@@ -32,7 +32,7 @@ _ONE_SAMPLE = "Expected more than 1 value per channel"
 """How torch's batch norms put it."""
 
 
-class LeftOut:
+class SkippedSteps:
     """Counts steps whose gradient is no number, one after another, and says when there are too many."""
 
     def __init__(self, most: int) -> None:
@@ -56,7 +56,7 @@ class Epochs:
         self.config, self.last = config, last
         self.steps = math.ceil(len(batches) / config.accumulate)
         """Of the optimiser, in an epoch."""
-        self.left_out = LeftOut(MOST_LEFT_OUT if config.precision == "16-mixed" else 0)
+        self.left_out = SkippedSteps(MOST_LEFT_OUT if config.precision == "16-mixed" else 0)
 
     def learn(self, stretch: PhaseSpan, epoch: int) -> float:
         """One epoch; returns the mean loss.

@@ -10,10 +10,10 @@ from affectstream.train.config import FitConfig
 from affectstream.train.recipe import Recipe
 
 Report = Callable[[str], None]
-OnEpoch = Callable[[int, Mapping[str, float]], None]
+EpochCallback = Callable[[int, Mapping[str, float]], None]
 
 
-def tell(line: str) -> None:
+def print_line(line: str) -> None:
     """Print at once, so that a run can be followed in a file too."""
     print(line, flush=True)
 
@@ -28,10 +28,10 @@ class Job:
     run: Path
     resume: bool
     report: Report
-    on_epoch: OnEpoch | None
+    on_epoch: EpochCallback | None
     track: str
 
 
-def spelled(figures: Mapping[str, float]) -> str:
+def format_metrics(figures: Mapping[str, float]) -> str:
     """Figures in a line."""
     return "  ".join(f"{name} {value:.4f}" for name, value in figures.items())

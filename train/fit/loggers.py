@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from affectstream.engines.extras import module_hint
 from affectstream.stream.errors import OptionError
 
-BOARDS = ("auto", "none", "tensorboard", "wandb")
+TRACKERS = ("auto", "none", "tensorboard", "wandb")
 FOLDER = "tensorboard"
 
 
@@ -27,18 +27,18 @@ class RunLogger(Protocol):
         ...
 
 
-def check_board(kind: str) -> None:
+def check_tracker(kind: str) -> None:
     """Raise `OptionError` for a board that there is not, or that is asked for and not installed."""
-    if kind not in BOARDS:
-        raise OptionError(f"--track {kind}: expected one of {', '.join(BOARDS)}")
+    if kind not in TRACKERS:
+        raise OptionError(f"--track {kind}: expected one of {', '.join(TRACKERS)}")
     if kind in ("tensorboard", "wandb") and importlib.util.find_spec(kind) is None:
         raise OptionError(f"--track {kind} needs {kind!r}: {module_hint(kind)}")
 
 
-def open_board(
+def open_logger(
     kind: str, run: Path, name: str, config: Mapping[str, Any], report: Callable[[str], None]
 ) -> RunLogger | None:
-    """The board `kind`, which `check_board` has let pass; None for ``none``.
+    """The board `kind`, which `check_tracker` has let pass; None for ``none``.
 
     ``auto`` is TensorBoard where it is installed, and says so where it is not. Nothing leaves the
     machine except to Weights & Biases, when asked for by name. Raises `OptionError` where that will not

@@ -8,39 +8,44 @@ epoch are all in it.
 
 from __future__ import annotations
 
+import gc
 import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_fabric import Fabric
 
 from affectstream.stream.sinks.base import writing
-from affectstream.train.config import write_toml
-from affectstream.train.errors import RunError
+from affectstream.train.config import FitConfig, write_toml
+from affectstream.train.errors import DataMissing, RunError
 from affectstream.train.fit.checkpoint import (
     BEST,
+    BEST_KEYS,
     CONFIG,
     LAST,
     LOG,
-    OF_BEST,
     SUMMARY,
-    append_row,
-    cut_log,
+    append_log,
     data_hashes,
     load,
-    of_this_version,
+    load_run,
     save,
+    truncate_log,
+    version_errors,
     versions,
 )
 from affectstream.train.fit.epoch import Epochs
-from affectstream.train.fit.job import Job, spelled
-from affectstream.train.fit.loggers import RunLogger, open_board
+from affectstream.train.fit.job import EpochCallback, Job, Report, format_metrics, print_line
+from affectstream.train.fit.loggers import RunLogger, check_tracker, open_logger
+from affectstream.train.fit.memory import TooLarge, halved
 from affectstream.train.fit.phases import PhaseSpan, phase_spans
-from affectstream.train.fit.processes import Part, device_name
+from affectstream.train.fit.processes import Part, device_name, launch, make_fabric
 from affectstream.train.fit.resume_check import check_same
 from affectstream.train.fit.train_state import TrainState
 from affectstream.train.recipe import DataBound, Recipe, parameters
@@ -82,7 +87,7 @@ class Run:
         )
         self.plan = phase_spans(self.course.phases, self.config.epochs, self.config.phase_epochs)
         if saved is not None:
-            with of_this_version(self.folder / LAST, saved):
+            with version_errors(self.folder / LAST, saved):
                 same = self.course.restore(saved)
             if not same:
                 self.report(
@@ -92,7 +97,7 @@ class Run:
             self._open_folder()
         if self.config.init is not None and saved is None:
             self.course.standing.before = self._judge()
-            self.report("before: " + spelled(self.course.standing.before))
+            self.report("before: " + format_metrics(self.course.standing.before))
 
     def _bound(self, *, going_on: bool) -> Recipe:
         """The recipe, for the data set where it depends on one.
@@ -112,13 +117,13 @@ class Run:
         """A checkpoint whose setting has all that this version knows: an older one lacks what came later."""
         if not isinstance(self.recipe, DataBound) or saved["recipe"] != self.recipe.name:
             return saved
-        with of_this_version(self.folder / LAST, saved):
+        with version_errors(self.folder / LAST, saved):
             return {**saved, "setting": self.recipe.restored(saved["setting"]).setting()}
 
     def _open_folder(self) -> None:
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            cut_log(self.folder / LOG, self.course.standing.next_epoch)
+            truncate_log(self.folder / LOG, self.course.standing.next_epoch)
             write_toml(self.folder / CONFIG, self.recipe.name, self.job.data, self.config)
 
     def go(self) -> dict[str, float]:
@@ -169,10 +174,10 @@ class Run:
         state = {**self.fixed, **self.course.state(), "figures": figures}
         if self.first:
             with writing(self.folder / LOG):
-                append_row(self.folder / LOG, row)
+                append_log(self.folder / LOG, row)
             # The best one first: cut short between the two, a run does this epoch once more.
             if better:
-                save({name: state[name] for name in OF_BEST}, self.folder / BEST)
+                save({name: state[name] for name in BEST_KEYS}, self.folder / BEST)
             save(state, self.folder / LAST)
 
     def _tell(
@@ -183,7 +188,9 @@ class Run:
         board: RunLogger | None,
     ) -> None:
         epoch, loss = int(row["epoch"]), row["loss"]
-        self.report(f"epoch {epoch:3d}  loss {loss:.4f}  {spelled(figures)}  ({seconds:.0f} s)")
+        self.report(
+            f"epoch {epoch:3d}  loss {loss:.4f}  {format_metrics(figures)}  ({seconds:.0f} s)"
+        )
         if (valid := figures.get("valid_loss", 0.0)) > OVERFIT * loss:
             self.report(
                 f"overfitting: the validation loss is {valid / loss - 1:.0%} above training"
@@ -198,7 +205,7 @@ class Run:
         if not self.first:
             yield None
             return
-        board = open_board(
+        board = open_logger(
             self.job.track, self.folder, self.recipe.name, asdict(self.config), self.report
         )
         try:
@@ -235,3 +242,95 @@ class Run:
         with writing(self.folder / SUMMARY):
             (self.folder / SUMMARY).write_text(json.dumps(said, indent=2) + "\n")
         return found
+
+
+def fit(
+    recipe: Recipe,
+    config: FitConfig,
+    data: Path,
+    run: Path,
+    *,
+    resume: bool = False,
+    report: Report = print_line,
+    on_epoch: EpochCallback | None = None,
+    track: str = "none",
+) -> dict[str, float]:
+    """Train `recipe` on `data`, leaving `last.pt`, `best.pt`, `log.csv` and more in `run`.
+
+    `on_epoch` gets the number and the figures of each epoch once they are kept; what it raises ends the
+    run. `track` is one of `board.BOARDS`. Returns the validation figures of the best epoch. Raises
+    `DataMissing` where the data is absent, `OptionError` for settings that do not fit the recipe or the
+    machine, and `RunError` where `run` already holds a run and `resume` was not asked for, holds one that
+    this cannot go on with, or where the loss is no number any more.
+    """
+    check_tracker(track)
+    if (run / LAST).exists() and not resume:
+        _check(recipe, config, data)
+        raise RunError(
+            f"{run} already holds a run: go on with it by --resume, or choose another folder with --runs"
+        )
+    if resume and not (run / LAST).exists():
+        report(f"{run} holds no epoch yet: this run begins")
+    job = Job(recipe, config, data, run, resume, report, on_epoch, track)
+    try:
+        while isinstance(done := _attempt(job), Job):
+            gc.collect()  # what did not fit, with the network it was for
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+            job = done
+        return done
+    except KeyboardInterrupt:
+        if (run / LAST).exists():
+            report(f"interrupted; {run / LAST} holds the last whole epoch: go on with --resume")
+        else:
+            report(f"interrupted before the first epoch was whole: {run} holds none")
+        raise
+
+
+def _check(recipe: Recipe, config: FitConfig, data: Path) -> None:
+    """Raise what is wrong with the data or the settings, as far as that is known before training."""
+    if isinstance(recipe, DataBound):
+        recipe.for_data(data, config)
+    elif not data.is_dir():
+        raise DataMissing(f"{data} is no folder: expected the data sets of {recipe.name} in it")
+
+
+def _attempt(job: Job) -> dict[str, float] | Job:
+    """Run to the end, or return the same with smaller batches where memory did not suffice."""
+    try:
+        # The parts of pocket are small, and judged by code that knows no GPU.
+        fabric = make_fabric(job.config, "auto" if isinstance(job.recipe, DataBound) else "cpu")
+        found: dict[str, float] = launch(fabric, partial(_run, job=job))
+        return found
+    except TooLarge as error:
+        epoch = error.epoch
+    smaller = halved(job.config)
+    job.report(
+        f"out of memory in epoch {epoch}: it begins again with batches of {smaller.batch_size}, "
+        f"{smaller.accumulate} to a step"
+    )
+    return replace(job, config=smaller, resume=(job.run / LAST).exists())
+
+
+def _run(fabric: Fabric, job: Job) -> dict[str, float]:
+    """One run, in each of its processes."""
+    return Run(fabric, job).go()
+
+
+def evaluate(recipe: Recipe, config: FitConfig, data: Path, run: Path) -> dict[str, float]:
+    """Figures of the best epoch of `run` on the validation split of `data`; nothing is trained.
+
+    Raises `RunError` for a run that is missing or another recipe's; `DataMissing` or `DataError`.
+    """
+    trained = load_run(recipe, run)
+    module = trained.module
+    if torch.cuda.is_available() and isinstance(recipe, DataBound):
+        module = module.to("cuda")
+    with torch.no_grad():
+        return trained.recipe.score(module, trained.recipe.loaders(data, config).valid)
+
+
+def read_summary(run: Path) -> dict[str, Any]:
+    """What a finished run came to: figures, parameters, minutes, memory, versions."""
+    found: dict[str, Any] = json.loads((run / SUMMARY).read_text())
+    return found

@@ -100,7 +100,7 @@ def _under(name: str, prefixes: Iterable[str]) -> bool:
     return any(name == prefix or name.startswith(prefix + ".") for prefix in prefixes)
 
 
-class Learners:
+class TrainableParameters:
     """Which parameters learn: those that the recipe made to, less what the phase holds still."""
 
     def __init__(self, module: nn.Module) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from affectstream.train.config import FitConfig, flag_of
 from affectstream.train.errors import RunError
-from affectstream.train.fit.checkpoint import source_of
+from affectstream.train.fit.checkpoint import dataset_of
 
 FREE = frozenset(
     {
@@ -63,7 +63,7 @@ def check_same(
 
 def _data(saved: Mapping[str, Any], now: Mapping[str, str]) -> Iterator[str]:
     """The data set, where it has other samples, or the same ones under other splits."""
-    before = saved.get("data") or source_of(saved)
+    before = saved.get("data") or dataset_of(saved)
     for name, what in (("content_sha256", "samples"), ("split_sha256", "splits")):
         if name in before and name in now and before[name] != now[name]:
             yield f"other {what} (--data: {name} {_told(before[name])}, now {_told(now[name])})"

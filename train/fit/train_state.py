@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from affectstream.train.config import FitConfig
 from affectstream.train.errors import RunError
 from affectstream.train.fit.memory import peak_megabytes, recompute
-from affectstream.train.fit.phases import Learners, PhaseSpan, parameter_groups
+from affectstream.train.fit.phases import PhaseSpan, TrainableParameters, parameter_groups
 from affectstream.train.fit.processes import Parcel, compile_parts, gather_random, restore_random
 from affectstream.train.fit.schedule import Patience, Plateau
 from affectstream.train.recipe import Phased, Recipe
@@ -60,7 +60,7 @@ class TrainState:
         # Pictures come as rows of pixels: convolutions take them so without rearranging them.
         self.network = recipe.module().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         average = copy.deepcopy(self.network).requires_grad_(False)
-        self.learners = Learners(self.network)
+        self.learners = TrainableParameters(self.network)
         self.groups = parameter_groups(self.network, self.phases)
         if config.checkpointing and not recompute(self.network):
             raise RunError(

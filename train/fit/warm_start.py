@@ -26,7 +26,7 @@ SHOWN = 6
 """Names of what was not loaded that are told."""
 
 
-def start_from(network: Network, folder: Path, tasks: Sequence[Task]) -> list[str]:
+def load_initial_weights(network: Network, folder: Path, tasks: Sequence[Task]) -> list[str]:
     """Fill `network`, which is to learn `tasks`, with the numbers in `folder`, a run's or a bundle's, that
     have its names and shapes; last layers only where those told the same, with the same labels in the same
     order.
@@ -34,7 +34,7 @@ def start_from(network: Network, folder: Path, tasks: Sequence[Task]) -> list[st
     Returns the names of what keeps its own, and tells them. Raises `RunError` for a folder that is
     neither, and where nothing fits.
     """
-    told = told_by(folder)
+    told = read_run_or_bundle(folder)
     found, own = _states(folder, told), network.state_dict()
     before, now = _spelled(_tasks(told)), _spelled(tasks)
     new = set() if before == now else _last_layers(network)
@@ -56,14 +56,14 @@ def start_from(network: Network, folder: Path, tasks: Sequence[Task]) -> list[st
     return left
 
 
-def begun_as(folder: Path, recipe: str) -> ModelSpec | None:
+def saved_spec(folder: Path, recipe: str) -> ModelSpec | None:
     """What the network in `folder`, a run's or a bundle's, was made for, so that one that starts from it is
     the same: its options, its side, its tokenizer.
 
     None for one of another recipe, and for one that does not say. Raises `RunError` for a run or a
     `recipe.json` that cannot be read.
     """
-    told = told_by(folder)
+    told = read_run_or_bundle(folder)
     if told.get("recipe") != recipe or not told.get("setting"):
         return None
     try:
@@ -72,7 +72,7 @@ def begun_as(folder: Path, recipe: str) -> ModelSpec | None:
         return None
 
 
-def told_by(folder: Path) -> Mapping[str, Any]:
+def read_run_or_bundle(folder: Path) -> Mapping[str, Any]:
     """What a run's checkpoint or a bundle's `recipe.json` says; empty where there is neither.
 
     Raises `RunError` for one that cannot be read.
@@ -89,7 +89,7 @@ def told_by(folder: Path) -> Mapping[str, Any]:
 
 
 def _states(folder: Path, told: Mapping[str, Any]) -> Mapping[str, Tensor]:
-    """The numbers of a run's best epoch, or of a bundle, by name. Raises `RunError` as `start_from`."""
+    """Tensors by name, of the best epoch of a run or of a bundle. Raises `RunError`."""
     if (folder / BEST).is_file():
         return dict(told["average"])
     if (folder / WEIGHTS).is_file():
@@ -134,11 +134,11 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def write_start(
+def write_warm_start(
     network: Network, recipe: str, setting: Mapping[str, Any], folder: Path, *, weights: bool
 ) -> None:
     """Write into a bundle's `folder` what a later run can start from."""
-    write_recipe({"recipe": recipe, "setting": setting}, folder)
+    write_recipe_json({"recipe": recipe, "setting": setting}, folder)
     if weights:
         from safetensors.torch import save_file
 
@@ -147,16 +147,16 @@ def write_start(
         save_file(states, folder / WEIGHTS)
 
 
-def write_recipe(told: Mapping[str, Any], folder: Path) -> None:
+def write_recipe_json(told: Mapping[str, Any], folder: Path) -> None:
     """Write `told`, a checkpoint's ``recipe`` and ``setting``, into a bundle's `folder`, without places on
     this machine."""
     setting = told.get("setting") or {}
-    weights = {part: placeless(name) for part, name in setting.get("weights", {}).items()}
+    weights = {part: without_folder(name) for part, name in setting.get("weights", {}).items()}
     said = {**told, "setting": {**setting, "weights": weights}}
     (folder / RECIPE).write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
 
 
-def placeless(name: str) -> str:
+def without_folder(name: str) -> str:
     """Of a place on this machine the last name alone; any other name as it is. A bundle is passed on."""
     local = name[:1] in ("/", ".", "~") or Path(name).is_absolute() or Path(name).exists()
     return Path(name).absolute().name if local else name

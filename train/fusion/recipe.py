@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from affectstream.engines.bundle.folder import Member
 from affectstream.stream.errors import OptionError
-from affectstream.train.config import FitConfig, Value, nearest
+from affectstream.train.config import FitConfig, Value, suggestion
 from affectstream.train.errors import DataError
 from affectstream.train.fusion.member_logits import MemberLogits, member_logits, rows_for
 from affectstream.train.fusion.members import Part, again, find, known
@@ -234,7 +234,7 @@ def _video_weight(recipe: LateRecipe, config: FitConfig) -> float:
         if name not in recipe.options:
             raise OptionError(
                 f"--set {name}={made[name]}: {recipe.name} has no such option"
-                f"{nearest(name, tuple(recipe.options))}"
+                f"{suggestion(name, tuple(recipe.options))}"
             )
     value = made[VIDEO_WEIGHT]
     if isinstance(value, str) or not 0.0 < value < 1.0:

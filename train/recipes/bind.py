@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from affectstream.engines.manifest import SPEAKER_FEATURES
 from affectstream.stream.errors import OptionError
-from affectstream.train.config import FitConfig, nearest
+from affectstream.train.config import FitConfig, suggestion
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.errors import DataError
-from affectstream.train.fit.warm_start import begun_as
+from affectstream.train.fit.warm_start import saved_spec
 from affectstream.train.loader import words
 from affectstream.train.loader.samples import open_for, usable_rows
 from affectstream.train.loader.window_spec import WindowSpec
@@ -39,7 +39,7 @@ def bind(recipe: NetRecipe, data: Path, config: FitConfig) -> ModelSpec:
 
     Raises `DataMissing`, `DataError` or `OptionError`, naming what does not do.
     """
-    begun = None if config.init is None else begun_as(Path(config.init), recipe.name)
+    begun = None if config.init is None else saved_spec(Path(config.init), recipe.name)
     size, options = side_of(recipe, config, begun), options_of(recipe, config, begun)
     weights = weights_of(recipe, config, begun)
     check_names(config.tasks)
@@ -112,7 +112,7 @@ def options_of(
         if name not in recipe.options:
             raise OptionError(
                 f"--set {name}={value}: {recipe.name} has no such option"
-                f"{nearest(name, tuple(recipe.options))}"
+                f"{suggestion(name, tuple(recipe.options))}"
             )
         made[name] = _typed(recipe.name, name, value, type(recipe.options[name]))
         allowed = recipe.choices.get(name)
@@ -146,7 +146,7 @@ def weights_of(
     if unknown := [name for name in config.weights if name not in recipe.backbones]:
         raise OptionError(
             f"--weights {unknown[0]}: {recipe.name} has no such part"
-            f"{nearest(unknown[0], tuple(recipe.backbones))}"
+            f"{suggestion(unknown[0], tuple(recipe.backbones))}"
         )
     own: Mapping[str, str] = recipe.backbones
     if config.tiny:

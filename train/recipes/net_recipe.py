@@ -20,7 +20,7 @@ from affectstream.engines.errors import AffectstreamError
 from affectstream.stream.errors import OptionError
 from affectstream.train.config import FitConfig
 from affectstream.train.errors import first_line
-from affectstream.train.fit.warm_start import start_from
+from affectstream.train.fit.warm_start import load_initial_weights
 from affectstream.train.loader.batches import TrainBatches, ValidBatches, to_device
 from affectstream.train.loader.samples import Samples, open_for, usable_rows
 from affectstream.train.model_spec import ModelSpec, from_plain
@@ -144,7 +144,7 @@ class NetRecipe:
         """
         network = self._built(self.fixed.plan(fetch=self.fetch and self.start is None))
         if self.start is not None:
-            start_from(network, Path(self.start), self.fixed.tasks)
+            load_initial_weights(network, Path(self.start), self.fixed.tasks)
         return network
 
     def _built(self, plan: Plan) -> Network:

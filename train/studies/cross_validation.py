@@ -20,15 +20,15 @@ import torch
 
 from affectstream.stream.errors import OptionError
 from affectstream.stream.sinks.base import writing
-from affectstream.train.config import OF_THE_MACHINE, FitConfig, plain, write_toml
+from affectstream.train.config import MACHINE_SETTINGS, FitConfig, to_plain, write_toml
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.data.resplit import resplit
 from affectstream.train.errors import RunError
 from affectstream.train.files import encode_json, write_atomically
-from affectstream.train.fit.checkpoint import BEST, LAST, load_run, source_of
-from affectstream.train.fit.fit import fit, summary
-from affectstream.train.fit.job import spelled, tell
-from affectstream.train.fit.warm_start import told_by
+from affectstream.train.fit.checkpoint import BEST, LAST, dataset_of, load_run
+from affectstream.train.fit.job import format_metrics, print_line
+from affectstream.train.fit.loop import fit, read_summary
+from affectstream.train.fit.warm_start import read_run_or_bundle
 from affectstream.train.predict import predictions as told_of
 from affectstream.train.predict.predictions import Predictions, Predicts
 from affectstream.train.recipe import DataBound, Recipe
@@ -65,7 +65,7 @@ def cross_validate(
     best: bool = False,
     keep: bool = False,
     track: str = "none",
-    report: Callable[[str], None] = tell,
+    report: Callable[[str], None] = print_line,
 ) -> CrossValidation:
     """Train and judge every fold in ``run/folds``, going on where an earlier call stopped.
 
@@ -90,7 +90,7 @@ def cross_validate(
     )
     _introduce(folds, dataset, report)
     folder = run / FOLDER
-    same_plan(folder, _plan(recipe, config, dataset, folding, best=best))
+    check_plan(folder, _plan(recipe, config, dataset, folding, best=best))
     write_toml(folder / "config.toml", recipe.name, data, config)
     done, said = [], []
     for number, fold in enumerate(folds.folds, 1):
@@ -107,7 +107,7 @@ def cross_validate(
             )
             _train(recipe, config, fold, place, best=best, keep=keep, track=track, report=report)
         found = _read(place / _DONE)
-        report("held out: " + spelled(found["figures"]))
+        report("held out: " + format_metrics(found["figures"]))
         done.append(found)
         said.append(told_of.load(place / _TOLD))
     crossed = _summed_up(done, told_of.together(said))
@@ -120,7 +120,9 @@ def _checked(
 ) -> FitConfig:
     """The settings of a fold. Raises `OptionError` where held-out samples would be learned from."""
     if config.init is not None:
-        begun = source_of(told_by(Path(config.init)))  # of neither run nor bundle, `fit` says so
+        begun = dataset_of(
+            read_run_or_bundle(Path(config.init))
+        )  # of neither run nor bundle, `fit` says so
         if begun.get("content_sha256") == dataset.info.content_sha256:
             raise OptionError(
                 f"--init {config.init} was trained on samples of this data set, which would be held out: "
@@ -164,11 +166,11 @@ def _plan(
         "figures of": "the best epoch" if best else "the last epoch",
         "content_sha256": dataset.info.content_sha256,
         "split_sha256": dataset.info.split_sha256,
-        **{name: value for name, value in plain(config).items() if name not in OF_THE_MACHINE},
+        **{name: value for name, value in to_plain(config).items() if name not in MACHINE_SETTINGS},
     }
 
 
-def same_plan(folder: Path, plan: dict[str, Any]) -> None:
+def check_plan(folder: Path, plan: dict[str, Any]) -> None:
     """Write down what the folds in `folder` are of. Raises `RunError` where it holds some of another plan."""
     path = folder / PLAN
     plan = json.loads(encode_json(plan))  # tuples are lists there
@@ -217,7 +219,7 @@ def _train(
         )
     told = trained.recipe.told(module, data, "valid", config)
     told_of.save(told, place / _TOLD)
-    come_to = summary(place)
+    come_to = read_summary(place)
     said = {
         "fold": fold.name,
         "samples": len(told.ids),

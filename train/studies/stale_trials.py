@@ -22,7 +22,7 @@ LOCK = "lock"
 
 
 @contextmanager
-def at_work(study: optuna.Study, folder: Path) -> Iterator[list[int]]:
+def join_study(study: optuna.Study, folder: Path) -> Iterator[list[int]]:
     """Take part in `study`, whose lock is in `folder`.
 
     Gives the numbers of trials that were left behind, which are failed ones now; none where another process

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 from affectstream.stream.errors import OptionError
 from affectstream.stream.sinks.base import writing
-from affectstream.train.config import OF_THE_MACHINE, SEEDS, FitConfig, changed, write_toml
+from affectstream.train.config import MACHINE_SETTINGS, SEED_LIMIT, FitConfig, override, write_toml
 from affectstream.train.errors import RunError, first_line
 from affectstream.train.fit.checkpoint import BEST, LAST, data_hashes
-from affectstream.train.fit.fit import fit
-from affectstream.train.fit.job import spelled, tell
+from affectstream.train.fit.job import format_metrics, print_line
+from affectstream.train.fit.loop import fit
 from affectstream.train.recipe import DataBound, Recipe
-from affectstream.train.search_space import OneOf, Space, settings, space_of
-from affectstream.train.studies.stale_trials import at_work
+from affectstream.train.search_space import OneOf, Space, sampled_settings, space_of
+from affectstream.train.studies.stale_trials import join_study
 
 if TYPE_CHECKING:
     import optuna
@@ -59,7 +59,7 @@ def tune(
     data: Path,
     run: Path,
     trials: int,
-    report: Callable[[str], None] = tell,
+    report: Callable[[str], None] = print_line,
 ) -> TuneResult:
     """Search `space_of` the recipe until the study in `run` has `trials` trials; what is not searched is
     as in `config`.
@@ -81,7 +81,7 @@ def tune(
         (run / FOLDER).mkdir(parents=True, exist_ok=True)
     with _stored(run / STUDY):
         study = _open(run, recipe, config, data, space)
-        with at_work(study, run / FOLDER) as left:
+        with join_study(study, run / FOLDER) as left:
             if left:
                 report(f"cut short before, and not counted: trial {', '.join(map(str, left))}")
             if ended := len(_ended(study)):
@@ -139,7 +139,7 @@ def _open(run: Path, recipe: Recipe, config: FitConfig, data: Path, space: Space
     study.set_user_attr("same", same)
     # Another seed for what is left: the same would propose the first trials once more.
     study.sampler = optuna.samplers.TPESampler(
-        seed=(config.seed * 100_003 + len(study.trials)) % SEEDS
+        seed=(config.seed * 100_003 + len(study.trials)) % SEED_LIMIT
     )
     return study
 
@@ -147,7 +147,7 @@ def _open(run: Path, recipe: Recipe, config: FitConfig, data: Path, space: Space
 def _of_all_trials(recipe: Recipe, config: FitConfig, data: Path, space: Space) -> dict[str, Any]:
     """What has to be the same for trials to be compared, in plain values."""
     searched = {name.partition(".")[0] for name in space}
-    settings_ = {n: v for n, v in asdict(config).items() if n not in searched | OF_THE_MACHINE}
+    settings_ = {n: v for n, v in asdict(config).items() if n not in searched | MACHINE_SETTINGS}
     said = {"recipe": recipe.name, **data_hashes(data), **settings_}
     same: dict[str, Any] = json.loads(json.dumps(said))
     return same
@@ -188,7 +188,7 @@ class _Objective:
         import optuna
 
         picked = {name: _suggested(trial, name, part) for name, part in self._space.items()}
-        config = changed(self._config, settings(picked, self._config.options), "study")
+        config = override(self._config, sampled_settings(picked, self._config.options), "study")
         folder = self._run / FOLDER / f"trial-{trial.number:03d}"
         self.under_way = trial.number
         shutil.rmtree(folder, ignore_errors=True)
@@ -210,7 +210,7 @@ class _Objective:
             trial.set_user_attr(BROKE, str(error))
             self._report(f"trial {trial.number}: {said}: failed: {error}")
             raise
-        self._report(f"trial {trial.number}: {said}: {spelled(figures)}")
+        self._report(f"trial {trial.number}: {said}: {format_metrics(figures)}")
         return next(iter(figures.values()))
 
 
@@ -240,7 +240,7 @@ def _summed_up(
     if not _whole(study):
         raise RunError(f"none of the {len(states)} trials in {run / STUDY} came to its end")
     best = study.best_trial
-    made = changed(config, settings(best.params, config.options), str(run / STUDY))
+    made = override(config, sampled_settings(best.params, config.options), str(run / STUDY))
     assert best.value is not None
     with writing(run / FOLDER):
         write_toml(run / FOLDER / BEST_CONFIG, recipe.name, data, made)

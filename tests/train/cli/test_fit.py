@@ -21,16 +21,16 @@ import tomli_w
 from affectstream.stream import exits
 from affectstream.stream.cli import main
 from affectstream.stream.errors import OptionError
-from affectstream.train import recipes as models
-from affectstream.train.cli.flags import asked
+from affectstream.train import recipes as recipes_package
+from affectstream.train.cli.flags import run_request
 from affectstream.train.config import (
     PRECISIONS,
     SCHEDULES,
     FitConfig,
-    changed,
-    plain,
+    override,
+    to_plain,
 )
-from affectstream.train.fit.loggers import open_board
+from affectstream.train.fit.loggers import open_logger
 from affectstream.train.fit.phases import phase_spans
 from affectstream.train.networks.network import Head, Network, VideoEncoder
 from affectstream.train.recipes.net_recipe import NetRecipe
@@ -87,8 +87,8 @@ configs = st.builds(
 
 @given(configs)
 def test_every_config_comes_back_from_toml(config):
-    said = tomllib.loads(tomli_w.dumps(plain(config)))
-    assert changed(FitConfig(), said, "a file") == config
+    said = tomllib.loads(tomli_w.dumps(to_plain(config)))
+    assert override(FitConfig(), said, "a file") == config
 
 
 @given(configs)
@@ -116,7 +116,7 @@ def test_every_config_comes_back_from_a_checkpoint(config):
 )
 def test_a_wrong_setting_is_named(said, message):
     with pytest.raises(OptionError, match=message.replace("?", r"\?").replace("[", r"\[")):
-        changed(FitConfig(), said, "run.toml")
+        override(FitConfig(), said, "run.toml")
 
 
 def test_fit_leaves_a_file_that_repeats_it(tmp_path, data, capsys):
@@ -226,7 +226,7 @@ def test_a_machine_without_tensorboard_is_told_of_and_still_trains(tmp_path):
     nothing = ("importlib.util.find_spec", lambda name: None)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(*nothing)
-        assert open_board("auto", tmp_path, "cnn", {}, said.append) is None
+        assert open_logger("auto", tmp_path, "cnn", {}, said.append) is None
     assert said == [
         "no TensorBoard here, so figures go to log.csv alone (pip install 'affectstream[train]')"
     ]
@@ -255,12 +255,12 @@ def two_parts(monkeypatch):
         options={"layers": 4, "rate": 0.5, "pool": "mean"},
         backbones={"video": "ViT", "text": "bert"},
     )
-    monkeypatch.setattr("affectstream.train.recipe.recipes", lambda: {"two": recipe})
+    monkeypatch.setattr("affectstream.train.recipes.registry.recipes", lambda: {"two": recipe})
     return recipe
 
 
 def wanted(data, **given):
-    return asked("two", data, None, given).config
+    return run_request("two", data, None, given).config
 
 
 def test_options_have_the_type_of_the_recipes_own(two_parts, tmp_path):
@@ -291,7 +291,7 @@ def test_weights_for_one_of_two_parts_need_its_name(two_parts, tmp_path):
 def test_flags_and_files_join(two_parts, tmp_path):
     file = tmp_path / "a.toml"
     file.write_text('recipe = "two"\ndata = "d"\nepochs = 7\n[options]\nlayers = 2\nrate = 0.1\n')
-    found = asked(None, None, file, {"options": ["layers=3"], "tasks": [], "size": None})
+    found = run_request(None, None, file, {"options": ["layers=3"], "tasks": [], "size": None})
     assert found.recipe is two_parts and str(found.data) == "d"
     expected = replace(two_parts.defaults, epochs=7, options={"layers": 3, "rate": 0.1})
     assert found.config == expected
@@ -312,8 +312,9 @@ def test_every_recipe_is_listed_with_its_choices(capsys):
 
 
 def test_every_file_of_the_recipes_package_is_one():
-    files = {path.stem for path in Path(models.__path__[0]).glob("[!_]*.py")}
-    assert files == set(recipes())
+    folder = Path(recipes_package.__path__[0])
+    files = {path.stem for path in folder.glob("documented/[!_]*.py")}
+    assert files | {path.stem for path in folder.glob("pocket/pocket_*.py")} == set(recipes())
 
 
 def test_help_needs_no_torch():
@@ -368,6 +369,6 @@ def test_the_documented_file_is_one_that_fit_takes():
         said = tomllib.loads(text)
         recipe = recipes()[said.pop("recipe")]
         assert said.pop("data")
-        config = changed(recipe.defaults, said, "docs/guides/training.md")
+        config = override(recipe.defaults, said, "docs/guides/training.md")
         assert set(config.weights) <= set(recipe.backbones)
         phase_spans(recipe.phases, config.epochs, config.phase_epochs)

@@ -13,7 +13,7 @@ from affectstream.train.data.dataset import Dataset
 from affectstream.train.data.resplit import resplit
 from affectstream.train.errors import DataError, RunError
 from affectstream.train.evaluate.compare import compare, lines, tell
-from affectstream.train.fit.fit import fit
+from affectstream.train.fit.loop import fit
 from affectstream.train.predict.predictions import Predictions
 from affectstream.train.recipes.registry import recipes
 from affectstream.train.tasks import Task

@@ -14,8 +14,8 @@ from affectstream.stream.errors import OptionError
 from affectstream.train.errors import RunError
 from affectstream.train.evaluate.report import COLUMNS, draw, lines, row_of, table, write
 from affectstream.train.fit import train_state as course
-from affectstream.train.fit.checkpoint import OF_BEST, load, save
-from affectstream.train.fit.fit import fit, summary
+from affectstream.train.fit.checkpoint import BEST_KEYS, load, save
+from affectstream.train.fit.loop import fit, read_summary
 from tests.train.cli.test_fit import run as command
 from tests.train.fit.test_loop import (
     InPhases,
@@ -42,7 +42,7 @@ def runs(tmp_path_factory):
 
 def test_a_finished_run_says_everything(runs):
     row = row_of(runs / "line")
-    said = summary(runs / "line")
+    said = read_summary(runs / "line")
     assert row["recipe"] == "line" and row["data"] == "set" and row["device"] == "cpu"
     assert row["parameters"] == row["trainable"] == 58
     assert row["epochs"] == 3 and row["best epoch"] == said["best_epoch"] + 1
@@ -69,7 +69,7 @@ def test_minutes_add_up_and_peaks_stay_when_a_run_is_resumed(tmp_path, monkeypat
     first = load(tmp_path / "last.pt")["seconds"]
     run(Line(), tmp_path, replace(config, epochs=4), resume=True)
     assert load(tmp_path / "last.pt")["seconds"] > first
-    said = summary(tmp_path)
+    said = read_summary(tmp_path)
     assert said["peak_megabytes"] == {"ram": 900}
     assert said["minutes"] * 60 > first
 
@@ -78,7 +78,7 @@ def test_old_runs_have_blank_cells(tmp_path, runs):
     old = tmp_path / "old"
     old.mkdir()
     saved = load(runs / "line/best.pt")
-    kept = {name: saved[name] for name in OF_BEST if name not in ("versions", "data", "before")}
+    kept = {name: saved[name] for name in BEST_KEYS if name not in ("versions", "data", "before")}
     save({**kept, "setting": {"data": "fer2013"}}, old / "best.pt")
     rows = table([tmp_path, runs / "line"])
     assert rows[0]["data"] == "fer2013" and rows[0]["recipe"] == "line"

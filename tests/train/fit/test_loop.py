@@ -23,8 +23,8 @@ from affectstream.train.calibration import (
 )
 from affectstream.train.errors import DataMissing, RunError
 from affectstream.train.fit.checkpoint import load, load_best
-from affectstream.train.fit.epoch import LeftOut
-from affectstream.train.fit.fit import evaluate, fit
+from affectstream.train.fit.epoch import SkippedSteps
+from affectstream.train.fit.loop import evaluate, fit
 from affectstream.train.fit.memory import halved
 from affectstream.train.networks.network import Phase
 from affectstream.train.recipe import FitConfig, Loaders
@@ -583,7 +583,7 @@ def scaled_on_the_cpu(config, accelerator):
 
 
 def test_a_loss_scale_finds_its_size_and_is_resumed(tmp_path, monkeypatch):
-    monkeypatch.setattr("affectstream.train.fit.fit.make_fabric", scaled_on_the_cpu)
+    monkeypatch.setattr("affectstream.train.fit.loop.make_fabric", scaled_on_the_cpu)
     config = replace(Line.defaults, epochs=4, precision="16-mixed")
     run(Line(), tmp_path / "whole", config)
     assert column(tmp_path / "whole", "accuracy")[-1] > 0.9
@@ -595,7 +595,7 @@ def test_a_loss_scale_finds_its_size_and_is_resumed(tmp_path, monkeypatch):
 
 
 def test_gradients_that_no_loss_scale_mends_end_the_run(tmp_path, monkeypatch):
-    monkeypatch.setattr("affectstream.train.fit.fit.make_fabric", scaled_on_the_cpu)
+    monkeypatch.setattr("affectstream.train.fit.loop.make_fabric", scaled_on_the_cpu)
     config = replace(Line.defaults, epochs=1000, precision="16-mixed")
     message = (
         "the gradient is nan at every loss scale, 33 steps one after another, in epoch 7, batch [12] of 8; "
@@ -610,7 +610,7 @@ def test_gradients_that_no_loss_scale_mends_end_the_run(tmp_path, monkeypatch):
 
 @given(st.lists(st.sampled_from([1.0, 1e4, math.inf, math.nan]), max_size=60), st.integers(0, 5))
 def test_only_steps_left_out_one_after_another_count(norms, most):
-    left_out = LeftOut(most)
+    left_out = SkippedSteps(most)
     ended = [left_out.push(norm) for norm in norms]
     for index, end in enumerate(ended):
         newest = norms[max(0, index - most) : index + 1]

@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 
 from affectstream.stream.errors import OptionError
 from affectstream.train.config import SCHEDULES
-from affectstream.train.fit.phases import Learners, parameter_groups, phase_spans
+from affectstream.train.fit.phases import TrainableParameters, parameter_groups, phase_spans
 from affectstream.train.fit.schedule import Patience, Plateau, learning_rate
 from affectstream.train.networks.network import Phase
 
@@ -161,7 +161,7 @@ def test_a_phase_may_name_blocks_that_a_smaller_network_lacks_but_not_those_alon
 def test_what_rests_has_no_gradient_and_keeps_its_statistics():
     module = network()
     module["body2"].bias.requires_grad_(False)  # the recipe's own wish outlasts every phase
-    learners = Learners(module)
+    learners = TrainableParameters(module)
     phase = Phase(1, frozen=("body",))
     assert learners.enter(phase) == 3 * 3 + 3 * 2 + 2
     learners.train_mode(phase)

@@ -18,7 +18,7 @@ from affectstream.stream.errors import OptionError
 from affectstream.train.errors import DataError, RunError
 from affectstream.train.export.fusion_bundle import assemble
 from affectstream.train.fit.checkpoint import load_run
-from affectstream.train.fit.fit import fit
+from affectstream.train.fit.loop import fit
 from affectstream.train.fusion.member_logits import MemberLogits, hide
 from affectstream.train.fusion.members import find
 from affectstream.train.fusion.recipe import LateFusion, first_weights

@@ -16,7 +16,7 @@ from affectstream.stream.demo import babble
 from affectstream.train.config import FitConfig
 from affectstream.train.export.bundle import assemble
 from affectstream.train.fit.checkpoint import load_run
-from affectstream.train.fit.fit import fit
+from affectstream.train.fit.loop import fit
 from affectstream.train.fit.warm_start import RECIPE, WEIGHTS
 from affectstream.train.graphs.engine_files import served_head
 from affectstream.train.networks.network import LastLayer
@@ -237,7 +237,7 @@ def test_the_bundle_says_what_it_is(name, exported):
     assert sorted(manifest["calibration"]["temperature"]) == sorted(everything)
     measured = {row["part"]: row["count"] for row in manifest["results"]}
     assert measured == dict.fromkeys(everything, 12)
-    figures = load_run(recipe, run).figures
+    figures = load_run(recipe, run).metrics
     exact = {r["metric"]: r["value"] for r in manifest["results"] if r["part"] == everything[0]}
     assert set(figures) - {"valid_loss"} == set(exact) - {"ece"}
     assert "spots on noise" in (folder / "CARD.md").read_text()

@@ -24,8 +24,8 @@ from affectstream.train.evaluate import pocket as evaluate
 from affectstream.train.export.bundle import assemble
 from affectstream.train.export.card_parts import facts_of
 from affectstream.train.fit.checkpoint import load, load_run
-from affectstream.train.fit.fit import fit
-from affectstream.train.fit.warm_start import RECIPE, WEIGHTS, start_from
+from affectstream.train.fit.loop import fit
+from affectstream.train.fit.warm_start import RECIPE, WEIGHTS, load_initial_weights
 from affectstream.train.graphs.onnx_export import to_onnx
 from affectstream.train.loader.batches import ValidBatches
 from affectstream.train.networks.network import Plan
@@ -355,13 +355,13 @@ def test_a_bundle_without_weights_is_not_started_from(exported, data, tmp_path):
     assemble(cnn.RECIPE, data, run.parent, bare, weights=False, report=lambda _: None)
     assert (bare / RECIPE).is_file() and not (bare / WEIGHTS).exists()
     with pytest.raises(RunError, match=r"has no weights\.safetensors: export it again"):
-        start_from(network, bare, ())
+        load_initial_weights(network, bare, ())
     with pytest.raises(RunError, match="neither a run nor a bundle"):
-        start_from(network, tmp_path, ())
+        load_initial_weights(network, tmp_path, ())
     stranger = torch.nn.Module()
     stranger.out = torch.nn.Linear(2, 2)
     with pytest.raises(RunError, match=r"none of its \d+ tensors is one of this network's"):
-        start_from(stranger, folder, ())
+        load_initial_weights(stranger, folder, ())
 
 
 def test_a_start_keeps_what_does_not_fit(exported, data, tmp_path, capsys):
@@ -401,11 +401,11 @@ def test_a_last_layer_of_another_order_or_task_or_unknown_ones_stays_behind(expo
     network = load_run(cnn.RECIPE, exported[0]).module
     own = Task("emotion", ("neutral", "anger", "joy", "surprise"))
     last = ["head.out.weight", "head.out.bias"]
-    assert start_from(network, bundle, [own]) == []
-    assert start_from(network, bundle, [Task("emotion", own.labels[::-1])]) == last
-    assert start_from(network, bundle, [Task("emotion_multilabel", own.labels)]) == last
+    assert load_initial_weights(network, bundle, [own]) == []
+    assert load_initial_weights(network, bundle, [Task("emotion", own.labels[::-1])]) == last
+    assert load_initial_weights(network, bundle, [Task("emotion_multilabel", own.labels)]) == last
     (bundle / RECIPE).unlink()
-    assert start_from(network, bundle, [own]) == last
+    assert load_initial_weights(network, bundle, [own]) == last
 
 
 def test_a_start_brings_the_options_and_the_side_of_its_network(exported, data):

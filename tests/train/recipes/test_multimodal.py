@@ -21,8 +21,8 @@ from affectstream.stream.errors import OptionError
 from affectstream.train.config import FitConfig
 from affectstream.train.errors import WeightsError, WeightsMissing
 from affectstream.train.export.bundle import assemble
-from affectstream.train.fit.fit import fit
-from affectstream.train.fit.warm_start import RECIPE, placeless
+from affectstream.train.fit.loop import fit
+from affectstream.train.fit.warm_start import RECIPE, without_folder
 from affectstream.train.graphs.onnx_export import to_onnx
 from affectstream.train.networks.attention import CrossAttention, CrossAttentionBlock
 from affectstream.train.networks.mel import LogMel
@@ -628,14 +628,14 @@ def test_a_bundle_names_no_folder_of_its_weights(tmp_path):
     ],
 )
 def test_places_are_told_from_public_names(name, told):
-    assert placeless(name) == told
+    assert without_folder(name) == told
 
 
 def test_a_place_may_look_like_a_public_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert placeless("mine/bert") == "mine/bert"
+    assert without_folder("mine/bert") == "mine/bert"
     (tmp_path / "mine/bert").mkdir(parents=True)
-    assert placeless("mine/bert") == "bert"
+    assert without_folder("mine/bert") == "bert"
 
 
 def test_a_frozen_encoder_encodes_each_line_once(tmp_path):

@@ -19,7 +19,7 @@ from affectstream.train.errors import DataError, RunError, SplitError
 from affectstream.train.predict.predictions import load
 from affectstream.train.recipes.registry import recipes
 from affectstream.train.studies import cross_validation as cross
-from affectstream.train.studies.cross_validation import cross_validate, same_plan
+from affectstream.train.studies.cross_validation import check_plan, cross_validate
 from affectstream.train.studies.folds import ONE_OUT, Folding, deal
 from tests.support.prepared import (
     LABELS,
@@ -230,8 +230,8 @@ def test_done_folds_are_skipped_and_others_gone_on_with(data, tmp_path, monkeypa
     # Folds of which nothing was learned yet bind nobody.
     for folder in ("1", "2"):
         shutil.rmtree(tmp_path / "half/folds" / folder)
-    same_plan(tmp_path / "half/folds", {"learning_rate": 0.5})
-    same_plan(tmp_path / "half/folds", {"learning_rate": 0.1})
+    check_plan(tmp_path / "half/folds", {"learning_rate": 0.5})
+    check_plan(tmp_path / "half/folds", {"learning_rate": 0.1})
     assert json.loads((tmp_path / "half/folds/plan.json").read_text()) == {"learning_rate": 0.1}
 
 

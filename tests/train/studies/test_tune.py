@@ -13,14 +13,14 @@ optuna = pytest.importorskip("optuna", reason="studies need the 'train' extra")
 
 from affectstream.stream import exits
 from affectstream.stream.errors import OptionError, OutputError
-from affectstream.train.config import FitConfig, changed
+from affectstream.train.config import FitConfig, override
 from affectstream.train.errors import DataMissing, RunError
 from affectstream.train.recipes.registry import recipes
 from affectstream.train.search_space import (
     LATE_FUSION,
     Between,
     OneOf,
-    settings,
+    sampled_settings,
     space_of,
 )
 from affectstream.train.studies.tune import tune
@@ -57,7 +57,7 @@ def test_it_finds_what_is_best_and_writes_it_down(tmp_path):
     assert found.pruned == sum(line.endswith("pruned") for line in said) > 0
     left = tomllib.loads((tmp_path / "tune/best.toml").read_text())
     assert left.pop("recipe") == "line" and left.pop("data") == str(tmp_path)
-    assert changed(FitConfig(), left, "best.toml") == found.config
+    assert override(FitConfig(), left, "best.toml") == found.config
     assert found.config.options["depth"] in (1, 2)
     assert [path.name for path in found.plots] == [
         "history.png",
@@ -262,7 +262,7 @@ def test_every_recipe_has_a_space_of_settings_that_can_be():
                 name: part.values[end] if isinstance(part, OneOf) else (part.low, part.high)[end]
                 for name, part in space.items()
             }
-            changed(recipe.defaults, settings(picked, {}), "study")
+            override(recipe.defaults, sampled_settings(picked, {}), "study")
 
 
 def test_the_documented_study_is_that_of_the_reports():
@@ -271,7 +271,7 @@ def test_the_documented_study_is_that_of_the_reports():
         "batch_size": "one of 4, 6, 8",
         "options.video_weight": "0.3 to 0.8",
     }
-    assert settings({"batch_size": 4, "options.video_weight": 0.5}, {"bias": 1}) == {
+    assert sampled_settings({"batch_size": 4, "options.video_weight": 0.5}, {"bias": 1}) == {
         "batch_size": 4,
         "options": {"bias": 1, "video_weight": 0.5},
     }
