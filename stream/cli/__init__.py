@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from affectstream.engines.extras import module_hint
     from affectstream.stream import exits
     from affectstream.stream.errors import AffectstreamError, UsageError
-    from affectstream.stream.sinks.stdout import ReaderGone, guard_stdout
+    from affectstream.stream.stdout import ReaderGone, guard_stdout
 
     try:
         guard_stdout()

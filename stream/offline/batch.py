@@ -23,7 +23,7 @@ from affectstream.stream.offline.output import OutputFolder, folder_names
 from affectstream.stream.offline.session import Session
 from affectstream.stream.options import SourceOptions
 from affectstream.stream.sinks import JsonlStream
-from affectstream.stream.sinks.stdout import ReaderGone
+from affectstream.stream.stdout import ReaderGone
 
 
 @dataclass(frozen=True, slots=True)
