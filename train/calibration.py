@@ -1,39 +1,41 @@
-"""Probabilities that mean what they say: temperatures, and the confidence below which to abstain.
+"""Temperature scaling (Guo et al., 2017), and the confidence under which a reading abstains.
 
-Temperature scaling (Guo et al., 2017), one temperature for each set of modalities, fitted on held-out
-label-paired samples that follow the prior assumed in use.
+One temperature is fitted for each set of modalities, on held-out samples that follow the assumed prior.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
+
+from affectstream.engines.manifest import Calibration
 
 TEMPERATURES = np.geomspace(0.25, 8.0, 400)
 COVERAGE = 0.9
-"""Share of readings that are let through; the rest, the least sure, abstain."""
+"""Share of readings that do not abstain: the most confident ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """What one set of modalities came to."""
+    """Result for one set of modalities."""
 
     temperature: float
     min_confidence: float
     ece: float
     accuracy: float
     covered_accuracy: float
+    """Accuracy of the readings that do not abstain."""
 
 
 def probabilities(
     logits: NDArray[np.float64], prior: NDArray[np.float64], temperature: float
 ) -> NDArray[np.float64]:
     """Softmax of ``logits / temperature + log prior``: (N, C) to (N, C)."""
-    scaled = logits / temperature + np.log(prior)
-    weights = np.exp(scaled - scaled.max(1, keepdims=True))
-    return np.asarray(weights / weights.sum(1, keepdims=True))
+    return np.asarray(softmax(logits / temperature + np.log(prior), axis=1))
 
 
 def calibrate(
@@ -43,32 +45,37 @@ def calibrate(
     rows = np.arange(len(labels))
 
     def loss(temperature: float) -> float:
-        return -float(
-            np.log(probabilities(logits, prior, temperature)[rows, labels] + 1e-12).mean()
-        )
+        found = probabilities(logits, prior, temperature)[rows, labels]
+        return -float(np.log(found + 1e-12).mean())
 
     temperature = float(min(TEMPERATURES, key=loss))
     found = probabilities(logits, prior, temperature)
-    confidence, right = found.max(1), found.argmax(1) == labels
+    confidence, correct = found.max(1), found.argmax(1) == labels
     threshold = float(np.quantile(confidence, 1.0 - COVERAGE))
     return Calibrated(
         temperature=round(temperature, 4),
         min_confidence=round(threshold, 4),
-        ece=expected_calibration_error(confidence, right),
-        accuracy=float(right.mean()),
-        covered_accuracy=float(right[confidence >= threshold].mean()),
+        ece=expected_calibration_error(confidence, correct),
+        accuracy=float(correct.mean()),
+        covered_accuracy=float(correct[confidence >= threshold].mean()),
+    )
+
+
+def manifest_calibration(
+    prior: tuple[float, ...], calibrated: Mapping[str, Calibrated]
+) -> Calibration:
+    """The calibration as a bundle's manifest keeps it; keys are sets of modalities such as ``video+text``."""
+    return Calibration(
+        prior=prior,
+        temperature={name: one.temperature for name, one in calibrated.items()},
+        min_confidence={name: one.min_confidence for name, one in calibrated.items()},
     )
 
 
 def expected_calibration_error(
-    confidence: NDArray[np.float64], right: NDArray[np.bool_], bins: int = 15
+    confidence: NDArray[np.float64], correct: NDArray[np.bool_], bins: int = 15
 ) -> float:
     """Mean gap between confidence and accuracy over equal-width bins, weighted by their size."""
     index = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = [
-        abs(float(confidence[index == b].mean()) - float(right[index == b].mean()))
-        * (index == b).sum()
-        for b in range(bins)
-        if (index == b).any()
-    ]
-    return float(sum(gaps) / len(confidence))
+    gaps = np.bincount(index, weights=confidence - correct)
+    return float(np.abs(gaps).sum() / len(confidence))

@@ -1,7 +1,7 @@
-"""What a recipe is: an architecture, the data it learns from, and how it leaves as an engine.
+"""The interface of a recipe: an architecture, the data that it learns from, and its export as ONNX files.
 
-A recipe is one module in `affectstream.train.recipes` that ends with ``RECIPE = ...``. Nothing else
-has to know of it: the command line finds recipes by looking into that package.
+A recipe is one module below `affectstream.train.recipes` that ends with ``RECIPE = ...``. Nothing else has to
+know of it: `affectstream.train.recipes.registry` finds it there.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ class Loaders:
 
 
 class TrainBatches(Protocol):
-    """One epoch of training batches, a function of the seed and the epoch number alone."""
+    """Training batches, a function of the seed and the epoch number alone."""
 
     def epoch(self, number: int) -> Sequence[Batch] | BatchStream:
         """Batches of one epoch."""
         ...
 
     def __len__(self) -> int:
-        """Steps in one epoch."""
+        """Batches in one epoch."""
         ...
 
 
 @runtime_checkable
 class Shareable(Protocol):
-    """Batches that one of several processes need not make all of."""
+    """Training batches that several processes can share among them."""
 
     def share(self, rank: int, ranks: int) -> TrainBatches:
         """Batches `rank`, `rank` + `ranks`, ... of each epoch."""
@@ -56,89 +56,89 @@ class BatchStream(Protocol):
 
 
 class Recipe(Protocol):
-    """One architecture with its data, loss, score and engine file."""
+    """One architecture with its data, loss, validation and export."""
 
     @property
     def name(self) -> str:
-        """For `--recipe`."""
+        """Its name for `--recipe`."""
         ...
 
     @property
     def summary(self) -> str:
-        """What it is, in a line."""
+        """One line for `train list`."""
         ...
 
     @property
     def defaults(self) -> FitConfig:
-        """How it is trained unless a person says otherwise."""
+        """Its training settings; flags and files override them."""
         ...
 
     def loaders(self, data: Path, config: FitConfig) -> Loaders:
-        """Read the data set(s) under `data`; raise `DataMissing` where one is absent."""
+        """Read the data set(s) in `data`. Raises `DataMissing` if one is absent."""
         ...
 
     def module(self) -> nn.Module:
-        """A fresh network with random weights."""
+        """A new network."""
         ...
 
     def loss(self, module: nn.Module, batch: Batch) -> Tensor:
         """The scalar training loss of one batch, which is on the module's device."""
         ...
 
-    def score(self, module: nn.Module, batches: Sequence[Batch]) -> dict[str, float]:
-        """Validation figures; the first entry, higher is better, picks the best epoch.
+    def validate(self, module: nn.Module, batches: Sequence[Batch]) -> dict[str, float]:
+        """Validation metrics; the first one, higher is better, picks the best epoch.
 
-        Batches are as `loaders` gave them, on the CPU. ``valid_loss``, where it is among the figures, is
+        Batches are as `loaders` gave them, on the CPU. ``valid_loss``, if it is among the metrics, is
         compared with the training loss.
         """
         ...
 
     def export(self, module: nn.Module, folder: Path) -> list[Path]:
-        """Write the engine file(s) (ONNX, tokenizer) into `folder` and return them."""
+        """Write the engine files (ONNX, tokenizer) into `folder` and return their paths."""
         ...
 
 
 @runtime_checkable
-class DataBound(Protocol):
-    """What a recipe has besides when its network depends on the data set: on its labels, say."""
+class Bindable(Protocol):
+    """A recipe whose network depends on the data set: on its labels, for instance."""
 
-    def setting(self) -> dict[str, Any]:
-        """What it is bound to, in plain values; it travels inside the checkpoint."""
+    def bind(self, data: Path, config: FitConfig) -> BoundRecipe:
+        """The recipe for the data set in `data`. Raises `DataMissing` or `DataError` if it does not fit."""
         ...
 
-    def for_data(self, data: Path, config: FitConfig) -> BoundRecipe:
-        """The recipe bound to `data`; raise `DataMissing` or `DataError` where that cannot be."""
+    def spec_dict(self) -> dict[str, Any]:
+        """What the recipe is bound to, in plain values for a checkpoint."""
         ...
 
-    def restored(self, setting: dict[str, Any]) -> BoundRecipe:
-        """The recipe as a checkpoint left it."""
+    def restore(self, spec: dict[str, Any]) -> BoundRecipe:
+        """The recipe bound to what `spec_dict` gave."""
         ...
 
 
 @runtime_checkable
 class Phased(Protocol):
-    """What a recipe has besides when some of its parts rest at first."""
+    """A recipe that trains in phases, in which some parts are frozen."""
 
     @property
     def phases(self) -> Sequence[Phase]:
-        """The stretches of its training; none: everything learns from the start."""
+        """The phases in order; if empty, everything learns from the start."""
         ...
 
 
-class BoundRecipe(Recipe, DataBound, Protocol):
-    """A recipe whose network depends on the data set."""
+class BoundRecipe(Recipe, Bindable, Protocol):
+    """A recipe that `Bindable.bind` or `Bindable.restore` made."""
 
 
-def parameters(module: nn.Module, *, all_: bool = False) -> int:
+def count_parameters(module: nn.Module, *, all_: bool = False) -> int:
     """Trainable numbers in `module`, or all of them."""
     return sum(p.numel() for p in module.parameters() if all_ or p.requires_grad)
 
 
 @torch.no_grad()
-def average_into(ema: nn.Module, module: nn.Module, decay: float) -> None:
-    """Move the running average `ema` one step towards `module` (buffers are copied)."""
+def update_ema(ema: nn.Module, module: nn.Module, decay: float) -> None:
+    """Move the running average `ema` one step towards `module`; buffers are copied."""
     for mean, value in zip(ema.parameters(), module.parameters(), strict=True):
-        if value.requires_grad:  # what rests is where the average is already
+        if value.requires_grad:  # the average of a frozen parameter is the parameter
             mean.lerp_(value, 1.0 - decay)
-    for kept, newest in zip(ema.buffers(), module.buffers(), strict=True):
-        kept.copy_(newest)
+    for mean_buffer, buffer in zip(ema.buffers(), module.buffers(), strict=True):
+        mean_buffer.copy_(buffer)

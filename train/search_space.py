@@ -59,7 +59,7 @@ class Tunable(Protocol):
 
 def default_space(recipe: Recipe) -> Space:
     """Learning rate, batch size, weight decay, and label smoothing where the recipe looks at it."""
-    from affectstream.train.recipe import DataBound
+    from affectstream.train.recipe import Bindable
 
     batch, rate = recipe.defaults.batch_size, recipe.defaults.learning_rate
     found: dict[str, Range] = {
@@ -68,7 +68,7 @@ def default_space(recipe: Recipe) -> Space:
         "batch_size": OneOf(tuple(sorted({max(1, batch // 2), batch, batch * 2}))),
         "weight_decay": Between(1e-5, 1e-1, log=True),
     }
-    if isinstance(recipe, DataBound):
+    if isinstance(recipe, Bindable):
         found["label_smoothing"] = Between(0.0, 0.2)
     return found
 

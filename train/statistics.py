@@ -1,8 +1,8 @@
-"""How sure a figure is, and whether one model is better than another on the same samples.
+"""Bootstrap intervals of metrics, and paired tests between two models on the same samples.
 
-Intervals are percentile bootstraps (Efron, 1979). Samples of one person are alike, so where people are
-known it is people that are drawn, each with all their samples (Davison and Hinkley, 1997, 3.8): drawing
-samples then would give intervals that are too narrow.
+Intervals are percentile bootstraps (Efron, 1979). Samples of one participant are alike, so where
+participants are known, whole participants are drawn (Davison and Hinkley, 1997, 3.8): drawing single samples
+would give intervals that are too narrow.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Numbers = NDArray[Any]
-Figures = Callable[..., Mapping[str, float]]
-"""Figures by name, of columns of the same length such as truth and guess."""
+Array = NDArray[Any]
+Metrics = Callable[..., Mapping[str, float]]
+"""Metrics by name, of columns of equal length such as truth and guess."""
 
 DRAWS = 1000
 LEVEL = 0.95
@@ -25,7 +25,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A figure, and between what it lies in `LEVEL` of the draws; nan where no draw had the figure."""
+    """A metric and its bootstrap interval at `LEVEL`; the ends are nan if no draw had the metric."""
 
     value: float
     low: float
@@ -37,34 +37,34 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Groups:
-    """Which samples are drawn together."""
+    """The unit that a bootstrap draws."""
 
     numbers: NDArray[np.int64]
-    """Of each sample (n,), from 0."""
+    """(n,) the group of each sample, from 0."""
     by: str
-    """``participant``, or ``sample`` where each is drawn for itself."""
+    """What a group is: ``participant`` or ``sample``."""
 
 
 def groups_of(participants: Sequence[str | None]) -> Groups:
-    """One group for each participant; for each sample where not all are known, or there is one only."""
-    known = [who for who in participants if who is not None]
+    """One group for each participant; one for each sample if a participant is unknown or there is only
+    one."""
+    known = [participant for participant in participants if participant is not None]
     if len(known) < len(participants) or len(set(known)) < 2:
         return Groups(np.arange(len(participants)), "sample")
     return Groups(np.unique(np.asarray(known, str), return_inverse=True)[1], "participant")
 
 
 def bootstrap(
-    figures: Figures,
-    *columns: Numbers,
+    metrics: Metrics,
+    *columns: Array,
     groups: Groups | None = None,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """Each of `figures` of `columns` (n, ...), with its interval; the same for the same seed.
+    """Each of `metrics` of `columns` (n, ...) with its interval; the same for the same seed.
 
-    `groups` are drawn whole; None draws samples. A draw in which a figure is missing or nan, an AUC of
-    one class for instance, is left out of that figure's interval. Raises `ValueError` for fewer than two
-    groups: there is nothing to draw from.
+    Whole `groups` are drawn; None draws samples. A draw in which a metric is missing or nan (the AUC of one
+    class, for instance) is left out of that metric's interval. Raises `ValueError` for fewer than two groups.
     """
     numbers = np.arange(len(columns[0])) if groups is None else groups.numbers
     count = len(np.unique(numbers))
@@ -72,104 +72,89 @@ def bootstrap(
         raise ValueError(f"{count} group(s) to draw from, expected two or more")
     order = np.argsort(numbers, kind="stable")
     units = np.split(order, np.flatnonzero(np.diff(numbers[order])) + 1)
-    values = dict(figures(*columns))
+    values = dict(metrics(*columns))
     drawn: dict[str, list[float]] = {name: [] for name in values}
     rng = np.random.default_rng(seed)
     for _ in range(draws):
         picked = rng.integers(count, size=count)
-        # Groups of one need no putting together, which takes most of the time.
+        # Groups of one sample need no concatenation, which takes most of the time.
         rows = order[picked] if count == len(order) else np.concatenate([units[i] for i in picked])
-        for name, value in figures(*(column[rows] for column in columns)).items():
+        for name, value in metrics(*(column[rows] for column in columns)).items():
             if name in drawn and not math.isnan(value):
                 drawn[name].append(value)
     return {name: _interval(value, drawn[name]) for name, value in values.items()}
 
 
-def difference(
-    figures: Figures,
-    truth: Numbers,
-    first: Numbers,
-    second: Numbers,
+def paired_difference(
+    metrics: Metrics,
+    truth: Array,
+    first: Array,
+    second: Array,
     *,
     groups: Groups | None = None,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """`figures` of `second` less those of `first`, both drawn with the same samples (paired).
+    """`metrics` of `second` minus those of `first`, with the same samples drawn for both.
 
-    An interval without 0 in it is a difference that the choice of samples does not explain.
+    If an interval excludes 0, the choice of samples does not explain the difference.
     """
 
-    def less(truth: Numbers, first: Numbers, second: Numbers) -> dict[str, float]:
-        before, after = figures(truth, first), figures(truth, second)
+    def difference(truth: Array, first: Array, second: Array) -> dict[str, float]:
+        before, after = metrics(truth, first), metrics(truth, second)
         return {name: after[name] - before[name] for name in after if name in before}
 
-    return bootstrap(less, truth, first, second, groups=groups, draws=draws, seed=seed)
-
-
-def of_guesses(truth: Numbers, guess: Numbers) -> dict[str, float]:
-    """`figures.of_classes` of class numbers (n,) both, quick enough to be drawn thousands of times."""
-    classes = int(max(truth.max(), guess.max())) + 1
-    confusion = np.bincount(truth * classes + guess, minlength=classes * classes)
-    table = confusion.reshape(classes, classes).astype(np.float64)
-    right, true, said = table.diagonal(), table.sum(1), table.sum(0)
-    f1 = 2.0 * right / np.maximum(true + said, 1.0)
-    return {
-        "accuracy": float(right.sum() / true.sum()),
-        "macro_f1": float(f1[true + said > 0].mean()),
-        "weighted_f1": float((f1 * true).sum() / true.sum()),
-        "uar": float((right[true > 0] / true[true > 0]).mean()),
-    }
+    return bootstrap(difference, truth, first, second, groups=groups, draws=draws, seed=seed)
 
 
 @dataclass(frozen=True, slots=True)
 class McNemar:
-    """The exact test (McNemar, 1947) on the samples that one model gets right and the other does not."""
+    """The exact test (McNemar, 1947) on the samples that only one of two models gets right."""
 
     first_only: int
     second_only: int
     p: float
-    """Two-sided, 1 where they never differ."""
+    """Two-sided, 1 if the models never differ."""
     g: float
-    """Cohen's g: the second's share of those samples less one half."""
+    """Cohen's g: the second model's share of these samples, minus one half."""
 
 
-def mcnemar(first_right: Numbers, second_right: Numbers) -> McNemar:
-    """Compare what two models get right (n,) bool each, of the same samples.
+def mcnemar(first_correct: Array, second_correct: Array) -> McNemar:
+    """Compare two models by which samples (n,) bool each gets right.
 
-    Takes samples for independent; with several of each person see `over_participants`.
+    Assumes independent samples; with several of each participant see `over_participants`.
     """
     from scipy.stats import binomtest
 
-    first_only = int((first_right & ~second_right).sum())
-    second_only = int((second_right & ~first_right).sum())
-    differ = first_only + second_only
-    if not differ:
+    first_only = int((first_correct & ~second_correct).sum())
+    second_only = int((second_correct & ~first_correct).sum())
+    differing = first_only + second_only
+    if not differing:
         return McNemar(0, 0, 1.0, 0.0)
-    p = float(binomtest(second_only, differ).pvalue)
-    return McNemar(first_only, second_only, p, second_only / differ - 0.5)
+    p = float(binomtest(second_only, differing).pvalue)
+    return McNemar(first_only, second_only, p, second_only / differing - 0.5)
 
 
 @dataclass(frozen=True, slots=True)
-class Participants:
-    """Two models' mean scores for each participant, such as accuracies, compared in pairs."""
+class ParticipantTest:
+    """Paired tests on two models' mean scores (such as accuracy) of each participant."""
 
     count: int
     mean: float
-    """Of second less first."""
+    """Mean difference, second minus first."""
     t_p: float
-    """Of the paired t-test, two-sided; 1 where no participant differs."""
+    """p of the paired t-test, two-sided; 1 if no participant differs."""
     wilcoxon_p: float
-    """Of Wilcoxon's signed-rank test, the same."""
+    """p of Wilcoxon's signed-rank test; 1 if no participant differs."""
     d: float | None
-    """Cohen's d of pairs: the mean in standard deviations of the differences; 0 where none differs, None
-    where all differ by the same amount."""
+    """Cohen's d of pairs, the mean difference in standard deviations; None if all differ by the same
+    amount."""
 
 
 def over_participants(
-    first_scores: Numbers, second_scores: Numbers, groups: Groups
-) -> Participants | None:
-    """Compare the mean score (n,), such as 1 for right, by participant; None where they are not known."""
+    first_scores: Array, second_scores: Array, groups: Groups
+) -> ParticipantTest | None:
+    """Compare the scores (n,), such as 1 for correct, by participant; None if participants are unknown."""
     from scipy.stats import ttest_rel, wilcoxon
 
     if groups.by != "participant":
@@ -179,17 +164,17 @@ def over_participants(
         np.bincount(groups.numbers, weights=scores) / counts
         for scores in (first_scores, second_scores)
     )
-    apart = second - first
-    if not apart.any():
-        return Participants(len(counts), 0.0, 1.0, 1.0, 0.0)
-    spread = float(apart.std(ddof=1))
-    alike = spread < 1e-12
-    return Participants(
+    differences = second - first
+    if not differences.any():
+        return ParticipantTest(len(counts), 0.0, 1.0, 1.0, 0.0)
+    mean, deviation = float(differences.mean()), float(differences.std(ddof=1))
+    constant = deviation < 1e-12
+    return ParticipantTest(
         count=len(counts),
-        mean=float(apart.mean()),
-        t_p=0.0 if alike else float(ttest_rel(second, first).pvalue),
-        wilcoxon_p=float(wilcoxon(apart).pvalue),
-        d=None if alike else float(apart.mean()) / spread,
+        mean=mean,
+        t_p=0.0 if constant else float(ttest_rel(second, first).pvalue),
+        wilcoxon_p=float(wilcoxon(differences).pvalue),
+        d=None if constant else mean / deviation,
     )
 
 

@@ -1,16 +1,16 @@
-"""Tasks: what a network is to tell of a sample, from the column it learns from to the figures.
+"""Tasks: what a network predicts of a sample, from the column of the data set to the metrics.
 
-A network has one head, and each task some columns of what that gives, in the order of the tasks. A row
-without a label for a task is left out of that task's loss and figures.
+A network has one head, and each task some columns of its output, in the order of the tasks. A row without
+a label for a task is left out of that task's loss and metrics.
 
-| task | column | answer | exported as |
+| task | column | prediction | exported as |
 |---|---|---|---|
-| `emotion` | `emotion` | one of the labels that split train has | `logits` (N, C), for a uniform prior |
-| `emotion_multilabel` | `intensities` | for each label, how strong it is | `intensities` (N, C) in [0, 1] |
+| `emotion` | `emotion` | one of the labels in split train | `logits` (N, C), for a uniform prior |
+| `emotion_multilabel` | `intensities` | the intensity of each label | `intensities` (N, C) in [0, 1] |
 | `attention` | `attention` | whether it is 0.5 or more | `attention` (N,), its probability |
-| `attention_regression` | `attention` | how much of it | `attention` (N,) in [0, 1] |
+| `attention_regression` | `attention` | its amount | `attention` (N,) in [0, 1] |
 | `sentiment` | `sentiment` | negative, neutral, positive | `sentiment` (N, 3), probabilities |
-| `intensity`, `engagement` | the same | how much of it | the same (N,) in [0, 1] |
+| `intensity`, `engagement` | the same | its amount | the same (N,) in [0, 1] |
 | `valence` | `valence` | from unpleasant to pleasant | `valence` (N,) in [-1, 1] |
 """
 
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any, Literal
 
 import numpy as np
@@ -28,35 +29,35 @@ from torch import Tensor
 
 from affectstream.engines.labels import EMOTIONS
 from affectstream.stream.errors import OptionError
-from affectstream.train import losses
-from affectstream.train import metrics as figures
+from affectstream.train import losses, metrics
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.data.sample import SENTIMENTS
 from affectstream.train.errors import DataError
 from affectstream.train.losses import LossConfig
 
-Answer = Literal["class", "amounts", "truth", "amount", "signed"]
+Target = Literal["class", "intensities", "binary", "fraction", "signed"]
+"""One class of several; a number in [0, 1] for each label; yes or no; a number in [0, 1]; one in [-1, 1]."""
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class TaskType:
     """What all tasks of one name share."""
 
     column: str
-    answer: Answer
+    target: Target
     output: str
-    """Of the exported head."""
+    """Name of the exported head's output."""
 
 
-KINDS = {
-    "emotion": Kind("emotion", "class", "logits"),
-    "emotion_multilabel": Kind("intensities", "amounts", "intensities"),
-    "attention": Kind("attention", "truth", "attention"),
-    "attention_regression": Kind("attention", "amount", "attention"),
-    "sentiment": Kind("sentiment", "class", "sentiment"),
-    "intensity": Kind("intensity", "amount", "intensity"),
-    "engagement": Kind("engagement", "amount", "engagement"),
-    "valence": Kind("valence", "signed", "valence"),
+TASK_TYPES = {
+    "emotion": TaskType("emotion", "class", "logits"),
+    "emotion_multilabel": TaskType("intensities", "intensities", "intensities"),
+    "attention": TaskType("attention", "binary", "attention"),
+    "attention_regression": TaskType("attention", "fraction", "attention"),
+    "sentiment": TaskType("sentiment", "class", "sentiment"),
+    "intensity": TaskType("intensity", "fraction", "intensity"),
+    "engagement": TaskType("engagement", "fraction", "engagement"),
+    "valence": TaskType("valence", "signed", "valence"),
 }
 
 
@@ -66,14 +67,20 @@ class Task:
 
     name: str
     labels: tuple[str, ...] = ()
-    """The classes, or what has an intensity, in the order of the columns; empty for the others."""
+    """The classes, or the labels that have an intensity, in the order of the columns; empty for the
+    others."""
     counts: tuple[int, ...] = ()
-    """Training samples of each class; of a truth those without and with."""
+    """Training samples of each class; of a binary task those of class 0 and 1."""
 
     @property
-    def kind(self) -> Kind:
-        """See `Kind`."""
-        return KINDS[self.name]
+    def target(self) -> Target:
+        """The type of its target."""
+        return TASK_TYPES[self.name].target
+
+    @property
+    def output(self) -> str:
+        """Name of the exported head's output."""
+        return TASK_TYPES[self.name].output
 
     @property
     def width(self) -> int:
@@ -81,61 +88,71 @@ class Task:
         return max(1, len(self.labels))
 
     def targets(self, dataset: Dataset) -> Tensor:
-        """The truth of every row: class numbers (n,) int64, -1 where there is none, or amounts (n,) or
-        (n, labels) float32, NaN where there are none. A class that the task does not know is none."""
-        values = dataset.column(self.kind.column)
-        if self.kind.answer == "class":
+        """The truth of every row: class numbers (n,) int64, -1 where unlabeled, or numbers (n,) or
+        (n, labels) float32, NaN where unlabeled. A class that is not among `labels` counts as unlabeled."""
+        values = dataset.column(TASK_TYPES[self.name].column)
+        if self.target == "class":
             number = {name: i for i, name in enumerate(self.labels)}
             return torch.tensor([number.get(value, -1) for value in values], dtype=torch.int64)
-        if self.kind.answer == "amounts":
+        if self.target == "intensities":
             return torch.from_numpy(_intensities(values, self.labels))
-        if self.kind.answer == "truth":
+        if self.target == "binary":
             return torch.from_numpy(np.where(np.isnan(values), values, values >= 0.5))
         return torch.from_numpy(values)
 
-    def loss(self, outputs: Tensor, truth: Tensor, emphasis: LossConfig) -> Tensor:
+    def labeled(self, truth: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which rows (n,) of `targets` have a label."""
+        if self.target == "class":
+            return np.asarray(truth >= 0)
+        known = ~np.isnan(truth)
+        return np.asarray(known.any(1) if truth.ndim > 1 else known)
+
+    def loss(self, outputs: Tensor, truth: Tensor, config: LossConfig) -> Tensor:
         """Scalar loss of its columns (N, width) against `targets` of the same rows."""
-        if self.kind.answer == "class":
-            return losses.cross_entropy(outputs, truth, self.counts, emphasis)
-        if self.kind.answer == "amounts":
-            return losses.binary_cross_entropy(outputs, truth, (), emphasis)
-        if self.kind.answer == "signed":
+        if self.target == "class":
+            return losses.cross_entropy(outputs, truth, self.counts, config)
+        if self.target == "intensities":
+            return losses.binary_cross_entropy(outputs, truth, (), config)
+        if self.target == "signed":
             return losses.squared_error(torch.tanh(outputs[:, 0]), truth)
-        return losses.binary_cross_entropy(outputs[:, 0], truth, self.counts, emphasis)
+        return losses.binary_cross_entropy(outputs[:, 0], truth, self.counts, config)
 
-    def answers(self, outputs: Tensor) -> Tensor:
-        """What its columns (N, width) say: probabilities of the classes, amounts, or one number (N,)."""
-        if self.kind.answer == "class":
+    def predict(self, outputs: Tensor) -> Tensor:
+        """From its columns (N, width) to probabilities of the classes or intensities (N, labels), or to one
+        number (N,)."""
+        if self.target == "class":
             return F.softmax(outputs, 1)
-        if self.kind.answer == "amounts":
+        if self.target == "intensities":
             return outputs.sigmoid()
-        one = outputs[:, 0]
-        return torch.tanh(one) if self.kind.answer == "signed" else one.sigmoid()
+        number = outputs[:, 0]
+        return torch.tanh(number) if self.target == "signed" else number.sigmoid()
 
-    def figures(self, answers: NDArray[Any], truth: NDArray[Any]) -> dict[str, float]:
-        """Figures of `answers` against `targets` of the same rows; the first picks the best epoch.
+    def metrics(self, truth: NDArray[Any], predicted: NDArray[Any]) -> dict[str, float]:
+        """Metrics of `predict` against `targets` of the same rows; empty if no row is labeled.
 
-        Empty where no row has a label.
+        The first metric picks the best epoch.
         """
-        known = truth >= 0 if self.kind.answer == "class" else ~np.isnan(truth)
+        known = self.labeled(truth)
         if not known.any():
             return {}
-        if self.kind.answer == "amounts":
-            return figures.of_amounts(answers, truth)
-        answers, truth = answers[known], truth[known]
-        if self.kind.answer == "class":
-            return figures.of_classes(answers, truth)
-        if self.kind.answer == "truth":
-            return figures.of_truths(answers, truth)
-        return figures.of_numbers(answers, truth)
+        truth, predicted = truth[known], predicted[known]
+        if self.target == "class":
+            return metrics.classification(truth, predicted.argmax(1))
+        if self.target == "intensities":
+            return metrics.multilabel_regression(truth, predicted)
+        if self.target == "binary":
+            return metrics.binary(truth, predicted)
+        return metrics.regression(truth, predicted)
 
 
 def check_names(names: Sequence[str]) -> None:
-    """Raise `OptionError` for tasks that there are not, that are named twice or exclude each other."""
+    """Raise `OptionError` for unknown tasks, tasks named twice, and tasks that exclude each other."""
     for name in names:
-        if name not in KINDS:
-            raise OptionError(f"--task {name}: no such task, expected one of {', '.join(KINDS)}")
-    outputs = [KINDS[name].output for name in names]
+        if name not in TASK_TYPES:
+            raise OptionError(
+                f"--task {name}: no such task, expected one of {', '.join(TASK_TYPES)}"
+            )
+    outputs = [TASK_TYPES[name].output for name in names]
     if len(set(outputs)) < len(outputs) or not names:
         raise OptionError(
             f"--task {' '.join(names)}: give at least one, each once, and either attention or "
@@ -146,93 +163,86 @@ def check_names(names: Sequence[str]) -> None:
 def tasks_for(
     names: Sequence[str], dataset: Dataset, rows: Mapping[str, NDArray[np.int64]]
 ) -> tuple[Task, ...]:
-    """The tasks `names` for what the rows of split ``train`` and ``valid`` are labelled with.
+    """The tasks `names` with the labels that `rows` of split ``train`` and ``valid`` have.
 
-    Raises `DataError` where a split has no label for a task, or only one class, or one that split train
-    has not; `OptionError` as `check_names`.
+    Raises `DataError` for a split without labels for a task, for a task of one class only, and for a class
+    in valid that train lacks; `OptionError` as `check_names`.
     """
     check_names(names)
-    made: dict[str, Task] = {}
+    tasks: dict[str, Task] = {}
     for name in names:
-        values = dataset.column(KINDS[name].column)
+        values = dataset.column(TASK_TYPES[name].column)
         train, valid = values[rows["train"]], values[rows["valid"]]
         for split, found in (("train", train), ("valid", valid)):
-            if not _labelled(found).any():
+            if not _has_value(found).any():
                 have = ", ".join(f"{k} {v}" for k, v in dataset.info.tasks.items()) or "none"
                 raise DataError(
                     f"data set {dataset.info.name!r} has no samples for split {split} and task "
                     f"{name} that the recipe can use; rows by task: {have}"
                 )
-        made[name] = _bound(name, dataset.info.name, train, valid)
-    if "emotion" in made and "emotion_multilabel" in made:  # one bundle has one order of labels
-        made["emotion_multilabel"] = Task("emotion_multilabel", made["emotion"].labels)
-    return tuple(made[name] for name in names)
+        tasks[name] = _task_for(name, dataset.info.name, train, valid)
+    if "emotion" in tasks and "emotion_multilabel" in tasks:  # one bundle has one order of labels
+        tasks["emotion_multilabel"] = Task("emotion_multilabel", tasks["emotion"].labels)
+    return tuple(tasks[name] for name in names)
 
 
-def _bound(name: str, data: str, train: NDArray[Any], valid: NDArray[Any]) -> Task:
-    answer = KINDS[name].answer
-    if answer == "class":
-        order = EMOTIONS if name == "emotion" else SENTIMENTS
-        found = train.tolist()
-        # A bundle's sentiments are always these three.
-        labels = tuple(n for n in order if n in found or name == "sentiment")
-        if len(set(found) - {None}) < 2:
-            raise DataError(
-                f"data set {data!r}: all training samples are {_only(found)}, expected two classes or "
-                f"more of task {name}"
-            )
-        if unseen := sorted(set(valid.tolist()) - set(found) - {None}):
-            raise DataError(
-                f"data set {data!r}: {', '.join(unseen)} is in split valid and not in train: "
-                "prepare it with another --split or --seed"
-            )
-        return Task(name, labels, tuple(found.count(label) for label in labels))
-    if answer == "amounts":
-        amounts = _intensities(train, EMOTIONS)
-        return Task(
-            name,
-            tuple(
-                label
-                for label, column in zip(EMOTIONS, amounts.T, strict=True)
-                if not np.isnan(column).all()
-            ),
-        )
-    if answer == "truth":
+def _task_for(name: str, data: str, train: NDArray[Any], valid: NDArray[Any]) -> Task:
+    target = TASK_TYPES[name].target
+    if target == "class":
+        return _class_task(name, data, train.tolist(), valid.tolist())
+    if target == "intensities":
+        columns = _intensities(train, EMOTIONS).T
+        known = [not np.isnan(column).all() for column in columns]
+        return Task(name, tuple(compress(EMOTIONS, known)))
+    if target == "binary":
         known = train[~np.isnan(train)]
-        having = int((known >= 0.5).sum())
-        if having in (0, len(known)):
+        positive = int((known >= 0.5).sum())
+        if positive in (0, len(known)):
             raise DataError(
                 f"data set {data!r}: all training samples of task {name} are "
-                f"{'at least' if having else 'under'} 0.5: nothing can be told apart"
+                f"{'at least' if positive else 'under'} 0.5: there is nothing to learn"
             )
-        return Task(name, counts=(len(known) - having, having))
+        return Task(name, counts=(len(known) - positive, positive))
     return Task(name)
 
 
-def _only(found: Sequence[Any]) -> str:
-    return next(str(value) for value in found if value is not None)
+def _class_task(name: str, data: str, train: list[Any], valid: list[Any]) -> Task:
+    order = EMOTIONS if name == "emotion" else SENTIMENTS
+    # A bundle's sentiments are always these three.
+    labels = tuple(label for label in order if label in train or name == "sentiment")
+    classes = set(train) - {None}
+    if len(classes) < 2:
+        raise DataError(
+            f"data set {data!r}: all training samples are {classes.pop()}, expected two classes or "
+            f"more of task {name}"
+        )
+    if unseen := sorted(set(valid) - classes - {None}):
+        raise DataError(
+            f"data set {data!r}: {', '.join(unseen)} is in split valid and not in train: "
+            "prepare it with another --split or --seed"
+        )
+    return Task(name, labels, tuple(train.count(label) for label in labels))
 
 
-def _labelled(values: NDArray[Any]) -> NDArray[np.bool_]:
+def _has_value(values: NDArray[Any]) -> NDArray[np.bool_]:
     if values.dtype == object:
         return np.asarray([value is not None for value in values], bool)
     return ~np.isnan(values)
 
 
-def labelled(names: Sequence[str], dataset: Dataset) -> NDArray[np.bool_]:
-    """Which rows (n,) have a label for one of the tasks."""
-    return np.any([_labelled(dataset.column(KINDS[name].column)) for name in names], axis=0)
+def labeled_rows(names: Sequence[str], dataset: Dataset) -> NDArray[np.bool_]:
+    """Which rows (n,) of a data set have a label for one of the tasks."""
+    columns = [dataset.column(TASK_TYPES[name].column) for name in names]
+    return np.any([_has_value(column) for column in columns], axis=0)
 
 
 def _intensities(values: NDArray[Any], labels: Sequence[str]) -> NDArray[np.float32]:
-    none: dict[str, float | None] = {}
-    rows = [[(row or none).get(label) for label in labels] for row in values]
-    return np.asarray(
-        [[np.nan if value is None else value for value in row] for row in rows], np.float32
-    ).reshape(len(values), len(labels))
+    rows = [[(row or {}).get(label) for label in labels] for row in values]
+    # None becomes NaN.
+    return np.asarray(rows, np.float32).reshape(len(values), len(labels))
 
 
-def columns(tasks: Sequence[Task]) -> int:
+def count_columns(tasks: Sequence[Task]) -> int:
     """Columns of all tasks."""
     return sum(task.width for task in tasks)
 
@@ -243,22 +253,36 @@ def split_columns(outputs: Tensor, tasks: Sequence[Task]) -> dict[str, Tensor]:
     return {task.name: part for task, part in zip(tasks, parts, strict=True)}
 
 
-def loss_of(
-    tasks: Sequence[Task], outputs: Tensor, truth: Mapping[str, Tensor], emphasis: LossConfig
+def predict_all(outputs: Tensor, tasks: Sequence[Task]) -> dict[str, NDArray[Any]]:
+    """`Task.predict` of each task, by its name."""
+    parts = split_columns(outputs, tasks)
+    return {task.name: task.predict(parts[task.name]).numpy() for task in tasks}
+
+
+def mean_loss(
+    tasks: Sequence[Task], outputs: Tensor, truth: Mapping[str, Tensor], config: LossConfig
 ) -> Tensor:
     """Mean of the tasks' losses; `truth` has `Task.targets` of the rows by the tasks' names."""
     parts = split_columns(outputs.float(), tasks)
     return torch.stack(
-        [task.loss(parts[task.name], truth[task.name], emphasis) for task in tasks]
+        [task.loss(parts[task.name], truth[task.name], config) for task in tasks]
     ).mean()
 
 
-def metrics_of(
-    tasks: Sequence[Task], answers: Mapping[str, NDArray[Any]], truth: Mapping[str, NDArray[Any]]
+def compute_metrics(
+    tasks: Sequence[Task],
+    truth: Mapping[str, NDArray[Any]],
+    predicted: Mapping[str, NDArray[Any]],
 ) -> dict[str, float]:
-    """Figures of every task; with several, ``task/figure``."""
-    found: dict[str, float] = {}
-    for task in tasks:
-        own = task.figures(answers[task.name], truth[task.name])
-        found |= own if len(tasks) == 1 else {f"{task.name}/{k}": v for k, v in own.items()}
-    return found
+    """Metrics of every task by name; of several tasks by ``task/metric``."""
+    return by_task({t.name: t.metrics(truth[t.name], predicted[t.name]) for t in tasks})
+
+
+def by_task(metrics_of_tasks: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """One mapping for all tasks: names stay as they are for one task, and are ``task/metric`` for several."""
+    several = len(metrics_of_tasks) > 1
+    return {
+        f"{task}/{name}" if several else name: value
+        for task, found in metrics_of_tasks.items()
+        for name, value in found.items()
+    }

@@ -12,10 +12,10 @@ import torch
 
 from affectstream.engines.labels import EMOTIONS_7
 from affectstream.engines.manifest import SPEAKER_FEATURES
-from affectstream.train.graphs.engine_files import export
+from affectstream.train.graphs.engine_files import write_engine_files
 from affectstream.train.loader.window_spec import WindowSpec
 from affectstream.train.losses import LossConfig
-from affectstream.train.model_spec import ModelSpec, Source
+from affectstream.train.model_spec import DataSource, ModelSpec
 from affectstream.train.networks.pretrained import NONE
 from affectstream.train.recipes.net_recipe import NetRecipe
 from affectstream.train.recipes.registry import recipes
@@ -38,9 +38,9 @@ def smallest(recipe: NetRecipe) -> NetRecipe:
 
 def files_of(recipe: NetRecipe, folder: Path) -> list[Path]:
     """Write the graphs of `recipe` into `folder`: its encoders and its head, for seven emotions."""
-    setting = ModelSpec(
+    spec = ModelSpec(
         tasks=(Task("emotion", EMOTIONS_7, (1,) * len(EMOTIONS_7)),),
-        view=WindowSpec(
+        window=WindowSpec(
             modalities=recipe.modalities,
             window_us=recipe.window_us,
             frame_hz=recipe.frame_hz,
@@ -55,9 +55,9 @@ def files_of(recipe: NetRecipe, folder: Path) -> list[Path]:
         vocabulary=VOCABULARY,
         options=recipe.options,
         weights=dict.fromkeys(recipe.backbones, NONE),
-        emphasis=LossConfig(),
-        data=Source("none", "random weights", "none", "", "", 0, ()),
+        loss=LossConfig(),
+        data=DataSource("none", "random weights", "none", "", "", 0, ()),
     )
     # The same numbers for an encoder that several recipes have, so that it can be told from its file.
     torch.manual_seed(0)
-    return export(recipe.build(setting.plan(fetch=False)), setting, folder)
+    return write_engine_files(recipe.build(spec.network_spec(load_weights=False)), spec, folder)

@@ -36,10 +36,16 @@ from affectstream.train.calibration import COVERAGE
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.errors import DataError
 from affectstream.train.fusion.member_logits import modalities_of, predict_members, rows_for
-from affectstream.train.fusion.members import find
+from affectstream.train.fusion.members import find_members
 from affectstream.train.loader.samples import open_for
+from affectstream.train.metrics import classification
 from affectstream.train.predict.bundle_outputs import BundleOutputs
-from affectstream.train.statistics import Groups, bootstrap, difference, groups_of, of_guesses
+from affectstream.train.statistics import (
+    Groups,
+    bootstrap,
+    groups_of,
+    paired_difference,
+)
 from affectstream.train.tasks import Task
 
 LEAST_PEOPLE = 8
@@ -165,11 +171,13 @@ def metrics_of(asked: JointPredictions, members: Sequence[str]) -> dict[str, dic
     best, drawn = max(right, key=lambda name: right[name]), resampling_groups(asked)
     found: dict[str, dict[str, Any]] = {}
     for name, guess in guesses.items():
-        own = bootstrap(of_guesses, asked.truth, guess, groups=drawn)
+        own = bootstrap(classification, asked.truth, guess, groups=drawn)
         found[name] = {"figures": {metric: asdict(value) for metric, value in own.items()}}
         for key, rival in (("less_best_member", best), ("less_product", PRODUCT)):
             if name != rival:
-                apart = difference(of_guesses, asked.truth, guesses[rival], guess, groups=drawn)
+                apart = paired_difference(
+                    classification, asked.truth, guesses[rival], guess, groups=drawn
+                )
                 found[name][key] = {metric: asdict(value) for metric, value in apart.items()}
     return found
 
@@ -218,7 +226,7 @@ def main(
 ) -> None:
     """Measure and print. Raises as `members.find` and `predict`; `UsageError` for a fused bundle of other
     labels or a name that is there twice."""
-    found = find(members)
+    found = find_members(members)
     joined = _joined(found, fused)
     prior, assumed = label_prior(found, data)
     agreeing = predict(found, joined, data, split, prior)

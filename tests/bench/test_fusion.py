@@ -21,7 +21,7 @@ from affectstream.engines.bundle.folder import read_manifest
 from affectstream.engines.manifest import Calibration
 from affectstream.stream import exits
 from affectstream.train.errors import DataError
-from affectstream.train.fusion.members import find
+from affectstream.train.fusion.members import find_members
 from tests.support.prepared import utterances, write
 from tests.support.small_bundles import compound, plain, rewrite
 from tests.train.cli.test_fit import run
@@ -65,7 +65,7 @@ def softmax(logits):
 
 
 def test_the_product_and_the_average_are_what_they_are_called(bundles, data):
-    members = find([str(folder) for folder in bundles[:2]])
+    members = find_members([str(folder) for folder in bundles[:2]])
     prior, said = label_prior(members, data)
     assert prior == pytest.approx([0.25] * 4) and said == "shares of split train"
     asked = predict(members, {"joined": bundles[2]}, data, "valid", prior)
@@ -79,7 +79,7 @@ def test_the_product_and_the_average_are_what_they_are_called(bundles, data):
 
 
 def test_what_no_training_sample_has_is_not_impossible(bundles, tmp_path):
-    members = find([str(folder) for folder in bundles[:2]])
+    members = find_members([str(folder) for folder in bundles[:2]])
     few = [s for s in utterances(12, "train") if s.emotion != "joy"]
     folder = write(tmp_path / "set", [*few, *utterances(8, "valid")])
     prior, _ = label_prior(members, folder)

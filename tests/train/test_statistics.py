@@ -6,17 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import norm, ttest_rel
 
-pytest.importorskip("sklearn", reason="figures need the 'train' extra")
+sklearn_metrics = pytest.importorskip("sklearn.metrics", reason="metrics need the 'train' extra")
 
-from affectstream.train import metrics as figures
+from affectstream.train.metrics import classification
 from affectstream.train.statistics import (
     Groups,
     bootstrap,
-    difference,
     groups_of,
     mcnemar,
-    of_guesses,
     over_participants,
+    paired_difference,
 )
 
 classes = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=40)
@@ -24,10 +23,23 @@ classes = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, 
 
 @given(classes)
 @settings(max_examples=50)
-def test_the_quick_figures_are_scikit_learns(pairs):
+def test_metrics_of_classes_are_scikit_learns(pairs):
     truth, guess = np.array(pairs).T
-    expected = figures.of_classes(np.eye(5)[guess], truth)
-    assert of_guesses(truth, guess) == pytest.approx(expected)
+    f1 = {
+        name: sklearn_metrics.f1_score(truth, guess, average=name, zero_division=0)
+        for name in ("macro", "weighted")
+    }
+    uar = sklearn_metrics.recall_score(
+        truth, guess, labels=np.unique(truth), average="macro", zero_division=0
+    )
+    assert classification(truth, guess) == pytest.approx(
+        {
+            "accuracy": sklearn_metrics.accuracy_score(truth, guess),
+            "macro_f1": f1["macro"],
+            "weighted_f1": f1["weighted"],
+            "uar": uar,
+        }
+    )
 
 
 def mean_of(values):
@@ -86,11 +98,11 @@ def test_a_difference_is_drawn_in_pairs():
     # Better in twenty samples and alike in all others: apart, their intervals overlap by far.
     second = first.copy()
     second[np.flatnonzero(first != truth)[:20]] = truth[first != truth][:20]
-    found = difference(of_guesses, truth, first, second)["accuracy"]
+    found = paired_difference(classification, truth, first, second)["accuracy"]
     assert found.value == pytest.approx(0.04) and 0.02 < found.low < found.high < 0.06
-    alone = [bootstrap(of_guesses, truth, one)["accuracy"] for one in (first, second)]
+    alone = [bootstrap(classification, truth, one)["accuracy"] for one in (first, second)]
     assert alone[0].high > alone[1].low
-    same = difference(of_guesses, truth, first, first)["uar"]
+    same = paired_difference(classification, truth, first, first)["uar"]
     assert (same.value, same.low, same.high) == (0.0, 0.0, 0.0)
 
 

@@ -17,12 +17,12 @@ from affectstream.train.losses import (
 )
 from affectstream.train.networks.network import Head
 from affectstream.train.tasks import (
-    KINDS,
+    TASK_TYPES,
     Task,
     check_names,
-    columns,
-    loss_of,
-    metrics_of,
+    compute_metrics,
+    count_columns,
+    mean_loss,
     split_columns,
     tasks_for,
 )
@@ -55,7 +55,7 @@ def bound(data, *names):
 
 
 def test_every_task_is_bound_to_its_column(data):
-    truth = {name: bound(data, name)[0].targets(data)[:4] for name in KINDS}
+    truth = {name: bound(data, name)[0].targets(data)[:4] for name in TASK_TYPES}
     assert truth["emotion"].tolist() == [0, 2, 3, 1]  # in the order of the vocabulary
     assert truth["sentiment"].tolist() == [1, 2, 2, 0]
     assert truth["attention"].tolist() == truth["attention_regression"].tolist() == [0, 0, 1, 1]
@@ -72,7 +72,7 @@ def test_classes_are_those_of_split_train_and_are_counted(data):
     assert sentiment.labels == ("negative", "neutral", "positive")
     assert sentiment.counts == (3, 3, 6)
     assert (attention.labels, attention.counts) == ((), (6, 6))
-    assert columns((emotion, sentiment, attention)) == 4 + 3 + 1
+    assert count_columns((emotion, sentiment, attention)) == 4 + 3 + 1
 
 
 def test_one_bundle_has_one_order_of_labels(data):
@@ -81,7 +81,7 @@ def test_one_bundle_has_one_order_of_labels(data):
     assert amounts.targets(data).shape == (20, 4)
 
 
-@pytest.mark.parametrize("names", [("smell",), ("emotion", "emotion"), (), KINDS])
+@pytest.mark.parametrize("names", [("smell",), ("emotion", "emotion"), (), TASK_TYPES])
 def test_tasks_that_cannot_be_are_refused(names):
     with pytest.raises(OptionError, match="--task"):
         check_names(names)
@@ -162,19 +162,20 @@ def test_smoothing_is_torchs():
 
 def test_all_tasks_together_learn(data):
     """A linear model of all tasks at once finds what it is told."""
-    names = [name for name in KINDS if name != "attention_regression"]
+    names = [name for name in TASK_TYPES if name != "attention_regression"]
     tasks = bound(data, *names)
     truth = {task.name: task.targets(data)[:12] for task in tasks}
     truth["valence"][3], truth["emotion"][5] = NAN, -1
-    outputs = torch.zeros(12, columns(tasks), requires_grad=True)
+    outputs = torch.zeros(12, count_columns(tasks), requires_grad=True)
     optimiser = torch.optim.Adam([outputs], lr=0.3)
     for _ in range(150):
         optimiser.zero_grad()
-        loss_of(tasks, outputs, truth, PLAIN).backward()
+        mean_loss(tasks, outputs, truth, PLAIN).backward()
         optimiser.step()
     parts = split_columns(outputs.detach(), tasks)
-    answers = {task.name: task.answers(parts[task.name]).numpy() for task in tasks}
-    figures = metrics_of(tasks, answers, {name: part.numpy() for name, part in truth.items()})
+    predicted = {task.name: task.predict(parts[task.name]).numpy() for task in tasks}
+    numbers = {name: part.numpy() for name, part in truth.items()}
+    figures = compute_metrics(tasks, numbers, predicted)
     assert next(iter(figures)) == "emotion/accuracy"
     for name in ("emotion", "sentiment", "attention"):
         assert figures[f"{name}/accuracy"] == 1.0
@@ -191,7 +192,7 @@ def test_figures_of_classes_are_those_of_scikit_learn():
     rng = np.random.default_rng(0)
     truth, said = rng.integers(0, 5, 200), rng.random((200, 7))
     guess = said.argmax(1)
-    assert Task("emotion", LABELS).figures(said, truth) == pytest.approx(
+    assert Task("emotion", LABELS).metrics(truth, said) == pytest.approx(
         {
             "accuracy": metrics.accuracy_score(truth, guess),
             "macro_f1": metrics.f1_score(truth, guess, average="macro"),
@@ -205,24 +206,24 @@ def test_figures_of_classes_are_those_of_scikit_learn():
 
 def test_figures_of_numbers():
     task, truth = Task("valence"), np.array([0.0, 0.5, -0.5, NAN])
-    assert task.figures(truth, truth) == pytest.approx({"ccc": 1.0, "pearson": 1.0, "mae": 0.0})
-    shifted = task.figures(truth + 0.5, truth)
+    assert task.metrics(truth, truth) == pytest.approx({"ccc": 1.0, "pearson": 1.0, "mae": 0.0})
+    shifted = task.metrics(truth, truth + 0.5)
     assert shifted["pearson"] == pytest.approx(1.0)
     assert shifted["ccc"] == pytest.approx(2 * (1 / 6) / (1 / 3 + 0.25))
     assert shifted["mae"] == pytest.approx(0.5)
-    still = task.figures(np.zeros(4), truth)
+    still = task.metrics(truth, np.zeros(4))
     assert (still["ccc"], still["pearson"]) == (0.0, 0.0)
-    assert task.figures(truth[3:], truth[3:]) == {}
+    assert task.metrics(truth[3:], truth[3:]) == {}
 
 
 def test_figures_of_a_truth():
-    figures = Task("attention").figures(
-        np.array([0.9, 0.6, 0.4, 0.1]), np.array([1.0, 0.0, 1.0, 0.0])
+    figures = Task("attention").metrics(
+        np.array([1.0, 0.0, 1.0, 0.0]), np.array([0.9, 0.6, 0.4, 0.1])
     )
     assert figures == pytest.approx(
         {"accuracy": 0.5, "f1": 0.5, "balanced_accuracy": 0.5, "auc": 0.75}
     )
-    assert "auc" not in Task("attention").figures(np.array([0.9, 0.6]), np.array([1.0, 1.0]))
+    assert "auc" not in Task("attention").metrics(np.array([1.0, 1.0]), np.array([0.9, 0.6]))
 
 
 # --- what a bundle says ---

@@ -28,14 +28,15 @@ def compare(
     import sys
 
     from affectstream.stream.sinks.base import writing
-    from affectstream.train.evaluate import compare as found
+    from affectstream.train.evaluate import compare as comparison
     from affectstream.train.files import encode_json, write_atomically
 
     if split == "train":
         print("split train is what was learned from: this says little", file=sys.stderr)
-    compared = found.compare(found.tell(first, data, split), found.tell(second, data, split))
+    predictions = [comparison.predict(name, data, split) for name in (first, second)]
+    compared = comparison.compare(*predictions)
     for one in compared:
-        print("\n".join(found.lines(one)))
+        print("\n".join(comparison.lines(one)))
     if output is not None:
         said = {"first": first, "second": second, "data": str(data), "split": split}
         with writing(output):

@@ -32,14 +32,14 @@ def evaluate(
     from affectstream.engines.bundle.bundle import Bundle
 
     if (data / "dataset.json").is_file():
-        from affectstream.train.predict.prepared import evaluate_prepared
+        from affectstream.train.evaluate.bundle_metrics import evaluate_bundle
 
         with Bundle.open(bundle) as opened:
-            rows, by_class = evaluate_prepared(opened, data, split)
+            rows, by_class = evaluate_bundle(opened, data, split)
         _print(rows)
         print("\n".join(by_class))
         return
-    from affectstream.train.evaluate import pocket as figures
+    from affectstream.train.evaluate import public_sets
 
     first, _, last = actors.partition("-")
     if not (first.isdigit() and (last or first).isdigit() and int(first) <= int(last or first)):
@@ -47,10 +47,10 @@ def evaluate(
     chosen = tuple(range(int(first), int(last or first) + 1))
     with Bundle.open(bundle) as opened:
         measured = [
-            *figures.evaluate_detector(opened, data, rival=True),
-            *figures.evaluate_face(opened, data, fer_split),
-            *figures.evaluate_voice(opened, data, chosen),
-            *figures.evaluate_text(opened, data, meld_split, rival=True),
+            *public_sets.evaluate_detector(opened, data, rival=True),
+            *public_sets.evaluate_face(opened, data, fer_split),
+            *public_sets.evaluate_voice(opened, data, chosen),
+            *public_sets.evaluate_text(opened, data, meld_split, rival=True),
         ]
     _print(measured)
 

@@ -35,17 +35,17 @@ def export(
     Example: [bold]affectstream train export --recipe cnn --data prepared/fer2013 -o my-bundle[/bold]
     """
     if recipe is None:
-        from affectstream.train.export.pocket import assemble as assemble_pocket
+        from affectstream.train.export.pocket_bundle import assemble as assemble_pocket
 
         assemble_pocket(data, runs, output)
     else:
-        from affectstream.train.export.bundle import assemble
         from affectstream.train.export.fusion_bundle import assemble as assemble_late
-        from affectstream.train.fusion.recipe import LateRecipe
+        from affectstream.train.export.net_bundle import assemble
+        from affectstream.train.fusion.recipe import FusionRecipe
         from affectstream.train.recipes.net_recipe import NetRecipe
 
         found = find_recipe(recipe)
-        if isinstance(found, LateRecipe):
+        if isinstance(found, FusionRecipe):
             assemble_late(found, data, runs, output)
         elif isinstance(found, NetRecipe):
             assemble(found, data, runs, output, weights=weights)

@@ -161,9 +161,9 @@ def _check_looked_at(recipe: Recipe, config: FitConfig) -> None:
     """Refuse settings that `recipe` would not look at."""
     from affectstream.stream.errors import OptionError
     from affectstream.train.config import flag_of
-    from affectstream.train.recipe import DataBound
+    from affectstream.train.recipe import Bindable
 
-    if isinstance(recipe, DataBound):
+    if isinstance(recipe, Bindable):
         return
     for name in _OF_NETWORKS:
         if getattr(config, name) != getattr(recipe.defaults, name):

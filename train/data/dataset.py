@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from affectstream.engines.manifest import CropKind
 from affectstream.train.data.sample import LARGE_COLUMNS, SCHEMA, SPLITS, TASKS, Sample, from_row
 from affectstream.train.errors import DataError, DataMissing
 
@@ -40,7 +41,7 @@ class Shard(msgspec.Struct, frozen=True):
 class CropInfo(msgspec.Struct, frozen=True):
     """How pictures were cut; `template` is where the five landmarks lie (a bundle's `crop`)."""
 
-    kind: str
+    kind: CropKind
     size: int
     template: tuple[tuple[float, float], ...] | None = None
 

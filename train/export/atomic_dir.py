@@ -1,4 +1,4 @@
-"""A bundle takes its place whole: written beside, put there once everything about it is checked."""
+"""A bundle is written to a temporary folder, and moved into place once everything about it is checked."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from affectstream.train.errors import RunError
 
 
 @contextmanager
-def placed(output: Path) -> Iterator[Path]:
-    """A new folder to write a bundle into, which becomes `output` when the block ends well.
+def atomic_bundle(output: Path) -> Iterator[Path]:
+    """A new folder to write a bundle into, which becomes `output` if the block succeeds.
 
-    An older bundle there is replaced then, and stays as it is when the block fails. Raises `RunError`
-    at once for an `output` that holds something else, and `OutputError` where the disk refuses.
+    An older bundle in `output` is replaced then, and stays if the block fails. Raises `RunError` at once if
+    `output` holds anything else, and `OutputError` if the disk refuses.
     """
     output = output.absolute()
-    if output.exists() and not (output / MANIFEST).is_file() and _occupied(output):
+    if output.exists() and not (output / MANIFEST).is_file() and _is_occupied(output):
         raise RunError(f"{output} holds something that is no bundle: choose another folder")
-    beside, older = (output.with_name(f".{output.name}.{what}") for what in ("part", "older"))
-    shutil.rmtree(beside, ignore_errors=True)
+    temporary, older = (output.with_name(f".{output.name}.{what}") for what in ("part", "older"))
+    shutil.rmtree(temporary, ignore_errors=True)
     try:
         with writing(output):
-            beside.mkdir(parents=True)
-            yield beside
+            temporary.mkdir(parents=True)
+            yield temporary
             if output.exists():
-                # Not deleted first: should the next step fail, the older bundle goes back.
+                # Not deleted first: if the next step fails, the older bundle goes back.
                 shutil.rmtree(older, ignore_errors=True)
                 output.rename(older)
             try:
-                beside.rename(output)
+                temporary.rename(output)
             except OSError:
                 if older.exists():
                     older.rename(output)
                 raise
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
     shutil.rmtree(older, ignore_errors=True)
 
 
-def _occupied(output: Path) -> bool:
+def _is_occupied(output: Path) -> bool:
     return not output.is_dir() or any(output.iterdir())

@@ -1,184 +1,124 @@
-"""Card and licence of a bundle that was made of one recipe's run."""
+"""The texts of a bundle, `CARD.md` and `LICENSE`, put together from parts that all kinds of bundles share."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from affectstream.engines.manifest import Manifest
-from affectstream.train.calibration import COVERAGE, Calibrated
-from affectstream.train.export.card_parts import (
-    DATA,
-    MEASURED,
-    USE,
-    calibration_rows,
-    facts_of,
-    measured,
-    settings_told,
-    told,
-)
+from affectstream.train.calibration import Calibrated
 from affectstream.train.fit.checkpoint import Trained
-from affectstream.train.model_spec import ModelSpec
-from affectstream.train.networks.pretrained import NONE
+from affectstream.train.fit.warm_start import without_folder
+from affectstream.train.model_spec import DataSource
 
-_LICENCE = """\
-Weights of the Affectstream bundle "{name}"
-===========================================
+CC_BY_NC_SA = """\
+Creative Commons Attribution-NonCommercial-ShareAlike 4.0 International (CC BY-NC-SA 4.0),
+https://creativecommons.org/licenses/by-nc-sa/4.0/, for research and other non-commercial use"""
 
-The engines of this bundle were trained on: {source}
-Licence of that data: {licence}
-Use these weights only as it allows.
-{started}{detector}
-The code of Affectstream is under the MIT licence.
-"""
+USE = """\
+## Use
+See `LICENSE`. Scores are a network's reading of expressions, not knowledge of what a person feels. Using
+emotion recognition on people at work, in education or in recruitment is prohibited in the European Union
+(AI Act, Article 5(1)(f)), save for medical and safety reasons."""
 
-_DETECTOR = """
-face_detector.onnx is that of the bundle "pocket", under Creative Commons
-Attribution-NonCommercial-ShareAlike 4.0 International (CC BY-NC-SA 4.0),
-https://creativecommons.org/licenses/by-nc-sa/4.0/, for research and other non-commercial use.
-"""
-
-_STARTED = """
-They started from weights that others trained, whose licences hold too: {weights}.
-"""
-
-_CARD = (
-    """\
-# Card of the bundle `{name}` {version}
-
-{summary} Tells {tasks}.{labels}
-Window {window} s, hop {hop} s{shown}.
-
-"""
-    + USE
-    + """\
-
-## Training
-Recipe `{name}`, {parameters:,} parameters, from {weights}. Best epoch {epoch} (the first is 0) by
-{figure} on split valid. Options:
-{config}.
-
-"""
-    + DATA
-    + """\
-{counts}
-"""
-    + MEASURED
-    + """\
-
-## Calibration
-{calibration}
-
-## Limits
-It knows what its data shows and nothing else.{detector}
-"""
-)
-
-_CALIBRATION = """\
-Readings under the minimum confidence abstain; it lets {coverage:.0%} of split valid through.{prior}
-
-| modalities | temperature | min confidence | ECE | accuracy | accuracy of what is let through |
-|---|---|---|---|---|---|
-{rows}"""
+MEASURED_ON_VALID = """\
+Measured through the ONNX files in this folder, on the split that also chose the epoch, the temperature
+and the threshold, so the values are slightly optimistic. `part` names the modalities that were present; the
+others were hidden."""
 
 
-def licence_of_weights(fixed: ModelSpec) -> str:
-    """What a manifest says of the licence of the weights."""
-    own = "as the licence of the data allows"
-    if fixed.crop in ("face", "person"):
-        own = f"face_detector.onnx CC-BY-NC-SA-4.0; the others {own}"
-    sources = _sources(fixed)
-    return f"{own}, and those of {sources}" if sources else own
+def write_texts(folder: Path, card: Iterable[str], licence: Iterable[str]) -> None:
+    """Write `CARD.md` and `LICENSE` into a bundle's `folder`, from sections without blank lines around
+    them."""
+    for name, sections in (("CARD.md", card), ("LICENSE", licence)):
+        text = "\n\n".join(section for section in sections if section) + "\n"
+        (folder / name).write_text(text, encoding="utf-8")
 
 
-def write(
-    manifest: Manifest,
-    trained: Trained,
-    fixed: ModelSpec,
-    calibrated: Mapping[str, Calibrated],
-    by_class: Sequence[str],
-) -> dict[str, str]:
-    """The texts of `CARD.md` and `LICENSE` by file name."""
-    detector, sources, data = fixed.crop in ("face", "person"), _sources(fixed), fixed.data
-    card = _CARD.format(
-        name=manifest.name,
-        version=manifest.version,
-        summary=manifest.summary,
-        tasks=", ".join(task.name for task in fixed.tasks),
-        labels=f" Labels: {', '.join(manifest.labels)}." if manifest.labels else "",
-        window=manifest.window_us / 1e6,
-        hop=manifest.hop_us / 1e6,
-        shown=_shown(manifest, fixed),
-        parameters=sum(p.numel() for p in trained.module.parameters()),
-        weights=_start(trained, sources),
-        epoch=trained.epoch,
-        figure=next(iter(trained.metrics)),
-        config=settings_told(trained.config, ("runs",)),
-        **facts_of(data),
-        counts=_counts(manifest, fixed),
-        results=measured(manifest),
-        by_class="\n".join(by_class) or "no classes",
-        calibration=_calibration(fixed, calibrated),
-        detector=" The face detector is that of `pocket`, with its limits." if detector else "",
+def table(header: Sequence[str], rows: Iterable[Iterable[object]]) -> str:
+    """A Markdown table."""
+    lines = [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
+    return "\n".join([*lines, *(f"| {' | '.join(map(str, row))} |" for row in rows)])
+
+
+def title(manifest: Manifest, *more: str) -> str:
+    """Name, summary, labels and window; `more` follows the window."""
+    labels = f" Labels: {', '.join(manifest.labels)}." if manifest.labels else ""
+    window = f"Window {manifest.window_us / 1e6} s, hop {manifest.hop_us / 1e6} s"
+    return (
+        f"# Card of the bundle `{manifest.name}` {manifest.version}\n\n{manifest.summary}{labels}\n"
+        f"{'; '.join([window, *more])}."
     )
-    licence = _LICENCE.format(
-        name=manifest.name,
-        source=data.source,
-        licence=data.licence,
-        started=_STARTED.format(weights=sources) if sources else "",
-        detector=_DETECTOR if detector else "",
+
+
+def training(trained: Trained, network: str, unused: Collection[str]) -> str:
+    """Recipe, best epoch and settings of a run; `network` describes what was trained."""
+    settings = ", ".join(
+        f"{name} {portable(value)}" for name, value in trained.config.items() if name not in unused
     )
-    return {"CARD.md": card, "LICENSE": licence}
+    return (
+        f"## Training\nRecipe `{trained.recipe.name}`, {network}. Best epoch {trained.epoch} (the first is "
+        f"0) by {next(iter(trained.metrics))} on split valid. Settings:\n{settings}."
+    )
 
 
-def _sources(fixed: ModelSpec) -> str:
-    return ", ".join(sorted({told(name) for name in fixed.weights.values() if name != NONE}))
+def portable(value: object) -> str:
+    """A setting in words, without paths of this machine."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{name}: {portable(inner)}" for name, inner in value.items()) + "}"
+    return without_folder(value) if isinstance(value, str) else str(value)
 
 
-def _start(trained: Trained, sources: str) -> str:
-    if start := trained.config.get("init"):
-        return f"the weights of `{Path(start).name}`"
-    return sources or "random weights"
+def training_data(data: DataSource) -> str:
+    """The data set, its licence and hashes, and whether participants are in several splits."""
+    return (
+        f"Data: `{data.name}` ({data.source}; licence: {data.licence}), content {data.content_sha256[:12]}, "
+        f"split {data.split_sha256[:12]}.\n{_participants(data)}"
+    )
 
 
-def _shown(manifest: Manifest, fixed: ModelSpec) -> str:
-    view, parts = fixed.view, []
-    if "video" in view.modalities:
-        grey = ", colour taken off (the training data had none)" if fixed.grey else ""
-        tone = ", equalized as the training data was" if view.tone == "equalized" else ""
-        parts.append(
-            f"{manifest.frame_hz} frames a second; {fixed.crop} crops of {view.size} pixels{grey}{tone}"
+def _participants(data: DataSource) -> str:
+    if data.shared_participants:
+        return (
+            f"{data.shared_participants} participants are in several splits: the results say nothing about "
+            "new people."
         )
-    if "text" in view.modalities:
-        before = f", with {view.context} utterances before it" if view.context else ""
-        parts.append(f"one utterance of up to {view.tokens} tokens{before}")
-    if view.metadata:
-        parts.append(f"what is known of the speakers: {', '.join(view.metadata)}")
-    return "".join(f"; {part}" for part in parts)
+    if data.participants == 0:
+        return "The data names no participants: the same people may be in several splits."
+    return "No participant that the data names is in two splits."
 
 
-def _counts(manifest: Manifest, fixed: ModelSpec) -> str:
-    """Tables of the training samples of each class."""
-    assumed = dict(zip(manifest.labels, manifest.calibration.prior, strict=True))
-    tables = ["\n"]
-    for task in fixed.tasks:
-        if not task.counts:
-            continue
-        labels = task.labels or (f"{task.name} under 0.5", f"{task.name} of 0.5 and more")
-        tables.append("| label | training samples | assumed in use |\n|---|---|---|\n")
-        for label, count in zip(labels, task.counts, strict=True):
-            use = f"{assumed[label]:g}" if task.name == "emotion" else "as in training"
-            tables.append(f"| {label} | {count} | {use} |\n")
-        tables.append("\n")
-    return "".join(tables)
+def measured(manifest: Manifest, note: str, by_class: Iterable[str] | None = None) -> str:
+    """The results in the manifest, and a table by class."""
+    rows = ((r.part, r.data, r.metric, r.value, r.count) for r in manifest.results)
+    found = f"## Measured\n{note}\n\n{table(('part', 'data', 'metric', 'value', 'n'), rows)}"
+    if by_class is None:
+        return found
+    return f"{found}\n\n```\n{chr(10).join(by_class) or 'no classes'}\n```"
 
 
-def _calibration(fixed: ModelSpec, calibrated: Mapping[str, Calibrated]) -> str:
-    if not calibrated:
-        return "None: it tells no emotions by probability."
-    off = " The training set's prior is taken off the head."
-    return _CALIBRATION.format(
-        coverage=COVERAGE,
-        prior="" if fixed.emphasis.class_weights else off,
-        rows=calibration_rows(calibrated),
+def calibration(calibrated: Mapping[str, Calibrated]) -> str:
+    """Temperature, threshold and accuracy of each set of modalities."""
+    return table(
+        (
+            *("modalities", "temperature", "min confidence", "ECE", "accuracy"),
+            "accuracy of what is let through",
+        ),
+        (
+            (
+                *(name, c.temperature, c.min_confidence),
+                *(f"{value:.3f}" for value in (c.ece, c.accuracy, c.covered_accuracy)),
+            )
+            for name, c in calibrated.items()
+        ),
     )
+
+
+def licence(name: str, *sections: str) -> list[str]:
+    """The sections of a `LICENSE`."""
+    heading = f'Weights of the Affectstream bundle "{name}"'
+    return [
+        f"{heading}\n{'=' * len(heading)}",
+        *sections,
+        "The code of Affectstream is under the MIT licence.",
+    ]

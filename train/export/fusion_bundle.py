@@ -1,123 +1,166 @@
-"""From a run of late fusion to a bundle: members copied in, fused, calibrated, measured, put in place."""
+"""From a run of late fusion to a bundle: copy the members, fuse, calibrate, measure, put in place."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
-from affectstream.engines.bundle.bundle import MANIFEST, Bundle
+from affectstream.engines.bundle.bundle import MANIFEST
 from affectstream.engines.bundle.folder import Member, parts
-from affectstream.engines.manifest import Calibration, encode
-from affectstream.train.data.dataset import read_info
-from affectstream.train.errors import RunError
-from affectstream.train.export import fusion_card as late_card
-from affectstream.train.export.atomic_dir import placed
-from affectstream.train.export.bundle import file_part, temperatures
+from affectstream.engines.manifest import Calibration, Manifest, Measured
+from affectstream.train.calibration import COVERAGE
+from affectstream.train.export import card
+from affectstream.train.export.atomic_dir import atomic_bundle
+from affectstream.train.export.measure import (
+    Exported,
+    Report,
+    calibrate_and_measure,
+    check_opens,
+    check_trained_on,
+    file_part,
+)
 from affectstream.train.fit.checkpoint import Trained, load_run
 from affectstream.train.fit.warm_start import RECIPE, read_run_or_bundle, write_recipe_json
-from affectstream.train.fusion.members import again, joint
-from affectstream.train.fusion.recipe import FUSION, LateFusion, LateRecipe
-from affectstream.train.loader.batches import ValidBatches, valid_batch_size
-from affectstream.train.predict.bundle_outputs import bundle_outputs
-from affectstream.train.predict.prepared import measured, shown_to, table
+from affectstream.train.fusion.members import fusion_manifest, reopen
+from affectstream.train.fusion.recipe import (
+    FUSION,
+    UNUSED,
+    FusionRecipe,
+    FusionSpec,
+    LateFusion,
+)
+from affectstream.train.recipe import count_parameters
 
 _TEXTS = ("CARD.md", "LICENSE")
-"""Of a member, beside its manifest and what that names; what it could be trained on from stays behind."""
+"""Copied from a member beside its manifest and the files that it names; not its training weights."""
 
 
 def assemble(
-    recipe: LateRecipe,
-    data: Path,
-    runs: Path,
-    output: Path,
-    *,
-    report: Callable[[str], None] = print,
+    recipe: FusionRecipe, data: Path, runs: Path, output: Path, *, report: Report = print
 ) -> None:
     """Write the bundle of the run ``runs/<recipe>``, members included, into `output`.
 
-    An older bundle there is replaced. Raises `RunError` for a run that is missing or was trained on other
-    data than `data` holds, for members that are gone or were changed since, and for an `output` that
-    holds something else; otherwise as `bundle.assemble`.
+    Raises as `net_bundle.assemble`, and `RunError` for members that are gone or have changed.
     """
     trained = load_run(recipe, runs / recipe.name)
-    made = trained.recipe
-    assert isinstance(made, LateRecipe)
-    _check_data(made, data)
-    members = again(made.fixed.members)
-    with placed(output) as folder:
+    bound, module = trained.recipe, trained.module
+    assert isinstance(bound, FusionRecipe) and isinstance(module, LateFusion)
+    spec = bound.spec
+    check_trained_on(spec.data, data, bound.name)
+    members = reopen(spec.members)
+    with atomic_bundle(output) as folder:
         for member in members:
             _copy(member, folder / member.name)
-        made.export(trained.module, folder)
-        _fill(folder, trained, made, members, data, report)
-
-
-def _check_data(made: LateRecipe, data: Path) -> None:
-    info = read_info(data)
-    hashes = ("content_sha256", "split_sha256")
-    if different := [n for n in hashes if getattr(info, n) != getattr(made.fixed.data, n)]:
-        raise RunError(
-            f"{data} is not what {made.name!r} was trained on ({', '.join(different)} differ): "
-            "give the same data set"
+        bound.export(module, folder)
+        make_manifest = partial(_manifest, folder, bound.name, members, spec)
+        exported = calibrate_and_measure(folder, data, spec.prior, make_manifest, report)
+        card.write_texts(
+            folder,
+            _card(exported, trained, module, members, spec),
+            _licence(bound.name, module, members, spec),
         )
+        check_opens(folder, exported.manifest, report)
+    shares = zip(spec.members, _percent(module), strict=True)
+    report("weights: " + ", ".join(f"{member.name} {share:.1f} %" for member, share in shares))
 
 
-def _copy(member: Member, into: Path) -> None:
-    """What serving and evaluation need of a member; its public models are pulled, not copied."""
-    into.mkdir()
+def _copy(member: Member, folder: Path) -> None:
+    """Copy what serving and evaluation need; public models are pulled again, not copied."""
+    folder.mkdir()
     own = [part.file for part in parts(member.manifest) if part.model is msgspec.UNSET]
     for name in [MANIFEST, *own, *_TEXTS]:
         if (member.folder / name).is_file():
-            shutil.copyfile(member.folder / name, into / name)
+            shutil.copyfile(member.folder / name, folder / name)
     if (member.folder / RECIPE).is_file():
-        write_recipe_json(read_run_or_bundle(member.folder), into)
+        write_recipe_json(read_run_or_bundle(member.folder), folder)
 
 
-def _fill(
+def _manifest(
     folder: Path,
-    trained: Trained,
-    made: LateRecipe,
+    name: str,
     members: Sequence[Member],
-    data: Path,
-    report: Callable[[str], None],
-) -> None:
-    """Write manifest, card and licence, by what the engine files in `folder` say."""
-    fixed = made.fixed
-    plain = Calibration(prior=fixed.prior, temperature={}, min_confidence={})
-    rules = f"{fixed.data.source}: {fixed.data.licence}"
-    manifest = joint(members, made.name, file_part(folder, FUSION), plain, rules)
-    (folder / MANIFEST).write_bytes(encode(manifest))
-    with Bundle.open(folder) as bundle:
-        shown, (known,) = shown_to(bundle, data, "valid")
-        size = min(map(valid_batch_size, shown))
-        found = bundle_outputs(
-            bundle, *(ValidBatches(part, size=size) for part in shown), missing=True
-        )
-    task = replace(known, counts=fixed.counts)
-    calibrated = temperatures(found, shown[0], task, fixed.prior)
-    for name, part in calibrated.items():
-        report(
-            f"calibrated {name}: temperature {part.temperature}, threshold {part.min_confidence}, "
-            f"ECE {part.ece:.3f}"
-        )
-    calibration = Calibration(
-        prior=fixed.prior,
-        temperature={name: part.temperature for name, part in calibrated.items()},
-        min_confidence={name: part.min_confidence for name, part in calibrated.items()},
+    spec: FusionSpec,
+    calibration: Calibration,
+    results: tuple[Measured, ...],
+) -> Manifest:
+    data = f"{spec.data.source}: {spec.data.licence}"
+    return fusion_manifest(members, name, file_part(folder, FUSION), calibration, data, results)
+
+
+def _percent(module: LateFusion) -> list[float]:
+    """Each weight's share in percent, as in the methodology report (89.5 / 10.5).
+
+    A negative weight counts by its size: it turns its member's logits around.
+    """
+    sizes = [abs(weight) for weight in module.weights.tolist()]
+    return [100.0 * size / max(sum(sizes), 1e-12) for size in sizes]
+
+
+def _licence(
+    name: str, module: LateFusion, members: Sequence[Member], spec: FusionSpec
+) -> list[str]:
+    rules = (
+        f"- {m.name}: {m.manifest.licences.weights} (data: {m.manifest.licences.data})"
+        for m in members
     )
-    results = measured(found, shown[0], [task], calibration, f"{fixed.data.name} valid")
-    manifest = joint(members, made.name, manifest.engines.fusion, calibration, rules, results)
-    (folder / MANIFEST).write_bytes(encode(manifest))
-    assert isinstance(trained.module, LateFusion)
-    by_class = table(found[None], shown[0], [task], calibration)
-    texts = late_card.write(manifest, members, trained, fixed, calibrated, by_class)
-    for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
-    with Bundle.open(folder):
-        pass
-    report(late_card.shares(trained.module, fixed))
-    for row in results:
-        report(f"{row.part} {row.data} {row.metric} {row.value}")
+    return card.licence(
+        name,
+        "Each folder in here is a bundle with a LICENSE of its own, and all of them apply:",
+        "\n".join(rules),
+        f"fusion.onnx, {count_parameters(module)} numbers, was learned from: {spec.data.source}\n"
+        f"Licence of that data: {spec.data.licence}\n"
+        "Use the bundle only as every one of these licences allows.",
+    )
+
+
+def _card(
+    exported: Exported,
+    trained: Trained,
+    module: LateFusion,
+    members: Sequence[Member],
+    spec: FusionSpec,
+) -> list[str]:
+    manifest = exported.manifest
+    rows = (
+        (f"`{ref.name}`", m.manifest.summary, f"{weight:.4f}", f"{share:.1f} %", ref.sha256[:12])
+        for m, ref, weight, share in zip(
+            members, spec.members, module.weights.tolist(), _percent(module), strict=True
+        )
+    )
+    biases = ""
+    if module.biases is not None:
+        pairs = zip(manifest.labels, module.biases.tolist(), strict=True)
+        biases = "Biases: " + ", ".join(f"{label} {bias:+.4f}" for label, bias in pairs) + "."
+    counts = zip(spec.labels, spec.counts, (f"{p:g}" for p in spec.prior), strict=True)
+    network = f"{count_parameters(module)} trainable numbers"
+    return [
+        card.title(manifest),
+        card.USE,
+        "## Members\nThe members are frozen. The logits of each, for a uniform prior, are multiplied by its "
+        "weight and\nadded up; a member without any of its modalities is left out.",
+        card.table(("member", "what it is", "weight", "share", "SHA-256"), rows),
+        biases,
+        card.training(trained, network, unused=("runs", "members", *UNUSED)),
+        card.training_data(spec.data),
+        card.table(("label", "training samples", "assumed in use"), counts),
+        card.measured(manifest, card.MEASURED_ON_VALID, exported.by_class),
+        "## Calibration\nReadings under the minimum confidence abstain; it lets "
+        f"{COVERAGE:.0%} of split valid through.\n\n{card.calibration(exported.calibrated)}",
+        "## Limits\nThose of its members, see their cards. How the members' mistakes go together is known "
+        "only as far as the data\nabove shows it." + (_PAIRED if _is_paired(spec) else ""),
+    ]
+
+
+def _is_paired(spec: FusionSpec) -> bool:
+    return spec.data.source.startswith("label-paired")
+
+
+_PAIRED = (
+    " That data pairs modalities of different people by their label, so the modalities are\nindependent "
+    "given the label, which those of one person are not: **these results are not accuracies on real\n"
+    "conversations.**"
+)

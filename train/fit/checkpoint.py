@@ -20,7 +20,7 @@ from torch import nn
 from torch.torch_version import TorchVersion
 
 from affectstream.train.errors import RunError, first_line
-from affectstream.train.recipe import DataBound, Recipe
+from affectstream.train.recipe import Bindable, Recipe
 
 LAST, BEST, LOG, CONFIG, SUMMARY = "last.pt", "best.pt", "log.csv", "config.toml", "summary.json"
 
@@ -62,8 +62,8 @@ def load_run(recipe: Recipe, run: Path, file: str = BEST) -> Trained:
     if saved["recipe"] != recipe.name:
         raise RunError(f"{run} holds recipe {saved['recipe']!r}, expected {recipe.name!r}")
     with version_errors(run / file, saved):
-        if isinstance(recipe, DataBound):
-            recipe = recipe.restored(saved["setting"])
+        if isinstance(recipe, Bindable):
+            recipe = recipe.restore(saved["setting"])
         module = recipe.module()
         module.load_state_dict(saved["average"])
         module.eval().requires_grad_(False)

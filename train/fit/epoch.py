@@ -22,7 +22,7 @@ from affectstream.train.fit.processes import Parcel, Part, of_compiler, several
 from affectstream.train.fit.progress import bar
 from affectstream.train.fit.schedule import learning_rate
 from affectstream.train.fit.train_state import TrainState
-from affectstream.train.recipe import Batch, average_into
+from affectstream.train.recipe import Batch, update_ema
 
 MOST_LEFT_OUT = 32
 """Steps one after another that a loss scale may leave out. Each halves it, so after these it is 2^-32 of
@@ -135,9 +135,7 @@ class Epochs:
         course.optimiser.zero_grad(set_to_none=True)
         # A young average would be mostly the random start: let it follow quickly at first.
         seen = epoch * self.steps + step
-        average_into(
-            course.average, course.network, min(config.ema_decay, (1 + seen) / (10 + seen))
-        )
+        update_ema(course.average, course.network, min(config.ema_decay, (1 + seen) / (10 + seen)))
 
     def _check(self, norm: float, epoch: int, index: int) -> None:
         """Raise `RunError` for a gradient that is no number, or the last of too many of them."""

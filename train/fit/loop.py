@@ -48,7 +48,7 @@ from affectstream.train.fit.phases import PhaseSpan, phase_spans
 from affectstream.train.fit.processes import Part, device_name, launch, make_fabric
 from affectstream.train.fit.resume_check import check_same
 from affectstream.train.fit.train_state import TrainState
-from affectstream.train.recipe import DataBound, Recipe, parameters
+from affectstream.train.recipe import Bindable, Recipe, count_parameters
 
 OVERFIT = 1.2
 """A validation loss of more than this many training losses is told of."""
@@ -71,7 +71,7 @@ class Run:
         self.recipe = self._bound(going_on=going_on)
         self.fixed = {
             "recipe": self.recipe.name,
-            "setting": self.recipe.setting() if isinstance(self.recipe, DataBound) else None,
+            "setting": self.recipe.spec_dict() if isinstance(self.recipe, Bindable) else None,
             "config": asdict(self.config),
             "data": data_hashes(job.data),
             "versions": versions(),
@@ -105,20 +105,20 @@ class Run:
         A run that is gone on with takes the place of what it started from: no weights need be at hand then.
         """
         recipe, config = self.job.recipe, self.config
-        if not isinstance(recipe, DataBound):
+        if not isinstance(recipe, Bindable):
             return recipe
         if not going_on:
-            return recipe.for_data(self.job.data, config)
+            return recipe.bind(self.job.data, config)
         begun = config if config.init is None else replace(config, init=str(self.folder))
-        recipe = recipe.for_data(self.job.data, begun)
-        return recipe.restored(recipe.setting())
+        recipe = recipe.bind(self.job.data, begun)
+        return recipe.restore(recipe.spec_dict())
 
     def _of_now(self, saved: dict[str, Any]) -> dict[str, Any]:
         """A checkpoint whose setting has all that this version knows: an older one lacks what came later."""
-        if not isinstance(self.recipe, DataBound) or saved["recipe"] != self.recipe.name:
+        if not isinstance(self.recipe, Bindable) or saved["recipe"] != self.recipe.name:
             return saved
         with version_errors(self.folder / LAST, saved):
-            return {**saved, "setting": self.recipe.restored(saved["setting"]).setting()}
+            return {**saved, "setting": self.recipe.restore(saved["setting"]).spec_dict()}
 
     def _open_folder(self) -> None:
         with writing(self.folder):
@@ -152,10 +152,11 @@ class Run:
 
     def _enter(self, stretch: PhaseSpan, *, anew: bool) -> None:
         learning = self.course.enter(stretch, anew=anew)
+        total = count_parameters(self.course.network, all_=True)
         if phases := self.course.phases:
             self.report(
                 f"phase {stretch.number + 1} of {len(phases)}, epochs {stretch.first} to "
-                f"{stretch.end - 1}: {learning:,} of {parameters(self.course.network, all_=True):,} learn"
+                f"{stretch.end - 1}: {learning:,} of {total:,} learn"
             )
             if stretch is self.plan[-1] and stretch.number + 1 < len(phases):
                 self.report(
@@ -166,7 +167,7 @@ class Run:
         """Validation figures of the average, the same in every process."""
         self.course.average.eval()
         with torch.no_grad():
-            found = self.recipe.score(self.course.average, self.valid)
+            found = self.recipe.validate(self.course.average, self.valid)
         return self.fabric.broadcast(found)
 
     def _keep(self, row: Mapping[str, float], figures: dict[str, float], *, better: bool) -> None:
@@ -228,7 +229,7 @@ class Run:
         found: dict[str, float] = best["figures"]
         said = {
             "recipe": self.recipe.name,
-            "parameters": parameters(self.course.average, all_=True),
+            "parameters": count_parameters(self.course.average, all_=True),
             "trainable": self.course.learners.ever([part.phase for part in self.plan]),
             "epochs": standing.next_epoch,
             "best_epoch": best["epoch"],
@@ -289,8 +290,8 @@ def fit(
 
 def _check(recipe: Recipe, config: FitConfig, data: Path) -> None:
     """Raise what is wrong with the data or the settings, as far as that is known before training."""
-    if isinstance(recipe, DataBound):
-        recipe.for_data(data, config)
+    if isinstance(recipe, Bindable):
+        recipe.bind(data, config)
     elif not data.is_dir():
         raise DataMissing(f"{data} is no folder: expected the data sets of {recipe.name} in it")
 
@@ -299,7 +300,7 @@ def _attempt(job: Job) -> dict[str, float] | Job:
     """Run to the end, or return the same with smaller batches where memory did not suffice."""
     try:
         # The parts of pocket are small, and judged by code that knows no GPU.
-        fabric = make_fabric(job.config, "auto" if isinstance(job.recipe, DataBound) else "cpu")
+        fabric = make_fabric(job.config, "auto" if isinstance(job.recipe, Bindable) else "cpu")
         found: dict[str, float] = launch(fabric, partial(_run, job=job))
         return found
     except TooLarge as error:
@@ -324,10 +325,10 @@ def evaluate(recipe: Recipe, config: FitConfig, data: Path, run: Path) -> dict[s
     """
     trained = load_run(recipe, run)
     module = trained.module
-    if torch.cuda.is_available() and isinstance(recipe, DataBound):
+    if torch.cuda.is_available() and isinstance(recipe, Bindable):
         module = module.to("cuda")
     with torch.no_grad():
-        return trained.recipe.score(module, trained.recipe.loaders(data, config).valid)
+        return trained.recipe.validate(module, trained.recipe.loaders(data, config).valid)
 
 
 def read_summary(run: Path) -> dict[str, Any]:

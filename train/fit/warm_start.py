@@ -14,7 +14,7 @@ from torch import Tensor
 from affectstream.engines.bundle.bundle import MANIFEST
 from affectstream.train.errors import RunError
 from affectstream.train.fit.checkpoint import BEST, LAST, load
-from affectstream.train.model_spec import ModelSpec, from_plain
+from affectstream.train.model_spec import ModelSpec
 from affectstream.train.networks.network import LastLayer, Network
 from affectstream.train.tasks import Task
 
@@ -67,7 +67,7 @@ def saved_spec(folder: Path, recipe: str) -> ModelSpec | None:
     if told.get("recipe") != recipe or not told.get("setting"):
         return None
     try:
-        return from_plain(told["setting"])
+        return ModelSpec.from_dict(told["setting"])
     except msgspec.ValidationError:  # of another version
         return None
 

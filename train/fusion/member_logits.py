@@ -1,7 +1,7 @@
-"""What frozen members say of a prepared data set: asked once through their engines, then kept.
+"""The logits of frozen members for a prepared data set: computed once through their engines, then cached.
 
-Late fusion learns from these alone, so an epoch costs next to nothing and a study of many trials asks
-nobody again.
+Late fusion learns from these alone, so an epoch costs next to nothing, and the trials of a study run no
+member again.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import sys
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,41 +19,39 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from affectstream.engines.bundle.bundle import MODALITIES, Bundle
+from affectstream.engines.bundle.bundle import ENCODERS, Bundle
 from affectstream.engines.bundle.folder import Member
 from affectstream.engines.errors import BundleError
 from affectstream.train.data.dataset import Dataset, DatasetInfo, read_info
 from affectstream.train.errors import DataError, RunError
-from affectstream.train.fusion.members import identity
-from affectstream.train.loader.batches import ValidBatches, valid_batch_size
-from affectstream.train.loader.samples import (
-    AugmentState,
-    Samples,
-    has_modality,
-    open_for,
-    usable_rows,
-)
+from affectstream.train.fusion.members import fingerprint
+from affectstream.train.loader.samples import AugmentState, has_modality, open_for, usable_rows
 from affectstream.train.predict.bundle_outputs import BundleOutputs, bundle_outputs
-from affectstream.train.predict.prepared import check_crops, check_labels, view_of
+from affectstream.train.predict.bundle_samples import (
+    check_labels,
+    present_modalities,
+    samples_of,
+    valid_batches,
+)
 from affectstream.train.recipe import Batch
 from affectstream.train.tasks import Task
 
 FORMAT = 2
-"""Of the files that keep it."""
+"""Version of the cache files."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MemberLogits:
-    """Samples of which one member or more had something to say, as `batches.Sampled` has them."""
+    """The samples for which one member or more has logits (a `batches.Sampled`)."""
 
     logits: Tensor
-    """(n, M, C) float32, for a uniform prior; zeros where a member said nothing."""
+    """(n, M, C) float32, for a uniform prior; zeros if a member has none of its modalities."""
     mask: Tensor
-    """(n, M) bool: which members had anything to go by."""
+    """(n, M) bool: which members have one of their modalities."""
     truth: Tensor
-    """(n,) int64, the number of the label."""
+    """(n,) int64 class numbers."""
     rows: Tensor
-    """(n,) int64: which of `rows_for` they are."""
+    """(n,) int64 numbers among `rows_for`."""
 
     def __len__(self) -> int:
         return len(self.truth)
@@ -64,13 +62,13 @@ class MemberLogits:
         which = list(picked)
         mask = self.mask[which]
         if training is not None:
-            mask = hide(mask, training)
+            mask = hide_members(mask, training)
         members = self.logits[which] * mask.unsqueeze(2)
         return {"members": members, "mask": mask, "emotion": self.truth[which]}
 
 
-def hide(mask: Tensor, training: AugmentState) -> Tensor:
-    """`mask` (N, M) without the members that modality dropout hides, of each sample never all that it has."""
+def hide_members(mask: Tensor, training: AugmentState) -> Tensor:
+    """`mask` (N, M) with members hidden at random; one that is present always stays."""
     dice = torch.rand(mask.shape, generator=training.generator)
     left = mask & (dice >= training.modality_dropout)
     best = torch.where(mask, dice, -1.0).argmax(1, keepdim=True)
@@ -79,80 +77,64 @@ def hide(mask: Tensor, training: AugmentState) -> Tensor:
 
 
 def rows_for(members: Sequence[Member], dataset: Dataset, split: str | None) -> NDArray[np.int64]:
-    """Rows of `split` that are labelled and of which a member can be shown something.
+    """Rows of `split` that have an emotion and one modality or more of a member.
 
-    Raises `DataError` where there are none, a member has nothing to go by in any of them, or their emotions
-    are none that the members know.
+    Raises `DataError` if there are none, if a member has none of its modalities in any of them, or if
+    they have emotions that the members do not know.
     """
     takes = {member.name: modalities_of(member) for member in members}
-    everything = {m for own in takes.values() for m in own}
-    labelled = dataset.rows_of(split, task="emotion")
-    there: list[str] = [m for m in MODALITIES if m in everything]
-    shown = {m: bool(has_modality(dataset, m)[labelled].any()) for m in there}
+    labeled = dataset.rows_of(split, task="emotion")
+    all_modalities = [m for m in ENCODERS if any(m in own for own in takes.values())]
+    present = [m for m in all_modalities if has_modality(dataset, m)[labeled].any()]
     for name, own in takes.items():
-        if not any(shown[m] for m in own):
+        if not set(own) & set(present):
             raise DataError(
                 f"data set {dataset.info.name!r} has nothing for member {name!r} in split "
                 f"{split or 'any'}: it takes {' or '.join(own)}"
             )
-    rows = usable_rows(dataset, split, [m for m in there if shown[m]], ["emotion"])
+    rows = usable_rows(dataset, split, present, ["emotion"])
     check_labels("every member", members[0].manifest.labels, dataset, rows)
     return rows
 
 
 def modalities_of(member: Member) -> tuple[str, ...]:
-    """What a member takes, by its manifest."""
+    """The modalities of a member, by its manifest."""
     engines = member.manifest.engines
-    by_role = {
-        "video": engines.face_encoder,
-        "voice": engines.voice_encoder,
-        "text": engines.text_encoder,
-    }
-    return tuple(name for name, part in by_role.items() if part is not None)
+    return tuple(m for m, role in ENCODERS.items() if getattr(engines, role) is not None)
 
 
 def predict_members(
     name: str, folder: Path, dataset: Dataset, rows: NDArray[np.int64], task: Task
 ) -> BundleOutputs:
-    """What the bundle in `folder`, which messages call `name`, says of those of `rows` that have something
-    for it; `BundleOutputs.samples` are numbers among `rows`.
+    """The outputs of the bundle in `folder`, which messages call `name`, for those of `rows` that have one of
+    its modalities; `BundleOutputs.samples` are numbers among `rows`.
 
-    Raises `BundleError` where it has no logits, `DataError` for pictures cut in another way.
+    Raises `BundleError` for a bundle without logits, `DataError` for pictures that are cropped in
+    another way.
     """
     with Bundle.open(folder) as bundle:
         if "logits" not in bundle.engines["fusion"].outputs:
             raise BundleError(f"{name} has a head without logits: only emotions can be fused")
-        there = [m for m in bundle.modalities if has_modality(dataset, m)[rows].any()]
-        if "video" in there:
-            check_crops(bundle.experts, dataset)
-        shown = [
-            Samples(
-                dataset,
-                rows,
-                replace(v, modalities=tuple(m for m in v.modalities if m in there)),
-                (task,),
-            )
-            for v in map(view_of, bundle.experts)
-        ]
-        size = min(map(valid_batch_size, shown))
-        found = bundle_outputs(bundle, *(ValidBatches(s, size=size) for s in shown), missing=False)
+        present = present_modalities(bundle, dataset, rows)
+        samples = samples_of(bundle, dataset, rows, present, (task,))
+        found = bundle_outputs(bundle, *valid_batches(samples), missing=False)
     if None not in found:
         raise DataError(
-            f"{name} has nothing to go by in data set {dataset.info.name!r}: every sample of "
-            f"{' or '.join(there)} is empty"
+            f"{name} can use nothing of data set {dataset.info.name!r}: every sample of "
+            f"{' or '.join(present)} is empty"
         )
     return found[None]
 
 
-def member_logits(members: Sequence[Member], data: Path, split: str, keep: Path) -> MemberLogits:
-    """What `members` say of `split` of the data set in `data`, from a file in `keep` where it was asked
-    before.
+def member_logits(members: Sequence[Member], data: Path, split: str, cache: Path) -> MemberLogits:
+    """The logits of `members` for `split` of the data set in `data`, from the folder `cache` if they are
+    there.
 
-    Raises as `rows_for` and `predict_members`, and `RunError` for a file that cannot be read.
+    Raises as `rows_for` and `predict_members`, and `RunError` for a cache file that cannot be read.
     """
-    path = keep / f"{split}-{_key(members, read_info(data), split)}.npz"
+    path = cache / f"{split}-{_key(members, read_info(data), split)}.npz"
     if not path.is_file():
-        _write(path, _asked(members, data, split))
+        _write(path, _compute(members, data, split))
     try:
         with np.load(path, allow_pickle=False) as file:
             parts = [torch.from_numpy(file[name]) for name in ("logits", "mask", "truth", "rows")]
@@ -161,37 +143,37 @@ def member_logits(members: Sequence[Member], data: Path, split: str, keep: Path)
     return MemberLogits(*parts)
 
 
-def _asked(members: Sequence[Member], data: Path, split: str) -> MemberLogits:
+def _compute(members: Sequence[Member], data: Path, split: str) -> MemberLogits:
     dataset = open_for(data, sorted({m for member in members for m in modalities_of(member)}))
     rows, task = rows_for(members, dataset, split), Task("emotion", members[0].manifest.labels)
     logits = np.zeros((len(rows), len(members), len(task.labels)), np.float32)
     mask = np.zeros((len(rows), len(members)), np.bool_)
     for number, member in enumerate(members):
         print(
-            f"asking {member.name} about {len(rows)} samples of split {split}",
+            f"running {member.name} on {len(rows)} samples of split {split}",
             file=sys.stderr,
             flush=True,
         )
-        said = predict_members(f"member {member.name!r}", member.folder, dataset, rows, task)
-        logits[said.samples, number] = said.outputs["logits"]
-        mask[said.samples, number] = True
-    heard = np.flatnonzero(mask.any(1))
+        found = predict_members(f"member {member.name!r}", member.folder, dataset, rows, task)
+        logits[found.samples, number] = found.outputs["logits"]
+        mask[found.samples, number] = True
+    usable = np.flatnonzero(mask.any(1))
     truth = task.targets(dataset).numpy()[rows]
-    kept = (logits[heard], mask[heard], truth[heard], heard)
-    return MemberLogits(*map(torch.from_numpy, kept))
+    parts = (logits[usable], mask[usable], truth[usable], usable)
+    return MemberLogits(*map(torch.from_numpy, parts))
 
 
 def _key(members: Sequence[Member], info: DatasetInfo, split: str) -> str:
     parts = [str(FORMAT), split, info.content_sha256, info.split_sha256]
-    parts += [identity(member.folder) for member in members]
+    parts += [fingerprint(member.folder) for member in members]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def _write(path: Path, found: MemberLogits) -> None:
-    """Beside first: several trials may ask at once."""
+    """Write to a temporary file first: several trials may run at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(f".{os.getpid()}.tmp")
-    with beside.open("wb") as file:
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
         np.savez(
             file,
             logits=found.logits.numpy(),
@@ -199,4 +181,4 @@ def _write(path: Path, found: MemberLogits) -> None:
             truth=found.truth.numpy(),
             rows=found.rows.numpy(),
         )
-    beside.replace(path)
+    temporary.replace(path)

@@ -1,4 +1,4 @@
-"""The bundles that late fusion joins: found, known by their hash, and fit to be read together."""
+"""The bundles that late fusion joins: found, checked, and remembered in a checkpoint."""
 
 from __future__ import annotations
 
@@ -28,23 +28,24 @@ LEAST = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class MemberRef:
     """A member as a checkpoint remembers it."""
 
     name: str
-    """Of its folder inside the bundle, and of its weight."""
+    """Name of its folder inside the fused bundle, and of its weight."""
     folder: str
     sha256: str
-    """See `identity`."""
+    """See `fingerprint`."""
     watches: bool
-    """Whether it is shown pictures."""
+    """Whether it takes pictures."""
 
 
-def find(bundles: Sequence[str]) -> tuple[Member, ...]:
+def find_members(bundles: Sequence[str]) -> tuple[Member, ...]:
     """The members that `bundles` name (folders, or ``pocket``), in that order.
 
-    Raises `OptionError` for fewer than two or one named twice, `BundleError` for what is no bundle or does
-    not go with the others: all need the same labels in one order, one hop and one face detector.
+    Raises `OptionError` for fewer than two or one named twice, `BundleError` for a folder that is no
+    bundle and for bundles that do not match: all need the same labels in one order, one hop and one face
+    detector.
     """
     folders = [locate(bundle).resolve() for bundle in bundles]
     if len(folders) < LEAST:
@@ -54,55 +55,54 @@ def find(bundles: Sequence[str]) -> tuple[Member, ...]:
         )
     if len(set(folders)) < len(folders):
         raise OptionError(f"--member: {' '.join(bundles)} name one bundle twice")
-    names = _names(folders)
     members = tuple(
         Member(name, folder, read_manifest(folder))
-        for name, folder in zip(names, folders, strict=True)
+        for name, folder in zip(_names(folders), folders, strict=True)
     )
-    check(members)
+    check_compatible(members)
     return members
 
 
-def check(members: Sequence[Member]) -> None:
+def check_compatible(members: Sequence[Member]) -> None:
     """Raise `BundleError` for members that cannot be read together."""
     if not members[0].manifest.labels:
         raise BundleError(f"member {members[0].name!r} has no labels: only emotions can be fused")
-    # Most of a joint manifest is of no account here: what is judged are labels, hops, grids, detectors.
-    no_part = FilePart("fusion.onnx", "0" * 64)
-    for fault in mismatches(joint(members, "fused", no_part, Calibration((), {}, {}), ""), members):
-        raise BundleError(f"--member: {fault}")
+    # Only labels, hops, frame rates and detectors of this manifest are compared; the rest is a placeholder.
+    placeholder = FilePart("fusion.onnx", "0" * 64)
+    manifest = fusion_manifest(members, "fused", placeholder, Calibration((), {}, {}), "")
+    for mismatch in mismatches(manifest, members):
+        raise BundleError(f"--member: {mismatch}")
 
 
-def known(members: Sequence[Member]) -> tuple[Part, ...]:
+def references(members: Sequence[Member]) -> tuple[MemberRef, ...]:
     """What a checkpoint keeps of `members`."""
     return tuple(
-        Part(m.name, str(m.folder), identity(m.folder), m.manifest.crop is not None)
+        MemberRef(m.name, str(m.folder), fingerprint(m.folder), m.manifest.crop is not None)
         for m in members
     )
 
 
-def again(parts: Sequence[Part]) -> tuple[Member, ...]:
-    """The members that a checkpoint remembers. Raises `RunError` for one that is gone or was changed."""
+def reopen(refs: Sequence[MemberRef]) -> tuple[Member, ...]:
+    """The members that a checkpoint remembers. Raises `RunError` for one that is gone or has changed."""
     members = []
-    for part in parts:
-        folder = Path(part.folder)
+    for ref in refs:
+        folder = Path(ref.folder)
         if not (folder / MANIFEST).is_file():
             raise RunError(
-                f"member {part.name!r} is not in {folder} any more: put it back, or train anew with "
+                f"member {ref.name!r} is not in {folder} any more: put it back, or train anew with "
                 "--member where it is now"
             )
-        if (found := identity(folder)) != part.sha256:
+        if (found := fingerprint(folder)) != ref.sha256:
             raise RunError(
-                f"member {part.name!r} in {folder} was changed since the weights were learned: its "
-                f"SHA-256 is {found[:12]}..., was {part.sha256[:12]}...; restore it, or train anew"
+                f"member {ref.name!r} in {folder} was changed since the weights were learned: its "
+                f"SHA-256 is {found[:12]}..., was {ref.sha256[:12]}...; restore it, or train anew"
             )
-        members.append(Member(part.name, folder, read_manifest(folder)))
+        members.append(Member(ref.name, folder, read_manifest(folder)))
     return tuple(members)
 
 
-def identity(folder: Path) -> str:
-    """SHA-256 over the manifest of a bundle, which has those of its engines, and over what its network
-    was shown."""
+def fingerprint(folder: Path) -> str:
+    """SHA-256 of a bundle's manifest, which holds the hashes of its engines, and of its `recipe.json`."""
     found = hashlib.sha256()
     for name in (MANIFEST, RECIPE):
         if (folder / name).is_file():
@@ -111,7 +111,7 @@ def identity(folder: Path) -> str:
     return found.hexdigest()
 
 
-def joint(
+def fusion_manifest(
     members: Sequence[Member],
     name: str,
     fusion: FilePart,
@@ -119,11 +119,11 @@ def joint(
     data: str,
     results: tuple[Measured, ...] = (),
 ) -> Manifest:
-    """The manifest of a bundle of `members`; `data` names licence and source of what its weights were
-    learned from."""
+    """The manifest of a bundle of `members`; `data` names source and licence of the weights' training
+    data."""
     manifests = [member.manifest for member in members]
-    grids = [m.frame_hz for m in manifests if m.crop is not None]
-    rules = [f"{m.name}: {m.manifest.licences.weights}" for m in members]
+    frame_rates = [m.frame_hz for m in manifests if m.crop is not None]
+    weights = [f"{m.name}: {m.manifest.licences.weights}" for m in members]
     sources = [data, *(f"{m.name}: {m.manifest.licences.data}" for m in members)]
     return Manifest(
         format=FORMAT,
@@ -133,10 +133,10 @@ def joint(
         labels=manifests[0].labels,
         window_us=max(m.window_us for m in manifests),
         hop_us=manifests[0].hop_us,
-        frame_hz=math.lcm(*grids) if grids else manifests[0].frame_hz,
+        frame_hz=math.lcm(*frame_rates) if frame_rates else manifests[0].frame_hz,
         engines=Engines(fusion=fusion),
         calibration=calibration,
-        licences=Licences(code="MIT", data="; ".join(sources), weights="; ".join(rules)),
+        licences=Licences(code="MIT", data="; ".join(sources), weights="; ".join(weights)),
         languages=tuple(sorted({language for m in manifests for language in m.languages})),
         members=tuple(member.name for member in members),
         results=results,
@@ -144,7 +144,7 @@ def joint(
 
 
 def _names(folders: Sequence[Path]) -> list[str]:
-    """Their own, as far as a manifest takes them, and each once."""
+    """The folders' names, as far as a manifest allows their characters, made unique."""
     names: list[str] = []
     for number, folder in enumerate(folders, 1):
         name = re.sub(r"[^\w.-]", "_", folder.name, flags=re.ASCII).lstrip(".-") or "member"

@@ -1,7 +1,7 @@
 """From a trained network to the engine files of a bundle.
 
-Each encoder becomes one graph; the head becomes `fusion.onnx`, which says what the tasks mean instead of
-bare columns, the emotions for a uniform prior.
+Each encoder becomes one graph. The head becomes `fusion.onnx`, whose outputs are the predictions of the tasks
+instead of bare columns; emotions are logits for a uniform prior.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ FUSION = "fusion.onnx"
 
 
 class ServedHead(nn.Module):
-    """A recipe's head, its inputs one after another and its outputs as a bundle names them."""
+    """A recipe's head with its inputs as separate arguments and its outputs as a bundle names them."""
 
     def __init__(self, head: Head, tasks: Sequence[Task], *, balanced: bool) -> None:
-        """`balanced`: class weights made every emotion count alike, so the head expects them alike."""
+        """`balanced`: class weights were used in training, so the head assumes a uniform prior already."""
         super().__init__()
         self.head, self.tasks = head, tuple(tasks)
         emotion = next((task for task in tasks if task.name == "emotion"), None)
@@ -44,21 +44,21 @@ class ServedHead(nn.Module):
     @property
     def outputs(self) -> list[str]:
         """Names of what `forward` returns, in its order."""
-        return [task.kind.output for task in self.tasks]
+        return [task.output for task in self.tasks]
 
     def forward(self, *arguments: Tensor) -> tuple[Tensor, ...]:
-        """Sequences with their masks to what each task says.
+        """Sequences with their masks to the predictions of each task.
 
-        Without any modality the `logits` are zeros: nothing was seen, nothing is said.
+        Without any modality the `logits` are zeros.
         """
-        given = dict(zip(self.inputs, arguments, strict=True))
-        columns = split_columns(self.head(given), self.tasks)
-        masks = [given[f"{name}_mask"] for name in self.head.takes if name != "metadata"]
+        inputs = dict(zip(self.inputs, arguments, strict=True))
+        columns = split_columns(self.head(inputs), self.tasks)
+        masks = [inputs[f"{name}_mask"] for name in self.head.takes if name != "metadata"]
         present = torch.cat(masks, 1).to(torch.float32).sum(1, keepdim=True).clamp(max=1.0)
         return tuple(
             (columns[task.name] - self.log_prior) * present
             if task.name == "emotion"
-            else task.answers(columns[task.name])
+            else task.predict(columns[task.name])
             for task in self.tasks
         )
 
@@ -75,64 +75,62 @@ class _Pooled(nn.Module):
         return self.encoder(*arguments).squeeze(1)
 
 
-def export(network: Network, setting: ModelSpec, folder: Path) -> list[Path]:
-    """Write every engine file of `network`, and its tokenizer, into `folder`.
+def write_engine_files(network: Network, spec: ModelSpec, folder: Path) -> list[Path]:
+    """Write the graphs of `network` and its tokenizer into `folder`, and return their paths.
 
-    Raises `ParityError` where a graph differs from its module.
+    Raises `ParityError` if a graph differs from its module.
     """
     network.eval()
     files = [folder / f"{ENCODERS[modality]}.onnx" for modality in network.modalities]
     for modality, path in zip(network.modalities, files, strict=True):
-        _encoder(network, modality, setting, path)
-    if setting.view.tokenizer:
+        _write_encoder(network, modality, spec, path)
+    if spec.window.tokenizer:
         files.append(folder / TOKENIZER)
-        files[-1].write_text(setting.view.tokenizer, encoding="utf-8")
-    head = served_head(network, setting)
+        files[-1].write_text(spec.window.tokenizer, encoding="utf-8")
+    head = served_head(network, spec)
     files.append(folder / FUSION)
-    to_onnx(head, _fed(network, setting), files[-1], inputs=head.inputs, outputs=head.outputs)
+    to_onnx(head, _head_example(network, spec), files[-1], inputs=head.inputs, outputs=head.outputs)
     return files
 
 
-def served_head(network: Network, setting: ModelSpec) -> ServedHead:
+def served_head(network: Network, spec: ModelSpec) -> ServedHead:
     """The head of a bundle, in evaluation mode."""
-    head = ServedHead(network.head, setting.tasks, balanced=setting.emphasis.class_weights)
-    return head.eval()
+    return ServedHead(network.head, spec.tasks, balanced=spec.loss.class_weights).eval()
 
 
-def _encoder(network: Network, modality: str, setting: ModelSpec, path: Path) -> None:
-    view, generator = setting.view, torch.Generator().manual_seed(0)
+def _write_encoder(network: Network, modality: str, spec: ModelSpec, path: Path) -> None:
+    window, generator = spec.window, torch.Generator().manual_seed(0)
     encoder: nn.Module = getattr(network, modality)
     outputs = ["embedding"]
     if modality == "video":
-        example: tuple[Tensor, ...] = (
-            torch.randint(
-                0, 256, (2, view.size, view.size, 3), dtype=torch.uint8, generator=generator
-            ),
-        )
-        inputs, outputs = ["pixels"], [*outputs, *getattr(network.video, "also", ())]
+        shape = (2, window.size, window.size, 3)
+        pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
+        example: tuple[Tensor, ...] = (pixels,)
+        inputs, outputs = ["pixels"], [*outputs, *getattr(encoder, "extra_outputs", ())]
     elif modality == "voice":
-        example = (0.1 * torch.randn(2, view.samples, generator=generator),)
+        example = (0.1 * torch.randn(2, window.samples, generator=generator),)
         inputs = ["samples"]
     else:
-        ids = torch.randint(0, setting.vocabulary, (2, view.tokens), generator=generator)
-        mask = torch.arange(view.tokens) < torch.tensor([[view.tokens], [view.tokens // 2 + 1]])
+        ids = torch.randint(0, spec.vocabulary, (2, window.tokens), generator=generator)
+        lengths = torch.tensor([[window.tokens], [window.tokens // 2 + 1]])
+        mask = torch.arange(window.tokens) < lengths
         example, inputs = (ids * mask, mask), ["ids", "mask"]
     if modality != "video" and int(getattr(encoder, "steps", 1)) == 1:
         encoder = _Pooled(encoder).eval()
     to_onnx(encoder, example, path, inputs=inputs, outputs=outputs)
 
 
-def _fed(network: Network, setting: ModelSpec) -> tuple[Tensor, ...]:
+def _head_example(network: Network, spec: ModelSpec) -> tuple[Tensor, ...]:
     """Two rows for the head: one with half of every sequence, one without anything."""
     generator = torch.Generator().manual_seed(0)
     arguments: list[Tensor] = []
     for name in network.head.takes:
         if name == "metadata":
-            facts = len(setting.view.metadata)
-            arguments += [torch.rand(2, facts, generator=generator), torch.ones(2, facts).bool()]
+            width = len(spec.window.metadata)
+            arguments += [torch.rand(2, width, generator=generator), torch.ones(2, width).bool()]
             continue
         encoder = getattr(network, name)
-        steps = setting.view.frames if name == "video" else int(encoder.steps)
+        steps = spec.window.frames if name == "video" else int(encoder.steps)
         mask = torch.arange(2 * steps).reshape(2, steps) < (steps + 1) // 2
         sequence = torch.randn(2, steps, encoder.width, generator=generator)
         arguments += [sequence * mask.unsqueeze(2), mask]

@@ -1,4 +1,4 @@
-"""From a torch module to an ONNX file that is known to say the same."""
+"""From a torch module to an ONNX file, checked to give the same outputs."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from affectstream.train.errors import ParityError
 
 OPSET = 18
 PARITY = 1e-3
-"""Of an output's largest value, where that is above 1: FP32 rounds by shares of what it holds."""
+"""Largest allowed difference, relative to an output's largest value if that is above 1."""
 
 
 @contextmanager
 def _plain_attention() -> Iterator[None]:
-    """Attention of torch in its separate operators: ONNX has nothing for the fused one."""
+    """Turn off torch's fused attention, for which ONNX has no operator."""
     before = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
     try:
@@ -39,10 +39,10 @@ def to_onnx(
     outputs: Sequence[str],
     dynamic: Mapping[str, Mapping[int, str]] | None = None,
 ) -> None:
-    """Export `module` with a dynamic first axis ``N``, then compare both on `example`.
+    """Export `module` with a free first axis ``N``, then compare both on `example`.
 
-    `dynamic` names further free axes of an input or output. Raises `ParityError`, and leaves no
-    file, when ONNX Runtime on the CPU differs from torch by more than `PARITY` anywhere.
+    `dynamic` names further free axes of an input or output. Raises `ParityError`, and leaves no file, if ONNX
+    Runtime on the CPU differs from torch by more than `PARITY` anywhere.
     """
     axes: dict[str, dict[int, str]] = {name: {0: "N"} for name in [*inputs, *outputs]}
     for name, extra in (dynamic or {}).items():
@@ -71,6 +71,6 @@ def to_onnx(
             path.unlink()
             raise ParityError(
                 f"{path.name}: output {name!r} of the exported graph differs from the network's by up to "
-                f"{error:.2g}, limit {limit:.2g}: no bundle is made of it; export it with other versions "
+                f"{error:.2g}, limit {limit:.2g}: no bundle was written; export it with other versions "
                 f"(here torch {torch.__version__}, onnxruntime {onnxruntime.__version__}), or train it anew"
             )

@@ -24,7 +24,7 @@ from affectstream.train.loader.window_spec import (
     evaluation_start,
     random_start,
 )
-from affectstream.train.tasks import Task, labelled
+from affectstream.train.tasks import Task, labeled_rows
 
 HEAVY_OF = {"video": "crops", "voice": "audio"}
 """The heavy column that holds a modality."""
@@ -58,7 +58,7 @@ def usable_rows(
     Raises `DataError` where there are none, or where none at all has one of the modalities.
     """
     rows = dataset.rows_of(split)
-    rows = rows[labelled(tasks, dataset)[rows]]
+    rows = rows[labeled_rows(tasks, dataset)[rows]]
     name, wanted = dataset.info.name, " or ".join(tasks)
     if not rows.size:
         counts = ", ".join(f"{k} {v}" for k, v in dataset.info.splits.items())

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.engines.manifest import Tone
+from affectstream.engines.manifest import SpeakerFeature, Tone
 from affectstream.stream.media.types import SAMPLE_RATE
 
 MIN_OVERLAP = 0.6
@@ -36,7 +36,7 @@ class WindowSpec:
     """The text of `tokenizer.json`; empty without text."""
     context: int = 0
     """Utterances before the current one that are joined to it."""
-    metadata: tuple[str, ...] = ()
+    metadata: tuple[SpeakerFeature, ...] = ()
     """What is told of the speaker and the listener: `manifest.FACTS`, all or some."""
     tone: Tone = "natural"
     """Of the pictures, as a bundle's `crop` says it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from affectstream.train.networks.frames import FAR_BELOW
+from affectstream.train.networks.frames import MASKED_SCORE
 
 
 class CrossAttention(nn.Module):
@@ -27,7 +27,7 @@ class CrossAttention(nn.Module):
             for layer, x in ((self.query, asking), (self.key, asked), (self.value, asked))
         )
         scores = query @ key.transpose(2, 3) * query.shape[-1] ** -0.5
-        scores = scores + ((~mask).to(scores.dtype) * FAR_BELOW)[:, None, None]
+        scores = scores + ((~mask).to(scores.dtype) * MASKED_SCORE)[:, None, None]
         answer = self.out((scores.softmax(3) @ value).transpose(1, 2).flatten(2))
         return answer * mask.any(1).to(answer.dtype)[:, None, None]
 

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from affectstream.stream.errors import OptionError
-from affectstream.train.networks.network import Head, LastLayer, Plan, masked_mean
+from affectstream.train.networks.network import Head, LastLayer, NetworkSpec, masked_mean
 
-FAR_BELOW = -1e4
+MASKED_SCORE = -1e4
 """Added to the scores of what is masked. Not -inf: a row without any frame would give no numbers, and
 FP16 has nothing lower than -65504."""
 
@@ -96,7 +96,7 @@ class TransformerPool(Pool):
     def forward(self, video: Tensor, mask: Tensor) -> Tensor:
         """See `Pool`."""
         x = video + self.positions
-        scores = (~mask).to(x.dtype) * FAR_BELOW
+        scores = (~mask).to(x.dtype) * MASKED_SCORE
         for layer in self.layers:
             x = layer(x, scores)
         return masked_mean(self.norm(x), mask)
@@ -122,7 +122,7 @@ class TemporalLayer(nn.Module):
         return x + self.dropout(self.mlp(self.before_mlp(x)))
 
 
-def through(blocks: Iterable[nn.Module], x: Tensor, *, checkpointing: bool) -> Tensor:
+def run_blocks(blocks: Iterable[nn.Module], x: Tensor, *, checkpointing: bool) -> Tensor:
     """`x` through all of `blocks`. With `checkpointing`, what they compute is not kept for the gradients
     but computed again, which takes a third more time and a fraction of the memory."""
     for block in blocks:
@@ -130,23 +130,23 @@ def through(blocks: Iterable[nn.Module], x: Tensor, *, checkpointing: bool) -> T
     return x
 
 
-def over_time(
-    plan: Plan, width: int, *, heads: int = HEADS, inner: int = INNER, states: int = GRU
+def temporal_pool(
+    spec: NetworkSpec, width: int, *, heads: int = HEADS, inner: int = INNER, states: int = GRU
 ) -> Pool:
     """The pool that the option ``temporal`` asks for, over embeddings of `width`."""
-    if plan.options["temporal"] == "transformer":
-        return TransformerPool(width, plan.frames, heads=heads, inner=inner)
-    return GruPool(width, states) if plan.options["temporal"] == "gru" else MeanPool(width)
+    if spec.options["temporal"] == "transformer":
+        return TransformerPool(width, spec.frames, heads=heads, inner=inner)
+    return GruPool(width, states) if spec.options["temporal"] == "gru" else MeanPool(width)
 
 
-def linear_head(plan: Plan, width: int, dropout: float) -> FramesHead:
+def linear_head(spec: NetworkSpec, width: int, dropout: float) -> FramesHead:
     """The head of recipes that learn from scratch: a small pool over embeddings of `width`, dropout, one
     linear layer."""
-    pool = over_time(plan, width, heads=SMALL_HEADS, inner=2 * width, states=width // 2)
-    return FramesHead(pool, LastLayer(pool.width, plan.outputs), dropout)
+    pool = temporal_pool(spec, width, heads=SMALL_HEADS, inner=2 * width, states=width // 2)
+    return FramesHead(pool, LastLayer(pool.width, spec.outputs), dropout)
 
 
-def perceptron(width: int, hidden: int, outputs: int) -> nn.Sequential:
+def mlp_head(width: int, hidden: int, outputs: int) -> nn.Sequential:
     """Embeddings (N, `width`) to (N, `outputs`): dropout .3, `hidden` with ReLU, dropout .2."""
     return nn.Sequential(
         nn.Dropout(0.3),

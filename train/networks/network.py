@@ -1,10 +1,10 @@
-"""What a recipe builds: one encoder for each modality, and a head over what they give.
+"""What a recipe builds: one encoder for each modality, and a head over their embeddings.
 
-The same parts become the engines of a bundle: each encoder one ONNX file, the head another. So an
-encoder never sees another modality, and the head sees only sequences of embeddings with masks:
-``video (N, T, D)``, ``voice (N, T, D)``, ``text (N, T, D)``, each with ``*_mask (N, T)`` bool, and
-``metadata (N, D)`` with ``metadata_mask (N, D)``. A pooled encoder gives T = 1. A mask that is all
-false is an absent modality, and its numbers are zeros.
+Each encoder becomes one ONNX file of a bundle, and the head another. So an encoder never sees another
+modality, and the head sees only sequences of embeddings with masks: ``video (N, T, D)``, ``voice (N, T, D)``,
+``text (N, T, D)``, each with ``*_mask (N, T)`` bool, and ``metadata (N, D)`` with ``metadata_mask (N,
+D)``. An encoder that pools gives T = 1. If a mask is all false, the modality is absent and its numbers
+are zeros.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from affectstream.train.config import Value as Value
 
 INPUTS = ("video", "voice", "text", "metadata")
 """What a head may take, in this order."""
-TOGETHER = 64
-"""Pictures encoded at a time where no gradients are kept."""
+ENCODED_AT_ONCE = 64
+"""Pictures that are encoded in one call if no gradients are needed."""
 
 
 class VideoEncoder(nn.Module):
     """Pictures (M, S, S, 3), uint8 or float32 in [0, 255], RGB, to embeddings (M, `width`) float32.
 
-    Greying, scaling and normalising are inside, so that every runtime does the same.
+    Conversion to grey and normalization are part of the encoder, so that every runtime does the same.
     """
 
     width: int
     size: int
     """S, in pixels."""
-    also: tuple[str, ...] = ()
-    """Names of what `forward` returns after the embedding (attention maps, to explain with)."""
+    extra_outputs: tuple[str, ...] = ()
+    """Names of what `forward` returns after the embedding, such as attention maps."""
 
 
 class VoiceEncoder(nn.Module):
@@ -71,8 +71,8 @@ class Head(nn.Module):
 
 
 class LastLayer(nn.Linear):
-    """The last layer of a head, or of one of its paths: its columns are those of the tasks, so it stays
-    behind where a network that is started from told something else."""
+    """The last layer of a head, or of one of its paths. Its columns are those of the tasks, so its
+    weights are not loaded from a network that was trained for other tasks or labels."""
 
 
 class Network(nn.Module):
@@ -100,96 +100,94 @@ class Network(nn.Module):
         return self.head(self.encode(batch))
 
     def encode(self, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What the head takes.
+        """The inputs of the head.
 
         `batch` holds ``pixels (N, T, S, S, 3)`` and ``video_mask (N, T)``, ``samples (N, L)`` and
-        ``voice_mask (N, 1)``, ``ids (N, L)``, ``tokens_mask (N, L)`` and ``text_mask (N, 1)``, as far as
-        there are encoders for them, and ``metadata``, ``metadata_mask`` where the head takes those.
-        Masked pictures are not computed.
+        ``voice_mask (N, 1)``, ``ids (N, L)``, ``tokens_mask (N, L)`` and ``text_mask (N, 1)`` for the
+        encoders that there are, and ``metadata``, ``metadata_mask`` if the head takes them. Masked
+        pictures are not encoded.
         """
         inputs: dict[str, Tensor] = {}
         if self.video is not None:
-            inputs["video"], inputs["video_mask"] = self._watch(self.video, batch)
+            pixels, mask = batch["pixels"], batch["video_mask"]
+            inputs |= {"video": _encode_video(self.video, pixels, mask), "video_mask": mask}
         if self.voice is not None:
-            inputs |= _sequence("voice", self.voice(batch["samples"]), batch["voice_mask"])
+            inputs |= _masked("voice", self.voice(batch["samples"]), batch["voice_mask"])
         if self.text is not None:
-            found = self.text(batch["ids"], batch["tokens_mask"])
+            embeddings = self.text(batch["ids"], batch["tokens_mask"])
             mask = batch["text_mask"]
-            if found.shape[1] > 1:
+            if embeddings.shape[1] > 1:
                 mask = mask & batch["tokens_mask"]
-            inputs |= _sequence("text", found, mask)
+            inputs |= _masked("text", embeddings, mask)
         if "metadata" in self.head.takes:
             mask = batch["metadata_mask"]
             inputs |= {"metadata": batch["metadata"] * mask, "metadata_mask": mask}
         return inputs
 
-    @staticmethod
-    def _watch(encoder: VideoEncoder, batch: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
-        pixels, mask = batch["pixels"], batch["video_mask"]
-        out = torch.zeros(*mask.shape, encoder.width, device=pixels.device)
-        if mask.any():
-            found = _looked(encoder, pixels[mask])
-            out = out.to(found.dtype).masked_scatter(mask.unsqueeze(2), found)
-        return out, mask
+
+def _encode_video(encoder: VideoEncoder, pixels: Tensor, mask: Tensor) -> Tensor:
+    """Embeddings (N, T, D) of the pictures that `mask` lets through, zeros elsewhere."""
+    out = torch.zeros(*mask.shape, encoder.width, device=pixels.device)
+    if not mask.any():
+        return out
+    pictures = pixels[mask]
+    # Without gradients a few at a time, so that long windows need not fit into memory.
+    size = len(pictures) if torch.is_grad_enabled() else ENCODED_AT_ONCE
+    parts = [encoder(part) for part in pictures.split(size)]
+    found = torch.cat([part[0] if encoder.extra_outputs else part for part in parts])
+    return out.to(found.dtype).masked_scatter(mask.unsqueeze(2), found)
 
 
-def _looked(encoder: VideoEncoder, pictures: Tensor) -> Tensor:
-    """Embeddings of pictures; a few at a time where nothing is learned, so that windows need not fit."""
-    together = len(pictures) if torch.is_grad_enabled() else TOGETHER
-    found = [encoder(part) for part in pictures.split(together)]
-    return torch.cat([part[0] if encoder.also else part for part in found])
-
-
-def _sequence(name: str, found: Tensor, mask: Tensor) -> dict[str, Tensor]:
-    mask = mask.expand(found.shape[:2])
-    return {name: found * mask.unsqueeze(2), f"{name}_mask": mask}
+def _masked(name: str, embeddings: Tensor, mask: Tensor) -> dict[str, Tensor]:
+    mask = mask.expand(embeddings.shape[:2])
+    return {name: embeddings * mask.unsqueeze(2), f"{name}_mask": mask}
 
 
 def masked_mean(sequence: Tensor, mask: Tensor) -> Tensor:
-    """Mean over the steps (N, T, D) that `mask` (N, T) bool lets through; zeros where none: (N, D)."""
+    """Mean over the steps (N, T, D) that `mask` (N, T) bool lets through; zeros if none: (N, D)."""
     weights = mask.unsqueeze(2).to(sequence.dtype)
     return (sequence * weights).sum(1) / weights.sum(1).clamp(min=1.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What a network is to be made for. A recipe's `build` turns it into a `Network`."""
+class NetworkSpec:
+    """What a network's constructor needs. A recipe's `build` turns it into a `Network`."""
 
     outputs: int
     """Columns of the head: those of all tasks together."""
     size: int = 224
-    """Side of the pictures."""
+    """Side of the pictures, in pixels."""
     frames: int = 24
     """T of the video in a window."""
     samples: int = 48_000
-    """Of sound, in a window."""
+    """Samples of sound in a window."""
     tokens: int = 64
     vocabulary: int = 30_522
-    """Pieces that the tokenizer knows."""
+    """Tokens that the tokenizer knows."""
     metadata: int = 0
-    """Numbers that describe the speaker; 0 where the head takes none."""
+    """Numbers that describe the speaker; 0 if the head takes none."""
     grey: bool = False
-    """What is learned from has no colour, so none must be seen later either."""
+    """The training pictures have no color, so color is removed from all pictures."""
     options: Mapping[str, Value] = field(default_factory=dict)
     """Every option of the recipe (`--set NAME=VALUE`), given or default."""
     weights: Mapping[str, str] = field(default_factory=dict)
     """For each backbone of the recipe a public name, a local path, or ``none`` for random weights."""
-    fetch: bool = True
-    """Whether to read those weights. False where a checkpoint brings the numbers: then the same network
-    is built without them, and nothing need be at hand."""
+    load_weights: bool = True
+    """Whether to read `weights`. False if a checkpoint brings the numbers: then the same network is built
+    without them, and the sources need not be there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A stretch of training. Prefixes are of parameter names: ``video.backbone``.
+    """A part of a training run in which some parameters are frozen or learn more slowly.
 
-    Phases count only for a network that starts from pretrained weights: what is random has to learn
-    from the start.
+    Parts of the network are named by prefixes of parameter names, such as ``video.backbone``. A network with
+    random weights has no phases: everything has to learn from the start.
     """
 
     epochs: int | None
-    """None: all that are left."""
+    """None: all epochs that are left."""
     frozen: tuple[str, ...] = ()
-    """Prefixes that do not learn (and whose batch statistics stay)."""
+    """Prefixes that do not learn (and keep their batch statistics)."""
     rates: Mapping[str, float] = field(default_factory=dict)
-    """Shares of the learning rate, by prefix; everything else learns at 1."""
+    """Factors of the learning rate, by prefix; 1 for everything else."""

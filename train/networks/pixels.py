@@ -17,21 +17,23 @@ SOFTEST = 0.03
 
 
 @dataclass(frozen=True, slots=True)
-class Colours:
+class Normalization:
     """Mean and deviation of red, green and blue in [0, 1] over the pictures that a backbone learned from."""
 
     mean: tuple[float, float, float]
     deviation: tuple[float, float, float]
 
 
-IMAGENET = Colours((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Of torchvision's ImageNet weights."""
 
 
-def planes(pixels: Tensor, *, grey: bool, colours: Colours | None = None) -> Tensor:
+def normalize_pixels(
+    pixels: Tensor, *, grey: bool, normalization: Normalization | None = None
+) -> Tensor:
     """Pictures (M, S, S, 3), uint8 or float32 in [0, 255], RGB, as planes (M, 3, S, S) float32.
 
-    With `colours`, each plane is normalised as the backbone learned it. Without, each picture gets zero
+    With `normalization`, each plane is normalised as the backbone learned it. Without, each picture gets zero
     mean and (nearly) unit variance over all its planes: what is learned from scratch need not learn the
     light. `grey`: what was learned from has no colour, so none is seen: three planes of brightness.
     """
@@ -40,10 +42,10 @@ def planes(pixels: Tensor, *, grey: bool, colours: Colours | None = None) -> Ten
         red, green, blue = LUMA
         luma = red * rgb[:, 0:1] + green * rgb[:, 1:2] + blue * rgb[:, 2:3]
         rgb = luma.repeat(1, 3, 1, 1)
-    if colours is not None:
+    if normalization is not None:
         mean, deviation = (
             torch.tensor(of, device=rgb.device).view(1, 3, 1, 1)
-            for of in (colours.mean, colours.deviation)
+            for of in (normalization.mean, normalization.deviation)
         )
         return (rgb - mean) / deviation
     centred = rgb - rgb.mean((1, 2, 3), keepdim=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from affectstream.train.errors import WeightsError, WeightsMissing
-from affectstream.train.networks.network import Plan
+from affectstream.train.networks.network import NetworkSpec
 
 NONE = "none"
 """The source that stands for random weights."""
@@ -53,15 +53,15 @@ def folder_of(slot: str, source: str, files: Sequence[tuple[str, ...]]) -> Path:
     return local
 
 
-def made(
-    plan: Plan,
+def build_backbone(
+    spec: NetworkSpec,
     slot: str,
     model: Any,
     sizes: Mapping[str, Any],
     settings: Mapping[str, Any],
     **options: Any,
 ) -> Any:
-    """transformers' class `model` for `plan`, with the weights that it names for `slot`, in FP32.
+    """transformers' class `model` for `spec`, with the weights that it names for `slot`, in FP32.
 
     `sizes` are the entries of config.json that follow from the recipe's options, which those of the
     weights have to equal; `settings` are entries that hold whatever the weights come with; `options` go
@@ -74,8 +74,8 @@ def made(
     logging: Any = transformers.utils.logging  # without types
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    source, common = plan.weights[slot], {**settings, "attn_implementation": "eager"}
-    if source == NONE or not plan.fetch:
+    source, common = spec.weights[slot], {**settings, "attn_implementation": "eager"}
+    if source == NONE or not spec.load_weights:
         return model(model.config_class(**sizes, **common), **options)
     folder = folder_of(slot, source, (CONFIG, WEIGHTS))
     config = model.config_class.from_pretrained(folder, **common)

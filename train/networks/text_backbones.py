@@ -15,8 +15,14 @@ from tokenizers import Tokenizer, processors
 from torch import Tensor
 
 from affectstream.stream.errors import OptionError
-from affectstream.train.networks.network import Plan, TextEncoder, Value
-from affectstream.train.networks.pretrained import CONFIG, NONE, TOKENIZER, folder_of, made
+from affectstream.train.networks.network import NetworkSpec, TextEncoder, Value
+from affectstream.train.networks.pretrained import (
+    CONFIG,
+    NONE,
+    TOKENIZER,
+    build_backbone,
+    folder_of,
+)
 from affectstream.train.networks.tokenizer import PAD, train_tokenizer
 from affectstream.train.networks.transformers_encoder import TransformersEncoder, shapes_are_fixed
 
@@ -40,14 +46,16 @@ class BertEncoder(TransformersEncoder, TextEncoder):
     holds for pretrained weights; random ones (``none``) always learn.
     """
 
-    def __init__(self, plan: Plan, slot: str = "text", *, pooled: bool, frozen: bool) -> None:
+    def __init__(
+        self, spec: NetworkSpec, slot: str = "text", *, pooled: bool, frozen: bool
+    ) -> None:
         super().__init__()
-        if plan.tokens > POSITIONS:
-            raise OptionError(f"{plan.tokens} tokens are asked for, BERT has {POSITIONS} positions")
-        self.take(_bert(plan, slot, pooled), frozen=frozen and plan.weights[slot] != NONE)
-        self.pooled, self.tokens = pooled, plan.tokens
-        self.width = int(plan.options["text_width"])
-        self.steps = 1 if pooled else plan.tokens
+        if spec.tokens > POSITIONS:
+            raise OptionError(f"{spec.tokens} tokens are asked for, BERT has {POSITIONS} positions")
+        self.take(_bert(spec, slot, pooled), frozen=frozen and spec.weights[slot] != NONE)
+        self.pooled, self.tokens = pooled, spec.tokens
+        self.width = int(spec.options["text_width"])
+        self.steps = 1 if pooled else spec.tokens
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """See `TextEncoder`."""
@@ -69,20 +77,20 @@ class BertEncoder(TransformersEncoder, TextEncoder):
         return line
 
 
-def _bert(plan: Plan, slot: str, pooled: bool) -> Any:
+def _bert(spec: NetworkSpec, slot: str, pooled: bool) -> Any:
     from transformers.models.bert.modeling_bert import BertModel
 
-    width = int(plan.options["text_width"])
+    width = int(spec.options["text_width"])
     sizes = {
-        "vocab_size": plan.vocabulary,
+        "vocab_size": spec.vocabulary,
         "hidden_size": width,
-        "num_hidden_layers": int(plan.options["text_layers"]),
-        "num_attention_heads": int(plan.options["text_heads"]),
+        "num_hidden_layers": int(spec.options["text_layers"]),
+        "num_attention_heads": int(spec.options["text_heads"]),
         "intermediate_size": 4 * width,
         "max_position_embeddings": POSITIONS,
         "hidden_act": "gelu",
     }
-    return made(plan, slot, BertModel, sizes, {}, add_pooling_layer=pooled)
+    return build_backbone(spec, slot, BertModel, sizes, {}, add_pooling_layer=pooled)
 
 
 def tokenizer(weights: Mapping[str, str], lines: Iterable[str], tokens: int) -> Tokenizer:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from affectstream.train.errors import WeightsError, WeightsMissing, first_line
-from affectstream.train.networks.network import Plan
+from affectstream.train.networks.network import NetworkSpec
 from affectstream.train.networks.pretrained import NONE
 
 if TYPE_CHECKING:
@@ -28,20 +28,20 @@ SHOWN = 3
 States = dict[str, Tensor]
 
 
-def pretrained(plan: Plan, slot: str) -> bool:
+def is_pretrained(spec: NetworkSpec, slot: str) -> bool:
     """Whether this backbone starts from weights that others trained, which says how pictures look to it."""
-    return plan.weights[slot] != NONE
+    return spec.weights[slot] != NONE
 
 
-def fill(
+def load_vision_weights(
     module: nn.Module,
-    plan: Plan,
+    spec: NetworkSpec,
     slot: str,
     family: str,
     *,
     fit: Callable[[States], States] | None = None,
 ) -> None:
-    """Load what `plan` says of `slot` into `module`, a network of torchvision without its classifier.
+    """Load what `spec` says of `slot` into `module`, a network of torchvision without its classifier.
 
     That is a name such as ``ResNet50_Weights.IMAGENET1K_V2`` out of torchvision's `family`
     (``ResNet50_Weights``), a ``.pth`` or ``.safetensors`` file with such a network's tensors, a folder
@@ -50,9 +50,9 @@ def fill(
 
     Raises `WeightsMissing` where they cannot be had, and `WeightsError` where they do not fit.
     """
-    if not plan.fetch or not pretrained(plan, slot):
+    if not spec.load_weights or not is_pretrained(spec, slot):
         return
-    source = plan.weights[slot]
+    source = spec.weights[slot]
     found = _fetched(slot, source, family) if _is_name(source) else _read(slot, _file(slot, source))
     states = {name: value for name, value in found.items() if not _of_classifier(name)}
     if fit is not None:

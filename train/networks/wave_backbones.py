@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from affectstream.stream.errors import OptionError
-from affectstream.train.networks.network import Plan, Value, VoiceEncoder
-from affectstream.train.networks.pretrained import NONE, made
+from affectstream.train.networks.network import NetworkSpec, Value, VoiceEncoder
+from affectstream.train.networks.pretrained import NONE, build_backbone
 from affectstream.train.networks.transformers_encoder import TransformersEncoder
 
 BASE: Mapping[str, Value] = {
@@ -56,11 +56,11 @@ class Wav2Vec2Encoder(TransformersEncoder, VoiceEncoder):
     not masked at random in training: the data sets' own augmentation does such things, seeded.
     """
 
-    def __init__(self, plan: Plan, slot: str = "voice", *, frozen: bool) -> None:
+    def __init__(self, spec: NetworkSpec, slot: str = "voice", *, frozen: bool) -> None:
         super().__init__()
-        self.take(_wav2vec2(plan, slot), frozen=frozen and plan.weights[slot] != NONE)
-        self.width, self.samples = int(plan.options["voice_width"]), plan.samples
-        self.steps = plan.samples
+        self.take(_wav2vec2(spec, slot), frozen=frozen and spec.weights[slot] != NONE)
+        self.width, self.samples = int(spec.options["voice_width"]), spec.samples
+        self.steps = spec.samples
         for kernel, stride in zip(KERNELS, STRIDES, strict=True):
             self.steps = (self.steps - kernel) // stride + 1
 
@@ -69,10 +69,10 @@ class Wav2Vec2Encoder(TransformersEncoder, VoiceEncoder):
         return self.backbone(standardised(samples)).last_hidden_state
 
 
-def _wav2vec2(plan: Plan, slot: str) -> Any:
+def _wav2vec2(spec: NetworkSpec, slot: str) -> Any:
     from transformers.models.wav2vec2.modeling_wav2vec2 import Wav2Vec2Model
 
-    layers, width, heads, filters = (int(plan.options[name]) for name in BASE)
+    layers, width, heads, filters = (int(spec.options[name]) for name in BASE)
     sizes = {
         "hidden_size": width,
         "num_hidden_layers": layers,
@@ -86,7 +86,7 @@ def _wav2vec2(plan: Plan, slot: str) -> Any:
         "do_stable_layer_norm": False,
     }
     settings = {"mask_time_prob": 0.0, "mask_feature_prob": 0.0, "layerdrop": 0.0}
-    model = made(plan, slot, Wav2Vec2Model, sizes, settings)
+    model = build_backbone(spec, slot, Wav2Vec2Model, sizes, settings)
     # Its weight is stored as a direction and a length; no runtime has that, and one tensor says the same.
     parametrize.remove_parametrizations(model.encoder.pos_conv_embed.conv, "weight")
     return model
@@ -99,16 +99,16 @@ class WaveNetEncoder(VoiceEncoder):
     gated residual blocks of kernel 2 under dilations 1 to 16. A step hears nothing later than itself.
     """
 
-    def __init__(self, plan: Plan, width: int) -> None:
+    def __init__(self, spec: NetworkSpec, width: int) -> None:
         """Raises `OptionError` for a window that has no whole steps."""
         super().__init__()
         shrink = SHRINKS[0] * SHRINKS[1] * SHRINKS[2]
-        if plan.samples % shrink:
+        if spec.samples % shrink:
             raise OptionError(
-                f"a window of {plan.samples} samples has no whole steps: expected a multiple of {shrink}"
+                f"a window of {spec.samples} samples has no whole steps: expected a multiple of {shrink}"
             )
-        self.width, self.samples, self.steps = width, plan.samples, plan.samples // shrink
-        channels, inputs, stages = int(plan.options["voice_channels"]), 1, []
+        self.width, self.samples, self.steps = width, spec.samples, spec.samples // shrink
+        channels, inputs, stages = int(spec.options["voice_channels"]), 1, []
         for stride in SHRINKS:
             stages.append(Stage(inputs, channels, stride))
             inputs, channels = channels, 2 * channels

@@ -1,9 +1,9 @@
-"""What a bundle says of prepared samples, through its own engines as they will run."""
+"""The outputs of a bundle for prepared samples, through the engines that serving uses."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
@@ -11,33 +11,37 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectstream.engines.bundle.bundle import ENCODERS, Bundle
+from affectstream.engines.manifest import Calibration
 from affectstream.engines.spec import SLOTS, Array, padded, slot
+from affectstream.train.calibration import probabilities
 from affectstream.train.recipe import Batch
+from affectstream.train.tasks import Task
+
+Subset = tuple[str, ...] | None
+"""Modalities that are left while the others are hidden; None hides nothing."""
 
 _FEEDS = {"voice": {"samples": "samples"}, "text": {"ids": "ids", "mask": "tokens_mask"}}
+"""Inputs of an encoder, and the entries of a batch that feed them."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class BundleOutputs:
-    """What was said, one row a sample: each output by name, and which samples those are."""
+    """The outputs of the head by name, one row for each of `samples`."""
 
     outputs: dict[str, NDArray[Any]]
     samples: NDArray[np.int64]
+    """(n,) numbers of the samples that have something for the bundle."""
     modalities: tuple[str, ...]
-    """Of each sample, those that were there, as a manifest's calibration names them: ``video+text``."""
+    """Of each sample, those that were present, as a manifest's calibration names them: ``video+text``."""
 
-
-@dataclass(slots=True)
-class _Gathered:
-    outputs: dict[str, list[Array]] = field(default_factory=dict)
-    samples: list[Array] = field(default_factory=list)
-    modalities: list[str] = field(default_factory=list)
-
-    def add(self, outputs: Mapping[str, Array], samples: Array, modalities: Sequence[str]) -> None:
-        for name, part in outputs.items():
-            self.outputs.setdefault(name, []).append(part)
-        self.samples.append(samples)
-        self.modalities += modalities
+    def predict(self, tasks: Sequence[Task], calibration: Calibration) -> dict[str, NDArray[Any]]:
+        """The predictions of each task by name, emotions as calibrated probabilities."""
+        predicted = {task.name: self.outputs[task.output] for task in tasks}
+        if "emotion" in predicted:
+            temperatures = [calibration.temperature.get(name, 1.0) for name in self.modalities]
+            logits = predicted["emotion"].astype(np.float64) / np.array(temperatures)[:, None]
+            predicted["emotion"] = probabilities(logits, np.asarray(calibration.prior), 1.0)
+        return predicted
 
 
 def subsets(modalities: Sequence[str]) -> list[tuple[str, ...]]:
@@ -48,71 +52,81 @@ def subsets(modalities: Sequence[str]) -> list[tuple[str, ...]]:
 
 def bundle_outputs(
     bundle: Bundle, *batches: Iterable[Batch], missing: bool
-) -> dict[tuple[str, ...] | None, BundleOutputs]:
-    """What the bundle says of the samples of `batches` as they are (None).
+) -> dict[Subset, BundleOutputs]:
+    """The outputs for the samples of `batches` as they are (None).
 
     There is one sequence of batches for each of the bundle's experts (itself, or its members), of the same
-    samples in batches of the same size. With `missing` also for each of `subsets` of its modalities, of the
-    samples that have all of it and with the others hidden.
+    samples in batches of the same size. With `missing` also the outputs for each of `subsets` of the bundle's
+    modalities, of the samples that have the whole subset, with the other modalities hidden.
     """
     modalities = bundle.modalities
-    gathered: dict[tuple[str, ...] | None, _Gathered] = {None: _Gathered()}
+    parts: dict[Subset, list[BundleOutputs]] = {None: []}
     if missing:
-        gathered |= {subset: _Gathered() for subset in subsets(modalities)}
+        parts |= {subset: [] for subset in subsets(modalities)}
     first = 0
-    for shown in zip(*batches, strict=True):
+    for expert_batches in zip(*batches, strict=True):
         feeds = [
-            dict(_head_feeds(expert, batch))
-            for expert, batch in zip(bundle.experts, shown, strict=True)
+            _head_feeds(expert, batch)
+            for expert, batch in zip(bundle.experts, expert_batches, strict=True)
         ]
-        there = np.stack([_having(feeds, modality) for modality in modalities], 1)
-        numbers = np.arange(first, first + len(there))
-        first += len(there)
-        for subset, found in gathered.items():
-            wanted = np.array([subset is None or m in subset for m in modalities])
-            rows = there.any(1) if subset is None else there[:, wanted].all(1)
-            if rows.any():
-                gone = [m for m in modalities if subset and m not in subset]
-                of_rows = [
-                    {name: part[rows] for name, part in _hidden(one, gone).items()} for one in feeds
-                ]
-                names = [
-                    "+".join(m for m, has in zip(modalities, row, strict=True) if has)
-                    for row in there[rows] & wanted
-                ]
-                found.add(said(bundle, of_rows), numbers[rows], names)
-    return {
-        subset: BundleOutputs(
-            {name: np.concatenate(parts) for name, parts in found.outputs.items()},
-            np.concatenate(found.samples),
-            tuple(found.modalities),
-        )
-        for subset, found in gathered.items()
-        if found.samples
-    }
+        present = np.stack([_present(feeds, modality) for modality in modalities], 1)
+        numbers = np.arange(first, first + len(present))
+        first += len(present)
+        for subset, found in parts.items():
+            kept = np.array([subset is None or m in subset for m in modalities])
+            rows = np.asarray(present.any(1) if subset is None else present[:, kept].all(1))
+            if not rows.any():
+                continue
+            hidden = [m for m in modalities if subset and m not in subset]
+            names = (
+                "+".join(m for m, has in zip(modalities, row, strict=True) if has)
+                for row in present[rows] & kept
+            )
+            outputs = _run_heads(bundle, [_hide(feed, hidden, rows) for feed in feeds])
+            found.append(BundleOutputs(outputs, numbers[rows], tuple(names)))
+    return {subset: _concatenate(found) for subset, found in parts.items() if found}
 
 
-def said(bundle: Bundle, feeds: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
-    """The outputs of a bundle for what the head of each of its experts is fed, any number of rows."""
+def _concatenate(parts: Sequence[BundleOutputs]) -> BundleOutputs:
+    return BundleOutputs(
+        {name: np.concatenate([p.outputs[name] for p in parts]) for name in parts[0].outputs},
+        np.concatenate([part.samples for part in parts]),
+        tuple(name for part in parts for name in part.modalities),
+    )
+
+
+def _run_heads(bundle: Bundle, feeds: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+    """The bundle's outputs for the feeds of each expert's head, any number of rows."""
     outputs = [
-        _run(expert, "fusion", one) for expert, one in zip(bundle.experts, feeds, strict=True)
+        _run(expert, "fusion", feed) for expert, feed in zip(bundle.experts, feeds, strict=True)
     ]
     if not bundle.members:
         return outputs[0]
     present = [
-        np.any([_having([one], m) for m in expert.modalities], axis=0)
-        for expert, one in zip(bundle.experts, feeds, strict=True)
+        np.any([_present([feed], m) for m in expert.modalities], axis=0)
+        for expert, feed in zip(bundle.experts, feeds, strict=True)
     ]
     mask = np.stack(present, 1)
     logits = np.stack([found["logits"] for found in outputs], 1).astype(np.float32)
-    # A member with nothing to go by says nothing, as in serving.
+    # A member without any of its modalities counts nothing, as in serving.
     return _run(bundle, "fusion", {"members": logits * mask[..., None], "mask": mask})
 
 
-def _having(feeds: Sequence[Mapping[str, Array]], modality: str) -> NDArray[np.bool_]:
+def _present(feeds: Sequence[Mapping[str, Array]], modality: str) -> NDArray[np.bool_]:
     """Which rows (n,) have something of a modality, for one of the heads or more."""
-    masks = [one[f"{modality}_mask"].any(1) for one in feeds if modality in one]
+    masks = [feed[f"{modality}_mask"].any(1) for feed in feeds if modality in feed]
     return np.asarray(np.any(masks, axis=0), np.bool_)
+
+
+def _hide(
+    feed: Mapping[str, Array], modalities: Sequence[str], rows: NDArray[np.bool_]
+) -> dict[str, Array]:
+    """`rows` of a head's feed with these modalities absent: zeros, and masks that are all false."""
+    hidden = {name for modality in modalities for name in (modality, f"{modality}_mask")}
+    return {
+        name: np.zeros_like(part[rows]) if name in hidden else part[rows]
+        for name, part in feed.items()
+    }
 
 
 def _run(bundle: Bundle, role: str, feeds: Mapping[str, Array]) -> dict[str, Array]:
@@ -127,56 +141,42 @@ def _run(bundle: Bundle, role: str, feeds: Mapping[str, Array]) -> dict[str, Arr
     return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
 
 
-def _head_feeds(bundle: Bundle, batch: Batch) -> Iterator[tuple[str, Array]]:
-    """What the head of a plain bundle is fed for a batch."""
+def _head_feeds(bundle: Bundle, batch: Batch) -> dict[str, Array]:
+    """The inputs of the head of a bundle without members."""
     head = bundle.engines["fusion"].inputs
     count = len(next(iter(batch.values())))
+    feeds: dict[str, Array] = {}
     for modality in bundle.modalities:
         _, steps, width = (int(n) if isinstance(n, int) else 0 for n in head[modality].shape)
         sequence = np.zeros((count, steps, width), np.float32)
         mask = np.zeros((count, steps), np.bool_)
         if f"{modality}_mask" in batch:
             _encode(bundle, modality, batch, sequence, mask)
-        yield modality, sequence
-        yield f"{modality}_mask", mask
+        feeds |= {modality: sequence, f"{modality}_mask": mask}
     if "metadata" in head:
-        facts = int(head["metadata"].shape[1])
-        numbers, known = batch.get("metadata"), batch.get("metadata_mask")
-        yield (
-            "metadata",
-            (
-                np.zeros((count, facts), np.float32)
-                if numbers is None or known is None
-                else (numbers * known).numpy()
-            ),
-        )
-        yield (
-            "metadata_mask",
-            np.zeros((count, facts), np.bool_) if known is None else known.numpy(),
-        )
+        width = int(head["metadata"].shape[1])
+        numbers, known = np.zeros((count, width), np.float32), np.zeros((count, width), np.bool_)
+        if "metadata" in batch:
+            known = batch["metadata_mask"].numpy()
+            numbers = batch["metadata"].numpy() * known
+        feeds |= {"metadata": numbers, "metadata_mask": known}
+    return feeds
 
 
 def _encode(bundle: Bundle, modality: str, batch: Batch, sequence: Array, mask: Array) -> None:
     """Fill in the embeddings of one modality, `sequence` (N, T, D) and `mask` (N, T)."""
-    there = batch[f"{modality}_mask"].numpy()
+    present = batch[f"{modality}_mask"].numpy()
     if modality == "video":
-        if there.any():
-            pixels = batch["pixels"].numpy()[there]
-            shown = sequence[:, : there.shape[1]]
-            shown[there] = _run(bundle, "face_encoder", {"pixels": pixels})["embedding"]
-        mask[:, : there.shape[1]] = there
+        if present.any():
+            pixels = batch["pixels"].numpy()[present]
+            frames = sequence[:, : present.shape[1]]
+            frames[present] = _run(bundle, "face_encoder", {"pixels": pixels})["embedding"]
+        mask[:, : present.shape[1]] = present
         return
-    rows = there[:, 0]
+    rows = present[:, 0]
     if not rows.any():
         return
     feeds = {name: batch[key].numpy()[rows] for name, key in _FEEDS[modality].items()}
     found = _run(bundle, ENCODERS[modality], feeds)["embedding"]
     sequence[rows] = found.reshape(len(found), *sequence.shape[1:])
-    steps = sequence.shape[1]
-    mask[rows] = feeds["mask"] if modality == "text" and steps > 1 else True
-
-
-def _hidden(feeds: Mapping[str, Array], modalities: Sequence[str]) -> dict[str, Array]:
-    """`feeds` with these modalities absent: zeros under a mask that is all false."""
-    gone = {name for modality in modalities for name in (modality, f"{modality}_mask")}
-    return {name: np.zeros_like(part) if name in gone else part for name, part in feeds.items()}
+    mask[rows] = feeds["mask"] if modality == "text" and sequence.shape[1] > 1 else True

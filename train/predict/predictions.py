@@ -1,4 +1,4 @@
-"""What a network or a bundle says of each sample of a split, beside the truth: to be counted and compared."""
+"""The predictions of a network or a bundle for each sample of a split, beside the truth."""
 
 from __future__ import annotations
 
@@ -15,168 +15,132 @@ from torch import nn
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.train.config import FitConfig
 from affectstream.train.data.dataset import Dataset
-from affectstream.train.loader.batches import ValidBatches, to_device, valid_batch_size
+from affectstream.train.loader.batches import ValidBatches, to_device
 from affectstream.train.loader.samples import Samples
 from affectstream.train.predict.bundle_outputs import bundle_outputs
-from affectstream.train.predict.prepared import shown_to, told_by
-from affectstream.train.statistics import Groups, Interval, bootstrap, groups_of, of_guesses
-from affectstream.train.tasks import Task, metrics_of, split_columns
+from affectstream.train.predict.bundle_samples import bundle_samples, valid_batches
+from affectstream.train.statistics import Groups, Interval, bootstrap, groups_of
+from affectstream.train.tasks import Task, by_task, compute_metrics, predict_all
 
 Columns = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Predictions:
-    """One row a sample, in the order of the data set."""
+    """One row for each sample, in the order of the data set."""
 
     tasks: tuple[Task, ...]
     ids: NDArray[Any]
-    """(n,) text."""
+    """(n,) str."""
     participants: NDArray[Any]
-    """(n,) text, None where they are not known."""
-    answers: Columns
-    """`Task.answers` of each task: (n, C) or (n,)."""
+    """(n,) str, None where unknown."""
+    predicted: Columns
+    """`Task.predict` of each task: (n, C) or (n,)."""
     truth: Columns
     """`Task.targets` of each task: (n,) or (n, C)."""
 
-    def figures(self) -> dict[str, float]:
-        """Figures of every task; with several, ``task/figure``."""
-        return metrics_of(self.tasks, self.answers, self.truth)
+    def metrics(self) -> dict[str, float]:
+        """Metrics of every task; of several tasks ``task/metric``."""
+        return compute_metrics(self.tasks, self.truth, self.predicted)
 
     def groups(self, picked: NDArray[np.bool_] | None = None) -> Groups:
-        """Participants, or samples, of all rows or of those `picked` (n,)."""
+        """What to bootstrap, participants or samples, of all rows or of those `picked` (n,)."""
         return groups_of(list(self.participants if picked is None else self.participants[picked]))
 
     def intervals(self) -> dict[str, Interval]:
-        """`figures` with bootstrap intervals, by participant where all are known; fewer than two samples
-        of a task give none."""
-        found: dict[str, Interval] = {}
+        """`metrics` with bootstrap intervals; none for a task with fewer than two labeled samples."""
+        found: dict[str, dict[str, Interval]] = {}
         for task in self.tasks:
-            known = labelled(task, self.truth[task.name])
-            if known.sum() < 2:
-                continue
-            said, truth = self.answers[task.name][known], self.truth[task.name][known]
-            own = bootstrap(Quick(task), truth, said, groups=self.groups(known))
-            several = len(self.tasks) > 1
-            found |= {f"{task.name}/{k}" if several else k: v for k, v in own.items()}
-        return found
+            truth, predicted = self.truth[task.name], self.predicted[task.name]
+            known = task.labeled(truth)
+            found[task.name] = {}
+            if known.sum() >= 2:
+                found[task.name] = bootstrap(
+                    task.metrics, truth[known], predicted[known], groups=self.groups(known)
+                )
+        return by_task(found)
+
+    def save(self, path: Path) -> None:
+        """Write a NumPy .npz of plain arrays, which `load` reads."""
+        # Names in the file are those of its first version.
+        columns = {f"answers/{name}": array for name, array in self.predicted.items()}
+        columns |= {f"truth/{name}": array for name, array in self.truth.items()}
+        columns |= {f"labels/{task.name}": np.asarray(task.labels, str) for task in self.tasks}
+        columns["ids"] = self.ids.astype(str)
+        columns["participants"] = np.asarray([name or "" for name in self.participants])
+        np.savez_compressed(path, **columns)  # type: ignore[arg-type]  # one of its parameters is a bool
+
+    @classmethod
+    def load(cls, path: Path) -> Predictions:
+        """Read what `save` wrote; the class counts of the tasks are not in it."""
+        with np.load(path, allow_pickle=False) as file:
+            names = [name.partition("/")[2] for name in file.files if name.startswith("labels/")]
+            people = file["participants"].astype(object)
+            people[people == ""] = None
+            return cls(
+                tasks=tuple(Task(name, tuple(file[f"labels/{name}"].tolist())) for name in names),
+                ids=file["ids"].astype(object),
+                participants=people,
+                predicted={name: file[f"answers/{name}"] for name in names},
+                truth={name: file[f"truth/{name}"] for name in names},
+            )
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Predictions]) -> Predictions:
+        """The samples of all `parts`. Raises `ValueError` if their tasks or labels differ."""
+        tasks = parts[0].tasks
+        names = [(task.name, task.labels) for task in tasks]
+        if any([(task.name, task.labels) for task in part.tasks] != names for part in parts):
+            raise ValueError("predictions of different tasks or labels cannot be joined")
+        return cls(
+            tasks=tasks,
+            ids=np.concatenate([part.ids for part in parts]),
+            participants=np.concatenate([part.participants for part in parts]),
+            predicted={t.name: np.concatenate([p.predicted[t.name] for p in parts]) for t in tasks},
+            truth={t.name: np.concatenate([p.truth[t.name] for p in parts]) for t in tasks},
+        )
 
 
 @runtime_checkable
-class Predicts(Protocol):
-    """What a bound recipe has besides when its answers can be had sample by sample."""
+class Predictor(Protocol):
+    """A bound recipe that can predict sample by sample."""
 
-    def told(self, module: nn.Module, data: Path, split: str, config: FitConfig) -> Predictions:
-        """What `module` says of `split` of a prepared data set, as `score` judges it."""
+    def predict(self, module: nn.Module, data: Path, split: str, config: FitConfig) -> Predictions:
+        """The predictions of `module` for `split` of a prepared data set, as `validate` sees it."""
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Quick:
-    """`Task.figures` of labelled rows, for thousands of draws."""
-
-    task: Task
-
-    def __call__(self, truth: NDArray[Any], said: NDArray[Any]) -> dict[str, float]:
-        """Figures of what was said (n, ...) against `truth` of the same rows."""
-        if self.task.kind.answer == "class":
-            return of_guesses(truth, said.argmax(1))
-        return self.task.figures(said, truth)
-
-
-def labelled(task: Task, truth: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which rows (n,) have a label."""
-    if task.kind.answer == "class":
-        return np.asarray(truth >= 0)
-    there = ~np.isnan(truth)
-    return np.asarray(there.any(1) if truth.ndim > 1 else there)
-
-
-def of_rows(
-    dataset: Dataset, rows: NDArray[np.int64], tasks: Sequence[Task], said: Columns
+def predictions_for(
+    dataset: Dataset, rows: NDArray[np.int64], tasks: Sequence[Task], predicted: Columns
 ) -> Predictions:
-    """Answers to `tasks` about `rows` of a data set, which knows the rest."""
-    assert all(len(column) == len(rows) for column in said.values())
+    """`predicted` of `rows` of a data set, with the ids, participants and truth of these rows."""
+    assert all(len(column) == len(rows) for column in predicted.values())
     return Predictions(
         tasks=tuple(tasks),
         ids=dataset.column("id")[rows],
         participants=dataset.column("participant")[rows],
-        answers=dict(said),
+        predicted=dict(predicted),
         truth={task.name: task.targets(dataset).numpy()[rows] for task in tasks},
     )
 
 
 @torch.no_grad()
-def by_network(module: nn.Module, samples: Samples, tasks: Sequence[Task]) -> Predictions:
-    """What a network says of `samples` as they are judged."""
+def predict_network(module: nn.Module, samples: Samples, tasks: Sequence[Task]) -> Predictions:
+    """The predictions of a network for `samples`, without augmentation."""
     device = next(module.parameters()).device
     outputs = torch.cat(
         [module(to_device(batch, device)).float().cpu() for batch in ValidBatches(samples)]
     )
-    parts = split_columns(outputs, tasks)
-    said = {task.name: task.answers(parts[task.name]).numpy() for task in tasks}
-    return of_rows(samples.dataset, samples.rows, tasks, said)
+    return predictions_for(samples.dataset, samples.rows, tasks, predict_all(outputs, tasks))
 
 
-def by_bundle(bundle: Bundle, data: Path, split: str) -> Predictions:
-    """What a bundle says of `split` of a prepared data set, calibrated.
+def predict_bundle(bundle: Bundle, data: Path, split: str) -> Predictions:
+    """The calibrated predictions of a bundle for `split` of a prepared data set.
 
-    Raises `DataMissing` or `DataError` where nothing of it can be measured there.
+    Raises `DataMissing`, and `DataError` if the data set has nothing that the bundle can be measured on.
     """
-    shown, tasks = shown_to(bundle, data, split)
-    size = min(map(valid_batch_size, shown))
-    said = bundle_outputs(
-        bundle, *[ValidBatches(part, size=size) for part in shown], missing=False
-    )[None]
-    rows = shown[0].rows[said.samples]
-    told = told_by(said, tasks, bundle.manifest.calibration)
-    return of_rows(shown[0].dataset, rows, tasks, told)
-
-
-def together(parts: Sequence[Predictions]) -> Predictions:
-    """The samples of all `parts`, which have the same tasks. Raises `ValueError` where they have not."""
-    first = parts[0]
-    names = [(task.name, task.labels) for task in first.tasks]
-    if any([(task.name, task.labels) for task in part.tasks] != names for part in parts):
-        raise ValueError("what was told is of different tasks or labels")
-
-    def joined(column: str) -> dict[str, NDArray[Any]]:
-        return {
-            task.name: np.concatenate([getattr(part, column)[task.name] for part in parts])
-            for task in first.tasks
-        }
-
-    return Predictions(
-        tasks=first.tasks,
-        ids=np.concatenate([part.ids for part in parts]),
-        participants=np.concatenate([part.participants for part in parts]),
-        answers=joined("answers"),
-        truth=joined("truth"),
-    )
-
-
-def save(told: Predictions, path: Path) -> None:
-    """Write it as NumPy's .npz of plain arrays, which `load` reads."""
-    columns = {
-        f"{kind}/{name}": array
-        for kind in ("answers", "truth")
-        for name, array in getattr(told, kind).items()
-    }
-    columns |= {f"labels/{task.name}": np.asarray(task.labels, str) for task in told.tasks}
-    people = [who or "" for who in told.participants]
-    np.savez_compressed(path, ids=told.ids.astype(str), participants=np.asarray(people), **columns)
-
-
-def load(path: Path) -> Predictions:
-    """What `save` wrote; of the tasks the counts in training are not in it."""
-    with np.load(path, allow_pickle=False) as file:
-        names = [name.partition("/")[2] for name in file.files if name.startswith("labels/")]
-        people = file["participants"].astype(object)
-        people[people == ""] = None
-        return Predictions(
-            tasks=tuple(Task(name, tuple(file[f"labels/{name}"].tolist())) for name in names),
-            ids=file["ids"].astype(object),
-            participants=people,
-            answers={name: file[f"answers/{name}"] for name in names},
-            truth={name: file[f"truth/{name}"] for name in names},
-        )
+    samples, tasks = bundle_samples(bundle, data, split)
+    outputs = bundle_outputs(bundle, *valid_batches(samples), missing=False)[None]
+    rows = samples[0].rows[outputs.samples]
+    predicted = outputs.predict(tasks, bundle.manifest.calibration)
+    return predictions_for(samples[0].dataset, rows, tasks, predicted)

@@ -1,19 +1,14 @@
-"""A recipe whose network is a `Network`: everything but its architecture is here.
-
-A file in `train/models/` ends with ``RECIPE = NetRecipe(...)``; its data, tasks, loss, figures and
-bundle follow from the fields below.
-"""
+"""A recipe over an `Architecture`: it learns any set of tasks from any prepared data set that fits."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from affectstream.engines.errors import AffectstreamError
@@ -21,191 +16,167 @@ from affectstream.stream.errors import OptionError
 from affectstream.train.config import FitConfig
 from affectstream.train.errors import first_line
 from affectstream.train.fit.warm_start import load_initial_weights
+from affectstream.train.graphs.engine_files import write_engine_files
 from affectstream.train.loader.batches import TrainBatches, ValidBatches, to_device
 from affectstream.train.loader.samples import Samples, open_for, usable_rows
-from affectstream.train.model_spec import ModelSpec, from_plain
-from affectstream.train.networks.network import Network, Phase, Plan, Value
+from affectstream.train.model_spec import ModelSpec
+from affectstream.train.networks.network import Network, NetworkSpec, Phase, Value
 from affectstream.train.networks.pretrained import NONE
+from affectstream.train.predict.predictions import Predictions, predict_network
 from affectstream.train.recipe import Batch, Loaders
-from affectstream.train.recipes.bind import bind
-from affectstream.train.tasks import loss_of, metrics_of, split_columns
-
-if TYPE_CHECKING:
-    from affectstream.train.predict.predictions import Predictions
+from affectstream.train.recipes.architecture import Architecture
+from affectstream.train.recipes.bind import spec_for
+from affectstream.train.tasks import compute_metrics, mean_loss, predict_all
 
 
 @dataclass(frozen=True, slots=True)
-class NetRecipe:
-    """One architecture, learned from any prepared data set that has what it looks at."""
+class NetRecipe(Architecture):
+    """One architecture, and after `bind` or `restore` what it is bound to."""
 
-    name: str
-    summary: str
-    defaults: FitConfig
-    build: Callable[[Plan], Network]
-    modalities: tuple[str, ...]
-    """What a data set must have: of ``video``, ``voice``, ``text``, in this order. Rows without one of
-    them are used too, with that one masked."""
-    options: Mapping[str, Value] = field(default_factory=dict)
-    """`--set NAME=VALUE` with its default, whose type is the option's."""
-    choices: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
-    """What an option may be, where that is not any value of its type."""
-    tiny: Mapping[str, Value] = field(default_factory=dict)
-    """Options of the smallest network of this kind (`--tiny`): for a first try, and for tests."""
-    backbones: Mapping[str, str] = field(default_factory=dict)
-    """Pretrained parts: a name for `--weights NAME=SOURCE`, and the public name it has by default."""
-    phases: tuple[Phase, ...] = ()
-    """Of a network that starts from weights. A prefix begins with the name of the backbone."""
-    tokenizer: Callable[[Mapping[str, str], Iterable[str], int], Tokenizer] | None = None
-    """From `Plan.weights`, the lines of split train and the most tokens of a line."""
-    side: int = 224
-    multiple: int = 1
-    """The side of the pictures has to be a multiple of this."""
-    window_us: int = 3_000_000
-    hop_us: int = 500_000
-    frame_hz: int = 8
-    tokens: int = 64
-    one_frame: bool = False
-    """Learns from one picture of each sample, chosen anew each epoch, instead of a window of them."""
-    metadata: bool = False
-    """Whether the head takes what is known of the speaker."""
-    made_for: ModelSpec | None = None
-    start: str | None = None
-    """A run's folder or a bundle, whose weights a new network starts from."""
-    fetch: bool = True
-    """Whether a new network reads pretrained weights; not where a checkpoint brings them."""
-    given: Mapping[str, Value] = field(default_factory=dict)
-    """The options that a person asked for."""
+    bound_spec: ModelSpec | None = None
+    init_from: str | None = None
+    """A run's folder or a bundle whose weights a new network starts from."""
+    load_weights: bool = True
+    """Whether a new network reads pretrained weights; False if a checkpoint brings them."""
+    user_options: Mapping[str, Value] = field(default_factory=dict)
+    """The options that were given by `--set`, for messages."""
 
     @property
-    def fixed(self) -> ModelSpec:
-        """What the recipe is bound to. Raises `ValueError` before `for_data` or `restored`."""
-        if self.made_for is None:
-            raise ValueError(f"recipe {self.name!r} has no data set yet: call for_data first")
-        return self.made_for
+    def spec(self) -> ModelSpec:
+        """What the recipe is bound to. Raises `ValueError` before `bind` or `restore`."""
+        if self.bound_spec is None:
+            raise ValueError(f"recipe {self.name!r} has no data set yet: call bind first")
+        return self.bound_spec
 
-    def setting(self) -> dict[str, Any]:
-        """`fixed` in plain values, for a checkpoint."""
-        return self.fixed.plain()
+    def spec_dict(self) -> dict[str, Any]:
+        """`spec` in plain values, for a checkpoint."""
+        return self.spec.to_dict()
 
-    def restored(self, setting: Mapping[str, Any]) -> Self:
-        """This recipe as a checkpoint left it."""
-        return replace(self, made_for=from_plain(setting), start=None, fetch=False, given={})
+    def restore(self, spec: Mapping[str, Any]) -> Self:
+        """This recipe bound to what `spec_dict` gave."""
+        return replace(
+            self,
+            bound_spec=ModelSpec.from_dict(spec),
+            init_from=None,
+            load_weights=False,
+            user_options={},
+        )
 
-    def for_data(self, data: Path, config: FitConfig) -> Self:
+    def bind(self, data: Path, config: FitConfig) -> Self:
         """This recipe for the prepared data set in `data`.
 
         Raises `DataMissing` or `DataError`, naming what the data set lacks, and `OptionError` for tasks,
         options, weights and sides that the recipe does not have.
         """
-        setting = bind(self, data, config)
-        phases = self.phases if config.init is not None else self._phases_from(setting.weights)
+        spec = spec_for(self, data, config)
         return replace(
-            self, made_for=setting, start=config.init, phases=phases, given=config.options
+            self,
+            bound_spec=spec,
+            init_from=config.init,
+            phases=self.phases if config.init is not None else self._phases_with(spec.weights),
+            user_options=config.options,
         )
 
-    def _phases_from(self, weights: Mapping[str, str]) -> tuple[Phase, ...]:
-        """The phases of a network with these `weights`: what is random learns from the start."""
+    def _phases_with(self, weights: Mapping[str, str]) -> tuple[Phase, ...]:
+        """The phases of a network with these `weights`: random parts learn from the start."""
         random = {name for name, source in weights.items() if source == NONE}
         if random == set(weights):
             return ()
 
-        def rests(prefix: str) -> bool:
+        def is_pretrained(prefix: str) -> bool:
             return prefix.partition(".")[0] not in random
 
         return tuple(
             replace(
                 phase,
-                frozen=tuple(filter(rests, phase.frozen)),
-                rates={name: share for name, share in phase.rates.items() if rests(name)},
+                frozen=tuple(filter(is_pretrained, phase.frozen)),
+                rates={name: rate for name, rate in phase.rates.items() if is_pretrained(name)},
             )
             for phase in self.phases
         )
 
-    def loaders(self, data: Path, config: FitConfig) -> Loaders:
-        """Samples of split train as chance changes them; those of valid as they are judged."""
-        fixed, dataset = self.fixed, open_for(data, self.modalities)
-        names = [task.name for task in fixed.tasks]
-        train, valid = (
+    def _samples(self, data: Path, *splits: str) -> list[Samples]:
+        spec, dataset = self.spec, open_for(data, self.modalities)
+        names = [task.name for task in spec.tasks]
+        return [
             Samples(
                 dataset,
                 usable_rows(dataset, split, self.modalities, names),
-                fixed.view,
-                fixed.tasks,
+                spec.window,
+                spec.tasks,
             )
-            for split in ("train", "valid")
-        )
+            for split in splits
+        ]
+
+    def loaders(self, data: Path, config: FitConfig) -> Loaders:
+        """Augmented samples of split train, and samples of split valid as they are."""
+        train, valid = self._samples(data, "train", "valid")
         return Loaders(TrainBatches(train, config), ValidBatches(valid, config.workers))
 
     def module(self) -> Network:
-        """The network: weights as the setting says, then those of `start`, else random ones.
+        """A new network with the weights of `init_from`, else those that the spec names, else random ones.
 
-        Raises `WeightsMissing` or `WeightsError` where they cannot be had, `OptionError` for options of which
-        no network can be made, `RunError` for a `start` that is none or of which nothing fits.
+        Raises `WeightsMissing` or `WeightsError` if they cannot be read, `OptionError` for options of
+        which no network can be built, and `RunError` if `init_from` is no run or bundle or none of its
+        weights fits.
         """
-        network = self._built(self.fixed.plan(fetch=self.fetch and self.start is None))
-        if self.start is not None:
-            load_initial_weights(network, Path(self.start), self.fixed.tasks)
+        load_weights = self.load_weights and self.init_from is None
+        network = self._build(self.spec.network_spec(load_weights=load_weights))
+        if self.init_from is not None:
+            load_initial_weights(network, Path(self.init_from), self.spec.tasks)
         return network
 
-    def _built(self, plan: Plan) -> Network:
+    def _build(self, spec: NetworkSpec) -> Network:
         try:
-            network = self.build(plan)
+            network = self.build(spec)
             if any(parameter.numel() == 0 for parameter in network.parameters()):
                 raise ValueError("a layer would be empty")
             return network
         except (AffectstreamError, ImportError):
             raise
-        except Exception as fault:  # whatever a library makes of sizes that do not go together
-            if not self.given:
+        except Exception as error:  # libraries raise anything for sizes that do not go together
+            if not self.user_options:
                 raise
-            said = " ".join(f"--set {name}={value}" for name, value in self.given.items())
-            rest = {n: value for n, value in plan.options.items() if n not in self.given}
-            why = first_line(fault.__cause__ or fault)
+            given = " ".join(f"--set {name}={value}" for name, value in self.user_options.items())
+            others = {n: v for n, v in spec.options.items() if n not in self.user_options}
+            reason = first_line(error.__cause__ or error)
             raise OptionError(
-                f"{said}: {self.name} cannot be built so: {why}; the rest is "
-                f"{', '.join(f'{name}={value}' for name, value in rest.items())}"
-            ) from fault
+                f"{given}: {self.name} cannot be built so: {reason}; the other options are "
+                f"{', '.join(f'{name}={value}' for name, value in others.items())}"
+            ) from error
 
     def loss(self, module: nn.Module, batch: Batch) -> Tensor:
-        """Mean of the tasks' losses over what is labelled."""
+        """Mean of the tasks' losses over the labeled samples."""
         moved = to_device(batch, next(module.parameters()).device)
-        return loss_of(self.fixed.tasks, module(moved), moved, self.fixed.emphasis)
+        return mean_loss(self.spec.tasks, module(moved), moved, self.spec.loss)
 
-    def score(self, module: nn.Module, batches: Sequence[Batch]) -> dict[str, float]:
-        """Figures of every task over all of `batches`; the first is the first task's first, the last
-        ``valid_loss``, the mean loss of a sample."""
-        tasks, device = self.fixed.tasks, next(module.parameters()).device
-        said: dict[str, list[Tensor]] = {task.name: [] for task in tasks}
-        truth: dict[str, list[Tensor]] = {task.name: [] for task in tasks}
+    def validate(self, module: nn.Module, batches: Sequence[Batch]) -> dict[str, float]:
+        """Metrics of every task over all of `batches`, the first task's first, and ``valid_loss``, the mean
+        loss of a sample."""
+        tasks, device = self.spec.tasks, next(module.parameters()).device
+        predicted: list[dict[str, Any]] = []
+        truth: list[dict[str, Any]] = []
         total, count = 0.0, 0
         for batch in batches:
             with torch.no_grad():
                 outputs = module(to_device(batch, device)).float().cpu()
-            parts, rows = split_columns(outputs, tasks), len(outputs)
-            total += rows * float(loss_of(tasks, outputs, batch, self.fixed.emphasis))
-            count += rows
-            for task in tasks:
-                said[task.name].append(task.answers(parts[task.name]))
-                truth[task.name].append(batch[task.name])
-        figures = metrics_of(tasks, _joined(said), _joined(truth))
-        return {**figures, "valid_loss": total / count}
+            total += len(outputs) * float(mean_loss(tasks, outputs, batch, self.spec.loss))
+            count += len(outputs)
+            predicted.append(predict_all(outputs, tasks))
+            truth.append({task.name: batch[task.name].numpy() for task in tasks})
+        metrics = compute_metrics(tasks, _concatenated(truth), _concatenated(predicted))
+        return {**metrics, "valid_loss": total / count}
 
-    def told(self, module: nn.Module, data: Path, split: str, config: FitConfig) -> Predictions:
-        """What `module` says of each sample of `split`. Raises `DataMissing` or `DataError`."""
-        from affectstream.train.predict.predictions import by_network
-
-        fixed, dataset = self.fixed, open_for(data, self.modalities)
-        names = [task.name for task in fixed.tasks]
-        rows = usable_rows(dataset, split, self.modalities, names)
-        return by_network(module, Samples(dataset, rows, fixed.view, fixed.tasks), fixed.tasks)
+    def predict(self, module: nn.Module, data: Path, split: str, config: FitConfig) -> Predictions:
+        """The predictions of `module` for `split`. Raises `DataMissing` or `DataError`."""
+        (samples,) = self._samples(data, split)
+        return predict_network(module, samples, self.spec.tasks)
 
     def export(self, module: nn.Module, folder: Path) -> list[Path]:
-        """Write the engine files of the bundle into `folder`; see `served`."""
-        from affectstream.train.graphs.engine_files import export
-
+        """Write the engine files of the bundle into `folder`. Raises `ParityError`."""
         assert isinstance(module, Network)
-        return export(module, self.fixed, folder)
+        return write_engine_files(module, self.spec, folder)
 
 
-def _joined(parts: Mapping[str, Sequence[Tensor]]) -> dict[str, np.ndarray[Any, Any]]:
-    return {name: torch.cat(list(found)).numpy() for name, found in parts.items()}
+def _concatenated(parts: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray[Any, Any]]:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

@@ -13,7 +13,7 @@ def recipes() -> dict[str, Recipe]:
     """Every recipe, by name."""
     found: dict[str, Recipe] = {}
     for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
-        if module.name == __name__ or module.ispkg:
+        if module.ispkg or module.name == __name__:
             continue
         recipe = getattr(importlib.import_module(module.name), "RECIPE", None)
         if recipe is not None:

@@ -29,9 +29,8 @@ from affectstream.train.fit.checkpoint import BEST, LAST, dataset_of, load_run
 from affectstream.train.fit.job import format_metrics, print_line
 from affectstream.train.fit.loop import fit, read_summary
 from affectstream.train.fit.warm_start import read_run_or_bundle
-from affectstream.train.predict import predictions as told_of
-from affectstream.train.predict.predictions import Predictions, Predicts
-from affectstream.train.recipe import DataBound, Recipe
+from affectstream.train.predict.predictions import Predictions, Predictor
+from affectstream.train.recipe import Bindable, Recipe
 from affectstream.train.statistics import LEVEL, Interval
 from affectstream.train.studies.folds import Fold, Folding, Folds, deal
 
@@ -75,7 +74,7 @@ def cross_validate(
     folds cannot be dealt, `RunError` where ``run/folds`` holds another cross-validation, and what `fit`
     raises.
     """
-    if not isinstance(recipe, DataBound):
+    if not isinstance(recipe, Bindable):
         raise OptionError(
             f"{recipe.name} has its own data and splits: folds need a prepared data set"
         )
@@ -109,8 +108,8 @@ def cross_validate(
         found = _read(place / _DONE)
         report("held out: " + format_metrics(found["figures"]))
         done.append(found)
-        said.append(told_of.load(place / _TOLD))
-    crossed = _summed_up(done, told_of.together(said))
+        said.append(Predictions.load(place / _TOLD))
+    crossed = _summed_up(done, Predictions.concatenate(said))
     _write(folder, recipe, data, crossed, best=best)
     return crossed
 
@@ -213,12 +212,12 @@ def _train(
     fit(recipe, config, data, place, resume=(place / LAST).exists(), report=report, track=track)
     trained = load_run(recipe, place, BEST if best else LAST)
     module = trained.module.to("cuda") if torch.cuda.is_available() else trained.module
-    if not isinstance(trained.recipe, Predicts):
+    if not isinstance(trained.recipe, Predictor):
         raise OptionError(
             f"{recipe.name} does not tell its answers sample by sample: no folds of it"
         )
-    told = trained.recipe.told(module, data, "valid", config)
-    told_of.save(told, place / _TOLD)
+    told = trained.recipe.predict(module, data, "valid", config)
+    told.save(place / _TOLD)
     come_to = read_summary(place)
     said = {
         "fold": fold.name,
@@ -226,7 +225,7 @@ def _train(
         "participants": len({who for who in told.participants if who is not None}),
         "epoch": trained.epoch,
         "minutes": come_to["minutes"],
-        "figures": told.figures(),
+        "figures": told.metrics(),
     }
     write_atomically(place / _DONE, encode_json(said))
     if not keep:

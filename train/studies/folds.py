@@ -18,7 +18,7 @@ from affectstream.train.data.splits import (
 )
 from affectstream.train.errors import SplitError
 from affectstream.train.loader.samples import usable_rows
-from affectstream.train.tasks import KINDS, labelled
+from affectstream.train.tasks import TASK_TYPES, labeled_rows
 
 ONE_OUT = "leave-one-participant-out"
 
@@ -83,7 +83,7 @@ def deal(
     rows = (
         usable_rows(dataset, None, modalities, tasks)
         if modalities
-        else np.flatnonzero(labelled(tasks, dataset))
+        else np.flatnonzero(labeled_rows(tasks, dataset))
     )
     split = dataset.column("split")[rows]
     wanted = np.isin(split.astype(str), ["train", "valid", *(["test"] if folding.test else [])])
@@ -139,9 +139,9 @@ def _by(folding: Folding, people: Sequence[str | None], name: str) -> By:
 
 def _labels(dataset: Dataset, task: str) -> NDArray[np.object_]:
     """What is to be spread evenly (rows,); every row alike where there is nothing."""
-    kind = KINDS[task]
-    values = dataset.column(kind.column if kind.answer in ("class", "truth") else "emotion")
-    if kind.answer == "truth":
+    kind = TASK_TYPES[task]
+    values = dataset.column(kind.column if kind.target in ("class", "binary") else "emotion")
+    if kind.target == "binary":
         values = np.where(np.isnan(values), "", np.where(values >= 0.5, "1", "0"))
     return np.asarray([value or "" for value in values], object)
 

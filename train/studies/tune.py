@@ -22,7 +22,7 @@ from affectstream.train.errors import RunError, first_line
 from affectstream.train.fit.checkpoint import BEST, LAST, data_hashes
 from affectstream.train.fit.job import format_metrics, print_line
 from affectstream.train.fit.loop import fit
-from affectstream.train.recipe import DataBound, Recipe
+from affectstream.train.recipe import Bindable, Recipe
 from affectstream.train.search_space import OneOf, Space, sampled_settings, space_of
 from affectstream.train.studies.stale_trials import join_study
 
@@ -74,8 +74,8 @@ def tune(
         raise OptionError(f"--devices {config.devices}: a study's trials run on one; start several")
     # What a trial failed of is told below; optuna's warning of it comes with a traceback.
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    if isinstance(recipe, DataBound):
-        recipe.for_data(data, config)  # what cannot be is said before there is a study
+    if isinstance(recipe, Bindable):
+        recipe.bind(data, config)  # what cannot be is said before there is a study
     space = space_of(recipe)
     with writing(run):
         (run / FOLDER).mkdir(parents=True, exist_ok=True)

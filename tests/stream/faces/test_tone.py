@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 
+import msgspec
 import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="training needs the 'train' extra")
 
 from affectstream.stream.faces.crop import equalize
-from affectstream.train.export.bundle import _crop
+from affectstream.train.export.net_bundle import face_crop
 from affectstream.train.recipes.documented import cnn
 from tests.support.prepared import samples, write
 
@@ -24,16 +25,16 @@ def made(tmp_path, tone):
 @pytest.mark.parametrize("tone", ["natural", "equalized"])
 def test_the_tone_of_a_data_set_is_found_and_goes_into_the_bundle(tmp_path, tone):
     data, config = made(tmp_path, tone), replace(cnn.RECIPE.defaults, size=56)
-    recipe = cnn.RECIPE.for_data(data, config)
-    assert recipe.fixed.view.tone == tone
-    assert _crop(recipe.fixed).tone == tone
+    recipe = cnn.RECIPE.bind(data, config)
+    assert recipe.spec.window.tone == tone
+    assert face_crop(recipe.spec).tone == tone
 
 
 def test_pictures_of_another_tone_are_brought_to_that_of_the_network(tmp_path):
     data, config = made(tmp_path, "natural"), replace(cnn.RECIPE.defaults, size=56)
-    recipe = cnn.RECIPE.for_data(data, config)
-    view = replace(recipe.fixed.view, tone="equalized")
-    shown = replace(recipe, made_for=replace(recipe.fixed, view=view))
+    recipe = cnn.RECIPE.bind(data, config)
+    window = replace(recipe.spec.window, tone="equalized")
+    shown = replace(recipe, bound_spec=msgspec.structs.replace(recipe.spec, window=window))
     plain, toned = (r.loaders(data, config).valid[0]["pixels"] for r in (recipe, shown))
     for before, after in zip(plain.flatten(0, 1), toned.flatten(0, 1), strict=True):
         assert (after.numpy() == equalize(before.numpy())).all()

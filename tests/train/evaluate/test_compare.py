@@ -12,7 +12,7 @@ from affectstream.stream import exits
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.data.resplit import resplit
 from affectstream.train.errors import DataError, RunError
-from affectstream.train.evaluate.compare import compare, lines, tell
+from affectstream.train.evaluate.compare import compare, lines, predict
 from affectstream.train.fit.loop import fit
 from affectstream.train.predict.predictions import Predictions
 from affectstream.train.recipes.registry import recipes
@@ -31,7 +31,7 @@ def told(guesses, truth, ids=None, people=None, labels=LABELS):
         tasks=(Task("emotion", labels),),
         ids=np.asarray(ids or [f"s{n}" for n in range(len(truth))], object),
         participants=np.asarray(people or [None] * len(truth), object),
-        answers={"emotion": chances},
+        predicted={"emotion": chances},
         truth={"emotion": np.asarray([labels.index(t) if t in labels else -1 for t in truth])},
     )
 
@@ -68,10 +68,12 @@ def test_only_what_both_were_shown_and_know_is_compared():
     fewer = told(["neutral", "joy", "joy"], ["neutral", "joy", "anger"], labels=("neutral", "joy"))
     (found,) = compare(told(ONE, TRUTH), fewer)
     assert found.samples == 2
-    with pytest.raises(DataError, match=r"task emotion: 0 sample\(s\) that both can be judged on"):
+    with pytest.raises(
+        DataError, match=r"task emotion: 0 sample\(s\) that both can be evaluated on"
+    ):
         compare(told(ONE, TRUTH), told(ONE, TRUTH, ids=list("abcdef")))
     other = replace(fewer, tasks=(Task("sentiment"),))
-    with pytest.raises(DataError, match="the first tells emotion, the second sentiment"):
+    with pytest.raises(DataError, match="the first predicts emotion, the second sentiment"):
         compare(told(ONE, TRUTH), other)
 
 
@@ -124,9 +126,9 @@ def test_runs_and_their_bundles_say_the_same(trained, capsys):
     out = trained / "bundle"
     export = ("train", "export", "--recipe", "cnn", "--data", data, "--runs", trained)
     assert run(*export, "--output", out) == exits.DONE
-    of_run, of_bundle = (tell(str(folder), data, "valid") for folder in (run_folder, out))
+    of_run, of_bundle = (predict(str(folder), data, "valid") for folder in (run_folder, out))
     assert of_run.ids.tolist() == of_bundle.ids.tolist()
-    guesses = [one.answers["emotion"].argmax(1) for one in (of_run, of_bundle)]
+    guesses = [one.predicted["emotion"].argmax(1) for one in (of_run, of_bundle)]
     np.testing.assert_array_equal(*guesses)
     capsys.readouterr()
     saved = trained / "out.json"
@@ -134,7 +136,7 @@ def test_runs_and_their_bundles_say_the_same(trained, capsys):
     assert run(*command, "--output", saved) == exits.DONE
     assert "emotion: 16 samples, 95 % bootstrap intervals by sample" in capsys.readouterr().out
     (task,) = json.loads(saved.read_text())["tasks"]
-    assert task["first"]["accuracy"]["value"] == pytest.approx(of_run.figures()["accuracy"])
+    assert task["first"]["accuracy"]["value"] == pytest.approx(of_run.metrics()["accuracy"])
     assert task["participants"] is None and 0 <= task["mcnemar"]["p"] <= 1
 
 
@@ -143,7 +145,7 @@ def test_what_learned_from_the_same_samples_under_other_splits_is_refused(traine
     turned = ["valid" if part == "train" else "train" for part in dataset.column("split")]
     resplit(dataset, turned, trained / "turned", name="turned", may_share=True)
     with pytest.raises(RunError, match="trained on these samples under other splits"):
-        tell(str(trained / "cnn"), trained / "turned", "valid")
+        predict(str(trained / "cnn"), trained / "turned", "valid")
 
 
 def test_what_is_neither_run_nor_bundle_is_named(trained, capsys):

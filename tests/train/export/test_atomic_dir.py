@@ -9,7 +9,7 @@ pytest.importorskip("torch", reason="needs the train extra")
 
 from affectstream.stream.errors import OutputError
 from affectstream.train.errors import RunError
-from affectstream.train.export.atomic_dir import placed
+from affectstream.train.export.atomic_dir import atomic_bundle
 
 
 def bundle(folder, content):
@@ -19,7 +19,7 @@ def bundle(folder, content):
 
 def test_a_new_bundle_is_there_at_the_end_only(tmp_path):
     output = tmp_path / "deep" / "mine"
-    with placed(output) as folder:
+    with atomic_bundle(output) as folder:
         bundle(folder, "new")
         assert not output.exists()
     assert (output / "bundle.json").read_text() == "new"
@@ -29,7 +29,7 @@ def test_a_new_bundle_is_there_at_the_end_only(tmp_path):
 def test_an_older_bundle_is_replaced_whole(tmp_path):
     bundle(tmp_path / "mine", "old")
     (tmp_path / "mine" / "text_encoder.onnx").write_bytes(b"of the old one")
-    with placed(tmp_path / "mine") as folder:
+    with atomic_bundle(tmp_path / "mine") as folder:
         bundle(folder, "new")
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["bundle.json"]
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
@@ -40,7 +40,7 @@ def test_a_failure_leaves_the_older_one(tmp_path, fault):
     bundle(tmp_path / "mine", "old")
 
     def spoil():
-        with placed(tmp_path / "mine") as folder:
+        with atomic_bundle(tmp_path / "mine") as folder:
             bundle(folder, "half")
             raise fault
 
@@ -52,7 +52,10 @@ def test_a_failure_leaves_the_older_one(tmp_path, fault):
 
 def test_an_older_one_goes_back_when_the_new_cannot_take_its_place(tmp_path):
     bundle(tmp_path / "mine", "old")
-    with pytest.raises(OutputError, match="cannot write"), placed(tmp_path / "mine") as folder:
+    with (
+        pytest.raises(OutputError, match="cannot write"),
+        atomic_bundle(tmp_path / "mine") as folder,
+    ):
         shutil.rmtree(folder)  # so that renaming it fails
     assert (tmp_path / "mine" / "bundle.json").read_text() == "old"
 
@@ -60,7 +63,10 @@ def test_an_older_one_goes_back_when_the_new_cannot_take_its_place(tmp_path):
 def test_what_is_no_bundle_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("words")
     for output in (tmp_path, tmp_path / "thesis.txt"):
-        with pytest.raises(RunError, match="holds something that is no bundle"), placed(output):
+        with (
+            pytest.raises(RunError, match="holds something that is no bundle"),
+            atomic_bundle(output),
+        ):
             pytest.fail("the block must not begin")
     assert (tmp_path / "thesis.txt").read_text() == "words"
 
@@ -68,5 +74,5 @@ def test_what_is_no_bundle_is_left_alone(tmp_path):
 def test_a_folder_that_cannot_be_made_is_said(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     output = Path(tmp_path / "file" / "mine")
-    with pytest.raises(OutputError, match=r"cannot write .*mine"), placed(output):
+    with pytest.raises(OutputError, match=r"cannot write .*mine"), atomic_bundle(output):
         pytest.fail("the block must not begin")

@@ -74,7 +74,7 @@ class Line:
     def loss(self, module, batch):
         return torch.nn.functional.cross_entropy(module(batch["x"]), batch["y"])
 
-    def score(self, module, batches):
+    def validate(self, module, batches):
         hits = torch.cat([module(b["x"]).argmax(1) == b["y"] for b in batches])
         return {"accuracy": float(hits.float().mean())}
 
@@ -466,8 +466,8 @@ def test_weights_that_are_started_from_are_judged_before(tmp_path):
 
 def test_overfitting_is_told_of(tmp_path):
     class Judged(Line):
-        def score(self, module, batches):
-            return {**super().score(module, batches), "valid_loss": self.valid_loss}
+        def validate(self, module, batches):
+            return {**super().validate(module, batches), "valid_loss": self.valid_loss}
 
     recipe = Judged()
     recipe.valid_loss = 2.0
@@ -494,7 +494,7 @@ class Blocks(Plain):
     def loss(self, module, batch):
         return torch.nn.functional.cross_entropy(module(batch["x"][:, None])[:, 0], batch["y"])
 
-    def score(self, module, batches):
+    def validate(self, module, batches):
         hits = torch.cat([module(b["x"][:, None])[:, 0].argmax(1) == b["y"] for b in batches])
         return {"accuracy": float(hits.float().mean())}
 
@@ -622,17 +622,17 @@ def test_only_steps_left_out_one_after_another_count(norms, most):
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed", "16-mixed"])
 def test_a_run_on_a_gpu_resumes_to_the_same_curve(tmp_path, precision):
     class OnGpu(Line):
-        def setting(self):
+        def spec_dict(self):
             return {}
 
-        def for_data(self, data, config):
+        def bind(self, data, config):
             return self
 
-        def restored(self, setting):
+        def restore(self, spec):
             return self
 
-        def score(self, module, batches):
-            return super().score(module, [{k: v.cuda() for k, v in b.items()} for b in batches])
+        def validate(self, module, batches):
+            return super().validate(module, [{k: v.cuda() for k, v in b.items()} for b in batches])
 
     config = replace(Line.defaults, epochs=4, precision=precision)
     run(OnGpu(), tmp_path / "whole", config)

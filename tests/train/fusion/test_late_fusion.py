@@ -19,14 +19,14 @@ from affectstream.train.errors import DataError, RunError
 from affectstream.train.export.fusion_bundle import assemble
 from affectstream.train.fit.checkpoint import load_run
 from affectstream.train.fit.loop import fit
-from affectstream.train.fusion.member_logits import MemberLogits, hide
-from affectstream.train.fusion.members import find
-from affectstream.train.fusion.recipe import LateFusion, first_weights
+from affectstream.train.fusion.member_logits import MemberLogits, hide_members
+from affectstream.train.fusion.members import find_members
+from affectstream.train.fusion.recipe import LateFusion, initial_weights
 from affectstream.train.loader.batches import ValidBatches
 from affectstream.train.loader.samples import AugmentState
 from affectstream.train.predict.bundle_outputs import bundle_outputs, subsets
-from affectstream.train.predict.prepared import shown_to
-from affectstream.train.recipe import parameters
+from affectstream.train.predict.bundle_samples import bundle_samples
+from affectstream.train.recipe import count_parameters
 from affectstream.train.recipes.registry import recipes
 from affectstream.train.search_space import LATE_FUSION, space_of
 from tests.support.prepared import samples, utterances, write
@@ -81,9 +81,9 @@ def made(name, members, data, root, **changes):
 
 
 def test_it_has_the_documented_numbers():
-    assert parameters(LateFusion([0.5, 0.5], 7, biases=False)) == 2
-    assert parameters(LateFusion([0.5, 0.5], 7, biases=True)) == 9
-    assert parameters(LateFusion([0.2, 0.3, 0.5], 4, biases=False)) == 3
+    assert count_parameters(LateFusion([0.5, 0.5], 7, biases=False)) == 2
+    assert count_parameters(LateFusion([0.5, 0.5], 7, biases=True)) == 9
+    assert count_parameters(LateFusion([0.2, 0.3, 0.5], 4, biases=False)) == 3
 
 
 @pytest.mark.parametrize("biases", [False, True])
@@ -104,9 +104,9 @@ def test_it_adds_up_what_is_there(biases):
 @pytest.mark.parametrize("name", NAMES)
 def test_gradients_reach_every_number(name, data, pair, tmp_path):
     config = config_of(name, pair, tmp_path)
-    bound = recipes()[name].for_data(data, config)
+    bound = recipes()[name].bind(data, config)
     module = bound.module()
-    assert parameters(module) == (2 if name == "late_fusion" else 2 + len(LABELS))
+    assert count_parameters(module) == (2 if name == "late_fusion" else 2 + len(LABELS))
     bound.loss(module, next(iter(bound.loaders(data, config).train.epoch(0)))).backward()
     assert all(p.grad is not None and p.grad.abs().min() > 0 for p in module.parameters())
 
@@ -118,8 +118,8 @@ def test_samples_of_which_no_member_hears_anything_are_told_of_by_none(tmp_path)
     made[-3].audio = np.zeros_like(made[-3].audio)
     folder = write(tmp_path / "set", made)
     config = config_of("late_fusion", members, tmp_path / "runs")
-    bound = recipes()["late_fusion"].for_data(folder, config)
-    told = bound.told(bound.module(), folder, "valid", config)
+    bound = recipes()["late_fusion"].bind(folder, config)
+    told = bound.predict(bound.module(), folder, "valid", config)
     assert told.ids.tolist() == [s.id for s in made[16:] if s.audio.any()]
 
 
@@ -149,14 +149,14 @@ def test_the_member_that_is_right_comes_to_count_more():
     ],
 )
 def test_it_begins_with_the_weight_of_the_video(watches, expected):
-    assert first_weights(watches, 0.7) == pytest.approx(expected)
+    assert initial_weights(watches, 0.7) == pytest.approx(expected)
 
 
 def test_hiding_leaves_each_sample_something():
     mask = torch.tensor([[1, 1, 1], [1, 0, 1], [0, 1, 0]]).bool().repeat(200, 1)
 
     def hidden():
-        return hide(mask, AugmentState(torch.Generator().manual_seed(3), True, 0.6))
+        return hide_members(mask, AugmentState(torch.Generator().manual_seed(3), True, 0.6))
 
     found = hidden()
     assert torch.equal(found, hidden())
@@ -174,16 +174,16 @@ def test_hiding_leaves_each_sample_something():
 def test_members_are_two_or_more_bundles(pair, tmp_path, data):
     bound = recipes()["late_fusion"]
     with pytest.raises(OptionError, match="found 0 of them, expected 2 bundles or more"):
-        bound.for_data(data, config_of("late_fusion", [], tmp_path))
+        bound.bind(data, config_of("late_fusion", [], tmp_path))
     with pytest.raises(OptionError, match="name one bundle twice"):
-        find([str(pair[0]), str(pair[0])])
+        find_members([str(pair[0]), str(pair[0])])
     with pytest.raises(BundleError, match="expected 'pocket' or a bundle's folder"):
-        find([str(pair[0]), str(tmp_path / "nowhere")])
+        find_members([str(pair[0]), str(tmp_path / "nowhere")])
 
 
 def test_members_of_one_name_get_names_of_their_own(pair, tmp_path):
     other = member(tmp_path / "seen", "voice")
-    assert [m.name for m in find([str(pair[0]), str(other)])] == ["seen", "seen-2"]
+    assert [m.name for m in find_members([str(pair[0]), str(other)])] == ["seen", "seen-2"]
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_members_of_one_name_get_names_of_their_own(pair, tmp_path):
 def test_members_that_do_not_go_together_are_refused_at_once(options, said, pair, tmp_path, data):
     odd = member(tmp_path / "odd", "voice", **options)
     with pytest.raises(BundleError, match=said):
-        recipes()["late_fusion"].for_data(data, config_of("late_fusion", [pair[0], odd], tmp_path))
+        recipes()["late_fusion"].bind(data, config_of("late_fusion", [pair[0], odd], tmp_path))
 
 
 def test_members_share_one_face_detector(pair, tmp_path):
@@ -209,7 +209,7 @@ def test_members_share_one_face_detector(pair, tmp_path):
     finder = structs.replace(engines.face_detector, threshold=0.9)
     rewrite(odd, engines=structs.replace(engines, face_detector=finder))
     with pytest.raises(BundleError, match="have different face detectors"):
-        find([str(pair[0]), str(odd)])
+        find_members([str(pair[0]), str(odd)])
 
 
 def test_a_member_with_members_is_refused(pair, tmp_path):
@@ -217,7 +217,7 @@ def test_a_member_with_members_is_refused(pair, tmp_path):
     inside = [member(folder / name, "voice") for name in "ab"]
     both = compound(folder, inside, (1.0, 1.0))
     with pytest.raises(BundleError, match="'both' has members itself"):
-        find([str(pair[0]), str(both)])
+        find_members([str(pair[0]), str(both)])
 
 
 def test_a_data_set_has_something_for_every_member(pair, tmp_path):
@@ -225,13 +225,13 @@ def test_a_data_set_has_something_for_every_member(pair, tmp_path):
     with pytest.raises(
         DataError, match="nothing for member 'heard' in split train: it takes voice"
     ):
-        recipes()["late_fusion"].for_data(folder, config_of("late_fusion", pair, tmp_path))
+        recipes()["late_fusion"].bind(folder, config_of("late_fusion", pair, tmp_path))
 
 
 def test_a_data_set_of_unknown_labels_is_refused(tmp_path, data):
     few = [member(tmp_path / name, "voice", labels=LABELS[:2]) for name in "ab"]
     with pytest.raises(DataError, match="has samples of joy, surprise; every member knows neutral"):
-        recipes()["late_fusion"].for_data(data, config_of("late_fusion", few, tmp_path))
+        recipes()["late_fusion"].bind(data, config_of("late_fusion", few, tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -247,13 +247,13 @@ def test_a_data_set_of_unknown_labels_is_refused(tmp_path, data):
 )
 def test_settings_that_mean_nothing_are_refused(changes, said, pair, data, tmp_path):
     with pytest.raises(OptionError, match=said):
-        recipes()["late_fusion"].for_data(data, config_of("late_fusion", pair, tmp_path, **changes))
+        recipes()["late_fusion"].bind(data, config_of("late_fusion", pair, tmp_path, **changes))
 
 
 def test_a_recipe_that_joins_nothing_takes_no_members(data):
     config = replace(recipes()["cnn"].defaults, members=("faces", "voices"))
     with pytest.raises(OptionError, match="--member means nothing for cnn"):
-        recipes()["cnn"].for_data(data, config)
+        recipes()["cnn"].bind(data, config)
 
 
 # A run, and the bundle made of it
@@ -267,11 +267,11 @@ def test_a_resumed_run_has_the_same_curve(name, data, pair, tmp_path, capsys):
         raise KeyboardInterrupt
 
     learn(name, config, data, tmp_path / "whole")
-    assert capsys.readouterr().err.count("asking") == 4, "two members, two splits"
+    assert capsys.readouterr().err.count("running") == 4, "two members, two splits"
     with suppress(KeyboardInterrupt):
         learn(name, config, data, tmp_path / "half", on_epoch=stop)
     learn(name, config, data, tmp_path / "half", resume=True)
-    assert "asking" not in capsys.readouterr().err
+    assert "running" not in capsys.readouterr().err
     curves = [(tmp_path / run / "log.csv").read_text().splitlines() for run in ("half", "whole")]
     assert len(curves[0]) == 4
     assert untimed(curves[0]) == untimed(curves[1])
@@ -291,7 +291,7 @@ def test_torch_and_engines_agree(name, bundles, data):
     trained = load_run(recipes()[name], bundles[name] / "runs" / name)
     module = trained.module
     with Bundle.open(bundles[name] / "bundle") as bundle, torch.no_grad():
-        shown, _ = shown_to(bundle, data, "valid")
+        shown, _ = bundle_samples(bundle, data, "valid")
         batches = [list(ValidBatches(part, size=5)) for part in shown]
         parts = [
             bundle_outputs(m, own, missing=False)[None]
@@ -356,7 +356,7 @@ def test_three_members_join_and_the_labels_need_not_all_occur(data, pair, tmp_pa
     module = load_run(
         recipes()["enhanced_late_fusion"], tmp_path / "runs" / "enhanced_late_fusion"
     ).module
-    assert parameters(module, all_=True) == 3 + 5
+    assert count_parameters(module, all_=True) == 3 + 5
     assert run("train", "evaluate", "--bundle", folder, "--data", data, "--split", "valid") == 0
     assert "video+voice+text" in capsys.readouterr().out
 

@@ -14,7 +14,7 @@ from affectstream.engines.bundle.bundle import MANIFEST, Bundle
 from affectstream.stream import Recognizer
 from affectstream.stream.demo import babble
 from affectstream.train.config import FitConfig
-from affectstream.train.export.bundle import assemble
+from affectstream.train.export.net_bundle import assemble
 from affectstream.train.fit.checkpoint import load_run
 from affectstream.train.fit.loop import fit
 from affectstream.train.fit.warm_start import RECIPE, WEIGHTS
@@ -94,7 +94,7 @@ def network(data):
     @cache
     def made(name):
         config = config_of(name, augment=False, modality_dropout=0.0)
-        bound = recipe_of(name).for_data(data, config)
+        bound = recipe_of(name).bind(data, config)
         torch.manual_seed(0)
         module = bound.module()
         return bound, module, next(iter(bound.loaders(data, config).train.epoch(0)))
@@ -195,7 +195,7 @@ def test_torch_and_engines_agree(name, exported, data):
     trained = load_run(recipe_of(name), run)
     bound, module = trained.recipe, trained.module
     (batch,) = bound.loaders(data, config_of(name)).valid
-    head = served_head(module, bound.fixed)
+    head = served_head(module, bound.spec)
     with Bundle.open(folder) as bundle, torch.no_grad():
         said = bundle_outputs(bundle, [batch], missing=True)
         for subset in [None, *subsets(bound.modalities)]:
@@ -248,7 +248,7 @@ def test_the_bundle_says_what_it_is(name, exported):
 @pytest.mark.parametrize("name", NAMES)
 def test_what_depends_on_the_labels_is_marked_as_a_last_layer(name, network):
     bound, module, _ = network(name)
-    wider = replace(bound.fixed.plan(fetch=False), outputs=len(LABELS) + 1)
+    wider = replace(bound.spec.network_spec(load_weights=False), outputs=len(LABELS) + 1)
     shapes = {key: value.shape for key, value in bound.build(wider).state_dict().items()}
     depends = {key for key, value in module.state_dict().items() if shapes[key] != value.shape}
     marked = {
@@ -265,7 +265,7 @@ def test_a_run_and_a_bundle_can_be_started_from(name, exported, data, capsys):
     run, folder = exported(name)
     states = load_run(recipe_of(name), run).module.state_dict()
     for start in (run, folder):
-        bound = recipe_of(name).for_data(data, config_of(name, init=str(start)))
+        bound = recipe_of(name).bind(data, config_of(name, init=str(start)))
         begun = bound.module().state_dict()
         assert set(begun) == set(states)
         assert all(torch.equal(begun[key], states[key]) for key in states)

@@ -20,22 +20,19 @@ from affectstream.train.config import FitConfig
 from affectstream.train.data.dataset import CropInfo
 from affectstream.train.data.prepare.crops import scaled_template
 from affectstream.train.errors import DataError, DataMissing, RunError
-from affectstream.train.evaluate import pocket as evaluate
-from affectstream.train.export.bundle import assemble
-from affectstream.train.export.card_parts import facts_of
+from affectstream.train.evaluate import public_sets as evaluate
+from affectstream.train.evaluate.bundle_metrics import AS_THEY_ARE, evaluate_bundle
+from affectstream.train.export.card import training_data
+from affectstream.train.export.net_bundle import assemble
 from affectstream.train.fit.checkpoint import load, load_run
 from affectstream.train.fit.loop import fit
 from affectstream.train.fit.warm_start import RECIPE, WEIGHTS, load_initial_weights
 from affectstream.train.graphs.onnx_export import to_onnx
 from affectstream.train.loader.batches import ValidBatches
-from affectstream.train.networks.network import Plan
+from affectstream.train.networks.network import NetworkSpec
 from affectstream.train.predict.bundle_outputs import bundle_outputs
-from affectstream.train.predict.prepared import (
-    AS_THEY_ARE,
-    evaluate_prepared,
-    shown_to,
-)
-from affectstream.train.recipe import parameters
+from affectstream.train.predict.bundle_samples import bundle_samples
+from affectstream.train.recipe import count_parameters
 from affectstream.train.recipes.documented import (
     cnn,
     tiny_vit,
@@ -84,7 +81,7 @@ def learn(recipe, data, run, config=CONFIG, **options):
 
 
 def full(recipe, **options):
-    return recipe.build(Plan(7, options={**recipe.options, **options}))
+    return recipe.build(NetworkSpec(7, options={**recipe.options, **options}))
 
 
 # --- the architectures ---
@@ -96,9 +93,11 @@ def test_parameters_of_cnn_are_those_of_its_layers():
     convolutions = sum(9 * a * b for a, b in pairs)
     norms = sum(2 * b for _, b in pairs)
     layers = convolutions + norms + (6272 * 256 + 256) + (256 * 7 + 7)
-    assert parameters(full(cnn.RECIPE)) == layers == 1_701_159
+    assert count_parameters(full(cnn.RECIPE)) == layers == 1_701_159
     fourth = 9 * 128 * 256 + 2 * 256
-    assert parameters(full(cnn.RECIPE, blocks=4)) == (convolutions + norms + fourth + (256 * 7 + 7))
+    assert count_parameters(full(cnn.RECIPE, blocks=4)) == (
+        convolutions + norms + fourth + (256 * 7 + 7)
+    )
 
 
 @pytest.mark.parametrize(("layers", "total"), [(4, 1_966_855), (6, 2_856_583)])
@@ -109,14 +108,14 @@ def test_parameters_of_tiny_vit_are_those_of_its_layers(layers, total):
     mlp = (d * 4 * d + 4 * d) + (4 * d * d + d)
     each = attention + mlp + 2 * 2 * d
     closed = patches + d + positions + layers * each + 2 * d + (d * 7 + 7)
-    assert parameters(full(tiny_vit.RECIPE, layers=layers)) == closed == total
+    assert count_parameters(full(tiny_vit.RECIPE, layers=layers)) == closed == total
 
 
 @pytest.mark.parametrize("recipe", [cnn.RECIPE, tiny_vit.RECIPE], ids=lambda r: r.name)
 def test_the_documented_size_exports_in_operators_that_every_runtime_has(recipe, data, tmp_path):
     onnx = pytest.importorskip("onnx", reason="comes with the 'train' extra")
-    bound = recipe.for_data(data, recipe.defaults)
-    assert bound.fixed.view.size == 224
+    bound = recipe.bind(data, recipe.defaults)
+    assert bound.spec.window.size == 224
     for path in bound.export(bound.module().eval(), tmp_path):
         graph = onnx.load(path)
         assert {o.version for o in graph.opset_import if not o.domain} == {18}
@@ -128,8 +127,8 @@ def test_the_documented_size_exports_in_operators_that_every_runtime_has(recipe,
 @pytest.mark.parametrize("temporal", ["transformer", "gru"])
 def test_frames_may_be_told_apart_by_their_order(temporal, data, tmp_path):
     config = replace(CONFIG, options={"temporal": temporal})
-    bound = cnn.RECIPE.for_data(data, config)
-    assert not bound.fixed.view.one_frame
+    bound = cnn.RECIPE.bind(data, config)
+    assert not bound.spec.window.one_frame
     torch.manual_seed(0)
     head = bound.module().eval().head
     video, mask = torch.randn(1, 24, 32), torch.ones(1, 24).bool()
@@ -149,22 +148,22 @@ def test_frames_may_be_told_apart_by_their_order(temporal, data, tmp_path):
 
 
 def test_the_setting_is_that_of_the_data_set(data):
-    fixed = cnn.RECIPE.for_data(data, CONFIG).fixed
+    fixed = cnn.RECIPE.bind(data, CONFIG).spec
     (task,) = fixed.tasks
     assert task.labels == ("neutral", "anger", "joy", "surprise")
     assert task.counts == (6, 6, 6, 6)
-    assert fixed.view.size == 56
+    assert fixed.window.size == 56
     assert fixed.template == pytest.approx(np.asarray(scaled_template(56)))
     assert (fixed.data.name, fixed.data.source) == ("made-up", "spots on noise")
-    plain = cnn.RECIPE.for_data(data, CONFIG).setting()
-    assert cnn.RECIPE.restored(json.loads(json.dumps(plain))).fixed == fixed
+    plain = cnn.RECIPE.bind(data, CONFIG).spec_dict()
+    assert cnn.RECIPE.restore(json.loads(json.dumps(plain))).spec == fixed
 
 
 def test_what_is_learned_without_colour_is_served_without_colour(data, tmp_path):
-    assert not cnn.RECIPE.for_data(data, CONFIG).fixed.grey
+    assert not cnn.RECIPE.bind(data, CONFIG).spec.grey
     made = [*samples(8, "train", grey=True), *samples(4, "valid", grey=True)]
-    recipe = cnn.RECIPE.for_data(write(tmp_path / "grey", made), CONFIG)
-    assert recipe.fixed.grey
+    recipe = cnn.RECIPE.bind(write(tmp_path / "grey", made), CONFIG)
+    assert recipe.spec.grey
     encoder = recipe.module().eval().video
     grey = torch.full((1, 56, 56, 3), 90, dtype=torch.uint8)
     grey[:, 20:40] = 200
@@ -206,8 +205,8 @@ def test_a_checkpoint_older_than_tones_is_read_exported_and_gone_on_with(data, t
     learn(cnn.RECIPE, data, run)
     for name in ("best.pt", "last.pt"):
         older(run / name)
-    fixed = load_run(cnn.RECIPE, run).recipe.fixed
-    assert (fixed.view.tone, fixed.data.participants) == ("natural", None)
+    fixed = load_run(cnn.RECIPE, run).recipe.spec
+    assert (fixed.window.tone, fixed.data.participants) == ("natural", None)
     assemble(cnn.RECIPE, data, tmp_path / "runs", tmp_path / "made", report=lambda _: None)
     assert read_manifest(tmp_path / "made").crop.tone == "natural"
     more = replace(CONFIG, epochs=CONFIG.epochs + 1)
@@ -227,14 +226,14 @@ def test_a_run_whose_setting_differs_by_the_same_flags_says_where(data, tmp_path
     [
         (0, 0, "The data names no participants: the same people may be in several splits."),
         (5, 0, "No participant that the data names is in two splits."),
-        (5, 2, "2 participants are in several splits: figures say nothing of people never seen."),
+        (5, 2, "2 participants are in several splits: the results say nothing about new people."),
     ],
 )
 def test_a_card_says_what_is_known_of_the_people(data, participants, shared, said):
-    source = cnn.RECIPE.for_data(data, CONFIG).fixed.data
+    source = cnn.RECIPE.bind(data, CONFIG).spec.data
     assert source.participants == 0
     told = replace(source, participants=participants, shared_participants=shared)
-    assert facts_of(told)["people"] == said
+    assert training_data(told).splitlines()[1] == said
 
 
 class Unsteady(torch.nn.Module):
@@ -274,7 +273,7 @@ def test_a_graph_that_differs_from_its_network_is_told_of_and_not_left(tmp_path)
 )
 def test_options_that_a_recipe_does_not_have_are_refused(changes, message, data):
     with pytest.raises(OptionError, match=message):
-        cnn.RECIPE.for_data(data, replace(CONFIG, **changes))
+        cnn.RECIPE.bind(data, replace(CONFIG, **changes))
 
 
 def without(field, made):
@@ -304,7 +303,7 @@ def without(field, made):
         (
             lambda: [*samples(8, "train"), *samples(4, "valid")],
             CropInfo("face", SIDE),
-            "does not say how they were cut",
+            "does not say how they were cropped",
         ),
     ],
 )
@@ -368,7 +367,7 @@ def test_a_start_keeps_what_does_not_fit(exported, data, tmp_path, capsys):
     run, folder = exported
     made = [*samples(8, "train", labels=("joy", "anger")), *samples(4, "valid", labels=("joy",))]
     few = write(tmp_path / "few", made)
-    module = cnn.RECIPE.for_data(few, replace(CONFIG, init=str(folder))).module()
+    module = cnn.RECIPE.bind(few, replace(CONFIG, init=str(folder))).module()
     assert "2 not: head.out.weight, head.out.bias" in capsys.readouterr().err
     before = load_run(cnn.RECIPE, run).module.state_dict()
     assert torch.equal(
@@ -383,7 +382,7 @@ def test_a_last_layer_of_other_labels_stays_behind(exported, tmp_path, capsys):
     other = write(tmp_path / "other", made)
     for folder in exported:  # a run, and a bundle
         states = load_run(cnn.RECIPE, exported[0]).module.state_dict()
-        bound = cnn.RECIPE.for_data(other, replace(CONFIG, init=str(folder)))
+        bound = cnn.RECIPE.bind(other, replace(CONFIG, init=str(folder)))
         begun = bound.module().state_dict()
         differ = [name for name in begun if not torch.equal(begun[name], states[name])]
         assert differ == ["head.out.weight", "head.out.bias"]
@@ -411,13 +410,13 @@ def test_a_last_layer_of_another_order_or_task_or_unknown_ones_stays_behind(expo
 def test_a_start_brings_the_options_and_the_side_of_its_network(exported, data):
     for folder in exported:  # a run, and a bundle
         config = replace(CONFIG, init=str(folder), tiny=False, size=None)
-        fixed = cnn.RECIPE.for_data(data, config).fixed
-        assert fixed.view.size == 56
+        fixed = cnn.RECIPE.bind(data, config).spec
+        assert fixed.window.size == 56
         assert fixed.options == {**cnn.RECIPE.options, **cnn.RECIPE.tiny}
         told = replace(config, options={"width": 16}, size=112)
-        fixed = cnn.RECIPE.for_data(data, told).fixed
+        fixed = cnn.RECIPE.bind(data, told).spec
         assert (fixed.options["width"], fixed.options["channels"]) == (16, 8)
-        assert fixed.view.size == 112
+        assert fixed.window.size == 112
 
 
 def test_a_start_brings_its_tokenizer(tmp_path):
@@ -429,12 +428,12 @@ def test_a_start_brings_its_tokenizer(tmp_path):
     for sample in made:
         sample.text = f"{sample.text} quite otherwise"
     other = write(tmp_path / "other", made)
-    begun = recipe.for_data(first, replace(CONFIG, size=None)).fixed
+    begun = recipe.bind(first, replace(CONFIG, size=None)).spec
     config = FitConfig(init=str(tmp_path / "run"))
-    fixed = recipe.for_data(other, config).fixed
-    assert (fixed.view.tokenizer, fixed.vocabulary) == (begun.view.tokenizer, begun.vocabulary)
-    fresh = recipe.for_data(other, replace(CONFIG, size=None)).fixed
-    assert fresh.view.tokenizer != begun.view.tokenizer
+    fixed = recipe.bind(other, config).spec
+    assert (fixed.window.tokenizer, fixed.vocabulary) == (begun.window.tokenizer, begun.vocabulary)
+    fresh = recipe.bind(other, replace(CONFIG, size=None)).spec
+    assert fresh.window.tokenizer != begun.window.tokenizer
 
 
 def test_a_resumed_run_does_without_what_it_started_from(exported, data, tmp_path):
@@ -460,7 +459,7 @@ def test_a_card_names_no_folder_of_this_machine(exported, data, tmp_path):
 
 @pytest.mark.parametrize("options", [{"width": 0}, {"temporal": "transformer", "width": 6}])
 def test_options_of_which_no_network_can_be_made(data, options):
-    bound = cnn.RECIPE.for_data(data, replace(CONFIG, options=options))
+    bound = cnn.RECIPE.bind(data, replace(CONFIG, options=options))
     with pytest.raises(OptionError, match=r"a layer would be empty|no whole share"):
         bound.module()
 
@@ -472,7 +471,7 @@ def test_all_tasks_become_one_bundle(tmp_path):
     assemble(cnn.RECIPE, folder, tmp_path / "runs", tmp_path / "made", report=lambda _: None)
     with Bundle.open(tmp_path / "made") as bundle:
         assert set(bundle.engines["fusion"].outputs) == {"logits", *tasks[1:]}
-        rows, by_class = evaluate_prepared(bundle, folder, "valid")
+        rows, by_class = evaluate_bundle(bundle, folder, "valid")
     figures = {row.metric for row in rows}
     assert {f"{task}/accuracy" for task in tasks[:3]} <= figures
     assert {f"{task}/ccc" for task in tasks[3:]} <= figures
@@ -486,7 +485,7 @@ def test_a_bundle_may_tell_attention_alone(tmp_path):
     with Bundle.open(tmp_path / "made") as bundle:
         assert bundle.manifest.labels == ()
         assert set(bundle.engines["fusion"].outputs) == {"attention"}
-        rows, _ = evaluate_prepared(bundle, folder, "valid")
+        rows, _ = evaluate_bundle(bundle, folder, "valid")
     assert [row.metric for row in rows] == ["accuracy", "f1", "balanced_accuracy", "auc"]
 
 
@@ -502,14 +501,14 @@ def test_whole_frames_need_no_detector(tmp_path):
 
 def test_pocket_is_measured_on_prepared_samples_too(data, tmp_path):
     with Bundle.open("pocket") as bundle:
-        rows, by_class = evaluate_prepared(bundle, data, "valid")
+        rows, by_class = evaluate_bundle(bundle, data, "valid")
         assert {(row.part, row.count) for row in rows} == {("video", 12)}
         assert {"accuracy", "macro_f1", "uar", "ece"} <= {row.metric for row in rows}
         assert all(0 <= row.value <= 1 for row in rows)
         assert len(by_class) == 1 + 7
         made = list(utterances(8, "test"))
         made[0].audio = None
-        rows, _ = evaluate_prepared(bundle, write(tmp_path / "talk", made), "test")
+        rows, _ = evaluate_bundle(bundle, write(tmp_path / "talk", made), "test")
     counts = {row.part: row.count for row in rows}
     assert counts[AS_THEY_ARE] == 8
     assert (counts["video+voice+text"], counts["voice"], counts["video+text"]) == (7, 7, 8)
@@ -528,7 +527,7 @@ def test_a_bundle_of_members_is_measured_as_it_is_joined(tmp_path):
     ]
     weights = (2.0, 0.5)
     with Bundle.open(compound(both, members, weights)) as bundle:
-        shown, (task,) = shown_to(bundle, data, "test")
+        shown, (task,) = bundle_samples(bundle, data, "test")
         batches = [ValidBatches(part, size=4) for part in shown]
         joined = bundle_outputs(bundle, *batches, missing=True)
         expected = np.zeros((8, 3))
@@ -539,7 +538,7 @@ def test_a_bundle_of_members_is_measured_as_it_is_joined(tmp_path):
         np.testing.assert_allclose(joined[None].outputs["logits"], expected, atol=1e-4)
         assert joined[None].modalities[:2] == ("video", "video+voice+text")
         assert len(joined["voice", "text"].samples) == 7
-        rows, _ = evaluate_prepared(bundle, data, "test")
+        rows, _ = evaluate_bundle(bundle, data, "test")
     assert {row.part for row in rows} >= {AS_THEY_ARE, "video", "video+voice+text"}
 
 
@@ -551,11 +550,11 @@ def test_samples_that_a_bundle_cannot_be_measured_on_are_refused(exported, tmp_p
     with Bundle.open(folder) as bundle:
         for at, message in (
             (strange, r"samples of contempt; bundle .* knows neutral, anger"),
-            (silent, "has nothing of what bundle 'cnn' takes: video"),
+            (silent, "has none of the modalities of bundle 'cnn': video"),
             (whole, "crops of kind frame, expected face"),
         ):
             with pytest.raises(DataError, match=message):
-                evaluate_prepared(bundle, at, "test")
+                evaluate_bundle(bundle, at, "test")
 
 
 def test_a_face_bundle_is_measured_on_what_of_the_public_sets_it_can(exported, data_root):

@@ -82,12 +82,12 @@ def test_score_is_perfect_against_itself() -> None:
             assert image.shape == (2, 64, 96, 3)
             return tuple(batch[name] for name in OUTPUTS)
 
-    figures = RECIPE.score(Echo(), [batch])
+    figures = RECIPE.validate(Echo(), [batch])
     assert figures == {"f1": 1.0, "recall": 1.0, "alarms": 0.0, "landmarks": 0.0}
     mute = {name: torch.zeros_like(value) for name, value in batch.items()} | {
         "grey": batch["grey"]
     }
-    assert RECIPE.score(Echo(), [mute])["alarms"] == 1.0
+    assert RECIPE.validate(Echo(), [mute])["alarms"] == 1.0
 
 
 def test_engine_takes_any_size_and_number(tmp_path: Path) -> None:

@@ -17,9 +17,9 @@ from affectstream.stream.errors import OptionError
 from affectstream.train.errors import WeightsError, WeightsMissing
 from affectstream.train.fit.memory import recompute
 from affectstream.train.graphs.onnx_export import to_onnx
-from affectstream.train.networks.network import Plan
-from affectstream.train.networks.pixels import IMAGENET, planes
-from affectstream.train.recipe import parameters
+from affectstream.train.networks.network import NetworkSpec
+from affectstream.train.networks.pixels import IMAGENET, normalize_pixels
+from affectstream.train.recipe import count_parameters
 from affectstream.train.recipes.documented import (
     mimamo,
     resnet50,
@@ -41,17 +41,17 @@ def one_thread():
 
 
 def full_plan(recipe, **changes):
-    plan = Plan(
+    spec = NetworkSpec(
         outputs=7,
         frames=recipe.window_us * recipe.frame_hz // 1_000_000,
         options=recipe.options,
         weights=dict.fromkeys(recipe.backbones, "none"),
         metadata=8 if recipe.metadata else 0,
     )
-    return replace(plan, **changes)
+    return replace(spec, **changes)
 
 
-def tiny_plan(recipe, options=(), **changes):
+def tiny_spec(recipe, options=(), **changes):
     """A window of few frames; the small stem of `resnet50` has fine maps of small pictures too."""
     sizes = {
         "options": recipe.options | recipe.tiny | dict(options),
@@ -65,22 +65,22 @@ def tiny_plan(recipe, options=(), **changes):
 
 def tiny(recipe, options=(), seed=0, **changes):
     torch.manual_seed(seed)
-    return recipe.build(tiny_plan(recipe, options, **changes))
+    return recipe.build(tiny_spec(recipe, options, **changes))
 
 
-def batch_of(network, plan, rows=3, seed=0):
+def batch_of(network, spec, rows=3, seed=0):
     """Everything there is, of made-up samples."""
     generator = torch.Generator().manual_seed(seed)
-    shape = (rows, plan.frames, plan.size, plan.size, 3)
+    shape = (rows, spec.frames, spec.size, spec.size, 3)
     batch = {
         "pixels": torch.randint(0, 256, shape, generator=generator).to(torch.uint8),
-        "video_mask": torch.ones(rows, plan.frames, dtype=torch.bool),
+        "video_mask": torch.ones(rows, spec.frames, dtype=torch.bool),
     }
     if network.text is not None:
-        ids = torch.randint(1, plan.vocabulary, (rows, plan.tokens), generator=generator)
+        ids = torch.randint(1, spec.vocabulary, (rows, spec.tokens), generator=generator)
         batch |= {"ids": ids, "tokens_mask": ids > 10, "text_mask": torch.ones(rows, 1) > 0}
     if "metadata" in network.head.takes:
-        numbers = torch.rand(rows, plan.metadata, generator=generator)
+        numbers = torch.rand(rows, spec.metadata, generator=generator)
         batch |= {"metadata": numbers, "metadata_mask": torch.ones_like(numbers) > 0}
     return batch
 
@@ -140,7 +140,7 @@ COUNTS = {
 def test_at_full_size_it_has_the_parameters_of_its_layers(recipe):
     with torch.device("meta"):
         network = recipe.build(full_plan(recipe))
-    assert parameters(network) == CLOSED[recipe.name] == COUNTS[recipe.name]
+    assert count_parameters(network) == CLOSED[recipe.name] == COUNTS[recipe.name]
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
@@ -177,8 +177,8 @@ def test_windows_are_whole_hops_of_whole_frames(recipe):
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 def test_shapes_and_gradients_of_every_parameter(recipe):
-    network, plan = tiny(recipe), tiny_plan(recipe)
-    out = network(batch_of(network, plan))
+    network, spec = tiny(recipe), tiny_spec(recipe)
+    out = network(batch_of(network, spec))
     assert out.shape == (3, 7) and out.dtype == torch.float32
     out.square().sum().backward()
     for name, parameter in network.named_parameters():
@@ -190,13 +190,13 @@ def test_shapes_and_gradients_of_every_parameter(recipe):
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 def test_activations_that_are_computed_again_give_the_same_gradients(recipe):
-    plan = tiny_plan(recipe)
+    spec = tiny_spec(recipe)
     found = []
     for checkpointing in (False, True):
         network = tiny(recipe)
         network.video.checkpointing = checkpointing
         torch.manual_seed(1)  # of the dropout
-        network(batch_of(network, plan)).square().sum().backward()
+        network(batch_of(network, spec)).square().sum().backward()
         found.append([p.grad for p in network.video.parameters()])
     for kept, again in zip(*found, strict=True):
         torch.testing.assert_close(again, kept)
@@ -210,8 +210,8 @@ POOLS += [("resnet50", "gru"), ("vit_b16", "transformer")]
 def test_a_masked_frame_changes_nothing_and_a_seen_one_does(name, temporal):
     recipe = RECIPES[name]
     options = {"temporal": temporal} if temporal else {}
-    network, plan = tiny(recipe, options), tiny_plan(recipe, options)
-    batch = batch_of(network, plan)
+    network, spec = tiny(recipe, options), tiny_spec(recipe, options)
+    batch = batch_of(network, spec)
     everything = served(network, batch)
     batch["video_mask"][:, 1] = False
     without = served(network, batch)
@@ -228,8 +228,8 @@ def test_a_masked_frame_changes_nothing_and_a_seen_one_does(name, temporal):
 def test_nothing_at_all_gives_numbers(name, temporal):
     recipe = RECIPES[name]
     options = {"temporal": temporal} if temporal else {}
-    network, plan = tiny(recipe, options), tiny_plan(recipe, options)
-    batch = batch_of(network, plan)
+    network, spec = tiny(recipe, options), tiny_spec(recipe, options)
+    batch = batch_of(network, spec)
     for key in batch:
         if key.endswith("_mask"):
             batch[key] = torch.zeros_like(batch[key])
@@ -249,8 +249,8 @@ def test_nothing_at_all_gives_numbers(name, temporal):
 def test_whether_the_order_of_the_frames_matters(name, temporal, matters):
     recipe = RECIPES[name]
     options = {"temporal": temporal} if temporal else {}
-    network, plan = tiny(recipe, options), tiny_plan(recipe, options)
-    batch = batch_of(network, plan)
+    network, spec = tiny(recipe, options), tiny_spec(recipe, options)
+    batch = batch_of(network, spec)
     forward = served(network, batch)
     batch["pixels"] = batch["pixels"].flip(1)
     assert torch.allclose(served(network, batch), forward, atol=1e-6) != matters
@@ -259,8 +259,8 @@ def test_whether_the_order_of_the_frames_matters(name, temporal, matters):
 @pytest.mark.parametrize("hidden", ["text_mask", "metadata_mask", "video_mask"])
 def test_every_input_of_mimamo_counts_and_may_be_absent(hidden):
     recipe = RECIPES["mimamo"]
-    network, plan = tiny(recipe), tiny_plan(recipe)
-    batch = batch_of(network, plan)
+    network, spec = tiny(recipe), tiny_spec(recipe)
+    batch = batch_of(network, spec)
     everything = served(network, batch)
     batch[hidden] = torch.zeros_like(batch[hidden])
     without = served(network, batch)
@@ -288,18 +288,20 @@ def test_attention_of_mimamo_is_where_the_picture_differs():
     assert not torch.allclose(sharp, embedding)
 
 
-@pytest.mark.parametrize("colours", [None, IMAGENET])
-def test_pictures_are_brought_to_the_colours_of_the_weights(colours):
+@pytest.mark.parametrize("normalization", [None, IMAGENET])
+def test_pictures_are_brought_to_the_colours_of_the_weights(normalization):
     pixels = torch.randint(0, 256, (2, 8, 8, 3)).to(torch.uint8)
-    found = planes(pixels, grey=False, colours=colours)
+    found = normalize_pixels(pixels, grey=False, normalization=normalization)
     assert found.shape == (2, 3, 8, 8)
-    torch.testing.assert_close(planes(pixels.float(), grey=False, colours=colours), found)
-    if colours is None:
+    torch.testing.assert_close(
+        normalize_pixels(pixels.float(), grey=False, normalization=normalization), found
+    )
+    if normalization is None:
         torch.testing.assert_close(found.mean((1, 2, 3)), torch.zeros(2), atol=1e-5, rtol=0)
         deviation = found.std((1, 2, 3), correction=0)
         assert ((deviation > 0.85) & (deviation < 1.0)).all()
     else:
-        means, deviations = np.float32(colours.mean), np.float32(colours.deviation)
+        means, deviations = np.float32(normalization.mean), np.float32(normalization.deviation)
         wanted = (pixels.numpy() / np.float32(255) - means) / deviations
         np.testing.assert_allclose(found.numpy(), wanted.transpose(0, 3, 1, 2), atol=1e-5)
 
@@ -367,29 +369,29 @@ def test_graphs_say_the_same_whatever_the_batch(name, temporal, tmp_path):
     """`to_onnx` compares them on its example of two rows; here on others."""
     recipe = RECIPES[name]
     options = {"temporal": temporal} if temporal else {}
-    network, plan = tiny(recipe, options).eval(), tiny_plan(recipe, options)
-    exported = exports(network, plan, tmp_path)
+    network, spec = tiny(recipe, options).eval(), tiny_spec(recipe, options)
+    exported = exports(network, spec, tmp_path)
     for rows in (1, 5):
-        batch = batch_of(network, plan, rows, seed=rows)
-        batch["video_mask"][:, 2:] = torch.rand(rows, plan.frames - 2) > 0.5
+        batch = batch_of(network, spec, rows, seed=rows)
+        batch["video_mask"][:, 2:] = torch.rand(rows, spec.frames - 2) > 0.5
         pictures = batch["pixels"].flatten(0, 1)
         with torch.no_grad():
             looked, inputs = network.video(pictures), network.encode(batch)
             wanted = [network.head(inputs)]
-        wanted += looked if network.video.also else [looked]
+        wanted += looked if network.video.extra_outputs else [looked]
         found = run(exported["head"], inputs)
         found += run(exported["video"], {"pixels": pictures})
         for want, got in zip(wanted, found, strict=True):
             np.testing.assert_allclose(got, want.numpy(), atol=1e-3)
 
 
-def exports(network, plan, folder):
+def exports(network, spec, folder):
     """The files of the picture encoder and of the head."""
     files = {"video": folder / "video.onnx", "head": folder / "head.onnx"}
-    batch = batch_of(network, plan, 2)
+    batch = batch_of(network, spec, 2)
     with torch.no_grad():
         inputs = network.encode(batch)
-    outputs = ["embedding", *network.video.also]
+    outputs = ["embedding", *network.video.extra_outputs]
     example = (batch["pixels"][:, 0],)
     to_onnx(network.video, example, files["video"], inputs=["pixels"], outputs=outputs)
     flat = Flat(network.head, list(inputs))
@@ -417,8 +419,8 @@ def test_graphs_become_plans(name, temporal, precision, tmp_path):
 
     recipe = RECIPES[name]
     options = {"temporal": temporal} if temporal else {}
-    network, plan = tiny(recipe, options).eval(), tiny_plan(recipe, options)
-    for path in exports(network, plan, tmp_path).values():
+    network, spec = tiny(recipe, options).eval(), tiny_spec(recipe, options)
+    for path in exports(network, spec, tmp_path).values():
         graph = path
         if precision == "fp16":
             graph = path.with_suffix(".half.onnx")
@@ -454,10 +456,10 @@ def test_weights_out_of_a_file_or_a_folder(suffix, tmp_path):
     save_file(states, path) if suffix == ".safetensors" else torch.save(states, path)
     for source in (path, tmp_path):
         encoder = with_weights("vit_b16", source).video
-        assert encoder.colours == IMAGENET
+        assert encoder.normalization == IMAGENET
         for name, value in encoder.backbone.state_dict().items():
             assert torch.equal(value, kept[name]), name
-    assert tiny(RECIPES["vit_b16"]).video.colours is None
+    assert tiny(RECIPES["vit_b16"]).video.normalization is None
 
 
 def test_positions_are_interpolated_to_another_side(tmp_path):
@@ -475,11 +477,11 @@ def test_positions_are_interpolated_to_another_side(tmp_path):
 def test_a_checkpoint_needs_no_weights_but_keeps_their_colours(tmp_path):
     states, _ = bare(tiny_vit())
     torch.save(states, tmp_path / "w.pth")
-    network, plan = with_weights("vit_b16", tmp_path / "w.pth"), tiny_plan(RECIPES["vit_b16"])
+    network, spec = with_weights("vit_b16", tmp_path / "w.pth"), tiny_spec(RECIPES["vit_b16"])
     (tmp_path / "w.pth").unlink()
-    again = with_weights("vit_b16", tmp_path / "w.pth", fetch=False, seed=1)
+    again = with_weights("vit_b16", tmp_path / "w.pth", load_weights=False, seed=1)
     again.load_state_dict(network.state_dict())
-    batch = batch_of(network, plan)
+    batch = batch_of(network, spec)
     assert torch.equal(served(again, batch), served(network, batch))
 
 

@@ -16,7 +16,7 @@ from affectstream.stream.errors import OptionError
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.data.resplit import resplit
 from affectstream.train.errors import DataError, RunError, SplitError
-from affectstream.train.predict.predictions import load
+from affectstream.train.predict.predictions import Predictions
 from affectstream.train.recipes.registry import recipes
 from affectstream.train.studies import cross_validation as cross
 from affectstream.train.studies.cross_validation import check_plan, cross_validate
@@ -182,8 +182,8 @@ def test_folds_are_trained_judged_and_summed_up(data, tmp_path):
     assert found.deviation["accuracy"] == pytest.approx(np.std(each, ddof=1))
     # Figures of the last epoch, over all samples by what their own fold's network said.
     assert [fold["epoch"] for fold in found.folds] == [1, 1]
-    told = [load(folder / str(number) / "held_out.npz") for number in (1, 2)]
-    hits = [(t.answers["emotion"].argmax(1) == t.truth["emotion"]) for t in told]
+    told = [Predictions.load(folder / str(number) / "held_out.npz") for number in (1, 2)]
+    hits = [(t.predicted["emotion"].argmax(1) == t.truth["emotion"]) for t in told]
     pooled = found.pooled["accuracy"]
     assert pooled.value == pytest.approx(np.concatenate(hits).mean())
     assert pooled.low <= pooled.value <= pooled.high

@@ -39,7 +39,7 @@ class Rated(Line):
         self.config = config
         return super().loaders(data, config)
 
-    def score(self, module, batches):
+    def validate(self, module, batches):
         far = abs(torch.log10(torch.tensor(self.config.learning_rate)) + 2)
         return {"nearness": float(1 - far / 4)}
 
@@ -79,10 +79,10 @@ def test_only_the_best_trial_keeps_its_weights(tmp_path, trials):
 
 def test_a_trial_that_ctrl_c_ended_keeps_no_weights(tmp_path):
     class Stopped(Rated):
-        def score(self, module, batches):
+        def validate(self, module, batches):
             if (tmp_path / "tune/trial-000/last.pt").exists():
                 raise KeyboardInterrupt
-            return super().score(module, batches)
+            return super().validate(module, batches)
 
     with pytest.raises(KeyboardInterrupt):
         study(Stopped(), tmp_path, 1)

@@ -16,8 +16,8 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from affectstream.train.networks.frames import TEMPORAL, linear_head
-from affectstream.train.networks.network import Network, Plan, VideoEncoder
-from affectstream.train.networks.pixels import planes
+from affectstream.train.networks.network import Network, NetworkSpec, VideoEncoder
+from affectstream.train.networks.pixels import normalize_pixels
 from affectstream.train.recipe import FitConfig
 from affectstream.train.recipes.net_recipe import NetRecipe
 
@@ -71,14 +71,14 @@ class CnnEncoder(VideoEncoder):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """See `VideoEncoder`."""
-        return self.embedding(self.blocks(planes(pixels, grey=self.grey)))
+        return self.embedding(self.blocks(normalize_pixels(pixels, grey=self.grey)))
 
 
-def _build(plan: Plan) -> Network:
-    first = int(plan.options["channels"])
-    widths = [first << number for number in range(int(plan.options["blocks"]))]
-    video = CnnEncoder(plan.size, widths, int(plan.options["width"]), grey=plan.grey)
-    return Network(linear_head(plan, video.width, DROPOUT), video=video)
+def _build(spec: NetworkSpec) -> Network:
+    first = int(spec.options["channels"])
+    widths = [first << number for number in range(int(spec.options["blocks"]))]
+    video = CnnEncoder(spec.size, widths, int(spec.options["width"]), grey=spec.grey)
+    return Network(linear_head(spec, video.width, DROPOUT), video=video)
 
 
 RECIPE = NetRecipe(

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from affectstream.stream.errors import OptionError
 from affectstream.train.networks.attention import CrossAttentionBlock
-from affectstream.train.networks.frames import perceptron
-from affectstream.train.networks.network import Head, Network, Phase, Plan, masked_mean
+from affectstream.train.networks.frames import mlp_head
+from affectstream.train.networks.network import Head, Network, NetworkSpec, Phase, masked_mean
 from affectstream.train.networks.wave_backbones import WAVENET, WaveNetEncoder
 from affectstream.train.recipe import FitConfig
 from affectstream.train.recipes.documented import vit_b16
@@ -31,7 +31,7 @@ class CrossAttentionHead(Head):
     def __init__(self, width: int, heads: int, outputs: int) -> None:
         super().__init__()
         self.ask = CrossAttentionBlock(width, heads)
-        self.out = perceptron(width, vit_b16.HIDDEN, outputs)
+        self.out = mlp_head(width, vit_b16.HIDDEN, outputs)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """See `Head`."""
@@ -41,14 +41,14 @@ class CrossAttentionHead(Head):
         return self.out(masked_mean(answers, there))
 
 
-def _build(plan: Plan) -> Network:
-    video, heads = vit_b16.VitEncoder(plan), int(plan.options["cross_heads"])
+def _build(spec: NetworkSpec) -> Network:
+    video, heads = vit_b16.VitEncoder(spec), int(spec.options["cross_heads"])
     if video.width % heads:
         raise OptionError(
             f"--set width={video.width} --set cross_heads={heads}: no whole share for each head"
         )
-    voice = WaveNetEncoder(plan, video.width)
-    head = CrossAttentionHead(video.width, heads, plan.outputs)
+    voice = WaveNetEncoder(spec, video.width)
+    head = CrossAttentionHead(video.width, heads, spec.outputs)
     return Network(head, video=video, voice=voice)
 
 

@@ -8,9 +8,9 @@ balanced classes, mixed precision, four batches of four a step, warm-up, early s
 from __future__ import annotations
 
 from affectstream.train.config import FitConfig
-from affectstream.train.fusion.recipe import LateRecipe
+from affectstream.train.fusion.recipe import FusionRecipe
 
-RECIPE = LateRecipe(
+RECIPE = FusionRecipe(
     name="enhanced_late_fusion",
     summary="two or more frozen bundles (--member DIR each), weights and a bias for each class",
     defaults=FitConfig(

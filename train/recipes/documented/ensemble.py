@@ -23,13 +23,13 @@ from affectstream.train.networks.network import (
     Head,
     LastLayer,
     Network,
-    Plan,
+    NetworkSpec,
     Value,
     VideoEncoder,
     masked_mean,
 )
-from affectstream.train.networks.pixels import Colours, planes
-from affectstream.train.networks.pretrained import NONE, made
+from affectstream.train.networks.pixels import Normalization, normalize_pixels
+from affectstream.train.networks.pretrained import NONE, build_backbone
 from affectstream.train.networks.text_backbones import BertEncoder, tokenizer
 from affectstream.train.networks.transformers_encoder import TransformersEncoder
 from affectstream.train.recipe import FitConfig
@@ -37,7 +37,9 @@ from affectstream.train.recipes.documented import mel_cnn
 from affectstream.train.recipes.documented.mel_cnn import MelCnn
 from affectstream.train.recipes.net_recipe import NetRecipe
 
-CLIP_COLOURS = Colours((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
+CLIP_NORMALIZATION = Normalization(
+    (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+)
 """Of the pictures that CLIP learned from (Radford et al., ICML 2021)."""
 CLIP: Mapping[str, Value] = {
     "clip_layers": 12,
@@ -52,34 +54,34 @@ PARTS = ("video", "voice", "text")
 class ClipEncoder(TransformersEncoder, VideoEncoder):
     """Pictures to CLIP's image embeddings (M, 512), not brought to one length."""
 
-    def __init__(self, plan: Plan, slot: str = "video") -> None:
+    def __init__(self, spec: NetworkSpec, slot: str = "video") -> None:
         super().__init__()
-        pretrained = plan.weights[slot] != NONE
-        self.take(_clip(plan, slot), frozen=pretrained)
-        self.colours = CLIP_COLOURS if pretrained else None
-        self.size, self.grey, self.width = plan.size, plan.grey, int(plan.options["clip_out"])
+        pretrained = spec.weights[slot] != NONE
+        self.take(_clip(spec, slot), frozen=pretrained)
+        self.normalization = CLIP_NORMALIZATION if pretrained else None
+        self.size, self.grey, self.width = spec.size, spec.grey, int(spec.options["clip_out"])
 
     def forward(self, pixels: Tensor) -> Tensor:
         """See `VideoEncoder`."""
-        x = planes(pixels, grey=self.grey, colours=self.colours)
+        x = normalize_pixels(pixels, grey=self.grey, normalization=self.normalization)
         return self.backbone(pixel_values=x).image_embeds
 
 
-def _clip(plan: Plan, slot: str) -> Any:
+def _clip(spec: NetworkSpec, slot: str) -> Any:
     from transformers.models.clip.modeling_clip import CLIPVisionModelWithProjection
 
-    layers, width, heads, patch, out = (int(plan.options[name]) for name in CLIP)
+    layers, width, heads, patch, out = (int(spec.options[name]) for name in CLIP)
     sizes = {
         "hidden_size": width,
         "intermediate_size": 4 * width,
         "projection_dim": out,
         "num_hidden_layers": layers,
         "num_attention_heads": heads,
-        "image_size": plan.size,
+        "image_size": spec.size,
         "patch_size": patch,
         "hidden_act": "quick_gelu",
     }
-    return made(plan, slot, CLIPVisionModelWithProjection, sizes, {})
+    return build_backbone(spec, slot, CLIPVisionModelWithProjection, sizes, {})
 
 
 class EnsembleHead(Head):
@@ -87,9 +89,9 @@ class EnsembleHead(Head):
 
     takes = PARTS
 
-    def __init__(self, widths: Mapping[str, int], plan: Plan) -> None:
+    def __init__(self, widths: Mapping[str, int], spec: NetworkSpec) -> None:
         super().__init__()
-        width, first, late = (int(plan.options[n]) for n in ("mel_width", "early", "late"))
+        width, first, late = (int(spec.options[n]) for n in ("mel_width", "early", "late"))
         self.project = nn.ModuleDict(
             {
                 name: nn.Sequential(nn.Linear(widths[name], width), nn.ReLU())
@@ -99,7 +101,7 @@ class EnsembleHead(Head):
         self.early = nn.Sequential(
             *_layer(len(PARTS) * width, first, 0.4),
             *_layer(first, first // 2, 0.3),
-            LastLayer(first // 2, plan.outputs),
+            LastLayer(first // 2, spec.outputs),
         )
         self.late = nn.ModuleDict(
             {
@@ -107,7 +109,7 @@ class EnsembleHead(Head):
                     nn.Linear(width, late),
                     nn.ReLU(),
                     nn.Dropout(0.3),
-                    LastLayer(late, plan.outputs),
+                    LastLayer(late, spec.outputs),
                 )
                 for name in PARTS
             }
@@ -145,10 +147,10 @@ def _layer(inputs: int, outputs: int, dropout: float) -> list[nn.Module]:
     ]
 
 
-def _build(plan: Plan) -> Network:
-    video, voice = ClipEncoder(plan), MelCnn(plan)
-    text = BertEncoder(plan, pooled=True, frozen=True)
-    head = EnsembleHead({"video": video.width, "text": text.width}, plan)
+def _build(spec: NetworkSpec) -> Network:
+    video, voice = ClipEncoder(spec), MelCnn(spec)
+    text = BertEncoder(spec, pooled=True, frozen=True)
+    head = EnsembleHead({"video": video.width, "text": text.width}, spec)
     return Network(head, video=video, voice=voice, text=text)
 
 

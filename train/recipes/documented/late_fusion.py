@@ -6,9 +6,9 @@ Two members have 2 trainable numbers. The report fused its video-text and its au
 from __future__ import annotations
 
 from affectstream.train.config import FitConfig
-from affectstream.train.fusion.recipe import LateRecipe
+from affectstream.train.fusion.recipe import FusionRecipe
 
-RECIPE = LateRecipe(
+RECIPE = FusionRecipe(
     name="late_fusion",
     summary="two or more frozen bundles (--member DIR each), a learned weight for each",
     defaults=FitConfig(

@@ -24,7 +24,7 @@ from affectstream.train.networks.network import (
     Head,
     LastLayer,
     Network,
-    Plan,
+    NetworkSpec,
     Value,
     VoiceEncoder,
     masked_mean,
@@ -48,11 +48,11 @@ TINY: Mapping[str, Value] = dict(zip(WIDTHS, (16, 24, 32), strict=True))
 class MelCnn(VoiceEncoder):
     """Sound to one embedding of 256 numbers; see the module for the layers."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
-        first, second, self.width = (int(plan.options[name]) for name in WIDTHS)
-        self.steps, self.samples = 1, plan.samples
-        self.bars = int(plan.options["mel_bars"])
+        first, second, self.width = (int(spec.options[name]) for name in WIDTHS)
+        self.steps, self.samples = 1, spec.samples
+        self.bars = int(spec.options["mel_bars"])
         self.mel = LogMel(BANDS, N_FFT, HOP_SAMPLES)
         self.layers = nn.Sequential(
             nn.Conv1d(BANDS, first, 3, padding=1),
@@ -94,9 +94,9 @@ class LinearHead(Head):
         return self.out(masked_mean(inputs["voice"], inputs["voice_mask"]))
 
 
-def _build(plan: Plan) -> Network:
-    voice = MelCnn(plan)
-    return Network(LinearHead(voice.width, plan.outputs), voice=voice)
+def _build(spec: NetworkSpec) -> Network:
+    voice = MelCnn(spec)
+    return Network(LinearHead(voice.width, spec.outputs), voice=voice)
 
 
 RECIPE = NetRecipe(

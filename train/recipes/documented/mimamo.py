@@ -18,19 +18,19 @@ import torch
 from torch import Tensor, nn
 
 from affectstream.train.networks import text_backbones
-from affectstream.train.networks.frames import GruPool, through
+from affectstream.train.networks.frames import GruPool, run_blocks
 from affectstream.train.networks.network import (
     Head,
     LastLayer,
     Network,
+    NetworkSpec,
     Phase,
-    Plan,
     VideoEncoder,
     masked_mean,
 )
-from affectstream.train.networks.pixels import IMAGENET, planes
+from affectstream.train.networks.pixels import IMAGENET, normalize_pixels
 from affectstream.train.networks.text_backbones import BertEncoder
-from affectstream.train.networks.vision_weights import fill, pretrained
+from affectstream.train.networks.vision_weights import is_pretrained, load_vision_weights
 from affectstream.train.recipe import FitConfig
 from affectstream.train.recipes.net_recipe import NetRecipe
 
@@ -44,28 +44,28 @@ class RegionEncoder(VideoEncoder):
     """Pictures to embeddings (M, 512) and where they come from: ``attention`` (M, S / 32, S / 32), which
     adds up to 1."""
 
-    also = ("attention",)
+    extra_outputs = ("attention",)
     checkpointing = False
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, spec: NetworkSpec) -> None:
         from torchvision.models.resnet import BasicBlock, ResNet
 
         super().__init__()
-        self.size, self.grey, self.width = plan.size, plan.grey, MAP
-        self.colours = IMAGENET if pretrained(plan, SLOT) else None
-        self.backbone = ResNet(BasicBlock, [int(plan.options["depth"])] * 4)
+        self.size, self.grey, self.width = spec.size, spec.grey, MAP
+        self.normalization = IMAGENET if is_pretrained(spec, SLOT) else None
+        self.backbone = ResNet(BasicBlock, [int(spec.options["depth"])] * 4)
         # The map is pooled by attention and not averaged.
         self.backbone.avgpool, self.backbone.fc = nn.Identity(), nn.Identity()
-        fill(self.backbone, plan, SLOT, "ResNet18_Weights")
+        load_vision_weights(self.backbone, spec, SLOT, "ResNet18_Weights")
         self.attend = nn.Conv2d(MAP, 1, 1, bias=False)  # a softmax has no use for one
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """See the class."""
         net = self.backbone
-        x = planes(pixels, grey=self.grey, colours=self.colours)
+        x = normalize_pixels(pixels, grey=self.grey, normalization=self.normalization)
         x = net.maxpool(net.relu(net.bn1(net.conv1(x))))
         stages = (net.layer1, net.layer2, net.layer3, net.layer4)
-        x = through(stages, x, checkpointing=self.checkpointing and self.training)
+        x = run_blocks(stages, x, checkpointing=self.checkpointing and self.training)
         attention = self.attend(x).flatten(1).softmax(1)
         side = self.size // CELLS
         embedding = (x.flatten(2) * attention.unsqueeze(1)).sum(2)
@@ -77,17 +77,17 @@ class MimamoHead(Head):
 
     takes = ("video", "text", "metadata")
 
-    def __init__(self, video: int, text: int, plan: Plan) -> None:
+    def __init__(self, video: int, text: int, spec: NetworkSpec) -> None:
         super().__init__()
-        hidden, words = int(plan.options["hidden"]), int(plan.options["words"])
+        hidden, words = int(spec.options["hidden"]), int(spec.options["words"])
         self.frames = GruPool(video, hidden)
         self.words = nn.Sequential(nn.Linear(text, words), nn.ReLU())
         self.out = nn.Sequential(
             nn.Dropout(FUSION_DROPOUT),
-            nn.Linear(self.frames.width + words + 2 * plan.metadata, words),
+            nn.Linear(self.frames.width + words + 2 * spec.metadata, words),
             nn.ReLU(),
             nn.Dropout(FUSION_DROPOUT),
-            LastLayer(words, plan.outputs),
+            LastLayer(words, spec.outputs),
         )
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
@@ -99,9 +99,9 @@ class MimamoHead(Head):
         return self.out(torch.cat(parts, 1))
 
 
-def _build(plan: Plan) -> Network:
-    video, text = RegionEncoder(plan), BertEncoder(plan, pooled=True, frozen=False)
-    return Network(MimamoHead(video.width, text.width, plan), video=video, text=text)
+def _build(spec: NetworkSpec) -> Network:
+    video, text = RegionEncoder(spec), BertEncoder(spec, pooled=True, frozen=False)
+    return Network(MimamoHead(video.width, text.width, spec), video=video, text=text)
 
 
 BACKBONES = ("video.backbone", "text.backbone")

@@ -20,7 +20,14 @@ from torch import Tensor, nn
 from affectstream.stream.errors import OptionError
 from affectstream.train.networks import text_backbones, wave_backbones
 from affectstream.train.networks.attention import CrossAttentionBlock
-from affectstream.train.networks.network import Head, LastLayer, Network, Phase, Plan, masked_mean
+from affectstream.train.networks.network import (
+    Head,
+    LastLayer,
+    Network,
+    NetworkSpec,
+    Phase,
+    masked_mean,
+)
 from affectstream.train.networks.text_backbones import BertEncoder, tokenizer
 from affectstream.train.networks.wave_backbones import Wav2Vec2Encoder
 from affectstream.train.recipe import FitConfig
@@ -35,18 +42,18 @@ class LstmHead(Head):
 
     takes = ("voice", "text", "metadata")
 
-    def __init__(self, plan: Plan, width: int) -> None:
+    def __init__(self, spec: NetworkSpec, width: int) -> None:
         super().__init__()
-        hidden = int(plan.options["hidden"])
-        self.ask = CrossAttentionBlock(width, int(plan.options["cross_heads"]))
+        hidden = int(spec.options["hidden"])
+        self.ask = CrossAttentionBlock(width, int(spec.options["cross_heads"]))
         self.dropout = nn.Dropout(FUSION_DROPOUT)
         self.recurrent = nn.LSTM(width, hidden, LAYERS, batch_first=True, bidirectional=True)
         self.out = nn.Sequential(
             nn.Dropout(FUSION_DROPOUT),
-            nn.Linear(2 * hidden + 2 * plan.metadata, hidden),
+            nn.Linear(2 * hidden + 2 * spec.metadata, hidden),
             nn.ReLU(),
             nn.Dropout(FUSION_DROPOUT),
-            LastLayer(hidden, plan.outputs),
+            LastLayer(hidden, spec.outputs),
         )
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
@@ -60,16 +67,16 @@ class LstmHead(Head):
         return self.out(torch.cat(parts, 1))
 
 
-def _build(plan: Plan) -> Network:
-    frozen = plan.options["encoders"] == "frozen"
-    text = BertEncoder(plan, pooled=False, frozen=frozen)
-    voice = Wav2Vec2Encoder(plan, frozen=frozen)
-    if text.width != voice.width or text.width % int(plan.options["cross_heads"]):
+def _build(spec: NetworkSpec) -> Network:
+    frozen = spec.options["encoders"] == "frozen"
+    text = BertEncoder(spec, pooled=False, frozen=frozen)
+    voice = Wav2Vec2Encoder(spec, frozen=frozen)
+    if text.width != voice.width or text.width % int(spec.options["cross_heads"]):
         raise OptionError(
             f"--set text_width={text.width} --set voice_width={voice.width} --set cross_heads="
-            f"{plan.options['cross_heads']}: expected one width, and a whole share of it for each head"
+            f"{spec.options['cross_heads']}: expected one width, and a whole share of it for each head"
         )
-    return Network(LstmHead(plan, text.width), voice=voice, text=text)
+    return Network(LstmHead(spec, text.width), voice=voice, text=text)
 
 
 BACKBONES = ("text.backbone", "voice.backbone")

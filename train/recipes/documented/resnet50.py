@@ -12,10 +12,16 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from affectstream.stream.errors import OptionError
-from affectstream.train.networks.frames import TEMPORAL, FramesHead, over_time, perceptron, through
-from affectstream.train.networks.network import Network, Phase, Plan, VideoEncoder
-from affectstream.train.networks.pixels import IMAGENET, planes
-from affectstream.train.networks.vision_weights import fill, pretrained
+from affectstream.train.networks.frames import (
+    TEMPORAL,
+    FramesHead,
+    mlp_head,
+    run_blocks,
+    temporal_pool,
+)
+from affectstream.train.networks.network import Network, NetworkSpec, Phase, VideoEncoder
+from affectstream.train.networks.pixels import IMAGENET, normalize_pixels
+from affectstream.train.networks.vision_weights import is_pretrained, load_vision_weights
 from affectstream.train.recipe import FitConfig
 from affectstream.train.recipes.net_recipe import NetRecipe
 
@@ -28,14 +34,14 @@ class ResNetEncoder(VideoEncoder):
 
     checkpointing = False
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, spec: NetworkSpec) -> None:
         """Raises `OptionError` for blocks that are not four whole numbers."""
         from torchvision.models.resnet import Bottleneck, ResNet
 
         super().__init__()
-        options = plan.options
-        self.size, self.grey = plan.size, plan.grey
-        self.colours = IMAGENET if pretrained(plan, SLOT) else None
+        options = spec.options
+        self.size, self.grey = spec.size, spec.grey
+        self.normalization = IMAGENET if is_pretrained(spec, SLOT) else None
         self.backbone = ResNet(
             Bottleneck, _blocks(str(options["blocks"])), width_per_group=int(options["inner"])
         )
@@ -44,16 +50,16 @@ class ResNetEncoder(VideoEncoder):
         if options["stem"] == "small":
             # The same tensors: ImageNet weights go on fitting.
             self.backbone.maxpool = nn.Identity()
-        fill(self.backbone, plan, SLOT, "ResNet50_Weights")
+        load_vision_weights(self.backbone, spec, SLOT, "ResNet50_Weights")
 
     def forward(self, pixels: Tensor) -> Tensor:
         """See `VideoEncoder`."""
         net = self.backbone
-        x = planes(pixels, grey=self.grey, colours=self.colours)
+        x = normalize_pixels(pixels, grey=self.grey, normalization=self.normalization)
         x = net.maxpool(net.relu(net.bn1(net.conv1(x))))
         stages = (net.layer1, net.layer2, net.layer3, net.layer4)
         keeps = self.checkpointing and self.training
-        return net.avgpool(through(stages, x, checkpointing=keeps)).flatten(1)
+        return net.avgpool(run_blocks(stages, x, checkpointing=keeps)).flatten(1)
 
 
 def _blocks(told: str) -> list[int]:
@@ -65,10 +71,10 @@ def _blocks(told: str) -> list[int]:
     return [int(part) for part in parts]
 
 
-def _build(plan: Plan) -> Network:
-    video = ResNetEncoder(plan)
-    pool = over_time(plan, video.width)
-    return Network(FramesHead(pool, perceptron(pool.width, HIDDEN, plan.outputs)), video=video)
+def _build(spec: NetworkSpec) -> Network:
+    video = ResNetEncoder(spec)
+    pool = temporal_pool(spec, video.width)
+    return Network(FramesHead(pool, mlp_head(pool.width, HIDDEN, spec.outputs)), video=video)
 
 
 def _joined_by(*stages: str) -> Phase:

@@ -20,8 +20,8 @@ from affectstream.train.networks.network import (
     Head,
     LastLayer,
     Network,
+    NetworkSpec,
     Phase,
-    Plan,
     Value,
     masked_mean,
 )
@@ -47,8 +47,8 @@ OPTIONS: Mapping[str, Value] = {
 class SentenceEncoder(BertEncoder):
     """Tokens to one embedding of the line, whose numbers have a mean square of one."""
 
-    def __init__(self, plan: Plan, *, frozen: bool) -> None:
-        super().__init__(plan, pooled=False, frozen=frozen)
+    def __init__(self, spec: NetworkSpec, *, frozen: bool) -> None:
+        super().__init__(spec, pooled=False, frozen=frozen)
         self.steps = 1
         self._kept: dict[bytes, Tensor] = {}
 
@@ -96,9 +96,9 @@ class SentenceHead(Head):
         return self.layers(masked_mean(inputs["text"], inputs["text_mask"]))
 
 
-def _build(plan: Plan) -> Network:
-    text = SentenceEncoder(plan, frozen=plan.options["encoder"] == "frozen")
-    return Network(SentenceHead(text.width, int(plan.options["hidden"]), plan.outputs), text=text)
+def _build(spec: NetworkSpec) -> Network:
+    text = SentenceEncoder(spec, frozen=spec.options["encoder"] == "frozen")
+    return Network(SentenceHead(text.width, int(spec.options["hidden"]), spec.outputs), text=text)
 
 
 BACKBONE = "text.backbone"

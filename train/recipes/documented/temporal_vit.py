@@ -7,17 +7,17 @@ learned positions of the frames.
 
 from __future__ import annotations
 
-from affectstream.train.networks.frames import FramesHead, TransformerPool, perceptron
-from affectstream.train.networks.network import Network, Plan
+from affectstream.train.networks.frames import FramesHead, TransformerPool, mlp_head
+from affectstream.train.networks.network import Network, NetworkSpec
 from affectstream.train.recipe import FitConfig
 from affectstream.train.recipes.documented import vit_b16
 from affectstream.train.recipes.net_recipe import NetRecipe
 
 
-def _build(plan: Plan) -> Network:
-    video = vit_b16.VitEncoder(plan)
-    pool = TransformerPool(video.width, plan.frames)
-    head = FramesHead(pool, perceptron(pool.width, vit_b16.HIDDEN, plan.outputs))
+def _build(spec: NetworkSpec) -> Network:
+    video = vit_b16.VitEncoder(spec)
+    pool = TransformerPool(video.width, spec.frames)
+    head = FramesHead(pool, mlp_head(pool.width, vit_b16.HIDDEN, spec.outputs))
     return Network(head, video=video)
 
 

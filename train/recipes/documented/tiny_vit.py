@@ -12,8 +12,8 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from affectstream.train.networks.frames import TEMPORAL, linear_head
-from affectstream.train.networks.network import Network, Plan, VideoEncoder
-from affectstream.train.networks.pixels import planes
+from affectstream.train.networks.network import Network, NetworkSpec, VideoEncoder
+from affectstream.train.networks.pixels import normalize_pixels
 from affectstream.train.recipe import FitConfig
 from affectstream.train.recipes.net_recipe import NetRecipe
 
@@ -73,15 +73,15 @@ class TinyVitEncoder(VideoEncoder):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """See `VideoEncoder`."""
-        patches = self.patches(planes(pixels, grey=self.grey)).flatten(2).transpose(1, 2)
+        patches = self.patches(normalize_pixels(pixels, grey=self.grey)).flatten(2).transpose(1, 2)
         tokens = torch.cat([self.token.expand(patches.shape[0], -1, -1), patches], 1)
         return self.norm(self.layers(self.dropout(tokens + self.positions))[:, 0])
 
 
-def _build(plan: Plan) -> Network:
-    width, heads, layers = (int(plan.options[name]) for name in ("width", "heads", "layers"))
-    video = TinyVitEncoder(plan.size, width=width, heads=heads, layers=layers, grey=plan.grey)
-    return Network(linear_head(plan, width, DROPOUT), video=video)
+def _build(spec: NetworkSpec) -> Network:
+    width, heads, layers = (int(spec.options[name]) for name in ("width", "heads", "layers"))
+    video = TinyVitEncoder(spec.size, width=width, heads=heads, layers=layers, grey=spec.grey)
+    return Network(linear_head(spec, width, DROPOUT), video=video)
 
 
 RECIPE = NetRecipe(

@@ -14,10 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from affectstream.stream.errors import OptionError
-from affectstream.train.networks.frames import TEMPORAL, FramesHead, over_time, perceptron, through
-from affectstream.train.networks.network import Network, Phase, Plan, Value, VideoEncoder
-from affectstream.train.networks.pixels import IMAGENET, planes
-from affectstream.train.networks.vision_weights import States, fill, pretrained
+from affectstream.train.networks.frames import (
+    TEMPORAL,
+    FramesHead,
+    mlp_head,
+    run_blocks,
+    temporal_pool,
+)
+from affectstream.train.networks.network import Network, NetworkSpec, Phase, Value, VideoEncoder
+from affectstream.train.networks.pixels import IMAGENET, normalize_pixels
+from affectstream.train.networks.vision_weights import States, is_pretrained, load_vision_weights
 from affectstream.train.recipe import FitConfig
 from affectstream.train.recipes.net_recipe import NetRecipe
 
@@ -34,36 +40,36 @@ class VitEncoder(VideoEncoder):
 
     checkpointing = False
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, spec: NetworkSpec) -> None:
         """Raises `OptionError` for options that do not go together."""
         from torchvision.models import VisionTransformer
 
         super().__init__()
-        layers, width, heads, patch = (int(plan.options[name]) for name in OPTIONS)
+        layers, width, heads, patch = (int(spec.options[name]) for name in OPTIONS)
         if width % heads:
             raise OptionError(
                 f"--set width={width} --set heads={heads}: no whole share for each head"
             )
-        if plan.size % patch:
+        if spec.size % patch:
             raise OptionError(
-                f"--set patch={patch}: a side of {plan.size} pixels has no whole patches"
+                f"--set patch={patch}: a side of {spec.size} pixels has no whole patches"
             )
-        self.size, self.grey, self.width = plan.size, plan.grey, width
-        self.colours = IMAGENET if pretrained(plan, SLOT) else None
-        self.backbone = VisionTransformer(plan.size, patch, layers, heads, width, 4 * width)
+        self.size, self.grey, self.width = spec.size, spec.grey, width
+        self.normalization = IMAGENET if is_pretrained(spec, SLOT) else None
+        self.backbone = VisionTransformer(spec.size, patch, layers, heads, width, 4 * width)
         self.backbone.heads = nn.Identity()
-        fill(self.backbone, plan, SLOT, "ViT_B_16_Weights", fit=self._to_size)
+        load_vision_weights(self.backbone, spec, SLOT, "ViT_B_16_Weights", fit=self._to_size)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """See `VideoEncoder`."""
         net = self.backbone
-        x = planes(pixels, grey=self.grey, colours=self.colours)
+        x = normalize_pixels(pixels, grey=self.grey, normalization=self.normalization)
         x = net.conv_proj(x).flatten(2).transpose(1, 2)
         x = torch.cat([net.class_token.expand(x.shape[0], -1, -1), x], 1)
         x = net.encoder.dropout(x + net.encoder.pos_embedding)
         keeps = self.checkpointing and self.training
         # The norm is of each token by itself: only the class token's is needed.
-        return net.encoder.ln(through(net.encoder.layers, x, checkpointing=keeps)[:, 0])
+        return net.encoder.ln(run_blocks(net.encoder.layers, x, checkpointing=keeps)[:, 0])
 
     def _to_size(self, states: States) -> States:
         from torchvision.models.vision_transformer import interpolate_embeddings
@@ -78,10 +84,10 @@ def _has_positions(states: States) -> bool:
     return "encoder.pos_embedding" in states and states["encoder.pos_embedding"].ndim == 3
 
 
-def _build(plan: Plan) -> Network:
-    video = VitEncoder(plan)
-    pool = over_time(plan, video.width)
-    return Network(FramesHead(pool, perceptron(pool.width, HIDDEN, plan.outputs)), video=video)
+def _build(spec: NetworkSpec) -> Network:
+    video = VitEncoder(spec)
+    pool = temporal_pool(spec, video.width)
+    return Network(FramesHead(pool, mlp_head(pool.width, HIDDEN, spec.outputs)), video=video)
 
 
 _ENCODER = "video.backbone.encoder.layers.encoder_layer_"

@@ -200,7 +200,7 @@ class PocketDetectorRecipe:
         loss: Tensor = (4.0 * (cross * hard).sum() + placed) / mass
         return loss
 
-    def score(self, module: nn.Module, batches: Sequence[Batch]) -> dict[str, float]:
+    def validate(self, module: nn.Module, batches: Sequence[Batch]) -> dict[str, float]:
         """F1 against the teacher's faces (score 0.6), false alarms a canvas, landmark error.
 
         The landmark error is the mean distance over matched faces, in shares of the box's width.

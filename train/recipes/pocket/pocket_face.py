@@ -196,7 +196,7 @@ class PocketFaceRecipe:
         logits = module.head(module.dropout(module.embed(grey)))
         return F.cross_entropy(logits, batch["target"], label_smoothing=0.1)
 
-    def score(self, module: nn.Module, batches: Sequence[Batch]) -> dict[str, float]:
+    def validate(self, module: nn.Module, batches: Sequence[Batch]) -> dict[str, float]:
         """Accuracy, and the mean recall of the seven classes."""
         hits, total = torch.zeros(len(LABELS)), torch.zeros(len(LABELS))
         for batch in batches:

@@ -218,7 +218,7 @@ class PocketFusionRecipe:
         logits = module(*feeds({m: batch[m] for m in MODALITIES}, present))
         return F.cross_entropy(logits, batch["label"])
 
-    def score(self, module: nn.Module, batches: Sequence[Batch]) -> dict[str, float]:
+    def validate(self, module: nn.Module, batches: Sequence[Batch]) -> dict[str, float]:
         """Accuracy of label-paired samples (uniform prior): all modalities, then each alone."""
         batch = batches[0]
         picked = {m: batch[m] for m in MODALITIES}

@@ -174,7 +174,7 @@ class PocketTextRecipe:
         weight = torch.tensor(_WEIGHTS, device=logits.device)
         return F.cross_entropy(logits, batch["label"], weight=weight)
 
-    def score(self, module: nn.Module, batches: Sequence[Batch]) -> dict[str, float]:
+    def validate(self, module: nn.Module, batches: Sequence[Batch]) -> dict[str, float]:
         """Weighted F1 under the training prior and MELD's own; the rival's; accuracy; F1s."""
         logits = torch.cat([module(b["ids"], b["mask"])[1] for b in batches])
         shift = (torch.tensor(NATURAL) / torch.tensor(self.prior)).log()

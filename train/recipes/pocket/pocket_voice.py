@@ -169,7 +169,7 @@ class PocketVoiceRecipe:
         logits = module.head(module.dropout(module.embed(x)))
         return F.cross_entropy(logits, target, label_smoothing=0.1)
 
-    def score(self, module: nn.Module, batches: Sequence[Batch]) -> dict[str, float]:
+    def validate(self, module: nn.Module, batches: Sequence[Batch]) -> dict[str, float]:
         """Unweighted recall (mean over the labels) and accuracy, from samples."""
         guess = torch.cat([module(batch["samples"])[1].argmax(1) for batch in batches])
         truth = torch.cat([batch["label"] for batch in batches])

@@ -1,0 +1,112 @@
+"""Metrics of any bundle on a prepared data set: every task, calibrated, and with modalities missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from sklearn.metrics import precision_recall_fscore_support
+
+from affectstream.engines.bundle.bundle import Bundle
+from affectstream.engines.manifest import Calibration, Measured
+from affectstream.train.calibration import Calibrated, calibrate, expected_calibration_error
+from affectstream.train.loader.samples import Samples
+from affectstream.train.predict.bundle_outputs import BundleOutputs, Subset, bundle_outputs
+from affectstream.train.predict.bundle_samples import bundle_samples, valid_batches
+from affectstream.train.tasks import Task, compute_metrics
+
+AS_THEY_ARE = "as they are"
+"""The `part` of metrics over samples that differ in which modalities they have."""
+
+
+def evaluate_bundle(
+    bundle: Bundle, data: Path, split: str
+) -> tuple[tuple[Measured, ...], list[str]]:
+    """Metrics on `split` of the data set in `data`, and the lines of a table by class.
+
+    Raises as `bundle_samples`.
+    """
+    samples, tasks = bundle_samples(bundle, data, split)
+    outputs = bundle_outputs(bundle, *valid_batches(samples), missing=len(bundle.modalities) > 1)
+    calibration = bundle.manifest.calibration
+    name = f"{samples[0].dataset.info.name} {split}"
+    return (
+        measure(outputs, samples[0], tasks, calibration, name),
+        class_table(outputs[None], samples[0], tasks, calibration),
+    )
+
+
+def measure(
+    outputs: Mapping[Subset, BundleOutputs],
+    samples: Samples,
+    tasks: Sequence[Task],
+    calibration: Calibration,
+    data: str,
+) -> tuple[Measured, ...]:
+    """Metrics of the samples as they are, then with each set of modalities alone.
+
+    `data` is the name that the rows give their data; their `part` is the modalities that were present. For
+    emotions the expected calibration error is among the metrics.
+    """
+    rows: dict[str, list[Measured]] = {}
+    for found in outputs.values():
+        names = set(found.modalities)
+        part = names.pop() if len(names) == 1 else AS_THEY_ARE
+        if part in rows:  # every sample has all of these modalities: nothing was hidden
+            continue
+        truth = {task.name: samples.truth[task.name][found.samples].numpy() for task in tasks}
+        predicted = found.predict(tasks, calibration)
+        metrics = compute_metrics(tasks, truth, predicted)
+        if "emotion" in predicted:
+            known = truth["emotion"] >= 0
+            chances = predicted["emotion"][known]
+            correct = chances.argmax(1) == truth["emotion"][known]
+            name = "ece" if len(tasks) == 1 else "emotion/ece"
+            metrics[name] = expected_calibration_error(chances.max(1), correct)
+        rows[part] = [
+            Measured(part, data, metric, round(value, 4), len(found.samples))
+            for metric, value in metrics.items()
+        ]
+    return tuple(row for part in rows.values() for row in part)
+
+
+def class_table(
+    outputs: BundleOutputs, samples: Samples, tasks: Sequence[Task], calibration: Calibration
+) -> list[str]:
+    """Precision, recall and F1 of each class of each classification task, as lines of text."""
+    predicted = outputs.predict(tasks, calibration)
+    lines: list[str] = []
+    for task in tasks:
+        if task.target != "class":
+            continue
+        truth = samples.truth[task.name][outputs.samples].numpy()
+        known = truth >= 0
+        columns = precision_recall_fscore_support(
+            truth[known],
+            predicted[task.name].argmax(1)[known],
+            labels=range(len(task.labels)),
+            zero_division=0,
+        )
+        lines.append(f"{task.name:12} {'precision':>9} {'recall':>9} {'f1':>9} {'samples':>9}")
+        lines += [
+            f"{label:12} {p:9.4f} {r:9.4f} {f:9.4f} {int(n):9d}"
+            for label, p, r, f, n in zip(task.labels, *columns, strict=True)
+        ]
+    return lines
+
+
+def calibrate_emotion(
+    outputs: Mapping[Subset, BundleOutputs],
+    samples: Samples,
+    prior: tuple[float, ...],
+) -> dict[str, Calibrated]:
+    """Temperature and threshold of each set of modalities, such as ``video+text``."""
+    calibrated = {}
+    for subset, found in outputs.items():
+        labels = samples.truth["emotion"][found.samples].numpy()
+        known = labels >= 0
+        if subset is not None and known.any():
+            logits = found.outputs["logits"][known].astype(np.float64)
+            calibrated["+".join(subset)] = calibrate(logits, labels[known], np.asarray(prior))
+    return calibrated

@@ -1,0 +1,88 @@
+"""The last steps of every export: calibrate the engines in a folder, measure them, write the manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from affectstream.engines.bundle.bundle import MANIFEST, Bundle
+from affectstream.engines.cache.digest import sha256
+from affectstream.engines.manifest import Calibration, FilePart, Manifest, Measured, encode
+from affectstream.train.calibration import Calibrated, manifest_calibration
+from affectstream.train.data.dataset import read_info
+from affectstream.train.errors import RunError
+from affectstream.train.evaluate.bundle_metrics import calibrate_emotion, class_table, measure
+from affectstream.train.model_spec import DataSource
+from affectstream.train.predict.bundle_outputs import bundle_outputs
+from affectstream.train.predict.bundle_samples import bundle_samples, valid_batches
+
+Report = Callable[[str], None]
+MakeManifest = Callable[[Calibration, tuple[Measured, ...]], Manifest]
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A bundle whose engines are calibrated and measured."""
+
+    manifest: Manifest
+    calibrated: Mapping[str, Calibrated]
+    by_class: list[str]
+    """Lines of a table by class."""
+
+
+def calibrate_and_measure(
+    folder: Path,
+    data: Path,
+    prior: tuple[float, ...],
+    make_manifest: MakeManifest,
+    report: Report,
+) -> Exported:
+    """Calibrate and measure the engines in `folder` on split valid of `data`, and write the manifest."""
+    write_manifest(folder, make_manifest(Calibration(prior, {}, {}), ()))
+    with Bundle.open(folder) as bundle:
+        samples, tasks = bundle_samples(bundle, data, "valid")
+        outputs = bundle_outputs(bundle, *valid_batches(samples), missing=True)
+    has_emotion = any(task.name == "emotion" for task in tasks)
+    calibrated = calibrate_emotion(outputs, samples[0], prior) if has_emotion else {}
+    for name, found in calibrated.items():
+        report(
+            f"calibrated {name}: temperature {found.temperature}, threshold {found.min_confidence}, "
+            f"ECE {found.ece:.3f}"
+        )
+    calibration = manifest_calibration(prior, calibrated)
+    name = f"{samples[0].dataset.info.name} valid"
+    results = measure(outputs, samples[0], tasks, calibration, name)
+    manifest = make_manifest(calibration, results)
+    write_manifest(folder, manifest)
+    by_class = class_table(outputs[None], samples[0], tasks, calibration)
+    return Exported(manifest, calibrated, by_class)
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write a bundle's manifest into its `folder`."""
+    (folder / MANIFEST).write_bytes(encode(manifest))
+
+
+def check_opens(folder: Path, manifest: Manifest, report: Report) -> None:
+    """Open the finished bundle once, which checks its files, and report its results."""
+    with Bundle.open(folder):
+        pass
+    for row in manifest.results:
+        report(f"{row.part} {row.data} {row.metric} {row.value}")
+
+
+def file_part(folder: Path, name: str) -> FilePart:
+    """The entry of a manifest for the file `name` in the bundle's `folder`."""
+    return FilePart(name, sha256(folder / name))
+
+
+def check_trained_on(source: DataSource, data: Path, recipe: str) -> None:
+    """Raise `RunError` if `data` is not the data set that the run of `recipe` was trained on."""
+    info = read_info(data)
+    hashes = ("content_sha256", "split_sha256")
+    if different := [name for name in hashes if getattr(info, name) != getattr(source, name)]:
+        raise RunError(
+            f"{data} is not what {recipe!r} was trained on ({', '.join(different)} differ): "
+            "give the same data set"
+        )

@@ -1,0 +1,246 @@
+"""From the run of one recipe to a bundle: export, calibrate, measure, check, put in place."""
+
+from __future__ import annotations
+
+import shutil
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from affectstream.engines.bundle.bundle import POCKET, read_manifest
+from affectstream.engines.manifest import (
+    FORMAT,
+    Calibration,
+    Engines,
+    FaceCrop,
+    Licences,
+    Manifest,
+    Measured,
+    TextPart,
+)
+from affectstream.train.calibration import COVERAGE
+from affectstream.train.export import card
+from affectstream.train.export.atomic_dir import atomic_bundle
+from affectstream.train.export.measure import (
+    Exported,
+    Report,
+    calibrate_and_measure,
+    check_opens,
+    check_trained_on,
+    file_part,
+)
+from affectstream.train.fit.checkpoint import Trained, load_run
+from affectstream.train.fit.warm_start import write_warm_start
+from affectstream.train.graphs.engine_files import FUSION, TOKENIZER
+from affectstream.train.model_spec import ModelSpec
+from affectstream.train.networks.network import Network
+from affectstream.train.networks.pretrained import NONE
+from affectstream.train.recipe import count_parameters
+from affectstream.train.recipes.net_recipe import NetRecipe
+
+_DETECTOR = "face_detector.onnx"
+_WORDS = {"video": "pictures", "voice": "sound", "text": "words"}
+
+
+def assemble(
+    recipe: NetRecipe,
+    data: Path,
+    runs: Path,
+    output: Path,
+    *,
+    weights: bool = True,
+    report: Report = print,
+) -> None:
+    """Write the bundle of the run ``runs/<recipe>`` into `output`, replacing an older bundle there.
+
+    With `weights` the bundle carries what a later run can start from. Raises `RunError` for a run that is
+    missing or was trained on other data than `data`, and for an `output` that holds something else;
+    `DataMissing` or `DataError` for absent data, `OutputError` if the disk refuses, `ParityError` if an
+    exported graph differs from its module.
+    """
+    trained = load_run(recipe, runs / recipe.name)
+    bound, network = trained.recipe, trained.module
+    assert isinstance(bound, NetRecipe) and isinstance(network, Network)
+    spec = bound.spec
+    check_trained_on(spec.data, data, bound.name)
+    with atomic_bundle(output) as folder:
+        bound.export(network, folder)
+        write_warm_start(network, bound.name, bound.spec_dict(), folder, weights=weights)
+        if _needs_detector(spec):
+            shutil.copyfile(POCKET / _DETECTOR, folder / _DETECTOR)
+        make_manifest = partial(_manifest, folder, bound.name, spec)
+        exported = calibrate_and_measure(folder, data, _prior(spec), make_manifest, report)
+        card.write_texts(folder, _card(exported, trained, spec), _licence(bound.name, spec))
+        check_opens(folder, exported.manifest, report)
+
+
+def _needs_detector(spec: ModelSpec) -> bool:
+    """Whether the pictures are cropped around a face that has to be detected."""
+    return spec.crop in ("face", "person")
+
+
+def _labels(spec: ModelSpec) -> tuple[str, ...]:
+    """The emotions of the bundle in the order of its columns; none without such a task."""
+    task = spec.task("emotion") or spec.task("emotion_multilabel")
+    return () if task is None else task.labels
+
+
+def _prior(spec: ModelSpec) -> tuple[float, ...]:
+    """The emotions' shares of split train, assumed in use; uniform if there are only intensities."""
+    emotion, labels = spec.task("emotion"), _labels(spec)
+    counts = np.ones(len(labels)) if emotion is None else np.asarray(emotion.counts, np.float64)
+    return tuple(round(float(p), 6) for p in counts / counts.sum())
+
+
+def _manifest(
+    folder: Path,
+    name: str,
+    spec: ModelSpec,
+    calibration: Calibration,
+    results: tuple[Measured, ...],
+) -> Manifest:
+    window = spec.window
+    has_video, has_voice, has_text = (m in window.modalities for m in ("video", "voice", "text"))
+    text = None
+    if has_text:
+        part = file_part(folder, "text_encoder.onnx")
+        text = TextPart(
+            part.file,
+            part.sha256,
+            file_part(folder, TOKENIZER),
+            max_tokens=window.tokens,
+            context=window.context,
+        )
+    return Manifest(
+        format=FORMAT,
+        name=name,
+        version="0.1.0",
+        summary=(
+            f"{' and '.join(_WORDS[m] for m in window.modalities)} by the recipe {name}, "
+            f"learned from {spec.data.name}."
+        ).capitalize(),
+        labels=_labels(spec),
+        window_us=window.window_us,
+        hop_us=spec.hop_us,
+        frame_hz=window.frame_hz,
+        engines=Engines(
+            fusion=file_part(folder, FUSION),
+            face_detector=(
+                read_manifest(POCKET).engines.face_detector if _needs_detector(spec) else None
+            ),
+            face_encoder=file_part(folder, "face_encoder.onnx") if has_video else None,
+            voice_encoder=file_part(folder, "voice_encoder.onnx") if has_voice else None,
+            text_encoder=text,
+        ),
+        calibration=calibration,
+        licences=Licences(
+            code="MIT",
+            data=f"{spec.data.source}: {spec.data.licence}",
+            weights=_licence_of_weights(spec),
+        ),
+        crop=face_crop(spec),
+        languages=spec.data.languages if has_text else (),
+        metadata=window.metadata,
+        results=results,
+    )
+
+
+def face_crop(spec: ModelSpec) -> FaceCrop | None:
+    """How serving has to crop the pictures; None without pictures."""
+    if spec.crop is None:
+        return None
+    return FaceCrop(
+        size=spec.window.size, template=spec.template, kind=spec.crop, tone=spec.window.tone
+    )
+
+
+def _sources(spec: ModelSpec) -> str:
+    """The pretrained weights that the network started from."""
+    sources = {card.portable(source) for source in spec.weights.values() if source != NONE}
+    return ", ".join(sorted(sources))
+
+
+def _licence_of_weights(spec: ModelSpec) -> str:
+    own = "as the licence of the data allows"
+    if _needs_detector(spec):
+        own = f"face_detector.onnx CC-BY-NC-SA-4.0; the others {own}"
+    sources = _sources(spec)
+    return f"{own}, and those of {sources}" if sources else own
+
+
+def _licence(name: str, spec: ModelSpec) -> list[str]:
+    sources = _sources(spec)
+    return card.licence(
+        name,
+        f"The engines of this bundle were trained on: {spec.data.source}\n"
+        f"Licence of that data: {spec.data.licence}\nUse these weights only as it allows.",
+        f"They started from pretrained weights, whose licences apply too: {sources}."
+        if sources
+        else "",
+        f'face_detector.onnx is that of the bundle "pocket", under {card.CC_BY_NC_SA}.'
+        if _needs_detector(spec)
+        else "",
+    )
+
+
+def _card(exported: Exported, trained: Trained, spec: ModelSpec) -> list[str]:
+    init = trained.config.get("init")
+    start = f"the weights of `{Path(init).name}`" if init else _sources(spec) or "random weights"
+    network = f"{count_parameters(trained.module, all_=True):,} parameters, from {start}"
+    detector = " The face detector is that of `pocket`, with its limits."
+    return [
+        card.title(exported.manifest, *_inputs(spec)),
+        f"Tasks: {', '.join(task.name for task in spec.tasks)}.",
+        card.USE,
+        card.training(trained, network, unused=("runs",)),
+        card.training_data(spec.data),
+        *_counts(exported.manifest, spec),
+        card.measured(exported.manifest, card.MEASURED_ON_VALID, exported.by_class),
+        f"## Calibration\n{_calibration(exported, spec)}",
+        "## Limits\nThe network knows only what its training data shows."
+        + (detector if _needs_detector(spec) else ""),
+    ]
+
+
+def _inputs(spec: ModelSpec) -> list[str]:
+    """What the bundle takes, a phrase for each modality."""
+    window, found = spec.window, []
+    if "video" in window.modalities:
+        grey = ", color removed (the training data had none)" if spec.grey else ""
+        tone = ", equalized as the training data was" if window.tone == "equalized" else ""
+        found.append(
+            f"{window.frame_hz} frames a second; {spec.crop} crops of {window.size} pixels{grey}{tone}"
+        )
+    if "text" in window.modalities:
+        context = f", with {window.context} utterances before it" if window.context else ""
+        found.append(f"one utterance of up to {window.tokens} tokens{context}")
+    if window.metadata:
+        found.append(f"features of the speakers: {', '.join(window.metadata)}")
+    return found
+
+
+def _counts(manifest: Manifest, spec: ModelSpec) -> list[str]:
+    """A table of the training samples of each class for each task that has classes."""
+    prior = dict(zip(manifest.labels, manifest.calibration.prior, strict=True))
+    tables = []
+    for task in spec.tasks:
+        if not task.counts:
+            continue
+        labels = task.labels or (f"{task.name} under 0.5", f"{task.name} of 0.5 and more")
+        rows = (
+            (label, count, f"{prior[label]:g}" if task.name == "emotion" else "as in training")
+            for label, count in zip(labels, task.counts, strict=True)
+        )
+        tables.append(card.table(("label", "training samples", "assumed in use"), rows))
+    return tables
+
+
+def _calibration(exported: Exported, spec: ModelSpec) -> str:
+    if not exported.calibrated:
+        return "None: the bundle predicts no emotions by probability."
+    prior = "" if spec.loss.class_weights else " The training set's prior is taken off the head."
+    return (
+        "Readings under the minimum confidence abstain; it lets "
+        f"{COVERAGE:.0%} of split valid through.{prior}\n\n{card.calibration(exported.calibrated)}"
+    )
