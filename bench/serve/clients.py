@@ -15,9 +15,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from affectstream.stream.errors import SourceError
-from affectstream.stream.serve.limits import OPENINGS_AT_ONCE
+from affectstream.stream.serve.limits import OPENINGS_BURST
 
-PER_ADDRESS = int(OPENINGS_AT_ONCE)
+PER_ADDRESS = int(OPENINGS_BURST)
 """New sessions that the server takes at once from one address."""
 _OPEN_S = 30.0
 _END_S = 30.0

@@ -98,7 +98,7 @@ def serve(
     )
     with Recognizer.open(bundle, device=device) as recognizer:
         server = run(recognizer, options, announce=lambda address: _announce(address, options))
-    print(f"served {server.tally}", file=sys.stderr)
+    print(f"served {server.totals}", file=sys.stderr)
     if server.signal == signal.SIGINT:
         raise typer.Exit(exits.INTERRUPTED)
 

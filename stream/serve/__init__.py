@@ -1,1 +1,10 @@
-"""A server for live sessions: a page in the browser, and the same events for programs."""
+"""`affectstream serve`: a page for the browser, and the same events for programs.
+
+    server     uvicorn: listening, signals, shutdown       protocols   its HTTP and WebSocket connections
+      app      the endpoints                               guard       who may use them
+      media/   what clients send: WebRTC, or a file's bytes
+      hub      all sessions                                session     one of them
+      clients/ what clients receive
+
+`batching`, `metrics`, `record` and `memory` serve the sessions; `options` and `limits` bound them.
+"""

@@ -1,4 +1,4 @@
-"""The endpoints, each a few lines; `docs/guides/serve.md` has the table."""
+"""The endpoints. docs/guides/serve.md has their table."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from affectstream.stream.errors import AffectstreamError
 from affectstream.stream.serve.guard import Guard, refusal
-from affectstream.stream.serve.hub import Full, Hub
+from affectstream.stream.serve.hub import Hub, Unavailable
 from affectstream.stream.serve.limits import MAX_BODY_BYTES, REQUEST_S
-from affectstream.stream.serve.media import ingest, webrtc
-from affectstream.stream.serve.media.formats import FORMATS
+from affectstream.stream.serve.media import upload, webrtc
+from affectstream.stream.serve.media.formats import ContainerFormat
 from affectstream.stream.serve.options import ServeOptions
 
 _PAGE = {
@@ -28,46 +28,79 @@ _PAGE = {
     "/page.css": ("page.css", "text/css"),
     "/page.js": ("page.js", "text/javascript"),
 }
-_MODALITIES = ("video", "voice")
+_MODALITIES = {"video", "voice"}
+_RETRY_S = 5.0
+"""When to ask again for a session, if all are in use."""
+
+
+def application(hub: Hub, options: ServeOptions) -> ASGIApp:
+    """The application, behind its `Guard`."""
+    endpoints = Endpoints(hub, options)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        reporting = asyncio.create_task(hub.report_states())
+        yield
+        reporting.cancel()
+
+    app = Starlette(
+        routes=[
+            *(Route(path, endpoints.page) for path in _PAGE),
+            Route("/healthz", endpoints.healthz),
+            Route("/readyz", endpoints.readyz),
+            Route("/about", endpoints.about),
+            Route("/sessions", endpoints.sessions),
+            Route("/sessions/{session}", endpoints.delete_session, methods=["DELETE"]),
+            Route("/metrics", endpoints.metrics),
+            Route("/offer", endpoints.offer, methods=["POST"]),
+            WebSocketRoute("/events/{session}", endpoints.events),
+            WebSocketRoute("/ingest", endpoints.ingest),
+            WebSocketRoute("/{nothing:path}", _refuse_websocket),
+        ],
+        exception_handlers={HTTPException: _describe_http_error},
+        lifespan=lifespan,
+    )
+    return Guard(app, options, hub.metrics.count_refusal)
 
 
 class Endpoints:
-    """What answers, around one hub."""
+    """The handlers of one hub."""
 
     def __init__(self, hub: Hub, options: ServeOptions) -> None:
         self._hub, self._options = hub, options
         folder = files("affectstream.stream.serve") / "page"
         self._page = {
-            path: (folder.joinpath(name).read_bytes(), kind) for path, (name, kind) in _PAGE.items()
+            path: (folder.joinpath(name).read_bytes(), media_type)
+            for path, (name, media_type) in _PAGE.items()
         }
 
     async def page(self, request: Request) -> Response:
-        """The page and its two files."""
-        content, kind = self._page[request.url.path]
-        return Response(content, media_type=kind)
+        """The page, its style and its script."""
+        content, media_type = self._page[request.url.path]
+        return Response(content, media_type=media_type)
 
     async def healthz(self, request: Request) -> Response:
-        """The process answers."""
+        """The process is alive."""
         return JSONResponse({"ok": True})
 
     async def readyz(self, request: Request) -> Response:
-        """Whether one more session would be taken."""
-        hub = self._hub
-        if hub.closing:
+        """Whether one more session can be opened."""
+        if self._hub.closing:
             return refusal(503, "the server is closing")
-        if hub.full:
-            return refusal(503, f"all {hub.max_sessions} sessions are in use", wait_s=5)
+        if self._hub.full:
+            error = f"all {self._hub.max_sessions} sessions are in use"
+            return refusal(503, error, wait_s=_RETRY_S)
         return JSONResponse({"ok": True})
 
     async def about(self, request: Request) -> Response:
-        """What the page has to know before it begins."""
-        manifest = self._hub.recognizer.bundle.manifest
+        """What the page needs before a session."""
+        bundle = self._hub.recognizer.bundle
         return JSONResponse(
             {
-                "bundle": manifest.name,
-                "labels": list(manifest.labels),
-                "modalities": list(self._hub.recognizer.bundle.modalities),
-                "hop_s": manifest.hop_us / 1e6,
+                "bundle": bundle.manifest.name,
+                "labels": list(bundle.manifest.labels),
+                "modalities": list(bundle.modalities),
+                "hop_s": bundle.manifest.hop_us / 1e6,
                 "max_sessions": self._hub.max_sessions,
                 "recording": self._hub.record is not None,
                 "stun": list(self._options.stun),
@@ -75,7 +108,7 @@ class Endpoints:
         )
 
     async def sessions(self, request: Request) -> Response:
-        """Every live session."""
+        """All open sessions."""
         return JSONResponse(
             {
                 "max_sessions": self._hub.max_sessions,
@@ -83,116 +116,93 @@ class Endpoints:
             }
         )
 
-    async def end(self, request: Request) -> Response:
-        """End one session: its last events are told, and its client is hung up on."""
+    async def delete_session(self, request: Request) -> Response:
+        """End a session: its clients get the last events and are disconnected."""
         session = self._hub.sessions.get(request.path_params["session"])
         if session is None:
-            return refusal(404, "no such session: see GET /sessions")
+            return _no_such_session()
         await self._hub.close(session)
-        return JSONResponse({"session": session.number, "events": session.told})
+        return JSONResponse({"session": session.id, "events": session.event_count})
 
     async def metrics(self, request: Request) -> Response:
-        """Figures for Prometheus."""
+        """Metrics for Prometheus."""
         return Response(
             self._hub.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8"
         )
 
     async def offer(self, request: Request) -> Response:
-        """A WebRTC client's offer; the answer opens a session."""
+        """Open a session for a WebRTC client's offer, and answer it."""
         if request.headers.get("content-type", "").partition(";")[0] != "application/json":
             return refusal(415, "expected content-type: application/json")
-        body = await _body(request)
+        body = await _read_body(request)
         try:
-            return JSONResponse(await webrtc.accept(self._hub, body, self._options.stun))
+            return JSONResponse(await webrtc.answer_offer(self._hub, body, self._options.stun))
         except webrtc.BadOffer as error:
             return refusal(400, str(error))
-        except Full as error:
-            return refusal(503, str(error), wait_s=5)
         except AffectstreamError as error:
-            return refusal(422, str(error))
+            return _refuse_session(error)
 
     async def events(self, socket: WebSocket) -> None:
-        """Events of one session; with ``?everything=1`` faces, words and state too."""
+        """Send the events of one session; with ``?everything=1`` faces, words and state too."""
         session = self._hub.sessions.get(socket.path_params["session"])
         if session is None:
-            await socket.send_denial_response(refusal(404, "no such session: see GET /sessions"))
+            await socket.send_denial_response(_no_such_session())
             return
         await socket.accept()
-        outbox = session.audience.listen(everything=socket.query_params.get("everything") == "1")
-        telling = asyncio.create_task(outbox.deliver(socket.send_text))
-        leaving = asyncio.create_task(_left(socket))
+        queue = session.subscribers.add(everything=socket.query_params.get("everything") == "1")
+        sending = asyncio.create_task(queue.deliver(socket.send_text))
+        leaving = asyncio.create_task(_await_disconnect(socket))
         try:
-            await asyncio.wait({telling, leaving}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({sending, leaving}, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            session.audience.leave(outbox)
-            for task in (telling, leaving):
+            session.subscribers.remove(queue)
+            for task in (sending, leaving):
                 task.cancel()
-            told, _ = await asyncio.gather(telling, leaving, return_exceptions=True)
-        if told is None:  # everything was told
+            sent, _ = await asyncio.gather(sending, leaving, return_exceptions=True)
+        if sent is None:  # the last message too
             with contextlib.suppress(WebSocketDisconnect, RuntimeError):
                 await socket.close(1000)
 
     async def ingest(self, socket: WebSocket) -> None:
-        """Media as the bytes of a file; a session as long as the connection."""
+        """Open a session for the bytes of a file. It lasts as long as the connection."""
         query = socket.query_params
-        container = query.get("format", "webm")
-        sources = [m for m in query.get("modalities", "video,voice").split(",") if m]
-        if container not in FORMATS:
-            error = f"format {container[:40]!r}: expected one of {', '.join(FORMATS)}"
+        format_name = query.get("format", ContainerFormat.WEBM)
+        modalities = [m for m in query.get("modalities", "video,voice").split(",") if m]
+        try:
+            container = ContainerFormat(format_name)
+        except ValueError:
+            error = f"format {format_name[:40]!r}: expected one of {', '.join(ContainerFormat)}"
             await socket.send_denial_response(refusal(400, error))
             return
-        if not set(sources) <= set(_MODALITIES):
-            error = f"modalities {','.join(sources)[:40]!r}: expected video, voice or both"
+        if not _MODALITIES.issuperset(modalities):
+            error = f"modalities {','.join(modalities)[:40]!r}: expected video, voice or both"
             await socket.send_denial_response(refusal(400, error))
             return
         try:
-            session = self._hub.open("ingest", sources, query.get("name"))
-        except Full as full:
-            await socket.send_denial_response(refusal(503, str(full), wait_s=5))
-            return
-        except AffectstreamError as fault:
-            await socket.send_denial_response(refusal(422, str(fault)))
+            session = self._hub.open("ingest", modalities, query.get("name"))
+        except AffectstreamError as unopened:
+            await socket.send_denial_response(_refuse_session(unopened))
             return
         try:
             await socket.accept()
         except BaseException:
             await self._hub.close(session)
             raise
-        await ingest.take_in(socket, self._hub, session, container)
+        await upload.serve_upload(socket, self._hub, session, container)
 
 
-def application(hub: Hub, options: ServeOptions) -> ASGIApp:
-    """The whole application, guarded."""
-    points = Endpoints(hub, options)
-
-    @contextlib.asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        watching = asyncio.create_task(hub.watch())
-        yield
-        watching.cancel()
-
-    app = Starlette(
-        routes=[
-            *(Route(path, points.page) for path in _PAGE),
-            Route("/healthz", points.healthz),
-            Route("/readyz", points.readyz),
-            Route("/about", points.about),
-            Route("/sessions", points.sessions),
-            Route("/sessions/{session}", points.end, methods=["DELETE"]),
-            Route("/metrics", points.metrics),
-            Route("/offer", points.offer, methods=["POST"]),
-            WebSocketRoute("/events/{session}", points.events),
-            WebSocketRoute("/ingest", points.ingest),
-            WebSocketRoute("/{nothing:path}", _no_socket),
-        ],
-        exception_handlers={HTTPException: _failed},
-        lifespan=lifespan,
-    )
-    return Guard(app, options, hub.metrics.count_refusal)
+def _refuse_session(error: AffectstreamError) -> Response:
+    if isinstance(error, Unavailable):
+        return refusal(503, str(error), wait_s=_RETRY_S)
+    return refusal(422, str(error))
 
 
-async def _body(request: Request) -> bytes:
-    """The body, as far as it may be long and take. Raises `HTTPException`."""
+def _no_such_session() -> Response:
+    return refusal(404, "no such session: see GET /sessions")
+
+
+async def _read_body(request: Request) -> bytes:
+    """The body. Raises `HTTPException` if it is too long, too slow or breaks off."""
     body = bytearray()
     try:
         async with asyncio.timeout(REQUEST_S):
@@ -207,16 +217,16 @@ async def _body(request: Request) -> bytes:
     return bytes(body)
 
 
-async def _no_socket(socket: WebSocket) -> None:
+async def _refuse_websocket(socket: WebSocket) -> None:
     await socket.send_denial_response(refusal(404, "no WebSocket here: /ingest or /events/SESSION"))
 
 
-async def _left(socket: WebSocket) -> None:
-    """Return when a listener goes. What it sends is not read any further."""
+async def _await_disconnect(socket: WebSocket) -> None:
+    """Return when the client leaves. What it sends is ignored."""
     while (await socket.receive())["type"] != "websocket.disconnect":
         pass
 
 
-async def _failed(request: Request, error: Exception) -> Response:
+async def _describe_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return refusal(error.status_code, error.detail)

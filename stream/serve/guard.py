@@ -1,8 +1,8 @@
-"""Who may ask: the host, origin and token of every request, and what each answer tells a browser.
+"""Checks the host, origin and token of every request, and adds security headers to every answer.
 
-A page of another server that is open in the same browser must not reach this one: its origin differs.
-A name that was pointed at this machine afterwards (DNS rebinding) has the right origin and the wrong
-host. Another machine has to show the token.
+A page of another site, open in the same browser, must not reach this server: its origin differs. A host
+name that was pointed to this machine later (DNS rebinding) has the right origin and the wrong host.
+Other machines have to show the token.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from affectstream.stream.serve.limits import OPENINGS_A_SECOND, OPENINGS_AT_ONCE, RateLimit
+from affectstream.stream.serve.limits import OPENINGS_BURST, OPENINGS_PER_S, RateLimit
 from affectstream.stream.serve.options import LOCAL_NAMES, ServeOptions
 
 OPEN_PATHS = frozenset({"/", "/page.css", "/page.js", "/healthz", "/readyz"})
-"""They tell nothing, so they ask for no token: the page has to load before it can be given one."""
+"""They need no token, since they reveal nothing. The page must load before a person can enter one."""
 
 _HEADERS = {
     "content-security-policy": (
@@ -38,7 +38,7 @@ _HEADERS = {
 
 
 def refusal(status: int, error: str, *, wait_s: float | None = None) -> JSONResponse:
-    """An answer that says in one line why not, and after how long to ask again."""
+    """An answer with the reason in one line, and with ``Retry-After`` if `wait_s` is given."""
     headers = {} if wait_s is None else {"Retry-After": str(max(1, round(wait_s)))}
     return JSONResponse({"error": error}, status, headers)
 
@@ -46,82 +46,85 @@ def refusal(status: int, error: str, *, wait_s: float | None = None) -> JSONResp
 class Guard:
     """Middleware around the whole application."""
 
-    def __init__(self, app: ASGIApp, options: ServeOptions, refused: Callable[[int], None]) -> None:
-        """`refused` is told the status of every answer from 400 on."""
-        self._app, self._refused = app, refused
+    def __init__(
+        self, app: ASGIApp, options: ServeOptions, count_refusal: Callable[[int], None]
+    ) -> None:
+        """`count_refusal` gets the status of every answer of 400 or more."""
+        self._app, self._count_refusal = app, count_refusal
         self._options = options
-        self._openings = RateLimit(OPENINGS_A_SECOND, OPENINGS_AT_ONCE)
+        self._openings = RateLimit(OPENINGS_PER_S, OPENINGS_BURST)
         proxied = (urlsplit(origin).hostname for origin in options.origins)
         self._hosts = {*LOCAL_NAMES, options.host, *filter(None, proxied)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer what may not pass, and pass on the rest."""
+        """Refuse a request, or pass it on."""
         if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
         origin = headers.get("origin")
 
-        async def marked(message: Message) -> None:
+        async def send_with_headers(message: Message) -> None:
             if message["type"] in ("http.response.start", "websocket.http.response.start"):
                 if message["status"] >= 400:
-                    self._refused(message["status"])
-                answer = MutableHeaders(scope=message)
-                answer.update(_HEADERS)
+                    self._count_refusal(message["status"])
+                added = MutableHeaders(scope=message)
+                added.update(_HEADERS)
                 if origin is not None and origin in self._options.origins:
-                    answer["access-control-allow-origin"] = origin
-                    answer.add_vary_header("Origin")
+                    added["access-control-allow-origin"] = origin
+                    added.add_vary_header("Origin")
             await send(message)
 
-        answer = self._answer(scope, headers, origin)
+        answer = self._check(scope, headers, origin)
         if answer is None:
-            await self._app(scope, receive, marked)
+            await self._app(scope, receive, send_with_headers)
         elif scope["type"] == "websocket":
-            await WebSocket(scope, receive, marked).send_denial_response(answer)
+            await WebSocket(scope, receive, send_with_headers).send_denial_response(answer)
         else:
-            await answer(scope, receive, marked)
+            await answer(scope, receive, send_with_headers)
 
-    def _answer(self, scope: Scope, headers: Headers, origin: str | None) -> Response | None:
-        """The answer to what may not pass; None for what may."""
+    def _check(self, scope: Scope, headers: Headers, origin: str | None) -> Response | None:
+        """The answer to a request that may not pass; None if it may."""
         host = headers.get("host", "")
-        if self._options.loopback and _name(host) not in self._hosts:
-            return refusal(400, f"host {host[:80]!r} is not this server's: ask for localhost")
-        if origin is not None and not self._may(origin, host):
+        if self._options.loopback and _host_name(host) not in self._hosts:
+            return refusal(400, f"host {host[:80]!r} is not this server: use localhost")
+        if origin is not None and not self._is_allowed(origin, host):
             return refusal(403, f"origin {origin[:80]!r} may not use this server: see --origin")
         if scope["type"] == "http" and scope["method"] == "OPTIONS" and origin is not None:
             return _preflight()
         if self._options.token is not None and scope["path"] not in OPEN_PATHS:
-            given = _given(scope, headers)
-            if not hmac.compare_digest(given.encode(), self._options.token.encode()):
-                answer = refusal(401, "a token is needed: Authorization: Bearer TOKEN, or ?token=")
+            shown = _shown_token(scope, headers)
+            if not hmac.compare_digest(shown.encode(), self._options.token.encode()):
+                answer = refusal(
+                    401, "a token is required: Authorization: Bearer TOKEN, or ?token="
+                )
                 answer.headers["www-authenticate"] = "Bearer"
                 return answer
         if scope["path"] in ("/offer", "/ingest"):
-            wait_s = self._openings.take(address(scope), time.monotonic())
+            wait_s = self._openings.take(_client_address(scope), time.monotonic())
             if wait_s:
                 return refusal(429, "too many new sessions from this address", wait_s=wait_s)
         return None
 
-    def _may(self, origin: str, host: str) -> bool:
+    def _is_allowed(self, origin: str, host: str) -> bool:
         return origin in self._options.origins or origin == f"{self._options.scheme}://{host}"
 
 
-def address(scope: Scope) -> str:
-    """The client's address."""
+def _client_address(scope: Scope) -> str:
     client = scope.get("client")
     return str(client[0]) if client else ""
 
 
-def _name(host: str) -> str:
-    """The name in a Host header, without its port."""
+def _host_name(host: str) -> str:
+    """A Host header without its port."""
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
 
 
-def _given(scope: Scope, headers: Headers) -> str:
-    """The token that a request shows. A browser can give a WebSocket no header, so a query will do."""
+def _shown_token(scope: Scope, headers: Headers) -> str:
+    """The token of a request: a header, or the query, because a browser's WebSocket sets no header."""
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return token.strip()

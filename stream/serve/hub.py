@@ -1,4 +1,4 @@
-"""Every live session of the server, and the bound on how many there may be."""
+"""All sessions of the server, and the limit on their number."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from pathlib import Path
 from affectstream.stream.errors import AffectstreamError
 from affectstream.stream.live.words.dictation import LiveWords
 from affectstream.stream.recognizer import Recognizer
-from affectstream.stream.serve.memory import give_back
+from affectstream.stream.serve.memory import trim_heaps
 from affectstream.stream.serve.metrics import Metrics
 from affectstream.stream.serve.record import SessionRecorder
-from affectstream.stream.serve.session import ServedSession
+from affectstream.stream.serve.session import ServedSession, SessionKind
 from affectstream.stream.sinks.lsl import LslOutlets
 
 _log = logging.getLogger(__name__)
 
 _CLOSE_S = 1.0
-"""What a session has to compute and tell the rest."""
+"""Time for a session to process what is left and emit its last events."""
 _DRAIN_S = 0.2
-"""What listeners have to take the last lines."""
-_HANG_UP_S = 5.0
-"""A hanging up that is cut off leaves sockets behind, so only a shutdown is in a hurry."""
-_FOR_LISTENERS_S, _FOR_HANG_UP_S = 0.4, 0.2
-"""What a shutdown keeps of its time for the listeners and all after them, and for hanging up."""
-_NAME_CHARS = 80
+"""Time for its clients to receive the last messages."""
+_DISCONNECT_S = 5.0
+"""Time to disconnect them. If this is cut short sockets are left open, so only a shutdown does it."""
+_KEEP_FOR_DRAIN_S, _KEEP_FOR_DISCONNECT_S = 0.4, 0.2
+"""What a shutdown keeps of its time for draining and all after it, and for disconnecting."""
+_MAX_NAME_CHARS = 80
 
 
-class Full(AffectstreamError):
-    """There are as many sessions as may be, or the server is closing."""
+class Unavailable(AffectstreamError):
+    """No session can be opened at present: all are in use, or the server is closing."""
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
-    """What the server did in all."""
+class Totals:
+    """What the server did since its start."""
 
     sessions: int
     events: int
@@ -49,13 +49,13 @@ class Tally:
 
     def __str__(self) -> str:
         return (
-            f"{self.sessions} sessions, {self.events} events, {self.delivered} lines delivered, "
+            f"{self.sessions} sessions, {self.events} events; {self.delivered} messages delivered, "
             f"{self.dropped} dropped for slow clients"
         )
 
 
 class Hub:
-    """Opens, knows and closes sessions. All on the event loop."""
+    """Opens, finds and closes sessions. For the event loop."""
 
     def __init__(
         self,
@@ -67,152 +67,161 @@ class Hub:
         lsl: str | None = None,
         metrics: Metrics,
     ) -> None:
-        """`recognizer` and `words` are shared by all sessions; `record` stores each below it. `lsl`
-        begins the names of each session's outlets, which its own name ends."""
+        """All sessions share `recognizer` and `words`. `record` is the folder that stores them. `lsl` is
+        the prefix of the names of their outlets, before the name of the session."""
         self.recognizer, self.metrics = recognizer, metrics
         self.max_sessions, self.record = max_sessions, record
         self._words, self._lsl = words, lsl
         self.sessions: dict[str, ServedSession] = {}
         self.closing = False
         self._until_s = float("inf")
-        """When a shutdown has to be over, on the monotonic clock."""
-        self._places = 0
-        self._count = 0
-        self._past = Tally(0, 0, 0, 0)
+        """The deadline of a shutdown, by `time.monotonic`."""
+        self._in_use = 0  # sessions that are open or still closing
+        self._opened = 0
+        self._past = Totals(0, 0, 0, 0)
         self._pool = ThreadPoolExecutor(max_sessions, "session")
         metrics.sessions.set_function(lambda: len(self.sessions))
 
-    def open(self, kind: str, sources: Sequence[str], name: str | None) -> ServedSession:
-        """A new session. Raises `Full`, or `AffectstreamError` where it cannot be."""
+    @property
+    def full(self) -> bool:
+        """Whether as many sessions are open as may be."""
+        return self._in_use >= self.max_sessions
+
+    @property
+    def totals(self) -> Totals:
+        """What was done so far, open sessions included."""
+        totals = self._past
+        for session in list(self.sessions.values()):
+            totals = _add(totals, session)
+        return totals
+
+    def open(self, kind: SessionKind, offered: Sequence[str], name: str | None) -> ServedSession:
+        """A new session for a client that sends the modalities `offered`.
+
+        Raises `Unavailable`, or `AffectstreamError` if the bundle reads none of them.
+        """
         if self.closing:
-            raise Full("the server is closing")
+            raise Unavailable("the server is closing")
         if self.full:
-            raise Full(
+            raise Unavailable(
                 f"all {self.max_sessions} sessions of this server are in use: try again later"
             )
-        used = tuple(m for m in self.recognizer.bundle.modalities if m in sources)
-        if not used:
-            raise AffectstreamError(
-                f"the client sends {', '.join(sources) or 'nothing'}, and the bundle takes "
-                f"{', '.join(self.recognizer.bundle.modalities)}"
-            )
-        if self._words is not None and "voice" in sources:
-            used = (*used, "text")
-        self._places += 1
-        self._count += 1
-        number = secrets.token_hex(6)
-        name = clean_name(name) or f"{kind}-{self._count}"
-        recorder: SessionRecorder | None = None
-        outlets: LslOutlets | None = None
-        try:
+        modalities = self._modalities(offered)
+        self._in_use += 1
+        self._opened += 1
+        session_id = secrets.token_hex(6)
+        name = clean_name(name) or f"{kind}-{self._opened}"
+        with contextlib.ExitStack() as undo:
+            undo.callback(self._release)
+            recorder = outlets = None
             if self.record is not None:
-                recorder = SessionRecorder(self.record, number, used)
+                recorder = SessionRecorder(self.record, session_id, modalities)
+                undo.callback(recorder.close, _CLOSE_S)
             if self._lsl is not None:
                 outlets = LslOutlets(f"{self._lsl}-{name}", self.recognizer.bundle)
+                undo.callback(outlets.close)
             session = ServedSession(
                 self.recognizer,
-                number,
+                session_id,
                 name,
                 kind,
-                used,
+                modalities,
                 metrics=self.metrics,
                 recorder=recorder,
                 words=self._words,
                 outlets=outlets,
             )
-        except BaseException:
-            self._places -= 1
-            if recorder is not None:
-                recorder.close(_CLOSE_S)
-            if outlets is not None:
-                outlets.close()
-            raise
-        self.sessions[number] = session
+            undo.pop_all()
+        self.sessions[session_id] = session
         self.metrics.count_opened(kind)
-        _log.info("session %s (%s) opened: %s", number, kind, ", ".join(used))
+        _log.info("session %s (%s) opened: %s", session_id, kind, ", ".join(modalities))
         return session
 
-    async def close(self, session: ServedSession, why: str | None = None) -> None:
-        """End a session: what is left is computed and told. Does nothing the second time.
+    async def close(self, session: ServedSession, reason: str | None = None) -> None:
+        """End a session: its clients get the last events. Does nothing the second time.
 
-        `why` says what came before its proper end; its `ended` event is not complete then.
+        With a `reason`, it ended early, and its `ended` event is not complete.
         """
-        if self.sessions.pop(session.number, None) is None:
+        if self.sessions.pop(session.id, None) is None:
             return
         try:
-            await self._end(session, why)
+            await self._close(session, reason)
         finally:
-            self._places -= 1
-            past = self._past
-            self._past = Tally(
-                past.sessions + 1,
-                past.events + session.told,
-                past.delivered + session.audience.delivered,
-                past.dropped + session.audience.dropped,
-            )
-        _log.info("session %s ended: %d events", session.number, session.told)
+            self._release()
+            self._past = _add(self._past, session)
+        _log.info("session %s ended: %d events", session.id, session.event_count)
 
-    async def _end(self, session: ServedSession, why: str | None) -> None:
+    async def close_all(self, until_s: float) -> Totals:
+        """End every session by `until_s` (`time.monotonic`), and open no more."""
+        self.closing, self._until_s = True, until_s
+        await asyncio.gather(*(self.close(session) for session in list(self.sessions.values())))
+        await _wait_for(lambda: not self._in_use, self._at_most(0.0))  # those that end already
+        self._pool.shutdown(wait=False)
+        return self.totals
+
+    async def report_states(self) -> None:
+        """Once a second, have each session report its state. Never returns."""
+        while True:
+            await asyncio.sleep(1.0)
+            for session in list(self.sessions.values()):
+                session.report()
+
+    def _modalities(self, offered: Sequence[str]) -> tuple[str, ...]:
+        """Those that the bundle reads, and text if words are recognized in the sound."""
+        readable = self.recognizer.bundle.modalities
+        modalities = tuple(m for m in readable if m in offered)
+        if not modalities:
+            raise AffectstreamError(
+                f"the client sends {', '.join(offered) or 'nothing'}, and the bundle reads "
+                f"{', '.join(readable)}"
+            )
+        with_words = self._words is not None and "voice" in offered
+        return (*modalities, "text") if with_words else modalities
+
+    async def _close(self, session: ServedSession, reason: str | None) -> None:
         loop = asyncio.get_running_loop()
         try:
             await loop.run_in_executor(
-                self._pool, session.close, self._at_most(_CLOSE_S, _FOR_LISTENERS_S), why
+                self._pool, session.close, self._at_most(_CLOSE_S, _KEEP_FOR_DRAIN_S), reason
             )
-        except Exception:  # one session's fault is no reason to keep its client
-            _log.exception("session %s did not end cleanly", session.number)
-        session.dismiss()
-        await _until(lambda: not session.audience, self._at_most(_DRAIN_S, _FOR_HANG_UP_S))
-        for hang_up in session.at_end:
+        except Exception:  # the client is disconnected all the same
+            _log.exception("session %s did not end cleanly", session.id)
+        session.close_subscribers()
+        await _wait_for(
+            lambda: not session.subscribers, self._at_most(_DRAIN_S, _KEEP_FOR_DISCONNECT_S)
+        )
+        for disconnect in session.on_end:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._at_most(_HANG_UP_S)):
-                    await hang_up()
+                async with asyncio.timeout(self._at_most(_DISCONNECT_S)):
+                    await disconnect()
         if not self.closing:
-            await loop.run_in_executor(self._pool, give_back)
+            await loop.run_in_executor(self._pool, trim_heaps)
+
+    def _release(self) -> None:
+        self._in_use -= 1
 
     def _at_most(self, wait_s: float, keep_s: float = 0.0) -> float:
-        """`wait_s`; in a shutdown all that is left of its time but for `keep_s`."""
+        """`wait_s`; in a shutdown, all that is left of its time except `keep_s`."""
         if not self.closing:
             return wait_s
         return max(0.0, self._until_s - keep_s - time.monotonic())
 
-    async def close_all(self, until_s: float) -> Tally:
-        """End every session until `until_s` of the monotonic clock, and take no new one."""
-        self.closing, self._until_s = True, until_s
-        await asyncio.gather(*(self.close(session) for session in list(self.sessions.values())))
-        await _until(lambda: not self._places, self._at_most(0.0))  # those that were just ending
-        self._pool.shutdown(wait=False)
-        return self.tally
-
-    @property
-    def full(self) -> bool:
-        """Whether no further session would be taken."""
-        return self._places >= self.max_sessions
-
-    async def watch(self) -> None:
-        """Once a second, tell each session's state."""
-        while True:
-            await asyncio.sleep(1.0)
-            for session in list(self.sessions.values()):
-                session.tell_state()
-
-    @property
-    def tally(self) -> Tally:
-        """What was done so far, live sessions included."""
-        live = list(self.sessions.values())
-        return Tally(
-            self._past.sessions + len(live),
-            self._past.events + sum(s.told for s in live),
-            self._past.delivered + sum(s.audience.delivered for s in live),
-            self._past.dropped + sum(s.audience.dropped for s in live),
-        )
-
-
-async def _until(done: Callable[[], bool], wait_s: float) -> None:
-    end_s = time.monotonic() + wait_s
-    while not done() and time.monotonic() < end_s:
-        await asyncio.sleep(0.01)
-
 
 def clean_name(name: str | None) -> str:
-    """A name for events out of what a client sent: printable, and not too long."""
-    return "".join(c for c in name or "" if c.isprintable()).strip()[:_NAME_CHARS]
+    """The name that a client sent, as it may stand in events: printable characters, at most 80."""
+    return "".join(c for c in name or "" if c.isprintable()).strip()[:_MAX_NAME_CHARS]
+
+
+def _add(totals: Totals, session: ServedSession) -> Totals:
+    return Totals(
+        totals.sessions + 1,
+        totals.events + session.event_count,
+        totals.delivered + session.subscribers.delivered,
+        totals.dropped + session.subscribers.dropped,
+    )
+
+
+async def _wait_for(condition: Callable[[], bool], wait_s: float) -> None:
+    end_s = time.monotonic() + wait_s
+    while not condition() and time.monotonic() < end_s:
+        await asyncio.sleep(0.01)

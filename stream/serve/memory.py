@@ -1,7 +1,8 @@
-"""Memory back to the system when a session has ended.
+"""Returns memory to the system when a session has ended.
 
-Each WebRTC session brings threads of its own, for which glibc keeps heaps, and what they held stays with
-the process in pieces: sessions that come and go made it grow by a third. Elsewhere nothing is done.
+Each WebRTC session starts threads, for which glibc creates heaps of their own. The freed memory in
+these heaps stays with the process: without this, sessions that come and go made it grow by a third.
+On systems without glibc nothing happens.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import ctypes.util
 import sys
 from functools import cache
 
-_ARENA_MAX = -8
-"""`M_ARENA_MAX` of glibc's malloc.h."""
-_ARENAS = 2
+_M_ARENA_MAX = -8
+"""From glibc's malloc.h."""
+_MAX_HEAPS = 2
 
 
 @cache
@@ -24,13 +25,13 @@ def _glibc() -> ctypes.CDLL | None:
     return library if hasattr(library, "malloc_trim") else None
 
 
-def share_heaps() -> None:
-    """Have all threads that are still to come share few heaps. Once, before they start."""
+def limit_heaps() -> None:
+    """Make all threads that start from now on share two heaps."""
     if (library := _glibc()) is not None:
-        library.mallopt(_ARENA_MAX, _ARENAS)
+        library.mallopt(_M_ARENA_MAX, _MAX_HEAPS)
 
 
-def give_back() -> None:
-    """Give free memory back. Takes milliseconds, on any thread."""
+def trim_heaps() -> None:
+    """Return free memory to the system. Takes milliseconds; call it on any thread."""
     if (library := _glibc()) is not None:
         library.malloc_trim(0)

@@ -1,31 +1,32 @@
-"""What a person may choose about the server; checked once, here."""
+"""The options of the server, checked once, here."""
 
 from __future__ import annotations
 
 import ipaddress
 import os
 import re
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
 from affectstream.stream.errors import OptionError
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
-"""Names under which a page on this machine may ask a server that only this machine can reach."""
+"""Host names that reach a server on this machine only."""
 
 _MIN_TOKEN_CHARS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class ServeOptions:
-    """Where to listen, for whom, and what is kept. Raises `OptionError` for what does not fit.
+    """Where to listen, for whom, and what to store. Raises `OptionError` for values that do not fit.
 
-    `token` is demanded of every client where it is given, and has to be given on any address but this
-    machine's own. `tls` is (certificate, key). `record` is the folder in which sessions are stored; None
-    stores nothing. `stun` are URLs of ICE servers, none unless given. `origins` are pages of other
-    servers that may use this one, such as ``https://lab.example``. `lsl` begins the names of outlets of
-    the Lab Streaming Layer; `words` is a recogniser of words (`open_recognizer`), which may fetch its
-    model with `words_download`.
+    Every client has to show the `token`, which is required unless `host` is this machine only. `tls` is
+    (certificate, key), PEM files. `record` is the folder where sessions are stored; None stores
+    nothing. `stun` are URLs of STUN servers. `origins` are other sites whose pages may use this server,
+    such as ``https://lab.example``. `lsl` is the prefix of the outlets of the Lab Streaming Layer.
+    `words` names a speech recognizer (`open_recognizer`), which may download its model with
+    `words_download`.
     """
 
     host: str = "127.0.0.1"
@@ -42,7 +43,7 @@ class ServeOptions:
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
-            raise OptionError(f"--port {self.port}: expected 0 (any that is free) to 65535")
+            raise OptionError(f"--port {self.port}: expected 0 (any free port) to 65535")
         if not 1 <= self.max_sessions <= 256:
             raise OptionError(f"--max-sessions {self.max_sessions}: expected 1 to 256")
         if self.token is not None and len(self.token) < _MIN_TOKEN_CHARS:
@@ -51,18 +52,24 @@ class ServeOptions:
                 "python -c 'import secrets; print(secrets.token_urlsafe())' makes one"
             )
         if self.token is not None and not re.fullmatch(r"[\w.~+/=-]+", self.token, re.ASCII):
-            raise OptionError("--token holds a character that a URL cannot: use letters and digits")
+            raise OptionError(
+                "--token has a character that a URL cannot have: use letters and digits"
+            )
         if not self.loopback and self.token is None:
             raise OptionError(
-                f"--host {self.host} lets other machines in: give a --token that they have to show, "
-                "and --tls-cert with --tls-key so that nobody on the way can read it"
+                f"--host {self.host} lets other machines in: set a --token that they have to show, "
+                "and --tls-cert with --tls-key so that nobody on the network can read it"
             )
         for url in self.stun:
             if re.fullmatch(r"stuns?:[\w.:\[\]-]+(\?transport=(udp|tcp))?", url) is None:
-                raise OptionError(f"--stun {url!r}: expected such as stun:stun.example.org:3478")
+                raise OptionError(
+                    f"--stun {url!r}: expected a URL such as stun:stun.example.org:3478"
+                )
         for origin in self.origins:
             if re.fullmatch(r"https?://[^/?#\s]+", origin) is None:
-                raise OptionError(f"--origin {origin!r}: expected such as https://lab.example")
+                raise OptionError(
+                    f"--origin {origin!r}: expected an origin such as https://lab.example"
+                )
 
     @property
     def loopback(self) -> bool:
@@ -79,6 +86,43 @@ class ServeOptions:
 
 
 def default_sessions() -> int:
-    """Two for each core, which leaves room for decoding larger pictures and for other programs.
-    `affectstream bench sessions` tells how many more a machine bears."""
+    """Two per core, which leaves room for decoding larger video and for other programs.
+
+    `affectstream bench sessions` measures how many a machine can serve."""
     return 2 * (os.cpu_count() or 1)
+
+
+def check_certificate(certificate: Path, key: Path) -> None:
+    """Raises `OptionError` unless both are readable PEM files and the key belongs to the certificate."""
+    for option, path, label in (
+        ("--tls-cert", certificate, b"CERTIFICATE"),
+        ("--tls-key", key, b"PRIVATE KEY"),
+    ):
+        try:
+            text = path.read_bytes()
+        except OSError as error:
+            raise OptionError(f"{option} {path}: cannot be read: {error.strerror}") from error
+        if b"-----BEGIN" not in text or label not in text:
+            raise OptionError(f"{option} {path}: holds no {label.decode().lower()} in PEM format")
+    encrypted = False
+
+    def no_password() -> bytes:  # or OpenSSL would ask at the terminal, and wait
+        nonlocal encrypted
+        encrypted = True
+        return b""
+
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key, no_password)
+    except (ssl.SSLError, OSError) as error:
+        if encrypted:
+            raise OptionError(
+                f"--tls-key {key}: is protected by a password, which a server cannot ask for: "
+                "openssl pkey -in KEY -out PLAIN writes a copy without one"
+            ) from error
+        if isinstance(error, ssl.SSLError) and error.reason == "KEY_VALUES_MISMATCH":
+            raise OptionError(f"--tls-key {key}: is not the key of {certificate}") from error
+        raise OptionError(
+            f"--tls-cert {certificate} and --tls-key {key}: cannot be used: "
+            f"{getattr(error, 'reason', None) or error}"
+        ) from error

@@ -1,167 +1,211 @@
-"""One live session of the server: what comes in from its client, and who is told what comes of it."""
+"""One session of the server: the media that its client sends, and everyone who receives its events."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 import av
 
-from affectstream.stream.events import Event, Stream, encode, utc_timestamp
+from affectstream.stream.events import Event, encode, utc_timestamp
 from affectstream.stream.faces.face import FrameObservation
 from affectstream.stream.live.callbacks import Callbacks
 from affectstream.stream.live.session import LiveSession
 from affectstream.stream.live.stats import LiveStats
 from affectstream.stream.live.words.dictation import LiveWords
-from affectstream.stream.media.types import Cue, MediaKind
+from affectstream.stream.media.types import Cue
 from affectstream.stream.recognizer import Recognizer
 from affectstream.stream.results.interpret import HopResult
 from affectstream.stream.serve.clients import messages
-from affectstream.stream.serve.clients.audience import Audience
-from affectstream.stream.serve.clients.overlay import Overlay
-from affectstream.stream.serve.clocks import MediaClock
-from affectstream.stream.serve.limits import GONE_S, QUIET_S
+from affectstream.stream.serve.clients.overlay import FaceOverlay
+from affectstream.stream.serve.clients.subscribers import SendQueue, Subscribers
+from affectstream.stream.serve.limits import SILENCE_END_S, SILENCE_WARNING_S
 from affectstream.stream.serve.metrics import Metrics
 from affectstream.stream.serve.record import SessionRecorder
 from affectstream.stream.sinks.lsl import LslOutlets
 
+SessionKind = Literal["webrtc", "ingest"]
+"""How the client sends its media."""
+
 _STORE_S = 0.2
-"""What is left of the time at the end for the recorder, which encodes meanwhile."""
+"""Time kept for the recorder at the end, which encodes meanwhile."""
 
 
 class ServedSession:
-    """One client's pictures and sound on their way through a recognizer, and all who listen.
+    """One client's media on its way through a recognizer, and the clients that receive the results.
 
-    Made on the event loop, and used there except for `see`, `hear` and `said`, which any one thread
-    may call. `close` blocks.
+    For the event loop, except `start_clock`, `push_frame` and `warn`, which any thread may call, and
+    `close`, which blocks.
     """
 
     def __init__(
         self,
         recognizer: Recognizer,
-        number: str,
+        session_id: str,
         name: str,
-        kind: str,
-        sources: Sequence[str],
+        kind: SessionKind,
+        modalities: Sequence[str],
         *,
         metrics: Metrics,
         recorder: SessionRecorder | None,
         words: LiveWords | None = None,
         outlets: LslOutlets | None = None,
     ) -> None:
-        """`number` names it to programs, `name` in events; `kind` is ``webrtc`` or ``ingest``.
+        """`session_id` names the session in URLs, `name` is the `stream` of its events.
 
-        `words` recognises what is said, and `outlets`, closed with the session, get what comes of it.
+        `modalities` are those that the client sends and the bundle reads. `words` recognizes speech.
+        The session closes its `recorder` and `outlets`.
         """
-        self.number, self.name, self.kind = number, name, kind
-        self.sources = tuple(sources)
-        self.started_at = datetime.now(UTC)
-        self.ended: Stream | None = None
-        """The last event, once it is closed."""
-        self._manifest = recognizer.bundle.manifest
-        self._metrics, self._recorder = metrics, recorder
-        if recorder is not None:
-            recorder.at_failure = self._not_stored
-        self.audience = Audience(metrics, lambda: messages.pack(self.greeting()))
-        self._origin_s: float | None = None
-        self._heard_s = self._opened_s = time.monotonic()
-        self._quiet = False
-        self._counted: LiveStats | None = None
-        self.told = 0
+        self.id, self.name, self.kind = session_id, name, kind
+        self.modalities = tuple(modalities)
+        self.event_count = 0
         """Events so far."""
         self.bad_packets = 0
-        """Packets and pictures of its client that could not be decoded, told of at the end."""
-        self._overlay = Overlay(name)
-        self.at_end: list[Callable[[], Awaitable[None]]] = []
-        """What is done once the last event has been told: the hanging up of its client."""
+        """Packets and frames of the client that could not be decoded; a warning reports them at the end."""
+        self.on_end: list[Callable[[], Awaitable[None]]] = []
+        """Called after the last event was sent: they disconnect the client."""
+        self.subscribers = Subscribers(metrics, lambda: messages.pack(self._greeting()))
+        self._manifest = recognizer.bundle.manifest
+        self._metrics, self._recorder, self._outlets = metrics, recorder, outlets
+        if recorder is not None:
+            recorder.on_failure = self._warn_not_stored
+        self._opened_at, self._opened_s = datetime.now(UTC), time.monotonic()
+        self._origin_s: float | None = None
+        self._alive_s = self._opened_s
+        self._silent = False
+        self._counted: LiveStats | None = None
+        self._overlay = FaceOverlay(name)
         self._live = LiveSession(
             recognizer,
             name,
             Callbacks(
                 event=self._emit,
-                hop=self._hop,
-                observation=self._seen,
+                hop=self._on_hop,
+                observation=self._on_faces,
                 duration=metrics.observe_work,
-                words=self._heard,
+                words=self._on_words,
             ),
-            modalities=self.sources,
+            modalities=self.modalities,
             words=words,
         )
-        self._outlets = outlets
 
-    def begin(self) -> float:
-        """Something is about to come. Returns when t = 0 was, on the monotonic clock: with the first."""
+    # --- What the client sends ---
+
+    def start_clock(self) -> float:
+        """The session's t = 0, by `time.monotonic`: the first call, just before the first frame."""
         if self._origin_s is None:
             self._origin_s = time.monotonic()
         return self._origin_s
 
-    def see(self, clock: MediaClock, picture: av.VideoFrame) -> None:
-        """A picture that has just come. Does not wait."""
-        arrived_s = self._heard_s = time.monotonic()
-        t_us = clock.stamp(MediaKind.VIDEO, _media_us(picture), arrived_s)
-        self._live.push_video(picture, t_us, arrived_s)
+    def push_frame(self, frame: av.VideoFrame | av.AudioFrame, t_us: int, arrived_s: float) -> None:
+        """Add a frame of session time `t_us` that arrived at `arrived_s`. Does not wait."""
+        self._alive_s = arrived_s
+        if isinstance(frame, av.VideoFrame):
+            self._live.push_video(frame, t_us, arrived_s)
+        else:
+            self._live.push_audio(frame, t_us, arrived_s)
         if self._recorder is not None:
-            self._recorder.see(picture, t_us)
+            self._recorder.push_frame(frame, t_us)
 
-    def hear(self, clock: MediaClock, sound: av.AudioFrame) -> None:
-        """Sound that has just come. Does not wait."""
-        arrived_s = self._heard_s = time.monotonic()
-        t_us = clock.stamp(MediaKind.AUDIO, _media_us(sound), arrived_s)
-        self._live.push_audio(sound, t_us, arrived_s)
-        if self._recorder is not None:
-            self._recorder.hear(sound, t_us)
-
-    def said(self, words: messages.Words) -> None:
-        """Words that a program recognised; those who take more than events are told."""
-        start_us, end_us = round(words.t_start * 1e6), round(words.t_end * 1e6)
-        self._live.push_text(Cue(start_us, max(start_us, end_us), words.text, words.speaker))
-        self.audience.post(messages.pack(words), event=False)
+    def receive_text(self, text: str | bytes, replies: SendQueue) -> bool:
+        """Handle one text message. Returns False if it is the client's last."""
+        try:
+            message = messages.unpack(text)
+        except ValueError as error:
+            replies.push(messages.pack(messages.Error(str(error)[:200])))
+            return True
+        match message:
+            case messages.Ping():
+                replies.push(messages.pack(messages.Pong(message.t)))
+            case messages.Words():
+                self._add_words(message)
+            case messages.End():
+                return False
+        return True
 
     def warn(self, detail: str) -> None:
-        """Tell everyone of something about the source."""
+        """Emit a `warning` event."""
         self._live.warn(detail)
+
+    def mark_alive(self) -> None:
+        """The client is there, though it may send no media."""
+        self._alive_s = time.monotonic()
+
+    def check_silence(self, now_s: float) -> str | None:
+        """Warn if the client is silent, once each time. Returns why the session must end, if it must."""
+        if self._live.error is not None:
+            return f"an error of the server: {self._live.error}"
+        silent_s = now_s - self._alive_s
+        if silent_s > SILENCE_WARNING_S and not self._silent:
+            self.warn(f"nothing came from the client for {SILENCE_WARNING_S:g} s")
+        self._silent = silent_s > SILENCE_WARNING_S
+        if silent_s > SILENCE_END_S:
+            return f"nothing came from the client for {SILENCE_END_S:g} s"
+        return None
+
+    def _add_words(self, words: messages.Words) -> None:
+        start_us, end_us = round(words.t_start * 1e6), round(words.t_end * 1e6)
+        self._live.push_text(Cue(start_us, max(start_us, end_us), words.text, words.speaker))
+        self._publish(words)
+
+    # --- What is known about the session ---
 
     @property
     def recording(self) -> bool:
-        """Whether what comes is stored: not any more once something could not be."""
+        """Whether it is stored; no longer once something could not be."""
         return self._recorder is not None and self._recorder.failure is None
 
-    def present(self) -> None:
-        """The client is there, though it may have nothing to show."""
-        self._heard_s = time.monotonic()
+    def describe(self) -> dict[str, Any]:
+        """One entry of ``GET /sessions``."""
+        state = self._state()
+        return {
+            "session": self.id,
+            "stream": self.name,
+            "kind": self.kind,
+            "modalities": list(self.modalities),
+            "started_at": utc_timestamp(self._opened_at),
+            "seconds": round(time.monotonic() - self._opened_s, 1),
+            "listeners": len(self.subscribers),
+            "events": self.event_count,
+            **{name: getattr(state, name) for name in state.__struct_fields__ if name != "stream"},
+        }
 
-    def watch(self, now_s: float) -> str | None:
-        """Warn of silence, once each time. Returns why the session has to end, if it has to."""
-        if self._live.error is not None:
-            return f"an error of the server: {self._live.error}"
-        silent_s = now_s - self._heard_s
-        if silent_s > QUIET_S and not self._quiet:
-            self.warn(f"nothing came from the client for {QUIET_S:g} s")
-        self._quiet = silent_s > QUIET_S
-        return f"nothing came from the client for {GONE_S:g} s" if silent_s > GONE_S else None
+    def report(self) -> None:
+        """Update the metrics, and send the state to clients that receive everything. Once a second."""
+        live = self._count()
+        self._metrics.set_session(
+            self.id,
+            {
+                "queue_depth": live.pictures_waiting + live.sounds_waiting,
+                "fps": live.fps,
+                "frame_hz": live.frame_hz,
+                "faces": live.faces,
+                "listeners": len(self.subscribers),
+                "av_skew_seconds": None if live.av_skew_ms is None else live.av_skew_ms / 1000,
+            },
+        )
+        self._publish(self._state())
 
-    def greeting(self) -> messages.Session:
-        """What a client is told first."""
-        return messages.Session(
-            session=self.number,
+    def _greeting(self) -> messages.SessionInfo:
+        return messages.SessionInfo(
+            session=self.id,
             stream=self.name,
             labels=tuple(self._manifest.labels),
-            modalities=self.sources,
+            modalities=self.modalities,
             hop_s=self._manifest.hop_us / 1e6,
             recording=self.recording,
         )
 
-    def state(self) -> messages.State:
-        """How the session does now."""
+    def _state(self) -> messages.State:
         live = self._live.stats
         return messages.State(
             stream=self.name,
             frames_in=live.frames_in,
             frames_used=live.frames_used,
             frames_dropped=live.frames_dropped,
-            lines_dropped=self.audience.dropped,
+            lines_dropped=self.subscribers.dropped,
             fps=round(live.fps, 1),
             frame_hz=live.frame_hz,
             latency_ms=_rounded(live.latency_p50_ms),
@@ -170,109 +214,71 @@ class ServedSession:
             recording=self.recording,
         )
 
-    def tell_state(self) -> None:
-        """Count what came since the last time, and tell those who take more than events."""
-        self._count()
-        self._metrics.set_session(self.number, self._gauges())
-        self.audience.post(messages.pack(self.state()), event=False)
-
-    def describe(self) -> dict[str, Any]:
-        """One entry of ``GET /sessions``."""
-        state = self.state()
-        return {
-            "session": self.number,
-            "stream": self.name,
-            "kind": self.kind,
-            "modalities": list(self.sources),
-            "started_at": utc_timestamp(self.started_at),
-            "seconds": round(time.monotonic() - self._opened_s, 1),
-            "listeners": len(self.audience),
-            "events": self.told,
-            **{name: getattr(state, name) for name in state.__struct_fields__ if name != "stream"},
-        }
-
-    def _gauges(self) -> dict[str, float | None]:
+    def _count(self) -> LiveStats:
+        """Add to the metrics what came since the last call."""
         live = self._live.stats
-        return {
-            "queue_depth": live.pictures_waiting + live.sounds_waiting,
-            "fps": live.fps,
-            "frame_hz": live.frame_hz,
-            "faces": live.faces,
-            "listeners": len(self.audience),
-            "av_skew_seconds": None if live.av_skew_ms is None else live.av_skew_ms / 1000,
-        }
+        self._metrics.count_input(live, self._counted)
+        self._counted = live
+        return live
 
-    def close(self, timeout_s: float, why: str | None = None) -> None:
-        """Compute what is left, tell it with the `ended` event, and stop the threads. Blocks, for
-        `timeout_s` in all.
+    # --- Its end ---
 
-        `why` says what ended it before its time, where something did.
+    def close(self, timeout_s: float, reason: str | None = None) -> None:
+        """Process what is left, emit `ended` and stop the threads. Blocks, for at most `timeout_s`.
+
+        `reason` says why the session ended early, if it did.
         """
         until_s = time.monotonic() + timeout_s
 
-        def left_s(later_s: float = 0.0) -> float:
-            return max(0.0, until_s - later_s - time.monotonic())
+        def left_s(keep_s: float = 0.0) -> float:
+            return max(0.0, until_s - keep_s - time.monotonic())
 
         if self.bad_packets:
             self.warn(f"{self.bad_packets} packets or pictures could not be decoded")
         if self._recorder is not None and self._recorder.dropped:
             self.warn(f"{self._recorder.dropped} pictures or sounds are missing in the recording")
-        detail = None if why is None else f"{self.name}: {why}"
-        later_s = 0.0 if self._recorder is None else _STORE_S
-        self.ended = self._live.close(timeout_s=left_s(later_s), detail=detail)
+        detail = None if reason is None else f"{self.name}: {reason}"
+        self._live.close(timeout_s=left_s(_STORE_S if self._recorder else 0.0), detail=detail)
         if self._outlets is not None:
             self._outlets.close()
         if self._recorder is not None:
             self._recorder.close(left_s())
 
-    def dismiss(self) -> None:
-        """Once the last event was told: count the rest, and let all who listen go."""
+    def close_subscribers(self) -> None:
+        """After `close`: count the rest, and let every client leave once it has the last event."""
         self._count()
-        self._metrics.remove_session(self.number)
-        self.audience.close()
+        self._metrics.remove_session(self.id)
+        self.subscribers.close()
 
-    def _count(self) -> None:
-        live = self._live.stats
-        self._metrics.count_input(live, self._counted)
-        self._counted = live
+    # --- Results, on the threads of the live session and of the words ---
+
+    def _publish(self, message: messages.ServerMessage) -> None:
+        self.subscribers.publish(messages.pack(message), is_event=False)
 
     def _emit(self, event: Event) -> None:
-        """Called by the session's thread with each event."""
         line = encode(event)
         if self._recorder is not None:
-            self._recorder.tell(line)
+            self._recorder.push_event(line)
         self._metrics.observe_event(event)
-        self.told += 1
-        self.audience.post(line, event=True)
+        self.event_count += 1
+        self.subscribers.publish(line, is_event=True)
         if self._outlets is not None:
             self._outlets.mark(event, self._live.zero_s)
 
-    def _hop(self, hop: HopResult) -> None:
-        """Called by the session's thread with each hop."""
-        self._overlay.told(reading for reading, _ in hop.readings)
+    def _on_hop(self, hop: HopResult) -> None:
+        self._overlay.update_tracks(reading for reading, _ in hop.readings)
         if self._outlets is not None:
             self._outlets.push(hop, self._live.zero_s)
 
-    def _not_stored(self, why: str) -> None:
-        """Called by any thread where the recording ends before the session."""
-        self.warn(f"nothing is stored any more: {why}")
+    def _on_faces(self, observation: FrameObservation) -> None:
+        if self.subscribers.wants_everything:
+            self._publish(self._overlay.message(observation))
 
-    def _heard(self, cue: Cue) -> None:
-        """Called by the thread of the words with what was said."""
-        words = messages.Words(cue.start_us / 1e6, cue.end_us / 1e6, cue.text)
-        self.audience.post(messages.pack(words), event=False)
+    def _on_words(self, cue: Cue) -> None:
+        self._publish(messages.Words(cue.start_us / 1e6, cue.end_us / 1e6, cue.text))
 
-    def _seen(self, seen: FrameObservation) -> None:
-        """Called by the session's thread with the faces of each picture that was looked at."""
-        if self.audience.watches:
-            self.audience.post(messages.pack(self._overlay.seen(seen)), event=False)
-
-
-def _media_us(frame: av.VideoFrame | av.AudioFrame) -> int:
-    assert (
-        frame.pts is not None and frame.time_base is not None
-    )  # those without are left out before
-    return int(frame.pts * frame.time_base * 1_000_000)
+    def _warn_not_stored(self, reason: str) -> None:
+        self.warn(f"nothing is stored any more: {reason}")
 
 
 def _rounded(value: float | None) -> float | None:

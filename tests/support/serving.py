@@ -87,7 +87,7 @@ def loopback_will_do() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(aioice.ice, "get_host_addresses", addresses)
-        patch.setattr(guard, "OPENINGS_AT_ONCE", 1e6)
+        patch.setattr(guard, "OPENINGS_BURST", 1e6)
         yield
 
 

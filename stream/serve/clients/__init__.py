@@ -1,1 +1,1 @@
-"""What clients of a session receive."""
+"""What clients receive."""

@@ -1,6 +1,6 @@
-"""What the server and a client say to each other beside events: one small type per message.
+"""The messages between the server and a client, besides events: one small type each.
 
-Events keep their own schema; a reader tells them apart by `type`. `docs/guides/serve.md` lists all of these.
+Events keep their own schema; `type` tells them apart. docs/guides/serve.md lists all messages.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Text = Annotated[str, Meta(min_length=1, max_length=2000)]
 Time = Annotated[float, Meta(ge=0.0, le=1e9)]
 
 
-class Session(Struct, frozen=True, tag_field="type", tag="session"):
+class SessionInfo(Struct, frozen=True, tag_field="type", tag="session"):
     """The first message of every connection: which session this is, and whether it is stored."""
 
     session: str
@@ -27,10 +27,10 @@ class Session(Struct, frozen=True, tag_field="type", tag="session"):
     recording: bool
 
 
-class SeenFace(Struct, frozen=True):
-    """One face: `box` (x0, y0, x1, y1) and the five `landmarks` as fractions of the picture.
+class FaceBox(Struct, frozen=True):
+    """One face: `box` (x0, y0, x1, y1) and five `landmarks` (x, y) as fractions of the frame.
 
-    `track` is the number that events give this person; null until a hop has told it.
+    `track` is the number of this person in events; null until the first hop with this person.
     """
 
     track: int | None
@@ -40,16 +40,16 @@ class SeenFace(Struct, frozen=True):
 
 
 class Faces(Struct, frozen=True, tag_field="type", tag="faces"):
-    """Everyone seen in the picture at `t` seconds; `size` is its width and height in pixels."""
+    """All faces in the frame at `t` seconds; `size` is its width and height in pixels."""
 
     stream: str
     t: float
     size: tuple[int, int]
-    faces: tuple[SeenFace, ...]
+    faces: tuple[FaceBox, ...]
 
 
 class Words(Struct, frozen=True, tag_field="type", tag="words"):
-    """What was said between two times of the stream; to the server also how a program tells it."""
+    """What somebody said, with its times in seconds. Clients may send it too."""
 
     t_start: Time
     t_end: Time
@@ -58,22 +58,22 @@ class Words(Struct, frozen=True, tag_field="type", tag="words"):
 
 
 class State(Struct, frozen=True, tag_field="type", tag="state"):
-    """How the session does, once a second. What is not known yet is null."""
+    """How the session runs, once a second. Values that are not known yet are null."""
 
     stream: str
     frames_in: int
     frames_used: int
     frames_dropped: int
     lines_dropped: int
-    """Lines that were dropped because a listener was slow."""
+    """Messages dropped because a client was slow."""
     fps: float
     frame_hz: float
     latency_ms: float | None
-    """Median of the newest events; `latency_p95_ms` is what 95 % of them do not exceed."""
+    """Median of the newest events; `latency_p95_ms` is their 95th percentile."""
     latency_p95_ms: float | None
     av_skew_ms: float | None
     recording: bool
-    """Whether it is stored now: a recording ends where the disk is full."""
+    """Whether it is stored at present: a recording ends when the disk is full."""
 
 
 class Pong(Struct, frozen=True, tag_field="type", tag="pong"):
@@ -82,40 +82,40 @@ class Pong(Struct, frozen=True, tag_field="type", tag="pong"):
     t: float
 
 
-class Problem(Struct, frozen=True, tag_field="type", tag="error"):
-    """What was wrong with something the client sent."""
+class Error(Struct, frozen=True, tag_field="type", tag="error"):
+    """What was wrong with something that the client sent."""
 
     error: str
 
 
 class Ping(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="ping"):
-    """A client is there; answered with a pong."""
+    """The client is there. The server answers with a pong."""
 
     t: float = 0.0
 
 
 class End(Struct, frozen=True, forbid_unknown_fields=True, tag_field="type", tag="end"):
-    """A client has sent everything: the rest is computed, told, and the connection closed."""
+    """The client has sent everything. The server sends the last events and closes the connection."""
 
 
-Told = Session | Faces | Words | State | Pong | Problem
-Asked = Ping | End | Words
+ServerMessage = SessionInfo | Faces | Words | State | Pong | Error
+ClientMessage = Ping | End | Words
 
 _encoder = msgspec.json.Encoder()
-_decoder = msgspec.json.Decoder(Asked)
+_decoder = msgspec.json.Decoder(ClientMessage)
 
 
-def pack(message: Told) -> bytes:
+def pack(message: ServerMessage) -> bytes:
     """One line of JSON, without the newline."""
     return _encoder.encode(message)
 
 
-def unpack(text: str | bytes) -> Asked:
-    """Read what a client sent. Raises `ValueError` saying what is wrong with it."""
+def unpack(text: str | bytes) -> ClientMessage:
+    """Parse a message of a client. Raises `ValueError` with what is wrong with it."""
     if len(text) > MAX_TEXT_CHARS:
-        raise ValueError(f"a message of {len(text)} characters: at most {MAX_TEXT_CHARS} are read")
+        raise ValueError(f"a message has at most {MAX_TEXT_CHARS} characters, found {len(text)}")
     try:
-        asked: Asked = _decoder.decode(text)
+        message: ClientMessage = _decoder.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"not a message: {error}") from error
-    return asked
+    return message

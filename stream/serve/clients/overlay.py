@@ -1,4 +1,4 @@
-"""Who is where in the newest picture: boxes at the rate of the pictures, numbers at that of the hops."""
+"""The boxes that the page draws: faces at the rate of the frames, track numbers at that of the hops."""
 
 from __future__ import annotations
 
@@ -9,67 +9,75 @@ import numpy as np
 from affectstream.stream.faces.detect import box_iou
 from affectstream.stream.faces.face import Face, FrameObservation
 from affectstream.stream.fusion.fuse import Reading
-from affectstream.stream.serve.clients.messages import Faces, SeenFace
+from affectstream.stream.serve.clients.messages import FaceBox, Faces
 
-_SAME = 0.3
-"""Overlap from which a face is taken for the one of the picture before: they are 1/8 s apart."""
+_MIN_OVERLAP = 0.3
+"""A face that overlaps this much (IoU) with one in the frame before, 1/8 s ago, is the same."""
+_MAX_KNOWN = 64
 
 
-class Overlay:
-    """Tell it of hops and pictures in their order; a picture gives the message for the page."""
+class FaceOverlay:
+    """Give it hops and frames in their order; each frame becomes one message for the page."""
 
     def __init__(self, stream: str) -> None:
         self._stream = stream
         self._known: list[tuple[int, Face]] = []
 
-    def told(self, readings: Iterable[Reading]) -> None:
-        """The readings of a hop, which say who is who."""
-        looks = [
+    def update_tracks(self, readings: Iterable[Reading]) -> None:
+        """Take the track numbers of one hop."""
+        current = [
             (r.track, r.track_sample.face)
             for r in readings
             if r.track is not None and r.track_sample
         ]
-        numbers = {track for track, _ in looks}
-        # One who was not read in this hop may only have looked away.
-        self._known = [*looks, *((n, face) for n, face in self._known if n not in numbers)][:64]
+        self._known = _merge(current, self._known)[:_MAX_KNOWN]
 
-    def seen(self, seen: FrameObservation) -> Faces:
-        """The faces of one picture, each with its number where that is known."""
+    def message(self, observation: FrameObservation) -> Faces:
+        """The faces of one frame, each with its track number if it is known."""
         free = list(self._known)
-        named: list[tuple[int | None, Face]] = []
-        for face in seen.faces:
-            best = max(free, key=lambda known: _overlap(face, known[1]), default=None)
-            if best is not None and _overlap(face, best[1]) >= _SAME:
+        numbered: list[tuple[int | None, Face]] = []
+        for face in observation.faces:
+            best = max(free, key=lambda known: _iou(face, known[1]), default=None)
+            if best is not None and _iou(face, best[1]) >= _MIN_OVERLAP:
                 free.remove(best)
-                named.append((best[0], face))
+                numbered.append((best[0], face))
             else:
-                named.append((None, face))
-        here = [(number, face) for number, face in named if number is not None]
-        gone = {number for number, _ in here}
-        self._known = [*here, *((n, face) for n, face in self._known if n not in gone)]
-        width, height = seen.frame_size
+                numbered.append((None, face))
+        current = [(track, face) for track, face in numbered if track is not None]
+        self._known = _merge(current, self._known)
+        width, height = observation.frame_size
         return Faces(
             self._stream,
-            round(seen.pts_us / 1e6, 6),
+            round(observation.pts_us / 1e6, 6),
             (width, height),
-            tuple(_fractions(number, face, width, height) for number, face in named),
+            tuple(_box(track, face, width, height) for track, face in numbered),
         )
 
 
-def _overlap(one: Face, other: Face) -> float:
+def _merge(
+    current: list[tuple[int, Face]], known: list[tuple[int, Face]]
+) -> list[tuple[int, Face]]:
+    """`current`, then those of `known` that are not in it: they may only be out of sight."""
+    tracks = {track for track, _ in current}
+    return [*current, *((track, face) for track, face in known if track not in tracks)]
+
+
+def _iou(one: Face, other: Face) -> float:
     boxes = np.asarray([other.box], np.float32)
     return float(box_iou(np.asarray(one.box, np.float32), boxes)[0])
 
 
-def _fractions(number: int | None, face: Face, width: int, height: int) -> SeenFace:
+def _box(track: int | None, face: Face, width: int, height: int) -> FaceBox:
+    def x(pixels: float) -> float:
+        return round(float(pixels) / width, 4)
+
+    def y(pixels: float) -> float:
+        return round(float(pixels) / height, 4)
+
     x0, y0, x1, y1 = face.box
-    return SeenFace(
-        number,
-        (_share(x0, width), _share(y0, height), _share(x1, width), _share(y1, height)),
-        tuple((_share(x, width), _share(y, height)) for x, y in face.landmarks),
+    return FaceBox(
+        track,
+        (x(x0), y(y0), x(x1), y(y1)),
+        tuple((x(px), y(py)) for px, py in face.landmarks),
         round(face.score, 4),
     )
-
-
-def _share(pixels: float, of: int) -> float:
-    return round(float(pixels) / of, 4)

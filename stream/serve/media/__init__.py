@@ -1,1 +1,1 @@
-"""Media that clients send: WebRTC, or the bytes of a file."""
+"""What clients send: WebRTC, or the bytes of a file."""

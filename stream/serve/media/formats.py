@@ -1,97 +1,116 @@
-"""What a program may send as the bytes of a file, and what its first bytes and its length tell of it.
+"""The formats of `/ingest`, and what the first bytes and the length of an upload show about it.
 
-FFmpeg reads both without going back, so that it neither says what it was given instead nor notices that
-the end is missing.
+FFmpeg reads both formats without seeking. So it neither says what it was given instead, nor notices
+that the end is missing: that is found out here.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from affectstream.stream.media.opening import looks_like_text
 
-FORMATS = {"webm": "matroska", "mpegts": "mpegts"}
-"""The formats, and FFmpeg's name for each."""
+
+class ContainerFormat(StrEnum):
+    """A format that `/ingest` reads."""
+
+    WEBM = "webm"
+    MPEGTS = "mpegts"
+
+    @property
+    def demuxer(self) -> str:
+        """FFmpeg's name for it."""
+        return "matroska" if self is ContainerFormat.WEBM else "mpegts"
+
+    @property
+    def description(self) -> str:
+        """For people: its name, and what writes it."""
+        if self is ContainerFormat.WEBM:
+            return "WebM (as of a browser's MediaRecorder, or of ffmpeg -f webm)"
+        return "MPEG-TS (as of ffmpeg -f mpegts)"
+
 
 HEAD_BYTES = 4096
-"""So many of the first bytes are enough for what is asked here."""
+"""How many of the first bytes these functions need."""
 
-_TITLES = {
-    "webm": "WebM (as of a browser's MediaRecorder, or of ffmpeg -f webm)",
-    "mpegts": "MPEG-TS (as of ffmpeg -f mpegts)",
-}
-_BESIDE, _BESIDE_EACH = 16 * 1024, 64
-"""Bytes of a WebM file that are no packet's: its head and index, and before each packet."""
+_WEBM_OVERHEAD, _WEBM_OVERHEAD_PER_PACKET = 16 * 1024, 64
+"""Bytes of a WebM file outside its packets: head and index, and before each packet. An upper bound."""
 _TS_PACKET = 188
 _EBML, _SEGMENT, _VOID = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67", 0xEC
 
 
-def what_is_wrong(container: str, head: bytes, why: str) -> str:
-    """What was sent instead of `container`, one of `FORMATS`, and what was expected.
-
-    `head` are its first bytes; `why` is what FFmpeg said.
-    """
-    expected = f"expected {_TITLES[container]}"
-    found = _recognized(head)
+def describe_unreadable(expected: ContainerFormat, head: bytes, reason: str) -> str:
+    """What was sent instead of `expected`. `head` are its first bytes, `reason` is FFmpeg's."""
+    wish = f"expected {expected.description}"
     if not head:
-        return f"nothing was sent; {expected}"
-    if found == container:
-        return f"what was sent begins as {container} and cannot be read ({why}); {expected}"
-    if found in FORMATS:
+        return f"nothing was sent; {wish}"
+    found = _recognize(head)
+    if found is expected:
+        return f"what was sent begins as {found} and cannot be read ({reason}); {wish}"
+    if isinstance(found, ContainerFormat):
         return f"what was sent is {found}: ask for /ingest?format={found}"
     if found is not None:
-        return f"what was sent is {found}; {expected}"
-    begins = head[:8].hex(" ")
-    return f"what was sent is not {container} and not known (it begins with {begins}); {expected}"
-
-
-def what_is_missing(container: str, head: bytes, size: int) -> str | None:
-    """How `size` bytes that began with `head` show that the end is missing; None where they do not.
-
-    A live WebM says nowhere how long it will be, and MPEG-TS may end after any packet: those are
-    missed.
-    """
-    if container == "mpegts":
-        if head[:1] == b"\x47" and size % _TS_PACKET:
-            return f"what was sent is cut off: it ends within a packet, after {size} bytes"
-        return None
-    announced = _announced(head)
-    if announced is not None and size < announced:
-        return f"what was sent is cut off: {size} of {announced} bytes came"
-    return None
+        return f"what was sent is {found}; {wish}"
+    return f"what was sent is not {expected} and not known (it begins with {head[:8].hex(' ')}); {wish}"
 
 
 @dataclass(frozen=True, slots=True)
-class Unread:
-    """What FFmpeg passed over: how the end is damaged, if it is, and bytes in `holes` before it."""
+class ReadCounts:
+    """What FFmpeg read of an upload of `size` bytes: `packets` with `packet_bytes` in all, the last of
+    which ends at byte `end`."""
 
-    missing: str | None = None
-    holes: int = 0
+    size: int
+    packets: int
+    packet_bytes: int
+    end: int
 
 
-def what_is_unread(container: str, size: int, read: int, *, packets: int, end: int) -> Unread:
-    """What is damaged in `size` bytes of which `read` were in `packets`, the last up to byte `end`.
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """How an upload is damaged."""
 
-    FFmpeg looks for the next part of a WebM that it knows, without a word, so that only the missing
-    bytes tell. Of MPEG-TS each damaged packet is told, so here nothing is.
+    end: str | None = None
+    """How its end is missing or unreadable; None if it is not."""
+    skipped_bytes: int = 0
+    """Bytes before the end that FFmpeg skipped."""
+
+
+def find_damage(
+    container: ContainerFormat, head: bytes, counts: ReadCounts, *, all_read: bool
+) -> Damage:
+    """What is missing in an upload that began with `head`.
+
+    `all_read` says that every stream of the container was read, so that skipped bytes can be seen. The
+    missing end of a live WebM, which states no length, or of MPEG-TS that ends after a whole packet
+    cannot be seen.
     """
-    if container != "webm":
-        return Unread()
-    tail, beside = size - end, _BESIDE + packets * _BESIDE_EACH
-    if tail > beside:
-        return Unread(
-            missing=f"what was sent is damaged: nothing after {end} of {size} bytes was read"
+    size = counts.size
+    if container is ContainerFormat.MPEGTS:  # FFmpeg reports each damaged packet itself
+        if head[:1] == b"\x47" and size % _TS_PACKET:
+            return Damage(f"what was sent is cut off: it ends within a packet, after {size} bytes")
+        return Damage()
+    announced = _announced_bytes(head)
+    if announced is not None and size < announced:
+        return Damage(f"what was sent is cut off: {size} of {announced} bytes came")
+    if not all_read:
+        return Damage()
+    # FFmpeg searches for the next part of a WebM that it knows, without a message.
+    overhead = _WEBM_OVERHEAD + counts.packets * _WEBM_OVERHEAD_PER_PACKET
+    if size - counts.end > overhead:
+        return Damage(
+            f"what was sent is damaged: nothing after {counts.end} of {size} bytes was read"
         )
-    lost = end - read
-    return Unread(holes=lost if lost > beside else 0)
+    skipped = counts.end - counts.packet_bytes
+    return Damage(skipped_bytes=skipped if skipped > overhead else 0)
 
 
-def _recognized(head: bytes) -> str | None:
-    """One of `FORMATS`, or words for something else; None for what is not known."""
+def _recognize(head: bytes) -> ContainerFormat | str | None:
+    """The format, or words for another one; None for an unknown one."""
     if head.startswith(_EBML):
-        return "webm"
+        return ContainerFormat.WEBM
     if len(head) > _TS_PACKET and head[0] == head[_TS_PACKET] == 0x47:
-        return "mpegts"
+        return ContainerFormat.MPEGTS
     if head[4:8] == b"ftyp":
         return "an MP4 or MOV file, which cannot be read before all of it is there"
     if looks_like_text(head):
@@ -99,18 +118,18 @@ def _recognized(head: bytes) -> str | None:
     return None
 
 
-def _announced(head: bytes) -> int | None:
-    """How many bytes a WebM file has by what its head says; None where that leaves it open."""
+def _announced_bytes(head: bytes) -> int | None:
+    """The length of a WebM file according to its head; None if the head does not state it."""
     at = 0
     while at < len(head):
-        kind = head[at : at + 1] if head[at] == _VOID else head[at : at + 4]
-        at += len(kind)
+        element = head[at : at + 1] if head[at] == _VOID else head[at : at + 4]
+        at += len(element)
         width = 9 - head[at].bit_length() if at < len(head) else 9
         if width > 8 or at + width > len(head):
             return None
         length = int.from_bytes(head[at : at + width], "big") & ((1 << 7 * width) - 1)
         at += width
-        if kind == _SEGMENT:
+        if element == _SEGMENT:
             return None if length == (1 << 7 * width) - 1 else at + length
         at += length
     return None

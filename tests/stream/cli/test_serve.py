@@ -93,7 +93,7 @@ def test_a_second_signal_ends_it_at_once(number: signal.Signals) -> None:
         process.send_signal(number)  # as wrappers do, which send it twice
         assert process.stdout is not None and process.stdout.readline() == "closing\n"
         with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(2 * server._SAME_S)
+            process.wait(2 * server._SAME_SIGNAL_S)
         process.send_signal(number)
         _, said = process.communicate(timeout=20)
     assert process.returncode == 130

@@ -29,9 +29,9 @@ from websockets.sync.client import ClientConnection, connect
 from affectstream.stream.events import Emotion, Stream, parse_event
 from affectstream.stream.recognizer import Recognizer
 from affectstream.stream.serve import guard
-from affectstream.stream.serve.clients import outbox
+from affectstream.stream.serve.clients import subscribers
 from affectstream.stream.serve.limits import MAX_MESSAGE_BYTES
-from affectstream.stream.serve.media import ingest, upload
+from affectstream.stream.serve.media import container, upload
 from affectstream.stream.serve.session import ServedSession
 from tests.support.serving import (
     TOKEN,
@@ -53,7 +53,7 @@ def recognizer() -> Iterator[Recognizer]:
 @pytest.fixture(scope="module", autouse=True)
 def _many_sessions() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(guard, "OPENINGS_AT_ONCE", 1e6)  # these tests ask faster than a person may
+        patch.setattr(guard, "OPENINGS_BURST", 1e6)  # these tests ask faster than a person may
         yield
 
 
@@ -237,7 +237,7 @@ def test_damage_within_a_recording_is_counted(server: Running, portrait: NDArray
     for start in range(len(broken) // 2, len(broken), 1500):
         broken[start : start + 40] = bytes(range(40))
     bad = 0
-    with av.open(io.BytesIO(broken), "r", format="mpegts", options=upload._OPTIONS) as file:
+    with av.open(io.BytesIO(broken), "r", format="mpegts", options=container._OPTIONS) as file:
         for packet in file.demux():
             try:
                 bad += sum(frame.is_corrupt or frame.pts is None for frame in packet.decode())
@@ -256,7 +256,7 @@ def test_what_is_passed_over_in_webm_is_told(server: Running, portrait: NDArray[
     holed = bytearray(whole)
     holed[60_000:110_000] = bytes(50_000)
     last, warnings = told_of(server, bytes(holed), "webm")
-    assert any(re.search(r"\d+ bytes are damaged and were passed over", w) for w in warnings)
+    assert any(re.search(r"\d+ bytes are damaged and were skipped", w) for w in warnings)
     assert last["complete"]
     ruined = whole[:60_000] + bytes(len(whole) - 60_000)
     last, _ = told_of(server, ruined, "webm")
@@ -270,7 +270,7 @@ def test_an_error_of_the_server_is_no_proper_end(
     def fail(*_: object) -> None:
         raise RuntimeError("nobody thought of this")
 
-    monkeypatch.setattr(ServedSession, "hear", fail)
+    monkeypatch.setattr(ServedSession, "push_frame", fail)
     with running(recognizer) as one, connect(f"{one.ws}/ingest?name=odd") as socket:
         send(socket, clip)
         lines = listen(socket)
@@ -303,7 +303,7 @@ def test_a_client_that_sends_faster_than_it_is_read_is_not_taken_for_gone(
     recognizer: Recognizer, clip: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its answers to pings wait behind what it sent, and that is read at the pace of the recording."""
-    monkeypatch.setattr(upload, "_PIPE_BYTES", len(clip) // 8)
+    monkeypatch.setattr(container, "_MAX_BUFFERED_BYTES", len(clip) // 8)
     with running(recognizer) as one:
         one.server.config.ws_ping_interval, one.server.config.ws_ping_timeout = 0.1, 0.1
         with connect(f"{one.ws}/ingest") as socket:
@@ -384,9 +384,11 @@ def test_a_listener_that_never_reads_delays_nobody(
     recognizer: Recognizer, clip: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One listener stops reading: its queue fills, drops and is given up; the other gets every event."""
-    monkeypatch.setattr(ingest, "TEXTS_AT_ONCE", 1e6)
-    monkeypatch.setattr(outbox.Outbox.__init__, "__kwdefaults__", {"bound": 4, "observe": None})
-    monkeypatch.setattr(outbox.Outbox.deliver, "__kwdefaults__", {"patience_s": 1.0})
+    monkeypatch.setattr(upload, "TEXTS_BURST", 1e6)
+    monkeypatch.setattr(
+        subscribers.SendQueue.__init__, "__kwdefaults__", {"max_lines": 4, "observe": None}
+    )
+    monkeypatch.setattr(subscribers.SendQueue.deliver, "__kwdefaults__", {"patience_s": 1.0})
     with running(recognizer, max_sessions=2) as one, connect(f"{one.ws}/ingest") as sender:
         number = listen(sender, "session")[-1]["session"]
         port = int(one.address.rpartition(":")[2])
@@ -405,7 +407,7 @@ def test_a_listener_that_never_reads_delays_nobody(
         words = json.dumps({"type": "words", "t_start": 0, "t_end": 1, "text": "x" * 1900})
         for _ in range(4000):  # more than every buffer on the way holds
             sender.send(words)
-            if one.server.hub.tally.dropped:
+            if one.server.hub.totals.dropped:
                 break
         send(sender, clip)
         sender.send('{"type":"end"}')
@@ -413,7 +415,7 @@ def test_a_listener_that_never_reads_delays_nobody(
         assert not reading.is_alive()
         assert heard[-1].get("what") == "ended"
         deaf.close()
-        until(lambda: one.server.hub.tally.dropped > 0, "its drops to be counted")
+        until(lambda: one.server.hub.totals.dropped > 0, "its drops to be counted")
         until(lambda: not one.sessions(), "the session to end")
 
 
@@ -474,7 +476,7 @@ def test_the_end_of_the_server_is_told(recognizer: Recognizer, clip: bytes) -> N
         one.server.should_exit = True
         found = listen(socket)
         assert [line["what"] for line in found if line["type"] == "stream"][-1] == "ended"
-    assert one.server.tally is not None and one.server.tally.delivered > 0
+    assert one.server.totals is not None and one.server.totals.delivered > 0
     names = [t.name for t in threading.enumerate()]
     assert not [n for n in names if n.startswith(("live", "ingest", "record"))]
 

@@ -21,11 +21,17 @@ from affectstream.stream.faces.quality import Quality
 from affectstream.stream.fusion.fuse import Reading
 from affectstream.stream.media.types import MediaKind
 from affectstream.stream.serve.clients import messages
-from affectstream.stream.serve.clients.outbox import Outbox
-from affectstream.stream.serve.clients.overlay import Overlay
-from affectstream.stream.serve.clocks import ContainerClock, MediaClock, Pace, Slowness, TrackClock
+from affectstream.stream.serve.clients.overlay import FaceOverlay
+from affectstream.stream.serve.clients.subscribers import SendQueue
 from affectstream.stream.serve.hub import clean_name
 from affectstream.stream.serve.limits import RateLimit
+from affectstream.stream.serve.media.timing import (
+    ContainerClock,
+    DecodeSpeed,
+    SenderClock,
+    Throttle,
+    TrackClock,
+)
 from affectstream.stream.serve.options import ServeOptions
 from affectstream.stream.serve.record import SessionRecorder
 from affectstream.stream.windowing.windows import TrackSample
@@ -43,7 +49,7 @@ class TestRateLimit:
         limit = RateLimit(rate=0.1, burst=1)
         for number in range(5000):
             limit.take(str(number), 0.0)
-        assert len(limit._left) <= 1024
+        assert len(limit._buckets) <= 1024
 
     @given(st.lists(st.floats(0, 5), max_size=60), st.floats(0.1, 3), st.integers(1, 5))
     def test_no_more_than_the_rate_allows(
@@ -56,60 +62,60 @@ class TestRateLimit:
         assert granted <= burst + rate * now_s + 1e-6
 
 
-class TestOutbox:
+class TestSendQueue:
     def test_the_oldest_goes_and_is_counted(self) -> None:
         async def work() -> list[str]:
-            box, out = Outbox(bound=3), []
+            queue, out = SendQueue(max_lines=3), []
             for number in range(5):
-                box.push(b"%d" % number)
-            box.close()
-            box.push(b"too late")
+                queue.push(b"%d" % number)
+            queue.close()
+            queue.push(b"too late")
 
             async def send(line: str) -> None:
                 out.append(line)
 
-            await box.deliver(send)
-            assert (box.stats.delivered, box.stats.dropped, box.stats.waiting) == (3, 2, 0)
+            await queue.deliver(send)
+            assert (queue.delivered, queue.dropped) == (3, 2)
             return out
 
         assert asyncio.run(work()) == ["2", "3", "4"]
 
     def test_a_client_that_does_not_read_is_given_up(self) -> None:
         async def work() -> None:
-            box = Outbox()
-            box.push(b"x")
+            queue = SendQueue()
+            queue.push(b"x")
 
             async def send(line: str) -> None:
                 await asyncio.Event().wait()
 
             with pytest.raises(TimeoutError):
-                await box.deliver(send, patience_s=0.01)
-            assert box.stats.delivered == 0
+                await queue.deliver(send, patience_s=0.01)
+            assert queue.delivered == 0
 
         asyncio.run(work())
 
     def test_needs_room(self) -> None:
         with pytest.raises(ValueError, match="at least 1"):
-            Outbox(bound=0)
+            SendQueue(max_lines=0)
 
 
 class TestTrackClock:
     def test_the_least_delay_places_the_clock(self) -> None:
         clock = TrackClock(origin_s=100.0)
-        assert clock.stamp(MediaKind.VIDEO, 0, 100.30) == 300_000
-        clock.stamp(MediaKind.VIDEO, 500_000, 100.55)  # now only 0.05 s late
-        assert clock.stamp(MediaKind.VIDEO, 1_000_000, 101.20) == 1_050_000
+        assert clock.translate(MediaKind.VIDEO, 0, 100.30) == 300_000
+        clock.translate(MediaKind.VIDEO, 500_000, 100.55)  # now only 0.05 s late
+        assert clock.translate(MediaKind.VIDEO, 1_000_000, 101.20) == 1_050_000
 
     def test_a_clock_that_starts_anew_goes_on(self) -> None:
         clock = TrackClock(origin_s=0.0)
-        clock.stamp(MediaKind.AUDIO, 50_000_000, 10.0)
-        assert clock.stamp(MediaKind.AUDIO, 0, 12.0) == 12_000_000
-        assert clock.stamp(MediaKind.AUDIO, 900_000_000, 12.5) == 12_500_000
+        clock.translate(MediaKind.AUDIO, 50_000_000, 10.0)
+        assert clock.translate(MediaKind.AUDIO, 0, 12.0) == 12_000_000
+        assert clock.translate(MediaKind.AUDIO, 900_000_000, 12.5) == 12_500_000
 
     def test_a_stall_of_the_network_is_no_jump(self) -> None:
         clock = TrackClock(origin_s=0.0)
-        clock.stamp(MediaKind.AUDIO, 0, 0.0)
-        assert clock.stamp(MediaKind.AUDIO, 20_000, 4.0) == 20_000
+        clock.translate(MediaKind.AUDIO, 0, 0.0)
+        assert clock.translate(MediaKind.AUDIO, 20_000, 4.0) == 20_000
 
     @given(
         st.lists(
@@ -123,12 +129,12 @@ class TestTrackClock:
     )
     @pytest.mark.parametrize("make", [TrackClock, ContainerClock])
     def test_times_of_a_kind_increase_whatever_comes(
-        self, make: Callable[[float], MediaClock], steps: list[tuple[MediaKind, int, float]]
+        self, make: Callable[[float], SenderClock], steps: list[tuple[MediaKind, int, float]]
     ) -> None:
         clock, now_s, before = make(0.0), 0.0, dict.fromkeys(MediaKind, -1)
         for kind, media_us, pause_s in steps:
             now_s += pause_s
-            told = clock.stamp(kind, media_us, now_s)
+            told = clock.translate(kind, media_us, now_s)
             assert told > before[kind]
             before[kind] = told
 
@@ -136,53 +142,53 @@ class TestTrackClock:
 class TestContainerClock:
     def test_what_comes_in_one_go_keeps_its_times(self) -> None:
         clock = ContainerClock(origin_s=100.0)
-        stamps = [clock.stamp(MediaKind.VIDEO, n * 40_000, 100.0) for n in range(25)]
+        stamps = [clock.translate(MediaKind.VIDEO, n * 40_000, 100.0) for n in range(25)]
         assert stamps == [n * 40_000 for n in range(25)]
-        assert clock.stamp(MediaKind.AUDIO, 500_000, 100.0) == 500_000
+        assert clock.translate(MediaKind.AUDIO, 500_000, 100.0) == 500_000
 
     def test_another_recording_on_the_same_connection_goes_on(self) -> None:
         clock = ContainerClock(origin_s=0.0)
-        clock.stamp(MediaKind.VIDEO, 90_000_000, 0.0)
-        assert clock.stamp(MediaKind.VIDEO, 0, 4.0) == 4_000_000
+        clock.translate(MediaKind.VIDEO, 90_000_000, 0.0)
+        assert clock.translate(MediaKind.VIDEO, 0, 4.0) == 4_000_000
 
 
-class TestPace:
+class TestThrottle:
     def test_a_file_is_read_a_little_faster_than_it_plays_and_never_in_one_go(self) -> None:
-        pace, now_s, passed_s = Pace(), 50.0, []
+        throttle, now_s, passed_s = Throttle(), 50.0, []
         for n in range(60 * 25):
-            now_s += pace.wait_s(n / 25, now_s)
+            now_s += throttle.wait_s(n / 25, now_s)
             passed_s.append(now_s - 50.0)
         assert sum(passed < 0.01 for passed in passed_s) <= 0.25 * 25
         assert max(np.diff(passed_s)) == pytest.approx(0.04)
         assert passed_s[-1] == pytest.approx(60.0 - 1.0 - 0.04)
 
     def test_a_live_sender_whose_first_picture_was_slow_is_soon_not_held_back(self) -> None:
-        pace = Pace()
-        assert pace.wait_s(0.0, 0.8) == 0.0  # 0.8 s on its way, all others none
-        assert pace.wait_s(1.0, 1.0) == pytest.approx(0.59)
-        assert pace.wait_s(16.0, 16.0) == 0.0
+        throttle = Throttle()
+        assert throttle.wait_s(0.0, 0.8) == 0.0  # 0.8 s on its way, all others none
+        assert throttle.wait_s(1.0, 1.0) == pytest.approx(0.59)
+        assert throttle.wait_s(16.0, 16.0) == 0.0
 
     def test_times_that_jump_far_start_anew(self) -> None:
-        pace = Pace()
-        assert pace.wait_s(0.0, 0.0) == 0.0
-        assert pace.wait_s(3600.0, 1.0) == 0.0
-        assert pace.wait_s(3600.5, 1.0) == pytest.approx(0.3)
+        throttle = Throttle()
+        assert throttle.wait_s(0.0, 0.0) == 0.0
+        assert throttle.wait_s(3600.0, 1.0) == 0.0
+        assert throttle.wait_s(3600.5, 1.0) == pytest.approx(0.3)
 
 
-class TestSlowness:
+class TestDecodeSpeed:
     @pytest.mark.parametrize(("speed", "found"), [(1.0, False), (0.95, False), (0.7, True)])
     def test_media_that_goes_by_too_slowly_is_noticed(self, speed: float, found: bool) -> None:
-        slowness = Slowness()
-        told = [slowness.push(round(n * 33_333 * speed), n / 30) for n in range(40 * 30)]
+        decoding = DecodeSpeed()
+        told = [decoding.push(round(n * 33_333 * speed), n / 30) for n in range(40 * 30)]
         slow = [one for one in told if one is not None]
         assert bool(slow) is found
         assert all(one == pytest.approx(speed, abs=0.01) for one in slow)
 
     def test_a_camera_that_paused_is_not_slow(self) -> None:
-        slowness = Slowness()
-        assert slowness.push(0, 0.0) is None
-        assert slowness.push(100_000, 100.0) is None
-        assert slowness.push(200_000, 100.1) is None
+        decoding = DecodeSpeed()
+        assert decoding.push(0, 0.0) is None
+        assert decoding.push(100_000, 100.0) is None
+        assert decoding.push(200_000, 100.1) is None
 
 
 def face_at(x: float, y: float, side: float = 40.0) -> Face:
@@ -215,17 +221,17 @@ def reading(track: int | None, face: Face | None) -> Reading:
 
 class TestOverlay:
     def test_numbers_stay_with_faces_that_move(self) -> None:
-        overlay = Overlay("cam")
+        overlay = FaceOverlay("cam")
         left, right = face_at(10, 10), face_at(200, 10)
-        overlay.told([reading(1, left), reading(2, right), reading(None, None)])
+        overlay.update_tracks([reading(1, left), reading(2, right), reading(None, None)])
         for step in range(1, 20):
             faces = face_at(200 - step * 3, 10), face_at(10 + step * 3, 10)
             seen = FrameObservation(step * 125_000, (400, 200), faces)
-            assert [one.track for one in overlay.seen(seen).faces] == [2, 1]
+            assert [one.track for one in overlay.message(seen).faces] == [2, 1]
 
     def test_fractions_of_the_picture(self) -> None:
-        overlay = Overlay("cam")
-        told = overlay.seen(FrameObservation(1_500_000, (400, 200), (face_at(100, 50),)))
+        overlay = FaceOverlay("cam")
+        told = overlay.message(FrameObservation(1_500_000, (400, 200), (face_at(100, 50),)))
         line = msgspec.json.decode(messages.pack(told))
         assert line["type"] == "faces" and line["t"] == 1.5 and line["size"] == [400, 200]
         assert line["faces"][0]["box"] == [0.25, 0.25, 0.35, 0.45]
@@ -301,9 +307,9 @@ class TestRecorder:
     def test_sound_that_changes_in_mid_stream_is_stored_to_its_end(self, tmp_path: Path) -> None:
         recorder = SessionRecorder(tmp_path, "a", ["voice"])
         for number in range(10):
-            recorder.hear(self.tone(48_000, "stereo", 400.0), number * 100_000)
+            recorder.push_frame(self.tone(48_000, "stereo", 400.0), number * 100_000)
         for number in range(10, 20):
-            recorder.hear(self.tone(44_100, "mono", 1000.0), number * 100_000)
+            recorder.push_frame(self.tone(44_100, "mono", 1000.0), number * 100_000)
         recorder.close(20.0)
         assert recorder.failure is None and recorder.dropped == 0
         with av.open(str(recorder.folder / "media.mkv")) as file:
@@ -315,14 +321,14 @@ class TestRecorder:
 
     def test_a_failure_ends_the_recording_and_is_told_once(self, tmp_path: Path) -> None:
         recorder, told = SessionRecorder(tmp_path, "a", ["voice"]), list[str]()
-        recorder.at_failure = told.append
+        recorder.on_failure = told.append
         (recorder.folder / "media.mkv").mkdir()  # so that it cannot be written
-        recorder.tell(b"first")
-        recorder.hear(self.tone(48_000, "stereo", 400.0), 0)
+        recorder.push_event(b"first")
+        recorder.push_frame(self.tone(48_000, "stereo", 400.0), 0)
         recorder._thread.join(20.0)
         for number in range(200):
-            recorder.hear(self.tone(48_000, "stereo", 400.0), number * 100_000)
-        recorder.tell(b"not any more")
+            recorder.push_frame(self.tone(48_000, "stereo", 400.0), number * 100_000)
+        recorder.push_event(b"not any more")
         recorder.close(20.0)
         assert told == [recorder.failure] == ["Is a directory"]
         assert (recorder.folder / "events.jsonl").read_bytes() == b"first\n"

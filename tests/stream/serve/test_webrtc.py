@@ -23,7 +23,7 @@ from aiortc.mediastreams import AudioStreamTrack, MediaStreamTrack, VideoStreamT
 from affectstream.stream.events import parse_event
 from affectstream.stream.recognizer import Recognizer
 from affectstream.stream.serve import session
-from affectstream.stream.serve.media import webrtc
+from affectstream.stream.serve.media import timing, webrtc
 from tests.support.serving import (
     Running,
     loopback_will_do,
@@ -156,8 +156,8 @@ def test_a_client_that_is_cut_off_is_noticed(
     recognizer: Recognizer, portrait: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A tab that crashes says no goodbye; aiortc alone would notice after half a minute."""
-    monkeypatch.setattr(session, "QUIET_S", 0.5)
-    monkeypatch.setattr(session, "GONE_S", 1.5)
+    monkeypatch.setattr(session, "SILENCE_WARNING_S", 0.5)
+    monkeypatch.setattr(session, "SILENCE_END_S", 1.5)
 
     async def work(one: Running) -> None:
         client = Client(Pictures(crop(portrait)))
@@ -212,7 +212,7 @@ def test_two_at_once_and_the_server_ends_both(
     before = set(threading.enumerate())
     with running(recognizer, max_sessions=2) as one:
         asyncio.run(work(one))
-    assert one.server.tally is not None and one.server.tally.sessions == 2
+    assert one.server.totals is not None and one.server.totals.sessions == 2
     left = [t for t in threading.enumerate() if t not in before and t.is_alive()]
     until(lambda: not [t for t in left if t.is_alive()], f"{left} to end", 10)
 
@@ -255,4 +255,4 @@ def test_times_of_a_track_are_fractions() -> None:
     """What aiortc hands over is placed by its own time base, not by counting."""
     picture = av.VideoFrame(16, 16, "yuv420p")
     picture.pts, picture.time_base = 45_000, Fraction(1, 90_000)
-    assert session._media_us(picture) == 500_000
+    assert timing.media_us(picture) == 500_000

@@ -1,12 +1,12 @@
-"""One set of engines for every session: who waits for a busy engine is served together.
+"""One set of engines for every session: requests that wait for a busy engine run as one batch.
 
-The thread that finds an engine free runs it; those that come meanwhile wait in line, and the first of
-them then runs what has gathered as one batch. So nobody is delayed to fill a batch, at most one batch
-is between a request and its turn, and a session, which waits for its answer before it asks again, has
-one place in each: a fair share, whatever the others ask for.
+The thread that finds an engine free runs it. Requests that arrive meanwhile wait in a queue, and the
+first of them then runs all that fit as one batch. So no request is delayed to fill a batch, and at most
+one batch runs between a request and its turn. A session waits for each answer before its next request,
+so it has one place in each batch, however much others ask for.
 
-This pays where a batch costs less than its parts, on a GPU. On a CPU, where several threads compute side
-by side anyway, it does not (docs/guides/serve.md has the figures), so there `share` only measures.
+This pays if a batch costs less than its parts, as on a GPU. On a CPU, where several threads compute side
+by side, it does not (docs/guides/serve.md has the measurements); there `share_engines` only measures.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.spec import SLOTS, Array, Engine, TensorSpec, check_feeds, padded, slot
 
 Observe = Callable[[str, float], None]
-"""Called with the role of an engine and the seconds that one request took, waiting included."""
+"""Called with the role of an engine and the seconds that one request took, with its waiting."""
 
 
 class _Request:
@@ -33,34 +33,34 @@ class _Request:
         self.rows = len(next(iter(feeds.values())))
         self.shapes = tuple(sorted((name, array.shape[1:]) for name, array in feeds.items()))
         self.turn = threading.Event()
-        """Set when the answer is there, or when it is this one's turn to run the engine."""
-        self.answer: dict[str, Array] | None = None
+        """Set when the outputs are there, or when this thread is to run the next batch."""
+        self.outputs: dict[str, Array] | None = None
         self.error: BaseException | None = None
 
     @property
     def done(self) -> bool:
-        return self.answer is not None or self.error is not None
+        return self.outputs is not None or self.error is not None
 
 
-class _Around:
-    """An engine around another: the same to look at, and closed with it."""
+class _EngineWrapper:
+    """An engine around another, with the same specs, which it closes."""
 
     def __init__(self, engine: Engine, role: str) -> None:
         self._engine, self._role = engine, role
 
     @property
     def inputs(self) -> Mapping[str, TensorSpec]:
-        """Inputs of the engine."""
+        """As of the inner engine."""
         return self._engine.inputs
 
     @property
     def outputs(self) -> Mapping[str, TensorSpec]:
-        """Outputs of the engine."""
+        """As of the inner engine."""
         return self._engine.outputs
 
     @property
     def runtime(self) -> str:
-        """What computes."""
+        """As of the inner engine."""
         return self._engine.runtime
 
     def __enter__(self) -> Self:
@@ -75,21 +75,21 @@ class _Around:
         self._engine.__exit__(kind, error, trace)
 
 
-class SharedEngine(_Around):
-    """An engine whose waiting requests are run together, in order of arrival, up to 64 rows at once."""
+class BatchingEngine(_EngineWrapper):
+    """An engine that runs waiting requests together, in order of arrival, up to 64 rows at once."""
 
     def __init__(self, engine: Engine, role: str) -> None:
         super().__init__(engine, role)
         self._lock = threading.Lock()
-        self._line: deque[_Request] = deque()
+        self._waiting: deque[_Request] = deque()
         self._busy = False
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """All outputs for these rows, by name. Raises `EngineError` for this request's own faults."""
+        """The outputs for these rows, by name. Raises `EngineError`."""
         check_feeds(self._role, self._engine.inputs, feeds)
         request = _Request(feeds)
         with self._lock:
-            self._line.append(request)
+            self._waiting.append(request)
             first, self._busy = not self._busy, True
         if not first:
             request.turn.wait()
@@ -97,31 +97,31 @@ class SharedEngine(_Around):
             self._serve()
         if request.error is not None:
             raise request.error
-        assert request.answer is not None  # a batch always takes the head of the line
-        return request.answer
+        assert request.outputs is not None  # a batch always takes the first that waits
+        return request.outputs
 
     def _serve(self) -> None:
-        """Run one batch from the head of the line, then let the next in line do so."""
+        """Run one batch, then hand the engine to the thread of the first request that waits."""
         with self._lock:
-            batch = self._batch()
+            batch = self._take_batch()
         try:
             self._run(batch)
         finally:
             with self._lock:
-                heir = self._line[0] if self._line else None
-                self._busy = heir is not None
+                successor = self._waiting[0] if self._waiting else None
+                self._busy = successor is not None
             for request in batch:
                 request.turn.set()
-            if heir is not None:
-                heir.turn.set()
+            if successor is not None:
+                successor.turn.set()
 
-    def _batch(self) -> list[_Request]:
-        """The head of the line and those after it that fit with it, in order."""
-        head = self._line.popleft()
-        batch, rows = [head], head.rows
-        for request in list(self._line):
-            if request.shapes == head.shapes and rows + request.rows <= SLOTS[-1]:
-                self._line.remove(request)
+    def _take_batch(self) -> list[_Request]:
+        """The first request, and all after it that fit into one batch with it, in order."""
+        first = self._waiting.popleft()
+        batch, rows = [first], first.rows
+        for request in list(self._waiting):
+            if request.shapes == first.shapes and rows + request.rows <= SLOTS[-1]:
+                self._waiting.remove(request)
                 batch.append(request)
                 rows += request.rows
         return batch
@@ -129,7 +129,7 @@ class SharedEngine(_Around):
     def _run(self, batch: list[_Request]) -> None:
         try:
             if len(batch) == 1:
-                batch[0].answer = self._engine.run(batch[0].feeds)
+                batch[0].outputs = self._engine.run(batch[0].feeds)
                 return
             size = slot(sum(request.rows for request in batch))
             joined = {
@@ -140,22 +140,22 @@ class SharedEngine(_Around):
             start = 0
             for request in batch:
                 end = start + request.rows
-                request.answer = {n: a[start:end].copy() for n, a in outputs.items()}
+                request.outputs = {n: a[start:end].copy() for n, a in outputs.items()}
                 start = end
-        except BaseException as error:  # each of them raises it in its own thread
+        except BaseException as error:  # each request raises it in its own thread
             for request in batch:
                 request.error = error
 
 
-class MeasuredEngine(_Around):
-    """An engine that tells how long each request took."""
+class TimedEngine(_EngineWrapper):
+    """An engine that reports the duration of each request."""
 
     def __init__(self, engine: Engine, role: str, observe: Observe) -> None:
         super().__init__(engine, role)
         self._observe = observe
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """All outputs by name."""
+        """The outputs by name. Raises `EngineError`."""
         start_s = time.perf_counter()
         try:
             return self._engine.run(feeds)
@@ -163,24 +163,23 @@ class MeasuredEngine(_Around):
             self._observe(self._role, time.perf_counter() - start_s)
 
 
-def share(bundle: Bundle, observe: Observe, *, together: bool) -> Bundle:
-    """The same bundle for many sessions: measured, and with `together` in batches across them.
+def share_engines(bundle: Bundle, observe: Observe, *, batch: bool) -> Bundle:
+    """The same bundle for many sessions: with timed engines, and with `batch` batches across sessions.
 
     Closing it closes the engines.
     """
+    wrappers: dict[int, Engine] = {}  # an engine that serves several members stays one
 
-    made: dict[int, Engine] = {}  # one that serves several members stays one
+    def wrap(role: str, engine: Engine) -> Engine:
+        if id(engine) not in wrappers:
+            inner = BatchingEngine(engine, role) if batch and _has_free_rows(engine) else engine
+            wrappers[id(engine)] = TimedEngine(inner, role, observe)
+        return wrappers[id(engine)]
 
-    def wrapped(role: str, engine: Engine) -> Engine:
-        if id(engine) not in made:
-            shared = SharedEngine(engine, role) if together and _batches(engine) else engine
-            made[id(engine)] = MeasuredEngine(shared, role, observe)
-        return made[id(engine)]
-
-    return bundle.with_engines({r: wrapped(r, e) for r, e in bundle.every_engine.items()})
+    return bundle.with_engines({r: wrap(r, e) for r, e in bundle.every_engine.items()})
 
 
-def _batches(engine: Engine) -> bool:
-    """Whether every input and output has a free first axis."""
+def _has_free_rows(engine: Engine) -> bool:
+    """Whether the first axis of every input and output is dynamic."""
     specs = [*engine.inputs.values(), *engine.outputs.values()]
     return all(spec.shape and isinstance(spec.shape[0], str) for spec in specs)

@@ -12,7 +12,7 @@ import pytest
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.errors import EngineError
 from affectstream.engines.spec import Array, Engine
-from affectstream.stream.serve.shared import MeasuredEngine, SharedEngine, share
+from affectstream.stream.serve.batching import BatchingEngine, TimedEngine, share_engines
 
 
 @pytest.fixture(scope="module")
@@ -52,18 +52,18 @@ def pixels(engine: Engine, rows: int, seed: int) -> dict[str, Array]:
     return {"pixels": np.random.default_rng(seed).integers(0, 255, shape, np.uint8)}
 
 
-def wait_in_line(shared: SharedEngine, count: int) -> None:
+def wait_in_line(shared: BatchingEngine, count: int) -> None:
     for _ in range(2000):
-        if len(shared._line) == count:
+        if len(shared._waiting) == count:
             return
         threading.Event().wait(0.002)
-    raise AssertionError(f"{len(shared._line)} of {count} wait in line")
+    raise AssertionError(f"{len(shared._waiting)} of {count} wait in line")
 
 
 def test_those_who_wait_are_served_together_and_get_their_own(pocket: Bundle) -> None:
     engine = pocket.engines["face_encoder"]
     gated = Gated(engine)
-    shared = SharedEngine(gated, "face_encoder")
+    shared = BatchingEngine(gated, "face_encoder")
     feeds = [pixels(engine, rows, rows) for rows in (1, 2, 1, 3)]
     gated.gate.clear()
     with ThreadPoolExecutor(4) as pool:
@@ -84,7 +84,7 @@ def test_those_who_wait_are_served_together_and_get_their_own(pocket: Bundle) ->
 def test_a_batch_has_an_end_and_those_left_out_come_next(pocket: Bundle) -> None:
     engine = pocket.engines["face_encoder"]
     gated = Gated(engine)
-    shared = SharedEngine(gated, "face_encoder")
+    shared = BatchingEngine(gated, "face_encoder")
     gated.gate.clear()
     with ThreadPoolExecutor(4) as pool:
         jobs = [pool.submit(shared.run, pixels(engine, 1, 0))]
@@ -100,7 +100,7 @@ def test_a_batch_has_an_end_and_those_left_out_come_next(pocket: Bundle) -> None
 
 def test_a_wrong_feed_is_its_own_fault(pocket: Bundle) -> None:
     engine = pocket.engines["face_encoder"]
-    shared = SharedEngine(engine, "face_encoder")
+    shared = BatchingEngine(engine, "face_encoder")
     with pytest.raises(EngineError, match="pixels"):
         shared.run({"pixels": np.zeros((1, 3), np.float32)})
     assert len(shared.run(pixels(engine, 2, 0))["embedding"]) == 2
@@ -109,7 +109,7 @@ def test_a_wrong_feed_is_its_own_fault(pocket: Bundle) -> None:
 def test_a_fault_of_the_engine_reaches_everyone_and_the_next_are_served(pocket: Bundle) -> None:
     engine = pocket.engines["face_encoder"]
     gated = Gated(engine)
-    shared = SharedEngine(gated, "face_encoder")
+    shared = BatchingEngine(gated, "face_encoder")
     gated.gate.clear()
     with ThreadPoolExecutor(3) as pool:
         jobs = [pool.submit(shared.run, pixels(engine, 1, 0))]
@@ -128,7 +128,7 @@ def test_a_fault_of_the_engine_reaches_everyone_and_the_next_are_served(pocket: 
 
 def test_many_threads_at_once_all_get_their_own(pocket: Bundle) -> None:
     engine = pocket.engines["face_encoder"]
-    shared = SharedEngine(engine, "face_encoder")
+    shared = BatchingEngine(engine, "face_encoder")
 
     def work(seed: int) -> float:
         feed = pixels(engine, 1 + seed % 3, seed)
@@ -141,9 +141,9 @@ def test_many_threads_at_once_all_get_their_own(pocket: Bundle) -> None:
 
 def test_sharing_measures_every_role(pocket: Bundle) -> None:
     seen: list[tuple[str, float]] = []
-    shared = share(pocket, lambda role, s: seen.append((role, s)), together=True)
+    shared = share_engines(pocket, lambda role, s: seen.append((role, s)), batch=True)
     assert set(shared.engines) == set(pocket.engines)
-    assert all(isinstance(engine, MeasuredEngine) for engine in shared.engines.values())
+    assert all(isinstance(engine, TimedEngine) for engine in shared.engines.values())
     shared.engines["face_encoder"].run(pixels(pocket.engines["face_encoder"], 1, 0))
     assert [role for role, _ in seen] == ["face_encoder"]
     assert seen[0][1] > 0
