@@ -12,8 +12,7 @@ from statistics import median
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.stream.media.resample import sample_time_us
-from affectstream.stream.media.types import Samples
+from affectstream.stream.media.types import Samples, sample_time_us
 
 _FLASH = 60.0
 """Grey levels (of 255) by which the mean of a picture rises at a flash."""

@@ -23,8 +23,16 @@ from affectstream.stream.live.latency import Completion, LatencyRecorder
 from affectstream.stream.live.queue.mailbox import Heard, Look, Silence
 from affectstream.stream.live.queue.rate import RateControl
 from affectstream.stream.media.grid import time_of_point
-from affectstream.stream.media.resample import SoundResampler, sample_at, sample_time_us
-from affectstream.stream.media.types import FOREVER_US, Bound, Cue, MediaKind, Samples
+from affectstream.stream.media.resample import SoundResampler
+from affectstream.stream.media.types import (
+    FOREVER_US,
+    Bound,
+    Cue,
+    MediaKind,
+    Samples,
+    sample_at,
+    sample_time_us,
+)
 from affectstream.stream.options import SourceOptions
 from affectstream.stream.results.interpret import HopResult, Interpreter
 

@@ -1,7 +1,7 @@
-"""Opening a file with FFmpeg, and why it cannot be opened.
+"""Opening a file with FFmpeg, and explaining why a file cannot be opened.
 
-FFmpeg's own messages ("Invalid data found when processing input") tell a user little, so a file that
-it refuses is looked at once more, to say what is wrong with it and what to do.
+FFmpeg's own messages ("Invalid data found when processing input") help a user little. So a file that
+FFmpeg refuses is inspected once more, to find out what is wrong with it and what the user can do.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ _QUICKTIME_BOXES = frozenset({b"ftyp", b"wide", b"mdat", b"free", b"skip", b"moo
 
 NO_INDEX = (
     "was cut off before its index was written (no complete 'moov' box): the recorder stopped before "
-    "it could close the file. Its pictures cannot be found without the index: record again, or "
+    "it could close the file. Without the index its pictures cannot be found: record again, or "
     "rebuild the index with a repair tool and an intact file of the same camera"
 )
 
 
 def open_container(path: Path) -> InputContainer:
-    """Open `path` with FFmpeg. Raises `SourceError` saying what is wrong with the file."""
+    """Open `path` with FFmpeg. Raises `SourceError`, which explains what is wrong with the file."""
     try:
         if path.is_dir():
             raise SourceError(f"{path}: is a directory; give a recording in it")
         if path.exists() and not path.is_file():
-            raise SourceError(f"{path}: is no regular file; {EXPECTED}")
+            raise SourceError(f"{path}: is not a regular file; {EXPECTED}")
         if path.is_file():
             refuse_non_media(path)
-        # "file:" keeps names such as 12:30.mp4 from being taken for a protocol; the list keeps
-        # files that point elsewhere from reaching the network.
+        # With "file:" FFmpeg does not take the start of 12:30.mp4 for a protocol; with the list of
+        # protocols a file that refers to another address cannot reach the network.
         return av.open(
             f"file:{path}",
             "r",
@@ -49,7 +49,8 @@ def open_container(path: Path) -> InputContainer:
 
 
 def refuse_non_media(path: Path) -> None:
-    """Refuse what FFmpeg would take, or wait for without end, though it is no recording."""
+    """Raise `SourceError` for files that FFmpeg accepts, or waits for without end, but that are no
+    recordings."""
     with path.open("rb") as file:
         head = file.read(16)
     if not head:
@@ -59,7 +60,7 @@ def refuse_non_media(path: Path) -> None:
 
 
 def explain_failure(path: Path, exc: Exception) -> str:
-    """What is wrong with a file that FFmpeg or the system refuses."""
+    """What is wrong with a file that FFmpeg or the system refused with `exc`."""
     reason = error_text(exc)
     try:
         with path.open("rb") as file:
@@ -76,12 +77,12 @@ def explain_failure(path: Path, exc: Exception) -> str:
 
 
 def error_text(exc: Exception) -> str:
-    """FFmpeg's or the system's short text for an error."""
+    """The short message of FFmpeg or the operating system for an error."""
     return str(getattr(exc, "strerror", None) or exc)
 
 
 def looks_like_text(head: bytes) -> bool:
-    """Whether the first bytes of a file are those of a text, in ASCII or anything like it."""
+    """Whether the first bytes of a file are text, in ASCII or an encoding that extends it."""
     return (
         bool(head)
         and b"\0" not in head
@@ -92,7 +93,7 @@ def looks_like_text(head: bytes) -> bool:
 
 
 def has_index(path: Path) -> bool:
-    """Whether the top level of an mp4 or mov has a whole ``moov`` box."""
+    """Whether an mp4 or mov has a complete ``moov`` box at its top level."""
     size = path.stat().st_size
     at = 0
     with path.open("rb") as file:
@@ -110,17 +111,3 @@ def has_index(path: Path) -> bool:
                 return False
             at += length
     return False
-
-
-def fraction_present(path: Path) -> float:
-    """How much of its announced size a RIFF file (wav, avi) has; 1.0 for all other files.
-
-    FFmpeg takes the duration of a wav file that was cut off from what is left of it.
-    """
-    with path.open("rb") as file:
-        head = file.read(8)
-    announced = int.from_bytes(head[4:8], "little") + 8
-    # Recorders that cannot go back write 0 or the largest number they know.
-    if head[:4] != b"RIFF" or not 8 < announced < 0x7FFF_0000:
-        return 1.0
-    return min(1.0, path.stat().st_size / announced)

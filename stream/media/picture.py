@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
+from typing import cast
 
 import av
 import numpy as np
+from av.buffer import Buffer
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from affectstream.stream.media.types import Frame
+from affectstream.stream.media.types import UPRIGHT, Frame, Rotation
 
 MAX_SIDE = 1920
-"""Longest side of a picture in pixels: faces that matter are found at this size, 4K only costs."""
+"""Longest side of a picture in pixels: the faces that matter are found at this size."""
 
 _local = threading.local()
 
@@ -20,11 +23,11 @@ _local = threading.local()
 def to_rgb(
     frame: Frame, *, max_side: int = MAX_SIDE, pixel_aspect: float = 1.0
 ) -> NDArray[np.uint8]:
-    """The picture of `frame`: (height, width, 3) uint8 RGB, upright, to be read only.
+    """The picture of `frame`: (height, width, 3) uint8 RGB, upright, read-only.
 
-    Any pixel format and bit depth (swscale, fast bilinear). `pixel_aspect` is the width of a pixel over
-    its height (anamorphic tape and discs). The longest side is at most `max_side` pixels. May be
-    called on several threads, on different frames.
+    Takes any pixel format and bit depth (swscale, fast bilinear). `pixel_aspect` is the width of a
+    pixel over its height (anamorphic tape and discs). Larger pictures are scaled until the longest side
+    is `max_side` pixels. Several threads may call this at once, on different frames.
     """
     picture = frame.picture
     width, height = _size(picture.width, picture.height, pixel_aspect, max_side)
@@ -49,8 +52,42 @@ def _size(width: int, height: int, pixel_aspect: float, max_side: int) -> tuple[
 
 
 def _reformatter() -> VideoReformatter:
-    """One for each thread: it keeps swscale's tables from frame to frame."""
+    """The reformatter of this thread, which keeps swscale's tables from frame to frame."""
     if not hasattr(_local, "reformatter"):
         _local.reformatter = VideoReformatter()
     reformatter: VideoReformatter = _local.reformatter
     return reformatter
+
+
+class RotationReader:
+    """Reads how a player turns the frames of one stream, from their display matrices.
+
+    Phones write such a matrix instead of turning the pixels. It is read only when the angle changes:
+    PyAV puts a frame whose side data is read into a reference cycle, which keeps the frame's pixels in
+    memory until Python next collects cycles.
+    """
+
+    def __init__(self) -> None:
+        self._angle: int | None = None
+        self._rotation = UPRIGHT
+
+    def read(self, picture: av.VideoFrame) -> Rotation:
+        """The rotation of `picture`."""
+        if picture.rotation != self._angle:
+            self._angle, self._rotation = picture.rotation, _from_display_matrix(picture)
+        return self._rotation
+
+
+def _from_display_matrix(picture: av.VideoFrame) -> Rotation:
+    """FFmpeg's matrix sends the point (x, y) to (a x + c y, b x + d y), y pointing down.
+
+    Any other angle is rounded to the nearest of the four right angles.
+    """
+    side_data = cast("Mapping[str, Buffer]", picture.side_data)  # PyAV's stub names one key only
+    if "DISPLAYMATRIX" not in side_data:
+        return UPRIGHT
+    raw = np.frombuffer(bytes(side_data["DISPLAYMATRIX"]), np.int32)
+    a, b, c, d = (int(raw[i]) for i in (0, 1, 3, 4))
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return Rotation(False, a < 0, d < 0)
+    return Rotation(True, c < 0, b < 0)

@@ -1,4 +1,4 @@
-"""What is in a recording, which of its streams are used, and why none can be."""
+"""What a recording contains, which of its streams are used, and why none can be used."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from av.subtitles.stream import SubtitleStream
 from av.video.stream import VideoStream
 
 from affectstream.stream.errors import SourceError
+from affectstream.stream.media.duration import container_duration_us
 from affectstream.stream.media.opening import EXPECTED, NO_INDEX, has_index
 
 _TEXT_CODECS = frozenset({"ansi", "bintext", "idf", "xbin"})
-"""FFmpeg paints any .txt file as a film of a terminal; that is not a recording."""
+"""FFmpeg renders any .txt file as a video of a terminal; that is not a recording."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +59,11 @@ class SubtitleInfo:
 
 @dataclass(frozen=True, slots=True)
 class MediaInfo:
-    """What a recording holds. Times are microseconds.
+    """What a recording contains. Times are microseconds.
 
-    `start_time_us` is what the file calls its beginning; all other times count from there.
-    `audio_track` is the track that is used (see `AudioInfo`). `skipped` says which
-    streams cannot be used, and why.
+    `start_time_us` is the time that the file gives to its beginning; all other times count from there.
+    `audio_track` is the track that is used (see `AudioInfo`). `skipped` names each stream that cannot
+    be used, with the reason.
     """
 
     format: str
@@ -87,9 +88,10 @@ def choose_video(container: InputContainer) -> VideoStream | None:
 def choose_audio(
     container: InputContainer, wanted: int | str | None, path: Path
 ) -> AudioStream | None:
-    """The audio stream `wanted`: a track counted from 1, a language, or FFmpeg's best one.
+    """The audio stream `wanted`: a track counted from 1, a language, or (None) FFmpeg's best one.
 
-    Raises `SourceError` naming the tracks that exist.
+    None where the file has no sound and none was asked for. Raises `SourceError`, which lists the
+    tracks that exist, where `wanted` is not one of them.
     """
     tracks = list(container.streams.audio)
     if wanted is None:
@@ -111,13 +113,13 @@ def choose_audio(
 def describe(
     container: InputContainer, video: VideoStream | None, audio: AudioStream | None
 ) -> MediaInfo:
-    """What the container holds; `rotation` is 0 until a frame has told it."""
+    """What the container holds; `rotation` stays 0, because only a decoded frame states it."""
     streams = container.streams
     tracks = list(streams.audio)
     skipped = [s for s in (*streams.video, *tracks) if not _decodes(s)]
     return MediaInfo(
         format=container.format.name,
-        duration_us=_duration_us(container),
+        duration_us=container_duration_us(container),
         start_time_us=container.start_time or 0,
         video=None if video is None else _video_info(video),
         audio=_audio_infos(container),
@@ -140,7 +142,7 @@ def describe(
 
 
 def refuse_unusable(info: MediaInfo, audio: AudioStream | None, path: Path) -> None:
-    """Raise `SourceError` for a file that has nothing to see or hear."""
+    """Raise `SourceError` for a file without usable video or sound."""
     if info.video is not None and info.video.codec in _TEXT_CODECS:
         raise SourceError(f"{path}: holds text and is not a media file; {EXPECTED}")
     if info.video is None and audio is None:
@@ -152,13 +154,19 @@ def refuse_unusable(info: MediaInfo, audio: AudioStream | None, path: Path) -> N
         raise SourceError(f"{path}: has no video and no audio stream, found {what}; {EXPECTED}")
 
 
+def pixel_aspect(stream: VideoStream) -> float:
+    """Width of a pixel over its height; 1.0 where the file states none, or an absurd one."""
+    aspect = stream.sample_aspect_ratio
+    return float(aspect) if aspect and Fraction(1, 4) <= aspect <= 4 else 1.0
+
+
 def codec_name(stream: av.stream.Stream) -> str:
     """The codec's name, ``unknown`` where FFmpeg has no decoder."""
     return str(stream.codec_context.name) if _decodes(stream) else "unknown"
 
 
 def is_text(stream: SubtitleStream) -> bool:
-    """Whether a subtitle stream holds words; on DVD, Blu-ray and in broadcasts it holds pictures."""
+    """Whether a subtitle stream holds text; on DVD, Blu-ray and in broadcasts it holds pictures."""
     return _decodes(stream) and bool(stream.codec_context.codec.text_sub)
 
 
@@ -167,22 +175,13 @@ def language_of(tag: str | None) -> str | None:
     return tag if tag and tag != "und" else None
 
 
-def _duration_us(container: InputContainer) -> int | None:
-    """How long the recording is; Matroska counts it from 0, even when nothing starts there."""
-    duration, start = container.duration, container.start_time or 0
-    if duration is None or "matroska" not in container.format.name:
-        return duration
-    return duration - start if 0 < start < duration else duration
-
-
 def _video_info(stream: VideoStream) -> VideoInfo:
-    aspect = stream.sample_aspect_ratio
     return VideoInfo(
         codec=codec_name(stream),
         width=stream.codec_context.width,
         height=stream.codec_context.height,
         rotation=0,
-        pixel_aspect=float(aspect) if aspect and Fraction(1, 4) <= aspect <= 4 else 1.0,
+        pixel_aspect=pixel_aspect(stream),
     )
 
 

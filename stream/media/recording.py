@@ -1,15 +1,15 @@
 """A recording as frames and sound with times: anything FFmpeg opens, on one clock.
 
-    container ──► demux ──► a lane for each stream (decoder, clock) ──► Frame | Samples | Bound
+    container ──► demux ──► a `StreamDecoder` for each stream ──► Frame | Samples | Bound
 
 Times are those that a player shows: ``pts * time_base`` from the container's start, never a frame
-number over a rate. Nothing is converted here; `picture.to_rgb` does that for wanted frames.
+number over a rate. No picture is converted here; `picture.to_rgb` converts the frames that are used.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -20,8 +20,9 @@ from av.container import InputContainer
 from av.stream import Discard
 
 from affectstream.stream.errors import OptionError, SourceError
-from affectstream.stream.media.decode_stats import DecodeStats
+from affectstream.stream.media.decode import DecodeStats
 from affectstream.stream.media.decoders import AudioDecoder, VideoDecoder
+from affectstream.stream.media.duration import describe_truncation, stated_end_us
 from affectstream.stream.media.opening import error_text, open_container
 from affectstream.stream.media.probe import (
     MediaInfo,
@@ -32,27 +33,23 @@ from affectstream.stream.media.probe import (
 )
 from affectstream.stream.media.seek import seek_before
 from affectstream.stream.media.stream_decoder import Span, StreamDecoder
-from affectstream.stream.media.truncation import (
-    STATES_DURATION,
-    declared_us,
-    describe_truncation,
-    is_truncated,
-)
 from affectstream.stream.media.types import FOREVER_US, Bound, Frame, Item, MediaKind
 
 INTERLEAVE_US = 10_000_000
-"""What is this much earlier than a packet that has been read will not come any more: FFmpeg's own
-muxers never let streams drift further apart in a file (``max_interleave_delta``). What does come
-later is dropped and counted."""
+"""A packet this much earlier than one that has been read is no longer expected: FFmpeg's own muxers
+never let streams drift further apart in a file (``max_interleave_delta``). If it comes after all, it is
+dropped and counted."""
 BOUND_STEP_US = 500_000
-"""A stream that gives nothing gets a bound this often, in media time."""
+"""A silent stream gets a bound this often, in media time."""
+_MAX_AHEAD = 256
+"""Items read at opening, in search of the first frame."""
 
 
 class Recording:
     """One open recording; iterate once to get its items in the order of the file.
 
-    Each `Frame` or `Samples` implies the bound of its kind; explicit bounds come where one stream is
-    silent while the other goes on, and `FOREVER_US` as soon as a kind has ended or is missing. Use
+    Each `Frame` or `Samples` implies the bound of its kind. Explicit bounds come where one stream is
+    silent while the other continues, and `FOREVER_US` as soon as a kind has ended or is missing. Use
     it with ``with``, from one thread at a time.
     """
 
@@ -61,21 +58,23 @@ class Recording:
         path: Path,
         container: InputContainer,
         info: MediaInfo,
-        lanes: tuple[StreamDecoder, ...],
+        decoders: tuple[StreamDecoder, ...],
         span: Span,
         stats: DecodeStats,
+        stated_us: int | None,
     ) -> None:
         """Use `open`."""
         self.path = path
         self.stats = stats
         self._container = container
-        self._lanes = lanes
+        self._decoders = decoders
+        self._stated_us = stated_us
         self._span = span
         self._lock = threading.Lock()
         self._closed = False
         self.info = info
         self._items = self._read()
-        self._ahead = self._look_ahead()
+        self._ahead = self._read_to_first_frame()
 
     @classmethod
     def open(
@@ -92,10 +91,10 @@ class Recording:
         """Open the recording at `path`.
 
         `audio_track` is a track counted from 1 or a language (FFmpeg's best one unless given);
-        `start_us` and `end_us` cut on the recording's own clock, which the times keep. Sound has one
-        channel, with `stereo` two. With `frame_hz` pictures that serve no point of that grid (see
-        `GridSampler`) may be left out, not even decoded. `threads` are decoder threads; their number
-        does not change what comes out. Raises `SourceError` when the file cannot be used,
+        `start_us` and `end_us` cut on the recording's own clock, and item times stay on that clock.
+        Sound has one channel, or two with `stereo`. With `frame_hz`, pictures that serve no point of
+        that grid (see `GridSampler`) may be skipped without decoding. `threads` are decoder threads;
+        their number does not change the items. Raises `SourceError` where the file cannot be used, and
         `OptionError` for an end that does not come after the start.
         """
         path, start_us = Path(path), start_us or 0
@@ -109,15 +108,15 @@ class Recording:
         def start() -> tuple[InputContainer, MediaInfo, tuple[StreamDecoder, ...]]:
             return _start(path, audio_track, span, stats, 2 if stereo else 1, frame_hz, threads)
 
-        container, info, lanes = start()
+        container, info, decoders = start()
         try:
-            stated = _stated_end(info, lanes)
+            stated = stated_end_us(container, [decoder.stream for decoder in decoders])
             if stated is not None and start_us >= stated:
                 raise SourceError(_beyond(path, start_us, stated))
-            if not seek_before(container, lanes[0], start_us):
+            if not seek_before(container, decoders[0], start_us):
                 container.close()
-                container, info, lanes = start()
-            return cls(path, container, info, lanes, span, stats)
+                container, info, decoders = start()
+            return cls(path, container, info, decoders, span, stats, stated)
         except BaseException:
             container.close()
             raise
@@ -129,13 +128,15 @@ class Recording:
 
     @property
     def end_us(self) -> int:
-        """Where the wanted part ends, as far as it has been read by now."""
-        reached = max(lane.reached_us for lane in self._lanes)
+        """Where the wanted part ends, as far as it has been read."""
+        reached = max(decoder.reached_us for decoder in self._decoders)
         return max(self._span.start_us, min(self._span.end_us, reached))
 
     def counts(self) -> dict[str, int]:
-        """How many frames were decoded, and of each fault how many, by name."""
-        frames = sum(lane.items_out for lane in self._lanes if lane.kind is MediaKind.VIDEO)
+        """The number of decoded frames, and the counts of `DecodeStats`, by name."""
+        frames = sum(
+            decoder.item_count for decoder in self._decoders if decoder.kind is MediaKind.VIDEO
+        )
         return {"frames": frames, **self.stats.counts()}
 
     def __iter__(self) -> Iterator[Item]:
@@ -149,7 +150,7 @@ class Recording:
             yield item
 
     def close(self) -> None:
-        """Close the file. A thread that is stuck in the decoder keeps it until it comes back."""
+        """Close the file. A thread that is stuck in the decoder keeps it open until it returns."""
         if self._lock.acquire(timeout=0.5):
             try:
                 self._closed = True
@@ -169,11 +170,11 @@ class Recording:
     ) -> None:
         self.close()
 
-    def _look_ahead(self) -> list[Item]:
-        """Read up to the first frame: nothing but a frame tells how a player turns the picture."""
+    def _read_to_first_frame(self) -> list[Item]:
+        """Read up to the first frame, because only a frame states how a player turns the pictures."""
         ahead: list[Item] = []
         video = self.info.video
-        while video is not None and len(ahead) < _LOOK_AHEAD:
+        while video is not None and len(ahead) < _MAX_AHEAD:
             item = next(self._items, None)
             if item is None:
                 break
@@ -185,66 +186,59 @@ class Recording:
         return ahead
 
     def _read(self) -> Generator[Item, None, None]:
-        lanes = {lane.stream.index: lane for lane in self._lanes}
+        decoders = {decoder.stream.index: decoder for decoder in self._decoders}
         for kind in MediaKind:
-            if all(lane.kind is not kind for lane in self._lanes):
+            if all(decoder.kind is not kind for decoder in self._decoders):
                 yield Bound(kind, FOREVER_US)
         broken: str | None = None
-        packets = self._container.demux([lane.stream for lane in self._lanes])
-        while not all(lane.done for lane in self._lanes):
+        packets = self._container.demux([decoder.stream for decoder in self._decoders])
+        while not all(decoder.done for decoder in self._decoders):
             try:
                 packet = next(packets, None)
             except (av.FFmpegError, OSError) as exc:
                 broken = error_text(exc)
                 break
             except IndexError:
-                break  # PyAV's way to end a file in which further streams have turned up
+                break  # how PyAV ends a file in which more streams turn up on the way
             if packet is None:
                 break
-            if packet.size == 0:  # the end of a stream, or nothing: lanes are finished below
+            if packet.size == 0:  # the end of a stream; the decoders are finished below
                 continue
-            lane = lanes[packet.stream_index]
-            if lane.done:
+            decoder = decoders[packet.stream_index]
+            if decoder.done:
                 continue
-            yield from lane.push(packet)
-            for other in self._lanes:
+            yield from decoder.push(packet)
+            for other in self._decoders:
                 if not other.done:
-                    yield from _keep_up(other, lane.demuxed_us)
-        cut = all(lane.done for lane in self._lanes)
-        for lane in self._lanes:
-            yield from lane.finish()
+                    yield from _keep_up(other, decoder.demuxed_us)
+        cut = all(decoder.done for decoder in self._decoders)
+        for decoder in self._decoders:
+            yield from decoder.finish()
         self._conclude(broken, cut)
 
     def _conclude(self, broken: str | None, cut: bool) -> None:
-        """Say what is to be said at the end: nothing usable, or less than the file announces."""
-        reached = max(lane.reached_us for lane in self._lanes)
-        if not any(lane.items_out for lane in self._lanes) and reached <= self._span.start_us:
-            if self._span.start_us and reached:
-                raise SourceError(_beyond(self.path, self._span.start_us, reached))
+        """Raise `SourceError` where nothing could be decoded; note where the end is missing."""
+        reached = max(decoder.reached_us for decoder in self._decoders)
+        if not any(decoder.item_count for decoder in self._decoders) and reached <= self.start_us:
+            if self.start_us and reached:
+                raise SourceError(_beyond(self.path, self.start_us, reached))
             why = broken or self.stats.first_error or "it holds no data"
             raise SourceError(f"{self.path}: nothing in it could be decoded: {why}")
-        stated = _stated_end(self.info, self._lanes)
-        if stated is not None and self.path.is_file():
-            stated = declared_us(self.path, reached, stated)
-        wanted = None if stated is None else min(stated, self._span.end_us)
-        short = wanted is not None and is_truncated(reached, wanted)
-        if cut or not (short or (broken and wanted is None)):
+        if cut or (self._stated_us is None and broken is None):
             return
-        why = f" ({broken})" if broken else ""
-        self.stats.ended_early = describe_truncation(reached, stated) + why
+        missing = describe_truncation(self.path, reached, self._stated_us, self._span.end_us)
+        if missing is not None:
+            self.stats.ended_early = f"{missing} ({broken})" if broken else missing
 
 
-_LOOK_AHEAD = 256
-
-
-def _keep_up(lane: StreamDecoder, demuxed_us: int) -> list[Item]:
-    """Bounds for a lane while packets of decode time `demuxed_us` are read."""
-    settled = demuxed_us - INTERLEAVE_US
-    if settled >= lane.span.end_us:
-        return lane.finish()
-    if settled < lane.bound_us + BOUND_STEP_US:
+def _keep_up(decoder: StreamDecoder, demuxed_us: int) -> list[Item]:
+    """What a decoder returns while the file is read at decode time `demuxed_us`."""
+    bound_us = demuxed_us - INTERLEAVE_US
+    if bound_us >= decoder.span.end_us:
+        return decoder.finish()
+    if bound_us < decoder.bound_us + BOUND_STEP_US:
         return []
-    return lane.advance(settled)
+    return decoder.advance(bound_us)
 
 
 def _start(
@@ -256,7 +250,7 @@ def _start(
     frame_hz: int | None,
     threads: int,
 ) -> tuple[InputContainer, MediaInfo, tuple[StreamDecoder, ...]]:
-    """Open the file and make a lane for each stream that is used; the others are not even read."""
+    """Open the file and its decoders. FFmpeg does not even read the streams that are not used."""
     container = open_container(path)
     try:
         video = choose_video(container)
@@ -266,30 +260,22 @@ def _start(
         for stream in container.streams:
             if stream is not video and stream is not audio:
                 stream.discard = Discard.all
-        origin, lanes = info.start_time_us, list[StreamDecoder]()
+        origin, decoders = info.start_time_us, list[StreamDecoder]()
         if video is not None:
             counts_dts = info.format == "avi"
-            lanes.append(
+            decoders.append(
                 VideoDecoder(video, origin, span, stats, counts_dts=counts_dts, frame_hz=frame_hz)
             )
         if audio is not None:
-            lanes.append(AudioDecoder(audio, origin, span, stats, channels=channels))
-        for lane in lanes:
-            lane.likely_end_us = info.duration_us or 0
-            lane.stream.codec_context.thread_count = threads
-            lane.stream.codec_context.thread_type = "AUTO"
-        return container, info, tuple(lanes)
+            decoders.append(AudioDecoder(audio, origin, span, stats, channels=channels))
+        for decoder in decoders:
+            decoder.likely_end_us = info.duration_us or 0
+            decoder.stream.codec_context.thread_count = threads
+            decoder.stream.codec_context.thread_type = "AUTO"
+        return container, info, tuple(decoders)
     except BaseException:
         container.close()
         raise
-
-
-def _stated_end(info: MediaInfo, lanes: Sequence[StreamDecoder]) -> int | None:
-    """Where the streams that are used end, by what the file itself states; None if it does not."""
-    if not STATES_DURATION & set(info.format.split(",")):
-        return None
-    ends = [lane.stated_end_us for lane in lanes if lane.stated_end_us is not None]
-    return max(ends) if len(ends) == len(lanes) else info.duration_us
 
 
 def _beyond(path: Path, start_us: int, end_us: int) -> str:

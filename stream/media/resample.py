@@ -22,16 +22,6 @@ _GATHER = 4
 decoding."""
 
 
-def sample_at(t_us: int) -> int:
-    """The first sample at or after `t_us`."""
-    return -(-t_us * SAMPLE_RATE // 1_000_000)
-
-
-def sample_time_us(sample: int) -> int:
-    """When a sample plays, in microseconds rounded down."""
-    return sample * 1_000_000 // SAMPLE_RATE
-
-
 class SoundResampler:
     """Frames of sound in, `Samples` with `channels` channels (1 or 2) out.
 

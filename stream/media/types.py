@@ -1,7 +1,7 @@
 """What a source yields: frames, samples and cues, each with its time on the source's clock.
 
 Times are integer microseconds from the start of the recording (what a player shows), converted once
-from ``pts * time_base`` at the edge.
+from ``pts * time_base`` where the media is read.
 """
 
 from __future__ import annotations
@@ -13,25 +13,61 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.stream.media.rotation import UPRIGHT, Rotation
+from affectstream.stream.events import Modality
 
 SAMPLE_RATE = 16_000
 """Samples a second of all sound inside the pipeline."""
 
 FOREVER_US = 2**62
-"""The bound of a kind of stream that has ended or was never there."""
+"""The bound of a stream that has ended or never existed."""
 
 
 class MediaKind(Enum):
-    """The kinds of stream that are kept in step."""
+    """The two kinds of stream that are kept in step."""
 
     VIDEO = "video"
     AUDIO = "audio"
 
+    @property
+    def modality(self) -> Modality:
+        """The modality that a stream of this kind provides."""
+        return "video" if self is MediaKind.VIDEO else "voice"
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """How to make a stored picture upright: transpose it, then mirror left-right, then top-bottom."""
+
+    transpose: bool = False
+    mirror: bool = False
+    flip: bool = False
+
+    @property
+    def degrees(self) -> int:
+        """Counter-clockwise: 0, 90, 180 or 270. A mirrored picture has the angle of its unmirrored twin."""
+        if self.transpose:
+            return 90 if self.flip else 270
+        return 180 if self.flip else 0
+
+    def apply(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """The upright picture of `rgb` (H, W, 3): itself, or a contiguous copy."""
+        if self == UPRIGHT:
+            return rgb
+        if self.transpose:
+            rgb = rgb.transpose(1, 0, 2)
+        if self.mirror:
+            rgb = rgb[:, ::-1]
+        if self.flip:
+            rgb = rgb[::-1]
+        return np.ascontiguousarray(rgb)
+
+
+UPRIGHT = Rotation()
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """A decoded picture, not yet converted: most frames never are."""
+    """A decoded picture, not converted yet: most frames are never converted."""
 
     pts_us: int
     picture: av.VideoFrame
@@ -43,7 +79,7 @@ class Samples:
     """A run of sound: `data` is (n, channels) float32 in [-1, 1] at `SAMPLE_RATE`.
 
     `start` is the number of the first sample, counted from t = 0 (`start / SAMPLE_RATE` seconds), so
-    that no rounding builds up over hours. Runs of one source never overlap and never go back.
+    that no rounding error builds up over hours. Runs of one source never overlap or go back.
     """
 
     start: int
@@ -57,7 +93,7 @@ class Samples:
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """One utterance of a transcript; available once `end_us` has come."""
+    """One utterance of a transcript. It becomes available at `end_us`."""
 
     start_us: int
     end_us: int
@@ -74,3 +110,13 @@ class Bound:
 
 
 Item = Frame | Samples | Bound
+
+
+def sample_at(t_us: int) -> int:
+    """Number of the first sample at or after `t_us`."""
+    return -(-t_us * SAMPLE_RATE // 1_000_000)
+
+
+def sample_time_us(sample: int) -> int:
+    """When sample number `sample` plays, in microseconds rounded down."""
+    return sample * 1_000_000 // SAMPLE_RATE

@@ -19,8 +19,14 @@ from affectstream.stream.faces.face import FrameObservation
 from affectstream.stream.faces.pose import Pose, solve_pose
 from affectstream.stream.faces.track import MEMORY_US, Tracker
 from affectstream.stream.fusion.fuse import SCORE_DECIMALS, Fuser, Reading
-from affectstream.stream.media.resample import sample_time_us
-from affectstream.stream.media.types import FOREVER_US, Bound, Cue, MediaKind, Samples
+from affectstream.stream.media.types import (
+    FOREVER_US,
+    Bound,
+    Cue,
+    MediaKind,
+    Samples,
+    sample_time_us,
+)
 from affectstream.stream.options import SourceOptions
 from affectstream.stream.results.attention import AttentionMeter, AttentionReading
 from affectstream.stream.results.segments import Segmenter, Smoother, StateSpan

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from affectstream.stream.errors import SourceError
-from affectstream.stream.media.decode_stats import DecodeStats
+from affectstream.stream.media.decode import DecodeStats
 from affectstream.stream.media.probe import MediaInfo
 from affectstream.stream.media.types import FOREVER_US, Bound, MediaKind
 from affectstream.stream.transcript.files import STAYS_US, Transcript, read_transcript

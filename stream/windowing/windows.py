@@ -16,8 +16,15 @@ from numpy.typing import NDArray
 
 from affectstream.stream.faces.face import Face
 from affectstream.stream.faces.pose import Pose
-from affectstream.stream.media.resample import sample_time_us
-from affectstream.stream.media.types import FOREVER_US, SAMPLE_RATE, Bound, Cue, MediaKind, Samples
+from affectstream.stream.media.types import (
+    FOREVER_US,
+    SAMPLE_RATE,
+    Bound,
+    Cue,
+    MediaKind,
+    Samples,
+    sample_time_us,
+)
 from affectstream.stream.transcript.files import CurrentUtterance
 from affectstream.stream.windowing.voice_activity import Timeline, VoiceGate
 

@@ -48,6 +48,11 @@ class Opening:
     hint: str = ""
     """What a person can do when it cannot be opened."""
 
+    @property
+    def path(self) -> Path:
+        """The file that is played, where the source is one."""
+        return Path(self.url.removeprefix("file:"))
+
 
 @dataclass(frozen=True, slots=True)
 class Scheme:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import av
 import numpy as np
@@ -19,21 +19,20 @@ from av.container import InputContainer
 from av.stream import Discard
 
 from affectstream.stream.errors import SourceError
-from affectstream.stream.live.capture import file_playback as played
 from affectstream.stream.live.capture.address import Opening
 from affectstream.stream.live.capture.diagnosis import diagnose
 from affectstream.stream.live.capture.pacing import Paced, Pacer
+from affectstream.stream.media.decode import DecodedFrame, Packet, decode
+from affectstream.stream.media.duration import describe_truncation, stated_end_us, stream_end_us
 from affectstream.stream.media.opening import refuse_non_media
 from affectstream.stream.media.probe import (
     choose_audio,
     choose_video,
     describe,
+    pixel_aspect,
     refuse_unusable,
 )
 from affectstream.stream.media.types import MediaKind
-
-Decoded: TypeAlias = av.VideoFrame | av.AudioFrame
-Packet: TypeAlias = "av.Packet[av.stream.Stream]"
 
 _PAUSE_S = 0.1
 
@@ -53,7 +52,7 @@ class Delivery:
     """A decoded frame with the source's own time, given out at `arrived_s`."""
 
     kind: MediaKind
-    frame: Decoded
+    frame: DecodedFrame
     source_us: int
     arrived_s: float
 
@@ -129,8 +128,8 @@ class Connection:
 
     def _read(self) -> None:
         opening = self._opening
-        if opening.ends and played.path_of(opening).is_file():
-            refuse_non_media(played.path_of(opening))
+        if opening.ends and opening.path.is_file():
+            refuse_non_media(opening.path)
         with av.open(
             opening.url,
             "r",
@@ -161,10 +160,9 @@ class Connection:
                 while not pacer.drained(_PAUSE_S):
                     self.beat_s = time.monotonic()
             if self._stated_us is not None and not self._stop.is_set():
-                path, origin_us = played.path_of(opening), container.start_time or 0
-                self.error = played.what_is_missing(
-                    path, self._reached_us - origin_us, self._stated_us - origin_us
-                )
+                reached_us = self._reached_us - (container.start_time or 0)
+                missing = describe_truncation(opening.path, reached_us, self._stated_us)
+                self.error = missing and f"{opening.path.name}: {missing}"
 
     def _choose(self, container: InputContainer) -> list[av.stream.Stream]:
         """The streams that are wanted; the others are not even read."""
@@ -178,20 +176,18 @@ class Connection:
             )
         if self._opening.ends:
             refuse_unusable(describe(container, video, audio), audio, path)
-            self._stated_us = played.stated_end_us(container, chosen)
+            self._stated_us = stated_end_us(container, chosen)
         for stream in container.streams:
             if stream not in chosen:
                 stream.discard = Discard.all
-        if self._opening.ends and audio is not None and audio.duration and audio.time_base:
-            ends = (audio.start_time or 0) + audio.duration
-            self._sound_ends_us = round(ends * audio.time_base * 1_000_000)
-        aspect = None if video is None else video.sample_aspect_ratio
+        if self._opening.ends and audio is not None:
+            self._sound_ends_us = stream_end_us(audio, 0)
         self._opened(
             SourceInfo(
                 video=video is not None,
                 voice=audio is not None,
                 origin_us=container.start_time or 0,
-                pixel_aspect=float(aspect) if aspect and 0.25 <= aspect <= 4 else 1.0,
+                pixel_aspect=1.0 if video is None else pixel_aspect(video),
             )
         )
         return list(chosen)
@@ -203,21 +199,19 @@ class Connection:
     def _decoded(self, packet: Packet) -> list[Paced]:
         """The frames that a packet completes; one that cannot be decoded is counted."""
         try:
-            frames = packet.decode()
-        except av.FFmpegError as error:
+            frames = decode(packet)
+        except av.FFmpegError:
             self.bad_packets += 1
-            if isinstance(error, av.error.BlockingIOError):  # see `lane`: only a reset helps
-                packet.stream.codec_context.flush_buffers()
             return []
         paced = []
         for frame in frames:
-            if not isinstance(frame, Decoded) or (source_us := self._when(frame)) is None:
+            if (source_us := self._when(frame)) is None:
                 continue
             if (kept := self._cut(frame, source_us)) is not None:
                 paced.append(Paced(kept, source_us))
         return paced
 
-    def _cut(self, frame: Decoded, source_us: int) -> Decoded | None:
+    def _cut(self, frame: DecodedFrame, source_us: int) -> DecodedFrame | None:
         """The frame without what a codec padded it with after the end that a file states."""
         if self._sound_ends_us is None or not isinstance(frame, av.AudioFrame):
             return frame
@@ -232,7 +226,7 @@ class Connection:
         cut.sample_rate = frame.sample_rate
         return cut
 
-    def _when(self, frame: Decoded) -> int | None:
+    def _when(self, frame: DecodedFrame) -> int | None:
         """The frame's own time; sound that has none follows on, pictures that have none are left out."""
         if isinstance(frame, av.VideoFrame):
             if frame.is_corrupt or frame.pts is None or frame.time_base is None:

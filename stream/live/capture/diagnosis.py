@@ -7,7 +7,6 @@ import errno
 import av
 
 from affectstream.stream.live.capture.address import Opening
-from affectstream.stream.live.capture.file_playback import path_of
 from affectstream.stream.media.opening import explain_failure
 
 _NUMBERS = {
@@ -58,7 +57,7 @@ def _reason(error: BaseException, opening: Opening, opened: bool, after_s: float
             if opening.ends and opened:
                 return "is damaged, and cannot be read any further"
             if opening.ends:
-                return explain_failure(path_of(opening), error)
+                return explain_failure(opening.path, error)
             return "sends nothing that FFmpeg can read as video or sound"
         case FileNotFoundError():
             return "no such file or device"

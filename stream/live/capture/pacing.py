@@ -11,10 +11,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
-if TYPE_CHECKING:
-    from affectstream.stream.live.capture.connection import Decoded, Packet
+from affectstream.stream.media.decode import DecodedFrame, Packet
 
 _AHEAD_US = 10_000_000
 _MOST_BYTES = 64 * 2**20
@@ -31,7 +30,7 @@ _LATE_S = 0.3
 class Paced:
     """A decoded frame and the source's own time of it."""
 
-    frame: Decoded
+    frame: DecodedFrame
     source_us: int
 
 

@@ -16,7 +16,7 @@ from affectstream.stream.live.queue.arrival import Arrivals
 from affectstream.stream.live.queue.mailbox import Heard, Look, PictureBox, Silence, SoundBox
 from affectstream.stream.live.queue.sampling import LiveGrid
 from affectstream.stream.live.queue.tolerance import Tolerance
-from affectstream.stream.media.rotation import UPRIGHT, Rotation, read_rotation
+from affectstream.stream.media.picture import RotationReader
 from affectstream.stream.media.types import Bound, Frame, MediaKind
 
 MOST_PICTURES = 3
@@ -56,8 +56,7 @@ class Intake:
         self.counts = Counts()
         self._arrivals = {kind: Arrivals(_REMEMBER_S) for kind in kinds}
         self._tolerance = Tolerance(kinds, hop_us, start_us)
-        self._rotation: int | None = 0
-        self._turn: Rotation = UPRIGHT
+        self._rotation = RotationReader()
         self._reached_us = dict.fromkeys(kinds, start_us)
         self._silent_until_us = -math.inf
 
@@ -84,10 +83,8 @@ class Intake:
         self.counts.frames += 1
         if MediaKind.VIDEO not in self._arrivals or not self._believable(t_us, arrived_s):
             return
-        if picture.rotation != self._rotation:
-            self._rotation, self._turn = picture.rotation, read_rotation(picture)
         self._arrivals[MediaKind.VIDEO].push(t_us, arrived_s)
-        for look in self.grid.push(Frame(t_us, picture, self._turn), arrived_s):
+        for look in self.grid.push(Frame(t_us, picture, self._rotation.read(picture)), arrived_s):
             self.pictures.put(look)
         self._came(MediaKind.VIDEO, self.grid.reached_us, arrived_s)
         ends_us = t_us + _duration_us(picture)

@@ -23,8 +23,8 @@ from affectstream.stream.errors import OptionError
 from affectstream.stream.live.queue.mailbox import Heard, SoundBox
 from affectstream.stream.live.words.asr import SpeechRecognizer, Transcription
 from affectstream.stream.live.words.speech import SpeechCutter
-from affectstream.stream.media.resample import SoundResampler, sample_time_us
-from affectstream.stream.media.types import Cue, Samples
+from affectstream.stream.media.resample import SoundResampler
+from affectstream.stream.media.types import Cue, Samples, sample_time_us
 from affectstream.stream.transcript.files import STAYS_US
 
 MOST_SOUND_US = 30_000_000

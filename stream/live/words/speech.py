@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from affectstream.stream.media.resample import sample_time_us
-from affectstream.stream.media.types import SAMPLE_RATE, Samples
+from affectstream.stream.media.types import SAMPLE_RATE, Samples, sample_time_us
 from affectstream.stream.windowing.voice_activity import (
     VAD_FRAME_SAMPLES,
     SpeechFrame,

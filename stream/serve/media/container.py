@@ -12,12 +12,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import av
 from av.container import InputContainer
 from av.stream import Stream
 
+from affectstream.stream.media.decode import DecodedFrame, Packet, decode
 from affectstream.stream.media.opening import error_text
 from affectstream.stream.serve.limits import SILENCE_WARNING_S
 from affectstream.stream.serve.media.formats import (
@@ -28,7 +28,7 @@ from affectstream.stream.serve.media.formats import (
     describe_unreadable,
     find_damage,
 )
-from affectstream.stream.serve.media.timing import ContainerClock, MediaFrame, Throttle
+from affectstream.stream.serve.media.timing import ContainerClock, Throttle
 from affectstream.stream.serve.session import ServedSession
 
 _log = logging.getLogger(__name__)
@@ -185,25 +185,21 @@ class ContainerReader:
             wait_s -= SILENCE_WARNING_S / 2
         return self._stop.wait(wait_s)
 
-    def _count(self, packet: av.Packet[Any]) -> None:
+    def _count(self, packet: Packet) -> None:
         self._packets += 1
         self._packet_bytes += packet.size
         self._end = max(self._end, (packet.pos or 0) + packet.size)
 
-    def _decode(self, packet: av.Packet[Any]) -> Sequence[MediaFrame]:
+    def _decode(self, packet: Packet) -> Sequence[DecodedFrame]:
         """The frames of a packet; none if it is damaged. Raises `ValueError` if all are."""
         try:
-            frames: Sequence[MediaFrame] = packet.decode()
+            frames = decode(packet)
         except av.FFmpegError as error:
             self._session.bad_packets += 1
             self._bad_in_a_row += 1
             if self._bad_in_a_row > _MAX_BAD_IN_A_ROW:
                 raise ValueError(f"{_MAX_BAD_IN_A_ROW} packets in a row are damaged") from error
-            if isinstance(
-                error, av.error.BlockingIOError
-            ):  # the decoder is stuck until it is reset
-                packet.stream.codec_context.flush_buffers()
-            return ()
+            return []
         self._bad_in_a_row = 0 if frames else self._bad_in_a_row
         return frames
 
@@ -228,7 +224,7 @@ class ContainerReader:
         return describe_unreadable(self._format, self._upload.head, reason)
 
 
-def _packets(container: InputContainer, streams: Sequence[Stream]) -> Iterator[av.Packet[Any]]:
+def _packets(container: InputContainer, streams: Sequence[Stream]) -> Iterator[Packet]:
     try:
         yield from container.demux(streams)
     except IndexError as error:  # how PyAV reports streams that appeared later

@@ -21,16 +21,15 @@ import av
 
 from affectstream.stream.live.capture.rebase import Rebase
 from affectstream.stream.live.queue.arrival import Arrivals
+from affectstream.stream.media.decode import DecodedFrame
 from affectstream.stream.media.types import MediaKind
 from affectstream.stream.serve.limits import SILENCE_WARNING_S
-
-MediaFrame = av.VideoFrame | av.AudioFrame
 
 MAX_JUMP_US = 1_000_000
 """If media time runs ahead of the arrivals by more than this, the sender's clock was reset."""
 
 
-def media_us(frame: MediaFrame) -> int:
+def media_us(frame: DecodedFrame) -> int:
     """The sender's time of a frame that has one, in microseconds."""
     assert frame.pts is not None and frame.time_base is not None
     return int(frame.pts * frame.time_base * 1_000_000)
@@ -44,7 +43,7 @@ class SenderClock(ABC):
         self._origin_s = origin_s
         self._last_us: dict[MediaKind, int] = {}
 
-    def session_us(self, frame: MediaFrame, arrived_s: float) -> int:
+    def session_us(self, frame: DecodedFrame, arrived_s: float) -> int:
         """The session time of a frame that arrived at `arrived_s`: at least 0, and increasing by kind."""
         kind = MediaKind.VIDEO if isinstance(frame, av.VideoFrame) else MediaKind.AUDIO
         return self.translate(kind, media_us(frame), arrived_s)

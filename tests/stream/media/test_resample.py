@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affectstream.stream.media.resample import JUMP_US, SoundResampler, sample_at, sample_time_us
-from affectstream.stream.media.types import SAMPLE_RATE
+from affectstream.stream.media.resample import JUMP_US, SoundResampler
+from affectstream.stream.media.types import SAMPLE_RATE, sample_at, sample_time_us
 from tests.support.media import clicks, tone
 
 

@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from affectstream.stream.media.picture import to_rgb
 from affectstream.stream.media.recording import Recording
-from affectstream.stream.media.resample import sample_at
-from affectstream.stream.media.types import Frame, Samples
+from affectstream.stream.media.types import Frame, Samples, sample_at
 from affectstream.stream.windowing.voice_activity import Timeline
 from affectstream.train.data.prepare.crops import Cropper
 
