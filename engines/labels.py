@@ -1,4 +1,16 @@
-"""The one emotion vocabulary. A bundle names the labels it has, in its own order."""
+"""The vocabularies that bundles and events share."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
 
 EMOTIONS = ("neutral", "anger", "disgust", "fear", "joy", "sadness", "surprise", "contempt")
+"""All emotions. A bundle names the labels that it has, in its own order."""
 EMOTIONS_7 = EMOTIONS[:7]
+
+Modality = Literal["video", "voice", "text"]
+MODALITIES: tuple[Modality, ...] = get_args(Modality)
+"""In the order in which they are named everywhere."""
+
+Sentiment = Literal["negative", "neutral", "positive"]
+SENTIMENTS: tuple[Sentiment, ...] = get_args(Sentiment)

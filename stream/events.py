@@ -13,6 +13,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
+from affectstream.engines.labels import Modality, Sentiment
+
 SCHEMA = "1.1"
 
 Version = Annotated[str, Meta(pattern=r"^1\.\d+$")]
@@ -25,7 +27,6 @@ Degrees = Annotated[float, Meta(ge=-180.0, le=180.0)]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 Milliseconds = Annotated[float, Meta(ge=0.0, le=1e9)]
 UtcTimestamp = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")]
-Modality = Literal["video", "voice", "text"]
 Reason = Literal[
     "no_face",
     "tiny_face",
@@ -37,8 +38,11 @@ Reason = Literal[
     "language",
     "low_confidence",
 ]
-Sentiment = Literal["negative", "neutral", "positive"]
 AssignedBy = Literal["only_track", "option", "channel", "transcript"]
+AttentionState = Literal["attentive", "away", "absent"]
+AttentionMethod = Literal["head_pose", "model"]
+SegmentKind = Literal["emotion", "attention"]
+StreamEvent = Literal["started", "gap", "reconnected", "dropped", "warning", "ended"]
 
 
 class Emotion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -86,12 +90,12 @@ class Attention(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     t_start: Seconds
     t_end: Seconds
     modalities: tuple[Modality, ...]
-    state: Literal["attentive", "away", "absent"]
+    state: AttentionState
     score: Unit | None
     yaw: Degrees | None
     pitch: Degrees | None
     roll: Degrees | None
-    method: Literal["head_pose", "model"]
+    method: AttentionMethod
     emitted_at: UtcTimestamp | UnsetType = UNSET
     age_ms: Milliseconds | UnsetType = UNSET
     latency_ms: Milliseconds | UnsetType = UNSET
@@ -109,7 +113,7 @@ class Segment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     t_end: Seconds
     """Offset."""
     modalities: tuple[Modality, ...]
-    of: Literal["emotion", "attention"]
+    of: SegmentKind
     state: str
     mean: Unit
     """Mean score of the state itself: smoothed probability of the label; of attention its score where
@@ -130,7 +134,7 @@ class Stream(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     t_end: Seconds
     modalities: tuple[Modality, ...]
     """Those that the source can give at all."""
-    what: Literal["started", "gap", "reconnected", "dropped", "warning", "ended"]
+    what: StreamEvent
     detail: str | None = None
     complete: bool | None = None
     """On `ended`: whether everything up to the end of the input was read."""

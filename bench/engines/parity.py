@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -89,7 +89,7 @@ class Parity:
             found = self._hops(judged.engines["fusion"], judged.name, mixtures)
             judged.add("mixed hops", expected, found)
 
-    def _hops(self, head: Engine, who: str, mixtures: list[tuple[str, ...]]) -> Array:
+    def _hops(self, head: Engine, who: str, mixtures: Sequence[Sequence[str]]) -> Array:
         rows = np.arange(len(mixtures))
         feeds: dict[str, Array] = {}
         for modality, batches in self._embeddings[who].items():

@@ -21,7 +21,6 @@ from affectstream.engines.bundle.folder import (
 )
 from affectstream.engines.bundle.shapes import (
     ENCODERS,
-    MODALITIES,
     YUNET,
     check_graphs,
     check_joint,
@@ -30,6 +29,7 @@ from affectstream.engines.bundle.shapes import head_outputs as known_answers
 from affectstream.engines.cache.digest import sha256
 from affectstream.engines.errors import BundleError, EngineError
 from affectstream.engines.fp16 import FP32_ROLES
+from affectstream.engines.labels import MODALITIES, Modality
 from affectstream.engines.manifest import SPEAKER_FEATURES, Manifest, SpeakerFeature
 from affectstream.engines.models.registry import file_of
 from affectstream.engines.open import open_engine
@@ -102,7 +102,7 @@ class Bundle:
         return self.members or (self,)
 
     @property
-    def modalities(self) -> tuple[str, ...]:
+    def modalities(self) -> tuple[Modality, ...]:
         """The modalities that some head takes, of `MODALITIES`."""
         heads = [expert.engines["fusion"].inputs for expert in self.experts]
         return tuple(m for m in MODALITIES if any(m in inputs for inputs in heads))

@@ -6,14 +6,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from affectstream.engines.errors import BundleError
+from affectstream.engines.labels import MODALITIES, SENTIMENTS
 from affectstream.engines.manifest import Manifest
 from affectstream.engines.spec import Engine, TensorSpec
 
-MODALITIES = ("video", "voice", "text")
-"""In the order in which they are named everywhere."""
 ENCODERS = {"video": "face_encoder", "voice": "voice_encoder", "text": "text_encoder"}
 """The role that feeds each modality of the head."""
-SENTIMENTS = ("negative", "neutral", "positive")
 YUNET = tuple(
     f"{name}_{stride}" for name in ("cls", "obj", "bbox", "kps") for stride in (8, 16, 32)
 )

@@ -13,7 +13,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.stream.events import Modality
+from affectstream.engines.labels import Modality
 
 SAMPLE_RATE = 16_000
 """Samples a second of all sound inside the pipeline."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from affectstream.engines.bundle.bundle import Bundle
-from affectstream.engines.bundle.shapes import SENTIMENTS
+from affectstream.engines.labels import SENTIMENTS
 from affectstream.stream.events import Attention as AttentionEvent
 from affectstream.stream.events import Emotion, Event, Segment, Stream
 from affectstream.stream.faces.encode import FaceEncoders

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from affectstream.engines.bundle.shapes import SENTIMENTS
+from affectstream.engines.labels import SENTIMENTS
 from affectstream.stream.faces.detect import LANDMARKS
 from affectstream.stream.fusion.fuse import SCORE_DECIMALS, Reading
 from affectstream.stream.results.attention import AttentionReading
