@@ -17,11 +17,11 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from affectstream.bench.live.skew import FlashBeep
 from affectstream.stream.demo import HEIGHT, WIDTH, babble, portrait, render
-from affectstream.stream.live.capture.connection import Delivery
-from affectstream.stream.live.skew import FlashBeep
+from affectstream.stream.live.capture.decoder import SourceFrame
 from affectstream.stream.media.resample import SoundResampler
-from affectstream.stream.media.types import SAMPLE_RATE, MediaKind
+from affectstream.stream.media.types import SAMPLE_RATE
 
 FPS = 30
 CLIP_S = 4
@@ -59,24 +59,23 @@ class FlashProbe:
         """When the first picture came; without pictures, the first sound."""
         return self._heard_s if self._seen_s is None else self._seen_s
 
-    def __call__(self, delivery: Delivery, t_us: int) -> None:
-        """Look at the brightness of each picture, listen to all sound."""
-        if isinstance(delivery.frame, av.VideoFrame):
-            self._seen_s = self._seen_s or delivery.arrived_s
-            grey = np.asarray(delivery.frame.to_ndarray(format="gray"), np.uint8)
-            self._look(float(grey[::8, ::8].mean()), delivery.arrived_s)
-            self.meter.see(grey, t_us)
-        elif delivery.kind is MediaKind.AUDIO:
-            self._heard_s = self._heard_s or delivery.arrived_s
-            # A copy: the resampler takes the time off the frame that it is given.
-            frame = av.AudioFrame.from_ndarray(
-                delivery.frame.to_ndarray(),
-                format=delivery.frame.format.name,
-                layout=delivery.frame.layout.name,
-            )
-            frame.sample_rate = delivery.frame.sample_rate
-            for run in self._sound.push(frame, t_us):
-                self.meter.hear(run)
+    def __call__(self, source_frame: SourceFrame, t_us: int, arrived_s: float) -> None:
+        """Measure the brightness of each picture, and all sound."""
+        frame = source_frame.frame
+        if isinstance(frame, av.VideoFrame):
+            self._seen_s = self._seen_s or arrived_s
+            grey = np.asarray(frame.to_ndarray(format="gray"), np.uint8)
+            self._look(float(grey[::8, ::8].mean()), arrived_s)
+            self.meter.push_video(grey, t_us)
+            return
+        self._heard_s = self._heard_s or arrived_s
+        # A copy: the resampler removes the time of the frame that it gets.
+        copy = av.AudioFrame.from_ndarray(
+            frame.to_ndarray(), format=frame.format.name, layout=frame.layout.name
+        )
+        copy.sample_rate = frame.sample_rate
+        for run in self._sound.push(copy, t_us):
+            self.meter.push_audio(run)
 
     def way_ms(self, sent_s: float) -> float | None:
         """How long flashes were on their way (median), where the clip was begun at `sent_s` and repeated.

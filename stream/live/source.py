@@ -1,35 +1,32 @@
-"""A live source from its name to events: opened, kept open, put on one clock, recognized.
+"""A live source from its name to events: opened, kept open, recognized.
 
-camera ──► reader ──┐
-microphone ► reader ┴──► rebase ──► LiveSession ──► emit
+camera ──► Reader ──┐
+microphone ► Reader ┴──► LiveSession ──► callbacks
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import av
-
 from affectstream.stream.errors import OptionError, SourceError
 from affectstream.stream.events import Stream
 from affectstream.stream.live.callbacks import Callbacks
 from affectstream.stream.live.capture.address import Opening, is_url, opening_of
-from affectstream.stream.live.capture.connection import Delivery, SourceInfo
+from affectstream.stream.live.capture.connection import SourceInfo
 from affectstream.stream.live.capture.devices import camera, is_camera, microphone
-from affectstream.stream.live.capture.input import Input
+from affectstream.stream.live.capture.reader import Reader, Tap
 from affectstream.stream.live.measure import measure
 from affectstream.stream.live.session import LiveSession
 from affectstream.stream.live.stats import LiveStats
 from affectstream.stream.live.words.dictation import LiveWords
 from affectstream.stream.loaded import LoadedBundle
-from affectstream.stream.media.types import MediaKind
 from affectstream.stream.options import SourceOptions
 from affectstream.stream.transcript.files import Transcript, find_transcript, read_transcript
 
@@ -38,9 +35,9 @@ _NAME_LENGTH = 255
 
 @dataclass(frozen=True, slots=True)
 class LiveOptions:
-    """What is opened. `source` is a camera (``0``, ``/dev/video0``), a URL or a file; None with a
-    microphone alone. `mic` is a microphone's name, ``default`` for the system's own. `ffmpeg` are
-    options of FFmpeg's over those of the table of schemes. With `listen` a publisher is waited for.
+    """What to open. `source` is a camera (``0``, ``/dev/video0``), a URL or a file; None for a microphone
+    alone. `mic` is the name of a microphone, ``default`` for the system's own. The FFmpeg options in
+    `ffmpeg` take precedence over those of the scheme. `listen` waits for a publisher.
     """
 
     source: str | None = None
@@ -49,7 +46,7 @@ class LiveOptions:
     listen: bool = False
 
     def openings(self) -> tuple[Opening, ...]:
-        """What is to be opened, the pictures first. Raises `SourceError` or `OptionError`."""
+        """What to open, the pictures first. Raises `SourceError` or `OptionError`."""
         if self.source is None and self.mic is None:
             raise OptionError("there is nothing to open: give a source, a microphone or both")
         found = []
@@ -75,124 +72,105 @@ class LiveSource:
         callbacks: Callbacks,
         *,
         options: SourceOptions | None = None,
-        tap: Callable[[Delivery, int], None] | None = None,
+        tap: Tap | None = None,
         words: LiveWords | None = None,
     ) -> None:
-        """Nothing is opened yet.
-
-        With `words` the spoken words are recognized; they replace the transcript beside a file.
-        `tap` is called with every frame that goes into the session and its time there, for measuring.
-        """
-        self._recognizer = recognizer
+        """Nothing is opened yet. `words` recognizes the spoken words; a transcript beside a file is then
+        left out. `tap` gets every frame that enters the session, for measuring."""
+        self._recognizer, self._callbacks, self._words = recognizer, callbacks, words
         self._options = options or SourceOptions()
-        self._callbacks = callbacks
-        self._tap = tap
-        self._words = words
         openings = live.openings()
         self.name = " and ".join(opening.name for opening in openings)[:_NAME_LENGTH]
-        self._transcript = self._written(live)
+        self._transcript = self._find_transcript(live)
         self._cost = measure(recognizer.bundle)
-        self._ready = threading.Event()
-        self._lock = threading.Lock()
-        self._session: LiveSession | None = None
-        self._zero_s: float | None = None
-        self._closed = False
-        self._held: dict[int, SourceInfo] = {}
-        self._fault: BaseException | None = None
-        self._inputs = [
-            Input(
-                opening,
-                zero_s=lambda: None if self._session is None else self._zero_s,
-                opened=partial(self._opened, number),
-                deliver=self._deliver,
-                lost=self._warn,
-                back=self._back,
-            )
+        self._readers = [
+            Reader(opening, on_open=partial(self._opened, number), tap=tap)
             for number, opening in enumerate(openings)
         ]
+        self._lock = threading.Lock()
+        self._opened_infos: dict[int, SourceInfo] = {}
+        self._session: LiveSession | None = None
+        self._begun = threading.Event()
+        self._exception: BaseException | None = None
+        self._closed = False
 
     @property
     def session(self) -> LiveSession:
-        """The session; there is one once `open` has returned."""
+        """The session; it exists once `open` has returned."""
         if self._session is None:
             raise SourceError(f"{self.name}: has not been opened")
         return self._session
 
     @property
     def position_us(self) -> int:
-        """Where the newest that came in ends; 0 before the first."""
+        """The end of the newest picture or sound; 0 before the first."""
         return 0 if self._session is None else self._session.position_us
 
     @property
     def stats(self) -> LiveStats | None:
-        """The session as it stands; None before there is one."""
+        """The session as it stands; None before it begins."""
         return None if self._session is None else self._session.stats
 
     @property
     def failure(self) -> str | None:
-        """Why the source ended, where that was not its end."""
-        return next((one.reader.error for one in self._inputs if one.reader.error), None)
+        """Why the source ended early; None if it did not."""
+        return next((reader.error for reader in self._readers if reader.error), None)
 
     @property
     def abandoned(self) -> int:
-        """Threads that were left behind in FFmpeg so far."""
-        return sum(one.reader.abandoned for one in self._inputs)
+        """The number of threads left behind in FFmpeg so far."""
+        return sum(reader.abandoned for reader in self._readers)
 
     def open(self, stop: threading.Event | None = None) -> None:
-        """Open everything and begin. Raises `SourceError`, saying why, when something cannot be.
+        """Open everything and begin. Raises `SourceError`, with the reason, for what cannot be opened.
 
         Returns early, without a session, once `stop` is set.
         """
-        for one in self._inputs:
-            one.reader.start()
-        while not self._ready.wait(0.02):
+        for reader in self._readers:
+            reader.start()
+        while not self._begun.wait(0.02):
             if stop is not None and stop.is_set():
                 return
-            if self._fault is not None:
-                raise self._fault
-            for one in self._inputs:
-                if one.reader.done.is_set() and not self._ready.is_set():
-                    if one.reader.fault is not None:
-                        raise one.reader.fault
-                    raise SourceError(
-                        one.reader.error or f"{one.reader.opening.name}: holds nothing"
-                    )
+            if self._exception is not None:
+                raise self._exception
+            for reader in self._readers:
+                if reader.done.is_set() and not self._begun.is_set():
+                    if reader.exception is not None:
+                        raise reader.exception
+                    raise SourceError(reader.error or f"{reader.opening.name}: is empty")
 
     def wait(self, timeout_s: float) -> bool:
-        """Whether the source has ended by itself, waiting for that at most `timeout_s`.
+        """Wait for the end of the source, at most `timeout_s`; whether it has ended.
 
-        Raises the error that ended it, where it was one of ours.
+        Raises the unexpected exception that ended it, if there was one.
         """
-        ended = self._inputs[0].reader.done.wait(timeout_s)
-        for one in self._inputs:
-            if one.reader.fault is not None:
-                raise one.reader.fault
-        if ended:
-            return True
-        error = self.session.error
-        if error is not None:
-            raise error
-        return False
+        ended = self._readers[0].done.wait(timeout_s)
+        for reader in self._readers:
+            if reader.exception is not None:
+                raise reader.exception
+        if not ended and self.session.error is not None:
+            raise self.session.error
+        return ended
 
     def close(self, *, timeout_s: float = 2.0) -> Stream | None:
-        """Stop reading, read what is left, and return the `ended` event; None when never opened."""
+        """Stop reading, compute what is left, and return the `ended` event; None if it was never open."""
         if self._closed:
             return None if self._session is None else self._session.close()
         self._closed = True
         until_s = time.monotonic() + timeout_s
-        for one in self._inputs:
-            one.reader.leave()
-        for one in self._inputs:
-            one.reader.stop(max(0.0, min(until_s - time.monotonic(), timeout_s / 2)))
+        for reader in self._readers:
+            reader.stop()
+        for reader in self._readers:
+            reader.join(max(0.0, min(until_s - time.monotonic(), timeout_s / 2)))
         if self._session is None:
             return None
-        if bad := sum(one.reader.bad_packets for one in self._inputs):
+        if bad := sum(reader.bad_packets for reader in self._readers):
             self._session.warn(f"{bad} packets or pictures could not be decoded")
         left_s = max(0.1, until_s - time.monotonic())
         return self._session.close(timeout_s=left_s, detail=self.failure)
 
-    def _written(self, live: LiveOptions) -> Transcript | None:
-        """The words of a file that is played; as in `score`, those beside it are found."""
+    def _find_transcript(self, live: LiveOptions) -> Transcript | None:
+        """The transcript of the options, or the one beside a file, as in `score`."""
         if "text" not in self._recognizer.bundle.modalities:
             return None
         if self._words is not None:
@@ -206,67 +184,53 @@ class LiveSource:
         beside = find_transcript(Path(live.source))
         return None if beside is None else read_transcript(beside)
 
-    def _opened(self, number: int, holds: SourceInfo) -> None:
-        """Input `number` was opened; with the last one the session begins."""
+    # --- on the threads of the readers ---
+
+    def _opened(self, number: int, info: SourceInfo) -> None:
+        """Reader `number` is open; with the last one the session begins."""
         with self._lock:
-            self._held[number] = holds
-            if self._session is not None or len(self._held) < len(self._inputs):
+            self._opened_infos[number] = info
+            if self._session is not None or len(self._opened_infos) < len(self._readers):
                 return
             try:
                 self._begin()
             except BaseException as error:
-                self._fault = error
+                self._exception = error
                 raise
-        self._ready.set()
-
-    def _deliver(self, delivery: Delivery, t_us: int) -> None:
-        """A frame of any input, on the session's clock."""
-        session = self.session
-        if self._tap is not None:
-            self._tap(delivery, t_us)
-        if delivery.kind is MediaKind.VIDEO:
-            assert isinstance(delivery.frame, av.VideoFrame)
-            session.push_video(delivery.frame, t_us, delivery.arrived_s)
-        else:
-            assert isinstance(delivery.frame, av.AudioFrame)
-            session.push_audio(delivery.frame, t_us, delivery.arrived_s)
-
-    def _warn(self, detail: str) -> None:
-        if self._session is not None:
-            self._session.warn(detail)
-
-    def _back(self, detail: str) -> None:
-        self.session.reconnected(detail)
+        self._begun.set()
 
     def _begin(self) -> None:
-        held = self._held.values()
+        infos = self._opened_infos.values()
         gives = {
-            "video": any(one.video for one in held),
-            "voice": any(one.voice for one in held),
+            "video": any(info.video for info in infos),
+            "voice": any(info.voice for info in infos),
             "text": self._transcript is not None or self._words is not None,
         }
-        sources = tuple(m for m in self._recognizer.bundle.modalities if gives[m])
-        if not set(sources) - {"text"}:
+        reads = self._recognizer.bundle.modalities
+        modalities = tuple(m for m in reads if gives[m])
+        if not set(modalities) - {"text"}:
             raise SourceError(
-                f"{self.name}: gives {', '.join(m for m, g in gives.items() if g)} and nothing that "
-                f"the bundle reads: {', '.join(self._recognizer.bundle.modalities)}"
+                f"{self.name}: gives {', '.join(m for m, given in gives.items() if given)} and nothing "
+                f"that the bundle reads: {', '.join(reads)}"
             )
         options = self._options
         if self._transcript is not None and options.language is None:
             options = replace(options, language=self._transcript.language)
-        self._zero_s = time.monotonic()
+        zero_s = time.monotonic()
         self._session = LiveSession(
             self._recognizer,
             self.name,
             self._callbacks,
             options=options,
-            modalities=sources,
+            modalities=modalities,
             words=self._words,
             cost=self._cost,
-            pixel_aspect=next((one.pixel_aspect for one in held if one.video), 1.0),
+            pixel_aspect=next((info.pixel_aspect for info in infos if info.video), 1.0),
         )
         for cue in self._transcript.cues if self._transcript is not None else ():
             self._session.push_text(cue)
+        for reader in self._readers:
+            reader.attach(self._session, zero_s)
 
     def __enter__(self) -> Self:
         return self

@@ -1,27 +1,34 @@
-"""What the worker of a live session does: perceive, resample, interpret, and stamp what comes out.
+"""The worker of a live session: takes items from the queue, computes hops, emits events.
 
-For one thread. The pipeline of recordings does the same work in the same order, so both read the same
-of the same input.
+    queue ──► perceive faces, resample sound ──► Interpreter ──► age and latency ──► callbacks
+
+`offline.pipeline` does the same work in the same order, so that both give the same results for the
+same input.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from datetime import timedelta
 
 import av
 import msgspec
 
 from affectstream.engines.bundle.bundle import Bundle
-from affectstream.stream.events import Attention, Emotion, Event, utc_timestamp
+from affectstream.engines.labels import Modality
+from affectstream.stream.events import Attention, Emotion, Event, Stream, utc_timestamp
 from affectstream.stream.faces.face import FrameObservation
 from affectstream.stream.faces.perceive import Perceiver
-from affectstream.stream.live.callbacks import Stage
+from affectstream.stream.live.callbacks import Callbacks, Stage
 from affectstream.stream.live.clock import Clock
-from affectstream.stream.live.latency import Completion, LatencyRecorder
-from affectstream.stream.live.queue.mailbox import Heard, Look, Silence
-from affectstream.stream.live.queue.rate import RateControl
+from affectstream.stream.live.latency import LatencyMeter
+from affectstream.stream.live.queue.buffers import AudioItem, VideoItem
+from affectstream.stream.live.queue.live_queue import LiveQueue
+from affectstream.stream.live.queue.rate import DropMonitor, RateControl
+from affectstream.stream.live.queue.tolerance import Deadline
+from affectstream.stream.live.stream_events import StreamEvents
 from affectstream.stream.media.grid import time_of_point
 from affectstream.stream.media.resample import SoundResampler
 from affectstream.stream.media.types import (
@@ -36,145 +43,156 @@ from affectstream.stream.media.types import (
 from affectstream.stream.options import SourceOptions
 from affectstream.stream.results.interpret import HopResult, Interpreter
 
+MODALITY_OF: dict[MediaKind, Modality] = {MediaKind.VIDEO: "video", MediaKind.AUDIO: "voice"}
+"""The modality of each kind of stream."""
 _GATHER = 50
-"""Sound is resampled by 20 ms: a hop must not wait for more to come."""
-_MOST_MS = 1e9
+"""Sound is resampled in pieces of 20 ms: a hop must not wait for more."""
 _log = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class StageTimes:
-    """The latency and the age of the newest events."""
-
-    latency: LatencyRecorder
-    age: LatencyRecorder
-
-
 class LiveWorker:
-    """Work items in, hops with stamped events out."""
+    """Computes everything of one session. `run` is for one thread; the counts may be read from any."""
 
     def __init__(
         self,
         bundle: Bundle,
         name: str,
+        modalities: Sequence[Modality],
         options: SourceOptions,
-        sources: Sequence[str],
-        *,
-        perceiver: Perceiver | None,
-        start_us: int,
-        clock: Clock,
+        queue: LiveQueue,
         control: RateControl,
-        duration: Callable[[Stage, float], None] | None = None,
+        callbacks: Callbacks,
+        clock: Clock,
+        *,
+        pixel_aspect: float = 1.0,
     ) -> None:
-        """`sources` are the modalities that the source can give; pictures are passed over without a
-        `perceiver`. Hops begin at `start_us`. `duration` gets the seconds of each stage."""
-        self._clock = clock
-        self._control = control
-        self._report_duration = duration
-        self._perceiver = perceiver
-        self._frame_hz = bundle.manifest.frame_hz
-        self._kinds = [k for k, m in KINDS.items() if m in sources]
-        self._interpreter = Interpreter(bundle, name, replace(options, start_us=start_us), sources)
-        self._sound = SoundResampler(
-            2 if options.assignment.channels else 1, first=sample_at(start_us), gather=_GATHER
-        )
-        self._completion = Completion(self._kinds)
-        self._window_points = bundle.manifest.frame_hz * bundle.manifest.window_us // 1_000_000
-        self._used: list[tuple[int, int]] = []  # grid point and time of frames, oldest first
-        self._heard_us = start_us
-        self.stages = StageTimes(LatencyRecorder(), LatencyRecorder())
-        self.perceived = 0
-        """Pictures that were looked at."""
+        """`modalities` are those that the source can give."""
+        self._bundle, self._name, self._modalities = bundle, name, tuple(modalities)
+        self._options, self._queue, self._clock = options, queue, clock
+        self._control, self._drops = control, DropMonitor(control)
+        self._callbacks, self._stream_events = callbacks, StreamEvents(name, modalities)
+        self._kinds = [kind for kind, m in MODALITY_OF.items() if m in modalities]
+        self._perceiver: Perceiver | None = None
+        if "video" in modalities:
+            self._perceiver = Perceiver(bundle, pixel_aspect=pixel_aspect)
+        manifest = bundle.manifest
+        self.meter = LatencyMeter(self._kinds, manifest.frame_hz, manifest.window_us)
+        self.frames_used = 0
+        """Pictures that were analyzed."""
         self.bad_sounds = 0
         """Frames of sound that could not be resampled."""
         self.faces = 0
         """Faces in the newest picture."""
+        self.hops = self.events = 0
+        self._start_at(0)  # again with the first frame
 
     @property
     def gap_count(self) -> int:
-        """How many gaps were told so far."""
+        """The number of reported gaps."""
         return self._interpreter.gap_count
 
-    def open(self) -> list[HopResult]:
-        """Promise that kinds which the source does not give will never come."""
-        hops = []
+    def run(self) -> None:
+        """Work until the queue is closed and empty."""
+        started = self._queue.wait_start()
+        if started:
+            self._start()
+        while (item := self._queue.next()) is not None:
+            if isinstance(item, Stream):
+                self._emit_now(item)
+            elif started:  # without any frame there is no hop that words could belong to
+                self._emit_hops(self._process(item))
+                if isinstance(item, VideoItem):
+                    self._adapt_rate()
+        if started and not self._queue.is_abandoned:
+            self._emit_hops(self._flush(self._queue.position_us))
+
+    def emit_last(self, event: Stream) -> Stream:
+        """Emit the `ended` event, even if the queue was abandoned, and return it with its time."""
+        stamped = self._stamp_now(event)
+        self.events += 1
+        self._callbacks.event(stamped)
+        return stamped
+
+    def _start_at(self, start_us: int) -> None:
+        """Place the first hop at `start_us`."""
+        options = replace(self._options, start_us=start_us)
+        self._interpreter = Interpreter(self._bundle, self._name, options, self._modalities)
+        channels = 2 if options.assignment.channels else 1
+        self._resampler = SoundResampler(channels, first=sample_at(start_us), gather=_GATHER)
+        self.meter.push_sound(start_us)
+
+    def _start(self) -> None:
+        """The first frame is here: the start of the first hop and the time of t = 0 are known."""
+        start_us, zero_s = self._queue.start_us, self._queue.zero_s
+        self._start_at(start_us)
+        ago_s = 0.0 if zero_s is None else self._clock.now_s() - zero_s
+        zero = self._clock.utc() - timedelta(seconds=ago_s)
+        self._emit_now(self._stream_events.started(zero, start_us))
+        if self._control.rate_hz < self._control.full_hz:
+            self._report_rate()
         for kind in MediaKind:
             if kind not in self._kinds:
-                hops += self._interpreter.push_bound(Bound(kind, FOREVER_US))
-        return hops
+                self._emit_hops(self._interpreter.push_bound(Bound(kind, FOREVER_US)))
 
-    def look(self, look: Look) -> tuple[list[HopResult], FrameObservation | None]:
-        """Perceive and read a picture; what was seen in it is for showing."""
-        seen: FrameObservation | None = None
-        if look.frame is not None and self._perceiver is not None:
+    def _process(self, item: VideoItem | AudioItem | Deadline | Cue) -> list[HopResult]:
+        match item:
+            case VideoItem():
+                return self._process_video(item)
+            case AudioItem():
+                return self._process_audio(item)
+            case Deadline():
+                return self._process_deadline(item)
+            case Cue():
+                self._interpreter.push_cue(item)
+                return []
+
+    def _process_video(self, item: VideoItem) -> list[HopResult]:
+        observation: FrameObservation | None = None
+        if item.frame is not None and self._perceiver is not None:
             began_s = self._clock.now_s()
-            seen = self._perceiver.perceive([look.frame])[0]
+            observation = self._perceiver.perceive([item.frame])[0]
             took_s = self._clock.now_s() - began_s
-            self._control.took_frame(took_s)
-            if self._report_duration is not None:
-                self._report_duration("perceive", took_s)
-            self.perceived += 1
-            self.faces = len(seen.faces)
-            self._used.append((look.points.start, look.frame.pts_us))
-        until_us = time_of_point(look.points.stop, self._frame_hz)
-        self._completion.came(MediaKind.VIDEO, until_us, look.arrived_s)
-        return self._timed(lambda: self._interpreter.push_frame(look.points, seen)), seen
+            self._control.push_frame_cost(took_s)
+            self._report_duration("perceive", took_s)
+            self.frames_used += 1
+            self.faces = len(observation.faces)
+            self.meter.push_frame(item.points.start, item.frame.pts_us)
+            if self._callbacks.observation is not None:
+                self._callbacks.observation(observation)
+        complete_us = time_of_point(item.points.stop, self._bundle.manifest.frame_hz)
+        self.meter.push_complete(MediaKind.VIDEO, complete_us, item.arrived_s)
+        return self._timed(lambda: self._interpreter.push_frame(item.points, observation))
 
-    def hear(self, heard: Heard) -> list[HopResult]:
-        """Resample and read a frame of sound."""
+    def _process_audio(self, item: AudioItem) -> list[HopResult]:
         try:
-            runs = self._sound.push(heard.sound, heard.t_us)
+            runs = self._resampler.push(item.sound, item.t_us)
         except (av.FFmpegError, ValueError) as error:
             self.bad_sounds += 1
             _log.debug("a frame of sound cannot be resampled: %s", error)
             return []
         hops = []
         for run in runs:
-            self._heard_us = sample_time_us(run.end)
-            self._completion.came(MediaKind.AUDIO, self._heard_us, heard.arrived_s)
-            hops += self._heard(run)
+            self.meter.push_complete(MediaKind.AUDIO, sample_time_us(run.end), item.arrived_s)
+            hops += self._push_sound(run)
         return hops
 
-    def silent(self, silence: Silence) -> list[HopResult]:
-        """Read what is held of the sound, then the promise that no more of it will come."""
-        hops, bound = [], silence.bound
-        for run in self._sound.flush():
-            self._heard_us = sample_time_us(run.end)
-            hops += self._heard(run)
-        self._sound.skip_to(sample_at(bound.t_us))
-        self._completion.came(bound.kind, bound.t_us, silence.arrived_s)
+    def _process_deadline(self, deadline: Deadline) -> list[HopResult]:
+        """Read what the resampler holds back, then go on without the missing sound."""
+        hops = self._flush_resampler()
+        self._resampler.skip_to(sample_at(deadline.t_us))
+        self.meter.push_complete(deadline.kind, deadline.t_us, deadline.at_s)
+        bound = Bound(deadline.kind, deadline.t_us)
         return hops + self._timed(lambda: self._interpreter.push_bound(bound))
 
-    def read(self, cue: Cue) -> None:
-        """Words; they count from their end on."""
-        self._interpreter.push_cue(cue)
+    def _flush(self, end_us: int) -> list[HopResult]:
+        """The last hops of a source that ended at `end_us`, and every open segment."""
+        return self._flush_resampler() + self._timed(lambda: self._interpreter.flush(end_us))
 
-    def flush(self, end_us: int) -> list[HopResult]:
-        """The hops that are left of a source that ended at `end_us`, and every open segment."""
-        hops = []
-        for run in self._sound.flush():
-            hops += self._heard(run)
-        return hops + self._timed(lambda: self._interpreter.flush(end_us))
+    def _flush_resampler(self) -> list[HopResult]:
+        return [hop for run in self._resampler.flush() for hop in self._push_sound(run)]
 
-    def stamp(self, hop: HopResult, zero_s: float | None) -> HopResult:
-        """The hop with the time of its emission, now, in every event; t = 0 was at `zero_s`."""
-        now_s, emitted = self._clock.now_s(), utc_timestamp(self._clock.utc())
-        fields: dict[str, float] = {}
-        if hop.readings and zero_s is not None:
-            end_us = hop.readings[0][0].end_us
-            complete_s = self._completion.complete_s(end_us)
-            age_ms = (now_s - zero_s) * 1e3 - self._newest_used(end_us) / 1e3
-            fields["age_ms"] = _bounded(age_ms)
-            self.stages.age.push(fields["age_ms"])
-            # At the end of a source its last hop goes out though nothing completed it.
-            fields["latency_ms"] = _bounded(
-                0.0 if complete_s is None else (now_s - complete_s) * 1e3
-            )
-            if complete_s is not None:
-                self.stages.latency.push(fields["latency_ms"])
-        return HopResult(hop.readings, tuple(_stamped(hop.events, emitted, fields)))
-
-    def _heard(self, run: Samples) -> list[HopResult]:
+    def _push_sound(self, run: Samples) -> list[HopResult]:
+        self.meter.push_sound(sample_time_us(run.end))
         return self._timed(lambda: self._interpreter.push_sound(run))
 
     def _timed(self, work: Callable[[], list[HopResult]]) -> list[HopResult]:
@@ -182,30 +200,61 @@ class LiveWorker:
         hops = work()
         for _ in hops:
             took_s = (self._clock.now_s() - began_s) / len(hops)
-            self._control.took_hop(took_s)
-            if self._report_duration is not None:
-                self._report_duration("read", took_s)
+            self._control.push_hop_cost(took_s)
+            self._report_duration("read", took_s)
         return hops
 
-    def _newest_used(self, end_us: int) -> int:
-        """When the newest frame, or without any the newest sample, of a window was captured."""
-        last_point = end_us * self._frame_hz // 1_000_000
-        used = [(point, t_us) for point, t_us in self._used if point < last_point]
-        self._used = used[-1:] + self._used[len(used) :]
-        if used and last_point - used[-1][0] <= self._window_points:
-            return used[-1][1]
-        return min(self._heard_us, end_us)
+    def _adapt_rate(self) -> None:
+        """Report dropped frames, and analyze fewer or more of them."""
+        count, changed = self._drops.push(self._queue.frames_dropped, self._clock.now_s())
+        if count:
+            self._emit_now(self._stream_events.dropped(count, self._queue.position_us))
+        if changed:
+            self._queue.set_rate(self._control.rate_hz)
+            self._report_rate()
 
+    def _report_rate(self) -> None:
+        rate_hz, full_hz = self._control.rate_hz, self._control.full_hz
+        self._emit_now(self._stream_events.rate(rate_hz, full_hz, self._queue.position_us))
 
-KINDS = {MediaKind.VIDEO: "video", MediaKind.AUDIO: "voice"}
-"""The modality that each kind of stream gives."""
+    def _report_duration(self, stage: Stage, seconds: float) -> None:
+        if self._callbacks.duration is not None:
+            self._callbacks.duration(stage, seconds)
 
+    def _emit_hops(self, hops: Iterable[HopResult]) -> None:
+        for hop in hops:
+            stamped = self._stamp(hop)
+            self.hops += bool(hop.readings)
+            for event in stamped.events:
+                self._emit(event)
+            if self._callbacks.hop is not None and not self._queue.is_abandoned:
+                self._callbacks.hop(stamped)
 
-def _stamped(events: Iterable[Event], emitted: str, fields: dict[str, float]) -> Iterable[Event]:
-    for event in events:
-        more = fields if isinstance(event, Emotion | Attention) else {}
-        yield msgspec.structs.replace(event, emitted_at=emitted, **more)
+    def _stamp(self, hop: HopResult) -> HopResult:
+        """The hop with the time of its emission, now, in every event."""
+        emitted_at, zero_s = utc_timestamp(self._clock.utc()), self._queue.zero_s
+        durations: dict[str, float] = {}
+        if hop.readings and zero_s is not None:
+            end_us = hop.readings[0][0].end_us
+            age_ms, latency_ms = self.meter.measure(end_us, self._clock.now_s(), zero_s)
+            durations = {"age_ms": age_ms, "latency_ms": latency_ms}
+        events = [
+            msgspec.structs.replace(
+                event,
+                emitted_at=emitted_at,
+                **(durations if isinstance(event, Emotion | Attention) else {}),
+            )
+            for event in hop.events
+        ]
+        return HopResult(hop.readings, tuple(events))
 
+    def _stamp_now(self, event: Stream) -> Stream:
+        return msgspec.structs.replace(event, emitted_at=utc_timestamp(self._clock.utc()))
 
-def _bounded(ms: float) -> float:
-    return round(min(max(ms, 0.0), _MOST_MS), 3)
+    def _emit_now(self, event: Stream) -> None:
+        self._emit(self._stamp_now(event))
+
+    def _emit(self, event: Event) -> None:
+        if not self._queue.is_abandoned:
+            self.events += 1
+            self._callbacks.event(event)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from affectstream.stream.demo import FPS, HEIGHT, WIDTH, babble, portrait, render
@@ -23,6 +24,19 @@ def write_face(path: Path, seconds: int) -> Path:
     sound = Sound(babble(seconds)[: seconds * SAMPLE_RATE, None], SAMPLE_RATE)
     muxing = Muxing(video_options=NO_DELAY)
     return write_video(path, pictures, size=(WIDTH, HEIGHT), rate=FPS, sound=sound, muxing=muxing)
+
+
+class ManualClock:
+    """A clock that stands where the test puts it."""
+
+    def __init__(self, s: float = 1000.0):
+        self.s = s
+
+    def now_s(self) -> float:
+        return self.s
+
+    def utc(self) -> datetime:
+        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.s)
 
 
 class Sender:

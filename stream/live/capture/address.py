@@ -1,7 +1,7 @@
-"""Where a live source is and how it is opened: one table for all schemes.
+"""The address of a live source and how it is opened: one table for all schemes.
 
-`name` is what events and messages call a source. It never holds credentials: user and password, the
-query, and the last part of an RTMP address (a stream key) are left out of it.
+Events and messages call a source by its `name`, which holds no credentials: user and password, the
+query, and the last part of an RTMP address (a stream key) are left out.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from affectstream.engines.labels import Modality
 from affectstream.stream.errors import OptionError, SourceError
 
 LOW_DELAY: Mapping[str, str] = {
@@ -20,7 +21,7 @@ LOW_DELAY: Mapping[str, str] = {
     "probesize": "65536",
     "analyzeduration": "0",
 }
-"""Begin with the newest there is, at the price of what comes before the next key frame."""
+"""Begin with the newest data; what comes before the next key frame is lost."""
 
 _HTTP = "http,https,tcp,tls,httpproxy,crypto"
 _NAME_LENGTH = 255
@@ -28,40 +29,40 @@ _NAME_LENGTH = 255
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """All that is needed to open a source, once or again and again."""
+    """Everything that opening a source needs, once or many times."""
 
     name: str
     url: str
     format: str | None = None
     options: Mapping[str, str] = field(default_factory=dict)
     open_s: float = 10.0
-    """How long opening may take before it is given up."""
+    """The time limit for opening."""
     read_s: float = 5.0
-    """How long nothing may come before the source is opened anew."""
-    paced: bool = False
+    """After this long without data the source is opened again."""
+    is_paced: bool = False
     """It can be read faster than it plays: its own times say when each frame is due."""
-    ends: bool = False
-    """Its end is the end: it is not opened again."""
-    wants: tuple[str, ...] = ("video", "voice")
+    is_recording: bool = False
+    """A file: its times are kept, and it is not opened again after its end."""
+    wants: tuple[Modality, ...] = ("video", "voice")
     is_device: bool = False
     """A camera or microphone of this machine."""
     hint: str = ""
-    """What a person can do when it cannot be opened."""
+    """What a person can do if it cannot be opened."""
 
     @property
     def path(self) -> Path:
-        """The file that is played, where the source is one."""
+        """The path of a recording."""
         return Path(self.url.removeprefix("file:"))
 
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """How URLs of one scheme are opened. `listens` are the options for waiting for a publisher."""
+    """How URLs of one scheme are opened. `listen` are the options that wait for a publisher."""
 
     format: str | None
     options: Mapping[str, str]
-    listens: Mapping[str, str] | None = None
-    paced: bool = False
+    listen: Mapping[str, str] | None = None
+    is_paced: bool = False
 
 
 SCHEMES: Mapping[str, Scheme] = {
@@ -81,7 +82,7 @@ SCHEMES: Mapping[str, Scheme] = {
 }
 """Tried with senders of FFmpeg: see `docs/guides/live.md`. RTSP over UDP: ``--option rtsp_transport=udp``."""
 
-_HLS = Scheme("hls", {"live_start_index": "-1", "protocol_whitelist": _HTTP}, paced=True)
+_HLS = Scheme("hls", {"live_start_index": "-1", "protocol_whitelist": _HTTP}, is_paced=True)
 _SDP = Scheme("sdp", {**LOW_DELAY, "protocol_whitelist": "file,udp,rtp"})
 
 _RELAY = (
@@ -100,8 +101,8 @@ def is_url(source: str) -> bool:
 def redact(url: str) -> str:
     """`url` without anything that may be a credential.
 
-    A password with a bare ``/``, ``?`` or ``#`` ends up behind the host, or is taken for it: of an
-    address with an ``@`` there only the scheme is left.
+    A password with a bare ``/``, ``?`` or ``#`` is parsed as the host or the path. So only the scheme is
+    left of a URL with an ``@`` after the host.
     """
     scheme, _, rest = url.partition("://")
     try:
@@ -124,9 +125,8 @@ def opening_of(
 ) -> Opening:
     """How a URL or a file is opened; devices are in `devices`.
 
-    `options` are FFmpeg's, over those of the table. With `listen` a publisher is waited for at the
-    address. Raises `SourceError` for a scheme that is not known, `OptionError` for one that cannot
-    listen.
+    `options` of FFmpeg take precedence over those of the table. With `listen` a publisher is waited for
+    at the address. Raises `SourceError` for an unknown scheme, `OptionError` for one that cannot listen.
     """
     if is_url(source):
         return _of_url(source, dict(options or {}), listen)
@@ -166,15 +166,15 @@ def _of_url(url: str, options: dict[str, str], listen: bool) -> Opening:
         url=url,
         format=scheme.format,
         options={**scheme.options, **options},
-        paced=scheme.paced,
+        is_paced=scheme.is_paced,
     )
     if not listen:
         return found
-    if scheme.listens is None:
-        able = ", ".join(name for name, one in SCHEMES.items() if one.listens)
+    if scheme.listen is None:
+        able = ", ".join(name for name, one in SCHEMES.items() if one.listen)
         raise OptionError(f"{name}: {kind}:// cannot wait for a publisher; those that can: {able}")
-    # How long a publisher may take to come is not for the usual limit.
-    return replace(found, options={**found.options, **scheme.listens, **options}, open_s=30.0)
+    # A publisher may take longer to come than a server to answer.
+    return replace(found, options={**found.options, **scheme.listen, **options}, open_s=30.0)
 
 
 def _has_port(url: str) -> bool:
@@ -188,18 +188,13 @@ def _has_port(url: str) -> bool:
 
 def _of_file(path: Path, options: dict[str, str]) -> Opening:
     if path.suffix.lower() == ".sdp":
-        return Opening(
-            path.name, f"file:{path}", _SDP.format, {**_SDP.options, **options}, wants=_BOTH
-        )
+        return Opening(path.name, f"file:{path}", _SDP.format, {**_SDP.options, **options})
     # As for recordings: "file:" keeps 12:30.mp4 from being a protocol, the list keeps files that
     # point elsewhere from reaching the network.
     return Opening(
         name=path.name.encode("utf-8", "surrogateescape").decode("utf-8", "replace"),
         url=f"file:{path}",
         options={"protocol_whitelist": "file", **options},
-        paced=True,
-        ends=True,
+        is_paced=True,
+        is_recording=True,
     )
-
-
-_BOTH = ("video", "voice")

@@ -1,4 +1,5 @@
-"""ALSA, the sound system of Linux, as PyAV brings it: its configuration is elsewhere, and it prints."""
+"""Prepares ALSA, the sound system of Linux, inside PyAV: it does not find its configuration, and prints
+its errors."""
 
 from __future__ import annotations
 
@@ -22,10 +23,11 @@ _log = logging.getLogger(__name__)
 
 
 def prepare() -> None:
-    """Tell ALSA where its configuration is, for it looks where it was built, and have it log, not print.
+    """Tell ALSA where its configuration is, and make it log its errors instead of printing them.
 
-    Does nothing where the user said where it is; has to come before the first device is opened. Raises
-    `SourceError` where the configuration is missing, with what to install.
+    PyAV's ALSA looks in the folder of its own build. Call this before the first device is opened. The
+    variables ALSA_CONFIG_PATH and ALSA_PLUGIN_DIR of the user are kept. Raises `SourceError`, naming the
+    package to install, if the configuration is missing.
     """
     if "ALSA_CONFIG_PATH" not in os.environ:
         if not CONFIGURATION.exists():
@@ -37,46 +39,48 @@ def prepare() -> None:
     plugins = next((folder for folder in PLUGINS if folder.is_dir()), None)
     if plugins is not None:
         os.environ.setdefault("ALSA_PLUGIN_DIR", str(plugins))
-    _hush()
+    _silence_errors()
 
 
 def has_pulse() -> bool:
-    """Whether ALSA can reach PulseAudio or PipeWire, where a desktop's microphone is."""
+    """Whether ALSA can reach PulseAudio or PipeWire, which own the microphone of a desktop."""
     folder = Path(os.environ.get("ALSA_PLUGIN_DIR", ""))
     runtime = Path(os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}"))
     serves = "PULSE_SERVER" in os.environ or (runtime / "pulse" / "native").exists()
     return serves and (folder / "libasound_module_pcm_pulse.so").exists()
 
 
-def _hush() -> None:
-    """Set ALSA's own handler of errors: what went wrong is told in words by whoever opens a device."""
-    import av.device  # noqa: F401 - it loads PyAV's library of ALSA
+def _silence_errors() -> None:
+    """Replace ALSA's error handler: the code that opens a device reports what went wrong."""
+    import av.device  # noqa: F401 - it loads PyAV's ALSA library
 
-    with contextlib.suppress(OSError):  # plugins bring the system's own, where there is one
+    with contextlib.suppress(OSError):  # plugins use the system's own library
         ctypes.CDLL("libasound.so.2")
-    for path in _loaded():
+    for path in _loaded_libraries():
         handler = ctypes.CDLL(path).snd_lib_error_set_handler
         handler.argtypes, handler.restype = [_Handler], ctypes.c_int
-        handler(_told)
+        handler(_log_error_c)
 
 
-def _loaded() -> set[str]:
-    """Where the libraries of ALSA are that this process has loaded."""
+def _loaded_libraries() -> set[str]:
+    """The paths of the ALSA libraries that this process has loaded."""
     lines = Path("/proc/self/maps").read_text(errors="replace").splitlines()
     paths = (line.partition("/")[2] for line in lines if "/libasound" in line)
     return {f"/{path}" for path in paths if "/libasound_module" not in f"/{path}"}
 
 
-# In C it takes more, as printf does; what a caller passes beyond these is left where it is.
+# In C the handler takes more arguments, as printf does; they are ignored.
 _Handler = ctypes.CFUNCTYPE(
     None, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_int, ctypes.c_char_p
 )
 
 
-def _tell(file: Any, line: int, function: bytes | None, error: int, text: bytes | None) -> None:
+def _log_error(
+    file: Any, line: int, function: bytes | None, error: int, text: bytes | None
+) -> None:
     _log.debug(
         "ALSA: %s: %s", *((part or b"").decode(errors="replace") for part in (function, text))
     )
 
 
-_told = _Handler(_tell)  # kept for as long as ALSA may call it
+_log_error_c = _Handler(_log_error)  # must live as long as ALSA may call it

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from affectstream.engines.labels import Modality
 from affectstream.stream.errors import SourceError
 from affectstream.stream.live.capture import alsa
 from affectstream.stream.live.capture.address import Opening
@@ -27,7 +28,7 @@ def is_camera(source: str) -> bool:
 def camera(source: str, options: Mapping[str, str] | None = None) -> Opening:
     """How the camera `source` is opened: 640x480 at 30 frames a second unless `options` say otherwise.
 
-    Raises `SourceError` where there is no such camera, or where it may not be used.
+    Raises `SourceError` for a camera that does not exist or may not be used.
     """
     chosen = {"video_size": "640x480", "framerate": "30", **(options or {})}
     label = source.removeprefix("camera:")
@@ -43,10 +44,10 @@ def camera(source: str, options: Mapping[str, str] | None = None) -> Opening:
 
 
 def microphone(device: str = "default", options: Mapping[str, str] | None = None) -> Opening:
-    """How a microphone is opened: ``default``, or a name that the system's sound knows.
+    """How a microphone is opened: ``default``, or a name that the sound system knows.
 
-    On Linux an ALSA name (``default``, ``pulse``, ``hw:1``). Raises `SourceError` where the system's
-    sound cannot be used, with what to install.
+    On Linux an ALSA name (``default``, ``pulse``, ``hw:1``). Raises `SourceError`, naming the package to
+    install, if the sound system cannot be used.
     """
     name = f"microphone {device}"
     if sys.platform == "darwin":
@@ -63,7 +64,7 @@ def microphone(device: str = "default", options: Mapping[str, str] | None = None
 
 
 def _device(
-    name: str, url: str, format_name: str, options: Mapping[str, str], wants: tuple[str, ...]
+    name: str, url: str, format_name: str, options: Mapping[str, str], wants: tuple[Modality, ...]
 ) -> Opening:
     return Opening(
         name=name,

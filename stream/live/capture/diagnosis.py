@@ -1,4 +1,4 @@
-"""Why a live source cannot be opened or was lost, in words; FFmpeg's own say little or mislead."""
+"""Why a live source cannot be opened or was lost, in plain words: FFmpeg's own are unclear or wrong."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ _NUMBERS = {
 
 
 def diagnose(error: BaseException, opening: Opening, *, opened: bool, after_s: float) -> str:
-    """What `error`, raised `after_s` after the opening began, means for a person.
+    """A message for `error`, which was raised `after_s` after the opening began.
 
-    Holds no address but the opening's name: FFmpeg's messages repeat the URL, passwords included.
+    It names the source by the opening's name alone: FFmpeg's messages repeat the URL, passwords included.
     """
     reason = _reason(error, opening, opened, after_s)
     hint = f"; {opening.hint}" if opening.hint and not opened else ""
@@ -51,12 +51,12 @@ def _reason(error: BaseException, opening: Opening, opened: bool, after_s: float
         case av.error.ProtocolNotFoundError():
             return f"PyAV's FFmpeg does not know {scheme}://"
         case av.error.InvalidDataError():
-            # RTSP says this too when nobody answers.
+            # RTSP raises this too if nobody answers.
             if scheme.startswith("rtsp") and after_s >= 0.9 * opening.open_s:
                 return _silence(opening, opened)
-            if opening.ends and opened:
+            if opening.is_recording and opened:
                 return "is damaged, and cannot be read any further"
-            if opening.ends:
+            if opening.is_recording:
                 return explain_failure(opening.path, error)
             return "sends nothing that FFmpeg can read as video or sound"
         case FileNotFoundError():

@@ -1,4 +1,4 @@
-"""Giving out what can be read faster than it plays (a file, HLS) when it is due.
+"""Passes on the frames of a source that can be read faster than it plays (a file, HLS) when they are due.
 
 Packets wait, not pictures: ten seconds of packets are a few megabytes.
 """
@@ -9,29 +9,21 @@ import heapq
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from affectstream.stream.media.decode import DecodedFrame, Packet
+from affectstream.stream.live.capture.decoder import SourceFrame
+from affectstream.stream.media.decode import Packet
 
 _AHEAD_US = 10_000_000
 _MOST_BYTES = 64 * 2**20
 _FIRST_US = 1_000_000
-"""Playing begins once this much is there, or when reading has gone on for a second: in files the sound
-may lie up to so much apart from the pictures that it belongs to."""
+"""Playback begins once this much was read, or after a second of reading: in a file the sound may lie this
+far from its pictures."""
 _DECODE_US = 250_000
 """Packets are decoded this long before they are due: decoders hold frames back."""
 _LATE_S = 0.3
-"""What comes later than this moves all that follows: the source itself fell behind."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Paced:
-    """A decoded frame and the source's own time of it."""
-
-    frame: DecodedFrame
-    source_us: int
+"""A frame later than this moves all frames that follow: the source itself fell behind."""
 
 
 class Pacer:
@@ -42,16 +34,18 @@ class Pacer:
 
     def __init__(
         self,
-        decode: Callable[[Packet], list[Paced]],
-        give: Callable[[Paced], None],
+        decode: Callable[[Packet], list[SourceFrame]],
+        give: Callable[[SourceFrame], None],
         stop: threading.Event,
     ) -> None:
-        """`stop` ends everything, from any thread, within a tenth of a second."""
+        """`stop`, set from any thread, ends everything within a tenth of a second."""
         self._decode, self._give, self._stop = decode, give, stop
         self._more = threading.Condition()
         self._packets: list[tuple[int, int, Packet]] = []
-        self._frames: list[tuple[int, int, Paced]] = []
-        self._in_hand = False  # packets that left the list, and whose frames are not in theirs yet
+        self._frames: list[tuple[int, int, SourceFrame]] = []
+        self._decoding = (
+            False  # packets that left their list, and whose frames are not in theirs yet
+        )
         self._bytes = self._number = 0
         self._read_us: int | None = None
         self._first_us: int | None = None
@@ -62,10 +56,12 @@ class Pacer:
         self._thread = threading.Thread(target=self._run, name="pacer", daemon=True)
 
     def put(self, packet: Packet) -> bool:
-        """Wait until there is room; whether more is wanted."""
+        """Wait until there is room; False once it was stopped. Raises what `give` or `decode` raised."""
         with self._more:
             while self._full() and not self._over():
                 self._more.wait(0.1)
+            if self._error is not None:
+                raise self._error
             if self._over():
                 return False
             due_us = _time_us(packet, self._read_us)
@@ -78,18 +74,18 @@ class Pacer:
         return True
 
     def drained(self, timeout_s: float) -> bool:
-        """Nothing more will be put: whether all has been given out, waiting at most `timeout_s`."""
+        """After the last `put`: whether every frame was given, within `timeout_s`. Raises as `put` does."""
         with self._more:
             self._ended = True
             self._more.notify_all()
-            if not self._over() and self._holds():
+            if not self._over() and self._pending():
                 self._more.wait(timeout_s)
             if self._error is not None:
                 raise self._error
-            return self._over() or not self._holds()
+            return self._over() or not self._pending()
 
-    def _holds(self) -> bool:
-        return bool(self._packets or self._in_hand or self._frames)
+    def _pending(self) -> bool:
+        return bool(self._packets or self._decoding or self._frames)
 
     def _over(self) -> bool:
         return self._stop.is_set() or self._left or self._error is not None
@@ -108,13 +104,13 @@ class Pacer:
                         self._more.wait(min(wait_s, 0.1))
                         continue
                 self._step()
-        except BaseException as error:  # raised again where the packets come from
+        except BaseException as error:  # raised again by `put` or `drained`
             with self._more:
                 self._error = error
                 self._more.notify_all()
 
     def _wait_s(self) -> float:
-        """How long nothing is to be done; 0 or less when something is due."""
+        """Seconds until something is due; 0 or less if something is."""
         now_s = time.monotonic()
         if self._zero_s is None:
             if self._first_us is None or self._read_us is None:
@@ -137,20 +133,20 @@ class Pacer:
             while self._packets and self._packets[0][0] - _DECODE_US <= due_us:
                 packets.append(heapq.heappop(self._packets)[2])
                 self._bytes -= packets[-1].size
-            self._in_hand = True
+            self._decoding = True
         for packet in packets:
-            for paced in self._decode(packet):
+            for frame in self._decode(packet):
                 self._number += 1
-                heapq.heappush(self._frames, (paced.source_us, self._number, paced))
+                heapq.heappush(self._frames, (frame.source_us, self._number, frame))
         while self._frames and self._frames[0][0] <= due_us and not self._stop.is_set():
-            paced = heapq.heappop(self._frames)[2]
-            late_s = now_s - self._zero_s - paced.source_us / 1e6
+            frame = heapq.heappop(self._frames)[2]
+            late_s = now_s - self._zero_s - frame.source_us / 1e6
             if late_s > _LATE_S:
                 self._zero_s += late_s
                 due_us -= round(late_s * 1e6)
-            self._give(paced)
+            self._give(frame)
         with self._more:
-            self._in_hand = False
+            self._decoding = False
             self._more.notify_all()
 
     def __enter__(self) -> Self:
@@ -166,7 +162,7 @@ class Pacer:
         with self._more:
             self._left = True
             self._more.notify_all()
-        self._thread.join()  # it decodes and gives at most one step more
+        self._thread.join()  # after at most one more step
 
 
 def _time_us(packet: Packet, before_us: int | None) -> int:

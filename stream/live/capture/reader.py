@@ -1,7 +1,9 @@
-"""A source that is kept open: attempts one after the other, each watched from outside.
+"""A source that is kept open: connections one after the other, their frames pushed into the session.
 
-FFmpeg has timeouts, but not in every call; a thread that is stuck in one cannot be ended. So a thread
-here watches the one that reads, and abandons it when nothing happens for too long.
+    Connection ──► the session's clock ──► LiveSession.push_video, push_audio
+
+FFmpeg has timeouts, but not in every call, and a thread that is stuck in one cannot be ended. So the
+reader's own thread watches each connection, and abandons it when nothing happens for too long.
 """
 
 from __future__ import annotations
@@ -10,109 +12,180 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from typing import Protocol, TypeAlias
+
+import av
 
 from affectstream.stream.live.capture.address import Opening
-from affectstream.stream.live.capture.connection import Connection, Delivery, SourceInfo
+from affectstream.stream.live.capture.backlog import BacklogSkipper
+from affectstream.stream.live.capture.connection import Connection, SourceInfo
+from affectstream.stream.live.capture.decoder import SourceFrame
+from affectstream.stream.live.capture.rebase import TimestampRebaser
 
-FIRST_BACKOFF_S, MOST_BACKOFF_S = 0.2, 3.0
-_LOOK_S = 0.1
+FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.2, 3.0
+_WATCH_S = 0.1
 _log = logging.getLogger(__name__)
+
+Tap: TypeAlias = Callable[[SourceFrame, int, float], None]
+"""Called with every pushed frame, its time in the session (us), and when it arrived (s, monotonic)."""
+
+
+class Session(Protocol):
+    """What a reader needs of `LiveSession`."""
+
+    def push_video(self, picture: av.VideoFrame, t_us: int, arrived_s: float) -> None:
+        """Push a picture."""
+        ...
+
+    def push_audio(self, sound: av.AudioFrame, t_us: int, arrived_s: float) -> None:
+        """Push a frame of sound."""
+        ...
+
+    def warn(self, detail: str) -> None:
+        """Emit a warning."""
+        ...
+
+    def reconnected(self, detail: str | None = None) -> None:
+        """Emit that the source is back."""
+        ...
 
 
 class Reader:
-    """One source, reopened for as long as it takes. Nothing is called any more once `stop` returned.
+    """One camera, microphone, stream or file. Nothing is pushed any more once `join` returned.
 
-    A source that has never been open is not tried again: `error` says what was wrong with it.
+    A source that has never been open is not tried again: `error` says what is wrong with it.
     """
 
     def __init__(
-        self,
-        opening: Opening,
-        *,
-        opened: Callable[[SourceInfo], None],
-        deliver: Callable[[Delivery], None],
-        lost: Callable[[str], None],
+        self, opening: Opening, *, on_open: Callable[[SourceInfo], None], tap: Tap | None = None
     ) -> None:
-        """`opened` is called each time the source was opened, `lost` with the reason each time it was
-        lost and will be tried again; all on threads of the reader's."""
+        """`on_open` is called on a thread of the reader's, each time the source was opened."""
         self.opening = opening
-        self._opened, self._deliver, self._lost = opened, deliver, lost
+        self._on_open, self._tap = on_open, tap
+        self._session: Session | None = None
+        self._zero_s = 0.0
+        self._rebaser, self._backlog = TimestampRebaser(), BacklogSkipper()
+        self._origin_us = 0
+        self._was_open = self._is_lost = False
         self._stop = threading.Event()
-        self._attempt: Connection | None = None
+        self._connection: Connection | None = None
         self.done = threading.Event()
         """Set when nothing more will come."""
         self.error: str | None = None
-        """Why it ended, where that was not its end."""
-        self.fault: BaseException | None = None
+        """Why the source ended early, in words; None if it did not."""
+        self.exception: BaseException | None = None
+        """An unexpected exception, for the owner to raise."""
         self.abandoned = 0
-        """Threads that were left behind in FFmpeg."""
+        """Threads left behind in FFmpeg."""
         self.bad_packets = 0
         self._thread = threading.Thread(
-            target=self._keep, name=f"keeper {opening.name}", daemon=True
+            target=self._run, name=f"reader {opening.name}", daemon=True
         )
 
     def start(self) -> None:
         """Open the source for the first time, in the background."""
         self._thread.start()
 
-    def leave(self) -> None:
-        """Have everything end as soon as it can, without waiting for it."""
-        self._stop.set()
-        if self._attempt is not None:
-            self._attempt.stop()
+    def attach(self, session: Session, zero_s: float) -> None:
+        """Push into `session` from now on, whose t = 0 is at `zero_s` (monotonic).
 
-    def stop(self, timeout_s: float) -> None:
-        """End within the time, leaving behind what is stuck. Call it once."""
+        Frames that came before are left out: a camera may be open while the microphone is not yet.
+        """
+        self._zero_s, self._session = zero_s, session
+
+    def stop(self) -> None:
+        """End as soon as possible, without waiting for it."""
+        self._stop.set()
+        if self._connection is not None:
+            self._connection.stop()
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for the end, after `stop`; a thread that is stuck is abandoned. Call it once."""
         until_s = time.monotonic() + timeout_s
-        self.leave()
         if self._thread.is_alive():
             self._thread.join(max(0.0, until_s - time.monotonic()))
-        attempt = self._attempt
-        if attempt is not None and not attempt.join(max(0.0, until_s - time.monotonic())):
+        connection = self._connection
+        if connection is not None and not connection.join(max(0.0, until_s - time.monotonic())):
             self.abandoned += 1
             _log.debug("%s: a thread is stuck in FFmpeg and was abandoned", self.opening.name)
 
-    def _keep(self) -> None:
+    # --- on the reader's own thread ---
+
+    def _run(self) -> None:
         try:
-            self._attempts()
+            self._keep_open()
         except BaseException as error:  # raised again by the owner
-            self.fault = error
+            self.exception = error
         finally:
             self.done.set()
 
-    def _attempts(self) -> None:
-        ever_open, backoff_s = False, FIRST_BACKOFF_S
+    def _keep_open(self) -> None:
+        backoff_s = FIRST_BACKOFF_S
         while not self._stop.is_set():
-            attempt = self._attempt = Connection(
-                self.opening, opened=self._opened, deliver=self._deliver
+            connection = self._connection = Connection(
+                self.opening, on_open=self._opened, on_frame=self._push
             )
-            attempt.start()
-            reason = self._watch(attempt)
-            self.bad_packets += attempt.bad_packets
-            if attempt.fault is not None:
-                raise attempt.fault
+            connection.start()
+            reason = self._watch(connection)
+            self.bad_packets += connection.bad_packets
+            if connection.exception is not None:
+                raise connection.exception
             if self._stop.is_set():
                 return
-            if attempt.is_open:
-                ever_open, backoff_s = True, FIRST_BACKOFF_S
-            if self.opening.ends or not ever_open:
+            if self.opening.is_recording or not self._was_open:
                 self.error = reason
                 return
-            if attempt.is_open:
-                self._lost(reason or f"{self.opening.name}: the sender stopped")
+            if connection.is_open:
+                backoff_s = FIRST_BACKOFF_S
+                reason = reason or f"{self.opening.name}: the sender stopped"
+                if self._session is not None:
+                    self._session.warn(f"{reason}; trying again")
             self._stop.wait(backoff_s)
-            backoff_s = min(2 * backoff_s, MOST_BACKOFF_S)
+            backoff_s = min(2 * backoff_s, MAX_BACKOFF_S)
 
-    def _watch(self, attempt: Connection) -> str | None:
-        """Wait for the end of an attempt, or until it is stuck; why it ended."""
-        while not attempt.done.wait(_LOOK_S):
+    def _watch(self, connection: Connection) -> str | None:
+        """Wait until a connection ends or is stuck; returns why it ended."""
+        while not connection.done.wait(_WATCH_S):
             if self._stop.is_set():
-                attempt.stop()  # `leave` may have come before there was this one
+                connection.stop()  # `stop` may have come before there was this one
                 return None
-            quiet_s = time.monotonic() - attempt.beat_s
-            if quiet_s > attempt.limit_s:
-                attempt.stop()
+            quiet_s = time.monotonic() - connection.active_s
+            if quiet_s > connection.limit_s:
+                connection.stop()
                 self.abandoned += 1
-                what = "sent nothing" if attempt.is_open else "gave no answer"
-                return f"{self.opening.name}: {what} for {quiet_s:.0f} s"
-        return attempt.error
+                problem = "sent nothing" if connection.is_open else "gave no answer"
+                return f"{self.opening.name}: {problem} for {quiet_s:.0f} s"
+        return connection.error
+
+    # --- on the threads of a connection ---
+
+    def _opened(self, info: SourceInfo) -> None:
+        self._origin_us = info.origin_us
+        self._rebaser.restart()
+        self._backlog = BacklogSkipper()
+        self._is_lost = self._was_open
+        self._was_open = True
+        self._on_open(info)
+
+    def _push(self, frame: SourceFrame, arrived_s: float) -> None:
+        """Push a frame into the session, at its time there."""
+        session = self._session
+        if session is None or (t_us := self._session_us(frame, arrived_s)) is None:
+            return
+        if self._is_lost:  # only now: a container may open and give no frame
+            self._is_lost = False
+            session.reconnected(f"{self.opening.name}: is back")
+        if self._tap is not None:
+            self._tap(frame, t_us, arrived_s)
+        if isinstance(frame.frame, av.VideoFrame):
+            session.push_video(frame.frame, t_us, arrived_s)
+        else:
+            session.push_audio(frame.frame, t_us, arrived_s)
+
+    def _session_us(self, frame: SourceFrame, arrived_s: float) -> int | None:
+        """The time of a frame on the session's clock; None for one that is too old to be live."""
+        if self.opening.is_recording:  # its own times, as in `score`
+            return frame.source_us - self._origin_us
+        if not self.opening.is_paced and not self._backlog.push(frame.source_us, arrived_s):
+            return None
+        return self._rebaser.push(frame.kind, frame.source_us, arrived_s - self._zero_s)

@@ -1,9 +1,9 @@
-"""One clock across restarts: what a source calls its time, put onto that of the session.
+"""One clock across restarts: maps the times of a source onto the clock of the session.
 
 Network sources begin anywhere, begin again after a restart, wrap (MPEG-TS after 26.5 hours) and jump.
-A step back, or one of more than a second that took no such time to arrive, is taken for a break: time
-goes on by as much as passed between the two arrivals. Sound and pictures share their offset, so they
-stay in step; whichever comes across a break first decides, and the other follows when it gets there.
+A step back, or one of more than a second that did not take as long to arrive, is a break: session time
+then advances by the time between the two arrivals. Sound and pictures share one offset, so they stay in
+step. Whichever reaches a break first sets the new offset, and the other follows when it gets there.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from affectstream.stream.media.types import MediaKind
 
 JUMP_US = 1_000_000
 BACK_US = 250_000
-"""Time may go back by this within a stream without a break: such items are left out further on."""
+"""A smaller step back is no break; later code leaves such frames out."""
 
 
 @dataclass(slots=True)
@@ -24,12 +24,12 @@ class _Track:
     arrived_s: float
 
 
-class Rebase:
+class TimestampRebaser:
     """Push the times of one source as they come; get them on the session's clock."""
 
     def __init__(self) -> None:
         self.breaks = 0
-        """How often time was put together again."""
+        """The number of breaks so far."""
         self._tracks: dict[MediaKind, _Track] = {}
         self._offset_us: int | None = None
         self._newest_us = 0
@@ -37,15 +37,14 @@ class Rebase:
         self._restarted = True
 
     def restart(self) -> None:
-        """The source was opened anew: whatever comes next follows on."""
+        """The source was opened again: the next frame begins after the newest one."""
         self._tracks.clear()
         self._restarted = True
 
     def push(self, kind: MediaKind, source_us: int, session_s: float) -> int:
-        """The session's time of what the source says was at `source_us`, in microseconds.
+        """The session's time, in microseconds, of what the source places at `source_us`.
 
-        `session_s` is when it arrived, in seconds of the session; the very first item is given that
-        time.
+        `session_s` is when it arrived, in seconds of the session; the very first item gets that time.
         """
         if self._restarted:
             self._restarted = False
@@ -61,7 +60,7 @@ class Rebase:
         assert self._offset_us is not None
         track = self._tracks.get(kind)
         if track is None:
-            # The first of its kind: far from all others it belongs to another clock.
+            # The first of its kind. If it is far from all others, it has another clock.
             ahead_us = source_us + self._offset_us - self._newest_us
             if abs(ahead_us) > 10 * JUMP_US:
                 return self._onward_us(session_s) - source_us
@@ -71,7 +70,7 @@ class Rebase:
         if -BACK_US <= step_us <= JUMP_US or 0 < step_us <= waited_us + JUMP_US:
             return track.offset_us
         if track.offset_us != self._offset_us:
-            # The other kind has crossed a break already; this may be the same one.
+            # The other kind has crossed a break already; this may be the same break.
             ahead_us = source_us + self._offset_us - (track.source_us + track.offset_us)
             if (
                 -JUMP_US
@@ -90,5 +89,5 @@ class Rebase:
             self._offset_us = self._onward_us(session_s) - source_us
 
     def _onward_us(self, session_s: float) -> int:
-        """Where time goes on: after as much as passed since the newest item arrived."""
+        """The newest time, plus the time since it arrived."""
         return self._newest_us + max(1, round((session_s - self._arrived_s) * 1e6))

@@ -1,1 +1,1 @@
-"""What waits between the threads that capture and the one that works, and what is dropped."""
+"""The bounded queue between the capture threads and the worker: placing, sampling, dropping."""

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.stream.errors import OptionError
-from affectstream.stream.live.queue.mailbox import Heard, SoundBox
+from affectstream.stream.live.queue.buffers import AudioBuffer, AudioItem
 from affectstream.stream.live.words.asr import SpeechRecognizer, Transcription
 from affectstream.stream.live.words.speech import SpeechCutter
 from affectstream.stream.media.resample import SoundResampler
@@ -59,7 +59,7 @@ class Dictation:
         """
         self._recogniser, self._languages = recogniser, frozenset(languages)
         self._count, self._show, self._warn = count, show, warn
-        self._box = SoundBox(MOST_SOUND_US)
+        self._box = AudioBuffer(MOST_SOUND_US)
         self._resampler = SoundResampler(gather=_GATHER)
         self._cutter = SpeechCutter()
         self._waiting: deque[Samples] = deque()
@@ -81,7 +81,7 @@ class Dictation:
             if self._closed:
                 return
             self._zero_s = arrived_s - t_us / 1e6
-            self._box.put(Heard(sound, t_us, arrived_s))
+            self._box.push(AudioItem(sound, t_us, arrived_s))
             self._more.notify()
 
     def close(self, timeout_s: float) -> bool:
@@ -105,7 +105,7 @@ class Dictation:
             if self._waiting:
                 self._transcribe(self._waiting.popleft())
 
-    def _next(self) -> list[Heard] | None:
+    def _next(self) -> list[AudioItem] | None:
         """The sound that came meanwhile; waits for some where there is nothing else to do."""
         with self._more:
             while not self._closed and not len(self._box) and not self._waiting:
@@ -113,11 +113,11 @@ class Dictation:
             if self._closed:
                 return None
             sounds = []
-            while isinstance(heard := self._box.take(), Heard):
+            while isinstance(heard := self._box.pop(), AudioItem):
                 sounds.append(heard)
             return sounds
 
-    def _cut(self, heard: Heard) -> None:
+    def _cut(self, heard: AudioItem) -> None:
         try:
             runs = self._resampler.push(heard.sound, heard.t_us)
         except (av.FFmpegError, ValueError) as error:

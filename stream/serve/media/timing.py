@@ -19,8 +19,8 @@ from abc import ABC, abstractmethod
 
 import av
 
-from affectstream.stream.live.capture.rebase import Rebase
-from affectstream.stream.live.queue.arrival import Arrivals
+from affectstream.stream.live.capture.rebase import TimestampRebaser
+from affectstream.stream.live.queue.arrivals import Arrivals
 from affectstream.stream.media.decode import DecodedFrame
 from affectstream.stream.media.types import MediaKind
 from affectstream.stream.serve.limits import SILENCE_WARNING_S
@@ -90,7 +90,7 @@ class ContainerClock(SenderClock):
     def __init__(self, origin_s: float) -> None:
         """As `SenderClock`."""
         super().__init__(origin_s)
-        self._rebase = Rebase()
+        self._rebase = TimestampRebaser()
 
     def _translate(self, kind: MediaKind, media_us: int, arrived_s: float) -> int:
         return self._rebase.push(kind, media_us, arrived_s - self._origin_s)

@@ -2,7 +2,6 @@
 
 import threading
 import time
-from datetime import UTC, datetime, timedelta
 
 import av
 import jsonschema
@@ -16,22 +15,9 @@ from affectstream.stream.live.callbacks import Callbacks
 from affectstream.stream.live.queue.rate import Cost
 from affectstream.stream.live.session import LiveSession
 from affectstream.stream.media.types import Cue
-from tests.support.live_media import write_face
+from tests.support.live_media import ManualClock, write_face
 
 LIVE_ONLY = ("emitted_at", "age_ms", "latency_ms")
-
-
-class ManualClock:
-    """A clock that goes where the test puts it, never back."""
-
-    def __init__(self):
-        self.s = 1000.0
-
-    def now_s(self):
-        return self.s
-
-    def utc(self):
-        return datetime(2026, 1, 1, tzinfo=UTC) + timedelta(seconds=self.s)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +73,7 @@ class Played:
     def idle(self):
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
-            if self.session.idle:
+            if self.session.is_idle:
                 return
             time.sleep(0.0002)
         raise AssertionError("the worker does not keep up")
@@ -257,7 +243,7 @@ class Slow:
 def test_a_slow_machine_drops_pictures_lowers_its_rate_and_says_so(recognizer, media):
     events = []
     session = LiveSession(recognizer, "slow", Callbacks(event=events.append))
-    session._perceiver = Slow(session._perceiver, 0.4)
+    session._worker._perceiver = Slow(session._worker._perceiver, 0.4)
     began = time.monotonic()
     for t_us, frame in media:
         if t_us > 4_000_000:
@@ -286,7 +272,7 @@ def test_a_measured_machine_begins_at_the_rate_it_can_hold(recognizer, media):
     played.push(media, until_us=1_000_000)
     played.session.close()
     warnings = [e.detail for e in played.of("stream") if e.what == "warning"]
-    assert warnings == ["looks at 4 instead of 8 frames a second: this machine is too slow"]
+    assert warnings == ["analyzes 4 instead of 8 frames a second: this machine is too slow"]
     assert 3 <= played.session.stats.frames_used <= 5
     assert played.of("emotion")[0].label is not None
 
@@ -336,7 +322,7 @@ def test_a_stuck_worker_is_abandoned_in_time_and_says_no_more(recognizer, media)
             free.wait(20)
             return []
 
-    played.session._perceiver = Stuck()
+    played.session._worker._perceiver = Stuck()
     for t_us, frame in media[:20]:
         push = (
             played.session.push_video
@@ -352,7 +338,7 @@ def test_a_stuck_worker_is_abandoned_in_time_and_says_no_more(recognizer, media)
     assert "abandoned" in ended.detail
     told = len(played.events)
     free.set()
-    played.session._worker.join(5)
+    played.session._thread.join(5)
     assert len(played.events) == told
 
 
@@ -363,7 +349,7 @@ def test_an_error_in_the_pipeline_ends_the_session_and_is_kept(recognizer, media
         def perceive(self, frames):
             raise RuntimeError("the engine broke")
 
-    played.session._perceiver = Broken()
+    played.session._worker._perceiver = Broken()
     for t_us, frame in media[:60]:
         push = (
             played.session.push_video
@@ -371,7 +357,7 @@ def test_an_error_in_the_pipeline_ends_the_session_and_is_kept(recognizer, media
             else played.session.push_audio
         )
         push(frame, t_us, played.clock.s + t_us / 1e6)
-    played.session._worker.join(5)
+    played.session._thread.join(5)
     assert isinstance(played.session.error, RuntimeError)
     ended = played.session.close()
     assert ended.detail == "ended by an error: the engine broke"

@@ -17,7 +17,7 @@ import pytest
 from affectstream.bench.live.flashes import FlashProbe, write_flashes
 from affectstream.stream import Recognizer, SourceError
 from affectstream.stream.live.callbacks import Callbacks
-from affectstream.stream.live.capture import connection as attempt_module
+from affectstream.stream.live.capture import connection
 from affectstream.stream.live.capture.address import opening_of
 from affectstream.stream.live.capture.reader import Reader
 from affectstream.stream.live.source import LiveOptions, LiveSource
@@ -89,7 +89,7 @@ def quiet_end(followed, *, stuck=False):
 
 
 def _ours():
-    names = ("source ", "keeper ", "pacer", "live ")
+    names = ("source ", "reader ", "pacer", "live ")
     return [thread.name for thread in threading.enumerate() if thread.name.startswith(names)]
 
 
@@ -309,9 +309,9 @@ def test_a_peer_that_accepts_and_never_answers_ends_by_a_limit(recognizer):
 def test_a_thread_that_is_stuck_in_ffmpeg_is_left_behind(monkeypatch):
     """The watchdog does not depend on FFmpeg's own limits: here its call does not come back at all."""
     free = threading.Event()
-    monkeypatch.setattr(attempt_module.av, "open", lambda *a, **k: free.wait(30))
+    monkeypatch.setattr(connection.av, "open", lambda *a, **k: free.wait(30))
     opening = replace(opening_of("tcp://127.0.0.1:1"), open_s=0.05, read_s=0.05)
-    reader = Reader(opening, opened=print, deliver=print, lost=print)
+    reader = Reader(opening, on_open=print)
     reader.start()
     assert reader.done.wait(5)
     assert reader.error.startswith("tcp://127.0.0.1:1: gave no answer for 1 s")

@@ -73,6 +73,11 @@ def open_ear(language=None):
     return Ear(language)
 
 
+def on_path(folder):
+    """PYTHONPATH with `folder` in front."""
+    return os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
+
+
 # --- speech is cut out ---
 
 
@@ -346,7 +351,7 @@ def test_the_command_recognizes_words(talk):
         capture_output=True,
         text=True,
         timeout=90,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+        env={**os.environ, "PYTHONPATH": on_path(Path(__file__).parents[3])},
     )
     assert done.returncode == 0, done.stderr
     events = [json.loads(line) for line in done.stdout.splitlines()]
@@ -417,7 +422,7 @@ def test_an_entry_point_is_a_name(tmp_path):
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        env={**os.environ, "PYTHONPATH": on_path(tmp_path)},
         check=True,
     )
     assert done.stdout.split() == ["opened", "en", "[]"]

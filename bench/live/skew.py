@@ -1,7 +1,7 @@
-"""How far sound and picture are apart, by content: a flash in the one and a beep in the other at once.
+"""Measures how far sound and picture are apart, by content: each flash comes with a beep.
 
-This sees what times cannot tell: a source that stamps its sound a quarter of a second late. It needs a
-recording (or a lamp and a buzzer, or a page that flashes and beeps) made for it.
+Times cannot show this: a source may stamp its sound a quarter of a second late. It needs a recording
+(or a lamp and a buzzer, or a page that flashes and beeps) made for it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _FLASH = 60.0
 """Grey levels (of 255) by which the mean of a picture rises at a flash."""
 _BEEP_DBFS = -30.0
 _STEP_SAMPLES = 16
-"""Sound is looked at in steps of a millisecond."""
+"""Sound is measured in steps of a millisecond."""
 _REACH_US = 400_000
 """A flash and a beep further apart than this do not belong together; flashes are a second apart."""
 
@@ -33,22 +33,22 @@ class FlashBeep:
         self._flashes: deque[int] = deque(maxlen=8)
         self._beeps: deque[int] = deque(maxlen=8)
         self.pairs_us: list[int] = []
-        """Of each pair, how much later the flash was."""
+        """How much later the flash of each pair was."""
 
     @property
     def skew_ms(self) -> float | None:
         """How much later pictures are than sound; None before the first pair."""
         return median(self.pairs_us) / 1e3 if self.pairs_us else None
 
-    def see(self, grey: NDArray[np.uint8], t_us: int) -> None:
+    def push_video(self, grey: NDArray[np.uint8], t_us: int) -> None:
         """A picture (H, W) uint8, its brightness alone."""
         level = float(grey[::4, ::4].mean())
         if self._grey is not None and level - self._grey >= _FLASH:
             self._pair(self._flashes, t_us, self._beeps, 1)
         self._grey = level
 
-    def hear(self, samples: Samples) -> None:
-        """A run of sound; its first channel is listened to."""
+    def push_audio(self, samples: Samples) -> None:
+        """A run of sound; only its first channel counts."""
         whole = len(samples.data) // _STEP_SAMPLES * _STEP_SAMPLES
         steps = samples.data[:whole, 0].reshape(-1, _STEP_SAMPLES)
         loud = np.abs(steps).max(axis=1, initial=0.0) >= 10 ** (_BEEP_DBFS / 20)
