@@ -1,4 +1,4 @@
-"""Recordings to measure on, made by repeating one clip without encoding it again."""
+"""Long recordings to measure on, made by repeating a short one without encoding it again."""
 
 from __future__ import annotations
 
@@ -6,25 +6,28 @@ from pathlib import Path
 
 import av
 
+_PAUSE_S = 0.2
+"""Between repetitions: sound and pictures of a clip never end together."""
+
 
 def repeat_clip(clip: Path, seconds: float, path: Path) -> Path:
-    """Write `clip` over and over into `path` until `seconds` are full; copies packets, so it is quick.
+    """Write `clip` to `path` again and again until `seconds` are full, and return `path`.
 
-    The turns are a fifth of a second apart: sound and picture never end together.
+    Packets are copied. Raises `ValueError` for a clip that does not state its duration.
     """
-    with av.open(str(clip)) as probe:
-        length_s = (probe.duration or 0) / 1e6 + 0.2
-    if length_s <= 0.2:
-        raise ValueError(f"{clip} does not say how long it is")
+    with av.open(str(clip)) as source:
+        if not source.duration:
+            raise ValueError(f"{clip} does not state its duration")
+        period_s = source.duration / 1e6 + _PAUSE_S
     with av.open(str(path), "w") as output:
-        with av.open(str(clip)) as source:  # every stream has to be there before the first packet
+        with av.open(str(clip)) as source:  # every stream has to exist before the first packet
             streams = [output.add_stream_from_template(stream) for stream in source.streams]
-        for turn in range(int(seconds / length_s) + 1):
+        for repetition in range(int(seconds / period_s) + 1):
             with av.open(str(clip)) as source:
                 for packet in source.demux():
                     if packet.dts is None or packet.pts is None:
                         continue
-                    shift = round(turn * length_s / float(packet.time_base))
+                    shift = round(repetition * period_s / float(packet.time_base))
                     packet.dts, packet.pts = packet.dts + shift, packet.pts + shift
                     packet.stream = streams[packet.stream.index]
                     output.mux_one(packet)
@@ -32,7 +35,7 @@ def repeat_clip(clip: Path, seconds: float, path: Path) -> Path:
 
 
 def write_demo_recording(seconds: float, folder: Path) -> Path:
-    """`affectstream demo`'s clip, repeated to `seconds`."""
+    """Write the clip of `affectstream demo`, repeated to `seconds`, into `folder`; return its path."""
     from affectstream.stream.demo import write_clip
 
     return repeat_clip(write_clip(folder), seconds, folder / "long.mp4")

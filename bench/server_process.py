@@ -1,4 +1,4 @@
-"""A server of its own for a measurement: `affectstream serve` in another process."""
+"""`affectstream serve` in another process, for a measurement."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from affectstream.stream.errors import SourceError
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
-    """A server that runs: its address, such as ``http://127.0.0.1:8765``, and the number of its process."""
+class ServerProcess:
+    """A running server: its address, such as ``http://127.0.0.1:8765``, and its process id."""
 
     address: str
     pid: int
@@ -23,22 +23,22 @@ class Served:
     _log: IO[bytes]
 
     def cpu_s(self) -> float:
-        """Processor time that it has used so far, seconds of one core, all threads together.
+        """Processor time used so far, in seconds of one core, over all threads.
 
-        Raises `SourceError`, with what it said last, where it has ended by itself.
+        Raises `SourceError` with its last message if the server has ended.
         """
         import psutil
 
         if self._process.poll() is not None:
-            raise SourceError(f"the server has ended: {_last(self._log)}")
+            raise SourceError(f"the server has ended: {_last_line(self._log)}")
         return sum(psutil.Process(self.pid).cpu_times()[:2])
 
 
 @contextmanager
-def serving(bundle: str, device: str, count: int) -> Iterator[Served]:
+def serving(bundle: str, device: str, count: int) -> Iterator[ServerProcess]:
     """A server for `count` sessions on a free port.
 
-    Raises `SourceError`, with what it said, where it does not start.
+    Raises `SourceError` with its last message if it does not start.
     """
     code = "from affectstream.stream.cli import main; main()"
     options = ["--port", "0", "--bundle", bundle, "--device", device, "--max-sessions", str(count)]
@@ -51,14 +51,14 @@ def serving(bundle: str, device: str, count: int) -> Iterator[Served]:
             assert process.stdout is not None
             address = process.stdout.readline().strip()
             if not address:
-                raise SourceError(f"the server did not start: {_last(log)}")
-            yield Served(address, process.pid, process, log)
+                raise SourceError(f"the server did not start: {_last_line(log)}")
+            yield ServerProcess(address, process.pid, process, log)
         finally:
             process.terminate()
 
 
-def _last(log: IO[bytes]) -> str:
-    """The last line that was said."""
+def _last_line(log: IO[bytes]) -> str:
+    """The last line of the log."""
     log.seek(0)
     lines = log.read().decode("utf-8", "replace").strip().splitlines()
-    return lines[-1] if lines else "it said nothing"
+    return lines[-1] if lines else "it printed no message"

@@ -1,4 +1,4 @@
-"""What each engine of a bundle is fed while recordings are scored, to be fed to another engine.
+"""Records the inputs of every engine of a bundle while recordings are scored, to run another engine on them.
 
     affectstream bench feeds interview.mp4 --output feeds.npz
     affectstream engines compare cpu cpu:fp16 --inputs feeds.npz
@@ -24,7 +24,7 @@ Calls = list[tuple[Engine, dict[str, Array]]]
 
 
 class FeedRecorder(AbstractContextManager["FeedRecorder"]):
-    """An engine that notes what it was fed, in `calls`, which several may share."""
+    """An engine that appends the inputs of each call to `calls`, a list that several may share."""
 
     def __init__(self, engine: Engine, calls: Calls) -> None:
         self._engine, self.calls = engine, calls
@@ -39,10 +39,10 @@ class FeedRecorder(AbstractContextManager["FeedRecorder"]):
         return self._engine.run(feeds)
 
 
-def calls_of(recognizer: Recognizer, path: Path) -> Calls:
-    """Every call of an engine while `path` was scored, in order."""
+def record_calls(recognizer: Recognizer, path: Path) -> Calls:
+    """Score `path` and return every engine call, in order."""
     calls, plain = Calls(), recognizer.bundle
-    # A file that several members share is one engine: its calls are noted once.
+    # A file that several members share is one engine: its calls are recorded once.
     recorders = {id(e): FeedRecorder(e, calls) for e in plain.every_engine.values()}
     recognizer.bundle = plain.with_engines(
         {role: recorders[id(e)] for role, e in plain.every_engine.items()}
@@ -56,9 +56,9 @@ def calls_of(recognizer: Recognizer, path: Path) -> Calls:
     return calls
 
 
-def record(recognizer: Recognizer, path: Path) -> dict[str, Feeds]:
-    """What each role was fed while `path` was scored; ``member/role`` inside a member."""
-    calls, engines = calls_of(recognizer, path), recognizer.bundle.every_engine
+def record_feeds(recognizer: Recognizer, path: Path) -> dict[str, Feeds]:
+    """Score `path` and return the inputs of each role; ``member/role`` inside a member."""
+    calls, engines = record_calls(recognizer, path), recognizer.bundle.every_engine
     return {role: [f for e, f in calls if e is engine] for role, engine in engines.items()}
 
 
@@ -68,8 +68,8 @@ def main(files: Sequence[Path], output: Path, bundle: str) -> None:
     calls: dict[str, int] = {}
     with Recognizer.open(bundle, threads=1) as recognizer:
         for path in files:
-            for role, fed in record(recognizer, path).items():
-                for feeds in fed:
+            for role, recorded in record_feeds(recognizer, path).items():
+                for feeds in recorded:
                     number = calls[role] = calls.get(role, 0) + 1
                     arrays.update({f"{role}/{number}/{name}": a for name, a in feeds.items()})
     with output.open("wb") as file:

@@ -47,7 +47,8 @@ class Fp16Reference(AbstractContextManager["Fp16Reference"]):
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """All outputs by name."""
         check_feeds(self._name, self.inputs, feeds)
-        values: Any = self._evaluator.run(None, dict(feeds), intermediate=True)
+        with np.errstate(over="ignore"):  # a sigmoid of a large number goes through infinity
+            values: Any = self._evaluator.run(None, dict(feeds), intermediate=True)
         for name in self._computed:
             value = values.get(name)
             if value is not None and value.dtype == np.float16:

@@ -1,7 +1,7 @@
-"""Real pictures, voices and lines to feed engines with, from the data sets' own files, labels unread.
+"""Real faces, voices and lines as engine inputs, from the original files of the data sets, without labels.
 
-Only what training chose its weights or epochs on is read: never FER2013 PrivateTest, RAVDESS actors
-21 to 24 or MELD test.
+It reads only what training used to fit or to select; never FER2013 PrivateTest, RAVDESS actors 21 to 24 or
+MELD test.
 """
 
 from __future__ import annotations
@@ -21,33 +21,34 @@ from affectstream.stream.media.types import Samples
 from affectstream.stream.windowing.voice_activity import Timeline
 
 LAST_ACTOR = 20
-MOVIES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".wav"})
+RECORDING_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".wav"})
 
 
 class InputsMissing(AffectstreamError):
-    """A folder does not hold what a measurement needs."""
+    """The folder of the data sets lacks what a measurement needs."""
 
 
 def faces(root: Path) -> NDArray[np.uint8]:
-    """FER2013 PublicTest (N, 48, 48, 3) uint8 from ``fer2013.zip``, grey in all three channels."""
+    """FER2013 PublicTest (N, 48, 48, 3) uint8 from ``fer2013.zip``, gray in all three channels."""
     path = root / "fer2013.zip"
-    pictures = []
+    images = []
     if path.is_file():
         with zipfile.ZipFile(path) as archive:
             for name in sorted(archive.namelist()):
                 if name.endswith(".jpg") and "test" in name.split("/")[:-1]:
                     blob = np.frombuffer(archive.read(name), np.uint8)
-                    picture = cv2.imdecode(blob, cv2.IMREAD_COLOR_RGB)
-                    if picture is None:
-                        raise InputsMissing(f"{path}: {name} is not a picture")
-                    pictures.append(np.asarray(picture, np.uint8))
-    if not pictures:
-        raise InputsMissing(f"no pictures found: expected test/<class>/*.jpg in {path}")
-    return np.stack(pictures)
+                    image = cv2.imdecode(blob, cv2.IMREAD_COLOR_RGB)
+                    if image is None:
+                        raise InputsMissing(f"{path}: {name} is not an image")
+                    images.append(np.asarray(image, np.uint8))
+    if not images:
+        raise InputsMissing(f"no images found: expected test/<class>/*.jpg in {path}")
+    return np.stack(images)
 
 
 def voices(root: Path, length: int) -> NDArray[np.float32]:
-    """Windows of speech (N, length) float32: RAVDESS and EMO-DB cut every half window, padded."""
+    """Windows of speech (N, length) float32 at 16 kHz from RAVDESS and EMO-DB: a window starts every
+    `length` / 2 samples, the last is padded with zeros."""
     actors = [root / "ravdess" / f"Actor_{actor:02d}" for actor in range(1, LAST_ACTOR + 1)]
     paths = [p for folder in (*actors, root / "emodb" / "wav") for p in sorted(folder.glob("*"))]
     found = [w for p in paths if p.suffix in (".flac", ".wav") for w in _windows(p, length)]
@@ -67,7 +68,7 @@ def _windows(path: Path, length: int) -> Iterator[NDArray[np.float32]]:
 
 
 def lines(root: Path) -> list[str]:
-    """The utterances of MELD dev."""
+    """The utterances of MELD dev, as written."""
     path = root / "meld" / "dev_sent_emo.csv"
     if not path.is_file():
         raise InputsMissing(f"no lines found: expected {path}")
@@ -77,7 +78,7 @@ def lines(root: Path) -> list[str]:
 
 def clips(root: Path) -> list[Path]:
     """Recordings under ``video/``, by name."""
-    found = sorted(path for path in (root / "video").glob("*") if path.suffix in MOVIES)
+    found = sorted(path for path in (root / "video").glob("*") if path.suffix in RECORDING_SUFFIXES)
     if not found:
         raise InputsMissing(f"no recordings found: expected some in {root / 'video'}")
     return found

@@ -1,6 +1,6 @@
-"""The networks of the recipes at random weights, as the engine files that a bundle of them would have.
+"""The networks of the recipes at random weights, exported as engine files.
 
-What matters here is their operators. Weights are drawn with a fixed seed; nothing is fetched.
+Only their operators and sizes matter here. Weights come from a fixed seed; nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from affectstream.train.recipes.registry import recipes
 from affectstream.train.tasks import Task
 
 VOCABULARY = 30_522
-"""Of bert-base-uncased."""
+"""Size of the vocabulary of bert-base-uncased."""
 
 
-def networks() -> list[NetRecipe]:
-    """Every recipe whose network can be made without a data set."""
+def network_recipes() -> list[NetRecipe]:
+    """Every recipe whose network can be built without a data set."""
     return [recipe for recipe in recipes().values() if isinstance(recipe, NetRecipe)]
 
 
-def smallest(recipe: NetRecipe) -> NetRecipe:
-    """`recipe` with the options of its smallest network, and small pictures."""
+def smallest_variant(recipe: NetRecipe) -> NetRecipe:
+    """`recipe` with the options of its smallest network, and with small images."""
     side = -(-64 // recipe.multiple) * recipe.multiple
     return replace(recipe, options={**recipe.options, **recipe.tiny}, side=side)
 
 
-def files_of(recipe: NetRecipe, folder: Path) -> list[Path]:
-    """Write the graphs of `recipe` into `folder`: its encoders and its head, for seven emotions."""
+def export_graphs(recipe: NetRecipe, folder: Path) -> list[Path]:
+    """Write the encoders and the head of `recipe`, for seven emotions, into `folder`; return the files."""
     spec = ModelSpec(
         tasks=(Task("emotion", EMOTIONS_7, (1,) * len(EMOTIONS_7)),),
         window=WindowSpec(
@@ -58,6 +58,6 @@ def files_of(recipe: NetRecipe, folder: Path) -> list[Path]:
         loss=LossConfig(),
         data=DataSource("none", "random weights", "none", "", "", 0, ()),
     )
-    # The same numbers for an encoder that several recipes have, so that it can be told from its file.
+    # An encoder that several recipes share gets the same weights, hence the same digest.
     torch.manual_seed(0)
     return write_engine_files(recipe.build(spec.network_spec(load_weights=False)), spec, folder)

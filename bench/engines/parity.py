@@ -1,13 +1,16 @@
-"""FP16 against FP32 on real inputs: each engine by itself, then whole hops, encoders and head.
+"""FP16 against FP32 on real inputs: each engine alone, then encoders and head together.
 
-The reference is ONNX Runtime in FP32 on the CPU. Judged are the FP16 graphs by ONNX Runtime (which,
-on a CPU, computes most FP16 nodes in FP32) and by `Fp16Reference`, which rounds after every node. Inputs
-are FER2013 PublicTest, windows of RAVDESS and EMO-DB, lines of MELD dev and all that the recordings
-under ``video/`` feed each engine with. A mixed hop takes 24 pictures, a window of sound and a line
-in a row, one of the seven mixtures of modalities in turn. A recording's hops are scored from its
-frames on, with the faces cut where the FP32 detector finds them, as on a GPU; then once more with an
-FP16 detector, which is told and not judged. It would move landmarks by hundredths of a pixel and the
-crop by grey levels, and a lone small face may answer to those by a fiftieth: the limit.
+The expected outputs are those of ONNX Runtime in FP32 on the CPU. The FP16 graphs are computed twice: by
+ONNX Runtime, which on a CPU computes most FP16 nodes in FP32, and by `Fp16Reference`, which rounds after
+every node.
+
+- Encoders alone get FER2013 PublicTest, windows of RAVDESS and EMO-DB, and lines of MELD dev.
+- A mixed hop joins 24 consecutive pictures, a window of sound and a line, of which one of the seven sets of
+  modalities is present in turn.
+- Recordings under ``video/`` are scored from their frames on. The FP32 detector finds the faces, as on a GPU.
+  They are scored once more with an FP16 detector, which is reported and has no limit: it moves landmarks by
+  hundredths of a pixel and crops by a few gray levels, and a probability of a single small face may then
+  differ by 0.02, which is the limit.
 
     affectstream bench parity --data DATA
 """
@@ -24,7 +27,7 @@ import torch
 
 from affectstream.bench.engines import inputs
 from affectstream.bench.engines.agreement import Fp16Candidate
-from affectstream.bench.engines.feeds import FeedRecorder, Feeds, record
+from affectstream.bench.engines.feeds import FeedRecorder, Feeds, record_feeds
 from affectstream.bench.engines.fp16_reference import Fp16Reference
 from affectstream.bench.machine import describe
 from affectstream.engines.bundle.bundle import ENCODERS, MODALITIES, YUNET, Bundle
@@ -40,63 +43,116 @@ from affectstream.stream.fusion.encoders import TextEncoder
 from affectstream.stream.recognizer import Recognizer
 
 LARGEST = 3e4
-"""The largest activation that leaves FP16 (65504) room."""
+"""Largest activation that is allowed: less than half of the FP16 maximum, 65504."""
 _ROWS = 32
 _FAINT = 0.1
-"""Cells of the detector that score less on both sides are ground and count for nothing."""
+"""Detector cells whose score is below this on both sides are background and do not count."""
+_DETECTOR = "face_detector"
 _MIXTURES = tuple(
     tuple(m for bit, m in enumerate(MODALITIES) if number >> bit & 1) for number in range(1, 8)
 )
 
 
+def main(data: Path, bundle: str, device: str) -> None:
+    """Measure and print. `data` holds the data sets, see `inputs`."""
+    started = time.perf_counter()
+
+    def progress(part: str) -> None:
+        print(f"{part}: {time.perf_counter() - started:.0f} s so far", flush=True)
+
+    with Recognizer.open(bundle, device="cpu", threads=1) as recognizer:
+        parity = Parity(recognizer, device)
+        samples = recognizer.bundle.manifest.samples_per_window
+        batches = {
+            "video": _batches({"pixels": inputs.faces(data)}),
+            "voice": _batches({"samples": inputs.voices(data, samples)}),
+            "text": _text_feeds(recognizer.bundle, inputs.lines(data)),
+        }
+        for modality, feeds in batches.items():
+            parity.compare_encoder(modality, feeds)
+            progress(modality)
+        parity.compare_mixed_hops(sum(len(feeds["pixels"]) for feeds in batches["video"]))
+        for path in inputs.clips(data):
+            parity.compare_recording(path)
+            progress(path.name)
+    report(parity, bundle, device, time.perf_counter() - started)
+
+
 class Parity:
-    """One bundle, its FP32 engines and those that are judged."""
+    """A bundle's FP32 engines, and the candidates that compute its FP16 graphs."""
 
     def __init__(self, recognizer: Recognizer, device: str) -> None:
-        """`device` is where the FP16 graphs run (``cpu`` or ``cuda:N``)."""
+        """`device` is where ONNX Runtime computes the FP16 graphs (``cpu`` or ``cuda:N``).
+
+        Raises `UsageError` for a bundle without the three encoders, or whose parts have no logits.
+        """
         self._recognizer = recognizer
         self.bundle: Bundle = recognizer.bundle
         _check(self.bundle)
-        parts = engine_parts(self.bundle.manifest)
-        halves = {
-            role: fp16_file(file_of(self.bundle.folder, part)) for role, part in parts.items()
+        graphs = {
+            role: fp16_file(file_of(self.bundle.folder, part))
+            for role, part in engine_parts(self.bundle.manifest).items()
         }
-        self.graphs = {role: Fp16Reference(path) for role, path in halves.items()}
+        self.references = {role: Fp16Reference(path) for role, path in graphs.items()}
         rival = Rival(parse_device(device), half=True)
-        half = {role: open_engine(rival, path) for role, path in halves.items()}
-        self.judged = [Fp16Candidate("onnxruntime", half), Fp16Candidate("torch", self.graphs)]
+        opened = {role: open_engine(rival, path) for role, path in graphs.items()}
+        # "torch" computes the convolutions of the reference; results name it so.
+        self.candidates = [
+            Fp16Candidate("onnxruntime", opened),
+            Fp16Candidate("torch", self.references),
+        ]
         self._embeddings: dict[str, dict[str, list[Array]]] = {}
+        """By candidate ("" is FP32) and modality."""
 
-    def encoder(self, modality: str, feeds: Iterable[Mapping[str, Array]]) -> None:
-        """One encoder by its own classifier; its embeddings are kept for `mixed_hops`."""
+    def compare_encoder(self, modality: str, feeds: Iterable[Mapping[str, Array]]) -> None:
+        """Compare one encoder by its own classifier; keep its embeddings for `compare_mixed_hops`."""
         role = ENCODERS[modality]
-        for given in feeds:
-            expected = self.bundle.engines[role].run(given)
-            self._keep("", modality, expected)
-            for judged in self.judged:
-                found = judged.engines[role].run(given)
-                judged.add(role, softmax(expected["logits"]), softmax(found["logits"]))
-                self._keep(judged.name, modality, found)
+        for batch in feeds:
+            expected = self.bundle.engines[role].run(batch)
+            self._keep_embedding("", modality, expected)
+            for candidate in self.candidates:
+                found = candidate.engines[role].run(batch)
+                candidate.add(role, softmax(expected["logits"]), softmax(found["logits"]))
+                self._keep_embedding(candidate.name, modality, found)
 
-    def _keep(self, who: str, modality: str, outputs: Mapping[str, Array]) -> None:
-        self._embeddings.setdefault(who, {}).setdefault(modality, []).append(outputs["embedding"])
-
-    def mixed_hops(self, count: int) -> None:
-        """`count` hops from the embeddings so far, encoders and head both FP16 or both FP32."""
+    def compare_mixed_hops(self, count: int) -> None:
+        """Compare `count` hops made of the embeddings so far: encoders and head both FP16 or both FP32."""
         mixtures = [_MIXTURES[number % len(_MIXTURES)] for number in range(count)]
-        expected = self._hops(self.bundle.engines["fusion"], "", mixtures)
-        for judged in self.judged:
-            found = self._hops(judged.engines["fusion"], judged.name, mixtures)
-            judged.add("mixed hops", expected, found)
+        expected = self._fuse(self.bundle.engines["fusion"], "", mixtures)
+        for candidate in self.candidates:
+            found = self._fuse(candidate.engines["fusion"], candidate.name, mixtures)
+            candidate.add("mixed hops", expected, found)
 
-    def _hops(self, head: Engine, who: str, mixtures: Sequence[Sequence[str]]) -> Array:
+    def compare_recording(self, path: Path) -> None:
+        """Compare each engine on its inputs while `path` is scored, then the readings."""
+        for role, feeds in record_feeds(self._recognizer, path).items():
+            part = f"{role} cells" if role == _DETECTOR else role
+            for batch in feeds:
+                expected = self._probabilities(role, self.bundle.engines[role].run(batch), batch)
+                for candidate in self.candidates:
+                    outputs = candidate.engines[role].run(batch)
+                    found = self._probabilities(role, outputs, batch)
+                    candidate.add(f"{part}, recordings", *_counted(role, expected, found))
+        expected_readings = self._readings(path, self.bundle.engines)
+        fp32_detector = {_DETECTOR: self.bundle.engines[_DETECTOR]}
+        for candidate in self.candidates:
+            found_readings = self._readings(path, {**candidate.engines, **fp32_detector})
+            candidate.add("hops of recordings", *_matched(expected_readings, found_readings))
+            found_readings = self._readings(path, candidate.engines)
+            candidate.fp16_detector.add(*_matched(expected_readings, found_readings))
+            candidate.unmatched += len(expected_readings.keys() ^ found_readings.keys())
+
+    def _keep_embedding(self, name: str, modality: str, outputs: Mapping[str, Array]) -> None:
+        kept = self._embeddings.setdefault(name, {}).setdefault(modality, [])
+        kept.append(outputs["embedding"])
+
+    def _fuse(self, head: Engine, name: str, mixtures: Sequence[Sequence[str]]) -> Array:
         rows = np.arange(len(mixtures))
         feeds: dict[str, Array] = {}
-        for modality, batches in self._embeddings[who].items():
+        for modality, batches in self._embeddings[name].items():
             pool = np.concatenate(batches)
             steps = int(head.inputs[modality].shape[1])
-            there = [[modality in mixture] * steps for mixture in mixtures]
-            mask = np.array(there, np.bool_)
+            mask = np.array([[modality in mixture] * steps for mixture in mixtures], np.bool_)
             places = (rows[:, None] + np.arange(steps)) % len(pool)
             feeds[modality] = np.where(mask[..., None], pool[places], np.float32(0))
             feeds[f"{modality}_mask"] = mask
@@ -109,42 +165,25 @@ class Parity:
         temperature = np.array([[calibration.temperature.get(name, 1.0)] for name in names])
         return softmax(logits / temperature + np.log(np.asarray(calibration.prior)))
 
-    def recording(self, path: Path) -> None:
-        """Each engine on what it is fed while `path` is scored, then its readings."""
-        fed = record(self._recognizer, path)
-        for role, feeds in fed.items():
-            for given in feeds:
-                expected = self.bundle.engines[role].run(given)
-                for judged in self.judged:
-                    found = judged.engines[role].run(given)
-                    a, b = (self._likely(role, side, given) for side in (expected, found))
-                    what = "face_detector cells" if role == "face_detector" else role
-                    judged.add(f"{what}, recordings", *_worth(role, a, b))
-        expected_readings = self._readings(path, self.bundle.engines)
-        detector = {r: e for r, e in self.bundle.engines.items() if r == "face_detector"}
-        for judged in self.judged:
-            cut_alike = self._readings(path, {**judged.engines, **detector})
-            judged.add("hops of recordings", *_matched(expected_readings, cut_alike))
-            found_readings = self._readings(path, judged.engines)
-            judged.recropped.add(*_matched(expected_readings, found_readings))
-            judged.unmatched += len(expected_readings.keys() ^ found_readings.keys())
-
-    def _likely(self, role: str, outputs: Mapping[str, Array], given: Mapping[str, Array]) -> Array:
-        """What an engine says as probabilities (N, C); a detector's cells as face or none."""
+    def _probabilities(
+        self, role: str, outputs: Mapping[str, Array], feeds: Mapping[str, Array]
+    ) -> Array:
+        """The outputs of an engine as probabilities (N, C); of a detector's cells, face or not."""
         if role == "fusion":
-            return self._calibrated(outputs["logits"], given)
-        if role != "face_detector":
+            return self._calibrated(outputs["logits"], feeds)
+        if role != _DETECTOR:
             return softmax(outputs["logits"])
-        kinds = [
-            np.concatenate([outputs[n].ravel() for n in part]) for part in (YUNET[:3], YUNET[3:6])
-        ]
-        score = np.sqrt(np.clip(kinds[0] * kinds[1], 0, 1))
+        classes, objects = (
+            np.concatenate([outputs[name].ravel() for name in names])
+            for names in (YUNET[:3], YUNET[3:6])
+        )
+        score = np.sqrt(np.clip(classes * objects, 0, 1))
         return np.stack([score, 1 - score], 1)
 
     def _readings(
         self, path: Path, engines: Mapping[str, Engine]
     ) -> dict[tuple[int, int], tuple[float, ...]]:
-        """Scores by hop and track (-1: the recording's)."""
+        """Scores of `path` by hop and track (-1: the recording's own) with `engines`."""
         own = dict(self.bundle.engines)
         self.bundle.engines.update(engines)
         found = {}
@@ -161,28 +200,29 @@ class Parity:
 
 
 def _check(bundle: Bundle) -> None:
-    """Raise `UsageError` for a bundle whose parts cannot be judged by their labels."""
-    parts = [*ENCODERS.values(), "fusion"]
-    mute = [
-        r for r in parts if r not in bundle.engines or "logits" not in bundle.engines[r].outputs
+    """Raise `UsageError` for a bundle whose parts have no labels to compare."""
+    missing = [
+        role
+        for role in (*ENCODERS.values(), "fusion")
+        if role not in bundle.engines or "logits" not in bundle.engines[role].outputs
     ]
-    if bundle.members or mute:
-        found = (
-            f"members {', '.join(bundle.manifest.members)}"
-            if bundle.members
-            else (f"no logits of {', '.join(mute)}")
-        )
-        raise UsageError(
-            f"bench parity judges the labels of three encoders and their head; bundle "
-            f"{bundle.manifest.name!r} has {found}: see affectstream engines compare"
-        )
+    if bundle.members:
+        found = f"members {', '.join(bundle.manifest.members)}"
+    elif missing:
+        found = f"no logits of {', '.join(missing)}"
+    else:
+        return
+    raise UsageError(
+        f"bench parity compares the labels of three encoders and their head; bundle "
+        f"{bundle.manifest.name!r} has {found}: see affectstream engines compare"
+    )
 
 
 def _matched(
     expected: Mapping[tuple[int, int], tuple[float, ...]],
     found: Mapping[tuple[int, int], tuple[float, ...]],
 ) -> tuple[Array, Array]:
-    """Scores (N, C) of the readings that both have."""
+    """Scores (N, C) of the readings that both sides have."""
     both = sorted(expected.keys() & found.keys())
     classes = len(next(iter(expected.values()), ()))
     first, second = (
@@ -192,15 +232,16 @@ def _matched(
     return first, second
 
 
-def _worth(role: str, expected: Array, found: Array) -> tuple[Array, Array]:
-    if role == "face_detector":
+def _counted(role: str, expected: Array, found: Array) -> tuple[Array, Array]:
+    """The rows that count."""
+    if role == _DETECTOR:
         keep = np.maximum(expected[:, 0], found[:, 0]) >= _FAINT
         return expected[keep], found[keep]
     return expected, found
 
 
 def _text_feeds(bundle: Bundle, lines: Iterable[str]) -> Feeds:
-    """Lines as the text encoder is fed with them, in batches."""
+    """The inputs of the text encoder for `lines`, in batches."""
     recorder = FeedRecorder(bundle.engines["text_encoder"], [])
     bundle.engines["text_encoder"], own = recorder, bundle.engines["text_encoder"]
     try:
@@ -210,8 +251,9 @@ def _text_feeds(bundle: Bundle, lines: Iterable[str]) -> Feeds:
     finally:
         bundle.engines["text_encoder"] = own
     names = recorder.inputs
-    joined = {name: np.concatenate([fed[name] for _, fed in recorder.calls]) for name in names}
-    return _batches(joined)
+    return _batches(
+        {name: np.concatenate([feeds[name] for _, feeds in recorder.calls]) for name in names}
+    )
 
 
 def _batches(arrays: Mapping[str, Array]) -> Feeds:
@@ -222,41 +264,13 @@ def _batches(arrays: Mapping[str, Array]) -> Feeds:
     ]
 
 
-def main(data: Path, bundle: str, device: str) -> None:
-    """Measure and print."""
-    started = time.perf_counter()
-    with Recognizer.open(bundle, device="cpu", threads=1) as recognizer:
-        parity = Parity(recognizer, device)
-        samples = recognizer.bundle.manifest.samples_per_window
-        given = {
-            "video": _batches({"pixels": inputs.faces(data)}),
-            "voice": _batches({"samples": inputs.voices(data, samples)}),
-            "text": _text_feeds(recognizer.bundle, inputs.lines(data)),
-        }
-        for modality, feeds in given.items():
-            parity.encoder(modality, feeds)
-            print(f"{modality}: {time.perf_counter() - started:.0f} s so far", flush=True)
-        parity.mixed_hops(sum(len(feeds["pixels"]) for feeds in given["video"]))
-        for path in inputs.clips(data):
-            parity.recording(path)
-            print(f"{path.name}: {time.perf_counter() - started:.0f} s so far", flush=True)
-    report(parity, bundle, device, time.perf_counter() - started)
-
-
 def report(parity: Parity, bundle: str, device: str, seconds: float) -> None:
     """Print the table, and one line of JSON."""
-    largest = {role: graph.largest for role, graph in parity.graphs.items()}
+    largest = {role: graph.largest for role, graph in parity.references.items()}
     peak = max(value for tensors in largest.values() for value in tensors.values())
-    for judged in parity.judged:
-        print(f"FP16 by {judged.name}, {device}")
-        print(f"  {'':32}{'inputs':>8}{'clear':>8}{'agree':>10}{'difference':>12}")
-        for what, a in judged.agreements.items():
-            verdict = "" if a.passed else "  <- out of limits"
-            row = f"  {what:32}{a.rows:8}{a.decided:8}{a.share:10.4%}{a.largest:12.2g}"
-            print(row + verdict)
-        a = judged.recropped
-        row = f"  {'were the detector in FP16':32}{a.rows:8}{a.decided:8}{a.share:10.4%}{a.largest:12.2g}"
-        print(f"{row}, {a.beyond} beyond {DIFFERENCE}, {judged.unmatched} on one side only")
+    for candidate in parity.candidates:
+        print(f"FP16 by {candidate.name}, {device}")
+        print(candidate.table())
     print(f"largest activation {peak:.4g} (at most {LARGEST:g})")
     print(
         json.dumps(
@@ -264,14 +278,14 @@ def report(parity: Parity, bundle: str, device: str, seconds: float) -> None:
                 "bench": "parity",
                 "bundle": bundle,
                 "device": device,
-                "passed": peak <= LARGEST and all(j.passed for j in parity.judged),
+                "passed": peak <= LARGEST and all(c.passed for c in parity.candidates),
                 "limits": {
                     "margin": MARGIN,
                     "agreement": AGREEMENT,
                     "difference": DIFFERENCE,
                     "activation": LARGEST,
                 },
-                "fp16": {judged.name: judged.figures() for judged in parity.judged},
+                "fp16": {c.name: c.metrics() for c in parity.candidates},
                 "largest_activation": {
                     role: {
                         name: float(f"{value:.3g}")

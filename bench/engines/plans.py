@@ -1,9 +1,9 @@
 """Build times, plan sizes and FP16 parity: the engines of a bundle, and all recipes at random weights.
 
-Plans are built by TensorRT for RTX, which needs no GPU for that, with one profile of 1 to 8 rows. Parity
-is between the FP32 graph and its FP16 variant, both by ONNX Runtime on the CPU: it computes many FP16
-nodes in FP32, and random weights say little about a trained network, so this shows that nothing is broken
-and not what precision is lost.
+TensorRT for RTX builds the plans, with one profile of 1 to 8 rows; it needs no GPU for that. Parity is
+between the FP32 graph and its FP16 variant, both by ONNX Runtime on the CPU. It shows that nothing is
+broken, not what precision is lost: ONNX Runtime computes many FP16 nodes in FP32, and random weights are not
+those of a trained network.
 
 Not covered: whether the plans run, which takes an RTX card.
 
@@ -38,7 +38,8 @@ if TYPE_CHECKING:
     from affectstream.train.recipes.net_recipe import NetRecipe
 
 PROFILE = parse_profile("1-8")
-_JUDGED = parse_profile("2")
+_COMPARED = parse_profile("2")
+_PRECISIONS: tuple[Precision, ...] = ("fp16", "fp32")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,22 +56,22 @@ class Row:
     error: str
 
     def document(self) -> dict[str, Any]:
-        """As JSON has it."""
-        found: dict[str, Any] = {
+        """The row for JSON."""
+        document: dict[str, Any] = {
             "engine": self.engine,
             "precision": self.precision,
             "onnx_mb": self.onnx_mb,
             "derive_s": self.derive_s,
         }
         if self.built is not None:
-            found["build_s"] = round(self.built.seconds, 2)
-            found["plan_mb"] = _mb(len(self.built.plan))
-            found["layers"] = structs.asdict(self.built.types)
+            document["build_s"] = round(self.built.seconds, 2)
+            document["plan_mb"] = _mb(len(self.built.plan))
+            document["layers"] = structs.asdict(self.built.types)
         extra = {"parity": self.parity, "error": self.error}
-        return found | {name: text for name, text in extra.items() if text}
+        return document | {name: text for name, text in extra.items() if text}
 
     def line(self) -> str:
-        """As it is printed."""
+        """The row of the table."""
         if self.built is None:
             return f"{self.engine:32}{self.precision:6}  {self.error}"
         types = self.built.types
@@ -81,7 +82,7 @@ class Row:
 
 
 Derive = Callable[[Path, Precision], Path]
-"""From an FP32 graph to that in a precision; `graph_of` is the one of the product."""
+"""Returns the graph in a precision, given the FP32 graph. `graph_of` is what the engines use."""
 
 
 def measure(
@@ -108,41 +109,41 @@ def measure(
     return Row(name, options.precision, onnx_mb, derive_s, built, parity, error)
 
 
-def of_bundle(bundle: str, target: Target) -> Iterator[Row]:
+def measure_bundle(bundle: str, target: Target) -> Iterator[Row]:
     """A row for each engine of `bundle` and each precision."""
     folder = locate(bundle)
     for precision in _PRECISIONS:
         options = BuildOptions(precision=precision, profiles=(PROFILE,))
-        for want in plan_requests(folder, read_manifest(folder), options):
-            # A detector is used in FP32; its FP16 form is measured all the same.
-            asked = structs.replace(want.options, precision=precision)
-            yield measure(want.role, want.source, asked, target)
+        for request in plan_requests(folder, read_manifest(folder), options):
+            # Detectors run in FP32; their FP16 variant is measured all the same.
+            requested = structs.replace(request.options, precision=precision)
+            yield measure(request.role, request.source, requested, target)
 
 
-def of_recipes(target: Target) -> Iterator[Row]:
-    """Rows for every recipe. The graphs, of up to 440 MB, are not kept."""
-    from affectstream.bench.engines.large_recipes import networks
+def measure_recipes(target: Target) -> Iterator[Row]:
+    """Rows for every recipe. The graphs, up to 440 MB each, are deleted."""
+    from affectstream.bench.engines.large_recipes import network_recipes
 
     measured: set[str] = set()
-    for recipe in networks():
+    for recipe in network_recipes():
         with TemporaryDirectory() as folder:
-            yield from of_recipe(recipe, Path(folder), target, measured)
+            yield from measure_recipe(recipe, Path(folder), target, measured)
 
 
-def of_recipe(
+def measure_recipe(
     recipe: NetRecipe, folder: Path, target: Target, measured: set[str] | None = None
 ) -> Iterator[Row]:
     """Export `recipe` into `folder`; a row for each graph and precision.
 
-    Graphs whose digest is in `measured`, where other recipes have left it, are passed over.
+    Graphs whose digest is in `measured` are skipped; the digests of the others are added to it.
     """
-    from affectstream.bench.engines.large_recipes import files_of
+    from affectstream.bench.engines.large_recipes import export_graphs
 
-    seen = set() if measured is None else measured
-    for source in files_of(recipe, folder):
-        if source.suffix != ".onnx" or (digest := sha256(source)) in seen:
+    measured = set() if measured is None else measured
+    for source in export_graphs(recipe, folder):
+        if source.suffix != ".onnx" or (digest := sha256(source)) in measured:
             continue
-        seen.add(digest)
+        measured.add(digest)
         for precision in _PRECISIONS:
             options = BuildOptions(precision=precision, profiles=(PROFILE,))
             name = f"{recipe.name} {source.stem}"
@@ -150,7 +151,7 @@ def of_recipe(
 
 
 def _derive_beside(source: Path, precision: Precision) -> Path:
-    """As `graph_of`, but nothing goes into the cache, which is for graphs that are used again."""
+    """Like `graph_of`, without the cache: these graphs are used once."""
     if precision == "fp32":
         return source
     import onnx
@@ -163,7 +164,7 @@ def _derive_beside(source: Path, precision: Precision) -> Path:
 
 
 def main(bundle: str, large: bool) -> None:
-    """Print a row for each graph, and all of it as one line of JSON."""
+    """Measure and print."""
     target = target_for("tensorrt-rtx")
     print(f"{target.runtime} {target.version} for {target.device}, profile {PROFILE}")
     print(f"{'engine':38}{'onnx MB':>9}{'build s':>9}{'plan MB':>9}{'half':>7}{'float':>7}")
@@ -184,20 +185,17 @@ def main(bundle: str, large: bool) -> None:
 
 
 def _rows(bundle: str, large: bool, target: Target) -> Iterator[Row]:
-    yield from of_bundle(bundle, target)
+    yield from measure_bundle(bundle, target)
     if large:
-        yield from of_recipes(target)
-
-
-_PRECISIONS: tuple[Precision, ...] = ("fp16", "fp32")
+        yield from measure_recipes(target)
 
 
 def _parity(half: Path, source: Path, options: BuildOptions) -> str:
-    """Largest error of the FP16 variant, at two rows."""
+    """Largest error of the FP16 variant, for a batch of two rows."""
     [profile] = options.profiles
-    judged = _JUDGED.with_defaults(profile.ranges)
+    compared = _COMPARED.with_defaults(profile.ranges)
     with OnnxEngine(half) as found, OnnxEngine(source) as reference:
-        return compare_outputs(found, reference, (judged,)).reason
+        return compare_outputs(found, reference, (compared,)).reason
 
 
 def _mb(size: int) -> float:

@@ -1,8 +1,8 @@
 """A browser as a source: the page of `affectstream serve`, with the clip for its camera and microphone.
 
-Camera and microphone are files that Chromium plays, each from when it is opened, so how far they are
-apart says nothing about the way to the server: `skew_ms` is None here. Nor can be told from outside when
-the browser was shown a picture, so there is no `way_ms`.
+Chromium plays files as its camera and microphone, and starts each when it is opened. The offset between them
+is therefore unknown, and `skew_ms` is None. When the browser shows a frame is not known outside of it, so
+`way_ms` is None too.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from affectstream.bench.live.flashes import write_camera, write_microphone
+from affectstream.bench.live.flash_clip import write_camera, write_microphone
 from affectstream.bench.live.row import Row, Unmeasured, quantiles
 from affectstream.bench.server_process import serving
 from affectstream.engines.extras import module_hint
 
 BROWSER_TRANSPORTS = {"browser, WebRTC": "WebRTC", "browser, MediaRecorder": "WebSocket"}
-"""Ways from the page to the server: what the table calls them, and what the page does."""
+"""From the page to the server: the name in the table, and the name on the page."""
 
 _RATE = 48_000
 _WAIT_S = 60.0
-_LOOK_MS = 10
+_POLL_MS = 10
 _NEEDS = ("playwright", "psutil", "aiortc", "starlette", "uvicorn")
 _FLAGS = (
     "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream", "--disable-gpu",
@@ -36,28 +36,28 @@ _FLAGS = (
 )  # fmt: skip
 
 
-def measure_browser(name: str, way: str, bundle: str, seconds: float, scratch: Path) -> Row:
-    """One row of the table, for what the page calls `way`.
+def measure_browser(name: str, transport: str, bundle: str, seconds: float, scratch: Path) -> Row:
+    """One row of the table for a transport, as `BROWSER_TRANSPORTS` names it.
 
-    Raises `Unmeasured` where there is no browser, or it gets to the server in another way only.
+    Raises `Unmeasured` without a browser, or if the page falls back to another transport.
     """
     chromium = _chromium()
     camera = write_camera(scratch / "camera.mjpeg")
     microphone = write_microphone(scratch / "microphone.wav", 4.0, _RATE)
     with (
         serving(bundle, "cpu", 1) as server,
-        _page(chromium, scratch / f"profile-{way}", camera, microphone) as page,
+        _page(chromium, scratch / f"profile-{transport}", camera, microphone) as page,
     ):
-        page.goto(f"{server.address}/?way={way.lower()}")
+        page.goto(f"{server.address}/?way={transport.lower()}")
         _wait(page, "about !== null")
-        asked_s = time.monotonic()
+        pressed_s = time.monotonic()
         page.click("#start")
         _wait(page, "faces !== null")
-        opened_s, used = time.monotonic(), server.cpu_s()
-        if (taken := page.inner_text("#way")) != way:
-            raise Unmeasured(f"the page got through by {taken} only")
+        opened_s, cpu_s = time.monotonic(), server.cpu_s()
+        if (found := page.inner_text("#way")) != transport:
+            raise Unmeasured(f"the page could only use {found}")
         page.wait_for_timeout(seconds * 1e3)
-        used_s, used = time.monotonic() - opened_s, server.cpu_s() - used
+        watched_s, cpu_s = time.monotonic() - opened_s, server.cpu_s() - cpu_s
         page.click("#stop")
         _wait(page, "record.some(l => l.includes('\"ended\"'))")
         events = [json.loads(line) for line in page.evaluate("record")]
@@ -65,20 +65,20 @@ def measure_browser(name: str, way: str, bundle: str, seconds: float, scratch: P
     (ended,) = (event for event in events if event.get("what") == "ended")
     return Row(
         source=name,
-        opens_s=round(opened_s - asked_s, 2),
-        events_s=round(len(timed) / used_s, 1),
+        opens_s=round(opened_s - pressed_s, 2),
+        events_s=round(len(timed) / watched_s, 1),
         way_ms=None,
         age_ms=quantiles(event["age_ms"] for event in timed),
         latency_ms=quantiles(event["latency_ms"] for event in timed),
         skew_ms=None,
         lost=ended["counts"]["dropped"] + ended["counts"]["late"],
-        cpu=round(used / used_s, 2),
+        cpu=round(cpu_s / watched_s, 2),
         pairs=0,
     )
 
 
 def _chromium() -> str:
-    """The browser's program. Raises `Unmeasured` where it, or what drives it, is missing."""
+    """The path of Chromium. Raises `Unmeasured` if it or a package that this needs is missing."""
     for module in _NEEDS:
         if find_spec(module) is None:
             raise Unmeasured(f"needs {module!r}: {module_hint(module)}")
@@ -90,14 +90,14 @@ def _chromium() -> str:
 
 @contextmanager
 def _page(chromium: str, profile: Path, camera: Path, microphone: Path) -> Iterator[Any]:
-    """An empty page of a browser with these devices."""
+    """An empty page in a browser with these files as its devices."""
     from playwright.sync_api import Error, sync_playwright
 
     devices = (
         f"--use-file-for-fake-video-capture={camera}",
         f"--use-file-for-fake-audio-capture={microphone}",
     )
-    root = ("--no-sandbox",) if os.getuid() == 0 else ()  # it does not start as root otherwise
+    root = ("--no-sandbox",) if os.getuid() == 0 else ()  # as root it needs this to start
     try:
         with sync_playwright() as driver:
             browser = driver.chromium.launch_persistent_context(
@@ -115,14 +115,14 @@ def _page(chromium: str, profile: Path, camera: Path, microphone: Path) -> Itera
 
 
 def _wait(page: Any, expression: str) -> None:
-    """Wait until an expression is true. Playwright's own way would need the page to allow eval.
+    """Wait until a JavaScript expression is true. Playwright's own wait needs a page that allows eval.
 
-    Raises `Unmeasured` with what the page says, where it tells of a problem instead.
+    Raises `Unmeasured` if the page shows a problem, or after `_WAIT_S`.
     """
     end_s = time.monotonic() + _WAIT_S
     while not page.evaluate(expression):
         if page.is_visible("#problem"):
             raise Unmeasured(f"the page says: {page.inner_text('#problem')}")
         if time.monotonic() > end_s:
-            raise Unmeasured(f"the page did not come so far in {_WAIT_S:g} s: {expression}")
-        page.wait_for_timeout(_LOOK_MS)
+            raise Unmeasured(f"the page did not reach {expression!r} within {_WAIT_S:g} s")
+        page.wait_for_timeout(_POLL_MS)

@@ -1,4 +1,4 @@
-"""A microphone that hears the clip: a PulseAudio of the bench's own, which needs no sound card."""
+"""A microphone that plays the clip: a private PulseAudio server, which needs no sound card."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from affectstream.bench.live.flashes import write_microphone
+from affectstream.bench.live.flash_clip import write_microphone
 from affectstream.bench.live.row import Unmeasured
 from affectstream.stream.live.source import LiveOptions
 
 _CONFIG = """load-module module-native-protocol-unix socket={folder}/socket auth-anonymous=1
 load-module module-null-sink sink_name=clip
-load-module module-remap-source master=clip.monitor source_name=heard
-set-default-source heard
+load-module module-remap-source master=clip.monitor source_name=microphone
+set-default-source microphone
 """
 _START_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Microphone:
-    """The system's microphone, as `affectstream live --mic` opens it; `lasts_s` is how much it hears."""
+    """The system's microphone, as `affectstream live --mic` opens it. It plays `lasts_s` of sound."""
 
     lasts_s: float
     name: str = "microphone (PulseAudio)"
@@ -34,9 +34,9 @@ class Microphone:
 
     @contextmanager
     def playing(self, clip: Path) -> Iterator[None]:
-        """Play the clip's sound into it. Raises `Unmeasured` where there is no PulseAudio.
+        """Play the sound of the flash clip into it. Raises `Unmeasured` without PulseAudio.
 
-        `clip` itself is not read: its sound is made anew, as long as it is needed.
+        `clip` is not read: the sound is generated, for `lasts_s`.
         """
         missing = [name for name in ("pulseaudio", "paplay") if shutil.which(name) is None]
         if missing:
@@ -61,10 +61,10 @@ class Microphone:
             end_s = time.monotonic() + _START_S
             while not socket.exists():
                 if time.monotonic() > end_s:
-                    raise Unmeasured("pulseaudio does not start here")
+                    raise Unmeasured(f"pulseaudio did not start within {_START_S:g} s")
                 time.sleep(0.05)
             stack.enter_context(_running(("paplay", "--device=clip", str(sound)), env))
-            stack.enter_context(_told(env["PULSE_SERVER"]))
+            stack.enter_context(_environment(env["PULSE_SERVER"]))
             yield None
 
 
@@ -80,8 +80,8 @@ def _running(command: tuple[str, ...], env: dict[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def _told(server: str) -> Iterator[None]:
-    """This process finds the server, as the desktop's programs find theirs."""
+def _environment(server: str) -> Iterator[None]:
+    """Make this process use the PulseAudio server."""
     before = os.environ.get("PULSE_SERVER")
     os.environ["PULSE_SERVER"] = server
     try:

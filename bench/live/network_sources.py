@@ -1,4 +1,4 @@
-"""Every kind of network source, sent on this machine: where it is read, and what plays the clip there."""
+"""Every kind of network source on this machine: how it is opened, and the sender that plays the clip."""
 
 from __future__ import annotations
 
@@ -18,16 +18,15 @@ from affectstream.bench.live.rtp import sdp
 from affectstream.stream.live.source import LiveOptions
 
 _START_S = 60.0
-"""A machine that is busy starts Python slowly."""
+"""Long, because a busy machine starts Python slowly."""
 _SEGMENTS = 3
 
 
 class Sender:
-    """`bench.live.sender` in another process. `began_s` is when it began to send, once it has."""
+    """`bench.live.sender` in another process. `began_s` is when it began to send, None before."""
 
     def __init__(self, clip: Path, url: str, format_name: str, options: Sequence[str]) -> None:
-        """Starts it, and returns when it is about to connect. Raises `Unmeasured` where it does not come
-        so far."""
+        """Start it and return when it is about to connect. Raises `Unmeasured` if it does not start."""
         self.began_s: float | None = None
         command = [
             sys.executable,
@@ -44,9 +43,9 @@ class Sender:
             text=True,
         )
         self._ready = False
-        told = threading.Event()
-        threading.Thread(target=self._follow, args=(told,), daemon=True).start()
-        told.wait(_START_S)
+        reported = threading.Event()
+        threading.Thread(target=self._follow, args=(reported,), daemon=True).start()
+        reported.wait(_START_S)
         if not self._ready:
             self.close()
             raise Unmeasured(f"the sender did not start within {_START_S:g} s")
@@ -56,56 +55,59 @@ class Sender:
         self._process.kill()
         self._process.wait()
 
-    def _follow(self, told: threading.Event) -> None:
+    def _follow(self, reported: threading.Event) -> None:
         assert self._process.stdout is not None
-        self._ready = self._process.stdout.readline() == "ready\n"  # nothing where it ended
-        told.set()
-        with suppress(ValueError):  # it ended before it began
+        self._ready = self._process.stdout.readline() == "ready\n"  # "" if it ended
+        reported.set()
+        with suppress(ValueError):  # it ended before it began to send
             self.began_s = float(self._process.stdout.readline())
 
 
 @dataclass(frozen=True, slots=True)
 class NetworkSource:
-    """One kind of source: how it is read, and how it is sent there (`send` None: it is a file).
-
-    `options` are FFmpeg's for the sender, `beside` commands that run meanwhile, `there` tells when the
-    source can be opened, and `lacks` names what this machine has not got.
-    """
+    """One kind of source: how it is opened, and how the clip gets there."""
 
     name: str
     live: LiveOptions
-    send: str | None = None
+    url: str | None = None
+    """Where the sender sends to; None for a file."""
     format: str = "mpegts"
     options: tuple[str, ...] = ()
-    beside: tuple[tuple[str, ...], ...] = ()
-    there: Callable[[], bool] = lambda: True
-    lacks: str | None = None
+    """``NAME=VALUE`` for FFmpeg, of the sender."""
+    commands: tuple[tuple[str, ...], ...] = ()
+    """Programs that run meanwhile."""
+    is_ready: Callable[[], bool] = lambda: True
+    """Whether the source can be opened."""
+    missing: str | None = None
+    """What this machine lacks."""
 
     @contextmanager
     def playing(self, clip: Path) -> Iterator[Sender | None]:
-        """Send the clip, over and over. Raises `Unmeasured` where that cannot be."""
-        if self.lacks is not None:
-            raise Unmeasured(self.lacks)
+        """Send the clip in a loop. Raises `Unmeasured` if that is not possible here."""
+        if self.missing is not None:
+            raise Unmeasured(self.missing)
         with ExitStack() as stack:
-            for command in self.beside:
+            for command in self.commands:
                 stack.enter_context(_running(command))
-            if self.send is None:
+            if self.url is None:
                 yield None
                 return
-            sender = Sender(clip, self.send, self.format, self.options)
+            sender = Sender(clip, self.url, self.format, self.options)
             stack.enter_context(closing(sender))
             end_s = time.monotonic() + _START_S
-            while not self.there():
+            while not self.is_ready():
                 if time.monotonic() > end_s:
-                    raise Unmeasured(f"what the sender writes did not appear in {_START_S:g} s")
+                    raise Unmeasured(
+                        f"the output of the sender did not appear within {_START_S:g} s"
+                    )
                 time.sleep(0.05)
             yield sender
 
 
 def network_sources(clip: Path, scratch: Path) -> tuple[NetworkSource, ...]:
     """A played file and every network source of `docs/guides/live.md`, on free ports of this machine."""
-    udp, tcp, rtmp, rtsp, rtsp_udp, flv, ts = (f"127.0.0.1:{_free()}" for _ in range(7))
-    rtp_ts = f"rtp://127.0.0.1:{_free_pair()}"
+    udp, tcp, rtmp, rtsp, rtsp_udp, flv, ts = (f"127.0.0.1:{_free_port()}" for _ in range(7))
+    rtp_ts = f"rtp://127.0.0.1:{_free_ports()}"
     return (
         NetworkSource("file, played", LiveOptions(str(clip))),
         NetworkSource("MPEG-TS, UDP", LiveOptions(f"udp://{udp}"), f"udp://{udp}?pkt_size=1316"),
@@ -123,7 +125,7 @@ def network_sources(clip: Path, scratch: Path) -> tuple[NetworkSource, ...]:
 
 
 def _published(name: str, url: str, format_name: str, *options: str) -> NetworkSource:
-    """A source that waits for its publisher; both take the options."""
+    """A source that waits for a publisher; both get the options."""
     ffmpeg = dict(option.split("=", 1) for option in options)
     return NetworkSource(
         name, LiveOptions(url, listen=True, ffmpeg=ffmpeg), url, format_name, options
@@ -131,8 +133,8 @@ def _published(name: str, url: str, format_name: str, *options: str) -> NetworkS
 
 
 def _hls(scratch: Path) -> NetworkSource:
-    """Segments of a second in a folder, and a web server for it."""
-    folder, port = scratch / "hls", _free()
+    """Segments of one second in a folder, and a web server for it."""
+    folder, port = scratch / "hls", _free_port()
     folder.mkdir()
     serve = (sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1")
     return NetworkSource(
@@ -141,23 +143,23 @@ def _hls(scratch: Path) -> NetworkSource:
         str(folder / "live.m3u8"),
         "hls",
         ("hls_time=1", "hls_list_size=5", "hls_flags=delete_segments"),
-        beside=((*serve, "--directory", str(folder)),),
-        there=lambda: len(list(folder.glob("*.ts"))) > _SEGMENTS and _answers(port),
+        commands=((*serve, "--directory", str(folder)),),
+        is_ready=lambda: len(list(folder.glob("*.ts"))) > _SEGMENTS and _is_open(port),
     )
 
 
 def _rtp(clip: Path, scratch: Path) -> NetworkSource:
-    """H.264 and AAC as two streams, and the file that describes them."""
-    port, described = _free_pair(4), scratch / "clip.sdp"
-    described.write_text(sdp(clip, port))
+    """H.264 and AAC as two RTP streams, and a file that describes them."""
+    port, description = _free_ports(4), scratch / "clip.sdp"
+    description.write_text(sdp(clip, port))
     return NetworkSource(
-        "RTP, .sdp file", LiveOptions(str(described)), f"rtp://127.0.0.1:{port}", "rtp"
+        "RTP, .sdp file", LiveOptions(str(description)), f"rtp://127.0.0.1:{port}", "rtp"
     )
 
 
 def _srt() -> NetworkSource:
     """MPEG-TS over SRT: FFmpeg takes it from the sender and relays it (`docs/guides/live.md`)."""
-    sent, srt, read = _free(), _free(), _free()
+    sent, srt, read = _free_port(), _free_port(), _free_port()
     ffmpeg = ("ffmpeg", "-nostdin", "-loglevel", "error", "-analyzeduration", "500000")
     copied = ("-c", "copy", "-f", "mpegts")
     relay = (*ffmpeg, "-i", f"srt://127.0.0.1:{srt}?mode=listener", *copied)
@@ -166,20 +168,20 @@ def _srt() -> NetworkSource:
         "MPEG-TS, SRT relayed",
         LiveOptions(f"udp://127.0.0.1:{read}"),
         f"udp://127.0.0.1:{sent}?pkt_size=1316",
-        beside=((*relay, f"udp://127.0.0.1:{read}?pkt_size=1316"), over),
-        lacks=None
-        if _speaks_srt()
+        commands=((*relay, f"udp://127.0.0.1:{read}?pkt_size=1316"), over),
+        missing=None
+        if _ffmpeg_has_srt()
         else "needs the program ffmpeg with SRT: apt-get install ffmpeg",
     )
 
 
-def _speaks_srt() -> bool:
+def _ffmpeg_has_srt() -> bool:
     if shutil.which("ffmpeg") is None:
         return False
-    told = subprocess.run(
+    done = subprocess.run(
         ["ffmpeg", "-hide_banner", "-protocols"], capture_output=True, text=True, check=False
     )
-    return "srt" in told.stdout.split()
+    return "srt" in done.stdout.split()
 
 
 @contextmanager
@@ -193,13 +195,13 @@ def _running(command: Sequence[str]) -> Iterator[None]:
         process.wait()
 
 
-def _answers(port: int) -> bool:
+def _is_open(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _free() -> int:
-    """A port that is free for TCP and for UDP."""
+def _free_port() -> int:
+    """A port that is free for TCP and UDP."""
     while True:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -208,10 +210,10 @@ def _free() -> int:
                 return port
 
 
-def _free_pair(count: int = 2) -> int:
-    """An even port that is free for UDP with those that follow it, as RTP wants them."""
+def _free_ports(count: int = 2) -> int:
+    """An even port, free for UDP like the `count` - 1 ports after it, as RTP needs."""
     while True:
-        port = _free() // 2 * 2  # Linux gives odd ones
+        port = _free_port() // 2 * 2  # Linux prefers odd ones
         if _are_free(range(port, port + count)):
             return port
 

@@ -1,7 +1,6 @@
-"""The description (SDP) that a reader needs for a clip that is sent as RTP, one port for each stream.
+"""The session description (SDP) of a clip that is sent as RTP, each stream to its own port.
 
-H.264 and AAC as `affectstream.bench.live.sender` sends them; what the codecs have to know beforehand is in it
-(RFC 6184, RFC 3640), so that a reader may come at any time.
+It holds the parameters of H.264 (RFC 6184) and AAC (RFC 3640), so that a reader may join at any time.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from affectstream.stream.errors import SourceError
 
 
 def sdp(clip: Path, port: int) -> str:
-    """The description of `clip` sent to `port` (first stream), `port` + 2 (second).
+    """The description of `clip`, whose streams are sent to `port`, `port` + 2 and so on.
 
     Raises `SourceError` for anything but H.264 and AAC in an MP4.
     """
@@ -46,7 +45,7 @@ def sdp(clip: Path, port: int) -> str:
 
 
 def _parameter_sets(setup: bytes) -> list[bytes]:
-    """The sets that an MP4 keeps for H.264 (ISO 14496-15, 5.3.3): each with two bytes of length before it."""
+    """SPS and PPS of H.264 in an MP4 (ISO 14496-15, 5.3.3): each has two bytes of length before it."""
     found, at = [], 5
     for mask in (0x1F, 0xFF):  # SPS, then PPS
         count, at = setup[at] & mask, at + 1

@@ -1,11 +1,11 @@
-"""A sender of live media: plays a clip in a loop, at its own speed, to an address.
+"""Sends a clip to an address, in a loop and at its own speed.
 
     python -m affectstream.bench.live.sender CLIP URL FORMAT SECONDS [OPTION=VALUE ...]
 
-Packets are copied, not encoded again, so that it costs next to nothing. It prints `ready` when it is about
-to connect, and then when it began, in seconds of the monotonic clock. It leaves with 0 when its time is over,
-and with 1 when the other side broke off. The format `rtp` takes one stream: the first one goes to the URL's
-port, the next to the port two above it.
+Packets are copied, so it needs little processor time. It prints `ready` when it is about to connect, then
+the time when it began to send, in seconds of the monotonic clock. It exits with 0 after SECONDS, and with 1
+if the receiver disconnects. With format `rtp` the first stream goes to the port of URL, the second to that
+port + 2.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ Target: TypeAlias = "tuple[OutputContainer, av.stream.Stream]"
 
 
 def play(clip: str, url: str, format_name: str, seconds: float, options: dict[str, str]) -> None:
-    """Send until `seconds` are over. Raises `av.FFmpegError` or `OSError` where nobody takes it."""
+    """Send for `seconds`. Raises `av.FFmpegError` or `OSError` if the receiver fails."""
     with av.open(clip) as source:
         print("ready", flush=True)
         with _opened(source, url, format_name, options) as targets:
             length_s = (source.duration or 0) / 1e6
-            began_s, turn = time.monotonic(), 0
+            began_s, repetition = time.monotonic(), 0
             print(began_s, flush=True)
             while True:
                 source.seek(0)
                 for packet in source.demux():
                     if packet.dts is None or packet.pts is None:
                         continue
-                    shift = round(turn * length_s / float(packet.time_base))
+                    shift = round(repetition * length_s / float(packet.time_base))
                     due_s = float((packet.dts + shift) * packet.time_base)
                     if due_s > seconds:
                         return
@@ -44,19 +44,19 @@ def play(clip: str, url: str, format_name: str, seconds: float, options: dict[st
                     packet.dts, packet.pts = packet.dts + shift, packet.pts + shift
                     out, packet.stream = targets[packet.stream.index]
                     out.mux_one(packet)
-                turn += 1
+                repetition += 1
 
 
 @contextmanager
 def _opened(
     source: InputContainer, url: str, format_name: str, options: dict[str, str]
 ) -> Iterator[list[Target]]:
-    """Where each stream of the source goes."""
+    """The output of each stream of `source`."""
     with ExitStack() as stack:
         urls = [url]
         if format_name == "rtp":
             urls = _ports(url, len(source.streams))
-            # One clock for all, and no times moved: else sound and pictures are no longer in step.
+            # One clock for all outputs and unchanged timestamps keep sound and pictures in step.
             started = str(time.time_ns() // 1000)
             options = {
                 "start_time_realtime": started,
@@ -75,7 +75,7 @@ def _opened(
 
 
 def _ports(url: str, count: int) -> list[str]:
-    """`url` and those with the ports above; an odd port is for what RTP says of itself."""
+    """`url` with its port and every second port above; the odd ones are for RTCP."""
     parts = urlsplit(url)
     assert parts.port is not None
     return [f"rtp://{parts.hostname}:{parts.port + 2 * number}" for number in range(count)]

@@ -1,6 +1,8 @@
-"""One row for each recording, each scored in a process of its own so that peak memory is its own.
+"""One row for each recording: time, faces, events, label changes, peak memory.
 
-affectstream bench clips videos/*.mp4
+Each recording is scored in a process of its own, so that peak memory is its own.
+
+    affectstream bench clips videos/*.mp4
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from affectstream.stream.recognizer import Recognizer
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What one recording gave and cost. `flips_per_s` counts changes of label of a track."""
+    """Results and cost of one recording. `flips_per_s` counts label changes of all tracks, a second."""
 
     name: str
     media_s: float
@@ -38,44 +40,19 @@ class Row:
 
     @property
     def ratio(self) -> float:
-        """Seconds of media for each second by the clock."""
+        """Seconds of media for each second of wall time."""
         return self.media_s / self.wall_s
 
 
-def row_of(path: Path, bundle: str, threads: int | None) -> Row:
-    """Score `path` once, opening the bundle not counted."""
-    with Recognizer.open(bundle, threads=threads) as recognizer:
-        started = time.perf_counter()
-        result = recognizer.score(path)
-        wall_s = time.perf_counter() - started
-    labels: dict[int | None, list[str]] = {}
-    for event in result.events:
-        if isinstance(event, Emotion) and event.label is not None:
-            labels.setdefault(event.track, []).append(event.label)
-    flips = sum(a != b for run in labels.values() for a, b in pairwise(run))
-    ends = result.events[-1].t_end
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return Row(
-        name=path.name,
-        media_s=ends,
-        wall_s=wall_s,
-        faces=len({event.track for event in result.events if event.track is not None}),
-        events=len(result.events),
-        flips_per_s=flips / ends if ends else 0.0,
-        peak_mb=peak / (1e6 if sys.platform == "darwin" else 1e3),
-        note=result.detail or "",
-    )
-
-
 def main(files: Sequence[Path], bundle: str, threads: int | None) -> None:
-    """Measure and print. Raises `SourceError` where none of `files` could be scored."""
+    """Measure and print. Raises `SourceError` if none of `files` could be scored."""
     rows = []
     print("| recording | media s | wall s | ratio | faces | events | flips/s | peak MB |")
     print("|---|---|---|---|---|---|---|---|")
     for path in files:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
             try:
-                row = pool.submit(row_of, path, bundle, threads).result()
+                row = pool.submit(measure, path, bundle, threads).result()
             except AffectstreamError as error:
                 print(f"| {path.name} | {error} |")
                 continue
@@ -87,3 +64,28 @@ def main(files: Sequence[Path], bundle: str, threads: int | None) -> None:
     if not rows:
         raise SourceError("none of the recordings could be scored")
     print(json.dumps({"bench": "clips", "rows": [asdict(r) for r in rows], "machine": describe()}))
+
+
+def measure(path: Path, bundle: str, threads: int | None) -> Row:
+    """Score `path` once; opening the bundle does not count."""
+    with Recognizer.open(bundle, threads=threads) as recognizer:
+        started = time.perf_counter()
+        result = recognizer.score(path)
+        wall_s = time.perf_counter() - started
+    labels: dict[int | None, list[str]] = {}
+    for event in result.events:
+        if isinstance(event, Emotion) and event.label is not None:
+            labels.setdefault(event.track, []).append(event.label)
+    flips = sum(a != b for run in labels.values() for a, b in pairwise(run))
+    media_s = result.events[-1].t_end
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return Row(
+        name=path.name,
+        media_s=media_s,
+        wall_s=wall_s,
+        faces=len({event.track for event in result.events if event.track is not None}),
+        events=len(result.events),
+        flips_per_s=flips / media_s if media_s else 0.0,
+        peak_mb=peak / (1e6 if sys.platform == "darwin" else 1e3),
+        note=result.detail or "",
+    )

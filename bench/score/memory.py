@@ -1,7 +1,7 @@
 """Whether memory stays flat over a long recording.
 
-The recording is the demo's clip repeated (packets copied). Resident memory is read at each minute of
-media; growth is the largest reading after the first minute minus the reading there.
+The recording is the demo's clip repeated (packets copied). Resident memory is read once a minute of media;
+growth is the largest value after the first minute minus the first one.
 
     affectstream bench memory --hours 2
 """
@@ -19,43 +19,53 @@ from affectstream.stream.recognizer import Recognizer
 from affectstream.stream.sinks import FORMATS
 
 GROWTH_LIMIT_MB = 30.0
+_SHOWN = 12
+"""About so many values are printed."""
 
 
 def main(hours: float, bundle: str, threads: int | None) -> None:
     """Measure and print."""
-    import psutil
-
-    process = psutil.Process()
-    readings: list[float] = []
-    with TemporaryDirectory() as scratch, Recognizer.open(bundle, threads=threads) as recognizer:
-        path = write_demo_recording(hours * 3600, Path(scratch))
-        with (
-            recognizer.session(path) as session,
-            OutputFolder(Path(scratch) / "out", tuple(FORMATS), recognizer) as folder,
-        ):
-            for hop in session:
-                folder.push(hop, session.end_us)
-                if hop.readings and hop.readings[0][0].end_us >= (len(readings) + 1) * 60_000_000:
-                    readings.append(process.memory_info().rss / 1e6)
-            assert session.ended is not None
-            folder.commit(path, session.ended)
-            media_s = session.end_us / 1e6
-    growth = max(readings) - readings[0]
-    print(f"{media_s / 3600:.2f} h of media: {readings[0]:.0f} MB after the first minute,")
+    with TemporaryDirectory() as scratch:
+        media_s, memory_mb = measure(hours, bundle, threads, Path(scratch))
+    first, peak = memory_mb[0], max(memory_mb)
+    print(f"{media_s / 3600:.2f} h of media: {first:.0f} MB after the first minute,")
     print(
-        f"  at most {max(readings):.0f} MB later: growth {growth:.1f} MB (at most {GROWTH_LIMIT_MB:g})"
+        f"  at most {peak:.0f} MB later: growth {peak - first:.1f} MB (at most {GROWTH_LIMIT_MB:g})"
     )
-    step = max(1, len(readings) // 12)
-    print("  " + " ".join(f"{reading:.0f}" for reading in readings[::step]))
+    step = max(1, len(memory_mb) // _SHOWN)
+    print("  " + " ".join(f"{value:.0f}" for value in memory_mb[::step]))
     print(
         json.dumps(
             {
                 "bench": "memory",
                 "media_s": round(media_s, 1),
-                "first_minute_mb": round(readings[0], 1),
-                "peak_mb": round(max(readings), 1),
-                "growth_mb": round(growth, 1),
+                "first_minute_mb": round(first, 1),
+                "peak_mb": round(peak, 1),
+                "growth_mb": round(peak - first, 1),
                 "machine": describe(),
             }
         )
     )
+
+
+def measure(
+    hours: float, bundle: str, threads: int | None, scratch: Path
+) -> tuple[float, list[float]]:
+    """Seconds of media, and resident memory (MB) at the end of each minute of it."""
+    import psutil
+
+    process = psutil.Process()
+    memory_mb: list[float] = []
+    path = write_demo_recording(hours * 3600, scratch)
+    with (
+        Recognizer.open(bundle, threads=threads) as recognizer,
+        recognizer.session(path) as session,
+        OutputFolder(scratch / "out", tuple(FORMATS), recognizer) as folder,
+    ):
+        for hop in session:
+            folder.push(hop, session.end_us)
+            if hop.readings and hop.readings[0][0].end_us >= (len(memory_mb) + 1) * 60_000_000:
+                memory_mb.append(process.memory_info().rss / 1e6)
+        assert session.ended is not None
+        folder.commit(path, session.ended)
+        return session.end_us / 1e6, memory_mb

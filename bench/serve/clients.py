@@ -1,9 +1,9 @@
-"""Clients of a server under measurement: each sends the same WebM at its own pace, and keeps what comes back.
+"""Clients of `affectstream bench sessions`: each sends WebM in real time and records the answers.
 
-A client does next to nothing, so that many fit beside the server: the media is encoded once before, and of
-what comes back only events and states are read. Whether they kept up is measured all the same: how late
-each piece went out is kept. The server lets one address open ten sessions at once, as if it were a person:
-every ten clients have an address of their own (127.0.0.1, 127.0.0.2, ...), as people would.
+A client needs little processor time, so that many fit beside the server: the media is encoded beforehand,
+and only emotion events and states are parsed. `late_s` shows whether the clients kept up. The server lets
+one address open ten sessions at once, so every ten clients use an address of their own (127.0.0.1,
+127.0.0.2, ...).
 """
 
 from __future__ import annotations
@@ -14,42 +14,43 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from affectstream.bench.serve.webm import Chunk
 from affectstream.stream.errors import SourceError
 from affectstream.stream.serve.limits import OPENINGS_BURST
 
 PER_ADDRESS = int(OPENINGS_BURST)
-"""New sessions that the server takes at once from one address."""
+"""Sessions that one address may open at once."""
 _OPEN_S = 30.0
 _END_S = 30.0
 
 
 class Client:
-    """One session. `start` opens and sends, `join` waits for the end; the rest says how it went.
+    """One session. `start` opens it and sends, `join` waits for its end.
 
-    `refused` is the HTTP status where the server took it not at all, `failed` what broke it off.
+    `refused` is the HTTP status if the server refused it, `failed` the error if it broke off.
     """
 
-    def __init__(self, server: str, number: int, chunks: Sequence[tuple[float, bytes]]) -> None:
-        """`server` is its address, `number` counts the clients from 0, `chunks` is what `webm` gave."""
+    def __init__(self, server: str, number: int, chunks: Sequence[Chunk]) -> None:
+        """`server` is an address, `number` counts the clients from 0, `chunks` come from `encode_webm`."""
         self._url = f"{server.replace('http', 'ws', 1)}/ingest?format=webm"
-        self._own = f"127.0.0.{1 + number // PER_ADDRESS}"
+        self._source_address = f"127.0.0.{1 + number // PER_ADDRESS}"
         self._chunks = chunks
         self.refused: int | None = None
         self.failed: str | None = None
         self.events: list[tuple[float, dict[str, Any]]] = []
-        """Emotion events, and how long after the end of their hop was recorded each one came, seconds."""
+        """Emotion events, each with the seconds from the end of its hop in the recording to its arrival."""
         self.states: list[dict[str, Any]] = []
         self.late_s: list[float] = []
-        """For each piece how much later it went out than it was due and the way was free."""
+        """For each chunk, how long after it was due, and the chunk before was sent, it was sent."""
         self._start_s = 0.0
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
-        """Begin, on a thread."""
+        """Open the session and send, in a thread."""
         self._thread.start()
 
     def join(self) -> None:
-        """Wait until everything was sent, and told."""
+        """Wait until everything was sent and answered."""
         self._thread.join()
 
     def _run(self) -> None:
@@ -59,7 +60,7 @@ class Client:
         try:
             with connect(
                 self._url,
-                source_address=(self._own, 0),
+                source_address=(self._source_address, 0),
                 open_timeout=_OPEN_S,
                 compression=None,
                 proxy=None,
@@ -88,13 +89,13 @@ class Client:
 
         try:
             for line in socket:
-                self._take(line)
+                self._record(line)
         except (OSError, WebSocketException) as error:
             self.failed = self.failed or f"{type(error).__name__}: {error}"
 
-    def _take(self, line: str) -> None:
+    def _record(self, line: str) -> None:
         if '"faces"' in line[:40] or '"attention"' in line[:40]:
-            return  # most of what comes, and nothing that is counted
+            return  # most messages, and not counted
         message = json.loads(line)
         if message["type"] == "emotion":
             late_s = time.monotonic() - self._start_s - message["t_end"]
@@ -106,9 +107,9 @@ class Client:
 
 
 def check_addresses(count: int) -> None:
-    """Raises `SourceError` where the system has not as many addresses as `count` clients need.
+    """Raise `SourceError` if the system lacks the loopback addresses that `count` clients need.
 
-    Linux answers to all of 127.0.0.0/8; others have to be told.
+    Linux has all of 127.0.0.0/8; on other systems they have to be added.
     """
     import socket
 
@@ -118,6 +119,6 @@ def check_addresses(count: int) -> None:
             probe.bind((last, 0))
     except OSError:
         raise SourceError(
-            f"{count} sessions need the address {last}, which this system does not have: a server takes "
-            f"{PER_ADDRESS} at once from one address; on macOS: sudo ifconfig lo0 alias {last}, and so on"
+            f"{count} sessions need the address {last}, which this system does not have: a server "
+            f"accepts {PER_ADDRESS} at once from one address; on macOS: sudo ifconfig lo0 alias {last}"
         ) from None

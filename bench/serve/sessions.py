@@ -1,19 +1,20 @@
-"""Many live sessions on one machine: latency against their number, and what gives where it is full.
+"""Latency against the number of live sessions on one server, and what degrades first when it is full.
 
-A server is started (`affectstream serve`) for each number, and each session sends the same recording, as WebM
-at 640x360 and 30 pictures a second, at its own pace over a WebSocket of its own. Network, camera and browser
-are not in it. Each row tells
+For each number a server is started (`affectstream serve`). Each session sends the same recording in real
+time over its own WebSocket, as WebM with 640x360 pixels and 30 frames a second. Network, camera and browser
+are not covered. The columns:
 
-    latency     of the events, as they say it themselves: the work alone
-    delay       from the end of an event's hop in the recording to its arrival at the client, so with what
-                waited to be decoded; up to a tenth of a second of it is the recorder's
-    looked at   pictures a second of each session; `lowered` counts sessions that looked at fewer for a while
-    dropped     pictures that were overtaken by newer ones before anyone looked at them
-    ended       sessions that the server, or the connection, ended before their time
-    refused     clients that got no place. One more than the server takes asks each time.
-    server      its processor time in cores, decoding included; `clients` that of all clients together, and
-                `late` how late 95 % of their pieces went out: they are not what is measured as long as it is
-                little
+    latency     the `latency_ms` of the events: the work on a complete window
+    delay       from the end of an event's hop in the recording to its arrival at the client; includes the
+                wait for decoding, and up to 0.1 s in the recorder
+    frames/s    analyzed frames a second of each session
+    lowered     sessions whose rate of analyzed frames was reduced for a while
+    dropped     frames that were skipped because newer ones had arrived
+    ended       sessions that the server or the connection ended early
+    refused     clients that the server refused; each time one more client asks than the server accepts
+    server      processor time of the server in cores, decoding included
+    clients     the same of all clients together
+    late        95 % of the chunks were sent less late than this; if it is small, the clients kept up
 
     affectstream bench sessions --counts 1,2,4,8,16,24,32 --seconds 30
 """
@@ -36,19 +37,20 @@ import numpy as np
 from affectstream.bench.machine import describe
 from affectstream.bench.recordings import write_demo_recording
 from affectstream.bench.serve.clients import Client, check_addresses
-from affectstream.bench.serve.webm import webm
-from affectstream.bench.server_process import Served, serving
+from affectstream.bench.serve.webm import Chunk, encode_webm
+from affectstream.bench.server_process import ServerProcess, serving
 
 WARM_S = 5.0
 """Events of the first seconds do not count."""
-_AIM_MS = 150.0
+_TARGET_MS = 150.0
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What one number of sessions gave, all sessions together.
+    """The result for one number of sessions, over all of them.
 
-    Milliseconds, None where no event came; `cpu` and `client_cpu` in cores; `refused` by HTTP status.
+    Latency, delay, age and lateness are milliseconds, None without events; `cpu` and `client_cpu` are cores;
+    `refused` is by HTTP status.
     """
 
     sessions: int
@@ -70,13 +72,13 @@ class Row:
     client_late_p95: float
 
     @property
-    def strained(self) -> bool:
-        """Whether anything gave way: the rate, pictures, or whole sessions."""
+    def degraded(self) -> bool:
+        """Whether the frame rate was lowered, frames were dropped, sessions ended or no event came."""
         return bool(self.lowered or self.dropped_share or self.ended_early) or not self.events_per_s
 
 
-_HEADS = (
-    "sessions", "events/s", "latency p50", "p95", "p99 ms", "delay p95 ms", "looked at", "lowered",
+_COLUMNS = (
+    "sessions", "events/s", "latency p50", "p95", "p99 ms", "delay p95 ms", "frames/s", "lowered",
     "dropped", "ended", "refused", "server", "clients", "late ms",
 )  # fmt: skip
 
@@ -91,50 +93,58 @@ def main(
     limit: int | None = None,
     warm_s: float = WARM_S,
 ) -> None:
-    """Measure and print. The server takes `limit` sessions, as many as there are unless given.
+    """Measure and print. The server accepts `limit` sessions; None: as many as there are clients.
 
-    Raises `SourceError` where the system has too few addresses, or a server does not start.
+    Raises `SourceError` if the system has too few loopback addresses or a server does not start.
     """
     check_addresses(max(counts) + 1)
     load = round(os.getloadavg()[0], 2)
-    print("preparing what is sent ...", file=sys.stderr, flush=True)
+    print("encoding the media that the sessions send ...", file=sys.stderr, flush=True)
     with TemporaryDirectory() as scratch:
         path = file or write_demo_recording(seconds, Path(scratch))
-        chunks = webm(path, seconds + warm_s)
+        chunks = encode_webm(path, seconds + warm_s)
     rows: list[Row] = []
-    print("  ".join(_HEADS), flush=True)
+    print("  ".join(_COLUMNS), flush=True)
     for count in counts:
-        places = count if limit is None else min(count, limit)
-        with serving(bundle, device, places) as server:
+        accepted = count if limit is None else min(count, limit)
+        with serving(bundle, device, accepted) as server:
             rows.append(_measure(server, chunks, count, warm_s))
         print(_line(rows[-1]), flush=True)
-    print(_verdict(rows))
-    figures = [asdict(row) for row in rows]
-    told = {"seconds": seconds, "bundle": bundle, "device": device, "load_before": load}
-    print(json.dumps({"bench": "sessions", **told, "rows": figures, "machine": describe()}))
+    print(_summary(rows))
+    print(
+        json.dumps(
+            {
+                "bench": "sessions",
+                "seconds": seconds,
+                "bundle": bundle,
+                "device": device,
+                "load_before": load,
+                "rows": [asdict(row) for row in rows],
+                "machine": describe(),
+            }
+        )
+    )
 
 
-def _measure(
-    server: Served, chunks: Sequence[tuple[float, bytes]], count: int, warm_s: float
-) -> Row:
+def _measure(server: ServerProcess, chunks: Sequence[Chunk], count: int, warm_s: float) -> Row:
     clients = [Client(server.address, number, chunks) for number in range(count)]
     server_s, own_s, start_s = server.cpu_s(), time.process_time(), time.monotonic()
     for client in clients:
         client.start()
-        time.sleep(0.5 / count)  # so that hops do not coincide
+        time.sleep(0.5 / count)  # so that the hops of the sessions do not coincide
     time.sleep(warm_s / 2)
-    one_more = Client(server.address, count, ())
-    one_more.start()
-    for client in (*clients, one_more):
+    extra = Client(server.address, count, ())
+    extra.start()
+    for client in (*clients, extra):
         client.join()
     wall_s = time.monotonic() - start_s
     cpu = (server.cpu_s() - server_s) / wall_s
-    return _row(clients, one_more, warm_s, wall_s, cpu, (time.process_time() - own_s) / wall_s)
+    return _row(clients, extra, warm_s, wall_s, cpu, (time.process_time() - own_s) / wall_s)
 
 
 def _row(
     clients: Sequence[Client],
-    one_more: Client,
+    extra: Client,
     warm_s: float,
     wall_s: float,
     cpu: float,
@@ -150,7 +160,7 @@ def _row(
     rates = [[state["frame_hz"] for state in client.states] for client in served if client.states]
     full_hz = max((max(one) for one in rates), default=0)
     dropped = sum(state["frames_dropped"] for state in last)
-    refused = Counter(str(one.refused) for one in (*clients, one_more) if one.refused is not None)
+    refused = Counter(str(one.refused) for one in (*clients, extra) if one.refused is not None)
     return Row(
         sessions=len(clients),
         served=len(served),
@@ -181,32 +191,32 @@ def _quantiles(values: Sequence[float], *percents: int) -> list[float | None]:
 
 
 def _line(row: Row) -> str:
-    """One line of the table, below `_HEADS`."""
+    """One line of the table, below `_COLUMNS`."""
     cells: tuple[Any, ...] = (
         row.sessions, f"{row.events_per_s:.1f}", _ms(row.latency_p50), _ms(row.latency_p95),
         _ms(row.latency_p99), _ms(row.delay_p95), f"{row.frame_hz:.1f}", row.lowered,
         f"{row.dropped_share:.1%}", row.ended_early, sum(row.refused.values()), f"{row.cpu:.2f}",
         f"{row.client_cpu:.2f}", f"{row.client_late_p95:.0f}",
     )  # fmt: skip
-    return "  ".join(str(cell).rjust(len(head)) for cell, head in zip(cells, _HEADS, strict=True))
+    return "  ".join(str(cell).rjust(len(head)) for cell, head in zip(cells, _COLUMNS, strict=True))
 
 
 def _ms(value: float | None) -> str:
     return "-" if value is None else f"{value:.0f}"
 
 
-def _verdict(rows: Sequence[Row]) -> str:
-    """How many are borne, and what gives first."""
+def _summary(rows: Sequence[Row]) -> str:
+    """How many sessions keep the target, and what degrades first."""
     good = [
         row.sessions
         for row in rows
-        if not row.strained and row.latency_p95 is not None and row.latency_p95 <= _AIM_MS
+        if not row.degraded and row.latency_p95 is not None and row.latency_p95 <= _TARGET_MS
     ]
-    borne = f"p95 under {_AIM_MS:g} ms with nothing given up: up to {max(good, default=0)} sessions"
-    strained = next((row for row in rows if row.strained), None)
-    if strained is None:
-        return f"{borne}; where it is full was not reached"
+    kept = f"p95 under {_TARGET_MS:g} ms without degradation: up to {max(good, default=0)} sessions"
+    first = next((row for row in rows if row.degraded), None)
+    if first is None:
+        return f"{kept}; saturation was not reached"
     return (
-        f"{borne}; at {strained.sessions}: {strained.lowered} looked at fewer pictures, "
-        f"{strained.dropped_share:.1%} of those were dropped, {strained.ended_early} ended early"
+        f"{kept}; at {first.sessions}: {first.lowered} with fewer frames, "
+        f"{first.dropped_share:.1%} of the frames dropped, {first.ended_early} ended early"
     )

@@ -1,4 +1,4 @@
-"""What a browser's recorder would have sent of a recording, and when: WebM, a tenth of a second a piece."""
+"""Recordings as the WebM that a browser's recorder would send, with the time when each piece is due."""
 
 from __future__ import annotations
 
@@ -6,38 +6,46 @@ import io
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
+from numpy.typing import NDArray
 
 from affectstream.stream.errors import SourceError
 
 _SIZE, _FPS, _RATE = (640, 360), 30, 48_000
 _CHUNK_S = 0.1
+_LIVE = {"cluster_time_limit": "100", "live": "1"}
+_MAX_S = 20
+"""No more of a recording is decoded; it is repeated from there."""
+
+Chunk = tuple[float, bytes]
+"""Seconds from the start at which it is due, and the data."""
 
 
-def webm(path: Path, seconds: float) -> list[tuple[float, bytes]]:
-    """`seconds` of the recording, repeated as needed: what a browser's recorder would have sent, when."""
-    out, chunks, sent = io.BytesIO(), [], 0
-    live = {"cluster_time_limit": "100", "live": "1"}
-    with av.open(out, "w", format="webm", options=live) as file:
+def encode_webm(path: Path, seconds: float) -> list[Chunk]:
+    """`seconds` of a recording, repeated as needed, as VP8 and Opus in chunks of 0.1 s.
+
+    Raises `SourceError` for a recording without pictures.
+    """
+    out, chunks, sent = io.BytesIO(), list[Chunk](), 0
+    with av.open(out, "w", format="webm", options=_LIVE) as file:
         options = {"deadline": "realtime", "cpu-used": "8", "g": "60", "b": "1000000"}
         video = file.add_stream("libvpx", rate=_FPS, options=options)
         video.width, video.height, video.pix_fmt = *_SIZE, "yuv420p"
-        sound = file.add_stream("libopus", rate=_RATE, layout="mono")
-        count, samples, due_s = 0, 0, _CHUNK_S
-        for picture, voice in _repeated(path):
-            t_s = count / _FPS
+        audio = file.add_stream("libopus", rate=_RATE, layout="mono")
+        due_s, position = _CHUNK_S, 0
+        for number, (picture, samples) in enumerate(_repeated(path)):
+            t_s = number / _FPS
             if t_s >= seconds:
                 break
             frame = picture.reformat(*_SIZE, format="yuv420p")
-            frame.pts, frame.time_base, frame.pict_type = count, Fraction(1, _FPS), 0
+            frame.pts, frame.time_base, frame.pict_type = number, Fraction(1, _FPS), 0
             file.mux(video.encode(frame))
-            heard = av.AudioFrame.from_ndarray(voice[None], format="s16", layout="mono")
-            heard.sample_rate, heard.pts, heard.time_base = _RATE, samples, Fraction(1, _RATE)
-            file.mux(sound.encode(heard))
-            count, samples = count + 1, samples + len(voice)
+            sound = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
+            sound.sample_rate, sound.pts, sound.time_base = _RATE, position, Fraction(1, _RATE)
+            file.mux(audio.encode(sound))
+            position += len(samples)
             if t_s >= due_s:
                 data = out.getvalue()
                 chunks.append((t_s, data[sent:]))
@@ -45,22 +53,44 @@ def webm(path: Path, seconds: float) -> list[tuple[float, bytes]]:
     return [chunk for chunk in chunks if chunk[1]]
 
 
-def _repeated(path: Path) -> Iterator[tuple[av.VideoFrame, np.ndarray[Any, np.dtype[np.int16]]]]:
-    """Pictures at 30 a second, each with its sound, over and over."""
-    pictures, voice = _decoded(path)
-    per = _RATE // _FPS
-    count = 0
+def loop_webm(media: bytes, period_s: float) -> Iterator[Chunk]:
+    """`media`, a WebM of less than `period_s`, in an endless loop as one WebM."""
+    out = io.BytesIO()
+    with av.open(io.BytesIO(media), "r") as source:
+        streams = {s.index: s for s in source.streams if s.type in ("video", "audio")}
+        packets = [p for p in source.demux(*streams.values()) if p.pts is not None]
+        with av.open(out, "w", format="webm", options=_LIVE) as file:
+            outputs = {i: file.add_stream_from_template(s) for i, s in streams.items()}
+            offset_s = 0.0
+            while True:
+                for packet in packets:
+                    base = packet.time_base
+                    assert base is not None and packet.pts is not None
+                    copy = av.Packet(bytes(packet))
+                    copy.stream, copy.time_base = outputs[packet.stream.index], base
+                    copy.pts = copy.dts = packet.pts + round(offset_s / base)
+                    copy.is_keyframe = packet.is_keyframe
+                    file.mux(copy)
+                    if data := out.getvalue():
+                        yield offset_s + float(packet.pts * base), data
+                        out.seek(0)
+                        out.truncate()
+                offset_s += period_s
+
+
+def _repeated(path: Path) -> Iterator[tuple[av.VideoFrame, NDArray[np.int16]]]:
+    """30 frames a second, each with its sound, in an endless loop."""
+    frames, sound = _decoded(path)
+    count = _RATE // _FPS
     while True:
-        at = count % len(pictures)
-        start = at * per
-        piece = voice[start : start + per]
-        yield pictures[at], np.pad(piece, (0, per - len(piece)))
-        count += 1
+        for number, frame in enumerate(frames):
+            samples = sound[number * count : (number + 1) * count]
+            yield frame, np.pad(samples, (0, count - len(samples)))
 
 
-def _decoded(path: Path) -> tuple[list[av.VideoFrame], np.ndarray[Any, np.dtype[np.int16]]]:
-    pictures: list[av.VideoFrame] = []
-    voice: list[np.ndarray[Any, np.dtype[np.int16]]] = []
+def _decoded(path: Path) -> tuple[list[av.VideoFrame], NDArray[np.int16]]:
+    frames: list[av.VideoFrame] = []
+    sound: list[NDArray[np.int16]] = []
     resampler = av.AudioResampler("s16", "mono", _RATE)
     with av.open(str(path)) as file:
         if not file.streams.video:
@@ -68,10 +98,10 @@ def _decoded(path: Path) -> tuple[list[av.VideoFrame], np.ndarray[Any, np.dtype[
         streams = [*file.streams.video[:1], *file.streams.audio[:1]]
         for frame in file.decode(streams):
             if isinstance(frame, av.AudioFrame):
-                voice += [part.to_ndarray()[0] for part in resampler.resample(frame)]
+                sound += [part.to_ndarray()[0] for part in resampler.resample(frame)]
             elif isinstance(frame, av.VideoFrame):
-                while len(pictures) <= (frame.time or 0.0) * _FPS:
-                    pictures.append(frame)
-            if len(pictures) > 20 * _FPS:  # as much as is worth holding
+                while len(frames) <= (frame.time or 0.0) * _FPS:
+                    frames.append(frame)
+            if len(frames) > _MAX_S * _FPS:
                 break
-    return pictures, np.concatenate(voice) if voice else np.zeros(0, np.int16)
+    return frames, np.concatenate(sound) if sound else np.zeros(0, np.int16)

@@ -66,16 +66,16 @@ def softmax(logits):
 
 def test_the_product_and_the_average_are_what_they_are_called(bundles, data):
     members = find_members([str(folder) for folder in bundles[:2]])
-    prior, said = label_prior(members, data)
-    assert prior == pytest.approx([0.25] * 4) and said == "shares of split train"
-    asked = predict(members, {"joined": bundles[2]}, data, "valid", prior)
-    assert len(asked.truth) == 16 and asked.left_out == 0
-    seen, heard = asked.told["seen"], asked.told["heard"]
+    prior, source = label_prior(members, data)
+    assert prior == pytest.approx([0.25] * 4) and source == "shares of split train"
+    predictions = predict(members, {"joined": bundles[2]}, data, "valid", prior)
+    assert len(predictions.truth) == 16 and predictions.left_out == 0
+    seen, heard = predictions.probabilities["seen"], predictions.probabilities["heard"]
     product = seen * heard / (seen * heard).sum(1, keepdims=True)  # the prior is flat
-    np.testing.assert_allclose(asked.told[PRODUCT], product, atol=1e-6)
-    np.testing.assert_allclose(asked.told[AVERAGE], (seen + heard) / 2, atol=1e-9)
+    np.testing.assert_allclose(predictions.probabilities[PRODUCT], product, atol=1e-6)
+    np.testing.assert_allclose(predictions.probabilities[AVERAGE], (seen + heard) / 2, atol=1e-9)
     # A temperature of one half is a weight of two: the fusion with that weight is the product.
-    np.testing.assert_allclose(asked.told["joined"], product, atol=1e-4)
+    np.testing.assert_allclose(predictions.probabilities["joined"], product, atol=1e-4)
 
 
 def test_what_no_training_sample_has_is_not_impossible(bundles, tmp_path):
@@ -88,17 +88,17 @@ def test_what_no_training_sample_has_is_not_impossible(bundles, tmp_path):
     assert label_prior(members, untrained)[1].startswith("alike")
 
 
-def asked_of(ids, people):
+def predictions_of(ids, people):
     truth = np.arange(len(ids)) % 4
     return JointPredictions({"all": np.eye(4)[truth]}, truth, ids, people, 0)
 
 
 def test_pairs_of_one_recording_are_drawn_together_and_people_where_there_are_enough():
     ids = [f"clip{n // 3}+{n % 3}" for n in range(24)]
-    few = resampling_groups(asked_of(ids, [f"p{n % 2}" for n in range(24)]))
+    few = resampling_groups(predictions_of(ids, [f"p{n % 2}" for n in range(24)]))
     assert few.by == "recording of the anchor"
     assert len(set(few.numbers)) == 8 and set(few.numbers[:3]) == {few.numbers[0]}
-    many = resampling_groups(asked_of(ids, [f"p{n % 8}" for n in range(24)]))
+    many = resampling_groups(predictions_of(ids, [f"p{n % 8}" for n in range(24)]))
     assert many.by == "participant" and len(set(many.numbers)) == 8
 
 
@@ -121,7 +121,7 @@ def test_it_counts_whose_label_wins():
 def test_from_the_command_line(bundles, data, disagreeing, capsys):
     words = ["bench", "fusion", "--data", data, "--member", bundles[0], "--member", bundles[1]]
     assert run(*words, "--fused", bundles[2], "--conflicts", disagreeing) == 0
-    *said, last = capsys.readouterr().out.strip().splitlines()
+    *table, last = capsys.readouterr().out.strip().splitlines()
     found = json.loads(last)
     assert list(found["rows"]) == ["seen", "heard", PRODUCT, AVERAGE, "joined"]
     for row in found["rows"].values():
@@ -132,7 +132,7 @@ def test_from_the_command_line(bundles, data, disagreeing, capsys):
     same = found["rows"]["joined"]["less_product"]["accuracy"]
     assert same == {"value": 0.0, "low": 0.0, "high": 0.0}, "they are one, see above"
     assert found["conflicts"]["rows"]["joined"]["unsure"] <= 1.0
-    assert any(line.startswith(f"| {PRODUCT} |") for line in said)
+    assert any(line.startswith(f"| {PRODUCT} |") for line in table)
     assert run(*words, "--fused", bundles[0]) == exits.USAGE
     assert "another row is called seen" in capsys.readouterr().err
     other = plain(bundles[0].parent / "odd", takes=("voice",))

@@ -15,10 +15,11 @@ pytest.importorskip("skimage", reason="the portrait comes with the 'demo' extra"
 
 from affectstream.bench.live import sources as live
 from affectstream.bench.live.browser import BROWSER_TRANSPORTS, measure_browser
-from affectstream.bench.live.flashes import CLIP_S, Flash, FlashProbe, write_camera, write_flashes
+from affectstream.bench.live.flash_clip import CLIP_S, write_camera, write_flashes
+from affectstream.bench.live.flash_probe import Flash, FlashProbe
 from affectstream.bench.live.microphone import Microphone
 from affectstream.bench.live.network_sources import network_sources
-from affectstream.bench.live.row import Row, Skipped, Unmeasured, line, quantiles
+from affectstream.bench.live.row import Row, Skipped, Unmeasured, cells, quantiles
 from affectstream.bench.live.rtp import sdp
 from affectstream.stream import Recognizer, SourceError
 
@@ -39,9 +40,9 @@ def camera(tmp_path_factory):
     return write_camera(tmp_path_factory.mktemp("camera") / "camera.mjpeg")
 
 
-def way_named(name, clip, scratch):
-    (way,) = (way for way in network_sources(clip, scratch) if way.name == name)
-    return way
+def source_named(name, clip, scratch):
+    (source,) = (one for one in network_sources(clip, scratch) if one.name == name)
+    return source
 
 
 @pytest.mark.parametrize(
@@ -54,7 +55,7 @@ def way_named(name, clip, scratch):
     ],
 )
 def test_what_is_sent_is_measured(recognizer, clip, tmp_path, name):
-    row = live.measure_source(recognizer, way_named(name, clip, tmp_path), clip, 5.0)
+    row = live.measure_source(recognizer, source_named(name, clip, tmp_path), clip, 5.0)
     assert row.source == name
     assert row.opens_s > 0 and row.events_s > 1 and row.cpu > 0
     assert row.way_ms is not None and 0 < row.way_ms < CLIP_S * 1e3
@@ -80,13 +81,13 @@ def test_every_kind_is_in_the_table_or_said_to_be_missing(capsys):
 
 
 def test_a_flash_that_comes_seconds_late_is_not_taken_for_the_next():
-    tap, sent_s = FlashProbe(), 100.0
+    probe, sent_s = FlashProbe(), 100.0
     for turn in range(3):
         for number in range(CLIP_S):
             came_s = sent_s + turn * CLIP_S + number + 2.4
-            tap.flashes.append(Flash(came_s, 6 if number == 0 else 3))
-    assert tap.way_ms(sent_s) == pytest.approx(2400, abs=0.1)
-    assert FlashProbe([Flash(1.0, 3)]).way_ms(0.0) is None, "which flash this was is not known"
+            probe.flashes.append(Flash(came_s, 6 if number == 0 else 3))
+    assert probe.transit_ms(sent_s) == pytest.approx(2400, abs=0.1)
+    assert FlashProbe([Flash(1.0, 3)]).transit_ms(0.0) is None, "which flash this was is not known"
 
 
 def test_what_is_missing_is_named_with_the_reason(recognizer, clip, tmp_path, monkeypatch):
@@ -95,7 +96,7 @@ def test_what_is_missing_is_named_with_the_reason(recognizer, clip, tmp_path, mo
         "mic", partial(live.measure_source, recognizer, Microphone(3.0), clip, 2.0)
     )
     assert isinstance(heard, Skipped) and "apt-get install pulseaudio" in heard.not_measured
-    relayed = way_named("MPEG-TS, SRT relayed", clip, tmp_path)
+    relayed = source_named("MPEG-TS, SRT relayed", clip, tmp_path)
     left = live.measure_or_skip(
         relayed.name, partial(live.measure_source, recognizer, relayed, clip, 2.0)
     )
@@ -104,9 +105,9 @@ def test_what_is_missing_is_named_with_the_reason(recognizer, clip, tmp_path, mo
         "browser", partial(measure_browser, "browser", "WebRTC", "pocket", 2.0, tmp_path)
     )
     assert isinstance(page, Skipped) and re.search(
-        "pip install|apt-get install chromium", line(page)
+        "pip install|apt-get install chromium", cells(page)
     )
-    assert "not measured: " in line(page)
+    assert "not measured: " in cells(page)
 
 
 def test_one_source_that_fails_does_not_cost_the_others():
@@ -121,10 +122,10 @@ def test_one_source_that_fails_does_not_cost_the_others():
 
 
 def test_a_sender_that_cannot_read_its_clip_is_told(clip, tmp_path):
-    way = way_named("MPEG-TS, UDP", clip, tmp_path)
+    source = source_named("MPEG-TS, UDP", clip, tmp_path)
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"none")
-    with pytest.raises(Unmeasured, match="sender did not start"), way.playing(broken):
+    with pytest.raises(Unmeasured, match="sender did not start"), source.playing(broken):
         pass
 
 

@@ -146,36 +146,38 @@ def made_up(recognizer):
     """A parity of a few made-up inputs for each encoder."""
     found = parity.Parity(recognizer, "cpu")
     for modality, role in parity.ENCODERS.items():
-        found.encoder(modality, random_feeds(recognizer.bundle.engines[role].inputs, 4, seed=3))
+        found.compare_encoder(
+            modality, random_feeds(recognizer.bundle.engines[role].inputs, 4, seed=3)
+        )
     return found
 
 
 def test_encoders_and_mixed_hops_are_counted():
     with Recognizer.open("pocket", device="cpu", threads=1) as recognizer:
         found = made_up(recognizer)
-        found.mixed_hops(14)
-    for judged in found.judged:
-        figures = judged.figures()["parts"]
-        assert figures["face_encoder"]["inputs"] == 32
-        assert figures["mixed hops"]["inputs"] == 14
-        assert judged.passed, figures
-    assert set(found.graphs["voice_encoder"].largest) >= {"logits/half"}
+        found.compare_mixed_hops(14)
+    for candidate in found.candidates:
+        metrics = candidate.metrics()["parts"]
+        assert metrics["face_encoder"]["inputs"] == 32
+        assert metrics["mixed hops"]["inputs"] == 14
+        assert candidate.passed, metrics
+    assert set(found.references["voice_encoder"].largest) >= {"logits/half"}
 
 
 def test_a_part_that_disagrees_fails_the_whole():
-    judged = parity.Fp16Candidate("someone", {})
-    judged.add("good", np.array([[0.9, 0.1]]), np.array([[0.9, 0.1]]))
-    assert judged.passed
-    judged.add("bad", np.array([[0.9, 0.1]]), np.array([[0.1, 0.9]]))
-    assert not judged.passed
-    assert judged.figures()["parts"]["good"]["passed"]
+    candidate = parity.Fp16Candidate("someone", {})
+    candidate.add("good", np.array([[0.9, 0.1]]), np.array([[0.9, 0.1]]))
+    assert candidate.passed
+    candidate.add("bad", np.array([[0.9, 0.1]]), np.array([[0.1, 0.9]]))
+    assert not candidate.passed
+    assert candidate.metrics()["parts"]["good"]["passed"]
 
 
 @pytest.mark.slow
 def test_a_recording_is_scored_alike(clip):
     with Recognizer.open("pocket", device="cpu", threads=1) as recognizer:
         found = parity.Parity(recognizer, "cpu")
-        found.recording(clip)
-    for judged in found.judged:
-        assert judged.passed, judged.figures()
-        assert judged.figures()["parts"]["hops of recordings"]["inputs"] >= 20
+        found.compare_recording(clip)
+    for candidate in found.candidates:
+        assert candidate.passed, candidate.metrics()
+        assert candidate.metrics()["parts"]["hops of recordings"]["inputs"] >= 20

@@ -6,8 +6,8 @@ pytest.importorskip("torch", reason="recipes are torch modules")
 pytest.importorskip("onnx", reason="graphs are made with the package onnx")
 pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT for RTX is not installed")
 
-from affectstream.bench.engines.large_recipes import smallest
-from affectstream.bench.engines.plans import PROFILE, measure, of_recipe
+from affectstream.bench.engines.large_recipes import smallest_variant
+from affectstream.bench.engines.plans import PROFILE, measure, measure_recipe
 from affectstream.engines.plans.build import BuildOptions
 from affectstream.engines.plans.target import target_for
 from affectstream.train.recipes.documented import cnn, temporal_vit, vit_b16
@@ -22,7 +22,7 @@ def target():
 @pytest.mark.filterwarnings("ignore")  # the exporter warns of itself
 @pytest.mark.parametrize("recipe", [cnn.RECIPE, temporal_vit.RECIPE], ids=lambda r: r.name)
 def test_every_graph_of_a_recipe_builds_in_both_precisions(recipe, tmp_path, target):
-    rows = list(of_recipe(smallest(recipe), tmp_path, target))
+    rows = list(measure_recipe(smallest_variant(recipe), tmp_path, target))
     graphs = [f"{recipe.name} {name}" for name in ("face_encoder", "fusion")]
     assert [row.engine for row in rows] == [name for name in graphs for _ in range(2)]
     for half, full in zip(rows[::2], rows[1::2], strict=True):
@@ -40,7 +40,7 @@ def test_a_graph_that_two_recipes_share_is_measured_once(tmp_path, target):
     for recipe, graphs in ((vit_b16.RECIPE, 2), (temporal_vit.RECIPE, 1)):
         folder = tmp_path / recipe.name
         folder.mkdir()
-        rows = list(of_recipe(smallest(recipe), folder, target, measured))
+        rows = list(measure_recipe(smallest_variant(recipe), folder, target, measured))
         assert len(rows) == 2 * graphs
 
 

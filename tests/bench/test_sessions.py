@@ -11,7 +11,7 @@ for module in ("starlette", "uvicorn", "aiortc", "prometheus_client", "websocket
 
 from affectstream.bench.serve import sessions
 from affectstream.bench.serve.clients import Client, check_addresses
-from affectstream.bench.serve.webm import webm
+from affectstream.bench.serve.webm import encode_webm
 from affectstream.bench.server_process import serving
 from affectstream.stream.errors import SourceError
 from tests.support.live_media import write_face
@@ -51,7 +51,7 @@ def test_what_is_refused_is_counted_and_the_rest_is_served(clip, capsys):
 
 @pytest.mark.slow
 def test_more_clients_than_one_address_may_open_are_all_taken(clip):
-    chunks = webm(clip, 1.0)
+    chunks = encode_webm(clip, 1.0)
     with serving("pocket", "cpu", 12) as server:
         clients = [Client(server.address, number, chunks) for number in range(12)]
         for client in clients:
@@ -87,7 +87,7 @@ def test_more_than_the_addresses_of_this_machine_is_told():
 )
 def test_what_gives_way_first_is_told(changed):
     fine, full = row_of(), row_of(sessions=16, **changed)
-    assert not fine.strained and full.strained
-    assert "up to 8 sessions; at 16: " in sessions._verdict([fine, full])
-    assert "was not reached" in sessions._verdict([fine])
-    assert "up to 0 sessions" in sessions._verdict([row_of(latency_p95=151.0)])
+    assert not fine.degraded and full.degraded
+    assert "up to 8 sessions; at 16: " in sessions._summary([fine, full])
+    assert "was not reached" in sessions._summary([fine])
+    assert "up to 0 sessions" in sessions._summary([row_of(latency_p95=151.0)])

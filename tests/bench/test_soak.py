@@ -14,7 +14,7 @@ for module in ("websockets", "prometheus_client", "starlette", "uvicorn", "aiort
 
 from websockets.sync.server import ServerConnection, serve
 
-from affectstream.bench.serve import soak
+from affectstream.bench.serve import soak_clients
 from tests.support.serving import recording
 
 
@@ -26,25 +26,25 @@ def test_a_steady_session_that_breaks_off_is_opened_anew_and_the_reason_is_kept(
         socket.send('{"type":"error","error":"not today"}')
         socket.close(1011, "not today")
 
-    monkeypatch.setattr(soak, "SHORTEST_S", 0.5)
+    monkeypatch.setattr(soak_clients, "SHORTEST_S", 0.5)
     media = recording(np.ascontiguousarray(portrait[:64, :64]), 1.0)
-    tally = soak.ClientCounts()
+    counts = soak_clients.ClientCounts()
     with serve(refuse, "127.0.0.1", 0) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         address = f"http://127.0.0.1:{server.socket.getsockname()[1]}"
-        soak._steady(address, media, time.monotonic() + 4.0, tally, 0)
+        soak_clients.run_permanent(address, media, time.monotonic() + 4.0, counts, 0)
         server.shutdown()
-    assert tally.reopened == tally.opened - 1 > 0
-    assert tally.failed == tally.opened == sum(tally.reasons.values())
-    assert all("1011" in why and why.endswith("not today") for why in tally.reasons)
-    assert tally.figures()["reasons"] == tally.reasons
+    assert counts.reopened == counts.opened - 1 > 0
+    assert counts.failed == counts.opened == sum(counts.reasons.values())
+    assert all("1011" in why and why.endswith("not today") for why in counts.reasons)
+    assert counts.document()["reasons"] == counts.reasons
 
 
 def test_reasons_stay_few() -> None:
-    tally = soak.ClientCounts()
+    counts = soak_clients.ClientCounts()
     for number in range(50):
-        tally.fail("websocket", str(number))
-        tally.fail("webrtc", "the same")
-    assert len(tally.reasons) == soak.MOST_REASONS + 1
-    assert sum(tally.reasons.values()) == tally.failed == 100
-    assert tally.reasons["webrtc: the same"] == 50
+        counts.fail("websocket", str(number))
+        counts.fail("webrtc", "the same")
+    assert len(counts.reasons) == soak_clients.MAX_REASONS + 1
+    assert sum(counts.reasons.values()) == counts.failed == 100
+    assert counts.reasons["webrtc: the same"] == 50

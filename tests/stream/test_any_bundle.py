@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from msgspec import structs
 
-from affectstream.bench.engines.feeds import record
+from affectstream.bench.engines.feeds import record_feeds
 from affectstream.engines import Bundle, BundleError
 from affectstream.engines.bundle.folder import read_manifest
 from affectstream.engines.manifest import Calibration, FaceCrop
@@ -65,7 +65,7 @@ def score(bundle, path, **options):
 
 def fed(bundle, path):
     with Recognizer.open(bundle, device="cpu", threads=1) as recognizer:
-        return record(recognizer, path)
+        return record_feeds(recognizer, path)
 
 
 def of(result, kind):

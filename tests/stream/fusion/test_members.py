@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pytest
 
-from affectstream.bench.engines.feeds import record
+from affectstream.bench.engines.feeds import record_feeds
 from affectstream.engines import Bundle, BundleError
 from affectstream.engines.bundle.bundle_plans import plan_requests
 from affectstream.engines.bundle.folder import engine_files, read_manifest
@@ -84,7 +84,7 @@ def test_what_the_members_say_is_joined_by_their_weights(both, film):
 
 def test_a_member_without_evidence_is_masked(both, film):
     with Recognizer.open(both, device="cpu", threads=1) as recognizer:
-        fed = record(recognizer, film)
+        fed = record_feeds(recognizer, film)
     masks = np.concatenate([call["mask"] for call in fed["fusion"]])
     assert masks[:, 0].all()
     assert 0 < masks[:, 1].sum() < len(masks)
@@ -98,10 +98,10 @@ def test_each_member_looks_through_its_own_window_and_grid(tmp_path, film):
     far = plain(folder / "far", takes=("video",), crop=FRAME, span=LONG)
     pair = compound(folder, [near, far], (1.0, 1.0))
     with Recognizer.open(pair, device="cpu", threads=1) as recognizer:
-        inside = record(recognizer, film)
+        inside = record_feeds(recognizer, film)
     for member in (near, far):
         with Recognizer.open(member, device="cpu", threads=1) as recognizer:
-            alone = record(recognizer, film)["fusion"]
+            alone = record_feeds(recognizer, film)["fusion"]
         for one, other in zip(alone, inside[f"{member.name}/fusion"], strict=True):
             assert np.array_equal(one["video_mask"], other["video_mask"])
             assert np.allclose(one["video"], other["video"], atol=1e-6)
@@ -117,9 +117,9 @@ def test_an_engine_that_members_share_is_opened_once_and_run_once_for_an_input(t
         one, other = bundle.members
         assert all(one.engines[role] is other.engines[role] for role in one.engines)
     with Recognizer.open(pair, device="cpu", threads=1) as recognizer:
-        inside = record(recognizer, film)
+        inside = record_feeds(recognizer, film)
     with Recognizer.open(twins[0], device="cpu", threads=1) as recognizer:
-        alone = record(recognizer, film)
+        alone = record_feeds(recognizer, film)
     for role in ("face_encoder", "voice_encoder", "text_encoder"):
         assert len(inside[f"a/{role}"]) == len(alone[role]), role
 
@@ -147,7 +147,7 @@ def test_a_face_and_the_picture_around_it_are_joined_for_the_only_one_in_view(tm
     ]
     bundle = compound(folder, members, (1.0, 1.0, 1.0))
     with Recognizer.open(bundle, device="cpu", threads=1) as recognizer:
-        fed = record(recognizer, path)
+        fed = record_feeds(recognizer, path)
         result = recognizer.score(path)
     assert fed["fusion"][-1]["mask"].all()
     assert {event.track for event in emotions(result)} == {1}

@@ -14,7 +14,8 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import msgspec
 import pytest
 
-from affectstream.bench.live.flashes import FlashProbe, write_flashes
+from affectstream.bench.live.flash_clip import write_flashes
+from affectstream.bench.live.flash_probe import FlashProbe
 from affectstream.stream import Recognizer, SourceError
 from affectstream.stream.live.callbacks import Callbacks
 from affectstream.stream.live.capture import connection
@@ -216,18 +217,18 @@ def test_a_publisher_is_waited_for(recognizer, clip, port, scheme, path, format_
 @pytest.mark.parametrize("way", [pytest.param("played", marks=pytest.mark.slow), "udp"])
 def test_sound_and_pictures_are_in_step(recognizer, tmp_path, port, way):
     pytest.importorskip("skimage", reason="the portrait comes with the 'demo' extra")
-    flashes, tap = write_flashes(tmp_path / "flashes.mp4"), FlashProbe()
+    flashes, probe = write_flashes(tmp_path / "flashes.mp4"), FlashProbe()
     url = str(flashes) if way == "played" else f"udp://127.0.0.1:{port}?pkt_size=1316"
-    followed = Followed(recognizer, LiveOptions(source=url), tap=tap)
+    followed = Followed(recognizer, LiveOptions(source=url), tap=probe)
     if way == "played":
         followed.source.open()
-        assert until(lambda: len(tap.meter.pairs_us) >= 2)
+        assert until(lambda: len(probe.meter.pairs_us) >= 2)
     else:
         with Sender(flashes, url, "mpegts"):
             followed.source.open()
-            assert until(lambda: len(tap.meter.pairs_us) >= 2)
+            assert until(lambda: len(probe.meter.pairs_us) >= 2)
     quiet_end(followed)
-    assert abs(tap.meter.skew_ms) < 40
+    assert abs(probe.meter.skew_ms) < 40
 
 
 @pytest.mark.slow
