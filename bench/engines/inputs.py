@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from affectstream.engines.errors import AffectstreamError
 from affectstream.stream.media.recording import Recording
 from affectstream.stream.media.types import Samples
-from affectstream.stream.windowing.voice_activity import Timeline
+from affectstream.stream.windowing.sound_timeline import SoundTimeline
 
 LAST_ACTOR = 20
 RECORDING_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".wav"})
@@ -60,7 +60,7 @@ def voices(root: Path, length: int) -> NDArray[np.float32]:
 def _windows(path: Path, length: int) -> Iterator[NDArray[np.float32]]:
     with Recording.open(path) as recording:
         runs = [item for item in recording if isinstance(item, Samples)]
-    timeline = Timeline()
+    timeline = SoundTimeline()
     for run in runs:
         timeline.push(run)
     for start in range(0, max(1, timeline.end - length // 2), length // 2):

@@ -81,7 +81,9 @@ class Interpreter:
             self._shape,
             channels=2 if options.assignment.channels else 1,
             start_us=options.start_us or 0,
-            within_us=sorted({e.manifest.window_us for e in bundle.experts} - {manifest.window_us}),
+            shorter_us=sorted(
+                {e.manifest.window_us for e in bundle.experts} - {manifest.window_us}
+            ),
             context=max((text.context for text in texts if text is not None), default=0),
         )
         self._fuser = Fuser(

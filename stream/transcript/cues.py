@@ -1,6 +1,6 @@
-"""What one cue of a transcript says, and who says it, freed of its markup.
+"""Parsing one cue of a transcript: who speaks, and the words without markup.
 
-Works on the cue as the file holds it, because FFmpeg's own conversion drops the speaker.
+The cue is parsed as the file holds it, because FFmpeg's own conversion drops the speaker.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ _OVERRIDE = re.compile(r"\{\\[^}]*\}")
 _DRAWING = re.compile(r"\{[^}]*\\p[1-9][^}]*\}")
 _BREAK = re.compile(r"\\[Nnh]")
 _DASH = re.compile(r"^\s*(?:[-\u2013\u2014]|>>+)\s*", re.MULTILINE)
-_NAMED = re.compile(r"(?P<name>[^\W\d_][^:\[\]()\n]{0,29}):\s+(?P<said>\S.*)", re.DOTALL)
-_BRACKETED = re.compile(r"\[(?P<name>[^\]:]{1,30})\]:?\s+(?P<said>\S.*)", re.DOTALL)
+_NAMED = re.compile(r"(?P<name>[^\W\d_][^:\[\]()\n]{0,29}):\s+(?P<words>\S.*)", re.DOTALL)
+_BRACKETED = re.compile(r"\[(?P<name>[^\]:]{1,30})\]:?\s+(?P<words>\S.*)", re.DOTALL)
 
 _NO_NAMES = frozenset({
     "and", "answer", "applause", "attention", "but", "caution", "cheering", "crying", "example",
@@ -24,29 +24,29 @@ _NO_NAMES = frozenset({
     "remember", "reminder", "result", "second", "sighs", "silence", "so", "summary", "third",
     "tip", "update", "wait", "warning", "well", "yes",
 })  # fmt: skip
-"""Capitalised words that stand before a colon, or in brackets as a sound, and are nobody's name."""
+"""Capitalized words before a colon, or in brackets for a sound, that are not names."""
 
-Said = tuple[str | None, str]
+_Utterance = tuple[str | None, str]
 """(speaker or None, words)"""
 
 
-def parse_cue(payload: str, codec: str) -> list[Said]:
-    """Speakers and words of one cue of `codec` (FFmpeg's name: ``subrip``, ``webvtt``, ``ass`` ...).
+def parse_cue(payload: str, codec: str) -> list[_Utterance]:
+    """(speaker, words) of one cue of `codec` (FFmpeg's name: ``subrip``, ``webvtt``, ``ass`` ...).
 
-    A WebVTT cue with several voices gives one pair for each. A cue without words gives none.
+    A WebVTT cue with several voices gives one pair for each voice; a cue without words gives none.
     """
     if codec in ("ass", "ssa"):
-        return _said(*_ass(payload))
+        return _parse(*_ass(payload))
     if codec == "webvtt":
-        # Odd places hold the names, the text before the first voice is nobody's.
+        # Odd places hold the names; the text before the first voice has no speaker.
         before, *voices = _VOICE.split(payload)
         pairs = [(None, before), *zip(voices[::2], voices[1::2], strict=True)]
-        return [said for name, text in pairs for said in _said(name, text)]
-    return _said(None, payload)
+        return [pair for name, text in pairs for pair in _parse(name, text)]
+    return _parse(None, payload)
 
 
 def mov_text(packet: bytes) -> bytes:
-    """The text of a QuickTime text sample: two bytes of length come first, style boxes after."""
+    """The text of a QuickTime text sample, which stands between its length (two bytes) and style boxes."""
     return packet[2 : 2 + int.from_bytes(packet[:2], "big")]
 
 
@@ -60,7 +60,7 @@ def _ass(line: str) -> tuple[str | None, str]:
     return fields[3].strip() or None, fields[8]
 
 
-def _said(name: str | None, text: str) -> list[Said]:
+def _parse(name: str | None, text: str) -> list[_Utterance]:
     text = html.unescape(_TAG.sub("", _OVERRIDE.sub("", _BREAK.sub("\n", text))))
     text = _DASH.sub("", text.replace("\u200e", "").replace("\u200f", ""))
     if name is None:
@@ -69,16 +69,16 @@ def _said(name: str | None, text: str) -> list[Said]:
     return [(_tidy(name), words)] if words else []
 
 
-def _prefixed(text: str) -> Said:
-    """Take the speaker off ``ALICE: ...``, ``Alice Smith: ...`` or ``[Alice] ...``."""
+def _prefixed(text: str) -> _Utterance:
+    """Split ``ALICE: ...``, ``Alice Smith: ...`` or ``[Alice] ...`` into speaker and words."""
     match = _NAMED.match(text) or _BRACKETED.match(text)
     if match is None or not _is_name(match["name"]):
         return None, text
-    return match["name"], match["said"]
+    return match["name"], match["words"]
 
 
 def _is_name(text: str) -> bool:
-    """One to three capitalised words or numbers, none of them one that merely begins a sentence."""
+    """Whether `text` is one to three capitalized words or numbers, and not a common first word."""
     words = text.split()
     return (
         1 <= len(words) <= 3

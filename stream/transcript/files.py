@@ -1,14 +1,14 @@
-"""Transcripts: the cues beside a recording or inside it, and which of them is current.
+"""Transcript files beside a recording, and subtitle streams inside it.
 
-FFmpeg's demuxers read the files (SubRip, WebVTT, ASS, and subtitle streams in mp4 and Matroska), so
-every format has one path; `cues` takes the words out of the markup.
+FFmpeg's demuxers read all formats (SubRip, WebVTT, ASS, and subtitle streams in mp4 and Matroska), so
+they share one path; `cues` extracts the words from the markup.
 """
 
 from __future__ import annotations
 
 import contextlib
 import re
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +23,11 @@ from affectstream.stream.errors import SourceError
 from affectstream.stream.media.opening import error_text, open_container
 from affectstream.stream.media.probe import is_text, language_of
 from affectstream.stream.media.types import Cue
+from affectstream.stream.transcript.context import CURRENT_FOR_US, end_order
 from affectstream.stream.transcript.cues import mov_text, parse_cue
 
-STAYS_US = 5_000_000
-"""A cue stays the current utterance for this long after its end, or until the next."""
-
-SUFFIXES = (".vtt", ".srt")
-"""Transcripts that are looked for beside a recording, the better one first."""
+SIDECAR_SUFFIXES = (".vtt", ".srt")
+"""Suffixes of transcripts beside a recording; the first has precedence."""
 
 _DEMUXERS = {".vtt": "webvtt", ".srt": "srt", ".ass": "ass", ".ssa": "ass"}
 _EXPECTED = "expected a .srt or .vtt transcript"
@@ -38,9 +36,9 @@ _TIME = r"(?:\d+:)?\d{1,2}:\d{2}[.,]\d{3}"  # FFmpeg reads .5 as 5 ms
 _TIME_LINE = re.compile(rf"\s*({_TIME})\s*-->\s*({_TIME})(?:\s.*)?$")
 _MEANT_AS_TIME = re.compile(r"\s*\d+:\S*\s*-+>")
 _AS_STORED = frozenset({"subrip", "text", "webvtt", "mov_text", "ass"})
-"""Codecs whose packets are text that is read as it is."""
+"""Codecs whose packets are text; FFmpeg converts all others to ASS."""
 _WINDOWS = "cp1252"
-"""Latin 1 with the quotation marks that Windows writes."""
+"""Latin-1 with the quotation marks that Windows writes."""
 
 _TWO_LETTERS = {
     "ara": "ar", "ces": "cs", "chi": "zh", "cze": "cs", "dan": "da", "deu": "de", "dut": "nl",
@@ -49,7 +47,7 @@ _TWO_LETTERS = {
     "nld": "nl", "nor": "no", "pol": "pl", "por": "pt", "ron": "ro", "rum": "ro", "rus": "ru",
     "spa": "es", "swe": "sv", "tha": "th", "tur": "tr", "ukr": "uk", "vie": "vi", "zho": "zh",
 }  # fmt: skip
-"""ISO 639-2, as containers write it, to ISO 639-1, as people do; the languages that are met most."""
+"""The most common languages: ISO 639-2, as containers write it, to ISO 639-1, as people write it."""
 _LANGUAGE = re.compile(r"([A-Za-z]{2,3})((?:[-_][A-Za-z0-9]{2,8})*)")
 
 
@@ -65,16 +63,16 @@ class Transcript:
 
 
 def find_transcript(recording: str | Path) -> Path | None:
-    """The transcript beside `recording`: ``talk.vtt``, ``talk.srt``, or with a language ``talk.en.srt``
-    for ``talk.mp4``."""
+    """The transcript beside `recording`: for ``talk.mp4`` it is ``talk.vtt``, ``talk.srt``, or with a
+    language ``talk.en.srt``."""
     recording = Path(recording)
     stem = recording.stem
     try:
-        beside = [p for p in recording.parent.iterdir() if p.suffix.lower() in SUFFIXES]
+        beside = [p for p in recording.parent.iterdir() if p.suffix.lower() in SIDECAR_SUFFIXES]
     except OSError:
         return None
     ranked = [
-        (tag != "", SUFFIXES.index(path.suffix.lower()), path.name, path)
+        (tag != "", SIDECAR_SUFFIXES.index(path.suffix.lower()), path.name, path)
         for path in beside
         for tag in (path.stem[len(stem) + 1 :],)
         if path != recording
@@ -91,9 +89,9 @@ def is_transcript(path: str | Path) -> bool:
 def read_transcript(path: str | Path) -> Transcript:
     """Read a transcript file (.srt, .vtt, .ass).
 
-    Its times count from the start of the recording. Text is UTF-8, or what Windows writes (1252)
-    where it is not. Raises `SourceError` for a file that is missing or malformed, naming the line,
-    and for one that holds no transcript; a valid WebVTT file without cues is an empty transcript.
+    Its times count from the start of the recording. Text that is not UTF-8 is read as Windows-1252.
+    Raises `SourceError` for a file that is missing, holds no transcript, or is malformed, and names the
+    line. A valid WebVTT file without cues is an empty transcript.
     """
     path = Path(path)
     demuxer = _DEMUXERS.get(path.suffix.lower())
@@ -115,10 +113,10 @@ def read_transcript(path: str | Path) -> Transcript:
 def embedded_transcript(path: str | Path) -> Transcript | None:
     """The words of the first text subtitle stream inside a recording, on the recording's clock.
 
-    All of them, ahead of the recording: one more pass over the file where the format has no index of
-    them (Matroska, MPEG-TS), at the speed of the disk, for nothing is decoded.
-    None where there is no such stream; subtitles that are pictures (DVD, Blu-ray, DVB) hold no words
-    and are not used: see `MediaInfo.skipped`. Raises `SourceError` when the file cannot be opened.
+    They are all read before the recording. Where the format has no index of them (Matroska, MPEG-TS),
+    that takes a pass over the file at the speed of the disk, because nothing is decoded. None where
+    there is no such stream; subtitles that are pictures (DVD, Blu-ray, DVB) hold no words, see
+    `MediaInfo.skipped`. Raises `SourceError` where the file cannot be opened.
     """
     path = Path(path)
     with open_container(path) as container:
@@ -135,16 +133,16 @@ def embedded_transcript(path: str | Path) -> Transcript | None:
 
 
 def _until_damage(packets: Iterable[_Packet]) -> Iterator[_Packet]:
-    """What can be read of a damaged file; that it is damaged is told by the recording itself."""
+    """The packets before the damage in a damaged file; reading the recording reports the damage."""
     with contextlib.suppress(av.FFmpegError, OSError, IndexError):
         yield from packets
 
 
 def _text(path: Path) -> tuple[str, str]:
-    """All of a transcript file, line ends as \\n, and the encoding of what FFmpeg makes of it."""
+    """The text of a transcript file with line ends \\n, and the encoding of FFmpeg's packets of it."""
     try:
         if path.exists() and not path.is_file() and not path.is_dir():
-            raise SourceError(f"{path}: is no regular file; {_EXPECTED}")
+            raise SourceError(f"{path}: is not a regular file; {_EXPECTED}")
         if path.is_file() and path.stat().st_size > _MOST_BYTES:
             raise SourceError(f"{path}: is larger than any transcript; {_EXPECTED}")
         raw = path.read_bytes()
@@ -154,7 +152,7 @@ def _text(path: Path) -> tuple[str, str]:
         raise SourceError(f"{path}: may not be read: {error_text(exc)}") from exc
     encoding = "utf-8"
     try:
-        # FFmpeg itself turns UTF-16 with a byte order mark into UTF-8.
+        # FFmpeg itself converts UTF-16 with a byte order mark to UTF-8.
         text = raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError:
         encoding = _WINDOWS
@@ -163,7 +161,7 @@ def _text(path: Path) -> tuple[str, str]:
 
 
 def _check(path: Path, text: str, demuxer: str) -> None:
-    """Find the lines that FFmpeg's demuxers would pass over without a word."""
+    """Raise `SourceError` for faults that FFmpeg's demuxers skip without a message."""
     if demuxer == "ass":
         if "[Events]" not in text:
             raise SourceError(f"{path}: holds no [Events]; {_EXPECTED}")
@@ -175,7 +173,7 @@ def _check(path: Path, text: str, demuxer: str) -> None:
         match = _TIME_LINE.match(line)
         if match is None and _MEANT_AS_TIME.match(line):
             raise SourceError(
-                f"{path}: line {number}: {line.strip()!r} is no time of a cue; expected for example "
+                f"{path}: line {number}: {line.strip()!r} is not the time of a cue; expected for example "
                 "00:00:01,000 --> 00:00:02,500"
             )
         if match is not None and _milliseconds(match[2]) < _milliseconds(match[1]):
@@ -196,17 +194,17 @@ def _milliseconds(time: str) -> int:
 def _cues(
     packets: Iterable[_Packet], stream: SubtitleStream, origin_us: int, encoding: str
 ) -> tuple[Cue, ...]:
-    """The cues of a stream, those without words left out, in the order of their end."""
+    """The cues of a stream that have words, in the order of their end."""
     stored = list(_stored(packets, stream, origin_us, encoding))
     starts = sorted(start for start, *_ in stored)
     cues = []
     for start, end, payload, codec in stored:
-        if end <= start:  # no length is given: it stays until the next, as in a player
+        if end <= start:  # without a duration it stays until the next one, as in a player
             later = bisect_right(starts, start)
-            end = min([start + STAYS_US, *starts[later : later + 1]])
+            end = min([start + CURRENT_FOR_US, *starts[later : later + 1]])
         if end >= 0:
-            cues += [Cue(max(0, start), end, said, who) for who, said in parse_cue(payload, codec)]
-    return tuple(sorted(cues, key=_order))
+            cues += [Cue(max(0, start), end, text, who) for who, text in parse_cue(payload, codec)]
+    return tuple(sorted(cues, key=end_order))
 
 
 def _stored(
@@ -224,7 +222,7 @@ def _stored(
             raw = mov_text(bytes(packet)) if codec == "mov_text" else bytes(packet)
             yield start, end, _decoded(raw, encoding), codec
         else:
-            # FFmpeg makes ASS of all other formats; a cue that it cannot read is passed over.
+            # FFmpeg converts all other formats to ASS; a cue that it cannot read is skipped.
             with contextlib.suppress(av.FFmpegError):
                 for line in packet.decode():
                     if isinstance(line, AssSubtitle):
@@ -239,50 +237,8 @@ def _decoded(raw: bytes, encoding: str) -> str:
 
 
 def language_tag(tag: str) -> str | None:
-    """``en`` for ``en``, ``eng``, ``EN``; ``pt-BR`` for ``por-BR``; None for what is no language."""
+    """``en`` for ``en``, ``eng``, ``EN``; ``pt-BR`` for ``por-BR``; None for anything else."""
     match = _LANGUAGE.fullmatch(tag)
     if match is None or (len(match[1]) == 3 and match[1].lower() not in _TWO_LETTERS):
         return None
     return _TWO_LETTERS.get(match[1].lower(), match[1].lower()) + match[2].replace("_", "-")
-
-
-class CurrentUtterance:
-    """Which cue counts at a time: the last one that has ended, for `STAYS_US` or until the next.
-
-    The same in files and live: a cue counts from its end on, even when it was told ahead. `context` is
-    how many utterances before the current one are wanted; older ones are held until `forget`.
-    """
-
-    def __init__(self, context: int = 0) -> None:
-        self._context = context
-        self._cues: list[Cue] = []
-
-    def push(self, cue: Cue) -> None:
-        """Add a cue, in any order."""
-        insort(self._cues, cue, key=_order)
-
-    def at(self, t_us: int) -> Cue | None:
-        """The current utterance at `t_us`."""
-        place = bisect_right(self._cues, t_us, key=_end)
-        found = self._cues[place - 1] if place else None
-        return found if found is not None and found.end_us > t_us - STAYS_US else None
-
-    def before(self, cue: Cue) -> tuple[Cue, ...]:
-        """Up to `context` utterances before one that is held, oldest first."""
-        if not self._context:
-            return ()
-        place = self._cues.index(cue, bisect_left(self._cues, _order(cue), key=_order))
-        return tuple(self._cues[max(0, place - self._context) : place])
-
-    def forget(self, t_us: int) -> None:
-        """Give up what is neither current at `t_us` or later, nor said shortly before what is."""
-        over = bisect_right(self._cues, t_us - STAYS_US, key=_end)
-        del self._cues[: max(0, over - self._context)]
-
-
-def _order(cue: Cue) -> tuple[int, int]:
-    return cue.end_us, cue.start_us
-
-
-def _end(cue: Cue) -> int:
-    return cue.end_us

@@ -1,4 +1,4 @@
-"""A transcript that is scored by itself: words with times, nothing to see and nothing to hear."""
+"""A transcript that is scored by itself: words with times, without video and sound."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from affectstream.stream.errors import SourceError
 from affectstream.stream.media.decode import DecodeStats
 from affectstream.stream.media.probe import MediaInfo
 from affectstream.stream.media.types import FOREVER_US, Bound, MediaKind
-from affectstream.stream.transcript.files import STAYS_US, Transcript, read_transcript
+from affectstream.stream.transcript.context import CURRENT_FOR_US
+from affectstream.stream.transcript.files import Transcript, read_transcript
 
 _STEP_US = 500_000
-_LONGEST_US = 100 * 3600 * 1_000_000
+_MAX_US = 100 * 3600 * 1_000_000
 
 
 class TranscriptSource:
-    """A transcript in the place of a `Recording`: iterate to get the bounds that drive the hops.
+    """A transcript in place of a `Recording`: iterate to get the bounds that drive the hops.
 
-    Time runs from 0 until the last cue has ceased to be the current utterance, `STAYS_US` after its
-    end, so that the last one counts for as long as the others.
+    Time runs from 0 until `CURRENT_FOR_US` after the end of the last cue, so that the last cue is the
+    current utterance for as long as the others.
     """
 
     def __init__(
@@ -28,11 +29,11 @@ class TranscriptSource:
         """Raises `SourceError` for a transcript without words, or one that ends before `start_us`."""
         if not transcript.cues:
             raise SourceError(f"{path}: holds no cues; there is nothing to score")
-        whole_us = transcript.cues[-1].end_us + STAYS_US
-        if whole_us > _LONGEST_US:
+        whole_us = transcript.cues[-1].end_us + CURRENT_FOR_US
+        if whole_us > _MAX_US:
             raise SourceError(
                 f"{path}: its last cue ends at {transcript.cues[-1].end_us / 3.6e9:.1f} h; expected "
-                f"times from the start of a recording of at most {_LONGEST_US / 3.6e9:.0f} h"
+                f"times from the start of a recording of at most {_MAX_US / 3.6e9:.0f} h"
             )
         if start_us >= whole_us:
             raise SourceError(
@@ -51,7 +52,7 @@ class TranscriptSource:
         return cls(path, read_transcript(path), start_us or 0, end_us or FOREVER_US)
 
     def counts(self) -> dict[str, int]:
-        """As `Recording.counts`: no frames, nothing wrong."""
+        """As `Recording.counts`; every count is 0."""
         return {"frames": 0, **self.stats.counts()}
 
     def __iter__(self) -> Iterator[Bound]:
@@ -60,4 +61,4 @@ class TranscriptSource:
                 yield Bound(kind, t_us)
 
     def close(self) -> None:
-        """Nothing is open; here so that a session can close whatever it reads."""
+        """Do nothing: no file stays open. A session closes its source, whichever it is."""

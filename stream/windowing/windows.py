@@ -1,8 +1,7 @@
-"""One clock: faces, sound and words joined into windows, hop by hop.
+"""Faces, sound and words on one clock, joined into windows, hop by hop.
 
-A plain state machine. Each kind of stream has a bound, the time before which nothing more will come;
-a hop goes out as soon as both bounds have passed its end. How the input was cut into pieces makes no
-difference to the windows.
+A plain state machine. Each kind of stream has a bound: nothing earlier than it will come. A hop is due
+as soon as both bounds have passed its end. The windows do not depend on how the input was cut.
 """
 
 from __future__ import annotations
@@ -25,16 +24,17 @@ from affectstream.stream.media.types import (
     Samples,
     sample_time_us,
 )
-from affectstream.stream.transcript.files import CurrentUtterance
-from affectstream.stream.windowing.voice_activity import Timeline, VoiceGate
+from affectstream.stream.transcript.context import CurrentUtterance
+from affectstream.stream.windowing.sound_timeline import SoundTimeline
+from affectstream.stream.windowing.voice_activity import VoiceGate
 
 ABSENT_AFTER_US = 1_000_000
-"""A person without a face for this long is absent."""
+"""A person without a face for longer than this is absent."""
 
 
 @dataclass(frozen=True, slots=True)
 class WindowShape:
-    """How often a reading is due and what it looks at."""
+    """The length of a window, how often one is due, and its grid points a second."""
 
     window_us: int
     hop_us: int
@@ -59,7 +59,7 @@ class WindowShape:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrackSample:
-    """One track at one grid point."""
+    """The face of one track at one grid point. `frame_size` is (width, height) in pixels."""
 
     point: int
     pts_us: int
@@ -70,7 +70,7 @@ class TrackSample:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameSample:
-    """One picture as a whole at one grid point: an embedding (D,) float32 for each eye."""
+    """One whole picture at one grid point: an embedding (D,) float32 for each encoder of frames."""
 
     point: int
     pts_us: int
@@ -79,13 +79,13 @@ class FrameSample:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Window:
-    """All that is known when hop `hop` is due, on the clock of the source.
+    """The input that is known when hop `hop` is due, on the clock of the source.
 
-    `tracks` holds each track's tracked faces at grid points in [end - window, end), oldest first, and
-    `frames` the pictures there; `sound` is (samples, channels) float32 over the same stretch, zeros
-    where there was none; `voiced_us` says for each channel how much of it is speech, and
-    `voiced_us_by_window` the same for the shorter stretches that were asked for. `cue` is the current
-    utterance, `earlier_cues` what was said before it, oldest first.
+    `tracks` holds the samples of each track, and `frames` those of whole pictures, at grid points in
+    [end - window, end), oldest first. `sound` is (samples, channels) float32 over the same time, zeros
+    where no sound came. `voiced_us` says for each channel how much of it is speech, in microseconds, and
+    `voiced_us_by_window` the same for shorter windows that end here. `cue` is the current utterance;
+    `earlier_cues` come before it, oldest first.
     """
 
     hop: int
@@ -100,17 +100,16 @@ class Window:
     voiced_us_by_window: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
     def voiced_us_in(self, window_us: int) -> tuple[int, ...]:
-        """How much of the last `window_us` is speech, for each channel."""
+        """How much of the last `window_us` is speech, for each channel, in microseconds."""
         return self.voiced_us_by_window.get(window_us, self.voiced_us)
 
 
 class Windower:
-    """Joins what was seen, heard and said. Push in any interleaving; each kind must not go back.
+    """Joins faces, sound and words. Push them in any interleaving; no kind may go back in time.
 
-    `channels` is the number of voices that are kept apart (1 unless the sound is stereo with one
-    speaker on each side). `start_us` is where the wanted part of a recording begins. `within_us` are
-    shorter windows that are asked about, and `context` is how many utterances before the current one
-    are wanted.
+    `channels` is the number of voices that are kept apart: 1, or 2 for stereo sound with one speaker on
+    each side. `start_us` is where the wanted part of a recording begins. `shorter_us` are lengths of
+    shorter windows, for `Window.voiced_us_by_window`; `context` is the number of `Window.earlier_cues`.
     """
 
     def __init__(
@@ -119,54 +118,53 @@ class Windower:
         *,
         channels: int = 1,
         start_us: int = 0,
-        within_us: Sequence[int] = (),
+        shorter_us: Sequence[int] = (),
         context: int = 0,
     ) -> None:
         self._shape = shape
-        self._within_us = tuple(within_us)
+        self._shorter_us = tuple(shorter_us)
         self._hop = start_us // shape.hop_us
         self._start_us = start_us
-        self._looks: dict[int, deque[TrackSample]] = {}
-        self._scenes: deque[FrameSample] = deque()
-        self._sound = Timeline(channels)
+        self._tracks: dict[int, deque[TrackSample]] = {}
+        self._frames: deque[FrameSample] = deque()
+        self._sound = SoundTimeline(channels)
         self._gates = [VoiceGate() for _ in range(channels)]
-        self._words = CurrentUtterance(context)
+        self._utterances = CurrentUtterance(context)
         self._bounds = dict.fromkeys(MediaKind, 0)
 
     def push_frame(
         self,
         point: int,
         tracked: Sequence[tuple[int, TrackSample]],
-        scene: FrameSample | None = None,
+        frame: FrameSample | None = None,
     ) -> list[Window]:
-        """Faces at a grid point (none is fine), and the picture where it counts as a whole.
+        """The faces at a grid point, by track, and the whole picture where a bundle encodes it.
 
-        Every point must be told, in order.
+        Push every point in order, those without a face too.
         """
-        if scene is not None:
-            self._scenes.append(scene)
-        for track, look in tracked:
-            self._looks.setdefault(track, deque()).append(look)
-        return self.push_bound(
-            Bound(MediaKind.VIDEO, -(-(point + 1) * 1_000_000 // self._shape.frame_hz))
-        )
+        if frame is not None:
+            self._frames.append(frame)
+        for track, sample in tracked:
+            self._tracks.setdefault(track, deque()).append(sample)
+        end_us = -(-(point + 1) * 1_000_000 // self._shape.frame_hz)
+        return self.push_bound(Bound(MediaKind.VIDEO, end_us))
 
     def push_sound(self, samples: Samples) -> list[Window]:
-        """A run of sound."""
+        """A run of sound (n, channels)."""
         self._sound.push(samples)
         for channel, gate in enumerate(self._gates):
             gate.push(Samples(samples.start, samples.data[:, channel : channel + 1]))
         return self.push_bound(Bound(MediaKind.AUDIO, sample_time_us(samples.end)))
 
     def push_cue(self, cue: Cue) -> None:
-        """A cue of the transcript; it counts from its end time on, whenever it is told."""
-        self._words.push(cue)
+        """A cue of the transcript. It counts from its end on, whenever it is pushed."""
+        self._utterances.push(cue)
 
     def push_bound(self, bound: Bound) -> list[Window]:
-        """Note that nothing of a kind earlier than the bound will come."""
+        """A promise that nothing of one kind earlier than the bound will come."""
         self._bounds[bound.kind] = max(self._bounds[bound.kind], bound.t_us)
-        settled = min(self._bounds.values())
-        return [] if settled == FOREVER_US else self._due(settled)
+        bound_us = min(self._bounds.values())
+        return [] if bound_us == FOREVER_US else self._due(bound_us)
 
     def flush(self, end_us: int) -> list[Window]:
         """The windows of every hop that begins before `end_us`, the end of the recording."""
@@ -183,42 +181,46 @@ class Windower:
         return windows
 
     def _window(self) -> Window:
-        start_us = self._hop * self._shape.hop_us
-        end_us = start_us + self._shape.hop_us
-        last_point = (self._hop + 1) * self._shape.points_per_hop
-        first_point = last_point - self._shape.points
-        for track in list(self._looks):
-            looks = self._looks[track]
-            while looks and looks[0].point < first_point:
-                looks.popleft()
-            if not looks:
-                del self._looks[track]
-        while self._scenes and self._scenes[0].point < first_point:
-            self._scenes.popleft()
-        first = (end_us - self._shape.window_us) * SAMPLE_RATE // 1_000_000
-        last = end_us * SAMPLE_RATE // 1_000_000
-        self._sound.forget(first)
-        sound = self._sound.window(first, last)
-        for gate in self._gates:
-            gate.forget(end_us - self._shape.window_us)
-        self._words.forget(end_us)
-        cue = self._words.at(end_us)
+        shape = self._shape
+        start_us = self._hop * shape.hop_us
+        end_us = start_us + shape.hop_us
+        last_point = (self._hop + 1) * shape.points_per_hop
+        self._forget(last_point - shape.points, end_us)
+        first_sample = (end_us - shape.window_us) * SAMPLE_RATE // 1_000_000
+        last_sample = end_us * SAMPLE_RATE // 1_000_000
+        cue = self._utterances.at(end_us)
         return Window(
             hop=self._hop,
             start_us=max(start_us, self._start_us),
             end_us=end_us,
             tracks={
-                track: tuple(look for look in looks if look.point < last_point)
-                for track, looks in sorted(self._looks.items())
-                if looks[0].point < last_point
+                track: tuple(sample for sample in samples if sample.point < last_point)
+                for track, samples in sorted(self._tracks.items())
+                if samples[0].point < last_point
             },
-            sound=sound,
-            voiced_us=self._voiced_us(end_us, self._shape.window_us),
+            sound=self._sound.window(first_sample, last_sample),
+            voiced_us=self._voiced_us(end_us, shape.window_us),
             cue=cue,
-            frames=tuple(scene for scene in self._scenes if scene.point < last_point),
-            earlier_cues=() if cue is None else self._words.before(cue),
-            voiced_us_by_window={w: self._voiced_us(end_us, w) for w in self._within_us},
+            frames=tuple(frame for frame in self._frames if frame.point < last_point),
+            earlier_cues=() if cue is None else self._utterances.before(cue),
+            voiced_us_by_window={w: self._voiced_us(end_us, w) for w in self._shorter_us},
         )
+
+    def _forget(self, first_point: int, end_us: int) -> None:
+        """Drop what lies before the window that begins at `first_point` and ends at `end_us`."""
+        for track in list(self._tracks):
+            samples = self._tracks[track]
+            while samples and samples[0].point < first_point:
+                samples.popleft()
+            if not samples:
+                del self._tracks[track]
+        while self._frames and self._frames[0].point < first_point:
+            self._frames.popleft()
+        start_us = end_us - self._shape.window_us
+        self._sound.forget(start_us * SAMPLE_RATE // 1_000_000)
+        for gate in self._gates:
+            gate.forget(start_us)
+        self._utterances.forget(end_us)
 
     def _voiced_us(self, end_us: int, window_us: int) -> tuple[int, ...]:
         return tuple(gate.voiced_us(end_us - window_us, end_us) for gate in self._gates)

@@ -18,6 +18,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from affectstream.stream.media.types import Samples
+
 BITS = 10
 """Pictures are numbered from 0 to 1023."""
 
@@ -245,3 +247,14 @@ Style: Default,Arial,16,&Hffffff,&Hffffff,&H0,&H0,0,0,0,0,100,100,0,0,1,1,0,2,10
 [Events]
 Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
 """
+
+
+def cut_runs(data: NDArray[np.float32], sizes: Sequence[int], start: int = 0) -> list[Samples]:
+    """`data` (n, channels) as `Samples` of these sizes, the rest in one."""
+    at = 0
+    out: list[Samples] = []
+    for size in sizes:
+        if at < len(data):
+            out.append(Samples(start + at, data[at : at + size]))
+            at += size
+    return [*out, Samples(start + at, data[at:])] if at < len(data) else out

@@ -25,7 +25,7 @@ from affectstream.stream.live.words.asr import SpeechRecognizer, Transcription
 from affectstream.stream.live.words.speech import SpeechCutter
 from affectstream.stream.media.resample import SoundResampler
 from affectstream.stream.media.types import Cue, Samples, sample_time_us
-from affectstream.stream.transcript.files import STAYS_US
+from affectstream.stream.transcript.context import CURRENT_FOR_US
 
 MOST_SOUND_US = 30_000_000
 """Sound that may wait while the recogniser works."""
@@ -151,9 +151,9 @@ class Dictation:
         else:
             known = ", ".join(sorted(self._languages))
             self._once(f"words in {language!r} do not count: the bundle reads {known}")
-        if time.monotonic() - self._zero_s - cue.end_us / 1e6 > STAYS_US / 1e6:
+        if time.monotonic() - self._zero_s - cue.end_us / 1e6 > CURRENT_FOR_US / 1e6:
             self._once(
-                f"words come more than {STAYS_US // 1_000_000} s late and do not count, {_SLOW}"
+                f"words come more than {CURRENT_FOR_US // 1_000_000} s late and do not count, {_SLOW}"
             )
         if self._show is not None:
             self._show(cue)

@@ -8,12 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from affectstream.stream.media.types import SAMPLE_RATE, Samples, sample_time_us
-from affectstream.stream.windowing.voice_activity import (
-    VAD_FRAME_SAMPLES,
-    SpeechFrame,
-    Timeline,
-    VoiceGate,
-)
+from affectstream.stream.windowing.sound_timeline import SoundTimeline
+from affectstream.stream.windowing.voice_activity import VAD_FRAME_SAMPLES, SpeechFrame, VoiceGate
 
 MOST_S = 10.0
 """Longer speech is cut: words that come later than a few seconds count for nothing."""
@@ -41,7 +37,7 @@ class SpeechCutter:
             raise ValueError(f"a stretch of speech may be 2 s or longer, found {most_s}")
         self._most = _samples(most_s)
         self._gate = VoiceGate()
-        self._sound = Timeline()
+        self._sound = SoundTimeline()
         self._end = 0
         self._done = 0  # up to here everything was given out
         self._row = 0  # voiced frames in a row
@@ -53,7 +49,7 @@ class SpeechCutter:
         out: list[Samples] = []
         if samples.start - self._end >= _samples(PAUSE_S):
             out = self._close(self._end)
-            self._sound, self._done = Timeline(), samples.start
+            self._sound, self._done = SoundTimeline(), samples.start
         self._end = samples.end
         for start in range(
             0, len(samples.data), SAMPLE_RATE

@@ -1,26 +1,19 @@
-"""Transcripts beside a recording and inside it, and which utterance is current."""
+"""Transcripts beside a recording and inside it."""
 
 from __future__ import annotations
 
 import os
-import weakref
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from affectstream.stream.errors import SourceError
-from affectstream.stream.media.types import Bound, Cue, MediaKind
 from affectstream.stream.transcript.cues import parse_cue
 from affectstream.stream.transcript.files import (
-    STAYS_US,
-    CurrentUtterance,
     embedded_transcript,
     find_transcript,
     read_transcript,
 )
-from affectstream.stream.windowing.windows import Windower, WindowShape
 from tests.support.media import Sound, Text, numbered, tone, write_video
 
 SRT = """1
@@ -141,14 +134,26 @@ def test_a_webvtt_file_without_cues_is_an_empty_transcript(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.srt", SRT.replace("00:00:04,000", "00:0x:04,000"), r"line 15: .* is no time of a cue"),
-        ("a.srt", SRT.replace("00:00:02,500", "2"), r"line 2: .* is no time of a cue; expected"),
+        (
+            "a.srt",
+            SRT.replace("00:00:04,000", "00:0x:04,000"),
+            r"line 15: .* is not the time of a cue",
+        ),
+        (
+            "a.srt",
+            SRT.replace("00:00:02,500", "2"),
+            r"line 2: .* is not the time of a cue; expected",
+        ),
         (
             "a.srt",
             SRT.replace("00:00:09,000", "00:00:03,000"),
             r"line 15: .*ends at 00:00:03,000, before",
         ),
-        ("a.srt", SRT.replace("00:00:02,500", "00:00:02.5"), r"line 2: .* is no time of a cue"),
+        (
+            "a.srt",
+            SRT.replace("00:00:02,500", "00:00:02.5"),
+            r"line 2: .* is not the time of a cue",
+        ),
         ("a.srt", "Dear diary,\nnothing.\n", "holds no cues; expected a .srt or .vtt"),
         ("a.srt", "", "holds no cues"),
         ("a.vtt", SRT, "line 1: a WebVTT file begins with WEBVTT, found '1"),
@@ -175,7 +180,7 @@ def test_missing_files_and_folders_are_refused(tmp_path):
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
 def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe.srt")
-    with pytest.raises(SourceError, match="is no regular file"):
+    with pytest.raises(SourceError, match="is not a regular file"):
         read_transcript(tmp_path / "pipe.srt")
 
 
@@ -292,76 +297,3 @@ def test_cues_without_words_are_dropped():
     for text in ("", " \n ", "<i></i>", "{\\an8}", "&nbsp;"):
         assert parse_cue(text, "subrip") == []
     assert parse_cue("", "ass") == []
-
-
-# --- the current utterance ---
-
-
-def test_a_cue_counts_from_its_end_for_five_seconds_or_until_the_next():
-    current = CurrentUtterance()
-    first, second = Cue(0, 2_000_000, "one"), Cue(1_000_000, 4_000_000, "two")
-    current.push(second)
-    current.push(first)
-    assert current.at(1_999_999) is None
-    assert current.at(2_000_000) == first
-    assert current.at(3_999_999) == first
-    assert current.at(4_000_000) == second
-    assert current.at(4_000_000 + STAYS_US - 1) == second
-    assert current.at(4_000_000 + STAYS_US) is None
-    assert current.at(2_500_000) == first
-
-
-class Watched(Cue):
-    """A cue of which a test can see whether it is still held by anyone."""
-
-
-@pytest.mark.parametrize("context", [0, 3])
-def test_words_that_can_no_longer_count_are_given_up(context):
-    """20,000 cues told as they are said, one each 50 ms, looked at every half second."""
-    aligner = Windower(WindowShape(3_000_000, 500_000, 8), context=context)
-    alive, most = weakref.WeakSet(), 0
-    for number in range(20_000):
-        cue = Watched(number * 50_000, (number + 1) * 50_000, str(number))
-        alive.add(cue)
-        aligner.push_cue(cue)
-        for kind in MediaKind:
-            aligner.push_bound(Bound(kind, cue.end_us))
-        most = max(most, len(alive))
-    assert most <= STAYS_US // 50_000 + 10 + context + 2
-
-
-@given(
-    st.lists(st.tuples(st.integers(0, 60), st.integers(0, 30)), max_size=20),
-    st.integers(0, 4),
-    st.lists(st.integers(0, 100), min_size=1, max_size=10).map(sorted),
-)
-def test_giving_up_changes_nothing_of_what_is_current(spans, context, times):
-    cues = [Cue(a * 1_000_000, (a + n) * 1_000_000, f"{a}+{n}") for a, n in spans]
-    whole, trimmed = CurrentUtterance(context), CurrentUtterance(context)
-    for cue in cues:
-        whole.push(cue)
-    for early in cues[::2]:
-        trimmed.push(early)
-    to_tell = cues[1::2]
-    for t_us in (t_s * 1_000_000 for t_s in times):
-        for cue in to_tell:
-            if cue.end_us <= t_us:  # the others are told once they have ended, or later
-                trimmed.push(cue)
-        to_tell = [cue for cue in to_tell if cue.end_us > t_us]
-        trimmed.forget(t_us)
-        cue = whole.at(t_us)
-        assert trimmed.at(t_us) == cue
-        if cue is not None:
-            assert trimmed.before(cue) == whole.before(cue)
-
-
-@given(st.lists(st.tuples(st.integers(0, 50), st.integers(0, 20)), max_size=15), st.integers(0, 80))
-def test_the_order_of_telling_makes_no_difference(spans, t_s):
-    cues = [Cue(a * 1_000_000, (a + n) * 1_000_000, f"{a}+{n}") for a, n in spans]
-    ahead, late = CurrentUtterance(), CurrentUtterance()
-    for cue in cues:
-        ahead.push(cue)
-    for cue in sorted(cues, key=lambda c: (c.end_us, c.start_us)):
-        if cue.end_us <= t_s * 1_000_000:
-            late.push(cue)
-    assert ahead.at(t_s * 1_000_000) == late.at(t_s * 1_000_000)

@@ -9,7 +9,7 @@ import pytest
 
 from affectstream.engines.bundle.bundle import MANIFEST, POCKET, sha256
 from affectstream.stream import Recognizer, SourceError, SourceOptions, parse_event
-from affectstream.stream.transcript.files import STAYS_US
+from affectstream.stream.transcript.context import CURRENT_FOR_US
 from tests.stream.offline.test_score import of, run
 
 SRT = """1
@@ -42,7 +42,7 @@ def test_every_hop_has_one_reading_of_the_recording(talk, recognizer):
     assert {event.track for event in emotions} == {None}
     # Up to 5 s after the last cue, which is how long it stays the current utterance.
     assert [event.t_start for event in emotions] == [i / 2 for i in range(23)]
-    assert emotions[-1].t_end == 6.2 + STAYS_US / 1e6
+    assert emotions[-1].t_end == 6.2 + CURRENT_FOR_US / 1e6
     assert of(result, "attention") == []
     assert result.complete
     first, last = result.events[0], result.events[-1]

@@ -1,4 +1,4 @@
-"""The timeline of samples, and the gate that tells speech."""
+"""The gate that decides which sound is speech."""
 
 from __future__ import annotations
 
@@ -9,17 +9,8 @@ from hypothesis import strategies as st
 
 from affectstream.stream.media.recording import Recording
 from affectstream.stream.media.types import SAMPLE_RATE, Samples
-from affectstream.stream.windowing.voice_activity import VAD_FRAME_SAMPLES, Timeline, VoiceGate
-
-
-def cut(data, sizes, start=0):
-    """Runs of these sizes, then the rest in one."""
-    at, out = 0, []
-    for size in sizes:
-        if at < len(data):
-            out.append(Samples(start + at, data[at : at + size]))
-            at += size
-    return [*out, Samples(start + at, data[at:])] if at < len(data) else out
+from affectstream.stream.windowing.voice_activity import VAD_FRAME_SAMPLES, VoiceGate
+from tests.support.media import cut_runs
 
 
 def speechlike(seconds, seed=0):
@@ -31,63 +22,6 @@ def speechlike(seconds, seed=0):
     return (0.1 * buzz * syllables + 0.001 * rng.standard_normal(n)).astype(np.float32)[:, None]
 
 
-# --- timeline ---
-
-
-@settings(max_examples=80, deadline=None)
-@given(
-    st.lists(st.integers(1, 400), max_size=30),
-    st.lists(st.tuples(st.integers(0, 300), st.integers(1, 200)), max_size=8),
-    st.integers(-500, 3_000),
-    st.integers(1, 2_000),
-)
-def test_a_window_is_what_came_and_zeros_elsewhere(sizes, pieces, start, length):
-    reference = np.zeros((8_000, 2), np.float32)
-    timeline, at, value = Timeline(2), 0, 1.0
-    for gap, size in pieces:
-        at += gap
-        data = np.arange(value, value + 2 * size, dtype=np.float32).reshape(size, 2)
-        value += 2 * size
-        reference[at : at + size] = data
-        for run in cut(data, sizes, at):
-            timeline.push(run)
-        at += size
-    window = timeline.window(start, start + length)
-    expected = np.zeros((length, 2), np.float32)
-    first = max(start, 0)
-    expected[first - start :] = reference[first : start + length] if start + length > 0 else 0
-    assert np.array_equal(window, expected)
-    assert timeline.end == (at if pieces else 0)
-
-
-def test_the_timeline_is_bounded_and_forgets():
-    timeline = Timeline(1, capacity=1_000)
-    data = np.ones((500, 1), np.float32)
-    timeline.push(Samples(0, data))
-    timeline.push(Samples(500, data))
-    with pytest.raises(BufferError, match="no room for samples up to 1500"):
-        timeline.push(Samples(1_000, data))
-    timeline.forget(600)
-    timeline.push(Samples(1_000, data))
-    assert timeline.window(600, 1_500).sum() == 900
-    with pytest.raises(ValueError, match="samples before 600 are gone, asked for 599"):
-        timeline.window(599, 700)
-
-
-def test_the_timeline_refuses_what_does_not_fit():
-    timeline = Timeline(1)
-    timeline.push(Samples(100, np.ones((50, 1), np.float32)))
-    with pytest.raises(ValueError, match="found 149, expected 150 or later"):
-        timeline.push(Samples(149, np.ones((50, 1), np.float32)))
-    with pytest.raises(ValueError, match=r"expected \(n, 1\) samples, found \(50, 2\)"):
-        timeline.push(Samples(150, np.ones((50, 2), np.float32)))
-    with pytest.raises(ValueError, match="must be positive"):
-        Timeline(0)
-
-
-# --- gate ---
-
-
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(1, 5_000), max_size=30), st.lists(st.integers(0, 6_000), max_size=3))
 def test_any_cutting_gives_the_same_decisions(sizes, gaps):
@@ -97,7 +31,7 @@ def test_any_cutting_gives_the_same_decisions(sizes, gaps):
     def decide(sizes):
         gate, out, at = VoiceGate(), [], 0
         for part, gap in zip(parts, [*gaps, 0], strict=True):
-            out += [v for run in cut(part, sizes, at) for v in gate.push(run)]
+            out += [v for run in cut_runs(part, sizes, at) for v in gate.push(run)]
             at += len(part) + gap
         return out + gate.flush(), gate.voiced_us(0, 10_000_000)
 

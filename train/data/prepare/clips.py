@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from affectstream.stream.media.picture import to_rgb
 from affectstream.stream.media.recording import Recording
 from affectstream.stream.media.types import Frame, Samples, sample_at
-from affectstream.stream.windowing.voice_activity import Timeline
+from affectstream.stream.windowing.sound_timeline import SoundTimeline
 from affectstream.train.data.prepare.crops import Cropper
 
 TOGETHER = 4
@@ -94,7 +94,7 @@ def read_clip(
     if longest_us is not None:
         end_us = min(end_us, start_us + longest_us)
     clip, gathered = Clip(end_us=end_us), Gathered(cropper)
-    sound = Timeline(capacity=sys.maxsize)
+    sound = SoundTimeline(capacity=sys.maxsize)
     with Recording.open(path, start_us=start_us, end_us=max(end_us, start_us + 1)) as recording:
         video = recording.info.video
         for item in _chosen(recording, spread(start_us, end_us, frames)):

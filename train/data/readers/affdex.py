@@ -23,7 +23,7 @@ from affectstream.stream.errors import OptionError, SourceError
 from affectstream.stream.media.picture import to_rgb
 from affectstream.stream.media.recording import Recording
 from affectstream.stream.media.types import Frame, Samples, sample_at
-from affectstream.stream.windowing.voice_activity import Timeline
+from affectstream.stream.windowing.sound_timeline import SoundTimeline
 from affectstream.train.data.prepare.clips import TOGETHER
 from affectstream.train.data.prepare.crops import Cropper
 from affectstream.train.data.prepare.source import Job, Made, Options, Skipped, Source, Warned
@@ -101,7 +101,7 @@ def _samples(
     """The chosen frames of a video with their annotations, a few pictures in memory at a time."""
     name, offset_us = about.recording or "", round(options.offset_ms * 1000)
     times = [reading.time_us + offset_us for reading in readings]
-    sound = Timeline(capacity=sys.maxsize)
+    sound = SoundTimeline(capacity=sys.maxsize)
     waiting: deque[Sample] = deque()
     unmatched = blank = made = hidden = 0
     batch: list[tuple[int, Frame, Reading]] = []
@@ -226,7 +226,7 @@ def _sample(about: Sample, number: int, t_us: int, reading: Reading) -> Sample:
     )
 
 
-def _with_sound(sample: Sample, sound: Timeline, seconds: float) -> Sample:
+def _with_sound(sample: Sample, sound: SoundTimeline, seconds: float) -> Sample:
     """The sample with the sound of the last `seconds` before its frame, silence where there was none."""
     end = sample_at(sample.end_us or 0)
     start = end - sample_at(round(seconds * 1e6))

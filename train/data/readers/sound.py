@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from affectstream.stream.media.recording import Recording
 from affectstream.stream.media.types import Samples
-from affectstream.stream.windowing.voice_activity import Timeline
+from affectstream.stream.windowing.sound_timeline import SoundTimeline
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,7 +33,7 @@ def read_samples(path: Path) -> NDArray[np.float32]:
         runs = [item for item in recording if isinstance(item, Samples)]
     if not runs:
         raise ValueError(f"{path}: no sound found, expected a clip of speech")
-    timeline = Timeline()
+    timeline = SoundTimeline()
     for run in runs:
         timeline.push(run)
     return timeline.window(0, runs[-1].end)[:, 0]
