@@ -1,166 +1,308 @@
-"""Everything about a run that a person may change: flags, a TOML file, and what a checkpoint carries."""
+"""The settings of a run, each defined once: default, help, range, and when it may change.
+
+The command line (`cli.flags`), TOML files, checkpoints and the check before a run is resumed all read
+`FitConfig`.
+"""
 
 from __future__ import annotations
 
 import difflib
 import math
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import msgspec
 
 from affectstream.stream.errors import OptionError
 
-PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
-SCHEDULES = ("cosine", "restarts", "plateau", "constant")
+Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+Schedule = Literal["cosine", "restarts", "plateau", "constant"]
+SCHEDULES: tuple[Schedule, ...] = get_args(Schedule)
 SEED_LIMIT = 2**32
-"""What numpy, too, can begin from."""
+"""NumPy accepts seeds below this."""
 
 Value = int | float | str
 """Of an option of a recipe."""
 
+Effect = Literal["result", "length", "speed"]
+"""What a setting changes.
+
+- ``result``: the trained weights. It must stay the same when a run is resumed.
+- ``length``: how long a run trains and how its steps are cut into batches. It may change on resume, as long
+  as each step sees as many samples as before.
+- ``speed``: only how fast and where the run computes. It may always change.
+"""
+
+
+class Group(StrEnum):
+    """Panels of ``train fit --help``."""
+
+    RUN = "Options"
+    DATA = "Data and loss"
+    NETWORK = "Network"
+    TRAINING = "Training"
+    MACHINE = "Machine"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Which values are allowed, and how a message puts it."""
+
+    allows: Callable[[Any], bool]
+    expected: str
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What the command line and the messages need to know about a field of `FitConfig`."""
+
+    group: Group
+    help: str
+    rule: Rule | None = None
+    flag: str | None = None
+    """None: the name of the field, with hyphens."""
+    shown: str | bool = "the recipe's"
+    """The default that the help shows; False shows none."""
+    effect: Effect = "result"
+
+
+def _setting(default: Any, group: Group, help: str, rule: Rule | None = None, **more: Any) -> Any:
+    metadata = {"setting": Setting(group, help, rule, **more)}
+    if default is dict:
+        return field(default_factory=dict, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+def _are_devices(text: str) -> bool:
+    numbers = all(part.strip().isdigit() for part in text.split(","))
+    return text == "auto" or (numbers and text != "0")
+
+
+_DATA, _NETWORK, _MACHINE = Group.DATA, Group.NETWORK, Group.MACHINE
+_TRAINING = Group.TRAINING
+_ONE_OR_MORE = Rule(lambda value: value >= 1, "1 or more")
+_ZERO_OR_MORE = Rule(lambda value: 0 <= value < math.inf, "0 or more")
+_BELOW_ONE = Rule(lambda value: 0 <= value < 1, "0 or more, and under 1")
+
 
 @dataclass(frozen=True, slots=True)
 class FitConfig:
-    """One training run. Raises `OptionError` for a value that cannot be."""
+    """The settings of one training run. Raises `OptionError` for a value out of its range."""
 
-    epochs: int = 20
-    batch_size: int = 64
-    learning_rate: float = 1e-3
-    """At its peak."""
-    weight_decay: float = 1e-2
-    warmup_epochs: float = 1.0
-    clip_norm: float = 1.0
-    """Longest gradient; 0 leaves it as it is."""
-    ema_decay: float = 0.999
-    """Of the running average of the weights, which is what is validated and exported."""
-    seed: int = 0
-    precision: str = "32-true"
-    """One of `PRECISIONS`."""
-    schedule: str = "cosine"
-    """One of `SCHEDULES`."""
-    accumulate: int = 1
-    """Batches whose gradients make one step."""
-    patience: int = 0
-    """Epochs without a better figure after which a run stops; 0 never stops early."""
-    min_delta: float = 0.001
-    """A figure has to be better by more than this to count as better for `patience`."""
-    compile: bool = False
-    """Whether each part of the network goes through `torch.compile`."""
-    checkpointing: bool = False
-    """Whether activations are computed again in the backward pass instead of kept."""
-    devices: str = "1"
-    """How many processors (GPUs where there are some), ``auto``, or which GPUs: ``0,2``."""
-    workers: int = 0
-    """Processes that make batches; 0 makes them in the training process."""
-    phase_epochs: tuple[int, ...] | None = None
-    """Lengths of a recipe's phases instead of its own; the last phase takes what is left."""
-    size: int | None = None
-    """Side of the pictures, in pixels; None takes the recipe's own."""
-    augment: bool = True
-    """Whether pictures and sound are changed at random in training."""
-    label_smoothing: float = 0.0
-    class_weights: bool = False
-    """Whether every label counts alike, however many samples it has."""
-    focal_gamma: float | None = None
-    """Focal loss with this gamma instead of cross entropy."""
-    modality_dropout: float = 0.15
-    """Chance that a modality is hidden from a training sample; one is always left."""
-    tasks: tuple[str, ...] = ("emotion",)
-    """What is learned. The first one's first figure picks the best epoch."""
-    options: Mapping[str, Value] = field(default_factory=dict)
-    """Options of the recipe that differ from its own (`--set NAME=VALUE`)."""
-    weights: Mapping[str, str] = field(default_factory=dict)
-    """Where pretrained parts come from: a public name, a local path or ``none``, by the part's name."""
-    tiny: bool = False
-    """The smallest network of the recipe's kind, for a first try."""
-    init: str | None = None
-    """A run's folder or a bundle whose weights are started from."""
-    runs: str = "runs"
-    """Folder of all runs, where a recipe that builds on others finds theirs."""
-    members: tuple[str, ...] = ()
-    """Bundles that the recipe fuses."""
+    epochs: int = _setting(
+        20, _TRAINING, "Train for at most this many epochs.", _ONE_OR_MORE, effect="length"
+    )
+    batch_size: int = _setting(64, _TRAINING, "Samples in a batch.", _ONE_OR_MORE, effect="length")
+    learning_rate: float = _setting(
+        1e-3,
+        _TRAINING,
+        "Learning rate after warm-up.",
+        Rule(lambda value: 0 < value < math.inf, "more than 0"),
+    )
+    weight_decay: float = _setting(1e-2, _TRAINING, "Weight decay of AdamW.", _ZERO_OR_MORE)
+    warmup_epochs: float = _setting(
+        1.0, _TRAINING, "Raise the learning rate from 0 over this many epochs.", _ZERO_OR_MORE
+    )
+    clip_norm: float = _setting(
+        1.0, _TRAINING, "Clip the gradient norm to this value; 0 turns clipping off.", _ZERO_OR_MORE
+    )
+    ema_decay: float = _setting(
+        0.999,
+        _TRAINING,
+        "Decay of the running average of the weights, which is validated and exported.",
+        _BELOW_ONE,
+    )
+    seed: int = _setting(
+        0,
+        _TRAINING,
+        "Seed of all random numbers.",
+        Rule(lambda value: 0 <= value < SEED_LIMIT, f"0 or more, and under {SEED_LIMIT}"),
+        shown="0",
+    )
+    precision: Precision = _setting(  # noqa: RUF009
+        "32-true",
+        _MACHINE,
+        f"{', '.join(PRECISIONS)}.",
+        Rule(PRECISIONS.__contains__, " or ".join(PRECISIONS)),
+    )
+    schedule: Schedule = _setting(  # noqa: RUF009
+        "cosine",
+        _TRAINING,
+        f"Course of the learning rate: {', '.join(SCHEDULES)}.",
+        Rule(SCHEDULES.__contains__, " or ".join(SCHEDULES)),
+    )
+    accumulate: int = _setting(
+        1,
+        _TRAINING,
+        "Add up the gradients of this many batches before each step.",
+        _ONE_OR_MORE,
+        effect="length",
+    )
+    patience: int = _setting(
+        0,
+        _TRAINING,
+        "Stop after this many epochs without improvement; 0 never stops early.",
+        _ZERO_OR_MORE,
+        effect="length",
+    )
+    min_delta: float = _setting(
+        0.001,
+        _TRAINING,
+        "A smaller gain of the metric does not count as improvement.",
+        _ZERO_OR_MORE,
+        effect="length",
+    )
+    compile: bool = _setting(
+        False, _MACHINE, "Compile the network with torch.compile.", effect="speed"
+    )
+    checkpointing: bool = _setting(
+        False,
+        _MACHINE,
+        "Save memory: compute activations again in the backward pass.",
+        effect="speed",
+    )
+    devices: str = _setting(
+        "1",
+        _MACHINE,
+        "Number of GPUs, or which ones (0,2), or auto.",
+        Rule(_are_devices, "a number such as 2, GPUs such as 0,1, or auto"),
+        shown="1",
+        effect="speed",
+    )
+    workers: int = _setting(
+        0,
+        _MACHINE,
+        "Processes that prepare batches; 0 prepares them in the training process.",
+        _ZERO_OR_MORE,
+        effect="speed",
+    )
+    phase_epochs: tuple[int, ...] | None = _setting(
+        None,
+        _TRAINING,
+        "Length of each phase of the recipe; the last phase takes the rest.",
+        Rule(lambda value: all(n >= 0 for n in value), "0 or more each"),
+    )
+    size: int | None = _setting(
+        None,
+        _DATA,
+        "Side of the square input pictures in pixels.",
+        Rule(lambda value: value >= 16, "16 pixels or more"),
+    )
+    augment: bool = _setting(True, _DATA, "Change pictures and sound at random in training.")
+    label_smoothing: float = _setting(
+        0.0, _DATA, "Probability that is spread evenly over all labels.", _BELOW_ONE
+    )
+    class_weights: bool = _setting(
+        False, _DATA, "Weight the classes so that each counts the same, however frequent it is."
+    )
+    focal_gamma: float | None = _setting(
+        None,
+        _DATA,
+        "Use focal loss with this gamma instead of cross-entropy.",
+        _ZERO_OR_MORE,
+        shown=False,
+    )
+    modality_dropout: float = _setting(
+        0.15,
+        _DATA,
+        "Probability that a modality is hidden from a training sample; one always stays.",
+        _BELOW_ONE,
+    )
+    tasks: tuple[str, ...] = _setting(
+        ("emotion",),
+        _DATA,
+        "Task to learn, such as emotion, sentiment or valence; repeat. The first metric of the first "
+        "task chooses the best epoch.",
+        Rule(lambda value: 0 < len(value) == len(set(value)), "one or more, each once"),
+        flag="--task",
+        shown="emotion",
+    )
+    options: Mapping[str, Value] = _setting(
+        dict,
+        _NETWORK,
+        "Option of the recipe; repeat. 'train list --recipe' names them.",
+        flag="--set",
+        shown=False,
+    )
+    weights: Mapping[str, str] = _setting(
+        dict,
+        _NETWORK,
+        "Source of the pretrained weights of a part: a public name, a local path, or none; repeat.",
+    )
+    tiny: bool = _setting(
+        False, _NETWORK, "Use the smallest network of the recipe, for a first try."
+    )
+    init: str | None = _setting(
+        None, _NETWORK, "Start from the weights of this run or bundle (a folder).", shown=False
+    )
+    runs: str = _setting(
+        "runs",
+        Group.RUN,
+        "Folder of all runs, with a subfolder for each recipe.",
+        shown="runs",
+        effect="speed",
+    )
+    members: tuple[str, ...] = _setting(
+        (), _NETWORK, "Bundle to fuse; repeat.", flag="--member", shown=False
+    )
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "accumulate"):
-            _check(self, name, getattr(self, name) >= 1, "1 or more")
-        _check(self, "seed", 0 <= self.seed < SEED_LIMIT, f"0 or more, and under {SEED_LIMIT}")
-        for name in ("patience", "workers"):
-            _check(self, name, getattr(self, name) >= 0, "0 or more")
-        for name in ("weight_decay", "warmup_epochs", "clip_norm", "min_delta"):
-            _check(self, name, 0.0 <= getattr(self, name) < math.inf, "0 or more")
-        for name in ("ema_decay", "label_smoothing", "modality_dropout"):
-            _check(self, name, 0.0 <= getattr(self, name) < 1.0, "0 or more, and under 1")
-        _check(self, "learning_rate", 0.0 < self.learning_rate < math.inf, "more than 0")
-        _check(self, "precision", self.precision in PRECISIONS, " or ".join(PRECISIONS))
-        _check(self, "schedule", self.schedule in SCHEDULES, " or ".join(SCHEDULES))
-        _check(self, "tasks", bool(self.tasks), "one or more")
-        _check(self, "tasks", len(set(self.tasks)) == len(self.tasks), "each once")
-        parts = self.devices.split(",")
-        _check(
-            self,
-            "devices",
-            self.devices == "auto"
-            or (all(p.strip().isdigit() for p in parts) and self.devices != "0"),
-            "a number such as 2, GPUs such as 0,1, or auto",
-        )
-        if self.size is not None:
-            _check(self, "size", self.size >= 16, "16 pixels or more")
-        if self.focal_gamma is not None:
-            _check(self, "focal_gamma", 0.0 <= self.focal_gamma < math.inf, "0 or more")
-        if self.phase_epochs is not None:
-            _check(self, "phase_epochs", all(n >= 0 for n in self.phase_epochs), "0 or more each")
+        for name, setting in SETTINGS.items():
+            value, rule = getattr(self, name), setting.rule
+            if rule is not None and value is not None and not rule.allows(value):
+                raise OptionError(f"{name} {value!r}: expected {rule.expected}")
 
 
-def _check(config: FitConfig, name: str, fits: bool, expected: str) -> None:
-    if not fits:
-        raise OptionError(f"{name} {getattr(config, name)!r}: expected {expected}")
-
-
-NAMES = tuple(f.name for f in fields(FitConfig))
-_FLAGS = {"options": "--set", "tasks": "--task", "members": "--member"}
-MACHINE_SETTINGS = frozenset({"compile", "checkpointing", "devices", "workers", "runs"})
-"""Settings that change how fast a network learns, not what."""
-
-
-def override(config: FitConfig, values: Mapping[str, Any], where: str) -> FitConfig:
-    """`config` with `values` in place of its own.
-
-    `where` they come from stands in the message. Raises `OptionError` for a name that there is not,
-    with the nearest that there is, and for a value of another type or range.
-    """
-    for name in values:
-        if name not in NAMES:
-            raise OptionError(f"{where}: there is no setting {name!r}{suggestion(name, NAMES)}")
-    try:
-        return msgspec.convert({**asdict(config), **values}, FitConfig)
-    except msgspec.ValidationError as error:
-        what, _, place = str(error).partition(" - at `$.")
-        name = place.rstrip("`") or "a setting"
-        raise OptionError(f"{where}: {name}: {what[:1].lower()}{what[1:]}") from error
+SETTINGS: Mapping[str, Setting] = {f.name: f.metadata["setting"] for f in fields(FitConfig)}
+"""By the name of the field."""
 
 
 def flag_of(name: str) -> str:
     """The flag of the setting `name`."""
-    return _FLAGS.get(name, "--" + name.replace("_", "-"))
+    return SETTINGS[name].flag or "--" + name.replace("_", "-")
+
+
+def override(config: FitConfig, values: Mapping[str, Any], where: str) -> FitConfig:
+    """`config` with the given `values`.
+
+    Raises `OptionError` for an unknown name, a wrong type and a value out of range; the message says
+    `where` the values came from.
+    """
+    for name in values:
+        if name not in SETTINGS:
+            raise OptionError(
+                f"{where}: there is no setting {name!r}{suggestion(name, tuple(SETTINGS))}"
+            )
+    try:
+        return msgspec.convert({**asdict(config), **values}, FitConfig)
+    except msgspec.ValidationError as error:
+        problem, _, path = str(error).partition(" - at `$.")
+        name = path.rstrip("`") or "a setting"
+        rule = SETTINGS[name].rule if name in SETTINGS else None
+        expected = f"; expected {rule.expected}" if rule is not None else ""
+        raise OptionError(
+            f"{where}: {name}: {problem[:1].lower()}{problem[1:]}{expected}"
+        ) from error
 
 
 def suggestion(name: str, known: tuple[str, ...]) -> str:
-    """How to go on after a name that there is not: the nearest, or all there are."""
+    """The end of a message about an unknown `name`: the nearest known name, or all of them."""
     close = difflib.get_close_matches(name, known, n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; there is {', '.join(known) or 'none'}"
 
 
 def to_plain(config: FitConfig) -> dict[str, Any]:
-    """Every setting in plain values, without those that are None: what TOML can say."""
+    """Every setting that is not None, in the types that TOML has."""
     return {name: value for name, value in asdict(config).items() if value is not None}
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """What a TOML file says. Raises `OptionError` where there is none, or it is none."""
+    """Read a TOML file. Raises `OptionError` where it is missing or malformed."""
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -170,8 +312,8 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def write_toml(path: Path, recipe: str, data: Path, config: FitConfig) -> None:
-    """Write what `train fit --config` needs to do the same again."""
+    """Write a file from which ``train fit --config`` repeats the run."""
     import tomli_w
 
-    said = {"recipe": recipe, "data": str(data.absolute()), **to_plain(config)}
-    path.write_text(tomli_w.dumps(said), encoding="utf-8")
+    content = {"recipe": recipe, "data": str(data.absolute()), **to_plain(config)}
+    path.write_text(tomli_w.dumps(content), encoding="utf-8")

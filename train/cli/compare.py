@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from affectstream.train.cli.shared import Data
+from affectstream.train.cli.flags import Data
 
 
 def compare(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from affectstream.train.cli.shared import Data
+from affectstream.train.cli.flags import Data
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
-from affectstream.train.cli.shared import Data, Runs, find_recipe
+from affectstream.train.cli.flags import Data, find_recipe
 
 
 def export(
     data: Data,
-    runs: Runs = Path("runs"),
+    runs: Annotated[
+        Path, typer.Option(help="Folder of all runs, with a subfolder for each recipe.")
+    ] = Path("runs"),
     output: Annotated[Path, typer.Option("--output", "-o", help="The bundle's folder.")] = Path(
         "bundle"
     ),

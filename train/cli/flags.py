@@ -1,113 +1,104 @@
-"""Flags that `fit` and `tune` share, and how they become a `FitConfig`."""
+"""Flags that several commands share. Those of a run's settings are built from `FitConfig`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from affectstream.stream.errors import OptionError
+from affectstream.train.config import SETTINGS, FitConfig, Group, flag_of, override, read_toml
+
 if TYPE_CHECKING:
-    from affectstream.train.config import FitConfig
     from affectstream.train.recipe import Recipe
 
-LEARNED, NETWORK, COURSE, MACHINE = "What is learned", "Network", "Course", "Machine"
-_OWN = "the recipe's"
+
+def _setting(name: str, metavar: str | None = None) -> Any:
+    """The flag of a `FitConfig` field. A command leaves it None where the user did not give it."""
+    setting = SETTINGS[name]
+    boolean = isinstance(getattr(FitConfig(), name), bool)
+    flag = flag_of(name)
+    return typer.Option(
+        f"{flag}/--no-{flag[2:]}" if boolean else flag,
+        help=setting.help,
+        metavar=metavar,
+        show_default=setting.shown,
+        rich_help_panel=setting.group.value,
+    )
+
+
+Epochs = Annotated[int | None, _setting("epochs")]
+BatchSize = Annotated[int | None, _setting("batch_size")]
+LearningRate = Annotated[float | None, _setting("learning_rate")]
+WeightDecay = Annotated[float | None, _setting("weight_decay")]
+WarmupEpochs = Annotated[float | None, _setting("warmup_epochs")]
+ClipNorm = Annotated[float | None, _setting("clip_norm")]
+EmaDecay = Annotated[float | None, _setting("ema_decay")]
+Seed = Annotated[int | None, _setting("seed")]
+Precision = Annotated[str | None, _setting("precision")]
+Schedule = Annotated[str | None, _setting("schedule")]
+Accumulate = Annotated[int | None, _setting("accumulate")]
+Patience = Annotated[int | None, _setting("patience")]
+MinDelta = Annotated[float | None, _setting("min_delta")]
+Compile = Annotated[bool | None, _setting("compile")]
+Checkpointing = Annotated[bool | None, _setting("checkpointing")]
+Devices = Annotated[str | None, _setting("devices")]
+Workers = Annotated[int | None, _setting("workers")]
+PhaseEpochs = Annotated[str | None, _setting("phase_epochs", metavar="N,N,...")]
+Size = Annotated[int | None, _setting("size")]
+Augment = Annotated[bool | None, _setting("augment")]
+LabelSmoothing = Annotated[float | None, _setting("label_smoothing")]
+ClassWeights = Annotated[bool | None, _setting("class_weights")]
+FocalGamma = Annotated[float | None, _setting("focal_gamma")]
+ModalityDropout = Annotated[float | None, _setting("modality_dropout")]
+Tasks = Annotated[list[str] | None, _setting("tasks")]
+Options = Annotated[list[str] | None, _setting("options", metavar="NAME=VALUE")]
+Weights = Annotated[list[str] | None, _setting("weights", metavar="[NAME=]SOURCE")]
+Tiny = Annotated[bool | None, _setting("tiny")]
+Init = Annotated[str | None, _setting("init")]
+RunsFolder = Annotated[str | None, _setting("runs")]
+Members = Annotated[list[str] | None, _setting("members")]
 
 RecipeName = Annotated[
-    str | None, typer.Option("--recipe", help="Which recipe; see 'train list'.", show_default=False)
+    str | None,
+    typer.Option("--recipe", help="Recipe to train; see 'train list'.", show_default=False),
 ]
 DataFolder = Annotated[
     Path | None,
-    typer.Option("--data", help="The prepared data set; for pocket's recipes the folder of all."),
+    typer.Option(
+        "--data", help="Prepared data set; for the recipes of pocket, the folder of all data sets."
+    ),
 ]
 ConfigFile = Annotated[
     Path | None,
-    typer.Option("--config", help="TOML file of settings; flags win. Each run leaves one."),
-]
-RunsFolder = Annotated[
-    Path | None,
-    typer.Option(
-        "--runs", help="Folder of all runs, one sub-folder a recipe.", show_default="runs"
-    ),
-]
-Epochs = Annotated[
-    int | None,
-    typer.Option(
-        help="How often all samples are shown, at most.", show_default=_OWN, rich_help_panel=COURSE
-    ),
-]
-Seed = Annotated[
-    int | None,
-    typer.Option(help="Of everything random.", show_default="0", rich_help_panel=COURSE),
-]
-Tasks = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--task",
-        help="emotion, sentiment, valence, ...; repeat. The first picks the best epoch.",
-        show_default="emotion",
-        rich_help_panel=LEARNED,
-    ),
-]
-Size = Annotated[
-    int | None,
-    typer.Option(help="Side of the pictures, pixels.", show_default=_OWN, rich_help_panel=LEARNED),
-]
-Set = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="NAME=VALUE",
-        help="An option of the recipe; repeat. See 'train list --recipe'.",
-        rich_help_panel=NETWORK,
-    ),
-]
-Weights = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--weights",
-        metavar="[NAME=]SOURCE",
-        help="Pretrained part: a public name, a local path, or none; repeat.",
-        show_default=_OWN,
-        rich_help_panel=NETWORK,
-    ),
-]
-Tiny = Annotated[
-    bool | None,
-    typer.Option("--tiny", help="The smallest network of its kind.", rich_help_panel=NETWORK),
-]
-Members = Annotated[
-    list[str] | None,
-    typer.Option("--member", help="A bundle that is fused; repeat.", rich_help_panel=NETWORK),
+    typer.Option("--config", help="TOML file of settings; each run leaves one. Flags win over it."),
 ]
 Threads = Annotated[
     int | None,
-    typer.Option(min=1, help="Of the CPU.", show_default="torch's", rich_help_panel=MACHINE),
+    typer.Option(
+        min=1, help="CPU threads.", show_default="torch's", rich_help_panel=Group.MACHINE.value
+    ),
 ]
-
-_OF_NETWORKS = (
-    "size",
-    "augment",
-    "label_smoothing",
-    "class_weights",
-    "focal_gamma",
-    "modality_dropout",
-    "tasks",
-    "options",
-    "weights",
-    "tiny",
-    "init",
-    "members",
-)
-"""Settings that the recipes of `pocket`, each with its own data and loss, do not look at."""
+Track = Annotated[
+    str,
+    typer.Option(
+        "--track",
+        help="Where metrics go besides log.csv: auto (TensorBoard if installed), none, tensorboard or "
+        "wandb.",
+    ),
+]
+Data = Annotated[
+    Path,
+    typer.Option(help="Prepared data set, or the folder of all data sets.", show_default=False),
+]
 
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """What a command line asks for."""
+    """The run that a command line describes."""
 
     recipe: Recipe
     data: Path
@@ -119,94 +110,121 @@ class RunRequest:
         return Path(self.config.runs) / self.recipe.name
 
 
-def run_request(
-    recipe: str | None,
-    data: Path | None,
-    config: Path | None,
-    given: Mapping[str, Any],
-    *,
-    resume: bool = False,
-) -> RunRequest:
-    """Put together the recipe's defaults, what a file says, and the flags in `given`; later ones win.
+def run_request(parameters: Mapping[str, Any], *, resume: bool = False) -> RunRequest:
+    """Join the recipe's defaults, the settings file, and the flags; later ones win.
 
-    None, and an empty list, is a flag that was not given. With `resume` the file is that of the run,
-    unless `config` names another. Raises `OptionError` for what there is not or does not fit.
+    `parameters` are those of the command: ``recipe``, ``data``, ``config``, and the `FitConfig` fields that
+    the user gave. With `resume`, the settings file is that of the run, unless ``config`` names another.
+    Raises `OptionError` for unknown names and for values that do not fit.
     """
-    from affectstream.stream.errors import OptionError
-    from affectstream.train.cli.shared import find_recipe
-    from affectstream.train.config import override, read_toml
     from affectstream.train.fit.checkpoint import CONFIG
 
-    flags = {name: value for name, value in given.items() if value not in (None, [])}
-    if resume and config is None and recipe is not None:
-        left = Path(flags.get("runs", "runs")) / recipe / CONFIG
-        config = left if left.is_file() else None
-    said = read_toml(config) if config is not None else {}
-    named, folder = said.pop("recipe", None), said.pop("data", None)
-    if not isinstance(recipe or named, str):
+    flags: dict[str, Any] = {
+        name: parameters[name] for name in SETTINGS if parameters.get(name) not in (None, [])
+    }
+    name, data, file = (parameters.get(key) for key in ("recipe", "data", "config"))
+    if resume and file is None and name is not None:
+        of_run = Path(flags.get("runs", "runs")) / name / CONFIG
+        file = of_run if of_run.is_file() else None
+    from_file = read_toml(file) if file is not None else {}
+    file_recipe, file_data = from_file.pop("recipe", None), from_file.pop("data", None)
+    if not isinstance(name or file_recipe, str):
         raise OptionError("which recipe? Give --recipe NAME; 'train list' names them")
-    found = find_recipe(recipe or named)
-    if data is None and not isinstance(folder, str):
+    recipe = find_recipe(name or file_recipe)
+    if data is None and not isinstance(file_data, str):
         raise OptionError("which data? Give --data FOLDER, made by 'train prepare'")
-    for name, read in (("options", _options), ("weights", _weights)):
-        if name in flags:
-            flags[name] = {**said.get(name, {}), **read(found, flags[name])}
-    made = override(found.defaults, said, str(config)) if said else found.defaults
-    made = override(made, flags, "command line")
-    _check_looked_at(found, made)
-    return RunRequest(found, data or Path(folder), made)
+    if "phase_epochs" in flags:
+        flags["phase_epochs"] = _parse_phase_epochs(flags["phase_epochs"])
+    for setting, parse in (("options", _parse_options), ("weights", _parse_weights)):
+        if setting in flags:
+            flags[setting] = {**from_file.get(setting, {}), **parse(recipe, flags[setting])}
+    config = override(recipe.defaults, from_file, str(file)) if from_file else recipe.defaults
+    config = override(config, flags, "command line")
+    _check_used(recipe, config)
+    return RunRequest(recipe, data or Path(file_data), config)
 
 
-def _check_looked_at(recipe: Recipe, config: FitConfig) -> None:
-    """Refuse settings that `recipe` would not look at."""
-    from affectstream.stream.errors import OptionError
-    from affectstream.train.config import flag_of
+def find_recipe(name: str) -> Recipe:
+    """The recipe `name`. Raises `typer.BadParameter` for an unknown one."""
+    from affectstream.train.recipes.registry import recipes
+
+    known = recipes()
+    if name not in known:
+        raise typer.BadParameter(
+            f"{name!r} is not one of {', '.join(sorted(known))}", param_hint="--recipe"
+        )
+    return known[name]
+
+
+Choice = TypeVar("Choice", bound=str)
+
+
+def one_of(flag: str, value: str, choices: Sequence[Choice]) -> Choice:
+    """`value`, typed as one of `choices`. Raises `OptionError` where it is none of them."""
+    for choice in choices:
+        if value == choice:
+            return choice
+    raise OptionError(f"{flag} {value!r}: expected one of {', '.join(choices)}")
+
+
+def set_threads(count: int | None) -> None:
+    """Let torch use `count` CPU threads; None keeps its own number."""
+    import torch
+
+    if count is not None:
+        torch.set_num_threads(count)
+
+
+def _check_used(recipe: Recipe, config: FitConfig) -> None:
+    """Refuse settings that the recipes of `pocket` ignore: each has its own data, loss and network."""
     from affectstream.train.recipe import Bindable
 
     if isinstance(recipe, Bindable):
         return
-    for name in _OF_NETWORKS:
-        if getattr(config, name) != getattr(recipe.defaults, name):
+    for name, setting in SETTINGS.items():
+        given = getattr(config, name) != getattr(recipe.defaults, name)
+        if given and setting.group in (Group.DATA, Group.NETWORK):
             raise OptionError(f"{flag_of(name)} means nothing for {recipe.name}")
 
 
-def _options(recipe: Recipe, given: Sequence[str]) -> dict[str, int | float | str]:
-    """``NAME=VALUE`` of each, as numbers where the recipe's own value is one."""
-    from affectstream.stream.errors import OptionError
+def _parse_phase_epochs(text: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdigit() for part in parts):
+        raise OptionError(f"--phase-epochs {text}: expected whole numbers such as 20,10")
+    return [int(part) for part in parts]
 
-    known = getattr(recipe, "options", {})
-    found: dict[str, int | float | str] = {}
+
+def _parse_options(recipe: Recipe, given: Sequence[str]) -> dict[str, int | float | str]:
+    """Parse ``NAME=VALUE``; the value becomes a number where the recipe's default is one."""
+    defaults = getattr(recipe, "options", {})
+    parsed: dict[str, int | float | str] = {}
     for pair in given:
         name, equals, text = pair.partition("=")
         if not equals or not name:
             raise OptionError(f"--set {pair}: expected NAME=VALUE")
-        found[name] = text
-        for kind in (int, float):
-            if isinstance(known.get(name), kind):
-                try:
-                    found[name] = kind(text)
-                except ValueError:
-                    continue  # the recipe says what it expects
-    return found
+        kind = type(defaults.get(name, text))
+        try:
+            parsed[name] = kind(text)
+        except ValueError:
+            parsed[name] = text  # the recipe refuses it and says what it expects
+    return parsed
 
 
-def _weights(recipe: Recipe, given: Sequence[str]) -> dict[str, str]:
-    """``NAME=SOURCE``, ``SOURCE`` for the only part, or ``none`` for all."""
-    from affectstream.stream.errors import OptionError
-
+def _parse_weights(recipe: Recipe, given: Sequence[str]) -> dict[str, str]:
+    """Parse ``NAME=SOURCE``, ``SOURCE`` for a recipe with one part, or ``none`` for all parts."""
     parts = tuple(getattr(recipe, "backbones", {}))
-    found: dict[str, str] = {}
+    parsed: dict[str, str] = {}
     for pair in given:
         name, equals, source = pair.partition("=")
         if pair == "none":
-            found |= dict.fromkeys(parts, "none")
+            parsed |= dict.fromkeys(parts, "none")
         elif equals and name.isidentifier():
-            found[name] = source
+            parsed[name] = source
         elif len(parts) == 1:
-            found[parts[0]] = pair
+            parsed[parts[0]] = pair
         else:
             raise OptionError(
                 f"--weights {pair}: {recipe.name} has {len(parts) or 'no'} pretrained parts"
                 + (f"; say which: {'=... or '.join(parts)}=..." if parts else "")
             )
-    return found
+    return parsed

@@ -1,43 +1,49 @@
-"""`affectstream train folds`: whatever `train fit` takes, once for each fold."""
+"""`affectstream train folds`: every setting of `train fit`, once for each fold."""
 
 from __future__ import annotations
 
-import inspect
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from affectstream.train.cli.fit import fit, request_from_flags
+from affectstream.train.cli import flags
 
 _HELD_OUT = "Held-out samples"
-_OF_ONE_RUN = ("resume", "eval_only")
 
 
 def folds(
+    recipe: flags.RecipeName = None,
+    data: flags.DataFolder = None,
+    config: flags.ConfigFile = None,
+    runs: flags.RunsFolder = None,
+    track: flags.Track = "auto",
     folds: Annotated[
         str,
         typer.Option(
             metavar="K|leave-one-participant-out",
-            help="How many, or one for each participant.",
+            help="Number of folds, or one for each participant.",
             rich_help_panel=_HELD_OUT,
         ),
     ] = "5",
     by: Annotated[
         str | None,
         typer.Option(
-            help="What is held out as a whole: participant or sample.",
+            help="Keep the samples of a participant in one fold (participant), or not (sample).",
             show_default="participant, where all are known",
             rich_help_panel=_HELD_OUT,
         ),
     ] = None,
     test: Annotated[
-        bool, typer.Option("--test", help="Deal split test too.", rich_help_panel=_HELD_OUT)
+        bool,
+        typer.Option(
+            "--test", help="Include the samples of split test.", rich_help_panel=_HELD_OUT
+        ),
     ] = False,
     best: Annotated[
         bool,
         typer.Option(
             "--best/--last",
-            help="Figures of each fold's best epoch, which held-out samples choose, or of the last.",
+            help="Evaluate each fold's best epoch, which its held-out samples choose, or its last epoch.",
             rich_help_panel=_HELD_OUT,
         ),
     ] = False,
@@ -45,51 +51,63 @@ def folds(
         bool,
         typer.Option("--keep", help="Keep the weights of every fold.", rich_help_panel=_HELD_OUT),
     ] = False,
-    **given: Any,
+    tasks: flags.Tasks = None,
+    size: flags.Size = None,
+    augment: flags.Augment = None,
+    label_smoothing: flags.LabelSmoothing = None,
+    class_weights: flags.ClassWeights = None,
+    focal_gamma: flags.FocalGamma = None,
+    modality_dropout: flags.ModalityDropout = None,
+    options: flags.Options = None,
+    weights: flags.Weights = None,
+    tiny: flags.Tiny = None,
+    init: flags.Init = None,
+    members: flags.Members = None,
+    epochs: flags.Epochs = None,
+    seed: flags.Seed = None,
+    batch_size: flags.BatchSize = None,
+    accumulate: flags.Accumulate = None,
+    learning_rate: flags.LearningRate = None,
+    weight_decay: flags.WeightDecay = None,
+    schedule: flags.Schedule = None,
+    warmup_epochs: flags.WarmupEpochs = None,
+    patience: flags.Patience = None,
+    min_delta: flags.MinDelta = None,
+    phase_epochs: flags.PhaseEpochs = None,
+    clip_norm: flags.ClipNorm = None,
+    ema_decay: flags.EmaDecay = None,
+    precision: flags.Precision = None,
+    devices: flags.Devices = None,
+    workers: flags.Workers = None,
+    compile: flags.Compile = None,
+    checkpointing: flags.Checkpointing = None,
+    threads: flags.Threads = None,
 ) -> None:
-    """Cross-validate one recipe: train on all folds but one, judge on that one.
+    """Cross-validate one recipe: train on all folds but one, evaluate on that one.
 
-    RUNS/RECIPE/folds holds a run for each fold, folds.json and folds.csv. The same command goes on where
-    it stopped.
+    RUNS/RECIPE/folds holds a run for each fold, folds.json and folds.csv. After an interruption, the same
+    command continues.
 
     Example: [bold]affectstream train folds --recipe cnn --data prepared/fer2013 --folds 5[/bold]
     """
-    from affectstream.stream.errors import OptionError
     from affectstream.train.data.assign import BYS
 
-    if by is not None and by not in BYS:
-        raise OptionError(f"--by {by}: expected one of {', '.join(BYS)}")
-    import torch
-
+    grouping = flags.one_of("--by", by, BYS) if by is not None else None
+    request = flags.run_request(locals())
     from affectstream.train.evaluate.table import aligned
     from affectstream.train.studies.cross_validation import FOLDER, cross_validate, rows
     from affectstream.train.studies.folds import Folding
 
-    folding = Folding(folds, by, test)  # type: ignore[arg-type]  # checked above
-    wanted = request_from_flags(given)
-    if given["threads"] is not None:
-        torch.set_num_threads(given["threads"])
-    crossed = cross_validate(
-        wanted.recipe,
-        wanted.config,
-        wanted.data,
-        wanted.run,
-        folding,
+    flags.set_threads(threads)
+    result = cross_validate(
+        request.recipe,
+        request.config,
+        request.data,
+        request.run,
+        Folding(folds, grouping, test),
         best=best,
         keep=keep,
-        track=given["track"],
+        track=track,
     )
-    print("\n".join(aligned(rows(crossed))))
-    print(f"pooled with 95 % bootstrap intervals by {crossed.by}; more in {wanted.run / FOLDER}")
-
-
-def _parameters() -> list[inspect.Parameter]:
-    """Own parameters, and those of `fit` that a fold has too, as the command line shows them."""
-    own = inspect.signature(folds, eval_str=True).parameters.values()
-    of_fit = inspect.signature(fit, eval_str=True).parameters.values()
-    named = [p for p in own if p.kind is not inspect.Parameter.VAR_KEYWORD]
-    return [*(p for p in of_fit if p.name not in _OF_ONE_RUN), *named]
-
-
-# One list of flags for both commands: a setting that `fit` learns to take is one of folds at once.
-folds.__signature__ = inspect.Signature(_parameters())  # type: ignore[attr-defined]
+    print("\n".join(aligned(rows(result))))
+    print(f"pooled with 95 % bootstrap intervals by {result.by}; more in {request.run / FOLDER}")

@@ -20,7 +20,7 @@ def list_recipes(
 
     Example: [bold]affectstream train list --recipe cnn[/bold]
     """
-    from affectstream.train.cli.shared import find_recipe
+    from affectstream.train.cli.flags import find_recipe
     from affectstream.train.recipes.registry import recipes
 
     if recipe is not None:

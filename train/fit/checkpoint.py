@@ -1,12 +1,13 @@
-"""What a run leaves behind, and how it is picked up again.
+"""The files of a run.
 
-``last.pt`` is the newest epoch with everything that going on takes; ``best.pt`` the best one, as it is
-exported. Both hold plain values and tensors only, so that reading one runs no code of its author.
+``last.pt`` is the newest epoch with everything needed to resume; ``best.pt`` is the best epoch, which is
+exported. Both hold only plain values and tensors, so reading one runs no code from the file.
 """
 
 from __future__ import annotations
 
 import csv
+import json
 import platform
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -25,36 +26,29 @@ from affectstream.train.recipe import Bindable, Recipe
 LAST, BEST, LOG, CONFIG, SUMMARY = "last.pt", "best.pt", "log.csv", "config.toml", "summary.json"
 
 BEST_KEYS = (
-    "recipe",
-    "setting",
-    "config",
-    "data",
-    "versions",
-    "epoch",
-    "figures",
-    "before",
-    "average",
+    *("recipe", "setting", "config", "data", "versions"),
+    *("epoch", "figures", "before", "average"),
 )
-"""What of a checkpoint `BEST` holds."""
+"""The part of a checkpoint that `BEST` holds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """The best epoch of a run."""
+    """A saved epoch of a run."""
 
     recipe: Recipe
-    """As it was for the run's data set."""
+    """Bound to the run's data set."""
     module: nn.Module
-    """The averaged weights, in evaluation mode."""
+    """With the averaged weights, in evaluation mode."""
     metrics: dict[str, float]
     config: dict[str, Any]
     epoch: int
 
 
 def load_run(recipe: Recipe, run: Path, file: str = BEST) -> Trained:
-    """The best epoch of a run, or with `LAST` the newest.
+    """The best epoch of a run, or the newest (`file` = `LAST`).
 
-    Raises `RunError` for a run that is not there, is another recipe's or of another version.
+    Raises `RunError` for a run that is missing, of another recipe, or of an incompatible version.
     """
     if not (run / file).exists():
         raise RunError(f"{run / file} not found: train {recipe.name!r} first")
@@ -71,18 +65,18 @@ def load_run(recipe: Recipe, run: Path, file: str = BEST) -> Trained:
 
 
 def load_best(recipe: Recipe, run: Path) -> tuple[nn.Module, dict[str, float]]:
-    """Module and figures of `load_run`."""
+    """Module and metrics of `load_run`."""
     trained = load_run(recipe, run)
     return trained.module, trained.metrics
 
 
 def load(path: Path) -> dict[str, Any]:
-    """A checkpoint, on the CPU. Raises `RunError` for a file that is none."""
+    """A checkpoint, on the CPU. Raises `RunError` for any other file."""
     try:
-        with torch.serialization.safe_globals([TorchVersion]):  # a string, in older checkpoints
+        with torch.serialization.safe_globals([TorchVersion]):  # in older checkpoints
             saved = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged archive makes torch raise
-        raise RunError(f"{path} is no checkpoint that can be read: {first_line(error)}") from error
+    except Exception as error:  # a damaged archive makes torch raise almost anything
+        raise RunError(f"{path} is no readable checkpoint: {first_line(error)}") from error
     if not isinstance(saved, dict) or "recipe" not in saved or "average" not in saved:
         raise RunError(f"{path} is no checkpoint of a run")
     return saved
@@ -90,23 +84,24 @@ def load(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def version_errors(path: Path, saved: Mapping[str, Any]) -> Iterator[None]:
-    """Turn what reading `saved`, from `path`, trips over into a `RunError`: something that is not in it, or
-    is of another shape."""
+    """Turn errors about missing or misshapen entries of `saved`, read from `path`, into `RunError`."""
     try:
         yield
     except (LookupError, TypeError, ValueError, RuntimeError) as error:
-        made = (saved.get("versions") or {}).get("affectstream", "an unknown version")
+        writer = (saved.get("versions") or {}).get("affectstream", "an unknown version")
         raise RunError(
-            f"{path} does not fit this version ({version('affectstream')}): it was made by {made} "
-            f"({type(error).__name__}: {first_line(error)}); read it with that one, or train anew"
+            f"{path} does not fit this version ({version('affectstream')}): it was made by {writer} "
+            f"({type(error).__name__}: {first_line(error)}); use that version, or train again"
         ) from error
 
 
 def dataset_of(saved: Mapping[str, Any]) -> dict[str, Any]:
-    """What a checkpoint, or a bundle's `recipe.json`, says of the data set it was trained on: ``name``,
-    ``content_sha256`` and more; older ones have the name alone, or nothing."""
-    found = (saved.get("setting") or {}).get("data") or {}
-    return dict(found) if isinstance(found, Mapping) else {"name": found}
+    """The data set that a checkpoint, or a bundle's `recipe.json`, was trained on.
+
+    It has ``name``, ``content_sha256`` and more; older ones have only the name, or nothing.
+    """
+    dataset = (saved.get("setting") or {}).get("data") or {}
+    return dict(dataset) if isinstance(dataset, Mapping) else {"name": dataset}
 
 
 def save(state: Mapping[str, Any], path: Path) -> None:
@@ -118,13 +113,13 @@ def save(state: Mapping[str, Any], path: Path) -> None:
     try:
         torch.save(dict(state), beside)
         beside.replace(path)
-    except (OSError, RuntimeError) as error:  # torch's writer turns a full disk into a RuntimeError
+    except (OSError, RuntimeError) as error:  # torch turns a full disk into a RuntimeError
         beside.unlink(missing_ok=True)
         raise RunError(f"{path} cannot be written: {first_line(error)}") from error
 
 
 def data_hashes(data: Path) -> dict[str, str]:
-    """What a prepared data set says of itself; empty for a folder of raw ones."""
+    """The hashes of a prepared data set; empty for a folder of raw ones."""
     from affectstream.train.data.dataset import read_info
 
     if not (data / "dataset.json").is_file():
@@ -134,7 +129,7 @@ def data_hashes(data: Path) -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """Of what a run's numbers depend on."""
+    """Versions of the software that a run's numbers depend on."""
     found = {"python": platform.python_version(), "torch": str(torch.__version__)}
     for name in ("affectstream", "torchvision", "transformers", "lightning-fabric"):
         try:
@@ -155,7 +150,13 @@ def append_log(path: Path, row: Mapping[str, float]) -> None:
 
 
 def truncate_log(path: Path, epochs: int) -> None:
-    """Leave the first `epochs` epochs of the log: one cut short after its row was written runs again."""
+    """Keep the first `epochs` epochs of the log: one that was logged but not saved runs again."""
     if path.exists():
         lines = path.read_text().splitlines(keepends=True)
         path.write_text("".join(lines[: epochs + 1]))
+
+
+def read_summary(run: Path) -> dict[str, Any]:
+    """The summary of a finished run: metrics, parameters, minutes, memory, versions."""
+    summary: dict[str, Any] = json.loads((run / SUMMARY).read_text())
+    return summary

@@ -1,248 +1,77 @@
-"""The training loop: read it from top to bottom.
+"""The training loop, from top to bottom.
 
-AdamW with a schedule, clipped gradients, and a running average of the weights, which is what gets
-validated and exported; `epoch` has what happens in one epoch. After each, a checkpoint is left from which a
-run resumes to the same loss curve: weights, average, optimiser, loss scale, schedule, random state and
-epoch are all in it.
+AdamW with a learning rate schedule, clipped gradients, and a running average of the weights, which is
+validated and exported. After each epoch a checkpoint is written from which a run resumes to the same curve.
+`fit` starts or resumes a run; `Trainer` is the run in one process: setup, epochs, one epoch, one step,
+checkpoints, summary.
 """
 
 from __future__ import annotations
 
 import gc
 import json
+import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
+from torch import Tensor
 
 from affectstream.stream.sinks.base import writing
 from affectstream.train.config import FitConfig, write_toml
-from affectstream.train.errors import DataMissing, RunError
-from affectstream.train.fit.checkpoint import (
-    BEST,
-    BEST_KEYS,
-    CONFIG,
-    LAST,
-    LOG,
-    SUMMARY,
-    append_log,
-    data_hashes,
-    load,
-    load_run,
-    save,
-    truncate_log,
-    version_errors,
-    versions,
+from affectstream.train.errors import DataMissing, RunError, first_line
+from affectstream.train.fit import checkpoint as files
+from affectstream.train.fit.checkpoint import BEST, LAST, LOG, SUMMARY
+from affectstream.train.fit.loggers import (
+    Report,
+    check_tracker,
+    format_metrics,
+    open_logger,
+    print_line,
 )
-from affectstream.train.fit.epoch import Epochs
-from affectstream.train.fit.job import EpochCallback, Job, Report, format_metrics, print_line
-from affectstream.train.fit.loggers import RunLogger, check_tracker, open_logger
-from affectstream.train.fit.memory import TooLarge, halved
+from affectstream.train.fit.memory import TooLarge, halved, out_of_memory
 from affectstream.train.fit.phases import PhaseSpan, phase_spans
-from affectstream.train.fit.processes import Part, device_name, launch, make_fabric
-from affectstream.train.fit.resume_check import check_same
-from affectstream.train.fit.train_state import TrainState
-from affectstream.train.recipe import Bindable, Recipe, count_parameters
+from affectstream.train.fit.processes import (
+    ProcessBatches,
+    device_name,
+    is_compiler_error,
+    launch,
+    make_fabric,
+)
+from affectstream.train.fit.resume_check import check_resume
+from affectstream.train.fit.schedule import SkippedSteps, learning_rate
+from affectstream.train.fit.train_state import TrainState, UncastBatch
+from affectstream.train.progress import progress_bar
+from affectstream.train.recipe import Batch, Bindable, Recipe, count_parameters, update_ema
 
 OVERFIT = 1.2
-"""A validation loss of more than this many training losses is told of."""
+"""A validation loss of more than this many training losses is reported."""
+MAX_SKIPPED = 32
+"""Consecutive steps that a loss scale (FP16) may skip. Each halves the scale: after these it is 2^-32 of
+what it was, so the gradients are not finite for another reason."""
+ONE_SAMPLE = "Expected more than 1 value per channel"
+"""In the message of torch's batch norms."""
+
+EpochCallback = Callable[[int, Mapping[str, float]], None]
 
 
-def _silent(line: str) -> None:
-    """What all processes but the first say."""
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The arguments of `fit`, which each process gets."""
 
-
-class Run:
-    """One run in one process."""
-
-    def __init__(self, fabric: Fabric, job: Job) -> None:
-        """Read the data, make the network, and stand where the run's last epoch ended."""
-        self.job, self.config, self.folder = job, job.config, job.run
-        self.fabric, self.first = fabric, fabric.is_global_zero
-        self.report = job.report if self.first else _silent
-        going_on = job.resume and (self.folder / LAST).exists()
-        saved = load(self.folder / LAST) if going_on else None
-        self.recipe = self._bound(going_on=going_on)
-        self.fixed = {
-            "recipe": self.recipe.name,
-            "setting": self.recipe.spec_dict() if isinstance(self.recipe, Bindable) else None,
-            "config": asdict(self.config),
-            "data": data_hashes(job.data),
-            "versions": versions(),
-        }
-        if saved is not None:
-            check_same(self.folder, self._of_now(saved), self.fixed, self.config)
-        torch.manual_seed(self.config.seed)
-        loaders = self.recipe.loaders(job.data, self.config)
-        self.valid = loaders.valid
-        self.course = TrainState(fabric, self.recipe, self.config)
-        self.epochs = Epochs(
-            fabric, self.course, Part(loaders.train, fabric), self.config, self.folder / LAST
-        )
-        self.plan = phase_spans(self.course.phases, self.config.epochs, self.config.phase_epochs)
-        if saved is not None:
-            with version_errors(self.folder / LAST, saved):
-                same = self.course.restore(saved)
-            if not same:
-                self.report(
-                    "more devices than before: the curve will not be quite what it would have been"
-                )
-        if self.first:
-            self._open_folder()
-        if self.config.init is not None and saved is None:
-            self.course.standing.before = self._judge()
-            self.report("before: " + format_metrics(self.course.standing.before))
-
-    def _bound(self, *, going_on: bool) -> Recipe:
-        """The recipe, for the data set where it depends on one.
-
-        A run that is gone on with takes the place of what it started from: no weights need be at hand then.
-        """
-        recipe, config = self.job.recipe, self.config
-        if not isinstance(recipe, Bindable):
-            return recipe
-        if not going_on:
-            return recipe.bind(self.job.data, config)
-        begun = config if config.init is None else replace(config, init=str(self.folder))
-        recipe = recipe.bind(self.job.data, begun)
-        return recipe.restore(recipe.spec_dict())
-
-    def _of_now(self, saved: dict[str, Any]) -> dict[str, Any]:
-        """A checkpoint whose setting has all that this version knows: an older one lacks what came later."""
-        if not isinstance(self.recipe, Bindable) or saved["recipe"] != self.recipe.name:
-            return saved
-        with version_errors(self.folder / LAST, saved):
-            return {**saved, "setting": self.recipe.restore(saved["setting"]).spec_dict()}
-
-    def _open_folder(self) -> None:
-        with writing(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
-            truncate_log(self.folder / LOG, self.course.standing.next_epoch)
-            write_toml(self.folder / CONFIG, self.recipe.name, self.job.data, self.config)
-
-    def go(self) -> dict[str, float]:
-        """Epoch after epoch; returns the figures of the best."""
-        standing, patience = self.course.standing, self.config.patience
-        entered: PhaseSpan | None = None
-        with self._board() as board:
-            for epoch in range(standing.next_epoch, self.config.epochs):
-                stretch = next(part for part in self.plan if epoch < part.end)
-                if stretch is not entered:
-                    self._enter(stretch, anew=epoch == stretch.first)
-                    entered = stretch
-                if self.course.patience.spent and stretch is self.plan[-1]:
-                    self.report(f"stopped early: nothing better for {patience} epochs")
-                    break
-                started = time.perf_counter()
-                loss = self.epochs.learn(stretch, epoch)
-                figures = self._judge()
-                seconds = time.perf_counter() - started
-                better = self.course.push(epoch, next(iter(figures.values())), seconds)
-                row = {"epoch": epoch, "loss": loss, "rate": self.course.rate, **figures}
-                self._keep(row, figures, better=better)
-                if self.first:
-                    self._tell(row, figures, seconds, board)
-        return self._finish()
-
-    def _enter(self, stretch: PhaseSpan, *, anew: bool) -> None:
-        learning = self.course.enter(stretch, anew=anew)
-        total = count_parameters(self.course.network, all_=True)
-        if phases := self.course.phases:
-            self.report(
-                f"phase {stretch.number + 1} of {len(phases)}, epochs {stretch.first} to "
-                f"{stretch.end - 1}: {learning:,} of {total:,} learn"
-            )
-            if stretch is self.plan[-1] and stretch.number + 1 < len(phases):
-                self.report(
-                    f"this run ends before phase {stretch.number + 2}: more --epochs reach it"
-                )
-
-    def _judge(self) -> dict[str, float]:
-        """Validation figures of the average, the same in every process."""
-        self.course.average.eval()
-        with torch.no_grad():
-            found = self.recipe.validate(self.course.average, self.valid)
-        return self.fabric.broadcast(found)
-
-    def _keep(self, row: Mapping[str, float], figures: dict[str, float], *, better: bool) -> None:
-        """Write the checkpoints; every process has its random state in them."""
-        state = {**self.fixed, **self.course.state(), "figures": figures}
-        if self.first:
-            with writing(self.folder / LOG):
-                append_log(self.folder / LOG, row)
-            # The best one first: cut short between the two, a run does this epoch once more.
-            if better:
-                save({name: state[name] for name in BEST_KEYS}, self.folder / BEST)
-            save(state, self.folder / LAST)
-
-    def _tell(
-        self,
-        row: Mapping[str, float],
-        figures: Mapping[str, float],
-        seconds: float,
-        board: RunLogger | None,
-    ) -> None:
-        epoch, loss = int(row["epoch"]), row["loss"]
-        self.report(
-            f"epoch {epoch:3d}  loss {loss:.4f}  {format_metrics(figures)}  ({seconds:.0f} s)"
-        )
-        if (valid := figures.get("valid_loss", 0.0)) > OVERFIT * loss:
-            self.report(
-                f"overfitting: the validation loss is {valid / loss - 1:.0%} above training"
-            )
-        if board is not None:
-            board.figures(epoch, row)
-        if self.job.on_epoch is not None:
-            self.job.on_epoch(epoch, figures)
-
-    @contextmanager
-    def _board(self) -> Iterator[RunLogger | None]:
-        if not self.first:
-            yield None
-            return
-        board = open_logger(
-            self.job.track, self.folder, self.recipe.name, asdict(self.config), self.report
-        )
-        try:
-            yield board
-        finally:
-            if board is not None:
-                board.close()
-
-    def _finish(self) -> dict[str, float]:
-        """Write what the run came to; returns the figures of the best epoch."""
-        standing = self.course.standing
-        if not self.first:
-            return {}
-        if not (self.folder / BEST).exists():
-            raise RunError(
-                f"no epoch had a figure to be chosen by (the last: {standing.last}): "
-                "look at the validation split"
-            )
-        best = load(self.folder / BEST)
-        found: dict[str, float] = best["figures"]
-        said = {
-            "recipe": self.recipe.name,
-            "parameters": count_parameters(self.course.average, all_=True),
-            "trainable": self.course.learners.ever([part.phase for part in self.plan]),
-            "epochs": standing.next_epoch,
-            "best_epoch": best["epoch"],
-            "figures": found,
-            "before": standing.before,
-            "minutes": round(standing.seconds / 60, 5),
-            "peak_megabytes": {k: round(v) for k, v in standing.peak.items()},
-            "device": device_name(self.fabric.device),
-            "versions": self.fixed["versions"],
-        }
-        with writing(self.folder / SUMMARY):
-            (self.folder / SUMMARY).write_text(json.dumps(said, indent=2) + "\n")
-        return found
+    recipe: Recipe
+    config: FitConfig
+    data: Path
+    run: Path
+    resume: bool
+    report: Report
+    on_epoch: EpochCallback | None
+    track: str
 
 
 def fit(
@@ -256,39 +85,52 @@ def fit(
     on_epoch: EpochCallback | None = None,
     track: str = "none",
 ) -> dict[str, float]:
-    """Train `recipe` on `data`, leaving `last.pt`, `best.pt`, `log.csv` and more in `run`.
+    """Train `recipe` on `data`; `run` then holds `last.pt`, `best.pt`, `log.csv` and more.
 
-    `on_epoch` gets the number and the figures of each epoch once they are kept; what it raises ends the
-    run. `track` is one of `board.BOARDS`. Returns the validation figures of the best epoch. Raises
-    `DataMissing` where the data is absent, `OptionError` for settings that do not fit the recipe or the
-    machine, and `RunError` where `run` already holds a run and `resume` was not asked for, holds one that
-    this cannot go on with, or where the loss is no number any more.
+    `on_epoch` gets the number and the metrics of each epoch after its checkpoint is written; an exception
+    from it ends the run. `track` is one of `loggers.TRACKERS`. Returns the validation metrics of the best
+    epoch. Raises `DataMissing` for missing data, `OptionError` for settings that do not fit the recipe or
+    the machine, and `RunError` where `run` holds a run that may not be overwritten or resumed, or where the
+    loss is not finite.
     """
     check_tracker(track)
     if (run / LAST).exists() and not resume:
-        _check(recipe, config, data)
+        _check_inputs(recipe, config, data)
         raise RunError(
-            f"{run} already holds a run: go on with it by --resume, or choose another folder with --runs"
+            f"{run} already holds a run: continue it with --resume, or choose another folder with --runs"
         )
     if resume and not (run / LAST).exists():
-        report(f"{run} holds no epoch yet: this run begins")
+        report(f"{run} holds no finished epoch: the run starts from the beginning")
     job = Job(recipe, config, data, run, resume, report, on_epoch, track)
     try:
-        while isinstance(done := _attempt(job), Job):
-            gc.collect()  # what did not fit, with the network it was for
+        while True:
+            try:
+                # The recipes of pocket are small, and their evaluation runs on the CPU.
+                fabric = make_fabric(job.config, "auto" if isinstance(recipe, Bindable) else "cpu")
+                metrics: dict[str, float] = launch(fabric, partial(_train, job=job))
+                return metrics
+            except TooLarge as error:
+                epoch = error.epoch
+            smaller = halved(job.config)
+            report(
+                f"out of memory in epoch {epoch}: the epoch starts again with batches of "
+                f"{smaller.batch_size}, {smaller.accumulate} to a step"
+            )
+            job = replace(job, config=smaller, resume=(run / LAST).exists())
+            gc.collect()  # the network and batch that did not fit
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
-            job = done
-        return done
     except KeyboardInterrupt:
         if (run / LAST).exists():
-            report(f"interrupted; {run / LAST} holds the last whole epoch: go on with --resume")
+            report(
+                f"interrupted; {run / LAST} holds the last finished epoch: continue with --resume"
+            )
         else:
-            report(f"interrupted before the first epoch was whole: {run} holds none")
+            report(f"interrupted before the first epoch was finished: {run} holds none")
         raise
 
 
-def _check(recipe: Recipe, config: FitConfig, data: Path) -> None:
+def _check_inputs(recipe: Recipe, config: FitConfig, data: Path) -> None:
     """Raise what is wrong with the data or the settings, as far as that is known before training."""
     if isinstance(recipe, Bindable):
         recipe.bind(data, config)
@@ -296,42 +138,277 @@ def _check(recipe: Recipe, config: FitConfig, data: Path) -> None:
         raise DataMissing(f"{data} is no folder: expected the data sets of {recipe.name} in it")
 
 
-def _attempt(job: Job) -> dict[str, float] | Job:
-    """Run to the end, or return the same with smaller batches where memory did not suffice."""
-    try:
-        # The parts of pocket are small, and judged by code that knows no GPU.
-        fabric = make_fabric(job.config, "auto" if isinstance(job.recipe, Bindable) else "cpu")
-        found: dict[str, float] = launch(fabric, partial(_run, job=job))
-        return found
-    except TooLarge as error:
-        epoch = error.epoch
-    smaller = halved(job.config)
-    job.report(
-        f"out of memory in epoch {epoch}: it begins again with batches of {smaller.batch_size}, "
-        f"{smaller.accumulate} to a step"
-    )
-    return replace(job, config=smaller, resume=(job.run / LAST).exists())
+def _train(fabric: Fabric, job: Job) -> dict[str, float]:
+    return Trainer(fabric, job).train()
 
 
-def _run(fabric: Fabric, job: Job) -> dict[str, float]:
-    """One run, in each of its processes."""
-    return Run(fabric, job).go()
+class Trainer:
+    """One run in one process."""
+
+    def __init__(self, fabric: Fabric, job: Job) -> None:
+        """Load the data, build the network, and restore the checkpoint of a resumed run."""
+        self.fabric, self.job, self.config, self.run = fabric, job, job.config, job.run
+        self.is_main = fabric.is_global_zero
+        self.report: Report = job.report if self.is_main else lambda line: None
+        saved = files.load(self.run / LAST) if job.resume and (self.run / LAST).exists() else None
+        self.recipe = self._bind_recipe(resumed=saved is not None)
+        self.origin = {
+            "recipe": self.recipe.name,
+            "setting": self.recipe.spec_dict() if isinstance(self.recipe, Bindable) else None,
+            "config": asdict(self.config),
+            "data": files.data_hashes(job.data),
+            "versions": files.versions(),
+        }
+        if saved is not None:
+            check_resume(self.run, self._upgraded(saved), self.origin, self.config)
+
+        torch.manual_seed(self.config.seed)
+        loaders = self.recipe.loaders(job.data, self.config)
+        self.valid, self.batches = loaders.valid, ProcessBatches(loaders.train, fabric)
+        self.steps = math.ceil(len(self.batches) / self.config.accumulate)
+        """Optimizer steps in an epoch."""
+        self.state = TrainState(fabric, self.recipe, self.config)
+        self.spans = phase_spans(self.state.phases, self.config.epochs, self.config.phase_epochs)
+        self.skipped = SkippedSteps(MAX_SKIPPED if self.config.precision == "16-mixed" else 0)
+
+        if saved is not None:
+            with files.version_errors(self.run / LAST, saved):
+                same_devices = self.state.restore(saved)
+            if not same_devices:
+                self.report("more devices than before: the curve will differ a little")
+        if self.is_main:
+            with writing(self.run):
+                self.run.mkdir(parents=True, exist_ok=True)
+                files.truncate_log(self.run / LOG, self.state.progress.next_epoch)
+                write_toml(self.run / files.CONFIG, self.recipe.name, job.data, self.config)
+        if self.config.init is not None and saved is None:
+            self.state.progress.before = self._validate()
+            self.report("before: " + format_metrics(self.state.progress.before))
+
+    def _bind_recipe(self, *, resumed: bool) -> Recipe:
+        """The recipe, bound to the data set where its network depends on one."""
+        recipe, config = self.job.recipe, self.config
+        if not isinstance(recipe, Bindable):
+            return recipe
+        if not resumed:
+            return recipe.bind(self.job.data, config)
+        # The checkpoint brings the weights: neither --init nor pretrained weights have to be there any more.
+        if config.init is not None:
+            config = replace(config, init=str(self.run))
+        recipe = recipe.bind(self.job.data, config)
+        return recipe.restore(recipe.spec_dict())
+
+    def _upgraded(self, saved: dict[str, Any]) -> dict[str, Any]:
+        """A checkpoint whose setting has every field of this version: older ones lack some."""
+        if not isinstance(self.recipe, Bindable) or saved["recipe"] != self.recipe.name:
+            return saved
+        with files.version_errors(self.run / LAST, saved):
+            return {**saved, "setting": self.recipe.restore(saved["setting"]).spec_dict()}
+
+    def train(self) -> dict[str, float]:
+        """Train epoch after epoch; returns the metrics of the best one."""
+        state = self.state
+        track = self.job.track if self.is_main else "none"
+        logger = open_logger(
+            track, self.run, self.recipe.name, asdict(self.config), self.job.report
+        )
+        span: PhaseSpan | None = None
+        with logger as log_metrics:
+            for epoch in range(state.progress.next_epoch, self.config.epochs):
+                previous, span = span, next(span for span in self.spans if epoch < span.end)
+                if span is not previous:
+                    self._enter_phase(span, restart=epoch == span.first)
+                if state.patience.spent and span is self.spans[-1]:
+                    self.report(f"stopped early: no improvement for {self.config.patience} epochs")
+                    break
+                start = time.perf_counter()
+                loss = self._train_epoch(span, epoch)
+                metrics = self._validate()
+                seconds = time.perf_counter() - start
+                better = state.end_epoch(epoch, next(iter(metrics.values())), seconds)
+                row = {"epoch": epoch, "loss": loss, "rate": state.rate, **metrics}
+                self._save(row, metrics, better=better)
+                if self.is_main:
+                    self._report_epoch(epoch, loss, metrics, seconds)
+                    log_metrics(epoch, row)
+                    if self.job.on_epoch is not None:
+                        self.job.on_epoch(epoch, metrics)
+        return self._finish() if self.is_main else {}
+
+    def _enter_phase(self, span: PhaseSpan, *, restart: bool) -> None:
+        trainable = self.state.enter_phase(span, restart=restart)
+        if not (phases := self.state.phases):
+            return
+        self.report(
+            f"phase {span.number + 1} of {len(phases)}, epochs {span.first} to {span.end - 1}: "
+            f"{trainable:,} of {count_parameters(self.state.network, all_=True):,} parameters are trained"
+        )
+        if span is self.spans[-1] and span.number + 1 < len(phases):
+            self.report(
+                f"this run ends before phase {span.number + 2}: give more --epochs to reach it"
+            )
+
+    def _train_epoch(self, span: PhaseSpan, epoch: int) -> float:
+        """Train one epoch; returns the mean loss.
+
+        Raises `TooLarge` where memory is not enough, `RunError` where the loss or a gradient is not finite
+        or the network cannot be trained with these settings.
+        """
+        count, total = len(self.batches), 0.0
+        self.state.trainable.train_mode(span.phase)
+        self.state.optimizer.zero_grad(set_to_none=True)
+        try:
+            with progress_bar(f"epoch {epoch}", shown=self.is_main) as advance:
+                for index, batch in enumerate(self.batches.epoch(epoch)):
+                    loss = self._backward(batch, epoch, index)
+                    if self._ends_step(index):
+                        self._step(span, epoch, index)
+                    total += loss
+                    advance(completed=index + 1, total=count, note=f"loss {loss:.4f}")
+        except ValueError as error:
+            if ONE_SAMPLE not in str(error):
+                raise
+            raise RunError(
+                "batch normalization needs more than one sample in a batch: give --batch-size 2 or more"
+            ) from error
+        except (RuntimeError, MemoryError) as error:
+            if out_of_memory(error) and self.config.devices == "1":
+                raise TooLarge(epoch) from None
+            if self.config.compile and is_compiler_error(error):
+                raise RunError(f"--compile: {first_line(error)}") from error
+            raise
+        return total / max(1, count)
+
+    def _ends_step(self, index: int) -> bool:
+        """Whether the optimizer steps after batch `index`."""
+        return (index + 1) % self.config.accumulate == 0 or index + 1 == len(self.batches)
+
+    def _backward(self, batch: Batch, epoch: int, index: int) -> float:
+        """Add the gradients of one batch; returns its loss, the mean over the processes."""
+        accumulate, loss_module = self.config.accumulate, self.state.loss_module
+        in_step = min(accumulate, len(self.batches) - index // accumulate * accumulate)
+        with self.fabric.no_backward_sync(loss_module, enabled=not self._ends_step(index)):
+            loss = loss_module(UncastBatch(self.fabric.to_device(batch)))
+            mean = self.fabric.all_reduce(loss.detach().float(), reduce_op="mean")
+            value = float(cast(Tensor, mean))
+            if not math.isfinite(value):
+                raise self._not_finite(f"the loss is {value}", epoch, index)
+            self.fabric.backward(loss / in_step)
+        return value
+
+    def _step(self, span: PhaseSpan, epoch: int, index: int) -> None:
+        """One step of the optimizer, after batch `index`, and of the average of the weights."""
+        state, config = self.state, self.config
+        step = index // config.accumulate
+        rate = learning_rate(
+            config.schedule,
+            (epoch - span.first) * self.steps + step,
+            steps=(span.end - span.first) * self.steps,
+            steps_per_epoch=self.steps,
+            warmup_epochs=config.warmup_epochs,
+            peak=config.learning_rate,
+        )
+        state.set_rate(rate * (state.plateau.scale if config.schedule == "plateau" else 1.0), span)
+        norm = self.fabric.clip_gradients(
+            state.loss_module,
+            state.optimizer,
+            max_norm=config.clip_norm or math.inf,
+            error_if_nonfinite=False,
+        )
+        self._check_gradient(float(cast(Tensor, norm)), epoch, step * config.accumulate)
+        state.optimizer.step()
+        state.optimizer.zero_grad(set_to_none=True)
+        # At first the average would be mostly the initial weights: let it follow quickly.
+        done = epoch * self.steps + step
+        decay = min(config.ema_decay, (1 + done) / (10 + done))
+        update_ema(state.average, state.network, decay)
+
+    def _check_gradient(self, norm: float, epoch: int, index: int) -> None:
+        """Raise `RunError` where the gradient is not finite and the loss scale cannot help."""
+        if not self.skipped.push(norm):
+            return
+        if not self.skipped.limit:
+            raise self._not_finite(f"the gradient is {norm}", epoch, index)
+        raise self._not_finite(
+            f"the gradient is {norm} at every loss scale, in {self.skipped.count} steps in a row,",
+            epoch,
+            index,
+            "give --precision bf16-mixed or 32-true, ",
+        )
+
+    def _not_finite(self, problem: str, epoch: int, index: int, advice: str = "") -> RunError:
+        kept = f"{self.run / LAST} holds epoch {epoch - 1}" if epoch else "no epoch was saved"
+        return RunError(
+            f"{problem} in epoch {epoch}, batch {index} of {len(self.batches)}; {kept}: {advice}lower the "
+            "learning rate, or check that batch"
+        )
+
+    def _validate(self) -> dict[str, float]:
+        """Validation metrics of the averaged weights, the same in every process."""
+        self.state.average.eval()
+        with torch.no_grad():
+            metrics = self.recipe.validate(self.state.average, self.valid)
+        return self.fabric.broadcast(metrics)
+
+    def _save(self, row: Mapping[str, float], metrics: dict[str, float], *, better: bool) -> None:
+        """Write the checkpoints. Every process has to call this: each adds its random state."""
+        state = {**self.origin, **self.state.state(), "figures": metrics}
+        if not self.is_main:
+            return
+        with writing(self.run / LOG):
+            files.append_log(self.run / LOG, row)
+        # The best epoch first: a run that is killed between the two repeats this epoch.
+        if better:
+            files.save({name: state[name] for name in files.BEST_KEYS}, self.run / BEST)
+        files.save(state, self.run / LAST)
+
+    def _report_epoch(
+        self, epoch: int, loss: float, metrics: Mapping[str, float], seconds: float
+    ) -> None:
+        self.report(
+            f"epoch {epoch:3d}  loss {loss:.4f}  {format_metrics(metrics)}  ({seconds:.0f} s)"
+        )
+        if (valid := metrics.get("valid_loss", 0.0)) > OVERFIT * loss:
+            self.report(
+                f"overfitting: the validation loss is {valid / loss - 1:.0%} above the training loss"
+            )
+
+    def _finish(self) -> dict[str, float]:
+        """Write the summary; returns the metrics of the best epoch."""
+        progress = self.state.progress
+        if not (self.run / BEST).exists():
+            raise RunError(
+                f"no epoch could be chosen as the best: its metric was not a number (the last: "
+                f"{progress.last}); check the validation split"
+            )
+        best = files.load(self.run / BEST)
+        metrics: dict[str, float] = best["figures"]
+        summary = {
+            "recipe": self.recipe.name,
+            "parameters": count_parameters(self.state.average, all_=True),
+            "trainable": self.state.trainable.count([span.phase for span in self.spans]),
+            "epochs": progress.next_epoch,
+            "best_epoch": best["epoch"],
+            "figures": metrics,
+            "before": progress.before,
+            "minutes": round(progress.seconds / 60, 5),
+            "peak_megabytes": {name: round(value) for name, value in progress.peak.items()},
+            "device": device_name(self.fabric.device),
+            "versions": self.origin["versions"],
+        }
+        with writing(self.run / SUMMARY):
+            (self.run / SUMMARY).write_text(json.dumps(summary, indent=2) + "\n")
+        return metrics
 
 
 def evaluate(recipe: Recipe, config: FitConfig, data: Path, run: Path) -> dict[str, float]:
-    """Figures of the best epoch of `run` on the validation split of `data`; nothing is trained.
+    """Metrics of the best epoch of `run` on the validation split of `data`, without training.
 
-    Raises `RunError` for a run that is missing or another recipe's; `DataMissing` or `DataError`.
+    Raises `RunError` for a run that is missing or of another recipe; `DataMissing` or `DataError`.
     """
-    trained = load_run(recipe, run)
+    trained = files.load_run(recipe, run)
     module = trained.module
     if torch.cuda.is_available() and isinstance(recipe, Bindable):
         module = module.to("cuda")
     with torch.no_grad():
         return trained.recipe.validate(module, trained.recipe.loaders(data, config).valid)
-
-
-def read_summary(run: Path) -> dict[str, Any]:
-    """What a finished run came to: figures, parameters, minutes, memory, versions."""
-    found: dict[str, Any] = json.loads((run / SUMMARY).read_text())
-    return found

@@ -1,4 +1,4 @@
-"""Memory of a run: what to do when it is not enough, and how much was used."""
+"""Memory of a run: what to do when there is not enough, and how much was used."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch.utils.checkpoint import checkpoint
 from affectstream.train.config import FitConfig
 from affectstream.train.errors import RunError
 
-_SAID = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-"""How allocators that raise a plain RuntimeError put it: the CPU's, CUDA's libraries."""
+_MESSAGES = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""In the plain RuntimeErrors of the CPU's allocator and of CUDA's libraries."""
 
 
 class TooLarge(Exception):
@@ -26,16 +26,16 @@ class TooLarge(Exception):
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether `error` is an allocator's."""
+    """Whether `error` says that memory ran out."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
-    return isinstance(error, RuntimeError) and any(said in str(error) for said in _SAID)
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _MESSAGES)
 
 
 def halved(config: FitConfig) -> FitConfig:
-    """Batches of half the size or less, and as many more to a step: each step sees as much as before.
+    """Batches of at most half the size, accumulated so that each step sees as many samples as before.
 
-    Raises `RunError` where a batch is one sample already.
+    Raises `RunError` where a batch is already one sample.
     """
     if config.batch_size == 1:
         raise RunError(
@@ -43,15 +43,15 @@ def halved(config: FitConfig) -> FitConfig:
             "--precision, or a smaller network"
         )
     step = config.batch_size * config.accumulate
-    batch = next(n for n in range(config.batch_size // 2, 0, -1) if step % n == 0)
-    return replace(config, batch_size=batch, accumulate=step // batch)
+    size = next(n for n in range(config.batch_size // 2, 0, -1) if step % n == 0)
+    return replace(config, batch_size=size, accumulate=step // size)
 
 
-def recompute(module: nn.Module) -> int:
-    """Have activations computed again in the backward pass instead of kept; returns in how many parts.
+def recompute_activations(module: nn.Module) -> int:
+    """Let the backward pass compute activations again instead of keeping them; returns in how many parts.
 
-    An encoder with a switch of its own, `checkpointing`, does it as that says. Elsewhere it is every block of
-    a chain of like blocks. Blocks with batch statistics are left out: those would be gathered twice.
+    Encoders with an attribute `checkpointing` do it themselves. Elsewhere it is every block in a chain of
+    blocks of one class, except blocks with batch statistics: those would be updated twice.
     """
     own = [part for part in module.modules() if hasattr(type(part), "checkpointing")]
     for part in own:
@@ -61,15 +61,15 @@ def recompute(module: nn.Module) -> int:
         block
         for chain in module.modules()
         if isinstance(chain, (nn.Sequential, nn.ModuleList)) and id(chain) not in inside
-        for block in _alike(chain)
+        for block in _same_blocks(chain)
     ]
     for block in blocks:
-        _recomputed(block)
+        _checkpoint_block(block)
     return len(own) + len(blocks)
 
 
-def _alike(chain: nn.Sequential | nn.ModuleList) -> list[nn.Module]:
-    """Blocks of a chain, where they are of one class with parts of their own."""
+def _same_blocks(chain: nn.Sequential | nn.ModuleList) -> list[nn.Module]:
+    """The blocks of a chain where all are of one class that has parts."""
     blocks = list(chain)
     one_class = len(blocks) > 1 and len({type(block) for block in blocks}) == 1
     if not one_class or not any(True for _ in blocks[0].children()):
@@ -78,20 +78,20 @@ def _alike(chain: nn.Sequential | nn.ModuleList) -> list[nn.Module]:
     return [b for b in blocks if not any(isinstance(part, norm) for part in b.modules())]
 
 
-def _recomputed(block: nn.Module) -> None:
-    plain = block.forward
+def _checkpoint_block(block: nn.Module) -> None:
+    original = block.forward
 
     def forward(*args: Any, **kwargs: Any) -> Any:
         if not (block.training and torch.is_grad_enabled()):
-            return plain(*args, **kwargs)
-        return checkpoint(plain, *args, use_reentrant=False, **kwargs)
+            return original(*args, **kwargs)
+        return checkpoint(original, *args, use_reentrant=False, **kwargs)
 
     block.forward = forward  # type: ignore[method-assign]
 
 
 def peak_megabytes(device: torch.device) -> dict[str, float]:
-    """The most memory that this process has held since it began, ``ram``, and on a GPU ``gpu``."""
-    found = {"ram": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6}
+    """Peak memory of this process since its start in MB: ``ram``, and on a GPU ``gpu``."""
+    peak = {"ram": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6}
     if device.type == "cuda":
-        found["gpu"] = torch.cuda.max_memory_allocated(device) / 1e6
-    return found
+        peak["gpu"] = torch.cuda.max_memory_allocated(device) / 1e6
+    return peak

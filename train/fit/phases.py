@@ -1,7 +1,7 @@
-"""Stretches of a run in which some parts of the network rest, and others learn more slowly.
+"""Phases of a run: in each, some parts of the network are frozen and others learn at a lower rate.
 
-Each stretch is a training of its own: warm-up and schedule begin anew, and what rests keeps its batch
-statistics and uses no dropout. A run without phases is one stretch in which everything learns.
+Each phase has its own warm-up and schedule. Frozen parts keep their batch statistics and use no dropout. A
+run without phases is one phase in which everything learns.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from affectstream.train.networks.network import Phase
 
 @dataclass(frozen=True, slots=True)
 class PhaseSpan:
-    """Epochs [`first`, `end`) of a run, and what holds in them."""
+    """The epochs [`first`, `end`) of a phase in a run."""
 
     number: int
     first: int
@@ -28,14 +28,14 @@ class PhaseSpan:
 def phase_spans(
     phases: Sequence[Phase], epochs: int, lengths: Sequence[int] | None = None
 ) -> tuple[PhaseSpan, ...]:
-    """A run of `epochs` epochs cut into `phases`, as far as they are reached; at least one.
+    """The phases that a run of `epochs` epochs reaches; at least one.
 
-    `lengths` stand in place of the phases' own. The last phase, and one without a length, takes what is
-    left. Raises `OptionError` for another number of lengths than there are phases.
+    `lengths` replace the phases' own. The last phase, and one without a length, takes the rest. Raises
+    `OptionError` where there are not as many lengths as phases.
     """
     if lengths and not phases:
         raise OptionError(
-            "phase_epochs: this run has no phases, as one that starts from random weights has none"
+            "phase_epochs: this run has no phases (a run from random weights never has)"
         )
     phases = tuple(phases) or (Phase(None),)
     if lengths is not None and len(lengths) not in (len(phases), len(phases) - 1):
@@ -43,7 +43,7 @@ def phase_spans(
             f"phase_epochs has {len(lengths)} lengths, expected one for each of the recipe's "
             f"{len(phases)} phases (the last may be left out)"
         )
-    found: list[PhaseSpan] = []
+    spans: list[PhaseSpan] = []
     first = 0
     for number, phase in enumerate(phases):
         length = phase.epochs
@@ -53,83 +53,80 @@ def phase_spans(
             length = epochs - first
         end = min(epochs, first + length)
         if end > first:
-            found.append(PhaseSpan(number, first, end, phase))
+            spans.append(PhaseSpan(number, first, end, phase))
         first = end
-    return tuple(found)
+    return tuple(spans)
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Parameters that learn alike in every phase."""
+    """Parameters with the same learning rates in all phases."""
 
     parameters: list[nn.Parameter]
-    shares: tuple[float, ...]
-    """Of the learning rate, in each phase."""
+    factors: tuple[float, ...]
+    """Of the run's learning rate, in each phase."""
 
 
 def parameter_groups(module: nn.Module, phases: Sequence[Phase]) -> list[Group]:
     """All parameters, grouped.
 
-    A phase may name blocks that a smaller network (``--set layers=4``) has not. Raises `OptionError` for one
-    of whose parts this network has none.
+    A phase may name blocks that a smaller network (``--set layers=4``) lacks. Raises `OptionError` where the
+    network has none of the blocks that a phase names.
     """
     phases = tuple(phases) or (Phase(None),)
     names = [name for name, _ in module.named_parameters()]
     for number, phase in enumerate(phases, 1):
         prefixes = (*phase.frozen, *phase.rates)
-        if prefixes and not any(_under(name, prefixes) for name in names):
+        if prefixes and not any(_is_under(name, prefixes) for name in names):
             raise OptionError(
                 f"phase {number} of this recipe is about {', '.join(prefixes)}, which this network does not "
-                "have: leave out the options that took it away, or start from random weights, which have "
+                "have: leave out the options that removed it, or start from random weights, which have "
                 "no phases (--weights none)"
             )
     groups: dict[tuple[float, ...], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
-        shares = tuple(_share(name, phase.rates) for phase in phases)
-        groups.setdefault(shares, []).append(parameter)
-    return [Group(params, shares) for shares, params in groups.items()]
+        factors = tuple(_factor(name, phase.rates) for phase in phases)
+        groups.setdefault(factors, []).append(parameter)
+    return [Group(parameters, factors) for factors, parameters in groups.items()]
 
 
-def _share(name: str, rates: Mapping[str, float]) -> float:
-    """By the longest prefix that fits."""
-    fitting = [prefix for prefix in rates if _under(name, [prefix])]
-    return rates[max(fitting, key=len)] if fitting else 1.0
+def _factor(name: str, rates: Mapping[str, float]) -> float:
+    """That of the longest prefix of `name`."""
+    prefixes = [prefix for prefix in rates if _is_under(name, [prefix])]
+    return rates[max(prefixes, key=len)] if prefixes else 1.0
 
 
-def _under(name: str, prefixes: Iterable[str]) -> bool:
+def _is_under(name: str, prefixes: Iterable[str]) -> bool:
     return any(name == prefix or name.startswith(prefix + ".") for prefix in prefixes)
 
 
 class TrainableParameters:
-    """Which parameters learn: those that the recipe made to, less what the phase holds still."""
+    """The parameters that the recipe trains, less those that the current phase freezes."""
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
-        self._made = {name for name, p in module.named_parameters() if p.requires_grad}
+        self._names = {name for name, p in module.named_parameters() if p.requires_grad}
 
     def enter(self, phase: Phase) -> int:
-        """Let only what learns in `phase` have gradients; returns how many numbers that are."""
-        count = 0
+        """Turn gradients off for what `phase` freezes; returns the number of trainable parameters."""
         for name, parameter in self._module.named_parameters():
-            learns = name in self._made and not _under(name, phase.frozen)
-            parameter.requires_grad_(learns)
-            if learns:
-                count += parameter.numel()
-            else:
+            trainable = name in self._names and not _is_under(name, phase.frozen)
+            parameter.requires_grad_(trainable)
+            if not trainable:
                 parameter.grad = None
-        return count
+        return self.count([phase])
 
-    def ever(self, phases: Sequence[Phase]) -> int:
-        """How many numbers learn in one of `phases` or more."""
+    def count(self, phases: Sequence[Phase]) -> int:
+        """Number of parameters that are trained in at least one of `phases`."""
         return sum(
             parameter.numel()
             for name, parameter in self._module.named_parameters()
-            if name in self._made and any(not _under(name, phase.frozen) for phase in phases)
+            if name in self._names and any(not _is_under(name, p.frozen) for p in phases)
         )
 
     def train_mode(self, phase: Phase) -> None:
-        """Training mode for all but what rests."""
+        """Training mode for all parts that are not frozen."""
         self._module.train()
         for name, part in self._module.named_modules():
-            if _under(name, phase.frozen):
+            if _is_under(name, phase.frozen):
                 part.eval()

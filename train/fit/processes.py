@@ -1,4 +1,4 @@
-"""The processors of a run, through Lightning Fabric: which, how many, and their random state."""
+"""The processes and devices of a run, through Lightning Fabric, and their random states."""
 
 from __future__ import annotations
 
@@ -19,95 +19,76 @@ from affectstream.train.errors import RunError
 from affectstream.train.recipe import Batch, Shareable, TrainBatches
 
 
-def several(config: FitConfig) -> bool:
-    """Whether a run is spread over processes."""
-    return config.devices != "1"
-
-
 def make_fabric(config: FitConfig, accelerator: str = "auto") -> Fabric:
-    """What places the network, scales the loss and joins the gradients.
+    """The Fabric that places the network, scales the loss and joins the gradients.
 
     `accelerator` is ``cpu``, or ``auto`` for a GPU where there is one. Raises `OptionError` for devices
-    that are not there, or a precision that they do not have.
+    that do not exist, or do not have the precision.
     """
     if config.precision == "16-mixed" and (accelerator == "cpu" or not torch.cuda.is_available()):
         raise OptionError(
             "precision '16-mixed' needs a GPU, and there is none to use: give bf16-mixed or 32-true"
         )
-    # Which precision it uses is among the settings: no line for each of a study's trials.
+    # Fabric would print its precision for each trial of a study.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
-    devices: int | str = int(config.devices) if config.devices.isdigit() else config.devices
-    # Not every part of a network is used in every batch: modalities are hidden, and parts rest.
-    strategy: Any = (
-        DDPStrategy(start_method="spawn", find_unused_parameters=True)
-        if several(config)
-        else "auto"
-    )
+    strategy: Any = "auto"
+    if config.devices != "1":
+        # Not every batch uses every part of a network: modalities are hidden, and parts are frozen.
+        strategy = DDPStrategy(start_method="spawn", find_unused_parameters=True)
     try:
         return Fabric(
             accelerator=accelerator,
-            devices=devices,
+            devices=int(config.devices) if config.devices.isdigit() else config.devices,
             strategy=strategy,
-            precision=config.precision,  # type: ignore[arg-type]
+            precision=config.precision,
         )
-    except (
-        ValueError,
-        TypeError,
-        RuntimeError,
-    ) as error:  # of Lightning: what it cannot parse or find
-        said = " ".join(str(error).split())
-        raise OptionError(f"--devices {config.devices}: {said}") from error
+    except (ValueError, TypeError, RuntimeError) as error:  # what Fabric cannot parse or find
+        raise OptionError(f"--devices {config.devices}: {' '.join(str(error).split())}") from error
 
 
 def launch(fabric: Fabric, function: Callable[[Fabric], Any]) -> Any:
-    """``function(fabric)`` in every process; what the first one returns.
+    """Run ``function(fabric)`` in every process; returns the result of the first.
 
-    `function` is pickled where there are several. Raises `RunError` with the last line of what a process
-    said that broke down.
+    `function` is pickled where there are several. Raises `RunError` with the last line of the error of a
+    process that failed.
     """
     try:
         return fabric.launch(function)
     except ProcessException as error:
         last = str(error).strip().splitlines()[-1]
-        said = last.removeprefix(f"{RunError.__module__}.{RunError.__name__}: ")
-        raise RunError(f"a training process ended: {said}") from error
+        problem = last.removeprefix(f"{RunError.__module__}.{RunError.__name__}: ")
+        raise RunError(f"a training process ended: {problem}") from error
 
 
-class Parcel:
-    """Carries a batch past whoever would halve its precision on the way into a network."""
+class ProcessBatches:
+    """The batches of one process; all processes have the same number."""
 
-    def __init__(self, batch: Batch) -> None:
-        self.batch = batch
-
-
-class Part:
-    """The batches of one of several processes; all processes have the same number."""
-
-    def __init__(self, whole: TrainBatches, fabric: Fabric) -> None:
+    def __init__(self, batches: TrainBatches, fabric: Fabric) -> None:
         self._rank, self._ranks = fabric.global_rank, fabric.world_size
-        self._whole, self._own = whole, False
-        if self._ranks > 1 and isinstance(whole, Shareable):
-            self._whole, self._own = whole.share(self._rank, self._ranks), True
-        self._count = len(whole) // self._ranks
+        self._count = len(batches) // self._ranks
         if not self._count:
             raise RunError(
-                f"{len(whole)} batches an epoch are not enough for {self._ranks} devices: give a smaller "
+                f"{len(batches)} batches an epoch are not enough for {self._ranks} devices: give a smaller "
                 "--batch-size"
             )
+        self._shared = self._ranks > 1 and isinstance(batches, Shareable)
+        if isinstance(batches, Shareable) and self._shared:
+            batches = batches.share(self._rank, self._ranks)
+        self._batches = batches
 
     def __len__(self) -> int:
         return self._count
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """One epoch of them."""
-        batches: Any = self._whole.epoch(number)
-        if self._ranks > 1 and not self._own:
+        """The batches of one epoch."""
+        batches: Any = self._batches.epoch(number)
+        if self._ranks > 1 and not self._shared:
             batches = islice(batches, self._rank, None, self._ranks)
         return islice(batches, self._count)
 
 
-def gather_random(fabric: Fabric) -> list[dict[str, torch.Tensor]]:
-    """The random state of every process."""
+def gather_rng_states(fabric: Fabric) -> list[dict[str, torch.Tensor]]:
+    """The random state of every process. Every process has to call this."""
     own = {"cpu": torch.get_rng_state()}
     if fabric.device.type == "cuda":
         own["cuda"] = torch.cuda.get_rng_state(fabric.device)
@@ -118,7 +99,7 @@ def gather_random(fabric: Fabric) -> list[dict[str, torch.Tensor]]:
     return states
 
 
-def restore_random(fabric: Fabric, states: Sequence[dict[str, torch.Tensor]]) -> bool:
+def restore_rng_state(fabric: Fabric, states: Sequence[dict[str, torch.Tensor]]) -> bool:
     """Set this process's random state; False where `states` has none for it."""
     if fabric.global_rank >= len(states):
         return False
@@ -130,19 +111,19 @@ def restore_random(fabric: Fabric, states: Sequence[dict[str, torch.Tensor]]) ->
 
 
 def device_name(device: torch.device) -> str:
-    """What a device is called."""
+    """The product name of a GPU, or ``cpu``."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
-def of_compiler(error: BaseException) -> bool:
-    """Whether `error` is of `torch.compile`: no C++ compiler, say."""
+def is_compiler_error(error: BaseException) -> bool:
+    """Whether `torch.compile` raised `error`, for example for want of a C++ compiler."""
     from torch._dynamo.exc import TorchDynamoException
 
     return isinstance(error, TorchDynamoException)
 
 
 def compile_parts(module: nn.Module) -> None:
-    """Put each direct part through `torch.compile`, in place: a recipe's loss may call them one by one."""
+    """Compile each direct part in place: a recipe's loss may call the parts one by one."""
     for part in module.children():
         if isinstance(part, (nn.ModuleList, nn.ModuleDict)):
             compile_parts(part)

@@ -1,4 +1,4 @@
-"""Whether a run may be gone on with: what is asked for now, against what its checkpoint was begun with."""
+"""Checks that a checkpoint may be resumed with these settings and this data."""
 
 from __future__ import annotations
 
@@ -7,119 +7,106 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from affectstream.train.config import FitConfig, flag_of
+from affectstream.train.config import SETTINGS, FitConfig, flag_of
 from affectstream.train.errors import RunError
 from affectstream.train.fit.checkpoint import dataset_of
 
-FREE = frozenset(
-    {
-        "epochs",
-        "batch_size",
-        "accumulate",
-        "patience",
-        "min_delta",
-        "compile",
-        "checkpointing",
-        "devices",
-        "workers",
-        "runs",
-    }
-)
-"""Settings that may differ when a run is resumed; of the batch only what one step sees has to stay."""
-
-BY_NAME = ("options", "weights")
-"""Settings of several named values each."""
+NAMED_VALUES = ("options", "weights")
+"""Settings that are mappings; the recipe's spec holds them with all defaults filled in."""
 SHOWN = 40
-"""Characters of a value that are told; a longer one is a hash, or a file's text."""
+"""Characters of a value in a message; a longer one is a hash, or the text of a file."""
 
 
-def check_same(
-    run: Path, saved: Mapping[str, Any], fixed: Mapping[str, Any], config: FitConfig
+def check_resume(
+    run: Path, saved: Mapping[str, Any], now: Mapping[str, Any], config: FitConfig
 ) -> None:
-    """Raise `RunError` where going on would be with another recipe, other data or another course.
+    """Raise `RunError`, naming each difference, where a resumed run would not continue the same training.
 
-    It names the flags that differ, with both values.
-
-    `fixed` has what a checkpoint says of these: ``recipe``, ``setting`` and ``data``. The setting in `saved`
-    is to have every field that this version knows.
+    `now` has the entries ``recipe``, ``setting`` and ``data`` that a checkpoint of the new run would have.
+    The setting in `saved` has every field of this version.
     """
-    if saved["recipe"] != fixed["recipe"]:
-        raise RunError(f"{run} holds recipe {saved['recipe']!r}, expected {fixed['recipe']!r}")
-    before, now = dict(saved.get("setting") or {}), dict(fixed["setting"] or {})
-    found = [*_data(saved, fixed["data"]), *_course(saved["config"], asdict(config), before, now)]
-    if found:
+    if saved["recipe"] != now["recipe"]:
+        raise RunError(f"{run} holds recipe {saved['recipe']!r}, expected {now['recipe']!r}")
+    old_spec, new_spec = dict(saved.get("setting") or {}), dict(now["setting"] or {})
+    differences = [
+        *_data_differences(saved, now["data"]),
+        *_flag_differences(saved["config"], asdict(config), old_spec, new_spec),
+    ]
+    if differences:
         raise RunError(
-            f"{run} was begun with {'; '.join(found)}: give the same to resume it, or choose another "
-            "folder with --runs"
+            f"{run} was started with {'; '.join(differences)}: give the same to resume it, or choose "
+            "another folder with --runs"
         )
-    # Where the samples came from is told by their hashes above.
-    rest = [*_leaves({**before, "data": None}, {**now, "data": None})]
-    if rest:
+    # The origin of the samples may differ: their hashes were compared above.
+    differences = list(_differences({**old_spec, "data": None}, {**new_spec, "data": None}))
+    if differences:
         raise RunError(
-            f"{run} was begun by the same flags and yet with {'; '.join(rest)}: what they name has changed "
-            "since, or this is another version; choose another folder with --runs"
+            f"{run} was started with the same flags but with {'; '.join(differences)}: a file that they "
+            "name has changed, or the version has; choose another folder with --runs"
         )
 
 
-def _data(saved: Mapping[str, Any], now: Mapping[str, str]) -> Iterator[str]:
-    """The data set, where it has other samples, or the same ones under other splits."""
+def _data_differences(saved: Mapping[str, Any], now: Mapping[str, str]) -> Iterator[str]:
+    """Other samples, or the same samples in other splits."""
     before = saved.get("data") or dataset_of(saved)
     for name, what in (("content_sha256", "samples"), ("split_sha256", "splits")):
         if name in before and name in now and before[name] != now[name]:
-            yield f"other {what} (--data: {name} {_told(before[name])}, now {_told(now[name])})"
+            yield f"other {what} (--data: {name} {_short(before[name])}, now {_short(now[name])})"
             return
 
 
-def _course(
-    begun: Mapping[str, Any],
-    wanted: Mapping[str, Any],
+def _flag_differences(
     before: Mapping[str, Any],
     now: Mapping[str, Any],
+    old_spec: Mapping[str, Any],
+    new_spec: Mapping[str, Any],
 ) -> Iterator[str]:
-    """The settings that differ, by their flags. Of what a person left to the recipe, what the network was
-    made for (`before`, `now`) tells the value."""
-    for name in wanted:
-        if name not in begun or name in FREE or begun[name] == wanted[name]:
+    """The settings that differ and must not, by their flags.
+
+    The specs tell the values of what the user left to the recipe.
+    """
+    for name, setting in SETTINGS.items():
+        if name not in before or setting.effect != "result" or before[name] == now[name]:
             continue
-        if name in BY_NAME:
-            old, new = before.get(name, begun[name]), now.get(name, wanted[name])
+        if name in NAMED_VALUES:
+            old, new = old_spec.get(name, before[name]), new_spec.get(name, now[name])
             for part in dict.fromkeys((*old, *new)):
                 if old.get(part) != new.get(part):
-                    yield _differs(f"{flag_of(name)} {part}", old.get(part), new.get(part))
-        elif name == "size" and "view" in before and "view" in now:
-            if before["view"]["size"] != now["view"]["size"]:
-                yield _differs(flag_of(name), before["view"]["size"], now["view"]["size"])
+                    yield _changed(f"{flag_of(name)} {part}", old.get(part), new.get(part))
+        elif name == "size" and "view" in old_spec and "view" in new_spec:
+            if old_spec["view"]["size"] != new_spec["view"]["size"]:
+                yield _changed(flag_of(name), old_spec["view"]["size"], new_spec["view"]["size"])
         else:
-            yield _differs(flag_of(name), begun[name], wanted[name])
-    old, new = (c["batch_size"] * c.get("accumulate", 1) for c in (begun, wanted))
+            yield _changed(flag_of(name), before[name], now[name])
+    old, new = (c["batch_size"] * c.get("accumulate", 1) for c in (before, now))
     if old != new:
         yield f"{old} samples a step (--batch-size times --accumulate), now {new}"
 
 
-def _leaves(before: Any, now: Any, name: str = "") -> Iterator[str]:
-    """The values that differ, each by the names that lead to it."""
+def _differences(before: Any, now: Any, name: str = "") -> Iterator[str]:
+    """The values that differ in two trees, each with its path."""
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         for part in dict.fromkeys((*before, *now)):
-            yield from _leaves(before.get(part), now.get(part), f"{name}.{part}".lstrip("."))
-    elif _listed(before) and _listed(now) and len(before) == len(now):
-        for number, (one, other) in enumerate(zip(before, now, strict=True), 1):
-            yield from _leaves(one, other, f"{name}.{number}")
+            yield from _differences(before.get(part), now.get(part), f"{name}.{part}".lstrip("."))
+    elif _is_list(before) and _is_list(now) and len(before) == len(now):
+        for number, (old, new) in enumerate(zip(before, now, strict=True), 1):
+            yield from _differences(old, new, f"{name}.{number}")
     elif before != now:
-        yield _differs(name, before, now)
+        yield _changed(name, before, now)
 
 
-def _listed(value: Any) -> bool:
+def _is_list(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, str)
 
 
-def _differs(name: str, before: Any, now: Any) -> str:
-    old, new = _told(before), _told(now)
+def _changed(name: str, before: Any, now: Any) -> str:
+    old, new = _short(before), _short(now)
     return f"{name} {old}, now {new}" if old != new else f"another {name}"
 
 
-def _told(value: Any) -> str:
-    """A setting in words, cut short where it is long."""
+def _short(value: Any) -> str:
+    """A value as text, cut where it is long."""
     if value is None:
         return "not given"
-    said = " ".join(map(str, value)) if _listed(value) else str(value)
-    return said if len(said) <= SHOWN else f"{said[:12]}..."
+    text = " ".join(map(str, value)) if _is_list(value) else str(value)
+    return text if len(text) <= SHOWN else f"{text[:12]}..."

@@ -1,4 +1,4 @@
-"""Where a run stands: its network, its optimiser and its figures, as a checkpoint keeps and restores them."""
+"""What changes during a run, and a checkpoint holds: network, average, optimizer and progress."""
 
 from __future__ import annotations
 
@@ -14,138 +14,145 @@ from torch import Tensor, nn
 
 from affectstream.train.config import FitConfig
 from affectstream.train.errors import RunError
-from affectstream.train.fit.memory import peak_megabytes, recompute
+from affectstream.train.fit.memory import peak_megabytes, recompute_activations
 from affectstream.train.fit.phases import PhaseSpan, TrainableParameters, parameter_groups
-from affectstream.train.fit.processes import Parcel, compile_parts, gather_random, restore_random
+from affectstream.train.fit.processes import compile_parts, gather_rng_states, restore_rng_state
 from affectstream.train.fit.schedule import Patience, Plateau
-from affectstream.train.recipe import Phased, Recipe
+from affectstream.train.recipe import Batch, Phased, Recipe
+
+
+class UncastBatch:
+    """Hides a batch from Fabric, which would cast its float tensors to half precision."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
 
 
 class LossModule(nn.Module):
-    """A batch to its loss: what is spread over processes and run in mixed precision."""
+    """From a batch to its loss: what Fabric spreads over processes and runs in mixed precision."""
 
     def __init__(self, recipe: Recipe, network: nn.Module) -> None:
         super().__init__()
         self.network, self._loss = network, recipe.loss
 
-    def forward(self, parcel: Parcel) -> Tensor:
+    def forward(self, hidden: UncastBatch) -> Tensor:
         """The scalar loss."""
-        return self._loss(self.network, parcel.batch)
+        return self._loss(self.network, hidden.batch)
 
 
 @dataclass
 class Progress:
-    """The figures of a run so far."""
+    """How far a run has come."""
 
     next_epoch: int = 0
     best: float = -math.inf
-    """The first figure of the best epoch; higher is better."""
+    """The first metric of the best epoch; higher is better."""
     best_epoch: int = -1
     last: float = math.nan
-    """The first figure of the newest epoch."""
+    """The first metric of the newest epoch."""
     seconds: float = 0.0
     peak: dict[str, float] = field(default_factory=dict)
-    """`peak_megabytes`, of all sittings of the run."""
+    """`peak_megabytes`, over all processes that continued the run."""
     before: dict[str, float] = field(default_factory=dict)
-    """Figures of the weights that were started from, where they were not random."""
+    """Metrics of the initial weights, where they came from `--init`."""
 
 
 class TrainState:
-    """A network on its way, on the devices of `fabric`."""
+    """Network, optimizer and progress of a run, on the devices of `fabric`."""
 
     def __init__(self, fabric: Fabric, recipe: Recipe, config: FitConfig) -> None:
-        """Raises `RunError` where activations are to be computed again and no part can do it."""
+        """Raises `RunError` where no part of the network supports `config.checkpointing`."""
         self.fabric = fabric
         self.phases = tuple(recipe.phases) if isinstance(recipe, Phased) else ()
-        # Pictures come as rows of pixels: convolutions take them so without rearranging them.
+        # Pictures come as rows of pixels: convolutions take this layout without rearranging it.
         self.network = recipe.module().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         average = copy.deepcopy(self.network).requires_grad_(False)
-        self.learners = TrainableParameters(self.network)
+        self.trainable = TrainableParameters(self.network)
         self.groups = parameter_groups(self.network, self.phases)
-        if config.checkpointing and not recompute(self.network):
+        if config.checkpointing and not recompute_activations(self.network):
             raise RunError(
                 f"--checkpointing: no part of {recipe.name} can compute its activations again"
             )
         if config.compile:
             compile_parts(self.network)
-        optimiser = torch.optim.AdamW(
+        optimizer = torch.optim.AdamW(
             [{"params": group.parameters} for group in self.groups],
             lr=config.learning_rate,
             weight_decay=config.weight_decay,
         )
-        self.lesson, self.optimiser = fabric.setup(LossModule(recipe, self.network), optimiser)
+        self.loss_module, self.optimizer = fabric.setup(LossModule(recipe, self.network), optimizer)
         self.average: nn.Module = fabric.to_device(average)
+        """Running average of the weights: what is validated and exported."""
         self.plateau = Plateau()
         self.patience = Patience(config.patience, config.min_delta)
-        self.standing = Progress()
-        self._rate = 0.0
-        # Dropout is to differ between processes, weights are not.
+        self.progress = Progress()
+        self.rate = 0.0
+        """Learning rate of the newest step, before the factors of the groups."""
+        # Dropout differs between processes, initial weights do not.
         torch.manual_seed(config.seed + fabric.global_rank)
 
-    def enter(self, stretch: PhaseSpan, *, anew: bool) -> int:
-        """Begin a phase (`anew`), or go on in it; returns how many numbers learn."""
-        if anew:
+    def enter_phase(self, span: PhaseSpan, *, restart: bool) -> int:
+        """Freeze what the phase freezes; returns the number of trainable parameters.
+
+        `restart` also resets schedule and patience, as at the first epoch of a phase.
+        """
+        if restart:
             self.plateau = Plateau()
             self.patience = Patience(self.patience.epochs, self.patience.min_delta)
-        return self.learners.enter(stretch.phase)
+        return self.trainable.enter(span.phase)
 
-    def push(self, epoch: int, headline: float, seconds: float) -> bool:
-        """Take an epoch's first figure and how long it took; True where it is the best so far."""
-        standing = self.standing
-        self.plateau.push(headline)
-        self.patience.push(headline)
-        better = headline > standing.best
+    def set_rate(self, rate: float, span: PhaseSpan) -> None:
+        """Set the learning rate of each parameter group to its factor times `rate`."""
+        self.rate = rate
+        for group, options in zip(self.groups, self.optimizer.param_groups, strict=True):
+            options["lr"] = rate * group.factors[span.number]
+
+    def end_epoch(self, epoch: int, metric: float, seconds: float) -> bool:
+        """Note the first metric of an epoch and its duration; True where it is the best so far."""
+        progress = self.progress
+        self.plateau.push(metric)
+        self.patience.push(metric)
+        better = metric > progress.best
         if better:
-            standing.best, standing.best_epoch = headline, epoch
-        standing.next_epoch, standing.last = epoch + 1, headline
-        standing.seconds += seconds
+            progress.best, progress.best_epoch = metric, epoch
+        progress.next_epoch, progress.last = epoch + 1, metric
+        progress.seconds += seconds
         for name, megabytes in peak_megabytes(self.fabric.device).items():
-            standing.peak[name] = max(standing.peak.get(name, 0.0), megabytes)
+            progress.peak[name] = max(progress.peak.get(name, 0.0), megabytes)
         return better
 
-    @property
-    def rate(self) -> float:
-        """The learning rate of the last step, before shares of it are taken."""
-        return self._rate
-
-    def set_rate(self, rate: float, stretch: PhaseSpan) -> None:
-        """Let each group learn at its share of `rate`."""
-        self._rate = rate
-        for group, made in zip(self.groups, self.optimiser.param_groups, strict=True):
-            made["lr"] = rate * group.shares[stretch.number]
-
     def state(self) -> dict[str, Any]:
-        """Everything that `restore` needs; the same call in every process."""
-        standing = self.standing
+        """Everything that `restore` needs. Every process has to call this."""
+        progress = self.progress
         return {
-            "epoch": standing.next_epoch - 1,
-            "best": standing.best,
-            "best_epoch": standing.best_epoch,
-            "seconds": standing.seconds,
-            "peak": standing.peak,
-            "before": standing.before,
+            "epoch": progress.next_epoch - 1,
+            "best": progress.best,
+            "best_epoch": progress.best_epoch,
+            "seconds": progress.seconds,
+            "peak": progress.peak,
+            "before": progress.before,
             "module": self.network.state_dict(),
             "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimiser": self.optimizer.state_dict(),
             "scaler": self.fabric.strategy.precision.state_dict(),
             "plateau": self.plateau.state(),
             "patience": self.patience.state(),
-            "random": gather_random(self.fabric),
+            "random": gather_rng_states(self.fabric),
         }
 
     def restore(self, saved: Mapping[str, Any]) -> bool:
-        """Stand where `saved` stood. False where there were fewer processes then, so that chance differs.
+        """Continue from a checkpoint; False where it has no random state for this process.
 
-        Checkpoints of before there were phases and patience lack some entries.
+        Checkpoints from before there were phases and patience lack some entries.
         """
         self.network.load_state_dict(saved["module"])
         self.average.load_state_dict(saved["average"])
-        self.optimiser.load_state_dict(saved["optimiser"])
+        self.optimizer.load_state_dict(saved["optimiser"])
         self.fabric.strategy.precision.load_state_dict(saved.get("scaler", {}))
         if "plateau" in saved:
             self.plateau.restore(saved["plateau"])
             self.patience.restore(saved["patience"])
-        self.standing = Progress(
+        self.progress = Progress(
             next_epoch=saved["epoch"] + 1,
             best=saved["best"],
             best_epoch=saved.get("best_epoch", -1),
@@ -153,4 +160,4 @@ class TrainState:
             peak=dict(saved.get("peak", {})),
             before=saved.get("before", {}),
         )
-        return restore_random(self.fabric, saved.get("random") or [{"cpu": saved["rng"]}])
+        return restore_rng_state(self.fabric, saved.get("random") or [{"cpu": saved["rng"]}])

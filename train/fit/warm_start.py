@@ -1,4 +1,4 @@
-"""Weights to start from: those of an earlier run or of a bundle, as far as they fit."""
+"""Initial weights from an earlier run or a bundle (`--init`), as far as they fit."""
 
 from __future__ import annotations
 
@@ -19,67 +19,67 @@ from affectstream.train.networks.network import LastLayer, Network
 from affectstream.train.tasks import Task
 
 WEIGHTS = "weights.safetensors"
-"""In a bundle: every number of its network, by name."""
+"""In a bundle: every tensor of its network, by name."""
 RECIPE = "recipe.json"
-"""In a bundle: the recipe and the setting that it was made of."""
+"""In a bundle: its recipe and `ModelSpec`."""
 SHOWN = 6
-"""Names of what was not loaded that are told."""
+"""Names of tensors in a message."""
 
 
 def load_initial_weights(network: Network, folder: Path, tasks: Sequence[Task]) -> list[str]:
-    """Fill `network`, which is to learn `tasks`, with the numbers in `folder`, a run's or a bundle's, that
-    have its names and shapes; last layers only where those told the same, with the same labels in the same
-    order.
+    """Load into `network` the tensors of a run or bundle in `folder` that have its names and shapes.
 
-    Returns the names of what keeps its own, and tells them. Raises `RunError` for a folder that is
-    neither, and where nothing fits.
+    Last layers are loaded only if that network had the same `tasks` with the same labels in the same order.
+    Prints and returns the names that were not loaded. Raises `RunError` for a folder that is neither run
+    nor bundle, and where no tensor fits.
     """
-    told = read_run_or_bundle(folder)
-    found, own = _states(folder, told), network.state_dict()
-    before, now = _spelled(_tasks(told)), _spelled(tasks)
-    new = set() if before == now else _last_layers(network)
-    fits = {
+    saved = read_run_or_bundle(folder)
+    tensors, own = _tensors(folder, saved), network.state_dict()
+    before, now = _describe(_tasks(saved)), _describe(tasks)
+    reinitialized = set() if before == now else _last_layers(network)
+    fitting = {
         name: value
-        for name, value in found.items()
-        if name in own and own[name].shape == value.shape and name not in new
+        for name, value in tensors.items()
+        if name in own and own[name].shape == value.shape and name not in reinitialized
     }
-    if not fits:
-        raise RunError(
-            f"--init {folder}: none of its {len(found)} tensors is one of this network's"
+    if not fitting:
+        raise RunError(f"--init {folder}: none of its {len(tensors)} tensors fits this network")
+    network.load_state_dict(fitting, strict=False)
+    left = [name for name in own if name not in fitting]
+    names = f": {', '.join(left[:SHOWN])}{', ...' if len(left) > SHOWN else ''}" if left else ""
+    _print(
+        f"started from {folder}: {len(fitting)} of {len(own)} tensors loaded, {len(left)} not{names}"
+    )
+    if reinitialized:
+        _print(
+            f"the last layer is initialized anew: {folder} predicts {before}; this network predicts {now}"
         )
-    network.load_state_dict(fits, strict=False)
-    left = [name for name in own if name not in fits]
-    some = f": {', '.join(left[:SHOWN])}{', ...' if len(left) > SHOWN else ''}" if left else ""
-    _say(f"started from {folder}: {len(fits)} of {len(own)} tensors loaded, {len(left)} not{some}")
-    if new:
-        _say(f"the last layer begins anew: {folder} told {before}; this network is to tell {now}")
     return left
 
 
 def saved_spec(folder: Path, recipe: str) -> ModelSpec | None:
-    """What the network in `folder`, a run's or a bundle's, was made for, so that one that starts from it is
-    the same: its options, its side, its tokenizer.
+    """The `ModelSpec` of a run or bundle, from which a network that starts from it takes its options.
 
-    None for one of another recipe, and for one that does not say. Raises `RunError` for a run or a
-    `recipe.json` that cannot be read.
+    None for another recipe, and where there is no spec of this version. Raises `RunError` for a file that
+    cannot be read.
     """
-    told = read_run_or_bundle(folder)
-    if told.get("recipe") != recipe or not told.get("setting"):
+    saved = read_run_or_bundle(folder)
+    if saved.get("recipe") != recipe or not saved.get("setting"):
         return None
     try:
-        return ModelSpec.from_dict(told["setting"])
-    except msgspec.ValidationError:  # of another version
+        return ModelSpec.from_dict(saved["setting"])
+    except msgspec.ValidationError:
         return None
 
 
 def read_run_or_bundle(folder: Path) -> Mapping[str, Any]:
-    """What a run's checkpoint or a bundle's `recipe.json` says; empty where there is neither.
+    """The checkpoint of a run, or the `recipe.json` of a bundle; empty where there is neither.
 
-    Raises `RunError` for one that cannot be read.
+    Raises `RunError` for a file that cannot be read.
     """
-    run = next((folder / name for name in (BEST, LAST) if (folder / name).is_file()), None)
-    if run is not None:
-        return load(run)
+    for name in (BEST, LAST):
+        if (folder / name).is_file():
+            return load(folder / name)
     if not (folder / RECIPE).is_file():
         return {}
     try:
@@ -88,10 +88,10 @@ def read_run_or_bundle(folder: Path) -> Mapping[str, Any]:
         raise RunError(f"{folder / RECIPE} cannot be read: {error}") from error
 
 
-def _states(folder: Path, told: Mapping[str, Any]) -> Mapping[str, Tensor]:
-    """Tensors by name, of the best epoch of a run or of a bundle. Raises `RunError`."""
+def _tensors(folder: Path, saved: Mapping[str, Any]) -> Mapping[str, Tensor]:
+    """By name, of the best epoch of a run or of a bundle. Raises `RunError` where there are none."""
     if (folder / BEST).is_file():
-        return dict(told["average"])
+        return dict(saved["average"])
     if (folder / WEIGHTS).is_file():
         from safetensors.torch import load_file
 
@@ -106,18 +106,18 @@ def _states(folder: Path, told: Mapping[str, Any]) -> Mapping[str, Tensor]:
     )
 
 
-def _tasks(told: Mapping[str, Any]) -> tuple[Task, ...]:
-    """What the network told; nothing where that is not said, as of recipes that have but one task."""
+def _tasks(saved: Mapping[str, Any]) -> tuple[Task, ...]:
+    """Empty where they are not saved, as by recipes with a single fixed task."""
     try:
-        return msgspec.convert((told.get("setting") or {}).get("tasks", ()), tuple[Task, ...])
+        return msgspec.convert((saved.get("setting") or {}).get("tasks", ()), tuple[Task, ...])
     except msgspec.ValidationError:  # of another version
         return ()
 
 
-def _spelled(tasks: Sequence[Task]) -> str:
-    """Tasks and labels in their order, in words: two networks' last layers mean the same where these are."""
-    said = [f"{t.name} ({', '.join(t.labels)})" if t.labels else t.name for t in tasks]
-    return " and ".join(said) or "what it does not say"
+def _describe(tasks: Sequence[Task]) -> str:
+    """Tasks and labels in order; two last layers are compatible where this is the same."""
+    parts = [f"{t.name} ({', '.join(t.labels)})" if t.labels else t.name for t in tasks]
+    return " and ".join(parts) or "unknown tasks"
 
 
 def _last_layers(network: Network) -> set[str]:
@@ -130,33 +130,35 @@ def _last_layers(network: Network) -> set[str]:
     }
 
 
-def _say(line: str) -> None:
+def _print(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
 def write_warm_start(
     network: Network, recipe: str, setting: Mapping[str, Any], folder: Path, *, weights: bool
 ) -> None:
-    """Write into a bundle's `folder` what a later run can start from."""
+    """Write the files into a bundle's `folder` that a later `--init` reads."""
     write_recipe_json({"recipe": recipe, "setting": setting}, folder)
     if weights:
         from safetensors.torch import save_file
 
-        # A copy of each: tensors that share memory cannot be written.
+        # Copies: tensors that share memory cannot be written.
         states = {k: v.detach().cpu().contiguous().clone() for k, v in network.state_dict().items()}
         save_file(states, folder / WEIGHTS)
 
 
-def write_recipe_json(told: Mapping[str, Any], folder: Path) -> None:
-    """Write `told`, a checkpoint's ``recipe`` and ``setting``, into a bundle's `folder`, without places on
-    this machine."""
-    setting = told.get("setting") or {}
+def write_recipe_json(saved: Mapping[str, Any], folder: Path) -> None:
+    """Write `saved`, a checkpoint's ``recipe`` and ``setting``, into a bundle's `folder`.
+
+    Paths on this machine are shortened to their last name: a bundle is passed on.
+    """
+    setting = saved.get("setting") or {}
     weights = {part: without_folder(name) for part, name in setting.get("weights", {}).items()}
-    said = {**told, "setting": {**setting, "weights": weights}}
-    (folder / RECIPE).write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
+    content = {**saved, "setting": {**setting, "weights": weights}}
+    (folder / RECIPE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def without_folder(name: str) -> str:
-    """Of a place on this machine the last name alone; any other name as it is. A bundle is passed on."""
+    """The last part of a local path; any other name unchanged."""
     local = name[:1] in ("/", ".", "~") or Path(name).is_absolute() or Path(name).exists()
     return Path(name).absolute().name if local else name

@@ -20,14 +20,14 @@ import torch
 
 from affectstream.stream.errors import OptionError
 from affectstream.stream.sinks.base import writing
-from affectstream.train.config import MACHINE_SETTINGS, FitConfig, to_plain, write_toml
+from affectstream.train.config import SETTINGS, FitConfig, to_plain, write_toml
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.data.resplit import resplit
 from affectstream.train.errors import RunError
 from affectstream.train.files import encode_json, write_atomically
-from affectstream.train.fit.checkpoint import BEST, LAST, dataset_of, load_run
-from affectstream.train.fit.job import format_metrics, print_line
-from affectstream.train.fit.loop import fit, read_summary
+from affectstream.train.fit.checkpoint import BEST, LAST, dataset_of, load_run, read_summary
+from affectstream.train.fit.loggers import format_metrics, print_line
+from affectstream.train.fit.loop import fit
 from affectstream.train.fit.warm_start import read_run_or_bundle
 from affectstream.train.predict.predictions import Predictions, Predictor
 from affectstream.train.recipe import Bindable, Recipe
@@ -165,7 +165,11 @@ def _plan(
         "figures of": "the best epoch" if best else "the last epoch",
         "content_sha256": dataset.info.content_sha256,
         "split_sha256": dataset.info.split_sha256,
-        **{name: value for name, value in to_plain(config).items() if name not in MACHINE_SETTINGS},
+        **{
+            name: value
+            for name, value in to_plain(config).items()
+            if SETTINGS[name].effect != "speed"
+        },
     }
 
 

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from affectstream.stream.errors import OptionError
 from affectstream.stream.sinks.base import writing
-from affectstream.train.config import MACHINE_SETTINGS, SEED_LIMIT, FitConfig, override, write_toml
+from affectstream.train.config import SEED_LIMIT, SETTINGS, FitConfig, override, write_toml
 from affectstream.train.errors import RunError, first_line
 from affectstream.train.fit.checkpoint import BEST, LAST, data_hashes
-from affectstream.train.fit.job import format_metrics, print_line
+from affectstream.train.fit.loggers import format_metrics, print_line
 from affectstream.train.fit.loop import fit
 from affectstream.train.recipe import Bindable, Recipe
 from affectstream.train.search_space import OneOf, Space, sampled_settings, space_of
@@ -47,7 +47,7 @@ class TuneResult:
     """Those that broke down."""
     best: int
     """Number of the best trial."""
-    figure: float
+    metric: float
     """The first validation figure of its best epoch."""
     config: FitConfig
     plots: tuple[Path, ...]
@@ -147,7 +147,11 @@ def _open(run: Path, recipe: Recipe, config: FitConfig, data: Path, space: Space
 def _of_all_trials(recipe: Recipe, config: FitConfig, data: Path, space: Space) -> dict[str, Any]:
     """What has to be the same for trials to be compared, in plain values."""
     searched = {name.partition(".")[0] for name in space}
-    settings_ = {n: v for n, v in asdict(config).items() if n not in searched | MACHINE_SETTINGS}
+    settings_ = {
+        n: v
+        for n, v in asdict(config).items()
+        if n not in searched and SETTINGS[n].effect != "speed"
+    }
     said = {"recipe": recipe.name, **data_hashes(data), **settings_}
     same: dict[str, Any] = json.loads(json.dumps(said))
     return same
@@ -250,7 +254,7 @@ def _summed_up(
         pruned=states.count("PRUNED"),
         failed=states.count("FAIL"),
         best=best.number,
-        figure=best.value,
+        metric=best.value,
         config=made,
         plots=tuple(plots),
     )
@@ -277,11 +281,11 @@ def _plotted(study: optuna.Study, folder: Path) -> list[Path]:
     for name, drawer in drawers.items():
         if name != "history" and len({trial.value for trial in _whole(study)}) < 2:
             continue  # nothing to compare
-        with warnings.catch_warnings():
+        path = folder / f"{name}.png"
+        with warnings.catch_warnings(), pyplot.rc_context():  # optuna sets a style for the process
             warnings.simplefilter("ignore", ExperimentalWarning)
             drawer(study)
-        path = folder / f"{name}.png"
-        pyplot.gcf().savefig(path, dpi=120, bbox_inches="tight")
+            pyplot.gcf().savefig(path, dpi=120, bbox_inches="tight")
         pyplot.close("all")
         found.append(path)
     return found

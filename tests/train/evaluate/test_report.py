@@ -14,8 +14,8 @@ from affectstream.stream.errors import OptionError
 from affectstream.train.errors import RunError
 from affectstream.train.evaluate.report import COLUMNS, draw, lines, row_of, table, write
 from affectstream.train.fit import train_state as course
-from affectstream.train.fit.checkpoint import BEST_KEYS, load, save
-from affectstream.train.fit.loop import fit, read_summary
+from affectstream.train.fit.checkpoint import BEST_KEYS, load, read_summary, save
+from affectstream.train.fit.loop import fit
 from tests.train.cli.test_fit import run as command
 from tests.train.fit.test_loop import (
     InPhases,
@@ -124,7 +124,7 @@ def test_folds_and_trials_are_not_runs_of_their_own(tmp_path):
         ("log.csv", "epoch,loss\n0,much\n", "log.csv is no log of a run"),
         ("summary.json", "[", "summary.json cannot be read"),
         ("summary.json", "[]", "summary.json is no summary of a run"),
-        ("best.pt", "no", "best.pt is no checkpoint"),
+        ("best.pt", "no", "best.pt is no readable checkpoint"),
     ],
 )
 def test_damaged_files_are_named(tmp_path, name, text, message):

@@ -185,7 +185,8 @@ def test_a_run_is_not_resumed_on_other_data_or_at_another_size(data, tmp_path):
         learn(cnn.RECIPE, data, tmp_path / "run", changed, resume=True)
     said = str(error.value)
     assert (
-        f"{tmp_path / 'run'} was begun with --size 56, now 112; --set blocks 3, now 4: give" in said
+        f"{tmp_path / 'run'} was started with --size 56, now 112; --set blocks 3, now 4: give"
+        in said
     )
     assert "or choose another folder with --runs" in said
     spelled = replace(CONFIG, options={"blocks": 3})  # what it was, by the recipe
@@ -217,7 +218,7 @@ def test_a_checkpoint_older_than_tones_is_read_exported_and_gone_on_with(data, t
 def test_a_run_whose_setting_differs_by_the_same_flags_says_where(data, tmp_path):
     learn(cnn.RECIPE, data, tmp_path)
     older(tmp_path / "last.pt", frame_hz=4)
-    with pytest.raises(RunError, match=r"same flags and yet with view\.frame_hz 4, now 8: what"):
+    with pytest.raises(RunError, match=r"same flags but with view\.frame_hz 4, now 8"):
         learn(cnn.RECIPE, data, tmp_path, resume=True)
 
 
@@ -359,7 +360,7 @@ def test_a_bundle_without_weights_is_not_started_from(exported, data, tmp_path):
         load_initial_weights(network, tmp_path, ())
     stranger = torch.nn.Module()
     stranger.out = torch.nn.Linear(2, 2)
-    with pytest.raises(RunError, match=r"none of its \d+ tensors is one of this network's"):
+    with pytest.raises(RunError, match=r"none of its \d+ tensors fits this network"):
         load_initial_weights(stranger, folder, ())
 
 
@@ -389,8 +390,8 @@ def test_a_last_layer_of_other_labels_stays_behind(exported, tmp_path, capsys):
         said = capsys.readouterr().err
         assert "2 not: head.out.weight, head.out.bias" in said
         assert (
-            f"the last layer begins anew: {folder} told emotion (neutral, anger, joy, surprise); "
-            "this network is to tell emotion (anger, disgust, fear, joy)"
+            f"the last layer is initialized anew: {folder} predicts emotion (neutral, anger, joy, surprise); "
+            "this network predicts emotion (anger, disgust, fear, joy)"
         ) in said
 
 

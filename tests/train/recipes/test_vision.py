@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from affectstream.stream.errors import OptionError
 from affectstream.train.errors import WeightsError, WeightsMissing
-from affectstream.train.fit.memory import recompute
+from affectstream.train.fit.memory import recompute_activations
 from affectstream.train.graphs.onnx_export import to_onnx
 from affectstream.train.networks.network import NetworkSpec
 from affectstream.train.networks.pixels import IMAGENET, normalize_pixels
@@ -570,7 +570,7 @@ def test_sources_that_there_are_not(source, message, tmp_path, monkeypatch):
 def test_the_loop_turns_on_what_saves_memory(recipe):
     with torch.device("meta"):
         network = recipe.build(full_plan(recipe))
-    assert recompute(network) and network.video.checkpointing
+    assert recompute_activations(network) and network.video.checkpointing
 
 
 def test_files_of_something_else_are_refused(tmp_path):

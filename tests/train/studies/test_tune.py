@@ -53,7 +53,7 @@ def study(recipe, folder, trials, config=None):
 def test_it_finds_what_is_best_and_writes_it_down(tmp_path):
     found, said = study(Rated(), tmp_path, 14)
     assert found.trials == 14 and len(said) == 14
-    assert found.figure > 0.85 and 1e-3 < found.config.learning_rate < 1e-1
+    assert found.metric > 0.85 and 1e-3 < found.config.learning_rate < 1e-1
     assert found.pruned == sum(line.endswith("pruned") for line in said) > 0
     left = tomllib.loads((tmp_path / "tune/best.toml").read_text())
     assert left.pop("recipe") == "line" and left.pop("data") == str(tmp_path)
