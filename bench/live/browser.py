@@ -59,8 +59,8 @@ def measure_browser(name: str, transport: str, bundle: str, seconds: float, scra
         page.wait_for_timeout(seconds * 1e3)
         watched_s, cpu_s = time.monotonic() - opened_s, server.cpu_s() - cpu_s
         page.click("#stop")
-        _wait(page, "record.some(l => l.includes('\"ended\"'))")
-        events = [json.loads(line) for line in page.evaluate("record")]
+        _wait(page, "events.some(l => l.includes('\"ended\"'))")
+        events = [json.loads(line) for line in page.evaluate("events")]
     timed = [event for event in events if event["type"] in ("emotion", "attention")]
     (ended,) = (event for event in events if event.get("what") == "ended")
     return Row(

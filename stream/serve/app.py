@@ -27,7 +27,11 @@ _PAGE = {
     "/": ("page.html", "text/html"),
     "/page.css": ("page.css", "text/css"),
     "/page.js": ("page.js", "text/javascript"),
+    "/connect.js": ("connect.js", "text/javascript"),
+    "/draw.js": ("draw.js", "text/javascript"),
 }
+_NO_TOKEN = frozenset({*_PAGE, "/healthz", "/readyz"})
+"""Paths that need no token: they reveal nothing, and a person enters the token on the page."""
 _MODALITIES = {"video", "voice"}
 _RETRY_S = 5.0
 """When to ask again for a session, if all are in use."""
@@ -60,7 +64,7 @@ def application(hub: Hub, options: ServeOptions) -> ASGIApp:
         exception_handlers={HTTPException: _describe_http_error},
         lifespan=lifespan,
     )
-    return Guard(app, options, hub.metrics.count_refusal)
+    return Guard(app, options, no_token=_NO_TOKEN, count_refusal=hub.metrics.count_refusal)
 
 
 class Endpoints:
@@ -75,7 +79,7 @@ class Endpoints:
         }
 
     async def page(self, request: Request) -> Response:
-        """The page, its style and its script."""
+        """The page, its style and its scripts."""
         content, media_type = self._page[request.url.path]
         return Response(content, media_type=media_type)
 

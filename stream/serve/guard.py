@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hmac
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -19,9 +19,6 @@ from starlette.websockets import WebSocket
 
 from affectstream.stream.serve.limits import OPENINGS_BURST, OPENINGS_PER_S, RateLimit
 from affectstream.stream.serve.options import LOCAL_NAMES, ServeOptions
-
-OPEN_PATHS = frozenset({"/", "/page.css", "/page.js", "/healthz", "/readyz"})
-"""They need no token, since they reveal nothing. The page must load before a person can enter one."""
 
 _HEADERS = {
     "content-security-policy": (
@@ -47,10 +44,15 @@ class Guard:
     """Middleware around the whole application."""
 
     def __init__(
-        self, app: ASGIApp, options: ServeOptions, count_refusal: Callable[[int], None]
+        self,
+        app: ASGIApp,
+        options: ServeOptions,
+        *,
+        no_token: Collection[str],
+        count_refusal: Callable[[int], None],
     ) -> None:
-        """`count_refusal` gets the status of every answer of 400 or more."""
-        self._app, self._count_refusal = app, count_refusal
+        """The paths in `no_token` need none; `count_refusal` gets the status of answers from 400 on."""
+        self._app, self._no_token, self._count_refusal = app, no_token, count_refusal
         self._options = options
         self._openings = RateLimit(OPENINGS_PER_S, OPENINGS_BURST)
         proxied = (urlsplit(origin).hostname for origin in options.origins)
@@ -92,7 +94,7 @@ class Guard:
             return refusal(403, f"origin {origin[:80]!r} may not use this server: see --origin")
         if scope["type"] == "http" and scope["method"] == "OPTIONS" and origin is not None:
             return _preflight()
-        if self._options.token is not None and scope["path"] not in OPEN_PATHS:
+        if self._options.token is not None and scope["path"] not in self._no_token:
             shown = _shown_token(scope, headers)
             if not hmac.compare_digest(shown.encode(), self._options.token.encode()):
                 answer = refusal(

@@ -54,7 +54,12 @@ def test_the_page_comes_whole_and_from_here_alone(server: Running) -> None:
     assert page.headers["content-type"].startswith("text/html")
     assert "default-src 'none'" in page.headers["content-security-policy"]
     assert "unsafe" not in page.headers["content-security-policy"]
-    for path, kind in (("/page.js", "text/javascript"), ("/page.css", "text/css")):
+    for path, kind in (
+        ("/page.js", "text/javascript"),
+        ("/connect.js", "text/javascript"),
+        ("/draw.js", "text/javascript"),
+        ("/page.css", "text/css"),
+    ):
         assert path[1:] in page.text
         found = server.get(path)
         assert found.status_code == 200 and found.headers["content-type"].startswith(kind)
