@@ -1,4 +1,4 @@
-"""What a person sees of a live session in a terminal: faces, emotions, attention, latency, drops."""
+"""The dashboard of a live session in a terminal: faces, emotions, attention, latency, drops."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from affectstream.stream.media.types import Cue
 
 _BAR = 24
 _LINES = 4
-_COLOURS = {"attentive": "green", "away": "yellow", "absent": "bright_black"}
+_COLORS = {"attentive": "green", "away": "yellow", "absent": "bright_black"}
 WHY = {
     "no_face": "no face",
     "tiny_face": "face too small",
@@ -25,7 +25,7 @@ WHY = {
     "language": "another language",
     "low_confidence": "not sure",
 }
-"""Why there is no label: a text for each `events.Reason`."""
+"""Why there is no label: a text for each `Reason`."""
 
 
 class Dashboard:
@@ -39,7 +39,7 @@ class Dashboard:
         self._hop_s = -1.0
 
     def push(self, event: Event) -> None:
-        """Take one event; people who are not in the newest hop are no longer shown."""
+        """Take one event; only people of the newest hop stay on screen."""
         match event:
             case Emotion():
                 if event.t_start > self._hop_s:
@@ -50,13 +50,13 @@ class Dashboard:
                 self._attentions[event.track] = event
             case Segment():
                 who = _who(event.track)
-                self._say(f"{event.t_start:7.1f} to {event.t_end:.1f} s  {who}: {event.state}")
+                self._add_line(f"{event.t_start:7.1f} to {event.t_end:.1f} s  {who}: {event.state}")
             case Stream():
-                self._say(f"{event.t_end:7.1f} s  {event.what}: {event.detail or ''}")
+                self._add_line(f"{event.t_end:7.1f} s  {event.what}: {event.detail or ''}")
 
     def push_words(self, cue: Cue) -> None:
         """Show recognized words."""
-        self._say(f"{cue.start_us / 1e6:7.1f} to {cue.end_us / 1e6:.1f} s  said: {cue.text}")
+        self._add_line(f"{cue.start_us / 1e6:7.1f} to {cue.end_us / 1e6:.1f} s  words: {cue.text}")
 
     def render(self, stats: LiveStats | None) -> RenderableType:
         """The whole picture."""
@@ -64,11 +64,11 @@ class Dashboard:
         if not people:
             people = [Text("waiting for the first half second", style="bright_black")]
         lines = [Text(line, style="bright_black", no_wrap=True) for line in self._lines]
-        body = Group(*people, _figures(stats), *lines)
+        body = Group(*people, _numbers(stats), *lines)
         title = Text(self._name if self._hop_s < 0 else f"{self._name}  {self._hop_s:.1f} s")
         return Panel(body, title=title, title_align="left")
 
-    def _say(self, line: str) -> None:
+    def _add_line(self, line: str) -> None:
         self._lines = [*self._lines, line][-_LINES:]
 
     def _person(self, track: int | None) -> RenderableType:
@@ -79,7 +79,7 @@ class Dashboard:
         elif emotion.abstain is not None:
             head.append(f"  {WHY[emotion.abstain]}", style="yellow")
         if attention is not None:
-            head.append(f"  {attention.state}", style=_COLOURS[attention.state])
+            head.append(f"  {attention.state}", style=_COLORS[attention.state])
             if attention.score is not None:
                 head.append(f" {attention.score:.2f}")
         head.append(f"  by {', '.join(emotion.modalities) or 'nothing'}", style="bright_black")
@@ -97,17 +97,17 @@ def _who(track: int | None) -> str:
     return "recording" if track is None else f"person {track}"
 
 
-def _figures(stats: LiveStats | None) -> RenderableType:
+def _numbers(stats: LiveStats | None) -> RenderableType:
     if stats is None:
         return Text("")
     parts = [
-        f"{stats.fps:.0f} pictures/s, {stats.frame_hz} looked at",
+        f"{stats.fps:.0f} pictures/s, {stats.frame_hz} analyzed",
         f"faces {stats.faces}",
         f"latency {_ms(stats.latency_p50_ms)}, 95 % {_ms(stats.latency_p95_ms)}",
         f"age {_ms(stats.age_p50_ms)}",
     ]
     if stats.av_skew_ms is not None:
-        parts.append(f"picture behind sound {stats.av_skew_ms:+.0f} ms")
+        parts.append(f"video behind sound {stats.av_skew_ms:+.0f} ms")
     text = Text("  ".join(parts), style="bright_black")
     lost = stats.frames_dropped + stats.sounds_dropped
     text.append(

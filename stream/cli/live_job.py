@@ -1,4 +1,4 @@
-"""One live session for the command line: dashboard or JSON Lines, sinks, signals, a quick end."""
+"""One live session of the command line: dashboard or JSON Lines, sinks, signals, a quick end."""
 
 from __future__ import annotations
 
@@ -33,17 +33,18 @@ from affectstream.stream.sinks import JsonlStream
 from affectstream.stream.sinks.lsl import LslOutlets
 
 CLOSE_S = 1.2
-"""For ending the session; the sinks have what is left of two seconds."""
+"""The time for closing the session; the sinks have the rest of two seconds."""
 FLUSH_S = 0.6
-_LOOK_S = 0.1
+_POLL_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class LiveJob:
     """What to watch and where to write. Without `output` events go to stdout, as JSON Lines or, on a
-    terminal, as a dashboard. `duration_s` None goes on until the source ends or Ctrl-C. `lsl` names the
-    outlets of the Lab Streaming Layer, `words` a recogniser of words (`open_recognizer`), which may fetch
-    its model with `words_download`; None has none. Raises `OptionError` for a duration of nothing."""
+    terminal, as a dashboard. With `duration_s` None it runs until the source ends or Ctrl-C. `lsl` names
+    the outlets of the Lab Streaming Layer, `words` a speech recognizer (`open_recognizer`), which
+    downloads its model with `words_download`; None turns them off. Raises `OptionError` for a duration of
+    0 or less."""
 
     live: LiveOptions
     options: SourceOptions
@@ -67,15 +68,15 @@ def run_live(job: LiveJob, stdout: BinaryIO, screen: Console, log: Console | Non
     log = log or Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     with Recognizer.open(job.bundle, device=job.device) as recognizer:
         watch = _Watch(job, recognizer, stdout, screen, log)
-        # Not before: what comes before may take minutes (a plan, a model), and Ctrl-C ends it at once.
-        with _signals() as stop, watch.shown():
+        # Only now: opening may take minutes (a plan, a model), and Ctrl-C must end it at once.
+        with _signals() as stop, watch.on_screen():
             code = watch.run(stop)
         watch.report()
         return code
 
 
 class _Watch:
-    """One run: the source, its sinks, and what became of them."""
+    """One run: the source and its sinks."""
 
     def __init__(
         self,
@@ -113,8 +114,8 @@ class _Watch:
         self._unfinished = False
 
     @contextmanager
-    def shown(self) -> Iterator[None]:
-        """The dashboard, where there is one, on the screen."""
+    def on_screen(self) -> Iterator[None]:
+        """Show the dashboard, if there is one."""
         if self._dashboard is None:
             yield
             return
@@ -122,7 +123,7 @@ class _Watch:
             yield
 
     def run(self, stop: _Stop) -> int:
-        """Until the source ends, the time is over, or `stop` is set."""
+        """Watch until the source ends, the time is over, or `stop` is set; returns the exit code."""
         try:
             if self._job.live.listen:
                 self._log.print(f"{self._source.name}: waiting for a publisher; Ctrl-C ends it")
@@ -138,17 +139,17 @@ class _Watch:
         return exits.DONE if whole else exits.PARTLY
 
     def report(self) -> None:
-        """Say on stderr what was delivered."""
+        """Write to stderr what was delivered."""
         counts = {} if self._ended is None else self._ended.counts
         parts = [f"{self._source.name}: ended"]
         if self._ended is not None:
             parts[0] += f" at {self._ended.t_end:.1f} s"
-            parts.append(f"{counts['frames']} pictures, {counts['used']} looked at")
+            parts.append(f"{counts['frames']} pictures, {counts['used']} analyzed")
             parts.append(f"{counts['dropped']} dropped")
         if self._sink is not None:
             parts.append(f"{self._sink.delivered} events delivered")
             if self._sink.lost:
-                parts.append(f"{self._sink.lost} events lost: what takes them is stuck")
+                parts.append(f"{self._sink.lost} events lost: their reader is stuck")
         if self._source.abandoned:
             parts.append(f"{self._source.abandoned} threads left behind in FFmpeg")
         if self._source.failure is not None:
@@ -159,7 +160,7 @@ class _Watch:
 
     def _wait(self, stop: threading.Event) -> None:
         began_s, duration_s = time.monotonic(), self._job.duration_s
-        while not stop.is_set() and not self._source.wait(_LOOK_S):
+        while not stop.is_set() and not self._source.wait(_POLL_S):
             if duration_s is not None and time.monotonic() - began_s >= duration_s:
                 return
             if self._sink is not None and self._sink.error is not None:
@@ -212,7 +213,7 @@ class _Watch:
 
 
 def _words(job: LiveJob, recognizer: Recognizer) -> LiveWords | None:
-    """The recogniser of words that was asked for."""
+    """The speech recognizer of the options."""
     if job.words is None:
         return None
     language = job.options.language
@@ -221,14 +222,14 @@ def _words(job: LiveJob, recognizer: Recognizer) -> LiveWords | None:
 
 
 class _Stop(threading.Event):
-    """Set by a signal, the `number` of the first."""
+    """Set by a signal; `number` is that of the first."""
 
     number: int | None = None
 
 
 @contextmanager
 def _signals() -> Iterator[_Stop]:
-    """Set by Ctrl-C or SIGTERM, which then do nothing more: the end is on its way."""
+    """Sets the event on Ctrl-C or SIGTERM. Further signals do nothing: the end is on its way."""
     stop = _Stop()
 
     def first(number: int, frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""What time it is, as something that a test can replace."""
+"""The clock of a live session; a test can replace it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """Two readings: one that only goes forward, and the time of day."""
+    """A time that never goes back, and the time of day."""
 
     def now_s(self) -> float:
         """Seconds on the clock of `time.monotonic`."""

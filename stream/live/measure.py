@@ -1,4 +1,4 @@
-"""What a bundle costs on this machine, measured before a live source is opened."""
+"""Measures the cost of a bundle on this machine, before a live source is opened."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from affectstream.stream.live.queue.rate import Cost
 from affectstream.stream.media.types import Frame
 
 SIZE = (640, 360)
-"""Of the picture that is looked at, in pixels; a larger one costs little more, as detectors scale it."""
+"""Width and height of the test picture; a larger one costs little more, as detectors scale it."""
 _ROUNDS = 3
 _EACH_HOP = ("voice_encoder", "fusion")
 
 
 def measure(bundle: Bundle) -> Cost:
-    """Look at a picture, encode one face, and read a hop, on input of zeros: the best of three rounds.
+    """Analyze a picture, encode one face and compute a hop, all of zeros: the fastest of three rounds.
 
-    Takes as long as four of each; with large recipes on a CPU that is seconds.
+    With large recipes on a CPU this takes seconds.
     """
     frame_s = 0.0
     if "video" in bundle.modalities:
@@ -40,7 +40,7 @@ def measure(bundle: Bundle) -> Cost:
 
 
 def _engines(engines: Iterable[Engine | None]) -> float:
-    """Seconds of one run of each; one that several share is run once."""
+    """Seconds of one run of each engine; an engine that several experts share runs once."""
     different = {id(engine): engine for engine in engines if engine is not None}
     return sum(_best(partial(_run, engine)) for engine in different.values())
 
@@ -55,7 +55,7 @@ def _run(engine: Engine) -> None:
 
 
 def _best(work: Callable[[], object]) -> float:
-    """Seconds of the quickest of three rounds, after one to warm up."""
+    """Seconds of the fastest of three rounds, after one to warm up."""
     work()
     times = []
     for _ in range(_ROUNDS):

@@ -1,5 +1,5 @@
-"""Results of a live session to their sinks, on a thread of its own: a sink that is stuck (a full pipe,
-a slow disk) holds up neither the session nor its end."""
+"""Writes the results of a live session on a thread of its own: a sink that is stuck (a full pipe, a slow
+disk) delays neither the session nor its end."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from typing import BinaryIO, Protocol
 
 from affectstream.stream.results.interpret import HopResult
 
-MOST_WAITING = 4096
+MAX_WAITING = 4096
 """Hops and events that may wait: a quarter of an hour of one person."""
 
 
 class Sink(Protocol):
-    """What takes hops: `JsonlStream`, `OutputFolder`."""
+    """Takes hops, as `JsonlStream` and `OutputFolder` do."""
 
     def push(self, hop: HopResult, end_us: int) -> None:
-        """Take one."""
+        """Write one hop; `end_us` is how far the source has come."""
         ...
 
 
 class Unbuffered:
-    """A binary stream past its buffer: a thread that is stuck in a buffered write holds the buffer's
-    lock, and Python waits for that when it ends."""
+    """A binary stream without its buffer: a thread that is stuck in a buffered write holds the lock of the
+    buffer, and Python waits for that lock when it exits."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._raw = getattr(stream, "raw", stream)
@@ -36,27 +36,27 @@ class Unbuffered:
             rest = rest[self._raw.write(rest) :]
 
     def flush(self) -> None:
-        """Nothing is held back."""
+        """Nothing is buffered."""
 
 
 class SinkThread:
-    """Put hops from any thread; they are pushed in order. `finish` waits for the rest."""
+    """Put hops from any thread; they are written in order. `finish` waits for the rest."""
 
     def __init__(self, sink: Sink, end_us: Callable[[], int]) -> None:
-        """`end_us` says how far the source has come, which tables want to know."""
+        """`end_us` returns how far the source has come, which tables need."""
         self._sink, self._end_us = sink, end_us
-        self._waiting: queue.Queue[HopResult | None] = queue.Queue(MOST_WAITING)
+        self._waiting: queue.Queue[HopResult | None] = queue.Queue(MAX_WAITING)
         self.delivered = 0
-        """Events that the sink took."""
+        """Events that were written."""
         self.lost = 0
-        """Events that it had no room for, or that were not taken before the end."""
+        """Events that found no room, or were not written before the end."""
         self.error: BaseException | None = None
-        """Why it takes no more."""
+        """The exception that stopped the sink."""
         self._thread = threading.Thread(target=self._run, name="sink", daemon=True)
         self._thread.start()
 
     def put(self, hop: HopResult) -> None:
-        """Hand over a hop, which is lost where too many wait or the sink has failed."""
+        """Hand over a hop; it is lost if too many wait or the sink has failed."""
         if self.error is not None:
             self.lost += len(hop.events)
             return
@@ -66,7 +66,7 @@ class SinkThread:
             self.lost += len(hop.events)
 
     def finish(self, timeout_s: float) -> bool:
-        """Whether everything was delivered within the time. Put nothing after this."""
+        """Whether everything was written within the time. Put nothing after this."""
         try:
             self._waiting.put(None, timeout=timeout_s)
         except queue.Full:

@@ -12,9 +12,9 @@ from affectstream.stream.live.source import LiveOptions, LiveSource
 from affectstream.stream.loaded import LoadedBundle
 from affectstream.stream.options import SourceOptions
 
-MOST_WAITING = 256
+MAX_WAITING = 256
 """Events that may wait for a slow consumer; then the oldest are lost."""
-_LOOK_S = 0.05
+_POLL_S = 0.05
 
 
 async def watch(
@@ -24,21 +24,21 @@ async def watch(
     *,
     duration_s: float | None = None,
 ) -> AsyncIterator[Event]:
-    """Events of a live source as they come, the last being `ended`; the loop is never blocked.
+    """Yield the events of a live source as they come, `ended` last; the event loop is never blocked.
 
     `source` is a camera (``"0"``), a URL, a file that is played at its own speed, or `LiveOptions`. A
-    consumer that is too slow loses the oldest events, which a `warning` counts in the end. Leaving the
-    loop closes the source. Raises `SourceError` when the source cannot be opened.
+    consumer that is too slow loses the oldest events; a `warning` at the end counts them. Leaving the
+    loop closes the source. Raises `SourceError` if the source cannot be opened.
     """
     chosen = source if isinstance(source, LiveOptions) else LiveOptions(source=source)
     loop = asyncio.get_running_loop()
-    waiting: deque[Event] = deque(maxlen=MOST_WAITING)
+    waiting: deque[Event] = deque(maxlen=MAX_WAITING)
     more = asyncio.Event()
     lost = 0
 
     def emit(event: Event) -> None:
         nonlocal lost
-        lost += len(waiting) == MOST_WAITING
+        lost += len(waiting) == MAX_WAITING
         waiting.append(event)
         loop.call_soon_threadsafe(more.set)
 
@@ -53,11 +53,11 @@ async def watch(
                 yield waiting.popleft()
             more.clear()
             try:
-                await asyncio.wait_for(more.wait(), _LOOK_S)
+                await asyncio.wait_for(more.wait(), _POLL_S)
             except TimeoutError:
                 continue
         if lost:
-            live.session.warn(f"{lost} events were lost: what takes them is too slow")
+            live.session.warn(f"{lost} events were lost: their consumer is too slow")
         await asyncio.to_thread(live.close)
         await asyncio.sleep(0)
         while waiting:

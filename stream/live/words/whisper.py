@@ -1,7 +1,7 @@
-"""faster-whisper (SYSTRAN; Whisper on CTranslate2) as a recogniser of words: CPU, int8.
+"""faster-whisper (SYSTRAN; Whisper on CTranslate2) as a speech recognizer: CPU, int8.
 
-Its models come from Hugging Face's cache or a folder. It would fetch what it does not find, also a
-tokenizer that a folder lacks; here that happens only where it was asked for.
+Its models come from Hugging Face's cache or a folder. By itself it downloads everything that is missing,
+even the tokenizer of a folder; here it does so only with `download`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from affectstream.stream.live.words.asr import Transcription
 
 _FILES = ("config.json", "model.bin", "tokenizer.json")
 NO_SPEECH = 0.6
-"""Whisper's own threshold: what it takes for silence with more than this is not shown."""
+"""Whisper's own threshold: a segment that is silence with a higher probability is left out."""
 
 
 class Model(Protocol):
@@ -31,10 +31,10 @@ class Model(Protocol):
 
 
 class Whisper:
-    """A faster-whisper model as a `Recogniser`; for one thread at a time."""
+    """A faster-whisper model as a `SpeechRecognizer`, for one thread at a time."""
 
     def __init__(self, model: Model, language: str | None = None) -> None:
-        """`language` (``en``) None lets the model tell it, stretch by stretch."""
+        """With `language` None the model detects the language of each utterance."""
         self._model = model
         self._language = None if language is None else language.split("-")[0].lower()
 
@@ -42,8 +42,8 @@ class Whisper:
     def open(cls, name: str, *, language: str | None = None, download: bool = False) -> Whisper:
         """Open the model of a folder or of a name, such as ``base.en``.
 
-        Half of the cores work on it, so that the other half see. Raises `OptionError`, saying where
-        the model was looked for and how it is fetched.
+        It uses half of the cores; the other half analyze the video. Raises `OptionError`, naming the folder
+        that was searched and how to download the model, if there is none.
         """
         import faster_whisper
 
@@ -64,25 +64,25 @@ class Whisper:
                 cpu_threads=threads,
                 local_files_only=True,
             )
-        except Exception as error:  # CTranslate2's and tokenizers' are bare ones
+        except Exception as error:  # CTranslate2 and tokenizers raise bare exceptions
             reason = str(error).splitlines()[0]
             raise OptionError(f"--words {name}: {folder} cannot be opened: {reason}") from error
-        spoken = model.supported_languages
-        if language is not None and language.split("-")[0].lower() not in spoken:
+        known = model.supported_languages
+        if language is not None and language.split("-")[0].lower() not in known:
             raise OptionError(
-                f"--words {name}: knows no {language!r}; expected one of {', '.join(spoken)}"
+                f"--words {name}: does not know {language!r}; expected one of {', '.join(known)}"
             )
         return cls(model, language)
 
     def transcribe(self, samples: NDArray[np.float32]) -> Iterable[Transcription]:
-        """As `Recogniser.transcribe`: one `Transcription` for each of the model's segments."""
+        """As `SpeechRecognizer.transcribe`: one `Transcription` for each of the model's segments."""
         segments, info = self._model.transcribe(
             samples,
             language=self._language,
             beam_size=1,  # greedy: a third of the time
             temperature=0.0,  # no second tries
             condition_on_previous_text=False,  # a mistake must not lead to more of them
-            vad_filter=False,  # the gate has been before
+            vad_filter=False,  # `SpeechCutter` has done it
         )
         for segment in segments:
             if segment.no_speech_prob <= NO_SPEECH:
@@ -90,7 +90,7 @@ class Whisper:
 
 
 def _folder(name: str, download: bool) -> Path:
-    """Where the model is. Raises `OptionError` where it is not here and cannot be fetched."""
+    """The folder of the model. Raises `OptionError` if it is not on this machine and is not downloaded."""
     from faster_whisper import available_models, download_model
     from huggingface_hub import constants
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
@@ -99,25 +99,25 @@ def _folder(name: str, download: bool) -> Path:
         return Path(name)
     if name not in available_models() and name.count("/") != 1:
         raise OptionError(
-            f"--words {name}: no such folder, recogniser or model; expected one of "
+            f"--words {name}: no such folder, recognizer or model; expected one of "
             f"{', '.join(available_models())}, a folder, or module:factory"
         )
     try:
         return Path(download_model(name, local_files_only=not download))
     except HFValidationError as error:
         raise OptionError(
-            f"--words {name}: no such folder, and no model's name: {error}"
+            f"--words {name}: no such folder, and not the name of a model: {error}"
         ) from error
     except (OSError, HfHubHTTPError) as error:
         if not download:
             raise OptionError(
-                f"--words {name}: its weights are not on this machine (looked in "
-                f"{constants.HF_HUB_CACHE}). Add --words-download to fetch them from huggingface.co "
-                "once (75 MB for tiny.en to 3 GB for large-v3), or copy a folder of the model here "
+                f"--words {name}: its weights are not on this machine (searched "
+                f"{constants.HF_HUB_CACHE}). Add --words-download to download them once from huggingface.co "
+                "(75 MB for tiny.en to 3 GB for large-v3), or copy the folder of the model to this machine "
                 "and give its path"
             ) from error
         raise OptionError(
-            f"--words {name}: its weights cannot be fetched from {constants.ENDPOINT} "
-            f"({str(error).splitlines()[0]}); without a network copy a folder of the model here and "
-            "give its path"
+            f"--words {name}: its weights cannot be downloaded from {constants.ENDPOINT} "
+            f"({str(error).splitlines()[0]}); without a network copy the folder of the model to this "
+            "machine and give its path"
         ) from error

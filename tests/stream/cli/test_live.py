@@ -110,12 +110,12 @@ def test_a_reader_that_is_stuck_does_not_hold_up_the_end(clip):
         time.sleep(6)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=6) in (3, 130)  # the clip may have ended by then
-        assert "what takes them is stuck" in process.stderr.read()
+        assert "their reader is stuck" in process.stderr.read()
     os.close(reading)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "told"),
+    ("arguments", "code", "message"),
     [
         (["--source", "97"], 4, "camera /dev/video97: there is none"),
         (["--source", "gone.mp4"], 4, "gone.mp4: no such file"),
@@ -134,17 +134,17 @@ def test_a_reader_that_is_stuck_does_not_hold_up_the_end(clip):
         (["--format", "csv"], 2, "needs --output"),
     ],
 )
-def test_what_is_wrong_is_told_without_a_traceback(arguments, code, told):
+def test_what_is_wrong_is_reported_without_a_traceback(arguments, code, message):
     process = start(*arguments, env={**os.environ, "COLUMNS": "200"})
     out, err = process.communicate(timeout=60)
     assert process.returncode == code, err
-    assert told in err
+    assert message in err
     assert "Traceback" not in err
     assert "hunter2" not in err + out
 
 
 @pytest.mark.parametrize(
-    ("name", "data", "told"),
+    ("name", "data", "message"),
     [
         ("empty.mp4", b"", "is empty (0 bytes)"),
         ("words.mp4", b"no film\n" * 99, "holds text and is not a media file"),
@@ -152,15 +152,15 @@ def test_what_is_wrong_is_told_without_a_traceback(arguments, code, told):
         ("junk.mp4", bytes(range(256)) * 99, "is not a media file that FFmpeg can read"),
     ],
 )
-def test_a_file_that_is_no_recording_is_told_as_score_tells_it(tmp_path, name, data, told):
+def test_a_file_that_is_no_recording_is_reported_as_score_reports_it(tmp_path, name, data, message):
     (tmp_path / name).write_bytes(data)
     process = start("--source", tmp_path / name, env={**os.environ, "COLUMNS": "200"})
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (4, "")
-    assert told in err and "expected a video or sound recording" in err
+    assert message in err and "expected a video or sound recording" in err
 
 
-def test_a_file_that_is_cut_off_is_played_and_told_as_score_tells_it(clip, tmp_path):
+def test_a_file_that_is_cut_off_is_played_and_reported_as_score_reports_it(clip, tmp_path):
     with av.open(str(clip)) as whole, av.open(str(tmp_path / "whole.mkv"), "w") as copy:
         streams = {s.index: copy.add_stream_from_template(s) for s in whole.streams}
         for packet in whole.demux():
@@ -176,8 +176,8 @@ def test_a_file_that_is_cut_off_is_played_and_told_as_score_tells_it(clip, tmp_p
     with Recognizer.open(device="cpu") as recognizer:
         scored = recognizer.score(broken)
     assert not scored.complete
-    for told in (scored.detail, ended.detail):
-        assert " s of 4." in told and told.endswith("the file is cut off or damaged there")
+    for message in (scored.detail, ended.detail):
+        assert " s of 4." in message and message.endswith("the file is cut off or damaged there")
     assert ended.detail in err
     assert 1.0 < ended.t_end < 3.0
 
@@ -250,11 +250,11 @@ SLOW_TO_OPEN = """
 import sys, time
 from affectstream.stream.cli import main
 
-def open_ears(language=None):  # as a model that is being fetched
+def open_slowly(language=None):  # as if a model were downloaded
     print("opening", flush=True)
     time.sleep(60)
 
-main(["live", "--device", "cpu", "--source", sys.argv[1], "--words", "__main__:open_ears"])
+main(["live", "--device", "cpu", "--source", sys.argv[1], "--words", "__main__:open_slowly"])
 """
 
 

@@ -256,12 +256,12 @@ def test_a_slow_machine_drops_pictures_lowers_its_rate_and_says_so(recognizer, m
         assert session.stats.pictures_waiting <= 3
     stats = session.stats
     ended = session.close(timeout_s=5)
-    told = [event for event in events if event.type == "stream"]
+    changes = [event for event in events if event.type == "stream"]
     assert ended.counts["dropped"] >= 4
     assert stats.frame_hz < 8
-    dropped = sum(event.counts["frames"] for event in told if event.what == "dropped")
+    dropped = sum(event.counts["frames"] for event in changes if event.what == "dropped")
     assert 0 < dropped <= ended.counts["dropped"]
-    assert any("instead of 8 frames a second" in (event.detail or "") for event in told)
+    assert any("instead of 8 frames a second" in (event.detail or "") for event in changes)
     starts = [event.t_start for event in events if event.type == "emotion"]
     assert starts == sorted(starts)
     assert set(starts) >= {n / 2 for n in range(7)}  # not one hop is missing
@@ -286,8 +286,8 @@ def test_warnings_and_reconnections_become_events(recognizer, media):
     played.session.warn("the camera was unplugged")
     played.session.reconnected("camera 0: is back")
     ended = played.session.close()
-    told = [(e.what, e.detail, e.counts.get("reconnects")) for e in played.of("stream")[1:3]]
-    assert told == [
+    changes = [(e.what, e.detail, e.counts.get("reconnects")) for e in played.of("stream")[1:3]]
+    assert changes == [
         ("warning", "the camera was unplugged", None),
         ("reconnected", "camera 0: is back", 1),
     ]
@@ -336,10 +336,10 @@ def test_a_stuck_worker_is_abandoned_in_time_and_says_no_more(recognizer, media)
     assert time.monotonic() - began < 2
     assert not ended.complete
     assert "abandoned" in ended.detail
-    told = len(played.events)
+    count = len(played.events)
     free.set()
     played.session._thread.join(5)
-    assert len(played.events) == told
+    assert len(played.events) == count
 
 
 def test_an_error_in_the_pipeline_ends_the_session_and_is_kept(recognizer, media):

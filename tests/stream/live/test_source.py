@@ -68,7 +68,7 @@ class Followed:
     def of(self, kind):
         return [event for event in self.events if event.type == kind]
 
-    def told(self):
+    def changes(self):
         return [event.what for event in self.of("stream")]
 
     def read(self):
@@ -120,13 +120,13 @@ def test_a_played_file_gives_what_scoring_it_gives(recognizer, clip):
     assert bare[0] == bare[1]
 
 
-def test_what_is_no_media_file_is_told(recognizer, tmp_path):
+def test_what_is_no_media_file_is_reported(recognizer, tmp_path):
     path = tmp_path / "notes.mp4"
     path.write_text("not a film")
-    for source, told in ((path, "holds text"), (tmp_path / "gone.mp4", "no such file")):
+    for source, message in ((path, "holds text"), (tmp_path / "gone.mp4", "no such file")):
         with (
             LiveSource(recognizer, LiveOptions(source=str(source)), Callbacks(event=print)) as live,
-            pytest.raises(SourceError, match=rf"^{source.name}: {told}"),
+            pytest.raises(SourceError, match=rf"^{source.name}: {message}"),
         ):
             live.open()
 
@@ -164,10 +164,10 @@ def test_mpegts_over_udp_is_picked_up_again_after_the_sender_restarted(recognize
         followed.source.open()
         assert until(lambda: len(followed.read()) >= 2)
         sender.kill()
-        assert until(lambda: "warning" in followed.told())
+        assert until(lambda: "warning" in followed.changes())
         seen = len(followed.read())
         with Sender(clip, url, "mpegts"):
-            assert until(lambda: "reconnected" in followed.told())
+            assert until(lambda: "reconnected" in followed.changes())
             assert until(lambda: len(followed.read()) >= seen + 2)
             ended = quiet_end(followed)
     warning = next(event for event in followed.of("stream") if event.what == "warning")
@@ -187,9 +187,9 @@ def test_a_tcp_server_that_ends_is_opened_again(recognizer, clip, port):
         followed.source.open()
         assert until(lambda: followed.read())
         sender.kill()
-    assert until(lambda: "warning" in followed.told())
+    assert until(lambda: "warning" in followed.changes())
     with Sender(clip, serve, "mpegts"):
-        assert until(lambda: "reconnected" in followed.told())
+        assert until(lambda: "reconnected" in followed.changes())
         quiet_end(followed)
     assert followed.of("stream")[1].detail.endswith(
         ("the sender stopped; trying again", "off; trying again")
@@ -273,16 +273,16 @@ def test_http_and_its_refusals(recognizer, clip, tmp_path):
             ) as live,
             pytest.raises(
                 SourceError, match=r"/gone.flv: has nothing at this path \(404\)"
-            ) as told,
+            ) as message,
         ):
             live.open()
-        assert "hunter2" not in str(told.value)
+        assert "hunter2" not in str(message.value)
     finally:
         server.shutdown()
         server.server_close()
 
 
-def test_nobody_there_is_told_at_once(recognizer, port):
+def test_nobody_there_is_reported_at_once(recognizer, port):
     with (
         LiveSource(
             recognizer, LiveOptions(source=f"rtsp://127.0.0.1:{port}/a"), Callbacks(event=print)
@@ -307,7 +307,7 @@ def test_a_peer_that_accepts_and_never_answers_ends_by_a_limit(recognizer):
             live.open()
 
 
-def test_a_thread_that_is_stuck_in_ffmpeg_is_left_behind(monkeypatch):
+def test_a_thread_that_is_stuck_in_ffmpeg_is_abandoned(monkeypatch):
     """The watchdog does not depend on FFmpeg's own limits: here its call does not come back at all."""
     free = threading.Event()
     monkeypatch.setattr(connection.av, "open", lambda *a, **k: free.wait(30))

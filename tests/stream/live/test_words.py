@@ -1,4 +1,4 @@
-"""Live words: speech cut out of sound, a recogniser behind it, and what becomes of its words."""
+"""Live words: speech is cut out of sound, recognized, and becomes words of the session."""
 
 import io
 import itertools
@@ -33,7 +33,7 @@ from tests.support.live_media import until
 from tests.support.media import Sound, write_video
 
 LOW_HZ, HIGH_HZ = 110, 220
-SEEN = {LOW_HZ: "how sad", HIGH_HZ: "how lovely"}
+WORDS = {LOW_HZ: "how sad", HIGH_HZ: "how lovely"}
 
 
 def buzz(seconds, hz):
@@ -50,8 +50,8 @@ def quiet(seconds):
     return np.zeros(round(seconds * SAMPLE_RATE), np.float32)
 
 
-class Ear:
-    """A small recogniser that is real: it tells words by the pitch of a voice."""
+class PitchRecognizer:
+    """A small real recognizer: it tells words apart by the pitch of a voice."""
 
     def __init__(self, language=None):
         self.language = language
@@ -63,14 +63,14 @@ class Ear:
         echo = np.fft.irfft(np.abs(spectrum) ** 2)
         first = SAMPLE_RATE // 400
         hz = SAMPLE_RATE / (first + int(np.argmax(echo[first : SAMPLE_RATE // 80])))
-        word = SEEN[min(SEEN, key=lambda known: abs(known - hz))]
+        word = WORDS[min(WORDS, key=lambda known: abs(known - hz))]
         yield Transcription(
             loud[0] / SAMPLE_RATE, loud[-1] / SAMPLE_RATE, f" {word} ", self.language or "en"
         )
 
 
-def open_ear(language=None):
-    return Ear(language)
+def open_pitch(language=None):
+    return PitchRecognizer(language)
 
 
 def on_path(folder):
@@ -90,12 +90,13 @@ def cut(sound, run=4000, **more):
 
 def test_speech_comes_out_with_its_times():
     sound = np.concatenate([quiet(1), buzz(1, LOW_HZ), quiet(1), buzz(1.5, HIGH_HZ), quiet(1)])
-    stretches = cut(sound)
-    spans = [(s.start / SAMPLE_RATE, s.end / SAMPLE_RATE) for s in stretches]
+    utterances = cut(sound)
+    spans = [(s.start / SAMPLE_RATE, s.end / SAMPLE_RATE) for s in utterances]
     assert spans[0] == pytest.approx((0.9, 2.1), abs=0.2)
     assert spans[1] == pytest.approx((2.9, 4.6), abs=0.2)
     assert all(
-        (stretch.data[:, 0] == sound[stretch.start : stretch.end]).all() for stretch in stretches
+        (utterance.data[:, 0] == sound[utterance.start : utterance.end]).all()
+        for utterance in utterances
     )
 
 
@@ -114,14 +115,14 @@ def test_silence_and_a_click_are_no_speech():
 
 
 def test_long_speech_is_cut_and_nothing_of_it_is_lost():
-    stretches = cut(np.concatenate([buzz(11, LOW_HZ), quiet(1)]), most_s=4.0)
-    assert len(stretches) == 3
-    assert all(len(s.data) <= 4.1 * SAMPLE_RATE for s in stretches)
-    for before, after in itertools.pairwise(stretches):
+    utterances = cut(np.concatenate([buzz(11, LOW_HZ), quiet(1)]), max_s=4.0)
+    assert len(utterances) == 3
+    assert all(len(s.data) <= 4.1 * SAMPLE_RATE for s in utterances)
+    for before, after in itertools.pairwise(utterances):
         assert before.end == after.start
 
 
-def test_a_hole_in_the_sound_ends_what_was_said():
+def test_a_gap_in_the_sound_ends_an_utterance():
     cutter = SpeechCutter()
     voice = buzz(1.5, LOW_HZ)
     assert cutter.push(Samples(0, voice[:, None])) == []
@@ -138,11 +139,11 @@ def test_a_hole_in_the_sound_ends_what_was_said():
 class Spoken:
     """A dictation with what came out of it."""
 
-    def __init__(self, recogniser, languages=("en",)):
+    def __init__(self, recognizer, languages=("en",)):
         self.counted, self.shown, self.warnings, self.t_us = [], [], [], 0
         self.zero_s = time.monotonic()
         self.dictation = Dictation(
-            recogniser,
+            recognizer,
             "test",
             languages=languages,
             count=self.counted.append,
@@ -161,7 +162,7 @@ class Spoken:
 
 
 def test_words_come_with_the_times_of_the_session():
-    spoken = Spoken(Ear())
+    spoken = Spoken(PitchRecognizer())
     spoken.push(quiet(1), buzz(1, HIGH_HZ), quiet(1), buzz(1, LOW_HZ), quiet(1))
     assert until(lambda: len(spoken.shown) == 2)
     assert spoken.dictation.close(5)
@@ -170,11 +171,11 @@ def test_words_come_with_the_times_of_the_session():
     assert spans[0] == pytest.approx((1, 2), abs=0.1)
     assert spans[1] == pytest.approx((3, 4), abs=0.1)
     assert spoken.shown == spoken.counted
-    assert (spoken.dictation.heard, spoken.warnings) == (2, [])
+    assert (spoken.dictation.transcribed, spoken.warnings) == (2, [])
 
 
 def test_words_of_another_language_are_shown_and_do_not_count():
-    spoken = Spoken(Ear("fr"))
+    spoken = Spoken(PitchRecognizer("fr"))
     for _ in range(2):
         spoken.push(buzz(1, HIGH_HZ), quiet(1))
     assert until(lambda: len(spoken.shown) == 2)
@@ -184,7 +185,7 @@ def test_words_of_another_language_are_shown_and_do_not_count():
 
 
 class Held:
-    """A recogniser that waits for the test."""
+    """A recognizer that waits for the test."""
 
     def __init__(self):
         self.begun, self.go = threading.Event(), threading.Event()
@@ -192,10 +193,10 @@ class Held:
     def transcribe(self, samples):
         self.begun.set()
         self.go.wait(20)
-        return Ear().transcribe(samples)
+        return PitchRecognizer().transcribe(samples)
 
 
-def test_a_slow_recogniser_gets_the_newest_and_the_rest_is_told():
+def test_a_slow_recognizer_gets_the_newest_and_the_rest_is_reported():
     held = Held()
     spoken = Spoken(held)
     spoken.push(buzz(0.8, LOW_HZ), quiet(0.6))
@@ -209,11 +210,11 @@ def test_a_slow_recogniser_gets_the_newest_and_the_rest_is_told():
     spoken.dictation.close(5)
     assert [cue.text for cue in spoken.shown] == ["how sad", "how sad", "how lovely"]
     assert spoken.dictation.dropped == 4
-    assert spoken.warnings[0].startswith("words: 4 stretches of speech were passed over")
+    assert spoken.warnings[0].startswith("words: 4 utterances were dropped")
 
 
-def test_words_that_come_too_late_are_told_of():
-    spoken = Spoken(Ear())
+def test_words_that_come_too_late_are_reported():
+    spoken = Spoken(PitchRecognizer())
     spoken.zero_s -= 60
     spoken.push(buzz(1, LOW_HZ), quiet(1))
     assert until(lambda: spoken.shown)
@@ -221,7 +222,7 @@ def test_words_that_come_too_late_are_told_of():
     assert "more than 5 s late" in spoken.warnings[0]
 
 
-def test_a_recogniser_that_fails_is_given_up_and_the_session_goes_on():
+def test_a_recognizer_that_fails_is_no_longer_used_and_the_session_goes_on():
     class Broken:
         def transcribe(self, samples):
             raise RuntimeError("out of memory")
@@ -231,12 +232,12 @@ def test_a_recogniser_that_fails_is_given_up_and_the_session_goes_on():
         spoken.push(buzz(0.8, LOW_HZ), quiet(0.6))
         time.sleep(0.05)
     assert until(lambda: len(spoken.warnings) == 2)
-    assert spoken.warnings[0] == "words: the recogniser failed (RuntimeError: out of memory)"
+    assert spoken.warnings[0] == "words: the recognizer failed (RuntimeError: out of memory)"
     assert spoken.warnings[1].endswith("3 times in a row: no more words")
     assert spoken.dictation.close(5)
 
 
-def test_one_that_is_stuck_is_left_behind_and_says_no_more():
+def test_a_stuck_recognizer_is_abandoned_and_adds_no_words():
     held = Held()
     spoken = Spoken(held)
     spoken.push(buzz(0.8, LOW_HZ), quiet(0.6))
@@ -247,7 +248,7 @@ def test_one_that_is_stuck_is_left_behind_and_says_no_more():
     assert spoken.shown == []
 
 
-def test_a_shared_recogniser_hears_one_at_a_time():
+def test_a_shared_recognizer_transcribes_one_at_a_time():
     class Counting:
         now = most = 0
 
@@ -290,7 +291,7 @@ def test_spoken_words_reach_the_events(talk):
             recognizer,
             LiveOptions(str(talk)),
             Callbacks(event=events.append, words=shown.append),
-            words=LiveWords(open_recognizer(f"{__name__}:open_ear"), recognizer.bundle),
+            words=LiveWords(open_recognizer(f"{__name__}:open_pitch"), recognizer.bundle),
         ) as source,
     ):
         source.open()
@@ -314,7 +315,7 @@ def test_spoken_words_reach_the_page_and_the_events_of_a_server():
     wave = np.concatenate([quiet(1.5), buzz(1.2, LOW_HZ), quiet(3)])
     with (
         Recognizer.open(device="cpu", threads=1) as recognizer,
-        running(recognizer, words=f"{__name__}:open_ear") as server,
+        running(recognizer, words=f"{__name__}:open_pitch") as server,
         sync.connect(f"{server.ws}/ingest?modalities=voice") as socket,
     ):
         socket.send(webm(wave))
@@ -347,7 +348,7 @@ def test_the_command_recognizes_words(talk):
     code = "from affectstream.stream.cli import main; main()"
     arguments = ["--device", "cpu", "--source", str(talk), "--duration", "3.5s"]
     done = subprocess.run(
-        [sys.executable, "-c", code, "live", *arguments, "--words", f"{__name__}:open_ear"],
+        [sys.executable, "-c", code, "live", *arguments, "--words", f"{__name__}:open_pitch"],
         capture_output=True,
         text=True,
         timeout=90,
@@ -360,33 +361,33 @@ def test_the_command_recognizes_words(talk):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         (["--words", "nowhere:opened"], "--words nowhere:opened: cannot be opened"),
         (["--words-download"], "needs --words"),
-        (["--words", f"{__name__}:open_ear", "--transcript", "x.vtt"], "not from both"),
+        (["--words", f"{__name__}:open_pitch", "--transcript", "x.vtt"], "not from both"),
     ],
 )
-def test_what_is_wrong_with_the_options_is_told(talk, arguments, told, capsys):
+def test_what_is_wrong_with_the_options_is_reported(talk, arguments, message, capsys):
     with pytest.raises(SystemExit) as left:
         main(["live", "--device", "cpu", "--source", str(talk), *arguments])
     assert left.value.code == 2
-    assert told in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
-def test_the_dashboard_shows_what_was_said():
+def test_the_dashboard_shows_the_words():
     dashboard = Dashboard("camera 0")
     dashboard.push_words(Cue(1_000_000, 2_500_000, "how lovely"))
     console = Console(record=True, width=100, file=io.StringIO())
     console.print(dashboard.render(None))
-    assert "1.0 to 2.5 s  said: how lovely" in console.export_text()
+    assert "1.0 to 2.5 s  words: how lovely" in console.export_text()
 
 
 # --- opening ---
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("nothing.like_it:opened", "cannot be opened (ModuleNotFoundError"),
         (f"{__name__}:nothing", "AttributeError"),
@@ -394,10 +395,10 @@ def test_the_dashboard_shows_what_was_said():
         (f"{__name__}:not_one", "gave a dict without transcribe(samples)"),
     ],
 )
-def test_a_plug_that_does_not_fit_is_told(name, told):
+def test_a_factory_that_does_not_fit_is_reported(name, message):
     with pytest.raises(OptionError) as caught:
         open_recognizer(name)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def not_one(language=None):
@@ -409,10 +410,10 @@ def test_an_entry_point_is_a_name(tmp_path):
     info = tmp_path / "ears-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: ears\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[affectstream.recognisers]\near = ears:open_ear\n")
+    (info / "entry_points.txt").write_text("[affectstream.recognisers]\near = ears:open_pitch\n")
     (tmp_path / "ears.py").write_text(
-        "class Ear:\n    def transcribe(self, samples):\n        return []\n"
-        "def open_ear(language):\n    print('opened', language)\n    return Ear()\n"
+        "class PitchRecognizer:\n    def transcribe(self, samples):\n        return []\n"
+        "def open_pitch(language):\n    print('opened', language)\n    return PitchRecognizer()\n"
     )
     code = (
         "from affectstream.stream.live.words.opening import open_recognizer; import numpy as np;"
@@ -428,11 +429,11 @@ def test_an_entry_point_is_a_name(tmp_path):
     assert done.stdout.split() == ["opened", "en", "[]"]
 
 
-def test_a_bundle_without_words_is_told():
+def test_a_bundle_without_words_is_reported():
     with Bundle.open("pocket", device="cpu") as bundle:
         blind = SimpleNamespace(modalities=("video",), manifest=bundle.manifest)
         with pytest.raises(OptionError, match="reads no words, only video"):
-            LiveWords(Ear(), blind)
+            LiveWords(PitchRecognizer(), blind)
 
 
 # --- faster-whisper ---
@@ -481,13 +482,13 @@ def test_without_a_network_a_download_says_what_to_do(tmp_path):
         timeout=60,
     )
     assert done.stdout.startswith(
-        "--words tiny.en: its weights cannot be fetched from http://127.0.0.1:9"
+        "--words tiny.en: its weights cannot be downloaded from http://127.0.0.1:9"
     )
     assert "give its path" in done.stdout
 
 
 @pytest.mark.parametrize(
-    ("files", "told"),
+    ("files", "message"),
     [
         ({}, "has no config.json, model.bin, tokenizer.json"),
         ({"model.bin": b"x"}, "has no config.json, tokenizer.json"),
@@ -497,21 +498,21 @@ def test_without_a_network_a_download_says_what_to_do(tmp_path):
         ),
     ],
 )
-def test_a_folder_that_is_no_model_is_told(whisper, tmp_path, files, told):
+def test_a_folder_that_is_no_model_is_reported(whisper, tmp_path, files, message):
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
     with pytest.raises(OptionError) as caught:
         whisper.open(str(tmp_path))
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("name", ["enormous", "a/b/c", "-x/y"])
-def test_a_name_that_is_no_model_is_told(whisper, no_cache, name):
+def test_a_name_that_is_no_model_is_reported(whisper, no_cache, name):
     with pytest.raises(OptionError, match="no such folder"):
         whisper.open(name)
 
 
-def test_what_whisper_says_becomes_words(whisper):
+def test_segments_of_whisper_become_words(whisper):
     """Its interface, with the fields that faster-whisper 1.2 gives."""
     asked = {}
 
@@ -522,8 +523,8 @@ def test_what_whisper_says_becomes_words(whisper):
             noise = SimpleNamespace(start=1.2, end=1.4, text=" Thanks!", no_speech_prob=0.9)
             return iter([segment, noise]), SimpleNamespace(language="en")
 
-    said = list(whisper(Model(), "en-GB").transcribe(quiet(2)))
-    assert said == [Transcription(0.2, 1.1, " I am happy.", "en")]
+    transcriptions = list(whisper(Model(), "en-GB").transcribe(quiet(2)))
+    assert transcriptions == [Transcription(0.2, 1.1, " I am happy.", "en")]
     assert (asked["language"], asked["samples"], asked["vad_filter"]) == ("en", 32_000, False)
 
 

@@ -37,7 +37,7 @@ def test_names_hold_no_credentials(url, name):
         ("", "--source is empty"),
     ],
 )
-def test_an_address_that_leads_nowhere_is_told_without_its_password(url, message):
+def test_an_address_that_leads_nowhere_is_reported_without_its_password(url, message):
     with pytest.raises(AffectstreamError, match=message) as caught:
         opening_of(url)
     assert "hunter2" not in str(caught.value)
@@ -68,7 +68,7 @@ def test_what_a_url_is_opened_with():
     }  # fmt: skip
 
 
-def test_what_cannot_be_opened_is_told():
+def test_what_cannot_be_opened_is_reported():
     with pytest.raises(SourceError, match=r"ffmpeg -i 'srt://HOST:PORT' -c copy -f mpegts"):
         opening_of("srt://user:pw@host:9000")
     with pytest.raises(SourceError, match=r"gopher:// is not known; expected one of rtsp"):
@@ -79,7 +79,7 @@ def test_what_cannot_be_opened_is_told():
         LiveOptions().openings()
 
 
-def test_a_camera_that_is_not_there_is_told_with_what_lists_them():
+def test_a_camera_that_is_not_there_is_reported_with_a_command_that_lists_cameras():
     with pytest.raises(SourceError, match=r"camera /dev/video97: there is none: .*v4l2-ctl"):
         devices.camera("97")
 
