@@ -1,9 +1,9 @@
 """The command line: `affectstream COMMAND`.
 
-Each command is an entry point of the group ``affectstream.commands``, a function or a `typer.Typer`,
-so that another package can add one. Only the command in use is loaded (all of them for ``--help``).
+Each command is an entry point of the group ``affectstream.commands``: a function or a `typer.Typer`. Another
+package can add one. Only the command in use is loaded, for ``--help`` all of them.
 
-Nothing is imported up here that takes time: `main` has to be in charge when Ctrl-C comes early.
+This module imports nothing slow at the top, so that `main` can handle an early Ctrl-C.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ GROUP = "affectstream.commands"
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run the command line and leave with one of the exit codes in `exits`."""
+    """Run the command line and exit with one of the codes in `exits`."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, _interrupt)
     from affectstream.engines.extras import module_hint
@@ -38,25 +38,25 @@ def main(argv: Sequence[str] | None = None) -> None:
         try:
             _run(list(sys.argv[1:] if argv is None else argv))
         finally:
-            sys.stdout.flush()  # while an error can still be told
+            sys.stdout.flush()  # here an error can still be reported
     except ReaderGone:
         raise SystemExit(exits.DONE) from None
     except UsageError as error:
-        _leave(str(error), exits.USAGE)
+        _fail(str(error), exits.USAGE)
     except AffectstreamError as error:
-        _leave(str(error), exits.NOTHING)
+        _fail(str(error), exits.NOTHING)
     except ModuleNotFoundError as error:
         hint = module_hint(error.name or "")
         if hint is None:
             raise
-        _leave(f"this needs {error.name!r}: {hint}", exits.USAGE)
+        _fail(f"this needs {error.name!r}: {hint}", exits.USAGE)
     except KeyboardInterrupt:
-        _leave("interrupted", exits.INTERRUPTED)
+        _fail("interrupted", exits.INTERRUPTED)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """Ctrl-C. In the middle of an import the exception would be lost, or turned into another one by
-    a library that is half loaded; nothing worth keeping has been begun then, so leave at once."""
+    """Handle Ctrl-C. During an import the exception could get lost, or a half-loaded library could turn it
+    into another one; no work has begun then, so exit at once."""
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             os.write(2, b"error: interrupted\n")
@@ -69,12 +69,9 @@ def _run(arguments: list[str]) -> None:
     from importlib.metadata import entry_points
 
     commands = {point.name: point for point in entry_points(group=GROUP)}
-    used = (
-        [commands[arguments[0]]]
-        if arguments[:1] and arguments[0] in commands
-        else commands.values()
-    )
-    _application(sorted(used, key=lambda point: point.name))(arguments)
+    named = commands.get(arguments[0]) if arguments else None
+    points = sorted(commands.values(), key=lambda point: point.name) if named is None else [named]
+    _application(points)(arguments)
 
 
 def _application(points: Sequence[EntryPoint]) -> typer.Typer:
@@ -89,41 +86,41 @@ def _application(points: Sequence[EntryPoint]) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
         epilog="Start with: [bold]affectstream demo[/bold]",
     )
-    shown = typer.Option(
+    version_option = typer.Option(
         False, "--version", callback=_version, is_eager=True, help="Show the version and exit."
     )
 
-    def root(version: bool = shown) -> None:
-        """Emotion and attention from video, voice and words, with the time of each."""
+    def root(version: bool = version_option) -> None:
+        """Recognize emotion and attention in video, voice and words, with timestamps."""
 
     application.callback()(root)
     for point in points:
         loaded = point.load()
         if isinstance(loaded, typer.Typer):
             for command in loaded.registered_commands:
-                command.help = _flowing(command.help or command.callback.__doc__)
+                command.help = _unwrapped(command.help or command.callback.__doc__)
             application.add_typer(loaded, name=point.name)
         else:
-            application.command(point.name, help=_flowing(loaded.__doc__))(loaded)
+            application.command(point.name, help=_unwrapped(loaded.__doc__))(loaded)
     return application
 
 
-def _flowing(text: str | None) -> str:
-    """`text` with each paragraph on one line: typer would show the docstring's own line breaks."""
+def _unwrapped(text: str | None) -> str:
+    """`text` with each paragraph on one line; typer would keep the line breaks of a docstring."""
     import inspect
 
     paragraphs = inspect.cleandoc(text or "").split("\n\n")
     return "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(requested: bool) -> None:
+    if requested:
         from importlib.metadata import version
 
         print("affectstream", version("affectstream"))
         raise SystemExit(0)
 
 
-def _leave(message: str, code: int) -> None:
+def _fail(message: str, code: int) -> None:
     print(f"error: {message}", file=sys.stderr)
     raise SystemExit(code)

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 def demo(
     keep: Annotated[
-        Path | None, typer.Option(help="Keep the clip in this folder.", show_default=False)
+        Path | None, typer.Option(help="Folder to keep the clip in.", show_default=False)
     ] = None,
 ) -> None:
-    """Make a short clip with a real face, score it, and show what was recognized.
+    """Make a short clip with a real face, score it, and show the events.
 
-    Needs no download and no camera; the 'demo' extra ships the portrait.
+    It needs no download and no camera. The portrait comes with the extra 'demo'.
 
     Example: [bold]affectstream demo --keep demo[/bold]
     """
@@ -36,7 +36,7 @@ def demo(
         folder.mkdir(parents=True, exist_ok=True)
         console.print(
             f"Making {SECONDS} s of video: NASA's portrait of Eileen Collins (public domain) drifts,\n"
-            "turns away by warping, leaves and returns. Sound and words are made up: nobody speaks.",
+            "turns away by warping, leaves and returns. Sound and words are artificial: nobody speaks.",
             soft_wrap=True,
         )
         clip = write_clip(folder)
@@ -50,7 +50,7 @@ def demo(
                 for line in _lines(hop.events):
                     console.print(line, soft_wrap=True)
     console.print(
-        "\nEach line is one event; scripts get the same as JSON Lines. Next, try your own recording:\n"
+        "\nEach line is an event; programs get the same as JSON Lines. Next, try your own recording:\n"
         "  affectstream score interview.mp4                    events as JSON Lines\n"
         "  affectstream score interview.mp4 --output results   events, readings.parquet, segments.vtt\n"
         "  affectstream doctor                                 what this machine can do",
@@ -61,7 +61,7 @@ def demo(
 
 
 def _lines(events: Sequence[Event]) -> Iterator[str]:
-    """A line for each person and hop (emotion and attention together), segment and stream event."""
+    """One line for each emotion with its attention, for each segment and each stream event."""
     from affectstream.stream.events import Attention, Emotion, Segment
 
     attention = {e.track: e for e in events if isinstance(e, Attention)}
@@ -70,13 +70,14 @@ def _lines(events: Sequence[Event]) -> Iterator[str]:
         who = "recording" if event.track is None else f"person {event.track}"
         match event:
             case Emotion():
-                head = attention.get(event.track)
-                yield f"{when}  {who:10} {_emotion(event):48} {_attention(head) if head else ''}"
+                beside = attention.get(event.track)
+                text = "" if beside is None else _attention(beside)
+                yield f"{when}  {who:10} {_emotion(event):48} {text}"
             case Segment():
                 score = f"[dim]mean {event.mean:.0%}, peak {event.peak:.0%}[/dim]"
                 yield f"{when}  {who:10} [bold]segment: {event.state}[/bold] {score}"
             case Attention():
-                pass  # beside its emotion
+                pass  # printed with its emotion
             case _:
                 yield f"[dim]{when}  stream     {event.what}[/dim]" + (
                     f": {event.detail}" if event.detail else ""
@@ -85,7 +86,7 @@ def _lines(events: Sequence[Event]) -> Iterator[str]:
 
 def _emotion(event: Emotion) -> str:
     if event.label is None:
-        return f"[dim]no verdict: {str(event.abstain).replace('_', ' ')}[/dim]"
+        return f"[dim]no label: {str(event.abstain).replace('_', ' ')}[/dim]"
     return f"{event.label} [dim]{event.confidence:.0%}, {' + '.join(event.modalities)}[/dim]"
 
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
+
+from affectstream.stream.cli.flags import BundleName
 
 
 def doctor(
-    bundle: Annotated[
-        str, typer.Option(help="Recognizer to check: 'pocket', or a folder.")
-    ] = "pocket",
+    bundle: BundleName = "pocket",
 ) -> None:
-    """Report versions, media support, devices, runtimes, the bundle and its licences.
+    """Check this machine: versions, media formats, devices, runtimes, the bundle and its licenses.
 
-    Leaves with 3 when something has to be mended.
+    Exits with code 3 if a check fails.
 
     Example: [bold]affectstream doctor[/bold]
     """
@@ -25,9 +23,9 @@ def doctor(
     from affectstream.stream.doctor import examine
 
     console = Console(highlight=False)
-    broken = 0
+    failed = 0
     for finding in examine(bundle):
-        mark = "[green]ok[/green]  " if finding.ok else "[red]MEND[/red]"
+        mark = "[green]ok[/green]  " if finding.ok else "[red]FAIL[/red]"
         console.print(f"{mark} {finding.topic:9} {escape(finding.text)}", soft_wrap=True)
-        broken += not finding.ok
-    raise typer.Exit(exits.PARTLY if broken else exits.DONE)
+        failed += not finding.ok
+    raise typer.Exit(exits.PARTLY if failed else exits.DONE)

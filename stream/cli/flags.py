@@ -1,46 +1,78 @@
-"""Options that several commands take, each said once, and what their texts mean."""
+"""Options that several commands share, each defined once, and the objects that they become."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from affectstream.stream.options import SourceOptions
 
 FORMATS = ("jsonl", "parquet", "csv", "vtt")
 DEFAULT_FORMATS = "jsonl,parquet,vtt"
 
+BundleName = Annotated[str, typer.Option(help="Bundle to use: 'pocket', or its folder.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda:0, tensorrt:0 or tensorrt-rtx:0.")]
+Threads = Annotated[
+    int | None,
+    typer.Option(min=1, max=1024, help="Batches to perceive in parallel.", show_default="cores"),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        help="Write results to a folder for each source in this one, instead of events to stdout.",
+        show_default=False,
+    ),
+]
 Formats = Annotated[
     str | None,
     typer.Option(
         "--format",
         "-f",
-        help=f"With --output: any of {','.join(FORMATS)}.",
+        help=f"Files to write with --output: any of {','.join(FORMATS)}.",
         show_default=DEFAULT_FORMATS,
     ),
 ]
-BundleName = Annotated[str, typer.Option(help="Recognizer: 'pocket', or a bundle's folder.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda:0, tensorrt:0 or tensorrt-rtx:0.")]
+Transcript = Annotated[
+    Path | None,
+    typer.Option(help="Words: a .srt or .vtt file.", show_default="beside or inside the recording"),
+]
 Language = Annotated[
     str | None, typer.Option(help="Language of the words, such as en.", show_default=False)
 ]
 Speakers = Annotated[
     list[str] | None,
-    typer.Option(help="Whose voice and words: a track (2), or NAME=TRACK.", show_default=False),
+    typer.Option(
+        "--speaker",
+        help="Who speaks: a track, such as 2, or NAME=TRACK for a name in the transcript. Repeatable.",
+        show_default=False,
+    ),
 ]
 Metadata = Annotated[
     Path | None,
     typer.Option(
-        help="JSON with age and gender of the speakers, for bundles that take them.",
+        help="JSON file with age and gender of the speakers, for bundles that use them.",
         show_default=False,
     ),
 ]
 Baseline = Annotated[
-    str, typer.Option(help="Take the median pose of the first seconds as neutral, such as 10s.")
+    str, typer.Option(help="Use the median head pose of the first seconds as neutral, such as 10s.")
 ]
 Focal = Annotated[
-    float | None, typer.Option(help="Focal length in pixels.", show_default="frame width")
+    float | None,
+    typer.Option(help="Focal length of the camera in pixels.", show_default="frame width"),
+]
+Lsl = Annotated[
+    str | None,
+    typer.Option(
+        help="Send results to the Lab Streaming Layer, as streams whose names begin with this one.",
+        show_default=False,
+    ),
 ]
 Words = Annotated[
     str | None,
@@ -50,27 +82,62 @@ Words = Annotated[
     ),
 ]
 WordsDownload = Annotated[
-    bool, typer.Option("--words-download", help="Fetch the model of --words if it is not here.")
+    bool, typer.Option("--words-download", help="Download the model of --words if it is missing.")
 ]
 
 
-def chosen_formats(formats: str | None, output: Path | None) -> tuple[str, ...]:
-    """The names in ``--format``, each once; the default ones without it."""
+def source_options(
+    *,
+    transcript: Path | None,
+    language: str | None,
+    speakers: list[str] | None,
+    metadata: Path | None,
+    baseline: str,
+    focal: float | None,
+    channel: str | None = None,
+    start: float | None = None,
+    end: float | None = None,
+    audio_track: str | None = None,
+) -> SourceOptions:
+    """The options of one source, from the values of its flags.
+
+    Raises `typer.BadParameter` or `OptionError` for a value that is not allowed.
+    """
+    from affectstream.stream.options import Assignment, SourceOptions
+    from affectstream.stream.speaker_metadata import read_speakers
+
+    return SourceOptions(
+        start_us=_microseconds(start),
+        end_us=_microseconds(end),
+        audio_track=int(audio_track) if audio_track and audio_track.isdecimal() else audio_track,
+        transcript=transcript,
+        language=language,
+        assignment=Assignment.parse(speakers or [], channel),
+        baseline_us=round(parse_seconds(baseline, "--baseline") * 1e6),
+        focal_px=focal,
+        metadata=None if metadata is None else read_speakers(metadata),
+    )
+
+
+def parse_formats(formats: str | None, output: Path | None) -> tuple[str, ...]:
+    """The names in the value of ``--format``, each once; the default ones for None.
+
+    Raises `typer.BadParameter` for an unknown name, or a value without ``--output``.
+    """
     if formats is not None and output is None:
         raise typer.BadParameter("needs --output; stdout gets JSON Lines", param_hint="--format")
-    told = DEFAULT_FORMATS if formats is None else formats
-    names = tuple(dict.fromkeys(name.strip() for name in told.split(",") if name.strip()))
-    unknown = [name for name in names if name not in FORMATS]
-    if unknown or not names:
+    text = DEFAULT_FORMATS if formats is None else formats
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not names or not set(names) <= set(FORMATS):
         raise typer.BadParameter(
-            f"{told!r}: expected some of {', '.join(FORMATS)}, separated by commas",
+            f"{text!r}: expected some of {', '.join(FORMATS)}, separated by commas",
             param_hint="--format",
         )
     return names
 
 
-def seconds_of(text: str, option: str) -> float:
-    """Of ``10s``, ``10`` or ``1.5s``."""
+def parse_seconds(text: str, option: str) -> float:
+    """Seconds in ``10s``, ``10`` or ``1.5s``. Raises `typer.BadParameter` for anything else."""
     try:
         seconds = float(text.removesuffix("s"))
     except ValueError:
@@ -78,3 +145,11 @@ def seconds_of(text: str, option: str) -> float:
     if not 0 <= seconds < math.inf:
         raise typer.BadParameter(f"{text!r}: expected seconds such as 10s", param_hint=option)
     return seconds
+
+
+def _microseconds(seconds: float | None) -> int | None:
+    if seconds is None:
+        return None
+    if not math.isfinite(seconds):
+        raise typer.BadParameter(f"{seconds}: expected a number of seconds")
+    return round(seconds * 1e6)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,12 +14,16 @@ from affectstream.stream.cli.flags import (
     Focal,
     Formats,
     Language,
+    Lsl,
     Metadata,
+    Output,
     Speakers,
+    Transcript,
     Words,
     WordsDownload,
-    chosen_formats,
-    seconds_of,
+    parse_formats,
+    parse_seconds,
+    source_options,
 )
 
 
@@ -30,58 +33,51 @@ def live(
         typer.Option(
             "--source",
             "-s",
-            help="Camera (0, /dev/video0), URL (rtsp, rtmp, http, udp, tcp, rtp), or a file, which is "
-            "played at its own speed.",
+            help="Camera (0, /dev/video0), URL (rtsp, rtmp, http, udp, tcp, rtp), or a file, which plays at "
+            "its own speed.",
             show_default="camera 0, unless --mic is given",
         ),
     ] = None,
     mic: Annotated[
-        bool, typer.Option("--mic/--no-mic", help="Listen to the system's microphone too.")
+        bool, typer.Option("--mic/--no-mic", help="Use the system's microphone.")
     ] = False,
     mic_device: Annotated[
         str | None,
-        typer.Option(help="Listen to this microphone, such as hw:1.", show_default=False),
+        typer.Option(help="Use this microphone, such as hw:1.", show_default=False),
     ] = None,
     duration: Annotated[
-        str | None, typer.Option(help="End after so long, such as 30s.", show_default=False)
+        str | None, typer.Option(help="Stop after this time, such as 30s.", show_default=False)
     ] = None,
     listen: Annotated[
-        bool, typer.Option("--listen", help="Wait at the address for a sender to publish to it.")
+        bool,
+        typer.Option(
+            "--listen", help="Wait at the address of --source for a sender to publish there."
+        ),
     ] = False,
     option: Annotated[
         list[str] | None,
-        typer.Option(help="NAME=VALUE for FFmpeg, such as rtsp_transport=udp.", show_default=False),
+        typer.Option(
+            help="Option of FFmpeg, such as rtsp_transport=udp. Repeatable.", show_default=False
+        ),
     ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Write results to a folder here instead of to stdout."),
-    ] = None,
+    output: Output = None,
     formats: Formats = None,
     bundle: BundleName = "pocket",
     device: Device = "auto",
-    transcript: Annotated[
-        Path | None,
-        typer.Option(help="Words of a file: .srt or .vtt.", show_default="beside the file"),
-    ] = None,
+    transcript: Transcript = None,
     language: Language = None,
-    speaker: Speakers = None,
+    speakers: Speakers = None,
     metadata: Metadata = None,
     baseline: Baseline = "0s",
     focal: Focal = None,
-    lsl: Annotated[
-        str | None,
-        typer.Option(
-            help="Give scores, attention and events to the Lab Streaming Layer, under this name.",
-            show_default=False,
-        ),
-    ] = None,
+    lsl: Lsl = None,
     words: Words = None,
     words_download: WordsDownload = False,
 ) -> None:
-    """Recognize a camera, a microphone or a network stream while it happens.
+    """Recognize a camera, a microphone or a network stream live.
 
-    A dashboard on a terminal, JSON Lines otherwise. Nothing is stored unless --output is given.
-    Ctrl-C ends it; what was seen until then is kept.
+    Shows a dashboard on a terminal, and writes JSON Lines otherwise. Nothing is stored without --output.
+    Ctrl-C stops it and keeps the results so far.
 
     Example: [bold]affectstream live --source 0 --mic[/bold]
     """
@@ -90,8 +86,6 @@ def live(
 
     from affectstream.stream.cli.live_job import LiveJob, run_live
     from affectstream.stream.live.source import LiveOptions
-    from affectstream.stream.options import Assignment, SourceOptions
-    from affectstream.stream.speaker_metadata import read_speakers
 
     if words_download and words is None:
         raise typer.BadParameter("needs --words", param_hint="--words-download")
@@ -103,19 +97,19 @@ def live(
             ffmpeg=_pairs(option or []),
             listen=listen,
         ),
-        options=SourceOptions(
+        options=source_options(
             transcript=transcript,
             language=language,
-            assignment=Assignment.parse(speaker or [], None),
-            baseline_us=round(seconds_of(baseline, "--baseline") * 1e6),
-            focal_px=focal,
-            metadata=None if metadata is None else read_speakers(metadata),
+            speakers=speakers,
+            metadata=metadata,
+            baseline=baseline,
+            focal=focal,
         ),
         bundle=bundle,
         device=device,
         output=output,
-        formats=chosen_formats(formats, output),
-        duration_s=None if duration is None else seconds_of(duration, "--duration"),
+        formats=parse_formats(formats, output),
+        duration_s=None if duration is None else parse_seconds(duration, "--duration"),
         lsl=lsl,
         words=words,
         words_download=words_download,

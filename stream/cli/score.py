@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -17,9 +16,12 @@ from affectstream.stream.cli.flags import (
     Formats,
     Language,
     Metadata,
+    Output,
     Speakers,
-    chosen_formats,
-    seconds_of,
+    Threads,
+    Transcript,
+    parse_formats,
+    source_options,
 )
 
 
@@ -27,24 +29,14 @@ def score(
     files: Annotated[
         list[Path],
         typer.Argument(
-            help="Recordings: anything FFmpeg opens; or transcripts.", show_default=False
+            help="Recordings in any format that FFmpeg reads, or transcripts.", show_default=False
         ),
     ],
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="Write results here, a folder for each recording, instead of to stdout.",
-        ),
-    ] = None,
+    output: Output = None,
     formats: Formats = None,
     bundle: BundleName = "pocket",
     device: Device = "auto",
-    threads: Annotated[
-        int | None,
-        typer.Option(min=1, max=1024, help="Batches perceived side by side.", show_default="cores"),
-    ] = None,
+    threads: Threads = None,
     start: Annotated[
         float | None, typer.Option(help="Begin at this second.", show_default=False)
     ] = None,
@@ -53,49 +45,45 @@ def score(
     ] = None,
     audio_track: Annotated[
         str | None,
-        typer.Option(help="Which audio track: 1, 2, ... or a language.", show_default="the best"),
+        typer.Option(help="Audio track: 1, 2, ... or a language.", show_default="the best"),
     ] = None,
-    transcript: Annotated[
-        Path | None,
-        typer.Option(help="Words: a .srt or .vtt file.", show_default="beside or inside"),
-    ] = None,
+    transcript: Transcript = None,
     language: Language = None,
-    speaker: Speakers = None,
+    speakers: Speakers = None,
     channel: Annotated[
-        str | None, typer.Option(help="One speaker a side: left=1,right=2.", show_default=False)
+        str | None,
+        typer.Option(
+            help="One speaker on each stereo channel, as left=1,right=2.", show_default=False
+        ),
     ] = None,
     metadata: Metadata = None,
     baseline: Baseline = "0s",
     focal: Focal = None,
 ) -> None:
-    """Score recordings: events to stdout, or results to a folder.
+    """Score recordings: events to stdout, or result files to a folder.
 
     Example: [bold]affectstream score interview.mp4 --output results[/bold]
     """
     # Imported here so that --help answers at once.
-    from affectstream.stream.offline.batch import Job, score_files
-    from affectstream.stream.options import Assignment, SourceOptions
-    from affectstream.stream.speaker_metadata import read_speakers
+    from affectstream.stream.errors import OptionError
+    from affectstream.stream.offline.batch import score_files
+    from affectstream.stream.recognizer import Recognizer
 
-    options = SourceOptions(
-        start_us=_microseconds(start),
-        end_us=_microseconds(end),
-        audio_track=int(audio_track) if audio_track and audio_track.isdecimal() else audio_track,
+    options = source_options(
         transcript=transcript,
         language=language,
-        assignment=Assignment.parse(speaker or [], channel),
-        baseline_us=round(seconds_of(baseline, "--baseline") * 1e6),
-        focal_px=focal,
-        metadata=None if metadata is None else read_speakers(metadata),
+        speakers=speakers,
+        metadata=metadata,
+        baseline=baseline,
+        focal=focal,
+        channel=channel,
+        start=start,
+        end=end,
+        audio_track=audio_track,
     )
-    chosen = chosen_formats(formats, output)
-    job = Job(tuple(files), options, bundle, device, threads, output, chosen)
-    raise typer.Exit(score_files(job, sys.stdout.buffer))
-
-
-def _microseconds(seconds: float | None) -> int | None:
-    if seconds is None:
-        return None
-    if not math.isfinite(seconds):
-        raise typer.BadParameter(f"{seconds}: expected a number of seconds")
-    return round(seconds * 1e6)
+    names = parse_formats(formats, output)
+    if transcript is not None and len(set(files)) > 1:
+        raise OptionError("one transcript cannot serve several recordings: score them one by one")
+    with Recognizer.open(bundle, device=device, threads=threads) as recognizer:
+        code = score_files(recognizer, files, options, output, names, sys.stdout.buffer)
+    raise typer.Exit(code)

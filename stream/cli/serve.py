@@ -12,6 +12,7 @@ import typer
 from affectstream.stream.cli.flags import (
     BundleName,
     Device,
+    Lsl,
     Words,
     WordsDownload,
 )
@@ -22,54 +23,52 @@ if TYPE_CHECKING:
 
 def serve(
     host: Annotated[
-        str, typer.Option(help="Address to listen on; any but this machine's own needs --token.")
+        str, typer.Option(help="Address to listen on. One that other machines reach needs --token.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 takes one that is free.")] = 8765,
+    port: Annotated[int, typer.Option(help="Port; 0 chooses a free one.")] = 8765,
     bundle: BundleName = "pocket",
     device: Device = "auto",
     max_sessions: Annotated[
         int | None,
-        typer.Option(help="Sessions at once; more are refused.", show_default="2 a core"),
+        typer.Option(help="Most sessions at the same time.", show_default="2 a core"),
     ] = None,
     token: Annotated[
         str | None,
         typer.Option(
             envvar="AFFECTSTREAM_TOKEN",
-            help="What every client has to show.",
+            help="Secret that every client has to send.",
             show_default=False,
             show_envvar=True,
         ),
     ] = None,
     tls_cert: Annotated[
-        Path | None, typer.Option(help="Certificate (PEM), for https.", show_default=False)
+        Path | None, typer.Option(help="Certificate (PEM) for https.", show_default=False)
     ] = None,
-    tls_key: Annotated[Path | None, typer.Option(help="Its key (PEM).", show_default=False)] = None,
+    tls_key: Annotated[
+        Path | None, typer.Option(help="Private key (PEM) of the certificate.", show_default=False)
+    ] = None,
     record: Annotated[
         Path | None,
         typer.Option(
-            help="Store pictures, sound and events of every session here; the page says so.",
-            show_default="nothing is stored",
+            help="Store video, sound and events of every session in this folder; the page says so.",
+            show_default="store nothing",
         ),
     ] = None,
     stun: Annotated[
         list[str] | None,
-        typer.Option(help="STUN server, such as stun:HOST:3478.", show_default="none"),
+        typer.Option(help="STUN server, such as stun:HOST:3478. Repeatable.", show_default="none"),
     ] = None,
     origin: Annotated[
         list[str] | None,
-        typer.Option(help="Another site whose pages may use this server.", show_default=False),
-    ] = None,
-    lsl: Annotated[
-        str | None,
         typer.Option(
-            help="Give each session's results to the Lab Streaming Layer, as NAME-SESSION-emotion.",
-            show_default=False,
+            help="Another site whose pages may use this server. Repeatable.", show_default=False
         ),
     ] = None,
+    lsl: Lsl = None,
     words: Words = None,
     words_download: WordsDownload = False,
 ) -> None:
-    """Serve live sessions: a page for the browser, WebSockets and metrics for programs.
+    """Serve live sessions to browsers, with WebSockets and metrics for programs.
 
     Example: [bold]affectstream serve[/bold], then open http://127.0.0.1:8765
     """
@@ -80,9 +79,7 @@ def serve(
     from affectstream.stream.serve.server import serve as run
 
     if (tls_cert is None) != (tls_key is None):
-        raise typer.BadParameter(
-            "a certificate and its key belong together", param_hint="--tls-key"
-        )
+        raise typer.BadParameter("--tls-cert and --tls-key need each other", param_hint="--tls-key")
     options = ServeOptions(
         host=host,
         port=port,
@@ -107,14 +104,14 @@ def _announce(address: str, options: ServeOptions) -> None:
     print(address, flush=True)
     notes = []
     if options.token is not None:
-        notes.append(f"open {address}/#token=TOKEN with your token in its place")
+        notes.append(f"open {address}/#token=TOKEN, with your token instead of TOKEN")
     if not options.loopback and options.tls is None:
         notes.append(
-            "without --tls-cert and --tls-key anyone on the way can read the token, faces and voices, "
-            "and browsers refuse the camera"
+            "without --tls-cert and --tls-key anyone on the network path can read the token, faces and "
+            "voices, and browsers refuse the camera"
         )
     if options.lsl is not None:
-        notes.append("every machine that reaches this one can read what goes to LSL")
+        notes.append("every machine that reaches this one can read what is sent to LSL")
     if options.record is not None:
         notes.append(f"every session is stored in {options.record}")
     for note in notes:

@@ -1,12 +1,11 @@
-"""Scoring files one after the other: progress, results, and what became of each."""
+"""Scoring files one after another, with progress, messages and an exit code."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import BinaryIO
@@ -26,96 +25,75 @@ from affectstream.stream.sinks import JsonlStream
 from affectstream.stream.stdout import ReaderGone
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """Files to score and how. Without `output` the events go to a stream."""
-
-    files: tuple[Path, ...]
-    options: SourceOptions
-    bundle: str
-    device: str
-    threads: int | None
-    output: Path | None
-    formats: Sequence[str]
-
-
 class Interrupted(Exception):
-    """Ctrl-C came; what was done until then has been kept."""
+    """Ctrl-C was pressed; the results until then have been kept."""
 
 
-def score_files(job: Job, stdout: BinaryIO, console: Console | None = None) -> int:
-    """Score every file and return the exit code. Messages go to `console` (stderr)."""
-    if job.options.transcript is not None and len(set(job.files)) > 1:
-        raise OptionError("one transcript cannot serve several recordings: score them one by one")
-    files = tuple(dict.fromkeys(job.files))  # a file that is named twice is scored once
+def score_files(
+    recognizer: LoadedBundle,
+    files: Iterable[Path],
+    options: SourceOptions,
+    output: Path | None,
+    formats: Sequence[str],
+    stdout: BinaryIO,
+    console: Console | None = None,
+) -> int:
+    """Score each of `files` once and return the exit code.
+
+    Results go to a folder for each file in `output`, in `formats`; without `output`, events go to `stdout`.
+    Messages go to `console` (stderr). Raises `OptionError` for options that do not fit a file.
+    """
+    paths = tuple(dict.fromkeys(files))
     console = console or Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
-    failed = early = 0
-    with (
-        _one_interrupt(),
-        LoadedBundle.open(job.bundle, device=job.device, threads=job.threads) as recognizer,
-        Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TextColumn("{task.percentage:3.0f}%"),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        ) as progress,
-    ):
-        for path, name in zip(files, folder_names(files), strict=True):
+    failed = incomplete = 0
+    with _single_interrupt(), _progress(console) as progress:
+        for path, name in zip(paths, folder_names(paths), strict=True):
             try:
-                complete = _score_one(job, recognizer, path, name, stdout, progress)
-                early += not complete
+                with Session(recognizer.bundle, path, options, recognizer.threads) as session:
+                    if output is None:
+                        ended = _to_stream(session, JsonlStream(stdout), progress)
+                    else:
+                        with OutputFolder(output / name, formats, recognizer) as folder:
+                            ended = _to_folder(session, folder, path, progress)
+                incomplete += not ended.complete
             except Interrupted:
-                console.print(f"interrupted in {path}: what was done is kept, marked incomplete")
+                console.print(
+                    f"interrupted in {path}: the results so far are kept, marked incomplete"
+                )
                 return exits.INTERRUPTED
             except OptionError:
                 raise
             except AffectstreamError as error:
                 failed += 1
                 console.print(f"error: {error}", style="red")
-    if failed == len(files):
+    if failed == len(paths):
         return exits.NOTHING
-    return exits.PARTLY if failed or early else exits.DONE
+    return exits.PARTLY if failed or incomplete else exits.DONE
 
 
-def _score_one(
-    job: Job,
-    recognizer: LoadedBundle,
-    path: Path,
-    name: str,
-    stdout: BinaryIO,
-    progress: Progress,
-) -> bool:
-    """Score one file; whether it was read to its end."""
-    with Session(recognizer.bundle, path, job.options, recognizer.threads) as session:
-        if job.output is None:
-            return _to_stream(session, JsonlStream(stdout), progress)
-        with OutputFolder(job.output / name, job.formats, recognizer) as folder:
-            try:
-                _pump(session, folder, progress)
-            except KeyboardInterrupt:
-                folder.push(session.interrupt(), session.end_us)
-                assert session.ended is not None
-                folder.commit(path, session.ended)
-                raise Interrupted from None
-            assert session.ended is not None
-            folder.commit(path, session.ended)
-    return bool(session.ended.complete)
-
-
-def _to_stream(session: Session, sink: JsonlStream, progress: Progress) -> bool:
+def _to_folder(session: Session, folder: OutputFolder, path: Path, progress: Progress) -> Stream:
     try:
-        _pump(session, sink, progress)
+        ended = _score(session, folder, progress)
+    except KeyboardInterrupt:
+        last = session.interrupt()
+        folder.push(last, session.end_us)
+        folder.commit(path, _ended(session))
+        raise Interrupted from None
+    folder.commit(path, ended)
+    return ended
+
+
+def _to_stream(session: Session, sink: JsonlStream, progress: Progress) -> Stream:
+    try:
+        return _score(session, sink, progress)
     except KeyboardInterrupt:
         with suppress(ReaderGone):
             sink.push(session.interrupt(), session.end_us)
         raise Interrupted from None
-    return bool(session.ended and session.ended.complete)
 
 
-def _pump(session: Session, sink: OutputFolder | JsonlStream, progress: Progress) -> None:
+def _score(session: Session, sink: OutputFolder | JsonlStream, progress: Progress) -> Stream:
+    """Push every hop to `sink`, print warnings, and return the `ended` event."""
     start_us, end_us = session.span
     task = progress.add_task(session.name, total=None if end_us is None else end_us - start_us)
     try:
@@ -126,26 +104,44 @@ def _pump(session: Session, sink: OutputFolder | JsonlStream, progress: Progress
             for event in hop.events:
                 if isinstance(event, Stream) and event.detail is not None:
                     progress.console.print(f"warning: {session.name}: {event.detail}")
-        assert session.ended is not None
-        if gaps := session.ended.counts["gaps"]:
-            told = "1 gap" if gaps == 1 else f"{gaps} gaps"
-            progress.console.print(f"warning: {session.name}: {told} in it: see its gap events")
+        ended = _ended(session)
+        if gaps := ended.counts["gaps"]:
+            count = "1 gap" if gaps == 1 else f"{gaps} gaps"
+            progress.console.print(f"warning: {session.name}: {count} in it: see its gap events")
+        return ended
     finally:
         progress.remove_task(task)
 
 
-@contextmanager
-def _one_interrupt() -> Iterator[None]:
-    """Let the first Ctrl-C interrupt, and no other: results are being saved by then."""
+def _ended(session: Session) -> Stream:
+    assert session.ended is not None
+    return session.ended
 
-    def first(number: int, frame: FrameType | None) -> None:
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.percentage:3.0f}%"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+@contextmanager
+def _single_interrupt() -> Iterator[None]:
+    """Let only the first Ctrl-C interrupt, since results are being saved after it."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         raise KeyboardInterrupt
 
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGINT, first)
+    before = signal.signal(signal.SIGINT, interrupt)
     try:
         yield
     finally:

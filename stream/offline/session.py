@@ -1,4 +1,4 @@
-"""One recording from opening to its last event: its words, its warnings, its end."""
+"""One recording from opening to its last event: transcript, warnings, hops, end."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from types import TracebackType
 from typing import Self
 
 from affectstream.engines.bundle.bundle import Bundle
+from affectstream.engines.labels import Modality
 from affectstream.stream.errors import OptionError, SourceError
-from affectstream.stream.events import Event, Stream
+from affectstream.stream.events import Event, Stream, StreamEvent
 from affectstream.stream.media.recording import Recording
 from affectstream.stream.offline.pipeline import Pipeline
 from affectstream.stream.options import SourceOptions
@@ -28,13 +29,13 @@ from affectstream.stream.transcript.source import TranscriptSource
 
 
 class Session:
-    """One recording, or a transcript alone, on its way through a bundle: iterate once to get its hops.
+    """One recording, or a transcript alone, scored with a bundle. Iterate once to get its hops.
 
-    The first hop holds the `started` event, the last the `ended` one with every count.
+    The first hop has the `started` event, the last the `ended` event with all counts.
     """
 
     def __init__(self, bundle: Bundle, path: Path, options: SourceOptions, threads: int) -> None:
-        # A name that is no UTF-8 cannot be written into events as it is.
+        # A file name that is not UTF-8 cannot be written to JSON.
         self.name = os.fsencode(path.name).decode("utf-8", "replace")
         self._options = options
         self._bundle = bundle
@@ -45,9 +46,9 @@ class Session:
         self._position_us = options.start_us or 0
         try:
             self._check_channels()
-            self._transcript = self._words(path)
+            self._transcript = self._find_transcript(path)
             options = self._with_language()
-            self.modalities = self._modalities()
+            self.modalities = self._used_modalities()
             self._check_metadata()
         except BaseException:
             self._source.close()
@@ -60,12 +61,12 @@ class Session:
 
     @property
     def end_us(self) -> int:
-        """Where the recording ends, as far as is known by now."""
+        """Where the recording ends, in microseconds, as far as is known by now."""
         return self._source.end_us
 
     @property
     def span(self) -> tuple[int, int | None]:
-        """Where the wanted part begins and, if that is known, ends; for showing progress."""
+        """Start and, if known, end of the selected part in microseconds, to show progress."""
         start_us, end_us = self._options.start_us or 0, self._options.end_us
         ends = [t for t in (end_us, self.info.duration_us) if t is not None]
         return start_us, min(ends, default=None)
@@ -77,12 +78,12 @@ class Session:
                 self._position_us = max(self._position_us, reading.end_us)
             yield hop
         self.ended = self._end_event(self.end_us, self._source.stats.ended_early)
-        yield HopResult((), (*self._strangers(), self.ended))
+        yield HopResult((), (*self._unmatched_assignments(), self.ended))
 
     def interrupt(self) -> HopResult:
-        """The last hop of a session that is left early: open segments, and the `ended` event."""
+        """The last hop of a session that stops early: open segments, and the `ended` event."""
         end_us = min(self._position_us, self.end_us)
-        detail = "interrupted: what was done until then is here"
+        detail = "interrupted: the results until here are kept"
         self.ended = self._end_event(end_us, detail)
         return HopResult((), (*self._interpreter.close_segments().events, self.ended))
 
@@ -94,20 +95,22 @@ class Session:
             yield from self._interpreter.push_bound(bound)
         yield from self._interpreter.flush(self.end_us)
 
-    def _words(self, path: Path) -> Transcript | None:
+    def _find_transcript(self, path: Path) -> Transcript | None:
         if isinstance(self._source, TranscriptSource):
             return self._source.transcript
         if "text" not in self._bundle.modalities:
             return None
         if self._options.transcript is not None:
             return read_transcript(self._options.transcript)
-        beside = find_transcript(path)
-        if beside is None:
+        file = find_transcript(path)
+        if file is None:
             return embedded_transcript(path) if self.info.subtitles else None
         try:
-            return read_transcript(beside)
-        except SourceError as error:  # nobody asked for it: it must not cost the recording
-            reason = str(error).replace(str(beside), beside.name)
+            return read_transcript(file)
+        except (
+            SourceError
+        ) as error:  # the user did not choose it, so the recording is scored without
+            reason = str(error).replace(str(file), file.name)
             self._warnings.append(f"transcript is not used: {reason}")
             return None
 
@@ -125,30 +128,25 @@ class Session:
             name = self._bundle.manifest.name
             self._warnings.append(f"metadata is not used: bundle {name!r} takes none")
 
-    def _strangers(self) -> Iterator[Stream]:
-        """Warnings about assigned tracks and names that never came up.
-
-        Whoever has a side of the sound is there without being seen where there is no picture.
-        """
-        assignment = self._options.assignment
-        told = () if self._options.metadata is None else map(int, self._options.metadata.tracks)
-        sides, names = assignment.channels or (), assignment.names.values()
-        given = {assignment.everything, *sides, *names, *told}
+    def _unmatched_assignments(self) -> Iterator[Stream]:
+        """Warnings about tracks and names that the options assign and the recording does not have."""
+        assignment, metadata = self._options.assignment, self._options.metadata
+        described = () if metadata is None else map(int, metadata.tracks)
+        channels = assignment.channels or ()
+        assigned = {assignment.everything, *channels, *assignment.names.values(), *described}
         if "video" not in self.modalities:
-            given -= set(sides)
-        for track in sorted(t for t in given if t is not None and t > self._interpreter.tracks):
-            yield self._stream("warning", self.end_us, f"person {track} was never seen")
+            assigned -= set(channels)  # these people are heard, not seen
+        for track in sorted(t for t in assigned if t is not None and t > self._interpreter.tracks):
+            yield self._event("warning", self.end_us, f"person {track} was never seen")
         cues = self._transcript.cues if self._transcript is not None else ()
         for name in sorted(set(assignment.names) - {cue.speaker for cue in cues}):
-            yield self._stream(
-                "warning", self.end_us, f"nobody in the transcript is named {name!r}"
-            )
+            yield self._event("warning", self.end_us, f"nobody in the transcript is named {name!r}")
 
     def _with_language(self) -> SourceOptions:
         declared = self._options.language
         if declared is None:
-            spoken = None if self._transcript is None else self._transcript.language
-            return replace(self._options, language=spoken)
+            found = None if self._transcript is None else self._transcript.language
+            return replace(self._options, language=found)
         language = language_tag(declared)
         if language is None:
             raise OptionError(
@@ -156,15 +154,15 @@ class Session:
             )
         return replace(self._options, language=language)
 
-    def _modalities(self) -> tuple[str, ...]:
-        have = {
+    def _used_modalities(self) -> tuple[Modality, ...]:
+        available: dict[Modality, bool] = {
             "video": self.info.video is not None,
             "voice": bool(self.info.audio),
             "text": self._transcript is not None,
         }
-        used = tuple(m for m in self._bundle.modalities if have[m])
+        used = tuple(m for m in self._bundle.modalities if available[m])
         if not used:
-            found = ", ".join(m for m, here in have.items() if here)
+            found = ", ".join(m for m, present in available.items() if present)
             raise SourceError(
                 f"{self._source.path}: holds {found} and nothing that bundle "
                 f"{self._bundle.manifest.name!r} reads: {', '.join(self._bundle.modalities)}"
@@ -173,17 +171,17 @@ class Session:
 
     def _started(self) -> Iterator[Event]:
         start_us = self._options.start_us or 0
-        yield self._stream("started", start_us, None)
+        yield self._event("started", start_us, None)
         for warning in self._warnings:
-            yield self._stream("warning", start_us, warning)
+            yield self._event("warning", start_us, warning)
 
-    def _stream(self, what: str, t_us: int, detail: str | None) -> Stream:
+    def _event(self, what: StreamEvent, t_us: int, detail: str | None) -> Stream:
         return Stream(
             stream=self.name,
             t_start=seconds(t_us),
             t_end=seconds(t_us),
-            modalities=self.modalities,  # type: ignore[arg-type]
-            what=what,  # type: ignore[arg-type]
+            modalities=self.modalities,
+            what=what,
             detail=detail,
         )
 
@@ -192,7 +190,7 @@ class Session:
             stream=self.name,
             t_start=seconds(self._options.start_us or 0),
             t_end=seconds(end_us),
-            modalities=self.modalities,  # type: ignore[arg-type]
+            modalities=self.modalities,
             what="ended",
             detail=detail,
             complete=detail is None,
@@ -222,7 +220,7 @@ def _open(path: Path, options: SourceOptions, frame_hz: int) -> Recording | Tran
             frame_hz=frame_hz,
         )
     if options.transcript is not None:
-        raise OptionError(f"{path} is a transcript itself: {options.transcript} cannot go with it")
+        raise OptionError(f"{path} is a transcript: leave out the transcript {options.transcript}")
     if options.audio_track is not None:
         raise SourceError(
             f"{path}: has no audio track {options.audio_track!r}: it holds words only"

@@ -74,7 +74,7 @@ def test_a_gpu_that_nothing_can_use_is_to_be_mended(tmp_path):
     assert gpus[0] == ("ok", "0 Fake RTX 0, 12.0 GiB, compute capability 8.9")
     for device in ("tensorrt:0", "tensorrt-rtx:0", "cuda:0"):
         assert any(text.startswith(f"{device} cannot be used: ") for _, text in gpus)
-    assert gpus[-1] == ("MEND", "nothing computes on GPU 0: mend one of these")
+    assert gpus[-1] == ("FAIL", "no device works on GPU 0: fix one of the problems above")
 
 
 def test_the_cache_of_plans_is_told_and_mended_where_it_is_open_to_others(tmp_path, monkeypatch):

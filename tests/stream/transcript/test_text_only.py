@@ -141,7 +141,7 @@ def test_a_transcript_that_cannot_be_used_is_refused(tmp_path, name, text, messa
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["--transcript", "other.srt"], 2, "is a transcript itself: other.srt cannot go with it"),
+        (["--transcript", "other.srt"], 2, "is a transcript: leave out the transcript other.srt"),
         (["--audio-track", "1"], 4, "has no audio track 1: it holds words only"),
         (["--channel", "left=1,right=2"], 4, "needs stereo sound, found 0 channels"),
     ],
