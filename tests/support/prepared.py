@@ -1,22 +1,26 @@
 """Prepared data sets, made up for tests and described as `train prepare` describes them."""
 
+from dataclasses import asdict
+
 import cv2
 import numpy as np
 
+from affectstream.stream.faces.crop import scaled_template
 from affectstream.train.data.dataset import FORMAT, INFO, CropInfo, DatasetInfo, encode_info
-from affectstream.train.data.prepare.crops import scaled_template
 from affectstream.train.data.prepare.describe import describe
 from affectstream.train.data.prepare.shards import (
+    SHARD_BYTES,
     Progress,
     ShardWriter,
     finish,
-    light_rows,
+    read_rows,
     shard_path,
 )
 from affectstream.train.data.sample import Sample
 
 LABELS = ("neutral", "joy", "surprise", "anger")
 SIDE = 64
+CROP = CropInfo("face", SIDE, scaled_template(SIDE))
 WORDS = ("well", "great fun", "oh no really", "go away")
 
 
@@ -85,19 +89,43 @@ def utterances(count, split, *, seconds=2.0, crops=8, seed=0):
         )
 
 
-def write(folder, made, crop=None, *, name="made-up", source="spots on noise"):
-    """A prepared data set of `made`, written as `train prepare` writes it."""
+def write(
+    folder,
+    made,
+    crop=CROP,
+    *,
+    splits=None,
+    shard_bytes=SHARD_BYTES,
+    name="made-up",
+    source="spots on noise",
+):
+    """A prepared data set of `made`, one sample a job, written as `train prepare` writes it.
+
+    `splits` maps ids to splits and leaves out other ids; without it samples keep their own split.
+    """
     made = list(made)
     folder.mkdir(parents=True)
-    writer = ShardWriter(folder, Progress({}))
-    for sample in made:
-        writer.add(sample)
-    writer.end_job([], [])
-    writer.close()
-    shards = finish(folder, writer.progress.shards, {s.id: s.split for s in made})
-    crop = crop or CropInfo("face", SIDE, scaled_template(SIDE))
-    write_info(folder, shards, name=name, source=source, crop=crop)
-    shard_path(folder, 0).unlink()
+    with ShardWriter(folder, Progress({}), shard_bytes) as writer:
+        for sample in made:
+            writer.add(sample)
+            writer.end_job()
+    count = writer.progress.shards
+    shards = finish(folder, count, splits or {s.id: s.split for s in made})
+    info = DatasetInfo(
+        format=FORMAT,
+        name=name,
+        source=source,
+        licence="none",
+        **asdict(describe(read_rows([folder / shard.file for shard in shards]))),
+        shared_participants=(),
+        crop=crop,
+        shards=shards,
+        parameters={},
+        versions={},
+    )
+    (folder / INFO).write_bytes(encode_info(info))
+    for number in range(count):
+        shard_path(folder, number).unlink()
     return folder
 
 
@@ -106,28 +134,3 @@ def again(made, split="valid"):
     for sample in made:
         sample.id, sample.split = f"{split}-{sample.id}", split
         yield sample
-
-
-def write_info(folder, shards, *, name="test", source="this test", crop=None):
-    """Write `dataset.json` for the finished `shards` in `folder`."""
-    facts = describe(light_rows([folder / shard.file for shard in shards]))
-    info = DatasetInfo(
-        format=FORMAT,
-        name=name,
-        source=source,
-        licence="none",
-        rows=facts.rows,
-        splits=facts.splits,
-        emotions=facts.emotions,
-        tasks=facts.tasks,
-        modalities=facts.modalities,
-        participants=facts.participants,
-        shared_participants=(),
-        content_sha256=facts.content_sha256,
-        split_sha256=facts.split_sha256,
-        crop=crop,
-        shards=shards,
-        parameters={},
-        versions={},
-    )
-    (folder / INFO).write_bytes(encode_info(info))

@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Literal
 
 import typer
 
-_SETS = ("fer2013", "ravdess", "emodb", "meld", "affdex", "conversation", "paired")
+from affectstream.train.data.prepare.registry import reader_names
+
+CropKind = Literal["face", "person", "frame"]
+By = Literal["participant", "sample"]
+Duplicates = Literal["refuse", "drop", "keep"]
+Split = Literal["train", "valid", "test"]
 _OWN = "Some sets only"
 
 
 def prepare(
-    name: Annotated[str, typer.Argument(metavar="SET", help=f"One of {', '.join(_SETS)}.")],
+    name: Annotated[
+        str, typer.Argument(metavar="SET", help=f"One of {', '.join(reader_names())}.")
+    ],
     source: Annotated[Path, typer.Argument(help="Its folder, archive or table.")],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder of the data set.", show_default=False)
     ],
     crop: Annotated[
-        str | None, typer.Option(help="face, person or frame.", show_default="face")
+        CropKind | None, typer.Option(help="Part of a picture.", show_default="face")
     ] = None,
     size: Annotated[
         int | None,
         typer.Option(min=16, max=1024, help="Side of a crop, pixels.", show_default="112"),
     ] = None,
     frames: Annotated[
-        int | None, typer.Option(min=1, max=256, help="Crops spread over a clip.", show_default="8")
+        int | None,
+        typer.Option(min=1, max=256, help="Crops, evenly spread, of a clip.", show_default="8"),
     ] = None,
     split: Annotated[
         str | None,
@@ -35,11 +45,11 @@ def prepare(
         ),
     ] = None,
     by: Annotated[
-        str, typer.Option(help="participant: none in two splits; sample: stratified only.")
+        By, typer.Option(help="participant: none in two splits; sample: stratified only.")
     ] = "participant",
     seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
     duplicates: Annotated[
-        str,
+        Duplicates,
         typer.Option(
             help="The same picture or sound in two splits: refuse, drop (of train), keep."
         ),
@@ -101,8 +111,10 @@ def prepare(
         ),
     ] = None,
     part: Annotated[
-        str | None,
-        typer.Option(help="paired: only this split of each set, split anew.", rich_help_panel=_OWN),
+        Split | None,
+        typer.Option(
+            help="paired: only this split of each set, split again.", rich_help_panel=_OWN
+        ),
     ] = None,
     conflicts: Annotated[
         float | None,
@@ -116,29 +128,25 @@ def prepare(
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="Of the face detector.")] = 1,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Begin anew where OUTPUT holds a data set.")
+        bool, typer.Option("--overwrite", help="Start again if OUTPUT holds a data set.")
     ] = False,
 ) -> None:
-    """Turn a data set into the one layout that every recipe reads.
+    """Turn a data set into the one format that every recipe reads.
 
-    An interrupted run goes on where it stopped. OUTPUT then holds samples-*.parquet, dataset.json,
+    An interrupted run continues where it stopped. OUTPUT then holds samples-*.parquet, dataset.json,
     report.json and samples.png, a sheet of samples to look at.
 
     Example: [bold]affectstream train prepare ravdess DATA/ravdess --output prepared/ravdess[/bold]
     """
     from affectstream.stream.errors import OptionError
-    from affectstream.train.data.assign import BYS, DUPLICATES
-    from affectstream.train.data.prepare import make as making
-    from affectstream.train.data.prepare.crops import KINDS
+    from affectstream.train.data.prepare.prepare import PrepareConfig, remove_prepared
+    from affectstream.train.data.prepare.prepare import prepare as run
+    from affectstream.train.data.prepare.registry import load_reader
     from affectstream.train.data.prepare.report import REPORT, SHEET, summary, write_report
-    from affectstream.train.data.prepare.source import Options
-    from affectstream.train.data.prepare.vocabulary import parse_pairs
+    from affectstream.train.data.reading.reader import Options
 
-    _one_of("SET", name, tuple(making.SETS))
-    _one_of("--by", by, BYS)
-    _one_of("--duplicates", duplicates, DUPLICATES)
-    _one_of("--crop", crop or "face", KINDS)
-    own: dict[str, Any] = {
+    reader = load_reader(name)
+    own = {
         "frames": frames,
         "every": every,
         "rate": rate,
@@ -151,43 +159,53 @@ def prepare(
         "times": times,
         "part": part,
         "conflicts": conflicts,
-        "columns": parse_pairs(column, "--column", "OURS=YOURS, such as text=Transcript")
-        if column
-        else None,
+        "columns": _pairs(column, "--column", "OURS=YOURS, such as text=Transcript"),
     }
-    given = {k: v for k, v in {**own, "crop": crop, "size": size}.items() if v is not None}
-    for option in given.keys() - making.SETS[name]:
-        flag = "--" + {"sound_s": "sound", "columns": "column"}.get(option, option).replace(
-            "_", "-"
-        )
-        raise OptionError(f"{flag} means nothing for {name}")
-    plan = making.Plan(
+    given = {option: value for option, value in own.items() if value not in (None, {})}
+    crops = {"crop": crop, "size": size}
+    for option in [*given, *(option for option, value in crops.items() if value is not None)]:
+        if option not in reader.options:
+            flag = {"sound_s": "sound", "columns": "column"}.get(option, option).replace("_", "-")
+            raise OptionError(f"--{flag} means nothing for {name}")
+    translate = _pairs(map_, "--map", "OLD=EMOTION, such as happy=joy")
+    config = PrepareConfig(
         set=name,
-        options=Options(
-            **{k: v for k, v in own.items() if v is not None},
-            translate=parse_pairs(map_ or [], "--map", "OLD=EMOTION, such as happy=joy"),
-            drop_unknown=drop_unknown,
-        ),
-        crop=crop or "face",  # type: ignore[arg-type]  # checked above
-        size=size or making.DEFAULT_SIZE.get(name, making.SIZE),
+        options=Options(**given, translate=translate, drop_unknown=drop_unknown),  # type: ignore[arg-type]
+        crop=crop or "face",
+        size=size or reader.size,
         split=split,
-        by=by,  # type: ignore[arg-type]  # checked above
+        by=by,
         seed=seed,
-        duplicates=duplicates,  # type: ignore[arg-type]  # checked above
+        duplicates=duplicates,
     )
     if overwrite:
-        making.clear(output)
-    prepared = _with_progress(plan, source, output, threads)
+        remove_prepared(output)
+    with _progress_bar(name) as on_progress:
+        prepared = run(config, source, output, threads=threads, on_progress=on_progress)
     report = write_report(output, prepared)
     if prepared.resumed:
-        print(f"went on after {prepared.resumed} files or rows of an earlier run")
+        print(f"continued after {prepared.resumed} files or rows of an earlier run")
     for line in summary(prepared, report):
         print(line)
     print(f"written to {output}; more in {REPORT}, samples to look at in {SHEET}")
 
 
-def _with_progress(plan: Any, source: Path, output: Path, threads: int) -> Any:
-    """Prepare with a bar on a terminal, silently elsewhere."""
+def _pairs(pairs: list[str] | None, option: str, expected: str) -> dict[str, str]:
+    """``["a=b", ...]`` as a mapping. Raises `OptionError` for another form."""
+    from affectstream.stream.errors import OptionError
+
+    mapping = {}
+    for pair in pairs or ():
+        old, equals, new = pair.partition("=")
+        if not equals or not old.strip() or not new.strip():
+            raise OptionError(f"{option} {pair!r}: expected {expected}")
+        mapping[old.strip()] = new.strip()
+    return mapping
+
+
+@contextmanager
+def _progress_bar(title: str) -> Iterator[Callable[[int, int, int], None]]:
+    """A bar on a terminal, nothing elsewhere; yields what `prepare` calls after each job."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -196,8 +214,6 @@ def _with_progress(plan: Any, source: Path, output: Path, threads: int) -> Any:
         TextColumn,
         TimeRemainingColumn,
     )
-
-    from affectstream.train.data.prepare.make import prepare as make
 
     console = Console(stderr=True)
     columns = (
@@ -210,16 +226,9 @@ def _with_progress(plan: Any, source: Path, output: Path, threads: int) -> Any:
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:
-        task = bar.add_task(plan.set, total=None, samples=0)
+        task = bar.add_task(title, total=None, samples=0)
 
-        def report(done: int, jobs: int, samples: int) -> None:
+        def on_progress(done: int, jobs: int, samples: int) -> None:
             bar.update(task, completed=done, total=jobs, samples=samples)
 
-        return make(plan, source, output, threads=threads, report=report)
-
-
-def _one_of(option: str, found: str, allowed: tuple[str, ...]) -> None:
-    from affectstream.stream.errors import OptionError
-
-    if found not in allowed:
-        raise OptionError(f"{option} {found!r}: expected one of {', '.join(allowed)}")
+        yield on_progress

@@ -1,13 +1,13 @@
-"""The split of every row of a data set that has been made, and which rows are left out."""
+"""The split of every row of a data set, and which rows are left out."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
 
 from affectstream.train.data.splits import (
     check_disjoint,
+    check_ids,
     in_several_splits,
     parse_shares,
     split_by_participant,
@@ -18,7 +18,6 @@ from affectstream.train.errors import DataError
 By = Literal["participant", "sample"]
 BYS: tuple[By, ...] = get_args(By)
 Duplicates = Literal["refuse", "drop", "keep"]
-DUPLICATES: tuple[Duplicates, ...] = get_args(Duplicates)
 DEFAULT_SPLIT = "70/15/15"
 
 NEEDED = ("id", "participant", "split", "content", "emotion", "sentiment")
@@ -27,61 +26,60 @@ Rows = Sequence[Mapping[str, Any]]
 
 
 def assign_splits(
-    rows: Rows, wanted: str, *, by: By, seed: int, duplicates: Duplicates, may_share: bool
+    rows: Rows, split: str, *, by: By, seed: int, duplicates: Duplicates, may_share: bool
 ) -> tuple[dict[str, str | None], list[str]]:
-    """The split of each id that stays, and the participants in more than one split.
+    """The split of each id that is not left out, and the participants in more than one split.
 
-    `wanted` is ``official`` (the rows' own), ``none`` or shares; `by` how shares are dealt. Pictures and
-    sounds that several splits hold are refused, dropped from training, or kept, as `duplicates` says.
-    `may_share`: the official splits share participants. Raises `SplitError` for a leak, `DataError` for
-    ids that are no ids and participants that are missing.
+    `split` is ``official`` (the rows' own), ``none``, or shares that are dealt `by` participant or sample.
+    Pictures and sounds in several splits are refused, dropped from training, or kept, as `duplicates`
+    says. With `may_share` the official splits may share participants. Raises `SplitError` for a leak and
+    for repeated ids, `DataError` for missing participants.
     """
     ids = [row["id"] for row in rows]
-    name, count = Counter(ids).most_common(1)[0]
-    if count > 1:
-        raise DataError(f"{count} samples have the id {name!r}: expected one of each")
-    people = [row["participant"] for row in rows]
-    contents = [row["content"] for row in rows]
-    if wanted == "none":
+    check_ids(ids)
+    if split == "none":
         return dict.fromkeys(ids), []
-    if wanted == "official":
+    participants = [row["participant"] for row in rows]
+    contents = [row["content"] for row in rows]
+    if split == "official":
         parts = [row["split"] for row in rows]
     else:
-        parts = _dealt(rows, parse_shares(wanted), by, seed)
+        parts = _deal(rows, parse_shares(split), by, seed)
         may_share = False
-    both = set(in_several_splits(parts, contents)) if duplicates == "drop" else set()
-    stays = [
-        part != "train" or content not in both
-        for part, content in zip(parts, contents, strict=True)
-    ]
-    live = [part if kept else None for part, kept in zip(parts, stays, strict=True)]
+    leaks = set(in_several_splits(parts, contents)) if duplicates == "drop" else set()
+    stays = [part != "train" or c not in leaks for part, c in zip(parts, contents, strict=True)]
+    remaining = [part if stay else None for part, stay in zip(parts, stays, strict=True)]
     check_disjoint(
-        live,
+        remaining,
         ids,
-        participants=() if may_share or by == "sample" else people,
+        participants=() if may_share or by == "sample" else participants,
         contents=() if duplicates == "keep" else contents,
     )
-    split_of = {name: part for name, part, kept in zip(ids, parts, stays, strict=True) if kept}
-    return split_of, in_several_splits(live, people)
+    split_of = {name: part for name, part, stay in zip(ids, parts, stays, strict=True) if stay}
+    return split_of, in_several_splits(remaining, participants)
 
 
-def _dealt(rows: Rows, shares: Mapping[str, float], by: By, seed: int) -> list[str | None]:
-    """By participant where there are any and that is wanted, else sample by sample."""
+def _deal(rows: Rows, shares: Mapping[str, float], by: By, seed: int) -> list[str | None]:
+    """By participant if that is asked for and there are any, else sample by sample."""
     ids = [row["id"] for row in rows]
-    people = [row["participant"] for row in rows]
+    participants = [row["participant"] for row in rows]
     labels = [row["emotion"] or row["sentiment"] for row in rows]
-    if by == "participant" and any(people):
-        if not all(people):
-            lacking = ids[people.index(None)]
+    if by == "participant" and any(participants):
+        if not all(participants):
+            lacking = ids[participants.index(None)]
             raise DataError(
-                f"{people.count(None)} samples have no participant, such as {lacking}: fill the "
+                f"{participants.count(None)} samples have no participant, such as {lacking}: fill the "
                 "column in, or split --by sample"
             )
-        return list(split_by_participant(people, labels, shares, seed))
-    # The same picture or sound goes the same way.
+        return list(split_by_participant(participants, labels, shares, seed))
+    # Samples with the same picture or sound go to the same split.
     keys = [row["content"] or name for row, name in zip(rows, ids, strict=True)]
     label_of = dict(zip(reversed(keys), reversed(labels), strict=True))
-    names = list(label_of)
-    dealt = split_by_sample(names, [label_of[name] for name in names], shares, seed)
-    where = dict(zip(names, dealt, strict=True))
-    return [where[key] for key in keys]
+    split_of = dict(
+        zip(
+            label_of,
+            split_by_sample(list(label_of), list(label_of.values()), shares, seed),
+            strict=True,
+        )
+    )
+    return [split_of[key] for key in keys]

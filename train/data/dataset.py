@@ -1,15 +1,16 @@
-"""A prepared data set: the one layout that every recipe reads.
+"""A prepared data set: the one format that every recipe reads.
 
-A folder with `dataset.json` (`DatasetInfo`) and shards `samples-00000.parquet`, ... of bounded size,
-their columns those of `sample.SCHEMA`. Rows lie in groups of a few megabytes, so that any sample
-is reached by reading one group; `Dataset` keeps the groups it read last. Nothing here needs torch;
-a `Dataset` can be pickled to a worker process, which opens the files for itself.
+A folder with `dataset.json` (`DatasetInfo`) and shards `samples-00000.parquet`, ... of bounded size
+with the columns of `sample.SCHEMA`. A shard has row groups of a few megabytes: `Dataset` reads a whole
+group to get a sample, and caches the groups that it read last. Nothing here needs torch. A `Dataset`
+can be pickled to a worker process, which opens the files again.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,15 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from affectstream.engines.manifest import CropKind
-from affectstream.train.data.sample import LARGE_COLUMNS, SCHEMA, SPLITS, TASKS, Sample, from_row
+from affectstream.train.data.sample import (
+    LARGE_COLUMNS,
+    SCHEMA,
+    SMALL_COLUMNS,
+    SPLITS,
+    TASKS,
+    Sample,
+    from_row,
+)
 from affectstream.train.errors import DataError, DataMissing
 
 FORMAT = "1.0"
@@ -28,7 +37,7 @@ INFO = "dataset.json"
 OTHER_SPLITS = "splits.parquet"
 """The split of every row, where it is not the one in the shards."""
 CACHE_BYTES = 256 << 20
-"""How much of a data set, as it is stored, a reader keeps in memory."""
+"""Bytes of row groups, as stored, that a `Dataset` caches."""
 
 
 class Shard(msgspec.Struct, frozen=True):
@@ -52,7 +61,7 @@ class DatasetInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     format: str
     name: str
     source: str
-    """What the samples were made from, in words."""
+    """The title of the original data set."""
     licence: str
     rows: int
     splits: dict[str, int]
@@ -64,20 +73,19 @@ class DatasetInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Rows with ``video``, ``audio`` and ``text``."""
     participants: int
     shared_participants: tuple[str, ...]
-    """Those in more than one split; figures then say nothing of people never seen."""
+    """Participants in more than one split. Metrics then do not measure new people."""
     content_sha256: str
-    """Of everything but the splits, whatever the order of rows."""
+    """Hash of all samples without their splits, in any order of rows."""
     split_sha256: str
-    """Of which sample is in which split."""
+    """Hash of the split of every sample."""
     crop: CropInfo | None
     shards: tuple[Shard, ...]
     parameters: dict[str, Any]
-    """What `train prepare` was asked for."""
+    """The settings of `train prepare`."""
     versions: dict[str, str]
     notes: tuple[str, ...] = ()
     of: str | None = None
-    """Folder of the data set whose shards these are, where this one is the same samples under other
-    splits (`resplit`)."""
+    """Folder of the data set that holds the shards, if this one has only other splits (`resplit`)."""
 
 
 def encode_info(info: DatasetInfo) -> bytes:
@@ -86,13 +94,13 @@ def encode_info(info: DatasetInfo) -> bytes:
 
 
 def read_info(folder: Path) -> DatasetInfo:
-    """Read `dataset.json`. Raises `DataMissing` where there is none, `DataError` where it is bad."""
+    """Read `dataset.json`. Raises `DataMissing` without one, `DataError` for a damaged one."""
     path = folder / INFO
     try:
         raw = path.read_bytes()
     except OSError as error:
         raise DataMissing(
-            f"{folder} is no prepared data set: no {INFO} in it; "
+            f"{folder} is not a prepared data set: no {INFO} in it; "
             "make one with 'affectstream train prepare SET SOURCE --output DIR'"
         ) from error
     try:
@@ -113,32 +121,30 @@ class Dataset:
         self,
         folder: str | Path,
         *,
-        heavy: Sequence[str] = LARGE_COLUMNS,
+        large: Sequence[str] = LARGE_COLUMNS,
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
-        """Open `folder`, reading of `LARGE_COLUMNS` only the columns in `heavy`.
+        """Open `folder`; of `LARGE_COLUMNS` only those in `large` are read.
 
-        Raises `DataMissing` or `DataError` where a file is absent or has other rows than stated.
+        Raises `DataMissing` for an absent file, `DataError` for one with other rows than stated.
         """
         self.folder = Path(folder)
         self.info = read_info(self.folder)
-        self._heavy, self._limit = tuple(heavy), cache_bytes
-        self._columns = [n for n in SCHEMA.names if n not in LARGE_COLUMNS or n in heavy]
-        home = self.folder if self.info.of is None else _home(self.folder, self.info)
+        self._large, self._limit = tuple(large), cache_bytes
+        self._columns = [name for name in SCHEMA.names if name in SMALL_COLUMNS or name in large]
+        home = self.folder if self.info.of is None else _shard_folder(self.folder, self.info)
         self._files = [_open(home / shard.file, shard.rows) for shard in self.info.shards]
         self._splits = None if self.info.of is None else _other_splits(self.folder, len(self))
-        sizes = [
-            (shard, group, file.metadata.row_group(group).num_rows)
-            for shard, file in enumerate(self._files)
-            for group in range(file.metadata.num_row_groups)
+        self._groups = [
+            (file, group) for file in self._files for group in range(file.metadata.num_row_groups)
         ]
-        self._groups = [(shard, group) for shard, group, _ in sizes]
-        self._ends = np.cumsum([rows for *_, rows in sizes], dtype=np.int64)
+        sizes = [file.metadata.row_group(group).num_rows for file, group in self._groups]
+        self._ends = np.cumsum(sizes, dtype=np.int64)
         self._cache: OrderedDict[int, pa.Table] = OrderedDict()
         self._cached = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _reopen, (self.folder, self._heavy, self._limit)
+        return partial(Dataset, large=self._large, cache_bytes=self._limit), (self.folder,)
 
     def __len__(self) -> int:
         return self.info.rows
@@ -146,6 +152,9 @@ class Dataset:
     def __getitem__(self, index: int) -> Sample:
         """Sample `index`. Raises `IndexError` beyond the end."""
         return from_row(self.row(index))
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[index] for index in range(len(self)))
 
     def row(self, index: int) -> dict[str, Any]:
         """The row of sample `index`, pictures and sound as they are stored. Raises `IndexError`."""
@@ -158,87 +167,70 @@ class Dataset:
             row["split"] = self._splits[index]
         return row
 
-    def __iter__(self) -> Iterator[Sample]:
-        """All samples in order, one group in memory at a time."""
-        index = 0
-        for shard, group in self._groups:
-            table = self._files[shard].read_row_group(group, columns=self._columns)
-            for batch in table.to_batches(max_chunksize=64):
-                for row in batch.to_pylist():
-                    if self._splits is not None:
-                        row["split"] = self._splits[index]
-                    index += 1
-                    yield from_row(row)
-
     def column(self, name: str) -> NDArray[Any]:
-        """One light column (N,): numbers with NaN, everything else as objects with None.
+        """One small column (N,): float32 with NaN for null, other types as objects with None.
 
-        Raises `KeyError` for a heavy or unknown one.
+        Raises `KeyError` for a large or unknown one.
         """
-        if name not in SCHEMA.names or name in LARGE_COLUMNS:
-            raise KeyError(f"{name!r} is no light column of a data set")
+        if name not in SMALL_COLUMNS:
+            raise KeyError(f"{name!r} is none of {', '.join(SMALL_COLUMNS)}")
         if name == "split" and self._splits is not None:
             return self._splits.copy()
-        parts = [file.read(columns=[name]).column(0) for file in self._files]
-        values = [value for part in parts for value in part.to_pylist()]
-        if pa.types.is_floating(SCHEMA.field(name).type):
-            return np.asarray([np.nan if v is None else v for v in values], np.float32)
-        column = np.empty(len(values), object)
-        column[:] = values
-        return column
+        values = [
+            value for file in self._files for value in file.read([name]).column(0).to_pylist()
+        ]
+        floating = pa.types.is_floating(SCHEMA.field(name).type)
+        return np.asarray(values, np.float32) if floating else _objects(values)
 
     def rows_of(self, split: str | None, *, task: str | None = None) -> NDArray[np.int64]:
-        """Numbers of the samples in `split` (all: None) that have a label for `task`.
+        """Numbers of the samples in `split` (None: in any) that have a label for `task`.
 
-        Raises `DataError` where that leaves none, and for a split or task that there is not.
+        Raises `DataError` if there are none, and for an unknown split or task.
         """
         if split is not None and split not in SPLITS:
             raise DataError(f"no split {split!r}: expected one of {', '.join(SPLITS)}")
         if task is not None and task not in TASKS:
             raise DataError(f"no task {task!r}: expected one of {', '.join(TASKS)}")
-        keep = np.ones(len(self), bool)
+        matches = np.ones(len(self), bool)
         if split is not None:
-            keep &= self.column("split") == split
+            matches &= self.column("split") == split
         if task is not None:
             values = self.column(TASKS[task])
-            keep &= (
-                ~np.isnan(values)
-                if values.dtype != object
-                else np.asarray([v is not None for v in values], bool)
-            )
-        rows = np.flatnonzero(keep)
+            absent = [v is None for v in values] if values.dtype == object else np.isnan(values)
+            matches &= ~np.asarray(absent, bool)
+        rows = np.flatnonzero(matches)
         if not rows.size:
-            counts = ", ".join(f"{k} {v}" for k, v in self.info.splits.items()) or "no rows"
-            tasks = ", ".join(f"{k} {v}" for k, v in self.info.tasks.items()) or "none"
-            raise DataError(
-                f"data set {self.info.name!r} has no samples for split {split or 'any'}"
-                f"{f' and task {task}' if task else ''}; rows by split: {counts}; by task: {tasks}"
-            )
+            raise self.no_samples(split, f" and task {task}" if task else "")
         return rows
+
+    def no_samples(self, split: str | None, condition: str) -> DataError:
+        """The error for a split without samples that meet `condition`; it lists what there is."""
+        splits = ", ".join(f"{k} {v}" for k, v in self.info.splits.items()) or "no rows"
+        tasks = ", ".join(f"{k} {v}" for k, v in self.info.tasks.items()) or "none"
+        return DataError(
+            f"data set {self.info.name!r} has no samples for split {split or 'any'}{condition}; "
+            f"rows by split: {splits}; by task: {tasks}"
+        )
 
     def _table(self, group: int) -> pa.Table:
         """A row group, from memory or from the file."""
         if group in self._cache:
             self._cache.move_to_end(group)
             return self._cache[group]
-        shard, number = self._groups[group]
-        table = self._files[shard].read_row_group(number, columns=self._columns)
+        file, number = self._groups[group]
+        table = file.read_row_group(number, columns=self._columns)
         self._cache[group], self._cached = table, self._cached + table.nbytes
         while self._cached > self._limit and len(self._cache) > 1:
             self._cached -= self._cache.popitem(last=False)[1].nbytes
         return table
 
 
-def _reopen(folder: Path, heavy: tuple[str, ...], cache_bytes: int) -> Dataset:
-    return Dataset(folder, heavy=heavy, cache_bytes=cache_bytes)
-
-
-def _home(folder: Path, info: DatasetInfo) -> Path:
-    """Where the shards of other splits lie."""
+def _shard_folder(folder: Path, info: DatasetInfo) -> Path:
+    """The folder of the shards of a data set that has only other splits."""
     home = Path(str(info.of))
     if read_info(home).content_sha256 != info.content_sha256:
         raise DataError(
-            f"{folder} splits the samples that were in {home}; that holds others now: make it again"
+            f"{folder} splits the samples that were in {home}, which has changed: split it again"
         )
     return home
 
@@ -251,9 +243,14 @@ def _other_splits(folder: Path, rows: int) -> NDArray[Any]:
         raise DataMissing(f"{path} cannot be opened ({error}): make the splits again") from error
     if len(values) != rows:
         raise DataError(f"{path}: found {len(values)} rows, expected {rows}: make the splits again")
-    splits = np.empty(rows, object)
-    splits[:] = values
-    return splits
+    return _objects(values)
+
+
+def _objects(values: Sequence[Any]) -> NDArray[Any]:
+    """A one-dimensional array of Python objects, also of lists."""
+    array = np.empty(len(values), object)
+    array[:] = values
+    return array
 
 
 def _open(path: Path, rows: int) -> pq.ParquetFile:

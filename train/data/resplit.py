@@ -1,7 +1,7 @@
-"""The same samples under other splits: a small folder that points at a prepared data set.
+"""The same samples with other splits: a small folder that points at a prepared data set.
 
-Everything that takes a data set takes such a folder: its hash of the splits is its own, so a run that was
-begun with other splits is told apart, and nothing is prepared or copied again.
+Every command that takes a data set takes such a folder. Its hash of the splits differs, so that a run is
+not resumed with other splits; no sample is copied.
 """
 
 from __future__ import annotations
@@ -16,44 +16,38 @@ from msgspec import structs
 from affectstream.stream.sinks.base import writing
 from affectstream.train.data.dataset import INFO, OTHER_SPLITS, Dataset, encode_info
 from affectstream.train.data.prepare.describe import hash_splits
-from affectstream.train.data.sample import SPLITS
+from affectstream.train.data.sample import SPLITS, Split
 from affectstream.train.data.splits import check_disjoint, in_several_splits
 from affectstream.train.files import write_atomically
 
 
 def resplit(
-    dataset: Dataset,
-    parts: Sequence[str | None],
-    folder: Path,
-    *,
-    name: str,
-    may_share: bool,
+    dataset: Dataset, splits: Sequence[Split | None], folder: Path, *, name: str, may_share: bool
 ) -> None:
-    """Write into `folder` that row i of `dataset` is in split `parts` [i], None in no split.
+    """Write into `folder` the data set `name`: row i of `dataset`, in `splits` [i] (None: in none).
 
-    `name` is that of the new data set. The splits may have a participant in common where `may_share`, never
-    a picture or a sound. Raises `SplitError` for a leak, `OutputError` where the disk refuses.
+    With `may_share` two splits may have a participant in common, but never a picture or a sound.
+    Raises `SplitError` for a leak, `OutputError` where the disk refuses.
     """
-    ids, people = dataset.column("id").tolist(), dataset.column("participant").tolist()
+    ids = dataset.column("id").tolist()
+    participants = dataset.column("participant").tolist()
     check_disjoint(
-        parts,
+        splits,
         ids,
-        participants=() if may_share else people,
+        participants=() if may_share else participants,
         contents=dataset.column("content").tolist(),
     )
-    info = dataset.info
-    counts = {split: list(parts).count(split) for split in SPLITS}
-    counts["none"] = list(parts).count(None)
-    made = structs.replace(
-        info,
+    counts = {split or "none": list(splits).count(split) for split in (*SPLITS, None)}
+    info = structs.replace(
+        dataset.info,
         name=name,
         splits={split: count for split, count in counts.items() if count},
-        shared_participants=tuple(in_several_splits(parts, people)),
-        split_sha256=hash_splits(zip(ids, parts, strict=True)),
-        of=info.of or str(dataset.folder.absolute()),
+        shared_participants=tuple(in_several_splits(splits, participants)),
+        split_sha256=hash_splits(zip(ids, splits, strict=True)),
+        of=dataset.info.of or str(dataset.folder.absolute()),
     )
-    table = pa.table({"id": pa.array(ids, pa.string()), "split": pa.array(parts, pa.string())})
+    table = pa.table({"id": pa.array(ids, pa.string()), "split": pa.array(splits, pa.string())})
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, folder / OTHER_SPLITS)
-        write_atomically(folder / INFO, encode_info(made))  # last: with it the folder is a data set
+    write_atomically(folder / INFO, encode_info(info))  # last: it makes the folder a data set

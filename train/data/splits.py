@@ -1,8 +1,8 @@
-"""Which sample is in which part: by shares or in folds, stratified or by participant.
+"""Splits and folds: which sample is in which part, stratified, or with whole participants.
 
-Pure functions of ids, labels, participants and a seed: neither the order of the rows nor the machine
-matters. Shares are dealt here, because a participant cannot be cut and rare classes have to be spread
-evenly; folds are scikit-learn's, on rows sorted by id. `check_disjoint` refuses a leak.
+Pure functions of ids, labels, participants and a seed, independent of the order of the rows and of the
+machine. Shares are dealt here: scikit-learn neither keeps participants whole at given shares nor spreads
+rare labels evenly. Folds are scikit-learn's, on rows sorted by id. `check_disjoint` refuses a leak.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ Label = str | None
 
 
 def parse_shares(text: str) -> dict[str, float]:
-    """Shares such as ``70/15/15`` of train, valid and test, ``70/30`` of train and valid.
+    """Shares such as ``70/15/15`` of train, valid and test, or ``70/30`` of train and valid, as fractions.
 
-    A part of 0 is left out (``70/0/30``). They add up to 1 afterwards. Raises `OptionError`.
+    A share of 0 is left out (``70/0/30``). Raises `OptionError`.
     """
     try:
         numbers = [float(part) for part in text.split("/")]
@@ -45,30 +45,32 @@ def split_by_sample(
 ) -> list[str]:
     """The part of each row, so that every part has nearly its share of all rows and of each label.
 
-    Rows are lined up by label, within a label by a hash of seed and id, and each goes to the part that
-    is furthest behind its share by then. Raises `SplitError` for a part that gets nothing.
+    Rows are sorted by label, within a label by a hash of seed and id; each goes to the part that is then
+    furthest behind its share. Raises `SplitError` for a part without rows.
     """
-    _check_ids(ids)
+    check_ids(ids)
     order = sorted(
-        range(len(ids)), key=lambda i: (str(labels[i] or ""), _shuffled(ids[i], seed), ids[i])
+        range(len(ids)), key=lambda i: (str(labels[i] or ""), _shuffle_key(ids[i], seed), ids[i])
     )
     parts, counts, out = list(shares), dict.fromkeys(shares, 0), [""] * len(ids)
     for dealt, row in enumerate(order, 1):
         part = max(parts, key=lambda p: shares[p] * dealt - counts[p])
         counts[part] += 1
         out[row] = part
-    _refuse_empty(counts, f"{len(ids)} samples")
+    for part, count in counts.items():
+        if not count:
+            raise SplitError(f"split {part!r} gets none of {len(ids)} samples: ask for fewer parts")
     return out
 
 
 def split_by_participant(
     participants: Sequence[str], labels: Sequence[Label], shares: Mapping[str, float], seed: int
 ) -> list[str]:
-    """The part of each row, whole participants at a time, shares of rows and labels as near as may be.
+    """The part of each row, with whole participants, as near to the shares of rows and labels as possible.
 
-    The participants with the most rows are placed first, each where the labels' counts then lie
-    nearest to their shares (squared, each label counting as much as any other). Every part gets at
-    least one. Raises `SplitError` where there are fewer participants than parts.
+    The participants with the most rows are placed first, each in the part where the counts of the labels
+    are then nearest to their shares (squared error, all labels with the same weight). Every part gets a
+    participant. Raises `SplitError` for fewer participants than parts.
     """
     tallies: dict[str, Counter[str]] = defaultdict(Counter)
     for who, label in zip(participants, labels, strict=True):
@@ -84,11 +86,11 @@ def split_by_participant(
     }
     whole = sum(counts.values(), np.zeros(len(names)))
     filled = {part: np.zeros(len(names)) for part in shares}
-    order = sorted(counts, key=lambda who: (-counts[who].sum(), _shuffled(who, seed), who))
+    order = sorted(counts, key=lambda who: (-counts[who].sum(), _shuffle_key(who, seed), who))
     placed: dict[str, str] = {}
     for number, who in enumerate(order):
         empty = [part for part in shares if not filled[part].sum()]
-        # The last participants are kept for parts that have none yet.
+        # The last participants go to the parts that have none yet.
         open_parts = empty if len(order) - number <= len(empty) else list(shares)
         part = min(open_parts, key=lambda p: _cost(filled, p, counts[who], shares, whole))
         filled[part] = filled[part] + counts[who]
@@ -102,7 +104,7 @@ def stratified_folds(
     """Fold 0 to k - 1 of each row, labels spread evenly (scikit-learn's `StratifiedKFold`)."""
     from sklearn.model_selection import StratifiedKFold
 
-    _check_ids(ids)
+    check_ids(ids)
     rarest = min(Counter(map(str, labels)).items(), key=lambda item: (item[1], item[0]))
     if not 2 <= k <= rarest[1]:
         raise SplitError(
@@ -116,10 +118,10 @@ def stratified_folds(
 def grouped_folds(
     ids: Sequence[str], labels: Sequence[Label], participants: Sequence[str], k: int, seed: int
 ) -> NDArray[np.int64]:
-    """The same with no participant in two folds (scikit-learn's `StratifiedGroupKFold`)."""
+    """As `stratified_folds`, with no participant in two folds (`StratifiedGroupKFold`)."""
     from sklearn.model_selection import StratifiedGroupKFold
 
-    _check_ids(ids)
+    check_ids(ids)
     people = len(set(participants))
     if not 2 <= k <= people:
         raise SplitError(f"{k} folds by participant: expected 2 to {people}, the participants")
@@ -127,7 +129,7 @@ def grouped_folds(
     order = np.argsort(np.asarray(ids, object))
     groups = np.asarray(participants, str)[order]
     with warnings.catch_warnings():
-        # A label that fewer than k samples have is missing from some folds; that is no fault.
+        # A label of fewer than k samples is missing from some folds, as it must be.
         warnings.simplefilter("ignore", UserWarning)
         return _folds(order, splitter.split(order, np.asarray(labels, str)[order], groups))
 
@@ -135,7 +137,7 @@ def grouped_folds(
 def leave_one_participant_out(
     participants: Sequence[str],
 ) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    """Each participant in the order of names, and which rows are theirs: the test rows (N,) bool."""
+    """Each participant, in the order of names, with the rows to test on: theirs, (N,) bool."""
     people = np.asarray(participants, object)
     names = sorted(set(participants))
     if len(names) < 2:
@@ -145,12 +147,12 @@ def leave_one_participant_out(
 
 
 def in_several_splits(parts: Sequence[str | None], keys: Sequence[str | None]) -> list[str]:
-    """The keys (participants, contents) that lie in more than one part; None counts for nothing."""
-    seen: dict[str, set[str]] = defaultdict(set)
+    """The keys (participants, contents) that are in more than one part. None is ignored in both."""
+    parts_of: dict[str, set[str]] = defaultdict(set)
     for part, key in zip(parts, keys, strict=True):
         if part is not None and key is not None:
-            seen[key].add(part)
-    return sorted(key for key, where in seen.items() if len(where) > 1)
+            parts_of[key].add(part)
+    return sorted(key for key, found in parts_of.items() if len(found) > 1)
 
 
 def check_disjoint(
@@ -160,14 +162,14 @@ def check_disjoint(
     participants: Sequence[str | None] = (),
     contents: Sequence[str | None] = (),
 ) -> None:
-    """Refuse parts that share a participant, or the same picture and sound, naming them.
+    """Raise `SplitError` if parts share a participant, or the same picture or sound; it names them.
 
-    `parts` may be folds, as text. An empty sequence is not looked at. Raises `SplitError`.
+    `parts` may be folds, as text. An empty sequence is not checked.
     """
     if participants and (both := in_several_splits(parts, participants)):
         raise SplitError(
             f"{len(both)} participant(s) are in more than one split: {_some(both)}; "
-            "split by participant, or say that they may be shared (--by sample)"
+            "split by participant, or allow it with --by sample"
         )
     if contents and (both := in_several_splits(parts, contents)):
         first = [
@@ -189,24 +191,25 @@ def _cost(
     shares: Mapping[str, float],
     whole: NDArray[np.float64],
 ) -> float:
-    """How far the shares of each label lie from those wanted once `part` has got `more`."""
-    off = [
+    """Squared distance of the labels' shares from `shares` once `more` is added to `part`."""
+    relative = [
         (filled[p] + (more if p == part else 0.0)) / np.maximum(whole, 1.0) / shares[p]
         for p in shares
     ]
-    return float(np.square(np.stack(off) - 1.0).sum())
+    return float(np.square(np.stack(relative) - 1.0).sum())
 
 
 def _folds(
     order: NDArray[np.int64], pairs: Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]
 ) -> NDArray[np.int64]:
     folds = np.empty(len(order), np.int64)
-    for number, (_, held) in enumerate(pairs):
-        folds[order[held]] = number
+    for number, (_, held_out) in enumerate(pairs):
+        folds[order[held_out]] = number
     return folds
 
 
-def _check_ids(ids: Sequence[str]) -> None:
+def check_ids(ids: Sequence[str]) -> None:
+    """Raise `SplitError` without samples, and for an id that occurs twice."""
     if not ids:
         raise SplitError("there are no samples to split")
     name, count = Counter(ids).most_common(1)[0]
@@ -214,14 +217,8 @@ def _check_ids(ids: Sequence[str]) -> None:
         raise SplitError(f"{count} samples have the id {name!r}: expected one of each")
 
 
-def _refuse_empty(counts: Mapping[str, int], what: str) -> None:
-    for part, count in counts.items():
-        if not count:
-            raise SplitError(f"split {part!r} gets none of {what}: ask for fewer parts")
-
-
-def _shuffled(text: str, seed: int) -> bytes:
-    """A fixed random number for a text."""
+def _shuffle_key(text: str, seed: int) -> bytes:
+    """A pseudo-random key of a text, to sort by."""
     return hashlib.blake2b(f"{seed}\0{text}".encode(), digest_size=8).digest()
 
 

@@ -19,6 +19,7 @@ from affectstream.engines.spec import Array
 from affectstream.stream.faces.crop import apply_tone
 from affectstream.stream.faces.detect import DetectorSpec
 from affectstream.train.data.readers import fer2013, meld, ravdess
+from affectstream.train.data.reading.reader import sound_of
 from affectstream.train.errors import DataError, DataMissing
 from affectstream.train.evaluate.detector import compare
 from affectstream.train.loader.pictures import resize
@@ -103,9 +104,9 @@ def evaluate_voice(
     if not _tells(bundle, "voice"):
         return []
     labels, clips = _labels(bundle, EMOTIONS_7, "RAVDESS"), ravdess.read(data, actors)
-    truth = np.array([labels.index(clip.emotion) for clip in clips])
+    truth = np.array([labels.index(str(clip.emotion)) for clip in clips])
     length = bundle.manifest.samples_per_window
-    windows = np.stack([loudest_window(clip.samples, length) for clip in clips])
+    windows = np.stack([loudest_window(sound_of(clip), length) for clip in clips])
     guess = _guesses(bundle, "voice", {"samples": windows})
     where = f"RAVDESS actors {min(actors)}-{max(actors)}"
     return [
@@ -123,7 +124,7 @@ def evaluate_text(
     if part is None or bundle.tokenizer is None or not _tells(bundle, "text"):
         return []
     labels, lines = _labels(bundle, EMOTIONS_7, "MELD"), meld.read(data, split)
-    truth = np.array([labels.index(line.emotion) for line in lines])
+    truth = np.array([labels.index(str(line.emotion)) for line in lines])
     ids, mask = tokenize(
         bundle.tokenizer.to_str(), [line.text for line in lines], part.max_tokens, joined=False
     )

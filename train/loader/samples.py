@@ -39,7 +39,7 @@ _NEEDED = {
 
 def open_for(data: Path, modalities: Sequence[str]) -> Dataset:
     """The data set in `data`, of which no more is read than the modalities need."""
-    return Dataset(data, heavy=tuple(HEAVY_OF[name] for name in modalities if name in HEAVY_OF))
+    return Dataset(data, large=tuple(HEAVY_OF[name] for name in modalities if name in HEAVY_OF))
 
 
 def has_modality(dataset: Dataset, modality: str) -> NDArray[np.bool_]:

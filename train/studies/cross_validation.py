@@ -78,7 +78,7 @@ def cross_validate(
         raise OptionError(
             f"{recipe.name} has its own data and splits: folds need a prepared data set"
         )
-    dataset = Dataset(data, heavy=())
+    dataset = Dataset(data, large=())
     config = _checked(config, dataset, best=best, report=report)
     folds = deal(
         dataset,

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from affectstream.stream.errors import OptionError
-from affectstream.train.data.prepare.crops import Cropper
-from affectstream.train.data.prepare.source import Options, Skipped, Warned
-from affectstream.train.data.readers.affdex import source
+from affectstream.train.data.readers.affdex import find
+from affectstream.train.data.reading.crops import Cropper
+from affectstream.train.data.reading.reader import Options, Skipped, Warned
 from affectstream.train.data.sample import Sample
 from affectstream.train.errors import DataError, DataMissing
 from tests.support.imotions_exports import EMOTIONS, new_export, old_export
@@ -42,7 +42,7 @@ def folder(tmp_path):
 
 def made(path, options=None, cropper=None):
     cropper = cropper or Cropper("frame", 64)
-    out = [one for job in source(path, options or Options()).jobs for one in job.make(cropper)]
+    out = [one for job in find(path, options or Options()).jobs for one in job.run(cropper)]
     by_kind = {kind: [o for o in out if isinstance(o, kind)] for kind in (Sample, Skipped, Warned)}
     return by_kind[Sample], by_kind[Skipped], by_kind[Warned]
 
@@ -154,7 +154,7 @@ def test_broken_videos_and_lonely_exports_are_skipped_with_a_reason(folder):
     samples, skipped, _ = made(folder)
     assert {s.participant for s in samples} == {"P01"}
     found = {s.name: (s.reason, s.detail) for s in skipped}
-    assert found["P02"][0] == found["P03"][0] == "video cannot be decoded"
+    assert found["P02"][0] == found["P03"][0] == "cannot be decoded"
     assert "P02.mp4" in found["P02"][1]
     assert found["P04"][0] == "no video"
     assert found["ExportMerge"][0] == "export cannot be used"

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from affectstream.stream.errors import SourceError
-from affectstream.train.data.prepare.clips import read_clip, spread
-from affectstream.train.data.prepare.crops import Cropper, frame_crop, person_crop, scaled_template
+from affectstream.stream.faces.crop import frame_crop, person_crop, scaled_template
+from affectstream.train.data.reading.clips import middles, read_clip
+from affectstream.train.data.reading.crops import Cropper
 from tests.support.media import (
     Sound,
     clicks,
@@ -28,7 +29,7 @@ def shown(clip):
 def test_frames_lie_in_the_middle_of_equal_parts(tmp_path, cropper):
     film = write_video(tmp_path / "a.mp4", 50)
     clip = read_clip(film, cropper, frames=4)
-    assert spread(0, 2_000_000, 4) == [250_000, 750_000, 1_250_000, 1_750_000]
+    assert middles(0, 2_000_000, 4) == [250_000, 750_000, 1_250_000, 1_750_000]
     assert shown(clip) == [6, 18, 31, 43]
     assert clip.times_us.tolist() == [240_000, 720_000, 1_240_000, 1_720_000]
     assert clip.frames_seen == 4
@@ -72,7 +73,7 @@ def test_damage_is_said_and_nothing_is_an_error(tmp_path, cropper):
     film = write_video(tmp_path / "a.mkv", [numbered(i) for i in range(100)])
     (tmp_path / "cut.mkv").write_bytes(film.read_bytes()[: film.stat().st_size // 2])
     clip = read_clip(tmp_path / "cut.mkv", cropper, frames=8)
-    assert "cut off or damaged" in clip.trouble
+    assert "cut off or damaged" in clip.damage
     assert 1 < len(clip.crops) < 8
     (tmp_path / "none.mkv").write_bytes(b"")
     with pytest.raises(SourceError, match=r"none\.mkv: is empty"):

@@ -10,13 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from affectstream.train.data.dataset import INFO, Dataset, encode_info
-from affectstream.train.data.prepare.shards import (
-    Progress,
-    ShardWriter,
-    finish,
-    light_rows,
-    shard_path,
-)
 from affectstream.train.data.sample import (
     MAX_LOSSLESS_PIXELS,
     Sample,
@@ -28,7 +21,7 @@ from affectstream.train.data.sample import (
     to_row,
 )
 from affectstream.train.errors import DataError, DataMissing
-from tests.support.prepared import write_info
+from tests.support import prepared
 
 
 def picture(seed, size=24):
@@ -54,17 +47,8 @@ def sample(number, **more):
 
 
 def write(folder, samples, shard_bytes=1 << 30, splits=None):
-    folder.mkdir(exist_ok=True)
-    writer = ShardWriter(folder, Progress({}), shard_bytes)
-    for one in samples:
-        writer.add(one)
-        writer.end_job([], [])
-    writer.close()
-    made = [shard_path(folder, number) for number in range(writer.progress.shards)]
-    where = splits or {row["id"]: "train" for row in light_rows(made, ["id"])}
-    shards = finish(folder, len(made), where)
-    write_info(folder, shards)
-    return Dataset(folder)
+    splits = splits or {one.id: "train" for one in samples}
+    return Dataset(prepared.write(folder, samples, splits=splits, shard_bytes=shard_bytes))
 
 
 def same(one, other):
@@ -118,12 +102,12 @@ def test_a_worker_process_opens_it_again(tmp_path):
     same(dataset[1], again[1])
 
 
-def test_heavy_columns_are_left_out_if_not_wanted(tmp_path):
+def test_large_columns_are_read_on_request(tmp_path):
     write(tmp_path / "set", [sample(0)])
-    light = Dataset(tmp_path / "set", heavy=("audio",))[0]
-    assert light.crops is None
-    assert light.audio is not None
-    assert light.crop_times_us.tolist() == [0, 40_000]
+    dataset = Dataset(tmp_path / "set", large=("audio",))[0]
+    assert dataset.crops is None
+    assert dataset.audio is not None
+    assert dataset.crop_times_us.tolist() == [0, 40_000]
 
 
 def test_columns_and_rows_of_a_split(tmp_path):

@@ -2,8 +2,8 @@
 
 import pytest
 
-from affectstream.train.data.readers.imotions import read_export
-from affectstream.train.data.readers.imotions_layout import find_layout, plain, to_number
+from affectstream.train.data.imotions.annotations import read_annotations
+from affectstream.train.data.imotions.layout import find_layout, normalize, to_number
 from affectstream.train.errors import DataError
 from tests.support.imotions_exports import new_export, old_export
 
@@ -11,9 +11,9 @@ FACE = {"Joy": 80.5, "Anger": 1.25, "Attention": 97.5, "Engagement": 40.0, "Vale
 ROWS = [(0.0, FACE), (33.4, {**FACE, "Joy": 10.0}), (66.7, None), (100.1, {**FACE, "Joy": 20.0})]
 
 
-def check(readings):
-    assert [r.time_us for r in readings] == [0, 33_400, 66_700, 100_100]
-    first, second, third, last = readings
+def check(annotations):
+    assert [r.time_us for r in annotations] == [0, 33_400, 66_700, 100_100]
+    first, second, third, last = annotations
     assert first.intensities["joy"] == pytest.approx(0.805)
     assert first.intensities["anger"] == pytest.approx(0.0125)
     assert (first.attention, first.engagement) == (0.975, 0.4)
@@ -28,64 +28,64 @@ def check(readings):
 def test_the_old_layout(tmp_path, encoding, comma):
     layout = find_layout(old_export(tmp_path / "a.txt", ROWS, encoding=encoding, comma=comma))
     assert (layout.respondent, layout.age, layout.gender) == ("P01", 29, "female")
-    check(read_export(layout))
+    check(read_annotations(layout))
 
 
 def test_the_new_layout(tmp_path):
     layout = find_layout(new_export(tmp_path / "a.csv", ROWS))
     assert (layout.respondent, layout.age, layout.gender) == ("R3", None, "male")
-    check(read_export(layout))
+    check(read_annotations(layout))
 
 
 def test_repeated_values_are_dropped_where_no_column_tells_sensors_apart(tmp_path):
-    check(read_export(find_layout(old_export(tmp_path / "a.txt", ROWS, sensors=False))))
+    check(read_annotations(find_layout(old_export(tmp_path / "a.txt", ROWS, sensors=False))))
 
 
 def test_the_clock_can_be_chosen(tmp_path):
     layout = find_layout(old_export(tmp_path / "a.txt", ROWS))
-    assert read_export(layout, time="Timestamp")[0].time_us == 5_000_000
+    assert read_annotations(layout, time="Timestamp")[0].time_us == 5_000_000
     with pytest.raises(DataError, match="no column FrameTime; found StudyName, ExportDate"):
-        read_export(layout, time="FrameTime")
+        read_annotations(layout, time="FrameTime")
 
 
 def test_a_stimulus_can_be_chosen(tmp_path):
     layout = find_layout(new_export(tmp_path / "a.csv", ROWS, stimuli=("warm-up", "interview")))
-    found = read_export(layout, stimulus="interview")
+    found = read_annotations(layout, stimulus="interview")
     assert [r.time_us for r in found] == [66_700, 100_100]
     with pytest.raises(DataError, match="no stimulus 'talk', found interview, warm-up"):
-        read_export(layout, stimulus="talk")
+        read_annotations(layout, stimulus="talk")
 
 
 def test_clocks_that_begin_anew_are_refused(tmp_path):
     rows = [(0.0, FACE), (33.0, FACE), (0.0, FACE), (33.0, FACE)]
     layout = find_layout(new_export(tmp_path / "a.csv", rows, stimuli=("one", "two")))
     with pytest.raises(DataError, match=r"begin anew with each stimulus \(one, two\): choose one"):
-        read_export(layout)
-    assert len(read_export(layout, stimulus="two")) == 2
+        read_annotations(layout)
+    assert len(read_annotations(layout, stimulus="two")) == 2
 
 
 def test_a_sensor_can_be_named(tmp_path):
     layout = find_layout(old_export(tmp_path / "a.txt", ROWS))
-    assert len(read_export(layout, event_source="shimmer")) == 4
+    assert len(read_annotations(layout, event_source="shimmer")) == 4
     with pytest.raises(DataError, match=r"event sources are AffRaw, ET, Shimmer; name one with"):
-        read_export(layout, event_source="webcam")
+        read_annotations(layout, event_source="webcam")
 
 
 def test_facet_gives_odds(data_root):
     layout = find_layout(data_root / "imotions" / "iMotions_Test_v6.txt")
     assert layout.names[:3] == ("StudyName", "ExportDate", "Name")
     assert (layout.respondent, layout.gender, layout.age) == ("separate_rotation", "male", None)
-    readings = read_export(layout)
-    assert len(readings) == 519
-    assert readings[0].time_us == 35_000
-    assert readings[0].intensities["joy"] == pytest.approx(1 / (1 + 10**0.4623673))
-    assert sum(not r.intensities for r in readings) > 100  # he turns away
+    annotations = read_annotations(layout)
+    assert len(annotations) == 519
+    assert annotations[0].time_us == 35_000
+    assert annotations[0].intensities["joy"] == pytest.approx(1 / (1 + 10**0.4623673))
+    assert sum(not r.intensities for r in annotations) > 100  # he turns away
 
 
 def test_values_that_are_no_percentages_are_refused(tmp_path):
     layout = find_layout(old_export(tmp_path / "a.txt", [(0.0, {**FACE, "Joy": -3.5})]))
     with pytest.raises(DataError, match=r"Joy is -3\.5, expected 0 to 100"):
-        read_export(layout)
+        read_annotations(layout)
 
 
 def test_what_is_no_export_is_refused(tmp_path):
@@ -107,5 +107,5 @@ def test_numbers_with_either_decimal_sign(text, value):
 
 
 def test_names_without_units():
-    assert plain(" Joy (Affdex)") == plain("joy") == "joy"
-    assert plain("Source Stimuli Name") == "sourcestimuliname"
+    assert normalize(" Joy (Affdex)") == normalize("joy") == "joy"
+    assert normalize("Source Stimuli Name") == "sourcestimuliname"

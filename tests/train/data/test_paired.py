@@ -6,26 +6,18 @@ import numpy as np
 import pytest
 
 from affectstream.train.data.dataset import CropInfo, Dataset
-from affectstream.train.data.prepare.make import Plan, prepare
-from affectstream.train.data.prepare.shards import Progress, ShardWriter, finish
-from affectstream.train.data.prepare.source import Options
+from affectstream.train.data.prepare.prepare import PrepareConfig, prepare
+from affectstream.train.data.reading.reader import Options
 from affectstream.train.data.sample import Sample
 from affectstream.train.errors import DataError, DataMissing
-from tests.support.prepared import write_info
+from tests.support import prepared
 
 EMOTIONS = ("joy", "anger", "sadness")
 TEMPLATE = ((15.3, 18.7), (32.7, 18.7), (24.0, 28.6), (16.8, 36.7), (31.2, 36.7))
 
 
 def write(folder, samples, crop=None):
-    folder.mkdir(parents=True)
-    writer = ShardWriter(folder, Progress({}))
-    for sample in samples:
-        writer.add(sample)
-        writer.end_job([], [])
-    writer.close()
-    shards = finish(folder, writer.progress.shards, {s.id: s.split for s in samples})
-    write_info(folder, shards, name=folder.name, crop=crop)
+    prepared.write(folder, samples, crop, name=folder.name)
 
 
 def faces(count):
@@ -66,7 +58,7 @@ def parts(tmp_path):
 
 def run(parts, output, **options):
     split = options.pop("split", None)
-    return prepare(Plan("paired", Options(**options), split=split), parts, output)
+    return prepare(PrepareConfig("paired", Options(**options), split=split), parts, output)
 
 
 def origin(sample):
@@ -75,11 +67,11 @@ def origin(sample):
 
 
 def test_a_pair_has_one_label_one_split_and_everything_of_its_parts(parts, tmp_path):
-    prepared = run(parts, tmp_path / "out", times=3)
+    made = run(parts, tmp_path / "out", times=3)
     data = Dataset(tmp_path / "out")
     assert len(data) == 36
-    assert prepared.info.modalities == {"video": 36, "audio": 36, "text": 0}
-    assert prepared.info.crop == CropInfo("face", 48, TEMPLATE)
+    assert made.info.modalities == {"video": 36, "audio": 36, "text": 0}
+    assert made.info.crop == CropInfo("face", 48, TEMPLATE)
     for sample in data:
         face, voice = origin(sample)
         assert sample.emotion == EMOTIONS[face // 2 % 3] == EMOTIONS[voice // 2 % 3]

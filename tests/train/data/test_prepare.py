@@ -15,11 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from affectstream.stream.cli import main
-from affectstream.train.cli.prepare import _SETS
 from affectstream.train.data.dataset import Dataset
-from affectstream.train.data.prepare.crops import Cropper
-from affectstream.train.data.prepare.make import SETS, Plan, prepare
-from affectstream.train.data.prepare.source import Options
+from affectstream.train.data.prepare.prepare import PrepareConfig, prepare
+from affectstream.train.data.reading.crops import Cropper
+from affectstream.train.data.reading.reader import Options
 from tests.support.imotions_exports import new_export
 from tests.support.media import (
     Sound,
@@ -127,7 +126,7 @@ def test_the_same_picture_in_two_splits_is_refused_dropped_or_kept(run, fer, tmp
     )
     # Nothing has to be read again to mend that.
     code, text, _ = run("fer2013", fer, "-o", out, "--duplicates", "drop")
-    assert code == 0 and "went on after 1 files or rows" in text
+    assert code == 0 and "continued after 1 files or rows" in text
     skipped = "occurs in valid or test as well"
     same = "the same as test/happy/again.png"
     assert f"skipped 1: {skipped} (train/happy/00003.png: {same})" in text
@@ -450,7 +449,7 @@ def test_affdex_through_the_command_line(run, tmp_path):
     options = ("--every", 10, "--crop", "frame", "--size", 32, "--split", "40/30/30")
     code, out, err = run("affdex", tmp_path, "-o", tmp_path / "out", *options)
     assert (code, err) == (0, "")
-    assert "skipped 1: video cannot be decoded (broken: " in out
+    assert "skipped 1: cannot be decoded (broken: " in out
     dataset = Dataset(tmp_path / "out")
     assert dataset.info.splits == {"train": 3, "valid": 3, "test": 3}
     assert dataset.info.tasks == {
@@ -472,16 +471,16 @@ def test_two_runs_give_the_same_bytes(run, fer, tmp_path):
 def test_an_interrupted_run_goes_on_where_it_stopped(talk, shard_bytes):
     folder, rows = talk
     path = write_table(folder / "talk.csv", rows)
-    plan = Plan("conversation", Options(frames=2), crop="frame", size=32, split="50/50")
+    config = PrepareConfig("conversation", Options(frames=2), crop="frame", size=32, split="50/50")
 
     def stop(done, jobs, samples):
         if done == 3:
             raise KeyboardInterrupt
 
-    whole = prepare(plan, path, folder / "whole", shard_bytes=shard_bytes)
+    whole = prepare(config, path, folder / "whole", shard_bytes=shard_bytes)
     with pytest.raises(KeyboardInterrupt):
-        prepare(plan, path, folder / "halves", shard_bytes=shard_bytes, report=stop)
-    again = prepare(plan, path, folder / "halves", shard_bytes=shard_bytes)
+        prepare(config, path, folder / "halves", shard_bytes=shard_bytes, on_progress=stop)
+    again = prepare(config, path, folder / "halves", shard_bytes=shard_bytes)
     assert again.resumed == 3
     assert again.info.content_sha256 == whole.info.content_sha256
     assert again.info.split_sha256 == whole.info.split_sha256
@@ -493,8 +492,8 @@ def test_half_a_job_is_not_kept(talk, monkeypatch):
     face = {"Joy": 60.0}
     for name in ("0", "1"):
         new_export(folder / f"{name}.csv", [(n * 40.0, face) for n in range(50)], name=name)
-    plan = Plan("affdex", Options(every=1), crop="frame", size=32, split="50/50")
-    whole = prepare(plan, folder, folder / "whole")
+    config = PrepareConfig("affdex", Options(every=1), crop="frame", size=32, split="50/50")
+    whole = prepare(config, folder, folder / "whole")
     cut, calls = Cropper.cut, []
 
     def stop(self, pictures):
@@ -508,15 +507,11 @@ def test_half_a_job_is_not_kept(talk, monkeypatch):
         monkeypatch.setattr("affectstream.train.data.prepare.shards.GROUP_ROWS", rows)
         monkeypatch.setattr(Cropper, "cut", stop)
         with pytest.raises(KeyboardInterrupt):
-            prepare(plan, folder, folder / f"halves{rows}")
+            prepare(config, folder, folder / f"halves{rows}")
         monkeypatch.setattr(Cropper, "cut", cut)
-        again = prepare(plan, folder, folder / f"halves{rows}")
+        again = prepare(config, folder, folder / f"halves{rows}")
         assert again.resumed == (1 if rows == 512 else 0)
         assert again.info.content_sha256 == whole.info.content_sha256
-
-
-def test_the_command_names_the_sets_that_there_are():
-    assert tuple(SETS) == _SETS
 
 
 def test_another_run_is_not_overwritten_by_mistake(run, fer, tmp_path):
@@ -537,18 +532,20 @@ def test_another_run_is_not_overwritten_by_mistake(run, fer, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "text", "code"),
     [
-        (["faces", "{}"], "SET 'faces': expected one of fer2013, ravdess, emodb, meld", 2),
+        (
+            ["faces", "{}"],
+            "SET 'faces': expected one of affdex, conversation, emodb, fer2013, meld",
+            2,
+        ),
         (["fer2013", "{}/no"], "/no does not exist: expected the files of fer2013", 4),
         (["fer2013", "{}"], "no pictures of FER2013 in", 4),
-        (["ravdess", "{}"], "no clips of RAVDESS under", 4),
-        (["emodb", "{}"], "no clips of EMO-DB under", 4),
+        (["ravdess", "{}"], "no clips of RAVDESS below", 4),
+        (["emodb", "{}"], "no clips of EMO-DB below", 4),
         (["meld", "{}"], "no table of MELD in", 4),
         (["affdex", "{}"], "no iMotions export in", 4),
-        (["conversation", "{}"], "no table, expected one of .csv", 4),
+        (["conversation", "{}"], "not a table, expected one of .csv", 4),
         (["fer2013", "{}", "--every", "3"], "--every means nothing for fer2013", 2),
         (["emodb", "{}", "--crop", "face"], "--crop means nothing for emodb", 2),
-        (["meld", "{}", "--crop", "hand"], "--crop 'hand': expected one of face, person, frame", 2),
-        (["meld", "{}", "--by", "row"], "--by 'row': expected one of participant, sample", 2),
         (["meld", "{}", "--split", "lots"], "expected shares of train, valid and test", 2),
         (["meld", "{}", "--map", "joy"], "--map 'joy': expected OLD=EMOTION", 2),
         (["meld", "{}", "--map", "a=glee"], "'glee' is no emotion, expected one of neutral", 2),
@@ -563,14 +560,27 @@ def test_what_cannot_be_is_refused_in_one_line(run, tmp_path, arguments, text, c
     refused(run(*filled, "-o", tmp_path / "out"), text, code)
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "choices"),
+    [
+        ("--crop", "hand", ("face", "person", "frame")),
+        ("--by", "row", ("participant", "sample")),
+        ("--duplicates", "all", ("refuse", "drop", "keep")),
+    ],
+)
+def test_an_unknown_choice_is_refused_with_the_choices(run, tmp_path, option, value, choices):
+    code, _, err = run("meld", tmp_path, "-o", tmp_path / "out", option, value)
+    assert code == 2
+    assert all(word in err for word in (option, value, *choices))
+
+
 def test_preparing_and_reading_need_no_torch():
     code = (
         "import sys\n"
         "import affectstream.train.cli\n"
-        "import affectstream.train.data.prepare.make, affectstream.train.data.prepare.report\n"
-        "from affectstream.train.data.prepare.make import SETS\n"
-        "import importlib\n"
-        "for name in SETS: importlib.import_module('affectstream.train.data.readers.' + name).source\n"
+        "import affectstream.train.data.prepare.prepare, affectstream.train.data.prepare.report\n"
+        "from affectstream.train.data.prepare.registry import load_reader, reader_names\n"
+        "for name in reader_names(): load_reader(name)\n"
         "assert not {'torch', 'sklearn', 'scipy', 'lightning'} & set(sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 
 from affectstream.train.data.dataset import Dataset
-from affectstream.train.data.prepare.make import Plan, prepare
-from affectstream.train.data.readers.sound import read_samples
+from affectstream.train.data.prepare.prepare import PrepareConfig, prepare
+from affectstream.train.data.readers import emodb
 from affectstream.train.data.splits import check_disjoint
 from affectstream.train.errors import SplitError
 
 pytestmark = pytest.mark.data
 
 
-def made(plan, source, folder):
-    prepare(plan, source, folder)
+def made(config, source, folder):
+    prepare(config, source, folder)
     dataset = Dataset(folder)
     assert dataset.info.rows == len(dataset) == len(set(dataset.column("id")))
     return dataset
@@ -29,18 +29,18 @@ def disjoint(dataset):
 
 
 def test_emodb(data_root, tmp_path):
-    dataset = made(Plan("emodb"), data_root / "emodb", tmp_path)
+    dataset = made(PrepareConfig("emodb"), data_root / "emodb", tmp_path)
     assert dataset.info.rows == 350
     assert dataset.info.participants == 8
     assert set(dataset.info.splits) == {"train", "valid", "test"}
     disjoint(dataset)
     first = dataset[0]
-    whole = read_samples(data_root / "emodb/wav" / f"{first.id}.flac")
-    np.testing.assert_allclose(first.audio, whole, atol=1 / 32768)
+    whole = {clip.id: clip.audio for clip in emodb.read(data_root)}
+    np.testing.assert_allclose(first.audio, whole[first.id], atol=1 / 32768)
 
 
 def test_meld(data_root, tmp_path):
-    dataset = made(Plan("meld"), data_root / "meld", tmp_path)
+    dataset = made(PrepareConfig("meld"), data_root / "meld", tmp_path)
     assert dataset.info.splits == {"train": 9989, "valid": 1109}
     assert dataset.info.tasks == {"emotion": 11098, "sentiment": 11098}
     assert {"Ross", "Monica"} <= set(dataset.info.shared_participants)
@@ -49,7 +49,7 @@ def test_meld(data_root, tmp_path):
 
 @pytest.mark.slow
 def test_ravdess(data_root, tmp_path):
-    dataset = made(Plan("ravdess"), data_root / "ravdess", tmp_path)
+    dataset = made(PrepareConfig("ravdess"), data_root / "ravdess", tmp_path)
     assert dataset.info.splits == {"train": 960, "valid": 240}
     assert dataset.info.emotions["neutral"] == 60 * 20 * 3 // 15
     disjoint(dataset)
@@ -57,9 +57,11 @@ def test_ravdess(data_root, tmp_path):
 
 @pytest.mark.slow
 def test_fer2013(data_root, tmp_path):
-    plan = Plan("fer2013", size=48)
+    config = PrepareConfig("fer2013", size=48)
     with pytest.raises(SplitError, match=r"270 picture\(s\) or sound\(s\) are in more than one"):
-        prepare(plan, data_root / "fer2013.zip", tmp_path)
-    dataset = made(Plan("fer2013", size=48, duplicates="drop"), data_root / "fer2013.zip", tmp_path)
+        prepare(config, data_root / "fer2013.zip", tmp_path)
+    dataset = made(
+        PrepareConfig("fer2013", size=48, duplicates="drop"), data_root / "fer2013.zip", tmp_path
+    )
     assert dataset.info.splits == {"train": 28_358, "valid": 3_589}
     disjoint(dataset)

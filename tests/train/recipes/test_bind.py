@@ -16,9 +16,9 @@ from affectstream.engines.errors import AffectstreamError
 from affectstream.engines.manifest import FaceCrop
 from affectstream.stream import OptionError, exits
 from affectstream.stream.cli import main
+from affectstream.stream.faces.crop import scaled_template
 from affectstream.train.config import FitConfig
 from affectstream.train.data.dataset import CropInfo
-from affectstream.train.data.prepare.crops import scaled_template
 from affectstream.train.errors import DataError, DataMissing, RunError
 from affectstream.train.evaluate import public_sets as evaluate
 from affectstream.train.evaluate.bundle_metrics import AS_THEY_ARE, evaluate_bundle

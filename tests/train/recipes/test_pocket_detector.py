@@ -13,10 +13,10 @@ import torch
 
 from affectstream.engines.runtimes.onnx import OnnxEngine
 from affectstream.stream.faces.detect import STRIDES, Detector, DetectorSpec
-from affectstream.train.data.readers.faces_in_context import is_held, read
 from affectstream.train.errors import DataMissing
 from affectstream.train.recipe import Batch
 from affectstream.train.recipes.pocket.face_canvases import Canvases, Head, free_pictures
+from affectstream.train.recipes.pocket.faces_in_context import is_held, read
 from affectstream.train.recipes.pocket.pocket_detector import OUTPUTS, PARTS, RECIPE
 
 

@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 
 from affectstream.engines.labels import EMOTIONS_7
 from affectstream.train.data.readers import meld
-from affectstream.train.errors import DataMissing
+from affectstream.train.errors import DataError, DataMissing
 from affectstream.train.networks.ngrams import NGrams, features_of, fit_ngrams
 from affectstream.train.networks.tokenizer import (
     MAX_TOKENS,
@@ -84,8 +84,9 @@ def test_repair(broken, mended):
 def write_meld(root, emotion="joy"):
     (root / "meld").mkdir()
     (root / "meld" / "dev_sent_emo.csv").write_text(
-        "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID\n"
-        f'1,"Oh my God, he\u2019s lost it.",Phoebe,{emotion},negative,4,2\n',
+        "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,"
+        "EndTime\n"
+        f'1,"Oh my God, he\u2019s lost it.",Phoebe,{emotion},negative,4,2,4,7,0:20:57.256,0:20:58.049\n',
         encoding="utf-8",
     )
 
@@ -93,7 +94,8 @@ def write_meld(root, emotion="joy"):
 def test_reader(tmp_path):
     write_meld(tmp_path)
     (line,) = meld.read(tmp_path, "dev")
-    assert line == meld.Utterance("Oh my God, he\u2019s lost it.", "joy", "Phoebe", 4, 2)
+    assert (line.text, line.emotion) == ("Oh my God, he\u2019s lost it.", "joy")
+    assert (line.participant, line.dialogue, line.turn) == ("Phoebe", "dev-4", 2)
 
 
 def test_reader_says_what_is_wrong(tmp_path):
@@ -102,7 +104,7 @@ def test_reader_says_what_is_wrong(tmp_path):
     with pytest.raises(ValueError, match="train, dev, test"):
         meld.read(tmp_path, "valid")
     write_meld(tmp_path, "bored")
-    with pytest.raises(ValueError, match="'bored'"):
+    with pytest.raises(DataError, match="'bored'"):
         meld.read(tmp_path, "dev")
 
 

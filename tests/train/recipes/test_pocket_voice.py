@@ -12,7 +12,7 @@ from affectstream.train.data.readers import (
     emodb,
     ravdess,
 )
-from affectstream.train.data.readers.sound import Clip
+from affectstream.train.data.sample import Sample
 from affectstream.train.errors import DataMissing
 from affectstream.train.networks.mel import BANDS, LogMel
 from affectstream.train.recipes.pocket.mels import (
@@ -139,7 +139,8 @@ def test_resampling_moves_pitch_and_length():
 
 
 def test_batches_are_balanced_and_repeat():
-    clips = [Clip("a", "s", "anger", tone(200, 1.5))] * 9 + [Clip("b", "s", "joy", tone(300, 4.0))]
+    angry = Sample(id="a", emotion="anger", audio=tone(200, 1.5))
+    clips = [angry] * 9 + [Sample(id="b", emotion="joy", audio=tone(300, 4.0))]
     batches = BalancedWindows(
         MelStore(clips, ("anger", "joy")), frames=FRAMES, batch=32, steps=4, seed=3
     )
@@ -174,12 +175,13 @@ def test_splits_share_no_actor():
     ],
 )
 def test_ravdess_names(name, expected):
-    assert ravdess.parse(name) == expected
+    word, actor = ravdess.parse(name)
+    assert (ravdess.EMOTIONS[word], actor) == expected
 
 
 @pytest.mark.parametrize(
     ("name", "expected"),
-    [("03a01Fa", ("joy", 3)), ("16b10Wb", ("anger", 16)), ("08a02Lc", (None, 8))],
+    [("03a01Fa", ("joy", 3)), ("16b10Wb", ("anger", 16)), ("08a02Lc", ("boredom", 8))],
 )
 def test_emodb_names(name, expected):
     assert emodb.parse(name) == expected
@@ -202,8 +204,8 @@ def test_missing_data_says_where_it_was_looked_for(tmp_path):
 def test_ravdess_reader(data_root):
     clips = ravdess.read(data_root, [17])
     assert len(clips) == 60
-    assert {clip.speaker for clip in clips} == {"ravdess-17"}
-    assert {clip.samples.dtype for clip in clips} == {np.dtype(np.float32)}
+    assert {clip.participant for clip in clips} == {"ravdess-17"}
+    assert {clip.audio.dtype for clip in clips} == {np.dtype(np.float32)}
     assert sum(clip.emotion == "neutral" for clip in clips) == 12  # 4 neutral, 8 calm
 
 
@@ -211,4 +213,4 @@ def test_ravdess_reader(data_root):
 def test_emodb_reader(data_root):
     clips = emodb.read(data_root)
     assert {clip.emotion for clip in clips} == set(emodb.EMOTIONS.values())
-    assert {clip.speaker for clip in clips}.isdisjoint({"emodb-15", "emodb-16"})
+    assert {clip.participant for clip in clips}.isdisjoint({"emodb-15", "emodb-16"})

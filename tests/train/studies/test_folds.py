@@ -50,7 +50,7 @@ def data(tmp_path_factory):
 
 
 def dealt(data, folds, **more):
-    dataset = Dataset(data, heavy=())
+    dataset = Dataset(data, large=())
     folding = Folding(str(folds), **more)
     return dataset, deal(dataset, folding, tasks=["emotion"], modalities=["video"], seed=0)
 
@@ -157,7 +157,7 @@ def test_other_splits_notice_when_the_samples_have_changed(tmp_path):
     resplit(Dataset(folder), ["train"] * 8, tmp_path / "other", name="x", may_share=True)
     folder.rename(tmp_path / "before")
     write(folder, samples(8, "train", seed=1))
-    with pytest.raises(DataError, match="that holds others now: make it again"):
+    with pytest.raises(DataError, match="has changed"):
         Dataset(tmp_path / "other")
 
 

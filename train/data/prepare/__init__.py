@@ -1,1 +1,1 @@
-"""From data sets as they come to the one layout that every recipe reads."""
+"""From the files of a data set to the one format: `prepare` runs a reader and writes shards and a report."""

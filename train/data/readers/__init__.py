@@ -1,1 +1,1 @@
-"""One file per data set: where its files lie and how they are labelled."""
+"""The data sets that `train prepare` reads: one module each, named after the set, with a `READER`."""

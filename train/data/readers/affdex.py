@@ -1,22 +1,24 @@
 """Interviews with frame-level AFFDEX annotations: iMotions exports and the videos they describe.
 
-`affdex_pairs` finds which belong together. A sample is one frame with the nearest annotation;
-`dialogue` is the recording and `turn` counts its frames, so that a recipe can look at several in a row.
+`imotions.pairs` finds which belong together. A sample is one frame with the nearest annotation; `dialogue` is
+the recording and `turn` counts its frames, so that a recipe can use several frames in a row.
 
 A frame takes the nearest annotation within half the time to the next frame, at most `TOLERANCE_US`. Its
-emotion is the strongest one from `STRONG` on, AFFDEX's customary threshold, else neutral.
+emotion is the strongest one of at least `STRONG`, AFFDEX's customary threshold, else neutral.
 """
 
 from __future__ import annotations
 
 import sys
 from bisect import bisect_left
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from affectstream.engines.labels import EMOTIONS
 from affectstream.stream.errors import OptionError, SourceError
@@ -24,31 +26,38 @@ from affectstream.stream.media.picture import to_rgb
 from affectstream.stream.media.recording import Recording
 from affectstream.stream.media.types import Frame, Samples, sample_at
 from affectstream.stream.windowing.sound_timeline import SoundTimeline
-from affectstream.train.data.prepare.clips import TOGETHER
-from affectstream.train.data.prepare.crops import Cropper
-from affectstream.train.data.prepare.source import Job, Made, Options, Skipped, Source, Warned
-from affectstream.train.data.readers.affdex_pairs import Pair, find_pairs
-from affectstream.train.data.readers.imotions import Reading, read_export
-from affectstream.train.data.readers.imotions_layout import find_layout
+from affectstream.train.data.imotions.annotations import Annotation, read_annotations
+from affectstream.train.data.imotions.layout import find_layout
+from affectstream.train.data.imotions.pairs import Pair, find_pairs
+from affectstream.train.data.reading.crops import Cropper
+from affectstream.train.data.reading.reader import (
+    CROP_OPTIONS,
+    Job,
+    JobResult,
+    Options,
+    RawDataset,
+    Reader,
+    Skipped,
+    Warned,
+)
 from affectstream.train.data.sample import Sample
 from affectstream.train.errors import DataError, DataMissing
 
 EVERY = 30
 STRONG = 0.5
 TOLERANCE_US = 50_000
-HIDDEN = 0.5
-"""From this share of frames without a face on, a recording is worth a remark."""
+FACELESS = 0.5
+"""With this share of frames without a face a recording gets a warning."""
 
 
-def source(path: Path, options: Options) -> Source:
+def find(path: Path, options: Options) -> RawDataset:
     """Every export that has a video. Raises `DataMissing`, `DataError` or `OptionError`."""
     if options.every is not None and options.rate is not None:
         raise OptionError("--every and --rate exclude each other: give one")
-    pairs = find_pairs(path)
-    return Source(
+    return RawDataset(
         "iMotions AFFDEX exports",
         "not stated",
-        [_job(pair, options) for pair in pairs],
+        [Job(pair.name, partial(_of_pair, pair, options)) for pair in find_pairs(path)],
         notes=(
             f"emotion is the strongest of at least {STRONG:.0%}, else neutral",
             f"nearest annotation within half a frame, at most {TOLERANCE_US // 1000} ms",
@@ -56,181 +65,187 @@ def source(path: Path, options: Options) -> Source:
     )
 
 
-def _job(pair: Pair, options: Options) -> Job:
-    name = pair.name
-
-    def make(cropper: Cropper) -> Iterator[Made]:
-        try:
-            layout = find_layout(pair.export)
-            readings = read_export(
-                layout,
-                time=options.time,
-                stimulus=options.stimulus,
-                event_source=options.event_source,
-            )
-        except (DataError, DataMissing) as error:
-            yield Skipped(name, "export cannot be used", str(error))
-            return
-        if pair.video is None:
-            yield Skipped(name, "no video", "expected one of the same name, or of the respondent's")
-            return
-        about = Sample(
-            id="",
-            recording=name,
-            dialogue=name,
-            participant=pair.participant or layout.respondent or pair.export.stem,
-            age=layout.age,
-            gender=layout.gender,
-            frames_seen=1,
+def _of_pair(pair: Pair, options: Options, cropper: Cropper) -> Iterator[JobResult]:
+    try:
+        layout = find_layout(pair.export)
+        annotations = read_annotations(
+            layout,
+            time=options.time,
+            stimulus=options.stimulus,
+            event_source=options.event_source,
         )
-        try:
-            yield from _samples(pair.video, about, readings, options, cropper)
-        except SourceError as error:
-            yield Skipped(name, "video cannot be decoded", str(error))
-
-    return Job(name, make)
+    except (DataError, DataMissing) as error:
+        yield Skipped(pair.name, "export cannot be used", str(error))
+        return
+    if pair.video is None:
+        detail = "expected one of the same name, or of the respondent's"
+        yield Skipped(pair.name, "no video", detail)
+        return
+    shared = Sample(
+        id="",
+        recording=pair.name,
+        dialogue=pair.name,
+        participant=pair.participant or layout.respondent or pair.export.stem,
+        age=layout.age,
+        gender=layout.gender,
+        frames_seen=1,
+    )
+    yield from _samples(pair.video, shared, annotations, options, cropper)
 
 
 def _samples(
     video: Path,
-    about: Sample,
-    readings: Sequence[Reading],
+    shared: Sample,
+    annotations: Sequence[Annotation],
     options: Options,
     cropper: Cropper,
-) -> Iterator[Made]:
-    """The chosen frames of a video with their annotations, a few pictures in memory at a time."""
-    name, offset_us = about.recording or "", round(options.offset_ms * 1000)
-    times = [reading.time_us + offset_us for reading in readings]
-    sound = SoundTimeline(capacity=sys.maxsize)
-    waiting: deque[Sample] = deque()
-    unmatched = blank = made = hidden = 0
-    batch: list[tuple[int, Frame, Reading]] = []
-    trouble = None
+) -> Iterator[JobResult]:
+    """The chosen frames of a video with their annotations, a few pictures in memory at a time.
 
-    def cut() -> Iterator[Sample]:
-        pictures = [to_rgb(frame, pixel_aspect=aspect) for _, frame, _ in batch]
-        for (number, frame, reading), crop in zip(batch, cropper.cut(pictures), strict=True):
-            sample = _sample(about, number, frame.pts_us, reading)
-            if crop is not None:
-                sample.crops, sample.crop_times_us = crop[None], np.zeros(1, np.int64)
-            yield sample
-        batch.clear()
+    `shared` has the fields that are equal in all samples.
+    """
+    offset_us = round(options.offset_ms * 1000)
+    times_us = [annotation.time_us + offset_us for annotation in annotations]
+    sound = _SoundBefore(options.sound_s)
+    counts = Counter[str]()
 
-    with Recording.open(video) as recording:
+    def annotated(recording: Recording) -> Iterator[tuple[Sample, NDArray[np.uint8]]]:
         if recording.info.video is None:
             raise SourceError(f"{video}: has no video stream")
         aspect = recording.info.video.pixel_aspect
-        for item in _chosen(recording, options):
-            if isinstance(item, Samples):
-                if options.sound_s:
-                    sound.push(item)
+        for number, frame, gap_us in _chosen(recording, options, sound):
+            nearest = _nearest(frame.pts_us, times_us, min(gap_us // 2, TOLERANCE_US))
+            if nearest is None:
+                counts["unmatched"] += 1
                 continue
-            number, frame, gap_us = item
-            reading = _nearest(frame.pts_us, times, readings, min(gap_us // 2, TOLERANCE_US))
-            if reading is None:
-                unmatched += 1
-            elif not reading.intensities and reading.attention is None:
-                blank += 1
+            annotation = annotations[nearest]
+            if not annotation.intensities and annotation.attention is None:
+                counts["blank"] += 1
+                continue
+            sample = _sample(shared, number, frame.pts_us, annotation)
+            yield sample, to_rgb(frame, pixel_aspect=aspect)
+
+    with Recording.open(video) as recording:
+        waiting: deque[Sample] = deque()
+        for sample, crop in cropper.cut_each(annotated(recording)):
+            counts["samples"] += 1
+            if crop is None:
+                counts["faceless"] += 1
             else:
-                batch.append((number, frame, reading))
-            if len(batch) >= TOGETHER:
-                waiting.extend(cut())
-            while waiting and (
-                not options.sound_s or sound.end >= sample_at(waiting[0].end_us or 0)
-            ):
-                sample = waiting.popleft()
-                made, hidden = made + 1, hidden + (sample.crops is None)
-                yield _with_sound(sample, sound, options.sound_s)
-            oldest = waiting[0].end_us if waiting else batch[0][1].pts_us if batch else frame.pts_us
-            sound.forget(max(0, sample_at(oldest or 0) - sample_at(round(options.sound_s * 1e6))))
-        waiting.extend(cut())
-        for sample in waiting:
-            made, hidden = made + 1, hidden + (sample.crops is None)
-            yield _with_sound(sample, sound, options.sound_s)
-        trouble = recording.stats.ended_early or recording.stats.first_error
-    if unmatched:
-        span = f"annotations run from {times[0] / 1e6:.1f} to {times[-1] / 1e6:.1f} s"
-        yield Skipped(name, "no annotation near the frame", span, unmatched)
-    if blank:
-        yield Skipped(name, "the face sensor saw no face", count=blank)
-    if trouble:
-        yield Warned(name, "video damaged, read as far as it goes", trouble)
-    if made and hidden >= HIDDEN * made and cropper.kind != "frame":
+                sample.crops, sample.crop_times_us = crop[None], np.zeros(1, np.int64)
+            waiting.append(sample)
+            while waiting and sound.reaches(waiting[0]):
+                yield sound.add_to(waiting.popleft())
+        yield from map(sound.add_to, waiting)
+        damage = recording.stats.ended_early or recording.stats.first_error
+    name = shared.recording or ""
+    if counts["unmatched"]:
+        span = f"annotations run from {times_us[0] / 1e6:.1f} to {times_us[-1] / 1e6:.1f} s"
+        yield Skipped(name, "no annotation near the frame", span, counts["unmatched"])
+    if counts["blank"]:
+        yield Skipped(name, "the face sensor saw no face", count=counts["blank"])
+    if damage:
+        yield Warned(name, "video damaged, read as far as it goes", damage)
+    samples, faceless = counts["samples"], counts["faceless"]
+    if samples and faceless >= FACELESS * samples and cropper.kind != "frame":
         yield Warned(
             name,
             "hardly any face found",
-            f"in {made - hidden} of {made} frames: if this is a replay of the screen, --crop frame "
-            "takes the whole picture",
+            f"in {samples - faceless} of {samples} frames: if this is a replay of the screen, "
+            "--crop frame takes the whole picture",
         )
 
 
-def _chosen(recording: Recording, options: Options) -> Iterator[Samples | tuple[int, Frame, int]]:
-    """All sound; and of the frames those wanted, numbered, each with the time to its neighbour."""
-    held: tuple[int, Frame] | None = None
-    gap_us, seen, taken, due_us = 2 * TOLERANCE_US, 0, 0, 0.0
-    before: Frame | None = None
+class _SoundBefore:
+    """Gives samples the sound of the last `seconds` before their frame; 0 gives none."""
+
+    def __init__(self, seconds: float) -> None:
+        self._length = sample_at(round(seconds * 1e6))
+        self._timeline = SoundTimeline(capacity=sys.maxsize)
+
+    def push(self, samples: Samples) -> None:
+        if self._length:
+            self._timeline.push(samples)
+
+    def reaches(self, sample: Sample) -> bool:
+        """Whether all sound before the frame of `sample` has been pushed."""
+        return not self._length or self._timeline.end >= sample_at(sample.end_us or 0)
+
+    def add_to(self, sample: Sample) -> Sample:
+        """`sample` with its sound, silence where the recording has none; samples come in order."""
+        end = sample_at(sample.end_us or 0)
+        start = end - self._length
+        first = max(0, start)
+        if self._length and min(end, self._timeline.end) > first:
+            sample.audio = np.zeros(self._length, np.float32)
+            sample.audio[first - start :] = self._timeline.window(first, end)[:, 0]
+            self._timeline.forget(first)
+        return sample
+
+
+def _chosen(
+    recording: Recording, options: Options, sound: _SoundBefore
+) -> Iterator[tuple[int, Frame, int]]:
+    """The chosen frames, numbered, each with the time to the next frame (of the last: the one before).
+
+    Sound on the way is pushed to `sound`.
+    """
+    chosen: Frame | None = None
+    previous: Frame | None = None
+    gap_us, seen, number, due_us = 2 * TOLERANCE_US, 0, 0, 0.0
     for item in recording:
         if isinstance(item, Samples):
-            yield item
+            sound.push(item)
         elif isinstance(item, Frame):
-            if before is not None:
-                gap_us = item.pts_us - before.pts_us
-            if held is not None:
-                yield (*held, gap_us)
-                held = None
-            if options.rate is not None:
-                wanted = item.pts_us >= due_us
-                while wanted and due_us <= item.pts_us:
-                    due_us += 1e6 / options.rate
+            if previous is not None:
+                gap_us = item.pts_us - previous.pts_us
+            if chosen is not None:
+                yield number, chosen, gap_us
+                chosen, number = None, number + 1
+            if options.rate is None:
+                due = seen % (options.every or EVERY) == 0
             else:
-                wanted = seen % (options.every or EVERY) == 0
-            if wanted:
-                held, taken = (taken, item), taken + 1
-            before, seen = item, seen + 1
-    if held is not None:
-        yield (*held, gap_us)
+                due = item.pts_us >= due_us
+                while due_us <= item.pts_us:
+                    due_us += 1e6 / options.rate
+            if due:
+                chosen = item
+            previous, seen = item, seen + 1
+    if chosen is not None:
+        yield number, chosen, gap_us
 
 
-def _nearest(
-    t_us: int, times: Sequence[int], readings: Sequence[Reading], tolerance_us: int
-) -> Reading | None:
-    at = bisect_left(times, t_us)
-    near = [i for i in (at - 1, at) if 0 <= i < len(times)]
-    best = min(near, key=lambda i: abs(times[i] - t_us), default=None)
-    if best is None or abs(times[best] - t_us) > tolerance_us:
-        return None
-    return readings[best]
+def _nearest(t_us: int, times_us: Sequence[int], tolerance_us: int) -> int | None:
+    """The number of the time nearest to `t_us`, the earlier of two; None beyond the tolerance."""
+    at = bisect_left(times_us, t_us)
+    near = [i for i in (at - 1, at) if 0 <= i < len(times_us)]
+    best = min(near, key=lambda i: abs(times_us[i] - t_us), default=None)
+    return None if best is None or abs(times_us[best] - t_us) > tolerance_us else best
 
 
-def _sample(about: Sample, number: int, t_us: int, reading: Reading) -> Sample:
-    """One annotated frame; `about` has what all frames of the recording share."""
-    found = reading.intensities
+def _sample(shared: Sample, number: int, t_us: int, annotation: Annotation) -> Sample:
+    found = annotation.intensities
     emotion = None
     if found:
-        felt = [name for name in found if name != "neutral" and found[name] >= STRONG]
-        emotion = max(felt, key=lambda name: found[name], default="neutral")
+        strong = [name for name in found if name != "neutral" and found[name] >= STRONG]
+        emotion = max(strong, key=lambda name: found[name], default="neutral")
+    intensities = np.asarray([found.get(name, np.nan) for name in EMOTIONS], np.float32)
     return replace(
-        about,
-        id=f"{about.recording}-{number:06d}",
+        shared,
+        id=f"{shared.recording}-{number:06d}",
         turn=number,
         start_us=t_us,
         end_us=t_us,
         emotion=emotion,
         intensity=None if emotion is None else found.get(emotion),
-        intensities=np.asarray([found.get(name, np.nan) for name in EMOTIONS], np.float32)
-        if found
-        else None,
-        attention=reading.attention,
-        engagement=reading.engagement,
-        valence=reading.valence,
+        intensities=intensities if found else None,
+        attention=annotation.attention,
+        engagement=annotation.engagement,
+        valence=annotation.valence,
     )
 
 
-def _with_sound(sample: Sample, sound: SoundTimeline, seconds: float) -> Sample:
-    """The sample with the sound of the last `seconds` before its frame, silence where there was none."""
-    end = sample_at(sample.end_us or 0)
-    start = end - sample_at(round(seconds * 1e6))
-    if seconds and min(end, sound.end) > max(0, start):
-        sample.audio = np.zeros(end - start, np.float32)
-        sample.audio[max(0, -start) :] = sound.window(max(0, start), end)[:, 0]
-    return sample
+READER = Reader(
+    find,
+    CROP_OPTIONS | {"every", "rate", "sound_s", "time", "stimulus", "event_source", "offset_ms"},
+)

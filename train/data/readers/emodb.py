@@ -1,20 +1,29 @@
 """EMO-DB: ten German sentences by ten speakers in seven emotions (Burkhardt et al., 2005).
 
-Read from ``emodb/wav/*.flac`` (or ``.wav``). In a file's name, such as ``03a01Fa``, characters 1-2
-are the speaker and character 6 is the emotion's German initial. Boredom, which the seven labels
-lack, is left out.
+Read from ``wav/*.flac`` (or ``.wav``). In the name of a file, such as ``03a01Fa``, characters 1-2 are the
+speaker and character 6 is the initial of the emotion in German. Boredom is left out: no label stands
+for it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-from affectstream.stream.errors import SourceError
-from affectstream.train.data.prepare.clips import read_clip
-from affectstream.train.data.prepare.crops import Cropper
-from affectstream.train.data.prepare.source import Job, Made, Options, Skipped, Source, Warned
-from affectstream.train.data.readers.sound import Clip, read_samples
+from affectstream.stream.speaker_metadata import Gender
+from affectstream.train.data.reading.clips import clip_sample
+from affectstream.train.data.reading.crops import Cropper
+from affectstream.train.data.reading.reader import (
+    Job,
+    JobResult,
+    Options,
+    RawDataset,
+    Reader,
+    Skipped,
+    read_all,
+)
+from affectstream.train.data.reading.vocabulary import Vocabulary
 from affectstream.train.data.sample import Sample
 from affectstream.train.errors import DataMissing
 
@@ -26,9 +35,9 @@ EMOTIONS = {
     "T": "sadness",  # Trauer
     "N": "neutral",
 }
-BOREDOM = "L"  # Langeweile
+LETTERS = {**EMOTIONS, "L": "boredom"}  # Langeweile
 
-SPEAKERS = {
+SPEAKERS: dict[int, tuple[Gender, int]] = {
     3: ("male", 31),
     8: ("female", 34),
     9: ("female", 21),
@@ -40,7 +49,7 @@ SPEAKERS = {
     15: ("male", 25),
     16: ("female", 31),
 }
-"""Gender and age, from the set's own page."""
+"""Gender and age, from the page of the data set."""
 SENTENCES = {
     "a01": "Der Lappen liegt auf dem Eisschrank.",
     "a02": "Das will sie am Mittwoch abgeben.",
@@ -55,39 +64,26 @@ SENTENCES = {
 }
 
 
-def parse(name: str) -> tuple[str | None, int]:
-    """Emotion (None for boredom) and speaker in a file's name.
+def parse(name: str) -> tuple[str, int]:
+    """The emotion (or ``boredom``) and the speaker in a file's name.
 
     Raises `ValueError` for a name of another form.
     """
-    known = len(name) == 7 and name[:2].isdigit() and name[5] in {*EMOTIONS, BOREDOM}
-    if not known:
+    if len(name) != 7 or not name[:2].isdigit() or name[5] not in LETTERS:
         raise ValueError(
             f"{name!r} is no EMO-DB name: expected seven characters, two digits first and one of "
-            f"{''.join(sorted({*EMOTIONS, BOREDOM}))} as the sixth"
+            f"{''.join(sorted(LETTERS))} as the sixth"
         )
-    return EMOTIONS.get(name[5]), int(name[:2])
+    return LETTERS[name[5]], int(name[:2])
 
 
-def read(root: Path) -> list[Clip]:
-    """All clips but the bored ones, ordered by name.
-
-    Raises `DataMissing` when the folder is absent or empty.
-    """
-    folder = root / "emodb" / "wav"
-    paths = sorted(p for p in folder.glob("*") if p.suffix in {".flac", ".wav"})
-    if not paths:
-        raise DataMissing(f"EMO-DB not found: expected clips in {folder}")
-    clips = []
-    for path in paths:
-        emotion, speaker = parse(path.stem)
-        if emotion is not None:
-            clips.append(Clip(path.stem, f"emodb-{speaker:02d}", emotion, read_samples(path)))
-    return clips
+def read(root: Path) -> list[Sample]:
+    """All clips below ``root/emodb`` but those of boredom, ordered by name. Raises `DataMissing`."""
+    return read_all(find(root / "emodb", Options()))
 
 
-def source(folder: Path, options: Options) -> Source:
-    """Every clip under `folder`; boredom only where ``--map boredom=...`` translates it.
+def find(folder: Path, options: Options) -> RawDataset:
+    """Every clip below `folder`; boredom only if ``--map boredom=...`` translates it.
 
     Raises `DataMissing`.
     """
@@ -95,43 +91,34 @@ def source(folder: Path, options: Options) -> Source:
         p for p in folder.rglob("*") if p.suffix in {".flac", ".wav"} and len(p.stem) == 7
     )
     if not paths:
-        raise DataMissing(f"no clips of EMO-DB under {folder}: expected wav/03a01Fa.wav and others")
-    vocabulary = options.vocabulary({}, leaves_out=["boredom"])
-
-    def job(path: Path) -> Job:
-        def make(cropper: Cropper) -> Iterator[Made]:
-            word, speaker = parse(path.stem)
-            emotion = vocabulary.emotion(word or "boredom", path.name)
-            if emotion is None:
-                yield Skipped(path.name, "label left out", word or "boredom")
-                return
-            try:
-                clip = read_clip(path, cropper, frames=1)
-            except SourceError as error:
-                yield Skipped(path.name, "cannot be decoded", str(error))
-                return
-            if clip.trouble:
-                yield Warned(path.name, "damaged", clip.trouble)
-            gender, age = SPEAKERS.get(speaker, (None, None))
-            yield Sample(
-                id=path.stem,
-                recording=path.stem,
-                participant=f"emodb-{speaker:02d}",
-                start_us=0,
-                end_us=clip.end_us,
-                audio=clip.audio,
-                text=SENTENCES.get(path.stem[2:5]),
-                language="de",
-                age=age,
-                gender=gender,
-                emotion=emotion,
-            )
-
-        return Job(path.stem, make)
-
-    return Source(
+        raise DataMissing(f"no clips of EMO-DB below {folder}: expected wav/03a01Fa.wav and others")
+    vocabulary = options.vocabulary({}, left_out=["boredom"])
+    return RawDataset(
         "EMO-DB",
         "free for research",
-        [job(path) for path in paths],
+        [Job(path.name, partial(_samples, path, vocabulary)) for path in paths],
         notes=("every sentence is spoken in every emotion: the text says nothing of the label",),
     )
+
+
+def _samples(path: Path, vocabulary: Vocabulary, cropper: Cropper) -> Iterator[JobResult]:
+    word, speaker = parse(path.stem)
+    emotion = vocabulary.emotion(word, path.name)
+    if emotion is None:
+        yield Skipped(path.name, "label left out", word)
+        return
+    gender, age = SPEAKERS.get(speaker, (None, None))
+    sample = Sample(
+        id=path.stem,
+        recording=path.stem,
+        participant=f"emodb-{speaker:02d}",
+        text=SENTENCES.get(path.stem[2:5]),
+        language="de",
+        age=age,
+        gender=gender,
+        emotion=emotion,
+    )
+    yield from clip_sample(sample, path, cropper)
+
+
+READER = Reader(find)

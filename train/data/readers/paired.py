@@ -1,26 +1,28 @@
-"""Faces, voices and words of different people, put together by their label.
+"""Faces, voices and words of different people, paired by their label, to try fusion.
 
-For trying fusion where no set with everything is at hand: a folder holds two or three prepared data sets,
-each in a sub-folder, one with faces, one with voices, one with words. Every sample of the smallest one
-gets partners of its label and split out of the others. What this can show is how a head weighs
-modalities that agree or differ. It can show nothing of how one person's face, voice and words go
-together.
+A folder holds two or three prepared data sets, each in a sub-folder: one with faces, one with voices,
+one with words. Every sample of the smallest set gets partners with its label and split from the other
+sets. This can show how a head weighs modalities that agree or contradict each other. It cannot show how
+the face, the voice and the words of one person go together.
 """
 
 from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from affectstream.train.data.dataset import INFO, Dataset
-from affectstream.train.data.prepare.crops import Cropper
-from affectstream.train.data.prepare.source import Job, Made, Options, Source
-from affectstream.train.data.sample import Sample
+from affectstream.train.data.reading.crops import Cropper
+from affectstream.train.data.reading.reader import Job, JobResult, Options, RawDataset, Reader
+from affectstream.train.data.sample import Sample, Split
 from affectstream.train.errors import DataError, DataMissing
 
-Pools = dict[tuple[str | None, str], list[int]]
+Key = tuple[Split | None, str]
+"""Split and emotion."""
+Pools = dict[Key, list[int]]
 """Row numbers by split and emotion."""
 
 _FIELDS = {
@@ -28,72 +30,64 @@ _FIELDS = {
     "audio": ("audio", "age", "gender"),
     "text": ("text", "language"),
 }
-"""What a sample takes from the part that gives it a modality."""
+"""The fields of a sample that come from the set that gives a modality."""
 
 
-def source(folder: Path, options: Options) -> Source:
-    """Pairs out of the prepared sets in `folder`. Raises `DataMissing` or `DataError`.
+def find(folder: Path, options: Options) -> RawDataset:
+    """Pairs from the prepared sets in `folder`. Raises `DataMissing` or `DataError`.
 
-    `options.times` partners for each sample of the smallest set, whose participants are the pairs'.
-    `options.part` takes only that split of each, to be split anew: no partner is then used twice. With
-    `options.conflicts` that share of the pairs has partners of other emotions; the id of such a pair
-    says which (``...+0 joy/anger``), its label is that of the smallest set.
+    Each sample of the smallest set, the anchor, gets `options.times` partners; a pair has the participant
+    and the label of its anchor. `options.part` uses only that split of each set, to be split again; no
+    partner is then used twice. A share `options.conflicts` of the pairs gets partners of another emotion,
+    which their id names (``...+0 joy/anger``).
     """
-    parts = _parts(folder)
-    pools = {name: _pools(data, options.part) for name, data in parts.items()}
-    anchor = min(parts, key=lambda name: sum(map(len, pools[name].values())))
-    keys = set.intersection(*(set(pool) for pool in pools.values()))
+    sets = _sets(folder)
+    pools = {name: _pools(data, options.part) for name, data in sets.items()}
+    anchor = min(sets, key=lambda name: sum(map(len, pools[name].values())))
+    keys = sorted(set.intersection(*(set(pool) for pool in pools.values())), key=str)
     if not keys:
-        raise DataError(
-            f"{folder}: no split and emotion is in all of {', '.join(d.info.name for d in parts.values())}"
-        )
-    again = options.part is None
-    dealers = {
-        name: _Dealer(pool, name, again=again) for name, pool in pools.items() if name != anchor
+        names = ", ".join(data.info.name for data in sets.values())
+        raise DataError(f"{folder}: no split and emotion is in all of {names}")
+    decks = {
+        name: _Deck(pool, name, reshuffle=options.part is None)
+        for name, pool in pools.items()
+        if name != anchor
     }
     conflict = random.Random(1)
-    ids = parts[anchor].column("id")
-
-    def job(name: str, rows: dict[str, int]) -> Job:
-        def make(_: Cropper) -> Iterator[Made]:
-            yield _joined(parts, rows, anchor, name)
-
-        return Job(name, make)
-
+    ids = sets[anchor].column("id")
     jobs = []
     for time in range(options.times):
-        for split, emotion in sorted(keys, key=str):
-            others = [e for s, e in sorted(keys, key=str) if s == split and e != emotion]
+        for split, emotion in keys:
+            others = [e for s, e in keys if s == split and e != emotion]
             for row in pools[anchor][split, emotion]:
                 name, rows = f"{ids[row]}+{time}", {anchor: row}
                 differs = bool(others) and conflict.random() < options.conflicts
-                for other, dealer in dealers.items():
-                    says = conflict.choice(others) if differs else emotion
-                    partner = dealer.deal((split, says))
+                for other, deck in decks.items():
+                    partner_emotion = conflict.choice(others) if differs else emotion
+                    partner = deck.draw((split, partner_emotion))
                     if partner is not None:
                         rows[other] = partner
-                        name += f" {emotion}/{says}" if differs else ""
-                if len(rows) == len(parts):
-                    jobs.append(job(name, rows))
-    names = ", ".join(f"{data.info.name} ({name})" for name, data in parts.items())
-    return Source(
+                        name += f" {emotion}/{partner_emotion}" if differs else ""
+                if len(rows) == len(sets):
+                    jobs.append(Job(name, partial(_sample, sets, rows, anchor, name)))
+    names = ", ".join(f"{data.info.name} ({name})" for name, data in sets.items())
+    return RawDataset(
         f"label-paired {names}",
-        "; ".join(sorted({data.info.licence for data in parts.values()})),
+        "; ".join(sorted({data.info.licence for data in sets.values()})),
         jobs,
-        official=options.part is None,
-        shared_people="a partner of the same label is drawn from the same split of its own set",
-        crop=parts["video"].info.crop if "video" in parts else None,
+        has_splits=options.part is None,
+        why_shared="a partner of the same label is drawn from the same split of its own set",
+        crop=sets["video"].info.crop if "video" in sets else None,
         notes=("modalities of one sample are of different people: only the label joins them",),
     )
 
 
-def _parts(folder: Path) -> dict[str, Dataset]:
+def _sets(folder: Path) -> dict[str, Dataset]:
     """The data set that gives each modality."""
     found: dict[str, Dataset] = {}
     for path in sorted(folder.glob(f"*/{INFO}")):
         data = Dataset(path.parent)
-        gives = [name for name in ("video", "audio") if data.info.modalities[name]] or ["text"]
-        for name in gives:
+        for name in [m for m in ("video", "audio") if data.info.modalities[m]] or ["text"]:
             if name in found:
                 raise DataError(
                     f"{folder}: both {found[name].info.name} and {data.info.name} give {name}: "
@@ -108,8 +102,8 @@ def _parts(folder: Path) -> dict[str, Dataset]:
     return found
 
 
-def _pools(data: Dataset, part: str | None) -> Pools:
-    """Rows of each split and emotion; of `part` alone, then without a split, where that is given."""
+def _pools(data: Dataset, part: Split | None) -> Pools:
+    """Rows by split and emotion; with `part` only the rows of that split, under the key None."""
     pools: Pools = defaultdict(list)
     splits, emotions = data.column("split"), data.column("emotion")
     for row, (split, emotion) in enumerate(zip(splits, emotions, strict=True)):
@@ -118,29 +112,31 @@ def _pools(data: Dataset, part: str | None) -> Pools:
     return pools
 
 
-class _Dealer:
-    """Deals the rows of each pool in random order; `again` and again when all were dealt, or not."""
+class _Deck:
+    """Draws the rows of each pool in random order, each once; `reshuffle` then starts again."""
 
-    def __init__(self, pools: Pools, seed: str, *, again: bool) -> None:
-        self._pools, self._random, self._again = pools, random.Random(seed), again
+    def __init__(self, pools: Pools, seed: str, *, reshuffle: bool) -> None:
+        self._pools, self._random, self._reshuffle = pools, random.Random(seed), reshuffle
         self._left: Pools = {}
 
-    def deal(self, key: tuple[str | None, str]) -> int | None:
-        if key not in self._left or (self._again and not self._left[key]):
+    def draw(self, key: Key) -> int | None:
+        if key not in self._left or (self._reshuffle and not self._left[key]):
             self._left[key] = self._random.sample(self._pools[key], len(self._pools[key]))
         return self._left[key].pop() if self._left[key] else None
 
 
-def _joined(parts: dict[str, Dataset], rows: dict[str, int], anchor: str, name: str) -> Sample:
-    samples = {part: parts[part][row] for part, row in rows.items()}
+def _sample(
+    sets: Mapping[str, Dataset], rows: Mapping[str, int], anchor: str, name: str, _: Cropper
+) -> Iterator[JobResult]:
+    samples = {modality: sets[modality][row] for modality, row in rows.items()}
     values = {
         field: getattr(sample, field)
-        for part, sample in samples.items()
-        for field in _FIELDS[part]
+        for modality, sample in samples.items()
+        for field in _FIELDS[modality]
         if getattr(sample, field) is not None
     }
     first = samples[anchor]
-    return Sample(
+    yield Sample(
         id=name,
         recording=name,
         participant=first.participant,
@@ -148,3 +144,6 @@ def _joined(parts: dict[str, Dataset], rows: dict[str, int], anchor: str, name: 
         emotion=first.emotion,
         **values,
     )
+
+
+READER = Reader(find, frozenset({"times", "part", "conflicts"}))

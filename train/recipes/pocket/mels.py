@@ -15,7 +15,8 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
-from affectstream.train.data.readers.sound import Clip
+from affectstream.train.data.reading.reader import sound_of
+from affectstream.train.data.sample import Sample
 from affectstream.train.networks.mel import BANDS, FLOOR, LogMel
 
 SPEEDS = (0.88, 0.94, 1.0, 1.06, 1.12)
@@ -51,12 +52,12 @@ def loudest_window(
 class MelStore:
     """Log-mels (`BANDS`, frames) float16 of every clip at every speed, and where its speech is."""
 
-    def __init__(self, clips: Sequence[Clip], labels: tuple[str, ...]) -> None:
+    def __init__(self, clips: Sequence[Sample], labels: tuple[str, ...]) -> None:
         transform = LogMel()
-        self.labels = torch.tensor([labels.index(clip.emotion) for clip in clips])
+        self.labels = torch.tensor([labels.index(str(clip.emotion)) for clip in clips])
         self.mels: list[list[Tensor]] = []
         for clip in clips:
-            sped = [resample(clip.samples, speed) for speed in SPEEDS]
+            sped = [resample(sound_of(clip), speed) for speed in SPEEDS]
             self.mels.append([transform(s.unsqueeze(0))[0].to(torch.float16) for s in sped])
 
     def window(self, clip: int, speed: int, frames: int, place: float) -> Tensor:

@@ -19,8 +19,8 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 from affectstream.stream.faces.detect import STRIDES, Proposals, box_iou, decode_proposals, nms
-from affectstream.train.data.readers import faces_in_context
 from affectstream.train.recipe import Batch, FitConfig, Loaders
+from affectstream.train.recipes.pocket import faces_in_context
 from affectstream.train.recipes.pocket.distill import SHAPES, TaughtCanvases, Teacher
 from affectstream.train.recipes.pocket.face_canvases import Canvases, free_pictures
 

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from affectstream.engines.labels import EMOTIONS_7
 from affectstream.train.data.readers import meld
+from affectstream.train.data.sample import Sample
 from affectstream.train.fit.checkpoint import load_best
 from affectstream.train.networks.ngrams import NGrams, fit_ngrams
 from affectstream.train.networks.tokenizer import encode, parents, split_pieces, train_tokenizer
@@ -143,9 +144,9 @@ class PocketTextRecipe:
     def loaders(self, data: Path, config: FitConfig) -> Loaders:
         """Train the tokenizer and the regression (they start the next `module()`), encode MELD."""
         lines = meld.read(data, "train")
-        texts = [line.text for line in lines]
-        labels = np.array([EMOTIONS_7.index(line.emotion) for line in lines])
-        dialogues = np.array([line.dialogue for line in lines])
+        texts = _texts(lines)
+        labels = np.array([EMOTIONS_7.index(str(line.emotion)) for line in lines])
+        dialogues = _dialogues(lines)
         tokenizer = train_tokenizer(texts, PIECES)
         ids, mask = encode(tokenizer, texts)
         fresh = PocketText()
@@ -206,14 +207,14 @@ class PocketTextRecipe:
         return [path, tokenizer]
 
 
-def rival_f1(train: Sequence[meld.Utterance], held: Sequence[meld.Utterance]) -> float:
+def rival_f1(train: Sequence[Sample], held: Sequence[Sample]) -> float:
     """Weighted F1 of TF-IDF with balanced logistic regression, the best plain rival we found."""
     words = r"'[a-z]+|[^\W_]+|[^\w\s']+"
     vectors = TfidfVectorizer(ngram_range=(1, 3), sublinear_tf=True, token_pattern=words, min_df=2)
-    features = vectors.fit_transform([line.text.replace("\u2019", "'") for line in train])
+    features = vectors.fit_transform([text.replace("\u2019", "'") for text in _texts(train)])
     judge = LogisticRegression(C=4.0, max_iter=300, class_weight="balanced")
     judge.fit(features, [line.emotion for line in train])
-    asked = vectors.transform([line.text.replace("\u2019", "'") for line in held])
+    asked = vectors.transform([text.replace("\u2019", "'") for text in _texts(held)])
     truth = [line.emotion for line in held]
     return float(f1_score(truth, judge.predict(asked), average="weighted"))
 
@@ -229,14 +230,23 @@ def validation_tokens(
     assert isinstance(module, PocketText)
     lines = meld.read(data, "dev")
     batch = _encoded(lines, Tokenizer.from_str(module.tokenizer))
-    dialogues = np.array([line.dialogue for line in lines])
+    dialogues = _dialogues(lines)
     return batch["ids"].numpy(), batch["mask"].numpy(), batch["label"].numpy(), dialogues
 
 
-def _encoded(lines: Sequence[meld.Utterance], tokenizer: Tokenizer) -> dict[str, Tensor]:
-    ids, mask = encode(tokenizer, [line.text for line in lines])
-    labels = torch.tensor([EMOTIONS_7.index(line.emotion) for line in lines])
+def _encoded(lines: Sequence[Sample], tokenizer: Tokenizer) -> dict[str, Tensor]:
+    ids, mask = encode(tokenizer, _texts(lines))
+    labels = torch.tensor([EMOTIONS_7.index(str(line.emotion)) for line in lines])
     return {"ids": ids, "mask": mask, "label": labels}
+
+
+def _texts(lines: Sequence[Sample]) -> list[str]:
+    return [line.text or "" for line in lines]
+
+
+def _dialogues(lines: Sequence[Sample]) -> NDArray[np.int64]:
+    """The numbers at the end of names such as ``train-12``."""
+    return np.array([int(str(line.dialogue).rpartition("-")[2]) for line in lines])
 
 
 RECIPE = PocketTextRecipe()

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from affectstream.engines.labels import EMOTIONS_7
 from affectstream.train.data.readers import emodb, ravdess
+from affectstream.train.data.reading.reader import sound_of
 from affectstream.train.networks.mel import BANDS, HOP_SAMPLES, N_FFT, LogMel
 from affectstream.train.recipe import Batch, FitConfig, Loaders
 from affectstream.train.recipes.pocket.mels import BalancedWindows, MelStore, loudest_window
@@ -195,8 +196,8 @@ def windows(data: Path, actors: Sequence[int]) -> list[Batch]:
     Batches of ``samples`` (N, `WINDOW_SAMPLES`) float32 and ``label`` (N,) int64.
     """
     clips = ravdess.read(data, actors)
-    samples = np.stack([loudest_window(clip.samples, WINDOW_SAMPLES) for clip in clips])
-    labels = torch.tensor([EMOTIONS_7.index(clip.emotion) for clip in clips])
+    samples = np.stack([loudest_window(sound_of(clip), WINDOW_SAMPLES) for clip in clips])
+    labels = torch.tensor([EMOTIONS_7.index(str(clip.emotion)) for clip in clips])
     parts = math.ceil(len(clips) / 32)
     pieces = torch.from_numpy(samples).chunk(parts)
     return [{"samples": s, "label": n} for s, n in zip(pieces, labels.chunk(parts), strict=True)]

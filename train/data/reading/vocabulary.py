@@ -1,4 +1,4 @@
-"""From a data set's words for emotions to the one vocabulary."""
+"""Translates a data set's words for emotions into `EMOTIONS`."""
 
 from __future__ import annotations
 
@@ -9,19 +9,8 @@ from affectstream.stream.errors import OptionError
 from affectstream.train.errors import DataError
 
 
-def parse_pairs(pairs: Sequence[str], option: str, meaning: str) -> dict[str, str]:
-    """``["a=b", ...]`` as a mapping. Raises `OptionError` naming the option for another form."""
-    out = {}
-    for pair in pairs:
-        old, equals, new = pair.partition("=")
-        if not equals or not old.strip() or not new.strip():
-            raise OptionError(f"{option} {pair!r}: expected {meaning}")
-        out[old.strip()] = new.strip()
-    return out
-
-
 class Vocabulary:
-    """Translates labels; those it does not know are refused or dropped, never guessed."""
+    """Translates labels. An unknown label is refused or dropped, never guessed."""
 
     def __init__(
         self,
@@ -29,10 +18,10 @@ class Vocabulary:
         translate: Mapping[str, str],
         *,
         drop_unknown: bool = False,
-        leaves_out: Sequence[str] = (),
+        left_out: Sequence[str] = (),
     ) -> None:
-        """`own` are the words of the set, `translate` what the user adds (it goes first); words in
-        `leaves_out` are dropped unless translated. Raises `OptionError` for a target that is none.
+        """`own` are the words of the set; `translate`, of the user, comes first. The words in
+        `left_out` are dropped unless translated. Raises `OptionError` for an unknown emotion.
         """
         for old, new in translate.items():
             if new not in EMOTIONS:
@@ -40,13 +29,13 @@ class Vocabulary:
                     f"--map {old}={new}: {new!r} is no emotion, expected one of {', '.join(EMOTIONS)}"
                 )
         self._words = {name: name for name in EMOTIONS} | _folded(own) | _folded(translate)
-        self._left_out = {word.casefold() for word in leaves_out}
+        self._left_out = {word.casefold() for word in left_out}
         self._drop_unknown = drop_unknown
 
     def emotion(self, word: str, where: str) -> str | None:
-        """The emotion that `word` stands for; None where its row is to be dropped.
+        """The emotion for `word`; None if its row is to be dropped.
 
-        Raises `DataError` naming the row (`where`), the value and the vocabulary.
+        Raises `DataError` naming the row (`where`), the word and the emotions.
         """
         folded = word.strip().casefold()
         if folded in self._words:

@@ -1,8 +1,8 @@
-"""Which video an iMotions export describes.
+"""Which video belongs to an iMotions export.
 
-In a folder an export and a video of the same name belong together, or a video named as the respondent
-in the export. A table with the columns ``export``, ``video`` and perhaps ``participant`` says it outright;
-its file names are relative to the table.
+In a folder an export belongs to the video of the same name, or to a video named after the respondent in
+the export. A table with the columns ``export``, ``video`` and perhaps ``participant`` states the pairs; its
+file names are relative to the table.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from affectstream.train.data.prepare.tables import SUFFIXES, read_rows, require, text
-from affectstream.train.data.readers.imotions_layout import find_layout
+from affectstream.train.data.imotions.layout import find_layout
+from affectstream.train.data.reading.tables import SUFFIXES, read_rows, require_columns, text
 from affectstream.train.errors import DataError, DataMissing
 
 VIDEOS = frozenset({".mp4", ".mov", ".avi", ".mkv", ".webm", ".wmv", ".m4v", ".mpg"})
@@ -24,10 +24,9 @@ EXPORTS = frozenset({".csv", ".txt", ".tsv"})
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """An export and its video; `participant` overrules the respondent in the export."""
+    """An export and its video. `name` of the recording is unique; `participant` overrides the respondent."""
 
     name: str
-    """Of the recording, unlike any other's."""
     export: Path
     video: Path | None
     participant: str | None = None
@@ -39,19 +38,17 @@ def find_pairs(path: Path) -> list[Pair]:
 
 
 def _pairs_of_table(path: Path) -> list[Pair]:
-    rows = read_rows(path)
-    require(path, list(rows[0]), ("export", "video"), ("export", "video", "participant"))
+    rows, folder = read_rows(path), path.parent
+    require_columns(path, rows[0], ("export", "video"), ("export", "video", "participant"))
     exports = [text(row, "export") for row in rows]
     for number, export in enumerate(exports, 1):
         if export is None or exports.count(export) > 1:
             raise DataError(f"{path}, row {number}: export is {export!r}, expected one of each")
-    files = [path.parent / str(export) for export in exports]
+    files = [folder / str(export) for export in exports]
     videos = [text(row, "video") for row in rows]
     return [
-        Pair(name, file, None if video is None else path.parent / video, text(row, "participant"))
-        for name, file, video, row in zip(
-            _names(files, path.parent), files, videos, rows, strict=True
-        )
+        Pair(name, file, None if video is None else folder / video, text(row, "participant"))
+        for name, file, video, row in zip(_names(files, folder), files, videos, rows, strict=True)
     ]
 
 
@@ -71,7 +68,7 @@ def _pairs_of_folder(folder: Path) -> list[Pair]:
 
 
 def _names(exports: Sequence[Path], folder: Path) -> list[str]:
-    """The name of each export's recording: that of the file, with its folders where it must be."""
+    """The file name of each export, with its folders if several have that name."""
     stems = Counter(export.stem for export in exports)
     return [
         export.stem
@@ -84,7 +81,7 @@ def _names(exports: Sequence[Path], folder: Path) -> list[str]:
 def _video_of(export: Path, videos: Sequence[Path]) -> Path | None:
     """The video of the same name, in the same folder if there are several, else the respondent's."""
     stems = [export.stem.casefold()]
-    with contextlib.suppress(DataError, DataMissing):  # the job tells what is wrong with it
+    with contextlib.suppress(DataError, DataMissing):  # the job will report what is wrong
         stems.append((find_layout(export).respondent or "").casefold())
     for stem in stems:
         found = [video for video in videos if video.stem.casefold() == stem]

@@ -1,30 +1,33 @@
-"""Crops for training, cut by the code that serves: pocket's detector and `stream.faces.crop`.
+"""Crops for training, cut by the detector of a bundle and by `stream.faces.crop`, as in serving.
 
-Of a picture with several faces the largest counts; one without a face has no `face` or `person` crop.
+Of a picture with several faces the largest is cut. A picture without a face has no `face` or `person`
+crop.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.errors import BundleError
-from affectstream.engines.manifest import CROPS as KINDS
 from affectstream.engines.manifest import CropKind
 from affectstream.stream.faces.crop import align_face, frame_crop, person_crop, scaled_template
 from affectstream.stream.faces.detect import Detection, Detector, DetectorSpec
 
-__all__ = ["KINDS", "CropKind", "Cropper", "frame_crop", "person_crop", "scaled_template"]
+BATCH = 4
+"""Pictures searched for faces at a time."""
+Key = TypeVar("Key")
+Picture = NDArray[np.uint8]
 
 
 class Cropper:
-    """Cuts one kind of crop. The detector's bundle opens with the first picture and closes on exit."""
+    """Cuts one kind of crop. The bundle of the detector opens with the first picture."""
 
     def __init__(self, kind: CropKind, size: int, bundle: str = "pocket", threads: int = 1) -> None:
         self.kind, self.size = kind, size
@@ -33,10 +36,29 @@ class Cropper:
         self._stack = ExitStack()
         self._detector: Detector | None = None
 
-    def cut(self, pictures: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.uint8] | None]:
-        """The crop of each RGB picture (H, W, 3) uint8, all of one size; None where there is no face.
+    def cut_each(
+        self, pictures: Iterable[tuple[Key, Picture]]
+    ) -> Iterator[tuple[Key, Picture | None]]:
+        """The key and the crop of each (key, picture), in order, with `BATCH` pictures in memory."""
+        batch: list[tuple[Key, Picture]] = []
 
-        Raises `BundleError` where the bundle has no face detector.
+        def cut() -> Iterator[tuple[Key, Picture | None]]:
+            crops = self.cut([rgb for _, rgb in batch])
+            yield from [(key, crop) for (key, _), crop in zip(batch, crops, strict=True)]
+            batch.clear()
+
+        for key, rgb in pictures:
+            if batch and batch[0][1].shape != rgb.shape:
+                yield from cut()
+            batch.append((key, rgb))
+            if len(batch) == BATCH:
+                yield from cut()
+        yield from cut()
+
+    def cut(self, pictures: Sequence[Picture]) -> list[Picture | None]:
+        """The crop of each RGB picture (H, W, 3) uint8, all of one size; None without a face.
+
+        Raises `BundleError` for a bundle without a face detector.
         """
         if self.kind == "frame":
             return [frame_crop(rgb, self.size) for rgb in pictures]
@@ -46,7 +68,7 @@ class Cropper:
             for rgb, faces in zip(pictures, found, strict=True)
         ]
 
-    def _largest(self, rgb: NDArray[np.uint8], faces: Sequence[Detection]) -> NDArray[np.uint8]:
+    def _largest(self, rgb: Picture, faces: Sequence[Detection]) -> Picture:
         face = max(faces, key=lambda f: (f.box[2] - f.box[0]) * (f.box[3] - f.box[1]))
         if self.kind == "person":
             return person_crop(rgb, face.box, self.size)

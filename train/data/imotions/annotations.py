@@ -1,0 +1,188 @@
+"""The annotations of the face sensor in an iMotions export.
+
+In versions 6 and 7 every row repeats the newest value of every sensor, and ``EventSource`` names, joined by
+``|``, the sensors that the row comes from. In version 8 and later each sensor has its own ``EventSource``
+column, filled only in its rows. Only rows of the face sensor are read.
+
+Values become those of `Sample`: percentages 0 to 1, valence -1 to 1, and FACET's evidence (logarithm to
+the base 10 of the odds) a probability.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from affectstream.engines.labels import EMOTIONS
+from affectstream.train.data.imotions.layout import (
+    TIME_COLUMNS,
+    Layout,
+    normalize,
+    rows,
+    to_number,
+)
+from affectstream.train.errors import DataError
+
+FACE_SOURCES = ("affdex", "affectiva", "affraw", "facet", "emotient")
+"""Parts of the names of face sensors."""
+SOURCE_COLUMNS = ("combinedeventsource", "eventsource")
+"""The first of these in the header names the sensor of a row; version 8 has the second once a sensor."""
+STIMULUS_COLUMNS = ("sourcestimuliname", "stimulusname")
+_SLACK = 1.0
+"""Percent by which a value may lie outside its range through rounding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """The values of the face sensor at one moment; all None if it saw no face.
+
+    `time_us` is on the clock of the time column. `intensities` by emotion, `attention` and `engagement`
+    are in [0, 1], `valence` in [-1, 1].
+    """
+
+    time_us: int
+    stimulus: str | None
+    intensities: Mapping[str, float]
+    attention: float | None
+    engagement: float | None
+    valence: float | None
+
+
+def read_annotations(
+    layout: Layout,
+    *,
+    time: str | None = None,
+    stimulus: str | None = None,
+    event_source: str | None = None,
+) -> list[Annotation]:
+    """The annotations of the face sensor, in order of time.
+
+    `time` is the time column (MediaTime, else Timestamp); with `stimulus` only its rows are read;
+    `event_source` names another sensor. Raises `DataError` if no row is left, or if times go back
+    because each of several stimuli restarts the clock.
+    """
+    clock = layout.find([normalize(time)] if time else TIME_COLUMNS)
+    if not clock:
+        raise DataError(f"{layout.path}: no column {time}; found {', '.join(layout.names[:40])}")
+    place, source = layout.find(STIMULUS_COLUMNS), layout.find(SOURCE_COLUMNS)
+    columns = _value_columns(layout)
+    sensors, stimuli = set[str](), set[str]()
+    annotations: list[Annotation] = []
+    last: list[float | None] = []
+    names_sensors = any(_sensors(cells, source) for cells in rows(layout))
+    for cells in rows(layout):
+        found = _sensors(cells, source)
+        sensors |= found
+        if names_sensors and not _has_face_sensor(found, event_source):
+            continue
+        shown = cells[place[0]].strip() if place else ""
+        stimuli.add(shown)
+        time_ms = to_number(cells[clock[0]])
+        if time_ms is None or (stimulus is not None and shown != stimulus):
+            continue
+        values = [_value(cells, column, scale, layout) for column, scale in columns]
+        # Where rows do not name their sensor, a row that repeats every value is of another sensor.
+        if not names_sensors and values == last:
+            continue
+        last = values
+        annotations.append(_annotation(round(time_ms * 1000), shown or None, values))
+    _refuse_nothing(layout, annotations, sensors, stimuli, stimulus)
+    _refuse_restarted_clock(layout, annotations)
+    return sorted(annotations, key=lambda a: a.time_us)
+
+
+def _percent(value: float) -> float:
+    if not -_SLACK <= value <= 100.0 + _SLACK:
+        raise ValueError("0 to 100")
+    return min(1.0, max(0.0, value / 100.0))
+
+
+def _signed(value: float) -> float:
+    if not -100.0 - _SLACK <= value <= 100.0 + _SLACK:
+        raise ValueError("-100 to 100")
+    return min(1.0, max(-1.0, value / 100.0))
+
+
+def _odds(value: float) -> float:
+    return 1.0 / (1.0 + math.pow(10.0, -max(-30.0, min(30.0, value))))
+
+
+Scale = Callable[[float], float]
+_VALUES: tuple[Mapping[str, Scale], ...] = (
+    *({name: _percent, f"{name}evidence": _odds} for name in EMOTIONS),
+    {"attention": _percent},
+    {"engagement": _percent},
+    {"valence": _signed},
+    *({name: float, f"{name}degrees": float} for name in ("yaw", "pitch", "roll")),
+)
+"""For each value of a row the columns that may hold it, with their scale. Only the emotions and the three
+after them are kept; the head's angles show whether a row repeats the one before."""
+
+
+def _value_columns(layout: Layout) -> list[tuple[int | None, Scale]]:
+    """For each of `_VALUES` its column, None if the export has none, and its scale."""
+    found = [
+        [(layout.find([name]), scale) for name, scale in choices.items()] for choices in _VALUES
+    ]
+    return [next(((at[0], scale) for at, scale in each if at), (None, float)) for each in found]
+
+
+def _value(cells: Sequence[str], column: int | None, scale: Scale, layout: Layout) -> float | None:
+    found = None if column is None else to_number(cells[column])
+    if column is None or found is None:
+        return None
+    try:
+        return scale(found)
+    except ValueError as expected:
+        raise DataError(
+            f"{layout.path}: {layout.names[column]} is {found:g}, expected {expected}"
+        ) from None
+
+
+def _annotation(time_us: int, stimulus: str | None, values: Sequence[float | None]) -> Annotation:
+    count = len(EMOTIONS)
+    found = zip(EMOTIONS, values[:count], strict=True)
+    intensities = {name: value for name, value in found if value is not None}
+    return Annotation(time_us, stimulus, intensities, *values[count : count + 3])
+
+
+def _sensors(cells: Sequence[str], columns: Sequence[int]) -> set[str]:
+    parts = (part.strip() for i in columns for part in cells[i].split("|"))
+    return {part for part in parts if part and not part.isdecimal()}
+
+
+def _has_face_sensor(sensors: Collection[str], event_source: str | None) -> bool:
+    parts = FACE_SOURCES if event_source is None else (event_source.casefold(),)
+    return any(part in sensor.casefold() for sensor in sensors for part in parts)
+
+
+def _refuse_nothing(
+    layout: Layout,
+    annotations: Sequence[Annotation],
+    sensors: Collection[str],
+    stimuli: Collection[str],
+    stimulus: str | None,
+) -> None:
+    if annotations:
+        return
+    if stimulus is not None and stimulus not in stimuli:
+        raise DataError(
+            f"{layout.path}: no stimulus {stimulus!r}, found {', '.join(sorted(stimuli)) or 'none'}"
+        )
+    raise DataError(
+        f"{layout.path}: no row of a face sensor; event sources are "
+        f"{', '.join(sorted(sensors)) or 'not given'}; name one with --event-source"
+    )
+
+
+def _refuse_restarted_clock(layout: Layout, annotations: Sequence[Annotation]) -> None:
+    """MediaTime restarts with each stimulus."""
+    back = any(b.time_us < a.time_us for a, b in pairwise(annotations))
+    stimuli = sorted({a.stimulus for a in annotations if a.stimulus})
+    if back and len(stimuli) > 1:
+        raise DataError(
+            f"{layout.path}: times begin anew with each stimulus ({', '.join(stimuli)}): choose one "
+            "with --stimulus, or the clock of the whole recording with --time Timestamp"
+        )

@@ -1,0 +1,136 @@
+"""What a reader of a data set gives to `prepare`: which samples there are, and how to make each of them.
+
+A data set is one module of `affectstream.train.data.readers` with ``READER = Reader(find, ...)``. `find`
+lists the files and returns a `RawDataset` of jobs; nothing is decoded before a job runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from affectstream.stream.errors import SourceError
+from affectstream.train.data.dataset import CropInfo
+from affectstream.train.data.reading.crops import Cropper
+from affectstream.train.data.reading.vocabulary import Vocabulary
+from affectstream.train.data.sample import Sample, Split
+from affectstream.train.errors import DataError
+
+CROP_OPTIONS = frozenset({"crop", "size"})
+CLIP_OPTIONS = CROP_OPTIONS | {"frames"}
+
+
+class Skipped(msgspec.Struct, frozen=True):
+    """A file or row without a sample. `reason` is the same text for every case of one cause."""
+
+    name: str
+    reason: str
+    detail: str = ""
+    count: int = 1
+
+
+class Warned(msgspec.Struct, frozen=True):
+    """A problem of samples that were made nevertheless; fields as in `Skipped`."""
+
+    name: str
+    reason: str
+    detail: str = ""
+    count: int = 1
+
+
+JobResult = Sample | Skipped | Warned
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Makes the samples of one file or row."""
+
+    name: str
+    make: Callable[[Cropper], Iterable[JobResult]]
+    """May raise `SourceError` for a file that cannot be decoded."""
+
+    def run(self, cropper: Cropper) -> Iterator[JobResult]:
+        """The results of `make`; a file that cannot be decoded is skipped."""
+        try:
+            yield from self.make(cropper)
+        except SourceError as error:
+            yield Skipped(self.name, "cannot be decoded", str(error))
+
+
+@dataclass(frozen=True, slots=True)
+class RawDataset:
+    """The files of a data set, found but not decoded."""
+
+    title: str
+    licence: str
+    jobs: Sequence[Job]
+    has_splits: bool = False
+    """Whether its samples come with a split."""
+    why_shared: str | None = None
+    """Why its own splits share participants; None if they do not."""
+    notes: tuple[str, ...] = ()
+    crop: CropInfo | None = None
+    """How its pictures were cut, if they are crops of a prepared set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Settings of the readers. A reader uses those that its `Reader.options` names."""
+
+    frames: int = 8
+    """Pictures taken from each clip, evenly spread."""
+    every: int | None = None
+    rate: float | None = None
+    """Of a long recording: every Nth frame, or so many frames a second."""
+    sound_s: float = 0.0
+    """Of a long recording: seconds of sound before each frame that go with it."""
+    time: str | None = None
+    stimulus: str | None = None
+    event_source: str | None = None
+    offset_ms: float = 0.0
+    times: int = 1
+    part: Split | None = None
+    conflicts: float = 0.0
+    """Of pairs: partners of each sample, the split that is used, the share with contrary labels."""
+    columns: Mapping[str, str] = field(default_factory=dict)
+    language: str | None = None
+    translate: Mapping[str, str] = field(default_factory=dict)
+    drop_unknown: bool = False
+
+    def vocabulary(self, own: Mapping[str, str], *, left_out: Sequence[str] = ()) -> Vocabulary:
+        """The vocabulary of a set whose `own` words stand for emotions; `left_out` are dropped."""
+        return Vocabulary(own, self.translate, drop_unknown=self.drop_unknown, left_out=left_out)
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """How to read one data set."""
+
+    find: Callable[[Path, Options], RawDataset]
+    """Lists the files below a path. Raises `DataMissing` or `DataError`."""
+    options: frozenset[str] = frozenset()
+    """Fields of `Options`, and of `CROP_OPTIONS`, that matter for this set but not for all sets."""
+    size: int = 112
+    """Side of a crop in pixels, unless the user gives another."""
+
+
+def read_all(raw: RawDataset) -> list[Sample]:
+    """All samples of a data set in memory, for a recipe that trains on its files directly.
+
+    Raises `SourceError` for a file that cannot be decoded.
+    """
+    with Cropper("frame", 1) as cropper:
+        results = [result for job in raw.jobs for result in job.make(cropper)]
+    return [result for result in results if isinstance(result, Sample)]
+
+
+def sound_of(sample: Sample) -> NDArray[np.float32]:
+    """The sound (n,) float32 of a sample. Raises `DataError` if it has none."""
+    if sample.audio is None:
+        raise DataError(f"{sample.id}: no sound found, expected a clip of speech")
+    return sample.audio
