@@ -27,11 +27,10 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
-from affectstream.engines.labels import EMOTIONS
+from affectstream.engines.labels import EMOTIONS, SENTIMENTS
 from affectstream.stream.errors import OptionError
 from affectstream.train import losses, metrics
 from affectstream.train.data.dataset import Dataset
-from affectstream.train.data.sample import SENTIMENTS
 from affectstream.train.errors import DataError
 from affectstream.train.losses import LossConfig
 

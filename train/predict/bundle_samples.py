@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectstream.engines.bundle.bundle import Bundle
+from affectstream.engines.labels import SENTIMENTS
 from affectstream.train.data.dataset import Dataset
-from affectstream.train.data.sample import SENTIMENTS
 from affectstream.train.errors import DataError
 from affectstream.train.fit.warm_start import RECIPE
 from affectstream.train.loader.batches import ValidBatches, valid_batch_size
