@@ -89,11 +89,12 @@ class LiveSession:
             clock,
             pixel_aspect=pixel_aspect,
         )
-        self._lock = threading.Lock()  # of the next three lines
+        self._lock = threading.Lock()  # of the fields up to the blank line
         self._reconnects = 0
         self._detail: str | None = None  # why the source ended early
         self._is_closing = self._is_ending = False
         self._ended: Stream | None = None
+
         self.error: BaseException | None = None
         """The exception that ended the worker early, if there was one."""
         self._thread = threading.Thread(target=self._run, name=f"live {name}", daemon=True)

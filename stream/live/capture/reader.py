@@ -12,7 +12,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Protocol, TypeAlias
+from typing import TypeAlias
 
 import av
 
@@ -21,6 +21,7 @@ from affectstream.stream.live.capture.backlog import BacklogSkipper
 from affectstream.stream.live.capture.connection import Connection, SourceInfo
 from affectstream.stream.live.capture.decoder import SourceFrame
 from affectstream.stream.live.capture.rebase import TimestampRebaser
+from affectstream.stream.live.session import LiveSession
 
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.2, 3.0
 _WATCH_S = 0.1
@@ -28,26 +29,6 @@ _log = logging.getLogger(__name__)
 
 Tap: TypeAlias = Callable[[SourceFrame, int, float], None]
 """Called with every pushed frame, its time in the session (us), and when it arrived (s, monotonic)."""
-
-
-class Session(Protocol):
-    """What a reader needs of `LiveSession`."""
-
-    def push_video(self, picture: av.VideoFrame, t_us: int, arrived_s: float) -> None:
-        """Push a picture."""
-        ...
-
-    def push_audio(self, sound: av.AudioFrame, t_us: int, arrived_s: float) -> None:
-        """Push a frame of sound."""
-        ...
-
-    def warn(self, detail: str) -> None:
-        """Emit a warning."""
-        ...
-
-    def reconnected(self, detail: str | None = None) -> None:
-        """Emit that the source is back."""
-        ...
 
 
 class Reader:
@@ -62,7 +43,7 @@ class Reader:
         """`on_open` is called on a thread of the reader's, each time the source was opened."""
         self.opening = opening
         self._on_open, self._tap = on_open, tap
-        self._session: Session | None = None
+        self._session: LiveSession | None = None
         self._zero_s = 0.0
         self._rebaser, self._backlog = TimestampRebaser(), BacklogSkipper()
         self._origin_us = 0
@@ -86,7 +67,7 @@ class Reader:
         """Open the source for the first time, in the background."""
         self._thread.start()
 
-    def attach(self, session: Session, zero_s: float) -> None:
+    def attach(self, session: LiveSession, zero_s: float) -> None:
         """Push into `session` from now on, whose t = 0 is at `zero_s` (monotonic).
 
         Frames that came before are left out: a camera may be open while the microphone is not yet.
