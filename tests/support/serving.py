@@ -17,6 +17,8 @@ import httpx
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection
 
 from affectstream.stream.recognizer import Recognizer
 from affectstream.stream.serve import guard
@@ -24,11 +26,13 @@ from affectstream.stream.serve.options import ServeOptions
 from affectstream.stream.serve.server import Server, build, listen
 
 TOKEN = "correct-horse-battery"
+MESSAGE_TYPES = {"session", "faces", "words", "state", "pong", "error"}
+"""The messages that are no events."""
 
 
 @dataclass(frozen=True)
-class Running:
-    """A server that listens: its address, and itself to look at from outside of its loop."""
+class RunningServer:
+    """A server in a thread, and its address."""
 
     address: str
     server: Server
@@ -51,7 +55,7 @@ class Running:
 
 
 @contextmanager
-def running(recognizer: Recognizer, **options: Any) -> Iterator[Running]:
+def running(recognizer: Recognizer, **options: Any) -> Iterator[RunningServer]:
     """A server on a free port, in a thread; all its sessions are gone when this ends."""
     chosen = ServeOptions(port=0, **options)
     with listen(chosen) as listener:
@@ -59,8 +63,8 @@ def running(recognizer: Recognizer, **options: Any) -> Iterator[Running]:
         address: list[str] = []
         listening = threading.Event()
 
-        def announce(where: str) -> None:
-            address.append(where)
+        def announce(listens_at: str) -> None:
+            address.append(listens_at)
             listening.set()
 
         server.announce = announce
@@ -68,7 +72,7 @@ def running(recognizer: Recognizer, **options: Any) -> Iterator[Running]:
         thread.start()
         try:
             assert listening.wait(20), "the server did not start"
-            yield Running(address[0], server)
+            yield RunningServer(address[0], server)
         finally:
             server.should_exit = True
             thread.join(20)
@@ -76,8 +80,8 @@ def running(recognizer: Recognizer, **options: Any) -> Iterator[Running]:
 
 
 @contextmanager
-def loopback_will_do() -> Iterator[None]:
-    """ICE passes over 127.0.0.1, and a machine under test may have nothing else; many peers come from it."""
+def allow_loopback_ice() -> Iterator[None]:
+    """ICE skips 127.0.0.1, but a test machine may have no other address. Many clients come from it."""
     import aioice.ice
 
     found = aioice.ice.get_host_addresses
@@ -92,13 +96,37 @@ def loopback_will_do() -> Iterator[None]:
 
 
 def until(condition: Callable[[], Any], what: str, wait_s: float = 20.0) -> Any:
-    """Whatever `condition` gives once it is true."""
+    """The value of `condition` once it is true."""
     end_s = time.monotonic() + wait_s
     while time.monotonic() < end_s:
         if found := condition():
             return found
         time.sleep(0.02)
     raise AssertionError(f"waited {wait_s} s for {what}")
+
+
+def send(socket: ClientConnection, data: bytes, piece: int = 8192) -> None:
+    """Send `data` in pieces."""
+    for start in range(0, len(data), piece):
+        socket.send(data[start : start + piece])
+
+
+def receive(socket: ClientConnection, until_type: str | None = None) -> list[dict[str, Any]]:
+    """The messages until the server closes, or up to the first of `until_type`."""
+    found: list[dict[str, Any]] = []
+    try:
+        while True:
+            found.append(json.loads(socket.recv(timeout=30)))
+            if found[-1]["type"] == until_type:
+                return found
+    except ConnectionClosed:
+        return found
+
+
+def last_event(found: list[dict[str, Any]]) -> dict[str, Any]:
+    """The last message, which must be an event of the stream."""
+    assert found[-1]["type"] == "stream"
+    return found[-1]
 
 
 def recording(picture: NDArray[np.uint8], seconds: float, container: str = "webm") -> bytes:
@@ -120,13 +148,13 @@ def recording(picture: NDArray[np.uint8], seconds: float, container: str = "webm
             per = 48_000 // rate
             t = (np.arange(per) + number * per) / 48_000
             wave = (0.3 * np.sin(2 * np.pi * 200 * t) * 32767).astype(np.int16)
-            heard = av.AudioFrame.from_ndarray(wave[None], format="s16", layout="mono")
-            heard.sample_rate, heard.pts, heard.time_base = (
+            tone = av.AudioFrame.from_ndarray(wave[None], format="s16", layout="mono")
+            tone.sample_rate, tone.pts, tone.time_base = (
                 48_000,
                 number * per,
                 Fraction(1, 48_000),
             )
-            file.mux(sound.encode(heard))
+            file.mux(sound.encode(tone))
         file.mux(video.encode())
         file.mux(sound.encode())
     return out.getvalue()

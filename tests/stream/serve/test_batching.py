@@ -77,8 +77,8 @@ def test_those_who_wait_are_served_together_and_get_their_own(pocket: Bundle) ->
         answers = [one.result(10) for one in (first, *others)]
     assert gated.rows == [1, 8], "one alone, then 2 + 1 + 3 rows padded to a slot"
     for feed, answer in zip(feeds, answers, strict=True):
-        wanted = engine.run(feed)["embedding"]
-        np.testing.assert_allclose(answer["embedding"], wanted, atol=1e-4)
+        expected = engine.run(feed)["embedding"]
+        np.testing.assert_allclose(answer["embedding"], expected, atol=1e-4)
 
 
 def test_a_batch_has_an_end_and_those_left_out_come_next(pocket: Bundle) -> None:
@@ -140,10 +140,10 @@ def test_many_threads_at_once_all_get_their_own(pocket: Bundle) -> None:
 
 
 def test_sharing_measures_every_role(pocket: Bundle) -> None:
-    seen: list[tuple[str, float]] = []
-    shared = share_engines(pocket, lambda role, s: seen.append((role, s)), batch=True)
+    observed: list[tuple[str, float]] = []
+    shared = share_engines(pocket, lambda role, s: observed.append((role, s)), batch=True)
     assert set(shared.engines) == set(pocket.engines)
     assert all(isinstance(engine, TimedEngine) for engine in shared.engines.values())
     shared.engines["face_encoder"].run(pixels(pocket.engines["face_encoder"], 1, 0))
-    assert [role for role, _ in seen] == ["face_encoder"]
-    assert seen[0][1] > 0
+    assert [role for role, _ in observed] == ["face_encoder"]
+    assert observed[0][1] > 0

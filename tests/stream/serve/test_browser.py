@@ -34,8 +34,8 @@ from tests.stream.cli.test_serve import started
 from tests.support.media import tone, write_sound, write_video
 from tests.support.serving import (
     TOKEN,
-    Running,
-    loopback_will_do,
+    RunningServer,
+    allow_loopback_ice,
     recording,
     running,
     until,
@@ -48,20 +48,14 @@ QUIET = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def recognizer() -> Iterator[Recognizer]:
-    with Recognizer.open("pocket", device="cpu") as opened:
-        yield opened
-
-
 @pytest.fixture(scope="module", autouse=True)
-def _loopback_will_do() -> Iterator[None]:
-    with loopback_will_do():
+def _allow_loopback_ice() -> Iterator[None]:
+    with allow_loopback_ice():
         yield
 
 
 @pytest.fixture(scope="module")
-def server(recognizer: Recognizer) -> Iterator[Running]:
+def server(recognizer: Recognizer) -> Iterator[RunningServer]:
     with running(recognizer, max_sessions=2) as one:
         yield one
 
@@ -129,7 +123,7 @@ def live(context: Any, address: str, *, emotions: int = 3) -> Any:
 
 
 def test_a_camera_is_shown_with_what_is_recognized(
-    server: Running, tmp_path: Path, camera: Path, microphone: Path
+    server: RunningServer, tmp_path: Path, camera: Path, microphone: Path
 ) -> None:
     with browser(tmp_path, camera, microphone) as context:
         page = live(context, server.address)
@@ -175,7 +169,7 @@ def test_where_udp_does_not_get_through_a_websocket_serves(
 
 
 def test_a_browser_without_webrtc_sends_by_a_websocket(
-    server: Running, tmp_path: Path, camera: Path, microphone: Path
+    server: RunningServer, tmp_path: Path, camera: Path, microphone: Path
 ) -> None:
     """Some people switch it off, against tracking."""
     with browser(tmp_path, camera, microphone) as context:
@@ -188,7 +182,7 @@ def test_a_browser_without_webrtc_sends_by_a_websocket(
 
 
 def test_why_the_server_ended_it_is_told(
-    server: Running, tmp_path: Path, camera: Path, microphone: Path
+    server: RunningServer, tmp_path: Path, camera: Path, microphone: Path
 ) -> None:
     """A browser whose recorder gives something else than WebM."""
     junk = (
@@ -208,25 +202,25 @@ def test_why_the_server_ended_it_is_told(
 
 
 def test_attention_alone_has_a_history_in_its_own_color(
-    server: Running, tmp_path: Path, camera: Path, microphone: Path
+    server: RunningServer, tmp_path: Path, camera: Path, microphone: Path
 ) -> None:
-    """What a bundle without emotions tells."""
-    told = (
+    """As of a bundle without emotions."""
+    show = (
         "about.labels = []; drawNames(); for (let hop = 1; hop < 20; hop += 1) receive(JSON.stringify("
         "{type: 'attention', track: 1, t_end: hop * about.hop_s, state: 'attentive', score: 0.9}))"
     )
     share = (
         "(() => { const {width, height} = {0}; const data = {0}.getContext('2d')"
-        ".getImageData(0, 0, width, height).data; const wanted = '{1}'.match(/\\w\\w/g)"
+        ".getImageData(0, 0, width, height).data; const expected = '{1}'.match(/\\w\\w/g)"
         ".map(h => parseInt(h, 16)); let found = 0; for (let i = 0; i < data.length; i += 4)"
-        " found += wanted.every((v, n) => Math.abs(v - data[i + n]) < 3);"
+        " found += expected.every((v, n) => Math.abs(v - data[i + n]) < 3);"
         " return found / width / height * 120 / (19 * about.hop_s) })()"
     ).replace("{0}", "document.querySelector('#bands')")
     with browser(tmp_path, camera, microphone) as context:
         page = context.new_page()
         page.goto(server.address)
         wait(page, "about !== null")
-        page.evaluate(told)
+        page.evaluate(show)
         wait(page, "document.querySelector('#attentive').textContent === 'attentive'")
         color = page.evaluate("cssVariable('--attention').trim()")
         assert 0.5 < page.evaluate(share.replace("{1}", color)) < 1
@@ -235,7 +229,7 @@ def test_attention_alone_has_a_history_in_its_own_color(
 
 
 def test_a_refusal_of_the_camera_is_explained(
-    server: Running, tmp_path: Path, camera: Path, microphone: Path
+    server: RunningServer, tmp_path: Path, camera: Path, microphone: Path
 ) -> None:
     with browser(tmp_path, camera, microphone, "--deny-permission-prompts", allow=False) as context:
         page = context.new_page()
@@ -249,7 +243,7 @@ def test_a_refusal_of_the_camera_is_explained(
 
 
 def test_a_camera_that_is_unplugged_is_told_and_the_sound_goes_on(
-    server: Running, tmp_path: Path, camera: Path, microphone: Path
+    server: RunningServer, tmp_path: Path, camera: Path, microphone: Path
 ) -> None:
     gone = (
         "{ const track = session.stream.getTracks().find(t => t.kind === KIND);"
@@ -278,7 +272,7 @@ def test_a_server_that_is_killed_is_told(tmp_path: Path, camera: Path, microphon
 
 
 def test_two_tabs_a_third_is_refused_and_a_closed_one_makes_room(
-    server: Running, tmp_path: Path, camera: Path, microphone: Path
+    server: RunningServer, tmp_path: Path, camera: Path, microphone: Path
 ) -> None:
     with browser(tmp_path, camera, microphone) as context:
         first, second = live(context, server.address), live(context, server.address)
@@ -298,7 +292,7 @@ def test_two_tabs_a_third_is_refused_and_a_closed_one_makes_room(
 
 
 def test_a_browser_that_is_killed_is_noticed(
-    server: Running, tmp_path: Path, camera: Path, microphone: Path
+    server: RunningServer, tmp_path: Path, camera: Path, microphone: Path
 ) -> None:
     psutil = pytest.importorskip("psutil", reason="psutil finds the browser's processes")
     with contextlib.suppress(playwright.Error), browser(tmp_path, camera, microphone) as context:
@@ -306,19 +300,19 @@ def test_a_browser_that_is_killed_is_noticed(
         for process in psutil.process_iter(["cmdline"]):
             if any(str(tmp_path) in part for part in process.info["cmdline"] or ()):
                 process.kill()
-    assert len(server.sessions()) == 1, "it said no goodbye"
+    assert len(server.sessions()) == 1, "it closed no connection"
     until(lambda: not server.sessions(), "the session to end", 25)
 
 
 def test_a_file_is_played_as_if_live(
-    server: Running,
+    server: RunningServer,
     tmp_path: Path,
     camera: Path,
     microphone: Path,
-    portrait: NDArray[np.uint8],
+    face: NDArray[np.uint8],
 ) -> None:
     clip = tmp_path / "clip.webm"
-    clip.write_bytes(recording(np.ascontiguousarray(portrait[:256, 96:352]), 3.0))
+    clip.write_bytes(recording(face, 3.0))
     with browser(tmp_path / "profile", camera, microphone) as context:
         page = context.new_page()
         page.goto(server.address)
@@ -334,7 +328,7 @@ def test_recording_is_seen_and_a_token_is_asked_for(
     recognizer: Recognizer, tmp_path: Path, camera: Path, microphone: Path
 ) -> None:
     with (
-        running(recognizer, record=tmp_path / "kept", token=TOKEN) as one,
+        running(recognizer, record=tmp_path / "recordings", token=TOKEN) as one,
         browser(tmp_path / "profile", camera, microphone) as context,
     ):
         page = context.new_page()
@@ -348,7 +342,7 @@ def test_recording_is_seen_and_a_token_is_asked_for(
         wait(page, "events.length > 5")
         page.click("#stop")
         wait(page, "events.at(-1).includes('\"ended\"')")
-    (folder,) = (tmp_path / "kept").iterdir()
+    (folder,) = (tmp_path / "recordings").iterdir()
     assert (folder / "media.mkv").stat().st_size > 10_000
     events = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
     assert events[-1]["what"] == "ended"
@@ -356,7 +350,7 @@ def test_recording_is_seen_and_a_token_is_asked_for(
 
 @pytest.mark.parametrize("size", [(390, 844), (1280, 800)])
 def test_nothing_is_cut_off_on_a_phone_or_a_desk(
-    server: Running, tmp_path: Path, camera: Path, microphone: Path, size: tuple[int, int]
+    server: RunningServer, tmp_path: Path, camera: Path, microphone: Path, size: tuple[int, int]
 ) -> None:
     view = {"width": size[0], "height": size[1]}
     with browser(tmp_path, camera, microphone, viewport=view) as context:

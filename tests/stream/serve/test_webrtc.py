@@ -6,7 +6,6 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -23,37 +22,30 @@ from aiortc.mediastreams import AudioStreamTrack, MediaStreamTrack, VideoStreamT
 from affectstream.stream.events import parse_event
 from affectstream.stream.recognizer import Recognizer
 from affectstream.stream.serve import session
-from affectstream.stream.serve.media import timing, webrtc
+from affectstream.stream.serve.media import webrtc
 from tests.support.serving import (
-    Running,
-    loopback_will_do,
+    MESSAGE_TYPES,
+    RunningServer,
+    allow_loopback_ice,
     running,
     until,
 )
 
-OURS = {"session", "faces", "words", "state", "pong", "error"}
-
-
-@pytest.fixture(scope="module")
-def recognizer() -> Iterator[Recognizer]:
-    with Recognizer.open("pocket", device="cpu") as opened:
-        yield opened
-
 
 @pytest.fixture(scope="module", autouse=True)
-def _loopback_will_do() -> Iterator[None]:
-    with loopback_will_do():
+def _allow_loopback_ice() -> Iterator[None]:
+    with allow_loopback_ice():
         yield
 
 
 @pytest.fixture(scope="module")
-def server(recognizer: Recognizer) -> Iterator[Running]:
+def server(recognizer: Recognizer) -> Iterator[RunningServer]:
     with running(recognizer, max_sessions=2) as one:
         yield one
 
 
-class Pictures(VideoStreamTrack):  # type: ignore[misc]
-    """A face at 30 pictures a second, whose size changes after the first second."""
+class Pictures(VideoStreamTrack):
+    """A face at 30 frames per second, whose size changes after the first second."""
 
     def __init__(self, picture: NDArray[np.uint8]) -> None:
         super().__init__()
@@ -70,7 +62,7 @@ class Pictures(VideoStreamTrack):  # type: ignore[misc]
 
 
 class Client:
-    """One peer of the server, and the lines that it was told."""
+    """A WebRTC client, and the messages that it received."""
 
     def __init__(self, *tracks: MediaStreamTrack) -> None:
         self.connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
@@ -82,7 +74,7 @@ class Client:
         for track in tracks:
             self.connection.addTrack(track)
 
-    async def connect(self, server: Running) -> int:
+    async def connect(self, server: RunningServer) -> int:
         """Offer, and take the answer. Returns the status."""
         await self.connection.setLocalDescription(await self.connection.createOffer())
         local = self.connection.localDescription
@@ -90,9 +82,9 @@ class Client:
             server.post_offer, {"type": "offer", "sdp": local.sdp, "name": "peer"}
         )
         if answer.status_code == 200:
-            told = answer.json()
+            found = answer.json()
             await self.connection.setRemoteDescription(
-                RTCSessionDescription(told["sdp"], told["type"])
+                RTCSessionDescription(found["sdp"], found["type"])
             )
         return answer.status_code
 
@@ -106,15 +98,11 @@ class Client:
                 await asyncio.sleep(0.02)
 
 
-def crop(portrait: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.ascontiguousarray(portrait[:256, 96:352])
-
-
 def test_pictures_and_sound_go_in_and_events_come_out(
-    server: Running, portrait: NDArray[np.uint8]
+    server: RunningServer, face: NDArray[np.uint8]
 ) -> None:
     async def work() -> list[dict[str, Any]]:
-        client = Client(Pictures(crop(portrait)), AudioStreamTrack())
+        client = Client(Pictures(face), AudioStreamTrack())
         assert await client.connect(server) == 200
         await client.until(lambda line: line["type"] == "emotion" and line["t_start"] >= 2)
         await client.until(lambda line: line["type"] == "state")
@@ -129,7 +117,7 @@ def test_pictures_and_sound_go_in_and_events_come_out(
 
     lines = asyncio.run(work())
     assert lines[0]["type"] == "session" and lines[0]["modalities"] == ["video", "voice"]
-    events = [parse_event(json.dumps(line)) for line in lines if line["type"] not in OURS]
+    events = [parse_event(json.dumps(line)) for line in lines if line["type"] not in MESSAGE_TYPES]
     assert {event.stream for event in events} == {"peer"}
     tracks = {line["track"] for line in lines if line["type"] == "emotion" and line["scores"]}
     assert tracks == {1}, "one person, before and after the size changed"
@@ -140,10 +128,10 @@ def test_pictures_and_sound_go_in_and_events_come_out(
 
 
 def test_a_client_that_hangs_up_frees_its_place(
-    server: Running, portrait: NDArray[np.uint8]
+    server: RunningServer, face: NDArray[np.uint8]
 ) -> None:
     async def work() -> None:
-        client = Client(Pictures(crop(portrait)))
+        client = Client(Pictures(face))
         await client.connect(server)
         await client.until(lambda line: line["type"] == "emotion")
         await client.connection.close()
@@ -153,14 +141,14 @@ def test_a_client_that_hangs_up_frees_its_place(
 
 
 def test_a_client_that_is_cut_off_is_noticed(
-    recognizer: Recognizer, portrait: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+    recognizer: Recognizer, face: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A tab that crashes says no goodbye; aiortc alone would notice after half a minute."""
+    """A tab that crashes does not close its connection; aiortc notices only after half a minute."""
     monkeypatch.setattr(session, "SILENCE_WARNING_S", 0.5)
     monkeypatch.setattr(session, "SILENCE_END_S", 1.5)
 
-    async def work(one: Running) -> None:
-        client = Client(Pictures(crop(portrait)))
+    async def work(one: RunningServer) -> None:
+        client = Client(Pictures(face))
         await client.connect(one)
         await client.until(lambda line: line["type"] == "emotion")
         client.connection.getSenders()[0].replaceTrack(None)
@@ -175,12 +163,12 @@ def test_a_client_that_is_cut_off_is_noticed(
 
 
 def test_an_offer_that_nobody_follows_up_is_forgotten(
-    recognizer: Recognizer, portrait: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
+    recognizer: Recognizer, face: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(webrtc, "CONNECT_S", 1.0)
 
     async def offer() -> str:
-        client = Client(Pictures(crop(portrait)))
+        client = Client(Pictures(face))
         await client.connection.setLocalDescription(await client.connection.createOffer())
         sdp: str = client.connection.localDescription.sdp
         await client.connection.close()
@@ -196,10 +184,10 @@ def test_an_offer_that_nobody_follows_up_is_forgotten(
 
 
 def test_two_at_once_and_the_server_ends_both(
-    recognizer: Recognizer, portrait: NDArray[np.uint8]
+    recognizer: Recognizer, face: NDArray[np.uint8]
 ) -> None:
-    async def work(one: Running) -> None:
-        clients = [Client(Pictures(crop(portrait)), AudioStreamTrack()) for _ in range(2)]
+    async def work(one: RunningServer) -> None:
+        clients = [Client(Pictures(face), AudioStreamTrack()) for _ in range(2)]
         for client in clients:
             assert await client.connect(one) == 200
         for client in clients:
@@ -218,18 +206,20 @@ def test_two_at_once_and_the_server_ends_both(
 
 
 def test_sessions_leave_no_thread_and_no_file_behind(
-    server: Running, portrait: NDArray[np.uint8]
+    server: RunningServer, face: NDArray[np.uint8]
 ) -> None:
     psutil = pytest.importorskip("psutil", reason="psutil counts open files")
 
     async def work() -> None:
-        client = Client(Pictures(crop(portrait)), AudioStreamTrack())
+        client = Client(Pictures(face), AudioStreamTrack())
         await client.connect(server)
         await client.until(lambda line: line["type"] == "emotion")
         await client.connection.close()
 
     def left() -> tuple[int, int]:
-        return threading.active_count(), psutil.Process().num_fds()
+        # The threads of the server's pool stay: at most one per possible session.
+        threads = [t for t in threading.enumerate() if not t.name.startswith("session")]
+        return len(threads), psutil.Process().num_fds()
 
     asyncio.run(work())
     until(lambda: not server.sessions(), "the session to end")
@@ -240,7 +230,7 @@ def test_sessions_leave_no_thread_and_no_file_behind(
     until(lambda: left()[0] <= before[0] and left()[1] <= before[1], f"{left()} to be {before}")
 
 
-def test_a_track_only_of_sound(server: Running) -> None:
+def test_a_track_only_of_sound(server: RunningServer) -> None:
     async def work() -> dict[str, Any]:
         client = Client(AudioStreamTrack())
         assert await client.connect(server) == 200
@@ -249,10 +239,3 @@ def test_a_track_only_of_sound(server: Running) -> None:
         return found
 
     assert asyncio.run(work())["abstain"] == "no_speech"
-
-
-def test_times_of_a_track_are_fractions() -> None:
-    """What aiortc hands over is placed by its own time base, not by counting."""
-    picture = av.VideoFrame(16, 16, "yuv420p")
-    picture.pts, picture.time_base = 45_000, Fraction(1, 90_000)
-    assert timing.media_us(picture) == 500_000

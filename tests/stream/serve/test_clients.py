@@ -1,0 +1,138 @@
+"""What clients receive: queues, boxes and messages, without a server."""
+
+from __future__ import annotations
+
+import asyncio
+
+import msgspec
+import numpy as np
+import pytest
+
+pytest.importorskip("prometheus_client", reason="the server comes with the 'serve' extra")
+from hypothesis import given
+from hypothesis import strategies as st
+
+from affectstream.stream.faces.face import Face, FrameObservation
+from affectstream.stream.faces.quality import Quality
+from affectstream.stream.fusion.fuse import Reading
+from affectstream.stream.serve.clients import messages
+from affectstream.stream.serve.clients.overlay import FaceOverlay
+from affectstream.stream.serve.clients.subscribers import SendQueue
+from affectstream.stream.serve.hub import clean_name
+from affectstream.stream.windowing.windows import TrackSample
+
+
+class TestSendQueue:
+    def test_the_oldest_goes_and_is_counted(self) -> None:
+        async def work() -> list[str]:
+            queue, out = SendQueue(max_lines=3), []
+            for number in range(5):
+                queue.push(b"%d" % number)
+            queue.close()
+            queue.push(b"too late")
+
+            async def send(line: str) -> None:
+                out.append(line)
+
+            await queue.deliver(send)
+            assert (queue.delivered, queue.dropped) == (3, 2)
+            return out
+
+        assert asyncio.run(work()) == ["2", "3", "4"]
+
+    def test_a_client_that_does_not_read_is_given_up(self) -> None:
+        async def work() -> None:
+            queue = SendQueue()
+            queue.push(b"x")
+
+            async def send(line: str) -> None:
+                await asyncio.Event().wait()
+
+            with pytest.raises(TimeoutError):
+                await queue.deliver(send, patience_s=0.01)
+            assert queue.delivered == 0
+
+        asyncio.run(work())
+
+    def test_needs_room(self) -> None:
+        with pytest.raises(ValueError, match="at least 1"):
+            SendQueue(max_lines=0)
+
+
+def face_at(x: float, y: float, side: float = 40.0) -> Face:
+    return Face(
+        box=(x, y, x + side, y + side),
+        landmarks=np.full((5, 2), x, np.float32),
+        score=0.9,
+        quality=Quality(1.0, 1.0, 1.0),
+        embeddings=(np.zeros(4, np.float32),),
+        appearance=np.zeros(4, np.float32),
+    )
+
+
+def reading(track: int | None, face: Face | None) -> Reading:
+    return Reading(
+        hop=0,
+        start_us=0,
+        end_us=500_000,
+        track=track,
+        modalities=("video",),
+        scores=None,
+        label=None,
+        confidence=None,
+        abstain="low_confidence",
+        assigned_by=None,
+        track_sample=None if face is None else TrackSample(0, 0, (400, 200), face, None),
+        voiced=0.0,
+    )
+
+
+class TestOverlay:
+    def test_numbers_stay_with_faces_that_move(self) -> None:
+        overlay = FaceOverlay("cam")
+        left, right = face_at(10, 10), face_at(200, 10)
+        overlay.update_tracks([reading(1, left), reading(2, right), reading(None, None)])
+        for step in range(1, 20):
+            faces = face_at(200 - step * 3, 10), face_at(10 + step * 3, 10)
+            observation = FrameObservation(step * 125_000, (400, 200), faces)
+            assert [one.track for one in overlay.message(observation).faces] == [2, 1]
+
+    def test_fractions_of_the_picture(self) -> None:
+        overlay = FaceOverlay("cam")
+        message = overlay.message(FrameObservation(1_500_000, (400, 200), (face_at(100, 50),)))
+        line = msgspec.json.decode(messages.pack(message))
+        assert line["type"] == "faces" and line["t"] == 1.5 and line["size"] == [400, 200]
+        assert line["faces"][0]["box"] == [0.25, 0.25, 0.35, 0.45]
+        assert line["faces"][0]["track"] is None, "no hop with this person has come"
+
+
+class TestMessages:
+    @given(st.text() | st.binary())
+    def test_junk_is_refused_in_words(self, junk: str | bytes) -> None:
+        with pytest.raises(ValueError, match=r"not a message|characters"):
+            messages.unpack(junk)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            '{"type":"ping","t":"x"}',
+            '{"type":"words","t_start":0,"t_end":1e300,"text":"a"}',
+            '{"type":"words","t_start":0,"t_end":1,"text":""}',
+            '{"type":"shutdown"}',
+            '{"type":"ping","more":1}',
+            "[" * 4000,
+            "{" + " " * 9000 + "}",
+        ],
+    )
+    def test_what_does_not_fit_is_refused(self, text: str) -> None:
+        with pytest.raises(ValueError, match=r"not a message|characters"):
+            messages.unpack(text)
+
+    def test_what_fits_is_read(self) -> None:
+        words = messages.unpack('{"type":"words","t_start":1,"t_end":2,"text":"well done"}')
+        assert words == messages.Words(1.0, 2.0, "well done")
+        assert messages.unpack('{"type":"ping"}') == messages.Ping(0.0)
+
+    @given(st.text())
+    def test_names_of_clients_can_be_written(self, name: str) -> None:
+        assert len(clean_name(name)) <= 80 and clean_name(name).isprintable()
