@@ -112,7 +112,7 @@ def test_it_warns_of_what_others_could_read() -> None:
 @pytest.mark.parametrize(
     ("options", "error"),
     [
-        (["--tls-cert", "a.pem"], "belong together"),
+        (["--tls-cert", "a.pem"], "need each other"),
         (["--host", "256.0.0.1", "--token", TOKEN], "cannot listen on 256.0.0.1"),
         (["--record", "/dev/null/kept"], "--record /dev/null/kept: cannot be written"),
     ],
