@@ -1,1 +1,1 @@
-"""What recipes are made of: encoders, heads and other parts, tasks, losses, weights to start from."""
+"""The parts of recipes' networks: encoders, heads, pools, and pretrained weights."""

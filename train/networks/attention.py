@@ -9,10 +9,10 @@ from affectstream.train.networks.frames import MASKED_SCORE
 
 
 class CrossAttention(nn.Module):
-    """Multi-head attention: each step of one sequence asks all steps of another.
+    """Multi-head attention from the steps of one sequence (queries) to those of another (keys, values).
 
-    The four linear layers are those of torch's `MultiheadAttention`. Where there is nothing to ask, the
-    answer is zeros.
+    Its four linear layers are those of torch's `MultiheadAttention`. If all keys are masked, the output
+    is zeros.
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -20,23 +20,23 @@ class CrossAttention(nn.Module):
         self.heads = heads
         self.query, self.key, self.value, self.out = (nn.Linear(width, width) for _ in range(4))
 
-    def forward(self, asking: Tensor, asked: Tensor, mask: Tensor) -> Tensor:
-        """(N, T, D) asks (N, S, D), of which `mask` (N, S) bool is there: (N, T, D)."""
+    def forward(self, queries: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
+        """Queries (N, T, D), keys (N, S, D) and which keys are present, (N, S) bool, to (N, T, D)."""
         query, key, value = (
             layer(x).unflatten(2, (self.heads, -1)).transpose(1, 2)
-            for layer, x in ((self.query, asking), (self.key, asked), (self.value, asked))
+            for layer, x in ((self.query, queries), (self.key, keys), (self.value, keys))
         )
         scores = query @ key.transpose(2, 3) * query.shape[-1] ** -0.5
         scores = scores + ((~mask).to(scores.dtype) * MASKED_SCORE)[:, None, None]
-        answer = self.out((scores.softmax(3) @ value).transpose(1, 2).flatten(2))
-        return answer * mask.any(1).to(answer.dtype)[:, None, None]
+        attended = self.out((scores.softmax(3) @ value).transpose(1, 2).flatten(2))
+        return attended * mask.any(1).to(attended.dtype)[:, None, None]
 
 
 class CrossAttentionBlock(nn.Module):
-    """One sequence asks another, which is added to it, and each step is normalised.
+    """Cross-attention with a residual connection, and layer normalization of each step.
 
-    A row whose asking sequence is absent has one step that is learned in its place, so that the other
-    sequence is still heard.
+    If the queries of a row are absent, one learned step stands in for them, so that the other sequence still
+    counts.
     """
 
     def __init__(self, width: int, heads: int) -> None:
@@ -46,16 +46,16 @@ class CrossAttentionBlock(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(
-        self, asking: Tensor, there: Tensor, asked: Tensor, mask: Tensor
+        self, queries: Tensor, query_mask: Tensor, keys: Tensor, key_mask: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """(N, T, D) with its mask (N, T), and (N, S, D) with its own, to (N, T, D) and its mask.
+        """(N, T, D) and its mask (N, T), (N, S, D) and its mask (N, S), to (N, T, D) and its mask.
 
-        Steps that are masked are zeros.
+        Masked steps of the output are zeros.
         """
-        absent = ~there.any(1, keepdim=True)
+        absent = ~query_mask.any(1, keepdim=True)
         # The first step stands in: lengths are fixed, so none can be added.
-        stands = torch.cat([absent, torch.zeros_like(there[:, 1:])], 1)
-        there = there | stands
-        asking = asking * (~stands).unsqueeze(2) + self.stand_in * stands.unsqueeze(2)
-        answer = self.norm(asking + self.attention(asking, asked, mask))
-        return answer * there.unsqueeze(2), there
+        stands_in = torch.cat([absent, torch.zeros_like(query_mask[:, 1:])], 1)
+        query_mask = query_mask | stands_in
+        queries = queries * (~stands_in).unsqueeze(2) + self.stand_in * stands_in.unsqueeze(2)
+        out = self.norm(queries + self.attention(queries, keys, key_mask))
+        return out * query_mask.unsqueeze(2), query_mask

@@ -1,4 +1,4 @@
-"""What the video recipes share: heads over the frames of a window, and backbones that save memory."""
+"""Parts of the video recipes: pools over the frames of a window, heads, and blocks that save memory."""
 
 from __future__ import annotations
 
@@ -12,23 +12,27 @@ from affectstream.stream.errors import OptionError
 from affectstream.train.networks.network import Head, LastLayer, NetworkSpec, masked_mean
 
 MASKED_SCORE = -1e4
-"""Added to the scores of what is masked. Not -inf: a row without any frame would give no numbers, and
-FP16 has nothing lower than -65504."""
-
+"""Added to attention scores that are masked. Not -inf: a row without any frame would become NaN, and FP16
+has nothing lower than -65504."""
 
 LAYERS, HEADS, INNER = 2, 8, 2048
 """Of a transformer over the frames. The report gives the first two; the inner width is torch's default."""
 GRU = 256
 """States of a GRU over the frames, in each direction."""
 SMALL_HEADS = 4
-"""Of the transformer of recipes that learn from scratch."""
+"""Attention heads over the frames, in recipes that learn from scratch."""
 TEMPORAL = ("mean", "transformer", "gru")
-"""What the option ``temporal`` of a face recipe may be: how a window's frames become one embedding."""
+"""Values of a face recipe's option ``temporal``: how a window's frames become one embedding."""
+
+
+class Pool(nn.Module):
+    """Frames (N, T, D) float32 and their mask (N, T) bool to (N, `width`), zeros without any frame."""
+
+    width: int
 
 
 class FramesHead(Head):
-    """The frames of a window brought to one embedding by `pool`, and that, under `dropout`, to numbers by
-    `out`."""
+    """A pool over the frames, dropout, then `out`."""
 
     takes = ("video",)
 
@@ -41,14 +45,8 @@ class FramesHead(Head):
         return self.out(self.dropout(self.pool(inputs["video"], inputs["video_mask"])))
 
 
-class Pool(nn.Module):
-    """Frames (N, T, D) float32 and their mask (N, T) bool to (N, `width`), zeros where no frame is."""
-
-    width: int
-
-
 class MeanPool(Pool):
-    """The mean of the frames that are there, in whatever order they came."""
+    """The mean of the frames that are present, whatever their order."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -60,7 +58,7 @@ class MeanPool(Pool):
 
 
 class GruPool(Pool):
-    """A bidirectional GRU over the frames, then the mean of its states where a frame is."""
+    """A bidirectional GRU over the frames, then the mean of its states at the frames that are present."""
 
     def __init__(self, inputs: int, hidden: int) -> None:
         super().__init__()
@@ -68,24 +66,20 @@ class GruPool(Pool):
         self.recurrent = nn.GRU(inputs, hidden, batch_first=True, bidirectional=True)
 
     def forward(self, video: Tensor, mask: Tensor) -> Tensor:
-        """See `Pool`. A frame that is not there is zeros to the GRU, whatever stands in its place."""
+        """See `Pool`. The GRU reads zeros for an absent frame."""
         states, _ = self.recurrent(video * mask.unsqueeze(2))
         return masked_mean(states, mask)
 
 
 class TransformerPool(Pool):
-    """Frames told apart by learned positions, a transformer over them, then their mean.
-
-    Layers are normalised before, as in ViT.
-    """
+    """Learned positions, a pre-norm transformer over the frames, then their mean."""
 
     def __init__(self, width: int, frames: int, *, heads: int = HEADS, inner: int = INNER) -> None:
-        """Raises `OptionError` where `heads` do not divide `width`."""
+        """Raises `OptionError` if `heads` do not divide `width`."""
         super().__init__()
         if width % heads:
             raise OptionError(
-                f"a transformer over the frames has {heads} heads: embeddings of {width} have no whole "
-                "share for each"
+                f"a transformer over the frames has {heads} heads, which do not divide embeddings of {width}"
             )
         self.width = width
         self.positions = nn.Parameter(torch.zeros(1, frames, width))
@@ -103,7 +97,7 @@ class TransformerPool(Pool):
 
 
 class TemporalLayer(nn.Module):
-    """Self-attention, then a two-layer perceptron, each added to what came in."""
+    """Self-attention, then a two-layer perceptron, each with a residual connection."""
 
     def __init__(self, width: int, heads: int, inner: int, dropout: float = 0.1) -> None:
         super().__init__()
@@ -115,7 +109,7 @@ class TemporalLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, scores: Tensor) -> Tensor:
-        """(N, T, D) to the same; `scores` (N, T) are added to what each step is attended with."""
+        """(N, T, D) to the same; `scores` (N, T) are added to the attention scores of each step."""
         y = self.before_attention(x)
         y, _ = self.attention(y, y, y, key_padding_mask=scores, need_weights=False)
         x = x + self.dropout(y)
@@ -123,8 +117,8 @@ class TemporalLayer(nn.Module):
 
 
 def run_blocks(blocks: Iterable[nn.Module], x: Tensor, *, checkpointing: bool) -> Tensor:
-    """`x` through all of `blocks`. With `checkpointing`, what they compute is not kept for the gradients
-    but computed again, which takes a third more time and a fraction of the memory."""
+    """`x` through all of `blocks`. With `checkpointing` activations are computed again for the
+    gradients, which takes a third more time and a fraction of the memory."""
     for block in blocks:
         x = checkpoint(block, x, use_reentrant=False) if checkpointing else block(x)
     return x
@@ -133,15 +127,15 @@ def run_blocks(blocks: Iterable[nn.Module], x: Tensor, *, checkpointing: bool) -
 def temporal_pool(
     spec: NetworkSpec, width: int, *, heads: int = HEADS, inner: int = INNER, states: int = GRU
 ) -> Pool:
-    """The pool that the option ``temporal`` asks for, over embeddings of `width`."""
+    """The pool that the option ``temporal`` names, over embeddings of `width`."""
     if spec.options["temporal"] == "transformer":
         return TransformerPool(width, spec.frames, heads=heads, inner=inner)
     return GruPool(width, states) if spec.options["temporal"] == "gru" else MeanPool(width)
 
 
 def linear_head(spec: NetworkSpec, width: int, dropout: float) -> FramesHead:
-    """The head of recipes that learn from scratch: a small pool over embeddings of `width`, dropout, one
-    linear layer."""
+    """A small pool over embeddings of `width`, dropout, one linear layer: for recipes that learn from
+    scratch."""
     pool = temporal_pool(spec, width, heads=SMALL_HEADS, inner=2 * width, states=width // 2)
     return FramesHead(pool, LastLayer(pool.width, spec.outputs), dropout)
 

@@ -1,13 +1,11 @@
-"""Log-mel spectrograms out of ordinary layers, so that the engine computes them from samples.
+"""Log-mel spectrograms in ordinary layers, so that the engine computes them from samples.
 
-The windowed discrete Fourier transform is one constant ``Conv1d`` and the filter bank another, one
-step long: every runtime has them, none needs an STFT operator, and Turing, for which TensorRT for RTX
-has no FP32 matrix products, has FP32 convolutions. Equal to librosa's
-``log(max(melspectrogram(y, sr=16000, n_fft=512, hop_length=256, center=False, n_mels=64, fmin=50,
-fmax=8000), 1e-10))`` (periodic Hann window, power 2, Slaney's scale and area normalisation).
+The windowed discrete Fourier transform is one constant ``Conv1d`` and the filter bank another: every
+runtime has them, and on Turing TensorRT for RTX has FP32 convolutions but no FP32 matrix products. Equal
+to librosa's ``log(max(melspectrogram(y, sr=16000, n_fft=512, hop_length=256, center=False, n_mels=64,
+fmin=50, fmax=8000), 1e-10))`` (periodic Hann window, power 2, Slaney's scale and area normalisation).
 
-Keep this part in FP32 in every runtime: the power of a full-scale tone overflows FP16, and the
-floor underflows it.
+Keep this part in FP32: the power of a full-scale tone overflows FP16, and the floor underflows it.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ HOP_SAMPLES = 256
 BANDS = 64
 LOWEST_HZ, HIGHEST_HZ = 50.0, 8_000.0
 FLOOR = 1e-10
-"""Power below which everything is silence; 16-bit rounding noise lies at 5e-10."""
+"""Power of silence; 16-bit rounding noise is at 5e-10."""
 
 _LINEAR_HZ, _KNEE_HZ = 200.0 / 3.0, 1_000.0
 _LOG_STEP = math.log(6.4) / 27.0
@@ -66,7 +64,7 @@ def windowed_dft(n_fft: int = N_FFT) -> NDArray[np.float64]:
 
 
 class LogMel(nn.Module):
-    """Samples to natural-log mel power; constants only, nothing is trained."""
+    """Samples to the natural logarithm of mel power; has constants only, no trained weights."""
 
     def __init__(
         self, bands: int = BANDS, n_fft: int = N_FFT, hop_samples: int = HOP_SAMPLES
@@ -75,7 +73,7 @@ class LogMel(nn.Module):
         self.n_fft, self.hop_samples = n_fft, hop_samples
         rows = torch.from_numpy(windowed_dft(n_fft).astype(np.float32)).unsqueeze(1)
         bank = torch.from_numpy(filter_bank(bands, n_fft).astype(np.float32)).unsqueeze(2)
-        # Not in the checkpoint: they are functions of the constants above.
+        # Not in the checkpoint: they follow from the constants above.
         self.register_buffer("rows", rows, persistent=False)
         self.register_buffer("bank", bank, persistent=False)
 

@@ -1,7 +1,7 @@
-"""Logistic regression over weighted pieces and pairs of pieces, as two table look-ups.
+"""Logistic regression over TF-IDF weights of pieces and pairs of pieces, as two table look-ups.
 
-On ten thousand short lines this old model (Joachims 1998, TF-IDF) is stronger than a network trained
-from nothing, so `pocket_text` contains it and trains a network only on what it gets wrong.
+On ten thousand short lines this old model (Joachims, 1998) is stronger than a network from scratch, so
+`pocket_text` contains it and trains a network on its errors only.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from sklearn.model_selection import GroupKFold
 from torch import Tensor, nn
 
 SLOTS = 2**17
-"""Places that a pair of pieces is hashed to."""
+"""Hash values of a pair of pieces."""
 
 
 class NGrams(nn.Module):
-    """The fitted model; a fresh one knows no pair and says all-zero logits.
+    """The regression; before `fit_ngrams` it knows no pair and all its logits are zero.
 
-    `pieces` is the tokenizer's size, `rows` the most pieces and pairs that are kept, `labels` the
-    number of labels. Row 0 of `table` is "unknown"; rows 1 to `pieces` - 1 are the single pieces.
+    `pieces` is the tokenizer's size, `rows` the most pieces and pairs in the table, `labels` the number of
+    labels. Row 0 of `table` is "unknown"; rows 1 to `pieces` - 1 are the single pieces.
     """
 
     def __init__(self, pieces: int, rows: int, labels: int) -> None:
         super().__init__()
         self.pieces = pieces
-        # A sum of two random numbers hashes a pair with nothing but look-ups.
+        # The sum of two random numbers hashes a pair by look-ups alone.
         generator = torch.Generator().manual_seed(pieces)
         half = torch.randint(SLOTS // 2, (2, pieces), generator=generator)
         self.register_buffer("left", half[0])
@@ -70,13 +70,13 @@ def fit_ngrams(
     strength: float = 2.0,
     folds: int = 5,
 ) -> Tensor:
-    """Fill `model` from all texts, and return what it would say of each had it not seen it.
+    """Fit `model` to all texts, and return the logits (N, labels) float32 of each text from a fit without it.
 
-    `tokens` are numbers (N, T) int64 and mask (N, T) bool, `weights` (N,) what each text counts for.
+    `tokens` are numbers (N, T) int64 and their mask (N, T) bool, `weights` (N,) the weights of the texts.
 
-    The returned logits (N, labels) float32 come from `folds` further fits, each without the texts
-    that it is asked about; texts of one group (a dialogue) stay together. `strength` is scikit-learn's
-    ``C``. Raises `ValueError` for fewer than three labels (two would be a single column).
+    The returned logits come from `folds` further fits; texts of one group (a dialogue) stay together.
+    `strength` is scikit-learn's ``C``. Raises `ValueError` for fewer than three labels (two would be a
+    single column).
     """
     count = model.get_buffer("table").shape[1] - 1
     if count < 3 or set(labels.tolist()) != set(range(count)):
@@ -91,10 +91,10 @@ def fit_ngrams(
     idf[0] = 0.0
     features = features_of(model.rows(ids, mask).numpy(), idf)
     unseen = np.zeros((len(ids), count), np.float32)
-    for seen, held in GroupKFold(folds).split(features, labels, groups):
-        judge = LogisticRegression(C=strength, max_iter=150)
-        judge.fit(features[seen], labels[seen], weights[seen])
-        unseen[held] = judge.decision_function(features[held])
+    for train, held in GroupKFold(folds).split(features, labels, groups):
+        fold = LogisticRegression(C=strength, max_iter=150)
+        fold.fit(features[train], labels[train], weights[train])
+        unseen[held] = fold.decision_function(features[held])
     whole = LogisticRegression(C=strength, max_iter=150).fit(features, labels, weights)
     table = np.column_stack([whole.coef_.T * idf[:, None], idf**2])
     model.get_buffer("table").copy_(torch.from_numpy(table))
@@ -103,7 +103,8 @@ def fit_ngrams(
 
 
 def _choose_rows(model: NGrams, ids: Tensor, mask: Tensor) -> NDArray[np.int64]:
-    """Give a row to every pair in two or more texts, commonest first; texts with each row."""
+    """Give a row to every pair in two or more texts, the most frequent first; return how many texts have
+    each row."""
     slot, valid = model.slots(ids, mask)
     per_text = [np.unique(s[v].numpy()) for s, v in zip(slot, valid, strict=True)]
     found, counts = np.unique(np.concatenate(per_text), return_counts=True)

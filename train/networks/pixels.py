@@ -1,6 +1,6 @@
-"""From pictures to the planes that a network sees: the part of every video encoder that never learns.
+"""Pixel normalization: the first part of every video encoder, without trained weights.
 
-It lives in the exported graph, so that serving normalises as training did.
+It is part of the exported graph, so that serving normalizes as training did.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor
 LUMA = (0.299, 0.587, 0.114)
 """Shares of red, green and blue in the brightness of a picture (ITU-R BT.601)."""
 SOFTEST = 0.03
-"""Added to a picture's deviation, so that an even picture is not made of its noise."""
+"""Added to a picture's deviation, so that the noise of a uniform picture is not amplified."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +31,11 @@ IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 def normalize_pixels(
     pixels: Tensor, *, grey: bool, normalization: Normalization | None = None
 ) -> Tensor:
-    """Pictures (M, S, S, 3), uint8 or float32 in [0, 255], RGB, as planes (M, 3, S, S) float32.
+    """Pictures (M, S, S, 3), uint8 or float32 in [0, 255], RGB, to planes (M, 3, S, S) float32.
 
-    With `normalization`, each plane is normalised as the backbone learned it. Without, each picture gets zero
-    mean and (nearly) unit variance over all its planes: what is learned from scratch need not learn the
-    light. `grey`: what was learned from has no colour, so none is seen: three planes of brightness.
+    With `normalization` as the backbone learned it. Without, each picture gets zero mean and (nearly) unit
+    variance over all its planes, so that a network from scratch need not learn the light. `grey`
+    replaces color by three planes of brightness, for networks whose training pictures have none.
     """
     rgb = pixels.to(torch.float32).permute(0, 3, 1, 2) / 255.0
     if grey:
@@ -44,8 +44,8 @@ def normalize_pixels(
         rgb = luma.repeat(1, 3, 1, 1)
     if normalization is not None:
         mean, deviation = (
-            torch.tensor(of, device=rgb.device).view(1, 3, 1, 1)
-            for of in (normalization.mean, normalization.deviation)
+            torch.tensor(values, device=rgb.device).view(1, 3, 1, 1)
+            for values in (normalization.mean, normalization.deviation)
         )
         return (rgb - mean) / deviation
     centred = rgb - rgb.mean((1, 2, 3), keepdim=True)

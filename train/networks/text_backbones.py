@@ -1,8 +1,8 @@
-"""BERT as a text encoder, and the tokenizer that goes with it.
+"""BERT as a text encoder, and its tokenizer.
 
 The sizes come from the options ``text_layers``, ``text_width`` and ``text_heads``, so that a network is
-the same whether its weights are fetched, random or out of a checkpoint; weights of other sizes are
-refused. Without weights (``none``) the tokenizer is learned from the lines too.
+the same with pretrained weights, random ones or those of a checkpoint; weights of other sizes are
+refused. Without weights (``none``) the tokenizer is trained on the lines of the data set.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from tokenizers import Tokenizer, processors
 from torch import Tensor
 
 from affectstream.stream.errors import OptionError
+from affectstream.train.networks.frames import MASKED_SCORE
 from affectstream.train.networks.network import NetworkSpec, TextEncoder, Value
 from affectstream.train.networks.pretrained import (
     CONFIG,
@@ -24,26 +25,24 @@ from affectstream.train.networks.pretrained import (
     folder_of,
 )
 from affectstream.train.networks.tokenizer import PAD, train_tokenizer
-from affectstream.train.networks.transformers_encoder import TransformersEncoder, shapes_are_fixed
+from affectstream.train.networks.transformers_encoder import TransformersEncoder, is_exporting
 
 BASE: Mapping[str, Value] = {"text_layers": 12, "text_width": 768, "text_heads": 12}
 """BERT-base, as options."""
 TINY: Mapping[str, Value] = {"text_layers": 1, "text_width": 32, "text_heads": 2}
 POSITIONS = 512
-"""Tokens that BERT has positions for."""
+"""Most tokens of a line: BERT has no more positions."""
 PIECES = 4_000
-"""At most so many are learned from a data set's own lines."""
+"""Vocabulary of a tokenizer that is trained on the data set's own lines."""
 
 _FIRST, _LAST = "[cls]", "[sep]"
-_MASKED = -1e4
-"""Added to what must not be attended to. FP16 has nothing lower than -65504."""
 
 
 class BertEncoder(TransformersEncoder, TextEncoder):
     """Tokens to one embedding of the line (`pooled`), or to one for each token.
 
-    The pooled embedding is BERT's own: the first token's, through a linear layer and tanh. `frozen`
-    holds for pretrained weights; random ones (``none``) always learn.
+    The pooled embedding is BERT's own: that of the first token, through a linear layer and tanh. `frozen`
+    has an effect on pretrained weights only; random ones (``none``) always learn.
     """
 
     def __init__(
@@ -51,16 +50,16 @@ class BertEncoder(TransformersEncoder, TextEncoder):
     ) -> None:
         super().__init__()
         if spec.tokens > POSITIONS:
-            raise OptionError(f"{spec.tokens} tokens are asked for, BERT has {POSITIONS} positions")
-        self.take(_bert(spec, slot, pooled), frozen=frozen and spec.weights[slot] != NONE)
+            raise OptionError(f"{spec.tokens} tokens a line: BERT has {POSITIONS} positions")
+        self.set_backbone(_bert(spec, slot, pooled), frozen=frozen and spec.weights[slot] != NONE)
         self.pooled, self.tokens = pooled, spec.tokens
         self.width = int(spec.options["text_width"])
         self.steps = 1 if pooled else spec.tokens
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """See `TextEncoder`."""
-        if not shapes_are_fixed():
-            # Most lines are short: what comes behind the last token of all need not be computed.
+        if not is_exporting():
+            # Most lines are short: positions after the last token of the batch need not be computed.
             used = 1 + int((mask.any(0) * torch.arange(self.tokens, device=mask.device)).max())
             found = self.encode(ids[:, :used], mask[:, :used])
             short = 0 if self.steps == 1 else self.tokens - found.shape[1]
@@ -68,10 +67,10 @@ class BertEncoder(TransformersEncoder, TextEncoder):
         return self.encode(ids, mask)
 
     def encode(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """As `forward`, of any number L of tokens: (N, 1 or L, `width`)."""
-        # BERT takes a mask of four axes as what is added to the scores. A line without any token
-        # attends to all of them alike and stays finite.
-        added = (1.0 - mask.to(torch.float32))[:, None, None, :] * _MASKED
+        """As `forward`, for any number L of tokens: (N, 1 or L, `width`)."""
+        # BERT adds a mask of four axes to the scores. A line without tokens attends to all positions equally
+        # and stays finite.
+        added = (1.0 - mask.to(torch.float32))[:, None, None, :] * MASKED_SCORE
         found = self.backbone(input_ids=ids, attention_mask=added)
         line: Tensor = found.pooler_output.unsqueeze(1) if self.pooled else found.last_hidden_state
         return line
@@ -94,10 +93,10 @@ def _bert(spec: NetworkSpec, slot: str, pooled: bool) -> Any:
 
 
 def tokenizer(weights: Mapping[str, str], lines: Iterable[str], tokens: int) -> Tokenizer:
-    """That of the backbone ``text``, or one learned from `lines` where its weights are ``none``.
+    """The tokenizer of the backbone ``text``, or one trained on `lines` if its weights are ``none``.
 
-    Encoding gives `tokens` pieces at most, the special ones among them, and pads nothing. What is too
-    long loses its beginning: the line itself comes last, behind what was said before it.
+    Encoding gives `tokens` tokens at most, special ones included, and does not pad. Longer lines lose their
+    beginning: the current utterance comes last, after its context.
     """
     source = weights["text"]
     if source == NONE:

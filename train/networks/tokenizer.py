@@ -1,9 +1,8 @@
-"""The tokenizer of `pocket_text`: small byte-pair pieces within words, learned from MELD's lines.
+"""A byte-pair tokenizer that is trained on the lines of a data set.
 
-Lower-cased; curly apostrophes become straight ones, so that ``don't`` is one thing however it was
-typed; runs of punctuation (``!``, ``?!``, ``...``) are pieces of their own, because they say much
-about emotion. Bytes that were never seen fall back to single-byte pieces: no text is refused.
-All of this is inside the ``tokenizer.json`` that travels with the engine.
+Text is lower-cased, and curly apostrophes become straight ones, so that ``don't`` is one word however it was
+typed. Runs of punctuation (``!``, ``?!``, ``...``) are pieces of their own, because they tell much about
+emotion. Unknown bytes become single-byte pieces: no text is refused. All of this is in ``tokenizer.json``.
 """
 
 from __future__ import annotations
@@ -20,9 +19,9 @@ MAX_TOKENS = 64
 
 
 def train_tokenizer(texts: Iterable[str], size: int, special: Sequence[str] = (PAD,)) -> Tokenizer:
-    """Learn at most `size` pieces, the first of them `special`. The same texts give the same tokenizer.
+    """Train at most `size` pieces, the first of them `special`. The same texts give the same tokenizer.
 
-    Encoding cuts at `MAX_TOKENS` and pads nothing; number 0 is for padding, so `PAD` comes first.
+    Encoding cuts at `MAX_TOKENS` and does not pad; number 0 is for padding, so `PAD` comes first.
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Sequence(
@@ -53,7 +52,7 @@ def train_tokenizer(texts: Iterable[str], size: int, special: Sequence[str] = (P
 
 
 def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
-    """Token numbers (N, `MAX_TOKENS`) int64, zero where there is none, and their mask, bool."""
+    """Token numbers (N, `MAX_TOKENS`) int64, padded with zeros, and their mask, bool."""
     ids = torch.zeros(len(texts), MAX_TOKENS, dtype=torch.int64)
     mask = torch.zeros(len(texts), MAX_TOKENS, dtype=torch.bool)
     for row, encoding in enumerate(tokenizer.encode_batch(list(texts))):
@@ -63,7 +62,7 @@ def encode(tokenizer: Tokenizer, texts: Sequence[str]) -> tuple[Tensor, Tensor]:
 
 
 def parents(tokenizer: Tokenizer) -> dict[int, tuple[int, int]]:
-    """The two pieces that each merged piece was made from, by number."""
+    """The two pieces that each merged piece consists of, by number."""
     model = json.loads(tokenizer.to_str())["model"]
     number = model["vocab"]
     return {number[a + b]: (number[a], number[b]) for a, b in model["merges"]}
@@ -76,9 +75,9 @@ def split_pieces(
     chance: float,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """Undo the last merge of each piece with `chance`, and of its parts again; same shapes.
+    """Undo the last merge of each piece with probability `chance`, and once more of its parts; same shapes.
 
-    After BPE-dropout (Provilkov et al., 2020), which the tokenizers library has too, but unseeded.
+    After BPE-dropout (Provilkov et al., 2020); that of the tokenizers library cannot be seeded.
     """
     out, there = torch.zeros_like(ids), torch.zeros_like(mask)
     dice = torch.rand(2, *ids.shape, generator=generator).tolist()

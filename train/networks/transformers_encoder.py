@@ -1,5 +1,4 @@
-"""What encoders over a model of transformers share: weights that may be frozen, and memory that may be
-saved."""
+"""The base of encoders over a model of transformers: frozen weights and activation checkpointing."""
 
 from __future__ import annotations
 
@@ -9,8 +8,8 @@ import torch
 from torch import nn
 
 
-def shapes_are_fixed() -> bool:
-    """Whether a graph is being made, which must not depend on the numbers that pass through it."""
+def is_exporting() -> bool:
+    """Whether a graph is being traced or compiled, so that shapes must not depend on values."""
     return torch.onnx.is_in_onnx_export() or torch.compiler.is_compiling()
 
 
@@ -19,8 +18,8 @@ class TransformersEncoder(nn.Module):
 
     backbone: Any
 
-    def take(self, backbone: Any, *, frozen: bool) -> None:
-        """Make it the backbone. `frozen` weights do not learn and have no dropout."""
+    def set_backbone(self, backbone: Any, *, frozen: bool) -> None:
+        """Use this backbone. A `frozen` one does not learn and has no dropout."""
         self.backbone, self.frozen = backbone, frozen
         backbone.requires_grad_(not frozen)
         backbone.train(not frozen)
@@ -38,7 +37,7 @@ class TransformersEncoder(nn.Module):
             self.backbone.activation_checkpointing_disable()
 
     def train(self, mode: bool = True) -> Self:
-        """As ever, but what is frozen stays as it is served."""
+        """As `nn.Module.train`, but a frozen backbone stays in evaluation mode."""
         super().train(mode)
         self.backbone.train(mode and not self.frozen)
         return self

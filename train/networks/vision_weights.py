@@ -1,6 +1,6 @@
-"""Pretrained weights for torchvision's networks: by public name, from a file, or none at all.
+"""Pretrained weights for torchvision's networks: by public name, from a file, or none.
 
-A network is never left random in silence: whatever keeps the weights from being loaded is an error that
+A network is never left random silently: whatever keeps the weights from being loaded is an error that
 says how to get them.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +16,6 @@ from torch import Tensor, nn
 from affectstream.train.errors import WeightsError, WeightsMissing, first_line
 from affectstream.train.networks.network import NetworkSpec
 from affectstream.train.networks.pretrained import NONE
-
-if TYPE_CHECKING:
-    from torchvision.models import WeightsEnum
 
 SUFFIXES = (".safetensors", ".pth", ".pt")
 SHOWN = 3
@@ -29,7 +25,7 @@ States = dict[str, Tensor]
 
 
 def is_pretrained(spec: NetworkSpec, slot: str) -> bool:
-    """Whether this backbone starts from weights that others trained, which says how pictures look to it."""
+    """Whether this backbone starts from pretrained weights, which decides how pictures are normalized."""
     return spec.weights[slot] != NONE
 
 
@@ -39,75 +35,64 @@ def load_vision_weights(
     slot: str,
     family: str,
     *,
-    fit: Callable[[States], States] | None = None,
+    resize: Callable[[States], States] | None = None,
 ) -> None:
-    """Load what `spec` says of `slot` into `module`, a network of torchvision without its classifier.
+    """Load the weights that `spec` names for `slot` into `module`, a network of torchvision without
+    classifier.
 
-    That is a name such as ``ResNet50_Weights.IMAGENET1K_V2`` out of torchvision's `family`
-    (``ResNet50_Weights``), a ``.pth`` or ``.safetensors`` file with such a network's tensors, a folder
-    that holds one, or ``none``, which leaves `module` as it is. `fit` may change the tensors to the
-    network's size first.
+    The source is a name such as ``ResNet50_Weights.IMAGENET1K_V2`` of torchvision's `family`
+    (``ResNet50_Weights``), a ``.pth`` or ``.safetensors`` file, a folder that holds one, or ``none``, which
+    leaves `module` as it is. `resize` may adapt the tensors to the network's size first.
 
-    Raises `WeightsMissing` where they cannot be had, and `WeightsError` where they do not fit.
+    Raises `WeightsMissing` if they are not available, and `WeightsError` if they do not fit.
     """
     if not spec.load_weights or not is_pretrained(spec, slot):
         return
     source = spec.weights[slot]
-    found = _fetched(slot, source, family) if _is_name(source) else _read(slot, _file(slot, source))
-    states = {name: value for name, value in found.items() if not _of_classifier(name)}
-    if fit is not None:
-        states = fit(states)
+    if "_Weights." in source and not Path(source).exists():
+        found = _download(slot, source, family)
+    else:
+        found = _read(slot, _file(slot, source))
+    states = {name: v for name, v in found.items() if not name.startswith(("fc.", "heads."))}
+    if resize is not None:
+        states = resize(states)
     if differences := _differences(module.state_dict(), states):
-        told = "; ".join(differences[:SHOWN])
+        some = "; ".join(differences[:SHOWN])
         more = f"; and {len(differences) - SHOWN} more" if len(differences) > SHOWN else ""
         raise WeightsError(
-            f"--weights {slot}={source}: not those of this network: {told}{more}. Take weights of "
+            f"--weights {slot}={source}: not those of this network: {some}{more}. Take weights of "
             f"{family}, and the options that they were trained with"
         )
-    module.load_state_dict(states, strict=False)  # `num_batches_tracked` alone may be missing
+    module.load_state_dict(states, strict=False)  # only `num_batches_tracked` may be missing
 
 
-def _is_name(source: str) -> bool:
-    return "_Weights." in source and not Path(source).exists()
+def _download(slot: str, source: str, family: str) -> States:
+    """From torch hub's cache, downloaded into it if needed."""
+    from torchvision import models
 
-
-def _of_classifier(name: str) -> bool:
-    return name.startswith(("fc.", "heads."))
-
-
-def _fetched(slot: str, source: str, family: str) -> States:
-    """From torch hub's folder, fetched into it where it is not there yet."""
-    url = _named(slot, source, family).url
+    known = {
+        f"{family}.{name}": weights for name, weights in getattr(models, family).__members__.items()
+    }
+    if source not in known:
+        raise WeightsMissing(
+            f"--weights {slot}={source}: torchvision has no such weights for this network: expected "
+            f"{', '.join(known)}, a file, or none"
+        )
+    url = known[source].url
     file = Path(torch.hub.get_dir()) / "checkpoints" / url.rsplit("/", 1)[1]
     if not file.exists():
         hash_prefix = file.stem.rsplit("-", 1)[1]
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(url, str(file), hash_prefix, sys.stderr.isatty())
-        except (
-            OSError,
-            RuntimeError,
-        ) as fault:  # torch says "invalid hash value" as a RuntimeError
+        except (OSError, RuntimeError) as error:  # a wrong hash is a RuntimeError
             raise WeightsMissing(
                 f"--weights {slot}={source}: not in {file}, and cannot be fetched "
-                f"({getattr(fault, 'reason', fault)}). Where there is a network, fetch {url} and put it "
-                f"there ($TORCH_HOME/hub/checkpoints), or say '--weights {slot}=FILE'; "
+                f"({getattr(error, 'reason', error)}). Where there is a network, fetch {url} and put it "
+                f"there ($TORCH_HOME/hub/checkpoints), or give '--weights {slot}=FILE'; "
                 f"'--weights {slot}=none' trains from scratch"
-            ) from fault
+            ) from error
     return _read(slot, file)
-
-
-def _named(slot: str, source: str, family: str) -> WeightsEnum:
-    from torchvision import models
-
-    members: Mapping[str, WeightsEnum] = getattr(models, family).__members__
-    known = {f"{family}.{name}": weights for name, weights in members.items()}
-    if source not in known:
-        raise WeightsMissing(
-            f"--weights {slot}={source}: torchvision has no such weights for this network: expected "
-            f"{', '.join(known)}, a file, or none"
-        )
-    return known[source]
 
 
 def _file(slot: str, source: str) -> Path:
@@ -115,10 +100,10 @@ def _file(slot: str, source: str) -> Path:
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
         if len(files) != 1:
-            held = ", ".join(file.name for file in files) or "none"
+            found = ", ".join(file.name for file in files) or "none"
             raise WeightsMissing(
                 f"--weights {slot}={source}: expected one file of {', '.join(SUFFIXES)} in this folder, "
-                f"found {held}: name the file"
+                f"found {found}: name the file"
             )
         return files[0]
     if not path.is_file():
@@ -130,27 +115,27 @@ def _file(slot: str, source: str) -> Path:
 
 
 def _read(slot: str, path: Path) -> States:
-    told = f"--weights {slot}={path}"
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
 
             return load_file(path)
         found = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as fault:  # pickle, zip and safetensors each have their own errors
+    except Exception as error:  # pickle, zip and safetensors each have their own errors
         raise WeightsError(
-            f"{told}: cannot be read as a file of tensors ({first_line(fault)}): expected what torch.save "
-            "writes of a network's state_dict, or safetensors"
-        ) from fault
+            f"--weights {slot}={path}: cannot be read as a file of tensors ({first_line(error)}): expected "
+            "what torch.save writes of a network's state_dict, or safetensors"
+        ) from error
     if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()):
         raise WeightsError(
-            f"{told}: holds no tensors by name: expected what torch.save(network.state_dict()) writes"
+            f"--weights {slot}={path}: holds no tensors by name: expected what "
+            "torch.save(network.state_dict()) writes"
         )
     return dict(found)
 
 
 def _differences(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
-    """What keeps `found` from being loaded: the first of each kind first."""
+    """What keeps `found` from being loaded: shapes first, then missing and unknown tensors."""
     shapes = [
         f"{name} is {list(found[name].shape)}, expected {list(own[name].shape)}"
         for name in own
@@ -162,5 +147,4 @@ def _differences(own: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list
         for name in own
         if name not in found and not name.endswith("num_batches_tracked")
     ]
-    unknown = [f"{name} is not known" for name in found if name not in own]
-    return [*shapes, *missing, *unknown]
+    return [*shapes, *missing, *(f"{name} is not known" for name in found if name not in own)]

@@ -1,4 +1,4 @@
-"""Encoders that listen to the waveform itself: wav2vec 2.0, and a small WaveNet.
+"""Encoders of the waveform: wav2vec 2.0, and a small WaveNet.
 
 wav2vec 2.0: Baevski et al., NeurIPS 2020. WaveNet: van den Oord et al., 2016.
 """
@@ -31,19 +31,19 @@ TINY: Mapping[str, Value] = {
     "voice_filters": 16,
 }
 KERNELS, STRIDES = (10, 3, 3, 3, 3, 2, 2), (5, 2, 2, 2, 2, 2, 2)
-"""Of wav2vec 2.0's seven convolutions: one step for each 320 samples, 20 ms."""
+"""Of wav2vec 2.0's seven convolutions: one step per 320 samples, 20 ms."""
 
 WAVENET: Mapping[str, Value] = {"voice_channels": 64}
 SHRINKS = (10, 10, 10)
-"""The WaveNet's three strides: one step for each 1,000 samples, 62.5 ms."""
+"""Strides of the WaveNet's three stages: one step per 1,000 samples, 62.5 ms."""
 DILATIONS = (1, 2, 4, 8, 16)
 
 _QUIET = 1e-7
-"""Added to a window's variance, as wav2vec 2.0's own feature extractor does: digital silence stays zeros."""
+"""Added to a window's variance, as by wav2vec 2.0's feature extractor: digital silence stays zeros."""
 
 
-def standardised(samples: Tensor) -> Tensor:
-    """Sound (N, L) with zero mean and unit variance in each row, the zeros that pad it included."""
+def standardize(samples: Tensor) -> Tensor:
+    """Sound (N, L) with zero mean and unit variance in each row, padding included."""
     centred = samples - samples.mean(1, keepdim=True)
     return centred / ((centred * centred).mean(1, keepdim=True) + _QUIET).sqrt()
 
@@ -51,14 +51,14 @@ def standardised(samples: Tensor) -> Tensor:
 class Wav2Vec2Encoder(TransformersEncoder, VoiceEncoder):
     """Sound to the last hidden states: 149 steps of 768 for three seconds.
 
-    The whole window goes in, padding too: the base model was trained without attention masks. `frozen`
-    holds for pretrained weights; random ones (``none``) always learn. Layers are not dropped and spans
-    not masked at random in training: the data sets' own augmentation does such things, seeded.
+    The whole window goes in, padding included: the base model was trained without attention masks. `frozen`
+    has an effect on pretrained weights only; random ones (``none``) always learn. Training drops no
+    layers and masks no spans: the loader's augmentation does so, seeded.
     """
 
     def __init__(self, spec: NetworkSpec, slot: str = "voice", *, frozen: bool) -> None:
         super().__init__()
-        self.take(_wav2vec2(spec, slot), frozen=frozen and spec.weights[slot] != NONE)
+        self.set_backbone(_wav2vec2(spec, slot), frozen=frozen and spec.weights[slot] != NONE)
         self.width, self.samples = int(spec.options["voice_width"]), spec.samples
         self.steps = spec.samples
         for kernel, stride in zip(KERNELS, STRIDES, strict=True):
@@ -66,7 +66,7 @@ class Wav2Vec2Encoder(TransformersEncoder, VoiceEncoder):
 
     def forward(self, samples: Tensor) -> Tensor:
         """See `VoiceEncoder`."""
-        return self.backbone(standardised(samples)).last_hidden_state
+        return self.backbone(standardize(samples)).last_hidden_state
 
 
 def _wav2vec2(spec: NetworkSpec, slot: str) -> Any:
@@ -87,25 +87,25 @@ def _wav2vec2(spec: NetworkSpec, slot: str) -> Any:
     }
     settings = {"mask_time_prob": 0.0, "mask_feature_prob": 0.0, "layerdrop": 0.0}
     model = build_backbone(spec, slot, Wav2Vec2Model, sizes, settings)
-    # Its weight is stored as a direction and a length; no runtime has that, and one tensor says the same.
+    # The weight is stored as direction and length, which no runtime has; one tensor is equivalent.
     parametrize.remove_parametrizations(model.encoder.pos_conv_embed.conv, "weight")
     return model
 
 
 class WaveNetEncoder(VoiceEncoder):
-    """Sound to one embedding for each 1,000 samples: 48 steps for three seconds.
+    """Sound to one embedding per 1,000 samples: 48 steps for three seconds.
 
-    Three stages, each a causal convolution that takes ten steps to one and doubles the channels, then
-    gated residual blocks of kernel 2 under dilations 1 to 16. A step hears nothing later than itself.
+    Three stages, each a causal convolution with stride ten that doubles the channels, then gated residual
+    blocks of kernel 2 with dilations 1 to 16. No step depends on later sound.
     """
 
     def __init__(self, spec: NetworkSpec, width: int) -> None:
-        """Raises `OptionError` for a window that has no whole steps."""
+        """Raises `OptionError` for a window that is not a multiple of the strides."""
         super().__init__()
         shrink = SHRINKS[0] * SHRINKS[1] * SHRINKS[2]
         if spec.samples % shrink:
             raise OptionError(
-                f"a window of {spec.samples} samples has no whole steps: expected a multiple of {shrink}"
+                f"a window of {spec.samples} samples: expected a multiple of {shrink}"
             )
         self.width, self.samples, self.steps = width, spec.samples, spec.samples // shrink
         channels, inputs, stages = int(spec.options["voice_channels"]), 1, []
@@ -118,8 +118,8 @@ class WaveNetEncoder(VoiceEncoder):
 
     def forward(self, samples: Tensor) -> Tensor:
         """See `VoiceEncoder`."""
-        heard = self.stages(standardised(samples).unsqueeze(1)).transpose(1, 2)
-        return self.norm(self.project(heard))
+        steps = self.stages(standardize(samples).unsqueeze(1)).transpose(1, 2)
+        return self.norm(self.project(steps))
 
 
 class Stage(nn.Module):
@@ -132,17 +132,17 @@ class Stage(nn.Module):
         self.blocks = nn.ModuleList(GatedBlock(outputs, dilation) for dilation in DILATIONS)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The sum of what all blocks put aside, through ReLU, as in WaveNet."""
+        """The sum of the blocks' skip outputs, through ReLU, as in WaveNet."""
         x = F.relu(self.shrink(F.pad(x, (self.stride, 0))))
         total = x
         for block in self.blocks:
-            x, aside = block(x)
-            total = total + aside
+            x, skip = block(x)
+            total = total + skip
         return F.relu(total)
 
 
 class GatedBlock(nn.Module):
-    """WaveNet's residual block: a dilated causal convolution, a gate, and two ways out."""
+    """WaveNet's residual block: a dilated causal convolution, a gate, and a skip output."""
 
     def __init__(self, channels: int, dilation: int) -> None:
         super().__init__()
@@ -151,7 +151,7 @@ class GatedBlock(nn.Module):
         self.ways = nn.Conv1d(channels, 2 * channels, 1)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, C, T) to the input of the next block and what is put aside, the same shape each."""
+        """(N, C, T) to the input of the next block and the skip output, the same shape each."""
         signal, gate = self.dilated(F.pad(x, (self.dilation, 0))).chunk(2, 1)
-        onward, aside = self.ways(signal.tanh() * gate.sigmoid()).chunk(2, 1)
-        return x + onward, aside
+        residual, skip = self.ways(signal.tanh() * gate.sigmoid()).chunk(2, 1)
+        return x + residual, skip

@@ -42,7 +42,7 @@ from affectstream.train.recipes.documented import (
     multimodal_lstm,
     sentence,
 )
-from affectstream.train.recipes.documented.mel_cnn import standardised
+from affectstream.train.recipes.documented.mel_cnn import standardize
 from tests.support.prepared import utterances, write
 
 RECIPES = {
@@ -369,11 +369,11 @@ def test_mel_is_standardised_and_padding_does_not_set_its_level():
     noise = 0.05 * torch.randn(1, 48_000, generator=torch.Generator().manual_seed(0))
     noise[:, :24_000] = 0.0
     mel = LogMel(40, 1024)(noise)
-    found = standardised(mel)
+    found = standardize(mel)
     assert found.mean().abs() < 1e-4 and (found.std() - 1).abs() < 1e-2
-    assert (standardised(LogMel(40, 1024)(noise * 4.0)) - found).abs().max() < 1e-3
+    assert (standardize(LogMel(40, 1024)(noise * 4.0)) - found).abs().max() < 1e-3
     # Digital zeros lie 80 dB under the loudest cell, not at the bottom of the logarithm.
-    assert found.min() > -2.0 and not standardised(mel * 0 - 23.0).any()
+    assert found.min() > -2.0 and not standardize(mel * 0 - 23.0).any()
 
 
 def test_wavenet_hears_nothing_later_and_has_a_step_for_each_thousand_samples():
@@ -533,9 +533,9 @@ def test_clip_of_a_folder_says_what_transformers_says(tmp_path):
 def test_weights_that_do_not_fit_are_refused(tmp_path):
     saved_bert(tmp_path / "small")
     spec = text_plan(tmp_path / "small", options=multimodal_lstm.RECIPE.options)
-    with pytest.raises(WeightsError, match=r"hidden_size 32, expected 768.*--set"):
+    with pytest.raises(WeightsError, match=r"hidden_size 32, the recipe.s options say 768.*--set"):
         BertEncoder(spec, pooled=True, frozen=True)
-    with pytest.raises(WeightsError, match="vocab_size 300, expected 301"):
+    with pytest.raises(WeightsError, match=r"vocab_size 300, the recipe.s options say 301"):
         BertEncoder(text_plan(tmp_path / "small", vocabulary=301), pooled=True, frozen=True)
     model = saved_bert(tmp_path / "headless")
     model.pooler = None

@@ -340,7 +340,7 @@ def test_the_small_stem_keeps_a_finer_map_and_the_same_tensors():
         ),
         ("resnet50", {"blocks": "3-4-x-3"}, "--set blocks=3-4-x-3"),
         ("vit_b16", {"heads": 5}, "--set width=48 --set heads=5"),
-        ("vit_b16", {"patch": 24}, "a side of 64 pixels has no whole patches"),
+        ("vit_b16", {"patch": 24}, "patches do not divide a side of 64 pixels"),
         ("temporal_vit", {"width": 44}, "has 8 heads"),
     ],
 )

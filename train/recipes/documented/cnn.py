@@ -1,10 +1,10 @@
 """`cnn`: three convolution blocks and a large linear layer, trained from scratch.
 
 The "improved CNN" of the reports: 3-32-64-128 channels, 3x3, BatchNorm, ReLU, 2x2 pooling, 2-D dropout
-.3 and .4 (after the second and third block: where, the reports leave open), average pooling to 7x7,
-dropout .7, linear 6272-256, dropout .5, head. Nearly all of its numbers are in that one linear layer.
+.3 and .4 (ours: after the second and third block), average pooling to 7x7, dropout .7, linear 6272-256,
+dropout .5, head. Nearly all of its parameters are in that one linear layer.
 
-``blocks=4`` is their first CNN: a fourth block of 256 channels and one global average in place of the 7x7
+``blocks=4`` is the reports' first CNN: a fourth block of 256 channels and a global average instead of the 7x7
 grid and the linear layer.
 """
 
@@ -27,7 +27,7 @@ BLOCKS_DROPOUT = (0.0, 0.3, 0.4, 0.4)
 
 
 def _block(inputs: int, outputs: int, dropout: float) -> list[nn.Module]:
-    # No bias: BatchNorm would take it off again.
+    # No bias: BatchNorm would remove it.
     layers: list[nn.Module] = [
         nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
         nn.BatchNorm2d(outputs),
@@ -38,7 +38,7 @@ def _block(inputs: int, outputs: int, dropout: float) -> list[nn.Module]:
 
 
 class CnnEncoder(VideoEncoder):
-    """Pictures to embeddings; S a multiple of 56."""
+    """Pictures to embeddings; S is a multiple of 56."""
 
     def __init__(self, size: int, widths: Sequence[int], width: int, *, grey: bool) -> None:
         """`widths` are the channels of three blocks, or four: then `width` is the last of them."""
@@ -55,7 +55,7 @@ class CnnEncoder(VideoEncoder):
             )
         )
         side = size >> len(widths)
-        # What an adaptive pool is at a fixed size, in an operator that every runtime has.
+        # Equals an adaptive pool at this size, in an operator that every runtime has.
         if len(widths) > 3:
             self.width = widths[-1]
             self.embedding = nn.Sequential(nn.AvgPool2d(side), nn.Flatten())

@@ -1,10 +1,10 @@
-"""`cross_attention`: frames of a face ask the waveform of the voice.
+"""`cross_attention`: attention from the frames of a face to the waveform of the voice.
 
-ViT-B/16 on each frame (as in `vit_b16`), a WaveNet over three seconds of sound, and attention of 768 and
-8 heads in which the video asks the audio; mean over the frames; dropout .3, 768-256, ReLU, dropout .2,
-256-out. The technical documentation gives the attention and the kinds of both encoders. Ours: what is
-heard is added to what is seen (else the face would only choose what is heard), and where no face is seen
-a learned step asks in its place.
+ViT-B/16 on each frame (as in `vit_b16`), a WaveNet over three seconds of sound, and attention of width
+768 with 8 heads, video as queries and audio as keys; mean over the frames; dropout .3, 768-256, ReLU,
+dropout .2, 256-out. The technical documentation gives the attention and the kinds of both encoders.
+Ours: a residual connection (else the face would only select sound), and a learned query if no face is
+visible.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ class CrossAttentionHead(Head):
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """See `Head`."""
-        answers, there = self.ask(
+        attended, mask = self.ask(
             inputs["video"], inputs["video_mask"], inputs["voice"], inputs["voice_mask"]
         )
-        return self.out(masked_mean(answers, there))
+        return self.out(masked_mean(attended, mask))
 
 
 def _build(spec: NetworkSpec) -> Network:
     video, heads = vit_b16.VitEncoder(spec), int(spec.options["cross_heads"])
     if video.width % heads:
         raise OptionError(
-            f"--set width={video.width} --set cross_heads={heads}: no whole share for each head"
+            f"--set width={video.width} --set cross_heads={heads}: the heads do not divide the width"
         )
     voice = WaveNetEncoder(spec, video.width)
     head = CrossAttentionHead(video.width, heads, spec.outputs)
@@ -56,14 +56,15 @@ BACKBONE = "video.backbone"
 
 RECIPE = NetRecipe(
     name="cross_attention",
-    summary="face and voice: ViT-B/16 frames ask a WaveNet's steps through attention",
+    summary="face and voice: attention from ViT-B/16 frames to a WaveNet's steps",
     defaults=FitConfig(epochs=30, batch_size=8, learning_rate=1e-4, weight_decay=1e-2),
     build=_build,
     modalities=("video", "voice"),
     options={**vit_b16.OPTIONS, **WAVENET, "cross_heads": 8},
     tiny={**vit_b16.TINY, "voice_channels": 8, "cross_heads": 4},
     backbones={vit_b16.SLOT: "ViT_B_16_Weights.IMAGENET1K_V1"},
-    # The voice, the attention and the head start from random weights: the face waits for them.
+    # The voice encoder, the attention and the head start from random weights: the face backbone waits
+    # for them.
     phases=(Phase(10, frozen=(BACKBONE,)), Phase(None, rates={BACKBONE: 0.1})),
     multiple=16,
     frame_hz=4,

@@ -1,8 +1,8 @@
 """`enhanced_late_fusion`: a learned weight for each frozen bundle and a bias for each class.
 
-Methodology report: two members and seven classes have 9 trainable numbers; focal loss (alpha 1, gamma 2),
-balanced classes, mixed precision, four batches of four a step, warm-up, early stopping after ten epochs.
-`train tune` searches what the report's study did.
+Methodology report: two members and seven classes have 9 trainable numbers; focal loss (alpha 1, gamma
+2), balanced classes, mixed precision, four batches of four per step, warm-up, early stopping after ten
+epochs. `train tune` searches the space of the report's study.
 """
 
 from __future__ import annotations

@@ -3,11 +3,11 @@
 After the technical report (MELD). CLIP ViT-B/32 on each frame (frozen), mean over the frames, 512-256;
 BERT-base (frozen), 768-256; `mel_cnn`'s encoder, 256. Early: the three together, 768-512-256-out with
 BatchNorm, ReLU and dropout .4 and .3. Late: 256-128-out for each modality, averaged over those that are
-present. Both are weighed by learned numbers through a sigmoid:
-(early x w_e + late x w_l) / (w_e + w_l). What is absent is zeros to the early path.
+present. Both are weighted by sigmoids of learned numbers: (early x w_e + late x w_l) / (w_e + w_l). An absent
+modality is zeros in the early path.
 
-Ours, where the report is silent: ReLU behind the projections and dropout .3 in the late paths. Random
-weights (``none``) are not frozen: they have to learn.
+Ours, where the report is silent: ReLU after the projections and dropout .3 in the late paths. Random weights
+(``none``) are not frozen: they have to learn.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from affectstream.train.recipes.net_recipe import NetRecipe
 CLIP_NORMALIZATION = Normalization(
     (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 )
-"""Of the pictures that CLIP learned from (Radford et al., ICML 2021)."""
+"""Of CLIP's training pictures (Radford et al., ICML 2021)."""
 CLIP: Mapping[str, Value] = {
     "clip_layers": 12,
     "clip_width": 768,
@@ -52,12 +52,12 @@ PARTS = ("video", "voice", "text")
 
 
 class ClipEncoder(TransformersEncoder, VideoEncoder):
-    """Pictures to CLIP's image embeddings (M, 512), not brought to one length."""
+    """Pictures to CLIP's image embeddings (M, 512), not normalized."""
 
     def __init__(self, spec: NetworkSpec, slot: str = "video") -> None:
         super().__init__()
         pretrained = spec.weights[slot] != NONE
-        self.take(_clip(spec, slot), frozen=pretrained)
+        self.set_backbone(_clip(spec, slot), frozen=pretrained)
         self.normalization = CLIP_NORMALIZATION if pretrained else None
         self.size, self.grey, self.width = spec.size, spec.grey, int(spec.options["clip_out"])
 
@@ -85,7 +85,7 @@ def _clip(spec: NetworkSpec, slot: str) -> Any:
 
 
 class EnsembleHead(Head):
-    """See the module. `widths` are those of video, voice and text; the voice's is its projection's."""
+    """See the module. `widths` are those of the video and text embeddings."""
 
     takes = PARTS
 
@@ -115,27 +115,27 @@ class EnsembleHead(Head):
             }
         )
         self.weigh = nn.Parameter(torch.zeros(2))
-        """Early, late; a half each before anything is learned."""
+        """Early, late; one half each before training."""
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """See `Head`. A row without any modality has the early path's answer to zeros."""
+        """See `Head`. A row without any modality gets the early path's output for zeros."""
         parts, logits, present = [], [], []
         for name in PARTS:
             mask = inputs[f"{name}_mask"]
             part = masked_mean(inputs[name], mask)
             if name in self.project:
                 part = self.project[name](part)
-            there = mask.any(1, keepdim=True).to(part.dtype)
-            parts.append(part * there)
-            logits.append(self.late[name](part) * there)
-            present.append(there)
+            is_present = mask.any(1, keepdim=True).to(part.dtype)
+            parts.append(part * is_present)
+            logits.append(self.late[name](part) * is_present)
+            present.append(is_present)
         early = self.early(torch.cat(parts, 1))
         count = torch.cat(present, 1).sum(1, keepdim=True)
         late = torch.stack(logits).sum(0) / count.clamp(min=1.0)
-        for_early, for_late = self.weigh.sigmoid().unbind()
-        # Without any modality there is nothing to say late.
-        for_late = for_late * (count > 0).to(late.dtype)
-        return (early * for_early + late * for_late) / (for_early + for_late)
+        early_weight, late_weight = self.weigh.sigmoid().unbind()
+        # Without any modality the late path has no output.
+        late_weight = late_weight * (count > 0).to(late.dtype)
+        return (early * early_weight + late * late_weight) / (early_weight + late_weight)
 
 
 def _layer(inputs: int, outputs: int, dropout: float) -> list[nn.Module]:

@@ -2,13 +2,12 @@
 
 The voice part of the technical report's ensemble (`ensemble` uses this encoder): 16 kHz, 3 s, 40 mels,
 1024-point FFT; Conv1d 40-64-128 over time, kernel 3, ReLU, max-pool 2 after each; average over time;
-linear 128-256. Ours, where the report is silent: a step of 256 samples, ReLU behind the linear layer,
-dropout .3 before the head, which is linear.
+linear 128-256. Ours, where the report is silent: a hop of 256 samples, ReLU after the linear layer,
+dropout .3 before the linear head.
 
-Each window's spectrogram has zero mean and unit variance. What lies more than 80 dB under its loudest
-cell is raised to that first, as librosa's ``power_to_db`` does: else the zeros in front of a short
-utterance, which are at the bottom of the logarithm, would set the mean. In training SpecAugment hides
-parts of it.
+Each window's spectrogram has zero mean and unit variance. Cells more than 80 dB below the loudest are
+raised to that level first, as by librosa's ``power_to_db``: otherwise the zeros before a short utterance
+would dominate the mean. In training SpecAugment hides parts of the spectrogram.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ BANDS, N_FFT, HOP_SAMPLES = 40, 1024, 256
 DEEPEST = 80.0 * math.log(10.0) / 10.0
 """80 dB, in natural logarithms of power."""
 SOFTEST = 1e-3
-"""Added to the deviation, so that digital silence gives zeros."""
+"""Added to the deviation: digital silence gives zeros."""
 DROPOUT = 0.3
 
 WIDTHS = ("mel_first", "mel_second", "mel_width")
@@ -66,14 +65,14 @@ class MelCnn(VoiceEncoder):
 
     def forward(self, samples: Tensor) -> Tensor:
         """See `VoiceEncoder`."""
-        mel = standardised(self.mel(samples))
-        seen = spec_augment(mel, bars=self.bars) if self.training and self.bars else mel
-        heard = self.layers(seen)
-        return self.project(heard.mean(2)).unsqueeze(1)
+        mel = standardize(self.mel(samples))
+        if self.training and self.bars:
+            mel = spec_augment(mel, bars=self.bars)
+        return self.project(self.layers(mel).mean(2)).unsqueeze(1)
 
 
-def standardised(mel: Tensor) -> Tensor:
-    """Log-mels (N, bands, frames) with zero mean and unit variance in each row, as the module says."""
+def standardize(mel: Tensor) -> Tensor:
+    """Log-mels (N, bands, frames) with zero mean and unit variance in each row; see the module."""
     mel = mel.maximum(mel.amax((1, 2), keepdim=True) - DEEPEST)
     centred = mel - mel.mean((1, 2), keepdim=True)
     deviation = (centred * centred).mean((1, 2), keepdim=True).sqrt()

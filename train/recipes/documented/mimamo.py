@@ -1,13 +1,13 @@
-"""`mimamo`: regions of a face over eight frames, words, and who speaks to whom.
+"""`mimamo`: regions of a face over eight frames, words, and features of speaker and listener.
 
-Each frame's 512x7x7 map of ResNet-18 is pooled by a softmax attention over its 49 cells, which leaves as
-a second output of the encoder, to explain with. A bidirectional GRU of 256 runs over the frames; BERT's
-sentence embedding is brought from 768 to 256; the numbers that describe speaker and listener are added.
-What is absent counts as zeros.
+Each frame's 512x7x7 map of ResNet-18 is pooled by a softmax attention over its 49 cells; the attention
+is a second output of the encoder, for explanations. A bidirectional GRU of 256 runs over the frames;
+BERT's sentence embedding is projected from 768 to 256; the features of speaker and listener are
+concatenated. Absent inputs are zeros.
 
-The methodology report gives the parts and not their sizes: these are ours. The network published as
-MIMAMO Net (Deng et al., AAAI 2020) is another one: it looks at phase differences between frames and
-regresses valence and arousal, without words.
+The methodology report gives the parts but not their sizes: these are ours. The published MIMAMO Net
+(Deng et al., AAAI 2020) is another network: it takes phase differences between frames and regresses
+valence and arousal, without words.
 """
 
 from __future__ import annotations
@@ -35,14 +35,13 @@ from affectstream.train.recipe import FitConfig
 from affectstream.train.recipes.net_recipe import NetRecipe
 
 MAP, CELLS = 512, 32
-"""Channels of ResNet-18's last map, and the side in pixels that one of its cells stands for."""
+"""Channels of ResNet-18's last map, and the side of one of its cells in pixels."""
 FUSION_DROPOUT = 0.3
 SLOT = "video"
 
 
 class RegionEncoder(VideoEncoder):
-    """Pictures to embeddings (M, 512) and where they come from: ``attention`` (M, S / 32, S / 32), which
-    adds up to 1."""
+    """Pictures to embeddings (M, 512) and ``attention`` (M, S / 32, S / 32), which adds up to 1."""
 
     extra_outputs = ("attention",)
     checkpointing = False
@@ -54,10 +53,10 @@ class RegionEncoder(VideoEncoder):
         self.size, self.grey, self.width = spec.size, spec.grey, MAP
         self.normalization = IMAGENET if is_pretrained(spec, SLOT) else None
         self.backbone = ResNet(BasicBlock, [int(spec.options["depth"])] * 4)
-        # The map is pooled by attention and not averaged.
+        # The map is pooled by attention instead.
         self.backbone.avgpool, self.backbone.fc = nn.Identity(), nn.Identity()
         load_vision_weights(self.backbone, spec, SLOT, "ResNet18_Weights")
-        self.attend = nn.Conv2d(MAP, 1, 1, bias=False)  # a softmax has no use for one
+        self.attend = nn.Conv2d(MAP, 1, 1, bias=False)  # softmax cancels a bias
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """See the class."""
@@ -73,7 +72,7 @@ class RegionEncoder(VideoEncoder):
 
 
 class MimamoHead(Head):
-    """GRU over the frames beside the words and the people, then a two-layer perceptron."""
+    """A GRU over the frames, concatenated with words and metadata, then a two-layer perceptron."""
 
     takes = ("video", "text", "metadata")
 
@@ -91,12 +90,11 @@ class MimamoHead(Head):
         )
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """See `Head`. A number of the metadata comes with whether it is known: 0 may be a value."""
-        seen = self.frames(inputs["video"], inputs["video_mask"])
-        said = masked_mean(self.words(inputs["text"]), inputs["text_mask"])
-        known = inputs["metadata_mask"].to(seen.dtype)
-        parts = (seen, said, inputs["metadata"] * known, known)
-        return self.out(torch.cat(parts, 1))
+        """See `Head`. Metadata is concatenated with its mask, since 0 may be a value."""
+        frames = self.frames(inputs["video"], inputs["video_mask"])
+        words = masked_mean(self.words(inputs["text"]), inputs["text_mask"])
+        known = inputs["metadata_mask"].to(frames.dtype)
+        return self.out(torch.cat((frames, words, inputs["metadata"] * known, known), 1))
 
 
 def _build(spec: NetworkSpec) -> Network:

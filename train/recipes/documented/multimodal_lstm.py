@@ -1,13 +1,13 @@
-"""`multimodal_lstm`: words ask the voice, and a recurrent network reads the answers.
+"""`multimodal_lstm`: attention from the words to the voice, then a recurrent network.
 
 After the methodology report: BERT-base's states of the tokens and wav2vec2-base's of the sound, 768 each;
-attention of 8 heads in which the text asks the audio; two bidirectional LSTM layers of 256 over the
-tokens; mean over those that are there; what is known of speaker and listener as auxiliary input; fusion
-dropout .3.
+attention of 8 heads, text as queries and audio as keys; two bidirectional LSTM layers of 256 over the
+tokens; mean over the tokens that are present; features of speaker and listener as auxiliary input;
+fusion dropout .3.
 
-Ours, where the report is silent: what is heard is added to what is read and normalised; a row without
-words has one learned step that asks in their place, so that the voice is heard alone; a hidden layer of
-256 joins the metadata, each number beside whether it is known.
+Ours, where the report is silent: a residual connection and layer normalization; a learned query if a row
+has no words, so that the voice alone counts; a hidden layer of 256 over tokens and metadata, each number
+of which is concatenated with its mask.
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ class LstmHead(Head):
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """See `Head`."""
-        answers, there = self.ask(
+        attended, mask = self.ask(
             inputs["text"], inputs["text_mask"], inputs["voice"], inputs["voice_mask"]
         )
-        read, _ = self.recurrent(self.dropout(answers))
-        known = inputs["metadata_mask"].to(read.dtype)
-        parts = (masked_mean(read, there), inputs["metadata"] * known, known)
+        states, _ = self.recurrent(self.dropout(attended))
+        known = inputs["metadata_mask"].to(states.dtype)
+        parts = (masked_mean(states, mask), inputs["metadata"] * known, known)
         return self.out(torch.cat(parts, 1))
 
 
@@ -74,7 +74,7 @@ def _build(spec: NetworkSpec) -> Network:
     if text.width != voice.width or text.width % int(spec.options["cross_heads"]):
         raise OptionError(
             f"--set text_width={text.width} --set voice_width={voice.width} --set cross_heads="
-            f"{spec.options['cross_heads']}: expected one width, and a whole share of it for each head"
+            f"{spec.options['cross_heads']}: expected equal widths that the heads divide"
         )
     return Network(LstmHead(spec, text.width), voice=voice, text=text)
 
@@ -83,7 +83,7 @@ BACKBONES = ("text.backbone", "voice.backbone")
 
 RECIPE = NetRecipe(
     name="multimodal_lstm",
-    summary="voice and words: BERT asks wav2vec 2.0, bidirectional LSTM, metadata",
+    summary="voice and words: attention from BERT to wav2vec 2.0, bidirectional LSTM, metadata",
     defaults=FitConfig(
         epochs=100, batch_size=4, accumulate=4, learning_rate=1e-4, weight_decay=1e-4, patience=10
     ),

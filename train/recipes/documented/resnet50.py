@@ -1,7 +1,7 @@
 """`resnet50`: torchvision's ResNet-50 on each frame, ImageNet weights, two phases.
 
-Head: dropout .3, 2048-512, ReLU, dropout .2, 512-out, on the mean of the frames. First the head alone
-learns, then stage after stage of the backbone joins it, last to first, at a tenth of the rate.
+Head: dropout .3, 2048-512, ReLU, dropout .2, 512-out, on the mean of the frames. The head learns
+alone first; then the stages of the backbone join, last to first, at a tenth of the rate.
 
 He et al., Deep Residual Learning for Image Recognition, CVPR 2016; the weights and their training are
 torchvision's (IMAGENET1K_V2).
@@ -35,7 +35,7 @@ class ResNetEncoder(VideoEncoder):
     checkpointing = False
 
     def __init__(self, spec: NetworkSpec) -> None:
-        """Raises `OptionError` for blocks that are not four whole numbers."""
+        """Raises `OptionError` for ``blocks`` that are not four whole numbers."""
         from torchvision.models.resnet import Bottleneck, ResNet
 
         super().__init__()
@@ -48,7 +48,7 @@ class ResNetEncoder(VideoEncoder):
         self.width = self.backbone.fc.in_features
         self.backbone.fc = nn.Identity()
         if options["stem"] == "small":
-            # The same tensors: ImageNet weights go on fitting.
+            # The tensors stay the same, so ImageNet weights still fit.
             self.backbone.maxpool = nn.Identity()
         load_vision_weights(self.backbone, spec, SLOT, "ResNet50_Weights")
 
@@ -62,11 +62,11 @@ class ResNetEncoder(VideoEncoder):
         return net.avgpool(run_blocks(stages, x, checkpointing=keeps)).flatten(1)
 
 
-def _blocks(told: str) -> list[int]:
-    parts = told.split("-")
+def _blocks(option: str) -> list[int]:
+    parts = option.split("-")
     if len(parts) != 4 or not all(part.isdecimal() and int(part) > 0 for part in parts):
         raise OptionError(
-            f"--set blocks={told}: expected the blocks of the four stages, such as 3-4-6-3"
+            f"--set blocks={option}: expected the blocks of the four stages, such as 3-4-6-3"
         )
     return [int(part) for part in parts]
 
@@ -77,8 +77,8 @@ def _build(spec: NetworkSpec) -> Network:
     return Network(FramesHead(pool, mlp_head(pool.width, HIDDEN, spec.outputs)), video=video)
 
 
-def _joined_by(*stages: str) -> Phase:
-    """Five epochs in which only these stages of the backbone learn besides the head."""
+def _unfrozen(*stages: str) -> Phase:
+    """Five epochs in which the head and these stages of the backbone learn."""
     every = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
     frozen = tuple(f"video.backbone.{name}" for name in every if name not in stages)
     return Phase(5, frozen=frozen, rates={"video": 0.1})
@@ -96,8 +96,8 @@ RECIPE = NetRecipe(
     backbones={SLOT: "ResNet50_Weights.IMAGENET1K_V2"},
     phases=(
         Phase(5, frozen=("video",)),
-        _joined_by("layer4"),
-        _joined_by("layer4", "layer3"),
+        _unfrozen("layer4"),
+        _unfrozen("layer4", "layer3"),
         Phase(None, rates={"video": 0.1}),
     ),
     multiple=16,

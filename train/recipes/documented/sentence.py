@@ -1,12 +1,12 @@
-"""`sentence`: a pretrained sentence encoder, and two linear layers on what it says of a line.
+"""`sentence`: a pretrained sentence encoder, and two linear layers on its embedding of a line.
 
-By default all-MiniLM-L6-v2 (Wang et al., MiniLM, NeurIPS 2020; trained on a billion pairs of sentences
-by the sentence-transformers project), out of a package that carries its weights, so that nothing is
-fetched: mean over the tokens, brought to one length. ``encoder=tuned`` lets it learn at a tenth of the
-rate. Without weights a BERT of these sizes learns from scratch, and its tokenizer from the lines.
+By default all-MiniLM-L6-v2 (Wang et al., MiniLM, NeurIPS 2020; trained on a billion pairs of sentences by the
+sentence-transformers project), from a package that carries its weights, so that nothing is fetched: mean
+over the tokens, normalized. ``encoder=tuned`` lets it learn at a tenth of the rate. Without weights a BERT of
+these sizes learns from scratch, and its tokenizer is trained on the lines.
 
-A frozen encoder says the same of a line in every epoch, so each line is encoded once.
-``context=K`` puts the K lines before in front of each one.
+A frozen encoder gives the same embedding of a line in every epoch, so each line is encoded once.
+``context=K`` puts the K lines before it in front of each line.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from affectstream.train.networks.network import (
     masked_mean,
 )
 from affectstream.train.networks.text_backbones import TINY, BertEncoder, tokenizer
-from affectstream.train.networks.transformers_encoder import shapes_are_fixed
+from affectstream.train.networks.transformers_encoder import is_exporting
 from affectstream.train.recipe import FitConfig
 from affectstream.train.recipes.net_recipe import NetRecipe
 
 DROPOUT = 0.3
-KEPT = 65_536
-"""Lines whose embeddings are kept: 100 MB at a width of 384."""
+CACHED = 65_536
+"""Lines whose embeddings are cached: 100 MB at a width of 384."""
 
 OPTIONS: Mapping[str, Value] = {
     "text_layers": 6,
@@ -45,35 +45,35 @@ OPTIONS: Mapping[str, Value] = {
 
 
 class SentenceEncoder(BertEncoder):
-    """Tokens to one embedding of the line, whose numbers have a mean square of one."""
+    """Tokens to one embedding of the line, with a mean square of one."""
 
     def __init__(self, spec: NetworkSpec, *, frozen: bool) -> None:
         super().__init__(spec, pooled=False, frozen=frozen)
         self.steps = 1
-        self._kept: dict[bytes, Tensor] = {}
+        self._cache: dict[bytes, Tensor] = {}
 
     def encode(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """Mean over the tokens that are there, on the sphere that sentences were compared on."""
+        """Mean over the tokens that are present, normalized."""
         line = masked_mean(super().encode(ids, mask), mask)
-        # A length of one would leave every number near 1/20; layers learn better from ones.
+        # Unit length would make every number about 1/20; layers learn better from numbers about 1.
         length = (line * line).mean(1, keepdim=True).sqrt()
         return (line / (length + 1e-6)).unsqueeze(1)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """See `TextEncoder`."""
-        if not self.frozen or shapes_are_fixed():
+        if not self.frozen or is_exporting():
             return super().forward(ids, mask)
         lines = [
-            row[there].numpy().tobytes() for row, there in zip(ids.cpu(), mask.cpu(), strict=True)
+            row[known].numpy().tobytes() for row, known in zip(ids.cpu(), mask.cpu(), strict=True)
         ]
-        new = {line: row for row, line in enumerate(lines) if line not in self._kept}
-        if len(self._kept) + len(new) > KEPT:
-            self._kept.clear()
+        new = {line: row for row, line in enumerate(lines) if line not in self._cache}
+        if len(self._cache) + len(new) > CACHED:
+            self._cache.clear()
             new = {line: row for row, line in enumerate(lines)}
         if new:
             rows = list(new.values())
-            self._kept |= zip(new, super().forward(ids[rows], mask[rows]).cpu(), strict=True)
-        return torch.stack([self._kept[line] for line in lines]).to(ids.device)
+            self._cache |= zip(new, super().forward(ids[rows], mask[rows]).cpu(), strict=True)
+        return torch.stack([self._cache[line] for line in lines]).to(ids.device)
 
 
 class SentenceHead(Head):

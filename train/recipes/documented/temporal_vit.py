@@ -1,8 +1,8 @@
-"""`temporal_vit`: the class tokens of ViT-B/16 of ten frames, and a transformer over them.
+"""`temporal_vit`: a transformer over the class tokens of ViT-B/16 on ten frames.
 
 Two layers of 768 and 8 heads over T = 10 frames (2.5 s at 4 Hz), mean over time, head as in `vit_b16`.
-The report leaves the rest of the layers open; ours have an inner width of 2048 (torch's own default) and
-learned positions of the frames.
+Ours, where the report is silent: an inner width of 2048 (torch's default) and learned positions of the
+frames.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """`tiny_vit`: a small vision transformer, trained from scratch.
 
 Patches of 16 pixels, 192 dimensions, 3 heads, MLP ratio 4, dropout .1, 4 layers, a class token and learned
-positions; layers are normalised before, as in ViT (Dosovitskiy et al., 2021). ``layers=6`` is the larger one
-of the reports.
+positions; pre-norm layers, as in ViT (Dosovitskiy et al., 2021). ``layers=6`` is the larger one of the
+reports.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ DROPOUT = 0.1
 
 
 class Layer(nn.Module):
-    """Self-attention, then a two-layer perceptron, each added to what came in."""
+    """Self-attention, then a two-layer perceptron, each with a residual connection."""
 
     def __init__(self, width: int, heads: int, ratio: int) -> None:
         super().__init__()
@@ -52,15 +52,15 @@ class Layer(nn.Module):
 
 
 class TinyVitEncoder(VideoEncoder):
-    """Pictures to class tokens; S a multiple of 16."""
+    """Pictures to class tokens; S is a multiple of 16."""
 
     def __init__(
         self, size: int, *, width: int, heads: int, layers: int, ratio: int = 4, grey: bool
     ) -> None:
-        """Raises `ValueError` where `heads` do not divide `width`."""
+        """Raises `ValueError` if `heads` do not divide `width`."""
         super().__init__()
         if width % heads:
-            raise ValueError(f"a width of {width} has no whole share for each of {heads} heads")
+            raise ValueError(f"{heads} heads do not divide a width of {width}")
         self.size, self.width, self.grey = size, width, grey
         self.patches = nn.Conv2d(3, width, PATCH, PATCH)
         self.token = nn.Parameter(torch.zeros(1, 1, width))

@@ -1,7 +1,7 @@
 """`vit_b16`: torchvision's ViT-B/16 on each frame, ImageNet weights, two phases.
 
-Head: dropout .3, 768-256, ReLU, dropout .2, 256-out, on the mean of the frames' class tokens. Twenty
-epochs of the head alone; then the backbone learns at a tenth of the rate (1e-5 beside 1e-4), its first
+Head: dropout .3, 768-256, ReLU, dropout .2, 256-out, on the mean of the frames' class tokens. The head
+learns alone for twenty epochs; then the backbone learns at a tenth of the rate (1e-5 beside 1e-4), its first
 eight blocks last.
 
 Dosovitskiy et al., An Image is Worth 16x16 Words, ICLR 2021; the weights and their training are
@@ -31,34 +31,35 @@ HIDDEN = 256
 SLOT = "video"
 OPTIONS: dict[str, Value] = {"layers": 12, "width": 768, "heads": 12, "patch": 16}
 TINY: dict[str, Value] = {"layers": 2, "width": 48, "heads": 4}
-FIRST_LEARNT = 8
-"""Of the twelve blocks, the first one that learns as soon as the backbone does."""
+FROZEN_BLOCKS = 8
+"""Of the twelve, those that stay frozen when the backbone begins to learn."""
 
 
 class VitEncoder(VideoEncoder):
-    """Pictures to class tokens (M, 768). Positions are interpolated to other sides than the weights'."""
+    """Pictures to class tokens (M, 768). Pretrained positions are interpolated to the side of the
+    pictures."""
 
     checkpointing = False
 
     def __init__(self, spec: NetworkSpec) -> None:
-        """Raises `OptionError` for options that do not go together."""
+        """Raises `OptionError` for options that do not fit each other."""
         from torchvision.models import VisionTransformer
 
         super().__init__()
         layers, width, heads, patch = (int(spec.options[name]) for name in OPTIONS)
         if width % heads:
             raise OptionError(
-                f"--set width={width} --set heads={heads}: no whole share for each head"
+                f"--set width={width} --set heads={heads}: the heads do not divide the width"
             )
         if spec.size % patch:
             raise OptionError(
-                f"--set patch={patch}: a side of {spec.size} pixels has no whole patches"
+                f"--set patch={patch}: patches do not divide a side of {spec.size} pixels"
             )
         self.size, self.grey, self.width = spec.size, spec.grey, width
         self.normalization = IMAGENET if is_pretrained(spec, SLOT) else None
         self.backbone = VisionTransformer(spec.size, patch, layers, heads, width, 4 * width)
         self.backbone.heads = nn.Identity()
-        load_vision_weights(self.backbone, spec, SLOT, "ViT_B_16_Weights", fit=self._to_size)
+        load_vision_weights(self.backbone, spec, SLOT, "ViT_B_16_Weights", resize=self._resize)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """See `VideoEncoder`."""
@@ -68,20 +69,17 @@ class VitEncoder(VideoEncoder):
         x = torch.cat([net.class_token.expand(x.shape[0], -1, -1), x], 1)
         x = net.encoder.dropout(x + net.encoder.pos_embedding)
         keeps = self.checkpointing and self.training
-        # The norm is of each token by itself: only the class token's is needed.
+        # The norm is of each token alone, so only the class token needs it.
         return net.encoder.ln(run_blocks(net.encoder.layers, x, checkpointing=keeps)[:, 0])
 
-    def _to_size(self, states: States) -> States:
+    def _resize(self, states: States) -> States:
         from torchvision.models.vision_transformer import interpolate_embeddings
 
-        patches = states["encoder.pos_embedding"].shape[1] - 1 if _has_positions(states) else 0
-        if round(patches**0.5) ** 2 != patches or not patches:
-            return states  # another network's: what does not fit is said where all is compared
+        positions = states.get("encoder.pos_embedding")
+        patches = 0 if positions is None or positions.ndim != 3 else positions.shape[1] - 1
+        if not patches or round(patches**0.5) ** 2 != patches:
+            return states  # another network's: the comparison of all tensors says so
         return dict(interpolate_embeddings(self.size, self.backbone.patch_size, states))
-
-
-def _has_positions(states: States) -> bool:
-    return "encoder.pos_embedding" in states and states["encoder.pos_embedding"].ndim == 3
 
 
 def _build(spec: NetworkSpec) -> Network:
@@ -98,7 +96,7 @@ PHASES = (
         frozen=(
             *("video.backbone.conv_proj", "video.backbone.class_token"),
             "video.backbone.encoder.pos_embedding",
-            *(f"{_ENCODER}{block}" for block in range(FIRST_LEARNT)),
+            *(f"{_ENCODER}{block}" for block in range(FROZEN_BLOCKS)),
         ),
         rates={"video": 0.1},
     ),

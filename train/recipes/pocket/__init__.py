@@ -1,1 +1,1 @@
-"""The parts of the embedded bundle."""
+"""The recipes of the embedded bundle `pocket`, one for each part."""

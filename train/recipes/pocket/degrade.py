@@ -1,7 +1,4 @@
-"""What light and a camera make of a grey picture: shade, contrast, blur, noise, JPEG blocks.
-
-A function of the random generator alone, as everything about canvases is.
-"""
+"""Random light and camera effects on grey pictures: shade, contrast, blur, noise, JPEG blocks."""
 
 from __future__ import annotations
 
@@ -13,8 +10,8 @@ Picture = NDArray[np.uint8]
 """(H, W) uint8 grey."""
 
 
-def shaded(pixels: Picture, rng: np.random.Generator) -> Picture:
-    """Light of its own for a head: exposure, contrast, one side in the shade, out of focus."""
+def relight_head(pixels: Picture, rng: np.random.Generator) -> Picture:
+    """Change the light on a head: exposure, contrast, one side in the shade, out of focus."""
     levels = pixels
     if rng.random() < 0.4:
         ramp = np.linspace(0, 1, 256) ** np.exp(rng.normal(0, 0.25)) * rng.uniform(0.35, 1.2)
@@ -30,8 +27,8 @@ def shaded(pixels: Picture, rng: np.random.Generator) -> Picture:
     return levels
 
 
-def lit(picture: Picture, rng: np.random.Generator) -> Picture:
-    """Contrast and gamma, or a dim scene, through one table of 256 values."""
+def relight_scene(picture: Picture, rng: np.random.Generator) -> Picture:
+    """Change contrast and gamma, or dim the scene, by one table of 256 values."""
     kind = rng.random()
     if kind < 0.25:
         return picture.copy()
@@ -43,12 +40,12 @@ def lit(picture: Picture, rng: np.random.Generator) -> Picture:
     return np.asarray(cv2.LUT(picture, (255 * ramp).clip(0, 255).astype(np.uint8)), np.uint8)
 
 
-def worn(picture: Picture, rng: np.random.Generator) -> Picture:
-    """Blur, sharpening, sensor noise and JPEG blocks, each now and then."""
+def degrade(picture: Picture, rng: np.random.Generator) -> Picture:
+    """Apply blur or sharpening, sensor noise and JPEG blocks, each with some probability."""
     kind = rng.random()
     if kind < 0.2:
         picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.4, 1.6)), np.uint8)
-    elif kind < 0.5:  # photos blown up are soft; real large faces are not
+    elif kind < 0.5:  # enlarged photos are soft; real large faces are not
         soft = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.8, 2.5))
         amount = rng.uniform(0.3, 1.5)
         picture = np.asarray(cv2.addWeighted(picture, 1 + amount, soft, -amount, 0), np.uint8)

@@ -1,7 +1,7 @@
-"""Canvases with a teacher's answers: what `pocket_detector` learns from, and no label file.
+"""Canvases with the outputs of a teacher: the training batches of `pocket_detector`, without a label file.
 
-The teacher is YuNet, ``models/yunet_n_dynamic.onnx`` under the data folder; only its answers are used. It
-also finds the heads in the photos that canvases are made of.
+The teacher is YuNet, ``models/yunet_n_dynamic.onnx`` in the data folder. It also finds the heads in the
+photos that canvases are made of.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from affectstream.train.recipes.pocket.face_canvases import Canvases, Head
 
 TEACHER = "models/yunet_n_dynamic.onnx"
 SHAPES = ((192, 320), (320, 320), (256, 256), (320, 192), (256, 320), (224, 288))
-"""Canvas sizes: what letterboxing to 320 makes of 16:9, square and upright pictures, and others."""
+"""Canvas sizes: 16:9, square and upright pictures letterboxed to 320, and others."""
 STEPS = 400
 """Steps an epoch. Canvases are made on the fly, so an epoch is a length, not a pass."""
 
@@ -31,10 +31,10 @@ class Teacher:
     """YuNet on a batch of canvases."""
 
     def __init__(self, data: Path) -> None:
-        """Raises `DataMissing` where the teacher is not under `data`."""
+        """Raises `DataMissing` if the teacher is not in `data`."""
         path = data / TEACHER
         if not path.exists():
-            raise DataMissing(f"the teacher is not there: expected YuNet's dynamic graph as {path}")
+            raise DataMissing(f"the teacher is missing: expected YuNet's dynamic graph as {path}")
         self.engine = OnnxEngine(path, threads=torch.get_num_threads())
 
     def __call__(self, grey: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
@@ -43,7 +43,7 @@ class Teacher:
         return self.engine.run({"input": feed})
 
     def heads(self, photos: Sequence[NDArray[np.uint8]]) -> list[Head]:
-        """The photos (H, W, 3) uint8 RGB in which it finds a face, with the clearest one each."""
+        """The photos (H, W, 3) uint8 RGB with a face, each with its highest-scoring face."""
         spec = DetectorSpec(size=256, threshold=0.6, color="bgr", layout="nchw")
         detector, heads = Detector(self.engine, spec), []
         for photo in photos:
@@ -56,14 +56,14 @@ class Teacher:
 
 
 def _turned(landmarks: NDArray[np.float32]) -> float:
-    """How far the nose is from the middle of the eyes, along them, in eye distances."""
+    """Distance of the nose from the middle of the eyes along the line between them, in eye distances."""
     right, left, nose = landmarks[:3]
     axis = left - right
     return float(abs((nose - (left + right) / 2) @ axis) / max(1.0, axis @ axis))
 
 
-class TaughtCanvases:
-    """Batches of canvases with the teacher's answers; the same for the same seed and epoch."""
+class LabeledCanvases:
+    """Batches of canvases with the teacher's outputs; the same for the same seed and epoch."""
 
     def __init__(self, canvases: Canvases, teacher: Teacher, config: FitConfig) -> None:
         self.canvases, self.teacher = canvases, teacher
@@ -73,14 +73,14 @@ class TaughtCanvases:
         return STEPS
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """Its batches, made as they are asked for."""
+        """Its batches, made one at a time."""
         for index in range(len(self)):
             yield self.batch(np.random.default_rng([self.seed, number, index]))
 
     def batch(self, rng: np.random.Generator, shape: tuple[int, int] | None = None) -> Batch:
-        """One batch: ``grey`` (N, 1, H, W) uint8 as worn, and YuNet's outputs for the same when clear."""
+        """One batch: ``grey`` (N, 1, H, W) uint8 degraded, and YuNet's outputs for the clear canvases."""
         height, width = shape or SHAPES[int(rng.integers(len(SHAPES)))]
         pairs = [self.canvases.make(height, width, rng) for _ in range(self.size)]
-        clear, worn = (np.stack(side) for side in zip(*pairs, strict=True))
-        taught = {name: torch.from_numpy(value) for name, value in self.teacher(clear).items()}
-        return {"grey": torch.from_numpy(worn).unsqueeze(1), **taught}
+        clear, degraded = (np.stack(side) for side in zip(*pairs, strict=True))
+        targets = {name: torch.from_numpy(value) for name, value in self.teacher(clear).items()}
+        return {"grey": torch.from_numpy(degraded).unsqueeze(1), **targets}

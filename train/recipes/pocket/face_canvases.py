@@ -1,10 +1,9 @@
-"""Random grey pictures to teach a face detector with: heads from photos over ground of many kinds.
+"""Random grey pictures to train a face detector on: heads from photos over many kinds of background.
 
-The photos are tight head shots, so shoulders, rooms and streets have to come from elsewhere: a few
-free pictures that scikit-image and scikit-learn ship, "dead leaves" (overlapping shapes, whose
-edges and sizes are spread like those of natural scenes: Lee, Mumford and Huang, 2001), and noise.
-Nobody needs to know where the faces are: the teacher looks at the same canvas, while it is still
-clear. What a canvas holds is a function of the random generator alone.
+The photos are tight head shots, so shoulders, rooms and streets come from elsewhere: free pictures of
+scikit-image and scikit-learn, "dead leaves" (overlapping shapes with edges and sizes like natural
+scenes: Lee, Mumford and Huang, 2001), and noise. The teacher labels the canvas before it is degraded. A
+canvas is a function of the random generator alone.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.train.recipes.pocket.degrade import Picture, lit, shaded, worn
+from affectstream.train.recipes.pocket.degrade import Picture, degrade, relight_head, relight_scene
 
 SMALLEST_PX = 18.0
-"""Width of the smallest faces on a canvas, apart from a share of still smaller ones."""
+"""Width of the smallest faces on a canvas, apart from a few even smaller ones."""
 LARGEST_ZOOM = 3.0
 FREE_PICTURES = (
     *("brick", "cell", "chelsea", "coffee", "coins", "grass", "gravel", "horse"),
@@ -31,9 +30,9 @@ FREE_PICTURES = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Head:
-    """A grey photo, its clearest face (centre x, y and width in pixels) and how far it is turned.
+    """A grey photo, its face (centre x, y and width in pixels) and how far the head is turned.
 
-    `turned` is 0 for a face seen from the front and about 1 for a profile.
+    `turned` is 0 for a frontal face and about 1 for a profile.
     """
 
     pixels: Picture
@@ -64,11 +63,11 @@ class Canvases:
     """Makes canvases from head shots and free pictures."""
 
     def __init__(self, heads: Sequence[Head], free: Sequence[Picture]) -> None:
-        """Both must hold at least one picture."""
+        """Both need at least one picture."""
         if not heads or not free:
             raise ValueError(f"canvases need pictures, found {len(heads)} heads, {len(free)} free")
         self._heads, self._free = heads, free
-        # Turned heads are rare in the photos and common in life: draw them far more often.
+        # Turned heads are rare in the photos and common in use: draw them more often.
         weights = np.array([1.0 + min(head.turned / 0.15, 5.0) ** 2 for head in heads])
         self._shares = np.cumsum(weights / weights.sum())
 
@@ -86,19 +85,19 @@ class Canvases:
         if rng.random() < 0.2:
             for _ in range(int(rng.integers(1, 4))):
                 _leaf(result, rng)
-        seen = worn(lit(result, rng), rng)
-        if rng.random() < 0.4:  # what letterboxing leaves at the right or the bottom
+        degraded = degrade(relight_scene(result, rng), rng)
+        if rng.random() < 0.4:  # the bars of letterboxing, at the right or the bottom
             bar, low = int(rng.integers(1, 32)), rng.random() < 0.5
-            for picture in (result, seen):
+            for picture in (result, degraded):
                 (picture[-bar:] if low else picture[:, -bar:])[...] = 0
-        return result, seen
+        return result, degraded
 
     def _head(self, rng: np.random.Generator) -> Head:
         drawn = int(np.searchsorted(self._shares, rng.random()))
         return self._heads[min(drawn, len(self._heads) - 1)]
 
     def _mosaic(self, height: int, width: int, rng: np.random.Generator) -> Picture:
-        """Two to six head shots side by side, with cuts at random places."""
+        """Two to six head shots side by side, cut at random places."""
         result = np.zeros((height, width), np.uint8)
         rows = _cuts(height, int(rng.integers(1, 3)), rng)
         for top, bottom in pairwise(rows):
@@ -125,7 +124,7 @@ class Canvases:
         return result
 
     def _part(self, height: int, width: int, rng: np.random.Generator) -> Picture:
-        """A window onto a free picture, or, now and then, onto a head shot's magnified detail."""
+        """A part of a free picture, or sometimes a magnified detail of a head shot."""
         if rng.random() < 0.2:
             pixels, scale = self._head(rng).pixels, float(rng.uniform(2.5, 5.0))
         else:
@@ -149,7 +148,7 @@ def _cuts(length: int, parts: int, rng: np.random.Generator) -> list[int]:
 
 
 def _turn(rng: np.random.Generator) -> float:
-    """Degrees: mostly upright, sometimes tilted, seldom any angle (as a lesson in restraint)."""
+    """Degrees: mostly upright, sometimes tilted, seldom any angle."""
     kind = rng.random()
     if kind < 0.85:
         return float(rng.normal(0, 8))
@@ -157,7 +156,7 @@ def _turn(rng: np.random.Generator) -> float:
 
 
 def _linear(scale: float, degrees: float, rng: np.random.Generator) -> NDArray[np.float64]:
-    """Scale, turn, flip and stretch as (2, 2); some are squeezed as a turned head is."""
+    """Scale, rotation, flip and stretch as (2, 2); some squeeze the head as if it were turned."""
     angle, stretch = np.deg2rad(degrees), float(np.exp(rng.normal(0, 0.06)))
     if rng.random() < 0.25:
         stretch *= float(rng.uniform(0.55, 0.9))
@@ -174,7 +173,7 @@ def _warped(
     shape: tuple[int, int],
     border: int = cv2.BORDER_REFLECT_101,
 ) -> Picture:
-    """`pixels` through `linear`, with point `source` landing on `target`; (height, width)."""
+    """`pixels` under the map `linear` that takes point `source` to `target`; `shape` is (height, width)."""
     matrix = np.column_stack([linear, target - linear @ source])
     return np.asarray(
         cv2.warpAffine(pixels, matrix, shape[::-1], flags=cv2.INTER_LINEAR, borderMode=border),
@@ -182,10 +181,10 @@ def _warped(
     )
 
 
-def _sized(head: Head, wanted: float) -> tuple[Picture, NDArray[np.float64], float]:
-    """Pixels, face centre and remaining scale for a face of `wanted` pixels, without aliasing."""
+def _shrunk(head: Head, face_px: float) -> tuple[Picture, NDArray[np.float64], float]:
+    """Pixels, face centre and remaining scale for a face of `face_px` pixels, without aliasing."""
     x, y, span = head.face
-    scale = min(wanted / span, LARGEST_ZOOM)
+    scale = min(face_px / span, LARGEST_ZOOM)
     if scale > 0.7:
         return head.pixels, np.array([x, y]), scale
     small = cv2.resize(head.pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
@@ -198,9 +197,9 @@ def _spread(low: float, high: float, rng: np.random.Generator) -> float:
 
 
 def _window(head: Head, height: int, width: int, rng: np.random.Generator) -> Picture:
-    """A (height, width) window onto a head shot, whose edge is mirrored, stretched or plain."""
+    """A (height, width) window onto a head shot, whose border is mirrored, stretched or black."""
     side = min(height, width)
-    pixels, centre, scale = _sized(head, _spread(0.3 * side, 1.2 * side, rng))
+    pixels, centre, scale = _shrunk(head, _spread(0.3 * side, 1.2 * side, rng))
     border = (cv2.BORDER_REFLECT_101, cv2.BORDER_REPLICATE, cv2.BORDER_CONSTANT)
     target = rng.uniform(0.05, 0.95, 2) * (width, height)
     linear = _linear(scale, _turn(rng), rng)
@@ -208,24 +207,24 @@ def _window(head: Head, height: int, width: int, rng: np.random.Generator) -> Pi
 
 
 def _place(onto: Picture, head: Head, rng: np.random.Generator) -> None:
-    """Put a head, cut out softly or as its whole photo, often over shoulders, onto `onto`."""
+    """Paste a head onto `onto`, with soft edges or as the whole photo, often over shoulders."""
     height, width = onto.shape
     small = rng.random() < 0.15
     low, high = (10.0, 24.0) if small else (SMALLEST_PX, 0.9 * min(height, width))
-    wanted = _spread(low, high, rng)
-    pixels, centre, scale = _sized(head, wanted)
-    pixels = shaded(pixels, rng)
+    face_px = _spread(low, high, rng)
+    pixels, centre, scale = _shrunk(head, face_px)
+    pixels = relight_head(pixels, rng)
     target = rng.uniform(0.05, 0.95, 2) * (width, height)
     linear = _linear(scale, _turn(rng), rng)
     if rng.random() < 0.5:
-        _shoulders(onto, target, wanted, rng)
+        _shoulders(onto, target, face_px, rng)
     moved = _warped(pixels, linear, centre, target, (height, width), cv2.BORDER_REPLICATE)
     mask = np.zeros(pixels.shape, np.uint8)
     if rng.random() < 0.35:
         mask[1:-1, 1:-1] = 255
     else:
-        axes = rng.uniform(0.55, 0.85, 2) * (1.0, 1.35) * wanted / scale
-        centre_x = centre[0] + rng.normal(0, 0.12) * wanted / scale
+        axes = rng.uniform(0.55, 0.85, 2) * (1.0, 1.35) * face_px / scale
+        centre_x = centre[0] + rng.normal(0, 0.12) * face_px / scale
         middle, span = (float(centre_x), float(centre[1])), (float(v) for v in 2 * axes)
         cv2.ellipse(mask, (middle, tuple(span), 0.0), 255, -1)
         soft = float(rng.uniform(0.5, 6.0) / scale)
@@ -256,7 +255,7 @@ def _clouds(height: int, width: int, rng: np.random.Generator) -> Picture:
 
 
 def _leaf(onto: Picture, rng: np.random.Generator) -> None:
-    """One shape, small ones far oftener than large ones."""
+    """Draw one shape; small ones are far more frequent."""
     height, width = onto.shape
     x, y, tone = int(rng.integers(width)), int(rng.integers(height)), int(rng.integers(256))
     a, b = (int(v) for v in 3.0 / rng.uniform(0.03, 1.0, 2))

@@ -1,8 +1,7 @@
-"""Speech clips as cached log-mels, and batches of noisy, warped, randomly placed windows of them.
+"""Speech clips as cached log-mels, and augmented batches of randomly placed windows of them.
 
-Sound is turned into log-mels once for each of a few speeds; all other changes happen on the mels,
-where they cost little: filtering and gain are sums, noise is a sum of powers, a shift of pitch or
-tempo is an affine map.
+Log-mels are computed once for each of a few speeds. All other augmentation happens on the mels, where it
+is cheap: filtering and gain are sums, noise is a sum of powers, a shift of pitch or tempo is an affine map.
 """
 
 from __future__ import annotations
@@ -25,21 +24,20 @@ _DECIBEL = float(np.log(10.0) / 10.0)
 
 
 def resample(samples: NDArray[np.float32], speed: float) -> Tensor:
-    """Play (n,) samples `speed` times as fast, pitch included: (n / speed,) float32."""
+    """(n,) samples `speed` times as fast, with the pitch raised: (n / speed,) float32."""
     spectrum = torch.fft.rfft(torch.from_numpy(samples))
     length = round(len(samples) / speed)
-    kept = spectrum[: length // 2 + 1]
-    sped: Tensor = torch.fft.irfft(kept, n=length) * (length / len(samples))
-    return sped
+    resampled: Tensor = torch.fft.irfft(spectrum[: length // 2 + 1], n=length)
+    return resampled * (length / len(samples))
 
 
 def loudest_window(
     samples: NDArray[np.float32], length: int, step: int = 800
 ) -> NDArray[np.float32]:
-    """The stretch of `length` samples with the most energy, (length,) float32.
+    """The window of `length` samples with the most energy, (length,) float32.
 
-    Starts are multiples of `step`; the earliest of equals wins. A shorter clip gets zeros in front,
-    as a window at the start of a recording does.
+    Starts are multiples of `step`; of equal windows the first wins. A shorter clip gets zeros in front,
+    like a window at the start of a recording.
     """
     if len(samples) <= length:
         return np.concatenate([np.zeros(length - len(samples), np.float32), samples])
@@ -50,21 +48,20 @@ def loudest_window(
 
 
 class MelStore:
-    """Log-mels (`BANDS`, frames) float16 of every clip at every speed, and where its speech is."""
+    """Log-mels (`BANDS`, frames) float16 of every clip at every speed."""
 
     def __init__(self, clips: Sequence[Sample], labels: tuple[str, ...]) -> None:
         transform = LogMel()
         self.labels = torch.tensor([labels.index(str(clip.emotion)) for clip in clips])
         self.mels: list[list[Tensor]] = []
         for clip in clips:
-            sped = [resample(sound_of(clip), speed) for speed in SPEEDS]
-            self.mels.append([transform(s.unsqueeze(0))[0].to(torch.float16) for s in sped])
+            resampled = [resample(sound_of(clip), speed) for speed in SPEEDS]
+            self.mels.append([transform(s.unsqueeze(0))[0].to(torch.float16) for s in resampled])
 
     def window(self, clip: int, speed: int, frames: int, place: float) -> Tensor:
         """One window (`BANDS`, frames) float32; `place` in [0, 1) slides it over the speech.
 
-        The window keeps at least 60 % of the speech, or is wholly inside it; where it sticks out of
-        the clip it is silent.
+        The window contains at least 60 % of the speech, or lies inside it; outside the clip it is silent.
         """
         mel = self.mels[clip][speed].to(torch.float32)
         level = mel.logsumexp(0)
@@ -80,7 +77,7 @@ class MelStore:
 
 
 class BalancedWindows:
-    """Augmented batches in which every label is equally likely, the same for a seed and epoch.
+    """Augmented batches in which every label is equally likely; the same for the same seed and epoch.
 
     A batch has ``mel`` (N, `BANDS`, frames) float32 log-mels, ``keep`` (same shape) bool, False where
     SpecAugment hides a cell, and ``label`` (N,) int64.
@@ -127,20 +124,20 @@ def augment(mel: Tensor, generator: torch.Generator) -> Tensor:
         [torch.cat([tempo, zero, zero], 2), torch.cat([zero, torch.ones_like(zero), shift], 2)], 1
     )
     grid = F.affine_grid(theta, [count, 1, bands, frames], align_corners=False)
-    # Shifted so that what comes in from outside (grid_sample's zero) is silence.
+    # Shifted so that grid_sample's zeros outside the mel are silence.
     moved = F.grid_sample(mel.unsqueeze(1) - SILENCE, grid, align_corners=False)[:, 0] + SILENCE
     axis = torch.linspace(-1.0, 1.0, bands).view(1, bands, 1)
     bend = torch.cos(axis * uniform(1.0, 6.0) + uniform(0.0, 6.3)) * uniform(0.0, 4.0)
     moved = moved + (axis * uniform(-6.0, 6.0) + bend + uniform(-10.0, 10.0)) * _DECIBEL
     noise = _noise(moved, axis, generator)
     moved = torch.where(uniform(0, 1) < 0.6, torch.logaddexp(moved, noise), moved)
-    # A telephone or a codec: everything above a cut falls by 1.5 dB a band.
+    # A telephone or a codec: levels above a cut fall by 1.5 dB per band.
     cut = torch.where(uniform(0, 1) < 0.3, uniform(0.3, 0.95), 2.0)
     return (moved - (axis - cut).clamp(min=0) * 48 * _DECIBEL).clamp(min=SILENCE)
 
 
 def _noise(mel: Tensor, axis: Tensor, generator: torch.Generator) -> Tensor:
-    """Steady noise of random colour, 3 to 45 dB under the mean power of each window."""
+    """Stationary noise of random color, 3 to 45 dB under the mean power of each window."""
     count = len(mel)
 
     def uniform(low: float, high: float) -> Tensor:
@@ -153,8 +150,8 @@ def _noise(mel: Tensor, axis: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def kept_cells(mel: Tensor, generator: torch.Generator) -> Tensor:
-    """What SpecAugment (Park et al., 2019) leaves, for `pocket`: two bars of up to 10 bands and two of up to
-    24 frames are False."""
+    """The mask of SpecAugment (Park et al., 2019): two bars of up to 10 bands and two of up to 24 frames are
+    False."""
     count, bands, frames = mel.shape
     keep = torch.ones(mel.shape, dtype=torch.bool)
     for size, most, dim in ((bands, 10, 1), (frames, 24, 2)):

@@ -1,11 +1,10 @@
-"""`pocket_detector`: the face detector of the pocket bundle, taught cell by cell by YuNet.
+"""`pocket_detector`: the face detector of the pocket bundle, distilled from YuNet cell by cell.
 
-Student and teacher have the same grids (strides 8, 16 and 32) and the same twelve outputs, so every
-cell of a random canvas is a lesson and no label file is needed. The teacher sees the canvas clear,
-the student sees it dimmed, blurred or noisy, so that it learns to see what is hard to see: binary
-cross entropy against the teacher's soft class and objectness everywhere, IoU and landmark losses
-where the teacher sees a face. The teacher is ``models/yunet_n_dynamic.onnx`` under the data folder;
-only its answers are used. The network looks at brightness alone: the photos are mostly grey.
+Student and teacher have the same grids (strides 8, 16 and 32) and the same twelve outputs, so every cell of a
+random canvas is a training sample and no label file is needed. The teacher sees the clear canvas, the
+student a dimmed, blurred or noisy one. The loss is binary cross entropy against the teacher's class and
+objectness in every cell, and IoU and landmark losses in cells where the teacher sees a face. The network
+sees brightness only: the photos are mostly grey.
 """
 
 from __future__ import annotations
@@ -17,21 +16,21 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
+from torchvision.ops import box_convert, distance_box_iou_loss
 
 from affectstream.stream.faces.detect import STRIDES, Proposals, box_iou, decode_proposals, nms
 from affectstream.train.recipe import Batch, FitConfig, Loaders
 from affectstream.train.recipes.pocket import faces_in_context
-from affectstream.train.recipes.pocket.distill import SHAPES, TaughtCanvases, Teacher
+from affectstream.train.recipes.pocket.distill import SHAPES, LabeledCanvases, Teacher
 from affectstream.train.recipes.pocket.face_canvases import Canvases, free_pictures
 
 PARTS = (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10))
 OUTPUTS = tuple(f"{name}_{stride}" for name, _ in PARTS for stride in STRIDES)
 VALID_BATCHES = 24
 FACE = 0.3
-"""Teacher score from which a cell is taught a box and landmarks."""
+"""Teacher score from which a cell has box and landmark losses."""
 GATE = 0.1
-"""Below this teacher score the class target is 0: YuNet's class means nothing where it sees no
-object, since it was only trained inside faces."""
+"""Below this teacher score the class target is 0: YuNet's class was trained inside faces only."""
 
 
 def _conv(inputs: int, outputs: int, size: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
@@ -42,7 +41,7 @@ def _conv(inputs: int, outputs: int, size: int, stride: int = 1, groups: int = 1
 
 
 class Separable(nn.Module):
-    """Depthwise 3x3 and pointwise 1x1 convolution, with a shortcut where the shape stays."""
+    """Depthwise 3x3 and pointwise 1x1 convolution, with a shortcut if the shape stays."""
 
     def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
         super().__init__()
@@ -57,7 +56,7 @@ class Separable(nn.Module):
 
 
 class PocketDetector(nn.Module):
-    """Three grids of cells from one picture: a small backbone, a top-down path, a head a grid."""
+    """Three grids of cells from one picture: a small backbone, a top-down path, a head for each grid."""
 
     def __init__(self, widths: tuple[int, int, int, int, int] = (16, 32, 64, 64, 96)) -> None:
         super().__init__()
@@ -97,12 +96,12 @@ class PocketDetector(nn.Module):
             )
             for _ in STRIDES
         )
-        for head in self.heads:  # faces are rare: start with a score of 1 %
+        for head in self.heads:  # faces are rare: the initial score is 1 %
             nn.init.constant_(head[-1].bias[:2], -4.6)  # type: ignore[index]
 
     def grids(self, grey: Tensor) -> list[Tensor]:
         """Pictures (N, 1, H, W) in [0, 255] to raw values (N, cells, 16) of the three strides."""
-        # On a logarithmic scale a face in the dark has nearly the contrast of one in the light.
+        # On a logarithmic scale dark and bright faces have nearly the same contrast.
         x = self.stem(torch.log1p(grey / 16.0) - 1.6)
         levels = []
         for stage, lateral in zip(self.stages, self.lateral, strict=True):
@@ -128,26 +127,20 @@ class PocketDetector(nn.Module):
         )
 
 
-def _corners(bbox: Tensor) -> tuple[Tensor, Tensor]:
-    half = bbox[:, 2:].clamp(max=5.0).exp() / 2
-    return bbox[:, :2] - half, bbox[:, :2] + half
-
-
-def _distance_iou(found: Tensor, wanted: Tensor) -> Tensor:
-    """1 - DIoU of boxes (K, 4) in the units of their own cell (Zheng et al., 2020); (K,)."""
-    (low, high), (low2, high2) = _corners(found), _corners(wanted)
-    shared = (torch.minimum(high, high2) - torch.maximum(low, low2)).clamp(min=0).prod(1)
-    both = (high - low).prod(1) + (high2 - low2).prod(1) - shared
-    hull = (torch.maximum(high, high2) - torch.minimum(low, low2)).square().sum(1)
-    apart = (found[:, :2] - wanted[:, :2]).square().sum(1)
-    return 1 - shared / both + apart / hull
+def _distance_iou(found: Tensor, target: Tensor) -> Tensor:
+    """1 - DIoU (Zheng et al., 2020) of boxes (K, 4): centre and log size in units of their cell; (K,)."""
+    boxes = (
+        box_convert(torch.cat([b[:, :2], b[:, 2:].clamp(max=5.0).exp()], 1), "cxcywh", "xyxy")
+        for b in (found, target)
+    )
+    return distance_box_iou_loss(*boxes)
 
 
 class PocketDetectorRecipe:
-    """Photos of 95 % of the people to train, canvases of the others to choose the epoch."""
+    """Trained on photos of 95 % of the people; canvases of the others choose the epoch."""
 
     name = "pocket_detector"
-    summary = "face detector of `pocket`: three-stride grid with landmarks, taught by YuNet"
+    summary = "face detector of `pocket`: three-stride grid with landmarks, distilled from YuNet"
     defaults = FitConfig(
         epochs=16,
         batch_size=16,
@@ -165,19 +158,19 @@ class PocketDetectorRecipe:
         train, held = (
             Canvases(teacher.heads(photos), free) for photos in faces_in_context.read(data)
         )
-        exam = TaughtCanvases(held, teacher, config)
+        held_out = LabeledCanvases(held, teacher, config)
         valid = [
-            exam.batch(np.random.default_rng([2024, k]), SHAPES[k % len(SHAPES)])
+            held_out.batch(np.random.default_rng([2024, k]), SHAPES[k % len(SHAPES)])
             for k in range(VALID_BATCHES)
         ]
-        return Loaders(TaughtCanvases(train, teacher, config), valid)
+        return Loaders(LabeledCanvases(train, teacher, config), valid)
 
     def module(self) -> nn.Module:
         """The network, random weights."""
         return PocketDetector()
 
     def loss(self, module: nn.Module, batch: Batch) -> Tensor:
-        """Scores in every cell; boxes and landmarks where the teacher sees a face."""
+        """Score loss in every cell; box and landmark losses where the teacher sees a face."""
         assert isinstance(module, PocketDetector)
         found = torch.cat(module.grids(batch["grey"].float()), 1).float()
         cls, obj, bbox, kps = (
@@ -187,24 +180,22 @@ class PocketDetectorRecipe:
         faces = score[..., 0] > FACE
         weight = score[..., 0][faces]
         mass = weight.sum().clamp(min=1.0)
-        wanted = torch.cat([cls * (score > GATE), obj], 2)
-        # Both scores have to fall where there is no face, and the hard cells count most.
-        cross = F.binary_cross_entropy_with_logits(found[..., :2], wanted, reduction="none")
-        hard = 0.25 + (found[..., :2].detach().sigmoid() - wanted).abs()
+        targets = torch.cat([cls * (score > GATE), obj], 2)
+        # Both scores have to fall where there is no face, and hard cells count most.
+        cross = F.binary_cross_entropy_with_logits(found[..., :2], targets, reduction="none")
+        hard = 0.25 + (found[..., :2].detach().sigmoid() - targets).abs()
         span = bbox[faces][:, 2:].exp().mean(1, keepdim=True)
         landmarks = F.smooth_l1_loss(
             found[..., 6:][faces] / span, kps[faces] / span, reduction="none", beta=0.05
         ).mean(1)
         boxes = _distance_iou(found[..., 2:6][faces], bbox[faces])
-        placed = (weight * (5.0 * boxes + 20.0 * landmarks)).sum()
-        loss: Tensor = (4.0 * (cross * hard).sum() + placed) / mass
+        regression = (weight * (5.0 * boxes + 20.0 * landmarks)).sum()
+        loss: Tensor = (4.0 * (cross * hard).sum() + regression) / mass
         return loss
 
     def validate(self, module: nn.Module, batches: Sequence[Batch]) -> dict[str, float]:
-        """F1 against the teacher's faces (score 0.6), false alarms a canvas, landmark error.
-
-        The landmark error is the mean distance over matched faces, in shares of the box's width.
-        """
+        """F1 and recall against the teacher's faces (score 0.6), false positives per canvas
+        (``alarms``), and the mean landmark distance of matched faces in box widths."""
         matched = faces = alarms = canvases = 0
         misplaced = 0.0
         for batch in batches:
@@ -246,22 +237,22 @@ def _merged(candidates: Proposals) -> Proposals:
 
 
 def _compared(mine: Proposals, theirs: Proposals) -> tuple[int, int, int, float]:
-    """Matches, the teacher's sure faces, false alarms and summed landmark error of one picture.
+    """Matches, the teacher's faces (score 0.6), false positives and summed landmark error of one picture.
 
-    A box of ours that meets one of the teacher's weaker faces (0.4 to 0.6) counts as neither.
+    A box that overlaps one of the teacher's weaker faces (0.4 to 0.6) counts as neither.
     """
     hits = total = 0
     error = 0.0
-    answered = np.zeros(len(mine.scores), bool)
+    explained = np.zeros(len(mine.scores), bool)
     for box, points, score in zip(theirs.boxes, theirs.landmarks, theirs.scores, strict=True):
         shared = box_iou(box, mine.boxes)
-        answered |= shared >= 0.5
+        explained |= shared >= 0.5
         total += int(score >= 0.6)
         if score >= 0.6 and shared.max(initial=0.0) >= 0.5:
             hits += 1
-            apart = mine.landmarks[int(shared.argmax())] - points
-            error += float(np.hypot(apart[:, 0], apart[:, 1]).mean() / (box[2] - box[0]))
-    return hits, total, int((~answered).sum()), error
+            offsets = mine.landmarks[int(shared.argmax())] - points
+            error += float(np.linalg.norm(offsets, axis=1).mean() / (box[2] - box[0]))
+    return hits, total, int((~explained).sum()), error
 
 
 RECIPE = PocketDetectorRecipe()

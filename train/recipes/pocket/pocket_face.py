@@ -1,9 +1,8 @@
 """`pocket_face`: the face encoder of the pocket bundle, a squeeze-excite ResNet on 48x48 crops.
 
-FER2013 pictures already show a face in one loose layout. Serving cuts every face onto
-`affectstream.stream.faces.crop.TEMPLATE`, and `fer2013.FER_TO_TEMPLATE` is the one affine between
-the two: pictures are read through it. Training then moves, turns and scales them at random, because a
-landmark is never exactly where it should be.
+FER2013's faces have one loose layout, and serving crops faces to `affectstream.stream.faces.crop.TEMPLATE`:
+pictures are read through the affine map `fer2013.FER_TO_TEMPLATE` between the two. Training then shifts,
+rotates and scales them at random, because landmarks are never exact.
 """
 
 from __future__ import annotations
@@ -18,10 +17,11 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from affectstream.engines.labels import EMOTIONS_7
 from affectstream.train.data.readers import fer2013
+from affectstream.train.metrics import classification
 from affectstream.train.recipe import Batch, FitConfig, Loaders
 
-LABELS = ("neutral", "anger", "disgust", "fear", "joy", "sadness", "surprise")
 EMBEDDING = 160
 
 
@@ -83,7 +83,7 @@ class PocketFace(nn.Module):
             Block(third, third, 1),
         )
         self.dropout = nn.Dropout(0.3)
-        self.head = nn.Linear(third, len(LABELS))
+        self.head = nn.Linear(third, len(EMOTIONS_7))
 
     def embed(self, grey: Tensor) -> Tensor:
         """Grey pictures (N, 1, 48, 48) float32 in [0, 255] to embeddings (N, D)."""
@@ -104,7 +104,7 @@ class PocketFace(nn.Module):
 def augment(grey: Tensor, generator: torch.Generator) -> Tensor:
     """Random flip, affine, light, blur and erased patch; (N, 1, 48, 48) float32 in [0, 255].
 
-    The affine covers how far serving's five-point crop strays from FER2013's layout.
+    The affine map covers the deviations of serving's five-point crop from FER2013's layout.
     """
     count = grey.shape[0]
 
@@ -156,7 +156,7 @@ class _Epochs:
         for index in range(len(self)):
             pick = order[index * self.size : (index + 1) * self.size]
             grey = augment(self.images[pick].unsqueeze(1).to(torch.float32), generator)
-            target = F.one_hot(self.labels[pick], len(LABELS)).to(torch.float32)
+            target = F.one_hot(self.labels[pick], len(EMOTIONS_7)).to(torch.float32)
             if torch.rand((), generator=generator) < 0.5:  # mixup, half of the batches
                 weight = float(torch.rand((), generator=generator)) * 0.5
                 other = torch.randperm(len(pick), generator=generator)
@@ -166,7 +166,7 @@ class _Epochs:
 
 
 class PocketFaceRecipe:
-    """FER2013 Training to train, PublicTest to choose the epoch."""
+    """Trained on FER2013 Training; PublicTest chooses the epoch."""
 
     name = "pocket_face"
     summary = "face encoder of `pocket`: squeeze-excite ResNet, 48x48 crops, FER2013"
@@ -181,8 +181,8 @@ class PocketFaceRecipe:
 
     def loaders(self, data: Path, config: FitConfig) -> Loaders:
         """FER2013 in memory: 66 MB of training pictures."""
-        images, labels = fer2013.read(data, "train", LABELS)
-        held, truth = fer2013.read(data, "test", LABELS)
+        images, labels = fer2013.read(data, "train", EMOTIONS_7)
+        held, truth = fer2013.read(data, "test", EMOTIONS_7)
         return Loaders(_Epochs(images, labels, config), _validation(held, truth))
 
     def module(self) -> nn.Module:
@@ -197,16 +197,11 @@ class PocketFaceRecipe:
         return F.cross_entropy(logits, batch["target"], label_smoothing=0.1)
 
     def validate(self, module: nn.Module, batches: Sequence[Batch]) -> dict[str, float]:
-        """Accuracy, and the mean recall of the seven classes."""
-        hits, total = torch.zeros(len(LABELS)), torch.zeros(len(LABELS))
-        for batch in batches:
-            guess = module(batch["pixels"])[1].argmax(1)
-            for label in range(len(LABELS)):
-                mine = batch["label"] == label
-                hits[label] += (guess[mine] == label).sum()
-                total[label] += mine.sum()
-        recalls = hits / total.clamp(min=1)
-        return {"accuracy": float(hits.sum() / total.sum()), "recall": float(recalls.mean())}
+        """Accuracy and unweighted average recall."""
+        guess = torch.cat([module(batch["pixels"])[1].argmax(1) for batch in batches])
+        truth = torch.cat([batch["label"] for batch in batches])
+        found = classification(truth.numpy(), guess.numpy())
+        return {"accuracy": found["accuracy"], "recall": found["uar"]}
 
     def export(self, module: nn.Module, folder: Path) -> list[Path]:
         """Write `face_encoder.onnx`: uint8 RGB crops in, embedding and logits out."""

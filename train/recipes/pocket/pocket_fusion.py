@@ -1,15 +1,14 @@
 """`pocket_fusion`: the head of the pocket bundle, a sum of evidence under masks.
 
-No paired audio and video exists in our data, so samples are *label-paired*: a label is drawn, then a
-face, a voice and an utterance that carry it. Given the label these are independent by construction,
-and the best fusion of independent evidence is a sum of log-likelihood ratios:
+The data has no paired audio and video, so samples are *label-paired*: a label is drawn, then a face, a
+voice and an utterance with that label. Given the label these are independent by construction, and the
+best fusion of independent evidence is a sum of log-likelihood ratios:
 
     logits = sum over present modalities m of  gain_m * (logits_m - log prior_m) + bias_m
 
-Each encoder's own classifier gives ``logits_m``; the log prior of its training set is taken off
-(prior correction), so the sum is for a uniform prior and an absent modality adds nothing. Only the
-gains and biases (24 numbers) are fitted, on recordings that no encoder was trained on: an encoder is
-far too sure of what it has already seen.
+Each encoder's own classifier gives ``logits_m``; the log prior of its training set is subtracted, so the
+sum is for a uniform prior and an absent modality adds nothing. Only the gains and biases (24 numbers)
+are fitted, on recordings that no encoder was trained on: encoders are overconfident on their training data.
 """
 
 from __future__ import annotations
@@ -62,8 +61,8 @@ class PocketFusion(nn.Module):
     ) -> Tensor:
         """Sequences (N, T, D) float32 with masks (N, T) bool to logits (N, 7).
 
-        T is 24 frames for `video` and 1 otherwise; frames count equally. All masks false gives
-        zeros: nothing was seen, nothing is said.
+        T is 24 frames for `video` and 1 otherwise; frames count equally. If all masks are false, the
+        logits are zeros.
         """
         total = torch.zeros(())
         pairs = {
@@ -82,9 +81,9 @@ class PocketFusion(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Embeddings (n, D) float32 of one modality, labels (n,), and which half each belongs to.
+    """Embeddings (n, D) float32 of one modality, labels (n,), and the half of each sample.
 
-    Half 0 fits the head, half 1 chooses and calibrates; no speaker or dialogue is in both.
+    Half 0 fits the head, half 1 chooses the epoch and calibrates; no speaker or dialogue is in both.
     """
 
     embeddings: Tensor
@@ -99,7 +98,7 @@ class Held:
 
 @torch.no_grad()
 def held_out(data: Path, runs: Path) -> tuple[dict[str, Held], dict[str, nn.Linear]]:
-    """Held-out embeddings of every modality, and each encoder's classifier with its prior taken off."""
+    """Held-out embeddings of every modality, and each encoder's classifier without its prior."""
     from affectstream.train.fit.checkpoint import load_best
 
     face, _ = load_best(pocket_face.RECIPE, runs / "pocket_face")
@@ -166,7 +165,7 @@ def feeds(picked: dict[str, Tensor], present: dict[str, Tensor]) -> tuple[Tensor
 
 
 class _Pairs:
-    """Fresh label-paired batches each epoch, with modalities dropped at random."""
+    """New label-paired batches each epoch, with modalities dropped at random."""
 
     def __init__(self, held: dict[str, Held], config: FitConfig, steps: int = 100) -> None:
         self.held, self.config, self.steps = held, config, steps
@@ -185,7 +184,7 @@ class _Pairs:
 
 
 class PocketFusionRecipe:
-    """Fitted on one half of what the encoders never saw, chosen on the other."""
+    """Fitted on one half of held-out recordings; the other half chooses the epoch."""
 
     name = "pocket_fusion"
     summary = "fusion head of `pocket`: gains and biases over the encoders' evidence, label-paired"
@@ -197,7 +196,7 @@ class PocketFusionRecipe:
         self._heads: dict[str, nn.Linear] = {}
 
     def loaders(self, data: Path, config: FitConfig) -> Loaders:
-        """Held-out embeddings, computed by the runs `pocket_face`, `pocket_voice`, `pocket_text`."""
+        """Held-out embeddings of the runs `pocket_face`, `pocket_voice` and `pocket_text`."""
         held, self._heads = held_out(data, Path(config.runs))
         halves = [{m: h.of(i) for m, h in held.items()} for i in (0, 1)]
         generator = np.random.default_rng(config.seed)
@@ -206,7 +205,7 @@ class PocketFusionRecipe:
         return Loaders(_Pairs(halves[0], config), [valid])
 
     def module(self) -> nn.Module:
-        """The head; its classifiers are those of the encoders once `loaders` has read them."""
+        """The head; after `loaders` with the encoders' classifiers."""
         head = PocketFusion()
         for name, plain in self._heads.items():
             head.classifiers[name].load_state_dict(plain.state_dict())

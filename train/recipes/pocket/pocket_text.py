@@ -1,13 +1,13 @@
 """`pocket_text`: the text encoder of the pocket bundle, one utterance of up to 64 pieces.
 
-Two parts in one graph. A logistic regression over pieces and pairs of pieces (`ngrams`) is fitted
-first. A small convolutional network is then trained on top of what the regression says of lines it
-has *not* seen (cross-fitting by dialogue), so it learns where the regression fails on new text, not
-on text learned by heart. Their logits add up.
+Two parts in one graph, whose logits add up. A logistic regression over pieces and pairs of pieces
+(`ngrams`) is fitted first. A small convolutional network is then trained on top of the regression's
+logits for lines that it was *not* fitted to (cross-fitting by dialogue), so it corrects the regression's
+errors on new text.
 
-Labels weigh in training as if their frequencies were MELD's to the power 0.6, between its own prior
-(nearly half is neutral) and a flat one. The logits carry that prior (`prior` of the recipe): add
-``log(natural / prior)`` for MELD's own, take ``log(prior)`` off for a flat one.
+Training weights the labels as if their frequencies were MELD's to the power 0.6, between MELD's prior
+(nearly half is neutral) and a flat one. The logits have that prior (`prior` of the recipe): add
+``log(natural / prior)`` for MELD's own prior, subtract ``log(prior)`` for a flat one.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ class PocketText(nn.Module):
         self.attend = nn.Linear(3 * FILTERS, 1)
         self.project = nn.Linear(6 * FILTERS, HIDDEN)
         self.head = nn.Linear(EMBEDDING, len(EMOTIONS_7))
-        # At first the sum says what the regression says.
+        # Initially the logits are nearly the regression's.
         nn.init.normal_(self.head.weight, std=0.01)
         with torch.no_grad():
             self.head.weight[:, HIDDEN:] = torch.eye(len(EMOTIONS_7))
         self.dropout = nn.Dropout(0.5)
 
     def get_extra_state(self) -> Tensor:
-        """The tokenizer as bytes, for `state_dict` (torch's exporter allows nothing but tensors)."""
+        """The tokenizer as bytes, for `state_dict` (torch's exporter allows tensors only)."""
         return torch.tensor(list(self.tokenizer.encode()), dtype=torch.uint8)
 
     def set_extra_state(self, state: Any) -> None:
@@ -73,19 +73,19 @@ class PocketText(nn.Module):
         self.tokenizer = bytes(state.tolist()).decode()
 
     def correct(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """The network's part: tokens (N, T) and mask to features (N, `HIDDEN`) float32, >= 0."""
+        """The network's features (N, `HIDDEN`) float32, >= 0, from tokens (N, T) and their mask."""
         x = self.words(ids * mask)
-        if self.training:  # forget whole pieces, then single numbers
+        if self.training:  # drop whole pieces, then single numbers
             kept = (torch.rand(ids.shape, device=x.device) > 0.15).unsqueeze(2)
             x = F.dropout(x * kept, 0.4)
         x = (x * mask.unsqueeze(2)).transpose(1, 2)
         found = [F.relu(conv(x))[:, :, : x.shape[2]] for conv in self.widths]
-        shown = torch.cat(found, 1) * mask.unsqueeze(1)
-        scores = self.attend(shown.transpose(1, 2)).squeeze(2)
-        # Not -inf: a text without any piece must stay finite.
+        features = torch.cat(found, 1) * mask.unsqueeze(1)
+        scores = self.attend(features.transpose(1, 2)).squeeze(2)
+        # Not -inf: a text without pieces must stay finite.
         weights = torch.where(mask, scores, torch.full_like(scores, -1e4)).softmax(1)
-        looked_at = torch.matmul(shown, weights.unsqueeze(2)).squeeze(2)
-        return F.relu(self.project(self.dropout(torch.cat([shown.amax(2), looked_at], 1))))
+        attended = torch.matmul(features, weights.unsqueeze(2)).squeeze(2)
+        return F.relu(self.project(self.dropout(torch.cat([features.amax(2), attended], 1))))
 
     def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Tokens (N, 64) int64 and mask (N, 64) bool to embeddings (N, D) and logits (N, 7).
@@ -97,9 +97,9 @@ class PocketText(nn.Module):
 
 
 class _Epochs:
-    """Shuffled lines with what the regression says of each unseen; ordered by seed and epoch.
+    """Shuffled lines with the regression's logits for each as unseen; the same for the same seed and epoch.
 
-    Some pieces come apart (`split_pieces`), so that the network knows words by their parts too.
+    Some pieces are split (`split_pieces`), so that the network learns words by their parts too.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class _Epochs:
 
 
 class PocketTextRecipe:
-    """MELD train to train, MELD dev to choose the epoch."""
+    """Trained on MELD train; MELD dev chooses the epoch."""
 
     name = "pocket_text"
     summary = "text encoder of `pocket`: n-gram regression corrected by a small network, MELD"
@@ -136,13 +136,13 @@ class PocketTextRecipe:
         ema_decay=0.997,
     )
     prior = tuple(chance**_POWER / sum(other**_POWER for other in NATURAL) for chance in NATURAL)
-    """Chance of each of `EMOTIONS_7` that the training weights amount to."""
+    """Prior of each of `EMOTIONS_7` that results from the training weights."""
 
     def __init__(self) -> None:
         self._start: dict[str, Any] | None = None
 
     def loaders(self, data: Path, config: FitConfig) -> Loaders:
-        """Train the tokenizer and the regression (they start the next `module()`), encode MELD."""
+        """Train the tokenizer and the regression (the next `module()` starts from them), encode MELD."""
         lines = meld.read(data, "train")
         texts = _texts(lines)
         labels = np.array([EMOTIONS_7.index(str(line.emotion)) for line in lines])
@@ -161,14 +161,14 @@ class PocketTextRecipe:
         return Loaders(_Epochs(train, config, parents(tokenizer)), [valid])
 
     def module(self) -> nn.Module:
-        """Random weights; after `loaders`, with its tokenizer and regression."""
+        """A network with random weights; after `loaders` with its tokenizer and regression."""
         module = PocketText()
         if self._start is not None:
             module.load_state_dict(self._start, strict=False)
         return module
 
     def loss(self, module: nn.Module, batch: Batch) -> Tensor:
-        """Weighted cross entropy; the regression's part is what it says of the lines unseen."""
+        """Weighted cross entropy, with the regression's logits for unseen lines."""
         assert isinstance(module, PocketText)
         features = module.correct(batch["ids"], batch["mask"])
         logits = module.head(torch.cat([features, batch["unseen"]], 1))
@@ -176,7 +176,7 @@ class PocketTextRecipe:
         return F.cross_entropy(logits, batch["label"], weight=weight)
 
     def validate(self, module: nn.Module, batches: Sequence[Batch]) -> dict[str, float]:
-        """Weighted F1 under the training prior and MELD's own; the rival's; accuracy; F1s."""
+        """Weighted F1 and accuracy under the training prior and MELD's, the rival's F1, and F1 by class."""
         logits = torch.cat([module(b["ids"], b["mask"])[1] for b in batches])
         shift = (torch.tensor(NATURAL) / torch.tensor(self.prior)).log()
         guess, natural = logits.argmax(1).numpy(), (logits + shift).argmax(1).numpy()
@@ -208,24 +208,22 @@ class PocketTextRecipe:
 
 
 def rival_f1(train: Sequence[Sample], held: Sequence[Sample]) -> float:
-    """Weighted F1 of TF-IDF with balanced logistic regression, the best plain rival we found."""
+    """Weighted F1 of TF-IDF with balanced logistic regression, the best simple rival we found."""
     words = r"'[a-z]+|[^\W_]+|[^\w\s']+"
     vectors = TfidfVectorizer(ngram_range=(1, 3), sublinear_tf=True, token_pattern=words, min_df=2)
     features = vectors.fit_transform([text.replace("\u2019", "'") for text in _texts(train)])
-    judge = LogisticRegression(C=4.0, max_iter=300, class_weight="balanced")
-    judge.fit(features, [line.emotion for line in train])
-    asked = vectors.transform([text.replace("\u2019", "'") for text in _texts(held)])
+    model = LogisticRegression(C=4.0, max_iter=300, class_weight="balanced")
+    model.fit(features, [line.emotion for line in train])
+    held_out = vectors.transform([text.replace("\u2019", "'") for text in _texts(held)])
     truth = [line.emotion for line in held]
-    return float(f1_score(truth, judge.predict(asked), average="weighted"))
+    return float(f1_score(truth, model.predict(held_out), average="weighted"))
 
 
 def validation_tokens(
     data: Path, run: Path
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.int64], NDArray[np.int64]]:
-    """MELD dev through the tokenizer of the run in `run`: ids, mask, label and dialogue numbers.
-
-    Shapes (N, 64) int64, (N, 64) bool, (N,) int64, (N,) int64.
-    """
+    """MELD dev by the tokenizer of the run in `run`: ids (N, 64) int64, mask (N, 64) bool, label and dialogue
+    numbers (N,) int64."""
     module, _ = load_best(RECIPE, run)
     assert isinstance(module, PocketText)
     lines = meld.read(data, "dev")

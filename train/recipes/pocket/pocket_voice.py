@@ -1,10 +1,10 @@
 """`pocket_voice`: the voice encoder of the pocket bundle, a small residual network over log-mels.
 
-Three seconds of sound in, an embedding and emotion logits out. The window is levelled inside the
-graph, so loudness does not matter, and attention decides which moments count.
+Three seconds of sound in, an embedding and emotion logits out. The graph normalizes loudness, and
+attention weights the moments.
 
-Labels are drawn with equal chance during training: the logits carry a uniform prior (`prior` of the
-recipe), whatever the data sets' own frequencies. RAVDESS "calm" counts as neutral.
+Training draws labels with equal probability: the logits have a uniform prior (`prior` of the recipe),
+whatever the data sets' frequencies. RAVDESS "calm" counts as neutral.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from affectstream.engines.labels import EMOTIONS_7
 from affectstream.train.data.readers import emodb, ravdess
 from affectstream.train.data.reading.reader import sound_of
+from affectstream.train.metrics import classification
 from affectstream.train.networks.mel import BANDS, HOP_SAMPLES, N_FFT, LogMel
 from affectstream.train.recipe import Batch, FitConfig, Loaders
 from affectstream.train.recipes.pocket.mels import BalancedWindows, MelStore, loudest_window
@@ -35,11 +36,11 @@ _DECIBEL = math.log(10.0) / 10.0
 
 
 def level(mel: Tensor) -> Tensor:
-    """Take loudness out of log-mels (N, bands, frames): about [-4, 3], same shape.
+    """Normalize the loudness of log-mels (N, bands, frames): about [-4, 3], same shape.
 
-    Cells more than 65 dB under the loudest are raised to that, and the mean over the frames within
-    35 dB of the loudest becomes zero. Leading zeros and pauses therefore do not move the rest. Digital
-    silence becomes all zeros.
+    Cells more than 65 dB under the loudest are raised to that level, and the mean over the frames within
+    35 dB of the loudest becomes zero, so leading zeros and pauses have no effect. Digital silence
+    becomes all zeros.
     """
     mel = torch.maximum(mel, mel.amax((1, 2), keepdim=True) - 65 * _DECIBEL)
     loudness = mel.amax(1, keepdim=True)
@@ -49,7 +50,7 @@ def level(mel: Tensor) -> Tensor:
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions and a shortcut, halving bands and perhaps frames."""
+    """Two 3x3 convolutions and a shortcut, with a stride over bands and frames."""
 
     def __init__(self, inputs: int, outputs: int, stride: tuple[int, int], drop: float) -> None:
         super().__init__()
@@ -103,7 +104,7 @@ class PocketVoice(nn.Module):
         )
         x = self.flat(x.flatten(1, 2))
         weights = self.attend(x).softmax(2)
-        # Two attentions; each pools the mean and the spread of what it looks at.
+        # Two attention weightings; each pools mean and deviation.
         mean, square = _weighted(x, weights), _weighted(x * x, weights)
         spread = (square - mean * mean).clamp(min=1e-4).sqrt()
         return self.project(torch.cat([mean, spread], 1).flatten(1))
@@ -118,15 +119,15 @@ class PocketVoice(nn.Module):
 
 
 def _weighted(x: Tensor, weights: Tensor) -> Tensor:
-    """Means of (N, D, T) under each of the weights (N, K, T), (N, D, K).
+    """Means (N, D, K) of (N, D, T) under each of the weights (N, K, T).
 
-    Not as a matrix product: a spread stays in FP32, and Turing has no such product in FP32.
+    Not a matrix product: the deviation stays in FP32, and Turing has no such product in FP32.
     """
     return (x.unsqueeze(2) * weights.unsqueeze(1)).sum(3)
 
 
 class PocketVoiceRecipe:
-    """RAVDESS actors 1-16 and EMO-DB to train, RAVDESS actors 17-20 to choose the epoch."""
+    """Trained on RAVDESS actors 1-16 and EMO-DB; RAVDESS actors 17-20 choose the epoch."""
 
     name = "pocket_voice"
     summary = "voice encoder of `pocket`: attention-pooled mel network, RAVDESS and EMO-DB"
@@ -171,14 +172,11 @@ class PocketVoiceRecipe:
         return F.cross_entropy(logits, target, label_smoothing=0.1)
 
     def validate(self, module: nn.Module, batches: Sequence[Batch]) -> dict[str, float]:
-        """Unweighted recall (mean over the labels) and accuracy, from samples."""
+        """Unweighted average recall and accuracy, from samples."""
         guess = torch.cat([module(batch["samples"])[1].argmax(1) for batch in batches])
         truth = torch.cat([batch["label"] for batch in batches])
-        recalls = [(guess[truth == k] == k).float().mean() for k in set(truth.tolist())]
-        return {
-            "recall": float(torch.stack(recalls).mean()),
-            "accuracy": float((guess == truth).float().mean()),
-        }
+        found = classification(truth.numpy(), guess.numpy())
+        return {"recall": found["uar"], "accuracy": found["accuracy"]}
 
     def export(self, module: nn.Module, folder: Path) -> list[Path]:
         """Write `voice_encoder.onnx`: samples in, embedding and logits out."""
@@ -191,7 +189,7 @@ class PocketVoiceRecipe:
 
 
 def windows(data: Path, actors: Sequence[int]) -> list[Batch]:
-    """RAVDESS clips of `actors` as they would be served: the three seconds with the most energy.
+    """RAVDESS clips of `actors`, the three seconds with the most energy of each.
 
     Batches of ``samples`` (N, `WINDOW_SAMPLES`) float32 and ``label`` (N,) int64.
     """
