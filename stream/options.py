@@ -1,4 +1,4 @@
-"""What a person may choose about one source; checked once, here."""
+"""The options of one source, checked where they are made."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from affectstream.stream.speaker_metadata import Speakers
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """Whose voice and words these are, where a person knows.
+    """Which tracks voice and words belong to, where the user knows.
 
-    `everything` is the track that all voice and words belong to. `channels` gives a track to each of
-    the two sides of stereo sound, left and right, which then has readings of its own whether anybody
-    is in view or not. `names` maps speaker names of the transcript to tracks.
+    `everything` is the track of all voice and words. `channels` are the tracks of the left and the
+    right side of stereo sound; each then has readings of its own, in view or not. `names` maps speaker
+    names of the transcript to tracks.
     """
 
     everything: int | None = None
@@ -31,14 +31,14 @@ class Assignment:
                 raise OptionError(f"track {track} does not exist: tracks are numbered from 1")
         if self.everything is not None and (self.channels or self.names):
             raise OptionError(
-                "one track for everything leaves nothing for channels or named speakers: give one"
+                "one track for everything excludes channels and named speakers: give one of them"
             )
 
         if self.channels is not None and self.channels[0] == self.channels[1]:
             track = self.channels[0]
             raise OptionError(
-                f"both sides of the sound are of track {track}: expected a track for each; where all "
-                f"that is said is of one person, give --speaker {track} instead"
+                f"both sides of the sound are of track {track}: expected a different track for each; "
+                f"for a single speaker give --speaker {track} instead"
             )
 
     @classmethod
@@ -53,7 +53,7 @@ class Assignment:
                     f"--speaker {text!r}: expected a track (2) or NAME=TRACK (Alice=1)"
                 )
             if (name in names) if equals else (everything is not None):
-                raise OptionError(f"--speaker {text!r}: this was given a track before")
+                raise OptionError(f"--speaker {text!r}: it already has a track")
             if equals:
                 names[name] = int(number)
             else:
@@ -77,13 +77,13 @@ def _sides(text: str) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class SourceOptions:
-    """Choices about one recording. Times are microseconds of media.
+    """The options of one recording. Times are microseconds of media.
 
-    `transcript` is a .srt or .vtt file; without it one beside the recording, then one inside it, is
-    used. `language` is the declared language of the words (``en``); None where nobody said.
-    `baseline_us` is how long the first pose of each track is taken as its neutral one. `focal_px` is
-    the camera's focal length in pixels, the frame's width unless given. `metadata` is what is known of
-    the speakers (see `read_speakers`), which bundles that take it are told; nothing unless given.
+    `transcript` is a .srt or .vtt file; without it a transcript beside the recording is used, or one
+    inside it. `language` is the declared language of the words (``en``), None where it is not known.
+    `baseline_us`: the median pose of each track in its first `baseline_us` counts as looking straight
+    ahead. `focal_px` is the camera's focal length in pixels, the frame's width unless given. `metadata`
+    describes the speakers (see `read_speakers`), for bundles that take it.
     """
 
     start_us: int | None = None

@@ -1,12 +1,12 @@
-"""What a person tells of those who speak and who are spoken to, as the numbers that a head takes.
+"""Metadata of speakers and listeners, and the speaker features that a head takes as input.
 
-A file of JSON, every part of which may be absent:
+A user gives them in a JSON file. Every part of it is optional:
 
     {"recording": {"age": 34, "gender": "female"},
      "tracks": {"1": {"age": 52, "listener": {"gender": "male"}}}}
 
-``tracks`` are people by their numbers; ``recording`` is for all others, and for voice and words that
-belong to nobody in view.
+``tracks`` holds the metadata of tracks by number. ``recording`` is for all other tracks, and for voice
+and words that are assigned to no track.
 """
 
 from __future__ import annotations
@@ -26,40 +26,43 @@ from affectstream.stream.errors import OptionError
 
 Gender = Literal["female", "male", "other"]
 _NUMBER = re.compile("[1-9][0-9]*")
-_MOST_BYTES = 2**20
+_MAX_BYTES = 2**20
 _EXAMPLE = '{"recording": {"age": 34, "gender": "female"}, "tracks": {"1": {"age": 52}}}'
 
 
 class Listener(Struct, frozen=True, forbid_unknown_fields=True):
-    """The one who is spoken to. `age` is in years."""
+    """The person who is spoken to. `age` is in years."""
 
     age: Annotated[float, Meta(ge=0, le=130)] | None = None
     gender: Gender | None = None
 
 
 class Speaker(Listener, frozen=True, forbid_unknown_fields=True):
-    """The one who speaks."""
+    """The person who speaks."""
 
     listener: Listener | None = None
 
 
 class Speakers(Struct, frozen=True, forbid_unknown_fields=True):
-    """Everyone that is known of."""
+    """The metadata of one recording."""
 
     recording: Speaker | None = None
     tracks: dict[Annotated[str, Meta(pattern=f"^{_NUMBER.pattern}$")], Speaker] = {}
 
     def find(self, track: int | None) -> Speaker | None:
-        """The one of a track, or (`track` None) of the recording; None where nothing is known."""
+        """The speaker of a track, or (`track` None) of the recording; None where nothing is known."""
         return self.tracks.get(str(track), self.recording)
 
     def features(
         self, names: Sequence[SpeakerFeature], track: int | None
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-        """Numbers (D,) float32 by `names`, and which of them are known (D,) bool; the others are 0."""
+        """Values (D,) float32 of the features `names`, and a mask (D,) bool; unknown values are 0.
+
+        Ages are in centuries, genders 0 or 1.
+        """
         known = _known(self.find(track))
-        numbers = np.asarray([known.get(name, 0.0) for name in names], np.float32)
-        return numbers, np.asarray([name in known for name in names], np.bool_)
+        values = np.asarray([known.get(name, 0.0) for name in names], np.float32)
+        return values, np.asarray([name in known for name in names], np.bool_)
 
 
 def _known(speaker: Speaker | None) -> Mapping[str, float]:
@@ -74,40 +77,42 @@ def _known(speaker: Speaker | None) -> Mapping[str, float]:
 
 
 def read_speakers(path: str | Path) -> Speakers:
-    """Read such a file. Raises `OptionError` where it is missing or says something else."""
+    """Read a metadata file. Raises `OptionError` where it is missing or malformed."""
     path = Path(path)
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise OptionError(f"{path}: is larger than what is told of speakers can be")
+        if path.stat().st_size > _MAX_BYTES:
+            raise OptionError(f"{path}: is too large for metadata of speakers")
         raw = path.read_bytes()
     except OSError as error:
         reason = error.strerror or str(error)
         raise OptionError(
-            f"{path}: what is told of the speakers cannot be read: {reason}"
+            f"{path}: the metadata of the speakers cannot be read: {reason}"
         ) from error
     try:
         return msgspec.json.decode(raw, type=Speakers)
     except msgspec.DecodeError as error:
         raise OptionError(
-            f"{path}: {_fault(raw) or error}; expected such as {_EXAMPLE}, where a gender is one of "
+            f"{path}: {_fault(raw) or error}; expected for example {_EXAMPLE}, where a gender is one of "
             f"{', '.join(get_args(Gender))}"
         ) from error
 
 
 def _fault(raw: bytes) -> str | None:
-    """Whose entry is wrong and what was found there, which msgspec does not say of what is inside
-    ``tracks``; None where that is not where the fault is."""
+    """The first wrong entry and the value found there; None where no entry is wrong.
+
+    msgspec's own message does not name the track.
+    """
     try:
-        told = msgspec.json.decode(raw, type=dict[str, Any])
+        data = msgspec.json.decode(raw, type=dict[str, Any])
     except msgspec.DecodeError:
         return None
-    tracks = told.get("tracks")
+    tracks = data.get("tracks")
     tracks = tracks if isinstance(tracks, dict) else {}
     for name in tracks:
         if not _NUMBER.fullmatch(name):
-            return f"track {name!r}: a person's number was expected, from 1 on"
+            return f"track {name!r}: expected the number of a track, from 1 on"
     entries: dict[str, Any] = {f"track {name}": entry for name, entry in tracks.items()}
-    entries["recording"] = told.get("recording")
+    entries["recording"] = data.get("recording")
     for who, entry in entries.items():
         try:
             msgspec.convert(entry, Speaker | None)
@@ -116,6 +121,6 @@ def _fault(raw: bytes) -> str | None:
             names = place.strip("`").split(".")[1:]
             for name in names:
                 entry = entry[name]
-            what = " ".join(names) or "what is told"
+            what = " ".join(names) or "the entry"
             return f"{who}: {what} is {msgspec.json.encode(entry).decode()}: {reason}"
     return None

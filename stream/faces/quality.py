@@ -1,27 +1,31 @@
-"""How good a look at a face one frame gives: size, sharpness and pose, each in [0, 1]."""
+"""How usable a face is in one frame: its size, sharpness and pose, each scored in [0, 1]."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 MIN_QUALITY = 0.25
-"""A face below this is tracked but not read: its emotion would be a guess."""
+"""A face below this is tracked, but its emotion is not predicted."""
 
-_EYES_NONE, _EYES_FULL = 6.0, 18.0
-"""Pixels between the eyes at which size counts nothing and everything. A FER2013 face has 16."""
-_SHARP_NONE, _SHARP_FULL = 0.03, 0.15
-"""Laplacian energy over variance of the crop."""
-_TURN_FULL, _TURN_NONE = 0.25, 0.75
-"""Offset of the nose from the middle of the eyes, in eye distances: about 20 and 60 degrees."""
+_EYES_ZERO_PX, _EYES_FULL_PX = 6.0, 18.0
+"""Distance of the eyes at which the size scores 0 and 1. A FER2013 face has 16 pixels."""
+_SHARP_ZERO, _SHARP_FULL = 0.03, 0.15
+"""Laplacian energy over variance of the crop at which the sharpness scores 0 and 1."""
+_TURN_FULL, _TURN_ZERO = 0.25, 0.75
+"""Offset of the nose from the middle of the eyes, in eye distances, at which the pose scores 1 and 0:
+about 20 and 60 degrees."""
+
+PoorFace = Literal["tiny_face", "turned_face", "blurred_face"]
 
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Three figures in [0, 1] and the least of them."""
+    """Three scores in [0, 1], and the least of them."""
 
     size: float
     sharpness: float
@@ -29,38 +33,42 @@ class Quality:
 
     @property
     def value(self) -> float:
-        """The least: one bad figure is enough to spoil a look."""
+        """The least score: one bad property is enough to make a face unusable."""
         return min(self.size, self.sharpness, self.pose)
 
     @property
-    def reason(self) -> str:
-        """The reason to give when `value` is too low."""
-        worst = min(
-            (self.size, "tiny_face"), (self.pose, "turned_face"), (self.sharpness, "blurred_face")
+    def reason(self) -> PoorFace:
+        """The reason to report where `value` is too low."""
+        scores: tuple[tuple[float, PoorFace], ...] = (
+            (self.size, "tiny_face"),
+            (self.pose, "turned_face"),
+            (self.sharpness, "blurred_face"),
         )
-        return worst[1]
+        return min(scores)[1]
 
 
 def assess_quality(crop: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> Quality:
-    """Quality of a face from its aligned `crop` (S, S, 3) uint8 RGB and frame `landmarks` (5, 2)."""
+    """Quality of a face from its aligned `crop` (S, S, 3) uint8 RGB and its `landmarks` (5, 2) float32 in
+    pixels of the frame."""
     right_eye, left_eye, nose = (complex(x, y) for x, y in landmarks[:3].tolist())
     across = left_eye - right_eye
     eyes = abs(across)
-    # How far along the line of the eyes the nose is from their middle.
+    # How far the nose is from the middle of the eyes, along the line through the eyes.
     aside = ((nose - (right_eye + left_eye) / 2) * across.conjugate()).real
     turn = abs(aside) / max(eyes * eyes, 1e-6)
     grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
     edges = cv2.Laplacian(grey, cv2.CV_16S, ksize=1)
     energy = _variance(edges) / (_variance(grey) + 25.0)
     return Quality(
-        size=_ramp(eyes, _EYES_NONE, _EYES_FULL),
-        sharpness=_ramp(energy, _SHARP_NONE, _SHARP_FULL),
-        pose=1.0 - _ramp(turn, _TURN_FULL, _TURN_NONE),
+        size=_ramp(eyes, _EYES_ZERO_PX, _EYES_FULL_PX),
+        sharpness=_ramp(energy, _SHARP_ZERO, _SHARP_FULL),
+        pose=1.0 - _ramp(turn, _TURN_FULL, _TURN_ZERO),
     )
 
 
-def _ramp(value: float, none: float, full: float) -> float:
-    return min(max((value - none) / (full - none), 0.0), 1.0)
+def _ramp(value: float, zero: float, full: float) -> float:
+    """0 at `zero` and below, 1 at `full` and above, linear between."""
+    return min(max((value - zero) / (full - zero), 0.0), 1.0)
 
 
 def _variance(picture: cv2.typing.MatLike) -> float:

@@ -1,4 +1,4 @@
-"""Voice and words to embeddings: a window of sound each hop, a cue of the transcript once."""
+"""Encoders of voice and words: a window of sound in each hop, a cue of the transcript once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from affectstream.stream.windowing.windows import Window
 class VoiceEncoder:
     """The voice engine of a bundle; the mel spectrogram is inside its graph.
 
-    Remembers the last hop: several experts may ask for the same.
+    Caches the last hop, because several members may ask for the same.
     """
 
     def __init__(self, bundle: Bundle) -> None:
@@ -27,7 +27,7 @@ class VoiceEncoder:
         self._last: tuple[tuple[int, ...], dict[int, NDArray[np.float32]]] | None = None
 
     def encode(self, window: Window, channels: Sequence[int]) -> dict[int, NDArray[np.float32]]:
-        """The sequence (T, D) float32 of each of `channels` at the end of `window`."""
+        """The embeddings (T, D) float32 of each of `channels` at the end of `window`."""
         key = (window.hop, *channels)
         if self._last is None or self._last[0] != key:
             sound = window.sound[-self._samples :, list(channels)]
@@ -41,12 +41,15 @@ class VoiceEncoder:
         return found if found.ndim == 3 else found[:, None]
 
 
-TextSequence = tuple[NDArray[np.float32], NDArray[np.bool_]]
-"""A sequence (T, D) and which of its steps count (T,)."""
+TextEmbeddings = tuple[NDArray[np.float32], NDArray[np.bool_]]
+"""Embeddings (T, D) float32 and their mask (T,) bool."""
 
 
 class TextEncoder:
-    """The text engine of a bundle with its tokenizer. Remembers the last cue: it stays for hops."""
+    """The text engine of a bundle with its tokenizer.
+
+    Caches the last cue, because a cue stays current for several hops.
+    """
 
     def __init__(self, bundle: Bundle) -> None:
         part = bundle.manifest.engines.text_encoder
@@ -55,16 +58,16 @@ class TextEncoder:
         self._engine = bundle.engines["text_encoder"]
         self._length = part.max_tokens
         self._tokenizer = bundle.tokenizer
-        self._last: tuple[tuple[Cue, ...], TextSequence] | None = None
+        self._last: tuple[tuple[Cue, ...], TextEmbeddings] | None = None
 
-    def encode(self, lines: tuple[Cue, ...]) -> TextSequence:
-        """The current utterance, which comes last, with those before it that the bundle reads."""
-        if self._last is None or self._last[0] != lines:
-            out, mask = self._run(join_utterances([(cue.speaker, cue.text) for cue in lines]))
+    def encode(self, utterances: tuple[Cue, ...]) -> TextEmbeddings:
+        """Embeddings of the current utterance, which comes last, with the utterances before it."""
+        if self._last is None or self._last[0] != utterances:
+            out, mask = self._run(join_utterances([(cue.speaker, cue.text) for cue in utterances]))
             found = np.asarray(out["embedding"][0], np.float32)
             pooled = found.ndim == 1 or len(found) == 1
             words = (found.reshape(1, -1), np.ones(1, np.bool_)) if pooled else (found, mask)
-            self._last = lines, words
+            self._last = utterances, words
         return self._last[1]
 
     def logits(self, text: str) -> NDArray[np.float32]:
@@ -72,7 +75,7 @@ class TextEncoder:
         return np.asarray(self._run(text)[0]["logits"][0], np.float32)
 
     def _run(self, text: str) -> tuple[dict[str, Array], NDArray[np.bool_]]:
-        tokens = self._tokenizer.encode(text).ids  # cut as the bundle says
+        tokens = self._tokenizer.encode(text).ids  # truncated as the bundle says
         ids = np.zeros((1, self._length), np.int64)
         mask = np.zeros((1, self._length), np.bool_)
         ids[0, : len(tokens)], mask[0, : len(tokens)] = tokens, True
@@ -81,24 +84,24 @@ class TextEncoder:
 
 @dataclass(slots=True)
 class Encoders:
-    """The encoders of sound and words of a bundle's experts: the same one for those with the same
-    file, fed alike."""
+    """The voice and text encoders of all members. Members with the same file and the same input share
+    one encoder."""
 
     _voices: dict[tuple[str, int], VoiceEncoder] = field(default_factory=dict)
     _texts: dict[tuple[str, str, int, int], TextEncoder] = field(default_factory=dict)
 
-    def voice(self, expert: Bundle) -> VoiceEncoder | None:
-        """Of an expert; None for one that does not listen."""
-        part = expert.manifest.engines.voice_encoder
-        if part is None or "voice" not in expert.modalities:
+    def voice(self, member: Bundle) -> VoiceEncoder | None:
+        """The voice encoder of a member; None where it has none."""
+        part = member.manifest.engines.voice_encoder
+        if part is None or "voice" not in member.modalities:
             return None
-        key = part.sha256, expert.manifest.samples_per_window
-        return self._voices.setdefault(key, VoiceEncoder(expert))
+        key = part.sha256, member.manifest.samples_per_window
+        return self._voices.setdefault(key, VoiceEncoder(member))
 
-    def text(self, expert: Bundle) -> TextEncoder | None:
-        """Of an expert; None for one that does not read."""
-        part = expert.manifest.engines.text_encoder
-        if part is None or "text" not in expert.modalities:
+    def text(self, member: Bundle) -> TextEncoder | None:
+        """The text encoder of a member; None where it has none."""
+        part = member.manifest.engines.text_encoder
+        if part is None or "text" not in member.modalities:
             return None
         key = part.sha256, part.tokenizer.sha256, part.max_tokens, part.context
-        return self._texts.setdefault(key, TextEncoder(expert))
+        return self._texts.setdefault(key, TextEncoder(member))

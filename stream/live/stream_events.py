@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from affectstream.engines.labels import Modality
 from affectstream.stream.events import Stream, StreamEvent, utc_timestamp
 from affectstream.stream.live.stats import LiveStats
-from affectstream.stream.results.interpret import seconds
+from affectstream.stream.results.event_builder import seconds
 
 _TOO_SLOW = "this machine is too slow"
 

@@ -16,7 +16,8 @@ from affectstream.stream.events import Event, Stream, StreamEvent
 from affectstream.stream.media.recording import Recording
 from affectstream.stream.offline.pipeline import Pipeline
 from affectstream.stream.options import SourceOptions
-from affectstream.stream.results.interpret import HopResult, Interpreter, seconds
+from affectstream.stream.results.event_builder import seconds
+from affectstream.stream.results.interpret import HopResult, Interpreter
 from affectstream.stream.transcript.files import (
     Transcript,
     embedded_transcript,
@@ -136,7 +137,9 @@ class Session:
         assigned = {assignment.everything, *channels, *assignment.names.values(), *described}
         if "video" not in self.modalities:
             assigned -= set(channels)  # these people are heard, not seen
-        for track in sorted(t for t in assigned if t is not None and t > self._interpreter.tracks):
+        for track in sorted(
+            t for t in assigned if t is not None and t > self._interpreter.track_count
+        ):
             yield self._event("warning", self.end_us, f"person {track} was never seen")
         cues = self._transcript.cues if self._transcript is not None else ()
         for name in sorted(set(assignment.names) - {cue.speaker for cue in cues}):

@@ -1,35 +1,29 @@
-"""Everything about one source that has to be done in order: tracks, windows, readings, events.
+"""What must be computed in the order of the source: tracks, windows, readings and events.
 
-The parallel part, perception, lies before this; what comes out of here depends only on what was
-pushed, never on when.
+Perception, which may run in parallel, comes before this. The results depend only on what was pushed,
+never on when.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from affectstream.engines.bundle.bundle import Bundle
-from affectstream.engines.labels import SENTIMENTS
-from affectstream.stream.events import Attention as AttentionEvent
-from affectstream.stream.events import Emotion, Event, Segment, Stream
+from affectstream.engines.labels import Modality
+from affectstream.stream.events import Event, SegmentKind
 from affectstream.stream.faces.encode import FaceEncoders
-from affectstream.stream.faces.face import FrameObservation
+from affectstream.stream.faces.face import Face, FrameObservation
 from affectstream.stream.faces.pose import Pose, solve_pose
 from affectstream.stream.faces.track import MEMORY_US, Tracker
-from affectstream.stream.fusion.fuse import SCORE_DECIMALS, Fuser, Reading
-from affectstream.stream.media.types import (
-    FOREVER_US,
-    Bound,
-    Cue,
-    MediaKind,
-    Samples,
-    sample_time_us,
-)
+from affectstream.stream.fusion.fuse import Fuser
+from affectstream.stream.fusion.reading import Reading
+from affectstream.stream.media.types import Bound, Cue, MediaKind, Samples, sample_time_us
 from affectstream.stream.options import SourceOptions
 from affectstream.stream.results.attention import AttentionMeter, AttentionReading
-from affectstream.stream.results.segments import Segmenter, Smoother, StateSpan
+from affectstream.stream.results.event_builder import EventBuilder
+from affectstream.stream.results.segments import Segmenter, StateSpan
+from affectstream.stream.results.smoothing import Smoother
 from affectstream.stream.windowing.gaps import Gap, GapFinder
 from affectstream.stream.windowing.windows import (
     FrameSample,
@@ -39,278 +33,245 @@ from affectstream.stream.windowing.windows import (
     WindowShape,
 )
 
-_MODALITY = {MediaKind.VIDEO: "video", MediaKind.AUDIO: "voice"}
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HopResult:
-    """What one hop gave: each reading with the attention of its track, and the events for sinks."""
+    """The results of one hop: each reading with the attention of its track, and the events for sinks."""
 
     readings: tuple[tuple[Reading, AttentionReading | None], ...]
     events: tuple[Event, ...]
 
 
-class _Person:
-    """The states that one track (or the recording) carries from hop to hop."""
+class _TrackState:
+    """What is carried from hop to hop for one track, or for the recording."""
 
     def __init__(self, labels: Sequence[str], baseline_us: int) -> None:
         self.meter = AttentionMeter(baseline_us)
         self.smoother = Smoother(labels)
         self.emotions, self.attentions = Segmenter(), Segmenter()
-        self.modalities: tuple[str, ...] = ()
+        self.modalities: tuple[Modality, ...] = ()
+        """Those of the newest reading that used any."""
         self.seen_us = 0
+        """End of the last hop with a reading."""
 
 
 class Interpreter:
-    """Pure: push in the order of the source, get hops."""
+    """Push observations, sound and words in the order of the source; get the results of each hop."""
 
     def __init__(
-        self, bundle: Bundle, stream: str, options: SourceOptions, sources: Sequence[str]
+        self,
+        bundle: Bundle,
+        stream: str,
+        options: SourceOptions,
+        modalities: Sequence[Modality],
     ) -> None:
-        """`sources` are the modalities that the recording can give; `stream` names it in events."""
+        """`modalities` are those that the source can give; `stream` names the source in events."""
         manifest = bundle.manifest
         self._labels = manifest.labels
         self._shape = WindowShape(manifest.window_us, manifest.hop_us, manifest.frame_hz)
-        self._stream = stream
         self._options = options
-        self._sources = tuple(sources)
+        self._modalities = tuple(modalities)
         self._tracker = Tracker()
         self._poses: dict[int, Pose | None] = {}
-        texts = [e.manifest.engines.text_encoder for e in bundle.experts]
-        self._windower = Windower(
-            self._shape,
-            channels=2 if options.assignment.channels else 1,
-            start_us=options.start_us or 0,
-            shorter_us=sorted(
-                {e.manifest.window_us for e in bundle.experts} - {manifest.window_us}
-            ),
-            context=max((text.context for text in texts if text is not None), default=0),
-        )
+        self._windower = _windower(bundle, self._shape, options)
         self._fuser = Fuser(
             bundle,
             assignment=options.assignment,
             language=options.language,
-            sources=sources,
+            modalities=modalities,
             speakers=options.metadata,
         )
-        self._tells_emotion = bool(bundle.answers - {"attention"})
-        self._tells_attention = "attention" in bundle.answers
-        self._sees_faces = bool(FaceEncoders.from_bundle(bundle).faces) and "video" in self._sources
-        self._people: dict[int | None, _Person] = {}
-        self._finder = GapFinder()
+        self._events = EventBuilder(stream, manifest.labels)
+        self._has_emotion = bool(bundle.answers - {"attention"})
+        self._has_attention = "attention" in bundle.answers
+        self._has_faces = bool(FaceEncoders.from_bundle(bundle).faces) and "video" in modalities
+        self._states: dict[int | None, _TrackState] = {}
+        self._gap_finder = GapFinder()
         self._gaps: list[Gap] = []
         self.gap_count = 0
-        """How many gaps were told so far."""
-        self._end_us = FOREVER_US
+        """Gaps reported so far."""
 
-    def push_frame(self, points: range, seen: FrameObservation | None) -> list[HopResult]:
-        """Faces for `points` of the grid, in order; None where the grid has no frame."""
-        tracked: list[tuple[int, TrackSample]] = []
-        if seen is not None:
-            before, self._poses = self._poses, {}
-            focal = self._options.focal_px
-            focal = None if focal is None else focal * seen.scale
-            for number, face in self._tracker.push(seen):
-                pose = solve_pose(face.landmarks, seen.frame_size, before.get(number), focal)
-                self._poses[number] = pose
-                tracked.append((number, TrackSample(0, seen.pts_us, seen.frame_size, face, pose)))
-            self._came(MediaKind.VIDEO, self._grid_us(points.start), self._grid_us(points.stop))
-        windows = []
+    @property
+    def track_count(self) -> int:
+        """Tracks so far; they are numbered from 1."""
+        return self._tracker.count
+
+    def push_frame(self, points: range, observation: FrameObservation | None) -> list[HopResult]:
+        """The observation that serves `points` of the grid; None where the grid has no frame.
+
+        Push all points in order.
+        """
+        if observation is None:
+            return self._results(w for p in points for w in self._windower.push_frame(p, []))
+        faces = self._tracked(observation)
+        self._find_gaps(MediaKind.VIDEO, self._point_us(points.start), self._point_us(points.stop))
+        pts_us, size = observation.pts_us, observation.frame_size
+        windows: list[Window] = []
         for point in points:
-            here = [
-                (n, TrackSample(point, t.pts_us, t.frame_size, t.face, t.pose)) for n, t in tracked
+            frame = None
+            if observation.frame_embeddings:
+                frame = FrameSample(point, pts_us, observation.frame_embeddings)
+            tracked = [
+                (number, TrackSample(point, pts_us, size, face, self._poses[number]))
+                for number, face in faces
             ]
-            whole = None
-            if seen is not None and seen.frame_embeddings:
-                whole = FrameSample(point, seen.pts_us, seen.frame_embeddings)
-            windows += self._windower.push_frame(point, here, whole)
-        return self._hops(windows)
+            windows += self._windower.push_frame(point, tracked, frame)
+        return self._results(windows)
 
     def push_sound(self, samples: Samples) -> list[HopResult]:
         """A run of sound."""
         start_us, end_us = sample_time_us(samples.start), sample_time_us(samples.end)
-        self._came(MediaKind.AUDIO, start_us, end_us)
-        return self._hops(self._windower.push_sound(samples))
+        self._find_gaps(MediaKind.AUDIO, start_us, end_us)
+        return self._results(self._windower.push_sound(samples))
 
     def push_cue(self, cue: Cue) -> None:
         """A cue of the transcript."""
         self._windower.push_cue(cue)
 
     def push_bound(self, bound: Bound) -> list[HopResult]:
-        """A promise that nothing earlier will come."""
-        return self._hops(self._windower.push_bound(bound))
+        """A promise that nothing of one kind earlier than the bound will come."""
+        return self._results(self._windower.push_bound(bound))
 
     def flush(self, end_us: int) -> list[HopResult]:
-        """The hops that are left of a recording that ends at `end_us`, and every open segment."""
-        self._end_us = end_us
-        return [*self._hops(self._windower.flush(end_us)), self.close_segments()]
+        """The remaining hops of a recording that ends at `end_us`, and every open segment."""
+        self._events.end_us = end_us
+        return [*self._results(self._windower.flush(end_us)), self.close_segments()]
 
     def close_segments(self) -> HopResult:
-        """Every segment that is still open, ended where it stands."""
+        """Every segment that is still open; it ends at the newest hop."""
         events = [
             event
-            for track in sorted(self._people, key=_order)
-            for event in self._close(track, self._people[track])
+            for track in sorted(self._states, key=_order)
+            for event in self._close(track, self._states[track])
         ]
         return HopResult((), tuple(events))
 
-    @property
-    def tracks(self) -> int:
-        """How many people were told apart so far; they are numbered from 1."""
-        return self._tracker.count
+    def _tracked(self, observation: FrameObservation) -> list[tuple[int, Face]]:
+        """The faces of a frame by track; their poses are in `_poses` then."""
+        before, self._poses = self._poses, {}
+        focal = self._options.focal_px
+        focal = None if focal is None else focal * observation.scale
+        faces = self._tracker.push(observation)
+        for number, face in faces:
+            self._poses[number] = solve_pose(
+                face.landmarks, observation.frame_size, before.get(number), focal
+            )
+        return faces
 
-    def _grid_us(self, point: int) -> int:
+    def _point_us(self, point: int) -> int:
         return point * 1_000_000 // self._shape.frame_hz
 
-    def _came(self, kind: MediaKind, start_us: int, end_us: int) -> None:
-        if _MODALITY[kind] in self._sources:
-            self._gaps += self._finder.push(kind, start_us, end_us)
+    def _find_gaps(self, kind: MediaKind, start_us: int, end_us: int) -> None:
+        if kind.modality in self._modalities:
+            self._gaps += self._gap_finder.push(kind, start_us, end_us)
 
-    def _told_gaps(self, until_us: int) -> list[Event]:
-        """Gaps after which something came before `until_us`; told with the hop, so that how far one
-        kind runs ahead of the other in a file makes no difference."""
+    def _gap_events(self, until_us: int) -> list[Event]:
+        """Gaps after which media came before `until_us`.
+
+        They are reported with the hops: in a file one kind of stream may run ahead of the other, and
+        that must not change the order of events.
+        """
         due = [gap for gap in self._gaps if gap.end_us < until_us]
         self._gaps = [gap for gap in self._gaps if gap.end_us >= until_us]
         self.gap_count += len(due)
-        return [
-            Stream(
-                stream=self._stream,
-                t_start=seconds(gap.start_us),
-                t_end=seconds(gap.end_us),
-                modalities=(_MODALITY[gap.kind],),  # type: ignore[arg-type]
-                what="gap",
-            )
-            for gap in sorted(due, key=lambda gap: (gap.end_us, gap.kind.value))
-        ]
+        due.sort(key=lambda gap: (gap.end_us, gap.kind.value))
+        return [self._events.gap(gap) for gap in due]
 
-    def _hops(self, windows: Iterable[Window]) -> list[HopResult]:
-        return [self._hop(window) for window in windows]
+    def _results(self, windows: Iterable[Window]) -> list[HopResult]:
+        return [self._result(window) for window in windows]
 
-    def _hop(self, window: Window) -> HopResult:
-        readings, events = [], self._told_gaps(window.end_us)
+    def _result(self, window: Window) -> HopResult:
+        readings, events = [], self._gap_events(window.end_us)
         for reading in self._fuser.push(window):
-            person = self._people.get(reading.track)
-            if person is None:
-                person = _Person(self._labels, self._options.baseline_us)
-                self._people[reading.track] = person
-            attention = self._attention(person, window, reading)
+            state = self._states.get(reading.track)
+            if state is None:
+                state = _TrackState(self._labels, self._options.baseline_us)
+                self._states[reading.track] = state
+            attention = self._attention(state, window, reading)
             readings.append((reading, attention))
-            events += self._tell(reading, attention)
-            events += self._follow(person, reading, attention)
-            person.seen_us = window.end_us
-        for track in sorted(self._people.keys() - {r.track for r, _ in readings}, key=_order):
-            person = self._people[track]
-            events += self._close(track, person)
-            if window.end_us - person.seen_us > MEMORY_US:  # the number will not come back
-                del self._people[track]
+            if self._has_emotion:
+                events.append(self._events.emotion(reading))
+            if attention is not None:
+                events.append(self._events.attention(reading, attention))
+            events += self._segments(state, reading, attention)
+            state.seen_us = window.end_us
+        for track in sorted(self._states.keys() - {r.track for r, _ in readings}, key=_order):
+            state = self._states[track]
+            events += self._close(track, state)
+            if window.end_us - state.seen_us > MEMORY_US:  # the tracker has forgotten the number
+                del self._states[track]
         return HopResult(tuple(readings), tuple(events))
 
     def _attention(
-        self, person: _Person, window: Window, reading: Reading
+        self, state: _TrackState, window: Window, reading: Reading
     ) -> AttentionReading | None:
-        """None where nothing tells it: without faces, unless the bundle has a head for it; and for the
-        recording's own reading while someone is in view, unless that head spoke of it."""
-        first = window.hop * self._shape.points_per_hop
-        looks = window.tracks.get(reading.track, ()) if reading.track is not None else ()
-        poses = [(k.pts_us, k.pose) for k in looks if k.point >= first and k.pose is not None]
-        aside = reading.track is None and bool(window.tracks)
-        if self._tells_attention:
-            if aside and reading.attention is None:
+        """The attention of a reading; None where it cannot be measured.
+
+        That is so without faces, unless the bundle has an attention head; and for the recording's
+        reading while a track is in view, unless the head predicted it.
+        """
+        first_point = window.hop * self._shape.points_per_hop
+        samples = window.tracks.get(reading.track, ()) if reading.track is not None else ()
+        poses = [
+            (sample.pts_us, sample.pose)
+            for sample in samples
+            if sample.point >= first_point and sample.pose is not None
+        ]
+        beside_tracks = reading.track is None and bool(window.tracks)
+        if self._has_attention:
+            if beside_tracks and reading.attention is None:
                 return None
-            return person.meter.push_score(reading.attention, poses, window.end_us)
-        if aside or not self._sees_faces:
+            return state.meter.push_score(reading.attention, poses, window.end_us)
+        if beside_tracks or not self._has_faces:
             return None
-        return person.meter.push(poses, window.end_us)
+        return state.meter.push(poses, window.end_us)
 
-    def _times(self, reading: Reading) -> dict[str, Any]:
-        return {
-            "stream": self._stream,
-            "track": reading.track,
-            "t_start": seconds(reading.start_us),
-            "t_end": seconds(min(reading.end_us, self._end_us)),
-        }
-
-    def _tell(self, reading: Reading, attention: AttentionReading | None) -> list[Event]:
-        events: list[Event] = [self._emotion(reading)] if self._tells_emotion else []
+    def _segments(
+        self, state: _TrackState, reading: Reading, attention: AttentionReading | None
+    ) -> list[Event]:
+        """Advance the segments of one track by one hop; those that end with it."""
+        start_us, end_us = reading.start_us, min(reading.end_us, self._events.end_us)
+        state.modalities = reading.modalities or state.modalities
+        label, score = state.smoother.push(reading.scores, self._shape.hop_us)
+        events = self._segment_events(
+            reading.track, state, "emotion", state.emotions.push(start_us, end_us, label, score)
+        )
         if attention is not None:
-            used = reading.modalities if attention.method == "model" else ("video",)
-            events.append(
-                AttentionEvent(
-                    **self._times(reading),
-                    modalities=() if attention.score is None else used,  # type: ignore[arg-type]
-                    state=attention.state,  # type: ignore[arg-type]
-                    score=rounded(attention.score),
-                    yaw=rounded(attention.yaw, 2),
-                    pitch=rounded(attention.pitch, 2),
-                    roll=rounded(attention.roll, 2),
-                    method=attention.method,  # type: ignore[arg-type]
-                )
-            )
+            spans = state.attentions.push(start_us, end_us, attention.state, attention.state_score)
+            events += self._segment_events(reading.track, state, "attention", spans)
         return events
 
-    def _emotion(self, reading: Reading) -> Emotion:
-        return Emotion(
-            **self._times(reading),
-            modalities=reading.modalities,  # type: ignore[arg-type]
-            label=reading.label,
-            confidence=reading.confidence,
-            scores=_named(self._labels, reading.scores),
-            abstain=reading.abstain,  # type: ignore[arg-type]
-            assigned_by=reading.assigned_by,  # type: ignore[arg-type]
-            valence=reading.valence,
-            engagement=reading.engagement,
-            sentiment=_named(SENTIMENTS, reading.sentiment),  # type: ignore[arg-type]
-            intensity=reading.intensity,
-            intensities=_named(self._labels, reading.intensities),
-        )
+    def _close(self, track: int | None, state: _TrackState) -> list[Event]:
+        """End the segments of a track that is out of view; its baseline stays, should it return."""
+        state.smoother.push(None, self._shape.hop_us)
+        return [
+            *self._segment_events(track, state, "emotion", state.emotions.flush()),
+            *self._segment_events(track, state, "attention", state.attentions.flush()),
+        ]
 
-    def _follow(
-        self, person: _Person, reading: Reading, attention: AttentionReading | None
+    def _segment_events(
+        self,
+        track: int | None,
+        state: _TrackState,
+        of: SegmentKind,
+        spans: Iterable[StateSpan],
     ) -> list[Event]:
-        """Advance the segments of one track by one hop."""
-        span = reading.start_us, min(reading.end_us, self._end_us)
-        person.modalities = reading.modalities or person.modalities
-        state, score = person.smoother.push(reading.scores, self._shape.hop_us)
-        done = [("emotion", s) for s in person.emotions.push(*span, state, score)]
-        if attention is not None:
-            stretches = person.attentions.push(*span, attention.state, attention.strength)
-            done += [("attention", s) for s in stretches]
-        return [self._segment(reading.track, person, of, stretch) for of, stretch in done]
-
-    def _close(self, track: int | None, person: _Person) -> list[Event]:
-        """End what is open of one who is out of view; the baseline stays for a return."""
-        person.smoother.push(None, self._shape.hop_us)
-        done = [("emotion", s) for s in person.emotions.flush()]
-        done += [("attention", s) for s in person.attentions.flush()]
-        return [self._segment(track, person, of, stretch) for of, stretch in done]
-
-    def _segment(self, track: int | None, person: _Person, of: str, stretch: StateSpan) -> Event:
-        pose = of == "attention" and not self._tells_attention
-        return Segment(
-            stream=self._stream,
-            track=track,
-            t_start=seconds(stretch.start_us),
-            t_end=seconds(stretch.end_us),
-            modalities=("video",) if pose else person.modalities,  # type: ignore[arg-type]
-            of=of,  # type: ignore[arg-type]
-            state=stretch.state,
-            mean=round(stretch.mean, SCORE_DECIMALS),
-            peak=round(stretch.peak, SCORE_DECIMALS),
-        )
+        by_pose = of == "attention" and not self._has_attention
+        modalities: tuple[Modality, ...] = ("video",) if by_pose else state.modalities
+        return [self._events.segment(track, of, span, modalities) for span in spans]
 
 
-def _named(names: Sequence[str], values: Sequence[float] | None) -> dict[str, float] | None:
-    return None if values is None else dict(zip(names, values, strict=True))
-
-
-def seconds(t_us: int) -> float:
-    """Seconds with 6 decimals."""
-    return round(t_us / 1e6, 6)
-
-
-def rounded(value: float | None, decimals: int = SCORE_DECIMALS) -> float | None:
-    """`value` rounded, None kept; -0.0 becomes 0.0."""
-    return None if value is None else round(value, decimals) + 0.0
+def _windower(bundle: Bundle, shape: WindowShape, options: SourceOptions) -> Windower:
+    """A windower for the windows of all members, and the context of their text encoders."""
+    manifests = [member.manifest for member in bundle.experts]
+    texts = [manifest.engines.text_encoder for manifest in manifests]
+    return Windower(
+        shape,
+        channels=2 if options.assignment.channels else 1,
+        start_us=options.start_us or 0,
+        shorter_us=sorted({manifest.window_us for manifest in manifests} - {shape.window_us}),
+        context=max((text.context for text in texts if text is not None), default=0),
+    )
 
 
 def _order(track: int | None) -> int:

@@ -1,4 +1,4 @@
-"""The dense table: one row for each track and hop, as Arrow."""
+"""The readings table: one row for each track and hop, as Arrow."""
 
 from __future__ import annotations
 
@@ -9,18 +9,20 @@ import pyarrow as pa
 
 from affectstream.engines.labels import SENTIMENTS
 from affectstream.stream.faces.detect import LANDMARKS
-from affectstream.stream.fusion.fuse import SCORE_DECIMALS, Reading
+from affectstream.stream.fusion.reading import SCORE_DECIMALS, Reading
 from affectstream.stream.results.attention import AttentionReading
-from affectstream.stream.results.interpret import HopResult, rounded, seconds
+from affectstream.stream.results.event_builder import rounded, seconds
+from affectstream.stream.results.interpret import HopResult
 
 _SENTIMENTS = tuple(f"sentiment_{name}" for name in SENTIMENTS)
 _POINTS = tuple(f"{name}_{axis}" for name in LANDMARKS for axis in "xy")
 
 
 def table_schema(labels: Sequence[str]) -> pa.Schema:
-    """Columns of the table, the same for every bundle of `labels`: what it does not tell stays empty.
+    """Columns of the table, the same for every bundle with these `labels`.
 
-    Boxes and landmarks are fractions of the frame's width and height.
+    Columns of outputs that the bundle does not have stay empty. Boxes and landmarks are fractions of
+    the frame's width and height.
     """
     number = pa.float64()
     fields = [
@@ -49,7 +51,7 @@ def table_schema(labels: Sequence[str]) -> pa.Schema:
 
 
 def table_rows(labels: Sequence[str], hop: HopResult, end_us: int) -> list[dict[str, Any]]:
-    """The rows of one hop; times are cut at `end_us`, the end of the recording."""
+    """The rows of one hop; no time is later than `end_us`, the end of the recording."""
     return [_row(labels, reading, attention, end_us) for reading, attention in hop.readings]
 
 
@@ -85,19 +87,19 @@ def _row(
 
 
 def _face(reading: Reading) -> dict[str, Any]:
-    look = reading.track_sample
-    if look is None:
+    sample = reading.track_sample
+    if sample is None:
         return {}
-    width, height = look.frame_size
-    left, top, right, bottom = look.face.box
-    points = (look.face.landmarks / (width, height)).ravel()
+    width, height = sample.frame_size
+    left, top, right, bottom = sample.face.box
+    points = (sample.face.landmarks / (width, height)).ravel()
     return {
-        "face_t": seconds(look.pts_us),
-        "quality": rounded(look.face.quality.value),
+        "face_t": seconds(sample.pts_us),
+        "quality": rounded(sample.face.quality.value),
         "left": rounded(left / width),
         "top": rounded(top / height),
         "right": rounded(right / width),
         "bottom": rounded(bottom / height),
-        "face_score": rounded(look.face.score),
+        "face_score": rounded(sample.face.score),
         **{n: round(float(p), SCORE_DECIMALS) for n, p in zip(_POINTS, points, strict=True)},
     }

@@ -188,7 +188,7 @@ def test_metadata_for_a_bundle_that_takes_none_is_said_to_be_unused(tmp_path, ta
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("{", "Input data was truncated; expected such as"),
+        ("{", "Input data was truncated; expected for example"),
         ('{"recordings": {}}', "unknown field `recordings`"),
         ('{"recording": {"age": "old"}}', r'recording: age is "old": Expected `float \| null`'),
         ('{"tracks": {"1": {"age": 34}, "2": {"age": 340}}}', "track 2: age is 340: .*<= 130"),
@@ -199,11 +199,11 @@ def test_metadata_for_a_bundle_that_takes_none_is_said_to_be_unused(tmp_path, ta
         ),
         (
             '{"tracks": {"2": {"years": 3}}}',
-            'track 2: what is told is {"years":3}: .*unknown field',
+            'track 2: the entry is {"years":3}: .*unknown field',
         ),
-        ('{"tracks": {"1": 5}}', "track 1: what is told is 5: Expected `object"),
-        ('{"tracks": {"Ann": {}}}', "track 'Ann': a person's number was expected, from 1 on"),
-        ('{"tracks": {"0": {}}}', "track '0': a person's number"),
+        ('{"tracks": {"1": 5}}', "track 1: the entry is 5: Expected `object"),
+        ('{"tracks": {"Ann": {}}}', "track 'Ann': expected the number of a track, from 1 on"),
+        ('{"tracks": {"0": {}}}', "track '0': expected the number"),
         ('{"tracks": []}', "Expected `object`, got `array`"),
         ("[1]", "Expected `object`, got `array`"),
     ],

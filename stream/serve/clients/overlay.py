@@ -8,7 +8,7 @@ import numpy as np
 
 from affectstream.stream.faces.detect import box_iou
 from affectstream.stream.faces.face import Face, FrameObservation
-from affectstream.stream.fusion.fuse import Reading
+from affectstream.stream.fusion.reading import Reading
 from affectstream.stream.serve.clients.messages import FaceBox, Faces
 
 _MIN_OVERLAP = 0.3

@@ -91,7 +91,7 @@ def test_both_who_speak_in_one_window_are_heard():
         cue=None,
     )
     with Bundle.open("pocket", device="cpu") as bundle:
-        readings = Fuser(bundle, assignment=SIDES, sources=("voice",)).push(window)
+        readings = Fuser(bundle, assignment=SIDES, modalities=("voice",)).push(window)
     found = [(r.track, r.assigned_by, round(r.voiced, 3)) for r in readings]
     assert found == [(1, "channel", 0.667), (2, "channel", 0.833)]
 

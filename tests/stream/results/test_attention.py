@@ -96,9 +96,9 @@ def test_each_state_has_a_strength_of_its_own():
     there, aside = run(AttentionMeter(), [20, 33])
     gone = AttentionMeter().push([], HOP)
     assert [one.state for one in (there, aside, gone)] == ["attentive", "away", "absent"]
-    assert there.score == there.strength == pytest.approx(0.75)
-    assert (aside.score, aside.strength) == (pytest.approx(0.1), pytest.approx(0.9))
-    assert (gone.score, gone.strength) == (None, 1.0)
+    assert there.score == there.state_score == pytest.approx(0.75)
+    assert (aside.score, aside.state_score) == (pytest.approx(0.1), pytest.approx(0.9))
+    assert (gone.score, gone.state_score) == (None, 1.0)
 
 
 def test_a_verdict_says_where_it_comes_from():

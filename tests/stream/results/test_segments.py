@@ -3,7 +3,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from affectstream.stream.results.segments import Segmenter, Smoother
+from affectstream.stream.results.segments import Segmenter
 
 HOP = 500_000
 
@@ -53,17 +53,3 @@ def test_segments_are_ordered_disjoint_and_long_enough(states):
     for stretch in found:
         assert stretch.end_us - stretch.start_us >= 1_000_000
         assert 0 <= stretch.mean <= stretch.peak <= 1
-
-
-def test_the_smoother_waits_for_a_clear_lead():
-    smoother = Smoother("xy", tau_us=1, margin=0.1)
-    assert smoother.push((0.55, 0.45), HOP)[0] == "x"
-    assert smoother.push((0.48, 0.52), HOP)[0] == "x"
-    assert smoother.push((0.40, 0.60), HOP)[0] == "y"
-
-
-def test_the_smoother_forgets_when_there_is_nothing_to_read():
-    smoother = Smoother("xy")
-    smoother.push((1.0, 0.0), HOP)
-    assert smoother.push(None, HOP) == (None, 0.0)
-    assert smoother.push((0.1, 0.9), HOP) == ("y", 0.9)

@@ -20,7 +20,7 @@ from affectstream.stream import Recognizer
 from affectstream.stream.cli import main
 from affectstream.stream.errors import OptionError
 from affectstream.stream.events import Attention, Emotion, Segment, Stream, parse_event
-from affectstream.stream.fusion.fuse import Reading
+from affectstream.stream.fusion.reading import Reading
 from affectstream.stream.live.callbacks import Callbacks
 from affectstream.stream.live.session import LiveSession
 from affectstream.stream.results.interpret import HopResult

@@ -1,0 +1,102 @@
+"""A reading: what the head predicted of one subject in one hop, with calibrated probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from affectstream.engines.labels import Modality
+from affectstream.engines.manifest import Manifest
+from affectstream.engines.spec import Array
+from affectstream.stream.events import AssignedBy, Reason
+from affectstream.stream.windowing.windows import TrackSample
+
+SCORE_DECIMALS = 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """The prediction for one track, or for the recording (`track` None), in one hop.
+
+    `modalities` are those that were used. `scores` are probabilities in the order of the bundle's
+    labels, rounded to 4 decimals; None where there was no input, or the bundle has no such output.
+    `label` is None when abstaining, and `abstain` then gives the reason. `track_sample` is the newest
+    face of the hop, and `voiced` in [0, 1] how much of the window is speech. `valence` is in [-1, 1];
+    `engagement`, `intensity` and `attention` are in [0, 1]. `intensities` are in the order of the
+    labels, and `sentiment` in that of `engines.labels.SENTIMENTS`.
+    """
+
+    hop: int
+    start_us: int
+    end_us: int
+    track: int | None
+    modalities: tuple[Modality, ...]
+    scores: tuple[float, ...] | None
+    label: str | None
+    confidence: float | None
+    abstain: Reason | None
+    assigned_by: AssignedBy | None
+    track_sample: TrackSample | None
+    voiced: float
+    valence: float | None = None
+    engagement: float | None = None
+    sentiment: tuple[float, ...] | None = None
+    intensity: float | None = None
+    intensities: tuple[float, ...] | None = None
+    attention: float | None = None
+
+
+class OutputDecoder:
+    """Fills in readings from head outputs, with the calibration of a bundle."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self._labels = manifest.labels
+        self._calibration = manifest.calibration
+        self._log_prior = np.log(np.asarray(manifest.calibration.prior, np.float64))
+
+    def fill(self, reading: Reading, outputs: Mapping[str, Array]) -> Reading:
+        """`reading` with the values of the head's `outputs`."""
+        reading = replace(
+            reading,
+            valence=_scalar(outputs, "valence", -1.0),
+            engagement=_scalar(outputs, "engagement"),
+            sentiment=_vector(outputs, "sentiment"),
+            intensity=_scalar(outputs, "intensity"),
+            intensities=_vector(outputs, "intensities"),
+            attention=_scalar(outputs, "attention"),
+        )
+        if "logits" not in outputs:
+            return reading
+        scores = self.probabilities(outputs["logits"], reading.modalities)
+        best = int(np.argmax(scores))
+        threshold = self._calibration.min_confidence.get("+".join(reading.modalities), 0.0)
+        confident = scores[best] >= threshold
+        return replace(
+            reading,
+            scores=scores,
+            label=self._labels[best] if confident else None,
+            confidence=scores[best],
+            abstain=None if confident else "low_confidence",
+        )
+
+    def probabilities(self, logits: Array, modalities: Sequence[Modality]) -> tuple[float, ...]:
+        """Calibrated probabilities of one row of logits (C,), rounded."""
+        temperature = self._calibration.temperature.get("+".join(modalities), 1.0)
+        scaled = logits.astype(np.float64) / temperature + self._log_prior
+        weights = np.exp(scaled - scaled.max())
+        return tuple(round(float(p), SCORE_DECIMALS) for p in weights / weights.sum())
+
+
+def _scalar(outputs: Mapping[str, Array], name: str, low: float = 0.0) -> float | None:
+    return _bounded(outputs[name].item(), low) if name in outputs else None
+
+
+def _vector(outputs: Mapping[str, Array], name: str) -> tuple[float, ...] | None:
+    return tuple(_bounded(v) for v in outputs[name].tolist()) if name in outputs else None
+
+
+def _bounded(value: float, low: float = 0.0) -> float:
+    """`value` in [low, 1], rounded. FP16 may exceed a bound slightly, and the event schema refuses that."""
+    return round(min(max(value, low), 1.0), SCORE_DECIMALS)
