@@ -93,7 +93,7 @@ class _Watch:
             job.live,
             Callbacks(event=self._emit, hop=self._hop, words=self._show_words),
             options=job.options,
-            words=_words(job, recognizer),
+            words=_open_words(job, recognizer),
         )
         self._screen = screen
         if screen.is_terminal:
@@ -151,7 +151,7 @@ class _Watch:
             if self._sink.lost:
                 parts.append(f"{self._sink.lost} events lost: their reader is stuck")
         if self._source.abandoned:
-            parts.append(f"{self._source.abandoned} threads left behind in FFmpeg")
+            parts.append(f"{self._source.abandoned} threads abandoned in FFmpeg")
         if self._source.failure is not None:
             parts.append(self._source.failure)
         if self._lsl is not None and self._lsl.missing:
@@ -174,15 +174,13 @@ class _Watch:
                 self._lsl.close()
         if self._sink is None:
             return
-        if not self._sink.finish(FLUSH_S):
-            self._unfinished = True
-            if self._folder is not None:
-                self._folder.discard()
-        elif self._folder is not None:
-            if self._ended is None:
-                self._folder.discard()
-            else:
-                self._folder.commit(self._source.name, self._ended)
+        self._unfinished = not self._sink.finish(FLUSH_S)
+        if self._folder is None:
+            return
+        if self._unfinished or self._ended is None:
+            self._folder.discard()
+        else:
+            self._folder.commit(self._source.name, self._ended)
 
     def _emit(self, event: Event) -> None:
         if self._dashboard is not None:
@@ -212,12 +210,11 @@ class _Watch:
         return self._dashboard.render(self._source.stats)
 
 
-def _words(job: LiveJob, recognizer: Recognizer) -> LiveWords | None:
+def _open_words(job: LiveJob, recognizer: Recognizer) -> LiveWords | None:
     """The speech recognizer of the options."""
     if job.words is None:
         return None
-    language = job.options.language
-    opened = open_recognizer(job.words, language=language, download=job.words_download)
+    opened = open_recognizer(job.words, language=job.options.language, download=job.words_download)
     return LiveWords(opened, recognizer.bundle)
 
 
