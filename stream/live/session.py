@@ -16,6 +16,7 @@ from dataclasses import asdict
 
 import av
 
+from affectstream.engines.labels import Modality
 from affectstream.stream.events import Stream
 from affectstream.stream.live.callbacks import Callbacks
 from affectstream.stream.live.clock import Clock, SystemClock
@@ -48,7 +49,7 @@ class LiveSession:
         callbacks: Callbacks,
         *,
         options: SourceOptions | None = None,
-        modalities: Sequence[str] = ("video", "voice"),
+        modalities: Sequence[Modality] = ("video", "voice"),
         words: LiveWords | None = None,
         cost: Cost | None = None,
         pixel_aspect: float = 1.0,

@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from affectstream.engines.labels import Modality
 from affectstream.stream.errors import AffectstreamError
 from affectstream.stream.live.words.dictation import LiveWords
 from affectstream.stream.recognizer import Recognizer
@@ -166,7 +167,7 @@ class Hub:
             for session in list(self.sessions.values()):
                 session.report()
 
-    def _modalities(self, offered: Sequence[str]) -> tuple[str, ...]:
+    def _modalities(self, offered: Sequence[str]) -> tuple[Modality, ...]:
         """Those that the bundle reads, and text if words are recognized in the sound."""
         readable = self.recognizer.bundle.modalities
         modalities = tuple(m for m in readable if m in offered)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import av
 
+from affectstream.engines.labels import Modality
 from affectstream.stream.events import Event, encode, utc_timestamp
 from affectstream.stream.faces.face import FrameObservation
 from affectstream.stream.live.callbacks import Callbacks
@@ -46,7 +47,7 @@ class ServedSession:
         session_id: str,
         name: str,
         kind: SessionKind,
-        modalities: Sequence[str],
+        modalities: Sequence[Modality],
         *,
         metrics: Metrics,
         recorder: SessionRecorder | None,
