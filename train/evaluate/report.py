@@ -1,7 +1,7 @@
-"""Runs side by side: what each was, what it came to and what that took, in one table.
+"""One table of runs: settings, metrics, time and memory.
 
-A run is read as it lies: finished or under way, with a summary or of before there was one. What a run does
-not say stays blank.
+It takes finished runs, unfinished ones, and runs from before there was a summary. What a run does not say
+stays blank.
 """
 
 from __future__ import annotations
@@ -22,127 +22,113 @@ from affectstream.train.files import encode_json, write_atomically
 from affectstream.train.fit.checkpoint import BEST, CONFIG, LAST, LOG, SUMMARY, dataset_of, load
 from affectstream.train.studies.cross_validation import FOLDER as FOLDS
 from affectstream.train.studies.cross_validation import RESULT
+from affectstream.train.studies.tune import FOLDER as TRIALS
 
 COLUMNS = (
-    "run",
-    "recipe",
-    "data",
-    "parameters",
-    "trainable",
-    "best epoch",
-    "epochs",
-    "minutes",
-    "RAM MB",
-    "GPU MB",
-    "device",
+    *("run", "recipe", "data", "parameters", "trainable", "best epoch", "epochs"),
+    *("minutes", "RAM MB", "GPU MB", "device"),
 )
-"""Before the figures. Epochs count from 1 here: ``best epoch`` of ``epochs``."""
+"""Before the metrics. Epochs count from 1: ``best epoch`` of ``epochs``."""
 SUFFIXES = (".md", ".csv", ".json")
-_NO_FIGURES = ("epoch", "loss", "rate")
-_PARTS = frozenset({FOLDS, "tune"})
-"""Folders of runs that are parts of something else."""
 
 Row = dict[str, Any]
 
 
-def find(folder: Path) -> list[Path]:
-    """The runs in `folder`, or `folder` itself; folds and trials are not runs of their own.
-
-    Raises `RunError` where there is none.
-    """
+def find_runs(folder: Path) -> list[Path]:
+    """The runs in `folder`, or `folder` itself, without folds and trials. Raises `RunError` if none."""
     if not folder.is_dir():
         raise RunError(f"{folder} not found: expected a folder of runs, made by 'train fit'")
-    found = sorted(_runs(folder))
-    if not found:
-        raise RunError(f"{folder} holds no run: expected {LOG} or {BEST} in a folder in it")
-    return found
+    runs = sorted(_walk(folder))
+    if not runs:
+        raise RunError(f"{folder} holds no run: expected {LOG} or {BEST} in a subfolder")
+    return runs
 
 
-def _runs(folder: Path) -> Iterator[Path]:
-    names = {path.name for path in folder.iterdir()}
-    if names & {LOG, BEST, SUMMARY} or (folder / FOLDS / RESULT).is_file():
+def _walk(folder: Path) -> Iterator[Path]:
+    if _is_run(folder) or (folder / FOLDS / RESULT).is_file():
         yield folder
     for path in folder.iterdir():
-        if path.is_dir() and path.name not in _PARTS:
-            yield from _runs(path)
+        if path.is_dir() and path.name not in (FOLDS, TRIALS):
+            yield from _walk(path)
+
+
+def _is_run(folder: Path) -> bool:
+    return any((folder / name).exists() for name in (LOG, BEST, SUMMARY))
 
 
 def table(folders: Iterable[Path]) -> list[Row]:
-    """A row for each run in `folders`, and one for the folds of each that was cross-validated.
+    """A row for each run in `folders`, and one for each cross-validation: the mean over its folds.
 
-    Columns are `COLUMNS`, then the figures that any of the runs has; None where a run does not say. The
-    figures of folds are the mean over the folds. Raises `RunError` as `find`.
+    Columns are `COLUMNS`, then all metrics of the runs; None where a run does not say. Raises `RunError` as
+    `find_runs`.
     """
-    runs = list(dict.fromkeys(run for folder in folders for run in find(folder)))
+    runs = list(dict.fromkeys(run for folder in folders for run in find_runs(folder)))
     found = [row for run in runs for row in _rows(run)]
-    figures = list(dict.fromkeys(name for row in found for name in row["figures"]))
+    metrics = list(dict.fromkeys(name for row in found for name in row["metrics"]))
     return [
-        {**{k: row.get(k) for k in COLUMNS}, **{k: row["figures"].get(k) for k in figures}}
+        {**{k: row.get(k) for k in COLUMNS}, **{k: row["metrics"].get(k) for k in metrics}}
         for row in found
     ]
 
 
 def _rows(run: Path) -> Iterator[Row]:
-    if any((run / name).exists() for name in (LOG, BEST, SUMMARY)):
+    if _is_run(run):
         yield row_of(run)
     if (run / FOLDS / RESULT).is_file():
-        said = _json(run / FOLDS / RESULT)
+        result = _read_json(run / FOLDS / RESULT)
         yield {
-            "run": f"{run / FOLDS}, {len(said['folds'])} folds",
-            "recipe": said["recipe"],
-            "data": Path(said["data"]).name,
-            "minutes": round(sum(fold["minutes"] for fold in said["folds"]), 1),
-            "figures": said["mean"],
+            "run": f"{run / FOLDS}, {len(result['folds'])} folds",
+            "recipe": result["recipe"],
+            "data": Path(result["data"]).name,
+            "minutes": round(sum(fold["minutes"] for fold in result["folds"]), 1),
+            "metrics": result["mean"],
         }
 
 
 def row_of(run: Path) -> Row:
-    """What one run says of itself; ``figures`` by name, of its best epoch."""
-    said = _json(run / SUMMARY) if (run / SUMMARY).is_file() else _from_checkpoint(run)
+    """The columns of one run, with ``metrics``, a mapping, of its best epoch."""
+    summary = _read_json(run / SUMMARY) if (run / SUMMARY).is_file() else _read_checkpoints(run)
     config = read_toml(run / CONFIG) if (run / CONFIG).is_file() else {}
-    epochs = read_log(run)
-    peak = said.get("peak_megabytes")
-    if isinstance(peak, (int, float)):  # before both were told apart
-        peak = {"ram" if said.get("device") == "cpu" else "gpu": peak}
-    best = said.get("best_epoch")
-    minutes = said.get("minutes")
+    peak = summary.get("peak_megabytes")
+    if isinstance(peak, (int, float)):  # older summaries do not tell RAM and GPU apart
+        peak = {"ram" if summary.get("device") == "cpu" else "gpu": peak}
+    best, minutes = summary.get("best_epoch"), summary.get("minutes")
     return {
         "run": str(run),
-        "recipe": said.get("recipe") or config.get("recipe"),
-        "data": Path(config["data"]).name if "data" in config else said.get("data"),
-        "parameters": said.get("parameters"),
-        "trainable": said.get("trainable"),
+        "recipe": summary.get("recipe") or config.get("recipe"),
+        "data": Path(config["data"]).name if "data" in config else summary.get("data"),
+        "parameters": summary.get("parameters"),
+        "trainable": summary.get("trainable"),
         "best epoch": None if best is None else best + 1,
-        "epochs": max(len(epochs), said.get("epochs") or 0) or None,
+        "epochs": max(len(read_log(run)), summary.get("epochs") or 0) or None,
         "minutes": None if minutes is None else round(minutes, 1),
         **{f"{kind.upper()} MB": round(value) for kind, value in (peak or {}).items()},
-        "device": said.get("device"),
-        "figures": said.get("figures") or {},
+        "device": summary.get("device"),
+        "metrics": summary.get("figures") or {},
     }
 
 
-def _from_checkpoint(run: Path) -> dict[str, Any]:
-    """As much of a summary as the checkpoints of a run without one hold."""
+def _read_checkpoints(run: Path) -> dict[str, Any]:
+    """The entries of a summary that the checkpoints of a run without one hold."""
     found: dict[str, Any] = {}
     if (run / BEST).is_file():
-        saved = load(run / BEST)
+        best = load(run / BEST)
         found = {
-            "recipe": saved["recipe"],
-            "best_epoch": saved.get("epoch"),
-            "figures": saved.get("figures"),
-            "data": dataset_of(saved).get("name"),
+            "recipe": best["recipe"],
+            "best_epoch": best.get("epoch"),
+            "figures": best.get("figures"),
+            "data": dataset_of(best).get("name"),
         }
     if (run / LAST).is_file():
-        saved = load(run / LAST)
-        found["recipe"] = saved["recipe"]
-        found["peak_megabytes"] = saved.get("peak")
-        if "seconds" in saved:
-            found["minutes"] = saved["seconds"] / 60
+        last = load(run / LAST)
+        found |= {"recipe": last["recipe"], "peak_megabytes": last.get("peak")}
+        if "seconds" in last:
+            found["minutes"] = last["seconds"] / 60
     return found
 
 
 def read_log(run: Path) -> list[dict[str, float]]:
-    """A row for each epoch of a run that is whole in its log; none without a log."""
+    """A row for each epoch in the log of a run; none without a log. Raises `RunError` if damaged."""
     if not (run / LOG).is_file():
         return []
     with (run / LOG).open(newline="", encoding="utf-8") as file:
@@ -152,20 +138,20 @@ def read_log(run: Path) -> list[dict[str, float]]:
             raise RunError(f"{run / LOG} is no log of a run: {error}") from error
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise RunError(f"{path} cannot be read: {error}") from error
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise RunError(f"{path} is no summary of a run")
-    return found
+    return content
 
 
-def cells(found: Sequence[Mapping[str, Any]]) -> list[list[str]]:
-    """The table as text, its head first; columns that no row has anything for are left out."""
-    shown = [name for name in found[0] if any(row[name] is not None for row in found)]
-    return [shown, *([_cell(name, row[name]) for name in shown] for row in found)]
+def cells(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """The table as text, its header first, without empty columns."""
+    shown = [name for name in rows[0] if any(row[name] is not None for row in rows)]
+    return [shown, *([_cell(name, row[name]) for name in shown] for row in rows)]
 
 
 def _cell(name: str, value: Any) -> str:
@@ -176,39 +162,37 @@ def _cell(name: str, value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def lines(found: Sequence[Mapping[str, Any]]) -> list[str]:
+def lines(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """The table for a terminal."""
-    return aligned(cells(found))
+    return aligned(cells(rows))
 
 
-def write(found: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Write the table as Markdown, CSV or JSON, by the name's ending.
+def write(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Write the table as Markdown, CSV or JSON, by the suffix of `path`.
 
-    Raises `OptionError` for another ending, `OutputError` where the disk refuses.
+    Raises `OptionError` for another suffix, `OutputError` where the disk refuses.
     """
     if path.suffix not in SUFFIXES:
         raise OptionError(f"--output {path}: expected a name that ends in {', '.join(SUFFIXES)}")
     if path.suffix == ".json":
-        text = encode_json(found).decode()
+        content = encode_json(rows)
     elif path.suffix == ".csv":
         out = io.StringIO(newline="")
-        writer = csv.DictWriter(out, fieldnames=list(found[0]), lineterminator="\n")
+        writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(found)
-        text = out.getvalue()
+        writer.writerows(rows)
+        content = out.getvalue().encode()
     else:
-        head, *body = cells(found)
-        ruled = [head, ["---"] * len(head), *body]
-        text = "".join(
-            f"| {' | '.join(c.replace('|', chr(92) + '|') for c in r)} |\n" for r in ruled
-        )
+        head, *body = ([cell.replace("|", "\\|") for cell in row] for row in cells(rows))
+        markdown = [head, ["---"] * len(head), *body]
+        content = "".join(f"| {' | '.join(row)} |\n" for row in markdown).encode()
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, text.encode())
+    write_atomically(path, content)
 
 
 def draw(run: Path, path: Path) -> None:
-    """Draw the training curves of a run as a PNG: losses, and the figures that are shares.
+    """Draw the training curves of a run as a PNG: losses on the left, other metrics on the right.
 
     Raises `RunError` for a run without a log, `OutputError` where the disk refuses.
     """
@@ -218,24 +202,24 @@ def draw(run: Path, path: Path) -> None:
     if not epochs:
         raise RunError(f"{run} has no {LOG}: nothing to draw")
     numbers = [row["epoch"] + 1 for row in epochs]
-    names = list(dict.fromkeys(name for row in epochs for name in row))
-    losses = [name for name in ("loss", "valid_loss") if name in names]
-    figures = [n for n in names if n not in (*_NO_FIGURES, "valid_loss")]
+    names = dict.fromkeys(name for row in epochs for name in row)
+    losses = {"loss": "training", "valid_loss": "validation"}
     page = Figure(figsize=(10.0, 4.0), layout="constrained")
     page.suptitle(str(run))
     left, right = page.subplots(1, 2)
-    for axis, shown, title in ((left, losses, "loss"), (right, figures, "split valid")):
-        for name in shown:
+    for axis, title, labels in (
+        (left, "loss", {name: label for name, label in losses.items() if name in names}),
+        (right, "split valid", {n: n for n in names if n not in ("epoch", "rate", *losses)}),
+    ):
+        for name, label in labels.items():
             values = [row.get(name, float("nan")) for row in epochs]
-            label = {"loss": "training", "valid_loss": "validation"}.get(name, name)
             axis.plot(numbers, values, marker="." if len(numbers) < 40 else "", label=label)
         axis.set(xlabel="epoch", title=title)
         axis.xaxis.get_major_locator().set_params(integer=True)
         axis.grid(alpha=0.3)
-        if shown:
+        if labels:
             axis.legend()
-    best = row_of(run)["best epoch"]
-    if best is not None:
+    if (best := row_of(run)["best epoch"]) is not None:
         right.axvline(best, color="grey", linestyle=":", label="best")
         right.legend()
     with writing(path):

@@ -6,14 +6,7 @@ from collections.abc import Sequence
 
 
 def aligned(table: Sequence[Sequence[str]]) -> list[str]:
-    """Rows as lines of text, the first column to the left and the others to the right."""
+    """Rows as lines of text: the first column aligned left, the others right."""
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    return [
-        "  ".join(
-            [
-                row[0].ljust(widths[0]),
-                *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)),
-            ]
-        ).rstrip()
-        for row in table
-    ]
+    formats = [f"{{:<{widths[0]}}}", *(f"{{:>{width}}}" for width in widths[1:])]
+    return ["  ".join(formats).format(*row).rstrip() for row in table]

@@ -1,8 +1,8 @@
-"""Cross-validation: one training for each fold, judged on the samples that it was not shown.
+"""Cross-validation: one training for each fold, evaluated on the samples that it held out.
 
-Each fold is a run like any other, on the same samples under other splits, in RUN/folds/NAME. What its
-network says of the held-out samples is kept, so that figures over all of them can be had: every sample is
-judged once, by a network that never saw it. A fold that is done is not trained again.
+Each fold is an ordinary run, in RUN/folds/NAME, on the same samples with other splits. Its predictions for
+the held-out samples are kept, so that metrics over all samples can be computed: every sample is predicted
+once, by a network that was not trained on it. A finished fold is not trained again.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,29 +26,29 @@ from affectstream.train.data.resplit import resplit
 from affectstream.train.errors import RunError
 from affectstream.train.files import encode_json, write_atomically
 from affectstream.train.fit.checkpoint import BEST, LAST, dataset_of, load_run, read_summary
-from affectstream.train.fit.loggers import format_metrics, print_line
+from affectstream.train.fit.loggers import Report, format_metrics, print_line
 from affectstream.train.fit.loop import fit
 from affectstream.train.fit.warm_start import read_run_or_bundle
 from affectstream.train.predict.predictions import Predictions, Predictor
 from affectstream.train.recipe import Bindable, Recipe
 from affectstream.train.statistics import LEVEL, Interval
-from affectstream.train.studies.folds import Fold, Folding, Folds, deal
+from affectstream.train.studies.folds import Fold, Folding, Folds, make_folds
 
 FOLDER, PLAN, RESULT, TABLE = "folds", "plan.json", "folds.json", "folds.csv"
-_DATA, _DONE, _TOLD = "data", "fold.json", "held_out.npz"
+_DATA, _DONE, _PREDICTIONS = "data", "fold.json", "held_out.npz"
 
 
 @dataclass(frozen=True, slots=True)
 class CrossValidation:
-    """What a cross-validation came to."""
+    """The metrics of a cross-validation."""
 
     folds: tuple[dict[str, Any], ...]
-    """Of each: ``fold``, ``samples``, ``figures``, ``epoch``, ``minutes``."""
+    """Each with ``fold``, ``samples``, ``figures``, ``epoch``, ``minutes``."""
     mean: dict[str, float]
     deviation: dict[str, float]
     """Standard deviation over the folds (n - 1)."""
     pooled: dict[str, Interval]
-    """Of all held-out samples together."""
+    """Over all held-out samples together."""
     by: str
     """What the intervals draw: ``participant`` or ``sample``."""
     samples: int
@@ -64,65 +64,60 @@ def cross_validate(
     best: bool = False,
     keep: bool = False,
     track: str = "none",
-    report: Callable[[str], None] = print_line,
+    report: Report = print_line,
 ) -> CrossValidation:
-    """Train and judge every fold in ``run/folds``, going on where an earlier call stopped.
+    """Train and evaluate every fold in ``run/folds``, continuing an earlier call.
 
-    Figures are those of the last epoch, so that nothing is chosen by held-out samples; `best` takes each
-    fold's best epoch by them, which flatters. `keep` keeps the weights of folds that are done. Raises
-    `OptionError` for settings under which held-out samples would be learned from, `SplitError` where the
-    folds cannot be dealt, `RunError` where ``run/folds`` holds another cross-validation, and what `fit`
-    raises.
+    Metrics are those of the last epoch, so that held-out samples choose nothing; with `best` they choose each
+    fold's epoch, which makes the metrics too good. `keep` keeps the weights of finished folds. Raises
+    `OptionError` where the settings would train on held-out samples, `SplitError` where the folds are
+    impossible, `RunError` where ``run/folds`` holds another cross-validation, and what `fit` raises.
     """
     if not isinstance(recipe, Bindable):
         raise OptionError(
             f"{recipe.name} has its own data and splits: folds need a prepared data set"
         )
     dataset = Dataset(data, large=())
-    config = _checked(config, dataset, best=best, report=report)
-    folds = deal(
-        dataset,
-        folding,
-        tasks=config.tasks,
-        modalities=getattr(recipe, "modalities", ()),
-        seed=config.seed,
+    config = _without_selection(config, dataset, best=best, report=report)
+    modalities = getattr(recipe, "modalities", ())
+    folds = make_folds(
+        dataset, folding, tasks=config.tasks, modalities=modalities, seed=config.seed
     )
-    _introduce(folds, dataset, report)
+    _report_folds(folds, dataset, report)
     folder = run / FOLDER
     check_plan(folder, _plan(recipe, config, dataset, folding, best=best))
     write_toml(folder / "config.toml", recipe.name, data, config)
-    done, said = [], []
+    results, predictions = [], []
+    count = len(folds.folds)
     for number, fold in enumerate(folds.folds, 1):
-        report(f"fold {number} of {len(folds.folds)}{_who(fold, folding)}:")
+        title = f"fold {number} of {count}"
+        report(title + ("" if folding.folds.isdigit() else f", participant {fold.name}") + ":")
         place = folder / str(number)
         if not (place / _DONE).is_file():
-            name = f"{dataset.info.name}, fold {number} of {len(folds.folds)}"
-            resplit(
-                dataset,
-                fold.parts.tolist(),
-                place / _DATA,
-                name=name,
-                may_share=folds.by == "sample",
-            )
-            _train(recipe, config, fold, place, best=best, keep=keep, track=track, report=report)
-        found = _read(place / _DONE)
-        report("held out: " + format_metrics(found["figures"]))
-        done.append(found)
-        said.append(Predictions.load(place / _TOLD))
-    crossed = _summed_up(done, Predictions.concatenate(said))
-    _write(folder, recipe, data, crossed, best=best)
-    return crossed
+            name, may_share = f"{dataset.info.name}, {title}", folds.by == "sample"
+            resplit(dataset, fold.parts.tolist(), place / _DATA, name=name, may_share=may_share)
+            resume = (place / LAST).exists()
+            fit(recipe, config, place / _DATA, place, resume=resume, report=report, track=track)
+            _evaluate_fold(recipe, config, fold, place, best=best)
+            if not keep:
+                (place / LAST).unlink()
+                (place / BEST).unlink()
+        result = _read_json(place / _DONE)
+        report("held out: " + format_metrics(result["figures"]))
+        results.append(result)
+        predictions.append(Predictions.load(place / _PREDICTIONS))
+    validation = _summarize(results, Predictions.concatenate(predictions))
+    _write(folder, recipe, data, validation, best=best)
+    return validation
 
 
-def _checked(
-    config: FitConfig, dataset: Dataset, *, best: bool, report: Callable[[str], None]
+def _without_selection(
+    config: FitConfig, dataset: Dataset, *, best: bool, report: Report
 ) -> FitConfig:
-    """The settings of a fold. Raises `OptionError` where held-out samples would be learned from."""
+    """`config` without early stopping. Raises `OptionError` where held-out samples would be learned."""
     if config.init is not None:
-        begun = dataset_of(
-            read_run_or_bundle(Path(config.init))
-        )  # of neither run nor bundle, `fit` says so
-        if begun.get("content_sha256") == dataset.info.content_sha256:
+        source = dataset_of(read_run_or_bundle(Path(config.init)))  # `fit` refuses other folders
+        if source.get("content_sha256") == dataset.info.content_sha256:
             raise OptionError(
                 f"--init {config.init} was trained on samples of this data set, which would be held out: "
                 "start from public weights or other data"
@@ -131,165 +126,148 @@ def _checked(
         return config
     if config.schedule == "plateau":
         raise OptionError(
-            "--schedule plateau goes by the figures of held-out samples: take another, or say --best"
+            "--schedule plateau follows the metrics of held-out samples: choose another schedule, or --best"
         )
     if config.patience:
         report(
-            f"no early stopping (patience {config.patience}): it would go by the figures of held-out "
-            f"samples; every fold trains {config.epochs} epochs"
+            f"no early stopping (patience {config.patience}), which would follow the metrics of held-out "
+            f"samples: every fold trains {config.epochs} epochs"
         )
     return replace(config, patience=0)
 
 
-def _introduce(folds: Folds, dataset: Dataset, report: Callable[[str], None]) -> None:
+def _report_folds(folds: Folds, dataset: Dataset, report: Report) -> None:
     report(f"{folds.samples} samples in {len(folds.folds)} folds by {folds.by}")
     if folds.by == "sample" and any(dataset.column("participant")):
-        report("participants are in several folds: figures say nothing of people never seen")
-    if folds.aside:
-        report(f"{folds.aside} samples of split test stay aside; --test deals them too")
+        report(
+            "participants are in several folds: the metrics do not apply to people outside the data set"
+        )
+    if folds.excluded:
+        report(f"{folds.excluded} samples of split test are excluded; --test includes them")
     if copies := sum(fold.copies for fold in folds.folds):
-        report(f"{copies} times a sample is left out of training: a copy of it is held out")
-
-
-def _who(fold: Fold, folding: Folding) -> str:
-    return "" if folding.folds.isdigit() else f", participant {fold.name}"
+        report(f"left out of training {copies} times: a copy of a held-out sample")
 
 
 def _plan(
     recipe: Recipe, config: FitConfig, dataset: Dataset, folding: Folding, *, best: bool
 ) -> dict[str, Any]:
-    """What has to be the same for folds to be of one cross-validation."""
+    """What all folds of a cross-validation have in common."""
+    settings = to_plain(config).items()
     return {
         "recipe": recipe.name,
         "folding": asdict(folding),
         "figures of": "the best epoch" if best else "the last epoch",
         "content_sha256": dataset.info.content_sha256,
         "split_sha256": dataset.info.split_sha256,
-        **{
-            name: value
-            for name, value in to_plain(config).items()
-            if SETTINGS[name].effect != "speed"
-        },
+        **{name: value for name, value in settings if SETTINGS[name].effect != "speed"},
     }
 
 
 def check_plan(folder: Path, plan: dict[str, Any]) -> None:
-    """Write down what the folds in `folder` are of. Raises `RunError` where it holds some of another plan."""
+    """Write the plan of the folds in `folder`. Raises `RunError` where it holds folds of another plan."""
     path = folder / PLAN
-    plan = json.loads(encode_json(plan))  # tuples are lists there
-    # A call that failed before it learned anything binds nobody.
+    plan = json.loads(encode_json(plan))  # tuples become lists, as in the file
+    # The plan of a call that failed before any training may be replaced.
     if path.is_file() and any((*folder.glob(f"*/{LAST}"), *folder.glob(f"*/{_DONE}"))):
-        before = _read(path)
+        before = _read_json(path)
         if different := [k for k in {**before, **plan} if before.get(k) != plan.get(k)]:
             raise RunError(
-                f"{folder} holds folds with other settings ({', '.join(different)}): give the same to go "
-                "on, or choose other --runs"
+                f"{folder} holds folds with other settings ({', '.join(different)}): give the same to "
+                "continue, or choose other --runs"
             )
         return
     with writing(path):
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, encode_json(plan))
+    write_atomically(path, encode_json(plan))
 
 
-def _read(path: Path) -> dict[str, Any]:
-    """What an earlier call wrote into `path`. Raises `RunError` where it cannot be read."""
+def _read_json(path: Path) -> dict[str, Any]:
+    """Read a file of an earlier call. Raises `RunError` where it is damaged."""
     try:
-        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise RunError(f"{path} cannot be read: {error}; choose other --runs") from error
-    return found
+    return content
 
 
-def _train(
-    recipe: Recipe,
-    config: FitConfig,
-    fold: Fold,
-    place: Path,
-    *,
-    best: bool,
-    keep: bool,
-    track: str,
-    report: Callable[[str], None],
+def _evaluate_fold(
+    recipe: Recipe, config: FitConfig, fold: Fold, place: Path, *, best: bool
 ) -> None:
-    """Train one fold, from where it stopped, and write down what it says of the held-out samples."""
-    data = place / _DATA
-    fit(recipe, config, data, place, resume=(place / LAST).exists(), report=report, track=track)
+    """Write the predictions and metrics of a trained fold for its held-out samples."""
     trained = load_run(recipe, place, BEST if best else LAST)
-    module = trained.module.to("cuda") if torch.cuda.is_available() else trained.module
     if not isinstance(trained.recipe, Predictor):
-        raise OptionError(
-            f"{recipe.name} does not tell its answers sample by sample: no folds of it"
-        )
-    told = trained.recipe.predict(module, data, "valid", config)
-    told.save(place / _TOLD)
-    come_to = read_summary(place)
-    said = {
+        raise OptionError(f"{recipe.name} cannot predict sample by sample: it has no folds")
+    module = trained.module.to("cuda") if torch.cuda.is_available() else trained.module
+    predictions = trained.recipe.predict(module, place / _DATA, "valid", config)
+    predictions.save(place / _PREDICTIONS)
+    result = {
         "fold": fold.name,
-        "samples": len(told.ids),
-        "participants": len({who for who in told.participants if who is not None}),
+        "samples": len(predictions.ids),
+        "participants": len(set(predictions.participants) - {None}),
         "epoch": trained.epoch,
-        "minutes": come_to["minutes"],
-        "figures": told.metrics(),
+        "minutes": read_summary(place)["minutes"],
+        "figures": predictions.metrics(),
     }
-    write_atomically(place / _DONE, encode_json(said))
-    if not keep:
-        (place / LAST).unlink()
-        (place / BEST).unlink()
+    write_atomically(place / _DONE, encode_json(result))
 
 
-def _summed_up(done: Sequence[Mapping[str, Any]], told: Predictions) -> CrossValidation:
-    names = list(dict.fromkeys(name for fold in done for name in fold["figures"]))
+def _summarize(results: Sequence[Mapping[str, Any]], predictions: Predictions) -> CrossValidation:
+    names = dict.fromkeys(name for result in results for name in result["figures"])
     columns = {
-        name: [fold["figures"][name] for fold in done if name in fold["figures"]] for name in names
+        name: [result["figures"][name] for result in results if name in result["figures"]]
+        for name in names
     }
     return CrossValidation(
-        folds=tuple(dict(fold) for fold in done),
+        folds=tuple(dict(result) for result in results),
         mean={name: float(np.mean(values)) for name, values in columns.items()},
         deviation={
             name: float(np.std(values, ddof=1)) if len(values) > 1 else math.nan
             for name, values in columns.items()
         },
-        pooled=told.intervals(),
-        by=told.groups().by,
-        samples=len(told.ids),
+        pooled=predictions.intervals(),
+        by=predictions.groups().by,
+        samples=len(predictions.ids),
     )
 
 
 def _write(
-    folder: Path, recipe: Recipe, data: Path, crossed: CrossValidation, *, best: bool
+    folder: Path, recipe: Recipe, data: Path, validation: CrossValidation, *, best: bool
 ) -> None:
-    """`folds.json` with everything, `folds.csv` with a line a fold and the sums under them."""
-    said = {
+    """Write `folds.json` with everything, and the table `folds.csv`."""
+    content = {
         "recipe": recipe.name,
         "data": str(data),
         "figures of": "the best epoch, chosen by held-out samples" if best else "the last epoch",
-        "samples": crossed.samples,
-        "folds": crossed.folds,
-        "mean": crossed.mean,
-        "deviation": crossed.deviation,
-        "pooled": {name: asdict(one) for name, one in crossed.pooled.items()},
-        "interval": f"{LEVEL:.0%} bootstrap by {crossed.by}",
+        "samples": validation.samples,
+        "folds": validation.folds,
+        "mean": validation.mean,
+        "deviation": validation.deviation,
+        "pooled": validation.pooled,
+        "interval": f"{LEVEL:.0%} bootstrap by {validation.by}",
     }
-    with writing(folder):
-        write_atomically(folder / RESULT, encode_json(said))
-        with (folder / TABLE).open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows(rows(crossed))
+    write_atomically(folder / RESULT, encode_json(content))
+    with writing(folder / TABLE), (folder / TABLE).open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows(validation))
 
 
-def rows(crossed: CrossValidation) -> list[list[str]]:
-    """A table: a line for each fold, then mean, deviation, and all samples with their interval."""
-    names = list(crossed.mean)
+def rows(validation: CrossValidation) -> list[list[str]]:
+    """A table: a row for each fold, then mean, deviation, and all samples with their interval."""
+    names = list(validation.mean)
 
-    def line(first: str, count: object, values: Mapping[str, Any]) -> list[str]:
-        cells = [f"{values[name]:.4f}" if name in values else "" for name in names]
-        return [first, str(count), *cells]
+    def row(first: str, count: object, values: Mapping[str, Any]) -> list[str]:
+        return [
+            first,
+            str(count),
+            *(f"{values[name]:.4f}" if name in values else "" for name in names),
+        ]
 
-    found = [["fold", "samples", *names]]
-    found += [line(fold["fold"], fold["samples"], fold["figures"]) for fold in crossed.folds]
-    found.append(line("mean", "", crossed.mean))
-    found.append(line("deviation", "", crossed.deviation))
-    for part in ("value", "low", "high"):
-        label = {"value": "pooled", "low": "pooled, low", "high": "pooled, high"}[part]
-        values = {name: getattr(one, part) for name, one in crossed.pooled.items()}
-        found.append(line(label, crossed.samples if part == "value" else "", values))
-    return found
+    pooled = validation.pooled.items()
+    return [
+        ["fold", "samples", *names],
+        *(row(fold["fold"], fold["samples"], fold["figures"]) for fold in validation.folds),
+        row("mean", "", validation.mean),
+        row("deviation", "", validation.deviation),
+        row("pooled", validation.samples, {name: one.value for name, one in pooled}),
+        row("pooled, low", "", {name: one.low for name, one in pooled}),
+        row("pooled, high", "", {name: one.high for name, one in pooled}),
+    ]

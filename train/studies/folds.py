@@ -25,14 +25,14 @@ ONE_OUT = "leave-one-participant-out"
 
 @dataclass(frozen=True, slots=True)
 class Folding:
-    """How the samples are held out. Raises `OptionError` for what cannot be."""
+    """How to hold out samples. Raises `OptionError` for impossible combinations."""
 
     folds: str
-    """A number of 2 or more, or `ONE_OUT`."""
+    """A number from 2, or `ONE_OUT`."""
     by: By | None = None
-    """What stays together; None takes participants where all of them are known."""
+    """What stays in one fold; None takes participants where all of them are known."""
     test: bool = False
-    """Whether split test is dealt too; it stays out of everything otherwise."""
+    """Whether the folds include split test."""
 
     def __post_init__(self) -> None:
         if self.folds != ONE_OUT and not (self.folds.isdigit() and int(self.folds) >= 2):
@@ -48,24 +48,24 @@ class Fold:
     name: str
     """Its number, from 1, or the participant."""
     parts: NDArray[np.object_]
-    """The split (rows,) of every row of the data set: ``train``, ``valid`` for held out, None for unused."""
+    """(rows,) of the data set: ``train``, ``valid`` for held out, None for unused."""
     copies: int
-    """Samples left out of training since they are the same picture or sound as a held-out one."""
+    """Training samples left out because a held-out sample is the same picture or sound."""
 
 
 @dataclass(frozen=True, slots=True)
 class Folds:
-    """All of them, and how they came about."""
+    """The folds of a data set."""
 
     folds: tuple[Fold, ...]
     by: By
     samples: int
-    """Dealt, each held out once."""
-    aside: int
-    """Samples of split test that were left out."""
+    """Each is held out once."""
+    excluded: int
+    """Samples of split test that are in no fold."""
 
 
-def deal(
+def make_folds(
     dataset: Dataset,
     folding: Folding,
     *,
@@ -73,63 +73,49 @@ def deal(
     modalities: Sequence[str],
     seed: int,
 ) -> Folds:
-    """Deal the samples that are in a split and that a recipe of these tasks and modalities can use.
+    """Put the samples that a recipe with these tasks and modalities can use into folds.
 
-    Labels of the first task are spread evenly where it has classes, those of emotion else. Raises
-    `SplitError` where there are too few participants or samples of a class, `DataError` where nothing can
-    be used.
+    The classes of the first task, or else emotions, are spread evenly. Raises `SplitError` for too few
+    participants or samples of a class, `DataError` where the recipe can use no sample.
     """
-    # A recipe that does not say what it looks at sees every labelled row.
+    # A recipe without modalities takes every labeled row.
     rows = (
         usable_rows(dataset, None, modalities, tasks)
         if modalities
         else np.flatnonzero(labeled_rows(tasks, dataset))
     )
     split = dataset.column("split")[rows]
-    wanted = np.isin(split.astype(str), ["train", "valid", *(["test"] if folding.test else [])])
-    aside = 0 if folding.test else int((split == "test").sum())
-    rows = rows[wanted]
+    splits = ["train", "valid", *(["test"] if folding.test else [])]
+    excluded = 0 if folding.test else int((split == "test").sum())
+    rows = rows[np.isin(split.astype(str), splits)]
     if not rows.size:
         raise SplitError(f"data set {dataset.info.name!r} has no samples in split train or valid")
     ids = dataset.column("id")[rows].tolist()
     people = dataset.column("participant")[rows].tolist()
-    by = _by(folding, people, dataset.info.name)
-    names, numbers = _numbered(folding, by, ids, _labels(dataset, tasks[0])[rows], people, seed)
-    contents = dataset.column("content")
-    return Folds(
-        tuple(
-            _fold(name, len(dataset), rows, numbers == number, contents)
-            for number, name in enumerate(names)
-        ),
-        by,
-        len(rows),
-        aside,
-    )
-
-
-def _numbered(
-    folding: Folding,
-    by: By,
-    ids: list[str],
-    labels: NDArray[np.object_],
-    people: list[str],
-    seed: int,
-) -> tuple[list[str], NDArray[np.int64]]:
-    """The names of the folds, and the number of that which holds each sample out."""
+    labels = _labels(dataset, tasks[0])[rows].tolist()
+    by = _grouping(folding, people, dataset.info.name)
     if folding.folds == ONE_OUT:
-        held = list(leave_one_participant_out(people))
-        return [who for who, _ in held], np.argmax([theirs for _, theirs in held], axis=0)
-    k = int(folding.folds)
-    names = [str(number + 1) for number in range(k)]
-    if by == "participant":
-        return names, grouped_folds(ids, labels.tolist(), people, k, seed)
-    return names, stratified_folds(ids, labels.tolist(), k, seed)
+        held_out = list(leave_one_participant_out(people))
+        names = [participant for participant, _ in held_out]
+        numbers = np.argmax([mask for _, mask in held_out], axis=0)
+    else:
+        count = int(folding.folds)
+        names = [str(number) for number in range(1, count + 1)]
+        if by == "participant":
+            numbers = grouped_folds(ids, labels, people, count, seed)
+        else:
+            numbers = stratified_folds(ids, labels, count, seed)
+    contents = dataset.column("content")
+    folds = (
+        _fold(name, len(dataset), rows, numbers == number, contents)
+        for number, name in enumerate(names)
+    )
+    return Folds(tuple(folds), by, len(rows), excluded)
 
 
-def _by(folding: Folding, people: Sequence[str | None], name: str) -> By:
-    unknown = sum(who is None for who in people)
-    needed = folding.by == "participant" or folding.folds == ONE_OUT
-    if unknown and needed:
+def _grouping(folding: Folding, people: Sequence[str | None], name: str) -> By:
+    unknown = sum(participant is None for participant in people)
+    if unknown and (folding.by == "participant" or folding.folds == ONE_OUT):
         raise SplitError(
             f"data set {name!r}: {unknown} of {len(people)} samples have no participant: expected one "
             "for each; hold them out --by sample"
@@ -138,7 +124,7 @@ def _by(folding: Folding, people: Sequence[str | None], name: str) -> By:
 
 
 def _labels(dataset: Dataset, task: str) -> NDArray[np.object_]:
-    """What is to be spread evenly (rows,); every row alike where there is nothing."""
+    """(rows,) the classes to spread evenly; empty strings where there are none."""
     kind = TASK_TYPES[task]
     values = dataset.column(kind.column if kind.target in ("class", "binary") else "emotion")
     if kind.target == "binary":
@@ -150,12 +136,12 @@ def _fold(
     name: str,
     total: int,
     rows: NDArray[np.int64],
-    held: NDArray[np.bool_],
+    held_out: NDArray[np.bool_],
     contents: NDArray[np.object_],
 ) -> Fold:
     parts = np.full(total, None, object)
-    parts[rows[~held]], parts[rows[held]] = "train", "valid"
-    seen = set(contents[rows[held]]) - {None}
-    copies = [row for row in rows[~held] if contents[row] in seen]
+    parts[rows[~held_out]], parts[rows[held_out]] = "train", "valid"
+    held_contents = set(contents[rows[held_out]]) - {None}
+    copies = [row for row in rows[~held_out] if contents[row] in held_contents]
     parts[copies] = None
     return Fold(name, parts, len(copies))

@@ -1,8 +1,8 @@
-"""Trials of a study whose process died: its file calls them running until somebody says otherwise.
+"""Trials of a study whose process died: the database still calls them running.
 
-Whoever works on a study holds a shared lock beside it, which the system takes away from a process that is
-gone, however it went. So where nobody else holds one, nothing can be running. (A heartbeat would have to
-wait, and would take a machine that slept for one that died.)
+Each process that works on a study holds a shared lock on a file beside it; the system releases the lock when
+the process ends, however it ends. So if nobody else holds the lock, no trial can be running. (A heartbeat
+would have to wait, and would take a machine that slept for a dead one.)
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ LOCK = "lock"
 
 @contextmanager
 def join_study(study: optuna.Study, folder: Path) -> Iterator[list[int]]:
-    """Take part in `study`, whose lock is in `folder`.
+    """Work on `study`, whose lock is in `folder`; yields the numbers of its stale trials.
 
-    Gives the numbers of trials that were left behind, which are failed ones now; none where another process
-    is at work, since those may be its own. Raises `OutputError` where the disk refuses.
+    Stale trials are marked as failed. If another process works on the study, running trials may be its own,
+    and none is stale. Raises `OutputError` where the disk refuses.
     """
     with writing(folder / LOCK):
         file = (folder / LOCK).open("ab")
     with file:
-        left = _failed(study) if _alone(file.fileno()) else []
+        stale = _fail_running(study) if _is_alone(file.fileno()) else []
         with suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_SH)
-        yield left
+        yield stale
 
 
-def _alone(lock: int) -> bool:
-    """Whether nobody else holds the lock. Where the disk knows no locks nobody can say so."""
+def _is_alone(lock: int) -> bool:
+    """Whether nobody else holds the lock; False on a file system without locks."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -46,8 +46,8 @@ def _alone(lock: int) -> bool:
     return True
 
 
-def _failed(study: optuna.Study) -> list[int]:
-    """Call every running trial failed; returns their numbers."""
+def _fail_running(study: optuna.Study) -> list[int]:
+    """Mark every running trial as failed; returns their numbers."""
     from optuna.trial import TrialState
 
     running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))

@@ -13,7 +13,7 @@ from affectstream.stream import exits
 from affectstream.stream.errors import OptionError
 from affectstream.train.errors import RunError
 from affectstream.train.evaluate.report import COLUMNS, draw, lines, row_of, table, write
-from affectstream.train.fit import train_state as course
+from affectstream.train.fit import train_state
 from affectstream.train.fit.checkpoint import BEST_KEYS, load, read_summary, save
 from affectstream.train.fit.loop import fit
 from tests.train.cli.test_fit import run as command
@@ -46,7 +46,7 @@ def test_a_finished_run_says_everything(runs):
     assert row["recipe"] == "line" and row["data"] == "set" and row["device"] == "cpu"
     assert row["parameters"] == row["trainable"] == 58
     assert row["epochs"] == 3 and row["best epoch"] == said["best_epoch"] + 1
-    assert row["figures"] == said["figures"]
+    assert row["metrics"] == said["figures"]
     assert row["RAM MB"] > 50 and row.get("GPU MB") is None and row["minutes"] is not None
 
 
@@ -58,12 +58,12 @@ def test_what_rested_in_every_phase_that_was_reached_is_not_trainable(runs):
 def test_a_run_under_way_says_what_it_has(runs):
     row = row_of(runs / "broken")
     assert row["recipe"] == "line" and row["epochs"] == 2 and row["minutes"] is not None
-    assert set(row["figures"]) == {"accuracy"} and row["parameters"] is None
+    assert set(row["metrics"]) == {"accuracy"} and row["parameters"] is None
 
 
 def test_minutes_add_up_and_peaks_stay_when_a_run_is_resumed(tmp_path, monkeypatch):
     peaks = iter([900e6, 700e6, 500e6, 400e6])
-    monkeypatch.setattr(course, "peak_megabytes", lambda device: {"ram": next(peaks) / 1e6})
+    monkeypatch.setattr(train_state, "peak_megabytes", lambda device: {"ram": next(peaks) / 1e6})
     config = replace(Line.defaults, epochs=2)
     run(Line(), tmp_path, config)
     first = load(tmp_path / "last.pt")["seconds"]

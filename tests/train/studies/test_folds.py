@@ -20,7 +20,7 @@ from affectstream.train.predict.predictions import Predictions
 from affectstream.train.recipes.registry import recipes
 from affectstream.train.studies import cross_validation as cross
 from affectstream.train.studies.cross_validation import check_plan, cross_validate
-from affectstream.train.studies.folds import ONE_OUT, Folding, deal
+from affectstream.train.studies.folds import ONE_OUT, Folding, make_folds
 from tests.support.prepared import (
     LABELS,
     again,
@@ -52,7 +52,7 @@ def data(tmp_path_factory):
 def dealt(data, folds, **more):
     dataset = Dataset(data, large=())
     folding = Folding(str(folds), **more)
-    return dataset, deal(dataset, folding, tasks=["emotion"], modalities=["video"], seed=0)
+    return dataset, make_folds(dataset, folding, tasks=["emotion"], modalities=["video"], seed=0)
 
 
 @pytest.mark.parametrize(("folds", "count"), [(2, 2), (4, 4), (ONE_OUT, 4)])
@@ -60,7 +60,7 @@ def dealt(data, folds, **more):
 def test_every_sample_is_held_out_once_and_nobody_is_in_two_parts(data, folds, count, test, held):
     dataset, found = dealt(data, folds, test=test)
     assert len(found.folds) == count and found.by == "participant"
-    assert (found.samples, found.aside) == (held, 48 - held)
+    assert (found.samples, found.excluded) == (held, 48 - held)
     times = sum((fold.parts == "valid").astype(int) for fold in found.folds)
     aside = (dataset.column("split") == "test") & (not test)
     assert (times == ~aside).all()
@@ -174,7 +174,7 @@ def test_folds_are_trained_judged_and_summed_up(data, tmp_path):
     folder = tmp_path / "run/folds"
     assert said[:2] == [
         "40 samples in 2 folds by participant",
-        "8 samples of split test stay aside; --test deals them too",
+        "8 samples of split test are excluded; --test includes them",
     ]
     assert found.samples == 40 and found.by == "participant"
     each = [fold["figures"]["accuracy"] for fold in found.folds]
@@ -236,7 +236,7 @@ def test_done_folds_are_skipped_and_others_gone_on_with(data, tmp_path, monkeypa
 
 
 def test_nothing_is_chosen_by_held_out_samples_unless_asked(data, tmp_path):
-    with pytest.raises(OptionError, match="--schedule plateau goes by the figures of held-out"):
+    with pytest.raises(OptionError, match="--schedule plateau follows the metrics of held-out"):
         validated(data, tmp_path, config=replace(CONFIG, schedule="plateau"))
     found, said = validated(data, tmp_path / "a", config=replace(CONFIG, patience=1, epochs=3))
     assert any("no early stopping (patience 1)" in line for line in said)

@@ -59,13 +59,9 @@ def test_it_finds_what_is_best_and_writes_it_down(tmp_path):
     assert left.pop("recipe") == "line" and left.pop("data") == str(tmp_path)
     assert override(FitConfig(), left, "best.toml") == found.config
     assert found.config.options["depth"] in (1, 2)
-    assert [path.name for path in found.plots] == [
-        "history.png",
-        "importances.png",
-        "parallel.png",
-        "slice.png",
-    ]
-    assert all(path.read_bytes().startswith(b"\x89PNG") for path in found.plots)
+    plots = sorted((tmp_path / "tune").glob("*.png"))
+    assert [path.stem for path in plots] == ["history", "importances", "parallel", "slice"]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in plots)
 
 
 @pytest.mark.parametrize("trials", [1, 5])
@@ -107,7 +103,7 @@ def test_a_study_goes_on_where_it_stopped(tmp_path):
     first, _ = study(Rated(), tmp_path, 3)
     again, said = study(Rated(), tmp_path, 6)
     assert first.trials == 3 and again.trials == 6
-    assert said[0] == f"{tmp_path}/study.db holds 3 trials: going on to 6" and len(said) == 4
+    assert said[0] == f"{tmp_path}/study.db holds 3 trials: continuing to 6" and len(said) == 4
     storage = f"sqlite:///{tmp_path}/study.db"
     trials = optuna.load_study(study_name="line", storage=storage).trials
     assert len({trial.params["learning_rate"] for trial in trials}) == 6
@@ -223,8 +219,8 @@ def test_a_trial_whose_process_was_killed_is_failed_and_not_counted(tmp_path, wo
     assert states(tmp_path) == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
     assert (found.trials, found.failed) == (3, 0)
     assert said[:2] == [
-        "cut short before, and not counted: trial 1",
-        f"{tmp_path}/study.db holds 1 trials: going on to 3",
+        "interrupted earlier, not counted: trial 1",
+        f"{tmp_path}/study.db holds 1 trials: continuing to 3",
     ]
 
 
@@ -233,7 +229,7 @@ def test_a_trial_of_another_process_at_work_is_left_alone(tmp_path, working):
     kept.write_bytes(b"of the other process")
     found, said = study(Rated(), tmp_path, 3)
     assert states(tmp_path) == ["COMPLETE", "RUNNING", "COMPLETE", "COMPLETE"]
-    assert found.trials == 3 and kept.exists() and not any("cut short" in line for line in said)
+    assert found.trials == 3 and kept.exists() and not any("interrupted" in line for line in said)
 
 
 def test_a_trial_that_ctrl_c_ended_is_not_counted(tmp_path):
@@ -249,7 +245,7 @@ def test_a_trial_that_ctrl_c_ended_is_not_counted(tmp_path):
 
 
 def test_trials_run_on_one_device(tmp_path):
-    with pytest.raises(OptionError, match="a study's trials run on one"):
+    with pytest.raises(OptionError, match="a trial runs on one device"):
         study(Rated(), tmp_path, 1, replace(Rated.defaults, devices="2"))
 
 
