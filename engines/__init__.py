@@ -1,4 +1,4 @@
-"""Compiled graphs, their runtimes and the bundles that hold them."""
+"""Compiled graphs, the runtimes that run them, and the bundles that contain them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from affectstream.engines.runtimes.onnx import OnnxEngine
     from affectstream.engines.spec import Engine, TensorSpec
 
-_HOME = {
+_MODULES = {
     "AffectstreamError": "errors",
     "Bundle": "bundle.bundle",
     "BundleError": "errors",
@@ -38,7 +38,7 @@ __all__ = [  # noqa: RUF022 - the order of use
 
 
 def __getattr__(name: str) -> Any:
-    # Loaded on first use: errors are needed everywhere, the runtimes are not.
-    if name not in _HOME:
+    # Loaded on first use: the errors are needed everywhere, the runtimes are not.
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

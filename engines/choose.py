@@ -1,4 +1,4 @@
-"""Which device computes, and why: ``auto``, ``cpu``, ``cuda:N``, ``tensorrt:N``, ``tensorrt-rtx:N``."""
+"""Chooses the device that computes: ``auto``, ``cpu``, ``cuda:N``, ``tensorrt:N`` or ``tensorrt-rtx:N``."""
 
 from __future__ import annotations
 
@@ -8,27 +8,29 @@ from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 from affectstream.engines.errors import DeviceError, UsageError
-from affectstream.engines.probe import Found, probe
+from affectstream.engines.probe import ProbeResult, probe
+from affectstream.engines.runtimes.nvidia import RUN_COMMANDS
 
-Kind = Literal["tensorrt", "tensorrt-rtx", "cuda", "cpu"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+GpuKind = Literal["tensorrt", "tensorrt-rtx", "cuda"]
+DeviceKind = Literal[GpuKind, "cpu"]
+GPU_KINDS: tuple[GpuKind, ...] = get_args(GpuKind)
 """In the order in which ``auto`` tries them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What computes, and on which GPU (0 for the CPU)."""
+    """A runtime, and the number of the GPU that it uses (0 for the CPU)."""
 
-    kind: Kind
-    number: int = 0
+    kind: DeviceKind
+    ordinal: int = 0
 
     def __str__(self) -> str:
-        return "cpu" if self.kind == "cpu" else f"{self.kind}:{self.number}"
+        return "cpu" if self.kind == "cpu" else f"{self.kind}:{self.ordinal}"
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A device and the reason for it, in words."""
+    """A device, and why it was chosen."""
 
     device: str
     reason: str
@@ -36,71 +38,71 @@ class Choice:
 
 def parse_device(text: str) -> Device:
     """Read such as ``cpu``, ``cuda`` or ``tensorrt:1``. Raises `UsageError` for anything else."""
-    found = re.fullmatch(rf"({'|'.join(KINDS)})(?::(\d+))?", text)
-    if found is None or (found[1] == "cpu" and found[2]):
+    if text == "cpu":
+        return Device("cpu")
+    match = re.fullmatch(rf"({'|'.join(GPU_KINDS)})(?::(\d+))?", text)
+    if match is None:
         raise UsageError(
             f"device {text!r} is not known: choose auto, cpu, cuda:0, tensorrt:0 or tensorrt-rtx:0 "
             "(0 is the number of the GPU)"
         )
-    return Device(cast(Kind, found[1]), int(found[2] or 0))
+    return Device(cast(GpuKind, match[1]), int(match[2] or 0))
 
 
 def choose(device: str = "auto") -> Choice:
-    """Settle on a device that works, as was tried out in another process.
+    """Choose a device and try it in another process.
 
-    ``auto`` takes the first that does of TensorRT, TensorRT for RTX, CUDA and the CPU, and says what
-    was wrong with those before it. A device that is named is used or refused, never replaced: raises
-    `DeviceError` for one that does not work, `UsageError` for one that is not known.
+    ``auto`` takes the first that works of TensorRT, TensorRT for RTX, CUDA and the CPU; the reason says
+    why each device before it was rejected. A named device is used or refused, never replaced. Raises
+    `DeviceError` when it does not work, `UsageError` when its name is unknown.
     """
     if device != "auto":
-        return _named(parse_device(device))
+        return _check_named(parse_device(device))
     driver = probe("driver")
     if not driver.works:
         return Choice("cpu", f"auto: no GPU can be used: {driver.text}")
     rejected: list[str] = []
-    for candidate, found in candidates():
-        if found.works:
-            return Choice(str(candidate), "; ".join([f"auto: {found.text} works", *rejected]))
-        rejected.append(f"{candidate}: {found.text}")
+    for candidate, result in candidates():
+        if result.works:
+            return Choice(str(candidate), "; ".join([f"auto: {result.text} works", *rejected]))
+        rejected.append(f"{candidate}: {result.text}")
     return Choice("cpu", "; ".join(["auto: no GPU can be used", *rejected]))
 
 
-def candidates(number: int = 0) -> Iterator[tuple[Device, Found]]:
-    """Every way of computing on GPU `number`, best first, and what came of trying it.
+def candidates(ordinal: int = 0) -> Iterator[tuple[Device, ProbeResult]]:
+    """Every runtime on GPU `ordinal` with the result of trying it, fastest first.
 
-    The next is tried when it is asked for: that takes seconds.
+    Each is tried when the caller asks for the next item, which takes seconds.
     """
-    for kind in KINDS:
-        if kind != "cpu":
-            device = Device(kind, number)
-            yield device, _tried(device)
+    for kind in GPU_KINDS:
+        yield Device(kind, ordinal), _try(kind, ordinal)
 
 
-def _named(device: Device) -> Choice:
-    if device.kind == "cpu":
-        return Choice("cpu", "asked for")
-    found = _tried(device)
-    if not found.works:
-        needs = "" if probe("driver").works else f"; it needs {_needs(device.kind)}"
+def _check_named(device: Device) -> Choice:
+    kind = device.kind
+    if kind == "cpu":
+        return Choice("cpu", "requested")
+    result = _try(kind, device.ordinal)
+    if not result.works:
+        needs = "" if probe("driver").works else f"; it needs {_requirements(kind)}"
         raise DeviceError(
-            f"{device} was asked for, but {found.text}{needs}, or choose --device cpu"
+            f"{device} was requested, but {result.text}{needs}, or choose --device cpu"
         )
-    return Choice(str(device), f"asked for; {found.text} works")
+    return Choice(str(device), f"requested; {result.text} works")
 
 
-def _tried(device: Device) -> Found:
-    assert device.kind != "cpu"  # needs no trying
+def _try(kind: GpuKind, ordinal: int) -> ProbeResult:
     driver = probe("driver")
     if not driver.works:
         return driver
-    if device.number >= len(driver.gpus):
+    if ordinal >= len(driver.gpus):
         known = ", ".join(f"{n} {gpu.name}" for n, gpu in enumerate(driver.gpus))
-        return Found(False, f"there is no GPU {device.number}: the driver shows {known}")
-    return probe(device.kind, device.number)
+        return ProbeResult(False, f"there is no GPU {ordinal}: the driver shows {known}")
+    return probe(kind, ordinal)
 
 
-def _needs(kind: Kind) -> str:
-    from affectstream.engines.runtimes import nvidia, onnx_cuda
+def _requirements(kind: GpuKind) -> str:
+    from affectstream.engines.runtimes import onnx_cuda
 
-    command = onnx_cuda.INSTALL if kind == "cuda" else nvidia.RUN[cast(nvidia.Runtime, kind)]
+    command = onnx_cuda.INSTALL_COMMAND if kind == "cuda" else RUN_COMMANDS[kind]
     return f"an NVIDIA GPU, its driver, version 580 or later, and: {command}"

@@ -1,41 +1,41 @@
 """Errors of bundles and engines.
 
 AffectstreamError
-├── UsageError         what was asked for is not something that can be asked for
-├── BundleError        a bundle's manifest or files are not what they should be
-└── EngineError        a graph could not be opened or was fed wrongly
-    ├── DeviceError    the device asked for is not there
-    ├── BuildError     no plan could be built of a graph
-    └── PlanError      a plan that was built is not to be trusted
-Every message says which thing, what was found, what was expected and what to do.
+├── UsageError         the command line or an argument is wrong
+├── BundleError        a bundle's manifest or files are wrong
+└── EngineError        a graph cannot be opened, or its inputs are wrong
+    ├── DeviceError    the requested device cannot be used
+    ├── BuildError     no plan can be built of a graph
+    └── PlanError      a plan on disk is damaged or not safe to load
+Every message names the thing, what was found, what was expected and what to do.
 """
 
 from __future__ import annotations
 
 
 class AffectstreamError(Exception):
-    """Anything that a user can mend; the command line prints its text and no traceback."""
+    """An error that a user can fix; the command line prints its text without a traceback."""
 
 
 class UsageError(AffectstreamError):
-    """The command line, or an argument, names something that does not exist or is written wrongly."""
+    """The command line, or an argument, is malformed or names something that does not exist."""
 
 
 class BundleError(AffectstreamError):
-    """A bundle's manifest or files are not what they should be."""
+    """A bundle's manifest or files are missing, damaged or inconsistent."""
 
 
 class EngineError(AffectstreamError):
-    """A graph could not be opened, or was fed something its specification does not allow."""
+    """A graph cannot be opened, or its inputs do not match its specification."""
 
 
 class DeviceError(EngineError):
-    """The device that was asked for is not there; nothing else is tried in its place."""
+    """The requested device cannot be used; no other device is tried instead."""
 
 
 class BuildError(EngineError):
-    """No plan could be built: the graph, a profile or an option is not what the builder takes."""
+    """No plan can be built: the builder rejects the graph, a profile or an option."""
 
 
 class PlanError(EngineError):
-    """A plan on disk is not what was built, or lies where others can write: it is not loaded."""
+    """A plan on disk was changed, or other users can write it: it is not loaded."""

@@ -1,8 +1,8 @@
-"""`bundle.json`: what a recognizer is made of, as types.
+"""`bundle.json`: the parts of a recognizer, as types.
 
-The format carries its version. A newer major version is refused, an older one is read. 1.1 added
-`FilePart.model`; 1.2 `FaceCrop.kind`, `TextPart.context`, `Manifest.metadata` and `Manifest.members`;
-1.3 `FaceCrop.tone`.
+The format has a version. A newer major version is refused; older ones are read. Version 1.1 added
+`FilePart.model`, 1.2 `FaceCrop.kind`, `TextPart.context`, `Manifest.metadata` and `Manifest.members`, and 1.3
+`FaceCrop.tone`.
 """
 
 from __future__ import annotations
@@ -17,14 +17,18 @@ FORMAT = "1.3"
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Positive = Annotated[int, Meta(gt=0)]
 Count = Annotated[int, Meta(ge=0)]
-Unit = Annotated[float, Meta(ge=0.0, le=1.0)]
-Inside = Annotated[float, Meta(gt=0.0, lt=1.0)]
+Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
+OpenUnit = Annotated[float, Meta(gt=0.0, lt=1.0)]
 Prior = Annotated[float, Meta(gt=0.0, le=1.0)]
 Temperature = Annotated[float, Meta(gt=0.0)]
 Folder = Annotated[str, Meta(pattern=r"^\w[\w.-]*$")]
 
+Role = Literal["fusion", "face_detector", "face_encoder", "voice_encoder", "text_encoder"]
+ROLES: tuple[Role, ...] = get_args(Role)
+"""The jobs of the engines in a bundle."""
+
 CropKind = Literal["face", "person", "frame"]
-CROPS: tuple[CropKind, ...] = get_args(CropKind)
+CROP_KINDS: tuple[CropKind, ...] = get_args(CropKind)
 Tone = Literal["natural", "equalized"]
 
 SpeakerFeature = Literal[
@@ -38,14 +42,13 @@ SpeakerFeature = Literal[
     "listener_other",
 ]
 SPEAKER_FEATURES: tuple[SpeakerFeature, ...] = get_args(SpeakerFeature)
-"""What may be known of the speaker and of the one spoken to: an age is years / 100, the others are 0
-or 1."""
+"""What may be known about the speaker and the listener: an age is years / 100, the others are 0 or 1."""
 
 
 class _Origin(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     model: str | UnsetType = UNSET
-    """Name in the registry of public models (see `registry`): the file is then not in the bundle but
-    among the models that were pulled."""
+    """Name in the registry of public models: the file is then not in the bundle, but among the models that
+    were pulled (see `models.registry`)."""
 
 
 class FilePart(_Origin, frozen=True):
@@ -56,12 +59,12 @@ class FilePart(_Origin, frozen=True):
 
 
 class DetectorPart(FilePart, frozen=True):
-    """The face detector: how to feed it and how to read it."""
+    """The face detector, with the format of its input and output."""
 
     input_size: Annotated[int, Meta(ge=32)]
-    """Longest side of the picture it sees, in pixels."""
-    threshold: Inside
-    nms_iou: Inside = 0.3
+    """Longest side of its input picture, in pixels."""
+    threshold: OpenUnit
+    nms_iou: OpenUnit = 0.3
     color: Literal["rgb", "bgr"] = "rgb"
     layout: Literal["nhwc", "nchw"] = "nhwc"
     decoder: Literal["yunet"] = "yunet"
@@ -73,11 +76,11 @@ class TextPart(FilePart, frozen=True):
     tokenizer: FilePart
     max_tokens: Positive = 64
     context: Count = 0
-    """How many utterances before the current one are joined to it, see `stream.context`."""
+    """Number of earlier utterances that are joined to the current one (see `stream.transcript.context`)."""
 
 
 class Engines(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Engines by role; an absent role is an absent modality. A bundle of members has `fusion` alone."""
+    """Engines by `Role`. A missing encoder is a missing modality. A bundle of members has `fusion` alone."""
 
     fusion: FilePart
     face_detector: DetectorPart | None = None
@@ -87,45 +90,45 @@ class Engines(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
 
 
 class FaceCrop(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """What the face encoder is shown, in `size` x `size` pixels.
+    """The input of the face encoder, `size` x `size` pixels.
 
-    ``face`` is the five-point similarity crop, ``person`` the face's box three times as wide and tall,
-    ``frame`` the whole picture, for which no face is looked for.
+    ``face`` is the five-point similarity crop, ``person`` the face's box three times as wide and tall, and
+    ``frame`` the whole picture, without face detection.
     """
 
     size: Positive
     template: tuple[tuple[float, float], ...] = ()
-    """Of a ``face``: where right eye, left eye, nose tip, right and left mouth corner land (the
-    subject's right first)."""
+    """For ``face``: target positions of right eye, left eye, nose tip, right and left mouth corner; right is
+    the subject's right."""
     kind: CropKind = "face"
     tone: Tone = "natural"
-    """``equalized``: as brightness alone, with all levels equally frequent, as what it learned from was."""
+    """``equalized``: gray, with an equalized histogram, like the pictures that the encoder learned from."""
 
 
 class Calibration(Struct, frozen=True, forbid_unknown_fields=True):
-    """From logits to probabilities that mean what they say, fitted on validation data.
+    """How logits become calibrated probabilities, fitted on validation data.
 
-    Keys of both mappings are the modalities in use, joined in the order video, voice, text:
+    The keys of both mappings are the modalities in use, joined in the order of `MODALITIES`:
     ``"video+text"``.
     """
 
     prior: tuple[Prior, ...]
-    """Class probabilities assumed in use; the head's logits are for a uniform prior."""
+    """Class probabilities expected in use; the head's logits are for a uniform prior."""
     temperature: dict[str, Temperature]
-    min_confidence: dict[str, Unit]
-    """Below this the reading abstains (chosen on the coverage curve)."""
+    min_confidence: dict[str, Probability]
+    """A reading below this confidence abstains (chosen on the coverage curve)."""
 
 
-class Licences(Struct, frozen=True, forbid_unknown_fields=True):
-    """SPDX names, or words, for each thing that has a licence."""
+class Licenses(Struct, frozen=True, forbid_unknown_fields=True):
+    """The license of each part: an SPDX name, or words."""
 
     code: str
     data: str
     weights: str
 
 
-class Measured(Struct, frozen=True, forbid_unknown_fields=True):
-    """One measured figure."""
+class Measurement(Struct, frozen=True, forbid_unknown_fields=True):
+    """One measured metric."""
 
     part: str
     data: str
@@ -142,34 +145,34 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     version: str
     summary: str
     labels: tuple[str, ...]
-    """In the order of the logits; none where the head tells no emotions."""
+    """In the order of the logits; empty when the head predicts no emotions."""
     window_us: Positive
     hop_us: Positive
     frame_hz: Positive
     engines: Engines
     calibration: Calibration
-    licences: Licences
+    licences: Licenses
     crop: FaceCrop | None = None
     languages: tuple[str, ...] = ()
-    """Of the words that count, as ISO 639-1 has them; none where that is not known: then any do."""
+    """ISO 639-1 codes of the languages that the text encoder understands; empty means any."""
     metadata: tuple[SpeakerFeature, ...] = ()
-    """What the numbers of the head's `metadata` input are; none where it takes none."""
+    """The values of the head's `metadata` input, in order; empty when it has no such input."""
     members: tuple[Folder, ...] = ()
-    """Sub-folders that are bundles themselves; `fusion` then takes their logits, ``members (N, M, C)``
-    float32, and which of them had anything to go by, ``mask (N, M)`` bool, and gives ``logits (N, C)``."""
-    results: tuple[Measured, ...] = ()
+    """Sub-folders that are bundles. `fusion` then takes their logits, ``members (N, M, C)`` float32, and
+    ``mask (N, M)`` bool, true for a member that had input, and returns ``logits (N, C)``."""
+    results: tuple[Measurement, ...] = ()
 
     @property
     def frames_per_window(self) -> int:
-        """Grid points that a window looks at."""
+        """Number of frames in a window."""
         return self.window_us * self.frame_hz // 1_000_000
 
     @property
     def samples_per_window(self) -> int:
-        """Samples of sound, at 16 kHz, that a window looks at."""
+        """Number of audio samples in a window, at 16 kHz."""
         return self.window_us * 16_000 // 1_000_000
 
 
-def encode(manifest: Manifest) -> bytes:
-    """The text of `bundle.json`, indented, with a newline at its end."""
+def encode_manifest(manifest: Manifest) -> bytes:
+    """The text of `bundle.json`, indented, with a final newline."""
     return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"

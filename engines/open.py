@@ -1,4 +1,4 @@
-"""Opening an ONNX file on any device: the one place that knows which engine serves which."""
+"""Opens an ONNX file on any device."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from affectstream.engines.errors import DeviceError, EngineError
 from affectstream.engines.spec import Engine
 
 if TYPE_CHECKING:
-    from affectstream.engines.plans.build import BuildOptions, Built, Progress
+    from affectstream.engines.plans.build import BuildOptions, BuiltPlan, Progress
     from affectstream.engines.plans.plan import Plan
     from affectstream.engines.plans.target import Target
 
@@ -25,65 +25,67 @@ def open_engine(
     device: str = "cpu",
     *,
     threads: int = 1,
-    half: bool = True,
+    fp16: bool = True,
     options: BuildOptions | None = None,
 ) -> Engine:
     """Open `path` on `device`: ``cpu``, ``cuda:N``, ``tensorrt:N`` or ``tensorrt-rtx:N``.
 
-    On a GPU its FP16 variant computes, with `half` off the graph as it is. A plan of TensorRT comes from
-    the cache: any that was built for this GPU with the precision of `options` (not `half`) and at least
-    its profiles. Where none is there it is built with `options`, which takes minutes and is said in the
-    log. `threads` is for the CPU.
-    Raises `EngineError`, naming the fault, `DeviceError` for a device that is not there, and `UsageError`
-    for a name that is none.
+    The CPU runs the graph as it is, with `threads` threads. CUDA runs its FP16 variant, or the graph as it
+    is without `fp16`. TensorRT takes a plan from the cache: any that was built for this GPU, with the
+    precision of `options` (not `fp16`) and at least its profiles. If there is none, the plan is built with
+    `options`, which takes minutes and is logged.
+    Raises `EngineError` for a graph that does not open, `DeviceError` for a device that is not there, and
+    `UsageError` for an unknown device name.
     """
-    wanted = parse_device(device)
-    if wanted.kind == "cpu":
+    parsed = parse_device(device)
+    if parsed.kind == "cpu":
         from affectstream.engines.runtimes.onnx import OnnxEngine
 
         return OnnxEngine(path, threads=threads)
-    if wanted.kind == "cuda":
+    if parsed.kind == "cuda":
         from affectstream.engines.runtimes.onnx_cuda import CudaEngine
 
-        return CudaEngine(path, ordinal=wanted.number, half=half)
-    return _open_plan(path, wanted, options)
+        return CudaEngine(path, ordinal=parsed.ordinal, fp16=fp16)
+    return _open_plan(path, parsed, options)
 
 
 def _open_plan(path: Path, device: Device, options: BuildOptions | None) -> Engine:
+    from affectstream.engines.plans.accuracy import check_plan
     from affectstream.engines.plans.build import BuildOptions
-    from affectstream.engines.plans.gate import check_plan
     from affectstream.engines.plans.store import PlanStore
-    from affectstream.engines.plans.target import COMMON, target_for
-    from affectstream.engines.runtimes.cuda.driver import look_at
+    from affectstream.engines.plans.target import DEFAULT_CAPABILITIES, target_for
+    from affectstream.engines.runtimes.cuda.driver import query_gpu
     from affectstream.engines.runtimes.cuda.memory import DeviceFault, OutOfDeviceMemory
     from affectstream.engines.runtimes.nvidia import load
     from affectstream.engines.runtimes.tensorrt import TensorRTEngine
 
     bindings = load(device.kind)
-    capability = look_at(device.number).capability
-    special = device.kind == "tensorrt-rtx" and capability not in COMMON
-    target = target_for(device.kind, (capability,) if special else (), ordinal=device.number)
-    store, asked = PlanStore(), options or BuildOptions()
-    check = partial(check_plan, ordinal=device.number)
+    capability = query_gpu(device.ordinal).capability
+    unusual = device.kind == "tensorrt-rtx" and capability not in DEFAULT_CAPABILITIES
+    target = target_for(device.kind, (capability,) if unusual else (), ordinal=device.ordinal)
+    store, options = PlanStore(), options or BuildOptions()
+    check = partial(check_plan, ordinal=device.ordinal)
 
-    def ready() -> Plan:
-        there = store.serving(path, asked, target, capability)
-        return there or store.plan_for(path, asked, target, build=_announced, check=check)
+    def find_or_build() -> Plan:
+        usable = store.find_usable(path, options, target, capability)
+        return usable or store.plan_for(
+            path, options, target, build=_build_with_notice, check=check
+        )
 
-    def opened(plan: Plan) -> Engine:
-        return TensorRTEngine(plan.read(), bindings, name=path.name, device=device.number)
+    def open_plan(plan: Plan) -> Engine:
+        return TensorRTEngine(plan.read(), bindings, name=path.name, ordinal=device.ordinal)
 
-    plan = ready()
+    plan = find_or_build()
     try:
-        return opened(plan)
+        return open_plan(plan)
     except (DeviceError, DeviceFault, OutOfDeviceMemory):
         raise
-    except EngineError as error:  # the runtime does not take it: once more, from the graph
+    except EngineError as error:  # the runtime refuses the plan: build it again, once
         store.quarantine(plan, str(error))
-        return opened(ready())
+        return open_plan(find_or_build())
 
 
-def _announced(
+def _build_with_notice(
     graph: Path,
     options: BuildOptions,
     target: Target,
@@ -92,11 +94,11 @@ def _announced(
     timing: bytes,
     progress: Progress | None,
     stop: threading.Event | None,
-) -> Built:
+) -> BuiltPlan:
     from affectstream.engines.plans.build import build
 
     _log.warning(
-        "%s: building a plan for %s, once; affectstream engines build does this beforehand",
+        "%s: building a plan for %s, once; 'affectstream engines build' does this beforehand",
         name,
         target.runtime,
     )

@@ -1,8 +1,8 @@
-"""Whether a GPU can be used, found out by using it, in another process.
+"""Tests in another process whether a GPU can be used.
 
-A driver or runtime that is half installed ends the process, or hangs, where others would raise. So
-each thing that may fail is tried by ``python -m affectstream.engines.probe WHAT``, which says on stdout
-what it is about to do before it does it: the last thing said is what it died of.
+A half-installed driver or runtime may crash or hang instead of raising an error. So each is tried by
+``python -m affectstream.engines.probe TARGET``. It prints every step before it takes it: after a crash the
+last line is the step that failed.
 """
 
 from __future__ import annotations
@@ -23,23 +23,24 @@ import numpy as np
 from msgspec import Struct
 
 from affectstream.engines.errors import AffectstreamError, DeviceError
-from affectstream.engines.runtimes.cuda.driver import Gpu, look_at
+from affectstream.engines.runtimes.cuda.driver import LIBRARY, Gpu, query_gpu
+from affectstream.engines.runtimes.nvidia import NvidiaRuntime
 from affectstream.engines.spec import Engine
 
-Probe = Literal["driver", "cuda", "tensorrt", "tensorrt-rtx"]
-LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+ProbeTarget = Literal["driver", "cuda", NvidiaRuntime]
 LIMIT_S = 120.0
-"""A first plan on a cold machine, with a library of two gigabytes to be loaded, takes most of a minute."""
-_ENDING_S = 2.0
-"""For a process that was killed; longer only where the kernel does not let go of it."""
+"""Time limit. The first plan on a cold machine, which loads a library of two gigabytes, takes most of a
+minute."""
+_KILL_WAIT_S = 2.0
+"""A killed process ends within this time, unless it is stuck in the kernel."""
 
 # y = x * x with x (N, 4) float32, opset 17: `onnx` itself may be absent.
-SQUARE = (
+SQUARE_GRAPH = (
     b'\x08\x08:?\n\x0e\n\x01x\n\x01x\x12\x01y"\x03Mul\x12\x01gZ\x14\n\x01x\x12\x0f\n\r\x08\x01\x12'
     b"\t\n\x03\x12\x01N\n\x02\x08\x04b\x14\n\x01y\x12\x0f\n\r\x08\x01\x12\t\n\x03\x12\x01N\n\x02\x08"
     b"\x04B\x04\n\x00\x10\x11"
 )
-_MEANINGS = {  # of cuInit's errors, from cuda.h
+_CUDA_ERRORS = {  # of cuInit, from cuda.h
     100: "it finds no GPU",
     802: "the GPU is not ready yet",
     803: "driver and library are of different versions: restart the machine",
@@ -48,94 +49,87 @@ _MEANINGS = {  # of cuInit's errors, from cuda.h
 }
 
 
-class Found(Struct, frozen=True):
-    """What a probe came to: `text` is what works, or why it does not."""
+class ProbeResult(Struct, frozen=True):
+    """Whether the target works."""
 
     works: bool
     text: str
+    """The name of what works, or why it does not work."""
     gpus: tuple[Gpu, ...] = ()
-    """All of them, when the driver was probed."""
+    """All GPUs, when the target is the driver."""
     loads: bool = True
-    """False where NVIDIA's driver is not even there to be loaded: this is a machine without a GPU."""
+    """False when NVIDIA's driver does not load: the machine has no usable GPU at all."""
 
 
-class _Step(Struct, frozen=True, forbid_unknown_fields=True):
-    """Said before something is tried."""
+class _Line(Struct, frozen=True, forbid_unknown_fields=True):
+    """One line of the child's output: the next step, or the result."""
 
-    step: str
+    step: str = ""
+    result: ProbeResult | None = None
 
 
-def probe(what: Probe, ordinal: int = 0, *, limit_s: float = LIMIT_S) -> Found:
-    """Try the driver, or one way of computing on GPU number `ordinal`; once in this process.
+def probe(target: ProbeTarget, ordinal: int = 0, *, limit_s: float = LIMIT_S) -> ProbeResult:
+    """Try the driver, or a runtime on GPU number `ordinal`. Results are cached.
 
-    Never raises and never ends this process. Without a driver it answers at once.
+    It raises no error and cannot end this process. Without a driver it returns at once.
     """
-    return _probe(what, ordinal, limit_s)
+    return _probe(target, ordinal, limit_s)
 
 
 @functools.cache
-def _probe(what: Probe, ordinal: int, limit_s: float) -> Found:
+def _probe(target: ProbeTarget, ordinal: int, limit_s: float) -> ProbeResult:
     try:
         ctypes.CDLL(LIBRARY)
     except OSError as error:
-        return Found(False, f"NVIDIA's driver does not load ({error})", loads=False)
-    # -P: a file of the current folder that is called like a library must not be taken for it.
-    command = [sys.executable, "-P", "-m", __name__, what, str(ordinal)]
-    # Files, not pipes: nothing has to be read from a child that cannot be ended.
+        return ProbeResult(False, f"NVIDIA's driver does not load ({error})", loads=False)
+    # -P: do not import a file of the current folder that has the name of a library.
+    command = [sys.executable, "-P", "-m", __name__, target, str(ordinal)]
+    # Files, not pipes: reading a pipe would wait for a child that cannot be killed.
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=errors)
-        code = _waited(child, limit_s)
-        steps, found = _read(_all(output))
+        code = _wait(child, limit_s)
+        last_step, result = _parse_output(_read_all(output))
         if code is None:
-            return Found(False, f"{_last(steps)} was not done after {limit_s:g} s")
-        if found is not None:
-            return found
-        said = _all(errors).decode(errors="replace").strip().splitlines()
-    about = f" ({said[-1]})" if said else ""
-    return Found(False, f"{_last(steps)} ended the process with {_end(code)}{about}")
+            return ProbeResult(False, f"{last_step} was not done after {limit_s:g} s")
+        if result is not None:
+            return result
+        lines = _read_all(errors).decode(errors="replace").strip().splitlines()
+    detail = f" ({lines[-1]})" if lines else ""
+    return ProbeResult(False, f"{last_step} ended the process with {_exit_status(code)}{detail}")
 
 
-def _waited(child: subprocess.Popen[bytes], limit_s: float) -> int | None:
-    """How `child` ended, None where it had to be ended. One that is stuck in the driver cannot be, not
-    even by SIGKILL: it is left behind."""
+def _wait(child: subprocess.Popen[bytes], limit_s: float) -> int | None:
+    """The exit status of `child`. After the time limit `child` is killed and the result is None.
+
+    A child that is stuck in the driver survives SIGKILL and is left behind.
+    """
     try:
         return child.wait(limit_s)
     except subprocess.TimeoutExpired:
         return None
-    finally:  # also where Ctrl-C ends the waiting
+    finally:  # also after Ctrl-C
         if child.poll() is None:
             child.kill()
             with suppress(subprocess.TimeoutExpired):
-                child.wait(_ENDING_S)
+                child.wait(_KILL_WAIT_S)
 
 
-def _all(file: IO[bytes]) -> bytes:
+def _read_all(file: IO[bytes]) -> bytes:
     file.seek(0)
     return file.read()
 
 
-def _read(output: bytes) -> tuple[list[str], Found | None]:
-    """Steps and result; native libraries may print lines of their own in between."""
-    steps: list[str] = []
-    found = None
-    for line in output.splitlines():
-        try:
-            said = msgspec.json.decode(line, type=_Step)
-        except msgspec.DecodeError:
-            try:
-                found = msgspec.json.decode(line, type=Found)
-            except msgspec.DecodeError:
-                continue
-        else:
-            steps.append(said.step)
-    return steps, found
+def _parse_output(output: bytes) -> tuple[str, ProbeResult | None]:
+    """The last step, and the result. Lines that native libraries printed are skipped."""
+    step, result = "starting Python", None
+    for text in output.splitlines():
+        with suppress(msgspec.DecodeError):
+            line = msgspec.json.decode(text, type=_Line)
+            step, result = line.step or step, line.result or result
+    return step, result
 
 
-def _last(steps: list[str]) -> str:
-    return steps[-1] if steps else "starting Python"
-
-
-def _end(code: int) -> str:
+def _exit_status(code: int) -> str:
     if code >= 0:
         return f"exit code {code}"
     try:
@@ -144,87 +138,91 @@ def _end(code: int) -> str:
         return f"signal {-code}"
 
 
-def _step(text: str) -> None:
-    print(msgspec.json.encode(_Step(text)).decode(), flush=True)
+def _print_line(line: _Line) -> None:
+    print(msgspec.json.encode(line).decode(), flush=True)
 
 
-def _driver() -> Found:
+def _begin(step: str) -> None:
+    _print_line(_Line(step))
+
+
+def _try_driver() -> ProbeResult:
     driver = ctypes.CDLL(LIBRARY)
-    _step("cuInit")
+    _begin("cuInit")
     if code := driver.cuInit(0):
-        return Found(False, f"NVIDIA's driver refuses cuInit: CUDA error {code}{_meaning(code)}")
-    _step("counting GPUs")
+        meaning = f", {_CUDA_ERRORS[code]}" if code in _CUDA_ERRORS else ""
+        return ProbeResult(False, f"NVIDIA's driver refuses cuInit: CUDA error {code}{meaning}")
+    _begin("counting GPUs")
     count = ctypes.c_int()
     if code := driver.cuDeviceGetCount(ctypes.byref(count)):
-        return Found(False, f"NVIDIA's driver refuses to count GPUs: CUDA error {code}")
+        return ProbeResult(False, f"NVIDIA's driver refuses to count GPUs: CUDA error {code}")
     if not count.value:
-        return Found(False, "NVIDIA's driver shows no GPU")
-    _step("looking at the GPUs")
-    gpus = tuple(look_at(ordinal) for ordinal in range(count.value))
-    return Found(True, f"NVIDIA's driver, for CUDA {gpus[0].cuda}", gpus)
+        return ProbeResult(False, "NVIDIA's driver shows no GPU")
+    _begin("querying the GPUs")
+    gpus = tuple(query_gpu(ordinal) for ordinal in range(count.value))
+    return ProbeResult(True, f"NVIDIA's driver, for CUDA {gpus[0].cuda}", gpus)
 
 
-def _meaning(code: int) -> str:
-    return f", {_MEANINGS[code]}" if code in _MEANINGS else ""
-
-
-def _cuda(graph: Path, ordinal: int) -> str:
-    _step("importing onnxruntime")
+def _try_cuda(graph: Path, ordinal: int) -> str:
+    _begin("importing onnxruntime")
     from affectstream.engines.runtimes.onnx_cuda import CudaEngine
 
-    _step("ONNX Runtime's first session on CUDA")
-    with CudaEngine(graph, ordinal=ordinal, half=False) as engine:
-        _step("ONNX Runtime's first run on CUDA")
-        return _squares(engine)
+    _begin("ONNX Runtime's first session on CUDA")
+    with CudaEngine(graph, ordinal=ordinal, fp16=False) as engine:
+        _begin("ONNX Runtime's first run on CUDA")
+        return _check_squares(engine)
 
 
-def _tensorrt(runtime: str, graph: Path, ordinal: int) -> str:
-    from affectstream.engines.plans.build import ONE, BuildOptions, build
+def _try_tensorrt(runtime: str, graph: Path, ordinal: int) -> str:
+    from affectstream.engines.plans.build import ONE_ROW, BuildOptions, build
     from affectstream.engines.plans.target import target_for
-    from affectstream.engines.runtimes.cuda.memory import INSTALL
+    from affectstream.engines.runtimes.cuda.memory import INSTALL_COMMAND
     from affectstream.engines.runtimes.nvidia import load
     from affectstream.engines.runtimes.tensorrt import TensorRTEngine
 
-    _step(f"importing {runtime}")
+    _begin(f"importing {runtime}")
     bindings = load(runtime)
-    _step("importing pycuda")
+    _begin("importing pycuda")
     try:
         import_module("pycuda.driver")
     except ImportError as error:
-        raise DeviceError(f"pycuda does not load ({error}): {INSTALL}") from error
-    _step(f"{runtime}'s first plan")
-    capabilities = (look_at(ordinal).capability,) if runtime == "tensorrt-rtx" else ()
+        raise DeviceError(f"pycuda does not load ({error}): {INSTALL_COMMAND}") from error
+    _begin(f"{runtime}'s first plan")
+    capabilities = (query_gpu(ordinal).capability,) if runtime == "tensorrt-rtx" else ()
     target = target_for(runtime, capabilities, ordinal=ordinal)
-    options = BuildOptions(precision="fp32", profiles=(ONE,), level=0)
+    options = BuildOptions(precision="fp32", profiles=(ONE_ROW,), level=0)
     built = build(graph, options, target)
-    _step(f"{runtime}'s first run")
-    with TensorRTEngine(built.plan, bindings, name="tiny plan", device=ordinal) as engine:
-        return _squares(engine)
+    _begin(f"{runtime}'s first run")
+    with TensorRTEngine(built.plan, bindings, name="tiny plan", ordinal=ordinal) as engine:
+        return _check_squares(engine)
 
 
-def _squares(engine: Engine) -> str:
-    """The runtime's name, when what it computes is right."""
+def _check_squares(engine: Engine) -> str:
+    """Return the name of the runtime. Raises `DeviceError` when it computes a wrong result."""
     x = np.arange(4, dtype=np.float32)[None]
-    found = engine.run({"x": x})["y"]
-    if not np.array_equal(found, x * x):
-        raise DeviceError(f"{engine.runtime} computed {found.tolist()} for {(x * x).tolist()}")
+    y = engine.run({"x": x})["y"]
+    if not np.array_equal(y, x * x):
+        raise DeviceError(f"{engine.runtime} computed {y.tolist()}, expected {(x * x).tolist()}")
     return engine.runtime
 
 
-def main(what: str, ordinal: int) -> None:
-    """Try `what` and print steps and a `Found`, one JSON document a line."""
+def main(target: str, ordinal: int) -> None:
+    """Try `target`; print its steps and the result, one JSON document a line."""
     try:
-        if what == "driver":
-            found = _driver()
+        if target == "driver":
+            result = _try_driver()
         else:
             with tempfile.TemporaryDirectory() as folder:
                 graph = Path(folder, "square.onnx")
-                graph.write_bytes(SQUARE)
-                tried = _cuda(graph, ordinal) if what == "cuda" else _tensorrt(what, graph, ordinal)
-            found = Found(True, tried)
+                graph.write_bytes(SQUARE_GRAPH)
+                if target == "cuda":
+                    runtime = _try_cuda(graph, ordinal)
+                else:
+                    runtime = _try_tensorrt(target, graph, ordinal)
+            result = ProbeResult(True, runtime)
     except AffectstreamError as error:
-        found = Found(False, str(error))
-    print(msgspec.json.encode(found).decode(), flush=True)
+        result = ProbeResult(False, str(error))
+    _print_line(_Line(result=result))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The one seam between the pipeline and a compiled graph."""
+"""The interface between the pipeline and a compiled graph."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """One input or output: free axes are strings (``"N"``), fixed ones numbers."""
+    """One input or output. A free axis is a string such as ``"N"``, a fixed one a number."""
 
     name: str
     shape: tuple[int | str, ...]
@@ -28,7 +28,7 @@ class TensorSpec:
         return f"{self.name} ({', '.join(map(str, self.shape))}) {self.dtype}"
 
     def admits(self, array: Array) -> bool:
-        """Whether `array` has this dtype, rank and every fixed axis."""
+        """Whether `array` has this dtype, this rank and every fixed axis."""
         return (
             array.dtype == self.dtype
             and array.ndim == len(self.shape)
@@ -39,9 +39,9 @@ class TensorSpec:
 
 
 class Engine(Protocol):
-    """A compiled graph. Opened with ``with``; `run` may be called from several threads at once.
+    """A compiled graph, for use in a ``with`` statement. Several threads may call `run` at once.
 
-    The arrays that `run` returns are fresh: they belong to the caller.
+    The arrays that `run` returns are new and belong to the caller.
     """
 
     @property
@@ -56,11 +56,11 @@ class Engine(Protocol):
 
     @property
     def runtime(self) -> str:
-        """What computes, such as ``onnxruntime 1.31.1 cpu``."""
+        """The runtime and its device, such as ``onnxruntime 1.31.1 cpu``."""
         ...
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """All outputs by name. Raises `EngineError` for feeds that `inputs` does not admit."""
+        """All outputs by name. Raises `EngineError` when `feeds` do not match `inputs`."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -74,10 +74,10 @@ class Engine(Protocol):
 
 
 def check_feeds(engine: str, inputs: Mapping[str, TensorSpec], feeds: Mapping[str, Array]) -> None:
-    """Raise `EngineError` unless `feeds` has exactly the inputs, each of an admitted shape."""
+    """Raise `EngineError` unless `feeds` has exactly `inputs`, each with its dtype and shape."""
     if feeds.keys() != inputs.keys():
         raise EngineError(
-            f"{engine}: fed {sorted(feeds)}, expected {sorted(inputs)}: feed every input by its name"
+            f"{engine}: the inputs are {sorted(feeds)}, expected {sorted(inputs)}: give every input by name"
         )
     for name, spec in inputs.items():
         array = feeds[name]
@@ -85,25 +85,3 @@ def check_feeds(engine: str, inputs: Mapping[str, TensorSpec], feeds: Mapping[st
             raise EngineError(
                 f"{engine}: input {name!r} is {array.shape} {array.dtype}, expected {spec.describe()}"
             )
-
-
-def padded(array: Array, size: int) -> Array:
-    """`array` with its first axis filled up with zeros to `size` rows (itself when already so)."""
-    if len(array) == size:
-        return array
-    out = np.zeros((size, *array.shape[1:]), array.dtype)
-    out[: len(array)] = array
-    return out
-
-
-SLOTS = (1, 2, 4, 8, 16, 32, 64)
-"""Batch sizes that engines are run at; anything between is padded up, so that the same input always
-meets the same kernel and scores do not depend on what else was in the batch."""
-
-
-def slot(count: int) -> int:
-    """The smallest of `SLOTS` that holds `count` rows (1 to 64)."""
-    for size in SLOTS:
-        if count <= size:
-            return size
-    raise ValueError(f"a batch holds at most {SLOTS[-1]} rows, found {count}: split it")

@@ -11,7 +11,8 @@ from pathlib import Path
 import av
 import onnxruntime
 
-from affectstream.engines.bundle.bundle import POCKET, Bundle
+from affectstream.engines.bundle.bundle import Bundle
+from affectstream.engines.bundle.folder import POCKET
 from affectstream.engines.cache.home import home
 from affectstream.engines.cache.sizes import format_size
 from affectstream.engines.choose import candidates, choose
@@ -19,7 +20,7 @@ from affectstream.engines.errors import AffectstreamError, DeviceError, PlanErro
 from affectstream.engines.models.registry import models
 from affectstream.engines.plans.store import PlanStore
 from affectstream.engines.probe import probe
-from affectstream.engines.runtimes.nvidia import RUNTIMES, load
+from affectstream.engines.runtimes.nvidia import NVIDIA_RUNTIMES, load
 
 _PACKAGES = (
     "affectstream",
@@ -124,7 +125,7 @@ def _devices() -> Iterator[Finding]:
 def _runtimes() -> Iterator[Finding]:
     providers = ", ".join(onnxruntime.get_available_providers())
     yield Finding("runtime", f"onnxruntime {onnxruntime.__version__}: {providers}")
-    for runtime in RUNTIMES:
+    for runtime in NVIDIA_RUNTIMES:
         try:
             yield Finding("runtime", f"{runtime} {load(runtime).version}")
         except DeviceError as error:
@@ -166,13 +167,13 @@ def _models() -> Iterator[Finding]:
 def _plans() -> Iterator[Finding]:
     store = PlanStore()
     try:
-        plans, refused = store.plans(), store.refused()
+        plans, invalid = store.plans(), store.invalid()
     except PlanError as error:  # the folder itself is open to others
         yield Finding("plans", str(error), ok=False)
         return
     size = format_size(sum(plan.meta.bytes for plan in plans))
     yield Finding("plans", f"{len(plans)} plans, {size}, in {store.root}")
-    for reason in refused:
+    for reason in invalid:
         yield Finding("plans", reason, ok=False)
 
 
@@ -180,11 +181,11 @@ def _bundle(bundle: str | Path) -> Iterator[Finding]:
     try:
         with Bundle.open(bundle) as opened:
             manifest = opened.manifest
-            roles = ", ".join(opened.every_engine)
+            roles = ", ".join(opened.all_engines)
             yield Finding("bundle", f"{manifest.name} {manifest.version} in {opened.folder}")
             yield Finding("bundle", f"every hash, name and shape agrees; engines: {roles}")
             yield Finding("bundle", f"labels: {', '.join(manifest.labels) or 'none'}")
-            yield Finding("bundle", f"its head tells: {', '.join(sorted(opened.answers))}")
+            yield Finding("bundle", f"its head tells: {', '.join(sorted(opened.head_outputs))}")
             for result in manifest.results:
                 figure = f"{result.metric} {result.value} (n = {result.count})"
                 yield Finding("measured", f"{result.part} on {result.data}: {figure}")

@@ -25,7 +25,7 @@ import numpy as np
 import pytest
 import typer
 
-from affectstream.engines.bundle.bundle import POCKET
+from affectstream.engines.bundle.folder import POCKET
 from affectstream.stream import parse_event
 from affectstream.stream.cli import GROUP, _application, main
 from tests.support.live_media import write_face

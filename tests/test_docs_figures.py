@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from affectstream.engines.bundle.bundle import POCKET
+from affectstream.engines.bundle.folder import POCKET
 
 ROOT = Path(__file__).parents[1]
 RESULTS = "docs/background/results.md"

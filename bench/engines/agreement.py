@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from affectstream.engines.compare import DIFFERENCE, Agreement
+from affectstream.engines.compare import MAX_DIFFERENCE, Agreement
 from affectstream.engines.spec import Array, Engine
 
 
@@ -49,20 +49,20 @@ class Fp16Candidate:
             )
         lines.append(
             f"{_line('with an FP16 detector', self.fp16_detector)}, {self.fp16_detector.beyond} beyond "
-            f"{DIFFERENCE}, {self.unmatched} on one side only"
+            f"{MAX_DIFFERENCE}, {self.unmatched} on one side only"
         )
         return "\n".join(lines)
 
 
 def _line(part: str, agreement: Agreement) -> str:
     a = agreement
-    return f"  {part:32}{a.rows:8}{a.decided:8}{a.share:10.4%}{a.largest:12.2g}"
+    return f"  {part:32}{a.rows:8}{a.clear:8}{a.share:10.4%}{a.largest:12.2g}"
 
 
 def _metrics(agreement: Agreement) -> dict[str, Any]:
     return {
         "inputs": agreement.rows,
-        "clear": agreement.decided,
+        "clear": agreement.clear,
         "agreement": round(agreement.share, 5),
         "largest_difference": float(f"{agreement.largest:.3g}"),
         "beyond": agreement.beyond,

@@ -43,9 +43,9 @@ def record_calls(recognizer: Recognizer, path: Path) -> Calls:
     """Score `path` and return every engine call, in order."""
     calls, plain = Calls(), recognizer.bundle
     # A file that several members share is one engine: its calls are recorded once.
-    recorders = {id(e): FeedRecorder(e, calls) for e in plain.every_engine.values()}
+    recorders = {id(e): FeedRecorder(e, calls) for e in plain.all_engines.values()}
     recognizer.bundle = plain.with_engines(
-        {role: recorders[id(e)] for role, e in plain.every_engine.items()}
+        {role: recorders[id(e)] for role, e in plain.all_engines.items()}
     )
     try:
         with recognizer.session(path) as session:
@@ -58,7 +58,7 @@ def record_calls(recognizer: Recognizer, path: Path) -> Calls:
 
 def record_feeds(recognizer: Recognizer, path: Path) -> dict[str, Feeds]:
     """Score `path` and return the inputs of each role; ``member/role`` inside a member."""
-    calls, engines = record_calls(recognizer, path), recognizer.bundle.every_engine
+    calls, engines = record_calls(recognizer, path), recognizer.bundle.all_engines
     return {role: [f for e, f in calls if e is engine] for role, engine in engines.items()}
 
 

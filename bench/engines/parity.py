@@ -30,15 +30,17 @@ from affectstream.bench.engines.agreement import Fp16Candidate
 from affectstream.bench.engines.feeds import FeedRecorder, Feeds, record_feeds
 from affectstream.bench.engines.fp16_reference import Fp16Reference
 from affectstream.bench.machine import describe
-from affectstream.engines.bundle.bundle import ENCODERS, MODALITIES, YUNET, Bundle
+from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.folder import engine_parts
+from affectstream.engines.bundle.shapes import ENCODER_ROLES, YUNET_OUTPUTS
 from affectstream.engines.choose import parse_device
-from affectstream.engines.compare import AGREEMENT, DIFFERENCE, MARGIN, softmax
+from affectstream.engines.compare import MARGIN, MAX_DIFFERENCE, MIN_AGREEMENT, softmax
 from affectstream.engines.errors import UsageError
-from affectstream.engines.fp16 import fp16_file
-from affectstream.engines.models.registry import file_of
-from affectstream.engines.rivals import Rival, open_engine
+from affectstream.engines.fp16.derive import fp16_file
+from affectstream.engines.labels import MODALITIES
+from affectstream.engines.models.registry import part_path
 from affectstream.engines.spec import Array, Engine
+from affectstream.engines.variant import Variant
 from affectstream.stream.fusion.encoders import TextEncoder
 from affectstream.stream.recognizer import Recognizer
 
@@ -90,12 +92,12 @@ class Parity:
         self.bundle: Bundle = recognizer.bundle
         _check(self.bundle)
         graphs = {
-            role: fp16_file(file_of(self.bundle.folder, part))
+            role: fp16_file(part_path(self.bundle.folder, part))
             for role, part in engine_parts(self.bundle.manifest).items()
         }
         self.references = {role: Fp16Reference(path) for role, path in graphs.items()}
-        rival = Rival(parse_device(device), half=True)
-        opened = {role: open_engine(rival, path) for role, path in graphs.items()}
+        variant = Variant(parse_device(device), "fp16")
+        opened = {role: variant.open(path) for role, path in graphs.items()}
         # "torch" computes the convolutions of the reference; results name it so.
         self.candidates = [
             Fp16Candidate("onnxruntime", opened),
@@ -106,7 +108,7 @@ class Parity:
 
     def compare_encoder(self, modality: str, feeds: Iterable[Mapping[str, Array]]) -> None:
         """Compare one encoder by its own classifier; keep its embeddings for `compare_mixed_hops`."""
-        role = ENCODERS[modality]
+        role = ENCODER_ROLES[modality]
         for batch in feeds:
             expected = self.bundle.engines[role].run(batch)
             self._keep_embedding("", modality, expected)
@@ -175,7 +177,7 @@ class Parity:
             return softmax(outputs["logits"])
         classes, objects = (
             np.concatenate([outputs[name].ravel() for name in names])
-            for names in (YUNET[:3], YUNET[3:6])
+            for names in (YUNET_OUTPUTS[:3], YUNET_OUTPUTS[3:6])
         )
         score = np.sqrt(np.clip(classes * objects, 0, 1))
         return np.stack([score, 1 - score], 1)
@@ -203,7 +205,7 @@ def _check(bundle: Bundle) -> None:
     """Raise `UsageError` for a bundle whose parts have no labels to compare."""
     missing = [
         role
-        for role in (*ENCODERS.values(), "fusion")
+        for role in (*ENCODER_ROLES.values(), "fusion")
         if role not in bundle.engines or "logits" not in bundle.engines[role].outputs
     ]
     if bundle.members:
@@ -281,8 +283,8 @@ def report(parity: Parity, bundle: str, device: str, seconds: float) -> None:
                 "passed": peak <= LARGEST and all(c.passed for c in parity.candidates),
                 "limits": {
                     "margin": MARGIN,
-                    "agreement": AGREEMENT,
-                    "difference": DIFFERENCE,
+                    "agreement": MIN_AGREEMENT,
+                    "difference": MAX_DIFFERENCE,
                     "activation": LARGEST,
                 },
                 "fp16": {c.name: c.metrics() for c in parity.candidates},

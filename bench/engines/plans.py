@@ -20,16 +20,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from msgspec import structs
+from msgspec import structs, to_builtins
 
 from affectstream.bench.machine import describe
-from affectstream.engines.bundle.bundle import locate, read_manifest
 from affectstream.engines.bundle.bundle_plans import plan_requests
+from affectstream.engines.bundle.folder import find_bundle, read_manifest
 from affectstream.engines.cache.digest import sha256
 from affectstream.engines.errors import AffectstreamError
-from affectstream.engines.plans.build import BuildOptions, Built, build, graph_of
-from affectstream.engines.plans.gate import compare_outputs
-from affectstream.engines.plans.network import Precision
+from affectstream.engines.fp16.precision import Precision
+from affectstream.engines.plans.accuracy import compare_outputs
+from affectstream.engines.plans.build import BuildOptions, BuiltPlan, build, graph_for
 from affectstream.engines.plans.profiles import parse_profile
 from affectstream.engines.plans.target import Target, target_for
 from affectstream.engines.runtimes.onnx import OnnxEngine
@@ -51,7 +51,7 @@ class Row:
     onnx_mb: float
     derive_s: float
     """To derive the FP16 variant, or to find it in the cache."""
-    built: Built | None
+    built: BuiltPlan | None
     parity: str
     error: str
 
@@ -66,7 +66,7 @@ class Row:
         if self.built is not None:
             document["build_s"] = round(self.built.seconds, 2)
             document["plan_mb"] = _mb(len(self.built.plan))
-            document["layers"] = structs.asdict(self.built.types)
+            document["layers"] = to_builtins(self.built.types)
         extra = {"parity": self.parity, "error": self.error}
         return document | {name: text for name, text in extra.items() if text}
 
@@ -77,12 +77,12 @@ class Row:
         types = self.built.types
         return (
             f"{self.engine:32}{self.precision:6}{self.onnx_mb:9.1f}{self.built.seconds:9.2f}"
-            f"{_mb(len(self.built.plan)):9.1f}{types.half:7}{types.float:7}  {self.parity}"
+            f"{_mb(len(self.built.plan)):9.1f}{types.fp16:7}{types.fp32:7}  {self.parity}"
         )
 
 
 Derive = Callable[[Path, Precision], Path]
-"""Returns the graph in a precision, given the FP32 graph. `graph_of` is what the engines use."""
+"""Returns the graph in a precision, given the FP32 graph. `graph_for` is what the engines use."""
 
 
 def measure(
@@ -91,7 +91,7 @@ def measure(
     options: BuildOptions,
     target: Target,
     *,
-    derive: Derive = graph_of,
+    derive: Derive = graph_for,
 ) -> Row:
     """Derive, build and compare one graph. An `AffectstreamError` becomes part of the row."""
     derive_s, built, parity, error = 0.0, None, "", ""
@@ -111,7 +111,7 @@ def measure(
 
 def measure_bundle(bundle: str, target: Target) -> Iterator[Row]:
     """A row for each engine of `bundle` and each precision."""
-    folder = locate(bundle)
+    folder = find_bundle(bundle)
     for precision in _PRECISIONS:
         options = BuildOptions(precision=precision, profiles=(PROFILE,))
         for request in plan_requests(folder, read_manifest(folder), options):
@@ -151,12 +151,12 @@ def measure_recipe(
 
 
 def _derive_beside(source: Path, precision: Precision) -> Path:
-    """Like `graph_of`, without the cache: these graphs are used once."""
+    """Like `graph_for`, without the cache: these graphs are used once."""
     if precision == "fp32":
         return source
     import onnx
 
-    from affectstream.engines.fp16 import fp16_model
+    from affectstream.engines.fp16.graph import fp16_model
 
     target = source.with_name(f"half-{source.name}")
     onnx.save(fp16_model(onnx.load(str(source)), source.name), str(target))

@@ -30,7 +30,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectstream.bench.machine import describe
-from affectstream.engines.bundle.folder import Member, locate, read_manifest
+from affectstream.engines.bundle.folder import Member, find_bundle, read_manifest
 from affectstream.engines.compare import softmax
 from affectstream.engines.errors import UsageError
 from affectstream.engines.manifest import Calibration
@@ -125,7 +125,7 @@ def _fused_folders(members: Sequence[Member], fused: Sequence[str]) -> dict[str,
     folders: dict[str, Path] = {}
     taken = {PRODUCT, AVERAGE, *(member.name for member in members)}
     for given in fused:
-        folder = locate(given).resolve()
+        folder = find_bundle(given).resolve()
         if folder.name in taken or folder.name in folders:
             raise UsageError(f"--fused {given}: another row is called {folder.name}; rename one")
         labels, expected = read_manifest(folder).labels, members[0].manifest.labels

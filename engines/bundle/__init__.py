@@ -1,1 +1,1 @@
-"""The folder that holds one recognizer: read, checked, opened, changed."""
+"""Bundles: folders that contain one recognizer. Reading, checking, opening and changing them."""

@@ -1,4 +1,4 @@
-"""Opening a bundle: every hash, name and shape is checked, and a fault is named."""
+"""Opens a bundle. Every hash, name and shape is checked first."""
 
 from __future__ import annotations
 
@@ -11,133 +11,114 @@ from typing import TYPE_CHECKING, Self
 
 from affectstream.engines.bundle.bundle_plans import build_options
 from affectstream.engines.bundle.folder import (
-    MANIFEST,
-    POCKET,
     engine_parts,
-    locate,
-    parts,
+    find_bundle,
     read_manifest,
     read_members,
 )
 from affectstream.engines.bundle.shapes import (
-    ENCODERS,
-    YUNET,
+    HeadOutput,
     check_graphs,
-    check_joint,
+    check_member_fusion,
+    head_output_shapes,
 )
-from affectstream.engines.bundle.shapes import head_outputs as known_answers
-from affectstream.engines.cache.digest import sha256
 from affectstream.engines.errors import BundleError, EngineError
-from affectstream.engines.fp16 import FP32_ROLES
+from affectstream.engines.fp16.precision import FP32_ROLES
 from affectstream.engines.labels import MODALITIES, Modality
 from affectstream.engines.manifest import SPEAKER_FEATURES, Manifest, SpeakerFeature
-from affectstream.engines.models.registry import file_of
+from affectstream.engines.models.registry import part_path
 from affectstream.engines.open import open_engine
 from affectstream.engines.spec import Engine
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-__all__ = [
-    "ENCODERS",
-    "MANIFEST",
-    "MODALITIES",
-    "POCKET",
-    "YUNET",
-    "Bundle",
-    "locate",
-    "parts",
-    "read_manifest",
-    "sha256",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """An open bundle: its manifest, folder, engines by role and tokenizer. Closes them on exit."""
+    """An open bundle. As a context manager it closes its engines on exit."""
 
     folder: Path
     manifest: Manifest
     engines: dict[str, Engine]
-    """Its own, without those of its members."""
+    """By role, without the engines of the members."""
     tokenizer: Tokenizer | None
-    """Of the text encoder; None where there is none."""
+    """Of the text encoder, if there is one."""
     members: tuple[Bundle, ...]
-    """The bundles inside it, in the order of the manifest."""
+    """In the order of the manifest."""
     _stack: ExitStack
 
     @classmethod
     def open(
         cls, bundle: str | Path = "pocket", *, device: str = "cpu", threads: int = 1
     ) -> Bundle:
-        """Check and open `bundle` on `device`, as `choose` names it.
+        """Check and open `bundle` on `device` (see `open_engine`).
 
         Raises `BundleError`, `EngineError` or `DeviceError`, naming the fault.
         """
-        folder = locate(bundle)
+        folder = find_bundle(bundle)
         manifest = read_manifest(folder)
         with ExitStack() as stack:
             opener = _Opener(device, threads, stack)
             members = []
-            for inside in read_members(folder, manifest):
-                engines = opener.engines(inside.folder, inside.manifest)
-                check_graphs(inside.folder, inside.manifest, engines)
+            for member in read_members(folder, manifest):
+                engines = opener.engines(member.folder, member.manifest)
+                check_graphs(member.folder, member.manifest, engines)
                 if "logits" not in engines["fusion"].outputs:
-                    raise BundleError(f"{folder}: member {inside.name!r} has a head without logits")
-                tokenizer = _tokenizer(inside.folder, inside.manifest)
+                    raise BundleError(f"{folder}: member {member.name!r} has a head without logits")
+                tokenizer = _open_tokenizer(member.folder, member.manifest)
                 members.append(
-                    cls(inside.folder, inside.manifest, engines, tokenizer, (), ExitStack())
+                    cls(member.folder, member.manifest, engines, tokenizer, (), ExitStack())
                 )
             engines = opener.engines(folder, manifest)
             if members:
-                check_joint(folder, manifest, engines["fusion"])
+                check_member_fusion(folder, manifest, engines["fusion"])
             else:
                 check_graphs(folder, manifest, engines)
-            tokenizer = _tokenizer(folder, manifest)
+            tokenizer = _open_tokenizer(folder, manifest)
             return cls(folder, manifest, engines, tokenizer, tuple(members), stack.pop_all())
 
     @property
-    def experts(self) -> tuple[Bundle, ...]:
-        """The bundles with encoders and a head over them: the members, or this one itself."""
+    def member_bundles(self) -> tuple[Bundle, ...]:
+        """The members; a bundle without members is its own only member."""
         return self.members or (self,)
 
     @property
     def modalities(self) -> tuple[Modality, ...]:
-        """The modalities that some head takes, of `MODALITIES`."""
-        heads = [expert.engines["fusion"].inputs for expert in self.experts]
+        """The modalities that any head takes."""
+        heads = [member.engines["fusion"].inputs for member in self.member_bundles]
         return tuple(m for m in MODALITIES if any(m in inputs for inputs in heads))
 
     @property
-    def facts(self) -> tuple[SpeakerFeature, ...]:
-        """What is asked for of the speakers, by any head."""
-        return tuple(
-            f for f in SPEAKER_FEATURES if any(f in e.manifest.metadata for e in self.experts)
-        )
+    def speaker_features(self) -> tuple[SpeakerFeature, ...]:
+        """The features of speakers that any head takes."""
+        taken = {name for member in self.member_bundles for name in member.manifest.metadata}
+        return tuple(name for name in SPEAKER_FEATURES if name in taken)
 
     @property
-    def answers(self) -> frozenset[str]:
-        """What the head says, of `shapes.answers`; its other outputs count for nothing."""
-        return frozenset(known_answers(0)) & self.engines["fusion"].outputs.keys()
+    def head_outputs(self) -> frozenset[HeadOutput]:
+        """The outputs of the head; unknown ones are ignored."""
+        return frozenset(head_output_shapes(0)) & self.engines["fusion"].outputs.keys()
 
     @property
-    def every_engine(self) -> dict[str, Engine]:
-        """All engines by role, ``member/role`` inside a member; a shared one under each name."""
-        inside = {f"{n}/{r}": e for n, m in self._named() for r, e in m.engines.items()}
+    def all_engines(self) -> dict[str, Engine]:
+        """All engines by role, those of members by ``member/role``; a shared engine has several names."""
+        inside = {f"{n}/{r}": e for n, m in self._named_members() for r, e in m.engines.items()}
         return {**self.engines, **inside}
 
     def with_engines(self, engines: Mapping[str, Engine]) -> Bundle:
-        """This bundle with `engines`, named as in `every_engine`, in the place of its own.
+        """A copy of this bundle with other `engines`, named as in `all_engines`.
 
-        Closing either closes the engines that this one opened.
+        Closing either bundle closes the engines that this one opened.
         """
         members = tuple(
             replace(m, engines={role: engines[f"{name}/{role}"] for role in m.engines})
-            for name, m in self._named()
+            for name, m in self._named_members()
         )
         own = {role: engines[role] for role in self.engines}
         return replace(self, engines=own, members=members)
 
-    def _named(self) -> Iterator[tuple[str, Bundle]]:
+    def _named_members(self) -> Iterator[tuple[str, Bundle]]:
         return zip(self.manifest.members, self.members, strict=True)
 
     def __enter__(self) -> Self:
@@ -153,45 +134,45 @@ class Bundle:
 
 
 class _Opener:
-    """Opens each file once, however many bundles name it; `stack` closes them."""
+    """Opens each file once, even if several bundles name it. `stack` closes the engines."""
 
     def __init__(self, device: str, threads: int, stack: ExitStack) -> None:
         self._device, self._threads, self._stack = device, threads, stack
         self._opened: dict[tuple[str, bool], Engine] = {}
 
     def engines(self, folder: Path, manifest: Manifest) -> dict[str, Engine]:
-        """The engines of one bundle, without those of its members."""
+        """The engines of one bundle by role, without those of its members."""
         options = build_options(folder, manifest, self._device)
         engines: dict[str, Engine] = {}
         for role, part in engine_parts(manifest).items():
-            half = role not in FP32_ROLES
-            if (part.sha256, half) not in self._opened:
+            fp16 = role not in FP32_ROLES
+            if (part.sha256, fp16) not in self._opened:
                 try:
                     opened = open_engine(
-                        file_of(folder, part),
+                        part_path(folder, part),
                         self._device,
                         threads=self._threads,
-                        half=half,
+                        fp16=fp16,
                         options=options.get(role),
                     )
                 except EngineError as error:
                     raise type(error)(f"bundle {manifest.name}, {role}: {error}") from error
-                self._opened[part.sha256, half] = self._stack.enter_context(opened)
-            engines[role] = self._opened[part.sha256, half]
+                self._opened[part.sha256, fp16] = self._stack.enter_context(opened)
+            engines[role] = self._opened[part.sha256, fp16]
         return engines
 
 
-def _tokenizer(folder: Path, manifest: Manifest) -> Tokenizer | None:
-    """The tokenizer of the text encoder, which cuts what is too long.
+def _open_tokenizer(folder: Path, manifest: Manifest) -> Tokenizer | None:
+    """The tokenizer of the text encoder, which truncates text that is too long.
 
-    The end goes, unless earlier utterances are joined to the current one, which comes last.
+    Without context it cuts the end. With context it cuts the beginning: the current utterance is the last.
     """
     part = manifest.engines.text_encoder
     if part is None:
         return None
     from tokenizers import Tokenizer
 
-    path = file_of(folder, part.tokenizer)
+    path = part_path(folder, part.tokenizer)
     try:
         tokenizer = Tokenizer.from_file(str(path))
         tokenizer.no_padding()

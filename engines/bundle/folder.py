@@ -1,4 +1,4 @@
-"""The folder of a bundle: its manifest, the hash of every file, and the bundles inside it."""
+"""Reads the folder of a bundle: its manifest, the hash of every file, and its members."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from msgspec import structs
 from affectstream.engines.cache.digest import sha256
 from affectstream.engines.errors import BundleError
 from affectstream.engines.labels import EMOTIONS
-from affectstream.engines.manifest import FORMAT, DetectorPart, FilePart, Manifest
-from affectstream.engines.models.registry import file_of
+from affectstream.engines.manifest import FORMAT, ROLES, DetectorPart, FilePart, Manifest
+from affectstream.engines.models.registry import part_path
 
 MANIFEST = "bundle.json"
 POCKET = Path(__file__).parents[1] / "pocket"
-_LEAST_MEMBERS = 2
+_MIN_MEMBERS = 2
 
 
-def locate(bundle: str | Path) -> Path:
+def find_bundle(bundle: str | Path) -> Path:
     """The folder of `bundle`: ``pocket``, or a path to a folder with a `bundle.json`."""
     folder = POCKET if str(bundle) == "pocket" else Path(bundle)
     if not folder.is_dir():
@@ -34,9 +34,9 @@ def locate(bundle: str | Path) -> Path:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Parse and check `bundle.json`, the hash of each file that it names included.
+    """Parse and check `bundle.json`, and the hash of each file that it names.
 
-    Members are not looked at: see `read_members`.
+    `read_members` checks the members. Raises `BundleError`.
     """
     path = folder / MANIFEST
     try:
@@ -56,7 +56,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise BundleError(f"{path}: {error}") from error
     for fault in _faults(manifest):
         raise BundleError(f"{path}: {fault}")
-    for part in parts(manifest):
+    for part in file_parts(manifest):
         _check_file(folder, part)
     return manifest
 
@@ -71,25 +71,25 @@ class Member:
 
 
 def read_members(folder: Path, manifest: Manifest) -> tuple[Member, ...]:
-    """The bundles inside the one in `folder`, in the order of the manifest; none in a plain one.
+    """The members of the bundle in `folder`, in the order of the manifest.
 
-    Raises `BundleError` for one that is missing or spoiled, and for those that do not go together.
+    Raises `BundleError` when a member is missing or damaged, and when members do not fit together.
     """
     members = []
     for name in manifest.members:
-        inside = folder / name
-        if not (inside / MANIFEST).is_file():
+        member = folder / name
+        if not (member / MANIFEST).is_file():
             raise BundleError(
-                f"{folder} names the member {name!r}, but {inside} has no {MANIFEST}: restore or "
+                f"{folder} names the member {name!r}, but {member} has no {MANIFEST}: restore or "
                 "reinstall the bundle"
             )
-        members.append(Member(name, inside, read_manifest(inside)))
-    for fault in mismatches(manifest, members):
+        members.append(Member(name, member, read_manifest(member)))
+    for fault in member_mismatches(manifest, members):
         raise BundleError(f"{folder / MANIFEST}: {fault}")
     return tuple(members)
 
 
-def parts(manifest: Manifest) -> Iterator[FilePart]:
+def file_parts(manifest: Manifest) -> Iterator[FilePart]:
     """Every file that the manifest names."""
     yield from engine_parts(manifest).values()
     if manifest.engines.text_encoder is not None:
@@ -98,25 +98,26 @@ def parts(manifest: Manifest) -> Iterator[FilePart]:
 
 def engine_parts(manifest: Manifest) -> dict[str, FilePart]:
     """The graphs of a bundle by role, without those of its members."""
-    engines = manifest.engines
-    found = {role: getattr(engines, role) for role in engines.__struct_fields__}
-    return {role: part for role, part in found.items() if part is not None}
+    parts = {role: getattr(manifest.engines, role) for role in ROLES}
+    return {role: part for role, part in parts.items() if part is not None}
 
 
 def engine_files(folder: Path, manifest: Manifest) -> dict[str, tuple[Path, FilePart]]:
-    """Where every graph of the bundle in `folder` is, by its role, ``member/role`` inside a member."""
-    found = {r: (file_of(folder, part), part) for r, part in engine_parts(manifest).items()}
+    """The path and the part of every graph of the bundle in `folder`, by role or ``member/role``."""
+    files: dict[str, tuple[Path, FilePart]] = {
+        role: (part_path(folder, part), part) for role, part in engine_parts(manifest).items()
+    }
     for member in read_members(folder, manifest):
-        inside = engine_files(member.folder, member.manifest)
-        found.update({f"{member.name}/{role}": at for role, at in inside.items()})
-    return found
+        for role, file in engine_files(member.folder, member.manifest).items():
+            files[f"{member.name}/{role}"] = file
+    return files
 
 
 def _faults(manifest: Manifest) -> Iterator[str]:
-    """What is wrong with the numbers and names of one manifest."""
+    """The faults of one manifest, one sentence each."""
     labels, prior = manifest.labels, manifest.calibration.prior
     if len(set(labels)) != len(labels):
-        yield f"labels {list(labels)} name one twice"
+        yield f"labels {list(labels)} contain a label twice"
     if unknown := set(labels) - set(EMOTIONS):
         yield f"labels {sorted(unknown)} are not in the vocabulary {list(EMOTIONS)}"
     if len(prior) != len(labels):
@@ -126,18 +127,18 @@ def _faults(manifest: Manifest) -> Iterator[str]:
     if manifest.window_us % manifest.hop_us:
         yield f"window_us {manifest.window_us} is not a whole number of hops of {manifest.hop_us}"
     if len(set(manifest.metadata)) != len(manifest.metadata):
-        yield f"metadata {list(manifest.metadata)} names one twice"
-    yield from _of_members(manifest) if manifest.members else _of_pictures(manifest)
+        yield f"metadata {list(manifest.metadata)} contains a name twice"
+    yield from _member_faults(manifest) if manifest.members else _picture_faults(manifest)
 
 
-def _of_pictures(manifest: Manifest) -> Iterator[str]:
+def _picture_faults(manifest: Manifest) -> Iterator[str]:
     detector, crop = manifest.engines.face_detector, manifest.crop
     if (manifest.engines.face_encoder is None) != (crop is None):
         yield "face_encoder and crop belong together: give both or none"
     if crop is None or crop.kind == "frame":
         if detector is not None:
             why = "without a face_encoder" if crop is None else "where the crop is the whole frame"
-            yield f"a face_detector finds nothing to look at {why}: leave it out"
+            yield f"a face_detector is not used {why}: leave it out"
     elif detector is None:
         yield f"a crop of a {crop.kind} needs a face_detector: they belong together"
     expected = 5 if crop is not None and crop.kind == "face" else 0
@@ -148,66 +149,69 @@ def _of_pictures(manifest: Manifest) -> Iterator[str]:
         )
 
 
-def _of_members(manifest: Manifest) -> Iterator[str]:
-    if len(manifest.members) < _LEAST_MEMBERS or len(set(manifest.members)) < len(manifest.members):
+def _member_faults(manifest: Manifest) -> Iterator[str]:
+    if len(manifest.members) < _MIN_MEMBERS or len(set(manifest.members)) < len(manifest.members):
         yield (
-            f"members {list(manifest.members)}: expected at least {_LEAST_MEMBERS}, each named once"
+            f"members {list(manifest.members)}: expected at least {_MIN_MEMBERS}, each named once"
         )
     if len(engine_parts(manifest)) > 1 or manifest.crop is not None or manifest.metadata:
-        yield "a bundle of members has a fusion engine alone: crop, metadata and encoders are theirs"
+        yield "a bundle of members has a fusion engine alone: crop, metadata and encoders are its members'"
 
 
-def mismatches(manifest: Manifest, members: Sequence[Member]) -> Iterator[str]:
-    """What keeps `members` from being read together by a bundle of that manifest."""
+def member_mismatches(manifest: Manifest, members: Sequence[Member]) -> Iterator[str]:
+    """Why `members` cannot be used together in a bundle with this manifest, one sentence each."""
     for member in members:
-        inside, whose = member.manifest, f"member {member.name!r}"
+        inside, name = member.manifest, f"member {member.name!r}"
         if inside.members:
-            yield f"{whose} has members itself: only one level can be nested"
+            yield f"{name} has members itself: only one level can be nested"
         if inside.labels != manifest.labels:
-            yield f"{whose} has labels {list(inside.labels)}, expected {list(manifest.labels)}"
+            yield f"{name} has labels {list(inside.labels)}, expected {list(manifest.labels)}"
         if inside.hop_us != manifest.hop_us:
-            yield f"{whose} has hop_us {inside.hop_us}, expected {manifest.hop_us} as of the others"
+            yield f"{name} has hop_us {inside.hop_us}, expected {manifest.hop_us} as of the others"
         if inside.crop is not None and manifest.frame_hz % inside.frame_hz:
             yield (
-                f"{whose} has frame_hz {inside.frame_hz}, of which the bundle's {manifest.frame_hz} "
-                "is no multiple: its frames would not be on one grid"
+                f"{name} has frame_hz {inside.frame_hz}: the bundle's {manifest.frame_hz} must be a "
+                "multiple of it"
             )
     if members and (longest := max(m.manifest.window_us for m in members)) != manifest.window_us:
         yield f"window_us is {manifest.window_us}, expected the longest of the members': {longest}"
-    finders = {m.name: m.manifest.engines.face_detector for m in members}
-    found = {name: _as_fed(part) for name, part in finders.items() if part is not None}
-    for name in found:
-        if found[name] != next(iter(found.values())):
+    detectors = {
+        m.name: _without_origin(m.manifest.engines.face_detector)
+        for m in members
+        if m.manifest.engines.face_detector is not None
+    }
+    for name, detector in detectors.items():
+        if detector != next(iter(detectors.values())):
             yield (
-                f"members {next(iter(found))!r} and {name!r} have different face detectors, expected "
-                "the same file fed alike: tracks are shared"
+                f"members {next(iter(detectors))!r} and {name!r} have different face detectors, expected "
+                "the same file with the same settings: tracks are shared"
             )
 
 
-def _as_fed(part: DetectorPart) -> DetectorPart:
+def _without_origin(part: DetectorPart) -> DetectorPart:
     return structs.replace(part, file="", model=msgspec.UNSET)
 
 
 def _check_file(folder: Path, part: FilePart) -> None:
-    path = file_of(folder, part)
+    path = part_path(folder, part)
     public = part.model is not msgspec.UNSET
     if not path.is_file():
         if public:
             raise BundleError(
-                f"{folder} takes the public model {part.model}, which is not here: "
+                f"{folder} needs the public model {part.model}, which was not pulled yet: "
                 f"affectstream engines pull {part.model}"
             )
         raise BundleError(
             f"{path} is missing: the manifest names it; restore or reinstall the bundle"
         )
-    found = sha256(path)
-    if found != part.sha256:
-        mend = (
+    actual = sha256(path)
+    if actual != part.sha256:
+        advice = (
             f"fetch it again: affectstream engines pull {part.model}"
             if public
             else "restore or reinstall the bundle"
         )
         raise BundleError(
-            f"{path} was changed: SHA-256 is {found[:12]}..., the manifest says "
-            f"{part.sha256[:12]}...; {mend}"
+            f"{path} was changed: SHA-256 is {actual[:12]}..., the manifest says "
+            f"{part.sha256[:12]}...; {advice}"
         )

@@ -1,4 +1,4 @@
-"""Giving a public model its role in a bundle."""
+"""Puts a public model into a bundle."""
 
 from __future__ import annotations
 
@@ -9,30 +9,35 @@ from pathlib import Path
 
 from msgspec import structs
 
-from affectstream.engines.bundle.folder import MANIFEST, POCKET, engine_parts, locate, read_manifest
-from affectstream.engines.bundle.shapes import ENCODERS, check_graphs
-from affectstream.engines.bundle.swap_card import CARD, card_of
+from affectstream.engines.bundle.folder import (
+    MANIFEST,
+    POCKET,
+    engine_parts,
+    find_bundle,
+    read_manifest,
+)
+from affectstream.engines.bundle.shapes import ENCODER_ROLES, check_graphs
+from affectstream.engines.bundle.swap_card import CARD, card_text
 from affectstream.engines.errors import BundleError, EngineError, UsageError
-from affectstream.engines.manifest import FORMAT, Engines, Manifest, encode
-from affectstream.engines.models.registry import Listed, file_of
+from affectstream.engines.manifest import FORMAT, ROLES, Manifest, encode_manifest
+from affectstream.engines.models.registry import RegisteredModel, part_path
 from affectstream.engines.open import open_engine
 
 
-def put_into(folder: Path, name: str, model: Listed, begin_with: str | Path) -> Manifest:
-    """Let `model`, called `name` in the registry, take its role in the bundle in `folder`.
+def swap_model(folder: Path, name: str, model: RegisteredModel, base: str | Path) -> Manifest:
+    """Put `model`, called `name` in the registry, into the bundle in `folder`, and return its new manifest.
 
-    A folder that is not there is made as a copy of the bundle `begin_with`. The file of the model it
-    replaces stays; what was measured of that one, and of the whole with it, goes, and the card says so.
-    Returns the new manifest. Raises `BundleError` where there is no such bundle, it has no such role, the
-    model does not fit into it (looked at where it was pulled) or it cannot be written, and `UsageError`
-    for the name of the bundle in the package.
+    A missing folder is created as a copy of the bundle `base`. The file of the replaced model stays.
+    Results that were measured with that model are removed, and the card says so. A pulled model is opened
+    to check that it fits. Raises `BundleError` when the bundle does not exist, lacks the role or cannot be
+    written, or when the model does not fit; `UsageError` for the bundle of the package.
     """
     if str(folder) == "pocket" or folder.resolve() == POCKET.resolve():
         raise UsageError(
             "'pocket' always means the bundle in the package: give the new one another name"
         )
-    source = folder if folder.exists() else locate(begin_with)
-    manifest = _with(read_manifest(locate(source)), source, name, model)
+    source = folder if folder.exists() else find_bundle(base)
+    manifest = _replace_part(read_manifest(find_bundle(source)), source, name, model)
     if all(file.path.is_file() for file in model.files):
         _check_fit(source, manifest, name, model.role)
     try:
@@ -46,10 +51,10 @@ def put_into(folder: Path, name: str, model: Listed, begin_with: str | Path) -> 
 
 
 def _write(folder: Path, manifest: Manifest) -> None:
-    """Card and manifest; both are whole before either takes its place."""
+    """Write card and manifest; both are complete before either replaces the old one."""
     card = folder / CARD
-    before = card.read_text("utf-8") if card.is_file() else ""
-    contents = {CARD: card_of(manifest, before).encode(), MANIFEST: encode(manifest)}
+    old_card = card.read_text("utf-8") if card.is_file() else ""
+    contents = {CARD: card_text(manifest, old_card).encode(), MANIFEST: encode_manifest(manifest)}
     try:
         for name, content in contents.items():
             (folder / f".{name}.tmp").write_bytes(content)
@@ -61,7 +66,7 @@ def _write(folder: Path, manifest: Manifest) -> None:
 
 
 def _copy(source: Path, folder: Path, manifest: Manifest) -> None:
-    """Make `folder` of what is in `source`, whole or not at all."""
+    """Copy `source` to `folder`, completely or not at all."""
     scratch = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     try:
         shutil.copytree(source, scratch)
@@ -71,45 +76,43 @@ def _copy(source: Path, folder: Path, manifest: Manifest) -> None:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _with(manifest: Manifest, folder: Path, name: str, model: Listed) -> Manifest:
+def _replace_part(manifest: Manifest, folder: Path, name: str, model: RegisteredModel) -> Manifest:
     if getattr(manifest.engines, model.role) is None:
-        inside = ", ".join(str(folder / member) for member in manifest.members)
-        where = f"; its members have their own: {inside}" if inside else ""
-        raise BundleError(
-            f"{folder} has no {model.role}: {name} has nothing to replace there{where}"
-        )
+        members = ", ".join(str(folder / member) for member in manifest.members)
+        hint = f"; its members have their own: {members}" if members else ""
+        raise BundleError(f"{folder} has no {model.role} that {name} could replace{hint}")
     weights = [
         part for part in manifest.licences.weights.split("; ") if not part.startswith(model.role)
     ]
     weights.append(f"{model.role}: {model.licence}")
-    # What was measured of the whole was measured with the part that goes.
-    kept = set(Engines.__struct_fields__) - {"fusion", model.role}
+    # Results of the whole bundle were measured with the replaced part.
+    valid = set(ROLES) - {"fusion", model.role}
     return structs.replace(
-        model.placed(manifest, name),
+        model.put_into(manifest, name),
         format=FORMAT,
         name=f"{manifest.name.partition('+')[0]}+{name}",
         licences=structs.replace(manifest.licences, weights="; ".join(weights)),
-        results=tuple(result for result in manifest.results if result.part in kept),
+        results=tuple(result for result in manifest.results if result.part in valid),
     )
 
 
 def _check_fit(folder: Path, manifest: Manifest, name: str, role: str) -> None:
-    """Open every engine and look at the shapes. Raises `BundleError` where they do not go together."""
+    """Open every engine and check the shapes. Raises `BundleError` when the model `name` does not fit."""
     with ExitStack() as stack:
         try:
             engines = {
-                each: stack.enter_context(open_engine(file_of(folder, part)))
-                for each, part in engine_parts(manifest).items()
+                part_role: stack.enter_context(open_engine(part_path(folder, part)))
+                for part_role, part in engine_parts(manifest).items()
             }
         except EngineError as error:
             raise BundleError(f"{name} does not fit: {error}") from error
-        for modality, encoder in ENCODERS.items():
-            given = engines[encoder].outputs.get("embedding") if encoder == role else None
-            taken = engines["fusion"].inputs.get(modality)
-            if given and taken and given.shape[-1] != taken.shape[-1]:
+        for modality, encoder in ENCODER_ROLES.items():
+            output = engines[encoder].outputs.get("embedding") if encoder == role else None
+            head_input = engines["fusion"].inputs.get(modality)
+            if output and head_input and output.shape[-1] != head_input.shape[-1]:
                 raise BundleError(
-                    f"{name} does not fit into {folder}: its embeddings have {given.shape[-1]} numbers, "
-                    f"the head takes {taken.shape[-1]}: train a head on {name} and export that"
+                    f"{name} does not fit into {folder}: its embeddings have {output.shape[-1]} numbers, "
+                    f"the head takes {head_input.shape[-1]}: train a head on {name} and export that"
                 )
         try:
             check_graphs(folder, manifest, engines)

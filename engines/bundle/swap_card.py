@@ -1,6 +1,8 @@
-"""The card of a bundle that public models were put into: what of the old card no longer holds."""
+"""The card of a bundle with public models: it says which parts of the old card are no longer valid."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from msgspec import UNSET
 
@@ -11,23 +13,20 @@ CARD = "CARD.md"
 _BELOW = "<!-- below: the card of the bundle that this one was made of -->"
 
 
-def card_of(manifest: Manifest, before: str) -> str:
-    """The text of `CARD.md` for a bundle with public models in it, over its card from `before`.
-
-    Rows of tables that tell of a part that was replaced are taken out of that.
-    """
+def card_text(manifest: Manifest, old_card: str) -> str:
+    """The text of `CARD.md`: a new beginning, then the old card without table rows of replaced parts."""
     public = {role: p for role, p in engine_parts(manifest).items() if p.model is not UNSET}
-    old = before.rpartition(_BELOW)[2].strip()
-    kept = [line for line in old.splitlines() if not _tells_of(line, public)]
-    return "\n".join([*_head(manifest, public), "", _BELOW, "", *kept, ""])
+    old = old_card.rpartition(_BELOW)[2].strip()
+    valid = [line for line in old.splitlines() if not _is_row_of(line, public)]
+    return "\n".join([*_beginning(manifest, public), "", _BELOW, "", *valid, ""])
 
 
-def _head(manifest: Manifest, public: dict[str, FilePart]) -> list[str]:
+def _beginning(manifest: Manifest, public: Mapping[str, FilePart]) -> list[str]:
     base = manifest.name.partition("+")[0]
     return [
         f"# Card of the bundle `{manifest.name}` {manifest.version}",
         "",
-        f"The bundle `{base}` with models of others in the place of some of its parts:",
+        f"The bundle `{base}`, in which public models replace these parts:",
         "",
         "| part | model | SHA-256 |",
         "|---|---|---|",
@@ -36,12 +35,12 @@ def _head(manifest: Manifest, public: dict[str, FilePart]) -> list[str]:
         f"Licences of the weights: {manifest.licences.weights}.",
         "",
         "**Nobody has measured this bundle.** Its head, probabilities and thresholds were made for the parts",
-        "that were replaced: measure it (`affectstream train evaluate --bundle FOLDER`) before relying on",
-        f"them. Below is the card of `{base}`. It holds for the parts that were kept; its figures of the",
-        "whole do not hold here.",
+        "that were replaced: measure it (`affectstream train evaluate --bundle FOLDER`) before you rely on",
+        f"them. Below is the card of `{base}`. It is valid for the parts that were not replaced; its results",
+        "of the whole bundle are not valid here.",
     ]
 
 
-def _tells_of(line: str, roles: dict[str, FilePart]) -> bool:
+def _is_row_of(line: str, roles: Mapping[str, FilePart]) -> bool:
     first = line.strip("| ").partition("|")[0].strip().replace(" ", "_")
     return line.startswith("|") and first in roles

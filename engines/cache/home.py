@@ -1,4 +1,4 @@
-"""Where plans, derived graphs and fetched models are kept."""
+"""The folder of the caches: plans, FP16 graphs and pulled models."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ VARIABLE = "AFFECTSTREAM_HOME"
 
 
 def home() -> Path:
-    """The folder of everything that can be made or fetched again: ``$AFFECTSTREAM_HOME``, or the
-    cache folder that this system gives to applications. It need not exist yet."""
-    given = os.environ.get(VARIABLE)
-    return Path(given).expanduser() if given else Path(platformdirs.user_cache_path("affectstream"))
+    """``$AFFECTSTREAM_HOME``, or the system's cache folder for this application. It may not exist yet.
+
+    Everything in it can be built or fetched again.
+    """
+    folder = os.environ.get(VARIABLE)
+    return (
+        Path(folder).expanduser() if folder else Path(platformdirs.user_cache_path("affectstream"))
+    )

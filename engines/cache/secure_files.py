@@ -1,4 +1,4 @@
-"""Files that nobody else can have written: compiled plans are code."""
+"""Reads and writes files that no other user can change, because plans are code."""
 
 from __future__ import annotations
 
@@ -9,34 +9,37 @@ from pathlib import Path
 
 from affectstream.engines.errors import PlanError
 
-# Windows keeps access in lists that these checks cannot read; a user's own cache folder, which is the
-# default there, is closed to other users by the system.
+# Not on Windows, whose access lists these checks cannot read. There the system closes a user's cache folder,
+# which is the default, to other users.
 _CHECKED = sys.platform != "win32"
 
 
 def make_private(folder: Path) -> None:
-    """Make `folder`, for this user alone, unless it is there. Raises `PlanError`."""
+    """Create `folder` for this user alone, unless it exists. Raises `PlanError`."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise PlanError(
-            f"{folder} cannot be made: {error}; name another folder in AFFECTSTREAM_HOME"
+            f"{folder} cannot be created: {error}; name another folder in AFFECTSTREAM_HOME"
         ) from error
     check_private(folder)
 
 
 def check_private(folder: Path) -> None:
-    """Raise `PlanError` unless `folder` is ours and nobody else can write in it."""
+    """Raise `PlanError` unless this user owns `folder` and no other user can write in it."""
     _check(folder, folder.stat())
 
 
 def read_private(path: Path) -> bytes:
-    """The content of `path`. Raises `PlanError` unless it is a file of ours that nobody else can write,
-    in such a folder; `FileNotFoundError` where there is none."""
+    """The content of `path`.
+
+    Raises `PlanError` unless this user owns the file and its folder and no other user can write them, and
+    `FileNotFoundError` when there is no file.
+    """
     check_private(path.parent)
     with path.open("rb") as file:
-        info = os.fstat(file.fileno())  # of what was opened, which is what is read
+        info = os.fstat(file.fileno())  # of the open file, which is what we read
         if not stat.S_ISREG(info.st_mode):
             raise PlanError(f"{path} is not a plain file: remove it")
         _check(path, info)
@@ -44,7 +47,7 @@ def read_private(path: Path) -> bytes:
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Write all of `path` or nothing, and have it on the disk when this returns."""
+    """Write `path` completely or not at all; it is on the disk when this returns."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         number = os.open(scratch, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -57,7 +60,7 @@ def write_private(path: Path, content: bytes) -> None:
         raise PlanError(f"{path} cannot be written: {error}") from error
     finally:
         scratch.unlink(missing_ok=True)
-    if _CHECKED:  # the new name as well
+    if _CHECKED:  # sync the new name too
         folder = os.open(path.parent, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -70,11 +73,11 @@ def _check(path: Path, info: os.stat_result) -> None:
         return
     if info.st_uid != os.geteuid():
         raise PlanError(
-            f"{path} belongs to user {info.st_uid}, you are {os.geteuid()}: a plan is code, and is taken "
+            f"{path} belongs to user {info.st_uid}, you are {os.geteuid()}: a plan is code, so it is loaded "
             "from your own folders only; remove it, or name another folder in AFFECTSTREAM_HOME"
         )
     if info.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise PlanError(
             f"{path} can be written by other users (mode {stat.S_IMODE(info.st_mode):o}): a plan is code; "
-            f"if nobody has touched it: chmod go-w {path}"
+            f"if nobody has changed it: chmod go-w {path}"
         )

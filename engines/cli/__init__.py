@@ -1,4 +1,4 @@
-"""`affectstream engines`: one file a job, loaded on use."""
+"""`affectstream engines`: one file for each subcommand."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from affectstream.engines.cli.pull import pull
 
 application = typer.Typer(
     no_args_is_help=True,
-    help="Build, look at, compare and fetch compiled engines.\n\n"
+    help="Build, inspect, compare and fetch compiled engines.\n\n"
     "Example: [bold]affectstream engines compare cpu cpu:fp16[/bold]",
 )
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from affectstream.engines.fp16.precision import Precision
+from affectstream.engines.runtimes.nvidia import NvidiaRuntime
+
 if TYPE_CHECKING:
     from affectstream.engines.bundle.bundle_plans import PlanRequest
-    from affectstream.engines.plans.build import BuildOptions
     from affectstream.engines.plans.plan import Plan
-
-Precision = Literal["fp16", "fp32"]
-RuntimeName = Literal["tensorrt", "tensorrt-rtx"]
+    from affectstream.engines.plans.target import Target
 
 
 def build(
@@ -23,17 +23,19 @@ def build(
         typer.Option(help="Engine to build; may be repeated.", show_default="all"),
     ] = None,
     runtime: Annotated[
-        RuntimeName | None,
-        typer.Option(help="For data-centre, or for RTX cards.", show_default="what is installed"),
+        NvidiaRuntime | None,
+        typer.Option(
+            help="For data-center cards, or for RTX cards.", show_default="the one installed"
+        ),
     ] = None,
     precision: Annotated[
-        Precision, typer.Option(help="Of encoders and head; a detector is FP32.")
+        Precision, typer.Option(help="Of encoders and head; a detector is always FP32.")
     ] = "fp16",
     profile: Annotated[
         list[str] | None,
         typer.Option(
-            help="Batch sizes, MIN-MAX or MIN-OPT-MAX, with ranges for other axes behind commas "
-            "(1-8,H=224,W=384); may be repeated. --device takes plans that hold the default only.",
+            help="Batch sizes, MIN-MAX or MIN-OPT-MAX, with ranges for other axes after commas "
+            "(1-8,H=224,W=384); may be repeated. --device uses only plans that admit the default.",
             show_default="1 and 1-8-64",
         ),
     ] = None,
@@ -48,18 +50,20 @@ def build(
         str, typer.Option(help="GPU memory that one layer may use, such as 512MiB.")
     ] = "2GiB",
     level: Annotated[
-        int, typer.Option(min=0, max=5, help="How long to look for the fastest kernels.")
+        int, typer.Option(min=0, max=5, help="How long to search for the fastest kernels.")
     ] = 3,
 ) -> None:
-    """Compile the engines of a bundle and keep the plans. What was built before is not built again.
+    """Compile the engines of a bundle and store the plans. Plans that exist are not built again.
 
-    TensorRT for RTX builds for other GPUs and needs none here; TensorRT builds for the GPU of this
-    machine. The result is compared with ONNX Runtime where it can run here.
+    TensorRT for RTX builds for any RTX card and needs no GPU; TensorRT builds for the GPU of this machine. A
+    plan that can run here is compared with ONNX Runtime.
 
     Example: [bold]affectstream engines build --compute-capability 86,89[/bold]
     """
-    from affectstream.engines.bundle.bundle import locate, read_manifest
+    from msgspec import structs
+
     from affectstream.engines.bundle.bundle_plans import plan_requests
+    from affectstream.engines.bundle.folder import find_bundle, read_manifest
     from affectstream.engines.cache.sizes import parse_size
     from affectstream.engines.errors import BuildError, UsageError
     from affectstream.engines.plans.build import BuildOptions
@@ -68,35 +72,29 @@ def build(
 
     options = BuildOptions(precision=precision, workspace_bytes=parse_size(workspace), level=level)
     if profile:
-        options = _with_profiles(options, [parse_profile(text) for text in profile])
-    folder = locate(bundle)
-    plans = plan_requests(folder, read_manifest(folder), options, role or ())
-    name, capabilities = runtime or _installed(), _numbers(compute_capability)
+        options = structs.replace(options, profiles=tuple(map(parse_profile, profile)))
+    folder = find_bundle(bundle)
+    requests = plan_requests(folder, read_manifest(folder), options, role or ())
+    name, capabilities = runtime or _installed(), _parse_capabilities(compute_capability)
     try:
         target = target_for(name, capabilities)
-    except BuildError as error:  # capabilities that this runtime does not build for
+    except BuildError as error:  # a compute capability that this runtime does not build for
         raise UsageError(str(error)) from error
     typer.echo(f"{target.runtime} {target.version} for {target.device}, {precision}")
     try:
-        _show(_build_all(plans, target))
+        _print(_build_all(requests, target))
     except KeyboardInterrupt:
         typer.echo("error: interrupted; finished plans are kept, nothing half-built is", err=True)
         raise
 
 
-def _with_profiles(options: BuildOptions, profiles: list[Any]) -> BuildOptions:
-    from msgspec import structs
-
-    return structs.replace(options, profiles=tuple(profiles))
-
-
-def _installed() -> RuntimeName:
-    """The first runtime that loads. Raises `DeviceError` with both reasons where none does."""
+def _installed() -> NvidiaRuntime:
+    """The first runtime that loads. Raises `DeviceError` with all reasons when none does."""
     from affectstream.engines.errors import DeviceError
-    from affectstream.engines.runtimes.nvidia import RUNTIMES, load
+    from affectstream.engines.runtimes.nvidia import NVIDIA_RUNTIMES, load
 
     reasons = []
-    for name in RUNTIMES:
+    for name in NVIDIA_RUNTIMES:
         try:
             return load(name).runtime
         except DeviceError as error:
@@ -104,38 +102,38 @@ def _installed() -> RuntimeName:
     raise DeviceError("; ".join(reasons))
 
 
-def _numbers(text: str | None) -> list[int]:
+def _parse_capabilities(text: str | None) -> list[int]:
     numbers = [number.strip() for number in text.split(",")] if text else []
     if wrong := [number for number in numbers if not number.isdecimal()]:
         raise typer.BadParameter(
-            f"{wrong[0]!r} is no compute capability: expected such as 86 or 86,89",
+            f"{wrong[0]!r} is not a compute capability: expected such as 86 or 86,89",
             param_hint="--compute-capability",
         )
     return [int(number) for number in numbers]
 
 
-def _build_all(plans: list[PlanRequest], target: Any) -> list[tuple[str, Plan, bool]]:
-    """Role, plan and whether it was there already, of each; one that was set aside and built again was
-    not."""
+def _build_all(requests: list[PlanRequest], target: Target) -> list[tuple[str, Plan, bool]]:
+    """The role and the plan of each request, and whether the plan existed before."""
     from affectstream.engines.plans.store import PlanStore
 
-    store, built = PlanStore(), []
-    there = {plan.path: plan.meta for plan in store.plans()}
-    with _bar() as bar:
-        for want in plans:
-            task = bar.add_task(want.role, total=1.0) if bar else None
+    store, plans = PlanStore(), []
+    existing = {plan.path: plan.meta for plan in store.plans()}
+    with _progress_bar() as bar:
+        for request in requests:
+            task = bar.add_task(request.role, total=1.0) if bar else None
 
             def advance(fraction: float, task: Any = task) -> None:
                 if bar:
                     bar.update(task, completed=fraction)
 
-            plan = store.plan_for(want.source, want.options, target, progress=advance)
+            plan = store.plan_for(request.source, request.options, target, progress=advance)
             advance(1.0)
-            built.append((want.role, plan, there.get(plan.path) == plan.meta))
-    return built
+            # A damaged plan that was built again has the same path, but other metadata.
+            plans.append((request.role, plan, existing.get(plan.path) == plan.meta))
+    return plans
 
 
-def _bar() -> AbstractContextManager[Any]:
+def _progress_bar() -> AbstractContextManager[Any]:
     """A progress bar on a terminal, nothing elsewhere."""
     from rich.console import Console
     from rich.progress import Progress
@@ -144,16 +142,17 @@ def _bar() -> AbstractContextManager[Any]:
     return Progress(console=console, transient=True) if console.is_terminal else nullcontext()
 
 
-def _show(built: list[tuple[str, Plan, bool]]) -> None:
+def _print(plans: list[tuple[str, Plan, bool]]) -> None:
     from affectstream.engines.cache.sizes import format_size
 
-    typer.echo(f"{'engine':16}{'half/float':>12}{'plan':>12}{'seconds':>10}  accuracy")
-    for role, plan, there in built:
+    typer.echo(f"{'engine':16}{'FP16/FP32':>12}{'plan':>12}{'seconds':>10}  accuracy")
+    for role, plan, existed in plans:
         meta = plan.meta
-        layers = f"{meta.types.half}/{meta.types.float}"
-        seconds = "kept" if there else f"{meta.seconds:.1f}"
-        line = f"{role:16}{layers:>12}{format_size(meta.bytes):>12}{seconds:>10}  {meta.gate.state}"
-        typer.echo(line)
-    for reason in sorted({f"{p.meta.gate.state}: {p.meta.gate.reason}" for _, p, _ in built}):
+        layers = f"{meta.types.fp16}/{meta.types.fp32}"
+        seconds = "kept" if existed else f"{meta.seconds:.1f}"
+        line = f"{role:16}{layers:>12}{format_size(meta.bytes):>12}{seconds:>10}"
+        typer.echo(f"{line}  {meta.accuracy.state}")
+    checks = [plan.meta.accuracy for _, plan, _ in plans]
+    for reason in sorted({f"{check.state}: {check.reason}" for check in checks}):
         typer.echo(f"  {reason}")
-    typer.echo(f"plans are in {built[0][1].path.parent}")
+    typer.echo(f"plans are in {plans[0][1].path.parent}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from affectstream.engines.cli.build import RuntimeName
+from affectstream.engines.runtimes.nvidia import NvidiaRuntime
 
 if TYPE_CHECKING:
     from affectstream.engines.fp16.store import Fp16File
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def list_plans() -> None:
-    """The plans that were built, and the FP16 graphs that were derived, the last used first.
+    """List the plans and the FP16 graphs, most recently used first.
 
     Example: [bold]affectstream engines list[/bold]
     """
@@ -31,23 +31,23 @@ def list_plans() -> None:
     _print_table([_TITLES, *map(_row, plans)])
     total = format_size(sum(plan.meta.bytes for plan in plans))
     typer.echo(f"{len(plans)} plans, {total}, in {store.root} (times are UTC)")
-    halves = Fp16Store()
-    graphs = halves.graphs()
+    graph_store = Fp16Store()
+    graphs = graph_store.graphs()
     if graphs:
         typer.echo()
         _print_table([_GRAPH_TITLES, *map(_graph_row, graphs)])
     total = format_size(sum(graph.bytes for graph in graphs))
-    typer.echo(f"{len(graphs)} FP16 graphs, {total}, in {halves.root}")
+    typer.echo(f"{len(graphs)} FP16 graphs, {total}, in {graph_store.root}")
     for fault in store.faults():
         typer.echo(f"warning: {fault}", err=True)
 
 
 def inspect(
     plan: Annotated[
-        str, typer.Argument(help="A plan's file, or the beginning of its key.", show_default=False)
+        str, typer.Argument(help="A plan's file, or the start of its key.", show_default=False)
     ],
 ) -> None:
-    """All that is known of one plan: key, inputs and outputs, and whether it is what was built.
+    """Show everything about one plan (key, inputs, outputs, accuracy, log) and check its hash.
 
     Example: [bold]affectstream engines inspect 3f9a[/bold]
     """
@@ -56,25 +56,25 @@ def inspect(
     from affectstream.engines.cache.sizes import format_size
     from affectstream.engines.plans.store import PlanStore
 
-    found = _find(PlanStore(), plan)
-    meta = found.meta
-    content = found.read()
-    typer.echo(f"{found.path}\n  hash       agrees, {format_size(len(content))}")
+    opened = _find(PlanStore(), plan)
+    meta = opened.meta
+    content = opened.read()
+    typer.echo(f"{opened.path}\n  hash       agrees, {format_size(len(content))}")
     typer.echo(f"  key        {meta.key}")
     typer.echo(
-        f"  built      {meta.built}, in {meta.seconds} s; last used {found.last_used:%Y-%m-%d %H:%M:%S}"
+        f"  built      {meta.built}, in {meta.seconds} s; last used {opened.last_used:%Y-%m-%d %H:%M:%S}"
     )
     for title, tensors in (("inputs", meta.inputs), ("outputs", meta.outputs)):
-        typer.echo(f"  {title:10} {'; '.join(map(_words, tensors))}")
+        typer.echo(f"  {title:10} {'; '.join(map(_describe, tensors))}")
     profiles = " and ".join(map(str, meta.fields.options.profiles)) or "none, all axes are fixed"
     typer.echo(f"  profiles   {profiles}")
     types = meta.types
     typer.echo(
-        f"  asked for  {types.half} outputs of layers FP16, {types.float} FP32; convolutions and matrix "
-        f"products: {types.half_multiplying} and {types.float_multiplying}"
+        f"  requested  {types.fp16} outputs of layers FP16, {types.fp32} FP32; convolutions and matrix "
+        f"products: {types.fp16_products} and {types.fp32_products}"
     )
-    typer.echo(f"  came out   {_came_out(found, content)}")
-    typer.echo(f"  accuracy   {meta.gate.state}: {meta.gate.reason}")
+    typer.echo(f"  built as   {_built_types(opened, content)}")
+    typer.echo(f"  accuracy   {meta.accuracy.state}: {meta.accuracy.reason}")
     typer.echo("  key fields")
     fields = msgspec.json.format(msgspec.json.encode(meta.fields, order="sorted"), indent=2)
     typer.echo("\n".join(f"    {line}" for line in fields.decode().splitlines()))
@@ -85,40 +85,40 @@ def inspect(
 def clean(
     everything: Annotated[bool, typer.Option("--all", help="All plans and FP16 graphs.")] = False,
     older_than: Annotated[
-        float | None, typer.Option(min=0, metavar="DAYS", help="Not used for so many days.")
+        float | None, typer.Option(min=0, metavar="DAYS", help="Those not used for this many days.")
     ] = None,
-    runtime: Annotated[RuntimeName | None, typer.Option(help="Plans of this runtime.")] = None,
+    runtime: Annotated[NvidiaRuntime | None, typer.Option(help="Plans of this runtime.")] = None,
     to_size: Annotated[
         str | None,
-        typer.Option(metavar="SIZE", help="Not used for longest, until the rest has this size."),
+        typer.Option(metavar="SIZE", help="The least recently used, until the rest has this size."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
 ) -> None:
-    """Delete plans and FP16 graphs, after asking. With several conditions, those that meet all of them.
+    """Delete plans and FP16 graphs that meet all given conditions, after asking.
 
-    What was set aside as unusable goes too. Both can always be made again.
+    The quarantine is deleted too. Plans and graphs can always be built again.
 
     Example: [bold]affectstream engines clean --older-than 30[/bold]
     """
-    from affectstream.engines.cache.lru import least_recently_used
+    from affectstream.engines.cache.eviction import least_recently_used
     from affectstream.engines.cache.sizes import format_size, parse_size
     from affectstream.engines.fp16.store import Fp16Store
     from affectstream.engines.plans.plan import Plan
     from affectstream.engines.plans.store import PlanStore
 
-    chosen = (older_than is not None, runtime is not None, to_size is not None)
-    if everything == any(chosen):
+    conditions = (older_than is not None, runtime is not None, to_size is not None)
+    if everything == any(conditions):
         raise typer.BadParameter("give --all, or one or more of --older-than, --runtime, --to-size")
-    store, halves = PlanStore(), Fp16Store()
-    kept: list[Plan | Fp16File] = [*store.plans(), *halves.graphs()]
+    store, graph_store = PlanStore(), Fp16Store()
+    entries: list[Plan | Fp16File] = [*store.plans(), *graph_store.graphs()]
     if to_size is not None:
-        kept = least_recently_used(kept, parse_size(to_size))
+        entries = least_recently_used(entries, parse_size(to_size))
     if older_than is not None:
         before = datetime.now(UTC) - timedelta(days=older_than)
-        kept = [one for one in kept if one.last_used < before]
-    plans = [one for one in kept if isinstance(one, Plan)]
-    # A graph is of no runtime.
-    graphs = [one for one in kept if not isinstance(one, Plan) and runtime is None]
+        entries = [entry for entry in entries if entry.last_used < before]
+    plans = [entry for entry in entries if isinstance(entry, Plan)]
+    # A graph belongs to no runtime.
+    graphs = [entry for entry in entries if not isinstance(entry, Plan) and runtime is None]
     if runtime is not None:
         plans = [plan for plan in plans if plan.meta.fields.target.runtime == runtime]
     for plan in plans:
@@ -128,15 +128,15 @@ def clean(
         typer.echo(f"{graph.path.stem[:12]}  {graph.name}  FP16 graph")
     total = format_size(sum(plan.bytes for plan in plans) + sum(graph.bytes for graph in graphs))
     what = f"{len(plans)} plans and {len(graphs)} FP16 graphs"
-    if (plans or graphs) and not yes and not _agreed(f"delete these {what}, {total}?"):
+    if (plans or graphs) and not yes and not _confirm(f"delete these {what}, {total}?"):
         typer.echo("nothing deleted")
         return
-    freed = store.remove(plans) + store.sweep() + halves.remove(graphs) + halves.sweep()
+    freed = store.remove(plans) + store.sweep() + graph_store.remove(graphs) + graph_store.sweep()
     typer.echo(f"{what} deleted, {format_size(freed)} freed in {store.root.parent}")
 
 
-def _agreed(question: str) -> bool:
-    """Whether the answer is yes. Not `typer.confirm`, which takes Ctrl-C for a no."""
+def _confirm(question: str) -> bool:
+    """Ask for a yes. Not with `typer.confirm`, which takes Ctrl-C for a no."""
     typer.echo(f"{question} [y/N]: ", nl=False)
     return sys.stdin.readline().strip().lower() in ("y", "yes")
 
@@ -187,28 +187,28 @@ def _find(store: PlanStore, text: str) -> Plan:
 
     if text.endswith(".plan"):
         return open_plan(Path(text))
-    found = [plan for plan in store.plans() if plan.meta.key.startswith(text)]
-    if len(found) != 1:
+    plans = [plan for plan in store.plans() if plan.meta.key.startswith(text)]
+    if len(plans) != 1:
         raise UsageError(
-            f"{len(found)} plans have a key that begins with {text!r}: see affectstream engines list"
+            f"{len(plans)} plans have a key that begins with {text!r}: see affectstream engines list"
         )
-    return found[0]
+    return plans[0]
 
 
-def _words(tensor: Tensor) -> str:
+def _describe(tensor: Tensor) -> str:
     return f"{tensor.name} ({', '.join(map(str, tensor.shape))}) {tensor.dtype}"
 
 
-def _came_out(plan: Plan, content: bytes) -> str:
-    """Types of the finished layers, or why nobody can say."""
+def _built_types(plan: Plan, content: bytes) -> str:
+    """The types of the plan's layers, or why they are not known."""
     from affectstream.engines.errors import DeviceError
     from affectstream.engines.plans.inspector import layer_types
-    from affectstream.engines.runtimes.cuda.driver import look_at
+    from affectstream.engines.runtimes.cuda.driver import query_gpu
     from affectstream.engines.runtimes.nvidia import load
 
     try:
-        look_at()
+        query_gpu()
         types = layer_types(content, load(plan.meta.fields.target.runtime))
     except DeviceError as error:
-        return f"not known, the runtime tells only where a GPU is: {error}"
+        return f"not known, reading them needs a GPU: {error}"
     return ", ".join(f"{count} {name}" for name, count in types.items())

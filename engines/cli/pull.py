@@ -20,22 +20,21 @@ def pull(
         Path | None,
         typer.Option(
             "--from",
-            help="Take the files from this folder, not from the network; its models.toml may describe "
-            "models of your own.",
+            help="Copy the files from this folder instead of downloading them; its models.toml may "
+            "describe your own models.",
             show_default=False,
         ),
     ] = None,
     into: Annotated[
         Path | None,
         typer.Option(
-            help="Give the model its role in this bundle, made as a copy of --bundle where it is not "
-            "there.",
+            help="Put the model into this bundle. A missing folder is created as a copy of --bundle.",
             show_default=False,
         ),
     ] = None,
-    bundle: Annotated[str, typer.Option(help="What --into begins with.")] = "pocket",
+    bundle: Annotated[str, typer.Option(help="The bundle that --into copies.")] = "pocket",
 ) -> None:
-    """Fetch a public model, checked by its SHA-256, and put it into a bundle.
+    """Fetch a public model, check its SHA-256, and put it into a bundle.
 
     Example: [bold]affectstream engines pull yunet --into my-bundle[/bold]
     """
@@ -47,9 +46,9 @@ def pull(
     for file in chosen.files:
         typer.echo(f"{name}: {_fetch(name, file, folder)}")
     if into is not None:
-        from affectstream.engines.bundle.swap import put_into
+        from affectstream.engines.bundle.swap import swap_model
 
-        put_into(into, name, chosen, bundle)
+        swap_model(into, name, chosen, bundle)
         path = into if into.is_absolute() else f"./{into}"
         typer.echo(f"{into}: {chosen.role} is {name}; use it with --bundle {path}")
 
@@ -58,8 +57,8 @@ def _list(folder: Path | None) -> None:
     from affectstream.engines.models.registry import models
 
     for name, model in models(folder).items():
-        here = "here" if all(file.path.is_file() for file in model.files) else "not pulled"
-        typer.echo(f"{name}  [{here}]\n    {model.summary}")
+        state = "pulled" if all(file.path.is_file() for file in model.files) else "not pulled"
+        typer.echo(f"{name}  [{state}]\n    {model.summary}")
         typer.echo(f"    {model.role}, licence: {model.licence}")
         for file in model.files:
             typer.echo(f"    {file.url}, {file.size:,} bytes\n    SHA-256 {file.sha256}")
@@ -69,7 +68,7 @@ def _fetch(name: str, model: PublicFile, folder: Path | None) -> Path:
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn
 
-    from affectstream.engines.models.pull import pull
+    from affectstream.engines.models.pull import pull_file
 
     console = Console(stderr=True)
     columns = ("{task.description}", BarColumn(), DownloadColumn(), TimeRemainingColumn())
@@ -77,6 +76,6 @@ def _fetch(name: str, model: PublicFile, folder: Path | None) -> Path:
         *columns, console=console, disable=not console.is_terminal, transient=True
     ) as bar:
         task = bar.add_task(name, total=model.size)
-        return pull(
+        return pull_file(
             name, model, folder=folder, progress=lambda done: bar.update(task, completed=done)
         )

@@ -1,8 +1,8 @@
-"""An FP32 graph rewritten to FP16 with every type written out, as a strongly typed compiler wants it.
+"""Rewrites an FP32 graph to FP16 with explicit types, as a strongly typed compiler needs it.
 
-Inputs and outputs keep their types. `Rules` says which nodes stay in FP32; between the two kinds a
-Cast is put once for each tensor. Which inputs of an operator may change their type at all is read
-from ONNX's own schemas. Weights are rounded to FP16 where FP16 nodes use them; nothing is clamped.
+Inputs and outputs keep their types. `Fp32Rules` says which nodes stay in FP32. A tensor that crosses between
+FP32 and FP16 nodes is cast once. ONNX's operator schemas say which inputs of an operator may be FP16. Weights
+that FP16 nodes use are rounded to FP16; no value is clamped.
 """
 
 from __future__ import annotations
@@ -12,25 +12,30 @@ from collections.abc import Iterator
 import numpy as np
 import onnx
 from onnx import ModelProto, NodeProto, TensorProto, defs, helper, numpy_helper
+from onnx.inliner import inline_local_functions
 
 from affectstream.engines.errors import EngineError
-from affectstream.engines.fp16.rules import MOVERS, POLICY, Rules
+from affectstream.engines.fp16.rules import MOVERS, RULES_VERSION, Fp32Rules
 from affectstream.engines.spec import Array
 
-FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
+FP32, FP16 = TensorProto.FLOAT, TensorProto.FLOAT16
 _NO_PRECISION = frozenset({"Cast", "Shape", "Size"})
-"""Take a tensor of either precision and give what they always give."""
+"""Operators that accept either precision, and whose output type does not depend on it."""
 
 
-class Half:
-    """One conversion. Read `model` afterwards: the FP16 graph, checked."""
+def fp16_model(model: ModelProto, name: str) -> ModelProto:
+    """`model` in FP16. It may be changed in position; errors call it `name`.
+
+    Raises `EngineError` for nested graphs, operators unknown to ONNX, inconsistent types, and when the
+    result is not a valid graph with the same inputs and outputs.
+    """
+    return _Rewriter(inline_local_functions(model) if model.functions else model, name).model
+
+
+class _Rewriter:
+    """Rewrites `model` when it is created."""
 
     def __init__(self, model: ModelProto, name: str) -> None:
-        """`model` is taken over and changed; `name` is what errors call it.
-
-        Raises `EngineError` for a graph with nested graphs, operators unknown to ONNX or types that
-        do not fit, and where the result would not be a valid graph with the same inputs and outputs.
-        """
         self.model = model
         self._name = name
         self._graph = model.graph
@@ -38,14 +43,17 @@ class Half:
         self._types = self._infer()
         self._check_nodes()
         self._constants = dict(self._read_constants())
-        self._held: dict[tuple[str, int], str] = {}
-        self._half = {name for name, kind in self._types.items() if kind == HALF}
+        self._casts: dict[tuple[str, int], str] = {}
+        """The name of each tensor that was cast or rounded, by its old name and its new type."""
+        self._fp16 = {name for name, kind in self._types.items() if kind == FP16}
         self._nodes: list[NodeProto] = []
         before = _signature(model)
         self._rewrite()
         self._finish()
         if _signature(model) != before:
-            raise EngineError(f"{name}: its FP16 graph has other inputs or outputs: report this")
+            raise EngineError(
+                f"{name}: its FP16 graph has different inputs or outputs: report this as a bug"
+            )
 
     def _infer(self) -> dict[str, int]:
         """Element type of every tensor by name."""
@@ -77,10 +85,10 @@ class Half:
 
     def _read_constants(self) -> Iterator[tuple[str, Array]]:
         for weight in self._graph.initializer:
-            if weight.data_type == FLOAT:
+            if weight.data_type == FP32:
                 yield weight.name, numpy_helper.to_array(weight)
         for node in self._graph.node:
-            if node.op_type == "Constant" and self._types[node.output[0]] == FLOAT:
+            if node.op_type == "Constant" and self._types[node.output[0]] == FP32:
                 value = helper.get_attribute_value(node.attribute[0])
                 tensor = isinstance(value, TensorProto)
                 array = numpy_helper.to_array(value) if tensor else np.asarray(value, np.float32)
@@ -88,73 +96,75 @@ class Half:
 
     def _rewrite(self) -> None:
         outputs = [output.name for output in self._graph.output]
-        rules = Rules(self._graph.node, self._constants, outputs)
+        rules = Fp32Rules(self._graph.node, self._constants, outputs)
         for index, node in enumerate(self._graph.node):
             changes = self._may_change(node)
             if node.op_type in _NO_PRECISION or node.op_type == "Constant":
                 self._nodes.append(node)
-            elif changes and index not in rules.kept and self._goes_half(rules, node):
-                self._to_half(node, changes)
+            elif changes and index not in rules.fp32_nodes and self._becomes_fp16(rules, node):
+                self._rewrite_node(node, changes)
             else:
-                for place, name in enumerate(node.input):
-                    if self._types.get(name) == FLOAT:
-                        node.input[place] = self._as(name, FLOAT)
+                for position, name in enumerate(node.input):
+                    if self._types.get(name) == FP32:
+                        node.input[position] = self._as_type(name, FP32)
                 self._nodes.append(node)
 
-    def _goes_half(self, rules: Rules, node: NodeProto) -> bool:
+    def _becomes_fp16(self, rules: Fp32Rules, node: NodeProto) -> bool:
         if rules.is_layer(node):
             return True
-        fed = [
-            name in self._half
+        inputs_fp16 = [
+            name in self._fp16
             for name in node.input
-            if name not in self._constants and self._types.get(name) == FLOAT
+            if name not in self._constants and self._types.get(name) == FP32
         ]
-        return all(fed) and bool(fed) if node.op_type in MOVERS else any(fed)
+        if node.op_type in MOVERS:
+            return all(inputs_fp16) and bool(inputs_fp16)
+        return any(inputs_fp16)
 
-    def _to_half(self, node: NodeProto, changes: dict[int, str]) -> None:
-        for place in changes:
-            node.input[place] = self._as(node.input[place], HALF)
+    def _rewrite_node(self, node: NodeProto, changes: dict[int, str]) -> None:
+        for position in changes:
+            node.input[position] = self._as_type(node.input[position], FP16)
         variables = set(changes.values())
         schema = self._schema(node)
         casts = []
-        for place, name in enumerate(node.output):
-            formal = schema.outputs[min(place, len(schema.outputs) - 1)]
-            if self._types.get(name) != FLOAT or formal.type_str not in variables:
+        for position, name in enumerate(node.output):
+            formal = schema.outputs[min(position, len(schema.outputs) - 1)]
+            if self._types.get(name) != FP32 or formal.type_str not in variables:
                 continue
             if name in {output.name for output in self._graph.output}:
-                node.output[place] = self._held[name, HALF] = f"{name}/half"
-                casts.append(_cast(node.output[place], name, FLOAT))
+                node.output[position] = self._casts[name, FP16] = f"{name}/half"
+                casts.append(_cast(node.output[position], name, FP32))
             else:
-                self._half.add(name)
+                self._fp16.add(name)
         self._nodes += [node, *casts]
 
-    def _as(self, name: str, kind: int) -> str:
-        """The name under which `name` can be had as `kind`; a Cast or a constant is added once."""
-        if kind == (HALF if name in self._half else FLOAT):
+    def _as_type(self, name: str, kind: int) -> str:
+        """The name of the tensor `name` as type `kind`; a Cast or a rounded constant is added once."""
+        if kind == (FP16 if name in self._fp16 else FP32):
             return name
-        if (name, kind) not in self._held:
-            held = self._held[name, kind] = f"{name}/{'half' if kind == HALF else 'float'}"
+        if (name, kind) not in self._casts:
+            cast = self._casts[name, kind] = f"{name}/{'half' if kind == FP16 else 'float'}"
             if name in self._constants:
                 rounded = np.asarray(self._constants[name], np.float16)
-                self._graph.initializer.append(numpy_helper.from_array(rounded, held))
+                self._graph.initializer.append(numpy_helper.from_array(rounded, cast))
             else:
-                self._nodes.append(_cast(name, held, kind))
-        return self._held[name, kind]
+                self._nodes.append(_cast(name, cast, kind))
+        return self._casts[name, kind]
 
     def _may_change(self, node: NodeProto) -> dict[int, str]:
-        """FP32 inputs that the operator's schema lets be FP16, by place, with their type variable."""
+        """Positions and type variables of the FP32 inputs that the operator's schema allows to be FP16."""
         schema = self._schema(node)
         allowed = {
             constraint.type_param_str
             for constraint in schema.type_constraints
             if "tensor(float16)" in constraint.allowed_type_strs
         }
-        found = {}
-        for place, name in enumerate(node.input):
-            variable = schema.inputs[min(place, len(schema.inputs) - 1)].type_str
-            if self._types.get(name) == FLOAT and variable in allowed:
-                found[place] = variable
-        return found
+        changes = {}
+        for position, name in enumerate(node.input):
+            variable = schema.inputs[min(position, len(schema.inputs) - 1)].type_str
+            if self._types.get(name) == FP32 and variable in allowed:
+                changes[position] = variable
+        return changes
 
     def _schema(self, node: NodeProto) -> defs.OpSchema:
         domain = _domain(node.domain)
@@ -178,7 +188,7 @@ class Half:
             self.model,
             {
                 **{prop.key: prop.value for prop in self.model.metadata_props},
-                "affectstream.half": POLICY,
+                "affectstream.half": RULES_VERSION,
             },
         )
         try:
@@ -189,16 +199,16 @@ class Half:
 
 
 def is_fp16(model: ModelProto) -> bool:
-    """Whether anything in the graph is FP16 already: its author chose the precision."""
-    return any(w.data_type == HALF for w in model.graph.initializer) or any(
-        attribute.name == "to" and attribute.i == HALF
+    """Whether the graph contains FP16: then its author has chosen the precision."""
+    return any(w.data_type == FP16 for w in model.graph.initializer) or any(
+        attribute.name == "to" and attribute.i == FP16
         for node in model.graph.node
         for attribute in node.attribute
     )
 
 
 def _domain(name: str) -> str:
-    """ONNX's own operators go by two names."""
+    """ONNX's own operators have two domain names."""
     return "" if name == "ai.onnx" else name
 
 

@@ -1,19 +1,20 @@
-"""Which nodes of an ONNX graph stay in FP32 when the rest goes to FP16: by rule, never by name.
+"""Which nodes of an ONNX graph stay in FP32 when the rest becomes FP16: by rule, never by name.
 
-FP16 enters a graph at its *layers* (convolutions, matrix products, look-up tables); what is neither
-a layer nor sensitive follows its inputs. So everything before the first layer, such as the conversion
-of pixels, stays in FP32. These stay whatever they are fed:
+FP16 begins at the *layers* of a graph: convolutions, matrix products and look-up tables. A node that is
+neither a layer nor sensitive follows its inputs. So everything before the first layer, such as the conversion
+of pixels, stays in FP32. These stay in FP32 whatever their inputs are:
 
-1. operators whose result or sum leaves FP16's range or loses its digits (`SENSITIVE`);
-2. a spectrogram: all that leads from the samples to a logarithm through linear steps and powers (a
-   full-scale tone has a power of thousands, silence one of 1e-10);
-3. a square root with the sums that lead to it from the layer before, and the division by it: a norm,
-   a standard deviation (the difference of two mean squares cancels);
-4. what meets a constant that FP16 cannot hold: beyond 65504 (a mask's -1e9), and on from there up to
-   what bounds it, a softmax; or a lone number under 2^-14 (the epsilon of a division);
-5. a last convolution, whose sums are outputs of the graph: a detector's landmarks come out as precise
-   as they were summed, and would otherwise move by a tenth of a pixel, and with them the crop. (Not a
-   last matrix product: logits need no more, and Turing has no FP32 matrix products.)
+1. operators whose result or sum leaves FP16's range or loses precision (`SENSITIVE`);
+2. a spectrogram: all linear steps and powers between the samples and a logarithm (a full-scale tone has a
+   power of thousands, silence one of 1e-10);
+3. a square root, the sums between it and the layer before, and the division by it: a norm or a standard
+   deviation (the difference of two mean squares cancels);
+4. a node with a constant that FP16 cannot hold. That is one beyond 65504, such as a mask's -1e9; then the
+   nodes after it stay too, up to one that bounds the value, such as a softmax. Or it is a single number
+   under 2^-14, such as the epsilon of a division;
+5. a last convolution, whose sums are outputs of the graph. In FP16 a detector's landmarks would move by a
+   tenth of a pixel, and the crop with them. (Not a last matrix product: logits need no more precision, and
+   Turing has no FP32 matrix products.)
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from onnx import NodeProto, TensorProto, numpy_helper
 
 from affectstream.engines.spec import Array
 
-POLICY = "3"
-"""Part of every derived file's key: raise it with any change of what is derived."""
+RULES_VERSION = "3"
+"""Part of the key of every FP16 file: raise it with any change of the graphs that result."""
 
 LAYERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul", "Einsum", "Attention"})
 SENSITIVE = frozenset(
@@ -38,8 +39,8 @@ SENSITIVE = frozenset(
         *("InstanceNormalization", "RMSNormalization", "MeanVarianceNormalization"),
         *("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Range"),
         *("DequantizeLinear", "QuantizeLinear", "DynamicQuantizeLinear"),
-        # A recurrence feeds its own rounding back at every step, and gains little speed in FP16. (ONNX
-        # Runtime 1.31 crashes where it has to open one in FP16 on a CPU.)
+        # A recurrence feeds its rounding errors back at every step, and FP16 hardly speeds it up. (ONNX
+        # Runtime 1.31 crashes when it opens one in FP16 on a CPU.)
         *("LSTM", "GRU", "RNN"),
     }
 )
@@ -49,7 +50,7 @@ MOVERS = frozenset(
         *("Reshape", "Slice", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze", "Where"),
     }
 )
-"""Move values and compute nothing: as precise as the most precise thing that they move."""
+"""Operators that move values and compute nothing: FP16 only if all of their inputs are."""
 
 _LINEAR = MOVERS | LAYERS | {"Add", "Sub", "Mul", "Div", "Neg", "Abs", "Clip", "Max", "Min", "Pow"}
 _LINEAR |= {"Cast", "Sqrt", "ReduceSum", "ReduceMean", "ReduceSumSquare", "ReduceL2", "STFT", "DFT"}
@@ -68,8 +69,8 @@ _LARGEST = float(np.finfo(np.float16).max)
 _SMALLEST = float(np.finfo(np.float16).tiny)
 
 
-class Rules:
-    """The nodes of one graph that must stay in FP32; `kept` has their numbers."""
+class Fp32Rules:
+    """Applies the rules to one graph."""
 
     def __init__(
         self,
@@ -77,105 +78,106 @@ class Rules:
         constants: Mapping[str, Array],
         outputs: Iterable[str],
     ) -> None:
-        """`nodes` in topological order; `constants` are the FP32 weights and constants by name;
-        `outputs` are the names of the graph's outputs."""
+        """`nodes` are in topological order, `constants` the FP32 weights and constants by name, `outputs`
+        the names of the graph's outputs."""
         self._nodes = list(nodes)
         self._constants = constants
-        self._maker = {name: i for i, node in enumerate(self._nodes) for name in node.output}
-        self._users: dict[str, list[int]] = {}
+        self._producer = {name: i for i, node in enumerate(self._nodes) for name in node.output}
+        self._consumers: dict[str, list[int]] = {}
         for i, node in enumerate(self._nodes):
             for name in node.input:
-                self._users.setdefault(name, []).append(i)
-        self.kept = {i for i, node in enumerate(self._nodes) if node.op_type in SENSITIVE}
+                self._consumers.setdefault(name, []).append(i)
+        self.fp32_nodes = {i for i, node in enumerate(self._nodes) if node.op_type in SENSITIVE}
+        """Indices of the nodes that stay in FP32."""
         for i, node in enumerate(self._nodes):
             if node.op_type == "Log":
-                self.kept |= self._spectrogram(i)
+                self.fp32_nodes |= self._spectrogram(i)
             elif node.op_type in ("Sqrt", "ReduceL2"):
-                self.kept |= self._statistics(i) | self._division(i)
-        self.kept |= self._out_of_range()
+                self.fp32_nodes |= self._statistics(i) | self._division(i)
+        self.fp32_nodes |= self._out_of_range()
         last = self._last_convolutions(outputs)
         layers = {i for i, node in enumerate(self._nodes) if self.is_layer(node)}
-        if layers - self.kept - last:  # else nothing would be left to be FP16
-            self.kept |= last
+        if layers - self.fp32_nodes - last:  # otherwise no layer would be FP16
+            self.fp32_nodes |= last
 
     def is_layer(self, node: NodeProto) -> bool:
-        """Whether FP16 begins here: weights meet activations."""
+        """Whether FP16 begins at `node`: it combines weights with activations."""
         return node.op_type in LAYERS or (
             node.op_type == "Gather" and node.input[0] in self._constants
         )
 
     def _spectrogram(self, log: int) -> set[int]:
-        """All ancestors of a logarithm, unless a nonlinear layer is among them (a log-softmax)."""
-        found, open_ = {log}, [log]
-        while open_:
-            for name in self._nodes[open_.pop()].input:
-                maker = self._maker.get(name)
-                if maker is None or maker in found:
+        """The logarithm and its ancestors, or it alone if one of those is nonlinear (a log-softmax)."""
+        result, stack = {log}, [log]
+        while stack:
+            for name in self._nodes[stack.pop()].input:
+                producer = self._producer.get(name)
+                if producer is None or producer in result:
                     continue
-                kind = self._nodes[maker].op_type
+                kind = self._nodes[producer].op_type
                 if kind != "Constant" and kind not in _LINEAR:
                     return {log}
-                found.add(maker)
-                open_.append(maker)
-        return found
+                result.add(producer)
+                stack.append(producer)
+        return result
 
     def _statistics(self, root: int) -> set[int]:
-        """The root and what is summed up to it since the layer before."""
-        found, open_ = {root}, [root]
-        while open_:
-            for name in self._nodes[open_.pop()].input:
-                maker = self._maker.get(name)
-                if maker is not None and maker not in found and self._is_statistic(maker):
-                    found.add(maker)
-                    open_.append(maker)
-        return found
+        """The root, and the sums between it and the layer before."""
+        result, stack = {root}, [root]
+        while stack:
+            for name in self._nodes[stack.pop()].input:
+                producer = self._producer.get(name)
+                if producer is not None and producer not in result and self._is_statistic(producer):
+                    result.add(producer)
+                    stack.append(producer)
+        return result
 
     def _is_statistic(self, index: int) -> bool:
         node = self._nodes[index]
         has_weights = any(name in self._constants for name in node.input)
-        if node.op_type == "Add":  # an epsilon, but not the sum of two branches of a network
+        if node.op_type == "Add":  # adds an epsilon; the sum of two branches is not a statistic
             return has_weights
-        if node.op_type == "MatMul":  # a weighted mean, but not a layer
+        if node.op_type == "MatMul":  # a weighted mean; with weights it is a layer
             return not has_weights
         return node.op_type in _STATISTIC
 
     def _division(self, root: int) -> set[int]:
-        """From a root down to the division by it, or to the product with its reciprocal."""
-        found: set[int] = set()
-        open_ = [(name, False) for name in self._nodes[root].output]
-        while open_:
-            name, inverse = open_.pop()
-            for user in self._users.get(name, []):
-                node = self._nodes[user]
+        """The nodes from a root to the division by it, or to the product with its reciprocal."""
+        result: set[int] = set()
+        stack = [(name, False) for name in self._nodes[root].output]
+        while stack:
+            name, inverse = stack.pop()
+            for consumer in self._consumers.get(name, []):
+                node = self._nodes[consumer]
                 if (node.op_type == "Div" and node.input[1] == name and not inverse) or (
                     node.op_type == "Mul" and inverse
                 ):
-                    found.add(user)
+                    result.add(consumer)
                 elif node.op_type in _BETWEEN or node.op_type == "Reciprocal":
-                    found.add(user)
-                    turned = inverse or node.op_type == "Reciprocal"
-                    open_ += [(output, turned) for output in node.output]
-        return found
+                    result.add(consumer)
+                    inverted = inverse or node.op_type == "Reciprocal"
+                    stack += [(output, inverted) for output in node.output]
+        return result
 
     def _last_convolutions(self, outputs: Iterable[str]) -> set[int]:
-        """Convolutions whose sums leave the graph, moved or squashed but not computed with."""
-        found: set[int] = set()
-        seen: set[int] = set()
-        open_ = list(outputs)
-        while open_:
-            maker = self._maker.get(open_.pop())
-            if maker is None or maker in seen:
+        """Convolutions whose sums become outputs, through nothing but moves and squashing functions."""
+        result: set[int] = set()
+        visited: set[int] = set()
+        stack = list(outputs)
+        while stack:
+            producer = self._producer.get(stack.pop())
+            if producer is None or producer in visited:
                 continue
-            seen.add(maker)
-            node = self._nodes[maker]
+            visited.add(producer)
+            node = self._nodes[producer]
             if node.op_type == "Conv":
-                found.add(maker)
+                result.add(producer)
             elif node.op_type in MOVERS or node.op_type in _SQUASH:
-                open_ += node.input
-        return found
+                stack += node.input
+        return result
 
     def _out_of_range(self) -> set[int]:
-        """Users of constants that FP16 cannot hold, and what a huge one runs through from there."""
+        """Nodes with a constant that FP16 cannot hold, and the nodes that a huge one passes through."""
         huge, tiny = set(), set()
         for name, value in self._constants.items():
             size = np.abs(value[np.isfinite(value)])
@@ -183,23 +185,23 @@ class Rules:
                 huge.add(name)
             elif value.size == 1 and size.size and 0 < size.max() < _SMALLEST:
                 tiny.add(name)
-        found = set()
+        result = set()
         for i, node in enumerate(self._nodes):
             if node.op_type == "ConstantOfShape":
-                fill = fill_of(node)
+                fill = _fill_value(node)
                 if fill is not None and np.isfinite(fill) and abs(fill) > _LARGEST:
                     huge.update(node.output)
             elif huge.intersection(node.input):
-                found.add(i)
+                result.add(i)
                 if node.op_type not in _BOUNDED:
                     huge.update(node.output)
             elif tiny.intersection(node.input):
-                found.add(i)
-        return found
+                result.add(i)
+        return result
 
 
-def fill_of(node: NodeProto) -> float | None:
-    """What a ConstantOfShape fills with, None where that is no FP32 number."""
+def _fill_value(node: NodeProto) -> float | None:
+    """The value of a ConstantOfShape; None when it is not FP32."""
     for attribute in node.attribute:
         if attribute.name == "value":
             if attribute.t.data_type != TensorProto.FLOAT:

@@ -1,8 +1,7 @@
-"""Fetching public models: from a folder that is at hand, or from the network.
+"""Fetches public models from a folder or from the network.
 
-What arrives is believed for its hash, not for where it came from, and takes its place whole or not at
-all. A download that broke off is taken up where it ended. Proxies are those of the environment
-(``https_proxy``, ``no_proxy``), as for every program.
+A file is accepted only with the right hash, and appears at its path completely or not at all. An interrupted
+download continues where it stopped. Proxies come from the environment (``https_proxy``, ``no_proxy``).
 """
 
 from __future__ import annotations
@@ -22,78 +21,78 @@ from filelock import FileLock
 
 from affectstream.engines.cache.digest import sha256
 from affectstream.engines.errors import BundleError
-from affectstream.engines.models.registry import FOLDER, PublicFile
+from affectstream.engines.models.registry import MODELS_VARIABLE, PublicFile
 
-WAITS_S = (0.5, 1.0, 2.0, 4.0)
-"""Pauses before another attempt."""
+RETRY_WAITS_S = (0.5, 1.0, 2.0, 4.0)
+"""Waits before each new attempt."""
 _TIMEOUT_S = 30.0
 _BLOCK = 1 << 16
-_LATER = (408, 429, 500, 502, 503, 504)  # HTTP answers that may be different next time
+_RETRY_STATUS = (408, 429, 500, 502, 503, 504)  # HTTP errors that may be temporary
 
-Progress = Callable[[int], None]
-"""Takes the bytes that are there so far."""
+PullProgress = Callable[[int], None]
+"""Called with the number of bytes received so far."""
 
 
 class PullError(BundleError):
-    """A public model could not be fetched; says how to fetch it by hand."""
+    """A public model could not be fetched. The message says how to fetch it by hand."""
 
 
-class _Again(Exception):
-    """An attempt failed in a way that another may not."""
+class _RetryableError(Exception):
+    """An attempt failed, but another may succeed."""
 
 
-class _Refused(Exception):
-    """No other attempt will help."""
+class _PermanentError(Exception):
+    """Another attempt would fail too."""
 
 
-def pull(
+def pull_file(
     name: str,
     model: PublicFile,
     *,
     folder: Path | None = None,
-    progress: Progress = lambda done: None,
+    progress: PullProgress = lambda done: None,
     wait: Callable[[float], None] = time.sleep,
 ) -> Path:
-    """Have one file of the model `name` in its place and return that; at once where it is there.
+    """Fetch one file of the model `name`, unless it was pulled already, and return its path.
 
-    It is looked for in `folder` alone where that is given, else in the folder that `FOLDER` names,
-    else on the network. Several processes may pull at once: one does, the others wait. Raises
-    `PullError` with the steps by hand.
+    With `folder` it is copied from there. Otherwise it is copied from the folder that `MODELS_VARIABLE`
+    names if it is there, and downloaded if not. If several processes pull it at once, one does and the
+    others wait. Raises `PullError`, which says how to fetch it by hand.
     """
     target = model.path
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_suffix(".lock")):
-            if not _fits(target, model):
-                _get(name, model, target, folder, progress, wait)
+            if not _matches(target, model):
+                _fetch(name, model, target, folder, progress, wait)
     except OSError as error:
         raise PullError(f"{target.parent} cannot hold {name}: {error}") from error
     return target
 
 
-def _get(
+def _fetch(
     name: str,
     model: PublicFile,
     target: Path,
     folder: Path | None,
-    progress: Progress,
+    progress: PullProgress,
     wait: Callable[[float], None],
 ) -> None:
     if folder is not None:
         return _copy(name, model, folder, target)
-    named = os.environ.get(FOLDER)
-    if named and (Path(named) / model.file).is_file():
-        return _copy(name, model, Path(named), target)
+    own = os.environ.get(MODELS_VARIABLE)
+    if own and (Path(own) / model.file).is_file():
+        return _copy(name, model, Path(own), target)
     partial = target.with_suffix(".part")
-    for pause in (*WAITS_S, None):
+    for pause in (*RETRY_WAITS_S, None):
         try:
             resumed = _download(model, partial, progress)
-            return _keep(model, partial, target, resumed)
-        except _Again as error:
+            return _accept(model, partial, target, resumed)
+        except _RetryableError as error:
             if pause is None:
                 raise PullError(f"{name}: {error}; {_by_hand(name, model)}") from error
             wait(pause)
-        except _Refused as error:
+        except _PermanentError as error:
             raise PullError(f"{name}: {error}; {_by_hand(name, model)}") from error
 
 
@@ -103,32 +102,32 @@ def _copy(name: str, model: PublicFile, folder: Path, target: Path) -> None:
         raise PullError(f"{source} is not there; {_by_hand(name, model)}")
     partial = target.with_suffix(".copy")
     shutil.copyfile(source, partial)
-    if not _fits(partial, model):
-        found = sha256(partial)
+    if not _matches(partial, model):
+        actual = sha256(partial)
         partial.unlink()
-        raise PullError(f"{source} is not {name}: its SHA-256 is {found}, expected {model.sha256}")
+        raise PullError(f"{source} is not {name}: its SHA-256 is {actual}, expected {model.sha256}")
     partial.replace(target)
 
 
-def _keep(model: PublicFile, partial: Path, target: Path, resumed: bool) -> None:
-    if not _fits(partial, model):
-        found = sha256(partial)
+def _accept(model: PublicFile, partial: Path, target: Path, resumed: bool) -> None:
+    if not _matches(partial, model):
+        actual = sha256(partial)
         partial.unlink()
-        kind = _Again if resumed else _Refused  # the part that lay here may be what is wrong
+        kind = _RetryableError if resumed else _PermanentError  # the older part may be wrong
         raise kind(
-            f"what {model.url} gives has SHA-256 {found}, expected {model.sha256}: it was not kept"
+            f"the file at {model.url} has SHA-256 {actual}, expected {model.sha256}: it was not kept"
         )
     partial.replace(target)
 
 
-def _fits(path: Path, model: PublicFile) -> bool:
+def _matches(path: Path, model: PublicFile) -> bool:
     return path.is_file() and path.stat().st_size == model.size and sha256(path) == model.sha256
 
 
-def _download(model: PublicFile, partial: Path, progress: Progress) -> bool:
-    """Bring `partial` to the model's size; whether it began with what was there.
+def _download(model: PublicFile, partial: Path, progress: PullProgress) -> bool:
+    """Download the rest of the file `partial`; returns whether it continued an older part.
 
-    Raises `_Again` or `_Refused`.
+    Raises `_RetryableError` or `_PermanentError`.
     """
     have = partial.stat().st_size if partial.exists() else 0
     if have >= model.size:
@@ -138,11 +137,11 @@ def _download(model: PublicFile, partial: Path, progress: Progress) -> bool:
     if have:
         request.add_header("Range", f"bytes={have}-")
     try:
-        # An opener of its own: the module's would keep the proxies of its first use.
+        # A new opener: the module's own would keep the proxies of its first use.
         with urllib.request.build_opener().open(request, timeout=_TIMEOUT_S) as response:
-            have = begun = _start(model, response)
-            with partial.open("r+b" if begun else "wb") as file:
-                file.seek(begun)
+            have = offset = _offset(model, response)
+            with partial.open("r+b" if offset else "wb") as file:
+                file.seek(offset)
                 file.truncate()
                 while block := response.read(_BLOCK):
                     have += len(block)
@@ -152,38 +151,38 @@ def _download(model: PublicFile, partial: Path, progress: Progress) -> bool:
                     progress(have)
     except urllib.error.HTTPError as error:
         error.close()
-        if error.code == 416:  # the server has less than we do: begin again
+        if error.code == 416:  # the server has fewer bytes than we have: start again
             partial.unlink(missing_ok=True)
-            raise _Again(f"{model.url} does not continue at {have} bytes") from error
-        kind = _Again if error.code in _LATER else _Refused
+            raise _RetryableError(f"{model.url} does not continue at {have} bytes") from error
+        kind = _RetryableError if error.code in _RETRY_STATUS else _PermanentError
         raise kind(f"{model.url} answers {error.code} {error.reason}") from error
     except urllib.error.URLError as error:
-        raise _Again(f"{model.url} cannot be reached: {error.reason}") from error
+        raise _RetryableError(f"{model.url} cannot be reached: {error.reason}") from error
     except (http.client.HTTPException, ConnectionError, TimeoutError, ssl.SSLError) as error:
-        raise _Again(
+        raise _RetryableError(
             f"{model.url} broke off after {have} of {model.size} bytes: {error}"
         ) from error
     if have > model.size:
         partial.unlink()
-        raise _Refused(f"{model.url} gives more than the {model.size} bytes expected")
+        raise _PermanentError(f"{model.url} sends more than the {model.size} bytes expected")
     if have < model.size:
-        raise _Again(f"{model.url} ended after {have} of {model.size} bytes")
-    return begun > 0
+        raise _RetryableError(f"{model.url} ended after {have} of {model.size} bytes")
+    return offset > 0
 
 
-def _start(model: PublicFile, response: http.client.HTTPResponse) -> int:
-    """Where in the file the answer begins: 0 where the server does not go on from what we have.
+def _offset(model: PublicFile, response: http.client.HTTPResponse) -> int:
+    """The offset at which the response begins: 0 if the server does not continue the older part.
 
-    Raises `_Refused` where it tells that the file has another size: a login page, most often.
+    Raises `_PermanentError` when the server's file has another size; most often it is a login page.
     """
     part = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", response.headers.get("Content-Range", ""))
     if response.status == 206 and part:
-        begin, whole = int(part[1]), part[2]
+        offset, size = int(part[1]), part[2]
     else:
-        begin, whole = 0, response.headers.get("Content-Length", "*")
-    if whole.isdecimal() and int(whole) != model.size:
-        raise _Refused(f"{model.url} has {whole} bytes, expected {model.size}")
-    return begin
+        offset, size = 0, response.headers.get("Content-Length", "*")
+    if size.isdecimal() and int(size) != model.size:
+        raise _PermanentError(f"{model.url} has {size} bytes, expected {model.size}")
+    return offset
 
 
 def _by_hand(name: str, model: PublicFile) -> str:

@@ -1,8 +1,8 @@
-"""Public models that can take a role in a bundle: where each comes from, and where it is kept.
+"""The registry of public models: which role in a bundle each can take, and where it is downloaded from.
 
-They lie under ``models/`` of `home()`, each in a folder named by its hash, so that the path alone says
-what has to be in the file. Models of one's own are described in the same way, in a `models.toml` in the
-folder that holds them.
+Pulled models lie in ``models/`` under `home()`, each in a folder named by its hash, so the path alone
+determines the content of the file. You describe your own models in the same way, in a `models.toml` beside
+their files.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import functools
 import os
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, structs
@@ -22,31 +22,32 @@ from affectstream.engines.manifest import (
     DetectorPart,
     FaceCrop,
     FilePart,
-    Inside,
     Manifest,
+    OpenUnit,
     Positive,
+    Role,
     Sha256,
     TextPart,
 )
 
-FOLDER = "AFFECTSTREAM_MODELS"
-"""Environment variable: a folder of models that were fetched by other means, or are one's own."""
-LISTED = "models.toml"
-_SHIPPED = Path(__file__).parent / LISTED
+MODELS_VARIABLE = "AFFECTSTREAM_MODELS"
+"""Environment variable: a folder with your own models, or with files that you downloaded by hand."""
+REGISTRY_FILE = "models.toml"
+_SHIPPED = Path(__file__).parent / REGISTRY_FILE
 
 
-class Feeding(Struct, frozen=True, forbid_unknown_fields=True):
-    """How a face detector wants its pixels; see `DetectorPart`."""
+class DetectorInput(Struct, frozen=True, forbid_unknown_fields=True):
+    """The input format of a face detector; see `DetectorPart`."""
 
     input_size: Annotated[int, Meta(ge=32)]
-    threshold: Inside
-    nms_iou: Inside
+    threshold: OpenUnit
+    nms_iou: OpenUnit
     color: Literal["rgb", "bgr"]
     layout: Literal["nhwc", "nchw"]
 
 
 class PublicFile(Struct, frozen=True, forbid_unknown_fields=True):
-    """One file of others. Its hash and size are known, or it is not in the registry."""
+    """One public file."""
 
     file: Annotated[str, Meta(pattern=r"^\w[\w.-]*$")]
     url: Annotated[str, Meta(pattern="^https?://")]
@@ -56,62 +57,62 @@ class PublicFile(Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def path(self) -> Path:
-        """Where it is when it was pulled."""
-        return _kept_at(self.sha256, self.file)
+        """Its path once it was pulled."""
+        return _pulled_path(self.sha256, self.file)
 
 
 class PublicModel(PublicFile, frozen=True, forbid_unknown_fields=True, tag_field="role"):
-    """A graph that takes one role. What a role needs to know besides is in the kinds below.
+    """A graph for one role; the classes below add what their role needs.
 
-    A graph has the inputs and outputs of its role in every bundle; of an encoder these are ``pixels``,
-    ``samples``, or ``ids`` and ``mask``, and ``embedding``. Its head must have been trained on it.
+    The graph has the inputs and outputs of its role (see docs/reference/bundles.md). The head of the bundle
+    must have been trained on an encoder that replaces another.
     """
 
     summary: str
     licence: str
 
     @property
-    def role(self) -> str:
-        """The role it takes, as in `Engines`."""
-        return str(self.__struct_config__.tag)
+    def role(self) -> Role:
+        """The role that it takes in a bundle."""
+        return cast(Role, self.__struct_config__.tag)
 
     @property
     def files(self) -> tuple[PublicFile, ...]:
-        """All that has to be pulled."""
+        """All files to pull."""
         return (self,)
 
-    def placed(self, manifest: Manifest, name: str) -> Manifest:
-        """`manifest` with this model, `name` in the registry, in its role."""
-        return _with(manifest, self.role, FilePart(self.file, self.sha256, model=name))
+    def put_into(self, manifest: Manifest, name: str) -> Manifest:
+        """A copy of `manifest` with this model, called `name` in the registry, in its role."""
+        return _replace_part(manifest, self.role, FilePart(self.file, self.sha256, model=name))
 
 
-class FaceDetector(PublicModel, frozen=True, forbid_unknown_fields=True, tag="face_detector"):
-    """YuNet, or what gives the same outputs."""
+class PublicFaceDetector(PublicModel, frozen=True, forbid_unknown_fields=True, tag="face_detector"):
+    """YuNet, or a detector with the same outputs."""
 
-    detector: Feeding
+    detector: DetectorInput
 
-    def placed(self, manifest: Manifest, name: str) -> Manifest:
-        """See `PublicModel.placed`."""
-        feeding = structs.asdict(self.detector)
-        part = DetectorPart(self.file, self.sha256, **feeding, model=name)
-        return _with(manifest, self.role, part)
+    def put_into(self, manifest: Manifest, name: str) -> Manifest:
+        """See `PublicModel.put_into`."""
+        settings = structs.asdict(self.detector)
+        part = DetectorPart(self.file, self.sha256, **settings, model=name)
+        return _replace_part(manifest, self.role, part)
 
 
-class FaceEncoder(PublicModel, frozen=True, forbid_unknown_fields=True, tag="face_encoder"):
+class PublicFaceEncoder(PublicModel, frozen=True, forbid_unknown_fields=True, tag="face_encoder"):
     """An encoder of pictures, with the crop that it was trained on."""
 
     crop: FaceCrop
 
-    def placed(self, manifest: Manifest, name: str) -> Manifest:
-        """See `PublicModel.placed`."""
-        return structs.replace(super().placed(manifest, name), crop=self.crop)
+    def put_into(self, manifest: Manifest, name: str) -> Manifest:
+        """See `PublicModel.put_into`."""
+        return structs.replace(super().put_into(manifest, name), crop=self.crop)
 
 
-class VoiceEncoder(PublicModel, frozen=True, forbid_unknown_fields=True, tag="voice_encoder"):
-    """An encoder of windows of sound."""
+class PublicVoiceEncoder(PublicModel, frozen=True, forbid_unknown_fields=True, tag="voice_encoder"):
+    """An encoder of audio windows."""
 
 
-class TextEncoder(PublicModel, frozen=True, forbid_unknown_fields=True, tag="text_encoder"):
+class PublicTextEncoder(PublicModel, frozen=True, forbid_unknown_fields=True, tag="text_encoder"):
     """An encoder of utterances, with its tokenizer."""
 
     tokenizer: PublicFile
@@ -123,67 +124,69 @@ class TextEncoder(PublicModel, frozen=True, forbid_unknown_fields=True, tag="tex
         """See `PublicModel.files`."""
         return (self, self.tokenizer)
 
-    def placed(self, manifest: Manifest, name: str) -> Manifest:
-        """See `PublicModel.placed`."""
-        before = manifest.engines.text_encoder
+    def put_into(self, manifest: Manifest, name: str) -> Manifest:
+        """See `PublicModel.put_into`."""
+        old = manifest.engines.text_encoder
         part = TextPart(
             self.file,
             self.sha256,
             FilePart(self.tokenizer.file, self.tokenizer.sha256, model=name),
             self.max_tokens,
-            0 if before is None else before.context,
+            0 if old is None else old.context,
             model=name,
         )
-        return structs.replace(_with(manifest, self.role, part), languages=self.languages)
+        return structs.replace(_replace_part(manifest, self.role, part), languages=self.languages)
 
 
-Listed = FaceDetector | FaceEncoder | VoiceEncoder | TextEncoder
+RegisteredModel = PublicFaceDetector | PublicFaceEncoder | PublicVoiceEncoder | PublicTextEncoder
 
 
-def _with(manifest: Manifest, role: str, part: FilePart) -> Manifest:
+def _replace_part(manifest: Manifest, role: Role, part: FilePart) -> Manifest:
     return structs.replace(manifest, engines=structs.replace(manifest.engines, **{role: part}))
 
 
-def file_of(folder: Path, part: FilePart) -> Path:
-    """Where a part's file is: in the bundle's `folder`, or among the public models that were pulled."""
-    return folder / part.file if part.model is UNSET else _kept_at(part.sha256, part.file)
+def part_path(folder: Path, part: FilePart) -> Path:
+    """The path of a part: in the bundle's `folder`, or among the pulled models."""
+    return folder / part.file if part.model is UNSET else _pulled_path(part.sha256, part.file)
 
 
-def _kept_at(sha256: str, file: str) -> Path:
+def _pulled_path(sha256: str, file: str) -> Path:
     return home() / "models" / sha256[:16] / file
 
 
-def models(folder: Path | None = None) -> dict[str, Listed]:
-    """The registry, by name: what this package lists, and what `folder` lists, or the one that
-    `FOLDER` names. Raises `UsageError` for a list that cannot be read."""
-    if folder is None and (named := os.environ.get(FOLDER)):
+def models(folder: Path | None = None) -> dict[str, RegisteredModel]:
+    """The registry by name: the models of this package and those of `folder`.
+
+    `folder` is by default the one that `MODELS_VARIABLE` names. Raises `UsageError` for a list that cannot be
+    read.
+    """
+    if folder is None and (named := os.environ.get(MODELS_VARIABLE)):
         folder = Path(named)
-    if folder is None or not (folder / LISTED).is_file():
+    if folder is None or not (folder / REGISTRY_FILE).is_file():
         return dict(_shipped())
-    own = _read(folder / LISTED)
+    own = _read(folder / REGISTRY_FILE)
     if taken := sorted(own.keys() & _shipped().keys()):
         raise UsageError(
-            f"{folder / LISTED} calls its model {taken[0]}, which is the name of a public one: give it "
-            "another"
+            f"{folder / REGISTRY_FILE}: {taken[0]} is the name of a public model: choose another name"
         )
     return _shipped() | own
 
 
 @functools.cache
-def _shipped() -> dict[str, Listed]:
+def _shipped() -> dict[str, RegisteredModel]:
     return _read(_SHIPPED)
 
 
-def _read(path: Path) -> dict[str, Listed]:
+def _read(path: Path) -> dict[str, RegisteredModel]:
     try:
-        return msgspec.convert(tomllib.loads(path.read_text("utf-8")), dict[str, Listed])
+        return msgspec.convert(tomllib.loads(path.read_text("utf-8")), dict[str, RegisteredModel])
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path} is no list of models: {error}") from error
+        raise UsageError(f"{path} is not a list of models: {error}") from error
     except msgspec.ValidationError as error:
         raise UsageError(f"{path}: {error}") from error
 
 
-def model(name: str, folder: Path | None = None) -> Listed:
+def model(name: str, folder: Path | None = None) -> RegisteredModel:
     """One model of the registry. Raises `UsageError` for a name that is not in it."""
     known = models(folder)
     try:
@@ -191,5 +194,5 @@ def model(name: str, folder: Path | None = None) -> Listed:
     except KeyError:
         raise UsageError(
             f"model {name!r} is not in the registry: choose from {', '.join(sorted(known))}, or describe "
-            f"it in a {LISTED} in the folder that --from or {FOLDER} names"
+            f"it in a {REGISTRY_FILE} in the folder that --from or {MODELS_VARIABLE} names"
         ) from None

@@ -1,7 +1,7 @@
-"""Building a plan of an ONNX graph with TensorRT or TensorRT for RTX.
+"""Builds a plan of an ONNX graph with TensorRT or TensorRT for RTX.
 
-Building takes seconds to minutes of one core. It runs on a thread of its own: native code calls back
-into Python for progress and messages, and Ctrl-C must not raise in the middle of that.
+A build occupies one core for seconds to minutes. It runs on its own thread, because native code calls back
+into Python for progress and log messages, and Ctrl-C must not raise inside such a call.
 """
 
 from __future__ import annotations
@@ -17,56 +17,57 @@ from typing import Annotated, Any
 from msgspec import Meta, Struct
 
 from affectstream.engines.errors import BuildError, DeviceError
-from affectstream.engines.plans.failures import BuildCancelled, failed, plain
-from affectstream.engines.plans.network import Network, Precision, Types, demand, parse
-from affectstream.engines.plans.profiles import AxisRange, Profile, free_axes, shapes_of
+from affectstream.engines.fp16.precision import Precision
+from affectstream.engines.plans.failures import BuildCancelled, build_error, clean_message
+from affectstream.engines.plans.network import LayerTypes, Network, check_precision, parse
+from affectstream.engines.plans.profiles import AxisRange, Profile, free_axes, shapes_for
 from affectstream.engines.plans.progress import Phases
 from affectstream.engines.plans.target import Target
-from affectstream.engines.runtimes.nvidia import Bindings, Message, errors_of, load
+from affectstream.engines.runtimes.nvidia import Bindings, LogLine, errors_of, load
 from affectstream.engines.spec import TensorSpec
 
-ONE = Profile((AxisRange("N", 1, 1, 1),))
-MANY = Profile((AxisRange("N", 1, 8, 64),))
+ONE_ROW = Profile((AxisRange("N", 1, 1, 1),))
+MANY_ROWS = Profile((AxisRange("N", 1, 8, 64),))
 LOG_LINES = 40
-"""Last lines of the builder's log that are kept with a plan."""
+"""Lines of the builder's log, the last ones, that are stored with a plan."""
 Progress = Callable[[float], None]
-"""Takes the fraction that is done, 0 to 1. Called from other threads, often."""
+"""Called with the fraction that is done, 0 to 1. It is called often, and from other threads."""
 
 
 class BuildOptions(Struct, frozen=True):
-    """How a plan is built; part of its key. What is not here is the same for all plans."""
+    """How a plan is built; part of its key. Everything else is the same for all plans."""
 
     precision: Precision = "fp16"
-    profiles: tuple[Profile, ...] = (ONE, MANY)
-    """In the plan in this order: a fixed shape is the fastest, a range takes the rest."""
+    profiles: tuple[Profile, ...] = (ONE_ROW, MANY_ROWS)
+    """A fixed shape is the fastest; a range takes all other shapes. They keep this order in the plan."""
     workspace_bytes: Annotated[int, Meta(gt=0)] = 2 << 30
-    """GPU memory that one layer may use beside its inputs and outputs."""
+    """GPU memory that one layer may use besides its inputs and outputs."""
     level: Annotated[int, Meta(ge=0, le=5)] = 3
-    """How long the builder looks for the fastest kernels, 0 to 5."""
+    """How long the builder searches for the fastest kernels, 0 to 5."""
 
 
 @dataclass(frozen=True, slots=True)
-class Built:
-    """A plan that is not yet anywhere."""
+class BuiltPlan:
+    """A plan in memory, with what its build reported."""
 
     plan: bytes
     timing: bytes
-    """The timing cache, for the next build on the same GPU; empty for TensorRT for RTX."""
+    """The timing cache for the next build on the same GPU; empty for TensorRT for RTX."""
     seconds: float
-    types: Types
+    types: LayerTypes
     inputs: dict[str, TensorSpec]
     outputs: dict[str, TensorSpec]
     log: tuple[str, ...]
 
 
-def graph_of(source: Path, precision: Precision) -> Path:
-    """The graph that is built for `precision`: `source`, or its FP16 variant from the cache.
+def graph_for(source: Path, precision: Precision) -> Path:
+    """The graph to build for `precision`: `source`, or its FP16 variant from the cache.
 
-    Types are in the graph itself; no option of the builder makes FP16 of FP32.
+    The types are in the graph itself: no option of the builder turns FP32 into FP16.
     """
     if precision == "fp32":
         return source
-    from affectstream.engines.fp16 import fp16_file
+    from affectstream.engines.fp16.derive import fp16_file
 
     return fp16_file(source)
 
@@ -80,17 +81,17 @@ def build(
     timing: bytes = b"",
     progress: Progress | None = None,
     stop: threading.Event | None = None,
-) -> Built:
-    """Build a plan of `graph`, which has the precision in question already (see `graph_of`).
+) -> BuiltPlan:
+    """Build a plan of `graph`, which already has the precision of `options` (see `graph_for`).
 
-    `name` is what errors call the graph. Set `stop` to cancel. Raises `BuildCancelled` then, `BuildError`
-    where the graph, a profile or an option is not what the builder takes or another precision would come
-    out, `DeviceError` where the runtime is missing. On Ctrl-C the builder is stopped first.
+    Errors call the graph `name`. Set `stop` to cancel; Ctrl-C stops the builder too. Raises `BuildCancelled`
+    after a cancellation, `BuildError` when the builder rejects the graph, a profile or an option, or when the
+    graph has another precision, and `DeviceError` when the runtime is missing.
     """
     bindings = load(target.runtime)
     if bindings.version != target.version:
         raise BuildError(
-            f"{name or graph.name}: a plan for {target.runtime} {target.version} was asked for, "
+            f"{name or graph.name}: a plan for {target.runtime} {target.version} was requested, "
             f"{bindings.version} is installed"
         )
     job = _Job(
@@ -107,24 +108,24 @@ def build(
     try:
         _start(thread, job)
         return job.built.result()
-    except BaseException:  # Ctrl-C above all, which may come before `start` returns
+    except BaseException:  # Ctrl-C most of all, which may come before `start` returns
         if not job.built.done():
             job.stop.set()
-            wait([job.built], _STOPPING_S)
+            wait([job.built], _STOP_TIMEOUT_S)
         raise
 
 
 def _start(thread: threading.Thread, job: _Job) -> None:
     try:
         thread.start()
-    except RuntimeError as error:  # the system gives no more threads: nothing will come of the job
+    except RuntimeError as error:  # the system allows no more threads
         job.built.set_exception(BuildError(f"{job.name}: no thread for the build: {error}"))
 
 
-_STOPPING_S = 60.0
-"""A builder that was told to stop does so after the step that it is at."""
+_STOP_TIMEOUT_S = 60.0
+"""A builder stops after its current step."""
 _one_at_a_time = threading.Lock()
-"""Builders share a log, and one saturates what it has."""
+"""Builders share one log, and each uses all that it can get."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,7 @@ class _Job:
     timing: bytes
     progress: Progress | None
     stop: threading.Event
-    built: Future[Built] = field(default_factory=Future)
+    built: Future[BuiltPlan] = field(default_factory=Future)
 
     def run(self) -> None:
         try:
@@ -150,39 +151,39 @@ class _Job:
         else:
             self.built.set_result(built)
 
-    def _build(self) -> Built:
-        began = time.perf_counter()
-        messages = self.bindings.messages
-        mark = messages.mark()
+    def _build(self) -> BuiltPlan:
+        started = time.perf_counter()
+        log = self.bindings.log
+        mark = log.mark()
         builder = self._builder()
         network = parse(self.bindings, builder, self.graph, self.name)
-        demand(network, self.options.precision)
+        check_precision(network, self.options.precision)
         config = self._config(builder, network)
         plan = builder.build_serialized_network(network.definition, config)
-        said = messages.since(mark)
+        lines = log.since(mark)
         if plan is None:
-            what = f"{self.target.runtime} {self.target.version}"
-            raise failed(self.name, what, errors_of(said))
-        return Built(
+            builder_name = f"{self.target.runtime} {self.target.version}"
+            raise build_error(self.name, builder_name, errors_of(lines))
+        return BuiltPlan(
             bytes(plan),
-            self._timing_of(config),
-            time.perf_counter() - began,
+            self._timing_cache(config),
+            time.perf_counter() - started,
             network.types,
             network.inputs,
             network.outputs,
-            _tail(said),
+            _tail(lines),
         )
 
     def _builder(self) -> Any:
-        messages = self.bindings.messages
-        mark = messages.mark()
+        log = self.bindings.log
+        mark = log.mark()
         try:
             return self.bindings.trt.Builder(self.bindings.logger)
-        except TypeError as error:  # how pybind11 says that the library gave none
-            said = errors_of(messages.since(mark))
+        except TypeError as error:  # pybind11 raises it when the library returns no builder
+            errors = errors_of(log.since(mark))
             raise DeviceError(
                 f"{self.target.runtime} {self.target.version} makes no builder: "
-                f"{plain(said[0]) if said else error}; see affectstream doctor"
+                f"{clean_message(errors[0]) if errors else error}; see affectstream doctor"
             ) from error
 
     def _config(self, builder: Any, network: Network) -> Any:
@@ -190,11 +191,11 @@ class _Job:
         config = builder.create_builder_config()
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, options.workspace_bytes)
         config.builder_optimization_level = options.level
-        # TF32 keeps 10 bits of what was left in FP32 because it needs more.
+        # The layers that stay in FP32 need more than the 10 bits of TF32.
         config.clear_flag(trt.BuilderFlag.TF32)
-        # So that the inspector can tell the types of the layers that came out.
+        # So that the inspector can read the types of the plan's layers.
         config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-        config.max_aux_streams = 0  # networks run at once, on a stream each
+        config.max_aux_streams = 0  # several networks run at once, each on its own stream
         config.progress_monitor = _monitor(trt, self.progress, self.stop)
         inputs = {name: spec.shape for name, spec in network.inputs.items()}
         if not options.profiles and (free := free_axes(inputs)):
@@ -205,26 +206,26 @@ class _Job:
         for profile in options.profiles:
             self._add_profile(builder, config, network, profile)
         if self.target.runtime == "tensorrt-rtx":
-            # Or the plan could not be captured in a CUDA graph.
+            # Without it the plan cannot be captured in a CUDA graph.
             config.set_flag(trt.BuilderFlag.REQUIRE_USER_ALLOCATION)
             config.num_compute_capabilities = len(self.target.capabilities)
             for i, number in enumerate(self.target.capabilities):
                 config.set_compute_capability(getattr(trt.ComputeCapability, f"SM{number}"), i)
         else:
-            # False: a cache of another GPU is refused rather than believed.
+            # False: refuse the cache of another GPU.
             config.set_timing_cache(config.create_timing_cache(self.timing), False)
         return config
 
     def _add_profile(self, builder: Any, config: Any, network: Network, profile: Profile) -> None:
         added = builder.create_optimization_profile()
         inputs = {name: spec.shape for name, spec in network.inputs.items()}
-        for name, sizes in shapes_of(network.name, inputs, profile).items():
+        for name, sizes in shapes_for(network.name, inputs, profile).items():
             added.set_shape(name, *sizes)
         if config.add_optimization_profile(added) < 0:
-            raise BuildError(f"{network.name}: profile {profile} is not taken by the builder")
+            raise BuildError(f"{network.name}: the builder rejects profile {profile}")
 
-    def _timing_of(self, config: Any) -> bytes:
-        if self.target.runtime == "tensorrt-rtx":  # it times nothing before the plan is run
+    def _timing_cache(self, config: Any) -> bytes:
+        if self.target.runtime == "tensorrt-rtx":  # it measures nothing before the plan runs
             return b""
         return bytes(config.get_timing_cache().serialize())
 
@@ -251,6 +252,6 @@ def _monitor(trt: Any, progress: Progress | None, stop: threading.Event) -> Any:
     return Monitor()
 
 
-def _tail(lines: list[Message]) -> tuple[str, ...]:
-    told = [f"{line.severity}: {line.text}" for line in lines if line.severity != "VERBOSE"]
-    return tuple(told[-LOG_LINES:])
+def _tail(lines: list[LogLine]) -> tuple[str, ...]:
+    texts = [f"{line.severity}: {line.text}" for line in lines if line.severity != "VERBOSE"]
+    return tuple(texts[-LOG_LINES:])

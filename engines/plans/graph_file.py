@@ -1,4 +1,4 @@
-"""What an ONNX file says about itself, its weights unread."""
+"""Reads the inputs of an ONNX file and the names of its weight files, but not the weights."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class GraphFile:
-    """The inputs of a graph, and the other files that its weights lie in."""
+    """The inputs of a graph, and the files that hold its weights."""
 
     inputs: dict[str, tuple[int | str, ...]]
-    """Shapes by name: free axes are their names, empty where the graph gives them none."""
+    """Shapes by name. A free axis is its name, or empty if the graph does not name it."""
     weights: tuple[Path, ...]
-    """Files beside it, sorted; most graphs have none."""
+    """Files beside the graph, sorted; empty when the weights are in the graph itself."""
 
 
 def read_graph_file(path: Path) -> GraphFile:
     """Read the graph in `path` without its weights.
 
-    Raises `EngineError` where it is absent, no ONNX graph, or names weights that are not there,
-    `DeviceError` where the package ``onnx`` is missing.
+    Raises `EngineError` when it is missing, is not an ONNX graph, or has a weight file that is missing, and
+    `DeviceError` when the package ``onnx`` is missing.
     """
     try:
         import onnx
@@ -40,7 +40,7 @@ def read_graph_file(path: Path) -> GraphFile:
         raise EngineError(f"{path} was not found: expected an ONNX file")
     try:
         model = onnx.load(str(path), load_external_data=False)
-    except Exception as error:  # protobuf's own kinds differ between its versions
+    except Exception as error:  # protobuf's error classes differ between its versions
         raise EngineError(f"{path} is not an ONNX graph, or is cut short: {error}") from error
     graph = model.graph
     if not graph.output:
@@ -74,7 +74,7 @@ def _external(path: Path, graph: GraphProto) -> tuple[Path, ...]:
 
 
 def _tensors(graph: GraphProto) -> Iterator[TensorProto]:
-    """Every constant: weights, and those that nodes and their branches hold."""
+    """Every constant: weights, and the constants in nodes and their subgraphs."""
     yield from graph.initializer
     for attribute in (attribute for node in graph.node for attribute in node.attribute):
         yield attribute.t

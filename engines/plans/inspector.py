@@ -1,4 +1,4 @@
-"""What types the layers of a finished plan have, asked of the runtime: only where a GPU is."""
+"""Reads the types of the layers of a plan. This needs a GPU."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from affectstream.engines.errors import PlanError
 from affectstream.engines.runtimes.nvidia import Bindings, errors_of
 
 _TYPES = {"half": r"\b(?:FP16|Half)\b", "float": r"\b(?:FP32|Float)\b"}
-"""As NVIDIA writes them: ``Half``, or ``Row major linear FP16 format``."""
+"""In NVIDIA's words: ``Half``, or ``Row major linear FP16 format``."""
 
 
 def layer_types(plan: bytes, bindings: Bindings) -> dict[str, int]:
-    """Outputs of layers by type: ``half``, ``float``, ``other``.
+    """Number of layer outputs by type: ``half``, ``float`` and ``other``.
 
-    Make sure of a driver first (`gpu.look_at`): without one the runtime may end the process. Raises
-    `PlanError` where it does not take the plan.
+    Call `query_gpu` first: without a driver the runtime may crash. Raises `PlanError` when the runtime
+    rejects the plan.
     """
-    mark = bindings.messages.mark()
+    mark = bindings.log.mark()
     engine = bindings.trt.Runtime(bindings.logger).deserialize_cuda_engine(plan)
     if engine is None:
-        said = errors_of(bindings.messages.since(mark))
+        errors = errors_of(bindings.log.since(mark))
         raise PlanError(
             f"{bindings.runtime} {bindings.version} does not take the plan: "
-            f"{said[0] if said else 'no reason given'}; build it again"
+            f"{errors[0] if errors else 'no reason given'}; build it again"
         )
     kind = bindings.trt.LayerInformationFormat.JSON
     return count_types(engine.create_engine_inspector().get_engine_information(kind))
 
 
 def count_types(information: str) -> dict[str, int]:
-    """Outputs by type in the inspector's JSON; a layer of which it gives only the name counts nothing."""
+    """Outputs by type in the inspector's JSON; a layer given by its name alone is not counted."""
     counts = Counter(dict.fromkeys((*_TYPES, "other"), 0))
     document: dict[str, Any] = msgspec.json.decode(information)
     for layer in document.get("Layers", []):

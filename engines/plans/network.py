@@ -1,68 +1,76 @@
-"""From an ONNX file to NVIDIA's network definition, and what types its layers have."""
+"""Parses an ONNX file into NVIDIA's network definition, and counts the types of its layers."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from msgspec import Struct
 
 from affectstream.engines.errors import BuildError
-from affectstream.engines.plans.failures import Rejection, rejected
+from affectstream.engines.fp16.precision import Precision
+from affectstream.engines.plans.failures import Rejection, parser_error
 from affectstream.engines.plans.profiles import BATCH
 from affectstream.engines.runtimes.nvidia import Bindings, errors_of
 from affectstream.engines.spec import TensorSpec
 
-Precision = Literal["fp16", "fp32"]
-
-_MULTIPLYING = ("CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY", "EINSUM")
-"""Layers in which nearly all of the work is; their types decide what a graph is called."""
+_PRODUCTS = ("CONVOLUTION", "DECONVOLUTION", "MATRIX_MULTIPLY", "EINSUM")
+"""Layers that do nearly all of the work; their types determine the precision of a graph."""
 
 
-class Types(Struct, frozen=True):
-    """Outputs of layers by type. A strongly typed builder takes these as they are."""
+class LayerTypes(
+    Struct,
+    frozen=True,
+    rename={
+        "fp16": "half",
+        "fp32": "float",
+        "fp16_products": "half_multiplying",
+        "fp32_products": "float_multiplying",
+    },
+):
+    """Number of layer outputs by type. A strongly typed builder does not change them."""
 
-    half: int
-    float: int
-    half_multiplying: int
-    """Of them, of convolutions and matrix products."""
-    float_multiplying: int
+    fp16: int
+    fp32: int
+    fp16_products: int
+    """FP16 outputs of convolutions and matrix products."""
+    fp32_products: int
 
     @property
     def precision(self) -> Precision:
-        """``fp16`` where any convolution or matrix product is, or, where there is none, anything.
+        """``fp16`` if any convolution or matrix product is FP16; without such layers, if any output is.
 
-        How many are is for `half` to decide: it keeps recurrences and spectrograms in FP32, which may
-        be most of a small network.
+        One is enough: `fp16.rules` keeps recurrences and spectrograms in FP32, which may be most of a
+        small network.
         """
-        if self.half_multiplying or self.float_multiplying:
-            return "fp16" if self.half_multiplying else "fp32"
-        return "fp16" if self.half else "fp32"
+        if self.fp16_products or self.fp32_products:
+            return "fp16" if self.fp16_products else "fp32"
+        return "fp16" if self.fp16 else "fp32"
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A parsed graph. The parser owns the weights, so it is kept with the network."""
+    """A parsed graph. It holds the parser too, which owns the weights."""
 
     name: str
     definition: Any
     parser: Any
     inputs: dict[str, TensorSpec]
     outputs: dict[str, TensorSpec]
-    types: Types
+    types: LayerTypes
 
 
 def parse(bindings: Bindings, builder: Any, path: Path, name: str) -> Network:
     """Parse the ONNX file `path`, which errors call `name`.
 
-    Raises `BuildError`, naming the node, where it is rejected.
+    Raises `BuildError`, naming the node, when the parser rejects it.
     """
     if not path.is_file():
         raise BuildError(f"{path} was not found: expected an ONNX file")
-    trt, mark = bindings.trt, bindings.messages.mark()
+    trt, mark = bindings.trt, bindings.log.mark()
     definition = builder.create_network(0)
     parser = trt.OnnxParser(definition, bindings.logger)
     if not parser.parse_from_file(str(path)):
@@ -70,9 +78,9 @@ def parse(bindings: Bindings, builder: Any, path: Path, name: str) -> Network:
         rejections = [
             Rejection(e.node(), e.node_name(), e.node_operator(), e.desc()) for e in errors
         ]
-        said = errors_of(bindings.messages.since(mark))
-        raise rejected(name, f"{bindings.runtime} {bindings.version}", rejections, said)
-    if not definition.num_outputs:  # what text or an empty file gives
+        log = errors_of(bindings.log.since(mark))
+        raise parser_error(name, f"{bindings.runtime} {bindings.version}", rejections, log)
+    if not definition.num_outputs:  # the file is text, or empty
         raise BuildError(f"{name}: this is not an ONNX graph, it has no output: export it again")
     inputs = (definition.get_input(i) for i in range(definition.num_inputs))
     outputs = (definition.get_output(i) for i in range(definition.num_outputs))
@@ -82,12 +90,12 @@ def parse(bindings: Bindings, builder: Any, path: Path, name: str) -> Network:
         parser,
         {tensor.name: _spec(trt, tensor) for tensor in inputs},
         {tensor.name: _spec(trt, tensor) for tensor in outputs},
-        _types(trt, definition),
+        _types(definition),
     )
 
 
-def demand(network: Network, precision: Precision) -> None:
-    """Raise `BuildError` unless the network is of `precision`."""
+def check_precision(network: Network, precision: Precision) -> None:
+    """Raise `BuildError` unless the network has this precision."""
     if network.types.precision == precision:
         return
     types = network.types
@@ -96,22 +104,22 @@ def demand(network: Network, precision: Precision) -> None:
         "fp32": "give the FP32 graph, or ask for --precision fp16",
     }
     raise BuildError(
-        f"{network.name}: {precision} was asked for, but the graph is {types.precision} ("
-        f"{types.half_multiplying} of its convolutions and matrix products are FP16, "
-        f"{types.float_multiplying} FP32), and its types are what is built: {advice[precision]}"
+        f"{network.name}: {precision} was requested, but the graph is {types.precision} ("
+        f"{types.fp16_products} of its convolutions and matrix products are FP16, "
+        f"{types.fp32_products} FP32) and building does not change types: {advice[precision]}"
     )
 
 
-def _types(trt: Any, definition: Any) -> Types:
-    everything: Counter[str] = Counter()
-    multiplying: Counter[str] = Counter()
+def _types(definition: Any) -> LayerTypes:
+    outputs: Counter[str] = Counter()
+    products: Counter[str] = Counter()
     for i in range(definition.num_layers):
         layer = definition.get_layer(i)
-        found = [layer.get_output(j).dtype.name for j in range(layer.num_outputs)]
-        everything.update(found)
-        if layer.type.name in _MULTIPLYING:
-            multiplying.update(found)
-    return Types(everything["HALF"], everything["FLOAT"], multiplying["HALF"], multiplying["FLOAT"])
+        types = [layer.get_output(j).dtype.name for j in range(layer.num_outputs)]
+        outputs.update(types)
+        if layer.type.name in _PRODUCTS:
+            products.update(types)
+    return LayerTypes(outputs["HALF"], outputs["FLOAT"], products["HALF"], products["FLOAT"])
 
 
 def _spec(trt: Any, tensor: Any) -> TensorSpec:
@@ -123,7 +131,7 @@ def _spec(trt: Any, tensor: Any) -> TensorSpec:
         dtype = np.dtype(trt.nptype(tensor.dtype))
     except TypeError as error:
         raise BuildError(
-            f"tensor {tensor.name!r} is {tensor.dtype.name}, which arrays cannot be: put a Cast to FLOAT "
+            f"tensor {tensor.name!r} is {tensor.dtype.name}, which numpy does not have: put a Cast to FLOAT "
             "at the edge of the graph"
         ) from error
     return TensorSpec(tensor.name, shape, dtype)

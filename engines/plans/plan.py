@@ -1,4 +1,4 @@
-"""A built plan on disk, what is known about it, and the key that it goes by."""
+"""A plan on disk: its content, its metadata and its key."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from affectstream.engines.cache.secure_files import read_private
 from affectstream.engines.errors import PlanError
 from affectstream.engines.plans.build import BuildOptions
 from affectstream.engines.plans.graph_file import read_graph_file
-from affectstream.engines.plans.network import Types
+from affectstream.engines.plans.network import LayerTypes
 from affectstream.engines.plans.target import Target
 from affectstream.engines.spec import TensorSpec
 
 RECIPE = 1
-"""Raise it with any change of `build` that changes plans and is not in the options."""
+"""Part of every key: raise it with any change of `build` that changes plans and is not an option."""
 
 
 class KeyFields(Struct, frozen=True):
-    """Everything that decides what is in a plan."""
+    """Everything that determines the content of a plan."""
 
     recipe: int
     graph: str
-    """SHA-256 of the ONNX file that was built, its types included."""
+    """SHA-256 of the ONNX file that was built, in its final precision."""
     weights: tuple[tuple[str, str], ...]
-    """Name and SHA-256 of each file with weights beside it."""
+    """Name and SHA-256 of each weight file beside it."""
     options: BuildOptions
     target: Target
 
@@ -43,14 +43,14 @@ class KeyFields(Struct, frozen=True):
 
 
 def key_fields(graph: Path, options: BuildOptions, target: Target) -> KeyFields:
-    """The key of the plan of `graph`. Raises `EngineError` where a file is missing."""
+    """The key of the plan of `graph`. Raises `EngineError` when a file is missing."""
     weights = read_graph_file(graph).weights
     hashes = tuple((file.relative_to(graph.parent).as_posix(), sha256(file)) for file in weights)
     return KeyFields(RECIPE, sha256(graph), hashes, options, target)
 
 
 class Tensor(Struct, frozen=True):
-    """An input or output, as `TensorSpec` says it."""
+    """An input or output: `TensorSpec` as it is written to the metadata."""
 
     name: str
     shape: tuple[int | str, ...]
@@ -58,25 +58,25 @@ class Tensor(Struct, frozen=True):
 
 
 def tensors(specs: Mapping[str, TensorSpec]) -> tuple[Tensor, ...]:
-    """`specs`, to be written."""
+    """`specs` in the form in which they are written."""
     return tuple(Tensor(spec.name, spec.shape, spec.dtype.name) for spec in specs.values())
 
 
-class Gate(Struct, frozen=True):
-    """Whether the plan computes what its graph does."""
+class AccuracyCheck(Struct, frozen=True):
+    """Whether the plan computes what its graph computes."""
 
     state: Literal["passed", "failed", "not run"]
     reason: str
-    """In words, such as the largest difference, or why it was not run."""
+    """Such as the largest error, or why the check was not run."""
     layers: dict[str, int] = {}
-    """Outputs by type of the layers that came out, where the runtime could be asked."""
+    """Number of layer outputs of the plan by type (see `layer_types`); empty if no GPU was there."""
 
 
-class PlanMeta(Struct, frozen=True):
-    """The file beside a plan."""
+class PlanMeta(Struct, frozen=True, rename={"accuracy": "gate"}):
+    """The metadata of a plan, in the ``.json`` file beside it."""
 
     name: str
-    """Of the engine, such as ``face_encoder``."""
+    """Name of the engine, such as ``face_encoder``."""
     key: str
     fields: KeyFields
     sha256: str
@@ -84,11 +84,11 @@ class PlanMeta(Struct, frozen=True):
     built: str
     """UTC, ISO 8601."""
     seconds: float
-    types: Types
+    types: LayerTypes
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
     log: tuple[str, ...]
-    gate: Gate = Gate("not run", "not yet")
+    accuracy: AccuracyCheck = AccuracyCheck("not run", "not yet")
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,41 +99,44 @@ class Plan:
     meta: PlanMeta
 
     def read(self) -> bytes:
-        """The plan, to be given to a runtime: from our own folder, and with the hash it was built with.
+        """The content of the plan.
 
-        Raises `PlanError` otherwise.
+        Raises `PlanError` when other users can write it, or when its hash is not that of the plan that was
+        built.
         """
         try:
             content = read_private(self.path)
         except OSError as error:
             raise PlanError(f"{self.path} cannot be read: {error}") from error
-        found = hashlib.sha256(content).hexdigest()
-        if found != self.meta.sha256:
+        actual = hashlib.sha256(content).hexdigest()
+        if actual != self.meta.sha256:
             raise PlanError(
-                f"{self.path} was changed: SHA-256 is {found[:12]}..., it was built with "
+                f"{self.path} was changed: SHA-256 is {actual[:12]}..., it was built with "
                 f"{self.meta.sha256[:12]}...; build it again"
             )
         return content
 
     @property
     def bytes(self) -> int:
-        """How large it is."""
+        """Size of the plan."""
         return self.meta.bytes
 
     @property
     def last_used(self) -> datetime:
-        """When it was built or last asked for: the time of its file."""
+        """When the plan was built or last used: the time of its file."""
         return datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
 
 
 def meta_path(plan: Path) -> Path:
-    """The file beside `plan`."""
+    """The metadata file of `plan`."""
     return plan.with_suffix(".json")
 
 
 def open_plan(path: Path) -> Plan:
-    """The plan in `path`, not yet read. Raises `PlanError` where what is said about it is missing or
-    not to be trusted."""
+    """The plan in `path`, whose content is not read yet.
+
+    Raises `PlanError` when its metadata is missing, damaged or writable by others.
+    """
     beside = meta_path(path)
     try:
         meta = msgspec.json.decode(read_private(beside), type=PlanMeta)
@@ -142,7 +145,5 @@ def open_plan(path: Path) -> Plan:
     except (OSError, msgspec.DecodeError) as error:
         raise PlanError(f"{beside} cannot be read: {error}; build the plan again") from error
     if meta.key != meta.fields.digest:
-        raise PlanError(
-            f"{beside} was changed: its key is not that of what it lists; build it again"
-        )
+        raise PlanError(f"{beside} was changed: its key does not match its fields; build it again")
     return Plan(path, meta)

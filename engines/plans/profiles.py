@@ -1,4 +1,4 @@
-"""Optimisation profiles: how large the free axes of a graph may be, and what it is tuned for.
+"""Optimization profiles: how large the free axes of a graph may be, and the size it is tuned for.
 
 1            always one row           1-8        one to eight rows, tuned for eight
 1-4-64       tuned for four           1-8,T=50-100-300      a range for the axis named T too
@@ -14,7 +14,7 @@ from msgspec import Struct
 from affectstream.engines.errors import BuildError, UsageError
 
 BATCH = "N"
-"""What a range without a name is for: the first axis, whatever the graph calls it."""
+"""The name of the first axis in profiles, whatever the graph calls it; a range without a name is for it."""
 Shape = tuple[int, ...]
 
 
@@ -50,7 +50,7 @@ class Profile(Struct, frozen=True):
         return ",".join(map(str, self.ranges))
 
     def holds(self, other: Profile) -> bool:
-        """Whether every size that `other` admits is admitted here too."""
+        """Whether this profile admits every size that `other` admits."""
         mine = {given.axis: given for given in self.ranges}
         return all(
             (wide := mine.get(given.axis)) is not None
@@ -69,13 +69,13 @@ def parse_profile(text: str) -> Profile:
     """Read such as ``1-8`` or ``1-4-64,T=50-300``. Raises `UsageError`."""
     ranges: dict[str, AxisRange] = {}
     for part in text.split(","):
-        found = re.fullmatch(r"(?:([^=,]+)=)?(\d+)(?:-(\d+))?(?:-(\d+))?", part.strip())
-        if found is None:
+        match = re.fullmatch(r"(?:([^=,]+)=)?(\d+)(?:-(\d+))?(?:-(\d+))?", part.strip())
+        if match is None:
             raise UsageError(
                 f"profile {text!r}: {part.strip()!r} is not a range: expected such as 1, 1-8, 1-4-64 "
                 "or T=50-300"
             )
-        axis, sizes = found[1] or BATCH, [int(size) for size in found.groups()[1:] if size]
+        axis, sizes = match[1] or BATCH, [int(size) for size in match.groups()[1:] if size]
         if axis in ranges:
             raise UsageError(f"profile {text!r}: axis {axis} is given twice")
         try:
@@ -86,17 +86,16 @@ def parse_profile(text: str) -> Profile:
 
 
 def free_axes(inputs: Mapping[str, tuple[int | str, ...]]) -> list[str]:
-    """How a profile calls the free axes of `inputs`, sorted."""
+    """The names that profiles use for the free axes of `inputs`, sorted."""
     return sorted({_axis(spec, i) for spec in inputs.values() for i in _free(spec)})
 
 
-def shapes_of(
+def shapes_for(
     graph: str, inputs: Mapping[str, tuple[int | str, ...]], profile: Profile
 ) -> dict[str, tuple[Shape, Shape, Shape]]:
-    """Smallest, best and largest shape of every input with free axes.
+    """The smallest, best and largest shape of every input with free axes, which are strings in `inputs`.
 
-    `inputs` are shapes with free axes as strings. Raises `BuildError`, naming the graph, where an axis
-    has no range, or a range has no axis.
+    Raises `BuildError`, naming the graph, when an axis has no range or a range has no axis.
     """
     free = free_axes(inputs)
     ranges = {given.axis: given for given in profile.ranges}
@@ -113,10 +112,12 @@ def shapes_of(
     shapes = {}
     for name, spec in inputs.items():
         if _free(spec):
-            rows = [ranges[_axis(spec, i)] if isinstance(s, str) else s for i, s in enumerate(spec)]
+            sizes = [
+                ranges[_axis(spec, i)] if isinstance(s, str) else s for i, s in enumerate(spec)
+            ]
             low, best, high = (
-                tuple(row if isinstance(row, int) else getattr(row, size) for row in rows)
-                for size in ("low", "best", "high")
+                tuple(size if isinstance(size, int) else getattr(size, end) for size in sizes)
+                for end in ("low", "best", "high")
             )
             shapes[name] = (low, best, high)
     return shapes
@@ -127,5 +128,5 @@ def _free(spec: tuple[int | str, ...]) -> list[int]:
 
 
 def _axis(spec: tuple[int | str, ...], i: int) -> str:
-    """How a profile calls free axis `i`; one that the graph gives no name goes by its number."""
+    """The name that profiles use for free axis `i`: its number if the graph does not name it."""
     return BATCH if i == 0 else str(spec[i] or i)

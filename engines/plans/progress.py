@@ -1,4 +1,4 @@
-"""How far a build is, from the phases that the builder reports."""
+"""Computes the progress of a build from the phases that the builder reports."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import threading
 
 
 class Phases:
-    """Nested phases, each of so many steps; a phase is a part of one step of its parent.
+    """Nested phases with a number of steps each; a phase is part of one step of its parent.
 
-    The builder calls from several threads. Its steps are not equally long, so the fraction is a sign
-    of life rather than a forecast; it never goes back.
+    Steps are not equally long, so the fraction is a sign of life and no forecast. It never falls. Several
+    threads may call.
     """
 
     def __init__(self) -> None:
@@ -18,7 +18,7 @@ class Phases:
         self._lock = threading.Lock()
 
     def start(self, phase: str, parent: str | None, steps: int) -> None:
-        """`phase` begins and has `steps` steps."""
+        """`phase` starts and has `steps` steps."""
         with self._lock:
             self._steps[phase] = (parent, max(steps, 1), 0)
 
@@ -26,19 +26,19 @@ class Phases:
         """Step number `step` of `phase`, from 0, is done."""
         with self._lock:
             known = self._steps.get(phase)
-            if known is None:  # never begun: native code cannot be told by an exception
+            if known is None:  # not started; an exception cannot pass native code
                 return
             parent, steps, _ = known
             self._steps[phase] = (parent, steps, min(step + 1, steps))
 
     def finish(self, phase: str) -> None:
-        """`phase` is over; it may come again."""
+        """`phase` has ended; it may start again."""
         with self._lock:
             self._steps.pop(phase, None)
 
     @property
     def fraction(self) -> float:
-        """Done of all, 0 to 1."""
+        """The fraction that is done, 0 to 1."""
         with self._lock:
             tops = [name for name, (parent, _, _) in self._steps.items() if parent is None]
             self._best = max([self._best, *(self._done(name) for name in tops)])

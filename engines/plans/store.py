@@ -1,11 +1,11 @@
 """The cache of built plans.
 
     plans/tensorrt-rtx-1.7.1.116/sm86-sm89/face_encoder-0123456789abcdef.plan, .json
-    plans/quarantine/        what turned out to be unusable
-    plans/locks/             one for each key: one process builds, the others wait for it
+    plans/quarantine/        unusable plans
+    plans/locks/             one lock for each key: one process builds, the others wait
 
-A plan is good for one graph, one set of options, one version of the runtime and one kind of GPU; all of
-it is in the key, so nothing is ever overwritten by something else.
+A plan fits one graph, one set of options, one version of the runtime and one kind of GPU. All of this is in
+the key, so different plans never overwrite each other.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from typing import Protocol
 
 import msgspec
 from filelock import FileLock
+from msgspec import structs
 
+from affectstream.engines.cache.eviction import delete_file, least_recently_used
 from affectstream.engines.cache.home import home
-from affectstream.engines.cache.lru import least_recently_used
 from affectstream.engines.cache.secure_files import (
     check_private,
     make_private,
@@ -33,10 +34,10 @@ from affectstream.engines.cache.secure_files import (
     write_private,
 )
 from affectstream.engines.errors import BuildError, PlanError
-from affectstream.engines.plans.build import BuildOptions, Built, Progress, build, graph_of
-from affectstream.engines.plans.gate import check_plan
+from affectstream.engines.plans.accuracy import check_plan
+from affectstream.engines.plans.build import BuildOptions, BuiltPlan, Progress, build, graph_for
 from affectstream.engines.plans.plan import (
-    Gate,
+    AccuracyCheck,
     KeyFields,
     Plan,
     PlanMeta,
@@ -50,17 +51,17 @@ from affectstream.engines.plans.target import Target
 _log = logging.getLogger(__name__)
 
 LIMIT_BYTES = 8 << 30
-"""Plans that were not used for longest go when all are larger than this."""
-_SET_ASIDE = 4
-"""Unusable plans that are kept to be looked at; the oldest go."""
+"""Above this total size the least recently used plans are deleted."""
+_QUARANTINED = 4
+"""Unusable plans that are kept for inspection: the newest."""
 _TIMING = "timing.cache"
 _SHORT = 16
-"""Digits of the key in a file's name; the whole key is compared before a plan is used."""
-_NAMED = re.compile(rf"-([0-9a-f]{{{_SHORT}}})\.(?:plan|json)")
+"""Digits of the key in a file name. The whole key is compared before a plan is used."""
+_FILE_NAME = re.compile(rf"-([0-9a-f]{{{_SHORT}}})\.(?:plan|json)")
 
 
 class Builder(Protocol):
-    """Builds a plan; `build` is the one."""
+    """The signature of `build`."""
 
     def __call__(
         self,
@@ -72,20 +73,20 @@ class Builder(Protocol):
         timing: bytes,
         progress: Progress | None,
         stop: threading.Event | None,
-    ) -> Built:
-        """See `build`."""
+    ) -> BuiltPlan:
+        """Build a plan."""
         ...
 
 
-Check = Callable[[Plan, Path], Gate]
-"""Compares a plan with the graph that it comes from."""
+Checker = Callable[[Plan, Path], AccuracyCheck]
+"""Compares a plan with its ONNX file; `check_plan` is one."""
 
 
 class PlanStore:
-    """The plans under one folder. Several processes may use it at once."""
+    """The plans in one folder. Several processes may use it at once."""
 
     def __init__(self, root: Path | None = None, *, limit_bytes: int = LIMIT_BYTES) -> None:
-        """`root` is ``plans`` under `home()` unless given; it is made when the first plan is."""
+        """`root` is ``plans`` under `home()` by default; the first plan creates it."""
         self.root = home() / "plans" if root is None else root
         self._limit_bytes = limit_bytes
 
@@ -98,102 +99,101 @@ class PlanStore:
         progress: Progress | None = None,
         stop: threading.Event | None = None,
         build: Builder = build,
-        check: Check = check_plan,
+        check: Checker = check_plan,
     ) -> Plan:
-        """The plan of the ONNX file `source`, built now unless it is here.
+        """The plan of the ONNX file `source`, from the cache or built now.
 
-        A plan here that is not what was built goes into quarantine and is built again. Raises
-        `BuildError` (see `build`; also where the plan computes something else than its graph) and
-        `PlanError` where the cache is not ours alone or cannot be written.
+        A damaged plan goes into quarantine and is built again. Raises `BuildError` (see `build`), also when
+        the new plan fails `check`, and `PlanError` when other users can write the cache or we cannot.
         """
-        graph = graph_of(source, options.precision)
+        graph = graph_for(source, options.precision)
         key = key_fields(graph, options, target)
         folder = self._folder(target)
         path = folder / f"{source.stem}-{key.digest[:_SHORT]}.plan"
         with self._locked(key.digest[:_SHORT]):
-            plan = self._found(path, key)
+            plan = self._find(path, key)
             if plan is not None:
                 os.utime(path)
                 return plan
             timing = folder / _TIMING
-            known = read_private(timing) if timing.exists() else b""
+            timings = read_private(timing) if timing.exists() else b""
             built = build(
                 graph,
                 options,
                 target,
                 name=source.name,
-                timing=known,
+                timing=timings,
                 progress=progress,
                 stop=stop,
             )
             if built.timing:
                 write_private(timing, built.timing)
-            plan = self._keep(path, source, key, built, check)
+            plan = self._save(path, source, key, built, check)
         self.make_room(keep=path)
         return plan
 
-    def serving(
+    def find_usable(
         self, source: Path, options: BuildOptions, target: Target, capability: int
     ) -> Plan | None:
-        """A plan here that does what the one of `options` and `target` would, the last used first.
+        """The most recently used plan that can replace the one of `options` and `target`, or None.
 
-        It is of the same graph, precision, runtime, version and platform, runs on `capability`, for
-        TensorRT on the same GPU, and has room for all of the profiles. Level, workspace and further
-        compute capabilities may differ. None where there is no such plan.
+        It has the same graph, precision, runtime, version and platform, runs on `capability` (for TensorRT on
+        the same GPU) and admits all shapes of the profiles. Level, workspace and further compute
+        capabilities may differ.
         """
-        asked = key_fields(graph_of(source, options.precision), options, target)
+        requested = key_fields(graph_for(source, options.precision), options, target)
         for plan in self.plans():
-            if _serves(plan.meta.fields, asked, capability):
-                with suppress(FileNotFoundError):  # deleted by now
+            if _can_replace(plan.meta.fields, requested, capability):
+                with suppress(FileNotFoundError):  # deleted meanwhile
                     os.utime(plan.path)
                     return plan
         return None
 
     def plans(self) -> list[Plan]:
-        """Every plan that can be trusted, the last used first."""
-        found = []
+        """Every valid plan, most recently used first."""
+        plans = []
         for path in self._files("*.plan"):
-            try:
+            # `faults` reports invalid plans; others may have been deleted meanwhile.
+            with suppress(PlanError, FileNotFoundError):
                 plan = open_plan(path)
-                found.append((plan.last_used, plan))
-            except (PlanError, FileNotFoundError):  # `faults` tells of it; or it is gone by now
-                continue
-        return [plan for _, plan in sorted(found, key=lambda item: item[0], reverse=True)]
+                plans.append((plan.last_used, plan))
+        return [plan for _, plan in sorted(plans, key=lambda item: item[0], reverse=True)]
 
-    def refused(self) -> list[str]:
-        """What is wrong with plans that are not trusted, one sentence each."""
-        refused = []
+    def invalid(self) -> list[str]:
+        """Why each invalid plan is not used, one sentence each."""
+        reasons = []
         for path in self._files("*.plan"):
             try:
                 open_plan(path)
             except PlanError as error:
-                refused.append(str(error))
-        return refused
+                reasons.append(str(error))
+        return reasons
 
     def faults(self) -> list[str]:
-        """What is wrong with the files that `plans` leaves out, one sentence each."""
-        faults = self.refused()
-        if set_aside := list(self._quarantine.glob("*.plan")):
+        """Why `plans` leaves plans out, and what is in quarantine, one sentence each."""
+        faults = self.invalid()
+        if quarantined := list(self._quarantine.glob("*.plan")):
             faults.append(
-                f"{self._quarantine} holds {len(set_aside)} unusable plans, with the reason beside each"
+                f"{self._quarantine} holds {len(quarantined)} unusable plans, with the reason beside each"
             )
         return faults
 
     def quarantine(self, plan: Plan, reason: str) -> None:
-        """Set aside a plan that cannot be used, such as one that a runtime refused: it is built again
-        when next asked for. `reason` is written beside it. Nothing happens where another process has
-        done it, or built the plan anew, since `plan` was found."""
+        """Move an unusable plan into quarantine and write `reason` beside it.
+
+        `plan_for` builds it again. If another process has moved or rebuilt it meanwhile, nothing happens.
+        """
         with self._locked(plan.meta.key[:_SHORT]):
             try:
-                now = open_plan(plan.path)
-            except PlanError:  # gone; whatever is left is dealt with when the plan is asked for
+                current = open_plan(plan.path)
+            except PlanError:  # gone; `plan_for` handles what is left
                 return
-            if now.meta.sha256 == plan.meta.sha256:
-                self._set_aside(plan.path, reason)
+            if current.meta.sha256 == plan.meta.sha256:
+                self._move_to_quarantine(plan.path, reason)
 
-    def _set_aside(self, plan: Path, reason: str) -> None:
-        """To be called with the plan's lock."""
-        _log.warning("%s: set aside, to be built again: %s", plan, reason)
+    def _move_to_quarantine(self, plan: Path, reason: str) -> None:
+        """The caller holds the plan's lock."""
+        _log.warning("%s: moved to quarantine, to be built again: %s", plan, reason)
         make_private(self._quarantine)
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
         for path in (plan, meta_path(plan)):
@@ -203,56 +203,58 @@ class PlanStore:
         notes = sorted(
             self._quarantine.glob("*.txt"), key=lambda note: note.stem.rpartition("-")[2]
         )
-        for note in notes[:-_SET_ASIDE]:
+        for note in notes[:-_QUARANTINED]:
             for path in self._quarantine.glob(f"{note.stem}.*"):
-                _unlink(path)
+                delete_file(path)
 
     def remove(self, plans: Iterable[Plan]) -> int:
-        """Delete `plans`; the number of bytes that this freed. One that is gone already frees none."""
+        """Delete `plans`; returns the bytes that this freed."""
         freed = 0
         for plan in plans:
             with self._locked(plan.meta.key[:_SHORT]):
-                freed += _unlink(plan.path) + _unlink(meta_path(plan.path))
+                freed += delete_file(plan.path) + delete_file(meta_path(plan.path))
         return freed
 
     def sweep(self) -> int:
-        """Delete the quarantine and whatever is no plan, such as what a process that was killed left
-        behind; the number of bytes that this freed."""
-        freed = sum(_unlink(path) for path in self._quarantine.glob("*"))
+        """Delete the quarantine, and all files that belong to no valid plan.
+
+        Returns the bytes that this freed.
+        """
+        freed = sum(delete_file(path) for path in self._quarantine.glob("*"))
         for path in self._files("*"):
-            if (found := _NAMED.search(path.name)) is None:
+            if (match := _FILE_NAME.search(path.name)) is None:
                 continue
-            with self._locked(found[1]):
+            with self._locked(match[1]):
                 try:
                     open_plan(path.with_suffix(".plan"))
-                    whole = not path.name.startswith(".")
+                    valid = not path.name.startswith(".")
                 except PlanError:
-                    whole = False
-                if not whole:
-                    freed += _unlink(path)
+                    valid = False
+                if not valid:
+                    freed += delete_file(path)
         return freed
 
     def make_room(self, *, keep: Path | None = None) -> None:
-        """Go back to the size limit: what was not used for longest goes, but for `keep`."""
-        going = [
+        """Delete the least recently used plans above the size limit, except the one at `keep`."""
+        surplus = [
             plan
             for plan in least_recently_used(self.plans(), self._limit_bytes)
             if plan.path != keep
         ]
-        if going:
+        if surplus:
             self.sweep()
-            self.remove(going)
+            self.remove(surplus)
 
     @property
     def _quarantine(self) -> Path:
         return self.root / "quarantine"
 
     def _files(self, pattern: str) -> list[Path]:
-        """Files in the folders of plans."""
+        """Files in the folders that hold plans; hidden ones only for the pattern ``*``."""
         if self.root.is_dir():
             check_private(self.root)
-        shown = (path for path in self.root.glob(f"*/*/{pattern}") if path.is_file())
-        return sorted(path for path in shown if pattern == "*" or not path.name.startswith("."))
+        files = (path for path in self.root.glob(f"*/*/{pattern}") if path.is_file())
+        return sorted(path for path in files if pattern == "*" or not path.name.startswith("."))
 
     def _folder(self, target: Target) -> Path:
         version = self.root / f"{target.runtime}-{target.version}"
@@ -265,7 +267,7 @@ class PlanStore:
         make_private(locks)
         return FileLock(locks / f"{short}.lock")
 
-    def _found(self, path: Path, key: KeyFields) -> Plan | None:
+    def _find(self, path: Path, key: KeyFields) -> Plan | None:
         if not path.exists() and not meta_path(path).exists():
             return None
         try:
@@ -274,23 +276,25 @@ class PlanStore:
                 raise PlanError(f"{path} was built for the key {plan.meta.key}, not {key.digest}")
             plan.read()
         except PlanError as error:
-            self._set_aside(path, str(error))
+            self._move_to_quarantine(path, str(error))
             return None
         return plan
 
-    def _keep(self, path: Path, source: Path, key: KeyFields, built: Built, check: Check) -> Plan:
-        """Write the plan where only `check` looks, then, when that passes, where all look."""
+    def _save(
+        self, path: Path, source: Path, key: KeyFields, built: BuiltPlan, check: Checker
+    ) -> Plan:
+        """Write the plan to a hidden file, and to `path` when it passes `check`."""
         meta = _meta(source, key, built)
         unchecked = path.with_name(f".{path.name}")
         try:
             write_private(unchecked, built.plan)
-            gate = check(Plan(unchecked, meta), source)
-            if gate.state == "failed":
+            accuracy = check(Plan(unchecked, meta), source)
+            if accuracy.state == "failed":
                 raise BuildError(
-                    f"{source.name}: the plan was built, but is not what its graph is: {gate.reason}; "
-                    "nothing was kept of it"
+                    f"{source.name}: the plan was built, but does not compute what its graph computes: "
+                    f"{accuracy.reason}; nothing was kept"
                 )
-            meta = msgspec.structs.replace(meta, gate=gate)
+            meta = structs.replace(meta, accuracy=accuracy)
             text = msgspec.json.format(msgspec.json.encode(meta), indent=2)
             unchecked.replace(path)
             write_private(meta_path(path), text + b"\n")
@@ -299,22 +303,22 @@ class PlanStore:
         return Plan(path, meta)
 
 
-def _serves(built: KeyFields, asked: KeyFields, capability: int) -> bool:
-    here, there = asked.target, built.target
+def _can_replace(plan: KeyFields, requested: KeyFields, capability: int) -> bool:
     return (
-        (built.recipe, built.graph, built.weights) == (asked.recipe, asked.graph, asked.weights)
-        and built.options.precision == asked.options.precision
-        and (there.runtime, there.version) == (here.runtime, here.version)
-        and (there.platform, there.gpu) == (here.platform, here.gpu)
-        and capability in there.capabilities
+        (plan.recipe, plan.graph, plan.weights)
+        == (requested.recipe, requested.graph, requested.weights)
+        and plan.options.precision == requested.options.precision
+        and structs.replace(plan.target, capabilities=())
+        == structs.replace(requested.target, capabilities=())
+        and capability in plan.target.capabilities
         and all(
-            any(wide.holds(profile) for wide in built.options.profiles)
-            for profile in asked.options.profiles
+            any(wide.holds(profile) for wide in plan.options.profiles)
+            for profile in requested.options.profiles
         )
     )
 
 
-def _meta(source: Path, key: KeyFields, built: Built) -> PlanMeta:
+def _meta(source: Path, key: KeyFields, built: BuiltPlan) -> PlanMeta:
     return PlanMeta(
         name=source.stem,
         key=key.digest,
@@ -328,13 +332,3 @@ def _meta(source: Path, key: KeyFields, built: Built) -> PlanMeta:
         outputs=tensors(built.outputs),
         log=built.log,
     )
-
-
-def _unlink(path: Path) -> int:
-    """Delete a file; the bytes that this freed, none where it was gone."""
-    try:
-        size = path.stat().st_size
-        path.unlink()
-    except FileNotFoundError:
-        return 0
-    return size

@@ -1,7 +1,7 @@
-"""NVIDIA's two compilers behind one door: *TensorRT* and *TensorRT for RTX*.
+"""Loads NVIDIA's two compilers, *TensorRT* and *TensorRT for RTX*.
 
-Both have the same Python API (the few differences are met where they matter). Nothing of them is
-imported until `load` is called, and never twice: the logger has to outlive all that was made with it.
+Both have the same Python API, with few differences. `load` imports each at most once, because its logger
+has to outlive every object that uses it.
 
     trt = load("tensorrt-rtx").trt
 """
@@ -18,32 +18,32 @@ from typing import Any, Literal, get_args
 from affectstream.engines.errors import DeviceError
 from affectstream.engines.extras import install_hint
 
-Runtime = Literal["tensorrt", "tensorrt-rtx"]
-RUNTIMES: tuple[Runtime, ...] = get_args(Runtime)
-"""The compilers of NVIDIA: for data-centre cards, and for GeForce RTX cards."""
+NvidiaRuntime = Literal["tensorrt", "tensorrt-rtx"]
+NVIDIA_RUNTIMES: tuple[NvidiaRuntime, ...] = get_args(NvidiaRuntime)
+"""For data-center cards, and for GeForce RTX cards."""
 
-INSTALL: dict[Runtime, str] = {
+INSTALL_COMMANDS: dict[NvidiaRuntime, str] = {
     "tensorrt": "pip install 'tensorrt>=11', which takes its libraries from NVIDIA's own index",
     "tensorrt-rtx": install_hint("rtx"),
 }
-"""The command that installs each of them."""
-RUN: dict[Runtime, str] = {
+"""The command that installs each."""
+RUN_COMMANDS: dict[NvidiaRuntime, str] = {
     "tensorrt": install_hint("tensorrt"),
     "tensorrt-rtx": install_hint("rtx", "pycuda"),
 }
-"""The same with what running a plan takes besides."""
+"""The command that installs each with what running a plan needs besides."""
 
-# The wheels of the bindings have another name where NVIDIA's metapackage is not installed.
-_MODULES: dict[Runtime, tuple[str, ...]] = {
+# Without NVIDIA's metapackage the wheels of the bindings have another module name.
+_MODULES: dict[NvidiaRuntime, tuple[str, ...]] = {
     "tensorrt": ("tensorrt", "tensorrt_bindings"),
     "tensorrt-rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings"),
 }
-# Before these a graph's own types are only a wish: FP16 would be asked for and FP32 built.
-_OLDEST: dict[Runtime, tuple[int, int]] = {"tensorrt": (11, 0), "tensorrt-rtx": (1, 7)}
+# Older versions do not enforce a graph's own types: an FP16 graph may become an FP32 plan.
+_OLDEST: dict[NvidiaRuntime, tuple[int, int]] = {"tensorrt": (11, 0), "tensorrt-rtx": (1, 7)}
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class LogLine:
     """One line of NVIDIA's log."""
 
     severity: str
@@ -51,114 +51,114 @@ class Message:
     text: str
 
 
-class Messages:
-    """The last lines of NVIDIA's log, of every thread.
-
-    `mark` and `since` tell what was said in between; the oldest lines go when there are too many.
-    """
+class NvidiaLog:
+    """The last lines of NVIDIA's log, from all threads. Beyond `size` lines the oldest are dropped."""
 
     def __init__(self, size: int = 2000) -> None:
-        self._lines: deque[Message] = deque(maxlen=size)
+        self._lines: deque[LogLine] = deque(maxlen=size)
         self._count = 0
         self._lock = threading.Lock()
 
     def add(self, severity: str, text: str) -> None:
-        """Take one line. Called from threads of NVIDIA's own."""
+        """Add one line. NVIDIA's own threads call this."""
         with self._lock:
-            self._lines.append(Message(severity, text))
+            self._lines.append(LogLine(severity, text))
             self._count += 1
 
     def mark(self) -> int:
-        """The place where the log is now."""
+        """The current end of the log, for `since`."""
         with self._lock:
             return self._count
 
-    def since(self, mark: int) -> list[Message]:
-        """The lines that came after `mark`, as far as they are still kept."""
+    def since(self, mark: int) -> list[LogLine]:
+        """The lines after `mark` that were not dropped."""
         with self._lock:
             new = min(self._count - mark, len(self._lines))
             return list(self._lines)[len(self._lines) - new :]
 
 
-def errors_of(lines: Iterable[Message]) -> list[str]:
-    """The text of those lines that are errors."""
+def errors_of(lines: Iterable[LogLine]) -> list[str]:
+    """The text of the lines that are errors."""
     return [line.text for line in lines if line.severity in ("ERROR", "INTERNAL_ERROR")]
 
 
 @dataclass(frozen=True, slots=True)
 class Bindings:
-    """One of the compilers, loaded."""
+    """A loaded compiler."""
 
-    runtime: Runtime
+    runtime: NvidiaRuntime
     trt: Any
-    """The module: `Builder`, `OnnxParser`, `Runtime` and the rest."""
+    """The module: `Builder`, `OnnxParser`, `NvidiaRuntime` and the rest."""
     version: str
-    """In full, such as ``11.4.0.106``: plans are good for one version only."""
+    """In full, such as ``11.4.0.106``: a plan fits one version only."""
     logger: Any
-    """The one `ILogger` of this process, for everything that asks for one."""
-    messages: Messages
-    """What that logger was told."""
+    """The `ILogger` for all objects of this compiler."""
+    log: NvidiaLog
+    """The lines that `logger` received."""
 
 
-_loaded: dict[Runtime, Bindings] = {}
+_loaded: dict[NvidiaRuntime, Bindings] = {}
 _lock = threading.Lock()
 
 
 def load(runtime: str) -> Bindings:
-    """The bindings of ``tensorrt`` or ``tensorrt-rtx``; loaded once in a process.
+    """The bindings of ``tensorrt`` or ``tensorrt-rtx``, loaded once in a process.
 
-    Raises `DeviceError` with the reason and the install command when they are absent, do not load or
-    are too old. That they load says nothing about a GPU: see `choose`.
+    Raises `DeviceError` with the reason and the install command when they are missing, do not load or are
+    too old. Bindings load without a GPU too: see `probe`.
     """
-    if runtime not in RUNTIMES:
-        raise DeviceError(f"runtime {runtime!r} is not known: choose {' or '.join(RUNTIMES)}")
+    if runtime not in NVIDIA_RUNTIMES:
+        raise DeviceError(
+            f"runtime {runtime!r} is not known: choose {' or '.join(NVIDIA_RUNTIMES)}"
+        )
     with _lock:
         if runtime not in _loaded:
             _loaded[runtime] = _open(runtime)
         return _loaded[runtime]
 
 
-def _open(runtime: Runtime) -> Bindings:
+def _open(runtime: NvidiaRuntime) -> Bindings:
     module = _import(runtime)
     version = str(module.__version__)
     oldest = _OLDEST[runtime]
     if tuple(int(part) for part in version.split(".")[:2]) < oldest:
         raise DeviceError(
             f"{runtime} {version} is too old, {oldest[0]}.{oldest[1]} or later is needed: "
-            f"{INSTALL[runtime]}"
+            f"{INSTALL_COMMANDS[runtime]}"
         )
-    messages = Messages()
-    return Bindings(runtime, module, version, _logger(module, messages), messages)
+    log = NvidiaLog()
+    return Bindings(runtime, module, version, _logger(module, log), log)
 
 
-def _import(runtime: Runtime) -> Any:
+def _import(runtime: NvidiaRuntime) -> Any:
     for name in _MODULES[runtime]:
         try:
             return import_module(name)
         except ModuleNotFoundError as error:
-            if error.name != name:  # it is there, but something that it needs is not
+            if error.name != name:  # the module exists, but one that it imports does not
                 raise DeviceError(_broken(runtime, name, error)) from error
         except (ImportError, OSError) as error:
             raise DeviceError(_broken(runtime, name, error)) from error
     tried = " nor ".join(_MODULES[runtime])
     raise DeviceError(
-        f"{runtime} is not installed: no Python module {tried} was found: {INSTALL[runtime]}"
+        f"{runtime} is not installed: no Python module {tried} was found: {INSTALL_COMMANDS[runtime]}"
     )
 
 
-def _broken(runtime: Runtime, name: str, error: Exception) -> str:
+def _broken(runtime: NvidiaRuntime, name: str, error: Exception) -> str:
     reason = " ".join(str(error).split())
-    return f"{runtime} is installed but {name} does not load: {reason}; reinstall it: {INSTALL[runtime]}"
+    command = INSTALL_COMMANDS[runtime]
+    return f"{runtime} is installed but {name} does not load: {reason}; reinstall it: {command}"
 
 
-def _logger(module: Any, messages: Messages) -> Any:
+def _logger(module: Any, lines: NvidiaLog) -> Any:
     class Collector(module.ILogger):  # type: ignore[misc]
-        """Passes every line on, and never raises: it is called from native threads."""
+        """Passes every line on. Native threads call it, so it must not raise."""
 
         def __init__(self) -> None:
             module.ILogger.__init__(self)
 
         def log(self, severity: Any, msg: str) -> None:
-            messages.add(str(severity.name), msg)
+            lines.add(str(severity.name), msg)
 
     return Collector()

@@ -1,4 +1,4 @@
-"""ONNX Runtime on the CPU: the embedded default."""
+"""ONNX Runtime on the CPU, the default."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ _DTYPES = {
 class OnnxEngine:
     """One ONNX file on the CPU.
 
-    `threads` is the number that a single `run` may use. The pipeline keeps it at 1 and runs several
-    batches side by side instead: streaming networks are too small to be worth splitting.
+    A single `run` uses `threads` threads. The pipeline keeps this at 1 and runs several batches side by
+    side instead, because streaming networks are too small to split.
     """
 
     def __init__(self, path: Path, *, threads: int = 1) -> None:
-        """Open `path`. Raises `EngineError` when it is not a graph that ONNX Runtime takes."""
+        """Open `path`. Raises `EngineError` when ONNX Runtime rejects it."""
         self._name = path.name
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-        # An idle worker that spins would take the core that decodes the next frame.
+        # A spinning idle worker would occupy the core that decodes the next frame.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         try:
@@ -66,15 +66,15 @@ class OnnxEngine:
         return self._runtime
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """All outputs by name, as fresh arrays. Safe to call from several threads."""
+        """All outputs by name, in new arrays. Several threads may call this at once."""
         if self._session is None:
             raise EngineError(f"{self._name}: this engine was closed; open it again")
         check_feeds(self._name, self._inputs, feeds)
         try:
-            found = self._session.run(None, dict(feeds))
+            outputs = self._session.run(None, dict(feeds))
         except ORT_ERRORS as error:
             raise EngineError(f"{self._name}: ONNX Runtime failed: {error}") from error
-        return dict(zip(self._outputs, found, strict=True))
+        return dict(zip(self._outputs, outputs, strict=True))
 
     def __enter__(self) -> Self:
         return self
@@ -105,11 +105,11 @@ def _errors() -> tuple[type[Exception], ...]:
 
 
 ORT_ERRORS = _errors()
-"""What ONNX Runtime raises for a file, an option or a feed; they share no base of their own."""
+"""The errors that ONNX Runtime raises for a file, an option or a feed; they have no common base class."""
 
 
 def tensor_spec(value: onnxruntime.NodeArg) -> TensorSpec:
-    """What ONNX Runtime says of an input or output. Raises `EngineError` for a type that none may have."""
+    """The specification of an input or output. Raises `EngineError` for an unsupported type."""
     if value.type not in _DTYPES:
         raise EngineError(
             f"tensor {value.name!r} is {value.type}, expected one of {sorted(_DTYPES)}"

@@ -1,12 +1,12 @@
-"""ONNX Runtime on CUDA, in FP16: the second way to a GPU.
+"""ONNX Runtime on CUDA, in FP16.
 
-Inputs and outputs of each set of shapes lie in device memory at fixed addresses, so that the work on
-them can be captured once as a CUDA graph and replayed with a single launch. ONNX Runtime captures in
-CUDA's global mode, where nothing else in the process may allocate meanwhile, and keeps graphs for each
-thread apart; so one thread does all that this module does on CUDA.
+For each set of shapes, inputs and outputs lie at fixed addresses in GPU memory. So the work on them is
+captured once as a CUDA graph and replayed with a single launch. ONNX Runtime captures in CUDA's global
+mode, in which no other thread may allocate, and it keeps the graphs of each thread apart. So one thread
+does all the CUDA work of this module.
 
-Nothing falls back silently: it is an error where ONNX Runtime would compute on the CPU, be it the whole
-graph or a part of it.
+There is no silent fallback: it is an error if ONNX Runtime would compute the graph, or a part of it, on the
+CPU.
 """
 
 from __future__ import annotations
@@ -31,13 +31,15 @@ from affectstream.engines.errors import DeviceError, EngineError
 from affectstream.engines.runtimes.onnx import ORT_ERRORS, tensor_spec
 from affectstream.engines.spec import Array, TensorSpec, check_feeds
 
-INSTALL = "pip uninstall -y onnxruntime && pip install onnx 'onnxruntime-gpu[cuda,cudnn]>=1.24'"
-"""Both packages are called `onnxruntime` when imported: with both installed, either may be met."""
-MAX_GRAPHS = 16
-"""Sets of shapes that keep their memory and graph; enough for all batch sizes and two sizes of picture."""
+INSTALL_COMMAND = (
+    "pip uninstall -y onnxruntime && pip install onnx 'onnxruntime-gpu[cuda,cudnn]>=1.24'"
+)
+"""Both packages install the module `onnxruntime`; with both installed, either may be imported."""
+MAX_SHAPE_SETS = 16
+"""Sets of shapes that keep their memory and graph: enough for all batch sizes and two picture sizes."""
 
-# What ONNX Runtime does on the CPU on purpose: sums with shapes, which the host needs to know anyway.
-# (One of these on real tensors would need copies, and ONNX Runtime makes no CUDA graph of those.)
+# Operators that ONNX Runtime runs on the CPU on purpose: arithmetic on shapes, which the host needs anyway.
+# (On real tensors they would need copies, of which ONNX Runtime makes no CUDA graph.)
 # fmt: off
 _SHAPE_WORK = frozenset((
     "Add", "Cast", "Ceil", "Concat", "Constant", "ConstantOfShape", "Div", "Equal", "Expand",
@@ -47,23 +49,23 @@ _SHAPE_WORK = frozenset((
 ))
 # fmt: on
 _log = logging.getLogger(__name__)
-_T = TypeVar("_T")
+Result = TypeVar("Result")
 
 
 class CudaEngine:
     """One ONNX file on one GPU through ONNX Runtime."""
 
-    def __init__(self, path: Path, *, ordinal: int = 0, half: bool = True) -> None:
-        """Open `path` on GPU number `ordinal`, in FP16 where `half`.
+    def __init__(self, path: Path, *, ordinal: int = 0, fp16: bool = True) -> None:
+        """Open `path` on GPU number `ordinal`, with `fp16` its FP16 variant.
 
-        Raises `DeviceError` when CUDA is not what computes, naming the operators where it is only some
-        of them, `EngineError` when the file is not a graph that ONNX Runtime takes.
+        Raises `DeviceError` when CUDA would not compute the whole graph (it names the operators),
+        `EngineError` when ONNX Runtime rejects the file.
         """
         _check_build()
         _preload()
         self._name = path.name
-        if half:
-            from affectstream.engines.fp16 import fp16_file
+        if fp16:
+            from affectstream.engines.fp16.derive import fp16_file
 
             path = fp16_file(path)
         self._thread = _cuda_thread()
@@ -72,7 +74,7 @@ class CudaEngine:
         self._inputs = {i.name: tensor_spec(i) for i in session.get_inputs()}
         self._outputs = {o.name: tensor_spec(o) for o in session.get_outputs()}
         graphs = "CUDA graphs" if self._bound.graphs else "no CUDA graphs"
-        precision = "fp16" if half else "as stored"
+        precision = "fp16" if fp16 else "as stored"
         self._runtime = (
             f"onnxruntime {onnxruntime.__version__} cuda:{ordinal}, {precision}, {graphs}"
         )
@@ -93,7 +95,7 @@ class CudaEngine:
         return self._runtime
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """All outputs by name, as fresh arrays. Safe to call from several threads: they take turns."""
+        """All outputs by name, in new arrays. Several threads may call this; they take turns."""
         bound = self._bound
         if bound is None:
             raise EngineError(f"{self._name}: this engine was closed; open it again")
@@ -103,7 +105,7 @@ class CudaEngine:
         except ORT_ERRORS as error:
             raise EngineError(f"{self._name}: ONNX Runtime failed on CUDA: {error}") from error
 
-    def _call(self, work: Callable[[], _T]) -> _T:
+    def _call(self, work: Callable[[], Result]) -> Result:
         return self._thread.submit(work).result()
 
     def __enter__(self) -> Self:
@@ -121,10 +123,10 @@ class CudaEngine:
 
 
 class BoundSession:
-    """A session whose inputs and outputs stay at the same place on a device, for each set of shapes.
+    """A session with fixed device memory for the inputs and outputs of each set of shapes.
 
-    For one thread. `device` is what ONNX Runtime calls it, ``cuda`` or ``cpu``; `graphs` is whether the
-    session was opened with ``enable_cuda_graph``.
+    For use by one thread. `device` is ``cuda`` or ``cpu``; `graphs` says whether the session was opened
+    with ``enable_cuda_graph``.
     """
 
     def __init__(
@@ -140,61 +142,60 @@ class BoundSession:
         self._device, self._ordinal = device, ordinal
         self._inputs = [i.name for i in session.get_inputs()]
         self._outputs = [o.name for o in session.get_outputs()]
-        self._slots: dict[tuple[tuple[int, ...], ...], _Slot] = {}
+        self._bindings: dict[tuple[tuple[int, ...], ...], _Binding] = {}
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """All outputs by name, as fresh arrays.
+        """All outputs by name, in new arrays.
 
-        The first run with a set of shapes finds the shapes of the outputs, and captures; when there are
-        `MAX_GRAPHS` sets already, each run binds its own memory and nothing is captured.
+        The first run of a set of shapes finds the shapes of the outputs and captures the graph. Beyond
+        `MAX_SHAPE_SETS` sets, a run binds its own memory and nothing is captured.
         """
         key = tuple(feeds[name].shape for name in self._inputs)
-        known = self._slots.get(key)
-        if known is None:
-            known = self._first(feeds)
-            if len(self._slots) < MAX_GRAPHS:
-                self._slots[key] = known = self._fixed(known, len(self._slots) + 1)
-            else:
-                return self._read(known)
+        bound = self._bindings.get(key)
+        if bound is None:
+            bound = self._run_unbound(feeds)
+            if len(self._bindings) == MAX_SHAPE_SETS:
+                return self._read(bound)
+            self._bindings[key] = bound = self._bind_outputs(bound, len(self._bindings) + 1)
         for name, array in feeds.items():
-            known.inputs[name].update_inplace(array)
-        self.session.run_with_iobinding(known.binding, known.options)
-        return self._read(known)
+            bound.inputs[name].update_inplace(array)
+        self.session.run_with_iobinding(bound.binding, bound.options)
+        return self._read(bound)
 
     def close(self) -> None:
-        """Free the buffers and the session, which takes its graphs with it."""
-        self._slots.clear()
+        """Free the buffers and the session with its graphs."""
+        self._bindings.clear()
         del self.session
 
-    def _first(self, feeds: Mapping[str, Array]) -> _Slot:
-        """Run once with outputs wherever ONNX Runtime allocates them."""
-        slot = _Slot(self.session.io_binding(), graph=-1)
+    def _run_unbound(self, feeds: Mapping[str, Array]) -> _Binding:
+        """Run once with outputs where ONNX Runtime allocates them."""
+        bound = _Binding(self.session.io_binding(), graph=-1)
         for name, array in feeds.items():
-            slot.inputs[name] = onnxruntime.OrtValue.ortvalue_from_shape_and_type(
+            bound.inputs[name] = onnxruntime.OrtValue.ortvalue_from_shape_and_type(
                 array.shape, array.dtype, self._device, self._ordinal
             )
-            slot.inputs[name].update_inplace(array)
-            slot.binding.bind_ortvalue_input(name, slot.inputs[name])
+            bound.inputs[name].update_inplace(array)
+            bound.binding.bind_ortvalue_input(name, bound.inputs[name])
         for name in self._outputs:
-            slot.binding.bind_output(name, self._device, self._ordinal)
-        self.session.run_with_iobinding(slot.binding, slot.options)
-        return slot
+            bound.binding.bind_output(name, self._device, self._ordinal)
+        self.session.run_with_iobinding(bound.binding, bound.options)
+        return bound
 
-    def _fixed(self, first: _Slot, graph: int) -> _Slot:
-        """The same inputs with outputs of the shapes that came out, at addresses of their own."""
-        slot = _Slot(self.session.io_binding(), graph if self.graphs else -1, first.inputs)
-        for name, value in slot.inputs.items():
-            slot.binding.bind_ortvalue_input(name, value)
+    def _bind_outputs(self, first: _Binding, graph: int) -> _Binding:
+        """The inputs of `first`, with fixed memory for outputs of the shapes that it found."""
+        bound = _Binding(self.session.io_binding(), graph if self.graphs else -1, first.inputs)
+        for name, value in bound.inputs.items():
+            bound.binding.bind_ortvalue_input(name, value)
         for name, value in zip(self._outputs, first.binding.get_outputs(), strict=True):
             out = onnxruntime.OrtValue.ortvalue_from_shape_and_type(
                 value.shape(), value.element_type(), self._device, self._ordinal
             )
-            slot.binding.bind_ortvalue_output(name, out)
-        return slot
+            bound.binding.bind_ortvalue_output(name, out)
+        return bound
 
-    def _read(self, slot: _Slot) -> dict[str, Array]:
-        # On the CPU the arrays would be the bound memory itself, which the next run writes over.
-        arrays = slot.binding.copy_outputs_to_cpu()
+    def _read(self, bound: _Binding) -> dict[str, Array]:
+        # On the CPU the arrays are the bound memory itself, which the next run overwrites.
+        arrays = bound.binding.copy_outputs_to_cpu()
         copy = self._device == "cpu"
         return {
             name: np.array(array, copy=copy or None)
@@ -202,8 +203,8 @@ class BoundSession:
         }
 
 
-class _Slot:
-    """One set of shapes: memory for the inputs, and what is bound."""
+class _Binding:
+    """Memory of the inputs and bound tensors of one set of shapes."""
 
     def __init__(
         self,
@@ -214,7 +215,7 @@ class _Slot:
         self.binding, self.graph = binding, graph
         self.inputs = {} if inputs is None else inputs
         self.options = onnxruntime.RunOptions()
-        # -1 is a run without capture; 0 is ONNX Runtime's own default and not for callers.
+        # -1 runs without capture; 0 is ONNX Runtime's default and not for callers.
         self.options.add_run_config_entry("gpu_graph_id", str(graph))
 
 
@@ -227,15 +228,17 @@ def _check_build() -> None:
     available = onnxruntime.get_available_providers()
     here = f"this onnxruntime {onnxruntime.__version__}"
     if "CUDAExecutionProvider" not in available:
-        raise DeviceError(f"{here} has no CUDA, only {', '.join(available)}: {INSTALL}")
+        raise DeviceError(f"{here} has no CUDA, only {', '.join(available)}: {INSTALL_COMMAND}")
     if not hasattr(onnxruntime.InferenceSession, "get_provider_graph_assignment_info"):
-        raise DeviceError(f"{here} does not tell what it computes where, 1.24 does: {INSTALL}")
+        raise DeviceError(
+            f"{here} does not report what it computes where, 1.24 does: {INSTALL_COMMAND}"
+        )
 
 
 @cache
 def _preload() -> None:
-    """Load CUDA's and cuDNN's libraries from NVIDIA's Python packages, where they are."""
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints; stdout is for results
+    """Load CUDA's and cuDNN's libraries from NVIDIA's Python packages, if installed."""
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints, but stdout is for results
         onnxruntime.preload_dlls()
 
 
@@ -247,7 +250,7 @@ def _open(name: str, path: Path, ordinal: int) -> BoundSession:
     except DeviceError:
         raise
     except EngineError as refused:
-        # What is wrong with the graph itself is wrong without CUDA graphs too, and then said plainly.
+        # A fault of the graph itself is raised again without CUDA graphs.
         session = _session(name, path, ordinal, graphs=False)
         _log.warning("%s: no CUDA graphs, each kernel is launched alone: %s", name, refused)
         return BoundSession(session, "cuda", ordinal)
@@ -260,38 +263,37 @@ def _session(name: str, path: Path, ordinal: int, *, graphs: bool) -> onnxruntim
     provider = {
         "device_id": str(ordinal),
         "enable_cuda_graph": "1" if graphs else "0",
-        # Measuring every algorithm takes seconds for each new shape, and may choose otherwise next time.
+        # Measuring every algorithm takes seconds for each new shape, and its choice varies.
         "cudnn_conv_algo_search": "HEURISTIC",
-        # What stays in FP32 does so because it needs more than the 10 bits of TF32.
+        # The nodes that stay in FP32 need more than the 10 bits of TF32.
         "use_tf32": "0",
     }
-    onnxruntime.set_default_logger_severity(4)  # what matters of it is in our own message
+    onnxruntime.set_default_logger_severity(4)  # our own message has the essentials
     try:
-        # With its fallback, which is on by default, a session or a run that fails on CUDA is done
-        # again on the CPU, with a word about it on stdout.
+        # By default, a session or run that fails on CUDA is repeated on the CPU, with a note on stdout.
         session = onnxruntime.InferenceSession(
             str(path), options, [("CUDAExecutionProvider", provider)], enable_fallback=0
         )
     except ORT_ERRORS as error:
         raise EngineError(f"{name}: ONNX Runtime cannot open it on CUDA: {error}") from error
-    except (RuntimeError, ValueError) as error:  # what is raised where CUDA itself is at fault
-        said = " ".join(str(error).split())
-        fault = re.search(r"CUDA failure \d+: [^;]*[^; ]", said)
-        reason = fault[0] if fault else said
+    except (RuntimeError, ValueError) as error:  # raised for faults of CUDA itself
+        message = " ".join(str(error).split())
+        fault = re.search(r"CUDA failure \d+: [^;]*[^; ]", message)
+        reason = fault[0] if fault else message
         raise DeviceError(f"{name}: ONNX Runtime cannot use cuda:{ordinal}: {reason}") from error
     finally:
-        onnxruntime.set_default_logger_severity(2)  # as it was
+        onnxruntime.set_default_logger_severity(2)  # the default
     check_placement(name, session)
     return session
 
 
 def check_placement(name: str, session: onnxruntime.InferenceSession) -> None:
-    """Raise `DeviceError` where the session computes on anything but CUDA."""
-    used = session.get_providers()
-    if used[0] != "CUDAExecutionProvider":
+    """Raise `DeviceError` if the session would compute anywhere but on CUDA."""
+    providers = session.get_providers()
+    if providers[0] != "CUDAExecutionProvider":
         raise DeviceError(
-            f"{name}: ONNX Runtime would compute with {used[0]}: its CUDA part does not load "
-            f"({_load_fault()}): {INSTALL}"
+            f"{name}: ONNX Runtime would compute with {providers[0]}: its CUDA part does not load "
+            f"({_load_fault()}): {INSTALL_COMMAND}"
         )
     placed = [
         (part.ep_name, node.op_type, node.name)
@@ -307,12 +309,12 @@ def check_placement(name: str, session: onnxruntime.InferenceSession) -> None:
 
 
 def _load_fault() -> str:
-    """Why the CUDA part does not load, which ONNX Runtime tells its log only."""
-    before, after = ("", ".dll") if sys.platform == "win32" else ("lib", ".so")
+    """Why ONNX Runtime's CUDA part does not load, which only its log says."""
+    prefix, suffix = ("", ".dll") if sys.platform == "win32" else ("lib", ".so")
     folder = Path(onnxruntime.__file__).parent / "capi"
     try:
         for part in ("shared", "cuda"):
-            library = folder / f"{before}onnxruntime_providers_{part}{after}"
+            library = folder / f"{prefix}onnxruntime_providers_{part}{suffix}"
             ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
     except OSError as error:
         return str(error)
@@ -320,7 +322,7 @@ def _load_fault() -> str:
 
 
 def misplaced(placed: Iterable[tuple[str, str, str]]) -> list[str]:
-    """Of nodes as (provider, operator, name), those that should be on CUDA and are not."""
+    """Of `placed` (provider, operator, name), the nodes that should run on CUDA and do not."""
     return [
         f"{operator} {name!r}"
         for provider, operator, name in placed

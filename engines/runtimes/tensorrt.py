@@ -1,10 +1,10 @@
-"""A plan of TensorRT, or of TensorRT for RTX, as an `Engine`.
+"""Runs a plan of TensorRT, or of TensorRT for RTX, as an `Engine`.
 
     with TensorRTEngine(Path("face.plan"), load("tensorrt")) as engine:
         scores = engine.run({"pixels": faces})["scores"]
         later = await asyncio.wrap_future(engine.submit({"pixels": faces}))
 
-A plan is code: open only one that came from the cache of plans, which checks it.
+A plan is code: open only plans of the plan cache, which checks them.
 """
 
 from __future__ import annotations
@@ -21,27 +21,28 @@ from typing import Any, Self
 import numpy as np
 
 from affectstream.engines.errors import EngineError
-from affectstream.engines.runtimes.cuda.gpu_thread import Stage
+from affectstream.engines.runtimes.cuda.executor import PlanExecutor
+from affectstream.engines.runtimes.cuda.gpu_thread import GpuThread
 from affectstream.engines.runtimes.cuda.memory import CudaDevice, DeviceApi
-from affectstream.engines.runtimes.cuda.padding import Bounds, BuiltProfile, Fitter
-from affectstream.engines.runtimes.cuda.slots import Batch, Lanes, OpenPlan
+from affectstream.engines.runtimes.cuda.padding import BatchPadder, Bounds, BuiltProfile
+from affectstream.engines.runtimes.cuda.slots import Batch, OpenPlan
 from affectstream.engines.runtimes.nvidia import Bindings, errors_of
 from affectstream.engines.spec import Array, TensorSpec, check_feeds
 
 _log = logging.getLogger(__name__)
 
-KEPT_SLOTS = 16
-"""Sets of shapes that stay allocated; enough for every batch size, and for a few sizes of picture."""
+MAX_SLOTS = 16
+"""Sets of shapes that stay allocated: enough for every batch size and a few picture sizes."""
 
 _REBUILD = "build it again: affectstream engines build"
 _REASONS = (
-    # What NVIDIA's log says, what it means, what to do.
+    # Part of NVIDIA's message, what it means, what to do.
     ("generated on an incompatible device", "it was built for another GPU", _REBUILD),
     ("Version tag does not match", "it was built by another version", _REBUILD),
     ("kSERIALIZATION_VERSION", "it was built by another version", _REBUILD),
     ("not compatible with this version", "it was built by another version", _REBUILD),
-    ("Magic tag does not match", "it is cut short, or no plan at all", _REBUILD),
-    ("bufferSize >= minBufferSize", "it is cut short, or no plan at all", _REBUILD),
+    ("Magic tag does not match", "it is cut short, or not a plan", _REBUILD),
+    ("bufferSize >= minBufferSize", "it is cut short, or not a plan", _REBUILD),
     ("empty memory buffer", "it is empty", _REBUILD),
     ("getEngineHostCodeAllowed", "it carries host code, which is never run", _REBUILD),
     ("CUDA initialization failure", "no driver answers", "see affectstream doctor"),
@@ -50,11 +51,11 @@ _REASONS = (
 
 
 class TensorRTEngine:
-    """One plan on one GPU, with a thread of its own.
+    """One plan on one GPU, on its own thread.
 
-    A free first axis is the batch: it is padded up to a batch size of `SLOTS` that the plan's profiles
-    admit, with zeros, and outputs are cut back. Whatever else is free has to lie within a profile. What
-    `run` and `submit` bring are fresh arrays, the caller's own.
+    A free first axis is the batch: it is padded with zeros to one of `BATCH_SIZES` that a profile of the plan
+    admits, and the padding is removed from the outputs. Every other free axis must lie within a profile. The
+    arrays that `run` and `submit` return belong to the caller.
     """
 
     def __init__(
@@ -63,41 +64,42 @@ class TensorRTEngine:
         bindings: Bindings,
         *,
         name: str = "",
-        device: int = 0,
+        ordinal: int = 0,
         warm: bool = True,
         open_device: Callable[[int], DeviceApi] = CudaDevice,
     ) -> None:
-        """Open `plan` and, with `warm`, everything for each of its batch sizes, so that no call is slow.
+        """Open `plan` on GPU number `ordinal`; errors call it `name`.
 
-        Raises `EngineError` when the plan does not open or cannot run in static slots, `DeviceError` when
-        the GPU is not there. `name` is what errors call the plan.
+        With `warm` the slots of every batch size are created now, so that no later call is slow. Raises
+        `EngineError` when the plan does not open or does not fit slots, `DeviceError` when the GPU is
+        missing.
         """
         data, self._name = _read(plan, name)
-        facts: Future[_Facts] = Future()
-        self._stage: Stage[Batch, dict[str, Array]] = Stage(
+        opened: Future[_OpenedPlan] = Future()
+        self._thread: GpuThread[Batch, dict[str, Array]] = GpuThread(
             self._name,
-            partial(open_device, device),
-            partial(_open, self._name, data, bindings, warm, facts),
+            partial(open_device, ordinal),
+            partial(_open, self._name, data, bindings, warm, opened),
         )
-        self._facts = facts.result()
+        self._plan = opened.result()
 
     @property
     def inputs(self) -> Mapping[str, TensorSpec]:
         """Inputs by name."""
-        return self._facts.inputs
+        return self._plan.inputs
 
     @property
     def outputs(self) -> Mapping[str, TensorSpec]:
         """Outputs by name."""
-        return self._facts.outputs
+        return self._plan.outputs
 
     @property
     def runtime(self) -> str:
         """Such as ``tensorrt 11.4.0.106 cuda:0, CUDA graphs``."""
-        return self._facts.runtime
+        return self._plan.runtime
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """All outputs by name, as fresh arrays. Safe to call from several threads.
+        """All outputs by name, in new arrays. Several threads may call this at once.
 
         Raises `EngineError` for feeds that the plan does not admit, a closed engine or a failing GPU.
         """
@@ -105,23 +107,23 @@ class TensorRTEngine:
         try:
             return future.result()
         except BaseException:
-            future.cancel()  # after an interrupt nobody wants it; it does nothing to one that failed
+            future.cancel()  # after Ctrl-C the result is not needed
             raise
 
     def submit(self, feeds: Mapping[str, Array]) -> Future[dict[str, Array]]:
-        """`run` without waiting, for ``asyncio.wrap_future``. `feeds` must not change until it is done.
+        """`run` without waiting, for ``asyncio.wrap_future``. `feeds` must not change meanwhile.
 
-        Cancelling the future skips a batch that the GPU has not been given yet. Raises as `run` does, and
-        when too many batches wait; what fails later is the future's.
+        Cancelling the future skips the batch if it is not on the GPU yet. Raises as `run` does, and when too
+        many batches wait. Later errors are set on the future.
         """
         check_feeds(self._name, self.inputs, feeds)
         shapes = {name: array.shape for name, array in feeds.items()}
-        fitter = self._facts.fitter
-        return self._stage.submit(Batch(feeds, fitter.rows(shapes), fitter.fit(shapes)))
+        padder = self._plan.padder
+        return self._thread.submit(Batch(feeds, padder.rows(shapes), padder.pad(shapes)))
 
     def close(self) -> None:
-        """Finish what was submitted and free the GPU. May be called again."""
-        self._stage.close()
+        """Finish the submitted batches and free the GPU. It may be called again."""
+        self._thread.close()
 
     def __enter__(self) -> Self:
         return self
@@ -136,12 +138,12 @@ class TensorRTEngine:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Facts:
-    """What the stage's thread tells of the plan it opened."""
+class _OpenedPlan:
+    """The properties of the plan that the GPU thread opened."""
 
     inputs: Mapping[str, TensorSpec]
     outputs: Mapping[str, TensorSpec]
-    fitter: Fitter
+    padder: BatchPadder
     runtime: str
 
 
@@ -161,43 +163,46 @@ def _open(
     data: bytes,
     bindings: Bindings,
     warm: bool,
-    facts: Future[_Facts],
+    opened: Future[_OpenedPlan],
     device: DeviceApi,
-) -> Lanes:
-    """On the stage's thread. The device comes first: without a driver TensorRT does not raise, it crashes."""
-    engine = _deserialised(name, data, bindings)
+) -> PlanExecutor:
+    """Runs on the GPU thread, after the device has opened: without a driver TensorRT crashes."""
+    engine = _deserialize(name, data, bindings)
     inputs, outputs = _specs(name, engine, bindings.trt)
-    fitter = Fitter(name, inputs, _profiles(engine, inputs))
+    padder = BatchPadder(name, inputs, _profiles(engine, inputs))
     plan = OpenPlan(name, bindings, engine, inputs, outputs)
-    fits = list(fitter.usual()) if warm else []
-    lanes = Lanes(plan, device, keep=max(KEPT_SLOTS, len(fits)), warm=fits)
-    if lanes.plain:
-        _log.warning("%s: no CUDA graphs, each kernel is launched alone: %s", name, lanes.plain)
-    graphs = f"no CUDA graphs: {lanes.plain}" if lanes.plain else "CUDA graphs"
+    shapes = list(padder.usual()) if warm else []
+    executor = PlanExecutor(plan, device, keep=max(MAX_SLOTS, len(shapes)), warm=shapes)
+    if reason := executor.no_graph_reason:
+        _log.warning("%s: no CUDA graphs, each kernel is launched alone: %s", name, reason)
+    graphs = f"no CUDA graphs: {reason}" if reason else "CUDA graphs"
     runtime = f"{bindings.runtime} {bindings.version} {device.name}, {graphs}"
-    facts.set_result(_Facts(inputs, outputs, fitter, runtime))
-    return lanes
+    opened.set_result(_OpenedPlan(inputs, outputs, padder, runtime))
+    return executor
 
 
-def _deserialised(name: str, data: bytes, bindings: Bindings) -> Any:
-    """The engine, which keeps its runtime alive. TensorRT returns None and says why in its log only."""
-    mark = bindings.messages.mark()
+def _deserialize(name: str, data: bytes, bindings: Bindings) -> Any:
+    """The engine, which keeps its runtime alive. TensorRT reports failures only in its log."""
+    mark = bindings.log.mark()
     try:
         engine = bindings.trt.Runtime(bindings.logger).deserialize_cuda_engine(data)
-    except (TypeError, RuntimeError) as error:  # how pybind11 reports that nothing was made
+    except (
+        TypeError,
+        RuntimeError,
+    ) as error:  # pybind11 raises them when the library returns no runtime
         raise EngineError(f"{name}: {bindings.runtime} makes no runtime: {error}") from error
     if engine is not None:
         return engine
-    said = errors_of(bindings.messages.since(mark))
-    # What comes first is the cause, the rest its consequences.
+    errors = errors_of(bindings.log.since(mark))
+    # The first error is the cause, the others are its consequences.
     line, reason, advice = next(
         (
             (line, reason, advice)
-            for line in said
+            for line in errors
             for pattern, reason, advice in _REASONS
             if pattern in line
         ),
-        (said[0] if said else "empty", "for no known reason", _REBUILD),
+        (errors[0] if errors else "empty", "for no known reason", _REBUILD),
     )
     raise EngineError(
         f"{name}: {bindings.runtime} {bindings.version} does not open the plan: {reason}; {advice} "
@@ -212,7 +217,7 @@ def _specs(name: str, engine: Any, trt: Any) -> tuple[dict[str, TensorSpec], dic
         tensor = engine.get_tensor_name(index)
         if engine.get_tensor_location(tensor) != trt.TensorLocation.DEVICE:
             raise EngineError(
-                f"{name}: tensor {tensor!r} is a shape that the host has to give; export the graph "
+                f"{name}: tensor {tensor!r} is a shape that the host must provide; export the graph "
                 "with shapes that follow from its inputs"
             )
         kind = engine.get_tensor_dtype(tensor)
@@ -224,7 +229,7 @@ def _specs(name: str, engine: Any, trt: Any) -> tuple[dict[str, TensorSpec], dic
                 "cast inputs and outputs to FP32 or FP16 in the graph"
             ) from error
         axes = tuple(engine.get_tensor_shape(tensor))
-        # A plan forgets what its free axes were called.
+        # A plan does not keep the names of free axes.
         shape = tuple(
             int(n) if n >= 0 else "N" if i == 0 else f"{tensor}_{i}" for i, n in enumerate(axes)
         )

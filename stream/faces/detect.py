@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.engines.spec import Engine, slot
+from affectstream.engines.batching import batch_size_for
+from affectstream.engines.spec import Engine
 
 STRIDES = (8, 16, 32)
 LANDMARKS = ("right_eye", "left_eye", "nose", "right_mouth", "left_mouth")
@@ -255,7 +256,7 @@ class Detector:
     def _run(self, frames: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
         shape, size = frames[0].shape, self.spec.size
         rows, columns = self._canvas or canvas_size(shape, size)
-        filled = slot(len(frames))
+        filled = batch_size_for(len(frames))
         batch: NDArray[Any] = np.empty((filled, rows, columns, 3), np.uint8)
         batch[len(frames) :] = 0
         for frame, canvas in zip(frames, batch, strict=False):

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from affectstream.engines.batching import BATCH_SIZES, batch_size_for, pad_rows
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.manifest import FaceCrop
-from affectstream.engines.spec import SLOTS, Engine, padded, slot
+from affectstream.engines.spec import Engine
 from affectstream.stream.faces.crop import align_face, apply_tone, frame_crop, person_crop
 from affectstream.stream.faces.detect import Detection
 
@@ -40,9 +41,9 @@ class FaceEncoder:
         """The embedding (D,) float32 of each crop, given in its own tone."""
         crops = apply_tone(crops, self.crop.tone)
         embeddings: list[NDArray[np.float32]] = []
-        for start in range(0, len(crops), SLOTS[-1]):
-            part = np.stack(crops[start : start + SLOTS[-1]])
-            out = self.encoder.run({"pixels": padded(part, slot(len(part)))})
+        for start in range(0, len(crops), BATCH_SIZES[-1]):
+            part = np.stack(crops[start : start + BATCH_SIZES[-1]])
+            out = self.encoder.run({"pixels": pad_rows(part, batch_size_for(len(part)))})
             embeddings += list(out["embedding"][: len(part)])
         return embeddings
 
@@ -62,7 +63,7 @@ class FaceEncoders:
         faces: list[FaceEncoder] = []
         frames: list[FaceEncoder] = []
         places: dict[tuple[str, FaceCrop], int] = {}
-        for expert in bundle.experts:
+        for expert in bundle.member_bundles:
             key = _key(expert)
             if key is None or key in places:
                 continue

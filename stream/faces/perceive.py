@@ -113,7 +113,7 @@ def _same_cut(crop: FaceCrop) -> bool:
 
 def _detector(bundle: Bundle) -> Detector:
     """The face detector, which is the same in every member that has one."""
-    for expert in bundle.experts:
+    for expert in bundle.member_bundles:
         part = expert.manifest.engines.face_detector
         if part is not None:
             spec = DetectorSpec(

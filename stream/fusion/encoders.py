@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from affectstream.engines.batching import batch_size_for, pad_rows
 from affectstream.engines.bundle.bundle import Bundle
-from affectstream.engines.spec import Array, padded, slot
+from affectstream.engines.spec import Array
 from affectstream.stream.media.types import Cue
 from affectstream.stream.transcript.context import join_utterances
 from affectstream.stream.windowing.windows import Window
@@ -36,7 +37,7 @@ class VoiceEncoder:
         return self._last[1]
 
     def _run(self, sound: NDArray[np.float32]) -> NDArray[np.float32]:
-        out = self._engine.run({"samples": padded(sound, slot(len(sound)))})
+        out = self._engine.run({"samples": pad_rows(sound, batch_size_for(len(sound)))})
         found = np.asarray(out["embedding"][: len(sound)], np.float32)
         return found if found.ndim == 3 else found[:, None]
 

@@ -43,7 +43,7 @@ class Fuser:
         shared = MemberContext(
             manifest.frame_hz, FaceEncoders.from_bundle(bundle), speakers or Speakers(), language
         )
-        self._members = [BundleMember(member, shared) for member in bundle.experts]
+        self._members = [BundleMember(member, shared) for member in bundle.member_bundles]
         self._late_fusion = bundle.engines["fusion"] if bundle.members else None
         self._modalities = tuple(modalities)
         self._assigner = SubjectAssigner(assignment, has_voice="voice" in modalities)

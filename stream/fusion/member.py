@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from affectstream.engines.batching import BATCH_SIZES, batch_size_for, pad_rows
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.labels import Modality
-from affectstream.engines.spec import SLOTS, Array, Engine, padded, slot
+from affectstream.engines.spec import Array, Engine
 from affectstream.stream.faces.encode import FaceEncoders
 from affectstream.stream.faces.quality import MIN_QUALITY
 from affectstream.stream.fusion.encoders import Encoders
@@ -179,9 +180,11 @@ class BundleMember:
 def run_head(head: Engine, feeds: Mapping[str, Array], count: int) -> list[HeadOutputs]:
     """A head's outputs for each of `count` rows, in batches of fixed sizes."""
     outputs: list[HeadOutputs] = []
-    for start in range(0, count, SLOTS[-1]):
-        part = {name: array[start : start + SLOTS[-1]] for name, array in feeds.items()}
-        rows = min(SLOTS[-1], count - start)
-        out = head.run({name: padded(array, slot(rows)) for name, array in part.items()})
+    for start in range(0, count, BATCH_SIZES[-1]):
+        part = {name: array[start : start + BATCH_SIZES[-1]] for name, array in feeds.items()}
+        rows = min(BATCH_SIZES[-1], count - start)
+        out = head.run(
+            {name: pad_rows(array, batch_size_for(rows)) for name, array in part.items()}
+        )
         outputs += [{name: array[row] for name, array in out.items()} for row in range(rows)]
     return outputs

@@ -32,10 +32,12 @@ def measure(bundle: Bundle) -> Cost:
         picture = av.VideoFrame.from_ndarray(np.zeros((SIZE[1], SIZE[0], 3), np.uint8), "rgb24")
         frame_s = _best(lambda: perceiver.perceive([Frame(0, picture)]))
     faces = [
-        e for e in bundle.experts if e.manifest.crop is None or e.manifest.crop.kind != "frame"
+        e
+        for e in bundle.member_bundles
+        if e.manifest.crop is None or e.manifest.crop.kind != "frame"
     ]
     frame_s += _engines([expert.engines.get("face_encoder") for expert in faces])
-    hops = [expert.engines.get(role) for expert in bundle.experts for role in _EACH_HOP]
+    hops = [expert.engines.get(role) for expert in bundle.member_bundles for role in _EACH_HOP]
     return Cost(frame_s, _engines([*hops, bundle.engines.get("fusion")]))
 
 

@@ -20,7 +20,7 @@ from typing import Any, Self
 import msgspec
 import onnxruntime
 
-from affectstream.engines.bundle.bundle import MANIFEST
+from affectstream.engines.bundle.folder import MANIFEST
 from affectstream.engines.cache.atomic import write_atomic
 from affectstream.engines.cache.digest import sha256
 from affectstream.stream.events import SCHEMA, Stream, utc_timestamp

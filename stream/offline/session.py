@@ -125,7 +125,7 @@ class Session:
             )
 
     def _check_metadata(self) -> None:
-        if self._options.metadata is not None and not self._bundle.facts:
+        if self._options.metadata is not None and not self._bundle.speaker_features:
             name = self._bundle.manifest.name
             self._warnings.append(f"metadata is not used: bundle {name!r} takes none")
 

@@ -82,8 +82,8 @@ class Interpreter:
             speakers=options.metadata,
         )
         self._events = EventBuilder(stream, manifest.labels)
-        self._has_emotion = bool(bundle.answers - {"attention"})
-        self._has_attention = "attention" in bundle.answers
+        self._has_emotion = bool(bundle.head_outputs - {"attention"})
+        self._has_attention = "attention" in bundle.head_outputs
         self._has_faces = bool(FaceEncoders.from_bundle(bundle).faces) and "video" in modalities
         self._states: dict[int | None, _TrackState] = {}
         self._gap_finder = GapFinder()
@@ -263,7 +263,7 @@ class Interpreter:
 
 def _windower(bundle: Bundle, shape: WindowShape, options: SourceOptions) -> Windower:
     """A windower for the windows of all members, and the context of their text encoders."""
-    manifests = [member.manifest for member in bundle.experts]
+    manifests = [member.manifest for member in bundle.member_bundles]
     texts = [manifest.engines.text_encoder for manifest in manifests]
     return Windower(
         shape,

@@ -20,8 +20,9 @@ from typing import Self
 
 import numpy as np
 
+from affectstream.engines.batching import BATCH_SIZES, batch_size_for, pad_rows
 from affectstream.engines.bundle.bundle import Bundle
-from affectstream.engines.spec import SLOTS, Array, Engine, TensorSpec, check_feeds, padded, slot
+from affectstream.engines.spec import Array, Engine, TensorSpec, check_feeds
 
 Observe = Callable[[str, float], None]
 """Called with the role of an engine and the seconds that one request took, with its waiting."""
@@ -120,7 +121,7 @@ class BatchingEngine(_EngineWrapper):
         first = self._waiting.popleft()
         batch, rows = [first], first.rows
         for request in list(self._waiting):
-            if request.shapes == first.shapes and rows + request.rows <= SLOTS[-1]:
+            if request.shapes == first.shapes and rows + request.rows <= BATCH_SIZES[-1]:
                 self._waiting.remove(request)
                 batch.append(request)
                 rows += request.rows
@@ -131,9 +132,9 @@ class BatchingEngine(_EngineWrapper):
             if len(batch) == 1:
                 batch[0].outputs = self._engine.run(batch[0].feeds)
                 return
-            size = slot(sum(request.rows for request in batch))
+            size = batch_size_for(sum(request.rows for request in batch))
             joined = {
-                name: padded(np.concatenate([request.feeds[name] for request in batch]), size)
+                name: pad_rows(np.concatenate([request.feeds[name] for request in batch]), size)
                 for name in self._engine.inputs
             }
             outputs = self._engine.run(joined)
@@ -176,7 +177,7 @@ def share_engines(bundle: Bundle, observe: Observe, *, batch: bool) -> Bundle:
             wrappers[id(engine)] = TimedEngine(inner, role, observe)
         return wrappers[id(engine)]
 
-    return bundle.with_engines({r: wrap(r, e) for r, e in bundle.every_engine.items()})
+    return bundle.with_engines({r: wrap(r, e) for r, e in bundle.all_engines.items()})
 
 
 def _has_free_rows(engine: Engine) -> bool:

@@ -61,11 +61,11 @@ class LslOutlets:
         self._shift_s = float(self._lsl.local_clock()) - time.monotonic()
         self._closed = False
         self._regular: list[tuple[StreamOutlet, Callable[[HopResult], list[float]]]] = []
-        if bundle.answers - {"attention"}:
-            emotions = Emotions(bundle.manifest.labels, bundle.answers)
+        if bundle.head_outputs - {"attention"}:
+            emotions = Emotions(bundle.manifest.labels, bundle.head_outputs)
             outlet = self._outlet("emotion", "Emotion", emotions.channels)
             self._regular.append((outlet, emotions.sample))
-        if "attention" in bundle.answers or "video" in bundle.modalities:
+        if "attention" in bundle.head_outputs or "video" in bundle.modalities:
             outlet = self._outlet("attention", "Attention", _ATTENTION)
             self._regular.append((outlet, _attention))
         self._markers = self._outlet("markers", "Markers", (("event", "json", "Markers"),))

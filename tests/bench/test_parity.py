@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 from affectstream.bench.engines.feeds import FeedRecorder, main
-from affectstream.engines.bundle.bundle import POCKET
-from affectstream.engines.compare import random_feeds
+from affectstream.engines.bundle.folder import POCKET
 from affectstream.engines.errors import EngineError
-from affectstream.engines.rivals import read_feeds
+from affectstream.engines.feeds import random_feeds, read_feeds
 from affectstream.engines.runtimes.onnx import OnnxEngine
 from affectstream.stream.demo import write_clip
 from affectstream.stream.recognizer import Recognizer
@@ -145,7 +144,7 @@ def test_a_recorder_answers_as_its_engine():
 def made_up(recognizer):
     """A parity of a few made-up inputs for each encoder."""
     found = parity.Parity(recognizer, "cpu")
-    for modality, role in parity.ENCODERS.items():
+    for modality, role in parity.ENCODER_ROLES.items():
         found.compare_encoder(
             modality, random_feeds(recognizer.bundle.engines[role].inputs, 4, seed=3)
         )

@@ -27,7 +27,7 @@ def test_every_graph_of_a_recipe_builds_in_both_precisions(recipe, tmp_path, tar
     assert [row.engine for row in rows] == [name for name in graphs for _ in range(2)]
     for half, full in zip(rows[::2], rows[1::2], strict=True):
         assert (half.error, full.error) == ("", "")
-        assert half.built.types.precision == "fp16" and full.built.types.half == 0
+        assert half.built.types.precision == "fp16" and full.built.types.fp16 == 0
         assert half.onnx_mb <= full.onnx_mb
         assert half.parity.startswith("largest error ") and not full.parity
         assert half.document()["plan_mb"] > 0

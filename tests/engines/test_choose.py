@@ -7,8 +7,8 @@ import sys
 import pytest
 
 from affectstream.engines import Bundle, DeviceError
-from affectstream.engines.bundle.bundle import POCKET
 from affectstream.engines.bundle.bundle_plans import build_options
+from affectstream.engines.bundle.folder import POCKET
 from affectstream.engines.choose import Device, candidates, choose, parse_device
 from affectstream.engines.errors import UsageError
 from affectstream.engines.open import open_engine
@@ -66,7 +66,7 @@ def test_auto_takes_the_cpu_where_there_is_no_driver_and_says_so():
 def test_a_device_that_is_named_and_missing_is_refused_with_the_command(device, command):
     with pytest.raises(
         DeviceError,
-        match=rf"{device}.* was asked for, but NVIDIA's driver does not load.*{command}",
+        match=rf"{device}.* was requested, but NVIDIA's driver does not load.*{command}",
     ):
         choose(device)
 

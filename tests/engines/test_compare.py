@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 import numpy as np
 import pytest
 
-from affectstream.engines.bundle.bundle import POCKET
+from affectstream.engines.bundle.folder import POCKET
 from affectstream.engines.choose import Device
-from affectstream.engines.compare import Agreement, OutputDifference, compare, random_feeds
+from affectstream.engines.compare import Agreement, OutputDifference, compare
 from affectstream.engines.errors import EngineError, UsageError
-from affectstream.engines.rivals import Rival, open_engine, read_feeds
+from affectstream.engines.feeds import random_feeds, read_feeds
 from affectstream.engines.runtimes.onnx import OnnxEngine
 from affectstream.engines.spec import TensorSpec
+from affectstream.engines.variant import Variant
 
 
 @pytest.fixture(autouse=True)
@@ -59,35 +60,35 @@ FED = [{"x": np.zeros(1, np.float32)}]
 
 def against(expected, found, name="embedding"):
     result = compare(Fixed({name: expected}), Fixed({name: found}), FED, repeats=1)
-    return result.gaps[0]
+    return result.outputs[0]
 
 
 @pytest.mark.parametrize(
-    ("text", "device", "half"),
+    ("text", "device", "precision"),
     [
-        ("cpu", Device("cpu"), False),
-        ("cpu:fp16", Device("cpu"), True),
-        ("cuda", Device("cuda"), True),
-        ("cuda:1", Device("cuda", 1), True),
-        ("cuda:1:fp32", Device("cuda", 1), False),
-        ("tensorrt-rtx:0", Device("tensorrt-rtx"), True),
-        ("tensorrt:2:fp32", Device("tensorrt", 2), False),
+        ("cpu", Device("cpu"), "fp32"),
+        ("cpu:fp16", Device("cpu"), "fp16"),
+        ("cuda", Device("cuda"), "fp16"),
+        ("cuda:1", Device("cuda", 1), "fp16"),
+        ("cuda:1:fp32", Device("cuda", 1), "fp32"),
+        ("tensorrt-rtx:0", Device("tensorrt-rtx"), "fp16"),
+        ("tensorrt:2:fp32", Device("tensorrt", 2), "fp32"),
     ],
 )
-def test_rivals(text, device, half):
-    assert Rival.parse(text) == Rival(device, half)
+def test_a_variant_is_a_device_and_a_precision(text, device, precision):
+    assert Variant.parse(text) == Variant(device, precision)
 
 
 @pytest.mark.parametrize("text", ["", "gpu", "cpu:int8", "cpu:fp16:fp16", "fp16", "cuda:x"])
-def test_what_is_no_rival_is_refused(text):
+def test_an_unknown_variant_is_refused(text):
     with pytest.raises(UsageError, match="is not known"):
-        Rival.parse(text)
+        Variant.parse(text)
 
 
 @pytest.mark.parametrize("text", ["auto", "auto:fp16"])
 def test_auto_is_not_compared(text):
-    with pytest.raises(UsageError, match=r"auto cannot be compared.*name one, such as cpu"):
-        Rival.parse(text)
+    with pytest.raises(UsageError, match=r"auto cannot be compared.*name a device, such as cpu"):
+        Variant.parse(text)
 
 
 def test_figures_of_an_output():
@@ -135,11 +136,11 @@ def test_all_zero_on_both_sides_is_the_same():
 def test_a_label_may_change_only_where_it_is_a_close_call():
     close = Agreement()
     close.add(np.array([[0.505, 0.495]]), np.array([[0.495, 0.505]]))
-    assert (close.rows, close.decided, close.agreed) == (1, 0, 0)
+    assert (close.rows, close.clear, close.agreed) == (1, 0, 0)
     assert close.passed
     clear = Agreement()
     clear.add(np.array([[0.515, 0.485]]), np.array([[0.497, 0.503]]))
-    assert (clear.rows, clear.decided, clear.agreed) == (1, 1, 0)
+    assert (clear.rows, clear.clear, clear.agreed) == (1, 1, 0)
     assert clear.largest < 0.02
     assert not clear.passed
 
@@ -179,12 +180,12 @@ def test_other_networks_are_refused():
 
 def test_every_engine_of_the_bundle_takes_random_feeds_and_agrees_with_itself():
     for path in sorted(POCKET.glob("*.onnx")):
-        with open_engine(Rival.parse("cpu"), path) as a, OnnxEngine(path) as b:
+        with Variant.parse("cpu").open(path) as a, OnnxEngine(path) as b:
             feeds = random_feeds(a.inputs, 2, seed=0)
             found = compare(a, b, feeds, repeats=1)
         assert len(feeds) == 2
         assert found.passed
-        assert all(gap.max_abs == 0 for gap in found.gaps)
+        assert all(gap.max_abs == 0 for gap in found.outputs)
         assert found.a_s > 0 and found.b_s > 0
 
 
@@ -210,10 +211,10 @@ def test_what_holds_no_feeds_is_refused(tmp_path):
     (tmp_path / "cut.npz").write_bytes((tmp_path / "other.npz").read_bytes()[:60])
     for name, message in (
         ("absent.npz", "was not found"),
-        ("text.npz", "is no .npz file"),
-        ("plain.npy", "is no .npz file"),
-        ("cut.npz", "is no .npz file, or is cut short"),
-        ("other.npz", "holds no feeds, which are arrays named role/number/input"),
+        ("text.npz", "is not an .npz file"),
+        ("plain.npy", "is not an .npz file"),
+        ("cut.npz", "is not an .npz file, or is cut short"),
+        ("other.npz", "holds no feeds, which are arrays named role/call/input"),
     ):
         with pytest.raises(EngineError, match=message) as refused:
             read_feeds(tmp_path / name)
@@ -260,7 +261,7 @@ def test_the_command_fails_a_network_that_fp16_spoils(tmp_path):
     done = command("cpu", "cpu:fp16", "--bundle", str(bundle), "--role", "fusion")
     assert done.returncode == 3, done.stdout + done.stderr
     assert "<- out of limits" in done.stdout
-    assert done.stdout.endswith("fail: some output is out of its limits\n")
+    assert done.stdout.endswith("fail: an output is out of its limits\n")
 
 
 def test_the_command_takes_recorded_feeds(tmp_path):

@@ -10,10 +10,10 @@ from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from affectstream.engines import DeviceError, EngineError
-from affectstream.engines.bundle.bundle import POCKET
+from affectstream.engines.bundle.folder import POCKET
 from affectstream.engines.cli import application
 from affectstream.engines.open import open_engine
-from affectstream.engines.plans.plan import Gate
+from affectstream.engines.plans.plan import AccuracyCheck
 from affectstream.engines.plans.store import PlanStore
 from affectstream.engines.runtimes import tensorrt
 from affectstream.engines.runtimes.cuda import driver as gpu
@@ -31,8 +31,8 @@ class Runtime:
     def __init__(self, refusals):
         self.refusals, self.opened = refusals, []
 
-    def __call__(self, plan, bindings, *, name, device):
-        self.opened.append((name, bindings.runtime, device))
+    def __call__(self, plan, bindings, *, name, ordinal):
+        self.opened.append((name, bindings.runtime, ordinal))
         if self.refusals:
             raise self.refusals.pop(0)
         return plan
@@ -41,7 +41,7 @@ class Runtime:
 @pytest.fixture
 def runtime(tmp_path, monkeypatch):
     monkeypatch.setenv("AFFECTSTREAM_HOME", str(tmp_path))
-    monkeypatch.setattr(gpu, "look_at", lambda ordinal=0: CARD)
+    monkeypatch.setattr(gpu, "query_gpu", lambda ordinal=0: CARD)
 
     def refusing(*refusals):
         found = Runtime(list(refusals))
@@ -97,10 +97,10 @@ def test_a_plan_that_was_built_beforehand_for_these_gpus_is_taken(runtime, caplo
     done = CliRunner().invoke(application, ["build", "--runtime", "tensorrt-rtx", *arguments])
     assert done.exit_code == 0, done.exception
     [built] = PlanStore().plans()
-    monkeypatch.setattr(gpu, "look_at", lambda ordinal=0: replace(CARD, capability=86))
+    monkeypatch.setattr(gpu, "query_gpu", lambda ordinal=0: replace(CARD, capability=86))
     assert open_engine(GRAPH, "tensorrt-rtx") == built.read()
     assert told(caplog) == []
-    monkeypatch.setattr(gpu, "look_at", lambda ordinal=0: replace(CARD, capability=120))
+    monkeypatch.setattr(gpu, "query_gpu", lambda ordinal=0: replace(CARD, capability=120))
     open_engine(GRAPH, "tensorrt-rtx")  # for which nothing is there
     assert len(told(caplog)) == 1 and "building a plan" in told(caplog)[0]
     assert len(PlanStore().plans()) == 2
@@ -111,9 +111,9 @@ def test_a_new_plan_is_checked_on_the_gpu_that_it_is_for(runtime, monkeypatch):
 
     def check(plan, source, *, ordinal=0):
         asked.append(ordinal)
-        return Gate("not run", "not here")
+        return AccuracyCheck("not run", "not here")
 
     runtime()
-    monkeypatch.setattr("affectstream.engines.plans.gate.check_plan", check)
+    monkeypatch.setattr("affectstream.engines.plans.accuracy.check_plan", check)
     open_engine(GRAPH, "tensorrt-rtx:1")
     assert asked == [1]

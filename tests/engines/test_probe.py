@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from affectstream.engines.probe import SQUARE, Found, probe
+from affectstream.engines.probe import SQUARE_GRAPH, ProbeResult, probe
 from affectstream.engines.runtimes.onnx import OnnxEngine
 from tests.support.fake_driver import build_driver, has_driver
 
@@ -29,7 +29,7 @@ def probed(folder, what="driver", limit_s=60.0):
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    return msgspec.json.decode(done.stdout, type=Found)
+    return msgspec.json.decode(done.stdout, type=ProbeResult)
 
 
 @pytest.mark.skipif(has_driver(), reason="this machine has a driver")
@@ -104,7 +104,7 @@ def test_the_driver_of_this_machine():
 
 def test_the_tiny_graph_squares(tmp_path):
     path = tmp_path / "square.onnx"
-    path.write_bytes(SQUARE)
+    path.write_bytes(SQUARE_GRAPH)
     with OnnxEngine(path) as engine:
         found = engine.run({"x": np.array([[1, 2, 3, -4]], np.float32)})["y"]
     assert found.tolist() == [[1, 4, 9, 16]]

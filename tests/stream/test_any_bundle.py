@@ -247,7 +247,7 @@ def test_a_head_that_takes_facts_must_say_which(tmp_path):
     ):
         Bundle.open(bundle)
     rewrite(bundle, metadata=("age", "age"))
-    with pytest.raises(BundleError, match=r"metadata \['age', 'age'\] names one twice"):
+    with pytest.raises(BundleError, match=r"metadata \['age', 'age'\] contains a name twice"):
         Bundle.open(bundle)
 
 
@@ -380,7 +380,7 @@ def test_what_a_head_says_besides_counts_for_nothing(tmp_path, film):
     told = ("attention", "mood")
     bundle = plain(tmp_path / "b", takes=("video",), crop=FRAME, answers=told, labels=())
     with Bundle.open(bundle) as opened:
-        assert opened.answers == {"attention"}
+        assert opened.head_outputs == {"attention"}
     assert of(score(bundle, film), "emotion") == []
 
 

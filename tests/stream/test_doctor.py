@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from affectstream.engines.bundle.bundle import POCKET, sha256
+from affectstream.engines.bundle.folder import POCKET
+from affectstream.engines.cache.digest import sha256
 from affectstream.stream.doctor import examine
 from tests.engines.plans.test_store import Bench
 from tests.support.fake_driver import build_driver, has_driver

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from affectstream.engines.probe import LIBRARY
+from affectstream.engines.runtimes.cuda.driver import LIBRARY
 
 SOURCE = r"""
 #include <signal.h>

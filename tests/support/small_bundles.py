@@ -20,7 +20,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 
-from affectstream.engines.bundle.bundle import MANIFEST, POCKET, read_manifest
+from affectstream.engines.bundle.folder import MANIFEST, POCKET, read_manifest
 from affectstream.engines.cache.digest import sha256
 from affectstream.engines.manifest import (
     FORMAT,
@@ -28,10 +28,10 @@ from affectstream.engines.manifest import (
     Engines,
     FaceCrop,
     FilePart,
-    Licences,
+    Licenses,
     Manifest,
     TextPart,
-    encode,
+    encode_manifest,
 )
 from affectstream.stream.faces.crop import TEMPLATE
 
@@ -112,7 +112,7 @@ def plain(
         frame_hz=frame_hz,
         engines=Engines(fusion=_part(folder, "fusion.onnx"), **parts),  # type: ignore[arg-type]
         calibration=_even(labels),
-        licences=Licences("MIT", "none", "MIT"),
+        licences=Licenses("MIT", "none", "MIT"),
         crop=crop if "video" in takes else None,
         languages=("en",),
         metadata=tuple(metadata),  # type: ignore[arg-type]
@@ -139,7 +139,7 @@ def compound(
         frame_hz=max(m.frame_hz for m in manifests),
         engines=Engines(fusion=_part(folder, "fusion.onnx")),
         calibration=_even(labels),
-        licences=Licences("MIT", "none", "MIT"),
+        licences=Licenses("MIT", "none", "MIT"),
         members=tuple(member.name for member in members),
     )
     rewrite(folder, manifest, **changes)
@@ -151,7 +151,7 @@ def rewrite(folder: Path, manifest: Manifest | None = None, **changes: Any) -> N
     from msgspec import structs
 
     manifest = manifest or read_manifest(folder)
-    (folder / MANIFEST).write_bytes(encode(structs.replace(manifest, **changes)))
+    (folder / MANIFEST).write_bytes(encode_manifest(structs.replace(manifest, **changes)))
 
 
 def _even(labels: Sequence[str]) -> Calibration:

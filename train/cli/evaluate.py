@@ -11,7 +11,7 @@ from affectstream.train.cli.flags import Data
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from affectstream.engines.manifest import Measured
+    from affectstream.engines.manifest import Measurement
 
 
 def evaluate(
@@ -55,6 +55,6 @@ def evaluate(
     _print(measured)
 
 
-def _print(rows: Sequence[Measured]) -> None:
+def _print(rows: Sequence[Measurement]) -> None:
     for row in rows:
         print(f"{row.part:16} {row.data:38} {row.metric:22} {row.value:.4f}  (n = {row.count})")

@@ -9,7 +9,7 @@ import numpy as np
 from sklearn.metrics import precision_recall_fscore_support
 
 from affectstream.engines.bundle.bundle import Bundle
-from affectstream.engines.manifest import Calibration, Measured
+from affectstream.engines.manifest import Calibration, Measurement
 from affectstream.train.calibration import Calibrated, calibrate, expected_calibration_error
 from affectstream.train.loader.samples import Samples
 from affectstream.train.predict.bundle_outputs import BundleOutputs, Subset, bundle_outputs
@@ -22,7 +22,7 @@ AS_THEY_ARE = "as they are"
 
 def evaluate_bundle(
     bundle: Bundle, data: Path, split: str
-) -> tuple[tuple[Measured, ...], list[str]]:
+) -> tuple[tuple[Measurement, ...], list[str]]:
     """Metrics on `split` of the data set in `data`, and the lines of a table by class.
 
     Raises as `bundle_samples`.
@@ -43,13 +43,13 @@ def measure(
     tasks: Sequence[Task],
     calibration: Calibration,
     data: str,
-) -> tuple[Measured, ...]:
+) -> tuple[Measurement, ...]:
     """Metrics of the samples as they are, then with each set of modalities alone.
 
     `data` is the name that the rows give their data; their `part` is the modalities that were present. For
     emotions the expected calibration error is among the metrics.
     """
-    rows: dict[str, list[Measured]] = {}
+    rows: dict[str, list[Measurement]] = {}
     for found in outputs.values():
         names = set(found.modalities)
         part = names.pop() if len(names) == 1 else AS_THEY_ARE
@@ -65,7 +65,7 @@ def measure(
             name = "ece" if len(tasks) == 1 else "emotion/ece"
             metrics[name] = expected_calibration_error(chances.max(1), correct)
         rows[part] = [
-            Measured(part, data, metric, round(value, 4), len(found.samples))
+            Measurement(part, data, metric, round(value, 4), len(found.samples))
             for metric, value in metrics.items()
         ]
     return tuple(row for part in rows.values() for row in part)

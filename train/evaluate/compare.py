@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.engines.bundle.bundle import MANIFEST, Bundle
+from affectstream.engines.bundle.bundle import Bundle
+from affectstream.engines.bundle.folder import MANIFEST
 from affectstream.train.config import FitConfig
 from affectstream.train.data.dataset import read_info
 from affectstream.train.errors import DataError, RunError

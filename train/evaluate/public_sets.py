@@ -10,10 +10,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from affectstream.engines.bundle.bundle import ENCODERS, Bundle
+from affectstream.engines.bundle.bundle import Bundle
+from affectstream.engines.bundle.shapes import ENCODER_ROLES
 from affectstream.engines.labels import EMOTIONS_7
-from affectstream.engines.manifest import Measured
-from affectstream.engines.models.registry import file_of
+from affectstream.engines.manifest import Measurement
+from affectstream.engines.models.registry import part_path
 from affectstream.engines.spec import Array
 from affectstream.stream.faces.crop import apply_tone
 from affectstream.stream.faces.detect import DetectorSpec
@@ -33,7 +34,7 @@ _NAMES = {"accuracy": "accuracy", "uar": "unweighted recall", "weighted_f1": "we
 """Names of metrics in a bundle's manifest."""
 
 
-def evaluate_detector(bundle: Bundle, data: Path, *, rival: bool = False) -> list[Measured]:
+def evaluate_detector(bundle: Bundle, data: Path, *, rival: bool = False) -> list[Measurement]:
     """The share of YuNet's faces on the clips that the detector finds (IoU 0.5), and its false positives in
     pictures without a face.
 
@@ -57,7 +58,7 @@ def evaluate_detector(bundle: Bundle, data: Path, *, rival: bool = False) -> lis
         color=part.color,
         layout=part.layout,
     )
-    comparison = DetectorComparison(file_of(bundle.folder, part), yunet, spec)
+    comparison = DetectorComparison(part_path(bundle.folder, part), yunet, spec)
     counts = [comparison.picture(path) for path in sorted((data / "images").iterdir())]
     videos = sorted(p for p in (data / "video").iterdir() if p.suffix in {".mp4", ".mov"})
     counts += [comparison.video(path) for path in videos]
@@ -65,13 +66,13 @@ def evaluate_detector(bundle: Bundle, data: Path, *, rival: bool = False) -> lis
     empty = [one for one in counts if not one.faces]
     faces = sum(one.faces for one in clips)
 
-    def recall(part: str, found: int) -> Measured:
+    def recall(part: str, found: int) -> Measurement:
         where = "faces YuNet finds on video/"
-        return Measured(part, where, "recall at IoU 0.5", round(found / faces, 4), faces)
+        return Measurement(part, where, "recall at IoU 0.5", round(found / faces, 4), faces)
 
     measured = [
         recall("face_detector", sum(one.found for one in clips)),
-        Measured(
+        Measurement(
             "face_detector",
             "pictures without a face",
             "false alarms",
@@ -85,7 +86,7 @@ def evaluate_detector(bundle: Bundle, data: Path, *, rival: bool = False) -> lis
     return measured
 
 
-def evaluate_face(bundle: Bundle, data: Path, split: str = "test") -> list[Measured]:
+def evaluate_face(bundle: Bundle, data: Path, split: str = "test") -> list[Measurement]:
     """Accuracy and unweighted average recall on FER2013, by the face encoder's own classifier if it has one,
     else by the head.
 
@@ -104,7 +105,7 @@ def evaluate_face(bundle: Bundle, data: Path, split: str = "test") -> list[Measu
 
 def evaluate_voice(
     bundle: Bundle, data: Path, actors: tuple[int, ...] = ravdess.VALID_ACTORS
-) -> list[Measured]:
+) -> list[Measurement]:
     """Unweighted average recall and accuracy of the voice on RAVDESS `actors`, as `evaluate_face`."""
     if not _has_emotions(bundle, "voice"):
         return []
@@ -119,7 +120,7 @@ def evaluate_voice(
 
 def evaluate_text(
     bundle: Bundle, data: Path, split: str = "dev", *, rival: bool = False
-) -> list[Measured]:
+) -> list[Measurement]:
     """Weighted F1 and accuracy of the words of single utterances of MELD, as `evaluate_face`; with
     `rival` also the weighted F1 of `pocket_text.rival_f1`, trained on MELD's split train."""
     part = bundle.manifest.engines.text_encoder
@@ -135,22 +136,22 @@ def evaluate_text(
     found = _measured("text_encoder", where, ("weighted_f1", "accuracy"), truth, guess)
     if rival:
         f1 = round(rival_f1(meld.read(data, "train"), lines), 4)
-        found.append(Measured("TF-IDF, logistic", where, "weighted F1", f1, len(truth)))
+        found.append(Measurement("TF-IDF, logistic", where, "weighted F1", f1, len(truth)))
     return found
 
 
 def _measured(
     part: str, where: str, names: Sequence[str], truth: Array, guess: Array
-) -> list[Measured]:
+) -> list[Measurement]:
     found = classification(truth, guess)
     return [
-        Measured(part, where, _NAMES[name], round(found[name], 4), len(truth)) for name in names
+        Measurement(part, where, _NAMES[name], round(found[name], 4), len(truth)) for name in names
     ]
 
 
 def _has_emotions(bundle: Bundle, modality: str) -> bool:
     """Whether the bundle predicts emotions from this modality."""
-    return bool(bundle.manifest.labels) and ENCODERS[modality] in bundle.engines
+    return bool(bundle.manifest.labels) and ENCODER_ROLES[modality] in bundle.engines
 
 
 def _labels(bundle: Bundle, data: str) -> tuple[str, ...]:
@@ -166,7 +167,7 @@ def _labels(bundle: Bundle, data: str) -> tuple[str, ...]:
 
 def _guesses(bundle: Bundle, modality: str, feeds: Mapping[str, Array]) -> NDArray[np.int64]:
     """The most likely label (n,) of each sample, from one modality alone."""
-    engine = bundle.engines[ENCODERS[modality]]
+    engine = bundle.engines[ENCODER_ROLES[modality]]
     parts = [
         {name: array[start : start + _BATCH] for name, array in feeds.items()}
         for start in range(0, len(next(iter(feeds.values()))), _BATCH)

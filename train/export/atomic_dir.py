@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from affectstream.engines.bundle.bundle import MANIFEST
+from affectstream.engines.bundle.folder import MANIFEST
 from affectstream.stream.sinks.base import writing
 from affectstream.train.errors import RunError
 

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from affectstream.engines.bundle.bundle import MANIFEST
-from affectstream.engines.bundle.folder import Member, parts
-from affectstream.engines.manifest import Calibration, Manifest, Measured
+from affectstream.engines.bundle.folder import MANIFEST, Member, file_parts
+from affectstream.engines.manifest import Calibration, Manifest, Measurement
 from affectstream.train.calibration import COVERAGE
 from affectstream.train.export import card
 from affectstream.train.export.atomic_dir import atomic_bundle
@@ -71,7 +70,7 @@ def assemble(
 def _copy(member: Member, folder: Path) -> None:
     """Copy what serving and evaluation need; public models are pulled again, not copied."""
     folder.mkdir()
-    own = [part.file for part in parts(member.manifest) if part.model is msgspec.UNSET]
+    own = [part.file for part in file_parts(member.manifest) if part.model is msgspec.UNSET]
     for name in [MANIFEST, *own, *_TEXTS]:
         if (member.folder / name).is_file():
             shutil.copyfile(member.folder / name, folder / name)
@@ -85,7 +84,7 @@ def _manifest(
     members: Sequence[Member],
     spec: FusionSpec,
     calibration: Calibration,
-    results: tuple[Measured, ...],
+    results: tuple[Measurement, ...],
 ) -> Manifest:
     data = f"{spec.data.source}: {spec.data.licence}"
     return fusion_manifest(members, name, file_part(folder, FUSION), calibration, data, results)

@@ -6,9 +6,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from affectstream.engines.bundle.bundle import MANIFEST, Bundle
+from affectstream.engines.bundle.bundle import Bundle
+from affectstream.engines.bundle.folder import MANIFEST
 from affectstream.engines.cache.digest import sha256
-from affectstream.engines.manifest import Calibration, FilePart, Manifest, Measured, encode
+from affectstream.engines.manifest import (
+    Calibration,
+    FilePart,
+    Manifest,
+    Measurement,
+    encode_manifest,
+)
 from affectstream.train.calibration import Calibrated, manifest_calibration
 from affectstream.train.data.dataset import read_info
 from affectstream.train.errors import RunError
@@ -18,7 +25,7 @@ from affectstream.train.predict.bundle_outputs import bundle_outputs
 from affectstream.train.predict.bundle_samples import bundle_samples, valid_batches
 
 Report = Callable[[str], None]
-MakeManifest = Callable[[Calibration, tuple[Measured, ...]], Manifest]
+MakeManifest = Callable[[Calibration, tuple[Measurement, ...]], Manifest]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +68,7 @@ def calibrate_and_measure(
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write a bundle's manifest into its `folder`."""
-    (folder / MANIFEST).write_bytes(encode(manifest))
+    (folder / MANIFEST).write_bytes(encode_manifest(manifest))
 
 
 def check_opens(folder: Path, manifest: Manifest, report: Report) -> None:

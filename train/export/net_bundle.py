@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from affectstream.engines.bundle.bundle import POCKET, read_manifest
+from affectstream.engines.bundle.folder import POCKET, read_manifest
 from affectstream.engines.manifest import (
     FORMAT,
     Calibration,
     Engines,
     FaceCrop,
-    Licences,
+    Licenses,
     Manifest,
-    Measured,
+    Measurement,
     TextPart,
 )
 from affectstream.train.calibration import COVERAGE
@@ -98,7 +98,7 @@ def _manifest(
     name: str,
     spec: ModelSpec,
     calibration: Calibration,
-    results: tuple[Measured, ...],
+    results: tuple[Measurement, ...],
 ) -> Manifest:
     window = spec.window
     has_video, has_voice, has_text = (m in window.modalities for m in ("video", "voice", "text"))
@@ -134,7 +134,7 @@ def _manifest(
             text_encoder=text,
         ),
         calibration=calibration,
-        licences=Licences(
+        licences=Licenses(
             code="MIT",
             data=f"{spec.data.source}: {spec.data.licence}",
             weights=_licence_of_weights(spec),

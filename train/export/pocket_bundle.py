@@ -15,9 +15,9 @@ from affectstream.engines.manifest import (
     DetectorPart,
     Engines,
     FaceCrop,
-    Licences,
+    Licenses,
     Manifest,
-    Measured,
+    Measurement,
     TextPart,
 )
 from affectstream.stream.faces.crop import TEMPLATE
@@ -98,7 +98,7 @@ def calibrate_head(head: PocketFusion, data: Path, runs: Path) -> dict[str, Cali
     return found
 
 
-def _manifest(folder: Path, calibration: Calibration, results: tuple[Measured, ...]) -> Manifest:
+def _manifest(folder: Path, calibration: Calibration, results: tuple[Measurement, ...]) -> Manifest:
     detector, text = file_part(folder, "face_detector.onnx"), file_part(folder, "text_encoder.onnx")
     return Manifest(
         format=FORMAT,
@@ -121,7 +121,7 @@ def _manifest(folder: Path, calibration: Calibration, results: tuple[Measured, .
         crop=FaceCrop(size=48, template=TEMPLATE, tone="equalized"),
         languages=("en",),
         calibration=calibration,
-        licences=Licences(
+        licences=Licenses(
             code="MIT",
             data="FER2013 (research), RAVDESS (CC BY-NC-SA 4.0), EMO-DB (research), MELD (GPL-3.0)",
             weights="CC-BY-NC-SA-4.0, research and non-commercial use",

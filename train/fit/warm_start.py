@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from torch import Tensor
 
-from affectstream.engines.bundle.bundle import MANIFEST
+from affectstream.engines.bundle.folder import MANIFEST
 from affectstream.train.errors import RunError
 from affectstream.train.fit.checkpoint import BEST, LAST, load
 from affectstream.train.model_spec import ModelSpec

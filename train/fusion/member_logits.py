@@ -19,8 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from affectstream.engines.bundle.bundle import ENCODERS, Bundle
+from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.folder import Member
+from affectstream.engines.bundle.shapes import ENCODER_ROLES
 from affectstream.engines.errors import BundleError
 from affectstream.train.data.dataset import Dataset, DatasetInfo, read_info
 from affectstream.train.errors import DataError, RunError
@@ -84,7 +85,7 @@ def rows_for(members: Sequence[Member], dataset: Dataset, split: str | None) -> 
     """
     takes = {member.name: modalities_of(member) for member in members}
     labeled = dataset.rows_of(split, task="emotion")
-    all_modalities = [m for m in ENCODERS if any(m in own for own in takes.values())]
+    all_modalities = [m for m in ENCODER_ROLES if any(m in own for own in takes.values())]
     present = [m for m in all_modalities if has_modality(dataset, m)[labeled].any()]
     for name, own in takes.items():
         if not set(own) & set(present):
@@ -100,7 +101,7 @@ def rows_for(members: Sequence[Member], dataset: Dataset, split: str | None) -> 
 def modalities_of(member: Member) -> tuple[str, ...]:
     """The modalities of a member, by its manifest."""
     engines = member.manifest.engines
-    return tuple(m for m, role in ENCODERS.items() if getattr(engines, role) is not None)
+    return tuple(m for m, role in ENCODER_ROLES.items() if getattr(engines, role) is not None)
 
 
 def predict_members(

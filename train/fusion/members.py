@@ -9,16 +9,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from affectstream.engines.bundle.folder import MANIFEST, Member, locate, mismatches, read_manifest
+from affectstream.engines.bundle.folder import (
+    MANIFEST,
+    Member,
+    find_bundle,
+    member_mismatches,
+    read_manifest,
+)
 from affectstream.engines.errors import BundleError
 from affectstream.engines.manifest import (
     FORMAT,
     Calibration,
     Engines,
     FilePart,
-    Licences,
+    Licenses,
     Manifest,
-    Measured,
+    Measurement,
 )
 from affectstream.stream.errors import OptionError
 from affectstream.train.errors import RunError
@@ -47,7 +53,7 @@ def find_members(bundles: Sequence[str]) -> tuple[Member, ...]:
     bundle and for bundles that do not match: all need the same labels in one order, one hop and one face
     detector.
     """
-    folders = [locate(bundle).resolve() for bundle in bundles]
+    folders = [find_bundle(bundle).resolve() for bundle in bundles]
     if len(folders) < LEAST:
         raise OptionError(
             f"--member: found {len(folders)} of them, expected {LEAST} bundles or more; give --member "
@@ -70,7 +76,7 @@ def check_compatible(members: Sequence[Member]) -> None:
     # Only labels, hops, frame rates and detectors of this manifest are compared; the rest is a placeholder.
     placeholder = FilePart("fusion.onnx", "0" * 64)
     manifest = fusion_manifest(members, "fused", placeholder, Calibration((), {}, {}), "")
-    for mismatch in mismatches(manifest, members):
+    for mismatch in member_mismatches(manifest, members):
         raise BundleError(f"--member: {mismatch}")
 
 
@@ -117,7 +123,7 @@ def fusion_manifest(
     fusion: FilePart,
     calibration: Calibration,
     data: str,
-    results: tuple[Measured, ...] = (),
+    results: tuple[Measurement, ...] = (),
 ) -> Manifest:
     """The manifest of a bundle of `members`; `data` names source and licence of the weights' training
     data."""
@@ -136,7 +142,7 @@ def fusion_manifest(
         frame_hz=math.lcm(*frame_rates) if frame_rates else manifests[0].frame_hz,
         engines=Engines(fusion=fusion),
         calibration=calibration,
-        licences=Licences(code="MIT", data="; ".join(sources), weights="; ".join(weights)),
+        licences=Licenses(code="MIT", data="; ".join(sources), weights="; ".join(weights)),
         languages=tuple(sorted({language for m in manifests for language in m.languages})),
         members=tuple(member.name for member in members),
         results=results,

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from affectstream.engines.bundle.bundle import ENCODERS
+from affectstream.engines.bundle.shapes import ENCODER_ROLES
 from affectstream.train.graphs.onnx_export import to_onnx
 from affectstream.train.model_spec import ModelSpec
 from affectstream.train.networks.network import Head, Network
@@ -81,7 +81,7 @@ def write_engine_files(network: Network, spec: ModelSpec, folder: Path) -> list[
     Raises `ParityError` if a graph differs from its module.
     """
     network.eval()
-    files = [folder / f"{ENCODERS[modality]}.onnx" for modality in network.modalities]
+    files = [folder / f"{ENCODER_ROLES[modality]}.onnx" for modality in network.modalities]
     for modality, path in zip(network.modalities, files, strict=True):
         _write_encoder(network, modality, spec, path)
     if spec.window.tokenizer:

@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.engines.bundle.bundle import ENCODERS, Bundle
+from affectstream.engines.batching import BATCH_SIZES, batch_size_for, pad_rows
+from affectstream.engines.bundle.bundle import Bundle
+from affectstream.engines.bundle.shapes import ENCODER_ROLES
 from affectstream.engines.manifest import Calibration
-from affectstream.engines.spec import SLOTS, Array, padded, slot
+from affectstream.engines.spec import Array
 from affectstream.train.calibration import probabilities
 from affectstream.train.recipe import Batch
 from affectstream.train.tasks import Task
@@ -67,7 +69,7 @@ def bundle_outputs(
     for expert_batches in zip(*batches, strict=True):
         feeds = [
             _head_feeds(expert, batch)
-            for expert, batch in zip(bundle.experts, expert_batches, strict=True)
+            for expert, batch in zip(bundle.member_bundles, expert_batches, strict=True)
         ]
         present = np.stack([_present(feeds, modality) for modality in modalities], 1)
         numbers = np.arange(first, first + len(present))
@@ -98,13 +100,14 @@ def _concatenate(parts: Sequence[BundleOutputs]) -> BundleOutputs:
 def _run_heads(bundle: Bundle, feeds: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
     """The bundle's outputs for the feeds of each expert's head, any number of rows."""
     outputs = [
-        _run(expert, "fusion", feed) for expert, feed in zip(bundle.experts, feeds, strict=True)
+        _run(expert, "fusion", feed)
+        for expert, feed in zip(bundle.member_bundles, feeds, strict=True)
     ]
     if not bundle.members:
         return outputs[0]
     present = [
         np.any([_present([feed], m) for m in expert.modalities], axis=0)
-        for expert, feed in zip(bundle.experts, feeds, strict=True)
+        for expert, feed in zip(bundle.member_bundles, feeds, strict=True)
     ]
     mask = np.stack(present, 1)
     logits = np.stack([found["logits"] for found in outputs], 1).astype(np.float32)
@@ -132,11 +135,11 @@ def _hide(
 def _run(bundle: Bundle, role: str, feeds: Mapping[str, Array]) -> dict[str, Array]:
     """An engine over any number of rows, in the batch sizes that serving uses."""
     rows, found = len(next(iter(feeds.values()))), []
-    for start in range(0, rows, SLOTS[-1]):
-        parts = {name: array[start : start + SLOTS[-1]] for name, array in feeds.items()}
+    for start in range(0, rows, BATCH_SIZES[-1]):
+        parts = {name: array[start : start + BATCH_SIZES[-1]] for name, array in feeds.items()}
         count = len(next(iter(parts.values())))
-        size = slot(count)
-        out = bundle.engines[role].run({name: padded(part, size) for name, part in parts.items()})
+        size = batch_size_for(count)
+        out = bundle.engines[role].run({name: pad_rows(part, size) for name, part in parts.items()})
         found.append({name: part[:count] for name, part in out.items()})
     return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
 
@@ -177,6 +180,6 @@ def _encode(bundle: Bundle, modality: str, batch: Batch, sequence: Array, mask: 
     if not rows.any():
         return
     feeds = {name: batch[key].numpy()[rows] for name, key in _FEEDS[modality].items()}
-    found = _run(bundle, ENCODERS[modality], feeds)["embedding"]
+    found = _run(bundle, ENCODER_ROLES[modality], feeds)["embedding"]
     sequence[rows] = found.reshape(len(found), *sequence.shape[1:])
     mask[rows] = feeds["mask"] if modality == "text" and sequence.shape[1] > 1 else True

@@ -65,7 +65,7 @@ def present_modalities(
     """
     present = tuple(m for m in bundle.modalities if has_modality(dataset, m)[rows].any())
     if "video" in present:
-        _check_crops(bundle.experts, dataset)
+        _check_crops(bundle.member_bundles, dataset)
     return present
 
 
@@ -77,7 +77,7 @@ def samples_of(
     tasks: Sequence[Task],
 ) -> tuple[Samples, ...]:
     """`rows` as each of the bundle's experts takes them, with the modalities that are `present`."""
-    windows = [window_spec_of(expert) for expert in bundle.experts]
+    windows = [window_spec_of(expert) for expert in bundle.member_bundles]
     return tuple(
         Samples(
             dataset,

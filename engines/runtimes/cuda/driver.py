@@ -1,4 +1,4 @@
-"""What the GPU is, asked of NVIDIA's driver alone: no other library is loaded for it."""
+"""Describes a GPU with nothing but NVIDIA's driver library."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from msgspec import Struct
 
 from affectstream.engines.errors import DeviceError
 
-_LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+LIBRARY = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
+"""NVIDIA's driver."""
 # CUdevice_attribute, by their numbers in cuda.h.
 _MULTIPROCESSORS, _MAJOR, _MINOR = 16, 75, 76
 
 
 class Gpu(Struct, frozen=True):
-    """One GPU, as far as a plan that was built on it depends on it."""
+    """The properties of a GPU that a plan built on it depends on."""
 
     name: str
     capability: int
@@ -23,38 +24,38 @@ class Gpu(Struct, frozen=True):
     memory_bytes: int
     multiprocessors: int
     cuda: str
-    """Newest CUDA that the driver knows, such as ``13.0``; it goes up with the driver's branch."""
+    """Newest CUDA version that the driver supports, such as ``13.0``; a new driver branch raises it."""
 
 
-def look_at(ordinal: int = 0) -> Gpu:
-    """GPU number `ordinal`. Raises `DeviceError` where there is no driver or no such GPU.
+def query_gpu(ordinal: int = 0) -> Gpu:
+    """Describe GPU number `ordinal`. Raises `DeviceError` when the driver or the GPU is missing.
 
-    This takes no context and no memory of the GPU. A driver's own faults end the process, so ask in
-    another process first where that matters.
+    It creates no context and uses no GPU memory. A faulty driver may end the process: where that matters,
+    call this in another process first (see `probe`).
     """
     try:
-        driver = ctypes.CDLL(_LIBRARY)
+        driver = ctypes.CDLL(LIBRARY)
     except OSError as error:
         raise DeviceError(f"cuda:{ordinal}: NVIDIA's driver does not load: {error}") from error
 
-    def ask(name: str, *arguments: object) -> None:
+    def call(name: str, *arguments: object) -> None:
         if code := getattr(driver, name)(*arguments):
             raise DeviceError(f"cuda:{ordinal}: NVIDIA's driver refuses {name}: CUDA error {code}")
 
-    def number(call: str, *arguments: object) -> int:
+    def number(name: str, *arguments: object) -> int:
         value = ctypes.c_int()
-        ask(call, ctypes.byref(value), *arguments)
+        call(name, ctypes.byref(value), *arguments)
         return value.value
 
-    ask("cuInit", 0)
+    call("cuInit", 0)
     count = number("cuDeviceGetCount")
     if ordinal >= count:
-        raise DeviceError(f"cuda:{ordinal} was asked for, but the driver shows {count} GPUs")
+        raise DeviceError(f"cuda:{ordinal} was requested, but the driver shows {count} GPUs")
     device = number("cuDeviceGet", ordinal)
     name = ctypes.create_string_buffer(256)
-    ask("cuDeviceGetName", name, len(name), device)
+    call("cuDeviceGetName", name, len(name), device)
     memory = ctypes.c_size_t()
-    ask("cuDeviceTotalMem_v2", ctypes.byref(memory), device)
+    call("cuDeviceTotalMem_v2", ctypes.byref(memory), device)
     version = number("cuDriverGetVersion")
     return Gpu(
         name=name.value.decode(),

@@ -1,11 +1,12 @@
-"""The one thread that owns a GPU context and everything that is made in it.
+"""The thread that owns a GPU context and every object in it.
 
-Three facts of pycuda shape this file. What a thread makes can be freed on that thread only. A thread that
-ends, or is still in a call when the interpreter ends, with a context pushed aborts the whole process. And
-an error keeps the local variables of its frames alive, GPU memory among them, on whatever thread holds it.
-So one thread opens, runs and closes; the context is pushed only around work, never while waiting for it;
-errors lose their frames before they leave; and at the interpreter's exit the thread is stopped and waited
-for whether or not anyone closed it.
+Three facts about pycuda shape this file:
+
+- Only the thread that created an object can free it. So one thread opens, runs and closes everything.
+- A thread that ends with a pushed context, or is in a call when the interpreter exits, aborts the process.
+  So the context is pushed only around work, and the thread is stopped at the interpreter's exit.
+- An error keeps the local variables of its frames alive, and with them GPU memory, on the thread that holds
+  the error. So errors lose their frames before they leave.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from affectstream.engines.errors import EngineError
 from affectstream.engines.runtimes.cuda.memory import DeviceApi, DeviceFault
 
 DEPTH = 2
-"""Items on the GPU at once: the next one's inputs travel while this one is computed."""
+"""Items on the GPU at once: the inputs of the next travel while the GPU computes this one."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -35,18 +36,18 @@ ResultOut = TypeVar("ResultOut", covariant=True)
 
 
 class Work(Protocol[ItemIn, ResultOut]):
-    """What a stage does. Always called on its thread, with the context current."""
+    """What a GPU thread does. Every method is called on the thread, with its context current."""
 
     def begin(self, item: ItemIn) -> Callable[[], ResultOut]:
-        """Give `item` to the GPU without waiting. What is returned waits and brings the result.
+        """Give `item` to the GPU without waiting. The returned function waits and returns the result.
 
-        Called at most `DEPTH` times before the first of the results is fetched; results are fetched in
-        order. Raises anything: the error is the item's alone, unless it is a `DeviceFault`.
+        It is called at most `DEPTH` times before the first result is fetched; results are fetched in order.
+        An error fails this item alone, unless it is a `DeviceFault`.
         """
         ...
 
     def close(self) -> None:
-        """Free everything; nothing is on the GPU any more."""
+        """Free everything. No item is on the GPU any more."""
         ...
 
 
@@ -56,15 +57,15 @@ class _Job(Generic[Item, Result]):
     future: Future[Result]
 
 
-class _Inbox(Generic[Item, Result]):
-    """Jobs on their way to the thread, at most `limit`, and last of all the word to stop."""
+class _JobQueue(Generic[Item, Result]):
+    """Jobs for the thread, at most `limit`; None at the end stops it."""
 
     def __init__(self, name: str, limit: int) -> None:
         self._name = name
         self._limit = limit
         self._jobs: SimpleQueue[_Job[Item, Result] | None] = SimpleQueue()
         self._closed = False
-        # A garbage collection inside these few lines may close the stage from the same thread.
+        # A garbage collection inside these methods may call `close` on the same thread.
         self._lock = threading.RLock()
 
     def put(self, job: _Job[Item, Result]) -> None:
@@ -73,12 +74,12 @@ class _Inbox(Generic[Item, Result]):
                 raise EngineError(f"{self._name}: this engine was closed; open it again")
             if self._jobs.qsize() >= self._limit:
                 raise EngineError(
-                    f"{self._name}: {self._limit} batches wait already; await results before you submit more"
+                    f"{self._name}: {self._limit} batches are waiting; await results before you submit more"
                 )
             self._jobs.put(job)
 
     def get(self, *, wait: bool) -> _Job[Item, Result] | None:
-        """The next job, None to stop. Raises `queue.Empty` when there is none and `wait` is false."""
+        """The next job; None means stop. Raises `queue.Empty` when there is none and `wait` is false."""
         return self._jobs.get(block=wait)
 
     def close(self) -> None:
@@ -88,8 +89,8 @@ class _Inbox(Generic[Item, Result]):
                 self._jobs.put(None)
 
 
-class Stage(Generic[Item, Result]):
-    """A thread with a GPU. `submit` may be called from any other thread."""
+class GpuThread(Generic[Item, Result]):
+    """A thread with a GPU. Every other thread may call `submit`."""
 
     def __init__(
         self,
@@ -99,56 +100,58 @@ class Stage(Generic[Item, Result]):
         *,
         limit: int = 64,
     ) -> None:
-        """Start the thread and wait until both are open. Raises what opening raised.
+        """Start the thread and wait until the device and the work are open. Raises the error of opening.
 
-        `limit` is how many items may wait for the GPU; a live pipeline drops at its head long before.
+        At most `limit` items may wait for the GPU.
         """
-        self._inbox: _Inbox[Item, Result] = _Inbox(name, limit)
+        self._queue: _JobQueue[Item, Result] = _JobQueue(name, limit)
         opened: Future[None] = Future()
         self._ended = threading.Event()
         self._thread = threading.Thread(
             target=_run,
             args=(
                 self._ended,
-                partial(_serve, name, self._inbox, opened, open_device, open_work),
+                partial(_serve, name, self._queue, opened, open_device, open_work),
             ),
-            name=f"stage {name}",
-            daemon=True,  # or an engine that nobody closed would keep the interpreter from ending
+            name=f"GPU thread {name}",
+            daemon=True,  # an engine that is not closed must not keep the interpreter alive
         )
-        # Before the start: an interrupt while opening must not leave the thread behind.
-        weakref.finalize(self, _settle, self._inbox, self._thread, self._ended)
+        # Before `start`: Ctrl-C while opening must not leave the thread behind.
+        weakref.finalize(self, _close_and_wait, self._queue, self._thread, self._ended)
         self._thread.start()
         opened.result()
 
     def submit(self, item: Item) -> Future[Result]:
-        """Queue `item`. Raises `EngineError` when closed, when too many wait, or on its own thread."""
+        """Queue `item`. Raises `EngineError` when closed, when too many wait, or on this thread itself."""
         if threading.current_thread() is self._thread:
             raise EngineError(
-                f"{self._thread.name}: called from its own thread, in a callback of a result: "
+                f"{self._thread.name}: a callback of a result calls the engine on its own thread: "
                 "hand the result to another thread first"
             )
         future: Future[Result] = Future()
-        self._inbox.put(_Job(item, future))
+        self._queue.put(_Job(item, future))
         return future
 
     def close(self) -> None:
-        """Finish what was submitted, free everything on the thread, and end it. May be called again."""
-        self._inbox.close()
+        """Finish the submitted items, free everything and end the thread. It may be called again."""
+        self._queue.close()
         _wait(self._thread, self._ended)
 
 
 def _wait(thread: threading.Thread, ended: threading.Event) -> None:
-    """Until the GPU is given back; at once on the thread itself, or in a fork, where there is no thread.
+    """Wait until the thread has ended. Returns at once on the thread itself and in a forked process.
 
-    Not by `join`: where that is interrupted it takes the thread for ended (Python 3.11).
+    Not with `join`: after an interrupt it takes the thread for ended (Python 3.11).
     """
     if thread is not threading.current_thread() and thread.is_alive():
         ended.wait()
 
 
-def _settle(inbox: _Inbox[Item, Result], thread: threading.Thread, ended: threading.Event) -> None:
-    """At the interpreter's exit, or when nobody has the stage any more. No interrupt leaves it half done."""
-    inbox.close()
+def _close_and_wait(
+    queue: _JobQueue[Item, Result], thread: threading.Thread, ended: threading.Event
+) -> None:
+    """Close at the interpreter's exit, or when the `GpuThread` is collected. Ctrl-C does not interrupt it."""
+    queue.close()
     while True:
         try:
             return _wait(thread, ended)
@@ -165,7 +168,7 @@ def _run(ended: threading.Event, serve: Callable[[], None]) -> None:
 
 def _serve(
     name: str,
-    inbox: _Inbox[Item, Result],
+    queue: _JobQueue[Item, Result],
     opened: Future[None],
     open_device: Callable[[], DeviceApi],
     open_work: Callable[[DeviceApi], Work[Item, Result]],
@@ -173,17 +176,17 @@ def _serve(
     try:
         device = open_device()
     except BaseException as error:
-        opened.set_exception(_bare(error))
+        opened.set_exception(_drop_frames(error))
         return
     try:
-        work = _current(device, open_work, device)
+        work = _in_context(device, open_work, device)
     except BaseException as error:
-        opened.set_exception(_bare(error))
+        opened.set_exception(_drop_frames(error))
     else:
         opened.set_result(None)
-        _loop(name, inbox, device, work)
-        with suppress(DeviceFault):  # a broken context frees nothing; the driver does, at the end
-            _current(device, work.close)
+        _loop(name, queue, device, work)
+        with suppress(DeviceFault):  # with a broken context the driver frees the memory at exit
+            _in_context(device, work.close)
         del work
     finally:
         device.close()
@@ -191,35 +194,35 @@ def _serve(
 
 def _loop(
     name: str,
-    inbox: _Inbox[Item, Result],
+    queue: _JobQueue[Item, Result],
     device: DeviceApi,
     work: Work[Item, Result],
 ) -> None:
-    flying: deque[tuple[Future[Result], Callable[[], Result]]] = deque()
+    in_flight: deque[tuple[Future[Result], Callable[[], Result]]] = deque()
     broken = ""
     stopping = False
-    while flying or not stopping:
+    while in_flight or not stopping:
         job = None
-        if not stopping and len(flying) < DEPTH:
+        if not stopping and len(in_flight) < DEPTH:
             with suppress(Empty):
-                job = inbox.get(wait=not flying)
+                job = queue.get(wait=not in_flight)
                 stopping = job is None
         if job is not None:
             if job.future.set_running_or_notify_cancel():
                 try:
                     if broken:
                         raise EngineError(f"{name}: failed before, open it again; {broken}")
-                    flying.append((job.future, _current(device, work.begin, job.item)))
+                    in_flight.append((job.future, _in_context(device, work.begin, job.item)))
                 except BaseException as error:
-                    broken = broken or _fault(error)
-                    job.future.set_exception(_bare(error))
-        elif flying:
-            future, finish = flying.popleft()
+                    broken = broken or _fault_reason(error)
+                    job.future.set_exception(_drop_frames(error))
+        elif in_flight:
+            future, finish = in_flight.popleft()
             try:
-                result = _current(device, finish)
+                result = _in_context(device, finish)
             except BaseException as error:
-                broken = broken or _fault(error)
-                future.set_exception(_bare(error))
+                broken = broken or _fault_reason(error)
+                future.set_exception(_drop_frames(error))
             else:
                 future.set_result(result)
                 del result
@@ -227,31 +230,30 @@ def _loop(
         del job
 
 
-Parameter = TypeVar("Parameter")
-Answer = TypeVar("Answer")
+Returned = TypeVar("Returned")
 
 
-def _current(device: DeviceApi, call: Callable[..., Answer], *args: Parameter) -> Answer:
-    """`call(*args)` with the context current, which it still is when a failure frees what it had made."""
+def _in_context(device: DeviceApi, call: Callable[..., Returned], *args: object) -> Returned:
+    """`call(*args)` with the context current; after an error, it stays current until the frames are freed."""
     with device:
         try:
             return call(*args)
         except BaseException as error:
-            _bare(error)
+            _drop_frames(error)
             raise
 
 
-def _bare(error: BaseException) -> BaseException:
-    """`error` and what led to it without their frames; a mistake of ours keeps the lines as text."""
+def _drop_frames(error: BaseException) -> BaseException:
+    """Remove the frames of `error` and its causes. An unexpected error keeps its traceback as text."""
     if not isinstance(error, EngineError):
         error.add_note("".join(traceback.format_tb(error.__traceback__)))
     link: BaseException | None = error
     while link is not None:
-        # Clearing the frames would not do: a comprehension's frame holds what it closes over for ever.
+        # Clearing the frames is not enough: a comprehension's frame keeps its closure alive.
         link.__traceback__ = None
         link = link.__cause__ or link.__context__
     return error
 
 
-def _fault(error: BaseException) -> str:
+def _fault_reason(error: BaseException) -> str:
     return str(error) if isinstance(error, DeviceFault) else ""

@@ -1,8 +1,7 @@
-"""The narrow seam to a GPU's memory, streams and events: pycuda behind it, CUDA graphs by cuda-python.
+"""GPU memory, streams and events through pycuda, and CUDA graphs through cuda-python.
 
-A GPU belongs to the thread that opened it: every method here is for that thread alone (see `stage`).
-Its context is the *primary* one, shared with TensorRT, torch and ONNX Runtime; a context of our own
-would make their handles invalid.
+Only the thread that opened a GPU may call these methods (see `gpu_thread`). The context is the *primary* one,
+which TensorRT, torch and ONNX Runtime share: in any other context their handles would be invalid.
 """
 
 from __future__ import annotations
@@ -19,23 +18,23 @@ from affectstream.engines.errors import DeviceError, EngineError
 from affectstream.engines.extras import install_hint
 from affectstream.engines.spec import Array
 
-INSTALL = install_hint("pycuda")
+INSTALL_COMMAND = install_hint("pycuda")
 
 
 class DeviceFault(EngineError):
-    """A call of CUDA failed: nothing more can be asked of this context."""
+    """A CUDA call failed; the context cannot be used any more."""
 
 
 class OutOfDeviceMemory(EngineError):
-    """The GPU, or the host's pinned memory, has no room for what was asked; all else still works."""
+    """The GPU, or the host's pinned memory, is full; everything else still works."""
 
 
 class NotCaptured(Exception):
-    """No CUDA graph could be made, for the reason given: enqueue plainly instead."""
+    """No CUDA graph could be captured, for this reason; enqueue without one instead."""
 
 
 class Stream(Protocol):
-    """Work that the GPU does in order."""
+    """A CUDA stream: work that the GPU does in order."""
 
     @property
     def handle(self) -> int:
@@ -44,23 +43,23 @@ class Stream(Protocol):
 
 
 class Graph(Protocol):
-    """Captured work, launched as one."""
+    """A captured CUDA graph, launched with one call."""
 
     def launch(self, stream: Stream) -> None:
-        """Put it on `stream`."""
+        """Put the graph on `stream`."""
         ...
 
     def close(self) -> None:
-        """Free it. It must not be on a stream any more."""
+        """Free the graph. It must not be on a stream any more."""
         ...
 
 
 class DeviceApi(Protocol):
-    """All that is asked of a GPU. In a ``with`` its context is current on this thread.
+    """What the engine needs of a GPU. Inside ``with`` its context is current on this thread.
 
-    Copies return at once: neither array nor memory may change or go before the stream has passed them,
-    and arrays have to be pinned ones. Memory, streams and events are freed as they are dropped, inside
-    the ``with``. Raises `OutOfDeviceMemory`, or `DeviceFault` when anything else fails.
+    Copies return at once: arrays must be pinned, and arrays and memory must not change or be freed before the
+    stream has passed the copy. Memory, streams and events are freed when they are dropped, which must happen
+    inside ``with``. Raises `OutOfDeviceMemory`, or `DeviceFault` for any other failure.
     """
 
     name: str
@@ -76,19 +75,19 @@ class DeviceApi(Protocol):
     ) -> None: ...
 
     def alloc_pinned(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-        """Host memory that the GPU reads by itself; its contents are undefined."""
+        """Pinned host memory with undefined content; the GPU reads and writes it directly."""
         ...
 
     def alloc(self, nbytes: int) -> SupportsInt:
-        """GPU memory, at least 256-byte aligned; ``int()`` gives its address."""
+        """GPU memory, aligned to 256 bytes or more; ``int()`` gives its address."""
         ...
 
     def stream(self) -> Stream:
-        """A new stream, never the default one, on which TensorRT would wait for the whole GPU."""
+        """A new stream. On the default stream TensorRT would wait for the whole GPU."""
         ...
 
     def event(self) -> Any:
-        """A new event, which takes no times and waits without spinning."""
+        """A new event without timing, whose wait does not spin."""
         ...
 
     def h2d(self, target: SupportsInt, source: Array, stream: Stream) -> None:
@@ -100,23 +99,23 @@ class DeviceApi(Protocol):
         ...
 
     def record(self, event: Any, stream: Stream) -> None:
-        """Mark with `event` the place that `stream` has been filled up to."""
+        """Mark the current end of `stream` with `event`."""
         ...
 
     def wait(self, event: Any) -> None:
-        """Return when the stream has passed `event`. Other Python threads run meanwhile."""
+        """Wait until the stream has passed `event`. Other Python threads run meanwhile."""
         ...
 
     def synchronize(self, stream: Stream) -> None:
-        """Return when `stream` is empty. Other Python threads run meanwhile."""
+        """Wait until `stream` is empty. Other Python threads run meanwhile."""
         ...
 
     def capture(self, stream: Stream, enqueue: Callable[[], bool]) -> Graph:
-        """What `enqueue` puts on `stream`, as a graph. Raises `NotCaptured`; `stream` works on."""
+        """Capture what `enqueue` puts on `stream`. Raises `NotCaptured`; `stream` stays usable."""
         ...
 
     def close(self) -> None:
-        """Give the context back, after everything that was made in it."""
+        """Release the context, after everything in it was freed."""
         ...
 
 
@@ -124,20 +123,21 @@ class CudaDevice:
     """`DeviceApi` on GPU number `ordinal`."""
 
     def __init__(self, ordinal: int = 0) -> None:
-        """Raises `DeviceError` when pycuda, the driver or the GPU is not there."""
+        """Raises `DeviceError` when pycuda, the driver or the GPU is missing."""
         self.name = f"cuda:{ordinal}"
         try:
             driver: Any = import_module("pycuda.driver")
         except ImportError as error:
             raise DeviceError(
-                f"{self.name}: pycuda does not load: {error}; it needs NVIDIA's driver, and: {INSTALL}"
+                f"{self.name}: pycuda does not load: {error}; it needs NVIDIA's driver, and: "
+                f"{INSTALL_COMMAND}"
             ) from error
         self._driver = driver
         try:
             driver.init()
             count = driver.Device.count()
             if ordinal >= count:
-                raise DeviceError(f"{self.name} was asked for, but the driver shows {count} GPUs")
+                raise DeviceError(f"{self.name} was requested, but the driver shows {count} GPUs")
             self._context: Any = driver.Device(ordinal).retain_primary_context()
         except driver.Error as error:
             raise DeviceError(f"{self.name}: the GPU does not open: {error}") from error
@@ -158,8 +158,8 @@ class CudaDevice:
         try:
             self._driver.Context.pop()
         except self._driver.Error:
-            # pycuda still has the context on its stack and would abort the process as this thread ends.
-            # A context that is given back while it is current leaves the stack.
+            # pycuda still has the context on its stack and would abort the process when this thread ends.
+            # Detaching a current context removes it from the stack.
             self._context.detach()
             self._context = None
 
@@ -167,8 +167,8 @@ class CudaDevice:
         """See `DeviceApi`."""
         with self._faults(f"pinning {shape} {dtype}"):
             flags = self._driver.host_alloc_flags.PORTABLE
-            found: Array = self._driver.pagelocked_empty(shape, dtype, mem_flags=flags)
-            return found
+            array: Array = self._driver.pagelocked_empty(shape, dtype, mem_flags=flags)
+            return array
 
     def alloc(self, nbytes: int) -> SupportsInt:
         """See `DeviceApi`."""
@@ -236,22 +236,22 @@ class CudaDevice:
 
 
 class _CudaGraph:
-    """pycuda knows no graphs. cuda-python's driver functions take the same handles as pycuda."""
+    """A CUDA graph of cuda-python, which accepts pycuda's handles. pycuda has no graphs."""
 
     def __init__(self, stream: Stream, enqueue: Callable[[], bool]) -> None:
         try:
             driver: Any = import_module("cuda.bindings.driver")
         except ImportError as error:
-            raise NotCaptured(f"cuda-python does not load ({error}): {INSTALL}") from error
+            raise NotCaptured(f"cuda-python does not load ({error}): {INSTALL_COMMAND}") from error
         self._driver = driver
         handle = driver.CUstream(stream.handle)
-        # Thread-local: other threads go on allocating, which in the global mode would spoil the capture.
+        # Thread-local mode: other threads may allocate, which would break a capture in global mode.
         mode = driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
-        self._ask(driver.cuStreamBeginCapture(handle, mode))
+        self._check(driver.cuStreamBeginCapture(handle, mode))
         done = captured = False
         try:
             done = enqueue()
-        finally:  # or the stream would stay in capture for ever
+        finally:  # always: otherwise the stream would stay in capture mode
             status, graph = driver.cuStreamEndCapture(handle)
             captured = done and status == driver.CUresult.CUDA_SUCCESS
             if not captured and graph is not None and int(graph):
@@ -261,22 +261,22 @@ class _CudaGraph:
                 f"the capture failed ({'enqueue refused' if not done else status.name})"
             )
         try:
-            self._graph = self._ask(driver.cuGraphInstantiate(graph, 0))
+            self._graph = self._check(driver.cuGraphInstantiate(graph, 0))
         finally:
             driver.cuGraphDestroy(graph)
 
     def launch(self, stream: Stream) -> None:
-        """Put it on `stream`."""
+        """See `Graph`."""
         status = self._driver.cuGraphLaunch(self._graph, self._driver.CUstream(stream.handle))[0]
         if status != self._driver.CUresult.CUDA_SUCCESS:
             raise DeviceFault(f"CUDA failed while launching a graph: {status.name}")
 
     def close(self) -> None:
-        """Free it."""
+        """See `Graph`."""
         self._driver.cuGraphExecDestroy(self._graph)
 
-    def _ask(self, answer: tuple[Any, ...]) -> Any:
-        status, *found = answer
+    def _check(self, result: tuple[Any, ...]) -> Any:
+        status, *values = result
         if status != self._driver.CUresult.CUDA_SUCCESS:
             raise NotCaptured(f"CUDA refused: {status.name}")
-        return found[0] if found else None
+        return values[0] if values else None

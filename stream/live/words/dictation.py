@@ -201,7 +201,7 @@ class LiveWords:
                 f"{', '.join(bundle.modalities)}; leave --words out or use another bundle"
             )
         self._recognizer = OneAtATime(recognizer)
-        self._languages = [x for expert in bundle.experts for x in expert.manifest.languages]
+        self._languages = [x for expert in bundle.member_bundles for x in expert.manifest.languages]
 
     def start(
         self,

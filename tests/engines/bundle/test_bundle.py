@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from affectstream.engines import Bundle, BundleError, EngineError, OnnxEngine
-from affectstream.engines.bundle.bundle import POCKET, read_manifest, sha256
-from affectstream.engines.manifest import FilePart, Manifest, encode
-from affectstream.engines.spec import padded, slot
+from affectstream.engines.batching import batch_size_for, pad_rows
+from affectstream.engines.bundle.folder import POCKET, read_manifest
+from affectstream.engines.cache.digest import sha256
+from affectstream.engines.manifest import FilePart, Manifest, encode_manifest
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def test_pocket_is_small_and_has_a_card_and_a_licence():
 
 def test_the_manifest_comes_back_as_it_was():
     before = read_manifest(POCKET)
-    assert msgspec.json.decode(encode(before), type=Manifest) == before
+    assert msgspec.json.decode(encode_manifest(before), type=Manifest) == before
 
 
 def test_a_changed_file_is_found_by_its_hash(copy):
@@ -114,8 +115,8 @@ def test_any_minor_format_of_the_same_major_is_read(copy, version):
 
 
 def test_only_a_part_that_is_a_public_model_names_one():
-    assert encode(FilePart("a.onnx", "0" * 64)).count(b"model") == 0
-    assert b'"model": "yunet"' in encode(FilePart("a.onnx", "0" * 64, model="yunet"))
+    assert encode_manifest(FilePart("a.onnx", "0" * 64)).count(b"model") == 0
+    assert b'"model": "yunet"' in encode_manifest(FilePart("a.onnx", "0" * 64, model="yunet"))
 
 
 def test_a_tokenizer_that_is_none_is_refused_when_the_bundle_is_opened(copy):
@@ -134,7 +135,7 @@ def test_what_is_no_bundle_at_all(tmp_path):
 
 def test_an_engine_says_what_it_was_fed_wrongly():
     with OnnxEngine(POCKET / "face_encoder.onnx") as engine:
-        with pytest.raises(EngineError, match=r"fed \['pixel'\], expected \['pixels'\]"):
+        with pytest.raises(EngineError, match=r"the inputs are \['pixel'\], expected \['pixels'\]"):
             engine.run({"pixel": np.zeros((1, 48, 48, 3), np.uint8)})
         with pytest.raises(EngineError, match=r"is \(1, 48, 48, 3\) float32, expected pixels"):
             engine.run({"pixels": np.zeros((1, 48, 48, 3), np.float32)})
@@ -147,8 +148,8 @@ def test_an_engine_says_what_it_was_fed_wrongly():
 def test_padding_a_batch_changes_no_row_of_it():
     pixels = np.random.default_rng(0).integers(0, 256, (5, 48, 48, 3), np.uint8)
     with OnnxEngine(POCKET / "face_encoder.onnx") as engine:
-        whole = engine.run({"pixels": padded(pixels, slot(5))})["logits"][:5]
+        whole = engine.run({"pixels": pad_rows(pixels, batch_size_for(5))})["logits"][:5]
         other = pixels.copy()
         other[1:] = 0
-        first = engine.run({"pixels": padded(other, slot(5))})["logits"][0]
+        first = engine.run({"pixels": pad_rows(other, batch_size_for(5))})["logits"][0]
     assert np.array_equal(whole[0], first)

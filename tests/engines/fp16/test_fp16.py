@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from affectstream.engines.bundle.bundle import POCKET
-from affectstream.engines.compare import compare, random_feeds
+from affectstream.engines.bundle.folder import POCKET
+from affectstream.engines.compare import compare
 from affectstream.engines.errors import DeviceError, EngineError
-from affectstream.engines.fp16 import fp16_file
+from affectstream.engines.feeds import random_feeds
+from affectstream.engines.fp16.derive import fp16_file
 from affectstream.engines.runtimes.onnx import OnnxEngine
 
 onnx = pytest.importorskip("onnx", reason="FP16 graphs are derived with the package onnx")
@@ -95,8 +96,8 @@ def test_the_graph_is_valid_and_layers_are_fp16_while_what_is_sensitive_is_not(s
 def test_it_says_the_same_as_fp32(source):
     with OnnxEngine(source) as whole, OnnxEngine(fp16_file(source)) as half:
         found = compare(whole, half, random_feeds(whole.inputs, 3, seed=1), repeats=1)
-    assert found.passed, found.gaps
-    assert any(gap.max_abs > 0 for gap in found.gaps), "nothing was rounded at all"
+    assert found.passed, found.outputs
+    assert any(gap.max_abs > 0 for gap in found.outputs), "nothing was rounded at all"
 
 
 @every_graph
@@ -110,7 +111,7 @@ def test_it_says_the_same_in_true_fp16_arithmetic(source):
         assert compare(whole, half, feeds, repeats=1).passed
         assert max(half.largest.values()) < 3e4
         exact = compare(whole, same, feeds, repeats=1)
-        assert max(gap.max_abs for gap in exact.gaps) < 2e-5, "the interpreter itself is wrong"
+        assert max(gap.max_abs for gap in exact.outputs) < 2e-5, "the interpreter itself is wrong"
 
 
 @every_graph
@@ -158,7 +159,7 @@ def test_silence_and_a_full_scale_tone_come_through(amplitude):
     feeds = [{"samples": np.stack([tone, np.sign(tone)]).astype(np.float32)}]
     with OnnxEngine(source) as whole, fp16_reference.Fp16Reference(fp16_file(source)) as half:
         found = compare(whole, half, feeds, repeats=1)
-    assert found.passed, found.gaps
+    assert found.passed, found.outputs
 
 
 def test_a_mask_beyond_fp16_is_kept_up_to_the_softmax(tmp_path):

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 pytest.importorskip("onnx", reason="FP16 graphs are derived with the package onnx")
 
 from affectstream.engines.cli import application
-from affectstream.engines.fp16 import fp16_file
+from affectstream.engines.fp16.derive import fp16_file
 from affectstream.engines.fp16.store import Fp16Store
 from tests.support import small_graphs
 

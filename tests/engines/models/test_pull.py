@@ -15,19 +15,26 @@ pytest.importorskip("onnx", reason="graphs are made with the package onnx")
 from typer.testing import CliRunner
 
 from affectstream.engines import Bundle, BundleError
-from affectstream.engines.bundle.bundle import POCKET, read_manifest
-from affectstream.engines.bundle.shapes import ENCODERS
-from affectstream.engines.bundle.swap import put_into
+from affectstream.engines.bundle.folder import POCKET, read_manifest
+from affectstream.engines.bundle.shapes import ENCODER_ROLES
+from affectstream.engines.bundle.swap import swap_model
 from affectstream.engines.cache.home import home
 from affectstream.engines.cli import application
 from affectstream.engines.errors import UsageError
-from affectstream.engines.manifest import FaceCrop, Measured
-from affectstream.engines.models.pull import FOLDER, WAITS_S, PullError, pull
-from affectstream.engines.models.registry import LISTED, FaceDetector, Feeding, model, models
+from affectstream.engines.manifest import FaceCrop, Measurement
+from affectstream.engines.models.pull import RETRY_WAITS_S, PullError, pull_file
+from affectstream.engines.models.registry import (
+    MODELS_VARIABLE,
+    REGISTRY_FILE,
+    DetectorInput,
+    PublicFaceDetector,
+    model,
+    models,
+)
 from tests.support import small_bundles
 
 CONTENT = np.random.default_rng(0).integers(0, 256, 300_000, np.uint8).tobytes()
-FEEDING = Feeding(320, 0.6, 0.3, "bgr", "nchw")
+FEEDING = DetectorInput(320, 0.6, 0.3, "bgr", "nchw")
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -90,7 +97,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 @pytest.fixture(autouse=True)
 def place(tmp_path, monkeypatch):
     monkeypatch.setenv("AFFECTSTREAM_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv(FOLDER, raising=False)
+    monkeypatch.delenv(MODELS_VARIABLE, raising=False)
     for name in list(os.environ):
         if name.lower() in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
             monkeypatch.delenv(name)
@@ -113,7 +120,7 @@ def serve():
 
 
 def entry(url, content=CONTENT):
-    return FaceDetector(
+    return PublicFaceDetector(
         summary="a test",
         file="model.onnx",
         url=url,
@@ -133,31 +140,31 @@ def test_a_model_is_fetched_once_and_found_again(serve):
     server = serve()
     chosen = entry(server.url)
     seen = []
-    path = pull("m", chosen, progress=seen.append)
+    path = pull_file("m", chosen, progress=seen.append)
     assert path == chosen.path and path.read_bytes() == CONTENT
     assert seen == sorted(seen) and seen[-1] == len(CONTENT)
-    assert pull("m", chosen) == path
+    assert pull_file("m", chosen) == path
     assert len(server.asked) == 1
     assert left(chosen) == ["model.onnx"]
 
 
 def test_a_spoiled_model_is_fetched_again(serve):
     chosen = entry(serve().url)
-    pull("m", chosen).write_bytes(CONTENT[:-1] + b"?")
-    assert pull("m", chosen).read_bytes() == CONTENT
+    pull_file("m", chosen).write_bytes(CONTENT[:-1] + b"?")
+    assert pull_file("m", chosen).read_bytes() == CONTENT
 
 
 def test_what_broke_off_goes_on_where_it_ended(serve):
     server = serve(script=["cut", "cut", "serve"])
     waits = []
-    assert pull("m", entry(server.url), wait=waits.append).read_bytes() == CONTENT
+    assert pull_file("m", entry(server.url), wait=waits.append).read_bytes() == CONTENT
     half, quarter = len(CONTENT) // 2, len(CONTENT) // 4
     assert [asked for _, asked in server.asked] == [
         None,
         f"bytes={half}-",
         f"bytes={half + quarter}-",
     ]
-    assert waits == list(WAITS_S[:2])
+    assert waits == list(RETRY_WAITS_S[:2])
 
 
 def test_a_later_process_goes_on_too(serve):
@@ -165,14 +172,14 @@ def test_a_later_process_goes_on_too(serve):
     chosen = entry(server.url)
     chosen.path.parent.mkdir(parents=True)
     chosen.path.with_suffix(".part").write_bytes(CONTENT[:1000])
-    assert pull("m", chosen).read_bytes() == CONTENT
+    assert pull_file("m", chosen).read_bytes() == CONTENT
     assert server.asked == [("/model.onnx", "bytes=1000-")]
 
 
 def test_a_server_without_ranges_begins_again(serve):
     server = serve(script=["cut"], ranges=False)
     chosen = entry(server.url)
-    assert pull("m", chosen, wait=lambda s: None).read_bytes() == CONTENT
+    assert pull_file("m", chosen, wait=lambda s: None).read_bytes() == CONTENT
 
 
 def test_a_part_that_was_spoiled_is_dropped(serve):
@@ -180,7 +187,7 @@ def test_a_part_that_was_spoiled_is_dropped(serve):
     chosen = entry(server.url)
     chosen.path.parent.mkdir(parents=True)
     chosen.path.with_suffix(".part").write_bytes(b"?" * 1000)
-    assert pull("m", chosen, wait=lambda s: None).read_bytes() == CONTENT
+    assert pull_file("m", chosen, wait=lambda s: None).read_bytes() == CONTENT
     assert [asked for _, asked in server.asked] == ["bytes=1000-", None]
 
 
@@ -189,19 +196,19 @@ def test_a_part_that_is_too_long_is_dropped(serve):
     chosen = entry(server.url)
     chosen.path.parent.mkdir(parents=True)
     chosen.path.with_suffix(".part").write_bytes(CONTENT + b"more")
-    assert pull("m", chosen).read_bytes() == CONTENT
+    assert pull_file("m", chosen).read_bytes() == CONTENT
 
 
 def test_a_busy_server_is_asked_again_with_longer_pauses(serve):
     server = serve(script=[503, "hang up", 429])
     waits = []
-    assert pull("m", entry(server.url), wait=waits.append).read_bytes() == CONTENT
-    assert waits == sorted(waits) == list(WAITS_S[:3])
+    assert pull_file("m", entry(server.url), wait=waits.append).read_bytes() == CONTENT
+    assert waits == sorted(waits) == list(RETRY_WAITS_S[:3])
 
 
 def test_a_redirect_is_followed(serve):
     server = serve(script=["redirect"])
-    assert pull("m", entry(server.url)).read_bytes() == CONTENT
+    assert pull_file("m", entry(server.url)).read_bytes() == CONTENT
     assert [path for path, _ in server.asked] == ["/model.onnx", "/elsewhere.onnx"]
 
 
@@ -209,7 +216,7 @@ def test_a_wrong_hash_is_refused_and_nothing_kept(serve):
     server = serve(content=b"?" * len(CONTENT))
     chosen = entry(server.url)
     with pytest.raises(PullError, match=r"has SHA-256 \w{64}, expected \w{64}: it was not kept"):
-        pull("m", chosen)
+        pull_file("m", chosen)
     assert left(chosen) == []
     assert len(server.asked) == 1
 
@@ -217,14 +224,14 @@ def test_a_wrong_hash_is_refused_and_nothing_kept(serve):
 def test_a_page_of_another_size_is_refused_at_once(serve):
     server = serve(content=b"<html>please log in</html>")
     with pytest.raises(PullError, match=f"has 26 bytes, expected {len(CONTENT)}"):
-        pull("m", entry(server.url))
+        pull_file("m", entry(server.url))
     assert len(server.asked) == 1
 
 
 def test_not_found_is_not_asked_again(serve):
     server = serve(script=[404])
     with pytest.raises(PullError, match="answers 404") as refused:
-        pull("m", entry(server.url))
+        pull_file("m", entry(server.url))
     assert len(server.asked) == 1
     assert "by hand: download http://127.0.0.1" in str(refused.value)
 
@@ -236,8 +243,8 @@ def test_no_network_tells_the_steps_by_hand(serve):
     server.server_close()
     waits = []
     with pytest.raises(PullError, match="cannot be reached") as refused:
-        pull("m", chosen, wait=waits.append)
-    assert waits == list(WAITS_S)
+        pull_file("m", chosen, wait=waits.append)
+    assert waits == list(RETRY_WAITS_S)
     for word in (chosen.url, chosen.sha256, str(chosen.size), "engines pull m --from FOLDER"):
         assert word in str(refused.value)
 
@@ -245,34 +252,34 @@ def test_no_network_tells_the_steps_by_hand(serve):
 def test_an_offline_folder_is_enough(serve, tmp_path, monkeypatch):
     chosen = entry("http://127.0.0.1:9/unused")
     (tmp_path / "model.onnx").write_bytes(CONTENT)
-    assert pull("m", chosen, folder=tmp_path).read_bytes() == CONTENT
+    assert pull_file("m", chosen, folder=tmp_path).read_bytes() == CONTENT
     chosen.path.unlink()
-    monkeypatch.setenv(FOLDER, str(tmp_path))
-    assert pull("m", chosen).read_bytes() == CONTENT
+    monkeypatch.setenv(MODELS_VARIABLE, str(tmp_path))
+    assert pull_file("m", chosen).read_bytes() == CONTENT
     assert (tmp_path / "model.onnx").exists()
 
 
 def test_an_offline_folder_is_checked(tmp_path):
     chosen = entry("http://127.0.0.1:9/unused")
     with pytest.raises(PullError, match=r"model\.onnx is not there; by hand"):
-        pull("m", chosen, folder=tmp_path)
+        pull_file("m", chosen, folder=tmp_path)
     (tmp_path / "model.onnx").write_bytes(b"?")
     with pytest.raises(PullError, match=r"is not m: its SHA-256 is"):
-        pull("m", chosen, folder=tmp_path)
+        pull_file("m", chosen, folder=tmp_path)
     assert left(chosen) == []
 
 
 def test_a_proxy_of_the_environment_is_used(serve, monkeypatch):
     proxy = serve()
     monkeypatch.setenv("http_proxy", proxy.url.removesuffix("/model.onnx"))
-    assert pull("m", entry("http://models.invalid/model.onnx")).read_bytes() == CONTENT
+    assert pull_file("m", entry("http://models.invalid/model.onnx")).read_bytes() == CONTENT
     assert proxy.asked == [("http://models.invalid/model.onnx", None)]
 
 
 def test_two_pulls_at_once_fetch_once(serve):
     server = serve()
     chosen = entry(server.url)
-    threads = [threading.Thread(target=pull, args=("m", chosen)) for _ in range(4)]
+    threads = [threading.Thread(target=pull_file, args=("m", chosen)) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -285,13 +292,13 @@ def test_a_home_that_cannot_be_written_is_said(tmp_path, monkeypatch):
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv("AFFECTSTREAM_HOME", str(tmp_path / "file"))
     with pytest.raises(PullError, match="cannot hold m"):
-        pull("m", entry("http://127.0.0.1:9/unused"))
+        pull_file("m", entry("http://127.0.0.1:9/unused"))
 
 
 def test_the_registry_is_whole():
     assert {"yunet", "yunet-dynamic"} <= models().keys()
     for name, listed in models().items():
-        part = getattr(listed.placed(read_manifest(POCKET), name).engines, listed.role)
+        part = getattr(listed.put_into(read_manifest(POCKET), name).engines, listed.role)
         assert (part.model, part.sha256, part.file) == (name, listed.sha256, listed.file)
         assert listed.url.startswith("https://") and listed.licence and listed.summary
     with pytest.raises(UsageError, match="not in the registry: choose from yunet, yunet-dynamic"):
@@ -308,7 +315,7 @@ def test_the_command_lists_and_refuses():
 
 def test_a_bundle_that_takes_a_model_names_the_command_where_it_is_missing(tmp_path):
     folder = tmp_path / "bundle"
-    manifest = put_into(folder, "yunet", model("yunet"), "pocket")
+    manifest = swap_model(folder, "yunet", model("yunet"), "pocket")
     assert manifest.name == "pocket+yunet"
     assert not [result for result in manifest.results if result.part == "face_detector"]
     assert "face_detector: MIT" in manifest.licences.weights
@@ -317,7 +324,9 @@ def test_a_bundle_that_takes_a_model_names_the_command_where_it_is_missing(tmp_p
     assert "| face_detector | yunet | 8f2383e4dd3cfbb4553ea871810" in card
     assert "recall at IoU 0.5" not in card and "| face_encoder | FER2013 test | accuracy" in card
     with (
-        pytest.raises(BundleError, match=r"yunet, which is not here: affectstream engines pull yu"),
+        pytest.raises(
+            BundleError, match=r"yunet, which was not pulled yet: affectstream engines pull yu"
+        ),
         Bundle.open(folder),
     ):
         pass
@@ -325,7 +334,7 @@ def test_a_bundle_that_takes_a_model_names_the_command_where_it_is_missing(tmp_p
 
 def test_a_model_that_was_changed_in_its_place_is_found(tmp_path):
     folder = tmp_path / "bundle"
-    put_into(folder, "yunet", model("yunet"), "pocket")
+    swap_model(folder, "yunet", model("yunet"), "pocket")
     model("yunet").path.parent.mkdir(parents=True)
     model("yunet").path.write_bytes(b"?")
     with (
@@ -341,7 +350,7 @@ def test_the_bundle_of_the_package_is_not_changed(tmp_path, monkeypatch, name):
     before = (POCKET / "bundle.json").read_bytes()
     for there in (False, True):
         with pytest.raises(UsageError, match="'pocket' always means the bundle in the package"):
-            put_into(Path(name), "yunet", model("yunet"), "pocket")
+            swap_model(Path(name), "yunet", model("yunet"), "pocket")
         assert [path.name for path in tmp_path.rglob("*")] == ["pocket"] * there
         (tmp_path / "pocket").mkdir(exist_ok=True)
     assert (POCKET / "bundle.json").read_bytes() == before
@@ -349,21 +358,21 @@ def test_the_bundle_of_the_package_is_not_changed(tmp_path, monkeypatch, name):
 
 def test_a_folder_that_is_no_bundle_stays_as_it_is(tmp_path):
     with pytest.raises(BundleError, match=r"has no bundle\.json: it is not a bundle"):
-        put_into(tmp_path, "yunet", model("yunet"), "pocket")
+        swap_model(tmp_path, "yunet", model("yunet"), "pocket")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_copy_that_breaks_off_leaves_nothing(tmp_path, monkeypatch):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(BundleError, match=r"cannot be written: .*nothing was changed"):
-        put_into(tmp_path / "file" / "x", "yunet", model("yunet"), "pocket")
+        swap_model(tmp_path / "file" / "x", "yunet", model("yunet"), "pocket")
 
     def full(manifest):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("affectstream.engines.bundle.swap.encode", full)
+    monkeypatch.setattr("affectstream.engines.bundle.swap.encode_manifest", full)
     with pytest.raises(BundleError, match="No space left on device; nothing was changed"):
-        put_into(tmp_path / "bundle", "yunet", model("yunet"), "pocket")
+        swap_model(tmp_path / "bundle", "yunet", model("yunet"), "pocket")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
@@ -377,8 +386,8 @@ def test_a_bundle_without_faces_has_no_place_for_a_detector(tmp_path):
         del raw["engines"][role]
     del raw["crop"]
     (folder / "bundle.json").write_text(json.dumps(raw))
-    with pytest.raises(BundleError, match="has no face_detector: yunet has nothing to replace"):
-        put_into(folder, "yunet", model("yunet"), "pocket")
+    with pytest.raises(BundleError, match="has no face_detector that yunet could replace"):
+        swap_model(folder, "yunet", model("yunet"), "pocket")
 
 
 # --- encoders, which their own makers describe ---
@@ -409,17 +418,18 @@ def describe(listed, role, folder, url, more=""):
     if role == "face_encoder":
         template = [[2 * x, 2 * y] for x, y in small_bundles.FACE.template]
         text += f"[mine.crop]\nsize = 96\ntemplate = {template}\n"
-    (listed / LISTED).write_text(text + more)
+    (listed / REGISTRY_FILE).write_text(text + more)
 
 
 @pytest.mark.parametrize("role", ["face_encoder", "voice_encoder", "text_encoder"])
 def test_an_encoder_of_ones_own_takes_its_role(role, theirs, serve, tmp_path, monkeypatch):
     server = serve(content={path.name: path.read_bytes() for path in theirs.iterdir()})
     describe(tmp_path / "listed", role, theirs, f"http://127.0.0.1:{server.server_port}")
-    monkeypatch.setenv(FOLDER, str(tmp_path / "listed"))
+    monkeypatch.setenv(MODELS_VARIABLE, str(tmp_path / "listed"))
     base = small_bundles.plain(tmp_path / "base")
     measured = [
-        Measured(part, "a test", "accuracy", 0.5, 10) for part in (*ENCODERS.values(), "all")
+        Measurement(part, "a test", "accuracy", 0.5, 10)
+        for part in (*ENCODER_ROLES.values(), "all")
     ]
     small_bundles.rewrite(base, results=tuple(measured))
     arguments = ["pull", "mine", "--into", str(tmp_path / "new"), "--bundle", str(base)]
@@ -446,7 +456,7 @@ def test_an_encoder_of_ones_own_takes_its_role(role, theirs, serve, tmp_path, mo
 def test_a_tokenizer_that_is_missing_is_fetched_again(theirs, serve, tmp_path, monkeypatch):
     server = serve(content={path.name: path.read_bytes() for path in theirs.iterdir()})
     describe(tmp_path / "listed", "text_encoder", theirs, f"http://127.0.0.1:{server.server_port}")
-    monkeypatch.setenv(FOLDER, str(tmp_path / "listed"))
+    monkeypatch.setenv(MODELS_VARIABLE, str(tmp_path / "listed"))
     assert CliRunner().invoke(application, ["pull", "mine"]).exit_code == 0
     model("mine").tokenizer.path.unlink()
     assert "mine  [not pulled]" in CliRunner().invoke(application, ["pull", "--list"]).output
@@ -495,9 +505,9 @@ def test_a_bundle_of_members_names_them(tmp_path):
     members = [small_bundles.plain(tmp_path / "both" / name) for name in ("first", "second")]
     both = small_bundles.compound(tmp_path / "both", members, [0.5, 0.5])
     with pytest.raises(
-        BundleError, match=r"has no face_detector: .* members have their own: .*first"
+        BundleError, match=r"has no face_detector .* members have their own: .*first"
     ):
-        put_into(both, "yunet", model("yunet"), "pocket")
+        swap_model(both, "yunet", model("yunet"), "pocket")
 
 
 @pytest.mark.parametrize(
@@ -505,14 +515,14 @@ def test_a_bundle_of_members_names_them(tmp_path):
     [
         (("voice_encoder", "hand_encoder"), "Invalid value 'hand_encoder' - at `.*role`"),
         (('licence = "MIT"\n', ""), "missing required field `licence`"),
-        (("[mine]", "[yunet]"), "calls its model yunet, which is the name of a public one"),
-        (("[mine]", "[mine"), "is no list of models"),
+        (("[mine]", "[yunet]"), "yunet is the name of a public model"),
+        (("[mine]", "[mine"), "is not a list of models"),
     ],
     ids=["role", "field", "name", "toml"],
 )
 def test_a_list_of_ones_own_that_is_wrong_says_where(theirs, tmp_path, change, reason):
     describe(tmp_path, "voice_encoder", theirs, "https://example.org")
-    path = tmp_path / LISTED
+    path = tmp_path / REGISTRY_FILE
     path.write_text(path.read_text().replace(*change))
     with pytest.raises(UsageError, match=reason) as refused:
         models(tmp_path)
@@ -527,8 +537,8 @@ def test_the_card_tells_of_every_model_once(theirs, tmp_path):
         describe(theirs, role, theirs, "https://example.org")
         chosen = model("mine", theirs)
         for file in chosen.files:
-            pull("mine", file, folder=theirs)
-        assert put_into(folder, "mine", chosen, base).name == "base+mine"
+            pull_file("mine", file, folder=theirs)
+        assert swap_model(folder, "mine", chosen, base).name == "base+mine"
     card = (folder / "CARD.md").read_text()
     assert card.startswith("# Card of the bundle `base+mine` 0.1.0")
     for line in (
@@ -555,7 +565,7 @@ def test_the_real_yunet_scores_a_recording(data_root, tmp_path):
     tracks = set(result.readings["track"].to_pylist())
     assert tracks - {None}, "YuNet finds the face of a talking head"
     # And back to another: the first one's traces do not stay.
-    again = put_into(folder, "yunet", model("yunet"), "pocket")
+    again = swap_model(folder, "yunet", model("yunet"), "pocket")
     assert again.name == "pocket+yunet"
     assert again.licences.weights.count("face_detector") == 1
 

@@ -11,22 +11,22 @@ from msgspec import structs
 
 pytest.importorskip("onnx", reason="graphs are made with the package onnx")
 
-from affectstream.engines.bundle.bundle import POCKET, read_manifest
 from affectstream.engines.bundle.bundle_plans import plan_requests
+from affectstream.engines.bundle.folder import POCKET, read_manifest
 from affectstream.engines.cache.sizes import format_size, parse_size
 from affectstream.engines.errors import BuildError, EngineError, UsageError
-from affectstream.engines.plans.build import MANY, ONE, BuildOptions, build, graph_of
-from affectstream.engines.plans.failures import BuildCancelled, failed, plain
-from affectstream.engines.plans.gate import compare_outputs
+from affectstream.engines.plans.accuracy import compare_outputs
+from affectstream.engines.plans.build import MANY_ROWS, ONE_ROW, BuildOptions, build, graph_for
+from affectstream.engines.plans.failures import BuildCancelled, build_error, clean_message
 from affectstream.engines.plans.inspector import count_types
-from affectstream.engines.plans.network import Types
-from affectstream.engines.plans.profiles import AxisRange, Profile, parse_profile, shapes_of
+from affectstream.engines.plans.network import LayerTypes
+from affectstream.engines.plans.profiles import AxisRange, Profile, parse_profile, shapes_for
 from affectstream.engines.plans.progress import Phases
-from affectstream.engines.plans.target import COMMON, target_for
+from affectstream.engines.plans.target import DEFAULT_CAPABILITIES, target_for
 from affectstream.engines.runtimes.onnx import OnnxEngine
 from tests.support import small_graphs
 
-FP32 = BuildOptions(precision="fp32", profiles=(ONE,))
+FP32 = BuildOptions(precision="fp32", profiles=(ONE_ROW,))
 ROLES = tuple(
     role
     for role in read_manifest(POCKET).engines.__struct_fields__
@@ -46,12 +46,14 @@ def target():
 @pytest.mark.parametrize("precision", ["fp16", "fp32"])
 @pytest.mark.parametrize("role", ROLES)
 def test_every_engine_of_pocket_parses_and_builds(role, precision, target):
-    [want] = plan_requests(POCKET, read_manifest(POCKET), BuildOptions(profiles=(MANY,)), [role])
+    [want] = plan_requests(
+        POCKET, read_manifest(POCKET), BuildOptions(profiles=(MANY_ROWS,)), [role]
+    )
     options = structs.replace(want.options, precision=precision)  # the detector's FP16 form too
     with OnnxEngine(want.source) as reference:
-        built = build(graph_of(want.source, precision), options, target)
+        built = build(graph_for(want.source, precision), options, target)
         assert built.types.precision == precision
-        assert bool(built.types.half) == (precision == "fp16")
+        assert bool(built.types.fp16) == (precision == "fp16")
         for found, specs in ((built.inputs, reference.inputs), (built.outputs, reference.outputs)):
             assert {name: spec.dtype for name, spec in found.items()} == {
                 name: spec.dtype for name, spec in specs.items()
@@ -116,13 +118,13 @@ def test_a_graph_without_free_axes_needs_no_profile(tmp_path, target):
         (
             small_graphs.mixed,
             FP32,
-            r"rejects node 1 'sum' \(Add\): Float and Half meet in it, and nothing is converted by "
-            "itself: put a Cast before it, or build from the FP32 graph with --precision fp16",
+            r"rejects node 1 'sum' \(Add\): its inputs are Float and Half, and types are not converted "
+            "automatically: put a Cast before it, or build from the FP32 graph with --precision fp16",
         ),
         (
             small_graphs.linear,
             BuildOptions(precision="fp16"),
-            "fp16 was asked for, but the graph is fp32 .*, and its types are what is built: derive",
+            "fp16 was requested, but the graph is fp32 .* building does not change types: derive",
         ),
         (
             small_graphs.linear,
@@ -154,9 +156,9 @@ def test_a_failure_says_which_why_and_what_to_do(tmp_path, target, make, options
 
 def test_an_engine_that_needs_workspace_says_so(target):
     source = POCKET / "voice_encoder.onnx"
-    options = BuildOptions(precision="fp32", profiles=(ONE,), workspace_bytes=1000)
+    options = BuildOptions(precision="fp32", profiles=(ONE_ROW,), workspace_bytes=1000)
     with pytest.raises(
-        BuildError, match="no kernels for it that need so little workspace: raise --workspace"
+        BuildError, match="no kernels that need so little workspace: raise --workspace"
     ):
         build(source, options, target)
 
@@ -180,7 +182,7 @@ def test_turing_has_no_fp32_products_and_the_message_says_what_to_leave_out(tmp_
 @pytest.mark.parametrize("role", ROLES)
 def test_every_engine_of_pocket_builds_for_turing_as_it_is_used(role, target):
     [want] = plan_requests(POCKET, read_manifest(POCKET), BuildOptions(), [role])
-    graph = graph_of(want.source, want.options.precision)
+    graph = graph_for(want.source, want.options.precision)
     turing = target_for("tensorrt-rtx", (75,))
     assert build(graph, want.options, turing).types.precision == want.options.precision
 
@@ -194,7 +196,7 @@ def test_another_version_than_the_target_is_refused(tmp_path, target):
     from msgspec import structs
 
     other = structs.replace(target, version="1.0.0.0")
-    with pytest.raises(BuildError, match=r"a plan for tensorrt-rtx 1\.0\.0\.0 was asked for"):
+    with pytest.raises(BuildError, match=r"a plan for tensorrt-rtx 1\.0\.0\.0 was requested"):
         build(small_graphs.linear(tmp_path / "linear.onnx"), FP32, other)
 
 
@@ -326,14 +328,14 @@ def test_a_profile_that_makes_no_sense_is_refused(text, message):
 
 def test_shapes_come_from_axes_by_name_and_the_first_by_place():
     inputs = {"x": ("batch", "T", 3), "y": ("batch", 5), "fixed": (2, 2)}
-    assert shapes_of("graph", inputs, parse_profile("1-2-4,T=7")) == {
+    assert shapes_for("graph", inputs, parse_profile("1-2-4,T=7")) == {
         "x": ((1, 7, 3), (2, 7, 3), (4, 7, 3)),
         "y": ((1, 5), (2, 5), (4, 5)),
     }
 
 
 def test_an_axis_without_a_name_goes_by_its_number():
-    shapes = shapes_of("graph", {"x": ("", "", 3)}, parse_profile("1,1=2-6"))
+    shapes = shapes_for("graph", {"x": ("", "", 3)}, parse_profile("1,1=2-6"))
     assert shapes["x"] == ((1, 2, 3), (1, 6, 3), (1, 6, 3))
 
 
@@ -360,16 +362,16 @@ def test_every_engine_is_wanted_unless_some_are_named():
 
 
 def test_products_decide_what_a_graph_is_called():
-    assert Types(half=1, float=9, half_multiplying=1, float_multiplying=4).precision == "fp16"
-    assert Types(half=9, float=1, half_multiplying=0, float_multiplying=1).precision == "fp32"
-    assert Types(half=1, float=9, half_multiplying=0, float_multiplying=0).precision == "fp16"
-    assert Types(half=0, float=9, half_multiplying=0, float_multiplying=0).precision == "fp32"
+    assert LayerTypes(fp16=1, fp32=9, fp16_products=1, fp32_products=4).precision == "fp16"
+    assert LayerTypes(fp16=9, fp32=1, fp16_products=0, fp32_products=1).precision == "fp32"
+    assert LayerTypes(fp16=1, fp32=9, fp16_products=0, fp32_products=0).precision == "fp16"
+    assert LayerTypes(fp16=0, fp32=9, fp16_products=0, fp32_products=0).precision == "fp32"
 
 
 def test_fp32_asked_and_fp16_built_is_an_error_too(target):
-    half = graph_of(POCKET / "fusion.onnx", "fp16")
+    half = graph_for(POCKET / "fusion.onnx", "fp16")
     with pytest.raises(
-        BuildError, match=r"fp32 was asked for, but the graph is fp16 .*--precision fp16"
+        BuildError, match=r"fp32 was requested, but the graph is fp16 .*--precision fp16"
     ):
         build(half, FP32, target, name="fusion.onnx")
 
@@ -389,7 +391,7 @@ def test_the_gate_passes_the_same_network_and_stops_another(tmp_path):
     first = small_graphs.linear(tmp_path / "first.onnx")
     other = small_graphs.linear(tmp_path / "other.onnx", seed=1)
     with OnnxEngine(first) as reference:
-        with OnnxEngine(graph_of(first, "fp16")) as half:
+        with OnnxEngine(graph_for(first, "fp16")) as half:
             assert compare_outputs(half, reference, profiles).state == "passed"
         with OnnxEngine(other) as wrong:
             gate = compare_outputs(wrong, reference, profiles)
@@ -403,9 +405,12 @@ def test_messages_lose_the_places_in_nvidias_source():
         "maximum value allowed (3840). In processCheck at /_src/optimizer/shapeof/a.cpp:1066 In "
         "analyzeShapes at /_src/optimizer/b.cpp:2825)"
     )
-    assert plain(said) == "ITopKLayer k: K exceeds the maximum value allowed (3840)"
+    assert clean_message(said) == "ITopKLayer k: K exceeds the maximum value allowed (3840)"
     assert (
-        plain("[checkMacros.cpp::catchCudaError::250] Error Code 1: Cuda Runtime (no driver)") == ""
+        clean_message(
+            "[checkMacros.cpp::catchCudaError::250] Error Code 1: Cuda Runtime (no driver)"
+        )
+        == ""
     )
 
 
@@ -416,9 +421,9 @@ def test_a_fault_inside_the_compiler_is_told_from_one_of_the_graph():
         "attachExceptionMsgToGraph] MyelinCheckException: mha_fusion.cpp:3156: CHECK(is_softmax(op)) "
         "failed. In compileGraph at /_src/optimizer/myelin/codeGenerator.cpp:2012)"
     )
-    assert str(failed("bert.onnx", "tensorrt-rtx 1.7.1.116", [said])) == (
-        "bert.onnx: tensorrt-rtx 1.7.1.116 stumbles over it, by a fault of its own (mha_fusion.cpp:3156: "
-        "CHECK(is_softmax(op)) failed): export the part in question otherwise, or try --precision fp32"
+    assert str(build_error("bert.onnx", "tensorrt-rtx 1.7.1.116", [said])) == (
+        "bert.onnx: tensorrt-rtx 1.7.1.116 fails with an internal error (mha_fusion.cpp:3156: "
+        "CHECK(is_softmax(op)) failed): export this part of the graph differently, or try --precision fp32"
     )
 
 
@@ -442,7 +447,7 @@ def test_sizes_are_written():
 
 
 def test_default_capabilities_can_all_be_built(target):
-    assert target.capabilities == COMMON
+    assert target.capabilities == DEFAULT_CAPABILITIES
     assert target.device == "sm80-sm86-sm89-sm120-sm121"
 
 

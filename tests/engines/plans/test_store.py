@@ -15,19 +15,19 @@ from typer.testing import CliRunner
 
 pytest.importorskip("onnx", reason="graphs are made with the package onnx")
 
-from affectstream.engines.cache.lru import least_recently_used
+from affectstream.engines.cache.eviction import least_recently_used
 from affectstream.engines.cli import application
 from affectstream.engines.errors import BuildError, PlanError, UsageError
 from affectstream.engines.plans import store as plans
-from affectstream.engines.plans.build import MANY, ONE, BuildOptions, Built
-from affectstream.engines.plans.network import Types
-from affectstream.engines.plans.plan import Gate, key_fields, open_plan
+from affectstream.engines.plans.build import MANY_ROWS, ONE_ROW, BuildOptions, BuiltPlan
+from affectstream.engines.plans.network import LayerTypes
+from affectstream.engines.plans.plan import AccuracyCheck, key_fields, open_plan
 from affectstream.engines.plans.store import PlanStore
 from affectstream.engines.plans.target import Target, target_for
 from affectstream.engines.runtimes.cuda.driver import Gpu
 from tests.support import small_graphs
 
-OPTIONS = BuildOptions(precision="fp32", profiles=(ONE,))
+OPTIONS = BuildOptions(precision="fp32", profiles=(ONE_ROW,))
 TARGET = Target("tensorrt-rtx", "1.7.1.116", "linux-x86_64", (86, 89))
 GPU = Gpu("NVIDIA H200", 90, 141 << 30, 132, "13.0")
 
@@ -41,22 +41,26 @@ class Bench:
         self.size = size
         self.built = []
         self.timings = []
-        self.gate = Gate("not run", "not asked")
+        self.accuracy = AccuracyCheck("not run", "not asked")
 
     def build(self, graph, options, target, *, name, timing, progress, stop):
         self.built.append(name)
         self.timings.append(timing)
         plan = f"plan {len(self.built)} of {name}".encode().ljust(self.size, b".")
-        types = Types(half=0, float=3, half_multiplying=0, float_multiplying=1)
+        types = LayerTypes(fp16=0, fp32=3, fp16_products=0, fp32_products=1)
         known = timing + b"t" if target.runtime == "tensorrt" else b""
-        return Built(plan, known, 0.25, types, {}, {}, ("INFO: done",))
+        return BuiltPlan(plan, known, 0.25, types, {}, {}, ("INFO: done",))
 
     def graph(self, name="linear", seed=0):
         return small_graphs.linear(self.folder / f"{name}.onnx", seed=seed)
 
     def plan_for(self, source, options=OPTIONS, target=TARGET, build=None):
         return self.store.plan_for(
-            source, options, target, build=build or self.build, check=lambda plan, source: self.gate
+            source,
+            options,
+            target,
+            build=build or self.build,
+            check=lambda plan, source: self.accuracy,
         )
 
     def files(self):
@@ -96,8 +100,8 @@ def test_only_the_owner_can_read_or_write(bench):
     ("options", "target"),
     [
         (structs.replace(OPTIONS, precision="fp16"), TARGET),
-        (structs.replace(OPTIONS, profiles=(MANY,)), TARGET),
-        (structs.replace(OPTIONS, profiles=(ONE, MANY)), TARGET),
+        (structs.replace(OPTIONS, profiles=(MANY_ROWS,)), TARGET),
+        (structs.replace(OPTIONS, profiles=(ONE_ROW, MANY_ROWS)), TARGET),
         (structs.replace(OPTIONS, workspace_bytes=1 << 20), TARGET),
         (structs.replace(OPTIONS, level=5), TARGET),
         (OPTIONS, structs.replace(TARGET, runtime="tensorrt")),
@@ -152,7 +156,7 @@ def test_weights_in_other_files_are_part_of_the_key(bench):
 
 def serving(bench, source, capability=86, options=OPTIONS, target=None):
     wanted = target or structs.replace(TARGET, capabilities=(80, 86, 89, 120, 121))
-    return bench.store.serving(source, options, wanted, capability)
+    return bench.store.find_usable(source, options, wanted, capability)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +164,7 @@ def serving(bench, source, capability=86, options=OPTIONS, target=None):
     [
         structs.replace(OPTIONS, level=5),
         structs.replace(OPTIONS, workspace_bytes=1 << 20),
-        structs.replace(OPTIONS, profiles=(MANY,)),
+        structs.replace(OPTIONS, profiles=(MANY_ROWS,)),
     ],
 )
 def test_a_plan_that_can_do_more_serves(bench, options):
@@ -191,7 +195,10 @@ def test_a_plan_of_another_graph_or_of_less_does_not_serve(bench):
     source = bench.graph()
     bench.plan_for(bench.graph("other", seed=1))
     bench.plan_for(source)
-    assert serving(bench, source, options=structs.replace(OPTIONS, profiles=(ONE, MANY))) is None
+    assert (
+        serving(bench, source, options=structs.replace(OPTIONS, profiles=(ONE_ROW, MANY_ROWS)))
+        is None
+    )
     assert serving(bench, source) is not None
 
 
@@ -229,7 +236,7 @@ def swap_key(path):
         (spoil_plan, "was changed: SHA-256 is"),
         (lambda path: path.unlink(), "cannot be read"),
         (spoil_meta, "cannot be read"),
-        (swap_key, "its key is not that of what it lists"),
+        (swap_key, "its key does not match its fields"),
         (lambda path: path.with_suffix(".json").unlink(), "is not a plan of the cache"),
         (lambda path: path.chmod(0o620), "can be written by other users"),
     ],
@@ -320,7 +327,7 @@ def test_a_place_that_cannot_be_written_names_the_variable(tmp_path):
     (tmp_path / "file").write_text("in the way")
     bench = Bench(tmp_path / "file")
     source = small_graphs.linear(tmp_path / "linear.onnx")
-    with pytest.raises(PlanError, match=r"cannot be made: .*AFFECTSTREAM_HOME"):
+    with pytest.raises(PlanError, match=r"cannot be created: .*AFFECTSTREAM_HOME"):
         bench.plan_for(source)
 
 
@@ -339,9 +346,10 @@ def test_a_build_that_ends_early_leaves_nothing(bench, error):
 
 
 def test_a_plan_that_fails_its_gate_is_not_kept(bench):
-    bench.gate = Gate("failed", "largest error 3 in logits")
+    bench.accuracy = AccuracyCheck("failed", "largest error 3 in logits")
     with pytest.raises(
-        BuildError, match="not what its graph is: largest error 3 in logits; nothing"
+        BuildError,
+        match="does not compute what its graph computes: largest error 3 in logits; nothing",
     ):
         bench.plan_for(bench.graph())
     assert bench.files() == []
@@ -352,11 +360,11 @@ def test_the_gate_sees_the_plan_before_anyone_else(bench):
 
     def check(plan, source):
         seen.append((plan.read(), source.name, bench.store.plans()))
-        return Gate("passed", "largest error 0")
+        return AccuracyCheck("passed", "largest error 0")
 
     plan = bench.store.plan_for(bench.graph(), OPTIONS, TARGET, build=bench.build, check=check)
     assert seen == [(plan.read(), "linear.onnx", [])]
-    assert open_plan(plan.path).meta.gate.state == "passed"
+    assert open_plan(plan.path).meta.accuracy.state == "passed"
 
 
 def test_many_who_ask_at_once_wait_for_one_build(bench):
@@ -612,5 +620,5 @@ def test_the_real_builder_fills_the_store(bench):
     plan = bench.store.plan_for(bench.graph(), OPTIONS, target)
     assert plan.read().startswith(b"vtrt")
     assert [tensor.name for tensor in plan.meta.inputs + plan.meta.outputs] == ["x", "y"]
-    assert plan.meta.gate.state in ("passed", "not run") and plan.meta.gate.reason
+    assert plan.meta.accuracy.state in ("passed", "not run") and plan.meta.accuracy.reason
     assert plans.PlanStore(bench.store.root).plans() == [plan]

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from affectstream.engines.bundle.bundle import POCKET
+from affectstream.engines.batching import pad_rows
+from affectstream.engines.bundle.folder import POCKET
 from affectstream.engines.choose import choose
 from affectstream.engines.errors import DeviceError, EngineError
 from affectstream.engines.open import open_engine
 from affectstream.engines.runtimes.onnx import OnnxEngine
 from affectstream.engines.runtimes.tensorrt import TensorRTEngine
-from affectstream.engines.spec import Array, Engine, TensorSpec, padded
+from affectstream.engines.spec import Array, Engine, TensorSpec
 from tests.support.fake_cuda.device import LazyDevice
 from tests.support.fake_cuda.tensorrt import DataType, FakeTensorRT, Network, Shape
 
@@ -121,7 +122,7 @@ def test_it_computes_what_the_cpu_does(engine: Engine, graph: Path, tolerance: f
 def test_a_row_does_not_depend_on_what_it_is_batched_with(engine: Engine) -> None:
     feed, other = feeds(engine, 4, seed=1), feeds(engine, 4, seed=2)
     mixed = {name: np.concatenate([feed[name][:3], other[name][3:]]) for name in feed}
-    alone = {name: padded(array[:3], 4) for name, array in feed.items()}
+    alone = {name: pad_rows(array[:3], 4) for name, array in feed.items()}
     expected = engine.run(feed)
     for batch in (mixed, alone):
         for name, found in engine.run(batch).items():
@@ -168,9 +169,9 @@ def test_feeds_that_the_specs_do_not_admit_are_refused_by_name(engine: Engine, g
     feed = feeds(engine, 2)
     name, array = next(iter(feed.items()))
     missing = {n: a for n, a in feed.items() if n != name}
-    with pytest.raises(EngineError, match=f"{graph.name}: fed .*{name}"):
+    with pytest.raises(EngineError, match=f"{graph.name}: the inputs are .*{name}"):
         engine.run(missing)
-    with pytest.raises(EngineError, match=f"{graph.name}: fed .*surplus"):
+    with pytest.raises(EngineError, match=f"{graph.name}: the inputs are .*surplus"):
         engine.run({**feed, "surplus": array})
     for wrong in (array.astype(np.float64), array[0], array[:, :-1]):
         with pytest.raises(

@@ -13,7 +13,7 @@ from concurrent.futures import wait as wait_for
 import pytest
 
 from affectstream.engines.errors import DeviceError, EngineError
-from affectstream.engines.runtimes.cuda.gpu_thread import Stage
+from affectstream.engines.runtimes.cuda.gpu_thread import GpuThread
 from affectstream.engines.runtimes.cuda.memory import DeviceApi, DeviceFault
 from tests.support.fake_cuda.device import LazyDevice
 
@@ -47,11 +47,11 @@ class Doubling:
         self.calls.append("close")
 
 
-def staged(work: Doubling, device: LazyDevice, limit: int = 64) -> Stage[object, object]:
+def started(work: Doubling, device: LazyDevice, limit: int = 64) -> GpuThread[object, object]:
     def open_work(_: DeviceApi) -> Doubling:
         return work
 
-    return Stage("test", lambda: device.opened(0), open_work, limit=limit)
+    return GpuThread("test", lambda: device.opened(0), open_work, limit=limit)
 
 
 @pytest.fixture
@@ -65,14 +65,14 @@ def work() -> Doubling:
 
 
 def test_results_come_in_order_and_two_items_overlap(device: LazyDevice, work: Doubling) -> None:
-    stage = staged(work, device)
+    gpu = started(work, device)
     work.go_on.clear()
-    first = stage.submit(0)
+    first = gpu.submit(0)
     assert work.waiting.wait(10)
-    rest = [stage.submit(n) for n in range(1, 5)]
+    rest = [gpu.submit(n) for n in range(1, 5)]
     work.go_on.set()
     assert [f.result(10) for f in (first, *rest)] == [0, 2, 4, 6, 8]
-    stage.close()
+    gpu.close()
     # From 1 on, an item begins before the one ahead of it is waited for, and never two ahead.
     assert work.calls == [
         *("begin 0", "finish 0", "begin 1", "begin 2", "finish 1", "begin 3", "finish 2"),
@@ -82,30 +82,30 @@ def test_results_come_in_order_and_two_items_overlap(device: LazyDevice, work: D
 
 
 def test_an_error_is_its_item_s_alone(device: LazyDevice, work: Doubling) -> None:
-    stage = staged(work, device)
+    gpu = started(work, device)
     items: list[object] = [1, ValueError("at the start"), 2, [OSError("at the end")], 3]
-    futures = [stage.submit(item) for item in items]
+    futures = [gpu.submit(item) for item in items]
     wait_for(futures)
     found = [f.exception() or f.result() for f in futures]
     assert [str(f) for f in found] == ["2", "at the start", "4", "at the end", "6"]
-    stage.close()
+    gpu.close()
 
 
 @pytest.mark.parametrize("late", [False, True])
 def test_after_a_fault_of_the_gpu_nothing_more_is_tried(
     device: LazyDevice, work: Doubling, late: bool
 ) -> None:
-    stage = staged(work, device)
+    gpu = started(work, device)
     fault = DeviceFault("cuda:0: illegal address")
     with pytest.raises(DeviceFault, match="illegal address"):
-        stage.submit([fault] if late else fault).result(10)
+        gpu.submit([fault] if late else fault).result(10)
     with pytest.raises(EngineError, match=r"test: failed before, open it again.*illegal address"):
-        stage.submit(1).result(10)
-    stage.close()
+        gpu.submit(1).result(10)
+    gpu.close()
     assert "begin 1" not in work.calls and work.calls[-1] == "close"
 
 
-def test_errors_hold_no_variables_of_the_stage(device: LazyDevice, work: Doubling) -> None:
+def test_errors_hold_no_variables_of_the_gpu_thread(device: LazyDevice, work: Doubling) -> None:
     class Held:
         pass
 
@@ -117,69 +117,69 @@ def test_errors_hold_no_variables_of_the_stage(device: LazyDevice, work: Doublin
             raise ValueError([h for h in held if h is None]) from cause
 
     work.begin = begin  # type: ignore[method-assign]
-    stage = staged(work, device)
-    error = stage.submit(1).exception(10)
+    gpu = started(work, device)
+    error = gpu.submit(1).exception(10)
     gc.collect()
     assert isinstance(error, ValueError) and isinstance(error.__cause__, KeyError)
     assert not [o for o in gc.get_objects() if isinstance(o, Held)]
     assert "in begin" in "".join(traceback.format_exception(error)), "a bug has to be found"
-    stage.close()
+    gpu.close()
 
 
 def test_a_cancelled_item_is_skipped_unless_it_began(device: LazyDevice, work: Doubling) -> None:
-    stage = staged(work, device)
+    gpu = started(work, device)
     work.go_on.clear()
-    running = stage.submit(1)
+    running = gpu.submit(1)
     assert work.waiting.wait(10)
-    waiting = stage.submit(2)
+    waiting = gpu.submit(2)
     assert waiting.cancel() and not running.cancel()
     work.go_on.set()
     assert running.result(10) == 2
-    stage.close()
+    gpu.close()
     assert "begin 2" not in work.calls
 
 
 def test_too_many_waiting_items_are_refused(device: LazyDevice, work: Doubling) -> None:
-    stage = staged(work, device, limit=3)
+    gpu = started(work, device, limit=3)
     work.go_on.clear()
-    first = stage.submit(0)
+    first = gpu.submit(0)
     assert work.waiting.wait(10)
-    rest = [stage.submit(n) for n in range(3)]
-    with pytest.raises(EngineError, match="test: 3 batches wait already"):
-        stage.submit(3)
+    rest = [gpu.submit(n) for n in range(3)]
+    with pytest.raises(EngineError, match="test: 3 batches are waiting"):
+        gpu.submit(3)
     work.go_on.set()
     assert [f.result(10) for f in (first, *rest)] == [0, 0, 2, 4]
-    stage.close()
+    gpu.close()
 
 
 def test_what_was_submitted_before_the_close_is_done(device: LazyDevice, work: Doubling) -> None:
-    stage = staged(work, device)
-    futures = [stage.submit(n) for n in range(20)]
-    stage.close()
+    gpu = started(work, device)
+    futures = [gpu.submit(n) for n in range(20)]
+    gpu.close()
     assert all(f.done() for f in futures) and futures[19].result() == 38
     with pytest.raises(EngineError, match="test: this engine was closed; open it again"):
-        stage.submit(1)
-    stage.close()
+        gpu.submit(1)
+    gpu.close()
 
 
-def test_a_callback_on_the_stage_s_thread_may_close_but_not_submit(
+def test_a_callback_on_the_gpu_thread_may_close_but_not_submit(
     device: LazyDevice, work: Doubling
 ) -> None:
-    stage = staged(work, device)
+    gpu = started(work, device)
     found: Future[BaseException | None] = Future()
 
     def callback(_: Future[object]) -> None:
         try:
-            stage.submit(1)
+            gpu.submit(1)
         except EngineError as error:
-            stage.close()
+            gpu.close()
             found.set_result(error)
         else:
             found.set_result(None)
 
-    stage.submit(1).add_done_callback(callback)
+    gpu.submit(1).add_done_callback(callback)
     assert "own thread" in str(found.result(10))
-    stage.close()
+    gpu.close()
     assert device.closed
 
 
@@ -187,7 +187,7 @@ def test_a_callback_on_the_stage_s_thread_may_close_but_not_submit(
 def test_what_opening_the_device_raises_comes_out(device: LazyDevice, error: Exception) -> None:
     device.fail["opened"] = error
     with pytest.raises(type(error)):
-        staged(Doubling(), device)
+        started(Doubling(), device)
 
 
 def test_what_opening_the_work_raises_comes_out_and_the_device_is_closed(
@@ -197,26 +197,26 @@ def test_what_opening_the_work_raises_comes_out_and_the_device_is_closed(
         raise EngineError("not a plan")
 
     with pytest.raises(EngineError, match="not a plan"):
-        Stage("test", lambda: device.opened(0), open_work)
+        GpuThread("test", lambda: device.opened(0), open_work)
     assert device.thread is not None
     device.thread.join(10)
     assert device.closed and device.depth == 0
 
 
-def test_a_stage_that_nobody_has_any_more_ends(device: LazyDevice, work: Doubling) -> None:
-    stage = staged(work, device)
-    assert stage.submit(4).result(10) == 8
-    del stage
+def test_a_gpu_thread_that_nobody_holds_ends(device: LazyDevice, work: Doubling) -> None:
+    gpu = started(work, device)
+    assert gpu.submit(4).result(10) == 8
+    del gpu
     gc.collect()
     assert device.closed
 
 
 def test_the_event_loop_runs_on_while_the_gpu_computes(device: LazyDevice, work: Doubling) -> None:
-    stage = staged(work, device)
+    gpu = started(work, device)
     work.go_on.clear()
 
     async def both() -> object:
-        later = asyncio.wrap_future(stage.submit(21))
+        later = asyncio.wrap_future(gpu.submit(21))
         for _ in range(100):
             await asyncio.sleep(0)
         assert not later.done()
@@ -224,4 +224,4 @@ def test_the_event_loop_runs_on_while_the_gpu_computes(device: LazyDevice, work:
         return await later
 
     assert asyncio.run(both()) == 42
-    stage.close()
+    gpu.close()

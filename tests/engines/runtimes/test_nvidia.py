@@ -13,8 +13,8 @@ import pytest
 
 from affectstream.engines.errors import DeviceError
 from affectstream.engines.runtimes import nvidia
-from affectstream.engines.runtimes.cuda.driver import look_at
-from affectstream.engines.runtimes.nvidia import Messages, errors_of, load
+from affectstream.engines.runtimes.cuda.driver import query_gpu
+from affectstream.engines.runtimes.nvidia import NvidiaLog, errors_of, load
 from tests.support.fake_driver import build_driver, has_driver
 
 
@@ -103,15 +103,15 @@ def test_many_threads_get_the_same_bindings():
 def test_what_the_library_says_is_collected():
     pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT for RTX is not installed")
     bindings = load("tensorrt-rtx")
-    mark = bindings.messages.mark()
+    mark = bindings.log.mark()
     network = bindings.trt.Builder(bindings.logger).create_network(0)
     parser = bindings.trt.OnnxParser(network, bindings.logger)
     assert not parser.parse_from_file("/nowhere.onnx")
-    assert any("/nowhere.onnx" in text for text in errors_of(bindings.messages.since(mark)))
+    assert any("/nowhere.onnx" in text for text in errors_of(bindings.log.since(mark)))
 
 
 def test_messages_between_two_moments_are_told_apart():
-    messages = Messages(size=3)
+    messages = NvidiaLog(size=3)
     messages.add("ERROR", "before")
     mark = messages.mark()
     assert messages.since(mark) == []
@@ -122,7 +122,7 @@ def test_messages_between_two_moments_are_told_apart():
 
 
 def test_the_oldest_messages_go_when_there_are_too_many():
-    messages = Messages(size=3)
+    messages = NvidiaLog(size=3)
     mark = messages.mark()
     for number in range(5):
         messages.add("INFO", str(number))
@@ -134,12 +134,12 @@ def test_a_gpu_is_described_or_said_to_be_missing():
         ctypes.CDLL("libcuda.so.1")
     except OSError:
         with pytest.raises(DeviceError, match="cuda:0: NVIDIA's driver does not load: libcuda"):
-            look_at()
+            query_gpu()
         return
-    gpu = look_at()
+    gpu = query_gpu()
     assert gpu.capability >= 50 and gpu.memory_bytes > 1 << 30 and gpu.name
     with pytest.raises(DeviceError, match="cuda:99 was asked for, but the driver shows"):
-        look_at(99)
+        query_gpu(99)
 
 
 @pytest.fixture

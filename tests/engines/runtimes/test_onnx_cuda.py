@@ -5,10 +5,10 @@ import onnxruntime
 import pytest
 
 from affectstream.engines import DeviceError, OnnxEngine
-from affectstream.engines.bundle.bundle import POCKET
+from affectstream.engines.bundle.folder import POCKET
 from affectstream.engines.probe import probe
 from affectstream.engines.runtimes.onnx_cuda import (
-    MAX_GRAPHS,
+    MAX_SHAPE_SETS,
     BoundSession,
     CudaEngine,
     check_placement,
@@ -79,7 +79,7 @@ def test_feeds_in_another_order_and_not_contiguous():
 def test_more_shapes_than_are_kept_still_compute():
     bound = BoundSession(cpu_session("fusion"), "cpu")
     with OnnxEngine(POCKET / "fusion.onnx") as engine:
-        for rows in (*range(1, MAX_GRAPHS + 4), MAX_GRAPHS + 3, 1):
+        for rows in (*range(1, MAX_SHAPE_SETS + 4), MAX_SHAPE_SETS + 3, 1):
             fed = feeds(engine, rows, rows)
             np.testing.assert_allclose(
                 bound.run(fed)["logits"], engine.run(fed)["logits"], rtol=1e-5, atol=1e-6
@@ -120,18 +120,18 @@ def cuda():
 
 
 @pytest.mark.usefixtures("cuda")
-@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("fp16", [False, True])
 @pytest.mark.parametrize("name", ENGINES)
-def test_cuda_computes_what_the_cpu_computes(name, half):
-    if half:
+def test_cuda_computes_what_the_cpu_computes(name, fp16):
+    if fp16:
         pytest.importorskip("onnx", reason="FP16 graphs are derived with the package onnx")
     path = POCKET / f"{name}.onnx"
-    with OnnxEngine(path) as engine, CudaEngine(path, half=half) as cuda:
+    with OnnxEngine(path) as engine, CudaEngine(path, fp16=fp16) as cuda:
         assert "cuda:0" in cuda.runtime and cuda.runtime.endswith(", CUDA graphs")
         for seed, rows in enumerate((1, 4, 1, 4)):
             fed = feeds(engine, rows, seed)
             found, wanted = cuda.run(fed), engine.run(fed)
             for output, array in wanted.items():
                 np.testing.assert_allclose(
-                    found[output], array, rtol=0.05 if half else 1e-3, atol=0.05 if half else 1e-3
+                    found[output], array, rtol=0.05 if fp16 else 1e-3, atol=0.05 if fp16 else 1e-3
                 )

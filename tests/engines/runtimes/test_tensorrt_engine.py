@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from affectstream.engines.errors import DeviceError, EngineError
 from affectstream.engines.runtimes.cuda.memory import DeviceFault, Graph, OutOfDeviceMemory
-from affectstream.engines.runtimes.nvidia import Runtime
-from affectstream.engines.runtimes.tensorrt import KEPT_SLOTS, TensorRTEngine
+from affectstream.engines.runtimes.nvidia import NvidiaRuntime
+from affectstream.engines.runtimes.tensorrt import MAX_SLOTS, TensorRTEngine
 from affectstream.engines.spec import Array
 from tests.support.fake_cuda.device import LazyDevice
 from tests.support.fake_cuda.tensorrt import DataType, FakeTensorRT, Network, affine
@@ -26,7 +26,7 @@ from tests.support.fake_cuda.tensorrt import DataType, FakeTensorRT, Network, af
 class World:
     """A plan, TensorRT and a GPU, none of them real."""
 
-    def __init__(self, network: Network | None = None, runtime: Runtime = "tensorrt") -> None:
+    def __init__(self, network: Network | None = None, runtime: NvidiaRuntime = "tensorrt") -> None:
         self.network = network or affine()
         self.device = LazyDevice()
         streams = self.device.streams
@@ -80,7 +80,7 @@ def test_rows_that_are_padded_are_zeros_whatever_was_there_before(world: World) 
     plain = world.network.compute
     world.network.compute = lambda feeds: (seen.append(feeds["x"]), plain(feeds))[1]
     with world.open() as engine:
-        for _ in range(3):  # both lanes
+        for _ in range(3):  # both streams
             engine.run(rows(8))
         seen.clear()
         for _ in range(3):
@@ -194,7 +194,7 @@ def test_all_is_freed_in_order_on_the_thread_that_made_it(world: World) -> None:
         "stream",
         "stream",
     ]
-    assert {thread for _, thread in world.trt.ends} == {"stage net"}
+    assert {thread for _, thread in world.trt.ends} == {"GPU thread net"}
     assert not world.device.leaks() and world.device.closed and world.device.depth == 0
 
 
@@ -213,8 +213,8 @@ def test_a_picture_of_any_size_within_the_profile_and_few_of_them_kept() -> None
         assert engine.inputs["image"].shape == (1, "image_1", "image_2")
         for size in (*range(4, 64), 4, 63, 30):
             assert engine.run({"image": np.full((1, size, 9), size, np.uint8)})["mean"] == [size]
-        assert world.device.live["graph"] <= 2 * KEPT_SLOTS
-        assert world.device.live["pinned"] <= 2 * 2 * KEPT_SLOTS
+        assert world.device.live["graph"] <= 2 * MAX_SLOTS
+        assert world.device.live["pinned"] <= 2 * 2 * MAX_SLOTS
         for size in range(4, 64):  # one that is often asked for stays
             engine.run({"image": np.zeros((1, 50, 50), np.uint8)})
             engine.run({"image": np.zeros((1, 50, 50), np.uint8)})
@@ -284,7 +284,7 @@ def test_many_threads_and_tasks_at_once(world: World) -> None:
             "version 11.4 got 11.3, please rebuild.",
             "it was built by another version",
         ),
-        ("Magic tag does not match", "it is cut short, or no plan at all"),
+        ("Magic tag does not match", "it is cut short, or not a plan"),
         ("Cannot deserialize with an empty memory buffer", "it is empty"),
         (
             "Cannot deserialize engine with lean runtime since IRuntime::getEngineHostCodeAllowed() "
@@ -341,12 +341,12 @@ def _refusing(call: str) -> Network:
         (affine(kind=DataType.BF16), "tensor 'x' is BF16, which numpy does not have; cast"),
         (affine(kind=DataType.FP8), "tensor 'x' is FP8, which numpy does not have; cast"),
         (_dynamic(), r"output 'y' depends on the data \(\(-1, 3\)\)"),
-        (_host(), "tensor 'x' is a shape that the host has to give"),
+        (_host(), "tensor 'x' is a shape that the host must provide"),
         (_flattened(), r"output 'total' is \(3,\) for 1 rows: the first axis of an output"),
         (_refusing("create_execution_context"), "makes no execution context: out of memory"),
         (_refusing("set_optimization_profile_async"), "does not switch to profile 0"),
         (_refusing("infer_shapes"), r"cannot infer the shapes .*\(shapes do not match\)"),
-        (_refusing("execute_async_v3"), "does not enqueue: enqueue failed"),
+        (_refusing("execute_async_v3"), "does not enqueue the batch: enqueue failed"),
     ],
 )
 def test_a_plan_that_cannot_run_in_static_slots_is_refused(network: Network, told: str) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from affectstream.engines.bundle.bundle import POCKET
+from affectstream.engines.bundle.folder import POCKET
 from affectstream.engines.errors import DeviceError, EngineError
-from affectstream.engines.plans.build import BuildOptions, build, graph_of
+from affectstream.engines.plans.build import BuildOptions, build, graph_for
 from affectstream.engines.plans.target import target_for
-from affectstream.engines.runtimes.cuda.driver import look_at
+from affectstream.engines.runtimes.cuda.driver import query_gpu
 from affectstream.engines.runtimes.cuda.memory import CudaDevice, NotCaptured
 from affectstream.engines.runtimes.nvidia import load
 from affectstream.engines.runtimes.onnx import OnnxEngine
@@ -86,13 +86,13 @@ def engine(request: pytest.FixtureRequest) -> Iterator[TensorRTEngine]:
     """Pocket's face encoder, built for this very GPU."""
     runtime: str = request.param
     try:
-        capability = look_at(0).capability
+        capability = query_gpu(0).capability
         CudaDevice(0).close()
         bindings = load(runtime)
         target = target_for(runtime, (capability,) if runtime == "tensorrt-rtx" else (), ordinal=0)
     except EngineError as error:
         pytest.skip(str(error))
-    graph = graph_of(POCKET / "face_encoder.onnx", "fp16")
+    graph = graph_for(POCKET / "face_encoder.onnx", "fp16")
     plan = build(graph, BuildOptions(), target).plan
     with TensorRTEngine(plan, bindings, name="face_encoder") as engine:
         yield engine

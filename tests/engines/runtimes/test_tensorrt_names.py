@@ -103,7 +103,7 @@ except EngineError as error:
 
 
 @pytest.mark.parametrize(
-    ("plan", "told"), [("b''", "it is empty"), ("b'vtrt'", "it is cut short, or no plan at all")]
+    ("plan", "told"), [("b''", "it is empty"), ("b'vtrt'", "it is cut short, or not a plan")]
 )
 def test_the_real_tensorrt_for_rtx_says_what_is_wrong_with_bytes_that_are_no_plan(
     tmp_path: Path, plan: str, told: str

@@ -9,11 +9,10 @@ from affectstream.bench.engines.feeds import record_feeds
 from affectstream.engines import Bundle, BundleError
 from affectstream.engines.bundle.bundle_plans import plan_requests
 from affectstream.engines.bundle.folder import engine_files, read_manifest
-from affectstream.engines.compare import random_feeds
 from affectstream.engines.errors import UsageError
+from affectstream.engines.feeds import random_feeds, read_feeds
 from affectstream.engines.manifest import FaceCrop
 from affectstream.engines.plans.build import BuildOptions
-from affectstream.engines.rivals import read_feeds
 from affectstream.stream import Recognizer, SourceOptions
 from affectstream.stream.demo import babble
 from affectstream.stream.doctor import examine
@@ -185,7 +184,7 @@ def test_members_of_the_same_face_detector_share_it(tmp_path):
             "names the member 'gone', but .*gone has no bundle.json",
         ),
         ("", {"window_us": 4_000_000}, "window_us is 4000000, expected the longest.*: 2000000"),
-        ("", {"frame_hz": 6}, "'seen' has frame_hz 4, of which the bundle's 6 is no multiple"),
+        ("", {"frame_hz": 6}, "'seen' has frame_hz 4: the bundle's 6 must be a multiple"),
         ("", {"crop": FRAME}, "has a fusion engine alone"),
         ("", {"labels": ("neutral", "sadness", "joy")}, r"'seen' has labels \['neutral', 'joy',"),
         ("seen", {"hop_us": 250_000}, "'seen' has hop_us 250000, expected 500000"),
@@ -258,7 +257,7 @@ def test_the_engines_of_members_are_built_and_compared_by_their_own_names(both, 
     ):
         plan_requests(both, read_manifest(both), BuildOptions(), ["voice_encoder"])
     with Bundle.open(both) as bundle:
-        assert list(bundle.every_engine) == ROLES
+        assert list(bundle.all_engines) == ROLES
         fusion = random_feeds(bundle.engines["fusion"].inputs, 1, 0)[0]
     path = tmp_path / "feeds.npz"
     np.savez(path, **{f"heard/fusion/1/{name}": array for name, array in fusion.items()})

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from affectstream.engines.bundle.bundle import POCKET
+from affectstream.engines.bundle.folder import POCKET
 from affectstream.stream import Assignment, Recognizer, SourceOptions, json_schema, parse_event
 from affectstream.stream.demo import babble, write_clip
 from affectstream.stream.media.recording import Recording

@@ -7,7 +7,8 @@ import shutil
 import numpy as np
 import pytest
 
-from affectstream.engines.bundle.bundle import MANIFEST, POCKET, sha256
+from affectstream.engines.bundle.folder import MANIFEST, POCKET
+from affectstream.engines.cache.digest import sha256
 from affectstream.stream import Recognizer, SourceError, SourceOptions, parse_event
 from affectstream.stream.transcript.context import CURRENT_FOR_US
 from tests.stream.offline.test_score import of, run

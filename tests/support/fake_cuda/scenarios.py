@@ -316,7 +316,7 @@ def no_device() -> None:
     """A GPU that is not there."""
     trt = FakeTensorRT({b"plan": affine()}, enqueue)
     try:
-        TensorRTEngine(b"plan", trt.bindings(), device=3)
+        TensorRTEngine(b"plan", trt.bindings(), ordinal=3)
     except DeviceError as error:
         print(error)
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from affectstream.engines.runtimes.nvidia import Bindings, Messages
-from affectstream.engines.runtimes.nvidia import Runtime as Compiler
+from affectstream.engines.runtimes.nvidia import Bindings, NvidiaLog
+from affectstream.engines.runtimes.nvidia import NvidiaRuntime as Compiler
 from affectstream.engines.spec import Array
 
 Shape = tuple[int, ...]
@@ -87,7 +87,7 @@ class FakeTensorRT:
         self.runtime = runtime
         self.plans = plans
         self.enqueue = enqueue
-        self.messages = Messages()
+        self.log = NvidiaLog()
         self.ends: list[tuple[str, str]] = []
         """What was destroyed, in order, and on which thread."""
         self.complaint = "Magic tag does not match"
@@ -97,10 +97,10 @@ class FakeTensorRT:
         return Runtime(self)
 
     def bindings(self) -> Bindings:
-        return Bindings(self.runtime, self, "11.4.0.106", object(), self.messages)
+        return Bindings(self.runtime, self, "11.4.0.106", object(), self.log)
 
     def say(self, text: str) -> None:
-        self.messages.add("ERROR", text)
+        self.log.add("ERROR", text)
 
 
 class _Mortal:

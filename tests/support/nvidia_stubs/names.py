@@ -20,15 +20,15 @@ SONAMES = ("libnvinfer.so.11", "libnvonnxparser.so.11", "libnvinfer_plugin.so.11
 
 # What the variables of each file hold. The module itself is "".
 HOLDS = {
-    "nvidia": {"module": ""},
-    "tensorrt": {"engine": "ICudaEngine"},
-    "gpu/slots": {
+    "runtimes/nvidia": {"module": ""},
+    "runtimes/tensorrt": {"engine": "ICudaEngine"},
+    "runtimes/cuda/slots": {
         "engine": "ICudaEngine",
         "context": "IExecutionContext",
         "_context": "IExecutionContext",
         "config": "IRuntimeConfig",
     },
-    "gpu/stage": {},
+    "runtimes/cuda/executor": {},
     "plans/inspector": {"engine": "ICudaEngine"},
     "plans/target": {},
     "plans/build": {

@@ -10,8 +10,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 
-from affectstream.engines.bundle.bundle import MANIFEST, Bundle
-from affectstream.engines.bundle.folder import read_manifest
+from affectstream.engines.bundle.bundle import Bundle
+from affectstream.engines.bundle.folder import MANIFEST, read_manifest
 from affectstream.engines.errors import BundleError
 from affectstream.stream import Recognizer, exits
 from affectstream.stream.errors import OptionError

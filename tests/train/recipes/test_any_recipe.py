@@ -10,7 +10,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 
-from affectstream.engines.bundle.bundle import MANIFEST, Bundle
+from affectstream.engines.bundle.bundle import Bundle
+from affectstream.engines.bundle.folder import MANIFEST
 from affectstream.stream import Recognizer
 from affectstream.stream.demo import babble
 from affectstream.train.config import FitConfig

@@ -11,7 +11,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 
-from affectstream.engines.bundle.bundle import MANIFEST, Bundle, read_manifest
+from affectstream.engines.bundle.bundle import Bundle
+from affectstream.engines.bundle.folder import MANIFEST, read_manifest
 from affectstream.engines.errors import AffectstreamError
 from affectstream.engines.manifest import FaceCrop
 from affectstream.stream import OptionError, exits
@@ -532,7 +533,7 @@ def test_a_bundle_of_members_is_measured_as_it_is_joined(tmp_path):
         batches = [ValidBatches(part, size=4) for part in shown]
         joined = bundle_outputs(bundle, *batches, missing=True)
         expected = np.zeros((8, 3))
-        for weight, expert, part in zip(weights, bundle.experts, batches, strict=True):
+        for weight, expert, part in zip(weights, bundle.member_bundles, batches, strict=True):
             said = bundle_outputs(expert, part, missing=False)[None]
             expected[said.samples] += weight * said.outputs["logits"]
         assert task.name == "emotion"

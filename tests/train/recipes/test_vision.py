@@ -413,7 +413,7 @@ def run(path, feeds):
 def test_graphs_become_plans(name, temporal, precision, tmp_path):
     pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT for RTX is not installed")
     from affectstream.bench.engines.plans import PROFILE
-    from affectstream.engines.fp16 import fp16_model
+    from affectstream.engines.fp16.graph import fp16_model
     from affectstream.engines.plans.build import BuildOptions, build
     from affectstream.engines.plans.target import target_for
 
