@@ -1,7 +1,6 @@
-"""Batches of samples to train on and to be judged by, made here or by worker processes.
+"""Batches of samples for training and validation, made here or by worker processes.
 
-A batch is a function of the seed, the epoch and its number alone: whether one process makes it or
-several, and in which order, changes nothing.
+A batch depends on the seed, the epoch and its number alone, however many processes make batches.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ VALID_BATCH = 64
 VALID_PICTURES = 512
 """Pictures in a validation batch at most, where samples have several."""
 AHEAD = 4
-"""Batches that each worker may be ahead of the network."""
+"""Batches that each worker prepares in advance."""
 
 
 class BatchSource(Protocol):
-    """Samples by number, as training sees them where `training` is given."""
+    """Samples by number; with `training` they are augmented."""
 
     def __len__(self) -> int: ...
 
@@ -38,7 +37,7 @@ class BatchSource(Protocol):
 
 
 class TrainBatches:
-    """Shuffled batches of whole size, the same for the same seed and epoch."""
+    """Shuffled batches of equal size, the same for the same seed and epoch."""
 
     def __init__(self, samples: BatchSource, config: FitConfig) -> None:
         self._size = min(config.batch_size, len(samples))
@@ -53,13 +52,13 @@ class TrainBatches:
         return self._count
 
     def share(self, rank: int, ranks: int) -> TrainBatches:
-        """Batches `rank`, `rank` + `ranks`, ... of each epoch, for one of several training processes."""
+        """Batches `rank`, `rank` + `ranks`, ... of each epoch, for one of `ranks` training processes."""
         part = copy.copy(self)
         part._loader, part._epoch = None, _Epoch(self._count, rank, ranks)
         return part
 
     def epoch(self, number: int) -> Iterator[Batch]:
-        """What `Network.encode` takes and the truth of every task, (N, ...) each."""
+        """The batches of an epoch: inputs of `Network.encode` and the targets of every task, (N, ...)."""
         self._epoch.number = number
         if self._loader is None:
             self._loader = _loader(self._maker, self._epoch, self._workers)
@@ -67,7 +66,7 @@ class TrainBatches:
 
 
 class _Epoch:
-    """(epoch, batch) in order: what the loader asks its workers for, who outlive an epoch."""
+    """(epoch, batch) in order, the sampler of a loader whose workers outlive an epoch."""
 
     def __init__(self, count: int, first: int = 0, step: int = 1) -> None:
         self.number, self._batches = 0, range(first, count, step)
@@ -96,10 +95,10 @@ class _TrainMaker(TorchDataset[Batch]):
 
 
 class ValidBatches(Sequence[Batch], TorchDataset[Batch]):
-    """Every sample once, in order, made anew on each pass."""
+    """Every sample once, in order, read again on each pass."""
 
     def __init__(self, samples: Samples, workers: int = 0, size: int | None = None) -> None:
-        """`size` samples a batch; None takes as many as `valid_batch_size`."""
+        """`size` samples a batch, by default `valid_batch_size`."""
         self.samples = samples
         self._size = size or valid_batch_size(samples)
         self._workers = workers
@@ -122,7 +121,7 @@ class ValidBatches(Sequence[Batch], TorchDataset[Batch]):
         return self.samples.batch(range(first, min(first + self._size, len(self.samples))))
 
     def __iter__(self) -> Iterator[Batch]:
-        """All batches, by the workers where there are some."""
+        """All batches, made by the workers if there are any."""
         if self._workers == 0:
             return (self[index] for index in range(len(self)))
         if self._loader is None:
@@ -134,13 +133,13 @@ class ValidBatches(Sequence[Batch], TorchDataset[Batch]):
 
 
 def valid_batch_size(samples: Samples) -> int:
-    """Samples in a validation batch, so that it fits into memory with all its pictures."""
+    """Samples in a validation batch whose pictures fit into memory."""
     return max(1, min(VALID_BATCH, VALID_PICTURES // max(1, samples.max_pictures())))
 
 
 def _loader(maker: TorchDataset[Batch], sampler: Any, workers: int) -> DataLoader[Batch]:
-    """Whole batches in the order of `sampler`, made ahead where there are workers."""
-    # Seeds of workers are drawn from a generator of its own: the network's dropout stays the same.
+    """Whole batches in the order of `sampler`, made in advance if there are workers."""
+    # The seeds of workers have their own generator: the network's dropout does not depend on them.
     own = torch.Generator().manual_seed(0)
     if workers == 0:
         return DataLoader(maker, batch_size=None, sampler=sampler, generator=own)
@@ -153,7 +152,7 @@ def _loader(maker: TorchDataset[Batch], sampler: Any, workers: int) -> DataLoade
         prefetch_factor=AHEAD,
         persistent_workers=True,
         pin_memory=torch.cuda.is_available(),
-        # A forked child would share the open files of the data set, and where they are read.
+        # A forked child would share the open files of the data set, and their positions.
         multiprocessing_context="spawn",
     )
 

@@ -1,4 +1,4 @@
-"""Pictures of samples: which ones a network is shown, at what side, and how training changes them."""
+"""Pictures of samples: which of them a network gets, at what size, and how training augments them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,8 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
-from affectstream.engines.manifest import Tone
-from affectstream.stream.faces.crop import apply_tone
-from affectstream.train.data.sample import decode_crop
-
-TURN = math.radians(15.0)
-NARROWEST = 0.8
+MAX_ROTATION = math.radians(15.0)
+MIN_CROP = 0.8
 """Side of the smallest random crop, as a share of the picture's."""
 JITTER = 0.25
 """Brightness, contrast and saturation change by up to this share."""
@@ -26,10 +22,10 @@ JITTER = 0.25
 def pictures_on_grid(
     times_us: Sequence[int], start_us: int, frames: int, frame_hz: int
 ) -> dict[int, int]:
-    """Which picture stands at which point of a window's grid: {point: number in `times_us`}.
+    """Which picture is at which point of a window's grid: {point: number in `times_us`}.
 
-    As in serving, a point takes the newest picture at or before it, and none where that is older than a
-    grid step; points are told from the pictures' times and the window's start.
+    As in serving, a point takes the newest picture at or before it, unless that is older than a grid
+    step.
     """
     step = 1_000_000 / frame_hz
     points: dict[int, int] = {}
@@ -41,22 +37,14 @@ def pictures_on_grid(
 
 
 def pick_evenly(count: int, most: int) -> list[int]:
-    """At most `most` of `count` numbers, in the middle of equal parts."""
+    """At most `most` of the numbers below `count`, in the middle of equal parts."""
     if count <= most:
         return list(range(count))
     return [(2 * i + 1) * count // (2 * most) for i in range(most)]
 
 
-def decode_pictures(
-    blobs: Sequence[bytes], numbers: Sequence[int], size: int, tone: Tone
-) -> Sequence[NDArray[np.uint8]]:
-    """The pictures `numbers` of a sample's, each (size, size, 3) uint8 RGB: averaged down, or
-    interpolated up, then brought to `tone`."""
-    return apply_tone([resize(decode_crop(blobs[number]), size) for number in numbers], tone)
-
-
 def resize(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """A square picture, grey or not, at `size` pixels; the same where it is of that size."""
+    """A square picture, color or grey, at `size` pixels a side; the same array if it has that size."""
     if picture.shape[0] == size:
         return picture
     how = cv2.INTER_AREA if picture.shape[0] > size else cv2.INTER_LINEAR
@@ -64,10 +52,10 @@ def resize(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 
 def augment(pixels: Tensor, owner: Tensor, generator: torch.Generator) -> Tensor:
-    """Random flip, rotation, crop, brightness, contrast and saturation of each owner's pictures.
+    """Random flip, rotation, crop, brightness, contrast and saturation of pictures.
 
-    `pixels` (M, S, S, 3) float32 in [0, 255] to the same; pictures with one number in `owner` (M,) int64
-    are changed alike, and a grey picture stays grey.
+    `pixels` (M, S, S, 3) float32 in [0, 255], returned likewise. Pictures with the same number in `owner`
+    (M,) int64 are changed alike. A grey picture stays grey.
     """
     count = int(owner.max()) + 1
 
@@ -75,7 +63,7 @@ def augment(pixels: Tensor, owner: Tensor, generator: torch.Generator) -> Tensor
         return (torch.rand(count, generator=generator) * (high - low) + low)[owner]
 
     flip = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
-    angle, side = uniform(-TURN, TURN), uniform(NARROWEST, 1.0)
+    angle, side = uniform(-MAX_ROTATION, MAX_ROTATION), uniform(MIN_CROP, 1.0)
     cosine, sine = torch.cos(angle) * side, torch.sin(angle) * side
     right, down = ((1.0 - side) * uniform(-1, 1) for _ in range(2))
     theta = torch.stack(

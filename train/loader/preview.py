@@ -1,4 +1,4 @@
-"""Augmentation to look at and to listen to: samples as they are, beside what training makes of them."""
+"""Augmentation to look at and to listen to: original samples beside augmented ones."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from affectstream.train.networks.mel import LogMel
 
 FRAMES, SOUND = "frames.png", "sound.png"
 VARIANTS = 7
-"""Of each picture."""
-CHANGED = 3
-"""Of each window of sound, to be heard; as many again have parts hidden."""
+"""Augmented versions of each picture."""
+SOUND_VARIANTS = 3
+"""Augmented versions of each sound; as many more have parts hidden."""
 _TILE = 112
 _RANGE = 18.0  # of log-mels, 78 dB under the loudest
 _GAP = 2
@@ -41,13 +41,13 @@ def preview(
     seed: int = 0,
     seconds: float = 3,
 ) -> Iterator[Path]:
-    """Write sheets of pictures and of log-mels, and sound, into `output`; each file as it is written.
+    """Write sheets of pictures and of log-mels, and WAV files, into `output`; yields each path.
 
-    `frames.png` has a row for each of `count` samples of `split`: one picture as it is, then changed by
-    chance. `sound.png` has the loudest `seconds` of each as log-mels: as they are, changed, and with
-    bars hidden as by SpecAugment; what is as it is and what is changed lies in WAV files too. Raises
-    `DataMissing` or `DataError` for absent data and where it has neither pictures nor sound,
-    `OutputError` where the disk refuses.
+    `frames.png` has a row for each of `count` samples of `split`: an original picture, then augmented
+    ones. `sound.png` has the loudest `seconds` of each sample as log-mels: original, augmented, and with
+    bars hidden by SpecAugment. The original and the augmented sounds are WAV files too. Raises
+    `DataMissing`, `DataError` for a data set without pictures and sound, `OutputError` where the disk
+    refuses.
     """
     dataset = Dataset(data)
     rows = dataset.rows_of(split)
@@ -73,7 +73,7 @@ def _frames(
     sheet = []
     for row in rows:
         crops = dataset[row].crops
-        assert crops is not None  # `has_modality` says so
+        assert crops is not None  # by `has_modality`
         picture = torch.from_numpy(crops[len(crops) // 2]).float()
         many = picture.expand(VARIANTS, *picture.shape)
         changed = pictures.augment(many, torch.arange(VARIANTS), generator)
@@ -88,25 +88,25 @@ def _sound(
     mels, sheet = LogMel(), []
     for number, row in enumerate(rows):
         window = torch.from_numpy(_loudest(dataset, row, seconds)).unsqueeze(0)
-        changed = augment_sound.augment(window.repeat(CHANGED, 1), generator)
-        heard = torch.cat([window, changed])
-        for version, sound in enumerate(heard.numpy()):
+        changed = augment_sound.augment(window.repeat(SOUND_VARIANTS, 1), generator)
+        versions = torch.cat([window, changed])
+        for version, sound in enumerate(versions.numpy()):
             name = f"changed-{version}" if version else "as-it-is"
             yield _write_wav(output / f"sound-{number:02d}-{name}.wav", sound)
-        seen = mels(heard)
-        hidden = augment_sound.spec_augment(seen[:1].repeat(CHANGED, 1, 1), generator)
-        sheet.append([_coloured(mel, seen[0].max()) for mel in (*seen, *hidden)])
+        shown = mels(versions)
+        hidden = augment_sound.spec_augment(shown[:1].repeat(SOUND_VARIANTS, 1, 1), generator)
+        sheet.append([_colored(mel, shown[0].max()) for mel in (*shown, *hidden)])
     yield _write_sheet(output / SOUND, sheet)
 
 
 def _loudest(dataset: Dataset, row: int, seconds: float) -> NDArray[np.float32]:
     audio = dataset[row].audio
-    assert audio is not None  # `has_modality` says so
+    assert audio is not None  # by `has_modality`
     length, window = (round(n * 1_000_000) for n in (len(audio) / SAMPLE_RATE, seconds))
     return cut_sound(audio, evaluation_start(length, window, audio), round(seconds * SAMPLE_RATE))
 
 
-def _coloured(mel: Tensor, loudest: Tensor) -> NDArray[np.uint8]:
+def _colored(mel: Tensor, loudest: Tensor) -> NDArray[np.uint8]:
     """Log-mels (B, T), low bands at the bottom and each twice as high: (2 B, T, 3) uint8 RGB."""
     grey = ((mel - loudest + _RANGE) / _RANGE).clamp(0, 1).mul(255).round().to(torch.uint8)
     tall = np.repeat(grey.flip(0).numpy(), 2, axis=0)

@@ -1,6 +1,6 @@
-"""What of a sample a network is shown, and where in the sample its window lies.
+"""The window that a network sees of a sample: its length, its rates, and where in the sample it begins.
 
-The same for a recipe, which learns from it, and for a bundle, which is measured on it.
+Training of a recipe and evaluation of a bundle use the same.
 """
 
 from __future__ import annotations
@@ -10,36 +10,37 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from affectstream.engines.labels import Modality
 from affectstream.engines.manifest import SpeakerFeature, Tone
 from affectstream.stream.media.types import SAMPLE_RATE
 
 MIN_OVERLAP = 0.6
-"""Share of a clip, or of the window where that is shorter, that a random window shows at least."""
+"""Share of a clip (or of the window, if that is shorter) that a random window covers at least."""
 STEP_US = 50_000
-"""Windows of sound are compared at multiples of this."""
+"""Step of the search for the loudest window."""
 
 
 @dataclass(frozen=True, slots=True)
 class WindowSpec:
-    """The window and what is taken of it."""
+    """The window, and what a network gets of it. `recipe.json` keeps it under these names."""
 
-    modalities: tuple[str, ...]
-    """Of ``video``, ``voice``, ``text``, in this order."""
+    modalities: tuple[Modality, ...]
+    """In the order of `MODALITIES`."""
     window_us: int
     frame_hz: int
     size: int = 224
     """Side of the pictures, in pixels."""
     one_frame: bool = False
-    """Time does not count: a sample is a set of pictures, of which training takes one."""
+    """The pictures are an unordered set, of which a training batch has one."""
     tokens: int = 64
     tokenizer: str = ""
     """The text of `tokenizer.json`; empty without text."""
     context: int = 0
-    """Utterances before the current one that are joined to it."""
+    """Number of earlier utterances that are put before the current one."""
     metadata: tuple[SpeakerFeature, ...] = ()
-    """What is told of the speaker and the listener: `manifest.FACTS`, all or some."""
+    """Features of the speaker and the listener that the head takes."""
     tone: Tone = "natural"
-    """Of the pictures, as a bundle's `crop` says it."""
+    """Of the pictures (`FaceCrop.tone` of a bundle)."""
 
     @property
     def frames(self) -> int:
@@ -53,9 +54,9 @@ class WindowSpec:
 
 
 def random_start(length_us: int, window_us: int, position: float) -> int:
-    """Where a window begins in a clip of `length_us`; `position` in [0, 1) slides it over the clip.
+    """Where a window begins in a clip of `length_us`; `position` in [0, 1) moves it over the clip.
 
-    It may begin before the clip or end behind it, but shows `MIN_OVERLAP` of it, or is that full.
+    It may begin before the clip or end after it, but overlaps it by `MIN_OVERLAP`.
     """
     slack = round((1.0 - MIN_OVERLAP) * min(length_us, window_us))
     low, high = sorted((-slack, length_us + slack - window_us))
@@ -63,10 +64,10 @@ def random_start(length_us: int, window_us: int, position: float) -> int:
 
 
 def evaluation_start(length_us: int, window_us: int, sound: NDArray[np.float32] | None) -> int:
-    """Where the window begins by which a clip is judged.
+    """Where the window begins in which a clip is evaluated; `sound` (n,) is the clip's.
 
-    A shorter clip lies at the end of the window, as at the start of a recording; of a longer one the
-    loudest window is taken, and the middle where there is no sound. `sound` (n,) is the clip's.
+    A clip that is shorter than the window is at its end, as at the start of a recording. Of a longer clip
+    the loudest window is used, without sound the middle.
     """
     if length_us <= window_us:
         return length_us - window_us
@@ -81,7 +82,7 @@ def evaluation_start(length_us: int, window_us: int, sound: NDArray[np.float32] 
 
 
 def cut_sound(sound: NDArray[np.float32], start_us: int, samples: int) -> NDArray[np.float32]:
-    """`samples` of `sound` (n,) from `start_us` on, zeros where it has none: (samples,) float32."""
+    """`samples` samples of `sound` (n,) from `start_us` on, with zeros outside it: (samples,) float32."""
     first = start_us * SAMPLE_RATE // 1_000_000
     out = np.zeros(samples, np.float32)
     low, high = max(0, first), min(len(sound), first + samples)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from tokenizers import Tokenizer
 
+from affectstream.engines.labels import Modality
 from affectstream.train.config import FitConfig
 from affectstream.train.networks.network import Network, NetworkSpec, Phase, Value
 
@@ -19,7 +20,7 @@ class Architecture:
     summary: str
     defaults: FitConfig
     build: Callable[[NetworkSpec], Network]
-    modalities: tuple[str, ...]
+    modalities: tuple[Modality, ...]
     """Of ``video``, ``voice``, ``text``, in this order; a data set must have all of them. Rows that lack
     one are used too, with that one masked."""
     options: Mapping[str, Value] = field(default_factory=dict)

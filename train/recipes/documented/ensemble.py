@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from affectstream.engines.labels import MODALITIES
 from affectstream.train.networks import text_backbones
 from affectstream.train.networks.network import (
     Head,
@@ -48,7 +49,6 @@ CLIP: Mapping[str, Value] = {
     "clip_patch": 32,
     "clip_out": 512,
 }
-PARTS = ("video", "voice", "text")
 
 
 class ClipEncoder(TransformersEncoder, VideoEncoder):
@@ -87,7 +87,7 @@ def _clip(spec: NetworkSpec, slot: str) -> Any:
 class EnsembleHead(Head):
     """See the module. `widths` are those of the video and text embeddings."""
 
-    takes = PARTS
+    takes = MODALITIES
 
     def __init__(self, widths: Mapping[str, int], spec: NetworkSpec) -> None:
         super().__init__()
@@ -99,7 +99,7 @@ class EnsembleHead(Head):
             }
         )
         self.early = nn.Sequential(
-            *_layer(len(PARTS) * width, first, 0.4),
+            *_layer(len(MODALITIES) * width, first, 0.4),
             *_layer(first, first // 2, 0.3),
             LastLayer(first // 2, spec.outputs),
         )
@@ -111,7 +111,7 @@ class EnsembleHead(Head):
                     nn.Dropout(0.3),
                     LastLayer(late, spec.outputs),
                 )
-                for name in PARTS
+                for name in MODALITIES
             }
         )
         self.weigh = nn.Parameter(torch.zeros(2))
@@ -120,7 +120,7 @@ class EnsembleHead(Head):
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """See `Head`. A row without any modality gets the early path's output for zeros."""
         parts, logits, present = [], [], []
-        for name in PARTS:
+        for name in MODALITIES:
             mask = inputs[f"{name}_mask"]
             part = masked_mean(inputs[name], mask)
             if name in self.project:
@@ -159,7 +159,7 @@ RECIPE = NetRecipe(
     summary="face, voice and words: frozen CLIP and BERT, mel network, early and late fusion",
     defaults=FitConfig(epochs=15, batch_size=32, learning_rate=1e-4, weight_decay=1e-5),
     build=_build,
-    modalities=PARTS,
+    modalities=MODALITIES,
     options={
         **CLIP,
         **mel_cnn.OPTIONS,
