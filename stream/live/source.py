@@ -118,7 +118,7 @@ class LiveSource:
 
     @property
     def abandoned(self) -> int:
-        """The number of threads left behind in FFmpeg so far."""
+        """The number of threads abandoned in FFmpeg so far."""
         return sum(reader.abandoned for reader in self._readers)
 
     def open(self, stop: threading.Event | None = None) -> None:

@@ -93,11 +93,11 @@ _HINTS = {
 def _check_camera(path: Path) -> None:
     if not path.exists():
         others = sorted(str(p) for p in Path("/dev").glob("video*"))
-        found = f"found {', '.join(others)}" if others else "this machine has no camera"
-        raise SourceError(f"camera {path}: there is none: {found}; {_HINTS['v4l2']}")
+        found = f"available: {', '.join(others)}" if others else "this machine has no camera"
+        raise SourceError(f"camera {path}: not found; {found}; {_HINTS['v4l2']}")
     if not os.access(path, os.R_OK | os.W_OK):
         raise SourceError(
-            f"camera {path}: you may not use it: sudo usermod -aG video $USER, then log in again"
+            f"camera {path}: permission denied; sudo usermod -aG video $USER, then log in again"
         )
 
 
@@ -107,5 +107,5 @@ def _named(format_name: str, number: int) -> str:
     devices = [d.name for d in av.enumerate_input_devices(format_name)]
     if number >= len(devices):
         known = ", ".join(re.sub(r"\s+", " ", name) for name in devices) or "none"
-        raise SourceError(f"device {number}: there is none: found {known}; {_HINTS[format_name]}")
+        raise SourceError(f"device {number}: not found; available: {known}; {_HINTS[format_name]}")
     return devices[number]

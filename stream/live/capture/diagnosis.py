@@ -9,16 +9,17 @@ import av
 from affectstream.stream.live.capture.address import Opening
 from affectstream.stream.media.opening import explain_failure
 
+_UNPLUGGED = "was disconnected: was it unplugged?"
 _NUMBERS = {
     errno.EBUSY: "is in use by another program",
-    errno.ENODEV: "is gone: was it unplugged?",
-    errno.ENXIO: "is gone: was it unplugged?",
-    errno.EADDRINUSE: "this address is in use by another program here",
+    errno.ENODEV: _UNPLUGGED,
+    errno.ENXIO: _UNPLUGGED,
+    errno.EADDRINUSE: "this address is in use by another program on this machine",
     errno.EADDRNOTAVAIL: "this address is not one of this machine",
-    errno.EHOSTUNREACH: "there is no way to this host: is the network up?",
-    errno.ENETUNREACH: "there is no way to this host: is the network up?",
-    errno.ECONNRESET: "the other side broke the connection off",
-    errno.EPIPE: "the other side broke the connection off",
+    errno.EHOSTUNREACH: "this host cannot be reached: is the network up?",
+    errno.ENETUNREACH: "this host cannot be reached: is the network up?",
+    errno.ECONNRESET: "the sender closed the connection",
+    errno.EPIPE: "the sender closed the connection",
 }
 
 
@@ -41,7 +42,7 @@ def _reason(error: BaseException, opening: Opening, opened: bool, after_s: float
             return "refused the connection: nothing is listening there; is the sender running?"
         case av.error.HTTPUnauthorizedError() | av.error.HTTPForbiddenError():
             return (
-                f"wants another user name or password: {scheme}://USER:PASSWORD@HOST/PATH "
+                f"rejected the user name or password: expected {scheme}://USER:PASSWORD@HOST/PATH "
                 "(special characters as %40 for @)"
             )
         case av.error.HTTPNotFoundError():
@@ -64,16 +65,14 @@ def _reason(error: BaseException, opening: Opening, opened: bool, after_s: float
         case IsADirectoryError():
             return "is a directory; give a recording in it"
         case PermissionError():
-            return "may not be read"
+            return "may not be read: permission denied"
         case OSError(errno=number) if number in _NUMBERS:
             return _NUMBERS[number]
         case OSError(errno=errno.EIO) if opening.is_device:
-            return "is gone: was it unplugged?" if opened else "there is none, or it is in use"
+            return _UNPLUGGED if opened else "not found, or in use by another program"
         case OSError(errno=errno.EIO):
             return (
-                "the connection broke off"
-                if opened
-                else "the host is not known, or does not answer"
+                "the connection was lost" if opened else "the host is unknown, or does not answer"
             )
         case _:
             return f"cannot be read ({_text(error)})"

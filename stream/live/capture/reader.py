@@ -57,7 +57,7 @@ class Reader:
         self.exception: BaseException | None = None
         """An unexpected exception, for the owner to raise."""
         self.abandoned = 0
-        """Threads left behind in FFmpeg."""
+        """Threads abandoned in FFmpeg."""
         self.bad_packets = 0
         self._thread = threading.Thread(
             target=self._run, name=f"reader {opening.name}", daemon=True

@@ -117,7 +117,7 @@ def test_a_reader_that_is_stuck_does_not_hold_up_the_end(clip):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--source", "97"], 4, "camera /dev/video97: there is none"),
+        (["--source", "97"], 4, "camera /dev/video97: not found"),
         (["--source", "gone.mp4"], 4, "gone.mp4: no such file"),
         (["--source", "srt://h:1"], 4, "relay it with FFmpeg's own program"),
         (["--source", "rtsp://a:hunter2@127.0.0.1:1/x"], 4, "refused the connection"),
@@ -129,7 +129,7 @@ def test_a_reader_that_is_stuck_does_not_hold_up_the_end(clip):
         (["--source", "foo://a:hunter2@h/x"], 4, "foo:// is not known; expected one of rtsp"),
         (["--source", "http://a:hunter2@127.0.0.1:1/?key=hunter2"], 4, "refused the connection"),
         (["--source", "rtmp://127.0.0.1:1/live/hunter2"], 4, "refused the connection"),
-        (["--source", "rtsp://a:hunter2@h.invalid/x"], 4, "the host is not known"),
+        (["--source", "rtsp://a:hunter2@h.invalid/x"], 4, "the host is unknown"),
         (["--option", "fast"], 2, "expected NAME=VALUE"),
         (["--format", "csv"], 2, "needs --output"),
     ],

@@ -101,5 +101,5 @@ def test_without_a_microphone_there_is_one_clear_line(device, tmp_path):
     assert done.stdout == ""
     (line,) = done.stderr.splitlines()
     assert line.startswith(
-        f"error: microphone {device}: there is none, or it is in use; arecord -L"
+        f"error: microphone {device}: not found, or in use by another program; arecord -L"
     )

@@ -192,7 +192,7 @@ def test_a_tcp_server_that_ends_is_opened_again(recognizer, clip, port):
         assert until(lambda: "reconnected" in followed.changes())
         quiet_end(followed)
     assert followed.of("stream")[1].detail.endswith(
-        ("the sender stopped; trying again", "off; trying again")
+        ("stopped; trying again", "lost; trying again", "connection; trying again")
     )
     check_times(followed.events)
 

@@ -80,7 +80,7 @@ def test_what_cannot_be_opened_is_reported():
 
 
 def test_a_camera_that_is_not_there_is_reported_with_a_command_that_lists_cameras():
-    with pytest.raises(SourceError, match=r"camera /dev/video97: there is none: .*v4l2-ctl"):
+    with pytest.raises(SourceError, match=r"camera /dev/video97: not found; .*v4l2-ctl"):
         devices.camera("97")
 
 
