@@ -156,7 +156,7 @@ def test_an_existing_run_hides_no_other_error(tmp_path, data, capsys):
     assert fit(tmp_path, "--data", data, "--epochs", 1) == exits.DONE
     capsys.readouterr()
     for wrong, code, message in (
-        (("--data", tmp_path / "nofolder"), exits.NOTHING, "no prepared data set"),
+        (("--data", tmp_path / "nofolder"), exits.NOTHING, "no dataset.json in it"),
         (("--data", data, "--size", 57), exits.USAGE, "--size 57"),
         (("--data", data, "--set", "layer=4"), exits.USAGE, "did you mean 'layers'?"),
         (("--data", data, "--task", "attention"), exits.NOTHING, "task attention"),
@@ -194,7 +194,7 @@ def test_figures_go_to_tensorboard_where_it_is(tmp_path, data):
         (["--recipe", "pocket_face", "--data", "d", "--tiny"], exits.USAGE, "--tiny means nothing"),
         (["--recipe", "pocket_face", "--data", "d", "--task", "valence"], exits.USAGE, "--task"),
         (["--recipe", "cnn", "--data", ".", "--track", "paper"], exits.USAGE, "--track paper"),
-        (["--recipe", "cnn", "--data", "."], exits.NOTHING, "no prepared data set"),
+        (["--recipe", "cnn", "--data", "."], exits.NOTHING, "no dataset.json in it"),
         (["--recipe", "cnn", "--data", ".", "--resume", "--eval-only"], exits.USAGE, "give one of"),
     ],
 )

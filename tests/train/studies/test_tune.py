@@ -87,7 +87,7 @@ def test_a_trial_that_ctrl_c_ended_keeps_no_weights(tmp_path):
 
 
 def test_without_data_there_is_no_study(tmp_path, capfd):
-    with pytest.raises(DataMissing, match="no prepared data set"):
+    with pytest.raises(DataMissing, match=r"no dataset\.json in it"):
         study(recipes()["cnn"], tmp_path / "run", 2)
     assert not (tmp_path / "run").exists() and "Traceback" not in capfd.readouterr().err
 
