@@ -1,9 +1,9 @@
-"""A short clip with a real face and made-up sound, for a first look without any download.
+"""A short clip with a real face and artificial sound, to try the program without a download.
 
-The face is NASA's portrait of Eileen Collins (public domain), which scikit-image ships. It drifts,
-turns away (by warping the picture), looks back, leaves, and returns. The sound is synthetic: pulses
-through three resonances in the rhythm of syllables, which a voice detector takes for speech. Nobody
-is speaking, so what is "heard" in it means nothing.
+The face is NASA's portrait of Eileen Collins (public domain), which comes with scikit-image. It drifts, turns
+away (by warping the image), turns back, leaves and returns. The sound is synthetic: pulses through three
+resonances in the rhythm of syllables, which voice activity detection takes for speech. Nobody speaks, so
+emotions recognized from it mean nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from affectstream.stream.media.types import SAMPLE_RATE
 
 WIDTH, HEIGHT, FPS, SECONDS = 640, 360, 25, 16
 _HEAD = (155.0, 130.0), (85.0, 115.0)
-"""Centre and half axes of the head in `portrait`, in pixels."""
+"""Center and half axes of the head in `portrait`, in pixels."""
 TRANSCRIPT = """1
 00:00:01,000 --> 00:00:03,500
 I am so happy to see you, this is wonderful!
@@ -33,7 +33,7 @@ Oh no. I can't believe we lost it. That makes me sad.
 
 
 def write_clip(folder: Path) -> Path:
-    """Write `demo.mp4` and `demo.srt` (the words are invented) into `folder`; the clip's path."""
+    """Write `demo.mp4` and `demo.srt` (with invented words) into `folder`; return the path of the clip."""
     path = folder / "demo.mp4"
     face = portrait()
     with av.open(str(path), "w") as container:
@@ -41,19 +41,19 @@ def write_clip(folder: Path) -> Path:
             "libx264", rate=FPS, options={"crf": "20", "preset": "veryfast"}
         )
         video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        sound = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
+        audio = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
         samples = babble(SECONDS)
         step = SAMPLE_RATE // FPS
         for index in range(SECONDS * FPS):
-            picture = av.VideoFrame.from_ndarray(render(face, index / FPS), format="rgb24")
-            container.mux(video.encode(picture))
+            frame = av.VideoFrame.from_ndarray(render(face, index / FPS), format="rgb24")
+            container.mux(video.encode(frame))
             part = samples[None, index * step : (index + 1) * step]
-            heard = av.AudioFrame.from_ndarray(part, format="fltp", layout="mono")
-            heard.sample_rate, heard.pts = SAMPLE_RATE, index * step
-            heard.time_base = Fraction(1, SAMPLE_RATE)
-            container.mux(sound.encode(heard))
+            sound = av.AudioFrame.from_ndarray(part, format="fltp", layout="mono")
+            sound.sample_rate, sound.pts = SAMPLE_RATE, index * step
+            sound.time_base = Fraction(1, SAMPLE_RATE)
+            container.mux(audio.encode(sound))
         container.mux(video.encode(None))
-        container.mux(sound.encode(None))
+        container.mux(audio.encode(None))
     path.with_suffix(".srt").write_text(TRANSCRIPT, encoding="utf-8")
     return path
 
@@ -66,28 +66,28 @@ def portrait() -> NDArray[np.uint8]:
 
 
 def render(face: NDArray[np.uint8], t_s: float) -> NDArray[np.uint8]:
-    """The picture (HEIGHT, WIDTH, 3) uint8 RGB at `t_s`.
+    """The frame (HEIGHT, WIDTH, 3) uint8 RGB at `t_s`.
 
-    0-4 s drifting; 4-8 s turned to the side and back; 8-10.5 s drifting; then out of the picture on
-    the left for two seconds, and back.
+    The face drifts until 4 s, turns to the side and back until 8 s, drifts until 10.5 s, leaves on the left
+    for two seconds, and comes back.
     """
     height, width = face.shape[:2]
     away = _bump(t_s, 10.5, 14.5)
     x = WIDTH / 2 - width / 2 + 60 * math.sin(0.8 * t_s) - (WIDTH / 2 + 0.7 * width) * away
     y = HEIGHT / 2 - height / 2 + 10 + 8 * math.sin(1.3 * t_s)
     shift = np.array([[1, 0, x], [0, 1, y]], np.float64)
-    turned = turn(face, math.radians(45) * _bump(t_s, 4.0, 8.0))
+    turned = turn_head(face, math.radians(45) * _bump(t_s, 4.0, 8.0))
     out = np.full((HEIGHT, WIDTH, 3), (52, 58, 66), np.uint8)
     cv2.warpAffine(turned, shift, (WIDTH, HEIGHT), dst=out, borderMode=cv2.BORDER_TRANSPARENT)
     return out
 
 
-def turn(face: NDArray[np.uint8], yaw: float) -> NDArray[np.uint8]:
-    """The portrait with its head turned by `yaw` radians to the right of the picture.
+def turn_head(face: NDArray[np.uint8], yaw: float) -> NDArray[np.uint8]:
+    """The portrait with its head turned by `yaw` radians to the right of the image.
 
-    The head is given the depth of an ellipsoid with a nose, turned, and looked at again: the pixel
-    seen at u comes from the u' for which ``u' cos + depth(u') sin = u``, found by iteration. Around
-    the head the warp fades out; it is a trick of the picture, not a model of a head.
+    The head gets the depth of an ellipsoid with a nose. After the turn the pixel at u comes from the u' with
+    ``u' cos + depth(u') sin = u``, found by iteration. The warp fades out around the head. It is an image
+    effect, not a model of a head.
     """
     (x0, y0), (rx, ry) = _HEAD
     rows, columns = np.mgrid[0 : face.shape[0], 0 : face.shape[1]].astype(np.float32)
@@ -103,14 +103,14 @@ def turn(face: NDArray[np.uint8], yaw: float) -> NDArray[np.uint8]:
 
 
 def _depth(u: NDArray[np.float32], v: NDArray[np.float32]) -> NDArray[np.float32]:
-    """How far the head comes out of the picture, less than at the axis it turns about."""
+    """Depth of the head towards the viewer, relative to the axis of the turn."""
     skull = np.sqrt(np.clip(1.0 - 0.8 * (u * u + v * v), 0.04, 1.0)) - 0.75
     nose = 0.3 * np.exp(-((u / 0.2) ** 2) - ((v - 0.05) / 0.22) ** 2)
     return np.asarray(skull + nose, np.float32)
 
 
 def _bump(t_s: float, start: float, end: float) -> float:
-    """Rises from 0 to 1 and falls back within [start, end], with a plateau in the middle half."""
+    """0 outside of [start, end], 1 in its middle half, smooth between."""
     if not start < t_s < end:
         return 0.0
     edge = (end - start) / 4
@@ -119,9 +119,9 @@ def _bump(t_s: float, start: float, end: float) -> float:
 
 
 def babble(seconds: int) -> NDArray[np.float32]:
-    """Speech-like sound (n,) float32: a pitch of 120-180 Hz through moving formants, in syllables.
+    """Speech-like sound (n,) float32 at 16 kHz: a pitch of 120-180 Hz through moving formants, in syllables.
 
-    Quiet in the last third, so that the voice can be seen to be absent.
+    The last third is silent, so that the events show a missing voice.
     """
     count = seconds * SAMPLE_RATE
     time = np.arange(count) / SAMPLE_RATE

@@ -1,4 +1,4 @@
-"""What this machine can do, found out by looking, not by guessing."""
+"""The checks of `affectstream doctor`: what works on this machine."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _PACKAGES = (
     "pyarrow",
     "tokenizers",
 )
-_RIVALS = (
+_CONFLICTS = (
     (
         (
             "opencv-python",
@@ -48,14 +48,14 @@ _RIVALS = (
         "pip uninstall -y onnxruntime onnxruntime-gpu, then install the one that you want",
     ),
 )
-"""Packages that bring the same module, its name, and what to do about two of them."""
+"""Packages that install the same module, the module, and what to do if two are installed."""
 _FORMATS = ("mp4", "mov", "matroska", "webm", "avi", "mpegts", "wav", "flac", "mp3")
 _CODECS = ("h264", "hevc", "vp9", "av1", "aac", "mp3", "opus", "flac", "subrip", "webvtt")
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One line of the report; `ok` False is something to mend."""
+    """One line of the report; `ok` is False if a check failed."""
 
     topic: str
     text: str
@@ -63,7 +63,7 @@ class Finding:
 
 
 def examine(bundle: str | Path = "pocket") -> Iterator[Finding]:
-    """Every finding, in the order in which it is printed."""
+    """Run all checks, in the order in which they are printed."""
     yield Finding("system", f"Python {platform.python_version()} on {platform.platform()}")
     yield from _packages()
     yield from _ffmpeg()
@@ -77,17 +77,17 @@ def examine(bundle: str | Path = "pocket") -> Iterator[Finding]:
 def _packages() -> Iterator[Finding]:
     installed = {str(d.name).lower(): d.version for d in distributions()}
     for name in _PACKAGES:
-        # Another build of the same module will do.
-        builds = next((names for names, _, _ in _RIVALS if name in names), (name,))
+        # Another package with the same module is as good.
+        builds = next((names for names, _, _ in _CONFLICTS if name in names), (name,))
         found = [f"{build} {installed[build]}" for build in builds if build in installed]
         if found:
             yield Finding("package", ", ".join(found))
         else:
             yield Finding("package", f"{name} is not installed: pip install {name}", ok=False)
-    for names, module, mend in _RIVALS:
-        rivals = [name for name in names if name in installed]
-        if len(rivals) > 1:
-            text = f"{' and '.join(rivals)} overwrite each other's {module}: {mend}"
+    for names, module, advice in _CONFLICTS:
+        found = [name for name in names if name in installed]
+        if len(found) > 1:
+            text = f"{' and '.join(found)} overwrite each other's {module}: {advice}"
             yield Finding("package", text, ok=False)
 
 
@@ -97,17 +97,17 @@ def _ffmpeg() -> Iterator[Finding]:
     )
     yield Finding("ffmpeg", libraries)
     readers = {name for known in av.formats_available for name in known.split(",")}
-    yield _present("containers", _FORMATS, readers)
-    yield _present("codecs", _CODECS, set(av.codecs_available) | {"av1"} & _av1())
+    yield _compare("containers", _FORMATS, readers)
+    yield _compare("codecs", _CODECS, set(av.codecs_available) | {"av1"} & _av1())
 
 
 def _av1() -> set[str]:
     return {"av1"} if {"libdav1d", "libaom-av1", "av1"} & set(av.codecs_available) else set()
 
 
-def _present(what: str, wanted: tuple[str, ...], have: set[str]) -> Finding:
-    missing = [name for name in wanted if name not in have]
-    text = f"{what}: {', '.join(name for name in wanted if name in have)}"
+def _compare(kind: str, expected: tuple[str, ...], available: set[str]) -> Finding:
+    missing = [name for name in expected if name not in available]
+    text = f"{kind}: {', '.join(name for name in expected if name in available)}"
     if missing:
         text += f"; missing: {', '.join(missing)}"
     return Finding("ffmpeg", text, ok=not missing)
@@ -115,11 +115,11 @@ def _present(what: str, wanted: tuple[str, ...], have: set[str]) -> Finding:
 
 def _devices() -> Iterator[Finding]:
     cameras = sorted(str(path) for path in Path("/dev").glob("video*"))
-    yield Finding("devices", f"cameras: {', '.join(cameras) or 'none seen'}")
+    yield Finding("devices", f"cameras: {', '.join(cameras) or 'none found'}")
     sound = Path("/proc/asound/cards")
     cards = sound.read_text().strip().splitlines() if sound.exists() else []
     named = [line.strip() for line in cards if "[" in line]
-    yield Finding("devices", f"sound cards: {'; '.join(named) or 'none seen'}")
+    yield Finding("devices", f"sound cards: {'; '.join(named) or 'none found'}")
 
 
 def _runtimes() -> Iterator[Finding]:
@@ -136,9 +136,9 @@ def _runtimes() -> Iterator[Finding]:
 
 
 def _gpus() -> Iterator[Finding]:
-    """What the driver says, and what came of trying each way of computing on each GPU.
+    """The driver, and each device on each GPU, by trying it.
 
-    A machine without a driver is as it should be; one whose GPU cannot be used has something to mend.
+    A machine without a driver passes; a driver that fails or a GPU that no device can use does not.
     """
     driver = probe("driver")
     yield Finding("driver", driver.text, ok=driver.works or not driver.loads)
@@ -151,24 +151,26 @@ def _gpus() -> Iterator[Finding]:
             state = "works" if found.works else "cannot be used"
             yield Finding("gpu", f"{device} {state}: {found.text}")
         if not any(found.works for _, found in tried):
-            yield Finding("gpu", f"nothing computes on GPU {number}: mend one of these", ok=False)
+            yield Finding(
+                "gpu", f"no device works on GPU {number}: fix one of the problems above", ok=False
+            )
 
 
 def _models() -> Iterator[Finding]:
     try:
         listed = models()
-    except UsageError as error:  # a list of one's own
+    except UsageError as error:  # in a list of the user
         yield Finding("models", str(error), ok=False)
         return
-    here = [name for name, m in listed.items() if all(file.path.is_file() for file in m.files)]
-    yield Finding("models", f"pulled: {', '.join(here) or 'none'}; kept in {home()}")
+    pulled = [name for name, m in listed.items() if all(file.path.is_file() for file in m.files)]
+    yield Finding("models", f"pulled: {', '.join(pulled) or 'none'}; kept in {home()}")
 
 
 def _plans() -> Iterator[Finding]:
     store = PlanStore()
     try:
         plans, invalid = store.plans(), store.invalid()
-    except PlanError as error:  # the folder itself is open to others
+    except PlanError as error:  # others can write to the folder
         yield Finding("plans", str(error), ok=False)
         return
     size = format_size(sum(plan.meta.bytes for plan in plans))
@@ -183,12 +185,12 @@ def _bundle(bundle: str | Path) -> Iterator[Finding]:
             manifest = opened.manifest
             roles = ", ".join(opened.all_engines)
             yield Finding("bundle", f"{manifest.name} {manifest.version} in {opened.folder}")
-            yield Finding("bundle", f"every hash, name and shape agrees; engines: {roles}")
+            yield Finding("bundle", f"all hashes, names and shapes match; engines: {roles}")
             yield Finding("bundle", f"labels: {', '.join(manifest.labels) or 'none'}")
-            yield Finding("bundle", f"its head tells: {', '.join(sorted(opened.head_outputs))}")
+            yield Finding("bundle", f"its head predicts: {', '.join(sorted(opened.head_outputs))}")
             for result in manifest.results:
-                figure = f"{result.metric} {result.value} (n = {result.count})"
-                yield Finding("measured", f"{result.part} on {result.data}: {figure}")
+                value = f"{result.metric} {result.value} (n = {result.count})"
+                yield Finding("measured", f"{result.part} on {result.data}: {value}")
             licences = manifest.licences
             yield Finding("licence", f"code: {licences.code}")
             yield Finding("licence", f"weights: {licences.weights}")

@@ -19,7 +19,7 @@ class SourceError(AffectstreamError):
 
 
 class OutputError(AffectstreamError):
-    """A result cannot be written; nothing half-written is left under the result's name."""
+    """A result cannot be written. No incomplete file is left under its name."""
 
 
 class OptionError(UsageError):

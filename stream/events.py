@@ -1,8 +1,8 @@
-"""What a sink receives: one small type per kind of event, written as JSON Lines.
+"""The events: one type for each kind, written as JSON Lines.
 
-`schema` and `type` come first on every line. Times are seconds of media with 6 decimals, scores have
-4. A reader refuses a newer major version and reads any older one. 1.1 added `sentiment`, `intensity` and
-`intensities` to emotions, and the reason ``no_picture``.
+`schema` and `type` come first on every line. Times are seconds of media with 6 decimals, scores have 4
+decimals. A reader refuses a newer major version and reads older ones. Version 1.1 added `sentiment`,
+`intensity` and `intensities` to emotions, and the reason ``no_picture``.
 """
 
 from __future__ import annotations
@@ -52,29 +52,29 @@ class Emotion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     type: Literal["emotion"] = "emotion"
     stream: Name
     track: Track | None
-    """None: voice and words that belong to nobody in view, or nothing to read at all."""
+    """None: the recording itself, for voice and words that are not assigned to a person in view."""
     t_start: Seconds
     t_end: Seconds
     modalities: tuple[Modality, ...]
-    """Those that were really used."""
+    """Those that were used in this hop."""
     label: str | None
-    """The most probable label; None when abstaining."""
+    """The most probable label; None if the recognizer abstains."""
     confidence: Unit | None
     """Its calibrated probability."""
     scores: dict[str, Unit] | None
-    """Probability of every label; None when there was nothing to read, or the bundle gives none."""
+    """Probability of every label; None without usable input, or if the bundle predicts no labels."""
     abstain: Reason | None
-    """Why no label is given."""
+    """Why `label` is None."""
     assigned_by: AssignedBy | None
-    """How voice or words came to this track."""
+    """How voice or words were assigned to this track."""
     valence: Signed | None = None
     engagement: Unit | None = None
     sentiment: dict[Sentiment, Unit] | None = None
-    """Probabilities."""
+    """Probability of each."""
     intensity: Unit | None = None
-    """How strong whatever is shown is."""
+    """Strength of the expression, whatever its label."""
     intensities: dict[str, Unit] | None = None
-    """How strong each label is shown, whatever the others are."""
+    """Strength of each label, independent of the others."""
     emitted_at: UtcTimestamp | UnsetType = UNSET
     age_ms: Milliseconds | UnsetType = UNSET
     latency_ms: Milliseconds | UnsetType = UNSET
@@ -116,10 +116,10 @@ class Segment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     of: SegmentKind
     state: str
     mean: Unit
-    """Mean score of the state itself: smoothed probability of the label; of attention its score where
-    attentive, 1 - score where away, 1 while absent."""
+    """Mean strength of the state. Of an emotion: the smoothed probability of its label. Of attention: its
+    score if attentive, 1 - score if away, 1 if absent."""
     peak: Unit
-    """The highest of the same."""
+    """The highest strength."""
     emitted_at: UtcTimestamp | UnsetType = UNSET
 
 
@@ -133,11 +133,11 @@ class Stream(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     t_start: Seconds
     t_end: Seconds
     modalities: tuple[Modality, ...]
-    """Those that the source can give at all."""
+    """Those that the source has and the bundle uses; of a gap, the one that is missing."""
     what: StreamEvent
     detail: str | None = None
     complete: bool | None = None
-    """On `ended`: whether everything up to the end of the input was read."""
+    """Of `ended`: whether the input was read up to its end."""
     counts: dict[str, Count] = {}
     emitted_at: UtcTimestamp | UnsetType = UNSET
 
@@ -170,11 +170,13 @@ def encode(event: Event) -> bytes:
 
 
 def parse_event(line: bytes | str) -> Event:
-    """Read a line back. Raises `ValueError` for another schema, type, field or range."""
+    """Read one line. Raises `ValueError` for another schema version, type, field or range."""
     try:
         envelope = msgspec.json.decode(line, type=_Envelope)
         if envelope.schema.partition(".")[0] != SCHEMA.partition(".")[0]:
-            raise ValueError(f"event schema {envelope.schema} cannot be read, only {SCHEMA}")
+            raise ValueError(
+                f"event schema {envelope.schema} cannot be read, only {SCHEMA} and older"
+            )
         if envelope.type not in TYPES:
             raise ValueError(f"event type {envelope.type!r} is not one of {sorted(TYPES)}")
         return msgspec.json.decode(line, type=TYPES[envelope.type])
@@ -183,7 +185,7 @@ def parse_event(line: bytes | str) -> Event:
 
 
 def json_schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of one line: no unknown fields, every number bounded."""
+    """The JSON Schema (2020-12) of one line. It forbids unknown fields and bounds every number."""
     live_only = {"emitted_at", "age_ms", "latency_ms"}
     refs, components = msgspec.json.schema_components(TYPES.values(), ref_template="#/$defs/{name}")
     for component in components.values():

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 DONE = 0
-"""Done. A recording without a face is a result."""
+"""Success. A recording without a face is a success too."""
 USAGE = 2
-"""The command line itself was wrong."""
+"""The command line or an option is wrong."""
 PARTLY = 3
-"""Some input failed or ended early."""
+"""Some input failed or ended early; a check of `doctor` failed."""
 NOTHING = 4
 """Nothing could be scored."""
 INTERRUPTED = 130
-"""Ctrl-C. SIGTERM, which ends a live session or a server in order, gives `DONE`."""
+"""Ctrl-C. SIGTERM ends a live session or a server with `DONE`."""

@@ -1,4 +1,4 @@
-"""A bundle that is open on a device: what every job is given."""
+"""An open bundle on a device, as recordings and live sessions use it."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class LoadedBundle:
     ) -> Self:
         """Open `bundle` (``pocket`` or a folder) on `device`, as `choose` takes it.
 
-        `threads` is how many batches are perceived side by side, the number of cores unless given.
-        Raises `BundleError`, `EngineError` or `DeviceError`, naming the fault.
+        `threads` is the number of batches that are perceived in parallel; by default the number of cores.
+        Raises `BundleError`, `EngineError` or `DeviceError`.
         """
         if threads is not None and threads < 1:
             raise ValueError(f"threads must be at least 1, found {threads}")
         choice = choose(device)
-        # OpenCV would split each small picture over all cores, where batches already run side by
-        # side: a tenth more processor time for nothing. The setting is the whole process's.
+        # Batches already run in parallel. OpenCV would split each small image over all cores too, which
+        # costs a tenth more processor time. This setting is global to the process.
         cv2.setNumThreads(1)
         opened = Bundle.open(bundle, device=choice.device)
         return cls(opened, choice, threads or os.cpu_count() or 1)

@@ -43,7 +43,7 @@ class Assignment:
 
     @classmethod
     def parse(cls, speakers: list[str], channel: str | None) -> Assignment:
-        """From ``--speaker 2`` or ``--speaker Alice=1`` (repeatable) and ``--channel left=1,right=2``."""
+        """From the values of ``--speaker`` (``2`` or ``Alice=1``) and ``--channel`` (``left=1,right=2``)."""
         everything: int | None = None
         names: dict[str, int] = {}
         for text in speakers:
@@ -58,43 +58,42 @@ class Assignment:
                 names[name] = int(number)
             else:
                 everything = int(number)
-        return cls(everything, None if channel is None else _sides(channel), names)
+        return cls(everything, None if channel is None else _parse_channels(channel), names)
 
 
-def _sides(text: str) -> tuple[int, int]:
+def _parse_channels(text: str) -> tuple[int, int]:
     parts = text.split(",")
-    sides = dict(part.partition("=")[::2] for part in parts)
+    tracks = dict(part.partition("=")[::2] for part in parts)
     if (
         len(parts) != 2
-        or set(sides) != {"left", "right"}
-        or not all(n.isdecimal() for n in sides.values())
+        or set(tracks) != {"left", "right"}
+        or not all(n.isdecimal() for n in tracks.values())
     ):
         raise OptionError(
             f"--channel {text!r}: expected left=TRACK,right=TRACK such as left=1,right=2"
         )
-    return int(sides["left"]), int(sides["right"])
+    return int(tracks["left"]), int(tracks["right"])
 
 
 @dataclass(frozen=True, slots=True)
 class SourceOptions:
-    """The options of one recording. Times are microseconds of media.
-
-    `transcript` is a .srt or .vtt file; without it a transcript beside the recording is used, or one
-    inside it. `language` is the declared language of the words (``en``), None where it is not known.
-    `baseline_us`: the median pose of each track in its first `baseline_us` counts as looking straight
-    ahead. `focal_px` is the camera's focal length in pixels, the frame's width unless given. `metadata`
-    describes the speakers (see `read_speakers`), for bundles that take it.
-    """
+    """Options of one source. Times are microseconds of media. Raises `OptionError` for impossible values."""
 
     start_us: int | None = None
     end_us: int | None = None
     audio_track: int | str | None = None
+    """Number from 1 on, or a language such as ``en``; None: the best track."""
     transcript: Path | None = None
+    """A .srt or .vtt file; None: one beside the recording, or else one inside it."""
     language: str | None = None
+    """Language of the words, such as ``en``; None: that of the transcript, if it names one."""
     assignment: Assignment = field(default_factory=Assignment)
     baseline_us: int = 0
+    """The median head pose of each track over this time is its neutral pose; 0: facing the camera."""
     focal_px: float | None = None
+    """Focal length of the camera in pixels; None: the frame width."""
     metadata: Speakers | None = None
+    """Age and gender of speakers, for bundles that use them; see `read_speakers`."""
 
     def __post_init__(self) -> None:
         if self.start_us is not None and self.start_us < 0:

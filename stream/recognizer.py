@@ -20,7 +20,7 @@ from affectstream.stream.results.readings import table_rows, table_schema
 if TYPE_CHECKING:
     from affectstream.stream.live.source import LiveOptions
 
-_AHEAD = 64
+_QUEUE_EVENTS = 64
 """Events that may wait for a slow consumer of `follow`."""
 
 
@@ -33,42 +33,42 @@ class Result:
     complete: bool
     """Whether the recording was read up to its end."""
     detail: str | None
-    """What went wrong on the way, where something did."""
+    """Why it is not complete."""
 
 
 class Recognizer(LoadedBundle):
     """An open bundle, ready for any number of sources.
 
-    Use it with ``with``. Scoring from several threads at once is fine: engines are shared.
+    Use it with ``with``. Several threads may score at the same time; they share the engines.
     """
 
     def session(self, path: str | Path, options: SourceOptions | None = None) -> Session:
-        """Open one recording; see `Session`. Raises `SourceError` when it cannot be used."""
+        """Open one recording; see `Session`. Raises `SourceError` if it cannot be used."""
         return Session(self.bundle, Path(path), options or SourceOptions(), self.threads)
 
     async def follow(
         self, path: str | Path, options: SourceOptions | None = None
     ) -> AsyncIterator[Event]:
-        """Events of a recording as they come, without blocking the loop.
+        """Yield the events of a recording as they come, without blocking the event loop.
 
-        The recording waits for a slow consumer. Leaving the loop stops every thread.
+        Scoring waits for a slow consumer. Leaving the iteration stops all threads.
         """
         loop = asyncio.get_running_loop()
-        events: asyncio.Queue[Event | BaseException | None] = asyncio.Queue(_AHEAD)
-        left = threading.Event()
+        events: asyncio.Queue[Event | BaseException | None] = asyncio.Queue(_QUEUE_EVENTS)
+        stopped = threading.Event()
 
         def work() -> None:
             try:
                 with self.session(path, options) as session:
                     for hop in session:
                         for event in hop.events:
-                            if left.is_set():
+                            if stopped.is_set():
                                 return
                             asyncio.run_coroutine_threadsafe(events.put(event), loop).result()
                 final: BaseException | None = None
-            except BaseException as error:  # raised again in the consumer's task
+            except BaseException as error:  # the consumer's task raises it
                 final = error
-            if not left.is_set():
+            if not stopped.is_set():
                 asyncio.run_coroutine_threadsafe(events.put(final), loop).result()
 
         thread = threading.Thread(target=work, name="follow", daemon=True)
@@ -79,8 +79,8 @@ class Recognizer(LoadedBundle):
                     raise event
                 yield event
         finally:
-            left.set()
-            while thread.is_alive():  # let a blocked put through, so that the thread can leave
+            stopped.set()
+            while thread.is_alive():  # make room for a blocked put, so that the thread can end
                 while not events.empty():
                     events.get_nowait()
                 await asyncio.sleep(0.01)
@@ -92,13 +92,16 @@ class Recognizer(LoadedBundle):
         *,
         duration_s: float | None = None,
     ) -> AsyncIterator[Event]:
-        """Events of a live source (a camera ``"0"``, a URL, a file at its own speed); see `live.watch`."""
+        """Yield the events of a live source: a camera (``"0"``), a URL, or a file at its own speed.
+
+        See `live.watch`.
+        """
         from affectstream.stream.live.watch import watch
 
         return watch(self, source, options, duration_s=duration_s)
 
     def score(self, path: str | Path, options: SourceOptions | None = None) -> Result:
-        """Score a whole recording. Raises `SourceError` when nothing of it can be used."""
+        """Score a whole recording. Raises `SourceError` if nothing of it can be used."""
         labels = self.bundle.manifest.labels
         events: list[Event] = []
         readings: list[dict[str, Any]] = []

@@ -1,7 +1,7 @@
-"""Standard output whose failures mean one thing each, whoever writes.
+"""Standard output that fails in one way for each reason, whichever library writes.
 
-Left to themselves, libraries answer a reader that went away (``| head``) in several ways, Rich and
-Typer by leaving with 1, and Python complains once more when it flushes at the end.
+Without this, libraries react differently to a reader that has gone (``| head``): Rich and Typer exit with 1,
+and Python prints another error when it flushes at the end.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from affectstream.stream.errors import OutputError
 
 
 class ReaderGone(Exception):
-    """Whoever read standard output has had enough; no failure."""
+    """The reader of standard output has closed it. This is no error."""
 
 
 class _Stdout(io.FileIO):
-    """A descriptor that fails once, in our own words; what is written after that is dropped."""
+    """A file descriptor that raises once; later writes are dropped."""
 
     def __init__(self, descriptor: int) -> None:
         super().__init__(descriptor, "w", closefd=False)
@@ -41,10 +41,10 @@ class _Stdout(io.FileIO):
 
 
 def guard_stdout() -> None:
-    """Make `sys.stdout` raise `ReaderGone` where its reader went away, `OutputError` for the rest.
+    """Make `sys.stdout` raise `ReaderGone` if its reader has gone, `OutputError` for other failures.
 
-    Raises `OutputError` where standard output is closed. Output that is no file, as under a test
-    runner, is left alone.
+    Raises `OutputError` if standard output is closed. Does nothing if `sys.stdout` was replaced, as by a
+    test runner.
     """
     if sys.stdout is None:
         raise OutputError("standard output is closed; send it somewhere, to /dev/null for example")

@@ -1,7 +1,7 @@
-"""The folder of one scored recording: its result files, and `run.json` about the run itself.
+"""The folder of one scored recording: its result files, and `run.json` about the run.
 
-Results hold nothing of when, where or how fast they were made, so two runs can be compared byte by
-byte; all of that is in `run.json`, which is written last: a folder without it is not finished.
+Result files do not depend on when, where or how fast they were made, so two runs can be compared byte by
+byte. `run.json` holds all of that. It is written last: a folder without it is not complete.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ _PACKAGES = ("affectstream", "av", "numpy")
 
 
 class OutputFolder:
-    """Collects one recording's results. Without `commit`, leaving it removes what was begun."""
+    """Writes the results of one recording. Use it with ``with``: an error removes unfinished files."""
 
     def __init__(self, folder: Path, formats: Sequence[str], recognizer: LoadedBundle) -> None:
-        """Make `folder` and open its files. Raises `OutputError` when that is not possible."""
+        """Create `folder` and its files, and remove those of an older run. Raises `OutputError`."""
         self.folder = folder
         self._recognizer = recognizer
         self._started = datetime.now(UTC)
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             for name in (RUN, *(sink.filename for sink in FORMATS.values())):
-                (folder / name).unlink(missing_ok=True)  # nothing of an older run may stay
+                (folder / name).unlink(missing_ok=True)
         self._sinks: list[FileSink] = []
         labels = recognizer.bundle.manifest.labels
         try:
@@ -55,15 +55,16 @@ class OutputFolder:
             raise
 
     def push(self, hop: HopResult, end_us: int) -> None:
-        """Hand one hop to every file."""
+        """Write one hop to every file."""
         for sink in self._sinks:
             sink.push(hop, end_us)
 
     def commit(self, source: Path | str, ended: Stream) -> None:
-        """Give every file its name, then write `run.json`. A live source has a name, not a path."""
+        """Finish every file, then write `run.json`. `source` is the path of a recording or the name of a live
+        source."""
         for sink in self._sinks:
             sink.commit()
-        text = msgspec.json.format(msgspec.json.encode(self._about(source, ended)), indent=2)
+        text = msgspec.json.format(msgspec.json.encode(self._run_document(source, ended)), indent=2)
         with writing(self.folder / RUN):
             write_atomic(self.folder / RUN, text + b"\n")
 
@@ -72,7 +73,7 @@ class OutputFolder:
         for sink in self._sinks:
             sink.discard()
 
-    def _about(self, source: Path | str, ended: Stream) -> dict[str, Any]:
+    def _run_document(self, source: Path | str, ended: Stream) -> dict[str, Any]:
         bundle = self._recognizer.bundle
         now = datetime.now(UTC)
         if isinstance(source, Path):
@@ -95,7 +96,7 @@ class OutputFolder:
             "device_reason": self._recognizer.choice.reason,
             "threads": self._recognizer.threads,
             "schema": SCHEMA,
-            # ONNX Runtime is a package of another name where it has CUDA.
+            # The package of ONNX Runtime has another name with CUDA.
             "versions": {name: version(name) for name in _PACKAGES}
             | {"onnxruntime": onnxruntime.__version__},
             "python": platform.python_version(),
@@ -116,24 +117,24 @@ class OutputFolder:
 
 
 def folder_names(paths: Sequence[Path]) -> list[str]:
-    """A folder name for each recording: its file name without suffix, unique in this run.
+    """A folder name for each recording: its file name without suffix.
 
-    The mark of a repeated name is taken from the whole path.
+    If names repeat, the start of the SHA-256 of the whole path is added to each.
     """
     names = [path.name if path.stem in (".", "..") else path.stem for path in paths]
     return [
-        name if names.count(name) == 1 else f"{name}.{_mark(path)}"
+        name if names.count(name) == 1 else f"{name}.{_path_hash(path)}"
         for name, path in zip(names, paths, strict=True)
     ]
 
 
 def live_folder_name(name: str, source: str | None) -> str:
-    """A folder name for the live source that is called `name`: of a file that is played the same as its
-    recording has, of any other what can stand in the name of a folder."""
+    """A folder name for the live source `name`: for a file the same as `folder_names` gives, for others the
+    characters that a folder name can have."""
     if source is not None and name == Path(source).name and Path(source).is_file():
         return folder_names([Path(source)])[0]
     return re.sub(r"[^\w.-]+", "_", name).strip("_.")
 
 
-def _mark(path: Path) -> str:
+def _path_hash(path: Path) -> str:
     return hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:8]

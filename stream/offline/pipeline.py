@@ -1,10 +1,10 @@
-"""The wiring for recordings: a reader thread, perception side by side, and order at the end.
+"""The threads that score a recording: one reads, several perceive in parallel, one puts results in order.
 
     reader ──► batches ──► perceive (a few threads) ──┐
        └─────► sound, bounds ─────────────────────────┴──► interpret (the caller's thread)
 
-One bounded queue holds, in the order of the file, sound as it is and batches of frames as futures; so
-nothing is dropped, nothing overtakes, and memory does not depend on the length of the recording.
+One bounded queue holds sound and batches of frames (as futures) in the order of the file. So nothing is
+dropped or overtaken, and memory does not depend on the length of the recording.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ from affectstream.stream.media.types import (
 from affectstream.stream.results.interpret import HopResult, Interpreter
 
 _QUEUE_ITEMS = 16
-"""Runs of sound are gathered to half a second, so this is seconds of media, not packets."""
+"""Sound is joined to runs of half a second, so this is a few seconds of media."""
 _SOUND_RUN = SAMPLE_RATE // 2
-_GIVE_UP_S = 2.0
-"""How long a reader that does not come back is waited for before it is abandoned."""
+_JOIN_TIMEOUT_S = 2.0
+"""How long to wait for a reader that does not stop before it is abandoned."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Batch:
-    """Sampled frames in order, grid points without a frame among them."""
+    """Frames of the grid in order; some grid points have no frame."""
 
-    sampled: tuple[GridFrame, ...]
-    seen: Future[list[FrameObservation]]
+    grid_frames: tuple[GridFrame, ...]
+    observations: Future[list[FrameObservation]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +56,9 @@ _Item = _Batch | Samples | Bound | _End
 
 
 class Pipeline:
-    """One recording on its way through one recognizer. Iterate to get its hops, once.
+    """Scores one recording. Iterate once to get its hops.
 
-    Leaving the iteration early (an error, Ctrl-C, a closed generator) stops every thread.
+    Leaving the iteration early (an error, Ctrl-C, a closed generator) stops all threads.
     """
 
     def __init__(
@@ -69,13 +69,12 @@ class Pipeline:
         self._threads = max(1, threads)
         self._frame_hz = bundle.manifest.frame_hz
         video = recording.info.video
-        watches = "video" in bundle.modalities
-        self._perceiver = (
-            Perceiver(bundle, pixel_aspect=video.pixel_aspect) if watches and video else None
-        )
+        self._perceiver: Perceiver | None = None
+        if video is not None and "video" in bundle.modalities:
+            self._perceiver = Perceiver(bundle, pixel_aspect=video.pixel_aspect)
         self._queue: queue.Queue[_Item] = queue.Queue(_QUEUE_ITEMS)
-        # A batch holds whole pictures: few may wait, however long the queue is.
-        self._room = threading.BoundedSemaphore(self._threads + 2)
+        # A batch holds whole frames, so fewer may wait than the queue has places.
+        self._free_batches = threading.BoundedSemaphore(self._threads + 2)
         self._stop = threading.Event()
 
     def __iter__(self) -> Iterator[HopResult]:
@@ -86,21 +85,21 @@ class Pipeline:
             yield from self._interpret()
         finally:
             self._stop.set()
-            reader.join(_GIVE_UP_S)
-            pool.shutdown(wait=False, cancel_futures=True)  # nobody waits for a stuck engine
+            reader.join(_JOIN_TIMEOUT_S)
+            pool.shutdown(wait=False, cancel_futures=True)  # do not wait for an engine that hangs
 
     def _interpret(self) -> Iterator[HopResult]:
-        if self._perceiver is None:  # sound must not wait for pictures that nobody looks at
+        if self._perceiver is None:  # sound must not wait for video that is not used
             yield from self._interpreter.push_bound(Bound(MediaKind.VIDEO, FOREVER_US))
         while True:
             item = self._queue.get()
             match item:
                 case _Batch():
-                    seen = iter(item.seen.result())
-                    self._room.release()
-                    for sampled in item.sampled:
-                        look = next(seen) if sampled.frame is not None else None
-                        yield from self._interpreter.push_frame(sampled.points, look)
+                    observations = iter(item.observations.result())
+                    self._free_batches.release()
+                    for one in item.grid_frames:
+                        observation = None if one.frame is None else next(observations)
+                        yield from self._interpreter.push_frame(one.points, observation)
                 case Samples():
                     yield from self._interpreter.push_sound(item)
                 case Bound():
@@ -112,13 +111,13 @@ class Pipeline:
                     return
 
     def _read(self, pool: ThreadPoolExecutor) -> None:
-        """The reader thread: decode, choose grid frames, hand over."""
+        """The reader thread: decode, choose the frames of the grid, queue them."""
         try:
             self._decode(pool)
             self._put(_End(None))
         except _Stopped:
             return
-        except BaseException as error:  # handed to the caller's thread, which raises it
+        except BaseException as error:  # the caller's thread raises it
             self._put(_End(error), force=True)
 
     def _decode(self, pool: ThreadPoolExecutor) -> None:
@@ -133,7 +132,7 @@ class Pipeline:
                     if self._perceiver is not None:
                         batch += grid.push(item)
                 case Samples():
-                    sound = self._gather(sound, item)
+                    sound = self._join_sound(sound, item)
                 case Bound(MediaKind.VIDEO):
                     if self._perceiver is not None:
                         last = item.t_us == FOREVER_US
@@ -150,21 +149,21 @@ class Pipeline:
         self._flush_batches(pool, batch, partial=True)
 
     def _flush_batches(
-        self, pool: ThreadPoolExecutor, waiting: list[GridFrame], *, partial: bool = False
+        self, pool: ThreadPoolExecutor, frames: list[GridFrame], *, partial: bool = False
     ) -> list[GridFrame]:
-        """Send off full batches (and with `partial` the rest); return what still waits."""
-        while waiting and (partial or len(waiting) >= BATCH):
-            part, waiting = tuple(waiting[:BATCH]), waiting[BATCH:]
-            while not self._room.acquire(timeout=0.1):
+        """Queue full batches, with `partial` also the rest; return the frames that are left."""
+        while frames and (partial or len(frames) >= BATCH):
+            batch, frames = tuple(frames[:BATCH]), frames[BATCH:]
+            while not self._free_batches.acquire(timeout=0.1):
                 if self._stop.is_set():
                     raise _Stopped
             assert self._perceiver is not None
-            frames = [s.frame for s in part if s.frame is not None]
-            self._put(_Batch(part, pool.submit(self._perceiver.perceive, frames)))
-        return waiting
+            pictures = [one.frame for one in batch if one.frame is not None]
+            self._put(_Batch(batch, pool.submit(self._perceiver.perceive, pictures)))
+        return frames
 
-    def _gather(self, sound: list[Samples], item: Samples) -> list[Samples]:
-        """Join runs that follow each other until half a second is together."""
+    def _join_sound(self, sound: list[Samples], item: Samples) -> list[Samples]:
+        """Add a run to those that it continues; queue them once they are half a second long."""
         if sound and sound[-1].end != item.start:
             self._flush_sound(sound)
             sound = []
@@ -191,4 +190,4 @@ class Pipeline:
 
 
 class _Stopped(Exception):
-    """The consumer left; the reader thread unwinds."""
+    """The consumer has stopped; the reader thread ends."""

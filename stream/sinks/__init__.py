@@ -1,4 +1,4 @@
-"""Where hops go: one file per kind of sink. Adding one touches nothing but `FORMATS`."""
+"""Writers of results, one file for each format. A new one needs a line in `FORMATS`."""
 
 from affectstream.stream.sinks.base import FileSink
 from affectstream.stream.sinks.csv import CsvSink

@@ -1,4 +1,4 @@
-"""The contract of a sink, and files that appear whole or not at all."""
+"""The base of sinks that write a file, which appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from affectstream.stream.results.interpret import HopResult
 
 
 class FileSink(ABC):
-    """A file written beside its name and renamed once it is whole and on the disk.
+    """A file that is written under a temporary name and renamed once it is whole and on the disk.
 
-    Every method raises `OutputError` where the disk refuses.
+    Every method but `discard` raises `OutputError` if the file cannot be written.
     """
 
     filename: str
@@ -26,20 +26,20 @@ class FileSink(ABC):
     def __init__(self, folder: Path, labels: Sequence[str]) -> None:
         self.path = folder / self.filename
         self.labels = tuple(labels)
-        self._beside = folder / f".{self.filename}.part"
+        self._partial = folder / f".{self.filename}.part"
         with writing(self.path):
-            self._file: BinaryIO = self._beside.open("wb")
+            self._file: BinaryIO = self._partial.open("wb")
 
     @abstractmethod
     def write(self, file: BinaryIO, hop: HopResult, end_us: int) -> None:
         """Write one hop."""
 
     def finish(self, file: BinaryIO) -> None:
-        """Write what comes last. Nothing unless overridden."""
+        """Write the end of the file. Does nothing unless overridden."""
         return
 
     def release(self) -> None:
-        """Let go of a writer that holds the file. Nothing unless overridden."""
+        """Close a writer that holds the file open. Does nothing unless overridden."""
         return
 
     def push(self, hop: HopResult, end_us: int) -> None:
@@ -48,26 +48,26 @@ class FileSink(ABC):
             self.write(self._file, hop, end_us)
 
     def commit(self) -> None:
-        """Finish the file and give it its name."""
+        """Finish the file and rename it."""
         with writing(self.path):
             self.finish(self._file)
             self._file.close()  # a table writer may have closed it already
-            with self._beside.open("rb+") as written:
+            with self._partial.open("rb+") as written:
                 os.fsync(written.fileno())
-            self._beside.replace(self.path)
+            self._partial.replace(self.path)
 
     def discard(self) -> None:
         """Remove the unfinished file. Does nothing after `commit`, and never raises."""
         with suppress(OSError, ValueError, pa.ArrowException):
-            self.release()  # closing flushes, which a full disk refuses
+            self.release()  # closing flushes, which fails on a full disk
         with suppress(OSError):
             self._file.close()
-        self._beside.unlink(missing_ok=True)
+        self._partial.unlink(missing_ok=True)
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turn the operating system's refusals into `OutputError`, naming `path`."""
+    """Raise `OutputError` with `path` for an error of the operating system or of Arrow."""
     try:
         yield
     except (OSError, pa.ArrowException) as error:

@@ -1,4 +1,4 @@
-"""The dense readings as CSV, for a spreadsheet."""
+"""Readings as CSV, for spreadsheets."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from affectstream.stream.sinks.base import FileSink
 
 
 class CsvSink(FileSink):
-    """`readings.csv`: the same columns as `readings.parquet`; an empty cell is an absent value."""
+    """`readings.csv`: the same columns as `readings.parquet`; an empty cell has no value."""
 
     filename = "readings.csv"
 
@@ -25,13 +25,12 @@ class CsvSink(FileSink):
         self._writer = pc.CSVWriter(self._file, self._schema)
 
     def write(self, file: BinaryIO, hop: HopResult, end_us: int) -> None:
-        """The rows of one hop."""
-        found = table_rows(self.labels, hop, end_us)
-        if found:
-            self._writer.write_table(pa.Table.from_pylist(found, self._schema))
+        """Write the rows of one hop."""
+        if rows := table_rows(self.labels, hop, end_us):
+            self._writer.write_table(pa.Table.from_pylist(rows, self._schema))
 
     def finish(self, file: BinaryIO) -> None:
-        """Flush the writer."""
+        """Write what is buffered."""
         self._writer.close()
 
     def release(self) -> None:

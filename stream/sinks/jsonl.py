@@ -1,4 +1,4 @@
-"""Events as JSON Lines, into a file or down a stream such as standard output."""
+"""Events as JSON Lines, in a file or on a stream such as standard output."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ class JsonlFile(FileSink):
     filename = "events.jsonl"
 
     def write(self, file: BinaryIO, hop: HopResult, end_us: int) -> None:
-        """One line for each event."""
+        """Write a line for each event."""
         file.writelines(encode(event) + b"\n" for event in hop.events)
 
 
-class Lines(Protocol):
-    """What takes lines: any open binary stream."""
+class BinaryStream(Protocol):
+    """The methods of an open binary stream that `JsonlStream` uses."""
 
     def writelines(self, lines: Iterable[bytes], /) -> None:
-        """Write all of them."""
+        """Write all lines."""
         ...
 
     def flush(self) -> None:
-        """Hold nothing back."""
+        """Write what is buffered."""
         ...
 
 
 class JsonlStream:
-    """Events to an open binary stream, flushed hop by hop: the reader sees each when it is known."""
+    """Events on an open binary stream, flushed after each hop so that the reader gets them at once."""
 
-    def __init__(self, stream: Lines) -> None:
+    def __init__(self, stream: BinaryStream) -> None:
         self._stream = stream
 
     def push(self, hop: HopResult, end_us: int) -> None:
-        """One line for each event.
+        """Write a line for each event.
 
-        Raises `BrokenPipeError` once nobody reads, `OutputError` where it cannot be written.
+        Raises `BrokenPipeError` if the reader is gone, `OutputError` if the stream cannot be written.
         """
         try:
             self._stream.writelines(encode(event) + b"\n" for event in hop.events)

@@ -1,4 +1,4 @@
-"""The dense readings as Parquet, in row groups, so that memory does not grow with the recording."""
+"""Readings as Parquet, in row groups, so that memory does not grow with the recording."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ class ParquetSink(FileSink):
         super().__init__(folder, labels)
         self._schema = table_schema(self.labels)
         self._writer = pq.ParquetWriter(self._file, self._schema, compression="zstd")
-        self._held: list[dict[str, Any]] = []
+        self._rows: list[dict[str, Any]] = []
 
     def write(self, file: BinaryIO, hop: HopResult, end_us: int) -> None:
-        """Hold the rows of one hop; write a group once it is full."""
-        self._held += table_rows(self.labels, hop, end_us)
-        if len(self._held) >= _GROUP_ROWS:
+        """Buffer the rows of one hop; write a row group once it is full."""
+        self._rows += table_rows(self.labels, hop, end_us)
+        if len(self._rows) >= _GROUP_ROWS:
             self._flush()
 
     def finish(self, file: BinaryIO) -> None:
-        """The last group and the footer."""
+        """Write the last row group and the footer."""
         self._flush()
         self._writer.close()
 
@@ -43,6 +43,6 @@ class ParquetSink(FileSink):
         self._writer.close()
 
     def _flush(self) -> None:
-        if self._held:
-            self._writer.write_table(pa.Table.from_pylist(self._held, self._schema))
-            self._held = []
+        if self._rows:
+            self._writer.write_table(pa.Table.from_pylist(self._rows, self._schema))
+            self._rows = []

@@ -1,4 +1,4 @@
-"""Segments as WebVTT: load it as subtitles beside the recording and watch."""
+"""Segments as WebVTT, to watch as subtitles of the recording."""
 
 from __future__ import annotations
 
@@ -12,26 +12,25 @@ from affectstream.stream.sinks.base import FileSink
 
 
 class WebVttSink(FileSink):
-    """`segments.vtt`: one cue for each segment, by onset.
+    """`segments.vtt`: one cue for each segment, sorted by onset.
 
-    Segments are known when they end, cues are wanted by their start: they are held until the end, a
-    few hundred bytes each.
+    Segments come sorted by offset, so all are kept until the end: a few hundred bytes each.
     """
 
     filename = "segments.vtt"
 
     def __init__(self, folder: Path, labels: Sequence[str]) -> None:
         super().__init__(folder, labels)
-        self._held: list[Segment] = []
+        self._segments: list[Segment] = []
 
     def write(self, file: BinaryIO, hop: HopResult, end_us: int) -> None:
-        """Hold the segments of one hop."""
-        self._held += [event for event in hop.events if isinstance(event, Segment)]
+        """Keep the segments of one hop."""
+        self._segments += [event for event in hop.events if isinstance(event, Segment)]
 
     def finish(self, file: BinaryIO) -> None:
-        """The header and every cue."""
+        """Write the header and all cues."""
         file.write(b"WEBVTT\n")
-        for cue in sorted(self._held, key=lambda s: (s.t_start, s.track or 0, s.of, s.t_end)):
+        for cue in sorted(self._segments, key=lambda s: (s.t_start, s.track or 0, s.of, s.t_end)):
             file.write(_cue(cue).encode())
 
 

@@ -278,4 +278,4 @@ def test_two_precisions_of_a_bundle_of_members_are_compared(both):
 def test_the_doctor_names_the_engines_of_members(both):
     found = [finding.text for finding in examine(both) if finding.topic == "bundle"]
     assert any("seen/face_encoder" in text and "heard/text_encoder" in text for text in found)
-    assert "its head tells: logits" in found
+    assert "its head predicts: logits" in found
