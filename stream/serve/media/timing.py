@@ -8,9 +8,11 @@ since the session's t = 0. Two kinds of sender need two clocks:
   for sound and video, so both come out in step.
 - A container (WebM, MPEG-TS): all its streams share one clock, so nothing has to be estimated.
 
-The live session gets the result with the arrival time and translates nothing again. It only measures how
-late each stream arrives at present: so long a hop waits for it, and that is part of `age_ms`. This delay
-is not an error of the clock: frames that a slow network delays keep their session time.
+The live session gets session time and arrival time, and changes neither. From the two, `LiveQueue`
+measures how late each stream arrives at present, which decides how long a hop waits for it. This delay is
+not an error of the clock: a frame that a slow network delays keeps its time. Both estimates use
+`Arrivals`: over 10 s here, because the clock must not follow the network, and over 2 s there, because the
+wait must.
 """
 
 from __future__ import annotations

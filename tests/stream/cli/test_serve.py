@@ -49,7 +49,7 @@ def started(
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
-def test_a_signal_ends_every_session_and_says_what_was_delivered(
+def test_a_signal_ends_every_session_and_prints_the_totals(
     number: signal.Signals, code: int, portrait: NDArray[np.uint8]
 ) -> None:
     clip = recording(np.ascontiguousarray(portrait[:256, 96:352]), 2.0)
@@ -67,11 +67,11 @@ def test_a_signal_ends_every_session_and_says_what_was_delivered(
                     lines.append(json.loads(socket.recv(timeout=30)))
             except ConnectionClosed:
                 pass
-        _, said = process.communicate(timeout=20)
+        _, stderr = process.communicate(timeout=20)
         took_s = time.monotonic() - began_s
     assert [line["what"] for line in lines if line["type"] == "stream"][-1] == "ended"
     assert process.returncode == code
-    assert "served 1 sessions" in said and "delivered" in said and "Traceback" not in said
+    assert "served 1 sessions" in stderr and "delivered" in stderr and "Traceback" not in stderr
     assert took_s < 20, "a signal must not leave it hanging"
 
 
@@ -95,18 +95,18 @@ def test_a_second_signal_ends_it_at_once(number: signal.Signals) -> None:
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(2 * server._SAME_SIGNAL_S)
         process.send_signal(number)
-        _, said = process.communicate(timeout=20)
+        _, stderr = process.communicate(timeout=20)
     assert process.returncode == 130
-    assert said.strip() == "error: interrupted"
+    assert stderr.strip() == "error: interrupted"
 
 
-def test_it_warns_of_what_others_could_read() -> None:
+def test_it_warns_about_a_server_without_tls() -> None:
     with started("--host", "0.0.0.0", AFFECTSTREAM_TOKEN=TOKEN) as (process, address):
         port = address.rpartition(":")[2]
         assert httpx.get(f"http://127.0.0.1:{port}/about").status_code == 401
         process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=20)
-    assert "#token=TOKEN" in said and "--tls-cert" in said and TOKEN not in said
+        _, stderr = process.communicate(timeout=20)
+    assert "#token=TOKEN" in stderr and "--tls-cert" in stderr and TOKEN not in stderr
 
 
 @pytest.mark.parametrize(
@@ -114,14 +114,14 @@ def test_it_warns_of_what_others_could_read() -> None:
     [
         (["--tls-cert", "a.pem"], "need each other"),
         (["--host", "256.0.0.1", "--token", TOKEN], "cannot listen on 256.0.0.1"),
-        (["--record", "/dev/null/kept"], "--record /dev/null/kept: cannot be written"),
+        (["--record", "/dev/null/recordings"], "--record /dev/null/recordings: cannot be written"),
     ],
 )
-def test_what_cannot_be_is_one_line(options: list[str], error: str) -> None:
+def test_an_invalid_option_is_reported_in_one_line(options: list[str], error: str) -> None:
     with started(*options) as (process, _):
-        _, said = process.communicate(timeout=30)
+        _, stderr = process.communicate(timeout=30)
     assert process.returncode in (2, 4)
-    assert error in " ".join(said.replace("│", " ").split()) and "Traceback" not in said
+    assert error in " ".join(stderr.replace("│", " ").split()) and "Traceback" not in stderr
 
 
 def test_without_the_extra_it_says_what_to_install() -> None:

@@ -1,4 +1,4 @@
-"""Engines that sessions share: the same answers, in batches, and nobody pays for another's fault."""
+"""Engines that sessions share: the same outputs in batches, and an error stays with its request."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def wait_in_line(shared: BatchingEngine, count: int) -> None:
     raise AssertionError(f"{len(shared._waiting)} of {count} wait in line")
 
 
-def test_those_who_wait_are_served_together_and_get_their_own(pocket: Bundle) -> None:
+def test_waiting_requests_run_as_one_batch_and_get_their_own_rows(pocket: Bundle) -> None:
     engine = pocket.engines["face_encoder"]
     gated = Gated(engine)
     shared = BatchingEngine(gated, "face_encoder")
@@ -81,7 +81,7 @@ def test_those_who_wait_are_served_together_and_get_their_own(pocket: Bundle) ->
         np.testing.assert_allclose(answer["embedding"], expected, atol=1e-4)
 
 
-def test_a_batch_has_an_end_and_those_left_out_come_next(pocket: Bundle) -> None:
+def test_a_batch_is_bounded_and_the_rest_runs_next(pocket: Bundle) -> None:
     engine = pocket.engines["face_encoder"]
     gated = Gated(engine)
     shared = BatchingEngine(gated, "face_encoder")
@@ -98,7 +98,7 @@ def test_a_batch_has_an_end_and_those_left_out_come_next(pocket: Bundle) -> None
     assert gated.rows == [1, 64, 8], "60 + 2 fit together, 8 come next"
 
 
-def test_a_wrong_feed_is_its_own_fault(pocket: Bundle) -> None:
+def test_a_wrong_feed_fails_alone(pocket: Bundle) -> None:
     engine = pocket.engines["face_encoder"]
     shared = BatchingEngine(engine, "face_encoder")
     with pytest.raises(EngineError, match="pixels"):
@@ -106,7 +106,7 @@ def test_a_wrong_feed_is_its_own_fault(pocket: Bundle) -> None:
     assert len(shared.run(pixels(engine, 2, 0))["embedding"]) == 2
 
 
-def test_a_fault_of_the_engine_reaches_everyone_and_the_next_are_served(pocket: Bundle) -> None:
+def test_an_engine_error_reaches_its_batch_and_later_requests_run(pocket: Bundle) -> None:
     engine = pocket.engines["face_encoder"]
     gated = Gated(engine)
     shared = BatchingEngine(gated, "face_encoder")
@@ -126,7 +126,7 @@ def test_a_fault_of_the_engine_reaches_everyone_and_the_next_are_served(pocket: 
     assert len(shared.run(pixels(engine, 1, 0))["embedding"]) == 1
 
 
-def test_many_threads_at_once_all_get_their_own(pocket: Bundle) -> None:
+def test_many_threads_each_get_their_own_rows(pocket: Bundle) -> None:
     engine = pocket.engines["face_encoder"]
     shared = BatchingEngine(engine, "face_encoder")
 

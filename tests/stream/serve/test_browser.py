@@ -148,7 +148,7 @@ def test_a_camera_is_shown_with_what_is_recognized(
     until(lambda: not server.sessions(), "the session to end")
 
 
-def test_where_udp_does_not_get_through_a_websocket_serves(
+def test_without_udp_the_page_uses_a_websocket(
     recognizer: Recognizer,
     tmp_path: Path,
     camera: Path,
@@ -168,7 +168,7 @@ def test_where_udp_does_not_get_through_a_websocket_serves(
         until(lambda: not one.sessions(), "the session to end")
 
 
-def test_a_browser_without_webrtc_sends_by_a_websocket(
+def test_a_browser_without_webrtc_uses_a_websocket(
     server: RunningServer, tmp_path: Path, camera: Path, microphone: Path
 ) -> None:
     """Some people switch it off, against tracking."""
@@ -181,7 +181,7 @@ def test_a_browser_without_webrtc_sends_by_a_websocket(
     until(lambda: not server.sessions(), "the session to end")
 
 
-def test_why_the_server_ended_it_is_told(
+def test_the_page_shows_why_the_server_ended_the_session(
     server: RunningServer, tmp_path: Path, camera: Path, microphone: Path
 ) -> None:
     """A browser whose recorder gives something else than WebM."""
@@ -228,7 +228,7 @@ def test_attention_alone_has_a_history_in_its_own_color(
         assert "attentive" in page.get_attribute("#bands", "aria-label")
 
 
-def test_a_refusal_of_the_camera_is_explained(
+def test_the_page_explains_a_blocked_camera(
     server: RunningServer, tmp_path: Path, camera: Path, microphone: Path
 ) -> None:
     with browser(tmp_path, camera, microphone, "--deny-permission-prompts", allow=False) as context:
@@ -242,7 +242,7 @@ def test_a_refusal_of_the_camera_is_explained(
     assert server.sessions() == []
 
 
-def test_a_camera_that_is_unplugged_is_told_and_the_sound_goes_on(
+def test_the_page_reports_an_unplugged_camera_and_the_sound_continues(
     server: RunningServer, tmp_path: Path, camera: Path, microphone: Path
 ) -> None:
     gone = (
@@ -260,7 +260,7 @@ def test_a_camera_that_is_unplugged_is_told_and_the_sound_goes_on(
     until(lambda: not server.sessions(), "the session to end")
 
 
-def test_a_server_that_is_killed_is_told(tmp_path: Path, camera: Path, microphone: Path) -> None:
+def test_the_page_reports_a_killed_server(tmp_path: Path, camera: Path, microphone: Path) -> None:
     with started() as (process, address), browser(tmp_path, camera, microphone) as context:
         page = live(context, address)
         process.kill()
@@ -271,7 +271,7 @@ def test_a_server_that_is_killed_is_told(tmp_path: Path, camera: Path, microphon
         assert "The server does not answer" in page.inner_text("#problem")
 
 
-def test_two_tabs_a_third_is_refused_and_a_closed_one_makes_room(
+def test_a_third_tab_is_refused_until_one_is_closed(
     server: RunningServer, tmp_path: Path, camera: Path, microphone: Path
 ) -> None:
     with browser(tmp_path, camera, microphone) as context:
@@ -291,7 +291,7 @@ def test_two_tabs_a_third_is_refused_and_a_closed_one_makes_room(
     until(lambda: not server.sessions(), "the sessions to end")
 
 
-def test_a_browser_that_is_killed_is_noticed(
+def test_a_killed_browser_frees_its_session(
     server: RunningServer, tmp_path: Path, camera: Path, microphone: Path
 ) -> None:
     psutil = pytest.importorskip("psutil", reason="psutil finds the browser's processes")
@@ -324,7 +324,7 @@ def test_a_file_is_played_as_if_live(
     until(lambda: not server.sessions(), "the session to end")
 
 
-def test_recording_is_seen_and_a_token_is_asked_for(
+def test_the_page_shows_recording_and_asks_for_a_token(
     recognizer: Recognizer, tmp_path: Path, camera: Path, microphone: Path
 ) -> None:
     with (

@@ -23,7 +23,7 @@ from affectstream.stream.windowing.windows import TrackSample
 
 
 class TestSendQueue:
-    def test_the_oldest_goes_and_is_counted(self) -> None:
+    def test_a_full_queue_drops_the_oldest_and_counts_it(self) -> None:
         async def work() -> list[str]:
             queue, out = SendQueue(max_lines=3), []
             for number in range(5):
@@ -54,7 +54,7 @@ class TestSendQueue:
 
         asyncio.run(work())
 
-    def test_needs_room(self) -> None:
+    def test_a_queue_needs_room_for_one(self) -> None:
         with pytest.raises(ValueError, match="at least 1"):
             SendQueue(max_lines=0)
 
@@ -88,7 +88,7 @@ def reading(track: int | None, face: Face | None) -> Reading:
 
 
 class TestOverlay:
-    def test_numbers_stay_with_faces_that_move(self) -> None:
+    def test_moving_faces_keep_their_tracks(self) -> None:
         overlay = FaceOverlay("cam")
         left, right = face_at(10, 10), face_at(200, 10)
         overlay.update_tracks([reading(1, left), reading(2, right), reading(None, None)])
@@ -97,7 +97,7 @@ class TestOverlay:
             observation = FrameObservation(step * 125_000, (400, 200), faces)
             assert [one.track for one in overlay.message(observation).faces] == [2, 1]
 
-    def test_fractions_of_the_picture(self) -> None:
+    def test_boxes_are_fractions_of_the_frame(self) -> None:
         overlay = FaceOverlay("cam")
         message = overlay.message(FrameObservation(1_500_000, (400, 200), (face_at(100, 50),)))
         line = msgspec.json.decode(messages.pack(message))
@@ -108,7 +108,7 @@ class TestOverlay:
 
 class TestMessages:
     @given(st.text() | st.binary())
-    def test_junk_is_refused_in_words(self, junk: str | bytes) -> None:
+    def test_junk_is_refused_with_a_reason(self, junk: str | bytes) -> None:
         with pytest.raises(ValueError, match=r"not a message|characters"):
             messages.unpack(junk)
 
@@ -124,15 +124,15 @@ class TestMessages:
             "{" + " " * 9000 + "}",
         ],
     )
-    def test_what_does_not_fit_is_refused(self, text: str) -> None:
+    def test_invalid_messages_are_refused(self, text: str) -> None:
         with pytest.raises(ValueError, match=r"not a message|characters"):
             messages.unpack(text)
 
-    def test_what_fits_is_read(self) -> None:
+    def test_valid_messages_are_parsed(self) -> None:
         words = messages.unpack('{"type":"words","t_start":1,"t_end":2,"text":"well done"}')
         assert words == messages.Words(1.0, 2.0, "well done")
         assert messages.unpack('{"type":"ping"}') == messages.Ping(0.0)
 
     @given(st.text())
-    def test_names_of_clients_can_be_written(self, name: str) -> None:
+    def test_client_names_become_short_and_printable(self, name: str) -> None:
         assert len(clean_name(name)) <= 80 and clean_name(name).isprintable()

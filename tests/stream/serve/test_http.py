@@ -1,4 +1,4 @@
-"""The server over real sockets: what it answers, whom it refuses, and that nothing brings it down."""
+"""The endpoints over real sockets: answers, refusals, and that no client can bring the server down."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def server(recognizer: Recognizer) -> Iterator[RunningServer]:
             yield one
 
 
-def test_the_page_comes_whole_and_from_here_alone(server: RunningServer) -> None:
+def test_the_page_is_complete_and_loads_nothing_from_elsewhere(server: RunningServer) -> None:
     page = server.get("/")
     assert page.headers["content-type"].startswith("text/html")
     assert "default-src 'none'" in page.headers["content-security-policy"]
@@ -62,7 +62,7 @@ def test_the_page_comes_whole_and_from_here_alone(server: RunningServer) -> None
         )
 
 
-def test_programs_find_out_what_there_is(server: RunningServer) -> None:
+def test_programs_can_ask_for_status_and_sessions(server: RunningServer) -> None:
     assert server.get("/healthz").json() == {"ok": True}
     assert server.get("/readyz").status_code == 200
     about = server.get("/about").json()
@@ -75,12 +75,12 @@ def test_programs_find_out_what_there_is(server: RunningServer) -> None:
 @pytest.mark.parametrize(
     "host", ["evil.example", "evil.example:8765", "127.0.0.1.evil.example", "", "[::1", "a b"]
 )
-def test_a_name_that_was_pointed_here_is_refused(server: RunningServer, host: str) -> None:
+def test_other_host_names_are_refused(server: RunningServer, host: str) -> None:
     answer = server.get("/sessions", headers={"host": host})
     assert answer.status_code == 400
 
 
-def test_pages_of_other_servers_are_refused(recognizer: Recognizer, server: RunningServer) -> None:
+def test_other_origins_are_refused(recognizer: Recognizer, server: RunningServer) -> None:
     for origin in ("http://evil.example", "null", server.address.replace("http", "https", 1)):
         assert server.get("/sessions", headers={"origin": origin}).status_code == 403
     assert server.get("/sessions", headers={"origin": server.address}).status_code == 200
@@ -93,7 +93,7 @@ def test_pages_of_other_servers_are_refused(recognizer: Recognizer, server: Runn
         assert one.get("/sessions", headers={"origin": "https://other.example"}).status_code == 403
 
 
-def test_a_token_is_asked_for(recognizer: Recognizer) -> None:
+def test_a_token_is_required(recognizer: Recognizer) -> None:
     with running(recognizer, token=TOKEN) as one:
         for path in ("/", "/page.js", "/healthz", "/readyz"):
             assert one.get(path).status_code == 200
@@ -131,7 +131,9 @@ def test_another_address_needs_a_token_and_works_with_one(recognizer: Recognizer
         (b" " * (MAX_BODY_BYTES + 1), 413, "at most"),
     ],
 )
-def test_offers_that_are_none(server: RunningServer, body: object, status: int, error: str) -> None:
+def test_invalid_offers_are_refused(
+    server: RunningServer, body: object, status: int, error: str
+) -> None:
     answer = server.post_offer(body)
     assert answer.status_code == status and error in answer.json()["error"]
     assert server.sessions() == []
@@ -217,7 +219,7 @@ def test_binary_junk_is_answered_or_closed(server: RunningServer, junk: bytes) -
     assert server.get("/healthz").status_code == 200
 
 
-def test_a_body_that_never_ends_is_given_up(
+def test_a_body_that_never_ends_times_out(
     recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(app, "REQUEST_S", 0.3)
@@ -310,14 +312,14 @@ def _certificate(folder: Path) -> tuple[Path, Path]:
     return paths
 
 
-def test_a_port_in_use_is_said(recognizer: Recognizer) -> None:
+def test_a_port_in_use_is_reported(recognizer: Recognizer) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(OptionError, match=f"cannot listen on 127.0.0.1:{port}"):
             serving.listen(ServeOptions(port=port))
 
 
-def test_it_ends_at_once_with_idle_connections(recognizer: Recognizer) -> None:
+def test_idle_connections_do_not_delay_the_shutdown(recognizer: Recognizer) -> None:
     with running(recognizer) as one:
         client = httpx.Client()
         client.get(one.address + "/healthz")  # kept alive
@@ -326,7 +328,7 @@ def test_it_ends_at_once_with_idle_connections(recognizer: Recognizer) -> None:
     assert str(one.server.totals).startswith("0 sessions")
 
 
-def test_the_table_of_endpoints_names_each(server: RunningServer) -> None:
+def test_every_endpoint_is_documented(server: RunningServer) -> None:
     page = (Path(__file__).parents[3] / "docs/guides/serve.md").read_text()
     table = page[page.index("## Endpoints") : page.index("### Messages")]
     app: Any = server.server.config.app
@@ -336,9 +338,7 @@ def test_the_table_of_endpoints_names_each(server: RunningServer) -> None:
         assert route.path in table, f"{route.path} is not documented"
 
 
-def test_what_clients_do_wrong_fills_no_log(
-    server: RunningServer, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_client_errors_fill_no_log(server: RunningServer, caplog: pytest.LogCaptureFixture) -> None:
     """Whoever can reach the server could fill a disk otherwise."""
     port = int(server.address.rpartition(":")[2])
     host = f"Host: 127.0.0.1:{port}\r\n"
@@ -364,7 +364,7 @@ def test_what_clients_do_wrong_fills_no_log(
     assert not caplog.records
 
 
-def test_a_request_that_never_ends_does_not_hold_up_the_end(
+def test_an_unfinished_request_does_not_delay_the_shutdown(
     recognizer: Recognizer, caplog: pytest.LogCaptureFixture
 ) -> None:
     with (

@@ -64,7 +64,7 @@ def test_gauges_of_a_session_last_as_long_as_it(server: RunningServer, clip: byt
     assert not [series for series in samples(server) if session in series]
 
 
-def test_metrics_count_what_was_done(recognizer: Recognizer, clip: bytes) -> None:
+def test_metrics_count_a_session(recognizer: Recognizer, clip: bytes) -> None:
     with running(recognizer) as one:
         with connect(f"{one.ws}/ingest") as socket:
             send(socket, clip)

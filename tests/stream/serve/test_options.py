@@ -53,7 +53,7 @@ class TestOptions:
             ({"origins": ("https://lab.example/page",)}, "https://lab.example"),
         ],
     )
-    def test_what_cannot_be_is_refused(self, options: dict[str, Any], error: str) -> None:
+    def test_invalid_options_are_refused(self, options: dict[str, Any], error: str) -> None:
         with pytest.raises(OptionError, match=error):
             ServeOptions(**options)
 

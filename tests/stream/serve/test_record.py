@@ -30,7 +30,7 @@ class TestRecorder:
         frame.sample_rate = rate
         return frame
 
-    def test_sound_that_changes_in_mid_stream_is_stored_to_its_end(self, tmp_path: Path) -> None:
+    def test_sound_that_changes_its_format_is_stored_to_its_end(self, tmp_path: Path) -> None:
         recorder = SessionRecorder(tmp_path, "a", ["voice"])
         for number in range(10):
             recorder.push_frame(self.tone(48_000, "stereo", 400.0), number * 100_000)
@@ -45,7 +45,7 @@ class TestRecorder:
             middle = stored[second * 48_000 + 12_000 :][:24_000]
             assert abs(int(np.argmax(np.abs(np.fft.rfft(middle)))) * 2 - hz) <= 4
 
-    def test_a_failure_ends_the_recording_and_is_told_once(self, tmp_path: Path) -> None:
+    def test_a_failure_ends_the_recording_and_is_reported_once(self, tmp_path: Path) -> None:
         recorder, reasons = SessionRecorder(tmp_path, "a", ["voice"]), list[str]()
         recorder.on_failure = reasons.append
         (recorder.folder / "media.mkv").mkdir()  # so that it cannot be written
@@ -60,7 +60,9 @@ class TestRecorder:
         assert (recorder.folder / "events.jsonl").read_bytes() == b"first\n"
 
 
-def test_what_is_recorded_is_what_came(recognizer: Recognizer, clip: bytes, tmp_path: Path) -> None:
+def test_a_recording_holds_the_media_and_the_events(
+    recognizer: Recognizer, clip: bytes, tmp_path: Path
+) -> None:
     with running(recognizer, record=tmp_path) as one:
         assert one.get("/about").json()["recording"] is True
         with connect(f"{one.ws}/ingest?name=kept") as socket:
@@ -83,7 +85,7 @@ def test_what_is_recorded_is_what_came(recognizer: Recognizer, clip: bytes, tmp_
         assert max(loud) > 0.1
 
 
-def test_a_recording_that_fails_is_told_and_no_longer_shown(
+def test_a_failed_recording_is_reported_and_no_longer_shown(
     recognizer: Recognizer, clip: bytes, tmp_path: Path
 ) -> None:
     with running(recognizer, record=tmp_path) as one, connect(f"{one.ws}/ingest") as socket:

@@ -23,19 +23,19 @@ from affectstream.stream.serve.media.timing import (
 
 
 class TestTrackClock:
-    def test_the_least_delay_places_the_clock(self) -> None:
+    def test_the_frame_with_the_least_delay_sets_the_clock(self) -> None:
         clock = TrackClock(origin_s=100.0)
         assert clock.translate(MediaKind.VIDEO, 0, 100.30) == 300_000
         clock.translate(MediaKind.VIDEO, 500_000, 100.55)  # now only 0.05 s late
         assert clock.translate(MediaKind.VIDEO, 1_000_000, 101.20) == 1_050_000
 
-    def test_a_clock_that_starts_anew_goes_on(self) -> None:
+    def test_a_clock_that_was_reset_continues(self) -> None:
         clock = TrackClock(origin_s=0.0)
         clock.translate(MediaKind.AUDIO, 50_000_000, 10.0)
         assert clock.translate(MediaKind.AUDIO, 0, 12.0) == 12_000_000
         assert clock.translate(MediaKind.AUDIO, 900_000_000, 12.5) == 12_500_000
 
-    def test_a_stall_of_the_network_is_no_jump(self) -> None:
+    def test_a_stalled_network_is_no_reset(self) -> None:
         clock = TrackClock(origin_s=0.0)
         clock.translate(MediaKind.AUDIO, 0, 0.0)
         assert clock.translate(MediaKind.AUDIO, 20_000, 4.0) == 20_000
@@ -51,7 +51,7 @@ class TestTrackClock:
         )
     )
     @pytest.mark.parametrize("make", [TrackClock, ContainerClock])
-    def test_times_of_a_kind_increase_whatever_comes(
+    def test_times_of_a_kind_always_increase(
         self, make: Callable[[float], SenderClock], steps: list[tuple[MediaKind, int, float]]
     ) -> None:
         clock, now_s, before = make(0.0), 0.0, dict.fromkeys(MediaKind, -1)
@@ -63,13 +63,13 @@ class TestTrackClock:
 
 
 class TestContainerClock:
-    def test_what_comes_in_one_go_keeps_its_times(self) -> None:
+    def test_frames_that_arrive_together_keep_their_times(self) -> None:
         clock = ContainerClock(origin_s=100.0)
         stamps = [clock.translate(MediaKind.VIDEO, n * 40_000, 100.0) for n in range(25)]
         assert stamps == [n * 40_000 for n in range(25)]
         assert clock.translate(MediaKind.AUDIO, 500_000, 100.0) == 500_000
 
-    def test_another_recording_on_the_same_connection_goes_on(self) -> None:
+    def test_a_second_recording_continues_the_first(self) -> None:
         clock = ContainerClock(origin_s=0.0)
         clock.translate(MediaKind.VIDEO, 90_000_000, 0.0)
         assert clock.translate(MediaKind.VIDEO, 0, 4.0) == 4_000_000
@@ -85,13 +85,13 @@ class TestThrottle:
         assert max(np.diff(passed_s)) == pytest.approx(0.04)
         assert passed_s[-1] == pytest.approx(60.0 - 1.0 - 0.04)
 
-    def test_a_live_sender_whose_first_picture_was_slow_is_soon_not_held_back(self) -> None:
+    def test_a_live_sender_with_a_slow_first_frame_is_soon_not_held_back(self) -> None:
         throttle = Throttle()
         assert throttle.wait_s(0.0, 0.8) == 0.0  # 0.8 s on its way, all others none
         assert throttle.wait_s(1.0, 1.0) == pytest.approx(0.59)
         assert throttle.wait_s(16.0, 16.0) == 0.0
 
-    def test_times_that_jump_far_start_anew(self) -> None:
+    def test_times_that_jump_far_restart(self) -> None:
         throttle = Throttle()
         assert throttle.wait_s(0.0, 0.0) == 0.0
         assert throttle.wait_s(3600.0, 1.0) == 0.0
@@ -100,7 +100,7 @@ class TestThrottle:
 
 class TestDecodeSpeed:
     @pytest.mark.parametrize(("speed", "found"), [(1.0, False), (0.95, False), (0.7, True)])
-    def test_media_that_goes_by_too_slowly_is_noticed(self, speed: float, found: bool) -> None:
+    def test_slow_decoding_is_detected(self, speed: float, found: bool) -> None:
         decoding = DecodeSpeed()
         speeds = [decoding.push(round(n * 33_333 * speed), n / 30) for n in range(40 * 30)]
         slow = [one for one in speeds if one is not None]

@@ -1,4 +1,4 @@
-"""Programs that send media over a WebSocket, and those that listen: real recordings, real sockets."""
+"""Programs that send a file over a WebSocket, and listeners: real recordings, real sockets."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_a_recording_comes_back_as_events(
     until(lambda: not server.sessions(), "the session to end")
 
 
-def test_others_listen_with_the_same_json(server: RunningServer, clip: bytes) -> None:
+def test_listeners_get_the_same_json(server: RunningServer, clip: bytes) -> None:
     with connect(f"{server.ws}/ingest?name=shared") as sender:
         number = json.loads(sender.recv(timeout=20))["session"]
         assert [s["session"] for s in server.sessions()] == [number]
@@ -105,7 +105,7 @@ def test_others_listen_with_the_same_json(server: RunningServer, clip: bytes) ->
     assert any("text" in line["modalities"] for line in events if line["type"] == "emotion")
 
 
-def test_who_listens_later_learns_when_it_began(server: RunningServer, clip: bytes) -> None:
+def test_a_late_listener_gets_the_started_event(server: RunningServer, clip: bytes) -> None:
     with connect(f"{server.ws}/ingest", close_timeout=0.5) as sender:
         number = json.loads(sender.recv(timeout=20))["session"]
         send(sender, clip)
@@ -120,7 +120,7 @@ def test_who_listens_later_learns_when_it_began(server: RunningServer, clip: byt
     until(lambda: not server.sessions(), "the session to end")
 
 
-def test_a_session_can_be_ended_by_another(server: RunningServer) -> None:
+def test_another_client_can_end_a_session(server: RunningServer) -> None:
     with connect(f"{server.ws}/ingest") as socket:
         number = receive(socket, "session")[-1]["session"]
         assert httpx.delete(f"{server.address}/sessions/{number}").json()["session"] == number
@@ -128,7 +128,7 @@ def test_a_session_can_be_ended_by_another(server: RunningServer) -> None:
     assert httpx.delete(f"{server.address}/sessions/{number}").status_code == 404
 
 
-def test_a_ping_is_answered_and_nonsense_too(server: RunningServer) -> None:
+def test_pings_and_nonsense_are_answered(server: RunningServer) -> None:
     with connect(f"{server.ws}/ingest") as socket:
         receive(socket, "session")
         socket.send('{"type":"ping","t":5}')
@@ -155,7 +155,7 @@ def test_a_ping_is_answered_and_nonsense_too(server: RunningServer) -> None:
         ("mpegts", b"", "nothing was sent"),
     ],
 )
-def test_what_is_no_recording_is_answered_and_closed(
+def test_an_upload_that_is_no_media_is_answered_and_closed(
     server: RunningServer, container: str, junk: bytes, found: str
 ) -> None:
     with connect(f"{server.ws}/ingest?format={container}&name=odd") as socket:
@@ -173,7 +173,7 @@ def test_what_is_no_recording_is_answered_and_closed(
 
 
 @pytest.mark.parametrize("container", ["webm", "mpegts"])
-def test_a_recording_without_its_end_keeps_what_came_and_says_so(
+def test_a_truncated_upload_is_processed_and_reported(
     server: RunningServer, face: NDArray[np.uint8], container: str
 ) -> None:
     whole = recording(face, 2.0, container)
@@ -202,9 +202,7 @@ def upload_result(
     return last_event(lines), [line["detail"] for line in lines if line.get("what") == "warning"]
 
 
-def test_damage_within_a_recording_is_counted(
-    server: RunningServer, face: NDArray[np.uint8]
-) -> None:
+def test_damage_within_an_upload_is_counted(server: RunningServer, face: NDArray[np.uint8]) -> None:
     """The warning counts what FFmpeg reports when it reads the same bytes here."""
     broken = bytearray(recording(face, 2.0, "mpegts"))
     for start in range(len(broken) // 2, len(broken), 1500):
@@ -222,7 +220,7 @@ def test_damage_within_a_recording_is_counted(
     assert f"{bad} packets or pictures could not be decoded" in warnings
 
 
-def test_what_is_passed_over_in_webm_is_told(
+def test_skipped_bytes_of_a_webm_are_reported(
     server: RunningServer, face: NDArray[np.uint8]
 ) -> None:
     """FFmpeg searches for the next part that it knows, without a message."""
@@ -241,7 +239,7 @@ def test_what_is_passed_over_in_webm_is_told(
     assert re.search(r"damaged: nothing after \d+ of \d+ bytes was read", last["detail"])
 
 
-def test_an_error_of_the_server_is_no_proper_end(
+def test_a_server_error_makes_the_session_incomplete(
     recognizer: Recognizer, clip: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
@@ -259,7 +257,7 @@ def test_an_error_of_the_server_is_no_proper_end(
 
 
 @pytest.mark.parametrize("properly", [True, False])
-def test_a_connection_that_breaks_off_is_no_end(
+def test_a_broken_connection_makes_the_session_incomplete(
     recognizer: Recognizer, clip: bytes, tmp_path: Path, properly: bool
 ) -> None:
     with running(recognizer, record=tmp_path) as one:
@@ -276,7 +274,7 @@ def test_a_connection_that_breaks_off_is_no_end(
     assert properly or "the connection broke off" in last["detail"]
 
 
-def test_a_client_that_sends_faster_than_it_is_read_is_not_taken_for_gone(
+def test_a_client_that_sends_fast_is_not_disconnected(
     recognizer: Recognizer, clip: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its answers to pings wait behind what it sent, and that is read at the pace of the recording."""
@@ -308,7 +306,7 @@ def test_a_client_that_vanishes_ends_its_session(server: RunningServer, clip: by
     until(lambda: not server.sessions(), "the session to end")
 
 
-def test_one_session_too_many_is_told_why(recognizer: Recognizer) -> None:
+def test_one_session_too_many_is_refused_with_the_reason(recognizer: Recognizer) -> None:
     with running(recognizer, max_sessions=1) as one, connect(f"{one.ws}/ingest") as first:
         receive(first, "session")
         with pytest.raises(InvalidStatus) as refused, connect(f"{one.ws}/ingest"):
@@ -331,7 +329,7 @@ def test_one_session_too_many_is_told_why(recognizer: Recognizer) -> None:
         ("/sessions", 404, "no WebSocket here"),
     ],
 )
-def test_what_is_not_there_is_said(
+def test_invalid_websocket_requests_are_refused(
     server: RunningServer, path: str, status: int, error: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(InvalidStatus) as refused, connect(server.ws + path):
@@ -341,7 +339,7 @@ def test_what_is_not_there_is_said(
     assert not caplog.records, "what anyone can cause must not fill a log"
 
 
-def test_sockets_need_the_token_and_an_origin_of_ours(recognizer: Recognizer) -> None:
+def test_websockets_need_the_token_and_an_allowed_origin(recognizer: Recognizer) -> None:
     with running(recognizer, token=TOKEN) as one:
         for path in ("/ingest", f"/ingest?token={TOKEN[:-1]}", "/events/x"):
             with pytest.raises(InvalidStatus) as refused, connect(one.ws + path):
@@ -396,7 +394,7 @@ def test_a_listener_that_never_reads_delays_nobody(
         until(lambda: not one.sessions(), "the session to end")
 
 
-def test_the_end_of_the_server_is_told(recognizer: Recognizer, clip: bytes) -> None:
+def test_a_shutdown_sends_the_last_events(recognizer: Recognizer, clip: bytes) -> None:
     with running(recognizer) as one, connect(f"{one.ws}/ingest") as socket:
         send(socket, clip)
         receive(socket, "emotion")

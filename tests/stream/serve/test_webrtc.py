@@ -98,9 +98,7 @@ class Client:
                 await asyncio.sleep(0.02)
 
 
-def test_pictures_and_sound_go_in_and_events_come_out(
-    server: RunningServer, face: NDArray[np.uint8]
-) -> None:
+def test_video_and_sound_become_events(server: RunningServer, face: NDArray[np.uint8]) -> None:
     async def work() -> list[dict[str, Any]]:
         client = Client(Pictures(face), AudioStreamTrack())
         assert await client.connect(server) == 200
@@ -140,7 +138,7 @@ def test_a_client_that_hangs_up_frees_its_place(
     until(lambda: not server.sessions(), "the session to end", 5)
 
 
-def test_a_client_that_is_cut_off_is_noticed(
+def test_a_silent_client_is_warned_and_ended(
     recognizer: Recognizer, face: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A tab that crashes does not close its connection; aiortc notices only after half a minute."""
@@ -162,7 +160,7 @@ def test_a_client_that_is_cut_off_is_noticed(
         until(lambda: not one.sessions(), "the session to end", 10)
 
 
-def test_an_offer_that_nobody_follows_up_is_forgotten(
+def test_an_offer_without_a_connection_expires(
     recognizer: Recognizer, face: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(webrtc, "CONNECT_S", 1.0)
@@ -183,9 +181,7 @@ def test_an_offer_that_nobody_follows_up_is_forgotten(
         assert one.post_offer({"type": "offer", "sdp": sdp}).status_code == 200
 
 
-def test_two_at_once_and_the_server_ends_both(
-    recognizer: Recognizer, face: NDArray[np.uint8]
-) -> None:
+def test_a_shutdown_ends_two_sessions(recognizer: Recognizer, face: NDArray[np.uint8]) -> None:
     async def work(one: RunningServer) -> None:
         clients = [Client(Pictures(face), AudioStreamTrack()) for _ in range(2)]
         for client in clients:
@@ -230,7 +226,7 @@ def test_sessions_leave_no_thread_and_no_file_behind(
     until(lambda: left()[0] <= before[0] and left()[1] <= before[1], f"{left()} to be {before}")
 
 
-def test_a_track_only_of_sound(server: RunningServer) -> None:
+def test_sound_alone_is_enough(server: RunningServer) -> None:
     async def work() -> dict[str, Any]:
         client = Client(AudioStreamTrack())
         assert await client.connect(server) == 200
