@@ -6,7 +6,7 @@ know of it: `affectstream.train.recipes.registry` finds it there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -24,14 +24,14 @@ Batch = Mapping[str, Tensor]
 class Loaders:
     """Training batches (a fresh, seeded pass for each epoch number) and validation batches."""
 
-    train: TrainBatches
+    train: EpochBatches
     valid: Sequence[Batch]
 
 
-class TrainBatches(Protocol):
+class EpochBatches(Protocol):
     """Training batches, a function of the seed and the epoch number alone."""
 
-    def epoch(self, number: int) -> Sequence[Batch] | BatchStream:
+    def epoch(self, number: int) -> Iterable[Batch]:
         """Batches of one epoch."""
         ...
 
@@ -44,15 +44,9 @@ class TrainBatches(Protocol):
 class Shareable(Protocol):
     """Training batches that several processes can share among them."""
 
-    def share(self, rank: int, ranks: int) -> TrainBatches:
+    def share(self, rank: int, ranks: int) -> EpochBatches:
         """Batches `rank`, `rank` + `ranks`, ... of each epoch."""
         ...
-
-
-class BatchStream(Protocol):
-    """Batches made on the fly."""
-
-    def __iter__(self) -> Any: ...
 
 
 class Recipe(Protocol):

@@ -16,7 +16,7 @@ from torch.multiprocessing.spawn import ProcessException
 from affectstream.stream.errors import OptionError
 from affectstream.train.config import FitConfig
 from affectstream.train.errors import RunError
-from affectstream.train.recipe import Batch, Shareable, TrainBatches
+from affectstream.train.recipe import Batch, EpochBatches, Shareable
 
 
 def make_fabric(config: FitConfig, accelerator: str = "auto") -> Fabric:
@@ -63,7 +63,7 @@ def launch(fabric: Fabric, function: Callable[[Fabric], Any]) -> Any:
 class ProcessBatches:
     """The batches of one process; all processes have the same number."""
 
-    def __init__(self, batches: TrainBatches, fabric: Fabric) -> None:
+    def __init__(self, batches: EpochBatches, fabric: Fabric) -> None:
         self._rank, self._ranks = fabric.global_rank, fabric.world_size
         self._count = len(batches) // self._ranks
         if not self._count:

@@ -7,7 +7,7 @@ member again.
 from __future__ import annotations
 
 import hashlib
-import os
+import io
 import sys
 import zipfile
 from collections.abc import Sequence
@@ -25,6 +25,7 @@ from affectstream.engines.bundle.shapes import ENCODER_ROLES
 from affectstream.engines.errors import BundleError
 from affectstream.train.data.dataset import Dataset, DatasetInfo, read_info
 from affectstream.train.errors import DataError, RunError
+from affectstream.train.files import write_atomically
 from affectstream.train.fusion.members import fingerprint
 from affectstream.train.loader.samples import AugmentState, has_modality, open_for, usable_rows
 from affectstream.train.predict.bundle_outputs import BundleOutputs, bundle_outputs
@@ -171,15 +172,8 @@ def _key(members: Sequence[Member], info: DatasetInfo, split: str) -> str:
 
 
 def _write(path: Path, found: MemberLogits) -> None:
-    """Write to a temporary file first: several trials may run at once."""
+    content = io.BytesIO()
+    names = ("logits", "mask", "truth", "rows")
+    np.savez(content, **{name: getattr(found, name).numpy() for name in names})  # type: ignore[arg-type]
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        np.savez(
-            file,
-            logits=found.logits.numpy(),
-            mask=found.mask.numpy(),
-            truth=found.truth.numpy(),
-            rows=found.rows.numpy(),
-        )
-    temporary.replace(path)
+    write_atomically(path, content.getvalue())

@@ -10,8 +10,6 @@ Keep this part in FP32: the power of a full-scale tone overflows FP16, and the f
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -25,33 +23,6 @@ BANDS = 64
 LOWEST_HZ, HIGHEST_HZ = 50.0, 8_000.0
 FLOOR = 1e-10
 """Power of silence; 16-bit rounding noise is at 5e-10."""
-
-_LINEAR_HZ, _KNEE_HZ = 200.0 / 3.0, 1_000.0
-_LOG_STEP = math.log(6.4) / 27.0
-
-
-def hz_to_mel(hz: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Slaney's scale (Auditory Toolbox, 1998): linear below 1 kHz, logarithmic above."""
-    above = _KNEE_HZ / _LINEAR_HZ + np.log(np.maximum(hz, _KNEE_HZ) / _KNEE_HZ) / _LOG_STEP
-    return np.where(hz < _KNEE_HZ, hz / _LINEAR_HZ, above)
-
-
-def mel_to_hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Inverse of `hz_to_mel`."""
-    knee = _KNEE_HZ / _LINEAR_HZ
-    above = _KNEE_HZ * np.exp(_LOG_STEP * (np.maximum(mel, knee) - knee))
-    return np.where(mel < knee, mel * _LINEAR_HZ, above)
-
-
-def filter_bank(bands: int = BANDS, n_fft: int = N_FFT) -> NDArray[np.float64]:
-    """Triangles of equal area, (`bands`, `n_fft` / 2 + 1) float64."""
-    ends = hz_to_mel(np.array([LOWEST_HZ, HIGHEST_HZ]))
-    corners = mel_to_hz(np.linspace(ends[0], ends[1], bands + 2))
-    bins = np.arange(n_fft // 2 + 1) * (SAMPLE_RATE / n_fft)
-    rising = (bins - corners[:-2, None]) / (corners[1:-1] - corners[:-2])[:, None]
-    falling = (corners[2:, None] - bins) / (corners[2:] - corners[1:-1])[:, None]
-    triangles = np.maximum(0.0, np.minimum(rising, falling))
-    return np.asarray(triangles * (2.0 / (corners[2:] - corners[:-2]))[:, None], np.float64)
 
 
 def windowed_dft(n_fft: int = N_FFT) -> NDArray[np.float64]:
@@ -69,10 +40,21 @@ class LogMel(nn.Module):
     def __init__(
         self, bands: int = BANDS, n_fft: int = N_FFT, hop_samples: int = HOP_SAMPLES
     ) -> None:
+        from transformers.audio_utils import mel_filter_bank  # takes seconds to import
+
         super().__init__()
         self.n_fft, self.hop_samples = n_fft, hop_samples
         rows = torch.from_numpy(windowed_dft(n_fft).astype(np.float32)).unsqueeze(1)
-        bank = torch.from_numpy(filter_bank(bands, n_fft).astype(np.float32)).unsqueeze(2)
+        triangles = mel_filter_bank(
+            n_fft // 2 + 1,
+            bands,
+            LOWEST_HZ,
+            HIGHEST_HZ,
+            SAMPLE_RATE,
+            norm="slaney",
+            mel_scale="slaney",
+        )
+        bank = torch.from_numpy(triangles.T.astype(np.float32)).unsqueeze(2)
         # Not in the checkpoint: they follow from the constants above.
         self.register_buffer("rows", rows, persistent=False)
         self.register_buffer("bank", bank, persistent=False)

@@ -318,7 +318,7 @@ def test_a_data_set_that_does_not_do_is_refused_in_one_line(made, crop, message,
 
 
 def test_no_data_set(tmp_path):
-    with pytest.raises(DataMissing, match=r"no dataset\.json in it"):
+    with pytest.raises(DataMissing, match="is not a prepared data set"):
         learn(cnn.RECIPE, tmp_path, tmp_path / "run")
 
 
@@ -631,7 +631,7 @@ def test_export_says_where_no_plan_can_be_built_and_leaves_the_bundle(
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["fit", "--recipe", "cnn", "--data", "."], exits.NOTHING, "no dataset.json in it"),
+        (["fit", "--recipe", "cnn", "--data", "."], exits.NOTHING, "is not a prepared data set"),
         (["fit", "--recipe", "cnn", "--size", "100"], exits.USAGE, "takes multiples of 56"),
         (["export", "--recipe", "pocket_face"], exits.USAGE, "is a part of pocket"),
         (["export", "--recipe", "cnn"], exits.NOTHING, "best.pt not found: train 'cnn' first"),

@@ -11,7 +11,6 @@ from tokenizers import Tokenizer
 from affectstream.engines.labels import EMOTIONS_7
 from affectstream.train.data.readers import meld
 from affectstream.train.errors import DataError, DataMissing
-from affectstream.train.networks.ngrams import NGrams, features_of, fit_ngrams
 from affectstream.train.networks.tokenizer import (
     MAX_TOKENS,
     encode,
@@ -19,6 +18,7 @@ from affectstream.train.networks.tokenizer import (
     split_pieces,
     train_tokenizer,
 )
+from affectstream.train.recipes.pocket.ngrams import NGrams, features_of, fit_ngrams
 from affectstream.train.recipes.pocket.pocket_text import (
     EMBEDDING,
     NATURAL,

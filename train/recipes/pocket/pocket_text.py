@@ -31,9 +31,9 @@ from affectstream.engines.labels import EMOTIONS_7
 from affectstream.train.data.readers import meld
 from affectstream.train.data.sample import Sample
 from affectstream.train.fit.checkpoint import load_best
-from affectstream.train.networks.ngrams import NGrams, fit_ngrams
 from affectstream.train.networks.tokenizer import encode, parents, split_pieces, train_tokenizer
 from affectstream.train.recipe import Batch, FitConfig, Loaders
+from affectstream.train.recipes.pocket.ngrams import NGrams, fit_ngrams
 
 PIECES, ROWS = 1_500, 16_384
 WIDTH, FILTERS, HIDDEN = 96, 96, 121
