@@ -1,1 +1,1 @@
-"""Faces of one frame (detect, crop, quality) and through time (pose, track)."""
+"""Faces in one frame (detect, crop, quality, encode) and over time (pose, track)."""

@@ -1,8 +1,8 @@
-"""What a face encoder is shown, cut by the same code for serving and training.
+"""The crops that face encoders take, cut by the same code for serving and training.
 
-`align_face` is the five-point similarity crop of a face; `person_crop` what the face's box shows when it is
-three times as wide and tall, and `frame_crop` the whole picture: both with the longest side fitted, the
-rest black. `equalize` is the tone of pictures whose histograms were made uniform.
+`align_face` cuts a face by a similarity transform of its five landmarks. `person_crop` cuts the face's box
+made three times as wide and tall, and `frame_crop` takes the whole picture; both fit the longest side, the
+rest is black. `equalize` makes the histogram of a crop uniform.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from affectstream.stream.faces.detect import Box
 Points = NDArray[np.float32]
 
 TEMPLATE = ((15.3, 18.7), (32.7, 18.7), (24.0, 28.6), (16.8, 36.7), (31.2, 36.7))
-"""Where `pocket` puts right eye, left eye, nose tip and mouth corners (the subject's right is on the
-left of the picture) in a 48x48 crop. Where its own detector finds them in FER2013's training pictures,
-the median of 400, made symmetric: forehead to chin, which is how its pictures are cut."""
+"""Where `pocket` puts right eye, left eye, nose tip and mouth corners (the subject's right is on the left
+of the picture) in a 48x48 crop. These are the median positions that its own detector finds in 400 training
+pictures of FER2013, made symmetric: the crop reaches from forehead to chin, as those pictures do."""
 
 TEMPLATE_SIZE = 48
-"""Side of the crop that `TEMPLATE` is for."""
+"""Side in pixels of the crop that `TEMPLATE` is for."""
 PERSON = 3.0
 """How many times wider than the face a `person` crop is."""
 
 
 def fit_similarity(source: Points, target: Points) -> NDArray[np.float64]:
-    """The 2x3 turn, scale and shift that takes `source` (n, 2) closest to `target` (n, 2).
+    """The (2, 3) similarity transform that takes `source` (n, 2) closest to `target` (n, 2).
 
-    Closed form of the least-squares problem without reflection (Umeyama, 1991), in which a point
-    is a complex number and the similarity is ``w = a z + b``. Raises `ValueError` when all the
-    source points coincide.
+    Closed form of the least-squares problem without reflection (Umeyama, 1991). Here a point is a
+    complex number, and the similarity is ``w = a z + b``. Raises `ValueError` where all source points
+    coincide.
     """
-    # Plain numbers: five points are too few for arrays to pay, and this runs for every face.
+    # Plain numbers are faster than arrays for five points, and this runs for every face.
     z, w = [complex(x, y) for x, y in source.tolist()], [complex(x, y) for x, y in target.tolist()]
     z_mean, w_mean = sum(z) / len(z), sum(w) / len(w)
     spread = sum(abs(p - z_mean) ** 2 for p in z)
@@ -52,10 +52,10 @@ def fit_similarity(source: Points, target: Points) -> NDArray[np.float64]:
 def align_face(
     rgb: NDArray[np.uint8], landmarks: Points, template: Points, size: int
 ) -> NDArray[np.uint8]:
-    """Cut a face out of `rgb` (H, W, 3) uint8 onto `template`: (size, size, 3) uint8.
+    """Cut a face from `rgb` (H, W, 3) uint8 so that its landmarks lie on `template`: (size, size, 3) uint8.
 
-    A large face is first shrunk with area averaging: bilinear sampling alone would skip pixels, and
-    the training pictures were averaged down too. What lies outside the frame repeats its border.
+    A large face is first scaled down by area averages, as the training pictures were: bilinear sampling
+    alone would skip pixels. Outside the frame its border is repeated.
     """
     matrix = fit_similarity(landmarks, template)
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
@@ -71,7 +71,7 @@ def align_face(
 def _shrunk(
     rgb: NDArray[np.uint8], matrix: NDArray[np.float64], size: int, factor: int
 ) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """The part of `rgb` that the crop needs, `factor` times smaller, and the matrix that goes with it."""
+    """The part of `rgb` that the crop needs, `factor` times smaller, and the matrix for it."""
     back = cv2.invertAffineTransform(matrix)
     x0, x1 = _span(back[0].tolist(), size, factor, rgb.shape[1])
     y0, y1 = _span(back[1].tolist(), size, factor, rgb.shape[0])
@@ -79,13 +79,13 @@ def _shrunk(
     part = rgb[y0 : min(y1, y0 + rows * factor), x0 : min(x1, x0 + columns * factor)]
     small = cv2.resize(part, (columns, rows), interpolation=cv2.INTER_AREA)
     fx, fy = part.shape[1] / columns, part.shape[0] / rows
-    # Pixel centres: full = (small + 0.5) * f - 0.5 + origin.
+    # Pixel centers: full = (small + 0.5) * f - 0.5 + origin.
     up = np.array([[fx, 0, x0 + fx / 2 - 0.5], [0, fy, y0 + fy / 2 - 0.5], [0, 0, 1.0]])
     return np.asarray(small, np.uint8), matrix @ up
 
 
 def _span(row: list[float], size: int, margin: int, limit: int) -> tuple[int, int]:
-    """First and last pixel that a crop touches along one axis, given its row of the way back."""
+    """First and last pixel of a crop along one axis, from that row of the inverse transform."""
     along, across, shift = row
     low = shift + min(0.0, along * size) + min(0.0, across * size)
     high = shift + max(0.0, along * size) + max(0.0, across * size)
@@ -94,30 +94,30 @@ def _span(row: list[float], size: int, margin: int, limit: int) -> tuple[int, in
 
 
 def apply_tone(crops: Sequence[NDArray[np.uint8]], tone: Tone) -> Sequence[NDArray[np.uint8]]:
-    """Crops (S, S, 3) uint8 in their own tone, as an encoder whose `crop.tone` is `tone` is shown them."""
+    """Crops (S, S, 3) uint8 in the tone of an encoder, from crops in their own tone."""
     return [equalize(crop) for crop in crops] if tone == "equalized" else crops
 
 
 def equalize(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The brightness of a picture (S, S, 3) uint8 with all levels equally frequent, in three equal planes.
 
-    Histogram equalization (Gonzalez and Woods, Digital Image Processing): whatever the light and the
-    camera's curve did to the levels, their order alone is left.
+    Histogram equalization (Gonzalez and Woods, Digital Image Processing) keeps only the order of the
+    levels, so light and the camera's tone curve no longer matter.
     """
     levels = cv2.equalizeHist(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY))
     return np.asarray(cv2.cvtColor(levels, cv2.COLOR_GRAY2RGB), np.uint8)
 
 
 def scaled_template(size: int) -> tuple[tuple[float, float], ...]:
-    """`TEMPLATE` for a crop of `size` pixels that shows the same; pixel centres lie at whole numbers."""
+    """`TEMPLATE` for a crop of `size` pixels with the same content; pixel centers are whole numbers."""
     scale = size / TEMPLATE_SIZE
     return tuple(((x + 0.5) * scale - 0.5, (y + 0.5) * scale - 0.5) for x, y in TEMPLATE)
 
 
 def person_crop(rgb: NDArray[np.uint8], box: Box, size: int) -> NDArray[np.uint8]:
-    """What a face `box` shows when it is `PERSON` times as wide and tall, as `frame_crop` would fit it.
+    """The face `box` made `PERSON` times as wide and tall, fitted as by `frame_crop`.
 
-    What lies outside the picture is left out, not made up.
+    The crop ends at the edge of the picture.
     """
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     wide, tall = PERSON * (box[2] - box[0]) / 2, PERSON * (box[3] - box[1]) / 2
@@ -128,13 +128,13 @@ def person_crop(rgb: NDArray[np.uint8], box: Box, size: int) -> NDArray[np.uint8
 
 
 def _inside(low: float, high: float, limit: int) -> tuple[int, int]:
-    """A stretch of pixels that lies in the picture; one of them where it lies wholly outside."""
+    """The pixels from `low` to `high` that lie in the picture; one pixel where none of them do."""
     first = min(max(0, round(low)), limit - 1)
     return first, max(min(limit, round(high)), first + 1)
 
 
 def frame_crop(rgb: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """The whole picture with its longest side at `size`, centred on black: (size, size, 3) uint8."""
+    """The whole picture with its longest side at `size`, centered on black: (size, size, 3) uint8."""
     height, width = rgb.shape[:2]
     scale = size / max(height, width)
     rows, columns = max(1, round(height * scale)), max(1, round(width * scale))

@@ -1,15 +1,12 @@
-"""Faces and their five landmarks in one frame, from any detector with YuNet's twelve outputs.
+"""Detecting faces and their five landmarks in a frame.
 
-For each stride S of 8, 16, 32 the engine gives, for each cell of a (H / S, W / S) grid in row
-order, ``cls_S`` and ``obj_S`` (N, cells, 1) in [0, 1], ``bbox_S`` (N, cells, 4) and ``kps_S``
-(N, cells, 10): offsets from the cell in units of S, sizes as logarithms (Wu, Peng and Yu, "YuNet",
-2023; the arithmetic is that of OpenCV's ``FaceDetectorYN``). Our own detector and YuNet itself both
-fit; `DetectorSpec` says how each wants its pixels.
+The detector may be our own or YuNet itself; `DetectorSpec` says which pixels it takes, and `yunet` decodes
+its outputs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,12 +16,13 @@ from numpy.typing import NDArray
 
 from affectstream.engines.batching import batch_size_for
 from affectstream.engines.spec import Engine
+from affectstream.stream.faces.yunet import STRIDES, Proposals, decode_proposals, nms
 
-STRIDES = (8, 16, 32)
 LANDMARKS = ("right_eye", "left_eye", "nose", "right_mouth", "left_mouth")
-"""The subject's right comes first, so the first eye is the one on the left of the picture."""
+"""Right and left are the subject's, so the first eye is on the left of the picture."""
 
 Box = tuple[float, float, float, float]
+"""x0, y0, x1, y1 in pixels."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,10 +40,10 @@ class Detection:
 
 @dataclass(frozen=True, slots=True)
 class DetectorSpec:
-    """How a detector wants its pixels, and which of its answers count.
+    """Which pixels a detector takes, and which of its proposals are faces.
 
-    Frames are shrunk until the longest side is at most `size` pixels. `threshold` is the smallest
-    score of a face, `nms_iou` the overlap from which two boxes are one face.
+    Frames are scaled down until the longest side is at most `size` pixels. `threshold` is the lowest
+    score of a face in (0, 1), and `nms_iou` the overlap above which two boxes are one face.
     """
 
     size: int = 320
@@ -72,24 +70,8 @@ class DetectorSpec:
             raise ValueError(f"max_faces must be at least 1, found {self.max_faces}")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Proposals:
-    """What one picture's cells propose, before overlapping boxes are merged.
-
-    `boxes` (K, 4) x0, y0, x1, y1, `landmarks` (K, 5, 2), `scores` (K,), all float32.
-    """
-
-    boxes: NDArray[np.float32]
-    landmarks: NDArray[np.float32]
-    scores: NDArray[np.float32]
-
-    def pick(self, keep: NDArray[np.intp]) -> Proposals:
-        """The candidates numbered `keep`, in that order."""
-        return Proposals(self.boxes[keep], self.landmarks[keep], self.scores[keep])
-
-
 def fitted_size(height: int, width: int, size: int) -> tuple[int, int]:
-    """Height and width with the longest side at most `size`; small pictures keep theirs."""
+    """Height and width with the longest side at most `size`; smaller pictures keep their size."""
     longest = max(height, width)
     if longest <= size:
         return height, width
@@ -103,12 +85,12 @@ def grid_size(height: int, width: int) -> tuple[int, int]:
 
 
 def canvas_size(frame: tuple[int, ...], size: int) -> tuple[int, int]:
-    """Height and width of the canvas for a frame (H, W, ...): shrunk, then whole cells."""
+    """Height and width of the canvas for a frame (H, W, ...): scaled down, then whole cells."""
     return grid_size(*fitted_size(frame[0], frame[1], size))
 
 
 def letterbox(frame: NDArray[np.uint8], canvas: NDArray[np.uint8], size: int) -> None:
-    """Shrink an RGB frame (H, W, 3) uint8 onto the top left of `canvas` (h, w, 3), the rest black.
+    """Draw an RGB frame (H, W, 3) uint8 scaled down at the top left of `canvas` (h, w, 3), the rest black.
 
     Its longest side becomes at most `size`. Raises `ValueError` where the frame is not (H, W, 3)
     uint8 or does not fit.
@@ -124,8 +106,8 @@ def letterbox(frame: NDArray[np.uint8], canvas: NDArray[np.uint8], size: int) ->
         )
     canvas[height:], canvas[:height, width:] = 0, 0
     inside = canvas[:height, :width]
-    # Averaging areas by halves and the rest bilinearly skips no pixel, at a tenth of the cost of
-    # averaging areas at a ratio that is no whole number.
+    # Halving by area averages, then the rest bilinearly, skips no pixel, and costs a tenth of area
+    # averaging by a ratio that is not a whole number.
     while frame.shape[0] >= 2 * height and frame.shape[1] >= 2 * width:
         half = frame.shape[1] // 2, frame.shape[0] // 2
         even = frame[: 2 * half[1], : 2 * half[0]]
@@ -136,90 +118,8 @@ def letterbox(frame: NDArray[np.uint8], canvas: NDArray[np.uint8], size: int) ->
         cv2.resize(frame, (width, height), dst=inside, interpolation=cv2.INTER_LINEAR)
 
 
-def decode_proposals(
-    outputs: Mapping[str, NDArray[Any]], height: int, width: int, threshold: float
-) -> list[Proposals]:
-    """Cells with a score of `threshold` or more, one `Proposals` a picture, in canvas pixels.
-
-    `height` and `width` are those of the canvas the engine saw. The arrays are copies: the engine
-    may use its buffers again. Raises `ValueError` where the outputs do not fit the canvas.
-    """
-    found = [_strong(outputs, stride, height, width, threshold) for stride in STRIDES]
-    picture, place, cell, score = (np.concatenate(part) for part in zip(*found, strict=True))
-    size = place[:, 2:]
-    centre, half = (place[:, :2] + cell[:, :2]) * size, np.exp(cell[:, 2:4]) * size / 2
-    points = (cell[:, 4:].reshape(-1, 5, 2) + place[:, None, :2]) * size[:, None]
-    boxes = np.concatenate([centre - half, centre + half], 1)
-    rows = (np.flatnonzero(picture == n) for n in range(len(outputs[f"cls_{STRIDES[0]}"])))
-    return [Proposals(boxes[row], points[row], score[row]) for row in rows]
-
-
-def _strong(
-    outputs: Mapping[str, NDArray[Any]], stride: int, height: int, width: int, threshold: float
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """The cells of one grid that count: number of the picture (K,), column, row and stride (K, 3),
-    box and landmarks as they are (K, 14), score (K,).
-
-    Few cells do, so everything but the scores is looked at for those only.
-    """
-    columns = width // stride
-    cells = height // stride * columns
-    cls, obj = _output(outputs, "cls", stride, cells, 1), _output(outputs, "obj", stride, cells, 1)
-    bbox = _output(outputs, "bbox", stride, cells, 4)
-    kps = _output(outputs, "kps", stride, cells, 10)
-    scores = np.sqrt(np.clip(cls, 0, 1) * np.clip(obj, 0, 1), dtype=np.float32)[..., 0]
-    picture, cell = (scores >= threshold).nonzero()
-    place = np.empty((len(cell), 3), np.float32)
-    place[:, 0], place[:, 1], place[:, 2] = cell % columns, cell // columns, stride
-    raw = np.empty((len(cell), 14), np.float32)
-    raw[:, :4], raw[:, 4:] = bbox[picture, cell], kps[picture, cell]
-    return picture, place, raw, scores[picture, cell]
-
-
-def _output(
-    outputs: Mapping[str, NDArray[Any]], name: str, stride: int, cells: int, values: int
-) -> NDArray[Any]:
-    """One output, checked: (N, cells, values)."""
-    found = outputs.get(f"{name}_{stride}")
-    if found is None:
-        raise ValueError(
-            f"the detector has no output '{name}_{stride}': expected YuNet's twelve, "
-            f"found {sorted(outputs)}"
-        )
-    if found.ndim != 3 or found.shape[1:] != (cells, values):
-        raise ValueError(
-            f"the detector's output {name}_{stride} has shape {found.shape}, "
-            f"expected (N, {cells}, {values})"
-        )
-    return found
-
-
-def nms(boxes: NDArray[np.float32], scores: NDArray[np.float32], iou: float) -> NDArray[np.intp]:
-    """Greedy non-maximum suppression: numbers of the kept boxes, best score first.
-
-    `boxes` is (K, 4) x0, y0, x1, y1. A box that overlaps a better one by more than `iou` goes.
-    Equal scores keep their order, so the result is a function of the input alone.
-    """
-    order = np.argsort(-scores, kind="stable")
-    kept = []
-    while order.size:
-        best, order = order[0], order[1:]
-        kept.append(best)
-        order = order[box_iou(boxes[best], boxes[order]) <= iou]
-    return np.asarray(kept, np.intp)
-
-
-def box_iou(box: NDArray[np.float32], others: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Intersection over union of one box (4,) with each of `others` (K, 4); (K,) in [0, 1]."""
-    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
-    shared = np.prod(np.maximum(high - low, 0), axis=1)
-    sizes = np.prod(others[:, 2:] - others[:, :2], axis=1) + np.prod(box[2:] - box[:2])
-    ratio: NDArray[np.float32] = shared / np.maximum(sizes - shared, 1e-9)
-    return ratio
-
-
 class Detector:
-    """An engine with YuNet's outputs, from frames to faces. It holds no state between calls."""
+    """An engine with YuNet's outputs, from frames to faces. Keeps no state between calls."""
 
     def __init__(self, engine: Engine, spec: DetectorSpec) -> None:
         """Raises `ValueError` where the engine does not take one picture tensor."""
@@ -268,12 +168,12 @@ class Detector:
         feeds = {self._name: np.ascontiguousarray(batch, self._dtype)}
         height, width = fitted_size(shape[0], shape[1], size)
         back = np.asarray([shape[1] / width, shape[0] / height], np.float32)
-        proposals = decode_proposals(self._engine.run(feeds), rows, columns, self.spec.threshold)
-        return [self._faces(candidates, back) for candidates in proposals[: len(frames)]]
+        found = decode_proposals(self._engine.run(feeds), rows, columns, self.spec.threshold)
+        return [self._faces(proposals, back) for proposals in found[: len(frames)]]
 
-    def _faces(self, candidates: Proposals, back: NDArray[np.float32]) -> list[Detection]:
-        keep = nms(candidates.boxes, candidates.scores, self.spec.nms_iou)
-        faces = candidates.pick(keep[: self.spec.max_faces])
+    def _faces(self, proposals: Proposals, back: NDArray[np.float32]) -> list[Detection]:
+        keep = nms(proposals.boxes, proposals.scores, self.spec.nms_iou)
+        faces = proposals.pick(keep[: self.spec.max_faces])
         boxes = faces.boxes * np.concatenate([back, back])
         return [
             Detection(

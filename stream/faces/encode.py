@@ -1,6 +1,6 @@
-"""How the pictures are looked at: what is cut out of them, and the encoder of what was cut.
+"""Face encoders: the crop that each takes, and the embeddings that it computes.
 
-A bundle of members has several eyes; those of the same crop and the same encoder are one.
+A bundle with members has several. Members with the same crop and the same encoder share one.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from affectstream.stream.faces.detect import Detection
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceEncoder:
-    """One crop, and its encoder."""
+    """An encoder and the crop that it takes."""
 
     crop: FaceCrop
     encoder: Engine
 
     def crop_face(self, rgb: NDArray[np.uint8], detection: Detection) -> NDArray[np.uint8]:
-        """What there is to see of a face in `rgb` (H, W, 3) uint8, in its own tone: (size, size, 3) uint8."""
+        """The crop of a face in `rgb` (H, W, 3) uint8, in its own tone: (size, size, 3) uint8."""
         if self.crop.kind == "person":
             return person_crop(rgb, detection.box, self.crop.size)
         template = np.asarray(self.crop.template, np.float32)
         return align_face(rgb, detection.landmarks, template, self.crop.size)
 
     def crop_frame(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """What there is to see of a picture as a whole, in its own tone."""
+        """The crop of the whole picture `rgb` (H, W, 3) uint8: (size, size, 3) uint8."""
         return frame_crop(rgb, self.crop.size)
 
     def encode(self, crops: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
@@ -50,36 +50,36 @@ class FaceEncoder:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FaceEncoders:
-    """All eyes of a bundle: those that look at faces and the people around them, and those that look
-    at whole pictures."""
+    """The different face encoders of a bundle: `faces` encode faces and the people around them, `frames`
+    encode whole pictures."""
 
     faces: tuple[FaceEncoder, ...]
     frames: tuple[FaceEncoder, ...]
-    _places: dict[tuple[str, FaceCrop], int]
+    _indices: dict[tuple[str, FaceCrop], int]
 
     @classmethod
     def from_bundle(cls, bundle: Bundle) -> FaceEncoders:
-        """The eyes of the experts that watch, in the order of the experts."""
+        """The face encoders of all members, in the order of the members."""
         faces: list[FaceEncoder] = []
         frames: list[FaceEncoder] = []
-        places: dict[tuple[str, FaceCrop], int] = {}
-        for expert in bundle.member_bundles:
-            key = _key(expert)
-            if key is None or key in places:
+        indices: dict[tuple[str, FaceCrop], int] = {}
+        for member in bundle.member_bundles:
+            key = _key(member)
+            if key is None or key in indices:
                 continue
-            eyes = frames if key[1].kind == "frame" else faces
-            places[key] = len(eyes)
-            eyes.append(FaceEncoder(key[1], expert.engines["face_encoder"]))
-        return cls(tuple(faces), tuple(frames), places)
+            encoders = frames if key[1].kind == "frame" else faces
+            indices[key] = len(encoders)
+            encoders.append(FaceEncoder(key[1], member.engines["face_encoder"]))
+        return cls(tuple(faces), tuple(frames), indices)
 
-    def index_of(self, expert: Bundle) -> int | None:
-        """Which of `faces` or `frames` an expert looks with; None for one that does not watch."""
-        key = _key(expert)
-        return None if key is None else self._places[key]
+    def index_of(self, member: Bundle) -> int | None:
+        """The index of a member's encoder in `faces` or `frames`; None where it uses no video."""
+        key = _key(member)
+        return None if key is None else self._indices[key]
 
 
-def _key(expert: Bundle) -> tuple[str, FaceCrop] | None:
-    encoder, crop = expert.manifest.engines.face_encoder, expert.manifest.crop
-    if encoder is None or crop is None or "video" not in expert.modalities:
+def _key(member: Bundle) -> tuple[str, FaceCrop] | None:
+    encoder, crop = member.manifest.engines.face_encoder, member.manifest.crop
+    if encoder is None or crop is None or "video" not in member.modalities:
         return None
     return encoder.sha256, crop

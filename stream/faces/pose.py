@@ -1,8 +1,8 @@
 """Head pose from five landmarks.
 
 Five points of a face lie nearly in a plane, so two poses explain them almost equally well. SQPNP
-(Terzakis and Lourakis, 2020) gives every candidate; each is refined, one behind the camera is
-dropped, and the one nearest to the track's last pose is kept.
+(Terzakis and Lourakis, 2020) finds every candidate. Each is refined, those behind the camera are dropped,
+and the one nearest to the track's last pose is kept.
 """
 
 from __future__ import annotations
@@ -30,10 +30,12 @@ the picture, y down, z away from the camera, the nose tip at the origin."""
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pose:
-    """Where a head points. Degrees; all zero for a face that looks along the camera's axis.
+    """Where a head points, in degrees. All angles are 0 for a face that looks straight into the camera.
 
-    `yaw` is positive towards the right of the picture, `pitch` upwards, `roll` clockwise.
-    `rotation` is the 3x3 matrix from the face's axes to the camera's.
+    `yaw` in (-90, 90) is positive where the face points to the right of the picture, `pitch` in
+    [-90, 90] where it points up, and `roll` in (-180, 180] where the head leans clockwise in the picture.
+    `rotation` (3, 3) float64 turns the axes of `FACE_MODEL_MM` into those of the camera (x right, y down,
+    z away from the camera).
     """
 
     yaw: float
@@ -48,10 +50,10 @@ def solve_pose(
     previous: Pose | None = None,
     focal: float | None = None,
 ) -> Pose | None:
-    """Pose of a face from its `landmarks` (5, 2) in a frame of `frame_size` (width, height).
+    """Pose of a face from its `landmarks` (5, 2) in pixels of a frame of `frame_size` (width, height).
 
-    `focal` is the focal length in pixels, the frame's width unless given. None where no pose with
-    the head in front of the camera explains the points.
+    `previous` is the last pose of the track, and `focal` the focal length in pixels, the frame's width
+    unless given. None where no pose in front of the camera explains the landmarks.
     """
     width, height = frame_size
     length = focal if focal is not None else float(width)
@@ -63,7 +65,7 @@ def solve_pose(
         )
     except cv2.error:
         return None  # coinciding or non-finite landmarks
-    best, least = None, math.inf
+    best, lowest = None, math.inf
     for turn, shift in zip(turns, shifts, strict=True):
         turn, shift = cv2.solvePnPRefineVVS(FACE_MODEL_MM, points, camera, None, turn, shift)
         if not (np.isfinite(turn).all() and shift[2, 0] > 0):
@@ -72,12 +74,12 @@ def solve_pose(
         if rotation[2, 2] <= 0:
             continue  # the back of the head
         if previous is None:
-            seen, _ = cv2.projectPoints(FACE_MODEL_MM, turn, shift, camera, None)
-            cost = float(np.linalg.norm(seen.reshape(5, 2) - points))
+            projected, _ = cv2.projectPoints(FACE_MODEL_MM, turn, shift, camera, None)
+            cost = float(np.linalg.norm(projected.reshape(5, 2) - points))
         else:
             cost = _angle_between(rotation, previous.rotation)
-        if cost < least:
-            best, least = rotation, cost
+        if cost < lowest:
+            best, lowest = rotation, cost
     return None if best is None else _pose(best)
 
 

@@ -18,7 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectstream.engines.runtimes.onnx import OnnxEngine
-from affectstream.stream.faces.detect import Detection, Detector, DetectorSpec, box_iou
+from affectstream.stream.faces.detect import Detection, Detector, DetectorSpec
+from affectstream.stream.faces.yunet import box_iou
 
 FACE = 0.7
 """YuNet's score of a face that has to be found."""

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from affectstream.stream.faces.detect import box_iou
 from affectstream.stream.faces.face import Face, FrameObservation
+from affectstream.stream.faces.yunet import box_iou
 from affectstream.stream.fusion.reading import Reading
 from affectstream.stream.serve.clients.messages import FaceBox, Faces
 

@@ -10,15 +10,8 @@ from numpy.typing import NDArray
 
 from affectstream.engines.runtimes.onnx import OnnxEngine
 from affectstream.engines.spec import TensorSpec
-from affectstream.stream.faces.detect import (
-    STRIDES,
-    Detector,
-    DetectorSpec,
-    canvas_size,
-    decode_proposals,
-    letterbox,
-    nms,
-)
+from affectstream.stream.faces.detect import Detector, DetectorSpec, canvas_size, letterbox
+from affectstream.stream.faces.yunet import STRIDES, decode_proposals, nms
 
 
 class FakeEngine:

@@ -14,7 +14,7 @@ from affectstream.engines.bundle.bundle import Bundle
 from affectstream.stream.faces.face import Face, FrameObservation
 from affectstream.stream.faces.perceive import Perceiver
 from affectstream.stream.faces.quality import Quality
-from affectstream.stream.faces.track import LOOKS, SURE, TRIAL_FRAMES, Tracker
+from affectstream.stream.faces.track import INSTANT_SCORE, MIN_HITS, TENTATIVE_FRAMES, Tracker
 from affectstream.stream.media.grid import GridSampler
 from affectstream.stream.media.recording import Recording
 from affectstream.stream.media.types import Frame
@@ -103,7 +103,7 @@ def test_a_doubtful_face_gets_its_number_with_the_third_look_within_a_second():
     doubtful = [face(100, score=0.6)]
     assert run([doubtful] * 4) == [[None], [None], [1], [1]]
     assert run([doubtful, [], doubtful, [], doubtful])[-1] == [1]
-    glimpses = ([doubtful] + [[]] * (TRIAL_FRAMES // 2)) * 6
+    glimpses = ([doubtful] + [[]] * (TENTATIVE_FRAMES // 2)) * 6
     assert {n for frame in run(glimpses) for n in frame} == {None}
 
 
@@ -160,15 +160,15 @@ def test_whatever_comes_numbers_mean_one_person_each(frames, gaps, random):
 
 @given(recordings)
 def test_an_uncertain_face_has_been_seen_often_enough(frames):
-    """Nobody who never had a score of `SURE` is numbered with fewer than three looks in a second."""
+    """Nobody who never had a score of `INSTANT_SCORE` is numbered with fewer than three looks in a second."""
     tracker, looks = Tracker(), [0] * len(frames)
     for i, seen_faces in enumerate(frames):
-        doubtful = [f for f in seen_faces if f.score < SURE]
+        doubtful = [f for f in seen_faces if f.score < INSTANT_SCORE]
         looks[i] = len(doubtful)
         before = tracker.count
         tracker.push(FrameObservation(i * STEP, (640, 360), tuple(doubtful)))
-        recent = [n for n in looks[max(0, i - TRIAL_FRAMES + 1) : i + 1] if n]
-        assert tracker.count == before or len(recent) >= LOOKS
+        recent = [n for n in looks[max(0, i - TENTATIVE_FRAMES + 1) : i + 1] if n]
+        assert tracker.count == before or len(recent) >= MIN_HITS
 
 
 # --- real faces ---

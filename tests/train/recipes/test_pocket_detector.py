@@ -12,7 +12,8 @@ pytest.importorskip("skimage")
 import torch
 
 from affectstream.engines.runtimes.onnx import OnnxEngine
-from affectstream.stream.faces.detect import STRIDES, Detector, DetectorSpec
+from affectstream.stream.faces.detect import Detector, DetectorSpec
+from affectstream.stream.faces.yunet import STRIDES
 from affectstream.train.errors import DataMissing
 from affectstream.train.recipe import Batch
 from affectstream.train.recipes.pocket.face_canvases import Canvases, Head, free_pictures

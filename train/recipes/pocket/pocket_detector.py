@@ -18,7 +18,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torchvision.ops import box_convert, distance_box_iou_loss
 
-from affectstream.stream.faces.detect import STRIDES, Proposals, box_iou, decode_proposals, nms
+from affectstream.stream.faces.yunet import STRIDES, Proposals, box_iou, decode_proposals, nms
 from affectstream.train.recipe import Batch, FitConfig, Loaders
 from affectstream.train.recipes.pocket import faces_in_context
 from affectstream.train.recipes.pocket.distill import SHAPES, LabeledCanvases, Teacher
