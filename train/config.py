@@ -127,13 +127,13 @@ class FitConfig:
     precision: Precision = _setting(  # noqa: RUF009
         "32-true",
         _MACHINE,
-        f"{', '.join(PRECISIONS)}.",
+        "Number format of the computation.",
         Rule(PRECISIONS.__contains__, " or ".join(PRECISIONS)),
     )
     schedule: Schedule = _setting(  # noqa: RUF009
         "cosine",
         _TRAINING,
-        f"Course of the learning rate: {', '.join(SCHEDULES)}.",
+        "Learning rate after warm-up: falls to 0, restarts, falls on a plateau, or stays.",
         Rule(SCHEDULES.__contains__, " or ".join(SCHEDULES)),
     )
     accumulate: int = _setting(

@@ -1,13 +1,13 @@
 """Errors of training.
 
 AffectstreamError (engines)
-├── DataMissing        a data set is not where it was looked for
-├── DataError          a data set's files are not what they should be
-├── SplitError         the samples cannot be split as asked, or the parts share what they must not
-├── WeightsMissing     pretrained weights are neither here nor to be fetched
-├── WeightsError       pretrained weights are not a network's, or another network's
-├── RunError           a run is missing, is another recipe's, would be overwritten, or broke down
-└── ParityError        an exported graph does not say what its network says
+├── DataMissing        a data set was not found
+├── DataError          the files of a data set are not as expected: columns, labels, values, versions
+├── SplitError         the samples cannot be split as requested, or splits have samples in common
+├── WeightsMissing     pretrained weights were not found and cannot be downloaded
+├── WeightsError       pretrained weights are damaged, or do not belong to the network
+├── RunError           a run is missing, of another recipe, would be overwritten, or failed
+└── ParityError        an exported graph and its network disagree by more than rounding
 """
 
 from __future__ import annotations
@@ -16,38 +16,36 @@ from affectstream.engines.errors import AffectstreamError
 
 
 class DataMissing(AffectstreamError):
-    """A data set is not where it was looked for; the message says what was expected there."""
+    """A data set was not found; the message says what was expected."""
 
 
 class DataError(AffectstreamError):
-    """A data set's files are not what they should be: columns, labels, values, versions."""
+    """The files of a data set are not as expected: columns, labels, values, versions."""
 
 
 class SplitError(AffectstreamError):
-    """The samples cannot be split as asked, or two parts share what they must not."""
+    """The samples cannot be split as requested, or splits have samples or participants in common."""
 
 
 class WeightsMissing(AffectstreamError):
-    """Pretrained weights are neither here nor to be fetched; the message says how to get them."""
+    """Pretrained weights were not found and cannot be downloaded; the message says how to get them."""
 
 
 class WeightsError(AffectstreamError):
-    """What was given as pretrained weights is damaged, or is not of the network it was given for."""
+    """Pretrained weights are damaged, or do not belong to the network."""
 
 
 class RunError(AffectstreamError):
-    """A run is missing, is another recipe's, would be overwritten, or broke down."""
+    """A run is missing, is of another recipe, would be overwritten, or failed."""
 
 
 class ParityError(AffectstreamError):
-    """An exported graph and the network that it was made of disagree by more than rounding."""
+    """An exported graph and its network disagree by more than rounding."""
 
 
 def first_line(error: BaseException) -> str:
-    """What an error of another library says, without the rest."""
-    said = (str(error).strip() or type(error).__name__).splitlines()[0]
-    if said.startswith(
-        "Weights only load failed"
-    ):  # torch goes on with advice that nobody should take
+    """The first line of the message of another library's error."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    if line.startswith("Weights only load failed"):  # torch would advise to load unsafely
         return "it is no archive of tensors and plain values"
-    return said
+    return line

@@ -1,7 +1,7 @@
-"""What `train tune` searches: a range for each setting, or for an option of a recipe.
+"""The search space of `train tune`: a range for each searched setting.
 
-A recipe may have its own: a field ``space``, from the name of a `FitConfig` setting, or ``options.NAME``,
-to one of the ranges here. Every other recipe gets `default_space`.
+Keys are fields of `FitConfig`, or ``options.NAME`` for an option of the recipe. A recipe with an attribute
+``space`` brings its own; the others get `default_space`. Each study stores its ranges as text.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Between:
-    """Any number from `low` to `high`; where `log`, each power of ten is as likely as any other."""
+    """Uniform from `low` to `high`, in the logarithm if `log`."""
 
     low: float
     high: float
@@ -28,7 +28,7 @@ class Between:
 
 @dataclass(frozen=True, slots=True)
 class OneOf:
-    """One of some values."""
+    """One of several values."""
 
     values: tuple[int | float | str | bool, ...]
 
@@ -49,37 +49,37 @@ LATE_FUSION: Space = {
 
 @runtime_checkable
 class Tunable(Protocol):
-    """A recipe with a space of its own."""
+    """A recipe with its own search space."""
 
     @property
     def space(self) -> Space:
-        """What to search; empty takes `default_space`."""
+        """If empty, `default_space` is searched."""
         ...
 
 
 def default_space(recipe: Recipe) -> Space:
-    """Learning rate, batch size, weight decay, and label smoothing where the recipe looks at it."""
+    """Learning rate, batch size, weight decay, and label smoothing if the recipe supports it."""
     from affectstream.train.recipe import Bindable
 
     batch, rate = recipe.defaults.batch_size, recipe.defaults.learning_rate
-    found: dict[str, Range] = {
-        # 1e-5 to 1e-3, as the reports search, for the rate of 1e-4 that most recipes have.
+    space: dict[str, Range] = {
+        # For the most common default, 1e-4, this is the range of the reports: 1e-5 to 1e-3.
         "learning_rate": Between(rate / 10, rate * 10, log=True),
         "batch_size": OneOf(tuple(sorted({max(1, batch // 2), batch, batch * 2}))),
         "weight_decay": Between(1e-5, 1e-1, log=True),
     }
     if isinstance(recipe, Bindable):
-        found["label_smoothing"] = Between(0.0, 0.2)
-    return found
+        space["label_smoothing"] = Between(0.0, 0.2)
+    return space
 
 
 def space_of(recipe: Recipe) -> Space:
-    """The recipe's own space, or the standard one."""
+    """The recipe's own space, or the default one."""
     return (recipe.space if isinstance(recipe, Tunable) else {}) or default_space(recipe)
 
 
-def sampled_settings(picked: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """What was picked as values of `FitConfig`, the picked options among `options`."""
-    own = {n.removeprefix("options."): v for n, v in picked.items() if n.startswith("options.")}
-    found = {name: value for name, value in picked.items() if not name.startswith("options.")}
-    return {**found, "options": {**options, **own}} if own else found
+def sampled_settings(sampled: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Sampled values as settings of `FitConfig`; sampled options replace those in `options`."""
+    own = {n.removeprefix("options."): v for n, v in sampled.items() if n.startswith("options.")}
+    settings = {name: value for name, value in sampled.items() if not name.startswith("options.")}
+    return {**settings, "options": {**options, **own}} if own else settings

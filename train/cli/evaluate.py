@@ -16,16 +16,17 @@ if TYPE_CHECKING:
 
 def evaluate(
     data: Data,
-    bundle: Annotated[str, typer.Option(help="'pocket', or a bundle's folder.")] = "pocket",
-    fer_split: Annotated[str, typer.Option(help="Folder of FER2013: test is PublicTest.")] = "test",
+    bundle: Annotated[str, typer.Option(help="'pocket', or the folder of a bundle.")] = "pocket",
+    fer_split: Annotated[str, typer.Option(help="Folder of FER2013; test is PublicTest.")] = "test",
     actors: Annotated[str, typer.Option(help="Actors of RAVDESS.")] = "17-20",
     meld_split: Annotated[str, typer.Option(help="Split of MELD.")] = "dev",
     split: Annotated[str, typer.Option(help="Split of a prepared data set.")] = "test",
 ) -> None:
-    """Measure a bundle on data it has not seen: what of it the data can measure.
+    """Measure a bundle on data that it was not trained on, as far as the data has labels.
 
-    On a prepared data set every task, by class, and with each set of modalities alone; on a folder of
-    public sets each encoder and the face detector, and beside them YuNet and TF-IDF with logistic regression.
+    A prepared data set measures every task, by class, and with each set of modalities alone. A folder of
+    public sets measures each encoder and the face detector, beside YuNet and TF-IDF with logistic
+    regression.
 
     Example: [bold]affectstream train evaluate --data DATA[/bold]
     """
@@ -44,12 +45,12 @@ def evaluate(
     first, _, last = actors.partition("-")
     if not (first.isdigit() and (last or first).isdigit() and int(first) <= int(last or first)):
         raise typer.BadParameter(f"{actors!r}: expected 17-20", param_hint="--actors")
-    chosen = tuple(range(int(first), int(last or first) + 1))
+    numbers = tuple(range(int(first), int(last or first) + 1))
     with Bundle.open(bundle) as opened:
         measured = [
             *public_sets.evaluate_detector(opened, data, rival=True),
             *public_sets.evaluate_face(opened, data, fer_split),
-            *public_sets.evaluate_voice(opened, data, chosen),
+            *public_sets.evaluate_voice(opened, data, numbers),
             *public_sets.evaluate_text(opened, data, meld_split, rival=True),
         ]
     _print(measured)

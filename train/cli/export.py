@@ -15,21 +15,19 @@ def export(
     runs: Annotated[
         Path, typer.Option(help="Folder of all runs, with a subfolder for each recipe.")
     ] = Path("runs"),
-    output: Annotated[Path, typer.Option("--output", "-o", help="The bundle's folder.")] = Path(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the bundle.")] = Path(
         "bundle"
     ),
     recipe: Annotated[
         str | None,
-        typer.Option(help="Whose run; see 'train list'.", show_default="pocket, of its five runs"),
+        typer.Option(help="Recipe whose run is exported.", show_default="pocket, of its five runs"),
     ] = None,
     weights: Annotated[
         bool,
-        typer.Option(
-            "--weights/--no-weights", help="Put in what 'train fit --init' can start from."
-        ),
+        typer.Option("--weights/--no-weights", help="Include the weights for 'train fit --init'."),
     ] = True,
     build: Annotated[
-        bool, typer.Option("--build", help="Build its TensorRT plans too, as 'engines build' does.")
+        bool, typer.Option("--build", help="Also build TensorRT plans, as 'engines build' does.")
     ] = False,
 ) -> None:
     """Export a run as a bundle, calibrated and measured.
@@ -41,19 +39,19 @@ def export(
 
         assemble_pocket(data, runs, output)
     else:
-        from affectstream.train.export.fusion_bundle import assemble as assemble_late
+        from affectstream.train.export.fusion_bundle import assemble as assemble_fusion
         from affectstream.train.export.net_bundle import assemble
         from affectstream.train.fusion.recipe import FusionRecipe
         from affectstream.train.recipes.net_recipe import NetRecipe
 
         found = find_recipe(recipe)
         if isinstance(found, FusionRecipe):
-            assemble_late(found, data, runs, output)
+            assemble_fusion(found, data, runs, output)
         elif isinstance(found, NetRecipe):
             assemble(found, data, runs, output, weights=weights)
         else:
             raise typer.BadParameter(
-                f"{recipe} is a part of pocket: leave --recipe out to export that",
+                f"{recipe} is a part of pocket: leave out --recipe to export pocket",
                 param_hint="--recipe",
             )
     if build:
@@ -64,5 +62,5 @@ def export(
             build_plans(bundle=str(output))
         except DeviceError as error:
             raise DeviceError(
-                f"--build: no plan was built; the bundle in {output} is whole without: {error}"
+                f"--build: no plan was built: {error}; the bundle in {output} works without plans"
             ) from error

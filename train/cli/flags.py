@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from affectstream.stream.errors import OptionError
+from affectstream.train import config
 from affectstream.train.config import SETTINGS, FitConfig, Group, flag_of, override, read_toml
+from affectstream.train.fit.loggers import Tracker
 
 if TYPE_CHECKING:
     from affectstream.train.recipe import Recipe
@@ -38,8 +40,8 @@ WarmupEpochs = Annotated[float | None, _setting("warmup_epochs")]
 ClipNorm = Annotated[float | None, _setting("clip_norm")]
 EmaDecay = Annotated[float | None, _setting("ema_decay")]
 Seed = Annotated[int | None, _setting("seed")]
-Precision = Annotated[str | None, _setting("precision")]
-Schedule = Annotated[str | None, _setting("schedule")]
+Precision = Annotated[config.Precision | None, _setting("precision")]
+Schedule = Annotated[config.Schedule | None, _setting("schedule")]
 Accumulate = Annotated[int | None, _setting("accumulate")]
 Patience = Annotated[int | None, _setting("patience")]
 MinDelta = Annotated[float | None, _setting("min_delta")]
@@ -83,11 +85,9 @@ Threads = Annotated[
     ),
 ]
 Track = Annotated[
-    str,
+    Tracker,
     typer.Option(
-        "--track",
-        help="Where metrics go besides log.csv: auto (TensorBoard if installed), none, tensorboard or "
-        "wandb.",
+        "--track", help="Where metrics go besides log.csv; auto is TensorBoard, if installed."
     ),
 ]
 Data = Annotated[
@@ -138,10 +138,10 @@ def run_request(parameters: Mapping[str, Any], *, resume: bool = False) -> RunRe
     for setting, parse in (("options", _parse_options), ("weights", _parse_weights)):
         if setting in flags:
             flags[setting] = {**from_file.get(setting, {}), **parse(recipe, flags[setting])}
-    config = override(recipe.defaults, from_file, str(file)) if from_file else recipe.defaults
-    config = override(config, flags, "command line")
-    _check_used(recipe, config)
-    return RunRequest(recipe, data or Path(file_data), config)
+    made = override(recipe.defaults, from_file, str(file)) if from_file else recipe.defaults
+    made = override(made, flags, "command line")
+    _check_used(recipe, made)
+    return RunRequest(recipe, data or Path(file_data), made)
 
 
 def find_recipe(name: str) -> Recipe:
@@ -154,17 +154,6 @@ def find_recipe(name: str) -> Recipe:
             f"{name!r} is not one of {', '.join(sorted(known))}", param_hint="--recipe"
         )
     return known[name]
-
-
-Choice = TypeVar("Choice", bound=str)
-
-
-def one_of(flag: str, value: str, choices: Sequence[Choice]) -> Choice:
-    """`value`, typed as one of `choices`. Raises `OptionError` where it is none of them."""
-    for choice in choices:
-        if value == choice:
-            return choice
-    raise OptionError(f"{flag} {value!r}: expected one of {', '.join(choices)}")
 
 
 def set_threads(count: int | None) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from affectstream.train.cli import flags
+from affectstream.train.cli.prepare import By
 
 _HELD_OUT = "Held-out samples"
 
@@ -26,7 +27,7 @@ def folds(
         ),
     ] = "5",
     by: Annotated[
-        str | None,
+        By | None,
         typer.Option(
             help="Keep the samples of a participant in one fold (participant), or not (sample).",
             show_default="participant, where all are known",
@@ -90,9 +91,6 @@ def folds(
 
     Example: [bold]affectstream train folds --recipe cnn --data prepared/fer2013 --folds 5[/bold]
     """
-    from affectstream.train.data.assign import BYS
-
-    grouping = flags.one_of("--by", by, BYS) if by is not None else None
     request = flags.run_request(locals())
     from affectstream.train.evaluate.table import aligned
     from affectstream.train.studies.cross_validation import FOLDER, cross_validate, rows
@@ -104,7 +102,7 @@ def folds(
         request.config,
         request.data,
         request.run,
-        Folding(folds, grouping, test),
+        Folding(folds, by, test),
         best=best,
         keep=keep,
         track=track,

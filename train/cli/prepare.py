@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from affectstream.train.data.prepare.registry import reader_names
+from affectstream.train.progress import progress_bar
 
 CropKind = Literal["face", "person", "frame"]
 By = Literal["participant", "sample"]
@@ -22,7 +21,7 @@ def prepare(
     name: Annotated[
         str, typer.Argument(metavar="SET", help=f"One of {', '.join(reader_names())}.")
     ],
-    source: Annotated[Path, typer.Argument(help="Its folder, archive or table.")],
+    source: Annotated[Path, typer.Argument(help="Folder, archive or table of the data set.")],
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Folder of the data set.", show_default=False)
     ],
@@ -66,7 +65,7 @@ def prepare(
     ] = None,
     language: Annotated[
         str | None,
-        typer.Option(help="Of a conversation without that column.", rich_help_panel=_OWN),
+        typer.Option(help="Language of a conversation without that column.", rich_help_panel=_OWN),
     ] = None,
     every: Annotated[
         int | None,
@@ -126,7 +125,7 @@ def prepare(
             rich_help_panel=_OWN,
         ),
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Of the face detector.")] = 1,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of the face detector.")] = 1,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start again if OUTPUT holds a data set.")
     ] = False,
@@ -180,7 +179,11 @@ def prepare(
     )
     if overwrite:
         remove_prepared(output)
-    with _progress_bar(name) as on_progress:
+    with progress_bar(name) as advance:
+
+        def on_progress(done: int, jobs: int, samples: int) -> None:
+            advance(completed=done, total=jobs, note=f"{samples} samples")
+
         prepared = run(config, source, output, threads=threads, on_progress=on_progress)
     report = write_report(output, prepared)
     if prepared.resumed:
@@ -201,34 +204,3 @@ def _pairs(pairs: list[str] | None, option: str, expected: str) -> dict[str, str
             raise OptionError(f"{option} {pair!r}: expected {expected}")
         mapping[old.strip()] = new.strip()
     return mapping
-
-
-@contextmanager
-def _progress_bar(title: str) -> Iterator[Callable[[int, int, int], None]]:
-    """A bar on a terminal, nothing elsewhere; yields what `prepare` calls after each job."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[samples]} samples"),
-    )
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        task = bar.add_task(title, total=None, samples=0)
-
-        def on_progress(done: int, jobs: int, samples: int) -> None:
-            bar.update(task, completed=done, total=jobs, samples=samples)
-
-        yield on_progress

@@ -9,20 +9,22 @@ import typer
 
 
 def preview(
-    data: Annotated[Path, typer.Option(help="A prepared data set.", show_default=False)],
+    data: Annotated[Path, typer.Option(help="Prepared data set.", show_default=False)],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder of the files.", show_default=False)
+        Path, typer.Option("--output", "-o", help="Folder for the files.", show_default=False)
     ],
-    split: Annotated[str, typer.Option(help="Which samples.")] = "train",
+    split: Annotated[str, typer.Option(help="Split of the samples.")] = "train",
     count: Annotated[int, typer.Option(min=1, max=64, help="Samples to show.")] = 8,
-    seconds: Annotated[float, typer.Option(min=0.5, max=30, help="Of sound.")] = 3.0,
-    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seed of everything random.")] = 0,
+    seconds: Annotated[float, typer.Option(min=0.5, max=30, help="Seconds of sound.")] = 3.0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=2**32 - 1, help="Seed of all random numbers.")
+    ] = 0,
 ) -> None:
-    """Show what augmentation makes of pictures, and let hear what it makes of sound.
+    """Show what augmentation does to pictures and sound.
 
-    Writes frames.png, sound.png and WAV files: each sample as it is, then changed as in training.
+    Writes frames.png, sound.png and WAV files to listen to: each sample as it is, then augmented.
 
-    Example: [bold]affectstream train preview --data prepared/ravdess -o look[/bold]
+    Example: [bold]affectstream train preview --data prepared/ravdess -o preview[/bold]
     """
     from affectstream.train.loader.preview import preview as write
 

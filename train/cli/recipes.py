@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def list_recipes(
     recipe: Annotated[
-        str | None, typer.Option(help="Everything about this one.", show_default=False)
+        str | None, typer.Option(help="Show everything about this recipe.", show_default=False)
     ] = None,
 ) -> None:
     """Name every recipe, its options (--set) and its pretrained parts (--weights).
@@ -24,7 +24,7 @@ def list_recipes(
     from affectstream.train.recipes.registry import recipes
 
     if recipe is not None:
-        for line in _everything(find_recipe(recipe)):
+        for line in _details(find_recipe(recipe)):
             print(line)
         return
     for name, found in sorted(recipes().items()):
@@ -34,7 +34,7 @@ def list_recipes(
 
 
 def _choices(recipe: Recipe) -> Iterator[str]:
-    """An option with its default and what else it may be, or a pretrained part with its source, a line."""
+    """A line for each option with its default and choices, and for each pretrained part with its source."""
     choices = getattr(recipe, "choices", {})
     for name, value in getattr(recipe, "options", {}).items():
         allowed = f"  ({', '.join(map(str, choices[name]))})" if name in choices else ""
@@ -43,7 +43,7 @@ def _choices(recipe: Recipe) -> Iterator[str]:
         yield f"--weights {part}={source}"
 
 
-def _everything(recipe: Recipe) -> Iterator[str]:
+def _details(recipe: Recipe) -> Iterator[str]:
     from affectstream.train.config import FitConfig, to_plain
     from affectstream.train.recipe import Phased
     from affectstream.train.search_space import space_of
@@ -51,18 +51,20 @@ def _everything(recipe: Recipe) -> Iterator[str]:
     yield f"{recipe.name}: {recipe.summary}"
     yield from (f"  {line}" for line in _choices(recipe))
     if modalities := getattr(recipe, "modalities", ()):
-        yield f"  sees {', '.join(modalities)}"
+        yield f"  modalities: {', '.join(modalities)}"
     if tiny := getattr(recipe, "tiny", {}):
-        less = " ".join(f"--set {name}={value}" for name, value in tiny.items())
-        yield f"  --tiny: {less}{' --weights none' if getattr(recipe, 'backbones', {}) else ''}"
-    standard = to_plain(FitConfig())
-    own = {k: v for k, v in to_plain(recipe.defaults).items() if v != standard.get(k)}
+        smaller = " ".join(f"--set {name}={value}" for name, value in tiny.items())
+        yield f"  --tiny: {smaller}{' --weights none' if getattr(recipe, 'backbones', {}) else ''}"
+    common = to_plain(FitConfig())
+    own = {k: v for k, v in to_plain(recipe.defaults).items() if v != common.get(k)}
     yield "  defaults: " + ", ".join(f"{name} {value}" for name, value in own.items())
     phases = recipe.phases if isinstance(recipe, Phased) else ()
     for number, phase in enumerate(phases, 1):
-        length = "what is left" if phase.epochs is None else f"{phase.epochs} epochs"
-        rates = "".join(f"; {name} at {share:g}" for name, share in phase.rates.items())
-        rests = f"; at rest: {', '.join(phase.frozen)}" if phase.frozen else ""
-        yield f"  phase {number}, from pretrained weights: {length}{rests}{rates}"
+        length = "the remaining epochs" if phase.epochs is None else f"{phase.epochs} epochs"
+        rates = "".join(
+            f"; {name} at {factor:g} of the rate" for name, factor in phase.rates.items()
+        )
+        frozen = f"; frozen: {', '.join(phase.frozen)}" if phase.frozen else ""
+        yield f"  phase {number}, from pretrained weights: {length}{frozen}{rates}"
     for name, part in space_of(recipe).items():
         yield f"  tune {name}: {part}"

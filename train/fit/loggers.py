@@ -7,12 +7,12 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from affectstream.engines.extras import module_hint
 from affectstream.stream.errors import OptionError
 
-TRACKERS = ("auto", "none", "tensorboard", "wandb")
+Tracker = Literal["auto", "none", "tensorboard", "wandb"]
 FOLDER = "tensorboard"
 
 Report = Callable[[str], None]
@@ -31,17 +31,15 @@ def format_metrics(metrics: Mapping[str, float]) -> str:
     return "  ".join(f"{name} {value:.4f}" for name, value in metrics.items())
 
 
-def check_tracker(kind: str) -> None:
-    """Raise `OptionError` for an unknown tracker, or one that is not installed."""
-    if kind not in TRACKERS:
-        raise OptionError(f"--track {kind}: expected one of {', '.join(TRACKERS)}")
+def check_tracker(kind: Tracker) -> None:
+    """Raise `OptionError` for a tracker that is not installed."""
     if kind in ("tensorboard", "wandb") and importlib.util.find_spec(kind) is None:
         raise OptionError(f"--track {kind} needs {kind!r}: {module_hint(kind)}")
 
 
 @contextmanager
 def open_logger(
-    kind: str, run: Path, name: str, config: Mapping[str, Any], report: Report
+    kind: Tracker, run: Path, name: str, config: Mapping[str, Any], report: Report
 ) -> Iterator[LogEpoch]:
     """Log the metrics of each epoch to the tracker `kind`, which `check_tracker` accepted.
 

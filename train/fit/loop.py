@@ -29,6 +29,7 @@ from affectstream.train.fit import checkpoint as files
 from affectstream.train.fit.checkpoint import BEST, LAST, LOG, SUMMARY
 from affectstream.train.fit.loggers import (
     Report,
+    Tracker,
     check_tracker,
     format_metrics,
     open_logger,
@@ -71,7 +72,7 @@ class Job:
     resume: bool
     report: Report
     on_epoch: EpochCallback | None
-    track: str
+    track: Tracker
 
 
 def fit(
@@ -83,12 +84,12 @@ def fit(
     resume: bool = False,
     report: Report = print_line,
     on_epoch: EpochCallback | None = None,
-    track: str = "none",
+    track: Tracker = "none",
 ) -> dict[str, float]:
     """Train `recipe` on `data`; `run` then holds `last.pt`, `best.pt`, `log.csv` and more.
 
     `on_epoch` gets the number and the metrics of each epoch after its checkpoint is written; an exception
-    from it ends the run. `track` is one of `loggers.TRACKERS`. Returns the validation metrics of the best
+    from it ends the run. Returns the validation metrics of the best
     epoch. Raises `DataMissing` for missing data, `OptionError` for settings that do not fit the recipe or
     the machine, and `RunError` where `run` holds a run that may not be overwritten or resumed, or where the
     loss is not finite.
@@ -208,7 +209,7 @@ class Trainer:
     def train(self) -> dict[str, float]:
         """Train epoch after epoch; returns the metrics of the best one."""
         state = self.state
-        track = self.job.track if self.is_main else "none"
+        track: Tracker = self.job.track if self.is_main else "none"
         logger = open_logger(
             track, self.run, self.recipe.name, asdict(self.config), self.job.report
         )

@@ -26,7 +26,7 @@ from affectstream.train.data.resplit import resplit
 from affectstream.train.errors import RunError
 from affectstream.train.files import encode_json, write_atomically
 from affectstream.train.fit.checkpoint import BEST, LAST, dataset_of, load_run, read_summary
-from affectstream.train.fit.loggers import Report, format_metrics, print_line
+from affectstream.train.fit.loggers import Report, Tracker, format_metrics, print_line
 from affectstream.train.fit.loop import fit
 from affectstream.train.fit.warm_start import read_run_or_bundle
 from affectstream.train.predict.predictions import Predictions, Predictor
@@ -63,7 +63,7 @@ def cross_validate(
     *,
     best: bool = False,
     keep: bool = False,
-    track: str = "none",
+    track: Tracker = "none",
     report: Report = print_line,
 ) -> CrossValidation:
     """Train and evaluate every fold in ``run/folds``, continuing an earlier call.

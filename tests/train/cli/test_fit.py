@@ -193,7 +193,7 @@ def test_figures_go_to_tensorboard_where_it_is(tmp_path, data):
         (["--recipe", "cnn", "--config", "no.toml"], exits.USAGE, "no.toml: No such file"),
         (["--recipe", "pocket_face", "--data", "d", "--tiny"], exits.USAGE, "--tiny means nothing"),
         (["--recipe", "pocket_face", "--data", "d", "--task", "valence"], exits.USAGE, "--task"),
-        (["--recipe", "cnn", "--data", ".", "--track", "paper"], exits.USAGE, "--track paper"),
+        (["--recipe", "cnn", "--data", ".", "--track", "paper"], exits.USAGE, "'paper'"),
         (["--recipe", "cnn", "--data", "."], exits.NOTHING, "no dataset.json in it"),
         (["--recipe", "cnn", "--data", ".", "--resume", "--eval-only"], exits.USAGE, "give one of"),
     ],

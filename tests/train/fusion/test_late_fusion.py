@@ -375,7 +375,7 @@ def test_a_member_that_was_changed_or_moved_is_noticed(data, tmp_path):
     with pytest.raises(RunError, match=r"member 'two' in .*two was changed since"):
         export()
     with pytest.raises(
-        RunError, match=r"by the same flags and yet with members\.2\.sha256 \w{12}\.\.\., now"
+        RunError, match=r"with the same flags but with members\.2\.sha256 \w{12}\.\.\., now"
     ):
         learn("late_fusion", config, data, here, resume=True)
     shutil.rmtree(members[1])
