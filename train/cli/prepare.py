@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,7 +15,7 @@ CropKind = Literal["face", "person", "frame"]
 By = Literal["participant", "sample"]
 Duplicates = Literal["refuse", "drop", "keep"]
 Split = Literal["train", "valid", "test"]
-_OWN = "Some sets only"
+_of_some_sets = partial(typer.Option, rich_help_panel="Some sets only")
 
 
 def prepare(
@@ -60,69 +61,41 @@ def prepare(
         bool, typer.Option("--drop-unknown", help="Leave out rows with any other label.")
     ] = False,
     column: Annotated[
-        list[str] | None,
-        typer.Option(help="OURS=YOURS, a column of a conversation; repeat.", rich_help_panel=_OWN),
+        list[str] | None, _of_some_sets(help="OURS=YOURS, a column of a conversation; repeat.")
     ] = None,
     language: Annotated[
-        str | None,
-        typer.Option(help="Language of a conversation without that column.", rich_help_panel=_OWN),
+        str | None, _of_some_sets(help="Language of a conversation without that column.")
     ] = None,
     every: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="affdex: each Nth frame.", show_default="30", rich_help_panel=_OWN
-        ),
+        int | None, _of_some_sets(min=1, help="affdex: each Nth frame.", show_default="30")
     ] = None,
     rate: Annotated[
-        float | None,
-        typer.Option(min=0.01, help="affdex: frames a second instead.", rich_help_panel=_OWN),
+        float | None, _of_some_sets(min=0.01, help="affdex: frames a second instead.")
     ] = None,
     sound: Annotated[
         float | None,
-        typer.Option(
-            min=0.0,
-            max=30.0,
-            help="affdex: seconds of sound before a frame.",
-            show_default="0",
-            rich_help_panel=_OWN,
+        _of_some_sets(
+            min=0.0, max=30.0, help="affdex: seconds of sound before a frame.", show_default="0"
         ),
     ] = None,
     time: Annotated[
-        str | None,
-        typer.Option(
-            help="affdex: column of times.", show_default="MediaTime", rich_help_panel=_OWN
-        ),
+        str | None, _of_some_sets(help="affdex: column of times.", show_default="MediaTime")
     ] = None,
-    stimulus: Annotated[
-        str | None, typer.Option(help="affdex: rows of this stimulus.", rich_help_panel=_OWN)
-    ] = None,
-    event_source: Annotated[
-        str | None, typer.Option(help="affdex: rows of this sensor.", rich_help_panel=_OWN)
-    ] = None,
+    stimulus: Annotated[str | None, _of_some_sets(help="affdex: rows of this stimulus.")] = None,
+    event_source: Annotated[str | None, _of_some_sets(help="affdex: rows of this sensor.")] = None,
     offset_ms: Annotated[
-        float | None,
-        typer.Option(help="affdex: added to the export's times.", rich_help_panel=_OWN),
+        float | None, _of_some_sets(help="affdex: added to the export's times.")
     ] = None,
     times: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="paired: partners of a sample.", show_default="1", rich_help_panel=_OWN
-        ),
+        int | None, _of_some_sets(min=1, help="paired: partners of a sample.", show_default="1")
     ] = None,
     part: Annotated[
-        Split | None,
-        typer.Option(
-            help="paired: only this split of each set, split again.", rich_help_panel=_OWN
-        ),
+        Split | None, _of_some_sets(help="paired: only this split of each set, split again.")
     ] = None,
     conflicts: Annotated[
         float | None,
-        typer.Option(
-            min=0.0,
-            max=1.0,
-            help="paired: share whose modalities contradict.",
-            show_default="0",
-            rich_help_panel=_OWN,
+        _of_some_sets(
+            min=0.0, max=1.0, help="paired: share whose modalities contradict.", show_default="0"
         ),
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of the face detector.")] = 1,

@@ -108,8 +108,10 @@ def test_reader_says_what_is_wrong(tmp_path):
         meld.read(tmp_path, "dev")
 
 
-def test_meld_has_the_seven_labels():
-    assert set(meld.EMOTIONS) == set(EMOTIONS_7)
+@pytest.mark.parametrize("emotion", EMOTIONS_7)
+def test_meld_has_the_seven_labels(tmp_path, emotion):
+    write_meld(tmp_path, emotion)
+    assert [line.emotion for line in meld.read(tmp_path, "dev")] == [emotion]
 
 
 def test_tokenizer_reads_all_apostrophes_and_cases_alike(tokenizer):

@@ -36,7 +36,6 @@ from affectstream.train.errors import DataError, DataMissing
 
 SPLIT_OF: dict[str, Split] = {"train": "train", "dev": "valid", "test": "test"}
 """The split for each part of MELD, the first word in the names of its files."""
-EMOTIONS = ("neutral", "anger", "disgust", "fear", "joy", "sadness", "surprise")
 COLUMNS = (
     "Utterance",
     "Speaker",
