@@ -18,7 +18,7 @@ def describe_appearance(
 
     `crop` is the aligned crop of the face at `box` in `rgb` (H, W, 3) uint8. Half of the vector is the
     square root of a hue-saturation-value histogram of the box widened by hair and collar, so that a dot
-    product is the Bhattacharyya coefficient. The other half is a 10x10 grey thumbnail of the crop minus
+    product is the Bhattacharyya coefficient. The other half is a 10x10 gray thumbnail of the crop minus
     its mean. It tells two people in one recording apart, and is not made to recognize anyone.
     """
     height, width = rgb.shape[:2]

@@ -24,7 +24,7 @@ FACE_MODEL_MM = np.array(
     ],
     np.float64,
 )
-"""Right eye, left eye, nose tip, mouth corners of an average adult in millimetres: x to the right of
+"""Right eye, left eye, nose tip, mouth corners of an average adult in millimeters: x to the right of
 the picture, y down, z away from the camera, the nose tip at the origin."""
 
 

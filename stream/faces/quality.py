@@ -56,9 +56,9 @@ def assess_quality(crop: NDArray[np.uint8], landmarks: NDArray[np.float32]) -> Q
     # How far the nose is from the middle of the eyes, along the line through the eyes.
     aside = ((nose - (right_eye + left_eye) / 2) * across.conjugate()).real
     turn = abs(aside) / max(eyes * eyes, 1e-6)
-    grey = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
-    edges = cv2.Laplacian(grey, cv2.CV_16S, ksize=1)
-    energy = _variance(edges) / (_variance(grey) + 25.0)
+    gray = cv2.cvtColor(crop, cv2.COLOR_RGB2GRAY)
+    edges = cv2.Laplacian(gray, cv2.CV_16S, ksize=1)
+    energy = _variance(edges) / (_variance(gray) + 25.0)
     return Quality(
         size=_ramp(eyes, _EYES_ZERO_PX, _EYES_FULL_PX),
         sharpness=_ramp(energy, _SHARP_ZERO, _SHARP_FULL),

@@ -26,9 +26,9 @@ from affectstream.stream.live.queue.rate import Cost, RateControl
 from affectstream.stream.live.stats import LiveStats
 from affectstream.stream.live.stream_events import StreamEvents
 from affectstream.stream.live.words.dictation import LiveWords
-from affectstream.stream.live.worker import MODALITY_OF, LiveWorker
+from affectstream.stream.live.worker import LiveWorker
 from affectstream.stream.loaded import LoadedBundle
-from affectstream.stream.media.types import Cue
+from affectstream.stream.media.types import Cue, MediaKind
 from affectstream.stream.options import SourceOptions
 
 _log = logging.getLogger(__name__)
@@ -73,7 +73,7 @@ class LiveSession:
         rates = possible_rates(manifest.frame_hz, manifest.hop_us)
         self._control = RateControl(rates, manifest.hop_us, cost or Cost(0.0, 0.0))
         self._queue = LiveQueue(
-            [kind for kind, modality in MODALITY_OF.items() if modality in given],
+            [kind for kind in MediaKind if kind.modality in given],
             frame_hz=manifest.frame_hz,
             hop_us=manifest.hop_us,
             rate_hz=self._control.rate_hz,

@@ -43,8 +43,6 @@ from affectstream.stream.media.types import (
 from affectstream.stream.options import SourceOptions
 from affectstream.stream.results.interpret import HopResult, Interpreter
 
-MODALITY_OF: dict[MediaKind, Modality] = {MediaKind.VIDEO: "video", MediaKind.AUDIO: "voice"}
-"""The modality of each kind of stream."""
 _GATHER = 50
 """Sound is resampled in pieces of 20 ms: a hop must not wait for more."""
 _log = logging.getLogger(__name__)
@@ -71,7 +69,7 @@ class LiveWorker:
         self._options, self._queue, self._clock = options, queue, clock
         self._control, self._drops = control, DropMonitor(control)
         self._callbacks, self._stream_events = callbacks, StreamEvents(name, modalities)
-        self._kinds = [kind for kind, m in MODALITY_OF.items() if m in modalities]
+        self._kinds = [kind for kind in MediaKind if kind.modality in modalities]
         self._perceiver: Perceiver | None = None
         if "video" in modalities:
             self._perceiver = Perceiver(bundle, pixel_aspect=pixel_aspect)

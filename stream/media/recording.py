@@ -199,7 +199,7 @@ class Recording:
                 broken = error_text(exc)
                 break
             except IndexError:
-                break  # how PyAV ends a file in which more streams turn up on the way
+                break  # PyAV raises this at the end of a file whose streams were not all known at the start
             if packet is None:
                 break
             if packet.size == 0:  # the end of a stream; the decoders are finished below

@@ -1,9 +1,9 @@
-"""Sound of any rate and layout to `SAMPLE_RATE`, each run placed by its time.
+"""Resampling sound of any rate and layout to `SAMPLE_RATE`, placed by its timestamps.
 
-libswresample (FFmpeg) converts with an exact rational step and starts its filter centred on the
-first sample, so within a stretch the n-th output sample is exactly n / `SAMPLE_RATE` after the
-first: nothing drifts, and no delay has to be taken off. A stretch ends where the times say that
-sound is missing or comes twice; the next one is placed by its own time.
+libswresample (FFmpeg) converts with an exact rational step and centers its filter on the first sample. So
+within a stretch of continuous sound the n-th output sample is exactly n / `SAMPLE_RATE` after the first:
+nothing drifts, and there is no delay to subtract. A stretch ends where the timestamps show that sound is
+missing or repeated; the next one is placed by its own timestamp.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ from numpy.typing import NDArray
 from affectstream.stream.media.types import SAMPLE_RATE, Samples
 
 JUMP_US = 20_000
-"""Times may wander this far from the count of samples (Matroska rounds them to milliseconds)."""
+"""Timestamps may differ this much from the count of samples (Matroska rounds them to milliseconds)."""
 
 _GATHER = 4
-"""Of recordings, frames are gathered to a quarter of a second: converting one by one costs as much as
-decoding."""
+"""In recordings a quarter of a second of frames is converted at a time: converting each frame by itself
+costs as much as decoding it."""
 
 
 class SoundResampler:
     """Frames of sound in, `Samples` with `channels` channels (1 or 2) out.
 
-    Runs never overlap and never go back. Several channels are mixed down so that the sum cannot
-    exceed full scale: to one, or with `channels` 2 to left and right; one is copied to both.
-    Nothing is given for samples before `first`. `gather` parts of a second are converted at a time,
-    which changes how the sound is cut into runs and nothing else.
+    Runs never overlap and never go back. Several channels are mixed so that the sum cannot exceed full
+    scale: to one, or with `channels` 2 to left and right; mono is copied to both. Samples before number
+    `first` are left out. 1 / `gather` seconds are converted at a time; this changes only how the sound is
+    cut into runs.
     """
 
     def __init__(self, channels: int = 1, *, first: int = 0, gather: int = _GATHER) -> None:
@@ -46,17 +46,17 @@ class SoundResampler:
 
     @property
     def expected_us(self) -> int | None:
-        """When the next frame should begin if it follows on; None before the first of a stretch."""
+        """When the next frame begins if it continues the stretch; None before the first of a stretch."""
         if self._waiting is None:
             return None
         rate = self._shape[0]
         return self._anchor_us + (2_000_000 * self._taken + rate) // (2 * rate)
 
     def push(self, frame: av.AudioFrame, t_us: int | None) -> list[Samples]:
-        """Take a frame that begins at `t_us` (None: it follows on).
+        """The runs that are complete with a frame that begins at `t_us` (None: at the end of the last).
 
-        A step in time of more than `JUMP_US` leaves a hole, or cuts what would overlap. Raises
-        `av.FFmpegError` when libswresample cannot take the sound; the next frame starts afresh.
+        A step in time of more than `JUMP_US` leaves a hole, or cuts off sound that would overlap. Raises
+        `av.FFmpegError` where libswresample does not take the sound; the next frame starts a new stretch.
         """
         shape = frame.rate, frame.layout.name, frame.format.name
         expected = self.expected_us
@@ -67,7 +67,7 @@ class SoundResampler:
             self._anchor_us = expected if follows and expected is not None else t_us or 0
             self._place = self._next if follows else _nearest(self._anchor_us)
             self._taken, self._shape, self._waiting = 0, shape, av.AudioFifo()
-        frame.pts = None  # the count of samples decides, not what FFmpeg makes of the times
+        frame.pts = None  # the count of samples decides, not the timestamps that FFmpeg derives
         self._waiting.write(frame)
         self._taken += frame.samples
         if self._waiting.samples * self._gather >= frame.rate:
@@ -75,7 +75,7 @@ class SoundResampler:
         return out
 
     def flush(self) -> list[Samples]:
-        """Give what is still held. The next frame begins a stretch of its own."""
+        """The runs that are still held. The next frame begins a new stretch."""
         if self._waiting is None:
             return []
         frames = self._converted()
@@ -85,11 +85,11 @@ class SoundResampler:
         return self._placed(frames)
 
     def skip_to(self, sample: int) -> None:
-        """Give nothing before `sample` from now on."""
+        """Leave out samples before number `sample` from now on."""
         self._next = max(self._next, sample)
 
     def _converted(self) -> list[av.AudioFrame]:
-        """What has been waiting, at `SAMPLE_RATE`."""
+        """The waiting frames, converted to `SAMPLE_RATE`."""
         frame = self._waiting.read(0) if self._waiting is not None else None
         if frame is None:
             return []
@@ -107,7 +107,7 @@ class SoundResampler:
         try:
             frames = resampler.resample(frame)
         except av.FFmpegError:
-            # No known way to mix this layout (nine microphones, say): keep it, average afterwards.
+            # FFmpeg cannot mix this layout (nine microphones, say): keep its channels, average afterwards.
             resampler = _resampler(frame.layout.name)
             frames = resampler.resample(frame)
         self._resampler = resampler
@@ -125,7 +125,7 @@ class SoundResampler:
         return out
 
     def _mixed(self, frame: av.AudioFrame) -> NDArray[np.float32]:
-        """(n, `channels`) in [-1, 1]; values that are no number are 0."""
+        """(n, `channels`) float32 in [-1, 1]; NaN becomes 0."""
         count = frame.samples * frame.layout.nb_channels  # packed, and padded at the end
         data = np.frombuffer(memoryview(frame.planes[0]), np.float32, count)
         data = data.reshape(frame.samples, -1)

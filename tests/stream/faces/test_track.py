@@ -199,8 +199,8 @@ def paint(picture, head, middle):
 def wall():
     """A room (360, 640, 3) whose light changes from side to side, so that no place is like another."""
     across, down = np.linspace(0, 1, 640)[None, :], np.linspace(0, 1, 360)[:, None]
-    colours = [70 + 90 * across + 0 * down, 90 + 40 * down + 0 * across, 140 - 60 * across * down]
-    return np.stack(colours, 2).astype(np.uint8)
+    colors = [70 + 90 * across + 0 * down, 90 + 40 * down + 0 * across, 140 - 60 * across * down]
+    return np.stack(colors, 2).astype(np.uint8)
 
 
 def looks(path):

@@ -15,7 +15,7 @@ def pair(tmp_path_factory):
     """Two people beside each other for three seconds; only the left channel speaks."""
     pytest.importorskip("skimage", reason="the portrait comes with the 'demo' extra")
     ann = portrait()
-    ben = ann[:, ::-1, [2, 0, 1]]  # mirrored and in other colours: another person to the tracker
+    ben = ann[:, ::-1, [2, 0, 1]]  # mirrored and in other colors: another person to the tracker
     picture = np.concatenate([ann, ben], 1)[:288]
     talk = babble(6)[: 3 * 16_000]
     sound = Sound(np.stack([talk, 0 * talk], 1), 16_000)
