@@ -107,7 +107,7 @@ def test_sessions():
         "p95": lambda row: row["latency_p95"],
         "p99": lambda row: row["latency_p99"],
         "delay p95": lambda row: row["delay_p95"],
-        "pictures looked at a second": lambda row: row["frame_hz"],
+        "frames analyzed per second": lambda row: row["frame_hz"],
         "lowered": lambda row: row["lowered"],
         "dropped": lambda row: 100 * row["dropped_share"],
         "ended": lambda row: row["ended_early"],
@@ -128,8 +128,8 @@ def test_sessions():
 
 def test_soak():
     runs = {
-        "60 min, before memory was given back": "soak_60min_before_trim",
-        "60 min, since": "soak_60min",
+        "60 min, before memory was returned": "soak_60min_before_trim",
+        "60 min, since then": "soak_60min",
     }
     rows = table("docs/guides/serve.md", "| run | memory after a minute |")
     assert set(rows) == set(runs)
