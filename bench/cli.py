@@ -7,27 +7,28 @@ from typing import Annotated
 
 import typer
 
+from affectstream.stream.cli.flags import BundleName, Device, Threads
+
 application = typer.Typer(
     no_args_is_help=True,
-    help="Measurements that anyone can rerun. Each ends with one line of JSON.\n\n"
+    help="Measure speed, latency, memory and precision. Each command ends with one line of JSON.\n\n"
     "Example: [bold]affectstream bench score interview.mp4[/bold]",
 )
 
-Bundle = Annotated[str, typer.Option(help="'pocket', or a bundle's folder.")]
-Threads = Annotated[
-    int | None, typer.Option(min=1, help="Batches perceived side by side.", show_default="cores")
+DemoFile = Annotated[
+    Path | None, typer.Argument(help="A recording.", show_default="the demo's clip, repeated")
 ]
-File = Annotated[Path | None, typer.Argument(help="A recording.", show_default="made, 2 minutes")]
+Files = Annotated[list[Path], typer.Argument(help="Recordings.", show_default=False)]
 
 
 @application.command()
 def score(
-    file: File = None,
-    bundle: Bundle = "pocket",
+    file: DemoFile = None,
+    bundle: BundleName = "pocket",
     threads: Threads = None,
-    repeats: Annotated[int, typer.Option(min=1, help="Rounds; the median counts.")] = 5,
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds; the result is the median.")] = 5,
 ) -> None:
-    """Speed of `score`, beside decoding alone and inference alone, in one run.
+    """Measure the speed of `score`, of decoding alone and of inference alone.
 
     Example: [bold]affectstream bench score interview.mp4[/bold]
     """
@@ -39,10 +40,10 @@ def score(
 @application.command()
 def memory(
     hours: Annotated[float, typer.Option(min=0.05, help="Length of the recording.")] = 2.0,
-    bundle: Bundle = "pocket",
+    bundle: BundleName = "pocket",
     threads: Threads = None,
 ) -> None:
-    """Resident memory while a long recording, made for this, is scored.
+    """Measure resident memory while a long recording is scored.
 
     Example: [bold]affectstream bench memory --hours 2[/bold]
     """
@@ -52,12 +53,8 @@ def memory(
 
 
 @application.command()
-def clips(
-    files: Annotated[list[Path], typer.Argument(help="Recordings.", show_default=False)],
-    bundle: Bundle = "pocket",
-    threads: Threads = None,
-) -> None:
-    """One row for each recording: time, faces, events, label flips, peak memory.
+def clips(files: Files, bundle: BundleName = "pocket", threads: Threads = None) -> None:
+    """Score recordings and print time, faces, events, label changes and peak memory of each.
 
     Example: [bold]affectstream bench clips videos/*.mp4[/bold]
     """
@@ -69,13 +66,13 @@ def clips(
 @application.command()
 def overlay(
     file: Annotated[Path, typer.Argument(help="A recording.", show_default=False)],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the pictures.")] = Path(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the images.")] = Path(
         "overlay"
     ),
-    count: Annotated[int, typer.Option(min=1, help="How many pictures.")] = 6,
-    bundle: Bundle = "pocket",
+    count: Annotated[int, typer.Option(min=1, help="Number of images.")] = 6,
+    bundle: BundleName = "pocket",
 ) -> None:
-    """Draw boxes, landmarks, head axes and labels on some scored frames.
+    """Draw boxes, landmarks, head axes and labels on some frames of a recording.
 
     Example: [bold]affectstream bench overlay interview.mp4 --output pictures[/bold]
     """
@@ -86,13 +83,13 @@ def overlay(
 
 @application.command()
 def feeds(
-    files: Annotated[list[Path], typer.Argument(help="Recordings.", show_default=False)],
+    files: Files,
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path(
         "feeds.npz"
     ),
-    bundle: Bundle = "pocket",
+    bundle: BundleName = "pocket",
 ) -> None:
-    """What each engine is fed while recordings are scored, for `engines compare --inputs`.
+    """Record the inputs of every engine while recordings are scored, for `engines compare --inputs`.
 
     Example: [bold]affectstream bench feeds interview.mp4 --output feeds.npz[/bold]
     """
@@ -104,10 +101,10 @@ def feeds(
 @application.command()
 def parity(
     data: Annotated[Path, typer.Option(help="Folder of the data sets.", show_default=False)],
-    bundle: Bundle = "pocket",
+    bundle: BundleName = "pocket",
     device: Annotated[str, typer.Option(help="Where FP16 runs: cpu or cuda:0.")] = "cpu",
 ) -> None:
-    """FP16 against FP32 on thousands of real inputs: labels, probabilities, largest activations.
+    """Compare FP16 with FP32 on thousands of real inputs: labels, probabilities, activations.
 
     Example: [bold]affectstream bench parity --data DATA[/bold]
     """
@@ -118,15 +115,15 @@ def parity(
 
 @application.command()
 def plans(
-    bundle: Bundle = "pocket",
+    bundle: BundleName = "pocket",
     large: Annotated[
         bool,
         typer.Option(
-            "--large", help="Networks of all recipes at random weights too: many minutes."
+            "--large", help="Also the networks of all recipes at random weights: many minutes."
         ),
     ] = False,
 ) -> None:
-    """Build times and sizes of plans for RTX cards, and FP16 parity. No GPU is needed.
+    """Measure build times and sizes of plans for RTX GPUs, and FP16 parity. It needs no GPU.
 
     Example: [bold]affectstream bench plans --large[/bold]
     """
@@ -137,17 +134,19 @@ def plans(
 
 @application.command()
 def sessions(
-    file: File = None,
-    counts: Annotated[str, typer.Option(help="Numbers of sessions to try.")] = "1,2,4,8,16,24,32",
-    seconds: Annotated[float, typer.Option(min=5, help="Length of each try.")] = 30.0,
+    file: DemoFile = None,
+    counts: Annotated[str, typer.Option(help="Numbers of sessions.")] = "1,2,4,8,16,24,32",
+    seconds: Annotated[float, typer.Option(min=5, help="Duration for each number.")] = 30.0,
     limit: Annotated[
         int | None,
-        typer.Option(min=1, max=256, help="The server takes no more.", show_default="all tried"),
+        typer.Option(
+            min=1, max=256, help="Sessions that the server accepts.", show_default="each number"
+        ),
     ] = None,
-    bundle: Bundle = "pocket",
-    device: Annotated[str, typer.Option(help="What the server computes on.")] = "auto",
+    bundle: BundleName = "pocket",
+    device: Device = "auto",
 ) -> None:
-    """Many live sessions of one server: latency against their number, and what gives where it is full.
+    """Measure latency against the number of live sessions of one server, and what degrades first.
 
     Example: [bold]affectstream bench sessions --counts 1,2,4,8,16[/bold]
     """
@@ -157,7 +156,7 @@ def sessions(
         numbers = [int(part) for part in counts.split(",")]
     except ValueError:
         numbers = [0]
-    if min(numbers) < 1 or max(numbers) > 256:  # the most that a server can be told to take
+    if min(numbers) < 1 or max(numbers) > 256:  # the most that a server accepts
         raise typer.BadParameter(
             f"{counts!r}: expected numbers from 1 to 256, such as 1,2,4", param_hint="--counts"
         )
@@ -166,13 +165,15 @@ def sessions(
 
 @application.command()
 def soak(
-    file: File = None,
-    minutes: Annotated[float, typer.Option(min=0.5, help="How long it goes on.")] = 60.0,
-    sessions: Annotated[int, typer.Option(min=1, help="At once; every other one reconnects.")] = 4,
-    bundle: Bundle = "pocket",
-    device: Annotated[str, typer.Option(help="What the server computes on.")] = "auto",
+    file: DemoFile = None,
+    minutes: Annotated[float, typer.Option(min=0.5, help="Duration.")] = 60.0,
+    sessions: Annotated[
+        int, typer.Option(min=1, help="Sessions at the same time; every second one reconnects.")
+    ] = 4,
+    bundle: BundleName = "pocket",
+    device: Device = "auto",
 ) -> None:
-    """An hour of live sessions that come and go: memory, threads, tasks and files of the server.
+    """Measure memory, threads, tasks and files of a server while sessions come and go.
 
     Example: [bold]affectstream bench soak --minutes 60[/bold]
     """
@@ -183,13 +184,13 @@ def soak(
 
 @application.command()
 def live(
-    seconds: Annotated[float, typer.Option(min=2, help="How long each source is watched.")] = 20.0,
+    seconds: Annotated[float, typer.Option(min=2, help="Duration for each source.")] = 20.0,
     only: Annotated[
-        str, typer.Option(help="Sources with this in their name.", show_default="all")
+        str, typer.Option(help="Only sources with this text in their name.", show_default="all")
     ] = "",
-    bundle: Bundle = "pocket",
+    bundle: BundleName = "pocket",
 ) -> None:
-    """Live sources of each kind, sent on this machine: delays, skew, drops, processor.
+    """Measure live sources of each kind: delays, audio-video skew, drops, processor time.
 
     Example: [bold]affectstream bench live --seconds 20[/bold]
     """
@@ -203,21 +204,27 @@ def fusion(
     data: Annotated[
         Path, typer.Option(help="A prepared data set, such as 'paired'.", show_default=False)
     ],
-    member: Annotated[
-        list[str], typer.Option(help="A bundle that is joined; repeat.", show_default=False)
+    members: Annotated[
+        list[str],
+        typer.Option("--member", help="Bundle of one modality. Repeatable.", show_default=False),
     ],
     fused: Annotated[
-        list[str] | None, typer.Option(help="A bundle of late fusion; repeat.", show_default=False)
+        list[str] | None,
+        typer.Option(help="Bundle of late fusion. Repeatable.", show_default=False),
     ] = None,
     conflicts: Annotated[
-        Path | None, typer.Option(help="Pairs that disagree: 'paired --conflicts 1'.")
+        Path | None,
+        typer.Option(
+            help="Data set of pairs that disagree, made by 'paired --conflicts 1'.",
+            show_default=False,
+        ),
     ] = None,
     split: Annotated[str, typer.Option(help="Split of the data set.")] = "valid",
 ) -> None:
-    """Fused bundles beside their members and beside joining those without learning anything.
+    """Compare fused bundles with their members, and with two rules that need no training.
 
     Example: [bold]affectstream bench fusion --member faces --member voices --data prepared/paired[/bold]
     """
     from affectstream.bench.score.fusion import main
 
-    main(member, fused or [], data, conflicts, split)
+    main(members, fused or [], data, conflicts, split)

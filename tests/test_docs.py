@@ -11,6 +11,7 @@ The two programs for the server run in `test_serve_media.py`, the file of settin
 figures are held to the results in `test_docs_figures.py`.
 """
 
+import json
 import re
 import shlex
 import shutil
@@ -19,15 +20,18 @@ import sys
 import zipfile
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import get_args
 
 import cv2
 import numpy as np
 import pytest
 import typer
 
-from affectstream.engines.bundle.folder import POCKET
+from affectstream.engines.bundle.folder import POCKET, read_manifest
 from affectstream.stream import parse_event
 from affectstream.stream.cli import GROUP, _application, main
+from affectstream.stream.events import TYPES, AssignedBy, Reason
+from affectstream.stream.results.readings import table_schema
 from tests.support.live_media import write_face
 from tests.support.media import Sound, write_video
 
@@ -244,3 +248,25 @@ def test_help_is_whole(application):
             assert "\n\nExample: [bold]affectstream" in command.help, path
         assert not re.search(r"[^\n]\n[^\n]", command.help), path
         assert not [option.name for option in command.params if not option.help], path
+
+
+def test_every_field_column_and_key_is_documented(folder):
+    """`docs/reference/events.md` has a row for each, by its name in backticks."""
+    page = (ROOT / "docs/reference/events.md").read_text()
+    named = {
+        name
+        for line in page.splitlines()
+        if line.startswith("| `")
+        for name in re.findall(r"`([^`]+)`", line.split("|")[1])
+    }
+    assert {field for kind in TYPES.values() for field in kind.__struct_fields__} <= named
+    run("score interview.mp4 --output results")
+    document = json.loads((folder / "results/interview/run.json").read_text())
+    assert set(document) <= named
+    assert set(document["counts"]) <= named
+    labels = read_manifest(POCKET).labels
+    first = {f"{label}{end}" for label in labels[:2] for end in ("", "_intensity")}
+    rest = {f"{label}{end}" for label in labels[2:] for end in ("", "_intensity")}
+    assert first | (set(table_schema(labels).names) - rest) <= named
+    assert set(get_args(Reason)) <= named
+    assert set(get_args(AssignedBy)) <= named

@@ -1,15 +1,14 @@
-"""Outlets of the Lab Streaming Layer, for experiments: what a session recognizes beside EEG or gaze.
+"""Sends live results to the Lab Streaming Layer, to record them beside EEG or gaze.
 
-Three streams, open from the start, so that LabRecorder finds them before the first face:
+Three streams open at the start, so that LabRecorder finds them before the first face:
 
-- ``NAME-emotion`` (type Emotion) and ``NAME-attention`` (type Attention): float32, one sample a hop,
-  of the person who has been in view for longest (the lowest track), or of the recording itself where
-  nobody is. The last channel is that track's number, 0 for the recording. An abstained, missing or
-  dropped hop is NaN.
+- ``NAME-emotion`` (type Emotion) and ``NAME-attention`` (type Attention): float32, one sample a hop, of the
+  person in view with the lowest track, or of the recording itself if nobody is in view. The last channel is
+  the track, 0 for the recording. A hop without a label, or a missing hop, is NaN.
 - ``NAME-markers`` (type Markers): segments and stream events as JSON, one string each.
 
-Every sample has the time at which the end of its hop was captured, on LSL's clock; a segment that of its
-offset. pylsl is imported on use.
+The timestamp of a sample is the time on LSL's clock at which the end of its hop was captured; that of a
+segment is the time of its offset. pylsl is imported on use.
 """
 
 from __future__ import annotations
@@ -31,11 +30,11 @@ if TYPE_CHECKING:
 
 NAN = float("nan")
 _SEND_S = 0.2
-"""liblsl sends on a thread of its own and forgets what it has not sent when an outlet is closed."""
-_MOST_NAME = 200
+"""liblsl sends in its own thread, and loses what is not sent when an outlet is closed."""
+_MAX_NAME = 200
 
 Channel = tuple[str, str, str]
-"""Label, unit and type, as XDF's description of channels has them."""
+"""Label, unit and type, as in the channel description of XDF."""
 
 _TRACK: Channel = ("track", "number", "Track")
 _ATTENTION: tuple[Channel, ...] = (
@@ -49,11 +48,14 @@ _DIMENSIONS = ("valence", "engagement", "intensity")
 
 
 class LslOutlets:
-    """The outlets of one session. `push` and `mark` may be called from any thread; neither waits."""
+    """The outlets of one session. Any thread may call `push` and `mark`; neither blocks."""
 
     def __init__(self, name: str, bundle: Bundle) -> None:
-        """Open the outlets. Raises `OptionError` for a name that is none, or where liblsl is missing,
-        and `ModuleNotFoundError` without pylsl."""
+        """Open the outlets.
+
+        Raises `OptionError` for a name that is not allowed or without liblsl, `ModuleNotFoundError` without
+        pylsl.
+        """
         self._lsl = check_name(name)
         self._bundle, self.name = bundle, name
         self._lock = threading.Condition()
@@ -74,7 +76,7 @@ class LslOutlets:
 
     @property
     def note(self) -> str:
-        """What a person should know: the names, and who can read them."""
+        """A message for the user: the names of the streams, and who can read them."""
         names = [outlet.get_info().name() for outlet, _ in self._regular]
         return (
             f"LSL: {', '.join([*names, self._markers.get_info().name()])}; "
@@ -83,27 +85,27 @@ class LslOutlets:
 
     @property
     def missing(self) -> int:
-        """Hops that were pushed as NaN because they had not come."""
+        """Hops that were sent as NaN because they did not come in time."""
         return self._schedule.missing
 
     @property
     def late(self) -> int:
-        """Hops that came too late for that."""
+        """Hops that came after they had been sent as NaN."""
         return self._schedule.late
 
     def push(self, hop: HopResult, zero_s: float | None) -> None:
-        """Push a hop of a session whose t = 0 was at `zero_s` (`LiveSession.zero_s`)."""
+        """Send a hop. `zero_s` is when t = 0 of the session was, on the monotonic clock (`LiveSession`)."""
         if not hop.readings or zero_s is None:
             return
         end_us = hop.readings[0][0].end_us
         values = tuple(sample(hop) for _, sample in self._regular)
         with self._lock:
             self._clock.follow(zero_s, end_us / 1e6)
-            self._give(self._schedule.push(end_us, values))
+            self._send(self._schedule.push(end_us, values))
             self._lock.notify()
 
     def mark(self, event: Event, zero_s: float | None) -> None:
-        """Push a segment or an event of the stream as a marker; other events are passed over."""
+        """Send a segment or stream event as a marker; ignore other events."""
         if not isinstance(event, Segment | Stream):
             return
         with self._lock:
@@ -114,7 +116,7 @@ class LslOutlets:
             self._markers.push_sample([encode(event).decode()], at_s + self._shift_s)
 
     def close(self) -> None:
-        """Let the last samples go out, and close the outlets. Does nothing the second time."""
+        """Send the last samples and close the outlets. Does nothing the second time."""
         with self._lock:
             if self._closed:
                 return
@@ -127,7 +129,7 @@ class LslOutlets:
         del self._markers
 
     def _keep_time(self) -> None:
-        """Push what is missing when it is due."""
+        """Send missing hops when they are due."""
         with self._lock:
             while not self._closed:
                 due_us, zero_s = self._schedule.due_us, self._clock.zero_s
@@ -135,11 +137,11 @@ class LslOutlets:
                     self._lock.wait()
                     continue
                 now_s = time.monotonic()
-                self._give(self._schedule.overdue((now_s - zero_s) * 1e6))
+                self._send(self._schedule.overdue((now_s - zero_s) * 1e6))
                 if (wait_s := zero_s + due_us / 1e6 - now_s) > 0:
                     self._lock.wait(wait_s)
 
-    def _give(self, samples: list[Sample]) -> None:
+    def _send(self, samples: list[Sample]) -> None:
         zero_s = self._clock.zero_s
         if self._closed or zero_s is None:
             return
@@ -154,7 +156,7 @@ class LslOutlets:
     def _outlet(self, what: str, kind: str, channels: Sequence[Channel]) -> StreamOutlet:
         lsl, manifest = self._lsl, self._bundle.manifest
         markers = kind == "Markers"
-        # The same for the same kind of stream after a restart: receivers then go on by themselves.
+        # It is the same after a restart, so that receivers reconnect by themselves.
         source = f"affectstream:{platform.node()}:{self.name}:{what}:{manifest.name}"
         info = lsl.StreamInfo(
             name=f"{self.name}-{what}",
@@ -181,17 +183,17 @@ class LslOutlets:
 
 
 def check_name(name: str) -> Any:
-    """pylsl, if outlets could be opened under `name`. Raises as `LslOutlets` does."""
-    if not name.strip() or not name.isprintable() or len(name) > _MOST_NAME:
+    """Import and return pylsl, and check `name`. Raises what `LslOutlets` raises."""
+    if not name.strip() or not name.isprintable() or len(name) > _MAX_NAME:
         raise OptionError(
-            f"--lsl {name[:40]!r}: expected a name of 1 to {_MOST_NAME} printable characters"
+            f"--lsl {name[:40]!r}: expected a name of 1 to {_MAX_NAME} printable characters"
         )
     try:
         import pylsl
     except RuntimeError as error:
         raise OptionError(
-            f"--lsl: pylsl finds no liblsl that it can load ({str(error).splitlines()[0]}): "
-            "pip install --force-reinstall pylsl, or name liblsl's file in PYLSL_LIB"
+            f"--lsl: pylsl cannot load liblsl ({str(error).splitlines()[0]}): "
+            "pip install --force-reinstall pylsl, or set PYLSL_LIB to the file of liblsl"
         ) from error
     return pylsl
 
@@ -213,8 +215,8 @@ class Emotions:
         )
 
     def sample(self, hop: HopResult) -> list[float]:
-        """One value a channel; NaN for all but the track where the recognizer abstained."""
-        event = min((e for e in hop.events if isinstance(e, Emotion)), key=_first, default=None)
+        """One value for each channel; NaN for all but the track if the recognizer abstained."""
+        event = min((e for e in hop.events if isinstance(e, Emotion)), key=_order, default=None)
         if event is None:
             return [NAN] * len(self.channels)
         track = float(event.track or 0)
@@ -230,15 +232,15 @@ class Emotions:
 
 
 def _attention(hop: HopResult) -> list[float]:
-    event = min((e for e in hop.events if isinstance(e, Attention)), key=_first, default=None)
+    event = min((e for e in hop.events if isinstance(e, Attention)), key=_order, default=None)
     if event is None:
         return [NAN] * len(_ATTENTION)
     angles = (event.score, event.yaw, event.pitch, event.roll)
     return [*map(_number, angles), float(event.track or 0)]
 
 
-def _first(event: Emotion | Attention) -> float:
-    """People before the recording itself, who was seen first before others."""
+def _order(event: Emotion | Attention) -> float:
+    """Sort key: tracks by number, the recording last."""
     return float("inf") if event.track is None else event.track
 
 
