@@ -99,7 +99,7 @@ def test_a_moving_face_is_followed(speed):
 # --- who gets one ---
 
 
-def test_a_doubtful_face_gets_its_number_with_the_third_look_within_a_second():
+def test_an_uncertain_face_gets_its_number_with_its_third_detection_within_a_second():
     doubtful = [face(100, score=0.6)]
     assert run([doubtful] * 4) == [[None], [None], [1], [1]]
     assert run([doubtful, [], doubtful, [], doubtful])[-1] == [1]
@@ -107,11 +107,11 @@ def test_a_doubtful_face_gets_its_number_with_the_third_look_within_a_second():
     assert {n for frame in run(glimpses) for n in frame} == {None}
 
 
-def test_what_the_detector_never_believes_gets_no_number():
+def test_faces_with_low_scores_get_no_number():
     assert {n for frame in run([[face(100, score=0.5)]] * 40) for n in frame} == {None}
 
 
-def test_glimpses_use_no_number_up():
+def test_glimpses_use_up_no_number():
     frames = [
         [face(100), *([face(400, who=BEN, score=0.7)] if i % 5 == 0 else [])] for i in range(20)
     ]
@@ -133,7 +133,7 @@ steps = st.sampled_from([0, 125_000, 500_000, 1_000_000, 6_000_000])
 
 
 @given(recordings, st.lists(steps, min_size=40, max_size=40), st.randoms(use_true_random=False))
-def test_whatever_comes_numbers_mean_one_person_each(frames, gaps, random):
+def test_any_input_gives_each_number_to_one_person(frames, gaps, random):
     tracker, again, shuffled = Tracker(), Tracker(), Tracker()
     last_us, now, given_so_far = {}, 0, 0
     for seen_faces, gap in zip(frames, gaps, strict=False):
@@ -159,8 +159,8 @@ def test_whatever_comes_numbers_mean_one_person_each(frames, gaps, random):
 
 
 @given(recordings)
-def test_an_uncertain_face_has_been_seen_often_enough(frames):
-    """Nobody who never had a score of `INSTANT_SCORE` is numbered with fewer than three looks in a second."""
+def test_an_uncertain_face_needs_enough_detections(frames):
+    """Nobody who never had a score of `INSTANT_SCORE` gets a number with fewer than three detections in a second."""
     tracker, looks = Tracker(), [0] * len(frames)
     for i, seen_faces in enumerate(frames):
         doubtful = [f for f in seen_faces if f.score < INSTANT_SCORE]
@@ -282,7 +282,7 @@ GROUP = ((320, 239, 416, 365), (529, 302, 634, 437), (683, 290, 785, 424), (428,
 @pytest.mark.slow
 @pytest.mark.data
 @pytest.mark.parametrize(("one", "two"), list(combinations(range(4), 2)))
-def test_people_of_one_group_in_one_light_are_told_apart(one, two, data_root, tmp_path):
+def test_people_of_one_group_in_one_light_keep_their_numbers(one, two, data_root, tmp_path):
     photo = cv2.imread(str(data_root / "images" / "multi_face.jpg"))[:, :, ::-1]
     heads = []
     for x0, y0, x1, y1 in (GROUP[one], GROUP[two]):
@@ -293,7 +293,7 @@ def test_people_of_one_group_in_one_light_are_told_apart(one, two, data_root, tm
 
 
 @pytest.mark.data
-def test_a_dim_audience_between_cuts_is_no_flood_of_numbers(data_root):
+def test_a_dim_audience_between_cuts_gets_few_numbers(data_root):
     """Seven people in four shots (one of them a singer, shown twice); the tracker once gave 12."""
     tracker, shown = Tracker(), {}
     for _, seen in looks(data_root / "video" / "two_people.mp4"):

@@ -1,4 +1,4 @@
-"""Whose voice and words: two people in view, and what a person may say about them."""
+"""Assigning voice and words to two people in view, by default and by options."""
 
 import json
 
@@ -69,7 +69,7 @@ def test_names_in_the_transcript(pair):
     assert "text" not in used(result, 2.0)[1][0]
 
 
-def test_what_never_comes_up_is_said(pair):
+def test_assignments_that_match_nothing_are_reported(pair):
     result = score(pair, assignment=Assignment(names={"Zoe": 9}))
     warnings = [e.detail for e in result.events if e.type == "stream" and e.what == "warning"]
     assert warnings == [
@@ -96,7 +96,7 @@ def test_no_language_at_all_is_refused(pair):
         score(pair, language="klingon")
 
 
-def test_a_spoiled_transcript_that_merely_lies_there_costs_nothing(pair):
+def test_a_malformed_transcript_beside_a_recording_is_only_reported(pair):
     beside = pair.with_suffix(".srt")
     beside.write_text("")
     try:
@@ -124,7 +124,7 @@ def test_focal_length_is_in_pixels_of_the_recording(tmp_path):
     assert yaws[0] == pytest.approx(yaws[1], abs=2.0)
 
 
-def test_times_stay_within_what_was_asked_for(pair):
+def test_times_stay_within_the_requested_part(pair):
     result = score(pair, start_us=700_000, end_us=1_300_000)
     spans = [(e.t_start, e.t_end) for e in result.events]
     assert min(start for start, _ in spans) == 0.7

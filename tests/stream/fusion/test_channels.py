@@ -1,4 +1,4 @@
-"""One speaker a side: the two of a stereo call have their own readings, in view or not."""
+"""One speaker on each side of stereo sound: both have their own readings, in view or not."""
 
 import wave
 
@@ -110,7 +110,7 @@ def test_live_reads_the_sides_of_a_call_as_score_does(recognizer, call):
     assert live == filed
 
 
-def test_words_that_nobody_is_named_for_are_the_recordings(recognizer, call, tmp_path):
+def test_words_without_a_speaker_belong_to_the_recording(recognizer, call, tmp_path):
     said = tmp_path / "said.srt"
     said.write_text("1\n00:00:00,200 --> 00:00:01,000\nI am so happy!\n")
     result = score(recognizer, call, transcript=said)
@@ -120,7 +120,7 @@ def test_words_that_nobody_is_named_for_are_the_recordings(recognizer, call, tmp
     assert used == {(1, ("voice",)), (2, ("voice",)), (None, ("text",))}
 
 
-def test_words_of_two_speakers_are_not_those_of_the_only_one_in_view(recognizer, tmp_path):
+def test_words_of_two_speakers_do_not_belong_to_the_only_track_in_view(recognizer, tmp_path):
     pytest.importorskip("skimage", reason="the portrait comes with the 'demo' extra")
     from affectstream.stream.demo import portrait
 

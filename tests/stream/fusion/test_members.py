@@ -1,4 +1,4 @@
-"""Bundles of members: each keeps its window, its grid and its crop, and one fusion joins what they say."""
+"""Bundles of members: each keeps its window, grid and crop, and a late-fusion head fuses their logits."""
 
 import hashlib
 
@@ -67,7 +67,7 @@ def total(event):
     return np.log(second / first)
 
 
-def test_what_the_members_say_is_joined_by_their_weights(both, film):
+def test_the_members_logits_are_fused_by_their_weights(both, film):
     seen, heard, joined = (
         emotions(score(at, film)) for at in (both / "seen", both / "heard", both)
     )
@@ -81,7 +81,7 @@ def test_what_the_members_say_is_joined_by_their_weights(both, film):
     assert any(event.modalities == ("video",) for event in joined)
 
 
-def test_a_member_without_evidence_is_masked(both, film):
+def test_a_member_without_input_is_masked(both, film):
     with Recognizer.open(both, device="cpu", threads=1) as recognizer:
         fed = record_feeds(recognizer, film)
     masks = np.concatenate([call["mask"] for call in fed["fusion"]])
@@ -91,7 +91,7 @@ def test_a_member_without_evidence_is_masked(both, film):
     assert not members[~masks].any()
 
 
-def test_each_member_looks_through_its_own_window_and_grid(tmp_path, film):
+def test_each_member_has_its_own_window_and_grid(tmp_path, film):
     folder = tmp_path / "pair"
     near = plain(folder / "near", takes=("video",), crop=FRAME, span=SPAN)
     far = plain(folder / "far", takes=("video",), crop=FRAME, span=LONG)
@@ -131,7 +131,7 @@ def test_two_runs_give_the_same_bytes_however_many_threads(both, film):
     assert digest(1) == digest(1) == digest(3)
 
 
-def test_a_face_and_the_picture_around_it_are_joined_for_the_only_one_in_view(tmp_path):
+def test_a_face_and_the_whole_picture_are_fused_for_the_only_track_in_view(tmp_path):
     pytest.importorskip("skimage", reason="the portrait comes with the 'demo' extra")
     from affectstream.stream.demo import portrait
 
@@ -191,7 +191,7 @@ def test_members_of_the_same_face_detector_share_it(tmp_path):
         ("heard", {"members": ("a", "b")}, "has a fusion engine alone"),
     ],
 )
-def test_members_that_do_not_go_together_are_refused(both, where, changes, message):
+def test_members_that_do_not_fit_together_are_refused(both, where, changes, message):
     rewrite(both / where, **changes)
     with pytest.raises(BundleError, match=message):
         Bundle.open(both)
@@ -209,7 +209,7 @@ def test_only_one_level_can_be_nested(both, tmp_path):
         Bundle.open(bundle)
 
 
-def test_a_member_must_tell_labels(tmp_path):
+def test_a_member_must_have_logits(tmp_path):
     folder = tmp_path / "pair"
     members = [
         plain(folder / "a", takes=("text",)),
@@ -227,7 +227,7 @@ def test_a_fusion_of_another_number_of_members_is_refused(tmp_path):
         Bundle.open(bundle)
 
 
-def test_a_spoiled_file_of_a_member_is_found(both):
+def test_a_changed_file_of_a_member_is_found(both):
     blob = bytearray((both / "heard" / "voice_encoder.onnx").read_bytes())
     blob[-1] ^= 1
     (both / "heard" / "voice_encoder.onnx").write_bytes(blob)

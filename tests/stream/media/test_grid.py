@@ -44,7 +44,7 @@ times_us = st.lists(st.integers(0, 3_000_000), max_size=60).map(lambda ts: sorte
 
 @settings(max_examples=200)
 @given(rates, times_us, st.integers(0, 1_000_000), st.data())
-def test_any_frames_and_bounds_give_what_the_definition_says(hz, times, start_us, data):
+def test_any_frames_and_bounds_match_the_definition(hz, times, start_us, data):
     sampler, out, bound = GridSampler(hz, start_us), [], 0
     for t_us in times:
         while data.draw(st.booleans()):
@@ -57,7 +57,7 @@ def test_any_frames_and_bounds_give_what_the_definition_says(hz, times, start_us
 
 @settings(max_examples=100)
 @given(rates, times_us)
-def test_without_bounds_a_frame_is_given_once(hz, times):
+def test_without_bounds_a_frame_is_returned_once(hz, times):
     sampler = GridSampler(hz)
     out = [s for t_us in times for s in sampler.push(frame(t_us))] + sampler.flush(4_000_000)
     given_frames = [s.frame.pts_us for s in out if s.frame is not None]
@@ -106,7 +106,7 @@ def test_points_wait_only_as_long_as_a_newer_frame_may_come():
     assert sampler.advance(400_000) == []
 
 
-def test_the_end_of_the_pictures_gives_the_last_frame_and_no_more():
+def test_the_last_bound_returns_the_last_frame_only():
     sampler = GridSampler(8)
     assert flat(sampler.push(frame(60_000))) == [(0, None)]
     assert flat(sampler.advance(FOREVER_US)) == [(1, 60_000)]
@@ -114,7 +114,7 @@ def test_the_end_of_the_pictures_gives_the_last_frame_and_no_more():
     assert GridSampler(8).advance(FOREVER_US) == []
 
 
-def test_a_start_keeps_the_numbers_of_the_whole():
+def test_grid_points_count_from_the_start_of_the_recording():
     sampler = GridSampler(8, 1_000_001)
     sampler.push(frame(1_000_001))
     assert flat(sampler.flush(1_300_000)) == [(9, 1_000_001), (10, None)]

@@ -1,4 +1,4 @@
-"""Recordings as frames, sound and bounds on one clock, whatever the file is like."""
+"""Recordings of many formats as frames, sound and bounds on one clock."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from tests.support.media import (
 
 
 class Read:
-    """All items of a recording, sorted by kind, with the promises checked."""
+    """All items of a recording, sorted by kind, with the bounds checked."""
 
     def __init__(self, path, **options):
         with Recording.open(path, **options) as recording:
@@ -49,21 +49,21 @@ class Read:
         self.check()
 
     def check(self):
-        promised = dict.fromkeys(MediaKind, 0)
+        bounds_us = dict.fromkeys(MediaKind, 0)
         for item in self.items:
             match item:
                 case Bound(kind, t_us):
-                    assert t_us >= promised[kind]
-                    promised[kind] = t_us
+                    assert t_us >= bounds_us[kind]
+                    bounds_us[kind] = t_us
                 case Frame(pts_us):
-                    assert pts_us >= promised[MediaKind.VIDEO]
-                    promised[MediaKind.VIDEO] = pts_us + 1
+                    assert pts_us >= bounds_us[MediaKind.VIDEO]
+                    bounds_us[MediaKind.VIDEO] = pts_us + 1
                 case Samples(start, data):
                     assert data.dtype == np.float32
                     assert np.abs(data).max() <= 1
-                    assert start * 1_000_000 / SAMPLE_RATE >= promised[MediaKind.AUDIO] - 63
-                    promised[MediaKind.AUDIO] = item.end * 1_000_000 // SAMPLE_RATE
-        assert promised == dict.fromkeys(MediaKind, FOREVER_US)
+                    assert start * 1_000_000 / SAMPLE_RATE >= bounds_us[MediaKind.AUDIO] - 63
+                    bounds_us[MediaKind.AUDIO] = item.end * 1_000_000 // SAMPLE_RATE
+        assert bounds_us == dict.fromkeys(MediaKind, FOREVER_US)
 
     @property
     def times(self):
@@ -291,7 +291,7 @@ def test_the_size_of_pictures_and_the_rate_of_sound_may_change(tmp_path):
     assert read.clicks[-1] - read.times[25] / 1e6 == pytest.approx(0.5, abs=1e-3)
 
 
-def test_cover_art_is_no_video(tmp_path):
+def test_cover_art_is_not_video(tmp_path):
     path = tmp_path / "a.mp3"
     with av.open(str(path), "w") as container:
         sound = container.add_stream("libmp3lame", rate=44_100, layout="mono")
@@ -383,14 +383,14 @@ def test_subtitles_and_streams_that_cannot_be_used_are_named(tmp_path):
 # --- streams that are not in step ---
 
 
-def test_silence_of_one_stream_does_not_hold_up_the_other(tmp_path):
+def test_a_silent_stream_does_not_hold_up_the_other(tmp_path):
     short = Sound(tone(2, 16_000), 16_000)
     times = [i * 0.5 for i in range(60)]
     read = Read(write_video(tmp_path / "a.mkv", 60, times_s=times, sound=short))
-    told = [b.t_us for b in read.bounds if b.kind is MediaKind.AUDIO]
-    assert told[0] < 3_100_000
-    assert told[-2] > 18_000_000  # before the end of the file was known
-    assert all(later - earlier <= 1_000_000 for earlier, later in pairwise(told[:-1]))
+    bounds_us = [b.t_us for b in read.bounds if b.kind is MediaKind.AUDIO]
+    assert bounds_us[0] < 3_100_000
+    assert bounds_us[-2] > 18_000_000  # before the end of the file was known
+    assert all(later - earlier <= 1_000_000 for earlier, later in pairwise(bounds_us[:-1]))
 
 
 @pytest.mark.parametrize("name", ["a.mkv", "a.mp4"])
@@ -399,8 +399,8 @@ def test_video_that_ends_early_loses_no_frame_and_holds_nothing_up(tmp_path, nam
     sound = Sound(tone(25, 16_000), 16_000)
     read = Read(write_video(tmp_path / name, 20, sound=sound), threads=threads)
     assert read.numbers == list(range(20))
-    told = [b.t_us for b in read.bounds if b.kind is MediaKind.VIDEO]
-    assert told[-2] > 14_000_000
+    bounds_us = [b.t_us for b in read.bounds if b.kind is MediaKind.VIDEO]
+    assert bounds_us[-2] > 14_000_000
 
 
 def test_video_that_pauses_goes_on_in_mid_group(tmp_path):
@@ -469,7 +469,7 @@ def test_bad_packets_are_skipped_and_counted(tmp_path, name, capfd):
 
 
 def test_one_bad_packet_costs_no_more_than_itself(tmp_path):
-    """A generator that raised is finished: errors must not be caught around `container.decode`."""
+    """A generator that has raised is finished, so errors must not be caught around `container.decode`."""
     path = write_video(tmp_path / "a.mkv", 60, codec="mjpeg", pix_fmt="yuvj420p")
     data = bytearray(path.read_bytes())
     pictures = [i for i in range(len(data) - 3) if data[i : i + 3] == b"\xff\xd8\xff"]
@@ -482,7 +482,7 @@ def test_one_bad_packet_costs_no_more_than_itself(tmp_path):
     assert read.stats.first_error.startswith("video at 0.800 s: ")
 
 
-def test_one_wild_time_does_not_swallow_the_rest(tmp_path):
+def test_one_wrong_time_does_not_cost_the_rest(tmp_path):
     sound = Sound(tone(4, 16_000), 16_000, "pcm_s16le")
     muxing = Muxing(video_options={"bf": "0"})
     source = write_video(tmp_path / "a.mkv", 100, sound=sound, muxing=muxing)
@@ -528,7 +528,7 @@ def test_a_file_that_was_cut_off_is_read_up_to_there(files, tmp_path, name):
     assert " of 8." in read.stats.ended_early
 
 
-def test_a_part_that_was_asked_for_is_no_early_end(files):
+def test_the_end_of_a_requested_part_is_not_reported(files):
     assert Read(files / "h264.mp4", end_us=1_000_000).stats.ended_early is None
 
 
@@ -597,21 +597,21 @@ def test_unusable_files_are_refused_with_the_reason(tmp_path, what, message, cap
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
-def test_a_file_that_may_not_be_read(tmp_path):
+def test_a_file_without_read_permission(tmp_path):
     path = write_video(tmp_path / "a.mp4", 5)
     path.chmod(0)
     with pytest.raises(SourceError, match="may not be read"):
         Read(path)
 
 
-def test_a_colon_in_a_name_is_no_protocol(tmp_path):
+def test_a_colon_in_a_name_is_not_a_protocol(tmp_path):
     path = write_video(tmp_path / "a.mp4", 5)
     named = tmp_path / "12:30 - 50%d.mp4"
     shutil.copy(path, named)
     assert len(Read(named).frames) == 5
 
 
-def test_a_closed_recording_says_so(tmp_path):
+def test_a_closed_recording_refuses_to_be_read(tmp_path):
     recording = Recording.open(write_video(tmp_path / "a.mp4", 5))
     recording.close()
     recording.close()

@@ -95,7 +95,7 @@ def test_rounded_times_leave_no_holes():
     assert len(joined(run(frames))) == 5 * SAMPLE_RATE
 
 
-def test_a_clock_that_runs_off_is_followed():
+def test_a_drifting_clock_is_followed():
     """A recorder whose 48 kHz are really 47.9: by its times, every frame is a little longer."""
     data, rate, real = tone(60, 48_000), 48_000, 47_900
     frames = [(f, round(t_us * rate / real)) for f, t_us in cut(data, rate, [1024])]
@@ -159,7 +159,7 @@ def test_any_sample_format_spans_the_same_range(form):
     assert np.abs(sound).max() == pytest.approx(1.0, abs=0.02)
 
 
-def test_values_that_are_no_number_or_too_loud_stay_in_range():
+def test_nan_and_clipping_values_stay_in_range():
     data = tone(1, 48_000)
     data[100], data[2_000], data[3_000:3_100] = np.nan, np.inf, 50.0
     sound = joined(run([(frame(data, 48_000), 0)]))
@@ -173,6 +173,6 @@ def test_samples_and_times_agree():
     assert [sample_time_us(n) for n in (0, 1, 2, SAMPLE_RATE)] == [0, 62, 125, 1_000_000]
 
 
-def test_three_channels_are_not_offered():
+def test_three_channels_are_refused():
     with pytest.raises(ValueError, match="must be 1 or 2, found 3"):
         SoundResampler(3)

@@ -1,4 +1,4 @@
-"""Which times are believed in a file that may be damaged."""
+"""Which timestamps of a damaged file are accepted."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def passed(times, start_us=0):
 
 
 @given(st.lists(st.integers(0, FAR_US), max_size=50))
-def test_a_sound_file_passes_untouched(steps):
+def test_an_undamaged_file_passes_unchanged(steps):
     times = [sum(steps[: i + 1]) for i in range(len(steps))]
     assert passed(times)[0] == times
 
 
 @given(st.integers(1, 8), st.integers(FAR_US + S, 10**12))
-def test_a_few_wrong_times_are_dropped_and_cost_nothing_else(count, ahead):
+def test_a_few_wrong_times_are_dropped_alone(count, ahead):
     good = [i * 40_000 for i in range(100)]
     wrong = [good[50] + ahead + i * 20_000 for i in range(count)]
     out, believer = passed([*good[:50], *wrong, *good[50:]])
@@ -32,7 +32,7 @@ def test_a_few_wrong_times_are_dropped_and_cost_nothing_else(count, ahead):
     assert believer.dropped == count
 
 
-def test_a_real_gap_is_believed_once_it_goes_on():
+def test_a_jump_is_accepted_once_media_follows():
     times = [0, 40_000, *(60 * S + i * 40_000 for i in range(30))]
     assert passed(times)[0] == times
 
@@ -45,13 +45,13 @@ def test_slides_far_apart_wait_for_the_next_or_for_something_else():
     assert believer.confirm(FOREVER_US) == []
 
 
-def test_few_things_are_held():
+def test_few_items_are_held():
     times = [0, *(60 * S + i for i in range(40))]
     out, _ = passed(times)
     assert len(out) >= len(times) - 16
 
 
-def test_progress_steps_only_with_two_witnesses():
+def test_progress_jumps_only_when_two_packets_agree():
     progress = DemuxProgress(0)
     for t_us in (0, 500_000, 3_600 * S, 540_000):
         progress.push(t_us)

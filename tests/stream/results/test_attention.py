@@ -45,12 +45,12 @@ def test_absent_after_a_second_without_a_face():
     assert states == ["attentive", "attentive", "absent", "absent", "attentive"]
 
 
-def test_never_seen_is_absent():
+def test_a_track_without_any_face_is_absent():
     verdict = AttentionMeter().push([], HOP)
     assert (verdict.state, verdict.score, verdict.yaw) == ("absent", None, None)
 
 
-def test_a_baseline_takes_off_the_camera_above_the_screen():
+def test_a_baseline_corrects_for_a_camera_above_the_screen():
     plain, learned = AttentionMeter(), AttentionMeter(baseline_us=2_000_000)
     yaws = [30.0] * 6
     assert run(plain, yaws)[-1].state == "away"
@@ -65,25 +65,25 @@ def test_the_baseline_is_learned_from_its_seconds_only():
     assert run(meter, [40.0] * 20, start=2)[-1].state == "away"
 
 
-def told(meter, scores):
-    """The states of one hop for each score that a head tells (None: it had nothing to go by)."""
+def states_of(meter, scores):
+    """The states of one hop for each score of a head (None: the head had no input)."""
     return [meter.push_score(s, [], (n + 1) * HOP).state for n, s in enumerate(scores)]
 
 
-def test_what_a_head_tells_has_the_same_states():
-    assert told(AttentionMeter(), [0.9, 0.5, 0.3, 0.5, 0.7]) == [
+def test_scores_of_a_head_lead_to_the_same_states():
+    assert states_of(AttentionMeter(), [0.9, 0.5, 0.3, 0.5, 0.7]) == [
         "attentive",
         "attentive",
         "away",
         "away",
         "attentive",
     ]
-    assert told(AttentionMeter(), [0.45]) == ["away"]
-    assert told(AttentionMeter(), [0.55]) == ["attentive"]
+    assert states_of(AttentionMeter(), [0.45]) == ["away"]
+    assert states_of(AttentionMeter(), [0.55]) == ["attentive"]
 
 
-def test_a_head_that_falls_silent_keeps_its_last_word_for_a_second():
-    assert told(AttentionMeter(), [None, 0.9, None, None, None]) == [
+def test_the_last_score_of_a_head_stays_for_a_second():
+    assert states_of(AttentionMeter(), [None, 0.9, None, None, None]) == [
         "absent",
         "attentive",
         "attentive",
@@ -92,7 +92,7 @@ def test_a_head_that_falls_silent_keeps_its_last_word_for_a_second():
     ]
 
 
-def test_each_state_has_a_strength_of_its_own():
+def test_each_state_has_a_score_of_its_own():
     there, aside = run(AttentionMeter(), [20, 33])
     gone = AttentionMeter().push([], HOP)
     assert [one.state for one in (there, aside, gone)] == ["attentive", "away", "absent"]
@@ -101,7 +101,7 @@ def test_each_state_has_a_strength_of_its_own():
     assert (gone.score, gone.state_score) == (None, 1.0)
 
 
-def test_a_verdict_says_where_it_comes_from():
+def test_a_reading_names_its_method():
     meter = AttentionMeter()
     there = meter.push_score(0.9, [(0, looking(12.0))], HOP)
     assert (there.method, there.score, there.yaw) == ("model", 0.9, 12.0)

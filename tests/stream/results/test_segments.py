@@ -28,11 +28,11 @@ def test_a_flicker_belongs_to_what_surrounds_it():
     assert spans(run("aaabaaaa")) == [("a", 0, 8)]
 
 
-def test_no_state_ends_a_segment_and_makes_none():
+def test_hops_without_a_state_end_a_segment():
     assert spans(run(["a"] * 3 + [None] * 3 + ["b"] * 3)) == [("a", 0, 3), ("b", 6, 9)]
 
 
-def test_a_state_too_short_at_the_end_is_not_reported_as_its_own():
+def test_a_state_too_short_at_the_end_is_no_segment():
     assert spans(run("aaab")) == [("a", 0, 4)]
 
 

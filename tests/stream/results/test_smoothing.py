@@ -10,7 +10,7 @@ def test_the_smoother_waits_for_a_clear_lead():
     assert smoother.push((0.40, 0.60), HOP)[0] == "y"
 
 
-def test_the_smoother_forgets_when_there_is_nothing_to_read():
+def test_the_smoother_resets_without_scores():
     smoother = Smoother("xy")
     smoother.push((1.0, 0.0), HOP)
     assert smoother.push(None, HOP) == (None, 0.0)

@@ -21,12 +21,12 @@ LINES = st.lists(
 )
 
 
-def test_the_one_who_speaks_now_is_a_and_the_others_follow_as_they_spoke_last():
+def test_the_last_speaker_is_a_and_the_others_follow_by_when_they_spoke_last():
     lines = [("Cem", "why"), ("Ann", "so"), ("Ben", "no"), ("Ann", "yes")]
     assert join_utterances(lines) == "C: why A: so B: no A: yes"
 
 
-def test_words_of_nobody_in_particular_have_no_mark():
+def test_words_without_a_speaker_have_no_mark():
     assert (
         join_utterances([("Ann", "so"), (None, "[a door]"), ("Ben", "no")])
         == "B: so [a door] A: no"
@@ -38,7 +38,7 @@ def test_a_single_utterance_is_left_as_it_is():
     assert join_utterances([("Ann", "yes")]) == "yes"
 
 
-def test_a_crowd_runs_out_of_letters_and_not_of_words():
+def test_more_speakers_than_letters_share_the_last_letter():
     lines = [(f"P{n}", "hm") for n in range(40)]
     assert join_utterances(lines).startswith("Z: hm Z: hm")
     assert join_utterances(lines).endswith("B: hm A: hm")
@@ -53,7 +53,7 @@ def test_names_do_not_matter_and_the_current_words_come_last(lines):
 
 
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=12), st.integers(0, 4), st.randoms())
-def test_what_was_said_before_is_the_same_in_whatever_order_cues_are_told(ends, count, random):
+def test_earlier_cues_do_not_depend_on_the_order_of_pushing(ends, count, random):
     cues = [Cue(0, end, f"{number}") for number, end in enumerate(sorted(set(ends)))]
     told = list(cues)
     random.shuffle(told)

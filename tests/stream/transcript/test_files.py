@@ -72,7 +72,7 @@ def write(path: Path, text: str | bytes) -> Path:
     return path
 
 
-def told(transcript):
+def cues_of(transcript):
     return [(c.start_us / 1e6, c.end_us / 1e6, c.speaker, c.text) for c in transcript.cues]
 
 
@@ -81,7 +81,7 @@ def told(transcript):
 
 def test_srt(tmp_path):
     transcript = read_transcript(write(tmp_path / "a.srt", SRT))
-    assert told(transcript) == [
+    assert cues_of(transcript) == [
         (1.0, 2.5, None, "Hello there, second & last line"),
         (4.0, 9.0, "Bob", "Earlier, but longer."),
         (60.0, 3600.5, "ALICE", "Fine."),
@@ -91,7 +91,7 @@ def test_srt(tmp_path):
 
 def test_webvtt(tmp_path):
     transcript = read_transcript(write(tmp_path / "a.vtt", VTT))
-    assert told(transcript) == [
+    assert cues_of(transcript) == [
         (1.0, 2.0, "Alice Smith", "Hi you <3 & all"),
         (1.0, 2.0, "Bob", "Yes"),
         (3.0, 4.0, None, "one two three"),
@@ -101,7 +101,7 @@ def test_webvtt(tmp_path):
 
 def test_ass(tmp_path):
     transcript = read_transcript(write(tmp_path / "a.ass", ASS))
-    assert told(transcript) == [(1.0, 2.0, "Alice", "Hello there, you")]
+    assert cues_of(transcript) == [(1.0, 2.0, "Alice", "Hello there, you")]
 
 
 @pytest.mark.parametrize(
@@ -119,7 +119,7 @@ def test_any_usual_encoding(tmp_path, encoded, ends):
     mark = next((m for m in (b"\xff\xfe", b"\xef\xbb\xbf") if encoded.startswith(m)), b"")
     head_bytes = head.encode("utf-16-le" if mark == b"\xff\xfe" else "ascii")
     path = write(tmp_path / "a.srt", mark + head_bytes + encoded[len(mark) :])
-    assert told(read_transcript(path)) == [(1.0, 2.0, None, "Grüße, “Ana”")]
+    assert cues_of(read_transcript(path)) == [(1.0, 2.0, None, "Grüße, “Ana”")]
 
 
 def test_latin_1_is_read(tmp_path):
@@ -235,7 +235,7 @@ def test_subtitles_inside_a_recording(tmp_path, name, codec):
     text = [Text(cues, codec, language="deu"), Text([(0, 1, "Other")], codec)]
     path = write_video(tmp_path / name, 50, text=text, sound=Sound(tone(2, 48_000)))
     transcript = embedded_transcript(path)
-    assert told(transcript) == [(0.5, 0.9, None, "Grüße"), (1.0, 1.5, "ALICE", "Fine.")]
+    assert cues_of(transcript) == [(0.5, 0.9, None, "Grüße"), (1.0, 1.5, "ALICE", "Fine.")]
     assert transcript.language == "de"
 
 
@@ -243,7 +243,7 @@ def test_subtitles_keep_the_clock_of_a_recording_that_starts_late(tmp_path):
     times = [100 + i / 25 for i in range(50)]
     text = Text([(100.5, 101, "Hello")], "subrip")
     path = write_video(tmp_path / "a.mkv", 50, times_s=times, text=text)
-    assert told(embedded_transcript(path)) == [(0.5, 1.0, None, "Hello")]
+    assert cues_of(embedded_transcript(path)) == [(0.5, 1.0, None, "Hello")]
 
 
 def test_words_of_a_recording_that_was_cut_off_are_read_up_to_there(tmp_path):
@@ -289,7 +289,7 @@ def test_a_recording_without_subtitles_has_no_transcript(tmp_path):
         ("a&#8217;s &quot;b&quot;", None, 'a\u2019s "b"'),
     ],
 )
-def test_speakers_are_taken_off_carefully(text, speaker, words):
+def test_speakers_are_split_from_the_words(text, speaker, words):
     assert parse_cue(text, "subrip") == [(speaker, words)]
 
 

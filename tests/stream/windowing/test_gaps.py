@@ -1,4 +1,4 @@
-"""Holes in a recording are told as `gap` events, and nothing else is."""
+"""Gaps in a recording are reported as `gap` events, other pauses are not."""
 
 import pytest
 from hypothesis import given
@@ -61,7 +61,7 @@ def test_a_recorder_that_was_paused_leaves_one_gap_of_each(tmp_path, recognizer)
     assert len(found) == 2
 
 
-def test_a_gap_is_told_with_the_hop_in_which_it_ends(tmp_path, recognizer):
+def test_a_gap_is_reported_with_the_hop_in_which_it_ends(tmp_path, recognizer):
     """Not earlier, though the file holds all its sound before the pictures of the same time."""
     sound = Sound(tone(8, 16_000), 16_000, holes=[(2.1, 4.4)])
     path = film(tmp_path / "a.mkv", PAUSED, sound)
@@ -91,13 +91,13 @@ def test_neither_batches_nor_parts_move_a_gap(tmp_path):
     ("times", "seconds"),
     [(STEADY, 4), (STEADY, 8), ([4 + t for t in STEADY], 8), ([0, 0.9, 1.8, 2.7, 3.6], 4)],
 )
-def test_what_is_no_gap(tmp_path, recognizer, times, seconds):
+def test_other_pauses_are_not_gaps(tmp_path, recognizer, times, seconds):
     """Pictures that end early, begin late, or are few."""
     path = film(tmp_path / "a.mkv", times, Sound(tone(seconds, 16_000), 16_000))
     assert gaps(recognizer.score(path)) == []
 
 
-def test_the_command_line_says_how_many(tmp_path):
+def test_the_command_line_reports_the_number_of_gaps(tmp_path):
     sound = tone(8, 16_000)
     path = write_sound(tmp_path / "a.mka", sound, 16_000, "pcm_s16le", holes=[(1, 3), (5, 7)])
     done = run("score", path)

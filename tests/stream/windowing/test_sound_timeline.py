@@ -19,7 +19,7 @@ from tests.support.media import cut_runs
     st.integers(-500, 3_000),
     st.integers(1, 2_000),
 )
-def test_a_window_is_what_came_and_zeros_elsewhere(sizes, pieces, start, length):
+def test_a_window_has_the_samples_and_zeros_elsewhere(sizes, pieces, start, length):
     reference = np.zeros((8_000, 2), np.float32)
     timeline, at, value = SoundTimeline(2), 0, 1.0
     for gap, size in pieces:
@@ -52,7 +52,7 @@ def test_the_timeline_is_bounded_and_forgets():
         timeline.window(599, 700)
 
 
-def test_the_timeline_refuses_what_does_not_fit():
+def test_the_timeline_refuses_runs_that_do_not_fit():
     timeline = SoundTimeline(1)
     timeline.push(Samples(100, np.ones((50, 1), np.float32)))
     with pytest.raises(ValueError, match="found 149, expected 150 or later"):

@@ -14,7 +14,7 @@ from tests.support.media import cut_runs
 
 
 def speechlike(seconds, seed=0):
-    """Buzzing syllables over faint noise: webrtcvad takes the one for speech, not the other."""
+    """Buzzing syllables over faint noise: webrtcvad takes the syllables for speech, and not the noise."""
     rng, n = np.random.default_rng(seed), int(seconds * SAMPLE_RATE)
     t = np.arange(n) / SAMPLE_RATE
     buzz = sum(np.sin(2 * np.pi * 140 * k * t) / k for k in range(1, 25))
@@ -24,7 +24,7 @@ def speechlike(seconds, seed=0):
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(1, 5_000), max_size=30), st.lists(st.integers(0, 6_000), max_size=3))
-def test_any_cutting_gives_the_same_decisions(sizes, gaps):
+def test_decisions_do_not_depend_on_how_sound_is_cut(sizes, gaps):
     data = speechlike(3)
     parts = np.array_split(data, len(gaps) + 1)
 
@@ -40,8 +40,8 @@ def test_any_cutting_gives_the_same_decisions(sizes, gaps):
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 47_999), st.integers(0, 3_000_000), st.integers(1, 3_000_000))
-def test_what_is_known_of_a_span_does_not_change_with_later_sound(extra, start_us, length_us):
-    """A window asks as soon as its sound is complete, or later: the answer has to be the same."""
+def test_later_sound_does_not_change_earlier_decisions(extra, start_us, length_us):
+    """A window may ask as soon as its sound is complete, or later; the answer is the same."""
     data, end_us = speechlike(6), start_us + length_us
     early, late = VoiceGate(), VoiceGate()
     last = -(-end_us * SAMPLE_RATE // 1_000_000)
@@ -60,7 +60,7 @@ def test_frames_lie_on_a_fixed_grid_and_none_is_lost():
     assert gate.flush() == []
 
 
-def test_holes_and_what_surrounds_them_are_no_speech():
+def test_frames_with_holes_are_not_speech():
     gate, data = VoiceGate(), speechlike(1.1)
     gate.push(Samples(0, data))
     gate.push(Samples(10 * SAMPLE_RATE + 100, data))
@@ -101,13 +101,13 @@ def noise(kind, dbfs, seconds=10):
     return data / data.std() * 10 ** (dbfs / 20)
 
 
-def test_silence_is_no_speech():
+def test_silence_is_not_speech():
     assert voiced_share(np.zeros(10 * SAMPLE_RATE)) == 0
 
 
 @pytest.mark.parametrize("kind", ["white", "pink", "brown"])
 @pytest.mark.parametrize("dbfs", [-70, -60, -50, -40])
-def test_quiet_noise_is_no_speech(kind, dbfs):
+def test_quiet_noise_is_not_speech(kind, dbfs):
     assert voiced_share(noise(kind, dbfs)) < 0.02
 
 

@@ -1,4 +1,4 @@
-"""The joiner: however a stream is cut into pieces, the windows are the same."""
+"""The windower: the windows do not depend on how the input was cut."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -73,11 +73,11 @@ def test_every_hop_goes_out_once_in_order_and_the_tail_is_flushed():
 
 @settings(max_examples=60)
 @given(st.lists(st.integers(1, 20_000), max_size=40), st.lists(st.booleans(), max_size=120))
-def test_any_cutting_and_interleaving_gives_the_same_windows(pieces, order):
+def test_windows_do_not_depend_on_cutting_and_interleaving(pieces, order):
     assert fingerprint(windows(pieces, order)) == EXPECTED
 
 
-def test_no_sample_is_lost_or_doubled():
+def test_no_sample_is_lost_or_repeated():
     found = windows([777] * 99, [True, False] * 200)
     for window in found:
         last = window.end_us * SAMPLE_RATE // 1_000_000
@@ -114,7 +114,7 @@ def test_words_count_from_their_end():
     assert said[13] is None  # five seconds after its end
 
 
-def test_a_range_begins_at_its_own_hop():
+def test_a_part_begins_at_its_own_hop():
     windower = Windower(SHAPE, start_us=3_000_000)
     windower.push_bound(Bound(MediaKind.AUDIO, FOREVER_US))
     found = [w for p in range(24, 40) for w in windower.push_frame(p, [(1, look(p))])]

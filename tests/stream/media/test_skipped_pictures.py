@@ -1,4 +1,4 @@
-"""Pictures that no grid point needs may be passed over by the decoder; the grid must not notice."""
+"""The decoder may skip pictures that no grid point needs; the grid gets the same frames."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ Looks = list[tuple[range, int | None, bytes]]
 
 
 def sampled(path: Path, hz: int, **options: object) -> tuple[Looks, int, int]:
-    """What the grid takes, how many pictures were decoded for it, and where the recording ends."""
+    """The frames of the grid, how many pictures were decoded for them, and the end of the recording."""
     grid, looks = GridSampler(hz), []
     with Recording.open(path, **options) as recording:  # type: ignore[arg-type]
         for item in recording:
@@ -45,7 +45,7 @@ def same(path: Path, hz: int) -> tuple[int, int]:
                                                ("libx264", "avi"), ("libx265", "mkv"),
                                                ("libvpx-vp9", "webm"), ("mpeg4", "avi"), ("mpeg4", "mp4"),
                                                ("mpeg2video", "ts")])  # fmt: skip
-def test_the_grid_takes_the_same(tmp_path: Path, codec: str, suffix: str, hz: int) -> None:
+def test_the_grid_gets_the_same_frames(tmp_path: Path, codec: str, suffix: str, hz: int) -> None:
     path = write_video(tmp_path / f"a.{suffix}", 60, codec=codec)
     same(path, hz)
 
@@ -70,7 +70,7 @@ def test_without_b_frames_every_picture_is_decoded(tmp_path: Path) -> None:
     hz=st.integers(1, 20),
     b_frames=st.integers(0, 4),
 )
-def test_variable_frame_rates_too(tmp_path: Path, steps: list[int], hz: int, b_frames: int) -> None:
+def test_variable_frame_rates(tmp_path: Path, steps: list[int], hz: int, b_frames: int) -> None:
     times = (np.cumsum(steps) / 1000).tolist()
     muxing = Muxing(video_options={"bf": str(b_frames)})
     same(write_video(tmp_path / "v.mp4", len(times), times_s=times, muxing=muxing), hz)
