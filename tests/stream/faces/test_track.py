@@ -160,7 +160,7 @@ def test_any_input_gives_each_number_to_one_person(frames, gaps, random):
 
 @given(recordings)
 def test_an_uncertain_face_needs_enough_detections(frames):
-    """Nobody who never had a score of `INSTANT_SCORE` gets a number with fewer than three detections in a second."""
+    """A face that never scores `INSTANT_SCORE` needs three detections in a second for a number."""
     tracker, looks = Tracker(), [0] * len(frames)
     for i, seen_faces in enumerate(frames):
         doubtful = [f for f in seen_faces if f.score < INSTANT_SCORE]

@@ -114,7 +114,7 @@ def refused(error: SourceError, path: Path) -> str:
 
 
 def read(path: Path, seed: int) -> str:
-    """Read all of a file, or a part of it; whether it was read, ended early or was refused. `Read` checks times and bounds."""
+    """Read a file or a part of it: read, ended early or refused. `Read` checks times and bounds."""
     part = {} if seed % 3 else {"start_us": 700_000, "end_us": 2_100_000}
     try:
         found = Read(path, **part)
