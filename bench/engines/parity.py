@@ -5,7 +5,7 @@ ONNX Runtime, which on a CPU computes most FP16 nodes in FP32, and by `Fp16Refer
 every node.
 
 - Encoders alone get FER2013 PublicTest, windows of RAVDESS and EMO-DB, and lines of MELD dev.
-- A mixed hop joins 24 consecutive pictures, a window of sound and a line, of which one of the seven sets of
+- A mixed hop joins 24 consecutive images, a window of sound and a line, of which one of the seven sets of
   modalities is present in turn.
 - Recordings under ``video/`` are scored from their frames on. The FP32 detector finds the faces, as on a GPU.
   They are scored once more with an FP16 detector, which is reported and has no limit: it moves landmarks by

@@ -75,7 +75,7 @@ class NetworkSource:
     options: tuple[str, ...] = ()
     """``NAME=VALUE`` for FFmpeg, of the sender."""
     commands: tuple[tuple[str, ...], ...] = ()
-    """Programs that run meanwhile."""
+    """Programs that run at the same time."""
     is_ready: Callable[[], bool] = lambda: True
     """Whether the source can be opened."""
     missing: str | None = None

@@ -1,7 +1,7 @@
-"""Measures how far sound and picture are apart, by content: each flash comes with a beep.
+"""Measures the skew between sound and pictures by their content: each flash comes with a beep.
 
-Times cannot show this: a source may stamp its sound a quarter of a second late. It needs a recording
-(or a lamp and a buzzer, or a page that flashes and beeps) made for it.
+Timestamps do not show the skew, since a source may stamp its sound a quarter of a second late. This needs a
+recording, a page, or a lamp and a buzzer that flash and beep at the same time.
 """
 
 from __future__ import annotations
@@ -15,40 +15,40 @@ from numpy.typing import NDArray
 from affectstream.stream.media.types import Samples, sample_time_us
 
 _FLASH = 60.0
-"""Grey levels (of 255) by which the mean of a picture rises at a flash."""
+"""Rise of the mean gray level (0 to 255) at a flash."""
 _BEEP_DBFS = -30.0
 _STEP_SAMPLES = 16
 """Sound is measured in steps of a millisecond."""
-_REACH_US = 400_000
-"""A flash and a beep further apart than this do not belong together; flashes are a second apart."""
+_MAX_SKEW_US = 400_000
+"""A flash and a beep are a pair if they are no further apart; flashes are a second apart."""
 
 
 class FlashBeep:
-    """Push pictures and sound on one clock; `skew_ms` is the median over the pairs so far."""
+    """Push pictures and sound with times of one clock; `skew_ms` is the median over the pairs so far."""
 
     def __init__(self) -> None:
-        self._grey: float | None = None
+        self._level: float | None = None
         self._loud = False
         self._quiet_steps = 0
         self._flashes: deque[int] = deque(maxlen=8)
         self._beeps: deque[int] = deque(maxlen=8)
         self.pairs_us: list[int] = []
-        """How much later the flash of each pair was."""
+        """For each pair, how much later the flash was than the beep."""
 
     @property
     def skew_ms(self) -> float | None:
-        """How much later pictures are than sound; None before the first pair."""
+        """Median delay of pictures against sound; None before the first pair."""
         return median(self.pairs_us) / 1e3 if self.pairs_us else None
 
-    def push_video(self, grey: NDArray[np.uint8], t_us: int) -> None:
-        """A picture (H, W) uint8, its brightness alone."""
-        level = float(grey[::4, ::4].mean())
-        if self._grey is not None and level - self._grey >= _FLASH:
+    def push_video(self, gray: NDArray[np.uint8], t_us: int) -> None:
+        """Add a gray image (H, W) uint8."""
+        level = float(gray[::4, ::4].mean())
+        if self._level is not None and level - self._level >= _FLASH:
             self._pair(self._flashes, t_us, self._beeps, 1)
-        self._grey = level
+        self._level = level
 
     def push_audio(self, samples: Samples) -> None:
-        """A run of sound; only its first channel counts."""
+        """Add a run of sound; only its first channel is used."""
         whole = len(samples.data) // _STEP_SAMPLES * _STEP_SAMPLES
         steps = samples.data[:whole, 0].reshape(-1, _STEP_SAMPLES)
         loud = np.abs(steps).max(axis=1, initial=0.0) >= 10 ** (_BEEP_DBFS / 20)
@@ -61,7 +61,7 @@ class FlashBeep:
             self._loud = is_loud or (self._loud and self._quiet_steps < 50)
 
     def _pair(self, own: deque[int], t_us: int, others: deque[int], sign: int) -> None:
-        near = [other for other in others if abs(other - t_us) <= _REACH_US]
+        near = [other for other in others if abs(other - t_us) <= _MAX_SKEW_US]
         if not near:
             own.append(t_us)
             return

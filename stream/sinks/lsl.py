@@ -199,13 +199,13 @@ def check_name(name: str) -> Any:
 
 
 class Emotions:
-    """The channels of ``NAME-emotion`` for what a bundle answers, and the sample of a hop."""
+    """The channels of ``NAME-emotion`` for the outputs of a bundle, and the sample of a hop."""
 
-    def __init__(self, labels: Sequence[str], answers: Collection[str]) -> None:
-        """Labels are given as probabilities, or as intensities where a bundle tells only those."""
-        self._probable = "logits" in answers
-        self._labels = labels if self._probable or "intensities" in answers else ()
-        self._dimensions = tuple(name for name in _DIMENSIONS if name in answers)
+    def __init__(self, labels: Sequence[str], outputs: Collection[str]) -> None:
+        """Labels are probabilities, or intensities if `outputs` has only those."""
+        self._probable = "logits" in outputs
+        self._labels = labels if self._probable or "intensities" in outputs else ()
+        self._dimensions = tuple(name for name in _DIMENSIONS if name in outputs)
         unit = "probability" if self._probable else "normalized"
         self.channels: tuple[Channel, ...] = (
             *((label, unit, "Emotion") for label in self._labels),
