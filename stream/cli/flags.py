@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from affectstream.stream.sinks import DEFAULT_FORMATS, FORMATS, Format
+
 if TYPE_CHECKING:
     from affectstream.stream.options import SourceOptions
-
-FORMATS = ("jsonl", "parquet", "csv", "vtt")
-DEFAULT_FORMATS = "jsonl,parquet,vtt"
 
 BundleName = Annotated[str, typer.Option(help="Bundle to use: 'pocket', or its folder.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda:0, tensorrt:0 or tensorrt-rtx:0.")]
@@ -35,7 +34,7 @@ Formats = Annotated[
         "--format",
         "-f",
         help=f"Files to write with --output: any of {','.join(FORMATS)}.",
-        show_default=DEFAULT_FORMATS,
+        show_default=",".join(DEFAULT_FORMATS),
     ),
 ]
 Transcript = Annotated[
@@ -119,21 +118,23 @@ def source_options(
     )
 
 
-def parse_formats(formats: str | None, output: Path | None) -> tuple[str, ...]:
-    """The names in the value of ``--format``, each once; the default ones for None.
+def parse_formats(formats: str | None, output: Path | None) -> tuple[Format, ...]:
+    """The formats in the value of ``--format``, each once; `DEFAULT_FORMATS` for None.
 
     Raises `typer.BadParameter` for an unknown name, or a value without ``--output``.
     """
     if formats is not None and output is None:
         raise typer.BadParameter("needs --output; stdout gets JSON Lines", param_hint="--format")
-    text = DEFAULT_FORMATS if formats is None else formats
-    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
-    if not names or not set(names) <= set(FORMATS):
+    if formats is None:
+        return DEFAULT_FORMATS
+    names = dict.fromkeys(name.strip() for name in formats.split(",") if name.strip())
+    chosen = tuple(known for name in names for known in FORMATS if known == name)
+    if not names or len(chosen) < len(names):
         raise typer.BadParameter(
-            f"{text!r}: expected some of {', '.join(FORMATS)}, separated by commas",
+            f"{formats!r}: expected some of {', '.join(FORMATS)}, separated by commas",
             param_hint="--format",
         )
-    return names
+    return chosen
 
 
 def parse_seconds(text: str, option: str) -> float:

@@ -29,7 +29,8 @@ from affectstream.stream.offline.output import OutputFolder, live_folder_name
 from affectstream.stream.options import SourceOptions
 from affectstream.stream.recognizer import Recognizer
 from affectstream.stream.results.interpret import HopResult
-from affectstream.stream.sinks import JsonlStream
+from affectstream.stream.sinks import Format
+from affectstream.stream.sinks.jsonl import JsonlStream
 from affectstream.stream.sinks.lsl import LslOutlets
 
 CLOSE_S = 1.2
@@ -51,7 +52,7 @@ class LiveJob:
     bundle: str
     device: str
     output: Path | None
-    formats: Sequence[str]
+    formats: Sequence[Format]
     duration_s: float | None
     lsl: str | None = None
     words: str | None = None

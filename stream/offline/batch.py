@@ -21,7 +21,8 @@ from affectstream.stream.loaded import LoadedBundle
 from affectstream.stream.offline.output import OutputFolder, folder_names
 from affectstream.stream.offline.session import Session
 from affectstream.stream.options import SourceOptions
-from affectstream.stream.sinks import JsonlStream
+from affectstream.stream.sinks import Format
+from affectstream.stream.sinks.jsonl import JsonlStream
 from affectstream.stream.stdout import ReaderGone
 
 
@@ -34,7 +35,7 @@ def score_files(
     files: Iterable[Path],
     options: SourceOptions,
     output: Path | None,
-    formats: Sequence[str],
+    formats: Sequence[Format],
     stdout: BinaryIO,
     console: Console | None = None,
 ) -> int:

@@ -26,8 +26,9 @@ from affectstream.engines.cache.digest import sha256
 from affectstream.stream.events import SCHEMA, Stream, utc_timestamp
 from affectstream.stream.loaded import LoadedBundle
 from affectstream.stream.results.interpret import HopResult
-from affectstream.stream.sinks import FORMATS, FileSink
-from affectstream.stream.sinks.base import writing
+from affectstream.stream.sinks import Format
+from affectstream.stream.sinks.base import FileSink, writing
+from affectstream.stream.sinks.by_format import FILE_SINKS
 
 RUN = "run.json"
 _PACKAGES = ("affectstream", "av", "numpy")
@@ -36,20 +37,20 @@ _PACKAGES = ("affectstream", "av", "numpy")
 class OutputFolder:
     """Writes the results of one recording. Use it with ``with``: an error removes unfinished files."""
 
-    def __init__(self, folder: Path, formats: Sequence[str], recognizer: LoadedBundle) -> None:
+    def __init__(self, folder: Path, formats: Sequence[Format], recognizer: LoadedBundle) -> None:
         """Create `folder` and its files, and remove those of an older run. Raises `OutputError`."""
         self.folder = folder
         self._recognizer = recognizer
         self._started = datetime.now(UTC)
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            for name in (RUN, *(sink.filename for sink in FORMATS.values())):
+            for name in (RUN, *(sink.filename for sink in FILE_SINKS.values())):
                 (folder / name).unlink(missing_ok=True)
         self._sinks: list[FileSink] = []
         labels = recognizer.bundle.manifest.labels
         try:
             for name in formats:
-                self._sinks.append(FORMATS[name](folder, labels))
+                self._sinks.append(FILE_SINKS[name](folder, labels))
         except BaseException:
             self.discard()
             raise

@@ -1,24 +1,10 @@
-"""Writers of results, one file for each format. A new one needs a line in `FORMATS`."""
+"""Writers of results, one file for each format. The command line imports this module, so it stays light."""
 
-from affectstream.stream.sinks.base import FileSink
-from affectstream.stream.sinks.csv import CsvSink
-from affectstream.stream.sinks.jsonl import JsonlFile, JsonlStream
-from affectstream.stream.sinks.parquet import ParquetSink
-from affectstream.stream.sinks.webvtt import WebVttSink
+from __future__ import annotations
 
-FORMATS: dict[str, type[FileSink]] = {
-    "jsonl": JsonlFile,
-    "parquet": ParquetSink,
-    "csv": CsvSink,
-    "vtt": WebVttSink,
-}
+from typing import Literal, get_args
 
-__all__ = [
-    "FORMATS",
-    "CsvSink",
-    "FileSink",
-    "JsonlFile",
-    "JsonlStream",
-    "ParquetSink",
-    "WebVttSink",
-]
+Format = Literal["jsonl", "parquet", "csv", "vtt"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+"""The formats of result files. Their classes are in `by_format`."""
+DEFAULT_FORMATS: tuple[Format, ...] = ("jsonl", "parquet", "vtt")

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from affectstream.stream.offline.output import folder_names, live_folder_name
+from affectstream.stream.sinks import DEFAULT_FORMATS, FORMATS
+from affectstream.stream.sinks.by_format import FILE_SINKS
 
 
 def test_a_folder_has_the_name_of_its_recording():
@@ -39,3 +41,8 @@ def test_a_file_that_is_played_live_has_the_folder_of_its_recording(tmp_path):
 )
 def test_what_is_no_file_gives_a_name_that_a_folder_can_have(name, source, folder):
     assert live_folder_name(name, source) == folder
+
+
+def test_every_format_has_a_class():
+    assert tuple(FILE_SINKS) == FORMATS
+    assert set(DEFAULT_FORMATS) < set(FORMATS)
