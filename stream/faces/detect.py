@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectstream.engines.batching import batch_size_for
+from affectstream.engines.manifest import DetectorPart
 from affectstream.engines.spec import Engine
 from affectstream.stream.faces.yunet import STRIDES, Proposals, decode_proposals, nms
 
@@ -68,6 +69,11 @@ class DetectorSpec:
             )
         if self.max_faces < 1:
             raise ValueError(f"max_faces must be at least 1, found {self.max_faces}")
+
+    @classmethod
+    def of(cls, part: DetectorPart) -> DetectorSpec:
+        """As the manifest of a bundle describes its detector."""
+        return cls(part.input_size, part.threshold, part.nms_iou, part.color, part.layout)
 
 
 def fitted_size(height: int, width: int, size: int) -> tuple[int, int]:

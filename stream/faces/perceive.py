@@ -128,12 +128,5 @@ def _detector(bundle: Bundle) -> Detector:
     for member in bundle.member_bundles:
         part = member.manifest.engines.face_detector
         if part is not None:
-            spec = DetectorSpec(
-                size=part.input_size,
-                threshold=part.threshold,
-                nms_iou=part.nms_iou,
-                color=part.color,
-                layout=part.layout,
-            )
-            return Detector(member.engines["face_detector"], spec)
+            return Detector(member.engines["face_detector"], DetectorSpec.of(part))
     raise ValueError(f"bundle {bundle.manifest.name!r} has face encoders and no face detector")

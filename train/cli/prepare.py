@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -118,7 +118,7 @@ def prepare(
     from affectstream.train.data.reading.reader import Options
 
     reader = load_reader(name)
-    own = {
+    own: dict[str, Any] = {
         "frames": frames,
         "every": every,
         "rate": rate,
@@ -142,7 +142,7 @@ def prepare(
     translate = _pairs(map_, "--map", "OLD=EMOTION, such as happy=joy")
     config = PrepareConfig(
         set=name,
-        options=Options(**given, translate=translate, drop_unknown=drop_unknown),  # type: ignore[arg-type]
+        options=Options(**given, translate=translate, drop_unknown=drop_unknown),
         crop=crop or "face",
         size=size or reader.size,
         split=split,

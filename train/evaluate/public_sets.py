@@ -51,14 +51,8 @@ def evaluate_detector(bundle: Bundle, data: Path, *, rival: bool = False) -> lis
                 f"{path} not found: the detector is measured on clips in video/ and pictures in "
                 "images/, beside models/yunet_n_dynamic.onnx"
             )
-    spec = DetectorSpec(
-        size=part.input_size,
-        threshold=part.threshold,
-        nms_iou=part.nms_iou,
-        color=part.color,
-        layout=part.layout,
-    )
-    comparison = DetectorComparison(part_path(bundle.folder, part), yunet, spec)
+    detector = part_path(bundle.folder, part)
+    comparison = DetectorComparison(detector, yunet, DetectorSpec.of(part))
     counts = [comparison.picture(path) for path in sorted((data / "images").iterdir())]
     videos = sorted(p for p in (data / "video").iterdir() if p.suffix in {".mp4", ".mov"})
     counts += [comparison.video(path) for path in videos]

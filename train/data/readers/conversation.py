@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from affectstream.engines.labels import SENTIMENTS
 from affectstream.stream.errors import OptionError
@@ -141,6 +142,7 @@ def _clip(row: Row, where: str, path: Path, cropper: Cropper, frames: int) -> Cl
 def _without_media(row: Row, where: str, row_number: int, language: str | None) -> Sample:
     """The sample of a row without its pictures, sound and emotion."""
     turn = number(row, "turn", where)
+    amounts: dict[str, Any] = {name: _in_range(row, name, where) for name in RANGES}
     return Sample(
         id=text(row, "id") or f"{row_number:06d}",
         recording=text(row, "video") or text(row, "audio"),
@@ -155,7 +157,7 @@ def _without_media(row: Row, where: str, row_number: int, language: str | None) 
         age=number(row, "age", where),
         gender=word(row, "gender", GENDERS, where, _GENDERS),
         sentiment=word(row, "sentiment", SENTIMENTS, where),
-        **{name: _in_range(row, name, where) for name in RANGES},  # type: ignore[arg-type]
+        **amounts,
     )
 
 

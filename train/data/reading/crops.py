@@ -83,14 +83,7 @@ class Cropper:
                     f"bundle {bundle.manifest.name!r} has no face detector: expected one that has, "
                     "such as pocket"
                 )
-            spec = DetectorSpec(
-                size=part.input_size,
-                threshold=part.threshold,
-                nms_iou=part.nms_iou,
-                color=part.color,
-                layout=part.layout,
-            )
-            self._detector = Detector(bundle.engines["face_detector"], spec)
+            self._detector = Detector(bundle.engines["face_detector"], DetectorSpec.of(part))
         return self._detector
 
     def __enter__(self) -> Self:
