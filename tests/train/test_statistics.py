@@ -61,7 +61,7 @@ def test_the_same_seed_gives_the_same_interval():
     assert bootstrap(mean_of, values, seed=3) != bootstrap(mean_of, values, seed=4)
 
 
-def test_people_who_are_alike_in_themselves_widen_the_interval():
+def test_drawing_participants_widens_the_interval():
     # 10 people of 40 samples each, who are right always or never: 10 facts, not 400.
     people = [f"p{n}" for n in range(10) for _ in range(40)]
     right = np.repeat([1.0, 0.0] * 5, 40)
@@ -73,7 +73,7 @@ def test_people_who_are_alike_in_themselves_widen_the_interval():
 
 
 @pytest.mark.parametrize("people", [["a", None, "b"], ["a", "a", "a"], [None, None]])
-def test_samples_are_drawn_where_people_are_not_all_known_or_one_only(people):
+def test_samples_are_drawn_if_participants_are_unknown_or_one(people):
     found = groups_of(people)
     assert found.by == "sample" and found.numbers.tolist() == list(range(len(people)))
 
@@ -83,7 +83,7 @@ def test_nothing_can_be_drawn_from_one_group():
         bootstrap(mean_of, np.ones(3), groups=Groups(np.zeros(3, np.int64), "participant"))
 
 
-def test_a_draw_without_the_figure_is_left_out():
+def test_a_draw_without_the_metric_is_left_out():
     def share(truth):
         return {"of two": 0.5} if len(set(truth)) > 1 else {}
 
@@ -91,7 +91,7 @@ def test_a_draw_without_the_figure_is_left_out():
     assert (found.value, found.low, found.high) == (0.5, 0.5, 0.5)
 
 
-def test_a_difference_is_drawn_in_pairs():
+def test_differences_are_paired():
     rng = np.random.default_rng(1)
     truth = rng.integers(0, 2, 500)
     first = np.where(rng.random(500) < 0.7, truth, 1 - truth)
@@ -106,7 +106,7 @@ def test_a_difference_is_drawn_in_pairs():
     assert (same.value, same.low, same.high) == (0.0, 0.0, 0.0)
 
 
-def test_mcnemar_looks_at_what_differs_alone():
+def test_mcnemar_counts_differing_samples_only():
     first = np.array([True] * 50 + [True] * 2 + [False] * 10)
     second = np.array([True] * 50 + [False] * 2 + [True] * 10)
     found = mcnemar(first, second)
@@ -130,7 +130,7 @@ def test_participants_are_compared_in_pairs():
     assert 0 < found.wilcoxon_p < 0.05
 
 
-def test_what_cannot_be_tested_is_said_plainly():
+def test_degenerate_tests_have_plain_results():
     right, wrong = np.ones(6, bool), np.zeros(6, bool)
     assert over_participants(right, wrong, groups_of([None] * 6)) is None
     pairs = groups_of(list("aabbcc"))

@@ -82,7 +82,7 @@ def test_one_bundle_has_one_order_of_labels(data):
 
 
 @pytest.mark.parametrize("names", [("smell",), ("emotion", "emotion"), (), TASK_TYPES])
-def test_tasks_that_cannot_be_are_refused(names):
+def test_impossible_task_sets_are_refused(names):
     with pytest.raises(OptionError, match="--task"):
         check_names(names)
 
@@ -116,7 +116,7 @@ def test_rows_without_a_label_do_not_count():
     assert all(loss.requires_grad for loss in none)
 
 
-def test_class_weights_make_every_class_count_alike():
+def test_class_weights_make_classes_count_equally():
     logits = torch.randn(12, 2)
     labels = torch.tensor([0] * 4 + [1] * 8)
     each = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
@@ -130,7 +130,7 @@ def test_class_weights_make_every_class_count_alike():
     torch.testing.assert_close(weighted, by_class)
 
 
-def test_focal_loss_is_cross_entropy_where_gamma_is_nothing_and_forgets_what_is_right():
+def test_focal_loss_with_gamma_zero_is_cross_entropy_and_down_weights_easy_samples():
     logits, labels = torch.randn(8, 3), torch.randint(0, 3, (8,))
     plain = cross_entropy(logits, labels, (1, 1, 1), PLAIN)
     torch.testing.assert_close(
@@ -187,7 +187,7 @@ def test_all_tasks_together_learn(data):
 # --- figures ---
 
 
-def test_figures_of_classes_are_those_of_scikit_learn():
+def test_classification_metrics_are_scikit_learns():
     metrics = pytest.importorskip("sklearn.metrics", reason="comes with the 'train' extra")
     rng = np.random.default_rng(0)
     truth, said = rng.integers(0, 5, 200), rng.random((200, 7))
@@ -204,7 +204,7 @@ def test_figures_of_classes_are_those_of_scikit_learn():
     )
 
 
-def test_figures_of_numbers():
+def test_regression_metrics():
     task, truth = Task("valence"), np.array([0.0, 0.5, -0.5, NAN])
     assert task.metrics(truth, truth) == pytest.approx({"ccc": 1.0, "pearson": 1.0, "mae": 0.0})
     shifted = task.metrics(truth, truth + 0.5)
@@ -216,7 +216,7 @@ def test_figures_of_numbers():
     assert task.metrics(truth[3:], truth[3:]) == {}
 
 
-def test_figures_of_a_truth():
+def test_binary_metrics():
     figures = Task("attention").metrics(
         np.array([1.0, 0.0, 1.0, 0.0]), np.array([0.9, 0.6, 0.4, 0.1])
     )
@@ -238,7 +238,7 @@ class _Given(Head):
         return inputs["voice"].sum(1)
 
 
-def test_the_served_head_says_what_the_tasks_mean():
+def test_the_served_head_outputs_the_tasks_predictions():
     tasks = (
         Task("emotion", ("neutral", "joy"), (8, 2)),
         Task("sentiment", ("negative", "neutral", "positive"), (1, 1, 1)),

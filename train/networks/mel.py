@@ -3,7 +3,7 @@
 The windowed discrete Fourier transform is one constant ``Conv1d`` and the filter bank another: every
 runtime has them, and on Turing TensorRT for RTX has FP32 convolutions but no FP32 matrix products. Equal
 to librosa's ``log(max(melspectrogram(y, sr=16000, n_fft=512, hop_length=256, center=False, n_mels=64,
-fmin=50, fmax=8000), 1e-10))`` (periodic Hann window, power 2, Slaney's scale and area normalisation).
+fmin=50, fmax=8000), 1e-10))`` (periodic Hann window, power 2, Slaney's scale and area normalization).
 
 Keep this part in FP32: the power of a full-scale tone overflows FP16, and the floor underflows it.
 """

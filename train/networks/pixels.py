@@ -48,6 +48,6 @@ def normalize_pixels(
             for values in (normalization.mean, normalization.deviation)
         )
         return (rgb - mean) / deviation
-    centred = rgb - rgb.mean((1, 2, 3), keepdim=True)
-    spread = (centred * centred).mean((1, 2, 3), keepdim=True).sqrt()
-    return centred / (spread + SOFTEST)
+    centered = rgb - rgb.mean((1, 2, 3), keepdim=True)
+    spread = (centered * centered).mean((1, 2, 3), keepdim=True).sqrt()
+    return centered / (spread + SOFTEST)

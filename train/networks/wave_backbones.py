@@ -44,8 +44,8 @@ _QUIET = 1e-7
 
 def standardize(samples: Tensor) -> Tensor:
     """Sound (N, L) with zero mean and unit variance in each row, padding included."""
-    centred = samples - samples.mean(1, keepdim=True)
-    return centred / ((centred * centred).mean(1, keepdim=True) + _QUIET).sqrt()
+    centered = samples - samples.mean(1, keepdim=True)
+    return centered / ((centered * centered).mean(1, keepdim=True) + _QUIET).sqrt()
 
 
 class Wav2Vec2Encoder(TransformersEncoder, VoiceEncoder):

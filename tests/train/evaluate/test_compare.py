@@ -64,7 +64,7 @@ def test_other_orders_of_labels_change_nothing():
     assert turned.mcnemar == found.mcnemar
 
 
-def test_only_what_both_were_shown_and_know_is_compared():
+def test_only_common_samples_with_known_labels_are_compared():
     fewer = told(["neutral", "joy", "joy"], ["neutral", "joy", "anger"], labels=("neutral", "joy"))
     (found,) = compare(told(ONE, TRUTH), fewer)
     assert found.samples == 2
@@ -77,7 +77,7 @@ def test_only_what_both_were_shown_and_know_is_compared():
         compare(told(ONE, TRUTH), other)
 
 
-def test_people_are_drawn_and_tested_where_they_are_known():
+def test_known_participants_are_drawn_and_tested():
     people = ["a", "a", "b", "b", "c", "c"]
     (found,) = compare(told(ONE, TRUTH, people=people), told(TWO, TRUTH, people=people))
     assert found.by == "participant" and found.participants.count == 3
@@ -87,7 +87,7 @@ def test_people_are_drawn_and_tested_where_they_are_known():
     assert "95 % bootstrap intervals by participant" in said and "over 3 participants" in said
 
 
-def test_amounts_are_compared_by_their_errors():
+def test_regressions_are_compared_by_their_errors():
     def amounts(values):
         truth = np.linspace(-1, 1, 8).astype(np.float32)
         truth[3] = np.nan
@@ -121,7 +121,7 @@ def trained(tmp_path_factory):
     return folder
 
 
-def test_runs_and_their_bundles_say_the_same(trained, capsys):
+def test_a_run_and_its_bundle_agree(trained, capsys):
     data, run_folder = trained / "set", trained / "cnn"
     out = trained / "bundle"
     export = ("train", "export", "--recipe", "cnn", "--data", data, "--runs", trained)
@@ -140,7 +140,7 @@ def test_runs_and_their_bundles_say_the_same(trained, capsys):
     assert task["participants"] is None and 0 <= task["mcnemar"]["p"] <= 1
 
 
-def test_what_learned_from_the_same_samples_under_other_splits_is_refused(trained):
+def test_a_network_trained_on_these_samples_under_other_splits_is_refused(trained):
     dataset = Dataset(trained / "set")
     turned = ["valid" if part == "train" else "train" for part in dataset.column("split")]
     resplit(dataset, turned, trained / "turned", name="turned", may_share=True)
@@ -148,7 +148,7 @@ def test_what_learned_from_the_same_samples_under_other_splits_is_refused(traine
         predict(str(trained / "cnn"), trained / "turned", "valid")
 
 
-def test_what_is_neither_run_nor_bundle_is_named(trained, capsys):
+def test_a_folder_that_is_neither_run_nor_bundle_is_named(trained, capsys):
     command = ("train", "compare", trained / "nothing", "pocket", "--data", trained / "set")
     assert run(*command) != exits.DONE
     said = capsys.readouterr().err

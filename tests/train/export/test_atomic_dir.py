@@ -50,7 +50,7 @@ def test_a_failure_leaves_the_older_one(tmp_path, fault):
     assert [path.name for path in tmp_path.iterdir()] == ["mine"]
 
 
-def test_an_older_one_goes_back_when_the_new_cannot_take_its_place(tmp_path):
+def test_the_older_bundle_is_restored_if_the_rename_fails(tmp_path):
     bundle(tmp_path / "mine", "old")
     with (
         pytest.raises(OutputError, match="cannot write"),
@@ -60,7 +60,7 @@ def test_an_older_one_goes_back_when_the_new_cannot_take_its_place(tmp_path):
     assert (tmp_path / "mine" / "bundle.json").read_text() == "old"
 
 
-def test_what_is_no_bundle_is_left_alone(tmp_path):
+def test_a_folder_that_is_no_bundle_is_left_alone(tmp_path):
     (tmp_path / "thesis.txt").write_text("words")
     for output in (tmp_path, tmp_path / "thesis.txt"):
         with (
@@ -71,7 +71,7 @@ def test_what_is_no_bundle_is_left_alone(tmp_path):
     assert (tmp_path / "thesis.txt").read_text() == "words"
 
 
-def test_a_folder_that_cannot_be_made_is_said(tmp_path):
+def test_a_folder_that_cannot_be_created_is_reported(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     output = Path(tmp_path / "file" / "mine")
     with pytest.raises(OutputError, match=r"cannot write .*mine"), atomic_bundle(output):

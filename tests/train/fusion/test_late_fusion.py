@@ -87,7 +87,7 @@ def test_it_has_the_documented_numbers():
 
 
 @pytest.mark.parametrize("biases", [False, True])
-def test_it_adds_up_what_is_there(biases):
+def test_it_adds_up_the_members_that_are_present(biases):
     module = LateFusion([0.25, 2.0], 3, biases=biases)
     own = torch.zeros(3)
     if biases:
@@ -111,7 +111,7 @@ def test_gradients_reach_every_number(name, data, pair, tmp_path):
     assert all(p.grad is not None and p.grad.abs().min() > 0 for p in module.parameters())
 
 
-def test_samples_of_which_no_member_hears_anything_are_told_of_by_none(tmp_path):
+def test_samples_that_are_silent_for_every_member_are_left_out(tmp_path):
     """Digital silence is sound to the data set, and nothing to go by to a bundle."""
     members = [member(tmp_path / f"ear-{n}", "voice") for n in range(2)]
     made = [*utterances(16, "train"), *utterances(8, "valid")]
@@ -123,7 +123,7 @@ def test_samples_of_which_no_member_hears_anything_are_told_of_by_none(tmp_path)
     assert told.ids.tolist() == [s.id for s in made[16:] if s.audio.any()]
 
 
-def test_the_member_that_is_right_comes_to_count_more():
+def test_the_correct_member_gains_weight():
     torch.manual_seed(0)
     truth = torch.arange(64) % 4
     right, random = 2.0 * torch.eye(4)[truth], 2.0 * torch.eye(4)[torch.randint(0, 4, (64,))]
@@ -195,7 +195,7 @@ def test_members_of_one_name_get_names_of_their_own(pair, tmp_path):
         ({"labels": ()}, r"'odd' has labels \[\], expected"),
     ],
 )
-def test_members_that_do_not_go_together_are_refused_at_once(options, said, pair, tmp_path, data):
+def test_members_that_do_not_match_are_refused_at_once(options, said, pair, tmp_path, data):
     odd = member(tmp_path / "odd", "voice", **options)
     with pytest.raises(BundleError, match=said):
         recipes()["late_fusion"].bind(data, config_of("late_fusion", [pair[0], odd], tmp_path))
@@ -245,7 +245,7 @@ def test_a_data_set_of_unknown_labels_is_refused(tmp_path, data):
         ({"init": "runs/cnn"}, "--init means nothing for late_fusion"),
     ],
 )
-def test_settings_that_mean_nothing_are_refused(changes, said, pair, data, tmp_path):
+def test_settings_without_effect_are_refused(changes, said, pair, data, tmp_path):
     with pytest.raises(OptionError, match=said):
         recipes()["late_fusion"].bind(data, config_of("late_fusion", pair, tmp_path, **changes))
 
@@ -326,7 +326,7 @@ def test_the_bundle_streams_a_clip(name, bundles, clip):  # noqa: F811
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_bundle_says_what_it_is(name, bundles, pair):
+def test_the_bundle_describes_itself(name, bundles, pair):
     folder = bundles[name] / "bundle"
     manifest = json.loads((folder / MANIFEST).read_text())
     assert manifest["members"] == ["seen", "heard"]

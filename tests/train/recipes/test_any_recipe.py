@@ -121,7 +121,7 @@ def test_gradients_reach_every_parameter_that_learns(name, network):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_input_changes_what_it_says_and_none_is_needed(name, network):
+def test_every_input_matters_and_none_is_required(name, network):
     bound, module, batch = network(name)
     module.eval()
     masks = [f"{m}_mask" for m in bound.modalities] + ["metadata_mask"] * bound.metadata
@@ -138,7 +138,7 @@ def test_every_input_changes_what_it_says_and_none_is_needed(name, network):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_it_learns_32_samples_by_heart(name, tmp_path):
+def test_it_overfits_32_samples(name, tmp_path):
     folder = write(tmp_path / "set", [*utterances(32, "train"), *again(utterances(32, "train"))])
     config = config_of(name, augment=False, modality_dropout=0.0, epochs=60)
     reached = []
@@ -226,7 +226,7 @@ def test_the_bundle_streams_a_clip(name, exported, clip):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_bundle_says_what_it_is(name, exported):
+def test_the_bundle_describes_itself(name, exported):
     run, folder = exported(name)
     manifest = json.loads((folder / MANIFEST).read_text())
     recipe = recipe_of(name)
@@ -247,7 +247,7 @@ def test_the_bundle_says_what_it_is(name, exported):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_depends_on_the_labels_is_marked_as_a_last_layer(name, network):
+def test_layers_that_depend_on_the_labels_are_last_layers(name, network):
     bound, module, _ = network(name)
     wider = replace(bound.spec.network_spec(load_weights=False), outputs=len(LABELS) + 1)
     shapes = {key: value.shape for key, value in bound.build(wider).state_dict().items()}

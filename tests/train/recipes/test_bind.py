@@ -126,7 +126,7 @@ def test_the_documented_size_exports_in_operators_that_every_runtime_has(recipe,
 
 
 @pytest.mark.parametrize("temporal", ["transformer", "gru"])
-def test_frames_may_be_told_apart_by_their_order(temporal, data, tmp_path):
+def test_temporal_pools_learn_the_order_of_frames(temporal, data, tmp_path):
     config = replace(CONFIG, options={"temporal": temporal})
     bound = cnn.RECIPE.bind(data, config)
     assert not bound.spec.window.one_frame
@@ -148,7 +148,7 @@ def test_frames_may_be_told_apart_by_their_order(temporal, data, tmp_path):
 # --- what a network is made for ---
 
 
-def test_the_setting_is_that_of_the_data_set(data):
+def test_the_spec_follows_the_data_set(data):
     fixed = cnn.RECIPE.bind(data, CONFIG).spec
     (task,) = fixed.tasks
     assert task.labels == ("neutral", "anger", "joy", "surprise")
@@ -160,7 +160,7 @@ def test_the_setting_is_that_of_the_data_set(data):
     assert cnn.RECIPE.restore(json.loads(json.dumps(plain))).spec == fixed
 
 
-def test_what_is_learned_without_colour_is_served_without_colour(data, tmp_path):
+def test_color_is_removed_if_the_training_data_has_none(data, tmp_path):
     assert not cnn.RECIPE.bind(data, CONFIG).spec.grey
     made = [*samples(8, "train", grey=True), *samples(4, "valid", grey=True)]
     recipe = cnn.RECIPE.bind(write(tmp_path / "grey", made), CONFIG)
@@ -202,7 +202,7 @@ def older(checkpoint, **view):
     torch.save(saved, checkpoint)
 
 
-def test_a_checkpoint_older_than_tones_is_read_exported_and_gone_on_with(data, tmp_path):
+def test_a_checkpoint_without_a_tone_is_read_exported_and_resumed(data, tmp_path):
     run = tmp_path / "runs/cnn"
     learn(cnn.RECIPE, data, run)
     for name in ("best.pt", "last.pt"):
@@ -216,7 +216,7 @@ def test_a_checkpoint_older_than_tones_is_read_exported_and_gone_on_with(data, t
     assert load_run(cnn.RECIPE, run, "last.pt").epoch == CONFIG.epochs
 
 
-def test_a_run_whose_setting_differs_by_the_same_flags_says_where(data, tmp_path):
+def test_resuming_names_the_part_of_the_spec_that_differs(data, tmp_path):
     learn(cnn.RECIPE, data, tmp_path)
     older(tmp_path / "last.pt", frame_hz=4)
     with pytest.raises(RunError, match=r"same flags but with view\.frame_hz 4, now 8"):
@@ -231,7 +231,7 @@ def test_a_run_whose_setting_differs_by_the_same_flags_says_where(data, tmp_path
         (5, 2, "2 participants are in several splits: the results say nothing about new people."),
     ],
 )
-def test_a_card_says_what_is_known_of_the_people(data, participants, shared, said):
+def test_a_card_states_whether_splits_share_participants(data, participants, shared, said):
     source = cnn.RECIPE.bind(data, CONFIG).spec.data
     assert source.participants == 0
     told = replace(source, participants=participants, shared_participants=shared)
@@ -248,7 +248,7 @@ class Unsteady(torch.nn.Module):
         return x + 10.0 * self.calls
 
 
-def test_a_graph_that_differs_from_its_network_is_told_of_and_not_left(tmp_path):
+def test_a_graph_that_differs_from_its_network_is_reported_and_deleted(tmp_path):
     example, path = (torch.ones(2, 3),), tmp_path / "fusion.onnx"
     with pytest.raises(AffectstreamError) as error:
         to_onnx(Unsteady(), example, path, inputs=["x"], outputs=["logits"])
@@ -309,7 +309,7 @@ def without(field, made):
         ),
     ],
 )
-def test_a_data_set_that_does_not_do_is_refused_in_one_line(made, crop, message, tmp_path):
+def test_an_unusable_data_set_is_refused_in_one_line(made, crop, message, tmp_path):
     folder = write(tmp_path / "set", made(), crop)
     with pytest.raises(DataError, match=message) as error:
         learn(cnn.RECIPE, folder, tmp_path / "run")
@@ -334,7 +334,7 @@ def exported(data, tmp_path_factory):
     return root / "runs/cnn", root / "bundle"
 
 
-def test_what_cannot_be_exported_leaves_what_was_there(exported, data, tmp_path):
+def test_a_failed_export_leaves_the_older_bundle(exported, data, tmp_path):
     run, _ = exported
     other = write(tmp_path / "other", [*samples(8, "train", seed=9), *samples(4, "valid")])
     with pytest.raises(RunError, match=r"is not what .* was trained on \(content_sha256"):
@@ -349,7 +349,7 @@ def test_what_cannot_be_exported_leaves_what_was_there(exported, data, tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["other", "thesis"]
 
 
-def test_a_bundle_without_weights_is_not_started_from(exported, data, tmp_path):
+def test_warm_start_refuses_a_bundle_without_weights(exported, data, tmp_path):
     run, folder = exported
     network = load_run(cnn.RECIPE, run).module
     bare = tmp_path / "bare"
@@ -365,7 +365,7 @@ def test_a_bundle_without_weights_is_not_started_from(exported, data, tmp_path):
         load_initial_weights(stranger, folder, ())
 
 
-def test_a_start_keeps_what_does_not_fit(exported, data, tmp_path, capsys):
+def test_warm_start_skips_tensors_that_do_not_fit(exported, data, tmp_path, capsys):
     run, folder = exported
     made = [*samples(8, "train", labels=("joy", "anger")), *samples(4, "valid", labels=("joy",))]
     few = write(tmp_path / "few", made)
@@ -377,7 +377,7 @@ def test_a_start_keeps_what_does_not_fit(exported, data, tmp_path, capsys):
     )
 
 
-def test_a_last_layer_of_other_labels_stays_behind(exported, tmp_path, capsys):
+def test_warm_start_skips_a_last_layer_of_other_labels(exported, tmp_path, capsys):
     """The same number of labels, so every tensor would fit."""
     others = ("disgust", "joy", "fear", "anger")
     made = [*samples(8, "train", labels=others), *samples(4, "valid", labels=others)]
@@ -396,7 +396,7 @@ def test_a_last_layer_of_other_labels_stays_behind(exported, tmp_path, capsys):
         ) in said
 
 
-def test_a_last_layer_of_another_order_or_task_or_unknown_ones_stays_behind(exported, tmp_path):
+def test_warm_start_skips_a_last_layer_of_another_order_or_task(exported, tmp_path):
     bundle = tmp_path / "bundle"
     shutil.copytree(exported[1], bundle)
     network = load_run(cnn.RECIPE, exported[0]).module
@@ -409,7 +409,7 @@ def test_a_last_layer_of_another_order_or_task_or_unknown_ones_stays_behind(expo
     assert load_initial_weights(network, bundle, [own]) == last
 
 
-def test_a_start_brings_the_options_and_the_side_of_its_network(exported, data):
+def test_warm_start_takes_over_options_and_side(exported, data):
     for folder in exported:  # a run, and a bundle
         config = replace(CONFIG, init=str(folder), tiny=False, size=None)
         fixed = cnn.RECIPE.bind(data, config).spec
@@ -421,7 +421,7 @@ def test_a_start_brings_the_options_and_the_side_of_its_network(exported, data):
         assert fixed.window.size == 112
 
 
-def test_a_start_brings_its_tokenizer(tmp_path):
+def test_warm_start_takes_over_the_tokenizer(tmp_path):
     """Learned anew from other words, the same number would stand for another piece."""
     recipe = recipes()["sentence"]
     first = write(tmp_path / "first", [*utterances(16, "train"), *utterances(8, "valid")])
@@ -438,7 +438,7 @@ def test_a_start_brings_its_tokenizer(tmp_path):
     assert fresh.window.tokenizer != begun.window.tokenizer
 
 
-def test_a_resumed_run_does_without_what_it_started_from(exported, data, tmp_path):
+def test_a_resumed_run_does_not_need_its_initial_weights(exported, data, tmp_path):
     start = tmp_path / "start"
     shutil.copytree(exported[1], start)
     config = replace(CONFIG, init=str(start), size=None)
@@ -460,7 +460,7 @@ def test_a_card_names_no_folder_of_this_machine(exported, data, tmp_path):
 
 
 @pytest.mark.parametrize("options", [{"width": 0}, {"temporal": "transformer", "width": 6}])
-def test_options_of_which_no_network_can_be_made(data, options):
+def test_options_that_build_no_network_are_refused(data, options):
     bound = cnn.RECIPE.bind(data, replace(CONFIG, options=options))
     with pytest.raises(OptionError, match=r"a layer would be empty|do not divide"):
         bound.module()
@@ -480,7 +480,7 @@ def test_all_tasks_become_one_bundle(tmp_path):
     assert [line.split()[0] for line in by_class if "precision" in line] == list(tasks[:2])
 
 
-def test_a_bundle_may_tell_attention_alone(tmp_path):
+def test_a_bundle_may_predict_attention_alone(tmp_path):
     folder = write(tmp_path / "set", [*utterances(16, "train"), *utterances(8, "valid")])
     learn(cnn.RECIPE, folder, tmp_path / "runs/cnn", replace(CONFIG, tasks=("attention",)))
     assemble(cnn.RECIPE, folder, tmp_path / "runs", tmp_path / "made", report=lambda _: None)
@@ -501,7 +501,7 @@ def test_whole_frames_need_no_detector(tmp_path):
         assert "face_detector" not in bundle.engines
 
 
-def test_pocket_is_measured_on_prepared_samples_too(data, tmp_path):
+def test_pocket_can_be_measured_on_prepared_samples(data, tmp_path):
     with Bundle.open("pocket") as bundle:
         rows, by_class = evaluate_bundle(bundle, data, "valid")
         assert {(row.part, row.count) for row in rows} == {("video", 12)}
@@ -516,7 +516,7 @@ def test_pocket_is_measured_on_prepared_samples_too(data, tmp_path):
     assert (counts["video+voice+text"], counts["voice"], counts["video+text"]) == (7, 7, 8)
 
 
-def test_a_bundle_of_members_is_measured_as_it_is_joined(tmp_path):
+def test_a_fused_bundle_is_measured_as_serving_fuses_it(tmp_path):
     made = list(utterances(8, "test"))
     for sample in made:
         sample.emotion = "joy" if sample.emotion in ("joy", "surprise") else "neutral"
@@ -559,7 +559,7 @@ def test_samples_that_a_bundle_cannot_be_measured_on_are_refused(exported, tmp_p
                 evaluate_bundle(bundle, at, "test")
 
 
-def test_a_face_bundle_is_measured_on_what_of_the_public_sets_it_can(exported, data_root):
+def test_a_face_bundle_is_measured_only_on_public_sets_of_faces(exported, data_root):
     _, folder = exported
     with Bundle.open(folder) as bundle:
         assert evaluate.evaluate_voice(bundle, data_root) == []
@@ -638,7 +638,9 @@ def test_export_says_where_no_plan_can_be_built_and_leaves_the_bundle(
         (["fit", "--recipe", "resnet"], exits.USAGE, "'resnet' is not one of cnn"),
     ],
 )
-def test_what_cannot_be_done_is_said(arguments, code, message, data, tmp_path, monkeypatch, capsys):
+def test_impossible_commands_state_the_reason(
+    arguments, code, message, data, tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
     if "--data" not in arguments:
         arguments = [*arguments, "--data", str(data)]

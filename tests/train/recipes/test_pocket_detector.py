@@ -74,7 +74,7 @@ def test_loss_is_finite_with_and_without_faces_and_falls() -> None:
     assert np.isfinite(RECIPE.loss(module, nothing).item())
 
 
-def test_score_is_perfect_against_itself() -> None:
+def test_validation_is_perfect_against_the_teacher_itself() -> None:
     """The teacher's own answers, given as the student's, have F1 1 and no landmark error."""
     batch = lesson(64, 96)
 

@@ -98,7 +98,7 @@ def test_reader(tmp_path):
     assert (line.participant, line.dialogue, line.turn) == ("Phoebe", "dev-4", 2)
 
 
-def test_reader_says_what_is_wrong(tmp_path):
+def test_reader_names_the_error(tmp_path):
     with pytest.raises(DataMissing, match=r"train_sent_emo\.csv"):
         meld.read(tmp_path, "train")
     with pytest.raises(ValueError, match="train, dev, test"):
@@ -141,7 +141,7 @@ def test_split_pieces_spell_the_same_text(tokenizer):
         assert pieces[0] == pieces[1]
 
 
-def test_ngrams_learn_and_judge_unseen_lines(fitted):
+def test_ngrams_learn_and_predict_unseen_lines(fitted):
     model, tokens, labels, unseen = fitted
     assert (model(*tokens).argmax(1).numpy() == labels).all()
     assert unseen.shape == (60, 3)
@@ -183,14 +183,14 @@ def test_padded_tokens_do_not_matter(encoder, tokenizer):
     assert (cut - encoder(ids, mask)[1]).abs().max() < 1e-4
 
 
-def test_no_token_at_all_is_finite(encoder):
+def test_a_line_without_tokens_gives_finite_numbers(encoder):
     empty = torch.zeros(1, MAX_TOKENS, dtype=torch.int64)
     embedding, logits = encoder(empty, torch.zeros_like(empty, dtype=torch.bool))
     assert torch.isfinite(embedding).all()
     assert torch.isfinite(logits).all()
 
 
-def test_export_says_the_same_and_brings_its_tokenizer(encoder, tmp_path):
+def test_the_exported_graph_agrees_and_has_its_tokenizer(encoder, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     path, words = RECIPE.export(encoder, tmp_path)
     assert path.stat().st_size < 3_000_000

@@ -83,7 +83,7 @@ def test_zeros_in_front_do_not_move_the_level():
     assert (whole[0, :, 95:] - padded[0, :, 95:]).abs().max() < 0.05
 
 
-def test_export_says_the_same(encoder, tmp_path):
+def test_the_exported_graph_agrees(encoder, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     (path,) = RECIPE.export(encoder, tmp_path)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -94,7 +94,7 @@ def test_export_says_the_same(encoder, tmp_path):
     np.testing.assert_allclose(logits, want[1].detach().numpy(), atol=1e-3)
 
 
-def test_the_graph_that_ships_is_what_an_export_gives(tmp_path):
+def test_the_shipped_graph_equals_an_export(tmp_path):
     """It was rewritten by hand once, for Turing; nothing but the trained numbers may differ."""
     onnx = pytest.importorskip("onnx")
     torch.manual_seed(0)
@@ -193,7 +193,7 @@ def test_other_names_are_refused(parse):
         parse("holiday")
 
 
-def test_missing_data_says_where_it_was_looked_for(tmp_path):
+def test_missing_data_names_the_expected_path(tmp_path):
     with pytest.raises(DataMissing, match="Actor_21"):
         ravdess.read(tmp_path, ravdess.TEST_ACTORS)
     with pytest.raises(DataMissing, match="emodb"):

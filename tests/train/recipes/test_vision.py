@@ -137,14 +137,14 @@ COUNTS = {
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
-def test_at_full_size_it_has_the_parameters_of_its_layers(recipe):
+def test_parameters_at_full_size_are_those_of_the_layers(recipe):
     with torch.device("meta"):
         network = recipe.build(full_plan(recipe))
     assert count_parameters(network) == CLOSED[recipe.name] == COUNTS[recipe.name]
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
-def test_what_a_phase_names_is_there(recipe):
+def test_phases_name_existing_parameters(recipe):
     with torch.device("meta"):
         network = recipe.build(full_plan(recipe))
     names = [name for name, _ in network.named_parameters()]
@@ -189,7 +189,7 @@ def test_shapes_and_gradients_of_every_parameter(recipe):
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
-def test_activations_that_are_computed_again_give_the_same_gradients(recipe):
+def test_activation_checkpointing_gives_the_same_gradients(recipe):
     spec = tiny_spec(recipe)
     found = []
     for checkpointing in (False, True):
@@ -207,7 +207,7 @@ POOLS += [("resnet50", "gru"), ("vit_b16", "transformer")]
 
 
 @pytest.mark.parametrize(("name", "temporal"), POOLS)
-def test_a_masked_frame_changes_nothing_and_a_seen_one_does(name, temporal):
+def test_a_masked_frame_has_no_effect_and_a_present_one_has(name, temporal):
     recipe = RECIPES[name]
     options = {"temporal": temporal} if temporal else {}
     network, spec = tiny(recipe, options), tiny_spec(recipe, options)
@@ -225,7 +225,7 @@ def test_a_masked_frame_changes_nothing_and_a_seen_one_does(name, temporal):
 
 
 @pytest.mark.parametrize(("name", "temporal"), POOLS)
-def test_nothing_at_all_gives_numbers(name, temporal):
+def test_a_row_without_input_gives_finite_numbers(name, temporal):
     recipe = RECIPES[name]
     options = {"temporal": temporal} if temporal else {}
     network, spec = tiny(recipe, options), tiny_spec(recipe, options)
@@ -272,7 +272,7 @@ def test_every_input_of_mimamo_counts_and_may_be_absent(hidden):
     assert torch.equal(served(network, batch), without)
 
 
-def test_attention_of_mimamo_is_where_the_picture_differs():
+def test_attention_of_mimamo_peaks_where_the_picture_differs():
     """A cell that the scores prefer gets the attention, and the embedding is that cell's."""
     network = tiny(RECIPES["mimamo"], size=128)
     encoder = network.video.eval()
@@ -289,7 +289,7 @@ def test_attention_of_mimamo_is_where_the_picture_differs():
 
 
 @pytest.mark.parametrize("normalization", [None, IMAGENET])
-def test_pictures_are_brought_to_the_colours_of_the_weights(normalization):
+def test_pictures_are_normalized_as_the_weights_need(normalization):
     pixels = torch.randint(0, 256, (2, 8, 8, 3)).to(torch.uint8)
     found = normalize_pixels(pixels, grey=False, normalization=normalization)
     assert found.shape == (2, 3, 8, 8)
@@ -306,7 +306,7 @@ def test_pictures_are_brought_to_the_colours_of_the_weights(normalization):
         np.testing.assert_allclose(found.numpy(), wanted.transpose(0, 3, 1, 2), atol=1e-5)
 
 
-def test_a_network_that_learned_in_grey_sees_no_colour():
+def test_a_grey_network_ignores_color():
     network = tiny(RECIPES["resnet50"], grey=True, size=SIDE)
     pixels = torch.zeros(2, SIDE, SIDE, 3, dtype=torch.uint8)
     pixels[0, :32, :, 0] = 100  # red and green of the same brightness
@@ -365,7 +365,7 @@ class Flat(torch.nn.Module):
 
 @pytest.mark.filterwarnings("ignore")  # the exporter warns of itself
 @pytest.mark.parametrize(("name", "temporal"), POOLS)
-def test_graphs_say_the_same_whatever_the_batch(name, temporal, tmp_path):
+def test_graphs_agree_for_any_batch(name, temporal, tmp_path):
     """`to_onnx` compares them on its example of two rows; here on others."""
     recipe = RECIPES[name]
     options = {"temporal": temporal} if temporal else {}
@@ -450,7 +450,7 @@ def with_weights(name, source, **changes):
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_weights_out_of_a_file_or_a_folder(suffix, tmp_path):
+def test_weights_from_a_file_or_a_folder(suffix, tmp_path):
     states, kept = bare(tiny_vit())
     path = tmp_path / f"some{suffix}"
     save_file(states, path) if suffix == ".safetensors" else torch.save(states, path)
@@ -474,7 +474,7 @@ def test_positions_are_interpolated_to_another_side(tmp_path):
     assert torch.equal(found.conv_proj.weight, kept["conv_proj.weight"])
 
 
-def test_a_checkpoint_needs_no_weights_but_keeps_their_colours(tmp_path):
+def test_a_checkpoint_needs_no_weights_but_keeps_their_normalization(tmp_path):
     states, _ = bare(tiny_vit())
     torch.save(states, tmp_path / "w.pth")
     network, spec = with_weights("vit_b16", tmp_path / "w.pth"), tiny_spec(RECIPES["vit_b16"])
@@ -498,7 +498,7 @@ def test_a_public_name_is_found_in_the_folder_of_torch_hub(tmp_path, monkeypatch
         with_weights("mimamo", "ResNet18_Weights.IMAGENET1K_V1", options={"depth": 2})
 
 
-def test_without_a_network_it_says_how_to_get_them(tmp_path, monkeypatch):
+def test_offline_errors_say_how_to_get_the_weights(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody listens
     monkeypatch.delenv("no_proxy", raising=False)
@@ -560,20 +560,20 @@ def test_weights_of_another_network_are_refused(tmp_path):
         (".", r"expected one file of .*, found none"),
     ],
 )
-def test_sources_that_there_are_not(source, message, tmp_path, monkeypatch):
+def test_unknown_sources_are_refused(source, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(WeightsMissing, match=message):
         with_weights("mimamo", source)
 
 
 @pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
-def test_the_loop_turns_on_what_saves_memory(recipe):
+def test_the_loop_turns_on_activation_checkpointing(recipe):
     with torch.device("meta"):
         network = recipe.build(full_plan(recipe))
     assert recompute_activations(network) and network.video.checkpointing
 
 
-def test_files_of_something_else_are_refused(tmp_path):
+def test_files_without_tensors_are_refused(tmp_path):
     torch.save({"epoch": 3}, tmp_path / "w.pth")
     (tmp_path / "w.safetensors").write_bytes(b"\0" * 100)
     with pytest.raises(WeightsError, match="holds no tensors by name"):

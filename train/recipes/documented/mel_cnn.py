@@ -74,9 +74,9 @@ class MelCnn(VoiceEncoder):
 def standardize(mel: Tensor) -> Tensor:
     """Log-mels (N, bands, frames) with zero mean and unit variance in each row; see the module."""
     mel = mel.maximum(mel.amax((1, 2), keepdim=True) - DEEPEST)
-    centred = mel - mel.mean((1, 2), keepdim=True)
-    deviation = (centred * centred).mean((1, 2), keepdim=True).sqrt()
-    return centred / (deviation + SOFTEST)
+    centered = mel - mel.mean((1, 2), keepdim=True)
+    deviation = (centered * centered).mean((1, 2), keepdim=True).sqrt()
+    return centered / (deviation + SOFTEST)
 
 
 class LinearHead(Head):

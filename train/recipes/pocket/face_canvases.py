@@ -30,7 +30,7 @@ FREE_PICTURES = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Head:
-    """A grey photo, its face (centre x, y and width in pixels) and how far the head is turned.
+    """A grey photo, its face (center x, y and width in pixels) and how far the head is turned.
 
     `turned` is 0 for a frontal face and about 1 for a profile.
     """
@@ -182,7 +182,7 @@ def _warped(
 
 
 def _shrunk(head: Head, face_px: float) -> tuple[Picture, NDArray[np.float64], float]:
-    """Pixels, face centre and remaining scale for a face of `face_px` pixels, without aliasing."""
+    """Pixels, face center and remaining scale for a face of `face_px` pixels, without aliasing."""
     x, y, span = head.face
     scale = min(face_px / span, LARGEST_ZOOM)
     if scale > 0.7:
@@ -199,11 +199,11 @@ def _spread(low: float, high: float, rng: np.random.Generator) -> float:
 def _window(head: Head, height: int, width: int, rng: np.random.Generator) -> Picture:
     """A (height, width) window onto a head shot, whose border is mirrored, stretched or black."""
     side = min(height, width)
-    pixels, centre, scale = _shrunk(head, _spread(0.3 * side, 1.2 * side, rng))
+    pixels, center, scale = _shrunk(head, _spread(0.3 * side, 1.2 * side, rng))
     border = (cv2.BORDER_REFLECT_101, cv2.BORDER_REPLICATE, cv2.BORDER_CONSTANT)
     target = rng.uniform(0.05, 0.95, 2) * (width, height)
     linear = _linear(scale, _turn(rng), rng)
-    return _warped(pixels, linear, centre, target, (height, width), border[int(rng.integers(3))])
+    return _warped(pixels, linear, center, target, (height, width), border[int(rng.integers(3))])
 
 
 def _place(onto: Picture, head: Head, rng: np.random.Generator) -> None:
@@ -212,25 +212,25 @@ def _place(onto: Picture, head: Head, rng: np.random.Generator) -> None:
     small = rng.random() < 0.15
     low, high = (10.0, 24.0) if small else (SMALLEST_PX, 0.9 * min(height, width))
     face_px = _spread(low, high, rng)
-    pixels, centre, scale = _shrunk(head, face_px)
+    pixels, center, scale = _shrunk(head, face_px)
     pixels = relight_head(pixels, rng)
     target = rng.uniform(0.05, 0.95, 2) * (width, height)
     linear = _linear(scale, _turn(rng), rng)
     if rng.random() < 0.5:
         _shoulders(onto, target, face_px, rng)
-    moved = _warped(pixels, linear, centre, target, (height, width), cv2.BORDER_REPLICATE)
+    moved = _warped(pixels, linear, center, target, (height, width), cv2.BORDER_REPLICATE)
     mask = np.zeros(pixels.shape, np.uint8)
     if rng.random() < 0.35:
         mask[1:-1, 1:-1] = 255
     else:
         axes = rng.uniform(0.55, 0.85, 2) * (1.0, 1.35) * face_px / scale
-        centre_x = centre[0] + rng.normal(0, 0.12) * face_px / scale
-        middle, span = (float(centre_x), float(centre[1])), (float(v) for v in 2 * axes)
+        center_x = center[0] + rng.normal(0, 0.12) * face_px / scale
+        middle, span = (float(center_x), float(center[1])), (float(v) for v in 2 * axes)
         cv2.ellipse(mask, (middle, tuple(span), 0.0), 255, -1)
         soft = float(rng.uniform(0.5, 6.0) / scale)
         mask = np.asarray(cv2.GaussianBlur(mask, (0, 0), soft), np.uint8)
         mask[[0, -1]], mask[:, [0, -1]] = 0, 0
-    alpha = _warped(mask, linear, centre, target, (height, width), cv2.BORDER_CONSTANT)
+    alpha = _warped(mask, linear, center, target, (height, width), cv2.BORDER_CONSTANT)
     onto[:] = cv2.blendLinear(moved, onto, alpha / np.float32(255), 1 - alpha / np.float32(255))
 
 

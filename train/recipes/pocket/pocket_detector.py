@@ -128,7 +128,7 @@ class PocketDetector(nn.Module):
 
 
 def _distance_iou(found: Tensor, target: Tensor) -> Tensor:
-    """1 - DIoU (Zheng et al., 2020) of boxes (K, 4): centre and log size in units of their cell; (K,)."""
+    """1 - DIoU (Zheng et al., 2020) of boxes (K, 4): center and log size in units of their cell; (K,)."""
     boxes = (
         box_convert(torch.cat([b[:, :2], b[:, 2:].clamp(max=5.0).exp()], 1), "cxcywh", "xyxy")
         for b in (found, target)

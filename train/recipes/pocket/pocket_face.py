@@ -88,9 +88,9 @@ class PocketFace(nn.Module):
     def embed(self, grey: Tensor) -> Tensor:
         """Grey pictures (N, 1, 48, 48) float32 in [0, 255] to embeddings (N, D)."""
         mean = grey.mean((1, 2, 3), keepdim=True)
-        centred = grey - mean
-        deviation = (centred * centred).mean((1, 2, 3), keepdim=True).sqrt()
-        x = self.stages(self.stem(centred / (deviation + 8.0)))
+        centered = grey - mean
+        deviation = (centered * centered).mean((1, 2, 3), keepdim=True).sqrt()
+        x = self.stages(self.stem(centered / (deviation + 8.0)))
         return x.mean((2, 3))
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
