@@ -22,9 +22,9 @@ emotion recognition on people at work, in education or in recruitment is prohibi
 (AI Act, Article 5(1)(f)), save for medical and safety reasons."""
 
 MEASURED_ON_VALID = """\
-Measured through the ONNX files in this folder, on the split that also chose the epoch, the temperature
-and the threshold, so the values are slightly optimistic. `part` names the modalities that were present; the
-others were hidden."""
+Through the ONNX files in this folder, on the split that also chose the epoch, the temperature and the
+threshold: the values are slightly optimistic. `part` names the modalities that were present; the others were
+hidden."""
 
 
 def write_texts(folder: Path, card: Iterable[str], licence: Iterable[str]) -> None:

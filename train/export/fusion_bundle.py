@@ -110,7 +110,7 @@ def _licence(
         name,
         "Each folder in here is a bundle with a LICENSE of its own, and all of them apply:",
         "\n".join(rules),
-        f"fusion.onnx, {count_parameters(module)} numbers, was learned from: {spec.data.source}\n"
+        f"fusion.onnx, {count_parameters(module, all_=True)} numbers, was learned from: {spec.data.source}\n"
         f"Licence of that data: {spec.data.licence}\n"
         "Use the bundle only as every one of these licences allows.",
     )
@@ -135,7 +135,7 @@ def _card(
         pairs = zip(manifest.labels, module.biases.tolist(), strict=True)
         biases = "Biases: " + ", ".join(f"{label} {bias:+.4f}" for label, bias in pairs) + "."
     counts = zip(spec.labels, spec.counts, (f"{p:g}" for p in spec.prior), strict=True)
-    network = f"{count_parameters(module)} trainable numbers"
+    network = f"{count_parameters(module, all_=True)} trainable numbers"
     return [
         card.title(manifest),
         card.USE,

@@ -178,7 +178,7 @@ def _licence(name: str, spec: ModelSpec) -> list[str]:
         f"They started from pretrained weights, whose licences apply too: {sources}."
         if sources
         else "",
-        f'face_detector.onnx is that of the bundle "pocket", under {card.CC_BY_NC_SA}.'
+        f'face_detector.onnx is that of the bundle "pocket", under\n{card.CC_BY_NC_SA}.'
         if _needs_detector(spec)
         else "",
     )

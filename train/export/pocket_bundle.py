@@ -153,7 +153,7 @@ _PARTS = (
     ("fusion", "24 gains and biases, label-paired held-out samples"),
 )
 _MEASURED = """\
-Measured through the ONNX files in this folder, each encoder by its own classifier. Epochs were chosen on the
+Through the ONNX files in this folder, each encoder by its own classifier. Epochs were chosen on the
 same FER2013, RAVDESS and MELD splits, so the values are slightly optimistic; the detector's input size
 (384) and threshold (0.45) were chosen on the clips named below, which it was not trained on. FER2013
 PrivateTest, RAVDESS actors 21-24 and MELD test were never used. FER2013's pictures have equalized

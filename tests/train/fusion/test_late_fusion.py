@@ -343,6 +343,8 @@ def test_the_bundle_describes_itself(name, bundles, pair):
     for share in (100 * weights / weights.sum()).tolist():
         assert f"| {share:.1f} % |" in card
     assert ("Biases: neutral" in card) == (name == "enhanced_late_fusion")
+    count = 2 if name == "late_fusion" else 2 + len(LABELS)
+    assert f"{count} trainable numbers" in card
     assert "- heard: MIT (data: none)" in (folder / "LICENSE").read_text()
 
 
