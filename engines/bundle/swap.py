@@ -18,6 +18,7 @@ from affectstream.engines.bundle.folder import (
 )
 from affectstream.engines.bundle.shapes import ENCODER_ROLES, check_graphs
 from affectstream.engines.bundle.swap_card import CARD, card_text
+from affectstream.engines.cache.atomic import replacing
 from affectstream.engines.errors import BundleError, EngineError, UsageError
 from affectstream.engines.manifest import FORMAT, ROLES, Manifest, encode_manifest
 from affectstream.engines.models.registry import RegisteredModel, part_path
@@ -54,15 +55,9 @@ def _write(folder: Path, manifest: Manifest) -> None:
     """Write card and manifest; both are complete before either replaces the old one."""
     card = folder / CARD
     old_card = card.read_text("utf-8") if card.is_file() else ""
-    contents = {CARD: card_text(manifest, old_card).encode(), MANIFEST: encode_manifest(manifest)}
-    try:
-        for name, content in contents.items():
-            (folder / f".{name}.tmp").write_bytes(content)
-        for name in contents:
-            (folder / f".{name}.tmp").replace(folder / name)
-    finally:
-        for name in contents:
-            (folder / f".{name}.tmp").unlink(missing_ok=True)
+    with replacing(folder / MANIFEST) as new_manifest, replacing(card) as new_card:
+        new_card.write_bytes(card_text(manifest, old_card).encode())
+        new_manifest.write_bytes(encode_manifest(manifest))
 
 
 def _copy(source: Path, folder: Path, manifest: Manifest) -> None:

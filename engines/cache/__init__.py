@@ -1,1 +1,1 @@
-"""Where files that can be made again are kept, how they are hashed, checked and removed."""
+"""The cache folder: where it is, and how its files are hashed, written, protected and deleted."""

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Writes files completely or not at all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to. It replaces `path` at the end, and is removed if the block raises."""
+    """A new path beside `path`. It replaces `path` at the end of the block, or is deleted if that raises."""
     scratch = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         yield scratch
@@ -20,6 +20,6 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_atomic(path: Path, content: bytes) -> None:
-    """Write `content` to `path`, whole or not at all."""
+    """Write `content` to `path`, completely or not at all."""
     with replacing(path) as scratch:
         scratch.write_bytes(content)

@@ -1,1 +1,1 @@
-"""Public models that can take a role in a bundle: the registry, fetching, swapping."""
+"""Public models: the registry that lists them, and the download that checks them."""

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from affectstream.engines.cache.atomic import replacing
 from affectstream.engines.cache.digest import sha256
 from affectstream.engines.errors import BundleError
 from affectstream.engines.models.registry import MODELS_VARIABLE, PublicFile
@@ -100,13 +101,12 @@ def _copy(name: str, model: PublicFile, folder: Path, target: Path) -> None:
     source = folder / model.file
     if not source.is_file():
         raise PullError(f"{source} is not there; {_by_hand(name, model)}")
-    partial = target.with_suffix(".copy")
-    shutil.copyfile(source, partial)
-    if not _matches(partial, model):
-        actual = sha256(partial)
-        partial.unlink()
-        raise PullError(f"{source} is not {name}: its SHA-256 is {actual}, expected {model.sha256}")
-    partial.replace(target)
+    with replacing(target) as copy:
+        shutil.copyfile(source, copy)
+        if not _matches(copy, model):
+            raise PullError(
+                f"{source} is not {name}: its SHA-256 is {sha256(copy)}, expected {model.sha256}"
+            )
 
 
 def _accept(model: PublicFile, partial: Path, target: Path, resumed: bool) -> None:

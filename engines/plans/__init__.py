@@ -1,1 +1,1 @@
-"""Plans: graphs compiled for one kind of GPU. Building them, and the cache that keeps them."""
+"""Plans: graphs compiled for one kind of GPU. Building, checking and caching them."""

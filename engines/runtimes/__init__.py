@@ -1,1 +1,1 @@
-"""One file a runtime: each runs compiled graphs as an `Engine`."""
+"""The runtimes that run compiled graphs, each as an `Engine`."""

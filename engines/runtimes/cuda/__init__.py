@@ -1,1 +1,1 @@
-"""What runs plans on an NVIDIA GPU: the driver, memory and streams, one thread, slots."""
+"""Runs TensorRT plans on an NVIDIA GPU: driver, memory, streams, and the thread that owns them."""

@@ -30,7 +30,7 @@ class Gpu(Struct, frozen=True):
 def query_gpu(ordinal: int = 0) -> Gpu:
     """Describe GPU number `ordinal`. Raises `DeviceError` when the driver or the GPU is missing.
 
-    It creates no context and uses no GPU memory. A faulty driver may end the process: where that matters,
+    It creates no context and uses no GPU memory. A faulty driver may crash the process: if that matters,
     call this in another process first (see `probe`).
     """
     try:
