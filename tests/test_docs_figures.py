@@ -49,7 +49,7 @@ def test_parity():
         "hops of these, all mixtures of modalities": "mixed hops",
         "cells of the detector that score over 0.1, 13 recordings": "face_detector cells, recordings",
         "hops of the 13 recordings, faces cut where the FP32 detector finds them": "hops of recordings",
-        "the same hops, were the detector in FP16 too": "hops, were the detector in FP16",
+        "the same hops with the detector in FP16 too": "hops, were the detector in FP16",
     }
     rows = table("docs/guides/engines.md", "| inputs | number | clear |")
     assert set(rows) == set(names)
