@@ -23,6 +23,7 @@ from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.folder import Member
 from affectstream.engines.bundle.shapes import ENCODER_ROLES
 from affectstream.engines.errors import BundleError
+from affectstream.engines.labels import MODALITIES, Modality
 from affectstream.train.data.dataset import Dataset, DatasetInfo, read_info
 from affectstream.train.errors import DataError, RunError
 from affectstream.train.files import write_atomically
@@ -86,7 +87,7 @@ def rows_for(members: Sequence[Member], dataset: Dataset, split: str | None) -> 
     """
     takes = {member.name: modalities_of(member) for member in members}
     labeled = dataset.rows_of(split, task="emotion")
-    all_modalities = [m for m in ENCODER_ROLES if any(m in own for own in takes.values())]
+    all_modalities = [m for m in MODALITIES if any(m in own for own in takes.values())]
     present = [m for m in all_modalities if has_modality(dataset, m)[labeled].any()]
     for name, own in takes.items():
         if not set(own) & set(present):
@@ -99,10 +100,10 @@ def rows_for(members: Sequence[Member], dataset: Dataset, split: str | None) -> 
     return rows
 
 
-def modalities_of(member: Member) -> tuple[str, ...]:
+def modalities_of(member: Member) -> tuple[Modality, ...]:
     """The modalities of a member, by its manifest."""
     engines = member.manifest.engines
-    return tuple(m for m, role in ENCODER_ROLES.items() if getattr(engines, role) is not None)
+    return tuple(m for m in MODALITIES if getattr(engines, ENCODER_ROLES[m]) is not None)
 
 
 def predict_members(

@@ -39,12 +39,12 @@ _NEEDED = {
 }
 
 
-def open_for(data: Path, modalities: Sequence[str]) -> Dataset:
+def open_for(data: Path, modalities: Sequence[Modality]) -> Dataset:
     """The data set in `data`; of its large columns only those of `modalities` are read."""
     return Dataset(data, large=[LARGE_COLUMN_OF[m] for m in modalities if m in LARGE_COLUMN_OF])
 
 
-def has_modality(dataset: Dataset, modality: str) -> NDArray[np.bool_]:
+def has_modality(dataset: Dataset, modality: Modality) -> NDArray[np.bool_]:
     """Which rows (n,) have pictures, sound or text."""
     values = dataset.column(_COLUMN_OF[modality])
     if modality == "voice":
@@ -53,7 +53,7 @@ def has_modality(dataset: Dataset, modality: str) -> NDArray[np.bool_]:
 
 
 def usable_rows(
-    dataset: Dataset, split: str | None, modalities: Sequence[str], tasks: Sequence[str]
+    dataset: Dataset, split: str | None, modalities: Sequence[Modality], tasks: Sequence[str]
 ) -> NDArray[np.int64]:
     """Rows of `split` (None: of all) with a label for at least one task and at least one modality.
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectstream.engines.bundle.bundle import Bundle
-from affectstream.engines.labels import SENTIMENTS
+from affectstream.engines.labels import SENTIMENTS, Modality
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.errors import DataError
 from affectstream.train.fit.warm_start import RECIPE
@@ -58,7 +58,7 @@ def bundle_samples(
 
 def present_modalities(
     bundle: Bundle, dataset: Dataset, rows: NDArray[np.int64]
-) -> tuple[str, ...]:
+) -> tuple[Modality, ...]:
     """The bundle's modalities that any of `rows` has.
 
     Raises `DataError` if the pictures are not cropped as one of the bundle's experts takes them.

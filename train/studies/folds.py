@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from affectstream.engines.labels import Modality
 from affectstream.stream.errors import OptionError
 from affectstream.train.data.assign import By
 from affectstream.train.data.dataset import Dataset
@@ -70,7 +71,7 @@ def make_folds(
     folding: Folding,
     *,
     tasks: Sequence[str],
-    modalities: Sequence[str],
+    modalities: Sequence[Modality],
     seed: int,
 ) -> Folds:
     """Put the samples that a recipe with these tasks and modalities can use into folds.

@@ -66,12 +66,12 @@ def joy(sample):
     ],
 )
 def test_frames_and_annotations_are_of_one_moment(folder, options, expected):
-    samples, skipped, remarks = made(folder, options)
+    samples, skipped, warnings = made(folder, options)
     assert [shown(s) for s in samples] == expected
     assert [joy(s) for s in samples] == expected
     assert [s.start_us for s in samples] == [n * 40_000 for n in expected]
     assert [s.turn for s in samples] == list(range(len(expected)))
-    assert skipped == remarks == []
+    assert skipped == warnings == []
     assert {(s.participant, s.age, s.gender, s.dialogue) for s in samples} == {
         ("P01", 29, "female", "P01")
     }
@@ -118,12 +118,12 @@ def test_sound_before_the_frame_goes_with_it(tmp_path):
     assert np.abs(first_half).max() < 0.05 < np.abs(second_half).max()
 
 
-def test_a_recording_without_faces_is_kept_and_remarked_on(folder):
-    samples, _, remarks = made(folder, Options(every=10), Cropper("face", 48))
+def test_a_recording_without_faces_is_used_with_a_warning(folder):
+    samples, _, warnings = made(folder, Options(every=10), Cropper("face", 48))
     assert [s.crops for s in samples] == [None] * 5
     assert {s.frames_seen for s in samples} == {1}
-    assert remarks[0].reason == "hardly any face found"
-    assert "in 0 of 5 frames" in remarks[0].detail and "--crop frame" in remarks[0].detail
+    assert warnings[0].reason == "hardly any face found"
+    assert "in 0 of 5 frames" in warnings[0].detail and "--crop frame" in warnings[0].detail
 
 
 def test_faces_are_cut_as_serving_cuts_them(tmp_path, portrait):
@@ -143,7 +143,7 @@ def test_faces_are_cut_as_serving_cuts_them(tmp_path, portrait):
     assert np.abs(person.astype(int) - large).mean() > 20
 
 
-def test_broken_videos_and_lonely_exports_are_skipped_with_a_reason(folder):
+def test_broken_videos_and_exports_without_one_are_skipped_with_a_reason(folder):
     whole = (folder / "P01.mp4").read_bytes()
     (folder / "P02.mp4").write_bytes(whole[: len(whole) // 2])
     old_export(folder / "P02.txt", annotations(50), name="P02")

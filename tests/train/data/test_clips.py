@@ -69,7 +69,7 @@ def test_sound_alone_has_no_frames(tmp_path, cropper):
     assert len(clip.audio) == 16_000
 
 
-def test_damage_is_said_and_nothing_is_an_error(tmp_path, cropper):
+def test_damage_is_reported_and_an_empty_file_is_an_error(tmp_path, cropper):
     film = write_video(tmp_path / "a.mkv", [numbered(i) for i in range(100)])
     (tmp_path / "cut.mkv").write_bytes(film.read_bytes()[: film.stat().st_size // 2])
     clip = read_clip(tmp_path / "cut.mkv", cropper, frames=8)

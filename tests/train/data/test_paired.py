@@ -89,7 +89,7 @@ def test_two_runs_give_the_same_pairs(parts, tmp_path):
     assert run(parts, tmp_path / "b").info.content_sha256 == first
 
 
-def test_one_split_is_split_anew_without_a_face_in_both(parts, tmp_path):
+def test_one_split_is_split_again_without_a_face_in_both(parts, tmp_path):
     run(parts, tmp_path / "out", part="valid", times=9, split="50/50/0")
     data = list(Dataset(tmp_path / "out"))
     assert all(face % 2 and voice % 2 for face, voice in map(origin, data))
@@ -99,13 +99,13 @@ def test_one_split_is_split_anew_without_a_face_in_both(parts, tmp_path):
     assert actors["train"] and actors["valid"] and not actors["train"] & actors["valid"]
 
 
-def test_conflicting_pairs_say_so_in_their_id(parts, tmp_path):
+def test_the_id_of_a_conflicting_pair_names_its_emotions(parts, tmp_path):
     run(parts, tmp_path / "out", conflicts=1.0)
     for sample in Dataset(tmp_path / "out"):
         face, voice = origin(sample)
-        said, other = sample.id.split(" ")[1].split("/")
-        assert said == sample.emotion == EMOTIONS[voice // 2 % 3]
-        assert other == EMOTIONS[face // 2 % 3] != said
+        own, other = sample.id.split(" ")[1].split("/")
+        assert own == sample.emotion == EMOTIONS[voice // 2 % 3]
+        assert other == EMOTIONS[face // 2 % 3] != own
 
 
 def test_one_set_is_not_enough(tmp_path):

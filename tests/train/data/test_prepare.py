@@ -130,8 +130,8 @@ def test_the_same_picture_in_two_splits_is_refused_dropped_or_kept(run, fer, tmp
     skipped = "occurs in valid or test as well"
     same = "the same as test/happy/again.png"
     assert f"skipped 1: {skipped} (train/happy/00003.png: {same})" in text
-    said = json.loads((out / "report.json").read_text())["skipped"][skipped]
-    assert said == {"count": 1, "examples": [{"name": "train/happy/00003.png", "detail": same}]}
+    found = json.loads((out / "report.json").read_text())["skipped"][skipped]
+    assert found == {"count": 1, "examples": [{"name": "train/happy/00003.png", "detail": same}]}
     assert Dataset(out).info.splits == {"train": 39, "valid": 9}
     assert run("fer2013", fer, "-o", out, "--duplicates", "keep", "--overwrite")[0] == 0
     assert Dataset(out).info.splits == {"train": 40, "valid": 9}
@@ -240,7 +240,7 @@ def test_columns_and_labels_can_be_renamed(run, talk):
     assert dataset[0].text == "line 0"
 
 
-def test_a_broken_video_is_skipped_and_said(run, talk):
+def test_a_broken_video_is_skipped_and_reported(run, talk):
     folder, rows = talk
     whole = (folder / "0.mp4").read_bytes()
     (folder / "0.mp4").write_bytes(whole[: len(whole) // 2])
@@ -487,7 +487,7 @@ def test_an_interrupted_run_goes_on_where_it_stopped(talk, shard_bytes):
     assert [s.id for s in Dataset(folder / "halves")] == [s.id for s in Dataset(folder / "whole")]
 
 
-def test_half_a_job_is_not_kept(talk, monkeypatch):
+def test_half_a_job_is_repeated(talk, monkeypatch):
     folder, _ = talk
     face = {"Joy": 60.0}
     for name in ("0", "1"):
@@ -551,7 +551,7 @@ def test_another_run_is_not_overwritten_by_mistake(run, fer, tmp_path):
         (["meld", "{}", "--map", "a=glee"], "'glee' is no emotion, expected one of neutral", 2),
     ],
 )
-def test_what_cannot_be_is_refused_in_one_line(run, tmp_path, arguments, text, code):
+def test_wrong_arguments_are_refused_in_one_line(run, tmp_path, arguments, text, code):
     folder = tmp_path / "empty"
     folder.mkdir()
     if "--map" in arguments and "glee" in arguments[-1]:

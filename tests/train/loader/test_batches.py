@@ -1,4 +1,4 @@
-"""Batches of prepared samples: what a network is shown, when, and what is left to chance."""
+"""Batches of prepared samples: windows, pictures, texts, and what augmentation changes."""
 
 from dataclasses import replace
 
@@ -68,7 +68,7 @@ def test_a_random_window_shows_most_of_a_clip_or_is_full_of_it(length, window, c
 
 
 @given(LENGTHS, st.integers(1, 10_000_000))
-def test_a_clip_is_judged_by_its_end_or_a_window_inside(length, window):
+def test_a_clip_is_evaluated_at_its_end_or_in_a_window_inside(length, window):
     start = evaluation_start(length, window, None)
     if length <= window:
         assert start + window == length
@@ -76,7 +76,7 @@ def test_a_clip_is_judged_by_its_end_or_a_window_inside(length, window):
         assert start >= 0 and start + window <= length
 
 
-def test_a_long_clip_is_judged_where_it_is_loudest():
+def test_a_long_clip_is_evaluated_where_it_is_loudest():
     sound = np.zeros(16_000 * 10, np.float32)
     sound[16_000 * 6 : 16_000 * 8] = 0.5
     start = evaluation_start(10_000_000, 3_000_000, sound)
@@ -126,7 +126,7 @@ def test_frames_stand_where_they_are_in_time(data):
     assert not batch["samples"][0, :16_000].any() and batch["samples"][0, 16_000:].any()
 
 
-def test_a_set_of_pictures_trains_on_one_and_is_judged_by_all(data):
+def test_a_set_of_pictures_trains_on_one_and_is_evaluated_on_all(data):
     view = {"one_frame": True, "modalities": ("video",), "metadata": ()}
     made = shown(data, **view)
     train, valid = TrainBatches(made, PLAIN), ValidBatches(made)
@@ -176,10 +176,10 @@ def conversation(folder, turns):
                     participant=who,
                     age=age,
                     gender=gender,
-                    text=said,
+                    text=words,
                     emotion=("joy", "anger")[n % 2],
                 )
-                for n, (who, age, gender, said) in enumerate(turns)
+                for n, (who, age, gender, words) in enumerate(turns)
             ],
         )
     )
@@ -212,7 +212,7 @@ def test_the_listener_is_the_other_who_spoke_last(talk):
     assert picked[1].tolist() == pytest.approx([0.3, 0.0])
 
 
-def test_context_is_what_was_said_before_in_the_same_split(talk):
+def test_context_is_the_earlier_utterances_of_the_same_split(talk):
     assert joined_texts(talk) == ["one", "two", "three", "four", "five"]
     found = joined_texts(talk, 2)
     assert found[0] == "one"
@@ -274,9 +274,9 @@ def test_dropout_hides_modalities_but_never_all():
     full = there.all(1)
     for column in range(3):
         assert 0.25 < 1.0 - float(left[full][:, column].float().mean()) < 0.33
-    told = batch["metadata_mask"].float().mean(1)
-    assert set(told.tolist()) == {0.0, 1.0}
-    assert 0.65 < float(told.mean()) < 0.75
+    visible = batch["metadata_mask"].float().mean(1)
+    assert set(visible.tolist()) == {0.0, 1.0}
+    assert 0.65 < float(visible.mean()) < 0.75
 
 
 # --- what a data set lacks ---

@@ -24,7 +24,7 @@ def data(tmp_path_factory):
     return write(tmp_path_factory.mktemp("preview") / "set", list(utterances(6, "train")))
 
 
-def heard(path):
+def read_wav(path):
     with wave.open(str(path)) as file:
         assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (1, 2, 16_000)
         return np.frombuffer(file.readframes(file.getnframes()), "<i2") / 32768
@@ -49,12 +49,12 @@ def test_the_command_shows_each_sample_beside_its_variants(data, tmp_path):
     variants = [sheet[: tile - 2, k * tile : (k + 1) * tile - 2] for k in range(8)]
     assert len({variant.tobytes() for variant in variants}) == 8
 
-    window = heard(tmp_path / "look" / "sound-00-as-it-is.wav")
+    window = read_wav(tmp_path / "look" / "sound-00-as-it-is.wav")
     assert len(window) == 48_000
     # Two seconds of sound lie at the end of a window of three, as at the start of a recording.
     assert not window[:16_000].any()
     assert np.abs(window[16_000:] - Dataset(data)[1].audio).max() < 1e-4
-    changed = [heard(tmp_path / "look" / f"sound-00-changed-{n}.wav") for n in (1, 2, 3)]
+    changed = [read_wav(tmp_path / "look" / f"sound-00-changed-{n}.wav") for n in (1, 2, 3)]
     assert all(len(one) == len(window) for one in changed)
     assert any((one != window).any() for one in changed)
     # Seven tiles of 64 bands, two pixels each, and 186 frames; gaps between.
@@ -72,8 +72,8 @@ def test_the_same_seed_writes_the_same_files(data, tmp_path):
 
 
 def test_words_alone_have_nothing_to_show(tmp_path):
-    said = [Sample(id=f"s{n}", text="well", emotion="joy", split="train") for n in range(4)]
-    folder = write(tmp_path / "set", said)
+    samples = [Sample(id=f"s{n}", text="well", emotion="joy", split="train") for n in range(4)]
+    folder = write(tmp_path / "set", samples)
     with pytest.raises(
         DataError, match=r"none of the 4 samples of split train has pictures or sound"
     ):
@@ -81,7 +81,7 @@ def test_words_alone_have_nothing_to_show(tmp_path):
     assert not (tmp_path / "look").exists()
 
 
-def test_a_folder_that_cannot_be_made_is_said(data, tmp_path):
+def test_a_folder_that_cannot_be_made_is_an_error(data, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot write"):
         list(preview(data, tmp_path / "file" / "look"))
