@@ -3,7 +3,7 @@
 ONNX Runtime computes most FP16 nodes of a CPU in FP32 and does not round between them. `onnx.reference`
 computes each node in its own type with NumPy. It loops over the pixels of a convolution and of a pooling in
 Python, which would take hours here, so torch computes these two: they are summed in FP32, then rounded once,
-as torch's own FP16 kernel does (`test_parity` compares the two).
+as torch's own FP16 kernel does (`test_fp16_reference` compares the two).
 """
 
 from __future__ import annotations
