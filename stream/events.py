@@ -93,8 +93,11 @@ class Attention(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     state: AttentionState
     score: Unit | None
     yaw: Degrees | None
+    """Positive where the head points to the right of the picture."""
     pitch: Degrees | None
+    """Positive where the head points up."""
     roll: Degrees | None
+    """Positive where the head leans clockwise in the picture."""
     method: AttentionMethod
     emitted_at: UtcTimestamp | UnsetType = UNSET
     age_ms: Milliseconds | UnsetType = UNSET

@@ -30,7 +30,7 @@ class VideoDecoder(StreamDecoder):
     """Frames with times; see `StreamDecoder`. Set `counts_dts` for containers without display times.
 
     With `frame_hz`, pictures that serve no point of that grid are not decoded where no other picture
-    refers to them. In a film with B-frames that is every other picture, and saves a fifth of the cost.
+    refers to them: in a film with B-frames every other one.
     """
 
     def __init__(

@@ -50,7 +50,7 @@ def describe_truncation(
 ) -> str | None:
     """A message for a file that gave nothing after `reached_us`; None where nothing is missing.
 
-    `stated_us` is where the file should end by `stated_end_us`, and `until_us` where the wanted part
+    `stated_us` is where the file should end by `stated_end_us`, and `until_us` where the requested part
     ends. More than a second and a fiftieth must be missing: stated durations are not exact.
     """
     if stated_us is None:

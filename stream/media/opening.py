@@ -6,10 +6,12 @@ FFmpeg refuses is inspected once more, to find out what is wrong with it and wha
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 import av
 from av.container import InputContainer
+from av.stream import Discard, Stream
 
 from affectstream.stream.errors import SourceError
 
@@ -46,6 +48,13 @@ def open_container(path: Path) -> InputContainer:
         )
     except (av.FFmpegError, OSError, ValueError) as exc:
         raise SourceError(f"{path}: {explain_failure(path, exc)}") from exc
+
+
+def discard_others(container: InputContainer, used: Collection[Stream]) -> None:
+    """Make FFmpeg skip the packets of all streams but those in `used`, without reading them."""
+    for stream in container.streams:
+        if stream not in used:
+            stream.discard = Discard.all
 
 
 def refuse_non_media(path: Path) -> None:

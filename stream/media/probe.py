@@ -86,28 +86,28 @@ def choose_video(container: InputContainer) -> VideoStream | None:
 
 
 def choose_audio(
-    container: InputContainer, wanted: int | str | None, path: Path
+    container: InputContainer, requested: int | str | None, path: Path
 ) -> AudioStream | None:
-    """The audio stream `wanted`: a track counted from 1, a language, or (None) FFmpeg's best one.
+    """The audio stream `requested`: a track counted from 1, a language, or (None) FFmpeg's best one.
 
-    None where the file has no sound and none was asked for. Raises `SourceError`, which lists the
-    tracks that exist, where `wanted` is not one of them.
+    None where the file has no sound and no track is requested. Raises `SourceError`, which lists the
+    existing tracks, where `requested` is not one of them.
     """
     tracks = list(container.streams.audio)
-    if wanted is None:
+    if requested is None:
         usable = [s for s in tracks if _decodes(s)]
         best = container.streams.best("audio")
         found = [s for s in usable if best is not None and s.index == best.index] or usable
-    elif isinstance(wanted, int) or wanted.isdecimal():
-        found = tracks[int(wanted) - 1 : int(wanted)] if int(wanted) >= 1 else []
+    elif isinstance(requested, int) or requested.isdecimal():
+        found = tracks[int(requested) - 1 : int(requested)] if int(requested) >= 1 else []
     else:
-        found = [s for s in tracks if (s.language or "").lower() == wanted.lower()]
+        found = [s for s in tracks if (s.language or "").lower() == requested.lower()]
     if found and not _decodes(found[0]):
-        raise SourceError(f"{path}: audio track {wanted!r} cannot be decoded by this FFmpeg")
-    if found or wanted is None:
+        raise SourceError(f"{path}: audio track {requested!r} cannot be decoded by this FFmpeg")
+    if found or requested is None:
         return found[0] if found else None
     exist = "; ".join(str(info) for info in _audio_infos(container)) or "none: it has no sound"
-    raise SourceError(f"{path}: has no audio track {wanted!r}; its tracks are {exist}")
+    raise SourceError(f"{path}: has no audio track {requested!r}; its tracks are {exist}")
 
 
 def describe(

@@ -17,13 +17,12 @@ from typing import Self
 
 import av
 from av.container import InputContainer
-from av.stream import Discard
 
 from affectstream.stream.errors import OptionError, SourceError
 from affectstream.stream.media.decode import DecodeStats
 from affectstream.stream.media.decoders import AudioDecoder, VideoDecoder
 from affectstream.stream.media.duration import describe_truncation, stated_end_us
-from affectstream.stream.media.opening import error_text, open_container
+from affectstream.stream.media.opening import discard_others, error_text, open_container
 from affectstream.stream.media.probe import (
     MediaInfo,
     choose_audio,
@@ -123,12 +122,12 @@ class Recording:
 
     @property
     def start_us(self) -> int:
-        """Where the wanted part begins."""
+        """Where the requested part begins."""
         return self._span.start_us
 
     @property
     def end_us(self) -> int:
-        """Where the wanted part ends, as far as it has been read."""
+        """Where the requested part ends, as far as it has been read."""
         reached = max(decoder.reached_us for decoder in self._decoders)
         return max(self._span.start_us, min(self._span.end_us, reached))
 
@@ -257,9 +256,7 @@ def _start(
         audio = choose_audio(container, audio_track, path)
         info = describe(container, video, audio)
         refuse_unusable(info, audio, path)
-        for stream in container.streams:
-            if stream is not video and stream is not audio:
-                stream.discard = Discard.all
+        discard_others(container, [stream for stream in (video, audio) if stream is not None])
         origin, decoders = info.start_time_us, list[StreamDecoder]()
         if video is not None:
             counts_dts = info.format == "avi"

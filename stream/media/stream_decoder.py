@@ -35,7 +35,7 @@ _MAX_GROUP = 600
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The wanted part of a recording: [start, end), microseconds on its own clock."""
+    """The requested part of a recording: [start, end), microseconds on its own clock."""
 
     start_us: int = 0
     end_us: int = FOREVER_US

@@ -15,12 +15,11 @@ from pathlib import Path
 from typing import TypeAlias
 
 import av
-from av.stream import Discard
 from av.subtitles.stream import SubtitleStream
 from av.subtitles.subtitle import AssSubtitle
 
 from affectstream.stream.errors import SourceError
-from affectstream.stream.media.opening import error_text, open_container
+from affectstream.stream.media.opening import discard_others, error_text, open_container
 from affectstream.stream.media.probe import is_text, language_of
 from affectstream.stream.media.types import Cue
 from affectstream.stream.transcript.context import CURRENT_FOR_US, end_order
@@ -31,7 +30,7 @@ SIDECAR_SUFFIXES = (".vtt", ".srt")
 
 _DEMUXERS = {".vtt": "webvtt", ".srt": "srt", ".ass": "ass", ".ssa": "ass"}
 _EXPECTED = "expected a .srt or .vtt transcript"
-_MOST_BYTES = 64 * 2**20
+_MAX_BYTES = 64 * 2**20
 _TIME = r"(?:\d+:)?\d{1,2}:\d{2}[.,]\d{3}"  # FFmpeg reads .5 as 5 ms
 _TIME_LINE = re.compile(rf"\s*({_TIME})\s*-->\s*({_TIME})(?:\s.*)?$")
 _MEANT_AS_TIME = re.compile(r"\s*\d+:\S*\s*-+>")
@@ -124,9 +123,7 @@ def embedded_transcript(path: str | Path) -> Transcript | None:
         if not texts:
             return None
         stream = texts[0]
-        for other in container.streams:
-            if other is not stream:
-                other.discard = Discard.all
+        discard_others(container, [stream])
         packets = _until_damage(container.demux(stream))
         cues = _cues(packets, stream, container.start_time or 0, "utf-8")
         return Transcript(cues, language_tag(language_of(stream.language) or ""))
@@ -143,7 +140,7 @@ def _text(path: Path) -> tuple[str, str]:
     try:
         if path.exists() and not path.is_file() and not path.is_dir():
             raise SourceError(f"{path}: is not a regular file; {_EXPECTED}")
-        if path.is_file() and path.stat().st_size > _MOST_BYTES:
+        if path.is_file() and path.stat().st_size > _MAX_BYTES:
             raise SourceError(f"{path}: is larger than any transcript; {_EXPECTED}")
         raw = path.read_bytes()
     except FileNotFoundError as exc:

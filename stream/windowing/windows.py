@@ -108,7 +108,7 @@ class Windower:
     """Joins faces, sound and words. Push them in any interleaving; no kind may go back in time.
 
     `channels` is the number of voices that are kept apart: 1, or 2 for stereo sound with one speaker on
-    each side. `start_us` is where the wanted part of a recording begins. `shorter_us` are lengths of
+    each side. `start_us` is where the requested part of a recording begins. `shorter_us` are lengths of
     shorter windows, for `Window.voiced_us_by_window`; `context` is the number of `Window.earlier_cues`.
     """
 

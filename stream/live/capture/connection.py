@@ -14,7 +14,6 @@ from pathlib import Path
 
 import av
 from av.container import InputContainer
-from av.stream import Discard
 
 from affectstream.stream.errors import SourceError
 from affectstream.stream.live.capture.address import Opening
@@ -23,7 +22,7 @@ from affectstream.stream.live.capture.diagnosis import diagnose
 from affectstream.stream.live.capture.pacing import Pacer
 from affectstream.stream.media.decode import Packet
 from affectstream.stream.media.duration import describe_truncation, stated_end_us, stream_end_us
-from affectstream.stream.media.opening import refuse_non_media
+from affectstream.stream.media.opening import discard_others, refuse_non_media
 from affectstream.stream.media.probe import (
     choose_audio,
     choose_video,
@@ -158,9 +157,7 @@ class Connection:
         if opening.is_recording:
             refuse_unusable(describe(container, video, audio), audio, path)
             self._decoder = PacketDecoder(None if audio is None else stream_end_us(audio, 0))
-        for stream in container.streams:
-            if stream not in streams:
-                stream.discard = Discard.all
+        discard_others(container, streams)
         self._on_open(
             SourceInfo(
                 video=video is not None,
