@@ -1,4 +1,4 @@
-"""A short clip of a real face with made-up sound, and senders that play it, for tests of live sources."""
+"""For tests of live sources: a short clip of a real face with synthetic sound, senders that play it, a clock."""
 
 from __future__ import annotations
 

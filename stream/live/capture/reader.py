@@ -17,10 +17,9 @@ from typing import TypeAlias
 import av
 
 from affectstream.stream.live.capture.address import Opening
-from affectstream.stream.live.capture.backlog import BacklogSkipper
 from affectstream.stream.live.capture.connection import Connection, SourceInfo
 from affectstream.stream.live.capture.decoder import SourceFrame
-from affectstream.stream.live.capture.rebase import TimestampRebaser
+from affectstream.stream.live.capture.source_clock import BacklogSkipper, TimestampRebaser
 from affectstream.stream.live.session import LiveSession
 
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.2, 3.0

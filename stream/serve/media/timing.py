@@ -21,7 +21,7 @@ from abc import ABC, abstractmethod
 
 import av
 
-from affectstream.stream.live.capture.rebase import TimestampRebaser
+from affectstream.stream.live.capture.source_clock import TimestampRebaser
 from affectstream.stream.live.queue.arrivals import Arrivals
 from affectstream.stream.media.decode import DecodedFrame
 from affectstream.stream.media.types import MediaKind

@@ -1,9 +1,6 @@
-"""One clock across restarts: maps the times of a source onto the clock of the session.
+"""From the times of a source to the clock of the session: skip the backlog, then rebase what follows.
 
 Network sources begin anywhere, begin again after a restart, wrap (MPEG-TS after 26.5 hours) and jump.
-A step back, or one of more than a second that did not take as long to arrive, is a break: session time
-then advances by the time between the two arrivals. Sound and pictures share one offset, so they stay in
-step. Whichever reaches a break first sets the new offset, and the other follows when it gets there.
 """
 
 from __future__ import annotations
@@ -12,9 +9,47 @@ from dataclasses import dataclass
 
 from affectstream.stream.media.types import MediaKind
 
+COMPARE_S = 0.15
+"""Media time and real time are compared over this long."""
+_FASTER = 1.5
+_MAX_BACKLOG_S = 3.0
+"""A source that stays faster than real time for this long is no longer skipped."""
 JUMP_US = 1_000_000
+"""A larger step that did not take as long to arrive is a break."""
 BACK_US = 250_000
 """A smaller step back is no break; later code leaves such frames out."""
+
+
+class BacklogSkipper:
+    """Push the times of a source that was just opened; get False for the frames to skip.
+
+    What the sender had buffered comes all at once. It is old, and analyzing it would delay everything
+    after it. So frames are skipped until media time no longer runs faster than real time.
+    """
+
+    def __init__(self) -> None:
+        self._done = False
+        self._began_s: float | None = None
+        self._compared_us, self._compared_s = 0, 0.0
+        self._newest_us = 0
+        self.skipped = 0
+        """Frames that were skipped."""
+
+    def push(self, source_us: int, arrived_s: float) -> bool:
+        """A frame of `source_us` (any origin) arrived; False if it is to be skipped."""
+        if self._done:
+            return True
+        if self._began_s is None:
+            self._began_s = self._compared_s = arrived_s
+            self._compared_us = self._newest_us = source_us
+        self._newest_us = max(self._newest_us, source_us)
+        real_s = arrived_s - self._compared_s
+        if real_s >= COMPARE_S:
+            media_s = (self._newest_us - self._compared_us) / 1e6
+            self._done = media_s <= _FASTER * real_s or arrived_s - self._began_s >= _MAX_BACKLOG_S
+            self._compared_us, self._compared_s = self._newest_us, arrived_s
+        self.skipped += not self._done
+        return self._done
 
 
 @dataclass(slots=True)
@@ -25,7 +60,12 @@ class _Track:
 
 
 class TimestampRebaser:
-    """Push the times of one source as they come; get them on the session's clock."""
+    """Push the times of one source as they come; get them on the session's clock, across restarts.
+
+    A step back, or a jump ahead, is a break: session time then advances by the time between the two
+    arrivals. Sound and pictures share one offset, so they stay in step. Whichever reaches a break first
+    sets the new offset, and the other follows when it gets there.
+    """
 
     def __init__(self) -> None:
         self.breaks = 0

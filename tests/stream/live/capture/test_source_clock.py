@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from affectstream.stream.live.capture.backlog import BacklogSkipper
-from affectstream.stream.live.capture.rebase import TimestampRebaser
+from affectstream.stream.live.capture.source_clock import BacklogSkipper, TimestampRebaser
 from affectstream.stream.media.types import MediaKind
 
 VIDEO, AUDIO = MediaKind.VIDEO, MediaKind.AUDIO
