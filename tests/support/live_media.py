@@ -1,4 +1,4 @@
-"""For tests of live sources: a short clip of a real face with synthetic sound, senders that play it, a clock."""
+"""For tests of live sources: a short clip of a real face, senders that play it, a clock to set by hand."""
 
 from __future__ import annotations
 
