@@ -196,6 +196,7 @@ def _card(manifest: Manifest, calibrated: dict[str, Calibrated], folder: Path) -
             f"languages of the text encoder: {', '.join(manifest.languages)}",
         ),
         card.USE,
+        "This bundle is for research and other non-commercial use.",
         "## Parts\n" + card.table(("part", "file", "bytes", "how it was trained"), rows),
         "The voice encoder runs each hop over its whole window; frames and utterances are encoded once.",
         card.measured(manifest, _MEASURED),

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from affectstream.train.data.reading.reader import sound_of
 from affectstream.train.data.sample import Sample
+from affectstream.train.loader.augment_sound import spec_augment
 from affectstream.train.networks.mel import BANDS, FLOOR, LogMel
 
 SPEEDS = (0.88, 0.94, 1.0, 1.06, 1.12)
@@ -79,8 +80,7 @@ class MelStore:
 class BalancedWindows:
     """Augmented batches in which every label is equally likely; the same for the same seed and epoch.
 
-    A batch has ``mel`` (N, `BANDS`, frames) float32 log-mels, ``keep`` (same shape) bool, False where
-    SpecAugment hides a cell, and ``label`` (N,) int64.
+    A batch has ``mel`` (N, `BANDS`, frames) float32 log-mels and ``label`` (N,) int64.
     """
 
     def __init__(self, store: MelStore, *, frames: int, batch: int, steps: int, seed: int) -> None:
@@ -106,9 +106,8 @@ class BalancedWindows:
                     self.store.window(clip, int(speed * len(SPEEDS)), self.frames, place)
                 )
                 labels.append(self.store.labels[clip])
-            mel = augment(torch.stack(windows), generator)
-            keep = kept_cells(mel, generator)
-            yield {"mel": mel, "keep": keep, "label": torch.stack(labels)}
+            mel = spec_augment(augment(torch.stack(windows), generator), generator)
+            yield {"mel": mel, "label": torch.stack(labels)}
 
 
 def augment(mel: Tensor, generator: torch.Generator) -> Tensor:
@@ -147,17 +146,3 @@ def _noise(mel: Tensor, axis: Tensor, generator: torch.Generator) -> Tensor:
     grain = -torch.log(torch.rand(2, *mel.shape, generator=generator).clamp(min=1e-6)).mean(0)
     level = mel.exp().mean((1, 2), keepdim=True).log() - uniform(3.0, 45.0) * _DECIBEL
     return grain.log() + level + axis * uniform(-9.0, 3.0) * _DECIBEL
-
-
-def kept_cells(mel: Tensor, generator: torch.Generator) -> Tensor:
-    """The mask of SpecAugment (Park et al., 2019): two bars of up to 10 bands and two of up to 24 frames are
-    False."""
-    count, bands, frames = mel.shape
-    keep = torch.ones(mel.shape, dtype=torch.bool)
-    for size, most, dim in ((bands, 10, 1), (frames, 24, 2)):
-        index = torch.arange(size).view(1, -1, 1) if dim == 1 else torch.arange(size).view(1, 1, -1)
-        for _ in range(2):
-            width = torch.rand(count, 1, 1, generator=generator) * most
-            start = torch.rand(count, 1, 1, generator=generator) * size
-            keep &= (index < start) | (index >= start + width)
-    return keep

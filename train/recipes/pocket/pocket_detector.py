@@ -10,13 +10,14 @@ sees brightness only: the photos are mostly grey.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
-from torchvision.ops import box_convert, distance_box_iou_loss
+from torchvision.ops import Conv2dNormActivation, box_convert, distance_box_iou_loss
 
 from affectstream.stream.faces.yunet import STRIDES, Proposals, box_iou, decode_proposals, nms
 from affectstream.train.recipe import Batch, FitConfig, Loaders
@@ -33,11 +34,7 @@ GATE = 0.1
 """Below this teacher score the class target is 0: YuNet's class was trained inside faces only."""
 
 
-def _conv(inputs: int, outputs: int, size: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, size, stride, size // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(outputs),
-    )
+_conv = partial(Conv2dNormActivation, activation_layer=None)
 
 
 class Separable(nn.Module):

@@ -162,7 +162,7 @@ class PocketVoiceRecipe:
     def loss(self, module: nn.Module, batch: Batch) -> Tensor:
         """Cross entropy with 0.1 label smoothing; mixup of half of the windows' levelled mels."""
         assert isinstance(module, PocketVoice)
-        x = level(batch["mel"]) * batch["keep"]
+        x = level(batch["mel"])
         target = F.one_hot(batch["label"], len(EMOTIONS_7)).to(x.dtype)
         # Neighbours in a batch are already random pairs.
         weight = (torch.rand(len(x)) - 0.5).clamp(min=0).to(x.device)
