@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from affectstream.train.data.prepare.registry import reader_names
+from affectstream.train.data.readers import reader_names
 from affectstream.train.progress import progress_bar
 
 CropKind = Literal["face", "person", "frame"]
@@ -113,8 +113,8 @@ def prepare(
     from affectstream.stream.errors import OptionError
     from affectstream.train.data.prepare.prepare import PrepareConfig, remove_prepared
     from affectstream.train.data.prepare.prepare import prepare as run
-    from affectstream.train.data.prepare.registry import load_reader
     from affectstream.train.data.prepare.report import REPORT, SHEET, summary, write_report
+    from affectstream.train.data.readers import load_reader
     from affectstream.train.data.reading.reader import Options
 
     reader = load_reader(name)

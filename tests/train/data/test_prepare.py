@@ -579,7 +579,7 @@ def test_preparing_and_reading_need_no_torch():
         "import sys\n"
         "import affectstream.train.cli\n"
         "import affectstream.train.data.prepare.prepare, affectstream.train.data.prepare.report\n"
-        "from affectstream.train.data.prepare.registry import load_reader, reader_names\n"
+        "from affectstream.train.data.readers import load_reader, reader_names\n"
         "for name in reader_names(): load_reader(name)\n"
         "assert not {'torch', 'sklearn', 'scipy', 'lightning'} & set(sys.modules)\n"
     )

@@ -31,7 +31,6 @@ from affectstream.train.data.assign import (
 )
 from affectstream.train.data.dataset import FORMAT, INFO, CropInfo, DatasetInfo, encode_info
 from affectstream.train.data.prepare.describe import describe
-from affectstream.train.data.prepare.registry import load_reader
 from affectstream.train.data.prepare.shards import (
     PROGRESS,
     SHARD_BYTES,
@@ -41,6 +40,7 @@ from affectstream.train.data.prepare.shards import (
     read_rows,
     shard_path,
 )
+from affectstream.train.data.readers import load_reader
 from affectstream.train.data.reading.crops import Cropper
 from affectstream.train.data.reading.reader import (
     Options,
