@@ -15,8 +15,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-import msgspec
-
 from affectstream.stream.errors import OptionError
 
 Precision = Literal["32-true", "16-mixed", "bf16-mixed"]
@@ -278,6 +276,8 @@ def override(config: FitConfig, values: Mapping[str, Any], where: str) -> FitCon
             raise OptionError(
                 f"{where}: there is no setting {name!r}{suggestion(name, tuple(SETTINGS))}"
             )
+    import msgspec  # here, so that --help does not wait for it
+
     try:
         return msgspec.convert({**asdict(config), **values}, FitConfig)
     except msgspec.ValidationError as error:
