@@ -101,7 +101,7 @@ def test_words_count_in_any_language_where_a_bundle_names_none(tmp_path, talk):
     assert any(e.scores for e in of(score(any_, talk), "emotion"))
 
 
-def test_a_sentence_says_the_same_as_one_step_or_as_many(tmp_path, talk):
+def test_words_as_one_step_or_as_many_give_the_same_result(tmp_path, talk):
     pooled = plain(tmp_path / "one", takes=("text",))
     whole = plain(tmp_path / "many", takes=("text",), steps={"text": 6})
     assert score(pooled, talk).events == score(whole, talk).events
@@ -139,7 +139,7 @@ FACTS = ("age", "female", "male", "other", "listener_age", "listener_female")
 
 
 @pytest.fixture
-def told(tmp_path):
+def metadata_file(tmp_path):
     path = tmp_path / "people.json"
     path.write_text(
         json.dumps(
@@ -152,21 +152,19 @@ def told(tmp_path):
     return path
 
 
-def test_what_is_known_of_the_speaker_reaches_the_head_and_changes_what_it_says(
-    tmp_path, talk, told
-):
+def test_speaker_metadata_reaches_the_head_and_changes_its_output(tmp_path, talk, metadata_file):
     bundle = plain(tmp_path / "b", takes=("text",), metadata=FACTS)
     without = score(bundle, talk)
-    heard = score(bundle, talk, metadata=read_speakers(told))
-    plain_scores, scores = (of(r, "emotion")[2].scores for r in (without, heard))
+    described = score(bundle, talk, metadata=read_speakers(metadata_file))
+    plain_scores, scores = (of(r, "emotion")[2].scores for r in (without, described))
     # 3 x (0.5 + 1 + 0.2) for age, gender and the listener's age.
     assert list(plain_scores.values()) == pytest.approx(chances(1.0), abs=1e-4)
     assert list(scores.values()) == pytest.approx(chances(1.0 + 3 * 1.7), abs=1e-4)
-    assert "person 1 was never seen" in warnings(heard)
+    assert "person 1 was never seen" in warnings(described)
 
 
-def test_facts_that_are_not_told_are_masked(told):
-    speakers = read_speakers(told)
+def test_unknown_speaker_features_are_masked(metadata_file):
+    speakers = read_speakers(metadata_file)
     numbers, known = speakers.features(FACTS, None)
     assert numbers.tolist() == pytest.approx([0.5, 1, 0, 0, 0.2, 0])
     assert known.tolist() == [True, True, True, True, True, False]
@@ -179,9 +177,9 @@ def test_facts_that_are_not_told_are_masked(told):
     assert speakers.features(FACTS, 7)[0].tolist() == pytest.approx([0.5, 1, 0, 0, 0.2, 0])
 
 
-def test_metadata_for_a_bundle_that_takes_none_is_said_to_be_unused(tmp_path, talk, told):
+def test_metadata_that_a_bundle_does_not_use_gives_a_warning(tmp_path, talk, metadata_file):
     bundle = plain(tmp_path / "b", takes=("text",))
-    result = score(bundle, talk, metadata=read_speakers(told))
+    result = score(bundle, talk, metadata=read_speakers(metadata_file))
     assert warnings(result)[0] == "metadata is not used: bundle 'b' takes none"
 
 
@@ -208,7 +206,7 @@ def test_metadata_for_a_bundle_that_takes_none_is_said_to_be_unused(tmp_path, ta
         ("[1]", "Expected `object`, got `array`"),
     ],
 )
-def test_a_spoiled_file_of_speakers_is_refused_with_the_reason(tmp_path, text, message):
+def test_an_invalid_metadata_file_is_refused_with_the_reason(tmp_path, text, message):
     path = tmp_path / "people.json"
     path.write_text(text)
     with pytest.raises(OptionError, match=message) as caught:
@@ -216,25 +214,25 @@ def test_a_spoiled_file_of_speakers_is_refused_with_the_reason(tmp_path, text, m
     assert str(caught.value).startswith(str(path))
 
 
-def test_the_command_takes_what_is_known_of_the_speakers(tmp_path, talk, told):
+def test_the_command_takes_a_metadata_file(tmp_path, talk, metadata_file):
     bundle = plain(tmp_path / "b", takes=("text",), metadata=FACTS)
-    done = run("score", talk, "--bundle", bundle, "--device", "cpu", "--metadata", told)
+    done = run("score", talk, "--bundle", bundle, "--device", "cpu", "--metadata", metadata_file)
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     scores = [line["scores"] for line in lines if line["type"] == "emotion"][2]
     assert list(scores.values()) == pytest.approx(chances(1.0 + 3 * 1.7), abs=1e-4)
-    told.write_text("{")
-    done = run("score", talk, "--bundle", bundle, "--device", "cpu", "--metadata", told)
+    metadata_file.write_text("{")
+    done = run("score", talk, "--bundle", bundle, "--device", "cpu", "--metadata", metadata_file)
     assert done.returncode == 2
-    assert done.stderr.startswith(f"error: {told}: Input data was truncated")
+    assert done.stderr.startswith(f"error: {metadata_file}: Input data was truncated")
 
 
-def test_a_missing_file_of_speakers_is_named(tmp_path):
+def test_a_missing_metadata_file_is_named(tmp_path):
     with pytest.raises(OptionError, match=r"no\.json: .* cannot be read: No such file"):
         read_speakers(tmp_path / "no.json")
 
 
-def test_a_head_that_takes_facts_must_say_which(tmp_path):
+def test_a_head_with_metadata_input_must_name_its_features(tmp_path):
     bundle = plain(tmp_path / "b", takes=("text",), metadata=FACTS)
     rewrite(bundle, metadata=FACTS[:2])
     with pytest.raises(
@@ -251,7 +249,7 @@ def test_a_head_that_takes_facts_must_say_which(tmp_path):
         Bundle.open(bundle)
 
 
-def test_whole_frames_are_read_without_any_face(tmp_path, film):
+def test_whole_frames_are_used_without_a_face(tmp_path, film):
     bundle = plain(tmp_path / "b", takes=("video",), crop=FRAME)
     given = fed(bundle, film)
     assert set(given) == {"face_encoder", "fusion"}
@@ -268,7 +266,7 @@ def test_whole_frames_are_read_without_any_face(tmp_path, film):
     assert of(result, "attention") == []  # nobody's head was looked for
 
 
-def test_a_film_that_freezes_says_that_there_is_no_picture(tmp_path):
+def test_frozen_video_abstains_with_no_picture(tmp_path):
     sound = Sound(babble(4)[:64_000, None], 16_000)
     path = write_video(tmp_path / "short.mp4", 10, rate=10, sound=sound)
     bundle = plain(tmp_path / "b", takes=("video",), crop=FRAME)
@@ -278,7 +276,7 @@ def test_a_film_that_freezes_says_that_there_is_no_picture(tmp_path):
     assert events[-1].t_end == pytest.approx(4.0, abs=0.1)
 
 
-def test_a_person_is_cut_around_the_face(tmp_path, portrait_film):
+def test_a_person_crop_is_placed_by_the_face(tmp_path, portrait_film):
     face = plain(tmp_path / "face", takes=("video",))
     person = plain(tmp_path / "person", takes=("video",), crop=FaceCrop(size=32, kind="person"))
     from affectstream.stream.faces.perceive import Perceiver
@@ -353,14 +351,14 @@ def test_without_context_an_utterance_stands_alone_and_is_encoded_once(tmp_path,
     assert ids(plain(tmp_path / "b", takes=("text",)), talk) == [words for _, words in SAID]
 
 
-def test_too_many_words_keep_their_end_with_context_and_their_beginning_without(tmp_path, talk):
+def test_long_text_keeps_its_end_with_context_and_its_beginning_without(tmp_path, talk):
     long = plain(tmp_path / "long", takes=("text",), context=2, max_tokens=4)
     assert ids(long, talk)[2] == "B: no A: never"
     alone = plain(tmp_path / "alone", takes=("text",), max_tokens=1)
     assert ids(alone, talk) == ["yes", "no", "never", "always"]
 
 
-def test_a_head_that_tells_attention_alone(tmp_path, film):
+def test_a_head_that_predicts_attention_only(tmp_path, film):
     bundle = plain(tmp_path / "b", takes=("video",), crop=FRAME, answers=("attention",), labels=())
     result = score(bundle, film)
     assert of(result, "emotion") == []
@@ -376,24 +374,24 @@ def test_a_head_that_tells_attention_alone(tmp_path, film):
     assert table.column("attention").to_pylist()[-1] == event.score
 
 
-def test_what_a_head_says_besides_counts_for_nothing(tmp_path, film):
-    told = ("attention", "mood")
-    bundle = plain(tmp_path / "b", takes=("video",), crop=FRAME, answers=told, labels=())
+def test_unknown_head_outputs_are_ignored(tmp_path, film):
+    outputs = ("attention", "mood")
+    bundle = plain(tmp_path / "b", takes=("video",), crop=FRAME, answers=outputs, labels=())
     with Bundle.open(bundle) as opened:
         assert opened.head_outputs == {"attention"}
     assert of(score(bundle, film), "emotion") == []
 
 
-def test_a_head_that_tells_attention_leaves_the_angles_of_the_face(tmp_path, portrait_film):
+def test_attention_of_a_head_comes_with_the_angles_of_the_face(tmp_path, portrait_film):
     bundle = plain(tmp_path / "b", takes=("video",), answers=("logits", "attention"))
     event = of(score(bundle, portrait_film), "attention")[-1]
     assert event.method == "model"
     assert abs(event.yaw) < 40
 
 
-def test_everything_that_a_head_can_tell(tmp_path, talk):
-    told = ("logits", "valence", "engagement", "intensity", "sentiment", "intensities")
-    bundle = plain(tmp_path / "b", takes=("text",), answers=told)
+def test_a_head_with_every_output(tmp_path, talk):
+    outputs = ("logits", "valence", "engagement", "intensity", "sentiment", "intensities")
+    bundle = plain(tmp_path / "b", takes=("text",), answers=outputs)
     result = score(bundle, talk)
     event = of(result, "emotion")[2]
     assert event.label is not None
@@ -421,13 +419,21 @@ def test_no_labels_at_all(tmp_path, talk):
     assert {e.of for e in of(result, "segment")} == set()
 
 
-def test_every_event_of_every_kind_of_head_keeps_to_the_schema(tmp_path, talk, film):
+def test_events_of_every_kind_of_head_fit_the_schema(tmp_path, talk, film):
     import jsonschema
 
     check = jsonschema.Draft202012Validator(json_schema())
-    told = ("logits", "valence", "engagement", "intensity", "sentiment", "intensities", "attention")
-    words = plain(tmp_path / "words", takes=("text",), answers=told)
-    frames = plain(tmp_path / "frames", takes=("video", "voice"), crop=FRAME, answers=told[1:])
+    outputs = (
+        "logits",
+        "valence",
+        "engagement",
+        "intensity",
+        "sentiment",
+        "intensities",
+        "attention",
+    )
+    words = plain(tmp_path / "words", takes=("text",), answers=outputs)
+    frames = plain(tmp_path / "frames", takes=("video", "voice"), crop=FRAME, answers=outputs[1:])
     for event in (*score(words, talk).events, *score(frames, film).events):
         check.validate(json.loads(encode(event)))
 
@@ -445,7 +451,7 @@ NOTHING = Calibration(prior=(), temperature={}, min_confidence={})
         (("logits",), {"labels": ()}, "3 prior probabilities for 0 labels"),
     ],
 )
-def test_labels_and_what_the_head_tells_go_together(tmp_path, answers, changes, message):
+def test_labels_must_fit_the_outputs_of_the_head(tmp_path, answers, changes, message):
     bundle = plain(tmp_path / "b", takes=("text",), answers=answers)
     rewrite(bundle, **changes)
     with pytest.raises(BundleError, match=message):

@@ -1,4 +1,4 @@
-"""`doctor` looks, and says what has to be mended."""
+"""The checks of `affectstream doctor`."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ def texts(topic, bundle="pocket"):
 
 
 @no_driver
-def test_a_machine_without_a_gpu_has_nothing_to_mend():
+def test_a_machine_without_a_gpu_passes():
     findings = list(examine())
     assert not [f for f in findings if not f.ok and f.topic in ("driver", "gpu", "device")]
     assert "NVIDIA's driver does not load" in texts("driver")[0]
@@ -36,7 +36,7 @@ def test_pulled_models_are_listed(tmp_path, monkeypatch):
     assert texts("models") == [f"pulled: none; kept in {tmp_path}"]
 
 
-def test_a_tokenizer_that_is_none_is_found(tmp_path):
+def test_an_invalid_tokenizer_fails(tmp_path):
     folder = shutil.copytree(POCKET, tmp_path / "bundle")
     old = sha256(folder / "tokenizer.json")
     (folder / "tokenizer.json").write_text("{}")
@@ -47,7 +47,7 @@ def test_a_tokenizer_that_is_none_is_found(tmp_path):
     assert "tokenizer.json is not a tokenizer" in broken[0].text
 
 
-def test_two_packages_of_one_module_are_told(tmp_path, monkeypatch):
+def test_two_packages_of_one_module_fail(tmp_path, monkeypatch):
     for name in ("onnxruntime", "onnxruntime_gpu"):
         info = tmp_path / f"{name}-1.31.1.dist-info"
         info.mkdir()
@@ -61,7 +61,7 @@ def test_two_packages_of_one_module_are_told(tmp_path, monkeypatch):
 
 
 @no_driver
-def test_a_gpu_that_nothing_can_use_is_to_be_mended(tmp_path):
+def test_a_gpu_that_no_device_can_use_fails(tmp_path):
     done = subprocess.run(
         [sys.executable, "-c", "from affectstream.stream.cli import main; main(['doctor'])"],
         env=os.environ | {"LD_LIBRARY_PATH": str(build_driver(tmp_path))},
@@ -78,12 +78,12 @@ def test_a_gpu_that_nothing_can_use_is_to_be_mended(tmp_path):
     assert gpus[-1] == ("FAIL", "no device works on GPU 0: fix one of the problems above")
 
 
-def test_the_cache_of_plans_is_told_and_mended_where_it_is_open_to_others(tmp_path, monkeypatch):
+def test_a_plan_cache_that_others_can_write_to_fails(tmp_path, monkeypatch):
     monkeypatch.setenv("AFFECTSTREAM_HOME", str(tmp_path))
     assert texts("plans") == [f"0 plans, 0 B, in {tmp_path / 'plans'}"]
     bench = Bench(tmp_path)
     first, second = (bench.plan_for(bench.graph(f"g{seed}", seed=seed)) for seed in (0, 1))
-    bench.store.quarantine(second, "refused")  # which is dealt with: nothing to mend
+    bench.store.quarantine(second, "refused")  # which is dealt with: passes
     assert texts("plans") == [f"1 plans, 1000 B, in {tmp_path / 'plans'}"]
     for opened in (first.path.with_suffix(".json"), first.path.parent, tmp_path / "plans"):
         mode = opened.stat().st_mode

@@ -62,7 +62,7 @@ EVENTS = [
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda e: e.type)
-def test_a_line_comes_back_as_it_was_and_keeps_to_the_schema(event):
+def test_a_line_is_read_back_unchanged_and_fits_the_schema(event):
     line = encode(event)
     assert b"\n" not in line
     assert parse_event(line) == event
@@ -115,7 +115,7 @@ def test_another_major_version_is_refused_and_a_minor_one_read():
         (encode(EVENTS[3]).replace(b'"of":', b'"what":1,"of":').decode(), "not an event"),
     ],
 )
-def test_what_is_not_an_event_is_refused(line, message):
+def test_a_line_that_is_no_event_is_refused(line, message):
     with pytest.raises(ValueError, match=message):
         parse_event(line)
 
@@ -127,7 +127,7 @@ def without_names(schema):
     return [without_names(v) for v in schema] if isinstance(schema, list) else schema
 
 
-def test_the_schema_is_the_one_that_was_published():
+def test_the_schema_is_the_published_one():
     """Readers rely on it: a change needs a new `SCHEMA`, and a new file of that name."""
     published = FIXTURES / f"event_schema_{SCHEMA.replace('.', '_')}.json"
     assert without_names(json_schema()) == json.loads(published.read_text())

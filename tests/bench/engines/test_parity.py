@@ -29,7 +29,7 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("AFFECTSTREAM_HOME", str(tmp_path / "home"))
 
 
-def test_feeds_of_a_recording_are_those_that_its_engines_saw(clip, tmp_path, capsys):
+def test_recorded_feeds_are_the_inputs_of_the_engines(clip, tmp_path, capsys):
     main([clip], tmp_path / "feeds.npz", "pocket")
     calls = json.loads(capsys.readouterr().out.splitlines()[-1])["calls"]
     found = read_feeds(tmp_path / "feeds.npz")
@@ -77,7 +77,7 @@ def test_encoders_and_mixed_hops_are_counted():
     assert set(found.references["voice_encoder"].largest) >= {"logits/half"}
 
 
-def test_a_part_that_disagrees_fails_the_whole():
+def test_one_part_that_disagrees_fails_the_candidate():
     candidate = parity.Fp16Candidate("someone", {})
     candidate.add("good", np.array([[0.9, 0.1]]), np.array([[0.9, 0.1]]))
     assert candidate.passed
@@ -87,7 +87,7 @@ def test_a_part_that_disagrees_fails_the_whole():
 
 
 @pytest.mark.slow
-def test_a_recording_is_scored_alike(clip):
+def test_a_recording_is_scored_the_same_in_fp16(clip):
     with Recognizer.open("pocket", device="cpu", threads=1) as recognizer:
         found = parity.Parity(recognizer, "cpu")
         found.compare_recording(clip)

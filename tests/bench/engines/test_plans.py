@@ -44,7 +44,7 @@ def test_a_graph_that_two_recipes_share_is_measured_once(tmp_path, target):
         assert len(rows) == 2 * graphs
 
 
-def test_what_cannot_be_built_is_a_row_with_the_reason(tmp_path, target):
+def test_a_graph_that_cannot_be_built_is_a_row_with_the_reason(tmp_path, target):
     source = small_graphs.one_node(tmp_path / "det.onnx", "Det")
     options = BuildOptions(precision="fp32", profiles=(PROFILE,))
     row = measure("det", source, options, target)

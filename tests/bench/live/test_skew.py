@@ -8,7 +8,7 @@ from affectstream.stream.media.types import SAMPLE_RATE, Samples
 
 
 @pytest.mark.parametrize("late_ms", [-120, 0, 35, 250])
-def test_skew_is_read_from_flashes_and_beeps(late_ms):
+def test_skew_is_measured_from_flashes_and_beeps(late_ms):
     meter = FlashBeep()
     tone = (0.5 * np.sin(2 * np.pi * 1000 * np.arange(1600) / SAMPLE_RATE)).astype(np.float32)
     for second in range(1, 6):

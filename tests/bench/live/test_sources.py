@@ -1,4 +1,4 @@
-"""`affectstream bench live`: senders of its own, what it reads off them, and what it says it cannot do."""
+"""`affectstream bench live`: its senders, what it measures of them, and what it skips."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def source_named(name, clip, scratch):
         pytest.param("HLS, segments of 1 s", marks=pytest.mark.slow),
     ],
 )
-def test_what_is_sent_is_measured(recognizer, clip, tmp_path, name):
+def test_a_network_source_is_measured(recognizer, clip, tmp_path, name):
     row = live.measure_source(recognizer, source_named(name, clip, tmp_path), clip, 5.0)
     assert row.source == name
     assert row.opens_s > 0 and row.events_s > 1 and row.cpu > 0
@@ -64,11 +64,11 @@ def test_what_is_sent_is_measured(recognizer, clip, tmp_path, name):
 
 
 @pytest.mark.slow
-def test_every_kind_is_in_the_table_or_said_to_be_missing(capsys):
+def test_every_source_is_measured_or_skipped_with_a_reason(capsys):
     live.main(2.0, "pocket")
     *table, last = capsys.readouterr().out.splitlines()
-    told = json.loads(last)
-    names = [row["source"] for row in told["sources"]]
+    result = json.loads(last)
+    names = [row["source"] for row in result["sources"]]
     assert {
         "HLS, segments of 1 s",
         "RTP, .sdp file",
@@ -76,11 +76,11 @@ def test_every_kind_is_in_the_table_or_said_to_be_missing(capsys):
         *BROWSER_TRANSPORTS,
     } <= {*names}
     assert len(table) == len(names) + 1
-    for row in told["sources"]:
+    for row in result["sources"]:
         assert row.get("not_measured") or (row["opens_s"] > 0 and row["latency_ms"]), row
 
 
-def test_a_flash_that_comes_seconds_late_is_not_taken_for_the_next():
+def test_a_flash_that_arrives_seconds_late_is_not_mistaken_for_the_next():
     probe, sent_s = FlashProbe(), 100.0
     for turn in range(3):
         for number in range(CLIP_S):
@@ -90,12 +90,14 @@ def test_a_flash_that_comes_seconds_late_is_not_taken_for_the_next():
     assert FlashProbe([Flash(1.0, 3)]).transit_ms(0.0) is None, "which flash this was is not known"
 
 
-def test_what_is_missing_is_named_with_the_reason(recognizer, clip, tmp_path, monkeypatch):
+def test_a_skipped_source_has_the_reason(recognizer, clip, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    heard = live.measure_or_skip(
+    microphone = live.measure_or_skip(
         "mic", partial(live.measure_source, recognizer, Microphone(3.0), clip, 2.0)
     )
-    assert isinstance(heard, Skipped) and "apt-get install pulseaudio" in heard.not_measured
+    assert (
+        isinstance(microphone, Skipped) and "apt-get install pulseaudio" in microphone.not_measured
+    )
     relayed = source_named("MPEG-TS, SRT relayed", clip, tmp_path)
     left = live.measure_or_skip(
         relayed.name, partial(live.measure_source, recognizer, relayed, clip, 2.0)
@@ -110,7 +112,7 @@ def test_what_is_missing_is_named_with_the_reason(recognizer, clip, tmp_path, mo
     assert "not measured: " in cells(page)
 
 
-def test_one_source_that_fails_does_not_cost_the_others():
+def test_a_source_that_fails_does_not_stop_the_others():
     def refused() -> Row:
         raise SourceError("rtmp://127.0.0.1: refused\n the connection")
 
@@ -121,7 +123,7 @@ def test_one_source_that_fails_does_not_cost_the_others():
         live.measure_or_skip("b", lambda: 1 / 0)
 
 
-def test_a_sender_that_cannot_read_its_clip_is_told(clip, tmp_path):
+def test_a_sender_that_cannot_read_its_clip_is_reported(clip, tmp_path):
     source = source_named("MPEG-TS, UDP", clip, tmp_path)
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(b"none")
@@ -129,16 +131,16 @@ def test_a_sender_that_cannot_read_its_clip_is_told(clip, tmp_path):
         pass
 
 
-def test_the_description_of_rtp_has_what_the_codecs_need(clip, camera):
-    told = sdp(clip, 5600)
-    assert "m=video 5600 RTP/AVP 96" in told and "m=audio 5602 RTP/AVP 97" in told
-    assert re.search(r"sprop-parameter-sets=[\w+/=]+,[\w+/=]+\r\n", told)
-    assert "MPEG4-GENERIC/16000/1" in told and re.search(r"config=[0-9a-f]{4,}\r\n", told)
+def test_the_sdp_has_the_parameters_of_the_codecs(clip, camera):
+    text = sdp(clip, 5600)
+    assert "m=video 5600 RTP/AVP 96" in text and "m=audio 5602 RTP/AVP 97" in text
+    assert re.search(r"sprop-parameter-sets=[\w+/=]+,[\w+/=]+\r\n", text)
+    assert "MPEG4-GENERIC/16000/1" in text and re.search(r"config=[0-9a-f]{4,}\r\n", text)
     with pytest.raises(SourceError, match=r"neither H\.264 nor AAC"):
         sdp(camera, 5600)
 
 
-def test_rtp_is_sent_as_one_stream_a_port(clip):
+def test_rtp_sends_each_stream_to_its_own_port(clip):
     command = [sys.executable, "-m", "affectstream.bench.live.sender", str(clip)]
     done = subprocess.run(
         [*command, "rtp://127.0.0.1:59990", "rtp", "0.2"],
@@ -151,7 +153,7 @@ def test_rtp_is_sent_as_one_stream_a_port(clip):
     assert ready == "ready" and float(began) > 0
 
 
-def test_the_camera_of_a_browser_shows_the_clip(camera):
+def test_the_browser_camera_plays_the_clip(camera):
     with av.open(str(camera)) as file:
         levels = [float(frame.to_ndarray(format="gray").mean()) for frame in file.decode(video=0)]
     bright = [level > min(levels) + 40 for level in levels]
@@ -159,6 +161,6 @@ def test_the_camera_of_a_browser_shows_the_clip(camera):
     assert bright[:7] == [True] * 6 + [False] and bright[30:34] == [True] * 3 + [False]
 
 
-def test_quantiles_leave_out_what_is_no_number():
+def test_quantiles_ignore_values_that_are_no_numbers():
     assert quantiles([1.0, None, 3.0]) == [2.0, 2.9, 3.0]
     assert quantiles([None]) is None

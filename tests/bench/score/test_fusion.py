@@ -47,7 +47,7 @@ def disagreeing(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory):
-    """A member that watches and is told to be twice as sure, one that hears, and both joined."""
+    """A video member with temperature 0.5, a voice member, and both fused."""
     root = tmp_path_factory.mktemp("bundles")
     seen = plain(root / "seen", takes=("video",), labels=LABELS)
     heard = plain(root / "heard", takes=("voice",), labels=LABELS)
@@ -64,7 +64,7 @@ def softmax(logits):
     return weights / weights.sum(1, keepdims=True)
 
 
-def test_the_product_and_the_average_are_what_they_are_called(bundles, data):
+def test_product_and_average_are_computed_from_the_members(bundles, data):
     members = find_members([str(folder) for folder in bundles[:2]])
     prior, source = label_prior(members, data)
     assert prior == pytest.approx([0.25] * 4) and source == "shares of split train"
@@ -78,7 +78,7 @@ def test_the_product_and_the_average_are_what_they_are_called(bundles, data):
     np.testing.assert_allclose(predictions.probabilities["joined"], product, atol=1e-4)
 
 
-def test_what_no_training_sample_has_is_not_impossible(bundles, tmp_path):
+def test_a_label_without_training_samples_is_possible(bundles, tmp_path):
     members = find_members([str(folder) for folder in bundles[:2]])
     few = [s for s in utterances(12, "train") if s.emotion != "joy"]
     folder = write(tmp_path / "set", [*few, *utterances(8, "valid")])
@@ -93,7 +93,7 @@ def predictions_of(ids, people):
     return JointPredictions({"all": np.eye(4)[truth]}, truth, ids, people, 0)
 
 
-def test_pairs_of_one_recording_are_drawn_together_and_people_where_there_are_enough():
+def test_resampling_draws_recordings_or_enough_participants():
     ids = [f"clip{n // 3}+{n % 3}" for n in range(24)]
     few = resampling_groups(predictions_of(ids, [f"p{n % 2}" for n in range(24)]))
     assert few.by == "recording of the anchor"
@@ -102,7 +102,7 @@ def test_pairs_of_one_recording_are_drawn_together_and_people_where_there_are_en
     assert many.by == "participant" and len(set(many.numbers)) == 8
 
 
-def test_it_counts_whose_label_wins():
+def test_conflict_outcomes_count_whose_label_wins():
     agreeing = JointPredictions(
         {"all": np.tile([0.7, 0.1, 0.1, 0.1], (10, 1))}, np.zeros(10, int), ["x"] * 10, [], 0
     )

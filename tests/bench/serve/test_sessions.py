@@ -35,12 +35,12 @@ def row_of(**changed):
 
 
 @pytest.mark.slow
-def test_what_is_refused_is_counted_and_the_rest_is_served(clip, capsys):
+def test_refused_sessions_are_counted_and_the_others_are_served(clip, capsys):
     sessions.main(clip, "pocket", "cpu", [2], 3.0, limit=1, warm_s=1.0)
     *table, last = capsys.readouterr().out.splitlines()
-    told = json.loads(last)
-    (row,) = told["rows"]
-    assert told["bench"] == "sessions" and told["machine"]["cores"] >= 1
+    result = json.loads(last)
+    (row,) = result["rows"]
+    assert result["bench"] == "sessions" and result["machine"]["cores"] >= 1
     assert (row["sessions"], row["served"]) == (2, 1)
     assert row["refused"] == {"503": 2}, "one beyond the limit, and the one more that always asks"
     assert row["events_per_s"] > 0 and row["latency_p95"] is not None
@@ -50,7 +50,7 @@ def test_what_is_refused_is_counted_and_the_rest_is_served(clip, capsys):
 
 
 @pytest.mark.slow
-def test_more_clients_than_one_address_may_open_are_all_taken(clip):
+def test_more_clients_than_one_address_may_open_use_several_addresses(clip):
     chunks = encode_webm(clip, 1.0)
     with serving("pocket", "cpu", 12) as server:
         clients = [Client(server.address, number, chunks) for number in range(12)]
@@ -62,14 +62,14 @@ def test_more_clients_than_one_address_may_open_are_all_taken(clip):
     assert all(client.events for client in clients)
 
 
-def test_a_client_that_finds_no_server_says_so():
+def test_a_client_without_a_server_fails_with_the_reason():
     client = Client("http://127.0.0.1:9", 0, [(0.0, b"")])
     client.start()
     client.join()
     assert "refused" in client.failed and client.refused is None
 
 
-def test_a_server_that_does_not_start_says_why():
+def test_a_server_that_does_not_start_is_reported_with_the_reason():
     with (
         pytest.raises(SourceError, match=r"did not start: .*no-such-bundle"),
         serving("no-such-bundle", "cpu", 1),
@@ -77,7 +77,7 @@ def test_a_server_that_does_not_start_says_why():
         pass
 
 
-def test_more_than_the_addresses_of_this_machine_is_told():
+def test_too_few_loopback_addresses_are_reported():
     with pytest.raises(SourceError, match=r"needs? the address 127\.0\.0\.\d{3,}"):
         check_addresses(3000)
 
@@ -85,7 +85,7 @@ def test_more_than_the_addresses_of_this_machine_is_told():
 @pytest.mark.parametrize(
     "changed", [{"lowered": 1}, {"dropped_share": 0.01}, {"ended_early": 1}, {"events_per_s": 0.0}]
 )
-def test_what_gives_way_first_is_told(changed):
+def test_the_summary_names_what_degrades_first(changed):
     fine, full = row_of(), row_of(sessions=16, **changed)
     assert not fine.degraded and full.degraded
     assert "up to 8 sessions; at 16: " in sessions._summary([fine, full])

@@ -18,7 +18,7 @@ from affectstream.bench.serve import soak_clients
 from tests.support.serving import recording
 
 
-def test_a_steady_session_that_breaks_off_is_opened_anew_and_the_reason_is_kept(
+def test_a_permanent_session_that_breaks_off_is_opened_again_and_counted_by_reason(
     portrait: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(socket: ServerConnection) -> None:
@@ -40,7 +40,7 @@ def test_a_steady_session_that_breaks_off_is_opened_anew_and_the_reason_is_kept(
     assert counts.document()["reasons"] == counts.reasons
 
 
-def test_reasons_stay_few() -> None:
+def test_the_number_of_reasons_is_limited() -> None:
     counts = soak_clients.ClientCounts()
     for number in range(50):
         counts.fail("websocket", str(number))

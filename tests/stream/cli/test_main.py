@@ -90,7 +90,7 @@ COMMANDS = [["schema"], ["doctor"], ["--help"], ["score", "--help"], ["score", "
 
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
-def test_a_reader_that_goes_away_ends_it_quietly(film, arguments):
+def test_a_closed_reader_ends_it_without_an_error(film, arguments):
     arguments = [str(film) if a == "FILM" else a for a in arguments]
     process = start(*arguments, stdout=subprocess.PIPE)
     assert process.stdout.readline()
@@ -101,7 +101,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(film, arguments):
 
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
-def test_a_reader_that_was_never_there(film, arguments):
+def test_a_pipe_without_a_reader_ends_it_without_an_error(film, arguments):
     arguments = [str(film) if a == "FILM" else a for a in arguments]
     reading, writing = os.pipe()
     os.close(reading)
@@ -114,7 +114,7 @@ def test_a_reader_that_was_never_there(film, arguments):
 
 @pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full here")
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
-def test_a_full_disk_is_one_line_and_a_code(film, arguments):
+def test_a_full_disk_is_reported_in_one_line_with_exit_code_4(film, arguments):
     arguments = [str(film) if a == "FILM" else a for a in arguments]
     with FULL.open("w") as full:
         process = start(*arguments, stdout=full)
@@ -123,7 +123,7 @@ def test_a_full_disk_is_one_line_and_a_code(film, arguments):
     assert messages == "error: cannot write to standard output: No space left on device\n"
 
 
-def test_standard_output_that_is_closed():
+def test_closed_standard_output_is_reported():
     process = start("schema", preexec_fn=lambda: os.close(1))
     messages = process.communicate(timeout=60)[1]
     assert process.returncode == 4
@@ -131,7 +131,7 @@ def test_standard_output_that_is_closed():
     assert messages.count("\n") == 1
 
 
-def test_every_command_is_covered_by_one_guard():
+def test_every_command_is_guarded():
     """Commands are loaded by `main` alone; no other script is installed that could go round it."""
     scripts = [p for p in entry_points(group="console_scripts") if p.name == "affectstream"]
     assert [p.value for p in scripts] == ["affectstream.stream.cli:main"]

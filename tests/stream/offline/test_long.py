@@ -77,10 +77,10 @@ def write_long(path, portrait):
                     packet.pts = packet.dts = pts + round(second / time_base)
                     packet.time_base, packet.is_keyframe, packet.stream = time_base, key, video
                     container.mux_one(packet)
-            heard = av.AudioFrame.from_ndarray(sound_of(second), format="s16", layout="mono")
-            heard.sample_rate, heard.pts = RATE, second * RATE
-            heard.time_base = Fraction(1, RATE)
-            container.mux(sound.encode(heard))
+            frame = av.AudioFrame.from_ndarray(sound_of(second), format="s16", layout="mono")
+            frame.sample_rate, frame.pts = RATE, second * RATE
+            frame.time_base = Fraction(1, RATE)
+            container.mux(sound.encode(frame))
         container.mux(sound.encode(None))
     return path
 
@@ -102,7 +102,7 @@ def scored(tmp_path_factory, portrait):
     return json.loads(done.stdout), folder / "out"
 
 
-def test_it_is_read_to_the_end(scored):
+def test_a_long_recording_is_read_to_its_end(scored):
     _, folder = scored
     about = json.loads((folder / "run.json").read_text())
     assert about["status"] == "complete"
@@ -113,7 +113,7 @@ def test_it_is_read_to_the_end(scored):
     }
 
 
-def test_every_hop_has_a_reading_of_the_one_person(scored):
+def test_every_hop_has_a_reading_of_the_person(scored):
     """Under one number for two hours; the tracker takes its first second to believe in a face."""
     _, folder = scored
     table = pq.read_table(folder / "readings.parquet")
@@ -124,7 +124,7 @@ def test_every_hop_has_a_reading_of_the_one_person(scored):
 
 
 def test_sound_does_not_drift(scored):
-    """What is spoken again after ten minutes is heard in the same 30 ms of the same hop."""
+    """Speech that repeats after ten minutes is found in the same 30 ms of the same hop."""
     _, folder = scored
     voiced = pq.read_table(folder / "readings.parquet")["voiced"].to_pylist()
     hops = PERIOD_S * 2

@@ -14,7 +14,7 @@ def test_a_folder_has_the_name_of_its_recording():
     assert folder_names(paths) == ["talk", "call.2024", "no_suffix", "said"]
 
 
-def test_recordings_of_the_same_name_in_one_run_keep_apart():
+def test_recordings_of_the_same_name_get_different_folders():
     first, second, third = folder_names([Path("a/x.mp4"), Path("b/x.mp4"), Path("b/y.mp4")])
     assert third == "y"
     assert first != second
@@ -25,7 +25,7 @@ def test_recordings_of_the_same_name_in_one_run_keep_apart():
     assert folder_names([Path("b/x.mp4"), Path("a/x.mp4")]) == [second, first]
 
 
-def test_a_file_that_is_played_live_has_the_folder_of_its_recording(tmp_path):
+def test_a_file_played_live_gets_the_folder_name_of_its_recording(tmp_path):
     path = tmp_path / "my talk.v2.mp4"
     path.touch()
     assert live_folder_name(path.name, str(path)) == folder_names([path])[0] == "my talk.v2"
@@ -39,7 +39,7 @@ def test_a_file_that_is_played_live_has_the_folder_of_its_recording(tmp_path):
         ("microphone default", None, "microphone_default"),
     ],
 )
-def test_what_is_no_file_gives_a_name_that_a_folder_can_have(name, source, folder):
+def test_the_name_of_a_live_source_becomes_a_valid_folder_name(name, source, folder):
     assert live_folder_name(name, source) == folder
 
 

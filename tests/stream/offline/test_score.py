@@ -66,7 +66,7 @@ def of(result, kind):
 # --- what a recording gives ---
 
 
-def test_every_line_keeps_to_the_schema_and_time_goes_forward(result):
+def test_every_line_fits_the_schema_and_times_increase(result):
     from affectstream.stream.events import encode
 
     schema = json_schema()
@@ -76,7 +76,7 @@ def test_every_line_keeps_to_the_schema_and_time_goes_forward(result):
     assert starts == sorted(starts)
 
 
-def test_mean_and_peak_of_a_segment_are_the_score_of_its_own_state(result):
+def test_mean_and_peak_of_a_segment_are_of_its_own_state(result):
     """The demo turns away for a moment: what counts then is how far she has turned."""
     strength = {
         "attentive": lambda score: score,
@@ -98,7 +98,7 @@ def test_mean_and_peak_of_a_segment_are_the_score_of_its_own_state(result):
         assert stretch.mean > 0.6  # it would not have been in this state for less
 
 
-def test_one_reading_for_each_half_second_of_the_one_person(result):
+def test_a_single_person_has_one_reading_for_each_half_second(result):
     emotions = of(result, "emotion")
     assert {event.track for event in emotions} == {1, None}
     assert [event.t_start for event in emotions if event.track == 1] == [i / 2 for i in range(32)]
@@ -110,14 +110,14 @@ def test_one_reading_for_each_half_second_of_the_one_person(result):
             assert event.confidence == max(event.scores.values())
 
 
-def test_the_person_leaves_and_returns_under_the_same_number(result):
+def test_a_person_who_returns_keeps_the_track_number(result):
     states = {event.t_start: event.state for event in of(result, "attention")}
     assert states[2.0] == "attentive"
     assert states[13.0] == "absent"
     assert states[15.5] == "attentive"
 
 
-def test_modalities_are_those_really_used(result):
+def test_modalities_are_those_that_were_used(result):
     by_time = {event.t_start: event for event in of(result, "emotion")}
     assert by_time[1.0].modalities == ("video", "voice")
     assert "text" in by_time[3.5].modalities  # the cue ends at 3.5 s; not before
@@ -127,7 +127,7 @@ def test_modalities_are_those_really_used(result):
     assert by_time[13.0].abstain == "no_face"
 
 
-def test_the_stream_says_how_it_began_and_ended(result):
+def test_stream_events_begin_and_end_a_recording(result):
     first, last = result.events[0], result.events[-1]
     assert (first.what, last.what) == ("started", "ended")
     assert last.complete
@@ -136,7 +136,7 @@ def test_the_stream_says_how_it_began_and_ended(result):
     assert result.detail is None
 
 
-def test_readings_are_a_table_of_the_same(result):
+def test_readings_have_the_same_values_as_events(result):
     table = result.readings
     assert table.num_rows == len(of(result, "emotion"))
     rows = table.to_pylist()
@@ -149,13 +149,13 @@ async def _follow(clip):
         return [event async for event in recognizer.follow(clip)]
 
 
-def test_follow_gives_the_same_events(clip, result):
+def test_follow_yields_the_same_events(clip, result):
     import asyncio
 
     assert tuple(asyncio.run(_follow(clip))) == result.events
 
 
-def test_leaving_follow_early_stops_every_thread(clip):
+def test_leaving_follow_early_stops_all_threads(clip):
     import asyncio
     import threading
 
@@ -172,14 +172,14 @@ def test_leaving_follow_early_stops_every_thread(clip):
     assert [t.name for t in threading.enumerate() if t.name in ("reader", "follow")] == []
 
 
-def test_a_part_of_a_recording_keeps_its_clock(clip):
+def test_times_of_a_part_are_those_of_the_whole_recording(clip):
     options = SourceOptions(start_us=5_000_000, end_us=7_000_000)
     with Recognizer.open(threads=2) as recognizer:
         part = recognizer.score(clip, options)
     assert [event.t_start for event in of(part, "emotion")] == [5.0, 5.5, 6.0, 6.5]
 
 
-def test_results_are_the_same_bytes_twice_and_hold_no_path(clip, tmp_path):
+def test_two_runs_write_the_same_bytes_without_paths(clip, tmp_path):
     for name in ("one", "two"):
         done = run(
             "score",
@@ -203,7 +203,7 @@ def test_results_are_the_same_bytes_twice_and_hold_no_path(clip, tmp_path):
     assert about["media_s"] == pytest.approx(16, abs=0.1)
 
 
-def test_the_files_can_be_read_by_others(clip, tmp_path):
+def test_other_libraries_read_the_result_files(clip, tmp_path):
     assert run("score", clip, "--output", tmp_path).returncode == 0
     events = [
         parse_event(line) for line in (tmp_path / "demo/events.jsonl").read_bytes().splitlines()
@@ -220,7 +220,7 @@ def test_the_files_can_be_read_by_others(clip, tmp_path):
 # --- inputs of every kind ---
 
 
-def test_sound_only_gives_readings_of_the_recording(tmp_path, data_root):
+def test_sound_alone_gives_readings_of_the_recording(tmp_path, data_root):
     with Recognizer.open(threads=1) as recognizer:
         found = recognizer.score(data_root / "video/speech_1.wav")
     emotions = of(found, "emotion")
@@ -229,7 +229,7 @@ def test_sound_only_gives_readings_of_the_recording(tmp_path, data_root):
     assert of(found, "attention") == []
 
 
-def test_silence_is_an_absent_modality_not_a_guess(tmp_path):
+def test_silence_is_a_missing_modality(tmp_path):
     path = write_video(
         tmp_path / "quiet.wav", 0, sound=Sound(0 * tone(3, 16_000), 16_000, "pcm_s16le")
     )
@@ -240,7 +240,7 @@ def test_silence_is_an_absent_modality_not_a_guess(tmp_path):
     }
 
 
-def test_no_face_in_the_whole_file_is_a_result(tmp_path):
+def test_a_recording_without_a_face_is_scored(tmp_path):
     path = write_video(
         tmp_path / "bars.mp4", [numbered(i, (320, 240)) for i in range(75)], size=(320, 240)
     )
@@ -251,13 +251,13 @@ def test_no_face_in_the_whole_file_is_a_result(tmp_path):
     assert {event.state for event in events if event.type == "attention"} == {"absent"}
 
 
-def test_another_language_masks_the_words(clip):
+def test_words_of_an_unknown_language_are_masked(clip):
     with Recognizer.open(threads=2) as recognizer:
         found = recognizer.score(clip, SourceOptions(language="de"))
     assert all("text" not in event.modalities for event in of(found, "emotion"))
 
 
-def test_another_audio_track_is_another_voice(tmp_path, data_root):
+def test_audio_track_selects_the_voice(tmp_path, data_root):
     """Speech on the second track only: the first one gives nothing to read."""
     with Recording.open(data_root / "video/speech_1.wav", end_us=4_000_000) as recording:
         speech = np.concatenate([item.data for item in recording if isinstance(item, Samples)])
@@ -277,10 +277,10 @@ def test_another_audio_track_is_another_voice(tmp_path, data_root):
     assert used["2"] == used["deu"]
 
 
-def test_with_a_speaker_on_each_side_voiced_is_about_the_own_side(tmp_path, portrait):
+def test_voiced_is_measured_on_the_channel_of_the_speaker(tmp_path, portrait):
     """Person 1, on the left, is seen and silent; person 2, on the right, is heard alone."""
-    heard = babble(6)[: 4 * SAMPLE_RATE]
-    sides = Sound(np.stack([0 * heard, heard], axis=1), SAMPLE_RATE)
+    speech = babble(6)[: 4 * SAMPLE_RATE]
+    sides = Sound(np.stack([0 * speech, speech], axis=1), SAMPLE_RATE)
     frames = [np.ascontiguousarray(portrait[:400, :320])] * 100
     path = write_video(tmp_path / "call.mp4", frames, sound=sides)
     options = SourceOptions(assignment=Assignment(channels=(1, 2)))
@@ -319,7 +319,7 @@ def test_a_rotated_video_is_scored_as_it_is_shown(tmp_path, portrait, degrees):
         assert shown[side] == pytest.approx(expected[side], abs=0.02)
 
 
-def test_ten_bits_show_the_same_face(tmp_path, portrait):
+def test_ten_bit_video_shows_the_same_face(tmp_path, portrait):
     frames = [np.ascontiguousarray(portrait[:400, :320])] * 50
     eight = write_video(tmp_path / "eight.mp4", frames)
     ten = write_video(tmp_path / "ten.mp4", frames, codec="libx265", pix_fmt="yuv420p10le")
@@ -351,7 +351,7 @@ def bad(tmp_path, clip):
     }
 
 
-def test_each_bad_file_is_refused_by_name_and_reason(bad, tmp_path):
+def test_a_bad_file_is_reported_with_name_and_reason(bad, tmp_path):
     for name, reason in bad.items():
         done = run("score", tmp_path / name)
         assert done.returncode == 4, name
@@ -361,7 +361,7 @@ def test_each_bad_file_is_refused_by_name_and_reason(bad, tmp_path):
         assert done.stdout == ""
 
 
-def test_a_file_with_neither_picture_nor_sound(tmp_path):
+def test_a_file_without_video_and_sound_is_refused(tmp_path):
     text = Text([(0.0, 1.0, "hello")], "subrip")
     path = write_video(tmp_path / "words.mkv", 0, text=text)
     done = run("score", path)
@@ -369,14 +369,14 @@ def test_a_file_with_neither_picture_nor_sound(tmp_path):
     assert "words.mkv: has no video and no audio stream, found subtitles only" in done.stderr
 
 
-def test_one_bad_file_among_good_ones(bad, clip, tmp_path):
+def test_a_bad_file_does_not_stop_the_others(bad, clip, tmp_path):
     done = run("score", tmp_path / "text.mp4", clip, "--output", tmp_path / "out", "--end", 2)
     assert done.returncode == 3
     assert (tmp_path / "out/demo/run.json").exists()
     assert not (tmp_path / "out/text").exists()
 
 
-def test_a_file_cut_off_after_its_index_is_used_as_far_as_it_goes(clip, tmp_path):
+def test_a_truncated_file_with_an_index_is_scored_up_to_its_end(clip, tmp_path):
     whole = tmp_path / "fast.mp4"
     import av
 
@@ -401,7 +401,7 @@ def test_a_file_cut_off_after_its_index_is_used_as_far_as_it_goes(clip, tmp_path
     assert "cut off" in last.detail
 
 
-def test_an_output_that_cannot_be_written(clip, tmp_path):
+def test_an_output_folder_that_cannot_be_written_is_reported(clip, tmp_path):
     (tmp_path / "file").write_text("in the way")
     done = run("score", clip, "--output", tmp_path / "file")
     assert done.returncode == 4
@@ -409,7 +409,7 @@ def test_an_output_that_cannot_be_written(clip, tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_a_full_disk_leaves_nothing_that_passes_for_a_result(clip, tmp_path):
+def test_a_full_disk_leaves_no_incomplete_result(clip, tmp_path):
     """The limit on file size stands in for the disk: writes beyond it fail in the same way."""
 
     def small_disk():
@@ -436,7 +436,7 @@ def test_a_full_disk_leaves_nothing_that_passes_for_a_result(clip, tmp_path):
         (os.fsdecode(b"\xff\xfe.mp4"), os.fsdecode(b"\xff\xfe")),
     ],
 )
-def test_any_name_of_a_file_will_do(tmp_path, name, folder):
+def test_any_file_name_works(tmp_path, name, folder):
     shutil.copy(write_video(tmp_path / "short.mp4", 10), tmp_path / name)
     done = run("score", "--output", tmp_path / "out", tmp_path / name)
     assert done.returncode == 0, done.stderr
@@ -445,7 +445,7 @@ def test_any_name_of_a_file_will_do(tmp_path, name, folder):
     assert parse_event(line).stream == os.fsencode(name).decode("utf-8", "replace")
 
 
-def test_files_of_one_name_are_kept_apart_and_one_file_is_scored_once(tmp_path):
+def test_files_of_the_same_name_are_separate_and_a_repeated_file_is_scored_once(tmp_path):
     name = os.fsdecode(b"\xff.mp4")
     paths = [write_video(tmp_path / "short.mp4", 10)]
     for folder in ("one", "two"):
@@ -456,7 +456,7 @@ def test_files_of_one_name_are_kept_apart_and_one_file_is_scored_once(tmp_path):
     assert len(list((tmp_path / "out").glob("*/run.json"))) == 3
 
 
-def test_an_older_result_is_not_mistaken_for_a_new_one(clip, tmp_path):
+def test_results_of_an_older_run_are_removed(clip, tmp_path):
     assert run("score", clip, "--output", tmp_path, "--end", 1).returncode == 0
     broken = shutil.copytree(POCKET, tmp_path / "bundle")
     (broken / "fusion.onnx").write_bytes(b"")
@@ -465,7 +465,7 @@ def test_an_older_result_is_not_mistaken_for_a_new_one(clip, tmp_path):
     assert "fusion.onnx was changed" in done.stderr
 
 
-def test_ctrl_c_keeps_what_is_done_and_marks_it(clip, tmp_path):
+def test_ctrl_c_keeps_results_and_marks_them_incomplete(clip, tmp_path):
     from affectstream.bench.recordings import repeat_clip
 
     long = repeat_clip(clip, 900, tmp_path / "long.mp4")
@@ -523,14 +523,14 @@ def test_ctrl_c_keeps_what_is_done_and_marks_it(clip, tmp_path):
         (["--what"], "--what"),
     ],
 )
-def test_bad_options_are_named(clip, options, message):
+def test_a_bad_option_is_named(clip, options, message):
     done = run("score", clip, *options)
     assert done.returncode in (2, 4)
     assert message in " ".join(done.stderr.replace("│", " ").split())
     assert "Traceback" not in done.stderr
 
 
-def test_a_reader_that_goes_away_ends_it_quietly(clip):
+def test_a_closed_reader_ends_it_without_an_error(clip):
     process = subprocess.Popen(
         [
             sys.executable,
@@ -549,7 +549,7 @@ def test_a_reader_that_goes_away_ends_it_quietly(clip):
     assert messages == ""
 
 
-def test_the_version_is_told():
+def test_version_is_printed():
     done = run("--version")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"affectstream {version('affectstream')}\n"

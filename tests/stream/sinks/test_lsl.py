@@ -57,7 +57,7 @@ def test_every_hop_comes_out_once_and_in_order(steps):
     assert schedule.missing == len(out) - len(pushed)
 
 
-def test_a_hop_is_given_up_when_it_is_due_and_not_before():
+def test_a_hop_is_missing_only_after_it_is_overdue():
     schedule = Schedule(HOP_US, patience_us=2_000_000)
     assert schedule.due_us is None
     assert schedule.overdue(9e9) == []
@@ -75,24 +75,24 @@ def stamps_of(wander_s):
 
 
 @given(st.lists(st.floats(-60.0, 60.0), min_size=2, max_size=60))
-def test_stamps_go_forward_whatever_the_arrivals_say(wander_s):
+def test_timestamps_increase_whatever_the_arrival_times(wander_s):
     assert all(0.249 <= b - a <= 0.751 for a, b in pairwise(stamps_of(wander_s)))
 
 
 @given(st.lists(st.floats(-0.005, 0.005), min_size=2, max_size=60))
-def test_stamps_stay_regular_when_arrivals_jitter(wander_s):
+def test_timestamps_stay_regular_when_arrivals_jitter(wander_s):
     stamps = stamps_of(wander_s)
     assert all(abs(b - a - 0.5) <= 0.001 + 1e-9 for a, b in pairwise(stamps))
     assert all(abs(at - 100.0 - n * 0.5) <= 0.005 + 1e-9 for n, at in enumerate(stamps))
 
 
-def test_a_start_that_was_slow_on_its_way_is_made_up_for():
+def test_the_clock_corrects_a_slow_first_arrival():
     stamps = stamps_of([0.2] + [0.0] * 60)
     assert stamps[0] == pytest.approx(100.2)
     assert abs(stamps[40] - 120.0) < 0.005
 
 
-def test_the_clock_follows_a_crystal_that_is_off():
+def test_the_clock_follows_the_crystal_of_the_sender():
     clock = CaptureClock()
     for n in range(7200):  # an hour, 200 ppm: 0.72 s
         clock.follow(100.0 + 200e-6 * n * 0.5, n * 0.5)
@@ -186,7 +186,7 @@ def outlets(lsl, bundle):
     opened.close()
 
 
-def test_a_recorder_finds_labelled_regular_streams(lsl, bundle, outlets):
+def test_a_recorder_finds_labeled_regular_streams(lsl, bundle, outlets):
     inlets = Inlets(lsl, outlets.name)
     assert inlets.found.keys() == {"emotion", "attention", "markers"}
     labels = list(bundle.manifest.labels)
@@ -207,7 +207,7 @@ def test_a_recorder_finds_labelled_regular_streams(lsl, bundle, outlets):
     assert (markers.type(), markers.nominal_srate()) == ("Markers", 0.0)
 
 
-def test_samples_have_the_time_of_capture_and_nan_where_there_is_nothing(lsl, bundle, outlets):
+def test_samples_have_the_time_of_capture_and_nan_for_missing_values(lsl, bundle, outlets):
     inlets = Inlets(lsl, outlets.name)
     labels = bundle.manifest.labels
     zero_s = time.monotonic() - 0.5
@@ -237,7 +237,7 @@ def test_samples_have_the_time_of_capture_and_nan_where_there_is_nothing(lsl, bu
     assert outlets.missing == 1
 
 
-def test_a_session_gives_its_capture_times(lsl, outlets):
+def test_samples_of_a_session_have_its_capture_times(lsl, outlets):
     """Pictures that were taken at known moments, each 30 to 34 ms on its way."""
     inlets = Inlets(lsl, outlets.name)
     taken_s = time.monotonic() - 1.5
@@ -264,7 +264,7 @@ def test_a_session_gives_its_capture_times(lsl, outlets):
     assert parse_event(inlets.pull("markers", 1)[0][0][0]).what == "started"
 
 
-def test_a_hop_that_never_comes_is_pushed_by_the_clock(lsl, bundle, outlets):
+def test_a_hop_that_never_comes_is_sent_as_missing(lsl, bundle, outlets):
     inlets = Inlets(lsl, outlets.name)
     zero_s = time.monotonic() - 4.0
     outlets.push(
@@ -303,7 +303,7 @@ def test_events_are_markers(lsl, outlets):
     assert inlets["markers"].pull_sample(timeout=0.05)[0] is None  # emotions have their own stream
 
 
-def test_the_last_sample_arrives_and_no_thread_is_left(lsl, bundle):
+def test_closing_sends_the_last_sample_and_leaves_no_thread(lsl, bundle):
     from affectstream.stream.sinks.lsl import LslOutlets
 
     before = set(threading.enumerate())
@@ -321,7 +321,7 @@ def test_the_last_sample_arrives_and_no_thread_is_left(lsl, bundle):
 
 
 @pytest.mark.parametrize("name", ["", "  ", "a\nb", "x" * 300])
-def test_a_name_that_is_none_is_refused(lsl, bundle, name):
+def test_an_invalid_name_is_refused(lsl, bundle, name):
     from affectstream.stream.sinks.lsl import LslOutlets
 
     with pytest.raises(OptionError, match="expected a name"):
@@ -364,7 +364,7 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch, capsys):
     assert "this needs 'pylsl': pip install 'affectstream[lsl]'" in capsys.readouterr().err
 
 
-def test_a_library_that_cannot_be_loaded_is_told(lsl, tmp_path):
+def test_a_library_that_cannot_be_loaded_is_reported(lsl, tmp_path):
     """PYLSL_LIB comes first in pylsl's search; this file is no library."""
     (tmp_path / "liblsl.so").write_text("nothing")
     code = (
