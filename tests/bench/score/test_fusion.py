@@ -22,9 +22,9 @@ from affectstream.engines.manifest import Calibration
 from affectstream.stream import exits
 from affectstream.train.errors import DataError
 from affectstream.train.fusion.members import find_members
+from tests.support.command import run_command
 from tests.support.prepared import utterances, write
 from tests.support.small_bundles import compound, plain, rewrite
-from tests.train.cli.test_fit import run
 
 LABELS = ("neutral", "anger", "joy", "surprise")
 PRIOR = (0.25,) * 4
@@ -120,7 +120,7 @@ def test_conflict_outcomes_count_whose_label_wins():
 
 def test_from_the_command_line(bundles, data, disagreeing, capsys):
     words = ["bench", "fusion", "--data", data, "--member", bundles[0], "--member", bundles[1]]
-    assert run(*words, "--fused", bundles[2], "--conflicts", disagreeing) == 0
+    assert run_command(*words, "--fused", bundles[2], "--conflicts", disagreeing) == 0
     *table, last = capsys.readouterr().out.strip().splitlines()
     found = json.loads(last)
     assert list(found["rows"]) == ["seen", "heard", PRODUCT, AVERAGE, "joined"]
@@ -133,9 +133,9 @@ def test_from_the_command_line(bundles, data, disagreeing, capsys):
     assert same == {"value": 0.0, "low": 0.0, "high": 0.0}, "they are one, see above"
     assert found["conflicts"]["rows"]["joined"]["unsure"] <= 1.0
     assert any(line.startswith(f"| {PRODUCT} |") for line in table)
-    assert run(*words, "--fused", bundles[0]) == exits.USAGE
+    assert run_command(*words, "--fused", bundles[0]) == exits.USAGE
     assert "another row is called seen" in capsys.readouterr().err
     other = plain(bundles[0].parent / "odd", takes=("voice",))
     assert read_manifest(other).labels != LABELS
-    assert run(*words, "--fused", other) == exits.USAGE
+    assert run_command(*words, "--fused", other) == exits.USAGE
     assert "expected those of the members" in capsys.readouterr().err

@@ -20,7 +20,6 @@ torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 import tomli_w
 
 from affectstream.stream import exits
-from affectstream.stream.cli import main
 from affectstream.stream.errors import OptionError
 from affectstream.train import recipes as recipes_package
 from affectstream.train.cli.fit import fit as fit_command
@@ -34,11 +33,13 @@ from affectstream.train.config import (
     override,
     to_plain,
 )
+from affectstream.train.errors import DataMissing
 from affectstream.train.fit.loggers import open_logger
 from affectstream.train.fit.phases import phase_spans
 from affectstream.train.networks.network import Head, Network, VideoEncoder
 from affectstream.train.recipes.net_recipe import NetRecipe
 from affectstream.train.recipes.registry import recipes
+from tests.support.command import run_command
 from tests.support.prepared import samples, write
 
 SMALL = ["--size", "48", "--tiny", "--batch-size", "8", "--threads", "1", "--track", "none"]
@@ -50,17 +51,8 @@ def data(tmp_path_factory):
     return write(folder, [*samples(24, "train"), *samples(12, "valid")])
 
 
-def run(*arguments):
-    """The exit code of a command; 0 where it just returns."""
-    try:
-        main([str(argument) for argument in arguments])
-    except SystemExit as left:
-        return left.code or 0
-    return 0
-
-
 def fit(runs, *arguments):
-    return run("train", "fit", "--recipe", "tiny_vit", "--runs", runs, *SMALL, *arguments)
+    return run_command("train", "fit", "--recipe", "tiny_vit", "--runs", runs, *SMALL, *arguments)
 
 
 def curve(runs):
@@ -118,22 +110,25 @@ def test_every_config_comes_back_from_a_checkpoint(config):
         ({"tasks": ["a", "a"]}, "expected one or more, each once"),
     ],
 )
-def test_a_wrong_setting_is_named(said, message):
+def test_an_invalid_setting_is_named(said, message):
     with pytest.raises(OptionError, match=message.replace("?", r"\?").replace("[", r"\[")):
         override(FitConfig(), said, "run.toml")
 
 
-def test_fit_leaves_a_file_that_repeats_it(tmp_path, data, capsys):
+def test_fit_writes_a_file_that_repeats_the_run(tmp_path, data, capsys):
     assert fit(tmp_path / "one", "--data", data, "--epochs", 2, "--seed", 3) == exits.DONE
     assert "best: accuracy" in capsys.readouterr().out
     left = tmp_path / "one/tiny_vit/config.toml"
     said = tomllib.loads(left.read_text())
     assert said["recipe"] == "tiny_vit" and said["seed"] == 3 and said["tiny"] is True
     again = ("--threads", 1, "--track", "none", "--runs", tmp_path / "two")
-    assert run("train", "fit", "--config", left, *again) == exits.DONE
+    assert run_command("train", "fit", "--config", left, *again) == exits.DONE
     assert curve(tmp_path / "two") == curve(tmp_path / "one")
     # A flag wins over the file.
-    assert run("train", "fit", "--config", left, *again, "--epochs", 3, "--resume") == exits.DONE
+    assert (
+        run_command("train", "fit", "--config", left, *again, "--epochs", 3, "--resume")
+        == exits.DONE
+    )
     assert len(curve(tmp_path / "two").splitlines()) == 4
 
 
@@ -142,13 +137,13 @@ def test_resume_and_eval_only_need_nothing_but_the_run(tmp_path, data, capsys):
     assert fit(whole, "--data", data, "--epochs", 3, "--schedule", "constant") == exits.DONE
     assert fit(half, "--data", data, "--epochs", 2, "--schedule", "constant") == exits.DONE
     short = ("train", "fit", "--recipe", "tiny_vit", "--threads", 1, "--track", "none")
-    assert run(*short, "--runs", half, "--resume", "--epochs", 3) == exits.DONE
+    assert run_command(*short, "--runs", half, "--resume", "--epochs", 3) == exits.DONE
     assert curve(half) == curve(whole)
     best = [line for line in capsys.readouterr().out.splitlines() if line.startswith("best: ")]
-    assert run(*short, "--runs", half, "--eval-only") == exits.DONE
+    assert run_command(*short, "--runs", half, "--eval-only") == exits.DONE
     assert capsys.readouterr().out.splitlines() == best[-1:]
     assert curve(half) == curve(whole)
-    assert run(*short, "--runs", half, "--resume", "--seed", 9) == exits.NOTHING
+    assert run_command(*short, "--runs", half, "--resume", "--seed", 9) == exits.NOTHING
     assert "was started with --seed 0, now 9" in capsys.readouterr().err
 
 
@@ -168,7 +163,7 @@ def test_an_existing_run_hides_no_other_error(tmp_path, data, capsys):
     assert "--resume, or choose another folder with --runs" in capsys.readouterr().err
 
 
-def test_figures_go_to_tensorboard_where_it_is(tmp_path, data):
+def test_metrics_go_to_tensorboard(tmp_path, data):
     pytest.importorskip("tensorboard", reason="tensorboard is not installed")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -198,13 +193,13 @@ def test_figures_go_to_tensorboard_where_it_is(tmp_path, data):
         (["--recipe", "cnn", "--data", ".", "--resume", "--eval-only"], exits.USAGE, "give one of"),
     ],
 )
-def test_what_cannot_be_is_refused_in_a_line(arguments, code, message, capsys):
-    assert run("train", "fit", *arguments) == code
+def test_invalid_arguments_are_refused_in_a_line(arguments, code, message, capsys):
+    assert run_command("train", "fit", *arguments) == code
     said = capsys.readouterr().err
     assert message in " ".join(said.split()) and "Traceback" not in said
 
 
-def test_any_seed_that_is_allowed_can_be_begun_from(data, tmp_path):
+def test_the_largest_seed_works(data, tmp_path):
     assert fit(tmp_path, "--data", data, "--epochs", 1, "--seed", 2**32 - 1) == exits.DONE
 
 
@@ -215,7 +210,7 @@ def test_options_of_the_recipe_are_checked_by_it(data, tmp_path, capsys):
     assert "--set layers=many" in capsys.readouterr().err
 
 
-def test_a_network_that_cannot_be_made_is_told_by_what_was_asked_for(data, tmp_path, capsys):
+def test_an_impossible_network_is_reported_with_the_given_options(data, tmp_path, capsys):
     """`--tiny` brings options of its own, which nobody typed."""
     assert fit(tmp_path, "--data", data, "--set", "heads=5") == exits.USAGE
     said = capsys.readouterr().err
@@ -223,7 +218,7 @@ def test_a_network_that_cannot_be_made_is_told_by_what_was_asked_for(data, tmp_p
     assert "layers=2, width=48, temporal=mean" in said
 
 
-def test_a_machine_without_tensorboard_is_told_of_and_still_trains(tmp_path):
+def test_without_tensorboard_metrics_go_to_the_log_alone(tmp_path):
     said = []
     nothing = ("importlib.util.find_spec", lambda name: None)
     with pytest.MonkeyPatch.context() as patch:
@@ -240,9 +235,9 @@ def test_wandb_says_how_to_install_it(data, tmp_path, capsys):
     assert "--track wandb needs 'wandb': pip install wandb" in capsys.readouterr().err
 
 
-def test_a_file_that_is_no_toml_is_told_of(tmp_path, capsys):
+def test_a_file_that_is_no_toml_is_refused(tmp_path, capsys):
     (tmp_path / "a.toml").write_text("epochs = = 3")
-    assert run("train", "fit", "--config", tmp_path / "a.toml") == exits.USAGE
+    assert run_command("train", "fit", "--config", tmp_path / "a.toml") == exits.USAGE
     assert "a.toml is no TOML" in capsys.readouterr().err
 
 
@@ -300,11 +295,11 @@ def test_flags_and_files_join(two_parts, tmp_path):
 
 
 def test_every_recipe_is_listed_with_its_choices(capsys):
-    assert run("train", "list") == exits.DONE
+    assert run_command("train", "list") == exits.DONE
     said = capsys.readouterr().out
     for name, recipe in recipes().items():
         assert f"{name:21} {recipe.summary}" in said
-        assert run("train", "list", "--recipe", name) == exits.DONE
+        assert run_command("train", "list", "--recipe", name) == exits.DONE
         alone = capsys.readouterr().out
         for option, value in getattr(recipe, "options", {}).items():
             assert f"--set {option}={value}" in said and f"--set {option}={value}" in alone
@@ -332,7 +327,7 @@ def test_help_needs_no_torch():
 
 
 @pytest.mark.slow
-def test_ctrl_c_leaves_a_run_to_go_on_with(tmp_path, data):
+def test_ctrl_c_leaves_a_run_that_can_be_resumed(tmp_path, data):
     import signal
 
     command = [
@@ -356,7 +351,7 @@ def test_ctrl_c_leaves_a_run_to_go_on_with(tmp_path, data):
     assert "Traceback" not in err
 
 
-def test_a_run_says_what_it_came_to(tmp_path, data):
+def test_a_run_writes_a_summary(tmp_path, data):
     assert fit(tmp_path, "--data", data, "--epochs", 1) == exits.DONE
     said = json.loads((tmp_path / "tiny_vit/summary.json").read_text())
     assert said["recipe"] == "tiny_vit" and said["epochs"] == 1
@@ -379,3 +374,17 @@ def test_the_documented_file_is_one_that_fit_takes():
 @pytest.mark.parametrize("command", [fit_command, folds_command])
 def test_a_run_can_be_given_every_setting_by_a_flag(command):
     assert set(SETTINGS) <= set(inspect.signature(command).parameters)
+
+
+def test_every_recipe_of_pocket_is_found_and_names_missing_data(tmp_path):
+    found = recipes()
+    assert {
+        "pocket_detector",
+        "pocket_face",
+        "pocket_voice",
+        "pocket_text",
+        "pocket_fusion",
+    } <= set(found)
+    for name in ("pocket_detector", "pocket_face", "pocket_voice", "pocket_text"):
+        with pytest.raises(DataMissing):
+            found[name].loaders(tmp_path, found[name].defaults)

@@ -17,9 +17,9 @@ from affectstream.train.fit.loop import fit
 from affectstream.train.predict.predictions import Predictions
 from affectstream.train.recipes.registry import recipes
 from affectstream.train.tasks import Task
+from tests.support.command import run_command
 from tests.support.prepared import samples, write
-from tests.train.cli.test_fit import run
-from tests.train.fit.test_loop import one_thread  # noqa: F401
+from tests.support.toy_recipes import one_thread  # noqa: F401
 
 LABELS = ("neutral", "joy", "anger")
 
@@ -125,7 +125,7 @@ def test_a_run_and_its_bundle_agree(trained, capsys):
     data, run_folder = trained / "set", trained / "cnn"
     out = trained / "bundle"
     export = ("train", "export", "--recipe", "cnn", "--data", data, "--runs", trained)
-    assert run(*export, "--output", out) == exits.DONE
+    assert run_command(*export, "--output", out) == exits.DONE
     of_run, of_bundle = (predict(str(folder), data, "valid") for folder in (run_folder, out))
     assert of_run.ids.tolist() == of_bundle.ids.tolist()
     guesses = [one.predicted["emotion"].argmax(1) for one in (of_run, of_bundle)]
@@ -133,7 +133,7 @@ def test_a_run_and_its_bundle_agree(trained, capsys):
     capsys.readouterr()
     saved = trained / "out.json"
     command = ("train", "compare", run_folder, trained / "tiny_vit", "--data", data)
-    assert run(*command, "--output", saved) == exits.DONE
+    assert run_command(*command, "--output", saved) == exits.DONE
     assert "emotion: 16 samples, 95 % bootstrap intervals by sample" in capsys.readouterr().out
     (task,) = json.loads(saved.read_text())["tasks"]
     assert task["first"]["accuracy"]["value"] == pytest.approx(of_run.metrics()["accuracy"])
@@ -150,6 +150,6 @@ def test_a_network_trained_on_these_samples_under_other_splits_is_refused(traine
 
 def test_a_folder_that_is_neither_run_nor_bundle_is_named(trained, capsys):
     command = ("train", "compare", trained / "nothing", "pocket", "--data", trained / "set")
-    assert run(*command) != exits.DONE
+    assert run_command(*command) != exits.DONE
     said = capsys.readouterr().err
     assert "nothing is neither a run nor a bundle: expected best.pt or bundle.json in it" in said

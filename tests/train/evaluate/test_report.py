@@ -16,14 +16,8 @@ from affectstream.train.evaluate.report import COLUMNS, draw, lines, row_of, tab
 from affectstream.train.fit import train_state
 from affectstream.train.fit.checkpoint import BEST_KEYS, load, read_summary, save
 from affectstream.train.fit.loop import fit
-from tests.train.cli.test_fit import run as command
-from tests.train.fit.test_loop import (
-    InPhases,
-    Interrupted,
-    Line,
-    interrupted_after,
-    run,
-)
+from tests.support.command import run_command
+from tests.support.toy_recipes import InPhases, Interrupted, Line, fit_quietly, interrupted_after
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +34,7 @@ def runs(tmp_path_factory):
     return folder
 
 
-def test_a_finished_run_says_everything(runs):
+def test_a_finished_run_fills_every_column(runs):
     row = row_of(runs / "line")
     said = read_summary(runs / "line")
     assert row["recipe"] == "line" and row["data"] == "set" and row["device"] == "cpu"
@@ -50,12 +44,12 @@ def test_a_finished_run_says_everything(runs):
     assert row["RAM MB"] > 50 and row.get("GPU MB") is None and row["minutes"] is not None
 
 
-def test_what_rested_in_every_phase_that_was_reached_is_not_trainable(runs):
+def test_parameters_frozen_in_every_phase_are_not_trainable(runs):
     row = row_of(runs / "phased")
     assert (row["parameters"], row["trainable"]) == (58, 58 - 4 * 8 - 8)
 
 
-def test_a_run_under_way_says_what_it_has(runs):
+def test_an_unfinished_run_fills_the_columns_it_can(runs):
     row = row_of(runs / "broken")
     assert row["recipe"] == "line" and row["epochs"] == 2 and row["minutes"] is not None
     assert set(row["metrics"]) == {"accuracy"} and row["parameters"] is None
@@ -65,9 +59,9 @@ def test_minutes_add_up_and_peaks_stay_when_a_run_is_resumed(tmp_path, monkeypat
     peaks = iter([900e6, 700e6, 500e6, 400e6])
     monkeypatch.setattr(train_state, "peak_megabytes", lambda device: {"ram": next(peaks) / 1e6})
     config = replace(Line.defaults, epochs=2)
-    run(Line(), tmp_path, config)
+    fit_quietly(Line(), tmp_path, config)
     first = load(tmp_path / "last.pt")["seconds"]
-    run(Line(), tmp_path, replace(config, epochs=4), resume=True)
+    fit_quietly(Line(), tmp_path, replace(config, epochs=4), resume=True)
     assert load(tmp_path / "last.pt")["seconds"] > first
     said = read_summary(tmp_path)
     assert said["peak_megabytes"] == {"ram": 900}
@@ -107,7 +101,7 @@ def test_the_table_is_the_same_in_every_form(runs, tmp_path):
 
 def test_folds_and_trials_are_not_runs_of_their_own(tmp_path):
     for name in ("a/folds/1", "a/folds/2", "b/tune/trial-000"):
-        run(Line(), tmp_path / name, replace(Line.defaults, epochs=1))
+        fit_quietly(Line(), tmp_path / name, replace(Line.defaults, epochs=1))
     with pytest.raises(RunError, match="holds no run: expected"):
         table([tmp_path])
     figures = {"accuracy": 0.5}
@@ -133,7 +127,7 @@ def test_damaged_files_are_named(tmp_path, name, text, message):
         table([tmp_path])
 
 
-def test_curves_show_loss_and_figures(runs, tmp_path):
+def test_curves_show_loss_and_metrics(runs, tmp_path):
     draw(runs / "line", tmp_path / "deep/line.png")
     picture = cv2.imread(str(tmp_path / "deep/line.png"))
     assert picture.shape[1] > picture.shape[0] > 300
@@ -145,11 +139,11 @@ def test_curves_show_loss_and_figures(runs, tmp_path):
 
 def test_the_command_prints_writes_and_draws(runs, tmp_path, capsys):
     out = ("--output", tmp_path / "runs.md", "--curves", tmp_path / "curves")
-    assert command("train", "report", "--runs", runs, *out) == exits.DONE
+    assert run_command("train", "report", "--runs", runs, *out) == exits.DONE
     said = capsys.readouterr().out.splitlines()
     assert said[0].split()[:3] == ["run", "recipe", "data"] and len(said) == 4
     assert (tmp_path / "runs.md").is_file()
     drawn = sorted(path.name for path in (tmp_path / "curves").iterdir())
     assert drawn == ["broken.png", "line.png", "phased.png"]
-    assert command("train", "report", "--runs", tmp_path / "none") != exits.DONE
+    assert run_command("train", "report", "--runs", tmp_path / "none") != exits.DONE
     assert "none not found: expected a folder of runs" in capsys.readouterr().err

@@ -12,10 +12,10 @@ torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 from affectstream.stream.errors import OptionError
 from affectstream.train.config import SCHEDULES
 from affectstream.train.fit.phases import TrainableParameters, parameter_groups, phase_spans
-from affectstream.train.fit.schedule import Patience, Plateau, learning_rate
+from affectstream.train.fit.schedule import Patience, Plateau, SkippedSteps, learning_rate
 from affectstream.train.networks.network import Phase
 
-figures = st.lists(st.floats(0, 1), max_size=40)
+metrics = st.lists(st.floats(0, 1), max_size=40)
 
 
 def curve(schedule, *, epochs=10, steps_per_epoch=10, warmup=1.0, peak=1.0):
@@ -72,38 +72,38 @@ def test_restarts_are_those_of_torch(steps_per_epoch, peak):
         assert rate == pytest.approx(optimiser.param_groups[0]["lr"], rel=1e-6)
 
 
-@given(figures)
-def test_plateau_is_that_of_torch(told):
+@given(metrics)
+def test_plateau_is_that_of_torch(values):
     optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
     theirs = torch.optim.lr_scheduler.ReduceLROnPlateau(
         optimiser, mode="max", factor=0.5, patience=3, threshold=0.0, eps=0.0
     )
     ours = Plateau()
-    for figure in told:
-        theirs.step(figure)
-        ours.push(figure)
+    for metric in values:
+        theirs.step(metric)
+        ours.push(metric)
         assert ours.scale == pytest.approx(optimiser.param_groups[0]["lr"])
 
 
-@given(figures, st.integers(0, 40))
-def test_a_restored_state_machine_goes_on_as_the_first_would(told, cut):
+@given(metrics, st.integers(0, 40))
+def test_a_restored_state_machine_continues_as_the_first_would(values, cut):
     for make in (Plateau, lambda: Patience(3, 0.01)):
         whole, first, second = make(), make(), make()
-        for figure in told:
-            whole.push(figure)
-        for figure in told[:cut]:
-            first.push(figure)
+        for metric in values:
+            whole.push(metric)
+        for metric in values[:cut]:
+            first.push(metric)
         second.restore(first.state())
-        for figure in told[cut:]:
-            second.push(figure)
+        for metric in values[cut:]:
+            second.push(metric)
         assert second.state() == whole.state()
 
 
-def test_patience_counts_epochs_without_a_better_figure():
+def test_patience_counts_epochs_without_improvement():
     patience = Patience(2, 0.01)
     spent = []
-    for figure in (0.5, 0.505, 0.52, 0.52, 0.525):
-        patience.push(figure)
+    for metric in (0.5, 0.505, 0.52, 0.52, 0.525):
+        patience.push(metric)
         spent.append(patience.spent)
     assert spent == [False, False, False, False, True]
     endless = Patience(0, 0.0)
@@ -116,7 +116,7 @@ def test_patience_counts_epochs_without_a_better_figure():
     st.lists(st.one_of(st.none(), st.integers(0, 9)), max_size=5),
     st.integers(1, 30),
 )
-def test_stretches_cover_a_run_without_a_gap(lengths, epochs):
+def test_phase_spans_cover_a_run_without_a_gap(lengths, epochs):
     found = phase_spans([Phase(length) for length in lengths], epochs)
     assert found[0].first == 0 and found[-1].end == epochs
     assert all(a.end == b.first and a.number < b.number for a, b in pairwise(found))
@@ -143,7 +143,7 @@ def network():
     )
 
 
-def test_each_group_has_its_share_in_each_phase():
+def test_each_group_has_its_factor_in_each_phase():
     phases = (Phase(1), Phase(1, rates={"body": 0.1, "body.1": 0.01}))
     module = network()
     groups = parameter_groups(module, phases)
@@ -159,7 +159,7 @@ def test_a_phase_may_name_blocks_that_a_smaller_network_lacks_but_not_those_alon
         parameter_groups(module, (Phase(1), Phase(1, frozen=("trunk",))))
 
 
-def test_what_rests_has_no_gradient_and_keeps_its_statistics():
+def test_frozen_parts_have_no_gradient_and_keep_their_statistics():
     module = network()
     module["body2"].bias.requires_grad_(False)  # the recipe's own wish outlasts every phase
     learners = TrainableParameters(module)
@@ -179,7 +179,16 @@ def test_what_rests_has_no_gradient_and_keeps_its_statistics():
     assert not module["body2"].bias.requires_grad
 
 
-def test_a_figure_that_is_no_number_is_no_improvement():
+def test_a_metric_that_is_nan_is_no_improvement():
     patience = Patience(1, 0.0)
     patience.push(math.nan)
     assert patience.spent
+
+
+@given(st.lists(st.sampled_from([1.0, 1e4, math.inf, math.nan]), max_size=60), st.integers(0, 5))
+def test_only_consecutive_skipped_steps_count(norms, most):
+    skipped = SkippedSteps(most)
+    ended = [skipped.push(norm) for norm in norms]
+    for index, end in enumerate(ended):
+        newest = norms[max(0, index - most) : index + 1]
+        assert end == (len(newest) == most + 1 and not any(map(math.isfinite, newest)))

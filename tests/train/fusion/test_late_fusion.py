@@ -29,10 +29,10 @@ from affectstream.train.predict.bundle_samples import bundle_samples
 from affectstream.train.recipe import count_parameters
 from affectstream.train.recipes.registry import recipes
 from affectstream.train.search_space import LATE_FUSION, space_of
+from tests.support.command import run_command
 from tests.support.prepared import samples, utterances, write
 from tests.support.small_bundles import LABELS as OTHERS
 from tests.support.small_bundles import compound, plain, rewrite
-from tests.train.cli.test_fit import run
 from tests.train.recipes.test_any_recipe import clip, one_thread, untimed  # noqa: F401
 
 NAMES = ("late_fusion", "enhanced_late_fusion")
@@ -359,7 +359,10 @@ def test_three_members_join_and_the_labels_need_not_all_occur(data, pair, tmp_pa
         recipes()["enhanced_late_fusion"], tmp_path / "runs" / "enhanced_late_fusion"
     ).module
     assert count_parameters(module, all_=True) == 3 + 5
-    assert run("train", "evaluate", "--bundle", folder, "--data", data, "--split", "valid") == 0
+    assert (
+        run_command("train", "evaluate", "--bundle", folder, "--data", data, "--split", "valid")
+        == 0
+    )
     assert "video+voice+text" in capsys.readouterr().out
 
 
@@ -405,15 +408,15 @@ def test_other_data_than_it_was_trained_on_is_refused(bundles, tmp_path):
 def test_from_the_command_line_to_a_study(data, pair, tmp_path, capsys):
     words = ["--data", data, "--runs", tmp_path, "--threads", "1", "--epochs", "2"]
     words += ["--member", pair[0], "--member", pair[1], "--recipe", "enhanced_late_fusion"]
-    assert run("train", "fit", *words, "--track", "none") == 0
-    assert run("train", "export", *words[:4], *words[-2:], "-o", tmp_path / "bundle") == 0
+    assert run_command("train", "fit", *words, "--track", "none") == 0
+    assert run_command("train", "export", *words[:4], *words[-2:], "-o", tmp_path / "bundle") == 0
     assert "weights: seen " in capsys.readouterr().out
-    assert run("train", "fit", *words[:4], *words[-2:], "--eval-only") == 0
+    assert run_command("train", "fit", *words[:4], *words[-2:], "--eval-only") == 0
     assert "best: accuracy" in capsys.readouterr().out
-    assert run("train", "tune", *words, "--trials", "3") == 0
+    assert run_command("train", "tune", *words, "--trials", "3") == 0
     said = capsys.readouterr().out
     assert "3 trials" in said and "video_weight" in said
-    assert run("train", "fit", *words[:2], "--recipe", "late_fusion") == exits.USAGE
+    assert run_command("train", "fit", *words[:2], "--recipe", "late_fusion") == exits.USAGE
     assert "expected 2 bundles or more" in capsys.readouterr().err
 
 

@@ -21,14 +21,14 @@ from affectstream.train.recipes.registry import recipes
 from affectstream.train.studies import cross_validation as cross
 from affectstream.train.studies.cross_validation import check_plan, cross_validate
 from affectstream.train.studies.folds import ONE_OUT, Folding, make_folds
+from tests.support.command import run_command
 from tests.support.prepared import (
     LABELS,
     again,
     samples,
     write,
 )
-from tests.train.cli.test_fit import run
-from tests.train.fit.test_loop import one_thread  # noqa: F401
+from tests.support.toy_recipes import one_thread  # noqa: F401
 
 RECIPE = recipes()["tiny_vit"]
 CONFIG = replace(RECIPE.defaults, epochs=2, size=48, tiny=True, batch_size=8)
@@ -84,7 +84,7 @@ def test_by_sample_labels_are_spread_evenly(data):
         assert Counter(labels[fold.parts == "valid"]) == dict.fromkeys(LABELS, 2)
 
 
-def test_copies_of_held_out_samples_are_not_learned_from(tmp_path):
+def test_copies_of_held_out_samples_are_not_trained_on(tmp_path):
     made = list(samples(16, "train"))
     copies = list(again(samples(16, "train")))[:3]
     dataset, found = dealt(write(tmp_path / "set", [*made, *copies]), 3)
@@ -106,12 +106,12 @@ def test_copies_of_held_out_samples_are_not_learned_from(tmp_path):
         ("11", {"by": "sample"}, SplitError, "11 folds: expected 2 to 10, as many as label"),
     ],
 )
-def test_what_cannot_be_dealt_is_refused(data, folds, more, error, message):
+def test_impossible_folds_are_refused(data, folds, more, error, message):
     with pytest.raises(error, match=message):
         dealt(data, folds, **more)
 
 
-def test_people_are_needed_to_hold_them_out(tmp_path):
+def test_holding_out_participants_needs_their_names(tmp_path):
     plain = write(tmp_path / "set", [*samples(8, "train"), *samples(8, "valid")])
     for folds, more in ((ONE_OUT, {}), ("2", {"by": "participant"})):
         with pytest.raises(SplitError, match="16 of 16 samples have no participant"):
@@ -169,7 +169,7 @@ def validated(data, folder, folds=2, config=CONFIG, **more):
     return found, said
 
 
-def test_folds_are_trained_judged_and_summed_up(data, tmp_path):
+def test_folds_are_trained_evaluated_and_summarized(data, tmp_path):
     found, said = validated(data, tmp_path / "run", 2)
     folder = tmp_path / "run/folds"
     assert said[:2] == [
@@ -198,7 +198,7 @@ def test_folds_are_trained_judged_and_summed_up(data, tmp_path):
     assert not list(folder.glob("*/*.pt"))
 
 
-def test_done_folds_are_skipped_and_others_gone_on_with(data, tmp_path, monkeypatch):
+def test_finished_folds_are_skipped_and_others_resumed(data, tmp_path, monkeypatch):
     whole, _ = validated(data, tmp_path / "whole", 2)
     real, calls = cross.fit, []
 
@@ -235,7 +235,7 @@ def test_done_folds_are_skipped_and_others_gone_on_with(data, tmp_path, monkeypa
     assert json.loads((tmp_path / "half/folds/plan.json").read_text()) == {"learning_rate": 0.1}
 
 
-def test_nothing_is_chosen_by_held_out_samples_unless_asked(data, tmp_path):
+def test_held_out_samples_choose_nothing_without_best(data, tmp_path):
     with pytest.raises(OptionError, match="--schedule plateau follows the metrics of held-out"):
         validated(data, tmp_path, config=replace(CONFIG, schedule="plateau"))
     found, said = validated(data, tmp_path / "a", config=replace(CONFIG, patience=1, epochs=3))
@@ -265,14 +265,16 @@ def test_a_recipe_with_its_own_data_has_no_folds(data, tmp_path):
 def test_the_command_takes_what_fit_takes(data, tmp_path, capsys):
     command = ("train", "folds", "--recipe", "tiny_vit", "--data", data, "--runs", tmp_path)
     small = ("--size", 48, "--tiny", "--epochs", 1, "--threads", 1, "--track", "none")
-    assert run(*command, *small, "--folds", 2, "--seed", 3, "--batch-size", 4) == exits.DONE
+    assert run_command(*command, *small, "--folds", 2, "--seed", 3, "--batch-size", 4) == exits.DONE
     said = capsys.readouterr().out
     assert "pooled with 95 % bootstrap intervals by participant" in said
     plan = json.loads((tmp_path / "tiny_vit/folds/plan.json").read_text())
     assert (plan["seed"], plan["batch_size"], plan["epochs"]) == (3, 4, 1)
     # The file that it left does the same again, which is nothing.
     file = tmp_path / "tiny_vit/folds/config.toml"
-    assert run("train", "folds", "--config", file, "--folds", 2, "--threads", 1) == exits.DONE
+    assert (
+        run_command("train", "folds", "--config", file, "--folds", 2, "--threads", 1) == exits.DONE
+    )
     assert "epoch" not in capsys.readouterr().out
-    assert run(*command, "--by", "day") == exits.USAGE
+    assert run_command(*command, "--by", "day") == exits.USAGE
     assert "'day'" in capsys.readouterr().err

@@ -24,9 +24,9 @@ from affectstream.train.search_space import (
     space_of,
 )
 from affectstream.train.studies.tune import tune
+from tests.support.command import run_command
 from tests.support.prepared import samples, write
-from tests.train.cli.test_fit import run
-from tests.train.fit.test_loop import Line, one_thread  # noqa: F401
+from tests.support.toy_recipes import Line, one_thread  # noqa: F401
 
 
 class Rated(Line):
@@ -50,7 +50,7 @@ def study(recipe, folder, trials, config=None):
     return found, said
 
 
-def test_it_finds_what_is_best_and_writes_it_down(tmp_path):
+def test_a_study_finds_the_best_settings_and_writes_them(tmp_path):
     found, said = study(Rated(), tmp_path, 14)
     assert found.trials == 14 and len(said) == 14
     assert found.metric > 0.85 and 1e-3 < found.config.learning_rate < 1e-1
@@ -99,7 +99,7 @@ def test_trials_of_other_settings_are_not_compared(tmp_path):
         study(Rated(), tmp_path, 2, replace(Rated.defaults, epochs=3))
 
 
-def test_a_study_goes_on_where_it_stopped(tmp_path):
+def test_a_study_continues_where_it_stopped(tmp_path):
     first, _ = study(Rated(), tmp_path, 3)
     again, said = study(Rated(), tmp_path, 6)
     assert first.trials == 3 and again.trials == 6
@@ -111,7 +111,7 @@ def test_a_study_goes_on_where_it_stopped(tmp_path):
     assert len(said) == 1 and whole.best == again.best
 
 
-def test_a_study_without_trials_binds_nobody(tmp_path):
+def test_a_study_without_trials_may_change_its_settings(tmp_path):
     """A first call that named something wrong may be put right in the same folder."""
     storage = f"sqlite:///{tmp_path}/study.db"
     begun = optuna.create_study(storage=storage, study_name="line", direction="maximize")
@@ -123,17 +123,17 @@ def test_a_study_without_trials_binds_nobody(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["runs?a=1#b", "100%41", "{x}"])
-def test_a_study_lies_where_its_folder_is_however_that_is_called(tmp_path, name):
+def test_a_study_works_in_a_folder_of_any_name(tmp_path, name):
     study(Rated(), tmp_path / name, 1)
     assert (tmp_path / name / "study.db").is_file()
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_a_large_seed_is_one_too(tmp_path):
+def test_a_study_takes_the_largest_seed(tmp_path):
     study(Rated(), tmp_path, 1, replace(Rated.defaults, seed=2**32 - 1))
 
 
-def test_a_study_that_is_none_is_told_of(tmp_path):
+def test_a_damaged_study_is_refused(tmp_path):
     (tmp_path / "study.db").write_text("a diary, and no database at all")
     with pytest.raises(
         RunError, match=r"study\.db cannot be read or written: file is not a database"
@@ -147,7 +147,7 @@ def test_a_study_that_is_none_is_told_of(tmp_path):
         study(Rated(), tmp_path / "file/x", 1)
 
 
-def test_a_study_of_another_space_is_not_gone_on_with(tmp_path):
+def test_a_study_of_another_space_is_not_continued(tmp_path):
     study(Rated(), tmp_path, 1)
 
     class Wider(Rated):
@@ -157,7 +157,7 @@ def test_a_study_of_another_space_is_not_gone_on_with(tmp_path):
         study(Wider(), tmp_path, 2)
 
 
-def test_a_trial_that_breaks_down_does_not_end_the_study(tmp_path):
+def test_a_failed_trial_does_not_end_the_study(tmp_path):
     class Fragile(Rated):
         def loss(self, module, batch):
             loss = super().loss(module, batch)
@@ -249,7 +249,7 @@ def test_trials_run_on_one_device(tmp_path):
         study(Rated(), tmp_path, 1, replace(Rated.defaults, devices="2"))
 
 
-def test_every_recipe_has_a_space_of_settings_that_can_be():
+def test_every_recipe_has_a_valid_search_space():
     for recipe in recipes().values():
         space = space_of(recipe)
         assert "learning_rate" in space
@@ -277,18 +277,18 @@ def test_the_command_studies_a_real_recipe(tmp_path, capsys):
     data = write(tmp_path / "data", [*samples(16, "train"), *samples(8, "valid")])
     small = ("--size", 48, "--tiny", "--epochs", 1, "--threads", 1)
     command = ("train", "tune", "--recipe", "tiny_vit", "--data", data, "--runs", tmp_path / "runs")
-    assert run(*command, *small, "--trials", 2) == exits.DONE
+    assert run_command(*command, *small, "--trials", 2) == exits.DONE
     said = capsys.readouterr().out
     assert "2 trials, 0 of them pruned and 0 failed; the best is trial " in said
     best = tmp_path / "runs/tiny_vit/tune/best.toml"
     again = ("--threads", 1, "--track", "none", "--runs", tmp_path / "again")
-    assert run("train", "fit", "--config", best, *again) == exits.DONE
+    assert run_command("train", "fit", "--config", best, *again) == exits.DONE
     figure = said.partition("trial ")[2].split("accuracy ")[1].split()[0]
     assert "best: accuracy" in capsys.readouterr().out and 0 <= float(figure) <= 1
 
 
-def test_a_missing_optuna_is_told_with_what_installs_it(tmp_path, monkeypatch, capsys):
+def test_a_missing_optuna_is_reported_with_its_installation(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "optuna", None)
     command = ("train", "tune", "--recipe", "cnn", "--data", tmp_path, "--runs", tmp_path)
-    assert run(*command) == exits.USAGE
+    assert run_command(*command) == exits.USAGE
     assert "this needs 'optuna': pip install 'affectstream[train]'" in capsys.readouterr().err
