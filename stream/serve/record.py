@@ -23,6 +23,7 @@ from pathlib import Path
 import av
 from av.container import OutputContainer
 
+from affectstream.engines.labels import Modality
 from affectstream.stream.errors import OutputError
 from affectstream.stream.media.opening import error_text
 
@@ -56,7 +57,7 @@ def check_folder(root: Path) -> None:
 class SessionRecorder:
     """Stores one session. `push_frame` and `push_event` never wait for the disk or the encoder."""
 
-    def __init__(self, root: Path, session_id: str, modalities: Sequence[str]) -> None:
+    def __init__(self, root: Path, session_id: str, modalities: Sequence[Modality]) -> None:
         """Create the session's folder below `root`. Raises `OutputError` if it cannot be written."""
         stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
         self.folder = root / f"{stamp}-{session_id}"
@@ -160,7 +161,10 @@ class _MediaWriter:
     """The streams of `media.mkv`. All pictures are scaled to the size of the first."""
 
     def __init__(
-        self, container: OutputContainer, first: Sequence[_TimedFrame], modalities: Sequence[str]
+        self,
+        container: OutputContainer,
+        first: Sequence[_TimedFrame],
+        modalities: Sequence[Modality],
     ) -> None:
         self._container = container
         self._video: av.VideoStream | None = None

@@ -10,6 +10,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from affectstream.engines.labels import Modality
 from affectstream.stream.serve.limits import MAX_TEXT_CHARS
 
 Text = Annotated[str, Meta(min_length=1, max_length=2000)]
@@ -22,7 +23,7 @@ class SessionInfo(Struct, frozen=True, tag_field="type", tag="session"):
     session: str
     stream: str
     labels: tuple[str, ...]
-    modalities: tuple[str, ...]
+    modalities: tuple[Modality, ...]
     hop_s: float
     recording: bool
 
