@@ -16,8 +16,8 @@ from affectstream.stream.demo import babble
 from affectstream.stream.events import encode, json_schema
 from affectstream.stream.faces.crop import person_crop
 from affectstream.stream.speaker_metadata import Speakers, read_speakers
-from tests.stream.offline.test_score import run
 from tests.support.media import Sound, write_video
+from tests.support.scoring import run
 from tests.support.small_bundles import WORDS, plain, rewrite
 
 FRAME = FaceCrop(size=16, kind="frame")

@@ -11,7 +11,7 @@ from affectstream.engines.bundle.folder import MANIFEST, POCKET
 from affectstream.engines.cache.digest import sha256
 from affectstream.stream import Recognizer, SourceError, SourceOptions, parse_event
 from affectstream.stream.transcript.context import CURRENT_FOR_US
-from tests.stream.offline.test_score import of, run
+from tests.support.scoring import events_of, run
 
 SRT = """1
 00:00:01,000 --> 00:00:02,500
@@ -39,12 +39,12 @@ def recognizer():
 
 def test_every_hop_has_one_reading_of_the_recording(talk, recognizer):
     result = recognizer.score(talk)
-    emotions = of(result, "emotion")
+    emotions = events_of(result, "emotion")
     assert {event.track for event in emotions} == {None}
     # Up to 5 s after the last cue, which is how long it stays the current utterance.
     assert [event.t_start for event in emotions] == [i / 2 for i in range(23)]
     assert emotions[-1].t_end == 6.2 + CURRENT_FOR_US / 1e6
-    assert of(result, "attention") == []
+    assert events_of(result, "attention") == []
     assert result.complete
     first, last = result.events[0], result.events[-1]
     assert (first.what, last.what) == ("started", "ended")
@@ -61,7 +61,7 @@ def test_follow_gives_the_same_events(talk, recognizer):
 
 
 def test_a_cue_counts_from_its_end_on(talk, recognizer):
-    used = {event.t_end: event for event in of(recognizer.score(talk), "emotion")}
+    used = {event.t_end: event for event in events_of(recognizer.score(talk), "emotion")}
     assert used[2.0].abstain == "no_words"
     assert used[2.5].modalities == ("text",)
     assert used[6.0].scores == used[2.5].scores  # the second cue is not over
@@ -71,9 +71,9 @@ def test_a_cue_counts_from_its_end_on(talk, recognizer):
 
 
 def test_a_part_keeps_the_clock(talk, recognizer):
-    whole = {e.t_start: e.scores for e in of(recognizer.score(talk), "emotion")}
+    whole = {e.t_start: e.scores for e in events_of(recognizer.score(talk), "emotion")}
     part = recognizer.score(talk, SourceOptions(start_us=2_000_000, end_us=4_200_000))
-    emotions = of(part, "emotion")
+    emotions = events_of(part, "emotion")
     assert [e.t_start for e in emotions] == [2.0, 2.5, 3.0, 3.5, 4.0]
     assert emotions[-1].t_end == 4.2
     assert [e.scores for e in emotions] == [whole[e.t_start] for e in emotions]
@@ -84,7 +84,7 @@ def test_a_part_keeps_the_clock(talk, recognizer):
 def test_the_language_of_the_name_masks_the_words(tmp_path, recognizer):
     path = tmp_path / "talk.de.srt"
     path.write_text(SRT)
-    assert {e.abstain for e in of(recognizer.score(path), "emotion")} == {"language"}
+    assert {e.abstain for e in events_of(recognizer.score(path), "emotion")} == {"language"}
 
 
 def test_the_command_line_writes_the_same_results_twice(talk, tmp_path):
@@ -112,7 +112,7 @@ def test_assigning_words_to_people_who_are_not_there_is_told(talk, recognizer):
     from affectstream.stream import Assignment
 
     options = SourceOptions(assignment=Assignment(names={"Alice": 1, "Bob": 2}))
-    told = [e.detail for e in of(recognizer.score(talk, options), "stream") if e.detail]
+    told = [e.detail for e in events_of(recognizer.score(talk, options), "stream") if e.detail]
     assert told == [
         "person 1 was never seen",
         "person 2 was never seen",

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from affectstream.stream import Recognizer, SourceOptions, parse_event
 from affectstream.stream.media.types import MediaKind
 from affectstream.stream.windowing.gaps import GAP_US, Gap, GapFinder
-from tests.stream.offline.test_score import of, run
 from tests.support.media import (
     Sound,
     numbered,
@@ -15,6 +14,7 @@ from tests.support.media import (
     write_sound,
     write_video,
 )
+from tests.support.scoring import events_of, run
 
 STEADY = [i / 25 for i in range(100)]
 PAUSED = [*(i / 25 for i in range(50)), *(6 + i / 25 for i in range(50))]
@@ -32,7 +32,9 @@ def film(path, times, sound=()):
 
 
 def gaps(result):
-    return [(e.modalities, e.t_start, e.t_end) for e in of(result, "stream") if e.what == "gap"]
+    return [
+        (e.modalities, e.t_start, e.t_end) for e in events_of(result, "stream") if e.what == "gap"
+    ]
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
