@@ -11,8 +11,10 @@ MAX_MESSAGE_BYTES = 1024 * 1024
 """Of a WebSocket message. A tenth of a second of 720p video has 30 KB."""
 MAX_TEXT_CHARS = 8 * 1024
 """Of a text message, over a data channel or a WebSocket."""
+MAX_UNREAD_BYTES = 1024 * 1024
+"""A WebSocket whose client leaves this much unread is cut."""
 REQUEST_S = 10.0
-"""From the opening of a connection to the end of its first request."""
+"""From the opening of a connection to the end of its TLS handshake, and from there to its first request."""
 CONNECT_S = 15.0
 """From an offer to a connection, and from the opening of an `/ingest` WebSocket to its first frame."""
 SILENCE_WARNING_S = 2.0

@@ -1,26 +1,31 @@
-"""uvicorn's connections, with limits that it lacks: requests that never end, clients that do not read."""
+"""uvicorn's connections, with limits that it lacks: requests that never end, clients that do not read.
+
+These classes override methods that uvicorn does not document, so pyproject.toml pins its version.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import cast
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from affectstream.stream.serve.limits import ABORT_S, REQUEST_S
+from affectstream.stream.serve.limits import ABORT_S, MAX_UNREAD_BYTES, REQUEST_S
 
 
 class HttpProtocol(H11Protocol):
     """HTTP that waits for the head of a request no longer than `REQUEST_S`; uvicorn waits for ever."""
 
+    opened_s = 0.0
+    """When the connection was opened, by the clock of the loop."""
     _deadline: asyncio.TimerHandle | None = None
     _upgraded = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the deadline."""
+        self.opened_s = self.loop.time()
         super().connection_made(cast(asyncio.Transport, transport))
         self._update_deadline()
 
@@ -46,32 +51,36 @@ class HttpProtocol(H11Protocol):
             self.transport.abort()
 
     @property
-    def _awaits_request(self) -> bool:
+    def awaits_request(self) -> bool:
+        """Whether the head of a request is still to come."""
         return not self._upgraded and (self.cycle is None or self.cycle.response_complete)
 
     def _update_deadline(self) -> None:
         """Run the deadline from the start of a connection or request until its head is complete."""
-        if self._awaits_request and self._deadline is None:
+        if self.awaits_request and self._deadline is None:
             self._deadline = self.loop.call_later(REQUEST_S, self._abort_if_waiting)
-        elif not self._awaits_request and self._deadline is not None:
+        elif not self.awaits_request and self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
 
     def _abort_if_waiting(self) -> None:
-        if self._awaits_request:
+        if self.awaits_request:
             self.transport.abort()
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
     """WebSockets that report a broken connection as 1006, wait for clients that send much, and are cut
-    if the client does not read its last messages."""
+    if the client does not read its last messages, or the answers to its pings."""
 
     _received_s = 0.0
 
     def data_received(self, data: bytes) -> None:
-        """Note when the client last sent anything."""
+        """Note when the client last sent anything. Cut it if it does not read."""
         self._received_s = self.loop.time()
         super().data_received(data)
+        # Messages wait for the client to read, but each ping is answered at once.
+        if self.transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
+            self.transport.abort()
 
     def keepalive_timeout(self) -> None:
         """Close the connection for a missing pong, unless the client is sending."""
@@ -93,16 +102,3 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         super().on_task_complete(task)
         if self.transport is not None:
             self.loop.call_later(ABORT_S, self.transport.abort)
-
-
-_CAUSED_BY_CLIENTS = (
-    "Exceeded concurrency limit",
-    "Invalid HTTP request",
-    "Invalid UTF-8 sequence",
-    "without completing handshake",  # of each WebSocket that was refused
-)
-
-
-def is_server_fault(record: logging.LogRecord) -> bool:
-    """Filters uvicorn's log: with lines that clients cause anyone could fill a disk."""
-    return not any(text in record.getMessage() for text in _CAUSED_BY_CLIENTS)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import logging
 import os
 import signal
 import socket
@@ -13,7 +12,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import Any
 
 import uvicorn
 
@@ -23,14 +21,16 @@ from affectstream.stream.exits import INTERRUPTED
 from affectstream.stream.live.words.dictation import LiveWords
 from affectstream.stream.live.words.opening import open_recognizer
 from affectstream.stream.recognizer import Recognizer
+from affectstream.stream.serve.accepting import Acceptor, reserve_descriptors
 from affectstream.stream.serve.app import application
 from affectstream.stream.serve.batching import share_engines
 from affectstream.stream.serve.hub import Hub, Totals
 from affectstream.stream.serve.limits import MAX_MESSAGE_BYTES
+from affectstream.stream.serve.logs import limit_logs
 from affectstream.stream.serve.memory import limit_heaps
 from affectstream.stream.serve.metrics import Metrics
 from affectstream.stream.serve.options import ServeOptions, check_certificate
-from affectstream.stream.serve.protocols import HttpProtocol, WebSocketProtocol, is_server_fault
+from affectstream.stream.serve.protocols import HttpProtocol, WebSocketProtocol
 from affectstream.stream.serve.record import check_folder
 from affectstream.stream.sinks.lsl import check_name
 
@@ -40,8 +40,11 @@ _KEEP_FOR_CONNECTIONS_S, _KEEP_FOR_ABORT_S = 0.3, 0.15
 """What it keeps of that to close connections after the sessions, and to cut those that do not close."""
 _SAME_SIGNAL_S = 0.3
 """Two signals this close are one: `timeout` and other wrappers send it twice."""
-_SPARE_CONNECTIONS = 256
-"""Connections besides those that sessions need. Beyond them requests are answered with 503."""
+_SPARE_CONNECTIONS, _CONNECTIONS_PER_SESSION = 256, 8
+"""Together the most connections. Beyond them requests are answered with 503."""
+_MIN_CONNECTIONS = 64
+_OTHER_FILES, _FILES_PER_SESSION = 128, 16
+"""File descriptors besides those of connections: the program's own, and a session's UDP sockets and files."""
 
 
 class Server(uvicorn.Server):
@@ -60,6 +63,9 @@ class Server(uvicorn.Server):
         self.announce: Callable[[str], None] = lambda address: None
         """Called with the address once the server listens."""
         self._scheme = options.scheme
+        self._listener: socket.socket | None = None
+        self._acceptor: Acceptor | None = None
+        self._max_connections = _max_connections(options.max_sessions)
         super().__init__(
             uvicorn.Config(
                 application(hub, options),
@@ -69,7 +75,7 @@ class Server(uvicorn.Server):
                 ws_ping_interval=5.0,
                 ws_ping_timeout=10.0,
                 ws_per_message_deflate=False,  # it costs much time and saves little
-                limit_concurrency=_SPARE_CONNECTIONS + 8 * options.max_sessions,
+                limit_concurrency=self._max_connections,
                 timeout_keep_alive=5,
                 timeout_graceful_shutdown=1,
                 ssl_certfile=None if options.tls is None else options.tls[0],
@@ -82,23 +88,36 @@ class Server(uvicorn.Server):
                 lifespan="on",
             )
         )
-        logging.getLogger("uvicorn.error").addFilter(is_server_fault)
 
     @property
     def address(self) -> str:
         """Its address, such as ``http://127.0.0.1:8765``."""
-        host, port = self.servers[0].sockets[0].getsockname()[:2]
+        assert self._listener is not None  # once it has started
+        host, port = self._listener.getsockname()[:2]
         return f"{self._scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
-    async def startup(self, sockets: Any = None) -> None:
-        """Listen, and announce the address."""
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept connections on the one socket in `sockets`, and announce the address."""
+        assert sockets is not None
+        (self._listener,) = sockets
         limit_heaps()
-        await super().startup(sockets)
-        if self.started:
-            self.announce(self.address)
+        limit_logs()
+        await super().startup([])  # no server of asyncio: see `Acceptor`
+        self._acceptor = Acceptor(
+            self._listener,
+            self._new_protocol,
+            self.server_state.connections,
+            max_connections=self._max_connections,
+            tls=self.config.ssl,
+        )
+        self.announce(self.address)
 
-    async def shutdown(self, sockets: Any = None) -> None:
+    def _new_protocol(self) -> HttpProtocol:
+        return HttpProtocol(self.config, self.server_state, self.lifespan.state)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End every session, then close the connections, all by one deadline."""
+        assert self._acceptor is not None
         until_s = time.monotonic() + _SHUTDOWN_S
         for connection in list(self.server_state.connections):
             if isinstance(connection, HttpProtocol):
@@ -110,6 +129,7 @@ class Server(uvicorn.Server):
         left_s = max(0.0, until_s - time.monotonic())
         abort_s = max(0.0, left_s - _KEEP_FOR_ABORT_S)
         asyncio.get_running_loop().call_later(abort_s, self._abort_connections)
+        await self._acceptor.stop()
         # uvicorn passes it on to asyncio, which takes fractions too.
         self.config.timeout_graceful_shutdown = left_s  # type: ignore[assignment]
         await super().shutdown(sockets)
@@ -182,6 +202,14 @@ def build(recognizer: Recognizer, options: ServeOptions) -> Server:
         metrics=metrics,
     )
     return Server(hub, options)
+
+
+def _max_connections(max_sessions: int) -> int:
+    """How many connections may be open, as far as the system lets this process open files."""
+    wanted = _SPARE_CONNECTIONS + _CONNECTIONS_PER_SESSION * max_sessions
+    others = _OTHER_FILES + _FILES_PER_SESSION * max_sessions
+    found = reserve_descriptors(wanted + others)
+    return max(_MIN_CONNECTIONS, min(wanted, found - others))
 
 
 def _open_words(options: ServeOptions, bundle: Bundle) -> LiveWords | None:

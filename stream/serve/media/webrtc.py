@@ -1,8 +1,9 @@
 """A browser, or any other WebRTC client: sends video and sound, gets events on a data channel.
 
-The client offers and the server answers once (no trickle ICE, no renegotiation). The client opens one
-data channel, which carries the events and `clients.messages`. aiortc decodes on its own threads. Every
-frame goes to the session at once, and the session drops what it has no time for.
+The client offers at most one video and one sound track, and the server answers once (no trickle ICE, no
+renegotiation). The client opens one data channel, which carries the events and `clients.messages`; any
+further channel is closed. aiortc decodes on its own threads. Every frame goes to the session at once, and
+the session drops what it has no time for.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 import json
 import logging
 import time
+from collections import Counter
 from collections.abc import Coroutine
 
 import av
@@ -82,6 +84,12 @@ def _offered_modalities(offer: RTCSessionDescription) -> list[str]:
         parsed = SessionDescription.parse(offer.sdp)
     except Exception as error:  # the parser asserts, indexes and converts whatever it is given
         raise BadOffer(f"the SDP cannot be read: {type(error).__name__}") from error
+    for kind, count in Counter(m.kind for m in parsed.media).items():
+        if count > 1:  # one session would do the work of several
+            raise BadOffer(
+                f"the offer has {count} {kind} sections (m={kind}), expected at most one: "
+                "offer one track of a kind"
+            )
     kinds = [m.kind for m in parsed.media if m.direction in ("sendrecv", "sendonly")]
     return [modality for kind, modality in _MODALITIES.items() if kind in kinds]
 
@@ -94,6 +102,7 @@ class WebRtcClient:
         servers = [RTCIceServer(urls=list(stun))] if stun else []
         self._connection = RTCPeerConnection(RTCConfiguration(iceServers=servers))
         self._tasks: set[asyncio.Task[None]] = set()
+        self._channel: RTCDataChannel | None = None
         session.on_end.append(self._disconnect)
         self._connection.on("track", lambda track: self._start(self._receive(track)))
         self._connection.on("datachannel", self._open_channel)
@@ -149,6 +158,10 @@ class WebRtcClient:
             self._session.push_frame(frame, clock.session_us(frame, arrived_s), arrived_s)
 
     def _open_channel(self, channel: RTCDataChannel) -> None:
+        if self._channel is not None:
+            channel.close()
+            return
+        self._channel = channel
         queue = self._session.subscribers.add(everything=True)
         texts = RateLimit(TEXTS_PER_S, TEXTS_BURST)
 

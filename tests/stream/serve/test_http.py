@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 
 from affectstream.stream.errors import OptionError
 from affectstream.stream.recognizer import Recognizer
-from affectstream.stream.serve import app, guard, protocols
+from affectstream.stream.serve import accepting, app, guard, protocols
 from affectstream.stream.serve import server as serving
 from affectstream.stream.serve.limits import MAX_BODY_BYTES, OPENINGS_BURST
 from affectstream.stream.serve.options import ServeOptions
@@ -192,6 +192,58 @@ def test_half_open_sockets_are_closed(
             with contextlib.suppress(ConnectionResetError):
                 assert one_of.recv(1) == b"", "a socket that asks nothing is answered nothing"
         assert until(lambda: not one.server.server_state.connections, "the sockets to go") is True
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_half_open_connections_make_place_for_others(
+    recognizer: Recognizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encrypted: bool
+) -> None:
+    """The oldest is cut, so that neither descriptors nor places run out."""
+    monkeypatch.setattr(serving, "_SPARE_CONNECTIONS", 0)
+    monkeypatch.setattr(serving, "_MIN_CONNECTIONS", 16)
+    tls = _certificate(tmp_path) if encrypted else None
+    with running(recognizer, tls=tls, max_sessions=1) as one:
+        port = int(one.address.rpartition(":")[2])
+        begun = b"\x16\x03\x01" if encrypted else b"G"
+        half_open = [socket.create_connection(("127.0.0.1", port)) for _ in range(60)]
+        for client in half_open:
+            with contextlib.suppress(OSError):  # it may be cut already
+                client.sendall(begun)
+        assert httpx.get(one.address + "/healthz", verify=False, timeout=10).status_code == 200
+        assert len(one.server.server_state.connections) < 16
+        half_open[0].settimeout(10)
+        with contextlib.suppress(ConnectionResetError):
+            assert half_open[0].recv(1) == b"", "the oldest was cut"
+        for client in half_open:
+            client.close()
+
+
+def test_a_tls_handshake_has_a_deadline(
+    recognizer: Recognizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accepting, "REQUEST_S", 0.3)
+    with running(recognizer, tls=_certificate(tmp_path)) as one:
+        port = int(one.address.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+            client.sendall(b"\x16\x03\x01")
+            with contextlib.suppress(ConnectionResetError):
+                assert client.recv(1) == b""
+
+
+def test_a_websocket_whose_pongs_are_not_read_is_cut(server: RunningServer) -> None:
+    port = int(server.address.rpartition(":")[2])
+    ping = b"\x89\xfd\0\0\0\0" + b"p" * 125
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(10)
+        client.connect(("127.0.0.1", port))
+        client.sendall(
+            b"GET /ingest HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+        with pytest.raises(ConnectionError):
+            client.sendall(ping * 600_000)  # 75 MB
+    until(lambda: not server.sessions(), "the session to end")
 
 
 @pytest.mark.parametrize(

@@ -235,3 +235,34 @@ def test_sound_alone_is_enough(server: RunningServer) -> None:
         return found
 
     assert asyncio.run(work())["abstain"] == "no_speech"
+
+
+def test_a_client_cannot_do_the_work_of_several_sessions(
+    server: RunningServer, face: NDArray[np.uint8]
+) -> None:
+    async def offer_six_tracks() -> str:
+        client = Client(*(Pictures(face) for _ in range(6)))
+        await client.connection.setLocalDescription(await client.connection.createOffer())
+        sdp: str = client.connection.localDescription.sdp
+        await client.connection.close()
+        return sdp
+
+    async def open_two_channels() -> None:
+        client = Client(AudioStreamTrack())
+        second, closed = client.connection.createDataChannel("more"), asyncio.Event()
+        second.on("close", closed.set)
+        received: list[str] = []
+        second.on("message", received.append)
+        assert await client.connect(server) == 200
+        await client.until(lambda line: line["type"] == "state")
+        async with asyncio.timeout(20):
+            await closed.wait()
+        assert not received
+        assert server.sessions()[0]["listeners"] == 1
+        await client.connection.close()
+
+    refused = server.post_offer({"type": "offer", "sdp": asyncio.run(offer_six_tracks())})
+    assert refused.status_code == 400
+    assert "6 video sections" in refused.json()["error"]
+    asyncio.run(open_two_channels())
+    until(lambda: not server.sessions(), "the session to end")
