@@ -192,10 +192,10 @@ def _bundle(bundle: str | Path) -> Iterator[Finding]:
                 value = f"{result.metric} {result.value} (n = {result.count})"
                 yield Finding("measured", f"{result.part} on {result.data}: {value}")
             licences = manifest.licences
-            yield Finding("licence", f"code: {licences.code}")
-            yield Finding("licence", f"weights: {licences.weights}")
-            yield Finding("licence", f"trained on: {licences.data}")
+            yield Finding("license", f"code: {licences.code}")
+            yield Finding("license", f"weights: {licences.weights}")
+            yield Finding("license", f"trained on: {licences.data}")
             if opened.folder == POCKET:
-                yield Finding("licence", f"full text: {POCKET / 'LICENSE'}")
+                yield Finding("license", f"full text: {POCKET / 'LICENSE'}")
     except AffectstreamError as error:
         yield Finding("bundle", str(error), ok=False)

@@ -289,7 +289,7 @@ def test_schema_doctor_and_demo_run(tmp_path):
     assert json.loads(run("schema").stdout)["oneOf"]
     doctor = run("doctor")
     assert doctor.returncode == 0, doctor.stdout
-    assert "every hash, name and shape agrees" in doctor.stdout
+    assert "all hashes, names and shapes match" in doctor.stdout
     assert "CC-BY-NC-SA" in doctor.stdout
     demo = run("demo", "--keep", tmp_path, env={**os.environ, "COLUMNS": "100"})
     assert demo.returncode == 0, demo.stderr
