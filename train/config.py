@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -69,11 +70,15 @@ class Setting:
     effect: Effect = "result"
 
 
-def _setting(default: Any, group: Group, help: str, rule: Rule | None = None, **more: Any) -> Any:
+def _setting(group: Group, default: Any, help: str, rule: Rule | None = None, **more: Any) -> Any:
+    """A field of `FitConfig`; `more` are the other fields of `Setting`."""
     metadata = {"setting": Setting(group, help, rule, **more)}
     if default is dict:
         return field(default_factory=dict, metadata=metadata)
     return field(default=default, metadata=metadata)
+
+
+_run, _data, _network, _training, _machine = (partial(_setting, group) for group in Group)
 
 
 def _are_devices(text: str) -> bool:
@@ -81,8 +86,6 @@ def _are_devices(text: str) -> bool:
     return text == "auto" or (numbers and text != "0")
 
 
-_DATA, _NETWORK, _MACHINE = Group.DATA, Group.NETWORK, Group.MACHINE
-_TRAINING = Group.TRAINING
 _ONE_OR_MORE = Rule(lambda value: value >= 1, "1 or more")
 _ZERO_OR_MORE = Rule(lambda value: 0 <= value < math.inf, "0 or more")
 _BELOW_ONE = Rule(lambda value: 0 <= value < 1, "0 or more, and under 1")
@@ -92,162 +95,132 @@ _BELOW_ONE = Rule(lambda value: 0 <= value < 1, "0 or more, and under 1")
 class FitConfig:
     """The settings of one training run. Raises `OptionError` for a value out of its range."""
 
-    epochs: int = _setting(
-        20, _TRAINING, "Train for at most this many epochs.", _ONE_OR_MORE, effect="length"
+    epochs: int = _training(
+        20, "Train for at most this many epochs.", _ONE_OR_MORE, effect="length"
     )
-    batch_size: int = _setting(64, _TRAINING, "Samples in a batch.", _ONE_OR_MORE, effect="length")
-    learning_rate: float = _setting(
+    batch_size: int = _training(64, "Samples in a batch.", _ONE_OR_MORE, effect="length")
+    learning_rate: float = _training(
         1e-3,
-        _TRAINING,
         "Learning rate after warm-up.",
         Rule(lambda value: 0 < value < math.inf, "more than 0"),
     )
-    weight_decay: float = _setting(1e-2, _TRAINING, "Weight decay of AdamW.", _ZERO_OR_MORE)
-    warmup_epochs: float = _setting(
-        1.0, _TRAINING, "Raise the learning rate from 0 over this many epochs.", _ZERO_OR_MORE
+    weight_decay: float = _training(1e-2, "Weight decay of AdamW.", _ZERO_OR_MORE)
+    warmup_epochs: float = _training(
+        1.0, "Raise the learning rate from 0 over this many epochs.", _ZERO_OR_MORE
     )
-    clip_norm: float = _setting(
-        1.0, _TRAINING, "Clip the gradient norm to this value; 0 turns clipping off.", _ZERO_OR_MORE
+    clip_norm: float = _training(
+        1.0, "Clip the gradient norm to this value; 0 turns clipping off.", _ZERO_OR_MORE
     )
-    ema_decay: float = _setting(
+    ema_decay: float = _training(
         0.999,
-        _TRAINING,
         "Decay of the running average of the weights, which is validated and exported.",
         _BELOW_ONE,
     )
-    seed: int = _setting(
+    seed: int = _training(
         0,
-        _TRAINING,
         "Seed of all random numbers.",
         Rule(lambda value: 0 <= value < SEED_LIMIT, f"0 or more, and under {SEED_LIMIT}"),
         shown="0",
     )
-    precision: Precision = _setting(  # noqa: RUF009
+    precision: Precision = _machine(  # noqa: RUF009
         "32-true",
-        _MACHINE,
         "Number format of the computation.",
         Rule(PRECISIONS.__contains__, " or ".join(PRECISIONS)),
     )
-    schedule: Schedule = _setting(  # noqa: RUF009
+    schedule: Schedule = _training(  # noqa: RUF009
         "cosine",
-        _TRAINING,
         "Learning rate after warm-up: falls to 0, restarts, falls on a plateau, or stays.",
         Rule(SCHEDULES.__contains__, " or ".join(SCHEDULES)),
     )
-    accumulate: int = _setting(
+    accumulate: int = _training(
         1,
-        _TRAINING,
         "Add up the gradients of this many batches before each step.",
         _ONE_OR_MORE,
         effect="length",
     )
-    patience: int = _setting(
+    patience: int = _training(
         0,
-        _TRAINING,
         "Stop after this many epochs without improvement; 0 never stops early.",
         _ZERO_OR_MORE,
         effect="length",
     )
-    min_delta: float = _setting(
+    min_delta: float = _training(
         0.001,
-        _TRAINING,
         "A smaller gain of the metric does not count as improvement.",
         _ZERO_OR_MORE,
         effect="length",
     )
-    compile: bool = _setting(
-        False, _MACHINE, "Compile the network with torch.compile.", effect="speed"
+    compile: bool = _machine(False, "Compile the network with torch.compile.", effect="speed")
+    checkpointing: bool = _machine(
+        False, "Save memory: compute activations again in the backward pass.", effect="speed"
     )
-    checkpointing: bool = _setting(
-        False,
-        _MACHINE,
-        "Save memory: compute activations again in the backward pass.",
-        effect="speed",
-    )
-    devices: str = _setting(
+    devices: str = _machine(
         "1",
-        _MACHINE,
         "Number of GPUs, or which ones (0,2), or auto.",
         Rule(_are_devices, "a number such as 2, GPUs such as 0,1, or auto"),
         shown="1",
         effect="speed",
     )
-    workers: int = _setting(
+    workers: int = _machine(
         0,
-        _MACHINE,
         "Processes that prepare batches; 0 prepares them in the training process.",
         _ZERO_OR_MORE,
         effect="speed",
     )
-    phase_epochs: tuple[int, ...] | None = _setting(
+    phase_epochs: tuple[int, ...] | None = _training(
         None,
-        _TRAINING,
         "Length of each phase of the recipe; the last phase takes the rest.",
         Rule(lambda value: all(n >= 0 for n in value), "0 or more each"),
     )
-    size: int | None = _setting(
+    size: int | None = _data(
         None,
-        _DATA,
         "Side of the square input pictures in pixels.",
         Rule(lambda value: value >= 16, "16 pixels or more"),
     )
-    augment: bool = _setting(True, _DATA, "Change pictures and sound at random in training.")
-    label_smoothing: float = _setting(
-        0.0, _DATA, "Probability that is spread evenly over all labels.", _BELOW_ONE
+    augment: bool = _data(True, "Change pictures and sound at random in training.")
+    label_smoothing: float = _data(
+        0.0, "Probability that is spread evenly over all labels.", _BELOW_ONE
     )
-    class_weights: bool = _setting(
-        False, _DATA, "Weight the classes so that each counts the same, however frequent it is."
+    class_weights: bool = _data(
+        False, "Weight the classes so that each counts the same, however frequent it is."
     )
-    focal_gamma: float | None = _setting(
-        None,
-        _DATA,
-        "Use focal loss with this gamma instead of cross-entropy.",
-        _ZERO_OR_MORE,
-        shown=False,
+    focal_gamma: float | None = _data(
+        None, "Use focal loss with this gamma instead of cross-entropy.", _ZERO_OR_MORE, shown=False
     )
-    modality_dropout: float = _setting(
+    modality_dropout: float = _data(
         0.15,
-        _DATA,
         "Probability that a modality is hidden from a training sample; one always stays.",
         _BELOW_ONE,
     )
-    tasks: tuple[str, ...] = _setting(
+    tasks: tuple[str, ...] = _data(
         ("emotion",),
-        _DATA,
         "Task to learn, such as emotion, sentiment or valence; repeat. The first metric of the first "
         "task chooses the best epoch.",
         Rule(lambda value: 0 < len(value) == len(set(value)), "one or more, each once"),
         flag="--task",
         shown="emotion",
     )
-    options: Mapping[str, Value] = _setting(
+    options: Mapping[str, Value] = _network(
         dict,
-        _NETWORK,
         "Option of the recipe; repeat. 'train list --recipe' names them.",
         flag="--set",
         shown=False,
     )
-    weights: Mapping[str, str] = _setting(
+    weights: Mapping[str, str] = _network(
         dict,
-        _NETWORK,
         "Source of the pretrained weights of a part: a public name, a local path, or none; repeat.",
     )
-    tiny: bool = _setting(
-        False, _NETWORK, "Use the smallest network of the recipe, for a first try."
+    tiny: bool = _network(False, "Use the smallest network of the recipe, for a first try.")
+    init: str | None = _network(
+        None, "Start from the weights of this run or bundle (a folder).", shown=False
     )
-    init: str | None = _setting(
-        None, _NETWORK, "Start from the weights of this run or bundle (a folder).", shown=False
-    )
-    runs: str = _setting(
+    runs: str = _run(
         "runs",
-        Group.RUN,
         "Folder of all runs, with a subfolder for each recipe.",
         shown="runs",
         effect="speed",
     )
-    members: tuple[str, ...] = _setting(
-        (), _NETWORK, "Bundle to fuse; repeat.", flag="--member", shown=False
-    )
+    members: tuple[str, ...] = _network((), "Bundle to fuse; repeat.", flag="--member", shown=False)
 
     def __post_init__(self) -> None:
         for name, setting in SETTINGS.items():

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
-
-class Advance(Protocol):
-    """Moves the bar."""
-
-    def __call__(self, *, completed: int, total: int | None = None, note: str = "") -> None:
-        """Show `completed` of `total`, and `note` at the end."""
+Advance = Callable[[int, int, str], None]
+"""Takes the completed steps, all steps, and a note for the end of the bar."""
 
 
 @contextmanager
@@ -38,7 +33,6 @@ def progress_bar(description: str, *, shown: bool = True) -> Iterator[Advance]:
     with Progress(*columns, console=console, transient=True, disable=disable) as progress:
         task = progress.add_task(description, total=None, note="")
 
-        def advance(*, completed: int, total: int | None = None, note: str = "") -> None:
-            progress.update(task, completed=completed, total=total, note=note)
-
-        yield advance
+        yield lambda done, total, note: progress.update(
+            task, completed=done, total=total, note=note
+        )

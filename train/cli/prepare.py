@@ -155,7 +155,7 @@ def prepare(
     with progress_bar(name) as advance:
 
         def on_progress(done: int, jobs: int, samples: int) -> None:
-            advance(completed=done, total=jobs, note=f"{samples} samples")
+            advance(done, jobs, f"{samples} samples")
 
         prepared = run(config, source, output, threads=threads, on_progress=on_progress)
     report = write_report(output, prepared)

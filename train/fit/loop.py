@@ -180,7 +180,7 @@ class Trainer:
         if self.is_main:
             with writing(self.run):
                 self.run.mkdir(parents=True, exist_ok=True)
-                files.truncate_log(self.run / LOG, self.state.progress.next_epoch)
+                files.truncate_log(self.run / LOG, self.state.progress.epoch + 1)
                 write_toml(self.run / files.CONFIG, self.recipe.name, job.data, self.config)
         if self.config.init is not None and saved is None:
             self.state.progress.before = self._validate()
@@ -215,7 +215,7 @@ class Trainer:
         )
         span: PhaseSpan | None = None
         with logger as log_metrics:
-            for epoch in range(state.progress.next_epoch, self.config.epochs):
+            for epoch in range(state.progress.epoch + 1, self.config.epochs):
                 previous, span = span, next(span for span in self.spans if epoch < span.end)
                 if span is not previous:
                     self._enter_phase(span, restart=epoch == span.first)
@@ -265,7 +265,7 @@ class Trainer:
                     if self._ends_step(index):
                         self._step(span, epoch, index)
                     total += loss
-                    advance(completed=index + 1, total=count, note=f"loss {loss:.4f}")
+                    advance(index + 1, count, f"loss {loss:.4f}")
         except ValueError as error:
             if ONE_SAMPLE not in str(error):
                 raise
@@ -379,8 +379,8 @@ class Trainer:
         progress = self.state.progress
         if not (self.run / BEST).exists():
             raise RunError(
-                f"no epoch could be chosen as the best: its metric was not a number (the last: "
-                f"{progress.last}); check the validation split"
+                "no epoch could be chosen as the best: the first validation metric was never a number; "
+                "check the validation split"
             )
         best = files.load(self.run / BEST)
         metrics: dict[str, float] = best["figures"]
@@ -388,7 +388,7 @@ class Trainer:
             "recipe": self.recipe.name,
             "parameters": count_parameters(self.state.average, all_=True),
             "trainable": self.state.trainable.count([span.phase for span in self.spans]),
-            "epochs": progress.next_epoch,
+            "epochs": progress.epoch + 1,
             "best_epoch": best["epoch"],
             "figures": metrics,
             "before": progress.before,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 import torch
@@ -42,14 +42,13 @@ class LossModule(nn.Module):
 
 @dataclass
 class Progress:
-    """How far a run has come."""
+    """How far a run has come, by the names that a checkpoint has."""
 
-    next_epoch: int = 0
+    epoch: int = -1
+    """The newest finished epoch."""
     best: float = -math.inf
     """The first metric of the best epoch; higher is better."""
     best_epoch: int = -1
-    last: float = math.nan
-    """The first metric of the newest epoch."""
     seconds: float = 0.0
     peak: dict[str, float] = field(default_factory=dict)
     """`peak_megabytes`, over all processes that continued the run."""
@@ -115,7 +114,7 @@ class TrainState:
         better = metric > progress.best
         if better:
             progress.best, progress.best_epoch = metric, epoch
-        progress.next_epoch, progress.last = epoch + 1, metric
+        progress.epoch = epoch
         progress.seconds += seconds
         for name, megabytes in peak_megabytes(self.fabric.device).items():
             progress.peak[name] = max(progress.peak.get(name, 0.0), megabytes)
@@ -123,14 +122,8 @@ class TrainState:
 
     def state(self) -> dict[str, Any]:
         """Everything that `restore` needs. Every process has to call this."""
-        progress = self.progress
         return {
-            "epoch": progress.next_epoch - 1,
-            "best": progress.best,
-            "best_epoch": progress.best_epoch,
-            "seconds": progress.seconds,
-            "peak": progress.peak,
-            "before": progress.before,
+            **asdict(self.progress),
             "module": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimiser": self.optimizer.state_dict(),
@@ -152,12 +145,6 @@ class TrainState:
         if "plateau" in saved:
             self.plateau.restore(saved["plateau"])
             self.patience.restore(saved["patience"])
-        self.progress = Progress(
-            next_epoch=saved["epoch"] + 1,
-            best=saved["best"],
-            best_epoch=saved.get("best_epoch", -1),
-            seconds=saved.get("seconds", 0.0),
-            peak=dict(saved.get("peak", {})),
-            before=saved.get("before", {}),
-        )
+        names = [part.name for part in fields(Progress) if part.name in saved]
+        self.progress = Progress(**{name: saved[name] for name in names})
         return restore_rng_state(self.fabric, saved.get("random") or [{"cpu": saved["rng"]}])
