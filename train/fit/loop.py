@@ -89,10 +89,9 @@ def fit(
     """Train `recipe` on `data`; `run` then holds `last.pt`, `best.pt`, `log.csv` and more.
 
     `on_epoch` gets the number and the metrics of each epoch after its checkpoint is written; an exception
-    from it ends the run. Returns the validation metrics of the best
-    epoch. Raises `DataMissing` for missing data, `OptionError` for settings that do not fit the recipe or
-    the machine, and `RunError` where `run` holds a run that may not be overwritten or resumed, or where the
-    loss is not finite.
+    from it ends the run. Returns the validation metrics of the best epoch. Raises `DataMissing` for missing
+    data, `OptionError` for settings that do not fit the recipe or the machine, and `RunError` where `run`
+    holds a run that may not be overwritten or resumed, or where the loss is not finite.
     """
     check_tracker(track)
     if (run / LAST).exists() and not resume:
@@ -103,11 +102,12 @@ def fit(
     if resume and not (run / LAST).exists():
         report(f"{run} holds no finished epoch: the run starts from the beginning")
     job = Job(recipe, config, data, run, resume, report, on_epoch, track)
+    # The recipes of pocket are small, and their evaluation runs on the CPU.
+    accelerator = "auto" if isinstance(recipe, Bindable) else "cpu"
     try:
         while True:
             try:
-                # The recipes of pocket are small, and their evaluation runs on the CPU.
-                fabric = make_fabric(job.config, "auto" if isinstance(recipe, Bindable) else "cpu")
+                fabric = make_fabric(job.config, accelerator)
                 metrics: dict[str, float] = launch(fabric, partial(_train, job=job))
                 return metrics
             except TooLarge as error:
@@ -118,6 +118,7 @@ def fit(
                 f"{smaller.batch_size}, {smaller.accumulate} to a step"
             )
             job = replace(job, config=smaller, resume=(run / LAST).exists())
+            del fabric
             gc.collect()  # the network and batch that did not fit
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
@@ -216,8 +217,8 @@ class Trainer:
         span: PhaseSpan | None = None
         with logger as log_metrics:
             for epoch in range(state.progress.epoch + 1, self.config.epochs):
-                previous, span = span, next(span for span in self.spans if epoch < span.end)
-                if span is not previous:
+                if span is None or epoch == span.end:
+                    span = next(part for part in self.spans if epoch < part.end)
                     self._enter_phase(span, restart=epoch == span.first)
                 if state.patience.spent and span is self.spans[-1]:
                     self.report(f"stopped early: no improvement for {self.config.patience} epochs")
