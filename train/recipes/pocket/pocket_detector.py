@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation, box_convert, distance_box_iou_loss
 
 from affectstream.stream.faces.yunet import STRIDES, Proposals, box_iou, decode_proposals, nms
+from affectstream.train.graphs.onnx_export import to_onnx
 from affectstream.train.recipe import Batch, FitConfig, Loaders
 from affectstream.train.recipes.pocket import faces_in_context
 from affectstream.train.recipes.pocket.distill import SHAPES, LabeledCanvases, Teacher
@@ -219,8 +220,6 @@ class PocketDetectorRecipe:
 
     def export(self, module: nn.Module, folder: Path) -> list[Path]:
         """Write `face_detector.onnx`: uint8 RGB pictures in, YuNet's twelve outputs out."""
-        from affectstream.train.graphs.onnx_export import to_onnx
-
         path = folder / "face_detector.onnx"
         image = torch.randint(0, 256, (2, 192, 320, 3), dtype=torch.uint8)
         axes = {name: {1: "cells_" + name.rpartition("_")[2]} for name in OUTPUTS}

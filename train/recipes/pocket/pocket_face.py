@@ -7,20 +7,19 @@ rotates and scales them at random, because landmarks are never exact.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from affectstream.engines.labels import EMOTIONS_7
 from affectstream.train.data.readers import fer2013
+from affectstream.train.graphs.onnx_export import to_onnx
 from affectstream.train.metrics import classification
 from affectstream.train.recipe import Batch, FitConfig, Loaders
+from affectstream.train.recipes.pocket.batches import ShuffledBatches, split_batches
 
 EMBEDDING = 160
 
@@ -138,31 +137,16 @@ def augment(grey: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(hole, moved.mean((2, 3), keepdim=True), moved)
 
 
-class _Epochs:
-    """Shuffled, augmented batches; the same for the same seed and epoch."""
-
-    def __init__(
-        self, images: NDArray[np.uint8], labels: NDArray[np.int64], config: FitConfig
-    ) -> None:
-        self.images, self.labels = torch.from_numpy(images), torch.from_numpy(labels)
-        self.size, self.seed = config.batch_size, config.seed
-
-    def __len__(self) -> int:
-        return len(self.images) // self.size
-
-    def epoch(self, number: int) -> Iterator[Batch]:
-        generator = torch.Generator().manual_seed(self.seed * 100_003 + number)
-        order = torch.randperm(len(self.images), generator=generator)
-        for index in range(len(self)):
-            pick = order[index * self.size : (index + 1) * self.size]
-            grey = augment(self.images[pick].unsqueeze(1).to(torch.float32), generator)
-            target = F.one_hot(self.labels[pick], len(EMOTIONS_7)).to(torch.float32)
-            if torch.rand((), generator=generator) < 0.5:  # mixup, half of the batches
-                weight = float(torch.rand((), generator=generator)) * 0.5
-                other = torch.randperm(len(pick), generator=generator)
-                grey = (1 - weight) * grey + weight * grey[other]
-                target = (1 - weight) * target + weight * target[other]
-            yield {"grey": grey, "target": target}
+def _augmented(batch: dict[str, Tensor], generator: torch.Generator) -> Batch:
+    """Augmented pictures and one-hot targets, with mixup in half of the batches."""
+    grey = augment(batch["pixels"].unsqueeze(1).to(torch.float32), generator)
+    target = F.one_hot(batch["label"], len(EMOTIONS_7)).to(torch.float32)
+    if torch.rand((), generator=generator) < 0.5:
+        weight = float(torch.rand((), generator=generator)) * 0.5
+        other = torch.randperm(len(grey), generator=generator)
+        grey = (1 - weight) * grey + weight * grey[other]
+        target = (1 - weight) * target + weight * target[other]
+    return {"grey": grey, "target": target}
 
 
 class PocketFaceRecipe:
@@ -181,9 +165,12 @@ class PocketFaceRecipe:
 
     def loaders(self, data: Path, config: FitConfig) -> Loaders:
         """FER2013 in memory: 66 MB of training pictures."""
-        images, labels = fer2013.read(data, "train", EMOTIONS_7)
-        held, truth = fer2013.read(data, "test", EMOTIONS_7)
-        return Loaders(_Epochs(images, labels, config), _validation(held, truth))
+        train, held = (
+            dict(zip(("pixels", "label"), map(torch.from_numpy, part), strict=True))
+            for part in (fer2013.read(data, split, EMOTIONS_7) for split in ("train", "test"))
+        )
+        held["pixels"] = held["pixels"].unsqueeze(3).expand(-1, -1, -1, 3)
+        return Loaders(ShuffledBatches(train, config, _augmented), split_batches(held, 256))
 
     def module(self) -> nn.Module:
         """The network, random weights."""
@@ -205,22 +192,10 @@ class PocketFaceRecipe:
 
     def export(self, module: nn.Module, folder: Path) -> list[Path]:
         """Write `face_encoder.onnx`: uint8 RGB crops in, embedding and logits out."""
-        from affectstream.train.graphs.onnx_export import to_onnx
-
         path = folder / "face_encoder.onnx"
         pixels = torch.randint(0, 256, (2, 48, 48, 3), dtype=torch.uint8)
         to_onnx(module, (pixels,), path, inputs=["pixels"], outputs=["embedding", "logits"])
         return [path]
-
-
-def _validation(images: NDArray[np.uint8], labels: NDArray[np.int64]) -> list[Batch]:
-    pixels = torch.from_numpy(images).unsqueeze(3).expand(-1, -1, -1, 3)
-    numbers = torch.from_numpy(labels)
-    parts = math.ceil(len(images) / 256)
-    return [
-        {"pixels": p, "label": n}
-        for p, n in zip(pixels.chunk(parts), numbers.chunk(parts), strict=True)
-    ]
 
 
 RECIPE = PocketFaceRecipe()

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from affectstream.engines.labels import EMOTIONS_7
 from affectstream.train.data.readers import fer2013, ravdess
+from affectstream.train.graphs.onnx_export import to_onnx
 from affectstream.train.recipe import Batch, FitConfig, Loaders
 from affectstream.train.recipes.pocket import pocket_face, pocket_text, pocket_voice
 
@@ -231,8 +232,6 @@ class PocketFusionRecipe:
 
     def export(self, module: nn.Module, folder: Path) -> list[Path]:
         """Write `fusion.onnx`."""
-        from affectstream.train.graphs.onnx_export import to_onnx
-
         example: list[Tensor] = []
         names: list[str] = []
         for name in MODALITIES:

@@ -13,7 +13,8 @@ Training weights the labels as if their frequencies were MELD's to the power 0.6
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,10 @@ from affectstream.engines.labels import EMOTIONS_7
 from affectstream.train.data.readers import meld
 from affectstream.train.data.sample import Sample
 from affectstream.train.fit.checkpoint import load_best
+from affectstream.train.graphs.onnx_export import to_onnx
 from affectstream.train.networks.tokenizer import encode, parents, split_pieces, train_tokenizer
 from affectstream.train.recipe import Batch, FitConfig, Loaders
+from affectstream.train.recipes.pocket.batches import ShuffledBatches
 from affectstream.train.recipes.pocket.ngrams import NGrams, fit_ngrams
 
 PIECES, ROWS = 1_500, 16_384
@@ -96,30 +99,13 @@ class PocketText(nn.Module):
         return embedding, self.head(embedding)
 
 
-class _Epochs:
-    """Shuffled lines with the regression's logits for each as unseen; the same for the same seed and epoch.
-
-    Some pieces are split (`split_pieces`), so that the network learns words by their parts too.
-    """
-
-    def __init__(
-        self, batch: Batch, config: FitConfig, parents: Mapping[int, tuple[int, int]]
-    ) -> None:
-        self.all, self.size, self.seed = batch, config.batch_size, config.seed
-        self.parents = parents
-
-    def __len__(self) -> int:
-        return len(self.all["label"]) // self.size
-
-    def epoch(self, number: int) -> Iterator[Batch]:
-        generator = torch.Generator().manual_seed(self.seed * 100_003 + number)
-        order = torch.randperm(len(self.all["label"]), generator=generator)
-        for index in range(len(self)):
-            pick = order[index * self.size : (index + 1) * self.size]
-            batch = {name: values[pick] for name, values in self.all.items()}
-            ids, mask = split_pieces(batch["ids"], batch["mask"], self.parents, 0.12, generator)
-            longest = int(mask.sum(1).max())
-            yield {**batch, "ids": ids[:, :longest], "mask": mask[:, :longest]}
+def _augmented(
+    parents: Mapping[int, tuple[int, int]], batch: dict[str, Tensor], generator: torch.Generator
+) -> Batch:
+    """A batch with some pieces split, so that the network learns words by their parts too."""
+    ids, mask = split_pieces(batch["ids"], batch["mask"], parents, 0.12, generator)
+    longest = int(mask.sum(1).max())
+    return {**batch, "ids": ids[:, :longest], "mask": mask[:, :longest]}
 
 
 class PocketTextRecipe:
@@ -158,7 +144,8 @@ class PocketTextRecipe:
         train = {"ids": ids, "mask": mask, "unseen": unseen, "label": torch.from_numpy(labels)}
         held = meld.read(data, "dev")
         valid = {**_encoded(held, tokenizer), "rival_f1": torch.tensor(rival_f1(lines, held))}
-        return Loaders(_Epochs(train, config, parents(tokenizer)), [valid])
+        augmented = partial(_augmented, parents(tokenizer))
+        return Loaders(ShuffledBatches(train, config, augmented), [valid])
 
     def module(self) -> nn.Module:
         """A network with random weights; after `loaders` with its tokenizer and regression."""
@@ -194,8 +181,6 @@ class PocketTextRecipe:
 
     def export(self, module: nn.Module, folder: Path) -> list[Path]:
         """Write `text_encoder.onnx` and `tokenizer.json`."""
-        from affectstream.train.graphs.onnx_export import to_onnx
-
         assert isinstance(module, PocketText)
         if not module.tokenizer:
             raise ValueError("this network has no tokenizer: export one that was trained")

@@ -21,9 +21,11 @@ from torch import Tensor, nn
 from affectstream.engines.labels import EMOTIONS_7
 from affectstream.train.data.readers import emodb, ravdess
 from affectstream.train.data.reading.reader import sound_of
+from affectstream.train.graphs.onnx_export import to_onnx
 from affectstream.train.metrics import classification
 from affectstream.train.networks.mel import BANDS, HOP_SAMPLES, N_FFT, LogMel
 from affectstream.train.recipe import Batch, FitConfig, Loaders
+from affectstream.train.recipes.pocket.batches import split_batches
 from affectstream.train.recipes.pocket.mels import BalancedWindows, MelStore, loudest_window
 
 WINDOW_SAMPLES = 48_000
@@ -180,8 +182,6 @@ class PocketVoiceRecipe:
 
     def export(self, module: nn.Module, folder: Path) -> list[Path]:
         """Write `voice_encoder.onnx`: samples in, embedding and logits out."""
-        from affectstream.train.graphs.onnx_export import to_onnx
-
         path = folder / "voice_encoder.onnx"
         noise = torch.randn(2, WINDOW_SAMPLES, generator=torch.Generator().manual_seed(0)) * 0.1
         to_onnx(module, (noise,), path, inputs=["samples"], outputs=["embedding", "logits"])
@@ -196,9 +196,7 @@ def windows(data: Path, actors: Sequence[int]) -> list[Batch]:
     clips = ravdess.read(data, actors)
     samples = np.stack([loudest_window(sound_of(clip), WINDOW_SAMPLES) for clip in clips])
     labels = torch.tensor([EMOTIONS_7.index(str(clip.emotion)) for clip in clips])
-    parts = math.ceil(len(clips) / 32)
-    pieces = torch.from_numpy(samples).chunk(parts)
-    return [{"samples": s, "label": n} for s, n in zip(pieces, labels.chunk(parts), strict=True)]
+    return split_batches({"samples": torch.from_numpy(samples), "label": labels}, 32)
 
 
 RECIPE = PocketVoiceRecipe()
