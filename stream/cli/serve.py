@@ -36,7 +36,16 @@ def serve(
         str | None,
         typer.Option(
             envvar="AFFECTSTREAM_TOKEN",
-            help="Secret that every client has to send.",
+            help="Secret that every client has to send. With it a client opens sessions of its own.",
+            show_default=False,
+            show_envvar=True,
+        ),
+    ] = None,
+    admin_token: Annotated[
+        str | None,
+        typer.Option(
+            envvar="AFFECTSTREAM_ADMIN_TOKEN",
+            help="Another secret, which reaches the sessions of all clients, and the metrics.",
             show_default=False,
             show_envvar=True,
         ),
@@ -85,6 +94,7 @@ def serve(
         port=port,
         max_sessions=default_sessions() if max_sessions is None else max_sessions,
         token=token,
+        admin_token=admin_token,
         tls=None if tls_cert is None or tls_key is None else (tls_cert, tls_key),
         record=record,
         stun=tuple(stun or ()),

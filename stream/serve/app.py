@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from affectstream.stream.errors import AffectstreamError
+from affectstream.stream.serve.access import Access
 from affectstream.stream.serve.guard import Guard, refusal
 from affectstream.stream.serve.hub import Hub, Unavailable
 from affectstream.stream.serve.limits import MAX_BODY_BYTES, REQUEST_S
@@ -39,7 +40,8 @@ _RETRY_S = 5.0
 
 def application(hub: Hub, options: ServeOptions) -> ASGIApp:
     """The application, behind its `Guard`."""
-    endpoints = Endpoints(hub, options)
+    access = Access(options, hub.sessions)
+    endpoints = Endpoints(hub, options, access)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -64,14 +66,14 @@ def application(hub: Hub, options: ServeOptions) -> ASGIApp:
         exception_handlers={HTTPException: _describe_http_error},
         lifespan=lifespan,
     )
-    return Guard(app, options, no_token=_NO_TOKEN, count_refusal=hub.metrics.count_refusal)
+    return Guard(app, options, access, no_token=_NO_TOKEN, count_refusal=hub.metrics.count_refusal)
 
 
 class Endpoints:
     """The handlers of one hub."""
 
-    def __init__(self, hub: Hub, options: ServeOptions) -> None:
-        self._hub, self._options = hub, options
+    def __init__(self, hub: Hub, options: ServeOptions, access: Access) -> None:
+        self._hub, self._options, self._access = hub, options, access
         folder = files("affectstream.stream.serve") / "page"
         self._page = {
             path: (folder.joinpath(name).read_bytes(), media_type)
@@ -113,6 +115,8 @@ class Endpoints:
 
     async def sessions(self, request: Request) -> Response:
         """All open sessions."""
+        if not self._access.reaches_all(request.scope):
+            return _admin_only("the list of sessions")
         return JSONResponse(
             {
                 "max_sessions": self._hub.max_sessions,
@@ -125,11 +129,15 @@ class Endpoints:
         session = self._hub.sessions.get(request.path_params["session"])
         if session is None:
             return _no_such_session()
+        if not self._access.reaches(request.scope, session):
+            return _session_of_another()
         await self._hub.close(session)
         return JSONResponse({"session": session.id, "events": session.event_count})
 
     async def metrics(self, request: Request) -> Response:
         """Metrics for Prometheus."""
+        if not self._access.reaches_all(request.scope):
+            return _admin_only("metrics")
         return Response(
             self._hub.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8"
         )
@@ -151,6 +159,9 @@ class Endpoints:
         session = self._hub.sessions.get(socket.path_params["session"])
         if session is None:
             await socket.send_denial_response(_no_such_session())
+            return
+        if not self._access.reaches(socket.scope, session):
+            await socket.send_denial_response(_session_of_another())
             return
         await socket.accept()
         queue = session.subscribers.add(everything=socket.query_params.get("everything") == "1")
@@ -203,6 +214,14 @@ def _refuse_session(error: AffectstreamError) -> Response:
 
 def _no_such_session() -> Response:
     return refusal(404, "no such session: see GET /sessions")
+
+
+def _session_of_another() -> Response:
+    return refusal(403, "this session needs its own secret, or the --admin-token, as the token")
+
+
+def _admin_only(what: str) -> Response:
+    return refusal(403, f"{what}: needs the --admin-token, because this server has several users")
 
 
 async def _read_body(request: Request) -> bytes:

@@ -7,16 +7,16 @@ Other machines have to show the token.
 
 from __future__ import annotations
 
-import hmac
 import time
 from collections.abc import Callable, Collection
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
+from affectstream.stream.serve.access import Access
 from affectstream.stream.serve.limits import OPENINGS_BURST, OPENINGS_PER_S, RateLimit
 from affectstream.stream.serve.options import LOCAL_NAMES, ServeOptions
 
@@ -47,13 +47,14 @@ class Guard:
         self,
         app: ASGIApp,
         options: ServeOptions,
+        access: Access,
         *,
         no_token: Collection[str],
         count_refusal: Callable[[int], None],
     ) -> None:
         """The paths in `no_token` need none; `count_refusal` gets the status of answers from 400 on."""
         self._app, self._no_token, self._count_refusal = app, no_token, count_refusal
-        self._options = options
+        self._options, self._access = options, access
         self._openings = RateLimit(OPENINGS_PER_S, OPENINGS_BURST)
         proxied = (urlsplit(origin).hostname for origin in options.origins)
         self._hosts = {*LOCAL_NAMES, options.host, *filter(None, proxied)}
@@ -94,14 +95,10 @@ class Guard:
             return refusal(403, f"origin {origin[:80]!r} may not use this server: see --origin")
         if scope["type"] == "http" and scope["method"] == "OPTIONS" and origin is not None:
             return _preflight()
-        if self._options.token is not None and scope["path"] not in self._no_token:
-            shown = _shown_token(scope, headers)
-            if not hmac.compare_digest(shown.encode(), self._options.token.encode()):
-                answer = refusal(
-                    401, "a token is required: Authorization: Bearer TOKEN, or ?token="
-                )
-                answer.headers["www-authenticate"] = "Bearer"
-                return answer
+        if scope["path"] not in self._no_token and not self._access.may_enter(scope):
+            answer = refusal(401, "a token is required: Authorization: Bearer TOKEN, or ?token=")
+            answer.headers["www-authenticate"] = "Bearer"
+            return answer
         if scope["path"] in ("/offer", "/ingest"):
             wait_s = self._openings.take(_client_address(scope), time.monotonic())
             if wait_s:
@@ -123,15 +120,6 @@ def _host_name(host: str) -> str:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return ""
-
-
-def _shown_token(scope: Scope, headers: Headers) -> str:
-    """The token of a request: a header, or the query, because a browser's WebSocket sets no header."""
-    scheme, _, token = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        return token.strip()
-    query: bytes = scope["query_string"]
-    return parse_qs(query.decode("latin-1")).get("token", [""])[0]
 
 
 def _preflight() -> Response:

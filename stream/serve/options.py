@@ -21,7 +21,8 @@ _MIN_TOKEN_CHARS = 16
 class ServeOptions:
     """Where to listen, for whom, and what to store. Raises `OptionError` for values that do not fit.
 
-    Every client has to show the `token`, which is required unless `host` is this machine only. `tls` is
+    Every client has to show the `token`, which is required unless `host` is this machine only. With the
+    `admin_token` a client reaches the sessions of all others too (see `access`). `tls` is
     (certificate, key), PEM files. `record` is the folder where sessions are stored; None stores
     nothing. `stun` are URLs of STUN servers. `origins` are other sites whose pages may use this server,
     such as ``https://lab.example``. `lsl` is the prefix of the outlets of the Lab Streaming Layer.
@@ -33,6 +34,7 @@ class ServeOptions:
     port: int = 8765
     max_sessions: int = 8
     token: str | None = None
+    admin_token: str | None = None
     tls: tuple[Path, Path] | None = None
     record: Path | None = None
     stun: tuple[str, ...] = ()
@@ -46,15 +48,10 @@ class ServeOptions:
             raise OptionError(f"--port {self.port}: expected 0 (any free port) to 65535")
         if not 1 <= self.max_sessions <= 256:
             raise OptionError(f"--max-sessions {self.max_sessions}: expected 1 to 256")
-        if self.token is not None and len(self.token) < _MIN_TOKEN_CHARS:
-            raise OptionError(
-                f"--token has {len(self.token)} characters, expected {_MIN_TOKEN_CHARS} or more: "
-                "python -c 'import secrets; print(secrets.token_urlsafe())' makes one"
-            )
-        if self.token is not None and not re.fullmatch(r"[\w.~+/=-]+", self.token, re.ASCII):
-            raise OptionError(
-                "--token has a character that a URL cannot have: use letters and digits"
-            )
+        for option, secret in (("--token", self.token), ("--admin-token", self.admin_token)):
+            _check_secret(option, secret)
+        if self.token is not None and self.token == self.admin_token:
+            raise OptionError("--admin-token is the same as --token: choose two different ones")
         if not self.loopback and self.token is None:
             raise OptionError(
                 f"--host {self.host} lets other machines in: set a --token that they have to show, "
@@ -83,6 +80,21 @@ class ServeOptions:
     def scheme(self) -> str:
         """``http`` or ``https``."""
         return "http" if self.tls is None else "https"
+
+
+def _check_secret(option: str, secret: str | None) -> None:
+    """Raises `OptionError` if it is too short, or cannot stand in a URL."""
+    if secret is None:
+        return
+    if len(secret) < _MIN_TOKEN_CHARS:
+        raise OptionError(
+            f"{option} has {len(secret)} characters, expected {_MIN_TOKEN_CHARS} or more: "
+            "python -c 'import secrets; print(secrets.token_urlsafe())' makes one"
+        )
+    if not re.fullmatch(r"[\w.~+/=-]+", secret, re.ASCII):
+        raise OptionError(
+            f"{option} has a character that a URL cannot have: use letters and digits"
+        )
 
 
 def default_sessions() -> int:

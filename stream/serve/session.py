@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
@@ -54,12 +55,14 @@ class ServedSession:
         words: LiveWords | None = None,
         outlets: LslOutlets | None = None,
     ) -> None:
-        """`session_id` names the session in URLs, `name` is the `stream` of its events.
+        """`session_id` names the session in URLs and logs, `name` is the `stream` of its events.
 
         `modalities` are those that the client sends and the bundle reads. `words` recognizes speech.
         The session closes its `recorder` and `outlets`.
         """
         self.id, self.name, self.kind = session_id, name, kind
+        self.secret = secrets.token_urlsafe()
+        """What the client that opened the session shows to reach it (see `access`)."""
         self.modalities = tuple(modalities)
         self.event_count = 0
         """Events so far."""
@@ -192,6 +195,7 @@ class ServedSession:
     def _greeting(self) -> messages.SessionInfo:
         return messages.SessionInfo(
             session=self.id,
+            secret=self.secret,
             stream=self.name,
             labels=tuple(self._manifest.labels),
             modalities=self.modalities,

@@ -21,6 +21,8 @@ class SessionInfo(Struct, frozen=True, tag_field="type", tag="session"):
     """The first message of every connection: which session this is, and whether it is stored."""
 
     session: str
+    secret: str
+    """Reaches this session on a server with a token (see `access`)."""
     stream: str
     labels: tuple[str, ...]
     modalities: tuple[Modality, ...]

@@ -119,7 +119,12 @@ class WebRtcClient:
             raise BadOffer(reason) from error
         self._start(self._watch())
         local = self._connection.localDescription
-        return {"type": local.type, "sdp": local.sdp, "session": self._session.id}
+        return {
+            "type": local.type,
+            "sdp": local.sdp,
+            "session": self._session.id,
+            "secret": self._session.secret,
+        }
 
     async def _close(self, reason: str | None = None) -> None:
         """End the session, which then disconnects; see `Hub.close`."""

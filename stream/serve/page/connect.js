@@ -110,7 +110,8 @@ async function connectWebRtc(stream, mine) {
   });
   if (!connected) {
     pc.close();
-    await request(`sessions/${given.session}`, { method: "DELETE" }); // frees its place
+    const headers = { authorization: `Bearer ${given.secret}` };
+    await request(`sessions/${given.session}`, { method: "DELETE", headers }); // frees its place
     return null;
   }
   pc.onconnectionstatechange = () => pc.connectionState === "failed" && stop("Stopped", "The connection to the server was lost.");

@@ -29,7 +29,7 @@ function token() {
 }
 
 function request(path, options = {}) {
-  const headers = { ...options.headers, ...(token() ? { authorization: `Bearer ${token()}` } : {}) };
+  const headers = { ...(token() ? { authorization: `Bearer ${token()}` } : {}), ...options.headers };
   return fetch(path, { ...options, headers }).catch(() => {
     throw new Error(SERVER_GONE);
   });
