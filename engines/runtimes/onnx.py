@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import numpy as np
@@ -46,45 +45,25 @@ class OnnxEngine:
             )
         except ORT_ERRORS as error:
             raise EngineError(f"{path}: ONNX Runtime cannot open it: {error}") from error
-        self._inputs = {i.name: tensor_spec(i) for i in self._session.get_inputs()}
-        self._outputs = {o.name: tensor_spec(o) for o in self._session.get_outputs()}
-        self._runtime = f"onnxruntime {onnxruntime.__version__} cpu"
-
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        """Inputs by name."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        """Outputs by name."""
-        return self._outputs
-
-    @property
-    def runtime(self) -> str:
-        """Such as ``onnxruntime 1.31.1 cpu``."""
-        return self._runtime
+        self.inputs = {i.name: tensor_spec(i) for i in self._session.get_inputs()}
+        self.outputs = {o.name: tensor_spec(o) for o in self._session.get_outputs()}
+        self.runtime = f"onnxruntime {onnxruntime.__version__} cpu"
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """All outputs by name, in new arrays. Several threads may call this at once."""
         if self._session is None:
             raise EngineError(f"{self._name}: this engine was closed; open it again")
-        check_feeds(self._name, self._inputs, feeds)
+        check_feeds(self._name, self.inputs, feeds)
         try:
             outputs = self._session.run(None, dict(feeds))
         except ORT_ERRORS as error:
             raise EngineError(f"{self._name}: ONNX Runtime failed: {error}") from error
-        return dict(zip(self._outputs, outputs, strict=True))
+        return dict(zip(self.outputs, outputs, strict=True))
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._session = None
 
 

@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
-from types import TracebackType
 from typing import Self, TypeVar
 
 import numpy as np
@@ -29,7 +28,7 @@ import onnxruntime
 
 from affectstream.engines.errors import DeviceError, EngineError
 from affectstream.engines.runtimes.onnx import ORT_ERRORS, tensor_spec
-from affectstream.engines.spec import Array, TensorSpec, check_feeds
+from affectstream.engines.spec import Array, check_feeds
 
 INSTALL_COMMAND = (
     "pip uninstall -y onnxruntime && pip install onnx 'onnxruntime-gpu[cuda,cudnn]>=1.24'"
@@ -71,35 +70,20 @@ class CudaEngine:
         self._thread = _cuda_thread()
         self._bound: BoundSession | None = self._call(lambda: _open(self._name, path, ordinal))
         session = self._bound.session
-        self._inputs = {i.name: tensor_spec(i) for i in session.get_inputs()}
-        self._outputs = {o.name: tensor_spec(o) for o in session.get_outputs()}
+        self.inputs = {i.name: tensor_spec(i) for i in session.get_inputs()}
+        self.outputs = {o.name: tensor_spec(o) for o in session.get_outputs()}
         graphs = "CUDA graphs" if self._bound.graphs else "no CUDA graphs"
         precision = "fp16" if fp16 else "as stored"
-        self._runtime = (
+        self.runtime = (
             f"onnxruntime {onnxruntime.__version__} cuda:{ordinal}, {precision}, {graphs}"
         )
-
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        """Inputs by name."""
-        return self._inputs
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        """Outputs by name."""
-        return self._outputs
-
-    @property
-    def runtime(self) -> str:
-        """Such as ``onnxruntime 1.31.1 cuda:0, fp16, CUDA graphs``."""
-        return self._runtime
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """All outputs by name, in new arrays. Several threads may call this; they take turns."""
         bound = self._bound
         if bound is None:
             raise EngineError(f"{self._name}: this engine was closed; open it again")
-        check_feeds(self._name, self._inputs, feeds)
+        check_feeds(self._name, self.inputs, feeds)
         try:
             return self._call(lambda: bound.run(feeds))
         except ORT_ERRORS as error:
@@ -111,12 +95,7 @@ class CudaEngine:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         if self._bound is not None:
             bound, self._bound = self._bound, None
             self._call(bound.close)

@@ -15,7 +15,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
@@ -81,22 +80,10 @@ class TensorRTEngine:
             partial(open_device, ordinal),
             partial(_open, self._name, data, bindings, warm, opened),
         )
-        self._plan = opened.result()
-
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        """Inputs by name."""
-        return self._plan.inputs
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        """Outputs by name."""
-        return self._plan.outputs
-
-    @property
-    def runtime(self) -> str:
-        """Such as ``tensorrt 11.4.0.106 cuda:0, CUDA graphs``."""
-        return self._plan.runtime
+        plan_properties = opened.result()
+        self.inputs, self.outputs = plan_properties.inputs, plan_properties.outputs
+        self.runtime = plan_properties.runtime
+        self._padder = plan_properties.padder
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """All outputs by name, in new arrays. Several threads may call this at once.
@@ -118,8 +105,8 @@ class TensorRTEngine:
         """
         check_feeds(self._name, self.inputs, feeds)
         shapes = {name: array.shape for name, array in feeds.items()}
-        padder = self._plan.padder
-        return self._thread.submit(Batch(feeds, padder.rows(shapes), padder.pad(shapes)))
+        batch = Batch(feeds, self._padder.rows(shapes), self._padder.pad(shapes))
+        return self._thread.submit(batch)
 
     def close(self) -> None:
         """Finish the submitted batches and free the GPU. It may be called again."""
@@ -128,12 +115,7 @@ class TensorRTEngine:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 

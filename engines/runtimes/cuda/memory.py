@@ -149,12 +149,7 @@ class CudaDevice:
             self._context.push()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         try:
             self._driver.Context.pop()
         except self._driver.Error:
