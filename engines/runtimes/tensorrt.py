@@ -154,7 +154,7 @@ def _open(
     padder = BatchPadder(name, inputs, _profiles(engine, inputs))
     plan = OpenPlan(name, bindings, engine, inputs, outputs)
     shapes = list(padder.usual()) if warm else []
-    executor = PlanExecutor(plan, device, keep=max(MAX_SLOTS, len(shapes)), warm=shapes)
+    executor = PlanExecutor(plan, device, max_slots=max(MAX_SLOTS, len(shapes)), warm=shapes)
     if reason := executor.no_graph_reason:
         _log.warning("%s: no CUDA graphs, each kernel is launched alone: %s", name, reason)
     graphs = f"no CUDA graphs: {reason}" if reason else "CUDA graphs"

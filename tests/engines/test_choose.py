@@ -1,4 +1,4 @@
-"""A device is used or refused, never replaced, and `auto` says what it passed over and why."""
+"""A device is used or refused, never replaced; `auto` gives the reason for its choice."""
 
 import os
 import subprocess
@@ -36,7 +36,7 @@ def test_devices_are_read_and_written(text, device):
 @pytest.mark.parametrize(
     "text", ["", "gpu", "cpu:0", "cuda:", "cuda:x", "cuda:-1", "CUDA:0", "cuda:0 "]
 )
-def test_what_is_no_device_is_refused_with_what_is_one(text):
+def test_an_unknown_device_is_refused_with_the_known_ones(text):
     with pytest.raises(UsageError, match=r"is not known: choose auto, cpu, cuda:0, tensorrt:0"):
         parse_device(text)
     with pytest.raises(UsageError, match="is not known"):
@@ -48,7 +48,7 @@ def test_the_cpu_is_always_there():
 
 
 @no_driver
-def test_auto_takes_the_cpu_where_there_is_no_driver_and_says_so():
+def test_auto_takes_the_cpu_without_a_driver_and_gives_the_reason():
     choice = choose()
     assert choice.device == "cpu"
     assert "no GPU can be used: NVIDIA's driver does not load (libcuda.so.1" in choice.reason
@@ -80,7 +80,7 @@ def test_opening_on_a_gpu_that_is_not_there_is_refused():
         pass
 
 
-def test_plans_are_built_for_what_takes_plans():
+def test_only_devices_with_plans_have_build_options():
     with Bundle.open() as bundle:
         assert build_options(bundle.folder, bundle.manifest, "cpu") == {}
         assert build_options(bundle.folder, bundle.manifest, "cuda:0") == {}
@@ -100,7 +100,7 @@ def chosen(folder, device):
 
 
 @no_driver
-def test_auto_names_every_way_that_did_not_work(tmp_path):
+def test_auto_names_every_device_that_did_not_work(tmp_path):
     """A GPU that is none: each runtime is tried on it, and fails in its own way."""
     done = chosen(build_driver(tmp_path), "auto")
     assert done.returncode == 0, done.stderr

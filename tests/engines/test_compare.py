@@ -91,7 +91,7 @@ def test_auto_is_not_compared(text):
         Variant.parse(text)
 
 
-def test_figures_of_an_output():
+def test_metrics_of_an_output():
     expected = np.array([[3.0, 0.0], [0.0, -4.0]], np.float32)
     gap = against(expected, expected + np.float32(0.05))
     assert gap.max_abs == pytest.approx(0.05, abs=1e-6)
@@ -120,7 +120,7 @@ def test_small_errors_in_the_wrong_direction_do_not_pass():
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.parametrize("name", ["embedding", "logits"])
 @pytest.mark.filterwarnings("ignore:invalid value")
-def test_what_is_not_a_number_never_passes(bad, name):
+def test_nan_never_passes(bad, name):
     expected = np.ones((2, 3), np.float32)
     found = expected.copy()
     found[1, 1] = bad
@@ -160,7 +160,7 @@ def test_a_probability_may_differ_by_a_fiftieth():
         assert agreement.passed is passed
 
 
-def test_logits_are_judged_as_probabilities():
+def test_logits_are_compared_as_probabilities():
     expected = np.array([[0.0, 30.0], [40.0, 0.0]], np.float32)
     gap = against(expected, 0.9 * expected, "logits")
     assert gap.max_abs > 3
@@ -204,7 +204,7 @@ def test_feeds_are_read_in_the_order_of_the_calls(tmp_path):
     assert set(found) == {"voice_encoder", "fusion"}
 
 
-def test_what_holds_no_feeds_is_refused(tmp_path):
+def test_a_file_without_feeds_is_refused(tmp_path):
     (tmp_path / "text.npz").write_text("not an archive")
     np.savez(tmp_path / "other.npz", x=np.zeros(1))
     np.save(tmp_path / "plain.npy", np.zeros(1))
@@ -221,7 +221,7 @@ def test_what_holds_no_feeds_is_refused(tmp_path):
         assert "bench feeds CLIP" in str(refused.value) and "pickle" not in str(refused.value)
 
 
-def test_gap_adds_up_over_batches():
+def test_differences_add_up_over_batches():
     gap = OutputDifference("y")
     gap.add(np.ones(3, np.float32), np.ones(3, np.float32))
     gap.add(np.ones(1, np.float32), np.full(1, 1.01, np.float32))
@@ -285,7 +285,7 @@ def test_the_command_takes_recorded_feeds(tmp_path):
         (("cpu", "cpu", "--bundle", "nowhere"), "bundle 'nowhere' not found", 4),
     ],
 )
-def test_what_cannot_be_compared_at_all_is_said_in_a_line(words, message, code, tmp_path):
+def test_what_cannot_be_compared_is_an_error_of_one_line(words, message, code, tmp_path):
     done = command(*words, cwd=tmp_path)
     assert done.returncode == code
     assert message in done.stderr

@@ -51,7 +51,7 @@ def runtime(tmp_path, monkeypatch):
     return refusing
 
 
-def told(caplog):
+def log_messages(caplog):
     names = ("affectstream.engines.open", "affectstream.engines.plans.store")
     return [record.getMessage() for record in caplog.records if record.name in names]
 
@@ -60,20 +60,22 @@ def test_a_plan_is_built_once(runtime, caplog):
     caplog.set_level(logging.WARNING)
     found = runtime()
     first = open_engine(GRAPH, "tensorrt-rtx:1")
-    assert len(told(caplog)) == 1 and "fusion.onnx: building a plan" in told(caplog)[0]
+    assert (
+        len(log_messages(caplog)) == 1 and "fusion.onnx: building a plan" in log_messages(caplog)[0]
+    )
     assert open_engine(GRAPH, "tensorrt-rtx:1") == first
-    assert len(told(caplog)) == 1
+    assert len(log_messages(caplog)) == 1
     assert found.opened == [("fusion.onnx", "tensorrt-rtx", 1)] * 2
 
 
-def test_a_plan_that_the_runtime_refuses_is_set_aside_and_built_again(runtime, caplog, tmp_path):
+def test_a_plan_that_the_runtime_refuses_is_quarantined_and_built_again(runtime, caplog, tmp_path):
     caplog.set_level(logging.WARNING)
     runtime(EngineError("Version tag does not match"))
     assert open_engine(GRAPH, "tensorrt-rtx")
     assert len(PlanStore().plans()) == 1
     (note,) = (tmp_path / "plans" / "quarantine").glob("*.txt")
     assert "Version tag does not match" in note.read_text()
-    assert "set aside, to be built again: Version tag" in told(caplog)[1]
+    assert "moved to quarantine, to be built again: Version tag" in log_messages(caplog)[1]
 
 
 def test_a_plan_that_is_refused_twice_is_an_error(runtime):
@@ -99,21 +101,21 @@ def test_a_plan_that_was_built_beforehand_for_these_gpus_is_taken(runtime, caplo
     [built] = PlanStore().plans()
     monkeypatch.setattr(gpu, "query_gpu", lambda ordinal=0: replace(CARD, capability=86))
     assert open_engine(GRAPH, "tensorrt-rtx") == built.read()
-    assert told(caplog) == []
+    assert log_messages(caplog) == []
     monkeypatch.setattr(gpu, "query_gpu", lambda ordinal=0: replace(CARD, capability=120))
     open_engine(GRAPH, "tensorrt-rtx")  # for which nothing is there
-    assert len(told(caplog)) == 1 and "building a plan" in told(caplog)[0]
+    assert len(log_messages(caplog)) == 1 and "building a plan" in log_messages(caplog)[0]
     assert len(PlanStore().plans()) == 2
 
 
 def test_a_new_plan_is_checked_on_the_gpu_that_it_is_for(runtime, monkeypatch):
-    asked = []
+    ordinals = []
 
     def check(plan, source, *, ordinal=0):
-        asked.append(ordinal)
+        ordinals.append(ordinal)
         return AccuracyCheck("not run", "not here")
 
     runtime()
     monkeypatch.setattr("affectstream.engines.plans.accuracy.check_plan", check)
     open_engine(GRAPH, "tensorrt-rtx:1")
-    assert asked == [1]
+    assert ordinals == [1]

@@ -1,4 +1,4 @@
-"""A driver that is absent, lies, refuses, crashes or hangs is told apart, and ends nobody else."""
+"""A driver that is missing, faulty, crashing or hanging is recognized, and does not crash this process."""
 
 import os
 import subprocess
@@ -33,14 +33,14 @@ def probed(folder, what="driver", limit_s=60.0):
 
 
 @pytest.mark.skipif(has_driver(), reason="this machine has a driver")
-def test_without_a_driver_the_answer_is_there_at_once():
+def test_without_a_driver_no_process_is_started():
     for what in ("driver", "cuda", "tensorrt"):
         found = probe(what)
         assert not found.works and not found.loads
         assert "NVIDIA's driver does not load (libcuda.so.1" in found.text
 
 
-def test_a_driver_tells_of_its_gpus(tmp_path):
+def test_a_driver_describes_its_gpus(tmp_path):
     found = probed(build_driver(tmp_path, "GPUS=2"))
     assert found.works, found.text
     assert found.text == "NVIDIA's driver, for CUDA 13.2"
@@ -59,7 +59,7 @@ def test_a_driver_tells_of_its_gpus(tmp_path):
         ("CRASH", "cuInit ended the process with SIGSEGV"),
     ],
 )
-def test_a_driver_with_a_fault_says_which(tmp_path, define, text):
+def test_a_faulty_driver_is_explained(tmp_path, define, text):
     found = probed(build_driver(tmp_path, define))
     assert not found.works and found.loads
     assert text in found.text
@@ -71,7 +71,7 @@ def test_a_driver_that_hangs_is_given_up(tmp_path):
     assert "was not done after 3 s" in found.text
 
 
-def test_what_a_hanging_driver_started_is_not_waited_for(tmp_path):
+def test_children_of_a_hanging_driver_are_not_waited_for(tmp_path):
     """It holds the output open, as a process does that the kernel does not let go of."""
     began = time.monotonic()
     found = probed(build_driver(tmp_path, "FORK", "HANG"), limit_s=3.0)
@@ -79,14 +79,14 @@ def test_what_a_hanging_driver_started_is_not_waited_for(tmp_path):
     assert time.monotonic() - began < 25  # what was started lasts 30
 
 
-def test_a_library_that_is_no_driver_is_said_to_be_none(tmp_path):
+def test_a_file_that_is_not_a_driver_does_not_load(tmp_path):
     (tmp_path / "libcuda.so.1").write_bytes(b"not a library")
     found = probed(tmp_path)
     assert not found.works
     assert "does not load" in found.text and "libcuda.so.1" in found.text
 
 
-def test_onnxruntime_without_cuda_is_told_with_the_command_that_brings_it(tmp_path):
+def test_onnxruntime_without_cuda_is_reported_with_the_install_command(tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         pytest.skip("this onnxruntime has CUDA")

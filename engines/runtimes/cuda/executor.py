@@ -17,15 +17,15 @@ from affectstream.engines.spec import Array
 
 
 class ExecutionStream:
-    """A CUDA stream with at most `keep` slots; the least recently used is freed for a new one.
+    """A CUDA stream with at most `max_slots` slots; the least recently used is freed for a new one.
 
     It runs one batch at a time, so its slots share one scratch memory.
     """
 
-    def __init__(self, plan: OpenPlan, device: DeviceApi, keep: int) -> None:
+    def __init__(self, plan: OpenPlan, device: DeviceApi, max_slots: int) -> None:
         self._plan = plan
         self._device = device
-        self._keep = keep
+        self._max_slots = max_slots
         self._stream = device.stream()
         self._done = device.event()
         self._scratch = device.alloc(max(int(plan.engine.device_memory_size_v2), 1))
@@ -36,7 +36,7 @@ class ExecutionStream:
         if shapes in self._slots:
             self._slots.move_to_end(shapes)
             return self._slots[shapes]
-        while len(self._slots) >= self._keep:
+        while len(self._slots) >= self._max_slots:
             self._slots.popitem(last=False)[1].close()
         slot = Slot(self._plan, shapes, self._device, self._stream, self._scratch)
         try:
@@ -75,10 +75,10 @@ class PlanExecutor:
     """The `Work` of a GPU thread: takes batches, returns outputs by name."""
 
     def __init__(
-        self, plan: OpenPlan, device: DeviceApi, *, keep: int, warm: Sequence[PaddedShapes]
+        self, plan: OpenPlan, device: DeviceApi, *, max_slots: int, warm: Sequence[PaddedShapes]
     ) -> None:
         """Open the streams, and the slots of the shapes in `warm`."""
-        self._streams = [ExecutionStream(plan, device, keep) for _ in range(DEPTH)]
+        self._streams = [ExecutionStream(plan, device, max_slots) for _ in range(DEPTH)]
         self._idle = deque(self._streams)
         self.no_graph_reason = ""
         """Why the slots of `warm` have no CUDA graph; empty when they have one."""

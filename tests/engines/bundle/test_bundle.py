@@ -1,4 +1,4 @@
-"""A bundle that is not what its manifest says is refused, and the message says why."""
+"""A bundle that does not match its manifest is refused, and the message says why."""
 
 import json
 import shutil
@@ -82,7 +82,7 @@ def test_a_shape_that_two_parts_do_not_share_is_found(copy):
     refused(copy, r"fusion needs video \(N, 16, \d+\), found video \(N, 24, \d+\)")
 
 
-def test_a_file_that_is_no_graph_is_refused(copy):
+def test_a_file_that_is_not_a_graph_is_refused(copy):
     (copy / "fusion.onnx").write_bytes(b"not a graph")
     edit(copy, lambda m: m["engines"]["fusion"].update(sha256=sha256(copy / "fusion.onnx")))
     with pytest.raises(EngineError, match=r"fusion: .*cannot open it"), Bundle.open(copy):
@@ -119,21 +119,21 @@ def test_only_a_part_that_is_a_public_model_names_one():
     assert b'"model": "yunet"' in encode_manifest(FilePart("a.onnx", "0" * 64, model="yunet"))
 
 
-def test_a_tokenizer_that_is_none_is_refused_when_the_bundle_is_opened(copy):
+def test_an_invalid_tokenizer_is_refused_when_the_bundle_opens(copy):
     (copy / "tokenizer.json").write_text("[]")
     digest = sha256(copy / "tokenizer.json")
     edit(copy, lambda m: m["engines"]["text_encoder"]["tokenizer"].update(sha256=digest))
     refused(copy, r"tokenizer\.json is not a tokenizer")
 
 
-def test_what_is_no_bundle_at_all(tmp_path):
+def test_a_folder_that_is_not_a_bundle_is_refused(tmp_path):
     refused(tmp_path / "nowhere", "not found: expected 'pocket' or a bundle's folder")
     refused(tmp_path, r"has no bundle\.json")
     (tmp_path / "bundle.json").write_text("{")
     refused(tmp_path, "not a bundle manifest")
 
 
-def test_an_engine_says_what_it_was_fed_wrongly():
+def test_wrong_inputs_are_named():
     with OnnxEngine(POCKET / "face_encoder.onnx") as engine:
         with pytest.raises(EngineError, match=r"the inputs are \['pixel'\], expected \['pixels'\]"):
             engine.run({"pixel": np.zeros((1, 48, 48, 3), np.uint8)})
@@ -145,7 +145,7 @@ def test_an_engine_says_what_it_was_fed_wrongly():
         engine.run({"pixels": np.zeros((1, 48, 48, 3), np.uint8)})
 
 
-def test_padding_a_batch_changes_no_row_of_it():
+def test_padding_a_batch_changes_no_row():
     pixels = np.random.default_rng(0).integers(0, 256, (5, 48, 48, 3), np.uint8)
     with OnnxEngine(POCKET / "face_encoder.onnx") as engine:
         whole = engine.run({"pixels": pad_rows(pixels, batch_size_for(5))})["logits"][:5]

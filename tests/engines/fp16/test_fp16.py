@@ -93,7 +93,7 @@ def test_the_graph_is_valid_and_layers_are_fp16_while_what_is_sensitive_is_not(s
 
 
 @every_graph
-def test_it_says_the_same_as_fp32(source):
+def test_fp16_agrees_with_fp32(source):
     with OnnxEngine(source) as whole, OnnxEngine(fp16_file(source)) as half:
         found = compare(whole, half, random_feeds(whole.inputs, 3, seed=1), repeats=1)
     assert found.passed, found.outputs
@@ -101,7 +101,7 @@ def test_it_says_the_same_as_fp32(source):
 
 
 @every_graph
-def test_it_says_the_same_in_true_fp16_arithmetic(source):
+def test_true_fp16_arithmetic_agrees_with_fp32(source):
     pytest.importorskip("torch", reason="torch computes FP16 on a CPU: pip install torch")
     from affectstream.bench.engines.fp16_reference import Fp16Reference
 
@@ -149,7 +149,7 @@ def test_sound_stays_in_fp32_up_to_its_logarithm():
 
 
 @pytest.mark.parametrize("amplitude", [0.0, 1e-4, 1.0])
-def test_silence_and_a_full_scale_tone_come_through(amplitude):
+def test_silence_and_a_full_scale_tone_stay_finite(amplitude):
     fp16_reference = pytest.importorskip(
         "affectstream.bench.engines.fp16_reference",
         reason="torch computes FP16 on a CPU: pip install torch",
@@ -253,7 +253,7 @@ def test_a_log_softmax_does_not_make_a_spectrogram_of_the_network(tmp_path):
     assert types["p"] == FLOAT
 
 
-def test_an_output_that_the_graph_goes_on_with_is_not_cast_back_and_forth(tmp_path):
+def test_an_output_that_other_nodes_use_is_not_cast_back_and_forth(tmp_path):
     nodes = [
         helper.make_node("MatMul", ["x", "w"], ["embedding"]),
         helper.make_node("MatMul", ["embedding", "w"], ["logits"]),
@@ -352,7 +352,7 @@ def test_an_operator_that_onnx_does_not_know_is_refused_by_name(tmp_path):
         fp16_file(source)
 
 
-def test_a_file_that_is_no_graph_is_refused(tmp_path):
+def test_a_file_that_is_not_a_graph_is_refused(tmp_path):
     path = tmp_path / "x.onnx"
     path.write_bytes(b"not a graph at all")
     with pytest.raises(EngineError, match=r"x\.onnx is not an ONNX graph"):
@@ -430,7 +430,7 @@ def _derive(source):
     return str(fp16_file(Path(source)))
 
 
-def test_processes_that_ask_at_once_get_one_whole_file(cache):
+def test_concurrent_processes_get_one_complete_file(cache):
     context = multiprocessing.get_context("spawn")
     with context.Pool(3) as pool:
         paths = pool.map(_derive, [str(POCKET / "fusion.onnx")] * 3)

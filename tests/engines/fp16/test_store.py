@@ -38,7 +38,7 @@ def names():
     return [graph.name for graph in Fp16Store().graphs()]
 
 
-def test_each_graph_tells_what_it_was_derived_from_and_when_it_was_used(tmp_path):
+def test_each_graph_has_the_name_of_its_source_and_its_last_use(tmp_path):
     first, _ = derived(tmp_path, "first", "second")
     assert names() == ["second.onnx", "first.onnx"]
     assert fp16_file(tmp_path / "first.onnx") == first
@@ -46,7 +46,7 @@ def test_each_graph_tells_what_it_was_derived_from_and_when_it_was_used(tmp_path
     assert Fp16Store().graphs()[0].bytes == first.stat().st_size
 
 
-def test_what_was_not_used_for_longest_makes_room(root):
+def test_the_least_recently_used_are_deleted_for_room(root):
     store = Fp16Store(limit_bytes=2500)
     for age, key in enumerate(("a", "b", "a", "c")):
         path = store.graph_for(key, f"{key}.onnx", lambda: bytes(1000))

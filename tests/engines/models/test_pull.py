@@ -44,7 +44,7 @@ class Server(http.server.ThreadingHTTPServer):
     def __init__(self, content=CONTENT, script=(), ranges=True):
         super().__init__(("127.0.0.1", 0), Handler)
         self.content, self.script, self.ranges = content, list(script), ranges
-        self.asked = []  # (path, Range header) of each request
+        self.requests = []  # (path, Range header) of each request
 
     @property
     def url(self):
@@ -57,7 +57,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self):
         server = self.server
-        server.asked.append((self.path, self.headers.get("Range")))
+        server.requests.append((self.path, self.headers.get("Range")))
         do = server.script.pop(0) if server.script else "serve"
         if isinstance(do, int):
             self.send_error(do)
@@ -75,9 +75,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if isinstance(whole, dict):
             whole = whole[self.path.removeprefix("/")]
         begin = 0
-        asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        if asked and self.server.ranges:
-            begin = int(asked[1])
+        offset = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        if offset and self.server.ranges:
+            begin = int(offset[1])
             if begin >= len(whole):
                 self.send_response(416)
                 self.send_header("Content-Range", f"bytes */{len(whole)}")
@@ -144,22 +144,22 @@ def test_a_model_is_fetched_once_and_found_again(serve):
     assert path == chosen.path and path.read_bytes() == CONTENT
     assert seen == sorted(seen) and seen[-1] == len(CONTENT)
     assert pull_file("m", chosen) == path
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
     assert left(chosen) == ["model.onnx"]
 
 
-def test_a_spoiled_model_is_fetched_again(serve):
+def test_a_damaged_model_is_fetched_again(serve):
     chosen = entry(serve().url)
     pull_file("m", chosen).write_bytes(CONTENT[:-1] + b"?")
     assert pull_file("m", chosen).read_bytes() == CONTENT
 
 
-def test_what_broke_off_goes_on_where_it_ended(serve):
+def test_an_interrupted_download_continues(serve):
     server = serve(script=["cut", "cut", "serve"])
     waits = []
     assert pull_file("m", entry(server.url), wait=waits.append).read_bytes() == CONTENT
     half, quarter = len(CONTENT) // 2, len(CONTENT) // 4
-    assert [asked for _, asked in server.asked] == [
+    assert [header for _, header in server.requests] == [
         None,
         f"bytes={half}-",
         f"bytes={half + quarter}-",
@@ -167,28 +167,28 @@ def test_what_broke_off_goes_on_where_it_ended(serve):
     assert waits == list(RETRY_WAITS_S[:2])
 
 
-def test_a_later_process_goes_on_too(serve):
+def test_a_later_process_continues_it_too(serve):
     server = serve()
     chosen = entry(server.url)
     chosen.path.parent.mkdir(parents=True)
     chosen.path.with_suffix(".part").write_bytes(CONTENT[:1000])
     assert pull_file("m", chosen).read_bytes() == CONTENT
-    assert server.asked == [("/model.onnx", "bytes=1000-")]
+    assert server.requests == [("/model.onnx", "bytes=1000-")]
 
 
-def test_a_server_without_ranges_begins_again(serve):
+def test_without_ranges_the_download_starts_again(serve):
     server = serve(script=["cut"], ranges=False)
     chosen = entry(server.url)
     assert pull_file("m", chosen, wait=lambda s: None).read_bytes() == CONTENT
 
 
-def test_a_part_that_was_spoiled_is_dropped(serve):
+def test_a_damaged_part_is_dropped(serve):
     server = serve()
     chosen = entry(server.url)
     chosen.path.parent.mkdir(parents=True)
     chosen.path.with_suffix(".part").write_bytes(b"?" * 1000)
     assert pull_file("m", chosen, wait=lambda s: None).read_bytes() == CONTENT
-    assert [asked for _, asked in server.asked] == ["bytes=1000-", None]
+    assert [header for _, header in server.requests] == ["bytes=1000-", None]
 
 
 def test_a_part_that_is_too_long_is_dropped(serve):
@@ -209,7 +209,7 @@ def test_a_busy_server_is_asked_again_with_longer_pauses(serve):
 def test_a_redirect_is_followed(serve):
     server = serve(script=["redirect"])
     assert pull_file("m", entry(server.url)).read_bytes() == CONTENT
-    assert [path for path, _ in server.asked] == ["/model.onnx", "/elsewhere.onnx"]
+    assert [path for path, _ in server.requests] == ["/model.onnx", "/elsewhere.onnx"]
 
 
 def test_a_wrong_hash_is_refused_and_nothing_kept(serve):
@@ -218,25 +218,25 @@ def test_a_wrong_hash_is_refused_and_nothing_kept(serve):
     with pytest.raises(PullError, match=r"has SHA-256 \w{64}, expected \w{64}: it was not kept"):
         pull_file("m", chosen)
     assert left(chosen) == []
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 def test_a_page_of_another_size_is_refused_at_once(serve):
     server = serve(content=b"<html>please log in</html>")
     with pytest.raises(PullError, match=f"has 26 bytes, expected {len(CONTENT)}"):
         pull_file("m", entry(server.url))
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
 def test_not_found_is_not_asked_again(serve):
     server = serve(script=[404])
     with pytest.raises(PullError, match="answers 404") as refused:
         pull_file("m", entry(server.url))
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
     assert "by hand: download http://127.0.0.1" in str(refused.value)
 
 
-def test_no_network_tells_the_steps_by_hand(serve):
+def test_without_a_network_the_error_has_the_steps_by_hand(serve):
     server = serve()
     chosen = entry(server.url)
     server.shutdown()
@@ -273,7 +273,7 @@ def test_a_proxy_of_the_environment_is_used(serve, monkeypatch):
     proxy = serve()
     monkeypatch.setenv("http_proxy", proxy.url.removesuffix("/model.onnx"))
     assert pull_file("m", entry("http://models.invalid/model.onnx")).read_bytes() == CONTENT
-    assert proxy.asked == [("http://models.invalid/model.onnx", None)]
+    assert proxy.requests == [("http://models.invalid/model.onnx", None)]
 
 
 def test_two_pulls_at_once_fetch_once(serve):
@@ -285,17 +285,17 @@ def test_two_pulls_at_once_fetch_once(serve):
     for thread in threads:
         thread.join()
     assert chosen.path.read_bytes() == CONTENT
-    assert len(server.asked) == 1
+    assert len(server.requests) == 1
 
 
-def test_a_home_that_cannot_be_written_is_said(tmp_path, monkeypatch):
+def test_an_unwritable_home_is_an_error(tmp_path, monkeypatch):
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv("AFFECTSTREAM_HOME", str(tmp_path / "file"))
     with pytest.raises(PullError, match="cannot hold m"):
         pull_file("m", entry("http://127.0.0.1:9/unused"))
 
 
-def test_the_registry_is_whole():
+def test_the_registry_is_complete():
     assert {"yunet", "yunet-dynamic"} <= models().keys()
     for name, listed in models().items():
         part = getattr(listed.put_into(read_manifest(POCKET), name).engines, listed.role)
@@ -422,7 +422,7 @@ def describe(listed, role, folder, url, more=""):
 
 
 @pytest.mark.parametrize("role", ["face_encoder", "voice_encoder", "text_encoder"])
-def test_an_encoder_of_ones_own_takes_its_role(role, theirs, serve, tmp_path, monkeypatch):
+def test_an_own_encoder_takes_its_role(role, theirs, serve, tmp_path, monkeypatch):
     server = serve(content={path.name: path.read_bytes() for path in theirs.iterdir()})
     describe(tmp_path / "listed", role, theirs, f"http://127.0.0.1:{server.server_port}")
     monkeypatch.setenv(MODELS_VARIABLE, str(tmp_path / "listed"))
@@ -461,8 +461,8 @@ def test_a_tokenizer_that_is_missing_is_fetched_again(theirs, serve, tmp_path, m
     model("mine").tokenizer.path.unlink()
     assert "mine  [not pulled]" in CliRunner().invoke(application, ["pull", "--list"]).output
     assert CliRunner().invoke(application, ["pull", "mine"]).exit_code == 0
-    asked = [path for path, _ in server.asked]
-    assert asked == ["/text_encoder.onnx", "/tokenizer.json", "/tokenizer.json"]
+    requests = [path for path, _ in server.requests]
+    assert requests == ["/text_encoder.onnx", "/tokenizer.json", "/tokenizer.json"]
 
 
 @pytest.mark.parametrize(
@@ -520,7 +520,7 @@ def test_a_bundle_of_members_names_them(tmp_path):
     ],
     ids=["role", "field", "name", "toml"],
 )
-def test_a_list_of_ones_own_that_is_wrong_says_where(theirs, tmp_path, change, reason):
+def test_errors_of_an_own_list_name_the_file(theirs, tmp_path, change, reason):
     describe(tmp_path, "voice_encoder", theirs, "https://example.org")
     path = tmp_path / REGISTRY_FILE
     path.write_text(path.read_text().replace(*change))
@@ -529,7 +529,7 @@ def test_a_list_of_ones_own_that_is_wrong_says_where(theirs, tmp_path, change, r
     assert str(path) in str(refused.value)
 
 
-def test_the_card_tells_of_every_model_once(theirs, tmp_path):
+def test_the_card_names_every_model_once(theirs, tmp_path):
     folder = tmp_path / "new"
     base = small_bundles.plain(tmp_path / "base")
     (base / "CARD.md").write_text("# Card of the bundle `base`\n")

@@ -46,12 +46,12 @@ def target():
 @pytest.mark.parametrize("precision", ["fp16", "fp32"])
 @pytest.mark.parametrize("role", ROLES)
 def test_every_engine_of_pocket_parses_and_builds(role, precision, target):
-    [want] = plan_requests(
+    [request] = plan_requests(
         POCKET, read_manifest(POCKET), BuildOptions(profiles=(MANY_ROWS,)), [role]
     )
-    options = structs.replace(want.options, precision=precision)  # the detector's FP16 form too
-    with OnnxEngine(want.source) as reference:
-        built = build(graph_for(want.source, precision), options, target)
+    options = structs.replace(request.options, precision=precision)  # the detector's FP16 form too
+    with OnnxEngine(request.source) as reference:
+        built = build(graph_for(request.source, precision), options, target)
         assert built.types.precision == precision
         assert bool(built.types.fp16) == (precision == "fp16")
         for found, specs in ((built.inputs, reference.inputs), (built.outputs, reference.outputs)):
@@ -154,7 +154,7 @@ def test_a_failure_says_which_why_and_what_to_do(tmp_path, target, make, options
         build(path, options, target)
 
 
-def test_an_engine_that_needs_workspace_says_so(target):
+def test_too_little_workspace_is_an_error(target):
     source = POCKET / "voice_encoder.onnx"
     options = BuildOptions(precision="fp32", profiles=(ONE_ROW,), workspace_bytes=1000)
     with pytest.raises(
@@ -181,13 +181,13 @@ def test_turing_has_no_fp32_products_and_the_message_says_what_to_leave_out(tmp_
 
 @pytest.mark.parametrize("role", ROLES)
 def test_every_engine_of_pocket_builds_for_turing_as_it_is_used(role, target):
-    [want] = plan_requests(POCKET, read_manifest(POCKET), BuildOptions(), [role])
-    graph = graph_for(want.source, want.options.precision)
+    [request] = plan_requests(POCKET, read_manifest(POCKET), BuildOptions(), [role])
+    graph = graph_for(request.source, request.options.precision)
     turing = target_for("tensorrt-rtx", (75,))
-    assert build(graph, want.options, turing).types.precision == want.options.precision
+    assert build(graph, request.options, turing).types.precision == request.options.precision
 
 
-def test_the_name_in_a_message_can_be_another_than_that_of_a_derived_file(tmp_path, target):
+def test_messages_use_the_given_name(tmp_path, target):
     with pytest.raises(BuildError, match=r"^face\.onnx: "):
         build(small_graphs.mixed(tmp_path / "0a1b.onnx"), FP32, target, name="face.onnx")
 
@@ -261,7 +261,7 @@ phases = st.recursive(
 
 
 @given(phases)
-def test_a_fraction_never_goes_back(tree):
+def test_progress_never_falls(tree):
     progress, seen = Phases(), [0.0]
 
     def go(name, parent, node):
@@ -279,7 +279,7 @@ def test_a_fraction_never_goes_back(tree):
     assert seen[-1] == 1.0
 
 
-def test_a_phase_that_never_began_is_passed_over():
+def test_an_unknown_phase_is_ignored():
     progress = Phases()
     progress.start("all", None, 2)
     progress.step("of nobody", 0)
@@ -351,9 +351,11 @@ def test_the_detector_sees_pictures_up_to_what_its_manifest_says():
     assert detector.options == structs.replace(fixed, precision="fp32")
 
 
-def test_every_engine_is_wanted_unless_some_are_named():
+def test_all_roles_are_built_by_default():
     manifest = read_manifest(POCKET)
-    assert [want.role for want in plan_requests(POCKET, manifest, BuildOptions())] == list(ROLES)
+    assert [request.role for request in plan_requests(POCKET, manifest, BuildOptions())] == list(
+        ROLES
+    )
     with pytest.raises(UsageError, match="bundle pocket has no nose: its engines are fusion,"):
         plan_requests(POCKET, manifest, BuildOptions(), ["nose"])
 
@@ -361,14 +363,14 @@ def test_every_engine_is_wanted_unless_some_are_named():
 # What a plan turned out to be
 
 
-def test_products_decide_what_a_graph_is_called():
+def test_products_determine_the_precision_of_a_graph():
     assert LayerTypes(fp16=1, fp32=9, fp16_products=1, fp32_products=4).precision == "fp16"
     assert LayerTypes(fp16=9, fp32=1, fp16_products=0, fp32_products=1).precision == "fp32"
     assert LayerTypes(fp16=1, fp32=9, fp16_products=0, fp32_products=0).precision == "fp16"
     assert LayerTypes(fp16=0, fp32=9, fp16_products=0, fp32_products=0).precision == "fp32"
 
 
-def test_fp32_asked_and_fp16_built_is_an_error_too(target):
+def test_building_fp32_from_an_fp16_graph_is_an_error_too(target):
     half = graph_for(POCKET / "fusion.onnx", "fp16")
     with pytest.raises(
         BuildError, match=r"fp32 was requested, but the graph is fp16 .*--precision fp16"
@@ -386,7 +388,7 @@ def test_the_inspectors_types_are_counted():
     assert count_types(information) == {"half": 2, "float": 1, "other": 1}
 
 
-def test_the_gate_passes_the_same_network_and_stops_another(tmp_path):
+def test_the_accuracy_check_passes_the_same_network_and_fails_another(tmp_path):
     profiles = (parse_profile("1"), parse_profile("1-4-8"))
     first = small_graphs.linear(tmp_path / "first.onnx")
     other = small_graphs.linear(tmp_path / "other.onnx", seed=1)
@@ -399,13 +401,13 @@ def test_the_gate_passes_the_same_network_and_stops_another(tmp_path):
     assert gate.reason.startswith("largest error ") and " in y, " in gate.reason
 
 
-def test_messages_lose_the_places_in_nvidias_source():
-    said = (
+def test_messages_lose_nvidias_source_locations():
+    message = (
         "IBuilder::buildSerializedNetwork: Error Code 4: API Usage Error (ITopKLayer k: K exceeds the "
         "maximum value allowed (3840). In processCheck at /_src/optimizer/shapeof/a.cpp:1066 In "
         "analyzeShapes at /_src/optimizer/b.cpp:2825)"
     )
-    assert clean_message(said) == "ITopKLayer k: K exceeds the maximum value allowed (3840)"
+    assert clean_message(message) == "ITopKLayer k: K exceeds the maximum value allowed (3840)"
     assert (
         clean_message(
             "[checkMacros.cpp::catchCudaError::250] Error Code 1: Cuda Runtime (no driver)"
@@ -414,14 +416,14 @@ def test_messages_lose_the_places_in_nvidias_source():
     )
 
 
-def test_a_fault_inside_the_compiler_is_told_from_one_of_the_graph():
+def test_an_internal_error_of_the_compiler_is_reported_as_one():
     # What TensorRT for RTX 1.7.1 says of BERT with torch's own attention, in FP16.
-    said = (
+    message = (
         "IBuilder::buildSerializedNetwork: Error Code 1: Myelin ([myelin_graph.h:1295: "
         "attachExceptionMsgToGraph] MyelinCheckException: mha_fusion.cpp:3156: CHECK(is_softmax(op)) "
         "failed. In compileGraph at /_src/optimizer/myelin/codeGenerator.cpp:2012)"
     )
-    assert str(build_error("bert.onnx", "tensorrt-rtx 1.7.1.116", [said])) == (
+    assert str(build_error("bert.onnx", "tensorrt-rtx 1.7.1.116", [message])) == (
         "bert.onnx: tensorrt-rtx 1.7.1.116 fails with an internal error (mha_fusion.cpp:3156: "
         "CHECK(is_softmax(op)) failed): export this part of the graph differently, or try --precision fp32"
     )
@@ -467,11 +469,11 @@ def test_errors_of_building_are_errors_of_engines():
         ("1-64", "1,H=32-384", False),
     ],
 )
-def test_a_profile_holds_what_admits_nothing_else(wide, narrow, holds):
+def test_a_profile_holds_another_that_admits_no_other_size(wide, narrow, holds):
     assert parse_profile(wide).holds(parse_profile(narrow)) is holds
 
 
-def test_a_system_without_threads_is_told_at_once(tmp_path, target, monkeypatch):
+def test_a_system_without_threads_is_an_error_at_once(tmp_path, target, monkeypatch):
     def start(thread):
         raise RuntimeError("can't start new thread")
 

@@ -33,7 +33,7 @@ GPU = Gpu("NVIDIA H200", 90, 141 << 30, 132, "13.0")
 
 
 class Bench:
-    """A store with a builder that notes what it was asked for; plans are `size` bytes."""
+    """A store with a builder that records its requests; plans are `size` bytes."""
 
     def __init__(self, folder, size=1000):
         self.folder = folder
@@ -41,7 +41,7 @@ class Bench:
         self.size = size
         self.built = []
         self.timings = []
-        self.accuracy = AccuracyCheck("not run", "not asked")
+        self.accuracy = AccuracyCheck("not run", "not checked")
 
     def build(self, graph, options, target, *, name, timing, progress, stop):
         self.built.append(name)
@@ -111,7 +111,7 @@ def test_only_the_owner_can_read_or_write(bench):
         (OPTIONS, structs.replace(TARGET, gpu=GPU)),
     ],
 )
-def test_everything_that_decides_about_a_plan_is_in_its_key(bench, options, target):
+def test_everything_that_determines_a_plan_is_in_its_key(bench, options, target):
     source = bench.graph()
     keys = {bench.plan_for(source).meta.key, bench.plan_for(source, options, target).meta.key}
     assert len(keys) == len(bench.built) == 2
@@ -151,12 +151,12 @@ def test_weights_in_other_files_are_part_of_the_key(bench):
     assert bench.plan_for(path).meta.fields.weights[0][0] == "weights.bin"
 
 
-# What serves another request
+# Which plans can replace another
 
 
-def serving(bench, source, capability=86, options=OPTIONS, target=None):
-    wanted = target or structs.replace(TARGET, capabilities=(80, 86, 89, 120, 121))
-    return bench.store.find_usable(source, options, wanted, capability)
+def usable(bench, source, capability=86, options=OPTIONS, target=None):
+    target = target or structs.replace(TARGET, capabilities=(80, 86, 89, 120, 121))
+    return bench.store.find_usable(source, options, target, capability)
 
 
 @pytest.mark.parametrize(
@@ -167,10 +167,10 @@ def serving(bench, source, capability=86, options=OPTIONS, target=None):
         structs.replace(OPTIONS, profiles=(MANY_ROWS,)),
     ],
 )
-def test_a_plan_that_can_do_more_serves(bench, options):
+def test_a_plan_that_admits_more_can_replace_another(bench, options):
     source = bench.graph()
     plan = bench.plan_for(source, options)
-    assert serving(bench, source) == plan
+    assert usable(bench, source) == plan
 
 
 @pytest.mark.parametrize(
@@ -185,33 +185,33 @@ def test_a_plan_that_can_do_more_serves(bench, options):
         (OPTIONS, structs.replace(TARGET, gpu=GPU)),
     ],
 )
-def test_a_plan_of_something_else_does_not(bench, options, target):
+def test_a_plan_of_other_options_or_targets_cannot(bench, options, target):
     source = bench.graph()
     bench.plan_for(source, options, target)
-    assert serving(bench, source) is None
+    assert usable(bench, source) is None
 
 
-def test_a_plan_of_another_graph_or_of_less_does_not_serve(bench):
+def test_a_plan_of_another_graph_or_fewer_profiles_cannot(bench):
     source = bench.graph()
     bench.plan_for(bench.graph("other", seed=1))
     bench.plan_for(source)
     assert (
-        serving(bench, source, options=structs.replace(OPTIONS, profiles=(ONE_ROW, MANY_ROWS)))
+        usable(bench, source, options=structs.replace(OPTIONS, profiles=(ONE_ROW, MANY_ROWS)))
         is None
     )
-    assert serving(bench, source) is not None
+    assert usable(bench, source) is not None
 
 
-def test_a_plan_of_tensorrt_serves_its_own_gpu_only(bench):
+def test_a_tensorrt_plan_is_for_its_own_gpu_only(bench):
     source = bench.graph()
     target = structs.replace(TARGET, runtime="tensorrt", capabilities=(90,), gpu=GPU)
     bench.plan_for(source, structs.replace(OPTIONS, level=5), target)
-    assert serving(bench, source, 90, target=target)
+    assert usable(bench, source, 90, target=target)
     other = structs.replace(target, gpu=structs.replace(GPU, name="NVIDIA H100"))
-    assert serving(bench, source, 90, target=other) is None
+    assert usable(bench, source, 90, target=other) is None
 
 
-# What is not trusted
+# Plans that are not trusted
 
 
 def spoil_plan(path):
@@ -242,7 +242,7 @@ def swap_key(path):
     ],
     ids=["cut", "gone", "meta-cut", "meta-edited", "meta-gone", "open-to-others"],
 )
-def test_what_is_not_what_was_built_is_set_aside_and_built_again(bench, spoil, reason):
+def test_a_damaged_plan_is_quarantined_and_built_again(bench, spoil, reason):
     source = bench.graph()
     spoil(bench.plan_for(source).path)
     again = bench.plan_for(source)
@@ -260,7 +260,7 @@ def test_a_plan_that_a_runtime_refuses_is_built_again(bench):
     assert "quarantine holds 1 unusable plans" in bench.store.faults()[0]
 
 
-def test_a_refused_plan_that_another_process_has_dealt_with_is_left_alone(bench):
+def test_a_plan_that_another_process_replaced_is_not_quarantined(bench):
     source = bench.graph()
     refused = bench.plan_for(source)
     for _ in range(2):  # the second finds nothing there
@@ -271,7 +271,7 @@ def test_a_refused_plan_that_another_process_has_dealt_with_is_left_alone(bench)
     assert len(list((bench.store.root / "quarantine").glob("*.txt"))) == 1
 
 
-def test_setting_a_plan_aside_waits_for_who_holds_it(bench):
+def test_quarantine_waits_for_the_lock(bench):
     refused = bench.plan_for(bench.graph())
     with ThreadPoolExecutor(1) as threads:
         with bench.store._locked(refused.meta.key[:16]):
@@ -283,7 +283,7 @@ def test_setting_a_plan_aside_waits_for_who_holds_it(bench):
     assert not refused.path.exists()
 
 
-def test_the_oldest_of_many_that_were_set_aside_go(bench):
+def test_the_quarantine_keeps_the_newest(bench):
     source = bench.graph()
     for number in range(6):
         bench.store.quarantine(bench.plan_for(source), f"reason {number}")
@@ -292,7 +292,7 @@ def test_the_oldest_of_many_that_were_set_aside_go(bench):
     assert len(bench.files()) == 4 * 3
 
 
-def test_a_plan_that_changes_after_it_was_found_is_not_loaded(bench):
+def test_a_plan_that_changes_after_it_was_opened_is_not_loaded(bench):
     plan = bench.plan_for(bench.graph())
     spoil_plan(plan.path)
     with pytest.raises(PlanError, match=r"was changed: SHA-256 is \w+\.\.\., it was built with"):
@@ -323,7 +323,7 @@ def test_a_folder_of_another_user_is_refused(bench):
         bench.plan_for(bench.graph())
 
 
-def test_a_place_that_cannot_be_written_names_the_variable(tmp_path):
+def test_an_unwritable_cache_folder_is_an_error_that_names_the_variable(tmp_path):
     (tmp_path / "file").write_text("in the way")
     bench = Bench(tmp_path / "file")
     source = small_graphs.linear(tmp_path / "linear.onnx")
@@ -345,7 +345,7 @@ def test_a_build_that_ends_early_leaves_nothing(bench, error):
     assert bench.plan_for(bench.graph()).read()
 
 
-def test_a_plan_that_fails_its_gate_is_not_kept(bench):
+def test_a_plan_that_fails_the_accuracy_check_is_not_kept(bench):
     bench.accuracy = AccuracyCheck("failed", "largest error 3 in logits")
     with pytest.raises(
         BuildError,
@@ -355,7 +355,7 @@ def test_a_plan_that_fails_its_gate_is_not_kept(bench):
     assert bench.files() == []
 
 
-def test_the_gate_sees_the_plan_before_anyone_else(bench):
+def test_the_accuracy_check_comes_before_the_plan_is_visible(bench):
     seen = []
 
     def check(plan, source):
@@ -367,7 +367,7 @@ def test_the_gate_sees_the_plan_before_anyone_else(bench):
     assert open_plan(plan.path).meta.accuracy.state == "passed"
 
 
-def test_many_who_ask_at_once_wait_for_one_build(bench):
+def test_concurrent_requests_wait_for_one_build(bench):
     source = bench.graph()
     first = threading.Event()
 
@@ -408,7 +408,7 @@ def names(found):
     return [plan.meta.name for plan in found]
 
 
-def test_what_was_not_used_for_longest_makes_room(bench):
+def test_the_least_recently_used_are_deleted_for_room(bench):
     bench.size = 4000
     first, _ = aged(bench, "first", "second")
     bench.plan_for(bench.folder / "first.onnx")  # used now
@@ -423,7 +423,7 @@ def test_a_plan_larger_than_the_limit_is_kept_as_long_as_it_is_the_newest(bench)
     assert names(bench.store.plans()) == ["linear"]
 
 
-def test_surplus_is_the_oldest_and_removing_it_frees_its_bytes(bench):
+def test_removing_plans_returns_the_bytes_freed(bench):
     aged(bench, "first", "second", "third")
     going = least_recently_used(bench.store.plans(), 2500)
     assert names(going) == ["first"]
@@ -433,7 +433,7 @@ def test_surplus_is_the_oldest_and_removing_it_frees_its_bytes(bench):
     assert names(bench.store.plans()) == ["third", "second"]
 
 
-def test_sweeping_takes_what_a_killed_process_left_and_nothing_else(bench):
+def test_sweep_deletes_the_files_of_killed_processes_only(bench):
     kept, cut = bench.plan_for(bench.graph("kept")), bench.plan_for(bench.graph("cut", seed=1))
     cut.path.with_suffix(".json").unlink()
     for name in (f".{kept.path.name}", f"..{kept.path.name}.77.tmp"):
@@ -502,7 +502,7 @@ def test_clean_asks_before_it_deletes(bench, command):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for one process")
-def test_ctrl_c_at_the_question_is_no_answer(bench):
+def test_ctrl_c_at_the_question_deletes_nothing(bench):
     bench.plan_for(bench.graph())
     code = "from affectstream.stream.cli import main; main(['engines', 'clean', '--all'])"
     with subprocess.Popen(
@@ -512,11 +512,11 @@ def test_ctrl_c_at_the_question_is_no_answer(bench):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     ) as process:
-        said = b""
-        while not said.endswith(b"[y/N]: "):
+        output = b""
+        while not output.endswith(b"[y/N]: "):
             byte = process.stdout.read(1)
             assert byte, process.stderr.read()
-            said += byte
+            output += byte
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
     assert len(bench.store.plans()) == 1
@@ -555,7 +555,7 @@ def test_pocket_is_built_listed_and_kept(bench, command):
     assert command("list").output.count("tensorrt-rtx") == 2
 
 
-def test_ctrl_c_says_what_is_kept_and_leaves_with_130(bench, command, monkeypatch):
+def test_ctrl_c_reports_what_is_kept_and_exits_with_130(bench, command, monkeypatch):
     pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT for RTX is not installed")
     real, pressed = PlanStore.plan_for, []
 
@@ -605,7 +605,7 @@ def test_a_mistake_on_the_command_line_is_explained(bench, command, arguments, m
         (("build", "--bundle", "nowhere"), 4),
     ],
 )
-def test_a_wrong_command_line_leaves_with_2(bench, command, capsys, arguments, code):
+def test_a_wrong_command_line_exits_with_2(bench, command, capsys, arguments, code):
     from affectstream.stream.cli import main
 
     with pytest.raises(SystemExit) as left:

@@ -1,4 +1,4 @@
-"""What every engine promises, asked of each runtime that is here on the graphs of `pocket`."""
+"""What every engine promises, checked for each installed runtime on the graphs of `pocket`."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def feeds(engine: Engine, rows: int, seed: int = 0) -> dict[str, Array]:
     return made
 
 
-def test_specs_are_those_of_the_graph_and_of_what_comes_out(engine: Engine, graph: Path) -> None:
+def test_specs_match_the_graph_and_the_outputs(engine: Engine, graph: Path) -> None:
     with OnnxEngine(graph) as truth:
         assert list(engine.inputs) == list(truth.inputs)
         assert list(engine.outputs) == list(truth.outputs)
@@ -143,15 +143,15 @@ def test_a_padded_batch_gives_what_its_rows_give_one_by_one(
 
 
 def test_many_threads_get_their_own_results(engine: Engine) -> None:
-    asked = [feeds(engine, n % 8 + 1, seed=n) for n in range(24)]
-    expected = [engine.run(feed) for feed in asked]
+    batches = [feeds(engine, n % 8 + 1, seed=n) for n in range(24)]
+    expected = [engine.run(feed) for feed in batches]
     with ThreadPoolExecutor(8) as pool:
-        for found, one in zip(pool.map(engine.run, asked), expected, strict=True):
+        for found, one in zip(pool.map(engine.run, batches), expected, strict=True):
             for name in one:
                 np.testing.assert_array_equal(found[name], one[name])
 
 
-def test_inputs_are_left_alone_and_outputs_are_the_caller_s(engine: Engine) -> None:
+def test_inputs_do_not_change_and_outputs_belong_to_the_caller(engine: Engine) -> None:
     feed = feeds(engine, 2)
     kept = {name: array.copy() for name, array in feed.items()}
     found = engine.run(feed)

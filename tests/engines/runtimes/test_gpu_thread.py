@@ -81,7 +81,7 @@ def test_results_come_in_order_and_two_items_overlap(device: LazyDevice, work: D
     assert device.closed
 
 
-def test_an_error_is_its_item_s_alone(device: LazyDevice, work: Doubling) -> None:
+def test_an_error_fails_its_item_alone(device: LazyDevice, work: Doubling) -> None:
     gpu = started(work, device)
     items: list[object] = [1, ValueError("at the start"), 2, [OSError("at the end")], 3]
     futures = [gpu.submit(item) for item in items]
@@ -92,7 +92,7 @@ def test_an_error_is_its_item_s_alone(device: LazyDevice, work: Doubling) -> Non
 
 
 @pytest.mark.parametrize("late", [False, True])
-def test_after_a_fault_of_the_gpu_nothing_more_is_tried(
+def test_after_a_device_fault_every_item_fails(
     device: LazyDevice, work: Doubling, late: bool
 ) -> None:
     gpu = started(work, device)
@@ -152,7 +152,7 @@ def test_too_many_waiting_items_are_refused(device: LazyDevice, work: Doubling) 
     gpu.close()
 
 
-def test_what_was_submitted_before_the_close_is_done(device: LazyDevice, work: Doubling) -> None:
+def test_items_submitted_before_close_are_finished(device: LazyDevice, work: Doubling) -> None:
     gpu = started(work, device)
     futures = [gpu.submit(n) for n in range(20)]
     gpu.close()
@@ -184,13 +184,13 @@ def test_a_callback_on_the_gpu_thread_may_close_but_not_submit(
 
 
 @pytest.mark.parametrize("error", [DeviceError("no GPU"), SystemExit(3), KeyboardInterrupt()])
-def test_what_opening_the_device_raises_comes_out(device: LazyDevice, error: Exception) -> None:
+def test_errors_of_opening_the_device_are_raised(device: LazyDevice, error: Exception) -> None:
     device.fail["opened"] = error
     with pytest.raises(type(error)):
         started(Doubling(), device)
 
 
-def test_what_opening_the_work_raises_comes_out_and_the_device_is_closed(
+def test_errors_of_opening_the_work_are_raised_and_the_device_is_closed(
     device: LazyDevice,
 ) -> None:
     def open_work(_: DeviceApi) -> Doubling:
@@ -211,7 +211,9 @@ def test_a_gpu_thread_that_nobody_holds_ends(device: LazyDevice, work: Doubling)
     assert device.closed
 
 
-def test_the_event_loop_runs_on_while_the_gpu_computes(device: LazyDevice, work: Doubling) -> None:
+def test_the_event_loop_keeps_running_while_the_gpu_computes(
+    device: LazyDevice, work: Doubling
+) -> None:
     gpu = started(work, device)
     work.go_on.clear()
 

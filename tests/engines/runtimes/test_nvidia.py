@@ -1,4 +1,4 @@
-"""The bindings are loaded when asked for, once, and what is wrong with them is said."""
+"""The bindings are loaded on use and once, and errors explain what is wrong with them."""
 
 import ctypes
 import os
@@ -33,7 +33,7 @@ def module(afresh, tmp_path, code):
     afresh.syspath_prepend(tmp_path)
 
 
-def test_nothing_of_nvidia_is_imported_before_it_is_asked_for():
+def test_nvidia_modules_are_imported_on_use():
     code = "import affectstream.engines.plans.store, sys; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert not [name for name in done.stdout.split() if name.startswith("tensorrt")]
@@ -100,7 +100,7 @@ def test_many_threads_get_the_same_bindings():
     assert {id(bindings.logger) for bindings in found} == {id(found[0].logger)}
 
 
-def test_what_the_library_says_is_collected():
+def test_the_log_of_the_library_is_collected():
     pytest.importorskip("tensorrt_rtx_bindings", reason="TensorRT for RTX is not installed")
     bindings = load("tensorrt-rtx")
     mark = bindings.log.mark()
@@ -110,26 +110,26 @@ def test_what_the_library_says_is_collected():
     assert any("/nowhere.onnx" in text for text in errors_of(bindings.log.since(mark)))
 
 
-def test_messages_between_two_moments_are_told_apart():
-    messages = NvidiaLog(size=3)
-    messages.add("ERROR", "before")
-    mark = messages.mark()
-    assert messages.since(mark) == []
-    messages.add("INFO", "one")
-    messages.add("ERROR", "two")
-    assert [line.text for line in messages.since(mark)] == ["one", "two"]
-    assert errors_of(messages.since(mark)) == ["two"]
+def test_since_returns_the_lines_after_a_mark():
+    log = NvidiaLog(size=3)
+    log.add("ERROR", "before")
+    mark = log.mark()
+    assert log.since(mark) == []
+    log.add("INFO", "one")
+    log.add("ERROR", "two")
+    assert [line.text for line in log.since(mark)] == ["one", "two"]
+    assert errors_of(log.since(mark)) == ["two"]
 
 
-def test_the_oldest_messages_go_when_there_are_too_many():
-    messages = NvidiaLog(size=3)
-    mark = messages.mark()
+def test_a_full_log_drops_the_oldest_lines():
+    log = NvidiaLog(size=3)
+    mark = log.mark()
     for number in range(5):
-        messages.add("INFO", str(number))
-    assert [line.text for line in messages.since(mark)] == ["2", "3", "4"]
+        log.add("INFO", str(number))
+    assert [line.text for line in log.since(mark)] == ["2", "3", "4"]
 
 
-def test_a_gpu_is_described_or_said_to_be_missing():
+def test_a_gpu_is_described_or_reported_missing():
     try:
         ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -138,7 +138,7 @@ def test_a_gpu_is_described_or_said_to_be_missing():
         return
     gpu = query_gpu()
     assert gpu.capability >= 50 and gpu.memory_bytes > 1 << 30 and gpu.name
-    with pytest.raises(DeviceError, match="cuda:99 was asked for, but the driver shows"):
+    with pytest.raises(DeviceError, match="cuda:99 was requested, but the driver shows"):
         query_gpu(99)
 
 
@@ -171,14 +171,14 @@ def with_stubs(tmp_path):
     return run
 
 
-def test_tensorrt_targets_the_very_gpu_that_is_here(with_stubs):
-    said = with_stubs("""
+def test_tensorrt_targets_the_gpu_of_this_machine(with_stubs):
+    output = with_stubs("""
         from affectstream.engines.plans.target import target_for
         target = target_for("tensorrt")
         print(target.device, target.capabilities, target.gpu)
         """)
     gpu = "name='Fake RTX 0', capability=89, memory_bytes=12884901888, multiprocessors=46, cuda='13.2'"
-    assert said == f"fake-rtx-0-sm89 (89,) Gpu({gpu})\n"
+    assert output == f"fake-rtx-0-sm89 (89,) Gpu({gpu})\n"
 
 
 @pytest.mark.parametrize(
@@ -186,25 +186,25 @@ def test_tensorrt_targets_the_very_gpu_that_is_here(with_stubs):
     [
         (
             "ordinal=1",
-            "builds on cuda:0, here Fake RTX 0, and cuda:1 is another, Fake RTX 1: make ",
+            "builds on cuda:0, here Fake RTX 0, but cuda:1 is Fake RTX 1: make ",
         ),
         ("(86,)", "builds for the GPU that it runs on, here Fake RTX 0 with compute capability 89"),
-        ("ordinal=2", "cuda:2 was asked for, but the driver shows 2 GPUs"),
+        ("ordinal=2", "cuda:2 was requested, but the driver shows 2 GPUs"),
     ],
 )
 def test_tensorrt_builds_for_nothing_else(with_stubs, arguments, message):
-    said = with_stubs(f"""
+    output = with_stubs(f"""
         from affectstream.engines.plans.target import target_for
         try:
             target_for("tensorrt", {arguments})
         except Exception as error:
             print(type(error).__name__, error)
         """)
-    assert message in said
+    assert message in output
 
 
 def test_tensorrt_without_its_libraries_makes_no_builder_and_says_so(with_stubs):
-    said = with_stubs("""
+    output = with_stubs("""
         from affectstream.engines.plans.build import BuildOptions, build
         from affectstream.engines.plans.target import target_for
         try:
@@ -212,5 +212,5 @@ def test_tensorrt_without_its_libraries_makes_no_builder_and_says_so(with_stubs)
         except Exception as error:
             print(type(error).__name__, error)
         """)
-    assert said.startswith("DeviceError tensorrt 11.")
-    assert "makes no builder" in said
+    assert output.startswith("DeviceError tensorrt 11.")
+    assert "makes no builder" in output

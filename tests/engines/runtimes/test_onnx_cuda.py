@@ -49,9 +49,9 @@ def test_bound_memory_gives_what_plain_runs_give(name):
     with OnnxEngine(POCKET / f"{name}.onnx") as engine:
         for seed, rows in enumerate((1, 2, 1, 4, 2, 1)):  # the second of each size is a replay
             fed = feeds(engine, rows, seed)
-            found, wanted = bound.run(fed), engine.run(fed)
-            assert found.keys() == wanted.keys()
-            for output, array in wanted.items():
+            found, expected = bound.run(fed), engine.run(fed)
+            assert found.keys() == expected.keys()
+            for output, array in expected.items():
                 np.testing.assert_allclose(found[output], array, rtol=1e-5, atol=1e-6)
 
 
@@ -70,13 +70,13 @@ def test_feeds_in_another_order_and_not_contiguous():
     bound = BoundSession(cpu_session("fusion"), "cpu")
     with OnnxEngine(POCKET / "fusion.onnx") as engine:
         fed = feeds(engine, 2)
-        wanted = engine.run(fed)["logits"]
+        expected = engine.run(fed)["logits"]
     turned = {name: np.asfortranarray(fed[name]) for name in reversed(fed)}
     for _ in range(2):
-        np.testing.assert_allclose(bound.run(turned)["logits"], wanted, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(bound.run(turned)["logits"], expected, rtol=1e-5, atol=1e-6)
 
 
-def test_more_shapes_than_are_kept_still_compute():
+def test_more_shape_sets_than_the_limit_still_compute():
     bound = BoundSession(cpu_session("fusion"), "cpu")
     with OnnxEngine(POCKET / "fusion.onnx") as engine:
         for rows in (*range(1, MAX_SHAPE_SETS + 4), MAX_SHAPE_SETS + 3, 1):
@@ -107,7 +107,7 @@ def test_nodes_on_the_cpu_are_named_unless_they_only_do_shapes():
 
 
 @pytest.mark.skipif(HAS_CUDA, reason="this onnxruntime has CUDA")
-def test_without_cuda_the_command_is_told():
+def test_without_cuda_the_error_has_the_install_command():
     with pytest.raises(DeviceError, match=r"has no CUDA, only .*CPUExec.*pip uninstall -y onnxrun"):
         CudaEngine(POCKET / "fusion.onnx")
 
@@ -130,8 +130,8 @@ def test_cuda_computes_what_the_cpu_computes(name, fp16):
         assert "cuda:0" in cuda.runtime and cuda.runtime.endswith(", CUDA graphs")
         for seed, rows in enumerate((1, 4, 1, 4)):
             fed = feeds(engine, rows, seed)
-            found, wanted = cuda.run(fed), engine.run(fed)
-            for output, array in wanted.items():
+            found, expected = cuda.run(fed), engine.run(fed)
+            for output, array in expected.items():
                 np.testing.assert_allclose(
                     found[output], array, rtol=0.05 if fp16 else 1e-3, atol=0.05 if fp16 else 1e-3
                 )

@@ -1,4 +1,4 @@
-"""Which shapes a batch is padded to."""
+"""The shapes that a batch is padded to."""
 
 from __future__ import annotations
 

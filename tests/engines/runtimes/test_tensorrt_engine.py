@@ -50,7 +50,7 @@ def rows(count: int, value: float = 1.0) -> dict[str, Array]:
     return {"x": np.full((count, 3), value, np.float32)}
 
 
-def test_it_says_what_it_takes_gives_and_runs_on(world: World) -> None:
+def test_inputs_outputs_and_runtime_are_described(world: World) -> None:
     with world.open() as engine:
         assert [spec.describe() for spec in engine.inputs.values()] == ["x (N, 3) float32"]
         assert [spec.describe() for spec in engine.outputs.values()] == [
@@ -90,7 +90,7 @@ def test_rows_that_are_padded_are_zeros_whatever_was_there_before(world: World) 
         assert x.shape == (8, 3) and np.all(x[:5] == 1) and not np.any(x[5:])
 
 
-def test_results_are_the_caller_s_own(world: World) -> None:
+def test_results_belong_to_the_caller(world: World) -> None:
     with world.open() as engine:
         first = engine.run(rows(2))
         kept = {name: array.copy() for name, array in first.items()}
@@ -101,14 +101,14 @@ def test_results_are_the_caller_s_own(world: World) -> None:
             np.testing.assert_array_equal(array, kept[name])
 
 
-def test_inputs_of_any_memory_layout_are_taken(world: World) -> None:
+def test_inputs_may_have_any_memory_layout(world: World) -> None:
     x = np.arange(12, dtype=np.float32).reshape(3, 4).T
     with world.open() as engine:
         np.testing.assert_array_equal(engine.run({"x": x})["y"], 2 * x + 1)
         np.testing.assert_array_equal(engine.run({"x": x[::2]})["y"], 2 * x[::2] + 1)
 
 
-def test_with_graphs_tensorrt_is_asked_twice_a_slot_and_never_again(world: World) -> None:
+def test_with_graphs_tensorrt_enqueues_twice_for_each_slot_and_never_again(world: World) -> None:
     with world.open() as engine:
         assert world.device.live["graph"] == 2 * 7 and world.network.enqueued == 2 * 2 * 7
         before = world.network.executions
@@ -147,7 +147,7 @@ def test_a_plan_that_refuses_to_be_captured_is_enqueued(world: World) -> None:
 
 
 @pytest.mark.parametrize("capturable", [True, False])
-def test_tensorrt_for_rtx_is_asked_whether_it_can_be_captured(capturable: bool) -> None:
+def test_tensorrt_for_rtx_may_refuse_the_capture(capturable: bool) -> None:
     world = World(runtime="tensorrt-rtx")
     if not capturable:
         world.network.refuse.add("is_stream_capturable")
@@ -178,7 +178,7 @@ def test_the_next_inputs_travel_before_the_last_results_are_waited_for(world: Wo
     assert calls == [*one, *one, "wait", *one, "wait", "wait"]
 
 
-def test_all_is_freed_in_order_on_the_thread_that_made_it(world: World) -> None:
+def test_everything_is_freed_in_order_on_its_own_thread(world: World) -> None:
     with world.open() as engine:
         engine.run(rows(3))
         assert not world.trt.ends
@@ -215,7 +215,7 @@ def test_a_picture_of_any_size_within_the_profile_and_few_of_them_kept() -> None
             assert engine.run({"image": np.full((1, size, 9), size, np.uint8)})["mean"] == [size]
         assert world.device.live["graph"] <= 2 * MAX_SLOTS
         assert world.device.live["pinned"] <= 2 * 2 * MAX_SLOTS
-        for size in range(4, 64):  # one that is often asked for stays
+        for size in range(4, 64):  # a size that is used often stays
             engine.run({"image": np.zeros((1, 50, 50), np.uint8)})
             engine.run({"image": np.zeros((1, 50, 50), np.uint8)})
             enqueued = network.enqueued
@@ -270,7 +270,7 @@ def test_many_threads_and_tasks_at_once(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "told"),
+    ("log_line", "message"),
     [
         (
             "The engine plan file is generated on an incompatible device, expecting compute 9.0 got "
@@ -294,11 +294,11 @@ def test_many_threads_and_tasks_at_once(world: World) -> None:
         ("something that nobody has seen", "for no known reason; build it again"),
     ],
 )
-def test_a_plan_that_does_not_open_says_why(world: World, said: str, told: str) -> None:
-    world.trt.complaint = said
+def test_a_plan_that_does_not_open_says_why(world: World, log_line: str, message: str) -> None:
+    world.trt.complaint = log_line
     with pytest.raises(EngineError) as error:
         world.open(b"no plan")
-    assert told in str(error.value) and said in str(error.value)
+    assert message in str(error.value) and log_line in str(error.value)
     assert str(error.value).startswith("net: tensorrt 11.4.0.106 does not open the plan: ")
     assert world.device.closed
 
@@ -336,7 +336,7 @@ def _refusing(call: str) -> Network:
 
 
 @pytest.mark.parametrize(
-    ("network", "told"),
+    ("network", "message"),
     [
         (affine(kind=DataType.BF16), "tensor 'x' is BF16, which numpy does not have; cast"),
         (affine(kind=DataType.FP8), "tensor 'x' is FP8, which numpy does not have; cast"),
@@ -349,14 +349,14 @@ def _refusing(call: str) -> Network:
         (_refusing("execute_async_v3"), "does not enqueue the batch: enqueue failed"),
     ],
 )
-def test_a_plan_that_cannot_run_in_static_slots_is_refused(network: Network, told: str) -> None:
+def test_a_plan_that_cannot_run_in_static_slots_is_refused(network: Network, message: str) -> None:
     world = World(network)
-    with pytest.raises(EngineError, match=f"^net: .*{told}"):
+    with pytest.raises(EngineError, match=f"^net: .*{message}"):
         world.open()
     assert not world.device.leaks() and world.device.closed
 
 
-def test_a_device_that_does_not_open_is_told(world: World) -> None:
+def test_a_device_that_does_not_open_is_an_error(world: World) -> None:
     world.device.fail["opened"] = DeviceError("cuda:0: pycuda does not load")
     with pytest.raises(DeviceError, match="pycuda does not load"):
         world.open()
@@ -376,7 +376,7 @@ def test_whichever_call_fails_while_opening_nothing_is_left() -> None:
         assert world.device.closed and world.device.depth == 0
 
 
-def test_a_lack_of_memory_fails_one_call_and_a_fault_all_that_follow(world: World) -> None:
+def test_full_memory_fails_one_call_and_a_device_fault_all_later_ones(world: World) -> None:
     with world.open(warm=False) as engine:
         world.device.fail["alloc_pinned"] = OutOfDeviceMemory("full")
         with pytest.raises(OutOfDeviceMemory):

@@ -73,7 +73,7 @@ def test_copies_are_captured_and_launched_again(device: CudaDevice) -> None:
     graph.close()
 
 
-def test_a_refused_capture_leaves_the_stream_of_use(device: CudaDevice) -> None:
+def test_a_refused_capture_leaves_the_stream_usable(device: CudaDevice) -> None:
     pytest.importorskip("cuda.bindings", reason="cuda-python (cuda-bindings) is not installed")
     stream = device.stream()
     with pytest.raises(NotCaptured):

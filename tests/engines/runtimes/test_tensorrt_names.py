@@ -28,7 +28,7 @@ RTX_ONLY = {
 NO_LIBRARIES = importlib.util.find_spec("tensorrt_libs") is None
 
 
-def asked(tmp_path: Path, *command: str) -> subprocess.CompletedProcess[str]:
+def run(tmp_path: Path, *command: str) -> subprocess.CompletedProcess[str]:
     """In a process of its own: stubs stay loaded."""
     return subprocess.run(
         [sys.executable, *command, str(tmp_path)],
@@ -47,7 +47,7 @@ def bindings() -> None:
         pytest.skip("gcc is needed to compile stand-ins for TensorRT's libraries")
 
 
-def test_the_scan_sees_what_the_engine_lives_by() -> None:
+def test_the_scan_finds_the_names_that_matter() -> None:
     assert used() >= {
         "Runtime",
         "Runtime.deserialize_cuda_engine",
@@ -67,7 +67,7 @@ def test_the_scan_sees_what_the_engine_lives_by() -> None:
 
 @pytest.mark.usefixtures("bindings")
 def test_every_name_is_in_tensorrt_11(tmp_path: Path) -> None:
-    done = asked(tmp_path, "-m", "tests.support.nvidia_stubs.names", "tensorrt")
+    done = run(tmp_path, "-m", "tests.support.nvidia_stubs.names", "tensorrt")
     assert done.returncode == 0, done.stderr
     assert set(json.loads(done.stdout)) == RTX_ONLY
 
@@ -75,14 +75,14 @@ def test_every_name_is_in_tensorrt_11(tmp_path: Path) -> None:
 def test_every_name_is_in_tensorrt_for_rtx(tmp_path: Path) -> None:
     if importlib.util.find_spec("tensorrt_rtx_bindings") is None:
         pytest.skip("pip install 'affectstream[rtx]' brings TensorRT for RTX")
-    done = asked(tmp_path, "-m", "tests.support.nvidia_stubs.names", "tensorrt-rtx")
+    done = run(tmp_path, "-m", "tests.support.nvidia_stubs.names", "tensorrt-rtx")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == []
 
 
 @pytest.mark.usefixtures("bindings")
 @pytest.mark.skipif(not NO_LIBRARIES, reason="TensorRT's libraries are installed")
-def test_real_bindings_that_make_no_runtime_are_told_and_not_a_crash(tmp_path: Path) -> None:
+def test_real_bindings_that_make_no_runtime_raise_an_error(tmp_path: Path) -> None:
     code = """
 import sys
 from pathlib import Path
@@ -97,16 +97,16 @@ try:
 except EngineError as error:
     print(error)
 """
-    done = asked(tmp_path, "-c", code)
+    done = run(tmp_path, "-c", code)
     assert done.returncode == 0, done.stderr
     assert "plan: tensorrt makes no runtime: " in done.stdout
 
 
 @pytest.mark.parametrize(
-    ("plan", "told"), [("b''", "it is empty"), ("b'vtrt'", "it is cut short, or not a plan")]
+    ("plan", "message"), [("b''", "it is empty"), ("b'vtrt'", "it is cut short, or not a plan")]
 )
-def test_the_real_tensorrt_for_rtx_says_what_is_wrong_with_bytes_that_are_no_plan(
-    tmp_path: Path, plan: str, told: str
+def test_the_real_tensorrt_for_rtx_explains_data_that_is_not_a_plan(
+    tmp_path: Path, plan: str, message: str
 ) -> None:
     if importlib.util.find_spec("tensorrt_rtx_bindings") is None:
         pytest.skip("pip install 'affectstream[rtx]' brings TensorRT for RTX")
@@ -120,6 +120,6 @@ try:
 except EngineError as error:
     print(error)
 """
-    done = asked(tmp_path, "-c", code)
+    done = run(tmp_path, "-c", code)
     assert done.returncode == 0, done.stderr
-    assert f"does not open the plan: {told}; build it again" in done.stdout
+    assert f"does not open the plan: {message}; build it again" in done.stdout

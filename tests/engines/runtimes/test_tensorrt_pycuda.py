@@ -54,7 +54,7 @@ def test_threads_and_asyncio_on_one_engine_with_graphs(play: Scenario) -> None:
 
 
 @pytest.mark.parametrize("name", ["without_graphs", "failing_run", "cancelled", "closed_again"])
-def test_no_way_of_use_leaves_anything_behind(play: Scenario, name: str) -> None:
+def test_no_use_leaks_gpu_memory(play: Scenario, name: str) -> None:
     done = play(name)
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith(f"{NOTHING_LEFT}\n")
@@ -81,14 +81,14 @@ def test_a_context_that_cannot_be_popped_is_lost_and_the_process_is_not(play: Sc
     assert done.stdout.count("context was lost") >= 2
 
 
-def test_a_fault_of_the_gpu_is_told_and_ends_the_engine(play: Scenario) -> None:
+def test_a_device_fault_is_reported_and_ends_the_engine(play: Scenario) -> None:
     first, second = play("failing_run").stdout.splitlines()[:2]
     assert "CUDA failed while computing" in first
     assert "failed before, open it again" in second
 
 
 def test_a_gpu_that_is_not_there_is_named(play: Scenario) -> None:
-    assert "cuda:3 was asked for, but the driver shows 1 GPU" in play("no_device").stdout
+    assert "cuda:3 was requested, but the driver shows 1 GPU" in play("no_device").stdout
 
 
 def test_an_exit_without_close_finishes_and_frees(play: Scenario) -> None:

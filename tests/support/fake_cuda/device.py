@@ -89,7 +89,7 @@ class LazyDevice:
         self.before_wait: Callable[[], None] = lambda: None
 
     def opened(self, ordinal: int) -> Self:
-        """As a stage opens a device: on the thread that will own it."""
+        """Open the device on the thread that will own it."""
         self.check_failure("opened")
         assert ordinal == 0
         self.thread = threading.current_thread()

@@ -280,7 +280,7 @@ def interrupted_opening() -> None:
 
 
 def closed_again() -> None:
-    """Closed twice, by several threads at once, and in a callback on the stage's own thread."""
+    """Closed twice, by several threads at once, and in a callback on the GPU thread."""
     first = opened()
     first.close()
     first.close()
