@@ -59,7 +59,7 @@ def test_a_stimulus_can_be_chosen(tmp_path):
 def test_clocks_that_restart_are_refused(tmp_path):
     rows = [(0.0, FACE), (33.0, FACE), (0.0, FACE), (33.0, FACE)]
     layout = find_layout(new_export(tmp_path / "a.csv", rows, stimuli=("one", "two")))
-    with pytest.raises(DataError, match=r"begin anew with each stimulus \(one, two\): choose one"):
+    with pytest.raises(DataError, match=r"restart with each stimulus \(one, two\): choose one"):
         read_annotations(layout)
     assert len(read_annotations(layout, stimulus="two")) == 2
 

@@ -183,6 +183,6 @@ def _refuse_restarted_clock(layout: Layout, annotations: Sequence[Annotation]) -
     stimuli = sorted({a.stimulus for a in annotations if a.stimulus})
     if back and len(stimuli) > 1:
         raise DataError(
-            f"{layout.path}: times begin anew with each stimulus ({', '.join(stimuli)}): choose one "
+            f"{layout.path}: times restart with each stimulus ({', '.join(stimuli)}): choose one "
             "with --stimulus, or the clock of the whole recording with --time Timestamp"
         )

@@ -11,8 +11,10 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -69,12 +71,16 @@ def read(
     `split` is the name of a folder, ``train`` or ``test``; `labels` gives the numbers. Raises
     `DataMissing` if there are no pictures in ``root/fer2013.zip`` or ``root/fer2013/``.
     """
-    names, load = _pictures(_locate(root))
-    names = [n for n in names if n.split("/")[-3] == split and n.split("/")[-2] in EMOTIONS]
-    if not names:
+    images, numbers = [], []
+    names, load = _list_files(_locate(root))
+    for picture in load([name for name in names if name.split("/")[-3] == split]):
+        if picture.grey is None:
+            raise DataError(f"{picture.name} is not a picture")
+        if picture.word in EMOTIONS:
+            images.append(_to_template(picture.name, picture.grey))
+            numbers.append(labels.index(EMOTIONS[picture.word]))
+    if not images:
         raise DataMissing(f"no pictures of FER2013's {split!r} folder below {root}")
-    images = [_to_template(name, _decode(name, blob)) for name, blob in load(names)]
-    numbers = [labels.index(EMOTIONS[name.split("/")[-2]]) for name in names]
     return np.stack(images), np.asarray(numbers, np.int64)
 
 
@@ -89,11 +95,11 @@ def find(path: Path, options: Options) -> RawDataset:
     vocabulary = options.vocabulary(EMOTIONS)
     if path.suffix == ".csv":
         require_columns(path, next(iterate_rows(path), {}), COLUMNS)
-        jobs = [Job(path.name, partial(_of_table, path, vocabulary))]
+        jobs = [Job(path.name, partial(_samples, partial(_read_table, path), vocabulary))]
     else:
-        names, load = _pictures(path)
+        names, load = _list_files(path)
         parts = [names[at : at + _JOB_PICTURES] for at in range(0, len(names), _JOB_PICTURES)]
-        jobs = [Job(part[0], partial(_of_files, part, load, vocabulary)) for part in parts]
+        jobs = [Job(part[0], partial(_samples, partial(load, part), vocabulary)) for part in parts]
     if not jobs:
         raise DataMissing(
             f"no pictures of FER2013 in {path}: expected fer2013.zip, fer2013.csv, or a folder with "
@@ -107,11 +113,16 @@ def _locate(path: Path) -> Path:
     return found[0] if found else path
 
 
-Load = Callable[[Sequence[str]], Iterator[tuple[str, bytes]]]
-"""Reads pictures by name."""
+class Picture(NamedTuple):
+    """A picture (48, 48) uint8 of FER2013, None if it cannot be decoded, with its label and split."""
+
+    name: str
+    word: str
+    split: Split
+    grey: NDArray[np.uint8] | None
 
 
-def _pictures(path: Path) -> tuple[list[str], Load]:
+def _list_files(path: Path) -> tuple[list[str], Callable[[Sequence[str]], Iterator[Picture]]]:
     """The names ``.../<folder>/<class>/<picture>`` in an archive or a folder, and how to read them."""
     if path.suffix == ".zip":
         try:
@@ -123,15 +134,7 @@ def _pictures(path: Path) -> tuple[list[str], Load]:
         names = [p.relative_to(path).as_posix() for p in path.rglob("*.*") if p.is_file()]
     else:
         raise DataMissing(f"{path} is no folder, .zip or .csv of FER2013")
-
-    def load(names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        if path.suffix != ".zip":
-            yield from ((name, (path / name).read_bytes()) for name in names)
-            return
-        with zipfile.ZipFile(path) as archive:
-            yield from ((name, archive.read(name)) for name in names)
-
-    return sorted(filter(_is_picture, names)), load
+    return sorted(filter(_is_picture, names)), partial(_read_files, path)
 
 
 def _is_picture(name: str) -> bool:
@@ -143,61 +146,60 @@ def _is_picture(name: str) -> bool:
     )
 
 
-def _of_files(
-    names: Sequence[str], load: Load, vocabulary: Vocabulary, cropper: Cropper
-) -> Iterator[JobResult]:
-    for name, blob in load(names):
-        folder, word = name.split("/")[-3:-1]
-        emotion = vocabulary.emotion(word, name)
-        if emotion is None:
-            yield Skipped(name, "label left out", word)
-            continue
-        try:
-            grey = _decode(name, blob)
-        except ValueError:
-            yield Skipped(name, "no picture", f"{len(blob)} bytes that cannot be decoded")
-            continue
-        key = "/".join(name.split("/")[-3:])
-        yield _sample(key, grey, emotion, SPLIT_OF_FOLDER[folder], cropper.size)
+def _read_files(path: Path, names: Sequence[str]) -> Iterator[Picture]:
+    with ExitStack() as stack:
+        read = (
+            stack.enter_context(zipfile.ZipFile(path)).read
+            if path.suffix == ".zip"
+            else lambda name: (path / name).read_bytes()
+        )
+        for name in names:
+            folder, word, file = name.split("/")[-3:]
+            blob = read(name)
+            grey = (
+                cv2.imdecode(np.frombuffer(blob, np.uint8), cv2.IMREAD_GRAYSCALE) if blob else None
+            )
+            picture = None if grey is None else np.asarray(grey, np.uint8)
+            yield Picture(f"{folder}/{word}/{file}", word, SPLIT_OF_FOLDER[folder], picture)
 
 
-def _decode(name: str, blob: bytes) -> NDArray[np.uint8]:
-    grey = cv2.imdecode(np.frombuffer(blob, np.uint8), cv2.IMREAD_GRAYSCALE) if blob else None
-    if grey is None:
-        raise ValueError(f"{name} is not a picture")
-    return np.asarray(grey, np.uint8)
-
-
-def _of_table(path: Path, vocabulary: Vocabulary, cropper: Cropper) -> Iterator[JobResult]:
+def _read_table(path: Path) -> Iterator[Picture]:
     for number, row in enumerate(iterate_rows(path), 1):
         where, word, usage = f"{path.name}, row {number}", str(row["emotion"]), row["Usage"]
         if word.isdecimal() and int(word) < len(NUMBERS):
             word = NUMBERS[int(word)]
-        emotion = vocabulary.emotion(word, where)
-        if emotion is None:
-            yield Skipped(where, "label left out", word)
-            continue
         if usage not in SPLIT_OF_USAGE:
             raise DataError(
                 f"{where}: Usage is {usage!r}, expected one of {', '.join(SPLIT_OF_USAGE)}"
             )
         try:
-            pixels = np.loadtxt(io.StringIO(str(row["pixels"])), np.uint8).reshape(SIZE, SIZE)
+            grey = np.loadtxt(io.StringIO(str(row["pixels"])), np.uint8).reshape(SIZE, SIZE)
         except ValueError:
-            detail = f"pixels are not {SIZE * SIZE} numbers from 0 to 255"
-            yield Skipped(where, "no picture", detail)
-            continue
-        yield _sample(where, pixels, emotion, SPLIT_OF_USAGE[usage], cropper.size)
+            grey = None
+        yield Picture(where, word, SPLIT_OF_USAGE[usage], grey)
 
 
-def _sample(key: str, grey: NDArray[np.uint8], emotion: str, split: Split, size: int) -> Sample:
-    crop = _to_template(key, grey)
+def _samples(
+    read: Callable[[], Iterator[Picture]], vocabulary: Vocabulary, cropper: Cropper
+) -> Iterator[JobResult]:
+    for picture in read():
+        emotion = vocabulary.emotion(picture.word, picture.name)
+        if emotion is None:
+            yield Skipped(picture.name, "label left out", picture.word)
+        elif picture.grey is None:
+            yield Skipped(picture.name, "no picture", "empty, or cannot be decoded")
+        else:
+            yield _sample(picture, picture.grey, emotion, cropper.size)
+
+
+def _sample(picture: Picture, grey: NDArray[np.uint8], emotion: str, size: int) -> Sample:
+    crop = _to_template(picture.name, grey)
     if size != SIZE:
         how = cv2.INTER_AREA if size < SIZE else cv2.INTER_LINEAR
         crop = np.asarray(cv2.resize(crop, (size, size), interpolation=how), np.uint8)
     return Sample(
-        id=key,
-        split=split,
+        id=picture.name,
+        split=picture.split,
         frames_seen=1,
         crops=np.repeat(crop[None, :, :, None], 3, axis=3),
         crop_times_us=np.zeros(1, np.int64),
