@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from affectstream.engines.choose import Device, parse_device
+from affectstream.engines.choose import parse_device
 from affectstream.engines.errors import DeviceError, EngineError
 from affectstream.engines.spec import Engine
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from affectstream.engines.plans.build import BuildOptions, BuiltPlan, Progress
     from affectstream.engines.plans.plan import Plan
     from affectstream.engines.plans.target import Target
+    from affectstream.engines.runtimes.nvidia import NvidiaRuntime
 
 _log = logging.getLogger(__name__)
 
@@ -46,10 +47,12 @@ def open_engine(
         from affectstream.engines.runtimes.onnx_cuda import CudaEngine
 
         return CudaEngine(path, ordinal=parsed.ordinal, fp16=fp16)
-    return _open_plan(path, parsed, options)
+    return _open_plan(path, parsed.kind, parsed.ordinal, options)
 
 
-def _open_plan(path: Path, device: Device, options: BuildOptions | None) -> Engine:
+def _open_plan(
+    path: Path, runtime: NvidiaRuntime, ordinal: int, options: BuildOptions | None
+) -> Engine:
     from affectstream.engines.plans.accuracy import check_plan
     from affectstream.engines.plans.build import BuildOptions
     from affectstream.engines.plans.store import PlanStore
@@ -59,12 +62,12 @@ def _open_plan(path: Path, device: Device, options: BuildOptions | None) -> Engi
     from affectstream.engines.runtimes.nvidia import load
     from affectstream.engines.runtimes.tensorrt import TensorRTEngine
 
-    bindings = load(device.kind)
-    capability = query_gpu(device.ordinal).capability
-    unusual = device.kind == "tensorrt-rtx" and capability not in DEFAULT_CAPABILITIES
-    target = target_for(device.kind, (capability,) if unusual else (), ordinal=device.ordinal)
+    bindings = load(runtime)
+    capability = query_gpu(ordinal).capability
+    unusual = runtime == "tensorrt-rtx" and capability not in DEFAULT_CAPABILITIES
+    target = target_for(runtime, (capability,) if unusual else (), ordinal=ordinal)
     store, options = PlanStore(), options or BuildOptions()
-    check = partial(check_plan, ordinal=device.ordinal)
+    check = partial(check_plan, ordinal=ordinal)
 
     def find_or_build() -> Plan:
         usable = store.find_usable(path, options, target, capability)
@@ -73,7 +76,7 @@ def _open_plan(path: Path, device: Device, options: BuildOptions | None) -> Engi
         )
 
     def open_plan(plan: Plan) -> Engine:
-        return TensorRTEngine(plan.read(), bindings, name=path.name, ordinal=device.ordinal)
+        return TensorRTEngine(plan.read(), bindings, name=path.name, ordinal=ordinal)
 
     plan = find_or_build()
     try:

@@ -16,7 +16,7 @@ import tempfile
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Literal, cast
 
 import msgspec
 import numpy as np
@@ -173,7 +173,7 @@ def _try_cuda(graph: Path, ordinal: int) -> str:
         return _check_squares(engine)
 
 
-def _try_tensorrt(runtime: str, graph: Path, ordinal: int) -> str:
+def _try_tensorrt(runtime: NvidiaRuntime, graph: Path, ordinal: int) -> str:
     from affectstream.engines.plans.build import ONE_ROW, BuildOptions, build
     from affectstream.engines.plans.target import target_for
     from affectstream.engines.runtimes.cuda.memory import INSTALL_COMMAND
@@ -206,7 +206,7 @@ def _check_squares(engine: Engine) -> str:
     return engine.runtime
 
 
-def main(target: str, ordinal: int) -> None:
+def main(target: ProbeTarget, ordinal: int) -> None:
     """Try `target`; print its steps and the result, one JSON document a line."""
     try:
         if target == "driver":
@@ -226,4 +226,4 @@ def main(target: str, ordinal: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(cast(ProbeTarget, sys.argv[1]), int(sys.argv[2]))

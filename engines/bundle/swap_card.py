@@ -32,7 +32,7 @@ def _beginning(manifest: Manifest, public: Mapping[str, FilePart]) -> list[str]:
         "|---|---|---|",
         *(f"| {role} | {part.model} | {part.sha256} |" for role, part in public.items()),
         "",
-        f"Licences of the weights: {manifest.licences.weights}.",
+        f"Licenses of the weights: {manifest.licences.weights}.",
         "",
         "**Nobody has measured this bundle.** Its head, probabilities and thresholds were made for the parts",
         "that were replaced: measure it (`affectstream train evaluate --bundle FOLDER`) before you rely on",

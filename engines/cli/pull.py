@@ -59,7 +59,7 @@ def _list(folder: Path | None) -> None:
     for name, model in models(folder).items():
         state = "pulled" if all(file.path.is_file() for file in model.files) else "not pulled"
         typer.echo(f"{name}  [{state}]\n    {model.summary}")
-        typer.echo(f"    {model.role}, licence: {model.licence}")
+        typer.echo(f"    {model.role}, license: {model.licence}")
         for file in model.files:
             typer.echo(f"    {file.url}, {file.size:,} bytes\n    SHA-256 {file.sha256}")
 

@@ -41,7 +41,9 @@ class Target(Struct, frozen=True):
         return f"{name}-{capabilities}"
 
 
-def target_for(runtime: str, capabilities: Iterable[int] = (), *, ordinal: int = 0) -> Target:
+def target_for(
+    runtime: NvidiaRuntime, capabilities: Iterable[int] = (), *, ordinal: int = 0
+) -> Target:
     """The target of plans that are built on this machine.
 
     For ``tensorrt`` it is GPU number `ordinal`, for ``tensorrt-rtx`` `capabilities` or

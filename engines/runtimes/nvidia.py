@@ -101,7 +101,7 @@ _loaded: dict[NvidiaRuntime, Bindings] = {}
 _lock = threading.Lock()
 
 
-def load(runtime: str) -> Bindings:
+def load(runtime: NvidiaRuntime) -> Bindings:
     """The bindings of ``tensorrt`` or ``tensorrt-rtx``, loaded once in a process.
 
     Raises `DeviceError` with the reason and the install command when they are missing, do not load or are
