@@ -24,7 +24,7 @@ Output = Annotated[
     typer.Option(
         "--output",
         "-o",
-        help="Write results to a folder for each source in this one, instead of events to stdout.",
+        help="Folder for results, with a subfolder for each source. Without it, events go to stdout.",
         show_default=False,
     ),
 ]
