@@ -18,7 +18,6 @@ import logging
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import Self, TypeVar
@@ -26,6 +25,7 @@ from typing import Self, TypeVar
 import numpy as np
 import onnxruntime
 
+from affectstream.engines.daemon_executor import DaemonExecutor
 from affectstream.engines.errors import DeviceError, EngineError
 from affectstream.engines.runtimes.onnx import ORT_ERRORS, tensor_spec
 from affectstream.engines.spec import Array, check_feeds
@@ -199,8 +199,8 @@ class _Binding:
 
 
 @cache
-def _cuda_thread() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(1, thread_name_prefix="onnxruntime-cuda")
+def _cuda_thread() -> DaemonExecutor:
+    return DaemonExecutor(1, "onnxruntime-cuda")
 
 
 def _check_build() -> None:

@@ -12,12 +12,13 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass
 
 import numpy as np
 
 from affectstream.engines.bundle.bundle import Bundle
+from affectstream.engines.daemon_executor import DaemonExecutor
 from affectstream.stream.faces.face import FrameObservation
 from affectstream.stream.faces.perceive import BATCH, Perceiver
 from affectstream.stream.media.grid import GridFrame, GridSampler
@@ -32,8 +33,10 @@ from affectstream.stream.media.types import (
 )
 from affectstream.stream.results.interpret import HopResult, Interpreter
 
-_QUEUE_ITEMS = 16
-"""Sound is joined to runs of half a second, so this is a few seconds of media."""
+_MIN_QUEUE_ITEMS = 16
+_ITEMS_PER_BATCH = 4
+"""Places in the queue for each batch that may wait, so that sound and bounds between the batches never keep
+a thread from its next one. Sound is joined to runs of half a second, which are small."""
 _SOUND_RUN = SAMPLE_RATE // 2
 _JOIN_TIMEOUT_S = 2.0
 """How long to wait for a reader that does not stop before it is abandoned."""
@@ -72,13 +75,16 @@ class Pipeline:
         self._perceiver: Perceiver | None = None
         if video is not None and "video" in bundle.modalities:
             self._perceiver = Perceiver(bundle, pixel_aspect=video.pixel_aspect)
-        self._queue: queue.Queue[_Item] = queue.Queue(_QUEUE_ITEMS)
         # A batch holds whole frames, so fewer may wait than the queue has places.
-        self._free_batches = threading.BoundedSemaphore(self._threads + 2)
+        batches = self._threads + 2
+        self._free_batches = threading.BoundedSemaphore(batches)
+        self._queue: queue.Queue[_Item] = queue.Queue(
+            max(_MIN_QUEUE_ITEMS, _ITEMS_PER_BATCH * batches)
+        )
         self._stop = threading.Event()
 
     def __iter__(self) -> Iterator[HopResult]:
-        pool = ThreadPoolExecutor(self._threads, "perceive")
+        pool = DaemonExecutor(self._threads, "perceive")
         reader = threading.Thread(target=self._read, args=(pool,), name="reader", daemon=True)
         reader.start()
         try:
@@ -110,7 +116,7 @@ class Pipeline:
                     yield from self._interpreter.flush(self._recording.end_us)
                     return
 
-    def _read(self, pool: ThreadPoolExecutor) -> None:
+    def _read(self, pool: DaemonExecutor) -> None:
         """The reader thread: decode, choose the frames of the grid, queue them."""
         try:
             self._decode(pool)
@@ -120,7 +126,7 @@ class Pipeline:
         except BaseException as error:  # the caller's thread raises it
             self._put(_End(error), force=True)
 
-    def _decode(self, pool: ThreadPoolExecutor) -> None:
+    def _decode(self, pool: DaemonExecutor) -> None:
         grid = GridSampler(self._frame_hz, self._recording.start_us)
         batch: list[GridFrame] = []
         sound: list[Samples] = []
@@ -149,7 +155,7 @@ class Pipeline:
         self._flush_batches(pool, batch, partial=True)
 
     def _flush_batches(
-        self, pool: ThreadPoolExecutor, frames: list[GridFrame], *, partial: bool = False
+        self, pool: DaemonExecutor, frames: list[GridFrame], *, partial: bool = False
     ) -> list[GridFrame]:
         """Queue full batches, with `partial` also the rest; return the frames that are left."""
         while frames and (partial or len(frames) >= BATCH):

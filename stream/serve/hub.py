@@ -8,10 +8,10 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from affectstream.engines.daemon_executor import DaemonExecutor
 from affectstream.engines.labels import Modality
 from affectstream.stream.errors import AffectstreamError
 from affectstream.stream.live.words.dictation import LiveWords
@@ -80,7 +80,7 @@ class Hub:
         self._in_use = 0  # sessions that are open or still closing
         self._opened = 0
         self._past = Totals(0, 0, 0, 0)
-        self._pool = ThreadPoolExecutor(max_sessions, "session")
+        self._pool = DaemonExecutor(max_sessions, "session")
         metrics.sessions.set_function(lambda: len(self.sessions))
 
     @property

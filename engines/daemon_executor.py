@@ -1,0 +1,86 @@
+"""An executor whose threads never keep the program from ending."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
+
+_Parameters = ParamSpec("_Parameters")
+_Result = TypeVar("_Result")
+_Call = tuple["Future[Any]", Callable[[], Any]]
+
+
+class DaemonExecutor(Executor):
+    """Like `ThreadPoolExecutor`, but its threads are daemons.
+
+    Python waits for the threads of a `ThreadPoolExecutor` when it exits, even after a `shutdown` that does
+    not wait. One call that is stuck in C (an engine, a read from storage that does not answer) would keep
+    the process alive.
+    """
+
+    def __init__(self, max_threads: int, name: str) -> None:
+        """Start up to `max_threads` threads, each when it is first needed."""
+        if max_threads < 1:
+            raise ValueError(f"max_threads must be at least 1, found {max_threads}")
+        self._max_threads, self._name = max_threads, name
+        self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._idle = threading.Semaphore(0)
+        self._threads: list[threading.Thread] = []
+        self._closed = False
+
+    def submit(
+        self,
+        fn: Callable[_Parameters, _Result],
+        /,
+        *args: _Parameters.args,
+        **kwargs: _Parameters.kwargs,
+    ) -> Future[_Result]:
+        """Call `fn` on a thread. Raises RuntimeError after `shutdown`."""
+        future: Future[_Result] = Future()
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("this executor was shut down")
+            self._calls.put((future, partial(fn, *args, **kwargs)))
+            if not self._idle.acquire(blocking=False) and len(self._threads) < self._max_threads:
+                name = f"{self._name}_{len(self._threads)}"
+                thread = threading.Thread(target=self._run, name=name, daemon=True)
+                self._threads.append(thread)
+                thread.start()
+        return future
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more calls. The threads end after the waiting calls, which `cancel_futures` cancels."""
+        with self._lock:
+            self._closed = True
+            if cancel_futures:
+                self._cancel_waiting()
+            for _ in self._threads:
+                self._calls.put(None)
+        if wait:
+            for thread in self._threads:
+                thread.join()
+
+    def _cancel_waiting(self) -> None:
+        while True:
+            try:
+                call = self._calls.get_nowait()
+            except queue.Empty:
+                return
+            if call is not None:
+                call[0].cancel()
+
+    def _run(self) -> None:
+        while (call := self._calls.get()) is not None:
+            future, work = call
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(work())
+                except BaseException as error:  # raised by `Future.result`
+                    future.set_exception(error)
+            del call, future, work  # a waiting thread must not hold on to the last result
+            self._idle.release()
