@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import FrameType
 from typing import BinaryIO
@@ -33,9 +34,10 @@ from affectstream.stream.sinks import Format
 from affectstream.stream.sinks.jsonl import JsonlStream
 from affectstream.stream.sinks.lsl import LslOutlets
 
-CLOSE_S = 1.2
-"""The time for closing the session; the sinks have the rest of two seconds."""
-FLUSH_S = 0.6
+END_S, CLOSE_S = 2.0, 1.2
+"""The time for the whole end, and of it for closing the session; the sinks have the rest."""
+_DISCARD_S = 0.1
+"""How long to wait for unfinished files to be removed: on storage that is stuck they stay."""
 _POLL_S = 0.1
 
 
@@ -134,6 +136,8 @@ class _Watch:
             self._close()
             raise
         self._close()
+        if self._sink is not None and self._sink.error is not None:
+            raise self._sink.error
         if stop.number == signal.SIGINT:
             return exits.INTERRUPTED
         whole = self._source.failure is None and not self._unfinished
@@ -151,6 +155,8 @@ class _Watch:
             parts.append(f"{self._sink.delivered} events delivered")
             if self._sink.lost:
                 parts.append(f"{self._sink.lost} events lost: their reader is stuck")
+        if self._folder is not None and self._unfinished:
+            parts.append(f"{self._folder.folder} is incomplete: its storage does not answer")
         if self._source.abandoned:
             parts.append(f"{self._source.abandoned} threads abandoned in FFmpeg")
         if self._source.failure is not None:
@@ -168,6 +174,7 @@ class _Watch:
                 raise self._sink.error
 
     def _close(self) -> None:
+        until_s = time.monotonic() + END_S
         try:
             self._ended = self._source.close(timeout_s=CLOSE_S)
         finally:
@@ -175,13 +182,17 @@ class _Watch:
                 self._lsl.close()
         if self._sink is None:
             return
-        self._unfinished = not self._sink.finish(FLUSH_S)
-        if self._folder is None:
-            return
-        if self._unfinished or self._ended is None:
-            self._folder.discard()
-        else:
-            self._folder.commit(self._source.name, self._ended)
+        folder, ended = self._folder, self._ended
+        commit = None
+        if folder is not None and ended is not None:
+            commit = partial(folder.commit, self._source.name, ended)
+        left_s = max(_DISCARD_S, until_s - time.monotonic() - _DISCARD_S)
+        self._unfinished = not self._sink.finish(left_s, commit)
+        if folder is not None and (self._unfinished or ended is None):
+            # Storage that does not answer holds up the removal of files too.
+            remover = threading.Thread(target=folder.discard, name="discard", daemon=True)
+            remover.start()
+            remover.join(_DISCARD_S)
 
     def _emit(self, event: Event) -> None:
         if self._dashboard is not None:

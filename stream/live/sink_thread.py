@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
 from affectstream.stream.results.interpret import HopResult
@@ -39,13 +41,20 @@ class Unbuffered:
         """Nothing is buffered."""
 
 
+@dataclass(frozen=True, slots=True)
+class _End:
+    """Nothing more will be written; `commit` completes what was."""
+
+    commit: Callable[[], None] | None
+
+
 class SinkThread:
     """Put hops from any thread; they are written in order. `finish` waits for the rest."""
 
     def __init__(self, sink: Sink, end_us: Callable[[], int]) -> None:
         """`end_us` returns how far the source has come, which tables need."""
         self._sink, self._end_us = sink, end_us
-        self._waiting: queue.Queue[HopResult | None] = queue.Queue(MAX_WAITING)
+        self._waiting: queue.Queue[HopResult | _End] = queue.Queue(MAX_WAITING)
         self.delivered = 0
         """Events that were written."""
         self.lost = 0
@@ -65,25 +74,34 @@ class SinkThread:
         except queue.Full:
             self.lost += len(hop.events)
 
-    def finish(self, timeout_s: float) -> bool:
-        """Whether everything was written within the time. Put nothing after this."""
+    def finish(self, timeout_s: float, commit: Callable[[], None] | None = None) -> bool:
+        """Whether everything was written, and `commit` has returned, within the time.
+
+        `commit` is called on the thread of the sink, after the last write: closing a file waits for the
+        storage too. Put nothing after this.
+        """
+        until_s = time.monotonic() + timeout_s
         try:
-            self._waiting.put(None, timeout=timeout_s)
+            self._waiting.put(_End(commit), timeout=timeout_s)
         except queue.Full:
             pass
         else:
-            self._thread.join(timeout_s)
+            self._thread.join(max(0.0, until_s - time.monotonic()))
         if self._thread.is_alive() or self.error is not None:
             self.lost += sum(
-                len(hop.events) for hop in list(self._waiting.queue) if hop is not None
+                len(hop.events)
+                for hop in list(self._waiting.queue)
+                if isinstance(hop, HopResult)
             )
             return False
         return True
 
     def _run(self) -> None:
         try:
-            while (hop := self._waiting.get()) is not None:
+            while isinstance(hop := self._waiting.get(), HopResult):
                 self._sink.push(hop, self._end_us())
                 self.delivered += len(hop.events)
+            if hop.commit is not None:
+                hop.commit()
         except BaseException as error:  # for the main thread
             self.error = error

@@ -114,6 +114,43 @@ def test_a_reader_that_is_stuck_does_not_hold_up_the_end(clip):
     os.close(reading)
 
 
+STALLED = """
+import os, sys
+from affectstream.stream.cli import main
+from affectstream.stream.sinks.jsonl import JsonlFile
+
+class Stalled(JsonlFile):
+    def __init__(self, folder, labels):
+        super().__init__(folder, labels)
+        # As Path.open makes it, on a pipe that is full: every write that reaches the storage hangs.
+        _, writing = os.pipe()
+        os.set_blocking(writing, False)
+        try:
+            while True:
+                os.write(writing, bytes(4096))
+        except BlockingIOError:
+            os.set_blocking(writing, True)
+        self._file = os.fdopen(writing, "wb")
+
+from affectstream.stream.sinks import by_format
+by_format.FILE_SINKS["jsonl"] = Stalled
+main(["live", "--device", "cpu", "--duration", "1.6", "--source", sys.argv[1], "--output", sys.argv[2]])
+"""
+
+
+def test_storage_that_stalls_does_not_hold_up_the_end(clip, tmp_path):
+    """Closing a file waits for its buffer, and Python waits for open buffers when it exits."""
+    done = subprocess.run(
+        [sys.executable, "-c", STALLED, str(clip), str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 3, done.stderr
+    assert "is incomplete: its storage does not answer" in done.stderr
+    assert not (tmp_path / "face" / "run.json").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
