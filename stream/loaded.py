@@ -39,6 +39,11 @@ class LoadedBundle:
         opened = Bundle.open(bundle, device=choice.device)
         return cls(opened, choice, threads or os.cpu_count() or 1)
 
+    def close(self) -> None:
+        """Release the engines and their memory; the bundle cannot be used any more. Closing again does
+        nothing."""
+        self.bundle.close()
+
     def __enter__(self) -> Self:
         return self
 
@@ -48,4 +53,4 @@ class LoadedBundle:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.bundle.__exit__(kind, error, trace)
+        self.close()

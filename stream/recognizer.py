@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from affectstream.stream.event_queue import EventQueue
 from affectstream.stream.events import Event
 from affectstream.stream.loaded import LoadedBundle
 from affectstream.stream.offline.session import Session
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 _QUEUE_EVENTS = 64
 """Events that may wait for a slow consumer of `follow`."""
+_LEAVE_S = 2.0
+"""How long leaving `follow` waits for its thread before it is abandoned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,38 +55,32 @@ class Recognizer(LoadedBundle):
     ) -> AsyncIterator[Event]:
         """Yield the events of a recording as they come, without blocking the event loop.
 
-        Scoring waits for a slow consumer. Leaving the iteration stops all threads.
+        Scoring waits for a slow consumer. Leaving the iteration stops all threads, within two seconds: one
+        that is stuck in a decoder or an engine is abandoned.
         """
-        loop = asyncio.get_running_loop()
-        events: asyncio.Queue[Event | BaseException | None] = asyncio.Queue(_QUEUE_EVENTS)
-        stopped = threading.Event()
+        events = EventQueue(_QUEUE_EVENTS)
 
         def work() -> None:
+            error: BaseException | None = None
             try:
                 with self.session(path, options) as session:
                     for hop in session:
-                        for event in hop.events:
-                            if stopped.is_set():
-                                return
-                            asyncio.run_coroutine_threadsafe(events.put(event), loop).result()
-                final: BaseException | None = None
-            except BaseException as error:  # the consumer's task raises it
-                final = error
-            if not stopped.is_set():
-                asyncio.run_coroutine_threadsafe(events.put(final), loop).result()
+                        if not all(events.put(event) for event in hop.events):
+                            return
+            except BaseException as raised:  # the consumer's task raises it
+                error = raised
+            finally:
+                events.close(error)
 
         thread = threading.Thread(target=work, name="follow", daemon=True)
         thread.start()
         try:
-            while (event := await events.get()) is not None:
-                if isinstance(event, BaseException):
-                    raise event
+            async for event in events:
                 yield event
         finally:
-            stopped.set()
-            while thread.is_alive():  # make room for a blocked put, so that the thread can end
-                while not events.empty():
-                    events.get_nowait()
+            events.stop()
+            until_s = time.monotonic() + _LEAVE_S
+            while thread.is_alive() and time.monotonic() < until_s:
                 await asyncio.sleep(0.01)
 
     def watch(

@@ -120,11 +120,15 @@ class Bundle:
     def _named_members(self) -> Iterator[tuple[str, Bundle]]:
         return zip(self.manifest.members, self.members, strict=True)
 
+    def close(self) -> None:
+        """Close the engines, which cannot be used any more. Closing again does nothing."""
+        self._stack.close()
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._stack.close()
+        self.close()
 
 
 class _Opener:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.table import Table
@@ -29,10 +31,11 @@ WHY = {
 
 
 class Dashboard:
-    """Push events as they come, render with the newest statistics."""
+    """Push events as they come, render with the newest statistics. Each may be called from any thread."""
 
     def __init__(self, name: str) -> None:
         self._name = name
+        self._lock = threading.Lock()  # of the fields below
         self._emotions: dict[int | None, Emotion] = {}
         self._attentions: dict[int | None, Attention] = {}
         self._lines: list[str] = []
@@ -40,57 +43,66 @@ class Dashboard:
 
     def push(self, event: Event) -> None:
         """Take one event; only people of the newest hop stay on screen."""
-        match event:
-            case Emotion():
-                if event.t_start > self._hop_s:
-                    self._emotions, self._attentions = {}, {}
-                    self._hop_s = event.t_start
-                self._emotions[event.track] = event
-            case Attention():
-                self._attentions[event.track] = event
-            case Segment():
-                who = _who(event.track)
-                self._add_line(f"{event.t_start:7.1f} to {event.t_end:.1f} s  {who}: {event.state}")
-            case Stream():
-                self._add_line(f"{event.t_end:7.1f} s  {event.what}: {event.detail or ''}")
+        with self._lock:
+            match event:
+                case Emotion():
+                    if event.t_start > self._hop_s:
+                        self._emotions, self._attentions = {}, {}
+                        self._hop_s = event.t_start
+                    self._emotions[event.track] = event
+                case Attention():
+                    self._attentions[event.track] = event
+                case Segment():
+                    span = f"{event.t_start:7.1f} to {event.t_end:.1f} s"
+                    self._add_line(f"{span}  {_who(event.track)}: {event.state}")
+                case Stream():
+                    self._add_line(f"{event.t_end:7.1f} s  {event.what}: {event.detail or ''}")
 
     def push_words(self, cue: Cue) -> None:
         """Show recognized words."""
-        self._add_line(f"{cue.start_us / 1e6:7.1f} to {cue.end_us / 1e6:.1f} s  words: {cue.text}")
+        span = f"{cue.start_us / 1e6:7.1f} to {cue.end_us / 1e6:.1f} s"
+        with self._lock:
+            self._add_line(f"{span}  words: {cue.text}")
 
     def render(self, stats: LiveStats | None) -> RenderableType:
         """The whole picture."""
-        people = [self._person(track) for track in sorted(self._emotions, key=lambda t: t or 0)]
+        with self._lock:
+            emotions, attentions = dict(self._emotions), dict(self._attentions)
+            lines, hop_s = self._lines, self._hop_s
+        people = [
+            _person(emotions[track], attentions.get(track))
+            for track in sorted(emotions, key=lambda t: t or 0)
+        ]
         if not people:
             people = [Text("waiting for the first half second", style="bright_black")]
-        lines = [Text(line, style="bright_black", no_wrap=True) for line in self._lines]
-        body = Group(*people, _numbers(stats), *lines)
-        title = Text(self._name if self._hop_s < 0 else f"{self._name}  {self._hop_s:.1f} s")
+        texts = [Text(line, style="bright_black", no_wrap=True) for line in lines]
+        body = Group(*people, _numbers(stats), *texts)
+        title = Text(self._name if hop_s < 0 else f"{self._name}  {hop_s:.1f} s")
         return Panel(body, title=title, title_align="left")
 
     def _add_line(self, line: str) -> None:
         self._lines = [*self._lines, line][-_LINES:]
 
-    def _person(self, track: int | None) -> RenderableType:
-        emotion, attention = self._emotions[track], self._attentions.get(track)
-        head = Text(_who(track), style="bold")
-        if emotion.label is not None:
-            head.append(f"  {emotion.label}", style="bold cyan")
-        elif emotion.abstain is not None:
-            head.append(f"  {WHY[emotion.abstain]}", style="yellow")
-        if attention is not None:
-            head.append(f"  {attention.state}", style=_COLORS[attention.state])
-            if attention.score is not None:
-                head.append(f" {attention.score:.2f}")
-        head.append(f"  by {', '.join(emotion.modalities) or 'nothing'}", style="bright_black")
-        bars = Table.grid(padding=(0, 1))
-        for label, score in (emotion.scores or {}).items():
-            full = round(score * _BAR)
-            best = label == emotion.label
-            bar = Text("█" * full, style="cyan" if best else "blue")
-            bar.append("·" * (_BAR - full), style="bright_black")
-            bars.add_row(f"  {label}", bar, f"{score:.2f}")
-        return Group(head, bars)
+
+def _person(emotion: Emotion, attention: Attention | None) -> RenderableType:
+    head = Text(_who(emotion.track), style="bold")
+    if emotion.label is not None:
+        head.append(f"  {emotion.label}", style="bold cyan")
+    elif emotion.abstain is not None:
+        head.append(f"  {WHY[emotion.abstain]}", style="yellow")
+    if attention is not None:
+        head.append(f"  {attention.state}", style=_COLORS[attention.state])
+        if attention.score is not None:
+            head.append(f" {attention.score:.2f}")
+    head.append(f"  by {', '.join(emotion.modalities) or 'nothing'}", style="bright_black")
+    bars = Table.grid(padding=(0, 1))
+    for label, score in (emotion.scores or {}).items():
+        full = round(score * _BAR)
+        best = label == emotion.label
+        bar = Text("█" * full, style="cyan" if best else "blue")
+        bar.append("·" * (_BAR - full), style="bright_black")
+        bars.add_row(f"  {label}", bar, f"{score:.2f}")
+    return Group(head, bars)
 
 
 def _who(track: int | None) -> str:

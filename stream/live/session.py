@@ -51,6 +51,7 @@ class LiveSession:
         options: SourceOptions | None = None,
         modalities: Sequence[Modality] = ("video", "voice"),
         words: LiveWords | None = None,
+        transcript: Sequence[Cue] = (),
         cost: Cost | None = None,
         pixel_aspect: float = 1.0,
         clock: Clock | None = None,
@@ -59,9 +60,9 @@ class LiveSession:
 
         `name` is the `stream` of all events (1 to 255 characters). `modalities` are those that the
         source can give: a hop waits for those (80 ms), and for no others. `words` recognizes words from
-        the pushed sound. `cost` is what `measure` found on this machine: without it the session starts
-        at the full rate. Raises `OptionError` if the machine is too slow, and ValueError for a source
-        that gives nothing that the bundle reads.
+        the pushed sound; `transcript` holds words that are known in advance. `cost` is what `measure`
+        found on this machine: without it the session starts at the full rate. Raises `OptionError` if
+        the machine is too slow, and ValueError for a source that gives nothing that the bundle reads.
         """
         bundle, manifest = recognizer.bundle, recognizer.bundle.manifest
         given = tuple(m for m in bundle.modalities if m in modalities)
@@ -88,6 +89,7 @@ class LiveSession:
             self._control,
             callbacks,
             clock,
+            transcript=transcript,
             pixel_aspect=pixel_aspect,
         )
         self._lock = threading.Lock()  # of the fields up to the blank line
@@ -121,7 +123,10 @@ class LiveSession:
             self._dictation.push(sound, t_us, arrived_s)
 
     def push_text(self, cue: Cue) -> None:
-        """Push spoken words; they count from their end on, for 5 s or until the next."""
+        """Push spoken words; they count from their end on, for 5 s or until the next.
+
+        Words that end more than a minute ahead of the pictures and the sound are counted and left out.
+        """
         self._queue.push_message(cue)
 
     def warn(self, detail: str) -> None:

@@ -89,9 +89,7 @@ class SinkThread:
             self._thread.join(max(0.0, until_s - time.monotonic()))
         if self._thread.is_alive() or self.error is not None:
             self.lost += sum(
-                len(hop.events)
-                for hop in list(self._waiting.queue)
-                if isinstance(hop, HopResult)
+                len(hop.events) for hop in list(self._waiting.queue) if isinstance(hop, HopResult)
             )
             return False
         return True

@@ -224,11 +224,10 @@ class LiveSource:
             options=options,
             modalities=modalities,
             words=self._words,
+            transcript=() if self._transcript is None else self._transcript.cues,
             cost=self._cost,
             pixel_aspect=next((info.pixel_aspect for info in infos if info.video), 1.0),
         )
-        for cue in self._transcript.cues if self._transcript is not None else ():
-            self._session.push_text(cue)
         for reader in self._readers:
             reader.attach(self._session, zero_s)
 

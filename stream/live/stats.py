@@ -22,7 +22,7 @@ class QueueStats:
     sounds_dropped: int
     """Frames of sound that were dropped: only if the machine stands still for seconds."""
     wrong_times: int
-    """Pictures and sound left out because their time went back or was far from all others."""
+    """Pictures, sound and words left out because their time went back or was far from all others."""
     pictures_waiting: int
     sounds_waiting: int
     fps: float

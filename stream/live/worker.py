@@ -62,12 +62,14 @@ class LiveWorker:
         callbacks: Callbacks,
         clock: Clock,
         *,
+        transcript: Sequence[Cue] = (),
         pixel_aspect: float = 1.0,
     ) -> None:
-        """`modalities` are those that the source can give."""
+        """`modalities` are those that the source can give; `transcript` holds words known in advance."""
         self._bundle, self._name, self._modalities = bundle, name, tuple(modalities)
         self._options, self._queue, self._clock = options, queue, clock
         self._control, self._drops = control, DropMonitor(control)
+        self._transcript = tuple(transcript)
         self._callbacks, self._stream_events = callbacks, StreamEvents(name, modalities)
         self._kinds = [kind for kind in MediaKind if kind.modality in modalities]
         self._perceiver: Perceiver | None = None
@@ -94,6 +96,8 @@ class LiveWorker:
         started = self._queue.wait_start()
         if started:
             self._start()
+        else:
+            self._emit_now(self._stream_events.started(self._clock.utc(), 0))
         while (item := self._queue.next()) is not None:
             if isinstance(item, Stream):
                 self._emit_now(item)
@@ -128,6 +132,8 @@ class LiveWorker:
         self._emit_now(self._stream_events.started(zero, start_us))
         if self._control.rate_hz < self._control.full_hz:
             self._report_rate()
+        for cue in self._transcript:
+            self._interpreter.push_cue(cue)
         for kind in MediaKind:
             if kind not in self._kinds:
                 self._emit_hops(self._interpreter.push_bound(Bound(kind, FOREVER_US)))
@@ -141,7 +147,11 @@ class LiveWorker:
             case Deadline():
                 return self._process_deadline(item)
             case Cue():
-                self._interpreter.push_cue(item)
+                # Words wait until their end: those of a wrong time would wait, and take memory, for good.
+                if self._queue.is_plausible(item.end_us):
+                    self._interpreter.push_cue(item)
+                else:
+                    self._queue.count_wrong_time()
                 return []
 
     def _process_video(self, item: VideoItem) -> list[HopResult]:

@@ -54,7 +54,5 @@ def test_shutdown_cancels_what_waits():
 
 
 def test_a_call_that_is_stuck_does_not_keep_the_program_from_ending():
-    done = subprocess.run(
-        [sys.executable, "-c", STUCK], capture_output=True, text=True, timeout=30
-    )
+    done = subprocess.run([sys.executable, "-c", STUCK], capture_output=True, text=True, timeout=30)
     assert done.stdout == "done\n", done.stderr

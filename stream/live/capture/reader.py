@@ -23,6 +23,9 @@ from affectstream.stream.live.capture.source_clock import BacklogSkipper, Timest
 from affectstream.stream.live.session import LiveSession
 
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.2, 3.0
+MAX_STUCK = 4
+"""Threads that may be stuck in FFmpeg at the same time. Each holds a decoder and its buffers; with more, the
+source is opened again only when one of them returns."""
 _WATCH_S = 0.1
 _log = logging.getLogger(__name__)
 
@@ -57,6 +60,7 @@ class Reader:
         """An unexpected exception, for the owner to raise."""
         self.abandoned = 0
         """Threads abandoned in FFmpeg."""
+        self._stuck: list[Connection] = []  # those of them that have not returned yet
         self.bad_packets = 0
         self._thread = threading.Thread(
             target=self._run, name=f"reader {opening.name}", daemon=True
@@ -101,7 +105,7 @@ class Reader:
 
     def _keep_open(self) -> None:
         backoff_s = FIRST_BACKOFF_S
-        while not self._stop.is_set():
+        while self._wait_for_stuck():
             connection = self._connection = Connection(
                 self.opening, on_open=self._opened, on_frame=self._push
             )
@@ -110,6 +114,7 @@ class Reader:
             self.bad_packets += connection.bad_packets
             if connection.exception is not None:
                 raise connection.exception
+            self._report_backlog()
             if self._stop.is_set():
                 return
             if self.opening.is_recording or not self._was_open:
@@ -123,6 +128,31 @@ class Reader:
             self._stop.wait(backoff_s)
             backoff_s = min(2 * backoff_s, MAX_BACKOFF_S)
 
+    def _wait_for_stuck(self) -> bool:
+        """Wait while too many threads are stuck; False once `stop` was called."""
+        warned = False
+        while not self._stop.is_set():
+            self._stuck = [connection for connection in self._stuck if not connection.join(0)]
+            if len(self._stuck) < MAX_STUCK:
+                return True
+            if not warned and self._session is not None:
+                warned = True
+                self._session.warn(
+                    f"{self.opening.name}: {MAX_STUCK} threads are stuck in FFmpeg; it is opened again "
+                    "once one of them returns"
+                )
+            self._stop.wait(_WATCH_S)
+        return False
+
+    def _report_backlog(self) -> None:
+        """Warn of a connection that ended before anything of it was live."""
+        skipped, self._backlog = self._backlog, BacklogSkipper()
+        if skipped.skipped and not skipped.done and self._session is not None:
+            self._session.warn(
+                f"{self.opening.name}: all {skipped.skipped} frames were skipped, since they came "
+                "faster than they play, as old ones do; let the sender play at its own speed (ffmpeg -re)"
+            )
+
     def _watch(self, connection: Connection) -> str | None:
         """Wait until a connection ends or is stuck; returns why it ended."""
         while not connection.done.wait(_WATCH_S):
@@ -133,6 +163,7 @@ class Reader:
             if quiet_s > connection.limit_s:
                 connection.stop()
                 self.abandoned += 1
+                self._stuck.append(connection)
                 problem = "sent nothing" if connection.is_open else "gave no answer"
                 return f"{self.opening.name}: {problem} for {quiet_s:.0f} s"
         return connection.error

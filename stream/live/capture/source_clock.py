@@ -35,6 +35,11 @@ class BacklogSkipper:
         self.skipped = 0
         """Frames that were skipped."""
 
+    @property
+    def done(self) -> bool:
+        """Whether the backlog is over: nothing is skipped any more."""
+        return self._done
+
     def push(self, source_us: int, arrived_s: float) -> bool:
         """A frame of `source_us` (any origin) arrived; False if it is to be skipped."""
         if self._done:

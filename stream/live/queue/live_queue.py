@@ -29,8 +29,8 @@ from affectstream.stream.media.types import FOREVER_US, Cue, Frame, MediaKind
 MAX_FRAMES = 3
 """Sampled frames that may wait: more would only be older."""
 MAX_SOUND_US = 5_000_000
-MAX_MESSAGES = 65_536
-"""Cues and stream events that may wait: the transcript of a day."""
+MAX_MESSAGES = 1024
+"""Cues and stream events that may wait; the oldest are lost."""
 FAR_AHEAD_S = 60.0
 """A time that is this far ahead of all others is wrong, not early."""
 _REMEMBER_S = 2.0
@@ -112,6 +112,16 @@ class LiveQueue:
         with self._changed:
             self._messages.append(message)
             self._notify()
+
+    def is_plausible(self, t_us: int) -> bool:
+        """Whether words of this time can be meant: not further ahead than any picture or sound may be."""
+        with self._changed:
+            return t_us < self._newest_us + FAR_AHEAD_S * 1e6
+
+    def count_wrong_time(self) -> None:
+        """Something was left out because of its time."""
+        with self._changed:
+            self._wrong_times += 1
 
     def set_rate(self, rate_hz: int) -> None:
         """Analyze `rate_hz` frames a second from now on."""

@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from affectstream.stream import Recognizer, parse_event
+from affectstream.stream.cli import dashboard as dashboard_module
 from affectstream.stream.cli.dashboard import WHY, Dashboard
 from affectstream.stream.events import Attention, Emotion, Reason, Stream
 from affectstream.stream.live.sink_thread import SinkThread
@@ -307,6 +308,21 @@ def test_ctrl_c_does_not_wait_for_a_model_that_is_being_opened(clip):
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "Traceback" not in err
+
+
+def test_people_may_come_and_go_while_the_dashboard_is_drawn(monkeypatch):
+    """Rich draws on a thread of its own, which would end for good with the first error."""
+    dashboard, name_of = Dashboard("camera 0"), dashboard_module._who
+
+    def meanwhile(track):
+        dashboard.push(emotion(t_start=2.0, track=7))
+        return name_of(track)
+
+    for track in (1, 2, 3):
+        dashboard.push(emotion(track=track))
+    monkeypatch.setattr(dashboard_module, "_who", meanwhile)
+    assert "person 3" in shown(dashboard)
+    assert "person 7" in shown(dashboard)
 
 
 def test_the_dashboard_says_what_happened_to_the_stream():

@@ -144,6 +144,28 @@ def test_words_count_from_their_end(recognizer, media):
     assert by_start[2.0] == ("video", "voice", "text")
 
 
+def test_words_far_ahead_are_left_out_and_others_are_forgotten(recognizer, media):
+    """A client that sends words of the year 33658 fills no memory."""
+    played = Played(recognizer, modalities=("video", "voice", "text"))
+    for n in range(20):
+        played.session.push_text(Cue(0, 10**15, "x" * 2000))
+        played.session.push_text(Cue(0, 100_000 + n, "well"))
+    played.push(media)
+    held = played.session._worker._interpreter._windower._utterances._cues
+    assert not held
+    assert played.session.close().counts["wrong_times"] == 20
+
+
+def test_a_transcript_is_known_in_advance(recognizer, media):
+    cues = [Cue(500_000, 1_500_000, "I am so happy"), Cue(10**10, 10**10, "the end")]
+    played = Played(recognizer, modalities=("video", "voice", "text"), transcript=cues)
+    played.push(media, until_us=3_000_000)
+    assert played.session.close().counts["wrong_times"] == 0
+    by_start = {event.t_start: event.modalities for event in played.of("emotion")}
+    assert "text" not in by_start[0.5]
+    assert "text" in by_start[1.0]
+
+
 def test_a_session_may_begin_at_any_time_of_its_clock(recognizer, media):
     played = Played(recognizer)
     shifted = [(t_us + 3_600_200_000, frame) for t_us, frame in media[:200]]
@@ -297,11 +319,11 @@ def test_warnings_and_reconnections_become_events(recognizer, media):
 def test_a_session_that_got_nothing_ends_quietly(recognizer):
     played = Played(recognizer)
     ended = played.session.close()
-    assert [event.what for event in played.events] == ["ended"]
+    assert [event.what for event in played.events] == ["started", "ended"]
     assert ended.counts["frames"] == 0
     assert played.session.close() is ended
     played.session.push_video(picture(), 0, 0.0)  # nothing happens
-    assert len(played.events) == 1
+    assert len(played.events) == 2
 
 
 def test_why_a_source_ended_early_is_in_the_last_event(recognizer):
@@ -309,7 +331,7 @@ def test_why_a_source_ended_early_is_in_the_last_event(recognizer):
     played.session.warn("3 packets could not be decoded")
     ended = played.session.close(detail="talk.mp4: is cut off")
     assert (ended.complete, ended.detail) == (False, "talk.mp4: is cut off")
-    assert [event.what for event in played.events] == ["warning", "ended"]
+    assert [event.what for event in played.events] == ["started", "warning", "ended"]
 
 
 def test_a_stuck_worker_is_abandoned_in_time_and_says_no_more(recognizer, media):

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
+import av
 import msgspec
 import pytest
 
@@ -19,6 +20,7 @@ from affectstream.bench.live.flash_probe import FlashProbe
 from affectstream.stream import Recognizer, SourceError
 from affectstream.stream.live.callbacks import Callbacks
 from affectstream.stream.live.capture import connection
+from affectstream.stream.live.capture import reader as reader_module
 from affectstream.stream.live.capture.address import opening_of
 from affectstream.stream.live.capture.reader import Reader
 from affectstream.stream.live.source import LiveOptions, LiveSource
@@ -321,6 +323,61 @@ def test_a_thread_that_is_stuck_in_ffmpeg_is_abandoned(monkeypatch):
     assert reader.error.startswith("tcp://127.0.0.1:1: gave no answer for 1 s")
     assert reader.abandoned == 1
     free.set()
+
+
+def test_stuck_threads_do_not_pile_up(monkeypatch):
+    """A camera whose reads never return is opened a few times, and again once one of them returns."""
+    free, opened, warnings = threading.Event(), [], []
+
+    class Hung(connection.Connection):
+        limit_s = 0.05
+
+        def _read(self):
+            self.is_open = True
+            opened.append(self)
+            free.wait(30)
+
+    class Session:
+        warn = staticmethod(warnings.append)
+
+    monkeypatch.setattr(reader_module, "Connection", Hung)
+    monkeypatch.setattr(reader_module, "FIRST_BACKOFF_S", 0.01)
+    reader = Reader(opening_of("tcp://127.0.0.1:1"), on_open=print)
+    reader._was_open, reader._session = True, Session
+    reader.start()
+    assert until(lambda: "are stuck in FFmpeg" in warnings[-1])
+    assert len(opened) == reader.abandoned == reader_module.MAX_STUCK
+    free.set()
+    assert until(lambda: len(opened) > reader_module.MAX_STUCK)
+    reader.stop()
+    reader.join(5)
+
+
+def test_a_backlog_and_nothing_else_is_skipped_and_reported(recognizer, clip, tmp_path):
+    """A sender without `-re` sends a file at once, and leaves."""
+    sent = tmp_path / "sent.ts"
+    with av.open(str(clip)) as source, av.open(str(sent), "w", format="mpegts") as target:
+        video = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = video
+                target.mux(packet)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        followed = Followed(
+            recognizer, LiveOptions(source=f"tcp://127.0.0.1:{server.getsockname()[1]}")
+        )
+        opener = threading.Thread(target=followed.source.open)
+        opener.start()
+        peer, _ = server.accept()
+        peer.sendall(sent.read_bytes())
+        opener.join(20)
+    peer.close()
+    assert until(lambda: followed.source.session._queue._messages)
+    followed.source.close()
+    assert followed.changes()[0] == "started"
+    assert followed.changes()[-1] == "ended"
+    details = [event.detail or "" for event in followed.of("stream")]
+    assert any("let the sender play at its own speed" in detail for detail in details)
 
 
 def _listens(port):

@@ -1,0 +1,109 @@
+"""A bounded queue of events between the thread that computes them and the program that reads them."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import suppress
+
+from affectstream.stream.events import Event
+
+
+class EventQueue:
+    """Put events on one thread; iterate over them on another, or with ``async for`` in an event loop.
+
+    Iterating ends once `close` was called and everything was read, and raises the error given to `close`.
+    """
+
+    def __init__(self, max_events: int | None, *, drops: bool = False) -> None:
+        """At most `max_events` wait (None: any number): `put` waits for room, or `drops` the oldest."""
+        self._max_events, self._drops = max_events, drops
+        self._changed = threading.Condition()
+        self._events: deque[Event] = deque()
+        self._closed = self._stopped = False
+        self._error: BaseException | None = None
+        self._wake: Callable[[], None] | None = None
+        self.lost = 0
+        """Events that were dropped."""
+
+    def put(self, event: Event) -> bool:
+        """Add an event; False once `stop` was called."""
+        with self._changed:
+            while self._is_full() and not self._drops and not self._stopped:
+                self._changed.wait()
+            if self._stopped:
+                return False
+            if self._is_full():
+                self._events.popleft()
+                self.lost += 1
+            self._events.append(event)
+            self._notify()
+        return True
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Nothing more will be put; `error` is why it ended early."""
+        with self._changed:
+            if not self._closed:
+                self._closed, self._error = True, error
+            self._notify()
+
+    def stop(self) -> None:
+        """Nobody reads any more: `put` waits no longer."""
+        with self._changed:
+            self._stopped = True
+            self._notify()
+
+    def ready(self) -> list[Event]:
+        """The events that are waiting, without waiting for more."""
+        with self._changed:
+            events, self._events = list(self._events), deque()
+            self._changed.notify_all()
+            return events
+
+    def __iter__(self) -> Iterator[Event]:
+        while True:
+            with self._changed:
+                while not self._events and not self._is_over():
+                    self._changed.wait()
+            events = self.ready()
+            yield from events
+            if not events:
+                self._raise()
+                return
+
+    async def __aiter__(self) -> AsyncIterator[Event]:
+        loop, more = asyncio.get_running_loop(), asyncio.Event()
+        with self._changed:
+            self._wake = lambda: loop.call_soon_threadsafe(more.set)
+        try:
+            while True:
+                more.clear()
+                with self._changed:
+                    over = self._is_over()
+                for event in self.ready():
+                    yield event
+                if over:
+                    self._raise()
+                    return
+                await more.wait()
+        finally:
+            with self._changed:
+                self._wake = None
+
+    def _is_full(self) -> bool:
+        return self._max_events is not None and len(self._events) >= self._max_events
+
+    def _is_over(self) -> bool:
+        return self._closed or self._stopped
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _notify(self) -> None:
+        self._changed.notify_all()
+        if self._wake is not None:
+            with suppress(RuntimeError):  # its event loop was closed
+                self._wake()
