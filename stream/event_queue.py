@@ -24,7 +24,7 @@ class EventQueue:
         self._events: deque[Event] = deque()
         self._closed = self._stopped = False
         self._error: BaseException | None = None
-        self._wake: Callable[[], None] | None = None
+        self._wake: Callable[[], object] | None = None
         self.lost = 0
         """Events that were dropped."""
 
