@@ -1,4 +1,4 @@
-"""The options of one source, checked where they are made."""
+"""The options of one source, checked when they are created."""
 
 from __future__ import annotations
 

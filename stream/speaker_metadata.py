@@ -77,7 +77,7 @@ def _known(speaker: Speaker | None) -> Mapping[str, float]:
 
 
 def read_speakers(path: str | Path) -> Speakers:
-    """Read a metadata file. Raises `OptionError` where it is missing or malformed."""
+    """Read a metadata file. Raises `OptionError` if it is missing or malformed."""
     path = Path(path)
     try:
         if path.stat().st_size > _MAX_BYTES:

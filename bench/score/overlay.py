@@ -87,7 +87,7 @@ def main(file: Path, output: Path, count: int, bundle: str) -> None:
 
 
 def _evenly(hops: Sequence[_Readings], count: int) -> list[_Readings]:
-    """`count` of `hops` at even distances, each once; fewer where there are not so many."""
+    """Up to `count` of `hops`, evenly spaced, each once."""
     if not hops:
         return []
     return [hops[i] for i in np.unique(np.linspace(0, len(hops) - 1, count).astype(int))]

@@ -38,7 +38,7 @@ from affectstream.bench.server_process import serving
 from affectstream.stream.errors import SourceError
 
 SETTLE_S = 60.0
-"""Memory growth counts from here on; what is left over is read so long after the last session."""
+"""Memory growth counts after this time; usage after the last session is read after as long."""
 POLL_S = 10.0
 PRINT_EVERY = 30
 """Readings between two lines of progress."""
