@@ -56,7 +56,7 @@ _SIMILAR_NEAR = 0.68
 A detection that is refused by chance is lost, and nothing else."""
 _SIMILAR_FAR = 0.80
 """The same at more than half of `_REACH`. No two people in one frame were more similar."""
-_SAME_PERSON = 0.83
+SAME_PERSON = 0.83
 """Lowest similarity of a face anywhere to a missing track. Of 252 people who returned after 2 s elsewhere
 in the picture, 249 kept their number; 4 of 134 other people took over a number (0.80: 250 and 10; 0.85: 243
 and 2)."""
@@ -164,7 +164,7 @@ class Tracker:
             for m, track in enumerate(missing)
             for t, candidate in enumerate(candidates)
             if (similarity := appearance_similarity(track.appearance, candidate.appearance))
-            >= _SAME_PERSON
+            >= SAME_PERSON
         ]
         for _, m, t in _cheapest(pairs):
             missing[m].follow(candidates[t].face, now_us, self._frame)
@@ -186,7 +186,7 @@ def _cost(track: _Track, face: Face, now_us: int) -> float | None:
     cost = 2.0 * (1.0 - similarity) + (_TENTATIVE_COST if track.number is None else 0.0)
     if now_us - track.seen_us > _PRESENT_US:
         # Nobody knows where a missing person went, so any place costs the same, and more than present tracks.
-        return 2.0 * _REACH + cost if similarity >= _SAME_PERSON else None
+        return 2.0 * _REACH + cost if similarity >= SAME_PERSON else None
     away = track.distance(face, now_us)
     if away > _REACH or similarity < (_SIMILAR_NEAR if away <= 0.5 * _REACH else _SIMILAR_FAR):
         return None

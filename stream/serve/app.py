@@ -30,6 +30,7 @@ _PAGE = {
     "/page.js": ("page.js", "text/javascript"),
     "/connect.js": ("connect.js", "text/javascript"),
     "/draw.js": ("draw.js", "text/javascript"),
+    "/keep.js": ("keep.js", "text/javascript"),
 }
 _NO_TOKEN = frozenset({*_PAGE, "/healthz", "/readyz"})
 """Paths that need no token: they reveal nothing, and a person enters the token on the page."""

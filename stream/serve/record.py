@@ -1,9 +1,10 @@
 """`--record`: stores what one session received, and its events, in a folder of its own.
 
-`media.mkv` holds the video (H.264) and the sound (Opus) with their times, `events.jsonl` every event. A
-thread encodes. If it cannot keep up, frames are left out and counted, and the session is not slowed. If
-something cannot be stored, the whole recording ends and the session reports it: the page must not show
-a recording that is none.
+`media.mkv` holds the video (H.264) and the sound (Opus) with their times, `events.jsonl` every event. If
+the first picture comes late, `media.mkv` has ended with the sound before it, and `media-2.mkv` holds the
+rest. A thread encodes. If it cannot keep up, frames are left out and counted, and the session is not
+slowed. If something cannot be stored, the whole recording ends and the session reports it: the page must
+not show a recording that is none.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _log = logging.getLogger(__name__)
 _MAX_WAITING = 64
 """Frames that may wait for the encoder: a second of sound and video."""
 _FIRST_WAITING = 10 * _MAX_WAITING
-"""Frames of sound to hold back until the first picture; after that the file has no video."""
+"""Frames of sound to hold back until the first picture; after that the first file has no video."""
 _TICK = Fraction(1, 1_000_000)
 _RATE = 48_000
 _OPUS_SAMPLES = 960
@@ -132,13 +133,27 @@ class SessionRecorder:
     def _encode(self) -> None:
         frames = self._frames()
         first = self._until_video(frames)
-        if not first:
-            return
-        with av.open(str(self.folder / "media.mkv"), "w") as container:
+        for name in ("media.mkv", "media-2.mkv"):
+            if first:
+                first = self._write_file(self.folder / name, first, frames)
+
+    def _write_file(
+        self, path: Path, first: list[_TimedFrame], frames: Iterator[_TimedFrame]
+    ) -> list[_TimedFrame]:
+        """Write one file. Returns what the next one begins with: a picture that this one cannot hold.
+
+        A file's streams and their sizes must be known before it begins.
+        """
+        with av.open(str(path), "w") as container:
             writer = _MediaWriter(container, first, self._modalities)
             for frame, t_us in chain(first, frames):
+                late = isinstance(frame, av.VideoFrame) and not writer.has_video
+                if late and "video" in self._modalities:
+                    writer.flush()
+                    return [(frame, t_us)]
                 writer.push(frame, t_us)
             writer.flush()
+        return []
 
     def _frames(self) -> Iterator[_TimedFrame]:
         """What comes, until the end or a failure."""
@@ -146,7 +161,7 @@ class SessionRecorder:
             yield item
 
     def _until_video(self, frames: Iterator[_TimedFrame]) -> list[_TimedFrame]:
-        """The frames up to the first picture, whose size must be known before the file begins."""
+        """The frames up to the first picture, or as many as may be held back."""
         held: list[_TimedFrame] = []
         for item in frames:
             held.append(item)
@@ -181,6 +196,10 @@ class _MediaWriter:
         self._resampler: av.AudioResampler | None = None
         self._input_format = 0, "", ""  # of the resampler
         self._sample = 0
+
+    @property
+    def has_video(self) -> bool:
+        return self._video is not None
 
     def push(self, frame: av.VideoFrame | av.AudioFrame, t_us: int) -> None:
         if isinstance(frame, av.VideoFrame):

@@ -33,10 +33,12 @@ class SessionInfo(Struct, frozen=True, tag_field="type", tag="session"):
 class FaceBox(Struct, frozen=True):
     """One face: `box` (x0, y0, x1, y1) and five `landmarks` (x, y) as fractions of the frame.
 
-    `track` is the number of this person in events; null until the first hop with this person.
+    `track` is the number of this person in events; null until the first hop with this person. `person` is
+    their first track: another one if they were away and got a new number.
     """
 
     track: int | None
+    person: int | None
     box: tuple[float, float, float, float]
     landmarks: tuple[tuple[float, float], ...]
     score: float

@@ -10,6 +10,7 @@ from affectstream.stream.faces.face import Face, FrameObservation
 from affectstream.stream.faces.yunet import box_iou
 from affectstream.stream.fusion.reading import Reading
 from affectstream.stream.serve.clients.messages import FaceBox, Faces
+from affectstream.stream.serve.clients.people import PersonMemory
 
 _MIN_OVERLAP = 0.3
 """A face that overlaps this much (IoU) with one in the frame before, 1/8 s ago, is the same."""
@@ -22,14 +23,18 @@ class FaceOverlay:
     def __init__(self, stream: str) -> None:
         self._stream = stream
         self._known: list[tuple[int, Face]] = []
+        self._people = PersonMemory()
 
     def update_tracks(self, readings: Iterable[Reading]) -> None:
         """Take the track numbers of one hop."""
+        readings = list(readings)
         current = [
             (r.track, r.track_sample.face)
             for r in readings
             if r.track is not None and r.track_sample
         ]
+        if readings:
+            self._people.update(dict(current), readings[0].end_us)
         self._known = _merge(current, self._known)[:_MAX_KNOWN]
 
     def message(self, observation: FrameObservation) -> Faces:
@@ -50,7 +55,23 @@ class FaceOverlay:
             self._stream,
             round(observation.pts_us / 1e6, 6),
             (width, height),
-            tuple(_box(track, face, width, height) for track, face in numbered),
+            tuple(self._box(track, face, width, height) for track, face in numbered),
+        )
+
+    def _box(self, track: int | None, face: Face, width: int, height: int) -> FaceBox:
+        def x(pixels: float) -> float:
+            return round(float(pixels) / width, 4)
+
+        def y(pixels: float) -> float:
+            return round(float(pixels) / height, 4)
+
+        x0, y0, x1, y1 = face.box
+        return FaceBox(
+            track,
+            None if track is None else self._people.person(track),
+            (x(x0), y(y0), x(x1), y(y1)),
+            tuple((x(px), y(py)) for px, py in face.landmarks),
+            round(face.score, 4),
         )
 
 
@@ -65,19 +86,3 @@ def _merge(
 def _iou(one: Face, other: Face) -> float:
     boxes = np.asarray([other.box], np.float32)
     return float(box_iou(np.asarray(one.box, np.float32), boxes)[0])
-
-
-def _box(track: int | None, face: Face, width: int, height: int) -> FaceBox:
-    def x(pixels: float) -> float:
-        return round(float(pixels) / width, 4)
-
-    def y(pixels: float) -> float:
-        return round(float(pixels) / height, 4)
-
-    x0, y0, x1, y1 = face.box
-    return FaceBox(
-        track,
-        (x(x0), y(y0), x(x1), y(y1)),
-        tuple((x(px), y(py)) for px, py in face.landmarks),
-        round(face.score, 4),
-    )

@@ -67,6 +67,10 @@ function showStream(stream, isFile) {
   video.classList.toggle("mirrored", !isFile);
   $("empty").hidden = stream.getVideoTracks().length > 0;
   $("empty").textContent = "Sound only";
+  const file = $("file").files[0];
+  if (isFile && !video.videoWidth && !file.type.startsWith("audio/")) {
+    showNote(`Only the sound of ${file.name} is played. Either it has no pictures, or this browser cannot decode them (often HEVC, which phones record). To analyze the pictures, run: affectstream score FILE`);
+  }
   for (const track of stream.getTracks()) {
     track.addEventListener("ended", () => {
       if (!session || isFile) return;

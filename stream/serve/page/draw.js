@@ -154,7 +154,7 @@ function drawFaces() {
   const x = (share) => x0 + w * (mirrored ? 1 - share : share), y = (share) => y0 + h * share;
   pen.font = "600 14px system-ui, sans-serif";
   for (const face of faces.faces) {
-    const person = people.get(face.track), event = person && person.emotion;
+    const person = people.get(face.person), event = person && person.emotion;
     const [a, b] = [x(face.box[0]), x(face.box[2])].sort((p, q) => p - q);
     const color = event && event.label ? colorOf(event.label) : "#ffffff";
     pen.lineWidth = 2.5;
@@ -168,7 +168,7 @@ function drawFaces() {
       pen.arc(x(px), y(py), 2.4, 0, 7);
       pen.fill();
     }
-    const text = `${face.track === null ? "…" : face.track}${event && event.label ? ` ${event.label}` : ""}`;
+    const text = `${face.person === null ? "…" : face.person}${event && event.label ? ` ${event.label}` : ""}`;
     const long = pen.measureText(text).width + 14, up = Math.max(y0, y(face.box[1]) - 24);
     pen.fillRect(a, up, long, 21);
     pen.fillStyle = "#111";

@@ -1,6 +1,7 @@
 // The page of `affectstream serve`: sends a camera, a microphone or a file to its server, and shows the
 // results. Nothing is fetched from anywhere else. docs/guides/serve.md lists the messages.
-// This file holds the state, the controls and the messages; connect.js sends media, draw.js draws.
+// This file holds the state, the controls and the messages; connect.js sends media, draw.js draws, and keep.js
+// keeps the results when the page is reloaded.
 "use strict";
 
 const $ = (id) => document.getElementById(id);
@@ -12,7 +13,8 @@ let about = null; // what the server says about itself
 let session = null; // the running session: {stream, way, send, end, close, timer}
 let run = 0; // counts starts: messages of an earlier session are ignored
 let events = []; // as they came, for download
-let people = new Map(); // track, or "all" for track null -> {t, points: [{t, scores, attention}], emotion, attention}
+let people = new Map(); // person, or "all" for track null -> {t, points: [{t, scores, attention}], emotion, attention}
+let personOf = new Map(); // track -> the person's first track, if they were away and got a new number
 let newestS = 0; // stream time of the newest result
 let faces = null; // the newest message of this type, with the time when it came
 let latest = {}; // the newest state, age and round trip
@@ -163,6 +165,8 @@ function clearVideo() {
 function clearResults() {
   events = [];
   people = new Map();
+  personOf = new Map();
+  forgetEvents();
   newestS = 0;
   faces = null;
   latest = {};
@@ -180,6 +184,7 @@ const HANDLERS = {
   session: (message) => showRecording(message.recording),
   faces: (message) => {
     faces = { ...message, cameMs: performance.now() };
+    for (const face of message.faces) if (face.person !== face.track) joinHistory(face.track, face.person);
   },
   words: (message) => {
     $("words").hidden = false;
@@ -200,16 +205,31 @@ function receive(line) {
   lastMessageMs = performance.now();
   const message = JSON.parse(line);
   if (HANDLERS[message.type]) return HANDLERS[message.type](message);
-  if (events.length < MAX_EVENTS) events.push(line);
-  $("download").disabled = false;
-  if (message.type === "emotion" || message.type === "attention") addResult(message);
+  addEvent(line, message);
+  keepEvents();
   if (message.type === "stream" && message.what === "warning") showNote(`Note: ${message.detail}`);
   if (message.type === "stream" && message.what === "ended" && !message.complete) endReason = endReason || message.detail;
   return undefined;
 }
 
+function addEvent(line, event) {
+  if (events.length < MAX_EVENTS) events.push(line);
+  $("download").disabled = false;
+  if (event.type === "emotion" || event.type === "attention") addResult(event);
+}
+
+// A person who was away has a new number: their history goes on.
+function joinHistory(track, person) {
+  if (personOf.get(track) === person) return;
+  personOf.set(track, person);
+  const before = people.get(person), since = people.get(track);
+  if (since) people.set(person, { ...before, ...since, points: [...(before ? before.points : []), ...since.points] });
+  people.delete(track);
+  if (chosenPerson === track) chosenPerson = person;
+}
+
 function addResult(event) {
-  const key = event.track === null ? "all" : event.track;
+  const key = event.track === null ? "all" : (personOf.get(event.track) ?? event.track);
   if (!people.has(key)) people.set(key, { points: [] });
   const person = people.get(key);
   person.t = newestS = Math.max(newestS, event.t_end);
@@ -243,5 +263,6 @@ window.addEventListener("pagehide", () => session && session.close());
 window.addEventListener("DOMContentLoaded", () => {
   if (navigator.mediaDevices) navigator.mediaDevices.addEventListener("devicechange", listDevices);
   loadAbout();
+  restoreEvents();
   requestAnimationFrame(draw);
 });

@@ -31,7 +31,7 @@ import aioice.ice
 from affectstream.stream.events import parse_event
 from affectstream.stream.recognizer import Recognizer
 from tests.stream.cli.test_serve import started
-from tests.support.media import tone, write_sound, write_video
+from tests.support.media import Sound, tone, write_sound, write_video
 from tests.support.serving import (
     TOKEN,
     RunningServer,
@@ -226,6 +226,108 @@ def test_attention_alone_has_a_history_in_its_own_color(
         assert 0.5 < page.evaluate(share.replace("{1}", color)) < 1
         assert color not in page.evaluate("Object.values(COLORS)")
         assert "attentive" in page.get_attribute("#bands", "aria-label")
+
+
+def receive_attention(page: Any, hops: range, track: int) -> None:
+    """Let the page receive one event for each hop."""
+    page.evaluate(
+        "([first, end, track]) => { for (let hop = first; hop < end; hop += 1) receive(JSON.stringify("
+        "{type: 'attention', track, t_end: hop / 2, state: 'attentive', score: 0.9})) }",
+        [hops.start, hops.stop, track],
+    )
+
+
+def test_a_person_with_a_new_number_keeps_their_history(
+    server: RunningServer, tmp_path: Path, camera: Path, microphone: Path
+) -> None:
+    with browser(tmp_path, camera, microphone) as context:
+        page = context.new_page()
+        page.goto(server.address)
+        wait(page, "about !== null")
+        receive_attention(page, range(1, 11), track=1)
+        receive_attention(page, range(30, 33), track=2)
+        faces = {"type": "faces", "size": [9, 9], "faces": []}
+        face = {"track": 2, "person": 1, "box": [0, 0, 1, 1], "landmarks": []}
+        page.evaluate("m => receive(JSON.stringify(m))", {**faces, "faces": [face]})
+        receive_attention(page, range(33, 35), track=2)
+        assert page.evaluate("[...people.keys()]") == [1]
+        times = page.evaluate("people.get(1).points.map(point => 2 * point.t)")
+        assert times == [*range(1, 11), *range(30, 35)]
+        assert page.evaluate("JSON.parse(events.at(-1)).track") == 2, "events stay as they are"
+
+
+def test_results_stay_when_the_page_is_reloaded(
+    server: RunningServer, tmp_path: Path, camera: Path, microphone: Path
+) -> None:
+    with browser(tmp_path, camera, microphone) as context:
+        page = context.new_page()
+        page.goto(server.address)
+        wait(page, "about !== null")
+        for start in range(1, 1201, 300):  # more than two chunks
+            receive_attention(page, range(start, start + 300), track=1)
+            wait(page, "!packing")
+        wait(page, "packed === 1000")
+        lines = page.evaluate("events")
+        for _ in range(2):
+            page.reload()
+            wait(page, "events.length > 0")
+            assert page.evaluate("events") == lines
+            assert page.evaluate("people.get(1).points.at(-1).t") == 600
+            assert page.is_enabled("#download") and "reloaded" in page.inner_text("#note")
+        page.click("#start")
+        wait(page, "events.length > 0 && events.length < 100")
+        assert page.evaluate("sessionStorage.length") == 0, "a new start forgets them"
+        other = context.new_page()
+        other.goto(server.address)
+        wait(other, "about !== null")
+        assert other.evaluate("events.length") == 0, "they are for their own tab"
+    until(lambda: not server.sessions(), "the session to end")
+
+
+def test_full_storage_keeps_the_newest_results(
+    server: RunningServer, tmp_path: Path, camera: Path, microphone: Path
+) -> None:
+    small = (
+        "const set = Storage.prototype.setItem, room = 2.5 * sessionStorage['chunk-0'].length;"
+        "Storage.prototype.setItem = function (key, text) {"
+        " const others = Object.keys(this).filter(one => one !== key).map(one => this[one].length);"
+        " if (others.reduce((a, b) => a + b, text.length) > room) throw new DOMException('full');"
+        " set.call(this, key, text) }; true"
+    )
+    with browser(tmp_path, camera, microphone) as context:
+        page = context.new_page()
+        page.goto(server.address)
+        wait(page, "about !== null")
+        for start in range(1, 2001, 500):
+            receive_attention(page, range(start, start + 500), track=1)
+            wait(page, f"packed === {start + 499}")
+            if start == 1:
+                page.evaluate(small)
+        page.reload()
+        wait(page, "events.length > 0")
+        assert page.evaluate("events.map(line => 2 * JSON.parse(line).t_end)") == [
+            *range(1001, 2001)
+        ]
+
+
+def test_a_file_whose_pictures_the_browser_cannot_show_says_why(
+    server: RunningServer, tmp_path: Path, camera: Path, microphone: Path, face: NDArray[np.uint8]
+) -> None:
+    file = tmp_path / "phone.mkv"
+    write_video(
+        file, [face] * 60, rate=15, codec="mpeg4", sound=Sound(tone(4.0, 48_000), 48_000, "libopus")
+    )
+    with browser(tmp_path / "profile", camera, microphone) as context:
+        page = context.new_page()
+        page.goto(server.address)
+        wait(page, "about !== null")
+        page.set_input_files("#file", file)
+        page.click("#start")
+        wait(page, "!document.querySelector('#note').hidden")
+        assert "Only the sound of phone.mkv" in page.inner_text("#note")
+        assert page.inner_text("#empty") == "Sound only"
+        page.click("#stop")
+    until(lambda: not server.sessions(), "the session to end")
 
 
 def test_the_page_explains_a_blocked_camera(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 
 import msgspec
 import numpy as np
@@ -17,6 +18,7 @@ from affectstream.stream.faces.quality import Quality
 from affectstream.stream.fusion.reading import Reading
 from affectstream.stream.serve.clients import messages
 from affectstream.stream.serve.clients.overlay import FaceOverlay
+from affectstream.stream.serve.clients.people import PersonMemory
 from affectstream.stream.serve.clients.subscribers import SendQueue
 from affectstream.stream.serve.hub import clean_name
 from affectstream.stream.windowing.windows import TrackSample
@@ -103,7 +105,53 @@ class TestOverlay:
         line = msgspec.json.decode(messages.pack(message))
         assert line["type"] == "faces" and line["t"] == 1.5 and line["size"] == [400, 200]
         assert line["faces"][0]["box"] == [0.25, 0.25, 0.35, 0.45]
-        assert line["faces"][0]["track"] is None, "no hop with this person has come"
+        assert line["faces"][0]["track"] is line["faces"][0]["person"] is None, "no hop has come"
+        overlay.update_tracks([reading(1, face_at(100, 50))])
+        message = overlay.message(FrameObservation(1_625_000, (400, 200), (face_at(100, 50),)))
+        assert (message.faces[0].track, message.faces[0].person) == (1, 1)
+
+
+class TestPersonMemory:
+    @staticmethod
+    def looking(*appearance: float) -> Face:
+        vector = np.asarray(appearance, np.float32)
+        return dataclasses.replace(face_at(0, 0), appearance=vector / np.linalg.norm(vector))
+
+    def test_a_person_who_returns_after_their_track_was_forgotten_is_recognized(self) -> None:
+        memory = PersonMemory()
+        memory.update({1: self.looking(1, 0), 2: self.looking(0, 1)}, 1_000_000)
+        memory.update({2: self.looking(0, 1)}, 8_000_000)
+        memory.update({2: self.looking(0, 1), 3: self.looking(1, 0.1)}, 8_500_000)
+        assert [memory.person(track) for track in (1, 2, 3)] == [1, 2, 1]
+        memory.update({4: self.looking(1, 0.1)}, 20_000_000)
+        assert memory.person(4) == 1, "again"
+
+    def test_another_person_is_not(self) -> None:
+        memory = PersonMemory()
+        memory.update({1: self.looking(1, 0)}, 1_000_000)
+        memory.update({2: self.looking(0.5, 1)}, 8_000_000)
+        assert memory.person(2) == 2
+
+    def test_a_track_that_may_still_return_keeps_its_person(self) -> None:
+        memory = PersonMemory()
+        memory.update({1: self.looking(1, 0)}, 1_000_000)
+        memory.update({2: self.looking(1, 0)}, 3_000_000)
+        assert memory.person(2) == 2, "two people who look alike, one of them hidden"
+
+    def test_a_face_that_was_turned_at_first_is_recognized_within_two_seconds(self) -> None:
+        for turned_s, person in ((1, 1), (4, 2)):
+            memory = PersonMemory()
+            memory.update({1: self.looking(1, 0)}, 1_000_000)
+            for half_s in range(2 * turned_s):
+                memory.update({2: self.looking(0, 1)}, 10_000_000 + half_s * 500_000)
+            memory.update({2: self.looking(1, 0)}, 10_000_000 + turned_s * 1_000_000)
+            assert memory.person(2) == person
+
+    def test_a_person_is_forgotten_with_the_history(self) -> None:
+        memory = PersonMemory()
+        memory.update({1: self.looking(1, 0)}, 1_000_000)
+        memory.update({2: self.looking(1, 0)}, 125_000_000)
+        assert memory.person(2) == 2
 
 
 class TestMessages:

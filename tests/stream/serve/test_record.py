@@ -15,6 +15,7 @@ for module in ("starlette", "uvicorn", "aiortc", "prometheus_client", "websocket
 from websockets.sync.client import connect
 
 from affectstream.stream.recognizer import Recognizer
+from affectstream.stream.serve import record
 from affectstream.stream.serve.record import SessionRecorder
 from tests.support.serving import MESSAGE_TYPES, last_event, receive, running, send, until
 
@@ -44,6 +45,29 @@ class TestRecorder:
         for second, hz in ((0, 400.0), (1, 1000.0)):
             middle = stored[second * 48_000 + 12_000 :][:24_000]
             assert abs(int(np.argmax(np.abs(np.fft.rfft(middle)))) * 2 - hz) <= 4
+
+    def test_pictures_that_come_late_are_stored_in_a_second_file(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As of a camera that is allowed long after the microphone."""
+        monkeypatch.setattr(record, "_FIRST_WAITING", 5)
+        recorder = SessionRecorder(tmp_path, "a", ["video", "voice"])
+        for number in range(20):
+            recorder.push_frame(self.tone(48_000, "stereo", 400.0), number * 100_000)
+        for number in range(20, 30):
+            recorder.push_frame(av.VideoFrame(64, 48, "yuv420p"), number * 100_000)
+            recorder.push_frame(self.tone(48_000, "stereo", 400.0), number * 100_000)
+        recorder.close(20.0)
+        assert recorder.failure is None and recorder.dropped == 0
+        with av.open(str(recorder.folder / "media.mkv")) as file:
+            assert [stream.type for stream in file.streams] == ["audio"]
+            assert sum(f.samples for f in file.decode(audio=0)) == pytest.approx(96_000, abs=2_000)
+        with av.open(str(recorder.folder / "media-2.mkv")) as file:
+            times = [frame.time for frame in file.decode(video=0)]
+        assert times == pytest.approx([2.0 + number / 10 for number in range(10)], abs=0.01)
+        with av.open(str(recorder.folder / "media-2.mkv")) as file:
+            sound = [frame.time for frame in file.decode(audio=0)]
+        assert sound[0] == pytest.approx(2.0, abs=0.05), "the session's times go on"
 
     def test_a_failure_ends_the_recording_and_is_reported_once(self, tmp_path: Path) -> None:
         recorder, reasons = SessionRecorder(tmp_path, "a", ["voice"]), list[str]()
