@@ -99,7 +99,7 @@ def test_pictures_of_fer2013_seen_in_a_room_are_cut_as_in_training(side, data_ro
         data_root, "test", ("anger", "disgust", "fear", "joy", "neutral", "sadness", "surprise")
     )
     rng, rooms, found = np.random.default_rng(1), free_pictures(), []
-    chosen = pictures[rng.choice(len(pictures), 150, replace=False)]
+    chosen = pictures[rng.choice(len(pictures), 400, replace=False)]
     with Bundle.open("pocket") as bundle:
         part, crop = bundle.manifest.engines.face_detector, bundle.manifest.crop
         spec = DetectorSpec(size=part.input_size, threshold=part.threshold, nms_iou=part.nms_iou)
