@@ -157,9 +157,7 @@ class ContainerReader:
             buffer_size=_READ_BYTES,
         ) as container:
             self.opened = True
-            streams: list[Stream] = [*container.streams.video[:1], *container.streams.audio[:1]]
-            if not streams:
-                raise ValueError("it holds neither video nor sound")
+            streams = self._readable(container)
             self._all_streams = len(streams) == len(container.streams)
             clock, throttle = ContainerClock(self._session.start_clock()), Throttle()
             for packet in _packets(container, streams):
@@ -175,6 +173,20 @@ class ContainerReader:
                     arrived_s = time.monotonic()
                     t_us = clock.session_us(frame, arrived_s)
                     self._session.push_frame(frame, t_us, arrived_s)
+
+    def _readable(self, container: InputContainer) -> list[Stream]:
+        """The first video and the first sound, if they can be decoded. Warns if there are no pictures."""
+        found: list[Stream] = [*container.streams.video[:1], *container.streams.audio[:1]]
+        if not found:
+            raise ValueError("it holds neither video nor sound")
+        readable = [stream for stream in found if stream.codec_context is not None]
+        if not readable:
+            raise ValueError("it is in a format that FFmpeg cannot decode here")
+        if "video" in self._session.modalities and readable[0].type != "video":
+            undecodable = found[0].type == "video"
+            why = "are in a format that FFmpeg cannot decode here" if undecodable else "are missing"
+            self._session.warn(f"the pictures {why}: only the sound of what was sent is used")
+        return readable
 
     def _stopped_within(self, wait_s: float) -> bool:
         """Wait, and return whether to stop. A client that is held back here is not silent."""

@@ -239,6 +239,37 @@ def test_skipped_bytes_of_a_webm_are_reported(
     assert re.search(r"damaged: nothing after \d+ of \d+ bytes was read", last["detail"])
 
 
+@pytest.mark.parametrize(
+    ("replace", "why"), [(b"V_VPX", "cannot decode here"), (b"", "are missing")]
+)
+def test_an_upload_without_pictures_says_why(
+    server: RunningServer, clip: bytes, replace: bytes, why: str
+) -> None:
+    if replace:
+        sent = clip.replace(b"V_VP8", replace)  # a codec that nobody knows
+    else:
+        sent = sound_only()
+    last, warnings = upload_result(server, sent, "webm")
+    assert last["complete"]
+    (warning,) = warnings
+    assert "the pictures" in warning and why in warning
+
+
+def sound_only() -> bytes:
+    """Two seconds of a tone as WebM."""
+    out = io.BytesIO()
+    with av.open(out, "w", format="webm") as file:
+        stream = file.add_stream("libopus", rate=48_000, layout="mono")
+        for number in range(100):
+            frame = av.AudioFrame.from_ndarray(
+                np.full((1, 960), 99, np.int16), format="s16", layout="mono"
+            )
+            frame.sample_rate, frame.pts = 48_000, number * 960
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode())
+    return out.getvalue()
+
+
 def test_a_server_error_makes_the_session_incomplete(
     recognizer: Recognizer, clip: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
