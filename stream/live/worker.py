@@ -118,7 +118,9 @@ class LiveWorker:
     def _start_at(self, start_us: int) -> None:
         """Place the first hop at `start_us`."""
         options = replace(self._options, start_us=start_us)
-        self._interpreter = Interpreter(self._bundle, self._name, options, self._modalities)
+        self._interpreter = Interpreter(
+            self._bundle, self._name, options, self._modalities, live=True
+        )
         channels = 2 if options.assignment.channels else 1
         self._resampler = SoundResampler(channels, first=sample_at(start_us), gather=_GATHER)
         self.meter.push_sound(start_us)
@@ -203,9 +205,9 @@ class LiveWorker:
         self.meter.push_sound(sample_time_us(run.end))
         return self._timed(lambda: self._interpreter.push_sound(run))
 
-    def _timed(self, work: Callable[[], list[HopResult]]) -> list[HopResult]:
+    def _timed(self, work: Callable[[], Iterable[HopResult]]) -> list[HopResult]:
         began_s = self._clock.now_s()
-        hops = work()
+        hops = list(work())
         for _ in hops:
             took_s = (self._clock.now_s() - began_s) / len(hops)
             self._control.push_hop_cost(took_s)

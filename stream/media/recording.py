@@ -32,6 +32,7 @@ from affectstream.stream.media.probe import (
 )
 from affectstream.stream.media.seek import seek_before
 from affectstream.stream.media.stream_decoder import Span, StreamDecoder
+from affectstream.stream.media.timestamps import latest_time_us
 from affectstream.stream.media.types import FOREVER_US, Bound, Frame, Item, MediaKind
 
 INTERLEAVE_US = 10_000_000
@@ -218,11 +219,20 @@ class Recording:
     def _conclude(self, broken: str | None, cut: bool) -> None:
         """Raise `SourceError` where nothing could be decoded; note where the end is missing."""
         reached = max(decoder.reached_us for decoder in self._decoders)
+        beyond = max((d.beyond_us for d in self._decoders if d.beyond_us is not None), default=None)
+        if beyond is not None:
+            broken = (
+                f"its times jump from {reached / 1e6:.1f} s to {beyond / 1e6:.1f} s, far beyond its "
+                "stated end: what follows the jump is not used"
+            )
         if not any(decoder.item_count for decoder in self._decoders) and reached <= self.start_us:
             if self.start_us and reached:
                 raise SourceError(_beyond(self.path, self.start_us, reached))
             why = broken or self.stats.first_error or "it holds no data"
             raise SourceError(f"{self.path}: nothing in it could be decoded: {why}")
+        if beyond is not None:
+            self.stats.ended_early = broken
+            return
         if cut or (self._stated_us is None and broken is None):
             return
         missing = describe_truncation(self.path, reached, self._stated_us, self._span.end_us)
@@ -256,7 +266,9 @@ def _start(
         audio = choose_audio(container, audio_track, path)
         info = describe(container, video, audio)
         refuse_unusable(info, audio, path)
-        discard_others(container, [stream for stream in (video, audio) if stream is not None])
+        used = [stream for stream in (video, audio) if stream is not None]
+        discard_others(container, used)
+        span = replace(span, latest_us=latest_time_us(stated_end_us(container, used)))
         origin, decoders = info.start_time_us, list[StreamDecoder]()
         if video is not None:
             counts_dts = info.format == "avi"

@@ -24,7 +24,7 @@ from affectstream.stream.media.decode import (
 )
 from affectstream.stream.media.duration import stream_end_us
 from affectstream.stream.media.opening import error_text
-from affectstream.stream.media.timestamps import DemuxProgress, TimestampFilter
+from affectstream.stream.media.timestamps import MAX_TIME_US, DemuxProgress, TimestampFilter
 from affectstream.stream.media.types import FOREVER_US, Bound, Item, MediaKind
 
 _MAX_PENDING = 64
@@ -35,10 +35,14 @@ _MAX_GROUP = 600
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """The requested part of a recording: [start, end), microseconds on its own clock."""
+    """The requested part of a recording: [start, end), microseconds on its own clock.
+
+    A jump in time beyond `latest_us` is damage.
+    """
 
     start_us: int = 0
     end_us: int = FOREVER_US
+    latest_us: int = MAX_TIME_US
 
 
 class StreamDecoder(ABC):
@@ -76,14 +80,19 @@ class StreamDecoder(ABC):
         self._group: list[Packet] | None = []
         self._drained = False
         self._repeats_until_us = -FOREVER_US
-        self._progress = DemuxProgress(span.start_us)
-        self._filter: TimestampFilter[DecodedFrame] = TimestampFilter(span.start_us)
+        self._progress = DemuxProgress(span.start_us, span.latest_us)
+        self._filter: TimestampFilter[DecodedFrame] = TimestampFilter(span.start_us, span.latest_us)
         self._newest_us = -FOREVER_US
 
     @property
     def demuxed_us(self) -> int:
         """Decode time of the newest packets; later packets are not much earlier than this."""
         return self._progress.t_us
+
+    @property
+    def beyond_us(self) -> int | None:
+        """The time of the newest frame if it is not used because it is beyond `Span.latest_us`."""
+        return self._filter.beyond_us
 
     def time_us(self, ticks: int) -> int:
         """`ticks` of the stream's time base as time on the recording's clock, to the nearest."""

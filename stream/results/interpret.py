@@ -6,8 +6,9 @@ never on when.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.labels import Modality
@@ -27,6 +28,7 @@ from affectstream.stream.results.smoothing import Smoother
 from affectstream.stream.windowing.gaps import Gap, GapFinder
 from affectstream.stream.windowing.windows import (
     FrameSample,
+    HolePolicy,
     TrackSample,
     Window,
     Windower,
@@ -64,8 +66,13 @@ class Interpreter:
         stream: str,
         options: SourceOptions,
         modalities: Sequence[Modality],
+        *,
+        live: bool = False,
     ) -> None:
-        """`modalities` are those that the source can give; `stream` names the source in events."""
+        """`modalities` are those that the source can give; `stream` names the source in events.
+
+        The hops of a `live` source do not wait until media follows (see `HolePolicy`).
+        """
         manifest = bundle.manifest
         self._labels = manifest.labels
         self._shape = WindowShape(manifest.window_us, manifest.hop_us, manifest.frame_hz)
@@ -73,7 +80,9 @@ class Interpreter:
         self._modalities = tuple(modalities)
         self._tracker = Tracker()
         self._poses: dict[int, Pose | None] = {}
-        self._windower = _windower(bundle, self._shape, options)
+        holes: HolePolicy = "skip" if live else "wait"
+        has_media = bool({"video", "voice"} & set(modalities))
+        self._windower = _windower(bundle, self._shape, options, holes if has_media else "keep")
         self._fuser = Fuser(
             bundle,
             assignment=options.assignment,
@@ -88,6 +97,7 @@ class Interpreter:
         self._states: dict[int | None, _TrackState] = {}
         self._gap_finder = GapFinder()
         self._gaps: list[Gap] = []
+        self._next_hop: int | None = None
         self.gap_count = 0
         """Gaps reported so far."""
 
@@ -96,17 +106,20 @@ class Interpreter:
         """Tracks so far; they are numbered from 1."""
         return self._tracker.count
 
-    def push_frame(self, points: range, observation: FrameObservation | None) -> list[HopResult]:
+    def push_frame(
+        self, points: range, observation: FrameObservation | None
+    ) -> Iterator[HopResult]:
         """The observation that serves `points` of the grid; None where the grid has no frame.
 
         Push all points in order.
         """
         if observation is None:
-            return self._results(w for p in points for w in self._windower.push_frame(p, []))
+            end_us = -(-points.stop * 1_000_000 // self._shape.frame_hz)
+            return self.push_bound(Bound(MediaKind.VIDEO, end_us))
         faces = self._tracked(observation)
-        self._find_gaps(MediaKind.VIDEO, self._point_us(points.start), self._point_us(points.stop))
+        self._push_media(MediaKind.VIDEO, self._point_us(points.start), self._point_us(points.stop))
         pts_us, size = observation.pts_us, observation.frame_size
-        windows: list[Window] = []
+        windows: list[Iterator[Window]] = []
         for point in points:
             frame = None
             if observation.frame_embeddings:
@@ -115,27 +128,28 @@ class Interpreter:
                 (number, TrackSample(point, pts_us, size, face, self._poses[number]))
                 for number, face in faces
             ]
-            windows += self._windower.push_frame(point, tracked, frame)
-        return self._results(windows)
+            windows.append(self._windower.push_frame(point, tracked, frame))
+        return self._results(chain.from_iterable(windows))
 
-    def push_sound(self, samples: Samples) -> list[HopResult]:
+    def push_sound(self, samples: Samples) -> Iterator[HopResult]:
         """A run of sound."""
         start_us, end_us = sample_time_us(samples.start), sample_time_us(samples.end)
-        self._find_gaps(MediaKind.AUDIO, start_us, end_us)
+        self._push_media(MediaKind.AUDIO, start_us, end_us)
         return self._results(self._windower.push_sound(samples))
 
     def push_cue(self, cue: Cue) -> None:
         """A cue of the transcript."""
         self._windower.push_cue(cue)
 
-    def push_bound(self, bound: Bound) -> list[HopResult]:
+    def push_bound(self, bound: Bound) -> Iterator[HopResult]:
         """A promise that nothing of one kind earlier than the bound will come."""
         return self._results(self._windower.push_bound(bound))
 
-    def flush(self, end_us: int) -> list[HopResult]:
+    def flush(self, end_us: int) -> Iterator[HopResult]:
         """The remaining hops of a recording that ends at `end_us`, and every open segment."""
         self._events.end_us = end_us
-        return [*self._results(self._windower.flush(end_us)), self.close_segments()]
+        yield from self._results(self._windower.flush(end_us))
+        yield self.close_segments()
 
     def close_segments(self) -> HopResult:
         """Every segment that is still open; it ends at the newest hop."""
@@ -161,9 +175,10 @@ class Interpreter:
     def _point_us(self, point: int) -> int:
         return point * 1_000_000 // self._shape.frame_hz
 
-    def _find_gaps(self, kind: MediaKind, start_us: int, end_us: int) -> None:
+    def _push_media(self, kind: MediaKind, start_us: int, end_us: int) -> None:
         if kind.modality in self._modalities:
             self._gaps += self._gap_finder.push(kind, start_us, end_us)
+            self._windower.push_media(kind, start_us, end_us)
 
     def _gap_events(self, until_us: int) -> list[Event]:
         """Gaps after which media came before `until_us`.
@@ -177,11 +192,15 @@ class Interpreter:
         due.sort(key=lambda gap: (gap.end_us, gap.kind.value))
         return [self._events.gap(gap) for gap in due]
 
-    def _results(self, windows: Iterable[Window]) -> list[HopResult]:
-        return [self._result(window) for window in windows]
+    def _results(self, windows: Iterable[Window]) -> Iterator[HopResult]:
+        return (self._result(window) for window in windows)
 
     def _result(self, window: Window) -> HopResult:
-        readings, events = [], self._gap_events(window.end_us)
+        readings, events = [], list[Event]()
+        if window.hop != self._next_hop:  # no segment spans a hole
+            events += self.close_segments().events
+        self._next_hop = window.hop + 1
+        events += self._gap_events(window.end_us)
         for reading in self._fuser.push(window):
             state = self._states.get(reading.track)
             if state is None:
@@ -261,7 +280,9 @@ class Interpreter:
         return [self._events.segment(track, of, span, modalities) for span in spans]
 
 
-def _windower(bundle: Bundle, shape: WindowShape, options: SourceOptions) -> Windower:
+def _windower(
+    bundle: Bundle, shape: WindowShape, options: SourceOptions, holes: HolePolicy
+) -> Windower:
     """A windower for the windows of all members, and the context of their text encoders."""
     manifests = [member.manifest for member in bundle.member_bundles]
     texts = [manifest.engines.text_encoder for manifest in manifests]
@@ -271,6 +292,7 @@ def _windower(bundle: Bundle, shape: WindowShape, options: SourceOptions) -> Win
         start_us=options.start_us or 0,
         shorter_us=sorted({manifest.window_us for manifest in manifests} - {shape.window_us}),
         context=max((text.context for text in texts if text is not None), default=0),
+        holes=holes,
     )
 
 

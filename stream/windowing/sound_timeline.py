@@ -13,8 +13,8 @@ from affectstream.stream.media.types import SAMPLE_RATE, Samples
 class SoundTimeline:
     """The newest sound, addressed by sample number from t = 0.
 
-    Holds at most `capacity` samples from the first that is kept to the newest, holes included. That is
-    enough for one window, and for as far as sound may run ahead of the pictures. `forget` makes room.
+    Holds at most `capacity` samples, holes not counted. That is enough for one window, and for as far as
+    sound may run ahead of the pictures. `forget` makes room.
     """
 
     def __init__(self, channels: int = 1, capacity: int = 300 * SAMPLE_RATE) -> None:
@@ -23,6 +23,7 @@ class SoundTimeline:
         self._channels = channels
         self._capacity = capacity
         self._runs: deque[Samples] = deque()
+        self._held = 0
         self._forgotten: int | None = None
         self.end = 0
         """Number of the first sample after the newest run."""
@@ -39,13 +40,13 @@ class SoundTimeline:
             raise ValueError(
                 f"samples go back: found {samples.start}, expected {self.end} or later"
             )
-        first = self._runs[0].start if self._runs else samples.start
-        if samples.end - max(first, self._forgotten or first) > self._capacity:
+        if self._held + len(samples.data) > self._capacity:
             raise BufferError(
-                f"no room for samples up to {samples.end}: {self._capacity} are held from {first} "
-                "on; call forget() first"
+                f"no room for samples up to {samples.end}: {self._held} of {self._capacity} are held; "
+                "call forget() first"
             )
         if len(samples.data):
+            self._held += len(samples.data)
             self._runs.append(samples)
             self.end = samples.end
 
@@ -71,4 +72,4 @@ class SoundTimeline:
         """Drop the samples before number `before`."""
         self._forgotten = max(before, self._forgotten if self._forgotten is not None else before)
         while self._runs and self._runs[0].end <= self._forgotten:
-            self._runs.popleft()
+            self._held -= len(self._runs.popleft().data)

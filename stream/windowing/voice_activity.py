@@ -5,6 +5,7 @@ The decisions depend on the samples and their numbers only, never on how the sou
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,7 +49,9 @@ class VoiceGate:
         self._floor = 10.0 ** (floor_dbfs / 20.0)
         self._held: NDArray[np.float32] = np.zeros(0, np.float32)
         self._held_start = 0
-        self._decided = bytearray()
+        self._voiced: list[
+            int
+        ] = []  # numbers of the frames that are speech, so that a hole costs nothing
         self._first_frame = 0
 
     def push(self, samples: Samples) -> list[SpeechFrame]:
@@ -85,16 +88,14 @@ class VoiceGate:
 
         It does not depend on how the sound was cut, once all samples before `end_us` have been pushed.
         """
-        first = max(-(-start_us // _FRAME_US) - self._first_frame, 0)
-        last = max(end_us // _FRAME_US - self._first_frame, 0)
-        return sum(self._decided[first:last]) * _FRAME_US
+        first = bisect_left(self._voiced, -(-start_us // _FRAME_US))
+        last = bisect_left(self._voiced, end_us // _FRAME_US)
+        return max(0, last - first) * _FRAME_US
 
     def forget(self, before_us: int) -> None:
-        """Drop the decisions before `before_us` (one byte for each 30 ms)."""
-        gone = min(before_us // _FRAME_US - self._first_frame, len(self._decided))
-        if gone > 0:
-            del self._decided[:gone]
-            self._first_frame += gone
+        """Drop the decisions before `before_us`."""
+        self._first_frame = max(self._first_frame, before_us // _FRAME_US)
+        del self._voiced[: bisect_left(self._voiced, self._first_frame)]
 
     def _decide(self, start: int, frames: NDArray[np.float32]) -> list[SpeechFrame]:
         """Decide `frames` (K, 480), the first of which begins at sample `start`."""
@@ -106,11 +107,8 @@ class VoiceGate:
             self._vad.is_speech(frame.tobytes(), SAMPLE_RATE) and enough
             for frame, enough in zip(pcm, loud, strict=True)
         ]
-        number = start // VAD_FRAME_SAMPLES - self._first_frame
-        gone = max(0, -number)  # these frames have been dropped by `forget`
-        if gone < len(voiced):
-            self._decided.extend(bytes(max(0, number - len(self._decided))))
-            self._decided.extend(voiced[gone:])
+        number = start // VAD_FRAME_SAMPLES
+        self._voiced += [n for n, v in enumerate(voiced, number) if v and n >= self._first_frame]
         starts = range(start, start + len(voiced) * VAD_FRAME_SAMPLES, VAD_FRAME_SAMPLES)
         return [
             SpeechFrame(s, s + VAD_FRAME_SAMPLES, v) for s, v in zip(starts, voiced, strict=True)

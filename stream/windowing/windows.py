@@ -2,13 +2,15 @@
 
 A plain state machine. Each kind of stream has a bound: nothing earlier than it will come. A hop is due
 as soon as both bounds have passed its end. The windows do not depend on how the input was cut.
+They are given out one by one: a long stretch without media takes no memory.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +27,19 @@ from affectstream.stream.media.types import (
     sample_time_us,
 )
 from affectstream.stream.transcript.context import CurrentUtterance
+from affectstream.stream.windowing.gaps import HOLE_US, MediaSpans
 from affectstream.stream.windowing.sound_timeline import SoundTimeline
 from affectstream.stream.windowing.voice_activity import VoiceGate
 
 ABSENT_AFTER_US = 1_000_000
 """A person without a face for longer than this is absent."""
+
+HolePolicy = Literal["keep", "skip", "wait"]
+"""What a windower does in a stretch without media (see `MediaSpans`).
+
+``keep``: every hop is due, for words alone. ``skip``: after `HOLE_US` hops stop until media comes, for live
+sources. ``wait``: hops wait until media follows, and a hole has none at all, for recordings.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +120,7 @@ class Windower:
     `channels` is the number of voices that are kept apart: 1, or 2 for stereo sound with one speaker on
     each side. `start_us` is where the requested part of a recording begins. `shorter_us` are lengths of
     shorter windows, for `Window.voiced_us_by_window`; `context` is the number of `Window.earlier_cues`.
+    With `holes` other than ``keep``, state where media came with `push_media`.
     """
 
     def __init__(
@@ -120,6 +131,7 @@ class Windower:
         start_us: int = 0,
         shorter_us: Sequence[int] = (),
         context: int = 0,
+        holes: HolePolicy = "keep",
     ) -> None:
         self._shape = shape
         self._shorter_us = tuple(shorter_us)
@@ -131,13 +143,14 @@ class Windower:
         self._gates = [VoiceGate() for _ in range(channels)]
         self._utterances = CurrentUtterance(context)
         self._bounds = dict.fromkeys(MediaKind, 0)
+        self._holes, self._media = holes, MediaSpans(start_us)
 
     def push_frame(
         self,
         point: int,
         tracked: Sequence[tuple[int, TrackSample]],
         frame: FrameSample | None = None,
-    ) -> list[Window]:
+    ) -> Iterator[Window]:
         """The faces at a grid point, by track, and the whole picture where a bundle encodes it.
 
         Push every point in order, those without a face too.
@@ -149,36 +162,49 @@ class Windower:
         end_us = -(-(point + 1) * 1_000_000 // self._shape.frame_hz)
         return self.push_bound(Bound(MediaKind.VIDEO, end_us))
 
-    def push_sound(self, samples: Samples) -> list[Window]:
+    def push_sound(self, samples: Samples) -> Iterator[Window]:
         """A run of sound (n, channels)."""
         self._sound.push(samples)
         for channel, gate in enumerate(self._gates):
             gate.push(Samples(samples.start, samples.data[:, channel : channel + 1]))
         return self.push_bound(Bound(MediaKind.AUDIO, sample_time_us(samples.end)))
 
+    def push_media(self, kind: MediaKind, start_us: int, end_us: int) -> None:
+        """Media of a kind came for [start, end). Push it before the picture or sound itself."""
+        self._media.push(kind, start_us, end_us)
+
     def push_cue(self, cue: Cue) -> None:
         """A cue of the transcript. It counts from its end on, whenever it is pushed."""
         self._utterances.push(cue)
 
-    def push_bound(self, bound: Bound) -> list[Window]:
+    def push_bound(self, bound: Bound) -> Iterator[Window]:
         """A promise that nothing of one kind earlier than the bound will come."""
         self._bounds[bound.kind] = max(self._bounds[bound.kind], bound.t_us)
         bound_us = min(self._bounds.values())
-        return [] if bound_us == FOREVER_US else self._due(bound_us)
+        return iter(()) if bound_us == FOREVER_US else self._due(bound_us)
 
-    def flush(self, end_us: int) -> list[Window]:
+    def flush(self, end_us: int) -> Iterator[Window]:
         """The windows of every hop that begins before `end_us`, the end of the recording."""
         for gate in self._gates:
             gate.flush()
         whole = -(-end_us // self._shape.hop_us) * self._shape.hop_us
-        return self._due(whole)
+        return self._due(whole, last=True)
 
-    def _due(self, until_us: int) -> list[Window]:
-        windows = []
-        while (self._hop + 1) * self._shape.hop_us <= until_us:
-            windows.append(self._window())
+    def _due(self, until_us: int, *, last: bool = False) -> Iterator[Window]:
+        """The windows of the hops that end by `until_us`, without those in a hole."""
+        hop_us = self._shape.hop_us
+        while (self._hop + 1) * hop_us <= until_us:
+            before_us, after_us = self._media.around(self._hop * hop_us)
+            empty = after_us is None or after_us >= (self._hop + 1) * hop_us
+            if empty and self._holes != "keep":
+                known_us = until_us if after_us is None else min(after_us, until_us)
+                if known_us - before_us > HOLE_US:
+                    self._hop = known_us // hop_us
+                    continue
+                if self._holes == "wait" and not last and known_us != after_us:
+                    return
+            yield self._window()
             self._hop += 1
-        return windows
 
     def _window(self) -> Window:
         shape = self._shape

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import struct
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -633,3 +634,21 @@ def test_real_recordings_give_every_frame_that_ffmpeg_gives(data_root):
         assert read.end_us == pytest.approx(duration, abs=60_000), path.name
         assert read.stats.ended_early is None
         assert read.stats.first_error is None
+
+
+def test_times_far_beyond_the_stated_end_are_damage(tmp_path):
+    """A file of 1.2 s gave events up to 65,527 s, and then `ended` at 1.2 s as complete."""
+    times = [*(i / 10 for i in range(12)), *(65_527 + i / 10 for i in range(12))]
+    path = write_video(
+        tmp_path / "a.mkv", 24, rate=10, times_s=times, codec="mjpeg", pix_fmt="yuvj420p"
+    )
+    data = path.read_bytes()
+    stated = data.index(b"\x44\x89\x88") + 3  # Duration: a float of 8 bytes, in milliseconds
+    data = data[:stated] + struct.pack(">d", 1_200.0) + data[stated + 8 :]
+    path.write_bytes(data.replace(b"DURATION", b"DURATIOM"))  # the same as a tag of the stream
+    found = Read(path)
+    assert len(found.frames) == 12
+    assert found.stats.wrong_times == 12
+    assert found.end_us == pytest.approx(1_200_000, abs=100_000)
+    assert found.stats.ended_early is not None
+    assert "jump from 1.2 s to 65528.1 s" in found.stats.ended_early

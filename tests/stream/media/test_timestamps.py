@@ -5,7 +5,12 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from affectstream.stream.media.timestamps import FAR_US, DemuxProgress, TimestampFilter
+from affectstream.stream.media.timestamps import (
+    FAR_US,
+    DemuxProgress,
+    TimestampFilter,
+    latest_time_us,
+)
 from affectstream.stream.media.types import FOREVER_US
 
 S = 1_000_000
@@ -63,3 +68,26 @@ def test_progress_jumps_only_when_two_packets_agree():
     for t_us in range(0, 20 * S, 2 * S):
         sparse.push(t_us)
     assert sparse.t_us == 16 * S
+
+
+def test_a_jump_far_beyond_the_stated_end_is_never_accepted():
+    wrong = [65_000_000_000 + i * 100_000 for i in range(40)]
+    times = [*range(0, 1_200_000, 100_000)]
+    passes = TimestampFilter(0, latest_time_us(1_200_000))
+    assert [t for time in [*times, *wrong] for _, t in passes.push(None, time)] == times
+    assert (passes.dropped, passes.beyond_us) == (len(wrong), wrong[-1])
+    assert passes.push(None, 1_300_000)
+    assert passes.beyond_us is None
+
+
+def test_a_statement_that_is_too_short_does_not_end_a_steady_recording():
+    passes = TimestampFilter(0, latest_time_us(1_000_000))
+    times = range(0, 2_000_000_000, 1_000_000)
+    assert sum(len(passes.push(None, t)) for t in times) == len(times)
+
+
+def test_progress_ignores_times_far_beyond_the_stated_end():
+    progress = DemuxProgress(0, latest_time_us(1_000_000))
+    for t_us in (0, 40_000, 10**12, 10**12 + 600_000, 80_000):
+        progress.push(t_us)
+    assert progress.t_us == 80_000

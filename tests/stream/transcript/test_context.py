@@ -92,7 +92,7 @@ def test_cues_that_can_no_longer_count_are_dropped(context):
         alive.add(cue)
         windower.push_cue(cue)
         for kind in MediaKind:
-            windower.push_bound(Bound(kind, cue.end_us))
+            list(windower.push_bound(Bound(kind, cue.end_us)))
         most = max(most, len(alive))
     assert most <= CURRENT_FOR_US // 50_000 + 10 + context + 2
 

@@ -1,12 +1,14 @@
 """Gaps in a recording are reported as `gap` events, other pauses are not."""
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from affectstream.stream import Recognizer, SourceOptions, parse_event
-from affectstream.stream.media.types import MediaKind
-from affectstream.stream.windowing.gaps import GAP_US, Gap, GapFinder
+from affectstream.stream.media.types import SAMPLE_RATE, Bound, MediaKind, Samples
+from affectstream.stream.windowing.gaps import GAP_US, HOLE_US, Gap, GapFinder
+from affectstream.stream.windowing.windows import Windower, WindowShape
 from tests.support.media import (
     Sound,
     numbered,
@@ -107,6 +109,87 @@ def test_the_command_line_reports_the_number_of_gaps(tmp_path):
     assert "a.mka: 2 gaps" in done.stderr
     told = [parse_event(line) for line in done.stdout.splitlines()]
     assert [e.what for e in told if e.type == "stream"] == ["started", "gap", "gap", "ended"]
+
+
+def hops(result):
+    return result.readings["hop"].to_pylist()
+
+
+@pytest.mark.parametrize("hole_s", [3_600, 31_536_000])
+def test_a_hole_in_the_pictures_has_no_hops(tmp_path, recognizer, hole_s):
+    """All windows of a hole were built at once: 1 GB for an hour, and a year never ended."""
+    times = [*range(3), *(hole_s + t for t in range(3))]
+    path = write_video(
+        tmp_path / "a.mkv", 6, rate=1, times_s=times, codec="mjpeg", pix_fmt="yuvj420p"
+    )
+    result = recognizer.score(path)
+    ((_, start, end),) = [gap for gap in gaps(result) if gap[2] > 3]
+    assert (start, end) == pytest.approx((2, hole_s), abs=0.3)
+    found = hops(result)
+    assert len(found) <= 12
+    assert not any(5 < hop < 2 * hole_s for hop in found)
+    assert result.complete
+
+
+def test_a_hole_in_the_sound_has_no_hops_and_no_segments(tmp_path, recognizer):
+    """A hole of more than 300 s raised BufferError."""
+    path = tmp_path / "a.mka"
+    write_sound(path, tone(412, 8_000), 8_000, "pcm_s16le", holes=[(5, 405)])
+    result = recognizer.score(path)
+    assert gaps(result) == [(("voice",), pytest.approx(5, abs=0.2), pytest.approx(405, abs=0.2))]
+    assert not any(11 <= hop < 809 for hop in hops(result))
+    assert all(e.t_end < 6 or e.t_start > 400 for e in events_of(result, "segment"))
+
+
+def test_a_hole_of_less_than_a_minute_has_hops(tmp_path, recognizer):
+    path = write_sound(tmp_path / "a.mka", tone(60, 8_000), 8_000, "pcm_s16le", holes=[(5, 55)])
+    assert hops(recognizer.score(path)) == list(range(120))
+
+
+def test_windows_are_built_one_by_one():
+    windower = Windower(WindowShape(3_000_000, 500_000, 8))
+    list(windower.push_bound(Bound(MediaKind.AUDIO, 10**15)))
+    assert next(windower.push_bound(Bound(MediaKind.VIDEO, 10**15))).hop == 0
+
+
+SPANS = st.lists(
+    st.tuples(st.sampled_from([0, 500_000, 40_000_000, 70_000_000]), st.integers(1, 2_000_000)),
+    min_size=1,
+    max_size=6,
+)
+
+
+@given(SPANS, st.lists(st.integers(1, 30), max_size=20))
+def test_holes_do_not_depend_on_the_order_of_bounds(spans, steps):
+    """Sound in `spans` of (pause, length); the bounds of the pictures run ahead of it or behind."""
+
+    def found(steps):
+        windower = Windower(WindowShape(3_000_000, 500_000, 8), holes="wait")
+        out, at_us, ahead_us = [], 0, 0
+        for number, (pause_us, length_us) in enumerate(spans):
+            at_us += pause_us
+            start = at_us * SAMPLE_RATE // 1_000_000
+            data = np.zeros((length_us * SAMPLE_RATE // 1_000_000, 1), np.float32)
+            windower.push_media(MediaKind.AUDIO, at_us, at_us + length_us)
+            out += windower.push_sound(Samples(start, data))
+            at_us += length_us
+            ahead_us += 10_000_000 * (steps[number] if number < len(steps) else 100)
+            out += windower.push_bound(Bound(MediaKind.VIDEO, ahead_us))
+        return [w.hop for w in [*out, *windower.flush(at_us)]], at_us
+
+    result, end_us = found(steps)
+    assert (result, end_us) == found([])
+    at_us, holes = 0, []
+    for pause_us, length_us in spans:
+        if pause_us > HOLE_US:
+            holes.append((at_us, at_us + pause_us))
+        at_us += pause_us + length_us
+    expected = [
+        hop
+        for hop in range(-(-end_us // 500_000))
+        if not any(a <= hop * 500_000 and (hop + 1) * 500_000 <= b for a, b in holes)
+    ]
+    assert result == expected
 
 
 @given(

@@ -46,7 +46,7 @@ def windows(pieces, order):
         out += windower.push_sound(Samples(at, SOUND[at:]))
     for kind in MediaKind:
         out += windower.push_bound(Bound(kind, FOREVER_US))
-    return out + windower.flush(int(SECONDS * 1e6))
+    return [*out, *windower.flush(int(SECONDS * 1e6))]
 
 
 def fingerprint(found):
