@@ -1,6 +1,8 @@
 """Losses of the tasks, over labeled rows only.
 
-Every loss is a mean over the labeled rows, and zero (with gradients) if no row is labeled.
+Every loss is a sum over the labeled rows, divided by ``rows * labeled_share``: as many labeled rows as a batch of
+that size has on average. That number is the same for all batches, so a sample counts the same however small
+the batches are. Without a labeled row a loss is zero, with gradients.
 """
 
 from __future__ import annotations
@@ -27,60 +29,71 @@ class LossConfig:
 
 
 def cross_entropy(
-    logits: Tensor, labels: Tensor, counts: tuple[int, ...], config: LossConfig
+    logits: Tensor,
+    labels: Tensor,
+    counts: tuple[int, ...],
+    config: LossConfig,
+    labeled_share: float = 1.0,
 ) -> Tensor:
     """Scalar loss of `logits` (N, C) against class numbers `labels` (N,) int64, -1 where unlabeled.
 
-    `counts` (C,) are the training samples of each class. Class weights are ``n / (C n_c)``; with them the
-    mean is weighted too.
+    `counts` (C,) are the training samples of each class; the weight of a sample of class c is then
+    ``n / (C n_c)``, with a mean of 1 over the training samples. `labeled_share` is the share of the training
+    samples that have a label.
     """
     known = labels >= 0
-    if not known.any():
-        return logits.sum() * 0.0
-    logits, labels = logits[known], labels[known]
-    weights = None
-    if config.class_weights:
-        samples = torch.tensor(counts, dtype=logits.dtype, device=logits.device)
-        weights = samples.sum() / (len(counts) * samples.clamp(min=1.0))
+    rows, logits, labels = len(labels), logits[known], labels[known]
     losses = F.cross_entropy(
-        logits, labels, weights, reduction="none", label_smoothing=config.label_smoothing
+        logits, labels, reduction="none", label_smoothing=config.label_smoothing
     )
     if config.focal_gamma is not None:
         correct = F.softmax(logits, 1).gather(1, labels.unsqueeze(1)).squeeze(1)
         losses = config.focal_alpha * (1.0 - correct) ** config.focal_gamma * losses
-    return losses.mean() if weights is None else losses.sum() / weights[labels].sum()
+    if config.class_weights:
+        losses = losses * _class_weights(counts, logits)[labels]
+    return _divide(losses, rows, labeled_share)
 
 
 def binary_cross_entropy(
-    logits: Tensor, targets: Tensor, counts: tuple[int, ...], config: LossConfig
+    logits: Tensor,
+    targets: Tensor,
+    counts: tuple[int, ...],
+    config: LossConfig,
+    labeled_share: float = 1.0,
 ) -> Tensor:
     """Scalar loss of `logits`, any shape, against `targets` in [0, 1] of the same shape, NaN where unlabeled.
 
     `counts` are the training samples of class 0 and 1, for the class weights. If `counts` is empty, the
-    targets are intensities and not classes, and `config` is ignored.
+    targets are intensities and not classes, and `config` is ignored. `labeled_share` as in `cross_entropy`.
     """
     known = ~torch.isnan(targets)
-    if not known.any():
-        return logits.sum() * 0.0
-    logits, targets = logits[known], targets[known].to(logits.dtype)
+    cells, logits, targets = targets.numel(), logits[known], targets[known].to(logits.dtype)
     if not counts:
-        return F.binary_cross_entropy_with_logits(logits, targets)
+        losses = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
+        return _divide(losses, cells, labeled_share)
     smooth = targets * (1.0 - config.label_smoothing) + 0.5 * config.label_smoothing
     losses = F.binary_cross_entropy_with_logits(logits, smooth, reduction="none")
     if config.focal_gamma is not None:
         correct = torch.where(targets > 0.5, logits.sigmoid(), (-logits).sigmoid())
         losses = config.focal_alpha * (1.0 - correct) ** config.focal_gamma * losses
-    if not config.class_weights:
-        return losses.mean()
-    negative, positive = (max(1, count) for count in counts)
-    total = negative + positive
-    weights = torch.where(targets > 0.5, total / (2 * positive), total / (2 * negative))
-    return (losses * weights).sum() / weights.sum()
+    if config.class_weights:
+        losses = losses * _class_weights(counts, logits)[(targets > 0.5).long()]
+    return _divide(losses, cells, labeled_share)
 
 
-def squared_error(values: Tensor, targets: Tensor) -> Tensor:
-    """Mean squared error of `values` (N,) against `targets` (N,), NaN where unlabeled."""
+def squared_error(values: Tensor, targets: Tensor, labeled_share: float = 1.0) -> Tensor:
+    """Squared error of `values` (N,) against `targets` (N,), NaN where unlabeled; see `cross_entropy`."""
     known = ~torch.isnan(targets)
-    if not known.any():
-        return values.sum() * 0.0
-    return F.mse_loss(values[known], targets[known].to(values.dtype))
+    losses = F.mse_loss(values[known], targets[known].to(values.dtype), reduction="none")
+    return _divide(losses, len(targets), labeled_share)
+
+
+def _class_weights(counts: tuple[int, ...], like: Tensor) -> Tensor:
+    """``n / (C n_c)`` (C,) of each class; a class without samples counts as one sample."""
+    samples = torch.tensor(counts, dtype=like.dtype, device=like.device)
+    return samples.sum() / (len(counts) * samples.clamp(min=1.0))
+
+
+def _divide(losses: Tensor, cells: int, labeled_share: float) -> Tensor:
+    """The sum of `losses` by the labeled cells that a batch of `cells` has on average."""
+    return losses.sum() / (cells * labeled_share if len(losses) else 1.0)

@@ -17,7 +17,7 @@ a label for a task is left out of that task's loss and metrics.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import compress
 from typing import Any, Literal
 
@@ -70,6 +70,8 @@ class Task:
     others."""
     counts: tuple[int, ...] = ()
     """Training samples of each class; of a binary task those of class 0 and 1."""
+    labeled_share: float = 1.0
+    """Share of the training samples that have a label; of `intensities`, the share of the numbers."""
 
     @property
     def target(self) -> Target:
@@ -109,12 +111,19 @@ class Task:
     def loss(self, outputs: Tensor, truth: Tensor, config: LossConfig) -> Tensor:
         """Scalar loss of its columns (N, width) against `targets` of the same rows."""
         if self.target == "class":
-            return losses.cross_entropy(outputs, truth, self.counts, config)
+            return losses.cross_entropy(outputs, truth, self.counts, config, self.labeled_share)
         if self.target == "intensities":
-            return losses.binary_cross_entropy(outputs, truth, (), config)
+            return losses.binary_cross_entropy(outputs, truth, (), config, self.labeled_share)
         if self.target == "signed":
-            return losses.squared_error(torch.tanh(outputs[:, 0]), truth)
-        return losses.binary_cross_entropy(outputs[:, 0], truth, self.counts, config)
+            return losses.squared_error(torch.tanh(outputs[:, 0]), truth, self.labeled_share)
+        return losses.binary_cross_entropy(
+            outputs[:, 0], truth, self.counts, config, self.labeled_share
+        )
+
+    def with_labels_of(self, truth: Tensor) -> Task:
+        """This task with the share of `truth`, `targets` of some rows, that has a label."""
+        known = truth >= 0 if self.target == "class" else ~torch.isnan(truth)
+        return replace(self, labeled_share=float(known.double().mean()))
 
     def predict(self, outputs: Tensor) -> Tensor:
         """From its columns (N, width) to probabilities of the classes or intensities (N, labels), or to one
@@ -182,7 +191,10 @@ def tasks_for(
         tasks[name] = _task_for(name, dataset.info.name, train, valid)
     if "emotion" in tasks and "emotion_multilabel" in tasks:  # one bundle has one order of labels
         tasks["emotion_multilabel"] = Task("emotion_multilabel", tasks["emotion"].labels)
-    return tuple(tasks[name] for name in names)
+    return tuple(
+        tasks[name].with_labels_of(tasks[name].targets(dataset)[torch.from_numpy(rows["train"])])
+        for name in names
+    )
 
 
 def _task_for(name: str, data: str, train: NDArray[Any], valid: NDArray[Any]) -> Task:

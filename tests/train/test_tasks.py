@@ -35,6 +35,7 @@ from tests.support.prepared import (
 
 PLAIN = LossConfig()
 NAN = float("nan")
+torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +103,7 @@ def test_a_task_without_labels_or_with_one_class_is_refused(tmp_path):
 def test_rows_without_a_label_do_not_count():
     logits = torch.randn(4, 3, requires_grad=True)
     labels = torch.tensor([0, -1, 2, -1])
-    loss = cross_entropy(logits, labels, (1, 1, 1), PLAIN)
+    loss = cross_entropy(logits, labels, (1, 1, 1), PLAIN, labeled_share=0.5)
     wanted = torch.nn.functional.cross_entropy(logits[[0, 2]], labels[[0, 2]])
     torch.testing.assert_close(loss, wanted)
     loss.backward()
@@ -128,6 +129,52 @@ def test_class_weights_make_classes_count_equally():
     by_class = (each[:4].mean() + each[4:].mean()) / 2
     weighted = binary_cross_entropy(one, truth, (4, 8), LossConfig(class_weights=True))
     torch.testing.assert_close(weighted, by_class)
+
+
+def test_a_sample_counts_the_same_in_batches_of_any_size(data):
+    """Of a task with few labels too: the gradients of an epoch are those of one batch of all samples."""
+    tasks = bound(data, "emotion", "sentiment", "attention", "emotion_multilabel", "valence")
+    truth = {task.name: task.targets(data)[:12] for task in tasks}
+    truth["sentiment"][:9], truth["valence"][2:] = -1, NAN
+    tasks = [task.with_labels_of(truth[task.name]) for task in tasks]
+    assert [task.labeled_share for task in tasks] == [1.0, 0.25, 1.0, 1.0, pytest.approx(1 / 6)]
+    outputs = torch.randn(12, count_columns(tasks), generator=torch.Generator().manual_seed(0))
+    for config in (PLAIN, LossConfig(class_weights=True, focal_gamma=2.0)):
+        gradients = []
+        for size in (12, 4, 1):
+            leaf = outputs.clone().requires_grad_()
+            for rows in torch.arange(12).view(-1, size):
+                part = {name: values[rows] for name, values in truth.items()}
+                (mean_loss(tasks, leaf[rows], part, config) * size / 12).backward()
+            gradients.append(leaf.grad)
+        torch.testing.assert_close(gradients[1], gradients[0])
+        torch.testing.assert_close(gradients[2], gradients[0])
+    wanted = torch.nn.functional.mse_loss(outputs[:2, -1].tanh(), truth["valence"][:2])
+    torch.testing.assert_close(tasks[-1].loss(outputs[:, -1:], truth["valence"], PLAIN), wanted)
+
+
+@pytest.mark.parametrize("name", ["emotion", "attention"])
+@pytest.mark.parametrize(("size", "accumulate"), [(64, 1), (4, 4), (1, 1)])
+def test_class_weights_give_a_uniform_prior_in_batches_of_any_size(name, size, accumulate):
+    """A bias alone learns the prior: of 576 and 64 samples that count equally, a half each."""
+    config = LossConfig(class_weights=True, label_smoothing=0.1)
+    is_class = name == "emotion"
+    task = Task(name, ("neutral", "joy") if is_class else (), (576, 64))
+    truth = torch.arange(640) % 10 == 0
+    truth = truth.long() if is_class else truth.float()
+    bias = torch.tensor([1.0, -1.0] if is_class else [-2.0], requires_grad=True)
+    generator, learned = torch.Generator().manual_seed(0), []
+    for _ in range(4):
+        for batches in torch.randperm(640, generator=generator).view(-1, accumulate, size):
+            for picked in batches:
+                loss = task.loss(bias.expand(size, -1), truth[picked], config)
+                (loss / accumulate).backward()
+            with torch.no_grad():
+                bias -= bias.grad / (1 + len(learned) / 50)
+            bias.grad = None
+            learned.append(bias.detach().clone())
+    late = torch.stack(learned[len(learned) // 2 :]).mean(0, keepdim=True)
+    assert float(task.predict(late).flatten()[-1]) == pytest.approx(0.5, abs=0.02)
 
 
 def test_focal_loss_with_gamma_zero_is_cross_entropy_and_down_weights_easy_samples():

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -154,18 +153,20 @@ class NetRecipe(Architecture):
         """Metrics of every task over all of `batches`, the first task's first, and ``valid_loss``, the mean
         loss of a sample."""
         tasks, device = self.spec.tasks, next(module.parameters()).device
-        predicted: list[dict[str, Any]] = []
-        truth: list[dict[str, Any]] = []
-        total, count = 0.0, 0
+        outputs: list[Tensor] = []
+        truth: list[dict[str, Tensor]] = []
         for batch in batches:
             with torch.no_grad():
-                outputs = module(to_device(batch, device)).float().cpu()
-            total += len(outputs) * float(mean_loss(tasks, outputs, batch, self.spec.loss))
-            count += len(outputs)
-            predicted.append(predict_all(outputs, tasks))
-            truth.append({task.name: batch[task.name].numpy() for task in tasks})
-        metrics = compute_metrics(tasks, _concatenated(truth), _concatenated(predicted))
-        return {**metrics, "valid_loss": total / count}
+                outputs.append(module(to_device(batch, device)).float().cpu())
+            truth.append({task.name: batch[task.name] for task in tasks})
+        all_outputs = torch.cat(outputs)
+        all_truth = {task.name: torch.cat([part[task.name] for part in truth]) for task in tasks}
+        numbers = {name: part.numpy() for name, part in all_truth.items()}
+        metrics = compute_metrics(tasks, numbers, predict_all(all_outputs, tasks))
+        # The share of labeled samples may be another one than in training.
+        of_valid = [task.with_labels_of(all_truth[task.name]) for task in tasks]
+        loss = mean_loss(of_valid, all_outputs, all_truth, self.spec.loss)
+        return {**metrics, "valid_loss": float(loss)}
 
     def predict(self, module: nn.Module, data: Path, split: str, config: FitConfig) -> Predictions:
         """The predictions of `module` for `split`. Raises `DataMissing` or `DataError`."""
@@ -176,7 +177,3 @@ class NetRecipe(Architecture):
         """Write the engine files of the bundle into `folder`. Raises `ParityError`."""
         assert isinstance(module, Network)
         return write_engine_files(module, self.spec, folder)
-
-
-def _concatenated(parts: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray[Any, Any]]:
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
