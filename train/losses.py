@@ -1,8 +1,8 @@
 """Losses of the tasks, over labeled rows only.
 
-Every loss is a sum over the labeled rows, divided by ``rows * labeled_share``: as many labeled rows as a batch of
-that size has on average. That number is the same for all batches, so a sample counts the same however small
-the batches are. Without a labeled row a loss is zero, with gradients.
+Every loss is a sum over the labeled rows, divided by ``rows * labeled_share``, the labeled rows of an
+average batch. That number is the same for all batches, so a sample counts the same however small they are.
+Without a labeled row a loss is zero, with gradients.
 """
 
 from __future__ import annotations

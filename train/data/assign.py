@@ -9,8 +9,9 @@ from affectstream.train.data.splits import (
     check_disjoint,
     check_ids,
     in_several_splits,
+    joined_groups,
     parse_shares,
-    split_by_participant,
+    split_by_group,
     split_by_sample,
 )
 from affectstream.train.errors import DataError
@@ -20,7 +21,10 @@ BYS: tuple[By, ...] = get_args(By)
 Duplicates = Literal["refuse", "drop", "keep"]
 DEFAULT_SPLIT = "70/15/15"
 
-NEEDED = ("id", "participant", "split", "content", "emotion", "sentiment")
+NEEDED = (
+    *("id", "recording", "participant", "dialogue"),
+    *("split", "content", "emotion", "sentiment"),
+)
 """Columns of the rows that `assign_splits` takes."""
 Rows = Sequence[Mapping[str, Any]]
 
@@ -30,7 +34,8 @@ def assign_splits(
 ) -> tuple[dict[str, str | None], list[str]]:
     """The split of each id that is not left out, and the participants in more than one split.
 
-    `split` is ``official`` (the rows' own), ``none``, or shares that are dealt `by` participant or sample.
+    `split` is ``official`` (the rows' own), ``none``, or shares that are dealt `by` participant or sample;
+    recordings and dialogues stand for participants where none are named.
     Pictures and sounds in several splits are refused, dropped from training, or kept, as `duplicates`
     says. With `may_share` the official splits may share participants. Raises `SplitError` for a leak and
     for repeated ids, `DataError` for missing participants.
@@ -60,7 +65,10 @@ def assign_splits(
 
 
 def _deal(rows: Rows, shares: Mapping[str, float], by: By, seed: int) -> list[str | None]:
-    """By participant if that is asked for and there are any, else sample by sample."""
+    """By participant if that is asked for, by recording and dialogue if there are no participants.
+
+    Else sample by sample. Samples with the same picture or sound go to the same split.
+    """
     ids = [row["id"] for row in rows]
     participants = [row["participant"] for row in rows]
     labels = [row["emotion"] or row["sentiment"] for row in rows]
@@ -71,10 +79,16 @@ def _deal(rows: Rows, shares: Mapping[str, float], by: By, seed: int) -> list[st
                 f"{participants.count(None)} samples have no participant, such as {lacking}: fill the "
                 "column in, or split --by sample"
             )
-        return list(split_by_participant(participants, labels, shares, seed))
-    # Samples with the same picture or sound go to the same split.
-    keys = [row["content"] or name for row, name in zip(rows, ids, strict=True)]
-    label_of = dict(zip(reversed(keys), reversed(labels), strict=True))
+        return list(split_by_group(participants, labels, shares, seed))
+    contents = [row["content"] for row in rows]
+    copies = joined_groups(contents, ids)
+    if by == "participant":
+        # Without names a recording is as near to a person as the data set comes.
+        recordings, dialogues = ([row[name] for row in rows] for name in ("recording", "dialogue"))
+        groups = joined_groups(recordings, dialogues, contents, ids)
+        if len(set(groups)) < len(set(copies)):
+            return list(split_by_group(groups, labels, shares, seed, name="recording"))
+    label_of = dict(zip(reversed(copies), reversed(labels), strict=True))
     split_of = dict(
         zip(
             label_of,
@@ -82,4 +96,4 @@ def _deal(rows: Rows, shares: Mapping[str, float], by: By, seed: int) -> list[st
             strict=True,
         )
     )
-    return [split_of[key] for key in keys]
+    return [split_of[key] for key in copies]

@@ -63,39 +63,73 @@ def split_by_sample(
     return out
 
 
-def split_by_participant(
-    participants: Sequence[str], labels: Sequence[Label], shares: Mapping[str, float], seed: int
+def split_by_group(
+    groups: Sequence[str],
+    labels: Sequence[Label],
+    shares: Mapping[str, float],
+    seed: int,
+    *,
+    name: str = "participant",
 ) -> list[str]:
-    """The part of each row, with whole participants, as near to the shares of rows and labels as possible.
+    """The part of each row, with whole groups, as near to the shares of rows and labels as possible.
 
-    The participants with the most rows are placed first, each in the part where the counts of the labels
-    are then nearest to their shares (squared error, all labels with the same weight). Every part gets a
-    participant. Raises `SplitError` for fewer participants than parts.
+    `groups` has the group of each row, such as its participant; messages call one a `name`. The groups with
+    the most rows are placed first, each in the part where the counts of the labels are then nearest to
+    their shares (squared error, all labels with the same weight). Every part gets a group. Raises
+    `SplitError` for fewer groups than parts.
     """
     tallies: dict[str, Counter[str]] = defaultdict(Counter)
-    for who, label in zip(participants, labels, strict=True):
-        tallies[who][label or ""] += 1
+    for group, label in zip(groups, labels, strict=True):
+        tallies[group][label or ""] += 1
     if len(tallies) < len(shares):
         raise SplitError(
-            f"{len(tallies)} participant(s) ({_some(sorted(tallies))}) cannot be split into "
+            f"{len(tallies)} {name}(s) ({_some(sorted(tallies))}) cannot be split into "
             f"{' / '.join(shares)}: expected at least {len(shares)}; use fewer parts, or --by sample"
         )
-    names = sorted({label for tally in tallies.values() for label in tally})
+    present = sorted({label for tally in tallies.values() for label in tally})
     counts = {
-        who: np.array([tally[n] for n in names], np.float64) for who, tally in tallies.items()
+        group: np.array([tally[label] for label in present], np.float64)
+        for group, tally in tallies.items()
     }
-    whole = sum(counts.values(), np.zeros(len(names)))
-    filled = {part: np.zeros(len(names)) for part in shares}
-    order = sorted(counts, key=lambda who: (-counts[who].sum(), _shuffle_key(who, seed), who))
+    whole = sum(counts.values(), np.zeros(len(present)))
+    filled = {part: np.zeros(len(present)) for part in shares}
+    order = sorted(
+        counts, key=lambda group: (-counts[group].sum(), _shuffle_key(group, seed), group)
+    )
     placed: dict[str, str] = {}
-    for number, who in enumerate(order):
+    for number, group in enumerate(order):
         empty = [part for part in shares if not filled[part].sum()]
-        # The last participants go to the parts that have none yet.
+        # The last groups go to the parts that have none yet.
         open_parts = empty if len(order) - number <= len(empty) else list(shares)
-        part = min(open_parts, key=lambda p: _cost(filled, p, counts[who], shares, whole))
-        filled[part] = filled[part] + counts[who]
-        placed[who] = part
-    return [placed[who] for who in participants]
+        part = min(open_parts, key=lambda p: _cost(filled, p, counts[group], shares, whole))
+        filled[part] = filled[part] + counts[group]
+        placed[group] = part
+    return [placed[group] for group in groups]
+
+
+def joined_groups(*columns: Sequence[str | None]) -> list[str]:
+    """The group of each row: rows with the same value in any of `columns` are in one group.
+
+    None is no value; the last column has a value in every row. A group has the name of its smallest value in
+    the first column where it has one.
+    """
+    parent: dict[tuple[int, str], tuple[int, str]] = {}
+
+    def root(key: tuple[int, str]) -> tuple[int, str]:
+        while parent[key] != key:
+            parent[key] = key = parent[parent[key]]
+        return key
+
+    last: list[tuple[int, str]] = []
+    for row in zip(*columns, strict=True):
+        keys = [(column, value) for column, value in enumerate(row) if value is not None]
+        for key in keys:
+            parent.setdefault(key, key)
+            # The smallest key of a group is its root.
+            low, high = sorted((root(keys[0]), root(key)))
+            parent[high] = low
+        last.append(keys[-1])
+    return [root(key)[1] for key in last]
 
 
 def stratified_folds(

@@ -8,13 +8,15 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from affectstream.stream.errors import OptionError
+from affectstream.train.data.assign import assign_splits
 from affectstream.train.data.splits import (
     check_disjoint,
     grouped_folds,
     in_several_splits,
+    joined_groups,
     leave_one_participant_out,
     parse_shares,
-    split_by_participant,
+    split_by_group,
     split_by_sample,
     stratified_folds,
 )
@@ -68,21 +70,75 @@ PEOPLE = st.lists(
 @given(PEOPLE, SHARES, SEEDS, st.randoms(use_true_random=False))
 def test_a_participant_is_in_one_part_only_whatever_the_order(rows, shares, seed, random):
     people, labels = zip(*rows, strict=True)
-    parts = split_by_participant(people, labels, shares, seed)
+    parts = split_by_group(people, labels, shares, seed)
     check_disjoint(parts, ids_of(rows), participants=people)
     assert set(parts) == set(shares)
     there = dict(zip(people, parts, strict=True))
     shuffled = list(rows)
     random.shuffle(shuffled)
     names, words = zip(*shuffled, strict=True)
-    assert dict(zip(names, split_by_participant(names, words, shares, seed), strict=True)) == there
+    assert dict(zip(names, split_by_group(names, words, shares, seed), strict=True)) == there
+
+
+def unnamed_rows(**changes):
+    """Rows of eight recordings of twenty samples each, in which no participant is named."""
+    return [
+        {
+            "id": f"{film}{n:02d}",
+            "recording": f"{film}.mp4",
+            "participant": None,
+            "dialogue": None,
+            "split": None,
+            "content": f"{film}{n}",
+            "emotion": ("joy", "anger")[n % 2],
+            "sentiment": None,
+            **changes,
+        }
+        for film in "abcdefgh"
+        for n in range(20)
+    ]
+
+
+def dealt(rows, by="participant"):
+    options = {"seed": 0, "duplicates": "refuse", "may_share": False}
+    split_of, _ = assign_splits(rows, "70/15/15", by=by, **options)
+    return [split_of[row["id"]] for row in rows]
+
+
+def test_without_participants_a_recording_is_in_one_split():
+    rows = unnamed_rows()
+    parts = dealt(rows)
+    recordings = [row["recording"] for row in rows]
+    assert in_several_splits(parts, recordings) == []
+    assert {part: parts.count(part) // 20 for part in parts} == {"train": 6, "valid": 1, "test": 1}
+    assert dealt(rows[::-1])[::-1] == parts
+    assert in_several_splits(dealt(rows, by="sample"), recordings)
+    # Files of their own may belong to one dialogue.
+    rows = [
+        {**row, "recording": f"{n}.mp4", "dialogue": row["recording"]} for n, row in enumerate(rows)
+    ]
+    assert in_several_splits(dealt(rows), recordings) == []
+    with pytest.raises(SplitError, match=r"1 recording\(s\) \(talk\.mp4\) cannot be split into"):
+        dealt(unnamed_rows(recording="talk.mp4"))
+
+
+def test_samples_of_files_of_their_own_are_dealt_one_by_one():
+    rows = [{**row, "recording": f"{n}.mp4"} for n, row in enumerate(unnamed_rows())]
+    assert dealt(rows) == dealt(rows, by="sample") == dealt(unnamed_rows(recording=None))
+
+
+def test_what_one_column_or_another_joins_is_one_group():
+    films = ["b", "a", None, None, None, "c"]
+    talks = [None, "t", "t", None, None, None]
+    ids = list("123455")
+    assert joined_groups(films, talks, ids) == ["b", "a", "a", "4", "c", "c"]
 
 
 def test_participants_of_like_size_give_the_shares_asked_for():
     rng = np.random.default_rng(0)
     people = [f"p{n:02d}" for n in range(40) for _ in range(30)]
     labels = [str(x) for x in rng.choice(["joy", "anger", "fear"], len(people), p=[0.7, 0.2, 0.1])]
-    parts = split_by_participant(people, labels, parse_shares("70/15/15"), seed=3)
+    parts = split_by_group(people, labels, parse_shares("70/15/15"), seed=3)
     for part, share in (("train", 0.7), ("valid", 0.15), ("test", 0.15)):
         assert parts.count(part) / len(parts) == pytest.approx(share, abs=0.03)
         rare = [p for p, label in zip(parts, labels, strict=True) if label == "fear"]
@@ -151,7 +207,7 @@ def test_bad_shares_are_refused(text):
 def test_what_cannot_be_split_is_refused():
     pytest.importorskip("sklearn", reason="folds need the 'train' extra")
     with pytest.raises(SplitError, match=r"2 participant\(s\) \(a, b\) cannot be split"):
-        split_by_participant(["a", "b"], ["joy", "joy"], parse_shares("70/15/15"), 0)
+        split_by_group(["a", "b"], ["joy", "joy"], parse_shares("70/15/15"), 0)
     with pytest.raises(SplitError, match="'valid' gets none of 1 samples"):
         split_by_sample(["a"], ["joy"], parse_shares("40/30/30"), 0)
     with pytest.raises(SplitError, match="have the id 'a'"):

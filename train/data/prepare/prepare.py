@@ -53,6 +53,9 @@ from affectstream.train.data.splits import parse_shares
 from affectstream.train.errors import DataError, DataMissing, RunError
 from affectstream.train.files import write_atomically
 
+NO_PARTICIPANTS = (
+    "no participants are named: recordings are kept whole, but a person may be in several splits"
+)
 _SPLIT_PARAMETERS = frozenset({"split", "by", "seed", "duplicates"})
 """Parameters that are used after the last job. A run that failed there may continue with others."""
 
@@ -182,9 +185,10 @@ def _finish(
     if not rows:
         remove_prepared(output)
         raise DataError(_no_samples(raw, progress))
+    split = config.split or ("official" if raw.has_splits else DEFAULT_SPLIT)
     splits, in_several = assign_splits(
         rows,
-        config.split or ("official" if raw.has_splits else DEFAULT_SPLIT),
+        split,
         by=config.by,
         seed=config.seed,
         duplicates=config.duplicates,
@@ -199,6 +203,9 @@ def _finish(
             f"{len(in_several)} participants are in several splits ({why}): "
             "metrics do not measure new people"
         )
+    dealt = split not in ("official", "none") and config.by == "participant"
+    if dealt and not any(row["participant"] for row in rows):
+        notes.append(NO_PARTICIPANTS)
     crop = None
     if any(row["frames_seen"] for row in rows):
         template = Cropper(config.crop, config.size).template if config.crop == "face" else None
