@@ -29,6 +29,8 @@ class Architecture:
     """The values that an option may have, if not any value of its type."""
     tiny: Mapping[str, Value] = field(default_factory=dict)
     """Options of the smallest network of this kind (`--tiny`), for a first try and for tests."""
+    unaugmented: Mapping[str, Value] = field(default_factory=dict)
+    """Options that augment inside the network, with the values that turn this off (`--no-augment`)."""
     backbones: Mapping[str, str] = field(default_factory=dict)
     """Pretrained parts: the name for `--weights NAME=SOURCE`, and the default source."""
     phases: tuple[Phase, ...] = ()

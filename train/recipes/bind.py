@@ -97,13 +97,17 @@ def _side(recipe: Architecture, config: FitConfig, earlier: ModelSpec | None) ->
 def _options(
     recipe: Architecture, config: FitConfig, earlier: ModelSpec | None
 ) -> dict[str, Value]:
-    """Every option of the recipe: given, of the earlier network, or default.
+    """Every option of the recipe: given, without augmentation, of the earlier network, or default.
 
-    Raises `OptionError` for an unknown option or value.
+    Options of augmentation are not those of the earlier network: each run decides for itself. Raises
+    `OptionError` for an unknown option or value.
     """
     options = {**recipe.options, **(recipe.tiny if config.tiny else {})}
     if earlier is not None:
-        options |= {name: value for name, value in earlier.options.items() if name in options}
+        same = options.keys() - recipe.unaugmented.keys()
+        options |= {name: value for name, value in earlier.options.items() if name in same}
+    if not config.augment:
+        options |= recipe.unaugmented
     for name, value in config.options.items():
         if name not in recipe.options:
             raise OptionError(

@@ -120,6 +120,25 @@ def test_gradients_reach_every_parameter_that_learns(name, network):
     module.zero_grad()
 
 
+@pytest.mark.parametrize("name", ["mel_cnn", "ensemble"])
+def test_without_augmentation_nothing_is_hidden_of_the_sound(name, data):
+    """SpecAugment is part of the network, since that computes the log-mels."""
+
+    def forward_twice(config):
+        bound = recipe_of(name).bind(data, config)
+        voice = bound.build(bound.spec.network_spec(load_weights=False)).voice.train()
+        batch = next(iter(bound.loaders(data, config).train.epoch(0)))
+        return voice(batch["samples"]), voice(batch["samples"])
+
+    still = config_of(name, augment=False)
+    first, second = forward_twice(still)
+    assert torch.equal(first, second)
+    first, second = forward_twice(replace(still, augment=True))
+    assert not torch.equal(first, second)
+    first, second = forward_twice(replace(still, options={"mel_bars": 2}))  # given, so it stays
+    assert not torch.equal(first, second)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_input_matters_and_none_is_required(name, network):
     bound, module, batch = network(name)

@@ -421,6 +421,15 @@ def test_warm_start_takes_over_options_and_side(exported, data):
         assert fixed.window.size == 112
 
 
+def test_warm_start_augments_as_its_own_run_says(tmp_path):
+    recipe = recipes()["mel_cnn"]
+    data = write(tmp_path / "set", [*utterances(16, "train"), *utterances(8, "valid")])
+    learn(recipe, data, tmp_path / "run", replace(CONFIG, augment=False))
+    again = replace(CONFIG, init=str(tmp_path / "run"))
+    assert recipe.bind(data, again).spec.options["mel_bars"] == recipe.options["mel_bars"] > 0
+    assert recipe.bind(data, replace(again, augment=False)).spec.options["mel_bars"] == 0
+
+
 def test_warm_start_takes_over_the_tokenizer(tmp_path):
     """Learned anew from other words, the same number would stand for another piece."""
     recipe = recipes()["sentence"]

@@ -168,6 +168,7 @@ RECIPE = NetRecipe(
         "late": 128,
         "context": 0,
     },
+    unaugmented=mel_cnn.UNAUGMENTED,
     tiny={
         **{"clip_layers": 1, "clip_width": 32, "clip_heads": 2, "clip_patch": 8, "clip_out": 24},
         **mel_cnn.TINY,

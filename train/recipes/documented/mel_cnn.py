@@ -41,6 +41,7 @@ DROPOUT = 0.3
 WIDTHS = ("mel_first", "mel_second", "mel_width")
 OPTIONS: Mapping[str, Value] = {**dict(zip(WIDTHS, (64, 128, 256), strict=True)), "mel_bars": BARS}
 """`mel_bars`: how much of the spectrogram SpecAugment hides in training."""
+UNAUGMENTED: Mapping[str, Value] = {"mel_bars": 0}
 TINY: Mapping[str, Value] = dict(zip(WIDTHS, (16, 24, 32), strict=True))
 
 
@@ -107,5 +108,6 @@ RECIPE = NetRecipe(
     build=_build,
     modalities=("voice",),
     options=OPTIONS,
+    unaugmented=UNAUGMENTED,
     tiny=TINY,
 )
