@@ -65,6 +65,8 @@ class Setting:
     rule: Rule | None = None
     flag: str | None = None
     """None: the name of the field, with hyphens."""
+    metavar: str | None = None
+    """Of a flag that takes text in a form of its own."""
     shown: str | bool = "the recipe's"
     """The default that the help shows; False shows none."""
     effect: Effect = "result"
@@ -171,6 +173,7 @@ class FitConfig:
         None,
         "Length of each phase of the recipe; the last phase takes the rest.",
         Rule(lambda value: all(n >= 0 for n in value), "0 or more each"),
+        metavar="N,N,...",
     )
     size: int | None = _data(
         None,
@@ -204,11 +207,13 @@ class FitConfig:
         dict,
         "Option of the recipe; repeat. 'train list --recipe' names them.",
         flag="--set",
+        metavar="NAME=VALUE",
         shown=False,
     )
     weights: Mapping[str, str] = _network(
         dict,
         "Source of the pretrained weights of a part: a public name, a local path, or none; repeat.",
+        metavar="[NAME=]SOURCE",
     )
     tiny: bool = _network(False, "Use the smallest network of the recipe, for a first try.")
     init: str | None = _network(

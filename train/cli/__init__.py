@@ -1,19 +1,14 @@
-"""`affectstream train`: one file a command, loaded on use."""
+"""`affectstream train`: one file for commands that belong together."""
 
 from __future__ import annotations
 
 import typer
 
-from affectstream.train.cli.compare import compare
-from affectstream.train.cli.evaluate import evaluate
+from affectstream.train.cli.evaluate import compare, evaluate, report
 from affectstream.train.cli.export import export
-from affectstream.train.cli.fit import fit
-from affectstream.train.cli.folds import folds
-from affectstream.train.cli.prepare import prepare
-from affectstream.train.cli.preview import preview
+from affectstream.train.cli.fit import fit, folds, tune
+from affectstream.train.cli.prepare import prepare, preview
 from affectstream.train.cli.recipes import list_recipes
-from affectstream.train.cli.report import report
-from affectstream.train.cli.tune import tune
 
 application = typer.Typer(
     no_args_is_help=True,

@@ -1,7 +1,9 @@
-"""`affectstream train evaluate`."""
+"""`affectstream train evaluate`, `train compare` and `train report`."""
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -59,3 +61,64 @@ def evaluate(
 def _print(rows: Sequence[Measurement]) -> None:
     for row in rows:
         print(f"{row.part:16} {row.data:38} {row.metric:22} {row.value:.4f}  (n = {row.count})")
+
+
+def compare(
+    first: Annotated[str, typer.Argument(help="Folder of a run or a bundle, or 'pocket'.")],
+    second: Annotated[str, typer.Argument(help="The one to compare with the first.")],
+    data: Data,
+    split: Annotated[str, typer.Option(help="Split of the prepared data set.")] = "valid",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Also write all results as JSON.")
+    ] = None,
+) -> None:
+    """Compare two runs or bundles sample by sample: is one better, or is it chance?
+
+    Differences are the second's metric minus the first's; a star marks an interval without 0.
+
+    Example: [bold]affectstream train compare runs/cnn runs/tiny_vit --data prepared/fer2013[/bold]
+    """
+    from affectstream.train.evaluate import compare as comparison
+    from affectstream.train.files import encode_json, write_atomically
+
+    if split == "train":
+        print("networks are trained on split train: metrics on it say little", file=sys.stderr)
+    predictions = [comparison.predict(name, data, split) for name in (first, second)]
+    compared = comparison.compare(*predictions)
+    for one in compared:
+        print("\n".join(comparison.lines(one)))
+    if output is not None:
+        names = {"first": first, "second": second, "data": str(data), "split": split}
+        write_atomically(output, encode_json({**names, "tasks": compared}))
+
+
+def report(
+    runs: Annotated[
+        list[Path] | None,
+        typer.Option(help="Folder of runs, or one run; repeat.", show_default="runs"),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Also write the table: .md, .csv or .json."),
+    ] = None,
+    curves: Annotated[
+        Path | None, typer.Option(help="Draw the curves of each run into this folder.")
+    ] = None,
+) -> None:
+    """Compare runs in one table: parameters, best epoch, metrics, minutes, memory.
+
+    Example: [bold]affectstream train report --runs runs --output runs.md[/bold]
+    """
+    from affectstream.train.evaluate import report as reports
+
+    folders = runs or [Path("runs")]
+    rows = reports.table(folders)
+    print("\n".join(reports.lines(rows)))
+    if output is not None:
+        reports.write(rows, output)
+    if curves is not None:
+        for folder in folders:
+            for run in reports.find_runs(folder):
+                if reports.read_log(run):
+                    name = "-".join(run.relative_to(folder).parts) or run.name
+                    reports.draw(run, curves / f"{name}.png")

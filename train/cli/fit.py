@@ -1,20 +1,24 @@
-"""`affectstream train fit`."""
+"""`affectstream train fit`, `train folds` and `train tune`: the commands that train."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Any
 
 import typer
 
 from affectstream.stream.errors import OptionError
 from affectstream.train.cli import flags
+from affectstream.train.cli.prepare import By
+
+_held_out = partial(typer.Option, rich_help_panel="Held-out samples")
 
 
+@flags.with_settings()
 def fit(
     recipe: flags.RecipeName = None,
     data: flags.DataFolder = None,
     config: flags.ConfigFile = None,
-    runs: flags.RunsFolder = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run from its last epoch.")
     ] = False,
@@ -23,37 +27,8 @@ def fit(
         typer.Option("--eval-only", help="Evaluate the run's best epoch without training."),
     ] = False,
     track: flags.Track = "auto",
-    tasks: flags.Tasks = None,
-    size: flags.Size = None,
-    augment: flags.Augment = None,
-    label_smoothing: flags.LabelSmoothing = None,
-    class_weights: flags.ClassWeights = None,
-    focal_gamma: flags.FocalGamma = None,
-    modality_dropout: flags.ModalityDropout = None,
-    options: flags.Options = None,
-    weights: flags.Weights = None,
-    tiny: flags.Tiny = None,
-    init: flags.Init = None,
-    members: flags.Members = None,
-    epochs: flags.Epochs = None,
-    seed: flags.Seed = None,
-    batch_size: flags.BatchSize = None,
-    accumulate: flags.Accumulate = None,
-    learning_rate: flags.LearningRate = None,
-    weight_decay: flags.WeightDecay = None,
-    schedule: flags.Schedule = None,
-    warmup_epochs: flags.WarmupEpochs = None,
-    patience: flags.Patience = None,
-    min_delta: flags.MinDelta = None,
-    phase_epochs: flags.PhaseEpochs = None,
-    clip_norm: flags.ClipNorm = None,
-    ema_decay: flags.EmaDecay = None,
-    precision: flags.Precision = None,
-    devices: flags.Devices = None,
-    workers: flags.Workers = None,
-    compile: flags.Compile = None,
-    checkpointing: flags.Checkpointing = None,
     threads: flags.Threads = None,
+    **settings: Any,
 ) -> None:
     """Train one recipe; its best epoch is kept in RUNS/RECIPE.
 
@@ -61,7 +36,7 @@ def fit(
     """
     if resume and eval_only:
         raise OptionError("--resume trains on and --eval-only trains nothing: give one of them")
-    request = flags.run_request(locals(), resume=resume or eval_only)
+    request = flags.run_request({**locals(), **settings}, resume=resume or eval_only)
     from affectstream.train.fit import loop
     from affectstream.train.fit.checkpoint import read_summary
     from affectstream.train.fit.loggers import format_metrics
@@ -75,3 +50,87 @@ def fit(
     if before := read_summary(request.run)["before"]:
         print("before: " + format_metrics(before))
     print("best: " + format_metrics(best))
+
+
+@flags.with_settings()
+def folds(
+    recipe: flags.RecipeName = None,
+    data: flags.DataFolder = None,
+    config: flags.ConfigFile = None,
+    track: flags.Track = "auto",
+    folds: Annotated[
+        str,
+        _held_out(
+            metavar="K|leave-one-participant-out",
+            help="Number of folds, or one for each participant.",
+        ),
+    ] = "5",
+    by: Annotated[
+        By | None,
+        _held_out(
+            help="Keep the samples of a participant in one fold (participant), or not (sample).",
+            show_default="participant, where all are known",
+        ),
+    ] = None,
+    test: Annotated[bool, _held_out("--test", help="Include the samples of split test.")] = False,
+    best: Annotated[
+        bool,
+        _held_out(
+            "--best/--last",
+            help="Evaluate the best epoch, which the held-out samples choose, or the last one.",
+        ),
+    ] = False,
+    keep: Annotated[bool, _held_out("--keep", help="Keep the weights of every fold.")] = False,
+    threads: flags.Threads = None,
+    **settings: Any,
+) -> None:
+    """Cross-validate one recipe: train on all folds but one, evaluate on that one.
+
+    RUNS/RECIPE/folds holds a run for each fold, folds.json and folds.csv. After an interruption, the same
+    command continues.
+
+    Example: [bold]affectstream train folds --recipe cnn --data prepared/fer2013 --folds 5[/bold]
+    """
+    request = flags.run_request({**locals(), **settings})
+    from affectstream.train.evaluate.table import aligned
+    from affectstream.train.studies.cross_validation import FOLDER, cross_validate, rows
+    from affectstream.train.studies.folds import Folding
+
+    flags.set_threads(threads)
+    job = (request.recipe, request.config, request.data, request.run)
+    result = cross_validate(*job, Folding(folds, by, test), best=best, keep=keep, track=track)
+    print("\n".join(aligned(rows(result))))
+    print(f"pooled with 95 % bootstrap intervals by {result.by}; more in {request.run / FOLDER}")
+
+
+@flags.with_settings(
+    *("tasks", "size", "options", "weights", "tiny", "members", "epochs", "seed", "runs")
+)
+def tune(
+    recipe: flags.RecipeName = None,
+    data: flags.DataFolder = None,
+    config: flags.ConfigFile = None,
+    trials: Annotated[
+        int,
+        typer.Option(min=1, help="Trials of the whole study, including those of earlier calls."),
+    ] = 50,
+    threads: flags.Threads = None,
+    **settings: Any,
+) -> None:
+    """Search the settings of one recipe with Optuna; a second call continues the study.
+
+    RUNS/RECIPE/study.db holds the trials, RUNS/RECIPE/tune the plots and best.toml for
+    'train fit --config'. 'train list --recipe' names what is searched.
+
+    Example: [bold]affectstream train tune --recipe cnn --data prepared/fer2013 --trials 50[/bold]
+    """
+    request = flags.run_request({**locals(), **settings})
+    from affectstream.train.studies import tune as studies
+
+    flags.set_threads(threads)
+    result = studies.tune(request.recipe, request.config, request.data, request.run, trials)
+    print(
+        f"{result.trials} trials, {result.pruned} of them pruned and {result.failed} failed; the best is "
+        f"trial {result.best}: {result.metric:.4f}"
+    )
+    print(f"its settings are in {request.run / studies.FOLDER / studies.BEST_CONFIG}")

@@ -1,16 +1,16 @@
-"""Flags that several commands share. Those of a run's settings are built from `FitConfig`."""
+"""Flags that several commands share. Those of a run's settings are made from `FitConfig`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
 from affectstream.stream.errors import OptionError
-from affectstream.train import config
 from affectstream.train.config import SETTINGS, FitConfig, Group, flag_of, override, read_toml
 from affectstream.train.fit.loggers import Tracker
 
@@ -18,51 +18,47 @@ if TYPE_CHECKING:
     from affectstream.train.recipe import Recipe
 
 
-def _setting(name: str, metavar: str | None = None) -> Any:
-    """The flag of a `FitConfig` field. A command leaves it None where the user did not give it."""
-    setting = SETTINGS[name]
-    boolean = isinstance(getattr(FitConfig(), name), bool)
-    flag = flag_of(name)
-    return typer.Option(
-        f"{flag}/--no-{flag[2:]}" if boolean else flag,
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def with_settings(*names: str) -> Callable[[Command], Command]:
+    """Give a command that takes ``**settings`` the flags of these fields of `FitConfig`; by default of all.
+
+    They come before the command's last flag. A setting is None where the user did not give it.
+    """
+
+    def decorate(command: Command) -> Command:
+        signature = inspect.signature(command, eval_str=True)
+        *own, last, _ = signature.parameters.values()
+        groups = list(Group)
+        order = sorted(names or SETTINGS, key=lambda name: groups.index(SETTINGS[name].group))
+        command.__signature__ = signature.replace(  # type: ignore[attr-defined]
+            parameters=[*own, *map(_parameter, order), last]
+        )
+        return command
+
+    return decorate
+
+
+def _parameter(name: str) -> inspect.Parameter:
+    """The flag of a field of `FitConfig`."""
+    setting, kind, flag = SETTINGS[name], get_type_hints(FitConfig)[name], flag_of(name)
+    option = typer.Option(
+        f"{flag}/--no-{flag[2:]}" if kind is bool else flag,
         help=setting.help,
-        metavar=metavar,
+        metavar=setting.metavar,
         show_default=setting.shown,
         rich_help_panel=setting.group.value,
     )
+    if setting.metavar is not None or kind == tuple[str, ...]:
+        kind = str if name == "phase_epochs" else list[str]
+    return inspect.Parameter(
+        name,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        default=None,
+        annotation=Annotated[kind | None, option],
+    )
 
-
-Epochs = Annotated[int | None, _setting("epochs")]
-BatchSize = Annotated[int | None, _setting("batch_size")]
-LearningRate = Annotated[float | None, _setting("learning_rate")]
-WeightDecay = Annotated[float | None, _setting("weight_decay")]
-WarmupEpochs = Annotated[float | None, _setting("warmup_epochs")]
-ClipNorm = Annotated[float | None, _setting("clip_norm")]
-EmaDecay = Annotated[float | None, _setting("ema_decay")]
-Seed = Annotated[int | None, _setting("seed")]
-Precision = Annotated[config.Precision | None, _setting("precision")]
-Schedule = Annotated[config.Schedule | None, _setting("schedule")]
-Accumulate = Annotated[int | None, _setting("accumulate")]
-Patience = Annotated[int | None, _setting("patience")]
-MinDelta = Annotated[float | None, _setting("min_delta")]
-Compile = Annotated[bool | None, _setting("compile")]
-Checkpointing = Annotated[bool | None, _setting("checkpointing")]
-Devices = Annotated[str | None, _setting("devices")]
-Workers = Annotated[int | None, _setting("workers")]
-PhaseEpochs = Annotated[str | None, _setting("phase_epochs", metavar="N,N,...")]
-Size = Annotated[int | None, _setting("size")]
-Augment = Annotated[bool | None, _setting("augment")]
-LabelSmoothing = Annotated[float | None, _setting("label_smoothing")]
-ClassWeights = Annotated[bool | None, _setting("class_weights")]
-FocalGamma = Annotated[float | None, _setting("focal_gamma")]
-ModalityDropout = Annotated[float | None, _setting("modality_dropout")]
-Tasks = Annotated[list[str] | None, _setting("tasks")]
-Options = Annotated[list[str] | None, _setting("options", metavar="NAME=VALUE")]
-Weights = Annotated[list[str] | None, _setting("weights", metavar="[NAME=]SOURCE")]
-Tiny = Annotated[bool | None, _setting("tiny")]
-Init = Annotated[str | None, _setting("init")]
-RunsFolder = Annotated[str | None, _setting("runs")]
-Members = Annotated[list[str] | None, _setting("members")]
 
 RecipeName = Annotated[
     str | None,

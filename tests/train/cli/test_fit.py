@@ -23,8 +23,8 @@ from affectstream.stream import exits
 from affectstream.stream.errors import OptionError
 from affectstream.train import recipes as recipes_package
 from affectstream.train.cli.fit import fit as fit_command
+from affectstream.train.cli.fit import folds as folds_command
 from affectstream.train.cli.flags import run_request
-from affectstream.train.cli.folds import folds as folds_command
 from affectstream.train.config import (
     PRECISIONS,
     SCHEDULES,
