@@ -6,24 +6,23 @@ import importlib.util
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from affectstream.engines.extras import module_hint
 from affectstream.stream.errors import OptionError
+from affectstream.train.errors import first_line
 
 Tracker = Literal["auto", "none", "tensorboard", "wandb"]
 FOLDER = "tensorboard"
 
 Report = Callable[[str], None]
 """Takes one line for the user."""
+print_line = partial(print, flush=True)
+"""At once, so that a run can also be followed in a file."""
 LogEpoch = Callable[[int, Mapping[str, float]], None]
 """Takes the number of an epoch and its metrics."""
-
-
-def print_line(line: str) -> None:
-    """Print at once, so that a run can also be followed in a file."""
-    print(line, flush=True)
 
 
 def format_metrics(metrics: Mapping[str, float]) -> str:
@@ -54,7 +53,20 @@ def open_logger(
     if kind == "none":
         yield lambda epoch, metrics: None
     elif kind == "wandb":
-        wandb_run = _start_wandb(run, name, config)
+        import wandb
+
+        # One run there for each folder here, so that a resumed run continues its own curves.
+        marker = run / "wandb.id"
+        if not marker.exists():
+            marker.write_text(secrets.token_hex(4))
+        where: dict[str, Any] = {"project": "affectstream", "name": name, "dir": str(run)}
+        number = marker.read_text().strip()
+        try:
+            wandb_run = wandb.init(**where, config=dict(config), id=number, resume="allow")
+        except wandb.errors.Error as error:  # not logged in, no network
+            raise OptionError(
+                f"--track wandb: {first_line(error)} (WANDB_MODE=offline needs neither)"
+            ) from error
         try:
             yield lambda epoch, metrics: wandb_run.log(dict(metrics), step=epoch)
         finally:
@@ -71,24 +83,3 @@ def open_logger(
                 writer.flush()
 
             yield log
-
-
-def _start_wandb(run: Path, name: str, config: Mapping[str, Any]) -> Any:
-    import wandb
-
-    # One run there for each folder here, so that a resumed run continues its own curves.
-    marker = run / "wandb.id"
-    if not marker.exists():
-        marker.write_text(secrets.token_hex(4))
-    try:
-        return wandb.init(
-            project="affectstream",
-            name=name,
-            dir=str(run),
-            config=dict(config),
-            id=marker.read_text().strip(),
-            resume="allow",
-        )
-    except wandb.errors.Error as error:  # not logged in, no network
-        problem = str(error).strip().splitlines()[0]
-        raise OptionError(f"--track wandb: {problem} (WANDB_MODE=offline needs neither)") from error

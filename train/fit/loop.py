@@ -35,16 +35,15 @@ from affectstream.train.fit.loggers import (
     open_logger,
     print_line,
 )
-from affectstream.train.fit.memory import TooLarge, halved, out_of_memory
-from affectstream.train.fit.phases import PhaseSpan, phase_spans
-from affectstream.train.fit.processes import (
+from affectstream.train.fit.machine import (
     ProcessBatches,
-    device_name,
-    is_compiler_error,
+    TooLarge,
+    halved,
     launch,
     make_fabric,
+    out_of_memory,
 )
-from affectstream.train.fit.resume_check import check_resume
+from affectstream.train.fit.phases import PhaseSpan, phase_spans
 from affectstream.train.fit.schedule import SkippedSteps, learning_rate
 from affectstream.train.fit.train_state import TrainState, UncastBatch
 from affectstream.train.progress import progress_bar
@@ -111,7 +110,7 @@ def fit(
                 metrics: dict[str, float] = launch(fabric, partial(_train, job=job))
                 return metrics
             except TooLarge as error:
-                epoch = error.epoch
+                (epoch,) = error.args
             smaller = halved(job.config)
             report(
                 f"out of memory in epoch {epoch}: the epoch starts again with batches of "
@@ -162,7 +161,7 @@ class Trainer:
             "versions": files.versions(),
         }
         if saved is not None:
-            check_resume(self.run, self._upgraded(saved), self.origin, self.config)
+            files.check_resume(self.run, self._upgraded(saved), self.origin, self.config)
 
         torch.manual_seed(self.config.seed)
         loaders = self.recipe.loaders(job.data, self.config)
@@ -276,7 +275,9 @@ class Trainer:
         except (RuntimeError, MemoryError) as error:
             if out_of_memory(error) and self.config.devices == "1":
                 raise TooLarge(epoch) from None
-            if self.config.compile and is_compiler_error(error):
+            from torch._dynamo.exc import TorchDynamoException
+
+            if isinstance(error, TorchDynamoException):  # for want of a C++ compiler, for example
                 raise RunError(f"--compile: {first_line(error)}") from error
             raise
         return total / max(1, count)
@@ -377,7 +378,7 @@ class Trainer:
 
     def _finish(self) -> dict[str, float]:
         """Write the summary; returns the metrics of the best epoch."""
-        progress = self.state.progress
+        progress, device = self.state.progress, self.fabric.device
         if not (self.run / BEST).exists():
             raise RunError(
                 "no epoch could be chosen as the best: the first validation metric was never a number; "
@@ -395,7 +396,7 @@ class Trainer:
             "before": progress.before,
             "minutes": round(progress.seconds / 60, 5),
             "peak_megabytes": {name: round(value) for name, value in progress.peak.items()},
-            "device": device_name(self.fabric.device),
+            "device": "cpu" if device.type == "cpu" else torch.cuda.get_device_name(device),
             "versions": self.origin["versions"],
         }
         with writing(self.run / SUMMARY):

@@ -43,15 +43,12 @@ def phase_spans(
             f"phase_epochs has {len(lengths)} lengths, expected one for each of the recipe's "
             f"{len(phases)} phases (the last may be left out)"
         )
+    given = dict(enumerate(lengths or ()))
     spans: list[PhaseSpan] = []
     first = 0
     for number, phase in enumerate(phases):
-        length = phase.epochs
-        if lengths is not None and number < len(lengths):
-            length = lengths[number]
-        if length is None or number == len(phases) - 1:
-            length = epochs - first
-        end = min(epochs, first + length)
+        length, rest = given.get(number, phase.epochs), epochs - first
+        end = first + (rest if length is None or number == len(phases) - 1 else min(length, rest))
         if end > first:
             spans.append(PhaseSpan(number, first, end, phase))
         first = end

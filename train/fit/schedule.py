@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from affectstream.train.config import Schedule
 
@@ -40,82 +41,69 @@ def learning_rate(
     if step < warmup:
         return peak * (step + 1) / warmup
     after = step - warmup
+    bottom = 0.0
     if schedule == "cosine":
-        return _cosine(after / max(1, steps - warmup), peak, 0.0)
-    if schedule == "restarts":
-        return _cosine(_restart_progress(after / steps_per_epoch), peak, min(LOWEST, peak))
-    return peak
+        progress = min(1.0, after / max(1, steps - warmup))
+    elif schedule == "restarts":
+        epochs, length, bottom = after / steps_per_epoch, FIRST_RESTART, min(LOWEST, peak)
+        while epochs >= length:
+            epochs, length = epochs - length, length * STRETCH
+        progress = epochs / length
+    else:
+        return peak
+    return bottom + 0.5 * (peak - bottom) * (1.0 + math.cos(math.pi * progress))
 
 
-def _cosine(progress: float, top: float, bottom: float) -> float:
-    return bottom + 0.5 * (top - bottom) * (1.0 + math.cos(math.pi * min(1.0, progress)))
+@dataclass
+class Patience:
+    """Early stopping: `spent` after `epochs` epochs without a gain of more than `min_delta`.
 
+    Higher metrics are better. With 0 epochs it is never spent.
+    """
 
-def _restart_progress(epochs: float) -> float:
-    """Fraction of the current cosine that has passed, in [0, 1)."""
-    length = FIRST_RESTART
-    while epochs >= length:
-        epochs, length = epochs - length, length * STRETCH
-    return epochs / length
-
-
-class _Watch:
-    """Counts the epochs since a metric (higher is better) last improved by more than `min_delta`."""
-
-    def __init__(self, min_delta: float) -> None:
-        self.min_delta = min_delta
-        self._best, self._waited = -math.inf, 0
+    epochs: int
+    min_delta: float = 0.0
+    best: float = -math.inf
+    waited: int = 0
 
     def push(self, metric: float) -> None:
         """Take the metric of an epoch."""
-        if metric > self._best + self.min_delta:
-            self._best, self._waited = metric, 0
+        if metric > self.best + self.min_delta:
+            self.best, self.waited = metric, 0
         else:
-            self._waited += 1
-
-    def state(self) -> dict[str, float]:
-        """What `restore` takes."""
-        return {"best": self._best, "waited": self._waited}
-
-    def restore(self, state: Mapping[str, float]) -> None:
-        """Continue from `state`."""
-        self._best, self._waited = state["best"], int(state["waited"])
-
-
-class Plateau(_Watch):
-    """Multiplies `scale` by `factor` after more than `patience` epochs without improvement."""
-
-    def __init__(self, *, factor: float = 0.5, patience: int = 3, min_delta: float = 0.0) -> None:
-        super().__init__(min_delta)
-        self.factor, self.patience, self.scale = factor, patience, 1.0
-
-    def push(self, metric: float) -> None:
-        """Take the metric of an epoch; `scale` is then in (0, 1]."""
-        super().push(metric)
-        if self._waited > self.patience:
-            self.scale, self._waited = self.scale * self.factor, 0
-
-    def state(self) -> dict[str, float]:
-        """What `restore` takes."""
-        return {"scale": self.scale, **super().state()}
-
-    def restore(self, state: Mapping[str, float]) -> None:
-        """Continue from `state`."""
-        super().restore(state)
-        self.scale = state["scale"]
-
-
-class Patience(_Watch):
-    """Early stopping: `spent` after `epochs` epochs without improvement; 0 never stops."""
-
-    def __init__(self, epochs: int, min_delta: float) -> None:
-        super().__init__(min_delta)
-        self.epochs = epochs
+            self.waited += 1
 
     @property
     def spent(self) -> bool:
         """Whether it is time to stop."""
-        return 0 < self.epochs <= self._waited
+        return 0 < self.epochs <= self.waited
+
+    def state(self) -> dict[str, float]:
+        """What `restore` takes."""
+        return {"best": self.best, "waited": self.waited}
+
+    def restore(self, state: Mapping[str, float]) -> None:
+        """Continue from `state`."""
+        for name in self.state():
+            setattr(self, name, state[name])
+
+
+@dataclass
+class Plateau(Patience):
+    """Halves `scale`, which is in (0, 1], whenever its patience is spent."""
+
+    epochs: int = 4
+    scale: float = 1.0
+
+    def push(self, metric: float) -> None:
+        """Take the metric of an epoch."""
+        super().push(metric)
+        if self.spent:
+            self.scale, self.waited = self.scale / 2, 0
+
+    def state(self) -> dict[str, float]:
+        """What `restore` takes."""
+        return {"scale": self.scale, **super().state()}
 
 
 class SkippedSteps:

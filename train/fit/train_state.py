@@ -14,9 +14,8 @@ from torch import Tensor, nn
 
 from affectstream.train.config import FitConfig
 from affectstream.train.errors import RunError
-from affectstream.train.fit.memory import peak_megabytes, recompute_activations
+from affectstream.train.fit import machine
 from affectstream.train.fit.phases import PhaseSpan, TrainableParameters, parameter_groups
-from affectstream.train.fit.processes import compile_parts, gather_rng_states, restore_rng_state
 from affectstream.train.fit.schedule import Patience, Plateau
 from affectstream.train.recipe import Batch, Phased, Recipe
 
@@ -68,12 +67,12 @@ class TrainState:
         average = copy.deepcopy(self.network).requires_grad_(False)
         self.trainable = TrainableParameters(self.network)
         self.groups = parameter_groups(self.network, self.phases)
-        if config.checkpointing and not recompute_activations(self.network):
+        if config.checkpointing and not machine.recompute_activations(self.network):
             raise RunError(
                 f"--checkpointing: no part of {recipe.name} can compute its activations again"
             )
         if config.compile:
-            compile_parts(self.network)
+            machine.compile_parts(self.network)
         optimizer = torch.optim.AdamW(
             [{"params": group.parameters} for group in self.groups],
             lr=config.learning_rate,
@@ -116,7 +115,7 @@ class TrainState:
             progress.best, progress.best_epoch = metric, epoch
         progress.epoch = epoch
         progress.seconds += seconds
-        for name, megabytes in peak_megabytes(self.fabric.device).items():
+        for name, megabytes in machine.peak_megabytes(self.fabric.device).items():
             progress.peak[name] = max(progress.peak.get(name, 0.0), megabytes)
         return better
 
@@ -130,7 +129,7 @@ class TrainState:
             "scaler": self.fabric.strategy.precision.state_dict(),
             "plateau": self.plateau.state(),
             "patience": self.patience.state(),
-            "random": gather_rng_states(self.fabric),
+            "random": machine.gather_rng_states(self.fabric),
         }
 
     def restore(self, saved: Mapping[str, Any]) -> bool:
@@ -147,4 +146,6 @@ class TrainState:
             self.patience.restore(saved["patience"])
         names = [part.name for part in fields(Progress) if part.name in saved]
         self.progress = Progress(**{name: saved[name] for name in names})
-        return restore_rng_state(self.fabric, saved.get("random") or [{"cpu": saved["rng"]}])
+        return machine.restore_rng_state(
+            self.fabric, saved.get("random") or [{"cpu": saved["rng"]}]
+        )

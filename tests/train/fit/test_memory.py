@@ -8,7 +8,7 @@ torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 
 from affectstream.train.errors import RunError
 from affectstream.train.fit.checkpoint import load
-from affectstream.train.fit.memory import halved
+from affectstream.train.fit.machine import halved
 from affectstream.train.recipe import FitConfig
 from tests.support.toy_recipes import (
     Line,

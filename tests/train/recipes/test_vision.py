@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from affectstream.stream.errors import OptionError
 from affectstream.train.errors import WeightsError, WeightsMissing
-from affectstream.train.fit.memory import recompute_activations
+from affectstream.train.fit.machine import recompute_activations
 from affectstream.train.graphs.onnx_export import to_onnx
 from affectstream.train.networks.network import NetworkSpec
 from affectstream.train.networks.pixels import IMAGENET, normalize_pixels

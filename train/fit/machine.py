@@ -1,9 +1,11 @@
-"""The processes and devices of a run, through Lightning Fabric, and their random states."""
+"""The processes, devices and memory of a run, and its random states."""
 
 from __future__ import annotations
 
 import logging
+import resource
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -12,11 +14,15 @@ from lightning_fabric import Fabric
 from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import nn
 from torch.multiprocessing.spawn import ProcessException
+from torch.utils.checkpoint import checkpoint
 
 from affectstream.stream.errors import OptionError
 from affectstream.train.config import FitConfig
 from affectstream.train.errors import RunError
 from affectstream.train.recipe import Batch, EpochBatches, Shareable
+
+_MESSAGES = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+"""In the plain RuntimeErrors of the CPU's allocator and of CUDA's libraries."""
 
 
 def make_fabric(config: FitConfig, accelerator: str = "auto") -> Fabric:
@@ -64,16 +70,16 @@ class ProcessBatches:
     """The batches of one process; all processes have the same number."""
 
     def __init__(self, batches: EpochBatches, fabric: Fabric) -> None:
-        self._rank, self._ranks = fabric.global_rank, fabric.world_size
-        self._count = len(batches) // self._ranks
+        rank, ranks = fabric.global_rank, fabric.world_size
+        self._count = len(batches) // ranks
         if not self._count:
             raise RunError(
-                f"{len(batches)} batches an epoch are not enough for {self._ranks} devices: give a smaller "
+                f"{len(batches)} batches an epoch are not enough for {ranks} devices: give a smaller "
                 "--batch-size"
             )
-        self._shared = self._ranks > 1 and isinstance(batches, Shareable)
-        if isinstance(batches, Shareable) and self._shared:
-            batches = batches.share(self._rank, self._ranks)
+        self._start, self._step = rank, ranks
+        if isinstance(batches, Shareable) and ranks > 1:
+            batches, self._start, self._step = batches.share(rank, ranks), 0, 1
         self._batches = batches
 
     def __len__(self) -> int:
@@ -81,10 +87,8 @@ class ProcessBatches:
 
     def epoch(self, number: int) -> Iterator[Batch]:
         """The batches of one epoch."""
-        batches: Any = self._batches.epoch(number)
-        if self._ranks > 1 and not self._shared:
-            batches = islice(batches, self._rank, None, self._ranks)
-        return islice(batches, self._count)
+        own = islice(self._batches.epoch(number), self._start, None, self._step)
+        return islice(own, self._count)
 
 
 def gather_rng_states(fabric: Fabric) -> list[dict[str, torch.Tensor]]:
@@ -110,18 +114,6 @@ def restore_rng_state(fabric: Fabric, states: Sequence[dict[str, torch.Tensor]])
     return True
 
 
-def device_name(device: torch.device) -> str:
-    """The product name of a GPU, or ``cpu``."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-def is_compiler_error(error: BaseException) -> bool:
-    """Whether `torch.compile` raised `error`, for example for want of a C++ compiler."""
-    from torch._dynamo.exc import TorchDynamoException
-
-    return isinstance(error, TorchDynamoException)
-
-
 def compile_parts(module: nn.Module) -> None:
     """Compile each direct part in place: a recipe's loss may call the parts one by one."""
     for part in module.children():
@@ -129,3 +121,79 @@ def compile_parts(module: nn.Module) -> None:
             compile_parts(part)
         else:
             part.compile()
+
+
+class TooLarge(Exception):
+    """A training step did not fit into memory."""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether `error` says that memory ran out."""
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _MESSAGES)
+
+
+def halved(config: FitConfig) -> FitConfig:
+    """Batches of at most half the size, accumulated so that each step sees as many samples as before.
+
+    Raises `RunError` where a batch is already one sample.
+    """
+    if config.batch_size == 1:
+        raise RunError(
+            "one sample does not fit into memory: give a smaller --size, --checkpointing, a lower "
+            "--precision, or a smaller network"
+        )
+    step = config.batch_size * config.accumulate
+    size = next(n for n in range(config.batch_size // 2, 0, -1) if step % n == 0)
+    return replace(config, batch_size=size, accumulate=step // size)
+
+
+def recompute_activations(module: nn.Module) -> int:
+    """Let the backward pass compute activations again instead of keeping them; returns in how many parts.
+
+    Encoders with an attribute `checkpointing` do it themselves. Elsewhere it is every block in a chain of
+    blocks of one class, except blocks with batch statistics: those would be updated twice.
+    """
+    own = [part for part in module.modules() if hasattr(type(part), "checkpointing")]
+    for part in own:
+        part.checkpointing = True  # type: ignore[assignment]
+    inside = {id(inner) for part in own for inner in part.modules()}
+    blocks = [
+        block
+        for chain in module.modules()
+        if isinstance(chain, (nn.Sequential, nn.ModuleList)) and id(chain) not in inside
+        for block in _same_blocks(chain)
+    ]
+    for block in blocks:
+        _checkpoint_block(block)
+    return len(own) + len(blocks)
+
+
+def _same_blocks(chain: nn.Sequential | nn.ModuleList) -> list[nn.Module]:
+    """The blocks of a chain where all are of one class that has parts."""
+    blocks = list(chain)
+    one_class = len(blocks) > 1 and len({type(block) for block in blocks}) == 1
+    if not one_class or not any(True for _ in blocks[0].children()):
+        return []
+    norm = nn.modules.batchnorm._BatchNorm
+    return [b for b in blocks if not any(isinstance(part, norm) for part in b.modules())]
+
+
+def _checkpoint_block(block: nn.Module) -> None:
+    original = block.forward
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        if not (block.training and torch.is_grad_enabled()):
+            return original(*args, **kwargs)
+        return checkpoint(original, *args, use_reentrant=False, **kwargs)
+
+    block.forward = forward  # type: ignore[method-assign]
+
+
+def peak_megabytes(device: torch.device) -> dict[str, float]:
+    """Peak memory of this process since its start in MB: ``ram``, and on a GPU ``gpu``."""
+    peak = {"ram": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6}
+    if device.type == "cuda":
+        peak["gpu"] = torch.cuda.max_memory_allocated(device) / 1e6
+    return peak
