@@ -73,6 +73,13 @@ def serve(
             help="Another site whose pages may use this server. Repeatable.", show_default=False
         ),
     ] = None,
+    max_pixels: Annotated[
+        int | None,
+        typer.Option(
+            help="Largest picture that a client may send, in pixels.",
+            show_default="9437184: 4096 x 2304",
+        ),
+    ] = None,
     lsl: Lsl = None,
     words: Words = None,
     words_download: WordsDownload = False,
@@ -84,7 +91,7 @@ def serve(
     # Imported here so that --help answers at once.
     from affectstream.stream import exits
     from affectstream.stream.recognizer import Recognizer
-    from affectstream.stream.serve.options import ServeOptions, default_sessions
+    from affectstream.stream.serve.options import MAX_PIXELS, ServeOptions, default_sessions
     from affectstream.stream.serve.server import serve as run
 
     if (tls_cert is None) != (tls_key is None):
@@ -102,6 +109,7 @@ def serve(
         lsl=lsl,
         words=words,
         words_download=words_download,
+        max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
     )
     with Recognizer.open(bundle, device=device) as recognizer:
         server = run(recognizer, options, announce=lambda address: _announce(address, options))

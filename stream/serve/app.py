@@ -204,7 +204,9 @@ class Endpoints:
         except BaseException:
             await self._hub.close(session)
             raise
-        await upload.serve_upload(socket, self._hub, session, container)
+        await upload.serve_upload(
+            socket, self._hub, session, container, max_pixels=self._options.max_pixels
+        )
 
 
 def _refuse_session(error: AffectstreamError) -> Response:

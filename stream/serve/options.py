@@ -14,6 +14,8 @@ from affectstream.stream.errors import OptionError
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 """Host names that reach a server on this machine only."""
 
+MAX_PIXELS = 4096 * 2304
+"""The default: 4K video."""
 _MIN_TOKEN_CHARS = 16
 
 
@@ -27,7 +29,7 @@ class ServeOptions:
     nothing. `stun` are URLs of STUN servers. `origins` are other sites whose pages may use this server,
     such as ``https://lab.example``. `lsl` is the prefix of the outlets of the Lab Streaming Layer.
     `words` names a speech recognizer (`open_recognizer`), which may download its model with
-    `words_download`.
+    `words_download`. `max_pixels` is the largest picture that a client may send.
     """
 
     host: str = "127.0.0.1"
@@ -42,12 +44,15 @@ class ServeOptions:
     lsl: str | None = None
     words: str | None = None
     words_download: bool = False
+    max_pixels: int = MAX_PIXELS
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:
             raise OptionError(f"--port {self.port}: expected 0 (any free port) to 65535")
         if not 1 <= self.max_sessions <= 256:
             raise OptionError(f"--max-sessions {self.max_sessions}: expected 1 to 256")
+        if self.max_pixels < 1:
+            raise OptionError(f"--max-pixels {self.max_pixels}: expected at least 1")
         for option, secret in (("--token", self.token), ("--admin-token", self.admin_token)):
             _check_secret(option, secret)
         if self.token is not None and self.token == self.admin_token:

@@ -27,6 +27,7 @@ from affectstream.stream.serve.batching import share_engines
 from affectstream.stream.serve.hub import Hub, Totals
 from affectstream.stream.serve.limits import MAX_MESSAGE_BYTES
 from affectstream.stream.serve.logs import limit_logs
+from affectstream.stream.serve.media.decoders import limit_decoders
 from affectstream.stream.serve.memory import limit_heaps
 from affectstream.stream.serve.metrics import Metrics
 from affectstream.stream.serve.options import ServeOptions, check_certificate
@@ -189,6 +190,7 @@ def build(recognizer: Recognizer, options: ServeOptions) -> Server:
     on_gpu = recognizer.choice.device != "cpu"
     bundle = share_engines(recognizer.bundle, metrics.observe_stage, batch=on_gpu)
     shared = Recognizer(bundle, recognizer.choice, recognizer.threads)
+    limit_decoders(options.max_pixels)
     if options.lsl is not None:
         check_name(options.lsl)
     if options.record is not None:

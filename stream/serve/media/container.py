@@ -37,6 +37,8 @@ _MAX_BUFFERED_BYTES = 4 * 1024 * 1024
 # Not fflags=nobuffer: it discards what was read while probing, with the first key frame.
 _OPTIONS = {"probesize": "32768", "analyzeduration": "0"}
 _READ_BYTES = 4096
+_MAX_STREAMS = 1000
+"""More than the probed bytes of a WebM can describe."""
 _MAX_BAD_IN_A_ROW = 200
 """After this many undecodable packets in a row the upload is not a media file."""
 
@@ -105,9 +107,15 @@ class ContainerReader:
     """A thread that decodes an upload into a session, no faster than it plays."""
 
     def __init__(
-        self, upload: UploadBuffer, session: ServedSession, container: ContainerFormat
+        self,
+        upload: UploadBuffer,
+        session: ServedSession,
+        container: ContainerFormat,
+        *,
+        max_pixels: int,
     ) -> None:
         """Start the thread. Call it on the event loop."""
+        self._max_pixels = max_pixels
         self._upload, self._session, self._format = upload, session, container
         self._loop = asyncio.get_running_loop()
         self.done = asyncio.Event()
@@ -149,15 +157,20 @@ class ContainerReader:
                 _log.debug("an ingest thread outlived its server")
 
     def _read(self) -> None:
-        with av.open(
+        limit = {"max_pixels": str(self._max_pixels)}
+        # For pictures that are decoded while probing. The streams of MPEG-TS may turn up later.
+        of_streams = [limit] * _MAX_STREAMS if self._format is ContainerFormat.WEBM else None
+        with av.open(  # type: ignore[call-overload]  # PyAV's types of `stream_options` are wrong
             self._upload,
             "r",
             format=self._format.demuxer,
             options=_OPTIONS,
+            stream_options=of_streams,
             buffer_size=_READ_BYTES,
         ) as container:
             self.opened = True
             streams = self._readable(container)
+            self._limit_pictures(streams, limit)
             self._all_streams = len(streams) == len(container.streams)
             clock, throttle = ContainerClock(self._session.start_clock()), Throttle()
             for packet in _packets(container, streams):
@@ -187,6 +200,22 @@ class ContainerReader:
             why = "are in a format that FFmpeg cannot decode here" if undecodable else "are missing"
             self._session.warn(f"the pictures {why}: only the sound of what was sent is used")
         return readable
+
+    def _limit_pictures(self, streams: Sequence[Stream], limit: dict[str, str]) -> None:
+        """Have FFmpeg refuse larger pictures before it decodes them."""
+        for stream in streams:
+            if isinstance(stream, av.VideoStream):
+                stream.codec_context.options = limit
+                width, height = stream.width, stream.height  # of MPEG-TS perhaps not known yet
+                if width * height > self._max_pixels:
+                    found = f"{width} x {height} pixels"
+                elif self._format is ContainerFormat.WEBM and not width * height:
+                    found = "no size, or too many pixels"  # FFmpeg has refused to read them
+                else:
+                    continue
+                raise ValueError(
+                    f"its pictures have {found}, expected at most {self._max_pixels} pixels"
+                )
 
     def _stopped_within(self, wait_s: float) -> bool:
         """Wait, and return whether to stop. A client that is held back here is not silent."""

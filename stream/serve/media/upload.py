@@ -26,14 +26,19 @@ _NOT_CLOSED = 1006
 
 
 async def serve_upload(
-    socket: WebSocket, hub: Hub, session: ServedSession, container: ContainerFormat
+    socket: WebSocket,
+    hub: Hub,
+    session: ServedSession,
+    container: ContainerFormat,
+    *,
+    max_pixels: int,
 ) -> None:
     """Serve one accepted WebSocket until its end, and close the session whatever happens.
 
     The session's `ended` event says what was wrong or missing.
     """
     upload = UploadBuffer()
-    reader = ContainerReader(upload, session, container)
+    reader = ContainerReader(upload, session, container, max_pixels=max_pixels)
     replies = session.subscribers.add(everything=True)
     ending = (
         asyncio.create_task(_await_reader(reader, upload)),

@@ -255,6 +255,30 @@ def test_an_upload_without_pictures_says_why(
     assert "the pictures" in warning and why in warning
 
 
+@pytest.mark.parametrize("container", ["webm", "mpegts"])
+def test_pictures_above_the_limit_are_refused_before_they_are_decoded(
+    recognizer: Recognizer, face: NDArray[np.uint8], container: str
+) -> None:
+    sent = recording(face, 1.0, container)
+    with running(recognizer, max_pixels=256 * 255) as one:
+        last, _ = upload_result(one, sent, container)
+    assert not last["complete"] and last["counts"]["frames"] == 0
+    assert "expected at most 65280 pixels" in last["detail"]
+
+
+def test_pictures_that_grow_above_the_limit_are_not_decoded(
+    recognizer: Recognizer, face: NDArray[np.uint8]
+) -> None:
+    """The head of the file states a smaller size than its pictures have."""
+    sent = recording(face, 2.0)
+    smaller = sent.replace(b"\xb0\x82\x01\x00\xba\x82\x01\x00", b"\xb0\x82\x00\x40\xba\x82\x00\x40")
+    assert smaller != sent
+    with running(recognizer, max_pixels=256 * 255) as one:
+        last, warnings = upload_result(one, smaller, "webm")
+    assert last["counts"]["frames"] == 0
+    assert "30 packets or pictures could not be decoded" in warnings
+
+
 def sound_only() -> bytes:
     """Two seconds of a tone as WebM."""
     out = io.BytesIO()
