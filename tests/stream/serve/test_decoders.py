@@ -41,9 +41,9 @@ def first_packet(codec: str, width: int, height: int) -> bytes:
     ("mime_type", "encoder"), [("video/VP8", "libvpx"), ("video/H264", "libx264")]
 )
 def test_a_picture_above_the_limit_is_not_decoded(mime_type: str, encoder: str) -> None:
-    limit_decoders(160 * 112)
+    limit_decoders(192 * 112)
     codec = RTCRtpCodecParameters(mimeType=mime_type, clockRate=90_000, payloadType=96)
-    for width, fits in ((160, True), (176, False)):
+    for width, fits in ((192, True), (208, False)):
         decoder = rtcrtpreceiver.get_decoder(codec)  # type: ignore[attr-defined]
         packet = JitterFrame(data=first_packet(encoder, width, 112), timestamp=0)
         if fits:
