@@ -22,8 +22,8 @@ from affectstream.train.data.readers import fer2013, meld, ravdess
 from affectstream.train.data.reading.reader import sound_of
 from affectstream.train.errors import DataError, DataMissing
 from affectstream.train.evaluate.detector import DetectorComparison
+from affectstream.train.loader.dialogues import tokenize
 from affectstream.train.loader.pictures import resize
-from affectstream.train.loader.words import tokenize
 from affectstream.train.metrics import classification
 from affectstream.train.predict.bundle_outputs import bundle_outputs
 from affectstream.train.recipes.pocket.mels import loudest_window

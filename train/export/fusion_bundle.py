@@ -13,10 +13,10 @@ from affectstream.engines.bundle.folder import MANIFEST, Member, file_parts
 from affectstream.engines.manifest import Calibration, Manifest, Measurement
 from affectstream.train.calibration import COVERAGE
 from affectstream.train.export import card
-from affectstream.train.export.atomic_dir import atomic_bundle
-from affectstream.train.export.measure import (
+from affectstream.train.export.steps import (
     Exported,
     Report,
+    atomic_bundle,
     calibrate_and_measure,
     check_opens,
     check_trained_on,
@@ -25,13 +25,7 @@ from affectstream.train.export.measure import (
 from affectstream.train.fit.checkpoint import Trained, load_run
 from affectstream.train.fit.warm_start import RECIPE, read_run_or_bundle, write_recipe_json
 from affectstream.train.fusion.members import fusion_manifest, reopen
-from affectstream.train.fusion.recipe import (
-    FUSION,
-    UNUSED,
-    FusionRecipe,
-    FusionSpec,
-    LateFusion,
-)
+from affectstream.train.fusion.recipe import FUSION, UNUSED, FusionRecipe, FusionSpec, LateFusion
 from affectstream.train.recipe import count_parameters
 
 _TEXTS = ("CARD.md", "LICENSE")

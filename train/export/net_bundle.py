@@ -21,10 +21,10 @@ from affectstream.engines.manifest import (
 )
 from affectstream.train.calibration import COVERAGE
 from affectstream.train.export import card
-from affectstream.train.export.atomic_dir import atomic_bundle
-from affectstream.train.export.measure import (
+from affectstream.train.export.steps import (
     Exported,
     Report,
+    atomic_bundle,
     calibrate_and_measure,
     check_opens,
     check_trained_on,

@@ -21,16 +21,16 @@ from affectstream.engines.manifest import (
     TextPart,
 )
 from affectstream.stream.faces.crop import TEMPLATE
-from affectstream.train.calibration import (
-    COVERAGE,
-    Calibrated,
-    calibrate,
-    manifest_calibration,
-)
+from affectstream.train.calibration import COVERAGE, Calibrated, calibrate, manifest_calibration
 from affectstream.train.evaluate import public_sets
 from affectstream.train.export import card
-from affectstream.train.export.atomic_dir import atomic_bundle
-from affectstream.train.export.measure import Report, check_opens, file_part, write_manifest
+from affectstream.train.export.steps import (
+    Report,
+    atomic_bundle,
+    check_opens,
+    file_part,
+    write_manifest,
+)
 from affectstream.train.fit.checkpoint import load_best
 from affectstream.train.predict.bundle_outputs import subsets
 from affectstream.train.recipes.pocket.pocket_fusion import (

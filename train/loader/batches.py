@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol, overload
+from typing import Any, Protocol
 
 import torch
 from torch.utils.data import DataLoader
@@ -107,14 +107,8 @@ class ValidBatches(Sequence[Batch], TorchDataset[Batch]):
     def __len__(self) -> int:
         return math.ceil(len(self.samples) / self._size)
 
-    @overload
-    def __getitem__(self, index: int) -> Batch: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Batch]: ...
-    def __getitem__(self, index: int | slice) -> Batch | Sequence[Batch]:
-        """Batch `index`. Raises `IndexError` beyond the end."""
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
+    def __getitem__(self, index: Any) -> Any:
+        """Batch `index`, no slice. Raises `IndexError` beyond the end."""
         if not 0 <= index < len(self):
             raise IndexError(f"batch {index} of {len(self)}")
         first = index * self._size
@@ -141,20 +135,13 @@ def _loader(maker: TorchDataset[Batch], sampler: Any, workers: int) -> DataLoade
     """Whole batches in the order of `sampler`, made in advance if there are workers."""
     # The seeds of workers have their own generator: the network's dropout does not depend on them.
     own = torch.Generator().manual_seed(0)
-    if workers == 0:
-        return DataLoader(maker, batch_size=None, sampler=sampler, generator=own)
-    return DataLoader(
-        maker,
-        batch_size=None,
-        sampler=sampler,
-        generator=own,
-        num_workers=workers,
-        prefetch_factor=AHEAD,
-        persistent_workers=True,
-        pin_memory=torch.cuda.is_available(),
+    options: dict[str, Any] = {}
+    if workers:
         # A forked child would share the open files of the data set, and their positions.
-        multiprocessing_context="spawn",
-    )
+        options = {"multiprocessing_context": "spawn", "num_workers": workers}
+        options |= {"prefetch_factor": AHEAD, "persistent_workers": True}
+        options["pin_memory"] = torch.cuda.is_available()
+    return DataLoader(maker, batch_size=None, sampler=sampler, generator=own, **options)
 
 
 def to_device(batch: Batch, device: torch.device) -> dict[str, torch.Tensor]:

@@ -18,8 +18,8 @@ from affectstream.stream.media.types import SAMPLE_RATE
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.data.sample import decode_audio, decode_crop
 from affectstream.train.errors import DataError
-from affectstream.train.loader import augment_sound, pictures, words
-from affectstream.train.loader.speaker_features import speaker_features
+from affectstream.train.loader import augment_sound, pictures
+from affectstream.train.loader.dialogues import joined_texts, speaker_features, tokenize
 from affectstream.train.loader.window_spec import (
     WindowSpec,
     cut_sound,
@@ -93,13 +93,9 @@ class Samples:
         self._small: dict[str, Tensor] = {}
         """What is small enough to be kept for all rows: tokens, speaker features, and their masks."""
         if "text" in window.modalities:
-            texts = words.joined_texts(dataset, window.context)
-            ids, mask = words.tokenize(
-                window.tokenizer,
-                [texts[row] for row in rows],
-                window.tokens,
-                joined=window.context > 0,
-            )
+            texts = joined_texts(dataset, window.context)
+            lines, joined = [texts[row] for row in rows], window.context > 0
+            ids, mask = tokenize(window.tokenizer, lines, window.tokens, joined=joined)
             self._small |= {"ids": torch.from_numpy(ids), "tokens_mask": torch.from_numpy(mask)}
             self._small["text_mask"] = self._small["tokens_mask"].any(1, keepdim=True)
         if window.metadata:

@@ -1,12 +1,11 @@
-"""Parts of the video recipes: pools over the frames of a window, heads, and blocks that save memory."""
+"""Parts of the video recipes: pools over the frames of a window, and heads."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from affectstream.stream.errors import OptionError
 from affectstream.train.networks.network import Head, LastLayer, NetworkSpec, masked_mean
@@ -116,14 +115,6 @@ class TemporalLayer(nn.Module):
         return x + self.dropout(self.mlp(self.before_mlp(x)))
 
 
-def run_blocks(blocks: Iterable[nn.Module], x: Tensor, *, checkpointing: bool) -> Tensor:
-    """`x` through all of `blocks`. With `checkpointing` activations are computed again for the
-    gradients, which takes a third more time and a fraction of the memory."""
-    for block in blocks:
-        x = checkpoint(block, x, use_reentrant=False) if checkpointing else block(x)
-    return x
-
-
 def temporal_pool(
     spec: NetworkSpec, width: int, *, heads: int = HEADS, inner: int = INNER, states: int = GRU
 ) -> Pool:
@@ -140,12 +131,7 @@ def linear_head(spec: NetworkSpec, width: int, dropout: float) -> FramesHead:
     return FramesHead(pool, LastLayer(pool.width, spec.outputs), dropout)
 
 
-def mlp_head(width: int, hidden: int, outputs: int) -> nn.Sequential:
-    """Embeddings (N, `width`) to (N, `outputs`): dropout .3, `hidden` with ReLU, dropout .2."""
-    return nn.Sequential(
-        nn.Dropout(0.3),
-        nn.Linear(width, hidden),
-        nn.ReLU(),
-        nn.Dropout(0.2),
-        LastLayer(hidden, outputs),
-    )
+def mlp_head(width: int, hidden: int, outputs: int, second_dropout: float = 0.2) -> nn.Sequential:
+    """Embeddings (N, `width`) to (N, `outputs`): dropout .3, `hidden` with ReLU, dropout."""
+    first, second = nn.Linear(width, hidden), LastLayer(hidden, outputs)
+    return nn.Sequential(nn.Dropout(0.3), first, nn.ReLU(), nn.Dropout(second_dropout), second)

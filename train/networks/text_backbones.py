@@ -21,11 +21,12 @@ from affectstream.train.networks.pretrained import (
     CONFIG,
     NONE,
     TOKENIZER,
+    TransformersEncoder,
     build_backbone,
     folder_of,
+    is_exporting,
 )
 from affectstream.train.networks.tokenizer import PAD, train_tokenizer
-from affectstream.train.networks.transformers_encoder import TransformersEncoder, is_exporting
 
 BASE: Mapping[str, Value] = {"text_layers": 12, "text_width": 768, "text_heads": 12}
 """BERT-base, as options."""

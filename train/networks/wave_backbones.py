@@ -14,8 +14,7 @@ from torch.nn.utils import parametrize
 
 from affectstream.stream.errors import OptionError
 from affectstream.train.networks.network import NetworkSpec, Value, VoiceEncoder
-from affectstream.train.networks.pretrained import NONE, build_backbone
-from affectstream.train.networks.transformers_encoder import TransformersEncoder
+from affectstream.train.networks.pretrained import NONE, TransformersEncoder, build_backbone
 
 BASE: Mapping[str, Value] = {
     "voice_layers": 12,

@@ -1,25 +1,69 @@
-"""From an architecture, a data set and the settings of a run to the `ModelSpec` of a network."""
+"""A recipe's architecture, and the `ModelSpec` that it becomes by a data set and the settings of a run."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from tokenizers import Tokenizer
+
+from affectstream.engines.labels import Modality
 from affectstream.engines.manifest import SPEAKER_FEATURES, CropKind
 from affectstream.stream.errors import OptionError
 from affectstream.train.config import FitConfig, suggestion
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.errors import DataError
 from affectstream.train.fit.warm_start import saved_spec
-from affectstream.train.loader import words
+from affectstream.train.loader.dialogues import joined_texts
 from affectstream.train.loader.samples import open_for, usable_rows
 from affectstream.train.loader.window_spec import WindowSpec
 from affectstream.train.losses import LossConfig
 from affectstream.train.model_spec import ModelSpec, data_source, is_grey, tone_of
-from affectstream.train.networks.network import Value
+from affectstream.train.networks.network import Network, NetworkSpec, Phase, Value
 from affectstream.train.networks.pretrained import NONE
-from affectstream.train.recipes.architecture import Architecture
 from affectstream.train.tasks import check_names, tasks_for
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """One architecture and its defaults."""
+
+    name: str
+    summary: str
+    defaults: FitConfig
+    build: Callable[[NetworkSpec], Network]
+    modalities: tuple[Modality, ...]
+    """Of ``video``, ``voice``, ``text``, in this order; a data set must have all of them. Rows that lack
+    one are used too, with that one masked."""
+    options: Mapping[str, Value] = field(default_factory=dict)
+    """`--set NAME=VALUE` with its default, whose type is the option's."""
+    choices: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
+    """The values that an option may have, if not any value of its type."""
+    tiny: Mapping[str, Value] = field(default_factory=dict)
+    """Options of the smallest network of this kind (`--tiny`), for a first try and for tests."""
+    unaugmented: Mapping[str, Value] = field(default_factory=dict)
+    """Options that augment inside the network, with the values that turn this off (`--no-augment`)."""
+    backbones: Mapping[str, str] = field(default_factory=dict)
+    """Pretrained parts: the name for `--weights NAME=SOURCE`, and the default source."""
+    phases: tuple[Phase, ...] = ()
+    """For a network with pretrained weights. A prefix begins with the name of the backbone."""
+    tokenizer: Callable[[Mapping[str, str], Iterable[str], int], Tokenizer] | None = None
+    """Makes the tokenizer from `ModelSpec.weights`, the lines of split train and the most tokens of a
+    line."""
+    side: int = 224
+    """Default side of the pictures, in pixels."""
+    multiple: int = 1
+    """The side must be a multiple of this."""
+    window_us: int = 3_000_000
+    hop_us: int = 500_000
+    frame_hz: int = 8
+    tokens: int = 64
+    one_frame: bool = False
+    """Learns from one picture of each sample, drawn anew each epoch, instead of a window of pictures."""
+    metadata: bool = False
+    """Whether the head takes the features of the speakers."""
+
 
 CONTEXT = "context"
 """Option of text recipes: how many utterances before the current one are read with it."""
@@ -54,7 +98,7 @@ def spec_for(recipe: Architecture, data: Path, config: FitConfig) -> ModelSpec:
         if earlier is not None and weights.get(TEXT) == earlier.weights.get(TEXT):
             tokenizer, vocabulary = earlier.window.tokenizer, earlier.vocabulary
         else:
-            texts = words.joined_texts(dataset, context)
+            texts = joined_texts(dataset, context)
             lines = (str(texts[row]) for row in rows["train"] if texts[row])
             trained = recipe.tokenizer(weights, lines, recipe.tokens)
             tokenizer, vocabulary = trained.to_str(), trained.get_vocab_size()

@@ -23,8 +23,7 @@ from affectstream.train.networks.network import Network, NetworkSpec, Phase, Val
 from affectstream.train.networks.pretrained import NONE
 from affectstream.train.predict.predictions import Predictions, predict_network
 from affectstream.train.recipe import Batch, Loaders
-from affectstream.train.recipes.architecture import Architecture
-from affectstream.train.recipes.bind import spec_for
+from affectstream.train.recipes.bind import Architecture, spec_for
 from affectstream.train.tasks import compute_metrics, mean_loss, predict_all
 
 

@@ -16,9 +16,9 @@ from affectstream.train.data.dataset import Dataset
 from affectstream.train.data.sample import Sample
 from affectstream.train.errors import DataError
 from affectstream.train.loader.batches import TrainBatches, ValidBatches
+from affectstream.train.loader.dialogues import find_listeners, joined_texts, speaker_features
 from affectstream.train.loader.pictures import augment, pick_evenly, pictures_on_grid
 from affectstream.train.loader.samples import AugmentState, Samples, drop_modalities, usable_rows
-from affectstream.train.loader.speaker_features import find_listeners, speaker_features
 from affectstream.train.loader.window_spec import (
     MIN_OVERLAP,
     WindowSpec,
@@ -26,7 +26,6 @@ from affectstream.train.loader.window_spec import (
     evaluation_start,
     random_start,
 )
-from affectstream.train.loader.words import joined_texts
 from affectstream.train.networks.tokenizer import train_tokenizer
 from affectstream.train.tasks import tasks_for
 from tests.support.prepared import samples, utterances, write

@@ -16,8 +16,8 @@ from affectstream.stream.faces.detect import Detector, DetectorSpec
 from affectstream.stream.faces.yunet import STRIDES
 from affectstream.train.errors import DataMissing
 from affectstream.train.recipe import Batch
+from affectstream.train.recipes.pocket.distill import is_held, read_photos
 from affectstream.train.recipes.pocket.face_canvases import Canvases, Head, free_pictures
-from affectstream.train.recipes.pocket.faces_in_context import is_held, read
 from affectstream.train.recipes.pocket.pocket_detector import OUTPUTS, PARTS, RECIPE
 
 
@@ -115,4 +115,4 @@ def test_one_person_is_on_one_side() -> None:
 
 def test_absent_photos_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataMissing, match="faces_in_context"):
-        read(tmp_path)
+        read_photos(tmp_path)

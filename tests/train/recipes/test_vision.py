@@ -18,7 +18,7 @@ from affectstream.train.errors import WeightsError, WeightsMissing
 from affectstream.train.fit.machine import recompute_activations
 from affectstream.train.graphs.onnx_export import to_onnx
 from affectstream.train.networks.network import NetworkSpec
-from affectstream.train.networks.pixels import IMAGENET, normalize_pixels
+from affectstream.train.networks.vision import IMAGENET, normalize_pixels
 from affectstream.train.recipe import count_parameters
 from affectstream.train.recipes.documented import (
     mimamo,

@@ -16,7 +16,14 @@ from torch import Tensor
 from affectstream.stream.errors import OptionError
 from affectstream.train.networks.attention import CrossAttentionBlock
 from affectstream.train.networks.frames import mlp_head
-from affectstream.train.networks.network import Head, Network, NetworkSpec, Phase, masked_mean
+from affectstream.train.networks.network import (
+    Head,
+    Network,
+    NetworkSpec,
+    frozen_first,
+    masked_mean,
+)
+from affectstream.train.networks.vision import SLOT
 from affectstream.train.networks.wave_backbones import WAVENET, WaveNetEncoder
 from affectstream.train.recipe import FitConfig
 from affectstream.train.recipes.documented import vit_b16
@@ -52,8 +59,6 @@ def _build(spec: NetworkSpec) -> Network:
     return Network(head, video=video, voice=voice)
 
 
-BACKBONE = "video.backbone"
-
 RECIPE = NetRecipe(
     name="cross_attention",
     summary="face and voice: attention from ViT-B/16 frames to a WaveNet's steps",
@@ -62,10 +67,10 @@ RECIPE = NetRecipe(
     modalities=("video", "voice"),
     options={**vit_b16.OPTIONS, **WAVENET, "cross_heads": 8},
     tiny={**vit_b16.TINY, "voice_channels": 8, "cross_heads": 4},
-    backbones={vit_b16.SLOT: "ViT_B_16_Weights.IMAGENET1K_V1"},
+    backbones={SLOT: "ViT_B_16_Weights.IMAGENET1K_V1"},
     # The voice encoder, the attention and the head start from random weights: the face backbone waits
     # for them.
-    phases=(Phase(10, frozen=(BACKBONE,)), Phase(None, rates={BACKBONE: 0.1})),
+    phases=frozen_first(10, "video.backbone"),
     multiple=16,
     frame_hz=4,
 )

@@ -29,10 +29,9 @@ from affectstream.train.networks.network import (
     VideoEncoder,
     masked_mean,
 )
-from affectstream.train.networks.pixels import Normalization, normalize_pixels
-from affectstream.train.networks.pretrained import NONE, build_backbone
+from affectstream.train.networks.pretrained import NONE, TransformersEncoder, build_backbone
 from affectstream.train.networks.text_backbones import BertEncoder, tokenizer
-from affectstream.train.networks.transformers_encoder import TransformersEncoder
+from affectstream.train.networks.vision import Normalization, normalize_pixels
 from affectstream.train.recipe import FitConfig
 from affectstream.train.recipes.documented import mel_cnn
 from affectstream.train.recipes.documented.mel_cnn import MelCnn
@@ -139,12 +138,7 @@ class EnsembleHead(Head):
 
 
 def _layer(inputs: int, outputs: int, dropout: float) -> list[nn.Module]:
-    return [
-        nn.Linear(inputs, outputs),
-        nn.BatchNorm1d(outputs),
-        nn.ReLU(),
-        nn.Dropout(dropout),
-    ]
+    return [nn.Linear(inputs, outputs), nn.BatchNorm1d(outputs), nn.ReLU(), nn.Dropout(dropout)]
 
 
 def _build(spec: NetworkSpec) -> Network:

@@ -12,12 +12,7 @@ RECIPE = FusionRecipe(
     name="late_fusion",
     summary="two or more frozen bundles (--member DIR each), a learned weight for each",
     defaults=FitConfig(
-        epochs=100,
-        batch_size=4,
-        accumulate=4,
-        learning_rate=1e-3,
-        weight_decay=1e-4,
-        patience=10,
+        epochs=100, batch_size=4, accumulate=4, learning_rate=1e-3, weight_decay=1e-4, patience=10
     ),
     biases=False,
 )

@@ -18,53 +18,41 @@ import torch
 from torch import Tensor, nn
 
 from affectstream.train.networks import text_backbones
-from affectstream.train.networks.frames import GruPool, run_blocks
+from affectstream.train.networks.frames import GruPool, mlp_head
 from affectstream.train.networks.network import (
     Head,
-    LastLayer,
     Network,
     NetworkSpec,
-    Phase,
-    VideoEncoder,
+    frozen_first,
     masked_mean,
 )
-from affectstream.train.networks.pixels import IMAGENET, normalize_pixels
 from affectstream.train.networks.text_backbones import BertEncoder
-from affectstream.train.networks.vision_weights import is_pretrained, load_vision_weights
+from affectstream.train.networks.vision import SLOT, VisionEncoder, load_vision_weights
 from affectstream.train.recipe import FitConfig
 from affectstream.train.recipes.net_recipe import NetRecipe
 
 MAP, CELLS = 512, 32
 """Channels of ResNet-18's last map, and the side of one of its cells in pixels."""
-FUSION_DROPOUT = 0.3
-SLOT = "video"
 
 
-class RegionEncoder(VideoEncoder):
+class RegionEncoder(VisionEncoder):
     """Pictures to embeddings (M, 512) and ``attention`` (M, S / 32, S / 32), which adds up to 1."""
 
     extra_outputs = ("attention",)
-    checkpointing = False
 
     def __init__(self, spec: NetworkSpec) -> None:
         from torchvision.models.resnet import BasicBlock, ResNet
 
-        super().__init__()
-        self.size, self.grey, self.width = spec.size, spec.grey, MAP
-        self.normalization = IMAGENET if is_pretrained(spec, SLOT) else None
+        super().__init__(spec, MAP)
         self.backbone = ResNet(BasicBlock, [int(spec.options["depth"])] * 4)
         # The map is pooled by attention instead.
         self.backbone.avgpool, self.backbone.fc = nn.Identity(), nn.Identity()
-        load_vision_weights(self.backbone, spec, SLOT, "ResNet18_Weights")
+        load_vision_weights(self.backbone, spec, "ResNet18_Weights")
         self.attend = nn.Conv2d(MAP, 1, 1, bias=False)  # softmax cancels a bias
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """See the class."""
-        net = self.backbone
-        x = normalize_pixels(pixels, grey=self.grey, normalization=self.normalization)
-        x = net.maxpool(net.relu(net.bn1(net.conv1(x))))
-        stages = (net.layer1, net.layer2, net.layer3, net.layer4)
-        x = run_blocks(stages, x, checkpointing=self.checkpointing and self.training)
+        x = self.resnet_map(pixels)
         attention = self.attend(x).flatten(1).softmax(1)
         side = self.size // CELLS
         embedding = (x.flatten(2) * attention.unsqueeze(1)).sum(2)
@@ -81,13 +69,8 @@ class MimamoHead(Head):
         hidden, words = int(spec.options["hidden"]), int(spec.options["words"])
         self.frames = GruPool(video, hidden)
         self.words = nn.Sequential(nn.Linear(text, words), nn.ReLU())
-        self.out = nn.Sequential(
-            nn.Dropout(FUSION_DROPOUT),
-            nn.Linear(self.frames.width + words + 2 * spec.metadata, words),
-            nn.ReLU(),
-            nn.Dropout(FUSION_DROPOUT),
-            LastLayer(words, spec.outputs),
-        )
+        width = self.frames.width + words + 2 * spec.metadata
+        self.out = mlp_head(width, words, spec.outputs, 0.3)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """See `Head`. Metadata is concatenated with its mask, since 0 may be a value."""
@@ -102,28 +85,18 @@ def _build(spec: NetworkSpec) -> Network:
     return Network(MimamoHead(video.width, text.width, spec), video=video, text=text)
 
 
-BACKBONES = ("video.backbone", "text.backbone")
-
 RECIPE = NetRecipe(
     name="mimamo",
     summary="face and words: ResNet-18 regions under attention, a GRU over eight frames, BERT, metadata",
     defaults=FitConfig(
-        epochs=100,
-        batch_size=4,
-        accumulate=4,
-        learning_rate=1e-4,
-        weight_decay=1e-4,
-        patience=10,
+        epochs=100, batch_size=4, accumulate=4, learning_rate=1e-4, weight_decay=1e-4, patience=10
     ),
     build=_build,
     modalities=("video", "text"),
     options={"context": 0, "depth": 2, "hidden": 256, "words": 256, **text_backbones.BASE},
     tiny={"depth": 1, "hidden": 16, "words": 16, **text_backbones.TINY},
     backbones={SLOT: "ResNet18_Weights.IMAGENET1K_V1", "text": "bert-base-uncased"},
-    phases=(
-        Phase(5, frozen=BACKBONES),
-        Phase(None, rates=dict.fromkeys(BACKBONES, 0.1)),
-    ),
+    phases=frozen_first(5, "video.backbone", "text.backbone"),
     tokenizer=text_backbones.tokenizer,
     multiple=CELLS,
     window_us=2_000_000,

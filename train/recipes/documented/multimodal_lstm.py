@@ -20,12 +20,12 @@ from torch import Tensor, nn
 from affectstream.stream.errors import OptionError
 from affectstream.train.networks import text_backbones, wave_backbones
 from affectstream.train.networks.attention import CrossAttentionBlock
+from affectstream.train.networks.frames import mlp_head
 from affectstream.train.networks.network import (
     Head,
-    LastLayer,
     Network,
     NetworkSpec,
-    Phase,
+    frozen_first,
     masked_mean,
 )
 from affectstream.train.networks.text_backbones import BertEncoder, tokenizer
@@ -33,7 +33,6 @@ from affectstream.train.networks.wave_backbones import Wav2Vec2Encoder
 from affectstream.train.recipe import FitConfig
 from affectstream.train.recipes.net_recipe import NetRecipe
 
-FUSION_DROPOUT = 0.3
 LAYERS = 2
 
 
@@ -46,15 +45,9 @@ class LstmHead(Head):
         super().__init__()
         hidden = int(spec.options["hidden"])
         self.ask = CrossAttentionBlock(width, int(spec.options["cross_heads"]))
-        self.dropout = nn.Dropout(FUSION_DROPOUT)
+        self.dropout = nn.Dropout(0.3)
         self.recurrent = nn.LSTM(width, hidden, LAYERS, batch_first=True, bidirectional=True)
-        self.out = nn.Sequential(
-            nn.Dropout(FUSION_DROPOUT),
-            nn.Linear(2 * hidden + 2 * spec.metadata, hidden),
-            nn.ReLU(),
-            nn.Dropout(FUSION_DROPOUT),
-            LastLayer(hidden, spec.outputs),
-        )
+        self.out = mlp_head(2 * hidden + 2 * spec.metadata, hidden, spec.outputs, 0.3)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """See `Head`."""
@@ -79,8 +72,6 @@ def _build(spec: NetworkSpec) -> Network:
     return Network(LstmHead(spec, text.width), voice=voice, text=text)
 
 
-BACKBONES = ("text.backbone", "voice.backbone")
-
 RECIPE = NetRecipe(
     name="multimodal_lstm",
     summary="voice and words: attention from BERT to wav2vec 2.0, bidirectional LSTM, metadata",
@@ -100,7 +91,7 @@ RECIPE = NetRecipe(
     choices={"encoders": ("frozen", "tuned")},
     tiny={**text_backbones.TINY, **wave_backbones.TINY, "cross_heads": 4, "hidden": 16},
     backbones={"text": "bert-base-uncased", "voice": "facebook/wav2vec2-base"},
-    phases=(Phase(5, frozen=BACKBONES), Phase(None, rates=dict.fromkeys(BACKBONES, 0.1))),
+    phases=frozen_first(5, "text.backbone", "voice.backbone"),
     tokenizer=tokenizer,
     metadata=True,
 )

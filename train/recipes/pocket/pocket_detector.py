@@ -22,8 +22,7 @@ from torchvision.ops import Conv2dNormActivation, box_convert, distance_box_iou_
 from affectstream.stream.faces.yunet import STRIDES, Proposals, box_iou, decode_proposals, nms
 from affectstream.train.graphs.onnx_export import to_onnx
 from affectstream.train.recipe import Batch, FitConfig, Loaders
-from affectstream.train.recipes.pocket import faces_in_context
-from affectstream.train.recipes.pocket.distill import SHAPES, LabeledCanvases, Teacher
+from affectstream.train.recipes.pocket.distill import SHAPES, LabeledCanvases, Teacher, read_photos
 from affectstream.train.recipes.pocket.face_canvases import Canvases, free_pictures
 
 PARTS = (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10))
@@ -153,9 +152,7 @@ class PocketDetectorRecipe:
     def loaders(self, data: Path, config: FitConfig) -> Loaders:
         """Photos in memory (0.6 GB) and the teacher beside them."""
         teacher, free = Teacher(data), free_pictures()
-        train, held = (
-            Canvases(teacher.heads(photos), free) for photos in faces_in_context.read(data)
-        )
+        train, held = (Canvases(teacher.heads(photos), free) for photos in read_photos(data))
         held_out = LabeledCanvases(held, teacher, config)
         valid = [
             held_out.batch(np.random.default_rng([2024, k]), SHAPES[k % len(SHAPES)])

@@ -1,22 +1,71 @@
-"""Pretrained weights for torchvision's networks: by public name, from a file, or none.
+"""Encoders over torchvision's networks: normalized pixels, pretrained weights, activation checkpointing.
 
-A network is never left random silently: whatever keeps the weights from being loaded is an error that
-says how to get them.
+Normalization is part of the exported graph, so that serving normalizes as training did. Weights come by
+public name, from a file, or are random (``none``), never silently: whatever keeps them from being loaded is
+an error that says how to get them.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from affectstream.train.errors import WeightsError, WeightsMissing, first_line
-from affectstream.train.networks.network import NetworkSpec
+from affectstream.train.networks.network import NetworkSpec, VideoEncoder
 from affectstream.train.networks.pretrained import NONE
 
+LUMA = (0.299, 0.587, 0.114)
+"""Shares of red, green and blue in the brightness of a picture (ITU-R BT.601)."""
+SOFTEST = 0.03
+"""Added to a picture's deviation, so that the noise of a uniform picture is not amplified."""
+
+
+@dataclass(frozen=True, slots=True)
+class Normalization:
+    """Mean and deviation of red, green and blue in [0, 1] over the pictures that a backbone learned from."""
+
+    mean: tuple[float, float, float]
+    deviation: tuple[float, float, float]
+
+
+IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+"""Of torchvision's ImageNet weights."""
+
+
+def normalize_pixels(
+    pixels: Tensor, *, grey: bool, normalization: Normalization | None = None
+) -> Tensor:
+    """Pictures (M, S, S, 3), uint8 or float32 in [0, 255], RGB, to planes (M, 3, S, S) float32.
+
+    With `normalization` as the backbone learned it. Without, each picture gets zero mean and (nearly) unit
+    variance over all its planes, so that a network from scratch need not learn the light. `grey`
+    replaces color by three planes of brightness, for networks whose training pictures have none.
+    """
+    rgb = pixels.to(torch.float32).permute(0, 3, 1, 2) / 255.0
+    if grey:
+        red, green, blue = LUMA
+        luma = red * rgb[:, 0:1] + green * rgb[:, 1:2] + blue * rgb[:, 2:3]
+        rgb = luma.repeat(1, 3, 1, 1)
+    if normalization is not None:
+        mean, deviation = (
+            torch.tensor(values, device=rgb.device).view(1, 3, 1, 1)
+            for values in (normalization.mean, normalization.deviation)
+        )
+        return (rgb - mean) / deviation
+    centered = rgb - rgb.mean((1, 2, 3), keepdim=True)
+    spread = (centered * centered).mean((1, 2, 3), keepdim=True).sqrt()
+    return centered / (spread + SOFTEST)
+
+
+SLOT = "video"
+"""Name of the backbone of these encoders for `--weights`."""
 SUFFIXES = (".safetensors", ".pth", ".pt")
 SHOWN = 3
 """Differences that an error names."""
@@ -24,21 +73,45 @@ SHOWN = 3
 States = dict[str, Tensor]
 
 
-def is_pretrained(spec: NetworkSpec, slot: str) -> bool:
-    """Whether this backbone starts from pretrained weights, which decides how pictures are normalized."""
-    return spec.weights[slot] != NONE
+class VisionEncoder(VideoEncoder):
+    """An encoder whose `backbone` is a network of torchvision, without its classifier."""
+
+    backbone: Any
+    checkpointing = False
+    """Whether activations are computed again in the backward pass, which takes a third more time and a
+    fraction of the memory."""
+
+    def __init__(self, spec: NetworkSpec, width: int) -> None:
+        super().__init__()
+        self.size, self.grey, self.width = spec.size, spec.grey, width
+        self.normalization = IMAGENET if spec.weights[SLOT] != NONE else None
+
+    def normalize(self, pixels: Tensor) -> Tensor:
+        """See `normalize_pixels`."""
+        return normalize_pixels(pixels, grey=self.grey, normalization=self.normalization)
+
+    def run_blocks(self, blocks: Iterable[nn.Module], x: Tensor) -> Tensor:
+        """`x` through all of `blocks`."""
+        again = self.checkpointing and self.training
+        for block in blocks:
+            x = checkpoint(block, x, use_reentrant=False) if again else block(x)
+        return x
+
+    def resnet_map(self, pixels: Tensor) -> Tensor:
+        """The last map of a ResNet, (M, C, H, W)."""
+        net = self.backbone
+        x = net.maxpool(net.relu(net.bn1(net.conv1(self.normalize(pixels)))))
+        return self.run_blocks((net.layer1, net.layer2, net.layer3, net.layer4), x)
 
 
 def load_vision_weights(
     module: nn.Module,
     spec: NetworkSpec,
-    slot: str,
     family: str,
     *,
     resize: Callable[[States], States] | None = None,
 ) -> None:
-    """Load the weights that `spec` names for `slot` into `module`, a network of torchvision without
-    classifier.
+    """Load the weights that `spec` names into `module`, a network of torchvision without classifier.
 
     The source is a name such as ``ResNet50_Weights.IMAGENET1K_V2`` of torchvision's `family`
     (``ResNet50_Weights``), a ``.pth`` or ``.safetensors`` file, a folder that holds one, or ``none``, which
@@ -46,9 +119,9 @@ def load_vision_weights(
 
     Raises `WeightsMissing` if they are not available, and `WeightsError` if they do not fit.
     """
-    if not spec.load_weights or not is_pretrained(spec, slot):
+    slot, source = SLOT, spec.weights[SLOT]
+    if not spec.load_weights or source == NONE:
         return
-    source = spec.weights[slot]
     if "_Weights." in source and not Path(source).exists():
         found = _download(slot, source, family)
     else:

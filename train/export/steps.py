@@ -1,8 +1,10 @@
-"""The last steps of every export: calibrate the engines in a folder, measure them, write the manifest."""
+"""The steps of every export: write a temporary folder, calibrate, measure, check, move it into place."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from affectstream.engines.manifest import (
     Measurement,
     encode_manifest,
 )
+from affectstream.stream.sinks.base import writing
 from affectstream.train.calibration import Calibrated, manifest_calibration
 from affectstream.train.data.dataset import read_info
 from affectstream.train.errors import RunError
@@ -23,6 +26,42 @@ from affectstream.train.evaluate.bundle_metrics import calibrate_emotion, class_
 from affectstream.train.model_spec import DataSource
 from affectstream.train.predict.bundle_outputs import bundle_outputs
 from affectstream.train.predict.bundle_samples import bundle_samples, valid_batches
+
+
+@contextmanager
+def atomic_bundle(output: Path) -> Iterator[Path]:
+    """A new folder to write a bundle into, which becomes `output` if the block succeeds.
+
+    An older bundle in `output` is replaced then, and stays if the block fails. Raises `RunError` at once if
+    `output` holds anything else, and `OutputError` if the disk refuses.
+    """
+    output = output.absolute()
+    if output.exists() and not (output / MANIFEST).is_file() and _is_occupied(output):
+        raise RunError(f"{output} holds something that is no bundle: choose another folder")
+    temporary, older = (output.with_name(f".{output.name}.{what}") for what in ("part", "older"))
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        with writing(output):
+            temporary.mkdir(parents=True)
+            yield temporary
+            if output.exists():
+                # Not deleted first: if the next step fails, the older bundle goes back.
+                shutil.rmtree(older, ignore_errors=True)
+                output.rename(older)
+            try:
+                temporary.rename(output)
+            except OSError:
+                if older.exists():
+                    older.rename(output)
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    shutil.rmtree(older, ignore_errors=True)
+
+
+def _is_occupied(output: Path) -> bool:
+    return not output.is_dir() or any(output.iterdir())
+
 
 Report = Callable[[str], None]
 MakeManifest = Callable[[Calibration, tuple[Measurement, ...]], Manifest]
@@ -39,11 +78,7 @@ class Exported:
 
 
 def calibrate_and_measure(
-    folder: Path,
-    data: Path,
-    prior: tuple[float, ...],
-    make_manifest: MakeManifest,
-    report: Report,
+    folder: Path, data: Path, prior: tuple[float, ...], make_manifest: MakeManifest, report: Report
 ) -> Exported:
     """Calibrate and measure the engines in `folder` on split valid of `data`, and write the manifest."""
     write_manifest(folder, make_manifest(Calibration(prior, {}, {}), ()))

@@ -9,7 +9,7 @@ pytest.importorskip("torch", reason="needs the train extra")
 
 from affectstream.stream.errors import OutputError
 from affectstream.train.errors import RunError
-from affectstream.train.export.atomic_dir import atomic_bundle
+from affectstream.train.export.steps import atomic_bundle
 
 
 def bundle(folder, content):
