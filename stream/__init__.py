@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     )
     from affectstream.stream.offline.session import Session
     from affectstream.stream.options import Assignment, SourceOptions
+    from affectstream.stream.push import PushStream
     from affectstream.stream.recognizer import Recognizer, Result
 
 _HOME = {
@@ -37,6 +38,7 @@ _HOME = {
     "Event": "events",
     "OptionError": "errors",
     "OutputError": "errors",
+    "PushStream": "push",
     "Recognizer": "recognizer",
     "Result": "recognizer",
     "Segment": "events",
@@ -51,6 +53,7 @@ _HOME = {
 __all__ = [  # noqa: RUF022 - the order of use
     "Recognizer",
     "Session",
+    "PushStream",
     "Result",
     "SourceOptions",
     "Assignment",

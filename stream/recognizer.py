@@ -20,7 +20,11 @@ from affectstream.stream.options import SourceOptions
 from affectstream.stream.results.readings import table_rows, table_schema
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from affectstream.engines.labels import Modality
     from affectstream.stream.live.source import LiveOptions
+    from affectstream.stream.push import Policy, PushStream
 
 _QUEUE_EVENTS = 64
 """Events that may wait for a slow consumer of `follow`."""
@@ -97,6 +101,26 @@ class Recognizer(LoadedBundle):
         from affectstream.stream.live.watch import watch
 
         return watch(self, source, options, duration_s=duration_s)
+
+    def stream(
+        self,
+        *,
+        policy: Policy,
+        name: str = "stream",
+        modalities: Sequence[Modality] | None = None,
+        options: SourceOptions | None = None,
+    ) -> PushStream:
+        """Open a stream that the program pushes its own pictures, sound and words into; see `PushStream`.
+
+        With the policy ``"all"`` every window is computed, as for a file, and a push waits while the machine
+        is busy. With ``"newest"`` a push never waits: what the machine has no time for is dropped and
+        counted, as for a camera. `name` is the `stream` of all events. `modalities` are those that will be
+        pushed (``"video"``, ``"voice"``, ``"text"``; by default all that the bundle reads): a window waits
+        for the pictures and the sound among them. Raises `OptionError` for options that do not fit.
+        """
+        from affectstream.stream.push import open_stream
+
+        return open_stream(self, policy, name, modalities, options)
 
     def score(self, path: str | Path, options: SourceOptions | None = None) -> Result:
         """Score a whole recording. Raises `SourceError` if nothing of it can be used."""

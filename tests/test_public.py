@@ -16,6 +16,7 @@ def test_public_names_of_stream():
     assert affectstream.stream.__all__ == [
         "Recognizer",
         "Session",
+        "PushStream",
         "Result",
         "SourceOptions",
         "Assignment",

@@ -27,10 +27,12 @@ from affectstream.stream.media.types import (
     FOREVER_US,
     SAMPLE_RATE,
     Bound,
+    Cue,
     Frame,
     MediaKind,
     Samples,
 )
+from affectstream.stream.offline.pushed_media import PushedMedia
 from affectstream.stream.results.interpret import HopResult, Interpreter
 
 _MIN_QUEUE_ITEMS = 16
@@ -55,7 +57,7 @@ class _End:
     error: BaseException | None
 
 
-_Item = _Batch | Samples | Bound | _End
+_Item = _Batch | Samples | Cue | Bound | _End
 
 
 class Pipeline:
@@ -65,7 +67,11 @@ class Pipeline:
     """
 
     def __init__(
-        self, bundle: Bundle, recording: Recording, interpreter: Interpreter, threads: int
+        self,
+        bundle: Bundle,
+        recording: Recording | PushedMedia,
+        interpreter: Interpreter,
+        threads: int,
     ) -> None:
         self._recording = recording
         self._interpreter = interpreter
@@ -108,6 +114,8 @@ class Pipeline:
                         yield from self._interpreter.push_frame(one.points, observation)
                 case Samples():
                     yield from self._interpreter.push_sound(item)
+                case Cue():
+                    self._interpreter.push_cue(item)
                 case Bound():
                     yield from self._interpreter.push_bound(item)
                 case _End():
@@ -139,6 +147,8 @@ class Pipeline:
                         batch += grid.push(item)
                 case Samples():
                     sound = self._join_sound(sound, item)
+                case Cue():
+                    self._put(item)
                 case Bound(MediaKind.VIDEO):
                     if self._perceiver is not None:
                         last = item.t_us == FOREVER_US

@@ -15,6 +15,7 @@ from affectstream.stream.errors import OptionError, SourceError
 from affectstream.stream.events import Event, Stream, StreamEvent
 from affectstream.stream.media.recording import Recording
 from affectstream.stream.offline.pipeline import Pipeline
+from affectstream.stream.offline.pushed_media import PushedMedia
 from affectstream.stream.options import SourceOptions
 from affectstream.stream.results.event_builder import seconds
 from affectstream.stream.results.interpret import HopResult, Interpreter
@@ -30,24 +31,30 @@ from affectstream.stream.transcript.source import TranscriptSource
 
 
 class Session:
-    """One recording, or a transcript alone, scored with a bundle. Iterate once to get its hops.
+    """One recording, a transcript alone, or pushed media, scored with a bundle. Iterate once to get its hops.
 
     The first hop has the `started` event, the last the `ended` event with all counts.
     """
 
-    def __init__(self, bundle: Bundle, path: Path, options: SourceOptions, threads: int) -> None:
+    def __init__(
+        self, bundle: Bundle, media: Path | PushedMedia, options: SourceOptions, threads: int
+    ) -> None:
         # A file name that is not UTF-8 cannot be written to JSON.
-        self.name = os.fsencode(path.name).decode("utf-8", "replace")
+        self.name = os.fsencode(media.name).decode("utf-8", "replace")
         self._options = options
         self._bundle = bundle
-        self._source = _open(path, options, bundle.manifest.frame_hz)
+        self._source = (
+            media
+            if isinstance(media, PushedMedia)
+            else _open(media, options, bundle.manifest.frame_hz)
+        )
         self.info = self._source.info
         self.ended: Stream | None = None
         self._warnings = list(self.info.skipped)
         self._position_us = options.start_us or 0
         try:
             self._check_channels()
-            self._transcript = self._find_transcript(path)
+            self._transcript = self._find_transcript()
             options = self._with_language()
             self.modalities = self._used_modalities()
             self._check_metadata()
@@ -89,18 +96,19 @@ class Session:
         return HopResult((), (*self._interpreter.close_segments().events, self.ended))
 
     def _hops(self) -> Iterator[HopResult]:
-        if isinstance(self._source, Recording):
+        if not isinstance(self._source, TranscriptSource):
             yield from Pipeline(self._bundle, self._source, self._interpreter, self._threads)
             return
         for bound in self._source:
             yield from self._interpreter.push_bound(bound)
         yield from self._interpreter.flush(self.end_us)
 
-    def _find_transcript(self, path: Path) -> Transcript | None:
+    def _find_transcript(self) -> Transcript | None:
         if isinstance(self._source, TranscriptSource):
             return self._source.transcript
-        if "text" not in self._bundle.modalities:
+        if isinstance(self._source, PushedMedia) or "text" not in self._bundle.modalities:
             return None
+        path = self._source.path
         if self._options.transcript is not None:
             return read_transcript(self._options.transcript)
         file = find_transcript(path)
@@ -158,10 +166,11 @@ class Session:
         return replace(self._options, language=language)
 
     def _used_modalities(self) -> tuple[Modality, ...]:
+        pushed = self._source.modalities if isinstance(self._source, PushedMedia) else ()
         available: dict[Modality, bool] = {
             "video": self.info.video is not None,
             "voice": bool(self.info.audio),
-            "text": self._transcript is not None,
+            "text": self._transcript is not None or "text" in pushed,
         }
         used = tuple(m for m in self._bundle.modalities if available[m])
         if not used:
