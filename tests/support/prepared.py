@@ -1,7 +1,5 @@
 """Prepared data sets, made up for tests and described as `train prepare` describes them."""
 
-from dataclasses import asdict
-
 import cv2
 import numpy as np
 
@@ -116,7 +114,7 @@ def write(
         name=name,
         source=source,
         licence="none",
-        **asdict(describe(read_rows([folder / shard.file for shard in shards]))),
+        **describe(read_rows([folder / shard.file for shard in shards])),
         shared_participants=(),
         crop=crop,
         shards=shards,

@@ -7,11 +7,12 @@ stopped, and several processes may work on one. Only the best trial keeps its we
 
 from __future__ import annotations
 
+import fcntl
 import json
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,13 +25,12 @@ from affectstream.train.fit.checkpoint import BEST, LAST, data_hashes
 from affectstream.train.fit.loggers import Report, format_metrics, print_line
 from affectstream.train.fit.loop import fit
 from affectstream.train.recipe import Bindable, Recipe
-from affectstream.train.search_space import OneOf, Range, sampled_settings, space_of
-from affectstream.train.studies.stale_trials import join_study
+from affectstream.train.search_space import OneOf, sampled_settings, space_of
 
 if TYPE_CHECKING:
     import optuna
 
-STUDY, FOLDER, BEST_CONFIG = "study.db", "tune", "best.toml"
+STUDY, FOLDER, BEST_CONFIG, LOCK = "study.db", "tune", "best.toml", "lock"
 STARTUP_TRIALS = 5
 """Trials before any is pruned."""
 ERROR = "broke"
@@ -81,7 +81,7 @@ def tune(
         (run / FOLDER).mkdir(parents=True, exist_ok=True)
     with _database_errors(run / STUDY):
         search = _Search(recipe, config, data, run, report)
-        with join_study(search.study, run / FOLDER) as stale:
+        with _join_study(search.study, run / FOLDER) as stale:
             if stale:
                 report(f"interrupted earlier, not counted: trial {', '.join(map(str, stale))}")
             if done := len(search.counted()):
@@ -106,6 +106,31 @@ def _database_errors(path: Path) -> Iterator[None]:
     except (SQLAlchemyError, StorageInternalError) as error:
         problem = first_line(error.__cause__ or error)
         raise RunError(f"{path} cannot be read or written: {problem}") from error
+
+
+@contextmanager
+def _join_study(study: optuna.Study, folder: Path) -> Iterator[list[int]]:
+    """Work on `study`; yields the numbers of its stale trials, which are marked as failed.
+
+    Those are trials whose process died: the database still calls them running. Each process that works on a
+    study holds a shared lock on a file in `folder`, which the system releases when the process ends, however
+    it ends: if nobody else holds it, no trial can be running. (A heartbeat would have to wait, and would take
+    a machine that slept for a dead one.) On a file system without locks no trial is stale.
+    """
+    from optuna.trial import TrialState
+
+    with writing(folder / LOCK):
+        file = (folder / LOCK).open("ab")
+    stale = []
+    with file:
+        with suppress(OSError):  # another process holds it, or there are no locks
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stale = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        for trial in stale:
+            study.tell(trial.number, state=TrialState.FAIL)
+        with suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_SH)
+        yield [trial.number for trial in stale]
 
 
 class _Search:
@@ -172,7 +197,12 @@ class _Search:
         """Train one trial and report the metric of each epoch; returns that of its best epoch."""
         import optuna
 
-        sampled = {name: _suggest(trial, name, part) for name, part in self.space.items()}
+        sampled: dict[str, Any] = {
+            name: trial.suggest_categorical(name, part.values)
+            if isinstance(part, OneOf)
+            else trial.suggest_float(name, part.low, part.high, log=part.log)
+            for name, part in self.space.items()
+        }
         folder = self.folder / f"trial-{trial.number:03d}"
         self.current = trial.number
         shutil.rmtree(folder, ignore_errors=True)
@@ -245,12 +275,6 @@ class _Search:
 def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """The names whose values differ."""
     return ", ".join(name for name in {**before, **now} if before.get(name) != now.get(name))
-
-
-def _suggest(trial: optuna.Trial, name: str, part: Range) -> Any:
-    if isinstance(part, OneOf):
-        return trial.suggest_categorical(name, part.values)
-    return trial.suggest_float(name, part.low, part.high, log=part.log)
 
 
 def _plot(study: optuna.Study, folder: Path, *, several: bool) -> None:

@@ -2,8 +2,12 @@
 
 import pytest
 
-from affectstream.train.data.imotions.annotations import read_annotations
-from affectstream.train.data.imotions.layout import find_layout, normalize, to_number
+from affectstream.train.data.imotions_export import (
+    find_layout,
+    normalize,
+    read_annotations,
+    to_number,
+)
 from affectstream.train.errors import DataError
 from tests.support.imotions_exports import new_export, old_export
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -13,22 +12,11 @@ import msgspec
 from affectstream.train.data.sample import SMALL_COLUMNS, SPLITS, TASKS
 
 
-@dataclass(frozen=True, slots=True)
-class Contents:
-    """Counts of rows and two hashes; fields as in `DatasetInfo`."""
+def describe(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Counts of the rows of a data set, given without their large columns, and their hashes.
 
-    rows: int
-    splits: dict[str, int]
-    emotions: dict[str, int]
-    tasks: dict[str, int]
-    modalities: dict[str, int]
-    participants: int
-    content_sha256: str
-    split_sha256: str
-
-
-def describe(rows: Iterable[Mapping[str, Any]]) -> Contents:
-    """Count and hash the rows of a data set, given without their large columns."""
+    The names are those of `DatasetInfo`.
+    """
     splits, emotions, tasks = Counter[str](), Counter[str](), Counter[str]()
     modalities = {"video": 0, "audio": 0, "text": 0}
     participants, content, split_of = set[str](), list[bytes](), list[tuple[str, str | None]]()
@@ -44,16 +32,16 @@ def describe(rows: Iterable[Mapping[str, Any]]) -> Contents:
             participants.add(row["participant"])
         content.append(_digest({name: row[name] for name in SMALL_COLUMNS if name != "split"}))
         split_of.append((row["id"], row["split"]))
-    return Contents(
-        rows=len(content),
-        splits={name: splits[name] for name in (*SPLITS, "none") if splits[name]},
-        emotions=dict(emotions.most_common()),
-        tasks={task: tasks[task] for task in TASKS if tasks[task]},
-        modalities=modalities,
-        participants=len(participants),
-        content_sha256=_sha256(content),
-        split_sha256=hash_splits(split_of),
-    )
+    return {
+        "rows": len(content),
+        "splits": {name: splits[name] for name in (*SPLITS, "none") if splits[name]},
+        "emotions": dict(emotions.most_common()),
+        "tasks": {task: tasks[task] for task in TASKS if tasks[task]},
+        "modalities": modalities,
+        "participants": len(participants),
+        "content_sha256": _sha256(content),
+        "split_sha256": hash_splits(split_of),
+    }
 
 
 def hash_splits(split_of: Iterable[tuple[str, str | None]]) -> str:

@@ -215,7 +215,7 @@ def _finish(
         name=config.set,
         source=raw.title,
         licence=raw.licence,
-        **asdict(describe(read_rows([output / shard.file for shard in shards]))),
+        **describe(read_rows([output / shard.file for shard in shards])),
         shared_participants=tuple(in_several),
         crop=crop,
         shards=shards,

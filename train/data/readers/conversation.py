@@ -26,10 +26,10 @@ from affectstream.train.data.reading.reader import (
     RawDataset,
     Reader,
     Skipped,
+    Vocabulary,
     Warned,
 )
 from affectstream.train.data.reading.tables import Row, number, read_rows, text, word
-from affectstream.train.data.reading.vocabulary import Vocabulary
 from affectstream.train.data.sample import GENDERS, RANGES, SPLITS, Sample, Split
 from affectstream.train.errors import DataError
 

@@ -21,9 +21,9 @@ from affectstream.train.data.reading.reader import (
     RawDataset,
     Reader,
     Skipped,
+    Vocabulary,
     read_all,
 )
-from affectstream.train.data.reading.vocabulary import Vocabulary
 from affectstream.train.data.sample import Sample
 from affectstream.train.errors import DataMissing
 

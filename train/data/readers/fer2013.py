@@ -28,9 +28,9 @@ from affectstream.train.data.reading.reader import (
     RawDataset,
     Reader,
     Skipped,
+    Vocabulary,
 )
 from affectstream.train.data.reading.tables import iterate_rows, require_columns
-from affectstream.train.data.reading.vocabulary import Vocabulary
 from affectstream.train.data.sample import Sample, Split
 from affectstream.train.errors import DataError, DataMissing
 

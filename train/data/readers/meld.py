@@ -26,11 +26,11 @@ from affectstream.train.data.reading.reader import (
     RawDataset,
     Reader,
     Skipped,
+    Vocabulary,
     Warned,
     read_all,
 )
 from affectstream.train.data.reading.tables import read_rows, require_columns, word
-from affectstream.train.data.reading.vocabulary import Vocabulary
 from affectstream.train.data.sample import Sample, Split
 from affectstream.train.errors import DataError, DataMissing
 
@@ -168,8 +168,7 @@ def _samples(
         except SourceError as error:
             yield Warned(where, "clip cannot be decoded, text kept", str(error))
         else:
-            sample.crops, sample.crop_times_us = clip.crops, clip.times_us
-            sample.audio, sample.frames_seen = clip.audio, clip.frames_seen
+            clip.add_to(sample)
             if clip.damage:
                 yield Warned(where, "clip damaged", clip.damage)
     elif clips:

@@ -36,6 +36,11 @@ class Clip:
     audio: NDArray[np.float32] | None = None
     damage: str | None = None
 
+    def add_to(self, sample: Sample) -> None:
+        """Give `sample` the crops and the sound."""
+        sample.crops, sample.crop_times_us = self.crops, self.times_us
+        sample.audio, sample.frames_seen = self.audio, self.frames_seen
+
 
 def clip_sample(
     sample: Sample, path: Path, cropper: Cropper, *, frames: int = 1
@@ -43,12 +48,7 @@ def clip_sample(
     """`sample` with the crops and the sound of a whole recording. Raises `SourceError`."""
     clip = read_clip(path, cropper, frames=frames)
     sample.start_us, sample.end_us = 0, clip.end_us
-    sample.frames_seen, sample.crops, sample.crop_times_us = (
-        clip.frames_seen,
-        clip.crops,
-        clip.times_us,
-    )
-    sample.audio = clip.audio
+    clip.add_to(sample)
     if clip.damage:
         yield Warned(path.name, "damaged", clip.damage)
     yield sample

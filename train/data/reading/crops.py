@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from types import TracebackType
-from typing import Self, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,14 +25,14 @@ Key = TypeVar("Key")
 Picture = NDArray[np.uint8]
 
 
-class Cropper:
+class Cropper(ExitStack):
     """Cuts one kind of crop. The bundle of the detector opens with the first picture."""
 
     def __init__(self, kind: CropKind, size: int, bundle: str = "pocket", threads: int = 1) -> None:
+        super().__init__()
         self.kind, self.size = kind, size
         self.template = scaled_template(size)
         self._bundle, self._threads = bundle, threads
-        self._stack = ExitStack()
         self._detector: Detector | None = None
 
     def cut_each(
@@ -76,7 +75,7 @@ class Cropper:
 
     def _open(self) -> Detector:
         if self._detector is None:
-            bundle = self._stack.enter_context(Bundle.open(self._bundle, threads=self._threads))
+            bundle = self.enter_context(Bundle.open(self._bundle, threads=self._threads))
             part = bundle.manifest.engines.face_detector
             if part is None:
                 raise BundleError(
@@ -85,14 +84,3 @@ class Cropper:
                 )
             self._detector = Detector(bundle.engines["face_detector"], DetectorSpec.of(part))
         return self._detector
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stack.close()

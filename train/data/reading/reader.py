@@ -14,10 +14,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.stream.errors import SourceError
+from affectstream.engines.labels import EMOTIONS
+from affectstream.stream.errors import OptionError, SourceError
 from affectstream.train.data.dataset import CropInfo
 from affectstream.train.data.reading.crops import Cropper
-from affectstream.train.data.reading.vocabulary import Vocabulary
 from affectstream.train.data.sample import Sample, Split
 from affectstream.train.errors import DataError
 
@@ -25,8 +25,8 @@ CROP_OPTIONS = frozenset({"crop", "size"})
 CLIP_OPTIONS = CROP_OPTIONS | {"frames"}
 
 
-class Skipped(msgspec.Struct, frozen=True):
-    """A file or row without a sample. `reason` is the same text for every case of one cause."""
+class Problem(msgspec.Struct, frozen=True):
+    """What a job reports. `reason` is the same text for every case of one cause."""
 
     name: str
     reason: str
@@ -34,13 +34,12 @@ class Skipped(msgspec.Struct, frozen=True):
     count: int = 1
 
 
-class Warned(msgspec.Struct, frozen=True):
-    """A problem of samples that were made nevertheless; fields as in `Skipped`."""
+class Skipped(Problem, frozen=True):
+    """A file or row without a sample."""
 
-    name: str
-    reason: str
-    detail: str = ""
-    count: int = 1
+
+class Warned(Problem, frozen=True):
+    """A problem of samples that were made nevertheless."""
 
 
 JobResult = Sample | Skipped | Warned
@@ -76,6 +75,49 @@ class RawDataset:
     notes: tuple[str, ...] = ()
     crop: CropInfo | None = None
     """How its pictures were cut, if they are crops of a prepared set."""
+
+
+class Vocabulary:
+    """Translates labels. An unknown label is refused or dropped, never guessed."""
+
+    def __init__(
+        self,
+        own: Mapping[str, str],
+        translate: Mapping[str, str],
+        *,
+        drop_unknown: bool = False,
+        left_out: Sequence[str] = (),
+    ) -> None:
+        """`own` are the words of the set; `translate`, of the user, comes first. The words in
+        `left_out` are dropped unless translated. Raises `OptionError` for an unknown emotion.
+        """
+        for old, new in translate.items():
+            if new not in EMOTIONS:
+                raise OptionError(
+                    f"--map {old}={new}: {new!r} is no emotion, expected one of {', '.join(EMOTIONS)}"
+                )
+        self._words = {name: name for name in EMOTIONS} | _folded(own) | _folded(translate)
+        self._left_out = {word.casefold() for word in left_out}
+        self._drop_unknown = drop_unknown
+
+    def emotion(self, word: str, where: str) -> str | None:
+        """The emotion for `word`; None if its row is to be dropped.
+
+        Raises `DataError` naming the row (`where`), the word and the emotions.
+        """
+        folded = word.strip().casefold()
+        if folded in self._words:
+            return self._words[folded]
+        if self._drop_unknown or folded in self._left_out:
+            return None
+        raise DataError(
+            f"{where}: label {word!r} is none of {', '.join(EMOTIONS)}; translate it with "
+            f"--map {word.strip() or 'WORD'}=EMOTION or leave such rows out with --drop-unknown"
+        )
+
+
+def _folded(words: Mapping[str, str]) -> dict[str, str]:
+    return {old.strip().casefold(): new for old, new in words.items()}
 
 
 @dataclass(frozen=True, slots=True)
