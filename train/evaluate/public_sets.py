@@ -24,9 +24,9 @@ from affectstream.train.errors import DataError, DataMissing
 from affectstream.train.evaluate.detector import DetectorComparison
 from affectstream.train.loader.dialogues import tokenize
 from affectstream.train.loader.pictures import resize
+from affectstream.train.loader.window_spec import loudest_window
 from affectstream.train.metrics import classification
 from affectstream.train.predict.bundle_outputs import bundle_outputs
-from affectstream.train.recipes.pocket.mels import loudest_window
 from affectstream.train.recipes.pocket.pocket_text import rival_f1
 
 _BATCH = 32

@@ -10,7 +10,6 @@ from pathlib import Path
 import msgspec
 
 from affectstream.engines.bundle.folder import MANIFEST, Member, file_parts
-from affectstream.engines.manifest import Calibration, Manifest, Measurement
 from affectstream.train.calibration import COVERAGE
 from affectstream.train.export import card
 from affectstream.train.export.steps import (
@@ -49,7 +48,8 @@ def assemble(
         for member in members:
             _copy(member, folder / member.name)
         bound.export(module, folder)
-        make_manifest = partial(_manifest, folder, bound.name, members, spec)
+        fusion, source = file_part(folder, FUSION), f"{spec.data.source}: {spec.data.licence}"
+        make_manifest = partial(fusion_manifest, members, bound.name, fusion, source)
         exported = calibrate_and_measure(folder, data, spec.prior, make_manifest, report)
         card.write_texts(
             folder,
@@ -70,18 +70,6 @@ def _copy(member: Member, folder: Path) -> None:
             shutil.copyfile(member.folder / name, folder / name)
     if (member.folder / RECIPE).is_file():
         write_recipe_json(read_run_or_bundle(member.folder), folder)
-
-
-def _manifest(
-    folder: Path,
-    name: str,
-    members: Sequence[Member],
-    spec: FusionSpec,
-    calibration: Calibration,
-    results: tuple[Measurement, ...],
-) -> Manifest:
-    data = f"{spec.data.source}: {spec.data.licence}"
-    return fusion_manifest(members, name, file_part(folder, FUSION), calibration, data, results)
 
 
 def _percent(module: LateFusion) -> list[float]:
@@ -144,12 +132,9 @@ def _card(
         "## Calibration\nReadings under the minimum confidence abstain; it lets "
         f"{COVERAGE:.0%} of split valid through.\n\n{card.calibration(exported.calibrated)}",
         "## Limits\nThose of its members, see their cards. How the members' mistakes go together is known "
-        "only as far as the data\nabove shows it." + (_PAIRED if _is_paired(spec) else ""),
+        "only as far as the data\nabove shows it."
+        + (_PAIRED if spec.data.source.startswith("label-paired") else ""),
     ]
-
-
-def _is_paired(spec: FusionSpec) -> bool:
-    return spec.data.source.startswith("label-paired")
 
 
 _PAIRED = (

@@ -75,7 +75,7 @@ def check_compatible(members: Sequence[Member]) -> None:
         raise BundleError(f"member {members[0].name!r} has no labels: only emotions can be fused")
     # Only labels, hops, frame rates and detectors of this manifest are compared; the rest is a placeholder.
     placeholder = FilePart("fusion.onnx", "0" * 64)
-    manifest = fusion_manifest(members, "fused", placeholder, Calibration((), {}, {}), "")
+    manifest = fusion_manifest(members, "fused", placeholder, "", Calibration((), {}, {}))
     for mismatch in member_mismatches(manifest, members):
         raise BundleError(f"--member: {mismatch}")
 
@@ -121,8 +121,8 @@ def fusion_manifest(
     members: Sequence[Member],
     name: str,
     fusion: FilePart,
-    calibration: Calibration,
     data: str,
+    calibration: Calibration,
     results: tuple[Measurement, ...] = (),
 ) -> Manifest:
     """The manifest of a bundle of `members`; `data` names source and licence of the weights' training

@@ -36,16 +36,38 @@ class BatchSource(Protocol):
         ...
 
 
-class TrainBatches:
+class _Batches(TorchDataset[Batch]):
+    """Batches by number, made here or by workers, in advance."""
+
+    _loader: DataLoader[Batch] | None = None
+
+    def _load(self, sampler: Any, workers: int) -> DataLoader[Batch]:
+        """Batches in the order of `sampler`; always the same loader, whose workers outlive an epoch."""
+        if self._loader is None:
+            options: dict[str, Any] = {}
+            if workers:
+                # A forked child would share the open files of the data set, and their positions.
+                options = {"multiprocessing_context": "spawn", "num_workers": workers}
+                options |= {"prefetch_factor": AHEAD, "persistent_workers": True}
+                options["pin_memory"] = torch.cuda.is_available()
+            # The seeds of workers have their own generator: the network's dropout does not depend on them.
+            own = torch.Generator().manual_seed(0)
+            self._loader = DataLoader(
+                self, batch_size=None, sampler=sampler, generator=own, **options
+            )
+        return self._loader
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_loader": None}
+
+
+class TrainBatches(_Batches):
     """Shuffled batches of equal size, the same for the same seed and epoch."""
 
     def __init__(self, samples: BatchSource, config: FitConfig) -> None:
+        self._samples, self._config = samples, config
         self._size = min(config.batch_size, len(samples))
         self._count = len(samples) // self._size
-        self._rows = len(samples)
-        self._maker = _TrainMaker(samples, config, self._size)
-        self._workers = config.workers
-        self._loader: DataLoader[Batch] | None = None
         self._epoch = _Epoch(self._count)
 
     def __len__(self) -> int:
@@ -54,19 +76,27 @@ class TrainBatches:
     def share(self, rank: int, ranks: int) -> TrainBatches:
         """Batches `rank`, `rank` + `ranks`, ... of each epoch, for one of `ranks` training processes."""
         part = copy.copy(self)
-        part._loader, part._epoch = None, _Epoch(self._count, rank, ranks)
+        part._epoch = _Epoch(self._count, rank, ranks)
         return part
 
     def epoch(self, number: int) -> Iterator[Batch]:
         """The batches of an epoch: inputs of `Network.encode` and the targets of every task, (N, ...)."""
         self._epoch.number = number
-        if self._loader is None:
-            self._loader = _loader(self._maker, self._epoch, self._workers)
-        yield from self._loader
+        yield from self._load(self._epoch, self._config.workers)
+
+    def __getitem__(self, index: tuple[int, int]) -> Batch:
+        """The batch of (epoch, number)."""
+        (epoch, number), config = index, self._config
+        seed = config.seed * 100_003 + epoch
+        order = torch.randperm(len(self._samples), generator=torch.Generator().manual_seed(seed))
+        picked = order[number * self._size : (number + 1) * self._size].tolist()
+        generator = torch.Generator().manual_seed((seed * 1_000_003 + number + 1) % 2**64)
+        state = AugmentState(generator, config.augment, config.modality_dropout)
+        return self._samples.batch(picked, state)
 
 
 class _Epoch:
-    """(epoch, batch) in order, the sampler of a loader whose workers outlive an epoch."""
+    """(epoch, batch) in order: the sampler of a loader whose workers outlive an epoch."""
 
     def __init__(self, count: int, first: int = 0, step: int = 1) -> None:
         self.number, self._batches = 0, range(first, count, step)
@@ -78,31 +108,13 @@ class _Epoch:
         return ((self.number, batch) for batch in self._batches)
 
 
-class _TrainMaker(TorchDataset[Batch]):
-    """Makes the batch of (epoch, number)."""
-
-    def __init__(self, samples: BatchSource, config: FitConfig, size: int) -> None:
-        self._samples, self._size, self._seed = samples, size, config.seed
-        self._augment, self._dropout = config.augment, config.modality_dropout
-
-    def __getitem__(self, index: tuple[int, int]) -> Batch:
-        epoch, number = index
-        seed = self._seed * 100_003 + epoch
-        order = torch.randperm(len(self._samples), generator=torch.Generator().manual_seed(seed))
-        picked = order[number * self._size : (number + 1) * self._size].tolist()
-        generator = torch.Generator().manual_seed((seed * 1_000_003 + number + 1) % 2**64)
-        return self._samples.batch(picked, AugmentState(generator, self._augment, self._dropout))
-
-
-class ValidBatches(Sequence[Batch], TorchDataset[Batch]):
+class ValidBatches(Sequence[Batch], _Batches):
     """Every sample once, in order, read again on each pass."""
 
     def __init__(self, samples: Samples, workers: int = 0, size: int | None = None) -> None:
         """`size` samples a batch, by default `valid_batch_size`."""
-        self.samples = samples
+        self.samples, self._workers = samples, workers
         self._size = size or valid_batch_size(samples)
-        self._workers = workers
-        self._loader: DataLoader[Batch] | None = None
 
     def __len__(self) -> int:
         return math.ceil(len(self.samples) / self._size)
@@ -118,30 +130,12 @@ class ValidBatches(Sequence[Batch], TorchDataset[Batch]):
         """All batches, made by the workers if there are any."""
         if self._workers == 0:
             return (self[index] for index in range(len(self)))
-        if self._loader is None:
-            self._loader = _loader(self, range(len(self)), self._workers)
-        return iter(self._loader)
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_loader": None}
+        return iter(self._load(range(len(self)), self._workers))
 
 
 def valid_batch_size(samples: Samples) -> int:
     """Samples in a validation batch whose pictures fit into memory."""
     return max(1, min(VALID_BATCH, VALID_PICTURES // max(1, samples.max_pictures())))
-
-
-def _loader(maker: TorchDataset[Batch], sampler: Any, workers: int) -> DataLoader[Batch]:
-    """Whole batches in the order of `sampler`, made in advance if there are workers."""
-    # The seeds of workers have their own generator: the network's dropout does not depend on them.
-    own = torch.Generator().manual_seed(0)
-    options: dict[str, Any] = {}
-    if workers:
-        # A forked child would share the open files of the data set, and their positions.
-        options = {"multiprocessing_context": "spawn", "num_workers": workers}
-        options |= {"prefetch_factor": AHEAD, "persistent_workers": True}
-        options["pin_memory"] = torch.cuda.is_available()
-    return DataLoader(maker, batch_size=None, sampler=sampler, generator=own, **options)
 
 
 def to_device(batch: Batch, device: torch.device) -> dict[str, torch.Tensor]:

@@ -19,7 +19,7 @@ from affectstream.train.data.sample import encode_audio
 from affectstream.train.errors import DataError
 from affectstream.train.loader import augment_sound, pictures
 from affectstream.train.loader.samples import has_modality
-from affectstream.train.loader.window_spec import cut_sound, evaluation_start
+from affectstream.train.loader.window_spec import loudest_window
 from affectstream.train.networks.mel import LogMel
 
 FRAMES, SOUND = "frames.png", "sound.png"
@@ -87,7 +87,10 @@ def _sound(
 ) -> Iterator[Path]:
     mels, sheet = LogMel(), []
     for number, row in enumerate(rows):
-        window = torch.from_numpy(_loudest(dataset, row, seconds)).unsqueeze(0)
+        audio = dataset[row].audio
+        assert audio is not None  # by `has_modality`
+        loudest = loudest_window(audio, round(seconds * SAMPLE_RATE))
+        window = torch.from_numpy(loudest).unsqueeze(0)
         changed = augment_sound.augment(window.repeat(SOUND_VARIANTS, 1), generator)
         versions = torch.cat([window, changed])
         for version, sound in enumerate(versions.numpy()):
@@ -97,13 +100,6 @@ def _sound(
         hidden = augment_sound.spec_augment(shown[:1].repeat(SOUND_VARIANTS, 1, 1), generator)
         sheet.append([_colored(mel, shown[0].max()) for mel in (*shown, *hidden)])
     yield _write_sheet(output / SOUND, sheet)
-
-
-def _loudest(dataset: Dataset, row: int, seconds: float) -> NDArray[np.float32]:
-    audio = dataset[row].audio
-    assert audio is not None  # by `has_modality`
-    length, window = (round(n * 1_000_000) for n in (len(audio) / SAMPLE_RATE, seconds))
-    return cut_sound(audio, evaluation_start(length, window, audio), round(seconds * SAMPLE_RATE))
 
 
 def _colored(mel: Tensor, loudest: Tensor) -> NDArray[np.uint8]:

@@ -81,6 +81,12 @@ def evaluation_start(length_us: int, window_us: int, sound: NDArray[np.float32] 
     return int(starts[np.argmax(energy[end] - energy[first])])
 
 
+def loudest_window(sound: NDArray[np.float32], samples: int) -> NDArray[np.float32]:
+    """The `samples` samples of a clip (n,) with which it is evaluated, (samples,) float32."""
+    length_us, window_us = (-(-count * 1_000_000 // SAMPLE_RATE) for count in (len(sound), samples))
+    return cut_sound(sound, evaluation_start(length_us, window_us, sound), samples)
+
+
 def cut_sound(sound: NDArray[np.float32], start_us: int, samples: int) -> NDArray[np.float32]:
     """`samples` samples of `sound` (n,) from `start_us` on, with zeros outside it: (samples,) float32."""
     first = start_us * SAMPLE_RATE // 1_000_000

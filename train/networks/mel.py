@@ -37,6 +37,9 @@ def windowed_dft(n_fft: int = N_FFT) -> NDArray[np.float64]:
 class LogMel(nn.Module):
     """Samples to the natural logarithm of mel power; has constants only, no trained weights."""
 
+    rows: Tensor
+    bank: Tensor
+
     def __init__(
         self, bands: int = BANDS, n_fft: int = N_FFT, hop_samples: int = HOP_SAMPLES
     ) -> None:
@@ -64,7 +67,6 @@ class LogMel(nn.Module):
 
         frames = (S - n_fft) // hop_samples + 1; S must be at least n_fft.
         """
-        assert isinstance(self.rows, Tensor) and isinstance(self.bank, Tensor)
         spectrum = F.conv1d(samples.unsqueeze(1), self.rows, stride=self.hop_samples)
         half = self.n_fft // 2 + 1
         real, imaginary = spectrum[:, :half], spectrum[:, half:]

@@ -65,14 +65,6 @@ class Architecture:
     """Whether the head takes the features of the speakers."""
 
 
-CONTEXT = "context"
-"""Option of text recipes: how many utterances before the current one are read with it."""
-TEXT = "text"
-"""The backbone that decides a recipe's tokenizer."""
-TEMPORAL = "temporal"
-"""Option: how frames are pooled; ``mean`` ignores their order."""
-
-
 def spec_for(recipe: Architecture, data: Path, config: FitConfig) -> ModelSpec:
     """What `recipe` builds for the prepared data set in `data`.
 
@@ -92,10 +84,11 @@ def spec_for(recipe: Architecture, data: Path, config: FitConfig) -> ModelSpec:
         for split in ("train", "valid")
     }
     has_video = "video" in recipe.modalities
-    context = int(options.get(CONTEXT, 0))
+    crop, template = _crop(dataset, size) if has_video else (None, ())
+    context = int(options.get("context", 0))
     tokenizer, vocabulary = "", 0
     if recipe.tokenizer is not None:
-        if earlier is not None and weights.get(TEXT) == earlier.weights.get(TEXT):
+        if earlier is not None and weights.get("text") == earlier.weights.get("text"):
             tokenizer, vocabulary = earlier.window.tokenizer, earlier.vocabulary
         else:
             texts = joined_texts(dataset, context)
@@ -109,7 +102,7 @@ def spec_for(recipe: Architecture, data: Path, config: FitConfig) -> ModelSpec:
             window_us=recipe.window_us,
             frame_hz=recipe.frame_hz,
             size=size,
-            one_frame=recipe.one_frame and options.get(TEMPORAL, "mean") == "mean",
+            one_frame=recipe.one_frame and options.get("temporal", "mean") == "mean",
             tokens=recipe.tokens,
             tokenizer=tokenizer,
             context=context,
@@ -117,8 +110,8 @@ def spec_for(recipe: Architecture, data: Path, config: FitConfig) -> ModelSpec:
             tone=tone_of(dataset, rows["train"]) if has_video else "natural",
         ),
         hop_us=recipe.hop_us,
-        crop=_crop_kind(dataset) if has_video else None,
-        template=_template(dataset, size) if has_video else (),
+        crop=crop,
+        template=template,
         grey=has_video and is_grey(dataset, rows["train"]),
         vocabulary=vocabulary,
         options=options,
@@ -197,19 +190,16 @@ def _weights(recipe: Architecture, config: FitConfig, earlier: ModelSpec | None)
     return {**defaults, **({} if earlier is None else earlier.weights), **config.weights}
 
 
-def _crop_kind(dataset: Dataset) -> CropKind:
+def _crop(dataset: Dataset, size: int) -> tuple[CropKind, tuple[tuple[float, float], ...]]:
+    """The kind of the pictures, and of faces where the landmarks are in a picture of `size` pixels."""
     crop = dataset.info.crop
     if crop is None or (crop.kind == "face" and crop.template is None):
         raise DataError(
             f"data set {dataset.info.name!r} has pictures and does not say how they were cropped: prepare it "
             "again"
         )
-    return crop.kind
-
-
-def _template(dataset: Dataset, size: int) -> tuple[tuple[float, float], ...]:
-    crop = dataset.info.crop
-    if crop is None or crop.template is None or crop.kind != "face":
-        return ()
+    if crop.template is None or crop.kind != "face":
+        return crop.kind, ()
     scale = size / crop.size
-    return tuple(((x + 0.5) * scale - 0.5, (y + 0.5) * scale - 0.5) for x, y in crop.template)
+    points = (((x + 0.5) * scale - 0.5, (y + 0.5) * scale - 0.5) for x, y in crop.template)
+    return crop.kind, tuple(points)

@@ -14,12 +14,12 @@ from affectstream.train.data.readers import (
 )
 from affectstream.train.data.sample import Sample
 from affectstream.train.errors import DataMissing
+from affectstream.train.loader.window_spec import loudest_window
 from affectstream.train.networks.mel import BANDS, LogMel
 from affectstream.train.recipes.pocket.mels import (
     BalancedWindows,
     MelStore,
     augment,
-    loudest_window,
     resample,
 )
 from affectstream.train.recipes.pocket.pocket_voice import (

@@ -32,22 +32,6 @@ def resample(samples: NDArray[np.float32], speed: float) -> Tensor:
     return resampled * (length / len(samples))
 
 
-def loudest_window(
-    samples: NDArray[np.float32], length: int, step: int = 800
-) -> NDArray[np.float32]:
-    """The window of `length` samples with the most energy, (length,) float32.
-
-    Starts are multiples of `step`; of equal windows the first wins. A shorter clip gets zeros in front,
-    like a window at the start of a recording.
-    """
-    if len(samples) <= length:
-        return np.concatenate([np.zeros(length - len(samples), np.float32), samples])
-    energy = np.concatenate([[0.0], np.cumsum(samples.astype(np.float64) ** 2)])
-    starts = np.arange(0, len(samples) - length + 1, step)
-    start = int(starts[np.argmax(energy[starts + length] - energy[starts])])
-    return samples[start : start + length]
-
-
 class MelStore:
     """Log-mels (`BANDS`, frames) float16 of every clip at every speed."""
 

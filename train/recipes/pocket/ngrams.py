@@ -26,6 +26,12 @@ class NGrams(nn.Module):
     labels. Row 0 of `table` is "unknown"; rows 1 to `pieces` - 1 are the single pieces.
     """
 
+    left: Tensor
+    right: Tensor
+    row_of_slot: Tensor
+    table: Tensor
+    bias: Tensor
+
     def __init__(self, pieces: int, rows: int, labels: int) -> None:
         super().__init__()
         self.pieces = pieces
@@ -41,7 +47,6 @@ class NGrams(nn.Module):
 
     def slots(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """Slots of the neighbouring pairs (N, T + 1) int64, both ends of the text included."""
-        assert isinstance(self.left, Tensor) and isinstance(self.right, Tensor)
         ids = ids * mask
         there = mask.to(torch.int32)
         slot = self.left[F.pad(ids, (1, 0))] + self.right[F.pad(ids, (0, 1))]
@@ -49,13 +54,11 @@ class NGrams(nn.Module):
 
     def rows(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Table rows (N, 2 T + 1) int64 of all pieces and pairs; 0 where unknown or masked."""
-        assert isinstance(self.row_of_slot, Tensor)
         slot, valid = self.slots(ids, mask)
         return torch.cat([ids * mask, self.row_of_slot[slot].to(torch.int64) * valid], 1)
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """Tokens (N, T) int64 and their mask, bool, to logits (N, labels) float32."""
-        assert isinstance(self.table, Tensor) and isinstance(self.bias, Tensor)
         total = self.table[self.rows(ids, mask)].sum(1)
         return total[:, :-1] / (total[:, -1:] + 1e-6).sqrt() + self.bias
 
@@ -78,7 +81,7 @@ def fit_ngrams(
     `strength` is scikit-learn's ``C``. Raises `ValueError` for fewer than three labels (two would be a
     single column).
     """
-    count = model.get_buffer("table").shape[1] - 1
+    count = model.table.shape[1] - 1
     if count < 3 or set(labels.tolist()) != set(range(count)):
         found = sorted(set(labels.tolist()))
         raise ValueError(
@@ -97,8 +100,8 @@ def fit_ngrams(
         unseen[held] = fold.decision_function(features[held])
     whole = LogisticRegression(C=strength, max_iter=150).fit(features, labels, weights)
     table = np.column_stack([whole.coef_.T * idf[:, None], idf**2])
-    model.get_buffer("table").copy_(torch.from_numpy(table))
-    model.get_buffer("bias").copy_(torch.from_numpy(whole.intercept_))
+    model.table.copy_(torch.from_numpy(table))
+    model.bias.copy_(torch.from_numpy(whole.intercept_))
     return torch.from_numpy(unseen)
 
 
@@ -108,13 +111,13 @@ def _choose_rows(model: NGrams, ids: Tensor, mask: Tensor) -> NDArray[np.int64]:
     slot, valid = model.slots(ids, mask)
     per_text = [np.unique(s[v].numpy()) for s, v in zip(slot, valid, strict=True)]
     found, counts = np.unique(np.concatenate(per_text), return_counts=True)
-    capacity = len(model.get_buffer("table")) - model.pieces
+    capacity = len(model.table) - model.pieces
     order = np.argsort(-counts, kind="stable")[:capacity]
     order = order[counts[order] >= 2]
     row_of_slot = np.zeros(SLOTS, np.int32)
     row_of_slot[found[order]] = model.pieces + np.arange(len(order))
-    model.get_buffer("row_of_slot").copy_(torch.from_numpy(row_of_slot))
-    frequency = np.zeros(len(model.get_buffer("table")), np.int64)
+    model.row_of_slot.copy_(torch.from_numpy(row_of_slot))
+    frequency = np.zeros(len(model.table), np.int64)
     for rows in model.rows(ids, mask).numpy():
         frequency[np.unique(rows)] += 1
     return frequency

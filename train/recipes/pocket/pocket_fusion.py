@@ -13,9 +13,10 @@ are fitted, on recordings that no encoder was trained on: encoders are overconfi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -51,27 +52,14 @@ class PocketFusion(nn.Module):
             {m: nn.Parameter(torch.zeros(len(EMOTIONS_7))) for m in MODALITIES}
         )
 
-    def forward(
-        self,
-        video: Tensor,
-        video_mask: Tensor,
-        voice: Tensor,
-        voice_mask: Tensor,
-        text: Tensor,
-        text_mask: Tensor,
-    ) -> Tensor:
-        """Sequences (N, T, D) float32 with masks (N, T) bool to logits (N, 7).
+    def forward(self, *arguments: Tensor) -> Tensor:
+        """A sequence (N, T, D) float32 and its mask (N, T) bool for each of `MODALITIES`, to logits (N, 7).
 
-        T is 24 frames for `video` and 1 otherwise; frames count equally. If all masks are false, the
+        T is 24 frames for the video and 1 otherwise; frames count equally. If all masks are false, the
         logits are zeros.
         """
         total = torch.zeros(())
-        pairs = {
-            "video": (video, video_mask),
-            "voice": (voice, voice_mask),
-            "text": (text, text_mask),
-        }
-        for name, (sequence, mask) in pairs.items():
+        for name, sequence, mask in zip(MODALITIES, arguments[::2], arguments[1::2], strict=True):
             weights = mask.to(sequence.dtype).unsqueeze(2)
             count = weights.sum(1)
             mean = (sequence * weights).sum(1) / count.clamp(min=1.0)
@@ -120,26 +108,17 @@ def held_out(data: Path, runs: Path) -> tuple[dict[str, Held], dict[str, nn.Line
         "voice": Held(voice_embeddings, voice_labels, (actors >= 2).astype(np.int64)),
         "text": Held(text_embeddings, text_labels, dialogues % 2),
     }
+    _, train_labels = fer2013.read(data, "train", EMOTIONS_7)
+    face_counts = np.bincount(train_labels, minlength=len(EMOTIONS_7))
     priors = {
-        "video": fer2013_prior(data),
+        "video": torch.from_numpy(face_counts / len(train_labels)),
         "voice": torch.tensor(pocket_voice.RECIPE.prior),
         "text": torch.tensor(pocket_text.RECIPE.prior),
     }
-    heads = {"video": face.head, "voice": voice.head, "text": text.head}
-    return held, {m: _without_prior(heads[m], priors[m]) for m in MODALITIES}  # type: ignore[arg-type]
-
-
-def fer2013_prior(data: Path) -> Tensor:
-    """Class frequencies (7,) of FER2013 Training, the prior of the face encoder's logits."""
-    _, labels = fer2013.read(data, "train", EMOTIONS_7)
-    return torch.from_numpy(np.bincount(labels, minlength=len(EMOTIONS_7)) / len(labels))
-
-
-def _without_prior(head: nn.Linear, prior: Tensor) -> nn.Linear:
-    plain = nn.Linear(head.in_features, head.out_features)
-    plain.weight.copy_(head.weight)
-    plain.bias.copy_(head.bias - prior.log().to(head.bias.dtype))
-    return plain
+    heads: dict[str, Any] = {"video": face.head, "voice": voice.head, "text": text.head}
+    for name, prior in priors.items():
+        heads[name].bias -= prior.log().to(heads[name].bias.dtype)
+    return held, heads
 
 
 def pair(
@@ -157,7 +136,7 @@ def pair(
     return picked, labels.astype(np.int64)
 
 
-def feeds(picked: dict[str, Tensor], present: dict[str, Tensor]) -> tuple[Tensor, ...]:
+def feeds(picked: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
     """Arguments of `PocketFusion.forward` (one step each) with `present` (N,) bool by modality."""
     arguments: list[Tensor] = []
     for name in MODALITIES:
@@ -215,31 +194,23 @@ class PocketFusionRecipe:
     def loss(self, module: nn.Module, batch: Batch) -> Tensor:
         """Cross entropy under a uniform prior."""
         present = {m: batch[f"{m}_mask"] for m in MODALITIES}
-        logits = module(*feeds({m: batch[m] for m in MODALITIES}, present))
-        return F.cross_entropy(logits, batch["label"])
+        return F.cross_entropy(module(*feeds(batch, present)), batch["label"])
 
     def validate(self, module: nn.Module, batches: Sequence[Batch]) -> dict[str, float]:
         """Accuracy of label-paired samples (uniform prior): all modalities, then each alone."""
-        batch = batches[0]
-        picked = {m: batch[m] for m in MODALITIES}
-        figures = {}
+        batch, metrics = batches[0], {}
         for subset in (MODALITIES, *((m,) for m in MODALITIES)):
-            count = len(batch["label"])
-            present = {m: torch.full((count,), m in subset) for m in MODALITIES}
-            guess = module(*feeds(picked, present)).argmax(1)
-            figures["+".join(subset)] = float((guess == batch["label"]).float().mean())
-        return figures
+            present = {m: torch.full((len(batch["label"]),), m in subset) for m in MODALITIES}
+            guess = module(*feeds(batch, present)).argmax(1)
+            metrics["+".join(subset)] = float((guess == batch["label"]).float().mean())
+        return metrics
 
     def export(self, module: nn.Module, folder: Path) -> list[Path]:
         """Write `fusion.onnx`."""
         example: list[Tensor] = []
-        names: list[str] = []
-        for name in MODALITIES:
-            example += [
-                torch.randn(2, STEPS[name], WIDTHS[name]),
-                torch.ones(2, STEPS[name]).bool(),
-            ]
-            names += [name, f"{name}_mask"]
+        for name, steps in STEPS.items():
+            example += [torch.randn(2, steps, WIDTHS[name]), torch.ones(2, steps).bool()]
+        names = [name for m in MODALITIES for name in (m, f"{m}_mask")]
         path = folder / "fusion.onnx"
         to_onnx(module, tuple(example), path, inputs=names, outputs=["logits"])
         return [path]
