@@ -1,25 +1,32 @@
-"""An executor whose threads never keep the program from ending."""
+"""An executor whose threads cannot keep the program from ending."""
 
 from __future__ import annotations
 
+import atexit
 import queue
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
+from weakref import WeakSet
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
 _Call = tuple["Future[Any]", Callable[[], Any]]
 
+_EXIT_S = 2.0
+"""How long the end of the program waits for calls that still run: Python would break them off where they next
+need it, and C++ code that is broken off aborts the process."""
+
 
 class DaemonExecutor(Executor):
     """Like `ThreadPoolExecutor`, but its threads are daemons.
 
-    Python waits for the threads of a `ThreadPoolExecutor` when it exits, even after a `shutdown` that does
-    not wait. One call that is stuck in C (an engine, a read from storage that does not answer) would keep
-    the process alive.
+    When Python exits it waits for the threads of a `ThreadPoolExecutor`, even after a `shutdown` that does
+    not wait: one call that is stuck in C (an engine, a read from storage that does not answer) keeps the
+    process alive. These threads are waited for two seconds at most.
     """
 
     def __init__(self, max_threads: int, name: str) -> None:
@@ -32,6 +39,7 @@ class DaemonExecutor(Executor):
         self._idle = threading.Semaphore(0)
         self._threads: list[threading.Thread] = []
         self._closed = False
+        _open.add(self)
 
     def submit(
         self,
@@ -84,3 +92,17 @@ class DaemonExecutor(Executor):
                     future.set_exception(error)
             del call, future, work  # a waiting thread must not hold on to the last result
             self._idle.release()
+
+
+_open: WeakSet[DaemonExecutor] = WeakSet()
+
+
+@atexit.register
+def _end() -> None:
+    """Cancel what waits in every executor, and wait for what runs."""
+    until_s = time.monotonic() + _EXIT_S
+    executors = list(_open)
+    for executor in executors:
+        executor.shutdown(wait=False, cancel_futures=True)
+    for thread in [thread for executor in executors for thread in executor._threads]:
+        thread.join(max(0.0, until_s - time.monotonic()))

@@ -53,6 +53,21 @@ def test_shutdown_cancels_what_waits():
     assert waiting.cancelled()
 
 
+BUSY = """
+import time
+from affectstream.engines.daemon_executor import DaemonExecutor
+
+executor = DaemonExecutor(1, "busy")
+executor.submit(lambda: (time.sleep(0.3), print("whole")))
+executor.shutdown(wait=False)
+"""
+
+
+def test_a_call_that_still_runs_is_waited_for():
+    done = subprocess.run([sys.executable, "-c", BUSY], capture_output=True, text=True, timeout=30)
+    assert done.stdout == "whole\n", done.stderr
+
+
 def test_a_call_that_is_stuck_does_not_keep_the_program_from_ending():
     done = subprocess.run([sys.executable, "-c", STUCK], capture_output=True, text=True, timeout=30)
     assert done.stdout == "done\n", done.stderr
