@@ -10,6 +10,9 @@ from pathlib import Path
 from affectstream.stream.errors import OptionError
 from affectstream.stream.speaker_metadata import Speakers
 
+MAX_PIXELS = 40_000_000
+"""The most pixels in one picture, unless another limit is given; 8K has 33 million."""
+
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
@@ -95,7 +98,12 @@ class SourceOptions:
     metadata: Speakers | None = None
     """Age and gender of speakers, for bundles that use them; see `read_speakers`."""
 
+    max_pixels: int = MAX_PIXELS
+    """Larger pictures of a recording are not decoded; see `pixel_limit`."""
+
     def __post_init__(self) -> None:
+        if self.max_pixels < 1:
+            raise OptionError(f"max-pixels must be positive, found {self.max_pixels}")
         if self.start_us is not None and self.start_us < 0:
             raise OptionError(f"start must not be negative, found {self.start_us / 1e6} s")
         if self.end_us is not None and self.end_us <= (self.start_us or 0):

@@ -97,12 +97,13 @@ def source_options(
     start: float | None = None,
     end: float | None = None,
     audio_track: str | None = None,
+    max_pixels: int | None = None,
 ) -> SourceOptions:
     """The options of one source, from the values of its flags.
 
     Raises `typer.BadParameter` or `OptionError` for a value that is not allowed.
     """
-    from affectstream.stream.options import Assignment, SourceOptions
+    from affectstream.stream.options import MAX_PIXELS, Assignment, SourceOptions
     from affectstream.stream.speaker_metadata import read_speakers
 
     return SourceOptions(
@@ -115,6 +116,7 @@ def source_options(
         baseline_us=round(parse_seconds(baseline, "--baseline") * 1e6),
         focal_px=focal,
         metadata=None if metadata is None else read_speakers(metadata),
+        max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
     )
 
 

@@ -59,6 +59,12 @@ def score(
     metadata: Metadata = None,
     baseline: Baseline = "0s",
     focal: Focal = None,
+    max_pixels: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Refuse pictures of more pixels than this.", show_default="40 million"
+        ),
+    ] = None,
 ) -> None:
     """Score recordings: events to stdout, or result files to a folder.
 
@@ -80,6 +86,7 @@ def score(
         start=start,
         end=end,
         audio_track=audio_track,
+        max_pixels=max_pixels,
     )
     names = parse_formats(formats, output)
     if transcript is not None and len(set(files)) > 1:

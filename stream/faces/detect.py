@@ -6,6 +6,7 @@ its outputs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -22,6 +23,9 @@ from affectstream.stream.faces.yunet import STRIDES, Proposals, decode_proposals
 LANDMARKS = ("right_eye", "left_eye", "nose", "right_mouth", "left_mouth")
 """Right and left are the subject's, so the first eye is on the left of the picture."""
 
+_MAX_SPREAD = 100
+"""The landmarks of a face span at most this many frames."""
+
 Box = tuple[float, float, float, float]
 """x0, y0, x1, y1 in pixels."""
 
@@ -37,6 +41,19 @@ class Detection:
     box: Box
     landmarks: NDArray[np.float32]
     score: float
+
+    def is_usable(self, height: int, width: int) -> bool:
+        """Whether it may be a face in a frame of that size: all numbers are finite, the box meets the
+        frame, and the landmarks do not coincide. Else nothing can be cropped."""
+        x0, y0, x1, y1 = self.box
+        spread = float(np.ptp(self.landmarks, axis=0).max())
+        return (
+            bool(np.isfinite(self.landmarks).all())
+            and all(map(math.isfinite, self.box))
+            and max(x0, 0) < min(x1, width)
+            and max(y0, 0) < min(y1, height)
+            and 1.0 <= spread <= _MAX_SPREAD * max(height, width)
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,8 @@ class FrameObservation:
 
     `frame_size` is (width, height) of the picture that the faces' pixels refer to, and `scale` that
     picture's scale relative to the recording (1.0 unless the recording is very large).
-    `frame_embeddings` has one (D,) float32 for each of `FaceEncoders.frames`.
+    `frame_embeddings` has one (D,) float32 for each of `FaceEncoders.frames`. `bad_faces` is the number of
+    detections that are left out (see `Detection.is_usable`).
     """
 
     pts_us: int
@@ -53,3 +54,4 @@ class FrameObservation:
     faces: tuple[Face, ...]
     scale: float = 1.0
     frame_embeddings: tuple[NDArray[np.float32], ...] = ()
+    bad_faces: int = 0

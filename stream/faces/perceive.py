@@ -65,9 +65,10 @@ class Perceiver:
     def perceive(self, frames: Sequence[Frame]) -> list[FrameObservation]:
         """The observation of each frame, in order. Each frame is converted to RGB here, once."""
         pictures = [to_rgb(frame, pixel_aspect=self._aspect) for frame in frames]
+        detected = self._detect(pictures)
         cropped = [
-            [self._crop(rgb, detection) for detection in detections]
-            for rgb, detections in zip(pictures, self._detect(pictures), strict=True)
+            [self._crop(rgb, found) for found in detections if found.is_usable(*rgb.shape[:2])]
+            for rgb, detections in zip(pictures, detected, strict=True)
         ]
         flat = [face for faces in cropped for face in faces]
         by_encoder = [
@@ -86,6 +87,7 @@ class Perceiver:
                 faces=tuple(face.face(next(embeddings)) for face in cropped[number]),
                 scale=max(rgb.shape) / max(frame.picture.width, frame.picture.height),
                 frame_embeddings=tuple(encoded[number] for encoded in of_frames),
+                bad_faces=len(detected[number]) - len(cropped[number]),
             )
             for number, (frame, rgb) in enumerate(zip(frames, pictures, strict=True))
         ]

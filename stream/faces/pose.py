@@ -63,11 +63,14 @@ def solve_pose(
         _, turns, shifts, _ = cv2.solvePnPGeneric(
             FACE_MODEL_MM, points, camera, None, flags=cv2.SOLVEPNP_SQPNP
         )
+        refined = [
+            cv2.solvePnPRefineVVS(FACE_MODEL_MM, points, camera, None, turn, shift)
+            for turn, shift in zip(turns, shifts, strict=True)
+        ]
     except cv2.error:
         return None  # coinciding or non-finite landmarks
     best, lowest = None, math.inf
-    for turn, shift in zip(turns, shifts, strict=True):
-        turn, shift = cv2.solvePnPRefineVVS(FACE_MODEL_MM, points, camera, None, turn, shift)
+    for turn, shift in refined:
         if not (np.isfinite(turn).all() and shift[2, 0] > 0):
             continue
         rotation = np.asarray(cv2.Rodrigues(turn)[0], np.float64)

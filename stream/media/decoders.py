@@ -146,14 +146,21 @@ class AudioDecoder(StreamDecoder):
         try:
             runs = self._sound.push(frame, t_us)
         except (av.FFmpegError, ValueError) as exc:
-            self.stats.count_bad_packet(self.kind, error_text(exc), t_us)
-            return []
+            return self._count_unusable(exc, t_us)
         self.reached_us = max(self.reached_us, min(end_us, self._sound.expected_us or end_us))
         return self._within_span(runs)
 
     def _held_items(self) -> list[Item]:
         """What the resampler holds."""
-        return self._within_span(self._sound.flush())
+        try:
+            return self._within_span(self._sound.flush())
+        except (av.FFmpegError, ValueError) as exc:
+            return self._count_unusable(exc, None)
+
+    def _count_unusable(self, exc: Exception, t_us: int | None) -> list[Item]:
+        reason = f"the sound cannot be resampled: {error_text(exc)}"
+        self.stats.count_bad_packet(self.kind, reason, t_us)
+        return []
 
     def _within_span(self, runs: list[Samples]) -> list[Item]:
         """`runs` without the samples after the span, or after the stated end of the stream."""

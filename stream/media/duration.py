@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from affectstream.stream.media.types import FOREVER_US
 _STATES_DURATION = frozenset({"mov", "mp4", "matroska", "avi", "wav", "w64", "flac", "asf", "ogg"})
 """Formats whose header or index states the duration. Of others FFmpeg guesses it from the bit rate, or
 takes it from the last packet in the file."""
+_DURATION_TAG = re.compile(r"(\d{1,9}):(\d\d):(\d\d(?:\.\d{1,12})?)")
 
 
 def container_duration_us(container: InputContainer) -> int | None:
@@ -42,7 +44,22 @@ def stated_end_us(container: InputContainer, streams: Sequence[Stream]) -> int |
         return None
     ends = [stream_end_us(stream, container.start_time or 0) for stream in streams]
     known = [end for end in ends if end is not None]
-    return max(known) if len(known) == len(ends) else container_duration_us(container)
+    if len(known) == len(ends):
+        return max(known)
+    if any(stream.type == "subtitle" for stream in container.streams):
+        # The container's duration includes words that outlast the video.
+        tags = [_duration_tag_us(stream) for stream in streams]
+        return None if None in tags else max(tag for tag in tags if tag is not None)
+    return container_duration_us(container)
+
+
+def _duration_tag_us(stream: Stream) -> int | None:
+    """The duration of one stream of a Matroska file, which muxers write as a tag: 00:01:02.500000000."""
+    match = _DURATION_TAG.fullmatch(stream.metadata.get("DURATION", ""))
+    if match is None:
+        return None
+    hours, minutes, seconds = match.groups()
+    return (int(hours) * 60 + int(minutes)) * 60_000_000 + round(float(seconds) * 1_000_000)
 
 
 def describe_truncation(

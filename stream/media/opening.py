@@ -6,6 +6,7 @@ FFmpeg refuses is inspected once more, to find out what is wrong with it and wha
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Collection
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from av.container import InputContainer
 from av.stream import Discard, Stream
 
 from affectstream.stream.errors import SourceError
+from affectstream.stream.media.pixel_limit import probe_options
+from affectstream.stream.options import MAX_PIXELS
 
 EXPECTED = (
     "expected a video or sound recording (mp4, mov, mkv, webm, avi, ts, wav, flac, mp3, ...) "
@@ -29,21 +32,22 @@ NO_INDEX = (
 )
 
 
-def open_container(path: Path) -> InputContainer:
+def open_container(path: Path, max_pixels: int = MAX_PIXELS) -> InputContainer:
     """Open `path` with FFmpeg. Raises `SourceError`, which explains what is wrong with the file."""
     try:
         if path.is_dir():
             raise SourceError(f"{path}: is a directory; give a recording in it")
-        if path.exists() and not path.is_file():
+        if not stat.S_ISREG(path.stat().st_mode):
             raise SourceError(f"{path}: is not a regular file; {EXPECTED}")
-        if path.is_file():
-            refuse_non_media(path)
+        refuse_non_media(path)
         # With "file:" FFmpeg does not take the start of 12:30.mp4 for a protocol; with the list of
-        # protocols a file that refers to another address cannot reach the network.
+        # protocols a file that refers to another address cannot reach the network. frame%03d.png is the
+        # name of one picture, not of all that are numbered.
         return av.open(
             f"file:{path}",
             "r",
-            container_options={"protocol_whitelist": "file"},
+            options=probe_options(max_pixels),
+            container_options={"protocol_whitelist": "file", "pattern_type": "none"},
             metadata_errors="replace",
         )
     except (av.FFmpegError, OSError, ValueError) as exc:
@@ -61,10 +65,11 @@ def refuse_non_media(path: Path) -> None:
     """Raise `SourceError` for files that FFmpeg accepts, or waits for without end, but that are no
     recordings."""
     with path.open("rb") as file:
-        head = file.read(16)
+        head = file.read(4096)
     if not head:
         raise SourceError(f"{path}: is empty (0 bytes); {EXPECTED}")
-    if head.lstrip(b"\xef\xbb\xbf").startswith(b"#EXTM3U"):
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    if text.startswith((b"#EXTM3U", b"ffconcat")) or b"<MPD" in text or b"<CompositionPlay" in text:
         raise SourceError(f"{path}: is a playlist; give the recordings that it names")
 
 

@@ -78,12 +78,28 @@ class RotationReader:
         return self._rotation
 
 
+_RIGHT_ANGLES = (
+    UPRIGHT,
+    Rotation(True, False, True),
+    Rotation(False, True, True),
+    Rotation(True, True, False),
+)
+"""By quarter turns counter-clockwise."""
+
+
 def _from_display_matrix(picture: av.VideoFrame) -> Rotation:
     """FFmpeg's matrix sends the point (x, y) to (a x + c y, b x + d y), y pointing down.
 
     Any other angle is rounded to the nearest of the four right angles.
     """
-    side_data = cast("Mapping[str, Buffer]", picture.side_data)  # PyAV's stub names one key only
+    try:
+        side_data = cast(
+            "Mapping[str, Buffer]", picture.side_data
+        )  # PyAV's stub names one key only
+    except ValueError:
+        # Beside the matrix there is a kind of side data that PyAV does not know, such as EXIF. Then it
+        # gives nothing but the angle, without mirroring.
+        return _RIGHT_ANGLES[round(picture.rotation / 90) % 4]
     if "DISPLAYMATRIX" not in side_data:
         return UPRIGHT
     raw = np.frombuffer(bytes(side_data["DISPLAYMATRIX"]), np.int32)

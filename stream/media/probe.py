@@ -19,6 +19,8 @@ from affectstream.stream.media.opening import EXPECTED, NO_INDEX, has_index
 
 _TEXT_CODECS = frozenset({"ansi", "bintext", "idf", "xbin"})
 """FFmpeg renders any .txt file as a video of a terminal; that is not a recording."""
+_MIN_RATE, _MAX_RATE, _MAX_CHANNELS = 1_000, 1_000_000, 64
+"""Sound beyond these is no sound of people, and FFmpeg cannot resample it or needs gigabytes for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,15 +97,15 @@ def choose_audio(
     """
     tracks = list(container.streams.audio)
     if requested is None:
-        usable = [s for s in tracks if _decodes(s)]
+        usable = [s for s in tracks if _why_not(s) is None]
         best = container.streams.best("audio")
         found = [s for s in usable if best is not None and s.index == best.index] or usable
     elif isinstance(requested, int) or requested.isdecimal():
         found = tracks[int(requested) - 1 : int(requested)] if int(requested) >= 1 else []
     else:
         found = [s for s in tracks if (s.language or "").lower() == requested.lower()]
-    if found and not _decodes(found[0]):
-        raise SourceError(f"{path}: audio track {requested!r} cannot be decoded by this FFmpeg")
+    if found and (why_not := _why_not(found[0])) is not None:
+        raise SourceError(f"{path}: audio track {requested!r} cannot be used: {why_not}")
     if found or requested is None:
         return found[0] if found else None
     exist = "; ".join(str(info) for info in _audio_infos(container)) or "none: it has no sound"
@@ -116,7 +118,7 @@ def describe(
     """What the container holds; `rotation` stays 0, because only a decoded frame states it."""
     streams = container.streams
     tracks = list(streams.audio)
-    skipped = [s for s in (*streams.video, *tracks) if not _decodes(s)]
+    skipped = [(s, why) for s in (*streams.video, *tracks) if (why := _why_not(s)) is not None]
     return MediaInfo(
         format=container.format.name,
         duration_us=container_duration_us(container),
@@ -129,8 +131,8 @@ def describe(
         ),
         skipped=(
             *(
-                f"{s.type} stream {s.index} is not used: this FFmpeg has no decoder for it"
-                for s in skipped
+                f"{stream.type} stream {stream.index} is not used: {why_not}"
+                for stream, why_not in skipped
             ),
             *(
                 f"subtitle stream {s.index} is not used: {codec_name(s)} holds pictures, not text"
@@ -200,6 +202,20 @@ def _audio_infos(container: InputContainer) -> tuple[AudioInfo, ...]:
 
 def _decodes(stream: av.stream.Stream) -> bool:
     return stream.codec_context is not None
+
+
+def _why_not(stream: av.stream.Stream) -> str | None:
+    """Why a stream of video or sound cannot be used; None where it can."""
+    if not _decodes(stream):
+        return "this FFmpeg has no decoder for it"
+    if isinstance(stream, AudioStream):
+        rate, channels = stream.codec_context.rate, stream.codec_context.channels
+        if (rate and not _MIN_RATE <= rate <= _MAX_RATE) or channels > _MAX_CHANNELS:
+            return (
+                f"its sound has {rate} Hz and {channels} channels, expected {_MIN_RATE} to {_MAX_RATE} Hz "
+                f"and at most {_MAX_CHANNELS} channels"
+            )
+    return None
 
 
 def _is_cover(stream: VideoStream) -> bool:

@@ -23,6 +23,7 @@ from affectstream.stream.media.decode import DecodeStats
 from affectstream.stream.media.decoders import AudioDecoder, VideoDecoder
 from affectstream.stream.media.duration import describe_truncation, stated_end_us
 from affectstream.stream.media.opening import discard_others, error_text, open_container
+from affectstream.stream.media.pixel_limit import limit_pixels
 from affectstream.stream.media.probe import (
     MediaInfo,
     choose_audio,
@@ -34,6 +35,7 @@ from affectstream.stream.media.seek import seek_before
 from affectstream.stream.media.stream_decoder import Span, StreamDecoder
 from affectstream.stream.media.timestamps import latest_time_us
 from affectstream.stream.media.types import FOREVER_US, Bound, Frame, Item, MediaKind
+from affectstream.stream.options import MAX_PIXELS
 
 INTERLEAVE_US = 10_000_000
 """A packet this much earlier than one that has been read is no longer expected: FFmpeg's own muxers
@@ -87,6 +89,7 @@ class Recording:
         stereo: bool = False,
         frame_hz: int | None = None,
         threads: int = 1,
+        max_pixels: int = MAX_PIXELS,
     ) -> Recording:
         """Open the recording at `path`.
 
@@ -94,8 +97,9 @@ class Recording:
         `start_us` and `end_us` cut on the recording's own clock, and item times stay on that clock.
         Sound has one channel, or two with `stereo`. With `frame_hz`, pictures that serve no point of
         that grid (see `GridSampler`) may be skipped without decoding. `threads` are decoder threads;
-        their number does not change the items. Raises `SourceError` where the file cannot be used, and
-        `OptionError` for an end that does not come after the start.
+        their number does not change the items. Pictures of more than `max_pixels` are refused before they
+        are decoded. Raises `SourceError` where the file cannot be used, and `OptionError` for an end that
+        does not come after the start.
         """
         path, start_us = Path(path), start_us or 0
         end_us = FOREVER_US if end_us is None else end_us
@@ -106,7 +110,8 @@ class Recording:
         span, stats = Span(start_us, end_us), DecodeStats()
 
         def start() -> tuple[InputContainer, MediaInfo, tuple[StreamDecoder, ...]]:
-            return _start(path, audio_track, span, stats, 2 if stereo else 1, frame_hz, threads)
+            channels = 2 if stereo else 1
+            return _start(path, audio_track, span, stats, channels, frame_hz, threads, max_pixels)
 
         container, info, decoders = start()
         try:
@@ -229,6 +234,8 @@ class Recording:
             if self.start_us and reached:
                 raise SourceError(_beyond(self.path, self.start_us, reached))
             why = broken or self.stats.first_error or "it holds no data"
+            if self.info.video is not None and why.endswith("Invalid argument"):
+                why += " (its pictures are damaged, or larger than --max-pixels allows)"
             raise SourceError(f"{self.path}: nothing in it could be decoded: {why}")
         if beyond is not None:
             self.stats.ended_early = broken
@@ -258,9 +265,10 @@ def _start(
     channels: int,
     frame_hz: int | None,
     threads: int,
+    max_pixels: int,
 ) -> tuple[InputContainer, MediaInfo, tuple[StreamDecoder, ...]]:
     """Open the file and its decoders. FFmpeg does not even read the streams that are not used."""
-    container = open_container(path)
+    container = open_container(path, max_pixels)
     try:
         video = choose_video(container)
         audio = choose_audio(container, audio_track, path)
@@ -271,6 +279,7 @@ def _start(
         span = replace(span, latest_us=latest_time_us(stated_end_us(container, used)))
         origin, decoders = info.start_time_us, list[StreamDecoder]()
         if video is not None:
+            limit_pixels(video, max_pixels, str(path))
             counts_dts = info.format == "avi"
             decoders.append(
                 VideoDecoder(video, origin, span, stats, counts_dts=counts_dts, frame_hz=frame_hz)

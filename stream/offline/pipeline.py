@@ -15,13 +15,16 @@ from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 
+import av
 import numpy as np
 
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.daemon_executor import DaemonExecutor
+from affectstream.stream.errors import SourceError
 from affectstream.stream.faces.face import FrameObservation
 from affectstream.stream.faces.perceive import BATCH, Perceiver
 from affectstream.stream.media.grid import GridFrame, GridSampler
+from affectstream.stream.media.opening import error_text
 from affectstream.stream.media.recording import Recording
 from affectstream.stream.media.types import (
     FOREVER_US,
@@ -107,7 +110,7 @@ class Pipeline:
             item = self._queue.get()
             match item:
                 case _Batch():
-                    observations = iter(item.observations.result())
+                    observations = iter(self._result(item.observations))
                     self._free_batches.release()
                     for one in item.grid_frames:
                         observation = None if one.frame is None else next(observations)
@@ -123,6 +126,13 @@ class Pipeline:
                         raise item.error
                     yield from self._interpreter.flush(self._recording.end_us)
                     return
+
+    def _result(self, observations: Future[list[FrameObservation]]) -> list[FrameObservation]:
+        try:
+            return observations.result()
+        except av.FFmpegError as exc:
+            path, reason = self._recording.path, error_text(exc)
+            raise SourceError(f"{path}: a picture cannot be converted to RGB: {reason}") from exc
 
     def _read(self, pool: DaemonExecutor) -> None:
         """The reader thread: decode, choose the frames of the grid, queue them."""

@@ -206,7 +206,7 @@ class Session:
             what="ended",
             detail=detail,
             complete=detail is None,
-            counts={**self._source.counts(), "gaps": self._interpreter.gap_count},
+            counts={**self._source.counts(), **self._interpreter.counts()},
         )
 
     def __enter__(self) -> Self:
@@ -230,6 +230,7 @@ def _open(path: Path, options: SourceOptions, frame_hz: int) -> Recording | Tran
             end_us=options.end_us,
             stereo=options.assignment.channels is not None,
             frame_hz=frame_hz,
+            max_pixels=options.max_pixels,
         )
     if options.transcript is not None:
         raise OptionError(f"{path} is a transcript: leave out the transcript {options.transcript}")

@@ -100,11 +100,17 @@ class Interpreter:
         self._next_hop: int | None = None
         self.gap_count = 0
         """Gaps reported so far."""
+        self.bad_faces = 0
+        """Detections left out so far, because nothing can be cropped from their landmarks."""
 
     @property
     def track_count(self) -> int:
         """Tracks so far; they are numbered from 1."""
         return self._tracker.count
+
+    def counts(self) -> dict[str, int]:
+        """Counts for the `ended` event; that of bad faces only where there are some."""
+        return {"gaps": self.gap_count} | ({"bad_faces": self.bad_faces} if self.bad_faces else {})
 
     def push_frame(
         self, points: range, observation: FrameObservation | None
@@ -116,6 +122,7 @@ class Interpreter:
         if observation is None:
             end_us = -(-points.stop * 1_000_000 // self._shape.frame_hz)
             return self.push_bound(Bound(MediaKind.VIDEO, end_us))
+        self.bad_faces += observation.bad_faces
         faces = self._tracked(observation)
         self._push_media(MediaKind.VIDEO, self._point_us(points.start), self._point_us(points.stop))
         pts_us, size = observation.pts_us, observation.frame_size

@@ -8,12 +8,17 @@ from __future__ import annotations
 import html
 import re
 
-_VOICE = re.compile(r"<v(?:\.[^\s>]*)?[ \t]+([^>]+)>")
-_TAG = re.compile(r"</?[A-Za-z][^>]*>|<\d[\d:.]*>")
-_OVERRIDE = re.compile(r"\{\\[^}]*\}")
-_DRAWING = re.compile(r"\{[^}]*\\p[1-9][^}]*\}")
+MAX_CUE_CHARS = 4_000
+"""The rest of a longer cue is left out: it is more than any text encoder reads."""
+
+# No pattern may scan the same text twice: so a tag does not run past the next one.
+_VOICE = re.compile(r"<v(?:\.[^\s<>]*)?[ \t]+([^<>]+)>")
+_TAG = re.compile(r"</?[A-Za-z][^<>]*>|<\d[\d:.]*>")
+_OVERRIDE = re.compile(r"\{\\[^{}]*\}")
+_BRACES = re.compile(r"\{[^{}]*\}")
+_DRAWING = re.compile(r"\\p[1-9]")
 _BREAK = re.compile(r"\\[Nnh]")
-_DASH = re.compile(r"^\s*(?:[-\u2013\u2014]|>>+)\s*", re.MULTILINE)
+_DASH = re.compile(r"^[^\S\n]*(?:[-\u2013\u2014]|>>+)[^\S\n]*", re.MULTILINE)
 _NAMED = re.compile(r"(?P<name>[^\W\d_][^:\[\]()\n]{0,29}):\s+(?P<words>\S.*)", re.DOTALL)
 _BRACKETED = re.compile(r"\[(?P<name>[^\]:]{1,30})\]:?\s+(?P<words>\S.*)", re.DOTALL)
 
@@ -33,8 +38,10 @@ _Utterance = tuple[str | None, str]
 def parse_cue(payload: str, codec: str) -> list[_Utterance]:
     """(speaker, words) of one cue of `codec` (FFmpeg's name: ``subrip``, ``webvtt``, ``ass`` ...).
 
-    A WebVTT cue with several voices gives one pair for each voice; a cue without words gives none.
+    A WebVTT cue with several voices gives one pair for each voice; a cue without words gives none. Only the
+    first `MAX_CUE_CHARS` characters count.
     """
+    payload = payload[:MAX_CUE_CHARS]
     if codec in ("ass", "ssa"):
         return _parse(*_ass(payload))
     if codec == "webvtt":
@@ -55,7 +62,7 @@ def _ass(line: str) -> tuple[str | None, str]:
     fields = line.split(",", 8)
     if len(fields) < 9:
         return None, line
-    if _DRAWING.search(fields[8]):
+    if any(_DRAWING.search(group) for group in _BRACES.findall(fields[8])):
         return None, ""  # its "text" is the outline of a drawing
     return fields[3].strip() or None, fields[8]
 

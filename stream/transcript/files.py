@@ -30,8 +30,11 @@ SIDECAR_SUFFIXES = (".vtt", ".srt")
 
 _DEMUXERS = {".vtt": "webvtt", ".srt": "srt", ".ass": "ass", ".ssa": "ass"}
 _EXPECTED = "expected a .srt or .vtt transcript"
-_MAX_BYTES = 64 * 2**20
-_TIME = r"(?:\d+:)?\d{1,2}:\d{2}[.,]\d{3}"  # FFmpeg reads .5 as 5 ms
+MAX_BYTES = 8 * 2**20
+"""A transcript of ten hours has one megabyte."""
+_MAX_LINE_CHARS = 300
+"""A longer line is not the time of a cue."""
+_TIME = r"(?:\d{1,9}:)?\d{1,2}:\d{2}[.,]\d{3}"  # FFmpeg reads .5 as 5 ms
 _TIME_LINE = re.compile(rf"\s*({_TIME})\s*-->\s*({_TIME})(?:\s.*)?$")
 _MEANT_AS_TIME = re.compile(r"\s*\d+:\S*\s*-+>")
 _AS_STORED = frozenset({"subrip", "text", "webvtt", "mov_text", "ass"})
@@ -47,6 +50,21 @@ _TWO_LETTERS = {
     "spa": "es", "swe": "sv", "tha": "th", "tur": "tr", "ukr": "uk", "vie": "vi", "zho": "zh",
 }  # fmt: skip
 """The most common languages: ISO 639-2, as containers write it, to ISO 639-1, as people write it."""
+_LANGUAGES = frozenset({
+    "aa", "ab", "ae", "af", "ak", "am", "an", "ar", "as", "av", "ay", "az", "ba", "be", "bg", "bh",
+    "bi", "bm", "bn", "bo", "br", "bs", "ca", "ce", "ch", "co", "cr", "cs", "cu", "cv", "cy", "da",
+    "de", "dv", "dz", "ee", "el", "en", "eo", "es", "et", "eu", "fa", "ff", "fi", "fj", "fo", "fr",
+    "fy", "ga", "gd", "gl", "gn", "gu", "gv", "ha", "he", "hi", "ho", "hr", "ht", "hu", "hy", "hz",
+    "ia", "id", "ie", "ig", "ii", "ik", "io", "is", "it", "iu", "ja", "jv", "ka", "kg", "ki", "kj",
+    "kk", "kl", "km", "kn", "ko", "kr", "ks", "ku", "kv", "kw", "ky", "la", "lb", "lg", "li", "ln",
+    "lo", "lt", "lu", "lv", "mg", "mh", "mi", "mk", "ml", "mn", "mr", "ms", "mt", "my", "na", "nb",
+    "nd", "ne", "ng", "nl", "nn", "no", "nr", "nv", "ny", "oc", "oj", "om", "or", "os", "pa", "pi",
+    "pl", "ps", "pt", "qu", "rm", "rn", "ro", "ru", "rw", "sa", "sc", "sd", "se", "sg", "si", "sk",
+    "sl", "sm", "sn", "so", "sq", "sr", "ss", "st", "su", "sv", "sw", "ta", "te", "tg", "th", "ti",
+    "tk", "tl", "tn", "to", "tr", "ts", "tt", "tw", "ty", "ug", "uk", "ur", "uz", "ve", "vi", "vo",
+    "wa", "wo", "xh", "yi", "yo", "za", "zh", "zu",
+})  # fmt: skip
+"""ISO 639-1: talk.ok.srt has no language, talk.en.srt has."""
 _LANGUAGE = re.compile(r"([A-Za-z]{2,3})((?:[-_][A-Za-z0-9]{2,8})*)")
 
 
@@ -140,8 +158,10 @@ def _text(path: Path) -> tuple[str, str]:
     try:
         if path.exists() and not path.is_file() and not path.is_dir():
             raise SourceError(f"{path}: is not a regular file; {_EXPECTED}")
-        if path.is_file() and path.stat().st_size > _MAX_BYTES:
-            raise SourceError(f"{path}: is larger than any transcript; {_EXPECTED}")
+        if path.is_file() and path.stat().st_size > MAX_BYTES:
+            raise SourceError(
+                f"{path}: has {path.stat().st_size:,} bytes, expected at most {MAX_BYTES:,}; {_EXPECTED}"
+            )
         raw = path.read_bytes()
     except FileNotFoundError as exc:
         raise SourceError(f"{path}: no such transcript") from exc
@@ -167,6 +187,7 @@ def _check(path: Path, text: str, demuxer: str) -> None:
         raise SourceError(f"{path}: line 1: a WebVTT file begins with WEBVTT, found {text[:20]!r}")
     found = False
     for number, line in enumerate(text.split("\n"), 1):
+        line = line[:_MAX_LINE_CHARS]
         match = _TIME_LINE.match(line)
         if match is None and _MEANT_AS_TIME.match(line):
             raise SourceError(
@@ -236,6 +257,7 @@ def _decoded(raw: bytes, encoding: str) -> str:
 def language_tag(tag: str) -> str | None:
     """``en`` for ``en``, ``eng``, ``EN``; ``pt-BR`` for ``por-BR``; None for anything else."""
     match = _LANGUAGE.fullmatch(tag)
-    if match is None or (len(match[1]) == 3 and match[1].lower() not in _TWO_LETTERS):
+    if match is None:
         return None
-    return _TWO_LETTERS.get(match[1].lower(), match[1].lower()) + match[2].replace("_", "-")
+    language = _TWO_LETTERS.get(match[1].lower(), match[1].lower())
+    return language + match[2].replace("_", "-") if language in _LANGUAGES else None

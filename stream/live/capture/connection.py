@@ -23,6 +23,7 @@ from affectstream.stream.live.capture.pacing import Pacer
 from affectstream.stream.media.decode import Packet
 from affectstream.stream.media.duration import describe_truncation, stated_end_us, stream_end_us
 from affectstream.stream.media.opening import discard_others, refuse_non_media
+from affectstream.stream.media.pixel_limit import limit_pixels, probe_options
 from affectstream.stream.media.probe import (
     choose_audio,
     choose_video,
@@ -30,6 +31,7 @@ from affectstream.stream.media.probe import (
     pixel_aspect,
     refuse_unusable,
 )
+from affectstream.stream.options import MAX_PIXELS
 
 _DRAIN_S = 0.1
 
@@ -128,7 +130,7 @@ class Connection:
             opening.url,
             "r",
             format=opening.format,
-            options=dict(opening.options),
+            options={**probe_options(MAX_PIXELS), **opening.options},
             timeout=(opening.open_s, opening.read_s),
             metadata_errors="replace",
         ) as container:
@@ -157,6 +159,8 @@ class Connection:
         if opening.is_recording:
             refuse_unusable(describe(container, video, audio), audio, path)
             self._decoder = PacketDecoder(None if audio is None else stream_end_us(audio, 0))
+        if video is not None:
+            limit_pixels(video, MAX_PIXELS, opening.name)
         discard_others(container, streams)
         self._on_open(
             SourceInfo(

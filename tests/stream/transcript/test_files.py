@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from affectstream.stream.errors import SourceError
-from affectstream.stream.transcript.cues import parse_cue
+from affectstream.stream.transcript.cues import MAX_CUE_CHARS, parse_cue
 from affectstream.stream.transcript.files import (
+    MAX_BYTES,
     embedded_transcript,
     find_transcript,
     read_transcript,
@@ -195,7 +196,7 @@ def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
         (["talk.en.srt", "talk.de.srt"], "talk.de.srt"),
         (["talk.pt-BR.SRT"], "talk.pt-BR.SRT"),
         (["talk.eng.vtt", "talk.txt"], "talk.eng.vtt"),
-        (["talk2.srt", "talk.part.srt", "other.vtt", "alk.srt"], None),
+        (["talk2.srt", "talk.ok.srt", "talk.part.srt", "other.vtt", "alk.srt"], None),
         ([], None),
     ],
 )
@@ -216,6 +217,7 @@ def test_the_transcript_beside_a_recording(tmp_path, beside, found):
         ("talk.pt-BR.srt", "pt-BR"),
         ("talk.srt", None),
         ("talk.one.srt", None),
+        ("talk.ok.srt", None),
         ("my.talk.srt", None),
     ],
 )
@@ -297,3 +299,48 @@ def test_cues_without_words_are_dropped():
     for text in ("", " \n ", "<i></i>", "{\\an8}", "&nbsp;"):
         assert parse_cue(text, "subrip") == []
     assert parse_cue("", "ass") == []
+
+
+LONG = 200_000
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("voice.vtt", "WEBVTT\n\n00:00.000 --> 00:03.000\n" + "<v " * LONG + "\n"),
+        ("tag.srt", "1\n00:00:00,000 --> 00:00:03,000\n" + "<i" * LONG + "\n"),
+        ("brace.srt", "1\n00:00:00,000 --> 00:00:03,000\n" + "{\\" * LONG + "\n"),
+        ("blank.srt", "1\n00:00:00,000 --> 00:00:03,000\n" + "&#" + "9" * LONG + ";\n"),
+        ("dash.srt", "1\n00:00:00,000 --> 00:00:03,000\nhi\n\n1:" + "-" * LONG + "\n"),
+    ],
+)
+def test_no_pattern_scans_a_cue_again_and_again(tmp_path, name, text):
+    """198 KB of ``<v `` cost 37 s: the time grew with the square of the length."""
+    path = write(tmp_path / name, text)
+    assert all(len(cue.text) <= MAX_CUE_CHARS for cue in read_transcript(path).cues)
+
+
+@pytest.mark.parametrize("codec", ["webvtt", "subrip", "ass"])
+@pytest.mark.parametrize(
+    "piece", ["<v ", "<i", "<v.a ", "{\\", "{\\p1", "\n ", "- ", "[a", "&", "<1"]
+)
+def test_any_repetition_is_parsed(codec, piece):
+    prefix = "0,0,D,N,0,0,0,," if codec == "ass" else ""
+    for _, words in parse_cue(prefix + piece * LONG, codec):
+        assert len(words) <= MAX_CUE_CHARS
+
+
+def test_a_file_larger_than_any_transcript_is_refused(tmp_path):
+    path = tmp_path / "a.srt"
+    with path.open("wb") as file:
+        file.truncate(MAX_BYTES + 1)
+    with pytest.raises(
+        SourceError, match=r"a\.srt: has 8,388,609 bytes, expected at most 8,388,608"
+    ):
+        read_transcript(path)
+
+
+def test_an_hour_of_many_digits_is_no_time(tmp_path):
+    text = "1\n" + "9" * 5_000 + ":00:00,000 --> 00:00:03,000\nhi\n"
+    with pytest.raises(SourceError, match=r"a\.srt"):
+        read_transcript(write(tmp_path / "a.srt", text))
