@@ -92,8 +92,11 @@ class Acceptor:
 
     def _end_handshake(self, client: socket.socket, task: asyncio.Task[None]) -> None:
         self._handshakes.pop(task)
-        if task.cancelled() or task.exception() is not None:  # whatever a client sent
+        error = None if task.cancelled() else task.exception()
+        if task.cancelled() or error is not None:
             client.close()
+        if error is not None and not isinstance(error, OSError):  # that is what clients cause
+            _log.error("cannot open a connection", exc_info=error)
 
     @property
     def _free_places(self) -> int:
