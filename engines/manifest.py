@@ -21,7 +21,8 @@ Probability = Annotated[float, Meta(ge=0.0, le=1.0)]
 OpenUnit = Annotated[float, Meta(gt=0.0, lt=1.0)]
 Prior = Annotated[float, Meta(gt=0.0, le=1.0)]
 Temperature = Annotated[float, Meta(gt=0.0)]
-Folder = Annotated[str, Meta(pattern=r"^\w[\w.-]*$")]
+PlainName = Annotated[str, Meta(pattern=r"^\w[\w.-]*\Z", max_length=255)]
+"""A name in a folder, never a path that leads elsewhere."""
 
 Role = Literal["fusion", "face_detector", "face_encoder", "voice_encoder", "text_encoder"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -54,7 +55,7 @@ class _Origin(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
 class FilePart(_Origin, frozen=True):
     """A file and its SHA-256."""
 
-    file: str
+    file: PlainName
     sha256: Sha256
 
 
@@ -157,7 +158,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     """ISO 639-1 codes of the languages that the text encoder understands; empty means any."""
     metadata: tuple[SpeakerFeature, ...] = ()
     """The values of the head's `metadata` input, in order; empty when it has no such input."""
-    members: tuple[Folder, ...] = ()
+    members: tuple[PlainName, ...] = ()
     """Sub-folders that are bundles. `fusion` then takes their logits, ``members (N, M, C)`` float32, and
     ``mask (N, M)`` bool, true for a member that had input, and returns ``logits (N, C)``."""
     results: tuple[Measurement, ...] = ()

@@ -38,6 +38,15 @@ def open_engine(
     Raises `EngineError` for a graph that does not open, `DeviceError` for a device that is not there, and
     `UsageError` for an unknown device name.
     """
+    try:
+        return _open(path, device, threads, fp16, options)
+    except UnicodeDecodeError as error:  # no runtime reports it as an error of its own
+        raise EngineError(f"{path}: a name in the graph is not UTF-8: export it again") from error
+
+
+def _open(
+    path: Path, device: str, threads: int, fp16: bool, options: BuildOptions | None
+) -> Engine:
     parsed = parse_device(device)
     if parsed.kind == "cpu":
         from affectstream.engines.runtimes.onnx import OnnxEngine

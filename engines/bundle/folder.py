@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 from msgspec import structs
 
+from affectstream.engines.bundle.external_weights import has_external_weights
 from affectstream.engines.cache.digest import sha256
 from affectstream.engines.errors import BundleError
 from affectstream.engines.labels import EMOTIONS
@@ -24,13 +25,21 @@ _MIN_MEMBERS = 2
 def find_bundle(bundle: str | Path) -> Path:
     """The folder of `bundle`: ``pocket``, or a path to a folder with a `bundle.json`."""
     folder = POCKET if str(bundle) == "pocket" else Path(bundle)
-    if not folder.is_dir():
+    if not _holds(folder.is_dir):
         raise BundleError(
             f"bundle {str(bundle)!r} not found: expected 'pocket' or a bundle's folder"
         )
-    if not (folder / MANIFEST).is_file():
+    if not _holds((folder / MANIFEST).is_file):
         raise BundleError(f"{folder} has no {MANIFEST}: it is not a bundle")
     return folder
+
+
+def _holds(check: Callable[[], bool]) -> bool:
+    """The result of `check`; False where the system does not accept the path, such as one too long."""
+    try:
+        return check()
+    except OSError:
+        return False
 
 
 def read_manifest(folder: Path) -> Manifest:
@@ -42,9 +51,11 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         raw = path.read_bytes()
         version = str(msgspec.json.decode(raw)["format"])
-    except (OSError, msgspec.DecodeError, TypeError, KeyError) as error:
+    except RecursionError as error:
+        raise BundleError(f"{path} is not a bundle manifest: it is nested too deeply") from error
+    except (OSError, ValueError, msgspec.DecodeError, TypeError, KeyError) as error:
         raise BundleError(f"{path} is not a bundle manifest: {error}") from error
-    if re.fullmatch(r"\d+\.\d+", version) is None:
+    if re.fullmatch(r"\d{1,9}\.\d{1,9}", version) is None:
         raise BundleError(f"{path} has format {version!r}, expected numbers such as {FORMAT}")
     if int(version.partition(".")[0]) > int(FORMAT.partition(".")[0]):
         raise BundleError(
@@ -58,6 +69,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise BundleError(f"{path}: {fault}")
     for part in file_parts(manifest):
         _check_file(folder, part)
+    for part in engine_parts(manifest).values():
+        check_self_contained(part_path(folder, part))
     return manifest
 
 
@@ -78,7 +91,7 @@ def read_members(folder: Path, manifest: Manifest) -> tuple[Member, ...]:
     members = []
     for name in manifest.members:
         member = folder / name
-        if not (member / MANIFEST).is_file():
+        if not _holds((member / MANIFEST).is_file):
             raise BundleError(
                 f"{folder} names the member {name!r}, but {member} has no {MANIFEST}: restore or "
                 "reinstall the bundle"
@@ -188,6 +201,19 @@ def member_mismatches(manifest: Manifest, members: Sequence[Member]) -> Iterator
             )
 
 
+def check_self_contained(graph: Path) -> None:
+    """Raise `BundleError` unless the ONNX file `graph` has all its weights inside."""
+    try:
+        external = has_external_weights(graph)
+    except (OSError, ValueError) as error:
+        raise BundleError(f"{graph} is not an ONNX graph, or is cut short: {error}") from error
+    if external:
+        raise BundleError(
+            f"{graph} keeps weights in another file, which the manifest's SHA-256 does not cover: "
+            "save the graph again with its weights inside"
+        )
+
+
 def _without_origin(part: DetectorPart) -> DetectorPart:
     return structs.replace(part, file="", model=msgspec.UNSET)
 
@@ -195,7 +221,7 @@ def _without_origin(part: DetectorPart) -> DetectorPart:
 def _check_file(folder: Path, part: FilePart) -> None:
     path = part_path(folder, part)
     public = part.model is not msgspec.UNSET
-    if not path.is_file():
+    if not _holds(path.is_file):
         if public:
             raise BundleError(
                 f"{folder} needs the public model {part.model}, which was not pulled yet: "

@@ -12,6 +12,7 @@ from msgspec import structs
 from affectstream.engines.bundle.folder import (
     MANIFEST,
     POCKET,
+    check_self_contained,
     engine_parts,
     find_bundle,
     read_manifest,
@@ -95,11 +96,12 @@ def _check_fit(folder: Path, manifest: Manifest, name: str, role: str) -> None:
     """Open every engine and check the shapes. Raises `BundleError` when the model `name` does not fit."""
     with ExitStack() as stack:
         try:
+            check_self_contained(part_path(folder, engine_parts(manifest)[role]))
             engines = {
                 part_role: stack.enter_context(open_engine(part_path(folder, part)))
                 for part_role, part in engine_parts(manifest).items()
             }
-        except EngineError as error:
+        except (BundleError, EngineError) as error:
             raise BundleError(f"{name} does not fit: {error}") from error
         for modality, encoder in ENCODER_ROLES.items():
             output = engines[encoder].outputs.get("embedding") if encoder == role else None

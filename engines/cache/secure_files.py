@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from affectstream.engines.errors import PlanError
@@ -27,8 +28,40 @@ def make_private(folder: Path) -> None:
 
 
 def check_private(folder: Path) -> None:
-    """Raise `PlanError` unless this user owns `folder` and no other user can write in it."""
+    """Raise `PlanError` when another user can write in `folder`, or put another folder in its place.
+
+    This user must own `folder`. The folders above it, and those on the way of a symbolic link, belong to this
+    user or to root, and nobody else can rename what lies in them.
+    """
     _check(folder, folder.stat())
+    for above in dict.fromkeys(_folders_above(folder.absolute())):
+        _check_above(above, folder)
+
+
+def _folders_above(path: Path) -> Iterator[Path]:
+    for step in (path, *path.parents):
+        yield step.parent
+        if step.is_symlink():
+            yield from _folders_above(step.parent / step.readlink())
+
+
+def _check_above(above: Path, folder: Path) -> None:
+    if not _CHECKED:
+        return
+    info = above.stat()
+    advice = "a plan is code, so its folder must be safe"
+    # In a container the owner of / may have another number than 0.
+    if info.st_uid not in (os.geteuid(), 0, Path("/").stat().st_uid):
+        raise PlanError(
+            f"{above} belongs to user {info.st_uid}, who can replace {folder}: {advice}: name another "
+            "folder in AFFECTSTREAM_HOME"
+        )
+    # In a folder such as /tmp, with the sticky bit, only the owner renames a file.
+    if info.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and not info.st_mode & stat.S_ISVTX:
+        raise PlanError(
+            f"{above} can be written by other users (mode {stat.S_IMODE(info.st_mode):o}), who can replace "
+            f"{folder}: {advice}: chmod go-w {above}, or name another folder in AFFECTSTREAM_HOME"
+        )
 
 
 def read_private(path: Path) -> bytes:

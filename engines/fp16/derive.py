@@ -53,6 +53,8 @@ def fp16_file(source: Path) -> Path:
         return store.graph_for(
             key.hexdigest(), source.name, lambda: fp16_model(model, source.name).SerializeToString()
         )
+    except UnicodeDecodeError as error:
+        raise EngineError(f"{source}: a name in the graph is not UTF-8: export it again") from error
     except OSError as error:
         raise EngineError(
             f"{store.root} cannot hold FP16 graphs: {error}; name another folder in AFFECTSTREAM_HOME"

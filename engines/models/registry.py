@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, cast
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, structs
@@ -24,6 +26,7 @@ from affectstream.engines.manifest import (
     FilePart,
     Manifest,
     OpenUnit,
+    PlainName,
     Positive,
     Role,
     Sha256,
@@ -49,11 +52,23 @@ class DetectorInput(Struct, frozen=True, forbid_unknown_fields=True):
 class PublicFile(Struct, frozen=True, forbid_unknown_fields=True):
     """One public file."""
 
-    file: Annotated[str, Meta(pattern=r"^\w[\w.-]*$")]
-    url: Annotated[str, Meta(pattern="^https?://")]
+    file: PlainName
+    url: str
+    """In ASCII; other characters are percent-encoded."""
     sha256: Sha256
     size: Positive
     """In bytes."""
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` for a `url` that names no server."""
+        fault = f"url {self.url!r}: expected such as https://example.org/model.onnx"
+        try:
+            parts = urlsplit(self.url)
+            valid = bool(parts.hostname) and parts.username is None and parts.port != 0
+        except ValueError as error:
+            raise ValueError(f"{fault} ({error})") from error
+        if not valid or not re.fullmatch("https?://[!-~]+", self.url):
+            raise ValueError(fault)
 
     @property
     def path(self) -> Path:
@@ -180,10 +195,10 @@ def _shipped() -> dict[str, RegisteredModel]:
 def _read(path: Path) -> dict[str, RegisteredModel]:
     try:
         return msgspec.convert(tomllib.loads(path.read_text("utf-8")), dict[str, RegisteredModel])
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{path} is not a list of models: {error}") from error
     except msgspec.ValidationError as error:
         raise UsageError(f"{path}: {error}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is not a list of models: {error}") from error
 
 
 def model(name: str, folder: Path | None = None) -> RegisteredModel:

@@ -54,18 +54,26 @@ def read_graph_file(path: Path) -> GraphFile:
         for value in graph.input
         if value.name not in names
     }
-    return GraphFile(inputs, _external(path, graph))
-
-
-def _external(path: Path, graph: GraphProto) -> tuple[Path, ...]:
-    names = {
+    locations = {
         entry.value
         for tensor in _tensors(graph)
         for entry in tensor.external_data
         if entry.key == "location"
     }
+    texts: list[object] = [*inputs, *locations]
+    if not all(isinstance(text, str) for text in texts):  # protobuf returns other text as bytes
+        raise EngineError(f"{path}: a name in the graph is not UTF-8: export it again")
+    return GraphFile(inputs, _weight_files(path, locations))
+
+
+def _weight_files(path: Path, names: set[str]) -> tuple[Path, ...]:
     files = sorted(path.parent / name for name in names)
     for file in files:
+        parts = file.relative_to(path.parent).parts if file.is_relative_to(path.parent) else ()
+        if not parts or ".." in parts:
+            raise EngineError(
+                f"{path}: its weights are in {file}, outside its folder: put them beside the graph"
+            )
         if not file.is_file():
             raise EngineError(
                 f"{path}: its weights are in {file.name}, which was not found: put it beside the graph"

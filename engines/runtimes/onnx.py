@@ -40,13 +40,14 @@ class OnnxEngine:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 3
         try:
+            # By default, a session that fails to open is opened again, with a note on stdout.
             self._session: onnxruntime.InferenceSession | None = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
+                str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0
             )
+            self.inputs = {i.name: tensor_spec(i) for i in self._session.get_inputs()}
+            self.outputs = {o.name: tensor_spec(o) for o in self._session.get_outputs()}
         except ORT_ERRORS as error:
             raise EngineError(f"{path}: ONNX Runtime cannot open it: {error}") from error
-        self.inputs = {i.name: tensor_spec(i) for i in self._session.get_inputs()}
-        self.outputs = {o.name: tensor_spec(o) for o in self._session.get_outputs()}
         self.runtime = f"onnxruntime {onnxruntime.__version__} cpu"
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
@@ -80,7 +81,8 @@ def _errors() -> tuple[type[Exception], ...]:
         "NotImplemented",
         "RuntimeException",
     )
-    return tuple(getattr(state, name) for name in names if hasattr(state, name))
+    known = (getattr(state, name) for name in names if hasattr(state, name))
+    return (*known, UnicodeDecodeError)  # of a name in the graph that is not UTF-8
 
 
 ORT_ERRORS = _errors()

@@ -1,17 +1,20 @@
 """Fetching public models, from a real server on loopback that serves well, badly, or not at all."""
 
+import contextlib
 import hashlib
 import http.server
 import os
 import re
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-pytest.importorskip("onnx", reason="graphs are made with the package onnx")
+onnx = pytest.importorskip("onnx", reason="graphs are made with the package onnx")
 
+from msgspec import structs
 from typer.testing import CliRunner
 
 from affectstream.engines import Bundle, BundleError
@@ -67,6 +70,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.end_headers()
         elif do == "hang up":
             self.close_connection = True
+        elif isinstance(do, bytes):
+            self.wfile.write(do)
+            self.close_connection = True
+        elif callable(do):
+            do(self)
         else:
             self.serve(cut=do == "cut")
 
@@ -210,6 +218,96 @@ def test_a_redirect_is_followed(serve):
     server = serve(script=["redirect"])
     assert pull_file("m", entry(server.url)).read_bytes() == CONTENT
     assert [path for path, _ in server.requests] == ["/model.onnx", "/elsewhere.onnx"]
+
+
+def redirect_to(address):
+    return f"HTTP/1.1 302 Found\r\nLocation: {address}\r\nContent-Length: 0\r\n\r\n".encode()
+
+
+@pytest.mark.parametrize("scheme", ["ftp", "https", "file", "HTTPS"])
+def test_a_redirect_to_another_scheme_is_not_followed(serve, scheme):
+    other = serve()
+    server = serve(script=[redirect_to(f"{scheme}://127.0.0.1:{other.server_port}/m")])
+    with pytest.raises(PullError, match="does not begin with http://, which is not followed"):
+        pull_file("m", entry(server.url), wait=lambda s: None)
+    assert other.requests == []
+
+
+def test_a_redirect_to_no_address_is_an_error(serve):
+    server = serve(script=[redirect_to("http://[::1/m")])
+    with pytest.raises(PullError, match="cannot be reached"):
+        pull_file("m", entry(server.url), wait=lambda s: None)
+
+
+def drip(begin, piece):
+    """Sends `begin`, then `piece` again and again until the client is gone, at most for a minute."""
+
+    def handle(handler):
+        with contextlib.suppress(OSError):
+            handler.wfile.write(begin)
+            for _ in range(3000):
+                handler.wfile.write(piece)
+                time.sleep(0.02)
+        handler.close_connection = True
+
+    return handle
+
+
+@pytest.mark.parametrize(
+    ("begin", "piece"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(CONTENT), b"x"),
+        (b"HTTP/1.1 200 OK\r\nX: ", b"x"),
+        (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    ],
+    ids=["content", "header", "continue"],
+)
+def test_a_download_has_a_deadline(serve, begin, piece):
+    server = serve(script=[drip(begin, piece)])
+    with pytest.raises(PullError, match=r"did not send its 300000 bytes within .* run the command"):
+        pull_file("m", entry(server.url), wait=lambda s: None, limit_s=0.3)
+    assert len(server.requests) < 2
+
+
+def test_the_deadline_is_for_all_attempts(serve):
+    server = serve(script=[503] * 5)
+    with pytest.raises(PullError, match=r"did not send its 300000 bytes within 0\.2 s"):
+        pull_file("m", entry(server.url), wait=time.sleep, limit_s=0.2)
+    assert len(server.requests) < 5
+
+
+def test_what_a_slow_server_sent_before_the_deadline_is_kept(serve):
+    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(CONTENT)
+    server = serve(script=[drip(head + CONTENT[:1000], b"")])
+    chosen = entry(server.url)
+    with pytest.raises(PullError, match="it continues there"):
+        pull_file("m", chosen, limit_s=2.0)
+    assert pull_file("m", chosen).read_bytes() == CONTENT
+    assert [offset for _, offset in server.requests] == [None, "bytes=1000-"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 404 \x1b[31mEVIL\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 503 \x1b[31mEVIL\r\nContent-Length: 0\r\n\r\n",
+        b"\x1b[31mEVIL\x9b\r\n\r\n",
+        b"HTTP/1.1 99999999999999 \x1b[31mEVIL\r\n\r\n",
+        redirect_to("file:///\x1b[31mEVIL"),
+        redirect_to("http://127.0.0.1:\x1b[31mEVIL/"),
+        redirect_to("http://[\x1b[31mEVIL/"),
+        b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
+        b"HTTP/1.1 206 OK\r\nContent-Range: bytes 99999999-99999999/300000\r\n\r\nx",
+        b"HTTP/1.1 206 OK\r\nContent-Range: bytes 0-1/" + b"9" * 5000 + b"\r\n\r\nx",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\x1b[31m\r\n",
+    ],
+)
+def test_nothing_raw_from_a_server_reaches_a_message(serve, answer):
+    chosen = entry(serve(script=[answer] * 10).url)
+    with pytest.raises(PullError) as refused:
+        pull_file("m", chosen, wait=lambda s: None)
+    message = str(refused.value)
+    assert message.isascii() and message.isprintable() and len(message) < 800
 
 
 def test_a_wrong_hash_is_refused_and_nothing_kept(serve):
@@ -517,8 +615,26 @@ def test_a_bundle_of_members_names_them(tmp_path):
         (('licence = "MIT"\n', ""), "missing required field `licence`"),
         (("[mine]", "[yunet]"), "yunet is the name of a public model"),
         (("[mine]", "[mine"), "is not a list of models"),
+        (("[mine]", "x = " + "[" * 3000 + "]" * 3000 + "\n[mine]"), "is not a list of models"),
+        (("[mine]", "x = " + "9" * 5000 + "\n[mine]"), "is not a list of models"),
+        *(
+            (("https://example.org/voice_encoder.onnx", url), "url .*: expected such as https://")
+            for url in (
+                "file:///etc/passwd",
+                "http://127.0.0.1/a b",
+                "http://127.0.0.1/\\r\\nX: y",
+                "http://127.0.0.1/x\\n",
+                "http://127.0.0.1:99999/x",
+                "http://[::1/x",
+                "http:///x",
+                "http://me:secret@127.0.0.1/x",
+                "http://127.0.0.1/é",
+            )
+        ),
+        (("voice_encoder.onnx", "../voice_encoder.onnx"), "file"),
+        (("voice_encoder.onnx", "voice_encoder.onnx\\n"), "file"),
     ],
-    ids=["role", "field", "name", "toml"],
+    ids=lambda value: None if isinstance(value, str) else value[1][:30],
 )
 def test_errors_of_an_own_list_name_the_file(theirs, tmp_path, change, reason):
     describe(tmp_path, "voice_encoder", theirs, "https://example.org")
@@ -527,6 +643,33 @@ def test_errors_of_an_own_list_name_the_file(theirs, tmp_path, change, reason):
     with pytest.raises(UsageError, match=reason) as refused:
         models(tmp_path)
     assert str(path) in str(refused.value)
+
+
+def test_an_own_list_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / REGISTRY_FILE).write_bytes(b"\xff\xfe\0")
+    with pytest.raises(UsageError, match="is not a list of models"):
+        models(tmp_path)
+
+
+def test_a_model_with_weights_in_another_file_is_not_put_into_a_bundle(theirs, tmp_path):
+    graph = onnx.load(str(theirs / "voice_encoder.onnx"))
+    tensor = graph.graph.initializer.add(name="unused", data_type=1, dims=[1])
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="/dev/zero")
+    (theirs / "voice_encoder.onnx").write_bytes(graph.SerializeToString())
+    describe(theirs, "voice_encoder", theirs, "https://example.org")
+    base = small_bundles.plain(tmp_path / "base")
+    arguments = ["pull", "mine", "--from", str(theirs), "--into", str(tmp_path / "new")]
+    done = CliRunner().invoke(application, [*arguments, "--bundle", str(base)])
+    assert isinstance(done.exception, BundleError)
+    assert "mine does not fit: " in str(done.exception) and "keeps weights" in str(done.exception)
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_list_with_a_huge_size_is_an_error(serve):
+    chosen = structs.replace(entry(serve().url), size=1 << 80)
+    with pytest.raises(PullError, match="has 300000 bytes"):
+        pull_file("m", chosen)
 
 
 def test_the_card_names_every_model_once(theirs, tmp_path):

@@ -13,17 +13,18 @@ import pytest
 from msgspec import structs
 from typer.testing import CliRunner
 
-pytest.importorskip("onnx", reason="graphs are made with the package onnx")
+onnx = pytest.importorskip("onnx", reason="graphs are made with the package onnx")
 
 from affectstream.engines.cache.eviction import least_recently_used
 from affectstream.engines.cli import application
-from affectstream.engines.errors import BuildError, PlanError, UsageError
+from affectstream.engines.errors import BuildError, EngineError, PlanError, UsageError
 from affectstream.engines.plans import store as plans
 from affectstream.engines.plans.build import MANY_ROWS, ONE_ROW, BuildOptions, BuiltPlan
 from affectstream.engines.plans.network import LayerTypes
 from affectstream.engines.plans.plan import AccuracyCheck, key_fields, open_plan
 from affectstream.engines.plans.store import PlanStore
 from affectstream.engines.plans.target import Target, target_for
+from affectstream.engines.probe import SQUARE_GRAPH
 from affectstream.engines.runtimes.cuda.driver import Gpu
 from tests.support import small_graphs
 
@@ -149,6 +150,27 @@ def test_weights_in_other_files_are_part_of_the_key(bench):
     assert first.graph == second.graph and first.weights != second.weights
     assert first.digest != second.digest
     assert bench.plan_for(path).meta.fields.weights[0][0] == "weights.bin"
+
+
+@pytest.mark.parametrize("location", ["../weights.bin", "a/../../weights.bin", "/dev/zero"])
+def test_weights_outside_the_folder_of_a_graph_are_refused(bench, location):
+    (bench.folder / "in").mkdir()
+    source = small_graphs.linear_outside(bench.folder / "in" / "outside.onnx")
+    graph = onnx.load(str(source), load_external_data=False)
+    graph.graph.initializer[0].external_data[0].value = location
+    source.write_bytes(graph.SerializeToString())
+    with pytest.raises(EngineError, match="outside its folder"):
+        bench.plan_for(source)
+    assert bench.built == []
+
+
+@pytest.mark.parametrize("precision", ["fp16", "fp32"])
+def test_a_graph_with_a_name_that_is_not_utf8_gets_no_plan(bench, precision):
+    source = bench.folder / "square.onnx"
+    source.write_bytes(SQUARE_GRAPH.replace(b"\x01x", b"\x01\xff"))
+    with pytest.raises(EngineError, match="not UTF-8"):
+        bench.plan_for(source, structs.replace(OPTIONS, precision=precision))
+    assert bench.built == []
 
 
 # Which plans can replace another
@@ -307,6 +329,37 @@ def test_a_folder_that_others_can_write_is_refused_and_nothing_is_built(bench, m
     with pytest.raises(
         PlanError, match=rf"can be written by other users \(mode {mode:o}\).*chmod go-w"
     ):
+        bench.plan_for(bench.graph())
+    assert bench.built == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such modes")
+@pytest.mark.parametrize("mode", [0o770, 0o702])
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_folder_above_that_others_can_write_is_refused(tmp_path, mode, linked):
+    above = tmp_path / "shared"
+    (above / "home").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(above / "home")
+    bench = Bench(tmp_path / "link" if linked else above / "home")
+    plan = bench.plan_for(bench.graph())
+    above.chmod(mode)
+    for attempt in (plan.read, lambda: bench.plan_for(bench.graph()), bench.store.plans):
+        with pytest.raises(
+            PlanError, match=rf"shared can be written by .*\(mode {mode:o}\), who can"
+        ):
+            attempt()
+    above.chmod(mode | stat.S_ISVTX)  # as /tmp: nobody else renames our folder in it
+    assert plan.read()
+
+
+@pytest.mark.skipif(
+    sys.platform == "win32" or os.geteuid() != 0, reason="only root can give files away"
+)
+def test_a_folder_above_of_another_user_is_refused(tmp_path):
+    (tmp_path / "theirs" / "home").mkdir(parents=True)
+    bench = Bench(tmp_path / "theirs" / "home")
+    os.chown(tmp_path / "theirs", 12345, -1)
+    with pytest.raises(PlanError, match=r"theirs belongs to user 12345, who can replace"):
         bench.plan_for(bench.graph())
     assert bench.built == []
 
