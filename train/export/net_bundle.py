@@ -6,8 +6,6 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from affectstream.engines.bundle.folder import POCKET, read_manifest
 from affectstream.engines.manifest import (
     FORMAT,
@@ -88,9 +86,9 @@ def _labels(spec: ModelSpec) -> tuple[str, ...]:
 
 def _prior(spec: ModelSpec) -> tuple[float, ...]:
     """The emotions' shares of split train, assumed in use; uniform if there are only intensities."""
-    emotion, labels = spec.task("emotion"), _labels(spec)
-    counts = np.ones(len(labels)) if emotion is None else np.asarray(emotion.counts, np.float64)
-    return tuple(round(float(p), 6) for p in counts / counts.sum())
+    emotion = spec.task("emotion")
+    counts = [1] * len(_labels(spec)) if emotion is None else emotion.counts
+    return tuple(round(count / sum(counts), 6) for count in counts)
 
 
 def _manifest(

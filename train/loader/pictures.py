@@ -51,6 +51,13 @@ def resize(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(picture, (size, size), interpolation=how), np.uint8)
 
 
+def warp(planes: Tensor, across: Sequence[Tensor], down: Sequence[Tensor], padding: str) -> Tensor:
+    """Planes (M, C, H, W), each under the affine map whose rows are `across` and `down`, three (M,) each."""
+    theta = torch.stack([torch.stack(list(row), 1) for row in (across, down)], 1)
+    grid = F.affine_grid(theta, list(planes.shape), align_corners=False)
+    return F.grid_sample(planes, grid, padding_mode=padding, align_corners=False)
+
+
 def augment(pixels: Tensor, owner: Tensor, generator: torch.Generator) -> Tensor:
     """Random flip, rotation, crop, brightness, contrast and saturation of pictures.
 
@@ -66,16 +73,8 @@ def augment(pixels: Tensor, owner: Tensor, generator: torch.Generator) -> Tensor
     angle, side = uniform(-MAX_ROTATION, MAX_ROTATION), uniform(MIN_CROP, 1.0)
     cosine, sine = torch.cos(angle) * side, torch.sin(angle) * side
     right, down = ((1.0 - side) * uniform(-1, 1) for _ in range(2))
-    theta = torch.stack(
-        [
-            torch.stack([cosine * flip, -sine, right], 1),
-            torch.stack([sine * flip, cosine, down], 1),
-        ],
-        1,
-    )
-    planes = pixels.permute(0, 3, 1, 2)
-    grid = F.affine_grid(theta, list(planes.shape), align_corners=False)
-    moved = F.grid_sample(planes, grid, padding_mode="border", align_corners=False)
+    across, along = (cosine * flip, -sine, right), (sine * flip, cosine, down)
+    moved = warp(pixels.permute(0, 3, 1, 2), across, along, "border")
     light, contrast, saturation = (
         uniform(1 - JITTER, 1 + JITTER).view(-1, 1, 1, 1) for _ in range(3)
     )

@@ -17,9 +17,9 @@ from affectstream.train.errors import DataMissing
 from affectstream.train.loader.window_spec import loudest_window
 from affectstream.train.networks.mel import BANDS, LogMel
 from affectstream.train.recipes.pocket.mels import (
-    BalancedWindows,
     MelStore,
     augment,
+    balanced_windows,
     resample,
 )
 from affectstream.train.recipes.pocket.pocket_voice import (
@@ -141,7 +141,7 @@ def test_resampling_moves_pitch_and_length():
 def test_batches_are_balanced_and_repeat():
     angry = Sample(id="a", emotion="anger", audio=tone(200, 1.5))
     clips = [angry] * 9 + [Sample(id="b", emotion="joy", audio=tone(300, 4.0))]
-    batches = BalancedWindows(
+    batches = balanced_windows(
         MelStore(clips, ("anger", "joy")), frames=FRAMES, batch=32, steps=4, seed=3
     )
     first, again, other = (list(batches.epoch(n)) for n in (0, 0, 1))

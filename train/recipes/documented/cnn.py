@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
+from torchvision.ops import Conv2dNormActivation
 
 from affectstream.train.networks.frames import TEMPORAL, linear_head
 from affectstream.train.networks.network import Network, NetworkSpec, VideoEncoder
@@ -27,13 +28,7 @@ BLOCKS_DROPOUT = (0.0, 0.3, 0.4, 0.4)
 
 
 def _block(inputs: int, outputs: int, dropout: float) -> list[nn.Module]:
-    # No bias: BatchNorm would remove it.
-    layers: list[nn.Module] = [
-        nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-    ]
+    layers = [*Conv2dNormActivation(inputs, outputs, 3, inplace=False), nn.MaxPool2d(2)]
     return [*layers, nn.Dropout2d(dropout)] if dropout else layers
 
 

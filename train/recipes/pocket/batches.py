@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import torch
 from torch import Tensor
@@ -13,27 +13,31 @@ from affectstream.train.recipe import Batch, FitConfig
 Transform = Callable[[dict[str, Tensor], torch.Generator], Batch]
 
 
-class ShuffledBatches:
-    """Shuffled, transformed batches of whole size; the same for the same seed and epoch."""
+class Epochs:
+    """Training batches from a function that makes the batches of an epoch, given its number."""
 
-    def __init__(
-        self, columns: Mapping[str, Tensor], config: FitConfig, transform: Transform
-    ) -> None:
-        """`columns` are the samples, (n, ...) each; `transform` augments a batch of them."""
-        self._columns, self._transform = columns, transform
-        self._size, self._seed = config.batch_size, config.seed
-        self._samples = len(next(iter(columns.values())))
+    def __init__(self, steps: int, make: Callable[[int], Iterable[Batch]]) -> None:
+        self.steps, self.epoch = steps, make
 
     def __len__(self) -> int:
-        return self._samples // self._size
+        return self.steps
 
-    def epoch(self, number: int) -> Iterator[Batch]:
-        """The batches of one epoch."""
-        generator = torch.Generator().manual_seed(self._seed * 100_003 + number)
-        order = torch.randperm(self._samples, generator=generator)
-        for picked in order.split(self._size)[: len(self)]:
-            batch = {name: values[picked] for name, values in self._columns.items()}
-            yield self._transform(batch, generator)
+
+def shuffled(columns: Mapping[str, Tensor], config: FitConfig, transform: Transform) -> Epochs:
+    """Shuffled batches of whole size, augmented by `transform`; the same for the same seed and epoch.
+
+    `columns` are the samples, (n, ...) each.
+    """
+    samples = len(next(iter(columns.values())))
+    steps = samples // config.batch_size
+
+    def make(number: int) -> Iterator[Batch]:
+        generator = torch.Generator().manual_seed(config.seed * 100_003 + number)
+        order = torch.randperm(samples, generator=generator)
+        for picked in order.split(config.batch_size)[:steps]:
+            yield transform({name: part[picked] for name, part in columns.items()}, generator)
+
+    return Epochs(steps, make)
 
 
 def split_batches(columns: Mapping[str, Tensor], size: int) -> list[Batch]:

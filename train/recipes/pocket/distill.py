@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from affectstream.engines.runtimes.onnx import OnnxEngine
 from affectstream.stream.faces.detect import Detector, DetectorSpec
 from affectstream.train.errors import DataMissing
-from affectstream.train.recipe import Batch, FitConfig
+from affectstream.train.recipe import Batch
 from affectstream.train.recipes.pocket.face_canvases import Canvases, Head
 
 HELD_SHARE = 0.05
@@ -107,25 +107,17 @@ def _turned(landmarks: NDArray[np.float32]) -> float:
     return float(abs((nose - (left + right) / 2) @ axis) / max(1.0, axis @ axis))
 
 
-class LabeledCanvases:
-    """Batches of canvases with the teacher's outputs; the same for the same seed and epoch."""
-
-    def __init__(self, canvases: Canvases, teacher: Teacher, config: FitConfig) -> None:
-        self.canvases, self.teacher = canvases, teacher
-        self.size, self.seed = config.batch_size, config.seed
-
-    def __len__(self) -> int:
-        return STEPS
-
-    def epoch(self, number: int) -> Iterator[Batch]:
-        """Its batches, made one at a time."""
-        for index in range(len(self)):
-            yield self.batch(np.random.default_rng([self.seed, number, index]))
-
-    def batch(self, rng: np.random.Generator, shape: tuple[int, int] | None = None) -> Batch:
-        """One batch: ``grey`` (N, 1, H, W) uint8 degraded, and YuNet's outputs for the clear canvases."""
-        height, width = shape or SHAPES[int(rng.integers(len(SHAPES)))]
-        pairs = [self.canvases.make(height, width, rng) for _ in range(self.size)]
-        clear, degraded = (np.stack(side) for side in zip(*pairs, strict=True))
-        targets = {name: torch.from_numpy(value) for name, value in self.teacher(clear).items()}
-        return {"grey": torch.from_numpy(degraded).unsqueeze(1), **targets}
+def labeled(
+    canvases: Canvases,
+    teacher: Teacher,
+    size: int,
+    rng: np.random.Generator,
+    shape: tuple[int, int] | None = None,
+) -> Batch:
+    """A batch of `size` canvases: ``grey`` (N, 1, H, W) uint8 degraded, and YuNet's outputs for the clear
+    ones."""
+    height, width = shape or SHAPES[int(rng.integers(len(SHAPES)))]
+    pairs = [canvases.make(height, width, rng) for _ in range(size)]
+    clear, degraded = (np.stack(side) for side in zip(*pairs, strict=True))
+    targets = {name: torch.from_numpy(value) for name, value in teacher(clear).items()}
+    return {"grey": torch.from_numpy(degraded).unsqueeze(1), **targets}

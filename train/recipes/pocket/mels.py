@@ -18,6 +18,8 @@ from affectstream.train.data.reading.reader import sound_of
 from affectstream.train.data.sample import Sample
 from affectstream.train.loader.augment_sound import spec_augment
 from affectstream.train.networks.mel import BANDS, FLOOR, LogMel
+from affectstream.train.recipe import Batch
+from affectstream.train.recipes.pocket.batches import Epochs
 
 SPEEDS = (0.88, 0.94, 1.0, 1.06, 1.12)
 SILENCE = float(np.log(FLOOR))
@@ -61,37 +63,27 @@ class MelStore:
         return out
 
 
-class BalancedWindows:
+def balanced_windows(store: MelStore, *, frames: int, batch: int, steps: int, seed: int) -> Epochs:
     """Augmented batches in which every label is equally likely; the same for the same seed and epoch.
 
     A batch has ``mel`` (N, `BANDS`, frames) float32 log-mels and ``label`` (N,) int64.
     """
+    members = [torch.nonzero(store.labels == k)[:, 0] for k in sorted(set(store.labels.tolist()))]
 
-    def __init__(self, store: MelStore, *, frames: int, batch: int, steps: int, seed: int) -> None:
-        self.store, self.frames, self.batch = store, frames, batch
-        self.steps, self.seed = steps, seed
-        self.members = [
-            torch.nonzero(store.labels == k)[:, 0] for k in sorted(set(store.labels.tolist()))
-        ]
-
-    def __len__(self) -> int:
-        return self.steps
-
-    def epoch(self, number: int) -> Iterator[dict[str, Tensor]]:
-        """The batches of one epoch."""
-        generator = torch.Generator().manual_seed(self.seed * 100_003 + number)
-        for _ in range(self.steps):
-            kinds = torch.randint(len(self.members), (self.batch,), generator=generator)
-            dice = torch.rand(self.batch, 3, generator=generator).tolist()
+    def make(number: int) -> Iterator[Batch]:
+        generator = torch.Generator().manual_seed(seed * 100_003 + number)
+        for _ in range(steps):
+            kinds = torch.randint(len(members), (batch,), generator=generator)
+            dice = torch.rand(batch, 3, generator=generator).tolist()
             windows, labels = [], []
             for kind, (which, speed, place) in zip(kinds.tolist(), dice, strict=True):
-                clip = int(self.members[kind][int(which * len(self.members[kind]))])
-                windows.append(
-                    self.store.window(clip, int(speed * len(SPEEDS)), self.frames, place)
-                )
-                labels.append(self.store.labels[clip])
+                clip = int(members[kind][int(which * len(members[kind]))])
+                windows.append(store.window(clip, int(speed * len(SPEEDS)), frames, place))
+                labels.append(store.labels[clip])
             mel = spec_augment(augment(torch.stack(windows), generator), generator)
             yield {"mel": mel, "label": torch.stack(labels)}
+
+    return Epochs(steps, make)
 
 
 def augment(mel: Tensor, generator: torch.Generator) -> Tensor:

@@ -9,7 +9,7 @@ sees brightness only: the photos are mostly grey.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +22,8 @@ from torchvision.ops import Conv2dNormActivation, box_convert, distance_box_iou_
 from affectstream.stream.faces.yunet import STRIDES, Proposals, box_iou, decode_proposals, nms
 from affectstream.train.graphs.onnx_export import to_onnx
 from affectstream.train.recipe import Batch, FitConfig, Loaders
-from affectstream.train.recipes.pocket.distill import SHAPES, LabeledCanvases, Teacher, read_photos
+from affectstream.train.recipes.pocket.batches import Epochs
+from affectstream.train.recipes.pocket.distill import SHAPES, STEPS, Teacher, labeled, read_photos
 from affectstream.train.recipes.pocket.face_canvases import Canvases, free_pictures
 
 PARTS = (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10))
@@ -153,12 +154,17 @@ class PocketDetectorRecipe:
         """Photos in memory (0.6 GB) and the teacher beside them."""
         teacher, free = Teacher(data), free_pictures()
         train, held = (Canvases(teacher.heads(photos), free) for photos in read_photos(data))
-        held_out = LabeledCanvases(held, teacher, config)
+        size = config.batch_size
         valid = [
-            held_out.batch(np.random.default_rng([2024, k]), SHAPES[k % len(SHAPES)])
+            labeled(held, teacher, size, np.random.default_rng([2024, k]), SHAPES[k % len(SHAPES)])
             for k in range(VALID_BATCHES)
         ]
-        return Loaders(LabeledCanvases(train, teacher, config), valid)
+
+        def make(number: int) -> Iterator[Batch]:
+            for k in range(STEPS):
+                yield labeled(train, teacher, size, np.random.default_rng([config.seed, number, k]))
+
+        return Loaders(Epochs(STEPS, make), valid)
 
     def module(self) -> nn.Module:
         """The network, random weights."""

@@ -8,18 +8,21 @@ rotates and scales them at random, because landmarks are never exact.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
+from torchvision.ops import Conv2dNormActivation
 
 from affectstream.engines.labels import EMOTIONS_7
 from affectstream.train.data.readers import fer2013
 from affectstream.train.graphs.onnx_export import to_onnx
+from affectstream.train.loader.pictures import warp
 from affectstream.train.metrics import classification
 from affectstream.train.recipe import Batch, FitConfig, Loaders
-from affectstream.train.recipes.pocket.batches import ShuffledBatches, split_batches
+from affectstream.train.recipes.pocket.batches import shuffled, split_batches
 
 EMBEDDING = 160
 
@@ -70,17 +73,10 @@ class PocketFace(nn.Module):
     def __init__(self, widths: tuple[int, int, int] = (40, 80, EMBEDDING)) -> None:
         super().__init__()
         first, second, third = widths
-        self.stem = nn.Sequential(
-            nn.Conv2d(1, 24, 3, 1, 1, bias=False), nn.BatchNorm2d(24), nn.ReLU(inplace=True)
-        )
-        self.stages = nn.Sequential(
-            Block(24, first, 2),
-            Block(first, first, 1),
-            Block(first, second, 2),
-            Block(second, second, 1),
-            Block(second, third, 2),
-            Block(third, third, 1),
-        )
+        self.stem = Conv2dNormActivation(1, 24, 3)
+        steps = pairwise((24, first, first, second, second, third, third))
+        blocks = (Block(*sizes, stride) for sizes, stride in zip(steps, 3 * (2, 1), strict=True))
+        self.stages = nn.Sequential(*blocks)
         self.dropout = nn.Dropout(0.3)
         self.head = nn.Linear(third, len(EMOTIONS_7))
 
@@ -114,15 +110,9 @@ def augment(grey: Tensor, generator: torch.Generator) -> Tensor:
     stretch = torch.exp(uniform(-0.08, 0.08))
     flip = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
     cosine, sine = torch.cos(angle) * scale, torch.sin(angle) * scale
-    theta = torch.stack(
-        [
-            torch.stack([cosine * flip * stretch, -sine, uniform(-0.16, 0.16)], 1),
-            torch.stack([sine * flip, cosine / stretch, uniform(-0.16, 0.16)], 1),
-        ],
-        1,
-    )
-    grid = F.affine_grid(theta, list(grey.shape), align_corners=False)
-    moved = F.grid_sample(grey, grid, padding_mode="reflection", align_corners=False)
+    right, down = uniform(-0.16, 0.16), uniform(-0.16, 0.16)
+    rows = (cosine * flip * stretch, -sine, right), (sine * flip, cosine / stretch, down)
+    moved = warp(grey, *rows, "reflection")
     gamma = torch.exp(uniform(-0.4, 0.4)).view(-1, 1, 1, 1)
     moved = 255.0 * (moved.clamp(0, 255) / 255.0) ** gamma
     soft = F.avg_pool2d(F.pad(moved, (1, 1, 1, 1), mode="reflect"), 3, 1)
@@ -170,7 +160,7 @@ class PocketFaceRecipe:
             for part in (fer2013.read(data, split, EMOTIONS_7) for split in ("train", "test"))
         )
         held["pixels"] = held["pixels"].unsqueeze(3).expand(-1, -1, -1, 3)
-        return Loaders(ShuffledBatches(train, config, _augmented), split_batches(held, 256))
+        return Loaders(shuffled(train, config, _augmented), split_batches(held, 256))
 
     def module(self) -> nn.Module:
         """The network, random weights."""

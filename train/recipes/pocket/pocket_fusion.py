@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from affectstream.train.data.readers import fer2013, ravdess
 from affectstream.train.graphs.onnx_export import to_onnx
 from affectstream.train.recipe import Batch, FitConfig, Loaders
 from affectstream.train.recipes.pocket import pocket_face, pocket_text, pocket_voice
+from affectstream.train.recipes.pocket.batches import Epochs
 
 MODALITIES = ("video", "voice", "text")
 WIDTHS = {
@@ -36,6 +38,8 @@ WIDTHS = {
     "voice": pocket_voice.EMBEDDING,
     "text": pocket_text.EMBEDDING,
 }
+EPOCH = 100
+"""Batches in an epoch."""
 STEPS = {"video": 24, "voice": 1, "text": 1}
 
 
@@ -144,23 +148,15 @@ def feeds(picked: Mapping[str, Tensor], present: Mapping[str, Tensor]) -> tuple[
     return tuple(arguments)
 
 
-class _Pairs:
-    """New label-paired batches each epoch, with modalities dropped at random."""
-
-    def __init__(self, held: dict[str, Held], config: FitConfig, steps: int = 100) -> None:
-        self.held, self.config, self.steps = held, config, steps
-
-    def __len__(self) -> int:
-        return self.steps
-
-    def epoch(self, number: int) -> Iterator[Batch]:
-        generator = np.random.default_rng([self.config.seed, number])
-        for _ in range(self.steps):
-            picked, labels = pair(self.held, self.config.batch_size, [1.0] * 7, generator)
-            keep = generator.random((len(labels), len(MODALITIES))) > 0.4
-            keep[np.arange(len(labels)), generator.integers(0, 3, len(labels))] = True
-            masks = {f"{m}_mask": torch.from_numpy(keep[:, i]) for i, m in enumerate(MODALITIES)}
-            yield {**picked, **masks, "label": torch.from_numpy(labels)}
+def _pairs(held: dict[str, Held], config: FitConfig, number: int) -> Iterator[Batch]:
+    """The label-paired batches of an epoch, with modalities dropped at random."""
+    generator = np.random.default_rng([config.seed, number])
+    for _ in range(EPOCH):
+        picked, labels = pair(held, config.batch_size, [1.0] * 7, generator)
+        keep = generator.random((len(labels), len(MODALITIES))) > 0.4
+        keep[np.arange(len(labels)), generator.integers(0, 3, len(labels))] = True
+        masks = {f"{m}_mask": torch.from_numpy(keep[:, i]) for i, m in enumerate(MODALITIES)}
+        yield {**picked, **masks, "label": torch.from_numpy(labels)}
 
 
 class PocketFusionRecipe:
@@ -182,7 +178,7 @@ class PocketFusionRecipe:
         generator = np.random.default_rng(config.seed)
         picked, labels = pair(halves[1], 4096, [1.0] * 7, generator)
         valid = {**picked, "label": torch.from_numpy(labels)}
-        return Loaders(_Pairs(halves[0], config), [valid])
+        return Loaders(Epochs(EPOCH, partial(_pairs, halves[0], config)), [valid])
 
     def module(self) -> nn.Module:
         """The head; after `loaders` with the encoders' classifiers."""

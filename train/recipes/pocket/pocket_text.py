@@ -35,7 +35,7 @@ from affectstream.train.fit.checkpoint import load_best
 from affectstream.train.graphs.onnx_export import to_onnx
 from affectstream.train.networks.tokenizer import encode, parents, split_pieces, train_tokenizer
 from affectstream.train.recipe import Batch, FitConfig, Loaders
-from affectstream.train.recipes.pocket.batches import ShuffledBatches
+from affectstream.train.recipes.pocket.batches import shuffled
 from affectstream.train.recipes.pocket.ngrams import NGrams, fit_ngrams
 
 PIECES, ROWS = 1_500, 16_384
@@ -145,7 +145,7 @@ class PocketTextRecipe:
         held = meld.read(data, "dev")
         valid = {**_encoded(held, tokenizer), "rival_f1": torch.tensor(rival_f1(lines, held))}
         augmented = partial(_augmented, parents(tokenizer))
-        return Loaders(ShuffledBatches(train, config, augmented), [valid])
+        return Loaders(shuffled(train, config, augmented), [valid])
 
     def module(self) -> nn.Module:
         """A network with random weights; after `loaders` with its tokenizer and regression."""

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
+from torchvision.ops import Conv2dNormActivation
 
 from affectstream.engines.labels import EMOTIONS_7
 from affectstream.train.data.readers import emodb, ravdess
@@ -27,7 +28,7 @@ from affectstream.train.metrics import classification
 from affectstream.train.networks.mel import BANDS, HOP_SAMPLES, N_FFT, LogMel
 from affectstream.train.recipe import Batch, FitConfig, Loaders
 from affectstream.train.recipes.pocket.batches import split_batches
-from affectstream.train.recipes.pocket.mels import BalancedWindows, MelStore
+from affectstream.train.recipes.pocket.mels import MelStore, balanced_windows
 
 WINDOW_SAMPLES = 48_000
 FRAMES = (WINDOW_SAMPLES - N_FFT) // HOP_SAMPLES + 1
@@ -82,9 +83,7 @@ class PocketVoice(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.mel = LogMel()
-        self.stem = nn.Sequential(
-            nn.Conv2d(1, 24, 5, 2, 2, bias=False), nn.BatchNorm2d(24), nn.ReLU(inplace=True)
-        )
+        self.stem = Conv2dNormActivation(1, 24, 5, 2)
         self.stages = nn.Sequential(
             Block(24, 40, (2, 2), 0.05), Block(40, 72, (2, 2), 0.1), Block(72, 112, (2, 1), 0.1)
         )
@@ -149,13 +148,8 @@ class PocketVoiceRecipe:
     def loaders(self, data: Path, config: FitConfig) -> Loaders:
         """Log-mels of all training clips at five speeds, in memory (about 250 MB)."""
         clips = ravdess.read(data, ravdess.TRAIN_ACTORS) + emodb.read(data)
-        train = BalancedWindows(
-            MelStore(clips, EMOTIONS_7),
-            frames=FRAMES,
-            batch=config.batch_size,
-            steps=STEPS,
-            seed=config.seed,
-        )
+        store, size = MelStore(clips, EMOTIONS_7), config.batch_size
+        train = balanced_windows(store, frames=FRAMES, batch=size, steps=STEPS, seed=config.seed)
         return Loaders(train, windows(data, ravdess.VALID_ACTORS))
 
     def module(self) -> nn.Module:
