@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ __all__ = [  # noqa: RUF022 - the order of use
 
 def __getattr__(name: str) -> Any:
     # Loaded on first use: the errors are needed everywhere, the runtimes are not.
+    if name == "__version__":
+        return version("affectstream")
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -12,6 +12,7 @@ with Recognizer.open("pocket") as recognizer:
 from __future__ import annotations
 
 from importlib import import_module
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ __all__ = [  # noqa: RUF022 - the order of use
 
 def __getattr__(name: str) -> Any:
     # Loaded on first use: the command line must answer --help without loading the runtimes.
+    if name == "__version__":
+        return version("affectstream")
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -6,15 +6,18 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from affectstream.stream.errors import OptionError
 from affectstream.stream.event_queue import EventQueue
 from affectstream.stream.events import Event
 from affectstream.stream.loaded import LoadedBundle
+from affectstream.stream.media.content import Content, as_file, content_name
 from affectstream.stream.offline.session import Session
 from affectstream.stream.options import SourceOptions
 from affectstream.stream.results.readings import table_rows, table_schema
@@ -50,24 +53,47 @@ class Recognizer(LoadedBundle):
     Use it with ``with``. Several threads may score at the same time; they share the engines.
     """
 
-    def session(self, path: str | Path, options: SourceOptions | None = None) -> Session:
-        """Open one recording; see `Session`. Raises `SourceError` if it cannot be used."""
-        return Session(self.bundle, Path(path), options or SourceOptions(), self.threads)
+    def session(
+        self,
+        source: str | Path | Content,
+        options: SourceOptions | None = None,
+        *,
+        name: str | None = None,
+    ) -> Session:
+        """Open one recording or transcript; see `Session`. Use it with ``with``.
+
+        `source` is a path, the bytes of a file, or a binary file object; bytes and what a file object holds
+        from where it stands are copied to a temporary file until the session is closed. `name` is their file
+        name: events name their stream by it, and a transcript must end in ``.srt`` or ``.vtt``. Raises
+        `SourceError` if the source cannot be used.
+        """
+        options = options or SourceOptions()
+        if isinstance(source, str | Path):
+            if name is not None:
+                raise OptionError(f"name={name!r}: {source} has its own name")
+            return Session(self.bundle, Path(source), options, self.threads)
+        with ExitStack() as copy:
+            path = copy.enter_context(as_file(source, content_name(source, name)))
+            return Session(self.bundle, path, options, self.threads, copy=copy)
 
     async def follow(
-        self, path: str | Path, options: SourceOptions | None = None
+        self,
+        source: str | Path | Content,
+        options: SourceOptions | None = None,
+        *,
+        name: str | None = None,
     ) -> AsyncIterator[Event]:
         """Yield the events of a recording as they come, without blocking the event loop.
 
-        Scoring waits for a slow consumer. Leaving the iteration stops all threads, within two seconds: one
-        that is stuck in a decoder or an engine is abandoned.
+        `source` and `name` are those of `session`. Scoring waits for a slow consumer. Leaving the iteration
+        stops all threads, within two seconds: one that is stuck in a decoder or an engine is abandoned.
         """
         events = EventQueue(_QUEUE_EVENTS)
 
         def work() -> None:
             error: BaseException | None = None
             try:
-                with self.session(path, options) as session:
+                with self.session(source, options, name=name) as session:
                     for hop in session:
                         if not all(events.put(event) for event in hop.events):
                             return
@@ -122,12 +148,21 @@ class Recognizer(LoadedBundle):
 
         return open_stream(self, policy, name, modalities, options)
 
-    def score(self, path: str | Path, options: SourceOptions | None = None) -> Result:
-        """Score a whole recording. Raises `SourceError` if nothing of it can be used."""
+    def score(
+        self,
+        source: str | Path | Content,
+        options: SourceOptions | None = None,
+        *,
+        name: str | None = None,
+    ) -> Result:
+        """Score a whole recording or transcript; `source` and `name` are those of `session`.
+
+        Raises `SourceError` if nothing of it can be used.
+        """
         labels = self.bundle.manifest.labels
         events: list[Event] = []
         readings: list[dict[str, Any]] = []
-        with self.session(path, options) as session:
+        with self.session(source, options, name=name) as session:
             for hop in session:
                 events += hop.events
                 readings += table_rows(labels, hop, session.end_us)

@@ -1,10 +1,14 @@
 """What other people's code may rely on. Directions of imports are held by `lint-imports`."""
 
+import os
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import entry_points, requires
+from importlib import import_module
+from importlib.metadata import entry_points, requires, version
 from pathlib import Path
+
+import pytest
 
 import affectstream.engines
 import affectstream.stream
@@ -69,12 +73,48 @@ def test_every_folder_is_installed():
     """`packages` in pyproject.toml is a list, since setuptools cannot find packages under another name."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     listed = set(project["tool"]["setuptools"]["packages"])
+    places = {ROOT / place: name for name, place in package_dir().items()}
     folders = {
-        ".".join(("affectstream", *path.parent.relative_to(ROOT).parts))
+        places.get(path.parent) or ".".join(("affectstream", *path.parent.relative_to(ROOT).parts))
         for top in ("stream", "engines", "train", "bench")
         for path in (ROOT / top).rglob("*.py")
     }
     assert listed == folders
+
+
+def package_dir():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    return project["tool"]["setuptools"]["package-dir"]
+
+
+def test_python_m_affectstream(tmp_path):
+    """The namespace as it is installed, linked together here."""
+    namespace = tmp_path / "affectstream"
+    namespace.mkdir()
+    for name, place in package_dir().items():
+        if name == "affectstream":
+            for file in (ROOT / place).glob("*.py"):
+                (namespace / file.name).symlink_to(file)
+        else:
+            (namespace / name.partition(".")[2]).symlink_to(ROOT / place)
+    assert not (namespace / "__init__.py").exists()
+    done = subprocess.run(
+        [sys.executable, "-m", "affectstream", "--help"],
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "python -m affectstream" in done.stdout
+
+
+@pytest.mark.parametrize("name", ["stream", "engines", "train", "bench"])
+def test_every_package_has_the_version(name):
+    package = import_module(f"affectstream.{name}")
+    assert package.__version__ == version("affectstream")
+    assert not hasattr(package, "no_such_name")
 
 
 def test_help_loads_no_runtime():

@@ -1,1 +1,11 @@
 """Offline training: recipes, their data, the loop, and the way from a checkpoint to a bundle."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+
+
+def __getattr__(name: str) -> str:
+    if name == "__version__":
+        return version("affectstream")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -37,8 +38,14 @@ class Session:
     """
 
     def __init__(
-        self, bundle: Bundle, media: Path | PushedMedia, options: SourceOptions, threads: int
+        self,
+        bundle: Bundle,
+        media: Path | PushedMedia,
+        options: SourceOptions,
+        threads: int,
+        copy: ExitStack | None = None,
     ) -> None:
+        """Open `media`. The session takes over `copy`, which holds a temporary file, and closes it."""
         # A file name that is not UTF-8 cannot be written to JSON.
         self.name = os.fsencode(media.name).decode("utf-8", "replace")
         self._options = options
@@ -66,6 +73,7 @@ class Session:
             for cue in self._transcript.cues:
                 self._interpreter.push_cue(cue)
         self._threads = threads
+        self._copy = None if copy is None else copy.pop_all()
 
     @property
     def end_us(self) -> int:
@@ -219,6 +227,8 @@ class Session:
         trace: TracebackType | None,
     ) -> None:
         self._source.close()
+        if self._copy is not None:
+            self._copy.close()
 
 
 def _open(path: Path, options: SourceOptions, frame_hz: int) -> Recording | TranscriptSource:
