@@ -15,7 +15,7 @@ LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 """Host names that reach a server on this machine only."""
 
 MAX_PIXELS = 4096 * 2304
-"""The default: 4K video."""
+"""Enough for 4K video, and less than for files that the user chose (`stream.options.MAX_PIXELS`)."""
 _MIN_TOKEN_CHARS = 16
 
 

@@ -17,8 +17,10 @@ import av
 from av.container import InputContainer
 from av.stream import Stream
 
+from affectstream.stream.errors import SourceError
 from affectstream.stream.media.decode import DecodedFrame, Packet, decode
 from affectstream.stream.media.opening import error_text
+from affectstream.stream.media.pixel_limit import limit_pixels, probe_options
 from affectstream.stream.serve.limits import SILENCE_WARNING_S
 from affectstream.stream.serve.media.formats import (
     HEAD_BYTES,
@@ -37,8 +39,6 @@ _MAX_BUFFERED_BYTES = 4 * 1024 * 1024
 # Not fflags=nobuffer: it discards what was read while probing, with the first key frame.
 _OPTIONS = {"probesize": "32768", "analyzeduration": "0"}
 _READ_BYTES = 4096
-_MAX_STREAMS = 1000
-"""More than the probed bytes of a WebM can describe."""
 _MAX_BAD_IN_A_ROW = 200
 """After this many undecodable packets in a row the upload is not a media file."""
 
@@ -129,6 +129,7 @@ class ContainerReader:
         self.missing_end: str | None = None
         """How the upload shows that its end is missing, if it does."""
         self._frames = self._bad_in_a_row = 0
+        self._reads_pictures = self._has_picture = False
         self._packets = self._packet_bytes = self._end = 0
         self._all_streams = True
         self._stop = threading.Event()
@@ -157,20 +158,17 @@ class ContainerReader:
                 _log.debug("an ingest thread outlived its server")
 
     def _read(self) -> None:
-        limit = {"max_pixels": str(self._max_pixels)}
-        # For pictures that are decoded while probing. The streams of MPEG-TS may turn up later.
-        of_streams = [limit] * _MAX_STREAMS if self._format is ContainerFormat.WEBM else None
-        with av.open(  # type: ignore[call-overload]  # PyAV's types of `stream_options` are wrong
+        with av.open(
             self._upload,
             "r",
             format=self._format.demuxer,
-            options=_OPTIONS,
-            stream_options=of_streams,
+            options={**_OPTIONS, **probe_options(self._max_pixels)},
             buffer_size=_READ_BYTES,
         ) as container:
             self.opened = True
             streams = self._readable(container)
-            self._limit_pictures(streams, limit)
+            self._limit_pictures(streams)
+            self._reads_pictures = any(stream.type == "video" for stream in streams)
             self._all_streams = len(streams) == len(container.streams)
             clock, throttle = ContainerClock(self._session.start_clock()), Throttle()
             for packet in _packets(container, streams):
@@ -183,6 +181,7 @@ class ContainerReader:
                     if self._stopped_within(throttle.wait_s(media_s, time.monotonic())):
                         return
                     self._frames += 1
+                    self._has_picture |= isinstance(frame, av.VideoFrame)
                     arrived_s = time.monotonic()
                     t_us = clock.session_us(frame, arrived_s)
                     self._session.push_frame(frame, t_us, arrived_s)
@@ -201,21 +200,22 @@ class ContainerReader:
             self._session.warn(f"the pictures {why}: only the sound of what was sent is used")
         return readable
 
-    def _limit_pictures(self, streams: Sequence[Stream], limit: dict[str, str]) -> None:
+    def _limit_pictures(self, streams: Sequence[Stream]) -> None:
         """Have FFmpeg refuse larger pictures before it decodes them."""
         for stream in streams:
-            if isinstance(stream, av.VideoStream):
-                stream.codec_context.options = limit
-                width, height = stream.width, stream.height  # of MPEG-TS perhaps not known yet
-                if width * height > self._max_pixels:
-                    found = f"{width} x {height} pixels"
-                elif self._format is ContainerFormat.WEBM and not width * height:
-                    found = "no size, or too many pixels"  # FFmpeg has refused to read them
-                else:
-                    continue
+            if not isinstance(stream, av.VideoStream):
+                continue
+            if (
+                self._format is ContainerFormat.WEBM and not stream.width
+            ):  # FFmpeg refused to read it
                 raise ValueError(
-                    f"its pictures have {found}, expected at most {self._max_pixels} pixels"
+                    "its pictures have no size, or more than the "
+                    f"{self._max_pixels:,} pixels that this server allows"
                 )
+            try:
+                limit_pixels(stream, self._max_pixels, "the upload")
+            except SourceError as error:
+                raise ValueError(error) from error
 
     def _stopped_within(self, wait_s: float) -> bool:
         """Wait, and return whether to stop. A client that is held back here is not silent."""
@@ -248,6 +248,11 @@ class ContainerReader:
         """Everything that came was read: check that nothing is missing."""
         if not self._frames:
             raise ValueError("nothing in it could be decoded")
+        if self._reads_pictures and not self._has_picture:
+            self._session.warn(
+                "no picture could be decoded: all are damaged, or larger than the "
+                f"{self._max_pixels:,} pixels that this server allows"
+            )
         damage = self._find_damage()
         self.missing_end = damage.end
         if damage.skipped_bytes:

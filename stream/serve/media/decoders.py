@@ -18,6 +18,8 @@ from aiortc.jitterbuffer import JitterFrame
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 from av.frame import Frame
 
+from affectstream.stream.media.pixel_limit import probe_options
+
 _VP8_START = b"\x9d\x01\x2a"
 
 
@@ -27,7 +29,7 @@ def limit_decoders(max_pixels: int) -> None:
     def get_limited_decoder(codec: RTCRtpCodecParameters) -> Decoder:
         decoder = get_decoder(codec)
         if isinstance(decoder, H264Decoder):
-            decoder.codec.options = {"max_pixels": str(max_pixels)}
+            decoder.codec.options = probe_options(max_pixels)
         return _LimitedVp8Decoder(max_pixels) if isinstance(decoder, Vp8Decoder) else decoder
 
     rtcrtpreceiver.get_decoder = get_limited_decoder  # type: ignore[attr-defined]
