@@ -33,11 +33,9 @@ class EpochBatches(Protocol):
 
     def epoch(self, number: int) -> Iterable[Batch]:
         """Batches of one epoch."""
-        ...
 
     def __len__(self) -> int:
         """Batches in one epoch."""
-        ...
 
 
 @runtime_checkable
@@ -46,7 +44,6 @@ class Shareable(Protocol):
 
     def share(self, rank: int, ranks: int) -> EpochBatches:
         """Batches `rank`, `rank` + `ranks`, ... of each epoch."""
-        ...
 
 
 class Recipe(Protocol):
@@ -55,29 +52,23 @@ class Recipe(Protocol):
     @property
     def name(self) -> str:
         """Its name for `--recipe`."""
-        ...
 
     @property
     def summary(self) -> str:
         """One line for `train list`."""
-        ...
 
     @property
     def defaults(self) -> FitConfig:
         """Its training settings; flags and files override them."""
-        ...
 
     def loaders(self, data: Path, config: FitConfig) -> Loaders:
         """Read the data set(s) in `data`. Raises `DataMissing` if one is absent."""
-        ...
 
     def module(self) -> nn.Module:
         """A new network."""
-        ...
 
     def loss(self, module: nn.Module, batch: Batch) -> Tensor:
         """The scalar training loss of one batch, which is on the module's device."""
-        ...
 
     def validate(self, module: nn.Module, batches: Sequence[Batch]) -> dict[str, float]:
         """Validation metrics; the first one, higher is better, picks the best epoch.
@@ -85,11 +76,9 @@ class Recipe(Protocol):
         Batches are as `loaders` gave them, on the CPU. ``valid_loss``, if it is among the metrics, is
         compared with the training loss.
         """
-        ...
 
     def export(self, module: nn.Module, folder: Path) -> list[Path]:
         """Write the engine files (ONNX, tokenizer) into `folder` and return their paths."""
-        ...
 
 
 @runtime_checkable
@@ -98,15 +87,12 @@ class Bindable(Protocol):
 
     def bind(self, data: Path, config: FitConfig) -> BoundRecipe:
         """The recipe for the data set in `data`. Raises `DataMissing` or `DataError` if it does not fit."""
-        ...
 
     def spec_dict(self) -> dict[str, Any]:
         """What the recipe is bound to, in plain values for a checkpoint."""
-        ...
 
     def restore(self, spec: dict[str, Any]) -> BoundRecipe:
         """The recipe bound to what `spec_dict` gave."""
-        ...
 
 
 @runtime_checkable
@@ -116,7 +102,6 @@ class Phased(Protocol):
     @property
     def phases(self) -> Sequence[Phase]:
         """The phases in order; if empty, everything learns from the start."""
-        ...
 
 
 class BoundRecipe(Recipe, Bindable, Protocol):

@@ -54,7 +54,6 @@ class Tunable(Protocol):
     @property
     def space(self) -> Space:
         """If empty, `default_space` is searched."""
-        ...
 
 
 def default_space(recipe: Recipe) -> Space:

@@ -5,11 +5,11 @@ import numpy as np
 
 from affectstream.stream.faces.crop import scaled_template
 from affectstream.train.data.dataset import FORMAT, INFO, CropInfo, DatasetInfo, encode_info
-from affectstream.train.data.prepare.describe import describe
 from affectstream.train.data.prepare.shards import (
     SHARD_BYTES,
     Progress,
     ShardWriter,
+    describe,
     finish,
     read_rows,
     shard_path,

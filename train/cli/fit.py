@@ -42,11 +42,10 @@ def fit(
     from affectstream.train.fit.loggers import format_metrics
 
     flags.set_threads(threads)
-    job = (request.recipe, request.config, request.data, request.run)
     if eval_only:
-        print("best: " + format_metrics(loop.evaluate(*job)))
+        print("best: " + format_metrics(loop.evaluate(*request)))
         return
-    best = loop.fit(*job, resume=resume, track=track)
+    best = loop.fit(*request, resume=resume, track=track)
     if before := read_summary(request.run)["before"]:
         print("before: " + format_metrics(before))
     print("best: " + format_metrics(best))
@@ -97,8 +96,7 @@ def folds(
     from affectstream.train.studies.folds import Folding
 
     flags.set_threads(threads)
-    job = (request.recipe, request.config, request.data, request.run)
-    result = cross_validate(*job, Folding(folds, by, test), best=best, keep=keep, track=track)
+    result = cross_validate(*request, Folding(folds, by, test), best=best, keep=keep, track=track)
     print("\n".join(aligned(rows(result))))
     print(f"pooled with 95 % bootstrap intervals by {result.by}; more in {request.run / FOLDER}")
 
@@ -128,7 +126,7 @@ def tune(
     from affectstream.train.studies import tune as studies
 
     flags.set_threads(threads)
-    result = studies.tune(request.recipe, request.config, request.data, request.run, trials)
+    result = studies.tune(*request, trials)
     print(
         f"{result.trials} trials, {result.pruned} of them pruned and {result.failed} failed; the best is "
         f"trial {result.best}: {result.metric:.4f}"

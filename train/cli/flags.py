@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar, get_type_hints
 
 import typer
 
@@ -92,18 +91,13 @@ Data = Annotated[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class RunRequest:
-    """The run that a command line describes."""
+class RunRequest(NamedTuple):
+    """The run that a command line describes: the first arguments of `fit` and the others."""
 
     recipe: Recipe
-    data: Path
     config: FitConfig
-
-    @property
-    def run(self) -> Path:
-        """The folder of the run."""
-        return Path(self.config.runs) / self.recipe.name
+    data: Path
+    run: Path
 
 
 def run_request(parameters: Mapping[str, Any], *, resume: bool = False) -> RunRequest:
@@ -114,6 +108,7 @@ def run_request(parameters: Mapping[str, Any], *, resume: bool = False) -> RunRe
     Raises `OptionError` for unknown names and for values that do not fit.
     """
     from affectstream.train.fit.checkpoint import CONFIG
+    from affectstream.train.recipe import Bindable
 
     flags: dict[str, Any] = {
         name: parameters[name] for name in SETTINGS if parameters.get(name) not in (None, [])
@@ -129,15 +124,22 @@ def run_request(parameters: Mapping[str, Any], *, resume: bool = False) -> RunRe
     recipe = find_recipe(name or file_recipe)
     if data is None and not isinstance(file_data, str):
         raise OptionError("which data? Give --data FOLDER, made by 'train prepare'")
-    if "phase_epochs" in flags:
-        flags["phase_epochs"] = _parse_phase_epochs(flags["phase_epochs"])
+    if text := flags.get("phase_epochs"):
+        parts = [part.strip() for part in text.split(",")]
+        if not all(part.isdigit() for part in parts):
+            raise OptionError(f"--phase-epochs {text}: expected whole numbers such as 20,10")
+        flags["phase_epochs"] = [int(part) for part in parts]
     for setting, parse in (("options", _parse_options), ("weights", _parse_weights)):
         if setting in flags:
             flags[setting] = {**from_file.get(setting, {}), **parse(recipe, flags[setting])}
     made = override(recipe.defaults, from_file, str(file)) if from_file else recipe.defaults
     made = override(made, flags, "command line")
-    _check_used(recipe, made)
-    return RunRequest(recipe, data or Path(file_data), made)
+    if not isinstance(recipe, Bindable):  # a recipe of pocket has its own data, loss and network
+        for name, setting in SETTINGS.items():
+            given = getattr(made, name) != getattr(recipe.defaults, name)
+            if given and setting.group in (Group.DATA, Group.NETWORK):
+                raise OptionError(f"{flag_of(name)} means nothing for {recipe.name}")
+    return RunRequest(recipe, made, data or Path(file_data), Path(made.runs) / recipe.name)
 
 
 def find_recipe(name: str) -> Recipe:
@@ -158,25 +160,6 @@ def set_threads(count: int | None) -> None:
 
     if count is not None:
         torch.set_num_threads(count)
-
-
-def _check_used(recipe: Recipe, config: FitConfig) -> None:
-    """Refuse settings that the recipes of `pocket` ignore: each has its own data, loss and network."""
-    from affectstream.train.recipe import Bindable
-
-    if isinstance(recipe, Bindable):
-        return
-    for name, setting in SETTINGS.items():
-        given = getattr(config, name) != getattr(recipe.defaults, name)
-        if given and setting.group in (Group.DATA, Group.NETWORK):
-            raise OptionError(f"{flag_of(name)} means nothing for {recipe.name}")
-
-
-def _parse_phase_epochs(text: str) -> list[int]:
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdigit() for part in parts):
-        raise OptionError(f"--phase-epochs {text}: expected whole numbers such as 20,10")
-    return [int(part) for part in parts]
 
 
 def _parse_options(recipe: Recipe, given: Sequence[str]) -> dict[str, int | float | str]:

@@ -15,7 +15,7 @@ from msgspec import structs
 
 from affectstream.stream.sinks.base import writing
 from affectstream.train.data.dataset import INFO, OTHER_SPLITS, Dataset, encode_info
-from affectstream.train.data.prepare.describe import hash_splits
+from affectstream.train.data.prepare.shards import hash_splits
 from affectstream.train.data.sample import SPLITS, Split
 from affectstream.train.data.splits import check_disjoint, in_several_splits
 from affectstream.train.files import write_atomically

@@ -33,7 +33,6 @@ class BatchSource(Protocol):
 
     def batch(self, picked: Sequence[int], training: AugmentState | None = None) -> Batch:
         """Samples `picked`."""
-        ...
 
 
 class _Batches(TorchDataset[Batch]):

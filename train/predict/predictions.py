@@ -107,7 +107,6 @@ class Predictor(Protocol):
 
     def predict(self, module: nn.Module, data: Path, split: str, config: FitConfig) -> Predictions:
         """The predictions of `module` for `split` of a prepared data set, as `validate` sees it."""
-        ...
 
 
 def predictions_for(

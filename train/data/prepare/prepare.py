@@ -30,12 +30,12 @@ from affectstream.train.data.assign import (
     assign_splits,
 )
 from affectstream.train.data.dataset import FORMAT, INFO, CropInfo, DatasetInfo, encode_info
-from affectstream.train.data.prepare.describe import describe
 from affectstream.train.data.prepare.shards import (
     PROGRESS,
     SHARD_BYTES,
     Progress,
     ShardWriter,
+    describe,
     finish,
     read_rows,
     shard_path,

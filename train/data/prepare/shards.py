@@ -1,4 +1,4 @@
-"""Writing a data set: rows go into shards of bounded size, and get their splits at the end.
+"""Writing a data set: rows go into shards of bounded size, get their splits, and are counted and hashed.
 
 While jobs run each shard is `shard-00000.parquet`, complete once it has that name. `progress.json` counts
 the jobs whose samples are in finished shards, so that an interrupted run can continue after them.
@@ -9,7 +9,9 @@ small columns of the whole set.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -21,7 +23,15 @@ import pyarrow.parquet as pq
 from affectstream.stream.sinks.base import writing
 from affectstream.train.data.dataset import Shard
 from affectstream.train.data.reading.reader import Skipped, Warned
-from affectstream.train.data.sample import LARGE_COLUMNS, SCHEMA, SMALL_COLUMNS, Sample, to_row
+from affectstream.train.data.sample import (
+    LARGE_COLUMNS,
+    SCHEMA,
+    SMALL_COLUMNS,
+    SPLITS,
+    TASKS,
+    Sample,
+    to_row,
+)
 from affectstream.train.files import write_atomically
 
 GROUP_BYTES = 8 << 20
@@ -161,3 +171,48 @@ def _create(path: Path) -> pq.ParquetWriter:
     compression = {name: "none" if name in LARGE_COLUMNS else "zstd" for name in SCHEMA.names}
     compression["crops.list.element"] = "none"
     return pq.ParquetWriter(path, SCHEMA, compression=compression, use_dictionary=["emotion"])
+
+
+def describe(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Counts of the rows of a data set, given without their large columns, and their hashes.
+
+    The names are those of `DatasetInfo`.
+    """
+    splits, emotions, tasks = Counter[str](), Counter[str](), Counter[str]()
+    modalities = {"video": 0, "audio": 0, "text": 0}
+    participants, content, split_of = set[str](), list[bytes](), list[tuple[str, str | None]]()
+    for row in rows:
+        splits[row["split"] or "none"] += 1
+        if row["emotion"]:
+            emotions[row["emotion"]] += 1
+        tasks.update(task for task, column in TASKS.items() if row[column] is not None)
+        modalities["video"] += bool(row["crop_times_us"])
+        modalities["audio"] += bool(row["audio_samples"])
+        modalities["text"] += bool(row["text"])
+        if row["participant"]:
+            participants.add(row["participant"])
+        content.append(_digest({name: row[name] for name in SMALL_COLUMNS if name != "split"}))
+        split_of.append((row["id"], row["split"]))
+    return {
+        "rows": len(content),
+        "splits": {name: splits[name] for name in (*SPLITS, "none") if splits[name]},
+        "emotions": dict(emotions.most_common()),
+        "tasks": {task: tasks[task] for task in TASKS if tasks[task]},
+        "modalities": modalities,
+        "participants": len(participants),
+        "content_sha256": _sha256(content),
+        "split_sha256": hash_splits(split_of),
+    }
+
+
+def hash_splits(split_of: Iterable[tuple[str, str | None]]) -> str:
+    """Hash of (id, split) pairs in any order."""
+    return _sha256(map(_digest, split_of))
+
+
+def _sha256(digests: Iterable[bytes]) -> str:
+    return hashlib.sha256(b"".join(sorted(digests))).hexdigest()
+
+
+def _digest(value: object) -> bytes:
+    return hashlib.blake2b(msgspec.json.encode(value), digest_size=16).digest()
