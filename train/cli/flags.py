@@ -129,9 +129,9 @@ def run_request(parameters: Mapping[str, Any], *, resume: bool = False) -> RunRe
         if not all(part.isdigit() for part in parts):
             raise OptionError(f"--phase-epochs {text}: expected whole numbers such as 20,10")
         flags["phase_epochs"] = [int(part) for part in parts]
-    for setting, parse in (("options", _parse_options), ("weights", _parse_weights)):
-        if setting in flags:
-            flags[setting] = {**from_file.get(setting, {}), **parse(recipe, flags[setting])}
+    for kind, parse in (("options", _parse_options), ("weights", _parse_weights)):
+        if kind in flags:
+            flags[kind] = {**from_file.get(kind, {}), **parse(recipe, flags[kind])}
     made = override(recipe.defaults, from_file, str(file)) if from_file else recipe.defaults
     made = override(made, flags, "command line")
     if not isinstance(recipe, Bindable):  # a recipe of pocket has its own data, loss and network

@@ -94,7 +94,10 @@ def fit(
     """
     check_tracker(track)
     if (run / LAST).exists() and not resume:
-        _check_inputs(recipe, config, data)
+        if isinstance(recipe, Bindable):  # what is wrong with the data or the settings comes first
+            recipe.bind(data, config)
+        elif not data.is_dir():
+            raise DataMissing(f"{data} is no folder: expected the data sets of {recipe.name} in it")
         raise RunError(
             f"{run} already holds a run: continue it with --resume, or choose another folder with --runs"
         )
@@ -122,21 +125,10 @@ def fit(
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
     except KeyboardInterrupt:
-        if (run / LAST).exists():
-            report(
-                f"interrupted; {run / LAST} holds the last finished epoch: continue with --resume"
-            )
-        else:
-            report(f"interrupted before the first epoch was finished: {run} holds none")
+        saved = f"; {run / LAST} holds the last finished epoch: continue with --resume"
+        none = f" before the first epoch was finished: {run} holds none"
+        report("interrupted" + (saved if (run / LAST).exists() else none))
         raise
-
-
-def _check_inputs(recipe: Recipe, config: FitConfig, data: Path) -> None:
-    """Raise what is wrong with the data or the settings, as far as that is known before training."""
-    if isinstance(recipe, Bindable):
-        recipe.bind(data, config)
-    elif not data.is_dir():
-        raise DataMissing(f"{data} is no folder: expected the data sets of {recipe.name} in it")
 
 
 def _train(fabric: Fabric, job: Job) -> dict[str, float]:
@@ -229,11 +221,17 @@ class Trainer:
                 better = state.end_epoch(epoch, next(iter(metrics.values())), seconds)
                 row = {"epoch": epoch, "loss": loss, "rate": state.rate, **metrics}
                 self._save(row, metrics, better=better)
-                if self.is_main:
-                    self._report_epoch(epoch, loss, metrics, seconds)
-                    log_metrics(epoch, row)
-                    if self.job.on_epoch is not None:
-                        self.job.on_epoch(epoch, metrics)
+                if not self.is_main:
+                    continue
+                shown = format_metrics(metrics)
+                self.report(f"epoch {epoch:3d}  loss {loss:.4f}  {shown}  ({seconds:.0f} s)")
+                if (valid := metrics.get("valid_loss", 0.0)) > OVERFIT * loss:
+                    self.report(
+                        f"overfitting: the validation loss is {valid / loss - 1:.0%} above the training loss"
+                    )
+                log_metrics(epoch, row)
+                if self.job.on_epoch is not None:
+                    self.job.on_epoch(epoch, metrics)
         return self._finish() if self.is_main else {}
 
     def _enter_phase(self, span: PhaseSpan, *, restart: bool) -> None:
@@ -312,32 +310,25 @@ class Trainer:
             peak=config.learning_rate,
         )
         state.set_rate(rate * (state.plateau.scale if config.schedule == "plateau" else 1.0), span)
-        norm = self.fabric.clip_gradients(
+        clipped = self.fabric.clip_gradients(
             state.loss_module,
             state.optimizer,
             max_norm=config.clip_norm or math.inf,
             error_if_nonfinite=False,
         )
-        self._check_gradient(float(cast(Tensor, norm)), epoch, step * config.accumulate)
+        norm = float(cast(Tensor, clipped))
+        if self.skipped.push(norm):
+            problem, advice = f"the gradient is {norm}", ""
+            if self.skipped.limit:
+                problem += f" at every loss scale, in {self.skipped.count} steps in a row,"
+                advice = "give --precision bf16-mixed or 32-true, "
+            raise self._not_finite(problem, epoch, step * config.accumulate, advice)
         state.optimizer.step()
         state.optimizer.zero_grad(set_to_none=True)
         # At first the average would be mostly the initial weights: let it follow quickly.
         done = epoch * self.steps + step
         decay = min(config.ema_decay, (1 + done) / (10 + done))
         update_ema(state.average, state.network, decay)
-
-    def _check_gradient(self, norm: float, epoch: int, index: int) -> None:
-        """Raise `RunError` where the gradient is not finite and the loss scale cannot help."""
-        if not self.skipped.push(norm):
-            return
-        if not self.skipped.limit:
-            raise self._not_finite(f"the gradient is {norm}", epoch, index)
-        raise self._not_finite(
-            f"the gradient is {norm} at every loss scale, in {self.skipped.count} steps in a row,",
-            epoch,
-            index,
-            "give --precision bf16-mixed or 32-true, ",
-        )
 
     def _not_finite(self, problem: str, epoch: int, index: int, advice: str = "") -> RunError:
         kept = f"{self.run / LAST} holds epoch {epoch - 1}" if epoch else "no epoch was saved"
@@ -364,17 +355,6 @@ class Trainer:
         if better:
             files.save({name: state[name] for name in files.BEST_KEYS}, self.run / BEST)
         files.save(state, self.run / LAST)
-
-    def _report_epoch(
-        self, epoch: int, loss: float, metrics: Mapping[str, float], seconds: float
-    ) -> None:
-        self.report(
-            f"epoch {epoch:3d}  loss {loss:.4f}  {format_metrics(metrics)}  ({seconds:.0f} s)"
-        )
-        if (valid := metrics.get("valid_loss", 0.0)) > OVERFIT * loss:
-            self.report(
-                f"overfitting: the validation loss is {valid / loss - 1:.0%} above the training loss"
-            )
 
     def _finish(self) -> dict[str, float]:
         """Write the summary; returns the metrics of the best epoch."""

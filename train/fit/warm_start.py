@@ -36,7 +36,12 @@ def load_initial_weights(network: Network, folder: Path, tasks: Sequence[Task]) 
     saved = read_run_or_bundle(folder)
     tensors, own = _tensors(folder, saved), network.state_dict()
     before, now = _describe(_tasks(saved)), _describe(tasks)
-    reinitialized = set() if before == now else _last_layers(network)
+    reinitialized = {
+        f"{name}.{part}"
+        for name, module in network.named_modules()
+        if before != now and isinstance(module, LastLayer)
+        for part in module.state_dict()
+    }
     fitting = {
         name: value
         for name, value in tensors.items()
@@ -47,13 +52,14 @@ def load_initial_weights(network: Network, folder: Path, tasks: Sequence[Task]) 
     network.load_state_dict(fitting, strict=False)
     left = [name for name in own if name not in fitting]
     names = f": {', '.join(left[:SHOWN])}{', ...' if len(left) > SHOWN else ''}" if left else ""
-    _print(
+    lines = [
         f"started from {folder}: {len(fitting)} of {len(own)} tensors loaded, {len(left)} not{names}"
-    )
+    ]
     if reinitialized:
-        _print(
+        lines.append(
             f"the last layer is initialized anew: {folder} predicts {before}; this network predicts {now}"
         )
+    print(*lines, sep="\n", file=sys.stderr, flush=True)
     return left
 
 
@@ -118,20 +124,6 @@ def _describe(tasks: Sequence[Task]) -> str:
     """Tasks and labels in order; two last layers are compatible where this is the same."""
     parts = [f"{t.name} ({', '.join(t.labels)})" if t.labels else t.name for t in tasks]
     return " and ".join(parts) or "unknown tasks"
-
-
-def _last_layers(network: Network) -> set[str]:
-    """Names of the tensors of all last layers."""
-    return {
-        f"{name}.{part}"
-        for name, module in network.named_modules()
-        if isinstance(module, LastLayer)
-        for part in module.state_dict()
-    }
-
-
-def _print(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def write_warm_start(

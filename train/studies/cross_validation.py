@@ -32,7 +32,7 @@ from affectstream.train.fit.warm_start import read_run_or_bundle
 from affectstream.train.predict.predictions import Predictions, Predictor
 from affectstream.train.recipe import Bindable, Recipe
 from affectstream.train.statistics import LEVEL, Interval
-from affectstream.train.studies.folds import Fold, Folding, Folds, make_folds
+from affectstream.train.studies.folds import Fold, Folding, make_folds
 
 FOLDER, PLAN, RESULT, TABLE = "folds", "plan.json", "folds.json", "folds.csv"
 _DATA, _DONE, _PREDICTIONS = "data", "fold.json", "held_out.npz"
@@ -83,9 +83,26 @@ def cross_validate(
     folds = make_folds(
         dataset, folding, tasks=config.tasks, modalities=modalities, seed=config.seed
     )
-    _report_folds(folds, dataset, report)
+    report(f"{folds.samples} samples in {len(folds.folds)} folds by {folds.by}")
+    if folds.by == "sample" and any(dataset.column("participant")):
+        report(
+            "participants are in several folds: the metrics do not apply to people outside the data set"
+        )
+    if folds.excluded:
+        report(f"{folds.excluded} samples of split test are excluded; --test includes them")
+    if copies := sum(fold.copies for fold in folds.folds):
+        report(f"left out of training {copies} times: a copy of a held-out sample")
     folder = run / FOLDER
-    check_plan(folder, _plan(recipe, config, dataset, folding, best=best))
+    settings = to_plain(config).items()
+    plan = {
+        "recipe": recipe.name,
+        "folding": asdict(folding),
+        "figures of": "the best epoch" if best else "the last epoch",
+        "content_sha256": dataset.info.content_sha256,
+        "split_sha256": dataset.info.split_sha256,
+        **{name: value for name, value in settings if SETTINGS[name].effect != "speed"},
+    }
+    check_plan(folder, plan)
     write_toml(folder / "config.toml", recipe.name, data, config)
     results, predictions = [], []
     count = len(folds.folds)
@@ -134,33 +151,6 @@ def _without_selection(
             f"samples: every fold trains {config.epochs} epochs"
         )
     return replace(config, patience=0)
-
-
-def _report_folds(folds: Folds, dataset: Dataset, report: Report) -> None:
-    report(f"{folds.samples} samples in {len(folds.folds)} folds by {folds.by}")
-    if folds.by == "sample" and any(dataset.column("participant")):
-        report(
-            "participants are in several folds: the metrics do not apply to people outside the data set"
-        )
-    if folds.excluded:
-        report(f"{folds.excluded} samples of split test are excluded; --test includes them")
-    if copies := sum(fold.copies for fold in folds.folds):
-        report(f"left out of training {copies} times: a copy of a held-out sample")
-
-
-def _plan(
-    recipe: Recipe, config: FitConfig, dataset: Dataset, folding: Folding, *, best: bool
-) -> dict[str, Any]:
-    """What all folds of a cross-validation have in common."""
-    settings = to_plain(config).items()
-    return {
-        "recipe": recipe.name,
-        "folding": asdict(folding),
-        "figures of": "the best epoch" if best else "the last epoch",
-        "content_sha256": dataset.info.content_sha256,
-        "split_sha256": dataset.info.split_sha256,
-        **{name: value for name, value in settings if SETTINGS[name].effect != "speed"},
-    }
 
 
 def check_plan(folder: Path, plan: dict[str, Any]) -> None:

@@ -94,7 +94,13 @@ def make_folds(
     ids = dataset.column("id")[rows].tolist()
     people = dataset.column("participant")[rows].tolist()
     labels = _labels(dataset, tasks[0])[rows].tolist()
-    by = _grouping(folding, people, dataset.info.name)
+    unknown = people.count(None)
+    by = folding.by or ("sample" if unknown else "participant")
+    if unknown and (by == "participant" or folding.folds == ONE_OUT):
+        raise SplitError(
+            f"data set {dataset.info.name!r}: {unknown} of {len(people)} samples have no participant: "
+            "expected one for each; hold them out --by sample"
+        )
     if folding.folds == ONE_OUT:
         held_out = list(leave_one_participant_out(people))
         names = [participant for participant, _ in held_out]
@@ -112,16 +118,6 @@ def make_folds(
         for number, name in enumerate(names)
     )
     return Folds(tuple(folds), by, len(rows), excluded)
-
-
-def _grouping(folding: Folding, people: Sequence[str | None], name: str) -> By:
-    unknown = sum(participant is None for participant in people)
-    if unknown and (folding.by == "participant" or folding.folds == ONE_OUT):
-        raise SplitError(
-            f"data set {name!r}: {unknown} of {len(people)} samples have no participant: expected one "
-            "for each; hold them out --by sample"
-        )
-    return folding.by or ("sample" if unknown else "participant")
 
 
 def _labels(dataset: Dataset, task: str) -> NDArray[np.object_]:
