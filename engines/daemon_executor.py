@@ -73,6 +73,16 @@ class DaemonExecutor(Executor):
             for thread in self._threads:
                 thread.join()
 
+    def join(self, timeout_s: float) -> None:
+        """Wait for the threads at most `timeout_s`, after `shutdown`.
+
+        Without this, an exit right after `shutdown` may abort: Python ends a daemon thread that returns from
+        C by unwinding it, which C++ code does not allow.
+        """
+        until_s = time.monotonic() + timeout_s
+        for thread in self._threads:
+            thread.join(max(0.0, until_s - time.monotonic()))
+
     def _cancel_waiting(self) -> None:
         while True:
             try:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from affectstream.engines.labels import MODALITIES, Modality
 from affectstream.stream.errors import OptionError
 from affectstream.stream.speaker_metadata import Speakers
 
@@ -97,6 +100,10 @@ class SourceOptions:
     """Focal length of the camera in pixels; None: the frame width."""
     metadata: Speakers | None = None
     """Age and gender of speakers, for bundles that use them; see `read_speakers`."""
+    modalities: tuple[Modality, ...] | None = None
+    """Use these only, if the source and the bundle have them; None: all."""
+    min_confidence: float = 0.0
+    """No label and no emotion segment below this confidence, 0 to 1; the bundle's own limit stays."""
 
     max_pixels: int = MAX_PIXELS
     """Larger pictures of a recording are not decoded; see `pixel_limit`."""
@@ -114,3 +121,36 @@ class SourceOptions:
             raise OptionError(f"baseline must not be negative, found {self.baseline_us / 1e6} s")
         if self.focal_px is not None and not 0 < self.focal_px < math.inf:
             raise OptionError(f"focal must be a positive number of pixels, found {self.focal_px}")
+        if self.modalities is not None and not set(self.modalities) & set(MODALITIES):
+            raise OptionError(f"modalities: expected some of {', '.join(MODALITIES)}, found none")
+        if not 0 <= self.min_confidence <= 1:
+            raise OptionError(f"min_confidence must be 0 to 1, found {self.min_confidence}")
+
+    def allows(self, modality: Modality) -> bool:
+        """Whether `modality` may be used."""
+        return self.modalities is None or modality in self.modalities
+
+    def described(self) -> dict[str, Any]:
+        """The options that differ from their default, for the metadata of results.
+
+        Neither folders nor what is known about the speakers is in it.
+        """
+        found: dict[str, Any] = {
+            "start_s": None if self.start_us is None else self.start_us / 1e6,
+            "end_s": None if self.end_us is None else self.end_us / 1e6,
+            "audio_track": self.audio_track,
+            "transcript": None if self.transcript is None else _file_name(self.transcript),
+            "language": self.language,
+            "speaker": self.assignment.everything,
+            "channels": self.assignment.channels,
+            "names": dict(self.assignment.names) or None,
+            "baseline_s": self.baseline_us / 1e6 or None,
+            "focal_px": self.focal_px,
+            "modalities": self.modalities,
+            "min_confidence": self.min_confidence or None,
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def _file_name(path: Path) -> str:
+    return os.fsencode(path.name).decode("utf-8", "replace")

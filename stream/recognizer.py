@@ -20,6 +20,7 @@ from affectstream.stream.loaded import LoadedBundle
 from affectstream.stream.media.content import Content, as_file, content_name
 from affectstream.stream.offline.session import Session
 from affectstream.stream.options import SourceOptions
+from affectstream.stream.results.origin import Origin
 from affectstream.stream.results.readings import table_rows, table_schema
 
 if TYPE_CHECKING:
@@ -159,17 +160,18 @@ class Recognizer(LoadedBundle):
 
         Raises `SourceError` if nothing of it can be used.
         """
-        labels = self.bundle.manifest.labels
         events: list[Event] = []
         readings: list[dict[str, Any]] = []
         with self.session(source, options, name=name) as session:
+            origin = Origin.of(self.bundle, session.name, options or SourceOptions())
             for hop in session:
                 events += hop.events
-                readings += table_rows(labels, hop, session.end_us)
+                readings += table_rows(origin, hop, session.end_us)
         last = session.ended
+        schema = table_schema(origin.labels).with_metadata(origin.metadata)
         return Result(
             events=tuple(events),
-            readings=pa.Table.from_pylist(readings, table_schema(labels)),
+            readings=pa.Table.from_pylist(readings, schema),
             complete=bool(last is None or last.complete),
             detail=None if last is None else last.detail,
         )

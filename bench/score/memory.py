@@ -60,7 +60,7 @@ def measure(
     with (
         Recognizer.open(bundle, threads=threads) as recognizer,
         recognizer.session(path) as session,
-        OutputFolder(scratch / "out", FORMATS, recognizer) as folder,
+        OutputFolder(scratch / "out", FORMATS, recognizer, session.name) as folder,
     ):
         for hop in session:
             folder.push(hop, session.end_us)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,8 +10,9 @@ from pathlib import Path
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A new path beside `path`. It replaces `path` at the end of the block, or is deleted if that raises."""
-    scratch = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    """A new path beside `path`, of a name that nobody else uses or foresees. It replaces `path` at the end
+    of the block, or is deleted if that raises."""
+    scratch = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         yield scratch
         scratch.replace(path)

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
-
-if TYPE_CHECKING:
-    from affectstream.stream.events import Attention, Emotion, Event
 
 
 def demo(
@@ -27,6 +23,7 @@ def demo(
 
     from rich.console import Console
 
+    from affectstream.stream.cli.event_lines import EventLines
     from affectstream.stream.demo import SECONDS, write_clip
     from affectstream.stream.recognizer import Recognizer
 
@@ -46,9 +43,9 @@ def demo(
                 f"Scoring it with bundle {manifest.name} {manifest.version} ({recognizer.choice.reason}).\n",
                 soft_wrap=True,
             )
+            lines = EventLines(console)
             for hop in session:
-                for line in _lines(hop.events):
-                    console.print(line, soft_wrap=True)
+                lines.push(hop, session.end_us)
     console.print(
         "\nEach line is an event; programs get the same as JSON Lines. Next, try your own recording:\n"
         "  affectstream score interview.mp4                    events as JSON Lines\n"
@@ -58,39 +55,3 @@ def demo(
     )
     if keep is not None:
         console.print(f"The clip is in {clip}.")
-
-
-def _lines(events: Sequence[Event]) -> Iterator[str]:
-    """One line for each emotion with its attention, for each segment and each stream event."""
-    from affectstream.stream.events import Attention, Emotion, Segment
-
-    attention = {e.track: e for e in events if isinstance(e, Attention)}
-    for event in events:
-        when = f"{event.t_start:6.2f}-{event.t_end:5.2f} s"
-        who = "recording" if event.track is None else f"person {event.track}"
-        match event:
-            case Emotion():
-                beside = attention.get(event.track)
-                text = "" if beside is None else _attention(beside)
-                yield f"{when}  {who:10} {_emotion(event):48} {text}"
-            case Segment():
-                score = f"[dim]mean {event.mean:.0%}, peak {event.peak:.0%}[/dim]"
-                yield f"{when}  {who:10} [bold]segment: {event.state}[/bold] {score}"
-            case Attention():
-                pass  # printed with its emotion
-            case _:
-                yield f"[dim]{when}  stream     {event.what}[/dim]" + (
-                    f": {event.detail}" if event.detail else ""
-                )
-
-
-def _emotion(event: Emotion) -> str:
-    if event.label is None:
-        return f"[dim]no label: {str(event.abstain).replace('_', ' ')}[/dim]"
-    return f"{event.label} [dim]{event.confidence:.0%}, {' + '.join(event.modalities)}[/dim]"
-
-
-def _attention(event: Attention) -> str:
-    if event.score is None:
-        return event.state
-    return f"{event.state} [dim]yaw {event.yaw:+.0f}, pitch {event.pitch:+.0f} degrees[/dim]"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +12,7 @@ import typer
 from affectstream.stream.sinks import DEFAULT_FORMATS, FORMATS, Format
 
 if TYPE_CHECKING:
+    from affectstream.engines.labels import Modality
     from affectstream.stream.options import SourceOptions
 
 BundleName = Annotated[str, typer.Option(help="Bundle to use: 'pocket', or its folder.")]
@@ -66,6 +68,16 @@ Focal = Annotated[
     float | None,
     typer.Option(help="Focal length of the camera in pixels.", show_default="frame width"),
 ]
+Modalities = Annotated[
+    str | None,
+    typer.Option(help="Use these only: some of video,voice,text.", show_default="what there is"),
+]
+MinConfidence = Annotated[
+    float,
+    typer.Option(
+        min=0.0, max=1.0, help="No label below this confidence; the bundle has a limit of its own."
+    ),
+]
 Lsl = Annotated[
     str | None,
     typer.Option(
@@ -85,6 +97,10 @@ WordsDownload = Annotated[
 ]
 
 
+_TIME = re.compile(r"(?:(?:(\d{1,4}):)?(\d{1,4}):)?(-?\d{1,9}(?:\.\d*)?)s?", re.ASCII)
+"""Hours, minutes and seconds."""
+
+
 def source_options(
     *,
     transcript: Path | None,
@@ -93,9 +109,11 @@ def source_options(
     metadata: Path | None,
     baseline: str,
     focal: float | None,
+    modalities: str | None = None,
+    min_confidence: float = 0.0,
     channel: str | None = None,
-    start: float | None = None,
-    end: float | None = None,
+    start: str | None = None,
+    end: str | None = None,
     audio_track: str | None = None,
     max_pixels: int | None = None,
 ) -> SourceOptions:
@@ -107,8 +125,8 @@ def source_options(
     from affectstream.stream.speaker_metadata import read_speakers
 
     return SourceOptions(
-        start_us=_microseconds(start),
-        end_us=_microseconds(end),
+        start_us=_parse_time(start, "--start"),
+        end_us=_parse_time(end, "--end"),
         audio_track=int(audio_track) if audio_track and audio_track.isdecimal() else audio_track,
         transcript=transcript,
         language=language,
@@ -117,6 +135,8 @@ def source_options(
         focal_px=focal,
         metadata=None if metadata is None else read_speakers(metadata),
         max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
+        modalities=None if modalities is None else _parse_modalities(modalities),
+        min_confidence=min_confidence,
     )
 
 
@@ -150,9 +170,27 @@ def parse_seconds(text: str, option: str) -> float:
     return seconds
 
 
-def _microseconds(seconds: float | None) -> int | None:
-    if seconds is None:
+def _parse_time(text: str | None, option: str) -> int | None:
+    """Microseconds in ``90``, ``90s``, ``1:30`` or ``00:01:30.5``. Raises `typer.BadParameter`."""
+    if text is None:
         return None
-    if not math.isfinite(seconds):
-        raise typer.BadParameter(f"{seconds}: expected a number of seconds")
-    return round(seconds * 1e6)
+    found = _TIME.fullmatch(text)
+    if found is None:
+        raise typer.BadParameter(
+            f"{text!r}: expected seconds such as 90, or a time such as 00:01:30", param_hint=option
+        )
+    hours, minutes, seconds = found.groups()
+    return round((int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(seconds)) * 1e6)
+
+
+def _parse_modalities(text: str) -> tuple[Modality, ...]:
+    """The modalities in ``video,voice``. Raises `typer.BadParameter` for another name."""
+    from affectstream.engines.labels import MODALITIES
+
+    names = {name.strip() for name in text.split(",")}
+    if not names <= set(MODALITIES):
+        raise typer.BadParameter(
+            f"{text!r}: expected some of {', '.join(MODALITIES)}, separated by commas",
+            param_hint="--modalities",
+        )
+    return tuple(modality for modality in MODALITIES if modality in names)

@@ -64,6 +64,12 @@ class LiveJob:
         if self.duration_s is not None and self.duration_s <= 0:
             raise OptionError(f"--duration {self.duration_s:g}: expected more than 0 seconds")
 
+    @property
+    def inputs(self) -> list[Path]:
+        """The files that are read, as far as the options name them."""
+        source = () if self.live.source is None else (Path(self.live.source),)
+        return [*source, *filter(None, (self.options.transcript,))]
+
 
 def run_live(job: LiveJob, stdout: BinaryIO, screen: Console, log: Console | None = None) -> int:
     """Watch until the end and return the exit code. `screen` shows the dashboard where it is a terminal;
@@ -109,7 +115,14 @@ class _Watch:
         self._sink: SinkThread | None = None
         if job.output is not None:
             folder = job.output / live_folder_name(self._source.name, job.live.source)
-            self._folder = OutputFolder(folder, job.formats, recognizer)
+            self._folder = OutputFolder(
+                folder,
+                job.formats,
+                recognizer,
+                self._source.name,
+                job.options,
+                inputs=job.inputs,
+            )
             self._sink = SinkThread(self._folder, self._end_us)
         elif self._dashboard is None:
             self._sink = SinkThread(JsonlStream(Unbuffered(stdout)), self._end_us)

@@ -16,6 +16,8 @@ from affectstream.stream.cli.flags import (
     Formats,
     Language,
     Metadata,
+    MinConfidence,
+    Modalities,
     Output,
     Speakers,
     Threads,
@@ -27,9 +29,10 @@ from affectstream.stream.cli.flags import (
 
 def score(
     files: Annotated[
-        list[Path],
+        list[str],  # a Path would join the slashes of a URL
         typer.Argument(
-            help="Recordings in any format that FFmpeg reads, or transcripts.", show_default=False
+            help="Recordings in any format that FFmpeg reads, or transcripts.",
+            show_default=False,
         ),
     ],
     output: Output = None,
@@ -38,10 +41,10 @@ def score(
     device: Device = "auto",
     threads: Threads = None,
     start: Annotated[
-        float | None, typer.Option(help="Begin at this second.", show_default=False)
+        str | None, typer.Option(help="Begin here: 90 or 00:01:30.", show_default=False)
     ] = None,
     end: Annotated[
-        float | None, typer.Option(help="Stop at this second.", show_default=False)
+        str | None, typer.Option(help="Stop here: 120 or 00:02:00.", show_default=False)
     ] = None,
     audio_track: Annotated[
         str | None,
@@ -65,15 +68,27 @@ def score(
             min=1, help="Refuse pictures of more pixels than this.", show_default="40 million"
         ),
     ] = None,
+    modalities: Modalities = None,
+    min_confidence: MinConfidence = 0.0,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print JSON Lines on a terminal too.")
+    ] = False,
 ) -> None:
     """Score recordings: events to stdout, or result files to a folder.
+
+    A terminal gets a line to read for each event, a pipe or a file JSON Lines.
 
     Example: [bold]affectstream score interview.mp4 --output results[/bold]
     """
     # Imported here so that --help answers at once.
+    from rich.console import Console
+
+    from affectstream.stream.cli.event_lines import EventLines
     from affectstream.stream.errors import OptionError
+    from affectstream.stream.live.capture.address import is_url, redact
     from affectstream.stream.offline.batch import score_files
     from affectstream.stream.recognizer import Recognizer
+    from affectstream.stream.sinks.jsonl import JsonlStream
 
     options = source_options(
         transcript=transcript,
@@ -87,10 +102,21 @@ def score(
         end=end,
         audio_track=audio_track,
         max_pixels=max_pixels,
+        modalities=modalities,
+        min_confidence=min_confidence,
     )
     names = parse_formats(formats, output)
     if transcript is not None and len(set(files)) > 1:
         raise OptionError("one transcript cannot serve several recordings: score them one by one")
+    for url in filter(is_url, files):
+        raise OptionError(
+            f"{redact(url)}: score reads files; for this address use: affectstream live --source URL"
+        )
+    lines = output is None and not json and sys.stdout.isatty()
+    sink = EventLines(Console(highlight=False)) if lines else JsonlStream(sys.stdout.buffer)
     with Recognizer.open(bundle, device=device, threads=threads) as recognizer:
-        code = score_files(recognizer, files, options, output, names, sys.stdout.buffer)
+        # Lines and JSON on a terminal show how far it is.
+        progress = output is not None or not sys.stdout.isatty()
+        paths = [Path(file) for file in files]
+        code = score_files(recognizer, paths, options, output, names, sink, progress=progress)
     raise typer.Exit(code)

@@ -36,6 +36,7 @@ class Fuser:
         language: str | None = None,
         modalities: Sequence[Modality] = MODALITIES,
         speakers: Speakers | None = None,
+        min_confidence: float = 0.0,
     ) -> None:
         """`modalities` are those that the source can give at all."""
         manifest = bundle.manifest
@@ -47,7 +48,7 @@ class Fuser:
         self._late_fusion = bundle.engines["fusion"] if bundle.members else None
         self._modalities = tuple(modalities)
         self._assigner = SubjectAssigner(assignment, has_voice="voice" in modalities)
-        self._decoder = OutputDecoder(manifest)
+        self._decoder = OutputDecoder(manifest, min_confidence)
 
     def push(self, window: Window) -> list[Reading]:
         """Readings of one hop: those of the tracks in order of their numbers, then the recording's.

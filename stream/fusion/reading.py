@@ -51,8 +51,9 @@ class Reading:
 class OutputDecoder:
     """Fills in readings from head outputs, with the calibration of a bundle."""
 
-    def __init__(self, manifest: Manifest) -> None:
-        self._labels = manifest.labels
+    def __init__(self, manifest: Manifest, min_confidence: float = 0.0) -> None:
+        """A label needs `min_confidence`, and what the calibration demands."""
+        self._labels, self._min_confidence = manifest.labels, min_confidence
         self._calibration = manifest.calibration
         self._log_prior = np.log(np.asarray(manifest.calibration.prior, np.float64))
 
@@ -72,7 +73,7 @@ class OutputDecoder:
         scores = self.probabilities(outputs["logits"], reading.modalities)
         best = int(np.argmax(scores))
         threshold = self._calibration.min_confidence.get("+".join(reading.modalities), 0.0)
-        confident = scores[best] >= threshold
+        confident = scores[best] >= max(threshold, self._min_confidence)
         return replace(
             reading,
             scores=scores,

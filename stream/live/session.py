@@ -65,9 +65,15 @@ class LiveSession:
         the machine is too slow, and ValueError for a source that gives nothing that the bundle reads.
         """
         bundle, manifest = recognizer.bundle, recognizer.bundle.manifest
-        given = tuple(m for m in bundle.modalities if m in modalities)
+        options = options or SourceOptions()
+        given = tuple(m for m in bundle.modalities if m in modalities and options.allows(m))
         if not given:
-            raise ValueError(f"the bundle reads {bundle.modalities}, the source gives {modalities}")
+            chosen = (
+                "" if options.modalities is None else f", the options allow {options.modalities}"
+            )
+            raise ValueError(
+                f"the bundle reads {bundle.modalities}, the source gives {modalities}{chosen}"
+            )
         self.name = name
         self._stream_events = StreamEvents(name, given)
         clock = clock or SystemClock()
@@ -84,7 +90,7 @@ class LiveSession:
             bundle,
             name,
             given,
-            options or SourceOptions(),
+            options,
             self._queue,
             self._control,
             callbacks,

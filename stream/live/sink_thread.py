@@ -8,20 +8,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 from affectstream.stream.results.interpret import HopResult
+from affectstream.stream.sinks.base import Sink
 
 MAX_WAITING = 4096
 """Hops and events that may wait: a quarter of an hour of one person."""
-
-
-class Sink(Protocol):
-    """Takes hops, as `JsonlStream` and `OutputFolder` do."""
-
-    def push(self, hop: HopResult, end_us: int) -> None:
-        """Write one hop; `end_us` is how far the source has come."""
-        ...
 
 
 class Unbuffered:

@@ -171,7 +171,7 @@ class LiveSource:
 
     def _find_transcript(self, live: LiveOptions) -> Transcript | None:
         """The transcript of the options, or the one beside a file, as in `score`."""
-        if "text" not in self._recognizer.bundle.modalities:
+        if "text" not in self._recognizer.bundle.modalities or not self._options.allows("text"):
             return None
         if self._words is not None:
             if self._options.transcript is not None:
@@ -206,7 +206,7 @@ class LiveSource:
             "voice": any(info.voice for info in infos),
             "text": self._transcript is not None or self._words is not None,
         }
-        reads = self._recognizer.bundle.modalities
+        reads = [m for m in self._recognizer.bundle.modalities if self._options.allows(m)]
         modalities = tuple(m for m in reads if gives[m])
         if not set(modalities) - {"text"}:
             raise SourceError(

@@ -1,7 +1,8 @@
 """The folder of one scored recording: its result files, and `run.json` about the run.
 
 Result files do not depend on when, where or how fast they were made, so two runs can be compared byte by
-byte. `run.json` holds all of that. It is written last: a folder without it is not complete.
+byte. `run.json` holds all of that. It is written last: a folder without it is not complete. Only one process
+at a time writes a folder.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import hashlib
 import os
 import platform
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -19,38 +21,62 @@ from typing import Any, Self
 
 import msgspec
 import onnxruntime
+from filelock import FileLock, Timeout
 
 from affectstream.engines.bundle.folder import MANIFEST
 from affectstream.engines.cache.atomic import write_atomic
 from affectstream.engines.cache.digest import sha256
+from affectstream.stream.errors import OutputError
 from affectstream.stream.events import SCHEMA, Stream, utc_timestamp
 from affectstream.stream.loaded import LoadedBundle
+from affectstream.stream.options import SourceOptions
 from affectstream.stream.results.interpret import HopResult
+from affectstream.stream.results.origin import Origin
 from affectstream.stream.sinks import Format
 from affectstream.stream.sinks.base import FileSink, writing
 from affectstream.stream.sinks.by_format import FILE_SINKS
 
-RUN = "run.json"
+RUN, TRACEBACK = "run.json", "traceback.txt"
+_LOCK = ".lock"
 _PACKAGES = ("affectstream", "av", "numpy")
 
 
 class OutputFolder:
     """Writes the results of one recording. Use it with ``with``: an error removes unfinished files."""
 
-    def __init__(self, folder: Path, formats: Sequence[Format], recognizer: LoadedBundle) -> None:
-        """Create `folder` and its files, and remove those of an older run. Raises `OutputError`."""
+    def __init__(
+        self,
+        folder: Path,
+        formats: Sequence[Format],
+        recognizer: LoadedBundle,
+        stream: str,
+        options: SourceOptions | None = None,
+        *,
+        inputs: Iterable[Path] = (),
+    ) -> None:
+        """Create `folder` and its files, and remove those of an older run.
+
+        `stream` is the name of the source in events. Raises `OutputError`, also if another process writes
+        this folder, or if a result would replace one of `inputs`.
+        """
         self.folder = folder
         self._recognizer = recognizer
         self._started = datetime.now(UTC)
+        self._sinks: list[FileSink] = []
+        results = {RUN, TRACEBACK, *(sink.filename for sink in FILE_SINKS.values())}
+        _check_inputs(folder, results, inputs)
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            for name in (RUN, *(sink.filename for sink in FILE_SINKS.values())):
-                (folder / name).unlink(missing_ok=True)
-        self._sinks: list[FileSink] = []
-        labels = recognizer.bundle.manifest.labels
+            self._lock = _locked(folder)
+        origin = Origin.of(recognizer.bundle, stream, options or SourceOptions())
         try:
+            with writing(folder):
+                for name in results:
+                    (folder / name).unlink(missing_ok=True)
+                for partial in folder.glob(".*.part"):  # of a run that was killed
+                    partial.unlink(missing_ok=True)
             for name in formats:
-                self._sinks.append(FILE_SINKS[name](folder, labels))
+                self._sinks.append(FILE_SINKS[name](folder, origin))
         except BaseException:
             self.discard()
             raise
@@ -68,11 +94,20 @@ class OutputFolder:
         text = msgspec.json.format(msgspec.json.encode(self._run_document(source, ended)), indent=2)
         with writing(self.folder / RUN):
             write_atomic(self.folder / RUN, text + b"\n")
+        self._unlock()
 
     def discard(self) -> None:
         """Remove everything unfinished."""
         for sink in self._sinks:
             sink.discard()
+        self._unlock()
+
+    def _unlock(self) -> None:
+        if self._lock is not None and self._lock.is_locked:
+            # Removed first: afterwards the file may already be the lock of another process.
+            with suppress(OSError):
+                (self.folder / _LOCK).unlink(missing_ok=True)
+            self._lock.release()
 
     def _run_document(self, source: Path | str, ended: Stream) -> dict[str, Any]:
         bundle = self._recognizer.bundle
@@ -115,6 +150,41 @@ class OutputFolder:
     ) -> None:
         if error is not None:
             self.discard()
+        self._unlock()
+
+
+def _locked(folder: Path) -> FileLock | None:
+    """The lock of `folder`, held; None on a file system without locks.
+
+    Raises `OutputError` if another process has it.
+    """
+    # Any thread may release it: the thread of a sink commits.
+    lock = FileLock(folder / _LOCK, timeout=0, thread_local=False)
+    try:
+        lock.acquire()
+        while not (
+            folder / _LOCK
+        ).exists():  # its last owner removed the file while this one opened it
+            lock.release()
+            lock.acquire()
+    except Timeout:
+        raise OutputError(
+            f"{folder} is being written by another process: wait for it, or choose another --output"
+        ) from None
+    except NotImplementedError:
+        return None
+    return lock
+
+
+def _check_inputs(folder: Path, results: Iterable[str], inputs: Iterable[Path]) -> None:
+    """Raise `OutputError` if a file of `results` in `folder` is one of `inputs`."""
+    existing = [folder / name for name in sorted(results) if (folder / name).exists()]
+    for path in inputs:
+        for result in existing:
+            if path.exists() and result.samefile(path):
+                raise OutputError(
+                    f"a result would replace the input {path}: choose another --output"
+                )
 
 
 def folder_names(paths: Sequence[Path]) -> list[str]:

@@ -44,7 +44,7 @@ _ITEMS_PER_BATCH = 4
 a thread from its next one. Sound is joined to runs of half a second, which are small."""
 _SOUND_RUN = SAMPLE_RATE // 2
 _JOIN_TIMEOUT_S = 2.0
-"""How long to wait for a reader that does not stop before it is abandoned."""
+"""How long to wait for a reader or an engine that does not stop before it is abandoned."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,7 +82,7 @@ class Pipeline:
         self._frame_hz = bundle.manifest.frame_hz
         video = recording.info.video
         self._perceiver: Perceiver | None = None
-        if video is not None and "video" in bundle.modalities:
+        if video is not None and "video" in interpreter.modalities:
             self._perceiver = Perceiver(bundle, pixel_aspect=video.pixel_aspect)
         # A batch holds whole frames, so fewer may wait than the queue has places.
         batches = self._threads + 2
@@ -101,7 +101,8 @@ class Pipeline:
         finally:
             self._stop.set()
             reader.join(_JOIN_TIMEOUT_S)
-            pool.shutdown(wait=False, cancel_futures=True)  # do not wait for an engine that hangs
+            pool.shutdown(wait=False, cancel_futures=True)
+            pool.join(_JOIN_TIMEOUT_S)
 
     def _interpret(self) -> Iterator[HopResult]:
         if self._perceiver is None:  # sound must not wait for video that is not used

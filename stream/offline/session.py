@@ -57,6 +57,8 @@ class Session:
         )
         self.info = self._source.info
         self.ended: Stream | None = None
+        self.transcript_file: Path | None = None
+        """The transcript beside the recording, or that of the options."""
         self._warnings = list(self.info.skipped)
         self._position_us = options.start_us or 0
         try:
@@ -114,12 +116,14 @@ class Session:
     def _find_transcript(self) -> Transcript | None:
         if isinstance(self._source, TranscriptSource):
             return self._source.transcript
-        if isinstance(self._source, PushedMedia) or "text" not in self._bundle.modalities:
+        has_none = isinstance(self._source, PushedMedia) or "text" not in self._bundle.modalities
+        if has_none or not self._options.allows("text"):
             return None
         path = self._source.path
         if self._options.transcript is not None:
+            self.transcript_file = self._options.transcript
             return read_transcript(self._options.transcript)
-        file = find_transcript(path)
+        self.transcript_file = file = find_transcript(path)
         if file is None:
             return embedded_transcript(path) if self.info.subtitles else None
         try:
@@ -180,12 +184,14 @@ class Session:
             "voice": bool(self.info.audio),
             "text": self._transcript is not None or "text" in pushed,
         }
-        used = tuple(m for m in self._bundle.modalities if available[m])
+        readable = tuple(m for m in self._bundle.modalities if self._options.allows(m))
+        used = tuple(m for m in readable if available[m])
         if not used:
             found = ", ".join(m for m, present in available.items() if present)
+            chosen = "" if self._options.modalities is None else ", with these options,"
             raise SourceError(
                 f"{self._source.path}: holds {found} and nothing that bundle "
-                f"{self._bundle.manifest.name!r} reads: {', '.join(self._bundle.modalities)}"
+                f"{self._bundle.manifest.name!r}{chosen} reads: {', '.join(readable) or 'nothing'}"
             )
         return used
 

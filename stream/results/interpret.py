@@ -77,7 +77,7 @@ class Interpreter:
         self._labels = manifest.labels
         self._shape = WindowShape(manifest.window_us, manifest.hop_us, manifest.frame_hz)
         self._options = options
-        self._modalities = tuple(modalities)
+        self.modalities = tuple(modalities)
         self._tracker = Tracker()
         self._poses: dict[int, Pose | None] = {}
         holes: HolePolicy = "skip" if live else "wait"
@@ -89,6 +89,7 @@ class Interpreter:
             language=options.language,
             modalities=modalities,
             speakers=options.metadata,
+            min_confidence=options.min_confidence,
         )
         self._events = EventBuilder(stream, manifest.labels)
         self._has_emotion = bool(bundle.head_outputs - {"attention"})
@@ -139,8 +140,10 @@ class Interpreter:
         return self._results(chain.from_iterable(windows))
 
     def push_sound(self, samples: Samples) -> Iterator[HopResult]:
-        """A run of sound."""
+        """A run of sound. If the options exclude voice, only its end counts: windows wait for that."""
         start_us, end_us = sample_time_us(samples.start), sample_time_us(samples.end)
+        if not self._options.allows("voice"):
+            return self.push_bound(Bound(MediaKind.AUDIO, end_us))
         self._push_media(MediaKind.AUDIO, start_us, end_us)
         return self._results(self._windower.push_sound(samples))
 
@@ -183,7 +186,7 @@ class Interpreter:
         return point * 1_000_000 // self._shape.frame_hz
 
     def _push_media(self, kind: MediaKind, start_us: int, end_us: int) -> None:
-        if kind.modality in self._modalities:
+        if kind.modality in self.modalities:
             self._gaps += self._gap_finder.push(kind, start_us, end_us)
             self._windower.push_media(kind, start_us, end_us)
 
@@ -259,6 +262,8 @@ class Interpreter:
         start_us, end_us = reading.start_us, min(reading.end_us, self._events.end_us)
         state.modalities = reading.modalities or state.modalities
         label, score = state.smoother.push(reading.scores, self._shape.hop_us)
+        if score < self._options.min_confidence:
+            label = None
         events = self._segment_events(
             reading.track, state, "emotion", state.emotions.push(start_us, end_us, label, score)
         )

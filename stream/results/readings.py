@@ -13,6 +13,7 @@ from affectstream.stream.fusion.reading import SCORE_DECIMALS, Reading
 from affectstream.stream.results.attention import AttentionReading
 from affectstream.stream.results.event_builder import rounded, seconds
 from affectstream.stream.results.interpret import HopResult
+from affectstream.stream.results.origin import Origin
 
 _SENTIMENTS = tuple(f"sentiment_{name}" for name in SENTIMENTS)
 _POINTS = tuple(f"{name}_{axis}" for name in LANDMARKS for axis in "xy")
@@ -21,11 +22,13 @@ _POINTS = tuple(f"{name}_{axis}" for name in LANDMARKS for axis in "xy")
 def table_schema(labels: Sequence[str]) -> pa.Schema:
     """Columns of the table, the same for every bundle with these `labels`.
 
-    Columns of outputs that the bundle does not have stay empty. Boxes and landmarks are fractions of
+    Columns of outputs that the bundle does not have keep their type and are null, so that tables of
+    several bundles can be joined. Boxes and landmarks are fractions of
     the frame's width and height.
     """
     number = pa.float64()
     fields = [
+        ("stream", pa.string()),
         ("hop", pa.int64()),
         ("t_start", number),
         ("t_end", number),
@@ -50,17 +53,19 @@ def table_schema(labels: Sequence[str]) -> pa.Schema:
     return pa.schema(fields)
 
 
-def table_rows(labels: Sequence[str], hop: HopResult, end_us: int) -> list[dict[str, Any]]:
+def table_rows(origin: Origin, hop: HopResult, end_us: int) -> list[dict[str, Any]]:
     """The rows of one hop; no time is later than `end_us`, the end of the recording."""
-    return [_row(labels, reading, attention, end_us) for reading, attention in hop.readings]
+    return [_row(origin, reading, attention, end_us) for reading, attention in hop.readings]
 
 
 def _row(
-    labels: Sequence[str], reading: Reading, attention: AttentionReading | None, end_us: int
+    origin: Origin, reading: Reading, attention: AttentionReading | None, end_us: int
 ) -> dict[str, Any]:
+    labels = origin.labels
     scores = reading.scores or (None,) * len(labels)
     intensities = reading.intensities or (None,) * len(labels)
     return {
+        "stream": origin.stream,
         "hop": reading.hop,
         "t_start": seconds(reading.start_us),
         "t_end": seconds(min(reading.end_us, end_us)),

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import os
+import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import pyarrow as pa
 
 from affectstream.stream.errors import OutputError
 from affectstream.stream.results.interpret import HopResult
+from affectstream.stream.results.origin import Origin
+
+
+class Sink(Protocol):
+    """Takes the results of a source hop by hop."""
+
+    def push(self, hop: HopResult, end_us: int) -> None:
+        """Write one hop; `end_us` is where the source ends, as far as is known."""
+        ...
 
 
 class FileSink(ABC):
@@ -23,12 +33,13 @@ class FileSink(ABC):
 
     filename: str
 
-    def __init__(self, folder: Path, labels: Sequence[str]) -> None:
+    def __init__(self, folder: Path, origin: Origin) -> None:
         self.path = folder / self.filename
-        self.labels = tuple(labels)
-        self._partial = folder / f".{self.filename}.part"
+        self.origin = origin
+        # A name that nobody else uses or foresees; mode x follows no link.
+        self._partial = folder / f".{self.filename}.{secrets.token_hex(4)}.part"
         with writing(self.path):
-            self._file: BinaryIO = self._partial.open("wb")
+            self._file: BinaryIO = self._partial.open("xb")
 
     @abstractmethod
     def write(self, file: BinaryIO, hop: HopResult, end_us: int) -> None:
@@ -62,7 +73,8 @@ class FileSink(ABC):
             self.release()  # closing flushes, which fails on a full disk
         with suppress(OSError):
             self._file.close()
-        self._partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._partial.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -10,6 +9,7 @@ import pyarrow as pa
 import pyarrow.csv as pc
 
 from affectstream.stream.results.interpret import HopResult
+from affectstream.stream.results.origin import Origin
 from affectstream.stream.results.readings import table_rows, table_schema
 from affectstream.stream.sinks.base import FileSink
 
@@ -19,14 +19,14 @@ class CsvSink(FileSink):
 
     filename = "readings.csv"
 
-    def __init__(self, folder: Path, labels: Sequence[str]) -> None:
-        super().__init__(folder, labels)
-        self._schema = table_schema(self.labels)
+    def __init__(self, folder: Path, origin: Origin) -> None:
+        super().__init__(folder, origin)
+        self._schema = table_schema(origin.labels)
         self._writer = pc.CSVWriter(self._file, self._schema)
 
     def write(self, file: BinaryIO, hop: HopResult, end_us: int) -> None:
         """Write the rows of one hop."""
-        if rows := table_rows(self.labels, hop, end_us):
+        if rows := table_rows(self.origin, hop, end_us):
             self._writer.write_table(pa.Table.from_pylist(rows, self._schema))
 
     def finish(self, file: BinaryIO) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -10,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from affectstream.stream.results.interpret import HopResult
+from affectstream.stream.results.origin import Origin
 from affectstream.stream.results.readings import table_rows, table_schema
 from affectstream.stream.sinks.base import FileSink
 
@@ -21,15 +21,15 @@ class ParquetSink(FileSink):
 
     filename = "readings.parquet"
 
-    def __init__(self, folder: Path, labels: Sequence[str]) -> None:
-        super().__init__(folder, labels)
-        self._schema = table_schema(self.labels)
+    def __init__(self, folder: Path, origin: Origin) -> None:
+        super().__init__(folder, origin)
+        self._schema = table_schema(origin.labels).with_metadata(origin.metadata)
         self._writer = pq.ParquetWriter(self._file, self._schema, compression="zstd")
         self._rows: list[dict[str, Any]] = []
 
     def write(self, file: BinaryIO, hop: HopResult, end_us: int) -> None:
         """Buffer the rows of one hop; write a row group once it is full."""
-        self._rows += table_rows(self.labels, hop, end_us)
+        self._rows += table_rows(self.origin, hop, end_us)
         if len(self._rows) >= _GROUP_ROWS:
             self._flush()
 

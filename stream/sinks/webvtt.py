@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from affectstream.stream.events import Segment
 from affectstream.stream.results.interpret import HopResult
+from affectstream.stream.results.origin import Origin
 from affectstream.stream.sinks.base import FileSink
 
 
@@ -19,8 +19,8 @@ class WebVttSink(FileSink):
 
     filename = "segments.vtt"
 
-    def __init__(self, folder: Path, labels: Sequence[str]) -> None:
-        super().__init__(folder, labels)
+    def __init__(self, folder: Path, origin: Origin) -> None:
+        super().__init__(folder, origin)
         self._segments: list[Segment] = []
 
     def write(self, file: BinaryIO, hop: HopResult, end_us: int) -> None:

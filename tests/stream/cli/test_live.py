@@ -121,8 +121,8 @@ from affectstream.stream.cli import main
 from affectstream.stream.sinks.jsonl import JsonlFile
 
 class Stalled(JsonlFile):
-    def __init__(self, folder, labels):
-        super().__init__(folder, labels)
+    def __init__(self, folder, origin):
+        super().__init__(folder, origin)
         # As Path.open makes it, on a pipe that is full: every write that reaches the storage hangs.
         _, writing = os.pipe()
         os.set_blocking(writing, False)

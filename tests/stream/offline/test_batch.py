@@ -212,9 +212,12 @@ def test_ctrl_c_keeps_results_and_marks_them_incomplete(clip, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
-    part = tmp_path / "out/long/.events.jsonl.part"
+    parts = (tmp_path / "out/long").glob
     deadline = time.monotonic() + 60
-    while not (part.exists() and part.stat().st_size > 0) and time.monotonic() < deadline:
+    while (
+        not any(p.stat().st_size for p in parts(".events.jsonl.*.part"))
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     _, messages = process.communicate(timeout=30)

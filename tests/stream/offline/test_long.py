@@ -35,7 +35,7 @@ from affectstream.stream.recognizer import Recognizer
 path, folder = Path(sys.argv[1]), Path(sys.argv[2])
 memory, process = [], psutil.Process()
 with Recognizer.open(threads=2) as recognizer, recognizer.session(path) as session:
-    with OutputFolder(folder, ("jsonl", "parquet", "vtt"), recognizer) as output:
+    with OutputFolder(folder, ("jsonl", "parquet", "vtt"), recognizer, session.name) as output:
         for hop in session:
             output.push(hop, session.end_us)
             if hop.readings and hop.readings[0][0].end_us >= (len(memory) + 1) * 60_000_000:
