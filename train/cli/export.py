@@ -29,11 +29,21 @@ def export(
     build: Annotated[
         bool, typer.Option("--build", help="Also build TensorRT plans, as 'engines build' does.")
     ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the bundle that OUTPUT holds.")
+    ] = False,
 ) -> None:
     """Export a run as a bundle, calibrated and measured.
 
     Example: [bold]affectstream train export --recipe cnn --data prepared/fer2013 -o my-bundle[/bold]
     """
+    from affectstream.engines.bundle.folder import MANIFEST
+    from affectstream.stream.errors import OptionError
+
+    if not overwrite and (output / MANIFEST).exists():
+        raise OptionError(
+            f"{output} already holds a bundle: replace it with --overwrite, or choose another --output"
+        )
     if recipe is None:
         from affectstream.train.export.pocket_bundle import assemble as assemble_pocket
 

@@ -246,3 +246,30 @@ def test_ten_bit_video_shows_the_same_face(tmp_path, portrait):
     assert [event.label for event in events_of(two, "emotion")] == labels
     for a, b in zip(events_of(one, "emotion"), events_of(two, "emotion"), strict=True):
         assert a.scores == pytest.approx(b.scores, abs=0.1)
+
+
+# --- what counts ---
+
+
+def test_the_modalities_of_the_option_are_used_and_no_others(clip):
+    with Recognizer.open(threads=2) as recognizer:
+        for chosen in (("video",), ("voice",), ("text",), ("video", "voice")):
+            options = SourceOptions(end_us=5_000_000, modalities=chosen)
+            result = recognizer.score(clip, options)
+            used = {m for e in events_of(result, "emotion") for m in e.modalities}
+            assert used == set(chosen)
+            assert set(result.events[-1].modalities) == set(chosen)
+            assert bool(events_of(result, "attention")) == ("video" in chosen)
+
+
+def test_no_label_and_no_segment_below_the_least_confidence(clip):
+    with Recognizer.open(threads=2) as recognizer:
+        free = recognizer.score(clip, SourceOptions(end_us=5_000_000))
+        strict = recognizer.score(clip, SourceOptions(end_us=5_000_000, min_confidence=1.0))
+    assert any(e.label for e in events_of(free, "emotion"))
+    assert any(s.of == "emotion" for s in events_of(free, "segment"))
+    assert {e.label for e in events_of(strict, "emotion")} == {None}
+    assert "low_confidence" in {e.abstain for e in events_of(strict, "emotion")}
+    assert not any(s.of == "emotion" for s in events_of(strict, "segment"))
+    pairs = zip(events_of(free, "emotion"), events_of(strict, "emotion"), strict=True)
+    assert all(one.scores == other.scores for one, other in pairs)

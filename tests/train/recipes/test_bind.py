@@ -5,6 +5,7 @@ import shutil
 import sys
 from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -586,8 +587,14 @@ def test_fit_and_export_from_the_command_line(data, tmp_path, monkeypatch, capsy
     fitting = [*common, "--epochs", "1", "--batch-size", "8", "--size", "56", "--class-weights"]
     assert code_of(["train", "fit", *fitting]) == 0
     assert "accuracy" in capsys.readouterr().out
-    for _again in range(2):  # an older bundle is replaced
-        assert code_of(["train", "export", *common, "--output", "made"]) == 0
+    export = ["train", "export", *common, "--output", "made"]
+    assert code_of(export) == 0
+    assert "uar" in capsys.readouterr().out
+    before = Path("made", MANIFEST).read_bytes()
+    assert code_of(export) == exits.USAGE
+    assert "already holds a bundle: replace it with --overwrite" in capsys.readouterr().err
+    assert Path("made", MANIFEST).read_bytes() == before
+    assert code_of([*export, "--overwrite"]) == 0
     assert sorted(path.name for path in tmp_path.iterdir()) == ["made", "runs"]
     with Bundle.open(tmp_path / "made") as bundle:
         assert bundle.manifest.name == "cnn"
