@@ -12,25 +12,16 @@ Advance = Callable[[int, int, str], None]
 @contextmanager
 def progress_bar(description: str, *, shown: bool = True) -> Iterator[Advance]:
     """A bar on stderr, where that is a terminal and `shown`."""
+    from rich import progress as rich
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
 
     console = Console(stderr=True)
     columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        *("{task.description}", rich.BarColumn(), rich.MofNCompleteColumn()),
+        *(rich.TimeRemainingColumn(), "{task.fields[note]}"),
     )
     disable = not (shown and console.is_terminal)
-    with Progress(*columns, console=console, transient=True, disable=disable) as progress:
+    with rich.Progress(*columns, console=console, transient=True, disable=disable) as progress:
         task = progress.add_task(description, total=None, note="")
 
         yield lambda done, total, note: progress.update(

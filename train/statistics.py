@@ -82,7 +82,11 @@ def bootstrap(
         for name, value in metrics(*(column[rows] for column in columns)).items():
             if name in drawn and not math.isnan(value):
                 drawn[name].append(value)
-    return {name: _interval(value, drawn[name]) for name, value in values.items()}
+    ends = [(1.0 - LEVEL) / 2.0, (1.0 + LEVEL) / 2.0]
+    return {
+        name: Interval(value, *map(float, np.quantile(drawn[name] or [math.nan], ends)))
+        for name, value in values.items()
+    }
 
 
 def paired_difference(
@@ -176,10 +180,3 @@ def over_participants(
         wilcoxon_p=float(wilcoxon(differences).pvalue),
         d=None if constant else mean / deviation,
     )
-
-
-def _interval(value: float, drawn: Sequence[float]) -> Interval:
-    if not drawn:
-        return Interval(value, math.nan, math.nan)
-    low, high = np.quantile(drawn, [(1.0 - LEVEL) / 2.0, (1.0 + LEVEL) / 2.0])
-    return Interval(value, float(low), float(high))

@@ -30,7 +30,7 @@ from torch import Tensor
 from affectstream.engines.labels import EMOTIONS, SENTIMENTS
 from affectstream.stream.errors import OptionError
 from affectstream.train import losses, metrics
-from affectstream.train.data.dataset import Dataset
+from affectstream.train.data.dataset import Dataset, has_value
 from affectstream.train.errors import DataError
 from affectstream.train.losses import LossConfig
 
@@ -182,7 +182,7 @@ def tasks_for(
         values = dataset.column(TASK_TYPES[name].column)
         train, valid = values[rows["train"]], values[rows["valid"]]
         for split, found in (("train", train), ("valid", valid)):
-            if not _has_value(found).any():
+            if not has_value(found).any():
                 have = ", ".join(f"{k} {v}" for k, v in dataset.info.tasks.items()) or "none"
                 raise DataError(
                     f"data set {dataset.info.name!r} has no samples for split {split} and task "
@@ -235,16 +235,10 @@ def _class_task(name: str, data: str, train: list[Any], valid: list[Any]) -> Tas
     return Task(name, labels, tuple(train.count(label) for label in labels))
 
 
-def _has_value(values: NDArray[Any]) -> NDArray[np.bool_]:
-    if values.dtype == object:
-        return np.asarray([value is not None for value in values], bool)
-    return ~np.isnan(values)
-
-
 def labeled_rows(names: Sequence[str], dataset: Dataset) -> NDArray[np.bool_]:
     """Which rows (n,) of a data set have a label for one of the tasks."""
     columns = [dataset.column(TASK_TYPES[name].column) for name in names]
-    return np.any([_has_value(column) for column in columns], axis=0)
+    return np.any([has_value(column) for column in columns], axis=0)
 
 
 def _intensities(values: NDArray[Any], labels: Sequence[str]) -> NDArray[np.float32]:
@@ -275,9 +269,8 @@ def mean_loss(
 ) -> Tensor:
     """Mean of the tasks' losses; `truth` has `Task.targets` of the rows by the tasks' names."""
     parts = split_columns(outputs.float(), tasks)
-    return torch.stack(
-        [task.loss(parts[task.name], truth[task.name], config) for task in tasks]
-    ).mean()
+    found = [task.loss(parts[task.name], truth[task.name], config) for task in tasks]
+    return torch.stack(found).mean()
 
 
 def compute_metrics(

@@ -195,9 +195,7 @@ class Dataset:
         if split is not None:
             matches &= self.column("split") == split
         if task is not None:
-            values = self.column(TASKS[task])
-            absent = [v is None for v in values] if values.dtype == object else np.isnan(values)
-            matches &= ~np.asarray(absent, bool)
+            matches &= has_value(self.column(TASKS[task]))
         rows = np.flatnonzero(matches)
         if not rows.size:
             raise self.no_samples(split, f" and task {task}" if task else "")
@@ -223,6 +221,13 @@ class Dataset:
         while self._cached > self._limit and len(self._cache) > 1:
             self._cached -= self._cache.popitem(last=False)[1].nbytes
         return table
+
+
+def has_value(values: NDArray[Any]) -> NDArray[np.bool_]:
+    """Which values (n,) of a `Dataset.column` are neither None nor NaN."""
+    if values.dtype == object:
+        return np.asarray([value is not None for value in values], bool)
+    return ~np.isnan(values)
 
 
 def _shard_folder(folder: Path, info: DatasetInfo) -> Path:

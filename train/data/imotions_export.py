@@ -17,9 +17,10 @@ import codecs
 import csv
 import math
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -211,7 +212,8 @@ def read_annotations(
     if not clock:
         raise DataError(f"{layout.path}: no column {time}; found {', '.join(layout.names[:40])}")
     place, source = layout.find(STIMULUS_COLUMNS), layout.find(SOURCE_COLUMNS)
-    columns = _value_columns(layout)
+    columns = [_value_column(layout, choices) for choices in _VALUES]
+    sensor_names = FACE_SOURCES if event_source is None else (event_source.casefold(),)
     sensors, stimuli = set[str](), set[str]()
     annotations: list[Annotation] = []
     last: list[float | None] = []
@@ -219,7 +221,7 @@ def read_annotations(
     for cells in rows(layout):
         found = _sensors(cells, source)
         sensors |= found
-        if names_sensors and not _has_face_sensor(found, event_source):
+        if names_sensors and not any(n in s.casefold() for s in found for n in sensor_names):
             continue
         shown = cells[place[0]].strip() if place else ""
         stimuli.add(shown)
@@ -231,22 +233,31 @@ def read_annotations(
         if not names_sensors and values == last:
             continue
         last = values
-        annotations.append(_annotation(round(time_ms * 1000), shown or None, values))
-    _refuse_nothing(layout, annotations, sensors, stimuli, stimulus)
-    _refuse_restarted_clock(layout, annotations)
+        emotions = zip(EMOTIONS, values, strict=False)
+        intensities = {name: value for name, value in emotions if value is not None}
+        more = values[len(EMOTIONS) : len(EMOTIONS) + 3]
+        annotations.append(Annotation(round(time_ms * 1000), shown or None, intensities, *more))
+    if not annotations:
+        if stimulus is not None and stimulus not in stimuli:
+            known = ", ".join(sorted(stimuli)) or "none"
+            raise DataError(f"{layout.path}: no stimulus {stimulus!r}, found {known}")
+        raise DataError(
+            f"{layout.path}: no row of a face sensor; event sources are "
+            f"{', '.join(sorted(sensors)) or 'not given'}; name one with --event-source"
+        )
+    several = sorted({a.stimulus for a in annotations if a.stimulus})
+    if len(several) > 1 and any(b.time_us < a.time_us for a, b in pairwise(annotations)):
+        raise DataError(
+            f"{layout.path}: times restart with each stimulus ({', '.join(several)}): choose one "
+            "with --stimulus, or the clock of the whole recording with --time Timestamp"
+        )
     return sorted(annotations, key=lambda a: a.time_us)
 
 
-def _percent(value: float) -> float:
-    if not -_SLACK <= value <= 100.0 + _SLACK:
-        raise ValueError("0 to 100")
-    return min(1.0, max(0.0, value / 100.0))
-
-
-def _signed(value: float) -> float:
-    if not -100.0 - _SLACK <= value <= 100.0 + _SLACK:
-        raise ValueError("-100 to 100")
-    return min(1.0, max(-1.0, value / 100.0))
+def _percent(value: float, low: int = 0) -> float:
+    if not low - _SLACK <= value <= 100.0 + _SLACK:
+        raise ValueError(f"{low} to 100")
+    return min(1.0, max(low / 100.0, value / 100.0))
 
 
 def _odds(value: float) -> float:
@@ -258,19 +269,17 @@ _VALUES: tuple[Mapping[str, Scale], ...] = (
     *({name: _percent, f"{name}evidence": _odds} for name in EMOTIONS),
     {"attention": _percent},
     {"engagement": _percent},
-    {"valence": _signed},
+    {"valence": partial(_percent, low=-100)},
     *({name: float, f"{name}degrees": float} for name in ("yaw", "pitch", "roll")),
 )
 """For each value of a row the columns that may hold it, with their scale. Only the emotions and the three
 after them are kept; the head's angles show whether a row repeats the one before."""
 
 
-def _value_columns(layout: Layout) -> list[tuple[int | None, Scale]]:
-    """For each of `_VALUES` its column, None if the export has none, and its scale."""
-    found = [
-        [(layout.find([name]), scale) for name, scale in choices.items()] for choices in _VALUES
-    ]
-    return [next(((at[0], scale) for at, scale in each if at), (None, float)) for each in found]
+def _value_column(layout: Layout, choices: Mapping[str, Scale]) -> tuple[int | None, Scale]:
+    """The column of a value, None if the export has none, and its scale."""
+    found = ((layout.find([name]), scale) for name, scale in choices.items())
+    return next(((at[0], scale) for at, scale in found if at), (None, float))
 
 
 def _value(cells: Sequence[str], column: int | None, scale: Scale, layout: Layout) -> float | None:
@@ -285,48 +294,6 @@ def _value(cells: Sequence[str], column: int | None, scale: Scale, layout: Layou
         ) from None
 
 
-def _annotation(time_us: int, stimulus: str | None, values: Sequence[float | None]) -> Annotation:
-    count = len(EMOTIONS)
-    found = zip(EMOTIONS, values[:count], strict=True)
-    intensities = {name: value for name, value in found if value is not None}
-    return Annotation(time_us, stimulus, intensities, *values[count : count + 3])
-
-
 def _sensors(cells: Sequence[str], columns: Sequence[int]) -> set[str]:
     parts = (part.strip() for i in columns for part in cells[i].split("|"))
     return {part for part in parts if part and not part.isdecimal()}
-
-
-def _has_face_sensor(sensors: Collection[str], event_source: str | None) -> bool:
-    parts = FACE_SOURCES if event_source is None else (event_source.casefold(),)
-    return any(part in sensor.casefold() for sensor in sensors for part in parts)
-
-
-def _refuse_nothing(
-    layout: Layout,
-    annotations: Sequence[Annotation],
-    sensors: Collection[str],
-    stimuli: Collection[str],
-    stimulus: str | None,
-) -> None:
-    if annotations:
-        return
-    if stimulus is not None and stimulus not in stimuli:
-        raise DataError(
-            f"{layout.path}: no stimulus {stimulus!r}, found {', '.join(sorted(stimuli)) or 'none'}"
-        )
-    raise DataError(
-        f"{layout.path}: no row of a face sensor; event sources are "
-        f"{', '.join(sorted(sensors)) or 'not given'}; name one with --event-source"
-    )
-
-
-def _refuse_restarted_clock(layout: Layout, annotations: Sequence[Annotation]) -> None:
-    """MediaTime restarts with each stimulus."""
-    back = any(b.time_us < a.time_us for a, b in pairwise(annotations))
-    stimuli = sorted({a.stimulus for a in annotations if a.stimulus})
-    if back and len(stimuli) > 1:
-        raise DataError(
-            f"{layout.path}: times restart with each stimulus ({', '.join(stimuli)}): choose one "
-            "with --stimulus, or the clock of the whole recording with --time Timestamp"
-        )

@@ -146,12 +146,11 @@ def versions() -> dict[str, str]:
 
 def append_log(path: Path, row: Mapping[str, float]) -> None:
     """Add an epoch to the log."""
-    new = not path.exists()
     with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, fieldnames=list(row), restval="", extrasaction="ignore")
-        if new:
-            writer.writeheader()
-        writer.writerow(row)
+        writer = csv.writer(file)
+        if not file.tell():
+            writer.writerow(row)
+        writer.writerow(row.values())
 
 
 def truncate_log(path: Path, epochs: int) -> None:

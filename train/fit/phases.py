@@ -6,7 +6,7 @@ run without phases is one phase in which everything learns.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -82,15 +82,13 @@ def parameter_groups(module: nn.Module, phases: Sequence[Phase]) -> list[Group]:
             )
     groups: dict[tuple[float, ...], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
-        factors = tuple(_factor(name, phase.rates) for phase in phases)
+        of_name = [
+            {p: r for p, r in phase.rates.items() if _is_under(name, [p])} for phase in phases
+        ]
+        # That of the longest prefix.
+        factors = tuple(rates[max(rates, key=len)] if rates else 1.0 for rates in of_name)
         groups.setdefault(factors, []).append(parameter)
     return [Group(parameters, factors) for factors, parameters in groups.items()]
-
-
-def _factor(name: str, rates: Mapping[str, float]) -> float:
-    """That of the longest prefix of `name`."""
-    prefixes = [prefix for prefix in rates if _is_under(name, [prefix])]
-    return rates[max(prefixes, key=len)] if prefixes else 1.0
 
 
 def _is_under(name: str, prefixes: Iterable[str]) -> bool:

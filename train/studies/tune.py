@@ -212,7 +212,8 @@ class _Search:
             if trial.should_prune():
                 raise optuna.TrialPruned
 
-        values = ", ".join(f"{name} {_short(value)}" for name, value in sampled.items())
+        short = {n: f"{v:.3g}" if isinstance(v, float) else v for n, v in sampled.items()}
+        values = ", ".join(f"{name} {value}" for name, value in short.items())
         title = f"trial {trial.number}: {values}"
         try:
             metrics = fit(
@@ -299,7 +300,3 @@ def _plot(study: optuna.Study, folder: Path, *, several: bool) -> None:
             plot(study)
             pyplot.gcf().savefig(folder / f"{name}.png", dpi=120, bbox_inches="tight")
         pyplot.close("all")
-
-
-def _short(value: Any) -> str:
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
