@@ -122,8 +122,10 @@ class Recording:
                 container.close()
                 container, info, decoders = start()
             return cls(path, container, info, decoders, span, stats, stated)
-        except BaseException:
+        except BaseException as exc:
             container.close()
+            if isinstance(exc, av.FFmpegError):
+                raise SourceError(f"{path}: cannot be read: {error_text(exc)}") from exc
             raise
 
     @property
