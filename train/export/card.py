@@ -71,21 +71,16 @@ def portable(value: object) -> str:
 
 def training_data(data: DataSource) -> str:
     """The data set, its licence and hashes, and whether participants are in several splits."""
+    people = "No participant that the data names is in two splits."
+    if data.shared_participants:
+        shared = f"{data.shared_participants} participants are in several splits"
+        people = f"{shared}: the results say nothing about new people."
+    elif data.participants == 0:
+        people = "The data names no participants: the same people may be in several splits."
     return (
         f"Data: `{data.name}` ({data.source}; licence: {data.licence}), content {data.content_sha256[:12]}, "
-        f"split {data.split_sha256[:12]}.\n{_participants(data)}"
+        f"split {data.split_sha256[:12]}.\n{people}"
     )
-
-
-def _participants(data: DataSource) -> str:
-    if data.shared_participants:
-        return (
-            f"{data.shared_participants} participants are in several splits: the results say nothing about "
-            "new people."
-        )
-    if data.participants == 0:
-        return "The data names no participants: the same people may be in several splits."
-    return "No participant that the data names is in two splits."
 
 
 def measured(manifest: Manifest, note: str, by_class: Iterable[str] | None = None) -> str:
@@ -99,19 +94,12 @@ def measured(manifest: Manifest, note: str, by_class: Iterable[str] | None = Non
 
 def calibration(calibrated: Mapping[str, Calibrated]) -> str:
     """Temperature, threshold and accuracy of each set of modalities."""
-    return table(
-        (
-            *("modalities", "temperature", "min confidence", "ECE", "accuracy"),
-            "accuracy of what is let through",
-        ),
-        (
-            (
-                *(name, c.temperature, c.min_confidence),
-                *(f"{value:.3f}" for value in (c.ece, c.accuracy, c.covered_accuracy)),
-            )
-            for name, c in calibrated.items()
-        ),
-    )
+    header = ("modalities", "temperature", "min confidence", "ECE", "accuracy")
+    rows = []
+    for name, c in calibrated.items():
+        shares = (f"{value:.3f}" for value in (c.ece, c.accuracy, c.covered_accuracy))
+        rows.append((name, c.temperature, c.min_confidence, *shares))
+    return table((*header, "accuracy of what is let through"), rows)
 
 
 def licence(name: str, *sections: str) -> list[str]:

@@ -24,7 +24,7 @@ from affectstream.engines.bundle.folder import Member
 from affectstream.engines.bundle.shapes import ENCODER_ROLES
 from affectstream.engines.errors import BundleError
 from affectstream.engines.labels import MODALITIES, Modality
-from affectstream.train.data.dataset import Dataset, DatasetInfo, read_info
+from affectstream.train.data.dataset import Dataset, read_info
 from affectstream.train.errors import DataError, RunError
 from affectstream.train.files import write_atomically
 from affectstream.train.fusion.members import fingerprint
@@ -41,6 +41,7 @@ from affectstream.train.tasks import Task
 
 FORMAT = 2
 """Version of the cache files."""
+PARTS = ("logits", "mask", "truth", "rows")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,12 +136,19 @@ def member_logits(members: Sequence[Member], data: Path, split: str, cache: Path
 
     Raises as `rows_for` and `predict_members`, and `RunError` for a cache file that cannot be read.
     """
-    path = cache / f"{split}-{_key(members, read_info(data), split)}.npz"
+    info = read_info(data)
+    made_of = [str(FORMAT), split, info.content_sha256, info.split_sha256]
+    made_of += [fingerprint(member.folder) for member in members]
+    key = hashlib.sha256("\n".join(made_of).encode()).hexdigest()[:16]
+    path = cache / f"{split}-{key}.npz"
     if not path.is_file():
-        _write(path, _compute(members, data, split))
+        found, content = _compute(members, data, split), io.BytesIO()
+        np.savez(content, **{name: getattr(found, name).numpy() for name in PARTS})  # type: ignore[arg-type]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(path, content.getvalue())
     try:
         with np.load(path, allow_pickle=False) as file:
-            parts = [torch.from_numpy(file[name]) for name in ("logits", "mask", "truth", "rows")]
+            parts = [torch.from_numpy(file[name]) for name in PARTS]
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise RunError(f"{path} cannot be read ({error}): delete it") from error
     return MemberLogits(*parts)
@@ -164,17 +172,3 @@ def _compute(members: Sequence[Member], data: Path, split: str) -> MemberLogits:
     truth = task.targets(dataset).numpy()[rows]
     parts = (logits[usable], mask[usable], truth[usable], usable)
     return MemberLogits(*map(torch.from_numpy, parts))
-
-
-def _key(members: Sequence[Member], info: DatasetInfo, split: str) -> str:
-    parts = [str(FORMAT), split, info.content_sha256, info.split_sha256]
-    parts += [fingerprint(member.folder) for member in members]
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
-
-
-def _write(path: Path, found: MemberLogits) -> None:
-    content = io.BytesIO()
-    names = ("logits", "mask", "truth", "rows")
-    np.savez(content, **{name: getattr(found, name).numpy() for name in names})  # type: ignore[arg-type]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, content.getvalue())

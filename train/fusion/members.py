@@ -65,12 +65,6 @@ def find_members(bundles: Sequence[str]) -> tuple[Member, ...]:
         Member(name, folder, read_manifest(folder))
         for name, folder in zip(_names(folders), folders, strict=True)
     )
-    check_compatible(members)
-    return members
-
-
-def check_compatible(members: Sequence[Member]) -> None:
-    """Raise `BundleError` for members that cannot be read together."""
     if not members[0].manifest.labels:
         raise BundleError(f"member {members[0].name!r} has no labels: only emotions can be fused")
     # Only labels, hops, frame rates and detectors of this manifest are compared; the rest is a placeholder.
@@ -78,6 +72,7 @@ def check_compatible(members: Sequence[Member]) -> None:
     manifest = fusion_manifest(members, "fused", placeholder, "", Calibration((), {}, {}))
     for mismatch in member_mismatches(manifest, members):
         raise BundleError(f"--member: {mismatch}")
+    return members
 
 
 def references(members: Sequence[Member]) -> tuple[MemberRef, ...]:

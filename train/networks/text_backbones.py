@@ -8,14 +8,12 @@ refused. Without weights (``none``) the tokenizer is trained on the lines of the
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import torch
 from tokenizers import Tokenizer, processors
 from torch import Tensor
 
 from affectstream.stream.errors import OptionError
-from affectstream.train.networks.frames import MASKED_SCORE
 from affectstream.train.networks.network import NetworkSpec, TextEncoder, Value
 from affectstream.train.networks.pretrained import (
     CONFIG,
@@ -26,6 +24,7 @@ from affectstream.train.networks.pretrained import (
     folder_of,
     is_exporting,
 )
+from affectstream.train.networks.sequences import MASKED_SCORE
 from affectstream.train.networks.tokenizer import PAD, train_tokenizer
 
 BASE: Mapping[str, Value] = {"text_layers": 12, "text_width": 768, "text_heads": 12}
@@ -46,15 +45,25 @@ class BertEncoder(TransformersEncoder, TextEncoder):
     has an effect on pretrained weights only; random ones (``none``) always learn.
     """
 
-    def __init__(
-        self, spec: NetworkSpec, slot: str = "text", *, pooled: bool, frozen: bool
-    ) -> None:
+    def __init__(self, spec: NetworkSpec, *, pooled: bool, frozen: bool) -> None:
+        from transformers.models.bert.modeling_bert import BertModel
+
         super().__init__()
         if spec.tokens > POSITIONS:
             raise OptionError(f"{spec.tokens} tokens a line: BERT has {POSITIONS} positions")
-        self.set_backbone(_bert(spec, slot, pooled), frozen=frozen and spec.weights[slot] != NONE)
+        layers, self.width, heads = (int(spec.options[name]) for name in BASE)
+        sizes = {
+            "vocab_size": spec.vocabulary,
+            "hidden_size": self.width,
+            "num_hidden_layers": layers,
+            "num_attention_heads": heads,
+            "intermediate_size": 4 * self.width,
+            "max_position_embeddings": POSITIONS,
+            "hidden_act": "gelu",
+        }
+        bert = build_backbone(spec, "text", BertModel, sizes, {}, add_pooling_layer=pooled)
+        self.set_backbone(bert, frozen=frozen and spec.weights["text"] != NONE)
         self.pooled, self.tokens = pooled, spec.tokens
-        self.width = int(spec.options["text_width"])
         self.steps = 1 if pooled else spec.tokens
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
@@ -75,22 +84,6 @@ class BertEncoder(TransformersEncoder, TextEncoder):
         found = self.backbone(input_ids=ids, attention_mask=added)
         line: Tensor = found.pooler_output.unsqueeze(1) if self.pooled else found.last_hidden_state
         return line
-
-
-def _bert(spec: NetworkSpec, slot: str, pooled: bool) -> Any:
-    from transformers.models.bert.modeling_bert import BertModel
-
-    width = int(spec.options["text_width"])
-    sizes = {
-        "vocab_size": spec.vocabulary,
-        "hidden_size": width,
-        "num_hidden_layers": int(spec.options["text_layers"]),
-        "num_attention_heads": int(spec.options["text_heads"]),
-        "intermediate_size": 4 * width,
-        "max_position_embeddings": POSITIONS,
-        "hidden_act": "gelu",
-    }
-    return build_backbone(spec, slot, BertModel, sizes, {}, add_pooling_layer=pooled)
 
 
 def tokenizer(weights: Mapping[str, str], lines: Iterable[str], tokens: int) -> Tokenizer:

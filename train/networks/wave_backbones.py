@@ -6,7 +6,6 @@ wav2vec 2.0: Baevski et al., NeurIPS 2020. WaveNet: van den Oord et al., 2016.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
@@ -55,40 +54,35 @@ class Wav2Vec2Encoder(TransformersEncoder, VoiceEncoder):
     layers and masks no spans: the loader's augmentation does so, seeded.
     """
 
-    def __init__(self, spec: NetworkSpec, slot: str = "voice", *, frozen: bool) -> None:
+    def __init__(self, spec: NetworkSpec, *, frozen: bool) -> None:
+        from transformers.models.wav2vec2.modeling_wav2vec2 import Wav2Vec2Model
+
         super().__init__()
-        self.set_backbone(_wav2vec2(spec, slot), frozen=frozen and spec.weights[slot] != NONE)
-        self.width, self.samples = int(spec.options["voice_width"]), spec.samples
-        self.steps = spec.samples
+        layers, self.width, heads, filters = (int(spec.options[name]) for name in BASE)
+        sizes = {
+            "hidden_size": self.width,
+            "num_hidden_layers": layers,
+            "num_attention_heads": heads,
+            "intermediate_size": 4 * self.width,
+            "conv_dim": [filters] * len(KERNELS),
+            "conv_kernel": list(KERNELS),
+            "conv_stride": list(STRIDES),
+            "conv_bias": False,
+            "feat_extract_norm": "group",
+            "do_stable_layer_norm": False,
+        }
+        settings = {"mask_time_prob": 0.0, "mask_feature_prob": 0.0, "layerdrop": 0.0}
+        model = build_backbone(spec, "voice", Wav2Vec2Model, sizes, settings)
+        # The weight is stored as direction and length, which no runtime has; one tensor is equivalent.
+        parametrize.remove_parametrizations(model.encoder.pos_conv_embed.conv, "weight")
+        self.set_backbone(model, frozen=frozen and spec.weights["voice"] != NONE)
+        self.samples = self.steps = spec.samples
         for kernel, stride in zip(KERNELS, STRIDES, strict=True):
             self.steps = (self.steps - kernel) // stride + 1
 
     def forward(self, samples: Tensor) -> Tensor:
         """See `VoiceEncoder`."""
         return self.backbone(standardize(samples)).last_hidden_state
-
-
-def _wav2vec2(spec: NetworkSpec, slot: str) -> Any:
-    from transformers.models.wav2vec2.modeling_wav2vec2 import Wav2Vec2Model
-
-    layers, width, heads, filters = (int(spec.options[name]) for name in BASE)
-    sizes = {
-        "hidden_size": width,
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads,
-        "intermediate_size": 4 * width,
-        "conv_dim": [filters] * len(KERNELS),
-        "conv_kernel": list(KERNELS),
-        "conv_stride": list(STRIDES),
-        "conv_bias": False,
-        "feat_extract_norm": "group",
-        "do_stable_layer_norm": False,
-    }
-    settings = {"mask_time_prob": 0.0, "mask_feature_prob": 0.0, "layerdrop": 0.0}
-    model = build_backbone(spec, slot, Wav2Vec2Model, sizes, settings)
-    # The weight is stored as direction and length, which no runtime has; one tensor is equivalent.
-    parametrize.remove_parametrizations(model.encoder.pos_conv_embed.conv, "weight")
-    return model
 
 
 class WaveNetEncoder(VoiceEncoder):

@@ -64,8 +64,15 @@ def present_modalities(
     Raises `DataError` if the pictures are not cropped as one of the bundle's experts takes them.
     """
     present = tuple(m for m in bundle.modalities if has_modality(dataset, m)[rows].any())
-    if "video" in present:
-        _check_crops(bundle.member_bundles, dataset)
+    crop = dataset.info.crop
+    for expert in bundle.member_bundles if "video" in present else ():
+        expected = expert.manifest.crop
+        if expected is not None and (crop is None or crop.kind != expected.kind):
+            kind = "none" if crop is None else crop.kind
+            raise DataError(
+                f"data set {dataset.info.name!r} has crops of kind {kind}, expected {expected.kind} for "
+                f"bundle {expert.manifest.name!r}: prepare it with '--crop {expected.kind}'"
+            )
     return present
 
 
@@ -135,18 +142,6 @@ def tasks_of(bundle: Bundle) -> tuple[Task, ...]:
         for output, name in reversed(names.items())
         if output in outputs
     )
-
-
-def _check_crops(experts: Sequence[Bundle], dataset: Dataset) -> None:
-    crop = dataset.info.crop
-    for expert in experts:
-        expected = expert.manifest.crop
-        if expected is not None and (crop is None or crop.kind != expected.kind):
-            kind = "none" if crop is None else crop.kind
-            raise DataError(
-                f"data set {dataset.info.name!r} has crops of kind {kind}, expected {expected.kind} for "
-                f"bundle {expert.manifest.name!r}: prepare it with '--crop {expected.kind}'"
-            )
 
 
 def check_labels(

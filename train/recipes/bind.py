@@ -84,6 +84,7 @@ def spec_for(recipe: Architecture, data: Path, config: FitConfig) -> ModelSpec:
         for split in ("train", "valid")
     }
     has_video = "video" in recipe.modalities
+    tasks = tasks_for(config.tasks, dataset, rows)
     crop, template = _crop(dataset, size) if has_video else (None, ())
     context = int(options.get("context", 0))
     tokenizer, vocabulary = "", 0
@@ -96,7 +97,7 @@ def spec_for(recipe: Architecture, data: Path, config: FitConfig) -> ModelSpec:
             trained = recipe.tokenizer(weights, lines, recipe.tokens)
             tokenizer, vocabulary = trained.to_str(), trained.get_vocab_size()
     return ModelSpec(
-        tasks=tasks_for(config.tasks, dataset, rows),
+        tasks=tasks,
         window=WindowSpec(
             modalities=recipe.modalities,
             window_us=recipe.window_us,

@@ -24,9 +24,9 @@ from affectstream.train.export.net_bundle import assemble
 from affectstream.train.fit.loop import fit
 from affectstream.train.fit.warm_start import RECIPE, without_folder
 from affectstream.train.graphs.onnx_export import to_onnx
-from affectstream.train.networks.attention import CrossAttention, CrossAttentionBlock
 from affectstream.train.networks.mel import LogMel
 from affectstream.train.networks.network import NetworkSpec
+from affectstream.train.networks.sequences import CrossAttention, CrossAttentionBlock
 from affectstream.train.networks.text_backbones import BertEncoder, tokenizer
 from affectstream.train.networks.wave_backbones import (
     Stage,

@@ -16,8 +16,8 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation
 
-from affectstream.train.networks.frames import TEMPORAL, linear_head
 from affectstream.train.networks.network import Network, NetworkSpec, VideoEncoder
+from affectstream.train.networks.sequences import TEMPORAL, linear_head
 from affectstream.train.networks.vision import normalize_pixels
 from affectstream.train.recipe import FitConfig
 from affectstream.train.recipes.net_recipe import NetRecipe

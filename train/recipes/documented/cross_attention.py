@@ -14,8 +14,6 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from affectstream.stream.errors import OptionError
-from affectstream.train.networks.attention import CrossAttentionBlock
-from affectstream.train.networks.frames import mlp_head
 from affectstream.train.networks.network import (
     Head,
     Network,
@@ -23,6 +21,7 @@ from affectstream.train.networks.network import (
     frozen_first,
     masked_mean,
 )
+from affectstream.train.networks.sequences import CrossAttentionBlock, mlp_head
 from affectstream.train.networks.vision import SLOT
 from affectstream.train.networks.wave_backbones import WAVENET, WaveNetEncoder
 from affectstream.train.recipe import FitConfig

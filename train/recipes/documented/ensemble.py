@@ -13,7 +13,6 @@ Ours, where the report is silent: ReLU after the projections and dropout .3 in t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -53,34 +52,31 @@ CLIP: Mapping[str, Value] = {
 class ClipEncoder(TransformersEncoder, VideoEncoder):
     """Pictures to CLIP's image embeddings (M, 512), not normalized."""
 
-    def __init__(self, spec: NetworkSpec, slot: str = "video") -> None:
+    def __init__(self, spec: NetworkSpec) -> None:
+        from transformers.models.clip.modeling_clip import CLIPVisionModelWithProjection
+
         super().__init__()
-        pretrained = spec.weights[slot] != NONE
-        self.set_backbone(_clip(spec, slot), frozen=pretrained)
+        layers, width, heads, patch, self.width = (int(spec.options[name]) for name in CLIP)
+        sizes = {
+            "hidden_size": width,
+            "intermediate_size": 4 * width,
+            "projection_dim": self.width,
+            "num_hidden_layers": layers,
+            "num_attention_heads": heads,
+            "image_size": spec.size,
+            "patch_size": patch,
+            "hidden_act": "quick_gelu",
+        }
+        pretrained = spec.weights["video"] != NONE
+        clip = build_backbone(spec, "video", CLIPVisionModelWithProjection, sizes, {})
+        self.set_backbone(clip, frozen=pretrained)
         self.normalization = CLIP_NORMALIZATION if pretrained else None
-        self.size, self.grey, self.width = spec.size, spec.grey, int(spec.options["clip_out"])
+        self.size, self.grey = spec.size, spec.grey
 
     def forward(self, pixels: Tensor) -> Tensor:
         """See `VideoEncoder`."""
         x = normalize_pixels(pixels, grey=self.grey, normalization=self.normalization)
         return self.backbone(pixel_values=x).image_embeds
-
-
-def _clip(spec: NetworkSpec, slot: str) -> Any:
-    from transformers.models.clip.modeling_clip import CLIPVisionModelWithProjection
-
-    layers, width, heads, patch, out = (int(spec.options[name]) for name in CLIP)
-    sizes = {
-        "hidden_size": width,
-        "intermediate_size": 4 * width,
-        "projection_dim": out,
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads,
-        "image_size": spec.size,
-        "patch_size": patch,
-        "hidden_act": "quick_gelu",
-    }
-    return build_backbone(spec, slot, CLIPVisionModelWithProjection, sizes, {})
 
 
 class EnsembleHead(Head):
@@ -91,28 +87,22 @@ class EnsembleHead(Head):
     def __init__(self, widths: Mapping[str, int], spec: NetworkSpec) -> None:
         super().__init__()
         width, first, late = (int(spec.options[n]) for n in ("mel_width", "early", "late"))
-        self.project = nn.ModuleDict(
-            {
-                name: nn.Sequential(nn.Linear(widths[name], width), nn.ReLU())
-                for name in ("video", "text")
-            }
-        )
+        projections = {n: nn.Sequential(nn.Linear(widths[n], width), nn.ReLU()) for n in widths}
+        self.project = nn.ModuleDict(projections)
         self.early = nn.Sequential(
             *_layer(len(MODALITIES) * width, first, 0.4),
             *_layer(first, first // 2, 0.3),
             LastLayer(first // 2, spec.outputs),
         )
-        self.late = nn.ModuleDict(
-            {
-                name: nn.Sequential(
-                    nn.Linear(width, late),
-                    nn.ReLU(),
-                    nn.Dropout(0.3),
-                    LastLayer(late, spec.outputs),
-                )
-                for name in MODALITIES
-            }
-        )
+        self.late = nn.ModuleDict()
+        for name in MODALITIES:
+            layers = (
+                nn.Linear(width, late),
+                nn.ReLU(),
+                nn.Dropout(0.3),
+                LastLayer(late, spec.outputs),
+            )
+            self.late[name] = nn.Sequential(*layers)
         self.weigh = nn.Parameter(torch.zeros(2))
         """Early, late; one half each before training."""
 

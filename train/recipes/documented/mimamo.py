@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 
 from affectstream.train.networks import text_backbones
-from affectstream.train.networks.frames import GruPool, mlp_head
 from affectstream.train.networks.network import (
     Head,
     Network,
@@ -26,6 +25,7 @@ from affectstream.train.networks.network import (
     frozen_first,
     masked_mean,
 )
+from affectstream.train.networks.sequences import GruPool, mlp_head
 from affectstream.train.networks.text_backbones import BertEncoder
 from affectstream.train.networks.vision import SLOT, VisionEncoder, load_vision_weights
 from affectstream.train.recipe import FitConfig

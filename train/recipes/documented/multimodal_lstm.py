@@ -19,8 +19,6 @@ from torch import Tensor, nn
 
 from affectstream.stream.errors import OptionError
 from affectstream.train.networks import text_backbones, wave_backbones
-from affectstream.train.networks.attention import CrossAttentionBlock
-from affectstream.train.networks.frames import mlp_head
 from affectstream.train.networks.network import (
     Head,
     Network,
@@ -28,6 +26,7 @@ from affectstream.train.networks.network import (
     frozen_first,
     masked_mean,
 )
+from affectstream.train.networks.sequences import CrossAttentionBlock, mlp_head
 from affectstream.train.networks.text_backbones import BertEncoder, tokenizer
 from affectstream.train.networks.wave_backbones import Wav2Vec2Encoder
 from affectstream.train.recipe import FitConfig

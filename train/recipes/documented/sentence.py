@@ -16,7 +16,6 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from affectstream.train.networks.frames import mlp_head
 from affectstream.train.networks.network import (
     Head,
     Network,
@@ -26,6 +25,7 @@ from affectstream.train.networks.network import (
     masked_mean,
 )
 from affectstream.train.networks.pretrained import is_exporting
+from affectstream.train.networks.sequences import mlp_head
 from affectstream.train.networks.text_backbones import TINY, BertEncoder, tokenizer
 from affectstream.train.recipe import FitConfig
 from affectstream.train.recipes.net_recipe import NetRecipe

@@ -7,8 +7,8 @@ frames.
 
 from __future__ import annotations
 
-from affectstream.train.networks.frames import FramesHead, TransformerPool, mlp_head
 from affectstream.train.networks.network import Network, NetworkSpec
+from affectstream.train.networks.sequences import FramesHead, TransformerPool, mlp_head
 from affectstream.train.networks.vision import SLOT
 from affectstream.train.recipe import FitConfig
 from affectstream.train.recipes.documented import vit_b16

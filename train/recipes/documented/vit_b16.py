@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from affectstream.stream.errors import OptionError
-from affectstream.train.networks.frames import TEMPORAL, FramesHead, mlp_head, temporal_pool
 from affectstream.train.networks.network import Network, NetworkSpec, Phase, Value
+from affectstream.train.networks.sequences import TEMPORAL, FramesHead, mlp_head, temporal_pool
 from affectstream.train.networks.vision import SLOT, States, VisionEncoder, load_vision_weights
 from affectstream.train.recipe import FitConfig
 from affectstream.train.recipes.net_recipe import NetRecipe
