@@ -37,6 +37,7 @@ def evaluate(
     if (data / "dataset.json").is_file():
         from affectstream.train.evaluate.bundle_metrics import evaluate_bundle
 
+        _warn_of_training_samples(split)
         with Bundle.open(bundle) as opened:
             rows, by_class = evaluate_bundle(opened, data, split)
         _print(rows)
@@ -56,6 +57,11 @@ def evaluate(
             *public_sets.evaluate_text(opened, data, meld_split, rival=True),
         ]
     _print(measured)
+
+
+def _warn_of_training_samples(split: str) -> None:
+    if split == "train":
+        print("networks are trained on split train: metrics on it say little", file=sys.stderr)
 
 
 def _print(rows: Sequence[Measurement]) -> None:
@@ -81,8 +87,7 @@ def compare(
     from affectstream.train.evaluate import compare as comparison
     from affectstream.train.files import encode_json, write_atomically
 
-    if split == "train":
-        print("networks are trained on split train: metrics on it say little", file=sys.stderr)
+    _warn_of_training_samples(split)
     predictions = [comparison.predict(name, data, split) for name in (first, second)]
     compared = comparison.compare(*predictions)
     for one in compared:

@@ -11,6 +11,7 @@ from sklearn.metrics import precision_recall_fscore_support
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.manifest import Calibration, Measurement
 from affectstream.train.calibration import Calibrated, calibrate, expected_calibration_error
+from affectstream.train.fit.unseen import check_unseen
 from affectstream.train.loader.samples import Samples
 from affectstream.train.predict.bundle_outputs import BundleOutputs, Subset, bundle_outputs
 from affectstream.train.predict.bundle_samples import bundle_samples, valid_batches
@@ -25,8 +26,10 @@ def evaluate_bundle(
 ) -> tuple[tuple[Measurement, ...], list[str]]:
     """Metrics on `split` of the data set in `data`, and the lines of a table by class.
 
-    Raises as `bundle_samples`.
+    Raises as `bundle_samples`, and `RunError` for a bundle that was trained on the same samples under other
+    splits.
     """
+    check_unseen(bundle.folder, data)
     samples, tasks = bundle_samples(bundle, data, split)
     outputs = bundle_outputs(bundle, *valid_batches(samples), missing=len(bundle.modalities) > 1)
     calibration = bundle.manifest.calibration

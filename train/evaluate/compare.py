@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.folder import MANIFEST
 from affectstream.train.config import FitConfig
-from affectstream.train.data.dataset import read_info
 from affectstream.train.errors import DataError, RunError
-from affectstream.train.fit.checkpoint import BEST, dataset_of, load, load_run
-from affectstream.train.fit.warm_start import read_run_or_bundle
+from affectstream.train.fit.checkpoint import BEST, load, load_run
+from affectstream.train.fit.unseen import check_unseen
 from affectstream.train.predict.predictions import Predictions, Predictor, predict_bundle
 from affectstream.train.recipe import Bindable
 from affectstream.train.recipes.registry import recipes
@@ -65,7 +64,7 @@ def predict(name: str, data: Path, split: str) -> Predictions:
         raise RunError(
             f"{folder} is neither a run nor a bundle: expected {BEST} or {MANIFEST} in it, or 'pocket'"
         )
-    _check_unseen(folder, data)
+    check_unseen(folder, data)
     if not (folder / BEST).is_file():
         with Bundle.open(name) as bundle:
             return predict_bundle(bundle, data, split)
@@ -79,16 +78,6 @@ def predict(name: str, data: Path, split: str) -> Predictions:
     if not isinstance(trained.recipe, Predictor):
         raise RunError(f"{folder}: {recipe} cannot predict sample by sample: export it first")
     return trained.recipe.predict(trained.module, data, split, FitConfig(**trained.config))
-
-
-def _check_unseen(folder: Path, data: Path) -> None:
-    source, info = dataset_of(read_run_or_bundle(folder)), read_info(data)
-    same_samples = source.get("content_sha256") == info.content_sha256
-    if same_samples and source.get("split_sha256") != info.split_sha256:
-        raise RunError(
-            f"{folder} was trained on these samples under other splits, and may have learned from those "
-            "that would evaluate it: give the data set that it was trained on"
-        )
 
 
 def compare(first: Predictions, second: Predictions) -> list[Comparison]:

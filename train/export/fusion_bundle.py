@@ -48,6 +48,9 @@ def assemble(
         for member in members:
             _copy(member, folder / member.name)
         bound.export(module, folder)
+        # Only the data: the references to the members name folders of this machine.
+        setting = {"data": bound.spec_dict()["data"]}
+        write_recipe_json({"recipe": bound.name, "setting": setting}, folder)
         fusion, source = file_part(folder, FUSION), f"{spec.data.source}: {spec.data.licence}"
         make_manifest = partial(fusion_manifest, members, bound.name, fusion, source)
         exported = calibrate_and_measure(folder, data, spec.prior, make_manifest, report)

@@ -27,6 +27,7 @@ from affectstream.engines.labels import MODALITIES, Modality
 from affectstream.train.data.dataset import Dataset, read_info
 from affectstream.train.errors import DataError, RunError
 from affectstream.train.files import write_atomically
+from affectstream.train.fit.unseen import was_trained_on
 from affectstream.train.fusion.members import fingerprint
 from affectstream.train.loader.samples import AugmentState, has_modality, open_for, usable_rows
 from affectstream.train.predict.bundle_outputs import BundleOutputs, bundle_outputs
@@ -165,6 +166,13 @@ def _compute(members: Sequence[Member], data: Path, split: str) -> MemberLogits:
             file=sys.stderr,
             flush=True,
         )
+        if split == "train" and was_trained_on(member.folder, data):
+            print(
+                f"{member.name} was trained on these samples, which it predicts better than new ones: its "
+                "weight may become too large",
+                file=sys.stderr,
+                flush=True,
+            )
         found = predict_members(f"member {member.name!r}", member.folder, dataset, rows, task)
         logits[found.samples, number] = found.outputs["logits"]
         mask[found.samples, number] = True

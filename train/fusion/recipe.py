@@ -19,6 +19,7 @@ from affectstream.engines.bundle.folder import Member
 from affectstream.stream.errors import OptionError
 from affectstream.train.config import FitConfig, Value, suggestion
 from affectstream.train.errors import DataError
+from affectstream.train.fit.unseen import check_unseen
 from affectstream.train.fusion.member_logits import MemberLogits, member_logits, rows_for
 from affectstream.train.fusion.members import MemberRef, find_members, references, reopen
 from affectstream.train.graphs.onnx_export import to_onnx
@@ -124,10 +125,13 @@ class FusionRecipe:
         """This recipe for the members in `config` and the prepared data set in `data`.
 
         Raises `OptionError` or `BundleError` for members that do not exist or do not match, `DataMissing` or
-        `DataError` if the data set has nothing for one of them.
+        `DataError` if the data set has nothing for one of them, `RunError` for a member that was trained on
+        the same samples under other splits.
         """
         self._check_unused(config)
         members = find_members(config.members)
+        for member in members:
+            check_unseen(member.folder, data)
         refs, labels = references(members), members[0].manifest.labels
         train, _ = (self._logits(members, data, split, config) for split in ("train", "valid"))
         counts = torch.bincount(train.truth, minlength=len(labels)).tolist()

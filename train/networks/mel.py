@@ -5,7 +5,8 @@ runtime has them, and on Turing TensorRT for RTX has FP32 convolutions but no FP
 to librosa's ``log(max(melspectrogram(y, sr=16000, n_fft=512, hop_length=256, center=False, n_mels=64,
 fmin=50, fmax=8000), 1e-10))`` (periodic Hann window, power 2, Slaney's scale and area normalization).
 
-Keep this part in FP32: the power of a full-scale tone overflows FP16, and the floor underflows it.
+This part stays in FP32, also under autocast: the power of a full-scale tone overflows FP16, and the floor
+underflows it.
 """
 
 from __future__ import annotations
@@ -67,8 +68,9 @@ class LogMel(nn.Module):
 
         frames = (S - n_fft) // hop_samples + 1; S must be at least n_fft.
         """
-        spectrum = F.conv1d(samples.unsqueeze(1), self.rows, stride=self.hop_samples)
-        half = self.n_fft // 2 + 1
-        real, imaginary = spectrum[:, :half], spectrum[:, half:]
-        power = real * real + imaginary * imaginary
-        return torch.log(F.conv1d(power, self.bank).clamp(min=FLOOR))
+        with torch.autocast(samples.device.type, enabled=False):
+            spectrum = F.conv1d(samples.unsqueeze(1), self.rows, stride=self.hop_samples)
+            half = self.n_fft // 2 + 1
+            real, imaginary = spectrum[:, :half], spectrum[:, half:]
+            power = real * real + imaginary * imaginary
+            return torch.log(F.conv1d(power, self.bank).clamp(min=FLOOR))

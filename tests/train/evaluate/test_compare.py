@@ -148,6 +148,22 @@ def test_a_network_trained_on_these_samples_under_other_splits_is_refused(traine
         predict(str(trained / "cnn"), trained / "turned", "valid")
 
 
+def test_a_bundle_is_not_measured_on_what_it_learned(trained, capsys, tmp_path):
+    data, out = trained / "set", tmp_path / "bundle"
+    export = ("train", "export", "--recipe", "cnn", "--data", data, "--runs", trained)
+    assert run_command(*export, "--output", out) == exits.DONE
+    dataset = Dataset(data)
+    turned = ["test" if part == "train" else "valid" for part in dataset.column("split")]
+    resplit(dataset, turned, tmp_path / "turned", name="turned", may_share=True)
+    evaluate = ("train", "evaluate", "--bundle", out, "--data")
+    assert run_command(*evaluate, tmp_path / "turned", "--split", "test") != exits.DONE
+    assert "bundle was trained on these samples under other splits" in capsys.readouterr().err
+    assert run_command(*evaluate, data, "--split", "train") == exits.DONE
+    assert "trained on split train" in capsys.readouterr().err
+    assert run_command(*evaluate, data, "--split", "valid") == exits.DONE
+    assert "trained on" not in capsys.readouterr().err
+
+
 def test_a_folder_that_is_neither_run_nor_bundle_is_named(trained, capsys):
     command = ("train", "compare", trained / "nothing", "pocket", "--data", trained / "set")
     assert run_command(*command) != exits.DONE

@@ -15,10 +15,13 @@ from affectstream.engines.bundle.folder import MANIFEST, read_manifest
 from affectstream.engines.errors import BundleError
 from affectstream.stream import Recognizer, exits
 from affectstream.stream.errors import OptionError
+from affectstream.train.data.dataset import Dataset
+from affectstream.train.data.resplit import resplit
 from affectstream.train.errors import DataError, RunError
 from affectstream.train.export.fusion_bundle import assemble
 from affectstream.train.fit.checkpoint import load_run
 from affectstream.train.fit.loop import fit
+from affectstream.train.fit.unseen import check_unseen, was_trained_on
 from affectstream.train.fusion.member_logits import MemberLogits, hide_members
 from affectstream.train.fusion.members import find_members
 from affectstream.train.fusion.recipe import LateFusion, initial_weights
@@ -121,6 +124,25 @@ def test_samples_that_are_silent_for_every_member_are_left_out(tmp_path):
     bound = recipes()["late_fusion"].bind(folder, config)
     told = bound.predict(bound.module(), folder, "valid", config)
     assert told.ids.tolist() == [s.id for s in made[16:] if s.audio.any()]
+
+
+def test_members_that_learned_the_samples_are_found(data, pair, tmp_path):
+    bundle = made("late_fusion", pair, data, tmp_path)
+    dataset = Dataset(data)
+    turned = tmp_path / "turned"
+    splits = ["train"] * 16 + ["valid"] * 8 + [None] * 12
+    resplit(dataset, splits, turned, name="turned", may_share=True)
+    with pytest.raises(RunError, match="bundle was trained on these samples under other splits"):
+        check_unseen(bundle, turned)
+    check_unseen(bundle, data)
+
+    (bundle / "recipe.json").rename(bundle / "seen/recipe.json")
+    with pytest.raises(RunError, match=r"member 'seen' of .*bundle was trained on these samples"):
+        check_unseen(bundle, turned)
+    assert was_trained_on(bundle / "seen", data) and not was_trained_on(bundle / "heard", data)
+    config = config_of("late_fusion", (bundle / "seen", bundle / "heard"), tmp_path)
+    with pytest.raises(RunError, match="seen was trained on these samples under other splits"):
+        recipes()["late_fusion"].bind(turned, config)
 
 
 def test_the_correct_member_gains_weight():

@@ -376,6 +376,15 @@ def test_mels_are_standardized_whatever_the_padding():
     assert found.min() > -2.0 and not standardize(mel * 0 - 23.0).any()
 
 
+@pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16])
+def test_mels_are_the_same_in_half_precision(precision):
+    tone = 0.9 * torch.sin(2 * torch.pi * 220 / 16_000 * torch.arange(16_000))
+    sound, transform = torch.stack([tone, torch.zeros(16_000)]), LogMel(40, 1024)
+    with torch.autocast("cpu", dtype=precision):
+        found = standardize(transform(sound))
+    torch.testing.assert_close(found, standardize(transform(sound)))
+
+
 def test_wavenet_is_causal_with_a_step_per_thousand_samples():
     spec = tiny_spec(cross_attention.RECIPE, samples=48_000)
     assert WaveNetEncoder(spec, 24)(torch.randn(2, 48_000)).shape == (2, 48, 24)
