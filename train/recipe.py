@@ -26,6 +26,8 @@ class Loaders:
 
     train: EpochBatches
     valid: Sequence[Batch]
+    notes: tuple[str, ...] = ()
+    """What the user should know of the data, a line each."""
 
 
 class EpochBatches(Protocol):

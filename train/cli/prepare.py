@@ -35,7 +35,17 @@ def prepare(
     ] = None,
     frames: Annotated[
         int | None,
-        typer.Option(min=1, max=256, help="Crops, evenly spread, of a clip.", show_default="8"),
+        typer.Option(
+            min=1, max=256, help="Crops of a clip, evenly spread, instead of --rate; leaves gaps."
+        ),
+    ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01,
+            help="Crops a second; at least the frame_hz of the recipe.",
+            show_default="8",
+        ),
     ] = None,
     split: Annotated[
         str | None,
@@ -67,10 +77,7 @@ def prepare(
         str | None, _of_some_sets(help="Language of a conversation without that column.")
     ] = None,
     every: Annotated[
-        int | None, _of_some_sets(min=1, help="affdex: each Nth frame.", show_default="30")
-    ] = None,
-    rate: Annotated[
-        float | None, _of_some_sets(min=0.01, help="affdex: frames a second instead.")
+        int | None, _of_some_sets(min=1, help="affdex: each Nth frame instead of --rate.")
     ] = None,
     sound: Annotated[
         float | None,
@@ -139,6 +146,8 @@ def prepare(
         if option not in reader.options:
             flag = {"sound_s": "sound", "columns": "column"}.get(option, option).replace("_", "-")
             raise OptionError(f"--{flag} means nothing for {name}")
+    if frames is not None and rate is not None:
+        raise OptionError("--frames and --rate exclude each other: give one")
     translate = _pairs(map_, "--map", "OLD=EMOTION, such as happy=joy")
     config = PrepareConfig(
         set=name,

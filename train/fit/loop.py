@@ -157,6 +157,8 @@ class Trainer:
 
         torch.manual_seed(self.config.seed)
         loaders = self.recipe.loaders(job.data, self.config)
+        for note in loaders.notes:
+            self.report(note)
         self.valid, self.batches = loaders.valid, ProcessBatches(loaders.train, fabric)
         self.steps = math.ceil(len(self.batches) / self.config.accumulate)
         """Optimizer steps in an epoch."""

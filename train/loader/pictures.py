@@ -25,14 +25,13 @@ def pictures_on_grid(
     """Which picture is at which point of a window's grid: {point: number in `times_us`}.
 
     As in serving, a point takes the newest picture at or before it, unless that is older than a grid
-    step.
+    step. Times may be off by a microsecond, because they are rounded.
     """
-    step = 1_000_000 / frame_hz
     points: dict[int, int] = {}
     for number, time_us in enumerate(times_us):
-        point = math.ceil((time_us - start_us) / step)
-        if 0 <= point < frames:
-            points[point] = number
+        first = -((start_us + 1 - time_us) * frame_hz // 1_000_000)
+        last = (time_us + 1 - start_us) * frame_hz // 1_000_000 + 1
+        points |= dict.fromkeys(range(max(0, first), min(frames, last + 1)), number)
     return points
 
 

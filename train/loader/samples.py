@@ -20,18 +20,28 @@ from affectstream.train.data.sample import decode_audio, decode_crop
 from affectstream.train.errors import DataError
 from affectstream.train.loader import augment_sound, pictures
 from affectstream.train.loader.dialogues import joined_texts, speaker_features, tokenize
+from affectstream.train.loader.frame_rows import FrameRows
 from affectstream.train.loader.window_spec import (
     WindowSpec,
     cut_sound,
     evaluation_start,
+    frame_start,
+    on_grid,
     random_start,
 )
 from affectstream.train.tasks import Task, labeled_rows
+
+Row = dict[str, Any]
+Points = dict[int, tuple[int, int]]
+"""The picture at each point of a window: the row that it is in, and its number there."""
 
 LARGE_COLUMN_OF = {"video": "crops", "voice": "audio"}
 """The large column that holds a modality."""
 _COLUMN_OF = {"video": "crop_times_us", "voice": "audio_samples", "text": "text"}
 """The small column that tells whether a row has a modality."""
+_TIMES = ("start_us", "end_us", "crop_times_us", "audio_samples")
+_PROBED = 256
+"""Samples that `Samples.coverage` looks at."""
 _NEEDED = {
     "video": "pictures, prepared with '--crop face', '--crop person' or '--crop frame'",
     "voice": "sound",
@@ -90,6 +100,7 @@ class Samples:
     ) -> None:
         self.dataset, self.rows, self.window = dataset, rows, window
         self.truth = {task.name: task.targets(dataset)[torch.from_numpy(rows)] for task in tasks}
+        self._frame_rows = FrameRows(dataset)
         self._small: dict[str, Tensor] = {}
         """What is small enough to be kept for all rows: tokens, speaker features, and their masks."""
         if "text" in window.modalities:
@@ -113,7 +124,32 @@ class Samples:
         if not self.window.one_frame:
             return self.window.frames
         times = self.dataset.column(_COLUMN_OF["video"])[self.rows]
+        if any(row in self._frame_rows for row in self.rows.tolist()):
+            return self.window.frames
         return min(self.window.frames, max((len(t) for t in times if t is not None), default=1))
+
+    def coverage(self) -> float:
+        """Share of the points of a window, where the sample lasts that long, that have a picture.
+
+        It is the median of samples that have pictures, with the window in the middle of a longer one; 1
+        if the order of the pictures does not matter.
+        """
+        if "video" not in self.window.modalities or self.window.one_frame:
+            return 1.0
+        columns = {name: self.dataset.column(name) for name in _TIMES}
+        shares = []
+        for number in self.rows[:: max(1, len(self.rows) // _PROBED)].tolist():
+            row = {name: values[number] for name, values in columns.items()}
+            if not row["crop_times_us"]:
+                continue
+            start_us = self._start_us(number, row, np.zeros(0, np.float32), None)
+            points = np.arange(self.window.frames)
+            if number not in self._frame_rows:
+                times_us = start_us + points * 1_000_000 // self.window.frame_hz
+                points = points[(times_us >= 0) & (times_us < self._length_us(row))]
+            found = self._points(number, row, start_us, None)
+            shares.append(len(found) / max(1, len(points)))
+        return float(np.median(shares)) if shares else 1.0
 
     def batch(
         self, picked: Sequence[int], training: AugmentState | None = None
@@ -134,71 +170,107 @@ class Samples:
     def _pictures_and_sound(
         self, numbers: Sequence[int], training: AugmentState | None
     ) -> dict[str, Tensor]:
-        rows = [self.dataset.row(number) for number in numbers]
-        positions: list[float | None] = [None] * len(rows)
+        rows = {number: self.dataset.row(number) for number in numbers}
+        positions: list[float | None] = [None] * len(numbers)
         if training is not None:
-            positions = list(torch.rand(len(rows), generator=training.generator).tolist())
+            positions = list(torch.rand(len(numbers), generator=training.generator).tolist())
         augmented = training if training is not None and training.augment else None
         voice = "voice" in self.window.modalities
-        sounds = [decode_audio(row["audio"] if voice and row["audio"] else b"") for row in rows]
+        sounds = {
+            number: decode_audio(row["audio"] if voice and row["audio"] else b"")
+            for number, row in rows.items()
+        }
         starts = [
-            self._start_us(row, sound, position if augmented else None)
-            for row, sound, position in zip(rows, sounds, positions, strict=True)
+            self._start_us(number, rows[number], sounds[number], position if augmented else None)
+            for number, position in zip(numbers, positions, strict=True)
         ]
         batch: dict[str, Tensor] = {}
         if "video" in self.window.modalities:
             points = [
-                self._points(row, start, position)
-                for row, start, position in zip(rows, starts, positions, strict=True)
+                self._points(number, rows[number], start, position)
+                for number, start, position in zip(numbers, starts, positions, strict=True)
             ]
             batch |= self._pictures(rows, points, augmented)
         if voice:
             windows = [
-                cut_sound(sound, start, self.window.samples)
-                for sound, start in zip(sounds, starts, strict=True)
+                self._window_of_sound(number, sounds[number], start)
+                for number, start in zip(numbers, starts, strict=True)
             ]
             batch |= self._sound(torch.from_numpy(np.stack(windows)), augmented)
         return batch
 
     def _start_us(
-        self, row: dict[str, Any], sound: NDArray[np.float32], position: float | None
+        self, number: int, row: Row, sound: NDArray[np.float32], position: float | None
     ) -> int:
         """Where the window begins, in microseconds from the start of the sample."""
+        if number in self._frame_rows:
+            return frame_start(row["start_us"], self.window)
+        length_us = self._length_us(row)
+        if position is not None:
+            start_us = random_start(length_us, self.window.window_us, position)
+        else:
+            start_us = evaluation_start(length_us, self.window.window_us, sound)
+        has_video = "video" in self.window.modalities
+        return on_grid(start_us, self.window.frame_hz) if has_video else start_us
+
+    def _length_us(self, row: Row) -> int:
+        """How long a sample is that is not a single frame of a recording."""
         step_us = 1_000_000 // self.window.frame_hz
         lengths = [time_us + step_us for time_us in (row["crop_times_us"] or [])[-1:]]
         lengths += [(row["audio_samples"] or 0) * 1_000_000 // SAMPLE_RATE]
         if row["start_us"] is not None and row["end_us"] is not None:
             lengths += [row["end_us"] - row["start_us"]]
-        if position is not None:
-            return random_start(max(lengths), self.window.window_us, position)
-        return evaluation_start(max(lengths), self.window.window_us, sound)
+        return max(lengths)
 
-    def _points(self, row: dict[str, Any], start_us: int, position: float | None) -> dict[int, int]:
-        """Which picture of a row is at which grid point: {point: number of the picture}."""
+    def _points(self, number: int, row: Row, start_us: int, position: float | None) -> Points:
+        """The pictures in the window of row `number`, at their points.
+
+        Of a set of pictures, training gets one of the row at random, and evaluation those of the window.
+        """
         times = row["crop_times_us"] or []
-        if not self.window.one_frame:
-            return pictures.pictures_on_grid(
-                times, start_us, self.window.frames, self.window.frame_hz
-            )
-        if not times or position is None:
-            return dict(enumerate(pictures.pick_evenly(len(times), self.window.frames)))
-        return {0: min(int(position * len(times)), len(times) - 1)}
+        if self.window.one_frame and position is not None:
+            return {0: (number, min(int(position * len(times)), len(times) - 1))} if times else {}
+        pictures_of = [(time_us, (number, place)) for place, time_us in enumerate(times)]
+        if number in self._frame_rows:
+            at, step_us = row["start_us"], 1_000_000 // self.window.frame_hz + 1
+            found = self._frame_rows.between(number, at + start_us - step_us, at)
+            pictures_of = [(time_us - at, (other, 0)) for time_us, other in found]
+        found_at = pictures.pictures_on_grid(
+            [time_us for time_us, _ in pictures_of],
+            start_us,
+            self.window.frames,
+            self.window.frame_hz,
+        )
+        points = {point: pictures_of[place][1] for point, place in sorted(found_at.items())}
+        return dict(enumerate(dict.fromkeys(points.values()))) if self.window.one_frame else points
+
+    def _window_of_sound(
+        self, number: int, sound: NDArray[np.float32], start_us: int
+    ) -> NDArray[np.float32]:
+        """The sound (L,) of the window. That of a single frame ends with the frame."""
+        if number in self._frame_rows:
+            start_us += len(sound) * 1_000_000 // SAMPLE_RATE
+        return cut_sound(sound, start_us, self.window.samples)
 
     def _pictures(
-        self,
-        rows: Sequence[dict[str, Any]],
-        points: Sequence[dict[int, int]],
-        augmented: AugmentState | None,
+        self, rows: dict[int, Row], points: Sequence[Points], augmented: AugmentState | None
     ) -> dict[str, Tensor]:
-        """``pixels`` (N, T, S, S, 3) uint8 and ``video_mask`` (N, T): which of them are pictures."""
+        """``pixels`` (N, T, S, S, 3) uint8 and ``video_mask`` (N, T): which of them are pictures.
+
+        `rows` has some of the rows by their number; the others are read.
+        """
         size = self.window.size
         steps = max(map(len, points)) if self.window.one_frame else self.window.frames
-        mask = torch.zeros(len(rows), max(1, steps), dtype=torch.bool)
+        mask = torch.zeros(len(points), max(1, steps), dtype=torch.bool)
         pixels = torch.zeros(*mask.shape, size, size, 3, dtype=torch.uint8)
         packed: list[NDArray[np.uint8]] = []
-        for number, (row, found) in enumerate(zip(rows, points, strict=True)):
-            mask[number, list(found)] = True
-            crops = [decode_crop(row["crops"][found[point]]) for point in sorted(found)]
+        for sample, found in enumerate(points):
+            mask[sample, list(found)] = True
+            crops = []
+            for _, (number, place) in sorted(found.items()):
+                if number not in rows:
+                    rows[number] = self.dataset.row(number)
+                crops.append(decode_crop(rows[number]["crops"][place]))
             packed += apply_tone([pictures.resize(c, size) for c in crops], self.window.tone)
         if packed:
             shown = torch.from_numpy(np.stack(packed))

@@ -53,6 +53,29 @@ class WindowSpec:
         return self.window_us * SAMPLE_RATE // 1_000_000
 
 
+def frame_start(time_us: int, window: WindowSpec) -> int:
+    """Where the window begins, from a frame at `time_us` of its recording, whose last point has that frame.
+
+    The points are those of the recording's grid, as in serving.
+    """
+    last = -(-time_us * window.frame_hz // 1_000_000)
+    return point_us(last + 1 - window.frames, window.frame_hz) - time_us
+
+
+def on_grid(start_us: int, frame_hz: int) -> int:
+    """The nearest point of the grid from the start of a sample, not further from it than `start_us`.
+
+    Samples are prepared on a grid of the same kind, so a window has their pictures one to one.
+    """
+    point = abs(start_us) * frame_hz // 1_000_000
+    return point_us(point if start_us >= 0 else -point, frame_hz)
+
+
+def point_us(point: int, frame_hz: int) -> int:
+    """The time of a grid point, rounded up to microseconds."""
+    return -(-point * 1_000_000 // frame_hz)
+
+
 def random_start(length_us: int, window_us: int, position: float) -> int:
     """Where a window begins in a clip of `length_us`; `position` in [0, 1) moves it over the clip.
 

@@ -26,6 +26,9 @@ from affectstream.train.recipe import Batch, Loaders
 from affectstream.train.recipes.bind import Architecture, spec_for
 from affectstream.train.tasks import compute_metrics, mean_loss, predict_all
 
+ENOUGH_PICTURES = 0.7
+"""A data set with pictures at a smaller share of a window's points gets a note."""
+
 
 @dataclass(frozen=True, slots=True)
 class NetRecipe(Architecture):
@@ -109,7 +112,15 @@ class NetRecipe(Architecture):
     def loaders(self, data: Path, config: FitConfig) -> Loaders:
         """Augmented samples of split train, and samples of split valid as they are."""
         train, valid = self._samples(data, "train", "valid")
-        return Loaders(TrainBatches(train, config), ValidBatches(valid, config.workers))
+        notes: tuple[str, ...] = ()
+        if (coverage := train.coverage()) < ENOUGH_PICTURES:
+            rate = self.spec.window.frame_hz
+            notes = (
+                f"data set {train.dataset.info.name!r} has pictures for {coverage:.0%} of the "
+                f"{self.spec.window.frames} points of a window, and serving has one at each: if faces are "
+                f"not what is missing, prepare it with '--rate {rate}' or more",
+            )
+        return Loaders(TrainBatches(train, config), ValidBatches(valid, config.workers), notes)
 
     def module(self) -> Network:
         """A new network with the weights of `init_from`, else those that the spec names, else random ones.

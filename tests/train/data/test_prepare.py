@@ -297,6 +297,9 @@ def test_leaks_and_empty_splits_are_refused(run, talk):
     refused(
         run("conversation", path, "-o", out, *shape, "--split", "official"), "without splits", 2
     )
+    refused(
+        run("conversation", path, "-o", out, "--frames", 4, "--rate", 4), "exclude each other", 2
+    )
     two = write_table(folder / "two.csv", rows[:4])
     refused(
         run("conversation", two, "-o", folder / "two", *shape),

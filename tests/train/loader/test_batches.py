@@ -11,8 +11,14 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 
 from affectstream.engines.manifest import SPEAKER_FEATURES
+from affectstream.stream.media.grid import GridSampler
+from affectstream.stream.media.types import Frame
 from affectstream.train.config import FitConfig
-from affectstream.train.data.dataset import Dataset
+from affectstream.train.data.dataset import CropInfo, Dataset
+from affectstream.train.data.readers.affdex import find as find_interviews
+from affectstream.train.data.reading.clips import read_clip
+from affectstream.train.data.reading.crops import Cropper
+from affectstream.train.data.reading.reader import Options
 from affectstream.train.data.sample import Sample
 from affectstream.train.errors import DataError
 from affectstream.train.loader.batches import TrainBatches, ValidBatches
@@ -28,6 +34,9 @@ from affectstream.train.loader.window_spec import (
 )
 from affectstream.train.networks.tokenizer import train_tokenizer
 from affectstream.train.tasks import tasks_for
+from tests.support.imotions_exports import EMOTIONS as FACE_COLUMNS
+from tests.support.imotions_exports import new_export
+from tests.support.media import numbered, read_number, write_video
 from tests.support.prepared import samples, utterances, write
 
 ALL = ("video", "voice", "text")
@@ -37,11 +46,12 @@ PLAIN = FitConfig(batch_size=4, augment=False, modality_dropout=0.0)
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data") / "set"
-    return Dataset(write(folder, [*utterances(10, "train"), *utterances(6, "valid")]))
+    return Dataset(write(folder, [*utterances(10, "train", crops=16), *utterances(6, "valid")]))
 
 
 def shown(data, split="train", **changes):
-    tokenizer = train_tokenizer([t for t in data.column("text") if t], 300).to_str()
+    texts = [text for text in data.column("text") if text]
+    tokenizer = train_tokenizer(texts, 300).to_str() if texts else ""
     view = WindowSpec(
         ALL, 3_000_000, 8, size=32, tokens=16, tokenizer=tokenizer, metadata=SPEAKER_FEATURES
     )
@@ -101,7 +111,7 @@ def test_a_point_takes_the_newest_picture_that_is_not_older_than_a_step(times, s
     found = pictures_on_grid(times, start, 24, 8)
     for point in range(24):
         at = start + point * 125_000
-        fresh = [n for n, t in enumerate(times) if at - 125_000 < t <= at]
+        fresh = [n for n, t in enumerate(times) if at - 125_001 <= t <= at + 1]
         assert found.get(point) == (fresh[-1] if fresh else None)
 
 
@@ -116,13 +126,154 @@ def test_pictures_are_spread_evenly(count, most):
 
 def test_frames_stand_where_they_are_in_time(data):
     batch = shown(data).batch([0])
-    # Two seconds of eight pictures, at the end of a window of three seconds at 8 Hz.
+    # Two seconds of pictures, at the end of a window of three seconds at 8 Hz.
     assert batch["pixels"].shape == (1, 24, 32, 32, 3)
     assert batch["pixels"].dtype == torch.uint8
-    assert batch["video_mask"][0].nonzero()[:, 0].tolist() == [8, 10, 12, 14, 16, 18, 20, 22]
-    assert (batch["pixels"][0, 9] == 0).all()
+    assert batch["video_mask"][0].nonzero()[:, 0].tolist() == list(range(8, 24))
+    assert (batch["pixels"][0, :8] == 0).all()
     assert batch["samples"].shape == (1, 48_000)
     assert not batch["samples"][0, :16_000].any() and batch["samples"][0, 16_000:].any()
+
+
+FPS, LENGTH_US = 25, 5_000_000
+FRAMES = LENGTH_US * FPS // 1_000_000
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    """Five seconds whose pictures carry their number."""
+    path = tmp_path_factory.mktemp("film") / "a.mp4"
+    return write_video(path, [numbered(n) for n in range(FRAMES)], rate=FPS)
+
+
+def prepared(folder, made):
+    """A data set of the same samples in both splits, and with a second emotion, as tasks need."""
+    made = [replace(one, split="train", emotion="joy") for one in made]
+    made[0] = replace(made[0], emotion="anger")
+    again = [
+        replace(one, id=f"v{one.id}", recording=f"v{one.recording}", split="valid") for one in made
+    ]
+    return Dataset(write(folder, [*made, *again], CropInfo("frame", 64, None)))
+
+
+def windows_of(data, window_us, frame_hz):
+    return shown(
+        data,
+        window_us=window_us,
+        frame_hz=frame_hz,
+        size=64,
+        modalities=("video",),
+        metadata=(),
+    )
+
+
+def numbers_at_points(data, index, window_us, frame_hz, training=None):
+    """{point of the window: number of its picture} of sample `index`."""
+    batch = windows_of(data, window_us, frame_hz).batch([index], training)
+    points = batch["video_mask"][0].nonzero()[:, 0].tolist()
+    return {p: read_number(batch["pixels"][0, p].numpy()[8:56]) for p in points}
+
+
+def served_numbers(frame_hz):
+    """{grid point: number of its frame} of the film in serving."""
+    sampler = GridSampler(frame_hz)
+    frames = [Frame(n * 1_000_000 // FPS, None) for n in range(FRAMES)]
+    served = [one for frame in frames for one in sampler.push(frame)]
+    served += sampler.flush(LENGTH_US)
+    return {p: one.frame.pts_us * FPS // 1_000_000 for one in served for p in one.points}
+
+
+RECIPES = [(2_500_000, 4), (2_000_000, 4), (3_000_000, 8)]
+
+
+@pytest.mark.parametrize(("window_us", "frame_hz"), RECIPES)
+def test_a_clip_gives_the_frames_that_serving_takes(film, tmp_path, window_us, frame_hz):
+    clip = read_clip(film, Cropper("frame", 64), Options())
+    made = [
+        Sample(
+            id=f"{n}", start_us=0, end_us=LENGTH_US, crops=clip.crops, crop_times_us=clip.times_us
+        )
+        for n in range(2)
+    ]
+    data = prepared(tmp_path / "set", made)
+    served, count = served_numbers(frame_hz), window_us * frame_hz // 1_000_000
+    middle = (LENGTH_US - window_us) // 2 * frame_hz // 1_000_000
+    found = numbers_at_points(data, 0, window_us, frame_hz)
+    assert found == {p: served[middle + p] for p in range(count)}
+    made = windows_of(data, window_us, frame_hz)
+    assert made.coverage() == 1.0
+    for seed in range(20):  # a training window may begin before the clip, or end after it
+        chance = AugmentState(torch.Generator().manual_seed(seed), True, 0.0)
+        points = made.batch([0], chance)["video_mask"][0].nonzero()[:, 0].tolist()
+        assert points == list(range(points[0], points[-1] + 1))
+        assert len(points) >= MIN_OVERLAP * count - 1
+        assert len(points) == count or points[0] == 0 or points[-1] == count - 1
+
+
+@pytest.mark.parametrize(("window_us", "frame_hz"), RECIPES)
+def test_a_frame_of_a_recording_gets_the_frames_before_it(film, tmp_path, window_us, frame_hz):
+    """The rows of an annotated interview hold one crop each."""
+    new_export(
+        film.with_suffix(".csv"),
+        [(n * 1000 / FPS, dict.fromkeys(FACE_COLUMNS, 1.0)) for n in range(FRAMES)],
+    )
+    (job,) = find_interviews(film.parent, Options()).jobs
+    rows = list(job.run(Cropper("frame", 64)))
+    data = prepared(tmp_path / "set", rows)
+    served, count = served_numbers(frame_hz), window_us * frame_hz // 1_000_000
+    for index in (0, 5, 30, len(rows) - 1):
+        last = -(-rows[index].start_us * frame_hz // 1_000_000)
+        wanted = {p: served.get(last - count + 1 + p) for p in range(count - 1)}
+        found = numbers_at_points(data, index, window_us, frame_hz)
+        assert found.pop(count - 1) == read_number(rows[index].crops[0][8:56])
+        assert found == {p: n for p, n in wanted.items() if n is not None}
+        chance = AugmentState(torch.Generator().manual_seed(0), False, 0.0)
+        assert list(numbers_at_points(data, index, window_us, frame_hz, chance)) == [
+            *found,
+            count - 1,
+        ]
+
+
+def frame_rows(count, split="train"):
+    """Rows of one frame each, eight a second, of one person in one recording."""
+    return [
+        replace(one, start_us=n * 125_000, end_us=n * 125_000, recording=f"{split} a")
+        for n, one in enumerate(samples(count, split))
+    ]
+
+
+def test_a_window_has_no_pictures_of_another_split_person_or_recording(tmp_path):
+    made = frame_rows(24)
+    made[20].split, made[21].participant, made[22].recording = "valid", "p2", "b"
+    made[19].crops = made[19].crop_times_us = None
+    data = Dataset(write(tmp_path / "set", [*made, *samples(4, "valid")]))
+    made = windows_of(data, 1_000_000, 8)
+    found = made.batch([made.rows.tolist().index(23)])["video_mask"][0]
+    # Rows 16 to 18, and once more 18, which is one step old then; the last is the row's own.
+    assert found.tolist() == [True, True, True, True, False, False, False, True]
+
+
+def test_the_sound_of_a_frame_ends_with_it(tmp_path):
+    made = [*frame_rows(10), *frame_rows(4, "valid")]
+    for one in made:
+        one.audio = np.full(8_000, 0.1, np.float32)
+    data = Dataset(write(tmp_path / "set", made))
+    window = {"window_us": 1_000_000, "modalities": ("video", "voice"), "metadata": ()}
+    batch = shown(data, **window).batch([9])
+    # The last point is that of the frame, and lasts an eighth of a second.
+    heard = batch["samples"][0].nonzero()[:, 0]
+    assert (int(heard[0]), int(heard[-1])) == (6_000, 13_999)
+
+
+def test_sparse_pictures_are_noticed(film, tmp_path):
+    clip = read_clip(film, Cropper("frame", 64), Options(frames=4))
+    one = Sample(id="", start_us=0, end_us=LENGTH_US, crops=clip.crops, crop_times_us=clip.times_us)
+    data = prepared(tmp_path / "clips", [replace(one, id=f"{n}") for n in range(2)])
+    assert windows_of(data, 2_000_000, 4).coverage() < 0.6
+    data = Dataset(write(tmp_path / "rows", [*frame_rows(32)[::7], *samples(4, "valid")]))
+    assert windows_of(data, 2_000_000, 8).coverage() < 0.5
+    still = Dataset(write(tmp_path / "still", [*samples(4, "train"), *samples(4, "valid")]))
+    assert windows_of(still, 2_000_000, 8).coverage() == 1.0
 
 
 def test_a_set_of_pictures_trains_on_one_and_is_evaluated_on_all(data):
@@ -130,7 +281,7 @@ def test_a_set_of_pictures_trains_on_one_and_is_evaluated_on_all(data):
     made = shown(data, **view)
     train, valid = TrainBatches(made, PLAIN), ValidBatches(made)
     assert {tuple(b["pixels"].shape) for b in train.epoch(0)} == {(4, 1, 32, 32, 3)}
-    assert valid[0]["pixels"].shape == (10, 8, 32, 32, 3)
+    assert valid[0]["pixels"].shape == (10, 16, 32, 32, 3)
     assert valid[0]["video_mask"].all()
     firsts = {next(iter(train.epoch(e)))["pixels"].float().sum().item() for e in range(4)}
     assert len(firsts) == 4

@@ -217,6 +217,17 @@ def test_a_checkpoint_without_a_tone_is_read_exported_and_resumed(data, tmp_path
     assert load_run(cnn.RECIPE, run, "last.pt").epoch == CONFIG.epochs
 
 
+def test_sparse_pictures_are_reported_when_their_order_matters(tmp_path):
+    made = [utterances(count, split, crops=2) for count, split in ((16, "train"), (8, "valid"))]
+    data = write(tmp_path / "set", [*made[0], *made[1]])
+    config = replace(CONFIG, size=48)
+    for name, expected in (("temporal_vit", 1), ("resnet50", 0)):
+        bound = recipes()[name].bind(data, config)
+        notes = bound.loaders(data, config).notes
+        assert len(notes) == expected, name
+        assert all("pictures for 50% of the 10 points" in n and "--rate 4" in n for n in notes)
+
+
 def test_resuming_names_the_part_of_the_spec_that_differs(data, tmp_path):
     learn(cnn.RECIPE, data, tmp_path)
     older(tmp_path / "last.pt", frame_hz=4)

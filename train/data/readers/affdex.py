@@ -4,8 +4,9 @@ In a folder an export belongs to the video of the same name, or to a video named
 export. A table with the columns ``export``, ``video`` and perhaps ``participant`` states the pairs; its file
 names are relative to the table.
 
-A sample is one frame with the nearest annotation; `dialogue` is the recording and `turn` counts its frames,
-so that a recipe can use several frames in a row.
+A sample is one frame with the nearest annotation; `dialogue` is the recording and `turn` counts its frames.
+In training a window holds the frames of several samples: by default they are therefore taken as often as
+serving takes them.
 
 A frame takes the nearest annotation within half the time to the next frame, at most `TOLERANCE_US`. Its
 emotion is the strongest one of at least `STRONG`, AFFDEX's customary threshold, else neutral.
@@ -14,6 +15,7 @@ emotion is the strongest one of at least `STRONG`, AFFDEX's customary threshold,
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 from bisect import bisect_left
@@ -36,6 +38,7 @@ from affectstream.train.data.imotions_export import Annotation, find_layout, rea
 from affectstream.train.data.reading.crops import Cropper
 from affectstream.train.data.reading.reader import (
     CROP_OPTIONS,
+    RATE_HZ,
     Job,
     JobResult,
     Options,
@@ -48,7 +51,6 @@ from affectstream.train.data.reading.tables import SUFFIXES, read_rows, require_
 from affectstream.train.data.sample import Sample
 from affectstream.train.errors import DataError, DataMissing
 
-EVERY = 30
 STRONG = 0.5
 TOLERANCE_US = 50_000
 FACELESS = 0.5
@@ -195,31 +197,31 @@ def _chosen(
 ) -> Iterator[tuple[int, Frame, int]]:
     """The chosen frames, numbered, each with the time to the next frame (of the last: the one before).
 
-    Sound on the way is pushed to `sound`.
+    Those are every Nth frame, or the newest frame at or before each point of a grid from 0 on, as in
+    serving. Sound on the way is pushed to `sound`.
     """
-    chosen: Frame | None = None
-    previous: Frame | None = None
-    gap_us, seen, number, due_us = 2 * TOLERANCE_US, 0, 0, 0.0
+    step_us = 1e6 / (options.rate or RATE_HZ)
+
+    def is_chosen(frame: Frame, place: int, next_us: int) -> bool:
+        if options.every is not None:
+            return place % options.every == 0
+        return round(math.ceil(frame.pts_us / step_us) * step_us) < next_us
+
+    newest: Frame | None = None
+    gap_us, place, number = 2 * TOLERANCE_US, 0, 0
     for item in recording:
         if isinstance(item, Samples):
             sound.push(item)
         elif isinstance(item, Frame):
-            if previous is not None:
-                gap_us = item.pts_us - previous.pts_us
-            if chosen is not None:
-                yield number, chosen, gap_us
-                chosen, number = None, number + 1
-            if options.rate is None:
-                due = seen % (options.every or EVERY) == 0
-            else:
-                due = item.pts_us >= due_us
-                while due_us <= item.pts_us:
-                    due_us += 1e6 / options.rate
-            if due:
-                chosen = item
-            previous, seen = item, seen + 1
-    if chosen is not None:
-        yield number, chosen, gap_us
+            if newest is not None:
+                gap_us = item.pts_us - newest.pts_us
+                if is_chosen(newest, place, item.pts_us):
+                    yield number, newest, gap_us
+                    number += 1
+                place += 1
+            newest = item
+    if newest is not None and is_chosen(newest, place, newest.pts_us + gap_us):
+        yield number, newest, gap_us
 
 
 def _nearest(t_us: int, times_us: Sequence[int], tolerance_us: int) -> int | None:

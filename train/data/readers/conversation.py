@@ -114,7 +114,7 @@ def _samples(
         name = text(row, kind)
         if name is None:
             continue
-        clip = _clip(row, where, path.parent / name, cropper, options.frames)
+        clip = _clip(row, where, path.parent / name, cropper, options)
         if kind == "video":  # a video in column audio is read for its sound alone
             sample.crops, sample.crop_times_us = clip.crops, clip.times_us
             sample.frames_seen = clip.frames_seen
@@ -129,13 +129,13 @@ def _samples(
     yield sample
 
 
-def _clip(row: Row, where: str, path: Path, cropper: Cropper, frames: int) -> Clip:
+def _clip(row: Row, where: str, path: Path, cropper: Cropper, options: Options) -> Clip:
     """The part of the file at `path` that a row names."""
     start, end = number(row, "start", where), number(row, "end", where)
     if start is not None and end is not None and end <= start:
         raise DataError(f"{where}: end is {end}, expected more than start, {start}")
     return read_clip(
-        path, cropper, frames=frames, start_us=_microseconds(start) or 0, end_us=_microseconds(end)
+        path, cropper, options, start_us=_microseconds(start) or 0, end_us=_microseconds(end)
     )
 
 

@@ -96,12 +96,14 @@ def find(folder: Path, options: Options) -> RawDataset:
     return RawDataset(
         "EMO-DB",
         "free for research",
-        [Job(path.name, partial(_samples, path, vocabulary)) for path in paths],
+        [Job(path.name, partial(_samples, path, vocabulary, options)) for path in paths],
         notes=("every sentence is spoken in every emotion: the text says nothing of the label",),
     )
 
 
-def _samples(path: Path, vocabulary: Vocabulary, cropper: Cropper) -> Iterator[JobResult]:
+def _samples(
+    path: Path, vocabulary: Vocabulary, options: Options, cropper: Cropper
+) -> Iterator[JobResult]:
     word, speaker = parse(path.stem)
     emotion = vocabulary.emotion(word, path.name)
     if emotion is None:
@@ -118,7 +120,7 @@ def _samples(path: Path, vocabulary: Vocabulary, cropper: Cropper) -> Iterator[J
         gender=gender,
         emotion=emotion,
     )
-    yield from clip_sample(sample, path, cropper)
+    yield from clip_sample(sample, path, cropper, options)
 
 
 READER = Reader(find)

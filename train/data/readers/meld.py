@@ -128,7 +128,7 @@ def _jobs(path: Path, part: str, clips: Clips, options: Options) -> Iterator[Job
     vocabulary = options.vocabulary({})
     for number, row in enumerate(rows, 1):
         where = f"{path.name}, Sr No. {row.get('Sr No.') or number}"
-        yield Job(where, partial(_samples, part, row, where, clips, vocabulary, options.frames))
+        yield Job(where, partial(_samples, part, row, where, clips, vocabulary, options))
 
 
 def _samples(
@@ -137,7 +137,7 @@ def _samples(
     where: str,
     clips: Clips,
     vocabulary: Vocabulary,
-    frames: int,
+    options: Options,
     cropper: Cropper,
 ) -> Iterator[JobResult]:
     emotion = vocabulary.emotion(str(row["Emotion"] or ""), where)
@@ -164,7 +164,7 @@ def _samples(
     if path is not None:
         try:
             longest_us = max(0, end_us - start_us) + SPARE_US
-            clip = read_clip(path, cropper, frames=frames, longest_us=longest_us)
+            clip = read_clip(path, cropper, options, longest_us=longest_us)
         except SourceError as error:
             yield Warned(where, "clip cannot be decoded, text kept", str(error))
         else:

@@ -99,7 +99,7 @@ def find(folder: Path, options: Options) -> RawDataset:
     return RawDataset(
         "RAVDESS, speech",
         "CC BY-NC-SA 4.0",
-        [Job(p.name, partial(_samples, p, films, vocabulary, options.frames)) for p in paths],
+        [Job(p.name, partial(_samples, p, films, vocabulary, options)) for p in paths],
         has_splits=True,
         notes=(
             "calm is labelled neutral unless --map says otherwise",
@@ -110,7 +110,7 @@ def find(folder: Path, options: Options) -> RawDataset:
 
 
 def _samples(
-    path: Path, films: Collection[str], vocabulary: Vocabulary, frames: int, cropper: Cropper
+    path: Path, films: Collection[str], vocabulary: Vocabulary, options: Options, cropper: Cropper
 ) -> Iterator[JobResult]:
     """The sample of a file; `films` are the takes that are there with picture and sound."""
     word, actor = parse(path.stem)
@@ -134,7 +134,7 @@ def _samples(
             emotion=emotion,
             intensity=STRENGTHS.get(strength),
         )
-        yield from clip_sample(sample, path, cropper, frames=frames)
+        yield from clip_sample(sample, path, cropper, options)
 
 
 def _split(actor: int) -> Split:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from affectstream.stream.media.recording import Recording
 from affectstream.stream.media.types import Frame, Samples, sample_at
 from affectstream.stream.windowing.sound_timeline import SoundTimeline
 from affectstream.train.data.reading.crops import Cropper
-from affectstream.train.data.reading.reader import JobResult, Warned
+from affectstream.train.data.reading.reader import RATE_HZ, JobResult, Options, Warned
 from affectstream.train.data.sample import Sample
 
 
@@ -43,10 +44,10 @@ class Clip:
 
 
 def clip_sample(
-    sample: Sample, path: Path, cropper: Cropper, *, frames: int = 1
+    sample: Sample, path: Path, cropper: Cropper, options: Options
 ) -> Iterator[JobResult]:
     """`sample` with the crops and the sound of a whole recording. Raises `SourceError`."""
-    clip = read_clip(path, cropper, frames=frames)
+    clip = read_clip(path, cropper, options)
     sample.start_us, sample.end_us = 0, clip.end_us
     clip.add_to(sample)
     if clip.damage:
@@ -57,13 +58,13 @@ def clip_sample(
 def read_clip(
     path: Path,
     cropper: Cropper,
+    options: Options,
     *,
-    frames: int,
     start_us: int = 0,
     end_us: int | None = None,
     longest_us: int | None = None,
 ) -> Clip:
-    """Crops of at most `frames` pictures, evenly spread over a part, and all its sound.
+    """Crops at the `picture_times` of a part, and all its sound.
 
     The part ends at `end_us`, by default with the recording, and is at most `longest_us` long. Each
     picture is the newest at or before its time, as in serving. Raises `SourceError` naming the file.
@@ -77,7 +78,7 @@ def read_clip(
         video = recording.info.video
 
         def pictures() -> Iterator[tuple[int, NDArray[np.uint8]]]:
-            for item in _newest_before(recording, middles(start_us, end_us, frames)):
+            for item in _newest_before(recording, picture_times(options, start_us, end_us)):
                 if isinstance(item, Samples):
                     sound.push(item)
                 elif video is not None:
@@ -97,25 +98,41 @@ def read_clip(
     return clip
 
 
+def picture_times(options: Options, start_us: int, end_us: int) -> Iterator[int]:
+    """The times of the pictures of a part [start, end): on a grid from its start on, as serving takes them.
+
+    With `Options.frames` they are the middles of so many equal parts instead.
+    """
+    if options.frames is not None:
+        yield from middles(start_us, end_us, options.frames)
+        return
+    step_us = 1_000_000 / (options.rate or RATE_HZ)
+    for number in itertools.count():
+        time_us = start_us + round(number * step_us)
+        if time_us >= end_us:
+            return
+        yield time_us
+
+
 def middles(start_us: int, end_us: int, count: int) -> list[int]:
     """The middles of `count` equal parts of [start, end)."""
     return [start_us + (2 * i + 1) * (end_us - start_us) // (2 * count) for i in range(count)]
 
 
-def _newest_before(recording: Recording, times_us: Sequence[int]) -> Iterator[Frame | Samples]:
+def _newest_before(recording: Recording, times_us: Iterator[int]) -> Iterator[Frame | Samples]:
     """All sound, and the newest frame at or before each time, each frame once."""
     newest: Frame | None = None
-    remaining = list(times_us)
+    due_us = next(times_us, None)
     for item in recording:
         if isinstance(item, Samples):
             yield item
         elif isinstance(item, Frame):
-            if remaining and newest is not None and item.pts_us > remaining[0]:
+            if due_us is not None and newest is not None and item.pts_us > due_us:
                 yield newest
-            while remaining and item.pts_us > remaining[0]:
-                remaining.pop(0)
+            while due_us is not None and item.pts_us > due_us:
+                due_us = next(times_us, None)
             newest = item
-    if remaining and newest is not None:
+    if due_us is not None and newest is not None:
         yield newest
 
 

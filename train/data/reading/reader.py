@@ -22,7 +22,9 @@ from affectstream.train.data.sample import Sample, Split
 from affectstream.train.errors import DataError
 
 CROP_OPTIONS = frozenset({"crop", "size"})
-CLIP_OPTIONS = CROP_OPTIONS | {"frames"}
+CLIP_OPTIONS = CROP_OPTIONS | {"frames", "rate"}
+RATE_HZ = 8.0
+"""Pictures a second, unless the user says otherwise: the `frame_hz` of every recipe divides it."""
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -124,11 +126,12 @@ def _folded(words: Mapping[str, str]) -> dict[str, str]:
 class Options:
     """Settings of the readers. A reader uses those that its `Reader.options` names."""
 
-    frames: int = 8
-    """Pictures taken from each clip, evenly spread."""
-    every: int | None = None
     rate: float | None = None
-    """Of a long recording: every Nth frame, or so many frames a second."""
+    """Pictures a second; None takes `RATE_HZ`."""
+    frames: int | None = None
+    """Pictures of each clip, evenly spread, instead of `rate`."""
+    every: int | None = None
+    """Of a long recording: every Nth frame instead of `rate`."""
     sound_s: float = 0.0
     """Of a long recording: seconds of sound before each frame that go with it."""
     time: str | None = None
