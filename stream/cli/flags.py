@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from affectstream.engines.plugins import plugin_names
 from affectstream.stream.sinks import DEFAULT_FORMATS, FORMATS, Format
 
 if TYPE_CHECKING:
@@ -149,14 +150,14 @@ def parse_formats(formats: str | None, output: Path | None) -> tuple[Format, ...
         raise typer.BadParameter("needs --output; stdout gets JSON Lines", param_hint="--format")
     if formats is None:
         return DEFAULT_FORMATS
-    names = dict.fromkeys(name.strip() for name in formats.split(",") if name.strip())
-    chosen = tuple(known for name in names for known in FORMATS if known == name)
-    if not names or len(chosen) < len(names):
+    names = tuple(dict.fromkeys(name.strip() for name in formats.split(",") if name.strip()))
+    known = [*FORMATS, *plugin_names("affectstream.sinks")]
+    if not names or not set(names) <= set(known):
         raise typer.BadParameter(
-            f"{formats!r}: expected some of {', '.join(FORMATS)}, separated by commas",
+            f"{formats!r}: expected some of {', '.join(known)}, separated by commas",
             param_hint="--format",
         )
-    return chosen
+    return names
 
 
 def parse_seconds(text: str, option: str) -> float:

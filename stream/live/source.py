@@ -21,6 +21,7 @@ from affectstream.stream.live.callbacks import Callbacks
 from affectstream.stream.live.capture.address import Opening, is_url, opening_of
 from affectstream.stream.live.capture.connection import SourceInfo
 from affectstream.stream.live.capture.devices import camera, is_camera, microphone
+from affectstream.stream.live.capture.plugin import plugin_opening
 from affectstream.stream.live.capture.reader import Reader, Tap
 from affectstream.stream.live.measure import measure
 from affectstream.stream.live.session import LiveSession
@@ -35,7 +36,8 @@ _NAME_LENGTH = 255
 
 @dataclass(frozen=True, slots=True)
 class LiveOptions:
-    """What to open. `source` is a camera (``0``, ``/dev/video0``), a URL or a file; None for a microphone
+    """What to open. `source` is a camera (``0``, ``/dev/video0``), a URL, a file, or ``NAME:ADDRESS`` for the
+    source NAME of another package; None for a microphone
     alone. `mic` is the name of a microphone, ``default`` for the system's own. The FFmpeg options in
     `ffmpeg` take precedence over those of the scheme. `listen` waits for a publisher.
     """
@@ -54,6 +56,10 @@ class LiveOptions:
             if self.listen:
                 raise OptionError(f"{self.source}: --listen needs an address, not a camera")
             found.append(camera(self.source, self.ffmpeg))
+        elif self.source is not None and (opening := plugin_opening(self.source)) is not None:
+            if self.listen:
+                raise OptionError(f"{self.source}: --listen needs an address of FFmpeg's")
+            found.append(opening)
         elif self.source is not None:
             found.append(opening_of(self.source, options=self.ffmpeg, listen=self.listen))
         if self.mic is not None:

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from affectstream.engines.errors import AffectstreamError
 from affectstream.stream import exits
-from affectstream.stream.errors import OptionError, OutputError
+from affectstream.stream.errors import OutputError, UsageError
 from affectstream.stream.events import Stream
 from affectstream.stream.loaded import LoadedBundle
 from affectstream.stream.offline.output import TRACEBACK, OutputFolder, folder_names
@@ -111,7 +111,7 @@ def score_files(
                 raise
             except Exception as error:
                 outcome.failed += 1
-                outcome.misused += isinstance(error, OptionError)
+                outcome.misused += isinstance(error, UsageError)
                 outcome.unforeseen += not isinstance(error, AffectstreamError)
                 console.print(f"error: {_message(path, error, folder)}", style="red")
     if outcome.total > 1 or not outcome.failed:

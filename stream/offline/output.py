@@ -34,7 +34,7 @@ from affectstream.stream.results.interpret import HopResult
 from affectstream.stream.results.origin import Origin
 from affectstream.stream.sinks import Format
 from affectstream.stream.sinks.base import FileSink, writing
-from affectstream.stream.sinks.by_format import FILE_SINKS
+from affectstream.stream.sinks.by_format import FILE_SINKS, file_sink
 
 RUN, TRACEBACK = "run.json", "traceback.txt"
 _LOCK = ".lock"
@@ -63,7 +63,9 @@ class OutputFolder:
         self._recognizer = recognizer
         self._started = datetime.now(UTC)
         self._sinks: list[FileSink] = []
-        results = {RUN, TRACEBACK, *(sink.filename for sink in FILE_SINKS.values())}
+        sinks = [file_sink(name) for name in formats]
+        written = {sink.filename for sink in (*FILE_SINKS.values(), *sinks)}
+        results = {RUN, TRACEBACK, *written}
         _check_inputs(folder, results, inputs)
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -75,8 +77,8 @@ class OutputFolder:
                     (folder / name).unlink(missing_ok=True)
                 for partial in folder.glob(".*.part"):  # of a run that was killed
                     partial.unlink(missing_ok=True)
-            for name in formats:
-                self._sinks.append(FILE_SINKS[name](folder, origin))
+            for sink in sinks:
+                self._sinks.append(sink(folder, origin))
         except BaseException:
             self.discard()
             raise

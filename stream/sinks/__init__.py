@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import TypeAlias
 
-Format = Literal["jsonl", "parquet", "csv", "vtt"]
-FORMATS: tuple[Format, ...] = get_args(Format)
-"""The formats of result files. Their classes are in `by_format`."""
+Format: TypeAlias = str
+"""One of `FORMATS`, or of the entry points ``affectstream.sinks``."""
+FORMATS: tuple[Format, ...] = ("jsonl", "parquet", "csv", "vtt")
+"""The formats of this package. Their classes are in `by_format`."""
 DEFAULT_FORMATS: tuple[Format, ...] = ("jsonl", "parquet", "vtt")

@@ -48,6 +48,8 @@ class Opening:
     """A camera or microphone of this machine."""
     hint: str = ""
     """What a person can do if it cannot be opened."""
+    plugin: str | None = None
+    """The live source of another package that opens it, in place of FFmpeg; `url` is its address then."""
 
     @property
     def path(self) -> Path:

@@ -19,6 +19,7 @@ import av
 from affectstream.stream.live.capture.address import Opening
 from affectstream.stream.live.capture.connection import Connection, SourceInfo
 from affectstream.stream.live.capture.decoder import SourceFrame
+from affectstream.stream.live.capture.plugin import PluginConnection
 from affectstream.stream.live.capture.source_clock import BacklogSkipper, TimestampRebaser
 from affectstream.stream.live.session import LiveSession
 
@@ -106,7 +107,8 @@ class Reader:
     def _keep_open(self) -> None:
         backoff_s = FIRST_BACKOFF_S
         while self._wait_for_stuck():
-            connection = self._connection = Connection(
+            kind = Connection if self.opening.plugin is None else PluginConnection
+            connection = self._connection = kind(
                 self.opening, on_open=self._opened, on_frame=self._push
             )
             connection.start()
@@ -117,7 +119,8 @@ class Reader:
             self._report_backlog()
             if self._stop.is_set():
                 return
-            if self.opening.is_recording or not self._was_open:
+            has_ended = self.opening.plugin is not None and reason is None
+            if self.opening.is_recording or not self._was_open or has_ended:
                 self.error = reason
                 return
             if connection.is_open:
