@@ -274,9 +274,7 @@ def mean_loss(
 
 
 def compute_metrics(
-    tasks: Sequence[Task],
-    truth: Mapping[str, NDArray[Any]],
-    predicted: Mapping[str, NDArray[Any]],
+    tasks: Sequence[Task], truth: Mapping[str, NDArray[Any]], predicted: Mapping[str, NDArray[Any]]
 ) -> dict[str, float]:
     """Metrics of every task by name; of several tasks by ``task/metric``."""
     return by_task({t.name: t.metrics(truth[t.name], predicted[t.name]) for t in tasks})

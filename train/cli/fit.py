@@ -23,8 +23,7 @@ def fit(
         bool, typer.Option("--resume", help="Continue the run from its last epoch.")
     ] = False,
     eval_only: Annotated[
-        bool,
-        typer.Option("--eval-only", help="Evaluate the run's best epoch without training."),
+        bool, typer.Option("--eval-only", help="Evaluate the run's best epoch without training.")
     ] = False,
     track: flags.Track = "auto",
     threads: flags.Threads = None,
@@ -41,7 +40,6 @@ def fit(
     from affectstream.train.fit.checkpoint import read_summary
     from affectstream.train.fit.loggers import format_metrics
 
-    flags.set_threads(threads)
     if eval_only:
         print("best: " + format_metrics(loop.evaluate(*request)))
         return
@@ -95,7 +93,6 @@ def folds(
     from affectstream.train.studies.cross_validation import FOLDER, cross_validate, rows
     from affectstream.train.studies.folds import Folding
 
-    flags.set_threads(threads)
     result = cross_validate(*request, Folding(folds, by, test), best=best, keep=keep, track=track)
     print("\n".join(aligned(rows(result))))
     print(f"pooled with 95 % bootstrap intervals by {result.by}; more in {request.run / FOLDER}")
@@ -125,7 +122,6 @@ def tune(
     request = flags.run_request({**locals(), **settings})
     from affectstream.train.studies import tune as studies
 
-    flags.set_threads(threads)
     result = studies.tune(*request, trials)
     print(
         f"{result.trials} trials, {result.pruned} of them pruned and {result.failed} failed; the best is "

@@ -101,12 +101,14 @@ class RunRequest(NamedTuple):
 
 
 def run_request(parameters: Mapping[str, Any], *, resume: bool = False) -> RunRequest:
-    """Join the recipe's defaults, the settings file, and the flags; later ones win.
+    """Join the recipe's defaults, the settings file, and the flags; later ones win. Sets torch's threads.
 
-    `parameters` are those of the command: ``recipe``, ``data``, ``config``, and the `FitConfig` fields that
-    the user gave. With `resume`, the settings file is that of the run, unless ``config`` names another.
-    Raises `OptionError` for unknown names and for values that do not fit.
+    `parameters` are those of the command: ``recipe``, ``data``, ``config``, ``threads``, and the `FitConfig`
+    fields that the user gave. With `resume`, the settings file is that of the run, unless ``config`` names
+    another. Raises `OptionError` for unknown names and for values that do not fit.
     """
+    import torch
+
     from affectstream.train.fit.checkpoint import CONFIG
     from affectstream.train.recipe import Bindable
 
@@ -139,6 +141,8 @@ def run_request(parameters: Mapping[str, Any], *, resume: bool = False) -> RunRe
             given = getattr(made, name) != getattr(recipe.defaults, name)
             if given and setting.group in (Group.DATA, Group.NETWORK):
                 raise OptionError(f"{flag_of(name)} means nothing for {recipe.name}")
+    if threads := parameters.get("threads"):
+        torch.set_num_threads(threads)
     return RunRequest(recipe, made, data or Path(file_data), Path(made.runs) / recipe.name)
 
 
@@ -152,14 +156,6 @@ def find_recipe(name: str) -> Recipe:
             f"{name!r} is not one of {', '.join(sorted(known))}", param_hint="--recipe"
         )
     return known[name]
-
-
-def set_threads(count: int | None) -> None:
-    """Let torch use `count` CPU threads; None keeps its own number."""
-    import torch
-
-    if count is not None:
-        torch.set_num_threads(count)
 
 
 def _parse_options(recipe: Recipe, given: Sequence[str]) -> dict[str, int | float | str]:
