@@ -173,8 +173,9 @@ def tasks_for(
 ) -> tuple[Task, ...]:
     """The tasks `names` with the labels that `rows` of split ``train`` and ``valid`` have.
 
-    Raises `DataError` for a split without labels for a task, for a task of one class only, and for a class
-    in valid that train lacks; `OptionError` as `check_names`.
+    In a fold of a cross-validation, with those of the whole data set, so that all folds have the same.
+    Raises `DataError` for a split without labels for a task, for a task of one class only, and, if this is
+    no fold, for a class in valid that train lacks; `OptionError` as `check_names`.
     """
     check_names(names)
     tasks: dict[str, Task] = {}
@@ -188,7 +189,8 @@ def tasks_for(
                     f"data set {dataset.info.name!r} has no samples for split {split} and task "
                     f"{name} that the recipe can use; rows by task: {have}"
                 )
-        tasks[name] = _task_for(name, dataset.info.name, train, valid)
+        is_fold = dataset.info.of is not None
+        tasks[name] = _task_for(name, dataset.info.name, train, valid, values if is_fold else train)
     if "emotion" in tasks and "emotion_multilabel" in tasks:  # one bundle has one order of labels
         tasks["emotion_multilabel"] = Task("emotion_multilabel", tasks["emotion"].labels)
     return tuple(
@@ -197,12 +199,15 @@ def tasks_for(
     )
 
 
-def _task_for(name: str, data: str, train: NDArray[Any], valid: NDArray[Any]) -> Task:
+def _task_for(
+    name: str, data: str, train: NDArray[Any], valid: NDArray[Any], labeled: NDArray[Any]
+) -> Task:
+    """The task with the labels that the rows `labeled` have."""
     target = TASK_TYPES[name].target
     if target == "class":
-        return _class_task(name, data, train.tolist(), valid.tolist())
+        return _class_task(name, data, train.tolist(), valid.tolist(), set(labeled))
     if target == "intensities":
-        columns = _intensities(train, EMOTIONS).T
+        columns = _intensities(labeled, EMOTIONS).T
         known = [not np.isnan(column).all() for column in columns]
         return Task(name, tuple(compress(EMOTIONS, known)))
     if target == "binary":
@@ -217,17 +222,17 @@ def _task_for(name: str, data: str, train: NDArray[Any], valid: NDArray[Any]) ->
     return Task(name)
 
 
-def _class_task(name: str, data: str, train: list[Any], valid: list[Any]) -> Task:
+def _class_task(name: str, data: str, train: list[Any], valid: list[Any], known: set[Any]) -> Task:
     order = EMOTIONS if name == "emotion" else SENTIMENTS
     # A bundle's sentiments are always these three.
-    labels = tuple(label for label in order if label in train or name == "sentiment")
+    labels = tuple(label for label in order if label in known or name == "sentiment")
     classes = set(train) - {None}
     if len(classes) < 2:
         raise DataError(
             f"data set {data!r}: all training samples are {classes.pop()}, expected two classes or "
             f"more of task {name}"
         )
-    if unseen := sorted(set(valid) - classes - {None}):
+    if unseen := sorted(set(valid) - known - {None}):
         raise DataError(
             f"data set {data!r}: {', '.join(unseen)} is in split valid and not in train: "
             "prepare it with another --split or --seed"

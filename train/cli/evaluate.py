@@ -22,7 +22,9 @@ def evaluate(
     fer_split: Annotated[str, typer.Option(help="Folder of FER2013; test is PublicTest.")] = "test",
     actors: Annotated[str, typer.Option(help="Actors of RAVDESS.")] = "17-20",
     meld_split: Annotated[str, typer.Option(help="Split of MELD.")] = "dev",
-    split: Annotated[str, typer.Option(help="Split of a prepared data set.")] = "test",
+    split: Annotated[
+        str, typer.Option(help="Split of a prepared data set: train, valid or test.")
+    ] = "test",
 ) -> None:
     """Measure a bundle on data that it was not trained on, as far as the data has labels.
 

@@ -28,7 +28,7 @@ COLUMNS = (
     *("run", "recipe", "data", "parameters", "trainable", "best epoch", "epochs"),
     *("minutes", "RAM MB", "GPU MB", "device"),
 )
-"""Before the metrics. Epochs count from 1: ``best epoch`` of ``epochs``."""
+"""Before the metrics. The first epoch is 0, as in the log and the checkpoints; ``epochs`` is their number."""
 SUFFIXES = (".md", ".csv", ".json")
 
 Row = dict[str, Any]
@@ -92,14 +92,14 @@ def row_of(run: Path) -> Row:
     peak = summary.get("peak_megabytes")
     if isinstance(peak, (int, float)):  # older summaries do not tell RAM and GPU apart
         peak = {"ram" if summary.get("device") == "cpu" else "gpu": peak}
-    best, minutes = summary.get("best_epoch"), summary.get("minutes")
+    minutes = summary.get("minutes")
     return {
         "run": str(run),
         "recipe": summary.get("recipe") or config.get("recipe"),
         "data": Path(config["data"]).name if "data" in config else summary.get("data"),
         "parameters": summary.get("parameters"),
         "trainable": summary.get("trainable"),
-        "best epoch": None if best is None else best + 1,
+        "best epoch": summary.get("best_epoch"),
         "epochs": max(len(read_log(run)), summary.get("epochs") or 0) or None,
         "minutes": None if minutes is None else round(minutes, 1),
         **{f"{kind.upper()} MB": round(value) for kind, value in (peak or {}).items()},
@@ -201,7 +201,7 @@ def draw(run: Path, path: Path) -> None:
     epochs = read_log(run)
     if not epochs:
         raise RunError(f"{run} has no {LOG}: nothing to draw")
-    numbers = [row["epoch"] + 1 for row in epochs]
+    numbers = [row["epoch"] for row in epochs]
     names = dict.fromkeys(name for row in epochs for name in row)
     losses = {"loss": "training", "valid_loss": "validation"}
     page = Figure(figsize=(10.0, 4.0), layout="constrained")

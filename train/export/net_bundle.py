@@ -85,9 +85,12 @@ def _labels(spec: ModelSpec) -> tuple[str, ...]:
 
 
 def _prior(spec: ModelSpec) -> tuple[float, ...]:
-    """The emotions' shares of split train, assumed in use; uniform if there are only intensities."""
+    """The emotions' shares of split train, assumed in use; uniform if there are only intensities.
+
+    A label without samples counts as one sample.
+    """
     emotion = spec.task("emotion")
-    counts = [1] * len(_labels(spec)) if emotion is None else emotion.counts
+    counts = [max(1, n) for n in emotion.counts] if emotion else [1] * len(_labels(spec))
     return tuple(round(count / sum(counts), 6) for count in counts)
 
 

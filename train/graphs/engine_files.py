@@ -32,7 +32,7 @@ class ServedHead(nn.Module):
         emotion = next((task for task in tasks if task.name == "emotion"), None)
         prior = torch.ones(1 if emotion is None else emotion.width)
         if emotion is not None and not balanced:
-            prior = torch.tensor(emotion.counts, dtype=torch.float32)
+            prior = torch.tensor(emotion.counts, dtype=torch.float32).clamp(min=1.0)
         self.register_buffer("log_prior", (prior / prior.sum()).log(), persistent=False)
         self.log_prior: Tensor
 

@@ -70,8 +70,9 @@ def cross_validate(
 
     Metrics are those of the last epoch, so that held-out samples choose nothing; with `best` they choose each
     fold's epoch, which makes the metrics too good. `keep` keeps the weights of finished folds. Raises
-    `OptionError` where the settings would train on held-out samples, `SplitError` where the folds are
-    impossible, `RunError` where ``run/folds`` holds another cross-validation, and what `fit` raises.
+    `OptionError` where the settings would train on held-out samples, `SplitError` or `DataError`, before any
+    training, where a fold is impossible, `RunError` where ``run/folds`` holds another cross-validation, and
+    what `fit` raises.
     """
     if not isinstance(recipe, Bindable):
         raise OptionError(
@@ -105,14 +106,24 @@ def cross_validate(
     check_plan(folder, plan)
     write_toml(folder / "config.toml", recipe.name, data, config)
     results, predictions = [], []
-    count = len(folds.folds)
-    for number, fold in enumerate(folds.folds, 1):
-        title = f"fold {number} of {count}"
-        report(title + ("" if folding.folds.isdigit() else f", participant {fold.name}") + ":")
+    named = not folding.folds.isdigit()
+    titles = [
+        f"fold {number} of {len(folds.folds)}" + (f", participant {fold.name}" if named else "")
+        for number, fold in enumerate(folds.folds, 1)
+    ]
+    # All folds before the first is trained: one that is impossible would end the command after hours.
+    for number, (title, fold) in enumerate(zip(titles, folds.folds, strict=True), 1):
         place = folder / str(number)
         if not (place / _DONE).is_file():
             name, may_share = f"{dataset.info.name}, {title}", folds.by == "sample"
             resplit(dataset, fold.parts.tolist(), place / _DATA, name=name, may_share=may_share)
+            recipe.bind(place / _DATA, config)
+        if fold.unlearned:
+            report(f"{title}: only held-out samples have {', '.join(fold.unlearned)}")
+    for number, (title, fold) in enumerate(zip(titles, folds.folds, strict=True), 1):
+        report(f"{title}:")
+        place = folder / str(number)
+        if not (place / _DONE).is_file():
             resume = (place / LAST).exists()
             fit(recipe, config, place / _DATA, place, resume=resume, report=report, track=track)
             _evaluate_fold(recipe, config, fold, place, best=best)

@@ -52,6 +52,8 @@ class Fold:
     """(rows,) of the data set: ``train``, ``valid`` for held out, None for unused."""
     copies: int
     """Training samples left out because a held-out sample is the same picture or sound."""
+    unlearned: tuple[str, ...]
+    """Classes of the first task that only held-out samples have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +115,9 @@ def make_folds(
         else:
             numbers = stratified_folds(ids, labels, count, seed)
     contents = dataset.column("content")
+    classes = labels if TASK_TYPES[tasks[0]].target == "class" else [""] * len(rows)
     folds = (
-        _fold(name, len(dataset), rows, numbers == number, contents)
+        _fold(name, len(dataset), rows, numbers == number, contents, classes)
         for number, name in enumerate(names)
     )
     return Folds(tuple(folds), by, len(rows), excluded)
@@ -135,10 +138,13 @@ def _fold(
     rows: NDArray[np.int64],
     held_out: NDArray[np.bool_],
     contents: NDArray[np.object_],
+    classes: Sequence[str],
 ) -> Fold:
     parts = np.full(total, None, object)
     parts[rows[~held_out]], parts[rows[held_out]] = "train", "valid"
     held_contents = set(contents[rows[held_out]]) - {None}
     copies = [row for row in rows[~held_out] if contents[row] in held_contents]
     parts[copies] = None
-    return Fold(name, parts, len(copies))
+    learned = {label for row, label in zip(rows, classes, strict=True) if parts[row] == "train"}
+    unlearned = sorted(set(classes) - learned - {""})
+    return Fold(name, parts, len(copies), tuple(unlearned))

@@ -162,6 +162,9 @@ def test_a_bundle_is_not_measured_on_what_it_learned(trained, capsys, tmp_path):
     assert "trained on split train" in capsys.readouterr().err
     assert run_command(*evaluate, data, "--split", "valid") == exits.DONE
     assert "trained on" not in capsys.readouterr().err
+    assert run_command(*evaluate, data) != exits.DONE
+    said = " ".join(capsys.readouterr().err.split())
+    assert "no samples for split test; rows by split: train 16, valid 16" in said
 
 
 def test_a_folder_that_is_neither_run_nor_bundle_is_named(trained, capsys):

@@ -198,6 +198,26 @@ def test_folds_are_trained_evaluated_and_summarized(data, tmp_path):
     assert not list(folder.glob("*/*.pt"))
 
 
+def test_one_person_may_hold_a_class(tmp_path):
+    made = list(with_people(samples(24, "train"), 2))
+    for sample in made:
+        if sample.emotion == "surprise":
+            sample.participant = "p9"
+    found, said = validated(write(tmp_path / "set", made), tmp_path / "run", ONE_OUT)
+    assert [fold["fold"] for fold in found.folds] == ["p0", "p1", "p9"] and found.samples == 24
+    assert "fold 3 of 3, participant p9: only held-out samples have surprise" in said
+
+
+def test_all_folds_are_checked_before_the_first_is_trained(tmp_path, monkeypatch):
+    made = list(with_people(samples(24, "train", labels=LABELS[:2]), 2))
+    for sample in made:  # without p9 only one class is left
+        sample.participant = "p9" if sample.emotion == "joy" else sample.participant
+    data = write(tmp_path / "set", made)
+    monkeypatch.setattr(cross, "fit", lambda *given, **more: pytest.fail("a fold was trained"))
+    with pytest.raises(DataError, match="fold 3 of 3, participant p9': all training samples are"):
+        validated(data, tmp_path / "run", ONE_OUT)
+
+
 def test_finished_folds_are_skipped_and_others_resumed(data, tmp_path, monkeypatch):
     whole, _ = validated(data, tmp_path / "whole", 2)
     real, calls = cross.fit, []
