@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import resource
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -192,8 +192,13 @@ def _checkpoint_block(block: nn.Module) -> None:
 
 
 def peak_megabytes(device: torch.device) -> dict[str, float]:
-    """Peak memory of this process since its start in MB: ``ram``, and on a GPU ``gpu``."""
-    peak = {"ram": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6}
+    """Peak memory of this process since its start in MB: ``ram``, except on Windows, and on a GPU ``gpu``."""
+    peak = {}
+    if sys.platform != "win32":
+        import resource
+
+        unit = 1 if sys.platform == "darwin" else 1024  # bytes
+        peak["ram"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
     if device.type == "cuda":
         peak["gpu"] = torch.cuda.max_memory_allocated(device) / 1e6
     return peak

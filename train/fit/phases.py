@@ -57,11 +57,13 @@ def phase_spans(
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Parameters with the same learning rates in all phases."""
+    """Parameters with the same learning rates in all phases, and the same weight decay."""
 
     parameters: list[nn.Parameter]
     factors: tuple[float, ...]
     """Of the run's learning rate, in each phase."""
+    decays: bool
+    """Whether weight decay applies: not to biases and normalization layers, which it would only distort."""
 
 
 def parameter_groups(module: nn.Module, phases: Sequence[Phase]) -> list[Group]:
@@ -80,15 +82,22 @@ def parameter_groups(module: nn.Module, phases: Sequence[Phase]) -> list[Group]:
                 "have: leave out the options that removed it, or start from random weights, which have "
                 "no phases (--weights none)"
             )
-    groups: dict[tuple[float, ...], list[nn.Parameter]] = {}
+    normed = {
+        id(parameter)
+        for part in module.modules()
+        if "Norm" in type(part).__name__
+        for parameter in part.parameters(recurse=False)
+    }
+    groups: dict[tuple[tuple[float, ...], bool], list[nn.Parameter]] = {}
     for name, parameter in module.named_parameters():
         of_name = [
             {p: r for p, r in phase.rates.items() if _is_under(name, [p])} for phase in phases
         ]
         # That of the longest prefix.
         factors = tuple(rates[max(rates, key=len)] if rates else 1.0 for rates in of_name)
-        groups.setdefault(factors, []).append(parameter)
-    return [Group(parameters, factors) for factors, parameters in groups.items()]
+        decays = id(parameter) not in normed and "bias" not in name.rpartition(".")[2]
+        groups.setdefault((factors, decays), []).append(parameter)
+    return [Group(parameters, *key) for key, parameters in groups.items()]
 
 
 def _is_under(name: str, prefixes: Iterable[str]) -> bool:

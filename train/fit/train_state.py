@@ -74,9 +74,14 @@ class TrainState:
         if config.compile:
             machine.compile_parts(self.network)
         optimizer = torch.optim.AdamW(
-            [{"params": group.parameters} for group in self.groups],
+            [
+                {
+                    "params": group.parameters,
+                    "weight_decay": config.weight_decay if group.decays else 0.0,
+                }
+                for group in self.groups
+            ],
             lr=config.learning_rate,
-            weight_decay=config.weight_decay,
         )
         self.loss_module, self.optimizer = fabric.setup(LossModule(recipe, self.network), optimizer)
         self.average: nn.Module = fabric.to_device(average)

@@ -13,7 +13,7 @@ from affectstream.stream import exits
 from affectstream.stream.errors import OptionError
 from affectstream.train.errors import RunError
 from affectstream.train.evaluate.report import COLUMNS, draw, lines, row_of, table, write
-from affectstream.train.fit import train_state
+from affectstream.train.fit import machine
 from affectstream.train.fit.checkpoint import BEST_KEYS, load, read_summary, save
 from affectstream.train.fit.loop import fit
 from tests.support.command import run_command
@@ -57,7 +57,7 @@ def test_an_unfinished_run_fills_the_columns_it_can(runs):
 
 def test_minutes_add_up_and_peaks_stay_when_a_run_is_resumed(tmp_path, monkeypatch):
     peaks = iter([900e6, 700e6, 500e6, 400e6])
-    monkeypatch.setattr(train_state, "peak_megabytes", lambda device: {"ram": next(peaks) / 1e6})
+    monkeypatch.setattr(machine, "peak_megabytes", lambda device: {"ram": next(peaks) / 1e6})
     config = replace(Line.defaults, epochs=2)
     fit_quietly(Line(), tmp_path, config)
     first = load(tmp_path / "last.pt")["seconds"]

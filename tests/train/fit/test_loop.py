@@ -156,7 +156,7 @@ def test_each_phase_restarts_the_schedule_and_each_group_has_its_rate(tmp_path):
     rates = column(tmp_path, "rate")
     assert rates[2] > rates[1] and rates[0] == pytest.approx(rates[2])
     groups = load(tmp_path / "last.pt")["optimiser"]["param_groups"]
-    assert sorted(g["lr"] / rates[3] for g in groups) == pytest.approx([0.1, 1.0])
+    assert sorted(g["lr"] / rates[3] for g in groups) == pytest.approx([0.1, 0.1, 1.0, 1.0])
 
 
 def test_initial_weights_are_evaluated_before_training(tmp_path):

@@ -1,12 +1,15 @@
 """Runs that need more memory than there is."""
 
+import sys
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 
 from affectstream.train.errors import RunError
+from affectstream.train.fit import machine
 from affectstream.train.fit.checkpoint import load
 from affectstream.train.fit.machine import halved
 from affectstream.train.recipe import FitConfig
@@ -104,3 +107,15 @@ def test_activations_computed_again_are_the_same(tmp_path):
     )
     with pytest.raises(RunError, match="--checkpointing: no part of line can compute"):
         fit_quietly(Line(), tmp_path / "line", replace(config, checkpointing=True))
+
+
+@pytest.mark.parametrize(("platform", "unit"), [("linux", 1024), ("darwin", 1), ("win32", None)])
+def test_peak_memory_has_the_unit_of_the_system(platform, unit, monkeypatch):
+    resource = pytest.importorskip("resource", reason="this system has no peak memory")
+    usage = SimpleNamespace(ru_maxrss=5_000_000)
+    monkeypatch.setattr(resource, "getrusage", lambda who: usage)
+    monkeypatch.setattr(machine.sys, "platform", platform)
+    if unit is None:
+        monkeypatch.setitem(sys.modules, "resource", None)  # an import fails, as on Windows
+    expected = {} if unit is None else {"ram": pytest.approx(5 * unit)}
+    assert machine.peak_megabytes(torch.device("cpu")) == expected
