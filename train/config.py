@@ -152,6 +152,13 @@ class FitConfig:
         _ZERO_OR_MORE,
         effect="length",
     )
+    monitor: str | None = _training(
+        None,
+        "Metric that chooses the best epoch, early stopping and --schedule plateau, such as macro_f1 or "
+        "valid_loss.",
+        metavar="METRIC",
+        shown="the first of the first task",
+    )
     compile: bool = _machine(False, "Compile the network with torch.compile.", effect="speed")
     checkpointing: bool = _machine(
         False, "Save memory: compute activations again in the backward pass.", effect="speed"
@@ -197,8 +204,7 @@ class FitConfig:
     )
     tasks: tuple[str, ...] = _data(
         ("emotion",),
-        "Task to learn, such as emotion, sentiment or valence; repeat. The first metric of the first "
-        "task chooses the best epoch.",
+        "Task to learn, such as emotion, sentiment or valence; repeat.",
         Rule(lambda value: 0 < len(value) == len(set(value)), "one or more, each once"),
         flag="--task",
         shown="emotion",

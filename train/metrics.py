@@ -1,14 +1,32 @@
-"""Metrics by name: predictions against the truth. The first metric of each function picks the best epoch."""
+"""Metrics by name: predictions against the truth. By default the first metric of each function picks the best
+epoch."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, roc_auc_score
 
+from affectstream.stream.errors import OptionError
+
 Array = NDArray[Any]
+LOWER_IS_BETTER = ("mae", "valid_loss")
+
+
+def score(metrics: Mapping[str, float], monitor: str | None) -> float:
+    """What picks the best epoch, higher is better: the metric `monitor`, negated if lower is better.
+
+    None takes the first metric as it is. Raises `OptionError` for a metric that is not there.
+    """
+    if monitor is None:
+        return next(iter(metrics.values()))
+    if monitor not in metrics:
+        raise OptionError(f"--monitor {monitor}: expected one of {', '.join(metrics)}")
+    lower_is_better = monitor.rpartition("/")[2] in LOWER_IS_BETTER
+    return -metrics[monitor] if lower_is_better else metrics[monitor]
 
 
 def classification(truth: Array, guess: Array) -> dict[str, float]:

@@ -73,7 +73,7 @@ class Recipe(Protocol):
         """The scalar training loss of one batch, which is on the module's device."""
 
     def validate(self, module: nn.Module, batches: Sequence[Batch]) -> dict[str, float]:
-        """Validation metrics; the first one, higher is better, picks the best epoch.
+        """Validation metrics; the first one, higher is better, picks the best epoch unless `--monitor` does.
 
         Batches are as `loaders` gave them, on the CPU. ``valid_loss``, if it is among the metrics, is
         compared with the training loss.

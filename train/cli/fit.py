@@ -99,7 +99,7 @@ def folds(
 
 
 @flags.with_settings(
-    *("tasks", "size", "options", "weights", "tiny", "members", "epochs", "seed", "runs")
+    *("tasks", "size", "options", "weights", "tiny", "members", "monitor", "epochs", "seed", "runs")
 )
 def tune(
     recipe: flags.RecipeName = None,

@@ -56,9 +56,10 @@ def training(trained: Trained, network: str, unused: Collection[str]) -> str:
     settings = ", ".join(
         f"{name} {portable(value)}" for name, value in trained.config.items() if name not in unused
     )
+    monitor = trained.config.get("monitor") or next(iter(trained.metrics))
     return (
         f"## Training\nRecipe `{trained.recipe.name}`, {network}. Best epoch {trained.epoch} (the first is "
-        f"0) by {next(iter(trained.metrics))} on split valid. Settings:\n{settings}."
+        f"0) by {monitor} on split valid. Settings:\n{settings}."
     )
 
 

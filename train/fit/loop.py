@@ -46,6 +46,7 @@ from affectstream.train.fit.machine import (
 from affectstream.train.fit.phases import PhaseSpan, phase_spans
 from affectstream.train.fit.schedule import SkippedSteps, learning_rate
 from affectstream.train.fit.train_state import TrainState, UncastBatch
+from affectstream.train.metrics import score
 from affectstream.train.progress import progress_bar
 from affectstream.train.recipe import Batch, Bindable, Recipe, count_parameters, update_ema
 
@@ -208,6 +209,10 @@ class Trainer:
             track, self.run, self.recipe.name, asdict(self.config), self.job.report
         )
         span: PhaseSpan | None = None
+        if self.config.monitor is not None and state.progress.epoch < 0:
+            score(
+                self._validate(), self.config.monitor
+            )  # refuses a wrong name before an epoch is lost
         with logger as log_metrics:
             for epoch in range(state.progress.epoch + 1, self.config.epochs):
                 if span is None or epoch == span.end:
@@ -220,7 +225,7 @@ class Trainer:
                 loss = self._train_epoch(span, epoch)
                 metrics = self._validate()
                 seconds = time.perf_counter() - start
-                better = state.end_epoch(epoch, next(iter(metrics.values())), seconds)
+                better = state.end_epoch(epoch, score(metrics, self.config.monitor), seconds)
                 row = {"epoch": epoch, "loss": loss, "rate": state.rate, **metrics}
                 self._save(row, metrics, better=better)
                 if not self.is_main:
@@ -363,8 +368,8 @@ class Trainer:
         progress, device = self.state.progress, self.fabric.device
         if not (self.run / BEST).exists():
             raise RunError(
-                "no epoch could be chosen as the best: the first validation metric was never a number; "
-                "check the validation split"
+                "no epoch could be chosen as the best: the validation metric that chooses it was never a "
+                "number; check the validation split"
             )
         best = files.load(self.run / BEST)
         metrics: dict[str, float] = best["figures"]

@@ -46,7 +46,7 @@ class Progress:
     epoch: int = -1
     """The newest finished epoch."""
     best: float = -math.inf
-    """The first metric of the best epoch; higher is better."""
+    """`metrics.score` of the best epoch; higher is better."""
     best_epoch: int = -1
     seconds: float = 0.0
     peak: dict[str, float] = field(default_factory=dict)
@@ -111,7 +111,7 @@ class TrainState:
             options["lr"] = rate * group.factors[span.number]
 
     def end_epoch(self, epoch: int, metric: float, seconds: float) -> bool:
-        """Note the first metric of an epoch and its duration; True where it is the best so far."""
+        """Note the score `metric` of an epoch and its duration; True where it is the best so far."""
         progress = self.progress
         self.plateau.push(metric)
         self.patience.push(metric)

@@ -24,6 +24,7 @@ from affectstream.train.errors import RunError, first_line
 from affectstream.train.fit.checkpoint import BEST, LAST, data_hashes
 from affectstream.train.fit.loggers import Report, format_metrics, print_line
 from affectstream.train.fit.loop import fit
+from affectstream.train.metrics import score
 from affectstream.train.recipe import Bindable, Recipe
 from affectstream.train.search_space import OneOf, sampled_settings, space_of
 
@@ -48,7 +49,7 @@ class TuneResult:
     best: int
     """Number of the best trial."""
     metric: float
-    """The first validation metric of its best epoch."""
+    """`metrics.score` of its best epoch."""
     config: FitConfig
 
 
@@ -208,7 +209,7 @@ class _Search:
         shutil.rmtree(folder, ignore_errors=True)
 
         def on_epoch(epoch: int, metrics: Mapping[str, float]) -> None:
-            trial.report(next(iter(metrics.values())), epoch)
+            trial.report(score(metrics, self.config.monitor), epoch)
             if trial.should_prune():
                 raise optuna.TrialPruned
 
@@ -232,7 +233,7 @@ class _Search:
             self.report(f"{title}: failed: {error}")
             raise
         self.report(f"{title}: {format_metrics(metrics)}")
-        return next(iter(metrics.values()))
+        return score(metrics, self.config.monitor)
 
     def _configured(self, sampled: Mapping[str, Any]) -> FitConfig:
         settings = sampled_settings(sampled, self.config.options)

@@ -10,6 +10,7 @@ torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.precision.amp import MixedPrecision
 
+from affectstream.stream.errors import OptionError
 from affectstream.train.errors import DataMissing, RunError
 from affectstream.train.fit.checkpoint import load, load_best
 from affectstream.train.fit.loop import evaluate, fit
@@ -37,6 +38,32 @@ def test_it_learns_and_keeps_the_best_epoch(tmp_path):
     assert not module.training
     assert len(curve(tmp_path / "run")) == 7
     assert evaluate(Line(), Line.defaults, tmp_path, tmp_path / "run") == figures
+
+
+class Rising(Line):
+    """Its accuracy rises with every validation, and so do its errors."""
+
+    def __init__(self):
+        self.count = 0
+
+    def validate(self, module, batches):
+        self.count += 1
+        return {"accuracy": self.count / 10, "mae": self.count / 2, "valid_loss": 0.0}
+
+
+@pytest.mark.parametrize(("monitor", "best"), [(None, 2), ("accuracy", 2), ("mae", 0)])
+def test_the_monitored_metric_picks_the_best_epoch(tmp_path, monitor, best):
+    fit_quietly(Rising(), tmp_path, replace(Line.defaults, epochs=3, monitor=monitor))
+    assert load(tmp_path / "best.pt")["epoch"] == best
+
+
+def test_an_unknown_monitor_is_refused_before_training(tmp_path):
+    recipe = Rising()
+    with pytest.raises(
+        OptionError, match="--monitor f1: expected one of accuracy, mae, valid_loss"
+    ):
+        fit_quietly(recipe, tmp_path, replace(Line.defaults, monitor="f1"))
+    assert recipe.count == 1 and not (tmp_path / "log.csv").exists()
 
 
 def test_a_batch_of_one_sample_has_no_statistics(tmp_path):
