@@ -12,11 +12,11 @@ import torch
 
 from affectstream.engines.labels import EMOTIONS_7
 from affectstream.engines.manifest import SPEAKER_FEATURES
-from affectstream.train.graphs.engine_files import write_engine_files
 from affectstream.train.loader.window_spec import WindowSpec
 from affectstream.train.losses import LossConfig
 from affectstream.train.model_spec import DataSource, ModelSpec
 from affectstream.train.networks.pretrained import NONE
+from affectstream.train.onnx.engine_files import write_engine_files
 from affectstream.train.recipes.net_recipe import NetRecipe
 from affectstream.train.recipes.registry import recipes
 from affectstream.train.tasks import Task

@@ -16,12 +16,12 @@ from starlette.types import ASGIApp
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from affectstream.stream.errors import AffectstreamError
-from affectstream.stream.serve.access import Access
-from affectstream.stream.serve.guard import Guard, refusal
+from affectstream.stream.serve.http.access import Access
+from affectstream.stream.serve.http.guard import Guard, refusal
 from affectstream.stream.serve.hub import Hub, Unavailable
+from affectstream.stream.serve.ingest import upload, webrtc
+from affectstream.stream.serve.ingest.formats import ContainerFormat
 from affectstream.stream.serve.limits import MAX_BODY_BYTES, REQUEST_S
-from affectstream.stream.serve.media import upload, webrtc
-from affectstream.stream.serve.media.formats import ContainerFormat
 from affectstream.stream.serve.options import ServeOptions
 
 _PAGE = {

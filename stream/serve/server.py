@@ -21,17 +21,17 @@ from affectstream.stream.exits import INTERRUPTED
 from affectstream.stream.live.words.dictation import LiveWords
 from affectstream.stream.live.words.opening import open_recognizer
 from affectstream.stream.recognizer import Recognizer
-from affectstream.stream.serve.accepting import Acceptor, reserve_descriptors
 from affectstream.stream.serve.app import application
 from affectstream.stream.serve.batching import share_engines
+from affectstream.stream.serve.http.accepting import Acceptor, reserve_descriptors
+from affectstream.stream.serve.http.logs import limit_logs
+from affectstream.stream.serve.http.protocols import HttpProtocol, WebSocketProtocol
 from affectstream.stream.serve.hub import Hub, Totals
+from affectstream.stream.serve.ingest.decoders import limit_decoders
 from affectstream.stream.serve.limits import MAX_MESSAGE_BYTES
-from affectstream.stream.serve.logs import limit_logs
-from affectstream.stream.serve.media.decoders import limit_decoders
 from affectstream.stream.serve.memory import limit_heaps
 from affectstream.stream.serve.metrics import Metrics
 from affectstream.stream.serve.options import ServeOptions, check_certificate
-from affectstream.stream.serve.protocols import HttpProtocol, WebSocketProtocol
 from affectstream.stream.serve.record import check_folder
 from affectstream.stream.sinks.lsl import check_name
 

@@ -21,7 +21,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
 
 from affectstream.stream.recognizer import Recognizer
-from affectstream.stream.serve import guard
+from affectstream.stream.serve.http import guard
 from affectstream.stream.serve.options import ServeOptions
 from affectstream.stream.serve.server import Server, build, listen
 

@@ -8,7 +8,6 @@ torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 from affectstream.stream import OptionError
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.errors import DataError
-from affectstream.train.graphs.engine_files import ServedHead
 from affectstream.train.losses import (
     LossConfig,
     binary_cross_entropy,
@@ -16,6 +15,7 @@ from affectstream.train.losses import (
     squared_error,
 )
 from affectstream.train.networks.network import Head
+from affectstream.train.onnx.engine_files import ServedHead
 from affectstream.train.tasks import (
     TASK_TYPES,
     Task,

@@ -51,7 +51,7 @@ def export(
     else:
         from affectstream.train.export.fusion_bundle import assemble as assemble_fusion
         from affectstream.train.export.net_bundle import assemble
-        from affectstream.train.fusion.recipe import FusionRecipe
+        from affectstream.train.late_fusion.recipe import FusionRecipe
         from affectstream.train.recipes.net_recipe import NetRecipe
 
         found = find_recipe(recipe)

@@ -23,8 +23,14 @@ from affectstream.train.export.steps import (
 )
 from affectstream.train.fit.checkpoint import Trained, load_run
 from affectstream.train.fit.warm_start import RECIPE, read_run_or_bundle, write_recipe_json
-from affectstream.train.fusion.members import fusion_manifest, reopen
-from affectstream.train.fusion.recipe import FUSION, UNUSED, FusionRecipe, FusionSpec, LateFusion
+from affectstream.train.late_fusion.members import fusion_manifest, reopen
+from affectstream.train.late_fusion.recipe import (
+    FUSION,
+    UNUSED,
+    FusionRecipe,
+    FusionSpec,
+    LateFusion,
+)
 from affectstream.train.recipe import count_parameters
 
 _TEXTS = ("CARD.md", "LICENSE")

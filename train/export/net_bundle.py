@@ -30,10 +30,10 @@ from affectstream.train.export.steps import (
 )
 from affectstream.train.fit.checkpoint import Trained, load_run
 from affectstream.train.fit.warm_start import write_warm_start
-from affectstream.train.graphs.engine_files import FUSION, TOKENIZER
 from affectstream.train.model_spec import ModelSpec
 from affectstream.train.networks.network import Network
 from affectstream.train.networks.pretrained import NONE
+from affectstream.train.onnx.engine_files import FUSION, TOKENIZER
 from affectstream.train.recipe import count_parameters
 from affectstream.train.recipes.net_recipe import NetRecipe
 

@@ -15,12 +15,12 @@ from affectstream.stream.errors import OptionError
 from affectstream.train.config import FitConfig
 from affectstream.train.errors import first_line
 from affectstream.train.fit.warm_start import load_initial_weights
-from affectstream.train.graphs.engine_files import write_engine_files
 from affectstream.train.loader.batches import TrainBatches, ValidBatches, to_device
 from affectstream.train.loader.samples import Samples, open_for, usable_rows
 from affectstream.train.model_spec import ModelSpec
 from affectstream.train.networks.network import Network, NetworkSpec, Phase, Value
 from affectstream.train.networks.pretrained import NONE
+from affectstream.train.onnx.engine_files import write_engine_files
 from affectstream.train.predict.predictions import Predictions, predict_network
 from affectstream.train.recipe import Batch, Loaders
 from affectstream.train.recipes.bind import Architecture, spec_for

@@ -21,7 +21,7 @@ from affectstream.engines.bundle.folder import read_manifest
 from affectstream.engines.manifest import Calibration
 from affectstream.stream import exits
 from affectstream.train.errors import DataError
-from affectstream.train.fusion.members import find_members
+from affectstream.train.late_fusion.members import find_members
 from tests.support.command import run_command
 from tests.support.prepared import utterances, write
 from tests.support.small_bundles import compound, plain, rewrite

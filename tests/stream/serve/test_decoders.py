@@ -15,8 +15,8 @@ from aiortc.codecs import get_decoder
 from aiortc.jitterbuffer import JitterFrame
 from aiortc.rtcrtpparameters import RTCRtpCodecParameters
 
-from affectstream.stream.serve.media import decoders
-from affectstream.stream.serve.media.decoders import limit_decoders
+from affectstream.stream.serve.ingest import decoders
+from affectstream.stream.serve.ingest.decoders import limit_decoders
 
 
 @pytest.fixture(autouse=True)

@@ -23,8 +23,9 @@ from hypothesis import strategies as st
 
 from affectstream.stream.errors import OptionError
 from affectstream.stream.recognizer import Recognizer
-from affectstream.stream.serve import accepting, app, guard, protocols
+from affectstream.stream.serve import app
 from affectstream.stream.serve import server as serving
+from affectstream.stream.serve.http import accepting, guard, protocols
 from affectstream.stream.serve.limits import MAX_BODY_BYTES, OPENINGS_BURST
 from affectstream.stream.serve.options import ServeOptions
 from tests.support.serving import (

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("uvicorn", reason="the server comes with the 'serve' extra")
 
-from affectstream.stream.serve import logs
+from affectstream.stream.serve.http import logs
 
 
 def test_a_flood_of_equal_lines_is_cut_short_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:

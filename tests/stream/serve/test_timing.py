@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from affectstream.stream.media.types import MediaKind
-from affectstream.stream.serve.media.timing import (
+from affectstream.stream.serve.ingest.timing import (
     ContainerClock,
     DecodeSpeed,
     SenderClock,

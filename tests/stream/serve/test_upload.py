@@ -29,10 +29,10 @@ from websockets.typing import Origin
 
 from affectstream.stream.events import Emotion, Stream, parse_event
 from affectstream.stream.recognizer import Recognizer
-from affectstream.stream.serve import guard
 from affectstream.stream.serve.clients import subscribers
+from affectstream.stream.serve.http import guard
+from affectstream.stream.serve.ingest import container, upload
 from affectstream.stream.serve.limits import MAX_MESSAGE_BYTES
-from affectstream.stream.serve.media import container, upload
 from affectstream.stream.serve.session import ServedSession
 from tests.support.serving import (
     MESSAGE_TYPES,

@@ -22,7 +22,7 @@ from aiortc.mediastreams import AudioStreamTrack, MediaStreamTrack, VideoStreamT
 from affectstream.stream.events import parse_event
 from affectstream.stream.recognizer import Recognizer
 from affectstream.stream.serve import session
-from affectstream.stream.serve.media import webrtc
+from affectstream.stream.serve.ingest import webrtc
 from tests.support.serving import (
     MESSAGE_TYPES,
     RunningServer,

@@ -19,8 +19,8 @@ from affectstream.train.export.net_bundle import assemble
 from affectstream.train.fit.checkpoint import load_run
 from affectstream.train.fit.loop import fit
 from affectstream.train.fit.warm_start import RECIPE, WEIGHTS
-from affectstream.train.graphs.engine_files import served_head
 from affectstream.train.networks.network import LastLayer
+from affectstream.train.onnx.engine_files import served_head
 from affectstream.train.predict.bundle_outputs import bundle_outputs, subsets
 from affectstream.train.recipes.net_recipe import NetRecipe
 from affectstream.train.recipes.registry import recipes

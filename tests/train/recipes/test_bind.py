@@ -29,9 +29,9 @@ from affectstream.train.export.net_bundle import assemble
 from affectstream.train.fit.checkpoint import load, load_run
 from affectstream.train.fit.loop import fit
 from affectstream.train.fit.warm_start import RECIPE, WEIGHTS, load_initial_weights
-from affectstream.train.graphs.onnx_export import to_onnx
 from affectstream.train.loader.batches import ValidBatches
 from affectstream.train.networks.network import NetworkSpec
+from affectstream.train.onnx.onnx_export import to_onnx
 from affectstream.train.predict.bundle_outputs import bundle_outputs
 from affectstream.train.predict.bundle_samples import bundle_samples
 from affectstream.train.recipe import count_parameters

@@ -23,7 +23,6 @@ from affectstream.train.errors import WeightsError, WeightsMissing
 from affectstream.train.export.net_bundle import assemble
 from affectstream.train.fit.loop import fit
 from affectstream.train.fit.warm_start import RECIPE, without_folder
-from affectstream.train.graphs.onnx_export import to_onnx
 from affectstream.train.networks.mel import LogMel
 from affectstream.train.networks.network import NetworkSpec
 from affectstream.train.networks.sequences import CrossAttention, CrossAttentionBlock
@@ -33,6 +32,7 @@ from affectstream.train.networks.wave_backbones import (
     Wav2Vec2Encoder,
     WaveNetEncoder,
 )
+from affectstream.train.onnx.onnx_export import to_onnx
 from affectstream.train.recipe import count_parameters
 from affectstream.train.recipes.documented import (
     cross_attention,

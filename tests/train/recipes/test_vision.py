@@ -16,9 +16,9 @@ from safetensors.torch import save_file
 from affectstream.stream.errors import OptionError
 from affectstream.train.errors import WeightsError, WeightsMissing
 from affectstream.train.fit.machine import recompute_activations
-from affectstream.train.graphs.onnx_export import to_onnx
 from affectstream.train.networks.network import NetworkSpec
 from affectstream.train.networks.vision import IMAGENET, normalize_pixels
+from affectstream.train.onnx.onnx_export import to_onnx
 from affectstream.train.recipe import count_parameters
 from affectstream.train.recipes.documented import (
     mimamo,

@@ -8,7 +8,7 @@ epochs. `train tune` searches the space of the report's study.
 from __future__ import annotations
 
 from affectstream.train.config import FitConfig
-from affectstream.train.fusion.recipe import FusionRecipe
+from affectstream.train.late_fusion.recipe import FusionRecipe
 
 RECIPE = FusionRecipe(
     name="enhanced_late_fusion",

@@ -6,7 +6,7 @@ Two members have 2 trainable numbers. The report fused its video-text and its au
 from __future__ import annotations
 
 from affectstream.train.config import FitConfig
-from affectstream.train.fusion.recipe import FusionRecipe
+from affectstream.train.late_fusion.recipe import FusionRecipe
 
 RECIPE = FusionRecipe(
     name="late_fusion",

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation, box_convert, distance_box_iou_loss
 
 from affectstream.stream.faces.yunet import STRIDES, Proposals, box_iou, decode_proposals, nms
-from affectstream.train.graphs.onnx_export import to_onnx
+from affectstream.train.onnx.onnx_export import to_onnx
 from affectstream.train.recipe import Batch, FitConfig, Loaders
 from affectstream.train.recipes.pocket.batches import Epochs
 from affectstream.train.recipes.pocket.distill import SHAPES, STEPS, Teacher, labeled, read_photos

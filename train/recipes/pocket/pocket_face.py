@@ -18,9 +18,9 @@ from torchvision.ops import Conv2dNormActivation
 
 from affectstream.engines.labels import EMOTIONS_7
 from affectstream.train.data.readers import fer2013
-from affectstream.train.graphs.onnx_export import to_onnx
 from affectstream.train.loader.pictures import warp
 from affectstream.train.metrics import classification
+from affectstream.train.onnx.onnx_export import to_onnx
 from affectstream.train.recipe import Batch, FitConfig, Loaders
 from affectstream.train.recipes.pocket.batches import shuffled, split_batches
 

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from affectstream.engines.labels import EMOTIONS_7
 from affectstream.train.data.readers import fer2013, ravdess
-from affectstream.train.graphs.onnx_export import to_onnx
+from affectstream.train.onnx.onnx_export import to_onnx
 from affectstream.train.recipe import Batch, FitConfig, Loaders
 from affectstream.train.recipes.pocket import pocket_face, pocket_text, pocket_voice
 from affectstream.train.recipes.pocket.batches import Epochs

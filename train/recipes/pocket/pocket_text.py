@@ -32,8 +32,8 @@ from affectstream.engines.labels import EMOTIONS_7
 from affectstream.train.data.readers import meld
 from affectstream.train.data.sample import Sample
 from affectstream.train.fit.checkpoint import load_best
-from affectstream.train.graphs.onnx_export import to_onnx
 from affectstream.train.networks.tokenizer import encode, parents, split_pieces, train_tokenizer
+from affectstream.train.onnx.onnx_export import to_onnx
 from affectstream.train.recipe import Batch, FitConfig, Loaders
 from affectstream.train.recipes.pocket.batches import shuffled
 from affectstream.train.recipes.pocket.ngrams import NGrams, fit_ngrams

@@ -22,10 +22,10 @@ from torchvision.ops import Conv2dNormActivation
 from affectstream.engines.labels import EMOTIONS_7
 from affectstream.train.data.readers import emodb, ravdess
 from affectstream.train.data.reading.reader import sound_of
-from affectstream.train.graphs.onnx_export import to_onnx
 from affectstream.train.loader.window_spec import loudest_window
 from affectstream.train.metrics import classification
 from affectstream.train.networks.mel import BANDS, HOP_SAMPLES, N_FFT, LogMel
+from affectstream.train.onnx.onnx_export import to_onnx
 from affectstream.train.recipe import Batch, FitConfig, Loaders
 from affectstream.train.recipes.pocket.batches import split_batches
 from affectstream.train.recipes.pocket.mels import MelStore, balanced_windows

@@ -22,9 +22,9 @@ from affectstream.train.export.fusion_bundle import assemble
 from affectstream.train.fit.checkpoint import load_run
 from affectstream.train.fit.loop import fit
 from affectstream.train.fit.unseen import check_unseen, was_trained_on
-from affectstream.train.fusion.member_logits import MemberLogits, hide_members
-from affectstream.train.fusion.members import find_members
-from affectstream.train.fusion.recipe import LateFusion, initial_weights
+from affectstream.train.late_fusion.member_logits import MemberLogits, hide_members
+from affectstream.train.late_fusion.members import find_members
+from affectstream.train.late_fusion.recipe import LateFusion, initial_weights
 from affectstream.train.loader.batches import ValidBatches
 from affectstream.train.loader.samples import AugmentState
 from affectstream.train.predict.bundle_outputs import bundle_outputs, subsets

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from affectstream.engines.bundle.shapes import ENCODER_ROLES
-from affectstream.train.graphs.onnx_export import to_onnx
 from affectstream.train.model_spec import ModelSpec
 from affectstream.train.networks.network import Head, Network
+from affectstream.train.onnx.onnx_export import to_onnx
 from affectstream.train.tasks import Task, split_columns
 
 TOKENIZER = "tokenizer.json"

@@ -11,14 +11,14 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from affectstream.stream.serve.clients import messages
 from affectstream.stream.serve.clients.subscribers import SendQueue
 from affectstream.stream.serve.hub import Hub
+from affectstream.stream.serve.ingest.container import ContainerReader, UploadBuffer
+from affectstream.stream.serve.ingest.formats import ContainerFormat
 from affectstream.stream.serve.limits import (
     CONNECT_S,
     TEXTS_BURST,
     TEXTS_PER_S,
     RateLimit,
 )
-from affectstream.stream.serve.media.container import ContainerReader, UploadBuffer
-from affectstream.stream.serve.media.formats import ContainerFormat
 from affectstream.stream.serve.session import ServedSession
 
 _NOT_CLOSED = 1006

@@ -15,8 +15,8 @@ import sys
 from collections.abc import Callable, Collection
 from functools import partial
 
+from affectstream.stream.serve.http.protocols import HttpProtocol
 from affectstream.stream.serve.limits import ABORT_S, REQUEST_S
-from affectstream.stream.serve.protocols import HttpProtocol
 
 _log = logging.getLogger(__name__)
 

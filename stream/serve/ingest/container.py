@@ -21,8 +21,7 @@ from affectstream.stream.errors import SourceError
 from affectstream.stream.media.decode import DecodedFrame, Packet, decode
 from affectstream.stream.media.opening import error_text
 from affectstream.stream.media.pixel_limit import limit_pixels, probe_options
-from affectstream.stream.serve.limits import SILENCE_WARNING_S
-from affectstream.stream.serve.media.formats import (
+from affectstream.stream.serve.ingest.formats import (
     HEAD_BYTES,
     ContainerFormat,
     Damage,
@@ -30,7 +29,8 @@ from affectstream.stream.serve.media.formats import (
     describe_unreadable,
     find_damage,
 )
-from affectstream.stream.serve.media.timing import ContainerClock, Throttle
+from affectstream.stream.serve.ingest.timing import ContainerClock, Throttle
+from affectstream.stream.serve.limits import SILENCE_WARNING_S
 from affectstream.stream.serve.session import ServedSession
 
 _log = logging.getLogger(__name__)

@@ -20,13 +20,13 @@ from affectstream.stream.errors import OptionError
 from affectstream.train.config import FitConfig, Value, suggestion
 from affectstream.train.errors import DataError
 from affectstream.train.fit.unseen import check_unseen
-from affectstream.train.fusion.member_logits import MemberLogits, member_logits, rows_for
-from affectstream.train.fusion.members import MemberRef, find_members, references, reopen
-from affectstream.train.graphs.onnx_export import to_onnx
+from affectstream.train.late_fusion.member_logits import MemberLogits, member_logits, rows_for
+from affectstream.train.late_fusion.members import MemberRef, find_members, references, reopen
 from affectstream.train.loader.batches import TrainBatches
 from affectstream.train.loader.samples import open_for
 from affectstream.train.losses import LossConfig
 from affectstream.train.model_spec import DataSource, SpecDict, data_source
+from affectstream.train.onnx.onnx_export import to_onnx
 from affectstream.train.predict.predictions import Predictions, predictions_for
 from affectstream.train.recipe import Batch, Loaders
 from affectstream.train.search_space import LATE_FUSION, Space

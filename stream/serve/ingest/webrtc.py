@@ -28,6 +28,7 @@ from aiortc.sdp import SessionDescription
 
 from affectstream.stream.serve.clients.subscribers import SendQueue
 from affectstream.stream.serve.hub import Hub
+from affectstream.stream.serve.ingest.timing import DecodeSpeed, TrackClock, media_us
 from affectstream.stream.serve.limits import (
     CONNECT_S,
     MAX_SDP_CHARS,
@@ -35,7 +36,6 @@ from affectstream.stream.serve.limits import (
     TEXTS_PER_S,
     RateLimit,
 )
-from affectstream.stream.serve.media.timing import DecodeSpeed, TrackClock, media_us
 from affectstream.stream.serve.session import ServedSession
 
 _log = logging.getLogger(__name__)

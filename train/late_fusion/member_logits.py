@@ -28,7 +28,7 @@ from affectstream.train.data.dataset import Dataset, read_info
 from affectstream.train.errors import DataError, RunError
 from affectstream.train.files import write_atomically
 from affectstream.train.fit.unseen import was_trained_on
-from affectstream.train.fusion.members import fingerprint
+from affectstream.train.late_fusion.members import fingerprint
 from affectstream.train.loader.samples import AugmentState, has_modality, open_for, usable_rows
 from affectstream.train.predict.bundle_outputs import BundleOutputs, bundle_outputs
 from affectstream.train.predict.bundle_samples import (

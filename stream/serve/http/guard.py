@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
-from affectstream.stream.serve.access import Access
+from affectstream.stream.serve.http.access import Access
 from affectstream.stream.serve.limits import OPENINGS_BURST, OPENINGS_PER_S, RateLimit
 from affectstream.stream.serve.options import LOCAL_NAMES, ServeOptions
 

@@ -1,0 +1,1 @@
+"""Who may connect and ask: bounds on connections, deadlines, hosts and origins, tokens, log lines."""
