@@ -467,7 +467,7 @@ def test_the_programs_of_the_documentation_run(
     server: RunningServer, face: NDArray[np.uint8], tmp_path: Path
 ) -> None:
     clip = recording(face, 6.0)
-    page = (Path(__file__).parents[3] / "docs/guides/serve.md").read_text()
+    page = (Path(__file__).parents[4] / "docs/guides/serve.md").read_text()
     listening, sending = re.findall(r"^```py\n(.*?)^```", page, re.M | re.S)
     file = tmp_path / "clip.webm"
     file.write_bytes(clip)
