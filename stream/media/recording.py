@@ -19,8 +19,11 @@ import av
 from av.container import InputContainer
 
 from affectstream.stream.errors import OptionError, SourceError
-from affectstream.stream.media.decode import DecodeStats
-from affectstream.stream.media.decoders import AudioDecoder, VideoDecoder
+from affectstream.stream.media.decoding.decode import DecodeStats
+from affectstream.stream.media.decoding.decoders import AudioDecoder, VideoDecoder
+from affectstream.stream.media.decoding.seek import seek_before
+from affectstream.stream.media.decoding.stream_decoder import Span, StreamDecoder
+from affectstream.stream.media.decoding.timestamps import latest_time_us
 from affectstream.stream.media.duration import describe_truncation, stated_end_us
 from affectstream.stream.media.opening import discard_others, error_text, open_container
 from affectstream.stream.media.pixel_limit import limit_pixels
@@ -31,9 +34,6 @@ from affectstream.stream.media.probe import (
     describe,
     refuse_unusable,
 )
-from affectstream.stream.media.seek import seek_before
-from affectstream.stream.media.stream_decoder import Span, StreamDecoder
-from affectstream.stream.media.timestamps import latest_time_us
 from affectstream.stream.media.types import FOREVER_US, Bound, Frame, Item, MediaKind
 from affectstream.stream.options import MAX_PIXELS
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import av
 
 from affectstream.engines.labels import Modality
-from affectstream.stream.media.decode import DecodeStats
+from affectstream.stream.media.decoding.decode import DecodeStats
 from affectstream.stream.media.probe import AudioInfo, MediaInfo, VideoInfo
 from affectstream.stream.media.resample import SoundResampler
 from affectstream.stream.media.types import (

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from affectstream.stream.errors import SourceError
-from affectstream.stream.media.decode import DecodeStats
+from affectstream.stream.media.decoding.decode import DecodeStats
 from affectstream.stream.media.probe import MediaInfo
 from affectstream.stream.media.types import FOREVER_US, Bound, MediaKind
 from affectstream.stream.transcript.context import CURRENT_FOR_US

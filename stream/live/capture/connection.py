@@ -20,7 +20,7 @@ from affectstream.stream.live.capture.address import Opening
 from affectstream.stream.live.capture.decoder import PacketDecoder, SourceFrame
 from affectstream.stream.live.capture.diagnosis import diagnose
 from affectstream.stream.live.capture.pacing import Pacer
-from affectstream.stream.media.decode import Packet
+from affectstream.stream.media.decoding.decode import Packet
 from affectstream.stream.media.duration import describe_truncation, stated_end_us, stream_end_us
 from affectstream.stream.media.opening import discard_others, refuse_non_media
 from affectstream.stream.media.pixel_limit import limit_pixels, probe_options

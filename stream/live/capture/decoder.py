@@ -8,7 +8,7 @@ from typing import Any
 import av
 import numpy as np
 
-from affectstream.stream.media.decode import DecodedFrame, Packet, decode
+from affectstream.stream.media.decoding.decode import DecodedFrame, Packet, decode
 from affectstream.stream.media.types import MediaKind
 
 

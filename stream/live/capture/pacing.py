@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from affectstream.stream.live.capture.decoder import SourceFrame
-from affectstream.stream.media.decode import Packet
+from affectstream.stream.media.decoding.decode import Packet
 
 _AHEAD_US = 10_000_000
 _MOST_BYTES = 64 * 2**20

@@ -18,7 +18,7 @@ from av.container import InputContainer
 from av.stream import Stream
 
 from affectstream.stream.errors import SourceError
-from affectstream.stream.media.decode import DecodedFrame, Packet, decode
+from affectstream.stream.media.decoding.decode import DecodedFrame, Packet, decode
 from affectstream.stream.media.opening import error_text
 from affectstream.stream.media.pixel_limit import limit_pixels, probe_options
 from affectstream.stream.serve.ingest.formats import (

@@ -23,7 +23,7 @@ import av
 
 from affectstream.stream.live.capture.source_clock import TimestampRebaser
 from affectstream.stream.live.queue.arrivals import Arrivals
-from affectstream.stream.media.decode import DecodedFrame
+from affectstream.stream.media.decoding.decode import DecodedFrame
 from affectstream.stream.media.types import MediaKind
 from affectstream.stream.serve.limits import SILENCE_WARNING_S
 

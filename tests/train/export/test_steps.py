@@ -4,6 +4,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+
+pytest.importorskip("torch", reason="training needs the 'train' extra")
 from msgspec.structs import replace
 
 from affectstream.engines.bundle.folder import POCKET, read_manifest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from affectstream.stream.media.timestamps import (
+from affectstream.stream.media.decoding.timestamps import (
     FAR_US,
     DemuxProgress,
     TimestampFilter,

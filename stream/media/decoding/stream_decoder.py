@@ -14,7 +14,7 @@ import av
 from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 
-from affectstream.stream.media.decode import (
+from affectstream.stream.media.decoding.decode import (
     DecodedFrame,
     DecodeStats,
     Packet,
@@ -22,9 +22,13 @@ from affectstream.stream.media.decode import (
     drain,
     reset_decoder,
 )
+from affectstream.stream.media.decoding.timestamps import (
+    MAX_TIME_US,
+    DemuxProgress,
+    TimestampFilter,
+)
 from affectstream.stream.media.duration import stream_end_us
 from affectstream.stream.media.opening import error_text
-from affectstream.stream.media.timestamps import MAX_TIME_US, DemuxProgress, TimestampFilter
 from affectstream.stream.media.types import FOREVER_US, Bound, Item, MediaKind
 
 _MAX_PENDING = 64

@@ -6,12 +6,12 @@ import av
 from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 
-from affectstream.stream.media.decode import DecodedFrame, DecodeStats, Packet
+from affectstream.stream.media.decoding.decode import DecodedFrame, DecodeStats, Packet
+from affectstream.stream.media.decoding.stream_decoder import Span, StreamDecoder
 from affectstream.stream.media.grid import first_point
 from affectstream.stream.media.opening import error_text
 from affectstream.stream.media.picture import RotationReader
 from affectstream.stream.media.resample import SoundResampler
-from affectstream.stream.media.stream_decoder import Span, StreamDecoder
 from affectstream.stream.media.types import (
     FOREVER_US,
     Frame,

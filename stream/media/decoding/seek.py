@@ -5,7 +5,7 @@ from __future__ import annotations
 import av
 from av.container import InputContainer
 
-from affectstream.stream.media.stream_decoder import StreamDecoder
+from affectstream.stream.media.decoding.stream_decoder import StreamDecoder
 
 _SEEK_BACK_US = (200_000, 5_000_000, 30_000_000)
 """How far before the start to look for a key frame, in turn; after these from the beginning."""

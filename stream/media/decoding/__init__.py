@@ -1,0 +1,1 @@
+"""From packets to frames and sound with times that can be trusted."""
