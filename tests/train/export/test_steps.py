@@ -4,19 +4,16 @@ import shutil
 from pathlib import Path
 
 import pytest
-
-pytest.importorskip("torch", reason="training needs the 'train' extra")
 from msgspec.structs import replace
 
 from affectstream.engines.bundle.folder import POCKET, read_manifest
 from affectstream.engines.manifest import Measurement
-from affectstream.train.export.steps import at_chance
 
-pytest.importorskip("torch", reason="needs the train extra")
+pytest.importorskip("torch", reason="training needs the 'train' extra")
 
 from affectstream.stream.errors import OutputError
 from affectstream.train.errors import RunError
-from affectstream.train.export.steps import atomic_bundle
+from affectstream.train.export.steps import at_chance, atomic_bundle
 
 
 def bundle(folder, content):
