@@ -150,22 +150,28 @@ def stratified_folds(
 
 
 def grouped_folds(
-    ids: Sequence[str], labels: Sequence[Label], participants: Sequence[str], k: int, seed: int
+    ids: Sequence[str],
+    labels: Sequence[Label],
+    groups: Sequence[str],
+    k: int,
+    seed: int,
+    *,
+    name: str = "participant",
 ) -> NDArray[np.int64]:
-    """As `stratified_folds`, with no participant in two folds (`StratifiedGroupKFold`)."""
+    """As `stratified_folds`, with no group, such as a participant, in two folds (`StratifiedGroupKFold`)."""
     from sklearn.model_selection import StratifiedGroupKFold
 
     check_ids(ids)
-    people = len(set(participants))
-    if not 2 <= k <= people:
-        raise SplitError(f"{k} folds by participant: expected 2 to {people}, the participants")
+    most = len(set(groups))
+    if not 2 <= k <= most:
+        raise SplitError(f"{k} folds by {name}: expected 2 to {most}, the {name}s")
     splitter = StratifiedGroupKFold(k, shuffle=True, random_state=seed)
     order = np.argsort(np.asarray(ids, object))
-    groups = np.asarray(participants, str)[order]
+    ordered = np.asarray(groups, str)[order]
     with warnings.catch_warnings():
         # A label of fewer than k samples is missing from some folds, as it must be.
         warnings.simplefilter("ignore", UserWarning)
-        return _folds(order, splitter.split(order, np.asarray(labels, str)[order], groups))
+        return _folds(order, splitter.split(order, np.asarray(labels, str)[order], ordered))
 
 
 def leave_one_participant_out(

@@ -14,6 +14,7 @@ from affectstream.train.data.assign import By
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.data.splits import (
     grouped_folds,
+    joined_groups,
     leave_one_participant_out,
     stratified_folds,
 )
@@ -31,7 +32,7 @@ class Folding:
     folds: str
     """A number from 2, or `ONE_OUT`."""
     by: By | None = None
-    """What stays in one fold; None takes participants where all of them are known."""
+    """What stays in one fold; None takes participants, or recordings and dialogues if any is unknown."""
     test: bool = False
     """Whether the folds include split test."""
 
@@ -110,8 +111,14 @@ def make_folds(
     else:
         count = int(folding.folds)
         names = [str(number) for number in range(1, count + 1)]
-        if by == "participant":
-            numbers = grouped_folds(ids, labels, people, count, seed)
+        groups, name = (people, "participant") if by == "participant" else (ids, "sample")
+        if folding.by is None and unknown:
+            # Without names a recording is as near to a person as the data set comes.
+            known = ("participant", "recording", "dialogue", "id")
+            groups = joined_groups(*(dataset.column(column)[rows].tolist() for column in known))
+            name = "recording"
+        if len(set(groups)) < len(ids):
+            numbers = grouped_folds(ids, labels, groups, count, seed, name=name)
         else:
             numbers = stratified_folds(ids, labels, count, seed)
     contents = dataset.column("content")

@@ -111,6 +111,18 @@ def test_impossible_folds_are_refused(data, folds, more, error, message):
         dealt(data, folds, **more)
 
 
+def test_without_participants_a_recording_is_in_one_fold(tmp_path):
+    made = list(samples(40, "train"))
+    for number, sample in enumerate(made):
+        sample.recording = f"r{number // 4}"
+    write(tmp_path / "set", made)
+    dataset, found = dealt(tmp_path / "set", 2)
+    recordings = dataset.column("recording")
+    assert found.by == "sample"
+    for fold in found.folds:
+        assert not set(recordings[fold.parts == "valid"]) & set(recordings[fold.parts == "train"])
+
+
 def test_holding_out_participants_needs_their_names(tmp_path):
     plain = write(tmp_path / "set", [*samples(8, "train"), *samples(8, "valid")])
     for folds, more in ((ONE_OUT, {}), ("2", {"by": "participant"})):
