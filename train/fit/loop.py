@@ -8,7 +8,6 @@ checkpoints, summary.
 
 from __future__ import annotations
 
-import gc
 import json
 import math
 import time
@@ -38,6 +37,7 @@ from affectstream.train.fit.loggers import (
 from affectstream.train.fit.machine import (
     ProcessBatches,
     TooLarge,
+    free_memory,
     halved,
     launch,
     make_fabric,
@@ -46,6 +46,7 @@ from affectstream.train.fit.machine import (
 from affectstream.train.fit.phases import PhaseSpan, phase_spans
 from affectstream.train.fit.schedule import SkippedSteps, learning_rate
 from affectstream.train.fit.train_state import TrainState, UncastBatch
+from affectstream.train.loader.batches import ValidBatches
 from affectstream.train.metrics import score
 from affectstream.train.progress import progress_bar
 from affectstream.train.recipe import Batch, Bindable, Recipe, count_parameters, update_ema
@@ -122,9 +123,7 @@ def fit(
             )
             job = replace(job, config=smaller, resume=(run / LAST).exists())
             del fabric
-            gc.collect()  # the network and batch that did not fit
-            if torch.cuda.is_available():
-                torch.cuda.empty_cache()
+            free_memory()  # the network and batch that did not fit
     except KeyboardInterrupt:
         saved = f"; {run / LAST} holds the last finished epoch: continue with --resume"
         none = f" before the first epoch was finished: {run} holds none"
@@ -347,9 +346,23 @@ class Trainer:
     def _validate(self) -> dict[str, float]:
         """Validation metrics of the averaged weights, the same in every process."""
         self.state.average.eval()
-        with torch.no_grad():
-            metrics = self.recipe.validate(self.state.average, self.valid)
-        return self.fabric.broadcast(metrics)
+        while True:
+            try:
+                with torch.no_grad():
+                    metrics = self.recipe.validate(self.state.average, self.valid)
+                return self.fabric.broadcast(metrics)
+            except (RuntimeError, MemoryError) as error:
+                if not (out_of_memory(error) and isinstance(self.valid, ValidBatches)):
+                    raise
+            # After the error, which holds what did not fit.
+            if self.valid.halve() == 1:
+                raise RunError(
+                    "one sample does not fit into memory in validation: give a smaller --size"
+                )
+            free_memory()
+            self.report(
+                "out of memory in validation: it starts again with batches of half the size"
+            )
 
     def _save(self, row: Mapping[str, float], metrics: dict[str, float], *, better: bool) -> None:
         """Write the checkpoints. Every process has to call this: each adds its random state."""

@@ -125,6 +125,11 @@ class ValidBatches(Sequence[Batch], _Batches):
         first = index * self._size
         return self.samples.batch(range(first, min(first + self._size, len(self.samples))))
 
+    def halve(self) -> int:
+        """Make batches of half the size, at least one sample; returns the size before."""
+        before, self._size, self._loader = self._size, max(1, self._size // 2), None
+        return before
+
     def __iter__(self) -> Iterator[Batch]:
         """All batches, made by the workers if there are any."""
         if self._workers == 0:

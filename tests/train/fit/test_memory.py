@@ -12,7 +12,8 @@ from affectstream.train.errors import RunError
 from affectstream.train.fit import machine
 from affectstream.train.fit.checkpoint import load
 from affectstream.train.fit.machine import halved
-from affectstream.train.recipe import FitConfig
+from affectstream.train.loader.batches import ValidBatches
+from affectstream.train.recipe import FitConfig, Loaders
 from tests.support.toy_recipes import (
     Line,
     Plain,
@@ -63,6 +64,51 @@ def test_one_sample_that_does_not_fit_ends_the_run(tmp_path):
     with pytest.raises(RunError, match="one sample does not fit into memory"):
         fit_quietly(recipe, tmp_path, replace(Line.defaults, batch_size=4, epochs=3))
     assert load(tmp_path / "last.pt")["epoch"] == 0
+
+
+class Rows:
+    """Validation samples that can be read in batches of any size."""
+
+    def __init__(self, batches):
+        self.columns = {name: torch.cat([b[name] for b in batches]) for name in batches[0]}
+
+    def __len__(self):
+        return len(self.columns["x"])
+
+    def batch(self, picked):
+        return {name: column[list(picked)] for name, column in self.columns.items()}
+
+    def max_pictures(self):
+        return 0
+
+
+class TooMuchToValidate(Plain):
+    """As if no more than `fits` samples fitted in validation."""
+
+    def __init__(self, fits):
+        self.fits = fits
+
+    def loaders(self, data, config):
+        loaders = super().loaders(data, config)
+        return Loaders(loaders.train, ValidBatches(Rows(loaders.valid)))
+
+    def validate(self, module, batches):
+        read = list(batches)
+        if max(len(batch["x"]) for batch in read) > self.fits:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return super().validate(module, read)
+
+
+def test_a_validation_batch_that_does_not_fit_is_halved_until_it_does(tmp_path):
+    lines = fit_quietly(TooMuchToValidate(20), tmp_path / "small")
+    assert sum("out of memory in validation" in line for line in lines) == 2  # from 64 to 16
+    fit_quietly(Plain(), tmp_path / "whole")
+    assert column(tmp_path / "small", "accuracy") == column(tmp_path / "whole", "accuracy")
+
+
+def test_one_validation_sample_that_does_not_fit_ends_the_run(tmp_path):
+    with pytest.raises(RunError, match="does not fit into memory in validation"):
+        fit_quietly(TooMuchToValidate(0), tmp_path)
 
 
 def test_smaller_batches_keep_what_a_step_sees():
