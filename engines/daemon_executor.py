@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakMethod, WeakSet
 
 _Parameters = ParamSpec("_Parameters")
 _Result = TypeVar("_Result")
@@ -65,10 +65,11 @@ class DaemonExecutor(Executor):
         """Take no more calls. The threads end after the waiting calls, which `cancel_futures` cancels."""
         with self._lock:
             self._closed = True
-            if cancel_futures:
-                self._cancel_waiting()
+            waiting = self._take_waiting() if cancel_futures else []
             for _ in self._threads:
                 self._calls.put(None)
+        for future in waiting:
+            future.cancel()  # without the lock: this calls what the caller added to the future
         if wait:
             for thread in self._threads:
                 thread.join()
@@ -83,14 +84,15 @@ class DaemonExecutor(Executor):
         for thread in self._threads:
             thread.join(max(0.0, until_s - time.monotonic()))
 
-    def _cancel_waiting(self) -> None:
+    def _take_waiting(self) -> list[Future[Any]]:
+        waiting: list[Future[Any]] = []
         while True:
             try:
                 call = self._calls.get_nowait()
             except queue.Empty:
-                return
+                return waiting
             if call is not None:
-                call[0].cancel()
+                waiting.append(call[0])
 
     def _run(self) -> None:
         while (call := self._calls.get()) is not None:
@@ -105,14 +107,27 @@ class DaemonExecutor(Executor):
 
 
 _open: WeakSet[DaemonExecutor] = WeakSet()
+_stops: WeakKeyDictionary[threading.Thread, WeakMethod[Callable[[], object]]] = WeakKeyDictionary()
+
+
+def stop_at_exit(thread: threading.Thread, stop: Callable[[], object]) -> None:
+    """Call `stop`, a bound method, when Python exits, and wait for the daemon `thread`, two seconds at most.
+
+    For threads that compute: one that runs C++ code when Python ends aborts the process.
+    """
+    _stops[thread] = WeakMethod(stop)
 
 
 @atexit.register
 def _end() -> None:
-    """Cancel what waits in every executor, and wait for what runs."""
+    """Stop every thread and cancel what waits in every executor, then wait for what runs."""
     until_s = time.monotonic() + _EXIT_S
-    executors = list(_open)
+    stopping, executors = list(_stops.items()), list(_open)
+    for _, method in stopping:
+        if (stop := method()) is not None:
+            stop()
     for executor in executors:
         executor.shutdown(wait=False, cancel_futures=True)
-    for thread in [thread for executor in executors for thread in executor._threads]:
+    threads = [thread for executor in executors for thread in executor._threads]
+    for thread in [*(thread for thread, _ in stopping), *threads]:
         thread.join(max(0.0, until_s - time.monotonic()))

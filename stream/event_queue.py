@@ -24,7 +24,7 @@ class EventQueue:
         self._events: deque[Event] = deque()
         self._closed = self._stopped = False
         self._error: BaseException | None = None
-        self._wake: Callable[[], object] | None = None
+        self._wakes: set[Callable[[], object]] = set()
         self.lost = 0
         """Events that were dropped."""
 
@@ -62,35 +62,49 @@ class EventQueue:
             self._changed.notify_all()
             return events
 
+    # One event is taken at a time: what is not taken stays for whoever iterates next.
+
     def __iter__(self) -> Iterator[Event]:
         while True:
             with self._changed:
                 while not self._events and not self._is_over():
                     self._changed.wait()
-            events = self.ready()
-            yield from events
-            if not events:
+                event = self._take()
+            if event is None:
                 self._raise()
                 return
+            yield event
 
     async def __aiter__(self) -> AsyncIterator[Event]:
         loop, more = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake() -> None:
+            loop.call_soon_threadsafe(more.set)
+
         with self._changed:
-            self._wake = lambda: loop.call_soon_threadsafe(more.set)
+            self._wakes.add(wake)
         try:
             while True:
                 more.clear()
                 with self._changed:
-                    over = self._is_over()
-                for event in self.ready():
+                    event, over = self._take(), self._is_over()
+                if event is not None:
                     yield event
-                if over:
+                elif over:
                     self._raise()
                     return
-                await more.wait()
+                else:
+                    await more.wait()
         finally:
             with self._changed:
-                self._wake = None
+                self._wakes.discard(wake)
+
+    def _take(self) -> Event | None:
+        """The oldest event that waits; None without one."""
+        if not self._events:
+            return None
+        self._changed.notify_all()
+        return self._events.popleft()
 
     def _is_full(self) -> bool:
         return self._max_events is not None and len(self._events) >= self._max_events
@@ -104,6 +118,6 @@ class EventQueue:
 
     def _notify(self) -> None:
         self._changed.notify_all()
-        if self._wake is not None:
+        for wake in self._wakes:
             with suppress(RuntimeError):  # its event loop was closed
-                self._wake()
+                wake()

@@ -13,11 +13,13 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Literal, Self, TypeAlias
+from weakref import WeakSet
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 
+from affectstream.engines.daemon_executor import stop_at_exit
 from affectstream.engines.labels import MODALITIES, Modality
 from affectstream.stream.errors import OptionError
 from affectstream.stream.event_queue import EventQueue
@@ -63,7 +65,7 @@ class PushStream(ABC):
         self._modalities, self._options = tuple(modalities), options
         self._read = tuple(m for m in recognizer.bundle.modalities if m in modalities)
         self._events = EventQueue(max_waiting, drops=max_waiting is not None)
-        self._pushing: set[int] = set()
+        self._pushing: WeakSet[threading.Thread] = WeakSet()
         self._is_closed = False
 
     def video(self, rgb: NDArray[np.uint8], t: float) -> None:
@@ -138,11 +140,11 @@ class PushStream(ABC):
         if modality not in self._modalities:
             opened = ", ".join(self._modalities)
             raise ValueError(f"{modality}: this stream was opened with modalities {opened}")
-        self._pushing.add(threading.get_ident())
+        self._pushing.add(threading.current_thread())
         return modality in self._read
 
     def __iter__(self) -> Iterator[Event]:
-        if not self._is_closed and self._pushing == {threading.get_ident()}:
+        if not self._is_closed and set(self._pushing) == {threading.current_thread()}:
             raise RuntimeError(
                 "iterating waits for the end of the stream, and this thread is the one that pushes: call "
                 "ready() between two pushes, or iterate after close() or on another thread"
@@ -197,6 +199,7 @@ class EveryWindow(PushStream):
         self._ended: Stream | None = None
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name=f"push {name}", daemon=True)
+        stop_at_exit(self._thread, self._stop)
         self._thread.start()
 
     def close(self) -> Stream:
@@ -220,9 +223,12 @@ class EveryWindow(PushStream):
         self._media.push_text(cue)
 
     def _give_up(self) -> None:
+        self._stop()
+        self._thread.join(_STOP_S)
+
+    def _stop(self) -> None:
         self._media.stop()
         self._events.stop()
-        self._thread.join(_STOP_S)
 
     def _run(self) -> None:
         """Score what is pushed, on the stream's own thread."""

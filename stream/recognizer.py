@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from affectstream.engines.daemon_executor import stop_at_exit
 from affectstream.stream.errors import OptionError
 from affectstream.stream.event_queue import EventQueue
 from affectstream.stream.events import Event
@@ -104,6 +105,7 @@ class Recognizer(LoadedBundle):
                 events.close(error)
 
         thread = threading.Thread(target=work, name="follow", daemon=True)
+        stop_at_exit(thread, events.stop)
         thread.start()
         try:
             async for event in events:

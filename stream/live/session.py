@@ -16,6 +16,7 @@ from dataclasses import asdict
 
 import av
 
+from affectstream.engines.daemon_executor import stop_at_exit
 from affectstream.engines.labels import Modality
 from affectstream.stream.events import Stream
 from affectstream.stream.live.callbacks import Callbacks
@@ -107,6 +108,7 @@ class LiveSession:
         self.error: BaseException | None = None
         """The exception that ended the worker early, if there was one."""
         self._thread = threading.Thread(target=self._run, name=f"live {name}", daemon=True)
+        stop_at_exit(self._thread, self._queue.abandon)
         self._thread.start()
         self._dictation = None
         if words is not None:

@@ -39,6 +39,7 @@ _AHEAD_US = 10_000_000
 """Sound further ahead of the pictures is held here: the windows keep no more than a few minutes of it."""
 _STEP_US = 40_000
 """How long a single picture lasts."""
+_MAX_STEP_US = 1_000_000
 _OVERLAP_US = 50_000
 """A smaller overlap with earlier sound comes from rounding; a larger one is a wrong time."""
 
@@ -105,7 +106,8 @@ class PushedMedia:
                 if t_us <= self._newest_us:
                     self.stats.wrong_times += 1
                     return
-                self._step_us = t_us - self._newest_us
+                # A picture after a gap lasts no longer than others.
+                self._step_us = min(t_us - self._newest_us, _MAX_STEP_US)
             self._newest_us = t_us
             self._frames += 1
             self._put(Frame(t_us, picture))

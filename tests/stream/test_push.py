@@ -1,6 +1,8 @@
 """Pictures, sound and words that a program pushes itself."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 
 import av
@@ -287,3 +289,25 @@ def test_streams_that_cannot_be_opened(recognizer):
         pytest.raises(ValueError, match="video: this stream was opened with modalities voice"),
     ):
         stream.video(black(), 0.0)
+
+
+def test_a_picture_after_a_gap_does_not_last_as_long_as_the_gap(recognizer):
+    with recognizer.stream(policy="all", modalities=("video",)) as stream:
+        for t in (0.0, 0.5, 30.0):
+            stream.video(black(), t)
+    assert list(stream)[-1].t_end == 31.0
+
+
+@pytest.mark.parametrize("policy", ["all", "newest"])
+def test_a_program_that_ends_without_closing_its_stream_does_not_abort(policy):
+    code = (
+        "import numpy as np\n"
+        "from affectstream.stream import Recognizer\n"
+        "recognizer = Recognizer.open(device='cpu', threads=2)\n"
+        f"stream = recognizer.stream(policy={policy!r}, modalities=('voice',))\n"
+        "noise = np.random.default_rng(0).standard_normal(16_000).astype(np.float32) * 0.1\n"
+        "for second in range(6):\n    stream.audio(noise, second, 16_000)\n"
+        "raise SystemExit(7)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 7, done.stderr

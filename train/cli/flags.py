@@ -50,7 +50,7 @@ def _parameter(name: str) -> inspect.Parameter:
         rich_help_panel=setting.group.value,
     )
     if setting.metavar is not None or kind == tuple[str, ...]:
-        kind = str if name == "phase_epochs" else list[str]
+        kind = str if name in ("phase_epochs", "monitor") else list[str]
     return inspect.Parameter(
         name,
         inspect.Parameter.POSITIONAL_OR_KEYWORD,

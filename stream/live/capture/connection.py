@@ -182,7 +182,7 @@ class Connection:
 
     def _play(self, packets: Iterable[Packet]) -> None:
         """Pass on each frame when it is due."""
-        with Pacer(self._decoder.push, self._give, self._stop) as pacer:
+        with Pacer(self._decoder.push, self._give, self._stop, self._touch) as pacer:
             for packet in packets:
                 self._touch()
                 if not pacer.put(packet):

@@ -37,9 +37,13 @@ class Pacer:
         decode: Callable[[Packet], list[SourceFrame]],
         give: Callable[[SourceFrame], None],
         stop: threading.Event,
+        waits: Callable[[], object],
     ) -> None:
-        """`stop`, set from any thread, ends everything within a tenth of a second."""
-        self._decode, self._give, self._stop = decode, give, stop
+        """`stop`, set from any thread, ends everything within a tenth of a second.
+
+        `waits` is called while `put` waits for room.
+        """
+        self._decode, self._give, self._stop, self._waits = decode, give, stop, waits
         self._more = threading.Condition()
         self._packets: list[tuple[int, int, Packet]] = []
         self._frames: list[tuple[int, int, SourceFrame]] = []
@@ -60,6 +64,7 @@ class Pacer:
         with self._more:
             while self._full() and not self._over():
                 self._more.wait(0.1)
+                self._waits()
             if self._error is not None:
                 raise self._error
             if self._over():

@@ -1,6 +1,7 @@
 """What can be read faster than it plays."""
 
 import threading
+from fractions import Fraction
 
 import av
 import pytest
@@ -17,7 +18,7 @@ def test_what_is_being_decoded_at_the_end_of_a_file_is_not_lost():
         assert go.wait(20)
         return [SourceFrame(av.VideoFrame(16, 16), 200_000)]
 
-    with Pacer(decode, given_out.append, threading.Event()) as pacer:
+    with Pacer(decode, given_out.append, threading.Event(), lambda: None) as pacer:
         assert pacer.put(av.Packet(b"one picture"))
         assert not pacer.drained(0.0)
         assert begun.wait(20)
@@ -41,7 +42,23 @@ def test_an_error_of_the_receiver_is_raised_where_packets_are_put():
         return [SourceFrame(av.VideoFrame(16, 16), 0)]
 
     with (
-        Pacer(decode, fail, threading.Event()) as pacer,
+        Pacer(decode, fail, threading.Event(), lambda: None) as pacer,
         pytest.raises(RuntimeError, match="the session broke"),
     ):
         put_until_it_ends(pacer)
+
+
+def test_waiting_for_room_is_no_silence():
+    """After a gap in a file nothing has room for long; the source is not stuck."""
+    stop, waited = threading.Event(), threading.Event()
+
+    def packet(pts):
+        made = av.Packet(b"one picture")
+        made.pts, made.dts, made.time_base = pts, pts, Fraction(1)
+        return made
+
+    with Pacer(lambda packet: [], lambda frame: None, stop, waited.set) as pacer:
+        assert pacer.put(packet(0)) and pacer.put(packet(1000)) and pacer.put(packet(1001))
+        threading.Thread(target=pacer.put, args=(packet(1002),), daemon=True).start()
+        assert waited.wait(20)
+        stop.set()
