@@ -242,7 +242,12 @@ class Samples:
             self.window.frame_hz,
         )
         points = {point: pictures_of[place][1] for point, place in sorted(found_at.items())}
-        return dict(enumerate(dict.fromkeys(points.values()))) if self.window.one_frame else points
+        if not self.window.one_frame:
+            return points
+        # Where the order does not matter, pictures beside the window are better than none.
+        evenly = pictures.pick_evenly(len(pictures_of), self.window.frames)
+        chosen = list(dict.fromkeys(points.values())) or [pictures_of[place][1] for place in evenly]
+        return dict(enumerate(chosen))
 
     def _window_of_sound(
         self, number: int, sound: NDArray[np.float32], start_us: int

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 
+from affectstream.engines.errors import UsageError
 from affectstream.engines.plugins import load_plugin, plugin_names
 from affectstream.train import recipes as package
 from affectstream.train.recipe import Recipe
@@ -20,6 +22,10 @@ def recipes() -> dict[str, Recipe]:
         if recipe is not None:
             found[recipe.name] = recipe
     for name in plugin_names("affectstream.recipes"):
-        recipe = load_plugin("affectstream.recipes", name)
+        try:
+            recipe = load_plugin("affectstream.recipes", name)
+        except UsageError as error:  # the other recipes go on
+            print(f"warning: {error}", file=sys.stderr)
+            continue
         found.setdefault(recipe.name, recipe)
     return dict(sorted(found.items()))

@@ -161,7 +161,7 @@ def _without_selection(
             f"no early stopping (patience {config.patience}), which would follow the metrics of held-out "
             f"samples: every fold trains {config.epochs} epochs"
         )
-    return replace(config, patience=0)
+    return replace(config, patience=0, monitor=None)  # nothing is chosen, so nothing may be missing
 
 
 def check_plan(folder: Path, plan: dict[str, Any]) -> None:

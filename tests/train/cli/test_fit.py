@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 from dataclasses import asdict, replace
+from importlib.metadata import EntryPoint
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,10 +19,13 @@ from hypothesis import strategies as st
 torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 
 import tomli_w
+import typer
 
+from affectstream.engines import plugins
 from affectstream.stream import exits
 from affectstream.stream.errors import OptionError
 from affectstream.train import recipes as recipes_package
+from affectstream.train.cli import application
 from affectstream.train.cli.fit import fit as fit_command
 from affectstream.train.cli.fit import folds as folds_command
 from affectstream.train.cli.flags import run_request
@@ -294,6 +298,26 @@ def test_flags_and_files_join(two_parts, tmp_path):
     assert found.config == expected
 
 
+def test_flags_have_the_types_of_their_settings():
+    command = typer.main.get_command(application).commands["fit"]
+    flags = [
+        "--recipe",
+        "cnn",
+        "--monitor",
+        "auc",
+        "--epochs",
+        "3",
+        "--task",
+        "valence",
+        "--no-augment",
+    ]
+    params = command.make_context("fit", flags).params
+    values = {name: params[name] for name in ("monitor", "epochs", "tasks", "augment")}
+    config = override(FitConfig(), values, "command line")
+    assert (config.monitor, config.epochs, config.tasks) == ("auc", 3, ("valence",))
+    assert not config.augment
+
+
 def test_every_recipe_is_listed_with_its_choices(capsys):
     assert run_command("train", "list") == exits.DONE
     said = capsys.readouterr().out
@@ -306,6 +330,13 @@ def test_every_recipe_is_listed_with_its_choices(capsys):
         assert "tune learning_rate: " in alone
         for option, value in getattr(recipe, "tiny", {}).items():
             assert f"--set {option}={value}" in alone.partition("--tiny: ")[2].splitlines()[0]
+
+
+def test_a_broken_recipe_of_another_package_stops_no_other(monkeypatch, capsys):
+    point = EntryPoint("mine", "no_such_module:RECIPE", "affectstream.recipes")
+    monkeypatch.setattr(plugins, "entry_points", lambda group: [point])
+    assert "cnn" in recipes()
+    assert "no_such_module" in capsys.readouterr().err
 
 
 def test_every_file_of_the_recipes_package_is_one():

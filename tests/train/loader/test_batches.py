@@ -287,6 +287,20 @@ def test_a_set_of_pictures_trains_on_one_and_is_evaluated_on_all(data):
     assert len(firsts) == 4
 
 
+def test_pictures_beside_the_window_are_better_than_none_where_the_order_does_not_matter(
+    film, tmp_path
+):
+    clip = read_clip(film, Cropper("frame", 64), Options(frames=2))
+    times = (0, 4_750_000)
+    one = Sample(id="", start_us=0, end_us=LENGTH_US, crops=clip.crops, crop_times_us=times)
+    data = prepared(tmp_path, [replace(one, id=f"{n}") for n in range(2)])
+    view = {"window_us": 1_000_000, "frame_hz": 4, "size": 64, "modalities": ("video",)}
+    ordered, unordered = (
+        shown(data, **view, metadata=(), one_frame=flag).batch([0]) for flag in (False, True)
+    )
+    assert not ordered["video_mask"].any() and unordered["video_mask"].sum() == 2
+
+
 def test_augmented_pictures_stay_pictures_and_grey_ones_grey(portrait):
     crop = cv2.resize(portrait[0:224, 130:354], (64, 64)).astype(np.float32)
     batch, each = torch.from_numpy(np.stack([crop] * 16)), torch.arange(16)
