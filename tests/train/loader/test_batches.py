@@ -291,9 +291,9 @@ def test_pictures_beside_the_window_are_better_than_none_where_the_order_does_no
     film, tmp_path
 ):
     clip = read_clip(film, Cropper("frame", 64), Options(frames=2))
-    times = (0, 4_750_000)
+    times = np.array([0, 4_750_000])
     one = Sample(id="", start_us=0, end_us=LENGTH_US, crops=clip.crops, crop_times_us=times)
-    data = prepared(tmp_path, [replace(one, id=f"{n}") for n in range(2)])
+    data = prepared(tmp_path / "set", [replace(one, id=f"{n}") for n in range(2)])
     view = {"window_us": 1_000_000, "frame_hz": 4, "size": 64, "modalities": ("video",)}
     ordered, unordered = (
         shown(data, **view, metadata=(), one_frame=flag).batch([0]) for flag in (False, True)
