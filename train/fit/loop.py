@@ -42,11 +42,11 @@ from affectstream.train.fit.machine import (
     launch,
     make_fabric,
     out_of_memory,
+    validate,
 )
 from affectstream.train.fit.phases import PhaseSpan, phase_spans
 from affectstream.train.fit.schedule import SkippedSteps, learning_rate
 from affectstream.train.fit.train_state import TrainState, UncastBatch
-from affectstream.train.loader.batches import ValidBatches
 from affectstream.train.metrics import score
 from affectstream.train.progress import progress_bar
 from affectstream.train.recipe import Batch, Bindable, Recipe, count_parameters, update_ema
@@ -346,23 +346,8 @@ class Trainer:
     def _validate(self) -> dict[str, float]:
         """Validation metrics of the averaged weights, the same in every process."""
         self.state.average.eval()
-        while True:
-            try:
-                with torch.no_grad():
-                    metrics = self.recipe.validate(self.state.average, self.valid)
-                return self.fabric.broadcast(metrics)
-            except (RuntimeError, MemoryError) as error:
-                if not (out_of_memory(error) and isinstance(self.valid, ValidBatches)):
-                    raise
-            # After the error, which holds what did not fit.
-            if self.valid.halve() == 1:
-                raise RunError(
-                    "one sample does not fit into memory in validation: give a smaller --size"
-                )
-            free_memory()
-            self.report(
-                "out of memory in validation: it starts again with batches of half the size"
-            )
+        metrics = validate(self.recipe, self.state.average, self.valid, self.report)
+        return self.fabric.broadcast(metrics)
 
     def _save(self, row: Mapping[str, float], metrics: dict[str, float], *, better: bool) -> None:
         """Write the checkpoints. Every process has to call this: each adds its random state."""
@@ -413,5 +398,5 @@ def evaluate(recipe: Recipe, config: FitConfig, data: Path, run: Path) -> dict[s
     module = trained.module
     if torch.cuda.is_available() and isinstance(recipe, Bindable):
         module = module.to("cuda")
-    with torch.no_grad():
-        return trained.recipe.validate(module, trained.recipe.loaders(data, config).valid)
+    valid = trained.recipe.loaders(data, config).valid
+    return validate(trained.recipe, module, valid, print_line)

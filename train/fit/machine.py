@@ -20,7 +20,8 @@ from torch.utils.checkpoint import checkpoint
 from affectstream.stream.errors import OptionError
 from affectstream.train.config import FitConfig
 from affectstream.train.errors import RunError
-from affectstream.train.recipe import Batch, EpochBatches, Shareable
+from affectstream.train.loader.batches import ValidBatches
+from affectstream.train.recipe import Batch, EpochBatches, Recipe, Shareable
 
 _MESSAGES = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 """In the plain RuntimeErrors of the CPU's allocator and of CUDA's libraries."""
@@ -140,6 +141,29 @@ def free_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+
+
+def validate(
+    recipe: Recipe, module: nn.Module, batches: Sequence[Batch], report: Callable[[str], object]
+) -> dict[str, float]:
+    """`Recipe.validate`, in batches of half the size as long as they do not fit into memory.
+
+    Raises `RunError` where one sample does not fit.
+    """
+    while True:
+        try:
+            with torch.no_grad():
+                return recipe.validate(module, batches)
+        except (RuntimeError, MemoryError) as error:
+            if not (out_of_memory(error) and isinstance(batches, ValidBatches)):
+                raise
+        # After the error, which holds what did not fit.
+        if batches.halve() == 1:
+            raise RunError(
+                "one sample does not fit into memory in validation: give a smaller --size"
+            )
+        free_memory()
+        report("out of memory in validation: it starts again with batches of half the size")
 
 
 def halved(config: FitConfig) -> FitConfig:
