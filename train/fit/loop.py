@@ -42,7 +42,7 @@ from affectstream.train.fit.machine import (
     launch,
     make_fabric,
     out_of_memory,
-    validate,
+    within_memory,
 )
 from affectstream.train.fit.phases import PhaseSpan, phase_spans
 from affectstream.train.fit.schedule import SkippedSteps, learning_rate
@@ -346,7 +346,8 @@ class Trainer:
     def _validate(self) -> dict[str, float]:
         """Validation metrics of the averaged weights, the same in every process."""
         self.state.average.eval()
-        metrics = validate(self.recipe, self.state.average, self.valid, self.report)
+        validate = partial(self.recipe.validate, self.state.average, self.valid)
+        metrics = within_memory(validate, self.valid, self.report)
         return self.fabric.broadcast(metrics)
 
     def _save(self, row: Mapping[str, float], metrics: dict[str, float], *, better: bool) -> None:
@@ -399,4 +400,4 @@ def evaluate(recipe: Recipe, config: FitConfig, data: Path, run: Path) -> dict[s
     if torch.cuda.is_available() and isinstance(recipe, Bindable):
         module = module.to("cuda")
     valid = trained.recipe.loaders(data, config).valid
-    return validate(trained.recipe, module, valid, print_line)
+    return within_memory(partial(trained.recipe.validate, module, valid), valid, print_line)

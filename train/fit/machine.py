@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from lightning_fabric import Fabric
@@ -21,7 +21,9 @@ from affectstream.stream.errors import OptionError
 from affectstream.train.config import FitConfig
 from affectstream.train.errors import RunError
 from affectstream.train.loader.batches import ValidBatches
-from affectstream.train.recipe import Batch, EpochBatches, Recipe, Shareable
+from affectstream.train.recipe import Batch, EpochBatches, Shareable
+
+Result = TypeVar("Result")
 
 _MESSAGES = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 """In the plain RuntimeErrors of the CPU's allocator and of CUDA's libraries."""
@@ -143,17 +145,17 @@ def free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-def validate(
-    recipe: Recipe, module: nn.Module, batches: Sequence[Batch], report: Callable[[str], object]
-) -> dict[str, float]:
-    """`Recipe.validate`, in batches of half the size as long as they do not fit into memory.
+def within_memory(
+    compute: Callable[[], Result], batches: Sequence[Batch], report: Callable[[str], object]
+) -> Result:
+    """What `compute` makes of `batches`, which get half the size as long as they do not fit into memory.
 
     Raises `RunError` where one sample does not fit.
     """
     while True:
         try:
             with torch.no_grad():
-                return recipe.validate(module, batches)
+                return compute()
         except (RuntimeError, MemoryError) as error:
             if not (out_of_memory(error) and isinstance(batches, ValidBatches)):
                 raise

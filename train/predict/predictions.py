@@ -15,6 +15,8 @@ from torch import nn
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.train.config import FitConfig
 from affectstream.train.data.dataset import Dataset
+from affectstream.train.fit.loggers import print_line
+from affectstream.train.fit.machine import within_memory
 from affectstream.train.loader.batches import ValidBatches, to_device
 from affectstream.train.loader.samples import Samples
 from affectstream.train.predict.bundle_outputs import bundle_outputs
@@ -123,13 +125,14 @@ def predictions_for(
     )
 
 
-@torch.no_grad()
 def predict_network(module: nn.Module, samples: Samples, tasks: Sequence[Task]) -> Predictions:
     """The predictions of a network for `samples`, without augmentation."""
-    device = next(module.parameters()).device
-    outputs = torch.cat(
-        [module(to_device(batch, device)).float().cpu() for batch in ValidBatches(samples)]
-    )
+    device, batches = next(module.parameters()).device, ValidBatches(samples)
+
+    def outputs_of_all() -> torch.Tensor:
+        return torch.cat([module(to_device(batch, device)).float().cpu() for batch in batches])
+
+    outputs = within_memory(outputs_of_all, batches, print_line)
     return predictions_for(samples.dataset, samples.rows, tasks, predict_all(outputs, tasks))
 
 
