@@ -1,8 +1,8 @@
 """`bundle.json`: the parts of a recognizer, as types.
 
 The format has a version. A newer major version is refused; older ones are read. Version 1.1 added
-`FilePart.model`, 1.2 `FaceCrop.kind`, `TextPart.context`, `Manifest.metadata` and `Manifest.members`, and 1.3
-`FaceCrop.tone`.
+`FilePart.model`, 1.2 `FaceCrop.kind`, `TextPart.context`, `Manifest.metadata` and `Manifest.members`, 1.3
+`FaceCrop.tone`, and 1.4 `Engines.face_geometry`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Annotated, Literal, get_args
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-FORMAT = "1.3"
+FORMAT = "1.4"
 
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Positive = Annotated[int, Meta(gt=0)]
@@ -24,7 +24,9 @@ Temperature = Annotated[float, Meta(gt=0.0)]
 PlainName = Annotated[str, Meta(pattern=r"^\w[\w.-]*\Z", max_length=255)]
 """A name in a folder, never a path that leads elsewhere."""
 
-Role = Literal["fusion", "face_detector", "face_encoder", "voice_encoder", "text_encoder"]
+Role = Literal[
+    "fusion", "face_detector", "face_geometry", "face_encoder", "voice_encoder", "text_encoder"
+]
 ROLES: tuple[Role, ...] = get_args(Role)
 """The jobs of the engines in a bundle."""
 
@@ -71,6 +73,17 @@ class DetectorPart(FilePart, frozen=True):
     decoder: Literal["yunet"] = "yunet"
 
 
+class GeometryPart(FilePart, frozen=True):
+    """The engine that measures a detected face (see `landmarks`), with the format of its input.
+
+    Its input is a square of the picture: around the center of the detector's box, not turned, `scale` times
+    as wide as the longer side of the box, resized to `input_size` pixels.
+    """
+
+    input_size: Annotated[int, Meta(ge=16, le=512)]
+    scale: Annotated[float, Meta(ge=1.0, le=4.0)] = 1.5
+
+
 class TextPart(FilePart, frozen=True):
     """The text encoder with its tokenizer."""
 
@@ -85,6 +98,7 @@ class Engines(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tru
 
     fusion: FilePart
     face_detector: DetectorPart | None = None
+    face_geometry: GeometryPart | None = None
     face_encoder: FilePart | None = None
     voice_encoder: FilePart | None = None
     text_encoder: TextPart | None = None

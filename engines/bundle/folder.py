@@ -14,7 +14,7 @@ from affectstream.engines.bundle.external_weights import has_external_weights
 from affectstream.engines.cache.digest import sha256
 from affectstream.engines.errors import BundleError
 from affectstream.engines.labels import EMOTIONS
-from affectstream.engines.manifest import FORMAT, ROLES, DetectorPart, FilePart, Manifest
+from affectstream.engines.manifest import FORMAT, ROLES, FilePart, Manifest
 from affectstream.engines.models.registry import part_path
 
 MANIFEST = "bundle.json"
@@ -146,6 +146,8 @@ def _faults(manifest: Manifest) -> Iterator[str]:
 
 def _picture_faults(manifest: Manifest) -> Iterator[str]:
     detector, crop = manifest.engines.face_detector, manifest.crop
+    if manifest.engines.face_geometry is not None and detector is None:
+        yield "a face_geometry needs a face_detector: it measures detected faces"
     if (manifest.engines.face_encoder is None) != (crop is None):
         yield "face_encoder and crop belong together: give both or none"
     if crop is None or crop.kind == "frame":
@@ -188,17 +190,15 @@ def member_mismatches(manifest: Manifest, members: Sequence[Member]) -> Iterator
             )
     if members and (longest := max(m.manifest.window_us for m in members)) != manifest.window_us:
         yield f"window_us is {manifest.window_us}, expected the longest of the members': {longest}"
-    detectors = {
-        m.name: _without_origin(m.manifest.engines.face_detector)
-        for m in members
-        if m.manifest.engines.face_detector is not None
-    }
-    for name, detector in detectors.items():
-        if detector != next(iter(detectors.values())):
-            yield (
-                f"members {next(iter(detectors))!r} and {name!r} have different face detectors, expected "
-                "the same file with the same settings: tracks are shared"
-            )
+    seeing = [m for m in members if m.manifest.engines.face_detector is not None]
+    for other in seeing[1:]:
+        for role, words in (("face_detector", "detectors"), ("face_geometry", "geometry engines")):
+            parts = [getattr(m.manifest.engines, role) for m in (seeing[0], other)]
+            if _without_origin(parts[0]) != _without_origin(parts[1]):
+                yield (
+                    f"members {seeing[0].name!r} and {other.name!r} have different face {words}, "
+                    "expected the same file with the same settings: tracks are shared"
+                )
 
 
 def check_self_contained(graph: Path) -> None:
@@ -214,8 +214,8 @@ def check_self_contained(graph: Path) -> None:
         )
 
 
-def _without_origin(part: DetectorPart) -> DetectorPart:
-    return structs.replace(part, file="", model=msgspec.UNSET)
+def _without_origin(part: FilePart | None) -> FilePart | None:
+    return None if part is None else structs.replace(part, file="", model=msgspec.UNSET)
 
 
 def _check_file(folder: Path, part: FilePart) -> None:

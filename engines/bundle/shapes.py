@@ -6,8 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+from numpy.typing import DTypeLike
+
 from affectstream.engines.errors import BundleError
 from affectstream.engines.labels import MODALITIES, SENTIMENTS
+from affectstream.engines.landmarks import LANDMARKS, MEASURES
 from affectstream.engines.manifest import Manifest, Role
 from affectstream.engines.spec import Engine, TensorSpec
 
@@ -64,6 +68,13 @@ def check_graphs(folder: Path, manifest: Manifest, engines: Mapping[str, Engine]
     _check_head_inputs(head, manifest)
     if "face_detector" in engines:
         _check_detector(folder, engines["face_detector"])
+    if manifest.engines.face_geometry is not None:
+        side = manifest.engines.face_geometry.input_size
+        geometry = _Part(folder, "face_geometry", engines["face_geometry"])
+        geometry.check_input("pixels", ("N", side, side, 3), np.uint8)
+        geometry.check_only_input("pixels")
+        geometry.check_output("landmarks", ("N", len(LANDMARKS), 2), np.float32)
+        geometry.check_output("measures", ("N", len(MEASURES)), np.float32)
     _check_encoder_inputs(folder, manifest, engines)
 
 
@@ -84,19 +95,31 @@ class _Part:
     def __init__(self, folder: Path, role: str, engine: Engine) -> None:
         self.folder, self._role, self.engine = folder, role, engine
 
-    def check_input(self, name: str, shape: Shape) -> None:
-        """Raise `BundleError` unless the engine has this input."""
-        self._check(self.engine.inputs.get(name), name, shape)
+    def check_input(self, name: str, shape: Shape, dtype: DTypeLike | None = None) -> None:
+        """Raise `BundleError` unless the engine has this input, of this type unless None."""
+        self._check(self.engine.inputs.get(name), name, shape, dtype)
 
-    def check_output(self, name: str, shape: Shape) -> None:
-        """Raise `BundleError` unless the engine has this output."""
-        self._check(self.engine.outputs.get(name), name, shape)
+    def check_output(self, name: str, shape: Shape, dtype: DTypeLike | None = None) -> None:
+        """Raise `BundleError` unless the engine has this output, of this type unless None."""
+        self._check(self.engine.outputs.get(name), name, shape, dtype)
 
-    def _check(self, spec: TensorSpec | None, name: str, shape: Shape) -> None:
-        if spec is None or not _matches(spec.shape, shape):
+    def check_only_input(self, name: str) -> None:
+        """Raise `BundleError` if the engine has another input."""
+        if others := sorted(set(self.engine.inputs) - {name}):
+            raise BundleError(f"{self.folder}: {self._role} takes {others}, expected {name} alone")
+
+    def _check(
+        self, spec: TensorSpec | None, name: str, shape: Shape, dtype: DTypeLike | None
+    ) -> None:
+        if (
+            spec is None
+            or not _matches(spec.shape, shape)
+            or (dtype is not None and spec.dtype != dtype)
+        ):
+            kind = "" if dtype is None else f" {np.dtype(dtype)}"
             found = "nothing of that name" if spec is None else spec.describe()
             raise BundleError(
-                f"{self.folder}: {self._role} needs {name} ({', '.join(map(str, shape))}), "
+                f"{self.folder}: {self._role} needs {name} ({', '.join(map(str, shape))}){kind}, "
                 f"found {found}"
             )
 

@@ -22,12 +22,14 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from affectstream.engines.bundle.folder import MANIFEST, POCKET, read_manifest
 from affectstream.engines.cache.digest import sha256
+from affectstream.engines.landmarks import LANDMARKS, MEASURES
 from affectstream.engines.manifest import (
     FORMAT,
     Calibration,
     Engines,
     FaceCrop,
     FilePart,
+    GeometryPart,
     Licenses,
     Manifest,
     TextPart,
@@ -47,6 +49,20 @@ WEIGHTS = {"video": 1.0, "voice": 2.0, "text": 0.1, "metadata": 3.0}
 WORDS = ("[pad]", "[unk]", "A:", "B:", "yes", "no", "well", "never", "always")
 SPAN = 1_000_000, 500_000, 4
 """Window, hop (microseconds) and frames a second."""
+GEOMETRY_SIZE = 32
+MEASURED = (10.0, 5.0, -3.0, 0.3, 0.28, 0.04, 2.0, -1.0)
+"""The measures that the geometry engine gives for every face; its landmarks are those of `FRONTAL`."""
+_FRONTAL_POINTS = {
+    "right_eye_outer": (0.34, 0.42),
+    "right_eye_inner": (0.45, 0.42),
+    "left_eye_inner": (0.55, 0.42),
+    "left_eye_outer": (0.66, 0.42),
+    "nose_tip": (0.5, 0.55),
+    "mouth_right": (0.42, 0.66),
+    "mouth_left": (0.58, 0.66),
+}
+FRONTAL = np.array([_FRONTAL_POINTS.get(name, (0.5, 0.5)) for name in LANDMARKS], np.float32)
+"""Landmarks (32, 2) of an upright face in its square; those that no test needs lie in the middle."""
 
 Axes = Sequence[int | str]
 
@@ -56,6 +72,7 @@ def plain(
     *,
     takes: Sequence[str] = ("video", "voice", "text"),
     crop: FaceCrop = FACE,
+    geometry: bool = False,
     steps: Mapping[str, int] = {},
     span: tuple[int, int, int] = SPAN,
     metadata: Sequence[str] = (),
@@ -80,6 +97,10 @@ def plain(
             assert detector is not None
             shutil.copyfile(POCKET / detector.file, folder / detector.file)
             parts["face_detector"] = detector
+        if geometry:
+            save_geometry(folder / "face_geometry.onnx")
+            made = _part(folder, "face_geometry.onnx")
+            parts["face_geometry"] = GeometryPart(made.file, made.sha256, input_size=GEOMETRY_SIZE)
     if "voice" in takes:
         _voice_encoder(folder / "voice_encoder.onnx", samples, lengths["voice"])
         parts["voice_encoder"] = _part(folder, "voice_encoder.onnx")
@@ -162,6 +183,36 @@ def _even(labels: Sequence[str]) -> Calibration:
 
 def _part(folder: Path, name: str) -> FilePart:
     return FilePart(name, sha256(folder / name))
+
+
+def save_geometry(
+    path: Path,
+    *,
+    size: int = GEOMETRY_SIZE,
+    points: int = len(LANDMARKS),
+    dtype: int = UINT8,
+    leave_out: str = "",
+) -> None:
+    """A geometry engine that gives `FRONTAL` and `MEASURED` for every face, or an invalid one."""
+    nodes = [
+        helper.make_node("Shape", ["pixels"], ["rows"], start=0, end=1),
+        helper.make_node("Concat", ["rows", "of_points"], ["point_shape"], axis=0),
+        helper.make_node("Concat", ["rows", "of_measures"], ["measure_shape"], axis=0),
+        helper.make_node("Expand", ["frontal", "point_shape"], ["landmarks"]),
+        helper.make_node("Expand", ["measured", "measure_shape"], ["measures"]),
+    ]
+    weights = {
+        "of_points": np.array([points, 2], np.int64),
+        "of_measures": np.array([len(MEASURES)], np.int64),
+        "frontal": np.resize(FRONTAL, (1, points, 2)),
+        "measured": np.array([MEASURED], np.float32),
+    }
+    outputs: dict[str, Axes] = {
+        "landmarks": ("N", points, 2),
+        "measures": ("N", len(MEASURES)),
+    }
+    outputs.pop(leave_out, None)
+    _save(path, nodes, {"pixels": (dtype, ("N", size, size, 3))}, outputs, weights)
 
 
 def _face_encoder(path: Path, size: int) -> None:
