@@ -372,6 +372,29 @@ def test_emodb_leaves_boredom_out_unless_it_is_mapped(run, tmp_path):
     assert Dataset(tmp_path / "out").info.emotions["neutral"] == 2
 
 
+NEMO = (
+    "file\temotion\ttext\tspeaker\tgender\tage\n"
+    "MK0/MK0_happiness_1.wav\thappiness\tNie waśńmy się ze sobą.\tMK0\tfemale\t21\n"
+    "MK0/MK0_anger_1.wav\tanger\tNie waśńmy się ze sobą.\tMK0\tfemale\t21\n"
+    "TP0/TP0_surprised_2.wav\tsurprised\t„Ród smoka” to serial telewizyjny.\tTP0\tmale\t\n"
+)
+
+
+def test_nemo_reads_its_table_and_the_clips_that_are_there(run, tmp_path):
+    (tmp_path / "data.tsv").write_text(NEMO, encoding="utf-8")
+    (tmp_path / "MK0").mkdir()
+    (tmp_path / "TP0").mkdir()
+    for n, name in enumerate(("MK0/MK0_happiness_1", "TP0/TP0_surprised_2")):
+        write_sound(tmp_path / f"{name}.wav", tone(0.5, 48_000, 200 + n), 48_000, "pcm_s16le")
+    code, out, _ = run("nemo", tmp_path, "-o", tmp_path / "out", "--split", "50/50")
+    assert code == 0
+    assert "skipped 1: no such file (MK0/MK0_anger_1.wav" in out
+    joy, surprise = Dataset(tmp_path / "out")
+    assert (joy.emotion, joy.participant, joy.gender, joy.age) == ("joy", "nemo-MK0", "female", 21)
+    assert (surprise.emotion, surprise.age, surprise.language) == ("surprise", None, "pl")
+    assert surprise.text.startswith("„Ród smoka”")
+
+
 MELD = (
     "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime\n"
     '1,"Oh my God, he\x92s lost it.",Phoebe,sadness,negative,0,0,4,7,"00:20:57,256","00:20:58,049"\n'

@@ -1,0 +1,63 @@
+"""Several prepared data sets as one: the corpora that one network learns from.
+
+A folder holds prepared data sets, each in a sub-folder. Every sample keeps its split, so that each set is
+split as it has to be (by actor, by speaker) when it is prepared itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from affectstream.train.data.dataset import INFO, Dataset
+from affectstream.train.data.reading.crops import Cropper
+from affectstream.train.data.reading.reader import Job, JobResult, Options, RawDataset, Reader
+from affectstream.train.errors import DataError, DataMissing
+
+JOB_SAMPLES = 256
+
+
+def find(folder: Path, options: Options) -> RawDataset:
+    """All samples of the prepared sets in `folder`; the name of a set's folder begins their ids.
+
+    Raises `DataMissing` for fewer than two sets, `DataError` for sets whose pictures were cropped
+    differently.
+    """
+    sets = [Dataset(path.parent) for path in sorted(folder.glob(f"*/{INFO}"))]
+    if len(sets) < 2:
+        raise DataMissing(
+            f"{folder} holds {len(sets)} prepared data sets, expected two or more, each made with "
+            "'affectstream train prepare'"
+        )
+    crops = {data.info.crop: data.info.name for data in sets if data.info.crop is not None}
+    if len(crops) > 1:
+        raise DataError(
+            f"{folder}: the pictures of {' and '.join(crops.values())} were cropped differently: prepare "
+            "them with the same --crop and --size"
+        )
+    infos = [data.info for data in sets]
+    shared = [info.name for info in infos if info.shared_participants]
+    return RawDataset(
+        ", ".join(info.source for info in infos),
+        "; ".join(f"{info.source}: {info.licence}" for info in infos),
+        [
+            Job(f"{data.folder.name}, from {at}", partial(_samples, data, at))
+            for data in sets
+            for at in range(0, len(data), JOB_SAMPLES)
+        ],
+        has_splits=True,
+        why_shared=f"they are in {', '.join(shared)} itself" if shared else None,
+        crop=next(iter(crops), None),
+        notes=tuple(dict.fromkeys(note for info in infos for note in info.notes)),
+    )
+
+
+def _samples(data: Dataset, first: int, _: Cropper) -> Iterator[JobResult]:
+    for row in range(first, min(first + JOB_SAMPLES, len(data))):
+        sample = data[row]
+        sample.id = f"{data.folder.name}/{sample.id}"
+        yield sample
+
+
+READER = Reader(find)

@@ -1,0 +1,83 @@
+"""nEMO: ninety Polish sentences by nine speakers in six emotions (Christop, 2024).
+
+Read from ``data.tsv`` (columns file, emotion, text, speaker, gender, age) and the clips that it names.
+Disgust is not among its emotions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from affectstream.train.data.reading.clips import clip_sample
+from affectstream.train.data.reading.crops import Cropper
+from affectstream.train.data.reading.reader import (
+    Job,
+    JobResult,
+    Options,
+    RawDataset,
+    Reader,
+    Skipped,
+    Vocabulary,
+)
+from affectstream.train.data.reading.tables import number, read_rows, require_columns, text, word
+from affectstream.train.data.sample import GENDERS, Sample
+from affectstream.train.errors import DataMissing
+
+TABLE = "data.tsv"
+COLUMNS = ("file", "emotion", "text", "speaker", "gender", "age")
+EMOTIONS = {"happiness": "joy", "surprised": "surprise"}
+"""The words of the set that are not those of `affectstream.engines.labels`."""
+
+
+def find(folder: Path, options: Options) -> RawDataset:
+    """Every clip of the table in `folder`. Raises `DataMissing` or `DataError`."""
+    table = folder / TABLE
+    if not table.is_file():
+        raise DataMissing(f"no {TABLE} of nEMO in {folder}: expected the table of its clips")
+    rows = read_rows(table)
+    require_columns(table, rows[0], COLUMNS)
+    rows.sort(key=lambda row: str(row["file"]))
+    vocabulary = options.vocabulary(EMOTIONS)
+    return RawDataset(
+        "nEMO",
+        "CC BY-NC-SA 4.0",
+        [
+            Job(str(row["file"]), partial(_samples, folder, row, vocabulary, options))
+            for row in rows
+        ],
+        notes=("every sentence is spoken in every emotion: the text says nothing of the label",),
+    )
+
+
+def _samples(
+    folder: Path,
+    row: Mapping[str, Any],
+    vocabulary: Vocabulary,
+    options: Options,
+    cropper: Cropper,
+) -> Iterator[JobResult]:
+    name = str(row["file"])
+    path = folder / name
+    emotion = vocabulary.emotion(str(row["emotion"]), name)
+    if emotion is None:
+        yield Skipped(name, "label left out", str(row["emotion"]))
+    elif not path.is_file():
+        yield Skipped(name, "no such file", str(path))
+    else:
+        sample = Sample(
+            id=path.stem,
+            recording=path.stem,
+            participant=f"nemo-{row['speaker']}",
+            text=text(row, "text"),
+            language="pl",
+            age=number(row, "age", name),
+            gender=word(row, "gender", GENDERS, name),
+            emotion=emotion,
+        )
+        yield from clip_sample(sample, path, cropper, options)
+
+
+READER = Reader(find)
