@@ -47,7 +47,7 @@ PRIOR = (0.35, 0.09, 0.06, 0.08, 0.22, 0.11, 0.09)
 """Assumed in use, in the order of `EMOTIONS_7`. People who talk are mostly neutral or friendly; FER2013
 and MELD, averaged and rounded, are the only evidence we have. A bundle's manifest may say otherwise."""
 
-ENCODERS = ("pocket_detector", "pocket_face", "pocket_voice", "pocket_text")
+ENCODERS = ("face_detector", "pocket_face", "pocket_voice", "pocket_text")
 
 
 def assemble(data: Path, runs: Path, output: Path, report: Report = print) -> None:

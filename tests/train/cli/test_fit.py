@@ -410,12 +410,12 @@ def test_a_run_can_be_given_every_setting_by_a_flag(command):
 def test_every_recipe_of_pocket_is_found_and_names_missing_data(tmp_path):
     found = recipes()
     assert {
-        "pocket_detector",
+        "face_detector",
         "pocket_face",
         "pocket_voice",
         "pocket_text",
         "pocket_fusion",
     } <= set(found)
-    for name in ("pocket_detector", "pocket_face", "pocket_voice", "pocket_text"):
+    for name in ("face_detector", "pocket_face", "pocket_voice", "pocket_text"):
         with pytest.raises(DataMissing):
             found[name].loaders(tmp_path, found[name].defaults)

@@ -1,4 +1,4 @@
-"""`pocket_detector`: the face detector of the pocket bundle, distilled from YuNet cell by cell.
+"""`face_detector`: the face detector of the pocket bundle, distilled from YuNet cell by cell.
 
 Student and teacher have the same grids (strides 8, 16 and 32) and the same twelve outputs, so every cell of a
 random canvas is a training sample and no label file is needed. The teacher sees the clear canvas, the
@@ -9,7 +9,7 @@ sees brightness only: the photos are mostly grey.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -20,11 +20,16 @@ from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation, box_convert, distance_box_iou_loss
 
 from affectstream.stream.faces.yunet import STRIDES, Proposals, box_iou, decode_proposals, nms
+from affectstream.train.loader.face_canvases import Canvases, free_pictures
+from affectstream.train.loader.face_photos import (
+    SHAPES,
+    CanvasBatches,
+    Teacher,
+    labeled,
+    read_photos,
+)
 from affectstream.train.onnx.onnx_export import to_onnx
 from affectstream.train.recipe import Batch, FitConfig, Loaders
-from affectstream.train.recipes.pocket.batches import Epochs
-from affectstream.train.recipes.pocket.distill import SHAPES, STEPS, Teacher, labeled, read_photos
-from affectstream.train.recipes.pocket.face_canvases import Canvases, free_pictures
 
 PARTS = (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10))
 OUTPUTS = tuple(f"{name}_{stride}" for name, _ in PARTS for stride in STRIDES)
@@ -137,7 +142,7 @@ def _distance_iou(found: Tensor, target: Tensor) -> Tensor:
 class PocketDetectorRecipe:
     """Trained on photos of 95 % of the people; canvases of the others choose the epoch."""
 
-    name = "pocket_detector"
+    name = "face_detector"
     summary = "face detector of `pocket`: three-stride grid with landmarks, distilled from YuNet"
     defaults = FitConfig(
         epochs=16,
@@ -159,12 +164,7 @@ class PocketDetectorRecipe:
             labeled(held, teacher, size, np.random.default_rng([2024, k]), SHAPES[k % len(SHAPES)])
             for k in range(VALID_BATCHES)
         ]
-
-        def make(number: int) -> Iterator[Batch]:
-            for k in range(STEPS):
-                yield labeled(train, teacher, size, np.random.default_rng([config.seed, number, k]))
-
-        return Loaders(Epochs(STEPS, make), valid)
+        return Loaders(CanvasBatches(train, teacher, size, config.seed), valid)
 
     def module(self) -> nn.Module:
         """The network, random weights."""

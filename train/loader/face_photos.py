@@ -1,4 +1,4 @@
-"""The training batches of `pocket_detector`: canvases with the outputs of a teacher, without a label file.
+"""The training batches of `face_detector`: canvases with the outputs of a teacher, without a label file.
 
 The teacher is YuNet, ``models/yunet_n_dynamic.onnx`` in the data folder. It also finds the heads in the
 photos that canvases are made of: faces in context, 3,925 head shots, mostly grey and close, longest side 256
@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from affectstream.engines.runtimes.onnx import OnnxEngine
 from affectstream.stream.faces.detect import Detector, DetectorSpec
 from affectstream.train.errors import DataMissing
+from affectstream.train.loader.face_canvases import Canvases, Head
 from affectstream.train.recipe import Batch
-from affectstream.train.recipes.pocket.face_canvases import Canvases, Head
 
 HELD_SHARE = 0.05
 """Share of the people kept for validation."""
@@ -121,3 +121,19 @@ def labeled(
     clear, degraded = (np.stack(side) for side in zip(*pairs, strict=True))
     targets = {name: torch.from_numpy(value) for name, value in teacher(clear).items()}
     return {"grey": torch.from_numpy(degraded).unsqueeze(1), **targets}
+
+
+class CanvasBatches:
+    """Training batches, made on the fly: a function of the seed and the epoch number."""
+
+    def __init__(self, canvases: Canvases, teacher: Teacher, size: int, seed: int) -> None:
+        self._canvases, self._teacher, self._size, self._seed = canvases, teacher, size, seed
+
+    def __len__(self) -> int:
+        return STEPS
+
+    def epoch(self, number: int) -> Iterator[Batch]:
+        """Batches of `size` canvases, each a function of the seed, the epoch and its place."""
+        for k in range(STEPS):
+            rng = np.random.default_rng([self._seed, number, k])
+            yield labeled(self._canvases, self._teacher, self._size, rng)

@@ -15,10 +15,10 @@ from affectstream.engines.runtimes.onnx import OnnxEngine
 from affectstream.stream.faces.detect import Detector, DetectorSpec
 from affectstream.stream.faces.yunet import STRIDES
 from affectstream.train.errors import DataMissing
+from affectstream.train.loader.face_canvases import Canvases, Head, free_pictures
+from affectstream.train.loader.face_photos import is_held, read_photos
 from affectstream.train.recipe import Batch
-from affectstream.train.recipes.pocket.distill import is_held, read_photos
-from affectstream.train.recipes.pocket.face_canvases import Canvases, Head, free_pictures
-from affectstream.train.recipes.pocket.pocket_detector import OUTPUTS, PARTS, RECIPE
+from affectstream.train.recipes.face_detector import OUTPUTS, PARTS, RECIPE
 
 
 @pytest.fixture(scope="module")
