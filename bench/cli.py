@@ -82,6 +82,32 @@ def overlay(
 
 
 @application.command()
+def tracking(
+    data: Annotated[Path, typer.Option(help="Folder of the data sets.", show_default=False)],
+    bundle: BundleName = "pocket",
+    photos: Annotated[
+        int,
+        typer.Option(
+            min=0, help="Animate photos of so many people instead, to choose thresholds on."
+        ),
+    ] = 0,
+    rival: Annotated[
+        Path | None,
+        typer.Option(
+            help="Python with the package 'trackers': measures OC-SORT too.", show_default="none"
+        ),
+    ] = None,
+) -> None:
+    """Measure whether one person is one number, on recordings and on sequences with known truth.
+
+    Example: [bold]affectstream bench tracking --data DATA[/bold]
+    """
+    from affectstream.bench.tracking.report import main
+
+    main(data, bundle, photos=photos, rival=rival)
+
+
+@application.command()
 def feeds(
     files: Files,
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path(

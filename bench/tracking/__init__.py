@@ -1,0 +1,1 @@
+"""Measures whether each person keeps one number, on sequences whose truth is known."""
