@@ -254,3 +254,30 @@ def fusion(
     from affectstream.bench.score.fusion import main
 
     main(members, fused or [], data, conflicts, split)
+
+
+@application.command()
+def behaviour(
+    data: Annotated[Path, typer.Option(help="Folder of the data sets.", show_default=False)],
+    bundle: BundleName = "pocket",
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this section. Repeatable.", show_default="all"),
+    ] = None,
+    teacher: Annotated[
+        Path | None,
+        typer.Option(help="Folder with the face mesh's answers.", show_default="without them"),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for JSON and pictures.", show_default="none"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print nothing but the JSON.")] = False,
+) -> None:
+    """Check what a bundle does on real recordings: the first thing to run after a change to a model.
+
+    Example: [bold]affectstream bench behaviour --data DATA[/bold]
+    """
+    from affectstream.bench.behaviour.command import main
+
+    main(data, bundle, only or [], teacher, output, as_json=as_json)

@@ -1,0 +1,1 @@
+"""What a bundle does on real recordings: one section for each promise (see `sections`)."""
