@@ -61,6 +61,19 @@ def calibrate(
     )
 
 
+def drawn_by_prior(
+    labels: NDArray[np.int64], prior: NDArray[np.float64], count: int = 20_000
+) -> NDArray[np.int64]:
+    """Numbers (about `count`,) of samples with `labels` (N,), drawn so that the labels follow `prior`."""
+    generator = np.random.default_rng(7)
+    rows = [
+        generator.choice(members, round(count * share))
+        for label, share in enumerate(prior)
+        if (members := np.flatnonzero(labels == label)).size
+    ]
+    return np.concatenate(rows)
+
+
 def manifest_calibration(
     prior: tuple[float, ...], calibrated: Mapping[str, Calibrated]
 ) -> Calibration:

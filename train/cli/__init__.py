@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from affectstream.train.cli.evaluate import compare, evaluate, report
-from affectstream.train.cli.export import export
+from affectstream.train.cli.export import export, extract
 from affectstream.train.cli.fit import fit, folds, tune
 from affectstream.train.cli.prepare import prepare, preview
 from affectstream.train.cli.recipes import list_recipes
@@ -23,5 +23,6 @@ application.command()(folds)
 application.command()(tune)
 application.command()(report)
 application.command()(export)
+application.command()(extract)
 application.command()(evaluate)
 application.command()(compare)

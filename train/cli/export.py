@@ -7,20 +7,33 @@ from typing import Annotated
 
 import typer
 
+from affectstream.engines.labels import Modality
 from affectstream.train.cli.flags import Data, find_recipe
 
 
 def export(
     data: Data,
+    recipe: Annotated[str, typer.Option(help="Recipe whose run is exported.", show_default=False)],
     runs: Annotated[
         Path, typer.Option(help="Folder of all runs, with a subfolder for each recipe.")
     ] = Path("runs"),
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the bundle.")] = Path(
         "bundle"
     ),
-    recipe: Annotated[
-        str | None,
-        typer.Option(help="Recipe whose run is exported.", show_default="pocket, of its five runs"),
+    merge: Annotated[
+        Path | None,
+        typer.Option(
+            help="Late fusion: make one bundle of the members, as this TOML file says.",
+            show_default=False,
+        ),
+    ] = None,
+    half_life: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01,
+            help="Seconds in which the weight of a frame halves, for a mean over the frames.",
+            show_default="none: all frames count the same",
+        ),
     ] = None,
     weights: Annotated[
         bool,
@@ -44,26 +57,24 @@ def export(
         raise OptionError(
             f"{output} already holds a bundle: replace it with --overwrite, or choose another --output"
         )
-    if recipe is None:
-        from affectstream.train.export.pocket_bundle import assemble as assemble_pocket
+    from affectstream.train.export.fusion_bundle import assemble as assemble_fusion
+    from affectstream.train.export.net_bundle import assemble
+    from affectstream.train.late_fusion.recipe import FusionRecipe
+    from affectstream.train.recipes.net_recipe import NetRecipe
 
-        assemble_pocket(data, runs, output)
+    found = find_recipe(recipe)
+    if half_life is not None and not isinstance(found, NetRecipe):
+        raise OptionError(f"--half-life means nothing for {recipe}: it learns no encoder of frames")
+    if isinstance(found, FusionRecipe):
+        assemble_fusion(found, data, runs, output, merge=merge)
+    elif merge is not None:
+        raise OptionError(f"--merge means nothing for {recipe}: it joins no bundles")
+    elif isinstance(found, NetRecipe):
+        assemble(found, data, runs, output, weights=weights, half_life_s=half_life)
     else:
-        from affectstream.train.export.fusion_bundle import assemble as assemble_fusion
-        from affectstream.train.export.net_bundle import assemble
-        from affectstream.train.late_fusion.recipe import FusionRecipe
-        from affectstream.train.recipes.net_recipe import NetRecipe
-
-        found = find_recipe(recipe)
-        if isinstance(found, FusionRecipe):
-            assemble_fusion(found, data, runs, output)
-        elif isinstance(found, NetRecipe):
-            assemble(found, data, runs, output, weights=weights)
-        else:
-            raise typer.BadParameter(
-                f"{recipe} is a part of pocket: leave out --recipe to export pocket",
-                param_hint="--recipe",
-            )
+        raise OptionError(
+            f"--recipe {recipe}: its run is one engine of a bundle; name the run in the file of --merge"
+        )
     if build:
         from affectstream.engines.cli.build import build as build_plans
         from affectstream.engines.errors import DeviceError
@@ -74,3 +85,19 @@ def export(
             raise DeviceError(
                 f"--build: no plan was built: {error}; the bundle in {output} works without plans"
             ) from error
+
+
+def extract(
+    bundle: Annotated[str, typer.Argument(help="'pocket', or the folder of a bundle.")],
+    modality: Annotated[Modality, typer.Argument(help="The modality to keep.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder of the new bundle.", show_default=False)
+    ],
+) -> None:
+    """Make a bundle of one modality of another, for example to join it with a face encoder of yours.
+
+    Example: [bold]affectstream train extract pocket voice -o members/voice[/bold]
+    """
+    from affectstream.train.export.one_modality import write_one_modality
+
+    write_one_modality(bundle, modality, output)

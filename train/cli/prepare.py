@@ -97,7 +97,7 @@ def prepare(
         int | None, _of_some_sets(min=1, help="paired: partners of a sample.", show_default="1")
     ] = None,
     part: Annotated[
-        Split | None, _of_some_sets(help="paired: only this split of each set, split again.")
+        Split | None, _of_some_sets(help="paired: only this split of each set, in two halves.")
     ] = None,
     conflicts: Annotated[
         float | None,

@@ -10,7 +10,12 @@ from sklearn.metrics import precision_recall_fscore_support
 
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.manifest import Calibration, Measurement
-from affectstream.train.calibration import Calibrated, calibrate, expected_calibration_error
+from affectstream.train.calibration import (
+    Calibrated,
+    calibrate,
+    drawn_by_prior,
+    expected_calibration_error,
+)
 from affectstream.train.fit.unseen import check_unseen
 from affectstream.train.loader.samples import Samples
 from affectstream.train.predict.bundle_outputs import BundleOutputs, Subset, bundle_outputs
@@ -103,13 +108,20 @@ def calibrate_emotion(
     outputs: Mapping[Subset, BundleOutputs],
     samples: Samples,
     prior: tuple[float, ...],
+    *,
+    follow_prior: bool = False,
 ) -> dict[str, Calibrated]:
-    """Temperature and threshold of each set of modalities, such as ``video+text``."""
+    """Temperature and threshold of each set of modalities, such as ``video+text``.
+
+    `follow_prior`: on samples that are drawn so that the labels follow `prior`.
+    """
     calibrated = {}
     for subset, found in outputs.items():
         labels = samples.truth["emotion"][found.samples].numpy()
-        known = labels >= 0
-        if subset is not None and known.any():
+        known = np.flatnonzero(labels >= 0)
+        if subset is not None and known.size:
+            if follow_prior:
+                known = known[drawn_by_prior(labels[known], np.asarray(prior))]
             logits = found.outputs["logits"][known].astype(np.float64)
             calibrated["+".join(subset)] = calibrate(logits, labels[known], np.asarray(prior))
     return calibrated

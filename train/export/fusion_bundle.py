@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,8 +12,10 @@ import msgspec
 from affectstream.engines.bundle.folder import MANIFEST, Member, file_parts
 from affectstream.train.calibration import COVERAGE
 from affectstream.train.export import card
+from affectstream.train.export.merged_bundle import MergeConfig, merged_manifest, write_merged
 from affectstream.train.export.steps import (
     Exported,
+    MakeManifest,
     Report,
     atomic_bundle,
     calibrate_and_measure,
@@ -38,11 +40,19 @@ _TEXTS = ("CARD.md", "LICENSE")
 
 
 def assemble(
-    recipe: FusionRecipe, data: Path, runs: Path, output: Path, *, report: Report = print
+    recipe: FusionRecipe,
+    data: Path,
+    runs: Path,
+    output: Path,
+    *,
+    merge: Path | None = None,
+    report: Report = print,
 ) -> None:
     """Write the bundle of the run ``runs/<recipe>``, members included, into `output`.
 
-    Raises as `net_bundle.assemble`, and `RunError` for members that are gone or have changed.
+    With `merge`, a file as `merged_bundle` describes it, the members become one bundle with one head. Raises
+    as `net_bundle.assemble`, `RunError` for members that are gone or have changed, and as
+    `merged_bundle.write_merged`.
     """
     trained = load_run(recipe, runs / recipe.name)
     bound, module = trained.recipe, trained.module
@@ -50,20 +60,33 @@ def assemble(
     spec = bound.spec
     check_trained_on(spec.data, data, bound.name)
     members = reopen(spec.members)
+    config = None if merge is None else MergeConfig.read(merge, spec.labels)
+    prior, source = spec.prior, f"{spec.data.source}: {spec.data.licence}"
+    if config is not None and config.prior:
+        prior = tuple(config.prior[label] for label in spec.labels)
     with atomic_bundle(output) as folder:
-        for member in members:
-            _copy(member, folder / member.name)
         bound.export(module, folder)
-        # Only the data: the references to the members name folders of this machine.
-        setting = {"data": bound.spec_dict()["data"]}
-        write_recipe_json({"recipe": bound.name, "setting": setting}, folder)
-        fusion, source = file_part(folder, FUSION), f"{spec.data.source}: {spec.data.licence}"
-        make_manifest = partial(fusion_manifest, members, bound.name, fusion, source)
-        exported = calibrate_and_measure(folder, data, spec.prior, make_manifest, report)
+        if config is None:
+            for member in members:
+                _copy(member, folder / member.name)
+            # Only the data: the references to the members name folders of this machine.
+            setting = {"data": bound.spec_dict()["data"]}
+            write_recipe_json({"recipe": bound.name, "setting": setting}, folder)
+            fusion = file_part(folder, FUSION)
+            make_manifest: MakeManifest = partial(
+                fusion_manifest, members, bound.name, fusion, source
+            )
+        else:
+            engines = write_merged(members, config, folder)
+            make_manifest = partial(merged_manifest, members, config, engines, source)
+        exported = calibrate_and_measure(
+            folder, data, prior, make_manifest, report, follow_prior=prior != spec.prior
+        )
+        sizes = {path.name: path.stat().st_size for path in sorted(folder.glob("*.onnx"))}
         card.write_texts(
             folder,
-            _card(exported, trained, module, members, spec),
-            _licence(bound.name, module, members, spec),
+            _card(exported, trained, module, members, spec, config, sizes),
+            _licence(exported.manifest.name, module, members, spec, merged=config is not None),
         )
         check_opens(folder, exported.manifest, report)
     shares = zip(spec.members, _percent(module), strict=True)
@@ -91,7 +114,7 @@ def _percent(module: LateFusion) -> list[float]:
 
 
 def _licence(
-    name: str, module: LateFusion, members: Sequence[Member], spec: FusionSpec
+    name: str, module: LateFusion, members: Sequence[Member], spec: FusionSpec, *, merged: bool
 ) -> list[str]:
     rules = (
         f"- {m.name}: {m.manifest.licences.weights} (data: {m.manifest.licences.data})"
@@ -99,7 +122,9 @@ def _licence(
     )
     return card.licence(
         name,
-        "Each folder in here is a bundle with a LICENSE of its own, and all of them apply:",
+        "The engines come from these, whose licenses all apply:"
+        if merged
+        else "Each folder in here is a bundle with a LICENSE of its own, and all of them apply:",
         "\n".join(rules),
         f"fusion.onnx, {count_parameters(module, all_=True)} numbers, was learned from: {spec.data.source}\n"
         f"Licence of that data: {spec.data.licence}\n"
@@ -113,6 +138,8 @@ def _card(
     module: LateFusion,
     members: Sequence[Member],
     spec: FusionSpec,
+    config: MergeConfig | None,
+    sizes: Mapping[str, int],
 ) -> list[str]:
     manifest = exported.manifest
     rows = (
@@ -123,13 +150,24 @@ def _card(
     )
     biases = ""
     if module.biases is not None:
-        pairs = zip(manifest.labels, module.biases.tolist(), strict=True)
-        biases = "Biases: " + ", ".join(f"{label} {bias:+.4f}" for label, bias in pairs) + "."
-    counts = zip(spec.labels, spec.counts, (f"{p:g}" for p in spec.prior), strict=True)
+        owners = [""] if module.biases.dim() == 1 else [f" of `{ref.name}`" for ref in spec.members]
+        biases = "\n".join(
+            f"Biases{owner}: "
+            + ", ".join(f"{n} {b:+.4f}" for n, b in zip(spec.labels, values, strict=True))
+            + "."
+            for owner, values in zip(
+                owners, module.biases.view(len(owners), -1).tolist(), strict=True
+            )
+        )
+    counts = zip(
+        spec.labels, spec.counts, (f"{p:g}" for p in manifest.calibration.prior), strict=True
+    )
     network = f"{count_parameters(module, all_=True)} trainable numbers"
+    files = card.table(("file", "bytes"), ((f"`{n}`", f"{size:,}") for n, size in sizes.items()))
     return [
         card.title(manifest),
         card.USE,
+        "" if config is None else f"## Engines\n{files}",
         "## Members\nThe members are frozen. The logits of each, for a uniform prior, are multiplied by its "
         "weight and\nadded up; a member without any of its modalities is left out.",
         card.table(("member", "what it is", "weight", "share", "SHA-256"), rows),
@@ -140,7 +178,11 @@ def _card(
         card.measured(manifest, card.MEASURED_ON_VALID, exported.by_class),
         "## Calibration\nReadings under the minimum confidence abstain; it lets "
         f"{COVERAGE:.0%} of split valid through.\n\n{card.calibration(exported.calibrated)}",
-        "## Limits\nThose of its members, see their cards. How the members' mistakes go together is known "
+        (
+            "## Limits\n"
+            + (config.limits.strip() if config else "Those of its members, see their cards.")
+        )
+        + " How the members' mistakes go together is known "
         "only as far as the data\nabove shows it."
         + (_PAIRED if spec.data.source.startswith("label-paired") else ""),
     ]

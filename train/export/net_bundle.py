@@ -17,6 +17,7 @@ from affectstream.engines.manifest import (
     Measurement,
     TextPart,
 )
+from affectstream.stream.errors import OptionError
 from affectstream.train.calibration import COVERAGE
 from affectstream.train.export import card
 from affectstream.train.export.steps import (
@@ -33,6 +34,7 @@ from affectstream.train.fit.warm_start import write_warm_start
 from affectstream.train.model_spec import ModelSpec
 from affectstream.train.networks.network import Network
 from affectstream.train.networks.pretrained import NONE
+from affectstream.train.networks.sequences import MeanPool
 from affectstream.train.onnx.engine_files import FUSION, TOKENIZER
 from affectstream.train.recipe import count_parameters
 from affectstream.train.recipes.net_recipe import NetRecipe
@@ -48,20 +50,24 @@ def assemble(
     output: Path,
     *,
     weights: bool = True,
+    half_life_s: float | None = None,
     report: Report = print,
 ) -> None:
     """Write the bundle of the run ``runs/<recipe>`` into `output`, replacing an older bundle there.
 
-    With `weights` the bundle carries what a later run can start from. Raises `RunError` for a run that is
-    missing or was trained on other data than `data`, and for an `output` that holds something else;
-    `DataMissing` or `DataError` for absent data, `OutputError` if the disk refuses, `ParityError` if an
-    exported graph differs from its module.
+    With `weights` the bundle carries what a later run can start from. `half_life_s` makes the newest frames
+    of a window count most, see `MeanPool`. Raises `OptionError` for a recipe without such a pool,
+    `RunError` for a run that is missing or was trained on other data than `data`, and for an `output` that
+    holds something else; `DataMissing` or `DataError` for absent data, `OutputError` if the disk refuses,
+    `ParityError` if an exported graph differs from its module.
     """
     trained = load_run(recipe, runs / recipe.name)
     bound, network = trained.recipe, trained.module
     assert isinstance(bound, NetRecipe) and isinstance(network, Network)
     spec = bound.spec
     check_trained_on(spec.data, data, bound.name)
+    if half_life_s is not None:
+        _weigh_newest_most(network, bound.name, half_life_s * spec.window.frame_hz)
     with atomic_bundle(output) as folder:
         bound.export(network, folder)
         write_warm_start(network, bound.name, bound.spec_dict(), folder, weights=weights)
@@ -69,8 +75,21 @@ def assemble(
             shutil.copyfile(POCKET / _DETECTOR, folder / _DETECTOR)
         make_manifest = partial(_manifest, folder, bound.name, spec)
         exported = calibrate_and_measure(folder, data, _prior(spec), make_manifest, report)
-        card.write_texts(folder, _card(exported, trained, spec), _licence(bound.name, spec))
+        card.write_texts(
+            folder, _card(exported, trained, spec, half_life_s), _licence(bound.name, spec)
+        )
         check_opens(folder, exported.manifest, report)
+
+
+def _weigh_newest_most(network: Network, recipe: str, half_life: float) -> None:
+    """Set the half-life, in frames, of the pool over the frames."""
+    pools = [module for module in network.head.modules() if isinstance(module, MeanPool)]
+    if not pools:
+        raise OptionError(
+            f"--half-life means nothing for {recipe}: its head takes no mean of the frames"
+        )
+    for pool in pools:
+        pool.half_life = half_life
 
 
 def _needs_detector(spec: ModelSpec) -> bool:
@@ -185,13 +204,15 @@ def _licence(name: str, spec: ModelSpec) -> list[str]:
     )
 
 
-def _card(exported: Exported, trained: Trained, spec: ModelSpec) -> list[str]:
+def _card(
+    exported: Exported, trained: Trained, spec: ModelSpec, half_life_s: float | None
+) -> list[str]:
     init = trained.config.get("init")
     start = f"the weights of `{Path(init).name}`" if init else _sources(spec) or "random weights"
     network = f"{count_parameters(trained.module, all_=True):,} parameters, from {start}"
     detector = " The face detector is that of `pocket`, with its limits."
     return [
-        card.title(exported.manifest, *_inputs(spec)),
+        card.title(exported.manifest, *_inputs(spec), *_recency(half_life_s)),
         f"Tasks: {', '.join(task.name for task in spec.tasks)}.",
         card.USE,
         card.training(trained, network, unused=("runs",)),
@@ -219,6 +240,12 @@ def _inputs(spec: ModelSpec) -> list[str]:
     if window.metadata:
         found.append(f"features of the speakers: {', '.join(window.metadata)}")
     return found
+
+
+def _recency(half_life_s: float | None) -> list[str]:
+    if half_life_s is None:
+        return []
+    return [f"the weight of a frame halves every {half_life_s:g} s"]
 
 
 def _counts(manifest: Manifest, spec: ModelSpec) -> list[str]:

@@ -79,15 +79,26 @@ class Exported:
 
 
 def calibrate_and_measure(
-    folder: Path, data: Path, prior: tuple[float, ...], make_manifest: MakeManifest, report: Report
+    folder: Path,
+    data: Path,
+    prior: tuple[float, ...],
+    make_manifest: MakeManifest,
+    report: Report,
+    *,
+    follow_prior: bool = False,
 ) -> Exported:
-    """Calibrate and measure the engines in `folder` on split valid of `data`, and write the manifest."""
+    """Calibrate and measure the engines in `folder` on split valid of `data`, and write the manifest.
+
+    With `follow_prior` they are calibrated on samples that are drawn so that the labels follow `prior`.
+    """
     write_manifest(folder, make_manifest(Calibration(prior, {}, {}), ()))
     with Bundle.open(folder) as bundle:
         samples, tasks = bundle_samples(bundle, data, "valid")
         outputs = bundle_outputs(bundle, *valid_batches(samples), missing=True)
     has_emotion = any(task.name == "emotion" for task in tasks)
-    calibrated = calibrate_emotion(outputs, samples[0], prior) if has_emotion else {}
+    calibrated = {}
+    if has_emotion:
+        calibrated = calibrate_emotion(outputs, samples[0], prior, follow_prior=follow_prior)
     for name, found in calibrated.items():
         report(
             f"calibrated {name}: temperature {found.temperature}, threshold {found.min_confidence}, "

@@ -1,7 +1,8 @@
 """Late fusion: the logits of frozen bundles, added up with learned weights.
 
 Methodology report: `late_fusion` learns one weight for each member, `enhanced_late_fusion` also a bias
-for each class. The members stay as they are, so they run once, and training sees only their logits.
+for each class; `evidence` (ours) a bias for each class and member. The members stay as they are, so they
+run once, and training sees only their logits.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -41,17 +42,22 @@ UNUSED = ("size", "augment", "weights", "tiny", "init", "compile", "checkpointin
 """Settings without effect, since no encoder learns."""
 
 
-class LateFusion(nn.Module):
-    """``sum of weight x mask x logits``, and a bias for each class if there are biases.
+Biases = Literal["none", "class", "member"]
+"""Whether there is a bias for each class, or one for each class and member."""
 
-    It has as many numbers as members, and with biases as many more as classes.
+
+class LateFusion(nn.Module):
+    """``sum of mask x (weight x logits + bias)`` over the members, see `Biases`.
+
+    A bias for each class alone counts once, if any member is present.
     """
 
-    def __init__(self, weights: Sequence[float], classes: int, *, biases: bool) -> None:
+    def __init__(self, weights: Sequence[float], classes: int, biases: Biases = "none") -> None:
         """`weights` are the initial ones, one for each member."""
         super().__init__()
         self.weights = nn.Parameter(torch.tensor(list(weights)))
-        self.biases = nn.Parameter(torch.zeros(classes)) if biases else None
+        shape = {"none": None, "class": (classes,), "member": (len(weights), classes)}[biases]
+        self.biases = None if shape is None else nn.Parameter(torch.zeros(shape))
 
     def forward(self, members: Tensor, mask: Tensor) -> Tensor:
         """Logits (N, M, C) and which members have any, (N, M) bool, to logits (N, C); zeros if none has."""
@@ -59,6 +65,8 @@ class LateFusion(nn.Module):
         fused = (members * (present * self.weights).unsqueeze(2)).sum(1)
         if self.biases is None:
             return fused
+        if self.biases.dim() == 2:
+            return fused + present @ self.biases
         return fused + self.biases * present.sum(1, keepdim=True).clamp(max=1.0)
 
 
@@ -99,7 +107,7 @@ class FusionRecipe:
     name: str
     summary: str
     defaults: FitConfig
-    biases: bool
+    biases: Biases
     options: Mapping[str, Value] = field(default_factory=lambda: {VIDEO_WEIGHT: 0.5})
     """The initial weight of the members that take pictures (of the first member, if all or none do); the
     other members share the rest."""
@@ -145,7 +153,7 @@ class FusionRecipe:
             members=refs,
             labels=labels,
             counts=tuple(counts),
-            start=initial_weights([ref.watches for ref in refs], self._video_weight(config)),
+            start=self._start([ref.watches for ref in refs], config),
             loss=LossConfig(config.class_weights, config.label_smoothing, config.focal_gamma),
             data=data_source(dataset, dataset.rows_of("train")),
         )
@@ -163,17 +171,20 @@ class FusionRecipe:
                     f"--{name} means nothing for {self.name}: its members stay as they are"
                 )
 
-    def _video_weight(self, config: FitConfig) -> float:
+    def _start(self, watches: Sequence[bool], config: FitConfig) -> tuple[float, ...]:
+        """The weights before training: those of `options`, or 1 for each member."""
         for name, value in config.options.items():
             if name not in self.options:
                 raise OptionError(
                     f"--set {name}={value}: {self.name} has no such option"
                     f"{suggestion(name, tuple(self.options))}"
                 )
+        if VIDEO_WEIGHT not in self.options:
+            return (1.0,) * len(watches)
         value = config.options.get(VIDEO_WEIGHT, self.options[VIDEO_WEIGHT])
         if isinstance(value, str) or not 0.0 < value < 1.0:
             raise OptionError(f"--set {VIDEO_WEIGHT}={value}: expected a number between 0 and 1")
-        return float(value)
+        return initial_weights(watches, float(value))
 
     def _logits(
         self, members: Sequence[Member], data: Path, split: str, config: FitConfig
@@ -188,7 +199,7 @@ class FusionRecipe:
 
     def module(self) -> LateFusion:
         """The network with its initial weights."""
-        return LateFusion(self.spec.start, len(self.spec.labels), biases=self.biases)
+        return LateFusion(self.spec.start, len(self.spec.labels), self.biases)
 
     def _fused(self, module: nn.Module, batch: Batch) -> Tensor:
         """Logits (N, C) under the training prior, on the module's device."""

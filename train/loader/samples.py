@@ -39,7 +39,7 @@ LARGE_COLUMN_OF = {"video": "crops", "voice": "audio"}
 """The large column that holds a modality."""
 _COLUMN_OF = {"video": "crop_times_us", "voice": "audio_samples", "text": "text"}
 """The small column that tells whether a row has a modality."""
-_TIMES = ("start_us", "end_us", "crop_times_us", "audio_samples")
+_TIMES = ("start_us", "end_us", "frames_seen", "crop_times_us", "audio_samples")
 _PROBED = 256
 """Samples that `Samples.coverage` looks at."""
 _NEEDED = {
@@ -228,6 +228,8 @@ class Samples:
         Of a set of pictures, training gets one of the row at random, and evaluation those of the window.
         """
         times = row["crop_times_us"] or []
+        if row["frames_seen"] == 1:  # a still picture beside longer sound holds all the time
+            times = [max(start_us, time_us) for time_us in times]
         if self.window.one_frame and position is not None:
             return {0: (number, min(int(position * len(times)), len(times) - 1))} if times else {}
         pictures_of = [(time_us, (number, place)) for place, time_us in enumerate(times)]

@@ -47,15 +47,25 @@ class FramesHead(Head):
 
 
 class MeanPool(Pool):
-    """The mean of the frames that are present, whatever their order."""
+    """The mean of the frames that are present.
+
+    All count the same, unless `half_life` is set: then the weight of a frame halves with every `half_life`
+    frames between it and the newest, down to a thousandth.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.width = width
+        self.half_life: float | None = None
 
     def forward(self, video: Tensor, mask: Tensor) -> Tensor:
         """See `Pool`."""
-        return masked_mean(video, mask)
+        if self.half_life is None:
+            return masked_mean(video, mask)
+        age = torch.arange(mask.shape[1] - 1, -1, -1, device=video.device)
+        recency = (0.5 ** (age / self.half_life)).clamp(min=1e-3)
+        weights = (mask.to(video.dtype) * recency).unsqueeze(2)
+        return (video * weights).sum(1) / weights.sum(1).clamp(min=1e-3)
 
 
 class GruPool(Pool):

@@ -560,7 +560,7 @@ def test_another_run_is_not_overwritten_by_mistake(run, fer, tmp_path):
     [
         (
             ["faces", "{}"],
-            "SET 'faces': expected one of affdex, conversation, emodb, fer2013, meld",
+            "SET 'faces': expected one of affdex, conversation, emodb",
             2,
         ),
         (["fer2013", "{}/no"], "/no does not exist: expected the files of fer2013", 4),

@@ -38,8 +38,9 @@ from tests.support.small_bundles import LABELS as OTHERS
 from tests.support.small_bundles import compound, plain, rewrite
 from tests.train.recipes.test_any_recipe import clip, one_thread, untimed  # noqa: F401
 
-NAMES = ("late_fusion", "enhanced_late_fusion")
+NAMES = ("late_fusion", "enhanced_late_fusion", "evidence")
 LABELS = ("neutral", "anger", "joy", "surprise")
+NUMBERS = {"late_fusion": 2, "enhanced_late_fusion": 2 + 4, "evidence": 2 + 2 * 4}
 LONG = 2_000_000, 500_000, 8
 
 
@@ -84,16 +85,17 @@ def made(name, members, data, root, **changes):
 
 
 def test_it_has_the_documented_numbers():
-    assert count_parameters(LateFusion([0.5, 0.5], 7, biases=False)) == 2
-    assert count_parameters(LateFusion([0.5, 0.5], 7, biases=True)) == 9
-    assert count_parameters(LateFusion([0.2, 0.3, 0.5], 4, biases=False)) == 3
+    assert count_parameters(LateFusion([0.5, 0.5], 7, biases="none")) == 2
+    assert count_parameters(LateFusion([0.5, 0.5], 7, biases="class")) == 9
+    assert count_parameters(LateFusion([0.2, 0.3, 0.5], 4, biases="none")) == 3
+    assert count_parameters(LateFusion([1.0, 1.0, 1.0], 7, biases="member")) == 24
 
 
-@pytest.mark.parametrize("biases", [False, True])
+@pytest.mark.parametrize("biases", ["none", "class"])
 def test_it_adds_up_the_members_that_are_present(biases):
     module = LateFusion([0.25, 2.0], 3, biases=biases)
     own = torch.zeros(3)
-    if biases:
+    if biases == "class":
         own = torch.tensor([0.5, -1.0, 2.0])
         module.biases.data.copy_(own)
     logits = torch.arange(24.0).reshape(4, 2, 3)
@@ -104,12 +106,22 @@ def test_it_adds_up_the_members_that_are_present(biases):
     assert not found[3].any(), "nobody said anything"
 
 
+def test_each_member_that_is_present_adds_its_bias():
+    module = LateFusion([0.25, 2.0], 3, biases="member")
+    module.biases.data.copy_(torch.tensor([[0.5, -1.0, 2.0], [3.0, 0.0, -1.0]]))
+    logits = torch.arange(18.0).reshape(3, 2, 3)
+    mask = torch.tensor([[1, 1], [0, 1], [0, 0]]).bool()
+    rows = 0.25 * logits[:, 0] + module.biases[0], 2 * logits[:, 1] + module.biases[1]
+    expected = torch.stack([rows[0][0] + rows[1][0], rows[1][1], torch.zeros(3)])
+    torch.testing.assert_close(module(logits, mask), expected)
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_gradients_reach_every_number(name, data, pair, tmp_path):
     config = config_of(name, pair, tmp_path)
     bound = recipes()[name].bind(data, config)
     module = bound.module()
-    assert count_parameters(module) == (2 if name == "late_fusion" else 2 + len(LABELS))
+    assert count_parameters(module) == NUMBERS[name]
     bound.loss(module, next(iter(bound.loaders(data, config).train.epoch(0)))).backward()
     assert all(p.grad is not None and p.grad.abs().min() > 0 for p in module.parameters())
 
@@ -150,7 +162,7 @@ def test_the_correct_member_gains_weight():
     truth = torch.arange(64) % 4
     right, random = 2.0 * torch.eye(4)[truth], 2.0 * torch.eye(4)[torch.randint(0, 4, (64,))]
     logits, mask = torch.stack([random, right], 1), torch.ones(64, 2).bool()
-    module = LateFusion([0.5, 0.5], 4, biases=False)
+    module = LateFusion([0.5, 0.5], 4, biases="none")
     optimiser = torch.optim.Adam(module.parameters(), 0.05)
     for _ in range(60):
         optimiser.zero_grad()
@@ -365,8 +377,8 @@ def test_the_bundle_describes_itself(name, bundles, pair):
     for share in (100 * weights / weights.sum()).tolist():
         assert f"| {share:.1f} % |" in card
     assert ("Biases: neutral" in card) == (name == "enhanced_late_fusion")
-    count = 2 if name == "late_fusion" else 2 + len(LABELS)
-    assert f"{count} trainable numbers" in card
+    assert ("Biases of `seen`: neutral" in card) == (name == "evidence")
+    assert f"{NUMBERS[name]} trainable numbers" in card
     assert "- heard: MIT (data: none)" in (folder / "LICENSE").read_text()
 
 

@@ -14,16 +14,22 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from affectstream.train.data.dataset import INFO, Dataset
 from affectstream.train.data.reading.crops import Cropper
 from affectstream.train.data.reading.reader import Job, JobResult, Options, RawDataset, Reader
 from affectstream.train.data.sample import Sample, Split
+from affectstream.train.data.splits import joined_groups, split_by_group
 from affectstream.train.errors import DataError, DataMissing
 
-Key = tuple[Split | None, str]
+Key = tuple[str | None, str]
 """Split and emotion."""
 Pools = dict[Key, list[int]]
 """Row numbers by split and emotion."""
+
+HALVES = {"train": 0.5, "valid": 0.5}
 
 _FIELDS = {
     "video": ("crops", "crop_times_us", "frames_seen", "start_us", "end_us"),
@@ -37,9 +43,9 @@ def find(folder: Path, options: Options) -> RawDataset:
     """Pairs from the prepared sets in `folder`. Raises `DataMissing` or `DataError`.
 
     Each sample of the smallest set, the anchor, gets `options.times` partners; a pair has the participant
-    and the label of its anchor. `options.part` uses only that split of each set, to be split again; no
-    partner is then used twice. A share `options.conflicts` of the pairs gets partners of another emotion,
-    which their id names (``...+0 joy/anger``).
+    and the label of its anchor. `options.part` uses only that split of each set, dealt into two halves,
+    ``train`` and ``valid``: no sample, person or dialogue is in both. A share `options.conflicts` of the
+    pairs gets partners of another emotion, which their id names (``...+0 joy/anger``).
     """
     sets = _sets(folder)
     pools = {name: _pools(data, options.part) for name, data in sets.items()}
@@ -48,11 +54,7 @@ def find(folder: Path, options: Options) -> RawDataset:
     if not keys:
         names = ", ".join(data.info.name for data in sets.values())
         raise DataError(f"{folder}: no split and emotion is in all of {names}")
-    decks = {
-        name: _Deck(pool, name, reshuffle=options.part is None)
-        for name, pool in pools.items()
-        if name != anchor
-    }
+    decks = {name: _Deck(pool, name) for name, pool in pools.items() if name != anchor}
     conflict = random.Random(1)
     ids = sets[anchor].column("id")
     jobs = []
@@ -69,13 +71,13 @@ def find(folder: Path, options: Options) -> RawDataset:
                         rows[other] = partner
                         name += f" {emotion}/{partner_emotion}" if differs else ""
                 if len(rows) == len(sets):
-                    jobs.append(Job(name, partial(_sample, sets, rows, anchor, name)))
+                    jobs.append(Job(name, partial(_sample, sets, rows, anchor, name, split)))
     names = ", ".join(f"{data.info.name} ({name})" for name, data in sets.items())
     return RawDataset(
         f"label-paired {names}",
         "; ".join(sorted({data.info.licence for data in sets.values()})),
         jobs,
-        has_splits=options.part is None,
+        has_splits=True,
         why_shared="a partner of the same label is drawn from the same split of its own set",
         crop=sets["video"].info.crop if "video" in sets else None,
         notes=("modalities of one sample are of different people: only the label joins them",),
@@ -103,30 +105,48 @@ def _sets(folder: Path) -> dict[str, Dataset]:
 
 
 def _pools(data: Dataset, part: Split | None) -> Pools:
-    """Rows by split and emotion; with `part` only the rows of that split, under the key None."""
-    pools: Pools = defaultdict(list)
+    """Rows by split and emotion; with `part` the rows of that split alone, dealt into halves."""
     splits, emotions = data.column("split"), data.column("emotion")
-    for row, (split, emotion) in enumerate(zip(splits, emotions, strict=True)):
-        if emotion is not None and (part is None or split == part):
-            pools[split if part is None else None, emotion].append(row)
+    labeled = np.asarray([emotion is not None for emotion in emotions], bool)
+    if part is not None:
+        rows = np.flatnonzero(labeled & (splits == part))
+        splits = np.full(len(splits), None, object)
+        splits[rows] = split_by_group(_groups(data, rows), emotions[rows], HALVES, seed=0)
+        labeled = np.isin(np.arange(len(splits)), rows)
+    pools: Pools = defaultdict(list)
+    for row in np.flatnonzero(labeled).tolist():
+        pools[splits[row], emotions[row]].append(row)
     return pools
 
 
-class _Deck:
-    """Draws the rows of each pool in random order, each once; `reshuffle` then starts again."""
+def _groups(data: Dataset, rows: NDArray[np.int64]) -> list[str]:
+    """What must stay together of `rows`: those of a person, or of a dialogue where the same people speak in
+    all of them."""
+    whole = "dialogue" if data.info.shared_participants else "participant"
+    columns = (data.column(name)[rows].tolist() for name in (whole, "content", "id"))
+    return joined_groups(*columns)
 
-    def __init__(self, pools: Pools, seed: str, *, reshuffle: bool) -> None:
-        self._pools, self._random, self._reshuffle = pools, random.Random(seed), reshuffle
+
+class _Deck:
+    """Draws the rows of each pool in random order, each once, and then again."""
+
+    def __init__(self, pools: Pools, seed: str) -> None:
+        self._pools, self._random = pools, random.Random(seed)
         self._left: Pools = {}
 
     def draw(self, key: Key) -> int | None:
-        if key not in self._left or (self._reshuffle and not self._left[key]):
+        if not self._left.get(key):
             self._left[key] = self._random.sample(self._pools[key], len(self._pools[key]))
         return self._left[key].pop() if self._left[key] else None
 
 
 def _sample(
-    sets: Mapping[str, Dataset], rows: Mapping[str, int], anchor: str, name: str, _: Cropper
+    sets: Mapping[str, Dataset],
+    rows: Mapping[str, int],
+    anchor: str,
+    name: str,
+    split: Split | None,
+    _: Cropper,
 ) -> Iterator[JobResult]:
     samples = {modality: sets[modality][row] for modality, row in rows.items()}
     values = {
@@ -140,7 +160,7 @@ def _sample(
         id=name,
         recording=name,
         participant=first.participant,
-        split=first.split,
+        split=split,
         emotion=first.emotion,
         **values,
     )

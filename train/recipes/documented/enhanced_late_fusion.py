@@ -25,5 +25,5 @@ RECIPE = FusionRecipe(
         class_weights=True,
         focal_gamma=2.0,
     ),
-    biases=True,
+    biases="class",
 )

@@ -14,5 +14,5 @@ RECIPE = FusionRecipe(
     defaults=FitConfig(
         epochs=100, batch_size=4, accumulate=4, learning_rate=1e-3, weight_decay=1e-4, patience=10
     ),
-    biases=False,
+    biases="none",
 )

@@ -1,0 +1,136 @@
+"""Members of one modality each as one bundle, and one modality of a bundle as a member."""
+
+import json
+
+import numpy as np
+import onnxruntime
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
+
+from affectstream.engines.bundle.folder import POCKET, read_manifest
+from affectstream.stream.errors import OptionError
+from affectstream.train.errors import RunError
+from affectstream.train.export.fusion_bundle import assemble
+from affectstream.train.export.merged_bundle import face_engine
+from affectstream.train.export.one_modality import write_one_modality
+from affectstream.train.networks.sequences import MeanPool
+from affectstream.train.recipes.registry import recipes
+from tests.support.prepared import utterances, write
+from tests.train.late_fusion.test_late_fusion import config_of, learn, member
+
+FILE = 'name = "both"\nversion = "1.2.3"\nsummary = "Two in one."\nlimits = "Many."\n'
+
+
+def silent(_):
+    pass
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run of `evidence` over a face and a voice, its data set, and its folder of runs."""
+    root = tmp_path_factory.mktemp("merge")
+    data = write(root / "set", [*utterances(24, "train"), *utterances(12, "valid")])
+    members = [member(root / "face", "video"), member(root / "voice", "voice")]
+    config = config_of("evidence", members, root / "runs", modality_dropout=0.3)
+    learn("evidence", config, data, root / "runs/evidence")
+    return root, data
+
+
+def head(folder, feeds):
+    """The logits of the head in `folder`, of those of `feeds` that it takes."""
+    session = onnxruntime.InferenceSession(folder / "fusion.onnx")
+    return session.run(["logits"], {i.name: feeds[i.name] for i in session.get_inputs()})[0]
+
+
+def random_feeds(folder, rows=5):
+    """Sequences for the head in `folder`: in the last rows one modality each is absent, then all are."""
+    rng, feeds = np.random.default_rng(0), {}
+    session = onnxruntime.InferenceSession(folder / "fusion.onnx")
+    shapes = {i.name: (rows, *i.shape[1:]) for i in session.get_inputs()}
+    for number, name in enumerate(("video", "voice")):
+        mask = rng.random(shapes[f"{name}_mask"]) < 0.7
+        mask[0], mask[-2 - number], mask[-1] = True, False, False
+        feeds[f"{name}_mask"] = mask
+        feeds[name] = rng.normal(size=shapes[name]).astype(np.float32) * mask[..., None]
+    return feeds
+
+
+def test_one_bundle_gives_what_its_members_give(trained):
+    root, data = trained
+    recipe = recipes()["evidence"]
+    (root / "merge.toml").write_text(FILE)
+    assemble(recipe, data, root / "runs", root / "nested", report=silent)
+    assemble(recipe, data, root / "runs", root / "one", merge=root / "merge.toml", report=silent)
+    manifest = read_manifest(root / "one")
+    assert (manifest.name, manifest.version, manifest.members) == ("both", "1.2.3", ())
+    assert manifest.engines.face_encoder and manifest.engines.voice_encoder
+    assert set(manifest.calibration.temperature) == {"video", "voice", "video+voice"}
+    feeds = random_feeds(root / "one")
+    mask = np.stack([feeds[f"{name}_mask"].any(1) for name in ("video", "voice")], 1)
+    apart = np.stack([head(root / "nested" / name, feeds) for name in ("face", "voice")], 1)
+    expected = head(root / "nested", {"members": apart * mask[..., None], "mask": mask})
+    np.testing.assert_allclose(head(root / "one", feeds), expected, atol=1e-4)
+    assert not head(root / "one", feeds)[-1].any()
+    assert "Many." in (root / "one/CARD.md").read_text()
+
+
+def test_the_prior_of_the_file_is_assumed_in_use(trained):
+    root, data = trained
+    shares = {"neutral": 0.4, "anger": 0.3, "joy": 0.2, "surprise": 0.1}
+    prior = "[prior]\n" + "".join(f"{label} = {share}\n" for label, share in shares.items())
+    (root / "prior.toml").write_text(FILE + prior)
+    recipe = recipes()["evidence"]
+    assemble(recipe, data, root / "runs", root / "prior", merge=root / "prior.toml", report=silent)
+    assert read_manifest(root / "prior").calibration.prior == tuple(shares.values())
+    (root / "wrong.toml").write_text(FILE + "[prior]\nneutral = 1.0\n")
+    with pytest.raises(OptionError, match="expected shares of neutral, anger"):
+        assemble(recipe, data, root / "runs", root / "x", merge=root / "wrong.toml", report=silent)
+
+
+def test_a_modality_of_a_bundle_gives_what_the_bundle_gives_without_the_others(trained, tmp_path):
+    root, data = trained
+    (root / "merge.toml").write_text(FILE)
+    recipe = recipes()["evidence"]
+    assemble(
+        recipe, data, root / "runs", tmp_path / "one", merge=root / "merge.toml", report=silent
+    )
+    feeds = random_feeds(tmp_path / "one")
+    for modality, other in (("video", "voice"), ("voice", "video")):
+        write_one_modality(str(tmp_path / "one"), modality, tmp_path / modality, report=silent)
+        assert read_manifest(tmp_path / modality).calibration.temperature.keys() == {modality}
+        without = {n: np.zeros_like(v) if n.startswith(other) else v for n, v in feeds.items()}
+        np.testing.assert_array_equal(
+            head(tmp_path / modality, feeds), head(tmp_path / "one", without)
+        )
+    with pytest.raises(OptionError, match="takes no text"):
+        write_one_modality(str(tmp_path / "one"), "text", tmp_path / "text", report=silent)
+
+
+def test_a_face_engine_comes_from_a_bundle_or_a_file_with_its_settings(tmp_path):
+    folder = tmp_path / "new"
+    folder.mkdir()
+    part = face_engine("face_detector", "pocket", folder)
+    assert part == read_manifest(POCKET).engines.face_detector
+    graph = tmp_path / "mine.onnx"
+    graph.write_bytes((POCKET / part.file).read_bytes())
+    with pytest.raises(RunError, match=r"with face_detector\.json beside it"):
+        face_engine("face_detector", str(graph), folder)
+    graph.with_suffix(".json").write_text(json.dumps({"input_size": 320, "threshold": 0.5}))
+    mine = face_engine("face_detector", str(graph), folder)
+    assert (mine.input_size, mine.threshold, mine.sha256) == (320, 0.5, part.sha256)
+    assert sorted(path.name for path in folder.iterdir()) == ["face_detector.onnx"]
+
+
+def test_the_newest_frames_can_count_most():
+    pool = MeanPool(1)
+    video = torch.zeros(2, 24, 1)
+    video[:, -4:] = 1.0
+    mask = torch.ones(2, 24).bool()
+    mask[1, -2:] = False
+    assert pool(video, mask)[0] == pytest.approx(4 / 24)
+    pool.half_life = 2.0
+    found = pool(video, mask)[:, 0]
+    assert found[0] == pytest.approx(0.75, abs=0.01)
+    assert found[1] == pytest.approx(0.5, abs=0.01)
+    assert not pool(video, torch.zeros(2, 24).bool()).any()

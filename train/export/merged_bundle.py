@@ -1,0 +1,216 @@
+"""Members of one modality each as one bundle: their encoders side by side, and one head.
+
+A TOML file says what the bundle is called and where the engines come from that no member brings:
+
+    name = "pocket"
+    version = "0.2.0"
+    summary = "Small embedded recognizer."
+    face_detector = "runs/face_detector"   # a run, a bundle, or an .onnx file
+    face_geometry = "runs/face_geometry"
+    limits = "What its users should know."
+    [prior]                                # assumed in use; without it that of the training data
+    neutral = 0.4
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+from msgspec import structs
+
+from affectstream.engines.bundle.folder import MANIFEST, Member, find_bundle, read_manifest
+from affectstream.engines.bundle.shapes import ENCODER_ROLES
+from affectstream.engines.labels import MODALITIES, Modality
+from affectstream.engines.manifest import (
+    FORMAT,
+    Calibration,
+    DetectorPart,
+    Engines,
+    FilePart,
+    GeometryPart,
+    Licenses,
+    Manifest,
+    Measurement,
+)
+from affectstream.engines.models.registry import part_path
+from affectstream.stream.errors import OptionError
+from affectstream.train.config import read_toml
+from affectstream.train.errors import RunError
+from affectstream.train.export.steps import file_part
+from affectstream.train.fit.checkpoint import BEST, load, load_best
+from affectstream.train.late_fusion.member_logits import modalities_of
+from affectstream.train.late_fusion.recipe import FUSION
+from affectstream.train.onnx.engine_files import TOKENIZER
+from affectstream.train.onnx.heads import joined
+from affectstream.train.recipes.registry import recipes
+
+FacePart = Literal["face_detector", "face_geometry"]
+_TYPES: Mapping[FacePart, type[DetectorPart | GeometryPart]] = {
+    "face_detector": DetectorPart,
+    "face_geometry": GeometryPart,
+}
+
+
+class MergeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the TOML file says, see the module. None leaves a part to the member that takes pictures."""
+
+    name: str
+    version: str
+    summary: str
+    face_detector: str | None = None
+    face_geometry: str | None = None
+    prior: dict[str, float] = msgspec.field(default_factory=dict)
+    weights: str | None = None
+    """License of the weights, an SPDX name or words."""
+    limits: str = ""
+
+    @classmethod
+    def read(cls, path: Path, labels: Sequence[str]) -> MergeConfig:
+        """Read the file. Raises `OptionError` for a fault in it, such as a prior of other labels."""
+        try:
+            config = msgspec.convert(read_toml(path), cls)
+        except msgspec.ValidationError as error:
+            raise OptionError(f"{path}: {error}") from error
+        if config.prior and (
+            set(config.prior) != set(labels) or abs(sum(config.prior.values()) - 1.0) > 1e-3
+        ):
+            raise OptionError(
+                f"{path}: prior has {', '.join(config.prior)}, expected shares of {', '.join(labels)} "
+                "that add up to 1"
+            )
+        return config
+
+
+def by_modality(members: Sequence[Member]) -> dict[Modality, Member]:
+    """The member of each modality.
+
+    Raises `OptionError` if members cannot be merged: two of one modality, different windows, metadata.
+    """
+    found: dict[Modality, Member] = {}
+    for member in members:
+        for modality in modalities_of(member):
+            if modality in found:
+                raise OptionError(
+                    f"--merge: {found[modality].name!r} and {member.name!r} both take {modality}: "
+                    "members can be merged if each modality is taken by one of them"
+                )
+            found[modality] = member
+        if member.manifest.metadata:
+            raise OptionError(
+                f"--merge: member {member.name!r} takes metadata, which is not merged"
+            )
+    if len(spans := {member.manifest.window_us for member in members}) > 1:
+        windows = ", ".join(f"{span / 1e6:g} s" for span in sorted(spans))
+        raise OptionError(f"--merge: the members have windows of {windows}, expected one")
+    return {modality: found[modality] for modality in MODALITIES if modality in found}
+
+
+def write_merged(members: Sequence[Member], config: MergeConfig, folder: Path) -> Engines:
+    """Write the engines of one bundle into `folder`, which holds the fusion of the members already.
+
+    Raises as `by_modality`, and `RunError` for an engine that is not where `config` says.
+    """
+    parts: dict[str, FilePart] = {}
+    for modality, member in by_modality(members).items():
+        role = ENCODER_ROLES[modality]
+        part = getattr(member.manifest.engines, role)
+        parts[role] = _copied(part, member.folder, f"{role}.onnx", folder)
+        if modality == "text":
+            words = _copied(part.tokenizer, member.folder, TOKENIZER, folder)
+            parts[role] = structs.replace(parts[role], tokenizer=words)
+        if modality == "video":
+            for face_part in _TYPES:
+                source = getattr(config, face_part)
+                if source is not None:
+                    parts[face_part] = face_engine(face_part, source, folder)
+                elif (own := getattr(member.manifest.engines, face_part)) is not None:
+                    parts[face_part] = _copied(own, member.folder, f"{face_part}.onnx", folder)
+    heads = {m.name: part_path(m.folder, m.manifest.engines.fusion) for m in members}
+    fused = folder / FUSION
+    joined(heads, fused, fused)
+    return Engines(**{"fusion": file_part(folder, FUSION), **parts})  # type: ignore[arg-type]
+
+
+def _copied(part: FilePart, source: Path, name: str, folder: Path) -> FilePart:
+    shutil.copyfile(part_path(source, part), folder / name)
+    return structs.replace(part, file=name, model=msgspec.UNSET)
+
+
+def face_engine(role: FacePart, source: str, folder: Path) -> DetectorPart | GeometryPart:
+    """Write the engine of `role` from `source` into `folder`, and return its part of a manifest.
+
+    `source` is a bundle, the run of a recipe that exports this engine, or an ``.onnx`` file. A recipe writes
+    the settings of the engine beside it (``<role>.json``); an ``.onnx`` file may have the same file beside
+    it. Raises `RunError` for anything else.
+    """
+    path, name = Path(source), f"{role}.onnx"
+    if source == "pocket" or (path / MANIFEST).is_file():
+        bundle = find_bundle(source)
+        part = getattr(read_manifest(bundle).engines, role)
+        if part is None:
+            raise RunError(f"{bundle} has no {role}")
+        copied = _copied(part, bundle, name, folder)
+        assert isinstance(copied, DetectorPart | GeometryPart)
+        return copied
+    settings = folder / f"{role}.json"
+    if (path / BEST).is_file():
+        recipe = recipes()[load(path / BEST)["recipe"]]
+        recipe.export(load_best(recipe, path)[0], folder)
+    elif path.suffix == ".onnx" and path.is_file():
+        shutil.copyfile(path, folder / name)
+        if (beside := path.with_suffix(".json")).is_file():
+            shutil.copyfile(beside, settings)
+    if not (folder / name).is_file() or not settings.is_file():
+        raise RunError(
+            f"{role} = {source!r}: expected a bundle, the run of a recipe for it, or {name} with "
+            f"{settings.name} beside it"
+        )
+    content = msgspec.json.decode(settings.read_bytes(), type=dict[str, object])
+    settings.unlink()
+    part = file_part(folder, name)
+    return msgspec.convert({**content, "file": name, "sha256": part.sha256}, _TYPES[role])
+
+
+def merged_manifest(
+    members: Sequence[Member],
+    config: MergeConfig,
+    engines: Engines,
+    data: str,
+    calibration: Calibration,
+    results: tuple[Measurement, ...],
+) -> Manifest:
+    """The manifest; `data` names source and license of what the head was fitted to."""
+    found = by_modality(members)
+    first, video = members[0].manifest, found.get("video")
+    sources = [*(f"{m.name}: {m.manifest.licences.data}" for m in members), f"fusion: {data}"]
+    weights = [f"{m.name}: {m.manifest.licences.weights}" for m in members]
+    return Manifest(
+        format=FORMAT,
+        name=config.name,
+        version=config.version,
+        summary=config.summary,
+        labels=first.labels,
+        window_us=first.window_us,
+        hop_us=first.hop_us,
+        frame_hz=(first if video is None else video.manifest).frame_hz,
+        engines=engines,
+        calibration=calibration,
+        licences=Licenses("MIT", "; ".join(sources), config.weights or "; ".join(weights)),
+        crop=None if video is None else video.manifest.crop,
+        languages=found["text"].manifest.languages if "text" in found else (),
+        results=(*_results(found), *results),
+    )
+
+
+def _results(found: Mapping[Modality, Member]) -> list[Measurement]:
+    """What was measured of each member alone, under the role of its encoder."""
+    return [
+        structs.replace(row, part=ENCODER_ROLES[modality])
+        for modality, member in found.items()
+        for row in member.manifest.results
+        if row.part in (modality, ENCODER_ROLES[modality], "as they are")
+    ]
