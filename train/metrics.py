@@ -3,6 +3,7 @@ epoch."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -96,3 +97,12 @@ def multilabel_regression(truth: Array, values: Array) -> dict[str, float]:
         for name in ("ccc", "pearson")
     }
     return {**correlations, "mae": float(np.mean([one["mae"] for one in by_label.values()]))}
+
+
+def line(truth: Array, found: Array) -> tuple[float, float, float]:
+    """Correlation of `found` (n,) with `truth` (n,), and slope and offset of the line through them."""
+    across, up = truth - truth.mean(), found - found.mean()
+    shared, squares = float(across @ up), float(across @ across)
+    slope = shared / max(1e-9, squares)
+    correlation = shared / max(1e-9, math.sqrt(squares * float(up @ up)))
+    return correlation, slope, float(found.mean()) - slope * float(truth.mean())

@@ -1,0 +1,221 @@
+"""Squares around faces to learn landmarks from, with what MediaPipe's mesh answers for them.
+
+A face is cut out as serving cuts it around a box that errs as the detector's do, turned by up to 90 degrees,
+mirrored, relit, blurred and partly covered.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from affectstream.engines.landmarks import LANDMARKS, MESH_POINTS
+from affectstream.train.errors import DataMissing
+
+SIDE = 80
+SCALE = 1.5
+"""Side of a square in pixels, and in longer sides of the detector's box."""
+BOX_RAISE, BOX_SIDE = 0.06, 1.08
+"""How far the center of a detector's box is above that of the landmarks' bounding box, along the face, and
+its longer side, both in longer sides of that bounding box: YuNet's and ours on the photos."""
+KEPT = 2.8
+"""Part of a photo that is kept around a face, in longer sides of its box: turned squares fit in."""
+KEPT_PX = 192
+
+BORDERS = (0.6, 0.2, 0.2)
+"""How often the picture's border is repeated beyond its edge as in serving, is black, and is mirrored."""
+
+Floats = NDArray[np.float32]
+Grey = NDArray[np.uint8]
+
+_MIRRORED = [
+    LANDMARKS.index(name.replace("right", "#").replace("left", "right").replace("#", "left"))
+    for name in LANDMARKS
+]
+FOREHEAD, CHIN = LANDMARKS.index("forehead"), LANDMARKS.index("chin")
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """What the teacher answered for one face; points in pixels of `picture`, (H, W) grey."""
+
+    picture: Grey
+    landmarks: Floats
+    rotation: Floats
+    gaze: Floats
+    openness: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Faces:
+    """One set of faces. `odds` are the shares at which they are drawn, `sharp` weighs lids and irises."""
+
+    faces: Sequence[Face]
+    odds: NDArray[np.float64]
+    sharp: float
+
+
+def is_held(name: str) -> bool:
+    """Whether a photo of this file name is kept for validation: those of every eighth person are."""
+    person = name.rsplit("/", 1)[-1].rsplit("_", 1)[0]
+    return zlib.crc32(person.encode()) % 8 == 0
+
+
+def read_faces(path: Path, *, photos: bool) -> tuple[Faces, Faces]:
+    """Faces to train on and to validate with. Raises `DataMissing`."""
+    if not path.exists():
+        raise DataMissing(
+            f"{path} is missing: write it with train/data/teachers/face_mesh.py, in an "
+            "environment with mediapipe"
+        )
+    with np.load(path) as stored:
+        table: dict[str, NDArray[Any]] = {name: stored[name] for name in stored.files}
+    ends = np.concatenate([[0], table["ends"]])
+    points = table["landmarks"][:, list(MESH_POINTS.values())].astype(np.float32)
+    openness = np.column_stack([table["eyes"], table["mouth"]]).astype(np.float32)
+    sides: tuple[list[Face], list[Face]] = ([], [])
+    for k, name in enumerate(table["name"].tolist()):
+        number = int(table["picture"][k])
+        blob = table["files"][ends[number] : ends[number + 1]]
+        picture = np.asarray(cv2.imdecode(blob, cv2.IMREAD_GRAYSCALE), np.uint8)
+        landmarks = points[k] - 0.5  # pixel centers are whole numbers
+        if photos:
+            picture, landmarks = _around_face(picture, landmarks)
+            held = is_held(name)
+        else:
+            held = not name.startswith("train/")
+        face = Face(picture, landmarks, table["rotation"][k], table["gaze"][k], openness[k])
+        sides[held].append(face)
+    train, valid = (Faces(side, _odds(side), 1.5 if photos else 0.5) for side in sides)
+    return train, valid
+
+
+def _box(points: Floats) -> tuple[Floats, float]:
+    """Center (2,) and longer side of the detector's box around landmarks (32, 2)."""
+    low, high = points.min(0), points.max(0)
+    longer = float((high - low).max())
+    up = points[FOREHEAD] - points[CHIN]
+    up *= BOX_RAISE * longer / max(1e-3, float(np.hypot(*up)))
+    return (low + high) / 2 + up, longer * BOX_SIDE
+
+
+def _around_face(picture: Grey, points: Floats) -> tuple[Grey, Floats]:
+    """The part around a face, `KEPT_PX` wide at most, and the landmarks in it."""
+    center, side = _box(points)
+    half = KEPT / 2 * side
+    low = np.maximum(np.floor(center - half).astype(int), 0)
+    high = np.ceil(center + half).astype(int)
+    part, points = picture[low[1] : high[1], low[0] : high[0]], points - low.astype(np.float32)
+    ratio = KEPT_PX / (2 * half)
+    if ratio < 1:
+        part = np.asarray(
+            cv2.resize(part, None, fx=ratio, fy=ratio, interpolation=cv2.INTER_AREA), np.uint8
+        )
+        points = (points + 0.5) * np.float32(ratio) - 0.5
+    return np.ascontiguousarray(part), points.astype(np.float32)
+
+
+def _odds(faces: Sequence[Face]) -> NDArray[np.float64]:
+    """How often each face is drawn: up to five times as often the more unusual it is."""
+    if not faces:
+        return np.zeros(0)
+    head = np.stack([-face.rotation[:, 2] for face in faces])
+    gaze = np.stack([face.gaze for face in faces])
+    openness = np.stack([face.openness for face in faces])
+    turned = np.linalg.norm(head[:, :2], axis=1) / 0.35
+    aside = np.linalg.norm(gaze[:, :2] - head[:, :2], axis=1) / 0.4
+    closed = (openness[:, :2].mean(1) < 0.17) * 1.5
+    mouth = openness[:, 2] / 0.4
+    odds = 1 + np.minimum(turned**2, 2) + np.minimum(aside**2, 1) + closed + np.minimum(mouth**2, 1)
+    return np.asarray(odds / odds.sum(), np.float64)
+
+
+def cut(
+    face: Face, rng: np.random.Generator, *, spread: float = 1.0, turn: float | None = None
+) -> tuple[Grey, dict[str, Floats]]:
+    """A face's square (SIDE, SIDE) and the targets in it.
+
+    The face is turned by `turn` degrees (clockwise; at random if None) and mirrored in half of the cases.
+    `spread` scales the errors of the box.
+    """
+    points, rotation, gaze, openness = face.landmarks, face.rotation, face.gaze, face.openness
+    mirror = rng.random() < 0.5
+    width = face.picture.shape[1]
+    move = np.eye(3)
+    if mirror:
+        move = np.array([[-1.0, 0, width - 1], [0, 1, 0], [0, 0, 1]])
+        flip = np.diag([-1.0, 1.0, 1.0])
+        points = (points * [-1, 1] + [width - 1, 0])[_MIRRORED].astype(np.float32)
+        rotation, gaze, openness = flip @ rotation @ flip, flip @ gaze, openness[[1, 0, 2]]
+    if turn is None:
+        turn = float(rng.normal(0, 22) if rng.random() < 0.7 else rng.uniform(-90, 90))
+    cosine, sine = math.cos(math.radians(turn)), math.sin(math.radians(turn))
+    spin = np.array([[cosine, -sine], [sine, cosine]])
+    turned = (points @ spin.T).astype(np.float32)
+    center, side = _box(turned)
+    side *= SCALE * math.exp(spread * rng.normal(0, 0.09))
+    center = center + spread * rng.normal(0, 0.035, 2) * side
+    zoom = SIDE / side
+    # From the turned picture to the square, whose first pixel's center is half a pixel from its edge.
+    place = np.column_stack([zoom * spin, SIDE / 2 - 0.5 - zoom * center])
+    matrix = place @ move
+    border = rng.choice(
+        [cv2.BORDER_REPLICATE, cv2.BORDER_CONSTANT, cv2.BORDER_REFLECT_101], p=BORDERS
+    )
+    square = cv2.warpAffine(
+        face.picture, matrix, (SIDE, SIDE), flags=cv2.INTER_LINEAR, borderMode=int(border)
+    )
+    rolled = np.eye(3)
+    rolled[:2, :2] = spin
+    rotation, gaze = rolled @ rotation, rolled @ gaze
+    roll = rotation[[0, 1], 0] / max(1e-6, float(np.hypot(*rotation[[0, 1], 0])))
+    targets = {
+        "landmarks": ((turned - center) * zoom / SIDE + 0.5).ravel(),
+        "head": -rotation[:, 2],
+        "roll": roll,
+        "openness": openness,
+        "gaze": gaze,
+    }
+    return np.asarray(square, np.uint8), {k: np.asarray(v, np.float32) for k, v in targets.items()}
+
+
+def degrade(square: Grey, rng: np.random.Generator) -> Grey:
+    """Other light, blur, noise, JPEG blocks and a patch that covers a part, each with some probability."""
+    if rng.random() < 0.6:
+        ramp = np.linspace(0, 1, 256) ** np.exp(rng.normal(0, 0.4))
+        ramp = 255 * (rng.uniform(0.35, 1.15) * ramp + rng.uniform(-0.05, 0.2))
+        square = np.asarray(cv2.LUT(square, ramp.clip(0, 255).astype(np.uint8)), np.uint8)
+    if rng.random() < 0.25:
+        ends = rng.uniform(0.3, 1.2, 2)
+        side = np.linspace(*ends, SIDE, dtype=np.float32)
+        shade = side[:, None] if rng.random() < 0.3 else side
+        square = (square * shade).clip(0, 255).astype(np.uint8)
+    if rng.random() < 0.2:
+        length = int(rng.integers(2, 6))
+        kernel = np.zeros((length, length), np.float32)
+        kernel[length // 2] = 1 / length
+        kernel = kernel.T if rng.random() < 0.5 else kernel
+        square = np.asarray(cv2.filter2D(square, -1, kernel), np.uint8)
+    elif rng.random() < 0.3:
+        square = np.asarray(cv2.GaussianBlur(square, (0, 0), rng.uniform(0.4, 1.6)), np.uint8)
+    if rng.random() < 0.3:
+        noise = rng.standard_normal(square.shape, np.float32) * np.float32(rng.uniform(1, 12))
+        square = (square + noise).clip(0, 255).astype(np.uint8)
+    if rng.random() < 0.15:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(15, 70))]
+        blob = cv2.imencode(".jpg", square, quality)[1]
+        square = np.asarray(cv2.imdecode(blob, cv2.IMREAD_GRAYSCALE), np.uint8)
+    if rng.random() < 0.2:
+        square = square.copy()
+        height, width = rng.integers(SIDE // 10, SIDE // 3, 2)
+        top, left = rng.integers(0, SIDE - height), rng.integers(0, SIDE - width)
+        square[top : top + height, left : left + width] = rng.integers(0, 256)
+    return square
