@@ -188,6 +188,19 @@ class FitConfig:
         Rule(lambda value: value >= 16, "16 pixels or more"),
     )
     augment: bool = _data(True, "Change pictures and sound at random in training.")
+    erasing: float = _data(
+        0.0, "Probability that a rectangle of a training picture is covered.", _BELOW_ONE
+    )
+    degrading: float = _data(
+        0.0,
+        "Probability of each of side light, bad exposure, blur and noise in a training picture.",
+        _BELOW_ONE,
+    )
+    mixup: float = _data(
+        0.0,
+        "Blend pictures and their classes in half of the batches, by weights of Beta(MIXUP, MIXUP).",
+        _ZERO_OR_MORE,
+    )
     label_smoothing: float = _data(
         0.0, "Probability that is spread evenly over all labels.", _BELOW_ONE
     )

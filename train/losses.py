@@ -54,6 +54,26 @@ def cross_entropy(
     return _divide(losses, rows, labeled_share)
 
 
+def distribution_cross_entropy(
+    logits: Tensor,
+    shares: Tensor,
+    counts: tuple[int, ...],
+    config: LossConfig,
+    labeled_share: float = 1.0,
+) -> Tensor:
+    """As `cross_entropy`, against the share of each class (N, C) float32, rows of NaN where unlabeled."""
+    known = ~torch.isnan(shares[:, 0])
+    rows, logits, shares = len(shares), logits[known], shares[known].to(logits.dtype)
+    shares = torch.lerp(shares, torch.ones_like(shares) / shares.shape[1], config.label_smoothing)
+    log_probabilities = F.log_softmax(logits, 1)
+    if config.focal_gamma is not None:
+        others = 1.0 - log_probabilities.exp()
+        shares = config.focal_alpha * others**config.focal_gamma * shares
+    if config.class_weights:
+        shares = shares * _class_weights(counts, logits)
+    return _divide(-(shares * log_probabilities).sum(1), rows, labeled_share)
+
+
 def binary_cross_entropy(
     logits: Tensor,
     targets: Tensor,

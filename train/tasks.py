@@ -1,7 +1,8 @@
 """Tasks: what a network predicts of a sample, from the column of the data set to the metrics.
 
 A network has one head, and each task some columns of its output, in the order of the tasks. A row without
-a label for a task is left out of that task's loss and metrics.
+a label for a task is left out of that task's loss and metrics. Where people voted on a sample (column
+`votes`), training learns the distribution of their votes instead of `emotion`.
 
 | task | column | prediction | exported as |
 |---|---|---|---|
@@ -101,6 +102,25 @@ class Task:
             return torch.from_numpy(np.where(np.isnan(values), values, values >= 0.5))
         return torch.from_numpy(values)
 
+    def shares(self, dataset: Dataset) -> Tensor | None:
+        """What training learns of a class task instead of `targets`, where people voted: the share of each
+        label (n, labels) float32, NaN where unlabeled. None if the data set has no votes for this task."""
+        if self.name != "emotion":
+            return None
+        votes = [row and [row[label] for label in self.labels] for row in dataset.column("votes")]
+        if not any(votes):
+            return None
+        shares = self.one_hot(self.targets(dataset))
+        for row, counts in enumerate(votes):
+            if counts and sum(counts):
+                shares[row] = torch.tensor(counts) / sum(counts)
+        return shares
+
+    def one_hot(self, classes: Tensor) -> Tensor:
+        """Class numbers (n,) of `targets` as shares (n, labels) float32, NaN where unlabeled."""
+        shares = F.one_hot(classes.clamp(min=0), self.width).to(torch.float32)
+        return shares.masked_fill((classes < 0).unsqueeze(1), torch.nan)
+
     def labeled(self, truth: NDArray[Any]) -> NDArray[np.bool_]:
         """Which rows (n,) of `targets` have a label."""
         if self.target == "class":
@@ -109,7 +129,11 @@ class Task:
         return np.asarray(known.any(1) if truth.ndim > 1 else known)
 
     def loss(self, outputs: Tensor, truth: Tensor, config: LossConfig) -> Tensor:
-        """Scalar loss of its columns (N, width) against `targets` of the same rows."""
+        """Scalar loss of its columns (N, width) against `targets` or `shares` of the same rows."""
+        if self.target == "class" and truth.is_floating_point():
+            return losses.distribution_cross_entropy(
+                outputs, truth, self.counts, config, self.labeled_share
+            )
         if self.target == "class":
             return losses.cross_entropy(outputs, truth, self.counts, config, self.labeled_share)
         if self.target == "intensities":
@@ -122,7 +146,8 @@ class Task:
 
     def with_labels_of(self, truth: Tensor) -> Task:
         """This task with the share of `truth`, `targets` of some rows, that has a label."""
-        known = truth >= 0 if self.target == "class" else ~torch.isnan(truth)
+        is_class = self.target == "class" and not truth.is_floating_point()
+        known = truth >= 0 if is_class else ~torch.isnan(truth)
         return replace(self, labeled_share=float(known.double().mean()))
 
     def predict(self, outputs: Tensor) -> Tensor:
@@ -194,9 +219,15 @@ def tasks_for(
     if "emotion" in tasks and "emotion_multilabel" in tasks:  # one bundle has one order of labels
         tasks["emotion_multilabel"] = Task("emotion_multilabel", tasks["emotion"].labels)
     return tuple(
-        tasks[name].with_labels_of(tasks[name].targets(dataset)[torch.from_numpy(rows["train"])])
+        tasks[name].with_labels_of(_learned(tasks[name], dataset)[torch.from_numpy(rows["train"])])
         for name in names
     )
+
+
+def _learned(task: Task, dataset: Dataset) -> Tensor:
+    """What training compares the outputs of `task` with."""
+    shares = task.shares(dataset)
+    return task.targets(dataset) if shares is None else shares
 
 
 def _task_for(
@@ -243,6 +274,8 @@ def _class_task(name: str, data: str, train: list[Any], valid: list[Any], known:
 def labeled_rows(names: Sequence[str], dataset: Dataset) -> NDArray[np.bool_]:
     """Which rows (n,) of a data set have a label for one of the tasks."""
     columns = [dataset.column(TASK_TYPES[name].column) for name in names]
+    if "emotion" in names:
+        columns.append(dataset.column("votes"))
     return np.any([has_value(column) for column in columns], axis=0)
 
 

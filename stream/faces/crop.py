@@ -19,7 +19,10 @@ from affectstream.stream.faces.detect import Box
 
 Points = NDArray[np.float32]
 
-TEMPLATE = ((15.3, 18.7), (32.7, 18.7), (24.0, 28.6), (16.8, 36.7), (31.2, 36.7))
+Template = tuple[tuple[float, float], ...]
+"""Where the five landmarks lie in a crop, in pixels."""
+
+TEMPLATE: Template = ((15.3, 18.7), (32.7, 18.7), (24.0, 28.6), (16.8, 36.7), (31.2, 36.7))
 """Where `pocket` puts right eye, left eye, nose tip and mouth corners (the subject's right is on the left
 of the picture) in a 48x48 crop. These are the median positions that its own detector finds in 400 training
 pictures of FER2013, made symmetric: the crop reaches from forehead to chin, as those pictures do."""
@@ -108,10 +111,10 @@ def equalize(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(cv2.cvtColor(levels, cv2.COLOR_GRAY2RGB), np.uint8)
 
 
-def scaled_template(size: int) -> tuple[tuple[float, float], ...]:
-    """`TEMPLATE` for a crop of `size` pixels with the same content; pixel centers are whole numbers."""
+def scaled_template(size: int, template: Template = TEMPLATE) -> Template:
+    """`template` for a crop of `size` pixels with the same content; pixel centers are whole numbers."""
     scale = size / TEMPLATE_SIZE
-    return tuple(((x + 0.5) * scale - 0.5, (y + 0.5) * scale - 0.5) for x, y in TEMPLATE)
+    return tuple(((x + 0.5) * scale - 0.5, (y + 0.5) * scale - 0.5) for x, y in template)
 
 
 def person_crop(rgb: NDArray[np.uint8], box: Box, size: int) -> NDArray[np.uint8]:

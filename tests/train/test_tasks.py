@@ -1,5 +1,7 @@
 """Tasks: what is learned, what is left out, and the figures that come of it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -22,6 +24,7 @@ from affectstream.train.tasks import (
     check_names,
     compute_metrics,
     count_columns,
+    labeled_rows,
     mean_loss,
     split_columns,
     tasks_for,
@@ -115,6 +118,40 @@ def test_rows_without_a_label_do_not_count():
     ]
     assert [float(loss.detach()) for loss in none] == [0.0, 0.0, 0.0]
     assert all(loss.requires_grad for loss in none)
+
+
+def test_votes_are_learned_as_a_distribution(tmp_path):
+    made = list(samples(8, "train", labels=("neutral", "joy")))
+    for sample in made[:4]:
+        sample.votes = np.asarray([6, 0, 0, 0, 2, 0, 0, 2], np.float32)
+    made[3].emotion = None  # a tie would have none
+    made[7].emotion = None
+    data = Dataset(write(tmp_path / "set", [*made, *samples(4, "valid")]))
+    assert labeled_rows(["emotion"], data).tolist() == [*[True] * 7, False, *[True] * 4]
+    task = Task("emotion", ("neutral", "joy"), (4, 4))
+    shares = task.shares(data)[:8]
+    assert shares[:4].tolist() == [[0.75, 0.25]] * 4  # contempt is no label of the task
+    assert shares[4:7].tolist() == [[1, 0], [0, 1], [1, 0]]
+    assert shares[7].isnan().all()
+    logits = torch.randn(8, 2, requires_grad=True)
+    loss = task.with_labels_of(shares).loss(logits, shares, PLAIN)
+    torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(logits[:7], shares[:7]))
+    loss.backward()
+    assert (logits.grad[7] == 0).all()
+    assert Task("sentiment", ("negative", "positive")).shares(data) is None
+
+
+@pytest.mark.parametrize(
+    "config", [PLAIN, LossConfig(class_weights=True, label_smoothing=0.2, focal_gamma=2.0)]
+)
+def test_certain_shares_are_learned_as_classes(config):
+    """Smoothed labels are weighted class by class, so only the plain part is compared with weights."""
+    config = replace(config, label_smoothing=0.0)
+    logits, labels = torch.randn(6, 3), torch.tensor([0, 1, 2, -1, 1, 0])
+    task = Task("emotion", ("neutral", "joy", "fear"), (3, 2, 1))
+    torch.testing.assert_close(
+        task.loss(logits, task.one_hot(labels), config), task.loss(logits, labels, config)
+    )
 
 
 def test_class_weights_make_classes_count_equally():

@@ -15,6 +15,7 @@ CropKind = Literal["face", "person", "frame"]
 By = Literal["participant", "sample"]
 Duplicates = Literal["refuse", "drop", "keep"]
 Split = Literal["train", "valid", "test"]
+LabelSource = Literal["votes", "own"]
 _of_some_sets = partial(typer.Option, rich_help_panel="Some sets only")
 
 
@@ -105,6 +106,10 @@ def prepare(
             min=0.0, max=1.0, help="paired: share whose modalities contradict.", show_default="0"
         ),
     ] = None,
+    labels: Annotated[
+        LabelSource | None,
+        _of_some_sets(help="fer2013: FER+ votes, or its own labels.", show_default="votes, if any"),
+    ] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of the face detector.")] = 1,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Start again if OUTPUT holds a data set.")
@@ -138,6 +143,7 @@ def prepare(
         "times": times,
         "part": part,
         "conflicts": conflicts,
+        "labels": labels,
         "columns": _pairs(column, "--column", "OURS=YOURS, such as text=Transcript"),
     }
     given = {option: value for option, value in own.items() if value not in (None, {})}

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from affectstream.engines.manifest import CropKind
 from affectstream.train.data.sample import (
     LARGE_COLUMNS,
+    LATER_COLUMNS,
     SCHEMA,
     SMALL_COLUMNS,
     SPLITS,
@@ -32,7 +33,7 @@ from affectstream.train.data.sample import (
 )
 from affectstream.train.errors import DataError, DataMissing
 
-FORMAT = "1.0"
+FORMAT = "1.1"
 INFO = "dataset.json"
 OTHER_SPLITS = "splits.parquet"
 """The split of every row, where it is not the one in the shards."""
@@ -131,9 +132,14 @@ class Dataset:
         self.folder = Path(folder)
         self.info = read_info(self.folder)
         self._large, self._limit = tuple(large), cache_bytes
-        self._columns = [name for name in SCHEMA.names if name in SMALL_COLUMNS or name in large]
         home = self.folder if self.info.of is None else _shard_folder(self.folder, self.info)
         self._files = [_open(home / shard.file, shard.rows) for shard in self.info.shards]
+        self._columns = [
+            name
+            for name in SCHEMA.names
+            if (name in SMALL_COLUMNS or name in large)
+            and all(name in file.schema_arrow.names for file in self._files)
+        ]
         self._splits = None if self.info.of is None else _other_splits(self.folder, len(self))
         self._groups = [
             (file, group) for file in self._files for group in range(file.metadata.num_row_groups)
@@ -176,6 +182,8 @@ class Dataset:
             raise KeyError(f"{name!r} is none of {', '.join(SMALL_COLUMNS)}")
         if name == "split" and self._splits is not None:
             return self._splits.copy()
+        if name not in self._columns:
+            return np.full(len(self), None, object)
         values = [
             value for file in self._files for value in file.read([name]).column(0).to_pylist()
         ]
@@ -265,7 +273,8 @@ def _open(path: Path, rows: int) -> pq.ParquetFile:
         raise DataMissing(
             f"{path} cannot be opened ({error}): prepare the data set again"
         ) from error
-    if file.metadata.num_rows != rows or not set(SCHEMA.names) <= set(file.schema_arrow.names):
+    lacking = set(SCHEMA.names) - set(file.schema_arrow.names) - set(LATER_COLUMNS)
+    if file.metadata.num_rows != rows or lacking:
         raise DataError(
             f"{path}: found {file.metadata.num_rows} rows, expected {rows} with all columns of "
             f"format {FORMAT}: prepare the data set again"

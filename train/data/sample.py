@@ -64,10 +64,13 @@ SCHEMA = pa.schema(
         ("valence", pa.float32()),
         ("sentiment", pa.string()),
         ("content", pa.string()),
+        ("votes", pa.struct([(name, pa.float32()) for name in EMOTIONS])),
     ]
 )
 """Columns of `samples-*.parquet`. `content` is a hash of crops and sound; it is null for a sample
 without crops whose sound is absent or silent, because two people may well be silent alike."""
+LATER_COLUMNS = ("votes",)
+"""Columns that older data sets lack: all their values are null."""
 SMALL_COLUMNS = tuple(name for name in SCHEMA.names if name not in LARGE_COLUMNS)
 
 TASKS = {
@@ -105,8 +108,9 @@ class Sample:
     the recording, `crop_times_us` (T,) int64 count from `start_us`. `crops` is (T, S, S, 3) uint8
     RGB: the frames with a face, out of `frames_seen` frames that were searched. `audio` is (n,)
     float32 in [-1, 1] at 16 kHz. `emotion` is one of `EMOTIONS`; `intensities` (8,) float32 in
-    [0, 1] follow their order, NaN where unknown; `intensity` is the strength of `emotion`. `RANGES`
-    has the ranges of the other numbers.
+    [0, 1] follow their order, NaN where unknown; `intensity` is the strength of `emotion`. `votes`
+    (8,) float32 counts the people who saw each emotion, in the same order; `emotion` is then what
+    most of them saw, None without one majority. `RANGES` has the ranges of the other numbers.
     """
 
     id: str
@@ -132,6 +136,7 @@ class Sample:
     engagement: float | None = None
     valence: float | None = None
     sentiment: Sentiment | None = None
+    votes: NDArray[np.float32] | None = None
 
 
 def to_row(sample: Sample) -> dict[str, Any]:
@@ -150,6 +155,8 @@ def to_row(sample: Sample) -> dict[str, Any]:
     if sample.intensities is not None:
         values = [None if math.isnan(value) else value for value in sample.intensities.tolist()]
         row["intensities"] = dict(zip(EMOTIONS, values, strict=True))
+    if sample.votes is not None:
+        row["votes"] = dict(zip(EMOTIONS, sample.votes.tolist(), strict=True))
     empty = sample.crops is None and (sample.audio is None or not sample.audio.any())
     row["content"] = None if empty else content.hexdigest()
     return row
@@ -167,6 +174,8 @@ def from_row(row: Mapping[str, Any]) -> Sample:
     if values["intensities"] is not None:
         found = [values["intensities"][name] for name in EMOTIONS]
         values["intensities"] = np.asarray(found, np.float32)  # None becomes NaN
+    if values["votes"] is not None:
+        values["votes"] = np.asarray([values["votes"][name] for name in EMOTIONS], np.float32)
     return Sample(**values)
 
 
@@ -223,3 +232,8 @@ def _check(sample: Sample) -> None:
         known = sample.intensities[~np.isnan(sample.intensities)]
         if sample.intensities.shape != (len(EMOTIONS),) or (abs(known - 0.5) > 0.5).any():
             refuse("intensities", sample.intensities, f"{len(EMOTIONS)} numbers from 0 to 1")
+    votes = sample.votes
+    if votes is not None and (
+        votes.shape != (len(EMOTIONS),) or not (votes >= 0).all() or not 0 < votes.sum() < math.inf
+    ):
+        refuse("votes", votes, f"{len(EMOTIONS)} numbers, 0 or more, not all 0")

@@ -90,7 +90,15 @@ class TrainBatches(_Batches):
         order = torch.randperm(len(self._samples), generator=torch.Generator().manual_seed(seed))
         picked = order[number * self._size : (number + 1) * self._size].tolist()
         generator = torch.Generator().manual_seed((seed * 1_000_003 + number + 1) % 2**64)
-        state = AugmentState(generator, config.augment, config.modality_dropout)
+        augment = config.augment
+        state = AugmentState(
+            generator,
+            augment,
+            config.modality_dropout,
+            erasing=config.erasing,
+            degrading=config.degrading,
+            mixup=config.mixup if augment else 0.0,
+        )
         return self._samples.batch(picked, state)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import cv2
 import numpy as np
@@ -13,10 +13,23 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 MAX_ROTATION = math.radians(15.0)
-MIN_CROP = 0.8
-"""Side of the smallest random crop, as a share of the picture's."""
+MIN_CROP, MAX_CROP = 0.8, 1.15
+"""Sides of the smallest and largest random crop, as shares of the picture's."""
+MIN_SHIFT = 0.1
+"""A crop moves by at least up to this share of half the side: landmarks are never exact."""
 JITTER = 0.25
 """Brightness, contrast and saturation change by up to this share."""
+SIDE_LIGHT = 0.6
+"""Largest change of brightness at the border of a picture by light from one side, as a share."""
+GAMMA = 0.4
+"""Largest logarithm of the exponent of a bad exposure, to either side."""
+NOISE = 12.0
+"""Largest deviation of the noise, in levels of 0 to 255."""
+MAX_ERASED = 0.5
+"""Side of the largest rectangle that is covered, as a share of the picture's."""
+
+Uniform = Callable[[float, float], Tensor]
+"""Random numbers between two, one for each picture."""
 
 
 def pictures_on_grid(
@@ -57,11 +70,19 @@ def warp(planes: Tensor, across: Sequence[Tensor], down: Sequence[Tensor], paddi
     return F.grid_sample(planes, grid, padding_mode=padding, align_corners=False)
 
 
-def augment(pixels: Tensor, owner: Tensor, generator: torch.Generator) -> Tensor:
+def augment(
+    pixels: Tensor,
+    owner: Tensor,
+    generator: torch.Generator,
+    *,
+    erasing: float = 0.0,
+    degrading: float = 0.0,
+) -> Tensor:
     """Random flip, rotation, crop, brightness, contrast and saturation of pictures.
 
-    `pixels` (M, S, S, 3) float32 in [0, 255], returned likewise. Pictures with the same number in `owner`
-    (M,) int64 are changed alike. A grey picture stays grey.
+    `pixels` (M, S, S, C) float32 in [0, 255], returned likewise. Pictures with the same number in `owner`
+    (M,) int64 are changed alike. A grey picture stays grey, whether it has one channel or three. With
+    probability `erasing` a rectangle is covered, and with probability `degrading` each of `degrade` happens.
     """
     count = int(owner.max()) + 1
 
@@ -69,16 +90,80 @@ def augment(pixels: Tensor, owner: Tensor, generator: torch.Generator) -> Tensor
         return (torch.rand(count, generator=generator) * (high - low) + low)[owner]
 
     flip = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
-    angle, side = uniform(-MAX_ROTATION, MAX_ROTATION), uniform(MIN_CROP, 1.0)
+    angle, side = uniform(-MAX_ROTATION, MAX_ROTATION), uniform(MIN_CROP, MAX_CROP)
     cosine, sine = torch.cos(angle) * side, torch.sin(angle) * side
-    right, down = ((1.0 - side) * uniform(-1, 1) for _ in range(2))
+    reach = (1.0 - side).clamp(min=MIN_SHIFT)
+    right, down = (reach * uniform(-1, 1) for _ in range(2))
     across, along = (cosine * flip, -sine, right), (sine * flip, cosine, down)
-    moved = warp(pixels.permute(0, 3, 1, 2), across, along, "border")
+    moved = warp(pixels.permute(0, 3, 1, 2), across, along, "reflection")
     light, contrast, saturation = (
         uniform(1 - JITTER, 1 + JITTER).view(-1, 1, 1, 1) for _ in range(3)
     )
     grey = moved.mean(1, keepdim=True)
     moved = grey + saturation * (moved - grey)
     mean = moved.mean((1, 2, 3), keepdim=True)
-    moved = light * (mean + contrast * (moved - mean))
-    return moved.clamp(0, 255).permute(0, 2, 3, 1).contiguous()
+    moved = (light * (mean + contrast * (moved - mean))).clamp(0, 255)
+    if degrading:
+        moved = degrade(moved, uniform, degrading, generator)
+    if erasing:
+        moved = erase(moved, uniform, erasing)
+    return moved.permute(0, 2, 3, 1).contiguous()
+
+
+def degrade(
+    planes: Tensor, uniform: Uniform, probability: float, generator: torch.Generator
+) -> Tensor:
+    """Planes (M, C, S, S) in [0, 255] under a light from one side, badly exposed, blurred as at half the
+    size, and with noise, each with `probability`."""
+
+    def strength(most: float) -> Tensor:
+        happens = uniform(0, 1) < probability
+        return (uniform(0, most) * happens).view(-1, 1, 1, 1)
+
+    axis = torch.linspace(-1.0, 1.0, planes.shape[-1])
+    angle = uniform(0, 2 * math.pi).view(-1, 1, 1, 1)
+    slope = torch.cos(angle) * axis + torch.sin(angle) * axis.unsqueeze(1)
+    lit = (planes * (1.0 + strength(SIDE_LIGHT) * slope)).clamp(0, 255)
+    exposed = 255.0 * (lit / 255.0) ** torch.exp(strength(GAMMA) - strength(GAMMA))
+    half = F.avg_pool2d(exposed, 2, ceil_mode=True)
+    soft = F.interpolate(half, planes.shape[-2:], mode="bilinear", align_corners=False)
+    blurred = torch.lerp(exposed, soft, strength(1.0))
+    noise = torch.randn(blurred.shape, generator=generator)
+    return (blurred + strength(NOISE) * noise).clamp(0, 255)
+
+
+def erase(planes: Tensor, uniform: Uniform, probability: float) -> Tensor:
+    """Planes (M, C, S, S) with a rectangle of one grey level in some (random erasing: Zhong et al., 2020)."""
+    size = planes.shape[-1]
+    side = uniform(0, MAX_ERASED) * size * (uniform(0, 1) < probability)
+    ratio, grey = uniform(0.6, 1.6), uniform(0, 255).view(-1, 1, 1, 1)
+    axis = torch.arange(float(size))
+
+    def covered(extent: Tensor) -> Tensor:
+        center = uniform(0, size).unsqueeze(1)
+        return (axis - center).abs() * 2 < extent.unsqueeze(1)
+
+    hole = covered(side / ratio).unsqueeze(2) & covered(side * ratio).unsqueeze(1)
+    return torch.where(hole.unsqueeze(1), grey, planes)
+
+
+def mix(
+    batch: dict[str, Tensor],
+    shares: Mapping[str, Tensor],
+    alpha: float,
+    generator: torch.Generator,
+) -> dict[str, Tensor]:
+    """`batch` with each picture blended with another one of it, and its class `shares` likewise.
+
+    Mixup (Zhang et al., 2018): the weight is drawn from a Beta distribution of `alpha` and `alpha`, once for
+    the batch. Half of the batches stay as they are.
+    """
+    if torch.rand((), generator=generator) < 0.5:
+        return {**batch, **shares}
+    seed = int(torch.randint(2**31, (), generator=generator))
+    weight = float(np.random.default_rng(seed).beta(alpha, alpha))
+    other = torch.randperm(len(batch["pixels"]), generator=generator)
+    pixels = batch["pixels"].float()
+    mixed = torch.lerp(pixels[other], pixels, weight).round().to(torch.uint8)
+    blended = {name: torch.lerp(part[other], part, weight) for name, part in shares.items()}
+    return {**batch, "pixels": mixed, **blended}

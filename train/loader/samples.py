@@ -40,6 +40,8 @@ LARGE_COLUMN_OF = {"video": "crops", "voice": "audio"}
 _COLUMN_OF = {"video": "crop_times_us", "voice": "audio_samples", "text": "text"}
 """The small column that tells whether a row has a modality."""
 _TIMES = ("start_us", "end_us", "frames_seen", "crop_times_us", "audio_samples")
+STILLS_BYTES = 1 << 30
+"""Decoded pictures of at most so many bytes are kept in memory, where a sample is one picture."""
 _PROBED = 256
 """Samples that `Samples.coverage` looks at."""
 _NEEDED = {
@@ -90,6 +92,10 @@ class AugmentState:
     generator: torch.Generator
     augment: bool
     modality_dropout: float
+    erasing: float = 0.0
+    degrading: float = 0.0
+    mixup: float = 0.0
+    """Of `FitConfig`, as the others."""
 
 
 class Samples:
@@ -99,7 +105,16 @@ class Samples:
         self, dataset: Dataset, rows: NDArray[np.int64], window: WindowSpec, tasks: Sequence[Task]
     ) -> None:
         self.dataset, self.rows, self.window = dataset, rows, window
-        self.truth = {task.name: task.targets(dataset)[torch.from_numpy(rows)] for task in tasks}
+        picked = torch.from_numpy(rows)
+        self.tasks = tuple(tasks)
+        self.truth = {task.name: task.targets(dataset)[picked] for task in tasks}
+        self.shares = {
+            task.name: shares[picked]
+            for task in tasks
+            if (shares := task.shares(dataset)) is not None
+        }
+        """What training learns of the tasks on which people voted."""
+        self._still_pictures: Tensor | None = None
         self._frame_rows = FrameRows(dataset)
         self._small: dict[str, Tensor] = {}
         """What is small enough to be kept for all rows: tokens, speaker features, and their masks."""
@@ -160,12 +175,57 @@ class Samples:
         """
         which = list(picked)
         batch: dict[str, Tensor] = {name: truth[which] for name, truth in self.truth.items()}
-        if set(self.window.modalities) & set(LARGE_COLUMN_OF):
+        if training is not None:
+            batch |= {name: shares[which] for name, shares in self.shares.items()}
+        if self._are_stills():
+            batch |= self._stills(which, training)
+        elif set(self.window.modalities) & set(LARGE_COLUMN_OF):
             batch |= self._pictures_and_sound([int(self.rows[i]) for i in which], training)
         batch |= {name: part[which] for name, part in self._small.items()}
         if training is not None and len(self.window.modalities) > 1:
             drop_modalities(batch, self.window.modalities, training)
+        if training is not None and training.mixup:
+            shares = {
+                task.name: target if target.is_floating_point() else task.one_hot(target)
+                for task in self.tasks
+                for target in (batch[task.name],)
+            }
+            batch = pictures.mix(batch, shares, training.mixup, training.generator)
         return batch
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_still_pictures": None}
+
+    def _are_stills(self) -> bool:
+        """Whether every sample is one picture and nothing else, and all of them fit into memory."""
+        if self.window.modalities != ("video",) or not self.window.one_frame:
+            return False
+        if self._still_pictures is None:
+            times = self.dataset.column(_COLUMN_OF["video"])[self.rows]
+            if len(times) * 3 * self.window.size**2 > STILLS_BYTES or any(
+                len(t or ()) != 1 for t in times
+            ):
+                return False
+            shown = [self._still(int(row)) for row in self.rows]
+            grey = all((picture == picture[..., :1]).all() for picture in shown)
+            self._still_pictures = torch.from_numpy(
+                np.stack([picture[..., :1] if grey else picture for picture in shown])
+            )
+        return True
+
+    def _still(self, row: int) -> NDArray[np.uint8]:
+        """The only picture of a row."""
+        picture = pictures.resize(decode_crop(self.dataset.row(row)["crops"][0]), self.window.size)
+        return apply_tone([picture], self.window.tone)[0]
+
+    def _stills(self, which: Sequence[int], training: AugmentState | None) -> dict[str, Tensor]:
+        """As `_pictures`, of samples that are one picture each."""
+        assert self._still_pictures is not None
+        shown = self._still_pictures[which]
+        if training is not None and training.augment:
+            shown = _augmented(shown, torch.arange(len(which)), training)
+        mask = torch.ones(len(which), 1, dtype=torch.bool)
+        return {"pixels": shown.expand(-1, -1, -1, 3).unsqueeze(1), "video_mask": mask}
 
     def _pictures_and_sound(
         self, numbers: Sequence[int], training: AugmentState | None
@@ -283,8 +343,7 @@ class Samples:
             shown = torch.from_numpy(np.stack(packed))
             if augmented is not None:
                 owner = mask.nonzero()[:, 0]
-                shown = pictures.augment(shown.float(), owner, augmented.generator)
-                shown = shown.round().to(torch.uint8)
+                shown = _augmented(shown, owner, augmented)
             pixels[mask] = shown
         return {"pixels": pixels, "video_mask": mask}
 
@@ -295,6 +354,18 @@ class Samples:
             there = mask[:, 0]
             samples[there] = augment_sound.augment(samples[there], augmented.generator)
         return {"samples": samples, "voice_mask": mask}
+
+
+def _augmented(shown: Tensor, owner: Tensor, training: AugmentState) -> Tensor:
+    """`pictures.augment` of pictures (M, S, S, C) uint8."""
+    changed = pictures.augment(
+        shown.float(),
+        owner,
+        training.generator,
+        erasing=training.erasing,
+        degrading=training.degrading,
+    )
+    return changed.round().to(torch.uint8)
 
 
 def drop_modalities(

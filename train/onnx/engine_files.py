@@ -1,7 +1,8 @@
 """From a trained network to the engine files of a bundle.
 
-Each encoder becomes one graph. The head becomes `fusion.onnx`, whose outputs are the predictions of the tasks
-instead of bare columns; emotions are logits for a uniform prior.
+Each encoder becomes one graph; one of single pictures also gives the emotion of each. The head becomes
+`fusion.onnx`, whose outputs are the predictions of the tasks instead of bare columns; emotions are logits
+for a uniform prior.
 """
 
 from __future__ import annotations
@@ -75,6 +76,22 @@ class _Pooled(nn.Module):
         return self.encoder(*arguments).squeeze(1)
 
 
+class _Classifier(nn.Module):
+    """An encoder of single pictures, with the logits that the head gives for one of them alone."""
+
+    def __init__(self, network: Network, tasks: Sequence[Task]) -> None:
+        super().__init__()
+        assert network.video is not None
+        self.encoder, self.head, self.tasks = network.video, network.head, tuple(tasks)
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, D) and (N, C), under the prior of the training set."""
+        embedding = self.encoder(pixels)
+        mask = torch.ones_like(embedding[:, :1], dtype=torch.bool)
+        columns = self.head({"video": embedding.unsqueeze(1), "video_mask": mask})
+        return embedding, split_columns(columns, self.tasks)["emotion"]
+
+
 def write_engine_files(network: Network, spec: ModelSpec, folder: Path) -> list[Path]:
     """Write the graphs of `network` and its tokenizer into `folder`, and return their paths.
 
@@ -106,7 +123,15 @@ def _write_encoder(network: Network, modality: str, spec: ModelSpec, path: Path)
         shape = (2, window.size, window.size, 3)
         pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
         example: tuple[Tensor, ...] = (pixels,)
-        inputs, outputs = ["pixels"], [*outputs, *getattr(encoder, "extra_outputs", ())]
+        inputs, extra = ["pixels"], getattr(encoder, "extra_outputs", ())
+        if (
+            window.one_frame
+            and not extra
+            and spec.task("emotion")
+            and network.head.takes == ("video",)
+        ):
+            encoder, extra = _Classifier(network, spec.tasks).eval(), ("logits",)
+        outputs += extra
     elif modality == "voice":
         example = (0.1 * torch.randn(2, window.samples, generator=generator),)
         inputs = ["samples"]

@@ -78,6 +78,8 @@ def spec_for(recipe: Architecture, data: Path, config: FitConfig) -> ModelSpec:
     check_names(config.tasks)
     if config.members:
         raise OptionError(f"--member means nothing for {recipe.name}: it joins no bundles")
+    if config.mixup and recipe.modalities != ("video",):
+        raise OptionError(f"--mixup {config.mixup:g}: blends pictures; {recipe.name} takes more")
     dataset = open_for(data, recipe.modalities)
     rows = {
         split: usable_rows(dataset, split, recipe.modalities, config.tasks)

@@ -96,6 +96,68 @@ def test_fer2013_from_an_archive(run, fer, tmp_path):
     ]
 
 
+VOTES = [
+    "neutral",
+    "happiness",
+    "surprise",
+    "sadness",
+    "anger",
+    "disgust",
+    "fear",
+    "contempt",
+    "unknown",
+    "not_face",
+]
+
+
+def write_votes(folder, rows):
+    """The table of votes: {picture: (votes by emotion, group)}."""
+    with (folder / "fer2013_votes.csv").open("w") as file:
+        table = csv.writer(file)
+        table.writerow(["picture", "fer2013", *VOTES, "group"])
+        for name, (votes, group) in rows.items():
+            table.writerow(
+                [name, name.split("/")[1], *(votes.get(word, 0) for word in VOTES), group]
+            )
+
+
+def test_fer2013_with_the_votes_of_people(run, fer, tmp_path):
+    with zipfile.ZipFile(fer) as archive:
+        names = sorted(archive.namelist())
+    unseen = next(name for name in names if name.startswith("train/sad"))
+    votes = {name: ({"happiness": 10}, name) for name in names if name != unseen}
+    votes |= {
+        "test/happy/01001.png": ({"neutral": 6, "happiness": 3, "contempt": 1}, "copies"),
+        "test/happy/01000.png": ({"neutral": 5, "sadness": 5}, "tie"),
+        "train/happy/00001.png": ({"sadness": 10}, "copies"),
+        "train/happy/00002.png": ({"anger": 4, "unknown": 6}, "few"),
+        "train/happy/00003.png": ({"anger": 4, "fear": 4, "unknown": 2}, "tie in training"),
+    }
+    write_votes(tmp_path, votes)
+    code, _, err = run("fer2013", fer, "-o", tmp_path / "out")
+    assert (code, err) == (0, "")
+    skipped = json.loads((tmp_path / "out/report.json").read_text())["skipped"]
+    found = {reason: [e["name"] for e in skip["examples"]] for reason, skip in skipped.items()}
+    assert found == {
+        "near copy in valid or test": ["train/happy/00001.png"],
+        "fewer than 5 votes for an emotion": ["train/happy/00002.png"],
+        "no votes for an emotion": [unseen],
+    }
+    by_id = {sample.id: sample for sample in Dataset(tmp_path / "out")}
+    seen = by_id["test/happy/01001.png"]
+    assert seen.emotion == "neutral"
+    assert seen.votes.tolist() == [6, 0, 0, 0, 3, 0, 0, 0]
+    assert by_id["test/happy/01000.png"].emotion is None
+    tie = by_id["train/happy/00003.png"]
+    assert tie.emotion is None and tie.votes.sum() == 8
+    run("fer2013", fer, "-o", tmp_path / "own", "--labels", "own")
+    own = {sample.id: sample for sample in Dataset(tmp_path / "own")}
+    assert len(own) == 48 and own["test/happy/01001.png"].emotion == "joy"
+    assert own["test/happy/01001.png"].votes is None
+    (tmp_path / "fer2013_votes.csv").unlink()
+    refused(run("fer2013", fer, "-o", tmp_path / "b", "--labels", "votes"), "give --labels own")
+
+
 def test_fer2013_from_its_table_equals_the_archive(run, fer, tmp_path):
     numbers = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
     with zipfile.ZipFile(fer) as archive, (tmp_path / "fer2013.csv").open("w") as file:

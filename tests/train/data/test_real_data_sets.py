@@ -1,11 +1,14 @@
 """The real data sets, prepared: their counts are those that their authors give."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.data.prepare.prepare import PrepareConfig, prepare
 from affectstream.train.data.readers import emodb
+from affectstream.train.data.reading.reader import Options
 from affectstream.train.data.splits import check_disjoint
 from affectstream.train.errors import SplitError
 
@@ -57,11 +60,21 @@ def test_ravdess(data_root, tmp_path):
 
 @pytest.mark.slow
 def test_fer2013(data_root, tmp_path):
-    config = PrepareConfig("fer2013", size=48)
+    config = PrepareConfig("fer2013", options=Options(labels="own"), size=48)
     with pytest.raises(SplitError, match=r"269 picture\(s\) or sound\(s\) are in more than one"):
         prepare(config, data_root / "fer2013.zip", tmp_path)
-    dataset = made(
-        PrepareConfig("fer2013", size=48, duplicates="drop"), data_root / "fer2013.zip", tmp_path
-    )
+    dataset = made(replace(config, duplicates="drop"), data_root / "fer2013.zip", tmp_path / "own")
     assert dataset.info.splits == {"train": 28_218, "valid": 3_579}
     disjoint(dataset)
+
+
+@pytest.mark.slow
+def test_fer2013_with_votes(data_root, tmp_path):
+    """No picture for training has a near copy in PublicTest, of which 3,440 pictures have one majority."""
+    dataset = made(PrepareConfig("fer2013", size=48), data_root, tmp_path)
+    assert dataset.info.splits == {"train": 27_963, "valid": 3_579}
+    disjoint(dataset)
+    emotions, groups = dataset.column("emotion"), dataset.column("recording")
+    valid = dataset.column("split") == "valid"
+    assert sum(emotion is not None for emotion in emotions[valid]) == 3_440
+    assert not set(groups[valid]) & set(groups[~valid])

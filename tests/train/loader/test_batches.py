@@ -23,7 +23,7 @@ from affectstream.train.data.sample import Sample
 from affectstream.train.errors import DataError
 from affectstream.train.loader.batches import TrainBatches, ValidBatches
 from affectstream.train.loader.dialogues import find_listeners, joined_texts, speaker_features
-from affectstream.train.loader.pictures import augment, pick_evenly, pictures_on_grid
+from affectstream.train.loader.pictures import augment, mix, pick_evenly, pictures_on_grid
 from affectstream.train.loader.samples import AugmentState, Samples, drop_modalities, usable_rows
 from affectstream.train.loader.window_spec import (
     MIN_OVERLAP,
@@ -314,6 +314,49 @@ def test_augmented_pictures_stay_pictures_and_grey_ones_grey(portrait):
     assert 2 <= sum(flipped) <= 14
     grey = augment(batch[..., :1].repeat(1, 1, 1, 3), each, torch.Generator().manual_seed(0))
     assert (grey - grey[..., :1]).abs().max() < 1e-3
+
+
+def test_covered_and_degraded_pictures_stay_pictures(portrait):
+    picture = cv2.resize(portrait, (48, 48), interpolation=cv2.INTER_AREA)
+    many = torch.from_numpy(picture).float().repeat(16, 1, 1, 1)
+    one = {"owner": torch.arange(16), "erasing": 0.9, "degrading": 0.9}
+    changed = augment(many, generator=torch.Generator().manual_seed(0), **one)
+    assert changed.shape == many.shape and changed.min() >= 0 and changed.max() <= 255
+    plain = augment(many, torch.arange(16), torch.Generator().manual_seed(0))
+    assert (changed != plain).any(3).float().mean() > 0.5
+    grey = augment(many[..., :1], generator=torch.Generator().manual_seed(0), **one)
+    assert grey.shape == (16, 48, 48, 1)
+
+
+def test_mixup_blends_pictures_and_their_classes():
+    pixels = torch.arange(4, dtype=torch.uint8).view(4, 1, 1, 1, 1) * 80
+    batch = {"pixels": pixels.expand(4, 1, 16, 16, 3), "emotion": torch.arange(4)}
+    shares = {"emotion": torch.eye(4)}
+    generator = torch.Generator().manual_seed(0)
+    mixed = [mix(batch, shares, 0.4, generator) for _ in range(40)]
+    changed = [one for one in mixed if (one["pixels"] != batch["pixels"]).any()]
+    assert 8 < len(changed) < 32
+    for one in mixed:
+        levels = one["pixels"][:, 0, 0, 0, 0].float()
+        torch.testing.assert_close(
+            levels, one["emotion"] @ (80.0 * torch.arange(4)), atol=0.51, rtol=0
+        )
+        torch.testing.assert_close(one["emotion"].sum(1), torch.ones(4))
+
+
+def test_single_pictures_in_memory_are_those_of_the_file(tmp_path):
+    made = [*samples(6, "train", grey=True), *samples(4, "valid", grey=True)]
+    data = Dataset(write(tmp_path / "set", made))
+    window = {"modalities": ("video",), "size": 64, "one_frame": True, "tokenizer": ""}
+    kept = shown(data, **window, metadata=())
+    batch = kept.batch([4, 1])
+    assert batch["pixels"].shape == (2, 1, 64, 64, 3) and batch["video_mask"].all()
+    np.testing.assert_array_equal(batch["pixels"][0], data[4].crops)
+    training = AugmentState(torch.Generator().manual_seed(0), True, 0.0, erasing=0.5, mixup=0.4)
+    batch = kept.batch([0, 1, 2], training)
+    assert batch["pixels"].shape == (3, 1, 64, 64, 3) and batch["pixels"].dtype == torch.uint8
+    assert (batch["pixels"] == batch["pixels"][..., :1]).all()
+    assert batch["emotion"].shape == (3, 4)
 
 
 def test_pictures_of_one_clip_change_alike():

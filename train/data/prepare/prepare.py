@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from affectstream.engines.manifest import CropKind
 from affectstream.stream.errors import OptionError
+from affectstream.stream.faces.crop import scaled_template
 from affectstream.stream.sinks.base import writing
 from affectstream.train.data.assign import (
     DEFAULT_SPLIT,
@@ -208,7 +209,8 @@ def _finish(
         notes.append(NO_PARTICIPANTS)
     crop = None
     if any(row["frames_seen"] for row in rows):
-        template = Cropper(config.crop, config.size).template if config.crop == "face" else None
+        face = config.crop == "face"
+        template = scaled_template(config.size, raw.template) if face else None
         crop = raw.crop or CropInfo(config.crop, config.size, template)
     info = DatasetInfo(
         format=FORMAT,

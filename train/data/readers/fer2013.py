@@ -1,9 +1,12 @@
-"""FER2013: 48x48 grey face crops in seven classes (Goodfellow et al., 2013).
+"""FER2013: 48x48 grey face crops (Goodfellow et al., 2013), with the votes of FER+ (Barsoum et al., 2016).
 
-Read from ``fer2013.zip`` (``train/<class>/*.jpg`` is Training, ``test/<class>/*.jpg`` PublicTest), from
+Read from ``fer2013.zip`` (``train/<class>/*.png`` is Training, ``test/<class>/*.png`` PublicTest), from
 the same folders unpacked, or from the original table with the columns ``emotion``, ``pixels`` and
-``Usage``. The labels are noisy: people agree with them about 65 % of the time, and some pictures occur
-several times, in both splits or with two labels.
+``Usage``. Its own labels are noisy: people agree with them about 65 % of the time.
+
+``fer2013_votes.csv`` beside the pictures has for each what ten people saw, and ``group``, the same for near
+copies. A sample then carries its votes for the seven emotions; its emotion is the majority, none in a tie.
+Votes for contempt, for no emotion and for no face are not counted.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import io
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +23,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from affectstream.engines.labels import EMOTIONS as EMOTION_NAMES
+from affectstream.stream.faces.crop import Template
 from affectstream.train.data.reading.crops import Cropper
 from affectstream.train.data.reading.reader import (
     Job,
@@ -43,6 +48,19 @@ EMOTIONS = {
     "sad": "sadness",
     "surprise": "surprise",
 }
+VOTES = "fer2013_votes.csv"
+VOTED = {
+    "neutral": "neutral",
+    "happiness": "joy",
+    "surprise": "surprise",
+    "sadness": "sadness",
+    "anger": "anger",
+    "disgust": "disgust",
+    "fear": "fear",
+}
+"""The emotions of FER+ by their columns."""
+MIN_VOTES = 5
+"""A training picture needs as many votes for the seven emotions."""
 SIZE = 48
 NUMBERS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """What the numbers 0 to 6 in the table stand for."""
@@ -57,16 +75,18 @@ PLACES = ("fer2013.zip", "fer2013.csv", "icml_face_data.csv", "fer2013")
 """Names below the folder that a user gives."""
 _JOB_PICTURES = 500
 
-FER_TO_TEMPLATE = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
-"""Rows of the affine from pixels of FER2013 to those of the serving template, both 48x48. The template
-(`affectstream.stream.faces.crop.TEMPLATE`) is the median landmarks of FER2013 (400 training pictures at
-five sizes, by the detector of `pocket`), so this is the identity. Change it if the template moves."""
+TEMPLATE: Template = ((14.7, 17.7), (32.3, 17.7), (23.5, 28.1), (16.7, 36.9), (30.3, 36.9))
+"""Where right eye, left eye, nose tip and mouth corners lie in whole pictures: means of 6,533 training
+pictures whose face looks at the camera (pose within 15 degrees, roll within 10), by MediaPipe's face mesh
+(an eye is the mean of its corners and lids: 33, 133, 159, 145 and 362, 263, 386, 374; nose tip 1; mouth
+corners 61 and 291), made symmetric. Pixel centers are whole numbers. Single pictures differ from it by 2 to
+3 pixels: FER2013 frames faces loosely, so training moves its pictures at random."""
 
 
 def read(
     root: Path, split: str, labels: Sequence[str]
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Images (N, 48, 48) uint8 grey as serving would cut them, and label numbers (N,) int64.
+    """Images (N, 48, 48) uint8 grey, and label numbers (N,) int64.
 
     `split` is the name of a folder, ``train`` or ``test``; `labels` gives the numbers. Raises
     `DataMissing` if there are no pictures in ``root/fer2013.zip`` or ``root/fer2013/``.
@@ -77,7 +97,7 @@ def read(
         if picture.grey is None:
             raise DataError(f"{picture.name} is not a picture")
         if picture.word in EMOTIONS:
-            images.append(_to_template(picture.name, picture.grey))
+            images.append(_checked(picture.name, picture.grey))
             numbers.append(labels.index(EMOTIONS[picture.word]))
     if not images:
         raise DataMissing(f"no pictures of FER2013's {split!r} folder below {root}")
@@ -88,29 +108,48 @@ def find(path: Path, options: Options) -> RawDataset:
     """Every picture, with the splits of the set: PublicTest is ``valid``, PrivateTest ``test``.
 
     `path` is the archive, the folder that holds ``train/`` and ``test/``, the table, or a folder with one of
-    `PLACES`. The pictures are crops already, cut as in serving (`FER_TO_TEMPLATE`); another crop size
-    resizes them. Raises `DataMissing` or `DataError`.
+    `PLACES`. The pictures are crops already; another crop size resizes them. Of Training, pictures with a
+    near copy in another split are left out. Raises `DataMissing` or `DataError`.
     """
-    path = _locate(path)
-    vocabulary = options.vocabulary(EMOTIONS)
+    folder, path = path, _locate(path)
+    label: Labeler = partial(_own_label, options.vocabulary(EMOTIONS))
+    if options.labels != "own":
+        table = (folder if folder.is_dir() else folder.parent) / VOTES
+        if table.is_file() and path.suffix != ".csv":
+            label = _VotedLabels(table, options.vocabulary(VOTED))
+        elif options.labels == "votes":
+            raise DataMissing(f"no {VOTES} beside the pictures of {path}: give --labels own")
     if path.suffix == ".csv":
         require_columns(path, next(iterate_rows(path), {}), COLUMNS)
-        jobs = [Job(path.name, partial(_samples, partial(_read_table, path), vocabulary))]
+        jobs = [Job(path.name, partial(_samples, partial(_read_table, path), label))]
     else:
         names, load = _list_files(path)
         parts = [names[at : at + _JOB_PICTURES] for at in range(0, len(names), _JOB_PICTURES)]
-        jobs = [Job(part[0], partial(_samples, partial(load, part), vocabulary)) for part in parts]
+        jobs = [Job(part[0], partial(_samples, partial(load, part), label)) for part in parts]
     if not jobs:
         raise DataMissing(
             f"no pictures of FER2013 in {path}: expected fer2013.zip, fer2013.csv, or a folder with "
             "train/<class>/*.jpg and test/<class>/*.jpg"
         )
-    return RawDataset("FER2013", "research", jobs, has_splits=True)
+    return RawDataset("FER2013", "research", jobs, has_splits=True, template=TEMPLATE)
 
 
 def _locate(path: Path) -> Path:
     found = [path / name for name in PLACES if path.is_dir() and (path / name).exists()]
     return found[0] if found else path
+
+
+Labeler = Callable[["Picture"], "Labels | Skipped"]
+
+
+class Labels(NamedTuple):
+    """The labels of one picture."""
+
+    emotion: str | None
+    votes: NDArray[np.float32] | None = None
+    """(8,) float32, of `affectstream.engines.labels.EMOTIONS`."""
+    group: str | None = None
+    """The same for near copies."""
 
 
 class Picture(NamedTuple):
@@ -180,39 +219,94 @@ def _read_table(path: Path) -> Iterator[Picture]:
 
 
 def _samples(
-    read: Callable[[], Iterator[Picture]], vocabulary: Vocabulary, cropper: Cropper
+    read: Callable[[], Iterator[Picture]], label: Labeler, cropper: Cropper
 ) -> Iterator[JobResult]:
     for picture in read():
-        emotion = vocabulary.emotion(picture.word, picture.name)
-        if emotion is None:
-            yield Skipped(picture.name, "label left out", picture.word)
+        labels = label(picture)
+        if isinstance(labels, Skipped):
+            yield labels
         elif picture.grey is None:
             yield Skipped(picture.name, "no picture", "empty, or cannot be decoded")
         else:
-            yield _sample(picture, picture.grey, emotion, cropper.size)
+            yield _sample(picture, picture.grey, labels, cropper.size)
 
 
-def _sample(picture: Picture, grey: NDArray[np.uint8], emotion: str, size: int) -> Sample:
-    crop = _to_template(picture.name, grey)
+def _own_label(vocabulary: Vocabulary, picture: Picture) -> Labels | Skipped:
+    emotion = vocabulary.emotion(picture.word, picture.name)
+    return Labels(emotion) if emotion else Skipped(picture.name, "label left out", picture.word)
+
+
+class _VotedLabels:
+    """The labels of pictures by the table of votes."""
+
+    def __init__(self, table: Path, vocabulary: Vocabulary) -> None:
+        self._table = table
+        emotions = {column: vocabulary.emotion(column, table.name) for column in VOTED}
+        self._column_of = {
+            column: EMOTION_NAMES.index(emotion) for column, emotion in emotions.items() if emotion
+        }
+
+    @cached_property
+    def _rows(self) -> dict[str, Labels]:
+        """The labels of every picture by its name. Raises `DataError` for a damaged table."""
+        rows = {}
+        for row in iterate_rows(self._table):
+            if not rows:
+                require_columns(self._table, row, ("picture", "group", *VOTED))
+            votes = np.zeros(len(EMOTION_NAMES), np.float32)
+            try:
+                for column, number in self._column_of.items():
+                    votes[number] += float(row[column])
+            except ValueError as error:
+                raise DataError(f"{self._table}, {row['picture']}: {error}") from error
+            first, second = np.sort(votes)[:-3:-1]
+            majority = EMOTION_NAMES[int(votes.argmax())] if first > second else None
+            rows[str(row["picture"])] = Labels(majority, votes, str(row["group"]))
+        return rows
+
+    @cached_property
+    def _evaluated(self) -> dict[str, str]:
+        """A picture outside of Training for each group that has one."""
+        return {
+            labels.group: name
+            for name, labels in self._rows.items()
+            if SPLIT_OF_FOLDER.get(name.partition("/")[0]) in ("valid", "test")
+        }
+
+    def __call__(self, picture: Picture) -> Labels | Skipped:
+        labels = self._rows.get(picture.name)
+        if labels is None or labels.votes is None or not (votes := labels.votes.sum()):
+            return Skipped(picture.name, "no votes for an emotion", f"none in {VOTES}")
+        if picture.split == "train":
+            if votes < MIN_VOTES:
+                return Skipped(picture.name, f"fewer than {MIN_VOTES} votes for an emotion")
+            if labels.group in self._evaluated:
+                copy = self._evaluated[labels.group]
+                return Skipped(picture.name, "near copy in valid or test", f"the same as {copy}")
+        return labels
+
+
+def _sample(picture: Picture, grey: NDArray[np.uint8], labels: Labels, size: int) -> Sample:
+    crop = _checked(picture.name, grey)
     if size != SIZE:
         how = cv2.INTER_AREA if size < SIZE else cv2.INTER_LINEAR
         crop = np.asarray(cv2.resize(crop, (size, size), interpolation=how), np.uint8)
     return Sample(
         id=picture.name,
+        recording=None if labels.group is None else f"copies of {labels.group}",
         split=picture.split,
         frames_seen=1,
         crops=np.repeat(crop[None, :, :, None], 3, axis=3),
         crop_times_us=np.zeros(1, np.int64),
-        emotion=emotion,
+        emotion=labels.emotion,
+        votes=labels.votes,
     )
 
 
-def _to_template(name: str, grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _checked(name: str, grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if grey.shape != (SIZE, SIZE):
         raise DataError(f"{name}: a picture of {grey.shape}, expected {SIZE}x{SIZE}")
-    affine = np.array(FER_TO_TEMPLATE)
-    moved = cv2.warpAffine(grey, affine, (SIZE, SIZE), borderMode=cv2.BORDER_REPLICATE)
-    return np.asarray(moved, np.uint8)
+    return grey
 
 
-READER = Reader(find, frozenset({"size"}), size=SIZE)
+READER = Reader(find, frozenset({"size", "labels"}), size=SIZE)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -16,10 +17,13 @@ from numpy.typing import NDArray
 
 from affectstream.engines.labels import EMOTIONS
 from affectstream.stream.errors import OptionError, SourceError
+from affectstream.stream.faces.crop import TEMPLATE, Template
 from affectstream.train.data.dataset import CropInfo
 from affectstream.train.data.reading.crops import Cropper
 from affectstream.train.data.sample import Sample, Split
 from affectstream.train.errors import DataError
+
+LabelSource = Literal["votes", "own"]
 
 CROP_OPTIONS = frozenset({"crop", "size"})
 CLIP_OPTIONS = CROP_OPTIONS | {"frames", "rate"}
@@ -77,6 +81,8 @@ class RawDataset:
     notes: tuple[str, ...] = ()
     crop: CropInfo | None = None
     """How its pictures were cut, if they are crops of a prepared set."""
+    template: Template = TEMPLATE
+    """Where the five landmarks lie in its pictures of faces, at `TEMPLATE_SIZE` pixels a side."""
 
 
 class Vocabulary:
@@ -142,6 +148,8 @@ class Options:
     part: Split | None = None
     conflicts: float = 0.0
     """Of pairs: partners of each sample, the split that is used, the share with contrary labels."""
+    labels: LabelSource | None = None
+    """Of a set with votes: its own labels, or the votes; None takes the votes where they are."""
     columns: Mapping[str, str] = field(default_factory=dict)
     language: str | None = None
     translate: Mapping[str, str] = field(default_factory=dict)

@@ -1,8 +1,7 @@
 """`pocket_face`: the face encoder of the pocket bundle, a squeeze-excite ResNet on 48x48 crops.
 
-FER2013's faces have one loose layout, and serving crops faces to `affectstream.stream.faces.crop.TEMPLATE`:
-pictures are read through the affine map `fer2013.FER_TO_TEMPLATE` between the two. Training then shifts,
-rotates and scales them at random, because landmarks are never exact.
+FER2013's faces have one loose layout, and serving crops faces to it by their landmarks. Training shifts,
+rotates and scales the pictures at random, because landmarks are never exact.
 """
 
 from __future__ import annotations
