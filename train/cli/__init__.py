@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from affectstream.train.cli.evaluate import compare, evaluate, report
+from affectstream.train.cli.evaluate import compare, evaluate, evaluate_detector, report
 from affectstream.train.cli.export import export, extract
 from affectstream.train.cli.fit import fit, folds, tune
 from affectstream.train.cli.prepare import prepare, preview
@@ -25,4 +25,5 @@ application.command()(report)
 application.command()(export)
 application.command()(extract)
 application.command()(evaluate)
+application.command()(evaluate_detector)
 application.command()(compare)

@@ -20,8 +20,14 @@ from affectstream.stream.faces.crop import apply_tone
 from affectstream.stream.faces.detect import DetectorSpec
 from affectstream.train.data.readers import fer2013, meld, ravdess
 from affectstream.train.data.reading.reader import sound_of
-from affectstream.train.errors import DataError, DataMissing
-from affectstream.train.evaluate.detector import DetectorComparison
+from affectstream.train.errors import DataError
+from affectstream.train.evaluate.detector import (
+    Candidate,
+    DetectorComparison,
+    Score,
+    compare_detectors,
+    yunet_at,
+)
 from affectstream.train.loader.dialogues import tokenize
 from affectstream.train.loader.pictures import resize
 from affectstream.train.loader.window_spec import loudest_window
@@ -35,49 +41,54 @@ _NAMES = {"accuracy": "accuracy", "uar": "unweighted recall", "weighted_f1": "we
 
 
 def evaluate_detector(bundle: Bundle, data: Path, *, rival: bool = False) -> list[Measurement]:
-    """The share of YuNet's faces on the clips that the detector finds (IoU 0.5), and its false positives in
-    pictures without a face.
+    """The share of YuNet's faces on the clips that the detector finds (IoU 0.5), upright and turned, false
+    alarms in pictures without a face, and the roll of turned portraits by its landmarks.
 
-    Every fifth frame of each clip in ``video/``; every frame of clips without a face. With `rival` also the
-    share that YuNet itself finds at the detector's input size.
+    With `rival` also the share that YuNet itself finds at the detector's input size. Raises `DataMissing`.
     """
     part = bundle.manifest.engines.face_detector
     if part is None:
         return []
-    yunet = data / "models" / "yunet_n_dynamic.onnx"
-    for path in (data / "video", data / "images", yunet):
-        if not path.exists():
-            raise DataMissing(
-                f"{path} not found: the detector is measured on clips in video/ and pictures in "
-                "images/, beside models/yunet_n_dynamic.onnx"
-            )
-    detector = part_path(bundle.folder, part)
-    comparison = DetectorComparison(detector, yunet, DetectorSpec.of(part))
-    counts = [comparison.picture(path) for path in sorted((data / "images").iterdir())]
-    videos = sorted(p for p in (data / "video").iterdir() if p.suffix in {".mp4", ".mov"})
-    counts += [comparison.video(path) for path in videos]
-    clips = [one for one in counts if one.is_video]
-    empty = [one for one in counts if not one.faces]
-    faces = sum(one.faces for one in clips)
+    spec = DetectorSpec.of(part)
+    candidates = [Candidate("face_detector", part_path(bundle.folder, part), spec)]
+    if rival:
+        candidates.append(yunet_at(spec.size, data))
+    comparison = compare_detectors(candidates, data)
+    return [
+        measured
+        for one, score in zip(candidates, comparison.scores, strict=True)
+        for measured in _of_detector(one.name, score, comparison)
+    ]
 
-    def recall(part: str, found: int) -> Measurement:
-        where = "faces YuNet finds on video/"
-        return Measurement(part, where, "recall at IoU 0.5", round(found / faces, 4), faces)
 
-    measured = [
-        recall("face_detector", sum(one.found for one in clips)),
+def _of_detector(name: str, score: Score, comparison: DetectorComparison) -> list[Measurement]:
+    upright, *turned = score.found
+    faces, portraits = comparison.faces, len(score.turned)
+    slope, spread = score.roll()
+    where, recall = "faces YuNet finds on video/", "recall at IoU 0.5"
+    return [
+        Measurement(name, where, recall, round(upright / max(1, faces), 4), faces),
         Measurement(
-            "face_detector",
+            name,
+            "the same, turned by 90, 180, 270",
+            recall,
+            round(sum(turned) / max(1, 3 * faces), 4),
+            3 * faces,
+        ),
+        Measurement(
+            name,
             "pictures without a face",
             "false alarms",
-            float(sum(one.false_positives for one in empty)),
-            sum(one.frames for one in empty),
+            float(score.alarms),
+            comparison.empty,
+        ),
+        Measurement(
+            name, "portraits turned up to 45 degrees", "roll slope", round(slope, 3), portraits
+        ),
+        Measurement(
+            name, "portraits turned up to 45 degrees", "roll residual", round(spread, 2), portraits
         ),
     ]
-    if rival:
-        by_yunet = sum(one.found_by_yunet for one in clips)
-        measured.append(recall(f"YuNet, {part.input_size} px", by_yunet))
-    return measured
 
 
 def evaluate_face(bundle: Bundle, data: Path, split: str = "test") -> list[Measurement]:

@@ -146,7 +146,7 @@ def _licence() -> list[str]:
 
 
 _PARTS = (
-    ("face_detector", "faces in context, dense distillation from YuNet"),
+    ("face_detector", "faces in context, turned by any angle; boxes and landmarks by YuNet"),
     ("face_encoder", "FER2013 Training, 48x48 grey"),
     ("voice_encoder", "RAVDESS actors 1-16 (calm as neutral), EMO-DB"),
     ("text_encoder", "MELD train, one utterance at a time"),

@@ -2,13 +2,14 @@
 
 The photos are tight head shots, so shoulders, rooms and streets come from elsewhere: free pictures of
 scikit-image and scikit-learn, "dead leaves" (overlapping shapes with edges and sizes like natural
-scenes: Lee, Mumford and Huang, 2001), and noise. The teacher labels the canvas before it is degraded by light
-and camera effects. A canvas is a function of the random generator alone.
+scenes: Lee, Mumford and Huang, 2001), and noise. Heads are turned by any angle. Box and landmarks of a
+face are known in its photo and follow every map that the photo undergoes; what covers a face is known
+too. A canvas is a function of the random generator alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 
 Picture = NDArray[np.uint8]
 """(H, W) uint8 grey."""
+Area = tuple[int, int, int, int]
+"""Top, bottom, left and right of a part of a picture."""
 
 
 def relight_head(pixels: Picture, rng: np.random.Generator) -> Picture:
@@ -79,16 +82,132 @@ FREE_PICTURES = (
 """Pictures without people in `skimage.data`, all part of the installed package."""
 
 
+VISIBLE = 0.6
+"""Share of a face that is visible where it has to be found."""
+HIDDEN = 0.2
+"""Share below which nothing has to be found; between the two a detector may do either."""
+TINY_PX = 9.0
+"""Mean side of the smallest faces that have to be found."""
+_MIRRORED = [1, 0, 2, 4, 3]
+"""The landmarks of a mirrored face: right and left change places."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Faces:
+    """Faces in a picture, in pixels.
+
+    `boxes` (K, 4) float32 x0, y0, x1, y1; `landmarks` (K, 5, 2) float32 x, y; `certain` (K,) bool, False
+    for a face that may be found or not.
+    """
+
+    boxes: NDArray[np.float32]
+    landmarks: NDArray[np.float32]
+    certain: NDArray[np.bool_]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Head:
-    """A grey photo, its face (center x, y and width in pixels) and how far the head is turned.
+    """A grey photo with its faces, the main one first, and how far that head is turned.
 
     `turned` is 0 for a frontal face and about 1 for a profile.
     """
 
     pixels: Picture
-    face: tuple[float, float, float]
+    faces: Faces
     turned: float = 0.0
+
+    @property
+    def center(self) -> NDArray[np.float64]:
+        """Center of the main face, x and y."""
+        return np.asarray(self.faces.boxes[0].reshape(2, 2).mean(0), np.float64)
+
+    @property
+    def width(self) -> float:
+        """Width of the main face."""
+        return float(self.faces.boxes[0, 2] - self.faces.boxes[0, 0])
+
+
+def moved(faces: Faces, linear: NDArray[np.float64], shift: NDArray[np.float64]) -> Faces:
+    """The faces of a picture under the affine map x -> `linear` @ x + `shift`.
+
+    A face is the ellipse in its box, and its new box is the box of the mapped ellipse: that of a head on
+    its side is as wide as the upright one is high.
+    """
+    boxes = faces.boxes.astype(np.float64)
+    center, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
+    center, half = center @ linear.T + shift, np.sqrt(half**2 @ (linear**2).T)
+    points = faces.landmarks @ linear.T + shift
+    if np.linalg.det(linear) < 0:
+        points = points[:, _MIRRORED]
+    boxes = np.concatenate([center - half, center + half], 1)
+    return Faces(boxes.astype(np.float32), points.astype(np.float32), faces.certain)
+
+
+class Scene:
+    """A picture that grows by pasting and drawing, with the faces in it and what is visible of each."""
+
+    def __init__(self, pixels: Picture) -> None:
+        """`pixels` (H, W) uint8 without faces; they are changed in place."""
+        self.pixels = pixels
+        self._owner = np.zeros(pixels.shape, np.uint8)
+        """The number of the photo that each pixel shows, 0 for none."""
+        self._photos: list[Faces] = []
+
+    def photo(self, faces: Faces, inside: NDArray[np.bool_]) -> None:
+        """Note that the pixels `inside` (H, W) now show a photo with these faces."""
+        if len(faces.boxes):
+            self._photos.append(faces)
+        self._owner[inside] = len(self._photos) if len(faces.boxes) else 0
+
+    def draw(self, drawing: Callable[[Picture], None]) -> None:
+        """Change pixels; where they change, no photo shows any more."""
+        before = self.pixels.copy() if self._photos else self.pixels
+        drawing(self.pixels)
+        if self._photos:
+            self._owner[self.pixels != before] = 0
+
+    def turn(self, quarters: int) -> Scene:
+        """The scene turned by `quarters` times 90 degrees counterclockwise."""
+        scene = self
+        for _ in range(quarters):
+            last = scene.pixels.shape[1] - 1
+            turned = Scene(np.ascontiguousarray(np.rot90(scene.pixels)))
+            turned._owner = np.ascontiguousarray(np.rot90(scene._owner))
+            quarter, shift = np.array([[0.0, 1.0], [-1.0, 0.0]]), np.array([0.0, last])
+            turned._photos = [moved(faces, quarter, shift) for faces in scene._photos]
+            scene = turned
+        return scene
+
+    def faces(self) -> Faces:
+        """Every face of which enough is visible; half-hidden and tiny ones are not certain."""
+        boxes, points, certain = [], [], []
+        for number, faces in enumerate(self._photos, 1):
+            for box, landmarks, known in zip(
+                faces.boxes, faces.landmarks, faces.certain, strict=True
+            ):
+                visible = self._visible(box, number)
+                if visible < HIDDEN:
+                    continue
+                side = float(np.sqrt(np.prod(box[2:] - box[:2])))
+                boxes.append(box)
+                points.append(landmarks)
+                certain.append(bool(known) and visible >= VISIBLE and side >= TINY_PX)
+        return Faces(
+            np.asarray(boxes, np.float32).reshape(-1, 4),
+            np.asarray(points, np.float32).reshape(-1, 5, 2),
+            np.asarray(certain, bool),
+        )
+
+    def _visible(self, box: NDArray[np.float32], number: int) -> float:
+        """Share of the inner part of `box` (0.8 of each side) that shows photo `number`."""
+        margin = 0.1 * (box[2:] - box[:2])
+        x0, y0 = (int(v) for v in np.floor(box[:2] + margin))
+        x1, y1 = (int(v) for v in np.ceil(box[2:] - margin))
+        shown = self._owner[max(0, y0) : max(0, y1), max(0, x0) : max(0, x1)] == number
+        return float(shown.sum()) / max(1, (x1 - x0) * (y1 - y0))
+
+
+NO_FACES = Faces(np.zeros((0, 4), np.float32), np.zeros((0, 5, 2), np.float32), np.zeros(0, bool))
 
 
 def free_pictures() -> list[Picture]:
@@ -122,75 +241,80 @@ class Canvases:
         weights = np.array([1.0 + min(head.turned / 0.15, 5.0) ** 2 for head in heads])
         self._shares = np.cumsum(weights / weights.sum())
 
-    def make(self, height: int, width: int, rng: np.random.Generator) -> tuple[Picture, Picture]:
-        """One canvas (height, width) uint8, twice: clear, and dimmed, blurred or noisy."""
-        kind = rng.random()
-        if kind < 0.12:
-            result = _window(self._head(rng), height, width, rng)
-        elif kind < 0.32:
-            result = self._mosaic(height, width, rng)
-        else:
-            result = self._ground(height, width, rng)
-            for _ in range(int(rng.choice(7, p=(0.14, 0.28, 0.2, 0.14, 0.1, 0.08, 0.06)))):
-                _place(result, self._head(rng), rng)
+    def make(self, height: int, width: int, rng: np.random.Generator) -> tuple[Picture, Faces]:
+        """One canvas (height, width) uint8, dimmed, blurred or noisy, and its faces."""
+        quarters = int(rng.choice(4, p=(0.61, 0.13, 0.13, 0.13)))
+        scene = self._scene(*((width, height) if quarters % 2 else (height, width)), rng)
         if rng.random() < 0.2:
             for _ in range(int(rng.integers(1, 4))):
-                _leaf(result, rng)
-        degraded = degrade(relight_scene(result, rng), rng)
+                scene.draw(lambda pixels: _leaf(pixels, rng))
+        scene = scene.turn(quarters)
+        scene.pixels = degrade(relight_scene(scene.pixels, rng), rng)
         if rng.random() < 0.4:  # the bars of letterboxing, at the right or the bottom
             bar, low = int(rng.integers(1, 32)), rng.random() < 0.5
-            for picture in (result, degraded):
-                (picture[-bar:] if low else picture[:, -bar:])[...] = 0
-        return result, degraded
+            scene.draw(lambda pixels: (pixels[-bar:] if low else pixels[:, -bar:]).fill(0))
+        return scene.pixels, scene.faces()
+
+    def _scene(self, height: int, width: int, rng: np.random.Generator) -> Scene:
+        kind = rng.random()
+        if kind < 0.12:
+            scene = Scene(np.zeros((height, width), np.uint8))
+            _window(scene, (0, height, 0, width), self._head(rng), rng)
+        elif kind < 0.32:
+            scene = self._mosaic(height, width, rng)
+        else:
+            scene = self._ground(height, width, rng)
+            for _ in range(int(rng.choice(7, p=(0.14, 0.28, 0.2, 0.14, 0.1, 0.08, 0.06)))):
+                _place(scene, self._head(rng), rng)
+        return scene
 
     def _head(self, rng: np.random.Generator) -> Head:
         drawn = int(np.searchsorted(self._shares, rng.random()))
         return self._heads[min(drawn, len(self._heads) - 1)]
 
-    def _mosaic(self, height: int, width: int, rng: np.random.Generator) -> Picture:
+    def _mosaic(self, height: int, width: int, rng: np.random.Generator) -> Scene:
         """Two to six head shots side by side, cut at random places."""
-        result = np.zeros((height, width), np.uint8)
+        scene = Scene(np.zeros((height, width), np.uint8))
         rows = _cuts(height, int(rng.integers(1, 3)), rng)
         for top, bottom in pairwise(rows):
             columns = _cuts(width, int(rng.integers(1 if len(rows) > 2 else 2, 4)), rng)
             for left, right in pairwise(columns):
-                piece = _window(self._head(rng), bottom - top, right - left, rng)
-                result[top:bottom, left:right] = piece
-        return result
+                _window(scene, (top, bottom, left, right), self._head(rng), rng)
+        return scene
 
-    def _ground(self, height: int, width: int, rng: np.random.Generator) -> Picture:
+    def _ground(self, height: int, width: int, rng: np.random.Generator) -> Scene:
         """A free picture, dead leaves or noise."""
         kind = rng.random()
         if kind < 0.45:
-            result = self._part(height, width, rng)
+            scene = Scene(np.zeros((height, width), np.uint8))
+            self._part(scene, (0, height, 0, width), rng)
             leaves = int(rng.integers(0, 6))
         else:
-            result = _clouds(height, width, rng)
+            scene = Scene(_clouds(height, width, rng))
             leaves = int(rng.integers(0, 80)) if kind < 0.85 else 0
         for _ in range(leaves):
             if rng.random() < 0.25:
-                self._patch(result, rng)
+                rows, columns = (int(side * rng.uniform(0.05, 0.5)) + 1 for side in (height, width))
+                top, left = int(rng.integers(height - rows)), int(rng.integers(width - columns))
+                self._part(scene, (top, top + rows, left, left + columns), rng)
             else:
-                _leaf(result, rng)
-        return result
+                scene.draw(lambda pixels: _leaf(pixels, rng))
+        return scene
 
-    def _part(self, height: int, width: int, rng: np.random.Generator) -> Picture:
-        """A part of a free picture, or sometimes a magnified detail of a head shot."""
+    def _part(self, scene: Scene, area: Area, rng: np.random.Generator) -> None:
+        """Fill an area with a part of a free picture, or sometimes a magnified detail of a head shot."""
         if rng.random() < 0.2:
-            pixels, scale = self._head(rng).pixels, float(rng.uniform(2.5, 5.0))
+            head, scale = self._head(rng), float(rng.uniform(2.5, 5.0))
         else:
             pixels = self._free[int(rng.integers(len(self._free)))]
-            scale = float(np.exp(rng.uniform(np.log(0.5), np.log(2.5))))
-        rows, columns = pixels.shape
+            head, scale = Head(pixels, NO_FACES), _spread(0.5, 2.5, rng)
+        rows, columns = head.pixels.shape
         middle = rng.uniform(0.1, 0.9, 2) * (columns, rows)
         linear = _linear(scale, _turn(rng), rng)
-        return _warped(pixels, linear, middle, np.array([width, height]) / 2, (height, width))
-
-    def _patch(self, onto: Picture, rng: np.random.Generator) -> None:
-        height, width = onto.shape
-        rows, columns = (int(side * rng.uniform(0.05, 0.5)) + 1 for side in (height, width))
-        top, left = int(rng.integers(height - rows)), int(rng.integers(width - columns))
-        onto[top : top + rows, left : left + columns] = self._part(rows, columns, rng)
+        size = np.array([area[3] - area[2], area[1] - area[0]])
+        # A mirrored border would show faces that nobody knows of.
+        border = cv2.BORDER_REPLICATE if len(head.faces.boxes) else cv2.BORDER_REFLECT_101
+        _show(scene, area, head.pixels, head.faces, linear, middle, size / 2, border)
 
 
 def _cuts(length: int, parts: int, rng: np.random.Generator) -> list[int]:
@@ -199,11 +323,11 @@ def _cuts(length: int, parts: int, rng: np.random.Generator) -> list[int]:
 
 
 def _turn(rng: np.random.Generator) -> float:
-    """Degrees: mostly upright, sometimes tilted, seldom any angle."""
+    """Degrees: mostly upright, often tilted, sometimes any angle."""
     kind = rng.random()
-    if kind < 0.85:
-        return float(rng.normal(0, 8))
-    return float(rng.uniform(-45, 45) if kind < 0.96 else rng.uniform(-180, 180))
+    if kind < 0.6:
+        return float(rng.normal(0, 9))
+    return float(rng.uniform(-55, 55) if kind < 0.82 else rng.uniform(-180, 180))
 
 
 def _linear(scale: float, degrees: float, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -232,14 +356,36 @@ def _warped(
     )
 
 
-def _shrunk(head: Head, face_px: float) -> tuple[Picture, NDArray[np.float64], float]:
-    """Pixels, face center and remaining scale for a face of `face_px` pixels, without aliasing."""
-    x, y, span = head.face
-    scale = min(face_px / span, LARGEST_ZOOM)
+def _show(
+    scene: Scene,
+    area: Area,
+    pixels: Picture,
+    faces: Faces,
+    linear: NDArray[np.float64],
+    source: NDArray[np.float64],
+    target: NDArray[np.float64],
+    border: int,
+) -> None:
+    """Fill an area with a photo under the map `linear` that takes point `source` of it to `target`."""
+    top, bottom, left, right = area
+    shape = bottom - top, right - left
+    scene.pixels[top:bottom, left:right] = _warped(pixels, linear, source, target, shape, border)
+    inside = np.zeros(scene.pixels.shape, bool)
+    whole = np.full(pixels.shape, 255, np.uint8)
+    shown = _warped(whole, linear, source, target, shape, cv2.BORDER_CONSTANT)
+    inside[top:bottom, left:right] = shown > 127
+    shift = target - linear @ source + (left, top)
+    scene.photo(moved(faces, linear, shift), inside)
+
+
+def _shrunk(head: Head, face_px: float) -> tuple[Head, float]:
+    """The head and the remaining scale for a face of `face_px` pixels, without aliasing."""
+    scale = min(face_px / head.width, LARGEST_ZOOM)
     if scale > 0.7:
-        return head.pixels, np.array([x, y]), scale
+        return head, scale
     small = cv2.resize(head.pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    return np.asarray(small, np.uint8), np.array([x, y]) * scale, 1.0
+    faces = moved(head.faces, np.eye(2) * scale, np.zeros(2))
+    return Head(np.asarray(small, np.uint8), faces), 1.0
 
 
 def _spread(low: float, high: float, rng: np.random.Generator) -> float:
@@ -247,29 +393,30 @@ def _spread(low: float, high: float, rng: np.random.Generator) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-def _window(head: Head, height: int, width: int, rng: np.random.Generator) -> Picture:
-    """A (height, width) window onto a head shot, whose border is mirrored, stretched or black."""
+def _window(scene: Scene, area: Area, head: Head, rng: np.random.Generator) -> None:
+    """Fill an area with a head shot, whose border is stretched or black."""
+    height, width = area[1] - area[0], area[3] - area[2]
     side = min(height, width)
-    pixels, center, scale = _shrunk(head, _spread(0.3 * side, 1.2 * side, rng))
-    border = (cv2.BORDER_REFLECT_101, cv2.BORDER_REPLICATE, cv2.BORDER_CONSTANT)
+    small, scale = _shrunk(head, _spread(0.3 * side, 1.2 * side, rng))
+    border = (cv2.BORDER_REPLICATE, cv2.BORDER_CONSTANT)[int(rng.integers(2))]
     target = rng.uniform(0.05, 0.95, 2) * (width, height)
     linear = _linear(scale, _turn(rng), rng)
-    return _warped(pixels, linear, center, target, (height, width), border[int(rng.integers(3))])
+    _show(scene, area, small.pixels, small.faces, linear, small.center, target, border)
 
 
-def _place(onto: Picture, head: Head, rng: np.random.Generator) -> None:
-    """Paste a head onto `onto`, with soft edges or as the whole photo, often over shoulders."""
-    height, width = onto.shape
-    small = rng.random() < 0.15
-    low, high = (10.0, 24.0) if small else (SMALLEST_PX, 0.9 * min(height, width))
+def _place(scene: Scene, head: Head, rng: np.random.Generator) -> None:
+    """Paste a head, with soft edges or as the whole photo, often over shoulders."""
+    height, width = scene.pixels.shape
+    tiny = rng.random() < 0.15
+    low, high = (10.0, 24.0) if tiny else (SMALLEST_PX, 0.9 * min(height, width))
     face_px = _spread(low, high, rng)
-    pixels, center, scale = _shrunk(head, face_px)
-    pixels = relight_head(pixels, rng)
+    small, scale = _shrunk(head, face_px)
+    pixels, center = relight_head(small.pixels, rng), small.center
     target = rng.uniform(0.05, 0.95, 2) * (width, height)
     linear = _linear(scale, _turn(rng), rng)
     if rng.random() < 0.5:
-        _shoulders(onto, target, face_px, rng)
-    moved = _warped(pixels, linear, center, target, (height, width), cv2.BORDER_REPLICATE)
+        scene.draw(lambda onto: _shoulders(onto, target, face_px, rng))
+    pasted = _warped(pixels, linear, center, target, (height, width), cv2.BORDER_REPLICATE)
     mask = np.zeros(pixels.shape, np.uint8)
     if rng.random() < 0.35:
         mask[1:-1, 1:-1] = 255
@@ -282,7 +429,9 @@ def _place(onto: Picture, head: Head, rng: np.random.Generator) -> None:
         mask = np.asarray(cv2.GaussianBlur(mask, (0, 0), soft), np.uint8)
         mask[[0, -1]], mask[:, [0, -1]] = 0, 0
     alpha = _warped(mask, linear, center, target, (height, width), cv2.BORDER_CONSTANT)
-    onto[:] = cv2.blendLinear(moved, onto, alpha / np.float32(255), 1 - alpha / np.float32(255))
+    onto = scene.pixels
+    onto[:] = cv2.blendLinear(pasted, onto, alpha / np.float32(255), 1 - alpha / np.float32(255))
+    scene.photo(moved(small.faces, linear, target - linear @ center), alpha > 127)
 
 
 def _shoulders(

@@ -1,8 +1,9 @@
-"""The training batches of `face_detector`: canvases with the outputs of a teacher, without a label file.
+"""The training batches of `face_detector`: canvases of photos in which YuNet has found the faces.
 
-The teacher is YuNet, ``models/yunet_n_dynamic.onnx`` in the data folder. It also finds the heads in the
-photos that canvases are made of: faces in context, 3,925 head shots, mostly grey and close, longest side 256
-pixels, ``faces_in_context.zip`` (``images/<Person>_<number>.jpg``) or the same folder unpacked.
+YuNet, ``models/yunet_n_dynamic.onnx`` in the data folder, looks at each upright photo once: box and
+landmarks of a head that is turned on a canvas follow from these, so no teacher has to find turned heads
+and there is no label file. The photos are faces in context, 3,925 head shots, mostly close, longest side
+256 pixels, ``faces_in_context.zip`` (``images/<Person>_<number>.jpg``) or the same folder unpacked.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from affectstream.engines.runtimes.onnx import OnnxEngine
 from affectstream.stream.faces.detect import Detector, DetectorSpec
 from affectstream.train.errors import DataMissing
-from affectstream.train.loader.face_canvases import Canvases, Head
+from affectstream.train.loader.face_canvases import Canvases, Faces, Head
 from affectstream.train.recipe import Batch
 
 HELD_SHARE = 0.05
@@ -66,38 +67,41 @@ def _files(root: Path) -> Iterator[tuple[str, bytes]]:
 
 
 TEACHER = "models/yunet_n_dynamic.onnx"
-SHAPES = ((192, 320), (320, 320), (256, 256), (320, 192), (256, 320), (224, 288))
+CERTAIN = 0.6
+"""YuNet's score of a face that has to be found; weaker ones, from `WEAK` on, may be found or not."""
+WEAK = 0.3
+SHAPES = ((192, 320), (320, 320), (256, 256), (320, 192), (256, 320), (224, 384))
 """Canvas sizes: 16:9, square and upright pictures letterboxed to 320, and others."""
 STEPS = 400
 """Steps an epoch. Canvases are made on the fly, so an epoch is a length, not a pass."""
+MOST_FACES = 16
+"""Faces of one canvas; further ones are dropped, and canvases with so many are rare."""
 
 
-class Teacher:
-    """YuNet on a batch of canvases."""
+def find_heads(photos: Sequence[NDArray[np.uint8]], data: Path) -> list[Head]:
+    """The photos (H, W, 3) uint8 RGB in which YuNet finds a face, with all of its faces.
 
-    def __init__(self, data: Path) -> None:
-        """Raises `DataMissing` if the teacher is not in `data`."""
-        path = data / TEACHER
-        if not path.exists():
-            raise DataMissing(f"the teacher is missing: expected YuNet's dynamic graph as {path}")
-        self.engine = OnnxEngine(path, threads=torch.get_num_threads())
-
-    def __call__(self, grey: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-        """YuNet's outputs for grey pictures (N, H, W) uint8."""
-        feed = np.repeat(grey[:, None].astype(np.float32), 3, axis=1)
-        return self.engine.run({"input": feed})
-
-    def heads(self, photos: Sequence[NDArray[np.uint8]]) -> list[Head]:
-        """The photos (H, W, 3) uint8 RGB with a face, each with its highest-scoring face."""
-        spec = DetectorSpec(size=256, threshold=0.6, color="bgr", layout="nchw")
-        detector, heads = Detector(self.engine, spec), []
+    Raises `DataMissing` if YuNet is not in `data`.
+    """
+    path = data / TEACHER
+    if not path.exists():
+        raise DataMissing(f"the teacher is missing: expected YuNet's dynamic graph as {path}")
+    spec = DetectorSpec(size=256, threshold=WEAK, color="bgr", layout="nchw")
+    heads = []
+    with OnnxEngine(path, threads=torch.get_num_threads()) as engine:
+        detector = Detector(engine, spec)
         for photo in photos:
-            for found in detector.detect([photo])[0][:1]:
-                left, top, right, bottom = found.box
-                grey = np.asarray(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY), np.uint8)
-                face = ((left + right) / 2, (top + bottom) / 2, right - left)
-                heads.append(Head(grey, face, _turned(found.landmarks)))
-        return heads
+            found = detector.detect([photo])[0]
+            if not found or found[0].score < CERTAIN:
+                continue
+            faces = Faces(
+                np.array([face.box for face in found], np.float32),
+                np.array([face.landmarks for face in found], np.float32),
+                np.array([face.score >= CERTAIN for face in found]),
+            )
+            grey = np.asarray(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY), np.uint8)
+            heads.append(Head(grey, faces, _turned(found[0].landmarks)))
+    return heads
 
 
 def _turned(landmarks: NDArray[np.float32]) -> float:
@@ -107,27 +111,31 @@ def _turned(landmarks: NDArray[np.float32]) -> float:
     return float(abs((nose - (left + right) / 2) @ axis) / max(1.0, axis @ axis))
 
 
-def labeled(
-    canvases: Canvases,
-    teacher: Teacher,
-    size: int,
-    rng: np.random.Generator,
-    shape: tuple[int, int] | None = None,
+def canvas_batch(
+    canvases: Canvases, size: int, rng: np.random.Generator, shape: tuple[int, int] | None = None
 ) -> Batch:
-    """A batch of `size` canvases: ``grey`` (N, 1, H, W) uint8 degraded, and YuNet's outputs for the clear
-    ones."""
+    """A batch of `size` canvases: ``grey`` (N, 1, H, W) uint8 and ``faces`` (N, `MOST_FACES`, 15) float32.
+
+    A face is its box x0, y0, x1, y1, five landmarks x, y, and 1 for a face that has to be found, 0 for one
+    that may be found or not, -1 for none.
+    """
     height, width = shape or SHAPES[int(rng.integers(len(SHAPES)))]
-    pairs = [canvases.make(height, width, rng) for _ in range(size)]
-    clear, degraded = (np.stack(side) for side in zip(*pairs, strict=True))
-    targets = {name: torch.from_numpy(value) for name, value in teacher(clear).items()}
-    return {"grey": torch.from_numpy(degraded).unsqueeze(1), **targets}
+    grey = np.empty((size, 1, height, width), np.uint8)
+    rows = np.full((size, MOST_FACES, 15), -1, np.float32)
+    for picture, row in zip(grey, rows, strict=True):
+        picture[0], faces = canvases.make(height, width, rng)
+        count = min(len(faces.boxes), MOST_FACES)
+        row[:count, :4] = faces.boxes[:count]
+        row[:count, 4:14] = faces.landmarks[:count].reshape(-1, 10)
+        row[:count, 14] = faces.certain[:count]
+    return {"grey": torch.from_numpy(grey), "faces": torch.from_numpy(rows)}
 
 
 class CanvasBatches:
     """Training batches, made on the fly: a function of the seed and the epoch number."""
 
-    def __init__(self, canvases: Canvases, teacher: Teacher, size: int, seed: int) -> None:
-        self._canvases, self._teacher, self._size, self._seed = canvases, teacher, size, seed
+    def __init__(self, canvases: Canvases, size: int, seed: int) -> None:
+        self._canvases, self._size, self._seed = canvases, size, seed
 
     def __len__(self) -> int:
         return STEPS
@@ -135,5 +143,6 @@ class CanvasBatches:
     def epoch(self, number: int) -> Iterator[Batch]:
         """Batches of `size` canvases, each a function of the seed, the epoch and its place."""
         for k in range(STEPS):
-            rng = np.random.default_rng([self._seed, number, k])
-            yield labeled(self._canvases, self._teacher, self._size, rng)
+            yield canvas_batch(
+                self._canvases, self._size, np.random.default_rng([self._seed, number, k])
+            )

@@ -1,4 +1,4 @@
-"""The detector's recipe: canvases from a seed, a loss that falls, an engine of any size."""
+"""The face detector's recipe: faces known on canvases, a loss that falls, an engine of any size."""
 
 import copy
 from pathlib import Path
@@ -13,44 +13,55 @@ import torch
 
 from affectstream.engines.runtimes.onnx import OnnxEngine
 from affectstream.stream.faces.detect import Detector, DetectorSpec
-from affectstream.stream.faces.yunet import STRIDES
+from affectstream.stream.faces.yunet import STRIDES, decode_proposals
 from affectstream.train.errors import DataMissing
-from affectstream.train.loader.face_canvases import Canvases, Head, free_pictures
+from affectstream.train.evaluate.detector import roll_between, turn_boxes
+from affectstream.train.loader.face_canvases import (
+    Canvases,
+    Faces,
+    Head,
+    Scene,
+    free_pictures,
+    moved,
+)
 from affectstream.train.loader.face_photos import is_held, read_photos
 from affectstream.train.recipe import Batch
 from affectstream.train.recipes.face_detector import OUTPUTS, PARTS, RECIPE
+
+POINTS = np.array([[60, 80], [120, 80], [90, 110], [65, 140], [115, 140]], np.float32)
+FACE = Faces(np.array([[30, 40, 150, 180]], np.float32), POINTS[None], np.array([True]))
 
 
 @pytest.fixture(scope="module")
 def canvases() -> Canvases:
     rng = np.random.default_rng(0)
-    heads = [
-        Head(rng.integers(0, 256, (200 + 9 * k, 180), np.uint8), (90.0, 100.0, 120.0))
-        for k in range(3)
-    ]
+    heads = [Head(rng.integers(0, 256, (200 + 9 * k, 180), np.uint8), FACE) for k in range(3)]
     return Canvases(heads, free_pictures())
 
 
 def lesson(height: int, width: int) -> Batch:
-    """A batch in which one cell of each picture holds a face."""
-    batch = {"grey": torch.randint(0, 256, (2, 1, height, width), dtype=torch.uint8)}
-    for name, size in PARTS:
-        for stride in STRIDES:
-            batch[f"{name}_{stride}"] = torch.zeros(2, height * width // stride**2, size)
-    for name in ("cls_16", "obj_16"):
-        batch[name][:, 5] = 0.9
-    return batch
+    """A batch of two pictures with a face each, and a face that may be found or not."""
+    faces = torch.full((2, 3, 15), -1.0)
+    for column, sure in ((0, 1.0), (1, 0.0)):
+        faces[:, column, :4] = torch.tensor([8.0, 4.0, 36.0, 44.0]) + 30.0 * column
+        faces[:, column, 4:14] = torch.arange(10.0) + 14.0 + 30.0 * column
+        faces[:, column, 14] = sure
+    return {
+        "grey": torch.randint(0, 256, (2, 1, height, width), dtype=torch.uint8),
+        "faces": faces,
+    }
 
 
 def test_canvases_are_a_function_of_the_seed(canvases: Canvases) -> None:
     first = [canvases.make(96, 160, np.random.default_rng([1, k])) for k in range(12)]
     again = [canvases.make(96, 160, np.random.default_rng([1, k])) for k in range(12)]
-    for one, other in zip(first, again, strict=True):
-        for picture, same in zip(one, other, strict=True):
-            assert picture.shape == (96, 160)
-            assert picture.dtype == np.uint8
-            np.testing.assert_array_equal(picture, same)
-    assert len({worn.tobytes() for _, worn in first}) == 12
+    for (picture, faces), (same, likewise) in zip(first, again, strict=True):
+        assert picture.shape == (96, 160)
+        assert picture.dtype == np.uint8
+        np.testing.assert_array_equal(picture, same)
+        np.testing.assert_array_equal(faces.landmarks, likewise.landmarks)
+    assert len({picture.tobytes() for picture, _ in first}) == 12
+    assert any(len(faces.boxes) for _, faces in first)
 
 
 def test_canvases_need_pictures() -> None:
@@ -58,37 +69,92 @@ def test_canvases_need_pictures() -> None:
         Canvases([], free_pictures())
 
 
+@pytest.mark.parametrize("degrees", [-120, -30, 20, 90])
+def test_landmarks_turn_with_the_head(degrees: float) -> None:
+    angle = np.deg2rad(degrees)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    turned = moved(FACE, 0.5 * turn, np.array([7.0, 9.0]))
+    assert roll_between(POINTS, turned.landmarks[0]) == pytest.approx(degrees, abs=0.01)
+    np.testing.assert_allclose(
+        turned.boxes[0].reshape(2, 2).mean(0), 0.5 * turn @ (90, 110) + (7, 9), atol=1e-4
+    )
+    if degrees == 90:
+        np.testing.assert_allclose(turned.boxes[0, 2:] - turned.boxes[0, :2], (70, 60), atol=1e-4)
+
+
+def test_right_stays_right_in_a_mirror() -> None:
+    """The subject's right eye is on the left of the picture, before and after."""
+    points = moved(FACE, np.diag([-1.0, 1.0]), np.array([180.0, 0.0])).landmarks[0]
+    assert points[0, 0] < points[1, 0]
+    assert points[3, 0] < points[4, 0]
+
+
+def test_scene_knows_which_faces_are_visible_and_turns_them() -> None:
+    scene = Scene(np.zeros((220, 200), np.uint8))
+    scene.photo(FACE, np.ones((220, 200), bool))
+    turned = scene.turn(1)
+    assert turned.pixels.shape == (200, 220)
+    expected = turn_boxes(FACE.boxes, 199, 219, 1)  # of a picture whose pixels are points
+    np.testing.assert_allclose(turned.faces().boxes, expected)
+
+    def cover(share: float) -> Faces:
+        scene.draw(lambda pixels: pixels[40 : 40 + int(140 * share)].fill(9))
+        return scene.faces()
+
+    assert cover(0.2).certain.tolist() == [True]
+    assert cover(0.6).certain.tolist() == [False]
+    assert len(cover(1.0).boxes) == 0
+
+
 def test_loss_is_finite_with_and_without_faces_and_falls() -> None:
     torch.manual_seed(0)
     module, batch = RECIPE.module(), lesson(64, 96)
-    optimiser = torch.optim.AdamW(module.parameters(), lr=3e-3)
+    optimizer = torch.optim.AdamW(module.parameters(), lr=3e-3)
     losses = []
     for _ in range(12):
         loss = RECIPE.loss(module, batch)
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < 0.5 * losses[0]
-    nothing = {name: torch.zeros_like(value) for name, value in batch.items()}
+    nothing = {"grey": batch["grey"], "faces": torch.full((2, 3, 15), -1.0)}
     assert np.isfinite(RECIPE.loss(module, nothing).item())
 
 
-def test_validation_is_perfect_against_the_teacher_itself() -> None:
-    """The teacher's own answers, given as the student's, have F1 1 and no landmark error."""
+class Fixed(torch.nn.Module):
+    """Finds one face in each picture: from the cell in column 2, row 3 of stride 8, with the given score."""
+
+    def __init__(self, score: float) -> None:
+        super().__init__()
+        self.score = score
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        count, height, width = image.shape[:3]
+        outputs = {
+            f"{name}_{stride}": torch.zeros(count, height * width // stride**2, size)
+            for name, size in PARTS
+            for stride in STRIDES
+        }
+        cell = 3 * width // 8 + 2
+        outputs["cls_8"][:, cell] = outputs["obj_8"][:, cell] = self.score
+        outputs["bbox_8"][:, cell] = torch.tensor([0.75, 0.0, np.log(3.5), np.log(5.0)])
+        outputs["kps_8"][:, cell] = (torch.arange(10.0) + 14.0) / 8 - torch.tensor(
+            [2.0, 3.0]
+        ).repeat(5)
+        return tuple(outputs[name] for name in OUTPUTS)
+
+
+def test_validation_knows_the_faces_and_leaves_uncertain_ones_out() -> None:
     batch = lesson(64, 96)
-
-    class Echo(torch.nn.Module):
-        def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            assert image.shape == (2, 64, 96, 3)
-            return tuple(batch[name] for name in OUTPUTS)
-
-    figures = RECIPE.validate(Echo(), [batch])
-    assert figures == {"f1": 1.0, "recall": 1.0, "alarms": 0.0, "landmarks": 0.0}
-    mute = {name: torch.zeros_like(value) for name, value in batch.items()} | {
-        "grey": batch["grey"]
-    }
-    assert RECIPE.validate(Echo(), [mute])["alarms"] == 1.0
+    outputs = dict(zip(OUTPUTS, Fixed(1.0)(batch["grey"].permute(0, 2, 3, 1)), strict=True))
+    found = decode_proposals({k: v.numpy() for k, v in outputs.items()}, 64, 96, 0.5)[0]
+    np.testing.assert_allclose(found.boxes[0], batch["faces"][0, 0, :4], atol=1e-4)
+    metrics = RECIPE.validate(Fixed(1.0), [batch])
+    assert metrics == pytest.approx({"f1": 1, "recall": 1, "alarms": 0, "landmarks": 0}, abs=1e-5)
+    assert RECIPE.validate(Fixed(0.0), [batch])["recall"] == 0.0
+    nothing = {**batch, "faces": torch.full((2, 3, 15), -1.0)}
+    assert RECIPE.validate(Fixed(1.0), [nothing])["alarms"] == 1.0
 
 
 def test_engine_takes_any_size_and_number(tmp_path: Path) -> None:
