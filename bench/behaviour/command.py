@@ -71,7 +71,7 @@ def run(
         manifest = recognizer.bundle.manifest
         version = f"{manifest.name} {manifest.version}"
         print(f"bundle {version}, data {data}")
-        bench = Workbench(recognizer, data, Path(folder), teacher)
+        bench = Workbench(recognizer, bundle, data, Path(folder), teacher)
         for name in names:
             section = SECTIONS[name]
             started = time.perf_counter()

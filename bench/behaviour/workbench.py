@@ -21,9 +21,10 @@ VIDEO = (".mp4", ".mov", ".mkv", ".avi", ".webm")
 
 @dataclass(slots=True)
 class Workbench:
-    """One run of the command. `folder` is temporary."""
+    """One run of the command. `bundle` is its name or folder; `folder` is temporary."""
 
     recognizer: Recognizer
+    bundle: str
     data: Path
     folder: Path
     teacher: Path | None = None
