@@ -1,7 +1,8 @@
 """Head pose against the pose of MediaPipe's face mesh, in every recording.
 
-Both are medians over a hop, of the face that both see at the same place. The mesh's pose is that of the
-face's own crop (`pose`), since a face far from the middle of the picture turns with the camera's perspective.
+Both are medians over a hop, of the face that both see at the same place. A bundle with `face_geometry`
+measures the pose that the face's own crop shows, and is compared with the mesh's `pose`; one without it
+solves the pose in the camera's axes, and is compared with `pose_frame`.
 """
 
 from __future__ import annotations
@@ -96,7 +97,9 @@ def _pooled(angles: _Angles) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 def compare(bench: Workbench, clip: Path, answers: Mapping[str, NDArray[Any]]) -> Compared:
     """The hops of `clip` in which both have the same face."""
     here = np.flatnonzero(answers["name"] == clip.name)
-    times, pose = answers["time"][here], answers["pose"][here]
+    members = bench.recognizer.bundle.member_bundles
+    of_crop = any(member.manifest.engines.face_geometry for member in members)
+    times, pose = answers["time"][here], answers["pose" if of_crop else "pose_frame"][here]
     size = answers["size"][here][:, None]
     points = answers["landmarks"][here] / size
     boxes = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)

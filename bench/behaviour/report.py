@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -55,10 +56,10 @@ class Measure:
         """The measure for JSON, rounded to 4 decimals."""
         return {
             "name": self.name,
-            "value": None if self.value is None else round(self.value, 4),
+            "value": _finite(self.value),
             "unit": self.unit,
             "n": self.n,
-            "interval": None if self.interval is None else [round(v, 4) for v in self.interval],
+            "interval": None if self.interval is None else [_finite(v) for v in self.interval],
             "promise": None if self.promise is None else asdict(self.promise),
             "holds": self.holds,
         }
@@ -120,6 +121,11 @@ def _cells(measure: Measure) -> Sequence[str]:
     holds = {True: "yes", False: "NO", None: ""}[measure.holds]
     promise = "" if measure.promise is None else str(measure.promise)
     return measure.name, value, interval, str(measure.n), promise, holds
+
+
+def _finite(value: float | None) -> float | None:
+    """`value` for JSON, which has no infinity."""
+    return None if value is None or not math.isfinite(value) else round(value, 4)
 
 
 def _number(value: float) -> str:
