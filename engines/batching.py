@@ -6,9 +6,11 @@ does not depend on what else was in the batch.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
-from affectstream.engines.spec import Array
+from affectstream.engines.spec import Array, Engine
 
 BATCH_SIZES = (1, 2, 4, 8, 16, 32, 64)
 
@@ -28,3 +30,17 @@ def pad_rows(array: Array, size: int) -> Array:
     out = np.zeros((size, *array.shape[1:]), array.dtype)
     out[: len(array)] = array
     return out
+
+
+def run_in_batches(
+    engine: Engine, feeds: Mapping[str, Array], count: int
+) -> list[dict[str, Array]]:
+    """The outputs of `engine` for each of the `count` rows of `feeds`, in batches of fixed sizes."""
+    rows: list[dict[str, Array]] = []
+    for start in range(0, count, BATCH_SIZES[-1]):
+        part = {name: array[start : start + BATCH_SIZES[-1]] for name, array in feeds.items()}
+        size = min(BATCH_SIZES[-1], count - start)
+        padded = {name: pad_rows(array, batch_size_for(size)) for name, array in part.items()}
+        outputs = engine.run(padded)
+        rows += [{name: array[n] for name, array in outputs.items()} for n in range(size)]
+    return rows

@@ -14,3 +14,6 @@ MODALITIES: tuple[Modality, ...] = get_args(Modality)
 
 Sentiment = Literal["negative", "neutral", "positive"]
 SENTIMENTS: tuple[Sentiment, ...] = get_args(Sentiment)
+
+AttentionOption = Literal["gaze", "head_pose"]
+"""How the attention of a face can be measured: by head and eyes together, or by the head alone."""

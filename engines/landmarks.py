@@ -45,6 +45,15 @@ points, irises included)."""
 LANDMARKS = tuple(MESH_POINTS)
 LANDMARK_INDEX = {name: index for index, name in enumerate(LANDMARKS)}
 
+FIVE_POINTS = {
+    "right_eye": ("right_eye_outer", "right_eye_inner"),
+    "left_eye": ("left_eye_inner", "left_eye_outer"),
+    "nose": ("nose_tip",),
+    "right_mouth": ("mouth_right",),
+    "left_mouth": ("mouth_left",),
+}
+"""The five points that place a face crop, each with the landmarks whose mean it is."""
+
 MEASURES = (
     "yaw",
     "pitch",

@@ -2,7 +2,8 @@
 
 `schema` and `type` come first on every line. Times are seconds of media with 6 decimals, scores have 4
 decimals. A reader refuses a newer major version and reads older ones. Version 1.1 added `sentiment`,
-`intensity` and `intensities` to emotions, and the reason ``no_picture``.
+`intensity` and `intensities` to emotions, and the reason ``no_picture``. Version 1.2 added to attention the
+gaze, the opening of eyes and mouth, and the method ``gaze``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from affectstream.engines.labels import Modality, Sentiment
 
-SCHEMA = "1.1"
+SCHEMA = "1.2"
 
 Version = Annotated[str, Meta(pattern=r"^1\.\d+$")]
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
@@ -40,7 +41,7 @@ Reason = Literal[
 ]
 AssignedBy = Literal["only_track", "option", "channel", "transcript"]
 AttentionState = Literal["attentive", "away", "absent"]
-AttentionMethod = Literal["head_pose", "model"]
+AttentionMethod = Literal["gaze", "head_pose", "model"]
 SegmentKind = Literal["emotion", "attention"]
 StreamEvent = Literal["started", "gap", "reconnected", "dropped", "warning", "ended"]
 
@@ -81,7 +82,7 @@ class Emotion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Attention(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whether one track attended in one hop: by where the head pointed, or as the bundle tells."""
+    """Whether one track attended in one hop: by where head and eyes pointed, or as the bundle predicts."""
 
     schema: Version = SCHEMA
     type: Literal["attention"] = "attention"
@@ -99,6 +100,13 @@ class Attention(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     roll: Degrees | None
     """Positive where the head leans clockwise in the picture."""
     method: AttentionMethod
+    gaze_yaw: Degrees | None = None
+    """Where the eyes look, head and eyes together, with the sign of `yaw`; None of closed eyes."""
+    gaze_pitch: Degrees | None = None
+    eyes_open: Unit | None = None
+    """Share of their normal opening."""
+    mouth_open: Unit | None = None
+    """Distance of the inner lips over the width of the mouth."""
     emitted_at: UtcTimestamp | UnsetType = UNSET
     age_ms: Milliseconds | UnsetType = UNSET
     latency_ms: Milliseconds | UnsetType = UNSET

@@ -7,9 +7,9 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from affectstream.engines.labels import MODALITIES, Modality
+from affectstream.engines.labels import MODALITIES, AttentionOption, Modality
 from affectstream.stream.errors import OptionError
 from affectstream.stream.speaker_metadata import Speakers
 
@@ -94,8 +94,11 @@ class SourceOptions:
     language: str | None = None
     """Language of the words, such as ``en``; None: that of the transcript, if it names one."""
     assignment: Assignment = field(default_factory=Assignment)
+    attention: AttentionOption = "gaze"
+    """``gaze``: where head and eyes point, and whether the eyes are open; ``head_pose``: where the head
+    points. A bundle without `face_geometry` measures the head pose, one with an attention head uses that."""
     baseline_us: int = 0
-    """The median head pose of each track over this time is its neutral pose; 0: facing the camera."""
+    """The median direction of each track over this time is its neutral one; 0: facing the camera."""
     focal_px: float | None = None
     """Focal length of the camera in pixels; None: the frame width."""
     metadata: Speakers | None = None
@@ -117,6 +120,9 @@ class SourceOptions:
             raise OptionError(
                 f"end ({self.end_us / 1e6} s) must come after start ({(self.start_us or 0) / 1e6} s)"
             )
+        if self.attention not in get_args(AttentionOption):
+            known = ", ".join(get_args(AttentionOption))
+            raise OptionError(f"attention: expected one of {known}, found {self.attention!r}")
         if self.baseline_us < 0:
             raise OptionError(f"baseline must not be negative, found {self.baseline_us / 1e6} s")
         if self.focal_px is not None and not 0 < self.focal_px < math.inf:
@@ -144,6 +150,7 @@ class SourceOptions:
             "speaker": self.assignment.everything,
             "channels": self.assignment.channels,
             "names": dict(self.assignment.names) or None,
+            "attention": None if self.attention == "gaze" else self.attention,
             "baseline_s": self.baseline_us / 1e6 or None,
             "focal_px": self.focal_px,
             "modalities": self.modalities,

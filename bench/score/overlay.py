@@ -1,7 +1,8 @@
 """Draws the results on some scored frames, to check them by eye.
 
-Of each person: the box, the five landmarks, the axes of the head (red to the subject's left, green down,
-blue where the face points), the label and the attention.
+Of each person: the box, the landmarks, the axes of the head (red to the subject's left, green down, blue
+where the face points), where the eyes look (yellow, from between them), how open eyes and mouth are, the
+label and the attention.
 
     affectstream bench overlay interview.mp4 --output pictures
 """
@@ -15,6 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from affectstream.stream.faces.face import Face
+from affectstream.stream.faces.pose import Pose
 from affectstream.stream.fusion.reading import Reading
 from affectstream.stream.media.picture import to_rgb
 from affectstream.stream.media.recording import Recording
@@ -24,6 +27,7 @@ from affectstream.stream.results.attention import AttentionReading
 
 _BOX_COLOR, _LANDMARK_COLOR, _OUTLINE = (255, 220, 60), (90, 230, 120), (0, 0, 0)
 _AXIS_COLORS = (255, 60, 60), (60, 255, 60), (80, 140, 255)
+_GAZE_COLOR = (255, 235, 0)
 
 _Readings = Sequence[tuple[Reading, AttentionReading | None]]
 
@@ -38,33 +42,56 @@ def draw(rgb: NDArray[np.uint8], readings: _Readings) -> NDArray[np.uint8]:
             continue
         left, top, right, bottom = (round(v) for v in sample.face.box)
         cv2.rectangle(out, (left, top), (right, bottom), _BOX_COLOR, unit)
-        for x, y in sample.face.landmarks:
-            cv2.circle(out, (round(float(x)), round(float(y))), 2 * unit, _LANDMARK_COLOR, -1)
-        if sample.pose is not None:
-            _axes(out, sample.face.landmarks[2], sample.pose.rotation, 0.5 * sample.face.side, unit)
+        face, reach = sample.face, 0.5 * sample.face.side
+        points = face.landmarks if face.geometry is None else face.geometry.landmarks
+        for x, y in points:
+            radius = 2 * unit if face.geometry is None else unit
+            cv2.circle(out, (round(float(x)), round(float(y))), radius, _LANDMARK_COLOR, -1)
+        if face.pose is not None:
+            for axis, color in zip(_axes(face.pose), _AXIS_COLORS, strict=True):
+                _arrow(out, face.landmarks[2], axis * reach, color, unit)
+        if face.gaze is not None:
+            looks = -Pose(*face.gaze, 0.0).rotation[:, 2]
+            _arrow(out, face.landmarks[:2].mean(0), looks * reach, _GAZE_COLOR, unit)
         label = f"{reading.track} {reading.label or reading.abstain}"
         if reading.label is not None:
             label += f" {reading.confidence:.0%}"
         text_top = min(out.shape[0] - 20 * unit, bottom + 14 * unit)
-        for row, text in enumerate((label, "" if attention is None else attention.state)):
+        for row, text in enumerate((label, _state(attention), _opening(face))):
             for color, width in ((_OUTLINE, 3 * unit), (_BOX_COLOR, unit)):
                 place, size = (left, text_top + 14 * unit * row), 0.42 * unit
                 cv2.putText(out, text, place, cv2.FONT_HERSHEY_SIMPLEX, size, color, width)
     return out
 
 
-def _axes(
+def _state(attention: AttentionReading | None) -> str:
+    if attention is None:
+        return ""
+    score = "" if attention.score is None else f" {attention.score:.2f}"
+    return f"{attention.state}{score}"
+
+
+def _opening(face: Face) -> str:
+    if face.eyes_open is None or face.mouth_open is None:
+        return ""
+    return f"eyes {face.eyes_open:.0%} mouth {face.mouth_open:.0%}"
+
+
+def _axes(pose: Pose) -> Sequence[NDArray[np.float64]]:
+    rotation = pose.rotation
+    return rotation[:, 0], rotation[:, 1], -rotation[:, 2]
+
+
+def _arrow(
     out: NDArray[np.uint8],
-    nose: NDArray[np.float32],
-    rotation: NDArray[np.float64],
-    length: float,
+    start: NDArray[np.float32],
+    along: NDArray[np.float64],
+    color: tuple[int, int, int],
     unit: int,
 ) -> None:
-    start = (round(float(nose[0])), round(float(nose[1])))
-    axes = (rotation[:, 0], rotation[:, 1], -rotation[:, 2])
-    for axis, color in zip(axes, _AXIS_COLORS, strict=True):
-        end = (round(float(nose[0] + axis[0] * length)), round(float(nose[1] + axis[1] * length)))
-        cv2.arrowedLine(out, start, end, color, unit, cv2.LINE_AA, tipLength=0.2)
+    x, y = float(start[0]), float(start[1])
+    end = (round(x + float(along[0])), round(y + float(along[1])))
+    cv2.arrowedLine(out, (round(x), round(y)), end, color, unit, cv2.LINE_AA, tipLength=0.2)
 
 
 def main(file: Path, output: Path, count: int, bundle: str) -> None:

@@ -95,6 +95,11 @@ class Bundle:
         return tuple(name for name in SPEAKER_FEATURES if name in taken)
 
     @property
+    def has_geometry(self) -> bool:
+        """Whether faces are measured by an engine `face_geometry`."""
+        return any(m.manifest.engines.face_geometry is not None for m in self.member_bundles)
+
+    @property
     def head_outputs(self) -> frozenset[HeadOutput]:
         """The outputs of the head; unknown ones are ignored."""
         return frozenset(head_output_shapes(0)) & self.engines["fusion"].outputs.keys()

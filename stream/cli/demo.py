@@ -7,11 +7,14 @@ from typing import Annotated
 
 import typer
 
+from affectstream.stream.cli.flags import Attention
+
 
 def demo(
     keep: Annotated[
         Path | None, typer.Option(help="Folder to keep the clip in.", show_default=False)
     ] = None,
+    attention: Attention = "gaze",
 ) -> None:
     """Make a short clip with a real face, score it, and show the events.
 
@@ -25,6 +28,7 @@ def demo(
 
     from affectstream.stream.cli.event_lines import EventLines
     from affectstream.stream.demo import SECONDS, write_clip
+    from affectstream.stream.options import SourceOptions
     from affectstream.stream.recognizer import Recognizer
 
     console = Console(highlight=False)
@@ -37,7 +41,8 @@ def demo(
             soft_wrap=True,
         )
         clip = write_clip(folder)
-        with Recognizer.open() as recognizer, recognizer.session(clip) as session:
+        options = SourceOptions(attention=attention)
+        with Recognizer.open() as recognizer, recognizer.session(clip, options) as session:
             manifest = recognizer.bundle.manifest
             console.print(
                 f"Scoring it with bundle {manifest.name} {manifest.version} ({recognizer.choice.reason}).\n",

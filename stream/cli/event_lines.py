@@ -54,4 +54,11 @@ def _emotion(event: Emotion) -> str:
 def _attention(event: Attention) -> str:
     if event.score is None:
         return event.state
-    return f"{event.state} [dim]yaw {event.yaw:+.0f}, pitch {event.pitch:+.0f} degrees[/dim]"
+    if event.eyes_open is not None and event.gaze_yaw is None:
+        return f"{event.state} [dim]eyes closed[/dim]"
+    looks, yaw, pitch = ("gaze", event.gaze_yaw, event.gaze_pitch)
+    if yaw is None or pitch is None:
+        looks, yaw, pitch = ("head", event.yaw, event.pitch)
+    if yaw is None or pitch is None:
+        return event.state
+    return f"{event.state} [dim]{looks}: yaw {yaw:+.0f}, pitch {pitch:+.0f} degrees[/dim]"

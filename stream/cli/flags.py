@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from affectstream.engines.labels import AttentionOption
 from affectstream.engines.plugins import plugin_names
 from affectstream.stream.sinks import DEFAULT_FORMATS, FORMATS, Format
 
@@ -62,8 +63,15 @@ Metadata = Annotated[
         show_default=False,
     ),
 ]
+Attention = Annotated[
+    AttentionOption,
+    typer.Option(
+        help="Measure attention by where head and eyes point (and closed eyes), or by the head alone."
+    ),
+]
 Baseline = Annotated[
-    str, typer.Option(help="Use the median head pose of the first seconds as neutral, such as 10s.")
+    str,
+    typer.Option(help="Use the median direction of the first seconds as neutral, such as 10s."),
 ]
 Focal = Annotated[
     float | None,
@@ -108,6 +116,7 @@ def source_options(
     language: str | None,
     speakers: list[str] | None,
     metadata: Path | None,
+    attention: AttentionOption,
     baseline: str,
     focal: float | None,
     modalities: str | None = None,
@@ -132,6 +141,7 @@ def source_options(
         transcript=transcript,
         language=language,
         assignment=Assignment.parse(speakers or [], channel),
+        attention=attention,
         baseline_us=round(parse_seconds(baseline, "--baseline") * 1e6),
         focal_px=focal,
         metadata=None if metadata is None else read_speakers(metadata),

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from affectstream.stream.cli.flags import (
+    Attention,
     Baseline,
     BundleName,
     Device,
@@ -70,6 +71,7 @@ def live(
     language: Language = None,
     speakers: Speakers = None,
     metadata: Metadata = None,
+    attention: Attention = "gaze",
     baseline: Baseline = "0s",
     focal: Focal = None,
     modalities: Modalities = None,
@@ -106,6 +108,7 @@ def live(
             language=language,
             speakers=speakers,
             metadata=metadata,
+            attention=attention,
             baseline=baseline,
             focal=focal,
             modalities=modalities,

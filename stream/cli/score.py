@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from affectstream.stream.cli.flags import (
+    Attention,
     Baseline,
     BundleName,
     Device,
@@ -60,6 +61,7 @@ def score(
         ),
     ] = None,
     metadata: Metadata = None,
+    attention: Attention = "gaze",
     baseline: Baseline = "0s",
     focal: Focal = None,
     max_pixels: Annotated[
@@ -95,6 +97,7 @@ def score(
         language=language,
         speakers=speakers,
         metadata=metadata,
+        attention=attention,
         baseline=baseline,
         focal=focal,
         channel=channel,

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from affectstream.stream.cli.flags import (
+    Attention,
+    Baseline,
     BundleName,
     Device,
     Lsl,
     Words,
     WordsDownload,
+    parse_seconds,
 )
 
 if TYPE_CHECKING:
@@ -80,6 +83,8 @@ def serve(
             show_default="9437184: 4096 x 2304",
         ),
     ] = None,
+    attention: Attention = "gaze",
+    baseline: Baseline = "0s",
     lsl: Lsl = None,
     words: Words = None,
     words_download: WordsDownload = False,
@@ -110,6 +115,8 @@ def serve(
         words=words,
         words_download=words_download,
         max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
+        attention=attention,
+        baseline_us=round(parse_seconds(baseline, "--baseline") * 1e6),
     )
     with Recognizer.open(bundle, device=device) as recognizer:
         server = run(recognizer, options, announce=lambda address: _announce(address, options))

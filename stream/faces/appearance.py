@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.stream.faces.detect import Box
+from affectstream.stream.faces.box import Box
 
 
 def describe_appearance(

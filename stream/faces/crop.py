@@ -1,6 +1,7 @@
 """The crops that face encoders take, cut by the same code for serving and training.
 
-`align_face` cuts a face by a similarity transform of its five landmarks. `person_crop` cuts the face's box
+`align_face` cuts a face by a similarity transform of its five landmarks, and `cut_square` an unturned square
+around it, for the engine that finds its landmarks. `person_crop` cuts the face's box
 made three times as wide and tall, and `frame_crop` takes the whole picture; both fit the longest side, the
 rest is black. `equalize` makes the histogram of a crop uniform.
 """
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectstream.engines.manifest import Tone
-from affectstream.stream.faces.detect import Box
+from affectstream.stream.faces.box import Box
 
 Points = NDArray[np.float32]
 
@@ -57,10 +58,29 @@ def align_face(
 ) -> NDArray[np.uint8]:
     """Cut a face from `rgb` (H, W, 3) uint8 so that its landmarks lie on `template`: (size, size, 3) uint8.
 
-    A large face is first scaled down by area averages, as the training pictures were: bilinear sampling
-    alone would skip pixels. Outside the frame its border is repeated.
+    Outside the frame its border is repeated.
     """
-    matrix = fit_similarity(landmarks, template)
+    return _cut(rgb, fit_similarity(landmarks, template), size)
+
+
+def cut_square(rgb: NDArray[np.uint8], square: Box, size: int) -> NDArray[np.uint8]:
+    """The part of `rgb` (H, W, 3) uint8 in `square`, resized to (size, size, 3) uint8.
+
+    Outside the frame its border is repeated.
+    """
+    scale = size / (square[2] - square[0])
+    # Pixel centers are whole numbers for OpenCV; the edges of a box lie half a pixel off.
+    x = (0.5 - square[0]) * scale - 0.5
+    y = (0.5 - square[1]) * scale - 0.5
+    return _cut(rgb, np.array([[scale, 0, x], [0, scale, y]]), size)
+
+
+def _cut(rgb: NDArray[np.uint8], matrix: NDArray[np.float64], size: int) -> NDArray[np.uint8]:
+    """Warp `rgb` by the similarity `matrix` (2, 3) into a crop (size, size, 3) uint8.
+
+    A large face is first scaled down by area averages, as the training pictures were: bilinear sampling
+    alone would skip pixels.
+    """
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     shrink = int(1.0 / scale)
     if shrink >= 2:

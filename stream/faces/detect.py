@@ -6,7 +6,6 @@ its outputs.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -18,42 +17,8 @@ from numpy.typing import NDArray
 from affectstream.engines.batching import batch_size_for
 from affectstream.engines.manifest import DetectorPart
 from affectstream.engines.spec import Engine
+from affectstream.stream.faces.face import Face
 from affectstream.stream.faces.yunet import STRIDES, Proposals, decode_proposals, nms
-
-LANDMARKS = ("right_eye", "left_eye", "nose", "right_mouth", "left_mouth")
-"""Right and left are the subject's, so the first eye is on the left of the picture."""
-
-_MAX_SPREAD = 100
-"""The landmarks of a face span at most this many frames."""
-
-Box = tuple[float, float, float, float]
-"""x0, y0, x1, y1 in pixels."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Detection:
-    """One face in pixels of the frame; the box may reach beyond the frame's edge.
-
-    `box` is (x0, y0, x1, y1), `landmarks` (5, 2) float32 x, y in the order of `LANDMARKS`, `score`
-    the detector's confidence in [0, 1].
-    """
-
-    box: Box
-    landmarks: NDArray[np.float32]
-    score: float
-
-    def is_usable(self, height: int, width: int) -> bool:
-        """Whether it may be a face in a frame of that size: all numbers are finite, the box meets the
-        frame, and the landmarks do not coincide. Else nothing can be cropped."""
-        x0, y0, x1, y1 = self.box
-        spread = float(np.ptp(self.landmarks, axis=0).max())
-        return (
-            bool(np.isfinite(self.landmarks).all())
-            and all(map(math.isfinite, self.box))
-            and max(x0, 0) < min(x1, width)
-            and max(y0, 0) < min(y1, height)
-            and 1.0 <= spread <= _MAX_SPREAD * max(height, width)
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +127,7 @@ class Detector:
         self._canvas = (int(sides[0]), int(sides[1])) if fixed else None
         self._one_by_one = shape[0] == 1
 
-    def detect(self, frames: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
+    def detect(self, frames: Sequence[NDArray[np.uint8]]) -> list[list[Face]]:
         """Faces of each RGB frame (H, W, 3) uint8, best score first; all frames the same size.
 
         One run of the engine for all frames (at most 64), or one each where its batch axis is fixed
@@ -176,7 +141,7 @@ class Detector:
         batches = [[frame] for frame in frames] if self._one_by_one else [frames]
         return [faces for batch in batches for faces in self._run(batch)]
 
-    def _run(self, frames: Sequence[NDArray[np.uint8]]) -> list[list[Detection]]:
+    def _run(self, frames: Sequence[NDArray[np.uint8]]) -> list[list[Face]]:
         shape, size = frames[0].shape, self.spec.size
         rows, columns = self._canvas or canvas_size(shape, size)
         filled = batch_size_for(len(frames))
@@ -194,13 +159,11 @@ class Detector:
         found = decode_proposals(self._engine.run(feeds), rows, columns, self.spec.threshold)
         return [self._faces(proposals, back) for proposals in found[: len(frames)]]
 
-    def _faces(self, proposals: Proposals, back: NDArray[np.float32]) -> list[Detection]:
+    def _faces(self, proposals: Proposals, back: NDArray[np.float32]) -> list[Face]:
         keep = nms(proposals.boxes, proposals.scores, self.spec.nms_iou)
         faces = proposals.pick(keep[: self.spec.max_faces])
         boxes = faces.boxes * np.concatenate([back, back])
         return [
-            Detection(
-                (float(box[0]), float(box[1]), float(box[2]), float(box[3])), points, float(score)
-            )
+            Face((float(box[0]), float(box[1]), float(box[2]), float(box[3])), points, float(score))
             for box, points, score in zip(boxes, faces.landmarks * back, faces.scores, strict=True)
         ]

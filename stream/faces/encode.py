@@ -11,12 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.engines.batching import BATCH_SIZES, batch_size_for, pad_rows
+from affectstream.engines.batching import run_in_batches
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.manifest import FaceCrop
 from affectstream.engines.spec import Engine
 from affectstream.stream.faces.crop import align_face, apply_tone, frame_crop, person_crop
-from affectstream.stream.faces.detect import Detection
+from affectstream.stream.faces.face import Face
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,12 +26,12 @@ class FaceEncoder:
     crop: FaceCrop
     encoder: Engine
 
-    def crop_face(self, rgb: NDArray[np.uint8], detection: Detection) -> NDArray[np.uint8]:
+    def crop_face(self, rgb: NDArray[np.uint8], face: Face) -> NDArray[np.uint8]:
         """The crop of a face in `rgb` (H, W, 3) uint8, in its own tone: (size, size, 3) uint8."""
         if self.crop.kind == "person":
-            return person_crop(rgb, detection.box, self.crop.size)
+            return person_crop(rgb, face.box, self.crop.size)
         template = np.asarray(self.crop.template, np.float32)
-        return align_face(rgb, detection.landmarks, template, self.crop.size)
+        return align_face(rgb, face.landmarks, template, self.crop.size)
 
     def crop_frame(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """The crop of the whole picture `rgb` (H, W, 3) uint8: (size, size, 3) uint8."""
@@ -40,12 +40,10 @@ class FaceEncoder:
     def encode(self, crops: Sequence[NDArray[np.uint8]]) -> list[NDArray[np.float32]]:
         """The embedding (D,) float32 of each crop, given in its own tone."""
         crops = apply_tone(crops, self.crop.tone)
-        embeddings: list[NDArray[np.float32]] = []
-        for start in range(0, len(crops), BATCH_SIZES[-1]):
-            part = np.stack(crops[start : start + BATCH_SIZES[-1]])
-            out = self.encoder.run({"pixels": pad_rows(part, batch_size_for(len(part)))})
-            embeddings += list(out["embedding"][: len(part)])
-        return embeddings
+        if not crops:
+            return []
+        rows = run_in_batches(self.encoder, {"pixels": np.stack(crops)}, len(crops))
+        return [row["embedding"] for row in rows]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,32 +1,50 @@
-"""What perception finds in one frame: its faces, and embeddings of the whole picture."""
+"""A face in one frame, and what perception finds in a frame."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.stream.faces.detect import Box
-from affectstream.stream.faces.quality import Quality
+from affectstream.stream.faces.box import Box
+from affectstream.stream.faces.geometry import Geometry
+from affectstream.stream.faces.pose import Pose
+from affectstream.stream.faces.quality import UNKNOWN_QUALITY, Quality
+
+_MAX_SPREAD = 100
+"""The landmarks of a face span at most this many frames."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Face:
-    """A face as perceived in one frame, from that frame alone.
+    """One face in one frame. Each step of its way copies it and adds fields.
 
-    `box` and `landmarks` (5, 2) float32 x, y are in pixels, `score` in [0, 1] is the detector's
-    confidence. `embeddings` has one (D,) float32 for each of `FaceEncoders.faces`. `appearance` is a unit
-    vector that tells people in one recording apart (see `appearance`); it is never written out.
+    From detection (`detect`), in pixels of the frame: `box` may reach beyond the frame's edge, `landmarks`
+    (5, 2) float32 x, y are in the order of `engines.landmarks.FIVE_POINTS`, `score` in [0, 1] is the
+    detector's confidence.
+
+    From geometry (`find`), where the bundle has that engine: `geometry`; `landmarks` are its five points.
+
+    From perception (`perceive`): `quality`; `appearance`, a unit vector that tells people in one recording
+    apart and is never written out; `embeddings`, one (D,) float32 for each of `FaceEncoders.faces`.
+
+    From following its track (`follow`): `pose`; and with geometry `gaze`, yaw and pitch in degrees in the
+    frame with the signs of `Pose`, `eyes_open` and `mouth_open` in [0, 1].
     """
 
     box: Box
     landmarks: NDArray[np.float32]
     score: float
-    quality: Quality
-    embeddings: tuple[NDArray[np.float32], ...]
-    appearance: NDArray[np.float32]
+    quality: Quality = UNKNOWN_QUALITY
+    embeddings: tuple[NDArray[np.float32], ...] = ()
+    appearance: NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    geometry: Geometry | None = None
+    pose: Pose | None = None
+    gaze: tuple[float, float] | None = None
+    eyes_open: float | None = None
+    mouth_open: float | None = None
 
     @property
     def center(self) -> tuple[float, float]:
@@ -38,6 +56,19 @@ class Face:
         """Geometric mean of the box's width and height, in pixels."""
         return math.sqrt(max(1.0, (self.box[2] - self.box[0]) * (self.box[3] - self.box[1])))
 
+    def is_usable(self, height: int, width: int) -> bool:
+        """Whether it may be a face in a frame of that size: all numbers are finite, the box meets the
+        frame, and the landmarks do not coincide. Else nothing can be cropped."""
+        x0, y0, x1, y1 = self.box
+        spread = float(np.ptp(self.landmarks, axis=0).max())
+        return (
+            bool(np.isfinite(self.landmarks).all())
+            and all(map(math.isfinite, self.box))
+            and max(x0, 0) < min(x1, width)
+            and max(y0, 0) < min(y1, height)
+            and 1.0 <= spread <= _MAX_SPREAD * max(height, width)
+        )
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameObservation:
@@ -46,7 +77,7 @@ class FrameObservation:
     `frame_size` is (width, height) of the picture that the faces' pixels refer to, and `scale` that
     picture's scale relative to the recording (1.0 unless the recording is very large).
     `frame_embeddings` has one (D,) float32 for each of `FaceEncoders.frames`. `bad_faces` is the number of
-    detections that are left out (see `Detection.is_usable`).
+    detections that are left out (see `Face.is_usable`).
     """
 
     pts_us: int

@@ -1,8 +1,9 @@
-"""Head pose from five landmarks.
+"""Head pose: where a head points, and the solution from five landmarks.
 
-Five points of a face lie nearly in a plane, so two poses explain them almost equally well. SQPNP
-(Terzakis and Lourakis, 2020) finds every candidate. Each is refined, those behind the camera are dropped,
-and the one nearest to the track's last pose is kept.
+A bundle with `face_geometry` measures the pose; one without it solves it here. Five points of a face lie
+nearly in a plane, so two poses explain them almost equally well. SQPNP (Terzakis and Lourakis, 2020) finds
+every candidate. Each is refined, those behind the camera are dropped, and the one nearest to the track's
+last pose is kept.
 """
 
 from __future__ import annotations
@@ -28,20 +29,36 @@ FACE_MODEL_MM = np.array(
 the picture, y down, z away from the camera, the nose tip at the origin."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Pose:
     """Where a head points, in degrees. All angles are 0 for a face that looks straight into the camera.
 
     `yaw` in (-90, 90) is positive where the face points to the right of the picture, `pitch` in
     [-90, 90] where it points up, and `roll` in (-180, 180] where the head leans clockwise in the picture.
-    `rotation` (3, 3) float64 turns the axes of `FACE_MODEL_MM` into those of the camera (x right, y down,
-    z away from the camera).
     """
 
     yaw: float
     pitch: float
     roll: float
-    rotation: NDArray[np.float64]
+
+    @property
+    def angle(self) -> float:
+        """Between the direction of the face and the camera's axis, in degrees."""
+        return angle_from_axis(self.yaw, self.pitch)
+
+    @property
+    def rotation(self) -> NDArray[np.float64]:
+        """The rotation (3, 3) float64 from the axes of `FACE_MODEL_MM` to those of the camera (x right, y
+        down, z away from the camera)."""
+        yaw, pitch, roll = (math.radians(a) for a in (self.yaw, self.pitch, self.roll))
+        away = np.array(
+            [-math.sin(yaw) * math.cos(pitch), math.sin(pitch), math.cos(yaw) * math.cos(pitch)]
+        )
+        # The axis between the ears appears turned by the roll, and is perpendicular to the direction.
+        x, y = math.cos(roll), math.sin(roll)
+        across = np.array([x, y, -(x * away[0] + y * away[1]) / max(away[2], 1e-6)])
+        across /= np.linalg.norm(across)
+        return np.stack([across, np.cross(away, across), away], axis=1)
 
 
 def solve_pose(
@@ -69,6 +86,7 @@ def solve_pose(
         ]
     except cv2.error:
         return None  # coinciding or non-finite landmarks
+    before = None if previous is None else previous.rotation
     best, lowest = None, math.inf
     for turn, shift in refined:
         if not (np.isfinite(turn).all() and shift[2, 0] > 0):
@@ -76,11 +94,11 @@ def solve_pose(
         rotation = np.asarray(cv2.Rodrigues(turn)[0], np.float64)
         if rotation[2, 2] <= 0:
             continue  # the back of the head
-        if previous is None:
+        if before is None:
             projected, _ = cv2.projectPoints(FACE_MODEL_MM, turn, shift, camera, None)
             cost = float(np.linalg.norm(projected.reshape(5, 2) - points))
         else:
-            cost = _angle_between(rotation, previous.rotation)
+            cost = _angle_between(rotation, before)
         if cost < lowest:
             best, lowest = rotation, cost
     return None if best is None else _pose(best)
@@ -91,7 +109,13 @@ def _pose(rotation: NDArray[np.float64]) -> Pose:
     yaw = math.degrees(math.atan2(normal[0], -normal[2]))
     pitch = math.degrees(math.asin(min(1.0, max(-1.0, -normal[1]))))
     roll = math.degrees(math.atan2(rotation[1, 0], rotation[0, 0]))
-    return Pose(yaw, pitch, roll, rotation)
+    return Pose(yaw, pitch, roll)
+
+
+def angle_from_axis(yaw: float, pitch: float) -> float:
+    """Angle in degrees between the camera's axis and the direction at `yaw` and `pitch`, in degrees."""
+    cosine = math.cos(math.radians(yaw)) * math.cos(math.radians(pitch))
+    return math.degrees(math.acos(min(1.0, max(-1.0, cosine))))
 
 
 def _angle_between(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:

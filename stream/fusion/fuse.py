@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from affectstream.engines.batching import run_in_batches
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.labels import MODALITIES, Modality
 from affectstream.engines.spec import Engine
@@ -16,7 +17,6 @@ from affectstream.stream.fusion.member import (
     HeadOutputs,
     MemberContext,
     MemberInputs,
-    run_head,
 )
 from affectstream.stream.fusion.reading import OutputDecoder, Reading
 from affectstream.stream.fusion.subjects import Subject, SubjectAssigner, is_recent
@@ -137,5 +137,5 @@ def _fuse(
         for member, out in enumerate(each):
             if out is not None:
                 logits[row, member], mask[row, member] = out["logits"], True
-    fused = iter(run_head(head, {"members": logits, "mask": mask}, len(used)))
+    fused = iter(run_in_batches(head, {"members": logits, "mask": mask}, len(used)))
     return [next(fused) if any(out is not None for out in each) else None for each in by_subject]

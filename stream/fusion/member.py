@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.engines.batching import BATCH_SIZES, batch_size_for, pad_rows
+from affectstream.engines.batching import run_in_batches
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.labels import Modality
-from affectstream.engines.spec import Array, Engine
+from affectstream.engines.spec import Array
 from affectstream.stream.faces.encode import FaceEncoders
 from affectstream.stream.faces.quality import MIN_QUALITY
 from affectstream.stream.fusion.encoders import Encoders
@@ -113,7 +113,7 @@ class BundleMember:
     def predict(self, window: Window, inputs: Sequence[MemberInputs]) -> list[HeadOutputs | None]:
         """The head's outputs for each subject; None for one without any modality."""
         used = [each for each in inputs if each.modalities]
-        outputs = iter(run_head(self._head, self._feeds(window, used), len(used)))
+        outputs = iter(run_in_batches(self._head, self._feeds(window, used), len(used)))
         return [next(outputs) if each.modalities else None for each in inputs]
 
     def _video(self, window: Window, subject: Subject) -> tuple[Array, Array] | None:
@@ -175,16 +175,3 @@ class BundleMember:
     ) -> Mapping[int, NDArray[np.float32]]:
         channels = sorted({each.channel for each in inputs if each.channel is not None})
         return self._voice.encode(window, channels) if self._voice is not None and channels else {}
-
-
-def run_head(head: Engine, feeds: Mapping[str, Array], count: int) -> list[HeadOutputs]:
-    """A head's outputs for each of `count` rows, in batches of fixed sizes."""
-    outputs: list[HeadOutputs] = []
-    for start in range(0, count, BATCH_SIZES[-1]):
-        part = {name: array[start : start + BATCH_SIZES[-1]] for name, array in feeds.items()}
-        rows = min(BATCH_SIZES[-1], count - start)
-        out = head.run(
-            {name: pad_rows(array, batch_size_for(rows)) for name, array in part.items()}
-        )
-        outputs += [{name: array[row] for name, array in out.items()} for row in range(rows)]
-    return outputs

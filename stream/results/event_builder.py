@@ -63,6 +63,10 @@ class EventBuilder:
             pitch=rounded(attention.pitch, 2),
             roll=rounded(attention.roll, 2),
             method=attention.method,
+            gaze_yaw=rounded(attention.gaze_yaw, 2),
+            gaze_pitch=rounded(attention.gaze_pitch, 2),
+            eyes_open=rounded(attention.eyes_open),
+            mouth_open=rounded(attention.mouth_open),
         )
 
     def segment(

@@ -14,14 +14,18 @@ from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.labels import Modality
 from affectstream.stream.events import Event, SegmentKind
 from affectstream.stream.faces.encode import FaceEncoders
-from affectstream.stream.faces.face import Face, FrameObservation
-from affectstream.stream.faces.pose import Pose, solve_pose
-from affectstream.stream.faces.track import MEMORY_US, Tracker
+from affectstream.stream.faces.face import FrameObservation
+from affectstream.stream.faces.follow import Follower
+from affectstream.stream.faces.track import MEMORY_US
 from affectstream.stream.fusion.fuse import Fuser
 from affectstream.stream.fusion.reading import Reading
 from affectstream.stream.media.types import Bound, Cue, MediaKind, Samples, sample_time_us
 from affectstream.stream.options import SourceOptions
-from affectstream.stream.results.attention import AttentionMeter, AttentionReading
+from affectstream.stream.results.attention import (
+    AttentionMeter,
+    AttentionReading,
+    attention_method,
+)
 from affectstream.stream.results.event_builder import EventBuilder
 from affectstream.stream.results.segments import Segmenter, StateSpan
 from affectstream.stream.results.smoothing import Smoother
@@ -47,8 +51,8 @@ class HopResult:
 class _TrackState:
     """What is carried from hop to hop for one track, or for the recording."""
 
-    def __init__(self, labels: Sequence[str], baseline_us: int) -> None:
-        self.meter = AttentionMeter(baseline_us)
+    def __init__(self, labels: Sequence[str], meter: AttentionMeter) -> None:
+        self.meter = meter
         self.smoother = Smoother(labels)
         self.emotions, self.attentions = Segmenter(), Segmenter()
         self.modalities: tuple[Modality, ...] = ()
@@ -78,8 +82,7 @@ class Interpreter:
         self._shape = WindowShape(manifest.window_us, manifest.hop_us, manifest.frame_hz)
         self._options = options
         self.modalities = tuple(modalities)
-        self._tracker = Tracker()
-        self._poses: dict[int, Pose | None] = {}
+        self._follower = Follower(options.focal_px)
         holes: HolePolicy = "skip" if live else "wait"
         has_media = bool({"video", "voice"} & set(modalities))
         self._windower = _windower(bundle, self._shape, options, holes if has_media else "keep")
@@ -93,7 +96,8 @@ class Interpreter:
         )
         self._events = EventBuilder(stream, manifest.labels)
         self._has_emotion = bool(bundle.head_outputs - {"attention"})
-        self._has_attention = "attention" in bundle.head_outputs
+        self.attention_method = attention_method(bundle, options.attention)
+        """How the attention of faces is measured."""
         self._has_faces = bool(FaceEncoders.from_bundle(bundle).faces) and "video" in modalities
         self._states: dict[int | None, _TrackState] = {}
         self._gap_finder = GapFinder()
@@ -107,7 +111,7 @@ class Interpreter:
     @property
     def track_count(self) -> int:
         """Tracks so far; they are numbered from 1."""
-        return self._tracker.count
+        return self._follower.count
 
     def counts(self) -> dict[str, int]:
         """Counts for the `ended` event; that of bad faces only where there are some."""
@@ -124,7 +128,7 @@ class Interpreter:
             end_us = -(-points.stop * 1_000_000 // self._shape.frame_hz)
             return self.push_bound(Bound(MediaKind.VIDEO, end_us))
         self.bad_faces += observation.bad_faces
-        faces = self._tracked(observation)
+        faces = self._follower.push(observation)
         self._push_media(MediaKind.VIDEO, self._point_us(points.start), self._point_us(points.stop))
         pts_us, size = observation.pts_us, observation.frame_size
         windows: list[Iterator[Window]] = []
@@ -132,10 +136,7 @@ class Interpreter:
             frame = None
             if observation.frame_embeddings:
                 frame = FrameSample(point, pts_us, observation.frame_embeddings)
-            tracked = [
-                (number, TrackSample(point, pts_us, size, face, self._poses[number]))
-                for number, face in faces
-            ]
+            tracked = [(number, TrackSample(point, pts_us, size, face)) for number, face in faces]
             windows.append(self._windower.push_frame(point, tracked, frame))
         return self._results(chain.from_iterable(windows))
 
@@ -170,18 +171,6 @@ class Interpreter:
         ]
         return HopResult((), tuple(events))
 
-    def _tracked(self, observation: FrameObservation) -> list[tuple[int, Face]]:
-        """The faces of a frame by track; their poses are in `_poses` then."""
-        before, self._poses = self._poses, {}
-        focal = self._options.focal_px
-        focal = None if focal is None else focal * observation.scale
-        faces = self._tracker.push(observation)
-        for number, face in faces:
-            self._poses[number] = solve_pose(
-                face.landmarks, observation.frame_size, before.get(number), focal
-            )
-        return faces
-
     def _point_us(self, point: int) -> int:
         return point * 1_000_000 // self._shape.frame_hz
 
@@ -214,7 +203,8 @@ class Interpreter:
         for reading in self._fuser.push(window):
             state = self._states.get(reading.track)
             if state is None:
-                state = _TrackState(self._labels, self._options.baseline_us)
+                meter = AttentionMeter(self.attention_method, self._options.baseline_us)
+                state = _TrackState(self._labels, meter)
                 self._states[reading.track] = state
             attention = self._attention(state, window, reading)
             readings.append((reading, attention))
@@ -241,19 +231,14 @@ class Interpreter:
         """
         first_point = window.hop * self._shape.points_per_hop
         samples = window.tracks.get(reading.track, ()) if reading.track is not None else ()
-        poses = [
-            (sample.pts_us, sample.pose)
-            for sample in samples
-            if sample.point >= first_point and sample.pose is not None
-        ]
+        faces = [(sample.pts_us, sample.face) for sample in samples if sample.point >= first_point]
         beside_tracks = reading.track is None and bool(window.tracks)
-        if self._has_attention:
+        if self.attention_method == "model":
             if beside_tracks and reading.attention is None:
                 return None
-            return state.meter.push_score(reading.attention, poses, window.end_us)
-        if beside_tracks or not self._has_faces:
+        elif beside_tracks or not self._has_faces:
             return None
-        return state.meter.push(poses, window.end_us)
+        return state.meter.push(faces, window.end_us, reading.attention)
 
     def _segments(
         self, state: _TrackState, reading: Reading, attention: AttentionReading | None
@@ -287,7 +272,7 @@ class Interpreter:
         of: SegmentKind,
         spans: Iterable[StateSpan],
     ) -> list[Event]:
-        by_pose = of == "attention" and not self._has_attention
+        by_pose = of == "attention" and self.attention_method != "model"
         modalities: tuple[Modality, ...] = ("video",) if by_pose else state.modalities
         return [self._events.segment(track, of, span, modalities) for span in spans]
 

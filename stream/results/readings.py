@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from affectstream.engines.labels import SENTIMENTS
-from affectstream.stream.faces.detect import LANDMARKS
+from affectstream.engines.landmarks import FIVE_POINTS
 from affectstream.stream.fusion.reading import SCORE_DECIMALS, Reading
 from affectstream.stream.results.attention import AttentionReading
 from affectstream.stream.results.event_builder import rounded, seconds
@@ -16,7 +16,7 @@ from affectstream.stream.results.interpret import HopResult
 from affectstream.stream.results.origin import Origin
 
 _SENTIMENTS = tuple(f"sentiment_{name}" for name in SENTIMENTS)
-_POINTS = tuple(f"{name}_{axis}" for name in LANDMARKS for axis in "xy")
+_POINTS = tuple(f"{name}_{axis}" for name in FIVE_POINTS for axis in "xy")
 
 
 def table_schema(labels: Sequence[str]) -> pa.Schema:
@@ -46,7 +46,10 @@ def table_schema(labels: Sequence[str]) -> pa.Schema:
         *((f"{label}_intensity", number) for label in labels),
         ("attention", number),
         ("attention_state", pa.string()),
-        *((name, number) for name in ("yaw", "pitch", "roll", "quality", "voiced")),
+        ("attention_method", pa.string()),
+        *((name, number) for name in ("yaw", "pitch", "roll")),
+        *((name, number) for name in ("gaze_yaw", "gaze_pitch", "eyes_open", "mouth_open")),
+        *((name, number) for name in ("blink_rate", "quality", "voiced")),
         *((name, number) for name in ("face_t", "left", "top", "right", "bottom", "face_score")),
         *((name, number) for name in _POINTS),
     ]
@@ -81,13 +84,27 @@ def _row(
         **dict(zip(_SENTIMENTS, reading.sentiment or (None,) * len(_SENTIMENTS), strict=True)),
         "intensity": reading.intensity,
         **{f"{n}_intensity": v for n, v in zip(labels, intensities, strict=True)},
-        "attention": None if attention is None else rounded(attention.score),
-        "attention_state": None if attention is None else attention.state,
-        "yaw": None if attention is None else rounded(attention.yaw, 2),
-        "pitch": None if attention is None else rounded(attention.pitch, 2),
-        "roll": None if attention is None else rounded(attention.roll, 2),
         "voiced": rounded(reading.voiced),
+        **_attention(attention),
         **_face(reading),
+    }
+
+
+def _attention(attention: AttentionReading | None) -> dict[str, Any]:
+    if attention is None:
+        return {}
+    return {
+        "attention": rounded(attention.score),
+        "attention_state": attention.state,
+        "attention_method": attention.method,
+        "yaw": rounded(attention.yaw, 2),
+        "pitch": rounded(attention.pitch, 2),
+        "roll": rounded(attention.roll, 2),
+        "gaze_yaw": rounded(attention.gaze_yaw, 2),
+        "gaze_pitch": rounded(attention.gaze_pitch, 2),
+        "eyes_open": rounded(attention.eyes_open),
+        "mouth_open": rounded(attention.mouth_open),
+        "blink_rate": rounded(attention.blink_rate, 1),
     }
 
 

@@ -15,6 +15,7 @@ from affectstream.engines.daemon_executor import DaemonExecutor
 from affectstream.engines.labels import Modality
 from affectstream.stream.errors import AffectstreamError
 from affectstream.stream.live.words.dictation import LiveWords
+from affectstream.stream.options import SourceOptions
 from affectstream.stream.recognizer import Recognizer
 from affectstream.stream.serve.memory import trim_heaps
 from affectstream.stream.serve.metrics import Metrics
@@ -66,13 +67,14 @@ class Hub:
         record: Path | None = None,
         words: LiveWords | None = None,
         lsl: str | None = None,
+        options: SourceOptions | None = None,
         metrics: Metrics,
     ) -> None:
-        """All sessions share `recognizer` and `words`. `record` is the folder that stores them. `lsl` is
-        the prefix of the names of their outlets, before the name of the session."""
+        """All sessions share `recognizer`, `words` and `options`. `record` is the folder that stores them.
+        `lsl` is the prefix of the names of their outlets, before the name of the session."""
         self.recognizer, self.metrics = recognizer, metrics
         self.max_sessions, self.record = max_sessions, record
-        self._words, self._lsl = words, lsl
+        self._words, self._lsl, self._options = words, lsl, options
         self.sessions: dict[str, ServedSession] = {}
         self.closing = False
         self._until_s = float("inf")
@@ -131,6 +133,7 @@ class Hub:
                 recorder=recorder,
                 words=self._words,
                 outlets=outlets,
+                options=self._options,
             )
             undo.pop_all()
         self.sessions[session_id] = session

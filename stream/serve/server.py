@@ -20,6 +20,7 @@ from affectstream.stream.errors import OptionError
 from affectstream.stream.exits import INTERRUPTED
 from affectstream.stream.live.words.dictation import LiveWords
 from affectstream.stream.live.words.opening import open_recognizer
+from affectstream.stream.options import SourceOptions
 from affectstream.stream.recognizer import Recognizer
 from affectstream.stream.serve.app import application
 from affectstream.stream.serve.batching import share_engines
@@ -201,6 +202,7 @@ def build(recognizer: Recognizer, options: ServeOptions) -> Server:
         record=options.record,
         words=_open_words(options, bundle),
         lsl=options.lsl,
+        options=SourceOptions(attention=options.attention, baseline_us=options.baseline_us),
         metrics=metrics,
     )
     return Server(hub, options)

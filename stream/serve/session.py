@@ -18,6 +18,7 @@ from affectstream.stream.live.session import LiveSession
 from affectstream.stream.live.stats import LiveStats
 from affectstream.stream.live.words.dictation import LiveWords
 from affectstream.stream.media.types import Cue
+from affectstream.stream.options import SourceOptions
 from affectstream.stream.recognizer import Recognizer
 from affectstream.stream.results.interpret import HopResult
 from affectstream.stream.serve.clients import messages
@@ -54,6 +55,7 @@ class ServedSession:
         recorder: SessionRecorder | None,
         words: LiveWords | None = None,
         outlets: LslOutlets | None = None,
+        options: SourceOptions | None = None,
     ) -> None:
         """`session_id` names the session in URLs and logs, `name` is the `stream` of its events.
 
@@ -91,6 +93,7 @@ class ServedSession:
                 duration=metrics.observe_work,
                 words=self._on_words,
             ),
+            options=options,
             modalities=self.modalities,
             words=words,
         )

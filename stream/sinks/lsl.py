@@ -2,7 +2,8 @@
 
 Three streams open at the start, so that LabRecorder finds them before the first face:
 
-- ``NAME-emotion`` (type Emotion) and ``NAME-attention`` (type Attention): float32, one sample a hop, of the
+- ``NAME-emotion`` (type Emotion) and ``NAME-attention`` (type Attention; head pose, and gaze, eyes and mouth
+  where the bundle measures them): float32, one sample a hop, of the
   person in view with the lowest track, or of the recording itself if nobody is in view. The last channel is
   the track, 0 for the recording. A hop without a label, or a missing hop, is NaN.
 - ``NAME-markers`` (type Markers): segments and stream events as JSON, one string each.
@@ -42,7 +43,12 @@ _ATTENTION: tuple[Channel, ...] = (
     ("yaw", "degrees", "HeadPose"),
     ("pitch", "degrees", "HeadPose"),
     ("roll", "degrees", "HeadPose"),
-    _TRACK,
+)
+_GEOMETRY: tuple[Channel, ...] = (
+    ("gaze_yaw", "degrees", "Gaze"),
+    ("gaze_pitch", "degrees", "Gaze"),
+    ("eyes_open", "normalized", "Eyes"),
+    ("mouth_open", "normalized", "Mouth"),
 )
 _DIMENSIONS = ("valence", "engagement", "intensity")
 
@@ -68,8 +74,9 @@ class LslOutlets:
             outlet = self._outlet("emotion", "Emotion", emotions.channels)
             self._regular.append((outlet, emotions.sample))
         if "attention" in bundle.head_outputs or "video" in bundle.modalities:
-            outlet = self._outlet("attention", "Attention", _ATTENTION)
-            self._regular.append((outlet, _attention))
+            attention = Attentions(bundle.has_geometry)
+            outlet = self._outlet("attention", "Attention", attention.channels)
+            self._regular.append((outlet, attention.sample))
         self._markers = self._outlet("markers", "Markers", (("event", "json", "Markers"),))
         self._thread = threading.Thread(target=self._keep_time, name=f"lsl {name}", daemon=True)
         self._thread.start()
@@ -231,12 +238,21 @@ class Emotions:
         ]
 
 
-def _attention(hop: HopResult) -> list[float]:
-    event = min((e for e in hop.events if isinstance(e, Attention)), key=_order, default=None)
-    if event is None:
-        return [NAN] * len(_ATTENTION)
-    angles = (event.score, event.yaw, event.pitch, event.roll)
-    return [*map(_number, angles), float(event.track or 0)]
+class Attentions:
+    """The channels of ``NAME-attention``, and the sample of a hop."""
+
+    def __init__(self, with_geometry: bool) -> None:
+        """`with_geometry`: whether the bundle measures gaze, eyes and mouth."""
+        self._measures = (*_ATTENTION, *(_GEOMETRY if with_geometry else ()))
+        self.channels: tuple[Channel, ...] = (*self._measures, _TRACK)
+
+    def sample(self, hop: HopResult) -> list[float]:
+        """One value for each channel; NaN where it is not known."""
+        event = min((e for e in hop.events if isinstance(e, Attention)), key=_order, default=None)
+        if event is None:
+            return [NAN] * len(self.channels)
+        fields = ("score" if name == "attention" else name for name, _, _ in self._measures)
+        return [*(_number(getattr(event, name)) for name in fields), float(event.track or 0)]
 
 
 def _order(event: Emotion | Attention) -> float:

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectstream.stream.faces.face import Face
-from affectstream.stream.faces.pose import Pose
 from affectstream.stream.media.types import (
     FOREVER_US,
     SAMPLE_RATE,
@@ -75,7 +74,6 @@ class TrackSample:
     pts_us: int
     frame_size: tuple[int, int]
     face: Face
-    pose: Pose | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

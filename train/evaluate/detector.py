@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectstream.engines.runtimes.onnx import OnnxEngine
-from affectstream.stream.faces.detect import Detection, Detector, DetectorSpec, canvas_size
+from affectstream.stream.faces.detect import Detector, DetectorSpec, canvas_size
+from affectstream.stream.faces.face import Face
 from affectstream.stream.faces.yunet import box_iou
 from affectstream.train.errors import DataMissing
 from affectstream.train.loader.face_photos import read_photos
@@ -252,7 +253,7 @@ def roll_between(upright: NDArray[np.float32], found: NDArray[np.float32]) -> fl
     return float(np.degrees(np.arctan2(cross, float((a * b).sum()))))
 
 
-def _holds(face: Detection, middle: float) -> bool:
+def _holds(face: Face, middle: float) -> bool:
     x0, y0, x1, y1 = face.box
     return x0 < middle < x1 and y0 < middle < y1
 
@@ -261,7 +262,7 @@ def _corners(rows: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.concatenate([rows[:, :2], rows[:, :2] + rows[:, 2:4]], 1)
 
 
-def _boxes(found: Sequence[Detection]) -> NDArray[np.float32]:
+def _boxes(found: Sequence[Face]) -> NDArray[np.float32]:
     return np.asarray([face.box for face in found], np.float32).reshape(-1, 4)
 
 

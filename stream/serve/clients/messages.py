@@ -31,10 +31,12 @@ class SessionInfo(Struct, frozen=True, tag_field="type", tag="session"):
 
 
 class FaceBox(Struct, frozen=True):
-    """One face: `box` (x0, y0, x1, y1) and five `landmarks` (x, y) as fractions of the frame.
+    """One face: `box` (x0, y0, x1, y1) and `landmarks` (x, y) as fractions of the frame.
 
-    `track` is the number of this person in events; null until the first hop with this person. `person` is
-    their first track: another one if they were away and got a new number.
+    There are five landmarks, or 32 with the engine `face_geometry`. Only then `head` has yaw and pitch of
+    the head, and `gaze` those of head and eyes together, in degrees; null of closed eyes. `track` is the
+    number of this person in events; null until the first hop with this person. `person` is their first
+    track: another one if they were away and got a new number.
     """
 
     track: int | None
@@ -42,6 +44,8 @@ class FaceBox(Struct, frozen=True):
     box: tuple[float, float, float, float]
     landmarks: tuple[tuple[float, float], ...]
     score: float
+    head: tuple[float, float] | None = None
+    gaze: tuple[float, float] | None = None
 
 
 class Faces(Struct, frozen=True, tag_field="type", tag="faces"):

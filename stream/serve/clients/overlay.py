@@ -6,7 +6,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from affectstream.stream.faces.blinks import CLOSE_BELOW
+from affectstream.stream.faces.eyes import eye_openness, gaze_in_frame, open_share
 from affectstream.stream.faces.face import Face, FrameObservation
+from affectstream.stream.faces.geometry import Geometry
 from affectstream.stream.faces.yunet import box_iou
 from affectstream.stream.fusion.reading import Reading
 from affectstream.stream.serve.clients.messages import FaceBox, Faces
@@ -66,13 +69,27 @@ class FaceOverlay:
             return round(float(pixels) / height, 4)
 
         x0, y0, x1, y1 = face.box
+        geometry = face.geometry
+        points = face.landmarks if geometry is None else geometry.landmarks
         return FaceBox(
             track,
             None if track is None else self._people.person(track),
             (x(x0), y(y0), x(x1), y(y1)),
-            tuple((x(px), y(py)) for px, py in face.landmarks),
+            tuple((x(px), y(py)) for px, py in points),
             round(face.score, 4),
+            head=None if geometry is None else _degrees(geometry.pose.yaw, geometry.pose.pitch),
+            gaze=_gaze(geometry),
         )
+
+
+def _gaze(geometry: Geometry | None) -> tuple[float, float] | None:
+    if geometry is None or open_share(eye_openness(geometry)) < CLOSE_BELOW:
+        return None
+    return _degrees(*gaze_in_frame(geometry))
+
+
+def _degrees(yaw: float, pitch: float) -> tuple[float, float]:
+    return round(yaw, 1), round(pitch, 1)
 
 
 def _merge(

@@ -9,6 +9,8 @@ const ABSTAIN_REASONS = {
   language: "another language", low_confidence: "not sure",
 };
 
+const EYES_CLOSED = 0.25; // as in stream/faces/blinks.py
+
 const SVG = "http://www.w3.org/2000/svg";
 
 function colorPatch(color) {
@@ -75,7 +77,8 @@ function drawNow(key) {
   });
   const attention = person && person.attention;
   $("meter").value = attention && attention.score !== null ? attention.score : 0;
-  $("attentive").textContent = attention ? attention.state : "–";
+  const closed = attention && attention.eyes_open !== null && attention.eyes_open < EYES_CLOSED;
+  $("attentive").textContent = attention ? `${attention.state}${closed ? ", eyes closed" : ""}` : "–";
 }
 
 function drawPeople(key) {
@@ -144,6 +147,22 @@ function drawHistory(key) {
   canvas.setAttribute("aria-label", now.length ? `${what}. Now: ${now.join(", ")}` : "Nothing yet");
 }
 
+// An arrow to where a head points or eyes look: yaw to the right of the picture and pitch up, in degrees.
+function drawArrow(pen, [x, y], angles, reach, mirrored, color) {
+  if (!angles) return;
+  const [yaw, pitch] = angles.map((degrees) => (degrees * Math.PI) / 180);
+  const across = Math.sin(yaw) * Math.cos(pitch) * (mirrored ? -1 : 1), up = Math.sin(pitch);
+  pen.strokeStyle = pen.fillStyle = color;
+  pen.lineWidth = 2.5;
+  pen.beginPath();
+  pen.moveTo(x, y);
+  pen.lineTo(x + reach * across, y - reach * up);
+  pen.stroke();
+  pen.beginPath();
+  pen.arc(x + reach * across, y - reach * up, 3.5, 0, 7);
+  pen.fill();
+}
+
 function drawFaces() {
   const canvas = $("overlay"), pen = fitCanvas(canvas);
   if (!faces || performance.now() - faces.cameMs > 700) return;
@@ -163,11 +182,16 @@ function drawFaces() {
     pen.roundRect(a, y(face.box[1]), b - a, y(face.box[3]) - y(face.box[1]), 8);
     pen.stroke();
     pen.fillStyle = color;
+    const dot = face.landmarks.length > 5 ? 1.2 : 2.4;
     for (const [px, py] of face.landmarks) {
       pen.beginPath();
-      pen.arc(x(px), y(py), 2.4, 0, 7);
+      pen.arc(x(px), y(py), dot, 0, 7);
       pen.fill();
     }
+    const [middle, reach] = [[(a + b) / 2, y((face.box[1] + face.box[3]) / 2)], 0.6 * (b - a)];
+    drawArrow(pen, middle, face.head, reach, mirrored, color);
+    drawArrow(pen, middle, face.gaze, reach, mirrored, "#ffd84d");
+    pen.fillStyle = color;
     const text = `${face.person === null ? "…" : face.person}${event && event.label ? ` ${event.label}` : ""}`;
     const long = pen.measureText(text).width + 14, up = Math.max(y0, y(face.box[1]) - 24);
     pen.fillRect(a, up, long, 21);

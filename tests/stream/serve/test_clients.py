@@ -84,7 +84,7 @@ def reading(track: int | None, face: Face | None) -> Reading:
         confidence=None,
         abstain="low_confidence",
         assigned_by=None,
-        track_sample=None if face is None else TrackSample(0, 0, (400, 200), face, None),
+        track_sample=None if face is None else TrackSample(0, 0, (400, 200), face),
         voiced=0.0,
     )
 

@@ -24,7 +24,7 @@ def look(point):
         (np.full(3, point, np.float32),),
         np.ones(2, np.float32),
     )
-    return TrackSample(point, point * 125_000, (64, 48), face, None)
+    return TrackSample(point, point * 125_000, (64, 48), face)
 
 
 def windows(pieces, order):

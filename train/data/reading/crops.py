@@ -1,4 +1,4 @@
-"""Crops for training, cut by the detector of a bundle and by `stream.faces.crop`, as in serving.
+"""Crops for training, cut by the face engines of a bundle and by `stream.faces.crop`, as in serving.
 
 Of a picture with several faces the largest is cut. A picture without a face has no `face` or `person`
 crop.
@@ -17,7 +17,8 @@ from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.errors import BundleError
 from affectstream.engines.manifest import CropKind
 from affectstream.stream.faces.crop import align_face, frame_crop, person_crop, scaled_template
-from affectstream.stream.faces.detect import Detection, Detector, DetectorSpec
+from affectstream.stream.faces.face import Face
+from affectstream.stream.faces.find import FaceFinder
 
 BATCH = 4
 """Pictures searched for faces at a time."""
@@ -26,14 +27,14 @@ Picture = NDArray[np.uint8]
 
 
 class Cropper(ExitStack):
-    """Cuts one kind of crop. The bundle of the detector opens with the first picture."""
+    """Cuts one kind of crop. The bundle with the face engines opens with the first picture."""
 
     def __init__(self, kind: CropKind, size: int, bundle: str = "pocket", threads: int = 1) -> None:
         super().__init__()
         self.kind, self.size = kind, size
         self.template = scaled_template(size)
         self._bundle, self._threads = bundle, threads
-        self._detector: Detector | None = None
+        self._finder: FaceFinder | None = None
 
     def cut_each(
         self, pictures: Iterable[tuple[Key, Picture]]
@@ -55,32 +56,31 @@ class Cropper(ExitStack):
         yield from cut()
 
     def cut(self, pictures: Sequence[Picture]) -> list[Picture | None]:
-        """The crop of each RGB picture (H, W, 3) uint8, all of one size; None without a face.
+        """The crop of each RGB picture (H, W, 3) uint8; None without a face.
 
         Raises `BundleError` for a bundle without a face detector.
         """
         if self.kind == "frame":
             return [frame_crop(rgb, self.size) for rgb in pictures]
-        found = self._open().detect(pictures) if pictures else []
+        found = self._open().find(pictures) if pictures else []
         return [
             self._largest(rgb, faces) if faces else None
             for rgb, faces in zip(pictures, found, strict=True)
         ]
 
-    def _largest(self, rgb: Picture, faces: Sequence[Detection]) -> Picture:
+    def _largest(self, rgb: Picture, faces: Sequence[Face]) -> Picture:
         face = max(faces, key=lambda f: (f.box[2] - f.box[0]) * (f.box[3] - f.box[1]))
         if self.kind == "person":
             return person_crop(rgb, face.box, self.size)
         return align_face(rgb, face.landmarks, np.asarray(self.template, np.float32), self.size)
 
-    def _open(self) -> Detector:
-        if self._detector is None:
+    def _open(self) -> FaceFinder:
+        if self._finder is None:
             bundle = self.enter_context(Bundle.open(self._bundle, threads=self._threads))
-            part = bundle.manifest.engines.face_detector
-            if part is None:
+            self._finder = FaceFinder.from_bundle(bundle)
+            if self._finder is None:
                 raise BundleError(
                     f"bundle {bundle.manifest.name!r} has no face detector: expected one that has, "
                     "such as pocket"
                 )
-            self._detector = Detector(bundle.engines["face_detector"], DetectorSpec.of(part))
-        return self._detector
+        return self._finder

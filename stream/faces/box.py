@@ -1,0 +1,13 @@
+"""Boxes around faces."""
+
+from __future__ import annotations
+
+Box = tuple[float, float, float, float]
+"""x0, y0, x1, y1 in pixels; the left edge of the picture is 0, the right one its width."""
+
+
+def square_around(box: Box, scale: float) -> Box:
+    """The square around the center of `box`, `scale` times as wide as its longer side."""
+    x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    half = scale * max(box[2] - box[0], box[3] - box[1]) / 2
+    return x - half, y - half, x + half, y + half
