@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectstream.bench.tracking.people import FRAME_HZ, Person
-from affectstream.stream.faces.detect import Box
+from affectstream.stream.faces.box import Box
 
 WIDTH, HEIGHT = 640, 360
 _LENGTH = 10 * FRAME_HZ
