@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import typer
 
-from affectstream.train.cli.evaluate import compare, evaluate, evaluate_detector, report
+from affectstream.train.cli.evaluate import (
+    compare,
+    evaluate,
+    evaluate_detector,
+    evaluate_face,
+    report,
+)
 from affectstream.train.cli.export import export, extract
 from affectstream.train.cli.fit import fit, folds, tune
 from affectstream.train.cli.prepare import prepare, preview
@@ -26,4 +32,5 @@ application.command()(export)
 application.command()(extract)
 application.command()(evaluate)
 application.command()(evaluate_detector)
+application.command()(evaluate_face)
 application.command()(compare)

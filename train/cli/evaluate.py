@@ -108,6 +108,35 @@ def _print(rows: Sequence[Measurement]) -> None:
         print(f"{row.part:16} {row.data:38} {row.metric:22} {row.value:.4f}  (n = {row.count})")
 
 
+def evaluate_face(
+    data: Data,
+    encoder: Annotated[
+        str, typer.Option(help="'pocket', the folder of a bundle, or a face_encoder.onnx.")
+    ] = "pocket",
+    split: Annotated[str, typer.Option(help="Split of the prepared data set.")] = "valid",
+    linear: Annotated[
+        Path | None,
+        typer.Option(
+            help="The same set prepared with --labels own: fit a linear layer on the embedding."
+        ),
+    ] = None,
+) -> None:
+    """Measure a face encoder on a prepared set of faces, as they are and degraded.
+
+    Prints agreement with 95 % intervals, the confusion matrix, size and cost; the last line is JSON.
+
+    Example: [bold]affectstream train evaluate-face --data prepared/fer2013[/bold]
+    """
+    import msgspec
+
+    from affectstream.train.evaluate import face_encoder as faces
+
+    _warn_of_training_samples(split)
+    found = faces.evaluate(faces.FaceEncoder(encoder), data, split, linear)
+    print("\n".join(faces.lines(found)))
+    print(msgspec.json.encode(found).decode())
+
+
 def compare(
     first: Annotated[str, typer.Argument(help="Folder of a run or a bundle, or 'pocket'.")],
     second: Annotated[str, typer.Argument(help="The one to compare with the first.")],
