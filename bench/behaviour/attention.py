@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -21,9 +22,12 @@ from affectstream.bench.behaviour import intervals
 from affectstream.bench.behaviour.media import Picture, write_video
 from affectstream.bench.behaviour.report import Measure, NotMeasured, Report, Tile
 from affectstream.bench.behaviour.workbench import Workbench, largest_faces
+from affectstream.engines.labels import AttentionOption
+from affectstream.stream.results.attention import attention_method
 
 Looks = Literal["camera", "elsewhere", "closed"]
 LOOKS: tuple[Looks, ...] = get_args(Looks)
+OPTIONS: tuple[AttentionOption, ...] = get_args(AttentionOption)
 _SHOWN_S = 1.5
 _CAMERA_DEG, _ELSEWHERE_DEG = 10.0, 22.0
 _CLOSED, _OPEN = 0.12, 0.2
@@ -55,14 +59,18 @@ def measure(bench: Workbench) -> Report:
     if bench.teacher is not None:
         lists["by the mesh"] = by_mesh(bench)
     measures, tiles = [], list[Tile]()
+    bundle = bench.recognizer.bundle
+    options = [o for o in OPTIONS if o == attention_method(bundle, o)] or [OPTIONS[0]]
+    details = () if bundle.has_geometry else ("gaze and lids: not in this bundle",)
     with zipfile.ZipFile(archive) as photos:
-        for name, photo_list in lists.items():
-            shown = [show(bench, photos, file, looks) for file, looks in photo_list]
-            measures += _measures(name, shown)
-            if name == "by eye":
+        for option, (name, photo_list) in product(options, lists.items()):
+            method = attention_method(bundle, option)
+            shown = [show(bench, photos, file, looks, option) for file, looks in photo_list]
+            measures += _measures(f"{method}, photos {name}", shown)
+            if name == "by eye" and option == options[0]:
                 wrong = [one for one in shown if one.state is not None and not one.right]
                 tiles += [_tile(photos, one) for one in wrong[:: max(1, len(wrong) // 16)]]
-    return Report(tuple(measures), tiles=tuple(tiles))
+    return Report(tuple(measures), details, tuple(tiles))
 
 
 def held_out(file: str) -> bool:
@@ -102,14 +110,16 @@ def by_mesh(bench: Workbench) -> list[tuple[str, Looks]]:
     return found[:: max(1, len(found) // _MESH_PHOTOS)]
 
 
-def show(bench: Workbench, photos: zipfile.ZipFile, file: str, looks: Looks) -> Shown:
+def show(
+    bench: Workbench, photos: zipfile.ZipFile, file: str, looks: Looks, option: AttentionOption
+) -> Shown:
     """Score one photo as a recording of its own."""
     picture = read_photo(photos, file)
     count = round(_SHOWN_S * bench.frame_hz)
     path = bench.folder / f"photo_{file}.mp4"
-    if not path.exists():
+    if not path.exists():  # the next method takes the same file
         write_video(path, [picture] * count, bench.frame_hz)
-    rows = list(largest_faces(bench.rows(path, ("video",))))
+    rows = list(largest_faces(bench.rows(path, ("video",), option)))
     return Shown(file, looks, rows[-1]["attention_state"] if rows else None)
 
 
@@ -134,11 +144,9 @@ def balanced_accuracy(shown: Sequence[Shown]) -> float:
 def _measures(name: str, shown: Sequence[Shown]) -> list[Measure]:
     seen = [one for one in shown if one.state is not None]
     measures = [
+        Measure(f"{name}: with a face", 100 * len(seen) / max(1, len(shown)), len(shown), "%"),
         Measure(
-            f"photos {name}: with a face", 100 * len(seen) / max(1, len(shown)), len(shown), "%"
-        ),
-        Measure(
-            f"photos {name}: balanced accuracy",
+            f"{name}: balanced accuracy",
             balanced_accuracy(seen),
             len(seen),
             "%",
@@ -150,7 +158,7 @@ def _measures(name: str, shown: Sequence[Shown]) -> list[Measure]:
         n, hits = len(right), sum(right)
         measures.append(
             Measure(
-                f"photos {name}: {looks}, right",
+                f"{name}: {looks}, right",
                 100 * hits / n if n else None,
                 n,
                 "%",

@@ -21,12 +21,15 @@ from affectstream.bench.behaviour.workbench import Row, Workbench
 
 _PROMISES = {"yaw": (0.9, 5.0), "pitch": (0.85, 4.0), "roll": (0.95, 3.0)}
 """Least correlation, and largest median difference in degrees."""
+_LOOKS = ("gaze_yaw", "gaze_pitch", "eyes_open", "mouth_open")
+NAMES = (*_PROMISES, *_LOOKS)
+"""Columns of the readings. Openings are shares of a normal one; those of the mesh are not."""
 _IOU = 0.3
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Compared:
-    """One recording: `own` and `mesh` (n, 3) yaw, pitch, roll in degrees of the same hops."""
+    """One recording: `own` and `mesh` (n, `NAMES`) of the same hops; `own` is nan where it is not known."""
 
     recording: str
     own: NDArray[np.float64]
@@ -63,7 +66,17 @@ def measure(bench: Workbench) -> Report:
                 Promise(at_most=most),
             ),
         ]
+    for number, name in enumerate(_LOOKS, len(_PROMISES)):
+        angles = [(c.own[:, number], c.mesh[:, number]) for c in compared]
+        known = int(sum(np.isfinite(own).sum() for own, _ in angles))
+        if known > 2:
+            interval = intervals.bootstrap(correlation, angles)
+            measures.append(
+                Measure(f"{name}, correlation", correlation(angles), known, interval=interval)
+            )
     details = [f"{c.recording}: {len(c.own)} hops, {_line(c)}" for c in compared]
+    if not bench.recognizer.bundle.has_geometry:
+        details.append("gaze, lids and mouth: not in this bundle")
     return Report(tuple(measures), tuple(details))
 
 
@@ -90,16 +103,15 @@ def difference(angles: _Angles) -> float:
 
 
 def _pooled(angles: _Angles) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    own, mesh = zip(*angles, strict=True)
-    return np.concatenate(own), np.concatenate(mesh)
+    own, mesh = (np.concatenate(column) for column in zip(*angles, strict=True))
+    known = np.isfinite(own)
+    return own[known], mesh[known]
 
 
 def compare(bench: Workbench, clip: Path, answers: Mapping[str, NDArray[Any]]) -> Compared:
     """The hops of `clip` in which both have the same face."""
     here = np.flatnonzero(answers["name"] == clip.name)
-    members = bench.recognizer.bundle.member_bundles
-    of_crop = any(member.manifest.engines.face_geometry for member in members)
-    times, pose = answers["time"][here], answers["pose" if of_crop else "pose_frame"][here]
+    times, pose = answers["time"][here], _mesh(answers, here, bench.recognizer.bundle.has_geometry)
     size = answers["size"][here][:, None]
     points = answers["landmarks"][here] / size
     boxes = np.concatenate([points.min(axis=1), points.max(axis=1)], axis=1)
@@ -110,9 +122,26 @@ def compare(bench: Workbench, clip: Path, answers: Mapping[str, NDArray[Any]]) -
         same = (times >= row["t_start"]) & (times < row["t_end"])
         same &= overlap(row, boxes) > _IOU
         if same.sum() >= 2:
-            own.append([row[name] for name in _PROMISES])
+            own.append([row[name] for name in NAMES])
             mesh.append(np.median(pose[same], axis=0))
-    return Compared(clip.name, np.array(own).reshape(-1, 3), np.array(mesh).reshape(-1, 3))
+    shape = (-1, len(NAMES))
+    return Compared(
+        clip.name, np.array(own, np.float64).reshape(shape), np.array(mesh).reshape(shape)
+    )
+
+
+def _mesh(
+    answers: Mapping[str, NDArray[Any]], here: NDArray[np.int64], of_crop: bool
+) -> NDArray[np.float64]:
+    """The mesh's values (n, `NAMES`) of the faces `here`."""
+    crop = answers["pose"][here]
+    columns = [
+        crop if of_crop else answers["pose_frame"][here],
+        crop[:, :2] + answers["gaze_angles"][here],
+        answers["eyes"][here].mean(axis=1, keepdims=True),
+        answers["mouth"][here][:, None],
+    ]
+    return np.concatenate(columns, axis=1).astype(np.float64)
 
 
 def overlap(row: Row, boxes: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -125,5 +154,5 @@ def overlap(row: Row, boxes: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def _line(c: Compared) -> str:
-    bias = np.median(c.own - c.mesh, axis=0)
+    bias = np.median((c.own - c.mesh)[:, : len(_PROMISES)], axis=0)
     return ", ".join(f"{name} bias {b:+.1f}" for name, b in zip(_PROMISES, bias, strict=True))

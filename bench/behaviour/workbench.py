@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectstream.bench.behaviour.report import NotMeasured
-from affectstream.engines.labels import Modality
+from affectstream.engines.labels import AttentionOption, Modality
 from affectstream.stream import Recognizer, Result, SourceOptions
 
 Row = dict[str, Any]
@@ -28,7 +28,9 @@ class Workbench:
     data: Path
     folder: Path
     teacher: Path | None = None
-    _scored: dict[tuple[Path, tuple[Modality, ...] | None], Result] = field(default_factory=dict)
+    _scored: dict[tuple[Path, tuple[Modality, ...] | None, AttentionOption], Result] = field(
+        default_factory=dict
+    )
     _available: dict[Path, tuple[Modality, ...]] = field(default_factory=dict)
 
     @property
@@ -61,16 +63,27 @@ class Workbench:
                 self._available[path] = session.modalities
         return self._available[path]
 
-    def score(self, path: Path, modalities: tuple[Modality, ...] | None = None) -> Result:
+    def score(
+        self,
+        path: Path,
+        modalities: tuple[Modality, ...] | None = None,
+        attention: AttentionOption = "gaze",
+    ) -> Result:
         """The result of a recording, computed once."""
-        key = path, modalities
+        key = path, modalities, attention
         if key not in self._scored:
-            self._scored[key] = self.recognizer.score(path, SourceOptions(modalities=modalities))
+            options = SourceOptions(modalities=modalities, attention=attention)
+            self._scored[key] = self.recognizer.score(path, options)
         return self._scored[key]
 
-    def rows(self, path: Path, modalities: tuple[Modality, ...] | None = None) -> list[Row]:
+    def rows(
+        self,
+        path: Path,
+        modalities: tuple[Modality, ...] | None = None,
+        attention: AttentionOption = "gaze",
+    ) -> list[Row]:
         """The readings of a recording."""
-        rows: list[Row] = self.score(path, modalities).readings.to_pylist()
+        rows: list[Row] = self.score(path, modalities, attention).readings.to_pylist()
         return rows
 
     def teacher_answers(self, name: str) -> dict[str, NDArray[Any]]:
