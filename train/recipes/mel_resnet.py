@@ -1,0 +1,156 @@
+"""`mel_resnet`: a small residual network over log-mels with attention over time, from scratch.
+
+Three seconds of sound to one embedding. The encoder normalizes loudness and hides what is far below the
+voice, so that pauses and the zeros before a short clip have no effect. Two attention weightings each pool
+mean and deviation over time.
+
+In training tempo, pitch, color, loudness, bandwidth and noise change at random on the log-mels
+(``mel_change=1``), and SpecAugment hides parts of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+from torchvision.ops import Conv2dNormActivation
+
+from affectstream.train.loader.augment_sound import BARS, change_mel, spec_augment
+from affectstream.train.networks.mel import BANDS, LogMel
+from affectstream.train.networks.network import Network, NetworkSpec, Value, VoiceEncoder
+from affectstream.train.recipe import FitConfig
+from affectstream.train.recipes.documented.mel_cnn import LinearHead
+from affectstream.train.recipes.net_recipe import NetRecipe
+
+DECIBEL = math.log(10.0) / 10.0
+DEEPEST_DB, ACTIVE_DB = 65.0, 35.0
+"""Cells more than so far below the loudest are raised; frames within so much of it count as speech."""
+WEIGHTINGS = 2
+OPTIONS: Mapping[str, Value] = {
+    "mel_first": 24,
+    "mel_second": 40,
+    "mel_third": 72,
+    "mel_last": 112,
+    "mel_width": 128,
+    "mel_change": 1,
+    "mel_bars": BARS,
+}
+"""Channels of the stem and the three stages, numbers of the embedding, and what augments."""
+WIDTHS = tuple(OPTIONS)[:5]
+TINY: Mapping[str, Value] = dict(zip(WIDTHS, (4, 6, 8, 8, 16), strict=True))
+
+
+def level(mel: Tensor) -> Tensor:
+    """Normalize the loudness of log-mels (N, bands, frames): about [-4, 3], same shape.
+
+    The mean over the frames of speech becomes zero. Digital silence becomes all zeros.
+    """
+    mel = torch.maximum(mel, mel.amax((1, 2), keepdim=True) - DEEPEST_DB * DECIBEL)
+    loudness = mel.amax(1, keepdim=True)
+    active = (loudness >= loudness.amax(2, keepdim=True) - ACTIVE_DB * DECIBEL).to(mel.dtype)
+    mean = (mel.mean(1, keepdim=True) * active).sum(2, keepdim=True) / active.sum(2, keepdim=True)
+    return (mel - mean) / 3.0
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions and a shortcut, with a stride over bands and frames."""
+
+    def __init__(self, inputs: int, outputs: int, stride: tuple[int, int], drop: float) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            Conv2dNormActivation(inputs, outputs, 3, stride),
+            nn.Dropout2d(drop),
+            Conv2dNormActivation(outputs, outputs, 3, activation_layer=None),
+        )
+        self.shortcut = nn.Sequential(
+            nn.AvgPool2d(stride, ceil_mode=True, count_include_pad=False),
+            Conv2dNormActivation(inputs, outputs, 1, activation_layer=None),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, Cin, bands, frames) to (N, Cout, bands / stride, frames / stride)."""
+        return F.relu(self.body(x) + self.shortcut(x))
+
+
+class MelResNet(VoiceEncoder):
+    """Sound to one embedding; see the module."""
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        super().__init__()
+        stem, first, second, last, self.width = (int(spec.options[name]) for name in WIDTHS)
+        self.steps, self.samples = 1, spec.samples
+        self.change, self.bars = (int(spec.options[name]) for name in ("mel_change", "mel_bars"))
+        self.mel = LogMel()
+        self.stem = Conv2dNormActivation(1, stem, 5, 2)
+        self.stages = nn.Sequential(
+            Block(stem, first, (2, 2), 0.05),
+            Block(first, second, (2, 2), 0.1),
+            Block(second, last, (2, 1), 0.1),
+        )
+        self.flat = nn.Sequential(
+            nn.Conv1d(last * BANDS // 16, self.width, 1, bias=False),
+            nn.BatchNorm1d(self.width),
+            nn.ReLU(inplace=True),
+        )
+        self.attend = nn.Sequential(
+            nn.Conv1d(self.width, 48, 1), nn.Tanh(), nn.Conv1d(48, WEIGHTINGS, 1)
+        )
+        self.project = nn.Sequential(
+            nn.Dropout(0.4),
+            nn.Linear(2 * WEIGHTINGS * self.width, self.width),
+            nn.LayerNorm(self.width),
+            nn.ReLU(),
+        )
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """See `VoiceEncoder`."""
+        mel = self.mel(samples)
+        if self.training and self.change:
+            mel = change_mel(mel)
+        if self.training and self.bars:
+            mel = spec_augment(mel, bars=self.bars)
+        x = level(mel).unsqueeze(1).contiguous(memory_format=torch.channels_last)
+        x = self.flat(self.stages(self.stem(x)).flatten(1, 2))
+        weights = self.attend(x).softmax(2)
+        mean, square = _weighted(x, weights), _weighted(x * x, weights)
+        spread = (square - mean * mean).clamp(min=1e-4).sqrt()
+        return self.project(torch.cat([mean, spread], 1).flatten(1)).unsqueeze(1)
+
+
+def _weighted(x: Tensor, weights: Tensor) -> Tensor:
+    """Means (N, D, K) of (N, D, T) under each of the weights (N, K, T).
+
+    Not a matrix product: the deviation stays in FP32, and Turing has no such product in FP32.
+    """
+    return (x.unsqueeze(2) * weights.unsqueeze(1)).sum(3)
+
+
+def _build(spec: NetworkSpec) -> Network:
+    voice = MelResNet(spec)
+    return Network(LinearHead(voice.width, spec.outputs), voice=voice)
+
+
+RECIPE = NetRecipe(
+    name="mel_resnet",
+    summary="voice encoder: small residual network over 64 mels with attention, from scratch",
+    defaults=FitConfig(
+        epochs=120,
+        batch_size=64,
+        learning_rate=3e-3,
+        weight_decay=5e-2,
+        warmup_epochs=3.0,
+        ema_decay=0.998,
+        precision="bf16-mixed",
+        label_smoothing=0.1,
+        class_weights=True,
+        monitor="uar",
+    ),
+    build=_build,
+    modalities=("voice",),
+    options=OPTIONS,
+    unaugmented={"mel_change": 0, "mel_bars": 0},
+    tiny=TINY,
+)

@@ -1,0 +1,162 @@
+"""`ngram_text`: pieces of words, pairs and triples of them, and a small convolutional network, from scratch.
+
+For a few thousand short lines. One half is a linear model over hashed n-grams (after fastText, Joulin et
+al., 2017): each n-gram has a row in a table, and a line is the sum of its rows over the square root of
+their number. The other half is a network with windows of one to three pieces, a maximum and an attention
+over them (after Kim, 2014). Both give an embedding, and one linear layer reads both.
+
+In training pieces and n-grams are dropped at random, so that no line is known by one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from affectstream.train.networks.network import (
+    Head,
+    LastLayer,
+    Network,
+    NetworkSpec,
+    TextEncoder,
+    Value,
+    masked_mean,
+)
+from affectstream.train.networks.sequences import MASKED_SCORE
+from affectstream.train.networks.tokenizer import train_tokenizer
+from affectstream.train.recipe import FitConfig
+from affectstream.train.recipes.net_recipe import NetRecipe
+
+PIECES = 1_500
+"""Vocabulary of the tokenizer, which is trained on the lines."""
+ORDERS = 3
+"""N-grams of one, two and three pieces."""
+OPTIONS: Mapping[str, Value] = {
+    "text_slots": 2**15,
+    "text_width": 96,
+    "text_bag": 16,
+    "hidden": 112,
+    "piece_dropout": 0.15,
+    "gram_dropout": 0.3,
+    "context": 0,
+}
+"""`text_slots`: rows of the table; `text_bag`: numbers in a row; `text_width`: channels of the network."""
+TINY: Mapping[str, Value] = {"text_slots": 256, "text_width": 8, "text_bag": 4, "hidden": 12}
+
+
+class NgramEncoder(TextEncoder):
+    """Tokens to one embedding: `hidden` numbers of the network, then those of the bag of n-grams."""
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        super().__init__()
+        names = ("text_slots", "text_width", "text_bag", "hidden")
+        slots, width, bag, hidden = (int(spec.options[name]) for name in names)
+        self.piece_dropout, self.gram_dropout = (
+            float(spec.options[name]) for name in ("piece_dropout", "gram_dropout")
+        )
+        self.tokens, self.steps, self.width = spec.tokens, 1, hidden + bag
+        # The sum of random numbers hashes an n-gram by look-ups and additions alone.
+        generator = torch.Generator().manual_seed(slots)
+        shares = slots // ORDERS
+        numbers = torch.randint(shares, (ORDERS, ORDERS, spec.vocabulary), generator=generator)
+        self.register_buffer("numbers", numbers)
+        self.numbers: Tensor
+        self.slots = shares
+        self.table = nn.Embedding(slots, bag)
+        nn.init.normal_(self.table.weight, std=0.01)
+        self.pieces = nn.Embedding(spec.vocabulary, width)
+        nn.init.normal_(self.pieces.weight, std=0.1)
+        self.windows = nn.ModuleList(
+            nn.Conv1d(width, width, size, padding=size - 1) for size in range(1, ORDERS + 1)
+        )
+        self.attend = nn.Linear(ORDERS * width, 1)
+        self.project = nn.Linear(2 * ORDERS * width, hidden)
+        self.dropout = nn.Dropout(0.5)
+
+    def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """See `TextEncoder`."""
+        if self.training:
+            kept = torch.rand(ids.shape, device=ids.device) >= self.piece_dropout
+            mask = mask & kept
+        return torch.cat([self.network(ids, mask), self.bag(ids, mask)], 1).unsqueeze(1)
+
+    def bag(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """The linear half, (N, `text_bag`)."""
+        ids = ids * mask
+        total, count = torch.zeros(()), torch.zeros(())
+        for order in range(ORDERS):
+            slot, there = torch.zeros_like(ids), mask
+            for place in range(order + 1):
+                back = order - place
+                shifted = F.pad(ids, (back, 0))[:, : ids.shape[1]]
+                slot = slot + self.numbers[order, place][shifted]
+                there = there & F.pad(mask, (back, 0))[:, : ids.shape[1]]
+            rows = self.table(slot % self.slots + order * self.slots)
+            weight = there.to(rows.dtype)
+            if self.training:
+                weight = weight * (torch.rand_like(weight) >= self.gram_dropout)
+            total = total + (rows * weight.unsqueeze(2)).sum(1)
+            count = count + weight.sum(1, keepdim=True)
+        return total / count.clamp(min=1.0).sqrt()
+
+    def network(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """The convolutional half, (N, `hidden`)."""
+        x = self.pieces(ids * mask)
+        if self.training:
+            x = F.dropout(x, 0.4)
+        x = (x * mask.unsqueeze(2)).transpose(1, 2)
+        found = [F.relu(window(x))[:, :, : x.shape[2]] for window in self.windows]
+        features = torch.cat(found, 1) * mask.unsqueeze(1)
+        scores = self.attend(features.transpose(1, 2)).squeeze(2)
+        weights = scores.masked_fill(~mask, MASKED_SCORE).softmax(1)
+        attended = torch.matmul(features, weights.unsqueeze(2)).squeeze(2)
+        return F.relu(self.project(self.dropout(torch.cat([features.amax(2), attended], 1))))
+
+
+class NgramHead(Head):
+    """One linear layer on the embedding."""
+
+    takes = ("text",)
+
+    def __init__(self, width: int, outputs: int) -> None:
+        super().__init__()
+        self.out = LastLayer(width, outputs)
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """See `Head`."""
+        return self.out(masked_mean(inputs["text"], inputs["text_mask"]))
+
+
+def tokenizer(weights: Mapping[str, str], lines: Iterable[str], tokens: int) -> Tokenizer:
+    """One that is trained on the lines."""
+    return train_tokenizer(lines, PIECES)
+
+
+def _build(spec: NetworkSpec) -> Network:
+    text = NgramEncoder(spec)
+    return Network(NgramHead(text.width, spec.outputs), text=text)
+
+
+RECIPE = NetRecipe(
+    name="ngram_text",
+    summary="text encoder: hashed n-grams and a small convolutional network, from scratch",
+    defaults=FitConfig(
+        epochs=8,
+        batch_size=128,
+        learning_rate=2e-3,
+        weight_decay=5e-2,
+        warmup_epochs=1.0,
+        ema_decay=0.99,
+        monitor="weighted_f1",
+    ),
+    build=_build,
+    modalities=("text",),
+    options=OPTIONS,
+    unaugmented={"piece_dropout": 0.0, "gram_dropout": 0.0},
+    tiny=TINY,
+    tokenizer=tokenizer,
+)
