@@ -66,7 +66,8 @@ RecipeName = Annotated[
 DataFolder = Annotated[
     Path | None,
     typer.Option(
-        "--data", help="Prepared data set; for the recipes of pocket, the folder of all data sets."
+        "--data",
+        help="Prepared data set; for an engine without labels, the folder of all data sets.",
     ),
 ]
 ConfigFile = Annotated[
@@ -136,7 +137,7 @@ def run_request(parameters: Mapping[str, Any], *, resume: bool = False) -> RunRe
             flags[kind] = {**from_file.get(kind, {}), **parse(recipe, flags[kind])}
     made = override(recipe.defaults, from_file, str(file)) if from_file else recipe.defaults
     made = override(made, flags, "command line")
-    if not isinstance(recipe, Bindable):  # a recipe of pocket has its own data, loss and network
+    if not isinstance(recipe, Bindable):  # it has its own data, loss and network
         for name, setting in SETTINGS.items():
             given = getattr(made, name) != getattr(recipe.defaults, name)
             if given and setting.group in (Group.DATA, Group.NETWORK):

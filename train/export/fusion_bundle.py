@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import msgspec
+from msgspec import structs
 
+from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.folder import MANIFEST, Member, file_parts
 from affectstream.train.calibration import COVERAGE
+from affectstream.train.evaluate.detector_metrics import measure_detector
 from affectstream.train.export import card
 from affectstream.train.export.merged_bundle import MergeConfig, merged_manifest, write_merged
 from affectstream.train.export.steps import (
@@ -22,6 +26,7 @@ from affectstream.train.export.steps import (
     check_opens,
     check_trained_on,
     file_part,
+    write_manifest,
 )
 from affectstream.train.fit.checkpoint import Trained, load_run
 from affectstream.train.fit.warm_start import RECIPE, read_run_or_bundle, write_recipe_json
@@ -82,6 +87,8 @@ def assemble(
         exported = calibrate_and_measure(
             folder, data, prior, make_manifest, report, follow_prior=prior != spec.prior
         )
+        if config is not None and config.clips is not None:
+            exported = _with_detector(exported, folder, Path(config.clips))
         sizes = {path.name: path.stat().st_size for path in sorted(folder.glob("*.onnx"))}
         card.write_texts(
             folder,
@@ -91,6 +98,15 @@ def assemble(
         check_opens(folder, exported.manifest, report)
     shares = zip(spec.members, _percent(module), strict=True)
     report("weights: " + ", ".join(f"{member.name} {share:.1f} %" for member, share in shares))
+
+
+def _with_detector(exported: Exported, folder: Path, clips: Path) -> Exported:
+    """The bundle with the metrics of its face detector, which is measured on real clips."""
+    with Bundle.open(folder) as bundle:
+        rows = (*measure_detector(bundle, clips), *exported.manifest.results)
+    manifest = structs.replace(exported.manifest, results=rows)
+    write_manifest(folder, manifest)
+    return replace(exported, manifest=manifest)
 
 
 def _copy(member: Member, folder: Path) -> None:

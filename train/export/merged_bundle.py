@@ -5,9 +5,11 @@ A TOML file says what the bundle is called and where the engines come from that 
     name = "pocket"
     version = "0.2.0"
     summary = "Small embedded recognizer."
-    face_detector = "runs/face_detector"   # a run, a bundle, or an .onnx file
-    face_geometry = "runs/face_geometry"
     limits = "What its users should know."
+    [face_detector]
+    source = "runs/face_detector"          # a run, a bundle, or an .onnx file
+    input_size = 384                       # as in the manifest of a bundle; a bundle brings its own
+    threshold = 0.45
     [prior]                                # assumed in use; without it that of the training data
     neutral = 0.4
 """
@@ -17,7 +19,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec import structs
@@ -61,8 +63,10 @@ class MergeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     version: str
     summary: str
-    face_detector: str | None = None
-    face_geometry: str | None = None
+    face_detector: dict[str, Any] | None = None
+    face_geometry: dict[str, Any] | None = None
+    clips: str | None = None
+    """Folder of all data sets, on whose clips the face detector is measured."""
     prior: dict[str, float] = msgspec.field(default_factory=dict)
     weights: str | None = None
     """License of the weights, an SPDX name or words."""
@@ -124,9 +128,9 @@ def write_merged(members: Sequence[Member], config: MergeConfig, folder: Path) -
             parts[role] = structs.replace(parts[role], tokenizer=words)
         if modality == "video":
             for face_part in _TYPES:
-                source = getattr(config, face_part)
-                if source is not None:
-                    parts[face_part] = face_engine(face_part, source, folder)
+                settings = getattr(config, face_part)
+                if settings is not None:
+                    parts[face_part] = face_engine(face_part, settings, folder)
                 elif (own := getattr(member.manifest.engines, face_part)) is not None:
                     parts[face_part] = _copied(own, member.folder, f"{face_part}.onnx", folder)
     heads = {m.name: part_path(m.folder, m.manifest.engines.fusion) for m in members}
@@ -140,39 +144,37 @@ def _copied(part: FilePart, source: Path, name: str, folder: Path) -> FilePart:
     return structs.replace(part, file=name, model=msgspec.UNSET)
 
 
-def face_engine(role: FacePart, source: str, folder: Path) -> DetectorPart | GeometryPart:
-    """Write the engine of `role` from `source` into `folder`, and return its part of a manifest.
+def face_engine(
+    role: FacePart, settings: Mapping[str, Any], folder: Path
+) -> DetectorPart | GeometryPart:
+    """Write the engine of `role` into `folder`, and return its part of a manifest.
 
-    `source` is a bundle, the run of a recipe that exports this engine, or an ``.onnx`` file. A recipe writes
-    the settings of the engine beside it (``<role>.json``); an ``.onnx`` file may have the same file beside
-    it. Raises `RunError` for anything else.
+    ``source`` in `settings` is a bundle, the run of a recipe that exports this engine, or an ``.onnx`` file;
+    the others are fields of the part. Raises `RunError` for another source, `OptionError` for wrong fields.
     """
-    path, name = Path(source), f"{role}.onnx"
+    own = dict(settings)
+    source, name = str(own.pop("source", "")), f"{role}.onnx"
+    path = Path(source)
     if source == "pocket" or (path / MANIFEST).is_file():
         bundle = find_bundle(source)
         part = getattr(read_manifest(bundle).engines, role)
         if part is None:
             raise RunError(f"{bundle} has no {role}")
-        copied = _copied(part, bundle, name, folder)
-        assert isinstance(copied, DetectorPart | GeometryPart)
-        return copied
-    settings = folder / f"{role}.json"
-    if (path / BEST).is_file():
+        own = {**msgspec.to_builtins(_copied(part, bundle, name, folder)), **own}
+    elif (path / BEST).is_file():
         recipe = recipes()[load(path / BEST)["recipe"]]
         recipe.export(load_best(recipe, path)[0], folder)
     elif path.suffix == ".onnx" and path.is_file():
         shutil.copyfile(path, folder / name)
-        if (beside := path.with_suffix(".json")).is_file():
-            shutil.copyfile(beside, settings)
-    if not (folder / name).is_file() or not settings.is_file():
+    if not (folder / name).is_file():
         raise RunError(
-            f"{role} = {source!r}: expected a bundle, the run of a recipe for it, or {name} with "
-            f"{settings.name} beside it"
+            f"{role}: {source!r} is neither a bundle, nor the run of a recipe for it, nor an .onnx file"
         )
-    content = msgspec.json.decode(settings.read_bytes(), type=dict[str, object])
-    settings.unlink()
-    part = file_part(folder, name)
-    return msgspec.convert({**content, "file": name, "sha256": part.sha256}, _TYPES[role])
+    own |= {"file": name, "sha256": file_part(folder, name).sha256}
+    try:
+        return msgspec.convert(own, _TYPES[role])
+    except msgspec.ValidationError as error:
+        raise OptionError(f"{role}: {error}") from error
 
 
 def merged_manifest(

@@ -190,8 +190,12 @@ def test_metrics_go_to_tensorboard(tmp_path, data):
         (["--recipe", "cnn", "--data", "d", "--epochs", "0"], exits.USAGE, "expected 1 or more"),
         (["--recipe", "cnn", "--data", "d", "--phase-epochs", "a"], exits.USAGE, "whole numbers"),
         (["--recipe", "cnn", "--config", "no.toml"], exits.USAGE, "no.toml: No such file"),
-        (["--recipe", "pocket_face", "--data", "d", "--tiny"], exits.USAGE, "--tiny means nothing"),
-        (["--recipe", "pocket_face", "--data", "d", "--task", "valence"], exits.USAGE, "--task"),
+        (
+            ["--recipe", "face_detector", "--data", "d", "--tiny"],
+            exits.USAGE,
+            "--tiny means nothing",
+        ),
+        (["--recipe", "face_detector", "--data", "d", "--task", "valence"], exits.USAGE, "--task"),
         (["--recipe", "cnn", "--data", ".", "--track", "paper"], exits.USAGE, "'paper'"),
         (["--recipe", "cnn", "--data", "."], exits.NOTHING, "no dataset.json in it"),
         (["--recipe", "cnn", "--data", ".", "--resume", "--eval-only"], exits.USAGE, "give one of"),
@@ -409,13 +413,17 @@ def test_a_run_can_be_given_every_setting_by_a_flag(command):
 
 def test_every_recipe_of_pocket_is_found_and_names_missing_data(tmp_path):
     found = recipes()
-    assert {
+    parts = {
         "face_detector",
-        "pocket_face",
-        "pocket_voice",
-        "pocket_text",
-        "pocket_fusion",
-    } <= set(found)
-    for name in ("face_detector", "pocket_face", "pocket_voice", "pocket_text"):
+        "face_geometry",
+        "face_resnet",
+        "mel_resnet",
+        "ngram_text",
+        "evidence",
+    }
+    assert parts <= set(found)
+    for name in ("face_detector", "face_geometry"):
         with pytest.raises(DataMissing):
             found[name].loaders(tmp_path, found[name].defaults)
+    with pytest.raises(DataMissing):
+        found["mel_resnet"].bind(tmp_path, found["mel_resnet"].defaults)

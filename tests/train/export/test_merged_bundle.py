@@ -1,7 +1,5 @@
 """Members of one modality each as one bundle, and one modality of a bundle as a member."""
 
-import json
-
 import numpy as np
 import onnxruntime
 import pytest
@@ -110,16 +108,16 @@ def test_a_modality_of_a_bundle_gives_what_the_bundle_gives_without_the_others(t
 def test_a_face_engine_comes_from_a_bundle_or_a_file_with_its_settings(tmp_path):
     folder = tmp_path / "new"
     folder.mkdir()
-    part = face_engine("face_detector", "pocket", folder)
+    part = face_engine("face_detector", {"source": "pocket"}, folder)
     assert part == read_manifest(POCKET).engines.face_detector
-    graph = tmp_path / "mine.onnx"
-    graph.write_bytes((POCKET / part.file).read_bytes())
-    with pytest.raises(RunError, match=r"with face_detector\.json beside it"):
-        face_engine("face_detector", str(graph), folder)
-    graph.with_suffix(".json").write_text(json.dumps({"input_size": 320, "threshold": 0.5}))
-    mine = face_engine("face_detector", str(graph), folder)
+    graph = str(POCKET / part.file)
+    with pytest.raises(OptionError, match="input_size"):
+        face_engine("face_detector", {"source": graph}, folder)
+    settings = {"source": graph, "input_size": 320, "threshold": 0.5}
+    mine = face_engine("face_detector", settings, folder)
     assert (mine.input_size, mine.threshold, mine.sha256) == (320, 0.5, part.sha256)
-    assert sorted(path.name for path in folder.iterdir()) == ["face_detector.onnx"]
+    with pytest.raises(RunError, match="neither a bundle"):
+        face_engine("face_geometry", {"source": "nowhere"}, folder)
 
 
 def test_the_newest_frames_can_count_most():

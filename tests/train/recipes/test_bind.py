@@ -22,7 +22,6 @@ from affectstream.stream.faces.crop import scaled_template
 from affectstream.train.config import FitConfig
 from affectstream.train.data.dataset import CropInfo
 from affectstream.train.errors import DataError, DataMissing, RunError
-from affectstream.train.evaluate import public_sets as evaluate
 from affectstream.train.evaluate.bundle_metrics import AS_THEY_ARE, evaluate_bundle
 from affectstream.train.export.card import training_data
 from affectstream.train.export.net_bundle import assemble
@@ -580,15 +579,6 @@ def test_samples_that_a_bundle_cannot_be_measured_on_are_refused(exported, tmp_p
                 evaluate_bundle(bundle, at, "test")
 
 
-def test_a_face_bundle_is_measured_only_on_public_sets_of_faces(exported, data_root):
-    _, folder = exported
-    with Bundle.open(folder) as bundle:
-        assert evaluate.evaluate_voice(bundle, data_root) == []
-        assert evaluate.evaluate_text(bundle, data_root) == []
-        with pytest.raises(DataError, match=r"FER2013 has samples of disgust, .*; bundle 'cnn'"):
-            evaluate.evaluate_face(bundle, data_root)
-
-
 # --- the command line ---
 
 
@@ -662,7 +652,7 @@ def test_export_says_where_no_plan_can_be_built_and_leaves_the_bundle(
     [
         (["fit", "--recipe", "cnn", "--data", "."], exits.NOTHING, "is not a prepared data set"),
         (["fit", "--recipe", "cnn", "--size", "100"], exits.USAGE, "takes multiples of 56"),
-        (["export", "--recipe", "pocket_face"], exits.USAGE, "is a part of pocket"),
+        (["export", "--recipe", "face_detector"], exits.USAGE, "is one engine of a bundle"),
         (["export", "--recipe", "cnn"], exits.NOTHING, "best.pt not found: train 'cnn' first"),
         (["fit", "--recipe", "resnet"], exits.USAGE, "'resnet' is not one of cnn"),
     ],

@@ -289,8 +289,8 @@ def test_held_out_samples_choose_nothing_without_best(data, tmp_path):
 
 
 def test_a_recipe_with_its_own_data_has_no_folds(data, tmp_path):
-    own = recipes()["pocket_face"]
-    with pytest.raises(OptionError, match="pocket_face has its own data and splits"):
+    own = recipes()["face_detector"]
+    with pytest.raises(OptionError, match="face_detector has its own data and splits"):
         cross_validate(own, own.defaults, data, tmp_path, Folding("2"))
 
 

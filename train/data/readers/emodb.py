@@ -22,7 +22,6 @@ from affectstream.train.data.reading.reader import (
     Reader,
     Skipped,
     Vocabulary,
-    read_all,
 )
 from affectstream.train.data.sample import Sample
 from affectstream.train.errors import DataMissing
@@ -75,11 +74,6 @@ def parse(name: str) -> tuple[str, int]:
             f"{''.join(sorted(LETTERS))} as the sixth"
         )
     return LETTERS[name[5]], int(name[:2])
-
-
-def read(root: Path) -> list[Sample]:
-    """All clips below ``root/emodb`` but those of boredom, ordered by name. Raises `DataMissing`."""
-    return read_all(find(root / "emodb", Options()))
 
 
 def find(folder: Path, options: Options) -> RawDataset:

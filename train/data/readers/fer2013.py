@@ -83,27 +83,6 @@ corners 61 and 291), made symmetric. Pixel centers are whole numbers. Single pic
 3 pixels: FER2013 frames faces loosely, so training moves its pictures at random."""
 
 
-def read(
-    root: Path, split: str, labels: Sequence[str]
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Images (N, 48, 48) uint8 grey, and label numbers (N,) int64.
-
-    `split` is the name of a folder, ``train`` or ``test``; `labels` gives the numbers. Raises
-    `DataMissing` if there are no pictures in ``root/fer2013.zip`` or ``root/fer2013/``.
-    """
-    images, numbers = [], []
-    names, load = _list_files(_locate(root))
-    for picture in load([name for name in names if name.split("/")[-3] == split]):
-        if picture.grey is None:
-            raise DataError(f"{picture.name} is not a picture")
-        if picture.word in EMOTIONS:
-            images.append(_checked(picture.name, picture.grey))
-            numbers.append(labels.index(EMOTIONS[picture.word]))
-    if not images:
-        raise DataMissing(f"no pictures of FER2013's {split!r} folder below {root}")
-    return np.stack(images), np.asarray(numbers, np.int64)
-
-
 def find(path: Path, options: Options) -> RawDataset:
     """Every picture, with the splits of the set: PublicTest is ``valid``, PrivateTest ``test``.
 

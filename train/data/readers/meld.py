@@ -28,7 +28,6 @@ from affectstream.train.data.reading.reader import (
     Skipped,
     Vocabulary,
     Warned,
-    read_all,
 )
 from affectstream.train.data.reading.tables import read_rows, require_columns, word
 from affectstream.train.data.sample import Sample, Split
@@ -68,19 +67,6 @@ def repair(text: str) -> str:
         with contextlib.suppress(UnicodeError):
             text = text.encode("cp1252").decode("utf-8")
     return text
-
-
-def read(root: Path, part: str) -> list[Sample]:
-    """The utterances of ``train``, ``dev`` or ``test`` below ``root/meld``, without clips, in order.
-
-    Raises `ValueError` for another part, `DataMissing` if its table is absent.
-    """
-    if part not in SPLIT_OF:
-        raise ValueError(f"no part {part!r} of MELD: expected one of {', '.join(SPLIT_OF)}")
-    path = _table(root / "meld", part)
-    if not path.exists():
-        raise DataMissing(f"MELD {part} not found: expected {path}")
-    return read_all(RawDataset("MELD", "GPL-3.0", list(_jobs(path, part, {}, Options()))))
 
 
 def find(folder: Path, options: Options) -> RawDataset:

@@ -9,7 +9,7 @@ accuracy is overstated by 15 to 20 points.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -24,7 +24,6 @@ from affectstream.train.data.reading.reader import (
     Reader,
     Skipped,
     Vocabulary,
-    read_all,
 )
 from affectstream.train.data.sample import Sample, Split
 from affectstream.train.errors import DataMissing
@@ -74,15 +73,6 @@ def parse(name: str) -> tuple[str, int]:
             f"the third from 01 to 08"
         )
     return WORDS[fields[2]], int(fields[6])
-
-
-def read(root: Path, actors: Iterable[int]) -> list[Sample]:
-    """All speech clips of `actors` below ``root/ravdess``, ordered by actor and name.
-
-    Raises `DataMissing` if the folder of an actor is absent or empty.
-    """
-    folders = [root / "ravdess" / f"Actor_{actor:02d}" for actor in sorted(set(actors))]
-    return [sample for folder in folders for sample in read_all(find(folder, Options()))]
 
 
 def find(folder: Path, options: Options) -> RawDataset:

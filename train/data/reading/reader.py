@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
-import numpy as np
-from numpy.typing import NDArray
 
 from affectstream.engines.labels import EMOTIONS
 from affectstream.stream.errors import OptionError, SourceError
@@ -170,20 +168,3 @@ class Reader:
     """Fields of `Options`, and of `CROP_OPTIONS`, that matter for this set but not for all sets."""
     size: int = 112
     """Side of a crop in pixels, unless the user gives another."""
-
-
-def read_all(raw: RawDataset) -> list[Sample]:
-    """All samples of a data set in memory, for a recipe that trains on its files directly.
-
-    Raises `SourceError` for a file that cannot be decoded.
-    """
-    with Cropper("frame", 1) as cropper:
-        results = [result for job in raw.jobs for result in job.make(cropper)]
-    return [result for result in results if isinstance(result, Sample)]
-
-
-def sound_of(sample: Sample) -> NDArray[np.float32]:
-    """The sound (n,) float32 of a sample. Raises `DataError` if it has none."""
-    if sample.audio is None:
-        raise DataError(f"{sample.id}: no sound found, expected a clip of speech")
-    return sample.audio

@@ -1,1 +1,0 @@
-"""The recipes of the embedded bundle `pocket`, one for each part."""
