@@ -20,6 +20,7 @@ from affectstream.bench.behaviour import intervals
 from affectstream.bench.behaviour.media import Picture, duration_s, read_pictures, write_video
 from affectstream.bench.behaviour.report import Measure, NotMeasured, Promise, Report, Tile
 from affectstream.bench.behaviour.workbench import Workbench, largest_faces
+from affectstream.stream import Segment
 
 _PICTURES = 6
 """Pictures of a recording that are shown alone."""
@@ -49,6 +50,8 @@ class Splice:
     after: str
     delay_s: float
     known_s: float
+    onset_s: float
+    """How far the nearest segment of the new label begins from the change."""
 
 
 def measure(bench: Workbench) -> Report:
@@ -89,6 +92,13 @@ def measure(bench: Workbench) -> Report:
                 intervals.share(in_time, n),
             ),
             Measure("known to a live listener after, median", float(np.median(known)), n, "s"),
+            Measure(
+                "onset of the segment, median distance",
+                float(np.median([s.onset_s for s in splices])),
+                n,
+                "s",
+                promise=Promise(at_most=_PROMISED_S),
+            ),
             Measure(
                 "label came at all",
                 100 * came / n,
@@ -140,11 +150,17 @@ def splice(
     change_s = _BEFORE_S + phase * bench.hop_s
     pictures = [*_hold(one.picture, change_s, _RATE), *_hold(other.picture, _AFTER_S, _RATE)]
     write_video(path, pictures, _RATE)
+    onsets = [
+        abs(event.t_start - change_s)
+        for event in bench.score(path, ("video",)).events
+        if isinstance(event, Segment) and event.of == "emotion" and event.state == other.label
+    ]
+    names, onset_s = (recording, one.label, other.label), min(onsets, default=math.inf)
     for row in largest_faces(bench.rows(path, ("video",))):
         if row["t_end"] > change_s + 1e-6 and row["label"] == other.label:
             delay_s = max(0.0, row["t_start"] - change_s)
-            return Splice(recording, one.label, other.label, delay_s, row["t_end"] - change_s)
-    return Splice(recording, one.label, other.label, math.inf, math.inf)
+            return Splice(*names, delay_s, row["t_end"] - change_s, onset_s)
+    return Splice(*names, math.inf, math.inf, onset_s)
 
 
 def _hold(picture: Picture, seconds: float, rate: int) -> Iterator[Picture]:

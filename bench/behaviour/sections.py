@@ -14,6 +14,7 @@ from affectstream.bench.behaviour import (
     reaction,
     roll,
     segments,
+    speaker,
     steadiness,
 )
 from affectstream.bench.behaviour.report import Report
@@ -35,6 +36,7 @@ SECTIONS = {
     "attention": Section("does attention know where the eyes look?", attention.measure),
     "reaction": Section("how soon does the label follow the face?", reaction.measure),
     "people": Section("is one person one number?", people.measure),
+    "speaker": Section("whose voice is it?", speaker.measure),
     "coverage": Section("does another modality take labels away?", coverage.measure),
     "segments": Section("do segments say what their hops say?", segments.measure),
     "nonspeech": Section("does sound that is no speech get an emotion?", nonspeech.measure),
