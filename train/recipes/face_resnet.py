@@ -114,4 +114,5 @@ RECIPE = NetRecipe(
     side=48,
     multiple=16,
     one_frame=True,
+    half_storage=True,
 )

@@ -20,7 +20,8 @@ from affectstream.train.loader.samples import Samples, open_for, usable_rows
 from affectstream.train.model_spec import ModelSpec
 from affectstream.train.networks.network import Network, NetworkSpec, Phase, Value
 from affectstream.train.networks.pretrained import NONE
-from affectstream.train.onnx.engine_files import write_engine_files
+from affectstream.train.onnx.engine_files import FUSION, write_engine_files
+from affectstream.train.onnx.half_storage import store_weights_as_half
 from affectstream.train.predict.predictions import Predictions, predict_network
 from affectstream.train.recipe import Batch, Loaders
 from affectstream.train.recipes.bind import Architecture, spec_for
@@ -186,4 +187,8 @@ class NetRecipe(Architecture):
     def export(self, module: nn.Module, folder: Path) -> list[Path]:
         """Write the engine files of the bundle into `folder`. Raises `ParityError`."""
         assert isinstance(module, Network)
-        return write_engine_files(module, self.spec, folder)
+        files = write_engine_files(module, self.spec, folder)
+        for path in files if self.half_storage else ():
+            if path.name != FUSION and path.suffix == ".onnx":
+                store_weights_as_half(path)
+        return files
