@@ -44,13 +44,14 @@ class Perceiver:
         self._encoders = FaceEncoders.from_bundle(bundle)
         if not self._encoders.faces and not self._encoders.frames:
             raise ValueError(f"bundle {bundle.manifest.name!r} has no face engines")
-        self._finder = FaceFinder.from_bundle(bundle) if self._encoders.faces else None
+        self.finder = FaceFinder.from_bundle(bundle) if self._encoders.faces else None
+        """What finds faces; None for a bundle of whole frames."""
         self._aspect = pixel_aspect
 
     def perceive(self, frames: Sequence[Frame]) -> list[FrameObservation]:
         """The observation of each frame, in order. Each frame is converted to RGB here, once."""
         pictures = [to_rgb(frame, pixel_aspect=self._aspect) for frame in frames]
-        found = [[] for _ in pictures] if self._finder is None else self._finder.find(pictures)
+        found = [[] for _ in pictures] if self.finder is None else self.finder.find(pictures)
         described = [
             [self._describe(rgb, face) for face in faces if face.is_usable(*rgb.shape[:2])]
             for rgb, faces in zip(pictures, found, strict=True)

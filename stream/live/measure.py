@@ -36,7 +36,8 @@ def measure(bundle: Bundle) -> Cost:
         for e in bundle.member_bundles
         if e.manifest.crop is None or e.manifest.crop.kind != "frame"
     ]
-    frame_s += _engines([expert.engines.get("face_encoder") for expert in faces])
+    of_faces = [e.engines.get(role) for e in faces for role in ("face_geometry", "face_encoder")]
+    frame_s += _engines(of_faces)
     hops = [expert.engines.get(role) for expert in bundle.member_bundles for role in _EACH_HOP]
     return Cost(frame_s, _engines([*hops, bundle.engines.get("fusion")]))
 

@@ -12,7 +12,7 @@ from av.buffer import Buffer
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from affectstream.stream.media.types import UPRIGHT, Frame, Rotation
+from affectstream.stream.media.types import RIGHT_ANGLES, UPRIGHT, Frame, Rotation
 
 MAX_SIDE = 1920
 """Longest side of a picture in pixels: the faces that matter are found at this size."""
@@ -78,15 +78,6 @@ class RotationReader:
         return self._rotation
 
 
-_RIGHT_ANGLES = (
-    UPRIGHT,
-    Rotation(True, False, True),
-    Rotation(False, True, True),
-    Rotation(True, True, False),
-)
-"""By quarter turns counter-clockwise."""
-
-
 def _from_display_matrix(picture: av.VideoFrame) -> Rotation:
     """FFmpeg's matrix sends the point (x, y) to (a x + c y, b x + d y), y pointing down.
 
@@ -99,7 +90,7 @@ def _from_display_matrix(picture: av.VideoFrame) -> Rotation:
     except ValueError:
         # Beside the matrix there is a kind of side data that PyAV does not know, such as EXIF. Then it
         # gives nothing but the angle, without mirroring.
-        return _RIGHT_ANGLES[round(picture.rotation / 90) % 4]
+        return RIGHT_ANGLES[round(picture.rotation / 90) % 4]
     if "DISPLAYMATRIX" not in side_data:
         return UPRIGHT
     raw = np.frombuffer(bytes(side_data["DISPLAYMATRIX"]), np.int32)

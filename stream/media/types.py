@@ -63,6 +63,13 @@ class Rotation:
 
 
 UPRIGHT = Rotation()
+RIGHT_ANGLES = (
+    UPRIGHT,
+    Rotation(True, False, True),
+    Rotation(False, True, True),
+    Rotation(True, True, False),
+)
+"""By quarter turns counter-clockwise."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,9 +11,9 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import av
 import numpy as np
@@ -23,11 +23,13 @@ from affectstream.engines.daemon_executor import DaemonExecutor
 from affectstream.stream.errors import SourceError
 from affectstream.stream.faces.face import FrameObservation
 from affectstream.stream.faces.perceive import BATCH, Perceiver
+from affectstream.stream.faces.turn import TurnFinder
 from affectstream.stream.media.grid import GridFrame, GridSampler
 from affectstream.stream.media.opening import error_text
 from affectstream.stream.media.recording import Recording
 from affectstream.stream.media.types import (
     FOREVER_US,
+    RIGHT_ANGLES,
     SAMPLE_RATE,
     Bound,
     Cue,
@@ -60,7 +62,15 @@ class _End:
     error: BaseException | None
 
 
-_Item = _Batch | Samples | Cue | Bound | _End
+@dataclass(frozen=True, slots=True)
+class _Turned:
+    """From `t_us` on pictures are turned by `quarters` quarter turns counterclockwise."""
+
+    t_us: int
+    quarters: int
+
+
+_Item = _Batch | Samples | Cue | Bound | _Turned | _End
 
 
 class Pipeline:
@@ -84,6 +94,11 @@ class Pipeline:
         self._perceiver: Perceiver | None = None
         if video is not None and "video" in interpreter.modalities:
             self._perceiver = Perceiver(bundle, pixel_aspect=video.pixel_aspect)
+        self._turn: TurnFinder | None = None
+        """Of a recording, as long as its turn is undecided or is not none."""
+        if video is not None and self._perceiver is not None and isinstance(recording, Recording):
+            finder = self._perceiver.finder
+            self._turn = None if finder is None else TurnFinder(finder, video.pixel_aspect)
         # A batch holds whole frames, so fewer may wait than the queue has places.
         batches = self._threads + 2
         self._free_batches = threading.BoundedSemaphore(batches)
@@ -116,6 +131,13 @@ class Pipeline:
                     for one in item.grid_frames:
                         observation = None if one.frame is None else next(observations)
                         yield from self._interpreter.push_frame(one.points, observation)
+                case _Turned():
+                    degrees = 90 * item.quarters
+                    yield self._interpreter.warn(
+                        item.t_us,
+                        f"pictures are turned by {degrees} degrees counterclockwise from here on: all "
+                        "faces lay on their side",
+                    )
                 case Samples():
                     yield from self._interpreter.push_sound(item)
                 case Cue():
@@ -180,7 +202,7 @@ class Pipeline:
     ) -> list[GridFrame]:
         """Queue full batches, with `partial` also the rest; return the frames that are left."""
         while frames and (partial or len(frames) >= BATCH):
-            batch, frames = tuple(frames[:BATCH]), frames[BATCH:]
+            batch, frames = self._upright(frames[:BATCH]), frames[BATCH:]
             while not self._free_batches.acquire(timeout=0.1):
                 if self._stop.is_set():
                     raise _Stopped
@@ -188,6 +210,25 @@ class Pipeline:
             pictures = [one.frame for one in batch if one.frame is not None]
             self._put(_Batch(batch, pool.submit(self._perceiver.perceive, pictures)))
         return frames
+
+    def _upright(self, batch: Sequence[GridFrame]) -> tuple[GridFrame, ...]:
+        """The frames of a batch, turned if the first faces of the recording lie on their side."""
+        if self._turn is None:
+            return tuple(batch)
+        if self._turn.quarters is None:
+            frames = [one.frame for one in batch if one.frame is not None]
+            self._turn.push(frames)
+            if self._turn.quarters:
+                self._put(_Turned(frames[0].pts_us, self._turn.quarters))
+        if self._turn.quarters == 0:
+            self._turn = None
+        if self._turn is None or self._turn.quarters is None:
+            return tuple(batch)
+        rotation = RIGHT_ANGLES[self._turn.quarters]
+        return tuple(
+            one if one.frame is None else replace(one, frame=replace(one.frame, rotation=rotation))
+            for one in batch
+        )
 
     def _join_sound(self, sound: list[Samples], item: Samples) -> list[Samples]:
         """Add a run to those that it continues; queue them once they are half a second long."""

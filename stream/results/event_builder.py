@@ -99,6 +99,17 @@ class EventBuilder:
             what="gap",
         )
 
+    def warning(self, t_us: int, detail: str, modalities: tuple[Modality, ...]) -> Stream:
+        """A message for the user about the source at a time."""
+        return Stream(
+            stream=self._stream,
+            t_start=seconds(t_us),
+            t_end=seconds(t_us),
+            modalities=modalities,
+            what="warning",
+            detail=detail,
+        )
+
     def _times(self, reading: Reading) -> _Times:
         return {
             "stream": self._stream,

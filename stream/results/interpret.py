@@ -156,6 +156,10 @@ class Interpreter:
         """A promise that nothing of one kind earlier than the bound will come."""
         return self._results(self._windower.push_bound(bound))
 
+    def warn(self, t_us: int, detail: str) -> HopResult:
+        """A `warning` event about the pictures of the source."""
+        return HopResult((), (self._events.warning(t_us, detail, ("video",)),))
+
     def flush(self, end_us: int) -> Iterator[HopResult]:
         """The remaining hops of a recording that ends at `end_us`, and every open segment."""
         self._events.end_us = end_us

@@ -3,6 +3,7 @@
 import json
 import shutil
 
+import jsonschema
 import numpy as np
 import pytest
 from msgspec import structs
@@ -18,7 +19,7 @@ from affectstream.stream.faces.crop import person_crop
 from affectstream.stream.speaker_metadata import Speakers, read_speakers
 from tests.support.media import Sound, write_video
 from tests.support.scoring import run
-from tests.support.small_bundles import WORDS, plain, rewrite
+from tests.support.small_bundles import MEASURED, WORDS, plain, rewrite
 
 FRAME = FaceCrop(size=16, kind="frame")
 SAID = [("Ann", "yes well"), ("Ben", "no"), ("Ann", "never"), (None, "always")]
@@ -456,3 +457,37 @@ def test_labels_must_fit_the_outputs_of_the_head(tmp_path, answers, changes, mes
     rewrite(bundle, **changes)
     with pytest.raises(BundleError, match=message):
         Bundle.open(bundle)
+
+
+def test_a_bundle_with_geometry_measures_faces_and_says_by_which_method(tmp_path, portrait_film):
+    bundle = plain(tmp_path / "b", takes=("video",), geometry=True)
+    result = score(bundle, portrait_film)
+    first, *_ = of(result, "attention")
+    yaw, pitch, roll, _, _, mouth, eyes_yaw, eyes_pitch = MEASURED
+    assert (first.yaw, first.pitch, first.roll) == pytest.approx((yaw, pitch, roll))
+    assert first.method == "gaze"
+    assert first.gaze_yaw == pytest.approx(yaw + eyes_yaw)
+    assert first.gaze_pitch == pytest.approx(pitch + eyes_pitch)
+    assert 0.8 < first.eyes_open <= 1
+    assert first.mouth_open == pytest.approx(mouth)
+    jsonschema.validate(json.loads(encode(first)), json_schema())
+    row = result.readings.to_pylist()[0]
+    assert (row["attention_method"], row["gaze_yaw"], row["eyes_open"], row["blink_rate"]) == (
+        "gaze",
+        first.gaze_yaw,
+        first.eyes_open,
+        None,
+    )
+    (by_head, *_) = of(score(bundle, portrait_film, attention="head_pose"), "attention")
+    assert (by_head.method, by_head.gaze_yaw) == ("head_pose", first.gaze_yaw)
+
+
+def test_a_bundle_without_geometry_measures_the_head_pose(tmp_path, portrait_film):
+    result = score(plain(tmp_path / "b", takes=("video",)), portrait_film)
+    assert {e.method for e in of(result, "attention")} == {"head_pose"}
+    assert set(result.readings["gaze_yaw"].to_pylist()) == {None}
+
+
+def test_an_unknown_attention_is_refused():
+    with pytest.raises(OptionError, match="expected one of gaze, head_pose, found 'eyes'"):
+        SourceOptions(attention="eyes")

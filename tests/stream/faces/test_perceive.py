@@ -29,7 +29,7 @@ def test_faces_that_nothing_can_be_cropped_from_are_left_out_and_counted(change,
     detection = Face(*change((40.0, 40.0, 60.0, 60.0), points), 0.9)
     with Bundle.open("pocket") as bundle:
         perceiver = Perceiver(bundle)
-        perceiver._finder.find = lambda pictures: [[detection] for _ in pictures]
+        perceiver.finder.find = lambda pictures: [[detection] for _ in pictures]
         frame = Frame(0, av.VideoFrame.from_ndarray(np.zeros((360, 640, 3), np.uint8), "rgb24"))
         (seen,) = perceiver.perceive([frame])
     assert (len(seen.faces), seen.bad_faces) == ((1, 0) if usable else (0, 1))

@@ -207,6 +207,18 @@ def test_a_recorder_finds_labeled_regular_streams(lsl, bundle, outlets):
     assert (markers.type(), markers.nominal_srate()) == ("Markers", 0.0)
 
 
+def test_a_bundle_with_geometry_has_channels_for_eyes_and_mouth():
+    from affectstream.stream.sinks.lsl import Attentions
+
+    attention = Attentions(with_geometry=True)
+    names = [name for name, _, _ in attention.channels]
+    assert names[4:] == ["gaze_yaw", "gaze_pitch", "eyes_open", "mouth_open", "track"]
+    values = attention.sample(hop(0, 1, labels=("neutral",)))
+    assert values[:4] == [0.9, 10.0, -5.0, 1.0]
+    assert all(math.isnan(value) for value in values[4:8])  # not measured
+    assert values[8] == 1.0
+
+
 def test_samples_have_the_time_of_capture_and_nan_for_missing_values(lsl, bundle, outlets):
     inlets = Inlets(lsl, outlets.name)
     labels = bundle.manifest.labels
