@@ -13,7 +13,7 @@ from dataclasses import dataclass
 BLINK_US = 400_000
 """Eyes that are closed for this long are no longer blinking. Spontaneous blinks take 0.1 to 0.4 s
 (Schiffman, Sensation and Perception, 2001)."""
-CLOSE_BELOW, OPEN_ABOVE = 0.25, 0.4
+CLOSE_BELOW, OPEN_ABOVE = 0.35, 0.5
 """Share of the normal opening below which eyes close, and above which they open."""
 RATE_OVER_US = 60_000_000
 _MIN_RATE_US = 10_000_000

@@ -1,10 +1,10 @@
 """Attention of one track: from where head and eyes point, from the head alone, or from a bundle's head.
 
 ``head_pose`` follows AFFDEX: a face within 15 degrees of the camera's axis is fully attentive, and beyond
-35 degrees not at all. ``gaze`` applies the same rule to where the eyes look; eyes that are closed for
-longer than a blink are away. With a camera above the screen everyone seems to look down; the baseline,
-which is the median direction of the first seconds, corrects for that. A bundle with an attention head
-predicts a probability instead (``model``). All scores lead to states by the same thresholds.
+35 degrees not at all. ``gaze`` applies such a rule, of 8 and 20 degrees, to where the eyes look; eyes that
+are closed for longer than a blink are away. With a camera above the screen everyone seems to look down; the
+baseline, which is the median direction of the first seconds, corrects for that. A bundle with an attention
+head predicts a probability instead (``model``). All scores lead to states by the same thresholds.
 """
 
 from __future__ import annotations
@@ -21,8 +21,11 @@ from affectstream.stream.faces.face import Face
 from affectstream.stream.faces.pose import Pose, angle_from_axis
 from affectstream.stream.windowing.windows import ABSENT_AFTER_US
 
-ZERO_DEG, SPAN_DEG = 35.0, 20.0
-"""Angle at which the score is 0, and how far below that it is 1 (AFFDEX)."""
+HEAD_FULL_DEG, HEAD_ZERO_DEG = 15.0, 35.0
+"""Angle of the head from the camera's axis up to which the score is 1, and from which on it is 0 (AFFDEX)."""
+GAZE_FULL_DEG, GAZE_ZERO_DEG = 8.0, 20.0
+"""The same for the gaze. Their middle, 14 degrees, separates best who looks at the camera from who looks
+elsewhere on 463 photos (85 % of both kinds on average, with the engine of `pocket`)."""
 ENTER, LEAVE = 0.6, 0.4
 """Scores from which on a person is attentive, and below which away; between them the last state stays."""
 
@@ -70,9 +73,11 @@ def attention_method(bundle: Bundle, option: AttentionOption) -> AttentionMethod
     return option if bundle.has_geometry else "head_pose"
 
 
-def angle_score(angle_deg: float) -> float:
-    """clip((35 - a) / 20, 0, 1) for an angle `angle_deg` from the camera's axis."""
-    return min(1.0, max(0.0, (ZERO_DEG - angle_deg) / SPAN_DEG))
+def angle_score(
+    angle_deg: float, full_deg: float = HEAD_FULL_DEG, zero_deg: float = HEAD_ZERO_DEG
+) -> float:
+    """From 1 up to `full_deg` from the camera's axis to 0 from `zero_deg` on, linear between."""
+    return min(1.0, max(0.0, (zero_deg - angle_deg) / (zero_deg - full_deg)))
 
 
 class AttentionMeter:
@@ -80,7 +85,8 @@ class AttentionMeter:
 
     def __init__(self, method: AttentionMethod, baseline_us: int = 0) -> None:
         self._method = method
-        self._head, self._gaze = _Baseline(baseline_us), _Baseline(baseline_us)
+        self._head = _Direction(baseline_us, HEAD_FULL_DEG, HEAD_ZERO_DEG)
+        self._gaze = _Direction(baseline_us, GAZE_FULL_DEG, GAZE_ZERO_DEG)
         self._eyelids = Eyelids()
         self._state: AttentionState = "absent"
         self._last: AttentionReading | None = None
@@ -158,11 +164,12 @@ class AttentionMeter:
         )
 
 
-class _Baseline:
-    """The neutral direction of a track: the median of its first `baseline_us`, or the camera's axis."""
+class _Direction:
+    """Scores directions against the neutral one of their track: the median of its first `baseline_us`, or the
+    camera's axis."""
 
-    def __init__(self, baseline_us: int) -> None:
-        self._baseline_us = baseline_us
+    def __init__(self, baseline_us: int, full_deg: float, zero_deg: float) -> None:
+        self._baseline_us, self._full_deg, self._zero_deg = baseline_us, full_deg, zero_deg
         self._first_us: int | None = None
         self._angles: list[Angles] = []
         self._neutral: Angles = (0.0, 0.0)
@@ -180,7 +187,8 @@ class _Baseline:
     def score(self, angles: Sequence[Angles]) -> float:
         """The score of the median of some directions."""
         yaw, pitch = _median_angles(angles)
-        return angle_score(angle_from_axis(yaw - self._neutral[0], pitch - self._neutral[1]))
+        angle = angle_from_axis(yaw - self._neutral[0], pitch - self._neutral[1])
+        return angle_score(angle, self._full_deg, self._zero_deg)
 
 
 def _share_closed(closures: Sequence[Closure | None], end_us: int) -> float:

@@ -16,6 +16,7 @@ from affectstream.stream import OptionError, Recognizer, SourceOptions
 from affectstream.stream.demo import babble
 from affectstream.stream.events import encode, json_schema
 from affectstream.stream.faces.crop import person_crop
+from affectstream.stream.faces.eyes import SHARE
 from affectstream.stream.speaker_metadata import Speakers, read_speakers
 from tests.support.media import Sound, write_video
 from tests.support.scoring import run
@@ -466,8 +467,8 @@ def test_a_bundle_with_geometry_measures_faces_and_says_by_which_method(tmp_path
     yaw, pitch, roll, _, _, mouth, eyes_yaw, eyes_pitch = MEASURED
     assert (first.yaw, first.pitch, first.roll) == pytest.approx((yaw, pitch, roll))
     assert first.method == "gaze"
-    assert first.gaze_yaw == pytest.approx(yaw + eyes_yaw)
-    assert first.gaze_pitch == pytest.approx(pitch + eyes_pitch)
+    assert first.gaze_yaw == pytest.approx(yaw + SHARE * eyes_yaw)
+    assert first.gaze_pitch == pytest.approx(pitch + SHARE * eyes_pitch)
     assert 0.8 < first.eyes_open <= 1
     assert first.mouth_open == pytest.approx(mouth)
     jsonschema.validate(json.loads(encode(first)), json_schema())

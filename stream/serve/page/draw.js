@@ -9,7 +9,7 @@ const ABSTAIN_REASONS = {
   language: "another language", low_confidence: "not sure",
 };
 
-const EYES_CLOSED = 0.25; // as in stream/faces/blinks.py
+const EYES_CLOSED = 0.35; // as in stream/faces/blinks.py
 
 const SVG = "http://www.w3.org/2000/svg";
 

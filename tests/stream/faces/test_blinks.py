@@ -12,7 +12,7 @@ STEP_US = 125_000
 def closures(pattern, eyelids=None):
     """The closure that each frame belongs to: ``x`` closed, ``-`` half open, ``o`` open, a space no face."""
     eyelids = eyelids or Eyelids()
-    share = {"x": 0.1, "-": 0.3, "o": 1.0}
+    share = {"x": 0.1, "-": 0.42, "o": 1.0}
     return [
         None if one == " " else eyelids.push(n * STEP_US, share[one])
         for n, one in enumerate(pattern)
