@@ -101,7 +101,7 @@ def hear(bench: Workbench, talker: Path, listener: Path, talker_is_left: bool) -
         for row in rows
         if row["left"] is not None
     }
-    given = tuple(_given(row, is_left, talker_is_left) for row in rows if _voiced(row))
+    given = tuple(given_to(row, is_left, talker_is_left) for row in rows if _voiced(row))
     return Pair(talker.name, listener.name, given)
 
 
@@ -109,7 +109,8 @@ def _voiced(row: Row) -> bool:
     return "voice" in row["modalities"].split("+")
 
 
-def _given(row: Row, is_left: dict[int, bool], talker_is_left: bool) -> Given:
+def given_to(row: Row, is_left: dict[int, bool], talker_is_left: bool) -> Given:
+    """To whom the voice of `row` was given, from the side of each track."""
     if row["track"] not in is_left:
         return "nobody"
     return "right" if is_left[row["track"]] == talker_is_left else "wrong"

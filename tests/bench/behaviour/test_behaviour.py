@@ -2,15 +2,17 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from affectstream.bench.behaviour import intervals, nonspeech, pose, roll, segments, sounds
+from affectstream.bench.behaviour import intervals, nonspeech, pose, roll, segments, sounds, speaker
 from affectstream.bench.behaviour.attention import LOOKS, checked_by_eye, held_out
 from affectstream.bench.behaviour.command import main
 from affectstream.bench.behaviour.media import read_sound, write_sound, write_video
 from affectstream.bench.behaviour.report import Measure, Promise
+from affectstream.bench.behaviour.sections import SECTIONS
 from affectstream.engines.errors import UsageError
 from affectstream.stream import Emotion, Segment
 
@@ -127,3 +129,14 @@ def test_photos_are_of_people_who_are_kept_out_of_training():
     assert all(held_out(file) for file, _ in photos)
     assert {looks for _, looks in photos} == set(LOOKS)
     assert 100 <= len(photos) == len(dict(photos)) <= 200
+
+
+def test_the_guide_lists_every_section():
+    guide = (Path(__file__).parents[3] / "docs/guides/behaviour.md").read_text()
+    assert [name for name in SECTIONS if f"| `{name}` |" not in guide] == []
+
+
+def test_a_voice_goes_to_the_face_on_the_side_of_the_talker():
+    is_left = {1: True, 2: False}
+    given = [speaker.given_to({"track": track}, is_left, True) for track in (1, 2, None)]
+    assert given == ["right", "wrong", "nobody"]
