@@ -1,0 +1,72 @@
+#!/bin/sh
+# Remake the embedded bundle `pocket` from its data sets:
+#
+#     engines/pocket/reproduce.sh DATA WORK
+#
+# DATA is the folder of all data sets; WORK gets the prepared sets, the runs, the members and the bundle. What is
+# there already is not made again, and an interrupted run continues. TEACHER (WORK/teacher) holds what MediaPipe's
+# face mesh says of the pictures: see train/data/teachers/face_mesh.py, which needs an environment of its own.
+#
+# KEEP names the modalities whose encoder is taken from the bundle that is installed, by default "voice text":
+# version 0.2.0 has the voice and the text encoder of version 0.1.0, which were trained by recipes that version
+# 0.1.0 still has. KEEP="" trains them by today's recipes instead.
+set -eu
+data=$(realpath "$1")
+mkdir -p "$2"
+here=$(dirname "$(realpath "$0")")
+cd "$2"
+teacher=${TEACHER:-teacher}
+keep=${KEEP-voice text}
+threads=${THREADS:-2}
+
+prepare() { # NAME SET SOURCE [OPTION...]
+    name=$1 && shift
+    [ -f "prepared/$name/dataset.json" ] || affectstream train prepare "$@" --output "prepared/$name"
+}
+
+fit() { # RECIPE DATA [OPTION...]
+    recipe=$1 && from=$2 && shift 2
+    [ -f "runs/$recipe/summary.json" ] && return
+    resume=""
+    [ -f "runs/$recipe/last.pt" ] && resume=--resume
+    affectstream train fit --recipe "$recipe" --data "$from" --threads "$threads" $resume "$@"
+}
+
+member() { # MODALITY RECIPE DATA [OPTION...]
+    modality=$1 && recipe=$2 && from=$3 && shift 3
+    [ -f "members/$modality/bundle.json" ] && return
+    case " $keep " in
+    *" $modality "*) affectstream train extract pocket "$modality" --output "members/$modality" ;;
+    *)
+        fit "$recipe" "$from"
+        affectstream train export --recipe "$recipe" --data "$from" --no-weights "$@" \
+            --output "members/$modality"
+        ;;
+    esac
+}
+
+prepare fer2013 fer2013 "$data" --size 48 --duplicates drop
+prepare ravdess ravdess "$data/ravdess"
+prepare emodb emodb "$data/emodb" --split 100/0
+prepare nemo nemo "$data/nemo"
+prepare meld meld "$data/meld"
+
+# The face: where it is, how it is turned, what it shows. The newest frames count most.
+fit face_detector "$data"
+fit face_geometry "$teacher"
+member video face_resnet prepared/fer2013 --half-life 0.15
+
+# The voice, of several corpora, and the words.
+mkdir -p corpora
+for name in ravdess emodb nemo; do ln -sfn "../prepared/$name" "corpora/$name"; done
+prepare voices joined corpora
+member voice mel_resnet prepared/voices
+member text ngram_text prepared/meld
+
+# One head over all of them, on samples that no member was trained on.
+mkdir -p parts
+for name in fer2013 ravdess meld; do ln -sfn "../prepared/$name" "parts/$name"; done
+prepare paired paired parts --part valid --times 10
+fit evidence prepared/paired --member members/video --member members/voice --member members/text
+affectstream train export --recipe evidence --data prepared/paired --merge "$here/merge.toml" \
+    --output pocket --overwrite
