@@ -264,8 +264,9 @@ class Canvases:
             scene = self._mosaic(height, width, rng)
         else:
             scene = self._ground(height, width, rng)
-            for _ in range(int(rng.choice(7, p=(0.14, 0.28, 0.2, 0.14, 0.1, 0.08, 0.06)))):
-                _place(scene, self._head(rng), rng)
+            count = int(rng.choice((0, 1, 2, 4, 6, 9), p=(0.15, 0.2, 0.15, 0.2, 0.2, 0.1)))
+            for _ in range(count):
+                _place(scene, self._head(rng), 0.9 if count < 3 else 0.4, rng)
         return scene
 
     def _head(self, rng: np.random.Generator) -> Head:
@@ -404,11 +405,12 @@ def _window(scene: Scene, area: Area, head: Head, rng: np.random.Generator) -> N
     _show(scene, area, small.pixels, small.faces, linear, small.center, target, border)
 
 
-def _place(scene: Scene, head: Head, rng: np.random.Generator) -> None:
-    """Paste a head, with soft edges or as the whole photo, often over shoulders."""
+def _place(scene: Scene, head: Head, largest: float, rng: np.random.Generator) -> None:
+    """Paste a head, at most `largest` sides of the canvas, with soft edges or as the whole photo, often over
+    shoulders."""
     height, width = scene.pixels.shape
     tiny = rng.random() < 0.15
-    low, high = (10.0, 24.0) if tiny else (SMALLEST_PX, 0.9 * min(height, width))
+    low, high = (10.0, 24.0) if tiny else (SMALLEST_PX, largest * min(height, width))
     face_px = _spread(low, high, rng)
     small, scale = _shrunk(head, face_px)
     pixels, center = relight_head(small.pixels, rng), small.center
@@ -416,7 +418,6 @@ def _place(scene: Scene, head: Head, rng: np.random.Generator) -> None:
     linear = _linear(scale, _turn(rng), rng)
     if rng.random() < 0.5:
         scene.draw(lambda onto: _shoulders(onto, target, face_px, rng))
-    pasted = _warped(pixels, linear, center, target, (height, width), cv2.BORDER_REPLICATE)
     mask = np.zeros(pixels.shape, np.uint8)
     if rng.random() < 0.35:
         mask[1:-1, 1:-1] = 255
@@ -428,10 +429,30 @@ def _place(scene: Scene, head: Head, rng: np.random.Generator) -> None:
         soft = float(rng.uniform(0.5, 6.0) / scale)
         mask = np.asarray(cv2.GaussianBlur(mask, (0, 0), soft), np.uint8)
         mask[[0, -1]], mask[:, [0, -1]] = 0, 0
-    alpha = _warped(mask, linear, center, target, (height, width), cv2.BORDER_CONSTANT)
-    onto = scene.pixels
-    onto[:] = cv2.blendLinear(pasted, onto, alpha / np.float32(255), 1 - alpha / np.float32(255))
-    scene.photo(moved(small.faces, linear, target - linear @ center), alpha > 127)
+    shift = target - linear @ center
+    area = _reached(pixels.shape, linear, shift, scene.pixels.shape)
+    part = scene.pixels[area]
+    origin = np.array([area[1].start, area[0].start])
+    pasted = _warped(pixels, linear, center, target - origin, part.shape, cv2.BORDER_REPLICATE)
+    alpha = _warped(mask, linear, center, target - origin, part.shape, cv2.BORDER_CONSTANT)
+    part[:] = cv2.blendLinear(pasted, part, alpha / np.float32(255), 1 - alpha / np.float32(255))
+    inside = np.zeros(scene.pixels.shape, bool)
+    inside[area] = alpha > 127
+    scene.photo(moved(small.faces, linear, shift), inside)
+
+
+def _reached(
+    photo: tuple[int, ...],
+    linear: NDArray[np.float64],
+    shift: NDArray[np.float64],
+    scene: tuple[int, ...],
+) -> tuple[slice, slice]:
+    """Rows and columns of a scene (height, width) that a mapped photo (height, width) reaches."""
+    corners = np.array([[0, 0], [photo[1], 0], [0, photo[0]], photo[::-1]]) @ linear.T + shift
+    limits = np.array(scene[::-1])
+    low = np.clip(np.floor(corners.min(0)), 0, limits - 1).astype(int)
+    high = np.clip(np.ceil(corners.max(0)) + 1, low + 1, limits).astype(int)
+    return slice(low[1], high[1]), slice(low[0], high[0])
 
 
 def _shoulders(
