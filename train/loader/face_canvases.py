@@ -257,10 +257,10 @@ class Canvases:
 
     def _scene(self, height: int, width: int, rng: np.random.Generator) -> Scene:
         kind = rng.random()
-        if kind < 0.12:
+        if kind < 0.08:
             scene = Scene(np.zeros((height, width), np.uint8))
             _window(scene, (0, height, 0, width), self._head(rng), rng)
-        elif kind < 0.32:
+        elif kind < 0.55:
             scene = self._mosaic(height, width, rng)
         else:
             scene = self._ground(height, width, rng)
@@ -274,12 +274,11 @@ class Canvases:
         return self._heads[min(drawn, len(self._heads) - 1)]
 
     def _mosaic(self, height: int, width: int, rng: np.random.Generator) -> Scene:
-        """Two to six head shots side by side, cut at random places."""
+        """Head shots side by side, cut at random places: two large ones, or dozens of small ones."""
         scene = Scene(np.zeros((height, width), np.uint8))
-        rows = _cuts(height, int(rng.integers(1, 3)), rng)
-        for top, bottom in pairwise(rows):
-            columns = _cuts(width, int(rng.integers(1 if len(rows) > 2 else 2, 4)), rng)
-            for left, right in pairwise(columns):
+        piece = _spread(45.0, 0.7 * max(height, width), rng)
+        for top, bottom in pairwise(_cuts(height, max(1, round(height / piece)), rng)):
+            for left, right in pairwise(_cuts(width, max(1, round(width / piece)), rng)):
                 _window(scene, (top, bottom, left, right), self._head(rng), rng)
         return scene
 
@@ -398,9 +397,9 @@ def _window(scene: Scene, area: Area, head: Head, rng: np.random.Generator) -> N
     """Fill an area with a head shot, whose border is stretched or black."""
     height, width = area[1] - area[0], area[3] - area[2]
     side = min(height, width)
-    small, scale = _shrunk(head, _spread(0.3 * side, 1.2 * side, rng))
+    small, scale = _shrunk(head, _spread(0.35 * side, 1.15 * side, rng))
     border = (cv2.BORDER_REPLICATE, cv2.BORDER_CONSTANT)[int(rng.integers(2))]
-    target = rng.uniform(0.05, 0.95, 2) * (width, height)
+    target = rng.uniform(0.2, 0.8, 2) * (width, height)
     linear = _linear(scale, _turn(rng), rng)
     _show(scene, area, small.pixels, small.faces, linear, small.center, target, border)
 

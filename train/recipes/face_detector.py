@@ -28,6 +28,7 @@ from affectstream.train.loader.face_photos import (
     find_heads,
     read_photos,
 )
+from affectstream.train.onnx.half_storage import store_weights_as_half
 from affectstream.train.onnx.onnx_export import to_onnx
 from affectstream.train.recipe import Batch, FitConfig, Loaders
 
@@ -180,10 +181,10 @@ class FaceDetectorRecipe:
         distance = distance_box_iou_loss(boxes / side, rows[:, :4] / side)
         # Alone, absolute errors are least for a mean face that stays upright; squared ones mind turned heads.
         error = (points - rows[:, 4:14]) / side
-        landmarks = 10.0 * F.smooth_l1_loss(
+        landmarks = 20.0 * F.smooth_l1_loss(
             error, torch.zeros_like(error), beta=0.01, reduction="none"
         )
-        landmarks = (landmarks + 30.0 * error.square()).mean(1)
+        landmarks = (landmarks + 100.0 * error.square()).mean(1)
         # `obj` finds centers of faces, and `cls` adds how well the box fits: the best box survives.
         targets = torch.zeros_like(found[..., :2])
         targets[picture, cell, 0] = (1 - distance.detach()).clamp(0.0, 1.0)
@@ -217,12 +218,13 @@ class FaceDetectorRecipe:
         }
 
     def export(self, module: nn.Module, folder: Path) -> list[Path]:
-        """Write `face_detector.onnx`: uint8 RGB pictures in, YuNet's twelve outputs out."""
+        """Write `face_detector.onnx`: uint8 RGB pictures in, YuNet's twelve outputs out; weights in FP16."""
         path = folder / "face_detector.onnx"
         image = torch.randint(0, 256, (2, 192, 320, 3), dtype=torch.uint8)
         axes = {name: {1: "cells_" + name.rpartition("_")[2]} for name in OUTPUTS}
         free = {"image": {1: "H", 2: "W"}, **axes}
         to_onnx(module, (image,), path, inputs=["image"], outputs=OUTPUTS, dynamic=free)
+        store_weights_as_half(path)
         return [path]
 
 
