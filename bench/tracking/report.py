@@ -42,12 +42,15 @@ from affectstream.stream.media.types import Frame
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Perceived:
-    """A sequence as perceived: observations, and of each face the person (None: nobody known)."""
+    """A sequence as perceived: observations, and of each face the person (None: nobody known).
+
+    The people of a look are None where two overlap; it counts for nothing.
+    """
 
     kind: str
     name: str
     observations: list[FrameObservation]
-    people: list[list[str | None]]
+    people: list[list[str | None] | None]
 
 
 def main(data: Path, bundle: str, *, photos: int = 0, rival: Path | None = None) -> None:
@@ -130,8 +133,10 @@ def _observe(
         yield from perceiver.perceive(batch)
 
 
-def _people(look: Look, faces: Sequence[Face]) -> list[str | None]:
+def _people(look: Look, faces: Sequence[Face]) -> list[str | None] | None:
     """The person of each face: the best detection in a person's place is theirs."""
+    if not look.clear:
+        return None
     owners: list[str | None] = [None] * len(faces)
     for name, (left, top, right, bottom) in look.places.items():
         inside = [
@@ -139,7 +144,7 @@ def _people(look: Look, faces: Sequence[Face]) -> list[str | None]:
             for index, face in enumerate(faces)
             if left <= face.center[0] < right and top <= face.center[1] < bottom
         ]
-        if inside and look.clear:
+        if inside:
             owners[max(inside)[1]] = name
     return owners
 
@@ -178,6 +183,7 @@ def _by_kind(
         score = score_identities(
             (person, number)
             for people, row in zip(one.people, rows, strict=True)
+            if people is not None
             for person, number in zip(people, row, strict=True)
         )
         scores[one.kind].append(score)

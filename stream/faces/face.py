@@ -77,7 +77,7 @@ class FrameObservation:
     `frame_size` is (width, height) of the picture that the faces' pixels refer to, and `scale` that
     picture's scale relative to the recording (1.0 unless the recording is very large).
     `frame_embeddings` has one (D,) float32 for each of `FaceEncoders.frames`. `bad_faces` is the number of
-    detections that are left out (see `Face.is_usable`).
+    detections that are left out (see `Face.is_usable`). `thumbnail` tells a cut (see `cut`).
     """
 
     pts_us: int
@@ -86,3 +86,4 @@ class FrameObservation:
     scale: float = 1.0
     frame_embeddings: tuple[NDArray[np.float32], ...] = ()
     bad_faces: int = 0
+    thumbnail: NDArray[np.float32] | None = None

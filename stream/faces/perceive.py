@@ -16,6 +16,7 @@ from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.manifest import FaceCrop
 from affectstream.stream.faces.appearance import describe_appearance
 from affectstream.stream.faces.crop import TEMPLATE, TEMPLATE_SIZE, align_face
+from affectstream.stream.faces.cut import describe_picture
 from affectstream.stream.faces.encode import FaceEncoders
 from affectstream.stream.faces.face import Face, FrameObservation
 from affectstream.stream.faces.find import FaceFinder
@@ -71,6 +72,7 @@ class Perceiver:
                 scale=max(rgb.shape) / max(frame.picture.width, frame.picture.height),
                 frame_embeddings=tuple(vectors[number] for vectors in of_frames),
                 bad_faces=len(found[number]) - len(described[number]),
+                thumbnail=describe_picture(rgb),
             )
             for number, (frame, rgb) in enumerate(zip(frames, pictures, strict=True))
         ]

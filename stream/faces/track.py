@@ -1,38 +1,37 @@
-"""Tracking faces: each person keeps a number through crossings, cuts and short absences.
+"""Tracking faces: each person keeps a number through turns, crossings, cuts and absences.
 
-A track predicts where its face will be, and remembers how the face looks. In each frame the present tracks
-are matched with the faces near them, cheapest pair first; the cost is the distance in face sizes plus the
-difference in appearance. An unmatched face starts a tentative track. It takes the number of a missing track
-that looks alike; otherwise it gets a new number once it is certain that a person is there. Tentative tracks
-are not reported, so a glimpse of a dim audience, or a microphone detected as a mouth, uses up no number.
+A track predicts where its face will be, and remembers how the face looked. While a shot lasts, the place
+decides: a face that has only one track near it continues that track, even where it looks different, because
+it turned, laughs or is half covered. Where several people are near each other, the cheapest pairs are
+matched first; the cost is the distance in face sizes plus the difference in appearance. After a cut (see
+`cut`) no place means what it meant, and only the appearance decides.
 
-The thresholds come from ten real recordings at 8 frames a second, of one person or of several people in
-cuts between shots. Similarity of a track to a later detection of the same person, and to other people in
-the same recording:
+An unmatched face starts a tentative track. It takes the number of a missing track that looks alike;
+otherwise it gets a new number once it is certain that a person is there. Tentative tracks are not
+reported, so a glimpse of a dim audience, or a microphone detected as a mouth, uses up no number.
 
-    share of detections less similar    1 %   5 %   25 %  50 %
-        same person, 1/8 s later        0.76  0.88  0.96  0.98   (839 detections)
-        same person, 2 s later          0.70  0.83  0.92  0.96   (611)
-    share of detections more similar    1 %   5 %   25 %  50 %
-        another person                  0.82  0.78  0.69  0.57   (2,342)
+The thresholds are chosen on animated photos (`affectstream bench tracking --photos 14`). Similarity of
+three detections to a track of two seconds, whichever is highest:
 
-Two people who appeared, after a cut, in the place of another had similarities of 0.30 and 0.61.
+    share of pairs less similar       1 %   5 %   25 %
+        same person, 2 s later        0.76  0.82  0.92   (168 pairs)
+    share of pairs more similar       1 %   5 %   50 %
+        another person                0.51  0.45  0.28   (1,092)
+        another person, without color 0.80  0.76  0.61   (1,092)
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
-from affectstream.stream.faces.appearance import appearance_similarity
+from affectstream.stream.faces.appearance import Appearances
+from affectstream.stream.faces.cut import CutDetector
 from affectstream.stream.faces.face import Face, FrameObservation
 
-MEMORY_US = 5_000_000
+MEMORY_US = 10_000_000
 """A track without a face for longer is forgotten; its number is never used again."""
 
 MIN_HITS, TENTATIVE_FRAMES = 3, 8
@@ -51,19 +50,18 @@ _AHEAD_US = 500_000
 """How far a track's movement is extrapolated."""
 _REACH = 1.5
 """Largest distance of a face from the prediction of a present track, in face sizes."""
-_SIMILAR_NEAR = 0.68
-"""Lowest similarity of a face near a present track: after a cut another person may be in the same place.
-A detection that is refused by chance is lost, and nothing else."""
-_SIMILAR_FAR = 0.80
-"""The same at more than half of `_REACH`. No two people in one frame were more similar."""
-SAME_PERSON = 0.83
-"""Lowest similarity of a face anywhere to a missing track. Of 252 people who returned after 2 s elsewhere
-in the picture, 249 kept their number; 4 of 134 other people took over a number (0.80: 250 and 10; 0.85: 243
-and 2)."""
+_SIMILAR_NEAR, _SIMILAR_FAR = 0.50, 0.65
+"""Lowest similarity of a face near a present track, and at more than half of `_REACH`, with others around."""
+_SIMILAR_ALONE = 0.35
+"""The same where only this face and only this track are near: without a cut it is hardly anybody else."""
+_SAME_PERSON = 0.72
+"""Lowest similarity of a face anywhere to a missing track, where both have been detected clearly."""
+_SAME_DOUBTFUL = 0.85
+"""The same where one of them never had `INSTANT_SCORE`: all dim and blurred faces look alike."""
+_SAME_PLACE = 0.5
+"""The same of the only face near the place where the only missing track there was last detected."""
 _TENTATIVE_COST = 1.0
 """Extra cost of a tentative track, so that confirmed tracks are matched first."""
-_REFRESH = 0.2
-"""Weight of the newest face in a track's appearance."""
 
 
 @dataclass(slots=True, eq=False)
@@ -71,23 +69,35 @@ class _Track:
     face: Face
     seen_us: int
     frame: int  # number of the frame of `face`
-    appearance: NDArray[np.float32]
+    appearances: Appearances
+    best_score: float
     hits: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=MIN_HITS))
     """Frame and score of the newest faces while tentative."""
     velocity: tuple[float, float] = (0.0, 0.0)  # pixels a second
     number: int | None = None
+    placed: bool = True
+    """Whether the shot of `face` goes on, so that its place means something."""
+
+    @classmethod
+    def start(cls, face: Face, now_us: int, frame: int) -> _Track:
+        """A tentative track of one face."""
+        return cls(face, now_us, frame, Appearances(face.appearance), face.score)
 
     def follow(self, face: Face, now_us: int, frame: int) -> None:
+        """Continue with a face. The velocity comes from detected places only, also after an absence."""
         gap_s = max(1e-3, (now_us - self.seen_us) / 1e6)
-        if gap_s < _AHEAD_US / 1e6:
-            (x0, y0), (x1, y1) = self.face.center, face.center
-            fresh = ((x1 - x0) / gap_s, (y1 - y0) / gap_s)
-            old = self.velocity
-            self.velocity = (0.5 * (old[0] + fresh[0]), 0.5 * (old[1] + fresh[1]))
-        else:
-            self.velocity = (0.0, 0.0)
-        self.appearance = (1 - _REFRESH) * self.appearance + _REFRESH * face.appearance
-        self.face, self.seen_us, self.frame = face, now_us, frame
+        (x0, y0), (x1, y1), old = self.face.center, face.center, self.velocity
+        fresh = ((x1 - x0) / gap_s, (y1 - y0) / gap_s)
+        steady = 0.5 if gap_s < _AHEAD_US / 1e6 else 0.0
+        self.velocity = (0.0, 0.0)
+        if self.placed:
+            self.velocity = (
+                steady * old[0] + (1 - steady) * fresh[0],
+                steady * old[1] + (1 - steady) * fresh[1],
+            )
+        self.appearances.add(face.appearance)
+        self.best_score = max(self.best_score, face.score)
+        self.face, self.seen_us, self.frame, self.placed = face, now_us, frame, True
 
     @property
     def has_enough_hits(self) -> bool:
@@ -96,11 +106,18 @@ class _Track:
         return close and max(score for _, score in self.hits) >= CONFIRM_SCORE
 
     def distance(self, face: Face, now_us: int) -> float:
-        """Between the predicted and the detected center, in face sizes."""
+        """Between the predicted and the detected center, in face sizes; infinite after a cut."""
+        if not self.placed:
+            return math.inf
         ahead_s = min(now_us - self.seen_us, _AHEAD_US) / 1e6
         (x, y), (fx, fy) = self.face.center, face.center
         dx, dy = x + self.velocity[0] * ahead_s - fx, y + self.velocity[1] * ahead_s - fy
         return math.hypot(dx, dy) / max(self.face.side, face.side)
+
+
+def lowest_similarity(*best_scores: float) -> float:
+    """The similarity from which two faces anywhere are one person; `best_scores` are those of each."""
+    return _SAME_PERSON if min(best_scores) >= INSTANT_SCORE else _SAME_DOUBTFUL
 
 
 class Tracker:
@@ -112,6 +129,7 @@ class Tracker:
     def __init__(self) -> None:
         self._confirmed: list[_Track] = []
         self._tentative: list[_Track] = []
+        self._cuts = CutDetector()
         self._frame = 0
         self._next = 1
 
@@ -128,10 +146,12 @@ class Tracker:
         now, self._frame = observation.pts_us, self._frame + 1
         self._confirmed = [t for t in self._confirmed if now - t.seen_us <= MEMORY_US]
         self._tentative = [t for t in self._tentative if self._frame - t.frame < TENTATIVE_FRAMES]
-        faces = self._match(
-            [*self._confirmed, *self._tentative], sorted(observation.faces, key=_place), now
-        )
-        self._tentative += [_Track(face, now, self._frame, face.appearance) for face in faces]
+        if self._cuts.push(observation.thumbnail):
+            self._tentative = []
+            for track in self._confirmed:
+                track.placed = False
+        faces = self._match(sorted(observation.faces, key=_place), now)
+        self._tentative += [_Track.start(face, now, self._frame) for face in faces]
         for track in self._matched(self._tentative):
             track.hits.append((self._frame, track.face.score))
         self._revive(now)
@@ -142,33 +162,58 @@ class Tracker:
     def _matched(self, tracks: Iterable[_Track]) -> list[_Track]:
         return [t for t in tracks if t.frame == self._frame]
 
-    def _match(self, tracks: list[_Track], faces: list[Face], now_us: int) -> list[Face]:
-        """Match `tracks` with `faces`, cheapest pair first; the faces that are left."""
-        pairs = [
-            (cost, t, f)
-            for t, track in enumerate(tracks)
-            for f, face in enumerate(faces)
-            if (cost := _cost(track, face, now_us)) is not None
-        ]
+    def _match(self, faces: list[Face], now_us: int) -> list[Face]:
+        """Match present tracks with the faces near them, cheapest pair first; the faces that are left."""
+        tracks = [*self._confirmed, *self._tentative]
+        away = [[t.distance(face, now_us) for face in faces] for t in tracks]
+        alike = [[t.appearances.similarity(face.appearance) for face in faces] for t in tracks]
+        pairs = []
+        for t, track in enumerate(tracks):
+            if now_us - track.seen_us > _PRESENT_US:
+                continue
+            for f in range(len(faces)):
+                alone = track.number is not None and self._alone(t, f, away, alike)
+                lowest = _SIMILAR_NEAR if away[t][f] <= 0.5 * _REACH else _SIMILAR_FAR
+                if away[t][f] <= _REACH and alike[t][f] >= (_SIMILAR_ALONE if alone else lowest):
+                    extra = _TENTATIVE_COST if track.number is None else 0.0
+                    pairs.append((away[t][f] + 2 * (1 - alike[t][f]) + extra, t, f))
         free = dict(enumerate(faces))
         for _, t, f in _cheapest(pairs):
             tracks[t].follow(free.pop(f), now_us, self._frame)
         return list(free.values())
 
+    def _alone(
+        self, t: int, f: int, away: Sequence[Sequence[float]], alike: Sequence[Sequence[float]]
+    ) -> bool:
+        """Whether confirmed track `t` and face `f` have only each other near, and the face is not rather that
+        of another track."""
+        others = [n for n in range(len(self._confirmed)) if n != t]
+        return (
+            sum(distance <= _REACH for distance in away[t]) == 1
+            and all(away[n][f] > _REACH for n in others)
+            and all(alike[n][f] < max(_SAME_PERSON, alike[t][f]) for n in others)
+        )
+
     def _revive(self, now_us: int) -> None:
         """Give tentative tracks that look like a missing track its number."""
         missing = [t for t in self._confirmed if t.frame != self._frame]
         candidates = self._matched(self._tentative)
-        pairs = [
-            (-similarity, m, t)
-            for m, track in enumerate(missing)
-            for t, candidate in enumerate(candidates)
-            if (similarity := appearance_similarity(track.appearance, candidate.appearance))
-            >= SAME_PERSON
-        ]
-        for _, m, t in _cheapest(pairs):
-            missing[m].follow(candidates[t].face, now_us, self._frame)
-            self._tentative.remove(candidates[t])
+        away = [[m.distance(c.face, now_us) for c in candidates] for m in missing]
+        pairs = []
+        for m, track in enumerate(missing):
+            for c, candidate in enumerate(candidates):
+                alone = (
+                    away[m][c] <= _REACH
+                    and sum(distance <= _REACH for distance in away[m]) == 1
+                    and sum(row[c] <= _REACH for row in away) == 1
+                )
+                lowest = lowest_similarity(track.best_score, candidate.best_score)
+                similarity = track.appearances.similarity(candidate.face.appearance)
+                if similarity >= (_SAME_PLACE if alone else lowest):
+                    pairs.append((-similarity, m, c))
+        for _, m, c in _cheapest(pairs):
+            missing[m].follow(candidates[c].face, now_us, self._frame)
+            self._tentative.remove(candidates[c])
 
     def _confirm(self) -> None:
         """Give tentative tracks that are confirmed to be a new person a number."""
@@ -178,19 +223,6 @@ class Tracker:
                 track.number, self._next = self._next, self._next + 1
                 self._tentative.remove(track)
                 self._confirmed.append(track)
-
-
-def _cost(track: _Track, face: Face, now_us: int) -> float | None:
-    """Cost of matching `face` with `track`; None where they cannot match."""
-    similarity = appearance_similarity(track.appearance, face.appearance)
-    cost = 2.0 * (1.0 - similarity) + (_TENTATIVE_COST if track.number is None else 0.0)
-    if now_us - track.seen_us > _PRESENT_US:
-        # Nobody knows where a missing person went, so any place costs the same, and more than present tracks.
-        return 2.0 * _REACH + cost if similarity >= SAME_PERSON else None
-    away = track.distance(face, now_us)
-    if away > _REACH or similarity < (_SIMILAR_NEAR if away <= 0.5 * _REACH else _SIMILAR_FAR):
-        return None
-    return away + cost
 
 
 def _cheapest(pairs: Iterable[tuple[float, int, int]]) -> Iterable[tuple[float, int, int]]:

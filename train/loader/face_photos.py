@@ -74,7 +74,7 @@ SHAPES = ((192, 320), (320, 320), (256, 256), (320, 192), (256, 320), (224, 384)
 """Canvas sizes: 16:9, square and upright pictures letterboxed to 320, and others."""
 STEPS = 400
 """Steps an epoch. Canvases are made on the fly, so an epoch is a length, not a pass."""
-MOST_FACES = 32
+MOST_FACES = 16
 """Faces of one canvas; further ones are dropped, and canvases with so many are rare."""
 
 

@@ -1,6 +1,6 @@
 """Recognizes a person who returns with a new track number, so that the page can join their history.
 
-A track is forgotten after five seconds without a face, and its number is never used again. Events keep
+A track is forgotten after ten seconds without a face, and its number is never used again. Events keep
 these numbers. The page groups them by person: the first track of all tracks whose faces look alike.
 """
 
@@ -9,25 +9,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from affectstream.stream.faces.appearance import appearance_similarity
+from affectstream.stream.faces.appearance import Appearances
 from affectstream.stream.faces.face import Face
-from affectstream.stream.faces.track import MEMORY_US, SAME_PERSON
+from affectstream.stream.faces.track import MEMORY_US, lowest_similarity
 
 _MEMORY_US = 120_000_000
 """As long as the history on the page."""
 _COMPARE_US = 2_000_000
 """How long a new track is compared: at first its face may be turned or half covered."""
-_REFRESH = 0.2
-"""Weight of the newest face in the appearance of a person."""
 
 
 @dataclass(slots=True, eq=False)
 class _Person:
     number: int
-    appearance: NDArray[np.float32]
+    appearances: Appearances
+    best_score: float
     first_us: int
     newest_us: int
 
@@ -48,10 +44,11 @@ class PersonMemory:
         for track, face in faces.items():
             person = self._of_track.get(track)
             if person is None:
-                person = _Person(track, face.appearance, now_us, now_us)
+                person = _Person(track, Appearances(face.appearance), face.score, now_us, now_us)
             if person.number == track and now_us - person.first_us <= _COMPARE_US:
                 person = self._find_forgotten(face, now_us) or person
-            person.appearance = (1 - _REFRESH) * person.appearance + _REFRESH * face.appearance
+            person.appearances.add(face.appearance)
+            person.best_score = max(person.best_score, face.score)
             person.newest_us = now_us
             self._of_track[track] = person
 
@@ -63,6 +60,10 @@ class PersonMemory:
     def _find_forgotten(self, face: Face, now_us: int) -> _Person | None:
         """The person whose track was forgotten who looks most like `face`, if one looks enough like it."""
         forgotten = (p for p in self._of_track.values() if now_us - p.newest_us > MEMORY_US)
-        pairs = [(appearance_similarity(p.appearance, face.appearance), p) for p in forgotten]
-        similarity, person = max(pairs, key=lambda pair: pair[0], default=(0.0, None))
-        return person if similarity >= SAME_PERSON else None
+        pairs = [
+            (similarity, person)
+            for person in forgotten
+            if (similarity := person.appearances.similarity(face.appearance))
+            >= lowest_similarity(person.best_score, face.score)
+        ]
+        return max(pairs, key=lambda pair: pair[0], default=(0.0, None))[1]

@@ -14,7 +14,13 @@ from affectstream.engines.bundle.bundle import Bundle
 from affectstream.stream.faces.face import Face, FrameObservation
 from affectstream.stream.faces.perceive import Perceiver
 from affectstream.stream.faces.quality import Quality
-from affectstream.stream.faces.track import INSTANT_SCORE, MIN_HITS, TENTATIVE_FRAMES, Tracker
+from affectstream.stream.faces.track import (
+    INSTANT_SCORE,
+    MEMORY_US,
+    MIN_HITS,
+    TENTATIVE_FRAMES,
+    Tracker,
+)
 from affectstream.stream.media.grid import GridSampler
 from affectstream.stream.media.recording import Recording
 from affectstream.stream.media.types import Frame
@@ -31,12 +37,23 @@ def face(x, y=100.0, side=60.0, who=ANN, noise=0.0, score=0.9):
     return Face(box, np.zeros((5, 2), np.float32), score, Quality(1, 1, 1), (), looks)
 
 
-def run(frames):
-    """Number of each face of each frame (None on trial), a grid step apart, in the order given."""
+SHOTS = [view / np.linalg.norm(view) for view in RNG.normal(size=(3, 144)).astype(np.float32)]
+"""Thumbnails of pictures of three shots."""
+
+
+def look(now_us, faces, shot=0):
+    return FrameObservation(now_us, (640, 360), tuple(faces), thumbnail=SHOTS[shot])
+
+
+def run(frames, shots=()):
+    """Number of each face of each frame (None on trial), a grid step apart, in the order given.
+
+    `shots` says which shot each frame belongs to; all the same where it is empty.
+    """
     tracker = Tracker()
     out = []
     for i, faces in enumerate(frames):
-        found = tracker.push(FrameObservation(i * STEP, (640, 360), tuple(faces)))
+        found = tracker.push(look(i * STEP, faces, shots[i] if shots else 0))
         by_face = {id(f): n for n, f in found}
         out.append([by_face.get(id(f)) for f in faces])
     return out
@@ -77,12 +94,37 @@ def test_someone_else_in_the_same_place_after_a_cut_gets_a_new_number():
     assert numbers[8:] == [[None]] * 2 + [[2]] * 6
 
 
+def test_a_face_that_suddenly_looks_different_keeps_its_number_while_the_shot_lasts():
+    changed = 0.45 * ANN / np.linalg.norm(ANN) + 0.9 * CAT / np.linalg.norm(CAT)
+    frames = [[face(100)]] * 8 + [[face(104, who=changed)]] * 8
+    assert run(frames) == [[1]] * 16
+    assert run(frames, shots=[0] * 8 + [1] * 8)[8:] == [[None]] * 2 + [[2]] * 6, "not after a cut"
+
+
+def test_a_face_near_two_people_needs_to_look_like_one_of_them():
+    two, between = [face(100), face(170, who=BEN)], face(135, who=CAT)
+    assert run([two] * 8 + [[between]] * 2)[8:] == [[None]] * 2
+
+
+def test_two_who_change_sides_at_a_cut_take_their_numbers_along():
+    before, after = [face(100), face(400, who=BEN)], [face(100, who=BEN), face(400)]
+    assert run([before] * 8 + [after] * 8, shots=[0] * 8 + [1] * 8)[8:] == [[2, 1]] * 8
+
+
+def test_a_dialogue_of_two_who_are_shown_in_turn_has_two_numbers():
+    ann, ben = [[face(300)]] * 8, [[face(310, who=BEN)]] * 8
+    numbers = run([*ann, *ben] * 3, shots=([0] * 8 + [1] * 8) * 3)
+    assert {n for frame in numbers for n in frame} == {1, 2, None}
+    assert all(numbers[16 * i] == [1] for i in range(3))
+    assert all(numbers[16 * i + 8] == [2] for i in range(1, 3)), "known at once"
+
+
 def test_someone_shown_elsewhere_after_a_cut_keeps_the_number():
     assert run([[face(100)]] * 8 + [[face(500, side=90)]] * 4)[8:] == [[1]] * 4
 
 
 def test_one_who_is_gone_for_long_is_forgotten_and_the_number_not_reused():
-    frames = [[face(100)]] * 4 + [[]] * 60 + [[face(100)]] * 2
+    frames = [[face(100)]] * 4 + [[]] * 82 + [[face(100)]] * 2
     assert run(frames)[-1] == [2]
 
 
@@ -129,22 +171,23 @@ faces = st.builds(
     st.sampled_from([0.5, 0.6, 0.9]),
 )
 recordings = st.lists(st.lists(faces, max_size=4, unique_by=lambda f: f.box), max_size=40)
-steps = st.sampled_from([0, 125_000, 500_000, 1_000_000, 6_000_000])
+shots = st.lists(st.integers(0, 2), min_size=40, max_size=40)
+steps = st.sampled_from([0, 125_000, 500_000, 1_000_000, 11_000_000])
 
 
-@given(recordings, st.lists(steps, min_size=40, max_size=40), st.randoms(use_true_random=False))
-def test_any_input_gives_each_number_to_one_person(frames, gaps, random):
+@given(
+    recordings, shots, st.lists(steps, min_size=40, max_size=40), st.randoms(use_true_random=False)
+)
+def test_any_input_gives_each_number_to_one_person(frames, cuts, gaps, random):
     tracker, again, shuffled = Tracker(), Tracker(), Tracker()
     last_us, now, given_so_far = {}, 0, 0
-    for seen_faces, gap in zip(frames, gaps, strict=False):
+    for seen_faces, shot, gap in zip(frames, cuts, gaps, strict=False):
         now += gap
         mixed = random.sample(seen_faces, len(seen_faces))
-        found = tracker.push(FrameObservation(now, (640, 360), tuple(seen_faces)))
+        found = tracker.push(look(now, seen_faces, shot))
         told = [(n, id(f)) for n, f in found]
-        assert told == [
-            (n, id(f)) for n, f in again.push(FrameObservation(now, (640, 360), tuple(seen_faces)))
-        ]
-        other = shuffled.push(FrameObservation(now, (640, 360), tuple(mixed)))
+        assert told == [(n, id(f)) for n, f in again.push(look(now, seen_faces, shot))]
+        other = shuffled.push(look(now, mixed, shot))
         assert [(n, f.box, f.score) for n, f in found] == [(n, f.box, f.score) for n, f in other]
         numbers = [n for n, _ in found]
         assert numbers == sorted(set(numbers)), "one face for a number"
@@ -153,7 +196,7 @@ def test_any_input_gives_each_number_to_one_person(frames, gaps, random):
         new = [n for n in numbers if n > given_so_far]
         assert new == list(range(given_so_far + 1, tracker.count + 1)), "numbered without gaps"
         for number in set(numbers) - set(new):
-            assert now - last_us[number] <= 5_000_000, "a forgotten number came back"
+            assert now - last_us[number] <= MEMORY_US, "a forgotten number came back"
         given_so_far = tracker.count
         last_us |= dict.fromkeys(numbers, now)
 

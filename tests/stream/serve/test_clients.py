@@ -120,16 +120,16 @@ class TestPersonMemory:
     def test_a_person_who_returns_after_their_track_was_forgotten_is_recognized(self) -> None:
         memory = PersonMemory()
         memory.update({1: self.looking(1, 0), 2: self.looking(0, 1)}, 1_000_000)
-        memory.update({2: self.looking(0, 1)}, 8_000_000)
-        memory.update({2: self.looking(0, 1), 3: self.looking(1, 0.1)}, 8_500_000)
+        memory.update({2: self.looking(0, 1)}, 13_000_000)
+        memory.update({2: self.looking(0, 1), 3: self.looking(1, 0.1)}, 13_500_000)
         assert [memory.person(track) for track in (1, 2, 3)] == [1, 2, 1]
-        memory.update({4: self.looking(1, 0.1)}, 20_000_000)
+        memory.update({4: self.looking(1, 0.1)}, 30_000_000)
         assert memory.person(4) == 1, "again"
 
     def test_another_person_is_not(self) -> None:
         memory = PersonMemory()
         memory.update({1: self.looking(1, 0)}, 1_000_000)
-        memory.update({2: self.looking(0.5, 1)}, 8_000_000)
+        memory.update({2: self.looking(0.5, 1)}, 13_000_000)
         assert memory.person(2) == 2
 
     def test_a_track_that_may_still_return_keeps_its_person(self) -> None:
@@ -143,8 +143,8 @@ class TestPersonMemory:
             memory = PersonMemory()
             memory.update({1: self.looking(1, 0)}, 1_000_000)
             for half_s in range(2 * turned_s):
-                memory.update({2: self.looking(0, 1)}, 10_000_000 + half_s * 500_000)
-            memory.update({2: self.looking(1, 0)}, 10_000_000 + turned_s * 1_000_000)
+                memory.update({2: self.looking(0, 1)}, 15_000_000 + half_s * 500_000)
+            memory.update({2: self.looking(1, 0)}, 15_000_000 + turned_s * 1_000_000)
             assert memory.person(2) == person
 
     def test_a_person_is_forgotten_with_the_history(self) -> None:
