@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from affectstream.engines.landmarks import LANDMARKS, MESH_POINTS
 from affectstream.train.errors import DataMissing
 
-SIDE = 80
+SIDE = 128
 SCALE = 1.5
 """Side of a square in pixels, and in longer sides of the detector's box."""
 BOX_RAISE, BOX_SIDE = 0.06, 1.08
@@ -28,8 +28,10 @@ BOX_RAISE, BOX_SIDE = 0.06, 1.08
 its longer side, both in longer sides of that bounding box: YuNet's and ours on the photos."""
 KEPT = 2.8
 """Part of a photo that is kept around a face, in longer sides of its box: turned squares fit in."""
-KEPT_PX = 192
+KEPT_PX = 256
 
+OPEN = (0.55, 0.55, 1.0)
+"""Largest opening of the eyes and the mouth."""
 BORDERS = (0.6, 0.2, 0.2)
 """How often the picture's border is repeated beyond its edge as in serving, is black, and is mirrored."""
 
@@ -80,7 +82,8 @@ def read_faces(path: Path, *, photos: bool) -> tuple[Faces, Faces]:
         table: dict[str, NDArray[Any]] = {name: stored[name] for name in stored.files}
     ends = np.concatenate([[0], table["ends"]])
     points = table["landmarks"][:, list(MESH_POINTS.values())].astype(np.float32)
-    openness = np.column_stack([table["eyes"], table["mouth"]]).astype(np.float32)
+    # In profile the corners nearly coincide, and the ratios leave every bound.
+    openness = np.column_stack([table["eyes"], table["mouth"]]).clip(0, OPEN).astype(np.float32)
     sides: tuple[list[Face], list[Face]] = ([], [])
     for k, name in enumerate(table["name"].tolist()):
         number = int(table["picture"][k])
@@ -94,7 +97,7 @@ def read_faces(path: Path, *, photos: bool) -> tuple[Faces, Faces]:
             held = not name.startswith("train/")
         face = Face(picture, landmarks, table["rotation"][k], table["gaze"][k], openness[k])
         sides[held].append(face)
-    train, valid = (Faces(side, _odds(side), 1.5 if photos else 0.5) for side in sides)
+    train, valid = (Faces(side, _odds(side), 1.5 if photos else 0.3) for side in sides)
     return train, valid
 
 
@@ -198,14 +201,20 @@ def degrade(square: Grey, rng: np.random.Generator) -> Grey:
         side = np.linspace(*ends, SIDE, dtype=np.float32)
         shade = side[:, None] if rng.random() < 0.3 else side
         square = (square * shade).clip(0, 255).astype(np.uint8)
-    if rng.random() < 0.2:
-        length = int(rng.integers(2, 6))
+    if rng.random() < 0.2:  # a small face
+        small = int(rng.uniform(0.25, 0.7) * SIDE)
+        square = cv2.resize(square, (small, small), interpolation=cv2.INTER_AREA)
+        square = np.asarray(
+            cv2.resize(square, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR), np.uint8
+        )
+    if rng.random() < 0.15:
+        length = int(rng.integers(2, 9))
         kernel = np.zeros((length, length), np.float32)
         kernel[length // 2] = 1 / length
         kernel = kernel.T if rng.random() < 0.5 else kernel
         square = np.asarray(cv2.filter2D(square, -1, kernel), np.uint8)
     elif rng.random() < 0.3:
-        square = np.asarray(cv2.GaussianBlur(square, (0, 0), rng.uniform(0.4, 1.6)), np.uint8)
+        square = np.asarray(cv2.GaussianBlur(square, (0, 0), rng.uniform(0.5, 2.4)), np.uint8)
     if rng.random() < 0.3:
         noise = rng.standard_normal(square.shape, np.float32) * np.float32(rng.uniform(1, 12))
         square = (square + noise).clip(0, 255).astype(np.uint8)

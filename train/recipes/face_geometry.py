@@ -28,7 +28,7 @@ from affectstream.train.loader.face_squares import (
     read_faces,
 )
 from affectstream.train.metrics import line
-from affectstream.train.networks.face_landmarks import FaceLandmarks, measures
+from affectstream.train.networks.face_landmarks import PARTS, FaceLandmarks, measures
 from affectstream.train.onnx.half_storage import store_weights_as_half
 from affectstream.train.onnx.onnx_export import to_onnx
 from affectstream.train.recipe import Batch, FitConfig, Loaders
@@ -134,7 +134,8 @@ class FaceGeometryRecipe:
         sharp = batch["sharp"].unsqueeze(1)
         weights = torch.from_numpy(_WEIGHTS).to(sharp.device)
         weights = torch.where(weights > 2, weights * sharp, weights)
-        error = (parts["landmarks"] - batch["landmarks"]).view(-1, len(LANDMARKS), 2).abs().sum(2)
+        both = torch.stack([parts["landmarks"], parts["first"]]) - batch["landmarks"]
+        error = both.view(2, -1, len(LANDMARKS), 2).abs().sum(3).mean(0)
         landmarks = (error * weights).sum(1, keepdim=True) / weights.sum(1, keepdim=True)
 
         def distance(name: str) -> Tensor:
@@ -145,8 +146,8 @@ class FaceGeometryRecipe:
             100 * landmarks
             + 12 * distance("head")
             + 6 * distance("roll")
-            + 12 * sharp * distance("gaze")
-            + 15 * sharp * openness[:, :2].sum(1, keepdim=True)
+            + 15 * sharp * distance("gaze")
+            + 25 * sharp * openness[:, :2].mean(1, keepdim=True)
             + 15 * openness[:, 2:]
         )
         return total.mean()
@@ -165,7 +166,7 @@ class FaceGeometryRecipe:
                 parts = module.parts(batch["grey"].float())
                 losses.append(float(self.loss(module, batch)))
             found.append(measures(parts))
-            truth.append(measures({name: batch[name] for name in parts}))
+            truth.append(measures({name: batch[name] for name in PARTS}))
             errors.append(_landmark_error(parts["landmarks"], batch["landmarks"]))
         photos = torch.cat([b["photos"].expand(len(b["grey"])) for b in batches]).bool()
         mine, theirs = torch.cat(found).numpy(), torch.cat(truth).numpy()
