@@ -9,6 +9,7 @@ from affectstream.train.cli.evaluate import (
     evaluate,
     evaluate_detector,
     evaluate_face,
+    evaluate_geometry,
     report,
 )
 from affectstream.train.cli.export import export, extract
@@ -32,5 +33,6 @@ application.command()(export)
 application.command()(extract)
 application.command()(evaluate)
 application.command()(evaluate_detector)
+application.command()(evaluate_geometry)
 application.command()(evaluate_face)
 application.command()(compare)

@@ -76,6 +76,49 @@ def evaluate_detector(
     print(f"{comparison.faces} faces, {comparison.empty} pictures without a face")
 
 
+def evaluate_geometry(
+    data: Data,
+    teacher: Annotated[
+        Path, typer.Option(help="Folder that face_mesh.py wrote.", show_default=False)
+    ],
+    engine: Annotated[
+        Path | None, typer.Option(help="ONNX file of face_geometry, instead of the bundle's.")
+    ] = None,
+    size: Annotated[int, typer.Option(help="Side of the squares for --engine.")] = 128,
+    bundle: Annotated[str, typer.Option(help="'pocket', or the folder of a bundle.")] = "pocket",
+) -> None:
+    """Compare the engine face_geometry with MediaPipe's face mesh, behind the bundle's detector.
+
+    On the recordings in DATA/video and on photos of people who are kept out of training: correlation, slope
+    and median difference (less the bias) of each measure; the roll of turned portraits; how steady each
+    angle is.
+
+    Example: [bold]affectstream train evaluate-geometry --data DATA --teacher TEACHER[/bold]
+    """
+    from affectstream.engines.bundle.bundle import Bundle
+    from affectstream.engines.manifest import GeometryPart
+    from affectstream.engines.runtimes.onnx import OnnxEngine
+    from affectstream.stream.faces.detect import Detector, DetectorSpec
+    from affectstream.stream.faces.find import FaceFinder
+    from affectstream.stream.faces.geometry import GeometryEngine
+    from affectstream.train.evaluate import face_geometry
+
+    with Bundle.open(bundle) as opened:
+        geometry = GeometryEngine.from_bundle(opened)
+        if engine is not None:
+            part = GeometryPart(engine.name, "", input_size=size)
+            geometry = GeometryEngine(OnnxEngine(engine), part)
+        detector = opened.manifest.engines.face_detector
+        if detector is None or geometry is None:
+            raise typer.BadParameter(
+                f"bundle {bundle!r} lacks a face detector or face_geometry: name one that has both, or "
+                "give --engine"
+            )
+        spec = DetectorSpec.of(detector)
+        finder = FaceFinder(Detector(opened.engines["face_detector"], spec), geometry)
+        _print(face_geometry.evaluate_geometry(finder, data, teacher))
+
+
 def _warn_of_training_samples(split: str) -> None:
     if split == "train":
         print("networks are trained on split train: metrics on it say little", file=sys.stderr)

@@ -23,9 +23,9 @@ from affectstream.train.errors import DataMissing
 SIDE = 128
 SCALE = 1.5
 """Side of a square in pixels, and in longer sides of the detector's box."""
-BOX_RAISE, BOX_SIDE = 0.06, 1.08
-"""How far the center of a detector's box is above that of the landmarks' bounding box, along the face, and
-its longer side, both in longer sides of that bounding box: YuNet's and ours on the photos."""
+BOX_SIZE, BOX_RAISE = np.array([1.01, 1.075]), 0.055
+"""Width and height of a detector's box in those of the box of an upright face's landmarks, and how far it
+reaches higher, in its height: YuNet's and ours on the photos."""
 KEPT = 2.8
 """Part of a photo that is kept around a face, in longer sides of its box: turned squares fit in."""
 KEPT_PX = 256
@@ -102,12 +102,19 @@ def read_faces(path: Path, *, photos: bool) -> tuple[Faces, Faces]:
 
 
 def _box(points: Floats) -> tuple[Floats, float]:
-    """Center (2,) and longer side of the detector's box around landmarks (32, 2)."""
-    low, high = points.min(0), points.max(0)
-    longer = float((high - low).max())
+    """Center (2,) and longer side of the detector's box around landmarks (32, 2) of a face at any angle.
+
+    The detector learned the box of a turned head as that of the ellipse in its upright box.
+    """
     up = points[FOREHEAD] - points[CHIN]
-    up *= BOX_RAISE * longer / max(1e-3, float(np.hypot(*up)))
-    return (low + high) / 2 + up, longer * BOX_SIDE
+    up = up / max(1e-3, float(np.hypot(*up)))
+    axes = np.stack([np.array([-up[1], up[0]]), -up])  # across and down the face
+    along = points @ axes.T
+    low, high = along.min(0), along.max(0)
+    width, height = (high - low) * BOX_SIZE
+    middle = (low + high) / 2 - [0.0, BOX_RAISE * height]
+    longer = max(np.hypot(width * axes[0, k], height * axes[1, k]) for k in range(2))
+    return (middle @ axes).astype(np.float32), float(longer)
 
 
 def _around_face(picture: Grey, points: Floats) -> tuple[Grey, Floats]:
