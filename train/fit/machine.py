@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -63,11 +64,25 @@ def launch(fabric: Fabric, function: Callable[[Fabric], Any]) -> Any:
     process that failed.
     """
     try:
-        return fabric.launch(function)
+        return fabric.launch(partial(_run, function=function))
     except ProcessException as error:
         last = str(error).strip().splitlines()[-1]
         problem = last.removeprefix(f"{RunError.__module__}.{RunError.__name__}: ")
         raise RunError(f"a training process ended: {problem}") from error
+
+
+def _run(fabric: Fabric, function: Callable[[Fabric], Any]) -> Any:
+    """Run ``function(fabric)`` in one process, and end its connections to the others before it exits.
+
+    Gloo's threads would otherwise outlive Python's interpreter, and abort the process when they free what
+    belongs to it. Fabric ends the connections of NCCL alone.
+    """
+    result = function(fabric)
+    if fabric.world_size > 1:
+        gc.collect()  # the network, whose reducer holds the connections
+        fabric.barrier()  # none leaves while another still reads
+        torch.distributed.destroy_process_group()
+    return result
 
 
 class ProcessBatches:

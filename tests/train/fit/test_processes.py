@@ -1,6 +1,8 @@
 """Runs on several devices, compiled runs, and what a machine cannot do."""
 
+import atexit
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -10,6 +12,7 @@ from affectstream.stream.errors import OptionError
 from affectstream.train.errors import RunError
 from affectstream.train.fit.checkpoint import load
 from affectstream.train.fit.loop import fit
+from affectstream.train.fit.machine import launch, make_fabric
 from tests.support.toy_recipes import (
     Broken,
     Line,
@@ -71,6 +74,21 @@ def test_an_error_in_a_process_is_reported_in_a_line(tmp_path):
     with pytest.raises(RunError, match=r"a training process ended: the loss is nan in epoch 2"):
         fit(Broken("loss"), replace(Line.defaults, devices="2"), tmp_path, tmp_path / "run")
     assert load(tmp_path / "run/last.pt")["epoch"] == 1
+
+
+def _note_at_exit(fabric, folder):
+    def note():
+        (folder / str(fabric.global_rank)).write_text(str(torch.distributed.is_initialized()))
+
+    atexit.register(note)
+
+
+@pytest.mark.slow
+def test_processes_part_before_their_interpreters_end(tmp_path):
+    """Threads of gloo that outlive the interpreter abort the process once in a while."""
+    fabric = make_fabric(replace(Line.defaults, devices="2"), "cpu")
+    launch(fabric, partial(_note_at_exit, folder=tmp_path))
+    assert [(tmp_path / rank).read_text() for rank in "01"] == ["False", "False"]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
