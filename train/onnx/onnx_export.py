@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import inspect
+import logging
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 import torch
 from torch import Tensor, nn
+from torch.export import Dim
 
 from affectstream.train.errors import ParityError
 
 OPSET = 18
 PARITY = 1e-3
 """Largest allowed difference, relative to an output's largest value if that is above 1."""
+
+
+# It warns of constants that it could not fold, which is no loss.
+logging.getLogger("onnxscript").setLevel(logging.ERROR)
 
 
 @contextmanager
@@ -44,22 +52,26 @@ def to_onnx(
     `dynamic` names further free axes of an input or output. Raises `ParityError`, and leaves no file, if ONNX
     Runtime on the CPU differs from torch by more than `PARITY` anywhere.
     """
-    axes: dict[str, dict[int, str]] = {name: {0: "N"} for name in [*inputs, *outputs]}
-    for name, extra in (dynamic or {}).items():
-        axes[name] = {**axes[name], **extra}
+    free: dict[str, Dim] = {"N": Dim("N")}
+    shapes = [
+        {axis: free.setdefault(size, Dim(size)) for axis, size in {0: "N", **extra}.items()}
+        for extra in [(dynamic or {}).get(name, {}) for name in inputs]
+    ]
     module.eval()
     with torch.no_grad(), _plain_attention():
-        torch.onnx.export(
+        program = torch.onnx.export(
             module,
             example,
-            str(path),
             input_names=list(inputs),
             output_names=list(outputs),
-            dynamic_axes=axes,
+            dynamic_shapes=_as_arguments(module, shapes),
             opset_version=OPSET,
-            dynamo=False,
+            dynamo=True,
+            verbose=False,
         )
         expected = module(*example)
+    _tidy(program, {*inputs, *outputs})
+    onnx.save(program.model_proto, path)
     expected = expected if isinstance(expected, tuple) else (expected,)
     onnx.checker.check_model(str(path), full_check=True)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -74,3 +86,23 @@ def to_onnx(
                 f"{error:.2g}, limit {limit:.2g}: no bundle was written; export it with other versions "
                 f"(here torch {torch.__version__}, onnxruntime {onnxruntime.__version__}), or train it anew"
             )
+
+
+def _as_arguments(module: nn.Module, shapes: Sequence[dict[int, Dim]]) -> tuple[Any, ...]:
+    """The free axes of each argument of `module`, nested as its `forward` takes them."""
+    kinds = [p.kind for p in inspect.signature(module.forward).parameters.values()]
+    return (tuple(shapes),) if inspect.Parameter.VAR_POSITIONAL in kinds else tuple(shapes)
+
+
+def _tidy(program: torch.onnx.ONNXProgram, names: Collection[str]) -> None:
+    """Keep `names` for inputs and outputs, and remove notes: code, with the paths of this machine."""
+    model, graph = program.model, program.model.graph
+    nodes = list(graph.all_nodes())
+    ends = {*graph.inputs, *graph.outputs}
+    inside = [*graph.initializers.values(), *(value for node in nodes for value in node.outputs)]
+    for value in inside:
+        if value.name in names and value not in ends:  # torch names values after operators
+            value.name = f"{value.name}_inside"
+    for noted in (model, graph, *ends, *inside, *nodes):
+        noted.metadata_props.clear()
+        noted.doc_string = None

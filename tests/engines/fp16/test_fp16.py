@@ -295,10 +295,10 @@ def test_an_only_layer_is_fp16_though_it_is_the_last(tmp_path, kind):
     assert made_of(source)["y/half"] == HALF
 
 
-@pytest.mark.filterwarnings("ignore")  # torch on its older exporter
 def test_a_recurrence_stays_in_fp32_and_opens_everywhere(tmp_path):
     """ONNX Runtime 1.31 ends the process on opening this graph with its LSTM in FP16."""
     torch = pytest.importorskip("torch", reason="exports the network: pip install torch")
+    pytest.importorskip("onnxscript", reason="torch exports by it")
 
     class Network(torch.nn.Module):
         def __init__(self):
@@ -312,8 +312,8 @@ def test_a_recurrence_stays_in_fp32_and_opens_everywhere(tmp_path):
 
     source = tmp_path / "lstm.onnx"
     example = torch.randn(2, 5, 8, generator=torch.Generator().manual_seed(0))
-    options = {"input_names": ["x"], "dynamic_axes": {"x": {0: "N"}}, "dynamo": False}
-    torch.onnx.export(Network(), (example,), str(source), **options)
+    options = {"input_names": ["x"], "dynamic_shapes": ({0: torch.export.Dim("N")},)}
+    torch.onnx.export(Network().eval(), (example,), str(source), external_data=False, **options)
     graph, types = types_of(fp16_file(source))
     kinds = {n.op_type: types[n.output[0]] for n in graph.node}
     assert kinds["LSTM"] == FLOAT

@@ -8,6 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
@@ -269,6 +270,33 @@ def test_a_graph_that_differs_from_its_network_is_reported_and_deleted(tmp_path)
     )
     assert "limit 0.0" in said and "or train it anew" in said and "\n" not in said
     assert not list(tmp_path.iterdir())
+
+
+class Words(torch.nn.Module):
+    """The exporter names a value after each operator: here `embedding`, as the output."""
+
+    def __init__(self):
+        super().__init__()
+        self.words = torch.nn.Embedding(10, 4)
+
+    def forward(self, ids):
+        return self.words(ids).mean(1)
+
+
+def test_a_graph_says_nothing_of_the_machine_and_names_nothing_twice(tmp_path):
+    path = tmp_path / "text_encoder.onnx"
+    ids = torch.arange(6).reshape(2, 3)
+    to_onnx(Words(), (ids,), path, inputs=["ids"], outputs=["embedding"])
+    model = onnx.load(path)
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
+        assert not part.metadata_props and not part.doc_string
+    for word in (b"affectstream", b"site-packages", b"test_bind"):
+        assert word not in path.read_bytes()
+    shapes = [
+        [d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim] for v in graph.input
+    ]
+    assert shapes == [["N", 3]]
 
 
 @pytest.mark.parametrize(
