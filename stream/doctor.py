@@ -12,6 +12,7 @@ import av
 import onnxruntime
 
 from affectstream.engines.bundle.bundle import Bundle
+from affectstream.engines.bundle.chance import chance_warning
 from affectstream.engines.bundle.folder import POCKET
 from affectstream.engines.cache.home import home
 from affectstream.engines.cache.sizes import format_size
@@ -191,6 +192,8 @@ def _bundle(bundle: str | Path) -> Iterator[Finding]:
             for result in manifest.results:
                 value = f"{result.metric} {result.value} (n = {result.count})"
                 yield Finding("measured", f"{result.part} on {result.data}: {value}")
+            if (warning := chance_warning(manifest)) is not None:
+                yield Finding("measured", f"warning: {warning}")
             licences = manifest.licences
             yield Finding("license", f"code: {licences.code}")
             yield Finding("license", f"weights: {licences.weights}")

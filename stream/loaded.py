@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 from types import TracebackType
@@ -10,7 +11,10 @@ from typing import Self
 import cv2
 
 from affectstream.engines.bundle.bundle import Bundle
+from affectstream.engines.bundle.chance import chance_warning
 from affectstream.engines.choose import Choice, choose
+
+_log = logging.getLogger(__name__)
 
 
 class LoadedBundle:
@@ -28,6 +32,7 @@ class LoadedBundle:
         """Open `bundle` (``pocket`` or a folder) on `device`, as `choose` takes it.
 
         `threads` is the number of batches that are perceived in parallel; by default the number of cores.
+        The log gets a warning where the bundle was measured to be no better than chance.
         Raises `BundleError`, `EngineError` or `DeviceError`.
         """
         if threads is not None and threads < 1:
@@ -37,6 +42,8 @@ class LoadedBundle:
         # costs a tenth more processor time. This setting is global to the process.
         cv2.setNumThreads(1)
         opened = Bundle.open(bundle, device=choice.device)
+        if (warning := chance_warning(opened.manifest)) is not None:
+            _log.warning("%s", warning)
         return cls(opened, choice, threads or os.cpu_count() or 1)
 
     def close(self) -> None:

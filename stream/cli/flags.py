@@ -94,6 +94,12 @@ Lsl = Annotated[
         show_default=False,
     ),
 ]
+MaxPixels = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="Refuse pictures of more pixels than this.", show_default="40 million"
+    ),
+]
 Words = Annotated[
     str | None,
     typer.Option(

@@ -16,6 +16,7 @@ from affectstream.stream.cli.flags import (
     Focal,
     Formats,
     Language,
+    MaxPixels,
     Metadata,
     MinConfidence,
     Modalities,
@@ -64,12 +65,7 @@ def score(
     attention: Attention = "gaze",
     baseline: Baseline = "0s",
     focal: Focal = None,
-    max_pixels: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Refuse pictures of more pixels than this.", show_default="40 million"
-        ),
-    ] = None,
+    max_pixels: MaxPixels = None,
     modalities: Modalities = None,
     min_confidence: MinConfidence = 0.0,
     json: Annotated[

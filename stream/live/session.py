@@ -173,6 +173,7 @@ class LiveSession:
             **asdict(self._queue.stats()),
             frames_used=worker.frames_used,
             bad_sounds=worker.bad_sounds,
+            bad_faces=worker.bad_faces,
             gaps=worker.gap_count,
             reconnects=self._reconnects,
             frame_hz=self._control.rate_hz,

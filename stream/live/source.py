@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -85,7 +85,7 @@ class LiveSource:
         left out. `tap` gets every frame that enters the session, for measuring."""
         self._recognizer, self._callbacks, self._words = recognizer, callbacks, words
         self._options = options or SourceOptions()
-        openings = live.openings()
+        openings = self._narrowed(live.openings())
         self.name = " and ".join(opening.name for opening in openings)[:_NAME_LENGTH]
         self._transcript = self._find_transcript(live)
         self._cost = measure(recognizer.bundle)
@@ -174,6 +174,24 @@ class LiveSource:
             self._session.warn(f"{bad} packets or pictures could not be decoded")
         left_s = max(0.1, until_s - time.monotonic())
         return self._session.close(timeout_s=left_s, detail=self.failure)
+
+    def _narrowed(self, openings: Sequence[Opening]) -> list[Opening]:
+        """`openings` with the limit on pictures, and without what nobody would use."""
+        reads = {m for m in self._recognizer.bundle.modalities if self._options.allows(m)}
+        if self._words is not None:  # they come from the sound
+            reads.add("voice")
+        found = []
+        for opening in openings:
+            wants = tuple(modality for modality in opening.wants if modality in reads)
+            limited = replace(opening, max_pixels=self._options.max_pixels)
+            if wants:
+                found.append(replace(limited, wants=wants))
+        if not found:
+            raise OptionError(
+                f"nothing of {' and '.join(opening.name for opening in openings)} is used: the bundle "
+                f"and the options take {', '.join(sorted(reads)) or 'nothing'}"
+            )
+        return found
 
     def _find_transcript(self, live: LiveOptions) -> Transcript | None:
         """The transcript of the options, or the one beside a file, as in `score`."""

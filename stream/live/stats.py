@@ -40,6 +40,8 @@ class LiveStats(QueueStats):
     """Pictures that were analyzed; most others fall between two points of the grid."""
     bad_sounds: int
     """Frames of sound that could not be resampled."""
+    bad_faces: int
+    """Detected faces that were left out, because nothing can be cropped from their landmarks."""
     gaps: int
     """Gaps of more than a second in pictures or sound, each reported by a `gap` event."""
     reconnects: int

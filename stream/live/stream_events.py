@@ -58,7 +58,7 @@ class StreamEvents:
             "wrong_times": stats.wrong_times,
             "gaps": stats.gaps,
             "reconnects": stats.reconnects,
-        }
+        } | ({"bad_faces": stats.bad_faces} if stats.bad_faces else {})
         ended = self._event("ended", at_us, detail, counts)
         return replace(ended, t_start=seconds(start_us), complete=detail is None)
 

@@ -91,6 +91,11 @@ class LiveWorker:
         """The number of reported gaps."""
         return self._interpreter.gap_count
 
+    @property
+    def bad_faces(self) -> int:
+        """Detections that were left out, because nothing can be cropped from their landmarks."""
+        return self._interpreter.bad_faces
+
     def run(self) -> None:
         """Work until the queue is closed and empty."""
         started = self._queue.wait_start()

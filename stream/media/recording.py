@@ -20,7 +20,7 @@ from av.container import InputContainer
 
 from affectstream.stream.errors import OptionError, SourceError
 from affectstream.stream.media.decoding.decode import DecodeStats
-from affectstream.stream.media.decoding.decoders import AudioDecoder, VideoDecoder
+from affectstream.stream.media.decoding.decoders import AudioDecoder, UndecodedVideo, VideoDecoder
 from affectstream.stream.media.decoding.seek import seek_before
 from affectstream.stream.media.decoding.stream_decoder import Span, StreamDecoder
 from affectstream.stream.media.decoding.timestamps import latest_time_us
@@ -90,6 +90,7 @@ class Recording:
         frame_hz: int | None = None,
         threads: int = 1,
         max_pixels: int = MAX_PIXELS,
+        pictures: bool = True,
     ) -> Recording:
         """Open the recording at `path`.
 
@@ -98,8 +99,8 @@ class Recording:
         Sound has one channel, or two with `stereo`. With `frame_hz`, pictures that serve no point of
         that grid (see `GridSampler`) may be skipped without decoding. `threads` are decoder threads;
         their number does not change the items. Pictures of more than `max_pixels` are refused before they
-        are decoded. Raises `SourceError` where the file cannot be used, and `OptionError` for an end that
-        does not come after the start.
+        are decoded; without `pictures` none is, and the recording ends where it did. Raises `SourceError`
+        where the file cannot be used, and `OptionError` for an end that does not come after the start.
         """
         path, start_us = Path(path), start_us or 0
         end_us = FOREVER_US if end_us is None else end_us
@@ -111,7 +112,8 @@ class Recording:
 
         def start() -> tuple[InputContainer, MediaInfo, tuple[StreamDecoder, ...]]:
             channels = 2 if stereo else 1
-            return _start(path, audio_track, span, stats, channels, frame_hz, threads, max_pixels)
+            pixels = max_pixels if pictures else None
+            return _start(path, audio_track, span, stats, channels, frame_hz, threads, pixels)
 
         container, info, decoders = start()
         try:
@@ -181,6 +183,8 @@ class Recording:
         """Read up to the first frame, because only a frame states how a player turns the pictures."""
         ahead: list[Item] = []
         video = self.info.video
+        if any(isinstance(decoder, UndecodedVideo) for decoder in self._decoders):
+            return ahead
         while video is not None and len(ahead) < _MAX_AHEAD:
             item = next(self._items, None)
             if item is None:
@@ -195,7 +199,7 @@ class Recording:
     def _read(self) -> Generator[Item, None, None]:
         decoders = {decoder.stream.index: decoder for decoder in self._decoders}
         for kind in MediaKind:
-            if all(decoder.kind is not kind for decoder in self._decoders):
+            if all(d.kind is not kind or isinstance(d, UndecodedVideo) for d in self._decoders):
                 yield Bound(kind, FOREVER_US)
         broken: str | None = None
         packets = self._container.demux([decoder.stream for decoder in self._decoders])
@@ -267,10 +271,13 @@ def _start(
     channels: int,
     frame_hz: int | None,
     threads: int,
-    max_pixels: int,
+    max_pixels: int | None,
 ) -> tuple[InputContainer, MediaInfo, tuple[StreamDecoder, ...]]:
-    """Open the file and its decoders. FFmpeg does not even read the streams that are not used."""
-    container = open_container(path, max_pixels)
+    """Open the file and its decoders. FFmpeg does not even read the streams that are not used.
+
+    Without `max_pixels` no picture is decoded.
+    """
+    container = open_container(path, max_pixels or MAX_PIXELS)
     try:
         video = choose_video(container)
         audio = choose_audio(container, audio_track, path)
@@ -280,7 +287,9 @@ def _start(
         discard_others(container, used)
         span = replace(span, latest_us=latest_time_us(stated_end_us(container, used)))
         origin, decoders = info.start_time_us, list[StreamDecoder]()
-        if video is not None:
+        if video is not None and max_pixels is None:
+            decoders.append(UndecodedVideo(video, origin, span, stats))
+        elif video is not None and max_pixels is not None:
             limit_pixels(video, max_pixels, str(path))
             counts_dts = info.format == "avi"
             decoders.append(

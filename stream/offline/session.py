@@ -50,11 +50,7 @@ class Session:
         self.name = os.fsencode(media.name).decode("utf-8", "replace")
         self._options = options
         self._bundle = bundle
-        self._source = (
-            media
-            if isinstance(media, PushedMedia)
-            else _open(media, options, bundle.manifest.frame_hz)
-        )
+        self._source = media if isinstance(media, PushedMedia) else _open(media, options, bundle)
         self.info = self._source.info
         self.ended: Stream | None = None
         self.transcript_file: Path | None = None
@@ -237,7 +233,7 @@ class Session:
             self._copy.close()
 
 
-def _open(path: Path, options: SourceOptions, frame_hz: int) -> Recording | TranscriptSource:
+def _open(path: Path, options: SourceOptions, bundle: Bundle) -> Recording | TranscriptSource:
     if not is_transcript(path):
         return Recording.open(
             path,
@@ -245,8 +241,9 @@ def _open(path: Path, options: SourceOptions, frame_hz: int) -> Recording | Tran
             start_us=options.start_us,
             end_us=options.end_us,
             stereo=options.assignment.channels is not None,
-            frame_hz=frame_hz,
+            frame_hz=bundle.manifest.frame_hz,
             max_pixels=options.max_pixels,
+            pictures="video" in bundle.modalities and options.allows("video"),
         )
     if options.transcript is not None:
         raise OptionError(f"{path} is a transcript: leave out the transcript {options.transcript}")

@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from affectstream.train.recipe import Recipe
+    from affectstream.train.recipes.summaries import Summary
 
 
 def list_recipes(
@@ -18,22 +19,25 @@ def list_recipes(
 ) -> None:
     """Name every recipe, its options (--set) and its pretrained parts (--weights).
 
+    With --recipe also its defaults, phases and search space; that needs the 'train' extra.
+
     Example: [bold]affectstream train list --recipe cnn[/bold]
     """
-    from affectstream.train.cli.flags import find_recipe
-    from affectstream.train.recipes.registry import recipes
-
     if recipe is not None:
+        from affectstream.train.cli.flags import find_recipe
+
         for line in _details(find_recipe(recipe)):
             print(line)
         return
-    for name, found in sorted(recipes().items()):
-        print(f"{name:21} {found.summary}")
+    from affectstream.train.recipes.summaries import summaries
+
+    for found in summaries():
+        print(f"{found.name:21} {found.summary}")
         for line in _choices(found):
             print(f"{'':21}   {line}")
 
 
-def _choices(recipe: Recipe) -> Iterator[str]:
+def _choices(recipe: Recipe | Summary) -> Iterator[str]:
     """A line for each option with its default and choices, and for each pretrained part with its source."""
     choices = getattr(recipe, "choices", {})
     for name, value in getattr(recipe, "options", {}).items():

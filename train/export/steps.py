@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from affectstream.engines.bundle.bundle import Bundle
+from affectstream.engines.bundle.chance import chance_warning
 from affectstream.engines.bundle.folder import MANIFEST
 from affectstream.engines.cache.digest import sha256
 from affectstream.engines.manifest import (
@@ -124,28 +124,8 @@ def check_opens(folder: Path, manifest: Manifest, report: Report) -> None:
         pass
     for row in manifest.results:
         report(f"{row.part} {row.data} {row.metric} {row.value}")
-    for row in at_chance(manifest):
-        report(
-            f"warning: {row.part} on {row.data}: {row.metric} {row.value} is no better than chance "
-            f"({1 / len(manifest.labels):.2f} for {len(manifest.labels)} labels, {row.count} samples): "
-            "check the labels and the log of the run before you use this bundle"
-        )
-
-
-def at_chance(manifest: Manifest) -> list[Measurement]:
-    """The measured recalls of emotions, averaged over labels, that guessing reaches too.
-
-    Guessing gives 1 / labels on average; up to two standard errors above that, the result is no better.
-    """
-    if not manifest.labels:
-        return []
-    guess = 1 / len(manifest.labels)
-    return [
-        row
-        for row in manifest.results
-        if row.metric in ("uar", "emotion/uar", "unweighted recall")
-        and row.value <= guess + 2 * math.sqrt(guess * (1 - guess) / max(1, row.count))
-    ]
+    if (warning := chance_warning(manifest)) is not None:
+        report(f"warning: {warning}: check the labels and the log of the run before you use it")
 
 
 def file_part(folder: Path, name: str) -> FilePart:

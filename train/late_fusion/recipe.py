@@ -108,7 +108,7 @@ class FusionRecipe:
     summary: str
     defaults: FitConfig
     biases: Biases
-    options: Mapping[str, Value] = field(default_factory=lambda: {VIDEO_WEIGHT: 0.5})
+    options: Mapping[str, Value]
     """The initial weight of the members that take pictures (of the first member, if all or none do); the
     other members share the rest."""
     space: Space = field(default_factory=lambda: LATE_FUSION)

@@ -32,7 +32,7 @@ from affectstream.train.fit.warm_start import read_run_or_bundle
 from affectstream.train.predict.predictions import Predictions, Predictor
 from affectstream.train.recipe import Bindable, Recipe
 from affectstream.train.statistics import LEVEL, Interval
-from affectstream.train.studies.folds import Fold, Folding, make_folds
+from affectstream.train.studies.folds import BOTH_CLASSES, Fold, Folding, Folds, make_folds
 
 FOLDER, PLAN, RESULT, TABLE = "folds", "plan.json", "folds.json", "folds.csv"
 _DATA, _DONE, _PREDICTIONS = "data", "fold.json", "held_out.npz"
@@ -70,9 +70,9 @@ def cross_validate(
 
     Metrics are those of the last epoch, so that held-out samples choose nothing; with `best` they choose each
     fold's epoch, which makes the metrics too good. `keep` keeps the weights of finished folds. Raises
-    `OptionError` where the settings would train on held-out samples, `SplitError` or `DataError`, before any
-    training, where a fold is impossible, `RunError` where ``run/folds`` holds another cross-validation, and
-    what `fit` raises.
+    `OptionError` where the settings would train on held-out samples or a fold lacks the metric of
+    `--monitor`, `SplitError` or `DataError`, before any training, where a fold is impossible, `RunError`
+    where ``run/folds`` holds another cross-validation, and what `fit` raises.
     """
     if not isinstance(recipe, Bindable):
         raise OptionError(
@@ -84,6 +84,7 @@ def cross_validate(
     folds = make_folds(
         dataset, folding, tasks=config.tasks, modalities=modalities, seed=config.seed
     )
+    _check_monitor(config, folds)
     report(f"{folds.samples} samples in {len(folds.folds)} folds by {folds.by}")
     if folds.by == "sample" and any(dataset.column("participant")):
         report(
@@ -162,6 +163,17 @@ def _without_selection(
             f"samples: every fold trains {config.epochs} epochs"
         )
     return replace(config, patience=0, monitor=None)  # nothing is chosen, so nothing may be missing
+
+
+def _check_monitor(config: FitConfig, folds: Folds) -> None:
+    """Raise `OptionError` where a fold cannot compute the metric that picks its best epoch."""
+    task, _, metric = (config.monitor or "").rpartition("/")
+    for fold in folds.folds:
+        if metric in BOTH_CLASSES and (task or config.tasks[0]) in fold.one_class:
+            raise OptionError(
+                f"--monitor {config.monitor}: the samples that fold {fold.name} holds out are all of one "
+                "class, so it has no such metric: choose another one, or fewer folds"
+            )
 
 
 def check_plan(folder: Path, plan: dict[str, Any]) -> None:

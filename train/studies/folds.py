@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,9 @@ from affectstream.train.loader.samples import usable_rows
 from affectstream.train.tasks import TASK_TYPES, labeled_rows
 
 ONE_OUT = "leave-one-participant-out"
+BOTH_CLASSES = ("auc", "balanced_accuracy")
+"""Metrics that need samples of both classes."""
+HeldTogether = Literal["participant", "recording", "sample"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,8 @@ class Fold:
     """Training samples left out because a held-out sample is the same picture or sound."""
     unlearned: tuple[str, ...]
     """Classes of the first task that only held-out samples have."""
+    one_class: tuple[str, ...]
+    """Binary tasks whose held-out labels are all the same: they have no `BOTH_CLASSES` metrics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +68,8 @@ class Folds:
     """The folds of a data set."""
 
     folds: tuple[Fold, ...]
-    by: By
+    by: HeldTogether
+    """What is in one fold. Recordings stand for people whose names are not known."""
     samples: int
     """Each is held out once."""
     excluded: int
@@ -98,12 +105,18 @@ def make_folds(
     people = dataset.column("participant")[rows].tolist()
     labels = _labels(dataset, tasks[0])[rows].tolist()
     unknown = people.count(None)
-    by = folding.by or ("sample" if unknown else "participant")
-    if unknown and (by == "participant" or folding.folds == ONE_OUT):
+    if unknown and (folding.by == "participant" or folding.folds == ONE_OUT):
         raise SplitError(
             f"data set {dataset.info.name!r}: {unknown} of {len(people)} samples have no participant: "
             "expected one for each; hold them out --by sample"
         )
+    by: HeldTogether = folding.by or "participant"
+    groups = people if by == "participant" else ids
+    if folding.by is None and unknown:
+        # Without names a recording is as near to a person as the data set comes.
+        known = ("participant", "recording", "dialogue", "id")
+        groups = joined_groups(*(dataset.column(column)[rows].tolist() for column in known))
+        by = "recording" if len(set(groups)) < len(ids) else "sample"
     if folding.folds == ONE_OUT:
         held_out = list(leave_one_participant_out(people))
         names = [participant for participant, _ in held_out]
@@ -111,20 +124,15 @@ def make_folds(
     else:
         count = int(folding.folds)
         names = [str(number) for number in range(1, count + 1)]
-        groups, name = (people, "participant") if by == "participant" else (ids, "sample")
-        if folding.by is None and unknown:
-            # Without names a recording is as near to a person as the data set comes.
-            known = ("participant", "recording", "dialogue", "id")
-            groups = joined_groups(*(dataset.column(column)[rows].tolist() for column in known))
-            name = "recording"
         if len(set(groups)) < len(ids):
-            numbers = grouped_folds(ids, labels, groups, count, seed, name=name)
+            numbers = grouped_folds(ids, labels, groups, count, seed, name=by)
         else:
             numbers = stratified_folds(ids, labels, count, seed)
     contents = dataset.column("content")
     classes = labels if TASK_TYPES[tasks[0]].target == "class" else [""] * len(rows)
+    binary = {task: _labels(dataset, task) for task in tasks if TASK_TYPES[task].target == "binary"}
     folds = (
-        _fold(name, len(dataset), rows, numbers == number, contents, classes)
+        _fold(name, len(dataset), rows, numbers == number, contents, classes, binary)
         for number, name in enumerate(names)
     )
     return Folds(tuple(folds), by, len(rows), excluded)
@@ -146,6 +154,7 @@ def _fold(
     held_out: NDArray[np.bool_],
     contents: NDArray[np.object_],
     classes: Sequence[str],
+    binary: Mapping[str, NDArray[np.object_]],
 ) -> Fold:
     parts = np.full(total, None, object)
     parts[rows[~held_out]], parts[rows[held_out]] = "train", "valid"
@@ -154,4 +163,5 @@ def _fold(
     parts[copies] = None
     learned = {label for row, label in zip(rows, classes, strict=True) if parts[row] == "train"}
     unlearned = sorted(set(classes) - learned - {""})
-    return Fold(name, parts, len(copies), tuple(unlearned))
+    one_class = [task for task, of in binary.items() if len(set(of[rows[held_out]]) - {""}) < 2]
+    return Fold(name, parts, len(copies), tuple(unlearned), tuple(one_class))

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from affectstream.engines.labels import Modality
 from affectstream.stream.errors import OptionError, SourceError
+from affectstream.stream.options import MAX_PIXELS
 
 LOW_DELAY: Mapping[str, str] = {
     "fflags": "nobuffer",
@@ -44,6 +45,8 @@ class Opening:
     is_recording: bool = False
     """A file: its times are kept, and it is not opened again after its end."""
     wants: tuple[Modality, ...] = ("video", "voice")
+    max_pixels: int = MAX_PIXELS
+    """Larger pictures are refused before they are decoded."""
     is_device: bool = False
     """A camera or microphone of this machine."""
     hint: str = ""

@@ -31,7 +31,6 @@ from affectstream.stream.media.probe import (
     pixel_aspect,
     refuse_unusable,
 )
-from affectstream.stream.options import MAX_PIXELS
 
 _DRAIN_S = 0.1
 
@@ -130,7 +129,7 @@ class Connection:
             opening.url,
             "r",
             format=opening.format,
-            options={**probe_options(MAX_PIXELS), **opening.options},
+            options={**probe_options(opening.max_pixels), **opening.options},
             timeout=(opening.open_s, opening.read_s),
             metadata_errors="replace",
         ) as container:
@@ -160,7 +159,7 @@ class Connection:
             refuse_unusable(describe(container, video, audio), audio, path)
             self._decoder = PacketDecoder(None if audio is None else stream_end_us(audio, 0))
         if video is not None:
-            limit_pixels(video, MAX_PIXELS, opening.name)
+            limit_pixels(video, opening.max_pixels, opening.name)
         discard_others(container, streams)
         self._on_open(
             SourceInfo(

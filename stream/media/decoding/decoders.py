@@ -107,6 +107,34 @@ class VideoDecoder(StreamDecoder):
         return [Frame(t_us, frame, self._rotation.read(frame))]
 
 
+class UndecodedVideo(StreamDecoder):
+    """A stream of pictures that nobody uses: its packets say where it ends, and none is decoded."""
+
+    def __init__(self, stream: VideoStream, origin_us: int, span: Span, stats: DecodeStats) -> None:
+        super().__init__(MediaKind.VIDEO, stream, origin_us, span, stats)
+        self._drained = True  # the decoder holds nothing
+
+    def push(self, packet: Packet) -> list[Item]:
+        """Nothing, or the last bound once the pictures are beyond the span."""
+        ticks = packet.dts if packet.pts is None else packet.pts
+        if ticks is None:
+            return []
+        t_us = self.time_us(ticks)
+        self._progress.push(t_us if packet.dts is None else self.time_us(packet.dts))
+        if self.demuxed_us >= self.span.end_us:
+            return self._end()
+        if t_us < min(self.span.end_us, self.span.latest_us):
+            duration_us = (packet.duration or 0) * self._ticks // self._per
+            self.reached_us = max(self.reached_us, self._end_of(t_us, duration_us))
+        return []
+
+    def _frame_time_us(self, frame: DecodedFrame) -> int:
+        raise NotImplementedError("no frame is decoded")
+
+    def _convert(self, frame: DecodedFrame, t_us: int) -> list[Item]:
+        raise NotImplementedError("no frame is decoded")
+
+
 class AudioDecoder(StreamDecoder):
     """Runs of 16 kHz sound; see `StreamDecoder` and `SoundResampler`."""
 

@@ -11,6 +11,8 @@ import pytest
 
 from affectstream.stream import Recognizer, json_schema
 from affectstream.stream.events import encode
+from affectstream.stream.faces.face import FrameObservation
+from affectstream.stream.faces.perceive import Perceiver
 from affectstream.stream.live.callbacks import Callbacks
 from affectstream.stream.live.queue.rate import Cost
 from affectstream.stream.live.session import LiveSession
@@ -131,6 +133,16 @@ def test_every_live_event_keeps_to_the_schema_and_says_how_old_it_is(recognizer,
         assert event.latency_ms == 0.0  # the manual clock stands still while it works
         assert 60 <= event.age_ms <= 260
     assert [len(hop.readings) for hop in played.hops if hop.readings] == [1] * 7
+
+
+def test_faces_that_cannot_be_used_are_counted_in_the_last_event(recognizer, monkeypatch):
+    def perceive(self, frames):
+        return [FrameObservation(frame.pts_us, (160, 120), (), bad_faces=2) for frame in frames]
+
+    monkeypatch.setattr(Perceiver, "perceive", perceive)
+    played = Played(recognizer, modalities=("video",))
+    played.push([(0, picture()), (500_000, picture())])
+    assert played.session.close().counts["bad_faces"] == 2 * played.session.stats.frames_used > 0
 
 
 def test_words_count_from_their_end(recognizer, media):

@@ -17,11 +17,13 @@ import pytest
 
 from affectstream.bench.live.flash_clip import write_flashes
 from affectstream.bench.live.flash_probe import FlashProbe
-from affectstream.stream import Recognizer, SourceError
+from affectstream.stream import Recognizer, SourceError, SourceOptions
+from affectstream.stream.errors import OptionError
+from affectstream.stream.live import source as source_module
 from affectstream.stream.live.callbacks import Callbacks
 from affectstream.stream.live.capture import connection
 from affectstream.stream.live.capture import reader as reader_module
-from affectstream.stream.live.capture.address import opening_of
+from affectstream.stream.live.capture.address import Opening, opening_of
 from affectstream.stream.live.capture.reader import Reader
 from affectstream.stream.live.source import LiveOptions, LiveSource
 from tests.support.live_media import Sender, until, write_face
@@ -123,6 +125,35 @@ def test_a_played_file_gives_what_scoring_it_gives(recognizer, clip):
         for events in (followed.events, scored.events)
     ]
     assert bare[0] == bare[1]
+
+
+def test_larger_pictures_than_the_options_allow_are_refused(recognizer, clip):
+    options = SourceOptions(max_pixels=100)
+    followed = Followed(recognizer, LiveOptions(str(clip)), options=options)
+    with pytest.raises(SourceError, match="expected at most 100 in all: raise the limit"):
+        followed.source.open()
+    followed.source.close()
+
+
+def test_what_the_options_exclude_is_not_even_opened(recognizer, clip):
+    options = SourceOptions(modalities=("voice",))
+    followed = Followed(recognizer, LiveOptions(str(clip)), options=options)
+    followed.source.open()
+    until(lambda: followed.of("emotion"))
+    ended = followed.source.close()
+    assert ended.modalities == ("voice",) and ended.counts["frames"] == 0
+
+
+def test_a_camera_stays_closed_where_only_the_voice_counts(recognizer, monkeypatch):
+    monkeypatch.setattr(source_module, "camera", lambda *_: Opening("camera", "", wants=("video",)))
+    microphone = Opening("microphone", "", wants=("voice",))
+    monkeypatch.setattr(source_module, "microphone", lambda _: microphone)
+    live, callbacks = LiveOptions("0", mic="default"), Callbacks(event=print)
+    options = SourceOptions(modalities=("voice",))
+    assert LiveSource(recognizer, live, callbacks, options=options).name == "microphone"
+    options = SourceOptions(modalities=("text",))
+    with pytest.raises(OptionError, match="the bundle and the options take text"):
+        LiveSource(recognizer, live, callbacks, options=options)
 
 
 def test_what_is_no_media_file_is_reported(recognizer, tmp_path):

@@ -331,6 +331,23 @@ def test_a_part_is_the_same_as_in_the_whole(files, whole, name, start, end):
     assert part.clicks == pytest.approx(expected, abs=1.1e-3)
 
 
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("part", [{}, {"start_us": 500_000, "end_us": 2_200_000}])
+def test_pictures_that_nobody_uses_are_not_decoded_and_the_end_stays(
+    files, monkeypatch, name, part
+):
+    both = Read(files / name, **part)
+    monkeypatch.delattr("affectstream.stream.media.recording.VideoDecoder")
+    alone = Read(files / name, pictures=False, **part)
+    assert both.frames and not alone.frames
+    assert alone.end_us == both.end_us
+    assert [(run.start, run.end) for run in alone.runs] == [
+        (run.start, run.end) for run in both.runs
+    ]
+    assert alone.items[0] == Bound(MediaKind.VIDEO, FOREVER_US)
+    assert alone.stats.ended_early is None
+
+
 def test_parts_of_impossible_range_are_refused(tmp_path):
     path = write_video(tmp_path / "a.mp4", 25)
     for start_us, end_us in [(500_000, 500_000), (500_000, 100_000), (-1, None), (None, 0)]:

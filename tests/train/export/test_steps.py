@@ -4,16 +4,12 @@ import shutil
 from pathlib import Path
 
 import pytest
-from msgspec.structs import replace
-
-from affectstream.engines.bundle.folder import POCKET, read_manifest
-from affectstream.engines.manifest import Measurement
 
 pytest.importorskip("torch", reason="training needs the 'train' extra")
 
 from affectstream.stream.errors import OutputError
 from affectstream.train.errors import RunError
-from affectstream.train.export.steps import at_chance, atomic_bundle
+from affectstream.train.export.steps import atomic_bundle
 
 
 def bundle(folder, content):
@@ -80,17 +76,3 @@ def test_a_folder_that_cannot_be_created_is_reported(tmp_path):
     output = Path(tmp_path / "file" / "mine")
     with pytest.raises(OutputError, match=r"cannot write .*mine"), atomic_bundle(output):
         pytest.fail("the block must not begin")
-
-
-def test_a_result_that_guessing_reaches_is_a_warning():
-    manifest = read_manifest(POCKET)
-    guess = 1 / len(manifest.labels)
-    rows = [
-        Measurement("video", "some set", "uar", value, count)
-        for value, count in ((guess, 1000), (guess + 0.02, 100), (guess + 0.02, 10_000), (0.6, 12))
-    ]
-    rows.append(Measurement("video", "some set", "accuracy", 0.0, 1000))
-    found = at_chance(replace(manifest, results=tuple(rows)))
-    assert found == rows[:2]
-    assert at_chance(replace(manifest, labels=(), results=tuple(rows))) == []
-    assert at_chance(manifest) == []

@@ -118,9 +118,38 @@ def test_without_participants_a_recording_is_in_one_fold(tmp_path):
     write(tmp_path / "set", made)
     dataset, found = dealt(tmp_path / "set", 2)
     recordings = dataset.column("recording")
-    assert found.by == "sample"
+    assert found.by == "recording"
     for fold in found.folds:
         assert not set(recordings[fold.parts == "valid"]) & set(recordings[fold.parts == "train"])
+
+
+def test_recordings_that_stay_whole_get_no_warning_of_shared_people(tmp_path, monkeypatch):
+    made = list(with_people(samples(40, "train")))
+    for number, sample in enumerate(made):
+        sample.recording = f"r{number // 8}"
+    made[0].participant = None
+    write(tmp_path / "set", made)
+    lines = []
+    monkeypatch.setattr(cross, "check_plan", lambda *_: pytest.fail("planned"))
+    with pytest.raises(pytest.fail.Exception, match="planned"):
+        cross_validate(
+            RECIPE, CONFIG, tmp_path / "set", tmp_path / "run", Folding("2"), report=lines.append
+        )
+    assert lines == ["40 samples in 2 folds by recording"]
+
+
+def test_a_metric_that_a_fold_cannot_have_is_refused_before_any_training(tmp_path):
+    made = list(with_people(samples(16, "train")))
+    for sample in made:
+        sample.attention = float(sample.participant == "p0")
+    write(tmp_path / "set", made)
+    config = replace(CONFIG, tasks=("attention",), monitor="auc")
+    run = (RECIPE, config, tmp_path / "set", tmp_path / "run", Folding(ONE_OUT))
+    with pytest.raises(
+        OptionError, match="--monitor auc: the samples that fold p0 holds out are all"
+    ):
+        cross_validate(*run, best=True)
+    assert not (tmp_path / "run").exists()
 
 
 def test_holding_out_participants_needs_their_names(tmp_path):

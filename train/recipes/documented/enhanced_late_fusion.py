@@ -8,7 +8,7 @@ epochs. `train tune` searches the space of the report's study.
 from __future__ import annotations
 
 from affectstream.train.config import FitConfig
-from affectstream.train.late_fusion.recipe import FusionRecipe
+from affectstream.train.late_fusion.recipe import VIDEO_WEIGHT, FusionRecipe
 
 RECIPE = FusionRecipe(
     name="enhanced_late_fusion",
@@ -25,5 +25,6 @@ RECIPE = FusionRecipe(
         class_weights=True,
         focal_gamma=2.0,
     ),
+    options={VIDEO_WEIGHT: 0.5},
     biases="class",
 )
