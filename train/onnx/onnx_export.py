@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -52,11 +52,9 @@ def to_onnx(
     `dynamic` names further free axes of an input or output. Raises `ParityError`, and leaves no file, if ONNX
     Runtime on the CPU differs from torch by more than `PARITY` anywhere.
     """
-    free: dict[str, Dim] = {"N": Dim("N")}
-    shapes = [
-        {axis: free.setdefault(size, Dim(size)) for axis, size in {0: "N", **extra}.items()}
-        for extra in [(dynamic or {}).get(name, {}) for name in inputs]
-    ]
+    axes = {name: {0: "N", **(dynamic or {}).get(name, {})} for name in [*inputs, *outputs]}
+    sizes = {size: Dim(size) for name in inputs for size in axes[name].values()}
+    shapes = [{axis: sizes[size] for axis, size in axes[name].items()} for name in inputs]
     module.eval()
     with torch.no_grad(), _plain_attention():
         program = torch.onnx.export(
@@ -70,7 +68,7 @@ def to_onnx(
             verbose=False,
         )
         expected = module(*example)
-    _tidy(program, {*inputs, *outputs})
+    _tidy(program, axes)
     onnx.save(program.model_proto, path)
     expected = expected if isinstance(expected, tuple) else (expected,)
     onnx.checker.check_model(str(path), full_check=True)
@@ -94,14 +92,18 @@ def _as_arguments(module: nn.Module, shapes: Sequence[dict[int, Dim]]) -> tuple[
     return (tuple(shapes),) if inspect.Parameter.VAR_POSITIONAL in kinds else tuple(shapes)
 
 
-def _tidy(program: torch.onnx.ONNXProgram, names: Collection[str]) -> None:
-    """Keep `names` for inputs and outputs, and remove notes: code, with the paths of this machine."""
+def _tidy(program: torch.onnx.ONNXProgram, axes: Mapping[str, Mapping[int, str]]) -> None:
+    """Name the free axes of outputs, keep the names of inputs and outputs for these alone, and remove the
+    exporter's notes: lines of code, with the paths of this machine."""
     model, graph = program.model, program.model.graph
     nodes = list(graph.all_nodes())
     ends = {*graph.inputs, *graph.outputs}
+    for value in graph.outputs:
+        for axis, size in axes[value.name].items():
+            value.shape[axis] = size
     inside = [*graph.initializers.values(), *(value for node in nodes for value in node.outputs)]
     for value in inside:
-        if value.name in names and value not in ends:  # torch names values after operators
+        if value.name in axes and value not in ends:  # torch names values after operators
             value.name = f"{value.name}_inside"
     for noted in (model, graph, *ends, *inside, *nodes):
         noted.metadata_props.clear()
