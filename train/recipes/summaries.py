@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from affectstream.train.config import Value
 from affectstream.train.recipes.registry import plugin_recipes, recipe_modules
@@ -83,7 +83,8 @@ class _Source:
     __getattr__ = __getitem__
 
     def _compute(self, expression: ast.expr) -> Any:
-        return eval(compile(ast.Expression(expression), "<recipe>", "eval"), {}, self)
+        code = compile(ast.Expression(expression), "<recipe>", "eval")
+        return eval(code, {}, cast(Any, self))  # a mapping as far as names go
 
     def recipe(self) -> Summary | None:
         """What ``RECIPE = Class(...)`` is given and, for a class of this module, what is in its body."""
