@@ -68,6 +68,7 @@ def to_onnx(
             verbose=False,
         )
         expected = module(*example)
+    assert program is not None  # it is for the other exporter
     _tidy(program, axes)
     onnx.save(program.model_proto, path)
     expected = expected if isinstance(expected, tuple) else (expected,)
@@ -97,14 +98,15 @@ def _tidy(program: torch.onnx.ONNXProgram, axes: Mapping[str, Mapping[int, str]]
     exporter's notes: lines of code, with the paths of this machine."""
     model, graph = program.model, program.model.graph
     nodes = list(graph.all_nodes())
-    ends = {*graph.inputs, *graph.outputs}
-    for value in graph.outputs:
-        for axis, size in axes[value.name].items():
-            value.shape[axis] = size
-    inside = [*graph.initializers.values(), *(value for node in nodes for value in node.outputs)]
+    ends: set[Any] = {*graph.inputs, *graph.outputs}
+    inside: list[Any] = [*graph.initializers.values(), *(v for node in nodes for v in node.outputs)]
     for value in inside:
-        if value.name in axes and value not in ends:  # torch names values after operators
+        if value in graph.outputs:
+            for axis, size in axes[value.name].items():
+                value.shape[axis] = size
+        elif value.name in axes and value not in ends:  # torch names values after operators
             value.name = f"{value.name}_inside"
-    for noted in (model, graph, *ends, *inside, *nodes):
-        noted.metadata_props.clear()
-        noted.doc_string = None
+    noted: list[Any] = [model, graph, *ends, *inside, *nodes]
+    for each in noted:
+        each.metadata_props.clear()
+        each.doc_string = None
