@@ -24,7 +24,7 @@ _BINS = (6, 7, 7)
 _COLORS = (100.0, 156.0)
 """Range of these axes in 8 bits: skin, hair, walls and most clothes. Colors beyond it count as its ends."""
 _BANDS = (0.0, 0.3, 0.65, 1.0)
-"""Forehead and hair, middle of the face, mouth and collar: shares of the height of the widened box."""
+"""Forehead and hair, middle of the face, mouth and collar: shares of the height of the taller box."""
 _FACE_LIGHT = 130.0
 """The face is made as light as this on average, so that a lamp or a cloud changes little."""
 _SHAPE = 0.4
@@ -37,7 +37,7 @@ def describe_appearance(
     """A unit vector (982,) float32 of how a face looks: the colors around it, and its coarse shape.
 
     `crop` is the aligned crop of the face at `box` in `rgb` (H, W, 3) uint8. The larger part are square
-    roots of color histograms (CIELAB) of three bands of the box widened by hair and collar, so that a dot
+    roots of color histograms (CIELAB) of three bands of the box made taller by hair and collar, so that a dot
     product is a Bhattacharyya coefficient. The other part is a 10x10 gray thumbnail of the crop minus its
     mean. It tells two people in one recording apart, and is not made to recognize anyone.
     """
@@ -57,10 +57,9 @@ def describe_appearance(
 
 
 def _around(rgb: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
-    """The face with hair and collar; of a large one every second pixel, or every third, and so on."""
+    """The face with hair and collar, and little of what is behind. A large one is thinned out."""
     height, width = rgb.shape[:2]
-    wide, tall = box[2] - box[0], box[3] - box[1]
-    x0, x1 = int(max(0, box[0] - 0.3 * wide)), int(min(width, box[2] + 0.3 * wide))
+    x0, x1, tall = int(max(0, box[0])), int(min(width, box[2])), box[3] - box[1]
     y0, y1 = int(max(0, box[1] - 0.3 * tall)), int(min(height, box[3] + 0.6 * tall))
     part = rgb[y0 : max(y1, y0 + 1), x0 : max(x1, x0 + 1)]
     step = max(1, min(part.shape[:2]) // 40)

@@ -14,10 +14,10 @@ The thresholds are chosen on animated photos (`affectstream bench tracking --pho
 three detections to a track of two seconds, whichever is highest:
 
     share of pairs less similar       1 %   5 %   25 %
-        same person, 2 s later        0.76  0.82  0.92   (168 pairs)
+        same person, 2 s later        0.74  0.82  0.92   (168 pairs)
     share of pairs more similar       1 %   5 %   50 %
-        another person                0.51  0.45  0.28   (1,092)
-        another person, without color 0.80  0.76  0.61   (1,092)
+        another person                0.52  0.48  0.28   (1,092)
+        another person, without color 0.80  0.76  0.62   (1,092)
 """
 
 from __future__ import annotations
