@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 
 from affectstream.stream.events import Event
 
@@ -76,14 +76,7 @@ class EventQueue:
             yield event
 
     async def __aiter__(self) -> AsyncIterator[Event]:
-        loop, more = asyncio.get_running_loop(), asyncio.Event()
-
-        def wake() -> None:
-            loop.call_soon_threadsafe(more.set)
-
-        with self._changed:
-            self._wakes.add(wake)
-        try:
+        with self._waking() as more:
             while True:
                 more.clear()
                 with self._changed:
@@ -95,6 +88,31 @@ class EventQueue:
                     return
                 else:
                     await more.wait()
+
+    async def take(self, timeout_s: float) -> Event | None:
+        """The oldest event; None if there is none within the time, 0 for those that wait already."""
+        with self._waking() as more:
+            with self._changed:
+                event = self._take()
+            if event is None and timeout_s:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(more.wait(), timeout_s)
+                with self._changed:
+                    event = self._take()
+            return event
+
+    @contextmanager
+    def _waking(self) -> Iterator[asyncio.Event]:
+        """What is set in the running event loop whenever the queue changes."""
+        loop, more = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake() -> None:
+            loop.call_soon_threadsafe(more.set)
+
+        with self._changed:
+            self._wakes.add(wake)
+        try:
+            yield more
         finally:
             with self._changed:
                 self._wakes.discard(wake)

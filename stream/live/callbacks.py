@@ -19,7 +19,7 @@ Stage: TypeAlias = Literal["perceive", "read"]
 class Callbacks:
     """Functions that a session calls, on its worker's thread but for `words`. None of them may block."""
 
-    event: Callable[[Event], None]
+    event: Callable[[Event], object]
     """Called with each event as soon as it is known."""
     hop: Callable[[HopResult], None] | None = None
     """Called with each hop and its readings, after its events."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterator
 
+from affectstream.stream.event_queue import EventQueue
 from affectstream.stream.events import Event
 from affectstream.stream.live.callbacks import Callbacks
 from affectstream.stream.live.source import LiveOptions, LiveSource
@@ -31,36 +31,20 @@ async def watch(
     loop closes the source. Raises `SourceError` if the source cannot be opened.
     """
     chosen = source if isinstance(source, LiveOptions) else LiveOptions(source=source)
-    loop = asyncio.get_running_loop()
-    waiting: deque[Event] = deque(maxlen=MAX_WAITING)
-    more = asyncio.Event()
-    lost = 0
-
-    def emit(event: Event) -> None:
-        nonlocal lost
-        lost += len(waiting) == MAX_WAITING
-        waiting.append(event)
-        loop.call_soon_threadsafe(more.set)
-
+    loop, events = asyncio.get_running_loop(), EventQueue(MAX_WAITING, drops=True)
     live = await asyncio.to_thread(
-        LiveSource, recognizer, chosen, Callbacks(event=emit), options=options
+        LiveSource, recognizer, chosen, Callbacks(event=events.put), options=options
     )
     try:
         await asyncio.to_thread(live.open)
         until_s = None if duration_s is None else loop.time() + duration_s
         while not live.wait(0.0) and (until_s is None or loop.time() < until_s):
-            while waiting:
-                yield waiting.popleft()
-            more.clear()
-            try:
-                await asyncio.wait_for(more.wait(), _POLL_S)
-            except TimeoutError:
-                continue
-        if lost:
-            live.session.warn(f"{lost} events were lost: their consumer is too slow")
+            if (event := await events.take(_POLL_S)) is not None:
+                yield event
+        if events.lost:
+            live.session.warn(f"{events.lost} events were lost: their consumer is too slow")
         await asyncio.to_thread(live.close)
-        await asyncio.sleep(0)
-        while waiting:
-            yield waiting.popleft()
+        while (event := await events.take(0)) is not None:
+            yield event
     finally:
         await asyncio.shield(asyncio.to_thread(live.close))
