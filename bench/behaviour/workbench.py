@@ -28,7 +28,7 @@ class Workbench:
     data: Path
     folder: Path
     teacher: Path | None = None
-    _scored: dict[tuple[Path, tuple[Modality, ...] | None, AttentionOption], Result] = field(
+    _scored: dict[tuple[Path, tuple[Modality, ...], AttentionOption], Result] = field(
         default_factory=dict
     )
     _available: dict[Path, tuple[Modality, ...]] = field(default_factory=dict)
@@ -69,10 +69,13 @@ class Workbench:
         modalities: tuple[Modality, ...] | None = None,
         attention: AttentionOption = "gaze",
     ) -> Result:
-        """The result of a recording, computed once."""
-        key = path, modalities, attention
+        """The result of a recording, computed once for the same used modalities."""
+        used = self.available(path)
+        if modalities is not None:
+            used = tuple(m for m in used if m in modalities) or modalities
+        key = path, used, attention
         if key not in self._scored:
-            options = SourceOptions(modalities=modalities, attention=attention)
+            options = SourceOptions(modalities=used, attention=attention)
             self._scored[key] = self.recognizer.score(path, options)
         return self._scored[key]
 
