@@ -12,6 +12,7 @@ from affectstream.engines.manifest import (
     Calibration,
     Engines,
     FaceCrop,
+    FilePart,
     Licenses,
     Manifest,
     Measurement,
@@ -39,7 +40,7 @@ from affectstream.train.onnx.engine_files import FUSION, TOKENIZER
 from affectstream.train.recipe import count_parameters
 from affectstream.train.recipes.net_recipe import NetRecipe
 
-_DETECTOR = "face_detector.onnx"
+_FACE_ROLES = ("face_detector", "face_geometry")
 _WORDS = {"video": "pictures", "voice": "sound", "text": "words"}
 
 
@@ -72,7 +73,8 @@ def assemble(
         bound.export(network, folder)
         write_warm_start(network, bound.name, bound.spec_dict(), folder, weights=weights)
         if _needs_detector(spec):
-            shutil.copyfile(POCKET / _DETECTOR, folder / _DETECTOR)
+            for part in _face_engines().values():
+                shutil.copyfile(POCKET / part.file, folder / part.file)
         make_manifest = partial(_manifest, folder, bound.name, spec)
         exported = calibrate_and_measure(folder, data, _prior(spec), make_manifest, report)
         card.write_texts(
@@ -95,6 +97,12 @@ def _weigh_newest_most(network: Network, recipe: str, half_life: float) -> None:
 def _needs_detector(spec: ModelSpec) -> bool:
     """Whether the pictures are cropped around a face that has to be detected."""
     return spec.crop in ("face", "person")
+
+
+def _face_engines() -> dict[str, FilePart]:
+    """The engines of `pocket` that find faces and measure them, by role."""
+    engines = read_manifest(POCKET).engines
+    return {role: part for role in _FACE_ROLES if (part := getattr(engines, role)) is not None}
 
 
 def _labels(spec: ModelSpec) -> tuple[str, ...]:
@@ -146,9 +154,7 @@ def _manifest(
         frame_hz=window.frame_hz,
         engines=Engines(
             fusion=file_part(folder, FUSION),
-            face_detector=(
-                read_manifest(POCKET).engines.face_detector if _needs_detector(spec) else None
-            ),
+            **(_face_engines() if _needs_detector(spec) else {}),  # type: ignore[arg-type]
             face_encoder=file_part(folder, "face_encoder.onnx") if has_video else None,
             voice_encoder=file_part(folder, "voice_encoder.onnx") if has_voice else None,
             text_encoder=text,
@@ -184,7 +190,7 @@ def _sources(spec: ModelSpec) -> str:
 def _licence_of_weights(spec: ModelSpec) -> str:
     own = "as the licence of the data allows"
     if _needs_detector(spec):
-        own = f"face_detector.onnx CC-BY-NC-SA-4.0; the others {own}"
+        own = f"the engines of pocket CC-BY-NC-SA-4.0; the others {own}"
     sources = _sources(spec)
     return f"{own}, and those of {sources}" if sources else own
 
@@ -198,7 +204,7 @@ def _licence(name: str, spec: ModelSpec) -> list[str]:
         f"They started from pretrained weights, whose licences apply too: {sources}."
         if sources
         else "",
-        f'face_detector.onnx is that of the bundle "pocket", under\n{card.CC_BY_NC_SA}.'
+        f'Faces are found and measured by engines of the bundle "pocket", under\n{card.CC_BY_NC_SA}.'
         if _needs_detector(spec)
         else "",
     )
@@ -210,7 +216,7 @@ def _card(
     init = trained.config.get("init")
     start = f"the weights of `{Path(init).name}`" if init else _sources(spec) or "random weights"
     network = f"{count_parameters(trained.module, all_=True):,} parameters, from {start}"
-    detector = " The face detector is that of `pocket`, with its limits."
+    detector = " Faces are found and measured by the engines of `pocket`, with their limits."
     return [
         card.title(exported.manifest, *_inputs(spec), *_recency(half_life_s)),
         f"Tasks: {', '.join(task.name for task in spec.tasks)}.",
