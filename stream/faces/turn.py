@@ -19,8 +19,10 @@ from affectstream.stream.media.types import RIGHT_ANGLES, UPRIGHT, Frame
 
 SEARCH_US = 10_000_000
 """How long after the first frame a clear face is looked for; then the recording counts as upright."""
-_CLEAR_SCORE = 0.7
+_CLEAR_SCORE = 0.8
 """The detector's score of a face that decides."""
+_MAX_LEAN = 25.0
+"""Degrees by which such a face may lean from a quarter turn: one that leans by 45 may be a tilted head."""
 _MIN_VOTES = 3
 """Frames that must agree on a turn. One frame with an upright face is enough against it."""
 
@@ -59,19 +61,23 @@ class TurnFinder:
         """The turn that one picture suggests; None where no face is clear in any turn."""
         for quarters in (0, 1, 3, 2):
             turned = RIGHT_ANGLES[quarters].apply(picture)
-            (faces,) = self._finder.find([turned])
+            (found,) = self._finder.find([turned])
+            faces = [face for face in found if face.is_usable(*turned.shape[:2])]
+            leans = [_lean(face) + 90.0 * quarters for face in faces]
+            if quarters == 0 and any(abs(lean) <= 90.0 - _MAX_LEAN for lean in leans):
+                clear = any(face.score >= _CLEAR_SCORE for face in faces)
+                return 0 if clear else None
             turns = [
-                (quarters + _quarters_of(face)) % 4
-                for face in faces
-                if face.score >= _CLEAR_SCORE and face.is_usable(*turned.shape[:2])
+                round(lean / 90.0) % 4
+                for face, lean in zip(faces, leans, strict=True)
+                if face.score >= _CLEAR_SCORE and abs(math.remainder(lean, 90.0)) <= _MAX_LEAN
             ]
             if turns:
                 return 0 if 0 in turns else turns[0]
         return None
 
 
-def _quarters_of(face: Face) -> int:
-    """The nearest number of quarter turns by which a face leans clockwise."""
+def _lean(face: Face) -> float:
+    """Degrees by which a face leans clockwise, in [-180, 180]."""
     right_eye, left_eye = face.landmarks[:2].tolist()
-    roll = math.degrees(math.atan2(left_eye[1] - right_eye[1], left_eye[0] - right_eye[0]))
-    return round(roll / 90)
+    return math.degrees(math.atan2(left_eye[1] - right_eye[1], left_eye[0] - right_eye[0]))

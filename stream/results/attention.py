@@ -1,7 +1,7 @@
 """Attention of one track: from where head and eyes point, from the head alone, or from a bundle's head.
 
 ``head_pose`` follows AFFDEX: a face within 15 degrees of the camera's axis is fully attentive, and beyond
-35 degrees not at all. ``gaze`` applies such a rule, of 8 and 20 degrees, to where the eyes look; eyes that
+35 degrees not at all. ``gaze`` applies such a rule, of 7 and 19 degrees, to where the eyes look; eyes that
 are closed for longer than a blink are away. With a camera above the screen everyone seems to look down; the
 baseline, which is the median direction of the first seconds, corrects for that. A bundle with an attention
 head predicts a probability instead (``model``). All scores lead to states by the same thresholds.
@@ -23,9 +23,9 @@ from affectstream.stream.windowing.windows import ABSENT_AFTER_US
 
 HEAD_FULL_DEG, HEAD_ZERO_DEG = 15.0, 35.0
 """Angle of the head from the camera's axis up to which the score is 1, and from which on it is 0 (AFFDEX)."""
-GAZE_FULL_DEG, GAZE_ZERO_DEG = 8.0, 20.0
-"""The same for the gaze. Their middle, 14 degrees, separates best who looks at the camera from who looks
-elsewhere on 463 photos (85 % of both kinds on average, with the engine of `pocket`)."""
+GAZE_FULL_DEG, GAZE_ZERO_DEG = 7.0, 19.0
+"""The same for the gaze. Their middle, 13 degrees, separates best who looks at the camera from who looks
+elsewhere on the photos that `pocket` learned from (see `faces.eyes`)."""
 ENTER, LEAVE = 0.6, 0.4
 """Scores from which on a person is attentive, and below which away; between them the last state stays."""
 
