@@ -67,6 +67,7 @@ def measure(bench: Workbench) -> Report:
                 intervals.bootstrap(residual, usable),
                 Promise(at_most=3.0),
             ),
+            Measure("error, median", float(np.median(np.abs(errors))), len(errors), "degrees"),
             Measure("largest error", max(abs(error) for error in errors), len(errors), "degrees"),
             Measure("found", 100 * found / shots, shots, "%", intervals.share(found, shots)),
         ),
