@@ -190,7 +190,11 @@ class FaceLandmarks(nn.Module):
         grey = 0.299 * rgb[..., 0] + 0.587 * rgb[..., 1] + 0.114 * rgb[..., 2]
         parts = self.parts(grey.unsqueeze(1))
         landmarks = parts["landmarks"].view(-1, len(LANDMARKS), 2)
-        return landmarks, measures(parts) * self.slope + self.offset
+        yaw, pitch, roll, *openness, gaze_yaw, gaze_pitch = (
+            measures(parts) * self.slope + self.offset
+        ).unbind(1)
+        openness = [value.clamp(min=0.0) for value in openness]
+        return landmarks, torch.stack([yaw, pitch, roll, *openness, gaze_yaw, gaze_pitch], 1)
 
 
 def _middle(points: Tensor, chosen: Sequence[int]) -> Tensor:

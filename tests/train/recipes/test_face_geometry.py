@@ -98,6 +98,13 @@ def test_people_are_in_one_split(tmp_path: Path) -> None:
         read_faces(tmp_path / "none.npz", photos=True)
 
 
+def test_the_correction_restores_the_spread() -> None:
+    truth = np.random.default_rng(0).normal(10, 5, 400).astype(np.float32)
+    factor, offset = face_geometry.same_spread(truth, 0.8 * truth + 3)
+    np.testing.assert_allclose(factor * (0.8 * truth + 3) + offset, truth, atol=1e-3)
+    assert face_geometry.same_spread(truth, 2 * truth)[0] == 1.0
+
+
 def test_it_learns_and_exports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_data(tmp_path)
     monkeypatch.setattr(face_geometry, "SAMPLES", 64)
@@ -124,3 +131,4 @@ def test_it_learns_and_exports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     outputs = OnnxEngine(path).run({"pixels": pixels})
     assert outputs["landmarks"].shape == (3, len(LANDMARKS), 2)
     assert outputs["measures"].shape == (3, len(MEASURES))
+    assert (outputs["measures"][:, 3:6] >= 0).all()
