@@ -77,5 +77,8 @@ mkdir -p parts
 for name in fer2013 ravdess meld; do ln -sfn "../prepared/$name" "parts/$name"; done
 prepare paired paired parts --part valid --times 10
 fit runs evidence prepared/paired --member members/video --member members/voice --member members/text
-affectstream train export --recipe evidence --data prepared/paired --merge "$here/merge.toml" \
-    --output pocket --overwrite
+{ # the face detector is measured on the clips in DATA
+    echo "clips = \"$data\""
+    cat "$here/merge.toml"
+} >merge.toml
+affectstream train export --recipe evidence --data prepared/paired --merge merge.toml --output pocket --overwrite

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+import onnx
 from msgspec import structs
 
 from affectstream.engines.bundle.folder import MANIFEST, Member, find_bundle, read_manifest
@@ -150,7 +151,8 @@ def face_engine(
     """Write the engine of `role` into `folder`, and return its part of a manifest.
 
     ``source`` in `settings` is a bundle, the run of a recipe that exports this engine, or an ``.onnx`` file;
-    the others are fields of the part. Raises `RunError` for another source, `OptionError` for wrong fields.
+    the others are fields of the part; `input_size` of a ``face_geometry`` is read from its graph. Raises
+    `RunError` for another source, `OptionError` for wrong fields.
     """
     own = dict(settings)
     source, name = str(own.pop("source", "")), f"{role}.onnx"
@@ -170,11 +172,19 @@ def face_engine(
         raise RunError(
             f"{role}: {source!r} is neither a bundle, nor the run of a recipe for it, nor an .onnx file"
         )
+    if role == "face_geometry":
+        own["input_size"] = _side(folder / name)
     own |= {"file": name, "sha256": file_part(folder, name).sha256}
     try:
         return msgspec.convert(own, _TYPES[role])
     except msgspec.ValidationError as error:
         raise OptionError(f"{role}: {error}") from error
+
+
+def _side(graph: Path) -> int:
+    """Height of the pictures (N, S, S, 3) that an engine takes."""
+    taken = onnx.load(str(graph), load_external_data=False).graph.input[0].type.tensor_type
+    return int(taken.shape.dim[1].dim_value)
 
 
 def merged_manifest(
