@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -69,6 +70,7 @@ def measure(bench: Workbench) -> Report:
                 promise=Promise(at_most=1.0),
             ),
             _share("shots of nobody without a number", [n == 0 for n in nobody]),
+            _jumps([bench.rows(by_name[s.recording], ("video",)) for s in shots], shots),
             *(_sequences(bench) if set(CLIPS.values()) <= by_name.keys() else ()),
         ),
         details=tuple(
@@ -79,6 +81,29 @@ def measure(bench: Workbench) -> Report:
             _tile(bench, by_name[shot.recording], shot, n) for shot, n in counted if shot.people
         ),
     )
+
+
+def _jumps(recordings: Sequence[Sequence[Row]], shots: Sequence[Shot]) -> Measure:
+    """Numbers that are on another face in the next hop of a shot: the two boxes do not overlap."""
+    pairs = [
+        pair
+        for rows, shot in zip(recordings, shots, strict=True)
+        for track in tracks(rows, shot)
+        for pair in pairwise(
+            row
+            for row in rows
+            if row["track"] == track
+            and row["left"] is not None
+            and shot.start_s <= row["face_t"] < shot.end_s
+        )
+    ]
+    jumps = sum(not _overlap(a, b) for a, b in pairs)
+    return Measure("jumps of a number within a shot", jumps, len(pairs), promise=Promise(at_most=0))
+
+
+def _overlap(one: Row, other: Row) -> bool:
+    across = max(one["left"], other["left"]) < min(one["right"], other["right"])
+    return bool(across and max(one["top"], other["top"]) < min(one["bottom"], other["bottom"]))
 
 
 def _sequences(bench: Workbench) -> list[Measure]:
