@@ -8,8 +8,8 @@
 # face mesh says of the pictures: see train/data/teachers/face_mesh.py, which needs an environment of its own.
 #
 # KEEP names the modalities whose encoder is taken from the bundle that is installed, by default "voice text":
-# version 0.2.0 has the voice and the text encoder of version 0.1.0, which were trained by recipes that version
-# 0.1.0 still has. KEEP="" trains them by today's recipes instead.
+# version 0.2.0 of the bundle has the voice and the text encoder of version 0.1.0, whose recipes are in the history
+# of the repository. KEEP="" trains them by today's recipes instead.
 set -eu
 data=$(realpath "$1")
 mkdir -p "$2"
