@@ -100,12 +100,13 @@ class FaceLandmarks(nn.Module):
         self.offset: Tensor
         self.register_buffer("slope", torch.ones(8))
         self.register_buffer("offset", torch.zeros(8))
-        rows = (torch.arange(ROWS) + 0.5) / ROWS - 0.5
+        rows = 0.75 * ((torch.arange(ROWS) + 0.5) / ROWS - 0.5)
         columns = (torch.arange(COLUMNS) + 0.5) / COLUMNS - 0.5
-        self.rows: Tensor
-        self.columns: Tensor
-        self.register_buffer("rows", 0.75 * rows.view(1, -1, 1, 1), persistent=False)
-        self.register_buffer("columns", columns.view(1, 1, -1, 1), persistent=False)
+        places = torch.stack([columns.repeat(ROWS), rows.repeat_interleave(COLUMNS)], 1)
+        self.places: Tensor
+        self.luma: Tensor
+        self.register_buffer("places", places, persistent=False)
+        self.register_buffer("luma", torch.tensor([[0.299], [0.587], [0.114]]), persistent=False)
         for layer in (self.head, self.eye_points, self.mouth_points):
             nn.init.normal_(layer.weight, std=0.01)
         with torch.no_grad():
@@ -149,8 +150,8 @@ class FaceLandmarks(nn.Module):
         mouth_features = self.mouth(mouth)
         with torch.autocast(pixels.device.type, enabled=False):
             features, mouth_features = features.float(), mouth_features.float()
-            right_eye, left_eye = features.chunk(2)
-            right, left = self.eye_points(features).chunk(2)
+            right_eye, left_eye = features.unflatten(0, (2, -1))
+            right, left = self.eye_points(features).unflatten(0, (2, -1))
             mouth = self.mouth_points(mouth_features)
             head, roll = parts["head"].detach(), parts["roll"].detach()
             turn = self.gaze(torch.cat([right_eye, left_eye, head, roll], 1))
@@ -179,15 +180,15 @@ class FaceLandmarks(nn.Module):
         self, pixels: Tensor, center: Tensor, x_axis: Tensor, y_axis: Tensor, size: float
     ) -> Tensor:
         """An upright patch (N, 1, ROWS, COLUMNS) around `center` (N, 2), `size` axes wide."""
-        places = center[:, None, None]
-        places = places + size * self.columns * x_axis[:, None, None]
-        places = places + size * self.rows * y_axis[:, None, None]
-        return F.grid_sample(pixels, 2.0 * places - 1.0, padding_mode="border", align_corners=False)
+        # From -1 to 1 over the square, as `grid_sample` wants them.
+        axes = 2.0 * size * torch.stack([x_axis, y_axis], 1)
+        places = self.places @ axes + (2.0 * center - 1.0).unsqueeze(1)
+        places = places.view(-1, ROWS, COLUMNS, 2)
+        return F.grid_sample(pixels, places, padding_mode="border", align_corners=False)
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         """Squares (N, side, side, 3) uint8 RGB to landmarks (N, 32, 2) and measures (N, 8), float32."""
-        rgb = pixels.to(torch.float32)
-        grey = 0.299 * rgb[..., 0] + 0.587 * rgb[..., 1] + 0.114 * rgb[..., 2]
+        grey = (pixels.to(torch.float32) @ self.luma).squeeze(3)
         parts = self.parts(grey.unsqueeze(1))
         landmarks = parts["landmarks"].view(-1, len(LANDMARKS), 2)
         yaw, pitch, roll, *openness, gaze_yaw, gaze_pitch = (
