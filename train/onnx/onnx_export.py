@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,7 +57,9 @@ def to_onnx(
     sizes = {size: Dim(size) for name in inputs for size in axes[name].values()}
     shapes = [{axis: sizes[size] for axis, size in axes[name].items()} for name in inputs]
     module.eval()
-    with torch.no_grad(), _plain_attention():
+    with torch.no_grad(), _plain_attention(), warnings.catch_warnings():
+        # A recurrent layer sets its list of weights anew, to the same ones.
+        warnings.filterwarnings("ignore", "The tensor attributes .* were assigned during export")
         program = torch.onnx.export(
             module,
             example,
