@@ -257,15 +257,16 @@ class Canvases:
 
     def _scene(self, height: int, width: int, rng: np.random.Generator) -> Scene:
         kind = rng.random()
-        if kind < 0.12:
+        if kind < 0.08:
             scene = Scene(np.zeros((height, width), np.uint8))
             _window(scene, (0, height, 0, width), self._head(rng), rng)
-        elif kind < 0.32:
+        elif kind < 0.55:
             scene = self._mosaic(height, width, rng)
         else:
             scene = self._ground(height, width, rng)
-            for _ in range(int(rng.choice(7, p=(0.14, 0.28, 0.2, 0.14, 0.1, 0.08, 0.06)))):
-                _place(scene, self._head(rng), rng)
+            count = int(rng.choice((0, 1, 2, 4, 6, 9), p=(0.15, 0.2, 0.15, 0.2, 0.2, 0.1)))
+            for _ in range(count):
+                _place(scene, self._head(rng), 0.9 if count < 3 else 0.4, rng)
         return scene
 
     def _head(self, rng: np.random.Generator) -> Head:
@@ -273,12 +274,11 @@ class Canvases:
         return self._heads[min(drawn, len(self._heads) - 1)]
 
     def _mosaic(self, height: int, width: int, rng: np.random.Generator) -> Scene:
-        """Two to six head shots side by side, cut at random places."""
+        """Head shots side by side, cut at random places: two large ones, or dozens of small ones."""
         scene = Scene(np.zeros((height, width), np.uint8))
-        rows = _cuts(height, int(rng.integers(1, 3)), rng)
-        for top, bottom in pairwise(rows):
-            columns = _cuts(width, int(rng.integers(1 if len(rows) > 2 else 2, 4)), rng)
-            for left, right in pairwise(columns):
+        piece = _spread(45.0, 0.7 * max(height, width), rng)
+        for top, bottom in pairwise(_cuts(height, max(1, round(height / piece)), rng)):
+            for left, right in pairwise(_cuts(width, max(1, round(width / piece)), rng)):
                 _window(scene, (top, bottom, left, right), self._head(rng), rng)
         return scene
 
@@ -397,18 +397,19 @@ def _window(scene: Scene, area: Area, head: Head, rng: np.random.Generator) -> N
     """Fill an area with a head shot, whose border is stretched or black."""
     height, width = area[1] - area[0], area[3] - area[2]
     side = min(height, width)
-    small, scale = _shrunk(head, _spread(0.3 * side, 1.2 * side, rng))
+    small, scale = _shrunk(head, _spread(0.35 * side, 1.15 * side, rng))
     border = (cv2.BORDER_REPLICATE, cv2.BORDER_CONSTANT)[int(rng.integers(2))]
-    target = rng.uniform(0.05, 0.95, 2) * (width, height)
+    target = rng.uniform(0.2, 0.8, 2) * (width, height)
     linear = _linear(scale, _turn(rng), rng)
     _show(scene, area, small.pixels, small.faces, linear, small.center, target, border)
 
 
-def _place(scene: Scene, head: Head, rng: np.random.Generator) -> None:
-    """Paste a head, with soft edges or as the whole photo, often over shoulders."""
+def _place(scene: Scene, head: Head, largest: float, rng: np.random.Generator) -> None:
+    """Paste a head, at most `largest` sides of the canvas, with soft edges or as the whole photo, often over
+    shoulders."""
     height, width = scene.pixels.shape
     tiny = rng.random() < 0.15
-    low, high = (10.0, 24.0) if tiny else (SMALLEST_PX, 0.9 * min(height, width))
+    low, high = (10.0, 24.0) if tiny else (SMALLEST_PX, largest * min(height, width))
     face_px = _spread(low, high, rng)
     small, scale = _shrunk(head, face_px)
     pixels, center = relight_head(small.pixels, rng), small.center
@@ -416,7 +417,6 @@ def _place(scene: Scene, head: Head, rng: np.random.Generator) -> None:
     linear = _linear(scale, _turn(rng), rng)
     if rng.random() < 0.5:
         scene.draw(lambda onto: _shoulders(onto, target, face_px, rng))
-    pasted = _warped(pixels, linear, center, target, (height, width), cv2.BORDER_REPLICATE)
     mask = np.zeros(pixels.shape, np.uint8)
     if rng.random() < 0.35:
         mask[1:-1, 1:-1] = 255
@@ -428,10 +428,30 @@ def _place(scene: Scene, head: Head, rng: np.random.Generator) -> None:
         soft = float(rng.uniform(0.5, 6.0) / scale)
         mask = np.asarray(cv2.GaussianBlur(mask, (0, 0), soft), np.uint8)
         mask[[0, -1]], mask[:, [0, -1]] = 0, 0
-    alpha = _warped(mask, linear, center, target, (height, width), cv2.BORDER_CONSTANT)
-    onto = scene.pixels
-    onto[:] = cv2.blendLinear(pasted, onto, alpha / np.float32(255), 1 - alpha / np.float32(255))
-    scene.photo(moved(small.faces, linear, target - linear @ center), alpha > 127)
+    shift = target - linear @ center
+    area = _reached(pixels.shape, linear, shift, scene.pixels.shape)
+    part = scene.pixels[area]
+    origin = np.array([area[1].start, area[0].start])
+    pasted = _warped(pixels, linear, center, target - origin, part.shape, cv2.BORDER_REPLICATE)
+    alpha = _warped(mask, linear, center, target - origin, part.shape, cv2.BORDER_CONSTANT)
+    part[:] = cv2.blendLinear(pasted, part, alpha / np.float32(255), 1 - alpha / np.float32(255))
+    inside = np.zeros(scene.pixels.shape, bool)
+    inside[area] = alpha > 127
+    scene.photo(moved(small.faces, linear, shift), inside)
+
+
+def _reached(
+    photo: tuple[int, ...],
+    linear: NDArray[np.float64],
+    shift: NDArray[np.float64],
+    scene: tuple[int, ...],
+) -> tuple[slice, slice]:
+    """Rows and columns of a scene (height, width) that a mapped photo (height, width) reaches."""
+    corners = np.array([[0, 0], [photo[1], 0], [0, photo[0]], photo[::-1]]) @ linear.T + shift
+    limits = np.array(scene[::-1])
+    low = np.clip(np.floor(corners.min(0)), 0, limits - 1).astype(int)
+    high = np.clip(np.ceil(corners.max(0)) + 1, low + 1, limits).astype(int)
+    return slice(low[1], high[1]), slice(low[0], high[0])
 
 
 def _shoulders(

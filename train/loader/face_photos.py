@@ -74,7 +74,7 @@ SHAPES = ((128, 192), (160, 160), (192, 128), (128, 160), (192, 320), (320, 256)
 """Canvas sizes: mostly small ones, which give more steps for the same time, and two for large faces."""
 STEPS = 400
 """Steps an epoch. Canvases are made on the fly, so an epoch is a length, not a pass."""
-MOST_FACES = 16
+MOST_FACES = 32
 """Faces of one canvas; further ones are dropped, and canvases with so many are rare."""
 
 
