@@ -82,3 +82,4 @@ fit runs evidence prepared/paired --member members/video --member members/voice 
     cat "$here/merge.toml"
 } >merge.toml
 affectstream train export --recipe evidence --data prepared/paired --merge merge.toml --output pocket --overwrite
+cp "$here/LICENSE" pocket/  # names the terms of every data set
