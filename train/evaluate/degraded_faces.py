@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Crop = NDArray[np.uint8]
 Random = np.random.Generator
@@ -39,7 +39,7 @@ def few_pixels(crop: Crop, random: Random) -> Crop:
 def jpeg(crop: Crop, random: Random) -> Crop:
     """JPEG of quality 30."""
     blob = cv2.imencode(".jpg", crop[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 30])[1]
-    return _levels(cv2.imdecode(blob, cv2.IMREAD_COLOR_RGB))
+    return np.asarray(cv2.imdecode(blob, cv2.IMREAD_COLOR_RGB), np.uint8)
 
 
 def dark(crop: Crop, random: Random) -> Crop:
@@ -116,5 +116,5 @@ def degrade(crops: NDArray[np.uint8], name: str) -> NDArray[np.uint8]:
     return np.stack([DEGRADATIONS[name](crop, random) for crop in crops])
 
 
-def _levels(values: NDArray[np.float64] | NDArray[np.uint8]) -> Crop:
+def _levels(values: ArrayLike) -> Crop:
     return np.asarray(np.clip(np.rint(values), 0, 255), np.uint8)

@@ -154,11 +154,12 @@ class DetectorComparison:
 
     def picture(self, path: Path) -> None:
         """A picture that counts if YuNet finds no face in it. Raises `ValueError` if it is no picture."""
-        frame = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
-        if frame is None:
+        read = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+        if read is None:
             raise ValueError(f"{path}: not a picture that OpenCV can read")
+        frame = np.asarray(read, np.uint8)
         if not len(self._teacher(frame)[0]):
-            self.without_face(np.asarray(frame, np.uint8))
+            self.without_face(frame)
 
     def without_face(self, frame: Frame) -> None:
         """A frame (H, W, 3) uint8 RGB that shows no face: whatever is found is a false alarm."""

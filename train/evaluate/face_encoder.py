@@ -61,7 +61,8 @@ class FaceEncoder:
 
     def __init__(self, source: str) -> None:
         """`source` is ``pocket``, a bundle's folder, or a file. Raises `DataError` if it has no logits."""
-        path, self.labels = Path(source), EMOTIONS_7
+        path = Path(source)
+        self.labels: tuple[str, ...] = EMOTIONS_7
         self._tone: Tone = "natural"
         if path.suffix != ".onnx":
             folder = find_bundle(source)

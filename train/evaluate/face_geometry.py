@@ -79,8 +79,9 @@ def turned_portraits(finder: FaceFinder, pictures: Sequence[Frame]) -> list[Meas
         for turn in TURNS:
             move = cv2.getRotationMatrix2D(middle, -turn, 0.7)
             move[:, 2] += side / 2 - np.array(middle) - 0.5
-            frame = cv2.warpAffine(picture, move, (side, side), borderMode=cv2.BORDER_REPLICATE)
-            (faces,) = finder.find([np.asarray(frame, np.uint8)])
+            warped = cv2.warpAffine(picture, move, (side, side), borderMode=cv2.BORDER_REPLICATE)
+            frame = np.asarray(warped, np.uint8)
+            (faces,) = finder.find([frame])
             if (face := _central(faces, frame)) is not None:
                 rolls[turn] = face.pose.roll
         if 0 in rolls:

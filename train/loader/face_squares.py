@@ -164,7 +164,8 @@ def cut(
         move = np.array([[-1.0, 0, width - 1], [0, 1, 0], [0, 0, 1]])
         flip = np.diag([-1.0, 1.0, 1.0])
         points = (points * [-1, 1] + [width - 1, 0])[_MIRRORED].astype(np.float32)
-        rotation, gaze, openness = flip @ rotation @ flip, flip @ gaze, openness[[1, 0, 2]]
+        rotation = np.asarray(flip @ rotation @ flip, np.float32)
+        gaze, openness = np.asarray(flip @ gaze, np.float32), openness[[1, 0, 2]]
     if turn is None:
         turn = float(rng.normal(0, 22) if rng.random() < 0.7 else rng.uniform(-90, 90))
     cosine, sine = math.cos(math.radians(turn)), math.sin(math.radians(turn))
@@ -172,7 +173,7 @@ def cut(
     turned = (points @ spin.T).astype(np.float32)
     center, side = _box(turned)
     side *= SCALE * math.exp(spread * rng.normal(0, 0.09))
-    center = center + spread * rng.normal(0, 0.035, 2) * side
+    center = (center + spread * rng.normal(0, 0.035, 2) * side).astype(np.float32)
     zoom = SIDE / side
     # From the turned picture to the square, whose first pixel's center is half a pixel from its edge.
     place = np.column_stack([zoom * spin, SIDE / 2 - 0.5 - zoom * center])
@@ -185,7 +186,8 @@ def cut(
     )
     rolled = np.eye(3)
     rolled[:2, :2] = spin
-    rotation, gaze = rolled @ rotation, rolled @ gaze
+    rotation = np.asarray(rolled @ rotation, np.float32)
+    gaze = np.asarray(rolled @ gaze, np.float32)
     roll = rotation[[0, 1], 0] / max(1e-6, float(np.hypot(*rotation[[0, 1], 0])))
     targets = {
         "landmarks": ((turned - center) * zoom / SIDE + 0.5).ravel(),
@@ -204,16 +206,14 @@ def degrade(square: Grey, rng: np.random.Generator) -> Grey:
         ramp = 255 * (rng.uniform(0.35, 1.15) * ramp + rng.uniform(-0.05, 0.2))
         square = np.asarray(cv2.LUT(square, ramp.clip(0, 255).astype(np.uint8)), np.uint8)
     if rng.random() < 0.25:
-        ends = rng.uniform(0.3, 1.2, 2)
-        side = np.linspace(*ends, SIDE, dtype=np.float32)
+        first, last = rng.uniform(0.3, 1.2, 2).tolist()
+        side = np.linspace(first, last, SIDE, dtype=np.float32)
         shade = side[:, None] if rng.random() < 0.3 else side
         square = (square * shade).clip(0, 255).astype(np.uint8)
     if rng.random() < 0.2:  # a small face
         small = int(rng.uniform(0.25, 0.7) * SIDE)
-        square = cv2.resize(square, (small, small), interpolation=cv2.INTER_AREA)
-        square = np.asarray(
-            cv2.resize(square, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR), np.uint8
-        )
+        few = cv2.resize(square, (small, small), interpolation=cv2.INTER_AREA)
+        square = np.asarray(cv2.resize(few, (SIDE, SIDE), interpolation=cv2.INTER_LINEAR), np.uint8)
     if rng.random() < 0.15:
         length = int(rng.integers(2, 9))
         kernel = np.zeros((length, length), np.float32)

@@ -203,7 +203,8 @@ class FaceDetectorRecipe:
         for batch in batches:
             rgb = batch["grey"].permute(0, 2, 3, 1).expand(-1, -1, -1, 3)
             outputs = dict(zip(OUTPUTS, (o.numpy() for o in module(rgb)), strict=True))
-            found = decode_proposals(outputs, *batch["grey"].shape[2:], THRESHOLD)
+            height, width = batch["grey"].shape[2:]
+            found = decode_proposals(outputs, height, width, THRESHOLD)
             for proposals, rows in zip(found, batch["faces"].numpy(), strict=True):
                 kept = proposals.pick(nms(proposals.boxes, proposals.scores, 0.3))
                 matched, faces, alarms, error = _compared(kept, rows[rows[:, 14] >= 0])

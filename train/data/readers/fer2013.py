@@ -228,7 +228,7 @@ class _VotedLabels:
     @cached_property
     def _rows(self) -> dict[str, Labels]:
         """The labels of every picture by its name. Raises `DataError` for a damaged table."""
-        rows = {}
+        rows: dict[str, Labels] = {}
         for row in iterate_rows(self._table):
             if not rows:
                 require_columns(self._table, row, ("picture", "group", *VOTED))
@@ -249,7 +249,8 @@ class _VotedLabels:
         return {
             labels.group: name
             for name, labels in self._rows.items()
-            if SPLIT_OF_FOLDER.get(name.partition("/")[0]) in ("valid", "test")
+            if labels.group is not None
+            and SPLIT_OF_FOLDER.get(name.partition("/")[0]) in ("valid", "test")
         }
 
     def __call__(self, picture: Picture) -> Labels | Skipped:

@@ -24,7 +24,7 @@ from affectstream.train.data.sample import Sample, Split
 from affectstream.train.data.splits import joined_groups, split_by_group
 from affectstream.train.errors import DataError, DataMissing
 
-Key = tuple[str | None, str]
+Key = tuple[Split | None, str]
 """Split and emotion."""
 Pools = dict[Key, list[int]]
 """Row numbers by split and emotion."""
@@ -111,7 +111,7 @@ def _pools(data: Dataset, part: Split | None) -> Pools:
     if part is not None:
         rows = np.flatnonzero(labeled & (splits == part))
         splits = np.full(len(splits), None, object)
-        splits[rows] = split_by_group(_groups(data, rows), emotions[rows], HALVES, seed=0)
+        splits[rows] = split_by_group(_groups(data, rows), emotions[rows].tolist(), HALVES, seed=0)
         labeled = np.isin(np.arange(len(splits)), rows)
     pools: Pools = defaultdict(list)
     for row in np.flatnonzero(labeled).tolist():

@@ -78,7 +78,7 @@ def head_rotation(mesh: Floats, focal: float, center: Floats) -> tuple[Floats, F
         return None
     if not found or place[2, 0] <= 0 or not np.isfinite(turn).all():
         return None
-    return np.asarray(cv2.Rodrigues(turn)[0]), place[:, 0]
+    return np.asarray(cv2.Rodrigues(turn)[0], np.float64), np.asarray(place[:, 0], np.float64)
 
 
 def angles(direction: Floats) -> tuple[float, float]:
@@ -144,7 +144,7 @@ class Mesh:
     """MediaPipe's face mesh on single pictures."""
 
     def __init__(self, faces: int) -> None:
-        import mediapipe
+        import mediapipe  # type: ignore[import-not-found]
 
         self.mesh = mediapipe.solutions.face_mesh.FaceMesh(
             static_image_mode=True, refine_landmarks=True, max_num_faces=faces
@@ -187,7 +187,9 @@ def photos(
         names = sorted(n for n in zipped.namelist() if n.endswith((".png", ".jpg")))
         for number, name in enumerate(names):
             blobs.append(zipped.read(name))
-            picture = cv2.imdecode(np.frombuffer(blobs[-1], np.uint8), cv2.IMREAD_COLOR)
+            picture = np.asarray(
+                cv2.imdecode(np.frombuffer(blobs[-1], np.uint8), cv2.IMREAD_COLOR), np.uint8
+            )
             size = picture.shape[1], picture.shape[0]
             large = cv2.resize(
                 picture[..., ::-1].copy(),
@@ -196,7 +198,7 @@ def photos(
                 fy=enlarge,
                 interpolation=cv2.INTER_CUBIC,
             )
-            for points in mesh(large, paddings):
+            for points in mesh(np.asarray(large, np.uint8), paddings):
                 # Pixel k of the small picture covers pixels e k ... e k + e - 1 of the large one.
                 if (row := measure(points / enlarge, size)) is not None:
                     rows.append({"name": name, "picture": number, "size": size, **row})
@@ -212,7 +214,8 @@ def frames(path: Path) -> Iterator[tuple[float, NDArray[np.uint8]]]:
         found, picture = capture.read()
         if not found:
             return
-        yield capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, picture[..., ::-1].copy()
+        rgb = np.asarray(picture[..., ::-1], np.uint8).copy()
+        yield capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, rgb
 
 
 def recordings(folder: Path, mesh: Mesh, progress: Progress) -> list[Row]:
@@ -233,11 +236,11 @@ def recordings(folder: Path, mesh: Mesh, progress: Progress) -> list[Row]:
 
 def save(path: Path, rows: list[Row], **more: Any) -> None:
     """Write rows as columns; numbers become float32."""
-    columns = {}
+    columns: dict[str, Any] = dict(more)
     for key in rows[0]:
         column = np.array([row[key] for row in rows])
         columns[key] = column.astype(np.float32) if column.dtype == np.float64 else column
-    np.savez_compressed(path, **columns, **more)
+    np.savez_compressed(path, **columns)
 
 
 def main(data: Path, output: Path) -> None:
