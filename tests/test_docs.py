@@ -238,7 +238,7 @@ def test_the_readme_shows_an_event_and_every_command(application):
     assert parse_event(event).label == "joy"
     rows = dict(re.findall(r"^\| `affectstream (\w+)[^|]*\| (.*) \|$", text, re.M))
     for name, command in application.commands.items():
-        named = set(re.findall(r"`(\w+)`", rows[name]))
+        named = set(re.findall(r"`([\w-]+)`", rows[name]))
         assert set(getattr(command, "commands", ())) <= named, name
 
 
