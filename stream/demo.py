@@ -76,7 +76,7 @@ def render(face: NDArray[np.uint8], t_s: float) -> NDArray[np.uint8]:
     x = WIDTH / 2 - width / 2 + 60 * math.sin(0.8 * t_s) - (WIDTH / 2 + 0.7 * width) * away
     y = HEIGHT / 2 - height / 2 + 10 + 8 * math.sin(1.3 * t_s)
     shift = np.array([[1, 0, x], [0, 1, y]], np.float64)
-    turned = turn_head(face, math.radians(45) * _bump(t_s, 4.0, 8.0))
+    turned = turn_head(face, math.radians(60) * _bump(t_s, 4.0, 8.0))
     out = np.full((HEIGHT, WIDTH, 3), (52, 58, 66), np.uint8)
     cv2.warpAffine(turned, shift, (WIDTH, HEIGHT), dst=out, borderMode=cv2.BORDER_TRANSPARENT)
     return out

@@ -2,8 +2,8 @@
 
 ONNX Runtime computes most FP16 nodes of a CPU in FP32 and does not round between them. `onnx.reference`
 computes each node in its own type with NumPy. It loops over the pixels of a convolution and of a pooling in
-Python, which would take hours here, so torch computes these two: they are summed in FP32, then rounded once,
-as torch's own FP16 kernel does (`test_fp16_reference` compares the two).
+Python, which would take hours here, so torch computes these: they are summed in FP32, then rounded once, as
+torch's own FP16 kernel does (`test_fp16_reference` compares the two).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Fp16Reference(AbstractContextManager["Fp16Reference"]):
         self._computed = [
             name for node in model.graph.node if node.op_type != "Constant" for name in node.output
         ]
-        self._evaluator = ReferenceEvaluator(model, new_ops=[Conv, AveragePool])
+        self._evaluator = ReferenceEvaluator(model, new_ops=[Conv, AveragePool, GridSample])
 
     def __exit__(self, *_: object) -> None:
         return
@@ -104,6 +104,26 @@ class AveragePool(OpRun):
             _padding(pads, x.ndim - 2),
             bool(ceil_mode),
             bool(count_include_pad),
+        )
+        return (found.numpy().astype(x.dtype),)
+
+
+class GridSample(OpRun):
+    """Sampling of pictures (N, C, H, W) at points; `onnx.reference` does not know the modes of opset 18."""
+
+    op_domain = ""
+
+    def _run(
+        self,
+        x: Array,
+        grid: Array,
+        *,
+        align_corners: int = 0,
+        mode: str = "bilinear",
+        padding_mode: str = "zeros",
+    ) -> tuple[Array]:
+        found = F.grid_sample(
+            _float32(x), _float32(grid), mode, padding_mode, align_corners=bool(align_corners)
         )
         return (found.numpy().astype(x.dtype),)
 

@@ -29,6 +29,7 @@ def fp16_file(source: Path) -> Path:
 
         from affectstream.engines.fp16.graph import fp16_model, is_fp16
         from affectstream.engines.fp16.rules import RULES_VERSION
+        from affectstream.engines.fp16.stored import read_stored_weights
     except ModuleNotFoundError as error:
         if error.name != "onnx":
             raise
@@ -39,6 +40,7 @@ def fp16_file(source: Path) -> Path:
         model = onnx.load(str(source))
     except Exception as error:  # protobuf's error classes differ between its versions
         raise EngineError(f"{source} is not an ONNX graph: {error}") from error
+    read_stored_weights(model)
     if is_fp16(model):
         return source
     if model.ByteSize() > _LARGEST_BYTES:

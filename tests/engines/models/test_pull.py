@@ -420,7 +420,7 @@ def test_a_bundle_that_takes_a_model_names_the_command_where_it_is_missing(tmp_p
     card = (folder / "CARD.md").read_text()
     assert card.startswith("# Card of the bundle `pocket+yunet`")
     assert "| face_detector | yunet | 8f2383e4dd3cfbb4553ea871810" in card
-    assert "recall at IoU 0.5" not in card and "| face_encoder | FER2013 test | accuracy" in card
+    assert "recall at IoU 0.5" not in card and "| face_encoder | fer2013 valid | accuracy" in card
     with (
         pytest.raises(
             BundleError, match=r"yunet, which was not pulled yet: affectstream engines pull yu"
@@ -480,7 +480,7 @@ def test_a_bundle_without_faces_has_no_place_for_a_detector(tmp_path):
 
     folder = Path(shutil.copytree(POCKET, tmp_path / "bundle"))
     raw = json.loads((folder / "bundle.json").read_text())
-    for role in ("face_detector", "face_encoder"):
+    for role in ("face_detector", "face_geometry", "face_encoder"):
         del raw["engines"][role]
     del raw["crop"]
     (folder / "bundle.json").write_text(json.dumps(raw))

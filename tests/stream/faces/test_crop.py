@@ -88,7 +88,7 @@ def fer_corners():
 @pytest.mark.data
 @pytest.mark.parametrize("side", [96, 160, 240])
 def test_pictures_of_fer2013_seen_in_a_room_are_cut_as_in_training(side, data_root):
-    """Median IoU of at least 0.8 of what serving cuts, by its own detector, with the whole picture.
+    """Median IoU of at least 0.75 of what serving cuts, by its own engines, with the whole picture.
 
     Single pictures differ more: FER2013 itself frames a face now wider and now closer.
     """
@@ -119,7 +119,7 @@ def test_pictures_of_fer2013_seen_in_a_room_are_cut_as_in_training(side, data_ro
                     found.append(_iou(served, whole))
                     break
     assert len(found) >= 0.85 * len(chosen)
-    assert np.median(found) >= 0.8
+    assert np.median(found) >= 0.75
 
 
 def test_the_bundle_cuts_faces_by_the_template_of_training():

@@ -203,7 +203,7 @@ def test_what_is_no_data_set_is_refused(tmp_path):
     dataset = write(tmp_path / "set", [sample(0)])
     info = msgspec.json.decode((tmp_path / "set" / INFO).read_bytes())
     (tmp_path / "set" / INFO).write_bytes(msgspec.json.encode({**info, "format": "9.0"}))
-    with pytest.raises(DataError, match=r"format '9.0', expected 1.0"):
+    with pytest.raises(DataError, match=r"format '9.0', expected 1.1"):
         Dataset(tmp_path / "set")
     (tmp_path / "set" / INFO).write_bytes(b"{")
     with pytest.raises(DataError, match="cannot be read"):

@@ -83,7 +83,7 @@ def test_a_recording_comes_back_as_events(
     assert faces and faces[-1]["faces"][0]["track"] == 1
     x0, y0, x1, y1 = faces[-1]["faces"][0]["box"]
     assert 0 < x0 < 0.5 < x1 < 1 and 0 < y0 < y1 < 1
-    assert len(faces[-1]["faces"][0]["landmarks"]) == 5
+    assert len(faces[-1]["faces"][0]["landmarks"]) == 32
     until(lambda: not server.sessions(), "the session to end")
 
 
