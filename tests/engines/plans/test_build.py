@@ -53,7 +53,8 @@ def test_every_engine_of_pocket_parses_and_builds(role, precision, target):
     with OnnxEngine(request.source) as reference:
         built = build(graph_for(request.source, precision), options, target)
         assert built.types.precision == precision
-        assert bool(built.types.fp16) == (precision == "fp16")
+        # A file may store FP32 weights as FP16, so only what is computed counts.
+        assert bool(built.types.fp16_products) == (precision == "fp16")
         for found, specs in ((built.inputs, reference.inputs), (built.outputs, reference.outputs)):
             assert {name: spec.dtype for name, spec in found.items()} == {
                 name: spec.dtype for name, spec in specs.items()
@@ -179,8 +180,8 @@ def test_turing_has_no_fp32_products_and_the_message_says_what_to_leave_out(tmp_
         build(graph, FP32, target_for("tensorrt-rtx", (75, 86)))
 
 
-@pytest.mark.parametrize("role", ROLES)
-def test_every_engine_of_pocket_builds_for_turing_as_it_is_used(role, target):
+@pytest.mark.parametrize("role", [role for role in ROLES if role != "face_geometry"])
+def test_every_engine_of_pocket_but_face_geometry_builds_for_turing(role, target):
     [request] = plan_requests(POCKET, read_manifest(POCKET), BuildOptions(), [role])
     graph = graph_for(request.source, request.options.precision)
     turing = target_for("tensorrt-rtx", (75,))
