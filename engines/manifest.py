@@ -30,6 +30,10 @@ Role = Literal[
 ROLES: tuple[Role, ...] = get_args(Role)
 """The jobs of the engines in a bundle."""
 
+FaceRole = Literal["face_detector", "face_geometry"]
+FACE_ROLES: tuple[FaceRole, ...] = get_args(FaceRole)
+"""The engines that find faces and measure them, whatever is then read from these faces."""
+
 CropKind = Literal["face", "person", "frame"]
 CROP_KINDS: tuple[CropKind, ...] = get_args(CropKind)
 Tone = Literal["natural", "equalized"]

@@ -1,14 +1,13 @@
 """Attention on photos of which it is known where the eyes look and whether they are closed.
 
 Two lists: photos checked by eye (`photos.csv`), and, with the mesh's answers, all photos of the same people,
-who are kept out of training (see `held_out`). Each photo is shown for 1.5 seconds; the last hop counts.
+who are kept out of training (see `is_held`). Each photo is shown for 1.5 seconds; the last hop counts.
 """
 
 from __future__ import annotations
 
 import csv
 import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -24,6 +23,7 @@ from affectstream.bench.behaviour.report import Measure, NotMeasured, Report, Ti
 from affectstream.bench.behaviour.workbench import Workbench, largest_faces
 from affectstream.engines.labels import AttentionOption
 from affectstream.stream.results.attention import attention_method
+from affectstream.train.loader.face_squares import is_held
 
 Looks = Literal["camera", "elsewhere", "closed"]
 LOOKS: tuple[Looks, ...] = get_args(Looks)
@@ -73,12 +73,6 @@ def measure(bench: Workbench) -> Report:
     return Report(tuple(measures), details, tuple(tiles))
 
 
-def held_out(file: str) -> bool:
-    """Whether a photo's person is kept out of training: an eighth of the people."""
-    person = Path(file).stem.rpartition("_")[0]
-    return zlib.crc32(person.encode()) % 8 == 0
-
-
 def checked_by_eye() -> list[tuple[str, Looks]]:
     """Files and where their people look, from `photos.csv`."""
     with Path(__file__).with_name("photos.csv").open(newline="") as file:
@@ -99,7 +93,7 @@ def by_mesh(bench: Workbench) -> list[tuple[str, Looks]]:
     away, eyes = np.hypot(*gaze.T), answers["eyes"]
     found: list[tuple[str, Looks]] = []
     for n, file in enumerate(files):
-        if files.count(file) > 1 or not held_out(file):
+        if files.count(file) > 1 or not is_held(file):
             continue
         if eyes[n].max() < _CLOSED:
             found.append((file, "closed"))

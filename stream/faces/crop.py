@@ -24,7 +24,7 @@ Template = tuple[tuple[float, float], ...]
 """Where the five landmarks lie in a crop, in pixels."""
 
 TEMPLATE: Template = ((15.3, 18.7), (32.7, 18.7), (24.0, 28.6), (16.8, 36.7), (31.2, 36.7))
-"""Where `pocket` puts right eye, left eye, nose tip and mouth corners (the subject's right is on the left
+"""Where `pocket` 0.1 put right eye, left eye, nose tip and mouth corners (the subject's right is on the left
 of the picture) in a 48x48 crop. These are the median positions that its own detector finds in 400 training
 pictures of FER2013, made symmetric: the crop reaches from forehead to chin, as those pictures do."""
 

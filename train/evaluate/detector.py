@@ -10,11 +10,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import av
 import cv2
@@ -26,10 +24,9 @@ from affectstream.stream.faces.detect import Detector, DetectorSpec, canvas_size
 from affectstream.stream.faces.face import Face
 from affectstream.stream.faces.yunet import box_iou
 from affectstream.train.errors import DataMissing
-from affectstream.train.loader.face_photos import read_photos
+from affectstream.train.loader.face_photos import YUNET, read_photos
+from affectstream.train.metrics import line
 
-YUNET = "models/yunet_n_dynamic.onnx"
-"""In the data folder."""
 FACE = 0.7
 """YuNet's score of a face that has to be found."""
 WEAK_FACE = 0.4
@@ -87,8 +84,8 @@ class Score:
         if len(self.turned) < 3:
             return 0.0, 0.0
         true, measured = np.array(self.turned).T
-        slope, offset = np.polyfit(true, measured, 1)
-        return float(slope), float(np.std(measured - slope * true - offset))
+        _, slope, offset = line(true, measured)
+        return slope, float(np.std(measured - slope * true - offset))
 
 
 def as_table(candidates: Sequence[Candidate], comparison: DetectorComparison) -> list[list[str]]:
@@ -103,7 +100,7 @@ def as_table(candidates: Sequence[Candidate], comparison: DetectorComparison) ->
     return [head, *rows]
 
 
-class DetectorComparison:
+class DetectorComparison(AbstractContextManager["DetectorComparison"]):
     """Detectors beside each other on the same pictures. Closes their engines on exit."""
 
     def __init__(self, candidates: Sequence[Candidate], data: Path) -> None:
@@ -116,7 +113,6 @@ class DetectorComparison:
         # OpenCV warns about a setting that nobody made.
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
         self._yunet = cv2.FaceDetectorYN.create(str(yunet), "", (32, 32), WEAK_FACE)
-        self._stack = ExitStack()
         with ExitStack() as stack:
             self._engines = [
                 stack.enter_context(OnnxEngine(one.path, threads=1)) for one in candidates
@@ -132,15 +128,7 @@ class DetectorComparison:
         self.empty = 0
         """Pictures without a face."""
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._stack.close()
 
     def clip(self, path: Path) -> None:

@@ -21,8 +21,7 @@ from affectstream.engines.manifest import Measurement
 from affectstream.stream.faces.face import Face
 from affectstream.stream.faces.find import FaceFinder
 from affectstream.stream.faces.geometry import Geometry
-from affectstream.train.errors import DataMissing
-from affectstream.train.loader.face_squares import OPEN, is_held
+from affectstream.train.loader.face_squares import OPEN, is_held, read_answers
 from affectstream.train.metrics import line
 
 PART = "face_geometry"
@@ -39,7 +38,9 @@ Table = dict[str, NDArray[Any]]
 def evaluate_geometry(finder: FaceFinder, data: Path, teacher: Path) -> list[Measurement]:
     """Correlation, slope and median difference of each measure on recordings and photos, the roll of turned
     portraits, and how steady each angle is. Raises `DataMissing`."""
-    video, photos = (_load(teacher / f"{name}.npz") for name in ("video", "faces_in_context"))
+    video, photos = (
+        read_answers(teacher / f"{name}.npz") for name in ("video", "faces_in_context")
+    )
     pictures = [_photo(photos, k) for k in _held_rows(photos)]
     return [
         *recordings(finder, data / "video", video),
@@ -201,16 +202,6 @@ def _central(faces: Sequence[Face], picture: Frame) -> Geometry | None:
         key=lambda one: float(np.linalg.norm(one.landmarks.mean(0) - middle)),
         default=None,
     )
-
-
-def _load(path: Path) -> Table:
-    if not path.exists():
-        raise DataMissing(
-            f"{path} not found: face_geometry is measured against MediaPipe's face mesh, whose answers "
-            "train/data/teachers/face_mesh.py writes"
-        )
-    with np.load(path) as stored:
-        return {name: stored[name] for name in stored.files}
 
 
 def _held_rows(photos: Table) -> list[int]:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import onnx
@@ -33,6 +33,7 @@ from affectstream.engines.manifest import (
     Calibration,
     DetectorPart,
     Engines,
+    FaceRole,
     FilePart,
     GeometryPart,
     Licenses,
@@ -51,8 +52,7 @@ from affectstream.train.onnx.engine_files import TOKENIZER
 from affectstream.train.onnx.heads import joined
 from affectstream.train.recipes.registry import recipes
 
-FacePart = Literal["face_detector", "face_geometry"]
-_TYPES: Mapping[FacePart, type[DetectorPart | GeometryPart]] = {
+_TYPES: Mapping[FaceRole, type[DetectorPart | GeometryPart]] = {
     "face_detector": DetectorPart,
     "face_geometry": GeometryPart,
 }
@@ -146,7 +146,7 @@ def _copied(part: FilePart, source: Path, name: str, folder: Path) -> FilePart:
 
 
 def face_engine(
-    role: FacePart, settings: Mapping[str, Any], folder: Path
+    role: FaceRole, settings: Mapping[str, Any], folder: Path
 ) -> DetectorPart | GeometryPart:
     """Write the engine of `role` into `folder`, and return its part of a manifest.
 

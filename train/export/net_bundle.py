@@ -8,6 +8,7 @@ from pathlib import Path
 
 from affectstream.engines.bundle.folder import POCKET, read_manifest
 from affectstream.engines.manifest import (
+    FACE_ROLES,
     FORMAT,
     Calibration,
     Engines,
@@ -40,7 +41,6 @@ from affectstream.train.onnx.engine_files import FUSION, TOKENIZER
 from affectstream.train.recipe import count_parameters
 from affectstream.train.recipes.net_recipe import NetRecipe
 
-_FACE_ROLES = ("face_detector", "face_geometry")
 _WORDS = {"video": "pictures", "voice": "sound", "text": "words"}
 
 
@@ -102,7 +102,7 @@ def _needs_detector(spec: ModelSpec) -> bool:
 def _face_engines() -> dict[str, FilePart]:
     """The engines of `pocket` that find faces and measure them, by role."""
     engines = read_manifest(POCKET).engines
-    return {role: part for role in _FACE_ROLES if (part := getattr(engines, role)) is not None}
+    return {role: part for role in FACE_ROLES if (part := getattr(engines, role)) is not None}
 
 
 def _labels(spec: ModelSpec) -> tuple[str, ...]:

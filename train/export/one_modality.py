@@ -10,7 +10,7 @@ from msgspec import structs
 from affectstream.engines.bundle.folder import find_bundle, read_manifest
 from affectstream.engines.bundle.shapes import ENCODER_ROLES
 from affectstream.engines.labels import Modality
-from affectstream.engines.manifest import Engines
+from affectstream.engines.manifest import FACE_ROLES, Engines
 from affectstream.engines.models.registry import part_path
 from affectstream.stream.errors import OptionError
 from affectstream.train.export.steps import (
@@ -23,7 +23,6 @@ from affectstream.train.export.steps import (
 from affectstream.train.onnx.heads import cut_down
 
 _TEXTS = ("CARD.md", "LICENSE")
-_FACE_ROLES = ("face_detector", "face_geometry")
 
 
 def write_one_modality(
@@ -40,7 +39,7 @@ def write_one_modality(
     if manifest.members or getattr(engines, role) is None:
         has = "has members: name one of them" if manifest.members else f"takes no {modality}"
         raise OptionError(f"{bundle} {has}")
-    roles = [role, *(_FACE_ROLES if modality == "video" else ())]
+    roles = [role, *(FACE_ROLES if modality == "video" else ())]
     parts = {r: part for r in roles if (part := getattr(engines, r)) is not None}
     with atomic_bundle(output) as folder:
         files = list(parts.values())

@@ -9,7 +9,6 @@ and there is no label file. The photos are faces in context, 3,925 head shots, m
 from __future__ import annotations
 
 import zipfile
-import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from affectstream.engines.runtimes.onnx import OnnxEngine
 from affectstream.stream.faces.detect import Detector, DetectorSpec
 from affectstream.train.errors import DataMissing
 from affectstream.train.loader.face_canvases import Canvases, Faces, Head
+from affectstream.train.loader.face_squares import person_number
 from affectstream.train.recipe import Batch
 
 HELD_SHARE = 0.05
@@ -48,8 +48,7 @@ def read_photos(root: Path) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.ui
 
 def is_held(name: str) -> bool:
     """Whether the photo of this file name belongs to a person kept for validation."""
-    person = name.rsplit("/", 1)[-1].rsplit("_", 1)[0]
-    return zlib.crc32(person.encode()) % 1000 < HELD_SHARE * 1000
+    return person_number(name) % 1000 < HELD_SHARE * 1000
 
 
 def _files(root: Path) -> Iterator[tuple[str, bytes]]:
@@ -66,7 +65,8 @@ def _files(root: Path) -> Iterator[tuple[str, bytes]]:
         raise DataMissing(f"photos not found: expected {archive} or {folder}/images/*.jpg")
 
 
-TEACHER = "models/yunet_n_dynamic.onnx"
+YUNET = "models/yunet_n_dynamic.onnx"
+"""In the data folder."""
 CERTAIN = 0.6
 """YuNet's score of a face that has to be found; weaker ones, from `WEAK` on, may be found or not."""
 WEAK = 0.3
@@ -83,7 +83,7 @@ def find_heads(photos: Sequence[NDArray[np.uint8]], data: Path) -> list[Head]:
 
     Raises `DataMissing` if YuNet is not in `data`.
     """
-    path = data / TEACHER
+    path = data / YUNET
     if not path.exists():
         raise DataMissing(f"the teacher is missing: expected YuNet's dynamic graph as {path}")
     spec = DetectorSpec(size=256, threshold=WEAK, color="bgr", layout="nchw")

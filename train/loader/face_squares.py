@@ -67,19 +67,29 @@ class Faces:
 
 def is_held(name: str) -> bool:
     """Whether a photo of this file name is kept for validation: those of every eighth person are."""
+    return person_number(name) % 8 == 0
+
+
+def person_number(name: str) -> int:
+    """A number that all photos of one person share, whose file names are ``<Person>_<number>.jpg``."""
     person = name.rsplit("/", 1)[-1].rsplit("_", 1)[0]
-    return zlib.crc32(person.encode()) % 8 == 0
+    return zlib.crc32(person.encode())
 
 
-def read_faces(path: Path, *, photos: bool) -> tuple[Faces, Faces]:
-    """Faces to train on and to validate with. Raises `DataMissing`."""
+def read_answers(path: Path) -> dict[str, NDArray[Any]]:
+    """The columns that the teacher wrote into `path`. Raises `DataMissing`."""
     if not path.exists():
         raise DataMissing(
             f"{path} is missing: write it with train/data/teachers/face_mesh.py, in an "
             "environment with mediapipe"
         )
     with np.load(path) as stored:
-        table: dict[str, NDArray[Any]] = {name: stored[name] for name in stored.files}
+        return {name: stored[name] for name in stored.files}
+
+
+def read_faces(path: Path, *, photos: bool) -> tuple[Faces, Faces]:
+    """Faces to train on and to validate with. Raises `DataMissing`."""
+    table = read_answers(path)
     ends = np.concatenate([[0], table["ends"]])
     points = table["landmarks"][:, list(MESH_POINTS.values())].astype(np.float32)
     # In profile the corners nearly coincide, and the ratios leave every bound.

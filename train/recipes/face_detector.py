@@ -11,7 +11,6 @@ import math
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +18,7 @@ import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 from torchvision.ops import Conv2dNormActivation, distance_box_iou_loss
 
+from affectstream.engines.bundle.shapes import YUNET_OUTPUTS
 from affectstream.stream.faces.yunet import STRIDES, Proposals, box_iou, decode_proposals, nms
 from affectstream.train.loader.face_canvases import Canvases, free_pictures
 from affectstream.train.loader.face_photos import (
@@ -33,7 +33,6 @@ from affectstream.train.onnx.onnx_export import to_onnx
 from affectstream.train.recipe import Batch, FitConfig, Loaders
 
 PARTS = (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10))
-OUTPUTS = tuple(f"{name}_{stride}" for name, _ in PARTS for stride in STRIDES)
 VALID_BATCHES = 24
 THRESHOLD = 0.5
 """Score of a face in validation."""
@@ -59,17 +58,9 @@ class Separable(nn.Module):
         return F.relu(x + y if self.shortcut else y)
 
 
-class _Cells(torch.autograd.Function):
-    """One part (N, K, h, w) of a grid as (N, cells, K); a reshape of constant shape in the exported graph."""
-
-    @staticmethod
-    def forward(ctx: Any, part: Tensor, count: int) -> Tensor:
-        return part.flatten(2).transpose(1, 2)
-
-    @staticmethod
-    def symbolic(graph: Any, part: Any, count: int) -> Any:
-        rows = graph.op("Transpose", part, perm_i=[0, 2, 3, 1]) if count > 1 else part
-        return graph.op("Reshape", rows, graph.op("Constant", value_t=torch.tensor([0, -1, count])))
+def _by_cell(grid: Tensor) -> Tensor:
+    """A grid (N, K, h, w) as its cells (N, cells, K), in row order."""
+    return grid.flatten(2).transpose(1, 2)
 
 
 class FaceDetector(nn.Module):
@@ -127,7 +118,7 @@ class FaceDetector(nn.Module):
         grids = self.grids(image.permute(0, 3, 1, 2).float(), self.luma)
         parts = [torch.split(grid, sizes, 1) for grid in grids]
         return tuple(
-            _Cells.apply(grid[part].sigmoid() if size == 1 else grid[part], size)  # type: ignore[no-untyped-call]
+            _by_cell(grid[part].sigmoid() if size == 1 else grid[part])
             for part, size in enumerate(sizes)
             for grid in parts
         )
@@ -171,7 +162,7 @@ class FaceDetectorRecipe:
         """Score loss in every cell; box and landmark losses in the cells at the center of a face."""
         assert isinstance(module, FaceDetector)
         grids = module.grids(batch["grey"].float(), torch.ones(1, 1, 1, 1))
-        found = torch.cat([grid.flatten(2).transpose(1, 2) for grid in grids], 1).float()
+        found = torch.cat([_by_cell(grid) for grid in grids], 1).float()
         cells = _cells(*batch["grey"].shape[2:])
         face, ignored = _assigned(cells, batch["faces"])
         picture, cell = (face >= 0).nonzero(as_tuple=True)
@@ -202,7 +193,7 @@ class FaceDetectorRecipe:
         hits, total, false, canvases, misplaced = 0, 0, 0, 0, 0.0
         for batch in batches:
             rgb = batch["grey"].permute(0, 2, 3, 1).expand(-1, -1, -1, 3)
-            outputs = dict(zip(OUTPUTS, (o.numpy() for o in module(rgb)), strict=True))
+            outputs = dict(zip(YUNET_OUTPUTS, (o.numpy() for o in module(rgb)), strict=True))
             height, width = batch["grey"].shape[2:]
             found = decode_proposals(outputs, height, width, THRESHOLD)
             for proposals, rows in zip(found, batch["faces"].numpy(), strict=True):
@@ -222,9 +213,9 @@ class FaceDetectorRecipe:
         """Write `face_detector.onnx`: uint8 RGB pictures in, YuNet's twelve outputs out; weights in FP16."""
         path = folder / "face_detector.onnx"
         image = torch.randint(0, 256, (2, 192, 320, 3), dtype=torch.uint8)
-        axes = {name: {1: "cells_" + name.rpartition("_")[2]} for name in OUTPUTS}
+        axes = {name: {1: "cells_" + name.rpartition("_")[2]} for name in YUNET_OUTPUTS}
         free = {"image": {1: "H", 2: "W"}, **axes}
-        to_onnx(module, (image,), path, inputs=["image"], outputs=OUTPUTS, dynamic=free)
+        to_onnx(module, (image,), path, inputs=["image"], outputs=YUNET_OUTPUTS, dynamic=free)
         store_weights_as_half(path)
         return [path]
 

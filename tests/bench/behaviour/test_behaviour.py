@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 
 from affectstream.bench.behaviour import intervals, nonspeech, pose, roll, segments, sounds, speaker
-from affectstream.bench.behaviour.attention import LOOKS, checked_by_eye, held_out
+from affectstream.bench.behaviour.attention import LOOKS, checked_by_eye
 from affectstream.bench.behaviour.command import main
 from affectstream.bench.behaviour.media import read_sound, write_sound, write_video
 from affectstream.bench.behaviour.report import Measure, Promise
 from affectstream.bench.behaviour.sections import SECTIONS
 from affectstream.engines.errors import UsageError
 from affectstream.stream import Emotion, Segment
+from affectstream.train.loader.face_squares import is_held
 
 
 @pytest.fixture
@@ -126,7 +127,7 @@ def test_boxes_overlap():
 
 def test_photos_are_of_people_who_are_kept_out_of_training():
     photos = checked_by_eye()
-    assert all(held_out(file) for file, _ in photos)
+    assert all(is_held(file) for file, _ in photos)
     assert {looks for _, looks in photos} == set(LOOKS)
     assert 100 <= len(photos) == len(dict(photos)) <= 200
 

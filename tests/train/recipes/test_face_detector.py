@@ -11,6 +11,7 @@ pytest.importorskip("skimage")
 
 import torch
 
+from affectstream.engines.bundle.shapes import YUNET_OUTPUTS
 from affectstream.engines.runtimes.onnx import OnnxEngine
 from affectstream.stream.faces.detect import Detector, DetectorSpec
 from affectstream.stream.faces.yunet import STRIDES, decode_proposals
@@ -26,7 +27,7 @@ from affectstream.train.loader.face_canvases import (
 )
 from affectstream.train.loader.face_photos import is_held, read_photos
 from affectstream.train.recipe import Batch
-from affectstream.train.recipes.face_detector import OUTPUTS, PARTS, RECIPE
+from affectstream.train.recipes.face_detector import PARTS, RECIPE
 
 POINTS = np.array([[60, 80], [120, 80], [90, 110], [65, 140], [115, 140]], np.float32)
 FACE = Faces(np.array([[30, 40, 150, 180]], np.float32), POINTS[None], np.array([True]))
@@ -142,12 +143,12 @@ class Fixed(torch.nn.Module):
         outputs["kps_8"][:, cell] = (torch.arange(10.0) + 14.0) / 8 - torch.tensor(
             [2.0, 3.0]
         ).repeat(5)
-        return tuple(outputs[name] for name in OUTPUTS)
+        return tuple(outputs[name] for name in YUNET_OUTPUTS)
 
 
 def test_validation_knows_the_faces_and_leaves_uncertain_ones_out() -> None:
     batch = lesson(64, 96)
-    outputs = dict(zip(OUTPUTS, Fixed(1.0)(batch["grey"].permute(0, 2, 3, 1)), strict=True))
+    outputs = dict(zip(YUNET_OUTPUTS, Fixed(1.0)(batch["grey"].permute(0, 2, 3, 1)), strict=True))
     found = decode_proposals({k: v.numpy() for k, v in outputs.items()}, 64, 96, 0.5)[0]
     np.testing.assert_allclose(found.boxes[0], batch["faces"][0, 0, :4], atol=1e-4)
     metrics = RECIPE.validate(Fixed(1.0), [batch])
@@ -162,11 +163,11 @@ def test_engine_takes_any_size_and_number(tmp_path: Path) -> None:
     (path,) = RECIPE.export(copy.deepcopy(module), tmp_path)
     assert path.name == "face_detector.onnx"
     with OnnxEngine(path) as engine:
-        assert tuple(engine.outputs) == OUTPUTS
+        assert tuple(engine.outputs) == YUNET_OUTPUTS
         for shape in ((1, 64, 96, 3), (3, 32, 256, 3)):
             image = torch.randint(0, 256, shape, dtype=torch.uint8)
             found = engine.run({"image": image.numpy()})
-            for name, wanted in zip(OUTPUTS, module(image), strict=True):
+            for name, wanted in zip(YUNET_OUTPUTS, module(image), strict=True):
                 np.testing.assert_allclose(found[name], wanted.numpy(), atol=1e-3)
         frame = np.zeros((90, 160, 3), np.uint8)
         assert Detector(engine, DetectorSpec(threshold=0.9)).detect([frame, frame]) == [[], []]
