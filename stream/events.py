@@ -3,7 +3,8 @@
 `schema` and `type` come first on every line. Times are seconds of media with 6 decimals, scores have 4
 decimals. A reader refuses a newer major version and reads older ones. Version 1.1 added `sentiment`,
 `intensity` and `intensities` to emotions, and the reason ``no_picture``. Version 1.2 added to attention the
-gaze, the opening of eyes and mouth, and the method ``gaze``.
+gaze, the opening of eyes and mouth, and the method ``gaze``. Version 1.3 added `arousal`, `derived` and
+`speaker` to emotions, the reason ``conflict``, and ``mouth`` to the ways of assigning a voice.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from affectstream.engines.labels import Modality, Sentiment
 
-SCHEMA = "1.2"
+SCHEMA = "1.3"
 
 Version = Annotated[str, Meta(pattern=r"^1\.\d+$")]
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
@@ -38,8 +39,9 @@ Reason = Literal[
     "no_words",
     "language",
     "low_confidence",
+    "conflict",
 ]
-AssignedBy = Literal["only_track", "option", "channel", "transcript"]
+AssignedBy = Literal["only_track", "option", "channel", "transcript", "mouth"]
 AttentionState = Literal["attentive", "away", "absent"]
 AttentionMethod = Literal["gaze", "head_pose", "model"]
 SegmentKind = Literal["emotion", "attention"]
@@ -68,7 +70,15 @@ class Emotion(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Why `label` is None."""
     assigned_by: AssignedBy | None
     """How voice or words were assigned to this track."""
+    speaker: Name | None = None
+    """Who speaks, where voices or a transcript tell people apart and no track does."""
     valence: Signed | None = None
+    """From unpleasant to pleasant."""
+    arousal: Signed | None = None
+    """From calm to excited."""
+    derived: bool | None = None
+    """Whether `valence` and `arousal` follow from `scores`; False if the bundle predicts them itself, None
+    without both."""
     engagement: Unit | None = None
     sentiment: dict[Sentiment, Unit] | None = None
     """Probability of each."""

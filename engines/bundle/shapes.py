@@ -28,20 +28,28 @@ YUNET_OUTPUTS = tuple(
 
 Shape = tuple[int | str, ...]
 HeadOutput = Literal[
-    "logits", "intensities", "valence", "engagement", "attention", "intensity", "sentiment"
+    "logits",
+    "intensities",
+    "valence",
+    "arousal",
+    "engagement",
+    "attention",
+    "intensity",
+    "sentiment",
 ]
 
 
 def head_output_shapes(labels: int) -> dict[HeadOutput, Shape]:
     """The shapes of the outputs that a head may have, for `labels` labels.
 
-    `logits` are for a uniform prior. `valence` is in [-1, 1], every other output in [0, 1]; `attention` and
-    the three of `sentiment` (negative, neutral, positive) are probabilities.
+    `logits` are for a uniform prior. `valence` and `arousal` are in [-1, 1], every other output in [0, 1];
+    `attention` and the three of `sentiment` (negative, neutral, positive) are probabilities.
     """
     return {
         "logits": ("N", labels),
         "intensities": ("N", labels),
         "valence": ("N",),
+        "arousal": ("N",),
         "engagement": ("N",),
         "attention": ("N",),
         "intensity": ("N",),

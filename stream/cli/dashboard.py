@@ -26,6 +26,7 @@ WHY = {
     "no_words": "no words",
     "language": "another language",
     "low_confidence": "not sure",
+    "conflict": "face, voice and words disagree",
 }
 """Why there is no label: a text for each `Reason`."""
 

@@ -23,9 +23,10 @@ class Reading:
     `modalities` are those that were used. `scores` are probabilities in the order of the bundle's
     labels, rounded to 4 decimals; None where there was no input, or the bundle has no such output.
     `label` is None when abstaining, and `abstain` then gives the reason. `track_sample` is the newest
-    face of the hop, and `voiced` in [0, 1] how much of the window is speech. `valence` is in [-1, 1];
-    `engagement`, `intensity` and `attention` are in [0, 1]. `intensities` are in the order of the
-    labels, and `sentiment` in that of `engines.labels.SENTIMENTS`.
+    face of the hop, and `voiced` in [0, 1] how much of the window is speech. `valence` and `arousal` are in
+    [-1, 1], and `derived` says whether they follow from the scores; `engagement`, `intensity` and
+    `attention` are in [0, 1]. `intensities` are in the order of the labels, and `sentiment` in that of
+    `engines.labels.SENTIMENTS`.
     """
 
     hop: int
@@ -40,7 +41,10 @@ class Reading:
     assigned_by: AssignedBy | None
     track_sample: TrackSample | None
     voiced: float
+    speaker: str | None = None
     valence: float | None = None
+    arousal: float | None = None
+    derived: bool | None = None
     engagement: float | None = None
     sentiment: tuple[float, ...] | None = None
     intensity: float | None = None
@@ -62,6 +66,8 @@ class OutputDecoder:
         reading = replace(
             reading,
             valence=_scalar(outputs, "valence", -1.0),
+            arousal=_scalar(outputs, "arousal", -1.0),
+            derived=False if {"valence", "arousal"} & set(outputs) else None,
             engagement=_scalar(outputs, "engagement"),
             sentiment=_vector(outputs, "sentiment"),
             intensity=_scalar(outputs, "intensity"),

@@ -50,7 +50,7 @@ _GEOMETRY: tuple[Channel, ...] = (
     ("eyes_open", "normalized", "Eyes"),
     ("mouth_open", "normalized", "Mouth"),
 )
-_DIMENSIONS = ("valence", "engagement", "intensity")
+_DIMENSIONS = ("valence", "arousal", "engagement", "intensity")
 
 
 class LslOutlets:

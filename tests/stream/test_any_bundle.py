@@ -392,18 +392,29 @@ def test_attention_of_a_head_comes_with_the_angles_of_the_face(tmp_path, portrai
 
 
 def test_a_head_with_every_output(tmp_path, talk):
-    outputs = ("logits", "valence", "engagement", "intensity", "sentiment", "intensities")
+    outputs = (
+        "logits",
+        "valence",
+        "arousal",
+        "engagement",
+        "intensity",
+        "sentiment",
+        "intensities",
+    )
     bundle = plain(tmp_path / "b", takes=("text",), answers=outputs)
     result = score(bundle, talk)
     event = of(result, "emotion")[2]
     assert event.label is not None
-    assert (event.valence, event.engagement, event.intensity) == (0.501, 0.501, 0.501)
+    assert (event.valence, event.arousal, event.engagement) == (0.501, 0.501, 0.501)
+    assert (event.intensity, event.derived) == (0.501, False)
     assert event.sentiment == {"negative": 0.501, "neutral": 0.501, "positive": 0.501}
     assert event.intensities == {"neutral": 0.501, "joy": 0.501, "sadness": 0.501}
     row = result.readings.to_pylist()[2]
+    assert (row["valence"], row["arousal"], row["derived"]) == (0.501, 0.501, False)
     assert (row["sentiment_positive"], row["joy_intensity"], row["intensity"]) == (0.501,) * 3
     silent = of(result, "emotion")[0]
     assert (silent.sentiment, silent.intensity, silent.abstain) == (None, None, "no_words")
+    assert (silent.arousal, silent.derived) == (None, None)
 
 
 def test_intensities_alone_keep_the_labels(tmp_path, talk):
@@ -428,6 +439,7 @@ def test_events_of_every_kind_of_head_fit_the_schema(tmp_path, talk, film):
     outputs = (
         "logits",
         "valence",
+        "arousal",
         "engagement",
         "intensity",
         "sentiment",

@@ -34,6 +34,18 @@ EVENTS = [
         abstain="no_face",
         assigned_by=None,
     ),
+    Emotion(
+        **{**COMMON, "track": None, "modalities": ("voice", "text")},
+        label=None,
+        confidence=0.4,
+        scores={"joy": 0.4, "anger": 0.35, "neutral": 0.25},
+        abstain="conflict",
+        assigned_by="mouth",
+        speaker="A",
+        valence=0.1,
+        arousal=-0.2,
+        derived=True,
+    ),
     Attention(
         **COMMON, state="away", score=0.1, yaw=40.0, pitch=0.0, roll=-3.0, method="head_pose"
     ),
@@ -59,6 +71,9 @@ EVENTS = [
         latency_ms=31.5,
     ),
 ]
+
+
+SEGMENT = next(event for event in EVENTS if event.type == "segment")
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda e: e.type)
@@ -111,8 +126,8 @@ def test_another_major_version_is_refused_and_a_minor_one_read():
     [
         ("{", "not an event"),
         ('{"schema":"1.0","type":"smell"}', "'smell' is not one of"),
-        (encode(EVENTS[3]).replace(b'"mean":0.6', b'"mean":1.6').decode(), "not an event"),
-        (encode(EVENTS[3]).replace(b'"of":', b'"what":1,"of":').decode(), "not an event"),
+        (encode(SEGMENT).replace(b'"mean":0.6', b'"mean":1.6').decode(), "not an event"),
+        (encode(SEGMENT).replace(b'"of":', b'"what":1,"of":').decode(), "not an event"),
     ],
 )
 def test_a_line_that_is_no_event_is_refused(line, message):
@@ -140,3 +155,4 @@ def test_lines_of_an_older_schema_are_read():
     (emotion,) = (event for event in events if event.type == "emotion")
     assert (emotion.label, emotion.confidence) == ("joy", 0.9242)
     assert (emotion.sentiment, emotion.intensity, emotion.intensities) == (None, None, None)
+    assert (emotion.arousal, emotion.derived, emotion.speaker) == (None, None, None)

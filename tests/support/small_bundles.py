@@ -294,7 +294,7 @@ def _head(path: Path, inputs: Mapping[str, Axes], answers: Sequence[str], labels
     ]
     shapes: dict[str, Axes] = {}
     for answer in answers:
-        if answer in ("valence", "engagement", "attention", "intensity"):
+        if answer in ("valence", "arousal", "engagement", "attention", "intensity"):
             nodes.append(helper.make_node("Identity", ["share"], [answer]))
             shapes[answer] = ("N",)
             continue

@@ -6,7 +6,7 @@ const COLORS = { neutral: "#9aa3af", anger: "#d55e00", disgust: "#009e73", fear:
 const ABSTAIN_REASONS = {
   no_face: "no face in view", tiny_face: "the face is too small", blurred_face: "the face is blurred",
   turned_face: "the face is turned away", no_picture: "no picture", no_speech: "nobody speaks", no_words: "no words",
-  language: "another language", low_confidence: "not sure",
+  language: "another language", low_confidence: "not sure", conflict: "face, voice and words disagree",
 };
 
 const EYES_CLOSED = 0.35; // as in stream/faces/blinks.py
