@@ -1,0 +1,1 @@
+"""Results as tiers of annotations, in the formats of annotation tools."""

@@ -1,0 +1,47 @@
+"""Praat TextGrids: one interval tier for each tier."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from affectstream.stream.annotations.tiers import Annotation, Tier
+
+
+def textgrid(tiers: Sequence[Tier], end_s: float) -> str:
+    """The long text format. Intervals fill each tier from 0 to `end_s`, empty where nothing is annotated."""
+    end_s = max([end_s, *(tier.annotations[-1].end_s for tier in tiers)])
+    lines = ['File type = "ooTextFile"', 'Object class = "TextGrid"', ""]
+    lines += ["xmin = 0", f"xmax = {_number(end_s)}", "tiers? <exists>", f"size = {len(tiers)}"]
+    lines += ["item []:"]
+    for number, tier in enumerate(tiers, 1):
+        intervals = list(_filled(tier.annotations, end_s))
+        lines += [f"    item [{number}]:", '        class = "IntervalTier"']
+        lines += [f"        name = {_quoted(tier.name)}"]
+        lines += ["        xmin = 0", f"        xmax = {_number(end_s)}"]
+        lines += [f"        intervals: size = {len(intervals)}"]
+        for place, one in enumerate(intervals, 1):
+            lines += [f"        intervals [{place}]:"]
+            lines += [f"            xmin = {_number(one.start_s)}"]
+            lines += [f"            xmax = {_number(one.end_s)}"]
+            lines += [f"            text = {_quoted(one.text)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _filled(annotations: Sequence[Annotation], end_s: float) -> Iterator[Annotation]:
+    at_s = 0.0
+    for one in annotations:
+        if one.start_s > at_s:
+            yield Annotation(at_s, one.start_s, "")
+        yield one
+        at_s = one.end_s
+    if at_s < end_s:
+        yield Annotation(at_s, end_s, "")
+
+
+def _number(value: float) -> str:
+    return f"{value:.6f}".rstrip("0").rstrip(".")
+
+
+def _quoted(text: str) -> str:
+    doubled = " ".join(text.split()).replace('"', '""')
+    return f'"{doubled}"'

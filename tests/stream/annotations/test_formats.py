@@ -1,0 +1,156 @@
+"""Files for ELAN, Praat and BORIS: other programs read them back."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from affectstream.stream.annotations.boris import aggregated_events
+from affectstream.stream.annotations.elan import eaf
+from affectstream.stream.annotations.praat import textgrid
+from affectstream.stream.annotations.tiers import Annotation, Tier, tiers
+from affectstream.stream.events import Segment
+from affectstream.stream.media.types import Cue
+
+STATES = {"emotion": ["joy", "anger"], "attention": ["attentive", "away", "absent"]}
+
+
+def segment(track: int | None, start_s: float, end_s: float, of: Any, state: str) -> Segment:
+    times = {"stream": "talk.mp4", "t_start": start_s, "t_end": end_s}
+    return Segment(
+        **times, track=track, modalities=("video",), of=of, state=state, mean=0.5, peak=0.75
+    )
+
+
+def readings(*rows: tuple[int | None, float, float, str]) -> pa.Table:
+    """A table of hops of half a second: (track, start, voiced, modalities)."""
+    names = ("track", "t_start", "t_end", "voiced", "modalities")
+    return pa.table(
+        {
+            name: [row[place] for row in [(t, s, s + 0.5, v, m) for t, s, v, m in rows]]
+            for place, name in enumerate(names)
+        }
+    )
+
+
+@pytest.fixture
+def found() -> list[Tier]:
+    events = [
+        segment(1, 0.0, 2.0, "emotion", "joy"),
+        segment(None, 0.0, 5.0, "emotion", "neutral"),
+        segment(1, 2.5, 4.0, "emotion", "anger"),
+        segment(2, 1.0, 4.123456, "attention", "away"),
+    ]
+    hops = readings(
+        (1, 0.0, 0.2, "video"),
+        (1, 0.5, 0.9, "video+voice"),
+        (2, 0.5, 0.9, "video"),
+        (1, 1.0, 0.9, "video+voice"),
+        (1, 1.5, 0.9, "video"),
+        (1, 3.0, 0.9, "video+voice"),
+    )
+    words = [
+        Cue(500_000, 1_500_000, 'She said "no" & left', "Ann"),
+        Cue(1_400_000, 2_000_000, "Oh\x00\n<b>"),
+    ]
+    return tiers(events, hops, words, {"Ann": 1})
+
+
+def test_tiers_are_sorted_by_person_and_kind(found: list[Tier]) -> None:
+    assert [tier.name for tier in found] == [
+        "person 1 emotion",
+        "person 1 speech",
+        "person 1 words",
+        "person 2 attention",
+        "recording emotion",
+        "recording speech",
+        "recording words",
+    ]
+
+
+def test_speech_is_of_a_person_only_where_their_voice_was_used(found: list[Tier]) -> None:
+    by_name = {tier.name: tier.annotations for tier in found}
+    assert by_name["person 1 speech"] == (
+        Annotation(0.5, 1.5, "speech"),
+        Annotation(3.0, 3.5, "speech"),
+    )
+    assert by_name["recording speech"] == (
+        Annotation(0.5, 2.0, "speech"),
+        Annotation(3.0, 3.5, "speech"),
+    )
+
+
+def test_overlapping_words_are_cut_where_the_next_begin() -> None:
+    words = [
+        Cue(0, 2_000_000, "one"),
+        Cue(1_000_000, 1_500_000, "two"),
+        Cue(1_000_000, 3_000_000, "x"),
+    ]
+    (tier,) = tiers([], readings(), words)
+    spans = [(one.start_s, one.end_s) for one in tier.annotations]
+    assert spans == [(0.0, 1.0), (1.0, 3.0)]
+
+
+def test_pympi_reads_the_elan_file_back(found: list[Tier], tmp_path: Path) -> None:
+    elan = pytest.importorskip("pympi", reason="pympi-ling reads ELAN files")
+    path = tmp_path / "talk.eaf"
+    path.write_bytes(eaf(found, "../talk.mp4", STATES))
+    read = elan.Elan.Eaf(str(path))
+    assert set(read.get_tier_names()) == {tier.name for tier in found}
+    assert read.get_annotation_data_for_tier("person 1 emotion") == [
+        (0, 2000, "joy"),
+        (2500, 4000, "anger"),
+    ]
+    assert read.get_annotation_data_for_tier("person 1 words")[0][2] == 'She said "no" & left'
+    assert read.get_annotation_data_for_tier("recording words")[0][2] == "Oh\n<b>"
+    assert read.get_linked_files()[0]["RELATIVE_MEDIA_URL"] == "./../talk.mp4"
+    assert read.get_linked_files()[0]["MIME_TYPE"] == "video/mp4"
+    assert set(read.get_cv_entries("emotion")) == {"emotion-1", "emotion-2"}
+    assert read.get_parameters_for_tier("person 1 emotion")["PARTICIPANT"] == "person 1"
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_the_elan_file_follows_the_schema(found: list[Tier], whole: bool) -> None:
+    """`AFFECTSTREAM_EAF_SCHEMA` names EAFv3.0.xsd, to check against the schema of ELAN's makers too."""
+    xmlschema = pytest.importorskip("xmlschema", reason="xmlschema checks XML")
+    document = eaf(found, "../talk.mp4", STATES) if whole else eaf([])
+    official = os.environ.get("AFFECTSTREAM_EAF_SCHEMA")
+    for schema in filter(None, ["tests/fixtures/eaf_3_0_part.xsd", official]):
+        place = Path(__file__).parents[3] / schema
+        xmlschema.XMLSchema(str(place)).validate(document.decode())
+
+
+def test_praatio_reads_the_textgrid_back(found: list[Tier], tmp_path: Path) -> None:
+    praat = pytest.importorskip("praatio.textgrid", reason="praatio reads TextGrids")
+    path = tmp_path / "talk.TextGrid"
+    path.write_text(textgrid(found, 5.0), encoding="utf-8")
+    read = praat.openTextgrid(str(path), includeEmptyIntervals=True)
+    assert read.tierNames == tuple(tier.name for tier in found)
+    assert read.maxTimestamp == 5.0
+    entries = [(one.start, one.end, one.label) for one in read.getTier("person 1 emotion").entries]
+    assert entries == [(0, 2, "joy"), (2, 2.5, ""), (2.5, 4, "anger"), (4, 5, "")]
+    (first, second, _) = read.getTier("person 1 words").entries
+    assert first.label == "" and second.label == 'She said "no" & left'
+
+
+def test_an_empty_textgrid_can_be_written() -> None:
+    assert "size = 0" in textgrid([], 3.0)
+
+
+def test_boris_rows_are_state_events_in_the_order_of_time(found: list[Tier]) -> None:
+    rows = list(csv.DictReader(io.StringIO(aggregated_events(found, "talk.mp4", 5.0))))
+    assert [float(row["Start (s)"]) for row in rows] == sorted(float(r["Start (s)"]) for r in rows)
+    (away,) = (row for row in rows if row["Behavior"] == "away")
+    assert away["Subject"] == "person 2"
+    assert away["Behavioral category"] == "attention"
+    assert away["Behavior type"] == "STATE"
+    assert (away["Stop (s)"], away["Duration (s)"]) == ("4.123", "3.123")
+    assert away["Comment start"] == "mean 0.50, peak 0.75"
+    said = [row["Comment start"] for row in rows if row["Behavior"] == "words"]
+    assert said[0] == 'She said "no" & left'
