@@ -41,8 +41,7 @@ def cross_entropy(
     ``n / (C n_c)``, with a mean of 1 over the training samples. `labeled_share` is the share of the training
     samples that have a label.
     """
-    known = labels >= 0
-    rows, logits, labels = len(labels), logits[known], labels[known]
+    known, labels = labels >= 0, labels.clamp(min=0)
     losses = F.cross_entropy(
         logits, labels, reduction="none", label_smoothing=config.label_smoothing
     )
@@ -51,7 +50,7 @@ def cross_entropy(
         losses = config.focal_alpha * (1.0 - correct) ** config.focal_gamma * losses
     if config.class_weights:
         losses = losses * _class_weights(counts, logits)[labels]
-    return _divide(losses, rows, labeled_share)
+    return _divide(losses, known, labeled_share)
 
 
 def distribution_cross_entropy(
@@ -63,7 +62,7 @@ def distribution_cross_entropy(
 ) -> Tensor:
     """As `cross_entropy`, against the share of each class (N, C) float32, rows of NaN where unlabeled."""
     known = ~torch.isnan(shares[:, 0])
-    rows, logits, shares = len(shares), logits[known], shares[known].to(logits.dtype)
+    shares = shares.nan_to_num().to(logits.dtype)
     shares = torch.lerp(shares, torch.ones_like(shares) / shares.shape[1], config.label_smoothing)
     log_probabilities = F.log_softmax(logits, 1)
     if config.focal_gamma is not None:
@@ -71,7 +70,7 @@ def distribution_cross_entropy(
         shares = config.focal_alpha * others**config.focal_gamma * shares
     if config.class_weights:
         shares = shares * _class_weights(counts, logits)
-    return _divide(-(shares * log_probabilities).sum(1), rows, labeled_share)
+    return _divide(-(shares * log_probabilities).sum(1), known, labeled_share)
 
 
 def binary_cross_entropy(
@@ -86,11 +85,10 @@ def binary_cross_entropy(
     `counts` are the training samples of class 0 and 1, for the class weights. If `counts` is empty, the
     targets are intensities and not classes, and `config` is ignored. `labeled_share` as in `cross_entropy`.
     """
-    known = ~torch.isnan(targets)
-    cells, logits, targets = targets.numel(), logits[known], targets[known].to(logits.dtype)
+    known, targets = ~torch.isnan(targets), targets.nan_to_num().to(logits.dtype)
     if not counts:
         losses = F.binary_cross_entropy_with_logits(logits, targets, reduction="none")
-        return _divide(losses, cells, labeled_share)
+        return _divide(losses, known, labeled_share)
     smooth = targets * (1.0 - config.label_smoothing) + 0.5 * config.label_smoothing
     losses = F.binary_cross_entropy_with_logits(logits, smooth, reduction="none")
     if config.focal_gamma is not None:
@@ -98,14 +96,13 @@ def binary_cross_entropy(
         losses = config.focal_alpha * (1.0 - correct) ** config.focal_gamma * losses
     if config.class_weights:
         losses = losses * _class_weights(counts, logits)[(targets > 0.5).long()]
-    return _divide(losses, cells, labeled_share)
+    return _divide(losses, known, labeled_share)
 
 
 def squared_error(values: Tensor, targets: Tensor, labeled_share: float = 1.0) -> Tensor:
     """Squared error of `values` (N,) against `targets` (N,), NaN where unlabeled; see `cross_entropy`."""
-    known = ~torch.isnan(targets)
-    losses = F.mse_loss(values[known], targets[known].to(values.dtype), reduction="none")
-    return _divide(losses, len(targets), labeled_share)
+    known, targets = ~torch.isnan(targets), targets.nan_to_num().to(values.dtype)
+    return _divide(F.mse_loss(values, targets, reduction="none"), known, labeled_share)
 
 
 def _class_weights(counts: tuple[int, ...], like: Tensor) -> Tensor:
@@ -114,6 +111,8 @@ def _class_weights(counts: tuple[int, ...], like: Tensor) -> Tensor:
     return samples.sum() / (len(counts) * samples.clamp(min=1.0))
 
 
-def _divide(losses: Tensor, cells: int, labeled_share: float) -> Tensor:
-    """The sum of `losses` by the labeled cells that a batch of `cells` has on average."""
-    return losses.sum() / (cells * labeled_share if len(losses) else 1.0)
+def _divide(losses: Tensor, known: Tensor, labeled_share: float) -> Tensor:
+    """The sum of the `losses` of `known` cells by the labeled cells that such a batch has on average."""
+    # Picking the known cells would make the CPU wait for the GPU.
+    total = torch.where(known, losses, torch.zeros_like(losses)).sum()
+    return total / (known.numel() * labeled_share or 1.0)

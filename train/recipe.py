@@ -48,6 +48,14 @@ class Shareable(Protocol):
         """Batches `rank`, `rank` + `ranks`, ... of each epoch."""
 
 
+@runtime_checkable
+class Placeable(Protocol):
+    """Training batches that can be made on the device that trains on them."""
+
+    def on(self, device: torch.device) -> EpochBatches:
+        """These batches, made on `device` as far as they can be; the same ones on the CPU."""
+
+
 class Recipe(Protocol):
     """One architecture with its data, loss, validation and export."""
 
@@ -118,8 +126,18 @@ def count_parameters(module: nn.Module, *, all_: bool = False) -> int:
 @torch.no_grad()
 def update_ema(ema: nn.Module, module: nn.Module, decay: float) -> None:
     """Move the running average `ema` one step towards `module`; buffers are copied."""
-    for mean, value in zip(ema.parameters(), module.parameters(), strict=True):
-        if value.requires_grad:  # the average of a frozen parameter is the parameter
-            mean.lerp_(value, 1.0 - decay)
-    for mean_buffer, buffer in zip(ema.buffers(), module.buffers(), strict=True):
-        mean_buffer.copy_(buffer)
+    # The average of a frozen parameter is the parameter.
+    learning = [
+        pair
+        for pair in zip(ema.parameters(), module.parameters(), strict=True)
+        if pair[1].requires_grad
+    ]
+    if learning:
+        means, values = map(list, zip(*learning, strict=True))
+        torch._foreach_lerp_(means, values, 1.0 - decay)
+    kept, now = list(ema.buffers()), list(module.buffers())
+    for kind in {buffer.dtype for buffer in now}:
+        torch._foreach_copy_(
+            [buffer for buffer in kept if buffer.dtype == kind],
+            [buffer for buffer in now if buffer.dtype == kind],
+        )

@@ -46,6 +46,7 @@ from affectstream.train.fit.machine import (
 )
 from affectstream.train.fit.phases import PhaseSpan, phase_spans
 from affectstream.train.fit.schedule import SkippedSteps, learning_rate
+from affectstream.train.fit.step_log import READ_EVERY, NotFinite, StepLog
 from affectstream.train.fit.train_state import TrainState, UncastBatch
 from affectstream.train.metrics import score
 from affectstream.train.progress import progress_bar
@@ -259,17 +260,20 @@ class Trainer:
         Raises `TooLarge` where memory is not enough, `RunError` where the loss or a gradient is not finite
         or the network cannot be trained with these settings.
         """
-        count, total = len(self.batches), 0.0
+        count, log = len(self.batches), self._step_log()
         self.state.trainable.train_mode(span.phase)
         self.state.optimizer.zero_grad(set_to_none=True)
         try:
             with progress_bar(f"epoch {epoch}", shown=self.is_main) as advance:
                 for index, batch in enumerate(self.batches.epoch(epoch)):
-                    loss = self._backward(batch, epoch, index)
+                    log.loss(index, self._backward(batch, index))
                     if self._ends_step(index):
-                        self._step(span, epoch, index)
-                    total += loss
-                    advance(index + 1, count, f"loss {loss:.4f}")
+                        first = index // self.config.accumulate * self.config.accumulate
+                        log.norm(first, self._step(span, epoch, index))
+                    advance(index + 1, count, f"loss {log.newest:.4f}")
+                log.read()
+        except NotFinite as error:
+            raise self._not_finite(error, epoch) from None
         except ValueError as error:
             if ONE_SAMPLE not in str(error):
                 raise
@@ -284,27 +288,30 @@ class Trainer:
             if isinstance(error, TorchDynamoException):  # for want of a C++ compiler, for example
                 raise RunError(f"--compile: {first_line(error)}") from error
             raise
-        return total / max(1, count)
+        return log.total / max(1, count)
+
+    def _step_log(self) -> StepLog:
+        return StepLog(self.skipped, 1 if self.fabric.device.type == "cpu" else READ_EVERY)
 
     def _ends_step(self, index: int) -> bool:
         """Whether the optimizer steps after batch `index`."""
         return (index + 1) % self.config.accumulate == 0 or index + 1 == len(self.batches)
 
-    def _backward(self, batch: Batch, epoch: int, index: int) -> float:
+    def _backward(self, batch: Batch, index: int) -> Tensor:
         """Add the gradients of one batch; returns its loss, the mean over the processes."""
         accumulate, loss_module = self.config.accumulate, self.state.loss_module
         in_step = min(accumulate, len(self.batches) - index // accumulate * accumulate)
         with self.fabric.no_backward_sync(loss_module, enabled=not self._ends_step(index)):
             loss = loss_module(UncastBatch(self.fabric.to_device(batch)))
             mean = self.fabric.all_reduce(loss.detach().float(), reduce_op="mean")
-            value = float(cast(Tensor, mean))
-            if not math.isfinite(value):
-                raise self._not_finite(f"the loss is {value}", epoch, index)
             self.fabric.backward(loss / in_step)
-        return value
+        return cast(Tensor, mean)
 
-    def _step(self, span: PhaseSpan, epoch: int, index: int) -> None:
-        """One step of the optimizer, after batch `index`, and of the average of the weights."""
+    def _step(self, span: PhaseSpan, epoch: int, index: int) -> Tensor:
+        """One step of the optimizer, after batch `index`, and of the average of the weights.
+
+        Returns the norm of the gradient.
+        """
         state, config = self.state, self.config
         step = index // config.accumulate
         rate = learning_rate(
@@ -322,25 +329,20 @@ class Trainer:
             max_norm=config.clip_norm or math.inf,
             error_if_nonfinite=False,
         )
-        norm = float(cast(Tensor, clipped))
-        if self.skipped.push(norm):
-            problem, advice = f"the gradient is {norm}", ""
-            if self.skipped.limit:
-                problem += f" at every loss scale, in {self.skipped.count} steps in a row,"
-                advice = "give --precision bf16-mixed or 32-true, "
-            raise self._not_finite(problem, epoch, step * config.accumulate, advice)
         state.optimizer.step()
         state.optimizer.zero_grad(set_to_none=True)
         # At first the average would be mostly the initial weights: let it follow quickly.
         done = epoch * self.steps + step
         decay = min(config.ema_decay, (1 + done) / (10 + done))
         update_ema(state.average, state.network, decay)
+        return cast(Tensor, clipped)
 
-    def _not_finite(self, problem: str, epoch: int, index: int, advice: str = "") -> RunError:
+    def _not_finite(self, error: NotFinite, epoch: int) -> RunError:
         kept = f"{self.run / LAST} holds epoch {epoch - 1}" if epoch else "no epoch was saved"
+        advice = "give --precision bf16-mixed or 32-true, " if error.scaled else ""
         return RunError(
-            f"{problem} in epoch {epoch}, batch {index} of {len(self.batches)}; {kept}: {advice}lower the "
-            "learning rate, or check that batch"
+            f"{error.problem} in epoch {epoch}, batch {error.index} of {len(self.batches)}; {kept}: "
+            f"{advice}lower the learning rate, or check that batch"
         )
 
     def _validate(self) -> dict[str, float]:

@@ -22,7 +22,7 @@ from affectstream.stream.errors import OptionError
 from affectstream.train.config import FitConfig
 from affectstream.train.errors import RunError
 from affectstream.train.loader.batches import ValidBatches
-from affectstream.train.recipe import Batch, EpochBatches, Shareable
+from affectstream.train.recipe import Batch, EpochBatches, Placeable, Shareable
 
 Result = TypeVar("Result")
 
@@ -99,7 +99,7 @@ class ProcessBatches:
         self._start, self._step = rank, ranks
         if isinstance(batches, Shareable) and ranks > 1:
             batches, self._start, self._step = batches.share(rank, ranks), 0, 1
-        self._batches = batches
+        self._batches = batches.on(fabric.device) if isinstance(batches, Placeable) else batches
 
     def __len__(self) -> int:
         return self._count

@@ -82,6 +82,7 @@ class TrainState:
                 for group in self.groups
             ],
             lr=config.learning_rate,
+            fused=fabric.device.type == "cuda" or None,  # one kernel for all parameters
         )
         self.loss_module, self.optimizer = fabric.setup(LossModule(recipe, self.network), optimizer)
         self.average: nn.Module = fabric.to_device(average)

@@ -61,6 +61,10 @@ class MemberLogits:
     def __len__(self) -> int:
         return len(self.truth)
 
+    def move(self, device: torch.device) -> bool:
+        """False: batches are made on the CPU."""
+        return False
+
     def batch(self, picked: Sequence[int], training: AugmentState | None = None) -> Batch:
         """``members (N, M, C)``, ``mask (N, M)`` and ``emotion (N,)`` of samples `picked`; with `training`
         some members are hidden."""

@@ -8,6 +8,9 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from queue import Full, Queue
+from threading import Event, Thread
 from typing import Any, Protocol
 
 import torch
@@ -30,6 +33,9 @@ class BatchSource(Protocol):
     """Samples by number; with `training` they are augmented."""
 
     def __len__(self) -> int: ...
+
+    def move(self, device: torch.device) -> bool:
+        """Keep the samples on `device`, where `batch` then makes batches; False where they stay here."""
 
     def batch(self, picked: Sequence[int], training: AugmentState | None = None) -> Batch:
         """Samples `picked`."""
@@ -68,9 +74,20 @@ class TrainBatches(_Batches):
         self._size = min(config.batch_size, len(samples))
         self._count = len(samples) // self._size
         self._epoch = _Epoch(self._count)
+        self._device = torch.device("cpu")
+        """Where batches are wanted."""
+        self._moved = False
+        """Whether they are made there."""
 
     def __len__(self) -> int:
         return self._count
+
+    def on(self, device: torch.device) -> TrainBatches:
+        """These batches for `device`: made there where all samples fit, else made here in advance."""
+        part = copy.copy(self)
+        part._device = device
+        part._moved = device.type != "cpu" and self._samples.move(device)
+        return part
 
     def share(self, rank: int, ranks: int) -> TrainBatches:
         """Batches `rank`, `rank` + `ranks`, ... of each epoch, for one of `ranks` training processes."""
@@ -81,14 +98,18 @@ class TrainBatches(_Batches):
     def epoch(self, number: int) -> Iterator[Batch]:
         """The batches of an epoch: inputs of `Network.encode` and the targets of every task, (N, ...)."""
         self._epoch.number = number
-        yield from self._load(self._epoch, self._config.workers)
+        if self._moved:
+            yield from map(self.__getitem__, self._epoch)
+        elif self._device.type != "cpu" and not self._config.workers:
+            yield from in_advance(map(self.__getitem__, self._epoch))
+        else:
+            yield from self._load(self._epoch, self._config.workers)
 
     def __getitem__(self, index: tuple[int, int]) -> Batch:
         """The batch of (epoch, number)."""
         (epoch, number), config = index, self._config
         seed = config.seed * 100_003 + epoch
-        order = torch.randperm(len(self._samples), generator=torch.Generator().manual_seed(seed))
-        picked = order[number * self._size : (number + 1) * self._size].tolist()
+        picked = _order(len(self._samples), seed)[number * self._size : (number + 1) * self._size]
         generator = torch.Generator().manual_seed((seed * 1_000_003 + number + 1) % 2**64)
         augment = config.augment
         state = AugmentState(
@@ -100,6 +121,49 @@ class TrainBatches(_Batches):
             mixup=config.mixup if augment else 0.0,
         )
         return self._samples.batch(picked, state)
+
+
+@lru_cache(maxsize=1)
+def _order(count: int, seed: int) -> list[int]:
+    """The numbers below `count` in random order."""
+    generator = torch.Generator().manual_seed(seed)
+    order: list[int] = torch.randperm(count, generator=generator).tolist()
+    return order
+
+
+def in_advance(batches: Iterator[Batch]) -> Iterator[Batch]:
+    """`batches`, of which a thread makes up to `AHEAD` while the caller computes; in pinned memory."""
+    made: Queue[Batch | BaseException | None] = Queue(AHEAD)
+    closed = Event()
+
+    def put(item: Batch | BaseException | None) -> None:
+        while not closed.is_set():
+            try:
+                return made.put(item, timeout=0.1)
+            except Full:
+                continue
+
+    def make() -> None:
+        try:
+            for batch in batches:
+                pin = torch.cuda.is_available()
+                put({name: part.pin_memory() if pin else part for name, part in batch.items()})
+                if closed.is_set():
+                    return
+            put(None)
+        except BaseException as error:  # raised where the batch is needed
+            put(error)
+
+    thread = Thread(target=make, name="batches", daemon=True)
+    thread.start()
+    try:
+        while (item := made.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        closed.set()
+        thread.join()
 
 
 class _Epoch:

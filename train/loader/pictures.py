@@ -28,6 +28,9 @@ NOISE = 12.0
 MAX_ERASED = 0.5
 """Side of the largest rectangle that is covered, as a share of the picture's."""
 
+DRAWS = 32
+"""At least as many as the random numbers that `augment` takes for a picture."""
+
 Uniform = Callable[[float, float], Tensor]
 """Random numbers between two, one for each picture."""
 
@@ -80,14 +83,17 @@ def augment(
 ) -> Tensor:
     """Random flip, rotation, crop, brightness, contrast and saturation of pictures.
 
-    `pixels` (M, S, S, C) float32 in [0, 255], returned likewise. Pictures with the same number in `owner`
-    (M,) int64 are changed alike. A grey picture stays grey, whether it has one channel or three. With
-    probability `erasing` a rectangle is covered, and with probability `degrading` each of `degrade` happens.
+    `pixels` (M, S, S, C) float32 in [0, 255], returned likewise, are on the device of `generator`. Pictures
+    with the same number in `owner` (M,) int64, on the CPU, are changed alike. A grey picture stays grey,
+    whether it has one channel or three. With probability `erasing` a rectangle is covered, and with
+    probability `degrading` each of `degrade` happens.
     """
-    count = int(owner.max()) + 1
+    # Drawn at once: a GPU takes as long to start one draw as to make them all.
+    draws = torch.rand(DRAWS, int(owner.max()) + 1, generator=generator, device=pixels.device)
+    left = iter(draws[:, owner.to(pixels.device)])
 
     def uniform(low: float, high: float) -> Tensor:
-        return (torch.rand(count, generator=generator) * (high - low) + low)[owner]
+        return next(left) * (high - low) + low
 
     flip = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)
     angle, side = uniform(-MAX_ROTATION, MAX_ROTATION), uniform(MIN_CROP, MAX_CROP)
@@ -120,7 +126,7 @@ def degrade(
         happens = uniform(0, 1) < probability
         return (uniform(0, most) * happens).view(-1, 1, 1, 1)
 
-    axis = torch.linspace(-1.0, 1.0, planes.shape[-1])
+    axis = torch.linspace(-1.0, 1.0, planes.shape[-1], device=planes.device)
     angle = uniform(0, 2 * math.pi).view(-1, 1, 1, 1)
     slope = torch.cos(angle) * axis + torch.sin(angle) * axis.unsqueeze(1)
     lit = (planes * (1.0 + strength(SIDE_LIGHT) * slope)).clamp(0, 255)
@@ -128,7 +134,7 @@ def degrade(
     half = F.avg_pool2d(exposed, 2, ceil_mode=True)
     soft = F.interpolate(half, planes.shape[-2:], mode="bilinear", align_corners=False)
     blurred = torch.lerp(exposed, soft, strength(1.0))
-    noise = torch.randn(blurred.shape, generator=generator)
+    noise = torch.randn(blurred.shape, generator=generator, device=planes.device)
     return (blurred + strength(NOISE) * noise).clamp(0, 255)
 
 
@@ -137,7 +143,7 @@ def erase(planes: Tensor, uniform: Uniform, probability: float) -> Tensor:
     size = planes.shape[-1]
     side = uniform(0, MAX_ERASED) * size * (uniform(0, 1) < probability)
     ratio, grey = uniform(0.6, 1.6), uniform(0, 255).view(-1, 1, 1, 1)
-    axis = torch.arange(float(size))
+    axis = torch.arange(float(size), device=planes.device)
 
     def covered(extent: Tensor) -> Tensor:
         center = uniform(0, size).unsqueeze(1)
@@ -156,14 +162,14 @@ def mix(
     """`batch` with each picture blended with another one of it, and its class `shares` likewise.
 
     Mixup (Zhang et al., 2018): the weight is drawn from a Beta distribution of `alpha` and `alpha`, once for
-    the batch. Half of the batches stay as they are.
+    the batch. Half of the batches stay as they are. `generator` is on the CPU.
     """
     if torch.rand((), generator=generator) < 0.5:
         return {**batch, **shares}
     seed = int(torch.randint(2**31, (), generator=generator))
     weight = float(np.random.default_rng(seed).beta(alpha, alpha))
-    other = torch.randperm(len(batch["pixels"]), generator=generator)
     pixels = batch["pixels"].float()
+    other = torch.randperm(len(pixels), generator=generator).to(pixels.device)
     mixed = torch.lerp(pixels[other], pixels, weight).round().to(torch.uint8)
     blended = {name: torch.lerp(part[other], part, weight) for name, part in shares.items()}
     return {**batch, "pixels": mixed, **blended}

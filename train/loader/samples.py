@@ -90,12 +90,20 @@ class AugmentState:
     """The random choices of one training batch: where they come from, and which are made."""
 
     generator: torch.Generator
+    """On the CPU."""
     augment: bool
     modality_dropout: float
     erasing: float = 0.0
     degrading: float = 0.0
     mixup: float = 0.0
     """Of `FitConfig`, as the others."""
+
+    def on(self, device: torch.device) -> torch.Generator:
+        """A generator on `device`: this one, or one that it seeds."""
+        if device.type == "cpu":
+            return self.generator
+        seed = int(torch.randint(2**62, (), generator=self.generator))
+        return torch.Generator(device).manual_seed(seed)
 
 
 class Samples:
@@ -131,6 +139,16 @@ class Samples:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def move(self, device: torch.device) -> bool:
+        """Keep the samples on `device`, where `batch` then makes batches; False if they are too large."""
+        if not self._are_stills():
+            return False
+        assert self._still_pictures is not None
+        self._still_pictures = self._still_pictures.to(device)
+        for held in (self.truth, self.shares):
+            held |= {name: part.to(device) for name, part in held.items()}
+        return True
 
     def max_pictures(self) -> int:
         """The number of picture slots that a batch has for each sample."""
@@ -173,14 +191,14 @@ class Samples:
 
         The keys are those of `Network.encode`, each with its mask, and the tasks.
         """
-        which = list(picked)
-        batch: dict[str, Tensor] = {name: truth[which] for name, truth in self.truth.items()}
-        if training is not None:
-            batch |= {name: shares[which] for name, shares in self.shares.items()}
+        which = torch.as_tensor(picked)
+        targets = self.truth if training is None else self.truth | self.shares
+        places = {part.device: which.to(part.device) for part in targets.values()}
+        batch = {name: part[places[part.device]] for name, part in targets.items()}
         if self._are_stills():
             batch |= self._stills(which, training)
         elif set(self.window.modalities) & set(LARGE_COLUMN_OF):
-            batch |= self._pictures_and_sound([int(self.rows[i]) for i in which], training)
+            batch |= self._pictures_and_sound(self.rows[which.numpy()].tolist(), training)
         batch |= {name: part[which] for name, part in self._small.items()}
         if training is not None and len(self.window.modalities) > 1:
             drop_modalities(batch, self.window.modalities, training)
@@ -218,14 +236,16 @@ class Samples:
         picture = pictures.resize(decode_crop(self.dataset.row(row)["crops"][0]), self.window.size)
         return apply_tone([picture], self.window.tone)[0]
 
-    def _stills(self, which: Sequence[int], training: AugmentState | None) -> dict[str, Tensor]:
-        """As `_pictures`, of samples that are one picture each."""
+    def _stills(self, which: Tensor, training: AugmentState | None) -> dict[str, Tensor]:
+        """As `_pictures`, of samples that are one picture each; without a mask in training."""
         assert self._still_pictures is not None
-        shown = self._still_pictures[which]
+        shown = self._still_pictures[which.to(self._still_pictures.device)]
         if training is not None and training.augment:
             shown = _augmented(shown, torch.arange(len(which)), training)
-        mask = torch.ones(len(which), 1, dtype=torch.bool)
-        return {"pixels": shown.expand(-1, -1, -1, 3).unsqueeze(1), "video_mask": mask}
+        pixels = shown.expand(-1, -1, -1, 3).unsqueeze(1)
+        if training is not None:
+            return {"pixels": pixels}
+        return {"pixels": pixels, "video_mask": torch.ones(len(which), 1, dtype=torch.bool)}
 
     def _pictures_and_sound(
         self, numbers: Sequence[int], training: AugmentState | None
@@ -361,7 +381,7 @@ def _augmented(shown: Tensor, owner: Tensor, training: AugmentState) -> Tensor:
     changed = pictures.augment(
         shown.float(),
         owner,
-        training.generator,
+        training.on(shown.device),
         erasing=training.erasing,
         degrading=training.degrading,
     )

@@ -105,12 +105,11 @@ class Network(nn.Module):
         `batch` holds ``pixels (N, T, S, S, 3)`` and ``video_mask (N, T)``, ``samples (N, L)`` and
         ``voice_mask (N, 1)``, ``ids (N, L)``, ``tokens_mask (N, L)`` and ``text_mask (N, 1)`` for the
         encoders that there are, and ``metadata``, ``metadata_mask`` if the head takes them. Masked
-        pictures are not encoded.
+        pictures are not encoded; without a ``video_mask`` none is masked.
         """
         inputs: dict[str, Tensor] = {}
         if self.video is not None:
-            pixels, mask = batch["pixels"], batch["video_mask"]
-            inputs |= {"video": _encode_video(self.video, pixels, mask), "video_mask": mask}
+            inputs |= _encode_video(self.video, batch["pixels"], batch.get("video_mask"))
         if self.voice is not None:
             inputs |= _masked("voice", self.voice(batch["samples"]), batch["voice_mask"])
         if self.text is not None:
@@ -125,17 +124,24 @@ class Network(nn.Module):
         return inputs
 
 
-def _encode_video(encoder: VideoEncoder, pixels: Tensor, mask: Tensor) -> Tensor:
-    """Embeddings (N, T, D) of the pictures that `mask` lets through, zeros elsewhere."""
+def _encode_video(encoder: VideoEncoder, pixels: Tensor, mask: Tensor | None) -> dict[str, Tensor]:
+    """``video (N, T, D)``, embeddings of the pictures that `mask` lets through, zeros elsewhere, and
+    ``video_mask (N, T)``."""
+    if mask is None:  # counting what a mask lets through would make the CPU wait for the GPU
+        found = encoder(pixels.flatten(0, 1))
+        found = (found[0] if encoder.extra_outputs else found).unflatten(0, pixels.shape[:2])
+        mask = torch.ones(pixels.shape[:2], dtype=torch.bool, device=pixels.device)
+        return {"video": found, "video_mask": mask}
     out = torch.zeros(*mask.shape, encoder.width, device=pixels.device)
     if not mask.any():
-        return out
+        return {"video": out, "video_mask": mask}
     pictures = pixels[mask]
     # Without gradients a few at a time, so that long windows need not fit into memory.
     size = len(pictures) if torch.is_grad_enabled() else ENCODED_AT_ONCE
     parts = [encoder(part) for part in pictures.split(size)]
     found = torch.cat([part[0] if encoder.extra_outputs else part for part in parts])
-    return out.to(found.dtype).masked_scatter(mask.unsqueeze(2), found)
+    out = out.to(found.dtype).masked_scatter(mask.unsqueeze(2), found)
+    return {"video": out, "video_mask": mask}
 
 
 def _masked(name: str, embeddings: Tensor, mask: Tensor) -> dict[str, Tensor]:

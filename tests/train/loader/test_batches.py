@@ -1,5 +1,7 @@
 """Batches of prepared samples: windows, pictures, texts, and what augmentation changes."""
 
+import itertools
+import threading
 from dataclasses import replace
 
 import cv2
@@ -21,7 +23,7 @@ from affectstream.train.data.reading.crops import Cropper
 from affectstream.train.data.reading.reader import Options
 from affectstream.train.data.sample import Sample
 from affectstream.train.errors import DataError
-from affectstream.train.loader.batches import TrainBatches, ValidBatches
+from affectstream.train.loader.batches import TrainBatches, ValidBatches, in_advance
 from affectstream.train.loader.dialogues import find_listeners, joined_texts, speaker_features
 from affectstream.train.loader.pictures import augment, mix, pick_evenly, pictures_on_grid
 from affectstream.train.loader.samples import AugmentState, Samples, drop_modalities, usable_rows
@@ -357,6 +359,45 @@ def test_single_pictures_in_memory_are_those_of_the_file(tmp_path):
     assert batch["pixels"].shape == (3, 1, 64, 64, 3) and batch["pixels"].dtype == torch.uint8
     assert (batch["pixels"] == batch["pixels"][..., :1]).all()
     assert batch["emotion"].shape == (3, 4)
+
+
+def test_single_pictures_are_mixed_and_masked_nowhere_on_the_device_of_the_network(tmp_path):
+    made = [*samples(6, "train", grey=True), *samples(4, "valid", grey=True)]
+    data = Dataset(write(tmp_path / "set", made))
+    window = {"modalities": ("video",), "size": 64, "one_frame": True, "tokenizer": ""}
+    kept = shown(data, **window, metadata=())
+    assert kept.move(torch.device("cpu"))
+    batches = TrainBatches(kept, FitConfig(batch_size=4, mixup=0.4, erasing=0.4, degrading=0.4))
+    here, there = (list(made.epoch(2)) for made in (batches, batches.on(torch.device("cpu"))))
+    assert all(same(a, b) for a, b in zip(here, there, strict=True))
+    assert "video_mask" not in here[0]
+
+
+def test_batches_with_sound_are_made_on_the_cpu(data):
+    assert not shown(data).move(torch.device("cpu"))
+
+
+def test_batches_made_in_advance_are_the_same_in_the_same_order():
+    made = [{"emotion": torch.tensor([n])} for n in range(9)]
+    assert [int(batch["emotion"]) for batch in in_advance(iter(made))] == list(range(9))
+
+
+def test_an_error_in_advance_is_raised_where_the_batch_is_needed():
+    def broken():
+        yield {"emotion": torch.tensor([0])}
+        raise DataError("no such sample")
+
+    batches = in_advance(broken())
+    assert int(next(batches)["emotion"]) == 0
+    with pytest.raises(DataError, match="no such sample"):
+        next(batches)
+
+
+def test_batches_made_in_advance_end_with_their_reader():
+    endless = in_advance({"emotion": torch.tensor([n])} for n in itertools.count())
+    next(endless)
+    endless.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "batches"]
 
 
 def test_pictures_of_one_clip_change_alike():

@@ -1,0 +1,77 @@
+"""Losses and gradient norms of an epoch, read from the device now and then.
+
+Reading a number makes the CPU wait until the GPU has computed it, and a GPU without orders idles.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from affectstream.train.fit.schedule import SkippedSteps
+
+READ_EVERY = 32
+"""Batches between two readings of a GPU's numbers."""
+
+
+class NotFinite(Exception):
+    """A loss or gradient is not finite."""
+
+    def __init__(self, problem: str, index: int, *, scaled: bool = False) -> None:
+        """`index` of the batch; `scaled` where lower loss scales did not help either."""
+        super().__init__(problem)
+        self.problem, self.index, self.scaled = problem, index, scaled
+
+
+@dataclass
+class StepLog:
+    """The losses of an epoch's batches and the gradient norms of its steps."""
+
+    skipped: SkippedSteps
+    every: int
+    """Batches between two readings."""
+    total: float = 0.0
+    """Sum of the losses that were read."""
+    newest: float = math.nan
+    """The newest loss that was read."""
+    _waiting: list[tuple[int, str, Tensor]] = field(default_factory=list)
+    _batches: int = 0
+
+    def loss(self, index: int, value: Tensor) -> None:
+        """Take the loss of batch `index`. Raises `NotFinite`, on a GPU later than on the CPU."""
+        self._waiting.append((index, "loss", value))
+        self._batches += 1
+        if self._batches >= self.every:
+            self.read()
+
+    def norm(self, index: int, value: Tensor) -> None:
+        """Take the gradient norm of the step that began with batch `index`. Raises as `loss`."""
+        self._waiting.append((index, "norm", value))
+        if self.every == 1:
+            self.read()
+
+    def read(self) -> None:
+        """Read everything that is waiting. Raises `NotFinite` for the first number that is not."""
+        if not self._waiting:
+            return
+        numbers = torch.stack([value.detach().float() for *_, value in self._waiting]).tolist()
+        waiting, self._waiting, self._batches = self._waiting, [], 0
+        for (index, kind, _), number in zip(waiting, numbers, strict=True):
+            if kind == "norm":
+                self._check_norm(index, number)
+            elif not math.isfinite(number):
+                raise NotFinite(f"the loss is {number}", index)
+            else:
+                self.total, self.newest = self.total + number, number
+
+    def _check_norm(self, index: int, norm: float) -> None:
+        if not self.skipped.push(norm):
+            return
+        if not self.skipped.limit:
+            raise NotFinite(f"the gradient is {norm}", index)
+        steps = f"in {self.skipped.count} steps in a row"
+        problem = f"the gradient is {norm} at every loss scale, {steps},"
+        raise NotFinite(problem, index, scaled=True)
