@@ -60,7 +60,7 @@ LINES = block("sh").splitlines()[1:]
 def test_a_sink_and_a_live_source(installed):
     score, live = LINES[:2]
     run(installed, score)
-    assert re.match(r"0\.5 no_words\n", (installed / "results/talk/labels.txt").read_text())
+    assert re.match(r"0\.5 no_words\n", (installed / "results/talk.srt/labels.txt").read_text())
     run(installed, live)
     (events,) = (installed / "results").glob("gradient*/events.jsonl")
     found = [json.loads(line) for line in events.read_text().splitlines()]
@@ -87,6 +87,6 @@ def test_an_entry_point_that_cannot_be_used_is_named(tmp_path, monkeypatch, caps
     assert run_command("score", talk, "-o", tmp_path / "out", "-f", "bad") == 2
     assert "'bad' of broken (affectstream.sinks: gone:Sink) cannot be" in capsys.readouterr().err
     with pytest.raises(OptionError, match="expected a subclass of FileSink"):
-        by_format.file_sink("odd")
+        by_format.file_writer("odd")
     assert run_command("score", talk, "-o", tmp_path / "out", "-f", "none") == 2
     assert "bad, odd" in " ".join(capsys.readouterr().err.replace("│", " ").split())

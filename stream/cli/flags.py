@@ -11,7 +11,7 @@ import typer
 
 from affectstream.engines.labels import AttentionOption
 from affectstream.engines.plugins import plugin_names
-from affectstream.stream.sinks import DEFAULT_FORMATS, FORMATS, Format
+from affectstream.stream.sinks import DEFAULT_FORMATS, FORMATS, RECORDING_FORMATS, Format
 
 if TYPE_CHECKING:
     from affectstream.engines.labels import Modality
@@ -37,7 +37,7 @@ Formats = Annotated[
     typer.Option(
         "--format",
         "-f",
-        help=f"Files to write with --output: any of {','.join(FORMATS)}.",
+        help=f"Files to write with --output: any of {','.join((*FORMATS, *RECORDING_FORMATS))}.",
         show_default=",".join(DEFAULT_FORMATS),
     ),
 ]
@@ -157,17 +157,21 @@ def source_options(
     )
 
 
-def parse_formats(formats: str | None, output: Path | None) -> tuple[Format, ...]:
+def parse_formats(
+    formats: str | None, output: Path | None, *, live: bool = False
+) -> tuple[Format, ...]:
     """The formats in the value of ``--format``, each once; `DEFAULT_FORMATS` for None.
 
-    Raises `typer.BadParameter` for an unknown name, or a value without ``--output``.
+    `live` leaves out those that need a whole recording. Raises `typer.BadParameter` for an unknown
+    name, or a value without ``--output``.
     """
     if formats is not None and output is None:
         raise typer.BadParameter("needs --output; stdout gets JSON Lines", param_hint="--format")
     if formats is None:
-        return DEFAULT_FORMATS
+        return tuple(name for name in DEFAULT_FORMATS if name in FORMATS or not live)
     names = tuple(dict.fromkeys(name.strip() for name in formats.split(",") if name.strip()))
-    known = [*FORMATS, *plugin_names("affectstream.sinks")]
+    whole = () if live else RECORDING_FORMATS
+    known = [*FORMATS, *whole, *plugin_names("affectstream.sinks")]
     if not names or not set(names) <= set(known):
         raise typer.BadParameter(
             f"{formats!r}: expected some of {', '.join(known)}, separated by commas",

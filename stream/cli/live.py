@@ -120,7 +120,7 @@ def live(
         bundle=bundle,
         device=device,
         output=output,
-        formats=parse_formats(formats, output),
+        formats=parse_formats(formats, output, live=True),
         duration_s=None if duration is None else parse_seconds(duration, "--duration"),
         lsl=lsl,
         words=words,

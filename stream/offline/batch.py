@@ -131,9 +131,9 @@ def _to_folder(
     except KeyboardInterrupt:
         last = session.interrupt()
         folder.push(last, session.end_us)
-        folder.commit(path, _ended(session))
+        folder.commit(path, _ended(session), session.words)
         raise Interrupted from None
-    folder.commit(path, ended)
+    folder.commit(path, ended, session.words)
     return ended
 
 

@@ -24,19 +24,22 @@ import onnxruntime
 from filelock import FileLock, Timeout
 
 from affectstream.engines.bundle.folder import MANIFEST
-from affectstream.engines.cache.atomic import write_atomic
+from affectstream.engines.cache.atomic import replacing, write_atomic
 from affectstream.engines.cache.digest import sha256
 from affectstream.stream.errors import OutputError
 from affectstream.stream.events import SCHEMA, Stream, utc_timestamp
 from affectstream.stream.loaded import LoadedBundle
+from affectstream.stream.media.types import Cue
 from affectstream.stream.options import SourceOptions
 from affectstream.stream.results.interpret import HopResult
 from affectstream.stream.results.origin import Origin
+from affectstream.stream.results.scored import RUN, Collector
 from affectstream.stream.sinks import Format
 from affectstream.stream.sinks.base import FileSink, writing
-from affectstream.stream.sinks.by_format import FILE_SINKS, file_sink
+from affectstream.stream.sinks.by_format import FILE_SINKS, file_writer
+from affectstream.stream.sinks.whole import RECORDING_WRITERS, RecordingWriter
 
-RUN, TRACEBACK = "run.json", "traceback.txt"
+TRACEBACK = "traceback.txt"
 _LOCK = ".lock"
 _PACKAGES = ("affectstream", "av", "numpy")
 
@@ -62,23 +65,31 @@ class OutputFolder:
         self.folder = folder
         self._recognizer = recognizer
         self._started = datetime.now(UTC)
+        self._options = options or SourceOptions()
         self._sinks: list[FileSink] = []
-        sinks = [file_sink(name) for name in formats]
-        written = {sink.filename for sink in (*FILE_SINKS.values(), *sinks)}
+        writers = [file_writer(name) for name in formats]
+        self._writers = [one for one in writers if isinstance(one, RecordingWriter)]
+        known = (*FILE_SINKS.values(), *RECORDING_WRITERS.values(), *writers)
+        written = {one.filename for one in known}
         results = {RUN, TRACEBACK, *written}
         _check_inputs(folder, results, inputs)
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(folder)
-        origin = Origin.of(recognizer.bundle, stream, options or SourceOptions())
+        origin = Origin.of(recognizer.bundle, stream, self._options)
+        self._collector = Collector(origin) if self._writers else None
         try:
             with writing(folder):
                 for name in results:
                     (folder / name).unlink(missing_ok=True)
-                for partial in folder.glob(".*.part"):  # of a run that was killed
+                for partial in (
+                    *folder.glob(".*.part"),
+                    *folder.glob("*.tmp"),
+                ):  # of a run that was killed
                     partial.unlink(missing_ok=True)
-            for sink in sinks:
-                self._sinks.append(sink(folder, origin))
+            for one in writers:
+                if not isinstance(one, RecordingWriter):
+                    self._sinks.append(one(folder, origin))
         except BaseException:
             self.discard()
             raise
@@ -87,13 +98,22 @@ class OutputFolder:
         """Write one hop to every file."""
         for sink in self._sinks:
             sink.push(hop, end_us)
+        if self._collector is not None:
+            self._collector.push(hop, end_us)
 
-    def commit(self, source: Path | str, ended: Stream) -> None:
+    def commit(self, source: Path | str, ended: Stream, words: Sequence[Cue] = ()) -> None:
         """Finish every file, then write `run.json`. `source` is the path of a recording or the name of a live
-        source."""
+        source, and `words` are its transcript."""
         for sink in self._sinks:
             sink.commit()
-        text = msgspec.json.format(msgspec.json.encode(self._run_document(source, ended)), indent=2)
+        run = self._run_document(source, ended)
+        if self._collector is not None:
+            recording = self._collector.recording(Path(source), words, run)
+            for writer in self._writers:
+                path = self.folder / writer.filename
+                with writing(path), replacing(path) as scratch:
+                    writer.write(recording, scratch)
+        text = msgspec.json.format(msgspec.json.encode(run), indent=2)
         with writing(self.folder / RUN):
             write_atomic(self.folder / RUN, text + b"\n")
         self._unlock()
@@ -128,8 +148,10 @@ class OutputFolder:
             "bundle": {
                 "name": bundle.manifest.name,
                 "version": bundle.manifest.version,
+                "labels": bundle.manifest.labels,
                 "manifest_sha256": sha256(bundle.folder / MANIFEST),
             },
+            "options": self._options.described(),
             "device": self._recognizer.choice.device,
             "device_reason": self._recognizer.choice.reason,
             "threads": self._recognizer.threads,
@@ -179,7 +201,12 @@ def _locked(folder: Path) -> FileLock | None:
 
 
 def _check_inputs(folder: Path, results: Iterable[str], inputs: Iterable[Path]) -> None:
-    """Raise `OutputError` if a file of `results` in `folder` is one of `inputs`."""
+    """Raise `OutputError` if `folder`, or a file of `results` in it, is one of `inputs`."""
+    if folder.is_file():
+        raise OutputError(
+            f"the results need the folder {folder}, where a file of that name stands: "
+            "choose another --output"
+        )
     existing = [folder / name for name in sorted(results) if (folder / name).exists()]
     for path in inputs:
         for result in existing:
@@ -190,11 +217,11 @@ def _check_inputs(folder: Path, results: Iterable[str], inputs: Iterable[Path]) 
 
 
 def folder_names(paths: Sequence[Path]) -> list[str]:
-    """A folder name for each recording: its file name without suffix.
+    """A folder name for each recording: its file name.
 
     If names repeat, the start of the SHA-256 of the whole path is added to each.
     """
-    names = [path.name if path.stem in (".", "..") else path.stem for path in paths]
+    names = [path.name for path in paths]
     return [
         name if names.count(name) == 1 else f"{name}.{_path_hash(path)}"
         for name, path in zip(names, paths, strict=True)

@@ -15,6 +15,7 @@ from affectstream.engines.labels import Modality
 from affectstream.stream.errors import OptionError, SourceError
 from affectstream.stream.events import Event, Stream, StreamEvent
 from affectstream.stream.media.recording import Recording
+from affectstream.stream.media.types import Cue
 from affectstream.stream.offline.pipeline import Pipeline
 from affectstream.stream.offline.pushed_media import PushedMedia
 from affectstream.stream.options import SourceOptions
@@ -77,6 +78,18 @@ class Session:
     def end_us(self) -> int:
         """Where the recording ends, in microseconds, as far as is known by now."""
         return self._source.end_us
+
+    @property
+    def words(self) -> tuple[Cue, ...]:
+        """The cues of the transcript, in the order of their end, that overlap the selected part."""
+        if self._transcript is None:
+            return ()
+        start_us, end_us = self._options.start_us or 0, self._options.end_us
+        return tuple(
+            cue
+            for cue in self._transcript.cues
+            if cue.end_us > start_us and (end_us is None or cue.start_us < end_us)
+        )
 
     @property
     def span(self) -> tuple[int, int | None]:

@@ -7,5 +7,7 @@ from typing import TypeAlias
 Format: TypeAlias = str
 """One of `FORMATS`, or of the entry points ``affectstream.sinks``."""
 FORMATS: tuple[Format, ...] = ("jsonl", "parquet", "csv", "vtt")
-"""The formats of this package. Their classes are in `by_format`."""
+"""Formats that are written hop by hop. Their classes are in `by_format`."""
+RECORDING_FORMATS: tuple[Format, ...] = ()
+"""Formats that are written once the whole recording is scored. Their writers are in `whole`."""
 DEFAULT_FORMATS: tuple[Format, ...] = ("jsonl", "parquet", "vtt")

@@ -10,6 +10,7 @@ from affectstream.stream.sinks.csv import CsvSink
 from affectstream.stream.sinks.jsonl import JsonlFile
 from affectstream.stream.sinks.parquet import ParquetSink
 from affectstream.stream.sinks.webvtt import WebVttSink
+from affectstream.stream.sinks.whole import RECORDING_WRITERS, RecordingWriter
 
 FILE_SINKS: dict[Format, type[FileSink]] = {
     "jsonl": JsonlFile,
@@ -19,11 +20,17 @@ FILE_SINKS: dict[Format, type[FileSink]] = {
 }
 
 
-def file_sink(name: Format) -> type[FileSink]:
-    """The class that writes the format `name`. Raises `UsageError` if it cannot be loaded or is none."""
+def file_writer(name: Format) -> type[FileSink] | RecordingWriter:
+    """What writes the format `name`. Raises `UsageError` if it cannot be loaded or is none."""
     if name in FILE_SINKS:
         return FILE_SINKS[name]
-    sink = load_plugin("affectstream.sinks", name)
-    if not (isinstance(sink, type) and issubclass(sink, FileSink)):
-        raise OptionError(f"--format {name}: expected a subclass of FileSink, found {sink!r}")
-    return sink
+    if name in RECORDING_WRITERS:
+        return RECORDING_WRITERS[name]
+    found = load_plugin("affectstream.sinks", name)
+    if isinstance(found, RecordingWriter) or (
+        isinstance(found, type) and issubclass(found, FileSink)
+    ):
+        return found
+    raise OptionError(
+        f"--format {name}: expected a subclass of FileSink or a RecordingWriter, found {found!r}"
+    )

@@ -35,27 +35,28 @@ def test_two_runs_write_the_same_bytes_without_paths(clip, tmp_path):
             2,
         )
         assert done.returncode == 0, done.stderr
-    names = sorted(path.name for path in (tmp_path / "one/demo").iterdir())
+    names = sorted(path.name for path in (tmp_path / "one/demo.mp4").iterdir())
     assert names == ["events.jsonl", "readings.csv", "readings.parquet", "run.json", "segments.vtt"]
     for name in names[:3] + names[4:]:
-        one, two = (tmp_path / d / "demo" / name for d in ("one", "two"))
+        one, two = (tmp_path / d / "demo.mp4" / name for d in ("one", "two"))
         assert one.read_bytes() == two.read_bytes(), name
         assert str(tmp_path).encode() not in one.read_bytes()
-    about = json.loads((tmp_path / "one/demo/run.json").read_text())
+    about = json.loads((tmp_path / "one/demo.mp4/run.json").read_text())
     assert about["status"] == "complete"
     assert about["media_s"] == pytest.approx(16, abs=0.1)
 
 
 def test_other_libraries_read_the_result_files(clip, tmp_path):
-    assert run("score", clip, "--output", tmp_path).returncode == 0
+    assert run("score", clip, "--output", tmp_path / "out").returncode == 0
     events = [
-        parse_event(line) for line in (tmp_path / "demo/events.jsonl").read_bytes().splitlines()
+        parse_event(line)
+        for line in (tmp_path / "out/demo.mp4/events.jsonl").read_bytes().splitlines()
     ]
-    table = pq.read_table(tmp_path / "demo/readings.parquet")
+    table = pq.read_table(tmp_path / "out/demo.mp4/readings.parquet")
     assert table.num_rows == sum(event.type == "emotion" for event in events)
     import av
 
-    with av.open(str(tmp_path / "demo/segments.vtt")) as cues:
+    with av.open(str(tmp_path / "out/demo.mp4/segments.vtt")) as cues:
         found = [p for p in cues.demux() if p.size]
     assert len(found) == sum(event.type == "segment" for event in events) > 0
 
@@ -102,8 +103,8 @@ def test_a_file_without_video_and_sound_is_refused(tmp_path):
 def test_a_bad_file_does_not_stop_the_others(bad, clip, tmp_path):
     done = run("score", tmp_path / "text.mp4", clip, "--output", tmp_path / "out", "--end", 2)
     assert done.returncode == 3
-    assert (tmp_path / "out/demo/run.json").exists()
-    assert not (tmp_path / "out/text").exists()
+    assert (tmp_path / "out/demo.mp4/run.json").exists()
+    assert not (tmp_path / "out/text.mp4").exists()
 
 
 def test_a_truncated_file_with_an_index_is_scored_up_to_its_end(clip, tmp_path):
@@ -123,10 +124,10 @@ def test_a_truncated_file_with_an_index_is_scored_up_to_its_end(clip, tmp_path):
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     done = run("score", cut, "--output", tmp_path / "out")
     assert done.returncode == 3
-    about = json.loads((tmp_path / "out/cut/run.json").read_text())
+    about = json.loads((tmp_path / "out/cut.mp4/run.json").read_text())
     assert about["status"] == "incomplete"
     assert 3 < about["media_s"] < 14
-    last = parse_event((tmp_path / "out/cut/events.jsonl").read_bytes().splitlines()[-1])
+    last = parse_event((tmp_path / "out/cut.mp4/events.jsonl").read_bytes().splitlines()[-1])
     assert last.complete is False
     assert "cut off" in last.detail
 
@@ -150,28 +151,27 @@ def test_a_full_disk_leaves_no_incomplete_result(clip, tmp_path):
     assert done.returncode == 4
     assert "cannot write" in done.stderr
     assert "Traceback" not in done.stderr
-    assert list((tmp_path / "out/demo").iterdir()) == []
+    assert list((tmp_path / "out/demo.mp4").iterdir()) == []
 
 
 @pytest.mark.parametrize(
-    ("name", "folder"),
+    "name",
     [
-        ("a b.mp4", "a b"),
-        ("new\nline.mp4", "new\nline"),
-        ("100%d [b]x.mp4", "100%d [b]x"),
-        ("-dash.mp4", "-dash"),
-        ("no suffix", "no suffix"),
-        ("...mp4", "...mp4"),  # without the suffix it would be the folder above
-        ("..mp4", "..mp4"),
-        (os.fsdecode(b"\xff\xfe.mp4"), os.fsdecode(b"\xff\xfe")),
+        "a b.mp4",
+        "new\nline.mp4",
+        "100%d [b]x.mp4",
+        "-dash.mp4",
+        "no suffix",
+        "...mp4",
+        os.fsdecode(b"\xff\xfe.mp4"),
     ],
 )
-def test_any_file_name_works(tmp_path, name, folder):
+def test_any_file_name_works(tmp_path, name):
     shutil.copy(write_video(tmp_path / "short.mp4", 10), tmp_path / name)
     done = run("score", "--output", tmp_path / "out", tmp_path / name)
     assert done.returncode == 0, done.stderr
-    assert [path.name for path in (tmp_path / "out").iterdir()] == [folder]
-    (line, *_) = (tmp_path / "out" / folder / "events.jsonl").read_bytes().splitlines()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [name]
+    (line, *_) = (tmp_path / "out" / name / "events.jsonl").read_bytes().splitlines()
     assert parse_event(line).stream == os.fsencode(name).decode("utf-8", "replace")
 
 
@@ -186,8 +186,17 @@ def test_files_of_the_same_name_are_separate_and_a_repeated_file_is_scored_once(
     assert len(list((tmp_path / "out").glob("*/run.json"))) == 3
 
 
+def test_a_folder_of_results_never_replaces_the_recording(clip, tmp_path):
+    recording = tmp_path / "talk.mp4"
+    recording.write_bytes(clip.read_bytes())
+    done = run("score", recording, "--output", tmp_path, "--end", 1)
+    assert done.returncode == 4
+    assert "where a file of that name stands: choose another --output" in done.stderr
+    assert recording.read_bytes() == clip.read_bytes()
+
+
 def test_results_of_an_older_run_are_removed(clip, tmp_path):
-    assert run("score", clip, "--output", tmp_path, "--end", 1).returncode == 0
+    assert run("score", clip, "--output", tmp_path / "out", "--end", 1).returncode == 0
     broken = shutil.copytree(POCKET, tmp_path / "bundle")
     (broken / "fusion.onnx").write_bytes(b"")
     done = run("score", clip, "--output", tmp_path, "--bundle", broken)
@@ -212,7 +221,7 @@ def test_ctrl_c_keeps_results_and_marks_them_incomplete(clip, tmp_path):
         stderr=subprocess.PIPE,
         text=True,
     )
-    parts = (tmp_path / "out/long").glob
+    parts = (tmp_path / "out/long.mp4").glob
     deadline = time.monotonic() + 60
     while (
         not any(p.stat().st_size for p in parts(".events.jsonl.*.part"))
@@ -223,14 +232,14 @@ def test_ctrl_c_keeps_results_and_marks_them_incomplete(clip, tmp_path):
     _, messages = process.communicate(timeout=30)
     assert process.returncode == 130, messages
     assert "marked incomplete" in messages
-    about = json.loads((tmp_path / "out/long/run.json").read_text())
+    about = json.loads((tmp_path / "out/long.mp4/run.json").read_text())
     assert about["status"] == "incomplete"
     events = [
-        parse_event(x) for x in (tmp_path / "out/long/events.jsonl").read_bytes().splitlines()
+        parse_event(x) for x in (tmp_path / "out/long.mp4/events.jsonl").read_bytes().splitlines()
     ]
     assert events[-1].what == "ended"
     assert not events[-1].complete
-    assert pq.read_table(tmp_path / "out/long/readings.parquet").num_rows > 0
+    assert pq.read_table(tmp_path / "out/long.mp4/readings.parquet").num_rows > 0
 
 
 @pytest.mark.parametrize(

@@ -39,12 +39,15 @@ def test_an_unexpected_error_names_the_file_and_its_traceback(
     fail_in(monkeypatch, "two.srt", ValueError("31 is not a valid Type"), late=late)
     assert run_command("score", *talks, "-o", tmp_path / "out") == 3
     err = capsys.readouterr().err
-    trace = tmp_path / "out/two/traceback.txt"
+    trace = tmp_path / "out/two.srt/traceback.txt"
     assert f"{talks[1]}: unexpected error" in err and "31 is not a valid Type" in err
     assert str(trace) in err and "Traceback" not in err
     assert "Traceback" in trace.read_text() and "31 is not a valid Type" in trace.read_text()
-    assert [p.name for p in (tmp_path / "out/two").iterdir()] == ["traceback.txt"]
-    assert {p.parent.name for p in (tmp_path / "out").glob("*/run.json")} == {"one", "three"}
+    assert [p.name for p in (tmp_path / "out/two.srt").iterdir()] == ["traceback.txt"]
+    assert {p.parent.name for p in (tmp_path / "out").glob("*/run.json")} == {
+        "one.srt",
+        "three.srt",
+    }
     monkeypatch.undo()
     assert run_command("score", talks[1], "-o", tmp_path / "out") == 0
     assert not trace.exists()

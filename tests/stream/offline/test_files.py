@@ -42,7 +42,7 @@ def test_a_folder_has_one_writer_at_a_time(recognizer, tmp_path):
 
 
 def test_leftovers_of_a_killed_run_are_removed_and_no_link_is_followed(talk, tmp_path):
-    victim, folder = tmp_path / "victim", tmp_path / "out/talk"
+    victim, folder = tmp_path / "victim", tmp_path / "out/talk.srt"
     victim.write_text("precious")
     folder.mkdir(parents=True)
     for name in (".events.jsonl.part", ".events.jsonl.0123abcd.part", "events.jsonl", ".lock"):
@@ -53,7 +53,9 @@ def test_leftovers_of_a_killed_run_are_removed_and_no_link_is_followed(talk, tmp
         assert not any(path.is_symlink() for path in folder.iterdir())
 
 
-@pytest.mark.parametrize("name", ["events/events.jsonl", "run/run.json", "segments/segments.vtt"])
+@pytest.mark.parametrize(
+    "name", ["events.jsonl/events.jsonl", "run.json/run.json", "segments.vtt/segments.vtt"]
+)
 def test_a_result_never_replaces_an_input(talk, tmp_path, capsys, name):
     path = tmp_path / "out" / name
     path.parent.mkdir(parents=True)
@@ -61,12 +63,12 @@ def test_a_result_never_replaces_an_input(talk, tmp_path, capsys, name):
     before = path.read_bytes()
     assert run_command("score", path, talk, "-o", tmp_path / "out") == 3
     assert path.read_bytes() == before
-    assert (tmp_path / "out/talk/run.json").exists()
+    assert (tmp_path / "out/talk.srt/run.json").exists()
     assert name in capsys.readouterr().err
 
 
 def test_a_result_never_replaces_the_transcript_that_was_found(clip, tmp_path, capsys):
-    folder = tmp_path / "out/segments"
+    folder = tmp_path / "out/segments.mp4"
     folder.mkdir(parents=True)
     os.link(clip, folder / "segments.mp4")
     (folder / "segments.vtt").write_text("WEBVTT\n\n00:00.000 --> 00:01.000\nhello\n")
@@ -81,7 +83,9 @@ def test_tables_name_their_stream_and_options_and_can_be_joined(talk, recognizer
     other.write_text(WORDS)
     options = ("--min-confidence", "0.25", "--language", "en", "--start", "0:00")
     assert run_command("score", talk, other, "-o", tmp_path / "out", *options) == 0
-    one, two = (pq.read_table(tmp_path / "out" / n / "readings.parquet") for n in ("talk", "other"))
+    one, two = (
+        pq.read_table(tmp_path / "out" / n / "readings.parquet") for n in ("talk.srt", "other.srt")
+    )
     about = json.loads(one.schema.metadata[METADATA_KEY])
     assert about["stream"] == "talk.srt"
     assert about["bundle"]["name"] == "pocket" and about["bundle"]["version"]

@@ -93,11 +93,11 @@ def test_the_command_line_writes_the_same_results_twice(talk, tmp_path):
         assert done.returncode == 0, done.stderr
         assert "1 of 1 file complete" in done.stderr and "error" not in done.stderr
     for name in ("events.jsonl", "readings.parquet", "segments.vtt"):
-        one, two = (tmp_path / folder / "talk" / name for folder in ("one", "two"))
+        one, two = (tmp_path / folder / "talk.srt" / name for folder in ("one", "two"))
         assert one.read_bytes() == two.read_bytes()
-    about = json.loads((tmp_path / "one/talk/run.json").read_text())
+    about = json.loads((tmp_path / "one/talk.srt/run.json").read_text())
     assert (about["status"], about["media_s"]) == ("complete", 11.2)
-    lines = (tmp_path / "one/talk/events.jsonl").read_bytes().splitlines()
+    lines = (tmp_path / "one/talk.srt/events.jsonl").read_bytes().splitlines()
     assert "segment" in {parse_event(line).type for line in lines}
 
 

@@ -1,0 +1,26 @@
+"""Formats that need the whole recording: a report, files of annotation programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from affectstream.stream.results.scored import ScoredRecording
+from affectstream.stream.sinks import Format
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingWriter:
+    """Writes one file about a recording whose scoring is over."""
+
+    filename: str
+    """The name of the file in the folder of the recording."""
+    write: Callable[[ScoredRecording, Path], None]
+    """Writes the file at the path it is given: a name for the time being, in the folder where the file will
+    stand. It raises `OSError` if the file cannot be written, and writes the same bytes for the same results:
+    no time of day and no duration of work."""
+
+
+RECORDING_WRITERS: dict[Format, RecordingWriter] = {}
+"""The writer of each format in `RECORDING_FORMATS`."""
