@@ -137,8 +137,8 @@ class Segment(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     of: SegmentKind
     state: str
     mean: Unit
-    """Mean strength of the state. Of an emotion: the smoothed probability of its label. Of attention: its
-    score if attentive, 1 - score if away, 1 if absent."""
+    """Mean strength of the state. Of an emotion: the probability of its label in the hops of the segment. Of
+    attention: its score if attentive, 1 - score if away, 1 if absent."""
     peak: Unit
     """The highest strength."""
     emitted_at: UtcTimestamp | UnsetType = UNSET

@@ -52,6 +52,8 @@ class Splice:
     known_s: float
     onset_s: float
     """How far the nearest segment of the new label begins from the change."""
+    offset_s: float
+    """How far the nearest segment of the old label ends from the change."""
 
 
 def measure(bench: Workbench) -> Report:
@@ -95,6 +97,13 @@ def measure(bench: Workbench) -> Report:
             Measure(
                 "onset of the segment, median distance",
                 float(np.median([s.onset_s for s in splices])),
+                n,
+                "s",
+                promise=Promise(at_most=_PROMISED_S),
+            ),
+            Measure(
+                "offset of the segment, median distance",
+                float(np.median([s.offset_s for s in splices])),
                 n,
                 "s",
                 promise=Promise(at_most=_PROMISED_S),
@@ -150,17 +159,20 @@ def splice(
     change_s = _BEFORE_S + phase * bench.hop_s
     pictures = [*_hold(one.picture, change_s, _RATE), *_hold(other.picture, _AFTER_S, _RATE)]
     write_video(path, pictures, _RATE)
-    onsets = [
-        abs(event.t_start - change_s)
+    segments = [
+        event
         for event in bench.score(path, ("video",)).events
-        if isinstance(event, Segment) and event.of == "emotion" and event.state == other.label
+        if isinstance(event, Segment) and event.of == "emotion"
     ]
-    names, onset_s = (recording, one.label, other.label), min(onsets, default=math.inf)
+    onsets = [abs(s.t_start - change_s) for s in segments if s.state == other.label]
+    offsets = [abs(s.t_end - change_s) for s in segments if s.state == one.label]
+    limits = min(onsets, default=math.inf), min(offsets, default=math.inf)
+    names = recording, one.label, other.label
     for row in largest_faces(bench.rows(path, ("video",))):
         if row["t_end"] > change_s + 1e-6 and row["label"] == other.label:
             delay_s = max(0.0, row["t_start"] - change_s)
-            return Splice(*names, delay_s, row["t_end"] - change_s, onset_s)
-    return Splice(*names, math.inf, math.inf, onset_s)
+            return Splice(*names, delay_s, row["t_end"] - change_s, *limits)
+    return Splice(*names, math.inf, math.inf, *limits)
 
 
 def _hold(picture: Picture, seconds: float, rate: int) -> Iterator[Picture]:

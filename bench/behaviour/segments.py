@@ -22,13 +22,19 @@ class Agreement:
 
 
 def measure(bench: Workbench) -> Report:
-    """Share of segments more than half of whose hops carry the segment's label."""
-    by_clip = [agreements(bench.score(clip).events, clip.name) for clip in bench.clips()]
+    """Share of segments more than half of whose hops carry the segment's label, and of labels in segments."""
+    events = [(clip, bench.score(clip).events) for clip in bench.clips()]
+    by_clip = [agreements(of_clip, clip.name) for clip, of_clip in events]
     found = [one for of_clip in by_clip for one in of_clip]
     if not found:
         raise NotMeasured("no recording has an emotion segment")
     held, none = sum(2 * a.same > a.hops for a in found), sum(a.same == 0 for a in found)
     clips = [of_clip for of_clip in by_clip if of_clip]
+    labels = sum(
+        isinstance(event, Emotion) and event.label is not None
+        for _, of_clip in events
+        for event in of_clip
+    )
     bad = [
         f"{clip[0].recording}: {sum(2 * a.same <= a.hops for a in clip)} of {len(clip)} segments "
         "contradict their hops"
@@ -51,6 +57,13 @@ def measure(bench: Workbench) -> Report:
                 "%",
                 intervals.share(none, len(found)),
                 Promise(at_most=0.0),
+            ),
+            Measure(
+                "labels of hops that are in a segment",
+                100 * sum(a.same for a in found) / labels,
+                labels,
+                "%",
+                intervals.share(sum(a.same for a in found), labels),
             ),
         ),
         details=tuple(bad),

@@ -1,1 +1,1 @@
-"""From the head to events and readings: attention, smoothing, segments."""
+"""From the head to events and readings: attention, segments."""

@@ -28,7 +28,6 @@ from affectstream.stream.results.attention import (
 )
 from affectstream.stream.results.event_builder import EventBuilder
 from affectstream.stream.results.segments import Segmenter, StateSpan
-from affectstream.stream.results.smoothing import Smoother
 from affectstream.stream.windowing.gaps import Gap, GapFinder
 from affectstream.stream.windowing.windows import (
     FrameSample,
@@ -51,9 +50,8 @@ class HopResult:
 class _TrackState:
     """What is carried from hop to hop for one track, or for the recording."""
 
-    def __init__(self, labels: Sequence[str], meter: AttentionMeter) -> None:
+    def __init__(self, meter: AttentionMeter) -> None:
         self.meter = meter
-        self.smoother = Smoother(labels)
         self.emotions, self.attentions = Segmenter(), Segmenter()
         self.modalities: tuple[Modality, ...] = ()
         """Those of the newest reading that used any."""
@@ -208,7 +206,7 @@ class Interpreter:
             state = self._states.get(reading.track)
             if state is None:
                 meter = AttentionMeter(self.attention_method, self._options.baseline_us)
-                state = _TrackState(self._labels, meter)
+                state = _TrackState(meter)
                 self._states[reading.track] = state
             attention = self._attention(state, window, reading)
             readings.append((reading, attention))
@@ -250,20 +248,17 @@ class Interpreter:
         """Advance the segments of one track by one hop; those that end with it."""
         start_us, end_us = reading.start_us, min(reading.end_us, self._events.end_us)
         state.modalities = reading.modalities or state.modalities
-        label, score = state.smoother.push(reading.scores, self._shape.hop_us)
-        if score < self._options.min_confidence:
-            label = None
-        events = self._segment_events(
-            reading.track, state, "emotion", state.emotions.push(start_us, end_us, label, score)
-        )
+        scores = dict(zip(self._labels, reading.scores or (), strict=False))
+        spans = state.emotions.push(start_us, end_us, reading.label, scores)
+        events = self._segment_events(reading.track, state, "emotion", spans)
         if attention is not None:
-            spans = state.attentions.push(start_us, end_us, attention.state, attention.state_score)
+            strengths = {attention.state: attention.state_score}
+            spans = state.attentions.push(start_us, end_us, attention.state, strengths)
             events += self._segment_events(reading.track, state, "attention", spans)
         return events
 
     def _close(self, track: int | None, state: _TrackState) -> list[Event]:
         """End the segments of a track that is out of view; its baseline stays, should it return."""
-        state.smoother.push(None, self._shape.hop_us)
         return [
             *self._segment_events(track, state, "emotion", state.emotions.flush()),
             *self._segment_events(track, state, "attention", state.attentions.flush()),
