@@ -24,11 +24,14 @@ from affectstream.stream.serve.ingest.formats import ContainerFormat
 from affectstream.stream.serve.limits import MAX_BODY_BYTES, REQUEST_S
 from affectstream.stream.serve.options import ServeOptions
 
+_SHARED = "bands.js"
+"""The script that the report has too."""
 _PAGE = {
     "/": ("page.html", "text/html"),
     "/page.css": ("page.css", "text/css"),
     "/page.js": ("page.js", "text/javascript"),
     "/connect.js": ("connect.js", "text/javascript"),
+    f"/{_SHARED}": (_SHARED, "text/javascript"),
     "/draw.js": ("draw.js", "text/javascript"),
     "/keep.js": ("keep.js", "text/javascript"),
 }
@@ -75,11 +78,11 @@ class Endpoints:
 
     def __init__(self, hub: Hub, options: ServeOptions, access: Access) -> None:
         self._hub, self._options, self._access = hub, options, access
-        folder = files("affectstream.stream.serve") / "page"
-        self._page = {
-            path: (folder.joinpath(name).read_bytes(), media_type)
-            for path, (name, media_type) in _PAGE.items()
-        }
+        self._page = {}
+        for path, (name, media_type) in _PAGE.items():
+            package = "report" if name == _SHARED else "serve"
+            file = files(f"affectstream.stream.{package}") / "page" / name
+            self._page[path] = (file.read_bytes(), media_type)
 
     async def page(self, request: Request) -> Response:
         """The page, its style and its scripts."""

@@ -1,32 +1,6 @@
-// Draws the results: the newest scores, two minutes of history, and boxes on the video.
+// Draws the results: the newest scores, two minutes of history, and boxes on the video. bands.js has what the
+// report draws too.
 "use strict";
-
-// The colors of Okabe and Ito, which color-blind people can tell apart.
-const COLORS = { neutral: "#9aa3af", anger: "#d55e00", disgust: "#009e73", fear: "#cc79a7", joy: "#e6b800", sadness: "#3b82c4", surprise: "#7fc4ee", contempt: "#8a6d3b" };
-const ABSTAIN_REASONS = {
-  no_face: "no face in view", tiny_face: "the face is too small", blurred_face: "the face is blurred",
-  turned_face: "the face is turned away", no_picture: "no picture", no_speech: "nobody speaks", no_words: "no words",
-  language: "another language", low_confidence: "not sure", conflict: "face, voice and words disagree",
-};
-
-const EYES_CLOSED = 0.35; // as in stream/faces/blinks.py
-
-const SVG = "http://www.w3.org/2000/svg";
-
-function colorPatch(color) {
-  const svg = document.createElementNS(SVG, "svg");
-  const rect = document.createElementNS(SVG, "rect");
-  svg.setAttribute("aria-hidden", "true");
-  svg.setAttribute("preserveAspectRatio", "none");
-  svg.setAttribute("viewBox", "0 0 1 1");
-  rect.setAttribute("height", "1");
-  rect.setAttribute("width", "1");
-  rect.setAttribute("fill", color);
-  svg.append(rect);
-  return svg;
-}
-
-const colorOf = (label) => COLORS[label] || "#888";
 
 function drawNames() {
   $("label").hidden = !about.labels.length;
@@ -58,8 +32,6 @@ function shownPerson() {
   const numbered = present.filter((key) => key !== "all");
   return numbered.length ? Math.min(...numbered) : present[0];
 }
-
-const percent = (share) => `${Math.round(100 * share)} %`;
 
 function drawNow(key) {
   const person = people.get(key);
@@ -95,18 +67,6 @@ $("person").addEventListener("change", (event) => {
   chosenPerson = event.target.value === "all" ? "all" : Number(event.target.value);
 });
 
-function fitCanvas(canvas) {
-  const scale = window.devicePixelRatio || 1;
-  const width = Math.round(canvas.clientWidth * scale), height = Math.round(canvas.clientHeight * scale);
-  if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
-  const pen = canvas.getContext("2d");
-  pen.setTransform(scale, 0, 0, scale, 0, 0);
-  pen.clearRect(0, 0, canvas.clientWidth, canvas.clientHeight);
-  return pen;
-}
-
-const cssVariable = (name) => getComputedStyle(document.documentElement).getPropertyValue(name);
-
 // Bands of the emotion scores, stacked, and a strip of attention below them. Without emotions the strip takes
 // the whole height.
 function drawHistory(key) {
@@ -119,23 +79,14 @@ function drawHistory(key) {
   pen.fillStyle = cssVariable("--well");
   pen.fillRect(left, top, across, height);
   pen.fillRect(left, top + whole - strip, across, strip);
-  const points = (people.get(key) || { points: [] }).points.filter((point) => point.t >= newestS - HISTORY_S);
-  const hop = about.hop_s;
-  for (const point of points) {
-    const from = Math.round(Math.max(left, x(point.t - hop))), to = Math.round(x(point.t));
-    let at = top + height;
-    for (const label of point.scores ? about.labels : []) {
-      const tall = point.scores[label] * height;
-      pen.fillStyle = colorOf(label);
-      pen.fillRect(from, at - tall, to - from, tall + 0.3);
-      at -= tall;
-    }
-    if (point.attention !== null) {
-      const tall = Math.max(1, point.attention * strip);
-      pen.fillStyle = cssVariable("--attention");
-      pen.fillRect(from, top + whole - tall, to - from, tall);
-    }
-  }
+  const points = (people.get(key) || { points: [] }).points
+    .filter((point) => point.t >= newestS - HISTORY_S)
+    .map(({ t, scores, attention }) => ({
+      from: Math.round(Math.max(left, x(t - about.hop_s))), to: Math.round(x(t)), attention,
+      scores: scores && about.labels.map((label) => scores[label]),
+    }));
+  drawBands(pen, top, height, points, about.labels);
+  drawAttention(pen, top + whole - strip, strip, points, cssVariable("--attention"));
   pen.fillStyle = cssVariable("--soft");
   for (const ago of width < 440 ? [120, 60, 0] : [120, 90, 60, 30, 0]) {
     pen.textAlign = ago === 120 ? "left" : ago === 0 ? "right" : "center";
@@ -199,8 +150,6 @@ function drawFaces() {
     pen.fillText(text, a + 7, up + 15);
   }
 }
-
-const plural = (count, what) => `${count} ${what}${count === 1 ? "" : "s"}`;
 
 function drawMetrics() {
   const state = latest.state;

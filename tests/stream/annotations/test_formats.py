@@ -86,15 +86,20 @@ def test_speech_is_of_a_person_only_where_their_voice_was_used(found: list[Tier]
     )
 
 
-def test_overlapping_words_are_cut_where_the_next_begin() -> None:
-    words = [
-        Cue(0, 2_000_000, "one"),
-        Cue(1_000_000, 1_500_000, "two"),
-        Cue(1_000_000, 3_000_000, "x"),
+def test_overlapping_words_are_cut_or_joined_and_none_is_lost() -> None:
+    times = [(0, 2_000_000, "one"), (1_000_000, 1_500_000, "two"), (1_000_000, 3_000_000, "three")]
+    (tier,) = tiers([], readings(), [Cue(*one) for one in times])
+    spans = [(one.start_s, one.end_s, one.text) for one in tier.annotations]
+    assert spans == [(0.0, 1.0, "one"), (1.0, 3.0, "two / three")]
+
+
+def test_each_named_speaker_has_words_of_their_own() -> None:
+    words = [Cue(0, 2_000_000, "Hello", "Ann"), Cue(1_000_000, 2_000_000, "Hi", "Bob")]
+    found = tiers([], readings(), words, {"Bob": 2})
+    assert [(tier.name, tier.track) for tier in found] == [
+        ("person 2 words", 2),
+        ("Ann words", None),
     ]
-    (tier,) = tiers([], readings(), words)
-    spans = [(one.start_s, one.end_s) for one in tier.annotations]
-    assert spans == [(0.0, 1.0), (1.0, 3.0)]
 
 
 def test_pympi_reads_the_elan_file_back(found: list[Tier], tmp_path: Path) -> None:

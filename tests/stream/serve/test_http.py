@@ -52,6 +52,7 @@ def test_the_page_is_complete_and_loads_nothing_from_elsewhere(server: RunningSe
     for path, kind in (
         ("/page.js", "text/javascript"),
         ("/connect.js", "text/javascript"),
+        ("/bands.js", "text/javascript"),
         ("/draw.js", "text/javascript"),
         ("/keep.js", "text/javascript"),
         ("/page.css", "text/css"),

@@ -1,0 +1,170 @@
+"""Whether two people move together: windowed cross-correlation of their readings, against chance.
+
+Within each window the readings of one person are correlated with those of the other, shifted by up to
+`MAX_LAG_S` either way (Boker, Xu, Rotondo and King, "Windowed cross-correlation and peak picking for the
+analysis of variability in the association between behavioral time series", Psychological Methods 7, 2002).
+The peak of a window is its highest correlation. What peaks two people reach who have nothing to do with each
+other is found by shifting one series in a circle by more than a window (Moulder, Boker, Ramseyer and
+Tschacher, "Determining synchrony between behavioral time series", Psychological Methods 23, 2018): that keeps
+how each person moves and breaks what links them in time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from affectstream.stream.report.readings_by_person import Numbers, Person
+
+WINDOW_S, MAX_LAG_S, STEP_S = 10.0, 3.0, 2.0
+MEASURES = ("valence", "arousal", "attention")
+SURROGATES = 199
+MIN_WINDOWS = 20
+"""Fewer windows say nothing: 40 s more than a window."""
+MAX_PAIRS = 6
+"""Of many tracks, the pairs that are in view together longest."""
+_BRIDGED_S = 1.0
+"""A shorter gap in the readings is filled by a straight line."""
+_STILL = 0.01
+"""A window in which a person moves less, as standard deviation, has no correlation."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Synchrony:
+    """How one measure of two people moved together."""
+
+    first: int | None
+    second: int | None
+    """The tracks."""
+    measure: str
+    windows: int
+    """Windows with readings of both."""
+    peak: float
+    """Mean of the peak correlations of the windows, -1 to 1 (by Fisher's z)."""
+    chance: tuple[float, float]
+    """The middle 95 % of what surrogates reach."""
+    p: float
+    """Share of surrogates that reach `peak` or more."""
+    lag_s: float
+    """Median lag of the peaks: positive where the second follows the first."""
+    times_s: tuple[float, ...] = field(repr=False)
+    """The middle of each window."""
+    lags_s: tuple[float, ...] = field(repr=False)
+    map: NDArray[np.float64] = field(repr=False)
+    """Correlation of each window (rows) at each lag; NaN where there is none."""
+
+
+def synchronies(people: list[Person], hop_s: float) -> list[Synchrony]:
+    """The measures of every pair of people who are in view together long enough."""
+    tracks = [person for person in people if person.track is not None]
+    pairs = [(a, b) for place, a in enumerate(tracks) for b in tracks[place + 1 :]]
+    pairs.sort(key=lambda pair: -_shared(*pair))
+    found = [synchrony(a, b, measure, hop_s) for a, b in pairs[:MAX_PAIRS] for measure in MEASURES]
+    return [one for one in found if one is not None]
+
+
+def synchrony(first: Person, second: Person, measure: str, hop_s: float) -> Synchrony | None:
+    """How `measure`, a column of the readings, moved together; None with too few windows."""
+    start = max(first.first, second.first)
+    end = min(first.first + first.count, second.first + second.count)
+    window, reach = round(WINDOW_S / hop_s), round(MAX_LAG_S / hop_s)
+    least = window + reach
+    if end - start < 2 * least:
+        return None
+    series = [
+        _bridged(one.numbers(measure)[start - one.first : end - one.first], hop_s)
+        for one in (first, second)
+    ]
+    one, other = (_standardized(values, window) for values in series)
+    count = end - start
+    at = np.arange(reach, count - window - reach + 1, max(1, round(STEP_S / hop_s)))
+    lags = np.arange(-reach, reach + 1)
+    correlations = _correlations(one, other, at, lags, 0)
+    peaks, places = _peaks(correlations)
+    if peaks.size < MIN_WINDOWS:
+        return None
+    shifts = _shifts(count, least)
+    by_chance = [
+        _mean_correlation(_peaks(_correlations(one, other, at, lags, shift))[0]) for shift in shifts
+    ]
+    chance = np.array([value for value in by_chance if not np.isnan(value)])
+    peak = _mean_correlation(peaks)
+    low, high = np.quantile(chance, (0.025, 0.975)) if chance.size else (np.nan, np.nan)
+    middles = (start + at + window / 2) * hop_s
+    return Synchrony(
+        first.track,
+        second.track,
+        measure,
+        windows=int(peaks.size),
+        peak=round(peak, 4),
+        chance=(round(float(low), 4), round(float(high), 4)),
+        p=round((1 + int((chance >= peak).sum())) / (1 + chance.size), 4),
+        lag_s=round(float(np.median(lags[places])) * hop_s, 3),
+        times_s=tuple(middles.tolist()),
+        lags_s=tuple((lags * hop_s).tolist()),
+        map=correlations,
+    )
+
+
+def _shared(a: Person, b: Person) -> int:
+    return min(a.first + a.count, b.first + b.count) - max(a.first, b.first)
+
+
+def _bridged(values: Numbers, hop_s: float) -> Numbers:
+    """`values` with short gaps filled."""
+    known = np.flatnonzero(~np.isnan(values))
+    if known.size < 2:
+        return values
+    longest = round(_BRIDGED_S / hop_s)
+    filled = values.copy()
+    for before, after in pairwise(known.tolist()):
+        if 1 < after - before <= longest + 1:
+            between = np.arange(before + 1, after)
+            filled[between] = np.interp(between, (before, after), values[[before, after]])
+    return filled
+
+
+def _standardized(values: Numbers, window: int) -> Numbers:
+    """The window that begins at each place, with mean 0 and length 1 (N, window), as if the series went round
+    in a circle; NaN where a value is missing or nothing moves."""
+    windows = sliding_window_view(np.concatenate([values, values[: window - 1]]), window)
+    centered = windows - windows.mean(1, keepdims=True)
+    length = np.sqrt((centered**2).sum(1, keepdims=True))
+    length[length < _STILL * np.sqrt(window)] = np.nan
+    scaled: Numbers = centered / length
+    return scaled
+
+
+def _correlations(
+    one: Numbers, other: Numbers, at: NDArray[np.int64], lags: NDArray[np.int64], shift: int
+) -> Numbers:
+    """The correlation of the windows at `at` with those of the other at each lag (windows, lags)."""
+    columns = [
+        np.einsum("wk,wk->w", one[at], other[(at + lag + shift) % len(other)]) for lag in lags
+    ]
+    return np.stack(columns, axis=1)
+
+
+def _peaks(correlations: Numbers) -> tuple[Numbers, NDArray[np.int64]]:
+    """The highest correlation of each window that has any, and the place of its lag."""
+    known = correlations[~np.isnan(correlations).all(1)]
+    if not known.size:
+        return np.empty(0), np.empty(0, np.int64)
+    places = np.nanargmax(known, axis=1)
+    return known[np.arange(len(known)), places], places
+
+
+def _mean_correlation(values: Numbers) -> float:
+    if not values.size:
+        return float("nan")
+    return float(np.tanh(np.arctanh(np.clip(values, -0.999, 0.999)).mean()))
+
+
+def _shifts(count: int, least: int) -> NDArray[np.int64]:
+    """Evenly spaced shifts that are longer than a window with its lags, each once."""
+    spaced = np.linspace(least, count - least, SURROGATES).round().astype(np.int64)
+    return np.unique(spaced)

@@ -1,0 +1,85 @@
+"""Synchrony of two people: what is known is found, and chance is not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from numpy.typing import NDArray
+
+from affectstream.stream.report.readings_by_person import Person
+from affectstream.stream.report.synchrony import SURROGATES, synchronies, synchrony
+
+HOP_S = 0.5
+
+
+def person(track: int, values: NDArray[np.float64], first: int = 0) -> Person:
+    table = pa.table(
+        {
+            "hop": np.arange(first, first + len(values)),
+            "valence": pa.array(values, pa.float64(), from_pandas=True),
+        }
+    )
+    return Person(track, first, len(values), table)
+
+
+def wandering(seed: int, count: int = 600) -> NDArray[np.float64]:
+    """Values that change as slowly as readings do."""
+    steps = np.random.default_rng(seed).normal(size=count + 8)
+    smooth = np.convolve(steps, np.ones(8) / 8, "valid")[:count]
+    return np.clip(smooth / 2, -1, 1)
+
+
+@pytest.mark.parametrize("hops", [-4, 0, 3])
+def test_a_follower_is_found_with_the_lag(hops: int) -> None:
+    leader = wandering(1)
+    follower = np.roll(leader, hops) + 0.02 * np.random.default_rng(2).normal(size=600)
+    found = synchrony(person(1, leader), person(2, follower), "valence", HOP_S)
+    assert found is not None
+    assert found.lag_s == hops * HOP_S
+    assert found.peak > 0.9 > found.chance[1]
+    assert found.p == 1 / (SURROGATES + 1)
+
+
+def test_strangers_are_within_chance() -> None:
+    inside = 0
+    for seed in range(10, 22):
+        found = synchrony(
+            person(1, wandering(seed)), person(2, wandering(seed + 50)), "valence", HOP_S
+        )
+        assert found is not None
+        inside += found.chance[0] <= found.peak <= found.chance[1]
+    assert inside >= 10  # of 12; 95 % are expected
+
+
+def test_windows_with_long_gaps_are_left_out_and_short_ones_bridged() -> None:
+    leader, follower = wandering(3), wandering(3)
+    whole = synchrony(person(1, leader), person(2, follower), "valence", HOP_S)
+    leader[100:102] = np.nan
+    bridged = synchrony(person(1, leader), person(2, follower), "valence", HOP_S)
+    leader[100:160] = np.nan
+    holed = synchrony(person(1, leader), person(2, follower), "valence", HOP_S)
+    assert whole is not None and bridged is not None and holed is not None
+    assert whole.windows == bridged.windows > holed.windows
+
+
+def test_only_the_time_together_counts() -> None:
+    leader = wandering(4)
+    found = synchrony(person(1, leader), person(2, leader[200:], first=200), "valence", HOP_S)
+    assert found is not None
+    assert found.times_s[0] > 100
+    assert found.peak == pytest.approx(np.tanh(np.arctanh(0.999)), abs=1e-3)
+
+
+def test_too_little_time_and_people_who_do_not_move_give_nothing() -> None:
+    short, still = wandering(5, 90), np.full(600, 0.3)
+    assert synchrony(person(1, short), person(2, short), "valence", HOP_S) is None
+    assert synchrony(person(1, still), person(2, wandering(6)), "valence", HOP_S) is None
+    assert synchronies([person(1, wandering(7))], HOP_S) == []
+
+
+def test_two_runs_agree() -> None:
+    both = [person(1, wandering(8)), person(2, wandering(9))]
+    first, second = (synchronies(both, HOP_S) for _ in range(2))
+    assert [one.peak for one in first] == [one.peak for one in second] != []
+    assert [one.p for one in first] == [one.p for one in second]
