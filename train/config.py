@@ -207,6 +207,29 @@ class FitConfig:
     class_weights: bool = _data(
         False, "Weight the classes so that each counts the same, however frequent it is."
     )
+    prior_power: float = _data(
+        0.0,
+        "Balance the classes by logit adjustment: 1 as if all were equally frequent, 0 as they are.",
+        Rule(lambda value: 0 <= value <= 1, "0 to 1"),
+    )
+    teachers: tuple[str, ...] = _data(
+        (),
+        "Run (a folder) whose network this one learns from beside the labels; repeat for several.",
+        Rule(lambda value: len(value) == len(set(value)), "each run once"),
+        flag="--teacher",
+        metavar="RUN",
+        shown=False,
+    )
+    teacher_share: float = _data(
+        0.7,
+        "With --teacher: share of the teachers in the loss; the labels have the rest.",
+        Rule(lambda value: 0 < value <= 1, "more than 0, at most 1"),
+    )
+    temperature: float = _data(
+        2.0,
+        "With --teacher: temperature that softens the probabilities of teachers and network.",
+        Rule(lambda value: 0 < value < math.inf, "more than 0"),
+    )
     focal_gamma: float | None = _data(
         None, "Use focal loss with this gamma instead of cross-entropy.", _ZERO_OR_MORE, shown=False
     )

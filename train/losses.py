@@ -26,6 +26,14 @@ class LossConfig:
     """Focal loss (Lin et al., 2017): each sample is weighted by ``(1 - p) ** gamma``; None turns it off."""
     focal_alpha: float = 1.0
     """Factor of the focal loss."""
+    prior_power: float = 0.0
+    """Logit adjustment (Menon et al., 2021): the network's logits are compared with the labels after this
+    multiple, in [0, 1], of the log of the training set's prior is added to them."""
+
+    @property
+    def balanced(self) -> float:
+        """The power of the training set's prior that the network's logits lack, in [0, 1]."""
+        return 1.0 if self.class_weights else self.prior_power
 
 
 def cross_entropy(
@@ -41,6 +49,7 @@ def cross_entropy(
     ``n / (C n_c)``, with a mean of 1 over the training samples. `labeled_share` is the share of the training
     samples that have a label.
     """
+    logits = add_prior(logits, counts, config.prior_power)
     known, labels = labels >= 0, labels.clamp(min=0)
     losses = F.cross_entropy(
         logits, labels, reduction="none", label_smoothing=config.label_smoothing
@@ -61,6 +70,7 @@ def distribution_cross_entropy(
     labeled_share: float = 1.0,
 ) -> Tensor:
     """As `cross_entropy`, against the share of each class (N, C) float32, rows of NaN where unlabeled."""
+    logits = add_prior(logits, counts, config.prior_power)
     known = ~torch.isnan(shares[:, 0])
     shares = shares.nan_to_num().to(logits.dtype)
     shares = torch.lerp(shares, torch.ones_like(shares) / shares.shape[1], config.label_smoothing)
@@ -103,6 +113,19 @@ def squared_error(values: Tensor, targets: Tensor, labeled_share: float = 1.0) -
     """Squared error of `values` (N,) against `targets` (N,), NaN where unlabeled; see `cross_entropy`."""
     known, targets = ~torch.isnan(targets), targets.nan_to_num().to(values.dtype)
     return _divide(F.mse_loss(values, targets, reduction="none"), known, labeled_share)
+
+
+def under_training_prior(logits: Tensor, counts: tuple[int, ...], config: LossConfig) -> Tensor:
+    """Logits (N, C) of a network that was trained with `config`, under the prior of its training set."""
+    return add_prior(logits, counts, config.balanced)
+
+
+def add_prior(logits: Tensor, counts: tuple[int, ...], power: float) -> Tensor:
+    """Logits (N, C) plus `power` times the log of the prior; a class without samples counts as one."""
+    if not power:
+        return logits
+    samples = torch.tensor(counts, dtype=logits.dtype, device=logits.device).clamp(min=1.0)
+    return logits + power * (samples / samples.sum()).log()
 
 
 def _class_weights(counts: tuple[int, ...], like: Tensor) -> Tensor:

@@ -45,6 +45,25 @@ class DataSource:
     """How many it names; None if an older checkpoint does not say."""
 
 
+@dataclass(frozen=True, slots=True)
+class TeacherSource:
+    """A network that another one learned from."""
+
+    recipe: str
+    sha256: str
+    """Of its `best.pt`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Distillation:
+    """What a network learned from beside the labels."""
+
+    teachers: tuple[TeacherSource, ...]
+    share: float
+    """Of the teachers in the loss."""
+    temperature: float
+
+
 class SpecDict(msgspec.Struct, frozen=True):
     """A specification that checkpoints and bundles hold as plain values."""
 
@@ -76,6 +95,7 @@ class ModelSpec(SpecDict, frozen=True, rename={"window": "view", "loss": "emphas
     weights: Mapping[str, str]
     loss: LossConfig
     data: DataSource
+    distillation: Distillation | None = None
 
     def network_spec(self, *, load_weights: bool) -> NetworkSpec:
         """What the network's constructor needs."""

@@ -214,6 +214,27 @@ def test_class_weights_give_a_uniform_prior_in_batches_of_any_size(name, size, a
     assert float(task.predict(late).flatten()[-1]) == pytest.approx(0.5, abs=0.02)
 
 
+@pytest.mark.parametrize("power", [0.0, 0.3, 1.0])
+def test_logit_adjustment_leaves_the_logits_that_much_less_of_the_prior(power):
+    counts, seen = (6, 3, 1), torch.tensor([0] * 6 + [1] * 3 + [2])
+    prior = torch.tensor(counts) / sum(counts)
+    for truth in (seen, torch.nn.functional.one_hot(seen).float()):
+        logits = torch.zeros(3, requires_grad=True)
+        step = torch.optim.LBFGS([logits], max_iter=100, tolerance_grad=1e-9)
+
+        def loss(truth=truth, logits=logits, step=step):
+            step.zero_grad()
+            rows, config = logits.expand(len(truth), 3), LossConfig(prior_power=power)
+            value = Task("emotion", ("neutral", "joy", "anger"), counts).loss(rows, truth, config)
+            value.backward()
+            return value
+
+        step.step(loss)
+        found = torch.softmax(logits.detach(), 0)
+        expected = prior ** (1 - power) / (prior ** (1 - power)).sum()
+        torch.testing.assert_close(found, expected, atol=1e-3, rtol=0)
+
+
 def test_focal_loss_with_gamma_zero_is_cross_entropy_and_down_weights_easy_samples():
     logits, labels = torch.randn(8, 3), torch.randint(0, 3, (8,))
     plain = cross_entropy(logits, labels, (1, 1, 1), PLAIN)
@@ -329,7 +350,7 @@ def test_the_served_head_outputs_the_tasks_predictions():
         Task("valence"),
         Task("attention", counts=(1, 1)),
     )
-    head = ServedHead(_Given(), tasks, balanced=False)
+    head = ServedHead(_Given(), tasks, balanced=0.0)
     assert head.inputs == ["voice", "voice_mask"]
     assert head.outputs == ["logits", "sentiment", "valence", "attention"]
     shown, there = torch.randn(2, 1, 7), torch.tensor([[True], [False]])
@@ -342,5 +363,7 @@ def test_the_served_head_outputs_the_tasks_predictions():
     torch.testing.assert_close(sentiment.sum(1), torch.ones(2))
     torch.testing.assert_close(valence, torch.tanh(shown[:, 0, 5]))
     torch.testing.assert_close(attention, torch.sigmoid(shown[:, 0, 6]))
-    balanced = ServedHead(_Given(), tasks, balanced=True)(shown, there)[0]
+    partly = ServedHead(_Given(), tasks, balanced=0.4)(shown, there)[0]
+    torch.testing.assert_close(partly[0] + 0.6 * prior.log(), shown[0, 0, :2])
+    balanced = ServedHead(_Given(), tasks, balanced=1.0)(shown, there)[0]
     torch.testing.assert_close(balanced[0].diff(), shown[0, 0, :2].diff())

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from affectstream.engines.bundle.folder import Member
 from affectstream.stream.errors import OptionError
-from affectstream.train.config import FitConfig, Value, suggestion
+from affectstream.train.config import FitConfig, Value, flag_of, suggestion
 from affectstream.train.errors import DataError
 from affectstream.train.fit.unseen import check_unseen
 from affectstream.train.late_fusion.member_logits import MemberLogits, member_logits, rows_for
@@ -38,7 +38,10 @@ FUSION = "fusion.onnx"
 CACHE = "members"
 """Folder, in that of the recipe's runs, for the logits of the members."""
 LEAST_CLASSES = 2
-UNUSED = ("size", "augment", "weights", "tiny", "init", "compile", "checkpointing")
+UNUSED = (
+    *("size", "augment", "weights", "tiny", "init", "compile", "checkpointing"),
+    *("prior_power", "teachers"),
+)
 """Settings without effect, since no encoder learns."""
 
 
@@ -168,7 +171,7 @@ class FusionRecipe:
         for name in UNUSED:
             if getattr(config, name) != getattr(self.defaults, name):
                 raise OptionError(
-                    f"--{name} means nothing for {self.name}: its members stay as they are"
+                    f"{flag_of(name)} means nothing for {self.name}: its members stay as they are"
                 )
 
     def _start(self, watches: Sequence[bool], config: FitConfig) -> tuple[float, ...]:

@@ -26,15 +26,18 @@ FUSION = "fusion.onnx"
 class ServedHead(nn.Module):
     """A recipe's head with its inputs as separate arguments and its outputs as a bundle names them."""
 
-    def __init__(self, head: Head, tasks: Sequence[Task], *, balanced: bool) -> None:
-        """`balanced`: class weights were used in training, so the head assumes a uniform prior already."""
+    def __init__(self, head: Head, tasks: Sequence[Task], *, balanced: float) -> None:
+        """`balanced` as `LossConfig.balanced`; with 1 the head assumes a uniform prior already."""
         super().__init__()
         self.head, self.tasks = head, tuple(tasks)
         emotion = next((task for task in tasks if task.name == "emotion"), None)
         prior = torch.ones(1 if emotion is None else emotion.width)
-        if emotion is not None and not balanced:
+        power = 1.0
+        if emotion is not None and balanced < 1:
             prior = torch.tensor(emotion.counts, dtype=torch.float32).clamp(min=1.0)
-        self.register_buffer("log_prior", (prior / prior.sum()).log(), persistent=False)
+            power = 1.0 - balanced
+        log_prior = power * (prior / prior.sum()).log()
+        self.register_buffer("log_prior", log_prior, persistent=False)
         self.log_prior: Tensor
 
     @property
@@ -112,7 +115,7 @@ def write_engine_files(network: Network, spec: ModelSpec, folder: Path) -> list[
 
 def served_head(network: Network, spec: ModelSpec) -> ServedHead:
     """The head of a bundle, in evaluation mode."""
-    return ServedHead(network.head, spec.tasks, balanced=spec.loss.class_weights).eval()
+    return ServedHead(network.head, spec.tasks, balanced=spec.loss.balanced).eval()
 
 
 def _write_encoder(network: Network, modality: str, spec: ModelSpec, path: Path) -> None:

@@ -82,6 +82,11 @@ def spec_for(recipe: Architecture, data: Path, config: FitConfig) -> ModelSpec:
         raise OptionError(f"--member means nothing for {recipe.name}: it joins no bundles")
     if config.mixup and recipe.modalities != ("video",):
         raise OptionError(f"--mixup {config.mixup:g}: blends pictures; {recipe.name} takes more")
+    if config.class_weights and config.prior_power:
+        raise OptionError(
+            f"--prior-power {config.prior_power:g}: --class-weights balances the classes already: give one "
+            "of them"
+        )
     dataset = open_for(data, recipe.modalities)
     rows = {
         split: usable_rows(dataset, split, recipe.modalities, config.tasks)
@@ -121,7 +126,12 @@ def spec_for(recipe: Architecture, data: Path, config: FitConfig) -> ModelSpec:
         vocabulary=vocabulary,
         options=options,
         weights=weights,
-        loss=LossConfig(config.class_weights, config.label_smoothing, config.focal_gamma),
+        loss=LossConfig(
+            config.class_weights,
+            config.label_smoothing,
+            config.focal_gamma,
+            prior_power=config.prior_power,
+        ),
         data=data_source(dataset, rows["train"]),
     )
 

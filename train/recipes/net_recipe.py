@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from msgspec import structs
 from torch import Tensor, nn
 
 from affectstream.engines.errors import AffectstreamError
@@ -25,6 +26,7 @@ from affectstream.train.onnx.half_storage import store_weights_as_half
 from affectstream.train.predict.predictions import Predictions, predict_network
 from affectstream.train.recipe import Batch, Loaders
 from affectstream.train.recipes.bind import Architecture, spec_for
+from affectstream.train.recipes.teachers import Teachers, load_teachers
 from affectstream.train.tasks import compute_metrics, mean_loss, predict_all
 
 ENOUGH_PICTURES = 0.7
@@ -42,6 +44,8 @@ class NetRecipe(Architecture):
     """Whether a new network reads pretrained weights; False if a checkpoint brings them."""
     user_options: Mapping[str, Value] = field(default_factory=dict)
     """The options that were given by `--set`, for messages."""
+    teachers: Teachers | None = None
+    """The networks that training learns from."""
 
     @property
     def spec(self) -> ModelSpec:
@@ -68,12 +72,16 @@ class NetRecipe(Architecture):
         """This recipe for the prepared data set in `data`.
 
         Raises `DataMissing` or `DataError`, naming what the data set lacks, and `OptionError` for tasks,
-        options, weights and sides that the recipe does not have.
+        options, weights and sides that the recipe does not have; for teachers see `load_teachers`.
         """
         spec = spec_for(self, data, config)
+        teachers = load_teachers(config, spec)
+        if teachers is not None:
+            spec = structs.replace(spec, distillation=teachers.source)
         return replace(
             self,
             bound_spec=spec,
+            teachers=teachers,
             init_from=config.init,
             phases=self.phases if config.init is not None else self._phases_with(spec.weights),
             user_options=config.options,
@@ -156,9 +164,14 @@ class NetRecipe(Architecture):
             ) from error
 
     def loss(self, module: nn.Module, batch: Batch) -> Tensor:
-        """Mean of the tasks' losses over the labeled samples."""
-        moved = to_device(batch, next(module.parameters()).device)
-        return mean_loss(self.spec.tasks, module(moved), moved, self.spec.loss)
+        """Mean of the tasks' losses over the labeled samples, mixed with that of the teachers."""
+        moved, spec = to_device(batch, next(module.parameters()).device), self.spec
+        outputs = module(moved)
+        of_labels = mean_loss(spec.tasks, outputs, moved, spec.loss)
+        if self.teachers is None:
+            return of_labels
+        of_teachers = self.teachers.loss(spec.tasks, outputs, moved, spec.loss)
+        return self.teachers.mixed(of_labels, of_teachers)
 
     def validate(self, module: nn.Module, batches: Sequence[Batch]) -> dict[str, float]:
         """Metrics of every task over all of `batches`, the first task's first, and ``valid_loss``, the mean
