@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from pathlib import Path
 
-from affectstream.stream.annotations.tiers import Tier
+from affectstream.stream.annotations.tiers import Tier, end_seconds, recording_tiers
+from affectstream.stream.results.scored import ScoredRecording
 
 COLUMNS = (
     "Observation id",
@@ -26,6 +28,12 @@ COLUMNS = (
     "Comment start",
     "Comment stop",
 )
+
+
+def write(recording: ScoredRecording, path: Path) -> None:
+    """Write the annotations of `recording` to `path`."""
+    table = aggregated_events(recording_tiers(recording), recording.name, end_seconds(recording))
+    path.write_text(table, "utf-8")
 
 
 def aggregated_events(tiers: Sequence[Tier], observation: str, end_s: float) -> str:

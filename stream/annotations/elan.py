@@ -7,10 +7,15 @@ from __future__ import annotations
 
 import mimetypes
 from collections.abc import Sequence
+from pathlib import Path
+from typing import get_args
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from affectstream.stream.annotations.tiers import Tier
+from affectstream.stream.annotations.media_link import relative_path
+from affectstream.stream.annotations.tiers import Tier, recording_tiers
+from affectstream.stream.events import AttentionState
+from affectstream.stream.results.scored import ScoredRecording
 
 _SCHEMA = "http://www.mpi.nl/tools/elan/EAFv3.0.xsd"
 _NO_LANGUAGE = {
@@ -20,6 +25,13 @@ _NO_LANGUAGE = {
 }
 _DATE = "1970-01-01T00:00:00+00:00"
 """The format demands a date. It is constant, so that two runs write the same bytes."""
+
+
+def write(recording: ScoredRecording, path: Path) -> None:
+    """Write the tiers of `recording` to `path`, with the labels and states to choose from."""
+    states = {"emotion": recording.labels, "attention": get_args(AttentionState)}
+    media = relative_path(recording.path, path)
+    path.write_bytes(eaf(recording_tiers(recording), media, states))
 
 
 def eaf(

@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
-from affectstream.stream.annotations.tiers import Annotation, Tier
+from affectstream.stream.annotations.tiers import (
+    Annotation,
+    Tier,
+    end_seconds,
+    recording_tiers,
+)
+from affectstream.stream.results.scored import ScoredRecording
+
+
+def write(recording: ScoredRecording, path: Path) -> None:
+    """Write the tiers of `recording` to `path`, in UTF-8."""
+    path.write_text(textgrid(recording_tiers(recording), end_seconds(recording)), "utf-8")
 
 
 def textgrid(tiers: Sequence[Tier], end_s: float) -> str:

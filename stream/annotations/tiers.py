@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from affectstream.stream.events import Event, Segment
 from affectstream.stream.media.types import Cue
+from affectstream.stream.results.scored import ScoredRecording
 
 TierKind = Literal["emotion", "attention", "speech", "words"]
 KINDS: tuple[TierKind, ...] = ("emotion", "attention", "speech", "words")
@@ -54,6 +55,17 @@ class Tier:
 def person_name(track: int | None) -> str:
     """What files call a track."""
     return "recording" if track is None else f"person {track}"
+
+
+def recording_tiers(recording: ScoredRecording) -> list[Tier]:
+    """The tiers of a scored recording."""
+    names: Mapping[str, int] = recording.options.get("names", {})
+    return tiers(recording.events, recording.readings, recording.words, names)
+
+
+def end_seconds(recording: ScoredRecording) -> float:
+    """Where the recording ends."""
+    return max(event.t_end for event in recording.events)
 
 
 def tiers(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from affectstream.stream.annotations import boris, elan, praat
 from affectstream.stream.results.scored import ScoredRecording
 from affectstream.stream.sinks import Format
 
@@ -22,5 +23,9 @@ class RecordingWriter:
     no time of day and no duration of work."""
 
 
-RECORDING_WRITERS: dict[Format, RecordingWriter] = {}
+RECORDING_WRITERS: dict[Format, RecordingWriter] = {
+    "eaf": RecordingWriter("annotations.eaf", elan.write),
+    "textgrid": RecordingWriter("annotations.TextGrid", praat.write),
+    "boris": RecordingWriter("boris.csv", boris.write),
+}
 """The writer of each format in `RECORDING_FORMATS`."""
