@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Literal
 
 Extra = Literal[
-    "asr", "browser", "demo", "gpu", "lsl", "pycuda", "rtx", "serve", "tensorrt", "train"
+    "agree", "asr", "browser", "demo", "gpu", "lsl", "pycuda", "rtx", "serve", "tensorrt", "train"
 ]
 """The extras of pyproject.toml that messages name."""
 
 _MODULES: dict[Extra, tuple[str, ...]] = {
+    "agree": ("matplotlib", "praatio", "pympi"),
     "asr": ("faster_whisper",),
     "browser": ("playwright",),
     "demo": ("skimage",),
@@ -18,7 +19,6 @@ _MODULES: dict[Extra, tuple[str, ...]] = {
     "train": (
         *(
             "lightning_fabric",
-            "matplotlib",
             "optuna",
             "safetensors",
             "scipy",

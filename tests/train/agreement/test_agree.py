@@ -1,0 +1,161 @@
+"""Agreement in time: coefficients against published examples, tolerance, gaps, who is who, the files."""
+
+import csv
+import json
+import math
+
+import numpy as np
+import pytest
+
+from affectstream.stream import exits
+from affectstream.stream.errors import OptionError
+from affectstream.train.agreement.agree import Settings, agree
+from affectstream.train.agreement.coefficients import (
+    cohen_kappa,
+    concordance,
+    krippendorff_alpha,
+    table,
+)
+from affectstream.train.annotations.annotations import Annotations, Coding, Stretch, rating
+from affectstream.train.errors import DataError
+from tests.support.command import run_command
+
+
+def side(tmp_path, *stretches, person=None, recording="talk", kind="emotion"):
+    coding = Coding.of(person, kind, [Stretch(*each) for each in stretches], tmp_path)
+    return Annotations(tmp_path, recording, (coding,))
+
+
+def test_alpha_of_the_example_that_krippendorff_computes_by_hand():
+    # Krippendorff (2011), "Computing Krippendorff's Alpha-Reliability", A. Binary data.
+    first = np.array([0, 1, 0, 0, 0, 0, 0, 0, 1, 0])
+    second = np.array([1, 1, 1, 0, 0, 1, 0, 0, 0, 0])
+    assert krippendorff_alpha(table(first, second, 2)) == pytest.approx(0.095, abs=5e-4)
+
+
+def test_kappa_of_a_known_table():
+    # Cohen (1960), table 1: three categories, 200 cases, kappa .492.
+    counts = np.array([[88, 14, 18], [10, 40, 10], [2, 6, 12]])
+    assert cohen_kappa(counts) == pytest.approx(0.492, abs=5e-4)
+    assert math.isnan(cohen_kappa(np.array([[5]])))
+
+
+def test_concordance_punishes_a_shift_that_correlation_does_not_see():
+    values = np.arange(10.0)
+    assert concordance(values, values) == pytest.approx(1.0)
+    assert concordance(values, values + 3) == pytest.approx(2 * 8.25 / (2 * 8.25 + 9))
+    assert math.isnan(concordance(np.ones(3), np.ones(3)))
+
+
+def test_only_moments_count_in_which_both_give_a_verdict(tmp_path):
+    first = side(tmp_path, (0, 4, "joy"), (4, 8, "fear"))
+    second = side(tmp_path, (2, 4, "joy"), (4, 6, "joy"))
+    (found,) = agree([first], [second]).codings
+    assert found.seconds == pytest.approx(4.0)
+    assert found.coverage == pytest.approx((1.0, 0.5))
+    assert found.exact["agreement"].value == pytest.approx(0.5)
+    assert math.isnan(found.exact["agreement"].low)  # too little time for an interval
+    (differ,) = found.disagreements
+    assert (differ.first, differ.second) == ("fear", "joy")
+    assert (differ.start, differ.end) == pytest.approx((4.0, 6.0))
+
+
+def test_a_late_boundary_agrees_within_the_tolerance(tmp_path):
+    first = side(tmp_path, (0, 5, "joy"), (5, 10, "fear"))
+    second = side(tmp_path, (0, 5.4, "joy"), (5.4, 10, "fear"))
+    (found,) = agree([first], [second], Settings(tolerance=0.5)).codings
+    assert found.exact["kappa"].value < 0.95
+    assert found.tolerant == {"agreement": 1.0, "kappa": 1.0}
+    assert not found.disagreements
+    assert (found.boundaries.matched, found.boundaries.f1) == (2, 1.0)
+    assert found.boundaries.difference == pytest.approx(0.2)
+    (strict,) = agree([first], [second], Settings(tolerance=0.0)).codings
+    assert strict.boundaries.matched == 1 and len(strict.disagreements) == 1
+
+
+def test_a_shift_of_one_side_is_found_and_can_be_undone(tmp_path):
+    labels = ["joy", "fear", "anger", "neutral"] * 3
+    first = side(tmp_path, *((3 * i, 3 * i + 3, label) for i, label in enumerate(labels)))
+    second = side(tmp_path, *((3 * i + 1, 3 * i + 4, label) for i, label in enumerate(labels)))
+    (found,) = agree([first], [second]).codings
+    assert found.lag == pytest.approx(-1.0) and found.exact["agreement"].value < 0.7
+    (shifted,) = agree([first], [second], Settings(offset=-1.0)).codings
+    assert shifted.exact["agreement"].value == 1.0 and shifted.lag == 0.0
+
+
+def test_intervals_draw_recordings_where_there_are_enough(tmp_path):
+    def sides(labels):
+        return [
+            side(tmp_path, (0, 5, label), (5, 9, "neutral"), recording=f"r{i}")
+            for i, label in enumerate(labels)
+        ]
+
+    (found,) = agree(sides(["joy"] * 6), sides(["joy", "fear"] * 3)).codings
+    assert found.by == "recording" and found.recordings == 6
+    interval = found.exact["agreement"]
+    assert interval.low < interval.value < interval.high
+
+
+def test_ratings_are_compared_where_both_have_one(tmp_path):
+    times = np.arange(0, 60, 0.5)
+    values = np.sin(times / 5)
+    first = Annotations(tmp_path, "a", (), (rating("1", "valence", times, values),))
+    second = Annotations(
+        tmp_path, "b", (), (rating("x", "valence", times[:80], values[:80] + 0.5),)
+    )
+    (found,) = agree([first], [second]).ratings
+    assert found.metrics["pearson"].value == pytest.approx(1.0, abs=1e-3)
+    assert found.metrics["mean difference"].value == pytest.approx(0.5, abs=1e-2)
+    assert found.metrics["ccc"].value < 0.9
+    assert found.seconds == pytest.approx(40.5, abs=0.6)
+
+
+def test_who_is_who_has_to_be_said_where_it_is_open(tmp_path):
+    def two(names):
+        codings = [Coding(n, "emotion", (Stretch(0, 5, label),)) for n, label in names.items()]
+        return [Annotations(tmp_path, "talk", tuple(codings))]
+
+    ours, theirs = two({"1": "joy", "2": "fear"}), two({"Anna": "fear", "Ben": "joy"})
+    with pytest.raises(OptionError, match="emotion of 1, 2 on one side, of Anna, Ben on the other"):
+        agree(ours, theirs)
+    found = agree(ours, theirs, Settings(persons={"1": "Ben", "2": "Anna"}))
+    assert found.codings[0].exact["agreement"].value == 1.0
+
+
+def test_nothing_in_common(tmp_path):
+    with pytest.raises(
+        DataError, match="no recording is on both sides: a, b on one, c, d on the other"
+    ):
+        agree(
+            *([side(tmp_path, (0, 1, "joy"), recording=n) for n in names] for names in ("ab", "cd"))
+        )
+    with pytest.raises(DataError, match="one side has emotion, the other attention"):
+        agree([side(tmp_path, (0, 1, "joy"))], [side(tmp_path, (0, 1, "away"), kind="attention")])
+    with pytest.raises(DataError, match="annotate at the same time"):
+        agree([side(tmp_path, (0, 1, "joy"))], [side(tmp_path, (2, 3, "joy"))])
+
+
+def test_the_command_prints_and_writes_what_to_review(tmp_path, capsys):
+    pytest.importorskip("matplotlib", reason="pictures need the 'agree' extra")
+    (tmp_path / "a.csv").write_text("start,end,label\n0,4,happy\n4,10,bored\n")
+    (tmp_path / "b.csv").write_text("start,end,label\n0,6,joy\n6,10,neutral\n")
+    out = tmp_path / "out"
+    code = run_command(
+        "agree", tmp_path / "a.csv", tmp_path / "b.csv", "--rename", "bored=neutral", "-o", out
+    )
+    shown = capsys.readouterr().out
+    assert code == exits.DONE
+    assert "10.0 s in which both give a verdict" in shown and "0.800" in shown
+    rows = list(csv.DictReader((out / "disagreements.csv").open()))
+    assert [(row["A"], row["B"], row["start"], row["end"]) for row in rows] == [
+        ("neutral", "joy", "4.00", "6.00")
+    ]
+    document = json.loads((out / "agreement.json").read_text())
+    assert document["codings"][0]["labels"] == ["joy", "neutral"]
+    assert (out / "a-emotion.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_mistake_in_an_option_is_a_mistake_of_usage(tmp_path, capsys):
+    assert run_command("agree", tmp_path, tmp_path, "--person", "1") == exits.USAGE
+    assert "expected A=B" in capsys.readouterr().err
+    assert run_command("agree", tmp_path / "none", tmp_path) == exits.NOTHING

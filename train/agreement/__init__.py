@@ -1,0 +1,1 @@
+"""How well two annotations of the same recordings agree."""

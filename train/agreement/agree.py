@@ -1,0 +1,351 @@
+"""Agreement between two annotations of the same recordings, in time.
+
+Both sides are sampled at common moments, and compared where both give a verdict. With a tolerance, a moment
+of one side agrees if the other side has the same label at most that far away (Bakeman, Quera and Gnisci,
+2009: time-unit kappa with tolerance); this is done from both sides, and the two tables are added.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affectstream.train.agreement import boundaries, coefficients
+from affectstream.train.agreement.boundaries import Boundaries
+from affectstream.train.agreement.pairs import Pair, T, match_persons, recordings
+from affectstream.train.annotations.annotations import Annotations, Coding, Rating
+from affectstream.train.errors import DataError
+from affectstream.train.statistics import Array, Groups, Interval, Metrics, bootstrap
+
+BLOCK = 10.0
+"""Seconds that are drawn together where there are too few recordings to draw: moments that follow each other
+are alike (Kuensch, 1989)."""
+MIN_UNITS = 5
+"""Of fewer recordings, or blocks, no interval is drawn."""
+LAGS = np.arange(-20, 21) / 10.0
+"""Seconds by which the second side is shifted to look for a lag."""
+MIN_GAIN = 0.05
+MIN_SECONDS = 30.0
+"""A lag is reported if so much agreement is gained by it, over so much time: less is chance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How two sides are compared. Times in seconds."""
+
+    step: float = 0.1
+    tolerance: float = 0.5
+    offset: float = 0.0
+    """Added to the times of the second side."""
+    persons: Mapping[str, str] | None = None
+    """The first side's names to the second's."""
+    rename: Mapping[str, str] | None = None
+    """Labels of either side to the name that both shall have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disagreement:
+    """A stretch in which both give a verdict, and not the same one within the tolerance."""
+
+    recording: str
+    person: str | None
+    start: float
+    end: float
+    first: str
+    second: str
+
+
+@dataclass(frozen=True, slots=True)
+class CodingAgreement:
+    """Two codings of one kind, over all recordings."""
+
+    kind: str
+    recordings: int
+    seconds: float
+    """In which both give a verdict."""
+    coverage: tuple[float, float]
+    """Of the time in which either gives a verdict, the share in which the first does, and the second."""
+    exact: dict[str, Interval]
+    tolerant: dict[str, float]
+    by: str
+    """What the intervals draw."""
+    labels: tuple[str, ...]
+    confusion: NDArray[np.int64]
+    """(K, K) moments, first side in rows."""
+    boundaries: Boundaries
+    lag: float
+    """The shift of the second side, in seconds, at which they agree most."""
+    disagreements: tuple[Disagreement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RatingAgreement:
+    """Two ratings of one kind, over all recordings."""
+
+    kind: str
+    recordings: int
+    seconds: float
+    metrics: dict[str, Interval]
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """Everything that both sides annotated."""
+
+    first: str
+    second: str
+    settings: Settings
+    codings: tuple[CodingAgreement, ...]
+    ratings: tuple[RatingAgreement, ...]
+
+
+def agree(
+    first: Sequence[Annotations], second: Sequence[Annotations], settings: Settings | None = None
+) -> Agreement:
+    """Compare every kind that both sides have.
+
+    Raises `DataError` if no recording, or no kind, is on both sides, or nowhere both give a verdict;
+    `OptionError` where it stays open who is who.
+    """
+    settings = settings or Settings()
+    matched = recordings(first, second)
+    codings: dict[str, list[Pair[Coding]]] = {}
+    ratings: dict[str, list[Pair[Rating]]] = {}
+    persons = settings.persons or {}
+    for a, b in matched:
+        for kind in a.kinds:
+            codings.setdefault(kind, []).extend(
+                match_persons(a.recording, _of(a.codings, kind), _of(b.codings, kind), persons)
+            )
+            ratings.setdefault(kind, []).extend(
+                match_persons(a.recording, _of(a.ratings, kind), _of(b.ratings, kind), persons)
+            )
+    of_codings = [_compare_codings(k, pairs, settings) for k, pairs in codings.items() if pairs]
+    of_ratings = [_compare_ratings(k, pairs, settings) for k, pairs in ratings.items() if pairs]
+    found_codings = tuple(one for one in of_codings if one is not None)
+    found_ratings = tuple(one for one in of_ratings if one is not None)
+    if not found_codings and not found_ratings:
+        kinds = [sorted({kind for one in side for kind in one.kinds}) for side in (first, second)]
+        raise DataError(
+            f"nothing to compare: one side has {', '.join(kinds[0]) or 'nothing'}, the other "
+            f"{', '.join(kinds[1]) or 'nothing'}; expected a kind that both annotate at the same time"
+        )
+    names = [
+        str(side[0].path) if len(side) == 1 else f"{len(side)} recordings"
+        for side in (first, second)
+    ]
+    return Agreement(names[0], names[1], settings, found_codings, found_ratings)
+
+
+def _of(side: Sequence[T], kind: str) -> list[T]:
+    return [one for one in side if one.kind == kind]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sampled:
+    """One pair at common moments."""
+
+    pair: Pair[Coding]
+    times: NDArray[np.float64]
+    first: NDArray[np.object_]
+    second: NDArray[np.object_]
+
+    @property
+    def both(self) -> NDArray[np.bool_]:
+        return _given(self.first) & _given(self.second)
+
+
+def _sample(pair: Pair[Coding], settings: Settings, lag: float = 0.0) -> _Sampled:
+    end = max(one.stretches[-1].end for one in (pair.first, pair.second))
+    times = np.arange(0.5 * settings.step, end + abs(settings.offset), settings.step)
+    names = settings.rename or {}
+    rename = np.vectorize(lambda label: names.get(label, label), otypes=[object])
+    shifted = times - settings.offset - lag
+    return _Sampled(pair, times, rename(pair.first.at(times)), rename(pair.second.at(shifted)))
+
+
+def _compare_codings(
+    kind: str, pairs: Sequence[Pair[Coding]], settings: Settings
+) -> CodingAgreement | None:
+    sampled = [_sample(pair, settings) for pair in pairs]
+    a = np.concatenate([one.first[one.both] for one in sampled])
+    b = np.concatenate([one.second[one.both] for one in sampled])
+    if not len(a):
+        return None
+    labels = tuple(sorted({*a, *b}))
+    first, second = _codes(a, labels), _codes(b, labels)
+    groups = _groups([(one.pair.recording, one.times[one.both]) for one in sampled])
+    metrics = partial(coefficients.of_codes, count=len(labels))
+    reach = round(settings.tolerance / settings.step)
+    tolerant = _tolerant_table(sampled, labels, reach)
+    either = sum(int((_given(one.first) | _given(one.second)).sum()) for one in sampled)
+    given = [sum(int(_given(side).sum()) for side in sides) for sides in _sides(sampled)]
+    return CodingAgreement(
+        kind=kind,
+        recordings=len({one.pair.recording for one in sampled}),
+        seconds=len(a) * settings.step,
+        coverage=(given[0] / either, given[1] / either),
+        exact=_intervals(metrics, first, second, groups),
+        tolerant={
+            "agreement": float(np.trace(tolerant) / tolerant.sum()),
+            "kappa": coefficients.cohen_kappa(tolerant),
+        },
+        by="" if groups is None else groups.by,
+        labels=labels,
+        confusion=coefficients.table(first, second, len(labels)),
+        boundaries=boundaries.pooled([_boundaries(one.pair, settings) for one in sampled]),
+        lag=_lag(pairs, settings) if len(a) * settings.step >= MIN_SECONDS else 0.0,
+        disagreements=tuple(
+            d for one in sampled for d in _disagreements(one, reach, settings.step)
+        ),
+    )
+
+
+def _sides(
+    sampled: Sequence[_Sampled],
+) -> tuple[list[NDArray[np.object_]], list[NDArray[np.object_]]]:
+    return [one.first for one in sampled], [one.second for one in sampled]
+
+
+def _boundaries(pair: Pair[Coding], settings: Settings) -> Boundaries:
+    names = settings.rename or {}
+    first, second = (
+        [
+            s._replace(start=s.start + by, end=s.end + by, label=names.get(s.label, s.label))
+            for s in side
+        ]
+        for side, by in ((pair.first.stretches, 0.0), (pair.second.stretches, settings.offset))
+    )
+    return boundaries.match(first, second, settings.tolerance)
+
+
+def _tolerant_table(
+    sampled: Sequence[_Sampled], labels: Sequence[str], reach: int
+) -> NDArray[np.int64]:
+    """Moments of either side, each with the other's label, or its own where the other has it nearby."""
+    count = len(labels)
+    total = np.zeros((count, count), np.int64)
+    for one in sampled:
+        both = one.both
+        near_second, near_first = (
+            _has_nearby(labels, side, other, reach)
+            for side, other in ((one.first, one.second), (one.second, one.first))
+        )
+        a, b = one.first[both], one.second[both]
+        total += coefficients.table(
+            _codes(a, labels), _codes(np.where(near_second[both], a, b), labels), count
+        )
+        total += coefficients.table(
+            _codes(np.where(near_first[both], b, a), labels), _codes(b, labels), count
+        )
+    return total
+
+
+def _has_nearby(
+    labels: Sequence[str], side: NDArray[np.object_], other: NDArray[np.object_], reach: int
+) -> NDArray[np.bool_]:
+    """(n,) whether `other` has the label that `side` has at most `reach` moments away."""
+    found = np.zeros(len(side), bool)
+    window = np.ones(2 * reach + 1)
+    for label in labels:
+        near = np.convolve(other == label, window, mode="full")[reach : reach + len(side)] > 0.5
+        found |= (side == label) & near
+    return found
+
+
+def _disagreements(one: _Sampled, reach: int, step: float) -> list[Disagreement]:
+    """Stretches that differ beyond the tolerance, seen from either side."""
+    labels = sorted({*one.first[_given(one.first)], *one.second[_given(one.second)]})
+    agreed = _has_nearby(labels, one.first, one.second, reach) & _has_nearby(
+        labels, one.second, one.first, reach
+    )
+    differ = np.flatnonzero(one.both & ~agreed)
+    found: list[Disagreement] = []
+    for i in differ:
+        start, a, b = float(i * step), str(one.first[i]), str(one.second[i])
+        last = found[-1] if found else None
+        if last and (last.first, last.second) == (a, b) and start - last.end < 0.5 * step:
+            found[-1] = Disagreement(*_head(last), start + step, a, b)
+        else:
+            found.append(
+                Disagreement(one.pair.recording, one.pair.first.person, start, start + step, a, b)
+            )
+    return found
+
+
+def _head(one: Disagreement) -> tuple[str, str | None, float]:
+    return one.recording, one.person, one.start
+
+
+def _lag(pairs: Sequence[Pair[Coding]], settings: Settings) -> float:
+    """The shift of the second side with the highest agreement; 0 where it gains less than `MIN_GAIN`."""
+
+    def agreement(lag: float) -> float:
+        sampled = [_sample(pair, settings, lag) for pair in pairs]
+        same = sum(int((one.first == one.second)[one.both].sum()) for one in sampled)
+        return same / max(1, sum(int(one.both.sum()) for one in sampled))
+
+    best = float(max(sorted(LAGS, key=abs), key=lambda lag: round(agreement(lag), 6)))
+    return best if agreement(best) - agreement(0.0) >= MIN_GAIN else 0.0
+
+
+def _compare_ratings(
+    kind: str, pairs: Sequence[Pair[Rating]], settings: Settings
+) -> RatingAgreement | None:
+    columns: list[tuple[NDArray[np.float64], NDArray[np.float64]]] = []
+    moments = []
+    for pair in pairs:
+        end = max(float(one.times[-1]) + one.step for one in (pair.first, pair.second))
+        times = np.arange(0.5 * settings.step, end + abs(settings.offset), settings.step)
+        a, b = pair.first.at(times), pair.second.at(times - settings.offset)
+        both = np.isfinite(a) & np.isfinite(b)
+        columns.append((a[both], b[both]))
+        moments.append((pair.recording, times[both]))
+    first, second = (np.concatenate(side) for side in zip(*columns, strict=True))
+    if not len(first):
+        return None
+    groups = _groups(moments)
+    return RatingAgreement(
+        kind,
+        len({pair.recording for pair in pairs}),
+        len(first) * settings.step,
+        _intervals(coefficients.of_ratings, first, second, groups),
+        "" if groups is None else groups.by,
+    )
+
+
+def _groups(moments: Sequence[tuple[str, NDArray[np.float64]]]) -> Groups | None:
+    """What a bootstrap draws: recordings where there are enough, else blocks of time; None if too few."""
+    names = list(dict.fromkeys(name for name, _ in moments))
+    by_recording = len(names) >= MIN_UNITS
+    keys: list[tuple[int, int]] = []
+    for name, times in moments:
+        blocks = np.zeros(len(times), int) if by_recording else (times // BLOCK).astype(int)
+        keys += [(names.index(name), int(block)) for block in blocks]
+    numbers = np.unique(np.array(keys).reshape(-1, 2), axis=0, return_inverse=True)[1].reshape(-1)
+    if len(np.unique(numbers)) < MIN_UNITS:
+        return None
+    return Groups(numbers, "recording" if by_recording else f"{BLOCK:g} s block")
+
+
+def _intervals(
+    metrics: Metrics, first: Array, second: Array, groups: Groups | None
+) -> dict[str, Interval]:
+    if groups is None:
+        return {n: Interval(v, math.nan, math.nan) for n, v in metrics(first, second).items()}
+    return bootstrap(metrics, first, second, groups=groups)
+
+
+def _given(labels: NDArray[np.object_]) -> NDArray[np.bool_]:
+    return np.array([label is not None for label in labels], bool)
+
+
+def _codes(found: NDArray[np.object_], labels: Sequence[str]) -> NDArray[np.int64]:
+    index = {label: i for i, label in enumerate(labels)}
+    return np.array([index[label] for label in found], np.int64)

@@ -1,0 +1,82 @@
+"""Which coding of one side belongs to which of the other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from affectstream.stream.errors import OptionError
+from affectstream.train.annotations.annotations import Annotations, Coding, Rating
+from affectstream.train.errors import DataError
+
+T = TypeVar("T", Coding, Rating)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair(Generic[T]):
+    """The same person's annotations of one kind, by both sides."""
+
+    recording: str
+    first: T
+    second: T
+
+
+def recordings(
+    first: Sequence[Annotations], second: Sequence[Annotations]
+) -> list[tuple[Annotations, Annotations]]:
+    """Match by the name of the recording; two single files belong together whatever their names.
+
+    Raises `DataError` if nothing matches, or a name stands twice on one side.
+    """
+    if len(first) == len(second) == 1:
+        return [(first[0], second[0])]
+    by_name = [_by_name(side) for side in (first, second)]
+    common = sorted(by_name[0].keys() & by_name[1].keys())
+    if not common:
+        found = [", ".join(sorted(names)[:5]) for names in by_name]
+        raise DataError(
+            f"no recording is on both sides: {found[0]} on one, {found[1]} on the other; expected files "
+            "or folders named after the recordings"
+        )
+    return [(by_name[0][name], by_name[1][name]) for name in common]
+
+
+def _by_name(side: Sequence[Annotations]) -> dict[str, Annotations]:
+    found: dict[str, Annotations] = {}
+    for one in side:
+        if one.recording in found:
+            raise DataError(
+                f"{one.path} and {found[one.recording].path} are both about {one.recording!r}: give one"
+            )
+        found[one.recording] = one
+    return found
+
+
+def match_persons(
+    recording: str, first: Sequence[T], second: Sequence[T], persons: Mapping[str, str]
+) -> list[Pair[T]]:
+    """Pairs of one kind: by `persons` (first's name to second's), by equal names, or the only ones.
+
+    Raises `OptionError` where it stays open who is who.
+    """
+    if not first or not second:
+        return []
+    theirs = {one.person: one for one in second}
+    pairs = [
+        Pair(recording, one, theirs[name])
+        for one in first
+        if (name := persons.get(str(one.person), one.person)) in theirs
+    ]
+    if pairs:
+        return pairs
+    if len(first) == len(second) == 1:
+        return [Pair(recording, first[0], second[0])]
+    raise OptionError(
+        f"{recording}: {first[0].kind} of {_names(first)} on one side, of {_names(second)} on the other: "
+        "say who is who with --person FIRST=SECOND"
+    )
+
+
+def _names(side: Sequence[Coding | Rating]) -> str:
+    return ", ".join("the recording" if one.person is None else one.person for one in side)

@@ -1,0 +1,164 @@
+"""An agreement as text, as files, and as pictures of the two timelines."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from affectstream.engines.labels import EMOTIONS
+from affectstream.stream.sinks.base import writing
+from affectstream.train.agreement.agree import Agreement, CodingAgreement, Settings
+from affectstream.train.agreement.pairs import Pair, match_persons, recordings
+from affectstream.train.annotations.annotations import Annotations, Coding
+from affectstream.train.files import encode_json, write_atomically
+from affectstream.train.statistics import Interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+JSON, REVIEW = "agreement.json", "disagreements.csv"
+COLORS = ("#bbbbbb", "#ee6677", "#228833", "#aa3377", "#ccbb44", "#4477aa", "#66ccee", "#222255")
+"""Distinguishable with any color vision (Tol, 2021): of the emotions in their order, else of the labels."""
+
+
+def lines(found: Agreement) -> Iterator[str]:
+    """For a terminal."""
+    yield f"A: {found.first}"
+    yield f"B: {found.second}"
+    for one in found.codings:
+        yield from _coding_lines(one, found.settings)
+    for rated in found.ratings:
+        yield f"\n{rated.kind}, rated: {_amount(rated.recordings, rated.seconds)}"
+        for name, value in rated.metrics.items():
+            yield f"  {name:24} {_interval(value, rated.by)}"
+
+
+def _coding_lines(one: CodingAgreement, settings: Settings) -> Iterator[str]:
+    yield f"\n{one.kind}: {_amount(one.recordings, one.seconds)} in which both give a verdict"
+    yield f"  {'coverage':24} A {one.coverage[0]:.0%}, B {one.coverage[1]:.0%}"
+    for name, value in one.exact.items():
+        tolerant = one.tolerant.get(name)
+        more = "" if tolerant is None else f"   {_number(tolerant)} within {settings.tolerance:g} s"
+        yield f"  {name:24} {_interval(value, one.by)}{more}"
+    edges = one.boundaries
+    late = f", B {edges.difference:+.2f} s" if edges.matched else ""
+    yield (
+        f"  {'onsets':24} {edges.matched} common, of {edges.first} in A and {edges.second} in B "
+        f"(F1 {_number(edges.f1)}){late}"
+    )
+    if one.lag:
+        yield f"  {'lag':24} they agree most with B shifted by {one.lag:+.1f} s: --offset shifts it"
+    width = max(6, *map(len, one.labels))
+    yield f"  {'seconds, A in rows':24} {' '.join(f'{name:>{width}}' for name in one.labels)}"
+    for label, row in zip(one.labels, one.confusion, strict=True):
+        cells = " ".join(f"{count * settings.step:>{width}.1f}" for count in row)
+        yield f"  {label:>24} {cells}"
+
+
+def _amount(recordings: int, seconds: float) -> str:
+    return f"{recordings} recording{'s' if recordings > 1 else ''}, {seconds:.1f} s"
+
+
+def _interval(value: Interval, by: str) -> str:
+    if math.isnan(value.value):
+        return "not defined: one side uses a single label"
+    if not by or math.isnan(value.low):
+        return f"{value.value:.3f} (too few recordings for an interval)"
+    return f"{value.value:.3f} [{value.low:.3f}, {value.high:.3f}] by {by}"
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"
+
+
+def write(
+    found: Agreement, first: Sequence[Annotations], second: Sequence[Annotations], folder: Path
+) -> list[Path]:
+    """Write all results as JSON, the stretches to review, and a picture for each recording and kind.
+
+    Returns the files. Raises `OutputError` where the disk refuses.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / JSON, encode_json(_plain(found)))
+    write_atomically(folder / REVIEW, _review(found).encode())
+    return [folder / JSON, folder / REVIEW, *_pictures(found, first, second, folder)]
+
+
+def _plain(found: Agreement) -> dict[str, object]:
+    document = asdict(found)
+    for one, plain in zip(found.codings, document["codings"], strict=True):
+        plain["confusion"] = one.confusion.tolist()
+    return {"schema": "1.0", **document}
+
+
+def _review(found: Agreement) -> str:
+    """The longest disagreements first: what two coders would sit down with."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("recording", "person", "kind", "start", "end", "seconds", "A", "B"))
+    rows = [(one.kind, each) for one in found.codings for each in one.disagreements]
+    for kind, each in sorted(rows, key=lambda row: row[1].start - row[1].end):
+        times = (f"{value:.2f}" for value in (each.start, each.end, each.end - each.start))
+        writer.writerow((each.recording, each.person or "", kind, *times, each.first, each.second))
+    return text.getvalue()
+
+
+def _pictures(
+    found: Agreement, first: Sequence[Annotations], second: Sequence[Annotations], folder: Path
+) -> list[Path]:
+    from matplotlib.figure import Figure
+
+    written = []
+    persons = found.settings.persons or {}
+    for a, b in recordings(first, second):
+        for one in found.codings:
+            ours, theirs = ([c for c in side.codings if c.kind == one.kind] for side in (a, b))
+            for pair in match_persons(a.recording, ours, theirs, persons):
+                figure = Figure(figsize=(12, 2.6), layout="constrained")
+                axes = figure.subplots()
+                _draw(axes, pair, one, found.settings)
+                who = "" if pair.first.person is None else f", person {pair.first.person}"
+                axes.set_title(f"{a.recording}{who}: {one.kind}", loc="left")
+                name = "-".join(filter(None, (a.recording, pair.first.person, one.kind)))
+                path = folder / f"{name}.png"
+                figure.savefig(path, dpi=130)
+                written.append(path)
+    return written
+
+
+def _draw(axes: Axes, pair: Pair[Coding], one: CodingAgreement, settings: Settings) -> None:
+    """Both timelines, and below them where they differ."""
+    from matplotlib.patches import Patch
+
+    names = settings.rename or {}
+    differ = [
+        each
+        for each in one.disagreements
+        if (each.recording, each.person) == (pair.recording, pair.first.person)
+    ]
+    order = EMOTIONS if set(one.labels) <= set(EMOTIONS) else one.labels
+    color = {label: COLORS[i % len(COLORS)] for i, label in enumerate(order)}
+    for row, (coding, by) in enumerate(((pair.first, 0.0), (pair.second, settings.offset))):
+        for start, end, label in coding.stretches:
+            shade = color.get(names.get(label, label), "#dddddd")
+            axes.broken_barh([(start + by, end - start)], (2 - row, 0.8), color=shade, linewidth=0)
+    for each in differ:
+        axes.broken_barh(
+            [(each.start, each.end - each.start)], (0, 0.8), color="black", linewidth=0
+        )
+    axes.set_yticks([2.4, 1.4, 0.4], ["A", "B", "differ"])
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel("seconds")
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.legend(
+        handles=[Patch(color=color[label], label=label) for label in one.labels],
+        loc="upper left",
+        bbox_to_anchor=(1, 1),
+        frameon=False,
+    )

@@ -1,0 +1,110 @@
+"""What somebody noted of one recording: stretches with a label, and ratings over time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affectstream.train.errors import DataError
+
+
+class Stretch(NamedTuple):
+    """A label from `start` to `end`, in seconds."""
+
+    start: float
+    end: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Coding:
+    """Labels of one kind for one person. Between the stretches the coder gave no verdict."""
+
+    person: str | None
+    """None: the recording, or a person whom the file does not name."""
+    kind: str
+    """Such as ``emotion`` or ``attention``."""
+    stretches: tuple[Stretch, ...]
+    """In order of time, without overlap."""
+
+    @staticmethod
+    def of(person: str | None, kind: str, stretches: Iterable[Stretch], where: Path) -> Coding:
+        """Sort and check. Raises `DataError` for stretches that overlap or end before they begin."""
+        ordered = sorted(stretches)
+        who = f"{where}: {kind}" + (f" of {person}" if person else "")
+        for start, end, label in ordered:
+            if not 0 <= start < end:
+                raise DataError(
+                    f"{who}: {label!r} lasts from {start:g} to {end:g} s, expected an end after its start"
+                )
+        for first, second in pairwise(ordered):
+            if second.start < first.end - 1e-6:
+                raise DataError(
+                    f"{who}: {first.label!r} until {first.end:g} s overlaps {second.label!r} from "
+                    f"{second.start:g} s: expected one label at a time; a tier for each person"
+                )
+        return Coding(person, kind, tuple(ordered))
+
+    def at(self, times: NDArray[np.float64]) -> NDArray[np.object_]:
+        """The label at each of `times` (n,) in seconds; None between the stretches."""
+        starts = np.array([stretch.start for stretch in self.stretches])
+        ends = np.array([stretch.end for stretch in self.stretches])
+        labels = np.array([*(stretch.label for stretch in self.stretches), None], object)
+        index = np.searchsorted(starts, times, side="right") - 1
+        inside = (index >= 0) & (times < ends[np.clip(index, 0, None)]) if len(ends) else index < -1
+        return labels[np.where(inside, index, -1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Rating:
+    """A continuous quantity of one person, such as valence."""
+
+    person: str | None
+    kind: str
+    times: NDArray[np.float64]
+    """(n,) seconds, rising."""
+    values: NDArray[np.float64]
+    """(n,) a value holds until the next time; nan: no verdict."""
+    step: float
+    """Seconds that the last value holds."""
+
+    def at(self, times: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The value at each of `times` (n,); nan before the first, after the last, and in gaps longer than
+        twice the usual step."""
+        index = np.searchsorted(self.times, times, side="right") - 1
+        age = times - self.times[np.clip(index, 0, None)]
+        usable = (index >= 0) & (age < 2 * self.step)
+        return np.where(usable, self.values[np.clip(index, 0, None)], np.nan)
+
+
+def rating(
+    person: str | None, kind: str, times: Sequence[float], values: Sequence[float]
+) -> Rating:
+    """A rating from pairs in any order."""
+    order = np.argsort(times, kind="stable")
+    t, v = np.asarray(times, float)[order], np.asarray(values, float)[order]
+    step = float(np.median(np.diff(t))) if len(t) > 1 else 0.5
+    return Rating(person, kind, t, v, max(step, 1e-3))
+
+
+@dataclass(frozen=True, slots=True)
+class Annotations:
+    """Everything that one file, or one folder of results, says of one recording."""
+
+    path: Path
+    recording: str
+    """Name by which two sides are matched."""
+    codings: tuple[Coding, ...]
+    ratings: tuple[Rating, ...] = ()
+
+    @property
+    def kinds(self) -> list[str]:
+        """Kinds of codings and ratings, each once."""
+        kinds = [one.kind for one in self.codings] + [one.kind for one in self.ratings]
+        return list(dict.fromkeys(kinds))

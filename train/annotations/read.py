@@ -1,0 +1,71 @@
+"""Which reader a file needs, and which files of a folder belong to which recording."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from affectstream.train.annotations.annotations import Annotations
+from affectstream.train.annotations.results import EVENTS, READINGS, read_results
+from affectstream.train.annotations.tables import read_table
+from affectstream.train.errors import DataError, DataMissing
+
+SUFFIXES = (".eaf", ".textgrid", ".csv", ".tsv", ".txt", ".jsonl", ".parquet")
+
+
+def read(path: Path, kind: str = "emotion") -> list[Annotations]:
+    """The annotations in a file, or of every recording in a folder.
+
+    `kind` is what labels are of where a file does not say. A folder of results counts as one recording,
+    named after it. Raises `DataMissing` or `DataError`.
+    """
+    if path.is_file():
+        return [read_file(path, _recording(path), kind)]
+    if not path.is_dir():
+        raise DataMissing(f"{path} not found: expected annotations, or a folder of them")
+    results = sorted({file.parent for name in (READINGS, EVENTS) for file in path.rglob(name)})
+    if results:
+        return [_read_folder(folder) for folder in results]
+    files = sorted(file for file in path.rglob("*") if file.suffix.casefold() in SUFFIXES)
+    if not files:
+        raise DataMissing(f"{path} holds no annotations: expected {', '.join(SUFFIXES)}")
+    return [read_file(file, _recording(file), kind) for file in files]
+
+
+def read_file(path: Path, recording: str, kind: str = "emotion") -> Annotations:
+    """One file, by its suffix. Raises `DataError`."""
+    suffix = path.suffix.casefold()
+    if suffix in (".jsonl", ".parquet"):
+        return read_results(path, recording)
+    if suffix in (".eaf", ".textgrid"):
+        from affectstream.train.annotations.tiers import read_elan, read_textgrid
+
+        return (read_elan if suffix == ".eaf" else read_textgrid)(path, recording, kind)
+    if suffix in (".csv", ".tsv"):
+        try:
+            return read_table(path, recording, kind)
+        except DataError as not_a_table:
+            return _imotions(path, recording, not_a_table)
+    if suffix == ".txt":
+        return _imotions(path, recording, None)
+    raise DataError(f"{path}: unknown kind of file, expected {', '.join(SUFFIXES)}")
+
+
+def _imotions(path: Path, recording: str, first_error: DataError | None) -> Annotations:
+    from affectstream.train.annotations.imotions import read_imotions
+
+    try:
+        return read_imotions(path, recording)
+    except DataError as error:
+        raise first_error or error from None
+
+
+def _read_folder(folder: Path) -> Annotations:
+    name = READINGS if (folder / READINGS).is_file() else EVENTS
+    return read_file(folder / name, Path(folder.name).stem)
+
+
+def _recording(path: Path) -> str:
+    """The recording that a file is about: its name up to the first dot, or its folder's for our results."""
+    if path.name in (READINGS, EVENTS):
+        return Path(path.resolve().parent.name).stem
+    return path.name.partition(".")[0]
