@@ -45,6 +45,7 @@ PAGES = [
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 
 RUN = (
+    "agree ann.csv ben.csv",
     "demo",
     "doctor",
     "schema",
@@ -129,6 +130,8 @@ def material(tmp_path_factory):
     (folder / "talks.csv").write_text(
         "id,participant,text,label,split\n1,ann,what a day,happy,train\n2,ben,oh no,sadness,valid\n"
     )
+    (folder / "ann.csv").write_text("start,end,label\n0,30,neutral\n30,40,happy\n40,62,bored\n")
+    (folder / "ben.csv").write_text("start,end,label\n0,31,neutral\n31,45,joy\n45,62,neutral\n")
     with zipfile.ZipFile(folder / "fer2013.zip", "w") as archive:
         for number, name in enumerate(["train/happy", "train/sad", "test/happy", "test/sad"]):
             picture = np.random.default_rng(number).integers(0, 255, (48, 48), np.uint8)
