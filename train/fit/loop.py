@@ -48,6 +48,7 @@ from affectstream.train.fit.phases import PhaseSpan, phase_spans
 from affectstream.train.fit.schedule import SkippedSteps, learning_rate
 from affectstream.train.fit.step_log import READ_EVERY, NotFinite, StepLog
 from affectstream.train.fit.train_state import TrainState, UncastBatch
+from affectstream.train.loader.batches import ValidBatches
 from affectstream.train.metrics import score
 from affectstream.train.progress import progress_bar
 from affectstream.train.recipe import Batch, Bindable, Recipe, count_parameters, update_ema
@@ -161,6 +162,8 @@ class Trainer:
         for note in loaders.notes:
             self.report(note)
         self.valid, self.batches = loaders.valid, ProcessBatches(loaders.train, fabric)
+        if isinstance(self.valid, ValidBatches):
+            self.valid.move(fabric.device)
         self.steps = math.ceil(len(self.batches) / self.config.accumulate)
         """Optimizer steps in an epoch."""
         self.state = TrainState(fabric, self.recipe, self.config)

@@ -25,6 +25,8 @@ VALID_BATCH = 64
 """Samples in a validation batch at most."""
 VALID_PICTURES = 512
 """Pictures in a validation batch at most, where samples have several."""
+VALID_ON_GPU = 1024
+"""Samples in a validation batch at most that are kept in a GPU's memory: they are small."""
 AHEAD = 4
 """Batches that each worker prepares in advance."""
 
@@ -186,6 +188,11 @@ class ValidBatches(Sequence[Batch], _Batches):
         """`size` samples a batch, by default `valid_batch_size`."""
         self.samples, self._workers = samples, workers
         self._size = size or valid_batch_size(samples)
+
+    def move(self, device: torch.device) -> None:
+        """Make larger batches on `device`, where that is a GPU and all samples fit."""
+        if device.type != "cpu" and self.samples.move(device):
+            self._size, self._workers = max(self._size, VALID_ON_GPU), 0
 
     def __len__(self) -> int:
         return math.ceil(len(self.samples) / self._size)

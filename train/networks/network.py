@@ -19,8 +19,8 @@ from affectstream.train.config import Value as Value
 
 INPUTS = ("video", "voice", "text", "metadata")
 """What a head may take, in this order."""
-ENCODED_AT_ONCE = 64
-"""Pictures that are encoded in one call if no gradients are needed."""
+ENCODED_AT_ONCE = 64 * 224 * 224
+"""Pixels that are encoded in one call if no gradients are needed."""
 
 
 class VideoEncoder(nn.Module):
@@ -137,7 +137,8 @@ def _encode_video(encoder: VideoEncoder, pixels: Tensor, mask: Tensor | None) ->
         return {"video": out, "video_mask": mask}
     pictures = pixels[mask]
     # Without gradients a few at a time, so that long windows need not fit into memory.
-    size = len(pictures) if torch.is_grad_enabled() else ENCODED_AT_ONCE
+    few = max(1, ENCODED_AT_ONCE // pictures[0, ..., 0].numel())
+    size = len(pictures) if torch.is_grad_enabled() else few
     parts = [encoder(part) for part in pictures.split(size)]
     found = torch.cat([part[0] if encoder.extra_outputs else part for part in parts])
     out = out.to(found.dtype).masked_scatter(mask.unsqueeze(2), found)

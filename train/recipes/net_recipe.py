@@ -182,7 +182,7 @@ class NetRecipe(Architecture):
         for batch in batches:
             with torch.no_grad():
                 outputs.append(module(to_device(batch, device)).float().cpu())
-            truth.append({task.name: batch[task.name] for task in tasks})
+            truth.append({task.name: batch[task.name].cpu() for task in tasks})
         all_outputs = torch.cat(outputs)
         all_truth = {task.name: torch.cat([part[task.name] for part in truth]) for task in tasks}
         numbers = {name: part.numpy() for name, part in all_truth.items()}
