@@ -198,7 +198,8 @@ class FitConfig:
     )
     mixup: float = _data(
         0.0,
-        "Blend pictures and their classes in half of the batches, by weights of Beta(MIXUP, MIXUP).",
+        "Blend pictures or sounds and their classes in half of the batches, by weights of "
+        "Beta(MIXUP, MIXUP).",
         _ZERO_OR_MORE,
     )
     label_smoothing: float = _data(
@@ -229,6 +230,10 @@ class FitConfig:
         2.0,
         "With --teacher: temperature that softens the probabilities of teachers and network.",
         Rule(lambda value: 0 < value < math.inf, "more than 0"),
+    )
+    balance: bool = _data(
+        False,
+        "Draw corpora, emotions within a corpus, and speakers within an emotion equally often.",
     )
     focal_gamma: float | None = _data(
         None, "Use focal loss with this gamma instead of cross-entropy.", _ZERO_OR_MORE, shown=False

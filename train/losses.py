@@ -29,11 +29,14 @@ class LossConfig:
     prior_power: float = 0.0
     """Logit adjustment (Menon et al., 2021): the network's logits are compared with the labels after this
     multiple, in [0, 1], of the log of the training set's prior is added to them."""
+    evenly_drawn: bool = False
+    """The samples are drawn so that the classes are equally frequent (`FitConfig.balance`): they need no
+    weights."""
 
     @property
     def balanced(self) -> float:
         """The power of the training set's prior that the network's logits lack, in [0, 1]."""
-        return 1.0 if self.class_weights else self.prior_power
+        return 1.0 if self.class_weights or self.evenly_drawn else self.prior_power
 
 
 def cross_entropy(
@@ -57,7 +60,7 @@ def cross_entropy(
     if config.focal_gamma is not None:
         correct = F.softmax(logits, 1).gather(1, labels.unsqueeze(1)).squeeze(1)
         losses = config.focal_alpha * (1.0 - correct) ** config.focal_gamma * losses
-    if config.class_weights:
+    if config.class_weights and not config.evenly_drawn:
         losses = losses * _class_weights(counts, logits)[labels]
     return _divide(losses, known, labeled_share)
 
@@ -78,7 +81,7 @@ def distribution_cross_entropy(
     if config.focal_gamma is not None:
         others = 1.0 - log_probabilities.exp()
         shares = config.focal_alpha * others**config.focal_gamma * shares
-    if config.class_weights:
+    if config.class_weights and not config.evenly_drawn:
         shares = shares * _class_weights(counts, logits)
     return _divide(-(shares * log_probabilities).sum(1), known, labeled_share)
 
@@ -104,7 +107,7 @@ def binary_cross_entropy(
     if config.focal_gamma is not None:
         correct = torch.where(targets > 0.5, logits.sigmoid(), (-logits).sigmoid())
         losses = config.focal_alpha * (1.0 - correct) ** config.focal_gamma * losses
-    if config.class_weights:
+    if config.class_weights and not config.evenly_drawn:
         losses = losses * _class_weights(counts, logits)[(targets > 0.5).long()]
     return _divide(losses, known, labeled_share)
 

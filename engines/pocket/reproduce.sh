@@ -52,7 +52,7 @@ keep_or_learn() { # MODALITY RECIPE DATA
 
 prepare fer2013 fer2013 "$data" --size 48 --duplicates drop
 prepare ravdess ravdess "$data/ravdess"
-prepare emodb emodb "$data/emodb" --split 100/0
+prepare emodb emodb "$data/emodb"
 prepare nemo nemo "$data/nemo"
 prepare meld meld "$data/meld"
 

@@ -273,7 +273,7 @@ def _counts(manifest: Manifest, spec: ModelSpec) -> list[str]:
 def _calibration(exported: Exported, spec: ModelSpec) -> str:
     if not exported.calibrated:
         return "None: the bundle predicts no emotions by probability."
-    prior = "" if spec.loss.class_weights else " The training set's prior is taken off the head."
+    prior = "" if spec.loss.balanced == 1 else " The training set's prior is taken off the head."
     return (
         "Readings under the minimum confidence abstain; it lets "
         f"{COVERAGE:.0%} of split valid through.{prior}\n\n{card.calibration(exported.calibrated)}"

@@ -1,9 +1,12 @@
-"""Augmentation of sound: a little faster or slower, higher or lower, with a little noise.
+"""Augmentation of sound, as batched operations on the device of the samples.
 
-Tempo and pitch are changed independently by a phase vocoder (Flanagan and Golden, 1966): each row is
-stretched by its own factor, then resampled at its own speed. Encoders compute log-mels themselves, so they
-call what works on these: SpecAugment (Park et al., 2019), which hides parts of them, and `change_mel`, which
-does more for less there: filters and gain are sums, noise is a sum of powers.
+`augment` changes windows of samples as a room, a microphone, a line and a neighbor would. Speed is perturbed
+by resampling, which moves tempo and pitch together (Ko et al., 2015): it costs a fiftieth of a phase vocoder.
+Everything else is a product of spectra, so that a window is transformed there and back once.
+
+Encoders compute log-mels themselves, so they call what works on these: SpecAugment (Park et al., 2019), which
+hides parts of them, and `change_mel`, which changes tempo and pitch apart from each other and adds noise of
+random color.
 
 A window ends now and may begin with zeros. Augmented sound ends where the original ends.
 """
@@ -16,129 +19,95 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-STRETCH = 0.1
-"""Largest change of the tempo, as a share."""
-SEMITONES = 2.0
-"""Largest change of the pitch."""
-SNR_DB = 15.0
-"""Ratio of the speech to the added noise."""
-PROBABILITY = 0.5
-"""Of each of the three changes, for each row."""
+SPEED = 0.12
+"""Largest change of the speed, as a share."""
+SPEED_SHARE, ROOM_SHARE, LINE_SHARE, NOISE_SHARE, BABBLE_SHARE, COARSE_SHARE = (
+    *(0.6, 0.35, 0.4),
+    *(0.5, 0.2, 0.15),
+)
+"""Probability of each change, for each row."""
+NOISE_DB = (0.0, 35.0)
+"""Ratio of the sound to the added noise."""
+BABBLE_DB = (5.0, 25.0)
+"""Ratio of the sound to that of the other rows."""
+DECAY_S = (0.1, 0.7)
+"""Time in which the echo of a room falls by 60 dB."""
+DIRECT_DB = (-3.0, 12.0)
+"""Ratio of the direct sound to the echo."""
 BARS = 2
 """Bars that `spec_augment` hides along each axis."""
 MAX_WIDTH = 0.15
 """Of a bar, as a share of its axis."""
 
+_RATE = 16_000
+_ECHO = 8_000  # samples of an echo, half a second
 _DECIBEL = math.log(10.0) / 10.0
-_FFT = 512  # 32 ms at 16 kHz: resolves both the harmonics and the syllables of a voice
-_HOP = _FFT // 4
-_FINER = 2  # oversampling of the stretched sound, so that a cubic can interpolate it
-_ROWS = 8  # at a time: their spectra fit into the cache of a processor, which is twice as fast
 
 
-def augment(samples: Tensor, generator: torch.Generator) -> Tensor:
+def augment(samples: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Windows (N, L) float32 in [-1, 1] at 16 kHz, each changed at random, in the same form.
 
-    Tempo by up to 10 %, pitch by up to 2 semitones, white noise 15 dB below the sound. Zeros before the
-    sound stay zeros, silence stays silence. The result depends on `generator` alone.
+    Speed by up to 12 %; the echo of a room; a line with fewer frequencies, tilted; noise of random color 0 to
+    35 dB below the sound; the sound of other rows 5 to 25 dB below; loudness, clipping and the steps of an
+    8-bit code. Zeros before the sound stay zeros, silence stays silence. Without a `generator`, torch's own
+    for the device is used.
     """
+    count, length = samples.shape
+    device = samples.device
 
     def draw(low: float, high: float) -> Tensor:
-        dice = torch.rand(len(samples), generator=generator, device=generator.device)
-        return dice.to(samples.device) * (high - low) + low
+        source = device if generator is None else generator.device
+        dice = torch.rand(count, 1, generator=generator, device=source)
+        return dice.to(device) * (high - low) + low
 
-    def sometimes(value: Tensor, otherwise: float) -> Tensor:
-        return torch.where(draw(0, 1) < PROBABILITY, value, otherwise)
+    def normal(*shape: int) -> Tensor:
+        source = device if generator is None else generator.device
+        return torch.randn(*shape, generator=generator, device=source).to(device)
 
-    tempo = sometimes(draw(1 - STRETCH, 1 + STRETCH), 1.0)
-    pitch = sometimes(2 ** (draw(-SEMITONES, SEMITONES) / 12), 1.0)
-    noisy = sometimes(torch.ones_like(tempo), 0.0)
-    grain = torch.randn(samples.shape, generator=generator, device=generator.device)
-    changed = samples.clone()
-    for rows in torch.nonzero((tempo != 1) | (pitch != 1))[:, 0].split(_ROWS):
-        if len(rows):
-            changed[rows] = change(samples[rows], tempo[rows], pitch[rows])
-    # No noise in the zeros before a short clip: they are not part of a recording.
-    share = noisy.unsqueeze(1) * 10 ** (-SNR_DB / 20) * _since_onset(changed)
-    return (changed + share * _loudness(changed) * grain.to(samples.device)).clamp(-1.0, 1.0)
+    speed = torch.where(draw(0, 1) < SPEED_SHARE, torch.exp(draw(-SPEED, SPEED)), 1.0)
+    changed = change_speed(samples, speed[:, 0])
+    audible = _since_onset(changed)
+
+    size = _fast_length(length + _ECHO)
+    hertz = torch.fft.rfftfreq(size, 1 / _RATE, device=device).unsqueeze(0)
+    clean = torch.fft.rfft(changed, size)
+    echo = _echoes(normal(count, _ECHO), draw(*DECAY_S), draw(*DIRECT_DB))
+    echo = torch.where(draw(0, 1) < ROOM_SHARE, echo, 0.0)
+    heard = clean * (1.0 + torch.fft.rfft(echo, size))
+
+    level = _power(heard).sqrt() * (size / audible.sum(1, keepdim=True).clamp(min=1)).sqrt()
+    color = (hertz.clamp(min=50.0) / 1000.0) ** draw(-1.2, 0.3)
+    grain = torch.view_as_complex(normal(count, hertz.shape[1], 2)) * color
+    share = torch.where(draw(0, 1) < NOISE_SHARE, 10 ** (-draw(*NOISE_DB) / 20), 0.0)
+    heard = heard + grain * (share * level / _power(grain).sqrt().clamp(min=1e-12))
+    others = clean.roll(1, 0) + clean.roll(2, 0)
+    share = torch.where(draw(0, 1) < BABBLE_SHARE, 10 ** (-draw(*BABBLE_DB) / 20), 0.0)
+    heard = heard + others * (share * (_power(heard) / _power(others).clamp(min=1e-12)).sqrt())
+
+    line = _line(hertz, draw(50, 350), draw(2_800, 7_800), draw(-9, 9))
+    heard = heard * torch.where(draw(0, 1) < LINE_SHARE, line, 1.0)
+    changed = torch.fft.irfft(heard, size)[:, :length] * audible
+
+    peak = changed.abs().amax(1, keepdim=True).clamp(min=1e-9)
+    limit = torch.where(draw(0, 1) < COARSE_SHARE, draw(0.3, 1.0), 1.0)
+    changed = (changed / peak).clamp(-limit, limit) / limit
+    coarse = _eight_bits(changed)
+    changed = torch.where(draw(0, 1) < COARSE_SHARE, coarse, changed)
+    gain = (peak * 10 ** (draw(-12, 6) / 20)).clamp(max=1.0)
+    return changed * gain * (peak > 1e-8)
 
 
-def change(samples: Tensor, tempo: Tensor, pitch: Tensor) -> Tensor:
-    """Windows (N, L) float32 played `tempo` (N,) times as fast and `pitch` (N,) times as high: (N, L).
+def change_speed(samples: Tensor, speed: Tensor) -> Tensor:
+    """Windows (N, L) float32 played `speed` (N,) times as fast, so higher and shorter: (N, L).
 
     The end stays where it was: a faster window gets zeros before it, a slower one loses its beginning.
     """
     length = samples.shape[1]
-    begin = length - (_since_onset(samples) > 0).sum(1)
-    stretched = _stretch(samples, tempo / pitch, pitch)
-    # The last sample of the result is the last sample of the stretched sound.
     back = torch.arange(length, 0, -1, device=samples.device)
-    changed = _read(stretched, stretched.shape[1] - back * pitch.double().unsqueeze(1) * _FINER)
-    first = length - (length - begin) / tempo
-    return changed * (back <= (length - first).unsqueeze(1))
-
-
-def _stretch(samples: Tensor, rate: Tensor, pitch: Tensor) -> Tensor:
-    """The phase vocoder: (N, L) at `rate` (N,), oversampled by `_FINER`.
-
-    The last frame stays the last, and enough frames come before it to be read `pitch` (N,) times as fast.
-    Frequencies that would alias then are removed.
-    """
-    window = torch.hann_window(_FFT, device=samples.device)
-    whole = F.pad(samples, (-samples.shape[1] % _HOP, 0))  # so that the last frame is at the end
-    bins = torch.stft(
-        whole, _FFT, _HOP, window=window, pad_mode="constant", return_complex=True
-    ).transpose(1, 2)
-    count = bins.shape[1]
-    needed = (pitch.unsqueeze(1) * samples.shape[1] / _HOP).ceil() + 2
-    back = torch.arange(int(needed.max()) - 1, -1, -1, device=rate.device)
-    # The place of each new frame among the old ones; a negative place is before the first.
-    place = count - 1 - rate.double().unsqueeze(1) * back
-    before = place.clamp(0, count - 2).long()
-    row = torch.arange(len(samples), device=samples.device).unsqueeze(1)
-    size = bins.abs()
-    share = (place - before).clamp(0, 1).float().unsqueeze(2)
-    loud = torch.lerp(size[row, before], size[row, before + 1], share)
-    hertz = torch.arange(_FFT // 2 + 1, device=samples.device) / (_FFT // 2)
-    audible = (place >= 0).unsqueeze(2) & (hertz <= 1 / pitch.view(-1, 1, 1))
-    angle = torch.where(size > 0, bins / size, 1.0)
-    begun = (place >= 0) & (back < needed)  # every row has its own first frame
-    phased = _phases(angle, _nearest_peak(size), before, begun) * angle[row, before]
-    finer = F.pad(phased * (loud * audible), (0, (_FINER - 1) * _FFT // 2))
-    wide = torch.hann_window(_FINER * _FFT, device=samples.device)
-    sound: Tensor = torch.istft(finer.transpose(1, 2), _FINER * _FFT, _FINER * _HOP, window=wide)
-    return sound * _FINER
-
-
-def _phases(angle: Tensor, peak: Tensor, before: Tensor, begun: Tensor) -> Tensor:
-    """The phase of each bin of the new frames relative to the old frame that it is made of.
-
-    `angle` (N, T, F) complex and `peak` (N, T, F) are of the old frames, `before` (N, S) is the old frame
-    before each new one, `begun` (N, S) whether the sound has begun. Returns (N, S, F) complex, on the unit
-    circle. From one new frame to the next the phase of a peak advances as between old frames, and the bins
-    around it advance with it (identity phase locking, Laroche and Dolson, 1999): bins that advance one by
-    one would lose their phase relation, and the sound would become thin.
-    """
-    row = torch.arange(len(angle), device=angle.device).unsqueeze(1)
-    advance = angle[row, before[:, :-1] + 1] * angle[row, before[:, 1:]].conj()
-    advance = torch.where(begun[:, :-1].unsqueeze(2), advance, 1.0)
-    around = peak[row, before[:, 1:]]
-    phases = [torch.ones_like(angle[:, 0])]
-    for step in range(advance.shape[1]):
-        phases.append((phases[-1] * advance[:, step]).gather(1, around[:, step]))
-    return torch.stack(phases, 1)
-
-
-def _nearest_peak(size: Tensor) -> Tensor:
-    """For each bin of (N, T, F) the number of the nearest bin that is louder than its neighbors."""
-    count = size.shape[2]
-    number = torch.arange(count, device=size.device)
-    beside = F.pad(size, (1, 1), value=-1.0)
-    peak = (size > beside[..., :-2]) & (size >= beside[..., 2:])
-    below = torch.where(peak, number, -count).cummax(2).values
-    above = torch.where(peak, number, 2 * count).flip(2).cummin(2).values.flip(2)
-    nearest = torch.where(number - below <= above - number, below, above)
-    return torch.where((nearest < 0) | (nearest >= count), number, nearest)
+    # Zeros on both sides, so that a cubic has its four neighbors everywhere.
+    padded = F.pad(samples, (2, 2))
+    place = length + 2 - back * speed.double().unsqueeze(1)
+    return _read(padded, place.clamp(min=0.0)) * (place >= 1.0)
 
 
 def _read(sound: Tensor, at: Tensor) -> Tensor:
@@ -150,14 +119,49 @@ def _read(sound: Tensor, at: Tensor) -> Tensor:
     return b + t / 2 * (c - a + t * (2 * a - 5 * b + 4 * c - d + t * (3 * (b - c) + d - a)))
 
 
+def _echoes(grain: Tensor, decay_s: Tensor, direct_db: Tensor) -> Tensor:
+    """Responses (N, T) of rooms without the direct sound, of normal noise `grain` (N, T).
+
+    Noise under an exponential decay, from 2 ms on, `direct_db` (N, 1) below a direct sound of 1.
+    """
+    time = torch.arange(grain.shape[1], device=grain.device) / _RATE
+    shape = torch.exp(-6.9 * time / decay_s) * (time > 0.002)
+    echo = grain * shape
+    energy = echo.square().sum(1, keepdim=True).sqrt().clamp(min=1e-9)
+    return echo / energy * 10 ** (-direct_db / 20)
+
+
+def _line(hertz: Tensor, low: Tensor, high: Tensor, tilt_db: Tensor) -> Tensor:
+    """Gain (N, F) at `hertz` (1, F) of a line from `low` to `high` (N, 1), tilted around 1 kHz by
+    `tilt_db` over three octaves."""
+    below = 1.0 / (1.0 + (low / hertz.clamp(min=1.0)) ** 8).sqrt()
+    above = 1.0 / (1.0 + (hertz / high) ** 16).sqrt()
+    octaves = (hertz.clamp(min=1.0) / 1000.0).log2().clamp(-3.0, 3.0)
+    return below * above * 10 ** (tilt_db / 3.0 * octaves / 20)
+
+
+def _eight_bits(samples: Tensor) -> Tensor:
+    """Samples (N, L) in [-1, 1] in the 256 steps of the mu-law, as on a telephone."""
+    mu = 255.0
+    code = torch.sign(samples) * torch.log1p(mu * samples.abs()) / math.log1p(mu)
+    code = (code * 127.0).round() / 127.0
+    return torch.sign(code) * torch.expm1(code.abs() * math.log1p(mu)) / mu
+
+
+def _power(spectrum: Tensor) -> Tensor:
+    """Sum of squares (N, 1) of half spectra (N, F)."""
+    return torch.view_as_real(spectrum).square().sum((1, 2)).unsqueeze(1)
+
+
+def _fast_length(length: int) -> int:
+    """The smallest product of a power of two and 1, 3, 5, 9 or 15 that is at least `length`: fast to
+    transform."""
+    return min(odd << max(0, math.ceil(math.log2(length / odd))) for odd in (1, 3, 5, 9, 15))
+
+
 def _since_onset(samples: Tensor) -> Tensor:
     """(N, L) float32: 1 from the first sample that is not zero, 0 before it."""
     return ((samples != 0).cumsum(1) > 0).to(samples.dtype)
-
-
-def _loudness(samples: Tensor) -> Tensor:
-    """Root mean square (N, 1) from the onset on, 0 for silence."""
-    return (samples.square().sum(1) / _since_onset(samples).sum(1).clamp(min=1)).sqrt().unsqueeze(1)
 
 
 def spec_augment(

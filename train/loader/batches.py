@@ -71,8 +71,11 @@ class _Batches(TorchDataset[Batch]):
 class TrainBatches(_Batches):
     """Shuffled batches of equal size, the same for the same seed and epoch."""
 
-    def __init__(self, samples: BatchSource, config: FitConfig) -> None:
-        self._samples, self._config = samples, config
+    def __init__(
+        self, samples: BatchSource, config: FitConfig, weights: torch.Tensor | None = None
+    ) -> None:
+        """With `weights` (n,) samples are drawn with these probabilities, some repeatedly."""
+        self._samples, self._config, self._weights = samples, config, weights
         self._size = min(config.batch_size, len(samples))
         self._count = len(samples) // self._size
         self._epoch = _Epoch(self._count)
@@ -111,7 +114,8 @@ class TrainBatches(_Batches):
         """The batch of (epoch, number)."""
         (epoch, number), config = index, self._config
         seed = config.seed * 100_003 + epoch
-        picked = _order(len(self._samples), seed)[number * self._size : (number + 1) * self._size]
+        order = self._order(seed)
+        picked = order[number * self._size : (number + 1) * self._size]
         generator = torch.Generator().manual_seed((seed * 1_000_003 + number + 1) % 2**64)
         augment = config.augment
         state = AugmentState(
@@ -123,6 +127,16 @@ class TrainBatches(_Batches):
             mixup=config.mixup if augment else 0.0,
         )
         return self._samples.batch(picked, state)
+
+    def _order(self, seed: int) -> list[int]:
+        """The samples of an epoch, by their numbers."""
+        if self._weights is None:
+            return _order(len(self._samples), seed)
+        generator = torch.Generator().manual_seed(seed)
+        count = len(self._samples)
+        drawn = torch.multinomial(self._weights, count, replacement=True, generator=generator)
+        found: list[int] = drawn.tolist()
+        return found
 
 
 @lru_cache(maxsize=1)

@@ -159,17 +159,23 @@ def mix(
     alpha: float,
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
-    """`batch` with each picture blended with another one of it, and its class `shares` likewise.
+    """`batch` with each picture, or sound, blended with another one of it, and its class `shares` likewise.
 
     Mixup (Zhang et al., 2018): the weight is drawn from a Beta distribution of `alpha` and `alpha`, once for
-    the batch. Half of the batches stay as they are. `generator` is on the CPU.
+    the batch. Half of the batches stay as they are. Sounds are made equally loud first. `generator` is on the
+    CPU.
     """
     if torch.rand((), generator=generator) < 0.5:
         return {**batch, **shares}
     seed = int(torch.randint(2**31, (), generator=generator))
     weight = float(np.random.default_rng(seed).beta(alpha, alpha))
-    pixels = batch["pixels"].float()
-    other = torch.randperm(len(pixels), generator=generator).to(pixels.device)
-    mixed = torch.lerp(pixels[other], pixels, weight).round().to(torch.uint8)
-    blended = {name: torch.lerp(part[other], part, weight) for name, part in shares.items()}
-    return {**batch, "pixels": mixed, **blended}
+    name = "pixels" if "pixels" in batch else "samples"
+    values = batch[name].float()
+    other = torch.randperm(len(values), generator=generator).to(values.device)
+    if name == "samples":
+        values = values * (0.05 / values.square().mean(1, keepdim=True).sqrt().clamp(min=1e-6))
+    mixed = torch.lerp(values[other], values, weight)
+    if name == "pixels":
+        mixed = mixed.round().to(torch.uint8)
+    blended = {task: torch.lerp(part[other], part, weight) for task, part in shares.items()}
+    return {**batch, name: mixed, **blended}

@@ -18,7 +18,7 @@ from affectstream.stream.media.types import SAMPLE_RATE
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.data.sample import decode_audio, decode_crop
 from affectstream.train.errors import DataError
-from affectstream.train.loader import augment_sound, pictures
+from affectstream.train.loader import pictures
 from affectstream.train.loader.dialogues import joined_texts, speaker_features, tokenize
 from affectstream.train.loader.frame_rows import FrameRows
 from affectstream.train.loader.window_spec import (
@@ -42,6 +42,10 @@ _COLUMN_OF = {"video": "crop_times_us", "voice": "audio_samples", "text": "text"
 _TIMES = ("start_us", "end_us", "frames_seen", "crop_times_us", "audio_samples")
 STILLS_BYTES = 1 << 30
 """Decoded pictures of at most so many bytes are kept in memory, where a sample is one picture."""
+SOUND_BYTES = 1 << 30
+"""Rows with sound of at most so many bytes are kept in memory, where samples have no pictures: nine hours."""
+AUGMENT_SOUND = "augment_sound"
+"""In a training batch whose sound `augment_sound.augment` has to change, on the device of the network."""
 _PROBED = 256
 """Samples that `Samples.coverage` looks at."""
 _NEEDED = {
@@ -123,6 +127,7 @@ class Samples:
         }
         """What training learns of the tasks on which people voted."""
         self._still_pictures: Tensor | None = None
+        self._sound_rows: dict[int, Row] | None = None
         self._frame_rows = FrameRows(dataset)
         self._small: dict[str, Tensor] = {}
         """What is small enough to be kept for all rows: tokens, speaker features, and their masks."""
@@ -189,7 +194,8 @@ class Samples:
     ) -> dict[str, Tensor]:
         """Samples `picked`, by their number here: for training with `training`, else for evaluation.
 
-        The keys are those of `Network.encode`, each with its mask, and the tasks.
+        The keys are those of `Network.encode`, each with its mask, and the tasks; `AUGMENT_SOUND` is there if
+        the sound is still to be augmented.
         """
         which = torch.as_tensor(picked)
         targets = self.truth if training is None else self.truth | self.shares
@@ -212,7 +218,7 @@ class Samples:
         return batch
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_still_pictures": None}
+        return {**self.__dict__, "_still_pictures": None, "_sound_rows": None}
 
     def _are_stills(self) -> bool:
         """Whether every sample is one picture and nothing else, and all of them fit into memory."""
@@ -250,7 +256,7 @@ class Samples:
     def _pictures_and_sound(
         self, numbers: Sequence[int], training: AugmentState | None
     ) -> dict[str, Tensor]:
-        rows = {number: self.dataset.row(number) for number in numbers}
+        rows = self._read(numbers)
         positions: list[float | None] = [None] * len(numbers)
         if training is not None:
             positions = list(torch.rand(len(numbers), generator=training.generator).tolist())
@@ -276,8 +282,22 @@ class Samples:
                 self._window_of_sound(number, sounds[number], start)
                 for number, start in zip(numbers, starts, strict=True)
             ]
-            batch |= self._sound(torch.from_numpy(np.stack(windows)), augmented)
+            samples = torch.from_numpy(np.stack(windows))
+            batch |= {"samples": samples, "voice_mask": samples.ne(0.0).any(1, keepdim=True)}
+            if augmented is not None:
+                batch[AUGMENT_SOUND] = torch.ones((), dtype=torch.bool)
         return batch
+
+    def _read(self, numbers: Sequence[int]) -> dict[int, Row]:
+        """The rows `numbers`. All rows are kept where they have no pictures and their sound fits into memory:
+        in random order most rows would be read from the file each time."""
+        if self._sound_rows is None and "video" not in self.window.modalities:
+            lengths = self.dataset.column("audio_samples")[self.rows]
+            fits = 2 * sum(length or 0 for length in lengths) <= SOUND_BYTES
+            kept = self.rows.tolist() if fits else []
+            self._sound_rows = {number: self.dataset.row(number) for number in sorted(kept)}
+        kept_rows = self._sound_rows or {}
+        return {n: kept_rows.get(n) or self.dataset.row(n) for n in numbers}
 
     def _start_us(
         self, number: int, row: Row, sound: NDArray[np.float32], position: float | None
@@ -366,14 +386,6 @@ class Samples:
                 shown = _augmented(shown, owner, augmented)
             pixels[mask] = shown
         return {"pixels": pixels, "video_mask": mask}
-
-    def _sound(self, samples: Tensor, augmented: AugmentState | None) -> dict[str, Tensor]:
-        """``samples`` (N, L) float32 and ``voice_mask`` (N, 1): which rows are not silent."""
-        mask = samples.ne(0.0).any(1, keepdim=True)
-        if augmented is not None and mask.any():
-            there = mask[:, 0]
-            samples[there] = augment_sound.augment(samples[there], augmented.generator)
-        return {"samples": samples, "voice_mask": mask}
 
 
 def _augmented(shown: Tensor, owner: Tensor, training: AugmentState) -> Tensor:

@@ -80,11 +80,15 @@ def spec_for(recipe: Architecture, data: Path, config: FitConfig) -> ModelSpec:
     check_names(config.tasks)
     if config.members:
         raise OptionError(f"--member means nothing for {recipe.name}: it joins no bundles")
-    if config.mixup and recipe.modalities != ("video",):
-        raise OptionError(f"--mixup {config.mixup:g}: blends pictures; {recipe.name} takes more")
-    if config.class_weights and config.prior_power:
+    if config.mixup and recipe.modalities not in (("video",), ("voice",)):
         raise OptionError(
-            f"--prior-power {config.prior_power:g}: --class-weights balances the classes already: give one "
+            f"--mixup {config.mixup:g}: blends pictures or sounds; {recipe.name} takes "
+            f"{' and '.join(recipe.modalities)}"
+        )
+    if (config.class_weights or config.balance) and config.prior_power:
+        other = "--class-weights" if config.class_weights else "--balance"
+        raise OptionError(
+            f"--prior-power {config.prior_power:g}: {other} balances the classes already: give one "
             "of them"
         )
     dataset = open_for(data, recipe.modalities)
@@ -131,6 +135,7 @@ def spec_for(recipe: Architecture, data: Path, config: FitConfig) -> ModelSpec:
             config.label_smoothing,
             config.focal_gamma,
             prior_power=config.prior_power,
+            evenly_drawn=config.balance,
         ),
         data=data_source(dataset, rows["train"]),
     )

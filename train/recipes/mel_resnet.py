@@ -1,11 +1,13 @@
 """`mel_resnet`: a small residual network over log-mels with attention over time, from scratch.
 
 Three seconds of sound to one embedding. The encoder normalizes loudness and hides what is far below the
-voice, so that pauses and the zeros before a short clip have no effect. Two attention weightings each pool
-mean and deviation over time.
+voice, so that pauses and the zeros before a short clip have no effect. It sees the log-mels twice: as they
+are, and with the mean of each band over the speech taken off, which takes off the color of a room, a
+microphone and a line too. Two attention weightings each pool mean and deviation over time.
 
-In training tempo, pitch, color, loudness, bandwidth and noise change at random on the log-mels
-(``mel_change=1``), and SpecAugment hides parts of them.
+In training the sound is augmented (`augment_sound.augment`), then tempo, pitch, color, loudness, bandwidth
+and noise change at random on the log-mels (``mel_change=1``), and SpecAugment hides parts of them. Every
+corpus, emotion and speaker is drawn equally often.
 """
 
 from __future__ import annotations
@@ -30,11 +32,11 @@ DEEPEST_DB, ACTIVE_DB = 65.0, 35.0
 """Cells more than so far below the loudest are raised; frames within so much of it count as speech."""
 WEIGHTINGS = 2
 OPTIONS: Mapping[str, Value] = {
-    "mel_first": 24,
-    "mel_second": 40,
-    "mel_third": 72,
-    "mel_last": 112,
-    "mel_width": 128,
+    "mel_first": 32,
+    "mel_second": 56,
+    "mel_third": 112,
+    "mel_last": 176,
+    "mel_width": 192,
     "mel_change": 1,
     "mel_bars": BARS,
 }
@@ -44,15 +46,17 @@ TINY: Mapping[str, Value] = dict(zip(WIDTHS, (4, 6, 8, 8, 16), strict=True))
 
 
 def level(mel: Tensor) -> Tensor:
-    """Normalize the loudness of log-mels (N, bands, frames): about [-4, 3], same shape.
+    """Normalize the loudness of log-mels (N, bands, frames): (N, 2, bands, frames), about [-4, 3].
 
-    The mean over the frames of speech becomes zero. Digital silence becomes all zeros.
+    In the first channel the mean over the frames of speech becomes zero, in the second that of each band.
+    Digital silence becomes all zeros.
     """
     mel = torch.maximum(mel, mel.amax((1, 2), keepdim=True) - DEEPEST_DB * DECIBEL)
     loudness = mel.amax(1, keepdim=True)
     active = (loudness >= loudness.amax(2, keepdim=True) - ACTIVE_DB * DECIBEL).to(mel.dtype)
-    mean = (mel.mean(1, keepdim=True) * active).sum(2, keepdim=True) / active.sum(2, keepdim=True)
-    return (mel - mean) / 3.0
+    of_bands = (mel * active).sum(2, keepdim=True) / active.sum(2, keepdim=True)
+    means = torch.stack([of_bands.mean(1, keepdim=True).expand_as(of_bands), of_bands], 1)
+    return (mel.unsqueeze(1) - means) / 3.0
 
 
 class Block(nn.Module):
@@ -84,7 +88,7 @@ class MelResNet(VoiceEncoder):
         self.steps, self.samples = 1, spec.samples
         self.change, self.bars = (int(spec.options[name]) for name in ("mel_change", "mel_bars"))
         self.mel = LogMel()
-        self.stem = Conv2dNormActivation(1, stem, 5, 2)
+        self.stem = Conv2dNormActivation(2, stem, 5, 2)
         self.stages = nn.Sequential(
             Block(stem, first, (2, 2), 0.05),
             Block(first, second, (2, 2), 0.1),
@@ -112,7 +116,7 @@ class MelResNet(VoiceEncoder):
             mel = change_mel(mel)
         if self.training and self.bars:
             mel = spec_augment(mel, bars=self.bars)
-        x = level(mel).unsqueeze(1).contiguous(memory_format=torch.channels_last)
+        x = level(mel).contiguous(memory_format=torch.channels_last)
         x = self.flat(self.stages(self.stem(x)).flatten(1, 2))
         weights = self.attend(x).softmax(2)
         mean, square = _weighted(x, weights), _weighted(x * x, weights)
@@ -137,15 +141,15 @@ RECIPE = NetRecipe(
     name="mel_resnet",
     summary="voice encoder: small residual network over 64 mels with attention, from scratch",
     defaults=FitConfig(
-        epochs=120,
-        batch_size=64,
+        epochs=200,
+        batch_size=128,
         learning_rate=3e-3,
         weight_decay=5e-2,
         warmup_epochs=3.0,
         ema_decay=0.998,
         precision="bf16-mixed",
         label_smoothing=0.1,
-        class_weights=True,
+        balance=True,
         monitor="uar",
     ),
     build=_build,
@@ -153,4 +157,5 @@ RECIPE = NetRecipe(
     options=OPTIONS,
     unaugmented={"mel_change": 0, "mel_bars": 0},
     tiny=TINY,
+    half_storage=True,
 )

@@ -16,8 +16,10 @@ from affectstream.stream.errors import OptionError
 from affectstream.train.config import FitConfig
 from affectstream.train.errors import first_line
 from affectstream.train.fit.warm_start import load_initial_weights
+from affectstream.train.loader.augment_sound import augment
+from affectstream.train.loader.balance import balanced_weights
 from affectstream.train.loader.batches import TrainBatches, ValidBatches, to_device
-from affectstream.train.loader.samples import Samples, open_for, usable_rows
+from affectstream.train.loader.samples import AUGMENT_SOUND, Samples, open_for, usable_rows
 from affectstream.train.model_spec import ModelSpec
 from affectstream.train.networks.network import Network, NetworkSpec, Phase, Value
 from affectstream.train.networks.pretrained import NONE
@@ -129,7 +131,9 @@ class NetRecipe(Architecture):
                 f"{self.spec.window.frames} points of a window, and serving has one at each: if faces are "
                 f"not what is missing, prepare it with '--rate {rate}' or more",
             )
-        return Loaders(TrainBatches(train, config), ValidBatches(valid, config.workers), notes)
+        weights = balanced_weights(train.dataset, train.rows) if config.balance else None
+        batches = TrainBatches(train, config, weights)
+        return Loaders(batches, ValidBatches(valid, config.workers), notes)
 
     def module(self) -> Network:
         """A new network with the weights of `init_from`, else those that the spec names, else random ones.
@@ -164,8 +168,14 @@ class NetRecipe(Architecture):
             ) from error
 
     def loss(self, module: nn.Module, batch: Batch) -> Tensor:
-        """Mean of the tasks' losses over the labeled samples, mixed with that of the teachers."""
+        """Mean of the tasks' losses over the labeled samples, mixed with that of the teachers.
+
+        Sound is augmented here, on the device.
+        """
         moved, spec = to_device(batch, next(module.parameters()).device), self.spec
+        if moved.pop(AUGMENT_SOUND, None) is not None:
+            with torch.no_grad(), torch.autocast(moved["samples"].device.type, enabled=False):
+                moved["samples"] = augment(moved["samples"])
         outputs = module(moved)
         of_labels = mean_loss(spec.tasks, outputs, moved, spec.loss)
         if self.teachers is None:

@@ -6,12 +6,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
 
-from affectstream.train.loader.augment_sound import (
-    SNR_DB,
-    augment,
-    change,
-    spec_augment,
-)
+from affectstream.train.loader import augment_sound
+from affectstream.train.loader.augment_sound import SPEED, augment, change_speed, spec_augment
 
 LENGTH = 48_000
 
@@ -23,9 +19,6 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-SEMITONE = 2 ** (1 / 12)
 
 
 def sine(hertz, length=LENGTH):
@@ -45,74 +38,42 @@ def decibels(ratio):
     return 10 * math.log10(float(ratio))
 
 
-@pytest.mark.parametrize("semitones", [-2, 0, 2])
-@pytest.mark.parametrize("tempo", [0.9, 1.0, 1.1])
+@pytest.mark.parametrize("speed", [0.9, 1.0, 1.1])
 @pytest.mark.parametrize("hertz", [220.0, 3000.0])
-def test_pitch_moves_by_its_ratio_whatever_the_tempo(hertz, tempo, semitones):
-    pitch = SEMITONE**semitones
-    changed = change(sine(hertz), factors(tempo), factors(pitch))[0, 8_000:-4_000]
-    assert loudest_hertz(changed) == pytest.approx(hertz * pitch, rel=1e-3)
-    # As loud as before: phases that fall out of step would show here.
-    assert float(changed.square().mean()) == pytest.approx(0.125, rel=0.01)
+def test_pitch_moves_with_the_speed(hertz, speed):
+    changed = change_speed(sine(hertz), factors(speed))[0, 8_000:-4_000]
+    assert loudest_hertz(changed) == pytest.approx(hertz * speed, rel=1e-3)
+    assert float(changed.square().mean()) == pytest.approx(
+        0.125, rel=0.06
+    )  # a cubic is a soft low-pass
 
 
-@pytest.mark.parametrize("semitones", [-2, 0, 2])
-@pytest.mark.parametrize("tempo", [0.9, 1.1])
-def test_a_beat_changes_its_tempo_and_keeps_its_place_before_the_end(tempo, semitones):
+@pytest.mark.parametrize("speed", [0.9, 1.1])
+def test_a_beat_changes_its_tempo_and_keeps_its_place_before_the_end(speed):
     bursts = torch.zeros(1, LENGTH)
     before_end = [6_000, 18_000, 30_000]
     for back in before_end:
         bursts[0, LENGTH - back - 400 : LENGTH - back + 400] = sine(1000, 800)[0]
-    changed = change(bursts, factors(tempo), factors(SEMITONE**semitones))
+    changed = change_speed(bursts, factors(speed))
     assert changed.shape == bursts.shape
     for back in before_end:
-        middle = LENGTH - round(back / tempo)
+        middle = LENGTH - round(back / speed)
         near = changed[0, middle - 1_600 : middle + 1_600].square()
         centre = float((near * torch.arange(len(near))).sum() / near.sum()) - 1_600
         assert abs(centre) < 80  # 5 ms
 
 
 def test_a_faster_window_begins_with_zeros_and_a_slower_one_is_full():
-    faster, slower = change(sine(440).repeat(2, 1), factors(1.1, 0.9), factors(1, 1))
+    faster, slower = change_speed(sine(440).repeat(2, 1), factors(1.1, 0.9))
     start = LENGTH - LENGTH / 1.1
-    assert not faster[: int(start)].any()
+    assert not faster[: int(start) - 2].any()
     assert faster[int(start) + 1 :].square().mean() > 0.12
     assert slower[:1_000].square().mean() > 0.12
 
 
-def test_rows_do_not_mix():
-    both = torch.cat([sine(300), sine(2000)])
-    tempo, pitch = factors(0.95, 1.1), factors(1.1, 0.9)
-    together = change(both, tempo, pitch)
-    for i in range(2):
-        alone = change(both[i : i + 1], tempo[i : i + 1], pitch[i : i + 1])
-        torch.testing.assert_close(together[i], alone[0], rtol=0, atol=1e-4)
-
-
-def test_what_would_fold_is_left_out():
-    whistle = sine(7_600)  # two semitones up would be 8,530 Hz, which folds to 7,470
-    changed = change(whistle, factors(1.0), factors(SEMITONE**2))[0, 8_000:-4_000]
-    assert decibels(changed.square().mean() / 0.125) < -40
-
-
-def test_a_length_that_is_no_whole_number_of_frames():
+def test_the_speed_of_one_is_the_sound_itself():
     odd = sine(500, 16_001)
-    changed = change(odd, factors(1.0), factors(1.0))
-    assert changed.shape == odd.shape
-    torch.testing.assert_close(changed[0, 600:-600], odd[0, 600:-600], rtol=0, atol=5e-3)
-
-
-def test_noise_lies_fifteen_decibels_under_the_sound():
-    rows = torch.zeros(200, 8_000)
-    hiss = torch.randn(200, 6_000, generator=torch.Generator().manual_seed(1))
-    rows[:, 2_000:] = hiss * torch.linspace(0.001, 0.2, 200).unsqueeze(1)
-    changed = augment(rows, torch.Generator().manual_seed(0))
-    error = (changed - rows)[:, 2_000:].square().mean(1) / rows[:, 2_000:].square().mean(1)
-    assert (error == 0).sum() > 10  # some rows are left as they are
-    # Of 200 rows an eighth keep tempo and pitch and get noise; of hiss at another tempo hardly anything
-    # is where it was.
-    noisy = [decibels(e) for e in error.tolist() if e > 0]
-    assert 12 < sum(abs(found + SNR_DB) < 0.3 for found in noisy) < 45
+    torch.testing.assert_close(change_speed(odd, factors(1.0)), odd, rtol=0, atol=1e-6)
 
 
 def test_zeros_in_front_stay_zeros_and_silence_stays_silence():
@@ -120,8 +81,8 @@ def test_zeros_in_front_stay_zeros_and_silence_stays_silence():
     rows[:32, 15_000:] = torch.randn(32, 9_000, generator=torch.Generator().manual_seed(1)) * 0.1
     changed = augment(rows, torch.Generator().manual_seed(2))
     assert not changed[32:].any()
-    # A slower one begins up to a tenth earlier; nothing is heard before that.
-    assert not changed[:32, : 24_000 - 10_000 - 1].any()
+    # A slower one begins up to an eighth earlier; nothing is heard before that.
+    assert not changed[:32, : 24_000 - round(9_000 * math.exp(SPEED)) - 3].any()
     assert (changed[:32] != rows[:32]).any(1).sum() > 16
     assert torch.isfinite(changed).all() and changed.abs().max() <= 1
 
@@ -132,6 +93,33 @@ def test_the_same_seed_gives_the_same_sound_and_another_another():
     assert torch.equal(once, again)
     assert not torch.equal(once, other)
     assert torch.equal(rows, sine(700, 16_000).repeat(8, 1)), "the samples given are left alone"
+
+
+def test_noise_is_at_most_as_loud_as_the_sound(monkeypatch):
+    """Of a tone, all that is not the tone: noise 0 to 35 dB below it, in about half of the rows."""
+    for share in ("SPEED_SHARE", "ROOM_SHARE", "LINE_SHARE", "BABBLE_SHARE", "COARSE_SHARE"):
+        monkeypatch.setattr(augment_sound, share, 0.0)
+    rows = 0.2 * sine(1_000, 16_000).repeat(200, 1)
+    changed = augment(rows, torch.Generator().manual_seed(0))
+    gain = (changed * rows).sum(1) / (rows * rows).sum(1)
+    rest = (changed - gain.unsqueeze(1) * rows).square().mean(1) / (
+        gain.unsqueeze(1) * rows
+    ).square().mean(1)
+    found = [decibels(r) for r in rest.tolist() if r > 1e-6]
+    assert 70 < len(found) < 130
+    assert -37 < min(found) < -25 and -6 < max(found) < 2
+
+
+def test_a_room_adds_an_echo_after_the_sound(monkeypatch):
+    for share in ("SPEED_SHARE", "LINE_SHARE", "NOISE_SHARE", "BABBLE_SHARE", "COARSE_SHARE"):
+        monkeypatch.setattr(augment_sound, share, 0.0)
+    monkeypatch.setattr(augment_sound, "ROOM_SHARE", 1.0)
+    rows = torch.zeros(16, 16_000)
+    rows[:, 4_000:4_400] = sine(1_000, 400)
+    changed = augment(rows, torch.Generator().manual_seed(0))
+    assert not changed[:, :4_000].any()
+    near, far = (changed[:, a:b].square().mean(1) for a, b in ((4_450, 5_000), (11_000, 12_000)))
+    assert (near > 1e-7).all() and (far < near).all()
 
 
 def test_bars_of_a_spectrogram_are_hidden_behind_its_mean():

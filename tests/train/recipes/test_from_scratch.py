@@ -77,7 +77,17 @@ def test_zeros_in_front_do_not_move_the_level():
     half = np.concatenate([np.zeros(24_064, np.float32), noise()[24_064:]])  # whole frames of zeros
     mels = (LogMel()(torch.from_numpy(x).unsqueeze(0)) for x in (noise(), half))
     whole, padded = map(mel_resnet.level, mels)
-    assert (whole[0, :, 95:] - padded[0, :, 95:]).abs().max() < 0.05
+    assert (whole[0, 0, :, 95:] - padded[0, 0, :, 95:]).abs().max() < 0.05
+    # The mean of a band is of other frames of the noise.
+    assert (whole[0, 1, :, 95:] - padded[0, 1, :, 95:]).abs().max() < 0.15
+
+
+def test_the_color_of_a_line_does_not_matter_to_the_second_channel():
+    mel = LogMel()(torch.from_numpy(noise() + tone(300)).unsqueeze(0))
+    tilted = mel + torch.linspace(-1.0, 1.0, 64).view(1, 64, 1)
+    plain, changed = map(mel_resnet.level, (mel, tilted))
+    assert (plain[0, 1] - changed[0, 1]).abs().max() < 0.05
+    assert (plain[0, 0] - changed[0, 0]).abs().max() > 0.25
 
 
 def test_changed_mels_are_finite_and_have_the_same_form():

@@ -3,6 +3,8 @@
 Read from ``wav/*.flac`` (or ``.wav``). In the name of a file, such as ``03a01Fa``, characters 1-2 are the
 speaker and character 6 is the initial of the emotion in German. Boredom is left out: no label stands
 for it.
+
+Splits are by speaker, the same in every experiment.
 """
 
 from __future__ import annotations
@@ -23,8 +25,13 @@ from affectstream.train.data.reading.reader import (
     Skipped,
     Vocabulary,
 )
-from affectstream.train.data.sample import Sample
+from affectstream.train.data.sample import Sample, Split
 from affectstream.train.errors import DataMissing
+
+VALID_SPEAKERS = (13, 14)
+"""For choosing the epoch, the temperature and the thresholds; never for training a weight."""
+TEST_SPEAKERS = (15, 16)
+"""For the last measurement; never for a choice."""
 
 EMOTIONS = {
     "W": "anger",  # Wut
@@ -91,7 +98,11 @@ def find(folder: Path, options: Options) -> RawDataset:
         "EMO-DB",
         "free for research",
         [Job(path.name, partial(_samples, path, vocabulary, options)) for path in paths],
-        notes=("every sentence is spoken in every emotion: the text says nothing of the label",),
+        has_splits=True,
+        notes=(
+            "the split is ours, by speaker: 3-12 train, 13 and 14 valid, 15 and 16 test",
+            "every sentence is spoken in every emotion: the text says nothing of the label",
+        ),
     )
 
 
@@ -108,6 +119,7 @@ def _samples(
         id=path.stem,
         recording=path.stem,
         participant=f"emodb-{speaker:02d}",
+        split=_split(speaker),
         text=SENTENCES.get(path.stem[2:5]),
         language="de",
         age=age,
@@ -115,6 +127,10 @@ def _samples(
         emotion=emotion,
     )
     yield from clip_sample(sample, path, cropper, options)
+
+
+def _split(speaker: int) -> Split:
+    return "valid" if speaker in VALID_SPEAKERS else "test" if speaker in TEST_SPEAKERS else "train"
 
 
 READER = Reader(find)
