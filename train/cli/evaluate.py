@@ -22,21 +22,37 @@ def evaluate(
     split: Annotated[
         str, typer.Option(help="Split of a prepared data set: train, valid or test.")
     ] = "test",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="Also write metrics with intervals, the prediction of every sample, and pictures.",
+        ),
+    ] = None,
 ) -> None:
     """Measure a bundle on a prepared data set that it was not trained on, as far as the set has labels.
 
     It measures every task, by class, and each set of modalities alone.
 
-    Example: [bold]affectstream train evaluate --data prepared/fer2013 --split valid[/bold]
+    Example: [bold]affectstream train evaluate --data prepared/fer2013 --split valid -o out[/bold]
     """
     from affectstream.engines.bundle.bundle import Bundle
     from affectstream.train.evaluate.bundle_metrics import evaluate_bundle
+    from affectstream.train.evaluate.evaluation import evaluate_predictions
+    from affectstream.train.evaluate.evaluation_files import write
+    from affectstream.train.predict.predictions import predict_bundle
 
     _warn_of_training_samples(split)
     with Bundle.open(bundle) as opened:
         rows, by_class = evaluate_bundle(opened, data, split)
-    _print(rows)
-    print("\n".join(by_class))
+        _print(rows)
+        print("\n".join(by_class))
+        if output is not None:
+            predictions = predict_bundle(opened, data, split)
+            origin = {"bundle": opened.manifest.name, "version": opened.manifest.version}
+            origin |= {"data": str(data), "split": split}
+            write(evaluate_predictions(predictions), predictions, origin, output)
 
 
 def evaluate_detector(

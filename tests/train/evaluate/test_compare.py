@@ -160,8 +160,10 @@ def test_a_bundle_is_not_measured_on_what_it_learned(trained, capsys, tmp_path):
     assert "bundle was trained on these samples under other splits" in capsys.readouterr().err
     assert run_command(*evaluate, data, "--split", "train") == exits.DONE
     assert "trained on split train" in capsys.readouterr().err
-    assert run_command(*evaluate, data, "--split", "valid") == exits.DONE
+    to = ("--output", tmp_path / "out")
+    assert run_command(*evaluate, data, "--split", "valid", *to) == exits.DONE
     assert "trained on" not in capsys.readouterr().err
+    assert json.loads((tmp_path / "out/metrics.json").read_text())["split"] == "valid"
     assert run_command(*evaluate, data) != exits.DONE
     said = " ".join(capsys.readouterr().err.split())
     assert "no samples for split test; rows by split: train 16, valid 16" in said
