@@ -73,6 +73,8 @@ class TrainState:
             )
         if config.compile:
             machine.compile_parts(self.network)
+        # One kernel for all parameters. It would remove a loss scale itself, too late for clipping.
+        fused = fabric.device.type == "cuda" and config.precision != "16-mixed"
         optimizer = torch.optim.AdamW(
             [
                 {
@@ -82,7 +84,7 @@ class TrainState:
                 for group in self.groups
             ],
             lr=config.learning_rate,
-            fused=fabric.device.type == "cuda" or None,  # one kernel for all parameters
+            fused=fused or None,
         )
         self.loss_module, self.optimizer = fabric.setup(LossModule(recipe, self.network), optimizer)
         self.average: nn.Module = fabric.to_device(average)
