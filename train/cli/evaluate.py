@@ -157,12 +157,18 @@ def evaluate_face(
             help="The same set prepared with --labels own: fit a linear layer on the embedding."
         ),
     ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Also write the report and a picture of the confusion matrix."
+        ),
+    ] = None,
 ) -> None:
     """Measure a face encoder on a prepared set of faces, as they are and degraded.
 
     Prints agreement with 95 % intervals, the confusion matrix, size and cost; the last line is JSON.
 
-    Example: [bold]affectstream train evaluate-face --data prepared/fer2013[/bold]
+    Example: [bold]affectstream train evaluate-face --data prepared/fer2013 -o out[/bold]
     """
     import msgspec
 
@@ -172,6 +178,8 @@ def evaluate_face(
     found = faces.evaluate(faces.FaceEncoder(encoder), data, split, linear)
     print("\n".join(faces.lines(found)))
     print(msgspec.json.encode(found).decode())
+    if output is not None:
+        faces.write(found, output)
 
 
 def compare(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,10 +16,13 @@ from affectstream.engines.labels import EMOTIONS_7
 from affectstream.engines.manifest import Tone
 from affectstream.engines.runtimes.onnx import OnnxEngine
 from affectstream.stream.faces.crop import apply_tone
+from affectstream.stream.sinks.base import writing
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.data.sample import decode_crop
 from affectstream.train.errors import DataError
 from affectstream.train.evaluate.degraded_faces import DEGRADATIONS, degrade
+from affectstream.train.evaluate.evaluation_files import draw_confusion
+from affectstream.train.files import write_atomically
 from affectstream.train.metrics import classification
 from affectstream.train.statistics import Interval, bootstrap
 
@@ -159,6 +163,23 @@ def _linear(encoder: FaceEncoder, data: Path, split: str) -> Agreement:
     crops, truth = read_faces(data, split, encoder.labels)
     guess = np.asarray(layer.predict(encoder(crops)[0]), np.int64)
     return _agreement("a linear layer on the embedding", truth, guess)
+
+
+def write(report: FaceReport, folder: Path) -> None:
+    """Write ``face_encoder.json`` and ``confusion.png``. Raises `OutputError` where the disk refuses."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 5), layout="constrained")
+    axes = figure.subplots()
+    draw_confusion(axes, report.labels, report.confusion)
+    plain = report.agreements[0]
+    axes.set_title(
+        f"{plain.count} faces: accuracy {plain.accuracy.value:.3f}, UAR {plain.uar.value:.3f}"
+    )
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        figure.savefig(folder / "confusion.png", dpi=120)
+    write_atomically(folder / "face_encoder.json", msgspec.json.encode(report) + b"\n")
 
 
 def lines(report: FaceReport) -> list[str]:

@@ -235,7 +235,9 @@ class Trainer:
                     continue
                 shown = format_metrics(metrics)
                 self.report(f"epoch {epoch:3d}  loss {loss:.4f}  {shown}  ({seconds:.0f} s)")
-                if (valid := metrics.get("valid_loss", 0.0)) > OVERFIT * loss:
+                # With teachers the training loss is another one.
+                valid = 0.0 if self.config.teachers else metrics.get("valid_loss", 0.0)
+                if valid > OVERFIT * loss:
                     self.report(
                         f"overfitting: the validation loss is {valid / loss - 1:.0%} above the training loss"
                     )

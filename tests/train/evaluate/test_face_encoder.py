@@ -1,5 +1,6 @@
 """Measuring a face encoder, with one that reads the label from the bright spot of a made-up face."""
 
+import cv2
 import msgspec
 import numpy as np
 import pytest
@@ -47,6 +48,10 @@ def test_an_encoder_is_measured_as_it_is_degraded_and_by_a_linear_layer(tmp_path
     text = "\n".join(face_encoder.lines(found))
     assert "turned by 30 degrees" in text and "0.00 MB; 0.50 ms" in text
     assert msgspec.json.decode(msgspec.json.encode(found))["megabytes"] == 0.001
+    face_encoder.write(found, tmp_path / "out")
+    written = msgspec.json.decode((tmp_path / "out" / "face_encoder.json").read_bytes())
+    assert written["confusion"] == [list(row) for row in found.confusion]
+    assert cv2.imread(str(tmp_path / "out" / "confusion.png")).shape[:2] == (600, 720)
 
 
 def test_faces_with_labels_that_the_encoder_lacks_are_refused(tmp_path):
