@@ -106,6 +106,7 @@ class ModelSpec(SpecDict, frozen=True, rename={"window": "view", "loss": "emphas
             samples=self.window.samples,
             tokens=self.window.tokens,
             vocabulary=self.vocabulary,
+            tokenizer=self.window.tokenizer,
             metadata=len(self.window.metadata),
             grey=self.grey,
             options=self.options,

@@ -70,6 +70,13 @@ def folds(
         ),
     ] = None,
     test: Annotated[bool, _held_out("--test", help="Include the samples of split test.")] = False,
+    valid: Annotated[
+        bool,
+        _held_out(
+            "--valid/--no-valid",
+            help="Include the samples of split valid, or not: for 'train prepare taught'.",
+        ),
+    ] = True,
     best: Annotated[
         bool,
         _held_out(
@@ -93,7 +100,9 @@ def folds(
     from affectstream.train.studies.cross_validation import FOLDER, cross_validate, rows
     from affectstream.train.studies.folds import Folding
 
-    result = cross_validate(*request, Folding(folds, by, test), best=best, keep=keep, track=track)
+    result = cross_validate(
+        *request, Folding(folds, by, test, valid), best=best, keep=keep, track=track
+    )
     print("\n".join(aligned(rows(result))))
     print(f"pooled with 95 % bootstrap intervals by {result.by}; more in {request.run / FOLDER}")
 

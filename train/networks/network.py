@@ -171,6 +171,8 @@ class NetworkSpec:
     tokens: int = 64
     vocabulary: int = 30_522
     """Tokens that the tokenizer knows."""
+    tokenizer: str = ""
+    """The text of `tokenizer.json`; empty without text."""
     metadata: int = 0
     """Numbers that describe the speaker; 0 if the head takes none."""
     grey: bool = False

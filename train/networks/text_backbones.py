@@ -26,6 +26,7 @@ from affectstream.train.networks.pretrained import (
 )
 from affectstream.train.networks.sequences import MASKED_SCORE
 from affectstream.train.networks.tokenizer import PAD, train_tokenizer
+from affectstream.train.networks.word_pieces import straight_apostrophes
 
 BASE: Mapping[str, Value] = {"text_layers": 12, "text_width": 768, "text_heads": 12}
 """BERT-base, as options."""
@@ -101,7 +102,7 @@ def tokenizer(weights: Mapping[str, str], lines: Iterable[str], tokens: int) -> 
         )
     else:
         folder = folder_of("text", source, (TOKENIZER, CONFIG))
-        found = Tokenizer.from_file(str(folder / TOKENIZER[0]))
+        found = straight_apostrophes(Tokenizer.from_file(str(folder / TOKENIZER[0])))
         found.no_padding()
     found.enable_truncation(tokens, direction="left")
     return found

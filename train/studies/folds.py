@@ -39,6 +39,8 @@ class Folding:
     """What stays in one fold; None takes participants, or recordings and dialogues if any is unknown."""
     test: bool = False
     """Whether the folds include split test."""
+    valid: bool = True
+    """Whether they include split valid: not if a network that is to be validated there learns from them."""
 
     def __post_init__(self) -> None:
         if self.folds != ONE_OUT and not (self.folds.isdigit() and int(self.folds) >= 2):
@@ -96,7 +98,11 @@ def make_folds(
         else np.flatnonzero(labeled_rows(tasks, dataset))
     )
     split = dataset.column("split")[rows]
-    splits = ["train", "valid", *(["test"] if folding.test else [])]
+    splits = [
+        "train",
+        *(["valid"] if folding.valid else []),
+        *(["test"] if folding.test else []),
+    ]
     excluded = 0 if folding.test else int((split == "test").sum())
     rows = rows[np.isin(split.astype(str), splits)]
     if not rows.size:

@@ -96,6 +96,15 @@ def test_copies_of_held_out_samples_are_not_trained_on(tmp_path):
     assert 0 < sum(fold.copies for fold in found.folds) <= 6
 
 
+def test_samples_of_split_valid_can_stay_out(data):
+    """A network that is validated on them learns from what the folds predict."""
+    dataset, found = dealt(data, 2, by="sample", valid=False)
+    assert found.samples == 24
+    aside = dataset.column("split") != "train"
+    for fold in found.folds:
+        assert (fold.parts[aside] == None).all()  # noqa: E711
+
+
 @pytest.mark.parametrize(
     ("folds", "more", "error", "message"),
     [
