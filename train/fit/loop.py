@@ -108,12 +108,10 @@ def fit(
     if resume and not (run / LAST).exists():
         report(f"{run} holds no finished epoch: the run starts from the beginning")
     job = Job(recipe, config, data, run, resume, report, on_epoch, track)
-    # The recipes of pocket are small, and their evaluation runs on the CPU.
-    accelerator = "auto" if isinstance(recipe, Bindable) else "cpu"
     try:
         while True:
             try:
-                fabric = make_fabric(job.config, accelerator)
+                fabric = make_fabric(job.config)
                 metrics: dict[str, float] = launch(fabric, partial(_train, job=job))
                 return metrics
             except TooLarge as error:
@@ -404,7 +402,7 @@ def evaluate(recipe: Recipe, config: FitConfig, data: Path, run: Path) -> dict[s
     """
     trained = files.load_run(recipe, run)
     module = trained.module
-    if torch.cuda.is_available() and isinstance(recipe, Bindable):
+    if torch.cuda.is_available():
         module = module.to("cuda")
     valid = trained.recipe.loaders(data, config).valid
     return within_memory(partial(trained.recipe.validate, module, valid), valid, print_line)

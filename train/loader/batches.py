@@ -43,7 +43,7 @@ class BatchSource(Protocol):
         """Samples `picked`."""
 
 
-class _Batches(TorchDataset[Batch]):
+class NumberedBatches(TorchDataset[Batch]):
     """Batches by number, made here or by workers, in advance."""
 
     _loader: DataLoader[Batch] | None = None
@@ -68,7 +68,7 @@ class _Batches(TorchDataset[Batch]):
         return {**self.__dict__, "_loader": None}
 
 
-class TrainBatches(_Batches):
+class TrainBatches(NumberedBatches):
     """Shuffled batches of equal size, the same for the same seed and epoch."""
 
     def __init__(
@@ -78,7 +78,7 @@ class TrainBatches(_Batches):
         self._samples, self._config, self._weights = samples, config, weights
         self._size = min(config.batch_size, len(samples))
         self._count = len(samples) // self._size
-        self._epoch = _Epoch(self._count)
+        self._epoch = EpochOrder(self._count)
         self._device = torch.device("cpu")
         """Where batches are wanted."""
         self._moved = False
@@ -97,7 +97,7 @@ class TrainBatches(_Batches):
     def share(self, rank: int, ranks: int) -> TrainBatches:
         """Batches `rank`, `rank` + `ranks`, ... of each epoch, for one of `ranks` training processes."""
         part = copy.copy(self)
-        part._epoch = _Epoch(self._count, rank, ranks)
+        part._epoch = EpochOrder(self._count, rank, ranks)
         return part
 
     def epoch(self, number: int) -> Iterator[Batch]:
@@ -182,7 +182,7 @@ def in_advance(batches: Iterator[Batch]) -> Iterator[Batch]:
         thread.join()
 
 
-class _Epoch:
+class EpochOrder:
     """(epoch, batch) in order: the sampler of a loader whose workers outlive an epoch."""
 
     def __init__(self, count: int, first: int = 0, step: int = 1) -> None:
@@ -195,7 +195,7 @@ class _Epoch:
         return ((self.number, batch) for batch in self._batches)
 
 
-class ValidBatches(Sequence[Batch], _Batches):
+class ValidBatches(Sequence[Batch], NumberedBatches):
     """Every sample once, in order, read again on each pass."""
 
     def __init__(self, samples: Samples, workers: int = 0, size: int | None = None) -> None:

@@ -1,54 +1,94 @@
-"""The training batches of `face_detector`: canvases of photos in which YuNet has found the faces.
+"""The photos of `face_detector`, and the faces that YuNet finds in them.
 
 YuNet, ``models/yunet_n_dynamic.onnx`` in the data folder, looks at each upright photo once: box and
 landmarks of a head that is turned on a canvas follow from these, so no teacher has to find turned heads
 and there is no label file. The photos are faces in context, 3,925 head shots, mostly close, longest side
-256 pixels, ``faces_in_context.zip`` (``images/<Person>_<number>.jpg``) or the same folder unpacked.
+256 pixels, ``faces_in_context.zip`` (``images/<Person>_<number>.jpg``) or the same folder unpacked; and where
+``fer2013.zip`` is there, a third of its 48-pixel crops, for small faces: they show many more people, more of
+them from the side.
 """
 
 from __future__ import annotations
 
+import os
+import re
 import zipfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from affectstream.engines.runtimes.onnx import OnnxEngine
 from affectstream.stream.faces.detect import Detector, DetectorSpec
 from affectstream.train.errors import DataMissing
-from affectstream.train.loader.face_canvases import Canvases, Faces, Head
+from affectstream.train.loader.face_scene import Faces, Head, moved
 from affectstream.train.loader.face_squares import person_number
-from affectstream.train.recipe import Batch
 
 HELD_SHARE = 0.05
 """Share of the people kept for validation."""
+YUNET = "models/yunet_n_dynamic.onnx"
+"""In the data folder."""
+CERTAIN = 0.6
+"""YuNet's score of a face that has to be found; weaker ones, from `WEAK` on, may be found or not."""
+WEAK = 0.3
+CROP_EVERY = 3
+"""One of so many crops of FER2013 is used."""
+CROP_SCALE = 2
+"""YuNet sees a crop enlarged by this factor."""
+CROP_ZOOM = 2.0
+"""How many times a crop may be enlarged on a canvas."""
+
+Photo = NDArray[np.uint8]
+"""(H, W, 3) RGB."""
 
 
-def read_photos(root: Path) -> tuple[list[NDArray[np.uint8]], list[NDArray[np.uint8]]]:
+def read_photos(root: Path) -> tuple[list[Photo], list[Photo]]:
     """Photos (H, W, 3) uint8 RGB to train on and to validate on, each in a fixed order.
 
     All photos of one person are on one side. They stay decoded in memory: about 0.6 GB. Raises
     `DataMissing` when neither ``faces_in_context.zip`` nor ``faces_in_context/`` is under `root`.
     """
-    train: list[NDArray[np.uint8]] = []
-    held: list[NDArray[np.uint8]] = []
+    train: list[Photo] = []
+    held: list[Photo] = []
     for name, blob in _files(root):
-        photo = cv2.imdecode(np.frombuffer(blob, np.uint8), cv2.IMREAD_COLOR_RGB)
-        if photo is None:
-            raise ValueError(f"{name}: not a picture that OpenCV can read")
-        (held if is_held(name) else train).append(np.asarray(photo, np.uint8))
+        (held if is_held(name) else train).append(_decoded(name, blob))
     if not train or not held:
         raise DataMissing(f"no photos in faces_in_context under {root}: expected images/*.jpg")
+    return train, held
+
+
+def read_crops(root: Path) -> tuple[list[Photo], list[Photo]]:
+    """Crops of FER2013, (48, 48, 3) uint8 in grey, to train on and to validate on; none without
+    ``fer2013.zip`` under `root`.
+
+    Those to validate on are from its own test split.
+    """
+    train: list[Photo] = []
+    held: list[Photo] = []
+    archive = root / "fer2013.zip"
+    if archive.exists():
+        with zipfile.ZipFile(archive) as zipped:
+            for name in sorted(zipped.namelist()):
+                number = re.search(r"(\d+)\.png$", name)
+                if number is not None and int(number[1]) % CROP_EVERY == 0:
+                    side = train if name.startswith("train/") else held
+                    side.append(_decoded(name, zipped.read(name)))
     return train, held
 
 
 def is_held(name: str) -> bool:
     """Whether the photo of this file name belongs to a person kept for validation."""
     return person_number(name) % 1000 < HELD_SHARE * 1000
+
+
+def _decoded(name: str, blob: bytes) -> Photo:
+    photo = cv2.imdecode(np.frombuffer(blob, np.uint8), cv2.IMREAD_COLOR_RGB)
+    if photo is None:
+        raise ValueError(f"{name}: not a picture that OpenCV can read")
+    return np.asarray(photo, np.uint8)
 
 
 def _files(root: Path) -> Iterator[tuple[str, bytes]]:
@@ -65,21 +105,8 @@ def _files(root: Path) -> Iterator[tuple[str, bytes]]:
         raise DataMissing(f"photos not found: expected {archive} or {folder}/images/*.jpg")
 
 
-YUNET = "models/yunet_n_dynamic.onnx"
-"""In the data folder."""
-CERTAIN = 0.6
-"""YuNet's score of a face that has to be found; weaker ones, from `WEAK` on, may be found or not."""
-WEAK = 0.3
-SHAPES = ((128, 192), (160, 160), (192, 128), (128, 160), (192, 320), (320, 256))
-"""Canvas sizes: mostly small ones, which give more steps for the same time, and two for large faces."""
-STEPS = 400
-"""Steps an epoch. Canvases are made on the fly, so an epoch is a length, not a pass."""
-MOST_FACES = 32
-"""Faces of one canvas; further ones are dropped, and canvases with so many are rare."""
-
-
-def find_heads(photos: Sequence[NDArray[np.uint8]], data: Path) -> list[Head]:
-    """The photos (H, W, 3) uint8 RGB in which YuNet finds a face, with all of its faces.
+def find_heads(photos: Sequence[Photo], crops: Sequence[Photo], data: Path) -> list[Head]:
+    """The photos (H, W, 3) uint8 RGB and the crops in which YuNet finds a face, with all of their faces.
 
     Raises `DataMissing` if YuNet is not in `data`.
     """
@@ -87,21 +114,44 @@ def find_heads(photos: Sequence[NDArray[np.uint8]], data: Path) -> list[Head]:
     if not path.exists():
         raise DataMissing(f"the teacher is missing: expected YuNet's dynamic graph as {path}")
     spec = DetectorSpec(size=256, threshold=WEAK, color="bgr", layout="nchw")
-    heads = []
-    with OnnxEngine(path, threads=torch.get_num_threads()) as engine:
-        detector = Detector(engine, spec)
-        for photo in photos:
-            found = detector.detect([photo])[0]
-            if not found or found[0].score < CERTAIN:
-                continue
-            faces = Faces(
-                np.array([face.box for face in found], np.float32),
-                np.array([face.landmarks for face in found], np.float32),
-                np.array([face.score >= CERTAIN for face in found]),
-            )
-            grey = np.asarray(cv2.cvtColor(photo, cv2.COLOR_RGB2GRAY), np.uint8)
-            heads.append(Head(grey, faces, _turned(found[0].landmarks)))
-    return heads
+
+    def found(part: Sequence[Photo], scale: int) -> list[Head]:
+        with OnnxEngine(path, threads=1) as engine:
+            detector = Detector(engine, spec)
+            heads = [_head(detector, photo, scale) for photo in part]
+        return [head for head in heads if head is not None]
+
+    workers = min(8, len(os.sched_getaffinity(0)))
+    with ThreadPoolExecutor(workers) as pool:
+        parts = [(photos, 1, k) for k in range(workers)] + [
+            (crops, CROP_SCALE, k) for k in range(workers)
+        ]
+        results = pool.map(lambda part: found(part[0][part[2] :: workers], part[1]), parts)
+        return [head for heads in results for head in heads]
+
+
+def _head(detector: Detector, photo: Photo, scale: int) -> Head | None:
+    """A photo with the faces that are found in it enlarged by `scale`; None without a certain one.
+
+    The photo of a crop (`scale` > 1) stays grey and small.
+    """
+    shown = photo
+    if scale > 1:
+        large = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
+        shown = np.asarray(large, np.uint8)
+    found = detector.detect([shown])[0]
+    if not found or found[0].score < CERTAIN:
+        return None
+    faces = Faces(
+        np.array([face.box for face in found], np.float32),
+        np.array([face.landmarks for face in found], np.float32),
+        np.array([face.score >= CERTAIN for face in found]),
+    )
+    turned = _turned(found[0].landmarks)
+    if scale == 1:
+        return Head(photo, faces, turned)
+    small = moved(faces, np.eye(2) / scale, np.full(2, 0.5 / scale - 0.5))
+    return Head(np.ascontiguousarray(photo[..., 0]), small, turned, CROP_ZOOM)
 
 
 def _turned(landmarks: NDArray[np.float32]) -> float:
@@ -109,40 +159,3 @@ def _turned(landmarks: NDArray[np.float32]) -> float:
     right, left, nose = landmarks[:3]
     axis = left - right
     return float(abs((nose - (left + right) / 2) @ axis) / max(1.0, axis @ axis))
-
-
-def canvas_batch(
-    canvases: Canvases, size: int, rng: np.random.Generator, shape: tuple[int, int] | None = None
-) -> Batch:
-    """A batch of `size` canvases: ``grey`` (N, 1, H, W) uint8 and ``faces`` (N, `MOST_FACES`, 15) float32.
-
-    A face is its box x0, y0, x1, y1, five landmarks x, y, and 1 for a face that has to be found, 0 for one
-    that may be found or not, -1 for none.
-    """
-    height, width = shape or SHAPES[int(rng.integers(len(SHAPES)))]
-    grey = np.empty((size, 1, height, width), np.uint8)
-    rows = np.full((size, MOST_FACES, 15), -1, np.float32)
-    for picture, row in zip(grey, rows, strict=True):
-        picture[0], faces = canvases.make(height, width, rng)
-        count = min(len(faces.boxes), MOST_FACES)
-        row[:count, :4] = faces.boxes[:count]
-        row[:count, 4:14] = faces.landmarks[:count].reshape(-1, 10)
-        row[:count, 14] = faces.certain[:count]
-    return {"grey": torch.from_numpy(grey), "faces": torch.from_numpy(rows)}
-
-
-class CanvasBatches:
-    """Training batches, made on the fly: a function of the seed and the epoch number."""
-
-    def __init__(self, canvases: Canvases, size: int, seed: int) -> None:
-        self._canvases, self._size, self._seed = canvases, size, seed
-
-    def __len__(self) -> int:
-        return STEPS
-
-    def epoch(self, number: int) -> Iterator[Batch]:
-        """Batches of `size` canvases, each a function of the seed, the epoch and its place."""
-        for k in range(STEPS):
-            yield canvas_batch(
-                self._canvases, self._size, np.random.default_rng([self._seed, number, k])
-            )

@@ -20,20 +20,20 @@ from torchvision.ops import Conv2dNormActivation, distance_box_iou_loss
 
 from affectstream.engines.bundle.shapes import YUNET_OUTPUTS
 from affectstream.stream.faces.yunet import STRIDES, Proposals, box_iou, decode_proposals, nms
+from affectstream.train.loader.batches import to_device
+from affectstream.train.loader.canvas_batches import SHAPES, CanvasBatches, canvas_batch
 from affectstream.train.loader.face_canvases import Canvases, free_pictures
-from affectstream.train.loader.face_photos import (
-    SHAPES,
-    CanvasBatches,
-    canvas_batch,
-    find_heads,
-    read_photos,
-)
+from affectstream.train.loader.face_photos import find_heads, read_crops, read_photos
 from affectstream.train.onnx.half_storage import store_weights_as_half
 from affectstream.train.onnx.onnx_export import to_onnx
 from affectstream.train.recipe import Batch, FitConfig, Loaders
 
 PARTS = (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10))
+BACKGROUNDS = "backgrounds"
+"""Folder of pictures without faces in the data folder; it may be absent."""
 VALID_BATCHES = 24
+VALID_SIZE = 16
+"""Canvases of a validation batch."""
 THRESHOLD = 0.5
 """Score of a face in validation."""
 SIDES = {8: (0.0, 48.0), 16: (32.0, 112.0), 32: (80.0, math.inf)}
@@ -143,16 +143,17 @@ class FaceDetectorRecipe:
     )
 
     def loaders(self, data: Path, config: FitConfig) -> Loaders:
-        """Photos in memory (0.3 GB) with the faces that YuNet finds in them."""
-        free = free_pictures()
-        train, held = (Canvases(find_heads(photos, data), free) for photos in read_photos(data))
+        """Photos in memory (0.6 GB) with the faces that YuNet finds in them."""
+        free = free_pictures(data / BACKGROUNDS)
+        sides = zip(read_photos(data), read_crops(data), strict=True)
+        train, held = (Canvases(find_heads(*side, data), free) for side in sides)
         valid = [
             canvas_batch(
-                held, config.batch_size, np.random.default_rng([2024, k]), SHAPES[k % len(SHAPES)]
+                held, VALID_SIZE, np.random.default_rng([2024, k]), SHAPES[k % len(SHAPES)]
             )
             for k in range(VALID_BATCHES)
         ]
-        return Loaders(CanvasBatches(train, config.batch_size, config.seed), valid)
+        return Loaders(CanvasBatches(train, config), valid)
 
     def module(self) -> nn.Module:
         """The network, random weights."""
@@ -161,9 +162,9 @@ class FaceDetectorRecipe:
     def loss(self, module: nn.Module, batch: Batch) -> Tensor:
         """Score loss in every cell; box and landmark losses in the cells at the center of a face."""
         assert isinstance(module, FaceDetector)
-        grids = module.grids(batch["grey"].float(), torch.ones(1, 1, 1, 1))
+        grids = module.grids(batch["grey"].float(), torch.ones_like(module.luma[:, :1]))
         found = torch.cat([_by_cell(grid) for grid in grids], 1).float()
-        cells = _cells(*batch["grey"].shape[2:])
+        cells = _cells(*batch["grey"].shape[2:]).to(batch["grey"].device)
         face, ignored = _assigned(cells, batch["faces"])
         picture, cell = (face >= 0).nonzero(as_tuple=True)
         rows = batch["faces"][picture, face[picture, cell]]
@@ -190,10 +191,12 @@ class FaceDetectorRecipe:
     def validate(self, module: nn.Module, batches: Sequence[Batch]) -> dict[str, float]:
         """F1, recall, false positives per canvas (``alarms``) and the mean landmark distance of found faces
         in sides of the box (``landmarks``), at a score of `THRESHOLD`."""
+        device = next((p.device for p in module.parameters()), torch.device("cpu"))
         hits, total, false, canvases, misplaced = 0, 0, 0, 0, 0.0
         for batch in batches:
-            rgb = batch["grey"].permute(0, 2, 3, 1).expand(-1, -1, -1, 3)
-            outputs = dict(zip(YUNET_OUTPUTS, (o.numpy() for o in module(rgb)), strict=True))
+            grey = to_device(batch, device)["grey"].permute(0, 2, 3, 1)
+            found_by_cell = (part.cpu().numpy() for part in module(grey.expand(-1, -1, -1, 3)))
+            outputs = dict(zip(YUNET_OUTPUTS, found_by_cell, strict=True))
             height, width = batch["grey"].shape[2:]
             found = decode_proposals(outputs, height, width, THRESHOLD)
             for proposals, rows in zip(found, batch["faces"].numpy(), strict=True):
@@ -235,7 +238,8 @@ def _assigned(cells: Tensor, faces: Tensor) -> tuple[Tensor, Tensor]:
     """The face (N, C) that each cell has to find, -1 for none, and which cells (N, C) may score as they like:
     those around these cells, and those in faces that may be found or not. `faces` is (N, K, 15)."""
     stride = cells[:, 2].view(1, -1, 1)
-    sides = torch.tensor([SIDES[int(s)] for s in cells[:, 2]]).T.view(2, 1, -1, 1)
+    limits = cells.new_tensor([SIDES[s] for s in STRIDES])
+    sides = limits[(cells[:, 2] / STRIDES[0]).log2().long()].T.view(2, 1, -1, 1)
     centers = (cells[:, :2] + 0.5) * cells[:, 2:]
     box, state = faces[..., :4], faces[:, None, :, 14]
     half = (box[..., 2:] - box[..., :2]).clamp(min=1.0)[:, None] / 2

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from affectstream.engines.landmarks import LANDMARKS, MEASURES
+from affectstream.train.loader.batches import to_device
 from affectstream.train.loader.face_squares import (
     CHIN,
     FOREHEAD,
@@ -161,11 +162,13 @@ class FaceGeometryRecipe:
         It also sets the module's final correction of each measure but roll, from the photos.
         """
         assert isinstance(module, FaceLandmarks)
+        device = next(module.parameters()).device
         found, truth, errors, losses = [], [], [], []
         for batch in batches:
             with torch.no_grad():
-                parts = module.parts(batch["grey"].float())
-                losses.append(float(self.loss(module, batch)))
+                there = to_device(batch, device)
+                parts = {k: part.cpu() for k, part in module.parts(there["grey"].float()).items()}
+                losses.append(float(self.loss(module, there)))
             found.append(measures(parts))
             truth.append(measures({name: batch[name] for name in PARTS}))
             errors.append(_landmark_error(parts["landmarks"], batch["landmarks"]))

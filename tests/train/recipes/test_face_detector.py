@@ -17,15 +17,9 @@ from affectstream.stream.faces.detect import Detector, DetectorSpec
 from affectstream.stream.faces.yunet import STRIDES, decode_proposals
 from affectstream.train.errors import DataMissing
 from affectstream.train.evaluate.detector import roll_between, turn_boxes
-from affectstream.train.loader.face_canvases import (
-    Canvases,
-    Faces,
-    Head,
-    Scene,
-    free_pictures,
-    moved,
-)
+from affectstream.train.loader.face_canvases import Canvases, free_pictures
 from affectstream.train.loader.face_photos import is_held, read_photos
+from affectstream.train.loader.face_scene import Faces, Head, Scene, moved
 from affectstream.train.recipe import Batch
 from affectstream.train.recipes.face_detector import PARTS, RECIPE
 
