@@ -83,8 +83,9 @@ class Recipe(Protocol):
     def validate(self, module: nn.Module, batches: Sequence[Batch]) -> dict[str, float]:
         """Validation metrics; the first one, higher is better, picks the best epoch unless `--monitor` does.
 
-        Batches are as `loaders` gave them, on the CPU or the device of the module, which is the one that trains
-        it. ``valid_loss``, if it is among the metrics, is compared with the training loss.
+        Batches are as `loaders` gave them, on the CPU or the device of the module, which
+        is the one that trains it. ``valid_loss``, if it is among the metrics, is compared with the
+        training loss.
         """
 
     def export(self, module: nn.Module, folder: Path) -> list[Path]:

@@ -149,8 +149,8 @@ class Canvases:
             return Head(pixels, NO_FACES)
         kind = rng.random()
         if kind < 0.35:
-            sigma = float(rng.uniform(0.2, 0.4) * head.width)
-            cover = np.asarray(cv2.GaussianBlur(part, (0, 0), sigma), np.uint8)
+            coarse = cv2.resize(part, (2, 3), interpolation=cv2.INTER_AREA)
+            cover = np.asarray(cv2.resize(coarse, part.shape[::-1]), np.uint8)
         elif kind < 0.6:
             cover = np.full(part.shape, int(rng.integers(256)), np.uint8)
         else:
