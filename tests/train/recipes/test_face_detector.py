@@ -1,8 +1,11 @@
 """The face detector's recipe: faces known on canvases, a loss that falls, an engine of any size."""
 
 import copy
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -17,6 +20,7 @@ from affectstream.stream.faces.detect import Detector, DetectorSpec
 from affectstream.stream.faces.yunet import STRIDES, decode_proposals
 from affectstream.train.errors import DataMissing
 from affectstream.train.evaluate.detector import roll_between, turn_boxes
+from affectstream.train.loader.canvas_batches import CanvasBatches
 from affectstream.train.loader.face_canvases import Canvases, free_pictures
 from affectstream.train.loader.face_photos import is_held, read_photos
 from affectstream.train.loader.face_scene import Faces, Head, Scene, moved
@@ -57,6 +61,50 @@ def test_canvases_are_a_function_of_the_seed(canvases: Canvases) -> None:
         np.testing.assert_array_equal(faces.landmarks, likewise.landmarks)
     assert len({picture.tobytes() for picture, _ in first}) == 12
     assert any(len(faces.boxes) for _, faces in first)
+
+
+def test_workers_make_the_same_batches(canvases: Canvases) -> None:
+    config = replace(RECIPE.defaults, batch_size=2)
+    alone = list(islice(CanvasBatches(canvases, config).epoch(3), 4))
+    ahead = list(islice(CanvasBatches(canvases, replace(config, workers=2)).epoch(3), 4))
+    for batch, likewise in zip(alone, ahead, strict=True):
+        assert torch.equal(batch["grey"], likewise["grey"])
+        assert torch.equal(batch["faces"], likewise["faces"])
+
+
+def test_faceless_heads_are_no_faces_and_the_dark_need_not_be_found() -> None:
+    rng = np.random.default_rng(0)
+    head = Head(rng.integers(0, 256, (200, 180), np.uint8), FACE)
+    dark = Head(np.full((200, 180), 3, np.uint8), FACE)
+    found = [
+        [
+            Canvases([one], free_pictures()).make(160, 160, np.random.default_rng(k))[1]
+            for k in range(40)
+        ]
+        for one in (head, dark)
+    ]
+    assert any(faces.certain.any() for faces in found[0])
+    covered = Canvases([head], free_pictures())._without_face(head, rng)
+    assert len(covered.faces.boxes) == 0
+    assert (covered.pixels != head.pixels)[80:140, 70:110].mean() > 0.9
+    certain = [faces.certain.sum() / max(1, len(faces.boxes)) for faces in found[1]]
+    assert np.mean(certain) < 0.6
+
+
+def test_small_pictures_serve_for_small_faces() -> None:
+    rng = np.random.default_rng(0)
+    crop = Head(rng.integers(0, 256, (200, 180), np.uint8), FACE, zoom=0.5)
+    for k in range(20):
+        faces = Canvases([crop], free_pictures()).make(256, 256, np.random.default_rng(k))[1]
+        sides = faces.boxes[:, 2:] - faces.boxes[:, :2]
+        assert (np.sqrt(sides.prod(1)) < 160).all()  # a magnified detail, 0.5 times 2
+
+
+def test_pictures_in_a_folder_join_the_free_ones(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "one.jpg"), np.full((900, 300), 7, np.uint8))
+    free = free_pictures(tmp_path)
+    assert len(free) == len(free_pictures()) + 1 == len(free_pictures(tmp_path / "absent")) + 1
+    assert free[-1].shape == (640, 213)
 
 
 def test_canvases_need_pictures() -> None:
