@@ -18,7 +18,7 @@ SHAPES = (
     *((224, 384), (256, 256), (320, 256), (384, 224)),
 )
 """Canvas sizes: small ones, which give more steps for the same time, and those of serving."""
-STEPS = 400
+STEPS = 800
 """Steps an epoch. Canvases are made on the fly, so an epoch is a length, not a pass."""
 MOST_FACES = 32
 """Faces of one canvas; further ones are dropped, and canvases with so many are rare."""

@@ -31,7 +31,7 @@ from affectstream.train.recipe import Batch, FitConfig, Loaders
 PARTS = (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10))
 BACKGROUNDS = "backgrounds"
 """Folder of pictures without faces in the data folder; it may be absent."""
-VALID_BATCHES = 24
+VALID_BATCHES = 16
 VALID_SIZE = 16
 """Canvases of a validation batch."""
 THRESHOLD = 0.5
@@ -132,14 +132,13 @@ class FaceDetectorRecipe:
         "small face detector with landmarks, for heads at any angle: YuNet's grids and outputs"
     )
     defaults = FitConfig(
-        epochs=16,
-        batch_size=16,
+        epochs=24,
+        batch_size=32,
         learning_rate=3e-3,
         weight_decay=1e-2,
         warmup_epochs=1.0,
         clip_norm=10.0,
         ema_decay=0.998,
-        precision="bf16-mixed",
     )
 
     def loaders(self, data: Path, config: FitConfig) -> Loaders:
