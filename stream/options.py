@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +14,20 @@ from affectstream.engines.labels import MODALITIES, AttentionOption, Modality
 from affectstream.stream.errors import OptionError
 from affectstream.stream.speaker_metadata import Speakers
 
+_TIME = re.compile(r"(?:(?:(\d{1,4}):)?(\d{1,4}):)?(-?\d{1,9}(?:\.\d*)?)s?", re.ASCII)
+"""Hours, minutes and seconds."""
+
 MAX_PIXELS = 40_000_000
 """The most pixels in one picture, unless another limit is given; 8K has 33 million."""
+
+
+def parse_time(text: str) -> int:
+    """Microseconds in ``90``, ``90s``, ``1:30`` or ``00:01:30.5``. Raises `OptionError` for anything else."""
+    found = _TIME.fullmatch(text)
+    if found is None:
+        raise OptionError(f"{text!r}: expected seconds such as 90, or a time such as 00:01:30")
+    hours, minutes, seconds = found.groups()
+    return round((int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(seconds)) * 1e6)
 
 
 @dataclass(frozen=True, slots=True)

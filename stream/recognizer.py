@@ -168,7 +168,7 @@ class Recognizer(LoadedBundle):
             origin = Origin.of(self.bundle, session.name, options or SourceOptions())
             for hop in session:
                 events += hop.events
-                readings += table_rows(origin, hop, session.end_us)
+                readings += table_rows(origin, hop, session.results_end_us)
         last = session.ended
         schema = table_schema(origin.labels).with_metadata(origin.metadata)
         return Result(

@@ -122,6 +122,11 @@ def material(tmp_path_factory):
     hum = np.random.default_rng(1).normal(0, 0.01, (62 * 16_000, 1)).astype(np.float32)
     write_video(folder / "talk.mp4", 62 * 5, rate=5, sound=Sound(hum, 16_000))
     (folder / "talk.srt").write_text(WORDS)
+    for day in ("day1", "day2"):
+        (folder / "recordings" / day).mkdir(parents=True)
+        shutil.copy(folder / "talk.srt", folder / "recordings" / day / "talk.srt")
+        shutil.copy(folder / "interview.mp4", folder / "recordings" / day / "anna.mp4")
+    (folder / "recordings.csv").write_text("path,group\nrecordings/day1/anna.mp4,patients\n")
     sides = np.random.default_rng(0).normal(0, 0.1, (2 * 16_000, 2)).astype(np.float32)
     write_video(folder / "call.mkv", 50, sound=Sound(sides, 16_000))
     (folder / "my-bundle").symlink_to(POCKET)
@@ -271,7 +276,7 @@ def test_every_field_column_and_key_is_documented(folder):
     }
     assert {field for kind in TYPES.values() for field in kind.__struct_fields__} <= named
     run("score interview.mp4 --output results")
-    document = json.loads((folder / "results/interview/run.json").read_text())
+    document = json.loads((folder / "results/interview.mp4/run.json").read_text())
     assert set(document) <= named
     assert set(document["counts"]) <= named
     labels = read_manifest(POCKET).labels

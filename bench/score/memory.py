@@ -63,7 +63,7 @@ def measure(
         OutputFolder(scratch / "out", FORMATS, recognizer, session.name) as folder,
     ):
         for hop in session:
-            folder.push(hop, session.end_us)
+            folder.push(hop, session.results_end_us)
             if hop.readings and hop.readings[0][0].end_us >= (len(memory_mb) + 1) * 60_000_000:
                 memory_mb.append(process.memory_info().rss / 1e6)
         assert session.ended is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,5 +23,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def write_atomic(path: Path, content: bytes) -> None:
     """Write `content` to `path`, completely or not at all."""
-    with replacing(path) as scratch:
-        scratch.write_bytes(content)
+    with replacing(path) as scratch, scratch.open("xb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())

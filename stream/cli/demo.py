@@ -50,7 +50,7 @@ def demo(
             )
             lines = EventLines(console)
             for hop in session:
-                lines.push(hop, session.end_us)
+                lines.push(hop, session.results_end_us)
     console.print(
         "\nEach line is an event; programs get the same as JSON Lines. Next, try your own recording:\n"
         "  affectstream score interview.mp4                    events as JSON Lines\n"

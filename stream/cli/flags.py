@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -112,10 +111,6 @@ WordsDownload = Annotated[
 ]
 
 
-_TIME = re.compile(r"(?:(?:(\d{1,4}):)?(\d{1,4}):)?(-?\d{1,9}(?:\.\d*)?)s?", re.ASCII)
-"""Hours, minutes and seconds."""
-
-
 def source_options(
     *,
     transcript: Path | None,
@@ -192,16 +187,14 @@ def parse_seconds(text: str, option: str) -> float:
 
 
 def _parse_time(text: str | None, option: str) -> int | None:
-    """Microseconds in ``90``, ``90s``, ``1:30`` or ``00:01:30.5``. Raises `typer.BadParameter`."""
-    if text is None:
-        return None
-    found = _TIME.fullmatch(text)
-    if found is None:
-        raise typer.BadParameter(
-            f"{text!r}: expected seconds such as 90, or a time such as 00:01:30", param_hint=option
-        )
-    hours, minutes, seconds = found.groups()
-    return round((int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(seconds)) * 1e6)
+    """The time in the value of `option`. Raises `typer.BadParameter`."""
+    from affectstream.stream.errors import OptionError
+    from affectstream.stream.options import parse_time
+
+    try:
+        return None if text is None else parse_time(text)
+    except OptionError as error:
+        raise typer.BadParameter(str(error), param_hint=option) from error
 
 
 def _parse_modalities(text: str) -> tuple[Modality, ...]:

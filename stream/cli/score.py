@@ -33,7 +33,8 @@ def score(
     files: Annotated[
         list[str],  # a Path would join the slashes of a URL
         typer.Argument(
-            help="Recordings in any format that FFmpeg reads, or transcripts.",
+            help="Recordings in any format that FFmpeg reads, transcripts, folders of them, patterns, or a "
+            "table (.csv) of them.",
             show_default=False,
         ),
     ],
@@ -68,23 +69,45 @@ def score(
     max_pixels: MaxPixels = None,
     modalities: Modalities = None,
     min_confidence: MinConfidence = 0.0,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Recordings to score at once, each in a process, with --output.",
+            show_default="as cores and memory allow",
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Discard the results that are in --output.")
+    ] = False,
+    retry_failed: Annotated[
+        bool,
+        typer.Option(
+            "--retry-failed", help="Try recordings again that were damaged in an earlier run."
+        ),
+    ] = False,
     json: Annotated[
         bool, typer.Option("--json", help="Print JSON Lines on a terminal too.")
     ] = False,
 ) -> None:
     """Score recordings: events to stdout, or result files to a folder.
 
-    A terminal gets a line to read for each event, a pipe or a file JSON Lines.
+    A terminal gets a line to read for each event, a pipe or a file JSON Lines. With --output many recordings
+    are scored at once. The same command goes on after a stop: what is finished is not scored again.
 
     Example: [bold]affectstream score interview.mp4 --output results[/bold]
+
+    Example: [bold]affectstream score recordings --output results[/bold]
     """
     # Imported here so that --help answers at once.
     from rich.console import Console
 
+    from affectstream.stream.batch.find import find_tasks, stands_for_several
+    from affectstream.stream.batch.run import BatchOptions, score_batch
     from affectstream.stream.cli.event_lines import EventLines
     from affectstream.stream.errors import OptionError
     from affectstream.stream.live.capture.address import is_url, redact
-    from affectstream.stream.offline.batch import score_files
+    from affectstream.stream.offline.to_stream import score_files
     from affectstream.stream.recognizer import Recognizer
     from affectstream.stream.sinks.jsonl import JsonlStream
 
@@ -105,17 +128,30 @@ def score(
         min_confidence=min_confidence,
     )
     names = parse_formats(formats, output)
-    if transcript is not None and len(set(files)) > 1:
-        raise OptionError("one transcript cannot serve several recordings: score them one by one")
     for url in filter(is_url, files):
         raise OptionError(
             f"{redact(url)}: score reads files; for this address use: affectstream live --source URL"
         )
-    lines = output is None and not json and sys.stdout.isatty()
-    sink = EventLines(Console(highlight=False)) if lines else JsonlStream(sys.stdout.buffer)
+    several = [file for file in files if stands_for_several(file)]
+    if transcript is not None and (several or len(set(files)) > 1):
+        raise OptionError(
+            "one transcript cannot serve several recordings: score them one by one, or give each its own in "
+            "a table (.csv)"
+        )
+    if output is None:
+        for file in several:
+            raise OptionError(f"{file} is a directory, a pattern or a table: it needs --output")
+        lines = not json and sys.stdout.isatty()
+        sink = EventLines(Console(highlight=False)) if lines else JsonlStream(sys.stdout.buffer)
+        with Recognizer.open(bundle, device=device, threads=threads) as recognizer:
+            # Lines and JSON on a terminal show how far it is.
+            progress = not sys.stdout.isatty()
+            paths = [Path(file) for file in files]
+            code = score_files(recognizer, paths, options, sink, progress=progress)
+        raise typer.Exit(code)
+    tasks = find_tasks(files, options, output)
+    batch = BatchOptions(
+        formats=names, workers=workers, overwrite=overwrite, retry_failed=retry_failed
+    )
     with Recognizer.open(bundle, device=device, threads=threads) as recognizer:
-        # Lines and JSON on a terminal show how far it is.
-        progress = output is not None or not sys.stdout.isatty()
-        paths = [Path(file) for file in files]
-        code = score_files(recognizer, paths, options, output, names, sink, progress=progress)
-    raise typer.Exit(code)
+        raise typer.Exit(score_batch(recognizer, tasks, output, batch).exit_code)

@@ -11,7 +11,7 @@ import hashlib
 import os
 import platform
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -30,6 +30,7 @@ from affectstream.stream.errors import OutputError
 from affectstream.stream.events import SCHEMA, Stream, utc_timestamp
 from affectstream.stream.loaded import LoadedBundle
 from affectstream.stream.media.types import Cue
+from affectstream.stream.offline.failure import TRACEBACK, Failure, FailureKind
 from affectstream.stream.options import SourceOptions
 from affectstream.stream.results.interpret import HopResult
 from affectstream.stream.results.origin import Origin
@@ -39,7 +40,6 @@ from affectstream.stream.sinks.base import FileSink, writing
 from affectstream.stream.sinks.by_format import FILE_SINKS, file_writer
 from affectstream.stream.sinks.whole import RECORDING_WRITERS, RecordingWriter
 
-TRACEBACK = "traceback.txt"
 _LOCK = ".lock"
 _PACKAGES = ("affectstream", "av", "numpy")
 
@@ -56,13 +56,17 @@ class OutputFolder:
         options: SourceOptions | None = None,
         *,
         inputs: Iterable[Path] = (),
+        about: Mapping[str, Any] | None = None,
+        patience_s: float = 0.0,
     ) -> None:
         """Create `folder` and its files, and remove those of an older run.
 
-        `stream` is the name of the source in events. Raises `OutputError`, also if another process writes
-        this folder, or if a result would replace one of `inputs`.
+        `stream` is the name of the source in events, and `about` what else `run.json` says. Raises
+        `OutputError`, also if another process still writes this folder after `patience_s`, or if a result
+        would replace one of `inputs`.
         """
         self.folder = folder
+        self._formats, self._about = tuple(formats), dict(about or {})
         self._recognizer = recognizer
         self._started = datetime.now(UTC)
         self._options = options or SourceOptions()
@@ -71,22 +75,20 @@ class OutputFolder:
         self._writers = [one for one in writers if isinstance(one, RecordingWriter)]
         known = (*FILE_SINKS.values(), *RECORDING_WRITERS.values(), *writers)
         written = {one.filename for one in known}
-        results = {RUN, TRACEBACK, *written}
+        results = (RUN, TRACEBACK, *sorted(written))  # without run.json nothing else counts
         _check_inputs(folder, results, inputs)
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(folder)
+            self._lock = _locked(folder, patience_s)
         origin = Origin.of(recognizer.bundle, stream, self._options)
         self._collector = Collector(origin) if self._writers else None
         try:
             with writing(folder):
                 for name in results:
                     (folder / name).unlink(missing_ok=True)
-                for partial in (
-                    *folder.glob(".*.part"),
-                    *folder.glob("*.tmp"),
-                ):  # of a run that was killed
-                    partial.unlink(missing_ok=True)
+                for pattern in (".*.part", "*.tmp"):  # of a run that was killed
+                    for partial in folder.glob(pattern):
+                        partial.unlink(missing_ok=True)
             for one in writers:
                 if not isinstance(one, RecordingWriter):
                     self._sinks.append(one(folder, origin))
@@ -101,18 +103,35 @@ class OutputFolder:
         if self._collector is not None:
             self._collector.push(hop, end_us)
 
-    def commit(self, source: Path | str, ended: Stream, words: Sequence[Cue] = ()) -> None:
-        """Finish every file, then write `run.json`. `source` is the path of a recording or the name of a live
-        source, and `words` are its transcript."""
+    def commit(
+        self,
+        source: Path | str,
+        ended: Stream,
+        words: Sequence[Cue] = (),
+        kind: FailureKind | None = None,
+    ) -> None:
+        """Finish every file, then write `run.json`.
+
+        `source` is the path of a recording or the name of a live source, `words` are its transcript, and
+        `kind` says why it is incomplete: by default because the input ends early.
+        """
         for sink in self._sinks:
             sink.commit()
-        run = self._run_document(source, ended)
+        failure = None if ended.complete else Failure(kind or "input", ended.detail or "")
+        run = self._run_document(source, failure, ended)
         if self._collector is not None:
             recording = self._collector.recording(Path(source), words, run)
             for writer in self._writers:
                 path = self.folder / writer.filename
                 with writing(path), replacing(path) as scratch:
                     writer.write(recording, scratch)
+        self._write_run(run)
+
+    def commit_failure(self, source: Path, failure: Failure) -> None:
+        """Write `run.json` of a recording that has no results, and why."""
+        self._write_run(self._run_document(source, failure))
+
+    def _write_run(self, run: dict[str, Any]) -> None:
         text = msgspec.json.format(msgspec.json.encode(run), indent=2)
         with writing(self.folder / RUN):
             write_atomic(self.folder / RUN, text + b"\n")
@@ -131,20 +150,30 @@ class OutputFolder:
                 (self.folder / _LOCK).unlink(missing_ok=True)
             self._lock.release()
 
-    def _run_document(self, source: Path | str, ended: Stream) -> dict[str, Any]:
+    def _run_document(
+        self, source: Path | str, failure: Failure | None, ended: Stream | None = None
+    ) -> dict[str, Any]:
         bundle = self._recognizer.bundle
         now = datetime.now(UTC)
         if isinstance(source, Path):
             source = os.fsencode(source.absolute()).decode("utf-8", "replace")
         return {
-            "status": "complete" if ended.complete else "incomplete",
-            "detail": ended.detail,
+            "status": "failed"
+            if ended is None
+            else "incomplete"
+            if failure is not None
+            else "complete",
+            "complete": failure is None,
+            "failure": None
+            if failure is None
+            else {"kind": failure.kind, "reason": failure.reason},
+            "detail": None if failure is None else failure.reason,
             "source": source,
-            "media_s": ended.t_end - ended.t_start,
+            "media_s": 0.0 if ended is None else ended.t_end - ended.t_start,
             "wall_s": round((now - self._started).total_seconds(), 3),
             "started_at": utc_timestamp(self._started),
             "finished_at": utc_timestamp(now),
-            "counts": ended.counts,
+            "counts": {} if ended is None else ended.counts,
             "bundle": {
                 "name": bundle.manifest.name,
                 "version": bundle.manifest.version,
@@ -152,6 +181,7 @@ class OutputFolder:
                 "manifest_sha256": sha256(bundle.folder / MANIFEST),
             },
             "options": self._options.described(),
+            "formats": self._formats,
             "device": self._recognizer.choice.device,
             "device_reason": self._recognizer.choice.reason,
             "threads": self._recognizer.threads,
@@ -161,6 +191,7 @@ class OutputFolder:
             | {"onnxruntime": onnxruntime.__version__},
             "python": platform.python_version(),
             "platform": platform.platform(),
+            **self._about,
         }
 
     def __enter__(self) -> Self:
@@ -177,13 +208,13 @@ class OutputFolder:
         self._unlock()
 
 
-def _locked(folder: Path) -> FileLock | None:
+def _locked(folder: Path, patience_s: float) -> FileLock | None:
     """The lock of `folder`, held; None on a file system without locks.
 
-    Raises `OutputError` if another process has it.
+    Raises `OutputError` if another process has it for longer than `patience_s`.
     """
     # Any thread may release it: the thread of a sink commits.
-    lock = FileLock(folder / _LOCK, timeout=0, thread_local=False)
+    lock = FileLock(folder / _LOCK, timeout=patience_s, thread_local=False)
     try:
         lock.acquire()
         while not (
@@ -207,8 +238,8 @@ def _check_inputs(folder: Path, results: Iterable[str], inputs: Iterable[Path]) 
             f"the results need the folder {folder}, where a file of that name stands: "
             "choose another --output"
         )
-    existing = [folder / name for name in sorted(results) if (folder / name).exists()]
-    for path in inputs:
+    existing = [folder / name for name in results if (folder / name).exists()]
+    for path in inputs if existing else ():
         for result in existing:
             if path.exists() and result.samefile(path):
                 raise OutputError(

@@ -80,6 +80,15 @@ class Session:
         return self._source.end_us
 
     @property
+    def results_end_us(self) -> int:
+        """No result of the hops so far ends later than this, in microseconds.
+
+        Unlike `end_us` it does not depend on how far ahead the recording is read, so that two runs write the
+        same.
+        """
+        return self._interpreter.end_us
+
+    @property
     def words(self) -> tuple[Cue, ...]:
         """The cues of the transcript, in the order of their end, that overlap the selected part."""
         if self._transcript is None:

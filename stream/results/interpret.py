@@ -111,6 +111,11 @@ class Interpreter:
         """Tracks so far; they are numbered from 1."""
         return self._follower.count
 
+    @property
+    def end_us(self) -> int:
+        """No result ends later: where the recording ends, from `flush` on; before that there is no limit."""
+        return self._events.end_us
+
     def counts(self) -> dict[str, int]:
         """Counts for the `ended` event; that of bad faces only where there are some."""
         return {"gaps": self.gap_count} | ({"bad_faces": self.bad_faces} if self.bad_faces else {})

@@ -104,7 +104,8 @@ def test_a_bad_file_does_not_stop_the_others(bad, clip, tmp_path):
     done = run("score", tmp_path / "text.mp4", clip, "--output", tmp_path / "out", "--end", 2)
     assert done.returncode == 3
     assert (tmp_path / "out/demo.mp4/run.json").exists()
-    assert not (tmp_path / "out/text.mp4").exists()
+    about = json.loads((tmp_path / "out/text.mp4/run.json").read_text())
+    assert (about["status"], about["failure"]["kind"]) == ("failed", "input")
 
 
 def test_a_truncated_file_with_an_index_is_scored_up_to_its_end(clip, tmp_path):

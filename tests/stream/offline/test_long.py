@@ -37,7 +37,7 @@ memory, process = [], psutil.Process()
 with Recognizer.open(threads=2) as recognizer, recognizer.session(path) as session:
     with OutputFolder(folder, ("jsonl", "parquet", "vtt"), recognizer, session.name) as output:
         for hop in session:
-            output.push(hop, session.end_us)
+            output.push(hop, session.results_end_us)
             if hop.readings and hop.readings[0][0].end_us >= (len(memory) + 1) * 60_000_000:
                 memory.append(process.memory_info().rss / 1e6)
         output.commit(path, session.ended)

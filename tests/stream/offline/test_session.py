@@ -7,7 +7,14 @@ import jsonschema
 import numpy as np
 import pytest
 
-from affectstream.stream import Assignment, Recognizer, SourceOptions, json_schema, parse_event
+from affectstream.stream import (
+    Assignment,
+    Recognizer,
+    Session,
+    SourceOptions,
+    json_schema,
+    parse_event,
+)
 from affectstream.stream.demo import babble
 from affectstream.stream.media.recording import Recording
 from affectstream.stream.media.types import SAMPLE_RATE, Samples
@@ -273,3 +280,12 @@ def test_no_label_and_no_segment_below_the_least_confidence(clip):
     assert not any(s.of == "emotion" for s in events_of(strict, "segment"))
     pairs = zip(events_of(free, "emotion"), events_of(strict, "emotion"), strict=True)
     assert all(one.scores == other.scores for one, other in pairs)
+
+
+def test_readings_do_not_depend_on_how_far_ahead_the_recording_is_read(clip, monkeypatch):
+    options = SourceOptions(end_us=3_000_000)
+    with Recognizer.open(threads=1) as recognizer:
+        before = recognizer.score(clip, options).readings
+        monkeypatch.setattr(Session, "end_us", property(lambda session: 1_000_000))
+        assert recognizer.score(clip, options).readings.equals(before)
+    assert before["t_end"].to_pylist()[-1] == pytest.approx(3.0)

@@ -1,0 +1,156 @@
+"""Worker processes: start them, give each a recording at a time, and survive their death."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from multiprocessing import connection
+from multiprocessing.connection import Connection
+from typing import cast
+
+from affectstream.stream.batch import worker
+from affectstream.stream.batch.outcome import Outcome
+from affectstream.stream.batch.task import Task
+from affectstream.stream.batch.worker import Advanced, Message, Ready, Settings, Warned
+from affectstream.stream.offline.failure import Failure
+
+_TRIES = 2
+"""A recording during which the process dies is tried so often: the machine may have been short of memory."""
+_STOP_S = 10.0
+_PROGRAM = f"from {worker.__name__} import run; run()"
+"""Run as ``__main__``, the module would have classes of its own that no other process can unpickle."""
+
+
+class _Worker:
+    """One process and what it does."""
+
+    def __init__(self, settings: Settings) -> None:
+        ours, theirs = socket.socketpair()
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", _PROGRAM, str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env=environment,
+            )
+        self.connection = Connection(ours.detach())
+        self.task: Task | None = None
+        self.is_ready = False
+        with suppress(OSError):  # its death is noticed where messages are read
+            self.connection.send(settings)
+
+    def give(self, task: Task) -> None:
+        """Let it score `task`."""
+        self.task = task
+        with suppress(OSError):
+            self.connection.send(task)
+
+    def end(self) -> int:
+        """Close the connection, wait for the process, and return its exit status."""
+        self.connection.close()
+        try:
+            return self.process.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
+
+
+def score_in_processes(
+    tasks: Sequence[Task],
+    settings: Settings,
+    workers: int,
+    *,
+    advance: Callable[[Task, float], None],
+    warn: Callable[[str], None],
+) -> Iterator[Outcome]:
+    """Score `tasks` in their order with `workers` processes; yield each outcome as it comes.
+
+    `advance` hears how many seconds of a recording are done. A process that dies takes no other recording
+    with it. Leaving the iteration early stops all processes, which keep their results so far, marked as
+    incomplete. Raises the error of a bundle that no process can open.
+    """
+    waiting = deque(tasks)
+    tries = dict.fromkeys((task.name for task in tasks), 0)
+    running: dict[Connection, _Worker] = {}
+
+    def start() -> None:
+        one = _Worker(settings)
+        running[one.connection] = one
+
+    try:
+        for _ in range(min(workers, len(waiting))):
+            start()
+        while running:
+            for ready in connection.wait(list(running)):
+                one = running[cast(Connection, ready)]
+                try:
+                    message: Message = one.connection.recv()
+                except (EOFError, OSError):
+                    del running[one.connection]
+                    status = one.end()
+                    if one.task is None and not one.is_ready:
+                        raise RuntimeError(
+                            f"a worker process ended before it was ready{_because(status)}"
+                        ) from None
+                    if one.task is not None:
+                        tries[one.task.name] += 1
+                        if tries[one.task.name] < _TRIES:
+                            warn(f"{one.task.path}: its process died{_because(status)}: once more")
+                            waiting.append(one.task)
+                        else:
+                            yield Outcome(one.task.name, "failed", _crash(one.task, status))
+                    if waiting:
+                        start()
+                    continue
+                match message:
+                    case Advanced():
+                        assert one.task is not None
+                        advance(one.task, message.media_s)
+                        continue
+                    case Warned():
+                        warn(message.message)
+                        continue
+                    case Ready():
+                        one.is_ready = True
+                    case Outcome():
+                        one.task = None
+                        yield message
+                    case _:
+                        raise message
+                if waiting:
+                    one.give(waiting.popleft())
+                else:
+                    del running[one.connection]
+                    one.end()
+    finally:
+        for one in running.values():
+            with suppress(OSError):
+                one.process.send_signal(signal.SIGTERM)
+        for one in running.values():
+            with suppress(subprocess.TimeoutExpired):
+                one.process.wait(_STOP_S)
+            one.end()
+
+
+def _crash(task: Task, status: int) -> Failure:
+    return Failure(
+        "crash",
+        f"the process that scored it died {_TRIES} times{_because(status)}; if memory is short, use fewer "
+        "--workers",
+    )
+
+
+def _because(status: int) -> str:
+    """How a process ended, for people."""
+    if status >= 0:
+        return f" (exit status {status})"
+    names = {int(one): one.name for one in signal.Signals}
+    return f" (signal {-status}, {names.get(-status, 'unknown')})"

@@ -1,0 +1,134 @@
+"""Scoring one recording into its folder, whatever happens."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+from affectstream.stream.batch.identity import file_identity, made_by, options_hash, transcript_of
+from affectstream.stream.batch.outcome import Outcome
+from affectstream.stream.batch.task import Task
+from affectstream.stream.errors import OutputError
+from affectstream.stream.events import Stream
+from affectstream.stream.loaded import LoadedBundle
+from affectstream.stream.offline.failure import TRACEBACK, Failure, failure_of
+from affectstream.stream.offline.output import OutputFolder
+from affectstream.stream.offline.session import Session
+from affectstream.stream.sinks import Format
+
+_PATIENCE_S = 10.0
+"""How long to wait for a process of a run that was killed to let go of a folder."""
+
+
+class Observer(Protocol):
+    """Hears how far one recording is."""
+
+    def advance(self, media_s: float) -> None:
+        """So many seconds of it are done."""
+        ...
+
+    def warn(self, message: str) -> None:
+        """Something that the user should know."""
+        ...
+
+
+def score_recording(
+    recognizer: LoadedBundle,
+    task: Task,
+    output: Path,
+    formats: Sequence[Format],
+    observer: Observer,
+    *,
+    inputs: Iterable[Path] = (),
+) -> Outcome:
+    """Score one recording into its folder in `output`, and never raise for what is wrong with it.
+
+    `run.json` is written last, also of a recording that has no results. `inputs` are files that no result may
+    replace. Raises `KeyboardInterrupt` after keeping the results so far, marked as incomplete.
+    """
+    folder, inputs = task.folder(output), (task.path, *inputs)
+    about: dict[str, Any] = {"group": task.group}
+    try:
+        words = transcript_of(task, recognizer.bundle)
+        about |= {
+            "made_with": made_by(recognizer) | {"options": options_hash(task.options)},
+            "input": _identity(task.path),
+            "transcript": None if words is None else {"name": words.name, "file": _identity(words)},
+        }
+        with Session(recognizer.bundle, task.path, task.options, recognizer.threads) as session:
+            opened = OutputFolder(
+                folder,
+                formats,
+                recognizer,
+                session.name,
+                task.options,
+                inputs=inputs if words is None else (*inputs, words),
+                about=about,
+                patience_s=_PATIENCE_S,
+            )
+            with opened:
+                return _score(session, opened, task, observer)
+    except Exception as error:
+        failure = failure_of(task.path, error, folder)
+        if failure.kind != "output":
+            _record(recognizer, task, folder, about, failure, inputs)
+        return Outcome(task.name, "failed", failure)
+
+
+def _score(session: Session, folder: OutputFolder, task: Task, observer: Observer) -> Outcome:
+    start_us = session.span[0]
+    try:
+        for hop in session:
+            folder.push(hop, session.results_end_us)
+            if hop.readings:
+                observer.advance((hop.readings[0][0].end_us - start_us) / 1e6)
+            for event in hop.events:
+                if isinstance(event, Stream) and event.what == "warning" and event.detail:
+                    observer.warn(f"{session.name}: {event.detail}")
+    except KeyboardInterrupt:
+        last = session.interrupt()
+        folder.push(last, session.results_end_us)
+        assert session.ended is not None
+        folder.commit(task.path, session.ended, session.words, "interrupted")
+        raise
+    ended = session.ended
+    assert ended is not None
+    folder.commit(task.path, ended, session.words)
+    if gaps := ended.counts["gaps"]:
+        observer.warn(f"{session.name}: {gaps} gap{'s' if gaps > 1 else ''} in it, see its events")
+    media_s = ended.t_end - ended.t_start
+    if ended.complete:
+        return Outcome(task.name, "complete", None, media_s)
+    observer.warn(f"{session.name}: {ended.detail}")
+    return Outcome(task.name, "incomplete", Failure("input", ended.detail or ""), media_s)
+
+
+def _identity(path: Path) -> dict[str, Any] | None:
+    """The identity of a file; None of one that cannot be read: the session says why."""
+    with suppress(OSError):
+        return file_identity(path)
+    return None
+
+
+def _record(
+    recognizer: LoadedBundle,
+    task: Task,
+    folder: Path,
+    about: dict[str, Any],
+    failure: Failure,
+    inputs: Iterable[Path],
+) -> None:
+    """Leave `run.json` of a recording without results, so that a later run and a summary know of it."""
+    trace = folder / TRACEBACK
+    content = trace.read_bytes() if trace.is_file() else None
+    with (
+        suppress(OutputError, OSError),
+        OutputFolder(
+            folder, (), recognizer, task.path.name, task.options, inputs=inputs, about=about
+        ) as opened,
+    ):
+        if content is not None:
+            trace.write_bytes(content)
+        opened.commit_failure(task.path, failure)

@@ -1,0 +1,183 @@
+"""A batch from its recordings to its exit code."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from affectstream.stream import exits
+from affectstream.stream.batch.durations import durations
+from affectstream.stream.batch.outcome import Outcome
+from affectstream.stream.batch.pool import score_in_processes
+from affectstream.stream.batch.progress import BatchProgress
+from affectstream.stream.batch.recording import score_recording
+from affectstream.stream.batch.report import print_summary, write_failures
+from affectstream.stream.batch.resume import remaining
+from affectstream.stream.batch.sizing import cores, worker_count
+from affectstream.stream.batch.task import Task
+from affectstream.stream.batch.worker import Settings
+from affectstream.stream.loaded import LoadedBundle
+from affectstream.stream.offline.to_stream import Tally, single_interrupt, stderr_console
+from affectstream.stream.sinks import DEFAULT_FORMATS, Format
+
+_MAX_WARNED = 20
+"""In a batch of more recordings, warnings are left to the events."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOptions:
+    """How a batch is scored."""
+
+    formats: tuple[Format, ...] = DEFAULT_FORMATS
+    workers: int | None = None
+    """Processes; None: as many as cores and memory allow."""
+    overwrite: bool = False
+    """Discard results that are there."""
+    retry_failed: bool = False
+    """Try recordings again that an earlier run found damaged."""
+    progress: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class BatchResult:
+    """What became of every recording of a batch, in the order of their names."""
+
+    outcomes: tuple[Outcome, ...]
+    interrupted: bool = False
+
+    @property
+    def failures(self) -> tuple[Outcome, ...]:
+        """The recordings that are not complete."""
+        return tuple(outcome for outcome in self.outcomes if outcome.failure is not None)
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of the command, the same as of an undisturbed run."""
+        if self.interrupted:
+            return exits.INTERRUPTED
+        tally = Tally(len(self.outcomes))
+        for outcome in self.outcomes:
+            if outcome.status == "failed" and outcome.failure is not None:
+                tally.add_failure(outcome.failure)
+            tally.incomplete += outcome.status == "incomplete"
+        return tally.exit_code
+
+
+def score_batch(
+    recognizer: LoadedBundle,
+    tasks: Sequence[Task],
+    output: Path,
+    options: BatchOptions,
+    console: Console | None = None,
+) -> BatchResult:
+    """Score `tasks` into `output`, but for those that an earlier run has finished.
+
+    Progress, messages and a table at the end go to `console` (stderr). Raises `OptionError` for results that
+    were made in another way, and `OutputError` if `failures.csv` cannot be written. Ctrl-C ends it early.
+    """
+    console = console or stderr_console()
+    began_s = time.monotonic()
+    left = remaining(
+        tasks,
+        output,
+        recognizer,
+        options.formats,
+        overwrite=options.overwrite,
+        retry_failed=options.retry_failed,
+    )
+    if left.done:
+        console.print(f"{len(left.done)} of {len(tasks)} recordings are scored already")
+    if left.changed:
+        console.print(f"{len(left.changed)} recordings have changed since: they are scored again")
+    lengths_s = durations(left.todo)
+    longest_first = [
+        task
+        for _, task in sorted(
+            zip(lengths_s, left.todo, strict=True), key=lambda pair: (-pair[0], pair[1].name)
+        )
+    ]
+    outcomes = list(left.done)
+    interrupted = False
+    paths = {task.name: task.path for task in left.todo}
+    named_s = {task.name: length for task, length in zip(left.todo, lengths_s, strict=True)}
+    with (
+        single_interrupt(),
+        BatchProgress(console, named_s, enabled=options.progress) as progress,
+    ):
+
+        def warn(message: str) -> None:
+            if len(tasks) <= _MAX_WARNED:
+                progress.print(f"warning: {message}")
+
+        def advance(task: Task, media_s: float) -> None:
+            progress.advance(task.name, media_s)
+
+        try:
+            for outcome in _outcomes(recognizer, longest_first, output, options, advance, warn):
+                outcomes.append(outcome)
+                progress.finish(outcome.name, outcome.media_s)
+                if outcome.status == "failed" and outcome.failure is not None:
+                    message = outcome.failure.message(paths[outcome.name])
+                    progress.print(f"error: {message}", style="red")
+        except KeyboardInterrupt:
+            interrupted = True
+    result = BatchResult(tuple(sorted(outcomes, key=lambda one: one.name)), interrupted)
+    if interrupted:
+        console.print(
+            "interrupted: the results so far are kept, those of unfinished recordings marked incomplete; "
+            "the same command goes on"
+        )
+        return result
+    write_failures(output, result.outcomes)
+    print_summary(console, result.outcomes, time.monotonic() - began_s, output)
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Observer:
+    """Hears of one recording that is scored in this process."""
+
+    task: Task
+    advanced: Callable[[Task, float], None]
+    warn: Callable[[str], None]
+
+    def advance(self, media_s: float) -> None:
+        self.advanced(self.task, media_s)
+
+
+def _outcomes(
+    recognizer: LoadedBundle,
+    tasks: Sequence[Task],
+    output: Path,
+    options: BatchOptions,
+    advance: Callable[[Task, float], None],
+    warn: Callable[[str], None],
+) -> Iterator[Outcome]:
+    """Score the recordings here if one process is enough, else in several."""
+    if not tasks:
+        return
+    inputs = tuple(task.path.absolute() for task in tasks)
+    workers = options.workers or worker_count(
+        recognizer.bundle, recognizer.choice.device, len(tasks)
+    )
+    workers = min(workers, len(tasks))
+    if workers == 1:
+        for task in tasks:
+            observer = _Observer(task, advance, warn)
+            yield score_recording(
+                recognizer, task, output, options.formats, observer, inputs=inputs
+            )
+        return
+    settings = Settings(
+        bundle=recognizer.bundle.folder,
+        choice=recognizer.choice,
+        threads=max(1, cores() // workers),
+        output=output,
+        formats=options.formats,
+        inputs=inputs,
+    )
+    yield from score_in_processes(tasks, settings, workers, advance=advance, warn=warn)

@@ -1,0 +1,136 @@
+"""The process that scores recordings one after the other.
+
+It is a program of its own rather than a fork or a spawned copy of the caller: forking breaks the threads of
+the runtimes, and spawning imports the caller's script again. Messages travel as pickles over a pair of
+sockets that only the two processes have. It ends when the caller is gone, however that ended.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import sys
+import threading
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from types import FrameType
+
+import cv2
+
+from affectstream.engines.bundle.bundle import Bundle
+from affectstream.engines.choose import Choice
+from affectstream.stream.batch.outcome import Outcome
+from affectstream.stream.batch.recording import score_recording
+from affectstream.stream.batch.task import Task
+from affectstream.stream.loaded import LoadedBundle
+from affectstream.stream.sinks import Format
+
+ADVANCE_S = 2.0
+"""Media between two messages about progress."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a worker needs before its first recording."""
+
+    bundle: Path
+    choice: Choice
+    threads: int
+    output: Path
+    formats: tuple[Format, ...]
+    inputs: tuple[Path, ...]
+    """Files that no result may replace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The engines are open; a worker waits for a recording."""
+
+
+@dataclass(frozen=True, slots=True)
+class Advanced:
+    """So much of the present recording is done."""
+
+    media_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something that the user should know."""
+
+    message: str
+
+
+Message = Ready | Advanced | Warned | Outcome | Exception
+"""What a worker sends; an exception means that the engines cannot be opened."""
+
+
+class _Reporter:
+    """Sends how far the present recording is."""
+
+    def __init__(self, caller: Connection) -> None:
+        self._caller, self._sent_s = caller, 0.0
+
+    def advance(self, media_s: float) -> None:
+        if media_s - self._sent_s >= ADVANCE_S:
+            self._sent_s = media_s
+            self._caller.send(Advanced(media_s))
+
+    def warn(self, message: str) -> None:
+        self._caller.send(Warned(message))
+
+
+def main(descriptor: int) -> None:
+    """Score what comes over the connection until it is closed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller decides
+    signal.signal(signal.SIGTERM, _stop)
+    caller = Connection(descriptor)
+    settings: Settings = caller.recv()
+    tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(caller, tasks), daemon=True).start()
+    try:
+        cv2.setNumThreads(1)
+        bundle = Bundle.open(settings.bundle, device=settings.choice.device)
+    except Exception as error:
+        caller.send(error)
+        return
+    with LoadedBundle(bundle, settings.choice, settings.threads) as recognizer:
+        caller.send(Ready())
+        while True:
+            task = tasks.get()
+            outcome = score_recording(
+                recognizer,
+                task,
+                settings.output,
+                settings.formats,
+                _Reporter(caller),
+                inputs=settings.inputs,
+            )
+            caller.send(outcome)
+
+
+def _receive(caller: Connection, tasks: queue.SimpleQueue[Task]) -> None:
+    """Queue what comes. Without a caller nobody wants a result: end at once, whatever runs."""
+    try:
+        while True:
+            tasks.put(caller.recv())
+    except (EOFError, OSError):
+        os._exit(1)
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    """Handle the first SIGTERM: keep the results so far."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def run() -> None:
+    """Be the process; its argument is the descriptor of the connection."""
+    try:
+        main(int(sys.argv[1]))
+    except KeyboardInterrupt:
+        os._exit(130)
+    except BrokenPipeError:
+        os._exit(1)

@@ -1,0 +1,210 @@
+"""A folder of recordings in several processes: results, failures, exit codes, and going on after a stop."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from affectstream.engines.bundle.folder import POCKET
+from affectstream.stream.batch import worker
+from tests.support.command import run_command
+from tests.support.media import write_video
+
+RESULTS = ("events.jsonl", "readings.parquet", "segments.vtt")
+
+
+def contents(output):
+    """The bytes of every result that must be the same in two runs."""
+    return {
+        path.relative_to(output).as_posix(): path.read_bytes()
+        for path in sorted(output.rglob("*"))
+        if path.name in (*RESULTS, "failures.csv")
+    }
+
+
+def status(output):
+    return {
+        path.parent.relative_to(output).as_posix(): json.loads(path.read_text())["status"]
+        for path in output.rglob("run.json")
+    }
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_folder_is_scored_and_bad_files_are_listed(damaged, tmp_path, capsys, workers):
+    output = tmp_path / "out"
+    assert run_command("score", damaged, "-o", output, "--workers", workers) == 3
+    assert status(output) == {
+        "one.srt": "complete",
+        "day1/two.srt": "complete",
+        "day1/three.vtt": "complete",
+        "empty.mp4": "failed",
+        "day1/text.mp4": "failed",
+    }
+    for name in ("one.srt", "day1/two.srt", "day1/three.vtt"):
+        assert {path.name for path in (output / name).iterdir()} == {*RESULTS, "run.json"}
+    rows = list(csv.DictReader((output / "failures.csv").open()))
+    assert [(row["recording"], row["kind"]) for row in rows] == [
+        ("day1/text.mp4", "input"),
+        ("empty.mp4", "input"),
+    ]
+    assert "is empty (0 bytes)" in rows[1]["reason"]
+    err = capsys.readouterr().err
+    assert "not a media file" in err and "x real time" in err and "2 not complete" in err
+
+
+def test_several_processes_write_what_one_writes(damaged, tmp_path):
+    video = write_video(damaged / "short.mp4", 60)
+    shutil.copy(video, damaged / "day1/short.mp4")
+    for number in (1, 3):
+        assert run_command("score", damaged, "-o", tmp_path / str(number), "--workers", number) == 3
+    one, three = (contents(tmp_path / name) for name in ("1", "3"))
+    assert len(one) == 5 * len(RESULTS) + 1
+    assert one == three
+
+
+def test_nothing_that_can_be_scored_is_4(tmp_path):
+    (tmp_path / "empty.mp4").touch()
+    assert run_command("score", tmp_path, "-o", tmp_path / "out") == 4
+    assert run_command("score", tmp_path, "-o", tmp_path / "out") == 4
+
+
+def test_the_same_command_scores_nothing_again(damaged, tmp_path, capsys):
+    output = tmp_path / "out"
+    line = ("score", damaged, "-o", output, "--workers", 1)
+    assert run_command(*line) == 3
+    before = {path: path.stat().st_mtime_ns for path in output.rglob("run.json")}
+    text = (output / "failures.csv").read_bytes()
+    assert run_command(*line) == 3
+    assert {path: path.stat().st_mtime_ns for path in output.rglob("run.json")} == before
+    assert (output / "failures.csv").read_bytes() == text
+    assert "5 of 5 recordings are scored already" in capsys.readouterr().err
+
+
+def test_only_damaged_recordings_are_retried_if_asked(damaged, tmp_path):
+    output = tmp_path / "out"
+    line = ("score", damaged, "-o", output, "--workers", 1)
+    assert run_command(*line) == 3
+    before = {path: path.stat().st_mtime_ns for path in output.rglob("run.json")}
+    assert run_command(*line, "--retry-failed") == 3
+    changed = {p.parent.name for p, t in before.items() if p.stat().st_mtime_ns != t}
+    assert changed == {"empty.mp4", "text.mp4"}
+
+
+def test_a_changed_recording_or_transcript_is_scored_again(talks, tmp_path, capsys):
+    output = tmp_path / "out"
+    video = write_video(talks / "short.mp4", 30)
+    line = ("score", talks, "-o", output, "--workers", 1)
+    assert run_command(*line) == 0
+    os.utime(talks / "one.srt")  # a copy of a folder has other times
+    assert run_command(*line) == 0
+    assert "4 of 4 recordings are scored already" in capsys.readouterr().err
+    (talks / "one.srt").write_text((talks / "one.srt").read_text().replace("wonderful", "awful"))
+    video.with_suffix(".srt").write_text((talks / "one.srt").read_text())
+    assert run_command(*line) == 0
+    err = capsys.readouterr().err
+    assert "2 of 4 recordings are scored already" in err
+    assert "2 recordings have changed since" in err
+    assert run_command(*line) == 0
+    assert "4 of 4 recordings are scored already" in capsys.readouterr().err
+
+
+def test_results_made_in_another_way_are_refused_with_the_choice(talks, tmp_path, capsys):
+    output = tmp_path / "out"
+    line = ("score", talks, "-o", output, "--workers", 1)
+    assert run_command(*line) == 0
+    before = contents(output)
+    assert run_command(*line, "--min-confidence", 0.4) == 2
+    err = capsys.readouterr().err
+    assert "3 of these recordings that were made in another way" in err
+    assert "one.srt: min_confidence default, now 0.4" in err
+    assert "Choose --overwrite to score them again, or another --output" in err
+    assert run_command(*line, "--format", "jsonl,csv") == 2
+    assert "without --format csv" in capsys.readouterr().err
+    other = shutil.copytree(POCKET, tmp_path / "bundle")
+    manifest = json.loads((other / "bundle.json").read_text())
+    manifest["version"] = "9.9.9"
+    (other / "bundle.json").write_text(json.dumps(manifest))
+    assert run_command(*line, "--bundle", other) == 2
+    assert "now pocket 9.9.9" in capsys.readouterr().err
+    assert contents(output) == before
+    assert run_command(*line, "--min-confidence", 0.4, "--overwrite") == 0
+    assert contents(output) != before
+
+
+def test_a_process_that_dies_takes_no_other_recording_with_it(talks, tmp_path, capfd, monkeypatch):
+    """A decoder that crashes: the recording is tried twice, and listed."""
+    bad = tmp_path / "site/sitecustomize.py"
+    bad.parent.mkdir()
+    bad.write_text(
+        "import os, sys\n"
+        "if 'affectstream.stream.batch.worker' in ' '.join(sys.orig_argv):\n"
+        "    import affectstream.stream.batch.recording as recording\n"
+        "    score = recording.score_recording\n"
+        "    def crash(recognizer, task, *rest, **named):\n"
+        "        if task.name == 'day1/two.srt':\n"
+        "            os.kill(os.getpid(), 11)\n"
+        "        return score(recognizer, task, *rest, **named)\n"
+        "    recording.score_recording = crash\n"
+    )
+    monkeypatch.syspath_prepend(bad.parent)
+    output = tmp_path / "out"
+    assert run_command("score", talks, "-o", output, "--workers", 2) == 3
+    err = capfd.readouterr().err
+    assert "its process died (signal 11, SIGSEGV): once more" in err
+    assert status(output) == {"one.srt": "complete", "day1/three.vtt": "complete"}
+    (row,) = csv.DictReader((output / "failures.csv").open())
+    assert (row["recording"], row["kind"]) == ("day1/two.srt", "crash")
+    assert "use fewer --workers" in row["reason"]
+
+
+def test_a_worker_ends_with_its_caller(tmp_path):
+    """Also where the caller was killed: an orphan would hold the folder of its recording."""
+    code = (
+        "import subprocess, sys, os\n"
+        "from affectstream.stream.batch.pool import _Worker\n"
+        "from affectstream.stream.batch.worker import Settings\n"
+        "from affectstream.engines.choose import Choice\n"
+        "from pathlib import Path\n"
+        f"one = _Worker(Settings(Path({str(POCKET)!r}), Choice('cpu', ''), 1, Path('.'), (), ()))\n"
+        "one.connection.recv()\n"
+        "print(one.process.pid, flush=True)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    pid = int(done.stdout)
+    for _ in range(200):
+        try:
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+        except FileNotFoundError:
+            return
+        if state == "Z":
+            return
+        signal.sigtimedwait([], 0.05)
+    pytest.fail(f"worker {pid} still runs")
+
+
+def test_what_several_recordings_need(talks, capsys, tmp_path):
+    assert run_command("score", talks) == 2
+    assert "it needs --output" in capsys.readouterr().err
+    words = talks / "one.srt"
+    assert run_command("score", talks, "-o", tmp_path / "out", "--transcript", words) == 2
+    assert "give each its own in a table" in capsys.readouterr().err
+    assert worker.ADVANCE_S > 0
+
+
+def test_a_manifest_gives_each_recording_its_options_and_group(talks, tmp_path):
+    (talks / "table.csv").write_text("path,language,group\none.srt,de,a\nday1/two.srt,,b\n")
+    assert run_command("score", talks / "table.csv", "-o", tmp_path / "out") == 0
+    runs = {
+        name: json.loads((tmp_path / "out" / name / "run.json").read_text())
+        for name in ("one.srt", "day1/two.srt")
+    }
+    assert [run["group"] for run in runs.values()] == ["a", "b"]
+    assert [run["options"].get("language") for run in runs.values()] == ["de", None]
