@@ -10,6 +10,7 @@ label and the attention.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -107,7 +108,11 @@ def main(file: Path, output: Path, count: int, bundle: str) -> None:
     with Recording.open(file) as recording:
         for item in recording:
             if isinstance(item, Frame) and item.pts_us in by_frame_us:
-                picture = draw(to_rgb(item, pixel_aspect=aspect), by_frame_us[item.pts_us])
+                readings = by_frame_us[item.pts_us]
+                # Scoring may have turned the recording: the places of the faces are in the upright picture.
+                sample = next(r.track_sample for r, _ in readings if r.track_sample)
+                upright = replace(item, rotation=sample.rotation)
+                picture = draw(to_rgb(upright, pixel_aspect=aspect), readings)
                 path = output / f"{file.stem}_{item.pts_us / 1e6:07.2f}.png"
                 cv2.imwrite(str(path), picture[:, :, ::-1])
                 print(path)

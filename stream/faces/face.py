@@ -12,6 +12,7 @@ from affectstream.stream.faces.box import Box
 from affectstream.stream.faces.geometry import Geometry
 from affectstream.stream.faces.pose import Pose
 from affectstream.stream.faces.quality import UNKNOWN_QUALITY, Quality
+from affectstream.stream.media.types import UPRIGHT, Rotation
 
 _MAX_SPREAD = 100
 """The landmarks of a face span at most this many frames."""
@@ -77,7 +78,8 @@ class FrameObservation:
     `frame_size` is (width, height) of the picture that the faces' pixels refer to, and `scale` that
     picture's scale relative to the recording (1.0 unless the recording is very large).
     `frame_embeddings` has one (D,) float32 for each of `FaceEncoders.frames`. `bad_faces` is the number of
-    detections that are left out (see `Face.is_usable`). `thumbnail` tells a cut (see `cut`).
+    detections that are left out (see `Face.is_usable`). `thumbnail` tells a cut (see `cut`). `rotation` is
+    the one that made the decoded picture upright.
     """
 
     pts_us: int
@@ -87,3 +89,4 @@ class FrameObservation:
     frame_embeddings: tuple[NDArray[np.float32], ...] = ()
     bad_faces: int = 0
     thumbnail: NDArray[np.float32] | None = None
+    rotation: Rotation = UPRIGHT

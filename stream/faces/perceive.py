@@ -73,6 +73,7 @@ class Perceiver:
                 frame_embeddings=tuple(vectors[number] for vectors in of_frames),
                 bad_faces=len(found[number]) - len(described[number]),
                 thumbnail=describe_picture(rgb),
+                rotation=frame.rotation,
             )
             for number, (frame, rgb) in enumerate(zip(frames, pictures, strict=True))
         ]

@@ -139,7 +139,10 @@ class Interpreter:
             frame = None
             if observation.frame_embeddings:
                 frame = FrameSample(point, pts_us, observation.frame_embeddings)
-            tracked = [(number, TrackSample(point, pts_us, size, face)) for number, face in faces]
+            tracked = [
+                (number, TrackSample(point, pts_us, size, face, observation.rotation))
+                for number, face in faces
+            ]
             windows.append(self._windower.push_frame(point, tracked, frame))
         return self._results(chain.from_iterable(windows))
 

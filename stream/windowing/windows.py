@@ -19,9 +19,11 @@ from affectstream.stream.faces.face import Face
 from affectstream.stream.media.types import (
     FOREVER_US,
     SAMPLE_RATE,
+    UPRIGHT,
     Bound,
     Cue,
     MediaKind,
+    Rotation,
     Samples,
     sample_time_us,
 )
@@ -68,12 +70,16 @@ class WindowShape:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrackSample:
-    """The face of one track at one grid point. `frame_size` is (width, height) in pixels."""
+    """The face of one track at one grid point.
+
+    `frame_size` is (width, height) in pixels of the upright picture, and `rotation` the one that made it so.
+    """
 
     point: int
     pts_us: int
     frame_size: tuple[int, int]
     face: Face
+    rotation: Rotation = UPRIGHT
 
 
 @dataclass(frozen=True, slots=True, eq=False)
