@@ -2,30 +2,29 @@
 
 AdamW with a learning rate schedule, clipped gradients, and a running average of the weights, which is
 validated and exported. After each epoch a checkpoint is written from which a run resumes to the same curve.
-`fit` starts or resumes a run; `Trainer` is the run in one process: setup, epochs, one epoch, one step,
+`fit` starts or resumes a run; `Trainer` is the run in one process: setup, epochs (see `EpochTrainer`),
 checkpoints, summary.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor
 
 from affectstream.stream.sinks.base import writing
 from affectstream.train.config import FitConfig, write_toml
-from affectstream.train.errors import DataMissing, RunError, first_line
+from affectstream.train.errors import DataMissing, RunError
 from affectstream.train.fit import checkpoint as files
 from affectstream.train.fit.checkpoint import BEST, LAST, LOG, SUMMARY
+from affectstream.train.fit.epoch import EpochTrainer
 from affectstream.train.fit.loggers import (
     Report,
     Tracker,
@@ -41,25 +40,16 @@ from affectstream.train.fit.machine import (
     halved,
     launch,
     make_fabric,
-    out_of_memory,
     within_memory,
 )
 from affectstream.train.fit.phases import PhaseSpan, phase_spans
-from affectstream.train.fit.schedule import SkippedSteps, learning_rate
-from affectstream.train.fit.step_log import READ_EVERY, NotFinite, StepLog
-from affectstream.train.fit.train_state import TrainState, UncastBatch
+from affectstream.train.fit.train_state import TrainState
 from affectstream.train.loader.batches import ValidBatches
 from affectstream.train.metrics import score
-from affectstream.train.progress import progress_bar
-from affectstream.train.recipe import Batch, Bindable, Recipe, count_parameters, update_ema
+from affectstream.train.recipe import Bindable, Recipe, count_parameters
 
 OVERFIT = 1.2
 """A validation loss of more than this many training losses is reported."""
-MAX_SKIPPED = 32
-"""Consecutive steps that a loss scale (FP16) may skip. Each halves the scale: after these it is 2^-32 of
-what it was, so the gradients are not finite for another reason."""
-ONE_SAMPLE = "Expected more than 1 value per channel"
-"""In the message of torch's batch norms."""
 
 EpochCallback = Callable[[int, Mapping[str, float]], None]
 
@@ -159,14 +149,12 @@ class Trainer:
         loaders = self.recipe.loaders(job.data, self.config)
         for note in loaders.notes:
             self.report(note)
-        self.valid, self.batches = loaders.valid, ProcessBatches(loaders.train, fabric)
+        self.valid, batches = loaders.valid, ProcessBatches(loaders.train, fabric)
         if isinstance(self.valid, ValidBatches):
             self.valid.move(fabric.device)
-        self.steps = math.ceil(len(self.batches) / self.config.accumulate)
-        """Optimizer steps in an epoch."""
         self.state = TrainState(fabric, self.recipe, self.config)
         self.spans = phase_spans(self.state.phases, self.config.epochs, self.config.phase_epochs)
-        self.skipped = SkippedSteps(MAX_SKIPPED if self.config.precision == "16-mixed" else 0)
+        self.epochs = EpochTrainer(fabric, self.config, self.state, batches, self.run)
 
         if saved is not None:
             with files.version_errors(self.run / LAST, saved):
@@ -223,7 +211,7 @@ class Trainer:
                     self.report(f"stopped early: no improvement for {self.config.patience} epochs")
                     break
                 start = time.perf_counter()
-                loss = self._train_epoch(span, epoch)
+                loss = self.epochs.train(span, epoch)
                 metrics = self._validate()
                 seconds = time.perf_counter() - start
                 better = state.end_epoch(epoch, score(metrics, self.config.monitor), seconds)
@@ -256,97 +244,6 @@ class Trainer:
             self.report(
                 f"this run ends before phase {span.number + 2}: give more --epochs to reach it"
             )
-
-    def _train_epoch(self, span: PhaseSpan, epoch: int) -> float:
-        """Train one epoch; returns the mean loss.
-
-        Raises `TooLarge` where memory is not enough, `RunError` where the loss or a gradient is not finite
-        or the network cannot be trained with these settings.
-        """
-        count, log = len(self.batches), self._step_log()
-        self.state.trainable.train_mode(span.phase)
-        self.state.optimizer.zero_grad(set_to_none=True)
-        try:
-            with progress_bar(f"epoch {epoch}", shown=self.is_main) as advance:
-                for index, batch in enumerate(self.batches.epoch(epoch)):
-                    log.loss(index, self._backward(batch, index))
-                    if self._ends_step(index):
-                        first = index // self.config.accumulate * self.config.accumulate
-                        log.norm(first, self._step(span, epoch, index))
-                    advance(index + 1, count, f"loss {log.newest:.4f}")
-                log.read()
-        except NotFinite as error:
-            raise self._not_finite(error, epoch) from None
-        except ValueError as error:
-            if ONE_SAMPLE not in str(error):
-                raise
-            raise RunError(
-                "batch normalization needs more than one sample in a batch: give --batch-size 2 or more"
-            ) from error
-        except (RuntimeError, MemoryError) as error:
-            if out_of_memory(error) and self.config.devices == "1":
-                raise TooLarge(epoch) from None
-            from torch._dynamo.exc import TorchDynamoException
-
-            if isinstance(error, TorchDynamoException):  # for want of a C++ compiler, for example
-                raise RunError(f"--compile: {first_line(error)}") from error
-            raise
-        return log.total / max(1, count)
-
-    def _step_log(self) -> StepLog:
-        return StepLog(self.skipped, 1 if self.fabric.device.type == "cpu" else READ_EVERY)
-
-    def _ends_step(self, index: int) -> bool:
-        """Whether the optimizer steps after batch `index`."""
-        return (index + 1) % self.config.accumulate == 0 or index + 1 == len(self.batches)
-
-    def _backward(self, batch: Batch, index: int) -> Tensor:
-        """Add the gradients of one batch; returns its loss, the mean over the processes."""
-        accumulate, loss_module = self.config.accumulate, self.state.loss_module
-        in_step = min(accumulate, len(self.batches) - index // accumulate * accumulate)
-        with self.fabric.no_backward_sync(loss_module, enabled=not self._ends_step(index)):
-            loss = loss_module(UncastBatch(self.fabric.to_device(batch)))
-            mean = self.fabric.all_reduce(loss.detach().float(), reduce_op="mean")
-            self.fabric.backward(loss / in_step)
-        return cast(Tensor, mean)
-
-    def _step(self, span: PhaseSpan, epoch: int, index: int) -> Tensor:
-        """One step of the optimizer, after batch `index`, and of the average of the weights.
-
-        Returns the norm of the gradient.
-        """
-        state, config = self.state, self.config
-        step = index // config.accumulate
-        rate = learning_rate(
-            config.schedule,
-            (epoch - span.first) * self.steps + step,
-            steps=(span.end - span.first) * self.steps,
-            steps_per_epoch=self.steps,
-            warmup_epochs=config.warmup_epochs,
-            peak=config.learning_rate,
-        )
-        state.set_rate(rate * (state.plateau.scale if config.schedule == "plateau" else 1.0), span)
-        clipped = self.fabric.clip_gradients(
-            state.loss_module,
-            state.optimizer,
-            max_norm=config.clip_norm or math.inf,
-            error_if_nonfinite=False,
-        )
-        state.optimizer.step()
-        state.optimizer.zero_grad(set_to_none=True)
-        # At first the average would be mostly the initial weights: let it follow quickly.
-        done = epoch * self.steps + step
-        decay = min(config.ema_decay, (1 + done) / (10 + done))
-        update_ema(state.average, state.network, decay)
-        return cast(Tensor, clipped)
-
-    def _not_finite(self, error: NotFinite, epoch: int) -> RunError:
-        kept = f"{self.run / LAST} holds epoch {epoch - 1}" if epoch else "no epoch was saved"
-        advice = "give --precision bf16-mixed or 32-true, " if error.scaled else ""
-        return RunError(
-            f"{error.problem} in epoch {epoch}, batch {error.index} of {len(self.batches)}; {kept}: "
-            f"{advice}lower the learning rate, or check that batch"
-        )
 
     def _validate(self) -> dict[str, float]:
         """Validation metrics of the averaged weights, the same in every process."""

@@ -221,7 +221,7 @@ def test_overfitting_is_reported(tmp_path):
     assert not any("overfitting" in line for line in lines)
 
 
-def scaled_on_the_cpu(config, accelerator):
+def scaled_on_the_cpu(config, accelerator="auto"):
     """As a GPU would: FP16 with a loss scale, here one that is far too large at first."""
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**30, growth_interval=5)
     return Fabric(
