@@ -18,6 +18,20 @@ application = typer.Typer(
 DemoFile = Annotated[
     Path | None, typer.Argument(help="A recording.", show_default="the demo's clip, repeated")
 ]
+
+
+def _numbers(text: str, option: str, largest: int) -> list[int]:
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = [0]
+    if min(numbers) < 1 or max(numbers) > largest:
+        raise typer.BadParameter(
+            f"{text!r}: expected numbers from 1 to {largest}, such as 1,2,4", param_hint=option
+        )
+    return numbers
+
+
 Files = Annotated[list[Path], typer.Argument(help="Recordings.", show_default=False)]
 
 
@@ -125,6 +139,58 @@ def feeds(
 
 
 @application.command()
+def engines(
+    bundle: BundleName = "pocket",
+    device: Device = "cpu",
+    source: Annotated[
+        Path | None,
+        typer.Option(help="Recording that gives the inputs.", show_default="the demo's clip"),
+    ] = None,
+    batches: Annotated[str, typer.Option(help="Rows of a batch.")] = "1,2,4,8,16,32,64",
+    budget: Annotated[float, typer.Option(min=1, help="Seconds for all measurements.")] = 60.0,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for JSON and a picture.", show_default="none"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print nothing but the JSON.")] = False,
+) -> None:
+    """Measure each engine of a bundle, and the whole hop, in trtexec's terms.
+
+    Example: [bold]affectstream bench engines --device cuda:0 --batches 1,8,64[/bold]
+    """
+    from affectstream.bench.engines.speed import main
+
+    sizes = _numbers(batches, "--batches", 64)
+    main(bundle, device, source, sizes, budget, output, as_json=as_json)
+
+
+@application.command()
+def gpu(
+    bundle: BundleName = "pocket",
+    device: Annotated[str, typer.Option(help="cuda:0; cpu tries the script out.")] = "cuda:0",
+    budget: Annotated[float, typer.Option(min=5, help="Seconds for everything.")] = 420.0,
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for gpu.json.")] = Path(
+        "gpu"
+    ),
+    only: Annotated[
+        list[str] | None, typer.Option(help="Only this stage. Repeatable.", show_default="all")
+    ] = None,
+    inputs: Annotated[
+        Path | None,
+        typer.Option(help="Real inputs for parity, by 'bench feeds'.", show_default="the demo's"),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print nothing but the JSON.")] = False,
+) -> None:
+    """Measure a GPU in one run: engines, latency, FP16, decoding, torch on the same networks.
+
+    Example: [bold]affectstream bench gpu --budget 180 --output results[/bold]
+    """
+    from affectstream.bench.gpu.whole_set import main
+
+    main(bundle, device, budget, output, only=only or (), inputs=inputs, as_json=as_json)
+
+
+@application.command()
 def parity(
     data: Annotated[Path, typer.Option(help="Folder of the data sets.", show_default=False)],
     bundle: BundleName = "pocket",
@@ -178,14 +244,7 @@ def sessions(
     """
     from affectstream.bench.serve.sessions import main
 
-    try:
-        numbers = [int(part) for part in counts.split(",")]
-    except ValueError:
-        numbers = [0]
-    if min(numbers) < 1 or max(numbers) > 256:  # the most that a server accepts
-        raise typer.BadParameter(
-            f"{counts!r}: expected numbers from 1 to 256, such as 1,2,4", param_hint="--counts"
-        )
+    numbers = _numbers(counts, "--counts", 256)  # the most that a server accepts
     main(file, bundle, device, numbers, seconds, limit=limit)
 
 

@@ -20,8 +20,10 @@ Feeds = Sequence[Mapping[str, Array]]
 """The inputs of several calls, each by name."""
 
 
-def random_feeds(inputs: Mapping[str, TensorSpec], batches: int, seed: int) -> Feeds:
-    """Random batches: floats in [-1, 1], integers from 0 to 255, masks of which 80 % are true.
+def random_feeds(
+    inputs: Mapping[str, TensorSpec], batches: int, seed: int, rows: int = ROWS
+) -> Feeds:
+    """Random batches of `rows`: floats in [-1, 1], integers from 0 to 255, masks of which 80 % are true.
 
     255 is a valid token of every tokenizer.
     """
@@ -29,7 +31,7 @@ def random_feeds(inputs: Mapping[str, TensorSpec], batches: int, seed: int) -> F
 
     def array(spec: TensorSpec) -> Array:
         first, *others = (FREE_AXIS if isinstance(axis, str) else axis for axis in spec.shape)
-        shape = (ROWS if isinstance(spec.shape[0], str) else first, *others)
+        shape = (rows if isinstance(spec.shape[0], str) else first, *others)
         if spec.dtype == np.bool_:
             return generator.random(shape) < 0.8
         if np.issubdtype(spec.dtype, np.floating):

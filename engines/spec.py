@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,6 +71,33 @@ class Engine(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """Seconds of the steps of one run on a GPU, by the host's clock; the GPU is idle between steps."""
+
+    h2d_s: float
+    """Copying the inputs to the GPU."""
+    enqueue_s: float
+    """Until the host has launched everything: a part of `compute_s`."""
+    compute_s: float
+    d2h_s: float
+    """Copying the outputs to the host."""
+
+    @property
+    def latency_s(self) -> float:
+        """All three steps."""
+        return self.h2d_s + self.compute_s + self.d2h_s
+
+
+@runtime_checkable
+class TimedEngine(Protocol):
+    """An engine that can time the steps of a run, for benchmarks."""
+
+    def run_timed(self, feeds: Mapping[str, Array]) -> tuple[dict[str, Array], Steps]:
+        """As `run`, with the times of its steps. Shapes that were not run before are run twice."""
+        ...
 
 
 def check_feeds(engine: str, inputs: Mapping[str, TensorSpec], feeds: Mapping[str, Array]) -> None:

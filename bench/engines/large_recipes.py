@@ -15,6 +15,7 @@ from affectstream.engines.manifest import SPEAKER_FEATURES
 from affectstream.train.loader.window_spec import WindowSpec
 from affectstream.train.losses import LossConfig
 from affectstream.train.model_spec import DataSource, ModelSpec
+from affectstream.train.networks.network import Network
 from affectstream.train.networks.pretrained import NONE
 from affectstream.train.onnx.engine_files import write_engine_files
 from affectstream.train.recipes.net_recipe import NetRecipe
@@ -38,6 +39,12 @@ def smallest_variant(recipe: NetRecipe) -> NetRecipe:
 
 def export_graphs(recipe: NetRecipe, folder: Path) -> list[Path]:
     """Write the encoders and the head of `recipe`, for seven emotions, into `folder`; return the files."""
+    network, spec = random_network(recipe)
+    return write_engine_files(network, spec, folder)
+
+
+def random_network(recipe: NetRecipe) -> tuple[Network, ModelSpec]:
+    """The network of `recipe` for seven emotions, and what it was built for."""
     spec = ModelSpec(
         tasks=(Task("emotion", EMOTIONS_7, (1,) * len(EMOTIONS_7)),),
         window=WindowSpec(
@@ -60,4 +67,4 @@ def export_graphs(recipe: NetRecipe, folder: Path) -> list[Path]:
     )
     # An encoder that several recipes share gets the same weights, hence the same digest.
     torch.manual_seed(0)
-    return write_engine_files(recipe.build(spec.network_spec(load_weights=False)), spec, folder)
+    return recipe.build(spec.network_spec(load_weights=False)).eval(), spec

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from affectstream.engines.runtimes.cuda.memory import CudaDevice, NotCaptured
 from affectstream.engines.runtimes.nvidia import load
 from affectstream.engines.runtimes.onnx import OnnxEngine
 from affectstream.engines.runtimes.tensorrt import TensorRTEngine
+from tests.support.fake_cuda.tensorrt import DataType, FakeTensorRT, Kernels, Network
 
 pytestmark = pytest.mark.gpu
 
@@ -79,6 +81,39 @@ def test_a_refused_capture_leaves_the_stream_usable(device: CudaDevice) -> None:
     with pytest.raises(NotCaptured):
         device.capture(stream, lambda: False)
     device.synchronize(stream)
+
+
+def test_slots_streams_and_graphs_run_without_tensorrt(device: CudaDevice) -> None:
+    """A stand-in for TensorRT whose kernel is a copy on the GPU; all else is what a plan runs with."""
+    driver = pytest.importorskip("cuda.bindings.driver", reason="cuda-bindings is not installed")
+
+    def enqueue(stream: int, kernels: Kernels) -> None:
+        size = 4 * int(np.prod(kernels.shapes["x"]))
+        target, source = kernels.addresses["y"], kernels.addresses["x"]
+        (status,) = driver.cuMemcpyDtoDAsync(target, source, size, driver.CUstream(stream))
+        assert status == driver.CUresult.CUDA_SUCCESS, status
+
+    network = Network(
+        inputs={"x": ((-1, 300), DataType.FLOAT)},
+        outputs={"y": ((-1, 300), DataType.FLOAT)},
+        compute=lambda feeds: {"y": feeds["x"]},
+        profiles=[{"x": ((1, 300), (8, 300), (64, 300))}],
+    )
+    trt = FakeTensorRT({b"plan": network}, enqueue)
+    batches = [
+        np.random.default_rng(n).standard_normal((1 + n % 64, 300)).astype(np.float32)
+        for n in range(300)
+    ]
+    with (
+        TensorRTEngine(b"plan", trt.bindings(), name="copies") as engine,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        assert engine.runtime.endswith("cuda:0, CUDA graphs")
+        found = list(pool.map(lambda x: engine.run({"x": x})["y"], batches))
+        enqueued = network.enqueued
+    for batch, copied in zip(batches, found, strict=True):
+        np.testing.assert_array_equal(copied, batch)
+    assert enqueued == 2 * 2 * 7  # each batch size on each stream, once alone and once captured
 
 
 @pytest.fixture(params=["tensorrt", "tensorrt-rtx"])

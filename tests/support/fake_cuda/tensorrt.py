@@ -19,7 +19,6 @@ from affectstream.engines.runtimes.nvidia import NvidiaRuntime as Compiler
 from affectstream.engines.spec import Array
 
 Shape = tuple[int, ...]
-Enqueue = Callable[[int, Callable[[], None]], None]
 
 
 class TensorIOMode(enum.Enum):
@@ -240,24 +239,32 @@ class Context(_Mortal):
             return False
         self.network.enqueued += 1
         # The kernels are bound to what is set now, as in a CUDA graph; they hold no reference to this.
-        self.trt.enqueue(stream, _kernels(self.network, dict(self.shapes), dict(self.addresses)))
+        self.trt.enqueue(stream, Kernels(self.network, dict(self.shapes), dict(self.addresses)))
         return True
 
 
-def _kernels(
-    network: Network, shapes: Mapping[str, Shape], addresses: Mapping[str, int]
-) -> Callable[[], None]:
-    def run() -> None:
+@dataclass(frozen=True)
+class Kernels:
+    """What one execution computes when it is called, on addresses of the host."""
+
+    network: Network
+    shapes: Mapping[str, Shape]
+    """Of the inputs."""
+    addresses: Mapping[str, int]
+
+    def __call__(self) -> None:
+        network = self.network
         network.executions += 1
         feeds = {
-            name: at(addresses[name], shape, nptype(network.inputs[name][1])).copy()
-            for name, shape in shapes.items()
+            name: at(self.addresses[name], shape, nptype(network.inputs[name][1])).copy()
+            for name, shape in self.shapes.items()
         }
         for name, found in network.compute(feeds).items():
             kind = nptype(network.outputs[name][1])
-            at(addresses[name], found.shape, kind)[...] = found
+            at(self.addresses[name], found.shape, kind)[...] = found
 
-    return run
+
+Enqueue = Callable[[int, Kernels], None]
 
 
 def at(address: int, shape: Shape, kind: Any) -> Array:
