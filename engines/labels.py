@@ -17,3 +17,6 @@ SENTIMENTS: tuple[Sentiment, ...] = get_args(Sentiment)
 
 AttentionOption = Literal["gaze", "head_pose"]
 """How the attention of a face can be measured: by head and eyes together, or by the head alone."""
+
+SpeechGateOption = Literal["silero", "webrtc", "none"]
+"""What decides which sound is speech: Silero's network, WebRTC's detector, or nothing."""

@@ -10,7 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
-from affectstream.engines.labels import MODALITIES, AttentionOption, Modality
+from affectstream.engines.labels import (
+    MODALITIES,
+    AttentionOption,
+    Modality,
+    SpeechGateOption,
+)
 from affectstream.stream.errors import OptionError
 from affectstream.stream.speaker_metadata import Speakers
 
@@ -114,6 +119,9 @@ class SourceOptions:
     """The median direction of each track over this time is its neutral one; 0: facing the camera."""
     focal_px: float | None = None
     """Focal length of the camera in pixels; None: the frame width."""
+    vad: SpeechGateOption = "silero"
+    """What decides which sound is speech: ``silero``; ``webrtc``, which music and noise pass; or ``none``,
+    which takes all sound above -60 dBFS for speech."""
     metadata: Speakers | None = None
     """Age and gender of speakers, for bundles that use them; see `read_speakers`."""
     modalities: tuple[Modality, ...] | None = None
@@ -136,6 +144,9 @@ class SourceOptions:
         if self.attention not in get_args(AttentionOption):
             known = ", ".join(get_args(AttentionOption))
             raise OptionError(f"attention: expected one of {known}, found {self.attention!r}")
+        if self.vad not in get_args(SpeechGateOption):
+            known = ", ".join(get_args(SpeechGateOption))
+            raise OptionError(f"vad: expected one of {known}, found {self.vad!r}")
         if self.baseline_us < 0:
             raise OptionError(f"baseline must not be negative, found {self.baseline_us / 1e6} s")
         if self.focal_px is not None and not 0 < self.focal_px < math.inf:
@@ -164,6 +175,7 @@ class SourceOptions:
             "channels": self.assignment.channels,
             "names": dict(self.assignment.names) or None,
             "attention": None if self.attention == "gaze" else self.attention,
+            "vad": None if self.vad == "silero" else self.vad,
             "baseline_s": self.baseline_us / 1e6 or None,
             "focal_px": self.focal_px,
             "modalities": self.modalities,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from affectstream.engines.labels import AttentionOption
+from affectstream.engines.labels import AttentionOption, SpeechGateOption
 from affectstream.engines.plugins import plugin_names
 from affectstream.stream.sinks import DEFAULT_FORMATS, FORMATS, RECORDING_FORMATS, Format
 
@@ -68,6 +68,12 @@ Attention = Annotated[
         help="Measure attention by where head and eyes point (and closed eyes), or by the head alone."
     ),
 ]
+Vad = Annotated[
+    SpeechGateOption,
+    typer.Option(
+        help="What decides which sound is speech. Music and noise pass webrtc; none takes all sound for it."
+    ),
+]
 Baseline = Annotated[
     str,
     typer.Option(help="Use the median direction of the first seconds as neutral, such as 10s."),
@@ -120,6 +126,7 @@ def source_options(
     attention: AttentionOption,
     baseline: str,
     focal: float | None,
+    vad: SpeechGateOption = "silero",
     modalities: str | None = None,
     min_confidence: float = 0.0,
     channel: str | None = None,
@@ -145,6 +152,7 @@ def source_options(
         attention=attention,
         baseline_us=round(parse_seconds(baseline, "--baseline") * 1e6),
         focal_px=focal,
+        vad=vad,
         metadata=None if metadata is None else read_speakers(metadata),
         max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
         modalities=None if modalities is None else _parse_modalities(modalities),

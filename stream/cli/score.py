@@ -24,6 +24,7 @@ from affectstream.stream.cli.flags import (
     Speakers,
     Threads,
     Transcript,
+    Vad,
     parse_formats,
     source_options,
 )
@@ -66,6 +67,7 @@ def score(
     attention: Attention = "gaze",
     baseline: Baseline = "0s",
     focal: Focal = None,
+    vad: Vad = "silero",
     max_pixels: MaxPixels = None,
     modalities: Modalities = None,
     min_confidence: MinConfidence = 0.0,
@@ -119,6 +121,7 @@ def score(
         attention=attention,
         baseline=baseline,
         focal=focal,
+        vad=vad,
         channel=channel,
         start=start,
         end=end,

@@ -15,6 +15,7 @@ from affectstream.stream.cli.flags import (
     BundleName,
     Device,
     Lsl,
+    Vad,
     Words,
     WordsDownload,
     parse_seconds,
@@ -85,6 +86,7 @@ def serve(
     ] = None,
     attention: Attention = "gaze",
     baseline: Baseline = "0s",
+    vad: Vad = "silero",
     lsl: Lsl = None,
     words: Words = None,
     words_download: WordsDownload = False,
@@ -117,6 +119,7 @@ def serve(
         max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
         attention=attention,
         baseline_us=round(parse_seconds(baseline, "--baseline") * 1e6),
+        vad=vad,
     )
     with Recognizer.open(bundle, device=device) as recognizer:
         server = run(recognizer, options, announce=lambda address: _announce(address, options))

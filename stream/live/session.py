@@ -113,7 +113,7 @@ class LiveSession:
         self._dictation = None
         if words is not None:
             self._dictation = words.start(
-                name, count=self.push_text, show=callbacks.words, warn=self.warn
+                name, count=self.push_text, show=callbacks.words, warn=self.warn, vad=options.vad
             )
 
     def push_video(self, picture: av.VideoFrame, t_us: int, arrived_s: float) -> None:

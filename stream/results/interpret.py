@@ -18,6 +18,7 @@ from affectstream.stream.faces.face import FrameObservation
 from affectstream.stream.faces.follow import Follower
 from affectstream.stream.faces.track import MEMORY_US
 from affectstream.stream.fusion.fuse import Fuser
+from affectstream.stream.fusion.member import RECENT_VOICE_US
 from affectstream.stream.fusion.reading import Reading
 from affectstream.stream.media.types import Bound, Cue, MediaKind, Samples, sample_time_us
 from affectstream.stream.options import SourceOptions
@@ -29,6 +30,7 @@ from affectstream.stream.results.attention import (
 from affectstream.stream.results.event_builder import EventBuilder
 from affectstream.stream.results.segments import Segmenter, StateSpan
 from affectstream.stream.windowing.gaps import Gap, GapFinder
+from affectstream.stream.windowing.speech_share import SpeechShare
 from affectstream.stream.windowing.windows import (
     FrameSample,
     HolePolicy,
@@ -98,6 +100,7 @@ class Interpreter:
         """How the attention of faces is measured."""
         self._has_faces = bool(FaceEncoders.from_bundle(bundle).faces) and "video" in modalities
         self._states: dict[int | None, _TrackState] = {}
+        self._speech_share = SpeechShare(manifest.hop_us)
         self._gap_finder = GapFinder()
         self._gaps: list[Gap] = []
         self._next_hop: int | None = None
@@ -201,6 +204,18 @@ class Interpreter:
         due.sort(key=lambda gap: (gap.end_us, gap.kind.value))
         return [self._events.gap(gap) for gap in due]
 
+    def _speech_warnings(self, window: Window) -> list[Event]:
+        """A warning where nearly all of a long stretch counts as speech."""
+        share = self._speech_share.push(max(window.voiced_us) / self._shape.window_us)
+        if share is None or self._options.vad == "none":
+            return []
+        advice = "listen to it" if self._options.vad == "silero" else "--vad silero is stricter"
+        detail = (
+            f"{share:.0%} of the sound of the last minutes counts as speech, more than people speak: "
+            f"noise or music may pass for a voice ({advice})"
+        )
+        return [self._events.warning(window.end_us, detail, ("voice",))]
+
     def _results(self, windows: Iterable[Window]) -> Iterator[HopResult]:
         return (self._result(window) for window in windows)
 
@@ -210,6 +225,7 @@ class Interpreter:
             events += self.close_segments().events
         self._next_hop = window.hop + 1
         events += self._gap_events(window.end_us)
+        events += self._speech_warnings(window)
         for reading in self._fuser.push(window):
             state = self._states.get(reading.track)
             if state is None:
@@ -294,9 +310,12 @@ def _windower(
         shape,
         channels=2 if options.assignment.channels else 1,
         start_us=options.start_us or 0,
-        shorter_us=sorted({manifest.window_us for manifest in manifests} - {shape.window_us}),
+        shorter_us=sorted(
+            {RECENT_VOICE_US, *(manifest.window_us for manifest in manifests)} - {shape.window_us}
+        ),
         context=max((text.context for text in texts if text is not None), default=0),
         holes=holes,
+        vad=options.vad,
     )
 
 

@@ -9,7 +9,7 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-from affectstream.engines.labels import AttentionOption
+from affectstream.engines.labels import AttentionOption, SpeechGateOption
 from affectstream.stream.errors import OptionError
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -30,8 +30,8 @@ class ServeOptions:
     nothing. `stun` are URLs of STUN servers. `origins` are other sites whose pages may use this server,
     such as ``https://lab.example``. `lsl` is the prefix of the outlets of the Lab Streaming Layer.
     `words` names a speech recognizer (`open_recognizer`), which may download its model with
-    `words_download`. `max_pixels` is the largest picture that a client may send. `attention` and
-    `baseline_us` are those of `SourceOptions`, for every session.
+    `words_download`. `max_pixels` is the largest picture that a client may send. `attention`,
+    `baseline_us` and `vad` are those of `SourceOptions`, for every session.
     """
 
     host: str = "127.0.0.1"
@@ -49,6 +49,7 @@ class ServeOptions:
     max_pixels: int = MAX_PIXELS
     attention: AttentionOption = "gaze"
     baseline_us: int = 0
+    vad: SpeechGateOption = "silero"
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:

@@ -202,7 +202,9 @@ def build(recognizer: Recognizer, options: ServeOptions) -> Server:
         record=options.record,
         words=_open_words(options, bundle),
         lsl=options.lsl,
-        options=SourceOptions(attention=options.attention, baseline_us=options.baseline_us),
+        options=SourceOptions(
+            attention=options.attention, baseline_us=options.baseline_us, vad=options.vad
+        ),
         metrics=metrics,
     )
     return Server(hub, options)

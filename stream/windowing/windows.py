@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from affectstream.engines.labels import SpeechGateOption
 from affectstream.stream.faces.face import Face
 from affectstream.stream.media.types import (
     FOREVER_US,
@@ -124,7 +125,8 @@ class Windower:
     `channels` is the number of voices that are kept apart: 1, or 2 for stereo sound with one speaker on
     each side. `start_us` is where the requested part of a recording begins. `shorter_us` are lengths of
     shorter windows, for `Window.voiced_us_by_window`; `context` is the number of `Window.earlier_cues`.
-    With `holes` other than ``keep``, state where media came with `push_media`.
+    `vad` decides which sound is speech. With `holes` other than ``keep``,
+    state where media came with `push_media`.
     """
 
     def __init__(
@@ -136,6 +138,7 @@ class Windower:
         shorter_us: Sequence[int] = (),
         context: int = 0,
         holes: HolePolicy = "keep",
+        vad: SpeechGateOption = "silero",
     ) -> None:
         self._shape = shape
         self._shorter_us = tuple(shorter_us)
@@ -144,7 +147,7 @@ class Windower:
         self._tracks: dict[int, deque[TrackSample]] = {}
         self._frames: deque[FrameSample] = deque()
         self._sound = SoundTimeline(channels)
-        self._gates = [VoiceGate() for _ in range(channels)]
+        self._gates = [VoiceGate(vad) for _ in range(channels)]
         self._utterances = CurrentUtterance(context)
         self._bounds = dict.fromkeys(MediaKind, 0)
         self._holes, self._media = holes, MediaSpans(start_us)

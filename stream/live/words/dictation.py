@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectstream.engines.bundle.bundle import Bundle
+from affectstream.engines.labels import SpeechGateOption
 from affectstream.stream.errors import OptionError
 from affectstream.stream.live.queue.buffers import AudioBuffer, AudioItem
 from affectstream.stream.live.words.asr import SpeechRecognizer, Transcription
@@ -51,18 +52,19 @@ class Dictation:
         count: Callable[[Cue], None],
         show: Callable[[Cue], None] | None = None,
         warn: Callable[[str], None],
+        vad: SpeechGateOption = "silero",
     ) -> None:
         """Start the thread, which calls the three functions.
 
         `count` gets the words that the bundle can read, `show` all of them: words in none of the
         `languages` are only shown (an empty list accepts every language). `warn` gets a text for each
-        problem.
+        problem. `vad` decides what is speech.
         """
         self._recognizer, self._languages = recognizer, frozenset(languages)
         self._count, self._show, self._warn = count, show, warn
         self._sound = AudioBuffer(MAX_SOUND_US)
         self._resampler = SoundResampler(gather=_GATHER)
-        self._cutter = SpeechCutter()
+        self._cutter = SpeechCutter(vad=vad)
         self._utterances: deque[Samples] = deque()
         self._changed = threading.Condition()
         self._closed = False
@@ -210,8 +212,15 @@ class LiveWords:
         count: Callable[[Cue], None],
         show: Callable[[Cue], None] | None,
         warn: Callable[[str], None],
+        vad: SpeechGateOption = "silero",
     ) -> Dictation:
         """Start the dictation of the session `name`; see `Dictation`."""
         return Dictation(
-            self._recognizer, name, languages=self._languages, count=count, show=show, warn=warn
+            self._recognizer,
+            name,
+            languages=self._languages,
+            count=count,
+            show=show,
+            warn=warn,
+            vad=vad,
         )

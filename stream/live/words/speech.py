@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from affectstream.engines.labels import SpeechGateOption
 from affectstream.stream.media.types import SAMPLE_RATE, Samples, sample_time_us
 from affectstream.stream.windowing.sound_timeline import SoundTimeline
-from affectstream.stream.windowing.voice_activity import VAD_FRAME_SAMPLES, SpeechFrame, VoiceGate
+from affectstream.stream.windowing.voice_activity import SpeechFrame, VoiceGate
 
 MAX_S = 10.0
 """A longer utterance is cut: words that come later than a few seconds do not count."""
@@ -31,12 +32,15 @@ def _samples(seconds: float) -> int:
 class SpeechCutter:
     """Push sound of one channel, get utterances as `Samples` (n, 1), each once it is over."""
 
-    def __init__(self, max_s: float = MAX_S) -> None:
-        """`max_s` is the longest utterance. Raises ValueError for less than two seconds."""
+    def __init__(self, max_s: float = MAX_S, vad: SpeechGateOption = "silero") -> None:
+        """`max_s` is the longest utterance, `vad` decides what is speech.
+
+        Raises ValueError for less than two seconds.
+        """
         if max_s < 2.0:
             raise ValueError(f"the longest utterance must be 2 s or more, found {max_s}")
         self._max = _samples(max_s)
-        self._gate = VoiceGate()
+        self._gate = VoiceGate(vad)
         self._sound = SoundTimeline()
         self._end = 0
         self._done = 0  # everything before this was returned
@@ -64,13 +68,13 @@ class SpeechCutter:
     def _step(self, frame: SpeechFrame) -> list[Samples]:
         self._row = self._row + 1 if frame.is_speech else 0
         if self._start is None and self._row >= _BEGIN_FRAMES:
-            first = frame.end - self._row * VAD_FRAME_SAMPLES
+            first = frame.end - self._row * self._gate.frame_samples
             self._start = max(self._done, first - _samples(MARGIN_S))
-            self._voiced = (self._row - 1) * VAD_FRAME_SAMPLES
+            self._voiced = (self._row - 1) * self._gate.frame_samples
         if self._start is None:
             return []
         if frame.is_speech:
-            self._voice_end, self._voiced = frame.end, self._voiced + VAD_FRAME_SAMPLES
+            self._voice_end, self._voiced = frame.end, self._voiced + self._gate.frame_samples
         paused = frame.end - self._voice_end >= _samples(PAUSE_S)
         if paused or frame.end - self._start >= self._max:
             return self._close(frame.end)
@@ -90,5 +94,5 @@ class SpeechCutter:
         """The first sample that an utterance may still need."""
         if self._start is not None:
             return self._start
-        row = (self._row + 1) * VAD_FRAME_SAMPLES
-        return max(self._done, end - row - VAD_FRAME_SAMPLES - _samples(MARGIN_S))
+        row = (self._row + 1) * self._gate.frame_samples
+        return max(self._done, end - row - self._gate.frame_samples - _samples(MARGIN_S))
