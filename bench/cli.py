@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from affectstream.stream.cli.flags import BundleName, Device, Threads
+from affectstream.stream.cli.flags import BundleName, Device, Threads, Vad
 
 application = typer.Typer(
     no_args_is_help=True,
@@ -331,6 +331,7 @@ def behaviour(
         Path | None,
         typer.Option("--output", "-o", help="Folder for JSON and pictures.", show_default="none"),
     ] = None,
+    vad: Vad = "silero",
     as_json: Annotated[bool, typer.Option("--json", help="Print nothing but the JSON.")] = False,
 ) -> None:
     """Check what a bundle does on real recordings: the first thing to run after a change to a model.
@@ -339,4 +340,4 @@ def behaviour(
     """
     from affectstream.bench.behaviour.command import main
 
-    main(data, bundle, only or [], teacher, output, as_json=as_json)
+    main(data, bundle, only or [], teacher, output, vad=vad, as_json=as_json)

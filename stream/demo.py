@@ -1,9 +1,9 @@
 """A short clip with a real face and artificial sound, to try the program without a download.
 
 The face is NASA's portrait of Eileen Collins (public domain), which comes with scikit-image. It drifts, turns
-away (by warping the image), turns back, leaves and returns. The sound is synthetic: pulses through three
-resonances in the rhythm of syllables, which voice activity detection takes for speech. Nobody speaks, so
-emotions recognized from it mean nothing.
+away (by warping the image), turns back, leaves and returns. The sound is synthetic: syllables
+without words, which speech detection takes for speech. Nobody speaks, so emotions recognized from it mean
+nothing.
 """
 
 from __future__ import annotations
@@ -22,6 +22,10 @@ from affectstream.stream.media.types import SAMPLE_RATE
 WIDTH, HEIGHT, FPS, SECONDS = 640, 360, 25, 16
 _HEAD = (155.0, 130.0), (85.0, 115.0)
 """Center and half axes of the head in `portrait`, in pixels."""
+_VOWELS = ((730, 1090, 2440), (270, 2290, 3010), (300, 870, 2240), (530, 1840, 2480))
+"""Three resonances of each, in Hz (Peterson and Barney 1952)."""
+_FORMANTS = ((1.0, 100.0), (0.5, 130.0), (0.25, 200.0))
+"""Strength and bandwidth in Hz of the resonances."""
 TRANSCRIPT = """1
 00:00:01,000 --> 00:00:03,500
 I am so happy to see you, this is wonderful!
@@ -118,25 +122,46 @@ def _bump(t_s: float, start: float, end: float) -> float:
     return 0.5 - 0.5 * math.cos(math.pi * ramp)
 
 
-def babble(seconds: int) -> NDArray[np.float32]:
-    """Speech-like sound (n,) float32 at 16 kHz: a pitch of 120-180 Hz through moving formants, in syllables.
+def babble(seconds: float) -> NDArray[np.float32]:
+    """`syllables` of a voice at 150 Hz; the last third is silent, so that the events show a missing voice."""
+    sound = syllables(seconds, 150.0)
+    sound[round(len(sound) * 2 / 3) :] = 0.0
+    return sound
 
-    The last third is silent, so that the events show a missing voice.
+
+def syllables(seconds: float, hz: float = 120.0, seed: int = 0) -> NDArray[np.float32]:
+    """Speech without words (n,) float32 at 16 kHz: phrases of a voice at about `hz`.
+
+    Speech detectors take it for speech, which they do not do for a vowel that goes on.
     """
-    count = seconds * SAMPLE_RATE
-    time = np.arange(count) / SAMPLE_RATE
-    pitch = 150 + 30 * np.sin(2 * np.pi * 0.7 * time)
+    random = np.random.default_rng(seed)
+    length, parts = round(seconds * SAMPLE_RATE), list[NDArray[np.float64]]()
+    while sum(map(len, parts)) < length:
+        for number in range(int(random.integers(4, 8))):
+            parts.append(_syllable(random, hz * (1.1 - 0.04 * number)) * random.uniform(0.6, 1.0))
+        parts.append(np.zeros(round(random.uniform(0.15, 0.3) * SAMPLE_RATE)))
+    return np.asarray(0.4 * np.concatenate(parts)[:length], np.float32)
+
+
+def _syllable(random: np.random.Generator, hz: float) -> NDArray[np.float64]:
+    """A hissed or stopped consonant, and two vowels of which one glides into the other."""
+    seconds = random.uniform(0.10, 0.24)
+    t = np.arange(round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    first, last = (np.array(_VOWELS[random.integers(len(_VOWELS))]) for _ in range(2))
+    formants = first + (last - first) * (t / seconds)[:, None]
+    pitch = hz * np.linspace(1.06, 0.94, len(t))
     phase = 2 * np.pi * np.cumsum(pitch) / SAMPLE_RATE
-    formants = (
-        500 + 200 * np.sin(2 * np.pi * 1.9 * time),
-        1500 + 500 * np.sin(2 * np.pi * 1.3 * time),
-        2500,
-    )
-    sound = np.zeros(count)
-    for harmonic in range(1, 24):
-        frequency = harmonic * pitch
-        gain = sum(np.exp(-(((frequency - f) / 180.0) ** 2)) for f in formants)
-        sound += (0.05 + gain) / harmonic**0.5 * np.sin(harmonic * phase)
-    syllables = np.clip(np.sin(2 * np.pi * 3.2 * time) + 0.35, 0, 1)
-    phrases = (np.mod(time, 3.0) < 2.3) & (time < seconds * 2 / 3)
-    return np.asarray(0.12 * sound * syllables * phrases, np.float32)
+    wave = np.zeros(len(t))
+    for k in range(1, int(4500 / hz)):
+        peaks = [
+            strength / (1 + ((k * pitch - formants[:, n]) / (width / 2)) ** 2)
+            for n, (strength, width) in enumerate(_FORMANTS)
+        ]
+        wave += sum(peaks) * np.sin(k * phase + random.uniform(0, 2 * np.pi)) / k**0.2
+    wave *= np.minimum(1, t / 0.02) * np.minimum(1, (seconds - t) / 0.04) / np.abs(wave).max()
+    if random.integers(2):
+        hiss = np.diff(random.standard_normal(round(0.08 * SAMPLE_RATE)), prepend=0.0)
+        hiss *= np.hanning(len(hiss))
+        return np.concatenate([0.2 * hiss / np.abs(hiss).max(), wave])
+    stop = 0.15 * random.standard_normal(round(0.012 * SAMPLE_RATE))
+    return np.concatenate([np.zeros(round(0.04 * SAMPLE_RATE)), stop, wave])

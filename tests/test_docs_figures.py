@@ -176,6 +176,31 @@ def test_speed_and_memory(page):
         agree([cells[0]], [value])
 
 
+def test_speech_gates():
+    names = {
+        "noise, tones, music, claps and clicks": "no speech: seconds that pass",
+        "clean speech": "clean speech: seconds that pass",
+        "speech 10 dB over noise, music or hum": (
+            "speech 10 dB over noise, music, hum: seconds that pass"
+        ),
+        "speech as loud as these": "speech 0 dB over noise, music, hum: seconds that pass",
+    }
+    measured = [
+        {
+            measure["name"]: (measure["n"], measure["value"])
+            for measure in result(f"nonspeech_{gate}")["sections"]["nonspeech"]["measures"]
+        }
+        for gate in ("silero", "webrtc")
+    ]
+    rows = table("docs/guides/score.md", "| | `silero` | `webrtc` |")
+    assert len(rows) == len(names)
+    for head, cells in rows.items():
+        name, _, seconds = head.rpartition(", ")
+        found = [of_gate[names[name]] for of_gate in measured]
+        agree([seconds], [found[0][0]])
+        agree(cells, [value for _, value in found])
+
+
 def test_faces_and_degraded_faces():
     measured = {row["pictures"]: row for row in result("face_encoder")["agreements"]}
     rows = table(RESULTS, "| pictures | n |")

@@ -20,6 +20,7 @@ from affectstream.bench.behaviour.sheet import write_sheet
 from affectstream.bench.behaviour.workbench import Workbench
 from affectstream.bench.machine import describe
 from affectstream.engines.errors import UsageError
+from affectstream.engines.labels import SpeechGateOption
 from affectstream.stream import Recognizer
 
 
@@ -30,6 +31,7 @@ def main(
     teacher: Path | None,
     output: Path | None,
     *,
+    vad: SpeechGateOption = "silero",
     as_json: bool = False,
 ) -> None:
     """Measure and print, JSON last; with `as_json` nothing else.
@@ -41,10 +43,11 @@ def main(
     if unknown:
         raise UsageError(f"--only {unknown[0]}: expected one of {', '.join(SECTIONS)}")
     with contextlib.redirect_stdout(io.StringIO()) if as_json else contextlib.nullcontext():
-        reports, seconds, version = run(data, bundle, only or list(SECTIONS), teacher)
+        reports, seconds, version = run(data, bundle, only or list(SECTIONS), teacher, vad)
     result: dict[str, Any] = {
         "bench": "behaviour",
         "bundle": version,
+        "vad": vad,
         "sections": {
             name: {**report.as_json(), "seconds": round(seconds[name], 1)}
             for name, report in reports.items()
@@ -59,7 +62,11 @@ def main(
 
 
 def run(
-    data: Path, bundle: str, names: Sequence[str], teacher: Path | None
+    data: Path,
+    bundle: str,
+    names: Sequence[str],
+    teacher: Path | None,
+    vad: SpeechGateOption = "silero",
 ) -> tuple[dict[str, Report], dict[str, float], str]:
     """Measure and print the sections `names`: their reports, durations in seconds, and the bundle."""
     reports: dict[str, Report] = {}
@@ -71,7 +78,7 @@ def run(
         manifest = recognizer.bundle.manifest
         version = f"{manifest.name} {manifest.version}"
         print(f"bundle {version}, data {data}")
-        bench = Workbench(recognizer, bundle, data, Path(folder), teacher)
+        bench = Workbench(recognizer, bundle, data, Path(folder), teacher, vad)
         for name in names:
             section = SECTIONS[name]
             started = time.perf_counter()

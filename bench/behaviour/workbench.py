@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectstream.bench.behaviour.report import NotMeasured
-from affectstream.engines.labels import AttentionOption, Modality
+from affectstream.engines.labels import AttentionOption, Modality, SpeechGateOption
 from affectstream.stream import Recognizer, Result, SourceOptions
 
 Row = dict[str, Any]
@@ -28,6 +28,7 @@ class Workbench:
     data: Path
     folder: Path
     teacher: Path | None = None
+    vad: SpeechGateOption = "silero"
     _scored: dict[tuple[Path, tuple[Modality, ...], AttentionOption], Result] = field(
         default_factory=dict
     )
@@ -75,7 +76,7 @@ class Workbench:
             used = tuple(m for m in used if m in modalities) or modalities
         key = path, used, attention
         if key not in self._scored:
-            options = SourceOptions(modalities=used, attention=attention)
+            options = SourceOptions(modalities=used, attention=attention, vad=self.vad)
             self._scored[key] = self.recognizer.score(path, options)
         return self._scored[key]
 

@@ -21,6 +21,7 @@ from affectstream.engines.bundle.bundle import Bundle
 from affectstream.stream import Recognizer
 from affectstream.stream.cli import main
 from affectstream.stream.cli.dashboard import Dashboard
+from affectstream.stream.demo import syllables
 from affectstream.stream.errors import OptionError
 from affectstream.stream.live.callbacks import Callbacks
 from affectstream.stream.live.source import LiveOptions, LiveSource
@@ -31,7 +32,6 @@ from affectstream.stream.live.words.speech import SpeechCutter
 from affectstream.stream.media.types import SAMPLE_RATE, Cue, Samples
 from tests.support.live_media import until
 from tests.support.media import Sound, write_video
-from tests.support.speech import babble
 
 LOW_HZ, HIGH_HZ = 110, 220
 WORDS = {LOW_HZ: "how sad", HIGH_HZ: "how lovely"}
@@ -80,7 +80,9 @@ def cut(sound, run=4000, **more):
 
 
 def test_speech_comes_out_with_its_times():
-    sound = np.concatenate([quiet(1), babble(1, LOW_HZ), quiet(1), babble(1.5, HIGH_HZ), quiet(1)])
+    sound = np.concatenate(
+        [quiet(1), syllables(1, LOW_HZ), quiet(1), syllables(1.5, HIGH_HZ), quiet(1)]
+    )
     utterances = cut(sound)
     spans = [(s.start / SAMPLE_RATE, s.end / SAMPLE_RATE) for s in utterances]
     assert spans[0] == pytest.approx((0.9, 2.1), abs=0.2)
@@ -93,7 +95,9 @@ def test_speech_comes_out_with_its_times():
 
 @pytest.mark.parametrize("run", [160, 1024, 16_000, 200_000])
 def test_how_the_sound_is_cut_into_runs_makes_no_difference(run):
-    sound = np.concatenate([quiet(0.7), babble(1.3, LOW_HZ), quiet(0.8), babble(3, HIGH_HZ), quiet(1)])
+    sound = np.concatenate(
+        [quiet(0.7), syllables(1.3, LOW_HZ), quiet(0.8), syllables(3, HIGH_HZ), quiet(1)]
+    )
     wanted = [(s.start, s.end) for s in cut(sound)]
     assert [(s.start, s.end) for s in cut(sound, run)] == wanted
     assert len(wanted) == 2
@@ -106,7 +110,7 @@ def test_silence_and_a_click_are_no_speech():
 
 
 def test_long_speech_is_cut_and_nothing_of_it_is_lost():
-    utterances = cut(np.concatenate([babble(11, LOW_HZ), quiet(1)]), max_s=4.0)
+    utterances = cut(np.concatenate([syllables(11, LOW_HZ), quiet(1)]), max_s=4.0)
     assert len(utterances) == 3
     assert all(len(s.data) <= 4.1 * SAMPLE_RATE for s in utterances)
     for before, after in itertools.pairwise(utterances):
@@ -115,7 +119,7 @@ def test_long_speech_is_cut_and_nothing_of_it_is_lost():
 
 def test_a_gap_in_the_sound_ends_an_utterance():
     cutter = SpeechCutter()
-    voice = babble(1.5, LOW_HZ)
+    voice = syllables(1.5, LOW_HZ)
     assert cutter.push(Samples(0, voice[:, None])) == []
     far = 3600 * SAMPLE_RATE
     (before,) = cutter.push(Samples(far, voice[:, None]))
@@ -154,7 +158,7 @@ class Spoken:
 
 def test_words_come_with_the_times_of_the_session():
     spoken = Spoken(PitchRecognizer())
-    spoken.push(quiet(1), babble(1, HIGH_HZ), quiet(1), babble(1, LOW_HZ), quiet(1))
+    spoken.push(quiet(1), syllables(1, HIGH_HZ), quiet(1), syllables(1, LOW_HZ), quiet(1))
     assert until(lambda: len(spoken.shown) == 2)
     assert spoken.dictation.close(5)
     assert [cue.text for cue in spoken.counted] == ["how lovely", "how sad"]
@@ -168,7 +172,7 @@ def test_words_come_with_the_times_of_the_session():
 def test_words_of_another_language_are_shown_and_do_not_count():
     spoken = Spoken(PitchRecognizer("fr"))
     for _ in range(2):
-        spoken.push(babble(1, HIGH_HZ), quiet(1))
+        spoken.push(syllables(1, HIGH_HZ), quiet(1))
     assert until(lambda: len(spoken.shown) == 2)
     spoken.dictation.close(5)
     assert spoken.counted == []
@@ -190,11 +194,11 @@ class Held:
 def test_a_slow_recognizer_gets_the_newest_and_the_rest_is_reported():
     held = Held()
     spoken = Spoken(held)
-    spoken.push(babble(0.8, LOW_HZ), quiet(0.6))
+    spoken.push(syllables(0.8, LOW_HZ), quiet(0.6))
     assert held.begun.wait(20)
     before = time.monotonic()
-    spoken.push(*[part for _ in range(5) for part in (babble(0.8, LOW_HZ), quiet(0.6))])
-    spoken.push(babble(0.8, HIGH_HZ), quiet(0.6))
+    spoken.push(*[part for _ in range(5) for part in (syllables(0.8, LOW_HZ), quiet(0.6))])
+    spoken.push(syllables(0.8, HIGH_HZ), quiet(0.6))
     assert time.monotonic() - before < 5  # nobody waited for it
     held.go.set()
     assert until(lambda: len(spoken.shown) == 3)
@@ -207,7 +211,7 @@ def test_a_slow_recognizer_gets_the_newest_and_the_rest_is_reported():
 def test_words_that_come_too_late_are_reported():
     spoken = Spoken(PitchRecognizer())
     spoken.zero_s -= 60
-    spoken.push(babble(1, LOW_HZ), quiet(1))
+    spoken.push(syllables(1, LOW_HZ), quiet(1))
     assert until(lambda: spoken.shown)
     spoken.dictation.close(5)
     assert "more than 5 s late" in spoken.warnings[0]
@@ -220,7 +224,7 @@ def test_a_recognizer_that_fails_is_no_longer_used_and_the_session_goes_on():
 
     spoken = Spoken(Broken())
     for _ in range(4):
-        spoken.push(babble(0.8, LOW_HZ), quiet(0.6))
+        spoken.push(syllables(0.8, LOW_HZ), quiet(0.6))
         time.sleep(0.05)
     assert until(lambda: len(spoken.warnings) == 2)
     assert spoken.warnings[0] == "words: the recognizer failed (RuntimeError: out of memory)"
@@ -231,7 +235,7 @@ def test_a_recognizer_that_fails_is_no_longer_used_and_the_session_goes_on():
 def test_a_stuck_recognizer_is_abandoned_and_adds_no_words():
     held = Held()
     spoken = Spoken(held)
-    spoken.push(babble(0.8, LOW_HZ), quiet(0.6))
+    spoken.push(syllables(0.8, LOW_HZ), quiet(0.6))
     assert held.begun.wait(20)
     assert not spoken.dictation.close(0.1)
     held.go.set()
@@ -267,7 +271,7 @@ def test_a_shared_recognizer_transcribes_one_at_a_time():
 def talk(tmp_path_factory):
     """Four seconds of black in which a high voice speaks, from 0.5 to 1.7 s."""
     path = tmp_path_factory.mktemp("words") / "talk.mp4"
-    wave = np.concatenate([quiet(0.5), babble(1.2, HIGH_HZ), quiet(2.3)])
+    wave = np.concatenate([quiet(0.5), syllables(1.2, HIGH_HZ), quiet(2.3)])
     pictures = [np.zeros((120, 160, 3), np.uint8)] * 100
     return write_video(
         path, pictures, size=(160, 120), rate=25, sound=Sound(wave[:, None], SAMPLE_RATE)
@@ -303,7 +307,7 @@ def test_spoken_words_reach_the_page_and_the_events_of_a_server():
     from tests.support.serving import running
 
     # What comes at once is read up to a second ahead, and its first second counts for less.
-    wave = np.concatenate([quiet(1.5), babble(1.2, LOW_HZ), quiet(3)])
+    wave = np.concatenate([quiet(1.5), syllables(1.2, LOW_HZ), quiet(3)])
     with (
         Recognizer.open(device="cpu", threads=1) as recognizer,
         running(recognizer, words=f"{__name__}:open_pitch") as server,

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from affectstream.bench.behaviour.sounds import mix, non_speech
 from affectstream.engines.errors import EngineError
 from affectstream.engines.labels import SpeechGateOption
+from affectstream.stream.demo import syllables
 from affectstream.stream.media.recording import Recording
 from affectstream.stream.media.types import SAMPLE_RATE, Samples
 from affectstream.stream.windowing import speech_detectors
 from affectstream.stream.windowing.speech_share import LONG_US, SpeechShare
 from affectstream.stream.windowing.voice_activity import VoiceGate
 from tests.support.media import cut_runs
-from tests.support.speech import babble
 
 DETECTORS = ("silero", "webrtc")
 both = pytest.mark.parametrize("option", DETECTORS)
@@ -27,7 +27,7 @@ both = pytest.mark.parametrize("option", DETECTORS)
 def speechlike(seconds, seed=0):
     """Syllables over faint noise: (n, 1) float32."""
     noise = 0.001 * np.random.default_rng(seed).standard_normal(round(seconds * SAMPLE_RATE))
-    return (babble(seconds, seed=seed) + noise).astype(np.float32)[:, None]
+    return (syllables(seconds, seed=seed) + noise).astype(np.float32)[:, None]
 
 
 @settings(max_examples=30, deadline=None)
