@@ -78,6 +78,19 @@ def clips(files: Files, bundle: BundleName = "pocket", threads: Threads = None) 
 
 
 @application.command()
+def report(
+    opens: Annotated[int, typer.Option(min=1, help="How often each is opened.")] = 5,
+) -> None:
+    """Measure how large reports are and how long a browser takes to open them (needs Chromium).
+
+    Example: [bold]affectstream bench report[/bold]
+    """
+    from affectstream.bench.score.report import main
+
+    main(opens)
+
+
+@application.command()
 def overlay(
     file: Annotated[Path, typer.Argument(help="A recording.", show_default=False)],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the images.")] = Path(

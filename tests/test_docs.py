@@ -159,6 +159,8 @@ def test_python_examples(code, folder):
         pytest.importorskip("sklearn", reason="the 'train' extra is not installed")
     if "prepared/fer2013" in code:
         run(MADE)
+    if "results/interview.mp4" in code:
+        run("score interview.mp4 --output results")
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=120
     )

@@ -139,6 +139,20 @@ def test_soak():
         assert not found["after"]["sessions"]
 
 
+def test_reports():
+    found = {}
+    for row in result("report")["rows"]:
+        minutes = row["seconds"] / 60
+        length = f"{minutes / 60:g} h" if minutes >= 60 else f"{minutes:g} min"
+        length = length if minutes >= 1 else f"{row['seconds']:g} s"
+        people = f"{row['people']} {'person' if row['people'] == 1 else 'people'}"
+        found[f"{length}, {people}"] = row
+    rows = table("docs/guides/report.md", "| recording | report |")
+    assert set(rows) == set(found)
+    for name, cells in rows.items():
+        agree(cells, [found[name][key] for key in ("mb", "write_cpu_s", "open_s")])
+
+
 def test_fusion():
     found = result("fusion")
     rows = table("docs/guides/training.md", "| | accuracy | less the best member's |")

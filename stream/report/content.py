@@ -39,6 +39,8 @@ head."""
 SPEAKS = 8
 """The bit of `used` for a person who speaks, after one for each modality; the state of attention stands above
 it, from 1 on."""
+_MOST_COLUMNS = 300
+"""Of the picture of a pair."""
 ABSTAINS = 128
 """Added to the place of the reason in `verdict`, which otherwise is the place of the label."""
 REASONS: tuple[str, ...] = Reason.__args__  # type: ignore[attr-defined]
@@ -75,7 +77,7 @@ def content(
         "states": list(STATES),
         "reasons": list(REASONS),
         "modalities": list(MODALITIES),
-        "used": sorted({one for event in events for one in event.modalities}),
+        "used": [one for one in MODALITIES if any(one in e.modalities for e in events)],
         "derived": _derived(readings),
         "method": _method(readings),
         "people": [
@@ -178,5 +180,15 @@ def _pair(one: Synchrony) -> dict[str, Any]:
         "from": one.times_s[0],
         "to": one.times_s[-1],
         "lags": one.lags_s,
-        "map": [-1.0, 1.0, _packed(to_bytes(one.map, -1.0, 1.0))],
+        "map": [-1.0, 1.0, _packed(to_bytes(_fewer(one.map), -1.0, 1.0))],
     }
+
+
+def _fewer(windows: Numbers) -> Numbers:
+    """Means of consecutive rows, so that at most `_MOST_COLUMNS` are left to draw."""
+    each = -(-len(windows) // _MOST_COLUMNS)
+    padded = np.pad(windows, ((0, -len(windows) % each), (0, 0)), constant_values=np.nan)
+    parts = padded.reshape(-1, each, windows.shape[1])
+    known = (~np.isnan(parts)).sum(1)
+    means: Numbers = np.where(known > 0, np.nansum(parts, axis=1) / np.maximum(known, 1), np.nan)
+    return means

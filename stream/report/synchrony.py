@@ -25,6 +25,8 @@ MEASURES = ("valence", "arousal", "attention")
 SURROGATES = 199
 MIN_WINDOWS = 20
 """Fewer windows say nothing: 40 s more than a window."""
+MOST_WINDOWS = 1500
+"""In a long recording windows begin further apart than `STEP_S`, so that there are no more than these."""
 MAX_PAIRS = 6
 """Of many tracks, the pairs that are in view together longest."""
 _BRIDGED_S = 1.0
@@ -81,7 +83,8 @@ def synchrony(first: Person, second: Person, measure: str, hop_s: float) -> Sync
     ]
     one, other = (_standardized(values, window) for values in series)
     count = end - start
-    at = np.arange(reach, count - window - reach + 1, max(1, round(STEP_S / hop_s)))
+    step = max(1, round(STEP_S / hop_s), -(-count // MOST_WINDOWS))
+    at = np.arange(reach, count - window - reach + 1, step)
     lags = np.arange(-reach, reach + 1)
     correlations = _correlations(one, other, at, lags, 0)
     peaks, places = _peaks(correlations)

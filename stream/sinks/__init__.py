@@ -8,6 +8,20 @@ Format: TypeAlias = str
 """One of `FORMATS`, or of the entry points ``affectstream.sinks``."""
 FORMATS: tuple[Format, ...] = ("jsonl", "parquet", "csv", "vtt")
 """Formats that are written hop by hop. Their classes are in `by_format`."""
-RECORDING_FORMATS: tuple[Format, ...] = ("eaf", "textgrid", "boris")
+RECORDING_FORMATS: tuple[Format, ...] = (
+    "eaf",
+    "textgrid",
+    "boris",
+    "report",
+    "report-embedded",
+)
 """Formats that are written once the whole recording is scored. Their writers are in `whole`."""
-DEFAULT_FORMATS: tuple[Format, ...] = ("jsonl", "parquet", "vtt")
+DEFAULT_FORMATS: tuple[Format, ...] = (
+    "jsonl",
+    "parquet",
+    "vtt",
+    "eaf",
+    "textgrid",
+    "boris",
+    "report",
+)

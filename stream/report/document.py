@@ -1,0 +1,118 @@
+"""`report.html`: one file that opens offline and fetches nothing."""
+
+from __future__ import annotations
+
+import html
+import json
+import mimetypes
+from base64 import b64encode
+from collections.abc import Mapping
+from hashlib import sha256
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from affectstream.stream.annotations.media_link import relative_path
+from affectstream.stream.report.content import content
+from affectstream.stream.report.provenance import limits, made
+from affectstream.stream.results.scored import ScoredRecording
+
+_SCRIPTS = ("bands.js", "data.js", "player.js", "lanes.js", "moment.js", "tables.js", "start.js")
+_UPLOT = "uplot/uPlot.iife.min.js", "uplot/uPlot.min.css"
+
+
+def write(recording: ScoredRecording, path: Path) -> None:
+    """Write the report of `recording` to `path`. It plays the recording from where it lies."""
+    path.write_text(report_page(recording, _linked(recording.path, path)), "utf-8")
+
+
+def write_embedded(recording: ScoredRecording, path: Path) -> None:
+    """Write a report that holds the recording itself: larger by a third than the recording."""
+    path.write_text(report_page(recording, _embedded(recording.path)), "utf-8")
+
+
+def report_page(recording: ScoredRecording, media: Mapping[str, Any] | None = None) -> str:
+    """The page. `media` has the `name`, the `kind` and the `source` (an address) of what it plays."""
+    shown = content(
+        name=recording.name,
+        events=recording.events,
+        readings=recording.readings,
+        labels=recording.labels,
+        words=recording.words,
+        names=recording.options.get("names"),
+    )
+    bundle = recording.bundle
+    about = {
+        "bundle": f"{bundle['name']} {bundle['version']}",
+        "made": made(recording, shown),
+        "limits": limits(shown),
+        "media": media,
+    }
+    return fill(
+        _text("report.html"),
+        title=recording.name,
+        style=_text(_UPLOT[1]) + _text("report.css"),
+        script="\n".join([_uplot(), *map(_text, _SCRIPTS)]),
+        data=shown | about,
+    )
+
+
+def fill(template: str, *, title: str, style: str, script: str, data: Mapping[str, Any]) -> str:
+    """`template` with its parts. The page may run this script and use this style, and nothing else."""
+    policy = (
+        f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; "
+        "img-src data:; media-src 'self' file: data: blob:"
+    )
+    # No text of the data can end the script element or begin a comment in it.
+    encoded = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    for character in "<>&\u2028\u2029":
+        encoded = encoded.replace(character, f"\\u{ord(character):04x}")
+    parts = {
+        "policy": policy,
+        "title": html.escape(title),
+        "style": style,
+        "script": script,
+        "data": encoded,
+    }
+    pieces = template.split("{{")
+    filled = [pieces[0]]
+    for piece in pieces[1:]:
+        name, _, rest = piece.partition("}}")
+        filled += [parts[name], rest]
+    return "".join(filled)
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
+
+
+def _text(name: str) -> str:
+    return (files("affectstream.stream.report") / "page" / name).read_text("utf-8")
+
+
+def _uplot() -> str:
+    """uPlot with its license in place of its first line, which holds an address."""
+    _, _, code = _text(_UPLOT[0]).partition("*/")
+    return f"/* uPlot 1.6.32\n\n{_text('uplot/LICENSE')}*/{code}"
+
+
+def _linked(recording: Path, page: Path) -> dict[str, Any] | None:
+    found = relative_path(recording, page)
+    return None if found is None else _media(recording, quote(found))
+
+
+def _embedded(recording: Path) -> dict[str, Any] | None:
+    if not recording.is_file():
+        return None
+    data = b64encode(recording.read_bytes()).decode("ascii")
+    return _media(recording, f"data:{_kind(recording)};base64,{data}")
+
+
+def _media(recording: Path, source: str) -> dict[str, Any]:
+    kind = "audio" if _kind(recording).startswith("audio/") else "video"
+    return {"name": recording.name, "kind": kind, "source": source}
+
+
+def _kind(recording: Path) -> str:
+    return mimetypes.guess_type(recording.name)[0] or "video/mp4"
