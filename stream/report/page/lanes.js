@@ -61,10 +61,11 @@ function drawEmotion(pen, width, height, made) {
   pen.fillStyle = cssVariable("--well");
   pen.fillRect(0, 0, width, height);
   drawBands(pen, 0, height, made, LABELS);
+  const veil = cssVariable("--card");
   for (const { from, to, abstained } of made) {
     if (!abstained) continue;
     pen.globalAlpha = 0.6;
-    pen.fillStyle = cssVariable("--card");
+    pen.fillStyle = veil;
     pen.fillRect(from, 0, to - from, height);
     pen.globalAlpha = 1;
     pen.fillStyle = hatch;
@@ -90,7 +91,7 @@ function drawSegments(pen, width, height, person, of) {
     const from = Math.max(0, x(start, width)), to = Math.min(width, x(end, width));
     pen.fillStyle = colorOf(label);
     pen.fillRect(from, 0, Math.max(1, to - from - 1), height);
-    if (pen.measureText(label).width + 8 < to - from) {
+    if (to - from > 20 && pen.measureText(label).width + 8 < to - from) {
       pen.fillStyle = ["sadness", "contempt"].includes(label) ? "#fff" : "#14171c";
       pen.fillText(label, from + 5, height / 2 + 0.5);
     }
@@ -148,17 +149,18 @@ function drawWords(pen, width, height) {
   pen.fillRect(0, 0, width, height);
   pen.font = "12px system-ui, sans-serif";
   pen.textBaseline = "middle";
+  const [box, ink] = [cssVariable("--line"), cssVariable("--text")];
   for (const [start, end, speaker, text] of report.words) {
     if (end < state.from || start > state.to) continue;
     const from = Math.max(0, x(start, width)), to = Math.min(width, x(end, width));
-    pen.fillStyle = cssVariable("--line");
+    pen.fillStyle = box;
     pen.fillRect(from, 0, Math.max(1, to - from - 1), height);
     if (to - from < 30) continue;
     pen.save();
     pen.beginPath();
     pen.rect(from, 0, to - from - 4, height);
     pen.clip();
-    pen.fillStyle = cssVariable("--text");
+    pen.fillStyle = ink;
     pen.fillText(speaker ? `${speaker}: ${text}` : text, from + 5, height / 2 + 0.5);
     pen.restore();
   }
@@ -304,10 +306,11 @@ function drawLanes() {
 // The emotion segments of the chosen person over the whole recording, and what of it the timeline shows.
 function drawOverview() {
   const canvas = document.querySelector("#overview canvas"), pen = fitCanvas(canvas), width = canvas.clientWidth;
-  const kind = LABELS.length ? "emotion" : "attention", at = (t) => ((t - START) / (END - START)) * width;
+  const kind = LABELS.length ? "emotion" : "attention", [attends, away] = [cssVariable("--attention"), cssVariable("--hatch")];
+  const at = (t) => ((t - START) / (END - START)) * width;
   for (const [track, of, label, start, end] of report.segments) {
     if (!chosen() || track !== chosen().track || of !== kind) continue;
-    pen.fillStyle = of === "emotion" ? colorOf(label) : label === "attentive" ? cssVariable("--attention") : cssVariable("--hatch");
+    pen.fillStyle = of === "emotion" ? colorOf(label) : label === "attentive" ? attends : away;
     pen.fillRect(at(start), 4, Math.max(1, at(end) - at(start)), 18);
   }
   const frame = $("window");

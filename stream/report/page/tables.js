@@ -2,7 +2,6 @@
 "use strict";
 
 let segmentRows = []; // {segment, item} of the rows that are shown
-const MOST_ROWS = 3000;
 
 const cell = (text, className) => element("td", text === null || text === undefined ? "–" : text, className);
 const share = (number) => (number === null ? null : percent(number));
@@ -100,25 +99,35 @@ function buildSegments() {
   listSegments();
 }
 
+function segmentRow(segment) {
+  const [track, of, name, start, end, mean, peak] = segment;
+  const item = element("tr", null, "jump"), go = cell("", "text"), button = element("button", clock(start, true)), named = cell("", "text");
+  button.type = "button";
+  go.append(button);
+  if (of === "emotion") named.append(colorPatch(colorOf(name)));
+  named.append(name);
+  item.append(go, cell(nameOf(track), "text"), named, cell(duration(end - start)), cell(percent(mean)), cell(percent(peak)));
+  item.addEventListener("click", () => seek(start));
+  return { segment, item };
+}
+
+// The first rows at once, the others little by little: a long recording has thousands.
 function listSegments() {
   const asked = $("filter").value;
   const wanted = report.segments.filter(([, of, name]) => !asked || of === asked || `=${name}` === asked);
   const body = headOf(document.querySelector("#segments table"), [["From", "text"], ["Person", "text"], ["State", "text"], ["Lasts"], ["Mean"], ["Peak"]]);
-  segmentRows = wanted.slice(0, MOST_ROWS).map((segment) => {
-    const [track, of, name, start, end, mean, peak] = segment;
-    const item = element("tr", null, "jump"), go = cell("", "text"), button = element("button", clock(start, true)), state = cell("", "text");
-    button.type = "button";
-    go.append(button);
-    if (of === "emotion") state.append(colorPatch(colorOf(name)));
-    state.append(name);
-    item.append(go, cell(nameOf(track), "text"), state, cell(duration(end - start)), cell(percent(mean)), cell(percent(peak)));
-    item.addEventListener("click", () => seek(start));
-    return { segment, item };
-  });
+  const mine = segmentRows = [];
   markedRow = null;
-  body.append(...segmentRows.map(({ item }) => item));
-  if (!wanted.length) body.append(element("tr", "No state lasted long enough to be a segment."));
-  if (wanted.length > MOST_ROWS) body.append(element("tr", `${wanted.length - MOST_ROWS} more are in segments.vtt.`));
+  const more = () => {
+    if (segmentRows !== mine) return; // another list was chosen
+    const rows = wanted.slice(mine.length, mine.length + 150).map(segmentRow);
+    mine.push(...rows);
+    body.append(...rows.map(({ item }) => item));
+    if (mine.length < wanted.length) setTimeout(more, 20);
+    else drawMoment();
+  };
+  if (wanted.length) more();
+  else body.append(element("tr", "No state lasted long enough to be a segment."));
 }
 
 const WHATS = { gap: "Nothing recorded", warning: "Warning", dropped: "Dropped", reconnected: "Reconnected" };
