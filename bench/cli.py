@@ -188,6 +188,10 @@ def gpu(
     only: Annotated[
         list[str] | None, typer.Option(help="Only this stage. Repeatable.", show_default="all")
     ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(help="Recording that gives the inputs.", show_default="the demo's clip"),
+    ] = None,
     inputs: Annotated[
         Path | None,
         typer.Option(help="Real inputs for parity, by 'bench feeds'.", show_default="the demo's"),
@@ -200,7 +204,16 @@ def gpu(
     """
     from affectstream.bench.gpu.whole_set import main
 
-    main(bundle, device, budget, output, only=only or (), inputs=inputs, as_json=as_json)
+    main(
+        bundle,
+        device,
+        budget,
+        output,
+        only=only or (),
+        source=source,
+        inputs=inputs,
+        as_json=as_json,
+    )
 
 
 @application.command()

@@ -57,6 +57,7 @@ def main(
     output: Path,
     *,
     only: Sequence[str] = (),
+    source: Path | None = None,
     inputs: Path | None = None,
     as_json: bool = False,
 ) -> None:
@@ -69,7 +70,7 @@ def main(
         raise UsageError(f"--only {sorted(unknown)[0]}: expected one of {', '.join(SHARES)}")
     output.mkdir(parents=True, exist_ok=True)
     with contextlib.redirect_stdout(io.StringIO()) if as_json else contextlib.nullcontext():
-        result = run(bundle, device, budget_s, output, only or list(SHARES), inputs)
+        result = run(bundle, device, budget_s, output, only or list(SHARES), source, inputs)
     print(json.dumps(result))
 
 
@@ -79,6 +80,7 @@ def run(
     budget_s: float,
     output: Path,
     only: Sequence[str],
+    source: Path | None,
     inputs: Path | None,
 ) -> dict[str, Any]:
     """See `main`."""
@@ -99,7 +101,12 @@ def run(
     with (
         TemporaryDirectory(prefix="affectstream-") as scratch,
         Stages(
-            bundle, device, Path(scratch), inputs, export="rivals" in only or "large" in only
+            bundle,
+            device,
+            Path(scratch),
+            source,
+            inputs,
+            export="rivals" in only or "large" in only,
         ) as stages,
     ):
         for name in only:
@@ -128,7 +135,14 @@ class Stages:
     """What all stages use; the graphs are exported by another process meanwhile."""
 
     def __init__(
-        self, bundle: str, device: str, scratch: Path, inputs: Path | None, *, export: bool
+        self,
+        bundle: str,
+        device: str,
+        scratch: Path,
+        source: Path | None,
+        inputs: Path | None,
+        *,
+        export: bool,
     ) -> None:
         self._bundle, self._device, self._scratch, self._inputs = bundle, device, scratch, inputs
         self._exporter: subprocess.Popen[bytes] | None = None
@@ -139,7 +153,7 @@ class Stages:
             command = [sys.executable, "-m", "affectstream.bench.gpu.networks", str(self._graphs)]
             log = (scratch / "export.log").open("wb")
             self._exporter = subprocess.Popen(command, stdout=log, stderr=log)
-        self._recording = write_demo_recording(6, scratch)
+        self._recording = source or write_demo_recording(6, scratch)
 
     def __enter__(self) -> Stages:
         return self
