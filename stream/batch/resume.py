@@ -56,17 +56,18 @@ def remaining(
     A recording is finished if `run.json` says that it is complete, or that the recording itself is damaged
     (`retry_failed` tries these again), and if recording and transcript are what they were. Raises
     `OptionError` for results that another version, another bundle or other options have made, unless
-    `overwrite` discards them.
+    `overwrite` lets them be scored again.
     """
     found = Remaining()
     others: list[str] = []
     now, manifest = made_by(recognizer), recognizer.bundle.manifest
     for task in tasks:
-        run = None if overwrite else read_run(task.folder(output))
+        run = read_run(task.folder(output))
         outcome = None if run is None else outcome_of(task.name, run)
         if run is None or outcome is None or not outcome.finished:
             found.todo.append(task)
         elif (what := _difference(run, task, now, manifest, formats)) is not None:
+            found.todo.append(task)
             others.append(f"{task.name}: {what}")
         elif outcome.failure is not None and retry_failed:
             found.todo.append(task)
@@ -75,7 +76,7 @@ def remaining(
             found.changed.append(task)
         else:
             found.done.append(outcome)
-    if others:
+    if others and not overwrite:
         more = len(others) - _MAX_SHOWN
         shown = [*others[:_MAX_SHOWN], *([f"and {more} more"] if more > 0 else ())]
         raise OptionError(

@@ -17,6 +17,7 @@ from affectstream.stream.batch.progress import BatchProgress
 from affectstream.stream.batch.recording import score_recording
 from affectstream.stream.batch.report import print_summary, write_failures
 from affectstream.stream.batch.resume import remaining
+from affectstream.stream.batch.shard import Shard, take_shard
 from affectstream.stream.batch.sizing import cores, worker_count
 from affectstream.stream.batch.task import Task
 from affectstream.stream.batch.worker import Settings
@@ -36,9 +37,11 @@ class BatchOptions:
     workers: int | None = None
     """Processes; None: as many as cores and memory allow."""
     overwrite: bool = False
-    """Discard results that are there."""
+    """Score recordings again whose results were made in another way."""
     retry_failed: bool = False
     """Try recordings again that an earlier run found damaged."""
+    shard: Shard | None = None
+    """Score only this part of the recordings."""
     progress: bool = True
 
 
@@ -81,6 +84,10 @@ def score_batch(
     """
     console = console or stderr_console()
     began_s = time.monotonic()
+    if options.shard is not None:
+        found = len(tasks)
+        tasks = take_shard(tasks, durations(tasks), options.shard)
+        console.print(f"part {options.shard}: {len(tasks)} of {found} recordings")
     left = remaining(
         tasks,
         output,

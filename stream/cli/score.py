@@ -80,7 +80,10 @@ def score(
         ),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Discard the results that are in --output.")
+        bool,
+        typer.Option(
+            "--overwrite", help="Score again what another version, bundle or option has made."
+        ),
     ] = False,
     retry_failed: Annotated[
         bool,
@@ -88,6 +91,13 @@ def score(
             "--retry-failed", help="Try recordings again that were damaged in an earlier run."
         ),
     ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            help="Score only this part of the recordings, such as 2/8, with --output.",
+            show_default=False,
+        ),
+    ] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print JSON Lines on a terminal too.")
     ] = False,
@@ -106,6 +116,7 @@ def score(
 
     from affectstream.stream.batch.find import find_tasks, stands_for_several
     from affectstream.stream.batch.run import BatchOptions, score_batch
+    from affectstream.stream.batch.shard import Shard
     from affectstream.stream.cli.event_lines import EventLines
     from affectstream.stream.errors import OptionError
     from affectstream.stream.live.capture.address import is_url, redact
@@ -154,7 +165,11 @@ def score(
         raise typer.Exit(code)
     tasks = find_tasks(files, options, output)
     batch = BatchOptions(
-        formats=names, workers=workers, overwrite=overwrite, retry_failed=retry_failed
+        formats=names,
+        workers=workers,
+        overwrite=overwrite,
+        retry_failed=retry_failed,
+        shard=None if shard is None else Shard.parse(shard),
     )
     with Recognizer.open(bundle, device=device, threads=threads) as recognizer:
         raise typer.Exit(score_batch(recognizer, tasks, output, batch).exit_code)
