@@ -2,7 +2,7 @@
 
 The format has a version. A newer major version is refused; older ones are read. Version 1.1 added
 `FilePart.model`, 1.2 `FaceCrop.kind`, `TextPart.context`, `Manifest.metadata` and `Manifest.members`, 1.3
-`FaceCrop.tone`, and 1.4 `Engines.face_geometry`.
+`FaceCrop.tone`, 1.4 `Engines.face_geometry`, and 1.5 `Calibration.conflict` and the head output `arousal`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Annotated, Literal, get_args
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-FORMAT = "1.4"
+FORMAT = "1.5"
 
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Positive = Annotated[int, Meta(gt=0)]
@@ -124,7 +124,7 @@ class FaceCrop(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     """``equalized``: gray, with an equalized histogram, like the pictures that the encoder learned from."""
 
 
-class Calibration(Struct, frozen=True, forbid_unknown_fields=True):
+class Calibration(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """How logits become calibrated probabilities, fitted on validation data.
 
     The keys of both mappings are the modalities in use, joined in the order of `MODALITIES`:
@@ -136,6 +136,9 @@ class Calibration(Struct, frozen=True, forbid_unknown_fields=True):
     temperature: dict[str, Temperature]
     min_confidence: dict[str, Probability]
     """A reading below this confidence abstains (chosen on the coverage curve)."""
+    conflict: Probability | None = None
+    """The confidence that a label needs instead where modalities contradict each other: where each of two has
+    a label alone, and the labels differ. None: contradictions are not looked for."""
 
 
 class Licenses(Struct, frozen=True, forbid_unknown_fields=True):

@@ -126,8 +126,8 @@ class SourceOptions:
     """Age and gender of speakers, for bundles that use them; see `read_speakers`."""
     modalities: tuple[Modality, ...] | None = None
     """Use these only, if the source and the bundle have them; None: all."""
-    min_confidence: float = 0.0
-    """No label and no emotion segment below this confidence, 0 to 1; the bundle's own limit stays."""
+    min_confidence: float | None = None
+    """No label and no emotion segment below this confidence, 0 to 1; None: the bundle's own limits."""
 
     max_pixels: int = MAX_PIXELS
     """Larger pictures of a recording are not decoded; see `pixel_limit`."""
@@ -153,7 +153,7 @@ class SourceOptions:
             raise OptionError(f"focal must be a positive number of pixels, found {self.focal_px}")
         if self.modalities is not None and not set(self.modalities) & set(MODALITIES):
             raise OptionError(f"modalities: expected some of {', '.join(MODALITIES)}, found none")
-        if not 0 <= self.min_confidence <= 1:
+        if self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
             raise OptionError(f"min_confidence must be 0 to 1, found {self.min_confidence}")
 
     def allows(self, modality: Modality) -> bool:
@@ -179,7 +179,7 @@ class SourceOptions:
             "baseline_s": self.baseline_us / 1e6 or None,
             "focal_px": self.focal_px,
             "modalities": self.modalities,
-            "min_confidence": self.min_confidence or None,
+            "min_confidence": self.min_confidence,
         }
         return {name: value for name, value in found.items() if value is not None}
 

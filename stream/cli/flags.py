@@ -87,9 +87,12 @@ Modalities = Annotated[
     typer.Option(help="Use these only: some of video,voice,text.", show_default="what there is"),
 ]
 MinConfidence = Annotated[
-    float,
+    float | None,
     typer.Option(
-        min=0.0, max=1.0, help="No label below this confidence; the bundle has a limit of its own."
+        min=0.0,
+        max=1.0,
+        help="Give a label from this confidence on, instead of the bundle's own limits.",
+        show_default=False,
     ),
 ]
 Lsl = Annotated[
@@ -128,7 +131,7 @@ def source_options(
     focal: float | None,
     vad: SpeechGateOption = "silero",
     modalities: str | None = None,
-    min_confidence: float = 0.0,
+    min_confidence: float | None = None,
     channel: str | None = None,
     start: str | None = None,
     end: str | None = None,

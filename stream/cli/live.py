@@ -79,7 +79,7 @@ def live(
     vad: Vad = "silero",
     max_pixels: MaxPixels = None,
     modalities: Modalities = None,
-    min_confidence: MinConfidence = 0.0,
+    min_confidence: MinConfidence = None,
     lsl: Lsl = None,
     words: Words = None,
     words_download: WordsDownload = False,

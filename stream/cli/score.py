@@ -70,7 +70,7 @@ def score(
     vad: Vad = "silero",
     max_pixels: MaxPixels = None,
     modalities: Modalities = None,
-    min_confidence: MinConfidence = 0.0,
+    min_confidence: MinConfidence = None,
     workers: Annotated[
         int | None,
         typer.Option(

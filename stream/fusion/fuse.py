@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -36,7 +36,7 @@ class Fuser:
         language: str | None = None,
         modalities: Sequence[Modality] = MODALITIES,
         speakers: Speakers | None = None,
-        min_confidence: float = 0.0,
+        min_confidence: float | None = None,
     ) -> None:
         """`modalities` are those that the source can give at all."""
         manifest = bundle.manifest
@@ -69,15 +69,32 @@ class Fuser:
         used = [_modalities_used(of_subject) for of_subject in zip(*inputs, strict=True)]
         if subjects[:-1] and not used[-1]:
             subjects, used = subjects[:-1], used[:-1]
+        alone = self._alone(used)
         outputs = [
-            member.predict(window, own[: len(subjects)])
+            member.predict(
+                window,
+                [
+                    *own[: len(subjects)],
+                    *(own[subject].only(modality) for subject, modality in alone),
+                ],
+            )
             for member, own in zip(self._members, inputs, strict=True)
         ]
         fused = outputs[0] if self._late_fusion is None else _fuse(self._late_fusion, outputs)
+        by_modality: list[dict[Modality, HeadOutputs]] = [{} for _ in subjects]
+        for (number, modality), output in zip(alone, fused[len(subjects) :], strict=True):
+            if output is not None:
+                by_modality[number][modality] = output
         return [
-            self._reading(window, subject, modalities, output)
-            for subject, modalities, output in zip(subjects, used, fused, strict=True)
+            self._reading(window, *each)
+            for each in zip(subjects, used, fused[: len(subjects)], by_modality, strict=True)
         ]
+
+    def _alone(self, used: Sequence[Sequence[Modality]]) -> list[tuple[int, Modality]]:
+        """Each modality of each subject that has several, if it is to be known what they say alone."""
+        if not self._decoder.finds_conflicts:
+            return []
+        return [(n, modality) for n, of in enumerate(used) if len(of) > 1 for modality in of]
 
     def _reading(
         self,
@@ -85,6 +102,7 @@ class Fuser:
         subject: Subject,
         modalities: tuple[Modality, ...],
         outputs: HeadOutputs | None,
+        alone: Mapping[Modality, HeadOutputs],
     ) -> Reading:
         first_point = window.hop * self._shape.points_per_hop
         in_hop = [sample for sample in subject.samples if sample.point >= first_point]
@@ -103,7 +121,7 @@ class Fuser:
             track_sample=in_hop[-1] if in_hop else None,
             voiced=voiced_us / self._shape.window_us,
         )
-        return reading if outputs is None else self._decoder.fill(reading, outputs)
+        return reading if outputs is None else self._decoder.fill(reading, outputs, alone)
 
     def _why_nothing(self, subject: Subject, end_us: int) -> Reason:
         """Why no modality of a subject can be used."""

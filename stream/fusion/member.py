@@ -43,6 +43,15 @@ class MemberInputs:
     channel: int | None = None
     utterances: tuple[Cue, ...] = ()
 
+    def only(self, modality: Modality) -> MemberInputs:
+        """The same subject with every other modality masked."""
+        return MemberInputs(
+            self.track,
+            self.video if modality == "video" else None,
+            self.channel if modality == "voice" else None,
+            self.utterances if modality == "text" else (),
+        )
+
     @property
     def modalities(self) -> tuple[Modality, ...]:
         """The modalities that are present, in the order of `MODALITIES`."""

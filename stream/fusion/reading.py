@@ -55,14 +55,25 @@ class Reading:
 class OutputDecoder:
     """Fills in readings from head outputs, with the calibration of a bundle."""
 
-    def __init__(self, manifest: Manifest, min_confidence: float = 0.0) -> None:
-        """A label needs `min_confidence`, and what the calibration demands."""
+    def __init__(self, manifest: Manifest, min_confidence: float | None = None) -> None:
+        """A label needs `min_confidence`; None: what the calibration demands."""
         self._labels, self._min_confidence = manifest.labels, min_confidence
         self._calibration = manifest.calibration
         self._log_prior = np.log(np.asarray(manifest.calibration.prior, np.float64))
 
-    def fill(self, reading: Reading, outputs: Mapping[str, Array]) -> Reading:
-        """`reading` with the values of the head's `outputs`."""
+    @property
+    def finds_conflicts(self) -> bool:
+        """Whether the bundle says when modalities contradict each other."""
+        return self._calibration.conflict is not None
+
+    def fill(
+        self,
+        reading: Reading,
+        outputs: Mapping[str, Array],
+        alone: Mapping[Modality, Mapping[str, Array]] | None = None,
+    ) -> Reading:
+        """`reading` with the values of the head's `outputs`; `alone` are those of each modality alone, where
+        there are several."""
         reading = replace(
             reading,
             valence=_scalar(outputs, "valence", -1.0),
@@ -77,9 +88,15 @@ class OutputDecoder:
         if "logits" not in outputs:
             return reading
         scores = self.probabilities(outputs["logits"], reading.modalities)
-        best = int(np.argmax(scores))
-        threshold = self._calibration.min_confidence.get("+".join(reading.modalities), 0.0)
-        confident = scores[best] >= max(threshold, self._min_confidence)
+        apart = {m: self.probabilities(of["logits"], (m,)) for m, of in (alone or {}).items()}
+        if self._contradict(apart) and max(scores) < (self._calibration.conflict or 0.0):
+            both = np.mean(list(apart.values()), axis=0)  # what each says, side by side
+            scores = tuple(round(float(p), SCORE_DECIMALS) for p in both)
+            return replace(reading, scores=scores, confidence=max(scores), abstain="conflict")
+        best, least = int(np.argmax(scores)), self._min_confidence
+        if least is None:
+            least = self._limit(reading.modalities)
+        confident = scores[best] >= least
         return replace(
             reading,
             scores=scores,
@@ -87,6 +104,15 @@ class OutputDecoder:
             confidence=scores[best],
             abstain=None if confident else "low_confidence",
         )
+
+    def _limit(self, modalities: Sequence[Modality]) -> float:
+        """The confidence that a label from these modalities needs."""
+        return self._calibration.min_confidence.get("+".join(modalities), 0.0)
+
+    def _contradict(self, alone: Mapping[Modality, Sequence[float]]) -> bool:
+        """Whether two modalities have labels alone, and these differ."""
+        sure = {int(np.argmax(p)) for m, p in alone.items() if max(p) >= self._limit((m,))}
+        return len(sure) > 1
 
     def probabilities(self, logits: Array, modalities: Sequence[Modality]) -> tuple[float, ...]:
         """Calibrated probabilities of one row of logits (C,), rounded."""
