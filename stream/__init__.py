@@ -16,6 +16,8 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from affectstream.stream.batch.outcome import Outcome
+    from affectstream.stream.batch.run import BatchResult
     from affectstream.stream.errors import AffectstreamError, OptionError, OutputError, SourceError
     from affectstream.stream.events import (
         Attention,
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 _HOME = {
     "AffectstreamError": "errors",
+    "BatchResult": "batch.run",
+    "Outcome": "batch.outcome",
     "Assignment": "options",
     "Attention": "events",
     "Emotion": "events",
@@ -56,6 +60,8 @@ __all__ = [  # noqa: RUF022 - the order of use
     "Session",
     "PushStream",
     "Result",
+    "BatchResult",
+    "Outcome",
     "SourceOptions",
     "Assignment",
     "Event",

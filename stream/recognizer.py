@@ -25,9 +25,10 @@ from affectstream.stream.results.origin import Origin
 from affectstream.stream.results.readings import table_rows, table_schema
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from affectstream.engines.labels import Modality
+    from affectstream.stream.batch.run import BatchResult
     from affectstream.stream.live.source import LiveOptions
     from affectstream.stream.push import Policy, PushStream
 
@@ -176,4 +177,44 @@ class Recognizer(LoadedBundle):
             readings=pa.Table.from_pylist(readings, schema),
             complete=bool(last is None or last.complete),
             detail=None if last is None else last.detail,
+        )
+
+    def score_many(
+        self,
+        sources: str | Path | Iterable[str | Path],
+        output: str | Path,
+        options: SourceOptions | None = None,
+        *,
+        formats: Sequence[str] | None = None,
+        workers: int | None = None,
+        shard: str | None = None,
+        overwrite: bool = False,
+        retry_failed: bool = False,
+        progress: bool = True,
+    ) -> BatchResult:
+        """Score many recordings into folders in `output`, several at once, as ``affectstream score`` does.
+
+        `sources` are recordings, folders, patterns (``day*/*.mp4``) and tables (``.csv``). `options` are
+        for every recording; a table may give others. `formats` are the files to write, as in ``--format``,
+        and `workers` the number of processes: by default as many as cores and memory allow. `shard` is a part
+        of the recordings, such as ``2/8``.
+
+        What an earlier call has finished in `output` is not scored again. A recording that cannot be scored
+        stops no other: it is in `BatchResult.failures` and in ``failures.csv``. With `progress`, messages go
+        to standard error. Raises `OptionError` for sources that stand for nothing, and for results that were
+        made in another way, unless `overwrite` lets them be scored again.
+        """
+        from affectstream.stream.batch.api import score_many
+
+        return score_many(
+            self,
+            sources,
+            Path(output),
+            options or SourceOptions(),
+            formats=formats,
+            workers=workers,
+            shard=shard,
+            overwrite=overwrite,
+            retry_failed=retry_failed,
+            progress=progress,
         )

@@ -22,6 +22,8 @@ def test_public_names_of_stream():
         "Session",
         "PushStream",
         "Result",
+        "BatchResult",
+        "Outcome",
         "SourceOptions",
         "Assignment",
         "Event",

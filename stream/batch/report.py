@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,9 @@ from affectstream.stream.results.scored import RUN
 from affectstream.stream.sinks.base import writing
 
 FAILURES = "failures.csv"
+FOLDER_WRITERS: tuple[Callable[[Path], None], ...] = ()
+"""Each writes something about all recordings in an output, which `scored_folders` finds. They run when a
+batch ends; of several shards, the last one to end sees everything."""
 _MAX_SHOWN = 10
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from affectstream.engines.plugins import load_plugin
+from affectstream.engines.plugins import load_plugin, plugin_names
 from affectstream.stream.errors import OptionError
-from affectstream.stream.sinks import Format
+from affectstream.stream.sinks import FORMATS, RECORDING_FORMATS, Format
 from affectstream.stream.sinks.base import FileSink
 from affectstream.stream.sinks.csv import CsvSink
 from affectstream.stream.sinks.jsonl import JsonlFile
@@ -18,6 +18,11 @@ FILE_SINKS: dict[Format, type[FileSink]] = {
     "csv": CsvSink,
     "vtt": WebVttSink,
 }
+
+
+def format_names() -> list[Format]:
+    """Every format that a recording can be written in."""
+    return [*FORMATS, *RECORDING_FORMATS, *plugin_names("affectstream.sinks")]
 
 
 def file_writer(name: Format) -> type[FileSink] | RecordingWriter:
