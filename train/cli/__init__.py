@@ -10,6 +10,7 @@ from affectstream.train.cli.evaluate import (
     evaluate_detector,
     evaluate_face,
     evaluate_geometry,
+    evaluate_voice,
     report,
 )
 from affectstream.train.cli.export import export, extract
@@ -35,4 +36,5 @@ application.command()(evaluate)
 application.command()(evaluate_detector)
 application.command()(evaluate_geometry)
 application.command()(evaluate_face)
+application.command()(evaluate_voice)
 application.command()(compare)

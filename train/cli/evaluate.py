@@ -182,6 +182,34 @@ def evaluate_face(
         faces.write(found, output)
 
 
+def evaluate_voice(
+    data: Data,
+    bundle: Annotated[str, typer.Option(help="'pocket', or the folder of a bundle.")] = "pocket",
+    split: Annotated[
+        list[str] | None,
+        typer.Option(help="Split of the prepared data set; repeat.", show_default="valid"),
+    ] = None,
+) -> None:
+    """Measure the voice of a bundle on prepared speech, by corpus, sex, class, noise and room.
+
+    Prints the unweighted average recall with 95 % intervals by speaker, the recall of each class, the
+    confusion matrix, size and cost; the last line is JSON.
+
+    Example: [bold]affectstream train evaluate-voice --data prepared/voices[/bold]
+    """
+    import msgspec
+
+    from affectstream.engines.bundle.bundle import Bundle
+    from affectstream.train.evaluate import voice_encoder as voices
+
+    for part in split or []:
+        _warn_of_training_samples(part)
+    with Bundle.open(bundle) as opened:
+        found = voices.evaluate(opened, data, split or ["valid"])
+    print("\n".join(voices.lines(found)))
+    print(msgspec.json.encode(found).decode())
+
+
 def compare(
     first: Annotated[str, typer.Argument(help="Folder of a run or a bundle, or 'pocket'.")],
     second: Annotated[str, typer.Argument(help="The one to compare with the first.")],

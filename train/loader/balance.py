@@ -21,7 +21,7 @@ def balanced_weights(dataset: Dataset, rows: NDArray[np.int64]) -> Tensor:
     the participant. So every corpus is drawn equally often, within it every emotion, within that every
     speaker, and of a speaker every sample. Raises `DataError` where a row has no emotion.
     """
-    corpora = [_corpus(str(name)) for name in dataset.column("id")[rows]]
+    corpora = [corpus_of(str(name)) for name in dataset.column("id")[rows]]
     emotions, people = (dataset.column(name)[rows] for name in ("emotion", "participant"))
     if any(emotion is None for emotion in emotions):
         raise DataError(
@@ -48,7 +48,7 @@ def nested_weights(keys: Sequence[tuple[Hashable, ...]]) -> Tensor:
     )
 
 
-def _corpus(name: str) -> str:
+def corpus_of(name: str) -> str:
     """Where the sample `name` of a joined data set comes from; empty for a set that is not joined."""
     corpus, found, _ = name.partition("/")
     return corpus if found else ""
