@@ -87,7 +87,7 @@ class NgramEncoder(TextEncoder):
             with torch.no_grad():
                 self.pieces.weight.copy_(found)
         layers = int(spec.options["text_layers"])
-        self.positions = nn.Parameter(torch.zeros(spec.tokens if layers else 0, width))
+        self.positions = nn.Parameter(torch.zeros(spec.tokens, width)) if layers else None
         self.layers = nn.ModuleList(
             TemporalLayer(width, HEADS, 2 * width, 0.2) for _ in range(layers)
         )
@@ -130,7 +130,7 @@ class NgramEncoder(TextEncoder):
         if self.training:
             x = F.dropout(x, 0.4)
         scores = (~mask).to(x.dtype) * MASKED_SCORE
-        if self.layers:
+        if self.positions is not None:
             x = x + self.positions[: x.shape[1]]
         for layer in self.layers:
             x = layer(x, scores)

@@ -137,3 +137,12 @@ def test_the_order_of_the_pieces_matters(text):
     turned = ids.clone()
     turned[0, :4] = ids[0, :4].flip(0)
     assert not torch.allclose(text(ids, mask), text(turned, mask))
+
+
+@pytest.mark.parametrize("layers", [0, 1])
+def test_a_text_encoder_with_and_without_a_transformer(layers):
+    options = {**ngram_text.OPTIONS, **ngram_text.TINY, "text_layers": layers}
+    network = ngram_text.NgramEncoder(NetworkSpec(outputs=7, vocabulary=400, options=options))
+    assert all(parameter.numel() for parameter in network.parameters())
+    assert len(network.layers) == layers
+    assert torch.isfinite(network.eval()(*tokens(3, 0))).all()
