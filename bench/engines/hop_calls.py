@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import av
 import numpy as np
 
 from affectstream.bench.engines.feeds import Calls, record_calls
@@ -13,18 +14,29 @@ from affectstream.engines.feeds import random_feeds
 from affectstream.engines.spec import Array, Engine
 from affectstream.stream.recognizer import Recognizer
 
+DETECTOR = "face_detector"
+FACE_ROLES = (DETECTOR, "face_geometry", "face_encoder")
+ORDER = (*FACE_ROLES, "voice_encoder", "text_encoder", "fusion")
 HOP = "hop"
 """Name of the whole hop among the engines."""
 
 
 class HopCalls:
-    """What the engines of a bundle were asked while a recording was scored."""
+    """What the engines of a bundle are asked while a recording is scored, for one hop on average."""
 
     def __init__(self, recognizer: Recognizer, source: Path) -> None:
-        """Score `source` once."""
+        """Score `source` once. Raises what scoring raises, and `ValueError` if it states no duration."""
         self.engines = dict(recognizer.bundle.all_engines)
         self._calls = record_calls(recognizer, source)
-        self._hop = _fullest(self._calls, self.engines["fusion"])
+        with av.open(str(source)) as container:
+            if not container.duration:
+                raise ValueError(f"{source} does not state its duration")
+            hops = max(1.0, container.duration / recognizer.bundle.manifest.hop_us)
+        self._rows = {role: self._recorded(role) / hops for role in self.engines}
+        self.looks = max(
+            1, *(round(self._rows[role]) for role in self.engines if _name(role) == DETECTOR)
+        )
+        """Pictures of a hop that are looked at."""
 
     def feeds(self, role: str, rows: int) -> Mapping[str, Array]:
         """Inputs of `rows` rows for one engine: its last recorded call again and again, or random ones."""
@@ -35,40 +47,49 @@ class HopCalls:
         return _with_rows(engine, recorded, rows)
 
     def hop(self, sessions: int) -> Calls:
-        """The calls of a hop for `sessions` sessions together: rows in batches of 64 at most."""
+        """The calls of a hop for `sessions` sessions together, in batches of 64 at most.
+
+        As in a live session: each picture that is looked at goes through the engines of faces, then come
+        voice and fusion.
+        """
+        rows = self.hop_rows()
+        faces = [role for role in rows if _name(role) in FACE_ROLES]
+        others = [role for role in rows if _name(role) not in FACE_ROLES]
         found: Calls = []
-        for engine, feeds in self._hop:
-            if not _batched(engine):
-                found += [(engine, feeds)] * sessions
-                continue
-            rows, largest = sessions * len(next(iter(feeds.values()))), BATCH_SIZES[-1]
-            for start in range(0, rows, largest):
-                count = min(largest, rows - start)
-                found.append((engine, _with_rows(engine, feeds, count)))
+        for role in [*sorted(faces, key=_order) * self.looks, *sorted(others, key=_order)]:
+            of_call = rows[role] // self.looks if role in faces else rows[role]
+            found += self._split(role, sessions * of_call)
         return found
 
     def hop_rows(self) -> dict[str, int]:
-        """Rows of each engine in the hop of one session."""
-        names = {id(engine): role for role, engine in self.engines.items()}
+        """Rows of each engine in the hop of one session; the engines of faces have as many at each look."""
         rows: dict[str, int] = {}
-        for engine, feeds in self._hop:
-            role = names[id(engine)]
-            rows[role] = rows.get(role, 0) + len(next(iter(feeds.values())))
+        for role, average in self._rows.items():
+            looks = self.looks if _name(role) in FACE_ROLES else 1
+            if average:
+                rows[role] = looks * max(1, round(average / looks))
         return rows
 
+    def _recorded(self, role: str) -> int:
+        engine = self.engines[role]
+        return sum(len(next(iter(feeds.values()))) for e, feeds in self._calls if e is engine)
 
-def _fullest(calls: Calls, fusion: Engine) -> Calls:
-    """The calls up to a call of `fusion`, of the hop with the most different engines and calls."""
-    hops: list[Calls] = [[]]
-    for call in calls:
-        hops[-1].append(call)
-        if call[0] is fusion:
-            hops.append([])
-    whole = [hop for hop in hops if hop and hop[-1][0] is fusion]
-    # The first hops also hold the calls of the frames before: the middle of those with all engines.
-    most = max((len({id(e) for e, _ in hop}) for hop in whole), default=0)
-    full = sorted((h for h in whole if len({id(e) for e, _ in h}) == most), key=len)
-    return full[len(full) // 2] if full else []
+    def _split(self, role: str, rows: int) -> Calls:
+        engine, largest = self.engines[role], BATCH_SIZES[-1]
+        if not _batched(engine):
+            return [(engine, dict(self.feeds(role, 1)))] * rows
+        counts = [min(largest, rows - start) for start in range(0, rows, largest)]
+        return [(engine, dict(self.feeds(role, count))) for count in counts]
+
+
+def _name(role: str) -> str:
+    """Without the member's name."""
+    return role.rpartition("/")[2]
+
+
+def _order(role: str) -> tuple[int, str]:
+    name = _name(role)
+    return (ORDER.index(name) if name in ORDER else len(ORDER) - 2), role
 
 
 def _batched(engine: Engine) -> bool:

@@ -15,7 +15,7 @@ import io
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -162,6 +162,7 @@ def measure(
     budget_s: float,
     *,
     roofline: Roofline | None = None,
+    on_row: Callable[[dict[str, Any]], None] = lambda row: None,
 ) -> dict[str, Any]:
     """Measure and print the table. The result for JSON.
 
@@ -189,6 +190,7 @@ def measure(
         for row in _rows(recognizer, calls, roofline, batches, seconds):
             print(row.line(), flush=True)
             rows.append(row)
+            on_row(row.document())
         for row in rows:
             for warning in row.warnings():
                 print(f"warning: {row.engine}, batch {row.rows}: {warning}")
@@ -200,6 +202,7 @@ def measure(
             "source": recording.name if source else "demo",
             "windows": WINDOWS,
             "clock": "host; on a GPU each step ends with the GPU idle",
+            "looks": calls.looks,
             "hop_rows": calls.hop_rows(),
             "roofline": roofline.document() if roofline else {"not_measured": reason},
             "gpu": {"before": before, "after": gpu_state(ordinal)} if before else {},

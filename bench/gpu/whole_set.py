@@ -4,7 +4,7 @@
 
 The stages, by importance: each engine and the hop (`engines`), latency of a hop against its goal, FP16
 against FP32, decoding, torch and ONNX Runtime on the same networks, of the bundle's kind and large ones. The
-file is written after each stage. A stage that fails is an entry with its error.
+file is written after each row. A stage that fails is an entry with its error.
 """
 
 from __future__ import annotations
@@ -115,20 +115,28 @@ def run(
             seconds = max(2.0, left * SHARES[name] / max(remaining, 1e-9))
             print(f"--- {name}: about {seconds:.0f} s", flush=True)
             started = time.perf_counter()
-            result["stages"][name] = _tried(lambda n=name, s=seconds: stages.measure(n, s))  # type: ignore[misc]
-            result["stages"][name]["seconds"] = round(time.perf_counter() - started, 1)
+            stage = result["stages"][name] = {"rows": []}
+
+            def add(row: dict[str, Any], rows: list[Any] = stage["rows"]) -> None:
+                rows.append(row)
+                _write(output, result)
+
+            try:
+                stage |= stages.measure(name, seconds, add)
+            except Exception as error:  # a stage that fails must not take the others with it
+                print(traceback.format_exc(), file=sys.stderr, flush=True)
+                stage["failed"] = f"{type(error).__name__}: {error}"
+            stage["seconds"] = round(time.perf_counter() - started, 1)
             result["gpu"]["after"] = gpu_state(ordinal)
             result["seconds"] = round(time.perf_counter() - began, 1)
-            (output / "gpu.json").write_text(json.dumps(result, indent=1) + "\n")
+            _write(output, result)
     return result
 
 
-def _tried(measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    try:
-        return measure()
-    except Exception as error:  # a stage that fails must not take the others with it
-        print(traceback.format_exc(), file=sys.stderr, flush=True)
-        return {"failed": f"{type(error).__name__}: {error}"}
+def _write(output: Path, result: dict[str, Any]) -> None:
+    partial = output / "gpu.json.partial"
+    partial.write_text(json.dumps(result, indent=1) + "\n")
+    partial.replace(output / "gpu.json")
 
 
 class Stages:
@@ -163,8 +171,10 @@ class Stages:
             self._exporter.kill()
             self._exporter.wait()
 
-    def measure(self, name: str, seconds: float) -> dict[str, Any]:
-        """Stage `name` in about `seconds`."""
+    def measure(
+        self, name: str, seconds: float, add: Callable[[dict[str, Any]], None]
+    ) -> dict[str, Any]:
+        """Measure stage `name` in about `seconds`. Each row goes to `add`; the rest is returned."""
         if name == "engines":
             return speed.measure(
                 self._bundle,
@@ -173,6 +183,7 @@ class Stages:
                 BATCHES,
                 seconds,
                 roofline=self.roofline(),
+                on_row=add,
             )
         rows = {
             "latency": self._latency,
@@ -181,16 +192,10 @@ class Stages:
             "rivals": lambda s: self._rivals(s, large=False),
             "large": lambda s: self._rivals(s, large=True),
         }[name](seconds)
-        found: dict[str, Any] = {"goal_ms": GOAL_MS} if name == "latency" else {}
-        found["rows"] = []
-        try:
-            for row in rows:
-                print(_line(row), flush=True)
-                found["rows"].append(row)
-        except Exception as error:  # what was measured before counts
-            print(traceback.format_exc(), file=sys.stderr, flush=True)
-            found["failed"] = f"{type(error).__name__}: {error}"
-        return found
+        for row in rows:
+            print(_line(row), flush=True)
+            add(row)
+        return {"goal_ms": GOAL_MS} if name == "latency" else {}
 
     def roofline(self) -> Roofline:
         """The ceilings, measured once."""
