@@ -184,13 +184,15 @@ def evaluate_face(
 
 def evaluate_voice(
     data: Data,
-    bundle: Annotated[str, typer.Option(help="'pocket', or the folder of a bundle.")] = "pocket",
+    encoder: Annotated[
+        str, typer.Option(help="'pocket', or the folder of a bundle or of a run.")
+    ] = "pocket",
     split: Annotated[
         list[str] | None,
         typer.Option(help="Split of the prepared data set; repeat.", show_default="valid"),
     ] = None,
 ) -> None:
-    """Measure the voice of a bundle on prepared speech, by corpus, sex, class, noise and room.
+    """Measure the voice of a bundle or a run on prepared speech, by corpus, sex, class, noise and room.
 
     Prints the unweighted average recall with 95 % intervals by speaker, the recall of each class, the
     confusion matrix, size and cost; the last line is JSON.
@@ -199,13 +201,12 @@ def evaluate_voice(
     """
     import msgspec
 
-    from affectstream.engines.bundle.bundle import Bundle
     from affectstream.train.evaluate import voice_encoder as voices
 
     for part in split or []:
         _warn_of_training_samples(part)
-    with Bundle.open(bundle) as opened:
-        found = voices.evaluate(opened, data, split or ["valid"])
+    with voices.open_hearer(encoder) as hearer:
+        found = voices.evaluate(hearer, data, split or ["valid"])
     print("\n".join(voices.lines(found)))
     print(msgspec.json.encode(found).decode())
 

@@ -1,27 +1,33 @@
-"""How well a bundle hears emotions on prepared speech: by corpus, sex, class and noise; and its cost."""
+"""How well a bundle or a run hears emotions in speech: by corpus, sex, class and noise; and its cost."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from affectstream.engines.bundle.bundle import Bundle
+from affectstream.engines.labels import EMOTIONS
 from affectstream.stream.errors import OptionError
 from affectstream.stream.media.types import SAMPLE_RATE
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.data.sample import decode_audio
 from affectstream.train.errors import DataError
+from affectstream.train.fit.checkpoint import BEST, Trained, load, load_run
 from affectstream.train.loader.balance import corpus_of
 from affectstream.train.loader.window_spec import loudest_window
+from affectstream.train.losses import add_prior
 from affectstream.train.metrics import classification
 from affectstream.train.predict.bundle_outputs import bundle_outputs
-from affectstream.train.predict.bundle_samples import check_labels
+from affectstream.train.recipes.net_recipe import NetRecipe
+from affectstream.train.recipes.registry import recipes
 from affectstream.train.statistics import Interval, bootstrap, groups_of
 
 BATCH = 64
@@ -33,6 +39,99 @@ Sounds = NDArray[np.float32]
 Numbers = NDArray[np.int64]
 
 
+class Hearer(Protocol):
+    """What is measured: a bundle, or the best epoch of a run."""
+
+    labels: tuple[str, ...]
+    samples: int
+    """Of a window, at 16 kHz."""
+    megabytes: float
+    """Of the file of the encoder; of a run, of its weights in 16 bits."""
+
+    def __call__(self, sounds: Sounds) -> NDArray[np.float32]:
+        """Logits (n, labels) of windows (n, L) for a uniform prior; zeros for silence."""
+
+    def encode(self, sounds: Sounds) -> object:
+        """Run the voice encoder alone."""
+
+
+class BundleHearer:
+    """The voice encoder and the head of a bundle, with the other modalities absent."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        """Raises `OptionError` for a bundle without a voice encoder of its own."""
+        part = bundle.manifest.engines.voice_encoder
+        if part is None or bundle.members:
+            raise OptionError(
+                f"bundle {bundle.manifest.name!r} has no voice encoder of its own: name one that has"
+            )
+        self._bundle, self.labels = bundle, bundle.manifest.labels
+        self.samples = bundle.manifest.window_us * SAMPLE_RATE // 1_000_000
+        self.megabytes = (bundle.folder / part.file).stat().st_size / 1e6
+
+    def __call__(self, sounds: Sounds) -> NDArray[np.float32]:
+        """See `Hearer`."""
+        batches = [
+            {"samples": part, "voice_mask": part.ne(0.0).any(1, keepdim=True)}
+            for part in torch.from_numpy(sounds).split(BATCH)
+        ]
+        found = bundle_outputs(self._bundle, batches, missing=False)[None]
+        logits = np.zeros((len(sounds), len(self.labels)), np.float32)
+        logits[found.samples] = found.outputs["logits"]
+        return logits
+
+    def encode(self, sounds: Sounds) -> object:
+        """See `Hearer`."""
+        return self._bundle.engines["voice_encoder"].run({"samples": sounds})
+
+
+class RunHearer:
+    """The network of a run."""
+
+    def __init__(self, trained: Trained) -> None:
+        """Raises `OptionError` for a network that hears no emotions."""
+        recipe = trained.recipe
+        if not isinstance(recipe, NetRecipe) or recipe.modalities != ("voice",):
+            raise OptionError(f"recipe {recipe.name!r} takes more than voice, or none")
+        task = recipe.spec.task("emotion")
+        if task is None:
+            raise OptionError(f"recipe {recipe.name!r} did not learn emotions here")
+        self._network, self._loss, self._counts = trained.module, recipe.spec.loss, task.counts
+        self.labels, self.samples = task.labels, recipe.spec.window.samples
+        numbers = sum(parameter.numel() for parameter in trained.module.parameters())
+        self.megabytes = 2 * numbers / 1e6
+
+    @torch.no_grad()
+    def __call__(self, sounds: Sounds) -> NDArray[np.float32]:
+        """See `Hearer`."""
+        parts = torch.from_numpy(sounds).split(BATCH)
+        logits = torch.cat([self._network(_batch(part)) for part in parts])
+        found: NDArray[np.float32] = add_prior(
+            logits, self._counts, self._loss.balanced - 1.0
+        ).numpy()
+        return found
+
+    @torch.no_grad()
+    def encode(self, sounds: Sounds) -> object:
+        """See `Hearer`."""
+        return self._network(_batch(torch.from_numpy(sounds)))
+
+
+@contextmanager
+def open_hearer(name: str) -> Iterator[Hearer]:
+    """The run or bundle `name`. Raises what `Bundle.open` and `load_run` raise, and `OptionError`."""
+    if (Path(name) / BEST).is_file():
+        recipe = recipes()[load(Path(name) / BEST)["recipe"]]
+        yield RunHearer(load_run(recipe, Path(name)))
+        return
+    with Bundle.open(name) as bundle:
+        yield BundleHearer(bundle)
+
+
+def _batch(samples: torch.Tensor) -> dict[str, torch.Tensor]:
+    return {"samples": samples, "voice_mask": samples.ne(0.0).any(1, keepdim=True)}
+
+
 @dataclass(frozen=True, slots=True)
 class Speech:
     """Windows of prepared clips, each as it is evaluated."""
@@ -40,7 +139,7 @@ class Speech:
     sounds: Sounds
     """(n, L) at 16 kHz."""
     truth: Numbers
-    """(n,) the number of the emotion in the bundle's labels."""
+    """(n,) the number of the emotion in `EMOTIONS`."""
     corpora: NDArray[np.object_]
     people: NDArray[np.object_]
     sexes: NDArray[np.object_]
@@ -56,7 +155,7 @@ class Hearing:
     count: int
     speakers: int
     emotions: int
-    """How many occur; the bundle may answer any that it knows."""
+    """How many occur; any that was learned may be the answer."""
     accuracy: Interval
     uar: Interval
 
@@ -70,28 +169,24 @@ class VoiceReport:
     recalls: Mapping[str, Mapping[str, float]]
     """By corpus and emotion, of the clips as they are."""
     confusion: tuple[tuple[int, ...], ...]
-    """Clips of each label (rows) by what the bundle heard (columns)."""
+    """Clips of each label (rows) by what was heard (columns)."""
     megabytes: float
     milliseconds: float
     """Of the voice encoder for one window on one core, processor time."""
 
 
-def evaluate(bundle: Bundle, data: Path, splits: Sequence[str]) -> VoiceReport:
-    """Measure the voice of `bundle` on `splits` of the prepared clips in `data`, on clips with an emotion.
+def evaluate(hearer: Hearer, data: Path, splits: Sequence[str]) -> VoiceReport:
+    """Measure `hearer` on `splits` of the prepared clips in `data`, on clips with an emotion.
 
-    Every corpus of a joined set is measured alone. Intervals draw speakers. Raises `DataMissing`, `DataError`
-    where the set lacks sound or has other labels, and `OptionError` for a bundle without a voice encoder.
+    Every corpus of a joined set is measured alone. An emotion that was not learned is never right. Intervals
+    draw speakers. Raises `DataMissing`, and `DataError` where the set lacks sound.
     """
-    if "voice" not in bundle.modalities or bundle.members:
-        raise OptionError(
-            f"bundle {bundle.manifest.name!r} has no voice encoder of its own: name one that has"
-        )
-    speech = read_speech(bundle, data, splits)
-    guesses = {"as they are": hear(bundle, speech.sounds)}
+    speech = read_speech(data, splits, hearer.samples)
+    guesses = {"as they are": hear(hearer, speech.sounds)}
     for ratio_db in NOISES_DB:
         noisy = add_pink_noise(speech.sounds, ratio_db)
-        guesses[f"pink noise {ratio_db} dB below"] = hear(bundle, noisy)
-    guesses["in a room"] = hear(bundle, add_echo(speech.sounds))
+        guesses[f"pink noise {ratio_db} dB below"] = hear(hearer, noisy)
+    guesses["in a room"] = hear(hearer, add_echo(speech.sounds))
     plain = guesses["as they are"]
     everywhere = np.ones(len(speech.truth), bool)
     hearings, recalls = [], {}
@@ -105,59 +200,52 @@ def evaluate(bundle: Bundle, data: Path, splits: Sequence[str]) -> VoiceReport:
                     hearings.append(_hearing(speech, guess, part, corpus, f"{sex} speakers"))
         recalls[corpus] = {
             label: float((plain == number)[chosen & (speech.truth == number)].mean())
-            for number, label in enumerate(bundle.manifest.labels)
+            for number, label in enumerate(EMOTIONS)
             if (chosen & (speech.truth == number)).any()
         }
     if len(recalls) > 1:
         hearings.append(_hearing(speech, plain, everywhere, "all", "as they are"))
-    classes = len(bundle.manifest.labels)
-    confusion = np.zeros((classes, classes), np.int64)
+    used = [
+        number
+        for number, label in enumerate(EMOTIONS)
+        if label in hearer.labels or (speech.truth == number).any()
+    ]
+    confusion = np.zeros((len(EMOTIONS), len(EMOTIONS)), np.int64)
     np.add.at(confusion, (speech.truth, plain), 1)
-    part = bundle.manifest.engines.voice_encoder
-    assert part is not None
     return VoiceReport(
-        labels=bundle.manifest.labels,
+        labels=tuple(EMOTIONS[number] for number in used),
         hearings=tuple(hearings),
         recalls=recalls,
-        confusion=tuple(map(tuple, confusion.tolist())),
-        megabytes=(bundle.folder / part.file).stat().st_size / 1e6,
-        milliseconds=_milliseconds(bundle, speech.sounds[:1]),
+        confusion=tuple(map(tuple, confusion[np.ix_(used, used)].tolist())),
+        megabytes=hearer.megabytes,
+        milliseconds=_milliseconds(hearer, speech.sounds[:1]),
     )
 
 
-def read_speech(bundle: Bundle, data: Path, splits: Sequence[str]) -> Speech:
-    """The clips of `splits` that have an emotion, each cut to the window of `bundle`."""
+def read_speech(data: Path, splits: Sequence[str], samples: int) -> Speech:
+    """The clips of `splits` that have an emotion, each cut to a window of `samples`."""
     dataset = Dataset(data, large=["audio"])
-    rows = np.concatenate([dataset.rows_of(split, task="emotion") for split in splits])
-    check_labels(f"bundle {bundle.manifest.name!r}", bundle.manifest.labels, dataset, rows)
-    samples = bundle.manifest.window_us * SAMPLE_RATE // 1_000_000
+    rows = np.sort(np.concatenate([dataset.rows_of(split, task="emotion") for split in splits]))
     sounds = np.zeros((len(rows), samples), np.float32)
-    for number in np.argsort(rows).tolist():  # in the order of the file
-        blob = dataset.row(int(rows[number]))["audio"]
+    for place, row in enumerate(rows.tolist()):
+        blob = dataset.row(row)["audio"]
         if not blob:
             raise DataError(f"data set {dataset.info.name!r} has samples without sound")
-        sounds[number] = loudest_window(decode_audio(blob), samples)
-    emotions = dataset.column("emotion")[rows]
-    names = dataset.column("id")[rows]
+        sounds[place] = loudest_window(decode_audio(blob), samples)
+    emotions, names = dataset.column("emotion")[rows], dataset.column("id")[rows]
     return Speech(
         sounds,
-        np.asarray([bundle.manifest.labels.index(emotion) for emotion in emotions], np.int64),
+        np.asarray([EMOTIONS.index(emotion) for emotion in emotions], np.int64),
         np.asarray([corpus_of(str(name)) or dataset.info.name for name in names], object),
         dataset.column("participant")[rows],
         dataset.column("gender")[rows],
     )
 
 
-def hear(bundle: Bundle, sounds: Sounds) -> Numbers:
-    """The number of the most probable label (n,) for each window of sound, for a uniform prior."""
-    batches = [
-        {"samples": part, "voice_mask": part.ne(0.0).any(1, keepdim=True)}
-        for part in torch.from_numpy(sounds).split(BATCH)
-    ]
-    found = bundle_outputs(bundle, batches, missing=False)[None]
-    guess = np.full(len(sounds), -1, np.int64)
-    guess[found.samples] = found.outputs["logits"].argmax(1)
-    return guess
+def hear(hearer: Hearer, sounds: Sounds) -> Numbers:
+    """The number in `EMOTIONS` of the most probable label (n,) for each window of sound."""
+    numbers = np.asarray([EMOTIONS.index(label) for label in hearer.labels])
+    return np.asarray(numbers[hearer(sounds).argmax(1)], np.int64)
 
 
 def add_pink_noise(sounds: Sounds, ratio_db: float) -> Sounds:
@@ -211,11 +299,11 @@ def _hearing(
     )
 
 
-def _milliseconds(bundle: Bundle, sound: Sounds) -> float:
-    engine, times = bundle.engines["voice_encoder"], []
+def _milliseconds(hearer: Hearer, sound: Sounds) -> float:
+    times = []
     for _ in range(TIMED_RUNS):
         start = time.process_time()
-        engine.run({"samples": sound})
+        hearer.encode(sound)
         times.append(time.process_time() - start)
     return 1e3 * float(np.median(times))
 
@@ -237,7 +325,7 @@ def lines(report: VoiceReport) -> list[str]:
             f"{recalls[label]:10.3f}" if label in recalls else f"{'':10}" for label in report.labels
         ]
         shown.append(f"{corpus[:6]:6}{''.join(cells)}")
-    shown += ["", "rows: label; columns: what the bundle heard"]
+    shown += ["", "rows: label; columns: what was heard"]
     shown.append(f"{'':10}{''.join(f'{label[:8]:>9}' for label in report.labels)}")
     for label, row in zip(report.labels, report.confusion, strict=True):
         shown.append(f"{label:10}{''.join(f'{count:9}' for count in row)}")

@@ -5,7 +5,6 @@ import pytest
 
 pytest.importorskip("torch", reason="evaluation needs the 'train' extra")
 
-from affectstream.engines.bundle.bundle import Bundle
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.evaluate import voice_encoder as voices
 from tests.support import prepared
@@ -51,8 +50,8 @@ def data(tmp_path_factory):
 
 
 def test_every_corpus_is_measured_alone_and_as_it_is_changed(data):
-    with Bundle.open("pocket") as bundle:
-        found = voices.evaluate(bundle, data, ["valid"])
+    with voices.open_hearer("pocket") as hearer:
+        found = voices.evaluate(hearer, data, ["valid"])
     counts = {(h.corpus, h.clips): h.count for h in found.hearings}
     assert counts["one", "as they are"] == 8 and counts["two", "as they are"] == 4
     assert counts["one", "female speakers"] == 4 and counts["all", "as they are"] == 12
@@ -61,3 +60,22 @@ def test_every_corpus_is_measured_alone_and_as_it_is_changed(data):
     assert sum(map(sum, found.confusion)) == 12
     assert set(found.recalls["one"]) == set(Dataset(data).column("emotion")[:8])
     assert found.megabytes > 0 and found.milliseconds > 0
+
+
+def test_an_emotion_that_was_not_learned_is_never_right(data):
+    class Joyful:
+        labels = ("joy", "sadness")
+        samples = 48_000
+        megabytes = 1.0
+
+        def __call__(self, sounds):
+            return np.tile(np.float32([1, 0]), (len(sounds), 1))
+
+        def encode(self, sounds):
+            return None
+
+    found = voices.evaluate(Joyful(), data, ["valid"])
+    for label, recall in found.recalls["one"].items():
+        assert recall == (label == "joy")
+    emotions = set(Dataset(data).column("emotion"))
+    assert set(found.labels) == emotions | {"joy", "sadness"}
