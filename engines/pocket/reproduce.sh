@@ -70,7 +70,19 @@ mkdir -p corpora
 for name in ravdess emodb nemo; do ln -sfn "../prepared/$name" "corpora/$name"; done
 prepare voices joined corpora
 keep_or_learn voice mel_resnet prepared/voices
-keep_or_learn text ngram_text prepared/meld
+
+# The words: a large encoder tells a small one what it thinks of lines that it did not learn from.
+mkdir -p teachers
+if [ ! -f prepared/meld-taught/dataset.json ]; then
+    affectstream train folds --recipe sentence --set encoder=tuned --data prepared/meld --by sample --no-valid \
+        --learning-rate 5e-4 --ema-decay 0.99 --epochs 4 --phase-epochs 1 --runs runs --threads "$threads"
+    cp -r prepared/meld teachers/meld
+    for fold in runs/sentence/folds/*/held_out.npz; do
+        cp "$fold" "teachers/$(basename "$(dirname "$fold")").npz"
+    done
+fi
+prepare meld-taught taught teachers
+keep_or_learn text ngram_text prepared/meld-taught
 
 # One head over all of them, on samples that no member was trained on.
 mkdir -p parts

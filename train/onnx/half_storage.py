@@ -12,17 +12,22 @@ SMALLEST = 256
 """Tensors of fewer numbers stay as they are: biases and constants are small, and some need every digit."""
 
 
+EXACT = ("mel.rows", "mel.bank")
+"""Ends of the names of constants that stay as they are: the error of a Fourier transform in FP16 would cover
+what is quiet beside the voice."""
+
+
 def store_weights_as_half(path: Path) -> None:
     """Rewrite the ONNX file `path` with its large FP32 weights as FP16, each followed by a cast.
 
-    ONNX Runtime and TensorRT compute the casts once, when they load the file. Weights beyond FP16's range
-    keep FP32.
+    ONNX Runtime and TensorRT compute the casts once, when they load the file. Weights beyond FP16's range and
+    `EXACT` constants keep FP32.
     """
     model = onnx.load(str(path))
     graph = model.graph
     casts = []
     for tensor in list(graph.initializer):
-        if tensor.data_type != TensorProto.FLOAT:
+        if tensor.data_type != TensorProto.FLOAT or tensor.name.endswith(EXACT):
             continue
         values = numpy_helper.to_array(tensor)
         if values.size < SMALLEST or np.abs(values).max() > np.finfo(np.float16).max:

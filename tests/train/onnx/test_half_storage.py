@@ -32,3 +32,22 @@ def test_weights_take_half_the_space(tmp_path: Path) -> None:
     np.testing.assert_allclose(after[:, 0], before[:, 0], rtol=1e-2)
     stored = {tensor.data_type for tensor in onnx.load(str(path)).graph.initializer}
     assert onnx.TensorProto.FLOAT16 in stored
+
+
+def test_the_fourier_transform_of_a_voice_keeps_every_digit(tmp_path: Path) -> None:
+    from affectstream.train.networks.mel import LogMel
+
+    class Encoder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.mel = LogMel()
+
+        def forward(self, samples: torch.Tensor) -> torch.Tensor:
+            return self.mel(samples)
+
+    path = tmp_path / "voice.onnx"
+    example = 0.1 * torch.randn(2, 8_000)
+    to_onnx(Encoder().eval(), (example,), path, inputs=["samples"], outputs=["mel"])
+    store_weights_as_half(path)
+    found = OnnxEngine(path).run({"samples": example.numpy()})["mel"]
+    np.testing.assert_allclose(found, LogMel()(example).numpy(), atol=1e-3)
