@@ -7,13 +7,19 @@ from typing import Annotated
 
 import typer
 
-from affectstream.stream.cli.flags import BundleName, Device, Threads, Vad
+from affectstream.stream.cli.flags import BundleName, Device, Threads, Trace, Vad, tracing
 
-application = typer.Typer(
-    no_args_is_help=True,
-    help="Measure speed, latency, memory and precision. Each command ends with one line of JSON.\n\n"
-    "Example: [bold]affectstream bench score interview.mp4[/bold]",
-)
+application = typer.Typer(no_args_is_help=True)
+
+
+@application.callback()
+def bench(context: typer.Context, trace: Trace = None) -> None:
+    """Measure speed, latency, memory and precision. Each command ends with one line of JSON.
+
+    Example: [bold]affectstream bench score interview.mp4[/bold]
+    """
+    context.with_resource(tracing(trace))
+
 
 DemoFile = Annotated[
     Path | None, typer.Argument(help="A recording.", show_default="the demo's clip, repeated")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,11 +14,21 @@ from affectstream.engines.plugins import plugin_names
 from affectstream.stream.sinks import DEFAULT_FORMATS, FORMATS, RECORDING_FORMATS, Format
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from affectstream.engines.labels import Modality
     from affectstream.stream.options import SourceOptions
 
 BundleName = Annotated[str, typer.Option(help="Bundle to use: 'pocket', or its folder.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda:0, tensorrt:0 or tensorrt-rtx:0.")]
+Trace = Annotated[
+    Path | None,
+    typer.Option(
+        "--trace",
+        help="Write when each stage worked to this file, for ui.perfetto.dev or chrome://tracing.",
+        show_default=False,
+    ),
+]
 Threads = Annotated[
     int | None,
     typer.Option(min=1, max=1024, help="Batches to perceive in parallel.", show_default="cores"),
@@ -219,3 +230,30 @@ def _parse_modalities(text: str) -> tuple[Modality, ...]:
             param_hint="--modalities",
         )
     return tuple(modality for modality in MODALITIES if modality in names)
+
+
+@contextmanager
+def tracing(path: Path | None) -> Iterator[None]:
+    """Record the stages of this process, and write them to `path` at the end; do nothing without a path.
+
+    Raises `OutputError` if the file cannot be written, before any work is done.
+    """
+    if path is None:
+        yield
+        return
+    from affectstream.engines.spans import Timeline, recording
+    from affectstream.stream.errors import OutputError
+
+    def write(timeline: Timeline) -> None:
+        try:
+            timeline.write(path)
+        except OSError as error:
+            raise OutputError(f"cannot write --trace {path}: {error.strerror}") from error
+
+    timeline = Timeline()
+    write(timeline)
+    try:
+        with recording(timeline):
+            yield
+    finally:
+        write(timeline)

@@ -22,6 +22,7 @@ from affectstream.stream.cli.flags import (
     Modalities,
     Output,
     Speakers,
+    Trace,
     Transcript,
     Vad,
     Words,
@@ -29,6 +30,7 @@ from affectstream.stream.cli.flags import (
     parse_formats,
     parse_seconds,
     source_options,
+    tracing,
 )
 
 
@@ -83,6 +85,7 @@ def live(
     lsl: Lsl = None,
     words: Words = None,
     words_download: WordsDownload = False,
+    trace: Trace = None,
 ) -> None:
     """Recognize a camera, a microphone or a network stream live.
 
@@ -129,7 +132,9 @@ def live(
         words=words,
         words_download=words_download,
     )
-    raise typer.Exit(run_live(job, sys.stdout.buffer, Console(file=sys.stdout)))
+    with tracing(trace):
+        code = run_live(job, sys.stdout.buffer, Console(file=sys.stdout))
+    raise typer.Exit(code)
 
 
 def _pairs(texts: list[str]) -> dict[str, str]:

@@ -23,10 +23,12 @@ from affectstream.stream.cli.flags import (
     Output,
     Speakers,
     Threads,
+    Trace,
     Transcript,
     Vad,
     parse_formats,
     source_options,
+    tracing,
 )
 
 
@@ -71,6 +73,7 @@ def score(
     max_pixels: MaxPixels = None,
     modalities: Modalities = None,
     min_confidence: MinConfidence = None,
+    trace: Trace = None,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -157,12 +160,19 @@ def score(
             raise OptionError(f"{file} is a directory, a pattern or a table: it needs --output")
         lines = not json and sys.stdout.isatty()
         sink = EventLines(Console(highlight=False)) if lines else JsonlStream(sys.stdout.buffer)
-        with Recognizer.open(bundle, device=device, threads=threads) as recognizer:
+        with (
+            tracing(trace),
+            Recognizer.open(bundle, device=device, threads=threads) as recognizer,
+        ):
             # Lines and JSON on a terminal show how far it is.
             progress = not sys.stdout.isatty()
             paths = [Path(file) for file in files]
             code = score_files(recognizer, paths, options, sink, progress=progress)
         raise typer.Exit(code)
+    if trace is not None:
+        raise OptionError(
+            "--trace follows one process, and --output scores in several: leave out one of them"
+        )
     tasks = find_tasks(files, options, output)
     batch = BatchOptions(
         formats=names,

@@ -15,10 +15,12 @@ from affectstream.stream.cli.flags import (
     BundleName,
     Device,
     Lsl,
+    Trace,
     Vad,
     Words,
     WordsDownload,
     parse_seconds,
+    tracing,
 )
 
 if TYPE_CHECKING:
@@ -90,6 +92,7 @@ def serve(
     lsl: Lsl = None,
     words: Words = None,
     words_download: WordsDownload = False,
+    trace: Trace = None,
 ) -> None:
     """Serve live sessions to browsers, with WebSockets and metrics for programs.
 
@@ -121,7 +124,7 @@ def serve(
         baseline_us=round(parse_seconds(baseline, "--baseline") * 1e6),
         vad=vad,
     )
-    with Recognizer.open(bundle, device=device) as recognizer:
+    with tracing(trace), Recognizer.open(bundle, device=device) as recognizer:
         server = run(recognizer, options, announce=lambda address: _announce(address, options))
     print(f"served {server.totals}", file=sys.stderr)
     if server.signal == signal.SIGINT:

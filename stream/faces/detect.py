@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from affectstream.engines.batching import batch_size_for
 from affectstream.engines.manifest import DetectorPart
+from affectstream.engines.spans import span
 from affectstream.engines.spec import Engine
 from affectstream.stream.faces.face import Face
 from affectstream.stream.faces.yunet import STRIDES, Proposals, decode_proposals, nms
@@ -156,7 +157,9 @@ class Detector:
         feeds = {self._name: np.ascontiguousarray(batch, self._dtype)}
         height, width = fitted_size(shape[0], shape[1], size)
         back = np.asarray([shape[1] / width, shape[0] / height], np.float32)
-        found = decode_proposals(self._engine.run(feeds), rows, columns, self.spec.threshold)
+        with span("detect", len(frames)):
+            outputs = self._engine.run(feeds)
+        found = decode_proposals(outputs, rows, columns, self.spec.threshold)
         return [self._faces(proposals, back) for proposals in found[: len(frames)]]
 
     def _faces(self, proposals: Proposals, back: NDArray[np.float32]) -> list[Face]:

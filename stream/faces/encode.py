@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from affectstream.engines.batching import run_in_batches
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.manifest import FaceCrop
+from affectstream.engines.spans import span
 from affectstream.engines.spec import Engine
 from affectstream.stream.faces.crop import align_face, apply_tone, frame_crop, person_crop
 from affectstream.stream.faces.face import Face
@@ -42,7 +43,8 @@ class FaceEncoder:
         crops = apply_tone(crops, self.crop.tone)
         if not crops:
             return []
-        rows = run_in_batches(self.encoder, {"pixels": np.stack(crops)}, len(crops))
+        with span("encode face", len(crops)):
+            rows = run_in_batches(self.encoder, {"pixels": np.stack(crops)}, len(crops))
         return [row["embedding"] for row in rows]
 
 

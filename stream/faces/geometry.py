@@ -16,6 +16,7 @@ from affectstream.engines.batching import run_in_batches
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.landmarks import FIVE_POINTS, LANDMARK_INDEX, LANDMARKS, MEASURES
 from affectstream.engines.manifest import GeometryPart
+from affectstream.engines.spans import span
 from affectstream.engines.spec import Engine
 from affectstream.stream.faces.box import Box, square_around
 from affectstream.stream.faces.crop import cut_square
@@ -78,7 +79,8 @@ class GeometryEngine:
                 for (rgb, _), square in zip(faces, squares, strict=True)
             ]
         )
-        found = run_in_batches(self._engine, {"pixels": pixels}, len(faces))
+        with span("geometry", len(faces)):
+            found = run_in_batches(self._engine, {"pixels": pixels}, len(faces))
         return [
             _geometry(outputs["landmarks"], outputs["measures"], square)
             for outputs, square in zip(found, squares, strict=True)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.manifest import FaceCrop
+from affectstream.engines.spans import span
 from affectstream.stream.faces.appearance import describe_appearance
 from affectstream.stream.faces.crop import TEMPLATE, TEMPLATE_SIZE, align_face
 from affectstream.stream.faces.cut import describe_picture
@@ -51,7 +52,8 @@ class Perceiver:
 
     def perceive(self, frames: Sequence[Frame]) -> list[FrameObservation]:
         """The observation of each frame, in order. Each frame is converted to RGB here, once."""
-        pictures = [to_rgb(frame, pixel_aspect=self._aspect) for frame in frames]
+        with span("convert", len(frames)):
+            pictures = [to_rgb(frame, pixel_aspect=self._aspect) for frame in frames]
         found = [[] for _ in pictures] if self.finder is None else self.finder.find(pictures)
         described = [
             [self._describe(rgb, face) for face in faces if face.is_usable(*rgb.shape[:2])]

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from affectstream.engines.batching import batch_size_for, pad_rows
 from affectstream.engines.bundle.bundle import Bundle
+from affectstream.engines.spans import span
 from affectstream.engines.spec import Array
 from affectstream.stream.media.types import Cue
 from affectstream.stream.transcript.context import join_utterances
@@ -37,7 +38,8 @@ class VoiceEncoder:
         return self._last[1]
 
     def _run(self, sound: NDArray[np.float32]) -> NDArray[np.float32]:
-        out = self._engine.run({"samples": pad_rows(sound, batch_size_for(len(sound)))})
+        with span("encode voice", len(sound)):
+            out = self._engine.run({"samples": pad_rows(sound, batch_size_for(len(sound)))})
         found = np.asarray(out["embedding"][: len(sound)], np.float32)
         return found if found.ndim == 3 else found[:, None]
 
@@ -80,7 +82,8 @@ class TextEncoder:
         ids = np.zeros((1, self._length), np.int64)
         mask = np.zeros((1, self._length), np.bool_)
         ids[0, : len(tokens)], mask[0, : len(tokens)] = tokens, True
-        return self._engine.run({"ids": ids, "mask": mask}), mask[0]
+        with span("encode text", 1):
+            return self._engine.run({"ids": ids, "mask": mask}), mask[0]
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ import numpy as np
 from affectstream.engines.batching import run_in_batches
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.labels import MODALITIES, Modality
+from affectstream.engines.spans import span
 from affectstream.engines.spec import Engine
 from affectstream.stream.events import Reason
 from affectstream.stream.faces.encode import FaceEncoders
@@ -155,5 +156,6 @@ def _fuse(
         for member, out in enumerate(each):
             if out is not None:
                 logits[row, member], mask[row, member] = out["logits"], True
-    fused = iter(run_in_batches(head, {"members": logits, "mask": mask}, len(used)))
+    with span("fuse", len(used)):
+        fused = iter(run_in_batches(head, {"members": logits, "mask": mask}, len(used)))
     return [next(fused) if any(out is not None for out in each) else None for each in by_subject]

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from affectstream.engines.batching import run_in_batches
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.labels import Modality
+from affectstream.engines.spans import span
 from affectstream.engines.spec import Array
 from affectstream.stream.faces.encode import FaceEncoders
 from affectstream.stream.faces.quality import MIN_QUALITY
@@ -127,7 +128,9 @@ class BundleMember:
     def predict(self, window: Window, inputs: Sequence[MemberInputs]) -> list[HeadOutputs | None]:
         """The head's outputs for each subject; None for one without any modality."""
         used = [each for each in inputs if each.modalities]
-        outputs = iter(run_in_batches(self._head, self._feeds(window, used), len(used)))
+        feeds = self._feeds(window, used)
+        with span("fuse", len(used)):
+            outputs = iter(run_in_batches(self._head, feeds, len(used)))
         return [next(outputs) if each.modalities else None for each in inputs]
 
     def _video(self, window: Window, subject: Subject) -> tuple[Array, Array] | None:

@@ -18,6 +18,7 @@ import msgspec
 
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.labels import Modality
+from affectstream.engines.spans import span, waited
 from affectstream.stream.events import Attention, Emotion, Event, Stream, utc_timestamp
 from affectstream.stream.faces.face import FrameObservation
 from affectstream.stream.faces.perceive import Perceiver
@@ -165,6 +166,7 @@ class LiveWorker:
         observation: FrameObservation | None = None
         if item.frame is not None and self._perceiver is not None:
             began_s = self._clock.now_s()
+            waited("queue", began_s - item.arrived_s)
             observation = self._perceiver.perceive([item.frame])[0]
             took_s = self._clock.now_s() - began_s
             self._control.push_frame_cost(took_s)
@@ -240,10 +242,11 @@ class LiveWorker:
         for hop in hops:
             stamped = self._stamp(hop)
             self.hops += bool(hop.readings)
-            for event in stamped.events:
-                self._emit(event)
-            if self._callbacks.hop is not None and not self._queue.is_abandoned:
-                self._callbacks.hop(stamped)
+            with span("emit", len(stamped.events)):
+                for event in stamped.events:
+                    self._emit(event)
+                if self._callbacks.hop is not None and not self._queue.is_abandoned:
+                    self._callbacks.hop(stamped)
 
     def _stamp(self, hop: HopResult) -> HopResult:
         """The hop with the time of its emission, now, in every event."""

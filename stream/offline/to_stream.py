@@ -13,6 +13,7 @@ from types import FrameType
 
 from rich.console import Console
 
+from affectstream.engines.spans import span
 from affectstream.stream import exits
 from affectstream.stream.errors import OutputError
 from affectstream.stream.events import Stream
@@ -129,7 +130,8 @@ def _score(session: Session, sink: Sink, progress: FileProgress) -> Stream:
     """Push every hop to `sink`, print warnings, and return the `ended` event."""
     with progress:
         for hop in session:
-            sink.push(hop, session.results_end_us)
+            with span("emit", len(hop.events)):
+                sink.push(hop, session.results_end_us)
             if hop.readings:
                 progress.advance(hop.readings[0][0].end_us)
             for event in hop.events:

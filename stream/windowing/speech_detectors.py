@@ -24,6 +24,7 @@ from affectstream.engines.cache.digest import sha256
 from affectstream.engines.errors import EngineError
 from affectstream.engines.labels import SpeechGateOption
 from affectstream.engines.open import open_engine
+from affectstream.engines.spans import span
 from affectstream.engines.spec import Engine
 from affectstream.stream.media.types import SAMPLE_RATE
 
@@ -79,7 +80,8 @@ class SileroDetector:
         ends = frames[:, -self._CONTEXT :]
         before = np.concatenate([self._context[None], ends[:-1]])
         feeds = {"input": np.concatenate([before, frames], axis=1), **self._state}
-        outputs = self._engine.run(feeds)
+        with span("speech", len(frames)):
+            outputs = self._engine.run(feeds)
         self._state = {"h": outputs["hn"], "c": outputs["cn"]}
         self._context = ends[-1].copy()
         return [bool(p >= SILERO_THRESHOLD) for p in outputs["speech_probs"]]

@@ -10,6 +10,7 @@ from av.audio.stream import AudioStream
 from av.stream import Stream
 from av.video.stream import VideoStream
 
+from affectstream.engines.spans import span
 from affectstream.stream.media.types import MediaKind
 
 Packet: TypeAlias = "av.Packet[Stream]"
@@ -22,7 +23,8 @@ def decode(packet: Packet) -> list[DecodedFrame]:
     Raises `av.FFmpegError` where the packet cannot be decoded; the decoder takes the next one then.
     """
     try:
-        return [frame for frame in packet.decode() if isinstance(frame, DecodedFrame)]
+        with span("decode"):
+            return [frame for frame in packet.decode() if isinstance(frame, DecodedFrame)]
     except av.error.BlockingIOError:
         reset_decoder(packet.stream)
         raise
@@ -31,7 +33,8 @@ def decode(packet: Packet) -> list[DecodedFrame]:
 def drain(stream: VideoStream | AudioStream) -> list[DecodedFrame]:
     """The frames that the decoder of `stream` still holds. Raises as `decode` does."""
     try:
-        return list(stream.codec_context.decode(None))
+        with span("decode"):
+            return list(stream.codec_context.decode(None))
     except av.error.BlockingIOError:
         reset_decoder(stream)
         raise

@@ -107,3 +107,23 @@ def test_progress_without_a_terminal_is_a_line_now_and_then():
 def test_a_wrong_choice_is_named(talk, capsys, options, message):
     assert run_command("score", talk, *options) in (2, 4)
     assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
+
+
+def test_a_timeline_has_a_lane_for_each_stage(talk, tmp_path, capfd):
+    assert run_command("score", talk, "--trace", tmp_path / "out.json") == 0
+    assert capfd.readouterr().out.startswith("{")
+    events = json.loads((tmp_path / "out.json").read_text())["traceEvents"]
+    lanes = {event["args"]["name"] for event in events if event["name"] == "thread_name"}
+    assert lanes == {"encode text", "fuse", "emit"}
+
+
+def test_a_timeline_that_cannot_be_written_is_said_first(talk, tmp_path, capfd):
+    assert run_command("score", talk, "--trace", tmp_path / "no" / "out.json") != 0
+    found = capfd.readouterr()
+    assert "cannot write --trace" in found.err and not found.out
+
+
+def test_a_timeline_follows_one_process(talk, tmp_path, capfd):
+    out = tmp_path / "out"
+    assert run_command("score", talk, "--output", out, "--trace", tmp_path / "t.json") == 2
+    assert "--trace follows one process" in capfd.readouterr().err
