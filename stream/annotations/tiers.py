@@ -15,9 +15,6 @@ from affectstream.stream.results.scored import ScoredRecording
 TierKind = Literal["emotion", "attention", "speech", "words"]
 KINDS: tuple[TierKind, ...] = ("emotion", "attention", "speech", "words")
 
-SPEECH_SHARE = 0.5
-"""A hop is speech if this share of its window is."""
-
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
@@ -96,19 +93,16 @@ def tiers(
 
 
 def speech(readings: pa.Table) -> dict[int | None, list[Annotation]]:
-    """The stretches in which each person speaks, by track.
+    """The stretches in which each person speaks, by track: those whose readings use their voice.
 
     Those of None are all speech of the recording, whoever speaks.
     """
     spans: dict[int | None, list[Annotation]] = {}
-    names = ("track", "t_start", "t_end", "voiced", "modalities")
-    for track, start_s, end_s, voiced, modalities in zip(
-        *(readings[name].to_pylist() for name in names), strict=True
-    ):
-        if voiced is None or voiced < SPEECH_SHARE:
+    columns = (readings[name].to_pylist() for name in ("track", "t_start", "t_end", "modalities"))
+    for track, start_s, end_s, modalities in zip(*columns, strict=True):
+        if "voice" not in modalities.split("+"):
             continue
-        # The voice counts for a person only if it was assigned to them.
-        for one in {None, track if "voice" in modalities.split("+") else None}:
+        for one in {None, track}:
             own = spans.setdefault(one, [])
             if own and start_s <= own[-1].end_s:
                 own[-1] = replace(own[-1], end_s=max(end_s, own[-1].end_s))

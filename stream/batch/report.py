@@ -18,11 +18,9 @@ from affectstream.stream.batch.outcome import Outcome
 from affectstream.stream.batch.resume import outcome_of, read_run
 from affectstream.stream.results.scored import RUN
 from affectstream.stream.sinks.base import writing
+from affectstream.stream.summary.files import write_summary
 
 FAILURES = "failures.csv"
-FOLDER_WRITERS: tuple[Callable[[Path], None], ...] = ()
-"""Each writes something about all recordings in an output, which `scored_folders` finds. They run when a
-batch ends; of several shards, the last one to end sees everything."""
 _MAX_SHOWN = 10
 
 
@@ -33,6 +31,18 @@ def scored_folders(output: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         if RUN in files and (run := read_run(Path(folder))) is not None:
             folders.clear()
             yield Path(folder).relative_to(output).as_posix(), run
+
+
+def summarize(output: Path) -> None:
+    """Write the summary of all recordings in `output`; of a single one there is nothing to compare."""
+    scored = list(scored_folders(output))
+    if len(scored) > 1:
+        write_summary(output, scored)
+
+
+FOLDER_WRITERS: tuple[Callable[[Path], None], ...] = (summarize,)
+"""Each writes something about all recordings in an output, which `scored_folders` finds. They run when a
+batch ends; of several shards, the last one to end sees everything."""
 
 
 def write_failures(output: Path, outcomes: Iterable[Outcome]) -> Path:

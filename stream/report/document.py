@@ -50,10 +50,10 @@ def report_page(recording: ScoredRecording, media: Mapping[str, Any] | None = No
         "media": media,
     }
     return fill(
-        _text("report.html"),
+        page_file("report.html"),
         title=recording.name,
-        style=_text(_UPLOT[1]) + _text("report.css"),
-        script="\n".join([_uplot(), *map(_text, _SCRIPTS)]),
+        style=page_file(_UPLOT[1]) + page_file("report.css"),
+        script="\n".join([_uplot(), *map(page_file, _SCRIPTS)]),
         data=shown | about,
     )
 
@@ -87,14 +87,15 @@ def _hash(text: str) -> str:
     return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
 
 
-def _text(name: str) -> str:
+def page_file(name: str) -> str:
+    """A file of the page."""
     return (files("affectstream.stream.report") / "page" / name).read_text("utf-8")
 
 
 def _uplot() -> str:
     """uPlot with its license in place of its first line, which holds an address."""
-    _, _, code = _text(_UPLOT[0]).partition("*/")
-    return f"/* uPlot 1.6.32\n\n{_text('uplot/LICENSE')}*/{code}"
+    _, _, code = page_file(_UPLOT[0]).partition("*/")
+    return f"/* uPlot 1.6.32\n\n{page_file('uplot/LICENSE')}*/{code}"
 
 
 def _linked(recording: Path, page: Path) -> dict[str, Any] | None:

@@ -61,7 +61,7 @@ def summarize(
     labeled = label >= 0
     state = person.codes("attention_state", STATES)
     used = np.any([person.uses(one) for one in ("video", "voice", "text")], axis=0)
-    minutes = labeled.sum() * hop_s / 60
+    minutes = int(labeled.sum()) * hop_s / 60
     changes = sum(one.track == person.track and one.of == "emotion" for one in segments)
     has_sound = bool(np.nansum(person.numbers("voiced")) > 0)
     return PersonSummary(

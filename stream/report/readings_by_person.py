@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from affectstream.stream.annotations.tiers import SPEECH_SHARE, person_name
+from affectstream.stream.annotations.tiers import person_name
 
 Numbers = NDArray[np.float64]
 
@@ -71,9 +71,8 @@ class Person:
 
     @cached_property
     def speaks(self) -> NDArray[np.bool_]:
-        """Whether this person speaks; of the recording itself, whether anybody does."""
-        voiced = self.numbers("voiced") >= SPEECH_SHARE  # NaN is not
-        return voiced if self.track is None else voiced & self.uses("voice")
+        """Whether a voice was used: this person's, or of the recording itself that of nobody in view."""
+        return self.uses("voice")
 
 
 def people(readings: pa.Table) -> list[Person]:

@@ -12,6 +12,7 @@ RECORDING_FORMATS: tuple[Format, ...] = (
     "eaf",
     "textgrid",
     "boris",
+    "people",
     "report",
     "report-embedded",
 )
@@ -23,5 +24,6 @@ DEFAULT_FORMATS: tuple[Format, ...] = (
     "eaf",
     "textgrid",
     "boris",
+    "people",
     "report",
 )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from affectstream.stream.annotations import boris, elan, praat
-from affectstream.stream.report import document
+from affectstream.stream.report import document, people_file
 from affectstream.stream.results.scored import ScoredRecording
 from affectstream.stream.sinks import Format
 
@@ -28,6 +28,7 @@ RECORDING_WRITERS: dict[Format, RecordingWriter] = {
     "eaf": RecordingWriter("annotations.eaf", elan.write),
     "textgrid": RecordingWriter("annotations.TextGrid", praat.write),
     "boris": RecordingWriter("boris.csv", boris.write),
+    "people": RecordingWriter(people_file.PEOPLE, people_file.write),
     "report": RecordingWriter("report.html", document.write),
     "report-embedded": RecordingWriter("report-embedded.html", document.write_embedded),
 }

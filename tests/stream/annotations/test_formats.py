@@ -28,14 +28,12 @@ def segment(track: int | None, start_s: float, end_s: float, of: Any, state: str
     )
 
 
-def readings(*rows: tuple[int | None, float, float, str]) -> pa.Table:
-    """A table of hops of half a second: (track, start, voiced, modalities)."""
-    names = ("track", "t_start", "t_end", "voiced", "modalities")
+def readings(*rows: tuple[int | None, float, str]) -> pa.Table:
+    """A table of hops of half a second: (track, start, modalities)."""
+    names = ("track", "t_start", "t_end", "modalities")
+    columns = zip(*((t, start, start + 0.5, used) for t, start, used in rows), strict=True)
     return pa.table(
-        {
-            name: [row[place] for row in [(t, s, s + 0.5, v, m) for t, s, v, m in rows]]
-            for place, name in enumerate(names)
-        }
+        dict(zip(names, columns, strict=True)) if rows else {name: [] for name in names}
     )
 
 
@@ -48,12 +46,12 @@ def found() -> list[Tier]:
         segment(2, 1.0, 4.123456, "attention", "away"),
     ]
     hops = readings(
-        (1, 0.0, 0.2, "video"),
-        (1, 0.5, 0.9, "video+voice"),
-        (2, 0.5, 0.9, "video"),
-        (1, 1.0, 0.9, "video+voice"),
-        (1, 1.5, 0.9, "video"),
-        (1, 3.0, 0.9, "video+voice"),
+        (1, 0.0, "video"),
+        (1, 0.5, "video+voice"),
+        (2, 0.5, "video"),
+        (1, 1.0, "video+voice"),
+        (2, 1.5, "voice"),
+        (1, 3.0, "video+voice"),
     )
     words = [
         Cue(500_000, 1_500_000, 'She said "no" & left', "Ann"),
@@ -68,6 +66,7 @@ def test_tiers_are_sorted_by_person_and_kind(found: list[Tier]) -> None:
         "person 1 speech",
         "person 1 words",
         "person 2 attention",
+        "person 2 speech",
         "recording emotion",
         "recording speech",
         "recording words",

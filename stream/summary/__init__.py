@@ -1,0 +1,1 @@
+"""What was found across a folder of scored recordings: a table, and a page."""

@@ -1,0 +1,54 @@
+"""`summary.html`: one file that opens offline; its links lead to the reports beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.resources import files
+from typing import Any
+
+from affectstream.stream.report.document import fill, page_file
+from affectstream.stream.summary.compare import (
+    MIN_RECORDINGS,
+    MIN_ROWS,
+    OUTLIER_Z,
+    GroupMean,
+    columns,
+)
+from affectstream.stream.summary.rows import BRIEF, PAIR_SCHEMA, Collected, Row, schema
+
+
+def summary_page(name: str, found: Collected, means: Sequence[GroupMean]) -> str:
+    """The page about the folder `name`."""
+    names = [field.name for field in schema(found.labels)]
+    data = {
+        "name": name,
+        "labels": found.labels,
+        "columns": columns(found.labels),
+        "names": names,
+        "rows": _columns(found.people, names),
+        "pairs": {
+            "names": PAIR_SCHEMA.names,
+            "rows": _columns(found.pairs, PAIR_SCHEMA.names),
+        },
+        "means": [asdict(one) for one in means],
+        "rules": {
+            "brief": BRIEF,
+            "z": OUTLIER_Z,
+            "outliers_from": MIN_ROWS,
+            "interval_from": MIN_RECORDINGS,
+        },
+    }
+    own = files("affectstream.stream.summary") / "page"
+    return fill(
+        (own / "summary.html").read_text("utf-8"),
+        title=f"{name}: summary",
+        style=page_file("report.css") + (own / "summary.css").read_text("utf-8"),
+        script=page_file("bands.js") + (own / "summary.js").read_text("utf-8"),
+        data=data,
+    )
+
+
+def _columns(rows: Sequence[Row], names: Sequence[str]) -> dict[str, list[Any]]:
+    """Column by column, which takes less space than row by row."""
+    return {name: [row.get(name) for row in rows] for name in names}
