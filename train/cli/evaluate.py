@@ -191,6 +191,9 @@ def evaluate_voice(
         list[str] | None,
         typer.Option(help="Split of the prepared data set; repeat.", show_default="valid"),
     ] = None,
+    changed: Annotated[
+        bool, typer.Option("--changed/--as-they-are", help="Also in noise and in a room, or not.")
+    ] = True,
 ) -> None:
     """Measure the voice of a bundle or a run on prepared speech, by corpus, sex, class, noise and room.
 
@@ -206,7 +209,7 @@ def evaluate_voice(
     for part in split or []:
         _warn_of_training_samples(part)
     with voices.open_hearer(encoder) as hearer:
-        found = voices.evaluate(hearer, data, split or ["valid"])
+        found = voices.evaluate(hearer, data, split or ["valid"], changed=changed)
     print("\n".join(voices.lines(found)))
     print(msgspec.json.encode(found).decode())
 

@@ -175,18 +175,22 @@ class VoiceReport:
     """Of the voice encoder for one window on one core, processor time."""
 
 
-def evaluate(hearer: Hearer, data: Path, splits: Sequence[str]) -> VoiceReport:
+def evaluate(
+    hearer: Hearer, data: Path, splits: Sequence[str], *, changed: bool = True
+) -> VoiceReport:
     """Measure `hearer` on `splits` of the prepared clips in `data`, on clips with an emotion.
 
-    Every corpus of a joined set is measured alone. An emotion that was not learned is never right. Intervals
-    draw speakers. Raises `DataMissing`, and `DataError` where the set lacks sound.
+    With `changed` also in noise and in a room. Every corpus of a joined set is measured alone. An emotion
+    that was not learned is never right. Intervals draw speakers. Raises `DataMissing`, and `DataError` where
+    the set lacks sound.
     """
     speech = read_speech(data, splits, hearer.samples)
     guesses = {"as they are": hear(hearer, speech.sounds)}
-    for ratio_db in NOISES_DB:
+    for ratio_db in NOISES_DB if changed else ():
         noisy = add_pink_noise(speech.sounds, ratio_db)
         guesses[f"pink noise {ratio_db} dB below"] = hear(hearer, noisy)
-    guesses["in a room"] = hear(hearer, add_echo(speech.sounds))
+    if changed:
+        guesses["in a room"] = hear(hearer, add_echo(speech.sounds))
     plain = guesses["as they are"]
     everywhere = np.ones(len(speech.truth), bool)
     hearings, recalls = [], {}
