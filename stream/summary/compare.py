@@ -26,8 +26,11 @@ UNGROUPED = "all"
 
 
 def compared(rows: Iterable[Row]) -> list[Row]:
-    """The rows that comparisons count: people who are in the recording long enough, with results."""
-    return [row for row in rows if row.get("track") is not None and not row["brief"]]
+    """The rows that comparisons count: people who are in the recording long enough, or where nobody is in
+    view the recording itself."""
+    found = [row for row in rows if row.get("brief") is False]
+    in_view = {row["recording"] for row in found if row["track"] is not None}
+    return [row for row in found if row["track"] is not None or row["recording"] not in in_view]
 
 
 def mark_outliers(rows: Sequence[Row], labels: Iterable[str]) -> None:

@@ -6,7 +6,9 @@ const summary = JSON.parse($("data").textContent);
 
 const unpack = (names, columns) => Array.from(columns[names[0]], (_, place) => Object.fromEntries(names.map((name) => [name, columns[name][place]])));
 const rows = unpack(summary.names, summary.rows), pairs = unpack(summary.pairs.names, summary.pairs.rows);
-const counted = rows.filter((row) => row.track !== null && !row.brief);
+const longEnough = rows.filter((row) => row.brief === false);
+const inView = new Set(longEnough.filter((row) => row.track !== null).map((row) => row.recording));
+const counted = longEnough.filter((row) => row.track !== null || !inView.has(row.recording));
 const UNGROUPED = "all";
 const groupOf = (row) => row.group || UNGROUPED;
 const groups = [...new Set(counted.map(groupOf))].sort();
@@ -125,7 +127,7 @@ function buildPanels() {
   }
   if (!panels.length) $("panels").append(element("p", "Nobody was in a recording long enough to be compared.", "none"));
   const { brief, interval_from: from } = summary.rules;
-  $("compare-hint").textContent = `Each dot is a person in a recording: click it to open the report there. The bar is the mean over n recordings with its 95 % interval (percentile bootstrap over recordings, from ${from} on). People who are in less than ${percent(brief)} of a recording are left out.`;
+  $("compare-hint").textContent = `Each dot is a person in a recording: click it to open the report there. The bar is the mean over n recordings with its 95 % interval (percentile bootstrap over recordings, from ${from} on). People who are in less than ${percent(brief)} of a recording are left out; where nobody is in view, the recording itself counts.`;
 }
 
 // A number in [0, 1) that is always the same for a text, to keep dots apart.

@@ -14,7 +14,7 @@ import pytest
 from affectstream.bench.score.report import invented
 from affectstream.stream.report import people_file
 from affectstream.stream.report.people_file import people_summary
-from affectstream.stream.summary.compare import group_means, mark_outliers
+from affectstream.stream.summary.compare import compared, group_means, mark_outliers
 from affectstream.stream.summary.files import write_summary
 from affectstream.stream.summary.rows import Row
 from tests.stream.report.test_page import CHROMIUM, data_of, opened, wait
@@ -102,6 +102,12 @@ def test_only_what_is_far_from_all_others_stands_out() -> None:
     few = rows[:5]
     mark_outliers([*few, row("far", 9.0)], ())
     assert not any(one["outlier"] for one in few)
+
+
+def test_a_recording_of_voices_alone_counts_as_one_person() -> None:
+    heard = row("call", 0.3, track=1) | {"track": None}
+    beside = row("talk", 0.5) | {"track": None}
+    assert compared([heard, beside, row("talk", 0.1)]) == [heard, row("talk", 0.1)]
 
 
 def test_recordings_are_what_a_group_is_drawn_from() -> None:
