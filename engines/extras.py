@@ -5,7 +5,20 @@ from __future__ import annotations
 from typing import Literal
 
 Extra = Literal[
-    "agree", "asr", "browser", "demo", "gpu", "lsl", "pycuda", "rtx", "serve", "tensorrt", "train"
+    "agree",
+    "asr",
+    "browser",
+    "cluster",
+    "demo",
+    "gpu",
+    "gcs",
+    "lsl",
+    "pycuda",
+    "rtx",
+    "s3",
+    "serve",
+    "tensorrt",
+    "train",
 ]
 """The extras of pyproject.toml that messages name."""
 
@@ -13,8 +26,11 @@ _MODULES: dict[Extra, tuple[str, ...]] = {
     "agree": ("matplotlib", "praatio", "pympi"),
     "asr": ("faster_whisper",),
     "browser": ("playwright",),
+    "cluster": ("fsspec", "ray"),
     "demo": ("skimage",),
+    "gcs": ("gcsfs",),
     "lsl": ("pylsl",),
+    "s3": ("s3fs",),
     "serve": ("aiortc", "prometheus_client", "starlette", "uvicorn", "websockets"),
     "train": (
         *(

@@ -28,6 +28,7 @@ Signed = Annotated[float, Meta(ge=-1.0, le=1.0)]
 Degrees = Annotated[float, Meta(ge=-180.0, le=180.0)]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 Milliseconds = Annotated[float, Meta(ge=0.0, le=1e9)]
+UserText = Annotated[str, Meta(min_length=1, max_length=500)]
 UtcTimestamp = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$")]
 Reason = Literal[
     "no_face",
@@ -160,6 +161,10 @@ class Stream(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     complete: bool | None = None
     """Of `ended`: whether the input was read up to its end."""
     counts: dict[str, Count] = {}
+    purpose: UserText | UnsetType = UNSET
+    """Of `started`, if the user states it: what the results are for."""
+    consent: UserText | UnsetType = UNSET
+    """Of `started`, if the user states it: what the people in it agreed to."""
     emitted_at: UtcTimestamp | UnsetType = UNSET
 
 
@@ -207,10 +212,10 @@ def parse_event(line: bytes | str) -> Event:
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (2020-12) of one line. It forbids unknown fields and bounds every number."""
-    live_only = {"emitted_at", "age_ms", "latency_ms"}
+    optional = {"emitted_at", "age_ms", "latency_ms", "purpose", "consent"}
     refs, components = msgspec.json.schema_components(TYPES.values(), ref_template="#/$defs/{name}")
     for component in components.values():
-        component["required"] = [n for n in component["properties"] if n not in live_only]
+        component["required"] = [n for n in component["properties"] if n not in optional]
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"Affectstream event {SCHEMA}",

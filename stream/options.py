@@ -35,6 +35,10 @@ def parse_time(text: str) -> int:
     return round((int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(seconds)) * 1e6)
 
 
+MAX_TEXT = 500
+"""Characters of a purpose or a consent."""
+
+
 @dataclass(frozen=True, slots=True)
 class Assignment:
     """Which tracks voice and words belong to, where the user knows.
@@ -129,6 +133,11 @@ class SourceOptions:
     min_confidence: float | None = None
     """No label and no emotion segment below this confidence, 0 to 1; None: the bundle's own limits."""
 
+    purpose: str | None = None
+    """What the results are for, in the words of the user; recorded in every result."""
+    consent: str | None = None
+    """What the people in the recording agreed to, such as the number of a form; recorded in every result."""
+
     max_pixels: int = MAX_PIXELS
     """Larger pictures of a recording are not decoded; see `pixel_limit`."""
 
@@ -153,6 +162,11 @@ class SourceOptions:
             raise OptionError(f"focal must be a positive number of pixels, found {self.focal_px}")
         if self.modalities is not None and not set(self.modalities) & set(MODALITIES):
             raise OptionError(f"modalities: expected some of {', '.join(MODALITIES)}, found none")
+        for name, text in (("purpose", self.purpose), ("consent", self.consent)):
+            if text is not None and not (0 < len(text) <= MAX_TEXT and text.isprintable()):
+                raise OptionError(
+                    f"{name}: expected one line of 1 to {MAX_TEXT} characters, found {text[:40]!r}"
+                )
         if self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
             raise OptionError(f"min_confidence must be 0 to 1, found {self.min_confidence}")
 
@@ -180,6 +194,8 @@ class SourceOptions:
             "focal_px": self.focal_px,
             "modalities": self.modalities,
             "min_confidence": self.min_confidence,
+            "purpose": self.purpose,
+            "consent": self.consent,
         }
         return {name: value for name, value in found.items() if value is not None}
 

@@ -188,16 +188,19 @@ class Recognizer(LoadedBundle):
         formats: Sequence[str] | None = None,
         workers: int | None = None,
         shard: str | None = None,
+        cluster: str | None = None,
         overwrite: bool = False,
         retry_failed: bool = False,
         progress: bool = True,
     ) -> BatchResult:
-        """Score many recordings into folders in `output`, several at once, as ``affectstream score`` does.
+        """Score many recordings into folders in `output` (a folder, or an address such as
+        ``s3://bucket/results``), several at once, as ``affectstream score`` does.
 
         `sources` are recordings, folders, patterns (``day*/*.mp4``) and tables (``.csv``). `options` are
         for every recording; a table may give others. `formats` are the files to write, as in ``--format``,
         and `workers` the number of processes: by default as many as cores and memory allow. `shard` is a part
-        of the recordings, such as ``2/8``.
+        of the recordings, such as ``2/8``. `cluster` is a Ray cluster: ``local``, ``auto``, or such as
+        ``ray://host:10001``.
 
         What an earlier call has finished in `output` is not scored again. A recording that cannot be scored
         stops no other: it is in `BatchResult.failures` and in ``failures.csv``. With `progress`, messages go
@@ -209,11 +212,12 @@ class Recognizer(LoadedBundle):
         return score_many(
             self,
             sources,
-            Path(output),
+            output,
             options or SourceOptions(),
             formats=formats,
             workers=workers,
             shard=shard,
+            cluster=cluster,
             overwrite=overwrite,
             retry_failed=retry_failed,
             progress=progress,

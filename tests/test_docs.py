@@ -95,7 +95,9 @@ def lines():
 
 
 LINES = lines()
-RUNNABLE = [line for line in LINES if line.startswith(RUN)]
+RUNNABLE = [
+    line for line in LINES if line.startswith(RUN) and "--cluster" not in line and "://" not in line
+]
 
 
 def run(line):

@@ -10,6 +10,7 @@ from rich.console import Console
 from affectstream.stream.batch.find import find_tasks
 from affectstream.stream.batch.run import BatchOptions, BatchResult, score_batch
 from affectstream.stream.batch.shard import Shard
+from affectstream.stream.batch.storage import storage_at
 from affectstream.stream.errors import OptionError
 from affectstream.stream.loaded import LoadedBundle
 from affectstream.stream.options import SourceOptions
@@ -20,12 +21,13 @@ from affectstream.stream.sinks.by_format import file_writer, format_names
 def score_many(
     recognizer: LoadedBundle,
     sources: str | Path | Iterable[str | Path],
-    output: Path,
+    output: str | Path,
     options: SourceOptions,
     *,
     formats: Sequence[str] | None,
     workers: int | None,
     shard: str | None,
+    cluster: str | None,
     overwrite: bool,
     retry_failed: bool,
     progress: bool,
@@ -47,10 +49,13 @@ def score_many(
         overwrite=overwrite,
         retry_failed=retry_failed,
         shard=None if shard is None else Shard.parse(shard),
+        cluster=cluster,
         progress=progress,
     )
     console = None if progress else Console(quiet=True)
-    result = score_batch(recognizer, find_tasks(given, options, output), output, batch, console)
+    storage = storage_at(output)
+    tasks = find_tasks(given, options, storage.local)
+    result = score_batch(recognizer, tasks, storage, batch, console)
     if result.interrupted:
         raise KeyboardInterrupt
     return result

@@ -9,6 +9,7 @@
 | `channels` | one speaker on each stereo channel: ``left=1;right=2`` |
 | `start`, `end` | the part to score: ``90`` or ``00:01:30`` |
 | `metadata` | JSON file with age and gender of the speakers |
+| `purpose`, `consent` | what the results are for, and what the people in it agreed to |
 | `group` | a name; summaries compare groups |
 
 Only `path` is needed. An empty cell leaves the option of the command line. Columns whose name begins with
@@ -32,7 +33,7 @@ from affectstream.stream.transcript.files import language_tag, read_transcript
 
 COLUMNS = (
     *("path", "transcript", "language", "speakers", "channels"),
-    *("start", "end", "metadata", "group"),
+    *("start", "end", "metadata", "purpose", "consent", "group"),
 )
 OWN_PREFIX = "x_"
 _MAX_SHOWN = 20
@@ -144,5 +145,8 @@ def _task(manifest: Path, row: Mapping[str, str], options: SourceOptions) -> Tas
         changes["end_us"] = parse_time(text)
     if text := row.get("metadata"):
         changes["metadata"] = read_speakers(folder / text)
+    for name in ("purpose", "consent"):
+        if text := row.get(name):
+            changes[name] = text
     own = replace(options, **changes)  # type: ignore[arg-type]
     return Task(path, relative_name(path, folder), own, row.get("group") or None)

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from affectstream.stream.batch.identity import file_identity, made_by, options_hash, transcript_of
 from affectstream.stream.batch.outcome import Outcome
+from affectstream.stream.batch.storage import Storage
 from affectstream.stream.batch.task import Task
 from affectstream.stream.errors import OutputError
 from affectstream.stream.events import Stream
@@ -37,17 +38,36 @@ class Observer(Protocol):
 def score_recording(
     recognizer: LoadedBundle,
     task: Task,
-    output: Path,
+    storage: Storage,
     formats: Sequence[Format],
     observer: Observer,
     *,
     inputs: Iterable[Path] = (),
 ) -> Outcome:
-    """Score one recording into its folder in `output`, and never raise for what is wrong with it.
+    """Score one recording into its folder in `storage`, and never raise for what is wrong with it.
 
     `run.json` is written last, also of a recording that has no results. `inputs` are files that no result may
-    replace. Raises `KeyboardInterrupt` after keeping the results so far, marked as incomplete.
+    replace. Raises `KeyboardInterrupt` after keeping the results so far in a folder, marked as incomplete.
     """
+    with storage.scratch() as place:
+        outcome = _score_into(recognizer, task, place, formats, observer, inputs)
+        if outcome.failure is not None and outcome.failure.kind == "output":
+            return outcome
+        try:
+            storage.publish(place, task.name)
+        except OutputError as error:
+            return Outcome(task.name, "failed", Failure("output", str(error)))
+    return outcome
+
+
+def _score_into(
+    recognizer: LoadedBundle,
+    task: Task,
+    output: Path,
+    formats: Sequence[Format],
+    observer: Observer,
+    inputs: Iterable[Path],
+) -> Outcome:
     folder, inputs = task.folder(output), (task.path, *inputs)
     about: dict[str, Any] = {"group": task.group}
     try:

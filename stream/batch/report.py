@@ -4,56 +4,48 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from affectstream.engines.cache.atomic import write_atomic
 from affectstream.stream.batch.outcome import Outcome
-from affectstream.stream.batch.resume import outcome_of, read_run
-from affectstream.stream.results.scored import RUN
+from affectstream.stream.batch.resume import outcome_of
+from affectstream.stream.batch.storage import FolderStorage, Storage
 from affectstream.stream.sinks.base import writing
-from affectstream.stream.summary.files import write_summary
+from affectstream.stream.summary.files import SUMMARY_FILES, write_summary
 
 FAILURES = "failures.csv"
 _MAX_SHOWN = 10
 
 
-def scored_folders(output: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The name of each recording that was scored into `output`, or could not be, and its `run.json`."""
-    for folder, folders, files in os.walk(output):
-        folders.sort()
-        if RUN in files and (run := read_run(Path(folder))) is not None:
-            folders.clear()
-            yield Path(folder).relative_to(output).as_posix(), run
-
-
 def summarize(output: Path) -> None:
     """Write the summary of all recordings in `output`; of a single one there is nothing to compare."""
-    scored = list(scored_folders(output))
+    scored = list(FolderStorage(output).runs())
     if len(scored) > 1:
         write_summary(output, scored)
+        return
+    for name in SUMMARY_FILES:  # of recordings that are no longer there
+        with writing(output / name):
+            (output / name).unlink(missing_ok=True)
 
 
 FOLDER_WRITERS: tuple[Callable[[Path], None], ...] = (summarize,)
-"""Each writes something about all recordings in an output, which `scored_folders` finds. They run when a
+"""Each writes something about all recordings in an output, which `FolderStorage.runs` finds. They run when a
 batch ends; of several shards, the last one to end sees everything."""
 
 
-def write_failures(output: Path, outcomes: Iterable[Outcome]) -> Path:
-    """Write `failures.csv`: every recording in `output` that is not complete, and why.
+def write_failures(storage: Storage, outcomes: Iterable[Outcome]) -> None:
+    """Write `failures.csv`: every recording in `storage` that is not complete, and why.
 
     It holds what earlier runs and other shards left there, and `outcomes`. The same results give the same
     bytes.
     """
     found = {
         name: outcome
-        for name, run in scored_folders(output)
+        for name, run in storage.runs()
         if (outcome := outcome_of(name, run)) is not None
     }
     found |= {outcome.name: outcome for outcome in outcomes}
@@ -64,15 +56,11 @@ def write_failures(output: Path, outcomes: Iterable[Outcome]) -> Path:
         outcome = found[name]
         if outcome.failure is not None:
             table.writerow((name, outcome.status, outcome.failure.kind, outcome.failure.reason))
-    path = output / FAILURES
-    with writing(path):
-        output.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, text.getvalue().encode("utf-8", "replace"))
-    return path
+    storage.write(FAILURES, text.getvalue().encode("utf-8", "replace"))
 
 
 def print_summary(
-    console: Console, outcomes: Iterable[Outcome], wall_s: float, output: Path
+    console: Console, outcomes: Iterable[Outcome], wall_s: float, storage: Storage
 ) -> None:
     """The table at the end: counts, media and rate, then the first failures."""
     every = list(outcomes)
@@ -97,5 +85,5 @@ def print_summary(
             reasons.add_row(outcome.name, outcome.failure.reason.partition("\n")[0])
         console.print(reasons)
     if bad:
-        console.print(f"{len(bad)} not complete: see {output / FAILURES}")
-    console.print(f"results in {output}")
+        console.print(f"{len(bad)} not complete: see {storage}/{FAILURES}")
+    console.print(f"results in {storage}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -13,11 +12,11 @@ from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.manifest import Manifest
 from affectstream.stream.batch.identity import is_unchanged, made_by, options_hash, transcript_of
 from affectstream.stream.batch.outcome import Outcome
+from affectstream.stream.batch.storage import Storage
 from affectstream.stream.batch.task import Task
 from affectstream.stream.errors import OptionError
 from affectstream.stream.loaded import LoadedBundle
 from affectstream.stream.offline.failure import Failure
-from affectstream.stream.results.scored import RUN
 from affectstream.stream.sinks import Format
 
 _MAX_SHOWN = 5
@@ -34,24 +33,16 @@ class Remaining:
     """Those of `todo` whose recording or transcript is another one than before."""
 
 
-def read_run(folder: Path) -> dict[str, Any] | None:
-    """The document of `run.json` in the folder of a recording; None where there is none that can be read."""
-    try:
-        return msgspec.json.decode((folder / RUN).read_bytes(), type=dict[str, Any])
-    except (OSError, msgspec.DecodeError):
-        return None
-
-
 def remaining(
     tasks: Iterable[Task],
-    output: Path,
+    storage: Storage,
     recognizer: LoadedBundle,
     formats: Sequence[Format],
     *,
     overwrite: bool = False,
     retry_failed: bool = False,
 ) -> Remaining:
-    """Sort `tasks` by what `output` holds of them.
+    """Sort `tasks` by what `storage` holds of them.
 
     A recording is finished if `run.json` says that it is complete, or that the recording itself is damaged
     (`retry_failed` tries these again), and if recording and transcript are what they were. Raises
@@ -62,7 +53,7 @@ def remaining(
     others: list[str] = []
     now, manifest = made_by(recognizer), recognizer.bundle.manifest
     for task in tasks:
-        run = read_run(task.folder(output))
+        run = storage.read_run(task.name)
         outcome = None if run is None else outcome_of(task.name, run)
         if run is None or outcome is None or not outcome.finished:
             found.todo.append(task)
@@ -80,7 +71,7 @@ def remaining(
         more = len(others) - _MAX_SHOWN
         shown = [*others[:_MAX_SHOWN], *([f"and {more} more"] if more > 0 else ())]
         raise OptionError(
-            f"{output} holds results of {len(others)} of these recordings that were made in another way:\n"
+            f"{storage} holds results of {len(others)} of these recordings that were made in another way:\n"
             + "\n".join(shown)
             + "\nChoose --overwrite to score them again, or another --output"
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.console import Console
 
@@ -19,6 +18,7 @@ from affectstream.stream.batch.report import FOLDER_WRITERS, print_summary, writ
 from affectstream.stream.batch.resume import remaining
 from affectstream.stream.batch.shard import Shard, take_shard
 from affectstream.stream.batch.sizing import cores, worker_count
+from affectstream.stream.batch.storage import Storage
 from affectstream.stream.batch.task import Task
 from affectstream.stream.batch.worker import Settings
 from affectstream.stream.loaded import LoadedBundle
@@ -42,6 +42,8 @@ class BatchOptions:
     """Try recordings again that an earlier run found damaged."""
     shard: Shard | None = None
     """Score only this part of the recordings."""
+    cluster: str | None = None
+    """Score on this Ray cluster; see `score_on_cluster`."""
     progress: bool = True
 
 
@@ -73,11 +75,11 @@ class BatchResult:
 def score_batch(
     recognizer: LoadedBundle,
     tasks: Sequence[Task],
-    output: Path,
+    storage: Storage,
     options: BatchOptions,
     console: Console | None = None,
 ) -> BatchResult:
-    """Score `tasks` into `output`, but for those that an earlier run has finished.
+    """Score `tasks` into `storage`, but for those that an earlier run has finished.
 
     Progress, messages and a table at the end go to `console` (stderr). Raises `OptionError` for results that
     were made in another way, and `OutputError` if `failures.csv` cannot be written. Ctrl-C ends it early.
@@ -90,7 +92,7 @@ def score_batch(
         console.print(f"part {options.shard}: {len(tasks)} of {found} recordings")
     left = remaining(
         tasks,
-        output,
+        storage,
         recognizer,
         options.formats,
         overwrite=options.overwrite,
@@ -124,7 +126,7 @@ def score_batch(
             progress.advance(task.name, media_s)
 
         try:
-            for outcome in _outcomes(recognizer, longest_first, output, options, advance, warn):
+            for outcome in _outcomes(recognizer, longest_first, storage, options, advance, warn):
                 outcomes.append(outcome)
                 progress.finish(outcome.name, outcome.media_s)
                 if outcome.status == "failed" and outcome.failure is not None:
@@ -139,10 +141,11 @@ def score_batch(
             "the same command goes on"
         )
         return result
-    write_failures(output, result.outcomes)
-    for write in FOLDER_WRITERS:
-        write(output)
-    print_summary(console, result.outcomes, time.monotonic() - began_s, output)
+    write_failures(storage, result.outcomes)
+    if storage.local is not None:
+        for write in FOLDER_WRITERS:
+            write(storage.local)
+    print_summary(console, result.outcomes, time.monotonic() - began_s, storage)
     return result
 
 
@@ -161,7 +164,7 @@ class _Observer:
 def _outcomes(
     recognizer: LoadedBundle,
     tasks: Sequence[Task],
-    output: Path,
+    storage: Storage,
     options: BatchOptions,
     advance: Callable[[Task, float], None],
     warn: Callable[[str], None],
@@ -174,19 +177,30 @@ def _outcomes(
         recognizer.bundle, recognizer.choice.device, len(tasks)
     )
     workers = min(workers, len(tasks))
-    if workers == 1:
+    if workers == 1 and options.cluster is None:
         for task in tasks:
             observer = _Observer(task, advance, warn)
             yield score_recording(
-                recognizer, task, output, options.formats, observer, inputs=inputs
+                recognizer, task, storage, options.formats, observer, inputs=inputs
             )
         return
     settings = Settings(
         bundle=recognizer.bundle.folder,
         choice=recognizer.choice,
-        threads=max(1, cores() // workers),
-        output=output,
+        threads=1 if options.cluster is not None else max(1, cores() // workers),
+        output=str(storage),
         formats=options.formats,
         inputs=inputs,
     )
+    if options.cluster is not None:
+        from affectstream.stream.batch.cluster import score_on_cluster
+
+        yield from score_on_cluster(
+            tasks,
+            settings,
+            options.cluster,
+            workers=workers,
+            retry_failed=options.retry_failed,
+        )
+        return
     yield from score_in_processes(tasks, settings, workers, advance=advance, warn=warn)

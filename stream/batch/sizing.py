@@ -11,7 +11,7 @@ _PROCESS_BYTES = 400 * 2**20
 """Libraries, engines of the embedded bundle, and pictures of ordinary size; measured 290 MB with 1080p."""
 _WEIGHT_COPIES = 3
 """A runtime keeps the weights of a graph, and packs some of them again."""
-_ON_GPU = 4
+TASKS_ON_GPU = 4
 """Processes that share one GPU at most: each has its own copy of the engines there."""
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -22,7 +22,7 @@ def worker_count(bundle: Bundle, device: str, tasks: int) -> int:
     fitting = free_bytes() // (_PROCESS_BYTES + _WEIGHT_COPIES * weights)
     limits = [cores(), fitting, tasks]
     if device != "cpu":
-        limits.append(_ON_GPU)
+        limits.append(TASKS_ON_GPU)
     return max(1, min(limits))
 
 

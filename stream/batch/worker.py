@@ -23,6 +23,7 @@ from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.choose import Choice
 from affectstream.stream.batch.outcome import Outcome
 from affectstream.stream.batch.recording import score_recording
+from affectstream.stream.batch.storage import storage_at
 from affectstream.stream.batch.task import Task
 from affectstream.stream.loaded import LoadedBundle
 from affectstream.stream.sinks import Format
@@ -38,7 +39,8 @@ class Settings:
     bundle: Path
     choice: Choice
     threads: int
-    output: Path
+    output: str
+    """A folder, or the address of an object store."""
     formats: tuple[Format, ...]
     inputs: tuple[Path, ...]
     """Files that no result may replace."""
@@ -97,13 +99,14 @@ def main(descriptor: int) -> None:
         caller.send(error)
         return
     with LoadedBundle(bundle, settings.choice, settings.threads) as recognizer:
+        storage = storage_at(settings.output)
         caller.send(Ready())
         while True:
             task = tasks.get()
             outcome = score_recording(
                 recognizer,
                 task,
-                settings.output,
+                storage,
                 settings.formats,
                 _Reporter(caller),
                 inputs=settings.inputs,

@@ -33,6 +33,16 @@ Threads = Annotated[
     int | None,
     typer.Option(min=1, max=1024, help="Batches to perceive in parallel.", show_default="cores"),
 ]
+OutputOrStore = Annotated[
+    str | None,
+    typer.Option(
+        "--output",
+        "-o",
+        help="Folder for results, with a subfolder for each source, or an address such as "
+        "s3://bucket/results. Without it, events go to stdout.",
+        show_default=False,
+    ),
+]
 Output = Annotated[
     Path | None,
     typer.Option(
@@ -119,6 +129,19 @@ MaxPixels = Annotated[
         min=1, help="Refuse pictures of more pixels than this.", show_default="40 million"
     ),
 ]
+Purpose = Annotated[
+    str | None,
+    typer.Option(
+        help="What the results are for; recorded in each of them.", show_default="not recorded"
+    ),
+]
+Consent = Annotated[
+    str | None,
+    typer.Option(
+        help="What the people in it agreed to, such as the number of a form; recorded in each result.",
+        show_default="not recorded",
+    ),
+]
 Words = Annotated[
     str | None,
     typer.Option(
@@ -148,6 +171,8 @@ def source_options(
     end: str | None = None,
     audio_track: str | None = None,
     max_pixels: int | None = None,
+    purpose: str | None = None,
+    consent: str | None = None,
 ) -> SourceOptions:
     """The options of one source, from the values of its flags.
 
@@ -171,11 +196,13 @@ def source_options(
         max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
         modalities=None if modalities is None else _parse_modalities(modalities),
         min_confidence=min_confidence,
+        purpose=purpose,
+        consent=consent,
     )
 
 
 def parse_formats(
-    formats: str | None, output: Path | None, *, live: bool = False
+    formats: str | None, output: str | Path | None, *, live: bool = False
 ) -> tuple[Format, ...]:
     """The formats in the value of ``--format``, each once; `DEFAULT_FORMATS` for None.
 

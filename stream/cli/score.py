@@ -12,6 +12,7 @@ from affectstream.stream.cli.flags import (
     Attention,
     Baseline,
     BundleName,
+    Consent,
     Device,
     Focal,
     Formats,
@@ -20,7 +21,8 @@ from affectstream.stream.cli.flags import (
     Metadata,
     MinConfidence,
     Modalities,
-    Output,
+    OutputOrStore,
+    Purpose,
     Speakers,
     Threads,
     Trace,
@@ -41,7 +43,7 @@ def score(
             show_default=False,
         ),
     ],
-    output: Output = None,
+    output: OutputOrStore = None,
     formats: Formats = None,
     bundle: BundleName = "pocket",
     device: Device = "auto",
@@ -74,6 +76,8 @@ def score(
     modalities: Modalities = None,
     min_confidence: MinConfidence = None,
     trace: Trace = None,
+    purpose: Purpose = None,
+    consent: Consent = None,
     workers: Annotated[
         int | None,
         typer.Option(
@@ -101,6 +105,13 @@ def score(
             show_default=False,
         ),
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            help="Score on a Ray cluster, with --output: local, auto, or such as ray://host:10001.",
+            show_default=False,
+        ),
+    ] = None,
     json: Annotated[
         bool, typer.Option("--json", help="Print JSON Lines on a terminal too.")
     ] = False,
@@ -120,6 +131,7 @@ def score(
     from affectstream.stream.batch.find import find_tasks, stands_for_several
     from affectstream.stream.batch.run import BatchOptions, score_batch
     from affectstream.stream.batch.shard import Shard
+    from affectstream.stream.batch.storage import storage_at
     from affectstream.stream.cli.event_lines import EventLines
     from affectstream.stream.errors import OptionError
     from affectstream.stream.live.capture.address import is_url, redact
@@ -143,6 +155,8 @@ def score(
         max_pixels=max_pixels,
         modalities=modalities,
         min_confidence=min_confidence,
+        purpose=purpose,
+        consent=consent,
     )
     names = parse_formats(formats, output)
     for url in filter(is_url, files):
@@ -173,13 +187,15 @@ def score(
         raise OptionError(
             "--trace follows one process, and --output scores in several: leave out one of them"
         )
-    tasks = find_tasks(files, options, output)
+    storage = storage_at(output)
+    tasks = find_tasks(files, options, storage.local)
     batch = BatchOptions(
         formats=names,
         workers=workers,
         overwrite=overwrite,
         retry_failed=retry_failed,
         shard=None if shard is None else Shard.parse(shard),
+        cluster=cluster,
     )
     with Recognizer.open(bundle, device=device, threads=threads) as recognizer:
-        raise typer.Exit(score_batch(recognizer, tasks, output, batch).exit_code)
+        raise typer.Exit(score_batch(recognizer, tasks, storage, batch).exit_code)

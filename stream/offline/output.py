@@ -181,6 +181,8 @@ class OutputFolder:
                 "manifest_sha256": sha256(bundle.folder / MANIFEST),
             },
             "options": self._options.described(),
+            "purpose": self._options.purpose,
+            "consent": self._options.consent,
             "formats": self._formats,
             "device": self._recognizer.choice.device,
             "device_reason": self._recognizer.choice.reason,

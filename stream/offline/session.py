@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from msgspec import UNSET, structs
+
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.labels import Modality
 from affectstream.stream.errors import OptionError, SourceError
@@ -215,7 +217,11 @@ class Session:
 
     def _started(self) -> Iterator[Event]:
         start_us = self._options.start_us or 0
-        yield self._event("started", start_us, None)
+        yield structs.replace(
+            self._event("started", start_us, None),
+            purpose=self._options.purpose or UNSET,
+            consent=self._options.consent or UNSET,
+        )
         for warning in self._warnings:
             yield self._event("warning", start_us, warning)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import Any
 
 import msgspec
 
@@ -23,6 +25,8 @@ class Origin:
     """The name of the recording or source, as in its events."""
     labels: tuple[str, ...]
     """The labels of the bundle, in the order of the scores."""
+    options: Mapping[str, Any]
+    """The options that differ from their default, as `SourceOptions.described` gives them."""
     metadata: dict[bytes, bytes]
     """JSON with `stream`, `affectstream`, `schema`, `bundle` and `options`, under `METADATA_KEY`. It holds
     neither times nor folders, so two runs write the same bytes."""
@@ -38,4 +42,5 @@ class Origin:
             "bundle": {"name": manifest.name, "version": manifest.version},
             "options": options.described(),
         }
-        return cls(stream, manifest.labels, {METADATA_KEY: msgspec.json.encode(about)})
+        metadata = {METADATA_KEY: msgspec.json.encode(about)}
+        return cls(stream, manifest.labels, options.described(), metadata)

@@ -30,6 +30,10 @@ class WebVttSink(FileSink):
     def finish(self, file: BinaryIO) -> None:
         """Write the header and all cues."""
         file.write(b"WEBVTT\n")
+        for name in ("purpose", "consent"):
+            if (text := self.origin.options.get(name)) is not None:
+                # An arrow would end the note.
+                file.write(f"\nNOTE {name}: {text.replace('-->', '->')}\n".encode())
         for cue in sorted(self._segments, key=lambda s: (s.t_start, s.track or 0, s.of, s.t_end)):
             file.write(_cue(cue).encode())
 

@@ -18,6 +18,7 @@ from affectstream.stream.summary.document import summary_page
 from affectstream.stream.summary.rows import Collected, collect
 
 TABLE, CSV, PAIRS, PAGE = "summary.parquet", "summary.csv", "pairs.csv", "summary.html"
+SUMMARY_FILES = (TABLE, CSV, PAIRS, PAGE)
 
 
 def write_summary(output: Path, runs: Iterable[tuple[str, Mapping[str, Any]]]) -> Collected:

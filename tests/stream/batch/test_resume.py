@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from affectstream.stream import Recognizer, SourceOptions
 from affectstream.stream.batch.find import find_tasks
 from affectstream.stream.batch.run import BatchOptions, score_batch
+from affectstream.stream.batch.storage import FolderStorage
 from affectstream.stream.errors import OutputError
 from tests.stream.batch.test_run import contents
 from tests.support.media import write_video
@@ -57,7 +58,7 @@ def recognizer():
 def run(recognizer, folder, output, options=None, **named):
     tasks = find_tasks([folder], options or SourceOptions(), output)
     how = BatchOptions(workers=1, progress=False, **named)
-    return score_batch(recognizer, tasks, output, how).exit_code
+    return score_batch(recognizer, tasks, FolderStorage(output), how).exit_code
 
 
 def all_files(output):

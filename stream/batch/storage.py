@@ -1,0 +1,203 @@
+"""Where results go: a folder, or an object store through fsspec (``s3://bucket/results``, ``gs://...``).
+
+An object store has no atomic rename, but it writes each object whole. So the results of a recording are made
+in a temporary folder, and `run.json` is sent last.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Protocol
+
+import msgspec
+
+from affectstream.engines.cache.atomic import write_atomic
+from affectstream.engines.extras import install_hint
+from affectstream.stream.errors import OptionError, OutputError
+from affectstream.stream.results.scored import RUN
+from affectstream.stream.sinks.base import writing
+
+
+class Storage(Protocol):
+    """The results of many recordings, each by the name of its folder."""
+
+    @property
+    def local(self) -> Path | None:
+        """The folder, if it is one."""
+        ...
+
+    def read_run(self, name: str) -> dict[str, Any] | None:
+        """The document of `run.json` of one recording; None where there is none that can be read."""
+        ...
+
+    def runs(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """The name of each recording that was scored, or could not be, and its `run.json`."""
+        ...
+
+    def scratch(self) -> AbstractContextManager[Path]:
+        """A context with the folder in which to score one recording; see `publish`."""
+        ...
+
+    def publish(self, scratch: Path, name: str) -> None:
+        """Take over the results of one recording from the folder of `scratch`. Raises `OutputError`."""
+        ...
+
+    def write(self, filename: str, content: bytes) -> None:
+        """Write a file about all recordings, whole or not at all. Raises `OutputError`."""
+        ...
+
+
+class FolderStorage(Storage):
+    """A folder of this machine or one that machines share. Results are made where they stay."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __str__(self) -> str:
+        return str(self.folder)
+
+    @property
+    def local(self) -> Path:
+        """The folder."""
+        return self.folder
+
+    def read_run(self, name: str) -> dict[str, Any] | None:
+        """See `Storage`."""
+        try:
+            return _document((self.folder / name / RUN).read_bytes())
+        except OSError:
+            return None
+
+    def runs(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """See `Storage`."""
+        for folder, folders, files in os.walk(self.folder):
+            folders.sort()
+            name = Path(folder).relative_to(self.folder).as_posix()
+            if RUN in files and (run := self.read_run(name)) is not None:
+                folders.clear()
+                yield name, run
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """See `Storage`."""
+        yield self.folder
+
+    def publish(self, scratch: Path, name: str) -> None:
+        """See `Storage`."""
+        return
+
+    def write(self, filename: str, content: bytes) -> None:
+        """See `Storage`."""
+        path = self.folder / filename
+        with writing(path):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, content)
+
+
+class ObjectStorage(Storage):
+    """A place that fsspec knows."""
+
+    def __init__(self, url: str) -> None:
+        """Raises `OptionError` for an address that fsspec cannot serve."""
+        try:
+            import fsspec
+        except ModuleNotFoundError as error:
+            raise OptionError(f"{url} needs fsspec: {install_hint('cluster')}") from error
+        try:
+            self._files, self._root = fsspec.core.url_to_fs(url)
+        except ImportError as error:
+            raise OptionError(f"{url}: {error}") from error
+        except ValueError as error:
+            raise OptionError(
+                f"{url}: {error}; expected a folder, or an address such as s3://bucket/results"
+            ) from error
+        self._url = url.rstrip("/")
+
+    def __str__(self) -> str:
+        return self._url
+
+    @property
+    def local(self) -> None:
+        """None."""
+        return None
+
+    def read_run(self, name: str) -> dict[str, Any] | None:
+        """See `Storage`."""
+        try:
+            return _document(self._files.cat_file(self._path(name, RUN)))
+        except FileNotFoundError:
+            return None
+
+    def runs(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """See `Storage`."""
+        with self._sending("read"):
+            found = sorted(
+                path for path in self._files.find(self._root) if path.endswith(f"/{RUN}")
+            )
+        for path in found:
+            name = path.removesuffix(f"/{RUN}")[len(self._root.rstrip("/")) + 1 :]
+            if (run := self.read_run(name)) is not None:
+                yield name, run
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """See `Storage`."""
+        with TemporaryDirectory(prefix="affectstream-") as folder:
+            yield Path(folder)
+
+    def publish(self, scratch: Path, name: str) -> None:
+        """See `Storage`."""
+        files = sorted((scratch / name).iterdir(), key=lambda file: file.name == RUN)
+        with self._sending("write"):
+            # Without run.json the rest does not count, so it goes first and comes last.
+            for stale in sorted(
+                self._existing(name), key=lambda path: not path.endswith(f"/{RUN}")
+            ):
+                self._files.rm_file(stale)
+            for file in files:
+                if not file.name.startswith("."):
+                    self._files.pipe_file(self._path(name, file.name), file.read_bytes())
+
+    def write(self, filename: str, content: bytes) -> None:
+        """See `Storage`."""
+        with self._sending("write"):
+            self._files.pipe_file(self._path(filename), content)
+
+    def _existing(self, name: str) -> list[str]:
+        self._files.invalidate_cache()
+        try:
+            return [str(path) for path in self._files.find(self._path(name))]
+        except FileNotFoundError:
+            return []
+
+    def _path(self, *parts: str) -> str:
+        return "/".join((self._root.rstrip("/"), *parts))
+
+    @contextmanager
+    def _sending(self, what: str) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:  # each store has errors of its own
+            raise OutputError(f"cannot {what} {self._url}: {error}") from error
+
+
+def storage_at(output: str | Path) -> FolderStorage | ObjectStorage:
+    """The storage at a path or an address. Raises `OptionError` for an address that cannot be served."""
+    text = str(output)
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        return FolderStorage(Path(output))
+    if scheme == "file":
+        return FolderStorage(Path(rest))
+    return ObjectStorage(text)
+
+
+def _document(content: bytes) -> dict[str, Any] | None:
+    try:
+        return msgspec.json.decode(content, type=dict[str, Any])
+    except msgspec.DecodeError:
+        return None

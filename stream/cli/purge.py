@@ -1,0 +1,55 @@
+"""`affectstream purge`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def purge(
+    recording: Annotated[
+        Path,
+        typer.Argument(
+            help="The recording, which may be gone already, or the folder of its results.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output", "-o", help="The folder that results were written to.", show_default=False
+        ),
+    ],
+) -> None:
+    """Remove all results of one recording, and check that nothing is left of it.
+
+    What was removed goes to stdout as JSON, with the hash of each file, to keep as a record. Exits with code
+    3 if a file in the folder still names the recording, and with 4 if there was nothing to remove.
+
+    Example: [bold]affectstream purge interview.mp4 --output results[/bold]
+    """
+    import msgspec
+    from rich.console import Console
+
+    from affectstream.stream import exits
+    from affectstream.stream.batch.purge import purge as remove
+    from affectstream.stream.errors import OptionError
+
+    if not output.is_dir():
+        raise OptionError(f"{output}: there is no such folder of results")
+    done = remove(recording, output)
+    typer.echo(msgspec.json.format(msgspec.json.encode(done), indent=2).decode())
+    console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    if done.left:
+        console.print(f"error: these files still name {recording}: {', '.join(done.left)}")
+        raise typer.Exit(exits.PARTLY)
+    if not done.removed:
+        console.print(
+            f"{output} holds no results of {recording}; {done.searched} files were searched"
+        )
+        raise typer.Exit(exits.NOTHING)
+    console.print(
+        f"{len(done.removed)} files removed; none of the {done.searched} that stay names {recording}"
+    )

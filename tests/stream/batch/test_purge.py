@@ -1,0 +1,93 @@
+"""Purpose and consent in every result, and removing all that was derived from one recording."""
+
+import json
+import shutil
+
+import pyarrow.parquet as pq
+import pytest
+
+from affectstream.stream.events import parse_event
+from affectstream.stream.results.origin import METADATA_KEY
+from tests.stream.batch.test_run import contents, status
+from tests.support.command import run_command
+
+
+@pytest.fixture
+def scored(talks, tmp_path):
+    shutil.copy(talks / "one.srt", talks / "day1/one.srt")
+    (talks / "day1/broken.mp4").touch()
+    assert run_command("score", talks, "-o", tmp_path / "out", "--workers", 1) == 3
+    return tmp_path / "out"
+
+
+def test_purpose_and_consent_are_in_every_result(talks, tmp_path):
+    line = ("score", talks / "one.srt", "-o", tmp_path / "out")
+    stated = ("--purpose", "a study of laughter --> 2026", "--consent", "form 12, 2026-03-01")
+    assert run_command(*line, *stated) == 0
+    folder = tmp_path / "out/one.srt"
+    run = json.loads((folder / "run.json").read_text())
+    assert (run["purpose"], run["consent"]) == (stated[1], stated[3])
+    first, second, *_ = (folder / "events.jsonl").read_bytes().splitlines()
+    started = parse_event(first)
+    assert (started.purpose, started.consent) == (stated[1], stated[3])
+    assert b"purpose" not in second
+    table = json.loads(pq.read_schema(folder / "readings.parquet").metadata[METADATA_KEY])
+    assert table["options"] == {"purpose": stated[1], "consent": stated[3]}
+    words = (folder / "segments.vtt").read_text()
+    assert words.startswith(
+        "WEBVTT\n\nNOTE purpose: a study of laughter -> 2026\n\nNOTE consent: form 12, 2026-03-01\n"
+    )
+    for path in folder.iterdir():
+        assert b"form 12" in path.read_bytes() or path.suffix in (".TextGrid", ".csv", ".eaf"), path
+    # Results for one purpose are never taken for those of another.
+    assert run_command(*line, "--purpose", "something else") == 2
+    assert run_command(*line, "--purpose", "two\nlines", "--overwrite") == 2
+
+
+def test_consent_may_stand_in_the_table(talks, tmp_path):
+    (talks / "table.csv").write_text("path,consent\none.srt,form 7\n")
+    assert run_command("score", talks / "table.csv", "-o", tmp_path / "out") == 0
+    assert json.loads((tmp_path / "out/one.srt/run.json").read_text())["consent"] == "form 7"
+
+
+def test_all_results_of_a_recording_are_removed_and_no_others(scored, talks, tmp_path, capsys):
+    before, states = contents(scored), status(scored)
+    (scored / "day1/two.srt/overlay.mp4").write_bytes(b"made later")
+    capsys.readouterr()
+    assert run_command("purge", talks / "day1/two.srt", "-o", scored) == 0
+    done = json.loads(capsys.readouterr().out)
+    assert {one["path"] for one in done["removed"]} >= {
+        "day1/two.srt/events.jsonl",
+        "day1/two.srt/overlay.mp4",
+        "day1/two.srt/run.json",
+    }
+    assert done["left"] == [] and done["searched"] > 5
+    assert not (scored / "day1/two.srt").exists()
+    del states["day1/two.srt"]
+    assert status(scored) == states
+    assert contents(scored) == {n: b for n, b in before.items() if "day1/two.srt" not in n}
+    assert run_command("purge", talks / "day1/two.srt", "-o", scored) == 4
+
+
+def test_a_recording_is_found_by_its_content_or_after_it_is_gone(scored, talks, tmp_path, capsys):
+    moved = shutil.copy(talks / "one.srt", tmp_path / "moved.srt")
+    (talks / "day1/one.srt").unlink()
+    assert run_command("purge", moved, "-o", scored) == 0
+    assert not (scored / "one.srt").exists() and not (scored / "day1/one.srt").exists()
+    (talks / "day1/three.vtt").unlink()
+    assert run_command("purge", talks / "day1/three.vtt", "-o", scored) == 0
+    assert run_command("purge", "day1/broken.mp4", "-o", scored) == 0
+    assert (scored / "failures.csv").read_text() == "recording,status,kind,reason\n"
+    assert set(status(scored)) == {"day1/two.srt"}
+
+
+def test_a_file_that_still_names_it_is_reported(scored, talks, capsys):
+    (scored / "notes.txt").write_text("day1/two.srt was hard to watch")
+    table = pq.read_table(scored / "one.srt/readings.parquet")
+    names = ["day1/two.srt"] * table.num_rows
+    pq.write_table(table.append_column("seen", [names]), scored / "all.parquet", compression="zstd")
+    assert run_command("purge", talks / "day1/two.srt", "-o", scored) == 3
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["left"] == ["all.parquet", "notes.txt"]
+    assert "still name" in captured.err
+    assert run_command("purge", "x.mp4", "-o", scored / "nowhere") == 2
