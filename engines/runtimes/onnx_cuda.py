@@ -28,6 +28,7 @@ import onnxruntime
 
 from affectstream.engines.daemon_executor import DaemonExecutor
 from affectstream.engines.errors import DeviceError, EngineError
+from affectstream.engines.runtimes.cuda_operators import graph_for_cuda
 from affectstream.engines.runtimes.onnx import ORT_ERRORS, tensor_spec
 from affectstream.engines.spec import Array, Steps, check_feeds
 
@@ -69,7 +70,9 @@ class CudaEngine:
 
             path = fp16_file(path)
         self._thread = _cuda_thread()
-        self._bound: BoundSession | None = self._call(lambda: _open(self._name, path, ordinal))
+        self._bound: BoundSession | None = self._call(
+            lambda: _open(self._name, path, ordinal, graphs=fp16)
+        )
         session = self._bound.session
         self.inputs = {i.name: tensor_spec(i) for i in session.get_inputs()}
         self.outputs = {o.name: tensor_spec(o) for o in session.get_outputs()}
@@ -100,6 +103,10 @@ class CudaEngine:
             return self._call(lambda: run(bound, feeds))
         except ORT_ERRORS as error:
             raise EngineError(f"{self._name}: ONNX Runtime failed on CUDA: {error}") from error
+        except RuntimeError as error:  # raised for faults of CUDA and cuDNN themselves
+            raise EngineError(
+                f"{self._name}: ONNX Runtime failed on CUDA: {_fault(error)}; use --device cpu"
+            ) from error
 
     def _call(self, work: Callable[[], Result]) -> Result:
         return self._thread.submit(work).result()
@@ -263,7 +270,14 @@ def _preload() -> None:
         onnxruntime.preload_dlls()
 
 
-def _open(name: str, path: Path, ordinal: int) -> BoundSession:
+def _open(name: str, path: Path, ordinal: int, *, graphs: bool) -> BoundSession:
+    """Without CUDA graphs where they are not wanted, or ONNX Runtime refuses them.
+
+    Graphs as they are stored, in FP32, get none: on an H200 the face detector's was computed without, and
+    replaying it ended with CUDA error 715, after which a process cannot use its GPU any more.
+    """
+    if not graphs:
+        return BoundSession(_session(name, path, ordinal, graphs=False), "cuda", ordinal)
     try:
         return BoundSession(
             _session(name, path, ordinal, graphs=True), "cuda", ordinal, graphs=True
@@ -290,22 +304,31 @@ def _session(name: str, path: Path, ordinal: int, *, graphs: bool) -> onnxruntim
         "use_tf32": "0",
     }
     onnxruntime.set_default_logger_severity(4)  # our own message has the essentials
+    graph = graph_for_cuda(path) or str(path)
     try:
         # By default, a session or run that fails on CUDA is repeated on the CPU, with a note on stdout.
         session = onnxruntime.InferenceSession(
-            str(path), options, [("CUDAExecutionProvider", provider)], enable_fallback=0
+            graph, options, [("CUDAExecutionProvider", provider)], enable_fallback=0
         )
     except ORT_ERRORS as error:
         raise EngineError(f"{name}: ONNX Runtime cannot open it on CUDA: {error}") from error
     except (RuntimeError, ValueError) as error:  # raised for faults of CUDA itself
-        message = " ".join(str(error).split())
-        fault = re.search(r"CUDA failure \d+: [^;]*[^; ]", message)
-        reason = fault[0] if fault else message
-        raise DeviceError(f"{name}: ONNX Runtime cannot use cuda:{ordinal}: {reason}") from error
+        raise DeviceError(
+            f"{name}: ONNX Runtime cannot use cuda:{ordinal}: {_fault(error)}"
+        ) from error
     finally:
         onnxruntime.set_default_logger_severity(2)  # the default
     check_placement(name, session)
     return session
+
+
+def _fault(error: Exception) -> str:
+    """What CUDA or cuDNN reported, without ONNX Runtime's own lines around it."""
+    message = " ".join(str(error).split())
+    node = re.search(r"running \w+ node\. Name:'[^']*'", message)
+    fault = re.search(r"(CUDA|CUDNN|CUDNN_FE|CUBLAS) failure \d+: [^;]*[^; ]", message)
+    parts = [found[0] for found in (node, fault) if found]
+    return ": ".join(parts) if fault else message
 
 
 def check_placement(name: str, session: onnxruntime.InferenceSession) -> None:

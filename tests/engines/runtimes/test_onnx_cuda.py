@@ -1,10 +1,12 @@
 """ONNX Runtime on CUDA. What needs no GPU runs here with the same code bound to the CPU's memory."""
 
+import re
+
 import numpy as np
 import onnxruntime
 import pytest
 
-from affectstream.engines import DeviceError, OnnxEngine
+from affectstream.engines import DeviceError, EngineError, OnnxEngine
 from affectstream.engines.bundle.folder import POCKET
 from affectstream.engines.probe import probe
 from affectstream.engines.runtimes.onnx_cuda import (
@@ -16,7 +18,10 @@ from affectstream.engines.runtimes.onnx_cuda import (
 )
 
 HAS_CUDA = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
-ENGINES = ("face_detector", "face_encoder", "voice_encoder", "text_encoder", "fusion")
+ENGINES = (
+    *("face_detector", "face_geometry", "face_encoder"),
+    *("voice_encoder", "text_encoder", "fusion"),
+)
 
 
 def feeds(engine, rows, seed=0):
@@ -106,6 +111,38 @@ def test_nodes_on_the_cpu_are_named_unless_they_only_do_shapes():
     assert misplaced(("CUDAExecutionProvider", kind, name) for _, kind, name in nodes) == []
 
 
+@pytest.mark.parametrize(
+    ("message", "text"),
+    [
+        (
+            "Error in execution: Non-zero status code returned while running Conv node. Name:'node_Conv_723' "
+            "Status Message: Failed: CUDNN_FE failure 8: HEURISTIC_QUERY_FAILED ; GPU=0 ; hostname=vm ;",
+            "running Conv node. Name:'node_Conv_723': CUDNN_FE failure 8: HEURISTIC_QUERY_FAILED;",
+        ),
+        (
+            "Error in execution: CUDA failure 715: an illegal instruction was encountered ; GPU=0 ;",
+            "on CUDA: CUDA failure 715: an illegal instruction was encountered;",
+        ),
+    ],
+)
+def test_faults_of_cuda_itself_are_engine_errors(monkeypatch, message, text):
+    """ONNX Runtime raises plain RuntimeErrors for them. Both messages were seen on an H200."""
+
+    def fails(*_):
+        raise RuntimeError(message)
+
+    session = BoundSession(cpu_session("fusion"), "cpu")
+    monkeypatch.setattr("affectstream.engines.runtimes.onnx_cuda._check_build", lambda: None)
+    monkeypatch.setattr("affectstream.engines.runtimes.onnx_cuda._open", lambda *_, **__: session)
+    with (
+        OnnxEngine(POCKET / "fusion.onnx") as truth,
+        CudaEngine(POCKET / "fusion.onnx", fp16=False) as engine,
+    ):
+        monkeypatch.setattr(session, "_run_unbound", fails)
+        with pytest.raises(EngineError, match=re.escape(text)):
+            engine.run(feeds(truth, 1))
+
+
 @pytest.mark.skipif(HAS_CUDA, reason="this onnxruntime has CUDA")
 def test_without_cuda_the_error_has_the_install_command():
     with pytest.raises(DeviceError, match=r"has no CUDA, only .*CPUExec.*pip uninstall -y onnxrun"):
@@ -127,7 +164,8 @@ def test_cuda_computes_what_the_cpu_computes(name, fp16):
         pytest.importorskip("onnx", reason="FP16 graphs are derived with the package onnx")
     path = POCKET / f"{name}.onnx"
     with OnnxEngine(path) as engine, CudaEngine(path, fp16=fp16) as cuda:
-        assert "cuda:0" in cuda.runtime and cuda.runtime.endswith(", CUDA graphs")
+        assert "cuda:0" in cuda.runtime
+        assert cuda.runtime.endswith(", CUDA graphs" if fp16 else ", no CUDA graphs")
         for seed, rows in enumerate((1, 4, 1, 4)):
             fed = feeds(engine, rows, seed)
             found, expected = cuda.run(fed), engine.run(fed)
