@@ -106,6 +106,12 @@ def prepare(
             min=0.0, max=1.0, help="paired: share whose modalities contradict.", show_default="0"
         ),
     ] = None,
+    degrade: Annotated[
+        float | None,
+        _of_some_sets(
+            min=0.0, max=1.0, help="paired: share with noise, blur and so on.", show_default="0"
+        ),
+    ] = None,
     labels: Annotated[
         LabelSource | None,
         _of_some_sets(help="fer2013: FER+ votes, or its own labels.", show_default="votes, if any"),
@@ -143,6 +149,7 @@ def prepare(
         "times": times,
         "part": part,
         "conflicts": conflicts,
+        "degrade": degrade,
         "labels": labels,
         "columns": _pairs(column, "--column", "OURS=YOURS, such as text=Transcript"),
     }

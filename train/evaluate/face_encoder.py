@@ -18,9 +18,9 @@ from affectstream.engines.runtimes.onnx import OnnxEngine
 from affectstream.stream.faces.crop import apply_tone
 from affectstream.stream.sinks.base import writing
 from affectstream.train.data.dataset import Dataset
+from affectstream.train.data.degrade.faces import DEGRADATIONS, degrade
 from affectstream.train.data.sample import decode_crop
 from affectstream.train.errors import DataError
-from affectstream.train.evaluate.degraded_faces import DEGRADATIONS, degrade
 from affectstream.train.evaluate.evaluation_files import draw_confusion
 from affectstream.train.files import write_atomically
 from affectstream.train.metrics import classification

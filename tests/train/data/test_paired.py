@@ -5,7 +5,10 @@ from collections import Counter, defaultdict
 import numpy as np
 import pytest
 
+from affectstream.stream.demo import babble
 from affectstream.train.data.dataset import CropInfo, Dataset
+from affectstream.train.data.degrade.sample import FACES
+from affectstream.train.data.degrade.voices import DEGRADATIONS
 from affectstream.train.data.prepare.prepare import PrepareConfig, prepare
 from affectstream.train.data.reading.reader import Options
 from affectstream.train.data.sample import Sample
@@ -121,3 +124,37 @@ def test_two_sets_of_the_same_kind_are_refused(parts, tmp_path):
     write(parts / "more", voices(6))
     with pytest.raises(DataError, match="both more and voices give audio"):
         run(parts, tmp_path / "out")
+
+
+def test_a_share_of_the_pairs_is_degraded_and_their_ids_say_how(parts, tmp_path):
+    run(parts, tmp_path / "clean", times=2)
+    run(parts, tmp_path / "worse", times=2, degrade=1.0)
+    run(parts, tmp_path / "some", times=2, degrade=0.5)
+    clean, worse = list(Dataset(tmp_path / "clean")), list(Dataset(tmp_path / "worse"))
+    assert [s.id.partition(" ~")[0] for s in worse] == [s.id for s in clean]
+    for one, other in zip(clean, worse, strict=True):
+        face, voice = other.id.partition(" ~")[2].split(",")
+        assert face in FACES and voice in DEGRADATIONS
+        assert one.crops.shape == other.crops.shape
+    different = [not np.array_equal(a.crops, b.crops) for a, b in zip(clean, worse, strict=True)]
+    assert sum(different) > len(different) / 2  # JPEG and blur leave a flat picture as it is
+    degraded = sum(" ~" in sample.id for sample in Dataset(tmp_path / "some"))
+    assert 0 < degraded < len(clean)
+
+
+def test_a_degraded_pair_that_disagrees_still_names_its_emotions(parts, tmp_path):
+    run(parts, tmp_path / "out", conflicts=1.0, degrade=1.0)
+    for sample in Dataset(tmp_path / "out"):
+        own, other = sample.id.split(" ")[-1].split("/")
+        assert own == sample.emotion != other
+
+
+@pytest.mark.parametrize("name", DEGRADATIONS)
+def test_a_degraded_voice_is_still_a_sound(name):
+    voice = babble(2)[:32_000].astype(np.float32)
+    worse = DEGRADATIONS[name](voice, np.random.default_rng(0))
+    assert worse.dtype == np.float32 and np.isfinite(worse).all() and np.abs(worse).max() <= 1
+    assert len(worse) == len(voice) or name == "part"
+    again = DEGRADATIONS[name](voice, np.random.default_rng(0))
+    np.testing.assert_array_equal(worse, again)
+    assert len(worse) != len(voice) or not np.allclose(worse, voice)

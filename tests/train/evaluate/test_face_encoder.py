@@ -8,9 +8,9 @@ import pytest
 pytest.importorskip("sklearn", reason="evaluation needs the 'train' extra")
 
 from affectstream.engines.labels import EMOTIONS_7
+from affectstream.train.data.degrade.faces import DEGRADATIONS, degrade
 from affectstream.train.errors import DataError
 from affectstream.train.evaluate import face_encoder
-from affectstream.train.evaluate.degraded_faces import DEGRADATIONS, degrade
 from tests.support.prepared import LABELS, samples, write
 
 

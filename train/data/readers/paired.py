@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectstream.train.data.dataset import INFO, Dataset
+from affectstream.train.data.degrade.sample import degraded
 from affectstream.train.data.reading.crops import Cropper
 from affectstream.train.data.reading.reader import Job, JobResult, Options, RawDataset, Reader
 from affectstream.train.data.sample import Sample, Split
@@ -45,7 +46,8 @@ def find(folder: Path, options: Options) -> RawDataset:
     Each sample of the smallest set, the anchor, gets `options.times` partners; a pair has the participant
     and the label of its anchor. `options.part` uses only that split of each set, dealt into two halves,
     ``train`` and ``valid``: no sample, person or dialogue is in both. A share `options.conflicts` of the
-    pairs gets partners of another emotion, which their id names (``...+0 joy/anger``).
+    pairs gets partners of another emotion, which their id names (``...+0 joy/anger``). A share
+    `options.degrade` has every modality degraded, which their id names too (``...+0 ~blur,telephone``).
     """
     sets = _sets(folder)
     pools = {name: _pools(data, options.part) for name, data in sets.items()}
@@ -63,6 +65,7 @@ def find(folder: Path, options: Options) -> RawDataset:
             others = [e for s, e in keys if s == split and e != emotion]
             for row in pools[anchor][split, emotion]:
                 name, rows = f"{ids[row]}+{time}", {anchor: row}
+                worse = conflict.random() < options.degrade if options.degrade else False
                 differs = bool(others) and conflict.random() < options.conflicts
                 for other, deck in decks.items():
                     partner_emotion = conflict.choice(others) if differs else emotion
@@ -71,7 +74,7 @@ def find(folder: Path, options: Options) -> RawDataset:
                         rows[other] = partner
                         name += f" {emotion}/{partner_emotion}" if differs else ""
                 if len(rows) == len(sets):
-                    jobs.append(Job(name, partial(_sample, sets, rows, anchor, name, split)))
+                    jobs.append(Job(name, partial(_sample, sets, rows, anchor, name, split, worse)))
     names = ", ".join(f"{data.info.name} ({name})" for name, data in sets.items())
     return RawDataset(
         f"label-paired {names}",
@@ -146,6 +149,7 @@ def _sample(
     anchor: str,
     name: str,
     split: Split | None,
+    worse: bool,
     _: Cropper,
 ) -> Iterator[JobResult]:
     samples = {modality: sets[modality][row] for modality, row in rows.items()}
@@ -156,7 +160,7 @@ def _sample(
         if getattr(sample, field) is not None
     }
     first = samples[anchor]
-    yield Sample(
+    sample = Sample(
         id=name,
         recording=name,
         participant=first.participant,
@@ -164,6 +168,11 @@ def _sample(
         emotion=first.emotion,
         **values,
     )
+    if worse:
+        sample, done = degraded(sample, name)
+        pair, space, labels = name.partition(" ")
+        sample.id = f"{pair} ~{','.join(done)}{space}{labels}"
+    yield sample
 
 
-READER = Reader(find, frozenset({"times", "part", "conflicts"}))
+READER = Reader(find, frozenset({"times", "part", "conflicts", "degrade"}))

@@ -145,7 +145,9 @@ class Options:
     times: int = 1
     part: Split | None = None
     conflicts: float = 0.0
-    """Of pairs: partners of each sample, the split that is used, the share with contrary labels."""
+    degrade: float = 0.0
+    """Of pairs: partners of each sample, the split that is used, the share with contrary labels, and the
+    share whose modalities are degraded."""
     labels: LabelSource | None = None
     """Of a set with votes: its own labels, or the votes; None takes the votes where they are."""
     columns: Mapping[str, str] = field(default_factory=dict)
