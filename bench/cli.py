@@ -348,6 +348,29 @@ def fusion(
 
 
 @application.command()
+def confidence(
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="Pairs, made by 'paired --part valid --degrade 0.5'.", show_default=False
+        ),
+    ],
+    bundle: BundleName = "pocket",
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Folder for JSON and diagrams.", show_default="none"),
+    ] = None,
+) -> None:
+    """Check that confidence is a probability, for each set of modalities, on clean and degraded input.
+
+    Example: [bold]affectstream bench confidence --data prepared/paired --output confidence[/bold]
+    """
+    from affectstream.bench.score.confidence import main
+
+    main(bundle, data, output)
+
+
+@application.command()
 def behaviour(
     data: Annotated[Path, typer.Option(help="Folder of the data sets.", show_default=False)],
     bundle: BundleName = "pocket",

@@ -2,7 +2,8 @@
 
 The format has a version. A newer major version is refused; older ones are read. Version 1.1 added
 `FilePart.model`, 1.2 `FaceCrop.kind`, `TextPart.context`, `Manifest.metadata` and `Manifest.members`, 1.3
-`FaceCrop.tone`, 1.4 `Engines.face_geometry`, and 1.5 `Calibration.conflict` and the head output `arousal`.
+`FaceCrop.tone`, 1.4 `Engines.face_geometry`, and 1.5 `Calibration.conflict`,
+`Calibration.neutral` and the head output `arousal`.
 """
 
 from __future__ import annotations
@@ -138,7 +139,10 @@ class Calibration(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     """A reading below this confidence abstains (chosen on the coverage curve)."""
     conflict: Probability | None = None
     """The confidence that a label needs instead where modalities contradict each other: where each of two has
-    a label alone, and the labels differ. None: contradictions are not looked for."""
+    a label alone that is more likely right than wrong, and the labels differ. None: contradictions are not
+    looked for."""
+    neutral: dict[Literal["video", "voice", "text"], tuple[float, ...]] = {}
+    """The mean logits of neutral samples for each modality alone. `--neutral` compares a person with them."""
 
 
 class Licenses(Struct, frozen=True, forbid_unknown_fields=True):

@@ -11,6 +11,7 @@ from affectstream.engines.labels import Modality
 from affectstream.engines.manifest import Manifest
 from affectstream.engines.spec import Array
 from affectstream.stream.events import AssignedBy, Reason
+from affectstream.stream.fusion.affect import derivable, derive
 from affectstream.stream.windowing.windows import TrackSample
 
 SCORE_DECIMALS = 4
@@ -92,27 +93,36 @@ class OutputDecoder:
         if self._contradict(apart) and max(scores) < (self._calibration.conflict or 0.0):
             both = np.mean(list(apart.values()), axis=0)  # what each says, side by side
             scores = tuple(round(float(p), SCORE_DECIMALS) for p in both)
-            return replace(reading, scores=scores, confidence=max(scores), abstain="conflict")
+            found = replace(reading, scores=scores, confidence=max(scores), abstain="conflict")
+            return self._with_affect(found, outputs)
         best, least = int(np.argmax(scores)), self._min_confidence
         if least is None:
-            least = self._limit(reading.modalities)
+            least = self._calibration.min_confidence.get("+".join(reading.modalities), 0.0)
         confident = scores[best] >= least
-        return replace(
+        found = replace(
             reading,
             scores=scores,
             label=self._labels[best] if confident else None,
             confidence=scores[best],
             abstain=None if confident else "low_confidence",
         )
+        return self._with_affect(found, outputs)
 
-    def _limit(self, modalities: Sequence[Modality]) -> float:
-        """The confidence that a label from these modalities needs."""
-        return self._calibration.min_confidence.get("+".join(modalities), 0.0)
+    def _with_affect(self, reading: Reading, outputs: Mapping[str, Array]) -> Reading:
+        """`reading` with valence and arousal from its scores, where the head predicts neither."""
+        if reading.scores is None or not derivable(self._labels, set(outputs)):
+            return reading
+        valence, arousal = derive(self._labels, reading.scores)
+        return replace(
+            reading,
+            valence=_bounded(valence, -1.0),
+            arousal=_bounded(arousal, -1.0),
+            derived=True,
+        )
 
     def _contradict(self, alone: Mapping[Modality, Sequence[float]]) -> bool:
-        """Whether two modalities have labels alone, and these differ."""
-        sure = {int(np.argmax(p)) for m, p in alone.items() if max(p) >= self._limit((m,))}
-        return len(sure) > 1
+        """Whether two modalities name different labels, each more likely right than wrong."""
+        return len({int(np.argmax(p)) for p in alone.values() if max(p) > 0.5}) > 1
 
     def probabilities(self, logits: Array, modalities: Sequence[Modality]) -> tuple[float, ...]:
         """Calibrated probabilities of one row of logits (C,), rounded."""

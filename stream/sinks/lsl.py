@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.stream.errors import OptionError
 from affectstream.stream.events import Attention, Emotion, Event, Segment, Stream, encode
+from affectstream.stream.fusion.affect import DERIVED, derivable
 from affectstream.stream.results.interpret import HopResult
 from affectstream.stream.sinks.regular import CaptureClock, Sample, Schedule
 
@@ -212,7 +213,8 @@ class Emotions:
         """Labels are probabilities, or intensities if `outputs` has only those."""
         self._probable = "logits" in outputs
         self._labels = labels if self._probable or "intensities" in outputs else ()
-        self._dimensions = tuple(name for name in _DIMENSIONS if name in outputs)
+        derived = DERIVED if derivable(labels, set(outputs)) else ()
+        self._dimensions = tuple(name for name in _DIMENSIONS if name in {*outputs, *derived})
         unit = "probability" if self._probable else "normalized"
         self.channels: tuple[Channel, ...] = (
             *((label, unit, "Emotion") for label in self._labels),

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_fscore_support
 
 from affectstream.engines.bundle.bundle import Bundle
@@ -13,8 +14,10 @@ from affectstream.engines.manifest import Calibration, Measurement
 from affectstream.train.calibration import (
     Calibrated,
     calibrate,
+    conflict_limit,
     drawn_by_prior,
     expected_calibration_error,
+    probabilities,
 )
 from affectstream.train.fit.unseen import check_unseen
 from affectstream.train.loader.samples import Samples
@@ -115,7 +118,8 @@ def calibrate_emotion(
 
     `follow_prior`: on samples that are drawn so that the labels follow `prior`.
     """
-    calibrated = {}
+    calibrated: dict[str, Calibrated] = {}
+    limit: float | None = None
     for subset, found in outputs.items():
         labels = samples.truth["emotion"][found.samples].numpy()
         known = np.flatnonzero(labels >= 0)
@@ -123,5 +127,46 @@ def calibrate_emotion(
             if follow_prior:
                 known = known[drawn_by_prior(labels[known], np.asarray(prior))]
             logits = found.outputs["logits"][known].astype(np.float64)
-            calibrated["+".join(subset)] = calibrate(logits, labels[known], np.asarray(prior))
+            name = "+".join(subset)
+            calibrated[name] = calibrate(logits, labels[known], np.asarray(prior), limit)
+            limit = calibrated[name].min_confidence  # that of all modalities, which come first
     return calibrated
+
+
+def find_conflicts(
+    outputs: Mapping[Subset, BundleOutputs], calibration: Calibration
+) -> float | None:
+    """The lowest `conflict_limit` of the sets of modalities; None with one modality."""
+    limits = []
+    for subset, found in outputs.items():
+        if subset is None or len(subset) < 2:
+            continue
+        alone = []
+        for modality in subset:
+            of = outputs[(modality,)]
+            rows = np.searchsorted(of.samples, found.samples)
+            alone.append(_probabilities(of, calibration)[rows])
+        limit = calibration.min_confidence.get("+".join(subset), 0.0)
+        limits.append(conflict_limit(_probabilities(found, calibration), alone, limit))
+    return min(limits, default=None)
+
+
+def neutral_logits(
+    outputs: Mapping[Subset, BundleOutputs], samples: Samples, labels: Sequence[str]
+) -> dict[str, tuple[float, ...]]:
+    """The mean logits of the neutral samples for each modality alone."""
+    found = {}
+    for subset, of in outputs.items():
+        if subset is None or len(subset) > 1 or "neutral" not in labels:
+            continue
+        rows = samples.truth["emotion"][of.samples].numpy() == list(labels).index("neutral")
+        if rows.any():
+            mean = of.outputs["logits"][rows].astype(np.float64).mean(0)
+            found[subset[0]] = tuple(round(float(v), 4) for v in mean)
+    return found
+
+
+def _probabilities(found: BundleOutputs, calibration: Calibration) -> NDArray[np.float64]:
+    temperatures = [calibration.temperature.get(name, 1.0) for name in found.modalities]
+    logits = found.outputs["logits"].astype(np.float64) / np.array(temperatures)[:, None]
+    return probabilities(logits, np.asarray(calibration.prior), 1.0)

@@ -13,7 +13,7 @@ from msgspec import structs
 
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.folder import MANIFEST, Member, file_parts
-from affectstream.train.calibration import COVERAGE
+from affectstream.train.calibration import COVERAGE, EVEN
 from affectstream.train.evaluate.detector_metrics import measure_detector
 from affectstream.train.export import card
 from affectstream.train.export.merged_bundle import MergeConfig, merged_manifest, write_merged
@@ -192,8 +192,8 @@ def _card(
         card.training_data(spec.data),
         card.table(("label", "training samples", "assumed in use"), counts),
         card.measured(manifest, card.MEASURED_ON_VALID, exported.by_class),
-        "## Calibration\nReadings under the minimum confidence abstain; it lets "
-        f"{COVERAGE:.0%} of split valid through.\n\n{card.calibration(exported.calibrated)}",
+        f"## Calibration\nReadings under the minimum confidence abstain: under {EVEN}, or under what "
+        f"{COVERAGE:.0%} of split valid reach if that is less.\n\n{card.calibration(exported.calibrated)}",
         (
             "## Limits\n"
             + (config.limits.strip() if config else "Those of its members, see their cards.")

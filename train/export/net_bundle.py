@@ -20,7 +20,7 @@ from affectstream.engines.manifest import (
     TextPart,
 )
 from affectstream.stream.errors import OptionError
-from affectstream.train.calibration import COVERAGE
+from affectstream.train.calibration import COVERAGE, EVEN
 from affectstream.train.export import card
 from affectstream.train.export.steps import (
     Exported,
@@ -275,6 +275,7 @@ def _calibration(exported: Exported, spec: ModelSpec) -> str:
         return "None: the bundle predicts no emotions by probability."
     prior = "" if spec.loss.balanced == 1 else " The training set's prior is taken off the head."
     return (
-        "Readings under the minimum confidence abstain; it lets "
-        f"{COVERAGE:.0%} of split valid through.{prior}\n\n{card.calibration(exported.calibrated)}"
+        f"Readings under the minimum confidence abstain: under {EVEN}, or under what "
+        f"{COVERAGE:.0%} of split valid reach if that is less.{prior}\n\n"
+        f"{card.calibration(exported.calibrated)}"
     )

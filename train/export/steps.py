@@ -23,7 +23,13 @@ from affectstream.stream.sinks.base import writing
 from affectstream.train.calibration import Calibrated, manifest_calibration
 from affectstream.train.data.dataset import read_info
 from affectstream.train.errors import RunError
-from affectstream.train.evaluate.bundle_metrics import calibrate_emotion, class_table, measure
+from affectstream.train.evaluate.bundle_metrics import (
+    calibrate_emotion,
+    class_table,
+    find_conflicts,
+    measure,
+    neutral_logits,
+)
 from affectstream.train.model_spec import DataSource
 from affectstream.train.predict.bundle_outputs import bundle_outputs
 from affectstream.train.predict.bundle_samples import bundle_samples, valid_batches
@@ -105,6 +111,13 @@ def calibrate_and_measure(
             f"ECE {found.ece:.3f}"
         )
     calibration = manifest_calibration(prior, calibrated)
+    if has_emotion:
+        conflict = find_conflicts(outputs, calibration)
+        labels = next(task.labels for task in tasks if task.name == "emotion")
+        neutral = neutral_logits(outputs, samples[0], labels)
+        calibration = manifest_calibration(prior, calibrated, conflict, neutral)
+        if conflict is not None:
+            report(f"contradictions: a label needs a confidence of {conflict}")
     name = f"{samples[0].dataset.info.name} valid"
     results = measure(outputs, samples[0], tasks, calibration, name)
     manifest = make_manifest(calibration, results)

@@ -47,6 +47,10 @@ function drawNow(key) {
     bar.firstChild.setAttribute("width", score);
     value.textContent = scores ? percent(score) : "–";
   });
+  const known = (value) => value !== null && value !== undefined;
+  const affect = ["valence", "arousal"].filter((name) => event && known(event[name])).map((name) => `${name} ${event[name].toFixed(2)}`);
+  $("affect").hidden = !affect.length;
+  $("affect").textContent = affect.join(", ");
   const attention = person && person.attention;
   $("meter").value = attention && attention.score !== null ? attention.score : 0;
   const closed = attention && attention.eyes_open !== null && attention.eyes_open < EYES_CLOSED;

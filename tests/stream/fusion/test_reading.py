@@ -64,3 +64,18 @@ def test_a_minimum_confidence_moves_the_limit_of_the_bundle_both_ways(least, lab
     found = read(decoder(0.9, least), (0, 1.0, 0), JOY, UNSURE)
     assert found.confidence == pytest.approx(0.5761, abs=1e-3)
     assert found.label == label
+
+
+def test_valence_and_arousal_follow_from_the_scores_also_without_a_label():
+    sure = read(decoder(0.9), (0, 9, 0), JOY, JOY)
+    assert (sure.valence, sure.arousal) == pytest.approx((0.76, 0.48), abs=1e-2)
+    conflict = read(decoder(0.9), (0, 2.5, 2), JOY, ANGER)
+    assert conflict.valence == pytest.approx(0.49 * (0.76 - 0.51), abs=1e-2)
+    assert (sure.derived, conflict.derived) == (True, True)
+
+
+def test_a_head_that_predicts_valence_keeps_its_own():
+    reading = read(decoder(0.9), (0, 9, 0), JOY, JOY)
+    outputs = {"logits": np.zeros(3, np.float32), "valence": np.array(0.25, np.float32)}
+    found = decoder(0.9).fill(reading, outputs)
+    assert (found.valence, found.arousal, found.derived) == (0.25, None, False)

@@ -1,0 +1,87 @@
+"""A log-linear pool of modalities: a gain and a bias for each class, and a temperature for each set.
+
+It is what the recipe `evidence` and `train export` fit, without epochs, so that it can be fitted again
+without the people on whom it is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import logsumexp
+
+from affectstream.train.calibration import Calibrated, calibrate, drawn_by_prior
+
+Logits = NDArray[np.float64]
+Labels = NDArray[np.int64]
+_SHRINK = 1e-3
+"""Of the squared log gains and biases."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pool:
+    """A fitted pool. `calibrated` has each set of modalities, such as ``video+voice``."""
+
+    gains: dict[str, float]
+    biases: dict[str, Logits]
+    calibrated: dict[str, Calibrated]
+
+    def logits(self, alone: Mapping[str, Logits], subset: Sequence[str]) -> Logits:
+        """The fused logits (N, C) of the modalities of `subset`, before the temperature."""
+        parts = [self.gains[m] * alone[m] + self.biases[m] for m in subset]
+        return np.asarray(np.sum(parts, axis=0))
+
+
+def subsets(modalities: Sequence[str]) -> list[tuple[str, ...]]:
+    """Every choice of one modality or more, the smallest first."""
+    sizes = range(1, len(modalities) + 1)
+    return [chosen for size in sizes for chosen in combinations(modalities, size)]
+
+
+def fit_pool(alone: Mapping[str, Logits], labels: Labels, prior: NDArray[np.float64]) -> Pool:
+    """Fit on the logits (N, C) of each modality alone and `labels` (N,); every set of modalities and every
+    class counts the same."""
+    names, classes = list(alone), len(prior)
+    counts = np.bincount(labels, minlength=classes)
+    weights = 1.0 / np.maximum(counts[labels], 1)
+    weights /= weights.sum()
+    truth = np.eye(classes)[labels]
+
+    def loss(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        gains = np.exp(values[: len(names)])
+        biases = values[len(names) :].reshape(len(names), classes)
+        total = _SHRINK * float(values @ values)
+        gradient = 2 * _SHRINK * values
+        parts = [g * alone[m] + b for g, m, b in zip(gains, names, biases, strict=True)]
+        chosen_sets = subsets(range(len(names)))  # type: ignore[arg-type]
+        for chosen in chosen_sets:
+            fused = np.sum([parts[int(n)] for n in chosen], axis=0)
+            log_p = fused - logsumexp(fused, axis=1, keepdims=True)
+            total -= float((weights * (log_p * truth).sum(1)).sum()) / len(chosen_sets)
+            error = weights[:, None] * (np.exp(log_p) - truth) / len(chosen_sets)
+            for n in map(int, chosen):
+                gradient[n] += gains[n] * float((error * alone[names[n]]).sum())
+                first = len(names) + n * classes
+                gradient[first : first + classes] += error.sum(0)
+        return total, gradient
+
+    start = np.zeros(len(names) * (1 + classes))
+    solution = minimize(loss, start, jac=True, method="L-BFGS-B").x
+    biases = solution[len(names) :].reshape(len(names), classes)
+    pool = Pool(
+        dict(zip(names, np.exp(solution[: len(names)]).tolist(), strict=True)),
+        dict(zip(names, biases, strict=True)),
+        {},
+    )
+    drawn = drawn_by_prior(labels, prior)
+    limit: float | None = None
+    for subset in reversed(subsets(names)):
+        fused = pool.logits(alone, subset)[drawn]
+        pool.calibrated["+".join(subset)] = found = calibrate(fused, labels[drawn], prior, limit)
+        limit = found.min_confidence
+    return pool

@@ -1,0 +1,62 @@
+"""A pool of modalities is fitted without the people on whom its confidence is measured."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="training needs the 'train' extra")
+
+from affectstream.bench.score.confidence import Half, cross_fitted, draw, metrics
+from affectstream.bench.score.pool import fit_pool, subsets
+
+PRIOR = np.array([0.5, 0.3, 0.2])
+
+
+def half(seed, strengths, count=3000):
+    """Independent experts, each three times too sure: the logits that are right have the slope `strength`."""
+    random = np.random.default_rng(seed)
+    labels = random.choice(3, count)
+    alone = {
+        name: 3 * s * (np.eye(3)[labels] * s + random.normal(0, 1.0, (count, 3)))
+        for name, s in strengths.items()
+    }
+    people = [f"p{seed}-{n % 4}" for n in range(count)]
+    return Half(alone, labels, people, np.arange(count) % 2 == 1)
+
+
+@pytest.fixture(scope="module")
+def measured():
+    halves = [half(seed, {"video": 1.5, "voice": 1.0}) for seed in (1, 2)]
+    return cross_fitted(halves, PRIOR)
+
+
+def test_every_set_of_modalities_is_measured():
+    assert subsets("abc")[:4] == [("a",), ("b",), ("c",), ("a", "b")]
+    assert len(subsets("abc")) == 7
+
+
+def test_the_fitted_gains_undo_overconfidence():
+    pool = fit_pool(
+        half(3, {"video": 1.5, "voice": 1.0}).alone, half(3, {"video": 1.5}).labels, PRIOR
+    )
+    assert pool.gains == pytest.approx({"video": 1 / 3, "voice": 1 / 3}, abs=0.05)
+    assert pool.calibrated["video+voice"].temperature == pytest.approx(1.0, abs=0.1)
+
+
+def test_confidence_of_the_other_half_is_a_probability(measured):
+    assert set(measured) == {"video", "voice", "video+voice"}
+    for found in measured.values():
+        row = metrics(found, PRIOR)
+        assert max(row["ece"].values()) < 0.04
+
+
+def test_two_modalities_know_more_than_one_and_as_much_as_their_product(measured):
+    row = metrics(measured["video+voice"], PRIOR)
+    assert row["less_best"]["low"] > 0
+    assert abs(row["less_product"]["value"]) < 0.01
+    assert row["with_label"] >= metrics(measured["video"], PRIOR)["with_label"]
+
+
+def test_the_diagrams_are_drawn(measured, tmp_path):
+    pytest.importorskip("matplotlib")
+    draw(measured, PRIOR, tmp_path / "confidence.png")
+    assert (tmp_path / "confidence.png").stat().st_size > 5000
