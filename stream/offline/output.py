@@ -122,6 +122,8 @@ class OutputFolder:
         if self._collector is not None:
             recording = self._collector.recording(Path(source), words, run)
             for writer in self._writers:
+                if not writer.applies(recording):
+                    continue
                 path = self.folder / writer.filename
                 with writing(path), replacing(path) as scratch:
                     writer.write(recording, scratch)

@@ -15,6 +15,8 @@ RECORDING_FORMATS: tuple[Format, ...] = (
     "people",
     "report",
     "report-embedded",
+    "overlay",
+    "overlay-blurred",
 )
 """Formats that are written once the whole recording is scored. Their writers are in `whole`."""
 DEFAULT_FORMATS: tuple[Format, ...] = (

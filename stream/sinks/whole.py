@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from affectstream.stream.annotations import boris, elan, praat
+from affectstream.stream.overlay import video
 from affectstream.stream.report import document, people_file
 from affectstream.stream.results.scored import ScoredRecording
 from affectstream.stream.sinks import Format
@@ -22,6 +23,8 @@ class RecordingWriter:
     """Writes the file at the path it is given: a name for the time being, in the folder where the file will
     stand. It raises `OSError` if the file cannot be written, and writes the same bytes for the same results:
     no time of day and no duration of work."""
+    applies: Callable[[ScoredRecording], bool] = lambda recording: True
+    """Whether the recording has what the file needs; without, none is written."""
 
 
 RECORDING_WRITERS: dict[Format, RecordingWriter] = {
@@ -31,5 +34,9 @@ RECORDING_WRITERS: dict[Format, RecordingWriter] = {
     "people": RecordingWriter(people_file.PEOPLE, people_file.write),
     "report": RecordingWriter("report.html", document.write),
     "report-embedded": RecordingWriter("report-embedded.html", document.write_embedded),
+    "overlay": RecordingWriter("overlay.mp4", video.write, video.has_picture),
+    "overlay-blurred": RecordingWriter(
+        "overlay-blurred.mp4", video.write_blurred, video.has_picture
+    ),
 }
 """The writer of each format in `RECORDING_FORMATS`."""

@@ -1,0 +1,1 @@
+"""A video of the recording with what was found drawn on it."""
