@@ -9,6 +9,7 @@ from __future__ import annotations
 import stat
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import av
 from av.container import InputContainer
@@ -31,6 +32,11 @@ NO_INDEX = (
     "rebuild the index with a repair tool and an intact file of the same camera"
 )
 
+REPLACE_BAD_METADATA: dict[str, Any] = (
+    {} if int(av.__version__.partition(".")[0]) >= 19 else {"metadata_errors": "replace"}
+)
+"""For `av.open`: text in another encoding than UTF-8 is no error. PyAV 19 does this by itself."""
+
 
 def open_container(path: Path, max_pixels: int = MAX_PIXELS) -> InputContainer:
     """Open `path` with FFmpeg. Raises `SourceError`, which explains what is wrong with the file."""
@@ -48,7 +54,7 @@ def open_container(path: Path, max_pixels: int = MAX_PIXELS) -> InputContainer:
             "r",
             options=probe_options(max_pixels),
             container_options={"protocol_whitelist": "file", "pattern_type": "none"},
-            metadata_errors="replace",
+            **REPLACE_BAD_METADATA,
         )
     except (av.FFmpegError, OSError, ValueError) as exc:
         raise SourceError(f"{path}: {explain_failure(path, exc)}") from exc

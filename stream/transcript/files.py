@@ -19,7 +19,12 @@ from av.subtitles.stream import SubtitleStream
 from av.subtitles.subtitle import AssSubtitle
 
 from affectstream.stream.errors import SourceError
-from affectstream.stream.media.opening import discard_others, error_text, open_container
+from affectstream.stream.media.opening import (
+    REPLACE_BAD_METADATA,
+    discard_others,
+    error_text,
+    open_container,
+)
 from affectstream.stream.media.probe import is_text, language_of
 from affectstream.stream.media.types import Cue
 from affectstream.stream.transcript.context import CURRENT_FOR_US, end_order
@@ -117,7 +122,7 @@ def read_transcript(path: str | Path) -> Transcript:
     text, encoding = _text(path)
     _check(path, text, demuxer)
     try:
-        with av.open(f"file:{path}", "r", format=demuxer, metadata_errors="replace") as container:
+        with av.open(f"file:{path}", "r", format=demuxer, **REPLACE_BAD_METADATA) as container:
             stream = container.streams.subtitles[0]
             cues = _cues(container.demux(stream), stream, 0, encoding)
     except (av.FFmpegError, OSError, IndexError) as exc:

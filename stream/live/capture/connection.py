@@ -22,7 +22,11 @@ from affectstream.stream.live.capture.diagnosis import diagnose
 from affectstream.stream.live.capture.pacing import Pacer
 from affectstream.stream.media.decoding.decode import Packet
 from affectstream.stream.media.duration import describe_truncation, stated_end_us, stream_end_us
-from affectstream.stream.media.opening import discard_others, refuse_non_media
+from affectstream.stream.media.opening import (
+    REPLACE_BAD_METADATA,
+    discard_others,
+    refuse_non_media,
+)
 from affectstream.stream.media.pixel_limit import limit_pixels, probe_options
 from affectstream.stream.media.probe import (
     choose_audio,
@@ -131,7 +135,7 @@ class Connection:
             format=opening.format,
             options={**probe_options(opening.max_pixels), **opening.options},
             timeout=(opening.open_s, opening.read_s),
-            metadata_errors="replace",
+            **REPLACE_BAD_METADATA,
         ) as container:
             if self._stop.is_set():
                 return
