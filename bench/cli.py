@@ -38,6 +38,14 @@ def _numbers(text: str, option: str, largest: int) -> list[int]:
     return numbers
 
 
+DemoSource = Annotated[
+    Path | None, typer.Option(help="A recording.", show_default="the demo's clip")
+]
+JsonFolder = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="Folder for JSON and pictures.", show_default="none"),
+]
+OnlyJson = Annotated[bool, typer.Option("--json", help="Print nothing but the JSON.")]
 Files = Annotated[list[Path], typer.Argument(help="Recordings.", show_default=False)]
 
 
@@ -55,6 +63,46 @@ def score(
     from affectstream.bench.score.throughput import main
 
     main(file, bundle, threads, repeats)
+
+
+@application.command()
+def throughput(
+    source: DemoSource = None,
+    bundle: BundleName = "pocket",
+    device: Device = "auto",
+    sizes: Annotated[str, typer.Option(help="360p, 720p, 1080p, 2160p.")] = "360p,1080p,2160p",
+    seconds: Annotated[float, typer.Option(min=1, help="Length of the demo's clip.")] = 12.0,
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds; the result is the median.")] = 3,
+    output: JsonFolder = None,
+    as_json: OnlyJson = False,
+) -> None:
+    """Measure how fast recordings of several sizes are scored; decoding alone, inference alone.
+
+    Example: [bold]affectstream bench throughput --sizes 360p,1080p[/bold]
+    """
+    from affectstream.bench.score.resolutions import main
+
+    names = sizes.split(",")
+    main(source, bundle, device, names, seconds, repeats, output, as_json=as_json)
+
+
+@application.command()
+def latency(
+    source: DemoSource = None,
+    bundle: BundleName = "pocket",
+    device: Device = "auto",
+    sessions: Annotated[int, typer.Option(min=1, max=64, help="Sessions at once.")] = 1,
+    seconds: Annotated[float, typer.Option(min=5, help="Duration.")] = 60.0,
+    output: JsonFolder = None,
+    as_json: OnlyJson = False,
+) -> None:
+    """Measure how long each stage of a live session takes, and how old its results are.
+
+    Example: [bold]affectstream bench latency --sessions 6 --seconds 60[/bold]
+    """
+    from affectstream.bench.live.latency import main
+
+    main(source, bundle, device, sessions, seconds, output, as_json=as_json)
 
 
 @application.command()

@@ -34,6 +34,32 @@ def repeat_clip(clip: Path, seconds: float, path: Path) -> Path:
     return path
 
 
+def scale_clip(clip: Path, width: int, height: int, path: Path) -> Path:
+    """Write `clip` with pictures of this size (H.264, three B-frames) to `path`, and return `path`.
+
+    Sound is copied.
+    """
+    with av.open(str(clip)) as source, av.open(str(path), "w") as output:
+        pictures = source.streams.video[0]
+        options = {"preset": "superfast", "crf": "26", "bf": "3"}
+        stream = output.add_stream("libx264", rate=pictures.average_rate, options=options)
+        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
+        stream.codec_context.time_base = pictures.time_base
+        sounds = {s: output.add_stream_from_template(s) for s in source.streams.audio[:1]}
+        for packet in source.demux([pictures, *sounds]):
+            if packet.stream in sounds:
+                if packet.dts is not None:
+                    packet.stream = sounds[packet.stream]
+                    output.mux_one(packet)
+                continue
+            for frame in packet.decode():
+                scaled = frame.reformat(width, height, "yuv420p")
+                scaled.pict_type = 0  # the encoder chooses
+                output.mux(stream.encode(scaled))
+        output.mux(stream.encode(None))
+    return path
+
+
 def write_demo_recording(seconds: float, folder: Path) -> Path:
     """Write the clip of `affectstream demo`, repeated to `seconds`, into `folder`; return its path."""
     from affectstream.stream.demo import write_clip

@@ -248,3 +248,40 @@ def test_what_pocket_reaches(page):
 def test_calibration_of_pocket():
     card = {n: cells[2] for n, cells in table("engines/pocket/CARD.md", "| modalities |").items()}
     assert {n: cells[0] for n, cells in table(RESULTS, "| modalities | ECE").items()} == card
+
+
+GPU = json.loads((ROOT / "bench/results/gpu_h200.json").read_text())["stages"]
+
+
+def test_networks_on_a_gpu():
+    lines = (ROOT / "docs/guides/benchmarks.md").read_text().splitlines()
+    (first,) = (n for n, line in enumerate(lines) if line.startswith("| network, FP16 |"))
+    rows = list(takewhile(lambda line: line.startswith("|"), lines[first + 2 :]))
+    measured = [row for stage in ("rivals", "large") for row in GPU[stage]["rows"]]
+    assert len(rows) == 9
+    for line in rows:
+        name, sessions, batch, *cells = (cell.strip(" `") for cell in line.strip("|").split("|"))
+        for way, cell in zip(("torch eager", "torch cuda", "onnxruntime"), cells, strict=True):
+            (row,) = (
+                r
+                for r in measured
+                if r.get("part") == name
+                and r["runtime"].startswith(way)
+                and r.get("sessions") == int(sessions)
+            )
+            assert row["batch"] == int(batch.split(",")[0])
+            agree([cell.strip("*")], [row["latency"]["median"]])
+            assert cell.endswith("*") == (not row["stable"])
+
+
+def test_decoding_on_a_gpu():
+    rows = table("docs/guides/benchmarks.md", "| frames a second |")
+    ways = ("cpu", "cpu, to RGB", "nvdec, to the host", "nvdec, to the host, to RGB")
+    assert set(rows) == {row["size"] for row in GPU["decode"]["rows"]}
+    for size, cells in rows.items():
+        found = {
+            r["way"]: r["frames_per_s"]
+            for r in GPU["decode"]["rows"]
+            if r["size"] == size and "frames_per_s" in r
+        }
+        agree(cells, [found[way] for way in ways])

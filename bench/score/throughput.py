@@ -51,6 +51,11 @@ class Throughput:
     inference: Cost
     cpu_ratio: float
     wall_ratio: float
+    frames: int
+    """Pictures that were decoded."""
+    hops: int
+    rounds_s: tuple[float, ...]
+    """Wall seconds of `score` in each round."""
 
 
 def main(file: Path | None, bundle: str, threads: int | None, repeats: int) -> None:
@@ -91,19 +96,23 @@ def main(file: Path | None, bundle: str, threads: int | None, repeats: int) -> N
     )
 
 
-def measure(path: Path, bundle: str, threads: int | None, repeats: int) -> Throughput:
+def measure(
+    path: Path, bundle: str, threads: int | None, repeats: int, *, device: str = "auto"
+) -> Throughput:
     """Costs of the three tasks on one recording, after one round of each that does not count."""
-    with Recognizer.open(bundle, threads=threads) as recognizer:
+    with Recognizer.open(bundle, device=device, threads=threads) as recognizer:
         calls = record_calls(recognizer, path)
 
+        hops = 0
+
         def score() -> float:
+            nonlocal hops
             with recognizer.session(path) as session:
-                for _ in session:
-                    pass
+                hops = sum(bool(hop.readings) for hop in session)
                 return session.end_us / 1e6
 
-        def decode() -> None:
-            _decode(path)
+        def decode() -> int:
+            return _decode(path)
 
         def infer() -> None:
             for engine, feeds in calls:
@@ -116,6 +125,9 @@ def measure(path: Path, bundle: str, threads: int | None, repeats: int) -> Throu
         total, decoding, inference = (_median(costs) for costs in zip(*rounds, strict=True))
         return Throughput(
             media_s=score(),
+            frames=decode(),
+            hops=hops,
+            rounds_s=tuple(costs[0].wall_s for costs in rounds),
             threads=recognizer.threads,
             score=total,
             decode=decoding,
@@ -125,12 +137,14 @@ def measure(path: Path, bundle: str, threads: int | None, repeats: int) -> Throu
         )
 
 
-def _decode(path: Path) -> None:
-    """Decode every packet of the first video and the first audio stream."""
+def _decode(path: Path) -> int:
+    """Decode every packet of the first video and the first audio stream; the number of pictures."""
+    pictures = 0
     with av.open(str(path)) as container:
         streams = [*container.streams.video[:1], *container.streams.audio[:1]]
         for packet in container.demux(streams):
-            packet.decode()
+            pictures += sum(isinstance(frame, av.VideoFrame) for frame in packet.decode())
+    return pictures
 
 
 def _cost(task: Callable[[], object]) -> Cost:
