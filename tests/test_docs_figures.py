@@ -190,6 +190,21 @@ def test_speed_and_memory(page):
         agree([cells[0]], [value])
 
 
+def test_steps_of_training_the_face_encoder():
+    found = json.loads((ROOT / "bench/results/face_training_h200.json").read_text())
+    rows = table(RESULTS, "| training | epochs |")
+    assert list(rows) == [row["training"] for row in found["rows"]]
+    for row in found["rows"]:
+        shares = [
+            row[f"{kind}{name}"] for kind in ("", "reference_") for name in ("accuracy", "uar")
+        ]
+        agree(rows[row["training"]], [row["epochs"], *(100 * share for share in shares)])
+    networks = table(RESULTS, "| network | accuracy")
+    assert list(networks) == [row["network"] for row in found["networks"]]
+    for row in found["networks"]:
+        agree(networks[row["network"]], [100 * row["accuracy"], 100 * row["uar"]])
+
+
 def test_speech_gates():
     names = {
         "noise, tones, music, claps and clicks": "no speech: seconds that pass",
