@@ -21,7 +21,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from affectstream.bench.machine import describe
-from affectstream.stream.events import Event, Segment, Stream
+from affectstream.stream.events import Event, Segment, SegmentKind, Stream, StreamEvent
 from affectstream.stream.media.types import Cue
 from affectstream.stream.report.document import write
 from affectstream.stream.results.readings import table_schema
@@ -46,14 +46,14 @@ def invented(
     """A scored recording of `people` who never lived, at `path`."""
     hops = max(1, round(seconds / _HOP_S))
     rows: list[dict[str, Any]] = []
-    events: list[Event] = [_stream(path, 0.0, 0.0, "started")]
+    events: list[Event] = [_stream(path, 0.0, "started")]
     shared = _wander(np.random.default_rng(seed), hops, 24)
     for track in range(1, people + 1):
         made = _person(np.random.default_rng((seed, track)), hops, track, shared)
         rows += [row | {"stream": path.name} for row in made]
         events += _segments(path, made, track)
     rows.sort(key=lambda row: (row["hop"], row["track"]))
-    events.append(_stream(path, 0.0, hops * _HOP_S, "ended", complete=True))
+    events.append(_stream(path, hops * _HOP_S, "ended", complete=True))
     said = [
         Cue(round(t * 1e6), round((t + 3.2) * 1e6), _SAID[place % len(_SAID)], "AB"[place % 2])
         for place, t in enumerate(np.arange(1.0, seconds - 3.2, 4.5))
@@ -136,24 +136,44 @@ def _person(
 
 def _segments(path: Path, rows: list[dict[str, Any]], track: int) -> list[Segment]:
     """Runs of at least two hops with the same label or state."""
+    columns: tuple[tuple[SegmentKind, str], ...] = (
+        ("emotion", "label"),
+        ("attention", "attention_state"),
+    )
     found = []
-    for of, column in (("emotion", "label"), ("attention", "attention_state")):
+    for of, column in columns:
         begin = 0
         for place in range(1, len(rows) + 1):
             if place < len(rows) and rows[place][column] == rows[begin][column]:
                 continue
             state = rows[begin][column]
             if state is not None and place - begin >= 2:
-                times = {"t_start": begin * _HOP_S, "t_end": place * _HOP_S}
-                about = {"stream": path.name, "track": track, "modalities": ("video",)}
-                found.append(Segment(**times, **about, of=of, state=state, mean=0.7, peak=0.9))
+                found.append(
+                    Segment(
+                        stream=path.name,
+                        track=track,
+                        t_start=begin * _HOP_S,
+                        t_end=place * _HOP_S,
+                        modalities=("video",),
+                        of=of,
+                        state=state,
+                        mean=0.7,
+                        peak=0.9,
+                    )
+                )
             begin = place
     return found
 
 
-def _stream(path: Path, start_s: float, end_s: float, what: Any, **more: Any) -> Stream:
-    times = {"t_start": start_s, "t_end": end_s}
-    return Stream(stream=path.name, **times, modalities=("video", "voice"), what=what, **more)
+def _stream(path: Path, end_s: float, what: StreamEvent, complete: bool | None = None) -> Stream:
+    return Stream(
+        stream=path.name,
+        t_start=0.0,
+        t_end=end_s,
+        modalities=("video", "voice"),
+        what=what,
+        complete=complete,
+    )
 
 
 SIZES = ((20.0, 1), (1200.0, 2), (7200.0, 1), (7200.0, 2))

@@ -6,7 +6,7 @@ Format: "EAF, the ELAN Annotation Format, version 3.0" (Max Planck Institute for
 from __future__ import annotations
 
 import mimetypes
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import get_args
 from xml.etree import ElementTree
@@ -35,7 +35,9 @@ def write(recording: ScoredRecording, path: Path) -> None:
 
 
 def eaf(
-    tiers: Sequence[Tier], media: str | None = None, states: dict[str, Sequence[str]] | None = None
+    tiers: Sequence[Tier],
+    media: str | None = None,
+    states: Mapping[str, Sequence[str]] | None = None,
 ) -> bytes:
     """The document with these `tiers`.
 
@@ -75,7 +77,8 @@ def eaf(
     for kind, values in offered.items():
         _add_vocabulary(root, kind, values)
     ElementTree.indent(root, "    ")
-    return ElementTree.tostring(root, encoding="UTF-8", xml_declaration=True) + b"\n"
+    text: bytes = ElementTree.tostring(root, encoding="UTF-8", xml_declaration=True)
+    return text + b"\n"
 
 
 def _add_tiers(root: Element, times: Element, tiers: Sequence[Tier]) -> int:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from affectstream.engines.landmarks import FIVE_POINTS
 
+_Numbers = NDArray[np.float64]
 _BOX = ("left", "top", "right", "bottom")
 _POINTS = tuple(f"{name}_{axis}" for name in FIVE_POINTS for axis in "xy")
 _BRIDGED_S = 1.6
@@ -25,9 +26,9 @@ class FaceAt:
     """One face in one frame. Places are fractions of the width and height of the upright picture."""
 
     track: int
-    box: NDArray[np.float64]
+    box: _Numbers
     """Left, top, right, bottom."""
-    points: NDArray[np.float64]
+    points: _Numbers
     """(5, 2)."""
     reading: Mapping[str, Any] | None
     """The row of the readings for this time; None where the face is before or after its readings."""
@@ -37,7 +38,7 @@ class FaceAt:
 class _Path:
     track: int
     times_s: list[float]
-    places: NDArray[np.float64]
+    places: _Numbers
     starts_s: list[float]
     rows: list[Mapping[str, Any]]
 
@@ -65,22 +66,25 @@ class FacePlaces:
                 found.append(FaceAt(path.track, box, points, _reading(path, t_s)))
         return found
 
-    def _place(self, path: _Path, t_s: float) -> NDArray[np.float64] | None:
+    def _place(self, path: _Path, t_s: float) -> _Numbers | None:
+        """The box and the points of a face at a time."""
         after = bisect_right(path.times_s, t_s)
         before = after - 1
         if before >= 0 and after < len(path.times_s):
             start_s, end_s = path.times_s[before], path.times_s[after]
             if end_s - start_s <= _BRIDGED_S:
                 share = (t_s - start_s) / (end_s - start_s)
-                way: NDArray[np.float64] = (1 - share) * path.places[before] + share * path.places[
-                    after
-                ]
-                return way
+                return _row(path, before) * (1 - share) + _row(path, after) * share
         if before >= 0 and t_s - path.times_s[before] <= self._hold_s:
-            return path.places[before]
+            return _row(path, before)
         if after < len(path.times_s) and path.times_s[after] - t_s <= self._hold_s:
-            return path.places[after]
+            return _row(path, after)
         return None
+
+
+def _row(path: _Path, place: int) -> _Numbers:
+    row: _Numbers = path.places[place]
+    return row
 
 
 def _path(track: int, rows: Sequence[Mapping[str, Any]]) -> _Path | None:

@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from typing import Any, TypeAlias
 
 import av
 import numpy as np
@@ -34,7 +35,7 @@ _TURNED = re.compile(r"turned by (90|180|270) degrees counterclockwise")
 _HOLD_S, _HOLD_BLURRED_S = 0.3, 1.0
 _QUALITY = {"crf": "23", "preset": "veryfast"}
 
-_Timed = tuple[float, int, Packet]
+_Timed: TypeAlias = "tuple[float, int, Packet[Any]]"
 """Seconds, the place of the stream, and the packet."""
 
 
@@ -74,7 +75,7 @@ def _write(recording: ScoredRecording, path: Path, blurred: bool, opened: ExitSt
     source = opened.enter_context(Recording.open(recording.path, start_us=start_us, end_us=end_us))
     output = opened.enter_context(av.open(str(path), "w", format="mp4"))
     places = FacePlaces(recording.readings, _HOLD_BLURRED_S if blurred else _HOLD_S)
-    turn = _turn(recording)
+    turn = turn_of(recording)
     frames = (item for item in source if isinstance(item, Frame))
     first = next(frames, None)
     if first is None:
@@ -115,7 +116,7 @@ def _write(recording: ScoredRecording, path: Path, blurred: bool, opened: ExitSt
         output.mux(packet)
 
 
-def _timed(packet: Packet, place: int) -> _Timed:
+def _timed(packet: Packet[Any], place: int) -> _Timed:
     at = packet.dts if packet.dts is not None else packet.pts
     return float((at or 0) * packet.time_base), place, packet
 
@@ -130,7 +131,7 @@ def _even(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(picture[: max(2, height & ~1), : max(2, width & ~1)]).copy()
 
 
-def _turn(recording: ScoredRecording) -> Rotation:
+def turn_of(recording: ScoredRecording) -> Rotation:
     """How scoring turned a recording that lies on its side."""
     for event in recording.events:
         if isinstance(event, Stream) and (found := _TURNED.search(event.detail or "")):
@@ -158,7 +159,7 @@ def _sound(
 
         def copied() -> Iterator[_Timed]:
             for packet in source.demux(stream):
-                if packet.pts is None or packet.dts is None:
+                if packet.pts is None or packet.dts is None or packet.time_base is None:
                     continue
                 t = packet.pts * packet.time_base - shift
                 if t < 0:
@@ -176,7 +177,7 @@ def _sound(
 
     def encoded() -> Iterator[_Timed]:
         for frame in source.decode(stream):
-            if frame.pts is None:
+            if frame.pts is None or frame.time_base is None:
                 continue
             t = frame.pts * frame.time_base - shift
             if t < 0:
@@ -184,7 +185,8 @@ def _sound(
             if end_us is not None and t >= (end_us - start_us) * _MICRO:
                 break
             for part in resampler.resample(frame):
-                part.pts = round(t / part.time_base)
+                part.pts = round(t * made.rate)
+                part.time_base = Fraction(1, made.rate)
                 for packet in made.encode(part):
                     yield _timed(packet, 1)
         for packet in made.encode(None):

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import quote
 
 from affectstream.stream.annotations.media_link import relative_path
+from affectstream.stream.overlay.portraits import portraits
 from affectstream.stream.report.content import content
 from affectstream.stream.report.provenance import limits, made
 from affectstream.stream.results.scored import ScoredRecording
@@ -28,12 +29,20 @@ def write(recording: ScoredRecording, path: Path) -> None:
 
 
 def write_embedded(recording: ScoredRecording, path: Path) -> None:
-    """Write a report that holds the recording itself: larger by a third than the recording."""
-    path.write_text(report_page(recording, _embedded(recording.path)), "utf-8")
+    """Write a report that holds the recording itself, which takes a third more than the recording, and a
+    picture of each person."""
+    media = _embedded(recording.path)
+    pictures = {} if media is None else portraits(recording)
+    path.write_text(report_page(recording, media, pictures), "utf-8")
 
 
-def report_page(recording: ScoredRecording, media: Mapping[str, Any] | None = None) -> str:
-    """The page. `media` has the `name`, the `kind` and the `source` (an address) of what it plays."""
+def report_page(
+    recording: ScoredRecording,
+    media: Mapping[str, Any] | None = None,
+    pictures: Mapping[int, str] | None = None,
+) -> str:
+    """The page. `media` has the `name`, the `kind` and the `source` (an address) of what it plays, and
+    `pictures` the address of a picture of each track."""
     shown = content(
         name=recording.name,
         events=recording.events,
@@ -48,6 +57,7 @@ def report_page(recording: ScoredRecording, media: Mapping[str, Any] | None = No
         "made": made(recording, shown),
         "limits": limits(shown),
         "media": media,
+        "portraits": pictures or {},
     }
     return fill(
         page_file("report.html"),

@@ -186,7 +186,7 @@ function addPerson(holder, person) {
   button.type = "button";
   button.setAttribute("aria-pressed", full);
   button.addEventListener("click", () => choose(place));
-  row.append(button, element("span", inWords(person)));
+  row.append(...portrait(person), button, element("span", inWords(person)));
   holder.append(row);
   const cache = {};
   const mine = (width) => {
@@ -205,6 +205,15 @@ function addPerson(holder, person) {
   if (LABELS.length) addChart(holder, person, ["confidence", "quality"], 0, 1, percent);
   const names = report.modalities.filter((name) => report.used.includes(name)).map((name) => MODALITY_NAMES[name]);
   lane(`Used: ${names.join(", ")}`, 8 * names.length, drawUsed);
+}
+
+// The picture of a person, where the report holds one.
+function portrait(person) {
+  const source = report.portraits[person.track];
+  if (!source) return [];
+  const picture = document.createElement("img");
+  Object.assign(picture, { src: source, alt: "", width: 36, height: 36 });
+  return [picture];
 }
 
 function inWords(person) {
@@ -256,13 +265,18 @@ function plotOf(chart, width) {
         ctx.fillStyle = cssVariable("--line");
         const zero = bbox.top + bbox.height * (chart.high / (chart.high - chart.low));
         for (const at of [zero, bbox.top + bbox.height / 2]) ctx.fillRect(bbox.left, Math.round(at), bbox.width, 1);
-        ctx.fillStyle = cssVariable("--soft");
+      }],
+      draw: [({ ctx, bbox }) => { // the ends of the range, over the curves
         ctx.font = `${10 * devicePixelRatio}px system-ui, sans-serif`;
         ctx.textAlign = "right";
-        ctx.textBaseline = "top";
-        ctx.fillText(chart.format(chart.high), bbox.left + bbox.width - 3, bbox.top);
-        ctx.textBaseline = "bottom";
-        ctx.fillText(chart.format(chart.low), bbox.left + bbox.width - 3, bbox.top + bbox.height);
+        for (const [end, line, at] of [[chart.high, "top", bbox.top], [chart.low, "bottom", bbox.top + bbox.height]]) {
+          const text = chart.format(end), long = ctx.measureText(text).width + 6 * devicePixelRatio, tall = 12 * devicePixelRatio;
+          ctx.fillStyle = cssVariable("--well");
+          ctx.fillRect(bbox.left + bbox.width - long, line === "top" ? at : at - tall, long, tall);
+          ctx.fillStyle = cssVariable("--soft");
+          ctx.textBaseline = line;
+          ctx.fillText(text, bbox.left + bbox.width - 3 * devicePixelRatio, at);
+        }
       }],
     },
   }, chart.data, chart.field);

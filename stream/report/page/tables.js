@@ -18,7 +18,7 @@ function headOf(table, names) {
 function buildPeople() {
   const hasAffect = hasSeries("valence"), voice = report.used.includes("voice");
   const columns = [
-    ["Person", (p) => { const go = cell(""); const button = element("button", p.title); button.type = "button"; button.addEventListener("click", () => { choose(people.indexOf(p)); $("timeline").scrollIntoView(); }); go.append(button); return go; }, "text"],
+    ["Person", (p) => { const go = cell(""); const button = element("button", p.title); button.type = "button"; button.addEventListener("click", () => { choose(people.indexOf(p)); $("timeline").scrollIntoView(); }); go.append(...portrait(p), button); return go; }, "text"],
     ["In view or heard", (p) => cell(share(p.summary.coverage))],
     LABELS.length && ["With a label", (p) => cell(share(p.summary.labeled))],
     LABELS.length && ["Share of each label", (p) => sharesCell(p), "text"],

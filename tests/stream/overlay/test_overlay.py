@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,6 +20,7 @@ from affectstream.engines.landmarks import FIVE_POINTS
 from affectstream.stream.overlay.draw import COLORS, blur
 from affectstream.stream.overlay.places import FaceAt, FacePlaces
 from affectstream.stream.report import document
+from tests.stream.report.test_page import data_of
 from tests.support.command import run_command
 from tests.support.media import Sound, tone, write_sound, write_video
 
@@ -147,3 +150,13 @@ def test_the_colors_are_those_of_the_report() -> None:
     script = (Path(document.__file__).parent / "page/bands.js").read_text()
     line = next(line for line in script.splitlines() if line.startswith("const COLORS"))
     assert dict(re.findall(r'(\w+): "(#\w{6})"', line)) == COLORS
+
+
+def test_an_embedded_report_holds_a_picture_of_each_person(clip: Path, tmp_path: Path) -> None:
+    folder = scored(clip, tmp_path, "report,report-embedded")
+    assert data_of((folder / "report.html").read_text("utf-8"))["portraits"] == {}
+    found = data_of((folder / "report-embedded.html").read_text("utf-8"))["portraits"]
+    kind, _, text = found["1"].partition(",")
+    assert list(found) == ["1"] and kind == "data:image/jpeg;base64"
+    picture = cv2.imdecode(np.frombuffer(b64decode(text), np.uint8), cv2.IMREAD_COLOR)
+    assert picture.shape == (96, 96, 3) and picture.std() > 20
