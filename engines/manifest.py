@@ -137,10 +137,10 @@ class Calibration(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults
     temperature: dict[str, Temperature]
     min_confidence: dict[str, Probability]
     """A reading below this confidence abstains (chosen on the coverage curve)."""
-    conflict: Probability | None = None
-    """The confidence that a label needs instead where modalities contradict each other: where each of two has
-    a label alone that is more likely right than wrong, and the labels differ. None: contradictions are not
-    looked for."""
+    conflict: dict[str, Probability] = {}
+    """For each pair of modalities: the Jensen-Shannon divergence (bits) of what they say alone from which on
+    they contradict each other, if their labels differ and each is more likely right than wrong. Empty:
+    contradictions are not looked for."""
     neutral: dict[Literal["video", "voice", "text"], tuple[float, ...]] = {}
     """The mean logits of neutral samples for each modality alone. `--neutral` compares a person with them."""
 

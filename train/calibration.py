@@ -7,7 +7,8 @@ is rarely so sure, be among its most confident `COVERAGE`. A modality that is ad
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,13 +16,14 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from affectstream.engines.manifest import Calibration
+from affectstream.stream.fusion.conflict import divergence
 
 TEMPERATURES = np.geomspace(0.25, 8.0, 400)
 COVERAGE = 0.9
 """Share of readings with all modalities that have a label at least: the most confident ones."""
 EVEN = 0.5
 """The highest limit: a label is more likely right than wrong."""
-LOST = 0.02
+LOST = 0.03
 """Share of the labels that may be lost to contradictions where every modality shows the same emotion."""
 
 
@@ -88,35 +90,38 @@ def drawn_by_prior(
     return np.concatenate(rows)
 
 
-def contradictory(alone: Sequence[NDArray[np.float64]]) -> NDArray[np.bool_]:
+def contradictory(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Rows (N,) in which two modalities name different labels, each more likely right than wrong.
 
-    `alone` are the probabilities (N, C) of each modality alone.
+    `one` and `other` are the probabilities (N, C) of each alone.
     """
-    named = np.stack([np.where(p.max(1) > EVEN, p.argmax(1), -1) for p in alone], 1)
-    highest = named.max(1)
-    return np.asarray(((named >= 0) & (named != highest[:, None])).any(1), np.bool_)
+    sure = (one.max(1) > EVEN) & (other.max(1) > EVEN)
+    return np.asarray(sure & (one.argmax(1) != other.argmax(1)), np.bool_)
 
 
 def conflict_limit(
-    fused: NDArray[np.float64], alone: Sequence[NDArray[np.float64]], limit: float
+    fused: NDArray[np.float64],
+    one: NDArray[np.float64],
+    other: NDArray[np.float64],
+    limit: float,
 ) -> float:
-    """The confidence that a label needs where modalities contradict each other (`contradictory`).
+    """The divergence from which on two modalities contradict each other, for `Calibration.conflict`.
 
-    It is the highest that takes away no more than the share `LOST` of the labels of samples whose modalities
-    all show the same emotion; `fused` (N, C) and `alone` are their probabilities.
+    It is the lowest that takes away no more than the share `LOST` of the labels of samples whose modalities
+    show the same emotion. `fused`, `one` and `other` (N, C) are their probabilities; a label needs `limit`.
     """
-    confidence = fused.max(1)
-    labeled = confidence >= limit
-    against = np.sort(confidence[labeled & contradictory(alone)])
+    labeled = fused.max(1) >= limit
+    diverging = np.sort(divergence(one, other)[labeled & contradictory(one, other)])[::-1]
     allowed = int(LOST * labeled.sum())
-    return round(float(against[allowed]) if allowed < len(against) else 1.0, 4)
+    if allowed >= len(diverging):
+        return 0.0
+    return min(1.0, math.ceil(1e4 * diverging[allowed]) / 1e4)
 
 
 def manifest_calibration(
     prior: tuple[float, ...],
     calibrated: Mapping[str, Calibrated],
-    conflict: float | None = None,
+    conflict: Mapping[str, float] | None = None,
     neutral: Mapping[str, tuple[float, ...]] | None = None,
 ) -> Calibration:
     """The calibration as a bundle's manifest keeps it; keys are sets of modalities such as ``video+text``."""
@@ -124,7 +129,7 @@ def manifest_calibration(
         prior=prior,
         temperature={name: one.temperature for name, one in calibrated.items()},
         min_confidence={name: one.min_confidence for name, one in calibrated.items()},
-        conflict=conflict,
+        conflict=dict(conflict or {}),
         neutral=dict(neutral or {}),
     )
 

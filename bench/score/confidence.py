@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +168,8 @@ def metrics(found: Measured, prior: Scores) -> dict[str, Any]:
         "accuracy_of_labels": float(correct[rows][labeled[rows]].mean()),
     }
     if len(found.alone) > 1:
-        result["contradictory"] = float(contradictory(found.alone)[rows].mean())
+        against = [contradictory(*pair) for pair in combinations(found.alone, 2)]
+        result["contradictory"] = float(np.any(against, axis=0)[rows].mean())
         for name, rival in (("less_best", best), ("less_product", found.product)):
             result[name] = _difference(found, rival, rows)
     return result

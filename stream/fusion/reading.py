@@ -12,6 +12,7 @@ from affectstream.engines.manifest import Manifest
 from affectstream.engines.spec import Array
 from affectstream.stream.events import AssignedBy, Reason
 from affectstream.stream.fusion.affect import derivable, derive
+from affectstream.stream.fusion.conflict import contradict
 from affectstream.stream.windowing.windows import TrackSample
 
 SCORE_DECIMALS = 4
@@ -65,7 +66,7 @@ class OutputDecoder:
     @property
     def finds_conflicts(self) -> bool:
         """Whether the bundle says when modalities contradict each other."""
-        return self._calibration.conflict is not None
+        return bool(self._calibration.conflict)
 
     def fill(
         self,
@@ -90,15 +91,15 @@ class OutputDecoder:
             return reading
         scores = self.probabilities(outputs["logits"], reading.modalities)
         apart = {m: self.probabilities(of["logits"], (m,)) for m, of in (alone or {}).items()}
-        if self._contradict(apart) and max(scores) < (self._calibration.conflict or 0.0):
-            both = np.mean(list(apart.values()), axis=0)  # what each says, side by side
-            scores = tuple(round(float(p), SCORE_DECIMALS) for p in both)
-            found = replace(reading, scores=scores, confidence=max(scores), abstain="conflict")
-            return self._with_affect(found, outputs)
         best, least = int(np.argmax(scores)), self._min_confidence
         if least is None:
             least = self._calibration.min_confidence.get("+".join(reading.modalities), 0.0)
         confident = scores[best] >= least
+        if contradict(apart, self._calibration.conflict, labeled=confident):
+            both = np.mean(list(apart.values()), axis=0)  # what each says, side by side
+            scores = tuple(round(float(p), SCORE_DECIMALS) for p in both)
+            found = replace(reading, scores=scores, confidence=max(scores), abstain="conflict")
+            return self._with_affect(found, outputs)
         found = replace(
             reading,
             scores=scores,
@@ -119,10 +120,6 @@ class OutputDecoder:
             arousal=_bounded(arousal, -1.0),
             derived=True,
         )
-
-    def _contradict(self, alone: Mapping[Modality, Sequence[float]]) -> bool:
-        """Whether two modalities name different labels, each more likely right than wrong."""
-        return len({int(np.argmax(p)) for p in alone.values() if max(p) > 0.5}) > 1
 
     def probabilities(self, logits: Array, modalities: Sequence[Modality]) -> tuple[float, ...]:
         """Calibrated probabilities of one row of logits (C,), rounded."""

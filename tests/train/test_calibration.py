@@ -5,6 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 
+from affectstream.stream.fusion.conflict import divergence
 from affectstream.train.calibration import (
     EVEN,
     LOST,
@@ -48,9 +49,7 @@ def test_a_label_never_needs_more_than_to_be_more_likely_right_than_wrong():
 def test_modalities_contradict_where_two_are_sure_of_different_labels():
     video = np.array([[0.8, 0.1, 0.1], [0.8, 0.1, 0.1], [0.8, 0.1, 0.1], [0.4, 0.3, 0.3]])
     voice = np.array([[0.1, 0.8, 0.1], [0.7, 0.2, 0.1], [0.3, 0.4, 0.3], [0.1, 0.8, 0.1]])
-    assert contradictory([video, voice]).tolist() == [True, False, False, False]
-    text = np.array([[1 / 3] * 3] * 3 + [[0.9, 0.1, 0.0]])
-    assert contradictory([video, voice, text]).tolist() == [True, False, False, True]
+    assert contradictory(video, voice).tolist() == [True, False, False, False]
 
 
 def test_few_labels_are_lost_to_contradictions_that_are_errors():
@@ -59,12 +58,12 @@ def test_few_labels_are_lost_to_contradictions_that_are_errors():
     second = np.eye(3)[labels] * 1.2 + random.normal(0, 1.0, (6000, 3))
     alone = [probabilities(1.5 * first, prior, 1.0), probabilities(1.2 * second, prior, 1.0)]
     fused = probabilities(1.5 * first + 1.2 * second, prior, 1.0)
-    limit = conflict_limit(fused, alone, EVEN)
-    lost = contradictory(alone) & (fused.max(1) >= EVEN) & (fused.max(1) < limit)
-    assert EVEN < limit < 1
+    limit = conflict_limit(fused, *alone, EVEN)
+    lost = contradictory(*alone) & (fused.max(1) >= EVEN) & (divergence(*alone) > limit)
+    assert 0.2 < limit < 1
     assert 0.5 * LOST < lost.sum() / (fused.max(1) >= EVEN).sum() <= LOST
 
 
 def test_modalities_that_never_contradict_each_other_need_no_limit():
     fused = np.array([[0.9, 0.1]] * 4)
-    assert conflict_limit(fused, [fused, fused], EVEN) == 1.0
+    assert conflict_limit(fused, fused, fused, EVEN) == 0.0

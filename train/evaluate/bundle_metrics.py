@@ -135,20 +135,21 @@ def calibrate_emotion(
 
 def find_conflicts(
     outputs: Mapping[Subset, BundleOutputs], calibration: Calibration
-) -> float | None:
-    """The lowest `conflict_limit` of the sets of modalities; None with one modality."""
-    limits = []
+) -> dict[str, float]:
+    """`conflict_limit` of each pair of modalities, such as ``video+voice``."""
+    limits = {}
     for subset, found in outputs.items():
-        if subset is None or len(subset) < 2:
+        if subset is None or len(subset) != 2:
             continue
         alone = []
         for modality in subset:
             of = outputs[(modality,)]
             rows = np.searchsorted(of.samples, found.samples)
             alone.append(_probabilities(of, calibration)[rows])
-        limit = calibration.min_confidence.get("+".join(subset), 0.0)
-        limits.append(conflict_limit(_probabilities(found, calibration), alone, limit))
-    return min(limits, default=None)
+        name = "+".join(subset)
+        limit = calibration.min_confidence.get(name, 0.0)
+        limits[name] = conflict_limit(_probabilities(found, calibration), *alone, limit)
+    return limits
 
 
 def neutral_logits(

@@ -60,7 +60,7 @@ def write_one_modality(
             min_confidence={
                 k: v for k, v in manifest.calibration.min_confidence.items() if k == modality
             },
-            conflict=None,
+            conflict={},
             neutral={k: v for k, v in manifest.calibration.neutral.items() if k == modality},
         )
         own = structs.replace(

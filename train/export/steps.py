@@ -116,8 +116,8 @@ def calibrate_and_measure(
         labels = next(task.labels for task in tasks if task.name == "emotion")
         neutral = neutral_logits(outputs, samples[0], labels)
         calibration = manifest_calibration(prior, calibrated, conflict, neutral)
-        if conflict is not None:
-            report(f"contradictions: a label needs a confidence of {conflict}")
+        for name, limit in conflict.items():
+            report(f"contradictions of {name}: from a divergence of {limit} bits")
     name = f"{samples[0].dataset.info.name} valid"
     results = measure(outputs, samples[0], tasks, calibration, name)
     manifest = make_manifest(calibration, results)

@@ -6,6 +6,7 @@ from msgspec import structs
 
 from affectstream.engines.bundle.folder import find_bundle, read_manifest
 from affectstream.engines.manifest import Calibration
+from affectstream.stream.fusion.conflict import divergence
 from affectstream.stream.fusion.reading import OutputDecoder, Reading
 
 LABELS = ("neutral", "joy", "anger")
@@ -15,7 +16,8 @@ BOTH = "video", "voice"
 
 def decoder(conflict, least=None):
     limits = {"video": 0.5, "voice": 0.5, "video+voice": 0.6}
-    calibration = Calibration((1 / 3,) * 3, {}, limits, conflict)
+    pair = {} if conflict is None else {"video+voice": conflict}
+    calibration = Calibration((1 / 3,) * 3, {}, limits, pair)
     manifest = structs.replace(
         read_manifest(find_bundle("pocket")), labels=LABELS, calibration=calibration
     )
@@ -35,20 +37,31 @@ def read(found, fused, video, voice):
 
 
 def test_modalities_that_contradict_each_other_give_no_label_and_show_both():
-    found = read(decoder(0.9), (0, 2.5, 2), JOY, ANGER)
+    found = read(decoder(0.8), (0, 2.5, 2), JOY, ANGER)
     assert (found.label, found.abstain) == (None, "conflict")
     assert found.scores == pytest.approx((0.0177, 0.4911, 0.4911), abs=1e-3)
     assert found.confidence == max(found.scores)
 
 
-def test_a_label_that_outweighs_the_contradiction_stays():
-    found = read(decoder(0.9), (0, 6, 1), JOY, ANGER)
+def test_a_contradiction_below_the_limit_leaves_the_label_of_both_together():
+    found = read(decoder(0.8), (0, 6, 1), JOY, (0.0, 0.0, 2.0))
     assert (found.label, found.abstain) == ("joy", None)
+
+
+def test_without_a_label_any_contradiction_is_the_reason():
+    found = read(decoder(0.8), (0, 1, 1), JOY, (0.0, 0.0, 2.0))
+    assert (found.label, found.abstain) == (None, "conflict")
+
+
+def test_a_divergence_is_in_bits():
+    assert divergence([1.0, 0.0], [0.0, 1.0]) == pytest.approx(1.0)
+    assert divergence([0.3, 0.7], [0.3, 0.7]) == pytest.approx(0.0)
+    assert divergence([[1.0, 0.0]] * 2, [[0.5, 0.5]] * 2).shape == (2,)
 
 
 @pytest.mark.parametrize("voice", [JOY, UNSURE])
 def test_modalities_that_agree_or_are_unsure_do_not_contradict(voice):
-    found = read(decoder(1.0), (0, 0.1, 0), JOY, voice)
+    found = read(decoder(0.0), (0, 0.1, 0), JOY, voice)
     assert (found.label, found.abstain) == (None, "low_confidence")
 
 
@@ -67,15 +80,15 @@ def test_a_minimum_confidence_moves_the_limit_of_the_bundle_both_ways(least, lab
 
 
 def test_valence_and_arousal_follow_from_the_scores_also_without_a_label():
-    sure = read(decoder(0.9), (0, 9, 0), JOY, JOY)
+    sure = read(decoder(0.8), (0, 9, 0), JOY, JOY)
     assert (sure.valence, sure.arousal) == pytest.approx((0.76, 0.48), abs=1e-2)
-    conflict = read(decoder(0.9), (0, 2.5, 2), JOY, ANGER)
+    conflict = read(decoder(0.8), (0, 2.5, 2), JOY, ANGER)
     assert conflict.valence == pytest.approx(0.49 * (0.76 - 0.51), abs=1e-2)
     assert (sure.derived, conflict.derived) == (True, True)
 
 
 def test_a_head_that_predicts_valence_keeps_its_own():
-    reading = read(decoder(0.9), (0, 9, 0), JOY, JOY)
+    reading = read(decoder(0.8), (0, 9, 0), JOY, JOY)
     outputs = {"logits": np.zeros(3, np.float32), "valence": np.array(0.25, np.float32)}
-    found = decoder(0.9).fill(reading, outputs)
+    found = decoder(0.8).fill(reading, outputs)
     assert (found.valence, found.arousal, found.derived) == (0.25, None, False)
