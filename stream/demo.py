@@ -1,9 +1,9 @@
 """A short clip with a real face and artificial sound, to try the program without a download.
 
 The face is NASA's portrait of Eileen Collins (public domain), which comes with scikit-image. It drifts, turns
-away (by warping the image), turns back, leaves and returns. The sound is synthetic: syllables
-without words, which speech detection takes for speech. Nobody speaks, so emotions recognized from it mean
-nothing.
+away (by warping the image), turns back, leaves and returns, and its mouth opens with the sound. The sound is
+synthetic: syllables without words, which speech detection takes for speech. Nobody speaks, so emotions
+recognized from it mean nothing.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from affectstream.stream.media.types import SAMPLE_RATE
 WIDTH, HEIGHT, FPS, SECONDS = 640, 360, 25, 16
 _HEAD = (155.0, 130.0), (85.0, 115.0)
 """Center and half axes of the head in `portrait`, in pixels."""
+_MOUTH, _JAW, _GAPE = (154.0, 148.0), (19.0, 34.0), 12.0
+"""Middle of the lower teeth, half width of the mouth and height of the jaw below, and how far it opens."""
 _VOWELS = ((730, 1090, 2440), (270, 2290, 3010), (300, 870, 2240), (530, 1840, 2480))
 """Three resonances of each, in Hz (Peterson and Barney 1952)."""
 _FORMANTS = ((1.0, 100.0), (0.5, 130.0), (0.25, 200.0))
@@ -47,9 +49,12 @@ def write_clip(folder: Path) -> Path:
         video.width, video.height, video.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         audio = container.add_stream("aac", rate=SAMPLE_RATE, layout="mono")
         samples = babble(SECONDS)
+        openings = mouth_openings(samples, FPS)
         step = SAMPLE_RATE // FPS
         for index in range(SECONDS * FPS):
-            frame = av.VideoFrame.from_ndarray(render(face, index / FPS), format="rgb24")
+            frame = av.VideoFrame.from_ndarray(
+                render(face, index / FPS, openings[index]), format="rgb24"
+            )
             container.mux(video.encode(frame))
             part = samples[None, index * step : (index + 1) * step]
             sound = av.AudioFrame.from_ndarray(part, format="fltp", layout="mono")
@@ -69,8 +74,8 @@ def portrait() -> NDArray[np.uint8]:
     return np.ascontiguousarray(data.astronaut()[0:290, 70:390])
 
 
-def render(face: NDArray[np.uint8], t_s: float) -> NDArray[np.uint8]:
-    """The frame (HEIGHT, WIDTH, 3) uint8 RGB at `t_s`.
+def render(face: NDArray[np.uint8], t_s: float, opening: float = 0.0) -> NDArray[np.uint8]:
+    """The frame (HEIGHT, WIDTH, 3) uint8 RGB at `t_s`; `opening` is that of the mouth, 0 to 1.
 
     The face drifts until 4 s, turns to the side and back until 8 s, drifts until 10.5 s, leaves on the left
     for two seconds, and comes back.
@@ -80,10 +85,31 @@ def render(face: NDArray[np.uint8], t_s: float) -> NDArray[np.uint8]:
     x = WIDTH / 2 - width / 2 + 60 * math.sin(0.8 * t_s) - (WIDTH / 2 + 0.7 * width) * away
     y = HEIGHT / 2 - height / 2 + 10 + 8 * math.sin(1.3 * t_s)
     shift = np.array([[1, 0, x], [0, 1, y]], np.float64)
+    face = open_mouth(face, opening) if opening else face
     turned = turn_head(face, math.radians(60) * _bump(t_s, 4.0, 8.0))
     out = np.full((HEIGHT, WIDTH, 3), (52, 58, 66), np.uint8)
     cv2.warpAffine(turned, shift, (WIDTH, HEIGHT), dst=out, borderMode=cv2.BORDER_TRANSPARENT)
     return out
+
+
+def open_mouth(face: NDArray[np.uint8], opening: float) -> NDArray[np.uint8]:
+    """The portrait with its lower lip and jaw moved down, and dark where the mouth opens."""
+    rows, columns = np.mgrid[0 : face.shape[0], 0 : face.shape[1]].astype(np.float32)
+    (x0, y0), (half_width, height) = _MOUTH, _JAW
+    gap = _GAPE * opening * np.sqrt(np.clip(1 - ((columns - x0) / half_width) ** 2, 0, 1))
+    moved = np.where(rows >= y0 + gap, gap * np.clip(1 - (rows - y0 - gap) / height, 0, 1), 0)
+    source = (rows - moved).astype(np.float32)
+    out = cv2.remap(face, columns, source, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    out[(rows > y0) & (rows < y0 + gap)] = (70, 20, 24)
+    return np.asarray(out, np.uint8)
+
+
+def mouth_openings(sound: NDArray[np.float32], rate: int) -> list[float]:
+    """How far a mouth opens, 0 to 1, that speaks 16 kHz sound (n,): `rate` values a second."""
+    step = SAMPLE_RATE // rate
+    whole = sound[: len(sound) // step * step].reshape(-1, step)
+    level = np.sqrt(np.mean(np.square(whole, dtype=np.float64), axis=1))
+    return [float(v) for v in np.minimum(1.0, level / max(1e-9, 0.7 * level.max()))]
 
 
 def turn_head(face: NDArray[np.uint8], yaw: float) -> NDArray[np.uint8]:

@@ -48,7 +48,12 @@ class Fuser:
         self._members = [BundleMember(member, shared) for member in bundle.member_bundles]
         self._late_fusion = bundle.engines["fusion"] if bundle.members else None
         self._modalities = tuple(modalities)
-        self._assigner = SubjectAssigner(assignment, has_voice="voice" in modalities)
+        self._assigner = SubjectAssigner(
+            assignment,
+            manifest.frame_hz,
+            self._shape.points_per_hop,
+            has_voice="voice" in modalities,
+        )
         self._decoder = OutputDecoder(manifest, min_confidence)
 
     def push(self, window: Window) -> list[Reading]:

@@ -23,9 +23,6 @@ from affectstream.stream.windowing.windows import Window, WindowShape
 
 MIN_VOICED_US = 500_000
 """With less speech than this in a window the voice counts as absent."""
-RECENT_VOICE_US, MIN_RECENT_US = 1_000_000, 100_000
-"""With less speech than `MIN_RECENT_US` in the last second of a window the speaker has stopped, and the voice
-counts as absent, as a face does that was last seen a second ago. Pauses within a sentence are shorter."""
 
 HeadOutputs = Mapping[str, Array]
 """A head's outputs for one subject, by name."""
@@ -110,8 +107,7 @@ class BundleMember:
     def has_speech(self, window: Window, channel: int) -> bool:
         """Whether the member encodes voices, and a channel has enough speech, some of it recent."""
         voiced_us = window.voiced_us_in(self.shape.window_us)[channel]
-        recent_us = window.voiced_us_in(RECENT_VOICE_US)[channel]
-        spoken = voiced_us >= MIN_VOICED_US and recent_us >= MIN_RECENT_US
+        spoken = voiced_us >= MIN_VOICED_US and window.has_recent_speech(channel)
         return self._voice is not None and spoken
 
     def inputs(self, window: Window, subject: Subject) -> MemberInputs:

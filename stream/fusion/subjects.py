@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from affectstream.stream.events import AssignedBy
+from affectstream.stream.fusion.speaking import Speaking, SpeakingMouths
 from affectstream.stream.media.types import Cue
 from affectstream.stream.options import Assignment
 from affectstream.stream.windowing.windows import (
@@ -32,10 +33,16 @@ class Subject:
 class SubjectAssigner:
     """Assigns the voices and words of a window to tracks, or to the recording."""
 
-    def __init__(self, assignment: Assignment, *, has_voice: bool) -> None:
+    def __init__(
+        self, assignment: Assignment, frame_hz: int, points_per_hop: int, *, has_voice: bool
+    ) -> None:
         """`has_voice` says whether the source can give a voice at all."""
         self._assignment = assignment
         self._sides = (assignment.channels or ()) if has_voice else ()
+        self._mouths = SpeakingMouths(frame_hz, points_per_hop)
+        self._cue: Cue | None = None
+        self._cue_speaking = Speaking()
+        """Who spoke when the current cue ended: its words stay with that person."""
 
     def assign(
         self, window: Window, *, uses_faces: bool, speech_channels: Sequence[int], uses_text: bool
@@ -53,15 +60,20 @@ class SubjectAssigner:
         recording = Subject(None)
         present = [track for track in in_view if is_recent(in_view[track], window.end_us)]
 
-        def owner(cue: Cue | None, channel: int | None) -> tuple[Subject, AssignedBy | None]:
-            track, by = self._owner(cue, channel, present)
+        voiced = any(map(window.has_recent_speech, range(len(window.voiced_us))))
+        speaking = self._mouths.push(window, present, voiced=voiced)
+        if window.cue != self._cue:
+            self._cue, self._cue_speaking = window.cue, speaking
+
+        def owner(channel: int | None, speaking: Speaking) -> tuple[Subject, AssignedBy | None]:
+            track, by = self._owner(window.cue, channel, present, speaking)
             return (subjects[track], by) if track in subjects else (recording, None)
 
         for channel in speech_channels:
-            subject, by = owner(window.cue, channel if self._assignment.channels else None)
+            subject, by = owner(channel if self._assignment.channels else None, speaking)
             subject.channel, subject.assigned_by = channel, by
         if window.cue is not None and uses_text:
-            subject, by = owner(window.cue, None)
+            subject, by = owner(None, self._cue_speaking)
             subject.cue, subject.assigned_by = window.cue, by or subject.assigned_by
         if window.frames:  # a whole picture shows the only person who is in it
             (subjects[present[0]] if len(present) == 1 else recording).frames = window.frames
@@ -78,7 +90,11 @@ class SubjectAssigner:
         return max(own or window.voiced_us, default=0)
 
     def _owner(
-        self, cue: Cue | None, channel: int | None, present: Sequence[int]
+        self,
+        cue: Cue | None,
+        channel: int | None,
+        present: Sequence[int],
+        speaking: Speaking,
     ) -> tuple[int | None, AssignedBy | None]:
         if self._assignment.everything is not None:
             return self._assignment.everything, "option"
@@ -86,7 +102,11 @@ class SubjectAssigner:
             return self._assignment.channels[channel], "channel"
         if cue is not None and cue.speaker is not None and cue.speaker in self._assignment.names:
             return self._assignment.names[cue.speaker], "transcript"
-        if len(present) == 1 and not self._assignment.names and not self._assignment.channels:
+        if self._assignment.names or self._assignment.channels:
+            return None, None
+        if speaking.speaker in present:
+            return speaking.speaker, "mouth"
+        if len(present) == 1 and not speaking.contradicts(present[0]):
             return present[0], "only_track"
         return None, None
 

@@ -18,7 +18,6 @@ from affectstream.stream.faces.face import FrameObservation
 from affectstream.stream.faces.follow import Follower
 from affectstream.stream.faces.track import MEMORY_US
 from affectstream.stream.fusion.fuse import Fuser
-from affectstream.stream.fusion.member import RECENT_VOICE_US
 from affectstream.stream.fusion.reading import Reading
 from affectstream.stream.media.types import Bound, Cue, MediaKind, Samples, sample_time_us
 from affectstream.stream.options import SourceOptions
@@ -32,6 +31,7 @@ from affectstream.stream.results.segments import Segmenter, StateSpan
 from affectstream.stream.windowing.gaps import Gap, GapFinder
 from affectstream.stream.windowing.speech_share import SpeechShare
 from affectstream.stream.windowing.windows import (
+    RECENT_VOICE_US,
     FrameSample,
     HolePolicy,
     TrackSample,

@@ -36,6 +36,10 @@ from affectstream.stream.windowing.voice_activity import VoiceGate
 ABSENT_AFTER_US = 1_000_000
 """A person without a face for longer than this is absent."""
 
+RECENT_VOICE_US, MIN_RECENT_US = 1_000_000, 100_000
+"""With less speech than `MIN_RECENT_US` in the last second of a window the speaker has stopped, and the voice
+counts as absent, as a face does that was last seen a second ago. Pauses within a sentence are shorter."""
+
 HolePolicy = Literal["keep", "skip", "wait"]
 """What a windower does in a stretch without media (see `MediaSpans`).
 
@@ -113,6 +117,10 @@ class Window:
     frames: tuple[FrameSample, ...] = ()
     earlier_cues: tuple[Cue, ...] = ()
     voiced_us_by_window: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+
+    def has_recent_speech(self, channel: int) -> bool:
+        """Whether somebody spoke on a channel up to a moment ago."""
+        return self.voiced_us_in(RECENT_VOICE_US)[channel] >= MIN_RECENT_US
 
     def voiced_us_in(self, window_us: int) -> tuple[int, ...]:
         """How much of the last `window_us` is speech, for each channel, in microseconds."""

@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from affectstream.stream.demo import FPS, HEIGHT, WIDTH, babble, portrait, render
+from affectstream.stream.demo import FPS, HEIGHT, WIDTH, babble, mouth_openings, portrait, render
 from affectstream.stream.media.types import SAMPLE_RATE
 from tests.support.media import Muxing, Sound, write_video
 
@@ -20,8 +20,10 @@ NO_DELAY = {"preset": "ultrafast", "tune": "zerolatency", "g": "12"}
 def write_face(path: Path, seconds: int) -> Path:
     """`seconds` of the demo's face, drifting, encoded without delay, with a key frame twice a second."""
     face = portrait()
-    pictures = [render(face, n / FPS) for n in range(seconds * FPS)]
-    sound = Sound(babble(seconds)[: seconds * SAMPLE_RATE, None], SAMPLE_RATE)
+    talk = babble(seconds)
+    openings = mouth_openings(talk, FPS)
+    pictures = [render(face, n / FPS, openings[n]) for n in range(seconds * FPS)]
+    sound = Sound(talk[:, None], SAMPLE_RATE)
     muxing = Muxing(video_options=NO_DELAY)
     return write_video(path, pictures, size=(WIDTH, HEIGHT), rate=FPS, sound=sound, muxing=muxing)
 
