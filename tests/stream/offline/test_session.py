@@ -86,7 +86,7 @@ def test_modalities_are_those_that_were_used(result):
     assert by_time[1.0].modalities == ("video", "voice")
     assert "text" in by_time[3.5].modalities  # the cue ends at 3.5 s; not before
     assert "text" not in by_time[2.5].modalities
-    assert by_time[3.5].assigned_by == "only_track"
+    assert by_time[3.5].assigned_by == "mouth"
     assert by_time[15.5].modalities == ("video",)  # the sound fell silent
     assert by_time[13.0].abstain == "no_face"
 
