@@ -7,9 +7,16 @@ import numpy as np
 import pytest
 
 from affectstream.engines.bundle.bundle import Bundle
+from affectstream.engines.manifest import FaceCrop
+from affectstream.stream.faces.appearance import describe_appearance
+from affectstream.stream.faces.crop import TEMPLATE, align_face, scaled_template
 from affectstream.stream.faces.face import Face
-from affectstream.stream.faces.perceive import Perceiver
+from affectstream.stream.faces.perceive import Perceiver, is_near_reference
+from affectstream.stream.faces.quality import assess_quality
 from affectstream.stream.media.types import Frame
+
+POCKET = ((14.7, 17.7), (32.3, 17.7), (23.5, 28.1), (16.7, 36.9), (30.3, 36.9))
+"""Where `pocket` puts the five landmarks."""
 
 
 @pytest.mark.parametrize(
@@ -33,3 +40,31 @@ def test_faces_that_nothing_can_be_cropped_from_are_left_out_and_counted(change,
         frame = Frame(0, av.VideoFrame.from_ndarray(np.zeros((360, 640, 3), np.uint8), "rgb24"))
         (seen,) = perceiver.perceive([frame])
     assert (len(seen.faces), seen.bad_faces) == ((1, 0) if usable else (0, 1))
+
+
+@pytest.mark.parametrize(
+    ("crop", "near"),
+    [
+        (FaceCrop(48, TEMPLATE), True),
+        (FaceCrop(48, TEMPLATE, tone="equalized"), True),
+        (FaceCrop(48, POCKET), True),
+        (FaceCrop(48, tuple((x + 2, y) for x, y in TEMPLATE)), False),
+        (FaceCrop(64, scaled_template(64)), False),
+        (FaceCrop(48, kind="person"), False),
+    ],
+)
+def test_quality_and_appearance_need_no_second_cut_of_nearly_the_same_crop(crop, near):
+    assert is_near_reference(crop) == near
+
+
+def test_quality_and_appearance_hardly_depend_on_which_near_crop_they_see(portrait):
+    landmarks = np.array([[207, 100], [245, 98], [228, 120], [211, 140], [243, 139]], np.float32)
+    reference, own = (
+        align_face(portrait, landmarks, np.asarray(template, np.float32), 48)
+        for template in (TEMPLATE, POCKET)
+    )
+    one, other = (assess_quality(crop, landmarks) for crop in (reference, own))
+    assert other.sharpness == pytest.approx(one.sharpness, abs=0.1)
+    box = (185.0, 65.0, 268.0, 170.0)
+    first, second = (describe_appearance(portrait, box, crop) for crop in (reference, own))
+    assert float(first @ second) > 0.98
