@@ -181,6 +181,9 @@ def parsed(command, line):
     while commands := getattr(command, "commands", {}):
         if not words:
             return command, {}
+        if words[0].startswith("-"):  # an option of the group, with its value
+            assert any(words[0] in option.opts for option in command.params), line
+            del words[:2]
         command = commands[words.pop(0)]
     if not words:  # only mentioned by its name
         return command, {}

@@ -20,6 +20,7 @@ from affectstream.bench.engines.roofline import Roofline
 from affectstream.bench.engines.timing import WINDOWS, Times, repeat, time_engine
 from affectstream.bench.engines.work import Work, count
 from affectstream.bench.gpu.networks import Part
+from affectstream.engines.errors import AffectstreamError
 from affectstream.engines.open import open_engine
 from affectstream.engines.spec import Array
 
@@ -132,6 +133,21 @@ def measure_part(
                 yield {"part": part.name, "runtime": mode, "batch": rows, "not_run": str(error)}
             else:
                 yield _row(part, mode, number, rows, times, work, roofline)
+    try:
+        yield from _measure_engine(part, graph, sessions, seconds, work, roofline, device)
+    except AffectstreamError as error:
+        yield {"part": part.name, "runtime": device, "not_run": str(error)}
+
+
+def _measure_engine(
+    part: Part,
+    graph: Path,
+    sessions: tuple[int, ...],
+    seconds: float,
+    work: Work,
+    roofline: Roofline | None,
+    device: str,
+) -> Iterator[dict[str, Any]]:
     with open_engine(graph, device) as engine:
         for number in sessions:
             rows = min(number * part.rows, LARGEST_BATCH)

@@ -1,6 +1,6 @@
 """What decides whether a frame of sound is speech: Silero's network, WebRTC's detector, or its level alone.
 
-Seconds that pass (`affectstream bench behaviour --only nonspeech`):
+Seconds that pass (`affectstream bench behaviour --data DATA --only nonspeech`):
 
                                                      webrtc    silero
     no speech: noise, tones, music, claps, clicks    61.2 %     0.0 %
