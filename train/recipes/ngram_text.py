@@ -30,7 +30,7 @@ from affectstream.train.networks.network import (
     Value,
     masked_mean,
 )
-from affectstream.train.networks.pretrained import NONE
+from affectstream.train.networks.pretrained import NONE, is_exporting
 from affectstream.train.networks.sequences import MASKED_SCORE, TemporalLayer
 from affectstream.train.networks.tokenizer import train_tokenizer
 from affectstream.train.networks.word_pieces import reduced_embeddings, reduced_tokenizer
@@ -74,7 +74,7 @@ class NgramEncoder(TextEncoder):
         generator = torch.Generator().manual_seed(slots)
         shares = slots // ORDERS
         numbers = torch.randint(shares, (ORDERS, ORDERS, spec.vocabulary), generator=generator)
-        self.register_buffer("numbers", numbers)
+        self.register_buffer("numbers", numbers.to(torch.int32))  # half the size in the file
         self.numbers: Tensor
         self.slots = shares
         self.table = nn.Embedding(slots, bag)
@@ -100,6 +100,9 @@ class NgramEncoder(TextEncoder):
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """See `TextEncoder`."""
+        if not is_exporting():
+            # Most lines are short: positions after the last token of the batch need not be computed.
+            ids, mask = _without_padding(ids, mask)
         if self.training:
             kept = torch.rand(ids.shape, device=ids.device) >= self.piece_dropout
             mask = mask & kept
@@ -114,7 +117,7 @@ class NgramEncoder(TextEncoder):
             for place in range(order + 1):
                 back = order - place
                 shifted = F.pad(ids, (back, 0))[:, : ids.shape[1]]
-                slot = slot + self.numbers[order, place][shifted]
+                slot = slot + self.numbers[order, place][shifted].long()
                 there = there & F.pad(mask, (back, 0))[:, : ids.shape[1]]
             rows = self.table(slot % self.slots + order * self.slots)
             weight = there.to(rows.dtype)
@@ -141,6 +144,13 @@ class NgramEncoder(TextEncoder):
         weights = attention.masked_fill(~mask, MASKED_SCORE).softmax(1)
         attended = torch.matmul(features, weights.unsqueeze(2)).squeeze(2)
         return F.relu(self.project(self.dropout(torch.cat([features.amax(2), attended], 1))))
+
+
+def _without_padding(ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Both (N, T) up to the last token of any line, at least one."""
+    places = torch.arange(1, mask.shape[1] + 1, device=mask.device)
+    used = max(1, int((mask.any(0) * places).max()))
+    return ids[:, :used], mask[:, :used]
 
 
 class NgramHead(Head):
