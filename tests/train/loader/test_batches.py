@@ -373,6 +373,19 @@ def test_single_pictures_are_mixed_and_masked_nowhere_on_the_device_of_the_netwo
     assert "video_mask" not in here[0]
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no NVIDIA GPU here")
+def test_single_pictures_are_augmented_on_the_gpu_alike_each_time(tmp_path):
+    made = [*samples(8, "train", grey=True), *samples(4, "valid", grey=True)]
+    data = Dataset(write(tmp_path / "set", made))
+    window = {"modalities": ("video",), "size": 64, "one_frame": True, "tokenizer": ""}
+    config = FitConfig(batch_size=4, mixup=0.4, erasing=0.4, degrading=0.4)
+    batches = TrainBatches(shown(data, **window, metadata=()), config).on(torch.device("cuda"))
+    first, again = list(batches.epoch(1)), list(batches.epoch(1))
+    assert all(part.is_cuda for batch in first for part in batch.values())
+    assert all(same(a, b) for a, b in zip(first, again, strict=True))
+
+
 def test_batches_with_sound_are_made_on_the_cpu(data):
     assert not shown(data).move(torch.device("cpu"))
 
