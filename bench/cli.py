@@ -121,6 +121,23 @@ def memory(
 
 
 @application.command()
+def batch(
+    data: Annotated[Path, typer.Option(help="Folder of the data sets.", show_default=False)],
+    count: Annotated[int, typer.Option(min=5, help="Recordings to cut.")] = 200,
+    kills: Annotated[int, typer.Option(min=0, help="Kills at random instants.")] = 40,
+) -> None:
+    """Measure a folder of recordings: processes, memory, kills and resume, and three shards.
+
+    Recordings are cut from those of the data sets and encoded again, with a dozen damaged files among them.
+
+    Example: [bold]affectstream bench batch --data DATA --count 50[/bold]
+    """
+    from affectstream.bench.batch.throughput import main
+
+    main(data, count, kills)
+
+
+@application.command()
 def clips(files: Files, bundle: BundleName = "pocket", threads: Threads = None) -> None:
     """Score recordings and print time, faces, events, label changes and peak memory of each.
 

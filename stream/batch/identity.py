@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -51,6 +52,11 @@ def transcript_of(task: Task, bundle: Bundle) -> Path | None:
     return task.options.transcript or find_transcript(task.path)
 
 
+def valid_name(path: Path) -> str:
+    """The name of a file as UTF-8 can hold it."""
+    return os.fsencode(path.name).decode("utf-8", "replace")
+
+
 def file_identity(path: Path) -> dict[str, Any]:
     """Size, time of change and content of a file. Raises `OSError`."""
     before = path.stat()
@@ -64,6 +70,6 @@ def is_unchanged(path: Path, identity: Mapping[str, Any]) -> bool:
         now = path.stat()
         if now.st_size != identity["size"]:
             return False
-        return now.st_mtime_ns == identity["mtime_ns"] or sha256(path) == identity["sha256"]
+        return bool(now.st_mtime_ns == identity["mtime_ns"]) or sha256(path) == identity["sha256"]
     except OSError:
         return False

@@ -102,7 +102,7 @@ def _remove(output: Path, name: str) -> list[Removed]:
 
 def _traces(found: Mapping[str, Mapping[str, Any]], content: str | None) -> list[bytes]:
     """What only this recording's results would hold: its path, the name of its folder, and its hash."""
-    traces = {content} if content else set()
+    traces: set[str | None] = {content}
     for name, run in found.items():
         traces |= {run.get("source"), (run.get("input") or {}).get("sha256")}
         if len(PurePosixPath(name).parts) > 1:

@@ -7,7 +7,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from affectstream.stream.batch.identity import file_identity, made_by, options_hash, transcript_of
+from affectstream.stream.batch.identity import (
+    file_identity,
+    made_by,
+    options_hash,
+    transcript_of,
+    valid_name,
+)
 from affectstream.stream.batch.outcome import Outcome
 from affectstream.stream.batch.storage import Storage
 from affectstream.stream.batch.task import Task
@@ -75,7 +81,9 @@ def _score_into(
         about |= {
             "made_with": made_by(recognizer) | {"options": options_hash(task.options)},
             "input": _identity(task.path),
-            "transcript": None if words is None else {"name": words.name, "file": _identity(words)},
+            "transcript": None
+            if words is None
+            else {"name": valid_name(words), "file": _identity(words)},
         }
         with Session(recognizer.bundle, task.path, task.options, recognizer.threads) as session:
             opened = OutputFolder(
@@ -146,7 +154,7 @@ def _record(
     with (
         suppress(OutputError, OSError),
         OutputFolder(
-            folder, (), recognizer, task.path.name, task.options, inputs=inputs, about=about
+            folder, (), recognizer, valid_name(task.path), task.options, inputs=inputs, about=about
         ) as opened,
     ):
         if content is not None:

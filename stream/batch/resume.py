@@ -10,7 +10,13 @@ import msgspec
 
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.manifest import Manifest
-from affectstream.stream.batch.identity import is_unchanged, made_by, options_hash, transcript_of
+from affectstream.stream.batch.identity import (
+    is_unchanged,
+    made_by,
+    options_hash,
+    transcript_of,
+    valid_name,
+)
 from affectstream.stream.batch.outcome import Outcome
 from affectstream.stream.batch.storage import Storage
 from affectstream.stream.batch.task import Task
@@ -97,7 +103,9 @@ def _is_same_input(task: Task, run: Mapping[str, Any], bundle: Bundle) -> bool:
     if words is None or now is None:
         return words is None and now is None
     return (
-        now.name == words["name"] and words["file"] is not None and is_unchanged(now, words["file"])
+        valid_name(now) == words["name"]
+        and words["file"] is not None
+        and is_unchanged(now, words["file"])
     )
 
 

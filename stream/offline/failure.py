@@ -37,9 +37,9 @@ def failure_of(path: Path, error: Exception, folder: Path | None = None) -> Fail
     """What went wrong in the file `path`. An unexpected error leaves its traceback in a file, in `folder` if
     that exists."""
     if isinstance(error, AffectstreamError):
-        return Failure(_kind(error), str(error).removeprefix(f"{path}: "))
+        return Failure(_kind(error), _valid(str(error).removeprefix(f"{path}: ")))
     kind = type(error).__name__
-    text = f"unexpected error, a defect of affectstream: {kind}: {error}".removesuffix(": ")
+    text = _valid(f"unexpected error, a defect of affectstream: {kind}: {error}").removesuffix(": ")
     where = _write_traceback(error, folder)
     if where is None:
         return Failure(
@@ -47,6 +47,11 @@ def failure_of(path: Path, error: Exception, folder: Path | None = None) -> Fail
             f"{text}; please report it with this traceback, which no file could take:\n{_trace(error)}",
         )
     return Failure("program", f"{text}; please report it with the traceback in {where}")
+
+
+def _valid(text: str) -> str:
+    """`text` as UTF-8 can hold it: a file name may have other bytes."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def _kind(error: AffectstreamError) -> FailureKind:

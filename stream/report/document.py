@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import mimetypes
+import os
 from base64 import b64encode
 from collections.abc import Mapping
 from hashlib import sha256
@@ -110,7 +111,7 @@ def _uplot() -> str:
 
 def _linked(recording: Path, page: Path) -> dict[str, Any] | None:
     found = relative_path(recording, page)
-    return None if found is None else _media(recording, quote(found))
+    return None if found is None else _media(recording, quote(os.fsencode(found)))
 
 
 def _embedded(recording: Path) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -227,3 +228,33 @@ def test_many_recordings_from_python(damaged, tmp_path, capsys):
             recognizer.score_many(damaged, tmp_path / "out", formats=["xls"])
         with pytest.raises(OptionError, match="min_confidence default, now"):
             recognizer.score_many(damaged, tmp_path / "out", SourceOptions(min_confidence=0.5))
+
+
+def test_ctrl_c_keeps_the_results_of_all_processes_and_the_same_command_goes_on(tmp_path):
+    folder, output = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    write_video(folder / "0.mp4", 2000)
+    for number in (1, 2, 3):
+        shutil.copy(folder / "0.mp4", folder / f"{number}.mp4")
+    program = [sys.executable, "-c", "from affectstream.stream.cli import main; main()"]
+    line = [*program, "score", str(folder), "-o", str(output), "--workers", "2", "-f", "jsonl"]
+    process = subprocess.Popen(line, stderr=subprocess.PIPE, text=True)
+    for _ in range(1200):
+        if any(p.stat().st_size for p in output.rglob(".events.jsonl.*.part")):
+            break
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, messages = process.communicate(timeout=60)
+    assert process.returncode == 130, messages
+    assert "the same command goes on" in messages and "Traceback" not in messages
+    kinds = [
+        json.loads(path.read_text())["failure"]["kind"]
+        for path in output.rglob("run.json")
+        if '"incomplete"' in path.read_text()
+    ]
+    assert set(kinds) <= {"interrupted"}
+    assert not list(output.rglob(".*.part"))
+    for number in range(4):
+        write_video(folder / f"{number}.mp4", 10)
+    assert subprocess.run(line, stderr=subprocess.DEVNULL).returncode == 0
+    assert set(status(output).values()) == {"complete"}

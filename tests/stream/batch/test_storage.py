@@ -116,7 +116,6 @@ def test_a_local_cluster_writes_what_processes_write(damaged, tmp_path, ray):
     assert run_command(*line, "--workers", 1, "-o", tmp_path / "one") == 3
     assert run_command(*line, "--workers", 2, "--cluster", "local", "-o", tmp_path / "out") == 3
     assert contents(tmp_path / "out") == contents(tmp_path / "one")
-    assert run_command(*line, "--cluster", "ray://127.0.0.1:1", "-o", tmp_path / "no") == 2
 
 
 @pytest.mark.slow
@@ -124,15 +123,15 @@ def test_a_node_that_dies_loses_and_doubles_nothing(damaged, tmp_path, ray):
     """Two nodes; one is killed while it scores. Ray gives its recordings to the other one."""
     from ray.cluster_utils import Cluster
 
-    for number in range(8):
-        write_video(damaged / f"video{number}.mp4", 150)
+    for number in range(6):
+        write_video(damaged / f"video{number}.mp4", 60)
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     node = cluster.add_node(num_cpus=1)
     output = tmp_path / "out"
     killed = threading.Event()
 
     def kill():
-        while len(status(output)) < 3 and not killed.wait(0.05):
+        while len(status(output)) < 2 and not killed.wait(0.05):
             pass
         cluster.remove_node(node, allow_graceful=False)
         killed.set()

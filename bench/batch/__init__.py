@@ -1,0 +1,1 @@
+"""Many recordings: throughput of processes, kills and resume, shards."""

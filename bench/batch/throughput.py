@@ -1,0 +1,181 @@
+"""A folder of recordings in one process and in several, killed at random instants, and in shards.
+
+affectstream bench batch --data DATA
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+
+from affectstream.bench.batch.corpus import DAMAGE, write_corpus
+from affectstream.bench.machine import describe
+from affectstream.stream import exits
+
+_FORMATS = ("--format", "jsonl,parquet,vtt")
+_COMPARED = ("events.jsonl", "readings.parquet", "segments.vtt", "failures.csv")
+_KILLED = 24
+"""Recordings of the run that is killed again and again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run over all recordings."""
+
+    workers: int
+    media_s: float
+    wall_s: float
+    cpu_s: float
+    """Processor time of all its processes."""
+    peak_mb: float
+    """Resident memory of all its processes together, at most."""
+
+
+def main(data: Path, count: int, kills: int) -> None:
+    """Measure and print; one line of JSON at the end."""
+    sources = sorted(
+        path for path in (data / "video").iterdir() if path.suffix in (".mp4", ".mov", ".wav")
+    )
+    with tempfile.TemporaryDirectory() as scratch_name:
+        scratch = Path(scratch_name)
+        write_corpus(sources, scratch / "recordings", count)
+        runs = [_measure(scratch, workers) for workers in (1, os.cpu_count() or 2)]
+        first = _contents(scratch / "out1")
+        same = all(_contents(scratch / f"out{run.workers}") == first for run in runs)
+        for run in runs:
+            print(
+                f"{run.workers} processes: {run.media_s / run.wall_s:.1f} x real time, "
+                f"{run.media_s / run.cpu_s:.1f} s of media for a second of processor, "
+                f"{run.peak_mb:.0f} MB"
+            )
+        shards_same = _shards(scratch) == first
+        killed = _kill(scratch, kills)
+        failures = (scratch / "out1/failures.csv").read_text().splitlines()[1:]
+    print(
+        json.dumps(
+            {
+                "bench": "batch",
+                "recordings": count,
+                "damaged": len(DAMAGE),
+                "listed": len(failures),
+                "runs": [asdict(run) for run in runs],
+                "same_results": same,
+                "shards_same_results": shards_same,
+                **killed,
+                "machine": describe(),
+            }
+        )
+    )
+
+
+def _command(scratch: Path, output: str, *more: str, folder: str = "recordings") -> list[str]:
+    program = "from affectstream.stream.cli import main; main()"
+    where = (str(scratch / folder), "--output", str(scratch / output))
+    return [sys.executable, "-c", program, "score", *where, *_FORMATS, "--device", "cpu", *more]
+
+
+def _measure(scratch: Path, workers: int) -> Run:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    began_s = time.monotonic()
+    process = subprocess.Popen(
+        _command(scratch, f"out{workers}", "--workers", str(workers)), stderr=subprocess.DEVNULL
+    )
+    peak = _Peak(process.pid)
+    code = process.wait()
+    wall_s, after = time.monotonic() - began_s, resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert code == exits.PARTLY, code
+    runs = [json.loads(path.read_bytes()) for path in (scratch / f"out{workers}").rglob("run.json")]
+    return Run(
+        workers,
+        media_s=round(sum(run["media_s"] for run in runs), 1),
+        wall_s=round(wall_s, 1),
+        cpu_s=round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, 1),
+        peak_mb=round(peak.stop() / 1e6, 1),
+    )
+
+
+class _Peak:
+    """The most memory that a process and its children held together."""
+
+    def __init__(self, pid: int) -> None:
+        self._process, self._most, self._over = psutil.Process(pid), 0, threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> int:
+        """Bytes."""
+        self._over.set()
+        self._thread.join()
+        return self._most
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.2):
+            total = 0
+            try:
+                for one in (self._process, *self._process.children(recursive=True)):
+                    total += one.memory_info().rss
+            except psutil.Error:
+                continue
+            self._most = max(self._most, total)
+
+
+def _shards(scratch: Path) -> Mapping[str, bytes]:
+    """The results of three processes that know nothing of each other, with one output."""
+    parts = [
+        subprocess.Popen(
+            _command(scratch, "shards", "--workers", "1", "--shard", f"{number}/3"),
+            stderr=subprocess.DEVNULL,
+        )
+        for number in (1, 2, 3)
+    ]
+    for part in parts:
+        assert part.wait() in (exits.DONE, exits.PARTLY)
+    return _contents(scratch / "shards")
+
+
+def _kill(scratch: Path, kills: int) -> dict[str, int | bool]:
+    """Kill a run over some recordings at random instants, then let it end; is it as if undisturbed?"""
+    few = scratch / "few"
+    few.mkdir()
+    for path in sorted((scratch / "recordings").rglob("*.*"))[:_KILLED]:
+        (few / path.name).symlink_to(path)
+    workers = ("--workers", "2")
+    began_s = time.monotonic()
+    subprocess.run(
+        _command(scratch, "undisturbed", *workers, folder="few"), stderr=subprocess.DEVNULL
+    )
+    whole_s, chance, hits = time.monotonic() - began_s, random.Random(0), 0
+    line = _command(scratch, "killed", *workers, folder="few")
+    for _ in range(kills):
+        process = subprocess.Popen(line, stderr=subprocess.DEVNULL)
+        try:
+            # Start-up takes seconds and changes nothing; most kills shall come later.
+            process.wait(chance.uniform(0.1, 1.0) * min(whole_s, 15.0))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            hits += 1
+        process.wait()
+    subprocess.run(line, stderr=subprocess.DEVNULL)
+    same = _contents(scratch / "killed") == _contents(scratch / "undisturbed")
+    return {"kills": hits, "resumed_same_results": same}
+
+
+def _contents(output: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(output).as_posix(): path.read_bytes()
+        for path in output.rglob("*")
+        if path.name in _COMPARED
+    }
