@@ -31,6 +31,8 @@ def write(recording: ScoredRecording, path: Path) -> None:
     """Write the tiers of `recording` to `path`, with the labels and states to choose from."""
     states = {"emotion": recording.labels, "attention": get_args(AttentionState)}
     media = relative_path(recording.path, path)
+    if media is not None and media != media.encode("utf-8", "replace").decode():
+        media = None  # XML cannot hold such a name
     path.write_bytes(eaf(recording_tiers(recording), media, states))
 
 

@@ -39,14 +39,14 @@ def failure_of(path: Path, error: Exception, folder: Path | None = None) -> Fail
     if isinstance(error, AffectstreamError):
         return Failure(_kind(error), _valid(str(error).removeprefix(f"{path}: ")))
     kind = type(error).__name__
-    text = _valid(f"unexpected error, a defect of affectstream: {kind}: {error}").removesuffix(": ")
+    text = f"unexpected error, a defect of affectstream: {kind}: {error}".removesuffix(": ")
     where = _write_traceback(error, folder)
-    if where is None:
-        return Failure(
-            "program",
-            f"{text}; please report it with this traceback, which no file could take:\n{_trace(error)}",
-        )
-    return Failure("program", f"{text}; please report it with the traceback in {where}")
+    what = (
+        f"the traceback in {where}"
+        if where is not None
+        else f"this traceback, which no file could take:\n{_trace(error)}"
+    )
+    return Failure("program", _valid(f"{text}; please report it with {what}"))
 
 
 def _valid(text: str) -> str:

@@ -123,7 +123,8 @@ def _embedded(recording: Path) -> dict[str, Any] | None:
 
 def _media(recording: Path, source: str) -> dict[str, Any]:
     kind = "audio" if _kind(recording).startswith("audio/") else "video"
-    return {"name": recording.name, "kind": kind, "source": source}
+    name = os.fsencode(recording.name).decode("utf-8", "replace")
+    return {"name": name, "kind": kind, "source": source}
 
 
 def _kind(recording: Path) -> str:

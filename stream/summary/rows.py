@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -103,13 +104,15 @@ def collect(output: Path, runs: Iterable[tuple[str, Mapping[str, Any]]]) -> Coll
     for name, run in sorted(runs, key=lambda one: one[0]):
         folder = output / name
         failure = run.get("failure") or {}
-        report = f"{name}/{REPORT}" if (folder / REPORT).is_file() else None
+        shown = os.fsencode(name).decode("utf-8", "replace")
+        # No link can hold a name that is not UTF-8.
+        has_report = shown == name and (folder / REPORT).is_file()
         about: Row = {
-            "recording": name,
+            "recording": shown,
             "group": run.get("group"),
             "status": run.get("status"),
             "reason": failure.get("reason"),
-            "report": report,
+            "report": f"{name}/{REPORT}" if has_report else None,
         }
         found = _people(folder, run)
         if found is None:
