@@ -65,9 +65,9 @@ def _latency(calls: HopCalls, sessions: int, seconds: float, period_s: float) ->
 
 
 def measure_parity(
-    recognizer: Recognizer, source: Path, device: str, extra: dict[str, Feeds] | None = None
+    recognizer: Recognizer, source: Path, extra: dict[str, Feeds] | None = None
 ) -> Iterator[dict[str, Any]]:
-    """Every engine as it runs on `device` against FP32 on the processor.
+    """Every engine as `recognizer` runs it against FP32 on the processor.
 
     Inputs: those while `source` is scored, random ones, and `extra` by role.
     """
@@ -76,9 +76,9 @@ def measure_parity(
     for role, (path, _) in engine_files(bundle.folder, bundle.manifest).items():
         engine = bundle.all_engines[role]
         with open_engine(path) as truth:
-            inputs = {
+            inputs: dict[str, Feeds] = {
                 "recording": recorded.get(role, []),
-                "random": list(random_feeds(truth.inputs, 4, 0)),
+                "random": [dict(feeds) for feeds in random_feeds(truth.inputs, 4, 0)],
                 "extra": (extra or {}).get(role, []),
             }
             for name, feeds in inputs.items():
@@ -87,7 +87,7 @@ def measure_parity(
 
 
 def _row(role: str, runtime: str, name: str, found: Comparison, feeds: Feeds) -> dict[str, Any]:
-    outputs = {}
+    outputs: dict[str, dict[str, Any]] = {}
     for output in found.outputs:
         outputs[output.output] = {
             "largest_difference": float(f"{output.max_abs:.3g}"),

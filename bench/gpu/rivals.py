@@ -36,7 +36,7 @@ class TorchRival:
 
     def __init__(self, part: Part, rows: int, mode: Mode) -> None:
         """Raises `RuntimeError` if it cannot be captured."""
-        self._module = part.module.to("cuda", memory_format=torch.channels_last)
+        self._module = part.module.to("cuda").to(memory_format=torch.channels_last)
         self._host = [tensor.pin_memory() for tensor in part.example(rows)]
         self._device = [tensor.to("cuda") for tensor in self._host]
         self._stream = torch.cuda.Stream()

@@ -115,9 +115,11 @@ def run(
             seconds = max(2.0, left * SHARES[name] / max(remaining, 1e-9))
             print(f"--- {name}: about {seconds:.0f} s", flush=True)
             started = time.perf_counter()
-            stage = result["stages"][name] = {"rows": []}
+            rows: list[dict[str, Any]] = []
+            stage: dict[str, Any] = {"rows": rows}
+            result["stages"][name] = stage
 
-            def add(row: dict[str, Any], rows: list[Any] = stage["rows"]) -> None:
+            def add(row: dict[str, Any], rows: list[dict[str, Any]] = rows) -> None:
                 rows.append(row)
                 _write(output, result)
 
@@ -185,14 +187,14 @@ class Stages:
                 roofline=self.roofline(),
                 on_row=add,
             )
-        rows = {
+        stages: dict[str, Callable[[float], Iterator[dict[str, Any]]]] = {
             "latency": self._latency,
             "parity": self._parity,
             "decode": self._decode,
             "rivals": lambda s: self._rivals(s, large=False),
             "large": lambda s: self._rivals(s, large=True),
-        }[name](seconds)
-        for row in rows:
+        }
+        for row in stages[name](seconds):
             print(_line(row), flush=True)
             add(row)
         return {"goal_ms": GOAL_MS} if name == "latency" else {}
@@ -213,7 +215,7 @@ class Stages:
         extra = None if self._inputs is None else read_feeds(self._inputs)
         feeds = {role: [dict(f) for f in calls] for role, calls in (extra or {}).items()}
         with Recognizer.open(self._bundle, device=self._device) as recognizer:
-            yield from measure_parity(recognizer, self._recording, self._device, feeds)
+            yield from measure_parity(recognizer, self._recording, feeds)
 
     def _decode(self, seconds: float) -> Iterator[dict[str, Any]]:
         # 15 ways, of which each decodes one clip beforehand; some of the time goes into making the clips.

@@ -57,7 +57,9 @@ class HopTimes:
         timed = [event for event in hop.events if isinstance(event, Emotion | Attention)]
         if timed and now_s >= self._from_s:
             age_ms, latency_ms = timed[0].age_ms, timed[0].latency_ms
-            if age_ms is not None and latency_ms:  # 0: the source ended within this hop
+            if not isinstance(age_ms, float) or not isinstance(latency_ms, float):
+                return
+            if latency_ms:  # 0: the source ended within this hop
                 with self._lock:
                     self.hops.append((now_s, age_ms, latency_ms))
 
