@@ -130,6 +130,9 @@ class SourceOptions:
     """Age and gender of speakers, for bundles that use them; see `read_speakers`."""
     modalities: tuple[Modality, ...] | None = None
     """Use these only, if the source and the bundle have them; None: all."""
+    neutral_us: int = 0
+    """How long the face and voice of a person count as neutral at first: scores are relative to them. 0: the
+    bundle's own scale."""
     min_confidence: float | None = None
     """No label and no emotion segment below this confidence, 0 to 1; None: the bundle's own limits."""
 
@@ -158,6 +161,8 @@ class SourceOptions:
             raise OptionError(f"vad: expected one of {known}, found {self.vad!r}")
         if self.baseline_us < 0:
             raise OptionError(f"baseline must not be negative, found {self.baseline_us / 1e6} s")
+        if self.neutral_us < 0:
+            raise OptionError(f"neutral must not be negative, found {self.neutral_us / 1e6} s")
         if self.focal_px is not None and not 0 < self.focal_px < math.inf:
             raise OptionError(f"focal must be a positive number of pixels, found {self.focal_px}")
         if self.modalities is not None and not set(self.modalities) & set(MODALITIES):
@@ -191,6 +196,7 @@ class SourceOptions:
             "attention": None if self.attention == "gaze" else self.attention,
             "vad": None if self.vad == "silero" else self.vad,
             "baseline_s": self.baseline_us / 1e6 or None,
+            "neutral_s": self.neutral_us / 1e6 or None,
             "focal_px": self.focal_px,
             "modalities": self.modalities,
             "min_confidence": self.min_confidence,

@@ -68,12 +68,13 @@ def calibrate(
     threshold = (
         min(EVEN, float(np.quantile(confidence, 1.0 - COVERAGE))) if limit is None else limit
     )
+    covered = confidence >= threshold
     return Calibrated(
         temperature=round(temperature, 4),
         min_confidence=round(threshold, 4),
         ece=expected_calibration_error(confidence, correct),
         accuracy=float(correct.mean()),
-        covered_accuracy=float(correct[confidence >= threshold].mean()),
+        covered_accuracy=float(correct[covered].mean()) if covered.any() else float("nan"),
     )
 
 

@@ -107,6 +107,12 @@ Modalities = Annotated[
     str | None,
     typer.Option(help="Use these only: some of video,voice,text.", show_default="what there is"),
 ]
+Neutral = Annotated[
+    str,
+    typer.Option(
+        help="Scores relative to the face and voice of each person's first seconds, such as 10s."
+    ),
+]
 MinConfidence = Annotated[
     float | None,
     typer.Option(
@@ -162,6 +168,7 @@ def source_options(
     metadata: Path | None,
     attention: AttentionOption,
     baseline: str,
+    neutral: str,
     focal: float | None,
     vad: SpeechGateOption = "silero",
     modalities: str | None = None,
@@ -190,6 +197,7 @@ def source_options(
         assignment=Assignment.parse(speakers or [], channel),
         attention=attention,
         baseline_us=round(parse_seconds(baseline, "--baseline") * 1e6),
+        neutral_us=round(parse_seconds(neutral, "--neutral") * 1e6),
         focal_px=focal,
         vad=vad,
         metadata=None if metadata is None else read_speakers(metadata),

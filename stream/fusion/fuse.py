@@ -19,6 +19,7 @@ from affectstream.stream.fusion.member import (
     MemberContext,
     MemberInputs,
 )
+from affectstream.stream.fusion.neutral import NeutralBaselines
 from affectstream.stream.fusion.reading import OutputDecoder, Reading
 from affectstream.stream.fusion.subjects import Subject, SubjectAssigner, is_recent
 from affectstream.stream.options import Assignment
@@ -38,8 +39,12 @@ class Fuser:
         modalities: Sequence[Modality] = MODALITIES,
         speakers: Speakers | None = None,
         min_confidence: float | None = None,
+        neutral_us: int = 0,
     ) -> None:
-        """`modalities` are those that the source can give at all."""
+        """`modalities` are those that the source can give at all.
+
+        Raises `OptionError` as `NeutralBaselines`.
+        """
         manifest = bundle.manifest
         self._shape = WindowShape(manifest.window_us, manifest.hop_us, manifest.frame_hz)
         shared = MemberContext(
@@ -55,6 +60,7 @@ class Fuser:
             has_voice="voice" in modalities,
         )
         self._decoder = OutputDecoder(manifest, min_confidence)
+        self._neutral = NeutralBaselines(manifest, neutral_us)
 
     def push(self, window: Window) -> list[Reading]:
         """Readings of one hop: those of the tracks in order of their numbers, then the recording's.
@@ -98,7 +104,7 @@ class Fuser:
 
     def _alone(self, used: Sequence[Sequence[Modality]]) -> list[tuple[int, Modality]]:
         """Each modality of each subject that has several, if it is to be known what they say alone."""
-        if not self._decoder.finds_conflicts:
+        if not (self._decoder.finds_conflicts or self._neutral.active):
             return []
         return [(n, modality) for n, of in enumerate(used) if len(of) > 1 for modality in of]
 
@@ -127,7 +133,13 @@ class Fuser:
             track_sample=in_hop[-1] if in_hop else None,
             voiced=voiced_us / self._shape.window_us,
         )
-        return reading if outputs is None else self._decoder.fill(reading, outputs, alone)
+        if outputs is None:
+            return reading
+        if len(modalities) == 1:
+            alone = {modalities[0]: outputs}
+        logits = {m: of["logits"] for m, of in alone.items() if "logits" in of}
+        shifts = self._neutral.push(subject.track, window.start_us, logits)
+        return self._decoder.fill(reading, outputs, alone, shifts)
 
     def _why_nothing(self, subject: Subject, end_us: int) -> Reason:
         """Why no modality of a subject can be used."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from affectstream.engines.labels import Modality
 from affectstream.engines.manifest import Manifest
@@ -72,10 +73,11 @@ class OutputDecoder:
         self,
         reading: Reading,
         outputs: Mapping[str, Array],
-        alone: Mapping[Modality, Mapping[str, Array]] | None = None,
+        alone: Mapping[Modality, Mapping[str, Array]],
+        shifts: Mapping[Modality, NDArray[np.float64]],
     ) -> Reading:
-        """`reading` with the values of the head's `outputs`; `alone` are those of each modality alone, where
-        there are several."""
+        """`reading` with the values of the head's `outputs`; `alone` are those of each modality alone, and
+        `shifts` what to subtract from their logits (`NeutralBaselines`)."""
         reading = replace(
             reading,
             valence=_scalar(outputs, "valence", -1.0),
@@ -89,8 +91,14 @@ class OutputDecoder:
         )
         if "logits" not in outputs:
             return reading
-        scores = self.probabilities(outputs["logits"], reading.modalities)
-        apart = {m: self.probabilities(of["logits"], (m,)) for m, of in (alone or {}).items()}
+        nothing = np.zeros(len(self._labels))
+        shift = sum((shifts.get(m, nothing) for m in reading.modalities), nothing)
+        scores = self.probabilities(outputs["logits"] - shift, reading.modalities)
+        apart = {
+            m: self.probabilities(of["logits"] - shifts.get(m, nothing), (m,))
+            for m, of in alone.items()
+            if self.finds_conflicts
+        }
         best, least = int(np.argmax(scores)), self._min_confidence
         if least is None:
             least = self._calibration.min_confidence.get("+".join(reading.modalities), 0.0)

@@ -93,6 +93,7 @@ class Interpreter:
             modalities=modalities,
             speakers=options.metadata,
             min_confidence=options.min_confidence,
+            neutral_us=options.neutral_us,
         )
         self._events = EventBuilder(stream, manifest.labels)
         self._has_emotion = bool(bundle.head_outputs - {"attention"})

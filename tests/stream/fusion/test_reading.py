@@ -33,7 +33,7 @@ def read(found, fused, video, voice):
         hop=0, start_us=0, end_us=500_000, track=1, modalities=BOTH, scores=None, label=None,
         confidence=None, abstain=None, assigned_by=None, track_sample=None, voiced=1.0,
     )  # fmt: skip
-    return found.fill(reading, logits(fused), {"video": logits(video), "voice": logits(voice)})
+    return found.fill(reading, logits(fused), {"video": logits(video), "voice": logits(voice)}, {})
 
 
 def test_modalities_that_contradict_each_other_give_no_label_and_show_both():
@@ -90,5 +90,5 @@ def test_valence_and_arousal_follow_from_the_scores_also_without_a_label():
 def test_a_head_that_predicts_valence_keeps_its_own():
     reading = read(decoder(0.8), (0, 9, 0), JOY, JOY)
     outputs = {"logits": np.zeros(3, np.float32), "valence": np.array(0.25, np.float32)}
-    found = decoder(0.8).fill(reading, outputs)
+    found = decoder(0.8).fill(reading, outputs, {}, {})
     assert (found.valence, found.arousal, found.derived) == (0.25, None, False)

@@ -91,7 +91,7 @@ def test_tables_name_their_stream_and_options_and_can_be_joined(talk, recognizer
     assert about["bundle"]["name"] == "pocket" and about["bundle"]["version"]
     assert about["options"] == {"start_s": 0.0, "language": "en", "min_confidence": 0.25}
     assert str(tmp_path) not in json.dumps(about)
-    empty = one["valence"]  # pocket predicts none
+    empty = one["engagement"]  # pocket predicts none
     assert empty.null_count == one.num_rows > 0 and empty.type == pa.float64()
     joined = pa.concat_tables([one, two])
     assert set(joined["stream"].to_pylist()) == {"talk.srt", "other.srt"}
