@@ -40,7 +40,7 @@ def draw(path: Path, result: dict[str, Any]) -> None:
         axis.set_yscale("log")
         axis.set_xlabel("batch")
         axis.grid(alpha=0.3)
-    left.legend(fontsize=8)
+    figure.legend(*left.get_legend_handles_labels(), loc="outside right center", fontsize=8)
     gpu = result["gpu"].get("before", {}).get("name") if result["gpu"] else None
     figure.suptitle(f"{result['bundle']} on {result['device']}, {gpu or result['machine']['cpu']}")
     figure.savefig(path, dpi=110)

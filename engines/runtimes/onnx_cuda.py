@@ -19,9 +19,9 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Literal, Self, TypeVar
 
 import numpy as np
 import onnxruntime
@@ -49,6 +49,9 @@ _SHAPE_WORK = frozenset((
     "Squeeze", "Sub", "Unsqueeze", "Where",
 ))
 # fmt: on
+ConvolutionSearch = Literal["HEURISTIC", "DEFAULT"]
+"""How cuDNN chooses: by what is usually fastest, or from what always works (its mode A and its fallback)."""
+_FAULTS: tuple[type[Exception], ...] = (RuntimeError, *ORT_ERRORS)
 _log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
@@ -70,9 +73,9 @@ class CudaEngine:
 
             path = fp16_file(path)
         self._thread = _cuda_thread()
-        self._bound: BoundSession | None = self._call(
-            lambda: _open(self._name, path, ordinal, graphs=fp16)
-        )
+        self._open = partial(_open, self._name, path, ordinal, graphs=fp16)
+        self._bound: BoundSession | None = self._call(self._open)
+        self._fell_back = False
         session = self._bound.session
         self.inputs = {i.name: tensor_spec(i) for i in session.get_inputs()}
         self.outputs = {o.name: tensor_spec(o) for o in session.get_outputs()}
@@ -95,18 +98,37 @@ class CudaEngine:
         feeds: Mapping[str, Array],
         run: Callable[[BoundSession, Mapping[str, Array]], Result],
     ) -> Result:
-        bound = self._bound
-        if bound is None:
-            raise EngineError(f"{self._name}: this engine was closed; open it again")
         check_feeds(self._name, self.inputs, feeds)
         try:
-            return self._call(lambda: run(bound, feeds))
+            return self._call(lambda: self._attempt(feeds, run))
         except ORT_ERRORS as error:
             raise EngineError(f"{self._name}: ONNX Runtime failed on CUDA: {error}") from error
         except RuntimeError as error:  # raised for faults of CUDA and cuDNN themselves
             raise EngineError(
                 f"{self._name}: ONNX Runtime failed on CUDA: {_fault(error)}; use --device cpu"
             ) from error
+
+    def _attempt(
+        self,
+        feeds: Mapping[str, Array],
+        run: Callable[[BoundSession, Mapping[str, Array]], Result],
+    ) -> Result:
+        """Run on the CUDA thread; once more with other plans where cuDNN finds none of the usual ones."""
+        bound = self._bound
+        if bound is None:
+            raise EngineError(f"{self._name}: this engine was closed; open it again")
+        try:
+            return run(bound, feeds)
+        except _FAULTS as error:
+            if self._fell_back or "CUDNN_FE failure" not in str(error):
+                raise
+            _log.warning(
+                "%s: cuDNN's slower plans are used, it has no others: %s", self._name, _fault(error)
+            )
+        self._fell_back = True
+        bound.close()
+        self._bound = self._open(search="DEFAULT")
+        return run(self._bound, feeds)
 
     def _call(self, work: Callable[[], Result]) -> Result:
         return self._thread.submit(work).result()
@@ -270,28 +292,31 @@ def _preload() -> None:
         onnxruntime.preload_dlls()
 
 
-def _open(name: str, path: Path, ordinal: int, *, graphs: bool) -> BoundSession:
+def _open(
+    name: str, path: Path, ordinal: int, *, graphs: bool, search: ConvolutionSearch = "HEURISTIC"
+) -> BoundSession:
     """Without CUDA graphs where they are not wanted, or ONNX Runtime refuses them.
 
     Graphs as they are stored, in FP32, get none: on an H200 the face detector's was computed without, and
     replaying it ended with CUDA error 715, after which a process cannot use its GPU any more.
     """
     if not graphs:
-        return BoundSession(_session(name, path, ordinal, graphs=False), "cuda", ordinal)
+        return BoundSession(_session(name, path, ordinal, search, graphs=False), "cuda", ordinal)
     try:
-        return BoundSession(
-            _session(name, path, ordinal, graphs=True), "cuda", ordinal, graphs=True
-        )
+        session = _session(name, path, ordinal, search, graphs=True)
+        return BoundSession(session, "cuda", ordinal, graphs=True)
     except DeviceError:
         raise
     except EngineError as refused:
         # A fault of the graph itself is raised again without CUDA graphs.
-        session = _session(name, path, ordinal, graphs=False)
+        session = _session(name, path, ordinal, search, graphs=False)
         _log.warning("%s: no CUDA graphs, each kernel is launched alone: %s", name, refused)
         return BoundSession(session, "cuda", ordinal)
 
 
-def _session(name: str, path: Path, ordinal: int, *, graphs: bool) -> onnxruntime.InferenceSession:
+def _session(
+    name: str, path: Path, ordinal: int, search: ConvolutionSearch, *, graphs: bool
+) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
@@ -299,7 +324,7 @@ def _session(name: str, path: Path, ordinal: int, *, graphs: bool) -> onnxruntim
         "device_id": str(ordinal),
         "enable_cuda_graph": "1" if graphs else "0",
         # Measuring every algorithm takes seconds for each new shape, and its choice varies.
-        "cudnn_conv_algo_search": "HEURISTIC",
+        "cudnn_conv_algo_search": search,
         # The nodes that stay in FP32 need more than the 10 bits of TF32.
         "use_tf32": "0",
     }

@@ -131,16 +131,48 @@ def test_faults_of_cuda_itself_are_engine_errors(monkeypatch, message, text):
     def fails(*_):
         raise RuntimeError(message)
 
-    session = BoundSession(cpu_session("fusion"), "cpu")
+    on_cpu(monkeypatch, [])
+    monkeypatch.setattr(BoundSession, "_run_unbound", fails)
+    with (
+        OnnxEngine(POCKET / "fusion.onnx") as truth,
+        CudaEngine(POCKET / "fusion.onnx", fp16=False) as engine,
+        pytest.raises(EngineError, match=re.escape(text)),
+    ):
+        engine.run(feeds(truth, 1))
+
+
+def on_cpu(monkeypatch, searches):
+    """Let `CudaEngine` compute on the CPU, and note how it lets cuDNN search in `searches`."""
+
+    def opened(*_, search="HEURISTIC", **__):
+        searches.append(search)
+        return BoundSession(cpu_session("fusion"), "cpu")
+
     monkeypatch.setattr("affectstream.engines.runtimes.onnx_cuda._check_build", lambda: None)
-    monkeypatch.setattr("affectstream.engines.runtimes.onnx_cuda._open", lambda *_, **__: session)
+    monkeypatch.setattr("affectstream.engines.runtimes.onnx_cuda._open", opened)
+
+
+def test_where_cudnn_has_no_usual_plan_its_fallback_is_used(monkeypatch, caplog):
+    searches = []
+    on_cpu(monkeypatch, searches)
+    run_unbound = BoundSession._run_unbound
+
+    def fails_at_first(self, fed):
+        if searches == ["HEURISTIC"]:
+            raise RuntimeError("Name:'c' CUDNN_FE failure 8: HEURISTIC_QUERY_FAILED ; GPU=0")
+        return run_unbound(self, fed)
+
+    monkeypatch.setattr(BoundSession, "_run_unbound", fails_at_first)
     with (
         OnnxEngine(POCKET / "fusion.onnx") as truth,
         CudaEngine(POCKET / "fusion.onnx", fp16=False) as engine,
     ):
-        monkeypatch.setattr(session, "_run_unbound", fails)
-        with pytest.raises(EngineError, match=re.escape(text)):
-            engine.run(feeds(truth, 1))
+        for seed in range(2):
+            fed = feeds(truth, 2, seed)
+            expected = truth.run(fed)["logits"]
+            np.testing.assert_allclose(engine.run(fed)["logits"], expected, rtol=1e-5, atol=1e-6)
+    assert searches == ["HEURISTIC", "DEFAULT"]
+    assert "fusion.onnx: cuDNN's slower plans are used" in caplog.text
 
 
 @pytest.mark.skipif(HAS_CUDA, reason="this onnxruntime has CUDA")
