@@ -13,6 +13,7 @@ a label for a task is left out of that task's loss and metrics. Where people vot
 | `sentiment` | `sentiment` | negative, neutral, positive | `sentiment` (N, 3), probabilities |
 | `intensity`, `engagement` | the same | its amount | the same (N,) in [0, 1] |
 | `valence` | `valence` | from unpleasant to pleasant | `valence` (N,) in [-1, 1] |
+| `arousal` | `arousal` | from calm to excited | `arousal` (N,) in [-1, 1] |
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ TASK_TYPES = {
     "intensity": TaskType("intensity", "fraction", "intensity"),
     "engagement": TaskType("engagement", "fraction", "engagement"),
     "valence": TaskType("valence", "signed", "valence"),
+    "arousal": TaskType("arousal", "signed", "arousal"),
 }
 
 

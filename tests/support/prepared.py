@@ -83,6 +83,7 @@ def utterances(count, split, *, seconds=2.0, crops=8, seed=0):
             attention=float(label >= 2),
             engagement=label / 3,
             valence=(0.0, 0.9, 0.3, -0.8)[label],
+            arousal=(-0.5, 0.6, 0.8, 0.4)[label],
             sentiment=("neutral", "positive", "positive", "negative")[label],
         )
 

@@ -64,6 +64,7 @@ def test_every_task_is_bound_to_its_column(data):
     assert truth["sentiment"].tolist() == [1, 2, 2, 0]
     assert truth["attention"].tolist() == truth["attention_regression"].tolist() == [0, 0, 1, 1]
     assert truth["valence"].tolist() == pytest.approx([0.0, 0.9, 0.3, -0.8])
+    assert truth["arousal"].tolist() == pytest.approx([-0.5, 0.6, 0.8, 0.4])
     assert truth["engagement"].tolist() == pytest.approx([0, 1 / 3, 2 / 3, 1])
     assert truth["intensity"].tolist() == [0.25, 0.5, 0.75, 1.0]
     assert truth["emotion_multilabel"].shape == (4, 8)

@@ -65,11 +65,12 @@ SCHEMA = pa.schema(
         ("sentiment", pa.string()),
         ("content", pa.string()),
         ("votes", pa.struct([(name, pa.float32()) for name in EMOTIONS])),
+        ("arousal", pa.float32()),
     ]
 )
 """Columns of `samples-*.parquet`. `content` is a hash of crops and sound; it is null for a sample
 without crops whose sound is absent or silent, because two people may well be silent alike."""
-LATER_COLUMNS = ("votes",)
+LATER_COLUMNS = ("votes", "arousal")
 """Columns that older data sets lack: all their values are null."""
 SMALL_COLUMNS = tuple(name for name in SCHEMA.names if name not in LARGE_COLUMNS)
 
@@ -79,6 +80,7 @@ TASKS = {
     "attention": "attention",
     "engagement": "engagement",
     "valence": "valence",
+    "arousal": "arousal",
     "sentiment": "sentiment",
     "intensity": "intensity",
 }
@@ -89,6 +91,7 @@ RANGES = {
     "attention": (0.0, 1.0),
     "engagement": (0.0, 1.0),
     "valence": (-1.0, 1.0),
+    "arousal": (-1.0, 1.0),
 }
 """Lowest and highest value of the numeric labels."""
 _WORDS: Mapping[str, tuple[str, ...]] = {
@@ -135,6 +138,7 @@ class Sample:
     attention: float | None = None
     engagement: float | None = None
     valence: float | None = None
+    arousal: float | None = None
     sentiment: Sentiment | None = None
     votes: NDArray[np.float32] | None = None
 

@@ -34,7 +34,10 @@ from affectstream.train.data.sample import GENDERS, RANGES, SPLITS, Sample, Spli
 from affectstream.train.errors import DataError
 
 INPUTS = ("video", "audio", "text")
-TARGETS = ("label", "sentiment", "intensity", "attention", "engagement", "valence")
+TARGETS = (
+    *("label", "sentiment", "intensity", "attention"),
+    *("engagement", "valence", "arousal"),
+)
 OTHERS = (
     *("id", "participant", "dialogue", "turn", "start", "end"),
     *("language", "age", "gender", "split"),
