@@ -39,7 +39,8 @@ def _numbers(text: str, option: str, largest: int) -> list[int]:
 
 
 DemoSource = Annotated[
-    Path | None, typer.Option(help="A recording.", show_default="the demo's clip")
+    Path | None,
+    typer.Option(help="The recording that is used.", show_default="the demo's clip"),
 ]
 JsonFolder = Annotated[
     Path | None,
@@ -226,17 +227,11 @@ def feeds(
 def engines(
     bundle: BundleName = "pocket",
     device: Device = "cpu",
-    source: Annotated[
-        Path | None,
-        typer.Option(help="Recording that gives the inputs.", show_default="the demo's clip"),
-    ] = None,
+    source: DemoSource = None,
     batches: Annotated[str, typer.Option(help="Rows of a batch.")] = "1,2,4,8,16,32,64",
     budget: Annotated[float, typer.Option(min=1, help="Seconds for all measurements.")] = 60.0,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Folder for JSON and a picture.", show_default="none"),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print nothing but the JSON.")] = False,
+    output: JsonFolder = None,
+    as_json: OnlyJson = False,
 ) -> None:
     """Measure each engine of a bundle, and the whole hop, in trtexec's terms.
 
@@ -259,15 +254,12 @@ def gpu(
     only: Annotated[
         list[str] | None, typer.Option(help="Only this stage. Repeatable.", show_default="all")
     ] = None,
-    source: Annotated[
-        Path | None,
-        typer.Option(help="Recording that gives the inputs.", show_default="the demo's clip"),
-    ] = None,
+    source: DemoSource = None,
     inputs: Annotated[
         Path | None,
         typer.Option(help="Real inputs for parity, by 'bench feeds'.", show_default="the demo's"),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print nothing but the JSON.")] = False,
+    as_json: OnlyJson = False,
 ) -> None:
     """Measure a GPU in one run: engines, latency, FP16, decoding, torch on the same networks.
 
@@ -447,12 +439,9 @@ def behaviour(
         Path | None,
         typer.Option(help="Folder with the face mesh's answers.", show_default="without them"),
     ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Folder for JSON and pictures.", show_default="none"),
-    ] = None,
+    output: JsonFolder = None,
     vad: Vad = "silero",
-    as_json: Annotated[bool, typer.Option("--json", help="Print nothing but the JSON.")] = False,
+    as_json: OnlyJson = False,
 ) -> None:
     """Check what a bundle does on real recordings: the first thing to run after a change to a model.
 

@@ -169,8 +169,9 @@ def measure(
     `budget_s` is shared among all rows, after a tenth for the ceilings unless `roofline` has them. Raises
     `DeviceError` where the device is missing.
     """
-    ordinal = parse_device(device).ordinal if device != "auto" else 0
     with TemporaryDirectory() as scratch, Recognizer.open(bundle, device=device) as recognizer:
+        device = recognizer.choice.device  # what "auto" stands for
+        ordinal = parse_device(device).ordinal
         recording = source or write_demo_recording(6, Path(scratch))
         calls = HopCalls(recognizer, recording)
         reason = ""

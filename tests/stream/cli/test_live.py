@@ -46,6 +46,15 @@ def test_json_lines_until_the_time_is_over(clip):
     assert f"{len(events)} events delivered" in err
 
 
+def test_a_timeline_shows_the_wait_for_the_worker_too(clip, tmp_path):
+    process = start("--source", clip, "--duration", "1.6s", "--trace", tmp_path / "out.json")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    events = json.loads((tmp_path / "out.json").read_text())["traceEvents"]
+    lanes = {event["args"]["name"] for event in events if event["name"] == "thread_name"}
+    assert lanes >= {"queue", "decode", "convert", "detect", "fuse", "emit"}
+
+
 def test_results_go_to_a_folder(clip, tmp_path):
     process = start(
         "--source",
