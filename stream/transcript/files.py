@@ -7,6 +7,7 @@ they share one path; `cues` extracts the words from the markup.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
@@ -90,9 +91,11 @@ def find_transcript(recording: str | Path) -> Path | None:
     recording = Path(recording)
     stem = recording.stem
     try:
-        beside = [p for p in recording.parent.iterdir() if p.suffix.lower() in SIDECAR_SUFFIXES]
+        # By name: a folder may hold thousands of recordings, and each asks this.
+        names = os.listdir(recording.parent)  # noqa: PTH208
     except OSError:
         return None
+    beside = [recording.parent / name for name in names if name.lower().endswith(SIDECAR_SUFFIXES)]
     ranked = [
         (tag != "", SIDECAR_SUFFIXES.index(path.suffix.lower()), path.name, path)
         for path in beside
