@@ -92,7 +92,8 @@ def _time(
         times = time_engine(engine, feeds, warm_s=0.2 * seconds, window_s=0.8 * seconds, windows=1)
     compute = median(times.compute)
     enqueue = median(times.enqueue) if times.enqueue else compute
-    return compute, enqueue > ENQUEUED_AHEAD * compute
+    # The fastest run: a ceiling is what the machine can do while nothing else runs.
+    return min(times.compute), enqueue > ENQUEUED_AHEAD * compute
 
 
 def _write_product(path: Path, side: int, dtype: Any) -> None:

@@ -87,6 +87,12 @@ class Row:
         document = times.document(self.rows)
         if not document["stable"]:
             found.append(f"unstable: the windows differ by {document['spread']:.0%}")
+        if self.work is not None and self.roofline is not None:
+            share, _ = self.roofline.share(self.work, median(times.compute))
+            if share > 1:
+                found.append(
+                    f"{share:.0%} of the ceilings: the machine was busy as they were measured"
+                )
         if times.h2d:
             compute = median(times.compute)
             waits = self.roofline is not None and self.roofline.waits

@@ -9,8 +9,10 @@ pytest.importorskip("onnx", reason="the ceilings are measured with graphs of the
 pytest.importorskip("skimage", reason="the demo's clip comes with the 'demo' extra")
 
 from affectstream.bench.engines.hop_calls import HopCalls
+from affectstream.bench.engines.roofline import Roofline
 from affectstream.bench.engines.speed import Row, main
 from affectstream.bench.engines.timing import Times, repeat, time_engine
+from affectstream.bench.engines.work import Work
 from affectstream.engines.bundle.folder import POCKET
 from affectstream.engines.feeds import random_feeds
 from affectstream.engines.runtimes.onnx import OnnxEngine
@@ -80,6 +82,15 @@ def test_windows_that_differ_are_unstable():
     times = Times(windows=[[1.0], [2.0], [1.0]], wall_s=4.0, compute=[1.0, 2.0, 1.0])
     assert "unstable" in Row("fusion", "cpu", 1, times).warnings()[0]
     assert "unstable" in Row("fusion", "cpu", 1, times).line()
+
+
+def test_an_engine_above_the_ceilings_is_a_warning():
+    work = Work(rows=1, flops=2e9, weights=0, numbers=0)
+    roofline = Roofline("fp32", 1e9, 1e9, side=8, copied=8, waits=True)
+    times = Times(windows=[[1.0], [1.0], [1.0]], wall_s=3.0, compute=[1.0, 1.0, 1.0])
+    row = Row("fusion", "cpu", 1, times, work, roofline)
+    assert row.document()["roofline_share"] == 2.0 and row.document()["bound"] == "compute"
+    assert row.warnings() == ["200% of the ceilings: the machine was busy as they were measured"]
 
 
 def test_a_slow_engine_is_not_run_ten_times():
