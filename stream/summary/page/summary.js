@@ -137,6 +137,10 @@ function spread(text) {
   return ((hash ^ (hash >>> 15)) >>> 0) / 4294967296;
 }
 
+const MANY_DOTS = 2000; // from here on they are squares, which are drawn faster
+const lineOf = new Map(groups.map((group, line) => [group, line]));
+for (const row of counted) row.spread = spread(`${row.recording} ${row.track}`);
+
 function drawPanels() {
   const [well, ink, card] = ["--well", "--text", "--card"].map(cssVariable);
   for (const panel of panels) {
@@ -148,17 +152,21 @@ function drawPanels() {
     });
     if (low < 0 && high > 0) { pen.fillStyle = cssVariable("--line"); pen.fillRect(x(0), 2, 1, ROW_PX * groups.length - 4); }
     const crowd = Math.max(1, panel.known.length / groups.length / 150);
-    panel.dots = panel.known.map((row) => {
-      const line = groups.indexOf(groupOf(row));
-      return { row, x: x(row[panel.column]), y: line * ROW_PX + 8 + spread(`${row.recording} ${row.track}`) * (ROW_PX - 16) };
+    panel.dots = panel.known.map((row) => ({ row, x: x(row[panel.column]), y: lineOf.get(groupOf(row)) * ROW_PX + 8 + row.spread * (ROW_PX - 16) }));
+    pen.globalAlpha = Math.max(0.2, 0.75 / Math.sqrt(crowd));
+    groups.forEach((group) => {
+      pen.fillStyle = groupColor(group);
+      for (const dot of panel.dots) {
+        if (groupOf(dot.row) !== group) continue;
+        if (panel.dots.length > MANY_DOTS) {
+          pen.fillRect(dot.x - 1.5, dot.y - 1.5, 3, 3);
+          continue;
+        }
+        pen.beginPath();
+        pen.arc(dot.x, dot.y, 3, 0, 7);
+        pen.fill();
+      }
     });
-    pen.globalAlpha = Math.max(0.25, 0.75 / Math.sqrt(crowd));
-    for (const dot of panel.dots) {
-      pen.fillStyle = groupColor(groupOf(dot.row));
-      pen.beginPath();
-      pen.arc(dot.x, dot.y, 3, 0, 7);
-      pen.fill();
-    }
     pen.globalAlpha = 1;
     for (const mean of panel.means) {
       const top = groups.indexOf(mean.group) * ROW_PX;
@@ -197,6 +205,8 @@ function showDot(panel, event) {
 
 // --- Tables ---
 
+const MOST_LINES = 500; // of what stands out, failed, or moved together; summary.csv has all
+
 function sharesBar(parts) {
   const bar = element("div", null, "shares");
   for (const [label, part] of parts) {
@@ -229,16 +239,17 @@ function buildShares() {
 }
 
 function buildOutliers() {
-  const lines = [];
+  const lines = [], medians = {};
   for (const row of rows) {
     for (const column of row.outlier ? row.outlier.split(";") : []) {
-      const middle = median(counted.map((one) => one[column]).filter((number) => number !== null));
+      if (lines.length === MOST_LINES) break;
+      const middle = medians[column] ??= median(counted.map((one) => one[column]).filter((number) => number !== null));
       const line = element("tr");
       line.append(cell(linked(row, row.recording), "text"), cell(row.person, "text"), cell(titleOf(column), "text"), cell(formatted(column, row[column])), cell(formatted(column, middle)));
       lines.push(line);
     }
   }
-  fillTable(document.querySelector("#outliers table"), [["Recording", "text"], ["Person", "text"], ["What", "text"], ["Value"], ["Median of all"]], lines.slice(0, 500));
+  fillTable(document.querySelector("#outliers table"), [["Recording", "text"], ["Person", "text"], ["What", "text"], ["Value"], ["Median of all"]], lines);
   const { z, outliers_from: from } = summary.rules;
   $("outliers-hint").textContent = counted.length < from ? `With fewer than ${from} people nothing is called an outlier.`
     : `${lines.length ? "" : "Nothing stands out. "}A value stands out if it lies more than ${z} modified z-scores from the median of all people (Iglewicz and Hoaglin, 1993). Look at the recording first: often it is a bad picture.`;
@@ -248,7 +259,7 @@ function buildFailures() {
   const bad = rows.filter((row, place) => row.status !== "complete" && (!place || rows[place - 1].recording !== row.recording));
   $("failures").hidden = !bad.length;
   $("outliers").classList.toggle("wide", !bad.length);
-  fillTable(document.querySelector("#failures table"), [["Recording", "text"], ["Status", "text"], ["Reason", "text"]], bad.slice(0, 500).map((row) => {
+  fillTable(document.querySelector("#failures table"), [["Recording", "text"], ["Status", "text"], ["Reason", "text"]], bad.slice(0, MOST_LINES).map((row) => {
     const line = element("tr");
     line.append(cell(linked(row, row.recording, null, 0), "text"), cell(row.status, "text"), cell(row.reason, "long"));
     return line;
@@ -258,7 +269,7 @@ function buildFailures() {
 function buildPairs() {
   $("pairs").hidden = !pairs.length;
   const name = (track) => (track === null ? "recording" : `person ${track}`);
-  const lines = [...pairs].sort((a, b) => a.p - b.p || b.peak - a.peak).slice(0, 500).map((pair) => {
+  const lines = [...pairs].sort((a, b) => a.p - b.p || b.peak - a.peak).slice(0, MOST_LINES).map((pair) => {
     const line = element("tr"), above = pair.peak > pair.chance_high;
     const follows = Math.abs(pair.lag_s) < 0.25 ? "together" : `${name(pair.lag_s > 0 ? pair.second : pair.first)} follows by ${Math.abs(pair.lag_s).toFixed(1)} s`;
     line.append(cell(linked(pair, pair.recording, pair.first, 0), "text"), cell(`${name(pair.first)} and ${name(pair.second)}`, "text"), cell(pair.group, "text"), cell(pair.measure, "text"),
