@@ -3,18 +3,18 @@
 YuNet, ``models/yunet_n_dynamic.onnx`` in the data folder, looks at each upright photo once: box and
 landmarks of a head that is turned on a canvas follow from these, so no teacher has to find turned heads
 and there is no label file. The photos are faces in context, 3,925 head shots, mostly close, longest side
-256 pixels, ``faces_in_context.zip`` (``images/<Person>_<number>.jpg``) or the same folder unpacked; and where
-``fer2013.zip`` is there, a third of its 48-pixel crops, for small faces: they show many more people, more of
-them from the side.
+256 pixels, ``faces_in_context.zip`` (``images/<Person>_<number>.jpg``) or the same folder unpacked. Where
+``fer2013.zip`` is there, its 48-pixel crops serve for small faces: of many more people, hundreds of them in
+profile, which the photos hardly have. All turned heads are used and a third of the others.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import zipfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from pathlib import Path
 
 import cv2
@@ -35,14 +35,18 @@ CERTAIN = 0.6
 """YuNet's score of a face that has to be found; weaker ones, from `WEAK` on, may be found or not."""
 WEAK = 0.3
 CROP_EVERY = 3
-"""One of so many crops of FER2013 is used."""
+"""One of so many crops with a frontal face is used, and all others."""
+FRONTAL = 0.3
+"""How far a head is turned at most that counts as frontal, see `Head`."""
+CHUNK = 256
+"""Pictures that one thread examines in one go."""
 CROP_SCALE = 2
 """YuNet sees a crop enlarged by this factor."""
 CROP_ZOOM = 2.0
 """How many times a crop may be enlarged on a canvas."""
 
 Photo = NDArray[np.uint8]
-"""(H, W, 3) RGB."""
+"""(H, W, 3) RGB, or (H, W) grey."""
 
 
 def read_photos(root: Path) -> tuple[list[Photo], list[Photo]]:
@@ -61,8 +65,8 @@ def read_photos(root: Path) -> tuple[list[Photo], list[Photo]]:
 
 
 def read_crops(root: Path) -> tuple[list[Photo], list[Photo]]:
-    """Crops of FER2013, (48, 48, 3) uint8 in grey, to train on and to validate on; none without
-    ``fer2013.zip`` under `root`.
+    """Crops of FER2013, (48, 48) uint8, to train on and to validate on; none without ``fer2013.zip`` under
+    `root`.
 
     Those to validate on are from its own test split.
     """
@@ -72,10 +76,9 @@ def read_crops(root: Path) -> tuple[list[Photo], list[Photo]]:
     if archive.exists():
         with zipfile.ZipFile(archive) as zipped:
             for name in sorted(zipped.namelist()):
-                number = re.search(r"(\d+)\.png$", name)
-                if number is not None and int(number[1]) % CROP_EVERY == 0:
+                if name.endswith(".png"):
                     side = train if name.startswith("train/") else held
-                    side.append(_decoded(name, zipped.read(name)))
+                    side.append(_decoded(name, zipped.read(name), cv2.IMREAD_GRAYSCALE))
     return train, held
 
 
@@ -84,8 +87,8 @@ def is_held(name: str) -> bool:
     return person_number(name) % 1000 < HELD_SHARE * 1000
 
 
-def _decoded(name: str, blob: bytes) -> Photo:
-    photo = cv2.imdecode(np.frombuffer(blob, np.uint8), cv2.IMREAD_COLOR_RGB)
+def _decoded(name: str, blob: bytes, kind: int = cv2.IMREAD_COLOR_RGB) -> Photo:
+    photo = cv2.imdecode(np.frombuffer(blob, np.uint8), kind)
     if photo is None:
         raise ValueError(f"{name}: not a picture that OpenCV can read")
     return np.asarray(photo, np.uint8)
@@ -106,39 +109,45 @@ def _files(root: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def find_heads(photos: Sequence[Photo], crops: Sequence[Photo], data: Path) -> list[Head]:
-    """The photos (H, W, 3) uint8 RGB and the crops in which YuNet finds a face, with all of their faces.
+    """The photos (H, W, 3) uint8 RGB and the crops (H, W) uint8 in which YuNet finds a face, with all of
+    their faces; of the crops with a frontal face one in `CROP_EVERY`.
 
-    Raises `DataMissing` if YuNet is not in `data`.
+    The order does not depend on the number of cores. Raises `DataMissing` if YuNet is not in `data`.
     """
     path = data / YUNET
     if not path.exists():
         raise DataMissing(f"the teacher is missing: expected YuNet's dynamic graph as {path}")
     spec = DetectorSpec(size=256, threshold=WEAK, color="bgr", layout="nchw")
 
-    def found(part: Sequence[Photo], scale: int) -> list[Head]:
+    def examine(part: Sequence[Photo], scale: int) -> list[Head]:
         with OnnxEngine(path, threads=1) as engine:
             detector = Detector(engine, spec)
             heads = [_head(detector, photo, scale) for photo in part]
         return [head for head in heads if head is not None]
 
-    workers = min(8, len(os.sched_getaffinity(0)))
-    with ThreadPoolExecutor(workers) as pool:
-        parts = [(photos, 1, k) for k in range(workers)] + [
-            (crops, CROP_SCALE, k) for k in range(workers)
-        ]
-        results = pool.map(lambda part: found(part[0][part[2] :: workers], part[1]), parts)
-        return [head for heads in results for head in heads]
+    with ThreadPoolExecutor(min(8, len(os.sched_getaffinity(0)))) as pool:
+        in_photos = list(pool.map(lambda part: examine(part, 1), _chunks(photos)))
+        in_crops = list(pool.map(lambda part: examine(part, CROP_SCALE), _chunks(crops)))
+    return [*chain(*in_photos), *thinned([*chain(*in_crops)])]
+
+
+def _chunks(photos: Sequence[Photo]) -> Iterator[Sequence[Photo]]:
+    return (photos[at : at + CHUNK] for at in range(0, len(photos), CHUNK))
+
+
+def thinned(heads: Sequence[Head]) -> list[Head]:
+    """The heads that are turned by more than `FRONTAL`, and one in `CROP_EVERY` of the others."""
+    frontal = (k for k, head in enumerate(heads) if head.turned <= FRONTAL)
+    dropped = {k for place, k in enumerate(frontal) if place % CROP_EVERY}
+    return [head for k, head in enumerate(heads) if k not in dropped]
 
 
 def _head(detector: Detector, photo: Photo, scale: int) -> Head | None:
-    """A photo with the faces that are found in it enlarged by `scale`; None without a certain one.
-
-    The photo of a crop (`scale` > 1) stays grey and small.
-    """
+    """A photo with the faces that are found in it enlarged by `scale`; None without a certain one."""
     shown = photo
     if scale > 1:
         large = cv2.resize(photo, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC)
-        shown = np.asarray(large, np.uint8)
+        shown = np.repeat(np.asarray(large, np.uint8)[..., None], 3, axis=2)
     found = detector.detect([shown])[0]
     if not found or found[0].score < CERTAIN:
         return None
@@ -151,7 +160,7 @@ def _head(detector: Detector, photo: Photo, scale: int) -> Head | None:
     if scale == 1:
         return Head(photo, faces, turned)
     small = moved(faces, np.eye(2) / scale, np.full(2, 0.5 / scale - 0.5))
-    return Head(np.ascontiguousarray(photo[..., 0]), small, turned, CROP_ZOOM)
+    return Head(photo, small, turned, CROP_ZOOM)
 
 
 def _turned(landmarks: NDArray[np.float32]) -> float:

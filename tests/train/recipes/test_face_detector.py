@@ -22,7 +22,7 @@ from affectstream.train.errors import DataMissing
 from affectstream.train.evaluate.detector import roll_between, turn_boxes
 from affectstream.train.loader.canvas_batches import CanvasBatches
 from affectstream.train.loader.face_canvases import Canvases, free_pictures
-from affectstream.train.loader.face_photos import is_held, read_photos
+from affectstream.train.loader.face_photos import is_held, read_photos, thinned
 from affectstream.train.loader.face_scene import Faces, Head, Scene, moved
 from affectstream.train.recipe import Batch
 from affectstream.train.recipes.face_detector import PARTS, RECIPE
@@ -98,6 +98,14 @@ def test_small_pictures_serve_for_small_faces() -> None:
         faces = Canvases([crop], free_pictures()).make(256, 256, np.random.default_rng(k))[1]
         sides = faces.boxes[:, 2:] - faces.boxes[:, :2]
         assert (np.sqrt(sides.prod(1)) < 160).all()  # a magnified detail, 0.5 times 2
+
+
+def test_every_turned_head_is_kept_and_a_third_of_the_others() -> None:
+    heads = [Head(np.zeros((9, 9), np.uint8), FACE, turned=0.5 * (k % 4 == 0)) for k in range(24)]
+    kept = thinned(heads)
+    assert sum(head.turned > 0 for head in kept) == 6
+    assert sum(head.turned == 0 for head in kept) == 6
+    assert kept == [head for head in heads if head in kept]
 
 
 def test_pictures_in_a_folder_join_the_free_ones(tmp_path: Path) -> None:
