@@ -102,7 +102,7 @@ def read_half(bundle: Bundle, data: Path, split: str) -> Half:
             f"{data}: no sample of split {split} has {' and '.join(bundle.modalities)}: make it with "
             "'affectstream train prepare paired --part valid --degrade 0.5'"
         )
-    alone = {}
+    alone: dict[str, Scores] = {}
     for modality in bundle.modalities:
         found = outputs[(modality,)]
         rows = np.searchsorted(found.samples, whole.samples)

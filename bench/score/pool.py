@@ -51,20 +51,20 @@ def fit_pool(alone: Mapping[str, Logits], labels: Labels, prior: NDArray[np.floa
     weights = 1.0 / np.maximum(counts[labels], 1)
     weights /= weights.sum()
     truth = np.eye(classes)[labels]
+    sets = subsets(names)
 
     def loss(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         gains = np.exp(values[: len(names)])
         biases = values[len(names) :].reshape(len(names), classes)
         total = _SHRINK * float(values @ values)
         gradient = 2 * _SHRINK * values
-        parts = [g * alone[m] + b for g, m, b in zip(gains, names, biases, strict=True)]
-        chosen_sets = subsets(range(len(names)))  # type: ignore[arg-type]
-        for chosen in chosen_sets:
-            fused = np.sum([parts[int(n)] for n in chosen], axis=0)
+        parts = {m: gains[n] * alone[m] + biases[n] for n, m in enumerate(names)}
+        for chosen in sets:
+            fused = np.sum([parts[m] for m in chosen], axis=0)
             log_p = fused - logsumexp(fused, axis=1, keepdims=True)
-            total -= float((weights * (log_p * truth).sum(1)).sum()) / len(chosen_sets)
-            error = weights[:, None] * (np.exp(log_p) - truth) / len(chosen_sets)
-            for n in map(int, chosen):
+            total -= float((weights * (log_p * truth).sum(1)).sum()) / len(sets)
+            error = weights[:, None] * (np.exp(log_p) - truth) / len(sets)
+            for n in map(names.index, chosen):
                 gradient[n] += gains[n] * float((error * alone[names[n]]).sum())
                 first = len(names) + n * classes
                 gradient[first : first + classes] += error.sum(0)

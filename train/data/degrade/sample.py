@@ -33,7 +33,7 @@ def degraded(sample: Sample, seed: str) -> tuple[Sample, tuple[str, ...]]:
     draw = lottery.Random(seed)
     random = np.random.default_rng(draw.randrange(2**32))
     changed: dict[str, Any] = {}
-    names = []
+    names: list[str] = []
     if sample.crops is not None:
         name = _drawn(FACES, draw, names)
         changed["crops"] = np.stack([FACES[name](crop, random) for crop in sample.crops])
