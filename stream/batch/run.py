@@ -187,7 +187,9 @@ def _outcomes(
     settings = Settings(
         bundle=recognizer.bundle.folder,
         choice=recognizer.choice,
-        threads=1 if options.cluster is not None else max(1, cores() // workers),
+        threads=1
+        if options.cluster is not None
+        else min(recognizer.threads, max(1, cores() // workers)),
         output=str(storage),
         formats=options.formats,
         inputs=inputs,
