@@ -277,7 +277,7 @@ class Interpreter:
         spans = state.emotions.push(start_us, end_us, reading.label, scores)
         events = self._segment_events(reading.track, state, "emotion", spans)
         if attention is not None:
-            strengths = {attention.state: attention.state_score}
+            strengths: dict[str, float] = {attention.state: attention.state_score}
             spans = state.attentions.push(start_us, end_us, attention.state, strengths)
             events += self._segment_events(reading.track, state, "attention", spans)
         return events

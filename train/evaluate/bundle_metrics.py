@@ -141,14 +141,10 @@ def find_conflicts(
     for subset, found in outputs.items():
         if subset is None or len(subset) != 2:
             continue
-        alone = []
-        for modality in subset:
-            of = outputs[(modality,)]
-            rows = np.searchsorted(of.samples, found.samples)
-            alone.append(_probabilities(of, calibration)[rows])
+        one, other = (_alone(outputs, modality, found, calibration) for modality in subset)
         name = "+".join(subset)
         limit = calibration.min_confidence.get(name, 0.0)
-        limits[name] = conflict_limit(_probabilities(found, calibration), *alone, limit)
+        limits[name] = conflict_limit(_probabilities(found, calibration), one, other, limit)
     return limits
 
 
@@ -165,6 +161,17 @@ def neutral_logits(
             mean = of.outputs["logits"][rows].astype(np.float64).mean(0)
             found[subset[0]] = tuple(round(float(v), 4) for v in mean)
     return found
+
+
+def _alone(
+    outputs: Mapping[Subset, BundleOutputs],
+    modality: str,
+    found: BundleOutputs,
+    calibration: Calibration,
+) -> NDArray[np.float64]:
+    """The probabilities (n, C) of one modality alone for the samples of `found`, which all have it."""
+    of = outputs[(modality,)]
+    return _probabilities(of, calibration)[np.searchsorted(of.samples, found.samples)]
 
 
 def _probabilities(found: BundleOutputs, calibration: Calibration) -> NDArray[np.float64]:
