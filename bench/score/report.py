@@ -115,6 +115,7 @@ def _person(
                 "label": LABELS[best] if reason is None else None,
                 "confidence": float(row[best]) if seen else None,
                 "abstain": reason,
+                "assigned_by": "mouth" if seen and speaks[hop] else None,
                 **{name: float(v) if seen else None for name, v in zip(LABELS, row, strict=True)},
                 "valence": float(row @ list(_PLEASANT.values())) if seen else None,
                 "arousal": float(arousal[hop]) if seen else None,

@@ -80,6 +80,7 @@ def content(
         "used": [one for one in MODALITIES if any(one in e.modalities for e in events)],
         "derived": _derived(readings),
         "method": _method(readings),
+        "assigned": _texts(readings, "assigned_by"),
         "people": [
             {
                 "track": one.track,
@@ -127,8 +128,12 @@ def _derived(readings: pa.Table) -> bool:
 
 
 def _method(readings: pa.Table) -> str | None:
-    methods = {one for one in readings["attention_method"].to_pylist() if one is not None}
-    return min(methods, default=None)
+    return min(_texts(readings, "attention_method"), default=None)
+
+
+def _texts(readings: pa.Table, column: str) -> list[str]:
+    """The texts that a column holds, each once, sorted."""
+    return sorted({one for one in readings[column].to_pylist() if one is not None})
 
 
 def _series(person: Person, labels: Sequence[str]) -> dict[str, Any]:

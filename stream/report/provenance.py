@@ -19,6 +19,14 @@ _ATTENTION = {
     "model": "Attention is the prediction of the bundle, not what a person thinks of.",
 }
 
+_ASSIGNED = {
+    "only_track": "that of the only person in view",
+    "mouth": "that of the person whose mouth moves with it",
+    "option": "as --speaker says",
+    "channel": "by channel",
+    "transcript": "as the transcript says",
+}
+
 
 def made(recording: ScoredRecording, shown: Mapping[str, Any]) -> dict[str, str]:
     """What was used, by name."""
@@ -33,6 +41,7 @@ def made(recording: ScoredRecording, shown: Mapping[str, Any]) -> dict[str, str]
         "Labels": ", ".join(recording.labels),
         "Attention": _words(shown["method"]) if shown["method"] else None,
         "Valence and arousal": _affect(shown),
+        "A voice is": "; ".join(_ASSIGNED.get(one, one) for one in shown["assigned"]),
         "Options": options or "defaults",
         "Purpose": run.get("purpose"),
         "Consent": run.get("consent"),
@@ -64,6 +73,11 @@ def limits(shown: Mapping[str, Any]) -> list[str]:
         )
     if shown["method"] in _ATTENTION:
         rows.append(_ATTENTION[shown["method"]])
+    if {"only_track", "mouth"} & set(shown["assigned"]):
+        rows.append(
+            "Who speaks is inferred: from whose mouth moves with the voice, or from nobody else being in "
+            "view. Somebody who is not in the picture may have spoken."
+        )
     if sum(person["track"] is not None for person in shown["people"]) > 1:
         rows.append(
             "Numbers tell people apart within this recording. They identify nobody, and one person may get a "

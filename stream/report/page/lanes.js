@@ -220,7 +220,7 @@ function inWords(person) {
   const { labels, states, speaking, labeled } = person.summary;
   const first = Object.entries(labels).filter(([, share]) => share).sort((a, b) => b[1] - a[1])[0];
   return [
-    LABELS.length && `label ${percent(labeled)} of the time`,
+    LABELS.length && `labeled ${percent(labeled)} of the time`,
     first && `mostly ${first[0]} (${percent(first[1])})`,
     states.attentive !== null && `attentive ${percent(states.attentive)}`,
     speaking !== null && person.track !== null && `speaks ${percent(speaking)}`,

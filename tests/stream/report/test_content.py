@@ -11,10 +11,11 @@ import pytest
 
 from affectstream.engines.cache.digest import sha256
 from affectstream.stream import Result
-from affectstream.stream.events import Reason
+from affectstream.stream.events import AssignedBy, Reason
 from affectstream.stream.recognizer import Recognizer
 from affectstream.stream.report import content as content_module
 from affectstream.stream.report.content import ABSTAINS, MISSING, REASONS, SPEAKS, content, to_bytes
+from affectstream.stream.report.provenance import _ASSIGNED
 from tests.support.live_media import write_face
 
 PAGE = Path(content_module.__file__).parent / "page"
@@ -64,6 +65,10 @@ def test_series_hold_the_readings_to_a_byte(result: Result, shown: dict[str, Any
 
 def test_a_missing_hop_is_missing() -> None:
     assert to_bytes(np.array([np.nan, -1.0, 1.0, 2.0]), -1, 1).tolist() == [255, 0, 254, 254]
+
+
+def test_every_way_of_assigning_a_voice_has_words() -> None:
+    assert set(_ASSIGNED) == set(get_args(AssignedBy))
 
 
 def test_every_reason_has_a_place() -> None:

@@ -247,6 +247,12 @@ def test_it_prints_light_and_whole(path: Path, tmp_path: Path) -> None:
         assert page.evaluate("[state.from, state.to]") == [0, SECONDS]
         assert page.evaluate("cssVariable('--card')") == "#fff"
         assert not page.is_visible("#stage")
+        page.set_viewport_size({"width": 720, "height": 900})  # an A4 page
+        wait(page, "segmentRows.length === document.querySelectorAll('#segments tbody tr').length")
+        within = "(id) => document.querySelector(`#${id} table`).offsetHeight <= $(id).offsetHeight"
+        assert page.evaluate(within, "segments")
+        wide = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+        assert page.evaluate(wide)
         page.pdf(path=str(tmp_path / "report.pdf"))
 
 
