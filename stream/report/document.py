@@ -21,6 +21,8 @@ from affectstream.stream.report.provenance import limits, made
 from affectstream.stream.results.scored import ScoredRecording
 
 _SCRIPTS = ("bands.js", "data.js", "player.js", "lanes.js", "moment.js", "tables.js", "start.js")
+MOST_EMBEDDED = 350_000_000
+"""The largest recording that a page holds, in bytes: Chromium refuses addresses of more than 512 MB."""
 _UPLOT = "uplot/uPlot.iife.min.js", "uplot/uPlot.min.css"
 
 
@@ -31,7 +33,7 @@ def write(recording: ScoredRecording, path: Path) -> None:
 
 def write_embedded(recording: ScoredRecording, path: Path) -> None:
     """Write a report that holds the recording itself, which takes a third more than the recording, and a
-    picture of each person."""
+    picture of each person. Raises `OSError` for a recording that is too large."""
     media = _embedded(recording.path)
     pictures = {} if media is None else portraits(recording)
     path.write_text(report_page(recording, media, pictures), "utf-8")
@@ -117,6 +119,12 @@ def _linked(recording: Path, page: Path) -> dict[str, Any] | None:
 def _embedded(recording: Path) -> dict[str, Any] | None:
     if not recording.is_file():
         return None
+    size = recording.stat().st_size
+    if size > MOST_EMBEDDED:
+        raise OSError(
+            f"the recording has {size / 1e6:.0f} MB, and browsers open pages that hold up to "
+            f"{MOST_EMBEDDED / 1e6:.0f}: use --format report, which plays it from its file"
+        )
     data = b64encode(recording.read_bytes()).decode("ascii")
     return _media(recording, f"data:{_kind(recording)};base64,{data}")
 

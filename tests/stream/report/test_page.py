@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from affectstream.bench.score.report import invented
+from affectstream.stream.report import document
 from affectstream.stream.report.document import report_page, write, write_embedded
 from affectstream.stream.results.scored import ScoredRecording
 from tests.support.media import write_video
@@ -76,6 +77,14 @@ def test_a_recording_that_is_gone_has_a_report(recording: ScoredRecording, tmp_p
     gone = replace(recording, path=tmp_path / "gone.mp4")
     write(gone, tmp_path / "report.html")
     assert data_of((tmp_path / "report.html").read_text("utf-8"))["media"] is None
+
+
+def test_a_recording_that_is_too_large_is_refused(
+    recording: ScoredRecording, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(document, "MOST_EMBEDDED", 1000)
+    with pytest.raises(OSError, match="use --format report"):
+        write_embedded(recording, tmp_path / "report.html")
 
 
 def test_the_recording_is_found_from_the_folder_of_the_report(
