@@ -15,6 +15,7 @@ from affectstream.stream.batch.identity import (
     valid_name,
 )
 from affectstream.stream.batch.outcome import Outcome
+from affectstream.stream.batch.resume import outcome_of
 from affectstream.stream.batch.storage import Storage
 from affectstream.stream.batch.task import Task
 from affectstream.stream.errors import OutputError
@@ -58,12 +59,19 @@ def score_recording(
     with storage.scratch() as place:
         outcome = _score_into(recognizer, task, place, formats, observer, inputs)
         if outcome.failure is not None and outcome.failure.kind == "output":
-            return outcome
+            return _by_another_run(recognizer, task, storage) or outcome
         try:
             storage.publish(place, task.name)
         except OutputError as error:
             return Outcome(task.name, "failed", Failure("output", str(error)))
     return outcome
+
+
+def _by_another_run(recognizer: LoadedBundle, task: Task, storage: Storage) -> Outcome | None:
+    """The outcome of a recording that another run of the same command has scored in the meantime."""
+    run = storage.read_run(task.name) or {}
+    ours = made_by(recognizer) | {"options": options_hash(task.options)}
+    return outcome_of(task.name, run) if run.get("made_with") == ours else None
 
 
 def _score_into(

@@ -11,10 +11,12 @@ import time
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from affectstream.engines.bundle.folder import POCKET
 from affectstream.stream import OptionError, Recognizer, SourceOptions
-from affectstream.stream.batch import worker
+from affectstream.stream.batch import recording, worker
+from affectstream.stream.offline.output import OutputFolder
 from tests.support.command import run_command
 from tests.support.media import write_video
 
@@ -258,3 +260,29 @@ def test_ctrl_c_keeps_the_results_of_all_processes_and_the_same_command_goes_on(
         write_video(folder / f"{number}.mp4", 10)
     assert subprocess.run(line, stderr=subprocess.DEVNULL).returncode == 0
     assert set(status(output).values()) == {"complete"}
+
+
+def test_a_recording_that_another_run_is_writing_is_reported_unless_that_run_ends_it(
+    talks, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(recording, "_PATIENCE_S", 0.0)
+    output = tmp_path / "out"
+    line = ("score", talks / "one.srt", "-o", output, "-f", "jsonl", "--workers", 1)
+    with Recognizer.open(threads=1) as recognizer:
+        folder = output / "one.srt"
+        with OutputFolder(folder, ("jsonl",), recognizer, "one.srt"):
+            assert run_command(*line) == 4
+            assert "is being written by another process" in capsys.readouterr().err
+    assert run_command(*line) == 0
+    document = (folder / "run.json").read_bytes()
+    (folder / "run.json").unlink()
+    with FileLock(folder / ".lock"):
+        score = recording._score_into
+
+        def meanwhile(*given):
+            outcome = score(*given)
+            (folder / "run.json").write_bytes(document)
+            return outcome
+
+        monkeypatch.setattr(recording, "_score_into", meanwhile)
+        assert run_command(*line) == 0
