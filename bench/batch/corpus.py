@@ -56,6 +56,8 @@ def _cut(source: Path, path: Path, start_s: float, length_s: float, size: tuple[
         given.seek(round(start_s * 1e6))
         shown = heard = 0
         for frame in given.decode(*(s for s in (video, audio) if s is not None)):
+            if not isinstance(frame, av.VideoFrame | av.AudioFrame):
+                continue
             time_s = frame.time or 0.0
             if time_s < start_s:
                 continue
