@@ -173,6 +173,15 @@ def score(
             "a table (.csv)"
         )
     if output is None:
+        of_folders = {
+            "--workers": workers,
+            "--shard": shard,
+            "--cluster": cluster,
+            "--overwrite": overwrite,
+            "--retry-failed": retry_failed,
+        }
+        for name in (name for name, value in of_folders.items() if value):
+            raise OptionError(f"{name} needs --output: a folder for results")
         for file in several:
             raise OptionError(f"{file} is a directory, a pattern or a table: it needs --output")
         lines = not json and sys.stdout.isatty()
