@@ -300,3 +300,45 @@ def test_decoding_on_a_gpu():
             if r["size"] == size and "frames_per_s" in r
         }
         agree(cells, [found[way] for way in ways])
+
+
+VOICES = {"ravdess": "RAVDESS 17-20", "emodb": "EMO-DB 13 and 14", "nemo": "nEMO, two speakers"}
+
+
+def test_voices():
+    found = result("voice_encoder")
+    before = {(h["corpus"], h["clips"]): h for h in found["old"]["hearings"]}
+    rows = table(RESULTS, "| corpus and clips | n |")
+    measured = {
+        f"{VOICES[h['corpus']]}, {h['clips']}": h
+        for h in found["new"]["hearings"]
+        if h["corpus"] in VOICES
+    }
+    assert set(rows) == set(measured)
+    for name, cells in rows.items():
+        row = measured[name]
+        uar = [100 * row["uar"][key] for key in ("value", "low", "high")]
+        old = before[row["corpus"], row["clips"]]["uar"]["value"]
+        agree(cells, [row["count"], *uar, 100 * row["accuracy"]["value"], 100 * old])
+
+
+def test_voices_by_emotion():
+    found = result("voice_encoder")["new"]
+    rows = table(RESULTS, "| recall, % |")
+    assert set(rows) == set(VOICES.values())
+    for corpus, name in VOICES.items():
+        recalls = [found["recalls"][corpus].get(label) for label in found["labels"]]
+        shown = [cell for cell in rows[name] if cell]
+        agree(shown, [100 * recall for recall in recalls if recall is not None])
+
+
+def test_corpora_that_were_left_out():
+    found = result("voice_encoder")["left_out"]
+    rows = table(RESULTS, "| left out | n |")
+    assert set(rows) == {VOICES[corpus].split()[0].rstrip(",") for corpus in found}
+    for corpus, row in found.items():
+        new = row["new"]
+        uar = [100 * new["uar"][key] for key in ("value", "low", "high")]
+        counts = [new[key] for key in ("count", "speakers", "emotions")]
+        cells = rows[VOICES[corpus].split()[0].rstrip(",")]
+        agree(cells, [*counts, *uar, 100 * row["earlier"]["uar"]["value"]])
