@@ -342,3 +342,12 @@ def test_corpora_that_were_left_out():
         counts = [new[key] for key in ("count", "speakers", "emotions")]
         cells = rows[VOICES[corpus].split()[0].rstrip(",")]
         agree(cells, [*counts, *uar, 100 * row["earlier"]["uar"]["value"]])
+
+
+def test_face_detectors():
+    rows = table("docs/reference/recipes.md", "| detector | upright | 90 |")
+    found = result("detector")["detectors"]
+    assert len(rows) == len(found)
+    for cells, one in zip(rows.values(), found, strict=True):
+        measured = [one["upright"], *one["turned"], one["alarms"], one["roll_slope"]]
+        agree(cells, [*measured, one["milliseconds"]])
