@@ -113,6 +113,11 @@ class SourceOptions:
     """Number from 1 on, or a language such as ``en``; None: the best track."""
     transcript: Path | None = None
     """A .srt or .vtt file; None: one beside the recording, or else one inside it."""
+    words: str | None = None
+    """A speech recognizer for recordings without a transcript: a faster-whisper model, its folder, or
+    ``module:factory``."""
+    words_download: bool = False
+    """Let faster-whisper download the model of `words` if it is not on this machine."""
     language: str | None = None
     """Language of the words, such as ``en``; None: that of the transcript, if it names one."""
     assignment: Assignment = field(default_factory=Assignment)
@@ -189,6 +194,7 @@ class SourceOptions:
             "end_s": None if self.end_us is None else self.end_us / 1e6,
             "audio_track": self.audio_track,
             "transcript": None if self.transcript is None else _file_name(self.transcript),
+            "words": None if self.words is None else _file_name(Path(self.words)),
             "language": self.language,
             "speaker": self.assignment.everything,
             "channels": self.assignment.channels,

@@ -25,6 +25,7 @@ from affectstream.stream.offline.failure import TRACEBACK, Failure, failure_of
 from affectstream.stream.offline.output import OutputFolder
 from affectstream.stream.offline.session import Session
 from affectstream.stream.sinks import Format
+from affectstream.stream.words.recording import WORDS_FILE
 
 _PATIENCE_S = 10.0
 """How long to wait for a process of a run that was killed to let go of a folder."""
@@ -93,7 +94,13 @@ def _score_into(
             if words is None
             else {"name": valid_name(words), "file": _identity(words)},
         }
-        with Session(recognizer.bundle, task.path, task.options, recognizer.threads) as session:
+        with Session(
+            recognizer.bundle,
+            task.path,
+            task.options,
+            recognizer.threads,
+            words_file=folder / WORDS_FILE,
+        ) as session:
             opened = OutputFolder(
                 folder,
                 formats,

@@ -178,6 +178,8 @@ def source_options(
     end: str | None = None,
     audio_track: str | None = None,
     max_pixels: int | None = None,
+    words: str | None = None,
+    words_download: bool = False,
     purpose: str | None = None,
     consent: str | None = None,
 ) -> SourceOptions:
@@ -193,6 +195,8 @@ def source_options(
         end_us=_parse_time(end, "--end"),
         audio_track=int(audio_track) if audio_track and audio_track.isdecimal() else audio_track,
         transcript=transcript,
+        words=words,
+        words_download=words_download,
         language=language,
         assignment=Assignment.parse(speakers or [], channel),
         attention=attention,

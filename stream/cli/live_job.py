@@ -24,7 +24,6 @@ from affectstream.stream.live.callbacks import Callbacks
 from affectstream.stream.live.sink_thread import SinkThread, Unbuffered
 from affectstream.stream.live.source import LiveOptions, LiveSource
 from affectstream.stream.live.words.dictation import LiveWords
-from affectstream.stream.live.words.opening import open_recognizer
 from affectstream.stream.media.types import Cue
 from affectstream.stream.offline.output import OutputFolder, live_folder_name
 from affectstream.stream.options import SourceOptions
@@ -33,6 +32,7 @@ from affectstream.stream.results.interpret import HopResult
 from affectstream.stream.sinks import Format
 from affectstream.stream.sinks.jsonl import JsonlStream
 from affectstream.stream.sinks.lsl import LslOutlets
+from affectstream.stream.words.opening import open_recognizer
 
 END_S, CLOSE_S = 2.0, 1.2
 """The time for the whole end, and of it for closing the session; the sinks have the rest."""

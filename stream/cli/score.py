@@ -29,6 +29,8 @@ from affectstream.stream.cli.flags import (
     Trace,
     Transcript,
     Vad,
+    Words,
+    WordsDownload,
     parse_formats,
     source_options,
     tracing,
@@ -60,6 +62,8 @@ def score(
         typer.Option(help="Audio track: 1, 2, ... or a language.", show_default="the best"),
     ] = None,
     transcript: Transcript = None,
+    words: Words = None,
+    words_download: WordsDownload = False,
     language: Language = None,
     speakers: Speakers = None,
     channel: Annotated[
@@ -140,9 +144,12 @@ def score(
     from affectstream.stream.offline.to_stream import score_files
     from affectstream.stream.recognizer import Recognizer
     from affectstream.stream.sinks.jsonl import JsonlStream
+    from affectstream.stream.words.opening import recording_recognizer
 
     options = source_options(
         transcript=transcript,
+        words=words,
+        words_download=words_download,
         language=language,
         speakers=speakers,
         metadata=metadata,
@@ -161,6 +168,8 @@ def score(
         purpose=purpose,
         consent=consent,
     )
+    if words_download and words is None:
+        raise typer.BadParameter("needs --words", param_hint="--words-download")
     names = parse_formats(formats, output)
     for url in filter(is_url, files):
         raise OptionError(
@@ -172,6 +181,7 @@ def score(
             "one transcript cannot serve several recordings: score them one by one, or give each its own in "
             "a table (.csv)"
         )
+    recording_recognizer(options)  # a model that cannot be opened is reported once
     if output is None:
         of_folders = {
             "--workers": workers,

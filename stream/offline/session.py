@@ -32,6 +32,8 @@ from affectstream.stream.transcript.files import (
     read_transcript,
 )
 from affectstream.stream.transcript.source import TranscriptSource
+from affectstream.stream.words.opening import recording_recognizer
+from affectstream.stream.words.recording import recognize_recording
 
 
 class Session:
@@ -47,8 +49,12 @@ class Session:
         options: SourceOptions,
         threads: int,
         copy: ExitStack | None = None,
+        words_file: Path | None = None,
     ) -> None:
-        """Open `media`. The session takes over `copy`, which holds a temporary file, and closes it."""
+        """Open `media`. The session takes over `copy`, which holds a temporary file, and closes it.
+
+        Words that the options let it recognize are kept in `words_file`, and taken from there.
+        """
         # A file name that is not UTF-8 cannot be written to JSON.
         self.name = os.fsencode(media.name).decode("utf-8", "replace")
         self._options = options
@@ -58,6 +64,7 @@ class Session:
         self.ended: Stream | None = None
         self.transcript_file: Path | None = None
         """The transcript beside the recording, or that of the options."""
+        self._words_file = words_file
         self._warnings = list(self.info.skipped)
         self._position_us = options.start_us or 0
         try:
@@ -136,24 +143,45 @@ class Session:
     def _find_transcript(self) -> Transcript | None:
         if isinstance(self._source, TranscriptSource):
             return self._source.transcript
+        if self._options.words is not None and "text" not in self._bundle.modalities:
+            raise OptionError(
+                f"--words: the bundle {self._bundle.manifest.name} reads no words, only "
+                f"{', '.join(self._bundle.modalities)}; leave --words out or use another bundle"
+            )
         has_none = isinstance(self._source, PushedMedia) or "text" not in self._bundle.modalities
         if has_none or not self._options.allows("text"):
             return None
         path = self._source.path
         if self._options.transcript is not None:
             self.transcript_file = self._options.transcript
-            return read_transcript(self._options.transcript)
+            chosen = self._options.transcript
+            return self._written(read_transcript(chosen), chosen.name)
         self.transcript_file = file = find_transcript(path)
         if file is None:
-            return embedded_transcript(path) if self.info.subtitles else None
+            written = embedded_transcript(path) if self.info.subtitles else None
+            return (
+                self._recognized_words() if written is None else self._written(written, "inside it")
+            )
         try:
-            return read_transcript(file)
+            return self._written(read_transcript(file), file.name)
         except (
             SourceError
         ) as error:  # the user did not choose it, so the recording is scored without
             reason = str(error).replace(str(file), file.name)
             self._warnings.append(f"transcript is not used: {reason}")
+            return self._recognized_words()
+
+    def _written(self, transcript: Transcript, where: str) -> Transcript:
+        """A transcript that somebody wrote is better than recognized words."""
+        if self._options.words is not None:
+            self._warnings.append(f"words are not recognized: there is a transcript {where}")
+        return transcript
+
+    def _recognized_words(self) -> Transcript | None:
+        recognizer = recording_recognizer(self._options) if self.info.audio else None
+        if recognizer is None or not isinstance(self._source, Recording):
             return None
+        return recognize_recording(self._source.path, self._options, recognizer, self._words_file)
 
     def _check_channels(self) -> None:
         tracks = {audio.track: audio for audio in self.info.audio}

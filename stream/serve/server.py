@@ -19,7 +19,6 @@ from affectstream.engines.bundle.bundle import Bundle
 from affectstream.stream.errors import OptionError
 from affectstream.stream.exits import INTERRUPTED
 from affectstream.stream.live.words.dictation import LiveWords
-from affectstream.stream.live.words.opening import open_recognizer
 from affectstream.stream.options import SourceOptions
 from affectstream.stream.recognizer import Recognizer
 from affectstream.stream.serve.app import application
@@ -35,6 +34,7 @@ from affectstream.stream.serve.metrics import Metrics
 from affectstream.stream.serve.options import ServeOptions, check_certificate
 from affectstream.stream.serve.record import check_folder
 from affectstream.stream.sinks.lsl import check_name
+from affectstream.stream.words.opening import open_recognizer
 
 _SHUTDOWN_S = 1.7
 """Time for a shutdown. The process has to end within 2 s of the signal."""

@@ -1,1 +1,1 @@
-"""Words recognised in live speech."""
+"""Words recognized in live speech."""

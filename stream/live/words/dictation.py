@@ -22,11 +22,11 @@ from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.labels import SpeechGateOption
 from affectstream.stream.errors import OptionError
 from affectstream.stream.live.queue.buffers import AudioBuffer, AudioItem
-from affectstream.stream.live.words.asr import SpeechRecognizer, Transcription
-from affectstream.stream.live.words.speech import SpeechCutter
 from affectstream.stream.media.resample import SoundResampler
 from affectstream.stream.media.types import Cue, Samples, sample_time_us
 from affectstream.stream.transcript.context import CURRENT_FOR_US
+from affectstream.stream.words.asr import SpeechRecognizer, Transcription
+from affectstream.stream.words.speech import SpeechCutter
 
 MAX_SOUND_US = 30_000_000
 """Sound that may wait while the recognizer works."""

@@ -25,11 +25,11 @@ from affectstream.stream.demo import syllables
 from affectstream.stream.errors import OptionError
 from affectstream.stream.live.callbacks import Callbacks
 from affectstream.stream.live.source import LiveOptions, LiveSource
-from affectstream.stream.live.words.asr import Transcription
 from affectstream.stream.live.words.dictation import Dictation, LiveWords, OneAtATime
-from affectstream.stream.live.words.opening import open_recognizer
-from affectstream.stream.live.words.speech import SpeechCutter
 from affectstream.stream.media.types import SAMPLE_RATE, Cue, Samples
+from affectstream.stream.words.asr import Transcription
+from affectstream.stream.words.opening import open_recognizer
+from affectstream.stream.words.speech import SpeechCutter
 from tests.support.live_media import until
 from tests.support.media import Sound, write_video
 
@@ -411,7 +411,7 @@ def test_an_entry_point_is_a_name(tmp_path):
         "def open_pitch(language):\n    print('opened', language)\n    return PitchRecognizer()\n"
     )
     code = (
-        "from affectstream.stream.live.words.opening import open_recognizer; import numpy as np;"
+        "from affectstream.stream.words.opening import open_recognizer; import numpy as np;"
         "print(open_recognizer('ear', language='en').transcribe(np.zeros(9, np.float32)))"
     )
     done = subprocess.run(
@@ -437,7 +437,7 @@ def test_a_bundle_without_words_is_reported():
 @pytest.fixture
 def whisper():
     pytest.importorskip("faster_whisper", reason="faster-whisper comes with the 'asr' extra")
-    from affectstream.stream.live.words.whisper import Whisper
+    from affectstream.stream.words.whisper import Whisper
 
     return Whisper
 
@@ -459,7 +459,7 @@ def test_without_weights_it_says_how_to_fetch_them(whisper, no_cache):
 def test_without_a_network_a_download_says_what_to_do(tmp_path):
     pytest.importorskip("faster_whisper", reason="faster-whisper comes with the 'asr' extra")
     code = (
-        "from affectstream.stream.live.words.opening import open_recognizer\n"
+        "from affectstream.stream.words.opening import open_recognizer\n"
         "from affectstream.stream.errors import OptionError\n"
         "try: open_recognizer('tiny.en', download=True)\n"
         "except OptionError as error: print(error)"
