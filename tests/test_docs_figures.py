@@ -251,8 +251,8 @@ def test_what_pocket_reaches(page):
     values = {
         "face detector": 100 * found["face_detector", "recall at IoU 0.5"],
         "face encoder": 100 * found["face_encoder", "accuracy"],
-        "voice encoder": 100 * found["voice_encoder", "unweighted recall"],
-        "text encoder": found["text_encoder", "weighted F1"],
+        "voice encoder": 100 * found["voice_encoder", "uar"],
+        "text encoder": found["text_encoder", "weighted_f1"],
     }
     assert set(shown) == set(values)
     for name, value in values.items():

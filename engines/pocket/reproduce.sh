@@ -6,17 +6,13 @@
 # DATA is the folder of all data sets; WORK gets the prepared sets, the runs, the members and the bundle. What is
 # there already is not made again, and an interrupted run continues. TEACHER (WORK/teacher) holds what MediaPipe's
 # face mesh says of the pictures: see train/data/teachers/face_mesh.py, which needs an environment of its own.
-#
-# KEEP names the modalities whose encoder is taken from the bundle that is installed, by default "voice text":
-# version 0.2.0 of the bundle has the voice and the text encoder of version 0.1.0, whose recipes are in the history
-# of the repository. KEEP="" trains them by today's recipes instead.
+# The face detector that is shipped is still that of version 0.1.0: the recipe's is not better yet.
 set -eu
 data=$(realpath "$1")
 mkdir -p "$2"
 here=$(dirname "$(realpath "$0")")
 cd "$2"
 teacher=${TEACHER:-teacher}
-keep=${KEEP-voice text}
 threads=${THREADS:-2}
 
 prepare() { # NAME SET SOURCE [OPTION...]
@@ -38,18 +34,6 @@ member() { # MODALITY RUNS RECIPE DATA [OPTION...]
         --data "$from" --runs "$runs" --no-weights --output "members/$modality" "$@"
 }
 
-keep_or_learn() { # MODALITY RECIPE DATA
-    case " $keep " in
-    *" $1 "*)
-        [ -f "members/$1/bundle.json" ] || affectstream train extract pocket "$1" --output "members/$1"
-        ;;
-    *)
-        fit runs "$2" "$3"
-        member "$1" runs "$2" "$3"
-        ;;
-    esac
-}
-
 prepare fer2013 fer2013 "$data" --size 48 --duplicates drop
 prepare ravdess ravdess "$data/ravdess"
 prepare emodb emodb "$data/emodb"
@@ -69,7 +53,8 @@ member video sharpened face_resnet prepared/fer2013 --half-life 0.15
 mkdir -p corpora
 for name in ravdess emodb nemo; do ln -sfn "../prepared/$name" "corpora/$name"; done
 prepare voices joined corpora
-keep_or_learn voice mel_resnet prepared/voices
+fit runs mel_resnet prepared/voices
+member voice runs mel_resnet prepared/voices
 
 # The words: a large encoder tells a small one what it thinks of lines that it did not learn from.
 mkdir -p teachers
@@ -82,7 +67,8 @@ if [ ! -f prepared/meld-taught/dataset.json ]; then
     done
 fi
 prepare meld-taught taught teachers
-keep_or_learn text ngram_text prepared/meld-taught
+fit runs ngram_text prepared/meld-taught
+member text runs ngram_text prepared/meld-taught
 
 # One head over all of them, on samples that no member was trained on, half of them degraded.
 mkdir -p parts
