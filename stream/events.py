@@ -20,7 +20,8 @@ from affectstream.engines.labels import Modality, Sentiment
 SCHEMA = "1.3"
 
 Version = Annotated[str, Meta(pattern=r"^1\.\d+$")]
-Name = Annotated[str, Meta(min_length=1, max_length=255)]
+MAX_NAME_CHARS = 255
+Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME_CHARS)]
 Track = Annotated[int, Meta(ge=1, le=2**31)]
 Seconds = Annotated[float, Meta(ge=0.0, le=1e9)]
 Unit = Annotated[float, Meta(ge=0.0, le=1.0)]

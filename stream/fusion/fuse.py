@@ -132,6 +132,7 @@ class Fuser:
             assigned_by=subject.assigned_by,
             track_sample=in_hop[-1] if in_hop else None,
             voiced=voiced_us / self._shape.window_us,
+            speaker=subject.speaker,
         )
         if outputs is None:
             return reading

@@ -152,7 +152,7 @@ class SpeakingMouths:
         level = np.maximum(level, self._peak_db - _SILENT_DB)
         mean = (level[1:] + level[:-1]) / 2
         self._peak_db = max(self._peak_db, float(mean.max()))
-        return np.clip(1 - (self._peak_db - mean) / _QUIET_DB, 0.0, 1.0)
+        return np.asarray(np.clip(1 - (self._peak_db - mean) / _QUIET_DB, 0.0, 1.0), np.float64)
 
 
 def _changes(samples: Sequence[TrackSample], first: int) -> dict[int, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from affectstream.stream.events import AssignedBy
+from affectstream.stream.events import MAX_NAME_CHARS, AssignedBy
 from affectstream.stream.fusion.speaking import Speaking, SpeakingMouths
 from affectstream.stream.media.types import Cue
 from affectstream.stream.options import Assignment
@@ -28,6 +28,13 @@ class Subject:
     """The channel of sound with the voice of this subject."""
     cue: Cue | None = None
     assigned_by: AssignedBy | None = None
+
+    @property
+    def speaker(self) -> str | None:
+        """Who speaks, by the transcript, where no track does."""
+        if self.track is not None or self.cue is None or self.cue.speaker is None:
+            return None
+        return self.cue.speaker[:MAX_NAME_CHARS]
 
 
 class SubjectAssigner:

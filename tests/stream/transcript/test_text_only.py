@@ -52,6 +52,15 @@ def test_every_hop_has_one_reading_of_the_recording(talk, recognizer):
     assert result.readings.num_rows == 23
 
 
+def test_the_speaker_of_the_words_is_named(talk, recognizer):
+    named = {e.t_start: e.speaker for e in events_of(recognizer.score(talk), "emotion")}
+    assert named[3.0] is None
+    assert named[6.0] == "Alice"
+    talk.with_suffix(".vtt").write_text(f"WEBVTT\n\n00:01.000 --> 00:02.000\n<v {'A' * 999}>Hi!\n")
+    long = events_of(recognizer.score(talk.with_suffix(".vtt")), "emotion")
+    assert [e.speaker for e in long if e.t_start == 3] == ["A" * 255]
+
+
 async def _follow(recognizer, path):
     return [event async for event in recognizer.follow(path)]
 
