@@ -99,15 +99,16 @@ class OutputDecoder:
             for m, of in alone.items()
             if self.finds_conflicts
         }
-        best, least = int(np.argmax(scores)), self._min_confidence
-        if least is None:
-            least = self._calibration.min_confidence.get("+".join(reading.modalities), 0.0)
-        confident = scores[best] >= least
-        if contradict(apart, self._calibration.conflict, labeled=confident):
+        best = int(np.argmax(scores))
+        own = self._calibration.min_confidence.get("+".join(reading.modalities), 0.0)
+        # Scores do not depend on what the user asks for, so neither do contradictions.
+        if contradict(apart, self._calibration.conflict, labeled=scores[best] >= own):
             both = np.mean(list(apart.values()), axis=0)  # what each says, side by side
             scores = tuple(round(float(p), SCORE_DECIMALS) for p in both)
             found = replace(reading, scores=scores, confidence=max(scores), abstain="conflict")
             return self._with_affect(found, outputs)
+        least = own if self._min_confidence is None else self._min_confidence
+        confident = scores[best] >= least
         found = replace(
             reading,
             scores=scores,
