@@ -351,3 +351,20 @@ def test_face_detectors():
     for cells, one in zip(rows.values(), found, strict=True):
         measured = [one["upright"], *one["turned"], one["alarms"], one["roll_slope"]]
         agree(cells, [*measured, one["milliseconds"]])
+
+
+def test_batch():
+    found = result("batch")
+    one, two = found["runs"]
+    shown = table("docs/guides/batch.md", "| 200 recordings")
+    assert found["recordings"] == 200 and found["damaged"] == 12 and found["listed"] == 11
+    assert found["same_results"] and found["shards_same_results"] and found["resumed_same_results"]
+    agree(
+        shown["seconds of media for a second of processor time"],
+        [run["media_s"] / run["cpu_s"] for run in (one, two)],
+    )
+    agree(shown["memory at its peak, in MB"], [run["peak_mb"] for run in (one, two)])
+    agree(
+        shown["times real time, on a machine that was busy with other work"],
+        [run["media_s"] / run["wall_s"] for run in (one, two)],
+    )

@@ -9,6 +9,7 @@ import json
 import os
 import random
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -157,20 +158,23 @@ def _kill(scratch: Path, kills: int) -> dict[str, int | bool]:
     subprocess.run(
         _command(scratch, "undisturbed", *workers, folder="few"), stderr=subprocess.DEVNULL
     )
-    whole_s, chance, hits = time.monotonic() - began_s, random.Random(0), 0
+    whole_s, chance, hits, ended = time.monotonic() - began_s, random.Random(0), 0, 0
+    expected, same = _contents(scratch / "undisturbed"), True
     line = _command(scratch, "killed", *workers, folder="few")
-    for _ in range(kills):
+    while hits < kills:
         process = subprocess.Popen(line, stderr=subprocess.DEVNULL)
         try:
-            # Start-up takes seconds and changes nothing; most kills shall come later.
-            process.wait(chance.uniform(0.1, 1.0) * min(whole_s, 15.0))
+            process.wait(chance.uniform(0.1, 1.0) * whole_s)
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             hits += 1
         process.wait()
+        if process.returncode >= 0:  # it has come to its end: compare, and begin anew
+            ended, same = ended + 1, same and _contents(scratch / "killed") == expected
+            shutil.rmtree(scratch / "killed")
     subprocess.run(line, stderr=subprocess.DEVNULL)
-    same = _contents(scratch / "killed") == _contents(scratch / "undisturbed")
-    return {"kills": hits, "resumed_same_results": same}
+    same = same and _contents(scratch / "killed") == expected
+    return {"kills": hits, "killed_runs_ended": ended + 1, "resumed_same_results": same}
 
 
 def _contents(output: Path) -> dict[str, bytes]:
