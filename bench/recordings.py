@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 
@@ -44,7 +46,7 @@ def scale_clip(clip: Path, width: int, height: int, path: Path) -> Path:
         options = {"preset": "superfast", "crf": "26", "bf": "3"}
         stream = output.add_stream("libx264", rate=pictures.average_rate, options=options)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.codec_context.time_base = pictures.time_base
+        stream.codec_context.time_base = cast("Fraction", pictures.time_base)
         sounds = {s: output.add_stream_from_template(s) for s in source.streams.audio[:1]}
         for packet in source.demux([pictures, *sounds]):
             if packet.stream in sounds:
@@ -52,7 +54,7 @@ def scale_clip(clip: Path, width: int, height: int, path: Path) -> Path:
                     packet.stream = sounds[packet.stream]
                     output.mux_one(packet)
                 continue
-            for frame in packet.decode():
+            for frame in cast("list[av.VideoFrame]", packet.decode()):
                 scaled = frame.reformat(width, height, "yuv420p")
                 scaled.pict_type = 0  # the encoder chooses
                 output.mux(stream.encode(scaled))

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from affectstream.engines.labels import Modality
 from affectstream.engines.manifest import Calibration
 from affectstream.stream.fusion.conflict import divergence
 
@@ -123,7 +124,7 @@ def manifest_calibration(
     prior: tuple[float, ...],
     calibrated: Mapping[str, Calibrated],
     conflict: Mapping[str, float] | None = None,
-    neutral: Mapping[str, tuple[float, ...]] | None = None,
+    neutral: Mapping[Modality, tuple[float, ...]] | None = None,
 ) -> Calibration:
     """The calibration as a bundle's manifest keeps it; keys are sets of modalities such as ``video+text``."""
     return Calibration(

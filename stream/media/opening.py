@@ -49,13 +49,14 @@ def open_container(path: Path, max_pixels: int = MAX_PIXELS) -> InputContainer:
         # With "file:" FFmpeg does not take the start of 12:30.mp4 for a protocol; with the list of
         # protocols a file that refers to another address cannot reach the network. frame%03d.png is the
         # name of one picture, not of all that are numbered.
-        return av.open(
+        container: InputContainer = av.open(
             f"file:{path}",
             "r",
             options=probe_options(max_pixels),
             container_options={"protocol_whitelist": "file", "pattern_type": "none"},
             **REPLACE_BAD_METADATA,
         )
+        return container
     except (av.FFmpegError, OSError, ValueError) as exc:
         raise SourceError(f"{path}: {explain_failure(path, exc)}") from exc
 

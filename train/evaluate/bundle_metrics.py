@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_fscore_support
 
 from affectstream.engines.bundle.bundle import Bundle
+from affectstream.engines.labels import Modality
 from affectstream.engines.manifest import Calibration, Measurement
 from affectstream.train.calibration import (
     Calibrated,
@@ -150,9 +151,9 @@ def find_conflicts(
 
 def neutral_logits(
     outputs: Mapping[Subset, BundleOutputs], samples: Samples, labels: Sequence[str]
-) -> dict[str, tuple[float, ...]]:
+) -> dict[Modality, tuple[float, ...]]:
     """The mean logits of the neutral samples for each modality alone."""
-    found = {}
+    found: dict[Modality, tuple[float, ...]] = {}
     for subset, of in outputs.items():
         if subset is None or len(subset) > 1 or "neutral" not in labels:
             continue
