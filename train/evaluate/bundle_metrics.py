@@ -166,7 +166,7 @@ def neutral_logits(
 
 def _alone(
     outputs: Mapping[Subset, BundleOutputs],
-    modality: str,
+    modality: Modality,
     found: BundleOutputs,
     calibration: Calibration,
 ) -> NDArray[np.float64]:

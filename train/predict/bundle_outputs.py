@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from affectstream.engines.batching import BATCH_SIZES, batch_size_for, pad_rows
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.shapes import ENCODER_ROLES
+from affectstream.engines.labels import Modality
 from affectstream.engines.manifest import Calibration
 from affectstream.engines.spec import Array
 from affectstream.train.calibration import probabilities
 from affectstream.train.recipe import Batch
 from affectstream.train.tasks import Task
 
-Subset = tuple[str, ...] | None
+Subset = tuple[Modality, ...] | None
 """Modalities that are left while the others are hidden; None hides nothing."""
 
 _FEEDS = {"voice": {"samples": "samples"}, "text": {"ids": "ids", "mask": "tokens_mask"}}
@@ -46,7 +47,7 @@ class BundleOutputs:
         return predicted
 
 
-def subsets(modalities: Sequence[str]) -> list[tuple[str, ...]]:
+def subsets(modalities: Sequence[Modality]) -> list[tuple[Modality, ...]]:
     """Every choice of one modality or more, the largest first."""
     sizes = range(len(modalities), 0, -1)
     return [chosen for size in sizes for chosen in combinations(modalities, size)]
