@@ -368,3 +368,16 @@ def test_batch():
         shown["times real time, on a machine that was busy with other work"],
         [run["media_s"] / run["wall_s"] for run in (one, two)],
     )
+
+
+def test_confidence_of_each_set_of_modalities():
+    measured = result("confidence_pocket_0.3.0")["rows"]
+    rows = table(RESULTS, "| modalities | accuracy | ECE clean |")
+    assert set(rows) == set(measured)
+    for name, cells in rows.items():
+        row = measured[name]
+        agree(cells[:1], [100 * row["accuracy"]])
+        agree(cells[1:3], [row["ece"]["clean"], row["ece"]["degraded"]])
+        agree(cells[3:5], [100 * row["with_label"], 100 * row["accuracy_of_labels"]])
+        gaps = [row[key] for key in ("less_best", "less_product") if key in row]
+        agree(cells[5:], [100 * gap[part] for gap in gaps for part in ("value", "low", "high")])
