@@ -44,6 +44,7 @@ from affectstream.engines.models.registry import part_path
 from affectstream.engines.spec import Array, Engine
 from affectstream.engines.variant import Variant
 from affectstream.stream.fusion.encoders import TextEncoder
+from affectstream.stream.media.types import Cue
 from affectstream.stream.recognizer import Recognizer
 
 LARGEST = 3e4
@@ -88,7 +89,7 @@ class Parity:
     def __init__(self, recognizer: Recognizer, device: str) -> None:
         """`device` is where ONNX Runtime computes the FP16 graphs (``cpu`` or ``cuda:N``).
 
-        Raises `UsageError` for a bundle without the three encoders, or whose parts have no logits.
+        Raises `UsageError` for a bundle without the three encoders, or with members.
         """
         self._recognizer = recognizer
         self.bundle: Bundle = recognizer.bundle
@@ -109,14 +110,15 @@ class Parity:
         """By candidate ("" is FP32) and modality."""
 
     def compare_encoder(self, modality: str, feeds: Iterable[Mapping[str, Array]]) -> None:
-        """Compare one encoder by its own classifier; keep its embeddings for `compare_mixed_hops`."""
+        """Compare one encoder by its own classifier, else by the head; keep its embeddings for
+        `compare_mixed_hops`."""
         role = ENCODER_ROLES[modality]
         for batch in feeds:
             expected = self.bundle.engines[role].run(batch)
             self._keep_embedding("", modality, expected)
             for candidate in self.candidates:
                 found = candidate.engines[role].run(batch)
-                candidate.add(role, softmax(expected["logits"]), softmax(found["logits"]))
+                candidate.add(role, self._alone(modality, expected), self._alone(modality, found))
                 self._keep_embedding(candidate.name, modality, found)
 
     def compare_mixed_hops(self, count: int) -> None:
@@ -164,6 +166,19 @@ class Parity:
             feeds[f"{modality}_mask"] = mask
         return self._calibrated(head.run(feeds)["logits"], feeds)
 
+    def _alone(self, modality: str, outputs: Mapping[str, Array]) -> Array:
+        """The probabilities (N, C) that an encoder's outputs stand for, with the FP32 head if needed."""
+        if "logits" in outputs:
+            return softmax(outputs["logits"])
+        head, embedding = self.bundle.engines["fusion"], outputs["embedding"]
+        feeds: dict[str, Array] = {}
+        for name in self.bundle.modalities:
+            _, steps, width = head.inputs[name].shape
+            feeds[name] = np.zeros((len(embedding), int(steps), int(width)), np.float32)
+            feeds[f"{name}_mask"] = np.full(feeds[name].shape[:2], name == modality)
+        feeds[modality][:] = embedding[:, None]
+        return self._calibrated(head.run(feeds)["logits"], feeds)
+
     def _calibrated(self, logits: Array, feeds: Mapping[str, Array]) -> Array:
         calibration = self.bundle.manifest.calibration
         present = {m: feeds[f"{m}_mask"].max(axis=1) for m in MODALITIES if m in feeds}
@@ -178,7 +193,8 @@ class Parity:
         if role == "fusion":
             return self._calibrated(outputs["logits"], feeds)
         if role != _DETECTOR:
-            return softmax(outputs["logits"])
+            modality = next(m for m, encoder in ENCODER_ROLES.items() if encoder == role)
+            return self._alone(modality, outputs)
         classes, objects = (
             np.concatenate([outputs[name].ravel() for name in names])
             for names in (YUNET_OUTPUTS[:3], YUNET_OUTPUTS[3:6])
@@ -206,16 +222,12 @@ class Parity:
 
 
 def _check(bundle: Bundle) -> None:
-    """Raise `UsageError` for a bundle whose parts have no labels to compare."""
-    missing = [
-        role
-        for role in (*ENCODER_ROLES.values(), "fusion")
-        if role not in bundle.engines or "logits" not in bundle.engines[role].outputs
-    ]
+    """Raise `UsageError` for a bundle without labels to compare."""
+    missing = [role for role in (*ENCODER_ROLES.values(), "fusion") if role not in bundle.engines]
     if bundle.members:
         found = f"members {', '.join(bundle.manifest.members)}"
     elif missing:
-        found = f"no logits of {', '.join(missing)}"
+        found = f"no {', '.join(missing)}"
     else:
         return
     raise UsageError(
@@ -253,7 +265,7 @@ def _text_feeds(bundle: Bundle, lines: Iterable[str]) -> Feeds:
     try:
         encoder = TextEncoder(bundle)
         for line in lines:
-            encoder.logits(line)
+            encoder.encode((Cue(0, 1, line),))
     finally:
         bundle.engines["text_encoder"] = own
     names = recorder.inputs

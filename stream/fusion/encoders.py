@@ -73,10 +73,6 @@ class TextEncoder:
             self._last = utterances, words
         return self._last[1]
 
-    def logits(self, text: str) -> NDArray[np.float32]:
-        """The encoder's own logits (C,) float32 of a text, under the prior of its training set."""
-        return np.asarray(self._run(text)[0]["logits"][0], np.float32)
-
     def _run(self, text: str) -> tuple[dict[str, Array], NDArray[np.bool_]]:
         tokens = self._tokenizer.encode(text).ids  # truncated as the bundle says
         ids = np.zeros((1, self._length), np.int64)

@@ -75,7 +75,7 @@ def test_encoders_and_mixed_hops_are_counted():
         assert metrics["face_encoder"]["inputs"] == 32
         assert metrics["mixed hops"]["inputs"] == 14
         assert candidate.passed, metrics
-    assert set(found.references["voice_encoder"].largest) >= {"logits/half"}
+    assert found.references["voice_encoder"].largest
 
 
 def test_one_part_that_disagrees_fails_the_candidate():

@@ -569,7 +569,7 @@ def test_a_tokenizer_that_is_missing_is_fetched_again(theirs, serve, tmp_path, m
         (
             "voice_encoder",
             POCKET / "voice_encoder.onnx",
-            "embeddings have 128 numbers, the head takes 1",
+            "embeddings have 192 numbers, the head takes 1",
         ),
         ("voice_encoder", None, r"does not fit: .*voice_encoder needs samples \(N, 16000\), found"),
         (

@@ -69,7 +69,7 @@ def test_results_go_to_a_folder(clip, tmp_path):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert out == ""
-    folder = tmp_path / "face"  # as of `score`
+    folder = tmp_path / "face.mp4"  # as of `score`
     assert sorted(path.name for path in folder.iterdir()) == [
         "events.jsonl",
         "readings.csv",
