@@ -1,0 +1,37 @@
+"""Options that several commands of `bench` share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+DemoFile = Annotated[
+    Path | None, typer.Argument(help="A recording.", show_default="the demo's clip, repeated")
+]
+
+
+DemoSource = Annotated[
+    Path | None,
+    typer.Option(help="The recording that is used.", show_default="the demo's clip"),
+]
+JsonFolder = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="Folder for JSON and pictures.", show_default="none"),
+]
+OnlyJson = Annotated[bool, typer.Option("--json", help="Print nothing but the JSON.")]
+Files = Annotated[list[Path], typer.Argument(help="Recordings.", show_default=False)]
+
+
+def parse_numbers(text: str, option: str, largest: int) -> list[int]:
+    """Such as ``1,2,4``. Raises `typer.BadParameter` for others than 1 to `largest`."""
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        numbers = [0]
+    if min(numbers) < 1 or max(numbers) > largest:
+        raise typer.BadParameter(
+            f"{text!r}: expected numbers from 1 to {largest}, such as 1,2,4", param_hint=option
+        )
+    return numbers

@@ -1,0 +1,115 @@
+"""Commands that score recordings: speed, memory, folders, reports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from affectstream.bench.cli.options import DemoFile, DemoSource, Files, JsonFolder, OnlyJson
+from affectstream.stream.cli.flags import BundleName, Device, Threads
+
+
+def score(
+    file: DemoFile = None,
+    bundle: BundleName = "pocket",
+    threads: Threads = None,
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds; the result is the median.")] = 5,
+) -> None:
+    """Measure the speed of `score`, of decoding alone and of inference alone.
+
+    Example: [bold]affectstream bench score interview.mp4[/bold]
+    """
+    from affectstream.bench.score.throughput import main
+
+    main(file, bundle, threads, repeats)
+
+
+def throughput(
+    source: DemoSource = None,
+    bundle: BundleName = "pocket",
+    device: Device = "auto",
+    sizes: Annotated[str, typer.Option(help="360p, 720p, 1080p, 2160p.")] = "360p,1080p,2160p",
+    seconds: Annotated[float, typer.Option(min=1, help="Length of the demo's clip.")] = 12.0,
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds; the result is the median.")] = 3,
+    output: JsonFolder = None,
+    as_json: OnlyJson = False,
+) -> None:
+    """Measure how fast recordings of several sizes are scored; decoding alone, inference alone.
+
+    Example: [bold]affectstream bench throughput --sizes 360p,1080p[/bold]
+    """
+    from affectstream.bench.score.resolutions import main
+
+    names = sizes.split(",")
+    main(source, bundle, device, names, seconds, repeats, output, as_json=as_json)
+
+
+def memory(
+    hours: Annotated[float, typer.Option(min=0.05, help="Length of the recording.")] = 2.0,
+    bundle: BundleName = "pocket",
+    threads: Threads = None,
+) -> None:
+    """Measure resident memory while a long recording is scored.
+
+    Example: [bold]affectstream bench memory --hours 2[/bold]
+    """
+    from affectstream.bench.score.memory import main
+
+    main(hours, bundle, threads)
+
+
+def batch(
+    data: Annotated[Path, typer.Option(help="Folder of the data sets.", show_default=False)],
+    count: Annotated[int, typer.Option(min=5, help="Recordings to cut.")] = 200,
+    kills: Annotated[int, typer.Option(min=0, help="Kills at random instants.")] = 40,
+) -> None:
+    """Measure a folder of recordings: processes, memory, kills and resume, and three shards.
+
+    Recordings are cut from those of the data sets and encoded again, with a dozen damaged files among them.
+
+    Example: [bold]affectstream bench batch --data DATA --count 50[/bold]
+    """
+    from affectstream.bench.batch.throughput import main
+
+    main(data, count, kills)
+
+
+def clips(files: Files, bundle: BundleName = "pocket", threads: Threads = None) -> None:
+    """Score recordings and print time, faces, events, label changes and peak memory of each.
+
+    Example: [bold]affectstream bench clips videos/*.mp4[/bold]
+    """
+    from affectstream.bench.score.clips import main
+
+    main(files, bundle, threads)
+
+
+def report(
+    opens: Annotated[int, typer.Option(min=1, help="How often each is opened.")] = 5,
+) -> None:
+    """Measure how large reports are and how long a browser takes to open them (needs Chromium).
+
+    Example: [bold]affectstream bench report[/bold]
+    """
+    from affectstream.bench.score.report import main
+
+    main(opens)
+
+
+def overlay(
+    file: Annotated[Path, typer.Argument(help="A recording.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the images.")] = Path(
+        "overlay"
+    ),
+    count: Annotated[int, typer.Option(min=1, help="Number of images.")] = 6,
+    bundle: BundleName = "pocket",
+) -> None:
+    """Draw boxes, landmarks, head axes and labels on some frames of a recording.
+
+    Example: [bold]affectstream bench overlay interview.mp4 --output pictures[/bold]
+    """
+    from affectstream.bench.score.overlay import main
+
+    main(file, output, count, bundle)
