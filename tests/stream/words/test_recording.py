@@ -121,6 +121,7 @@ def test_a_transcript_that_somebody_wrote_comes_first(recognizer, talk, tmp_path
 
 
 def test_a_bundle_without_words_and_an_unknown_model_are_refused(recognizer, talk):
+    pytest.importorskip("faster_whisper", reason="faster-whisper comes with the 'asr' extra")
     with pytest.raises(OptionError, match="--words"):
         recognizer.session(talk, SourceOptions(words="no such model"))
     recognizer_of = recording_recognizer(CLOCK)

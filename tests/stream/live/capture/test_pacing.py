@@ -2,6 +2,7 @@
 
 import threading
 from fractions import Fraction
+from itertools import count
 
 import av
 import pytest
@@ -29,8 +30,15 @@ def test_what_is_being_decoded_at_the_end_of_a_file_is_not_lost():
     assert [frame.source_us for frame in given_out] == [200_000]
 
 
+def packet(pts):
+    made = av.Packet(b"one picture")
+    made.pts, made.dts, made.time_base = pts, pts, Fraction(1)
+    return made
+
+
 def put_until_it_ends(pacer):
-    while pacer.put(av.Packet(b"one picture")):
+    numbers = count()
+    while pacer.put(packet(next(numbers))):
         pass
 
 
@@ -51,14 +59,14 @@ def test_an_error_of_the_receiver_is_raised_where_packets_are_put():
 def test_waiting_for_room_is_no_silence():
     """After a gap in a file nothing has room for long; the source is not stuck."""
     stop, waited = threading.Event(), threading.Event()
-
-    def packet(pts):
-        made = av.Packet(b"one picture")
-        made.pts, made.dts, made.time_base = pts, pts, Fraction(1)
-        return made
-
     with Pacer(lambda packet: [], lambda frame: None, stop, waited.set) as pacer:
-        assert pacer.put(packet(0)) and pacer.put(packet(1000)) and pacer.put(packet(1001))
-        threading.Thread(target=pacer.put, args=(packet(1002),), daemon=True).start()
+        assert pacer.put(packet(0))
+
+        def put_what_is_due_much_later():
+            numbers = count(1000)
+            while pacer.put(packet(next(numbers))):
+                pass
+
+        threading.Thread(target=put_what_is_due_much_later, daemon=True).start()
         assert waited.wait(20)
         stop.set()
