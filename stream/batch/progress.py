@@ -5,17 +5,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
+
+from affectstream.stream.offline.progress import BarDisplay
 
 LINE_S = 30.0
 """Time between two lines, where there is no terminal."""
 
 
-class BatchProgress:
+class BatchProgress(BarDisplay):
     """The progress of many recordings. Use it with ``with``.
 
     Seconds of media are the measure, so that a recording of two hours counts more than one of a minute. What
@@ -82,20 +82,6 @@ class BatchProgress:
         elif self._lines and self._now_s() - self._printed_s >= LINE_S:
             self._printed_s = self._now_s()
             self._console.print(f"{self._done_s() / self._total_s:.0%}: {self.text()}")
-
-    def __enter__(self) -> Self:
-        if self._bar is not None:
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
 
 
 def _bar(console: Console) -> Progress:

@@ -14,7 +14,27 @@ LINE_S = 10.0
 """Time between two lines about one file, where there is no terminal."""
 
 
-class ProgressDisplay:
+class BarDisplay:
+    """Shows a bar, where there is one, while used with ``with``."""
+
+    _bar: Progress | None
+
+    def __enter__(self) -> Self:
+        if self._bar is not None:
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+
+class ProgressDisplay(BarDisplay):
     """The progress of `total` files on `console`. Use it with ``with``."""
 
     def __init__(
@@ -37,20 +57,6 @@ class ProgressDisplay:
         return FileProgress(
             self.console, self._bar, line if self._lines else None, name, span, self._now_s
         )
-
-    def __enter__(self) -> Self:
-        if self._bar is not None:
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
 
 
 class FileProgress:
