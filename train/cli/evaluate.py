@@ -38,18 +38,16 @@ def evaluate(
     Example: [bold]affectstream train evaluate --data prepared/fer2013 --split valid -o out[/bold]
     """
     from affectstream.engines.bundle.bundle import Bundle
-    from affectstream.train.evaluate.bundle_metrics import evaluate_bundle
+    from affectstream.train.evaluate.bundle_metrics import evaluate_and_predict
     from affectstream.train.evaluate.evaluation import evaluate_predictions
     from affectstream.train.evaluate.evaluation_files import write
-    from affectstream.train.predict.predictions import predict_bundle
 
     _warn_of_training_samples(split)
     with Bundle.open(bundle) as opened:
-        rows, by_class = evaluate_bundle(opened, data, split)
+        rows, by_class, predictions = evaluate_and_predict(opened, data, split)
         _print(rows)
         print("\n".join(by_class))
         if output is not None:
-            predictions = predict_bundle(opened, data, split)
             origin = {"bundle": opened.manifest.name, "version": opened.manifest.version}
             origin |= {"data": str(data), "split": split}
             write(evaluate_predictions(predictions), predictions, origin, output)

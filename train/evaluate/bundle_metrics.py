@@ -24,6 +24,7 @@ from affectstream.train.fit.unseen import check_unseen
 from affectstream.train.loader.samples import Samples
 from affectstream.train.predict.bundle_outputs import BundleOutputs, Subset, bundle_outputs
 from affectstream.train.predict.bundle_samples import bundle_samples, valid_batches
+from affectstream.train.predict.predictions import Predictions, predictions_from
 from affectstream.train.tasks import Task, compute_metrics
 
 AS_THEY_ARE = "as they are"
@@ -34,6 +35,17 @@ def evaluate_bundle(
     bundle: Bundle, data: Path, split: str
 ) -> tuple[tuple[Measurement, ...], list[str]]:
     """Metrics on `split` of the data set in `data`, and the lines of a table by class.
+
+    Raises as `evaluate_and_predict`.
+    """
+    rows, by_class, _ = evaluate_and_predict(bundle, data, split)
+    return rows, by_class
+
+
+def evaluate_and_predict(
+    bundle: Bundle, data: Path, split: str
+) -> tuple[tuple[Measurement, ...], list[str], Predictions]:
+    """As `evaluate_bundle`, with the predictions that the metrics are of.
 
     Raises as `bundle_samples`, and `RunError` for a bundle that was trained on the same samples under other
     splits.
@@ -46,6 +58,7 @@ def evaluate_bundle(
     return (
         measure(outputs, samples[0], tasks, calibration, name),
         class_table(outputs[None], samples[0], tasks, calibration),
+        predictions_from(outputs[None], samples[0], tasks, calibration),
     )
 
 

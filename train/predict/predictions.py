@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from affectstream.engines.bundle.bundle import Bundle
+from affectstream.engines.manifest import Calibration
 from affectstream.train.config import FitConfig
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.fit.loggers import print_line
 from affectstream.train.fit.machine import within_memory
 from affectstream.train.loader.batches import ValidBatches, to_device
 from affectstream.train.loader.samples import Samples
-from affectstream.train.predict.bundle_outputs import bundle_outputs
+from affectstream.train.predict.bundle_outputs import BundleOutputs, bundle_outputs
 from affectstream.train.predict.bundle_samples import bundle_samples, valid_batches
 from affectstream.train.statistics import Groups, Interval, bootstrap, groups_of
 from affectstream.train.tasks import Task, by_task, compute_metrics, predict_all
@@ -143,6 +144,12 @@ def predict_bundle(bundle: Bundle, data: Path, split: str) -> Predictions:
     """
     samples, tasks = bundle_samples(bundle, data, split)
     outputs = bundle_outputs(bundle, *valid_batches(samples), missing=False)[None]
-    rows = samples[0].rows[outputs.samples]
-    predicted = outputs.predict(tasks, bundle.manifest.calibration)
-    return predictions_for(samples[0].dataset, rows, tasks, predicted)
+    return predictions_from(outputs, samples[0], tasks, bundle.manifest.calibration)
+
+
+def predictions_from(
+    outputs: BundleOutputs, samples: Samples, tasks: Sequence[Task], calibration: Calibration
+) -> Predictions:
+    """The calibrated predictions in a bundle's `outputs` for `samples`."""
+    rows = samples.rows[outputs.samples]
+    return predictions_for(samples.dataset, rows, tasks, outputs.predict(tasks, calibration))
