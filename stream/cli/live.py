@@ -11,6 +11,7 @@ from affectstream.stream.cli.flags import (
     Attention,
     Baseline,
     BundleName,
+    Consent,
     Device,
     Focal,
     Formats,
@@ -22,6 +23,7 @@ from affectstream.stream.cli.flags import (
     Modalities,
     Neutral,
     Output,
+    Purpose,
     Speakers,
     Trace,
     Transcript,
@@ -87,6 +89,8 @@ def live(
     lsl: Lsl = None,
     words: Words = None,
     words_download: WordsDownload = False,
+    purpose: Purpose = None,
+    consent: Consent = None,
     trace: Trace = None,
 ) -> None:
     """Recognize a camera, a microphone or a network stream live.
@@ -125,6 +129,8 @@ def live(
             max_pixels=max_pixels,
             modalities=modalities,
             min_confidence=min_confidence,
+            purpose=purpose,
+            consent=consent,
         ),
         bundle=bundle,
         device=device,

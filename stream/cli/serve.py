@@ -13,8 +13,11 @@ from affectstream.stream.cli.flags import (
     Attention,
     Baseline,
     BundleName,
+    Consent,
     Device,
     Lsl,
+    Neutral,
+    Purpose,
     Trace,
     Vad,
     Words,
@@ -88,10 +91,13 @@ def serve(
     ] = None,
     attention: Attention = "gaze",
     baseline: Baseline = "0s",
+    neutral: Neutral = "0s",
     vad: Vad = "silero",
     lsl: Lsl = None,
     words: Words = None,
     words_download: WordsDownload = False,
+    purpose: Purpose = None,
+    consent: Consent = None,
     trace: Trace = None,
 ) -> None:
     """Serve live sessions to browsers, with WebSockets and metrics for programs.
@@ -122,7 +128,10 @@ def serve(
         max_pixels=MAX_PIXELS if max_pixels is None else max_pixels,
         attention=attention,
         baseline_us=round(parse_seconds(baseline, "--baseline") * 1e6),
+        neutral_us=round(parse_seconds(neutral, "--neutral") * 1e6),
         vad=vad,
+        purpose=purpose,
+        consent=consent,
     )
     with tracing(trace), Recognizer.open(bundle, device=device) as recognizer:
         server = run(recognizer, options, announce=lambda address: _announce(address, options))

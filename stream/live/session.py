@@ -76,7 +76,7 @@ class LiveSession:
                 f"the bundle reads {bundle.modalities}, the source gives {modalities}{chosen}"
             )
         self.name = name
-        self._stream_events = StreamEvents(name, given)
+        self._stream_events = StreamEvents(name, given, options)
         clock = clock or SystemClock()
         rates = possible_rates(manifest.frame_hz, manifest.hop_us)
         self._control = RateControl(rates, manifest.hop_us, cost or Cost(0.0, 0.0))

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from msgspec import UNSET
 from msgspec.structs import replace
 
 from affectstream.engines.labels import Modality
 from affectstream.stream.events import Stream, StreamEvent, utc_timestamp
 from affectstream.stream.live.stats import LiveStats
+from affectstream.stream.options import SourceOptions
 from affectstream.stream.results.event_builder import seconds
 
 _TOO_SLOW = "this machine is too slow"
@@ -18,12 +20,15 @@ _TOO_SLOW = "this machine is too slow"
 class StreamEvents:
     """Writes the events. Times are microseconds of the session."""
 
-    def __init__(self, name: str, modalities: Sequence[Modality]) -> None:
+    def __init__(self, name: str, modalities: Sequence[Modality], options: SourceOptions) -> None:
+        """The purpose and the consent of `options` stand in the first event."""
         self._name, self._modalities = name, tuple(modalities)
+        self._purpose, self._consent = options.purpose or UNSET, options.consent or UNSET
 
     def started(self, zero: datetime, start_us: int) -> Stream:
         """The first event: t = 0 was at `zero` (UTC), and the first hop begins at `start_us`."""
-        return self._event("started", start_us, f"t = 0 was at {utc_timestamp(zero)}")
+        event = self._event("started", start_us, f"t = 0 was at {utc_timestamp(zero)}")
+        return replace(event, purpose=self._purpose, consent=self._consent)
 
     def warning(self, detail: str, at_us: int) -> Stream:
         """Something that a person should know."""

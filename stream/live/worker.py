@@ -71,7 +71,7 @@ class LiveWorker:
         self._options, self._queue, self._clock = options, queue, clock
         self._control, self._drops = control, DropMonitor(control)
         self._transcript = tuple(transcript)
-        self._callbacks, self._stream_events = callbacks, StreamEvents(name, modalities)
+        self._callbacks, self._stream_events = callbacks, StreamEvents(name, modalities, options)
         self._kinds = [kind for kind in MediaKind if kind.modality in modalities]
         self._perceiver: Perceiver | None = None
         if "video" in modalities:

@@ -6,11 +6,12 @@ import ipaddress
 import os
 import re
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from affectstream.engines.labels import AttentionOption, SpeechGateOption
 from affectstream.stream.errors import OptionError
+from affectstream.stream.options import SourceOptions
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 """Host names that reach a server on this machine only."""
@@ -31,7 +32,8 @@ class ServeOptions:
     such as ``https://lab.example``. `lsl` is the prefix of the outlets of the Lab Streaming Layer.
     `words` names a speech recognizer (`open_recognizer`), which may download its model with
     `words_download`. `max_pixels` is the largest picture that a client may send. `attention`,
-    `baseline_us` and `vad` are those of `SourceOptions`, for every session.
+    `baseline_us`, `neutral_us`, `vad`, `purpose` and `consent` are those of `SourceOptions`, for every
+    session.
     """
 
     host: str = "127.0.0.1"
@@ -49,9 +51,23 @@ class ServeOptions:
     max_pixels: int = MAX_PIXELS
     attention: AttentionOption = "gaze"
     baseline_us: int = 0
+    neutral_us: int = 0
     vad: SpeechGateOption = "silero"
+    purpose: str | None = None
+    consent: str | None = None
+    of_sessions: SourceOptions = field(init=False)
+    """The options of every session, made of these."""
 
     def __post_init__(self) -> None:
+        of_sessions = SourceOptions(
+            attention=self.attention,
+            baseline_us=self.baseline_us,
+            neutral_us=self.neutral_us,
+            vad=self.vad,
+            purpose=self.purpose,
+            consent=self.consent,
+        )
+        object.__setattr__(self, "of_sessions", of_sessions)
         if not 0 <= self.port <= 65535:
             raise OptionError(f"--port {self.port}: expected 0 (any free port) to 65535")
         if not 1 <= self.max_sessions <= 256:

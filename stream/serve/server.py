@@ -19,8 +19,8 @@ from affectstream.engines.bundle.bundle import Bundle
 from affectstream.stream.errors import OptionError
 from affectstream.stream.exits import INTERRUPTED
 from affectstream.stream.live.words.dictation import LiveWords
-from affectstream.stream.options import SourceOptions
 from affectstream.stream.recognizer import Recognizer
+from affectstream.stream.results.interpret import Interpreter
 from affectstream.stream.serve.app import application
 from affectstream.stream.serve.batching import share_engines
 from affectstream.stream.serve.http.accepting import Acceptor, reserve_descriptors
@@ -196,15 +196,15 @@ def build(recognizer: Recognizer, options: ServeOptions) -> Server:
         check_name(options.lsl)
     if options.record is not None:
         check_folder(options.record)
+    # A bundle that lacks what the options need is refused now, and not with the first session.
+    Interpreter(bundle, "serve", options.of_sessions, bundle.modalities, live=True)
     hub = Hub(
         shared,
         max_sessions=options.max_sessions,
         record=options.record,
         words=_open_words(options, bundle),
         lsl=options.lsl,
-        options=SourceOptions(
-            attention=options.attention, baseline_us=options.baseline_us, vad=options.vad
-        ),
+        options=options.of_sessions,
         metrics=metrics,
     )
     return Server(hub, options)

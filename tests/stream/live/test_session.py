@@ -17,6 +17,7 @@ from affectstream.stream.live.callbacks import Callbacks
 from affectstream.stream.live.queue.rate import Cost
 from affectstream.stream.live.session import LiveSession
 from affectstream.stream.media.types import Cue
+from affectstream.stream.options import SourceOptions
 from tests.support.live_media import ManualClock, write_face
 
 LIVE_ONLY = ("emitted_at", "age_ms", "latency_ms")
@@ -326,6 +327,19 @@ def test_warnings_and_reconnections_become_events(recognizer, media):
         ("reconnected", "camera 0: is back", 1),
     ]
     assert ended.counts["reconnects"] == 1
+
+
+def test_the_purpose_and_the_consent_stand_in_the_first_event(recognizer):
+    options = SourceOptions(purpose="a study of laughter", consent="form 12")
+    played = Played(recognizer, options=options)
+    played.session.close()
+    first, last = played.events[0], played.events[-1]
+    assert (first.what, first.purpose, first.consent) == (
+        "started",
+        "a study of laughter",
+        "form 12",
+    )
+    assert last.what == "ended" and last.purpose is msgspec.UNSET
 
 
 def test_a_session_that_got_nothing_ends_quietly(recognizer):

@@ -48,6 +48,8 @@ class TestOptions:
             ({"token": "sixteen chars or more"}, "a URL cannot"),
             ({"port": 70000}, "--port 70000"),
             ({"max_sessions": 0}, "--max-sessions 0"),
+            ({"purpose": "two\nlines"}, "purpose: expected one line"),
+            ({"neutral_us": -1}, "neutral must not be negative"),
             ({"stun": ("stun.example.org",)}, "stun:stun.example.org:3478"),
             ({"origins": ("lab.example",)}, "https://lab.example"),
             ({"origins": ("https://lab.example/page",)}, "https://lab.example"),

@@ -27,12 +27,15 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
+from affectstream.stream.errors import OptionError
 from affectstream.stream.events import Emotion, Stream, parse_event
 from affectstream.stream.recognizer import Recognizer
 from affectstream.stream.serve.clients import subscribers
 from affectstream.stream.serve.http import guard
 from affectstream.stream.serve.ingest import container, upload
 from affectstream.stream.serve.limits import MAX_MESSAGE_BYTES
+from affectstream.stream.serve.options import ServeOptions
+from affectstream.stream.serve.server import build
 from affectstream.stream.serve.session import ServedSession
 from tests.support.serving import (
     MESSAGE_TYPES,
@@ -45,6 +48,7 @@ from tests.support.serving import (
     send,
     until,
 )
+from tests.support.small_bundles import plain
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -85,6 +89,26 @@ def test_a_recording_comes_back_as_events(
     assert 0 < x0 < 0.5 < x1 < 1 and 0 < y0 < y1 < 1
     assert len(faces[-1]["faces"][0]["landmarks"]) == 32
     until(lambda: not server.sessions(), "the session to end")
+
+
+def test_sessions_have_the_options_of_the_server(recognizer: Recognizer, clip: bytes) -> None:
+    options = {"neutral_us": 1_000_000, "purpose": "a study of laughter", "consent": "form 12"}
+    with running(recognizer, **options) as one, connect(f"{one.ws}/ingest") as socket:
+        socket.send(clip)
+        socket.send('{"type": "end"}')
+        found = receive(socket)
+    (started,) = [line for line in found if line.get("what") == "started"]
+    assert (started["purpose"], started["consent"]) == ("a study of laughter", "form 12")
+    first = next(line for line in found if line["type"] == "emotion" and line["track"])
+    # Whatever the face looks like, it is this person's neutral one in the first second.
+    assert max(first["scores"], key=first["scores"].get) == "neutral"
+
+
+def test_a_bundle_without_neutral_samples_is_refused_before_it_listens(tmp_path: Path) -> None:
+    bundle = plain(tmp_path / "b", takes=("text",), answers=("logits",))
+    refused = pytest.raises(OptionError, match=r"neutral: bundle .* does not say what neutral")
+    with Recognizer.open(bundle, device="cpu") as one, refused:
+        build(one, ServeOptions(neutral_us=1_000_000))
 
 
 def test_listeners_get_the_same_json(server: RunningServer, clip: bytes) -> None:
