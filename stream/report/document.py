@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import html
-import json
 import mimetypes
 import os
 from base64 import b64encode
 from collections.abc import Mapping
-from hashlib import sha256
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +13,7 @@ from urllib.parse import quote
 from affectstream.stream.annotations.media_link import relative_path
 from affectstream.stream.overlay.portraits import portraits
 from affectstream.stream.report.content import content
+from affectstream.stream.report.html_page import html_page, page_file
 from affectstream.stream.report.provenance import limits, made
 from affectstream.stream.results.scored import ScoredRecording
 
@@ -62,47 +59,13 @@ def report_page(
         "media": media,
         "portraits": pictures or {},
     }
-    return fill(
+    return html_page(
         page_file("report.html"),
         title=recording.name,
         style=page_file(_UPLOT[1]) + page_file("report.css"),
         script="\n".join([_uplot(), *map(page_file, _SCRIPTS)]),
         data=shown | about,
     )
-
-
-def fill(template: str, *, title: str, style: str, script: str, data: Mapping[str, Any]) -> str:
-    """`template` with its parts. The page may run this script and use this style, and nothing else."""
-    policy = (
-        f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(style)}; "
-        "img-src data:; media-src 'self' file: data: blob:"
-    )
-    # No text of the data can end the script element or begin a comment in it.
-    encoded = json.dumps(data, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    for character in "<>&\u2028\u2029":
-        encoded = encoded.replace(character, f"\\u{ord(character):04x}")
-    parts = {
-        "policy": policy,
-        "title": html.escape(title),
-        "style": style,
-        "script": script,
-        "data": encoded,
-    }
-    pieces = template.split("{{")
-    filled = [pieces[0]]
-    for piece in pieces[1:]:
-        name, _, rest = piece.partition("}}")
-        filled += [parts[name], rest]
-    return "".join(filled)
-
-
-def _hash(text: str) -> str:
-    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
-
-
-def page_file(name: str) -> str:
-    """A file of the page."""
-    return (files("affectstream.stream.report") / "page" / name).read_text("utf-8")
 
 
 def _uplot() -> str:

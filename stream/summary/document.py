@@ -7,7 +7,7 @@ from dataclasses import asdict
 from importlib.resources import files
 from typing import Any
 
-from affectstream.stream.report.document import fill, page_file
+from affectstream.stream.report.html_page import html_page, page_file
 from affectstream.stream.summary.compare import (
     MIN_RECORDINGS,
     MIN_ROWS,
@@ -40,7 +40,7 @@ def summary_page(name: str, found: Collected, means: Sequence[GroupMean]) -> str
         },
     }
     own = files("affectstream.stream.summary") / "page"
-    return fill(
+    return html_page(
         (own / "summary.html").read_text("utf-8"),
         title=f"{name}: summary",
         style=page_file("report.css") + (own / "summary.css").read_text("utf-8"),

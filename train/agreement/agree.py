@@ -149,48 +149,76 @@ def _of(side: Sequence[T], kind: str) -> list[T]:
 
 @dataclass(frozen=True, slots=True)
 class _Sampled:
-    """One pair at common moments."""
+    """One pair at common moments, as numbers of the labels; `NO_VERDICT` between stretches."""
 
     pair: Pair[Coding]
     times: NDArray[np.float64]
-    first: NDArray[np.object_]
-    second: NDArray[np.object_]
+    first: NDArray[np.int64]
+    padded: NDArray[np.int64]
+    """The second side, `margin` moments longer at either end."""
+    margin: int
+
+    @property
+    def second(self) -> NDArray[np.int64]:
+        return self.shifted(0)
 
     @property
     def both(self) -> NDArray[np.bool_]:
-        return _given(self.first) & _given(self.second)
+        return (self.first >= 0) & (self.second >= 0)
+
+    def shifted(self, moments: int) -> NDArray[np.int64]:
+        """The second side that many moments later, at most `margin`."""
+        start = self.margin - moments
+        return self.padded[start : start + len(self.first)]
 
 
-def _sample(pair: Pair[Coding], settings: Settings, lag: float = 0.0) -> _Sampled:
+def _sample(pair: Pair[Coding], settings: Settings, numbers: Mapping[str, int]) -> _Sampled:
+    step = settings.step
     end = max(one.stretches[-1].end for one in (pair.first, pair.second))
-    times = np.arange(0.5 * settings.step, end + abs(settings.offset), settings.step)
+    times = np.arange(0.5 * step, end + abs(settings.offset), step)
+    margin = round(float(LAGS.max()) / step)
+    moments = (np.arange(-margin, len(times) + margin) + 0.5) * step - settings.offset
+    second = pair.second.numbers_at(moments, numbers)
+    return _Sampled(pair, times, pair.first.numbers_at(times, numbers), second, margin)
+
+
+def _label_numbers(
+    pairs: Sequence[Pair[Coding]], settings: Settings
+) -> tuple[tuple[str, ...], dict[str, int]]:
+    """The names that labels shall have, and the place of each label among them."""
     names = settings.rename or {}
-    rename = np.vectorize(lambda label: names.get(label, label), otypes=[object])
-    shifted = times - settings.offset - lag
-    return _Sampled(pair, times, rename(pair.first.at(times)), rename(pair.second.at(shifted)))
+    sides = [side for pair in pairs for side in (pair.first, pair.second)]
+    wanted = {s.label: names.get(s.label, s.label) for side in sides for s in side.stretches}
+    labels = tuple(sorted(set(wanted.values())))
+    return labels, {label: labels.index(name) for label, name in wanted.items()}
 
 
 def _compare_codings(
     kind: str, pairs: Sequence[Pair[Coding]], settings: Settings
 ) -> CodingAgreement | None:
-    sampled = [_sample(pair, settings) for pair in pairs]
-    a = np.concatenate([one.first[one.both] for one in sampled])
-    b = np.concatenate([one.second[one.both] for one in sampled])
-    if not len(a):
+    every, numbers = _label_numbers(pairs, settings)
+    sampled = [_sample(pair, settings, numbers) for pair in pairs]
+    first = np.concatenate([one.first[one.both] for one in sampled])
+    second = np.concatenate([one.second[one.both] for one in sampled])
+    if not len(first):
         return None
-    labels = tuple(sorted({*a, *b}))
-    first, second = _codes(a, labels), _codes(b, labels)
+    used = np.unique([first, second])  # no row for a label that never meets a verdict
+    labels = tuple(every[number] for number in used)
+    first, second = np.searchsorted(used, first), np.searchsorted(used, second)
     groups = _groups([(one.pair.recording, one.times[one.both]) for one in sampled])
     metrics = partial(coefficients.of_codes, count=len(labels))
     reach = round(settings.tolerance / settings.step)
-    tolerant = _tolerant_table(sampled, labels, reach)
-    either = sum(int((_given(one.first) | _given(one.second)).sum()) for one in sampled)
-    given = [sum(int(_given(side).sum()) for side in sides) for sides in _sides(sampled)]
+    tolerant = _tolerant_table(sampled, len(every), reach)
+    given = np.sum(
+        [((one.first >= 0).sum(), (one.second >= 0).sum(), one.both.sum()) for one in sampled], 0
+    )
+    either = int(given[0] + given[1] - given[2])
+    seconds = len(first) * settings.step
     return CodingAgreement(
         kind=kind,
         recordings=len({one.pair.recording for one in sampled}),
-        seconds=len(a) * settings.step,
-        coverage=(given[0] / either, given[1] / either),
+        seconds=seconds,
+        coverage=(float(given[0] / either), float(given[1] / either)),
         exact=_intervals(metrics, first, second, groups),
         tolerant={
             "agreement": float(np.trace(tolerant) / tolerant.sum()),
@@ -200,17 +228,11 @@ def _compare_codings(
         labels=labels,
         confusion=coefficients.table(first, second, len(labels)),
         boundaries=boundaries.pooled([_boundaries(one.pair, settings) for one in sampled]),
-        lag=_lag(pairs, settings) if len(a) * settings.step >= MIN_SECONDS else 0.0,
+        lag=_lag(sampled, settings.step) if seconds >= MIN_SECONDS else 0.0,
         disagreements=tuple(
-            d for one in sampled for d in _disagreements(one, reach, settings.step)
+            d for one in sampled for d in _disagreements(one, every, reach, settings.step)
         ),
     )
-
-
-def _sides(
-    sampled: Sequence[_Sampled],
-) -> tuple[list[NDArray[np.object_]], list[NDArray[np.object_]]]:
-    return [one.first for one in sampled], [one.second for one in sampled]
 
 
 def _boundaries(pair: Pair[Coding], settings: Settings) -> Boundaries:
@@ -225,74 +247,63 @@ def _boundaries(pair: Pair[Coding], settings: Settings) -> Boundaries:
     return boundaries.match(first, second, settings.tolerance)
 
 
-def _tolerant_table(
-    sampled: Sequence[_Sampled], labels: Sequence[str], reach: int
-) -> NDArray[np.int64]:
+def _tolerant_table(sampled: Sequence[_Sampled], count: int, reach: int) -> NDArray[np.int64]:
     """Moments of either side, each with the other's label, or its own where the other has it nearby."""
-    count = len(labels)
     total = np.zeros((count, count), np.int64)
     for one in sampled:
-        both = one.both
-        near_second, near_first = (
-            _has_nearby(labels, side, other, reach)
-            for side, other in ((one.first, one.second), (one.second, one.first))
-        )
-        a, b = one.first[both], one.second[both]
-        total += coefficients.table(
-            _codes(a, labels), _codes(np.where(near_second[both], a, b), labels), count
-        )
-        total += coefficients.table(
-            _codes(np.where(near_first[both], b, a), labels), _codes(b, labels), count
-        )
+        both, first, second = one.both, one.first, one.second
+        near_second = np.where(_has_nearby(first, second, reach), first, second)
+        near_first = np.where(_has_nearby(second, first, reach), second, first)
+        total += coefficients.table(first[both], near_second[both], count)
+        total += coefficients.table(near_first[both], second[both], count)
     return total
 
 
-def _has_nearby(
-    labels: Sequence[str], side: NDArray[np.object_], other: NDArray[np.object_], reach: int
-) -> NDArray[np.bool_]:
+def _has_nearby(side: NDArray[np.int64], other: NDArray[np.int64], reach: int) -> NDArray[np.bool_]:
     """(n,) whether `other` has the label that `side` has at most `reach` moments away."""
     found = np.zeros(len(side), bool)
     window = np.ones(2 * reach + 1)
-    for label in labels:
-        near = np.convolve(other == label, window, mode="full")[reach : reach + len(side)] > 0.5
-        found |= (side == label) & near
+    for number in np.unique(side[side >= 0]):
+        near = np.convolve(other == number, window, mode="full")[reach : reach + len(side)] > 0.5
+        found |= (side == number) & near
     return found
 
 
-def _disagreements(one: _Sampled, reach: int, step: float) -> list[Disagreement]:
+def _disagreements(
+    one: _Sampled, labels: Sequence[str], reach: int, step: float
+) -> list[Disagreement]:
     """Stretches that differ beyond the tolerance, seen from either side."""
-    labels = sorted({*one.first[_given(one.first)], *one.second[_given(one.second)]})
-    agreed = _has_nearby(labels, one.first, one.second, reach) & _has_nearby(
-        labels, one.second, one.first, reach
-    )
+    first, second = one.first, one.second
+    agreed = _has_nearby(first, second, reach) & _has_nearby(second, first, reach)
     differ = np.flatnonzero(one.both & ~agreed)
-    found: list[Disagreement] = []
-    for i in differ:
-        start, a, b = float(i * step), str(one.first[i]), str(one.second[i])
-        last = found[-1] if found else None
-        if last and (last.first, last.second) == (a, b) and start - last.end < 0.5 * step:
-            found[-1] = Disagreement(*_head(last), start + step, a, b)
-        else:
-            found.append(
-                Disagreement(one.pair.recording, one.pair.first.person, start, start + step, a, b)
-            )
-    return found
+    if not len(differ):
+        return []
+    breaks = (np.diff(differ) > 1) | (np.diff(first[differ]) != 0) | (np.diff(second[differ]) != 0)
+    return [
+        Disagreement(
+            one.pair.recording,
+            one.pair.first.person,
+            float(part[0] * step),
+            float((part[-1] + 1) * step),
+            labels[first[part[0]]],
+            labels[second[part[0]]],
+        )
+        for part in np.split(differ, np.flatnonzero(breaks) + 1)
+    ]
 
 
-def _head(one: Disagreement) -> tuple[str, str | None, float]:
-    return one.recording, one.person, one.start
-
-
-def _lag(pairs: Sequence[Pair[Coding]], settings: Settings) -> float:
+def _lag(sampled: Sequence[_Sampled], step: float) -> float:
     """The shift of the second side with the highest agreement; 0 where it gains less than `MIN_GAIN`."""
 
-    def agreement(lag: float) -> float:
-        sampled = [_sample(pair, settings, lag) for pair in pairs]
-        same = sum(int((one.first == one.second)[one.both].sum()) for one in sampled)
-        return same / max(1, sum(int(one.both.sum()) for one in sampled))
+    def agreement(shift: int) -> float:
+        sides = [(one.first, one.shifted(shift)) for one in sampled]
+        both = sum(int(((a >= 0) & (b >= 0)).sum()) for a, b in sides)
+        return sum(int(((a == b) & (a >= 0)).sum()) for a, b in sides) / max(1, both)
 
-    best = float(max(sorted(LAGS, key=abs), key=lambda lag: round(agreement(lag), 6)))
-    return best if agreement(best) - agreement(0.0) >= MIN_GAIN else 0.0
+    shifts = sorted({round(lag / step) for lag in LAGS.tolist()}, key=abs)
+    found = {shift: round(agreement(shift), 6) for shift in shifts}
+    best = max(shifts, key=found.__getitem__)
+    return best * step if found[best] - found[0] >= MIN_GAIN else 0.0
 
 
 def _compare_ratings(
@@ -340,12 +351,3 @@ def _intervals(
     if groups is None:
         return {n: Interval(v, math.nan, math.nan) for n, v in metrics(first, second).items()}
     return bootstrap(metrics, first, second, groups=groups)
-
-
-def _given(labels: NDArray[np.object_]) -> NDArray[np.bool_]:
-    return np.array([label is not None for label in labels], bool)
-
-
-def _codes(found: NDArray[np.object_], labels: Sequence[str]) -> NDArray[np.int64]:
-    index = {label: i for i, label in enumerate(labels)}
-    return np.array([index[label] for label in found], np.int64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectstream.train.errors import DataError
+
+NO_VERDICT = -1
+"""The number of no label."""
 
 
 class Stretch(NamedTuple):
@@ -51,14 +54,16 @@ class Coding:
                 )
         return Coding(person, kind, tuple(ordered))
 
-    def at(self, times: NDArray[np.float64]) -> NDArray[np.object_]:
-        """The label at each of `times` (n,) in seconds; None between the stretches."""
+    def numbers_at(
+        self, times: NDArray[np.float64], numbers: Mapping[str, int]
+    ) -> NDArray[np.int64]:
+        """The number of the label at each of `times` (n,) in seconds; `NO_VERDICT` between the stretches."""
         starts = np.array([stretch.start for stretch in self.stretches])
         ends = np.array([stretch.end for stretch in self.stretches])
-        labels = np.array([*(stretch.label for stretch in self.stretches), None], object)
+        found = [*(numbers[stretch.label] for stretch in self.stretches), NO_VERDICT]
         index = np.searchsorted(starts, times, side="right") - 1
-        inside = (index >= 0) & (times < ends[np.clip(index, 0, None)]) if len(ends) else index < -1
-        return labels[np.where(inside, index, -1)]
+        inside = (index >= 0) & (times < np.append(ends, -np.inf)[index])
+        return np.array(found, np.int64)[np.where(inside, index, -1)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,8 @@ def test_a_shift_of_one_side_is_found_and_can_be_undone(tmp_path):
     second = side(tmp_path, *((3 * i + 1, 3 * i + 4, label) for i, label in enumerate(labels)))
     (found,) = agree([first], [second]).codings
     assert found.lag == pytest.approx(-1.0) and found.exact["agreement"].value < 0.7
+    (coarse,) = agree([first], [second], Settings(step=0.25)).codings
+    assert coarse.lag == pytest.approx(-1.0)
     (shifted,) = agree([first], [second], Settings(offset=-1.0)).codings
     assert shifted.exact["agreement"].value == 1.0 and shifted.lag == 0.0
 
