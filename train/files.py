@@ -22,3 +22,9 @@ def write_atomically(path: Path, content: bytes) -> None:
 def encode_json(value: object) -> bytes:
     """`value` as indented JSON; NaN and infinity become null."""
     return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+
+
+def without_folder(name: str) -> str:
+    """The last part of a local path; any other name unchanged."""
+    local = name[:1] in ("/", ".", "~") or Path(name).is_absolute() or Path(name).exists()
+    return Path(name).absolute().name if local else name

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, roc_auc_score
 
 from affectstream.stream.errors import OptionError
 
@@ -54,6 +53,13 @@ def binary(truth: Array, probabilities: Array) -> dict[str, float]:
 
     `truth` (n,) is 0 or 1, `probabilities` (n,) are those of 1.
     """
+    from sklearn.metrics import (
+        accuracy_score,
+        balanced_accuracy_score,
+        f1_score,
+        roc_auc_score,
+    )
+
     guess = probabilities >= 0.5
     found = {
         "accuracy": float(accuracy_score(truth, guess)),

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from affectstream.engines.manifest import Manifest
-from affectstream.train.calibration import Calibrated
-from affectstream.train.fit.checkpoint import Trained
-from affectstream.train.fit.warm_start import without_folder
-from affectstream.train.model_spec import DataSource
+from affectstream.train.files import without_folder
+
+if TYPE_CHECKING:
+    from affectstream.train.calibration import Calibrated
+    from affectstream.train.fit.checkpoint import Trained
+    from affectstream.train.model_spec import DataSource
 
 CC_BY_NC_SA = """\
 Creative Commons Attribution-NonCommercial-ShareAlike 4.0 International (CC BY-NC-SA 4.0),

@@ -16,17 +16,15 @@ from affectstream.engines.bundle.folder import MANIFEST, Member, file_parts
 from affectstream.train.calibration import COVERAGE, EVEN
 from affectstream.train.evaluate.detector_metrics import measure_detector
 from affectstream.train.export import card
+from affectstream.train.export.bundle_folder import atomic_bundle, file_part, write_manifest
 from affectstream.train.export.merged_bundle import MergeConfig, merged_manifest, write_merged
 from affectstream.train.export.steps import (
     Exported,
     MakeManifest,
     Report,
-    atomic_bundle,
     calibrate_and_measure,
     check_opens,
     check_trained_on,
-    file_part,
-    write_manifest,
 )
 from affectstream.train.fit.checkpoint import Trained, load_run
 from affectstream.train.fit.warm_start import RECIPE, read_run_or_bundle, write_recipe_json

@@ -44,7 +44,7 @@ from affectstream.engines.models.registry import part_path
 from affectstream.stream.errors import OptionError
 from affectstream.train.config import read_toml
 from affectstream.train.errors import RunError
-from affectstream.train.export.steps import file_part
+from affectstream.train.export.bundle_folder import file_part
 from affectstream.train.fit.checkpoint import BEST, load, load_best
 from affectstream.train.late_fusion.member_logits import modalities_of
 from affectstream.train.late_fusion.recipe import FUSION

@@ -22,14 +22,13 @@ from affectstream.engines.manifest import (
 from affectstream.stream.errors import OptionError
 from affectstream.train.calibration import COVERAGE, EVEN
 from affectstream.train.export import card
+from affectstream.train.export.bundle_folder import atomic_bundle, file_part
 from affectstream.train.export.steps import (
     Exported,
     Report,
-    atomic_bundle,
     calibrate_and_measure,
     check_opens,
     check_trained_on,
-    file_part,
 )
 from affectstream.train.fit.checkpoint import Trained, load_run
 from affectstream.train.fit.warm_start import write_warm_start

@@ -13,12 +13,10 @@ from affectstream.engines.labels import Modality
 from affectstream.engines.manifest import FACE_ROLES, Engines
 from affectstream.engines.models.registry import part_path
 from affectstream.stream.errors import OptionError
+from affectstream.train.export.bundle_folder import atomic_bundle, file_part, write_manifest
 from affectstream.train.export.steps import (
     Report,
-    atomic_bundle,
     check_opens,
-    file_part,
-    write_manifest,
 )
 from affectstream.train.onnx.heads import cut_down
 

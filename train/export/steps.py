@@ -1,25 +1,18 @@
-"""The steps of every export: write a temporary folder, calibrate, measure, check, move it into place."""
+"""The steps of every export between writing the engines and moving the bundle into place."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.chance import chance_warning
-from affectstream.engines.bundle.folder import MANIFEST
-from affectstream.engines.cache.digest import sha256
 from affectstream.engines.manifest import (
     Calibration,
-    FilePart,
     Manifest,
     Measurement,
-    encode_manifest,
 )
-from affectstream.stream.sinks.base import writing
 from affectstream.train.calibration import Calibrated, manifest_calibration
 from affectstream.train.data.dataset import read_info
 from affectstream.train.errors import RunError
@@ -30,45 +23,10 @@ from affectstream.train.evaluate.bundle_metrics import (
     measure,
     neutral_logits,
 )
+from affectstream.train.export.bundle_folder import write_manifest
 from affectstream.train.model_spec import DataSource
 from affectstream.train.predict.bundle_outputs import bundle_outputs
 from affectstream.train.predict.bundle_samples import bundle_samples, valid_batches
-
-
-@contextmanager
-def atomic_bundle(output: Path) -> Iterator[Path]:
-    """A new folder to write a bundle into, which becomes `output` if the block succeeds.
-
-    An older bundle in `output` is replaced then, and stays if the block fails. Raises `RunError` at once if
-    `output` holds anything else, and `OutputError` if the disk refuses.
-    """
-    output = output.absolute()
-    if output.exists() and not (output / MANIFEST).is_file() and _is_occupied(output):
-        raise RunError(f"{output} holds something that is no bundle: choose another folder")
-    temporary, older = (output.with_name(f".{output.name}.{what}") for what in ("part", "older"))
-    shutil.rmtree(temporary, ignore_errors=True)
-    try:
-        with writing(output):
-            temporary.mkdir(parents=True)
-            yield temporary
-            if output.exists():
-                # Not deleted first: if the next step fails, the older bundle goes back.
-                shutil.rmtree(older, ignore_errors=True)
-                output.rename(older)
-            try:
-                temporary.rename(output)
-            except OSError:
-                if older.exists():
-                    older.rename(output)
-                raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    shutil.rmtree(older, ignore_errors=True)
-
-
-def _is_occupied(output: Path) -> bool:
-    return not output.is_dir() or any(output.iterdir())
-
 
 Report = Callable[[str], None]
 MakeManifest = Callable[[Calibration, tuple[Measurement, ...]], Manifest]
@@ -126,11 +84,6 @@ def calibrate_and_measure(
     return Exported(manifest, calibrated, by_class)
 
 
-def write_manifest(folder: Path, manifest: Manifest) -> None:
-    """Write a bundle's manifest into its `folder`."""
-    (folder / MANIFEST).write_bytes(encode_manifest(manifest))
-
-
 def check_opens(folder: Path, manifest: Manifest, report: Report) -> None:
     """Open the finished bundle once, which checks its files, and report its results."""
     with Bundle.open(folder):
@@ -139,11 +92,6 @@ def check_opens(folder: Path, manifest: Manifest, report: Report) -> None:
         report(f"{row.part} {row.data} {row.metric} {row.value}")
     if (warning := chance_warning(manifest)) is not None:
         report(f"warning: {warning}: check the labels and the log of the run before you use it")
-
-
-def file_part(folder: Path, name: str) -> FilePart:
-    """The entry of a manifest for the file `name` in the bundle's `folder`."""
-    return FilePart(name, sha256(folder / name))
 
 
 def check_trained_on(source: DataSource, data: Path, recipe: str) -> None:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from affectstream.engines.bundle.folder import MANIFEST
 from affectstream.train.errors import RunError
+from affectstream.train.files import without_folder
 from affectstream.train.fit.checkpoint import BEST, LAST, load
 from affectstream.train.model_spec import ModelSpec
 from affectstream.train.networks.network import LastLayer, Network
@@ -148,9 +149,3 @@ def write_recipe_json(saved: Mapping[str, Any], folder: Path) -> None:
     weights = {part: without_folder(name) for part, name in setting.get("weights", {}).items()}
     content = {**saved, "setting": {**setting, "weights": weights}}
     (folder / RECIPE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-
-
-def without_folder(name: str) -> str:
-    """The last part of a local path; any other name unchanged."""
-    local = name[:1] in ("/", ".", "~") or Path(name).is_absolute() or Path(name).exists()
-    return Path(name).absolute().name if local else name

@@ -21,8 +21,9 @@ from affectstream.stream.errors import OptionError
 from affectstream.train.config import FitConfig
 from affectstream.train.errors import WeightsError, WeightsMissing
 from affectstream.train.export.net_bundle import assemble
+from affectstream.train.files import without_folder
 from affectstream.train.fit.loop import fit
-from affectstream.train.fit.warm_start import RECIPE, without_folder
+from affectstream.train.fit.warm_start import RECIPE
 from affectstream.train.networks.mel import LogMel
 from affectstream.train.networks.network import NetworkSpec
 from affectstream.train.networks.sequences import CrossAttention, CrossAttentionBlock

@@ -5,11 +5,9 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("torch", reason="training needs the 'train' extra")
-
 from affectstream.stream.errors import OutputError
 from affectstream.train.errors import RunError
-from affectstream.train.export.steps import atomic_bundle
+from affectstream.train.export.bundle_folder import atomic_bundle
 
 
 def bundle(folder, content):

@@ -1,0 +1,59 @@
+"""The folder of a bundle that is being written: it appears whole or not at all. Needs no torch."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from affectstream.engines.bundle.folder import MANIFEST
+from affectstream.engines.cache.digest import sha256
+from affectstream.engines.manifest import FilePart, Manifest, encode_manifest
+from affectstream.stream.sinks.base import writing
+from affectstream.train.errors import RunError
+
+
+@contextmanager
+def atomic_bundle(output: Path) -> Iterator[Path]:
+    """A new folder to write a bundle into, which becomes `output` if the block succeeds.
+
+    An older bundle in `output` is replaced then, and stays if the block fails. Raises `RunError` at once if
+    `output` holds anything else, and `OutputError` if the disk refuses.
+    """
+    output = output.absolute()
+    if output.exists() and not (output / MANIFEST).is_file() and _is_occupied(output):
+        raise RunError(f"{output} holds something that is no bundle: choose another folder")
+    temporary, older = (output.with_name(f".{output.name}.{what}") for what in ("part", "older"))
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        with writing(output):
+            temporary.mkdir(parents=True)
+            yield temporary
+            if output.exists():
+                # Not deleted first: if the next step fails, the older bundle goes back.
+                shutil.rmtree(older, ignore_errors=True)
+                output.rename(older)
+            try:
+                temporary.rename(output)
+            except OSError:
+                if older.exists():
+                    older.rename(output)
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    shutil.rmtree(older, ignore_errors=True)
+
+
+def _is_occupied(output: Path) -> bool:
+    return not output.is_dir() or any(output.iterdir())
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write a bundle's manifest into its `folder`."""
+    (folder / MANIFEST).write_bytes(encode_manifest(manifest))
+
+
+def file_part(folder: Path, name: str) -> FilePart:
+    """The entry of a manifest for the file `name` in the bundle's `folder`."""
+    return FilePart(name, sha256(folder / name))
