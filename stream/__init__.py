@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         json_schema,
         parse_event,
     )
+    from affectstream.stream.explain.explanation import Explanation
     from affectstream.stream.offline.session import Session
     from affectstream.stream.options import Assignment, SourceOptions
     from affectstream.stream.push import PushStream
@@ -41,6 +42,7 @@ _HOME = {
     "Attention": "events",
     "Emotion": "events",
     "Event": "events",
+    "Explanation": "explain.explanation",
     "OptionError": "errors",
     "OutputError": "errors",
     "PushStream": "push",
@@ -62,6 +64,7 @@ __all__ = [  # noqa: RUF022 - the order of use
     "Result",
     "BatchResult",
     "Outcome",
+    "Explanation",
     "SourceOptions",
     "Assignment",
     "Event",

@@ -20,7 +20,7 @@ from affectstream.stream.events import Event
 from affectstream.stream.loaded import LoadedBundle
 from affectstream.stream.media.content import Content, as_file, content_name
 from affectstream.stream.offline.session import Session
-from affectstream.stream.options import SourceOptions
+from affectstream.stream.options import SourceOptions, parse_time
 from affectstream.stream.results.origin import Origin
 from affectstream.stream.results.readings import table_rows, table_schema
 
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from affectstream.engines.labels import Modality
     from affectstream.stream.batch.run import BatchResult
+    from affectstream.stream.explain.explanation import Detail, Explanation
     from affectstream.stream.live.source import LiveOptions
     from affectstream.stream.push import Policy, PushStream
 
@@ -177,6 +178,31 @@ class Recognizer(LoadedBundle):
             readings=pa.Table.from_pylist(readings, schema),
             complete=bool(last is None or last.complete),
             detail=None if last is None else last.detail,
+        )
+
+    def explain(
+        self,
+        source: str | Path,
+        at: float | str,
+        options: SourceOptions | None = None,
+        *,
+        track: int | None = None,
+        explained: str | None = None,
+        detail: Detail | None = None,
+    ) -> Explanation:
+        """Why the result at the time `at` is as it is; `Explanation.write` writes pictures and a page.
+
+        `at` is in seconds, or a text such as ``"01:23.5"``. The recording `source` is scored from its start
+        up to there, with the same `options` as in `score`. `track` is the person, 0 for the recording
+        itself; by default the first with a result. `explained` is a label or another number that the bundle
+        predicts; by default the label with the highest score. `detail` says how finely the input is hidden.
+        Raises `OptionError` where there is nothing to explain, and `SourceError` as `score`.
+        """
+        from affectstream.stream.explain.explanation import explain
+
+        at_us = parse_time(at) if isinstance(at, str) else round(at * 1e6)
+        return explain(
+            self, source, at_us, options, track=track, explained=explained, detail=detail
         )
 
     def score_many(

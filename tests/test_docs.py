@@ -50,6 +50,7 @@ RUN = (
     "doctor",
     "schema",
     "score ",
+    "explain interview.mp4 --at 1.5",
     "live --source talk.mp4",
     "engines list",
     "engines compare cpu cpu:fp16",

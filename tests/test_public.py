@@ -24,6 +24,7 @@ def test_public_names_of_stream():
         "Result",
         "BatchResult",
         "Outcome",
+        "Explanation",
         "SourceOptions",
         "Assignment",
         "Event",

@@ -249,11 +249,16 @@ def parse_seconds(text: str, option: str) -> float:
 
 def _parse_time(text: str | None, option: str) -> int | None:
     """The time in the value of `option`. Raises `typer.BadParameter`."""
+    return None if text is None else parse_time_option(text, option)
+
+
+def parse_time_option(text: str, option: str) -> int:
+    """Microseconds in ``90`` or ``00:01:30``. Raises `typer.BadParameter` for anything else."""
     from affectstream.stream.errors import OptionError
     from affectstream.stream.options import parse_time
 
     try:
-        return None if text is None else parse_time(text)
+        return parse_time(text)
     except OptionError as error:
         raise typer.BadParameter(str(error), param_hint=option) from error
 

@@ -25,19 +25,20 @@ class VoiceEncoder:
 
     def __init__(self, bundle: Bundle) -> None:
         self._engine = bundle.engines["voice_encoder"]
-        self._samples = bundle.manifest.samples_per_window
+        self.samples = bundle.manifest.samples_per_window
         self._last: tuple[tuple[int, ...], dict[int, NDArray[np.float32]]] | None = None
 
     def encode(self, window: Window, channels: Sequence[int]) -> dict[int, NDArray[np.float32]]:
         """The embeddings (T, D) float32 of each of `channels` at the end of `window`."""
         key = (window.hop, *channels)
         if self._last is None or self._last[0] != key:
-            sound = window.sound[-self._samples :, list(channels)]
-            found = self._run(np.ascontiguousarray(sound.T)) if channels else ()
+            sound = window.sound[-self.samples :, list(channels)]
+            found = self.encode_sound(np.ascontiguousarray(sound.T)) if channels else ()
             self._last = key, dict(zip(channels, found, strict=True))
         return self._last[1]
 
-    def _run(self, sound: NDArray[np.float32]) -> NDArray[np.float32]:
+    def encode_sound(self, sound: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The embeddings (n, T, D) float32 of `sound` (n, samples), at most 64 windows."""
         with span("encode voice", len(sound)):
             out = self._engine.run({"samples": pad_rows(sound, batch_size_for(len(sound)))})
         found = np.asarray(out["embedding"][: len(sound)], np.float32)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from affectstream.engines.batching import run_in_batches
 from affectstream.engines.bundle.bundle import Bundle
@@ -25,6 +27,19 @@ from affectstream.stream.fusion.subjects import Subject, SubjectAssigner, is_rec
 from affectstream.stream.options import Assignment
 from affectstream.stream.speaker_metadata import Speakers
 from affectstream.stream.windowing.windows import Window, WindowShape
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FusedHop:
+    """What the readings of one hop were computed from, so that a reading can be explained."""
+
+    window: Window
+    subjects: tuple[Subject, ...]
+    """One for each reading, in their order."""
+    inputs: tuple[tuple[MemberInputs, ...], ...]
+    """For each member, what it used of each subject."""
+    shifts: tuple[Mapping[Modality, NDArray[np.float64]], ...]
+    """For each subject, what was subtracted from the logits (`NeutralBaselines`)."""
 
 
 class Fuser:
@@ -50,7 +65,7 @@ class Fuser:
         shared = MemberContext(
             manifest.frame_hz, FaceEncoders.from_bundle(bundle), speakers or Speakers(), language
         )
-        self._members = [BundleMember(member, shared) for member in bundle.member_bundles]
+        self.members = [BundleMember(member, shared) for member in bundle.member_bundles]
         self._late_fusion = bundle.engines["fusion"] if bundle.members else None
         self._modalities = tuple(modalities)
         self._assigner = SubjectAssigner(
@@ -59,7 +74,9 @@ class Fuser:
             self._shape.points_per_hop,
             has_voice="voice" in modalities,
         )
-        self._decoder = OutputDecoder(manifest, min_confidence)
+        self.decoder = OutputDecoder(manifest, min_confidence)
+        self.newest: FusedHop | None = None
+        """What the newest readings were computed from."""
         self._neutral = NeutralBaselines(manifest, neutral_us)
 
     def push(self, window: Window) -> list[Reading]:
@@ -69,15 +86,15 @@ class Fuser:
         """
         subjects = self._assigner.assign(
             window,
-            uses_faces=any(m.uses_faces for m in self._members),
+            uses_faces=any(m.uses_faces for m in self.members),
             speech_channels=[
                 channel
                 for channel in range(len(window.voiced_us))
-                if any(m.has_speech(window, channel) for m in self._members)
+                if any(m.has_speech(window, channel) for m in self.members)
             ],
-            uses_text=any(m.uses_text for m in self._members),
+            uses_text=any(m.uses_text for m in self.members),
         )
-        inputs = [[m.inputs(window, subject) for subject in subjects] for m in self._members]
+        inputs = [[m.inputs(window, subject) for subject in subjects] for m in self.members]
         used = [_modalities_used(of_subject) for of_subject in zip(*inputs, strict=True)]
         if subjects[:-1] and not used[-1]:
             subjects, used = subjects[:-1], used[:-1]
@@ -90,21 +107,31 @@ class Fuser:
                     *(own[subject].only(modality) for subject, modality in alone),
                 ],
             )
-            for member, own in zip(self._members, inputs, strict=True)
+            for member, own in zip(self.members, inputs, strict=True)
         ]
-        fused = outputs[0] if self._late_fusion is None else _fuse(self._late_fusion, outputs)
+        fused = self.fuse(outputs)
         by_modality: list[dict[Modality, HeadOutputs]] = [{} for _ in subjects]
         for (number, modality), output in zip(alone, fused[len(subjects) :], strict=True):
             if output is not None:
                 by_modality[number][modality] = output
-        return [
-            self._reading(window, *each)
-            for each in zip(subjects, used, fused[: len(subjects)], by_modality, strict=True)
-        ]
+        readings, shifts = [], []
+        for each in zip(subjects, used, fused[: len(subjects)], by_modality, strict=True):
+            reading, shift = self._reading(window, *each)
+            readings.append(reading)
+            shifts.append(shift)
+        of_subjects = tuple(tuple(own[: len(subjects)]) for own in inputs)
+        self.newest = FusedHop(window, tuple(subjects), of_subjects, tuple(shifts))
+        return readings
+
+    def fuse(self, outputs: Sequence[Sequence[HeadOutputs | None]]) -> list[HeadOutputs | None]:
+        """The outputs for each subject, from those of each member for it; None for one without any."""
+        if self._late_fusion is None:
+            return list(outputs[0])
+        return _fuse(self._late_fusion, outputs)
 
     def _alone(self, used: Sequence[Sequence[Modality]]) -> list[tuple[int, Modality]]:
         """Each modality of each subject that has several, if it is to be known what they say alone."""
-        if not (self._decoder.finds_conflicts or self._neutral.active):
+        if not (self.decoder.finds_conflicts or self._neutral.active):
             return []
         return [(n, modality) for n, of in enumerate(used) if len(of) > 1 for modality in of]
 
@@ -115,7 +142,7 @@ class Fuser:
         modalities: tuple[Modality, ...],
         outputs: HeadOutputs | None,
         alone: Mapping[Modality, HeadOutputs],
-    ) -> Reading:
+    ) -> tuple[Reading, Mapping[Modality, NDArray[np.float64]]]:
         first_point = window.hop * self._shape.points_per_hop
         in_hop = [sample for sample in subject.samples if sample.point >= first_point]
         voiced_us = self._assigner.voiced_us(window, subject)
@@ -135,22 +162,22 @@ class Fuser:
             speaker=subject.speaker,
         )
         if outputs is None:
-            return reading
+            return reading, {}
         if len(modalities) == 1:
             alone = {modalities[0]: outputs}
         logits = {m: of["logits"] for m, of in alone.items() if "logits" in of}
         shifts = self._neutral.push(subject.track, window.start_us, logits)
-        return self._decoder.fill(reading, outputs, alone, shifts)
+        return self.decoder.fill(reading, outputs, alone, shifts), shifts
 
     def _why_nothing(self, subject: Subject, end_us: int) -> Reason:
         """Why no modality of a subject can be used."""
         if is_recent(subject.samples, end_us):
             return subject.samples[-1].face.quality.reason
         if "video" in self._modalities:
-            return "no_face" if any(m.uses_faces for m in self._members) else "no_picture"
+            return "no_face" if any(m.uses_faces for m in self.members) else "no_picture"
         if "voice" in self._modalities:
             return "no_speech"
-        return "no_words" if any(m.uses_text for m in self._members) else "language"
+        return "no_words" if any(m.uses_text for m in self.members) else "language"
 
 
 def _modalities_used(inputs: Sequence[MemberInputs]) -> tuple[Modality, ...]:

@@ -81,11 +81,13 @@ class BundleMember:
         self.shape = WindowShape(manifest.window_us, manifest.hop_us, manifest.frame_hz)
         self._head = bundle.engines["fusion"]
         self._modalities = bundle.modalities
-        self._point_step = shared.grid_hz // manifest.frame_hz
-        self._face_encoder = shared.face_encoders.index_of(bundle)
-        self._encodes_frames = manifest.crop is not None and manifest.crop.kind == "frame"
-        self._voice = shared.encoders.voice(bundle)
-        self._text = shared.encoders.text(bundle)
+        self.point_step = shared.grid_hz // manifest.frame_hz
+        """Points of the source's grid for each point of the member's."""
+        self.face_encoder = shared.face_encoders.index_of(bundle)
+        """The index of its encoder of faces, or of whole frames if `encodes_frames`."""
+        self.encodes_frames = manifest.crop is not None and manifest.crop.kind == "frame"
+        self.voice = shared.encoders.voice(bundle)
+        self.text = shared.encoders.text(bundle)
         text = manifest.engines.text_encoder
         self._context = 0 if text is None else text.context
         declared, known = shared.language, manifest.languages
@@ -97,18 +99,18 @@ class BundleMember:
     @property
     def uses_faces(self) -> bool:
         """Whether the member encodes faces, or the people around them."""
-        return self._face_encoder is not None and not self._encodes_frames
+        return self.face_encoder is not None and not self.encodes_frames
 
     @property
     def uses_text(self) -> bool:
         """Whether the member encodes words of the declared language."""
-        return self._text is not None and self._knows_language
+        return self.text is not None and self._knows_language
 
     def has_speech(self, window: Window, channel: int) -> bool:
         """Whether the member encodes voices, and a channel has enough speech, some of it recent."""
         voiced_us = window.voiced_us_in(self.shape.window_us)[channel]
         spoken = voiced_us >= MIN_VOICED_US and window.has_recent_speech(channel)
-        return self._voice is not None and spoken
+        return self.voice is not None and spoken
 
     def inputs(self, window: Window, subject: Subject) -> MemberInputs:
         """What the member uses of `subject`, in the member's own window and on its own grid."""
@@ -124,18 +126,21 @@ class BundleMember:
     def predict(self, window: Window, inputs: Sequence[MemberInputs]) -> list[HeadOutputs | None]:
         """The head's outputs for each subject; None for one without any modality."""
         used = [each for each in inputs if each.modalities]
-        feeds = self._feeds(window, used)
-        with span("fuse", len(used)):
-            outputs = iter(run_in_batches(self._head, feeds, len(used)))
+        outputs = iter(self.run_head(self.feeds(window, used), len(used)))
         return [next(outputs) if each.modalities else None for each in inputs]
+
+    def run_head(self, feeds: Mapping[str, Array], count: int) -> Sequence[HeadOutputs]:
+        """The head's outputs for each of the `count` rows of `feeds`."""
+        with span("fuse", count):
+            return run_in_batches(self._head, feeds, count)
 
     def _video(self, window: Window, subject: Subject) -> tuple[Array, Array] | None:
         """Embeddings (T, D) float32 and mask (T,) bool of a subject; None without a usable face."""
         first = (window.hop + 1) * self.shape.points_per_hop - self.shape.points
         own = [
-            (point // self._point_step - first, embedding)
+            (point // self.point_step - first, embedding)
             for point, embedding in self._embeddings(window, subject)
-            if point % self._point_step == 0 and point // self._point_step >= first
+            if point % self.point_step == 0 and point // self.point_step >= first
         ]
         if not own:
             return None
@@ -149,10 +154,10 @@ class BundleMember:
         self, window: Window, subject: Subject
     ) -> Iterable[tuple[int, NDArray[np.float32]]]:
         """Grid points and embeddings (D,) of a subject who is still in view."""
-        n = self._face_encoder
+        n = self.face_encoder
         if n is None:
             return []
-        if self._encodes_frames:
+        if self.encodes_frames:
             recent = is_recent(subject.frames, window.end_us)
             return [(f.point, f.embeddings[n]) for f in subject.frames if recent]
         recent = is_recent(subject.samples, window.end_us)
@@ -162,7 +167,7 @@ class BundleMember:
             if recent and sample.face.quality.value >= MIN_QUALITY
         ]
 
-    def _feeds(self, window: Window, inputs: Sequence[MemberInputs]) -> dict[str, Array]:
+    def feeds(self, window: Window, inputs: Sequence[MemberInputs]) -> dict[str, Array]:
         """The head's input arrays, one row for each of `inputs`."""
         feeds: dict[str, Array] = {}
         for name in self._modalities:
@@ -179,12 +184,12 @@ class BundleMember:
                 feeds["video"][row], feeds["video_mask"][row] = each.video
             if each.channel is not None:
                 feeds["voice"][row], feeds["voice_mask"][row] = voices[each.channel], True
-            if each.utterances and self._text is not None:
-                feeds["text"][row], feeds["text_mask"][row] = self._text.encode(each.utterances)
+            if each.utterances and self.text is not None:
+                feeds["text"][row], feeds["text_mask"][row] = self.text.encode(each.utterances)
         return feeds
 
     def _voices(
         self, window: Window, inputs: Sequence[MemberInputs]
     ) -> Mapping[int, NDArray[np.float32]]:
         channels = sorted({each.channel for each in inputs if each.channel is not None})
-        return self._voice.encode(window, channels) if self._voice is not None and channels else {}
+        return self.voice.encode(window, channels) if self.voice is not None and channels else {}

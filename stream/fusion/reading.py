@@ -132,10 +132,15 @@ class OutputDecoder:
 
     def probabilities(self, logits: Array, modalities: Sequence[Modality]) -> tuple[float, ...]:
         """Calibrated probabilities of one row of logits (C,), rounded."""
+        exact = self.distribution(logits, modalities)
+        return tuple(round(float(p), SCORE_DECIMALS) for p in exact)
+
+    def distribution(self, logits: Array, modalities: Sequence[Modality]) -> NDArray[np.float64]:
+        """Calibrated probabilities (C,) of one row of logits (C,)."""
         temperature = self._calibration.temperature.get("+".join(modalities), 1.0)
         scaled = logits.astype(np.float64) / temperature + self._log_prior
         weights = np.exp(scaled - scaled.max())
-        return tuple(round(float(p), SCORE_DECIMALS) for p in weights / weights.sum())
+        return np.asarray(weights / weights.sum(), np.float64)
 
 
 def _scalar(outputs: Mapping[str, Array], name: str, low: float = 0.0) -> float | None:

@@ -16,6 +16,7 @@ from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.labels import Modality
 from affectstream.stream.errors import OptionError, SourceError
 from affectstream.stream.events import Event, Stream, StreamEvent
+from affectstream.stream.fusion.fuse import Fuser
 from affectstream.stream.media.recording import Recording
 from affectstream.stream.media.types import Cue
 from affectstream.stream.offline.pipeline import Pipeline
@@ -82,6 +83,11 @@ class Session:
                 self._interpreter.push_cue(cue)
         self._threads = threads
         self._copy = None if copy is None else copy.pop_all()
+
+    @property
+    def fuser(self) -> Fuser:
+        """The heads; its `newest` is what the readings of the newest hop were computed from."""
+        return self._interpreter.fuser
 
     @property
     def end_us(self) -> int:

@@ -86,7 +86,7 @@ class Interpreter:
         holes: HolePolicy = "skip" if live else "wait"
         has_media = bool({"video", "voice"} & set(modalities))
         self._windower = _windower(bundle, self._shape, options, holes if has_media else "keep")
-        self._fuser = Fuser(
+        self.fuser = Fuser(
             bundle,
             assignment=options.assignment,
             language=options.language,
@@ -227,7 +227,7 @@ class Interpreter:
         self._next_hop = window.hop + 1
         events += self._gap_events(window.end_us)
         events += self._speech_warnings(window)
-        for reading in self._fuser.push(window):
+        for reading in self.fuser.push(window):
             state = self._states.get(reading.track)
             if state is None:
                 meter = AttentionMeter(self.attention_method, self._options.baseline_us)

@@ -1,0 +1,102 @@
+"""Finds the hop and the person to explain, by scoring the recording up to there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from affectstream.stream.errors import OptionError
+from affectstream.stream.events import Emotion
+from affectstream.stream.fusion.fuse import FusedHop, Fuser
+from affectstream.stream.fusion.reading import Reading
+from affectstream.stream.loaded import LoadedBundle
+from affectstream.stream.offline.session import Session
+from affectstream.stream.options import SourceOptions
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FoundHop:
+    """A reading with everything that it was computed from."""
+
+    stream: str
+    """The name of the recording in events."""
+    fuser: Fuser
+    hop: FusedHop
+    place: int
+    """The place of the reading among those of the hop."""
+    reading: Reading
+    event: Emotion
+    others: tuple[int | None, ...]
+    """The tracks of the hop's other readings with a result; None: the recording itself."""
+
+
+def find_hop(
+    loaded: LoadedBundle, path: Path, options: SourceOptions, at_us: int, track: int | None = None
+) -> FoundHop:
+    """The reading of the hop that covers `at_us`, in the person `track` (0: the recording itself).
+
+    Without `track`: the first person who has a result, or else the recording itself. Raises `OptionError`
+    where there is no such reading, and `SourceError` as scoring does.
+    """
+    if at_us < (options.start_us or 0):
+        raise OptionError(
+            f"--at {at_us / 1e6:g} s lies before --start {(options.start_us or 0) / 1e6:g} s"
+        )
+    with Session(loaded.bundle, path, options, loaded.threads) as session:
+        for result in session:
+            readings = [reading for reading, _ in result.readings]
+            if not readings or readings[0].end_us <= at_us:
+                continue
+            if readings[0].start_us > at_us:
+                break
+            assert session.fuser.newest is not None
+            place = _choose(readings, track, at_us)
+            events = [event for event in result.events if isinstance(event, Emotion)]
+            if len(events) != len(readings):
+                name = loaded.bundle.manifest.name
+                raise OptionError(
+                    f"bundle {name!r} predicts no emotion: there is nothing to explain"
+                )
+            others = tuple(
+                one.track for n, one in enumerate(readings) if n != place and one.modalities
+            )
+            return FoundHop(
+                session.name,
+                session.fuser,
+                session.fuser.newest,
+                place,
+                readings[place],
+                events[place],
+                others,
+            )
+        end_s = session.end_us / 1e6
+    raise OptionError(
+        f"{path}: no result covers {at_us / 1e6:g} s; the recording ends at {end_s:g} s"
+        if at_us / 1e6 >= end_s
+        else f"{path}: no result covers {at_us / 1e6:g} s, where neither pictures nor sound come"
+    )
+
+
+def _choose(readings: Sequence[Reading], track: int | None, at_us: int) -> int:
+    usable = [n for n, one in enumerate(readings) if one.modalities]
+    if track is None and usable:
+        return usable[0]
+    for n in usable:
+        if (readings[n].track or 0) == track:
+            return n
+    found = ", ".join(_person(readings[n].track) for n in usable) or "nobody"
+    wanted = "" if track is None else f" of {_person(track or None)}"
+    reasons = sorted({str(one.abstain) for one in readings if one.abstain} or {"no input"})
+    advice = (
+        "choose one of these with --track (0: the recording itself)"
+        if usable
+        else f"nothing was used there ({', '.join(reasons)})"
+    )
+    raise OptionError(
+        f"--at {at_us / 1e6:g} s: no result{wanted} to explain; found {found}: {advice}"
+    )
+
+
+def _person(track: int | None) -> str:
+    return "the recording itself (0)" if track is None else f"person {track}"

@@ -1,0 +1,157 @@
+"""Explanations: of the scored hop, by hiding parts of its input from the same engines."""
+
+import json
+
+import cv2
+import numpy as np
+import pytest
+
+from affectstream.engines.manifest import FaceCrop
+from affectstream.stream import OptionError, Recognizer, SourceOptions
+from affectstream.stream.cli import main
+from affectstream.stream.events import encode
+from affectstream.stream.explain.explanation import Detail
+from affectstream.stream.options import Assignment
+from tests.support.small_bundles import compound, plain
+
+COARSE = Detail(face=3, voice_time=3, voice_frequency=3)
+FRAME = FaceCrop(size=16, kind="frame")
+
+
+def emotions(recognizer, path, options=None):
+    return [e for e in recognizer.score(path, options).events if e.type == "emotion"]
+
+
+@pytest.fixture(scope="module")
+def three(tmp_path_factory):
+    """A bundle of pictures, voice and words whose logits are 0, s and 2 s (see `small_bundles`)."""
+    folder = plain(tmp_path_factory.mktemp("three") / "bundle", crop=FRAME)
+    with Recognizer.open(folder, device="cpu", threads=1) as recognizer:
+        yield recognizer
+
+
+def total(scores):
+    first, second, _ = scores.values()
+    return np.log(second / first)
+
+
+@pytest.mark.parametrize("hop", [0, 1, 3])
+def test_the_explained_scores_are_those_of_the_event(pocket, face, hop):
+    events = emotions(pocket, face)
+    found = pocket.explain(face, events[hop].t_start + 0.2, detail=COARSE).document
+    assert found["event"] == json.loads(encode(events[hop]))
+    assert found["explained"]["scores"] == pytest.approx(events[hop].scores, abs=1e-4)
+    assert found["explained"]["name"] == max(events[hop].scores, key=events[hop].scores.get)
+    assert found["hop"] == hop
+
+
+def test_every_hop_of_three_modalities_is_explained_as_it_was_scored(three, film):
+    events = emotions(three, film)
+    assert any(len(event.modalities) == 3 for event in events)
+    for event in events:
+        found = three.explain(film, event.t_start, detail=COARSE).document
+        assert found["explained"]["scores"] == pytest.approx(event.scores, abs=1e-3)
+        assert [one["modality"] for one in found["modalities"]] == list(event.modalities)
+
+
+def test_what_a_modality_contributes_is_the_score_without_it(three, film):
+    (event,) = [e for e in emotions(three, film) if e.t_start == 1.5]
+    found = three.explain(film, 1.5, detail=COARSE).document
+    alone = {one["modality"]: total(one["alone"]["scores"]) for one in found["modalities"]}
+    assert sum(alone.values()) == pytest.approx(total(event.scores), abs=0.05)
+    for one in found["modalities"]:
+        rest = sum(value for name, value in alone.items() if name != one["modality"])
+        assert total(one["without"]["scores"]) == pytest.approx(rest, abs=0.05)
+        expected = found["explained"]["value"] - one["without"]["value"]
+        assert one["change"] == pytest.approx(expected, abs=2e-4)
+
+
+def test_words_are_left_out_one_by_one(three, film):
+    found = three.explain(film, 1.5, SourceOptions(modalities=("text",)), detail=COARSE).document
+    assert [one["text"] for one in found["words"]] == ["yes", "well", "no"]
+    # The text encoder gives the numbers of the words: 4, 6 and 5 (see `small_bundles`).
+    changes = [one["change"] for one in found["words"]]
+    assert np.argsort(changes).tolist() == [0, 2, 1]
+    assert found["modalities"][0]["without"] is None
+    assert not found["face"] and not found["voice"]
+
+
+def test_hiding_a_part_of_a_picture_that_is_brighter_lowers_its_brightness(tmp_path, three):
+    """The face encoder gives the mean color: only parts that differ from it can change anything."""
+    from tests.support.media import write_video
+
+    picture = np.zeros((48, 48, 3), np.uint8)
+    picture[:, 24:] = 200
+    path = write_video(tmp_path / "half.mp4", [picture] * 16, size=(48, 48), rate=16)
+    (face,) = three.explain(path, 0.5, explained="sadness", detail=Detail(face=4)).document["face"]
+    grid = np.array(face["grid"])
+    assert grid[:, 0].max() < -0.001
+    assert grid[:, 3].min() > 0.001
+
+
+def test_members_of_a_bundle_are_explained_together(tmp_path, film):
+    seen = plain(tmp_path / "both" / "seen", takes=("video",), crop=FRAME)
+    heard = plain(tmp_path / "both" / "heard", takes=("voice", "text"))
+    both = compound(tmp_path / "both", [seen, heard], (2.0, 0.5))
+    with Recognizer.open(both, device="cpu", threads=1) as recognizer:
+        (event,) = [e for e in emotions(recognizer, film) if e.t_start == 1.5]
+        found = recognizer.explain(film, 1.5, detail=COARSE).document
+    assert found["explained"]["scores"] == pytest.approx(event.scores, abs=1e-3)
+    assert len(found["face"]) == len(found["voice"]) == 1 and len(found["words"]) == 3
+
+
+def test_the_page_and_the_pictures(pocket, face, tmp_path):
+    page = pocket.explain(face, "0:01.6", detail=COARSE).write(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} >= {
+        "explanation.json",
+        "face.png",
+        "frame.png",
+    }
+    assert cv2.imread(str(tmp_path / "face.png")).shape[0] > 100
+    text = page.read_text()
+    assert (
+        "http://" not in text.replace("http://www.w3.org/2000/svg", "") and "https://" not in text
+    )
+    assert "data:image/png;base64," in text
+    regions = json.loads((tmp_path / "explanation.json").read_text())["face"][0]["regions"]
+    assert list(regions) == ["forehead", "eyes and brows", "nose and cheeks", "mouth and chin"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"at": 9}, "the recording ends at 2 s"),
+        ({"at": 1, "track": 7}, "person 7 to explain; found person 1"),
+        ({"at": 1, "explained": "bliss"}, "predicts neutral, anger"),
+    ],
+)
+def test_what_cannot_be_explained_is_an_error_that_says_why(pocket, face, options, message):
+    with pytest.raises(OptionError, match=message):
+        pocket.explain(face, **options)
+
+
+def test_a_time_before_the_start_is_an_error(pocket, face):
+    with pytest.raises(OptionError, match="before --start 1 s"):
+        pocket.explain(face, 0.5, SourceOptions(start_us=1_000_000))
+
+
+def test_a_person_is_chosen_by_number(pocket, face):
+    options = SourceOptions(assignment=Assignment(everything=1))
+    assert pocket.explain(face, 1, options, track=1, detail=COARSE).document["track"] == 1
+
+
+def test_the_command(face, tmp_path, capsys):
+    arguments = ["explain", face, "--at", "00:01.2", "--patches", 3, "-o", tmp_path / "why"]
+    with pytest.raises(SystemExit) as left:
+        main(list(map(str, arguments)))
+    said = capsys.readouterr().out
+    assert not left.value.code
+    assert "person 1" in said and "without the part of the face" in said
+    assert said.strip().endswith("explanation.html")
+
+
+def test_a_command_that_finds_nothing_writes_nothing(face, tmp_path, capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["explain", str(face), "--at", "1:00:00", "-o", str(tmp_path / "none")])
+    assert left.value.code == 2 and "ends at 2 s" in capsys.readouterr().err
+    assert not (tmp_path / "none").exists()
