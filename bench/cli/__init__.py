@@ -7,7 +7,16 @@ import typer
 from affectstream.bench.cli.behaviour import behaviour, confidence, fusion, tracking
 from affectstream.bench.cli.engines import engines, feeds, gpu, parity, plans
 from affectstream.bench.cli.live import latency, live, sessions, soak
-from affectstream.bench.cli.scoring import batch, clips, memory, overlay, report, score, throughput
+from affectstream.bench.cli.scoring import (
+    batch,
+    clips,
+    memory,
+    overlay,
+    report,
+    rivals,
+    score,
+    throughput,
+)
 from affectstream.stream.cli.flags import Trace, tracing
 
 application = typer.Typer(no_args_is_help=True)
@@ -23,7 +32,7 @@ def bench(context: typer.Context, trace: Trace = None) -> None:
 
 
 for command in (
-    *(score, throughput, memory, batch, clips, report, overlay),
+    *(score, throughput, rivals, memory, batch, clips, report, overlay),
     *(engines, gpu, feeds, parity, plans),
     *(latency, live, sessions, soak),
     *(behaviour, tracking, confidence, fusion),

@@ -35,3 +35,18 @@ def parse_numbers(text: str, option: str, largest: int) -> list[int]:
             f"{text!r}: expected numbers from 1 to {largest}, such as 1,2,4", param_hint=option
         )
     return numbers
+
+
+def parse_pythons(texts: list[str]) -> dict[str, Path]:
+    """Paths by name, from such as ``fer=/opt/fer/bin/python``. Raises `typer.BadParameter` for others."""
+    found = {}
+    for text in texts:
+        name, _, path = text.partition("=")
+        if not name or not Path(path).is_file():
+            raise typer.BadParameter(
+                f"{text!r}: expected NAME=PATH with the path of a Python, such as "
+                "fer=/opt/fer/bin/python",
+                param_hint="--python",
+            )
+        found[name] = Path(path)
+    return found

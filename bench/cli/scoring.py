@@ -7,7 +7,14 @@ from typing import Annotated
 
 import typer
 
-from affectstream.bench.cli.options import DemoFile, DemoSource, Files, JsonFolder, OnlyJson
+from affectstream.bench.cli.options import (
+    DemoFile,
+    DemoSource,
+    Files,
+    JsonFolder,
+    OnlyJson,
+    parse_pythons,
+)
 from affectstream.stream.cli.flags import BundleName, Device, Threads
 
 
@@ -113,3 +120,54 @@ def overlay(
     from affectstream.bench.score.overlay import main
 
     main(file, output, count, bundle)
+
+
+def rivals(
+    clip: Annotated[
+        Path | None,
+        typer.Option(help="The recording that all score.", show_default="the demo's clip"),
+    ] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Option("--rival", help="Only this one. Repeatable.", show_default="all"),
+    ] = None,
+    environments: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for the environments of rivals; what is missing is installed there with pip.",
+            show_default="rivals that need one are not run",
+        ),
+    ] = None,
+    pythons: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--python",
+            metavar="NAME=PATH",
+            help="Python of an environment that has this rival. Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
+    bundle: BundleName = "pocket",
+    seconds: Annotated[float, typer.Option(min=1, help="Length of the demo's clip.")] = 12.0,
+    repeats: Annotated[int, typer.Option(min=1, help="Pairs; the result is the median.")] = 5,
+    output: JsonFolder = None,
+    as_json: OnlyJson = False,
+) -> None:
+    """Compare `score` with other software on the same recording, pair by pair.
+
+    Example: [bold]affectstream bench rivals --rival fer --environments rivals[/bold]
+    """
+    from affectstream.bench.rivals.command import main
+
+    given = parse_pythons(pythons or [])
+    main(
+        clip,
+        bundle,
+        names or [],
+        environments,
+        given,
+        seconds,
+        repeats,
+        output,
+        as_json=as_json,
+    )

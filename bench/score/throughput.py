@@ -112,7 +112,7 @@ def measure(
                 return session.end_us / 1e6
 
         def decode() -> int:
-            return _decode(path)
+            return count_pictures(path)
 
         def infer() -> None:
             for engine, feeds in calls:
@@ -137,7 +137,7 @@ def measure(
         )
 
 
-def _decode(path: Path) -> int:
+def count_pictures(path: Path) -> int:
     """Decode every packet of the first video and the first audio stream; the number of pictures."""
     pictures = 0
     with av.open(str(path)) as container:

@@ -1,0 +1,1 @@
+"""Other software on the same recording, each in an environment of its own."""
