@@ -13,6 +13,7 @@ from urllib.parse import quote
 from affectstream.stream.annotations.media_link import relative_path
 from affectstream.stream.overlay.portraits import portraits
 from affectstream.stream.report.content import content
+from affectstream.stream.report.explain_command import explain_arguments
 from affectstream.stream.report.html_page import html_page, page_file
 from affectstream.stream.report.provenance import limits, made
 from affectstream.stream.results.scored import ScoredRecording
@@ -58,6 +59,7 @@ def report_page(
         "limits": limits(shown),
         "media": media,
         "portraits": pictures or {},
+        "explain": explain_arguments(recording),
     }
     return html_page(
         page_file("report.html"),

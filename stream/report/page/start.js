@@ -114,6 +114,26 @@ document.addEventListener("keydown", (event) => {
 
 // --- Buttons ---
 
+// The command that explains the result at the playhead, in a form that a shell reads.
+function explainCommand() {
+  const person = chosen(), quoted = (text) => (/^[\w./=,:+-]+$/.test(text) ? text : `'${text.replace(/'/g, "'\\''")}'`);
+  const t = Math.max(START, Math.floor(state.t / HOP + 1e-6) * HOP);
+  const at = `${Math.floor(t / 60)}:${(t % 60).toFixed(2).padStart(5, "0")}`;
+  const words = ["affectstream", "explain", report.media ? report.media.name : report.name, "--at", at, "--track", String(person.track ?? 0), ...report.explain, "--output", "why"];
+  return words.map(quoted).join(" ");
+}
+$("explain").addEventListener("click", async () => {
+  $("command").hidden = false;
+  $("command").textContent = explainCommand();
+  try {
+    await navigator.clipboard.writeText($("command").textContent);
+    $("explain").textContent = "Copied";
+  } catch { // not allowed on this page: the command is there to select
+    getSelection().selectAllChildren($("command"));
+  }
+  setTimeout(() => { $("explain").textContent = "Copy explain command"; }, 1500);
+});
+
 $("play").addEventListener("click", togglePlay);
 $("before").addEventListener("click", () => step(-1));
 $("after").addEventListener("click", () => step(1));
@@ -135,6 +155,7 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
 window.addEventListener("beforeprint", () => { document.documentElement.classList.add("print"); setView(START, END); redraw(); });
 window.addEventListener("afterprint", () => { document.documentElement.classList.remove("print"); redraw(); });
 
+$("why").hidden = !people.length;
 state.person = Math.max(0, people.findIndex((person) => person.summary.coverage === longest && person.track !== null));
 buildHeader();
 buildMoment();

@@ -98,6 +98,17 @@ def test_the_recording_is_found_from_the_folder_of_the_report(
     assert media["kind"] == "video"
 
 
+def test_the_command_that_explains_has_the_options_of_the_run(recording: ScoredRecording) -> None:
+    options = {"start_s": 1.5, "channels": [1, 2], "names": {"Ann": 2}, "purpose": "none of it"}
+    bundle = {**recording.bundle, "name": "mine"}
+    run = {**recording.run, "options": options, "bundle": bundle}
+    found = data_of(report_page(replace(recording, run=run)))["explain"]
+    assert found == [
+        *("--bundle", "mine", "--start", "1.5"),
+        *("--speaker", "Ann=2", "--channel", "left=1,right=2"),
+    ]
+
+
 # --- In a browser ---
 
 
@@ -225,6 +236,14 @@ def test_an_address_opens_a_person_at_a_time(path: Path) -> None:
     with opened(path, "#t=61.5&person=2") as page:
         assert page.evaluate("state.t") == 61.5
         assert page.evaluate("chosen().track") == 2
+
+
+@for_browser
+def test_the_command_that_explains_the_playhead_can_be_copied(path: Path) -> None:
+    with opened(path, "#t=61.7&person=2") as page:
+        page.click("#explain")
+        expected = "affectstream explain 'a talk & more.mp4' --at 1:01.50 --track 2 --speaker A=1 --speaker B=2 --output why"
+        assert page.inner_text("#command") == expected
 
 
 @for_browser
