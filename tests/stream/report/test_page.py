@@ -242,8 +242,10 @@ def test_an_address_opens_a_person_at_a_time(path: Path) -> None:
 def test_the_command_that_explains_the_playhead_can_be_copied(path: Path) -> None:
     with opened(path, "#t=61.7&person=2") as page:
         page.click("#explain")
-        expected = "affectstream explain 'a talk & more.mp4' --at 1:01.50 --track 2 --speaker A=1 --speaker B=2 --output why"
-        assert page.inner_text("#command") == expected
+        assert page.inner_text("#command") == (
+            "affectstream explain 'a talk & more.mp4' --at 1:01.50 --track 2 "
+            "--speaker A=1 --speaker B=2 --output why"
+        )
 
 
 @for_browser
