@@ -18,6 +18,7 @@ from affectstream.stream.batch import worker
 from affectstream.stream.batch.outcome import Outcome
 from affectstream.stream.batch.task import Task
 from affectstream.stream.batch.worker import Advanced, Message, Ready, Settings, Warned
+from affectstream.stream.exits import describe_status
 from affectstream.stream.offline.failure import Failure
 
 _TRIES = 2
@@ -149,8 +150,4 @@ def _crash(task: Task, status: int) -> Failure:
 
 
 def _because(status: int) -> str:
-    """How a process ended, for people."""
-    if status >= 0:
-        return f" (exit status {status})"
-    names = {int(one): one.name for one in signal.Signals}
-    return f" (signal {-status}, {names.get(-status, 'unknown')})"
+    return f" ({describe_status(status)})"

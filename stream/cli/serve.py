@@ -98,6 +98,15 @@ def serve(
     words_download: WordsDownload = False,
     purpose: Purpose = None,
     consent: Consent = None,
+    workers: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=64,
+            help="Processes that serve behind the one port, each with its own engines. They divide "
+            "--max-sessions among them.",
+        ),
+    ] = 1,
     trace: Trace = None,
 ) -> None:
     """Serve live sessions to browsers, with WebSockets and metrics for programs.
@@ -108,7 +117,9 @@ def serve(
     from affectstream.stream import exits
     from affectstream.stream.recognizer import Recognizer
     from affectstream.stream.serve.options import MAX_PIXELS, ServeOptions, default_sessions
+    from affectstream.stream.serve.server import Server
     from affectstream.stream.serve.server import serve as run
+    from affectstream.stream.serve.supervisor import Supervisor
 
     if (tls_cert is None) != (tls_key is None):
         raise typer.BadParameter("--tls-cert and --tls-key need each other", param_hint="--tls-key")
@@ -133,8 +144,15 @@ def serve(
         purpose=purpose,
         consent=consent,
     )
-    with tracing(trace), Recognizer.open(bundle, device=device) as recognizer:
-        server = run(recognizer, options, announce=lambda address: _announce(address, options))
+    if workers > 1 and trace is not None:
+        raise typer.BadParameter("traces one process: leave --workers out", param_hint="--trace")
+    server: Server | Supervisor
+    if workers > 1:
+        server = Supervisor(bundle, device, options, workers)
+        server.run(lambda address: _announce(address, options))
+    else:
+        with tracing(trace), Recognizer.open(bundle, device=device) as recognizer:
+            server = run(recognizer, options, announce=lambda address: _announce(address, options))
     print(f"served {server.totals}", file=sys.stderr)
     if server.signal == signal.SIGINT:
         raise typer.Exit(exits.INTERRUPTED)

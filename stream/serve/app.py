@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import AsyncIterator
 from importlib.resources import files
 
@@ -23,6 +24,10 @@ from affectstream.stream.serve.ingest import upload, webrtc
 from affectstream.stream.serve.ingest.formats import ContainerFormat
 from affectstream.stream.serve.limits import MAX_BODY_BYTES, REQUEST_S
 from affectstream.stream.serve.options import ServeOptions
+from affectstream.stream.serve.workers.colleagues import Colleagues
+from affectstream.stream.serve.workers.merging import merge_metrics
+from affectstream.stream.serve.workers.router import Router
+from affectstream.stream.serve.workers.tunnel import passed_on
 
 _SHARED = "bands.js"
 """The script that the report has too."""
@@ -42,10 +47,11 @@ _RETRY_S = 5.0
 """When to ask again for a session, if all are in use."""
 
 
-def application(hub: Hub, options: ServeOptions) -> ASGIApp:
-    """The application, behind its `Guard`."""
-    access = Access(options, hub.sessions)
-    endpoints = Endpoints(hub, options, access)
+def application(hub: Hub, options: ServeOptions, colleagues: Colleagues | None = None) -> ASGIApp:
+    """The application, behind its `Guard`. With `colleagues` it is one of several workers."""
+    is_lost = (lambda session_id: False) if colleagues is None else colleagues.is_lost
+    access = Access(options, hub.sessions, is_lost=is_lost)
+    endpoints = Endpoints(hub, options, access, colleagues)
 
     @contextlib.asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -70,14 +76,21 @@ def application(hub: Hub, options: ServeOptions) -> ASGIApp:
         exception_handlers={HTTPException: _describe_http_error},
         lifespan=lifespan,
     )
-    return Guard(app, options, access, no_token=_NO_TOKEN, count_refusal=hub.metrics.count_refusal)
+    guard = Guard(app, options, access, no_token=_NO_TOKEN, count_refusal=hub.metrics.count_refusal)
+    return guard if colleagues is None else Router(guard, colleagues)
 
 
 class Endpoints:
     """The handlers of one hub."""
 
-    def __init__(self, hub: Hub, options: ServeOptions, access: Access) -> None:
+    def __init__(
+        self, hub: Hub, options: ServeOptions, access: Access, colleagues: Colleagues | None
+    ) -> None:
         self._hub, self._options, self._access = hub, options, access
+        self._colleagues = colleagues
+        self._max_sessions = hub.max_sessions
+        if colleagues is not None:
+            self._max_sessions = colleagues.board.max_sessions
         self._page = {}
         for path, (name, media_type) in _PAGE.items():
             package = "report" if name == _SHARED else "serve"
@@ -90,15 +103,20 @@ class Endpoints:
         return Response(content, media_type=media_type)
 
     async def healthz(self, request: Request) -> Response:
-        """The process is alive."""
-        return JSONResponse({"ok": True})
+        """The process is alive; of several workers, how many are."""
+        if self._colleagues is None or passed_on(request.scope):
+            return JSONResponse({"ok": True})
+        answers = await self._colleagues.gather(request.scope)
+        of = len(self._colleagues.board.shares)
+        return JSONResponse({"ok": True, "workers": of, "workers_alive": 1 + len(answers)})
 
     async def readyz(self, request: Request) -> Response:
         """Whether one more session can be opened."""
         if self._hub.closing:
             return refusal(503, "the server is closing")
-        if self._hub.full:
-            error = f"all {self._hub.max_sessions} sessions are in use"
+        full = self._hub.full if self._colleagues is None else self._colleagues.board.full
+        if full:
+            error = f"all {self._max_sessions} sessions are in use"
             return refusal(503, error, wait_s=_RETRY_S)
         return JSONResponse({"ok": True})
 
@@ -111,7 +129,7 @@ class Endpoints:
                 "labels": list(bundle.manifest.labels),
                 "modalities": list(bundle.modalities),
                 "hop_s": bundle.manifest.hop_us / 1e6,
-                "max_sessions": self._hub.max_sessions,
+                "max_sessions": self._max_sessions,
                 "recording": self._hub.record is not None,
                 "stun": list(self._options.stun),
             }
@@ -121,18 +139,18 @@ class Endpoints:
         """All open sessions."""
         if not self._access.reaches_all(request.scope):
             return _admin_only("the list of sessions")
-        return JSONResponse(
-            {
-                "max_sessions": self._hub.max_sessions,
-                "sessions": [session.describe() for session in self._hub.sessions.values()],
-            }
-        )
+        found = [session.describe() for session in self._hub.sessions.values()]
+        if self._colleagues is not None and not passed_on(request.scope):
+            found = [{"worker": self._colleagues.number, **one} for one in found]
+            for number, body in (await self._colleagues.gather(request.scope)).items():
+                found += [{"worker": number, **one} for one in json.loads(body)["sessions"]]
+        return JSONResponse({"max_sessions": self._max_sessions, "sessions": found})
 
     async def delete_session(self, request: Request) -> Response:
         """End a session: its clients get the last events and are disconnected."""
         session = self._hub.sessions.get(request.path_params["session"])
         if session is None:
-            return _no_such_session()
+            return self._no_such_session(request.path_params["session"])
         if not self._access.reaches(request.scope, session):
             return _session_of_another()
         await self._hub.close(session)
@@ -142,9 +160,17 @@ class Endpoints:
         """Metrics for Prometheus."""
         if not self._access.reaches_all(request.scope):
             return _admin_only("metrics")
-        return Response(
-            self._hub.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8"
-        )
+        text = self._hub.metrics.text()
+        if self._colleagues is not None and not passed_on(request.scope):
+            texts = {self._colleagues.number: text, **await self._colleagues.gather(request.scope)}
+            decoded = {number: one.decode() for number, one in texts.items()}
+            text = merge_metrics(decoded, self._colleagues.board.states).encode()
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    def _no_such_session(self, session_id: str) -> Response:
+        if self._colleagues is not None and (reason := self._colleagues.lost(session_id)):
+            return refusal(410, reason)
+        return refusal(404, "no such session: see GET /sessions")
 
     async def offer(self, request: Request) -> Response:
         """Open a session for a WebRTC client's offer, and answer it."""
@@ -162,7 +188,8 @@ class Endpoints:
         """Send the events of one session; with ``?everything=1`` faces, words and state too."""
         session = self._hub.sessions.get(socket.path_params["session"])
         if session is None:
-            await socket.send_denial_response(_no_such_session())
+            denial = self._no_such_session(socket.path_params["session"])
+            await socket.send_denial_response(denial)
             return
         if not self._access.reaches(socket.scope, session):
             await socket.send_denial_response(_session_of_another())
@@ -216,10 +243,6 @@ def _refuse_session(error: AffectstreamError) -> Response:
     if isinstance(error, Unavailable):
         return refusal(503, str(error), wait_s=_RETRY_S)
     return refusal(422, str(error))
-
-
-def _no_such_session() -> Response:
-    return refusal(404, "no such session: see GET /sessions")
 
 
 def _session_of_another() -> Response:

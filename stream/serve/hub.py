@@ -49,6 +49,14 @@ class Totals:
     delivered: int
     dropped: int
 
+    def __add__(self, other: Totals) -> Totals:
+        return Totals(
+            self.sessions + other.sessions,
+            self.events + other.events,
+            self.delivered + other.delivered,
+            self.dropped + other.dropped,
+        )
+
     def __str__(self) -> str:
         return (
             f"{self.sessions} sessions, {self.events} events; {self.delivered} messages delivered, "
@@ -69,11 +77,15 @@ class Hub:
         lsl: str | None = None,
         options: SourceOptions | None = None,
         metrics: Metrics,
+        prefix: str = "",
+        count_in_use: Callable[[int], None] = lambda count: None,
     ) -> None:
         """All sessions share `recognizer`, `words` and `options`. `record` is the folder that stores them.
-        `lsl` is the prefix of the names of their outlets, before the name of the session."""
+        `lsl` is the prefix of the names of their outlets, before the name of the session. `prefix` is that of
+        the ids of sessions; `count_in_use` gets the number of those that are open or still closing."""
         self.recognizer, self.metrics = recognizer, metrics
         self.max_sessions, self.record = max_sessions, record
+        self._prefix, self._count_in_use = prefix, count_in_use
         self._words, self._lsl, self._options = words, lsl, options
         self.sessions: dict[str, ServedSession] = {}
         self.closing = False
@@ -110,10 +122,10 @@ class Hub:
                 f"all {self.max_sessions} sessions of this server are in use: try again later"
             )
         modalities = self._modalities(offered)
-        self._in_use += 1
+        self._change_use(1)
         self._opened += 1
-        session_id = secrets.token_hex(6)
-        name = clean_name(name) or f"{kind}-{self._opened}"
+        session_id = self._prefix + secrets.token_hex(6)
+        name = clean_name(name) or f"{kind}-{self._prefix}{self._opened}"
         with contextlib.ExitStack() as undo:
             undo.callback(self._release)
             recorder = outlets = None
@@ -202,7 +214,11 @@ class Hub:
             await loop.run_in_executor(self._pool, trim_heaps)
 
     def _release(self) -> None:
-        self._in_use -= 1
+        self._change_use(-1)
+
+    def _change_use(self, change: int) -> None:
+        self._in_use += change
+        self._count_in_use(self._in_use)
 
     def _at_most(self, wait_s: float, keep_s: float = 0.0) -> float:
         """`wait_s`; in a shutdown, all that is left of its time except `keep_s`."""

@@ -94,6 +94,7 @@ class SessionRecorder:
             return
         try:
             self._events.write(line + b"\n")
+            self._events.flush()  # so that it outlives a process that is killed
         except OSError as error:
             self._fail(error)
 

@@ -23,7 +23,11 @@ from affectstream.stream.recognizer import Recognizer
 from affectstream.stream.results.interpret import Interpreter
 from affectstream.stream.serve.app import application
 from affectstream.stream.serve.batching import share_engines
-from affectstream.stream.serve.http.accepting import Acceptor, reserve_descriptors
+from affectstream.stream.serve.http.accepting import (
+    Acceptor,
+    accepting_on,
+    reserve_descriptors,
+)
 from affectstream.stream.serve.http.logs import limit_logs
 from affectstream.stream.serve.http.protocols import HttpProtocol, WebSocketProtocol
 from affectstream.stream.serve.hub import Hub, Totals
@@ -33,6 +37,9 @@ from affectstream.stream.serve.memory import limit_heaps
 from affectstream.stream.serve.metrics import Metrics
 from affectstream.stream.serve.options import ServeOptions, check_certificate
 from affectstream.stream.serve.record import check_folder
+from affectstream.stream.serve.workers import tunnel
+from affectstream.stream.serve.workers.colleagues import Colleagues
+from affectstream.stream.serve.workers.handing import receiving_from
 from affectstream.stream.sinks.lsl import check_name
 from affectstream.stream.words.opening import open_recognizer
 
@@ -40,7 +47,7 @@ _SHUTDOWN_S = 1.7
 """Time for a shutdown. The process has to end within 2 s of the signal."""
 _KEEP_FOR_CONNECTIONS_S, _KEEP_FOR_ABORT_S = 0.3, 0.15
 """What it keeps of that to close connections after the sessions, and to cut those that do not close."""
-_SAME_SIGNAL_S = 0.3
+SAME_SIGNAL_S = 0.3
 """Two signals this close are one: `timeout` and other wrappers send it twice."""
 _SPARE_CONNECTIONS, _CONNECTIONS_PER_SESSION = 256, 8
 """Together the most connections. Beyond them requests are answered with 503."""
@@ -52,8 +59,11 @@ _OTHER_FILES, _FILES_PER_SESSION = 128, 16
 class Server(uvicorn.Server):
     """A uvicorn server that ends its sessions before its connections."""
 
-    def __init__(self, hub: Hub, options: ServeOptions) -> None:
-        """Raises `OptionError` if the certificate or its key cannot be used."""
+    def __init__(
+        self, hub: Hub, options: ServeOptions, colleagues: Colleagues | None = None
+    ) -> None:
+        """With `colleagues` it is a worker: it gets its connections from the parent, which alone handles
+        Ctrl-C. Raises `OptionError` if the certificate or its key cannot be used."""
         if options.tls is not None:
             check_certificate(*options.tls)
         self.hub = hub
@@ -67,10 +77,13 @@ class Server(uvicorn.Server):
         self._scheme = options.scheme
         self._listener: socket.socket | None = None
         self._acceptor: Acceptor | None = None
+        self._colleagues = colleagues
+        self._tunnel: asyncio.Server | None = None
         self._max_connections = _max_connections(options.max_sessions)
+        app = application(hub, options, colleagues)
         super().__init__(
             uvicorn.Config(
-                application(hub, options),
+                app,
                 http=HttpProtocol,
                 ws=WebSocketProtocol,
                 ws_max_size=MAX_MESSAGE_BYTES,
@@ -95,24 +108,35 @@ class Server(uvicorn.Server):
     def address(self) -> str:
         """Its address, such as ``http://127.0.0.1:8765``."""
         assert self._listener is not None  # once it has started
-        host, port = self._listener.getsockname()[:2]
-        return f"{self._scheme}://{f'[{host}]' if ':' in host else host}:{port}"
+        return address_of(self._listener, self._scheme)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Accept connections on the one socket in `sockets`, and announce the address."""
+        """Accept connections on the one socket in `sockets`, and announce the address.
+
+        In a worker it is the one that connections are handed over on.
+        """
         assert sockets is not None
         (self._listener,) = sockets
         limit_heaps()
         limit_logs()
         await super().startup([])  # no server of asyncio: see `Acceptor`
+        if self._colleagues is None:
+            accept = accepting_on(self._listener)
+        else:
+            accept = receiving_from(self._listener, self._lose_parent)
+            self._tunnel = await tunnel.listen(self._colleagues.socket_path, self.config.loaded_app)
         self._acceptor = Acceptor(
-            self._listener,
+            accept,
             self._new_protocol,
             self.server_state.connections,
             max_connections=self._max_connections,
             tls=self.config.ssl,
         )
-        self.announce(self.address)
+        self.announce(self.address if self._colleagues is None else "")
+
+    def _lose_parent(self) -> None:
+        """The parent has ended, however that happened."""
+        self.should_exit = True
 
     def _new_protocol(self) -> HttpProtocol:
         return HttpProtocol(self.config, self.server_state, self.lifespan.state)
@@ -132,6 +156,8 @@ class Server(uvicorn.Server):
         abort_s = max(0.0, left_s - _KEEP_FOR_ABORT_S)
         asyncio.get_running_loop().call_later(abort_s, self._abort_connections)
         await self._acceptor.stop()
+        if self._tunnel is not None:
+            self._tunnel.close()
         # uvicorn passes it on to asyncio, which takes fractions too.
         self.config.timeout_graceful_shutdown = left_s  # type: ignore[assignment]
         await super().shutdown(sockets)
@@ -147,7 +173,8 @@ class Server(uvicorn.Server):
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {s: signal.signal(s, self._on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
+        handled = [signal.SIGTERM] if self._colleagues else [signal.SIGINT, signal.SIGTERM]
+        before = {s: signal.signal(s, self._on_signal) for s in handled}
         try:
             yield
         finally:
@@ -161,7 +188,7 @@ class Server(uvicorn.Server):
         now_s = time.monotonic()
         if self.signal is None:
             self.signal, self._signalled_s = number, now_s
-        elif now_s - self._signalled_s > _SAME_SIGNAL_S:
+        elif now_s - self._signalled_s > SAME_SIGNAL_S:
             os.write(2, b"error: interrupted\n")
             os._exit(INTERRUPTED)
         self.should_exit = True
@@ -181,8 +208,10 @@ def serve(
     return server
 
 
-def build(recognizer: Recognizer, options: ServeOptions) -> Server:
-    """A server around `recognizer`, which the caller closes.
+def build(
+    recognizer: Recognizer, options: ServeOptions, colleagues: Colleagues | None = None
+) -> Server:
+    """A server around `recognizer`, which the caller closes. `colleagues` as for `Server`.
 
     Raises `OptionError`, `OutputError` if the `record` folder cannot be written, and
     `ModuleNotFoundError` if what `lsl` or `words` need is not installed.
@@ -206,8 +235,10 @@ def build(recognizer: Recognizer, options: ServeOptions) -> Server:
         lsl=options.lsl,
         options=options.of_sessions,
         metrics=metrics,
+        prefix="" if colleagues is None else colleagues.prefix,
+        count_in_use=(lambda count: None) if colleagues is None else colleagues.count_sessions,
     )
-    return Server(hub, options)
+    return Server(hub, options, colleagues)
 
 
 def _max_connections(max_sessions: int) -> int:
@@ -222,6 +253,12 @@ def _open_words(options: ServeOptions, bundle: Bundle) -> LiveWords | None:
     if options.words is None:
         return None
     return LiveWords(open_recognizer(options.words, download=options.words_download), bundle)
+
+
+def address_of(listener: socket.socket, scheme: str) -> str:
+    """The address of a listening socket, such as ``http://127.0.0.1:8765``."""
+    host, port = listener.getsockname()[:2]
+    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def listen(options: ServeOptions) -> socket.socket:

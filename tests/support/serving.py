@@ -23,7 +23,8 @@ from websockets.sync.client import ClientConnection
 from affectstream.stream.recognizer import Recognizer
 from affectstream.stream.serve.http import guard
 from affectstream.stream.serve.options import ServeOptions
-from affectstream.stream.serve.server import Server, build, listen
+from affectstream.stream.serve.server import build, listen
+from affectstream.stream.serve.supervisor import Supervisor
 
 TOKEN = "correct-horse-battery"
 MESSAGE_TYPES = {"session", "faces", "words", "state", "pong", "error"}
@@ -35,7 +36,8 @@ class RunningServer:
     """A server in a thread, and its address."""
 
     address: str
-    server: Server
+    server: Any
+    """A `Server`, or a `Supervisor` with its workers."""
 
     @property
     def ws(self) -> str:
@@ -77,6 +79,22 @@ def running(recognizer: Recognizer, **options: Any) -> Iterator[RunningServer]:
             server.should_exit = True
             thread.join(20)
             assert not thread.is_alive()
+
+
+@contextmanager
+def running_workers(workers: int, **options: Any) -> Iterator[RunningServer]:
+    """A server with several processes, on a free port."""
+    supervisor = Supervisor("pocket", "cpu", ServeOptions(port=0, **options), workers)
+    address: list[str] = []
+    thread = threading.Thread(target=supervisor.run, args=(address.append,))
+    thread.start()
+    try:
+        until(lambda: address or not thread.is_alive(), "the workers to start", wait_s=60.0)
+        yield RunningServer(address[0], supervisor)
+    finally:
+        supervisor.stop()
+        thread.join(20)
+        assert not thread.is_alive()
 
 
 @contextmanager

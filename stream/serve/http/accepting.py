@@ -12,7 +12,7 @@ import logging
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from functools import partial
 
 from affectstream.stream.serve.http.protocols import HttpProtocol
@@ -20,7 +20,7 @@ from affectstream.stream.serve.limits import ABORT_S, REQUEST_S
 
 _log = logging.getLogger(__name__)
 
-_BACKLOG = 2048
+BACKLOG = 2048
 """Connections that may wait in the kernel."""
 _FREE_PLACES = 8
 """Connections without a request are cut when fewer places than this are free."""
@@ -36,21 +36,20 @@ class Acceptor:
 
     def __init__(
         self,
-        listener: socket.socket,
+        accept: Callable[[], Awaitable[socket.socket]],
         new_protocol: Callable[[], HttpProtocol],
         connections: Collection[object],
         *,
         max_connections: int,
         tls: ssl.SSLContext | None,
     ) -> None:
-        """Accept from now on. `connections` are those that are open after their handshake."""
+        """Accept from now on. `accept` gives the next connection; `connections` are those that are open
+        after their handshake."""
         self._new_protocol, self._connections = new_protocol, connections
         self._max_connections, self._tls = max_connections, tls
         self._handshakes: dict[asyncio.Task[None], float] = {}  # when each began
         self._loop = asyncio.get_running_loop()
-        listener.listen(_BACKLOG)
-        listener.setblocking(False)
-        self._accepting = asyncio.create_task(self._accept(listener))
+        self._accepting = asyncio.create_task(self._accept(accept))
 
     async def stop(self) -> None:
         """Accept no more, and cut connections within their handshake."""
@@ -59,12 +58,12 @@ class Acceptor:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _accept(self, listener: socket.socket) -> None:
+    async def _accept(self, accept: Callable[[], Awaitable[socket.socket]]) -> None:
         while True:
             while self._free_places <= -_EXTRA_PLACES:
                 await asyncio.sleep(_WAIT_FULL_S)
             try:
-                client, _ = await self._loop.sock_accept(listener)
+                client = await accept()
             except ConnectionError:  # this client has left already
                 continue
             except OSError as error:
@@ -77,7 +76,7 @@ class Acceptor:
             task.add_done_callback(partial(self._end_handshake, client))
             if self._free_places < _FREE_PLACES:
                 self._cut_oldest()
-            await asyncio.sleep(0)  # `sock_accept` may return without a pause
+            await asyncio.sleep(0)  # `accept` may return without a pause
 
     async def _open(self, client: socket.socket) -> None:
         """Start TLS, if it is used, and the protocol."""
@@ -116,6 +115,19 @@ class Acceptor:
         ]
         if waiting:
             min(waiting, key=lambda pair: pair[0])[1]()
+
+
+def accepting_on(listener: socket.socket) -> Callable[[], Awaitable[socket.socket]]:
+    """Listen, and accept what comes."""
+    loop = asyncio.get_running_loop()
+    listener.listen(BACKLOG)
+    listener.setblocking(False)
+
+    async def accept() -> socket.socket:
+        client, _ = await loop.sock_accept(listener)
+        return client
+
+    return accept
 
 
 def reserve_descriptors(count: int) -> int:

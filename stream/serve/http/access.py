@@ -11,7 +11,7 @@ A server without any token listens on this machine only, and shows every session
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers
@@ -26,8 +26,16 @@ _OF_ONE_SESSION = ("/sessions/", "/events/")
 class Access:
     """Decides by the token or secret that a client shows: ``Authorization: Bearer ...`` or ``?token=...``."""
 
-    def __init__(self, options: ServeOptions, sessions: Mapping[str, ServedSession]) -> None:
-        """`sessions` are those that are open, by their id."""
+    def __init__(
+        self,
+        options: ServeOptions,
+        sessions: Mapping[str, ServedSession],
+        *,
+        is_lost: Callable[[str], bool] = lambda session_id: False,
+    ) -> None:
+        """`sessions` are those that are open, by their id. A session that `is_lost` has no secret any more:
+        whoever asks for it learns that."""
+        self._is_lost = is_lost
         self._token, self._admin_token = options.token, options.admin_token
         self._sessions = sessions
 
@@ -35,8 +43,10 @@ class Access:
         """Whether a request is from a client of this server. It may still not reach a session."""
         if self._token is None or self._shows(scope, self._token) or self._is_admin(scope):
             return True
+        if not scope["path"].startswith(_OF_ONE_SESSION):
+            return False
         secrets = [session.secret for session in self._sessions.values()]
-        return scope["path"].startswith(_OF_ONE_SESSION) and any(
+        return self._is_lost(scope["path"].split("/")[2]) or any(
             self._shows(scope, secret) for secret in secrets
         )
 

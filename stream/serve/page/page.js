@@ -19,6 +19,7 @@ let newestS = 0; // stream time of the newest result
 let faces = null; // the newest message of this type, with the time when it came
 let latest = {}; // the newest state, age and round trip
 let lastMessageMs = 0;
+let sessionId = "";
 let endReason = ""; // why the server ended the session early
 let chosenPerson = null; // null follows the first
 
@@ -129,9 +130,17 @@ async function start() {
 function checkServer(link) {
   link.send({ type: "ping", t: performance.now() });
   const silentMs = performance.now() - lastMessageMs;
-  if (silentMs > GONE_MS) stop("Stopped", SERVER_GONE);
-  else if (silentMs > SILENT_MS) showStatus("No answer from the server …");
+  if (silentMs > GONE_MS) {
+    stop("Stopped", SERVER_GONE);
+    explainLoss();
+  } else if (silentMs > SILENT_MS) showStatus("No answer from the server …");
   else showStatus("Live", true);
+}
+
+// One of several server processes may have died: the others answer, and know that this session is lost (410).
+async function explainLoss() {
+  const answer = await request(`sessions/${sessionId}`, { method: "DELETE" }).catch(() => null);
+  if (answer && answer.status === 410 && !session) showProblem("The server lost this session. Press Start to go on in a new one.");
 }
 
 function stop(status, problem) {
@@ -181,7 +190,10 @@ function clearResults() {
 // --- Messages from the server ---
 
 const HANDLERS = {
-  session: (message) => showRecording(message.recording),
+  session: (message) => {
+    sessionId = message.session;
+    showRecording(message.recording);
+  },
   faces: (message) => {
     faces = { ...message, cameMs: performance.now() };
     for (const face of message.faces) if (face.person !== face.track) joinHistory(face.track, face.person);

@@ -48,12 +48,20 @@ def started(
         process.wait()
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+@pytest.mark.parametrize(
+    ("number", "code", "options"),
+    [
+        (signal.SIGINT, 130, []),
+        (signal.SIGTERM, 0, []),
+        pytest.param(signal.SIGINT, 130, ["--workers", "2"], marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, 0, ["--workers", "2"], marks=pytest.mark.slow),
+    ],
+)
 def test_a_signal_ends_every_session_and_prints_the_totals(
-    number: signal.Signals, code: int, portrait: NDArray[np.uint8]
+    number: signal.Signals, code: int, options: list[str], portrait: NDArray[np.uint8]
 ) -> None:
     clip = recording(np.ascontiguousarray(portrait[:256, 96:352]), 2.0)
-    with started() as (process, address):
+    with started(*options) as (process, address):
         assert address.startswith("http://127.0.0.1:")
         with connect(f"{address.replace('http', 'ws')}/ingest") as socket:
             socket.send(clip)
@@ -93,7 +101,7 @@ def test_a_second_signal_ends_it_at_once(number: signal.Signals) -> None:
         process.send_signal(number)  # as wrappers do, which send it twice
         assert process.stdout is not None and process.stdout.readline() == "closing\n"
         with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(2 * server._SAME_SIGNAL_S)
+            process.wait(2 * server.SAME_SIGNAL_S)
         process.send_signal(number)
         _, stderr = process.communicate(timeout=20)
     assert process.returncode == 130
@@ -113,6 +121,8 @@ def test_it_warns_about_a_server_without_tls() -> None:
     ("options", "error"),
     [
         (["--tls-cert", "a.pem"], "need each other"),
+        (["--workers", "3", "--max-sessions", "2"], "--workers 3: expected 1 to 2, the most"),
+        (["--workers", "2", "--trace", "t.json"], "traces one process"),
         (["--host", "256.0.0.1", "--token", TOKEN], "cannot listen on 256.0.0.1"),
         (["--record", "/dev/null/recordings"], "--record /dev/null/recordings: cannot be written"),
     ],
