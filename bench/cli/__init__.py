@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from affectstream.bench.cli.behaviour import behaviour, confidence, fusion, tracking
-from affectstream.bench.cli.engines import engines, feeds, gpu, parity, plans
+from affectstream.bench.cli.engines import engines, feeds, gpu, loadgen, parity, plans
 from affectstream.bench.cli.live import latency, live, sessions, soak
 from affectstream.bench.cli.scoring import (
     batch,
@@ -33,7 +33,7 @@ def bench(context: typer.Context, trace: Trace = None) -> None:
 
 for command in (
     *(score, throughput, rivals, memory, batch, clips, report, overlay),
-    *(engines, gpu, feeds, parity, plans),
+    *(engines, loadgen, gpu, feeds, parity, plans),
     *(latency, live, sessions, soak),
     *(behaviour, tracking, confidence, fusion),
 ):

@@ -30,6 +30,36 @@ def engines(
     main(bundle, device, source, sizes, budget, output, as_json=as_json)
 
 
+def loadgen(
+    bundle: BundleName = "pocket",
+    device: Device = "cpu",
+    source: DemoSource = None,
+    scenarios: Annotated[
+        str, typer.Option(help="Some of SingleStream, Offline, Server.")
+    ] = "SingleStream,Offline,Server",
+    batches: Annotated[
+        str, typer.Option(help="Most hops of a batch; 1 computes sessions apart.")
+    ] = "1,16",
+    seconds: Annotated[float, typer.Option(min=1, help="Shortest duration of a run.")] = 10.0,
+    limit: Annotated[float, typer.Option(min=1, help="Bound of Server's p99, in ms.")] = 150.0,
+    qps: Annotated[
+        float | None,
+        typer.Option(min=0.1, help="Hops a second of Server.", show_default="searched"),
+    ] = None,
+    output: JsonFolder = None,
+    as_json: OnlyJson = False,
+) -> None:
+    """Let MLPerf's LoadGen drive the hops of a bundle: SingleStream, Offline and Server.
+
+    Example: [bold]affectstream bench loadgen --limit 100 --output loadgen[/bold]
+    """
+    from affectstream.bench.loadgen.command import main
+
+    sizes = parse_numbers(batches, "--batches", 64)
+    names = scenarios.split(",")
+    main(bundle, device, source, names, sizes, seconds, limit, qps, output, as_json=as_json)
+
+
 def gpu(
     bundle: BundleName = "pocket",
     device: Annotated[str, typer.Option(help="cuda:0; cpu tries the script out.")] = "cuda:0",
