@@ -42,7 +42,7 @@ class Groups:
     numbers: NDArray[np.int64]
     """(n,) the group of each sample, from 0."""
     by: str
-    """What a group is: ``participant`` or ``sample``."""
+    """What a group is: ``participant``, ``sample`` or ``fold``."""
 
 
 def groups_of(participants: Sequence[str | None]) -> Groups:
@@ -126,7 +126,7 @@ class McNemar:
 def mcnemar(first_correct: Array, second_correct: Array) -> McNemar:
     """Compare two models by which samples (n,) bool each gets right.
 
-    Assumes independent samples; with several of each participant see `over_participants`.
+    Assumes independent samples; with several of each participant see `over_groups`.
     """
     from scipy.stats import binomtest
 
@@ -140,43 +140,101 @@ def mcnemar(first_correct: Array, second_correct: Array) -> McNemar:
 
 
 @dataclass(frozen=True, slots=True)
-class ParticipantTest:
-    """Paired tests on two models' mean scores (such as accuracy) of each participant."""
+class PairedTest:
+    """Paired tests on two models' mean scores (such as accuracy) of each participant or fold."""
 
+    by: str
+    """``participant`` or ``fold``."""
     count: int
     mean: float
     """Mean difference, second minus first."""
     t_p: float
-    """p of the paired t-test, two-sided; 1 if no participant differs."""
+    """p of the paired t-test, two-sided; 1 if nobody differs. Over folds with the correction of Nadeau and
+    Bengio (2003): they share most of their training samples."""
     wilcoxon_p: float
-    """p of Wilcoxon's signed-rank test; 1 if no participant differs."""
+    """p of Wilcoxon's signed-rank test; 1 if nobody differs."""
     d: float | None
     """Cohen's d of pairs, the mean difference in standard deviations; None if all differ by the same
     amount."""
 
 
-def over_participants(
-    first_scores: Array, second_scores: Array, groups: Groups
-) -> ParticipantTest | None:
-    """Compare the scores (n,), such as 1 for correct, by participant; None if participants are unknown."""
-    from scipy.stats import ttest_rel, wilcoxon
+def group_means(scores: Array, groups: Groups) -> Array:
+    """The mean score of each group."""
+    return np.bincount(groups.numbers, weights=scores) / np.bincount(groups.numbers)
 
-    if groups.by != "participant":
+
+def over_groups(first_scores: Array, second_scores: Array, groups: Groups) -> PairedTest | None:
+    """Compare the scores (n,), such as 1 for correct, by participant or fold; None for single samples."""
+    from scipy.stats import t, ttest_rel, wilcoxon
+
+    if groups.by == "sample":
         return None
-    counts = np.bincount(groups.numbers)
-    first, second = (
-        np.bincount(groups.numbers, weights=scores) / counts
-        for scores in (first_scores, second_scores)
-    )
-    differences = second - first
+    first, second = (group_means(scores, groups) for scores in (first_scores, second_scores))
+    differences, count = second - first, len(first)
     if not differences.any():
-        return ParticipantTest(len(counts), 0.0, 1.0, 1.0, 0.0)
+        return PairedTest(groups.by, count, 0.0, 1.0, 1.0, 0.0)
     mean, deviation = float(differences.mean()), float(differences.std(ddof=1))
     constant = deviation < 1e-12
-    return ParticipantTest(
-        count=len(counts),
-        mean=mean,
-        t_p=0.0 if constant else float(ttest_rel(second, first).pvalue),
-        wilcoxon_p=float(wilcoxon(differences).pvalue),
-        d=None if constant else mean / deviation,
+    if constant:
+        t_p = 0.0
+    elif groups.by == "fold":
+        error = deviation * math.sqrt(1 / count + 1 / (count - 1))
+        t_p = float(2 * t.sf(abs(mean) / error, count - 1))
+    else:
+        t_p = float(ttest_rel(second, first).pvalue)
+    return PairedTest(
+        groups.by,
+        count,
+        mean,
+        t_p,
+        float(wilcoxon(differences).pvalue),
+        None if constant else mean / deviation,
+    )
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """p values corrected for their number (Holm, 1979), in their order."""
+    found, before = [0.0] * len(values), 0.0
+    for rank, place in enumerate(sorted(range(len(values)), key=values.__getitem__)):
+        before = max(before, min(1.0, values[place] * (len(values) - rank)))
+        found[place] = before
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Friedman:
+    """Whether three or more models differ at all: their ranks within each block."""
+
+    test: str
+    """``Friedman``; over single samples, right or wrong, ``Cochran's Q``, which is the same."""
+    blocks: int
+    statistic: float
+    p: float
+    """1 if no block tells them apart."""
+    mean_ranks: tuple[float, ...]
+    """1 is best."""
+    critical_distance: float | None
+    """Ranks that are further apart differ at 5 % (Nemenyi; Demsar, 2006); None over single samples."""
+
+
+def friedman(scores: Array, groups: Groups) -> Friedman:
+    """Compare the columns of `scores` (n, k), k at least 3 and higher is better, by group.
+
+    The post-hoc test of single samples is McNemar's.
+    """
+    from scipy.stats import friedmanchisquare, rankdata, studentized_range
+
+    by_sample = groups.by == "sample"
+    means = scores if by_sample else np.stack([group_means(one, groups) for one in scores.T], 1)
+    blocks, count = means.shape
+    differ = bool((means != means[:, :1]).any())
+    statistic, p = friedmanchisquare(*means.T) if differ else (0.0, 1.0)
+    distance = float(studentized_range.ppf(LEVEL, count, np.inf)) / math.sqrt(2)
+    return Friedman(
+        "Cochran's Q" if by_sample else "Friedman",
+        blocks,
+        float(statistic),
+        float(p),
+        tuple(float(rank) for rank in rankdata(-means, axis=1).mean(0)),
+        None if by_sample else distance * math.sqrt(count * (count + 1) / (6 * blocks)),
     )

@@ -26,12 +26,12 @@ from affectstream.bench.clocks import gpu_state
 from affectstream.bench.engines.hop_calls import HOP, HopCalls, run_calls
 from affectstream.bench.engines.roofline import Roofline, measure_roofline
 from affectstream.bench.engines.timing import WINDOWS, Times, repeat, time_engine
-from affectstream.bench.engines.work import Work, count
 from affectstream.bench.machine import describe
 from affectstream.bench.recordings import write_demo_recording
 from affectstream.engines.bundle.folder import engine_files
 from affectstream.engines.choose import parse_device
 from affectstream.engines.errors import AffectstreamError
+from affectstream.engines.work import Work, count
 from affectstream.stream.recognizer import Recognizer
 
 LAUNCH_BOUND = 0.8

@@ -18,11 +18,11 @@ from torch import Tensor
 
 from affectstream.bench.engines.roofline import Roofline
 from affectstream.bench.engines.timing import WINDOWS, Times, repeat, time_engine
-from affectstream.bench.engines.work import Work, count
 from affectstream.bench.gpu.networks import Part
 from affectstream.engines.errors import AffectstreamError
 from affectstream.engines.open import open_engine
 from affectstream.engines.spec import Array
+from affectstream.engines.work import Work, count
 
 Mode = Literal["torch eager fp16", "torch cuda graph fp16"]
 MODES: tuple[Mode, ...] = ("torch eager fp16", "torch cuda graph fp16")

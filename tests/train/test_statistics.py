@@ -14,7 +14,7 @@ from affectstream.train.statistics import (
     bootstrap,
     groups_of,
     mcnemar,
-    over_participants,
+    over_groups,
     paired_difference,
 )
 
@@ -121,7 +121,7 @@ def test_participants_are_compared_in_pairs():
     rng = np.random.default_rng(2)
     groups = groups_of([f"p{n % 8}" for n in range(160)])
     first, second = rng.random(160) < 0.5, rng.random(160) < 0.8
-    found = over_participants(first, second, groups)
+    found = over_groups(first, second, groups)
     shares = [[one[groups.numbers == n].mean() for n in range(8)] for one in (first, second)]
     apart = np.subtract(shares[1], shares[0])
     assert found.count == 8 and found.mean == pytest.approx(apart.mean())
@@ -132,9 +132,9 @@ def test_participants_are_compared_in_pairs():
 
 def test_degenerate_tests_have_plain_results():
     right, wrong = np.ones(6, bool), np.zeros(6, bool)
-    assert over_participants(right, wrong, groups_of([None] * 6)) is None
+    assert over_groups(right, wrong, groups_of([None] * 6)) is None
     pairs = groups_of(list("aabbcc"))
-    same = over_participants(right, right, pairs)
+    same = over_groups(right, right, pairs)
     assert (same.t_p, same.wilcoxon_p, same.d) == (1.0, 1.0, 0.0)
-    alike = over_participants(wrong, right, pairs)
+    alike = over_groups(wrong, right, pairs)
     assert alike.d is None and alike.t_p == 0.0 and alike.mean == 1.0

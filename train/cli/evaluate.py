@@ -27,30 +27,37 @@ def evaluate(
         typer.Option(
             "--output",
             "-o",
-            help="Also write metrics with intervals, the prediction of every sample, and pictures.",
+            help="Also write a report, metrics with intervals, and the prediction of every sample.",
         ),
     ] = None,
+    media: Annotated[
+        bool,
+        typer.Option("--media", help="Faces and sounds of the worst cases too: personal data."),
+    ] = False,
 ) -> None:
     """Measure a bundle on a prepared data set that it was not trained on, as far as the set has labels.
 
-    It measures every task, by class, and each set of modalities alone.
+    It measures every task, by class, and each set of modalities alone; with --output also where it fails and
+    what it costs.
 
     Example: [bold]affectstream train evaluate --data prepared/fer2013 --split valid -o out[/bold]
     """
     from affectstream.engines.bundle.bundle import Bundle
-    from affectstream.train.evaluate.bundle_metrics import evaluate_and_predict
-    from affectstream.train.evaluate.evaluation import evaluate_predictions
-    from affectstream.train.evaluate.evaluation_files import write
+    from affectstream.stream.errors import OptionError
+    from affectstream.train.evaluate.bundle_evaluation import evaluate_fully
+    from affectstream.train.evaluate.bundle_metrics import measure_bundle
+    from affectstream.train.evaluate.evaluation_files import PAGE, write_evaluation
 
+    if media and output is None:
+        raise OptionError("--media shows the worst cases in the report: give --output too")
     _warn_of_training_samples(split)
     with Bundle.open(bundle) as opened:
-        rows, by_class, predictions = evaluate_and_predict(opened, data, split)
-        _print(rows)
-        print("\n".join(by_class))
+        found = measure_bundle(opened, data, split)
+        _print(found.rows)
+        print("\n".join(found.by_class))
         if output is not None:
-            origin = {"bundle": opened.manifest.name, "version": opened.manifest.version}
-            origin |= {"data": str(data), "split": split}
-            write(evaluate_predictions(predictions), predictions, origin, output)
+            write_evaluation(evaluate_fully(opened, found, data, split), output, media=media)
+            print(f"report: {output / PAGE}", file=sys.stderr)
 
 
 def evaluate_detector(
@@ -213,31 +220,65 @@ def evaluate_voice(
 
 
 def compare(
-    first: Annotated[str, typer.Argument(help="Folder of a run or a bundle, or 'pocket'.")],
-    second: Annotated[str, typer.Argument(help="The one to compare with the first.")],
-    data: Data,
+    networks: Annotated[
+        list[str],
+        typer.Argument(help="Evaluations, runs, folds or bundles ('pocket'), two or more."),
+    ],
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Prepared data set, for runs and bundles without an evaluation.",
+            show_default=False,
+        ),
+    ] = None,
     split: Annotated[str, typer.Option(help="Split of the prepared data set.")] = "valid",
+    common: Annotated[
+        bool, typer.Option("--common", help="Compare on the samples that all have, if some differ.")
+    ] = False,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            help="What decides which is best.", show_default="the first of the first task"
+        ),
+    ] = None,
+    max_ms: Annotated[
+        float | None, typer.Option(help="Recommend none that takes longer for a hop here.")
+    ] = None,
+    max_mb: Annotated[
+        float | None, typer.Option(help="Recommend none whose engines are larger.")
+    ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Also write all results as JSON.")
+        Path | None,
+        typer.Option("--output", "-o", help="Also write a report, and all results as JSON."),
     ] = None,
 ) -> None:
-    """Compare two runs or bundles sample by sample: is one better, or is it chance?
+    """Compare networks sample by sample: is one better, or is it chance? Which to take?
 
-    Differences are the second's metric minus the first's; a star marks an interval without 0.
+    Differences are the second's metric minus the first's; a star marks an interval without 0. 'train evaluate
+    --output' writes evaluations, 'train folds' folds.
 
     Example: [bold]affectstream train compare runs/cnn runs/tiny_vit --data prepared/fer2013[/bold]
     """
-    from affectstream.train.evaluate import compare as comparison
-    from affectstream.train.files import encode_json, write_atomically
+    from affectstream.stream.errors import OptionError
+    from affectstream.train.compare import comparison, recommend
+    from affectstream.train.compare.candidates import check_same, open_candidates
+    from affectstream.train.compare.comparison_files import PAGE, write
 
-    _warn_of_training_samples(split)
-    predictions = [comparison.predict(name, data, split) for name in (first, second)]
-    compared = comparison.compare(*predictions)
+    if len(networks) < 2:
+        raise OptionError(f"{networks[0]} alone cannot be compared: name two networks or more")
+    if data is not None:
+        _warn_of_training_samples(split)
+    candidates = open_candidates(networks, data, split)
+    check_same(candidates, common=common)
+    compared = comparison.compare(candidates)
+    limits = recommend.Limits(max_ms, max_mb)
+    recommended = recommend.recommend(compared[0], candidates, metric, limits)
     for one in compared:
-        print("\n".join(comparison.lines(one)))
+        print("\n".join(one.lines()))
+    print(*recommended.steps, f"recommended: {recommended.choice or 'none'}", sep="\n")
     if output is not None:
-        names = {"first": first, "second": second, "data": str(data), "split": split}
-        write_atomically(output, encode_json({**names, "tasks": compared}))
+        write(candidates, compared, recommended, output)
+        print(f"report: {output / PAGE}", file=sys.stderr)
 
 
 def report(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,8 @@ from affectstream.train.calibration import (
     expected_calibration_error,
     probabilities,
 )
+from affectstream.train.data.dataset import Dataset
+from affectstream.train.evaluate.importance import HeadProbe, Importance, measure_importance
 from affectstream.train.fit.unseen import check_unseen
 from affectstream.train.loader.samples import Samples
 from affectstream.train.predict.bundle_outputs import BundleOutputs, Subset, bundle_outputs
@@ -31,34 +34,56 @@ AS_THEY_ARE = "as they are"
 """The `part` of metrics over samples that differ in which modalities they have."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class BundleMetrics:
+    """A bundle on one split."""
+
+    rows: tuple[Measurement, ...]
+    by_class: list[str]
+    """The lines of a table."""
+    predictions: Predictions
+    importance: Importance | None
+    dataset: Dataset
+    numbers: NDArray[np.int64]
+    """The row of the data set of each prediction."""
+
+
 def evaluate_bundle(
     bundle: Bundle, data: Path, split: str
 ) -> tuple[tuple[Measurement, ...], list[str]]:
     """Metrics on `split` of the data set in `data`, and the lines of a table by class.
 
-    Raises as `evaluate_and_predict`.
+    Raises as `measure_bundle`.
     """
-    rows, by_class, _ = evaluate_and_predict(bundle, data, split)
-    return rows, by_class
+    found = measure_bundle(bundle, data, split)
+    return found.rows, found.by_class
 
 
-def evaluate_and_predict(
-    bundle: Bundle, data: Path, split: str
-) -> tuple[tuple[Measurement, ...], list[str], Predictions]:
-    """As `evaluate_bundle`, with the predictions that the metrics are of.
+def measure_bundle(bundle: Bundle, data: Path, split: str) -> BundleMetrics:
+    """As `evaluate_bundle`, with the predictions, and what each modality is worth.
 
     Raises as `bundle_samples`, and `RunError` for a bundle that was trained on the same samples under other
     splits.
     """
     check_unseen(bundle.folder, data)
     samples, tasks = bundle_samples(bundle, data, split)
-    outputs = bundle_outputs(bundle, *valid_batches(samples), missing=len(bundle.modalities) > 1)
-    calibration = bundle.manifest.calibration
-    name = f"{samples[0].dataset.info.name} {split}"
-    return (
-        measure(outputs, samples[0], tasks, calibration, name),
-        class_table(outputs[None], samples[0], tasks, calibration),
-        predictions_from(outputs[None], samples[0], tasks, calibration),
+    first, calibration = samples[0], bundle.manifest.calibration
+    several = len(bundle.modalities) > 1
+    probe = HeadProbe(len(first)) if several else None
+    outputs = bundle_outputs(
+        bundle,
+        *valid_batches(samples),
+        missing=several,
+        observe=None if probe is None else probe.observe,
+    )
+    truth = {task.name: first.truth[task.name].numpy() for task in tasks}
+    return BundleMetrics(
+        measure(outputs, first, tasks, calibration, f"{first.dataset.info.name} {split}"),
+        class_table(outputs[None], first, tasks, calibration),
+        predictions_from(outputs[None], first, tasks, calibration),
+        None if probe is None else measure_importance(bundle, outputs, probe, truth, tasks),
+        first.dataset,
+        first.rows[outputs[None].samples],
     )
 
 

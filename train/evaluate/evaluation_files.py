@@ -1,10 +1,10 @@
-"""An evaluation as files: `metrics.json`, `predictions.csv`, and a picture for each task of classes."""
+"""An evaluation as files: metrics, predictions, a page, and a picture for each task of classes."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from affectstream.stream.sinks.base import writing
+from affectstream.train.evaluate.bundle_evaluation import BundleEvaluation
 from affectstream.train.evaluate.evaluation import Classes, Evaluation
+from affectstream.train.evaluate.evaluation_page import evaluation_page
+from affectstream.train.evaluate.worst_media import worst_media
 from affectstream.train.files import encode_json, write_atomically
+from affectstream.train.pages.elements import write_page
 from affectstream.train.predict.predictions import Predictions
 from affectstream.train.tasks import Task
 
@@ -21,22 +25,43 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+METRICS, TABLE, PREDICTIONS = "metrics.json", "predictions.csv", "predictions.npz"
+WORST, PAGE = "worst", "report.html"
+
+
 def write(
-    found: Sequence[Evaluation], predictions: Predictions, origin: dict[str, Any], folder: Path
+    found: Sequence[Evaluation], predictions: Predictions, origin: Mapping[str, Any], folder: Path
 ) -> None:
-    """Write all files into `folder`. `origin` says what was evaluated, and on what.
+    """Write metrics, predictions and pictures into `folder`. `origin` says what was evaluated, and on what.
 
     Raises `OutputError` where the disk refuses.
     """
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    document = {"schema": "1.0", **origin, "tasks": [_plain(one) for one in found]}
-    write_atomically(folder / "metrics.json", encode_json(document))
-    write_atomically(folder / "predictions.csv", _table(predictions).encode())
+        predictions.save(folder / PREDICTIONS)
+    document = {"schema": "1.1", **origin, "tasks": [_plain(one) for one in found]}
+    write_atomically(folder / METRICS, encode_json(document))
+    write_atomically(folder / TABLE, _table(predictions).encode())
     for one in found:
         if one.classes is not None:
             with writing(folder):
                 _draw(one, one.classes, folder / f"{one.task}.png")
+
+
+def write_evaluation(found: BundleEvaluation, folder: Path, *, media: bool = False) -> None:
+    """Write everything about an evaluation into `folder`; with `media` also faces and sounds of the worst
+    cases, which are personal data. Raises `OutputError` where the disk refuses."""
+    about = {
+        **found.origin,
+        "human": found.human,
+        "measurements": found.rows,
+        "importance": found.importance,
+        "cost": found.cost,
+        "errors": found.errors,
+    }
+    write(found.tasks, found.predictions, about, folder)
+    shown = worst_media(found, folder / WORST) if media else {}
+    write_page(evaluation_page(found, shown), folder / PAGE)
 
 
 def _plain(one: Evaluation) -> dict[str, Any]:

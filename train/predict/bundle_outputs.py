@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -22,6 +22,9 @@ from affectstream.train.tasks import Task
 
 Subset = tuple[Modality, ...] | None
 """Modalities that are left while the others are hidden; None hides nothing."""
+
+HeadFeeds = Sequence[Mapping[str, Array]]
+"""The inputs of the head of each expert, for the same samples."""
 
 _FEEDS = {"voice": {"samples": "samples"}, "text": {"ids": "ids", "mask": "tokens_mask"}}
 """Inputs of an encoder, and the entries of a batch that feed them."""
@@ -54,13 +57,17 @@ def subsets(modalities: Sequence[Modality]) -> list[tuple[Modality, ...]]:
 
 
 def bundle_outputs(
-    bundle: Bundle, *batches: Iterable[Batch], missing: bool
+    bundle: Bundle,
+    *batches: Iterable[Batch],
+    missing: bool,
+    observe: Callable[[HeadFeeds], None] | None = None,
 ) -> dict[Subset, BundleOutputs]:
     """The outputs for the samples of `batches` as they are (None).
 
     There is one sequence of batches for each of the bundle's experts (itself, or its members), of the same
     samples in batches of the same size. With `missing` also the outputs for each of `subsets` of the bundle's
-    modalities, of the samples that have the whole subset, with the other modalities hidden.
+    modalities, of the samples that have the whole subset, with the other modalities hidden. `observe` gets
+    the inputs of the heads batch by batch.
     """
     modalities = bundle.modalities
     parts: dict[Subset, list[BundleOutputs]] = {None: []}
@@ -72,7 +79,9 @@ def bundle_outputs(
             _head_feeds(expert, batch)
             for expert, batch in zip(bundle.member_bundles, expert_batches, strict=True)
         ]
-        present = np.stack([_present(feeds, modality) for modality in modalities], 1)
+        if observe is not None:
+            observe(feeds)
+        present = np.stack([present_rows(feeds, modality) for modality in modalities], 1)
         numbers = np.arange(first, first + len(present))
         first += len(present)
         for subset, found in parts.items():
@@ -85,7 +94,7 @@ def bundle_outputs(
                 "+".join(m for m, has in zip(modalities, row, strict=True) if has)
                 for row in present[rows] & kept
             )
-            outputs = _run_heads(bundle, [_hide(feed, hidden, rows) for feed in feeds])
+            outputs = run_heads(bundle, [_hide(feed, hidden, rows) for feed in feeds])
             found.append(BundleOutputs(outputs, numbers[rows], tuple(names)))
     return {subset: _concatenate(found) for subset, found in parts.items() if found}
 
@@ -98,7 +107,7 @@ def _concatenate(parts: Sequence[BundleOutputs]) -> BundleOutputs:
     )
 
 
-def _run_heads(bundle: Bundle, feeds: Sequence[Mapping[str, Array]]) -> dict[str, Array]:
+def run_heads(bundle: Bundle, feeds: HeadFeeds) -> dict[str, Array]:
     """The bundle's outputs for the feeds of each expert's head, any number of rows."""
     outputs = [
         _run(expert, "fusion", feed)
@@ -107,7 +116,7 @@ def _run_heads(bundle: Bundle, feeds: Sequence[Mapping[str, Array]]) -> dict[str
     if not bundle.members:
         return outputs[0]
     present = [
-        np.any([_present([feed], m) for m in expert.modalities], axis=0)
+        np.any([present_rows([feed], m) for m in expert.modalities], axis=0)
         for expert, feed in zip(bundle.member_bundles, feeds, strict=True)
     ]
     mask = np.stack(present, 1)
@@ -116,7 +125,7 @@ def _run_heads(bundle: Bundle, feeds: Sequence[Mapping[str, Array]]) -> dict[str
     return _run(bundle, "fusion", {"members": logits * mask[..., None], "mask": mask})
 
 
-def _present(feeds: Sequence[Mapping[str, Array]], modality: str) -> NDArray[np.bool_]:
+def present_rows(feeds: HeadFeeds, modality: str) -> NDArray[np.bool_]:
     """Which rows (n,) have something of a modality, for one of the heads or more."""
     masks = [feed[f"{modality}_mask"].any(1) for feed in feeds if modality in feed]
     return np.asarray(np.any(masks, axis=0), np.bool_)

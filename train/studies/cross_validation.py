@@ -140,6 +140,18 @@ def cross_validate(
     return validation
 
 
+def held_out(folder: Path) -> tuple[dict[str, Any], list[Predictions]]:
+    """The plan of a finished cross-validation, and the predictions of each fold for what it held out.
+
+    Raises `RunError` where a fold is missing.
+    """
+    count = len(_read_json(folder / RESULT)["folds"])
+    paths = [folder / str(number) / _PREDICTIONS for number in range(1, count + 1)]
+    if missing := [str(path) for path in paths if not path.is_file()]:
+        raise RunError(f"{missing[0]} not found: finish 'train folds' first")
+    return _read_json(folder / PLAN), [Predictions.load(path) for path in paths]
+
+
 def _without_selection(
     config: FitConfig, dataset: Dataset, *, best: bool, report: Report
 ) -> FitConfig:

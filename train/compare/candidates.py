@@ -1,0 +1,191 @@
+"""What can be compared: evaluations, runs, cross-validations and bundles, on one data set and split."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from affectstream.engines.bundle.bundle import Bundle
+from affectstream.engines.bundle.folder import MANIFEST
+from affectstream.stream.errors import OptionError
+from affectstream.train.config import FitConfig
+from affectstream.train.data.dataset import read_info
+from affectstream.train.errors import DataError, RunError
+from affectstream.train.evaluate.bundle_metrics import measure_bundle
+from affectstream.train.evaluate.cost import Cost, measure_cost
+from affectstream.train.evaluate.evaluation_files import METRICS, PREDICTIONS
+from affectstream.train.evaluate.importance import Importance
+from affectstream.train.fit.checkpoint import BEST, SUMMARY, load, load_run
+from affectstream.train.fit.unseen import check_unseen
+from affectstream.train.predict.predictions import Predictions, Predictor
+from affectstream.train.recipe import Bindable
+from affectstream.train.recipes.registry import recipes
+from affectstream.train.studies import cross_validation
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Candidate:
+    """One network to compare."""
+
+    name: str
+    predictions: Predictions
+    content: str | None
+    """Hash of the samples, and of their splits."""
+    splits: str | None
+    split: str
+    """Name of the split; ``folds`` for a cross-validation."""
+    cost: Cost | None = None
+    """None for what is no bundle."""
+    parameters: int | None = None
+    trainable: int | None = None
+    """As far as a run tells: a bundle does not know what was frozen."""
+    importance: Importance | None = None
+    folds: NDArray[np.int64] | None = None
+    """(n,) the fold of each sample of a cross-validation."""
+
+
+def open_candidates(names: Sequence[str], data: Path | None, split: str) -> list[Candidate]:
+    """Open folders, or ``pocket``, by name; runs and bundles are measured on `split` of `data`.
+
+    Raises `OptionError` without `data` where it is needed, `RunError` for another folder, and for a network
+    that was trained on the same samples under other splits; `DataMissing`, `DataError` or `BundleError`.
+    """
+    short = [Path(name).name or name for name in names]
+    if len(set(names)) < len(names):
+        raise OptionError(f"{' '.join(names)}: a network is named twice; name each once")
+    shown = short if len(set(short)) == len(short) else list(names)
+    return [
+        replace(_open(Path(name), data, split), name=label)
+        for name, label in zip(names, shown, strict=True)
+    ]
+
+
+def _open(folder: Path, data: Path | None, split: str) -> Candidate:
+    if (folder / METRICS).is_file():
+        return _evaluation(folder)
+    folds = folder if (folder / cross_validation.RESULT).is_file() else folder / "folds"
+    is_network = str(folder) == "pocket" or any((folder / f).is_file() for f in (BEST, MANIFEST))
+    if (folds / cross_validation.RESULT).is_file() and (folds == folder or not is_network):
+        return _folds(folds)
+    if not is_network:
+        raise RunError(
+            f"{folder} is neither a run nor a bundle: expected {BEST} or {MANIFEST} in it, or 'pocket'; nor "
+            f"an evaluation ({METRICS}) or folds ({cross_validation.RESULT})"
+        )
+    if data is None:
+        raise OptionError(f"{folder} is not evaluated yet: give --data, or its evaluation")
+    check_unseen(folder, data)
+    info = read_info(data)
+    return replace(
+        _run(folder, data, split) if (folder / BEST).is_file() else _bundle(folder, data, split),
+        content=info.content_sha256,
+        splits=info.split_sha256,
+    )
+
+
+def _evaluation(folder: Path) -> Candidate:
+    path = folder / METRICS
+    if not (folder / PREDICTIONS).is_file():
+        raise RunError(f"{folder} has no {PREDICTIONS}: evaluate it again with this version")
+    try:
+        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        cost = Cost.of(document["cost"])
+        importance = document["importance"]
+        return Candidate(
+            folder.name,
+            Predictions.load(folder / PREDICTIONS),
+            document["content_sha256"],
+            document["split_sha256"],
+            document["split"],
+            cost,
+            cost.parameters,
+            importance=importance and msgspec.convert(importance, Importance),
+        )
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} cannot be read ({error!r}): evaluate the bundle again") from error
+
+
+def _folds(folder: Path) -> Candidate:
+    plan, parts = cross_validation.held_out(folder)
+    numbers = np.concatenate([np.full(len(part.ids), i) for i, part in enumerate(parts)])
+    return Candidate(
+        folder.name,
+        Predictions.concatenate(parts),
+        plan.get("content_sha256"),
+        plan.get("split_sha256"),
+        "folds",
+        folds=numbers,
+    )
+
+
+def _bundle(folder: Path, data: Path, split: str) -> Candidate:
+    with Bundle.open(folder) as bundle:
+        found = measure_bundle(bundle, data, split)
+        cost = measure_cost(bundle.folder)
+    return Candidate(
+        *(folder.name, found.predictions, None, None, split),
+        cost=cost,
+        parameters=cost.parameters,
+        importance=found.importance,
+    )
+
+
+def _run(folder: Path, data: Path, split: str) -> Candidate:
+    recipe = load(folder / BEST)["recipe"]
+    known = recipes()
+    if recipe not in known or not isinstance(known[recipe], Bindable):
+        raise RunError(
+            f"{folder} is a run of {recipe}, which has its own data: export it, and compare the bundle"
+        )
+    trained = load_run(known[recipe], folder)
+    if not isinstance(trained.recipe, Predictor):
+        raise RunError(f"{folder}: {recipe} cannot predict sample by sample: export it first")
+    path = folder / SUMMARY
+    summary = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return Candidate(
+        folder.name,
+        trained.recipe.predict(trained.module, data, split, FitConfig(**trained.config)),
+        *(None, None, split),
+        parameters=summary.get("parameters"),
+        trainable=summary.get("trainable"),
+    )
+
+
+def check_same(candidates: Sequence[Candidate], *, common: bool) -> None:
+    """Raise `DataError` unless all were measured on the same samples, splits and folds.
+
+    With `common` some may have fewer samples, for instance for want of a modality.
+    """
+    first = candidates[0]
+    for other in candidates[1:]:
+        pair = f"{first.name} and {other.name}"
+        if first.content != other.content or first.splits != other.splits:
+            raise DataError(f"{pair} were measured on other data sets: evaluate both on one")
+        if first.split != other.split:
+            raise DataError(
+                f"{pair} were measured on other splits, {first.split} and {other.split}: expected one"
+            )
+        ours, theirs = (set(one.predictions.ids.astype(str)) for one in (first, other))
+        if ours != theirs and not common:
+            raise DataError(
+                f"{pair} have other samples: {len(ours - theirs)} only in the first, {len(theirs - ours)} "
+                "only in the second, which differ in their modalities; --common compares those of both"
+            )
+        if first.folds is not None and other.folds is not None:
+            fold_of = dict(zip(other.predictions.ids.astype(str), other.folds, strict=True))
+            pairs = {
+                (int(fold), int(fold_of[name]))
+                for name, fold in zip(first.predictions.ids.astype(str), first.folds, strict=True)
+                if name in fold_of
+            }
+            if len(pairs) > len({a for a, _ in pairs}) or len(pairs) > len({b for _, b in pairs}):
+                raise DataError(
+                    f"{pair} have other folds: train both with the same --folds and --seed"
+                )

@@ -1,0 +1,1 @@
+"""Pages about evaluations and comparisons: tables and charts in the look of the scoring report."""

@@ -1,0 +1,115 @@
+"""Parts of a page as HTML. Text is escaped here, so callers pass it as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+
+from affectstream.stream.report.html_page import html_page, page_file
+from affectstream.train.files import write_atomically
+
+WRAPPED = 40
+"""Letters from which on the text of a cell is wrapped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Html:
+    """Text that is HTML already."""
+
+    text: str
+
+
+Cell = str | Html
+
+
+def text(cell: Cell) -> str:
+    """A cell as HTML."""
+    return cell.text if isinstance(cell, Html) else escape(cell)
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[Cell]], *, mark: Sequence[int] = ()) -> Html:
+    """A table; the rows with the numbers in `mark` stand out."""
+    lines = []
+    for number, row in enumerate(rows):
+        kind = ' class="current"' if number in mark else ""
+        lines.append(f"<tr{kind}>{''.join(map(_cell, row))}</tr>")
+    heads = "".join(f"<th>{escape(name)}</th>" for name in head)
+    return Html(
+        f'<div class="scroll tall"><table><thead><tr>{heads}</tr></thead>'
+        f"<tbody>{''.join(lines)}</tbody></table></div>"
+    )
+
+
+def _cell(cell: Cell) -> str:
+    wraps = isinstance(cell, str) and len(cell) > WRAPPED
+    return f'<td class="text">{text(cell)}</td>' if wraps else f"<td>{text(cell)}</td>"
+
+
+def items(lines: Iterable[Cell]) -> Html:
+    """A list."""
+    return Html(f'<ul class="list">{"".join(f"<li>{text(line)}</li>" for line in lines)}</ul>')
+
+
+def terms(pairs: Iterable[tuple[str, Cell]]) -> Html:
+    """Names and what they stand for."""
+    rows = "".join(f"<dt>{escape(name)}</dt><dd>{text(value)}</dd>" for name, value in pairs)
+    return Html(f'<dl class="made">{rows}</dl>')
+
+
+def verdict(line: str) -> Html:
+    """The sentence that a reader came for."""
+    return Html(f'<p class="verdict">{escape(line)}</p>')
+
+
+def hint(line: str) -> Html:
+    """A remark in small print."""
+    return Html(f'<p class="hint">{escape(line)}</p>')
+
+
+def charts(*parts: Html) -> Html:
+    """Charts side by side."""
+    return Html(f'<div class="charts">{"".join(part.text for part in parts)}</div>')
+
+
+def card(title: str, *parts: Html, wide: bool = True) -> Html:
+    """A section of the page, over its whole width or half of it."""
+    inside = "\n".join(part.text for part in parts)
+    kind = "card wide" if wide else "card"
+    return Html(f'<section class="{kind}">\n<h2>{escape(title)}</h2>\n{inside}\n</section>')
+
+
+def page(
+    kind: str,
+    title: str,
+    subtitle: str,
+    badges: Sequence[tuple[str, bool]],
+    cards: Sequence[Html],
+    footer: str,
+) -> str:
+    """The page; a badge is a text and whether it is a warning."""
+    kinds = {True: ' class="warn"', False: ""}
+    marks = "".join(f"<li{kinds[warns]}>{escape(name)}</li>" for name, warns in badges)
+    body = f"""<header>
+  <div>
+    <p class="eyebrow">Affectstream {escape(kind)}</p>
+    <h1>{{{{title}}}}</h1>
+    <p id="subtitle">{escape(subtitle)}</p>
+  </div>
+  <ul id="badges">{marks}</ul>
+</header>
+<main>
+{chr(10).join(part.text for part in cards)}
+</main>
+<footer><p>{escape(footer)}</p></footer>
+"""
+    style = page_file("report.css")
+    style += (files("affectstream.train.pages") / "pages.css").read_text("utf-8")
+    return html_page(body, title=title, style=style)
+
+
+def write_page(content: str, path: Path) -> None:
+    """Write a page. Raises `OutputError` where the disk refuses."""
+    write_atomically(path, content.encode())
