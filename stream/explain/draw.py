@@ -17,6 +17,7 @@ LEAST_SCALE = 0.02
 _FACE_SIDE = 336
 _GAP = 8
 _VOICE = 960, 240
+_RANGE_DB = 70.0
 _OPACITY = 0.75
 
 
@@ -38,17 +39,23 @@ def draw_face(effect: FaceEffect) -> Picture:
 
 
 def draw_voice(effect: VoiceEffect) -> Picture:
-    """The spectrogram, low frequencies at the bottom, and below it the same with its map."""
+    """The spectrogram, and below it the same with its map."""
+    values = _smooth(_large(effect.map, *_VOICE, cv2.INTER_LINEAR), effect.grid)
+    return draw_spectrogram(effect.spectrogram, values, color_scale(effect.grid))
+
+
+def draw_spectrogram(
+    level: NDArray[np.float64], values: NDArray[np.float64], scale: float
+) -> Picture:
+    """A spectrogram (bands, steps) in dB, lowest band first, low frequencies at the bottom; and below it the
+    same with a map of `values`, whose strongest color stands for `scale`."""
     width, height = _VOICE
-    level = effect.spectrogram
-    top = float(level.max())
-    shade = np.clip((level - (top - 70)) / 70, 0, 1)
+    shade = np.clip((level - (float(level.max()) - _RANGE_DB)) / _RANGE_DB, 0, 1)
     large = _large(255 * (1 - shade[::-1]), width, height, cv2.INTER_LINEAR)
     gray = np.repeat(np.clip(large, 0, 255)[:, :, None], 3, axis=2)
-    values = _smooth(_large(effect.map[::-1], width, height, cv2.INTER_LINEAR), effect.grid)
+    over = _large(np.ascontiguousarray(values[::-1]), width, height, cv2.INTER_LINEAR)
     gap = np.full((_GAP, width, 3), 255, np.uint8)
-    colored = blend(gray, values, color_scale(effect.grid))
-    return np.concatenate([gray.astype(np.uint8), gap, colored], axis=0)
+    return np.concatenate([gray.astype(np.uint8), gap, blend(gray, over, scale)], axis=0)
 
 
 def blend(picture: NDArray[np.float64], values: NDArray[np.float64], scale: float) -> Picture:

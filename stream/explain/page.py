@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 from affectstream.stream.explain.draw import AGAINST, FOR, LEAST_SCALE
-from affectstream.stream.report.document import fill, page_file
+from affectstream.stream.report.html_page import html_page, page_file
 
 LIMITS = (
     "This shows what the recognizer used, not what a person feels, and not whether the label is right. A "
@@ -34,7 +34,7 @@ def explanation_page(document: Mapping[str, Any], pictures: Mapping[str, bytes])
         "limits": LIMITS,
         "colors": {"for": _css(FOR), "against": _css(AGAINST), "least": LEAST_SCALE},
     }
-    return fill(
+    return html_page(
         (own / "explanation.html").read_text("utf-8"),
         title=f"{document['stream']}: explanation",
         style=page_file("report.css") + (own / "explanation.css").read_text("utf-8"),

@@ -13,6 +13,7 @@ from affectstream.train.cli.evaluate import (
     evaluate_voice,
     report,
 )
+from affectstream.train.cli.explain import explain
 from affectstream.train.cli.export import export, extract
 from affectstream.train.cli.fit import fit, folds, tune
 from affectstream.train.cli.prepare import prepare, preview
@@ -38,3 +39,4 @@ application.command()(evaluate_geometry)
 application.command()(evaluate_face)
 application.command()(evaluate_voice)
 application.command()(compare)
+application.command()(explain)

@@ -35,7 +35,7 @@ def load_initial_weights(network: Network, folder: Path, tasks: Sequence[Task]) 
     nor bundle, and where no tensor fits.
     """
     saved = read_run_or_bundle(folder)
-    tensors, own = _tensors(folder, saved), network.state_dict()
+    tensors, own = saved_tensors(folder, saved), network.state_dict()
     before, now = _describe(_tasks(saved)), _describe(tasks)
     reinitialized = {
         f"{name}.{part}"
@@ -95,7 +95,7 @@ def read_run_or_bundle(folder: Path) -> Mapping[str, Any]:
         raise RunError(f"{folder / RECIPE} cannot be read: {error}") from error
 
 
-def _tensors(folder: Path, saved: Mapping[str, Any]) -> Mapping[str, Tensor]:
+def saved_tensors(folder: Path, saved: Mapping[str, Any]) -> Mapping[str, Tensor]:
     """By name, of the best epoch of a run or of a bundle. Raises `RunError` where there are none."""
     if (folder / BEST).is_file():
         return dict(saved["average"])

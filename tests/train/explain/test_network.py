@@ -1,0 +1,182 @@
+"""Explanations from inside a network: attention, gradients, saliency, and that they depend on its weights."""
+
+import json
+from dataclasses import replace
+from functools import cache
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
+pytest.importorskip("captum", reason="explanations of networks need the 'train' extra")
+
+from affectstream.stream.errors import OptionError
+from affectstream.train.cli import application
+from affectstream.train.config import FitConfig
+from affectstream.train.errors import RunError
+from affectstream.train.explain.attention import LayerAttention, attention_of, rollout
+from affectstream.train.explain.explain import explain_network, explain_sample
+from affectstream.train.explain.gradients import PartialNetwork, grad_cam, sound_saliency
+from affectstream.train.explain.trained import (
+    TrainedNetwork,
+    choose_target,
+    load_trained,
+    read_sample,
+)
+from affectstream.train.fit.loop import fit
+from affectstream.train.networks.mel import LogMel
+from affectstream.train.recipes.registry import recipes
+from tests.support.prepared import LABELS, utterances, write
+
+CONFIG = FitConfig(epochs=6, batch_size=8, learning_rate=3e-3, weight_decay=0.0, warmup_epochs=0.0)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("explained") / "set"
+    return write(folder, [*utterances(24, "train"), *utterances(8, "valid")])
+
+
+def config_of(name, **changes):
+    multiple = recipes()[name].multiple
+    size = -(-48 // multiple) * multiple
+    return replace(CONFIG, ema_decay=0.5, tiny=True, size=size, augment=False, **changes)
+
+
+@pytest.fixture(scope="module")
+def network(data):
+    """Of a recipe's name: its network with random weights, and a sample."""
+
+    @cache
+    def made(name):
+        torch.manual_seed(0)
+        bound = recipes()[name].bind(data, config_of(name))
+        module = bound.module().eval().requires_grad_(False)
+        trained = TrainedNetwork(bound, module)
+        return trained, read_sample(trained, data, "valid003", None, bound.spec.tasks[0])
+
+    return made
+
+
+def explained(made):
+    trained, sample = made
+    return explain_network(trained, sample, choose_target(trained, sample.batch, None))
+
+
+@pytest.mark.parametrize(
+    ("name", "parts", "pictures"),
+    [
+        ("tiny_vit", {"attention"}, {"attention_heads", "attention_rollout"}),
+        ("vit_b16", {"attention"}, {"attention_heads", "attention_rollout"}),
+        ("cnn", {"grad_cam"}, {"grad_cam"}),
+        ("resnet50", {"grad_cam"}, {"grad_cam"}),
+        ("mimamo", {"grad_cam", "regions", "tokens"}, {"grad_cam", "regions"}),
+        ("mel_cnn", {"voice"}, {"voice"}),
+        ("ngram_text", {"tokens"}, set()),
+        pytest.param("multimodal_lstm", {"voice", "tokens"}, {"voice"}, marks=pytest.mark.slow),
+    ],
+)
+def test_each_kind_of_network_has_its_explanation(network, name, parts, pictures):
+    found = explained(network(name))
+    kinds = {"attention", "grad_cam", "regions", "voice", "tokens"}
+    assert kinds & set(found.document) == parts
+    assert set(found.pictures) == pictures
+    assert found.document["label"] == LABELS[3]
+    for picture in found.pictures.values():
+        assert picture.dtype == np.uint8 and picture.std() > 0
+    json.dumps(found.document, allow_nan=False)
+
+
+def test_recorded_attention_is_that_of_the_forward_pass(network):
+    """The output of torch's attention is the same with the weights as without, and rows add up to 1."""
+    for name in ("tiny_vit", "vit_b16"):
+        trained, sample = network(name)
+        encoder, pictures = trained.network.video, sample.batch["pixels"].flatten(0, 1)
+        with torch.no_grad():
+            before = encoder(pictures)
+            layers = attention_of(encoder, pictures)
+            assert torch.equal(before, encoder(pictures))
+        assert len(layers) == 2
+        for layer in layers:
+            assert np.allclose(layer.weights.sum(-1), 1, atol=1e-5)
+            assert 0 <= layer.diversity <= 1 and all(0 <= s <= 1 for s in layer.spread)
+        assert np.allclose(rollout(layers).sum((1, 2)), 1)
+
+
+def test_diversity_and_rollout_of_attention_that_is_known():
+    """Two heads at different patches differ by 1 bit, alike ones by 0; rollout of one layer is their mean."""
+    weights = np.zeros((1, 2, 5, 5))
+    weights[:, :, 1:, 0] = 1
+    weights[0, 0, 0, 1] = weights[0, 1, 0, 4] = 1
+    apart = LayerAttention("apart", weights)
+    assert apart.diversity == pytest.approx(1)
+    assert apart.spread == pytest.approx([0, 0], abs=1e-6)
+    assert rollout([apart])[0] == pytest.approx(np.array([[0.5, 0], [0, 0.5]]))
+    alike = LayerAttention("alike", weights[:, :1].repeat(2, axis=1))
+    assert alike.diversity == pytest.approx(0, abs=1e-6)
+    assert np.isnan(LayerAttention("one", weights[:, :1]).diversity)
+
+
+@pytest.mark.parametrize("name", ["mel_cnn", "mel_resnet"])
+def test_the_gradients_of_sound_add_up_to_the_change_of_the_output(network, name):
+    trained, sample = network(name)
+    part = PartialNetwork(trained.network, sample.batch)
+    found = sound_saliency(part, 1)
+    (mel,) = [m for m in trained.network.voice.modules() if isinstance(m, LogMel)]
+    samples = sample.batch["samples"]
+    steady = mel(samples).mean(2, keepdim=True).expand_as(mel(samples))
+    with torch.no_grad():
+        whole = part.with_sound(samples)
+        handle = mel.register_forward_hook(lambda *_: steady)
+        change = whole - part.with_sound(samples)
+        handle.remove()
+    assert found.values.sum() == pytest.approx(float(change[0, 1]), rel=0.15, abs=0.01)
+
+
+def test_random_weights_destroy_the_map(data, tmp_path):
+    """The sanity check of Adebayo et al. (2018), with a network that has learned where the bright spot is."""
+    run = tmp_path / "cnn"
+    fit(recipes()["cnn"], config_of("cnn"), data, run, report=lambda _: None)
+    trained = load_trained(run)
+
+    def ranks(network):
+        sample = read_sample(TrainedNetwork(trained.recipe, network), data, "valid001", None, task)
+        _, maps = grad_cam(PartialNetwork(network, sample.batch), 1)
+        return np.argsort(np.argsort(maps.mean(0).ravel()))
+
+    task = trained.recipe.spec.tasks[0]
+    learned = ranks(trained.network)
+    assert abs(np.corrcoef(learned, ranks(load_trained(run).network))[0, 1]) == pytest.approx(1)
+    found = []
+    for seed in range(5):
+        torch.manual_seed(seed)
+        other = trained.recipe.module().eval().requires_grad_(False)
+        found.append(abs(np.corrcoef(learned, ranks(other))[0, 1]))
+    assert np.mean(found) < 0.6
+
+
+def test_the_command_explains_a_checkpoint(data, tmp_path, capsys):
+    run = tmp_path / "cnn"
+    fit(recipes()["cnn"], replace(config_of("cnn"), epochs=1), data, run, report=lambda _: None)
+    arguments = ["explain", run / "best.pt", "--data", data, "--sample", "3", "--split", "valid"]
+    application([*map(str, arguments), "--output", str(tmp_path / "why")], standalone_mode=False)
+    said = capsys.readouterr().out
+    assert "valid003" in said and "the label is anger" in said
+    document = json.loads((tmp_path / "why" / "explanation.json").read_text())
+    assert document["grad_cam"]["shape"][1:] == [7, 7]
+    assert cv2.imread(str(tmp_path / "why" / "grad_cam.png")) is not None
+    with pytest.raises(OptionError, match="has 8 samples"):
+        explain_sample(run, data, "nobody", split="valid")
+    with pytest.raises(OptionError, match="the network predicts neutral"):
+        explain_sample(run, data, "0", explained="bliss")
+    with pytest.raises(RunError, match="neither a run nor"):
+        explain_sample(tmp_path, data, "0")

@@ -1,0 +1,1 @@
+"""Explanations of a trained network from the inside: attention, gradients, saliency."""
