@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectstream.stream.faces.quality import MIN_QUALITY
+from affectstream.stream.media.grid import time_of_point
 from affectstream.stream.media.types import SAMPLE_RATE
 from affectstream.stream.windowing.windows import TrackSample, Window
 
@@ -115,8 +116,8 @@ class SpeakingMouths:
         step_s = 1 / self._frame_hz
         self._peak_db = max(_FLOOR_DB, self._peak_db - _PEAK_FALLS_DB * step_s * self._points)
         self._evidence = {t: self._evidence.get(t, _Evidence()) for t in window.tracks}
-        loudness = self._loudness(window) if voiced else np.zeros(0)
         first = window.hop * self._points
+        loudness = self._loudness(window, first) if voiced else np.zeros(0)
         for track, evidence in self._evidence.items():
             changes = _changes(window.tracks[track], first)
             for n in range(self._points):
@@ -138,7 +139,7 @@ class SpeakingMouths:
         sure = by_track[best] >= SPEAKS and self._evidence[best].moved >= _MIN_MOVED
         return Speaking(by_track, best if sure else None)
 
-    def _loudness(self, window: Window) -> NDArray[np.float64]:
+    def _loudness(self, window: Window, first: int) -> NDArray[np.float64]:
         """How loud the sound is before each grid point of the hop, from 0 (quiet) to 1.
 
         It is the mean level of two pieces of sound, each a step long, around this point and the one before.
@@ -146,13 +147,24 @@ class SpeakingMouths:
         sound = _in_band(window.sound.mean(axis=1, dtype=np.float64))
         step = SAMPLE_RATE // self._frame_hz
         centers = len(sound) - (self._points - np.arange(-1, self._points)) * step
-        starts = np.maximum(0, centers - step // 2)
+        centers += round(self._lateness_us(window, first) * SAMPLE_RATE / 1e6)
+        starts = np.clip(centers - step // 2, 0, len(sound) - step)
         power = [float(np.mean(sound[s : s + step] ** 2)) for s in starts]
         level = 10 * np.log10(np.array(power) + 1e-12)
         level = np.maximum(level, self._peak_db - _SILENT_DB)
         mean = (level[1:] + level[:-1]) / 2
         self._peak_db = max(self._peak_db, float(mean.max()))
         return np.asarray(np.clip(1 - (self._peak_db - mean) / _QUIET_DB, 0.0, 1.0), np.float64)
+
+    def _lateness_us(self, window: Window, first: int) -> float:
+        """How long after their grid points the frames of the hop were captured; 0 if before, as in files."""
+        late_us = [
+            sample.pts_us - time_of_point(sample.point, self._frame_hz)
+            for samples in window.tracks.values()
+            for sample in samples
+            if sample.point >= first
+        ]
+        return max(0.0, float(np.median(late_us))) if late_us else 0.0
 
 
 def _changes(samples: Sequence[TrackSample], first: int) -> dict[int, float]:

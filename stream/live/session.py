@@ -21,7 +21,7 @@ from affectstream.engines.labels import Modality
 from affectstream.stream.events import Stream
 from affectstream.stream.live.callbacks import Callbacks
 from affectstream.stream.live.clock import Clock, SystemClock
-from affectstream.stream.live.queue.grid import possible_rates
+from affectstream.stream.live.queue.grid import newest_offset_us, possible_rates
 from affectstream.stream.live.queue.live_queue import LiveQueue
 from affectstream.stream.live.queue.rate import Cost, RateControl
 from affectstream.stream.live.stats import LiveStats
@@ -56,14 +56,17 @@ class LiveSession:
         cost: Cost | None = None,
         pixel_aspect: float = 1.0,
         clock: Clock | None = None,
+        newest: bool = False,
     ) -> None:
         """Start the worker; it waits for the first picture or sound.
 
         `name` is the `stream` of all events (1 to 255 characters). `modalities` are those that the
         source can give: a hop waits for those (80 ms), and for no others. `words` recognizes words from
         the pushed sound; `transcript` holds words that are known in advance. `cost` is what `measure`
-        found on this machine: without it the session starts at the full rate. Raises `OptionError` if
-        the machine is too slow, and ValueError for a source that gives nothing that the bundle reads.
+        found on this machine: without it the session starts at the full rate. With `newest`, frames are
+        looked at as late as a hop allows, so that results are of newer frames; without it at the same
+        times as in a recording, with the same results. Raises `OptionError` if the machine is too slow,
+        and ValueError for a source that gives nothing that the bundle reads.
         """
         bundle, manifest = recognizer.bundle, recognizer.bundle.manifest
         options = options or SourceOptions()
@@ -86,6 +89,8 @@ class LiveSession:
             hop_us=manifest.hop_us,
             rate_hz=self._control.rate_hz,
             clock=clock,
+            # Without sound, a hop is complete as soon as its last frame is: nothing would be won.
+            offset_us=newest_offset_us(manifest.frame_hz) if newest and "voice" in given else 0,
         )
         self._worker = LiveWorker(
             bundle,

@@ -80,15 +80,19 @@ class LiveSource:
         options: SourceOptions | None = None,
         tap: Tap | None = None,
         words: LiveWords | None = None,
+        newest: bool | None = None,
     ) -> None:
         """Nothing is opened yet. `words` recognizes the spoken words; a transcript beside a file is then
-        left out. `tap` gets every frame that enters the session, for measuring."""
+        left out. `tap` gets every frame that enters the session, for measuring. `newest` is that of
+        `LiveSession`; None: unless the source is a recording, whose results are those of `score`."""
         self._recognizer, self._callbacks, self._words = recognizer, callbacks, words
         self._options = options or SourceOptions()
         openings = self._narrowed(live.openings())
         self.name = " and ".join(opening.name for opening in openings)[:_NAME_LENGTH]
         self._transcript = self._find_transcript(live)
         self._cost = measure(recognizer.bundle)
+        are_recordings = all(opening.is_recording for opening in openings)
+        self._newest = not are_recordings if newest is None else newest
         self._readers = [
             Reader(opening, on_open=partial(self._opened, number), tap=tap)
             for number, opening in enumerate(openings)
@@ -250,6 +254,7 @@ class LiveSource:
             words=self._words,
             transcript=() if self._transcript is None else self._transcript.cues,
             cost=self._cost,
+            newest=self._newest,
             pixel_aspect=next((info.pixel_aspect for info in infos if info.video), 1.0),
         )
         for reader in self._readers:

@@ -38,14 +38,15 @@ class GridSampler:
     """Push frames in order of time; get those that serve grid points.
 
     `frame_hz` is the number of grid points a second; the first point is the first at or after `start_us`.
+    Each point is looked at `offset_us` after its time: live sources want newer frames than recordings.
     A frame is returned once, with all its points, so that it is encoded once. Only where `advance` falls
     between two points of a frame, the frame is returned for each.
     """
 
-    def __init__(self, frame_hz: int, start_us: int = 0) -> None:
+    def __init__(self, frame_hz: int, start_us: int = 0, offset_us: int = 0) -> None:
         if frame_hz < 1:
             raise ValueError(f"frame_hz must be at least 1, found {frame_hz}")
-        self._hz = frame_hz
+        self._hz, self._offset_us = frame_hz, offset_us
         self._next = first_point(start_us, frame_hz)
         self._frame: Frame | None = None
 
@@ -55,7 +56,7 @@ class GridSampler:
             raise ValueError(
                 f"frames must go forward: found {frame.pts_us} us after {self._frame.pts_us} us"
             )
-        out = self._until(first_point(frame.pts_us, self._hz))
+        out = self._until(first_point(frame.pts_us - self._offset_us, self._hz))
         self._frame = frame
         return out
 
@@ -67,7 +68,7 @@ class GridSampler:
         """
         if t_us >= FOREVER_US:
             return self._until(self._served().stop)
-        return self._until(first_point(t_us, self._hz))
+        return self._until(first_point(t_us - self._offset_us, self._hz))
 
     def flush(self, end_us: int) -> list[GridFrame]:
         """Decide all points before `end_us`, where the recording ends."""
@@ -93,7 +94,7 @@ class GridSampler:
         """The undecided points that the newest frame serves."""
         if self._frame is None:
             return range(self._next, self._next)
-        pts_us = self._frame.pts_us
+        pts_us = self._frame.pts_us - self._offset_us
         # One microsecond of tolerance, because both times are rounded.
         newest = (pts_us + 1) * self._hz // 1_000_000 + 1
         while (time_of_point(newest, self._hz) - pts_us - 1) * self._hz > 1_000_000:

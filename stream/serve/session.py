@@ -96,6 +96,7 @@ class ServedSession:
             options=options,
             modalities=self.modalities,
             words=words,
+            newest=True,
         )
 
     # --- What the client sends ---

@@ -6,11 +6,23 @@ from affectstream.stream.live.queue.buffers import VideoItem
 from affectstream.stream.media.grid import GridFrame, GridSampler, time_of_point
 from affectstream.stream.media.types import Frame
 
+_LEAD_US = 20_000
+"""The last frame of a hop is looked at so long before the end of the hop."""
+
 
 def possible_rates(frame_hz: int, hop_us: int) -> tuple[int, ...]:
     """The possible frame rates, highest first: those that divide the grid points of a hop evenly."""
     points = frame_hz * hop_us // 1_000_000
     return tuple(frame_hz // step for step in range(1, points + 1) if points % step == 0)
+
+
+def newest_offset_us(frame_hz: int) -> int:
+    """How long after its time a grid point may be looked at, so that its hop does not wait for it.
+
+    The last point of a hop lies a whole step before its end. A frame of `_LEAD_US` before the end is analyzed
+    while the last sound of the hop is still on its way.
+    """
+    return max(0, 1_000_000 // frame_hz - _LEAD_US)
 
 
 class LiveGrid:
@@ -20,9 +32,12 @@ class LiveGrid:
     camera would, and further points have no frame.
     """
 
-    def __init__(self, frame_hz: int, start_us: int, rate_hz: int | None = None) -> None:
-        self._frame_hz = frame_hz
-        self._sampler = GridSampler(frame_hz, start_us)
+    def __init__(
+        self, frame_hz: int, start_us: int, rate_hz: int | None = None, offset_us: int = 0
+    ) -> None:
+        """`offset_us` is that of `GridSampler`."""
+        self._frame_hz, self._offset_us = frame_hz, offset_us
+        self._sampler = GridSampler(frame_hz, start_us, offset_us)
         self._newest_us: int | None = None
         self._next_point: int | None = None
         self._start_us = start_us
@@ -46,7 +61,8 @@ class LiveGrid:
             self.backwards += 1
             return []
         self._newest_us = frame.pts_us
-        self.late += frame.pts_us < self.complete_us - 1_000_000 // self._frame_hz
+        last_us = self.complete_us - 1_000_000 // self._frame_hz + self._offset_us
+        self.late += frame.pts_us < last_us
         return self._thin(self._sampler.push(frame), arrived_s)
 
     def advance(self, t_us: int, now_s: float) -> list[VideoItem]:

@@ -55,9 +55,12 @@ class LiveQueue:
         hop_us: int,
         rate_hz: int,
         clock: Clock,
+        offset_us: int = 0,
     ) -> None:
-        """`kinds` are those that the source gives; `rate_hz` frames a second are analyzed at first."""
+        """`kinds` are those that the source gives; `rate_hz` frames a second are analyzed at first, each
+        `offset_us` after its grid point."""
         self._frame_hz, self._hop_us, self._clock = frame_hz, hop_us, clock
+        self._offset_us = offset_us
         self._changed = threading.Condition()
         self._video, self._audio = VideoBuffer(MAX_FRAMES), AudioBuffer(MAX_SOUND_US)
         self._messages: deque[Cue | Stream] = deque(maxlen=MAX_MESSAGES)
@@ -72,7 +75,7 @@ class LiveQueue:
     def _start_at(self, start_us: int, rate_hz: int) -> None:
         """Place the first hop at `start_us`."""
         self._start_us = start_us
-        self._grid = LiveGrid(self._frame_hz, start_us, rate_hz)
+        self._grid = LiveGrid(self._frame_hz, start_us, rate_hz, self._offset_us)
         self._tolerance = Tolerance(self._arrivals, self._hop_us, start_us)
         self._end_us = dict.fromkeys(self._arrivals, start_us)
 

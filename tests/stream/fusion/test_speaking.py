@@ -20,8 +20,8 @@ HZ, POINTS, WINDOW_S = 8, 4, 3
 FACE = Face((0, 0, 9, 9), np.zeros((5, 2), np.float32), 1.0, quality=Quality(1.0, 1.0, 1.0))
 
 
-def windows(mouths, sound):
-    """The windows of `sound` with mouths: openings at each grid point, by track."""
+def windows(mouths, sound, late_us=0):
+    """The windows of `sound` with mouths: openings `late_us` after each grid point, by track."""
     hops = len(sound) * 2 // SAMPLE_RATE
     padded = np.concatenate([np.zeros(WINDOW_S * SAMPLE_RATE, np.float32), sound])
     for hop in range(hops):
@@ -29,7 +29,9 @@ def windows(mouths, sound):
         end_sample = end * SAMPLE_RATE // HZ
         tracks = {
             track: tuple(
-                TrackSample(p, p * 125_000, (9, 9), replace(FACE, mouth_open=float(openings[p])))
+                TrackSample(
+                    p, p * 125_000 + late_us, (9, 9), replace(FACE, mouth_open=float(openings[p]))
+                )
                 for p in range(max(0, end - WINDOW_S * HZ), min(end, len(openings)))
                 if openings[p] is not None
             )
@@ -120,6 +122,19 @@ def test_without_a_voice_nobody_speaks_and_evidence_fades(talk, speaking):
     for _ in range(60):
         faded = mouths.push(shown[-1], [1], voiced=False)
     assert faded.speaker is None
+
+
+def test_frames_that_are_looked_at_late_are_compared_with_the_sound_of_their_time(talk, speaking):
+    def loudness(late_us):
+        mouths = SpeakingMouths(HZ, POINTS)
+        mouths._peak_db = -5.0  # louder than all of it: what is heard does not change the scale
+        shown = windows({1: speaking}, talk, late_us)
+        return [mouths._loudness(window, window.hop * POINTS) for window in shown]
+
+    on_time_hops = loudness(0)
+    assert np.max(on_time_hops) > 0.1
+    for on_time, late in zip(on_time_hops, loudness(125_000), strict=True):
+        assert list(on_time[1:-1]) == pytest.approx(list(late[:-2]))
 
 
 def test_speakers_take_turns():

@@ -229,6 +229,33 @@ def test_a_microphone_that_never_begins_is_waited_for_a_second_at_first(recogniz
     assert emotions[0].latency_ms <= 40
 
 
+def test_newest_frames_make_results_of_live_sources_younger(recognizer, media):
+    """Without work, whose time the test's clock does not count, and with sound that comes at its end."""
+    arrivals = sorted(
+        (
+            (t_us / 1e6 + getattr(frame, "samples", 0) / 48_000, t_us, frame)
+            for t_us, frame in media
+        ),
+        key=lambda item: item[0],
+    )
+    ages, used = {}, {}
+    for newest in (False, True):
+        played = Played(recognizer, newest=newest)
+        for at_s, t_us, frame in arrivals:
+            played.at(at_s + 0.01)
+            push = played.session.push_video
+            if isinstance(frame, av.AudioFrame):
+                push = played.session.push_audio
+            push(frame, t_us, played.clock.s)
+            played.idle()
+        used[newest] = played.session.close().counts["used"]
+        ages[newest] = [event.age_ms for event in played.of("emotion")]
+        assert all(event.latency_ms == 0 for event in played.of("emotion"))
+    assert np.quantile(ages[False], 0.95) > 150
+    assert np.quantile(ages[True], 0.95) < 100
+    assert abs(used[True] - used[False]) <= 1, "at no cost"
+
+
 def test_pictures_alone_wait_for_nothing(recognizer, media):
     played = Played(recognizer, modalities=("video",))
     played.push(media, until_us=2_040_000, sound=False)

@@ -3,7 +3,7 @@
 import av
 import pytest
 
-from affectstream.stream.live.queue.grid import LiveGrid, possible_rates
+from affectstream.stream.live.queue.grid import LiveGrid, newest_offset_us, possible_rates
 from affectstream.stream.media.types import Frame
 
 HOP_US = 500_000
@@ -29,6 +29,31 @@ def test_at_a_lower_rate_fewer_frames_are_analyzed_and_no_point_is_lost(rate_hz)
     for item in items:
         if item.frame is not None:
             assert item.points.start * 125_000 - item.frame.pts_us < 1e6 / 30 + 1
+
+
+def test_live_frames_are_looked_at_late_in_each_step():
+    """The last one of a hop is at most 20 ms and one frame older than the end of the hop."""
+    offset_us = newest_offset_us(8)
+    grid = LiveGrid(8, 0, offset_us=offset_us)
+    items = [item for n in range(91) for item in grid.push(frame(round(n * 1e6 / 30)), n / 30)]
+    points = [point for item in items for point in item.points]
+    assert points == list(range(len(points))) and len(points) == 24
+    for item in items:
+        ago_us = item.points.start * 125_000 + offset_us - item.frame.pts_us
+        assert len(item.points) == 1 and 0 <= ago_us < 1e6 / 30 + 1
+    assert grid.late == 0
+    assert [p for item in grid.flush(3_250_000, 0.0) for p in item.points] == [24, 25]
+
+
+def test_a_missed_deadline_decides_all_points_of_the_hop():
+    grid = LiveGrid(8, 0, offset_us=newest_offset_us(8))
+    items = [item for n in range(10) for item in grid.push(frame(round(n * 1e6 / 30)), n / 30)]
+    items += grid.advance(HOP_US, 0.58)
+    assert [point for item in items for point in item.points] == [0, 1, 2, 3]
+    assert grid.complete_us == HOP_US
+    assert items[-1].frame is None, "the newest frame is older than a step"
+    grid.push(frame(380_000), 0.6)
+    assert grid.late == 1
 
 
 def test_the_rate_can_change_at_any_point():

@@ -492,7 +492,7 @@ def test_the_programs_of_the_documentation_run(
 ) -> None:
     clip = recording(face, 6.0)
     page = (Path(__file__).parents[4] / "docs/guides/serve.md").read_text()
-    listening, sending = re.findall(r"^```py\n(.*?)^```", page, re.M | re.S)
+    listening, sending, _ = re.findall(r"^```py\n(.*?)^```", page, re.M | re.S)
     file = tmp_path / "clip.webm"
     file.write_bytes(clip)
 
