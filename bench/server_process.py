@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from tempfile import TemporaryFile
@@ -23,7 +23,7 @@ class ServerProcess:
     _log: IO[bytes]
 
     def cpu_s(self) -> float:
-        """Processor time used so far, in seconds of one core, over all threads.
+        """Processor time used so far, in seconds of one core, over all threads and its running workers.
 
         Raises `SourceError` with its last message if the server has ended.
         """
@@ -31,18 +31,22 @@ class ServerProcess:
 
         if self._process.poll() is not None:
             raise SourceError(f"the server has ended: {_last_line(self._log)}")
-        return sum(psutil.Process(self.pid).cpu_times()[:2])
+        parent = psutil.Process(self.pid)
+        processes = [parent, *parent.children(recursive=True)]
+        return sum(sum(process.cpu_times()[:2]) for process in processes)
 
 
 @contextmanager
-def serving(bundle: str, device: str, count: int) -> Iterator[ServerProcess]:
-    """A server for `count` sessions on a free port.
+def serving(
+    bundle: str, device: str, count: int, options: Sequence[str] = ()
+) -> Iterator[ServerProcess]:
+    """A server for `count` sessions on a free port, with more `options` of `affectstream serve`.
 
     Raises `SourceError` with its last message if it does not start.
     """
     code = "from affectstream.stream.cli import main; main()"
-    options = ["--port", "0", "--bundle", bundle, "--device", device, "--max-sessions", str(count)]
-    command = [sys.executable, "-c", code, "serve", *options]
+    given = ["--port", "0", "--bundle", bundle, "--device", device, "--max-sessions", str(count)]
+    command = [sys.executable, "-c", code, "serve", *given, *options]
     with (
         TemporaryFile() as log,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True) as process,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -48,6 +48,24 @@ def sessions(
     file: DemoFile = None,
     counts: Annotated[str, typer.Option(help="Numbers of sessions.")] = "1,2,4,8,16,24,32",
     seconds: Annotated[float, typer.Option(min=5, help="Duration for each number.")] = 30.0,
+    p99: Annotated[
+        float | None,
+        typer.Option(
+            min=1,
+            help="Search the most sessions with a p99 of the delay within so many ms, from the first of "
+            "--counts on.",
+            show_default="measures all --counts",
+        ),
+    ] = None,
+    arrivals: Annotated[
+        Literal["paced", "poisson"],
+        typer.Option(help="How sessions begin: evenly over a hop, or at random."),
+    ] = "paced",
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes of the server.")] = 1,
+    batch: Annotated[
+        Literal["auto", "on", "off"],
+        typer.Option(help="Batches across sessions, as 'serve --batch'."),
+    ] = "auto",
     limit: Annotated[
         int | None,
         typer.Option(
@@ -56,15 +74,25 @@ def sessions(
     ] = None,
     bundle: BundleName = "pocket",
     device: Device = "auto",
+    output: JsonFolder = None,
 ) -> None:
     """Measure latency against the number of live sessions of one server, and what degrades first.
 
-    Example: [bold]affectstream bench sessions --counts 1,2,4,8,16[/bold]
+    Example: [bold]affectstream bench sessions --arrivals poisson --p99 250[/bold]
     """
-    from affectstream.bench.serve.sessions import main
+    from affectstream.bench.serve.sessions import Server, main
 
     numbers = parse_numbers(counts, "--counts", 256)  # the most that a server accepts
-    main(file, bundle, device, numbers, seconds, limit=limit)
+    main(
+        file,
+        Server(bundle, device, workers, batch),
+        numbers,
+        seconds,
+        limit=limit,
+        arrivals=arrivals,
+        p99_ms=p99,
+        output=output,
+    )
 
 
 def soak(

@@ -16,7 +16,11 @@ are not covered. The columns:
     clients     the same of all clients together
     late        95 % of the chunks were sent less late than this; if it is small, the clients kept up
 
+`delay` counts from the scheduled time, like the latency of MLPerf's scenario Server: what waits before it is
+decoded is late too, which `latency` does not see. With a bound for its p99 the most sessions are searched.
+
     affectstream bench sessions --counts 1,2,4,8,16,24,32 --seconds 30
+    affectstream bench sessions --arrivals poisson --p99 250
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -34,11 +39,15 @@ from typing import Any
 
 import numpy as np
 
+from affectstream.bench.distribution import is_stable, runs_needed, spread
 from affectstream.bench.machine import describe
 from affectstream.bench.recordings import write_demo_recording
+from affectstream.bench.serve.arrivals import Arrivals, begin_times
 from affectstream.bench.serve.clients import Client, check_addresses
+from affectstream.bench.serve.peak import search_peak
 from affectstream.bench.serve.webm import Chunk, encode_webm
 from affectstream.bench.server_process import ServerProcess, serving
+from affectstream.stream.serve.options import Batching
 
 WARM_S = 5.0
 """Events of the first seconds do not count."""
@@ -61,6 +70,9 @@ class Row:
     latency_p99: float | None
     delay_p50: float | None
     delay_p95: float | None
+    delay_p99: float | None
+    """None where the events are too few for it."""
+    delay_max: float | None
     age_p50: float | None
     frame_hz: float
     lowered: int
@@ -70,32 +82,60 @@ class Row:
     cpu: float
     client_cpu: float
     client_late_p95: float
+    events: int
+    spread: float
+    """Of the median delays of three equal parts of the time."""
+    stable: bool
 
     @property
     def degraded(self) -> bool:
         """Whether the frame rate was lowered, frames were dropped, sessions ended or no event came."""
         return bool(self.lowered or self.dropped_share or self.ended_early) or not self.events_per_s
 
+    def carries(self, limit_ms: float) -> bool:
+        """Whether nothing degrades and the p99 of the delay, or all of few delays, are within `limit_ms`."""
+        longest = self.delay_max if self.delay_p99 is None else self.delay_p99
+        return not self.degraded and longest is not None and longest <= limit_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """How `affectstream serve` is started."""
+
+    bundle: str
+    device: str
+    workers: int = 1
+    batch: Batching = "auto"
+
+    def serving(self, count: int) -> AbstractContextManager[ServerProcess]:
+        """Such a server for `count` sessions, with a session for each worker at least."""
+        options = ["--workers", str(min(self.workers, count)), "--batch", self.batch]
+        return serving(self.bundle, self.device, count, options)
+
 
 _COLUMNS = (
-    "sessions", "events/s", "latency p50", "p95", "p99 ms", "delay p95 ms", "frames/s", "lowered",
-    "dropped", "ended", "refused", "server", "clients", "late ms",
+    "sessions", "events/s", "latency p50", "p95", "p99 ms", "delay p50", "p95", "p99 ms", "frames/s",
+    "lowered", "dropped", "ended", "refused", "server", "clients", "late ms",
 )  # fmt: skip
 
 
 def main(
     file: Path | None,
-    bundle: str,
-    device: str,
+    server: Server,
     counts: Sequence[int],
     seconds: float,
     *,
     limit: int | None = None,
+    arrivals: Arrivals = "paced",
+    p99_ms: float | None = None,
+    output: Path | None = None,
     warm_s: float = WARM_S,
 ) -> None:
     """Measure and print. The server accepts `limit` sessions; None: as many as there are clients.
 
-    Raises `SourceError` if the system has too few loopback addresses or a server does not start.
+    With `p99_ms` the most sessions are searched for which it bounds the p99 of the delay, beginning with the
+    first of `counts`. With `output` the result is written there too. Raises `SourceError` if the system has
+    too few loopback addresses or a server does not start.
     """
     check_addresses(max(counts) + 1)
     load = round(os.getloadavg()[0], 2)
@@ -105,33 +145,49 @@ def main(
         chunks = encode_webm(path, seconds + warm_s)
     rows: list[Row] = []
     print("  ".join(_COLUMNS), flush=True)
-    for count in counts:
+
+    def measure(count: int) -> Row:
+        check_addresses(count + 1)
         accepted = count if limit is None else min(count, limit)
-        with serving(bundle, device, accepted) as server:
-            rows.append(_measure(server, chunks, count, warm_s))
+        with server.serving(accepted) as process:
+            rows.append(_measure(process, chunks, count, warm_s, arrivals))
         print(_line(rows[-1]), flush=True)
-    print(_summary(rows))
-    print(
-        json.dumps(
-            {
-                "bench": "sessions",
-                "seconds": seconds,
-                "bundle": bundle,
-                "device": device,
-                "load_before": load,
-                "rows": [asdict(row) for row in rows],
-                "machine": describe(),
-            }
-        )
-    )
+        return rows[-1]
+
+    peak = None
+    if p99_ms is None:
+        for count in counts:
+            measure(count)
+        print(_summary(rows))
+    else:
+        bound = p99_ms
+        peak = search_peak(lambda count: measure(count).carries(bound), counts[0])
+        rows.sort(key=lambda row: row.sessions)
+        print(f"p99 of the delay within {bound:g} ms: up to {peak} sessions")
+    result = {
+        "bench": "sessions",
+        "seconds": seconds,
+        **asdict(server),
+        "arrivals": arrivals,
+        "load_before": load,
+        **({} if peak is None else {"p99_bound_ms": p99_ms, "peak": peak}),
+        "rows": [asdict(row) for row in rows],
+        "machine": describe(),
+    }
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        (output / "sessions.json").write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(result))
 
 
-def _measure(server: ServerProcess, chunks: Sequence[Chunk], count: int, warm_s: float) -> Row:
+def _measure(
+    server: ServerProcess, chunks: Sequence[Chunk], count: int, warm_s: float, arrivals: Arrivals
+) -> Row:
     clients = [Client(server.address, number, chunks) for number in range(count)]
     server_s, own_s, start_s = server.cpu_s(), time.process_time(), time.monotonic()
-    for client in clients:
+    for client, at_s in zip(clients, begin_times(count, arrivals), strict=True):
+        time.sleep(max(0.0, start_s + at_s - time.monotonic()))
         client.start()
-        time.sleep(0.5 / count)  # so that the hops of the sessions do not coincide
     time.sleep(warm_s / 2)
     extra = Client(server.address, count, ())
     extra.start()
@@ -153,7 +209,9 @@ def _row(
     served = [client for client in clients if client.refused is None]
     events = [pair for client in served for pair in client.events if pair[1]["t_end"] > warm_s]
     latency = _quantiles([event["latency_ms"] for _, event in events], 50, 95, 99)
-    delay = _quantiles([1e3 * late_s for late_s, _ in events], 50, 95)
+    delays = [1e3 * late_s for late_s, _ in events]
+    delay = _quantiles(delays, 50, 95, 99, 100)
+    parts = _parts(events)
     (age,) = _quantiles([e["age_ms"] for _, e in events if e["age_ms"] is not None], 50)
     (late,) = _quantiles([1e3 * late_s for client in served for late_s in client.late_s], 95)
     last = [client.states[-1] for client in served if client.states]
@@ -170,6 +228,8 @@ def _row(
         latency_p99=latency[2],
         delay_p50=delay[0],
         delay_p95=delay[1],
+        delay_p99=delay[2] if len(delays) >= runs_needed(99) else None,
+        delay_max=delay[3],
         age_p50=age,
         frame_hz=round(float(np.mean([hz for one in rates for hz in one])), 1) if rates else 0.0,
         lowered=sum(min(one) < full_hz for one in rates),
@@ -181,7 +241,17 @@ def _row(
         cpu=round(cpu, 3),
         client_cpu=round(client_cpu, 3),
         client_late_p95=late or 0.0,
+        events=len(events),
+        spread=round(spread(parts), 3) if parts else 0.0,
+        stable=is_stable(parts),
     )
+
+
+def _parts(events: Sequence[tuple[float, dict[str, Any]]]) -> list[list[float]]:
+    """The delays of three equal parts of the recording, in seconds."""
+    delays = [late_s for late_s, _ in sorted(events, key=lambda pair: float(pair[1]["t_end"]))]
+    third = -(-len(delays) // 3)
+    return [delays[n : n + third] for n in range(0, len(delays), third)] if delays else []
 
 
 def _quantiles(values: Sequence[float], *percents: int) -> list[float | None]:
@@ -194,11 +264,13 @@ def _line(row: Row) -> str:
     """One line of the table, below `_COLUMNS`."""
     cells: tuple[Any, ...] = (
         row.sessions, f"{row.events_per_s:.1f}", _ms(row.latency_p50), _ms(row.latency_p95),
-        _ms(row.latency_p99), _ms(row.delay_p95), f"{row.frame_hz:.1f}", row.lowered,
+        _ms(row.latency_p99), _ms(row.delay_p50), _ms(row.delay_p95), _ms(row.delay_p99),
+        f"{row.frame_hz:.1f}", row.lowered,
         f"{row.dropped_share:.1%}", row.ended_early, sum(row.refused.values()), f"{row.cpu:.2f}",
         f"{row.client_cpu:.2f}", f"{row.client_late_p95:.0f}",
     )  # fmt: skip
-    return "  ".join(str(cell).rjust(len(head)) for cell, head in zip(cells, _COLUMNS, strict=True))
+    padded = (str(cell).rjust(len(head)) for cell, head in zip(cells, _COLUMNS, strict=True))
+    return "  ".join(padded) + ("" if row.stable else "  unstable")
 
 
 def _ms(value: float | None) -> str:

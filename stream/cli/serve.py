@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -107,6 +107,12 @@ def serve(
             "--max-sessions among them.",
         ),
     ] = 1,
+    batch: Annotated[
+        Literal["auto", "on", "off"],
+        typer.Option(
+            help="Run requests of different sessions that wait for one engine as a batch; auto: on a GPU."
+        ),
+    ] = "auto",
     trace: Trace = None,
 ) -> None:
     """Serve live sessions to browsers, with WebSockets and metrics for programs.
@@ -143,6 +149,7 @@ def serve(
         vad=vad,
         purpose=purpose,
         consent=consent,
+        batch=batch,
     )
     if workers > 1 and trace is not None:
         raise typer.BadParameter("traces one process: leave --workers out", param_hint="--trace")

@@ -8,10 +8,14 @@ import re
 import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal, get_args
 
 from affectstream.engines.labels import AttentionOption, SpeechGateOption
 from affectstream.stream.errors import OptionError
 from affectstream.stream.options import SourceOptions
+
+Batching = Literal["auto", "on", "off"]
+"""Whether requests of different sessions to one engine run as a batch; auto: on a GPU."""
 
 LOCAL_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 """Host names that reach a server on this machine only."""
@@ -31,7 +35,8 @@ class ServeOptions:
     nothing. `stun` are URLs of STUN servers. `origins` are other sites whose pages may use this server,
     such as ``https://lab.example``. `lsl` is the prefix of the outlets of the Lab Streaming Layer.
     `words` names a speech recognizer (`open_recognizer`), which may download its model with
-    `words_download`. `max_pixels` is the largest picture that a client may send. `attention`,
+    `words_download`. `batch` is whether requests of different sessions run together. `max_pixels` is the
+    largest picture that a client may send. `attention`,
     `baseline_us`, `neutral_us`, `vad`, `purpose` and `consent` are those of `SourceOptions`, for every
     session.
     """
@@ -55,6 +60,7 @@ class ServeOptions:
     vad: SpeechGateOption = "silero"
     purpose: str | None = None
     consent: str | None = None
+    batch: Batching = "auto"
     of_sessions: SourceOptions = field(init=False)
     """The options of every session, made of these."""
 
@@ -72,6 +78,10 @@ class ServeOptions:
             raise OptionError(f"--port {self.port}: expected 0 (any free port) to 65535")
         if not 1 <= self.max_sessions <= 256:
             raise OptionError(f"--max-sessions {self.max_sessions}: expected 1 to 256")
+        if self.batch not in get_args(Batching):
+            raise OptionError(
+                f"--batch {self.batch}: expected one of {', '.join(get_args(Batching))}"
+            )
         if self.max_pixels < 1:
             raise OptionError(f"--max-pixels {self.max_pixels}: expected at least 1")
         for option, secret in (("--token", self.token), ("--admin-token", self.admin_token)):

@@ -217,8 +217,8 @@ def build(
     `ModuleNotFoundError` if what `lsl` or `words` need is not installed.
     """
     metrics = Metrics()
-    on_gpu = recognizer.choice.device != "cpu"
-    bundle = share_engines(recognizer.bundle, metrics.observe_stage, batch=on_gpu)
+    batch = options.batch == "on" or (options.batch == "auto" and recognizer.choice.device != "cpu")
+    bundle = share_engines(recognizer.bundle, metrics.observe_stage, batch=batch)
     shared = Recognizer(bundle, recognizer.choice, recognizer.threads)
     limit_decoders(options.max_pixels)
     if options.lsl is not None:
