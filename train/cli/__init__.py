@@ -15,7 +15,7 @@ from affectstream.train.cli.evaluate import (
 )
 from affectstream.train.cli.explain import explain
 from affectstream.train.cli.export import export, extract
-from affectstream.train.cli.fit import fit, folds, tune
+from affectstream.train.cli.fit import curve, fit, folds, reproduce, tune
 from affectstream.train.cli.prepare import prepare, preview
 from affectstream.train.cli.recipes import list_recipes
 
@@ -29,6 +29,7 @@ application.command()(preview)
 application.command("list")(list_recipes)
 application.command()(fit)
 application.command()(folds)
+application.command()(curve)
 application.command()(tune)
 application.command()(report)
 application.command()(export)
@@ -40,3 +41,4 @@ application.command()(evaluate_face)
 application.command()(evaluate_voice)
 application.command()(compare)
 application.command()(explain)
+application.command()(reproduce)

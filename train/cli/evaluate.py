@@ -294,11 +294,12 @@ def report(
         Path | None, typer.Option(help="Draw the curves of each run into this folder.")
     ] = None,
 ) -> None:
-    """Compare runs in one table: parameters, best epoch, metrics, minutes, memory.
+    """Compare runs in one table: parameters, best epoch, metrics, overfitting, minutes, memory.
 
     Example: [bold]affectstream train report --runs runs --output runs.md[/bold]
     """
     from affectstream.train.evaluate import report as reports
+    from affectstream.train.fit.checkpoint import read_log
 
     folders = runs or [Path("runs")]
     rows = reports.table(folders)
@@ -308,6 +309,6 @@ def report(
     if curves is not None:
         for folder in folders:
             for run in reports.find_runs(folder):
-                if reports.read_log(run):
+                if read_log(run):
                     name = "-".join(run.relative_to(folder).parts) or run.name
                     reports.draw(run, curves / f"{name}.png")

@@ -1,8 +1,11 @@
-"""`affectstream train fit`, `train folds` and `train tune`: the commands that train."""
+"""The commands that train: `fit`, `folds`, `curve`, `reproduce` and `tune` of `affectstream train`."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -105,6 +108,70 @@ def folds(
     )
     print("\n".join(aligned(rows(result))))
     print(f"pooled with 95 % bootstrap intervals by {result.by}; more in {request.run / FOLDER}")
+
+
+@flags.with_settings()
+def curve(
+    recipe: flags.RecipeName = None,
+    data: flags.DataFolder = None,
+    config: flags.ConfigFile = None,
+    track: flags.Track = "auto",
+    shares: Annotated[
+        str, typer.Option(help="Shares of split train, with commas.", metavar="SHARES")
+    ] = "0.125,0.25,0.5,1",
+    threads: flags.Threads = None,
+    **settings: Any,
+) -> None:
+    """Train one recipe on growing shares of the data: would more of it help?
+
+    RUNS/RECIPE/curve holds a run for each share, curve.json, curve.csv and report.html. After an
+    interruption, the same command continues.
+
+    Example: [bold]affectstream train curve --recipe cnn --data prepared/fer2013 --epochs 10[/bold]
+    """
+    request = flags.run_request({**locals(), **settings})
+    from affectstream.train.evaluate.table import aligned
+    from affectstream.train.studies.learning_curve import FOLDER, PAGE, learning_curve, rows
+
+    try:
+        numbers = [float(part) for part in shares.split(",")]
+    except ValueError as error:
+        raise OptionError(f"--shares {shares}: expected numbers such as 0.25,0.5,1") from error
+    points = learning_curve(*request, numbers, track=track)
+    print("\n".join(aligned(rows(points))))
+    print(f"report: {request.run / FOLDER / PAGE}", file=sys.stderr)
+
+
+@flags.with_settings("epochs", "size", "weights", "tiny", "batch_size", "seed", "runs", "options")
+def reproduce(
+    source: Annotated[
+        str, typer.Argument(help="Source document: S0 (attention), S3 or S4 (emotion).")
+    ],
+    data: flags.Data,
+    threads: flags.Threads = None,
+    **settings: Any,
+) -> None:
+    """Run the documented protocol of a source on data that you have; print ours beside the source's table.
+
+    RUNS/SOURCE holds a run for each network, the bundles of fused ones, and reproduce.json; a finished run
+    is not trained again. What differs from the source is listed.
+
+    Example: [bold]affectstream train reproduce S3 --data prepared/meld --weights none[/bold]
+    """
+    from affectstream.train.evaluate.table import aligned
+    from affectstream.train.reproduce import protocols, reproduce
+
+    protocol = protocols.find(source)
+
+    def request(recipe: str, runs: str, members: Sequence[str]) -> flags.RunRequest:
+        more = {"recipe": recipe, "data": data, "threads": threads, "runs": runs}
+        more |= {"tasks": [protocol.task]} if not members else {"members": list(members)}
+        return flags.run_request({**settings, **more})
+
+    folder = Path(settings.get("runs") or "runs") / protocol.name
+    found = reproduce.reproduce(protocol, data, folder, request)
+    print("\n".join(aligned(reproduce.rows(found))))
+    print(*reproduce.differences(protocol, data, found), sep="\n")
 
 
 @flags.with_settings(

@@ -19,14 +19,24 @@ from affectstream.train.config import read_toml
 from affectstream.train.errors import RunError
 from affectstream.train.evaluate.table import aligned
 from affectstream.train.files import encode_json, write_atomically
-from affectstream.train.fit.checkpoint import BEST, CONFIG, LAST, LOG, SUMMARY, dataset_of, load
+from affectstream.train.fit.checkpoint import (
+    BEST,
+    CONFIG,
+    LAST,
+    LOG,
+    SUMMARY,
+    dataset_of,
+    load,
+    overfitting,
+    read_log,
+)
 from affectstream.train.studies.cross_validation import FOLDER as FOLDS
 from affectstream.train.studies.cross_validation import RESULT
 from affectstream.train.studies.tune import FOLDER as TRIALS
 
 COLUMNS = (
     *("run", "recipe", "data", "parameters", "trainable", "best epoch", "epochs"),
-    *("minutes", "RAM MB", "GPU MB", "device"),
+    *("overfitting", "minutes", "RAM MB", "GPU MB", "device"),
 )
 """Before the metrics. The first epoch is 0, as in the log and the checkpoints; ``epochs`` is their number."""
 SUFFIXES = (".md", ".csv", ".json")
@@ -101,6 +111,7 @@ def row_of(run: Path) -> Row:
         "trainable": summary.get("trainable"),
         "best epoch": summary.get("best_epoch"),
         "epochs": max(len(read_log(run)), summary.get("epochs") or 0) or None,
+        "overfitting": overfitting(run),
         "minutes": None if minutes is None else round(minutes, 1),
         **{f"{kind.upper()} MB": round(value) for kind, value in (peak or {}).items()},
         "device": summary.get("device"),
@@ -127,17 +138,6 @@ def _read_checkpoints(run: Path) -> dict[str, Any]:
     return found
 
 
-def read_log(run: Path) -> list[dict[str, float]]:
-    """A row for each epoch in the log of a run; none without a log. Raises `RunError` if damaged."""
-    if not (run / LOG).is_file():
-        return []
-    with (run / LOG).open(newline="", encoding="utf-8") as file:
-        try:
-            return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
-        except (ValueError, TypeError) as error:
-            raise RunError(f"{run / LOG} is no log of a run: {error}") from error
-
-
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -158,7 +158,8 @@ def _cell(name: str, value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, float):
-        return f"{value:.1f}" if name == "minutes" else f"{value:.4f}"
+        form = {"minutes": ".1f", "overfitting": "+.0%"}.get(name, ".4f")
+        return format(value, form)
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from torch.torch_version import TorchVersion
 
-from affectstream.train.config import SETTINGS, FitConfig, flag_of
+from affectstream.train.config import SETTINGS, FitConfig, flag_of, read_toml
 from affectstream.train.errors import RunError, first_line
 from affectstream.train.recipe import Bindable, Recipe
 
@@ -33,6 +33,8 @@ BEST_KEYS = (
 """The part of a checkpoint that `BEST` holds."""
 NAMED_VALUES = ("options", "weights")
 """Settings that are mappings; the recipe's spec holds them with all defaults filled in."""
+OVERFIT = 1.2
+"""A validation loss this many times the training loss is reported."""
 SHOWN = 40
 """Characters of a value in a message; a longer one is a hash, or the text of a file."""
 
@@ -98,6 +100,31 @@ def version_errors(path: Path, saved: Mapping[str, Any]) -> Iterator[None]:
             f"{path} does not fit this version ({version('affectstream')}): it was made by {writer} "
             f"({type(error).__name__}: {first_line(error)}); use that version, or train again"
         ) from error
+
+
+def read_log(run: Path) -> list[dict[str, float]]:
+    """A row for each epoch in the log of a run; none without a log. Raises `RunError` if damaged."""
+    if not (run / LOG).is_file():
+        return []
+    with (run / LOG).open(newline="", encoding="utf-8") as file:
+        try:
+            return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+        except (ValueError, TypeError) as error:
+            raise RunError(f"{run / LOG} is no log of a run: {error}") from error
+
+
+def overfitting(run: Path) -> float | None:
+    """By how much the validation loss of the best epoch is above the training loss, as a share.
+
+    `OVERFIT` and more is reported as overfitting. None if the log of the run lacks one of the losses, and
+    with teachers, where the training loss is another one.
+    """
+    summary = read_summary(run) if (run / SUMMARY).is_file() else {}
+    best = summary.get("best_epoch")
+    row = next((row for row in read_log(run) if row.get("epoch") == best), {})
+    loss, valid = row.get("loss", 0.0), row.get("valid_loss")
+    taught = (run / CONFIG).is_file() and read_toml(run / CONFIG).get("teachers")
+    return None if valid is None or loss <= 0 or taught else valid / loss - 1.0
 
 
 def dataset_of(saved: Mapping[str, Any]) -> dict[str, Any]:

@@ -48,9 +48,6 @@ from affectstream.train.loader.batches import ValidBatches
 from affectstream.train.metrics import score
 from affectstream.train.recipe import Bindable, Recipe, count_parameters
 
-OVERFIT = 1.2
-"""A validation loss of more than this many training losses is reported."""
-
 EpochCallback = Callable[[int, Mapping[str, float]], None]
 
 
@@ -223,7 +220,7 @@ class Trainer:
                 self.report(f"epoch {epoch:3d}  loss {loss:.4f}  {shown}  ({seconds:.0f} s)")
                 # With teachers the training loss is another one.
                 valid = 0.0 if self.config.teachers else metrics.get("valid_loss", 0.0)
-                if valid > OVERFIT * loss:
+                if valid > files.OVERFIT * loss:
                     self.report(
                         f"overfitting: the validation loss is {valid / loss - 1:.0%} above the training loss"
                     )

@@ -1,0 +1,1 @@
+"""The protocols of the source documents, run on data at hand."""
