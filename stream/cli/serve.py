@@ -82,6 +82,13 @@ def serve(
             help="Another site whose pages may use this server. Repeatable.", show_default=False
         ),
     ] = None,
+    proxy: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Address or network of a proxy that names its clients (X-Forwarded-For). Repeatable.",
+            show_default=False,
+        ),
+    ] = None,
     max_pixels: Annotated[
         int | None,
         typer.Option(
@@ -139,6 +146,7 @@ def serve(
         record=record,
         stun=tuple(stun or ()),
         origins=tuple(origin or ()),
+        proxies=tuple(proxy or ()),
         lsl=lsl,
         words=words,
         words_download=words_download,

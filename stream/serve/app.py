@@ -43,6 +43,8 @@ _PAGE = {
 _NO_TOKEN = frozenset({*_PAGE, "/healthz", "/readyz"})
 """Paths that need no token: they reveal nothing, and a person enters the token on the page."""
 _MODALITIES = {"video", "voice"}
+_SESSION_HEADER = "affectstream-session"
+"""Names a new session in the answer, for a proxy that has to keep it to its machine."""
 _RETRY_S = 5.0
 """When to ask again for a session, if all are in use."""
 
@@ -178,7 +180,8 @@ class Endpoints:
             return refusal(415, "expected content-type: application/json")
         body = await _read_body(request)
         try:
-            return JSONResponse(await webrtc.answer_offer(self._hub, body, self._options.stun))
+            answer = await webrtc.answer_offer(self._hub, body, self._options.stun)
+            return JSONResponse(answer, headers={_SESSION_HEADER: answer["session"]})
         except webrtc.BadOffer as error:
             return refusal(400, str(error))
         except AffectstreamError as error:
@@ -230,7 +233,7 @@ class Endpoints:
             await socket.send_denial_response(_refuse_session(unopened))
             return
         try:
-            await socket.accept()
+            await socket.accept(headers=[(_SESSION_HEADER.encode(), session.id.encode())])
         except BaseException:
             await self._hub.close(session)
             raise

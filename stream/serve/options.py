@@ -33,7 +33,8 @@ class ServeOptions:
     `admin_token` a client reaches the sessions of all others too (see `access`). `tls` is
     (certificate, key), PEM files. `record` is the folder where sessions are stored; None stores
     nothing. `stun` are URLs of STUN servers. `origins` are other sites whose pages may use this server,
-    such as ``https://lab.example``. `lsl` is the prefix of the outlets of the Lab Streaming Layer.
+    such as ``https://lab.example``. `proxies` are addresses or networks of proxies, whose ``X-Forwarded-For``
+    names the client. `lsl` is the prefix of the outlets of the Lab Streaming Layer.
     `words` names a speech recognizer (`open_recognizer`), which may download its model with
     `words_download`. `batch` is whether requests of different sessions run together. `max_pixels` is the
     largest picture that a client may send. `attention`,
@@ -50,6 +51,7 @@ class ServeOptions:
     record: Path | None = None
     stun: tuple[str, ...] = ()
     origins: tuple[str, ...] = ()
+    proxies: tuple[str, ...] = ()
     lsl: str | None = None
     words: str | None = None
     words_download: bool = False
@@ -93,6 +95,13 @@ class ServeOptions:
                 f"--host {self.host} lets other machines in: set a --token that they have to show, "
                 "and --tls-cert with --tls-key so that nobody on the network can read it"
             )
+        for proxy in self.proxies:
+            try:
+                ipaddress.ip_network(proxy)
+            except ValueError as error:
+                raise OptionError(
+                    f"--proxy {proxy!r}: expected an address or network such as 10.0.0.5 or 10.0.0.0/24"
+                ) from error
         for url in self.stun:
             if re.fullmatch(r"stuns?:[\w.:\[\]-]+(\?transport=(udp|tcp))?", url) is None:
                 raise OptionError(

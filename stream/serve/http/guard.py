@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection
+from ipaddress import ip_address, ip_network
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -57,6 +58,7 @@ class Guard:
         self._options, self._access = options, access
         self._openings = RateLimit(OPENINGS_PER_S, OPENINGS_BURST)
         proxied = (urlsplit(origin).hostname for origin in options.origins)
+        self._proxies = [ip_network(proxy) for proxy in options.proxies]
         self._hosts = {*LOCAL_NAMES, options.host, *filter(None, proxied)}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -100,18 +102,26 @@ class Guard:
             answer.headers["www-authenticate"] = "Bearer"
             return answer
         if scope["path"] in ("/offer", "/ingest"):
-            wait_s = self._openings.take(_client_address(scope), time.monotonic())
+            wait_s = self._openings.take(self._client_address(scope, headers), time.monotonic())
             if wait_s:
                 return refusal(429, "too many new sessions from this address", wait_s=wait_s)
         return None
 
+    def _client_address(self, scope: Scope, headers: Headers) -> str:
+        """Of the client itself, if a known proxy names it."""
+        address = str(scope["client"][0]) if scope.get("client") else ""
+        named = headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+        return named if named and self._is_proxy(address) else address
+
+    def _is_proxy(self, address: str) -> bool:
+        try:
+            parsed = ip_address(address)
+        except ValueError:
+            return False
+        return any(parsed in network for network in self._proxies)
+
     def _is_allowed(self, origin: str, host: str) -> bool:
         return origin in self._options.origins or origin == f"{self._options.scheme}://{host}"
-
-
-def _client_address(scope: Scope) -> str:
-    client = scope.get("client")
-    return str(client[0]) if client else ""
 
 
 def _host_name(host: str) -> str:

@@ -177,6 +177,26 @@ def test_an_address_opens_no_more_sessions_than_the_rate_allows(
         assert one.get("/sessions").status_code == 200
 
 
+@pytest.mark.parametrize(("proxies", "is_believed"), [((), False), (("127.0.0.0/8",), True)])
+def test_only_a_known_proxy_names_its_clients(
+    recognizer: Recognizer,
+    monkeypatch: pytest.MonkeyPatch,
+    proxies: tuple[str, ...],
+    is_believed: bool,
+) -> None:
+    monkeypatch.setattr(guard, "OPENINGS_BURST", 1.0)
+    monkeypatch.setattr(guard, "OPENINGS_PER_S", 1e-3)
+    offer = {"type": "offer", "sdp": "junk"}
+    with running(recognizer, proxies=proxies) as one:
+        # What the client itself states stands before what the proxy adds.
+        first = one.post_offer(offer, **{"x-forwarded-for": "10.9.9.9, 10.0.0.1"})
+        other = one.post_offer(offer, **{"x-forwarded-for": "10.9.9.9, 10.0.0.2"})
+        again = one.post_offer(offer, **{"x-forwarded-for": "10.8.8.8, 10.0.0.1"})
+    assert first.status_code == 422
+    assert other.status_code == (422 if is_believed else 429)
+    assert again.status_code == 429
+
+
 def test_half_open_sockets_are_closed(
     recognizer: Recognizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

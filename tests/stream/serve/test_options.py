@@ -48,6 +48,7 @@ class TestOptions:
             ({"token": "sixteen chars or more"}, "a URL cannot"),
             ({"port": 70000}, "--port 70000"),
             ({"max_sessions": 0}, "--max-sessions 0"),
+            ({"proxies": ("10.0.0.1/8",)}, "--proxy '10.0.0.1/8': expected an address or network"),
             ({"purpose": "two\nlines"}, "purpose: expected one line"),
             ({"neutral_us": -1}, "neutral must not be negative"),
             ({"stun": ("stun.example.org",)}, "stun:stun.example.org:3478"),
