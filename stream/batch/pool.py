@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
 import subprocess
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -18,50 +14,26 @@ from affectstream.stream.batch import worker
 from affectstream.stream.batch.outcome import Outcome
 from affectstream.stream.batch.task import Task
 from affectstream.stream.batch.worker import Advanced, Message, Ready, Settings, Warned
+from affectstream.stream.child_process import STOP_S, ChildProcess
 from affectstream.stream.exits import describe_status
 from affectstream.stream.offline.failure import Failure
 
 _TRIES = 2
 """A recording during which the process dies is tried so often: the machine may have been short of memory."""
-_STOP_S = 10.0
-_PROGRAM = f"from {worker.__name__} import run; run()"
-"""Run as ``__main__``, the module would have classes of its own that no other process can unpickle."""
 
 
-class _Worker:
+class _Worker(ChildProcess):
     """One process and what it does."""
 
     def __init__(self, settings: Settings) -> None:
-        ours, theirs = socket.socketpair()
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-        with theirs:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", _PROGRAM, str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=[theirs.fileno()],
-                env=environment,
-            )
-        self.connection = Connection(ours.detach())
+        super().__init__(worker.__name__, settings)
         self.task: Task | None = None
         self.is_ready = False
-        with suppress(OSError):  # its death is noticed where messages are read
-            self.connection.send(settings)
 
     def give(self, task: Task) -> None:
         """Let it score `task`."""
         self.task = task
-        with suppress(OSError):
-            self.connection.send(task)
-
-    def end(self) -> int:
-        """Close the connection, wait for the process, and return its exit status."""
-        self.connection.close()
-        try:
-            return self.process.wait(_STOP_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            return self.process.wait()
+        self.send(task)
 
 
 def score_in_processes(
@@ -99,12 +71,14 @@ def score_in_processes(
                     status = one.end()
                     if one.task is None and not one.is_ready:
                         raise RuntimeError(
-                            f"a worker process ended before it was ready{_because(status)}"
+                            f"a worker process ended before it was ready ({describe_status(status)})"
                         ) from None
                     if one.task is not None:
                         tries[one.task.name] += 1
                         if tries[one.task.name] < _TRIES:
-                            warn(f"{one.task.path}: its process died{_because(status)}: once more")
+                            warn(
+                                f"{one.task.path}: its process died ({describe_status(status)}): once more"
+                            )
                             waiting.append(one.task)
                         else:
                             yield Outcome(one.task.name, "failed", _crash(one.task, status))
@@ -133,21 +107,16 @@ def score_in_processes(
                     one.end()
     finally:
         for one in running.values():
-            with suppress(OSError):
-                one.process.send_signal(signal.SIGTERM)
+            one.terminate()
         for one in running.values():
             with suppress(subprocess.TimeoutExpired):
-                one.process.wait(_STOP_S)
+                one.process.wait(STOP_S)
             one.end()
 
 
 def _crash(task: Task, status: int) -> Failure:
     return Failure(
         "crash",
-        f"the process that scored it died {_TRIES} times{_because(status)}; if memory is short, use fewer "
-        "--workers",
+        f"the process that scored it died {_TRIES} times ({describe_status(status)}); if memory is short, "
+        "use fewer --workers",
     )
-
-
-def _because(status: int) -> str:
-    return f" ({describe_status(status)})"

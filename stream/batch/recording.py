@@ -24,6 +24,7 @@ from affectstream.stream.loaded import LoadedBundle
 from affectstream.stream.offline.failure import TRACEBACK, Failure, failure_of
 from affectstream.stream.offline.output import OutputFolder
 from affectstream.stream.offline.session import Session
+from affectstream.stream.ranges.opening import RangeOptions
 from affectstream.stream.sinks import Format
 from affectstream.stream.words.recording import WORDS_FILE
 
@@ -51,14 +52,16 @@ def score_recording(
     observer: Observer,
     *,
     inputs: Iterable[Path] = (),
+    ranges: int = 1,
 ) -> Outcome:
     """Score one recording into its folder in `storage`, and never raise for what is wrong with it.
 
     `run.json` is written last, also of a recording that has no results. `inputs` are files that no result may
-    replace. Raises `KeyboardInterrupt` after keeping the results so far in a folder, marked as incomplete.
+    replace, and `ranges` is the number of processes for a long recording. Raises `KeyboardInterrupt` after
+    keeping the results so far in a folder, marked as incomplete.
     """
     with storage.scratch() as place:
-        outcome = _score_into(recognizer, task, place, formats, observer, inputs)
+        outcome = _score_into(recognizer, task, place, formats, observer, inputs, ranges)
         if outcome.failure is not None and outcome.failure.kind == "output":
             return _by_another_run(recognizer, task, storage) or outcome
         try:
@@ -82,6 +85,7 @@ def _score_into(
     formats: Sequence[Format],
     observer: Observer,
     inputs: Iterable[Path],
+    ranges: int,
 ) -> Outcome:
     folder, inputs = task.folder(output), (task.path, *inputs)
     about: dict[str, Any] = {"group": task.group}
@@ -100,6 +104,7 @@ def _score_into(
             task.options,
             recognizer.threads,
             words_file=folder / WORDS_FILE,
+            ranges=RangeOptions(ranges, recognizer.choice.device),
         ) as session:
             opened = OutputFolder(
                 folder,

@@ -35,7 +35,8 @@ class BatchOptions:
 
     formats: tuple[Format, ...] = DEFAULT_FORMATS
     workers: int | None = None
-    """Processes; None: as many as cores and memory allow."""
+    """Processes; None: as many as cores and memory allow. Where there are fewer recordings, several perceive
+    the ranges of a long one."""
     overwrite: bool = False
     """Score recordings again whose results were made in another way."""
     retry_failed: bool = False
@@ -173,15 +174,14 @@ def _outcomes(
     if not tasks:
         return
     inputs = tuple(task.path.absolute() for task in tasks)
-    workers = options.workers or worker_count(
-        recognizer.bundle, recognizer.choice.device, len(tasks)
-    )
-    workers = min(workers, len(tasks))
+    processes = options.workers or worker_count(recognizer.bundle, recognizer.choice.device)
+    workers = min(processes, len(tasks))
+    ranges = processes // workers
     if workers == 1 and options.cluster is None:
         for task in tasks:
             observer = _Observer(task, advance, warn)
             yield score_recording(
-                recognizer, task, storage, options.formats, observer, inputs=inputs
+                recognizer, task, storage, options.formats, observer, inputs=inputs, ranges=ranges
             )
         return
     settings = Settings(
@@ -190,6 +190,7 @@ def _outcomes(
         threads=1
         if options.cluster is not None
         else min(recognizer.threads, max(1, cores() // workers)),
+        ranges=ranges,
         output=str(storage),
         formats=options.formats,
         inputs=inputs,

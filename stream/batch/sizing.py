@@ -17,11 +17,11 @@ TASKS_ON_GPU = 4
 _CGROUP = Path("/sys/fs/cgroup")
 
 
-def worker_count(bundle: Bundle, device: str, tasks: int) -> int:
+def worker_count(bundle: Bundle, device: str) -> int:
     """So many processes use all cores, and fit into the memory that is free."""
     weights = sum(file.stat().st_size for file in bundle.folder.rglob("*.onnx"))
     fitting = free_bytes() // (_PROCESS_BYTES + _WEIGHT_COPIES * weights)
-    limits = [cores(), fitting, tasks]
+    limits = [cores(), fitting]
     if device != "cpu":
         limits.append(TASKS_ON_GPU)
     return max(1, min(limits))

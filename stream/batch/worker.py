@@ -1,19 +1,13 @@
 """The process that scores recordings one after the other.
 
-It is a program of its own rather than a fork or a spawned copy of the caller: forking breaks the threads of
-the runtimes, and spawning imports the caller's script again. Messages travel as pickles over a pair of
-sockets that only the two processes have. It ends when the caller is gone, however that ended.
+It ends when the caller is gone, however that ended; see `child_process`.
 """
 
 from __future__ import annotations
 
 import os
-import queue
 import signal
-import sys
-import threading
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
 
@@ -25,6 +19,7 @@ from affectstream.stream.batch.outcome import Outcome
 from affectstream.stream.batch.recording import score_recording
 from affectstream.stream.batch.storage import storage_at
 from affectstream.stream.batch.task import Task
+from affectstream.stream.child_process import Caller, CallerGone
 from affectstream.stream.loaded import LoadedBundle
 from affectstream.stream.sinks import Format
 
@@ -39,6 +34,8 @@ class Settings:
     bundle: Path
     choice: Choice
     threads: int
+    ranges: int
+    """Processes that perceive ranges of a long recording; 1: none."""
     output: str
     """A folder, or the address of an object store."""
     formats: tuple[Format, ...]
@@ -72,7 +69,7 @@ Message = Ready | Advanced | Warned | Outcome | Exception
 class _Reporter:
     """Sends how far the present recording is."""
 
-    def __init__(self, caller: Connection) -> None:
+    def __init__(self, caller: Caller[Task]) -> None:
         self._caller, self._sent_s = caller, 0.0
 
     def advance(self, media_s: float) -> None:
@@ -84,14 +81,12 @@ class _Reporter:
         self._caller.send(Warned(message))
 
 
-def main(descriptor: int) -> None:
+def main() -> None:
     """Score what comes over the connection until it is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the caller decides
     signal.signal(signal.SIGTERM, _stop)
-    caller = Connection(descriptor)
-    settings: Settings = caller.recv()
-    tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
-    threading.Thread(target=_receive, args=(caller, tasks), daemon=True).start()
+    caller: Caller[Task] = Caller()
+    settings: Settings = caller.settings
     try:
         cv2.setNumThreads(1)
         bundle = Bundle.open(settings.bundle, device=settings.choice.device)
@@ -102,7 +97,7 @@ def main(descriptor: int) -> None:
         storage = storage_at(settings.output)
         caller.send(Ready())
         while True:
-            task = tasks.get()
+            task = caller.next()
             outcome = score_recording(
                 recognizer,
                 task,
@@ -110,17 +105,9 @@ def main(descriptor: int) -> None:
                 settings.formats,
                 _Reporter(caller),
                 inputs=settings.inputs,
+                ranges=settings.ranges,
             )
             caller.send(outcome)
-
-
-def _receive(caller: Connection, tasks: queue.SimpleQueue[Task]) -> None:
-    """Queue what comes. Without a caller nobody wants a result: end at once, whatever runs."""
-    try:
-        while True:
-            tasks.put(caller.recv())
-    except (EOFError, OSError):
-        os._exit(1)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
@@ -130,10 +117,10 @@ def _stop(number: int, frame: FrameType | None) -> None:
 
 
 def run() -> None:
-    """Be the process; its argument is the descriptor of the connection."""
+    """Be the process."""
     try:
-        main(int(sys.argv[1]))
+        main()
     except KeyboardInterrupt:
         os._exit(130)
-    except BrokenPipeError:
+    except CallerGone:
         os._exit(1)

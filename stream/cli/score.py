@@ -88,7 +88,7 @@ def score(
         int | None,
         typer.Option(
             min=1,
-            help="Recordings to score at once, each in a process, with --output.",
+            help="Processes, with --output: for several recordings at once, or for parts of a long one.",
             show_default="as cores and memory allow",
         ),
     ] = None,

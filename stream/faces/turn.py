@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,14 +28,30 @@ _MIN_VOTES = 3
 """Frames that must agree on a turn. One frame with an upright face is enough against it."""
 
 
+@dataclass(frozen=True, slots=True)
+class TurnState:
+    """The time of the first frame, and the quarter turns; None while unknown."""
+
+    first_us: int | None = None
+    quarters: int | None = None
+
+
 class TurnFinder:
     """Push the first frames of a recording until `quarters` is known."""
 
-    def __init__(self, finder: FaceFinder, pixel_aspect: float = 1.0) -> None:
+    def __init__(
+        self, finder: FaceFinder, pixel_aspect: float = 1.0, state: TurnState | None = None
+    ) -> None:
+        """`state` is what is known from frames before."""
         self._finder, self._aspect = finder, pixel_aspect
-        self._first_us: int | None = None
-        self.quarters: int | None = None
+        self._first_us = None if state is None else state.first_us
+        self.quarters = None if state is None else state.quarters
         """Quarter turns counterclockwise that make the recording upright; None while undecided."""
+
+    @property
+    def state(self) -> TurnState:
+        """What is known, for another `TurnFinder` to go on with."""
+        return TurnState(self._first_us, self.quarters)
 
     def push(self, frames: Sequence[Frame]) -> None:
         """Some consecutive frames. Only the first is examined, unless its faces are turned."""

@@ -102,6 +102,11 @@ def error_text(exc: Exception) -> str:
     return str(getattr(exc, "strerror", None) or exc)
 
 
+def conversion_error(path: Path, exc: Exception) -> SourceError:
+    """The error for a picture of `path` that FFmpeg cannot convert."""
+    return SourceError(f"{path}: a picture cannot be converted to RGB: {error_text(exc)}")
+
+
 def looks_like_text(head: bytes) -> bool:
     """Whether the first bytes of a file are text, in ASCII or an encoding that extends it."""
     return (

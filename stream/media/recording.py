@@ -13,14 +13,19 @@ from collections.abc import Generator, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import av
 from av.container import InputContainer
 
 from affectstream.stream.errors import OptionError, SourceError
 from affectstream.stream.media.decoding.decode import DecodeStats
-from affectstream.stream.media.decoding.decoders import AudioDecoder, UndecodedVideo, VideoDecoder
+from affectstream.stream.media.decoding.decoders import (
+    AudioDecoder,
+    RemoteVideo,
+    UndecodedVideo,
+    VideoDecoder,
+)
 from affectstream.stream.media.decoding.seek import seek_before
 from affectstream.stream.media.decoding.stream_decoder import Span, StreamDecoder
 from affectstream.stream.media.decoding.timestamps import latest_time_us
@@ -43,6 +48,9 @@ never let streams drift further apart in a file (``max_interleave_delta``). If i
 dropped and counted."""
 BOUND_STEP_US = 500_000
 """A silent stream gets a bound this often, in media time."""
+Pictures = Literal["decode", "elsewhere", "unused"]
+"""What becomes of the pictures of a recording: they are decoded here; by others, who tell the recording what
+they found with `Recording.add_pictures`; or by nobody."""
 _MAX_AHEAD = 256
 """Items read at opening, in search of the first frame."""
 
@@ -90,7 +98,8 @@ class Recording:
         frame_hz: int | None = None,
         threads: int = 1,
         max_pixels: int = MAX_PIXELS,
-        pictures: bool = True,
+        pictures: Pictures = "decode",
+        sound: bool = True,
     ) -> Recording:
         """Open the recording at `path`.
 
@@ -99,8 +108,9 @@ class Recording:
         Sound has one channel, or two with `stereo`. With `frame_hz`, pictures that serve no point of
         that grid (see `GridSampler`) may be skipped without decoding. `threads` are decoder threads;
         their number does not change the items. Pictures of more than `max_pixels` are refused before they
-        are decoded; without `pictures` none is, and the recording ends where it did. Raises `SourceError`
-        where the file cannot be used, and `OptionError` for an end that does not come after the start.
+        are decoded; where `pictures` are not decoded here, the recording ends where it did. Without `sound`
+        only the pictures are read. Raises `SourceError` where the file cannot be used, and `OptionError` for
+        an end that does not come after the start.
         """
         path, start_us = Path(path), start_us or 0
         end_us = FOREVER_US if end_us is None else end_us
@@ -111,9 +121,9 @@ class Recording:
         span, stats = Span(start_us, end_us), DecodeStats()
 
         def start() -> tuple[InputContainer, MediaInfo, tuple[StreamDecoder, ...]]:
-            channels = 2 if stereo else 1
-            pixels = max_pixels if pictures else None
-            return _start(path, audio_track, span, stats, channels, frame_hz, threads, pixels)
+            channels = (2 if stereo else 1) if sound else None
+            limits = frame_hz, threads, max_pixels
+            return _start(path, audio_track, span, stats, channels, pictures, *limits)
 
         container, info, decoders = start()
         try:
@@ -147,6 +157,14 @@ class Recording:
             decoder.item_count for decoder in self._decoders if decoder.kind is MediaKind.VIDEO
         )
         return {"frames": frames, **self.stats.counts()}
+
+    def add_pictures(self, count: int, reached_us: int, stats: DecodeStats) -> None:
+        """`count` pictures of a part were decoded elsewhere, up to `reached_us`."""
+        for decoder in self._decoders:
+            if isinstance(decoder, RemoteVideo):
+                decoder.item_count += count
+                decoder.reached_us = max(decoder.reached_us, reached_us)
+        self.stats.add(stats)
 
     def __iter__(self) -> Iterator[Item]:
         while True:
@@ -199,7 +217,7 @@ class Recording:
     def _read(self) -> Generator[Item, None, None]:
         decoders = {decoder.stream.index: decoder for decoder in self._decoders}
         for kind in MediaKind:
-            if all(d.kind is not kind or isinstance(d, UndecodedVideo) for d in self._decoders):
+            if not any(d.kind is kind and type(d) is not UndecodedVideo for d in self._decoders):
                 yield Bound(kind, FOREVER_US)
         broken: str | None = None
         packets = self._container.demux([decoder.stream for decoder in self._decoders])
@@ -268,34 +286,38 @@ def _start(
     audio_track: int | str | None,
     span: Span,
     stats: DecodeStats,
-    channels: int,
+    channels: int | None,
+    pictures: Pictures,
     frame_hz: int | None,
     threads: int,
-    max_pixels: int | None,
+    max_pixels: int,
 ) -> tuple[InputContainer, MediaInfo, tuple[StreamDecoder, ...]]:
     """Open the file and its decoders. FFmpeg does not even read the streams that are not used.
 
-    Without `max_pixels` no picture is decoded.
+    Without `channels` the sound is not used.
     """
-    container = open_container(path, max_pixels or MAX_PIXELS)
+    container = open_container(path, max_pixels)
     try:
         video = choose_video(container)
         audio = choose_audio(container, audio_track, path)
         info = describe(container, video, audio)
         refuse_unusable(info, audio, path)
+        if channels is None:
+            audio = None
         used = [stream for stream in (video, audio) if stream is not None]
         discard_others(container, used)
         span = replace(span, latest_us=latest_time_us(stated_end_us(container, used)))
         origin, decoders = info.start_time_us, list[StreamDecoder]()
-        if video is not None and max_pixels is None:
-            decoders.append(UndecodedVideo(video, origin, span, stats))
-        elif video is not None and max_pixels is not None:
+        if video is not None and pictures != "decode":
+            kind = UndecodedVideo if pictures == "unused" else RemoteVideo
+            decoders.append(kind(video, origin, span, stats))
+        elif video is not None:
             limit_pixels(video, max_pixels, str(path))
             counts_dts = info.format == "avi"
             decoders.append(
                 VideoDecoder(video, origin, span, stats, counts_dts=counts_dts, frame_hz=frame_hz)
             )
-        if audio is not None:
+        if audio is not None and channels is not None:
             decoders.append(AudioDecoder(audio, origin, span, stats, channels=channels))
         for decoder in decoders:
             decoder.likely_end_us = info.duration_us or 0

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from affectstream.engines.errors import AffectstreamError
-from affectstream.stream.errors import OutputError, SourceError, UsageError
+from affectstream.stream.errors import OutputError, ProcessDied, SourceError, UsageError
 
 TRACEBACK = "traceback.txt"
 
@@ -62,6 +62,8 @@ def _kind(error: AffectstreamError) -> FailureKind:
             return "input"
         case OutputError():
             return "output"
+        case ProcessDied():
+            return "crash"
         case _:
             return "program"
 

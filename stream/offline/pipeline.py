@@ -4,7 +4,9 @@
        └─────► sound, bounds ─────────────────────────┴──► interpret (the caller's thread)
 
 One bounded queue holds sound and batches of frames (as futures) in the order of the file. So nothing is
-dropped or overtaken, and memory does not depend on the length of the recording.
+dropped or overtaken, and memory does not depend on the length of the recording. The pictures of a long
+recording may be perceived in ranges by other processes (see `ranges`); then the reader queues what they
+observed.
 """
 
 from __future__ import annotations
@@ -13,23 +15,22 @@ import queue
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import av
 import numpy as np
 
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.daemon_executor import DaemonExecutor
-from affectstream.stream.errors import SourceError
+from affectstream.stream.faces.batches import FrameBatch, FrameBatches, Turned
 from affectstream.stream.faces.face import FrameObservation
-from affectstream.stream.faces.perceive import BATCH, Perceiver
+from affectstream.stream.faces.perceive import Perceiver
 from affectstream.stream.faces.turn import TurnFinder
-from affectstream.stream.media.grid import GridFrame, GridSampler
-from affectstream.stream.media.opening import error_text
+from affectstream.stream.media.grid import first_point
+from affectstream.stream.media.opening import conversion_error
 from affectstream.stream.media.recording import Recording
 from affectstream.stream.media.types import (
     FOREVER_US,
-    RIGHT_ANGLES,
     SAMPLE_RATE,
     Bound,
     Cue,
@@ -38,6 +39,8 @@ from affectstream.stream.media.types import (
     Samples,
 )
 from affectstream.stream.offline.pushed_media import PushedMedia
+from affectstream.stream.ranges.messages import Observed, RangeEnd
+from affectstream.stream.ranges.pool import RangePool
 from affectstream.stream.results.interpret import HopResult, Interpreter
 
 _MIN_QUEUE_ITEMS = 16
@@ -51,9 +54,9 @@ _JOIN_TIMEOUT_S = 2.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Batch:
-    """Frames of the grid in order; some grid points have no frame."""
+    """Frames that are being perceived."""
 
-    grid_frames: tuple[GridFrame, ...]
+    frames: FrameBatch
     observations: Future[list[FrameObservation]]
 
 
@@ -62,15 +65,7 @@ class _End:
     error: BaseException | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Turned:
-    """From `t_us` on pictures are turned by `quarters` quarter turns counterclockwise."""
-
-    t_us: int
-    quarters: int
-
-
-_Item = _Batch | Samples | Cue | Bound | _Turned | _End
+_Item = _Batch | Observed | Samples | Cue | Bound | Turned | _End
 
 
 class Pipeline:
@@ -85,17 +80,20 @@ class Pipeline:
         recording: Recording | PushedMedia,
         interpreter: Interpreter,
         threads: int,
+        ranges: RangePool | None = None,
     ) -> None:
+        """`ranges` perceive the pictures of a recording that leaves them out."""
         self._recording = recording
+        self._ranges = ranges
         self._interpreter = interpreter
         self._threads = max(1, threads)
         self._frame_hz = bundle.manifest.frame_hz
         video = recording.info.video
         self._perceiver: Perceiver | None = None
-        if video is not None and "video" in interpreter.modalities:
+        self._has_pictures = video is not None and "video" in interpreter.modalities
+        if video is not None and self._has_pictures and ranges is None:
             self._perceiver = Perceiver(bundle, pixel_aspect=video.pixel_aspect)
         self._turn: TurnFinder | None = None
-        """Of a recording, as long as its turn is undecided or is not none."""
         if video is not None and self._perceiver is not None and isinstance(recording, Recording):
             finder = self._perceiver.finder
             self._turn = None if finder is None else TurnFinder(finder, video.pixel_aspect)
@@ -115,12 +113,14 @@ class Pipeline:
             yield from self._interpret()
         finally:
             self._stop.set()
+            if self._ranges is not None:
+                self._ranges.stop()
             reader.join(_JOIN_TIMEOUT_S)
             pool.shutdown(wait=False, cancel_futures=True)
             pool.join(_JOIN_TIMEOUT_S)
 
     def _interpret(self) -> Iterator[HopResult]:
-        if self._perceiver is None:  # sound must not wait for video that is not used
+        if not self._has_pictures:  # sound must not wait for video that is not used
             yield from self._interpreter.push_bound(Bound(MediaKind.VIDEO, FOREVER_US))
         while True:
             item = self._queue.get()
@@ -128,12 +128,15 @@ class Pipeline:
                 case _Batch():
                     observations = iter(self._result(item.observations))
                     self._free_batches.release()
-                    for one in item.grid_frames:
+                    for one in item.frames.grid_frames:
                         observation = None if one.frame is None else next(observations)
                         yield from self._interpreter.push_frame(one.points, observation)
-                case _Turned():
+                case Observed():
+                    for points, observation in item.observations:
+                        yield from self._interpreter.push_frame(points, observation)
+                case Turned():
                     degrees = 90 * item.quarters
-                    yield self._interpreter.warn(
+                    self._interpreter.warn(
                         item.t_us,
                         f"pictures are turned by {degrees} degrees counterclockwise from here on: all "
                         "faces lay on their side",
@@ -154,8 +157,7 @@ class Pipeline:
         try:
             return observations.result()
         except av.FFmpegError as exc:
-            path, reason = self._recording.path, error_text(exc)
-            raise SourceError(f"{path}: a picture cannot be converted to RGB: {reason}") from exc
+            raise conversion_error(self._recording.path, exc) from exc
 
     def _read(self, pool: DaemonExecutor) -> None:
         """The reader thread: decode, choose the frames of the grid, queue them."""
@@ -168,8 +170,7 @@ class Pipeline:
             self._put(_End(error), force=True)
 
     def _decode(self, pool: DaemonExecutor) -> None:
-        grid = GridSampler(self._frame_hz, self._recording.start_us)
-        batch: list[GridFrame] = []
+        batches = FrameBatches(self._frame_hz, self._recording.start_us, self._turn)
         sound: list[Samples] = []
         for item in self._recording:
             if self._stop.is_set():
@@ -177,58 +178,48 @@ class Pipeline:
             match item:
                 case Frame():
                     if self._perceiver is not None:
-                        batch += grid.push(item)
+                        self._perceive(pool, batches.push(item))
                 case Samples():
                     sound = self._join_sound(sound, item)
                 case Cue():
                     self._put(item)
                 case Bound(MediaKind.VIDEO):
-                    if self._perceiver is not None:
+                    if self._ranges is not None:
+                        self._take(self._ranges, item.t_us)
+                    elif self._perceiver is not None:
                         last = item.t_us == FOREVER_US
                         end_us = self._recording.end_us
-                        batch += grid.flush(end_us) if last else grid.advance(item.t_us)
-                    batch = self._flush_batches(pool, batch, partial=True)
-                    self._put(item)
+                        decided = batches.flush(end_us) if last else batches.advance(item.t_us)
+                        self._perceive(pool, decided)
+                    # Before the end, grid points that are decided without a frame say as much.
+                    if item.t_us == FOREVER_US or not self._has_pictures:
+                        self._put(item)
                 case Bound():
                     self._flush_sound(sound)
                     sound = []
                     self._put(item)
-            batch = self._flush_batches(pool, batch)
         self._flush_sound(sound)
-        self._flush_batches(pool, batch, partial=True)
+        self._perceive(pool, batches.rest())
 
-    def _flush_batches(
-        self, pool: DaemonExecutor, frames: list[GridFrame], *, partial: bool = False
-    ) -> list[GridFrame]:
-        """Queue full batches, with `partial` also the rest; return the frames that are left."""
-        while frames and (partial or len(frames) >= BATCH):
-            batch, frames = self._upright(frames[:BATCH]), frames[BATCH:]
+    def _perceive(self, pool: DaemonExecutor, batches: Sequence[FrameBatch]) -> None:
+        """Let the threads perceive `batches`, and queue their results."""
+        for batch in batches:
             while not self._free_batches.acquire(timeout=0.1):
                 if self._stop.is_set():
                     raise _Stopped
             assert self._perceiver is not None
-            pictures = [one.frame for one in batch if one.frame is not None]
-            self._put(_Batch(batch, pool.submit(self._perceiver.perceive, pictures)))
-        return frames
+            if batch.turned is not None:
+                self._put(batch.turned)
+            self._put(_Batch(batch, pool.submit(self._perceiver.perceive, batch.frames)))
 
-    def _upright(self, batch: Sequence[GridFrame]) -> tuple[GridFrame, ...]:
-        """The frames of a batch, turned if the first faces of the recording lie on their side."""
-        if self._turn is None:
-            return tuple(batch)
-        if self._turn.quarters is None:
-            frames = [one.frame for one in batch if one.frame is not None]
-            self._turn.push(frames)
-            if self._turn.quarters:
-                self._put(_Turned(frames[0].pts_us, self._turn.quarters))
-        if self._turn.quarters == 0:
-            self._turn = None
-        if self._turn is None or self._turn.quarters is None:
-            return tuple(batch)
-        rotation = RIGHT_ANGLES[self._turn.quarters]
-        return tuple(
-            one if one.frame is None else replace(one, frame=replace(one.frame, rotation=rotation))
-            for one in batch
-        )
+    def _take(self, ranges: RangePool, t_us: int) -> None:
+        """Queue what other processes have perceived up to `t_us`."""
+        for item in ranges.until(t_us):
+            if isinstance(item, RangeEnd) and isinstance(self._recording, Recording):
+                self._recording.add_pictures(item.frames, item.reached_us, item.stats)
+            elif isinstance(item, Observed | Turned):
+                stop = first_point(self._recording.end_us, self._frame_hz)
+                self._put(item.before(stop) if isinstance(item, Observed) and item.last else item)
 
     def _join_sound(self, sound: list[Samples], item: Samples) -> list[Samples]:
         """Add a run to those that it continues; queue them once they are half a second long."""

@@ -17,11 +17,13 @@ from affectstream.engines.labels import Modality
 from affectstream.stream.errors import OptionError, SourceError
 from affectstream.stream.events import Event, Stream, StreamEvent
 from affectstream.stream.fusion.fuse import Fuser
-from affectstream.stream.media.recording import Recording
+from affectstream.stream.media.recording import Pictures, Recording
 from affectstream.stream.media.types import Cue
 from affectstream.stream.offline.pipeline import Pipeline
 from affectstream.stream.offline.pushed_media import PushedMedia
 from affectstream.stream.options import SourceOptions
+from affectstream.stream.ranges.opening import RangeOptions, open_ranges
+from affectstream.stream.ranges.pool import RangePool
 from affectstream.stream.results.event_builder import seconds
 from affectstream.stream.results.interpret import HopResult, Interpreter
 from affectstream.stream.transcript.files import (
@@ -51,10 +53,12 @@ class Session:
         threads: int,
         copy: ExitStack | None = None,
         words_file: Path | None = None,
+        ranges: RangeOptions | None = None,
     ) -> None:
         """Open `media`. The session takes over `copy`, which holds a temporary file, and closes it.
 
-        Words that the options let it recognize are kept in `words_file`, and taken from there.
+        Words that the options let it recognize are kept in `words_file`, and taken from there. `ranges` say
+        how a long recording is perceived in parallel.
         """
         # A file name that is not UTF-8 cannot be written to JSON.
         self.name = os.fsencode(media.name).decode("utf-8", "replace")
@@ -82,6 +86,7 @@ class Session:
             for cue in self._transcript.cues:
                 self._interpreter.push_cue(cue)
         self._threads = threads
+        self._range_options = ranges
         self._copy = None if copy is None else copy.pop_all()
 
     @property
@@ -140,11 +145,45 @@ class Session:
 
     def _hops(self) -> Iterator[HopResult]:
         if not isinstance(self._source, TranscriptSource):
-            yield from Pipeline(self._bundle, self._source, self._interpreter, self._threads)
+            yield from self._media_hops(self._source)
             return
         for bound in self._source:
             yield from self._interpreter.push_bound(bound)
         yield from self._interpreter.flush(self.end_us)
+
+    def _media_hops(self, source: Recording | PushedMedia) -> Iterator[HopResult]:
+        ranges = self._start_ranges()
+        if ranges is None:
+            yield from Pipeline(self._bundle, source, self._interpreter, self._threads)
+            return
+        try:
+            source.close()
+            # Its sound is read here, and how far it is; what was found at opening still holds.
+            info = self.info
+            self._source = source = _open_recording(
+                source.path, self._options, self._bundle, "elsewhere"
+            )
+            source.info = info
+            yield from Pipeline(
+                self._bundle, source, self._interpreter, self._threads, ranges=ranges
+            )
+        finally:
+            ranges.close()
+
+    def _start_ranges(self) -> RangePool | None:
+        """The processes that perceive a long recording; None for others, and where it cannot be cut."""
+        if self._range_options is None or "video" not in self.modalities:
+            return None
+        if not isinstance(self._source, Recording):
+            return None
+        start_us, end_us = self.span
+        return open_ranges(
+            self._range_options,
+            self._bundle,
+            self._source.path,
+            self._options,
+            None if end_us is None else end_us - start_us,
+        )
 
     def _find_transcript(self) -> Transcript | None:
         if isinstance(self._source, TranscriptSource):
@@ -297,16 +336,8 @@ class Session:
 
 def _open(path: Path, options: SourceOptions, bundle: Bundle) -> Recording | TranscriptSource:
     if not is_transcript(path):
-        return Recording.open(
-            path,
-            audio_track=options.audio_track,
-            start_us=options.start_us,
-            end_us=options.end_us,
-            stereo=options.assignment.channels is not None,
-            frame_hz=bundle.manifest.frame_hz,
-            max_pixels=options.max_pixels,
-            pictures="video" in bundle.modalities and options.allows("video"),
-        )
+        used = "video" in bundle.modalities and options.allows("video")
+        return _open_recording(path, options, bundle, "decode" if used else "unused")
     if options.transcript is not None:
         raise OptionError(f"{path} is a transcript: leave out the transcript {options.transcript}")
     if options.audio_track is not None:
@@ -314,3 +345,18 @@ def _open(path: Path, options: SourceOptions, bundle: Bundle) -> Recording | Tra
             f"{path}: has no audio track {options.audio_track!r}: it holds words only"
         )
     return TranscriptSource.open(path, options.start_us, options.end_us)
+
+
+def _open_recording(
+    path: Path, options: SourceOptions, bundle: Bundle, pictures: Pictures
+) -> Recording:
+    return Recording.open(
+        path,
+        audio_track=options.audio_track,
+        start_us=options.start_us,
+        end_us=options.end_us,
+        stereo=options.assignment.channels is not None,
+        frame_hz=bundle.manifest.frame_hz,
+        max_pixels=options.max_pixels,
+        pictures=pictures,
+    )

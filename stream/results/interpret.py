@@ -19,7 +19,14 @@ from affectstream.stream.faces.follow import Follower
 from affectstream.stream.faces.track import MEMORY_US
 from affectstream.stream.fusion.fuse import Fuser
 from affectstream.stream.fusion.reading import Reading
-from affectstream.stream.media.types import Bound, Cue, MediaKind, Samples, sample_time_us
+from affectstream.stream.media.types import (
+    FOREVER_US,
+    Bound,
+    Cue,
+    MediaKind,
+    Samples,
+    sample_time_us,
+)
 from affectstream.stream.options import SourceOptions
 from affectstream.stream.results.attention import (
     AttentionMeter,
@@ -104,6 +111,7 @@ class Interpreter:
         self._speech_share = SpeechShare(manifest.hop_us)
         self._gap_finder = GapFinder()
         self._gaps: list[Gap] = []
+        self._warnings: list[tuple[int, str]] = []
         self._next_hop: int | None = None
         self.gap_count = 0
         """Gaps reported so far."""
@@ -166,14 +174,16 @@ class Interpreter:
         """A promise that nothing of one kind earlier than the bound will come."""
         return self._results(self._windower.push_bound(bound))
 
-    def warn(self, t_us: int, detail: str) -> HopResult:
-        """A `warning` event about the pictures of the source."""
-        return HopResult((), (self._events.warning(t_us, detail, ("video",)),))
+    def warn(self, t_us: int, detail: str) -> None:
+        """Warn of the pictures of the source from `t_us` on, with the hop of that time."""
+        self._warnings.append((t_us, detail))
 
     def flush(self, end_us: int) -> Iterator[HopResult]:
         """The remaining hops of a recording that ends at `end_us`, and every open segment."""
         self._events.end_us = end_us
         yield from self._results(self._windower.flush(end_us))
+        if self._warnings:
+            yield HopResult((), tuple(self._picture_warnings(FOREVER_US)))
         yield self.close_segments()
 
     def close_segments(self) -> HopResult:
@@ -192,6 +202,11 @@ class Interpreter:
         if kind.modality in self.modalities:
             self._gaps += self._gap_finder.push(kind, start_us, end_us)
             self._windower.push_media(kind, start_us, end_us)
+
+    def _picture_warnings(self, until_us: int) -> list[Event]:
+        due = [one for one in self._warnings if one[0] < until_us]
+        self._warnings = [one for one in self._warnings if one[0] >= until_us]
+        return [self._events.warning(t_us, detail, ("video",)) for t_us, detail in due]
 
     def _gap_events(self, until_us: int) -> list[Event]:
         """Gaps after which media came before `until_us`.
@@ -225,6 +240,7 @@ class Interpreter:
         if window.hop != self._next_hop:  # no segment spans a hole
             events += self.close_segments().events
         self._next_hop = window.hop + 1
+        events += self._picture_warnings(window.end_us)
         events += self._gap_events(window.end_us)
         events += self._speech_warnings(window)
         for reading in self.fuser.push(window):

@@ -112,7 +112,7 @@ def _sound(path: Path, options: SourceOptions) -> Iterator[Samples]:
         start_us=options.start_us,
         end_us=options.end_us,
         max_pixels=options.max_pixels,
-        pictures=False,
+        pictures="unused",
     ) as recording:
         yield from (item for item in recording if isinstance(item, Samples))
 

@@ -86,3 +86,23 @@ class DecodeStats:
             "missing_times": self.missing_times,
             "late": self.late,
         }
+
+    def add(self, other: DecodeStats) -> None:
+        """Add the counts of another part of the recording."""
+        self.bad_video_packets += other.bad_video_packets
+        self.bad_audio_packets += other.bad_audio_packets
+        self.wrong_times += other.wrong_times
+        self.missing_times += other.missing_times
+        self.late += other.late
+        self.first_error = self.first_error or other.first_error
+
+    def since(self, before: DecodeStats) -> DecodeStats:
+        """What was counted after `before`, a copy of earlier counts."""
+        return DecodeStats(
+            bad_video_packets=self.bad_video_packets - before.bad_video_packets,
+            bad_audio_packets=self.bad_audio_packets - before.bad_audio_packets,
+            wrong_times=self.wrong_times - before.wrong_times,
+            missing_times=self.missing_times - before.missing_times,
+            late=self.late - before.late,
+            first_error=None if before.first_error is not None else self.first_error,
+        )

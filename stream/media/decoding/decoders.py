@@ -14,6 +14,7 @@ from affectstream.stream.media.picture import RotationReader
 from affectstream.stream.media.resample import SoundResampler
 from affectstream.stream.media.types import (
     FOREVER_US,
+    Bound,
     Frame,
     Item,
     MediaKind,
@@ -24,6 +25,10 @@ from affectstream.stream.media.types import (
 
 _OVERLAP_US = 50_000
 """A smaller overlap with earlier sound comes from rounding; a larger one is a wrong time."""
+
+
+_REMOTE_STEP_US = 500_000
+"""Media between two bounds of pictures that other processes decode."""
 
 
 class VideoDecoder(StreamDecoder):
@@ -133,6 +138,25 @@ class UndecodedVideo(StreamDecoder):
 
     def _convert(self, frame: DecodedFrame, t_us: int) -> list[Item]:
         raise NotImplementedError("no frame is decoded")
+
+
+class RemoteVideo(UndecodedVideo):
+    """A stream of pictures that other processes decode: its packets say how far the file is read.
+
+    Whoever takes the pictures counts them in `item_count` and sets `reached_us`, before the end.
+    """
+
+    def push(self, packet: Packet) -> list[Item]:
+        """A bound now and then, or the last one once the pictures are beyond the span."""
+        ticks = packet.dts if packet.dts is not None else packet.pts
+        if ticks is not None:
+            self._progress.push(self.time_us(ticks))
+        if self.demuxed_us >= self.span.end_us:
+            return self._end()
+        if self.demuxed_us < self.bound_us + _REMOTE_STEP_US:
+            return []
+        self.bound_us = self.demuxed_us
+        return [Bound(self.kind, self.bound_us)]
 
 
 class AudioDecoder(StreamDecoder):

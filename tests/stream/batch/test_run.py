@@ -175,7 +175,7 @@ def test_a_worker_ends_with_its_caller(tmp_path):
         "from affectstream.stream.batch.worker import Settings\n"
         "from affectstream.engines.choose import Choice\n"
         "from pathlib import Path\n"
-        f"one = _Worker(Settings(Path({str(POCKET)!r}), Choice('cpu', ''), 1, '.', (), ()))\n"
+        f"one = _Worker(Settings(Path({str(POCKET)!r}), Choice('cpu', ''), 1, 1, '.', (), ()))\n"
         "one.connection.recv()\n"
         "print(one.process.pid, flush=True)\n"
         "os.kill(os.getpid(), 9)\n"

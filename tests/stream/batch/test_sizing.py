@@ -20,15 +20,14 @@ def machine(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_as_many_as_cores_recordings_and_memory_allow(bundle, machine, monkeypatch):
+def test_as_many_as_cores_and_memory_allow(bundle, machine, monkeypatch):
     monkeypatch.setattr(sizing, "free_bytes", lambda: 64 * 2**30)
-    assert sizing.worker_count(bundle, "cpu", 100) == 8
-    assert sizing.worker_count(bundle, "cpu", 3) == 3
-    assert sizing.worker_count(bundle, "cuda:0", 100) == sizing.TASKS_ON_GPU
+    assert sizing.worker_count(bundle, "cpu") == 8
+    assert sizing.worker_count(bundle, "cuda:0") == sizing.TASKS_ON_GPU
     monkeypatch.setattr(sizing, "free_bytes", lambda: 2 * 2**30)
-    assert 1 < sizing.worker_count(bundle, "cpu", 100) < 5
+    assert 1 < sizing.worker_count(bundle, "cpu") < 5
     monkeypatch.setattr(sizing, "free_bytes", lambda: 0)
-    assert sizing.worker_count(bundle, "cpu", 100) == 1
+    assert sizing.worker_count(bundle, "cpu") == 1
 
 
 @pytest.mark.parametrize(
