@@ -17,6 +17,8 @@ _BANDS = 48
 """Rows of the spectrogram that is drawn, evenly spaced on the mel scale."""
 _QUIET = 10
 """The percentile of a frequency's magnitudes in the window that counts as its quiet moments."""
+_SILENT = 1e-5
+"""Of the loudest magnitude: softer moments are digital silence."""
 _BATCH = 32
 
 
@@ -62,7 +64,7 @@ def _effect(
     sound = np.ascontiguousarray(window.sound[-encoder.samples :, channel])
     spectrum = stft(sound)
     magnitude = np.abs(spectrum)
-    quiet = np.percentile(magnitude, _QUIET, axis=1, keepdims=True)
+    quiet = _quiet_level(magnitude)
     gain = np.minimum(1.0, quiet / np.maximum(magnitude, 1e-12))
     edges = _mel_edges()
     bins = np.linspace(0, SAMPLE_RATE / 2, len(spectrum))
@@ -93,6 +95,14 @@ def _effect(
         effect.reshape(in_frequency, in_time),
         spread(found, effect, _BANDS, spectrum.shape[1]),
     )
+
+
+def _quiet_level(magnitude: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The magnitude (bins, 1) of the quiet moments of each frequency. Digital silence, such as before the
+    recording begins, does not count."""
+    sounding = magnitude.max(axis=0) > _SILENT * magnitude.max()
+    heard = magnitude[:, sounding] if sounding.any() else magnitude
+    return np.asarray(np.percentile(heard, _QUIET, axis=1, keepdims=True))
 
 
 def _replaced(given: Given, members: list[int], embedding: NDArray[np.float32]) -> Given:

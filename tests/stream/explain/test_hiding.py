@@ -14,7 +14,7 @@ from affectstream.stream import Recognizer
 from affectstream.stream.demo import babble
 from affectstream.stream.explain.explanation import Detail
 from affectstream.stream.explain.patches import patches, spread
-from affectstream.stream.explain.voice import inverse_stft, stft
+from affectstream.stream.explain.voice import _quiet_level, inverse_stft, stft
 
 
 @pytest.mark.parametrize(("size", "count"), [(48, 9), (7, 3), (10, 20), (224, 2)])
@@ -28,6 +28,14 @@ def test_patches_cover_every_place(size, count):
 def test_a_spectrum_without_changes_gives_the_same_sound():
     sound = babble(2)[:20_000]
     assert np.allclose(inverse_stft(stft(sound), len(sound)), sound, atol=1e-6)
+
+
+def test_silence_before_a_recording_is_no_quiet_moment_of_its_sound():
+    noise = np.random.default_rng(0).normal(0, 0.1, 8_000)
+    padded = np.concatenate([np.zeros(40_000), noise]).astype(np.float32)
+    alone = _quiet_level(np.abs(stft(noise.astype(np.float32))))
+    assert _quiet_level(np.abs(stft(padded))) == pytest.approx(alone, rel=0.5)
+    assert alone.min() > 0
 
 
 def test_random_weights_destroy_the_map(pocket, face, tmp_path):
