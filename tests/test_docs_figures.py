@@ -103,6 +103,7 @@ def test_sessions():
         "p95": lambda row: row["latency_p95"],
         "p99": lambda row: row["latency_p99"],
         "delay p95": lambda row: row["delay_p95"],
+        "delay p99": lambda row: row.get("delay_p99"),
         "frames analyzed per second": lambda row: row["frame_hz"],
         "lowered": lambda row: row["lowered"],
         "dropped": lambda row: 100 * row["dropped_share"],

@@ -15,6 +15,7 @@ from affectstream.bench.cli.scoring import (
     report,
     rivals,
     score,
+    tables,
     throughput,
 )
 from affectstream.stream.cli.flags import Trace, tracing
@@ -32,7 +33,7 @@ def bench(context: typer.Context, trace: Trace = None) -> None:
 
 
 for command in (
-    *(score, throughput, rivals, memory, batch, clips, report, overlay),
+    *(score, throughput, rivals, memory, batch, clips, report, overlay, tables),
     *(engines, loadgen, gpu, feeds, parity, plans),
     *(latency, live, sessions, soak),
     *(behaviour, tracking, confidence, fusion),

@@ -171,3 +171,19 @@ def rivals(
         output,
         as_json=as_json,
     )
+
+
+def tables(
+    pages: Annotated[list[Path], typer.Argument(help="Pages with marked tables.")],
+    results: Annotated[
+        Path | None, typer.Option(help="Folder of the results.", show_default="bench/results")
+    ] = None,
+    machine: Annotated[str, typer.Option(help="Which results: NAME_MACHINE.json.")] = "epyc_2core",
+) -> None:
+    """Write the tables of the README and the docs again, from the results of the benches.
+
+    Example: [bold]affectstream bench tables README.md docs/guides/serve.md[/bold]
+    """
+    from affectstream.bench.tables import RESULTS, main
+
+    main(pages, results or RESULTS, machine)

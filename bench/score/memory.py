@@ -26,7 +26,7 @@ _SHOWN = 12
 def main(hours: float, bundle: str, threads: int | None) -> None:
     """Measure and print."""
     with TemporaryDirectory() as scratch:
-        media_s, memory_mb = measure(hours, bundle, threads, Path(scratch))
+        media_s, memory_mb, version = measure(hours, bundle, threads, Path(scratch))
     first, peak = memory_mb[0], max(memory_mb)
     print(f"{media_s / 3600:.2f} h of media: {first:.0f} MB after the first minute,")
     print(
@@ -38,6 +38,7 @@ def main(hours: float, bundle: str, threads: int | None) -> None:
         json.dumps(
             {
                 "bench": "memory",
+                "bundle": version,
                 "media_s": round(media_s, 1),
                 "first_minute_mb": round(first, 1),
                 "peak_mb": round(peak, 1),
@@ -50,8 +51,8 @@ def main(hours: float, bundle: str, threads: int | None) -> None:
 
 def measure(
     hours: float, bundle: str, threads: int | None, scratch: Path
-) -> tuple[float, list[float]]:
-    """Seconds of media, and resident memory (MB) at the end of each minute of it."""
+) -> tuple[float, list[float], str]:
+    """Seconds of media, resident memory (MB) at the end of each minute of it, and the bundle's version."""
     import psutil
 
     process = psutil.Process()
@@ -68,4 +69,5 @@ def measure(
                 memory_mb.append(process.memory_info().rss / 1e6)
         assert session.ended is not None
         folder.commit(path, session.ended)
-        return session.end_us / 1e6, memory_mb
+        manifest = recognizer.bundle.manifest
+        return session.end_us / 1e6, memory_mb, f"{manifest.name} {manifest.version}"

@@ -68,7 +68,7 @@ def test_the_most_sessions_are_searched_with_workers_and_batches(clip, capsys, t
     assert result["peak"] == 0, "no delay is below a millisecond"
     assert [row["sessions"] for row in result["rows"]] == [1, 2]
     assert (result["workers"], result["batch"], result["arrivals"]) == (2, "on", "poisson")
-    assert all(row["cpu"] > 0 and row["events"] > 0 for row in result["rows"])
+    assert all(row["cpu"] > 0 for row in result["rows"])
 
 
 @pytest.mark.slow
