@@ -18,6 +18,7 @@ Extra = Literal[
     "rtx",
     "s3",
     "serve",
+    "teach",
     "tensorrt",
     "train",
 ]
@@ -34,6 +35,7 @@ _MODULES: dict[Extra, tuple[str, ...]] = {
     "lsl": ("pylsl",),
     "s3": ("s3fs",),
     "serve": ("aiortc", "prometheus_client", "starlette", "uvicorn", "websockets"),
+    "teach": ("threadpoolctl",),
     "train": (
         *(
             "lightning_fabric",

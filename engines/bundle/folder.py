@@ -126,13 +126,18 @@ def engine_files(folder: Path, manifest: Manifest) -> dict[str, tuple[Path, File
     return files
 
 
+def is_label(text: str) -> bool:
+    """Whether a bundle may have this label: one of `EMOTIONS`, or another word in lower case."""
+    return text in EMOTIONS or re.fullmatch(r"[a-z][a-z0-9_-]{0,31}", text) is not None
+
+
 def _faults(manifest: Manifest) -> Iterator[str]:
     """The faults of one manifest, one sentence each."""
     labels, prior = manifest.labels, manifest.calibration.prior
     if len(set(labels)) != len(labels):
         yield f"labels {list(labels)} contain a label twice"
-    if unknown := set(labels) - set(EMOTIONS):
-        yield f"labels {sorted(unknown)} are not in the vocabulary {list(EMOTIONS)}"
+    if refused := [label for label in labels if not is_label(label)]:
+        yield f"labels {refused}: expected words of a-z, 0-9, _ and -, such as {EMOTIONS[0]}"
     if len(prior) != len(labels):
         yield f"{len(prior)} prior probabilities for {len(labels)} labels"
     if manifest.hop_us * manifest.frame_hz % 1_000_000:

@@ -61,8 +61,10 @@ def agree(
         step=step,
         tolerance=parse_seconds(tolerance, "--tolerance"),
         offset=offset,
-        persons=_pairs(person or (), "--person"),
-        rename={a.casefold(): b.casefold() for a, b in _pairs(rename or (), "--rename").items()},
+        persons=parse_pairs(person or (), "--person"),
+        rename={
+            a.casefold(): b.casefold() for a, b in parse_pairs(rename or (), "--rename").items()
+        },
     )
     sides = read(first, kind), read(second, kind)
     found = compare(*sides, settings)
@@ -72,7 +74,7 @@ def agree(
         print(f"\n{len(written)} files in {output}; to review: {written[1].name}")
 
 
-def _pairs(texts: Sequence[str], option: str) -> dict[str, str]:
+def parse_pairs(texts: Sequence[str], option: str) -> dict[str, str]:
     """``a=b`` as {a: b}."""
     pairs = {}
     for text in texts:

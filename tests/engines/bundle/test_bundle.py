@@ -160,7 +160,7 @@ def test_a_file_that_is_not_a_graph_is_refused(copy):
         (lambda m: m.update(format="2.0"), r"format 2\.0, this version reads up to 1\.5"),
         (lambda m: m.update(colour="red"), "unknown field"),
         (lambda m: m.update(hop_us=300_001), "whole"),
-        (lambda m: m["labels"].__setitem__(0, "hungry"), r"\['hungry'\] are not in the vocabulary"),
+        (lambda m: m["labels"].__setitem__(0, "Very bored"), r"\['Very bored'\]: expected words"),
         (lambda m: m["calibration"]["prior"].pop(), "6 prior probabilities for 7 labels"),
         (lambda m: m.pop("crop"), "belong together"),
         (lambda m: m.pop("window_us"), "window_us"),

@@ -1,0 +1,226 @@
+"""Teaching a bundle: from coded recordings to a head that says what the coder says, or a refusal."""
+
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("scipy", reason="teaching needs the 'teach' extra")
+pytest.importorskip("threadpoolctl", reason="teaching needs the 'teach' extra")
+
+from affectstream.engines.bundle.bundle import Bundle
+from affectstream.engines.bundle.folder import read_manifest
+from affectstream.engines.errors import BundleError
+from affectstream.stream import Recognizer, SourceOptions, exits
+from affectstream.stream.errors import OptionError
+from affectstream.train.errors import DataError
+from affectstream.train.teach.teach import Settings, teach
+from tests.support.command import run_command
+from tests.support.media import Sound, write_video
+from tests.support.small_bundles import compound, plain
+
+LOUD = {"neutral": 0.1, "joy": 0.4, "sadness": 0.8}
+"""How loud somebody is in each state; the small bundle takes the loudest for joy's opposite."""
+RATE = 16_000
+PERIOD = 4.0
+VOICE = SourceOptions(vad="none")
+
+
+def recording(path, states, seed=0):
+    """Noise whose loudness tells the state; each state lasts `PERIOD` seconds."""
+    generator = np.random.default_rng(seed)
+    parts = [
+        level
+        * (generator.uniform(0.9, 1.0, (round(PERIOD * RATE), 1)))
+        * np.sign(generator.uniform(-1, 1, (round(PERIOD * RATE), 1)))
+        for level in (LOUD.get(state, state) for state in states)
+    ]
+    data = np.concatenate(parts).astype(np.float32)
+    return write_video(path, 0, sound=Sound(data, RATE, "flac"))
+
+
+def coding(path, labels, person=None):
+    rows = [
+        f"{n * PERIOD:g},{(n + 1) * PERIOD:g},{label}" + (f",{person}" if person else "")
+        for n, label in enumerate(labels)
+    ]
+    head = "start,end,label" + (",person" if person else "")
+    path.write_text("\n".join([head, *rows]) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    """A bundle that hears how loud somebody is, and has no other sense."""
+    return plain(tmp_path_factory.mktemp("base") / "base", takes=("voice",))
+
+
+STATES = ["neutral", "joy", "sadness", "joy", "neutral", "sadness"]
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """Six people, each recorded once, and what a coder says of them."""
+    root = tmp_path_factory.mktemp("archive")
+    (root / "rec").mkdir()
+    (root / "ann").mkdir()
+    for n in range(6):
+        states = STATES[n % 3 :] + STATES[: n % 3]
+        recording(root / "rec" / f"talk{n}.flac", states, seed=n)
+        coding(root / "ann" / f"talk{n}.csv", states, person=f"P{n}")
+    return root
+
+
+@pytest.fixture(scope="module")
+def taught(bundle, archive, tmp_path_factory):
+    output = tmp_path_factory.mktemp("taught") / "mine"
+    settings = Settings(options=VOICE)
+    return teach(archive / "rec", archive / "ann", output, bundle=bundle, settings=settings)
+
+
+def test_it_helps_people_who_were_held_out(taught):
+    found = taught.comparison
+    assert (found.by, found.units, found.outcome) == ("person", 6, "helps")
+    assert found.after["accuracy"].value > found.before["accuracy"].value + 0.2
+    assert found.difference["log_loss"].high < 0
+    assert found.before["accuracy"].low <= found.before["accuracy"].value
+    assert "6 people" in found.claim
+
+
+def test_the_new_bundle_says_it_by_itself(taught, bundle, archive, tmp_path):
+    recording(tmp_path / "new.flac", STATES, seed=99)
+    shares = []
+    for folder in (bundle, taught.output):
+        with Recognizer.open(folder, device="cpu") as recognizer:
+            rows = recognizer.score(tmp_path / "new.flac", VOICE).readings.to_pylist()
+        inside = [row for row in rows if row["t_start"] % PERIOD >= 1.0 and row["joy"] is not None]
+        names = ("neutral", "joy", "sadness")
+        guesses = [max(names, key=lambda name, row=row: row[name]) for row in inside]
+        truth = [STATES[int(row["t_start"] // PERIOD)] for row in inside]
+        shares.append(np.mean([a == b for a, b in zip(guesses, truth, strict=True)]))
+    before, after = shares
+    assert after > before + 0.2
+
+
+def test_the_bundle_carries_where_it_comes_from(taught, bundle):
+    manifest, base = read_manifest(taught.output), read_manifest(bundle)
+    assert manifest.labels == base.labels
+    assert manifest.engines.voice_encoder == base.engines.voice_encoder
+    assert "6 people" in manifest.summary
+    assert {row.metric for row in manifest.results} >= {"accuracy", "log_loss"}
+    card = (taught.output / "CARD.md").read_text()
+    assert "36 coded stretches" in card and "P3" not in card  # no names of people
+    document = json.loads((taught.output / "taught.json").read_text())
+    assert document["comparison"]["outcome"] == "helps"
+    assert document["lesson"]["recordings"] == 6
+
+
+def test_what_cannot_be_learned_is_not_written(bundle, archive, tmp_path):
+    generator = np.random.default_rng(5)
+    (tmp_path / "ann").mkdir()
+    for n in range(6):  # labels that have nothing to do with the sound
+        labels = generator.permutation(STATES)
+        coding(tmp_path / "ann" / f"talk{n}.csv", labels, person=f"P{n}")
+    where = (archive / "rec", tmp_path / "ann", tmp_path / "mine")
+    found = teach(*where, bundle=bundle, settings=Settings(options=VOICE))
+    assert (found.comparison.outcome, found.output) == ("does not help", None)
+    assert not (tmp_path / "mine").exists()
+    forced = teach(*where, bundle=bundle, settings=Settings(options=VOICE), write_anyway=True)
+    assert forced.output is not None and "does not help" in (forced.output / "CARD.md").read_text()
+
+
+def test_a_new_label_is_learned(bundle, tmp_path):
+    (tmp_path / "rec").mkdir()
+    (tmp_path / "ann").mkdir()
+    states = [0.1, 0.4, 0.98, 0.4, 0.1, 0.98]
+    labels = ["neutral", "joy", "bored", "joy", "neutral", "bored"]
+    for n in range(5):
+        recording(tmp_path / "rec" / f"t{n}.flac", states, seed=n)
+        coding(tmp_path / "ann" / f"t{n}.csv", labels)
+    where = (tmp_path / "rec", tmp_path / "ann", tmp_path / "mine")
+    with pytest.raises(OptionError, match="does not know 'bored' \\(10 stretches\\)"):
+        teach(*where, bundle=bundle, settings=Settings(options=VOICE))
+    settings = Settings(options=VOICE, new_labels=("bored",))
+    found = teach(*where, bundle=bundle, settings=settings)
+    assert found.comparison.after["accuracy"].value > 0.7
+    assert "say so with --people" in " ".join(found.notes)
+    with Bundle.open(found.output) as opened:
+        assert opened.manifest.labels == ("neutral", "joy", "sadness", "bored")
+    with Recognizer.open(found.output, device="cpu") as recognizer:
+        table = recognizer.score(tmp_path / "rec" / "t0.flac", VOICE).readings.to_pylist()
+    assert max(row["bored"] or 0 for row in table) > 0.5
+
+
+def test_one_person_carries_no_claim_about_others(bundle, tmp_path):
+    recording(tmp_path / "talk.flac", STATES * 3)
+    coding(tmp_path / "talk.csv", STATES * 3)
+    found = teach(
+        tmp_path / "talk.flac",
+        tmp_path / "talk.csv",
+        tmp_path / "mine",
+        bundle=bundle,
+        settings=Settings(options=VOICE),
+    )
+    assert (found.comparison.by, found.comparison.units) == ("block", 3)
+    assert found.comparison.outcome == "unproven"
+    assert "nothing can be claimed" in found.comparison.claim
+    assert np.isnan(found.comparison.difference["log_loss"].low)
+
+
+def refused(error, match, bundle, tmp_path, rows, **settings):
+    recording(tmp_path / "talk.flac", STATES)
+    (tmp_path / "talk.csv").write_text("start,end,label,person\n" + rows)
+    with pytest.raises(error, match=match):
+        teach(
+            tmp_path / "talk.flac",
+            tmp_path / "talk.csv",
+            tmp_path / "mine",
+            bundle=bundle,
+            settings=Settings(options=VOICE, **settings),
+        )
+    assert not (tmp_path / "mine").exists()
+
+
+@pytest.mark.parametrize(
+    ("rows", "settings", "error", "match"),
+    [
+        ("0,4,joy,\n4,60,neutral,\n", {}, DataError, "from 4 to 60 s, but talk.flac is 24 s long"),
+        ("0,4,joy,3\n4,20,neutral,3\n", {}, DataError, "track 3 is never seen nor heard"),
+        ("0,4,joy,Ann\n4,9,neutral,Ben\n", {}, OptionError, "which track 'Ann' is: name the"),
+        ("0,9,joy,\n9,20,joy,\n", {}, DataError, "everything is coded as 'joy'"),
+        ("0,2,joy,\n2,4,neutral,\n", {}, DataError, r"3\.5 s can be used .* expected 10 s"),
+        ("0,9,joy,\n", {"reviewed": (30.0, 60.0)}, DataError, "stretches within --start and --end"),
+        ("0,9,joy,\n", {"rename": {"joy": "glee"}}, OptionError, "'glee' is no label of bundle"),
+        ("0,9,joy,\n", {"new_labels": ("quality",)}, OptionError, "no column of the"),
+    ],
+)
+def test_what_does_not_fit_is_refused_with_the_reason(
+    bundle, tmp_path, rows, settings, error, match
+):
+    refused(error, match, bundle, tmp_path, rows, **settings)
+
+
+def test_a_bundle_of_members_is_refused(tmp_path):
+    root = tmp_path / "both"
+    members = [plain(root / name, takes=("voice",)) for name in ("a", "b")]
+    both = compound(root, members, (0.5, 0.5))
+    refused(BundleError, "has members \\(a, b\\): teach one of them", both, tmp_path, "0,9,joy,\n")
+
+
+def test_the_command_says_what_it_did(bundle, archive, tmp_path, capsys):
+    arguments = (
+        "teach",
+        archive / "rec",
+        "-a",
+        archive / "ann",
+        "--bundle",
+        bundle,
+        "--vad",
+        "none",
+    )
+    code = run_command(*arguments, "-o", tmp_path / "mine", "--depth", "calibration")
+    shown = capsys.readouterr()
+    assert code in (exits.DONE, exits.PARTLY)
+    assert "Held out: 6 people" in shown.out and "log loss" in shown.out
+    assert "6 of 6: talk5.flac" in shown.err
+    assert run_command(*arguments, "-o", tmp_path / "x", "--person", "Ann=x") == exits.USAGE

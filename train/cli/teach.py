@@ -1,0 +1,171 @@
+"""`affectstream teach`."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from affectstream.stream.cli.flags import (
+    BundleName,
+    Device,
+    Language,
+    Modalities,
+    Threads,
+    Transcript,
+    Vad,
+    Words,
+    WordsDownload,
+    source_options,
+)
+
+
+class Depth(StrEnum):
+    """How deep a change may reach."""
+
+    calibration = "calibration"
+    fusion = "fusion"
+    embeddings = "embeddings"
+
+
+def teach(
+    recordings: Annotated[
+        list[str],
+        typer.Argument(
+            help="The recordings that were coded: files, folders or patterns.", show_default=False
+        ),
+    ],
+    annotations: Annotated[
+        list[Path],
+        typer.Option(
+            "--annotations",
+            "-a",
+            help="What a person coded: ELAN, Praat, BORIS or a table; a file or a folder. Repeatable.",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the new bundle.", show_default=False)
+    ],
+    bundle: BundleName = "pocket",
+    person: Annotated[
+        list[str] | None,
+        typer.Option(help="Who is which track, as Anna=1; repeat.", show_default=False),
+    ] = None,
+    people: Annotated[
+        Path | None,
+        typer.Option(
+            help="Table recording,person (and track): who is in which recording.",
+            show_default=False,
+        ),
+    ] = None,
+    rename: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Count a label as another, as bored=neutral; repeat.", show_default=False
+        ),
+    ] = None,
+    new_label: Annotated[
+        list[str] | None,
+        typer.Option(help="A label that the bundle shall learn; repeat.", show_default=False),
+    ] = None,
+    leave_out: Annotated[
+        list[str] | None,
+        typer.Option(help="Do not use stretches with this label; repeat.", show_default=False),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(help="Only what follows was coded: 90 or 00:01:30.", show_default=False),
+    ] = None,
+    end: Annotated[
+        str | None,
+        typer.Option(help="Only what comes before was coded: 120 or 00:02:00.", show_default=False),
+    ] = None,
+    depth: Annotated[
+        Depth | None,
+        typer.Option(
+            help="Change no more than how sure it is, how much each modality counts, or the last layer.",
+            show_default="what helps most",
+        ),
+    ] = None,
+    write_anyway: Annotated[
+        bool, typer.Option("--write-anyway", help="Write the bundle even if it does not help.")
+    ] = False,
+    transcript: Transcript = None,
+    words: Words = None,
+    words_download: WordsDownload = False,
+    language: Language = None,
+    vad: Vad = "silero",
+    modalities: Modalities = None,
+    device: Device = "auto",
+    threads: Threads = None,
+) -> None:
+    """Teach a bundle from your own coding of your own recordings.
+
+    The loop: score, correct the result in ELAN, Praat or BORIS (or code afresh), agree, teach; the new
+    bundle then scores the archive and runs live. People who were held out show whether it helps; if it does
+    not, nothing is written (exit code 3).
+
+    Example: [bold]affectstream teach interviews --annotations coded --output mine[/bold]
+    """
+    from affectstream.stream import exits
+    from affectstream.stream.options import parse_time
+    from affectstream.train.cli.agree import parse_pairs
+    from affectstream.train.teach.report import lines
+    from affectstream.train.teach.teach import Settings
+    from affectstream.train.teach.teach import teach as teach_bundle
+
+    settings = Settings(
+        tracks=_tracks(parse_pairs(person or (), "--person")),
+        people=people,
+        rename={
+            a.casefold(): b.casefold() for a, b in parse_pairs(rename or (), "--rename").items()
+        },
+        new_labels=tuple(label.casefold() for label in new_label or ()),
+        leave_out=tuple(label.casefold() for label in leave_out or ()),
+        reviewed=(
+            0.0 if start is None else parse_time(start) / 1e6,
+            float("inf") if end is None else parse_time(end) / 1e6,
+        ),
+        depth=None if depth is None else depth.value,
+        options=source_options(
+            transcript=transcript,
+            language=language,
+            speakers=None,
+            metadata=None,
+            attention="gaze",
+            baseline="0s",
+            neutral="0s",
+            focal=None,
+            vad=vad,
+            modalities=modalities,
+            words=words,
+            words_download=words_download,
+        ),
+        device=device,
+        threads=threads,
+    )
+    found = teach_bundle(
+        recordings,
+        annotations,
+        output,
+        bundle=bundle,
+        settings=settings,
+        write_anyway=write_anyway,
+        report=lambda line: print(line, file=sys.stderr, flush=True),
+    )
+    print("\n".join(lines(found)))
+    if found.output is None:
+        raise typer.Exit(exits.PARTLY)
+
+
+def _tracks(pairs: dict[str, str]) -> dict[str, int]:
+    for name, track in pairs.items():
+        if not track.isdecimal() or int(track) < 1:
+            raise typer.BadParameter(
+                f"{name}={track}: expected the number of a track", param_hint="--person"
+            )
+    return {name: int(track) for name, track in pairs.items()}

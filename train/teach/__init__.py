@@ -1,0 +1,1 @@
+"""Teaching a bundle from the coding of one's own recordings."""

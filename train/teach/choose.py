@@ -1,0 +1,145 @@
+"""How much a head may change: what people who were held out say."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affectstream.train.teach.correction import (
+    Amount,
+    Base,
+    Correction,
+    directions_of,
+    fit,
+    unchanged,
+)
+from affectstream.train.teach.hops import Array, Hops
+
+Unit = Literal["person", "recording", "block"]
+"""What is held out whole: people; with one person, recordings; with one recording, blocks of time."""
+BLOCK_S = 30.0
+OUTER, INNER = 8, 4
+"""Folds in which the change is measured, and in which it is chosen; one for each unit if there are fewer."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Units:
+    """What is held out, and drawn for intervals."""
+
+    by: Unit
+    numbers: NDArray[np.int64]
+    """(n,) from 0."""
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return int(self.numbers.max(initial=-1)) + 1
+
+    def rows(self, picked: NDArray[np.int64]) -> Units:
+        """Those of some hops."""
+        return Units(self.by, np.unique(self.numbers[picked], return_inverse=True)[1].reshape(-1))
+
+
+def units_of(hops: Hops) -> Units:
+    """People where there are two or more, else recordings, else blocks of time."""
+    for by, names in (("person", hops.person), ("recording", hops.recording)):
+        found, numbers = np.unique(names, return_inverse=True)
+        if len(found) > 1:
+            return Units("person" if by == "person" else "recording", numbers.reshape(-1))
+    blocks = (hops.seconds // BLOCK_S).astype(np.int64)
+    return Units("block", np.unique(blocks, return_inverse=True)[1].reshape(-1))
+
+
+def folds(units: Units, most: int) -> list[NDArray[np.int64]]:
+    """The units of each fold: large ones first, each into the smallest fold."""
+    sizes = np.bincount(units.numbers)
+    count = min(most, len(sizes))
+    members: list[list[int]] = [[] for _ in range(count)]
+    filled = np.zeros(count)
+    for unit in np.argsort(-sizes, kind="stable"):
+        smallest = int(filled.argmin())
+        members[smallest].append(int(unit))
+        filled[smallest] += sizes[unit]
+    return [np.array(sorted(fold)) for fold in members]
+
+
+def split(
+    hops: Hops, units: Units, held_out: NDArray[np.int64], window_s: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The hops to fit on, and those of the units that are `held_out`.
+
+    Of blocks of time, hops whose window reaches into one that is held out are in neither.
+    """
+    test = np.isin(units.numbers, held_out)
+    train = ~test
+    if units.by == "block":
+        times = hops.seconds[test]
+        near = np.abs(hops.seconds[:, None] - times[None]).min(1, initial=np.inf) < window_s
+        train &= ~near
+    return np.flatnonzero(train), np.flatnonzero(test)
+
+
+def log_loss(probabilities: Array, truth: NDArray[np.int64]) -> Array:
+    """(n,) in nats."""
+    return np.asarray(-np.log(probabilities[np.arange(len(truth)), truth] + 1e-12))
+
+
+def choose(
+    hops: Hops, units: Units, base: Base, amounts: Sequence[Amount], window_s: float
+) -> Amount:
+    """The amount with the smallest loss on held-out units; of equal ones the smallest change."""
+    losses = np.zeros(len(amounts))
+    for held_out in folds(units, INNER):
+        train, test = split(hops, units, held_out, window_s)
+        if not len(train):
+            continue
+        fitted, checked = hops.rows(train), hops.rows(test)
+        directions = directions_of(fitted.evidence)
+        for number, amount in enumerate(amounts):
+            found = fit(fitted, base, amount, directions).probabilities(checked.evidence)
+            losses[number] += log_loss(found, checked.truth).sum()
+    return amounts[int(np.argmin(np.round(losses, 6)))]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class HeldOut:
+    """What the old and the new head say of hops of units that neither was fitted to."""
+
+    before: Array
+    """(n, C)"""
+    after: Array
+    amounts: tuple[Amount, ...]
+    """What was chosen in each fold, without the fold."""
+
+
+def held_out(
+    hops: Hops, units: Units, base: Base, amounts: Sequence[Amount], window_s: float
+) -> HeldOut:
+    """Choose and fit without each fold, and predict the fold."""
+    before = unchanged(base).probabilities(hops.evidence)
+    after = before.copy()
+    chosen = []
+    for fold in folds(units, OUTER):
+        train, test = split(hops, units, fold, window_s)
+        if not len(train):
+            continue
+        rest = units.rows(train)
+        amount = (
+            choose(hops.rows(train), rest, base, amounts, window_s)
+            if rest.count > 1
+            else amounts[0]
+        )
+        chosen.append(amount)
+        after[test] = fit(hops.rows(train), base, amount).probabilities(hops.rows(test).evidence)
+    return HeldOut(before, after, tuple(chosen))
+
+
+def fit_all(
+    hops: Hops, units: Units, base: Base, amounts: Sequence[Amount], window_s: float
+) -> Correction:
+    """Choose the amount with all units, and fit to all hops."""
+    return fit(hops, base, choose(hops, units, base, amounts, window_s))

@@ -1,0 +1,49 @@
+"""What teaching found, for a terminal."""
+
+from __future__ import annotations
+
+import math
+
+from affectstream.train.statistics import Interval
+from affectstream.train.teach.teach import Taught
+from affectstream.train.teach.verdict import METRICS
+
+
+def lines(found: Taught) -> list[str]:
+    """What was coded, before and after on those held out, the verdict, and what was written."""
+    lesson, comparison = found.lesson, found.comparison
+    counts = ", ".join(f"{label} {count}" for label, count in lesson.counts.items())
+    by = {"person": "people", "recording": "recordings", "block": "blocks of 30 s"}[comparison.by]
+    shown = [
+        f"{lesson.minutes:.1f} minutes coded, {lesson.stretches} stretches, {lesson.people} people, "
+        f"{lesson.recordings} recordings; hops: {counts}",
+        "",
+        f"Held out: {comparison.units} {by}, {comparison.hops} hops"
+        + ("" if _has_interval(found) else " (too few for intervals)"),
+        f"{'':18}{'before':28}{'after':28}difference",
+    ]
+    for name in METRICS:
+        before, after, difference = (
+            _interval(side[name])
+            for side in (comparison.before, comparison.after, comparison.difference)
+        )
+        shown.append(f"{name.replace('_', ' '):18}{before:28}{after:28}{difference}")
+    shown += ["", comparison.claim, f"Change chosen: {found.correction.amount}."]
+    shown += [f"Note: {note}." for note in found.notes]
+    if found.output is None:
+        shown.append("Nothing was written; --write-anyway writes the bundle all the same.")
+    else:
+        shown.append(
+            f"Written: {found.output} ({found.seconds:.0f} s). Use it with --bundle {found.output}."
+        )
+    return shown
+
+
+def _has_interval(found: Taught) -> bool:
+    return math.isfinite(found.comparison.difference["log_loss"].low)
+
+
+def _interval(one: Interval) -> str:
+    if not math.isfinite(one.low):
+        return f"{one.value:.3f}"
+    return f"{one.value:.3f} [{one.low:.3f}, {one.high:.3f}]"

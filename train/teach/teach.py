@@ -1,0 +1,289 @@
+"""From recordings and their annotations to a bundle that was taught with them."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from affectstream.engines.bundle.folder import is_label
+from affectstream.engines.cache.digest import sha256
+from affectstream.engines.manifest import Manifest
+from affectstream.stream import Recognizer, SourceOptions
+from affectstream.stream.batch.find import find_tasks
+from affectstream.stream.errors import OptionError
+from affectstream.stream.results.readings import table_schema
+from affectstream.train.annotations.annotations import Annotations, Coding, Stretch
+from affectstream.train.annotations.read import read
+from affectstream.train.errors import DataError
+from affectstream.train.teach.choose import Units, fit_all, held_out, units_of
+from affectstream.train.teach.coded import (
+    KIND,
+    CodedRecording,
+    People,
+    labels_in,
+    match,
+    read_people,
+)
+from affectstream.train.teach.collect import Collector, Found, check_teachable
+from affectstream.train.teach.correction import Base, Correction, Level, amounts_for
+from affectstream.train.teach.hops import Array, Hops, joined
+from affectstream.train.teach.verdict import Comparison, compare
+from affectstream.train.teach.written import Lesson, write_bundle
+
+MIN_WINDOWS = 10
+"""Coded time that is too short to learn anything from: less than this many windows."""
+OWN_RESULT = 0.97
+"""Coding that agrees with the bundle this well looks like its own result that nobody corrected."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to teach."""
+
+    tracks: Mapping[str, int] = field(default_factory=dict)
+    """Which track a name in the annotations is."""
+    people: Path | None = None
+    """A table ``recording,person`` (and ``track``) of who is in which recording."""
+    rename: Mapping[str, str] = field(default_factory=dict)
+    """Labels that count as another, such as bored as neutral."""
+    new_labels: tuple[str, ...] = ()
+    """Labels that the bundle does not have and shall learn."""
+    leave_out: tuple[str, ...] = ()
+    """Labels whose stretches are not used."""
+    reviewed: tuple[float, float] = (0.0, np.inf)
+    """The seconds that a person has coded."""
+    depth: Level | None = None
+    """Change no more than this: ``calibration``, ``fusion`` or ``embeddings``; None: what helps most."""
+    options: SourceOptions = field(default_factory=SourceOptions)
+    """How the recordings are scored: as for the results that were corrected."""
+    device: str = "auto"
+    threads: int | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Taught:
+    """The result of teaching."""
+
+    comparison: Comparison
+    lesson: Lesson
+    correction: Correction
+    """Fitted to all that was coded."""
+    output: Path | None
+    """The folder of the bundle; None if none was written."""
+    manifest: Manifest | None
+    notes: tuple[str, ...]
+    """What was left out, and other things to know."""
+    seconds: float
+
+
+def teach(
+    recordings: str | Path | Sequence[str | Path],
+    annotations: str | Path | Sequence[str | Path],
+    output: str | Path,
+    *,
+    bundle: str | Path = "pocket",
+    settings: Settings | None = None,
+    write_anyway: bool = False,
+    report: Callable[[str], None] = lambda line: None,
+) -> Taught:
+    """Fit the head of `bundle` to coded stretches, and write it into `output` if that helps.
+
+    `recordings` are files, folders or patterns, `annotations` files or folders of them. Whether it helps is
+    measured on people (recordings, blocks of time) that were held out. Without `write_anyway` nothing is
+    written if it does not. `report` gets a line for each step.
+
+    Raises `DataError` and `DataMissing` for annotations that do not fit, `OptionError` for labels that the
+    bundle does not have, `SourceError` for a recording that cannot be used, `BundleError` for a bundle whose
+    head cannot be taught, `RunError` if `output` holds something else.
+    """
+    began, settings = time.monotonic(), settings or Settings()
+    table = {} if settings.people is None else read_people(settings.people)
+    people = People(settings.tracks, table)
+    sides = [one for path in _listed(annotations) for one in read(Path(path), KIND)]
+    files = [task.path for task in find_tasks(_listed(recordings), settings.options)]
+    with Recognizer.open(bundle, device=settings.device, threads=settings.threads) as recognizer:
+        check_teachable(recognizer.bundle)
+        manifest = recognizer.bundle.manifest
+        labels = _labels(manifest, settings)
+        renamed = [_renamed(one, settings) for one in sides]
+        coded = match(files, renamed, people, settings.reviewed)
+        _check_labels(coded, labels, manifest)
+        found = _collect(recognizer, coded, labels, settings, report)
+        hops = joined([one.hops for one in found])
+        _check_enough(hops, manifest)
+        base = Base.of(manifest.calibration, len(labels), manifest.hop_us / manifest.window_us)
+        units, window_s = units_of(hops), manifest.window_us / 1e6
+        if units.count < 2:
+            raise DataError(
+                "all that is coded is one stretch of one recording within half a minute: nothing can be held "
+                "out to see whether it helps; code more, or another recording"
+            )
+        amounts = amounts_for(len(labels), len(manifest.labels), settings.depth)
+        report(f"fitting, with each of {units.count} {_plural(units)} held out in turn")
+        with threadpool_limits(1):  # for matrices this small, several threads are slower
+            checked = held_out(hops, units, base, amounts, window_s)
+            comparison = compare(hops, units, checked, _limits(hops, manifest))
+            correction = fit_all(hops, units, base, amounts, window_s)
+        lesson = _lesson(hops, coded, sides, manifest)
+        notes = _remarks(coded, found, comparison, len(labels) > len(manifest.labels))
+        written = None
+        if write_anyway or comparison.outcome != "does not help":
+            feeds = [one.feeds for one in found]
+            written = write_bundle(
+                recognizer.bundle, hops, correction, comparison, lesson, feeds, Path(output)
+            )
+    return Taught(
+        comparison,
+        lesson,
+        correction,
+        None if written is None else Path(output),
+        written,
+        tuple(notes),
+        time.monotonic() - began,
+    )
+
+
+def _listed(paths: str | Path | Sequence[str | Path]) -> list[str | Path]:
+    return [paths] if isinstance(paths, str | Path) else list(paths)
+
+
+def _labels(manifest: Manifest, settings: Settings) -> tuple[str, ...]:
+    """The labels of the bundle and the new ones. Raises `OptionError` for a name that cannot be one."""
+    for label in settings.new_labels:
+        if label in manifest.labels:
+            raise OptionError(f"--new-label {label}: bundle {manifest.name!r} has it already")
+        if not is_label(label) or label in table_schema(()).names:
+            raise OptionError(
+                f"--new-label {label!r}: expected a word of a-z, 0-9, _ and -, and no column of the "
+                "results"
+            )
+    for old, new in settings.rename.items():
+        if new not in (*manifest.labels, *settings.new_labels):
+            raise OptionError(
+                f"--rename {old}={new}: {new!r} is no label of bundle {manifest.name!r}; expected one of "
+                f"{', '.join(manifest.labels)}, or a --new-label"
+            )
+    return (*manifest.labels, *dict.fromkeys(settings.new_labels))
+
+
+def _renamed(one: Annotations, settings: Settings) -> Annotations:
+    """The annotations with labels renamed, and without those that are left out."""
+
+    def changed(coding: Coding) -> Coding:
+        stretches = tuple(
+            Stretch(start, end, settings.rename.get(label, label))
+            for start, end, label in coding.stretches
+            if label not in settings.leave_out
+        )
+        return replace(coding, stretches=stretches)
+
+    codings = tuple(changed(coding) if coding.kind == KIND else coding for coding in one.codings)
+    return replace(one, codings=tuple(coding for coding in codings if coding.stretches))
+
+
+def _check_labels(
+    coded: Sequence[CodedRecording], labels: Collection[str], manifest: Manifest
+) -> None:
+    counts = labels_in(coded)
+    if unknown := [label for label in counts if label not in labels]:
+        names = ", ".join(f"{label!r} ({counts[label]} stretches)" for label in sorted(unknown))
+        first = sorted(unknown)[0]
+        raise OptionError(
+            f"bundle {manifest.name!r} does not know {names}; it knows {', '.join(manifest.labels)}. Count a "
+            f"label as another with --rename '{first}=neutral', leave it out with --leave-out '{first}', or "
+            f"let the bundle learn it with --new-label '{first}'"
+        )
+    if missing := [label for label in labels if label not in (*manifest.labels, *counts)]:
+        raise OptionError(f"--new-label {missing[0]}: no stretch has this label")
+    if len(counts) < 2:
+        raise DataError(
+            f"everything is coded as {next(iter(counts))!r}: expected two labels or more, also stretches in "
+            "which somebody is neutral"
+        )
+
+
+def _collect(
+    recognizer: Recognizer,
+    coded: Sequence[CodedRecording],
+    labels: Sequence[str],
+    settings: Settings,
+    report: Callable[[str], None],
+) -> list[Found]:
+    collector = Collector(recognizer, labels, settings.options)
+    found = []
+    for number, one in enumerate(coded, 1):
+        began = time.monotonic()
+        found.append(collector.collect(one))
+        report(
+            f"{number} of {len(coded)}: {one.path.name}, {len(found[-1].hops)} coded hops of "
+            f"{len(one.people)} ({time.monotonic() - began:.0f} s)"
+        )
+    return found
+
+
+def _check_enough(hops: Hops, manifest: Manifest) -> None:
+    windows = len(hops) * manifest.hop_us / manifest.window_us
+    if windows < MIN_WINDOWS:
+        least = MIN_WINDOWS * manifest.window_us / 1e6
+        raise DataError(
+            f"{len(hops) * manifest.hop_us / 1e6:g} s can be used of what is coded: expected {least:g} s or "
+            "more, better ten minutes"
+        )
+
+
+def _limits(hops: Hops, manifest: Manifest) -> Array:
+    """(n,) the confidence that a label needs."""
+    least = manifest.calibration.min_confidence
+    return np.array([least.get(str(name), 0.0) for name in hops.evidence.sets])
+
+
+def _lesson(
+    hops: Hops, coded: Sequence[CodedRecording], sides: Sequence[Annotations], manifest: Manifest
+) -> Lesson:
+    counts = np.bincount(hops.truth, minlength=len(hops.labels))
+    return Lesson(
+        people=len(np.unique(hops.person)),
+        recordings=len(np.unique(hops.recording)),
+        stretches=sum(len(one.coding.stretches) for each in coded for one in each.people),
+        minutes=len(hops) * manifest.hop_us / 60e6,
+        counts={label: int(n) for label, n in zip(hops.labels, counts, strict=True) if n},
+        annotations={
+            str(n): sha256(one.path) for n, one in enumerate(sides, 1) if one.path.is_file()
+        },
+    )
+
+
+def _remarks(
+    coded: Sequence[CodedRecording], found: Sequence[Found], comparison: Comparison, has_new: bool
+) -> list[str]:
+    """What a reader of the result has to know."""
+    notes = []
+    if missed := sum((one.missed for one in found), Counter[str]()):
+        reasons = ", ".join(f"{why} {count}" for why, count in missed.most_common())
+        notes.append(
+            f"{missed.total()} coded hops are not used: nothing is seen or heard well enough ({reasons})"
+        )
+    accuracy = comparison.before["accuracy"].value
+    if accuracy >= OWN_RESULT and not has_new:
+        notes.append(
+            f"the coding agrees with the bundle in {accuracy:.1%} of the hops: if these are its own "
+            "results that nobody corrected, nothing can be learned from them (--start and --end say which "
+            "part was coded)"
+        )
+    unnamed = not any(person.is_named for one in coded for person in one.people)
+    if comparison.by == "person" and unnamed and len(coded) > 1:
+        notes.append(
+            "nobody says who the people are, so each person in each recording counts as another one: if "
+            "somebody is in several recordings, say so with --people, or those held out are not new"
+        )
+    return notes
+
+
+def _plural(units: Units) -> str:
+    return {"person": "people", "recording": "recordings", "block": "blocks of time"}[units.by]

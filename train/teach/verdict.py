@@ -1,0 +1,145 @@
+"""Before and after on those who were held out, and what may be said of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affectstream.train.calibration import expected_calibration_error
+from affectstream.train.metrics import classification
+from affectstream.train.statistics import Groups, Interval, bootstrap
+from affectstream.train.teach.choose import HeldOut, Units, log_loss
+from affectstream.train.teach.hops import Hops
+
+Outcome = Literal["helps", "unproven", "does not help"]
+MIN_UNITS = 5
+"""With fewer units there is no interval: a bootstrap of them says little."""
+METRICS = {
+    "accuracy": "share of hops with the coder's label",
+    "uar": "the same, averaged over the labels",
+    "macro_f1": "F1, averaged over the labels",
+    "log_loss": "nats, lower is better",
+    "ece": "confidence against accuracy, lower is better",
+    "labeled": "share of hops with a label (not abstaining)",
+    "labeled_accuracy": "accuracy of these",
+}
+LOWER = ("log_loss", "ece")
+MARGIN = 1e-3
+"""A smaller gain in log loss is none."""
+LABEL_MARGIN = 0.005
+"""Labels are worse if accuracy and `uar` both fall by more than this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Metrics of the old and the new head on the same held-out hops."""
+
+    before: Mapping[str, Interval]
+    after: Mapping[str, Interval]
+    difference: Mapping[str, Interval]
+    """After minus before."""
+    by: str
+    units: int
+    hops: int
+    outcome: Outcome
+    claim: str
+    """What may be said, in one or two sentences."""
+
+
+def compare(hops: Hops, units: Units, found: HeldOut, limits: NDArray[np.float64]) -> Comparison:
+    """Metrics with 95 % intervals that draw whole units, and the verdict.
+
+    `limits` (n,) are the confidences from which on a hop gets a label.
+    """
+    columns = [hops.truth]
+    for probabilities in (found.before, found.after):
+        columns += [
+            probabilities.argmax(1),
+            probabilities.max(1),
+            log_loss(probabilities, hops.truth),
+        ]
+    columns.append(limits)
+
+    def metrics(truth: NDArray[np.int64], *rest: NDArray[np.float64]) -> dict[str, float]:
+        least = rest[-1]
+        before, after = _metrics(truth, *rest[:3], least), _metrics(truth, *rest[3:6], least)
+        return {
+            **{f"before {name}": value for name, value in before.items()},
+            **{f"after {name}": value for name, value in after.items()},
+            **{f"difference {name}": after[name] - before[name] for name in before},
+        }
+
+    if units.count >= MIN_UNITS:
+        every = bootstrap(metrics, *columns, groups=Groups(units.numbers, units.by))
+    else:
+        every = {n: Interval(v, math.nan, math.nan) for n, v in metrics(*columns).items()}
+    before, after, difference = (
+        {name: every[f"{which} {name}"] for name in METRICS}
+        for which in ("before", "after", "difference")
+    )
+    outcome, claim = _verdict(difference, units)
+    return Comparison(before, after, difference, units.by, units.count, len(hops), outcome, claim)
+
+
+def _metrics(
+    truth: NDArray[np.int64],
+    guess: NDArray[np.float64],
+    confidence: NDArray[np.float64],
+    loss: NDArray[np.float64],
+    least: NDArray[np.float64],
+) -> dict[str, float]:
+    guess = guess.astype(np.int64)
+    correct, labeled = guess == truth, confidence >= least
+    found = classification(truth, guess)
+    return {
+        "accuracy": found["accuracy"],
+        "uar": found["uar"],
+        "macro_f1": found["macro_f1"],
+        "log_loss": float(loss.mean()),
+        "ece": expected_calibration_error(confidence, correct),
+        "labeled": float(labeled.mean()),
+        "labeled_accuracy": float(correct[labeled].mean()) if labeled.any() else math.nan,
+    }
+
+
+def _verdict(difference: Mapping[str, Interval], units: Units) -> tuple[Outcome, str]:
+    loss, uar, accuracy = (difference[name] for name in ("log_loss", "uar", "accuracy"))
+    labels_worse = max(uar.value, accuracy.value) < -LABEL_MARGIN
+    if loss.value > -MARGIN or labels_worse:
+        worse = (
+            "its labels would be right less often" if labels_worse else "its scores fit no better"
+        )
+        return "does not help", f"Teaching does not help: on those held out {worse}."
+    others = {
+        "person": f"{units.count} people",
+        "recording": "one person",
+        "block": "one recording of one person",
+    }[units.by]
+    if units.count < MIN_UNITS or not loss.high < 0:
+        why = (
+            f"{units.count} {_plural(units)} are too few for an interval (expected {MIN_UNITS} or more)"
+            if units.count < MIN_UNITS
+            else "chance explains the difference as well"
+        )
+        return "unproven", (
+            f"Better on those held out, but {why}: nothing can be claimed"
+            + ("." if units.by == "person" else f", least of all about other people ({others}).")
+        )
+    what = "labels and scores" if min(accuracy.low, uar.low) > 0 else "scores"
+    if what == "scores":
+        what += " (labels: not more than chance explains)"
+    if units.by != "person":
+        return "helps", (
+            f"Helps with {what} of {others}. Nobody else was held out, so nothing can be claimed about other "
+            "people."
+        )
+    return "helps", f"Helps with {what} of people it was not taught with ({others})."
+
+
+def _plural(units: Units) -> str:
+    return {"person": "people", "recording": "recordings", "block": "blocks of time"}[units.by]

@@ -1,0 +1,259 @@
+"""The bundle of a taught head: the files of the old bundle, a new head, a manifest and a card."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+from msgspec import UNSET, structs
+
+from affectstream.engines.bundle.bundle import Bundle
+from affectstream.engines.bundle.folder import MANIFEST, file_parts
+from affectstream.engines.cache.digest import sha256
+from affectstream.engines.labels import MODALITIES, Modality
+from affectstream.engines.manifest import Calibration, Manifest, Measurement
+from affectstream.engines.models.registry import part_path
+from affectstream.engines.open import open_engine
+from affectstream.train.errors import ParityError
+from affectstream.train.export import card
+from affectstream.train.export.bundle_folder import atomic_bundle, file_part, write_manifest
+from affectstream.train.files import encode_json
+from affectstream.train.statistics import Interval
+from affectstream.train.teach.collect import Feeds, evidence_of, pooling
+from affectstream.train.teach.correction import LEAST_PRIOR, Correction
+from affectstream.train.teach.head_graph import write_taught_head
+from affectstream.train.teach.hops import Hops
+from affectstream.train.teach.verdict import METRICS, Comparison
+
+FUSION, DOCUMENT = "fusion.onnx", "taught.json"
+TOLERANCE = 1e-3
+"""Largest difference between the graph's logits and those of the correction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """What a bundle was taught with, for its card."""
+
+    people: int
+    recordings: int
+    stretches: int
+    minutes: float
+    """Of the hops that were used."""
+    counts: Mapping[str, int]
+    """Coded hops of each label."""
+    annotations: Mapping[str, str]
+    """SHA-256 of each file of annotations, by a number: names may be those of people."""
+
+
+def write_bundle(
+    base: Bundle,
+    hops: Hops,
+    correction: Correction,
+    comparison: Comparison,
+    lesson: Lesson,
+    feeds: Sequence[Feeds],
+    output: Path,
+) -> Manifest:
+    """Write the taught bundle into `output`; an older bundle there is replaced.
+
+    Raises `RunError` if `output` holds anything else, `OutputError` where the disk refuses, `ParityError` if
+    the graph does not give what was fitted.
+    """
+    manifest, folder = base.manifest, base.folder
+    temperatures = new_temperatures(manifest, correction)
+    with atomic_bundle(output) as made:
+        for part in file_parts(manifest):
+            if part.model is UNSET and part is not manifest.engines.fusion:
+                shutil.copyfile(part_path(folder, part), made / part.file)
+        head = part_path(folder, manifest.engines.fusion)
+        if correction.amount.level in ("none", "calibration"):
+            shutil.copyfile(head, made / FUSION)
+        else:
+            weights = {m: pooling(base, m) for m in hops.evidence.modalities}
+            write_taught_head(head, correction, temperatures, weights, made / FUSION)
+            _check(base, made / FUSION, correction, temperatures, feeds)
+        own = _manifest(manifest, output.name, correction, temperatures, hops, comparison, lesson)
+        fusion = file_part(made, FUSION)
+        own = structs.replace(own, engines=structs.replace(own.engines, fusion=fusion))
+        write_manifest(made, own)
+        document = {
+            "base": {
+                "name": manifest.name,
+                "version": manifest.version,
+                "sha256": sha256(folder / MANIFEST),
+            },
+            "amount": str(correction.amount),
+            "lesson": asdict(lesson),
+            "comparison": asdict(comparison),
+        }
+        (made / DOCUMENT).write_bytes(encode_json(document))
+        licence = (folder / "LICENSE").read_text("utf-8") if (folder / "LICENSE").is_file() else ""
+        card.write_texts(
+            made,
+            _card(own, manifest, correction, comparison, lesson, sha256(folder / MANIFEST)),
+            [licence.strip() or f"Use these weights only as {manifest.licences.weights} allows."],
+        )
+        with Bundle.open(made):
+            pass
+    return own
+
+
+def new_temperatures(manifest: Manifest, correction: Correction) -> dict[str, float]:
+    """The temperature of every set of modalities of a bundle; sets that were not coded change as all do."""
+    taken = [m for m in MODALITIES if getattr(manifest.engines, _ROLE[m]) is not None]
+    found = {}
+    for size in range(len(taken), 0, -1):
+        for members in combinations(taken, size):
+            name = "+".join(members)
+            factor = 1.0 + correction.scale + correction.set_scale.get(name, 0.0)
+            found[name] = round(manifest.calibration.temperature.get(name, 1.0) / factor, 6)
+    return found
+
+
+_ROLE: Mapping[Modality, str] = {
+    "video": "face_encoder",
+    "voice": "voice_encoder",
+    "text": "text_encoder",
+}
+
+
+def _check(
+    base: Bundle,
+    graph: Path,
+    correction: Correction,
+    temperatures: Mapping[str, float],
+    feeds: Sequence[Feeds],
+) -> None:
+    """Compare the graph with the fitted numbers on hops of every recording."""
+    with open_engine(graph, "cpu") as taught:
+        for own in feeds:
+            old = base.engines["fusion"].run(own)["logits"]
+            new = taught.run(own)["logits"]
+            part = evidence_of(base, own, old)
+            scale = np.array([temperatures[str(name)] for name in part.sets])
+            expected = correction.added(part) * scale[:, None]
+            expected[:, : old.shape[1]] += old
+            difference = float(np.abs(new - expected).max())
+            if difference > TOLERANCE * max(1.0, float(np.abs(expected).max())):
+                raise ParityError(
+                    f"the graph of the taught head differs by {difference:.2g} from what was fitted: please "
+                    "report this with the bundle"
+                )
+
+
+def _manifest(
+    base: Manifest,
+    name: str,
+    correction: Correction,
+    temperatures: Mapping[str, float],
+    hops: Hops,
+    comparison: Comparison,
+    lesson: Lesson,
+) -> Manifest:
+    prior = np.exp(correction.base.log_prior + correction.bias)
+    prior = np.maximum(prior / prior.sum(), LEAST_PRIOR)
+    kept = ("face_detector", "face_geometry", *_ROLE.values())
+    by = {"person": "people", "recording": "recordings", "block": "blocks of time"}[comparison.by]
+    results = tuple(
+        Measurement("taught", f"{by} held out", metric, round(value.value, 4), comparison.hops)
+        for metric, value in comparison.after.items()
+        if np.isfinite(value.value)
+    )
+    return structs.replace(
+        base,
+        name=_plain(name),
+        summary=f"{base.name} {base.version}, taught with {lesson.minutes:.1f} minutes of coding "
+        f"of {lesson.people} people.",
+        labels=hops.labels,
+        calibration=Calibration(
+            prior=tuple(round(float(p), 6) for p in prior / prior.sum()),
+            temperature=temperatures,
+            min_confidence=dict(base.calibration.min_confidence),
+            conflict=dict(base.calibration.conflict),
+            neutral=_neutral(base, correction, temperatures, hops),
+        ),
+        licences=structs.replace(
+            base.licences, data=f"{base.licences.data}; taught: the coding of its user"
+        ),
+        results=(*(r for r in base.results if r.part in kept), *results),
+    )
+
+
+def _plain(name: str) -> str:
+    plain = "".join(c if c.isalnum() or c in "_.-" else "_" for c in name).lstrip(".-")
+    return plain or "taught"
+
+
+def _neutral(
+    base: Manifest, correction: Correction, temperatures: Mapping[str, float], hops: Hops
+) -> dict[Modality, tuple[float, ...]]:
+    """What the new head says of neutral faces and voices alone: what the old one says, and what is added."""
+    names = list(hops.labels)
+    if "neutral" not in names:
+        return {}
+    found: dict[Modality, tuple[float, ...]] = {}
+    for m, old in base.calibration.neutral.items():
+        values = np.zeros(len(names))
+        values[: len(old)] = old
+        changed = values + temperatures[m] * (
+            correction.gain.get(m, 0.0) * values + correction.offset.get(m, 0.0)
+        )
+        if m in correction.matrix:
+            rows = hops.evidence.present[m] & (hops.truth == names.index("neutral"))
+            if not rows.any():
+                continue  # nothing is known of neutral embeddings
+            changed += temperatures[m] * (
+                hops.evidence.embeddings[m][rows].mean(0) @ correction.matrix[m]
+            )
+        found[m] = tuple(round(float(v), 4) for v in changed)
+    return found
+
+
+def _card(
+    own: Manifest,
+    base: Manifest,
+    correction: Correction,
+    comparison: Comparison,
+    lesson: Lesson,
+    base_sha256: str,
+) -> list[str]:
+    counts = ", ".join(f"{label} {count}" for label, count in lesson.counts.items())
+    files = ", ".join(f"{number}: {digest[:12]}" for number, digest in lesson.annotations.items())
+    return [
+        card.title(own),
+        card.USE,
+        f"## Taught\nFrom the bundle `{base.name}` {base.version} (manifest {base_sha256[:12]}), by "
+        f"`affectstream teach`: {lesson.stretches} coded stretches, {lesson.minutes:.1f} minutes, "
+        f"{lesson.people} people, {lesson.recordings} recordings. Coded hops: {counts}.\n"
+        f"Annotations (SHA-256): {files}.\nThe encoders are those of `{base.name}`; its data, its limits and "
+        f"its licence hold here too. Changed: {correction.amount}.",
+        f"## Measured\n{comparison.claim}\n\n{comparison_table(comparison)}",
+        f"## Limits\nAll that was learned is one coder's view of {lesson.people} people. Coding that began "
+        "from this bundle's own results agrees with them more than independent coding would.",
+    ]
+
+
+def comparison_table(comparison: Comparison) -> str:
+    """Before and after on those held out, as a table."""
+    rows = [
+        (
+            name,
+            _interval(comparison.before[name]),
+            _interval(comparison.after[name]),
+            _interval(comparison.difference[name], sign=True),
+            note,
+        )
+        for name, note in METRICS.items()
+    ]
+    return card.table(("metric", "before", "after", "difference", "what"), rows)
+
+
+def _interval(one: Interval, *, sign: bool = False) -> str:
+    form = "+.3f" if sign else ".3f"
+    if not np.isfinite(one.low):
+        return format(one.value, form)
+    return f"{one.value:{form}} [{one.low:{form}}, {one.high:{form}}]"
