@@ -22,6 +22,8 @@ from affectstream.train.teach.hops import Array, Hops
 Unit = Literal["person", "recording", "block"]
 """What is held out whole: people; with one person, recordings; with one recording, blocks of time."""
 BLOCK_S = 30.0
+EVIDENCE = 1.0
+"""Nats by which a larger change has to be better, over all windows: less is easily chance."""
 OUTER, INNER = 8, 4
 """Folds in which the change is measured, and in which it is chosen; one for each unit if there are fewer."""
 
@@ -91,7 +93,7 @@ def log_loss(probabilities: Array, truth: NDArray[np.int64]) -> Array:
 def choose(
     hops: Hops, units: Units, base: Base, amounts: Sequence[Amount], window_s: float
 ) -> Amount:
-    """The amount with the smallest loss on held-out units; of equal ones the smallest change."""
+    """The smallest amount whose loss on held-out units is within `EVIDENCE` of the best."""
     losses = np.zeros(len(amounts))
     for held_out in folds(units, INNER):
         train, test = split(hops, units, held_out, window_s)
@@ -102,7 +104,8 @@ def choose(
         for number, amount in enumerate(amounts):
             found = fit(fitted, base, amount, directions).probabilities(checked.evidence)
             losses[number] += log_loss(found, checked.truth).sum()
-    return amounts[int(np.argmin(np.round(losses, 6)))]
+    evidence = losses * base.window_share
+    return amounts[int(np.flatnonzero(evidence <= evidence.min() + EVIDENCE)[0])]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
