@@ -101,13 +101,16 @@ def soak(
     sessions: Annotated[
         int, typer.Option(min=1, help="Sessions at the same time; every second one reconnects.")
     ] = 4,
+    workers: Annotated[int, typer.Option(min=1, help="Processes of the server.")] = 1,
     bundle: BundleName = "pocket",
     device: Device = "auto",
+    output: JsonFolder = None,
+    as_json: OnlyJson = False,
 ) -> None:
-    """Measure memory, threads, tasks and files of a server while sessions come and go.
+    """Measure memory, queues, drift, drops and what is left over while sessions come and go for hours.
 
     Example: [bold]affectstream bench soak --minutes 60[/bold]
     """
     from affectstream.bench.serve.soak import main
 
-    main(file, bundle, device, sessions, minutes)
+    main(file, bundle, device, sessions, minutes, workers, output, as_json=as_json)

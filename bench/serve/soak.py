@@ -1,10 +1,10 @@
-"""Whether anything grows or is left over on a server while sessions come and go for an hour.
+"""Whether anything grows, drifts or is left over on a server while sessions come and go for hours.
 
 A server is started (`affectstream serve`). Half of the sessions send WebM over a WebSocket all the time,
 and are opened again if they break off. The others end after 10 to 60 s and connect again, in turn over
 WebRTC and over a WebSocket; half of them leave without closing the connection. The bench reads memory,
-threads, tasks and open files of the server every 10 s, and compares them before the first session and after
-the last one.
+threads, tasks, open files, queues, drops, latency and age of the server every 10 s. It compares three equal
+parts of the time after the first minute, and what was in use before the first session and after the last one.
 
     affectstream bench soak --minutes 60 --sessions 4
 """
@@ -12,13 +12,17 @@ the last one.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import io
 import json
-import re
+import sys
 import threading
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 from urllib.request import urlopen
 
 from affectstream.bench.machine import describe
@@ -33,9 +37,9 @@ from affectstream.bench.serve.soak_clients import (
     send_webrtc,
     send_websocket,
 )
+from affectstream.bench.serve.usage import ServerUsage, compare, parse
 from affectstream.bench.serve.webm import encode_webm
 from affectstream.bench.server_process import serving
-from affectstream.stream.errors import SourceError
 
 SETTLE_S = 60.0
 """Memory growth counts after this time; usage after the last session is read after as long."""
@@ -44,30 +48,37 @@ PRINT_EVERY = 30
 """Readings between two lines of progress."""
 
 
-@dataclass(frozen=True, slots=True)
-class ServerUsage:
-    """Resources of the server at one moment, `at_s` after the start."""
+def main(
+    file: Path | None,
+    bundle: str,
+    device: str,
+    sessions: int,
+    minutes: float,
+    workers: int,
+    output: Path | None,
+    *,
+    as_json: bool = False,
+) -> None:
+    """Measure and print, JSON last; with `as_json` nothing else. With `output` also write it there."""
+    with contextlib.redirect_stdout(io.StringIO()) if as_json else contextlib.nullcontext():
+        usage, result = measure(file, bundle, device, sessions, minutes, workers)
+        _print(result["figures"])
+    if output is not None:
+        output.mkdir(parents=True, exist_ok=True)
+        (output / "soak.json").write_text(json.dumps(result, indent=1) + "\n")
+        _draw(output / "soak.png", usage)
+    print(json.dumps(result))
 
-    at_s: float
-    memory_mb: float
-    threads: int
-    tasks: int
-    files: int
-    sessions: int
 
-    def __str__(self) -> str:
-        return (
-            f"{self.memory_mb:.0f} MB, {self.threads} threads, {self.tasks} tasks, "
-            f"{self.files} files, {self.sessions} sessions"
-        )
-
-
-def main(file: Path | None, bundle: str, device: str, sessions: int, minutes: float) -> None:
-    """Measure and print."""
+def measure(
+    file: Path | None, bundle: str, device: str, sessions: int, minutes: float, workers: int
+) -> tuple[list[ServerUsage], dict[str, Any]]:
+    """Run the server and its clients. Returns every reading, and the result."""
     with TemporaryDirectory() as scratch:
         path = file or write_demo_recording(MEDIA_S, Path(scratch))
         media = b"".join(data for _, data in encode_webm(path, MEDIA_S))
-    with serving(bundle, device, sessions + 1) as server:
+    options = ["--workers", str(workers)] if workers > 1 else []
+    with serving(bundle, device, sessions + workers, options) as server:
         _warm_up(server.address, media)
         before = _read_idle(server.pid, server.address)
         usage, counts = _run(server.pid, server.address, media, sessions, minutes * 60)
@@ -76,24 +87,74 @@ def main(file: Path | None, bundle: str, device: str, sessions: int, minutes: fl
     settled = [one for one in usage if one.at_s >= SETTLE_S] or usage
     first_mb = settled[0].memory_mb
     growth_mb = max(one.memory_mb for one in settled) - first_mb
-    print(f"memory after a minute {first_mb:.0f} MB, growth {growth_mb:.0f} MB (aim: under 50)")
-    print(f"before  {before}\nafter   {after}")
-    print(
-        f"{counts.events} events; {counts.opened} sessions opened, {counts.reconnected} of them again; "
-        f"{counts.failed} failed"
-    )
-    for reason, count in counts.reasons.items():
-        print(f"{count} x {reason}")
     figures = {
         "minutes": minutes,
         "clients": sessions,
+        "workers": workers,
         **counts.document(),
         "memory_first_mb": first_mb,
         "memory_growth_mb": round(growth_mb, 1),
+        **compare(settled),
         "before": asdict(before),
         "after": asdict(after),
     }
-    print(json.dumps({"bench": "soak", "figures": figures, "machine": describe()}))
+    return usage, {"bench": "soak", "figures": figures, "machine": describe()}
+
+
+def _print(figures: dict[str, Any]) -> None:
+    first, growth = figures["memory_first_mb"], figures["memory_growth_mb"]
+    print(f"memory after a minute {first:.0f} MB, growth {growth:.0f} MB (aim: under 50)")
+    names = ("memory_mb", "events_per_s", "latency_ms", "age_ms", "frames_dropped", "lines_dropped")
+    print(f"{'minutes':14}" + "".join(f"{name:>16}" for name in names))
+    for window in figures["windows"]:
+        span = f"{window['from_min']:g} to {window['to_min']:g}"
+        print(f"{span:14}" + "".join(f"{window[name]:>16}" for name in names))
+    drift = figures["drift"]
+    print(
+        "drift an hour: " + ", ".join(f"{name} {value:+g}" for name, value in drift.items())
+        if drift
+        else "too short for three windows"
+    )
+    print(
+        f"most in a queue {figures['queue_most']}, {'stable' if figures['stable'] else 'unstable'}"
+    )
+    for moment in ("before", "after"):
+        print(f"{moment:8}{ServerUsage(**figures[moment])}")
+    print(
+        f"{figures['events']} events; {figures['opened']} sessions opened, "
+        f"{figures['reconnected']} of them again; {figures['failed']} failed"
+    )
+    for reason, count in figures["reasons"].items():
+        print(f"{count} x {reason}")
+
+
+def _draw(path: Path, usage: list[ServerUsage]) -> None:
+    try:
+        import matplotlib as mpl
+    except ImportError as error:
+        print(f"no picture: {error}: pip install matplotlib", file=sys.stderr)
+        return
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(3, sharex=True, figsize=(8, 7), constrained_layout=True)
+    minutes = [one.at_s / 60 for one in usage]
+    axes[0].plot(minutes, [one.memory_mb for one in usage])
+    axes[0].set_ylabel("memory, MB")
+    pairs = list(pairwise(usage))
+    for name in ("latency", "age"):
+        means = [later.mean_ms(name, since=earlier) for earlier, later in pairs]
+        axes[1].plot(minutes[1:], means, label=name)
+    axes[1].set_ylabel("mean of 10 s, ms")
+    axes[1].legend()
+    axes[2].step(minutes, [one.sessions for one in usage], label="sessions")
+    axes[2].step(minutes, [one.threads for one in usage], label="threads")
+    axes[2].set_xlabel("minutes")
+    axes[2].legend()
+    for axis in axes:
+        axis.set_ylim(bottom=0)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
 
 
 def _warm_up(address: str, media: bytes) -> None:
@@ -138,25 +199,5 @@ def _read_idle(pid: int, address: str) -> ServerUsage:
 
 
 def _read(pid: int, address: str, at_s: float) -> ServerUsage:
-    import psutil
-
     with urlopen(f"{address}/metrics", timeout=10) as answer:
-        text = answer.read().decode()
-    process = psutil.Process(pid)
-    return ServerUsage(
-        at_s=round(at_s, 1),
-        memory_mb=round(process.memory_info().rss / 1e6, 1),
-        threads=process.num_threads(),
-        tasks=_gauge(text, "tasks"),
-        files=process.num_fds(),
-        sessions=_gauge(text, "sessions"),
-    )
-
-
-def _gauge(text: str, name: str) -> int:
-    found = re.search(rf"^affectstream_{name} ([\d.e+]+)$", text, re.MULTILINE)
-    if found is None:
-        raise SourceError(
-            f"the server has no metric affectstream_{name}: is it of another version?"
-        )
-    return int(float(found[1]))
+        return parse(answer.read().decode(), pid, at_s)

@@ -25,6 +25,8 @@ class QueueStats:
     """Pictures, sound and words left out because their time went back or was far from all others."""
     pictures_waiting: int
     sounds_waiting: int
+    most_waiting: int
+    """The most pictures and frames of sound that ever waited together."""
     fps: float
     """Pictures a second that came in over the last two seconds; 0.0 if none did."""
     av_skew_ms: float | None

@@ -62,6 +62,10 @@ class Metrics:
         self._gaps = self._counter("gaps", "Gaps in the video or the sound.")
         self.sessions = self._gauge("sessions", "Sessions that are open now.")
         """Its owner sets where the value comes from, with `set_function`."""
+        self._queue_most = self._gauge(
+            "queue_most", "Most frames and runs of sound that ever waited in one session."
+        )
+        self._most_waiting = 0
         self._gauge("threads", "Python threads.").set_function(threading.active_count)
         self._gauge("tasks", "Tasks of the event loop.").set_function(
             lambda: len(asyncio.all_tasks())
@@ -108,6 +112,11 @@ class Metrics:
             (self._gaps, "gaps"),
         ):
             counter.inc(getattr(now, name) - (0 if before is None else getattr(before, name)))
+
+    def count_waiting(self, most: int) -> None:
+        """Raise the mark of the most frames and runs of sound that waited in one session."""
+        self._most_waiting = max(self._most_waiting, most)
+        self._queue_most.set(self._most_waiting)
 
     def set_session(self, session_id: str, values: Mapping[str, float | None]) -> None:
         """Set the gauges of one session; those that are None stay as they are."""

@@ -227,6 +227,7 @@ class ServedSession:
         """Add to the metrics what came since the last call."""
         live = self._live.stats
         self._metrics.count_input(live, self._counted)
+        self._metrics.count_waiting(live.most_waiting)
         self._counted = live
         return live
 

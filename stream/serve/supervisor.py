@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
 
-from affectstream.stream.errors import OptionError
+from affectstream.stream.errors import AffectstreamError, OptionError
 from affectstream.stream.exits import INTERRUPTED, describe_status
 from affectstream.stream.serve import worker_process
 from affectstream.stream.serve.http.accepting import BACKLOG, reserve_descriptors
@@ -36,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 _END_S = 1.9
 """What the workers have to end; then they are killed. Their own limit is 1.7 s."""
-_RESTART_AFTER_S = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
+_RESTART_AFTER_S = (0.0, 0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
 """How long to wait before a worker starts again, by how often in a row it lived less than `_STABLE_S`."""
 _STABLE_S = 60.0
 _RECENT_S = 0.5
@@ -172,7 +172,8 @@ class Supervisor:
     def run(self, announce: Callable[[str], None]) -> None:
         """Serve until a signal or `stop`. `announce` gets the address once all workers serve.
 
-        Raises `OptionError` if the address cannot be used, and the error of a worker that cannot start.
+        Raises `OptionError` if the address cannot be used, and the error of a worker that cannot start:
+        `AffectstreamError` where it did not say why.
         """
         reserve_descriptors(_DESCRIPTORS + 8 * len(self._workers))
         with ExitStack() as stack:
@@ -225,8 +226,9 @@ class Supervisor:
                     if not key.data.receive():
                         selector.unregister(key.fileobj)
                         status = key.data.end(time.monotonic() + 1.0)
-                        raise key.data.error or RuntimeError(
-                            f"worker {key.data.number} did not start ({describe_status(status)})"
+                        raise key.data.error or AffectstreamError(
+                            f"worker {key.data.number} did not start ({describe_status(status)}); if "
+                            "memory is short, use fewer --workers"
                         )
                     self._board.set_ready(key.data.number, key.data.is_ready)
 
@@ -239,8 +241,8 @@ class Supervisor:
         if worker.totals is not None:
             self._past = self._past + worker.totals
         worker.failures = 0 if lived_s > _STABLE_S else worker.failures + 1
-        wait_s = _RESTART_AFTER_S[min(worker.failures, len(_RESTART_AFTER_S)) - 1]
-        worker.start_at_s = time.monotonic() + (wait_s if worker.failures else 0.0)
+        wait_s = _RESTART_AFTER_S[min(worker.failures, len(_RESTART_AFTER_S) - 1)]
+        worker.start_at_s = time.monotonic() + wait_s
         cause = "" if worker.error is None else f": {worker.error}"
         again = f"in {wait_s:g} s" if wait_s else "now"
         _log.warning(

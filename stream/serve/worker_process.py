@@ -14,8 +14,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
+from pickle import PicklingError
 from typing import Any
 
+from affectstream.stream.errors import AffectstreamError
 from affectstream.stream.recognizer import Recognizer
 from affectstream.stream.serve.hub import Totals
 from affectstream.stream.serve.options import ServeOptions
@@ -68,12 +70,20 @@ def main(control_descriptor: int, channel_descriptor: int) -> int:
             server = build(recognizer, options, colleagues)
             server.announce = lambda _: control.send(Ready())
             server.run(sockets=[channel])
-    except (Exception, SystemExit) as error:
-        control.send(error if isinstance(error, Exception) else RuntimeError("it did not start"))
+    except Exception as error:
+        _report(control, error)
         return 1
     if server.totals is not None:
         control.send(server.totals)
     return 0
+
+
+def _report(control: Connection, error: Exception) -> None:
+    """Send an error; its text alone where it cannot be sent as it is."""
+    try:
+        control.send(error)
+    except (TypeError, AttributeError, PicklingError):
+        control.send(AffectstreamError(str(error)))
 
 
 def board_path(folder: Path) -> Path:

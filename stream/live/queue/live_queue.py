@@ -69,6 +69,7 @@ class LiveQueue:
         self._frame_times_s: deque[float] = deque(maxlen=128)
         self._sound_deadline_us = -FOREVER_US
         self._frames_in = self._sounds_in = self._sounds_late = self._wrong_times = 0
+        self._most_waiting = 0
         self._started = self._closed = self._abandoned = self._waiting = False
         self._start_at(0, rate_hz)  # again with the first frame
 
@@ -197,6 +198,7 @@ class LiveQueue:
                 wrong_times=self._wrong_times + self._grid.backwards,
                 pictures_waiting=len(self._video),
                 sounds_waiting=len(self._audio),
+                most_waiting=self._most_waiting,
                 fps=self._fps(),
                 av_skew_ms=skew_ms,
             )
@@ -273,6 +275,7 @@ class LiveQueue:
         return self._audio.pop() or self._video.pop()
 
     def _notify(self) -> None:
+        self._most_waiting = max(self._most_waiting, len(self._video) + len(self._audio))
         self._waiting = False
         self._changed.notify()
 
