@@ -52,6 +52,7 @@ class ThreadProcess:
 
     bundle = None
     jobs = None
+    perceive = staticmethod(perceive_range)
 
     def __init__(self, settings):
         self.connection, self._theirs = Pipe()
@@ -70,14 +71,14 @@ class ThreadProcess:
             while True:
                 job = self._theirs.recv()
                 try:
-                    for message in perceive_range(self.bundle, self._settings, job):
+                    for message in self.perceive(self.bundle, self._settings, job):
                         self._theirs.send((job.number, job.attempt, message))
                 except OSError:
                     raise
                 except Exception as error:
                     self._theirs.send((job.number, job.attempt, error))
         except (EOFError, OSError):
-            return
+            self._theirs.close()
 
 
 @pytest.fixture
