@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from affectstream.engines.cache.digest import sha256
-from affectstream.stream.batch.report import FOLDER_WRITERS, write_failures
+from affectstream.stream.batch.report import summarize, write_failures
 from affectstream.stream.batch.storage import FolderStorage
 
 
@@ -56,8 +56,7 @@ def purge(recording: Path, output: Path) -> Purge:
     removed = [one for name in found for one in _remove(output, name)]
     if found:
         write_failures(storage, ())
-        for write in FOLDER_WRITERS:
-            write(output)
+        summarize(storage)
     traces = _traces(found, content)
     files = [path for path in sorted(output.rglob("*")) if path.is_file()]
     left = [path for path in files if _names(path, traces)]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Iterable
 
 from rich.box import SIMPLE
 from rich.console import Console
@@ -13,28 +12,25 @@ from rich.table import Table
 
 from affectstream.stream.batch.outcome import Outcome
 from affectstream.stream.batch.resume import outcome_of
-from affectstream.stream.batch.storage import FolderStorage, Storage
-from affectstream.stream.sinks.base import writing
+from affectstream.stream.batch.storage import Storage
 from affectstream.stream.summary.files import SUMMARY_FILES, write_summary
 
 FAILURES = "failures.csv"
 _MAX_SHOWN = 10
 
 
-def summarize(output: Path) -> None:
-    """Write the summary of all recordings in `output`; of a single one there is nothing to compare."""
-    scored = list(FolderStorage(output).runs())
+def summarize(storage: Storage) -> None:
+    """Write the summary of all recordings in `storage`; of a single one there is nothing to compare.
+
+    Of several shards, the last one to end sees everything. Raises `OutputError`.
+    """
+    scored = list(storage.runs())
     if len(scored) > 1:
-        write_summary(output, scored)
+        with storage.summarized([name for name, _ in scored]) as folder:
+            write_summary(folder, scored)
         return
     for name in SUMMARY_FILES:  # of recordings that are no longer there
-        with writing(output / name):
-            (output / name).unlink(missing_ok=True)
-
-
-FOLDER_WRITERS: tuple[Callable[[Path], None], ...] = (summarize,)
-"""Each writes something about all recordings in an output, which `FolderStorage.runs` finds. They run when a
-batch ends; of several shards, the last one to end sees everything."""
+        storage.remove(name)
 
 
 def write_failures(storage: Storage, outcomes: Iterable[Outcome]) -> None:

@@ -14,7 +14,7 @@ from affectstream.stream.batch.outcome import Outcome
 from affectstream.stream.batch.pool import score_in_processes
 from affectstream.stream.batch.progress import BatchProgress
 from affectstream.stream.batch.recording import score_recording
-from affectstream.stream.batch.report import FOLDER_WRITERS, print_summary, write_failures
+from affectstream.stream.batch.report import print_summary, summarize, write_failures
 from affectstream.stream.batch.resume import remaining
 from affectstream.stream.batch.shard import Shard, take_shard
 from affectstream.stream.batch.sizing import cores, worker_count
@@ -143,9 +143,7 @@ def score_batch(
         )
         return result
     write_failures(storage, result.outcomes)
-    if storage.local is not None:
-        for write in FOLDER_WRITERS:
-            write(storage.local)
+    summarize(storage)
     print_summary(console, result.outcomes, time.monotonic() - began_s, storage)
     return result
 

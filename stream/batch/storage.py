@@ -7,9 +7,9 @@ in a temporary folder, and `run.json` is sent last.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
@@ -18,8 +18,10 @@ import msgspec
 from affectstream.engines.cache.atomic import write_atomic
 from affectstream.engines.extras import install_hint
 from affectstream.stream.errors import OptionError, OutputError
-from affectstream.stream.results.scored import RUN
+from affectstream.stream.report.people_file import PEOPLE
+from affectstream.stream.results.scored import EVENTS, READINGS, RUN
 from affectstream.stream.sinks.base import writing
+from affectstream.stream.summary.rows import REPORT
 
 
 class Storage(Protocol):
@@ -48,6 +50,15 @@ class Storage(Protocol):
 
     def write(self, filename: str, content: bytes) -> None:
         """Write a file about all recordings, whole or not at all. Raises `OutputError`."""
+        ...
+
+    def remove(self, filename: str) -> None:
+        """Remove a file about all recordings, if there is one. Raises `OutputError`."""
+        ...
+
+    def summarized(self, names: Sequence[str]) -> AbstractContextManager[Path]:
+        """A context with a folder that holds what a summary of the recordings `names` is made from; the files
+        that are written beside their folders are then in the storage. Raises `OutputError`."""
         ...
 
 
@@ -96,6 +107,16 @@ class FolderStorage(Storage):
         with writing(path):
             self.folder.mkdir(parents=True, exist_ok=True)
             write_atomic(path, content)
+
+    def remove(self, filename: str) -> None:
+        """See `Storage`."""
+        with writing(self.folder / filename):
+            (self.folder / filename).unlink(missing_ok=True)
+
+    @contextmanager
+    def summarized(self, names: Sequence[str]) -> Iterator[Path]:
+        """See `Storage`."""
+        yield self.folder
 
 
 class ObjectStorage(Storage):
@@ -167,10 +188,41 @@ class ObjectStorage(Storage):
         with self._sending("write"):
             self._files.pipe_file(self._path(filename), content)
 
-    def _existing(self, name: str) -> list[str]:
+    def remove(self, filename: str) -> None:
+        """See `Storage`."""
+        with self._sending("write"), suppress(FileNotFoundError):
+            self._files.rm_file(self._path(filename))
+
+    @contextmanager
+    def summarized(self, names: Sequence[str]) -> Iterator[Path]:
+        """See `Storage`."""
+        with TemporaryDirectory(prefix="affectstream-") as scratch:
+            # The page bears the name of its folder.
+            folder = Path(scratch) / (PurePosixPath(self._root).name or "results")
+            folder.mkdir()
+            with self._sending("read"):
+                existing = set(self._existing())
+                for name in names:
+                    self._fetch_numbers(name, folder / name, existing)
+            yield folder
+            for file in sorted(folder.iterdir()):
+                if file.is_file():
+                    self.write(file.name, file.read_bytes())
+
+    def _fetch_numbers(self, name: str, folder: Path, existing: Collection[str]) -> None:
+        """Copy what a summary needs of one recording: its numbers, or else the results that have them."""
+        folder.mkdir(parents=True)
+        has_numbers = self._path(name, PEOPLE) in existing
+        for file in (PEOPLE,) if has_numbers else (RUN, EVENTS, READINGS):
+            if self._path(name, file) in existing:
+                (folder / file).write_bytes(self._files.cat_file(self._path(name, file)))
+        if self._path(name, REPORT) in existing:  # only that there is one
+            (folder / REPORT).touch()
+
+    def _existing(self, *parts: str) -> list[str]:
         self._files.invalidate_cache()
         try:
-            return [str(path) for path in self._files.find(self._path(name))]
+            return [str(path) for path in self._files.find(self._path(*parts))]
         except FileNotFoundError:
             return []
 

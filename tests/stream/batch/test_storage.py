@@ -10,6 +10,7 @@ from affectstream.stream import OptionError, Recognizer, SourceOptions
 from affectstream.stream.batch.find import find_tasks
 from affectstream.stream.batch.run import BatchOptions, score_batch
 from affectstream.stream.batch.storage import FolderStorage, ObjectStorage, storage_at
+from affectstream.stream.summary.files import SUMMARY_FILES
 from tests.stream.batch.test_run import contents, status
 from tests.support.command import run_command
 from tests.support.media import write_video
@@ -61,6 +62,22 @@ def test_an_object_store_gets_what_a_folder_gets_and_the_same_command_goes_on(
     assert run_command(*line, bucket) == 3
     assert "4 of 5 recordings are scored already" in capsys.readouterr().err
     assert contents(fetched(bucket, tmp_path / "again")) == contents(tmp_path / "out")
+
+
+@pytest.mark.parametrize("formats", ["jsonl,parquet,report", "jsonl,parquet"])
+def test_an_object_store_gets_the_summary_of_a_folder(talks, tmp_path, bucket, formats):
+    line = ("score", talks, "--workers", 1, "-f", formats, "-o")
+    assert run_command(*line, tmp_path / "study") == 0
+    assert run_command(*line, bucket) == 0
+    copy = fetched(bucket, tmp_path / "copy")
+    for name in SUMMARY_FILES:
+        ours, theirs = tmp_path / "study" / name, copy / name
+        assert ours.read_bytes() == theirs.read_bytes(), name
+    for folder in ("day1/two.srt", "day1/three.vtt"):
+        for path in (copy / folder).iterdir():
+            ObjectStorage(bucket)._files.rm_file(f"{bucket}/{folder}/{path.name}")
+    assert run_command("score", talks / "one.srt", *line[2:], bucket) == 0
+    assert not [p.name for p in fetched(bucket, tmp_path / "one").iterdir() if "summary" in p.name]
 
 
 def test_run_json_is_sent_last_and_removed_first(talks, tmp_path, bucket):
