@@ -147,13 +147,13 @@ def test_a_worker_that_dies_is_started_again_and_its_session_ends_clearly(
         answer = delete(server, lost)
         assert answer.status_code == 410
         assert f"worker {number}, which had this session, ended" in answer.json()["error"]
-        until(lambda: server.get("/healthz").json()["workers_alive"] == 2, "the restart", 60)
-        assert server.server.pids[number - 1] != pid
-
         # The session of the other worker has noticed nothing.
         other.send(clip)
         other.send('{"type": "end"}')
         assert receive(other)[-1]["complete"]
+
+        until(lambda: server.get("/healthz").json()["workers_alive"] == 2, "the restart", 60)
+        assert server.server.pids[number - 1] != pid
         metrics = server.get("/metrics").text
         assert f'affectstream_worker_restarts_total{{worker="{number}"}} 1.0' in metrics
         _, again = opened(server, stack)
