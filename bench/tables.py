@@ -24,6 +24,10 @@ Read = Callable[[str], Result]
 """The result of a bench by its name."""
 
 
+class _NotMeasured(Exception):
+    """There is no result of the bench of that name."""
+
+
 def main(pages: Sequence[Path], results: Path, machine: str) -> None:
     """Write all tables of `pages` again, and name the pages that changed."""
     for page in pages:
@@ -35,12 +39,17 @@ def main(pages: Sequence[Path], results: Path, machine: str) -> None:
 
 
 def write_tables(text: str, results: Path = RESULTS, machine: str = MACHINE) -> str:
-    """`text` with each marked table made again. Raises `UsageError` for an unknown table or result."""
+    """`text` with each marked table made again.
+
+    Raises `UsageError` for an unknown table and for a damaged result.
+    """
 
     def read(name: str) -> Result:
         path = results / f"{name}_{machine}.json"
         try:
             found: Result = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise _NotMeasured(name) from None
         except (OSError, ValueError) as error:
             raise UsageError(f"{path}: no result of 'bench {name}': {error}") from None
         return found
@@ -49,7 +58,11 @@ def write_tables(text: str, results: Path = RESULTS, machine: str = MACHINE) -> 
         begin, name, end = marked.groups()
         if name not in TABLES:
             raise UsageError(f"no table {name!r}: expected one of {', '.join(TABLES)}")
-        return f"{begin}\n{TABLES[name](read)}\n\n{end}"
+        try:
+            made = TABLES[name](read)
+        except _NotMeasured as missing:
+            made = f"`affectstream bench {missing}` has not been run on this machine."
+        return f"{begin}\n{made}\n\n{end}"
 
     return _MARKED.sub(table, text)
 
@@ -150,7 +163,7 @@ def _live(read: Read) -> str:
             for key in ("age_ms", "latency_ms")
         ]
         opens = f"{row['opens_s']:.1f} s"
-        cells = [row["source"].partition(" (camera")[0], opens, f"{row['events_s']:.1f}"]
+        cells = [row["source"], opens, f"{row['events_s']:.1f}"]
         cells += [_ms(row["way_ms"]), *spans, _ms(row["skew_ms"]), f"{row['lost']}"]
         rows.append((*cells, f"{100 * row['cpu']:.0f} % of a core"))
     head = ("source", "opens in", "events a second", "transit", "`age_ms` p50 / p95 / p99")

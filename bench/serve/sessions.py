@@ -134,8 +134,8 @@ def main(
     """Measure and print. The server accepts `limit` sessions; None: as many as there are clients.
 
     With `p99_ms` the most sessions are searched for which it bounds the p99 of the delay, beginning with the
-    first of `counts`. With `output` the result is written there too. Raises `SourceError` if the system has
-    too few loopback addresses or a server does not start.
+    first of `counts`. With `output` the result and a picture of it are written there too. Raises
+    `SourceError` if the system has too few loopback addresses or a server does not start.
     """
     check_addresses(max(counts) + 1)
     load = round(os.getloadavg()[0], 2)
@@ -177,7 +177,17 @@ def main(
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
         (output / "sessions.json").write_text(json.dumps(result, indent=1) + "\n")
+        _draw(output / "sessions.png", result)
     print(json.dumps(result))
+
+
+def _draw(path: Path, result: dict[str, Any]) -> None:
+    try:
+        from affectstream.bench.serve.sessions_picture import draw
+    except ImportError as error:
+        print(f"no picture: {error}: pip install matplotlib", file=sys.stderr)
+        return
+    draw(path, result)
 
 
 def _measure(

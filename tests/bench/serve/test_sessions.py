@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from itertools import pairwise
 from statistics import stdev
 
@@ -150,3 +151,14 @@ def test_sessions_begin_evenly_or_at_random():
     assert found[-1] == pytest.approx(0.5, rel=0.25)
     gaps = [b - a for a, b in pairwise(found)]
     assert stdev(gaps) == pytest.approx(0.5 / 200, rel=0.25), "as far apart as they vary"
+
+
+def test_the_picture_is_drawn_for_counts_and_for_a_search(tmp_path):
+    pytest.importorskip("matplotlib", reason="the picture is drawn with matplotlib")
+    from affectstream.bench.serve.sessions_picture import draw
+
+    rows = [row_of(), row_of(sessions=16, lowered=16, delay_p95=2000.0, delay_p99=None)]
+    result = {"rows": [asdict(row) for row in rows], "arrivals": "paced", "workers": 1}
+    for name, more in (("counts", {}), ("search", {"p99_bound_ms": 250.0, "peak": 8})):
+        draw(tmp_path / f"{name}.png", result | more)
+        assert (tmp_path / f"{name}.png").stat().st_size > 5000
