@@ -42,6 +42,8 @@ class Eyelids:
         self._newest_us: int | None = None
         self._seen: deque[tuple[int, int]] = deque()
         """Time of each frame, and the time since the one before."""
+        self._seen_us = 0
+        """Sum of the latter."""
         self._blinks: deque[int] = deque()
 
     def push(self, t_us: int, eyes_open: float) -> Closure | None:
@@ -54,6 +56,7 @@ class Eyelids:
             self._closure, step_us = None, 0
         self._newest_us = t_us
         self._seen.append((t_us, step_us))
+        self._seen_us += step_us
         if self._closure is None:
             self._closure = Closure(t_us) if eyes_open < CLOSE_BELOW else None
         elif eyes_open > OPEN_ABOVE:
@@ -66,8 +69,8 @@ class Eyelids:
     def blink_rate(self, now_us: int) -> float | None:
         """Blinks a minute in the last minute, or since the eyes were first seen; None in the beginning."""
         while self._seen and self._seen[0][0] <= now_us - RATE_OVER_US:
-            self._seen.popleft()
+            self._seen_us -= self._seen.popleft()[1]
         while self._blinks and self._blinks[0] <= now_us - RATE_OVER_US:
             self._blinks.popleft()
-        seen_us = sum(step_us for _, step_us in self._seen)
-        return None if seen_us < _MIN_RATE_US else len(self._blinks) * 60e6 / seen_us
+        enough = self._seen_us >= _MIN_RATE_US
+        return len(self._blinks) * 60e6 / self._seen_us if enough else None

@@ -18,7 +18,8 @@ def describe_picture(rgb: NDArray[np.uint8]) -> NDArray[np.float32]:
     """
     # A picture a tenth the size costs a hundredth, and the thumbnail is the same to the eye.
     step = max(1, min(rgb.shape[:2]) // 90)
-    gray = cv2.cvtColor(np.ascontiguousarray(rgb[::step, ::step]), cv2.COLOR_RGB2GRAY)
+    # Whole rows are turned gray and then thinned out: copying single pixels of three bytes takes longer.
+    gray = np.ascontiguousarray(cv2.cvtColor(rgb[::step], cv2.COLOR_RGB2GRAY)[:, ::step])
     thumbnail = (
         cv2.resize(gray, _THUMBNAIL, interpolation=cv2.INTER_AREA).astype(np.float32).ravel()
     )

@@ -144,8 +144,10 @@ class SpeakingMouths:
 
         It is the mean level of two pieces of sound, each a step long, around this point and the one before.
         """
-        sound = _in_band(window.sound.mean(axis=1, dtype=np.float64))
         step = SAMPLE_RATE // self._frame_hz
+        # The filter rings for milliseconds: twice the sound that is measured is enough.
+        recent = window.sound[-2 * (self._points + 1) * step :]
+        sound = _in_band(recent.mean(axis=1, dtype=np.float64))
         centers = len(sound) - (self._points - np.arange(-1, self._points)) * step
         centers += round(self._lateness_us(window, first) * SAMPLE_RATE / 1e6)
         starts = np.clip(centers - step // 2, 0, len(sound) - step)
