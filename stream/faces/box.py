@@ -11,3 +11,14 @@ def square_around(box: Box, scale: float) -> Box:
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     half = scale * max(box[2] - box[0], box[3] - box[1]) / 2
     return x - half, y - half, x + half, y + half
+
+
+def moved(box: Box, x: float, y: float) -> Box:
+    """`box` moved to the right and down."""
+    return box[0] + x, box[1] + y, box[2] + x, box[3] + y
+
+
+def surroundings(box: Box, scale: float = 1.0) -> Box:
+    """What is cut of a face: its aligned crop, hair and collar, and the square `scale` times its box."""
+    x0, y0, x1, y1 = square_around(box, max(1.7, scale + 0.2))
+    return x0, y0, x1, y1 + 0.35 * (box[3] - box[1])

@@ -18,9 +18,10 @@ from affectstream.engines.landmarks import FIVE_POINTS, LANDMARK_INDEX, LANDMARK
 from affectstream.engines.manifest import GeometryPart
 from affectstream.engines.spans import span
 from affectstream.engines.spec import Engine
-from affectstream.stream.faces.box import Box, square_around
+from affectstream.stream.faces.box import Box, moved, square_around
 from affectstream.stream.faces.crop import cut_square
 from affectstream.stream.faces.pose import Pose
+from affectstream.stream.media.partial_picture import Part
 
 _MEAN_OF_FIVE = np.zeros((len(FIVE_POINTS), len(LANDMARKS)), np.float32)
 for _row, _names in enumerate(FIVE_POINTS.values()):
@@ -54,7 +55,7 @@ class GeometryEngine:
     """The engine `face_geometry` of a bundle. Several threads may call `measure` at once."""
 
     def __init__(self, engine: Engine, part: GeometryPart) -> None:
-        self._engine, self._size, self._scale = engine, part.input_size, part.scale
+        self._engine, self._size, self.scale = engine, part.input_size, part.scale
 
     @classmethod
     def from_bundle(cls, bundle: Bundle) -> Self | None:
@@ -65,18 +66,18 @@ class GeometryEngine:
                 return cls(member.engines["face_geometry"], part)
         return None
 
-    def measure(self, faces: Sequence[tuple[NDArray[np.uint8], Box]]) -> list[Geometry | None]:
-        """The geometry of each face, given as a frame (H, W, 3) uint8 RGB and the face's box in it.
+    def measure(self, faces: Sequence[tuple[Part, Box]]) -> list[Geometry | None]:
+        """The geometry of each face, given as a part of a frame and the face's box in the frame.
 
         None where the engine gives numbers that are not finite.
         """
         if not faces:
             return []
-        squares = [square_around(box, self._scale) for _, box in faces]
+        squares = [square_around(box, self.scale) for _, box in faces]
         pixels = np.stack(
             [
-                cut_square(rgb, square, self._size)
-                for (rgb, _), square in zip(faces, squares, strict=True)
+                cut_square(part.rgb, moved(square, -part.x, -part.y), self._size)
+                for (part, _), square in zip(faces, squares, strict=True)
             ]
         )
         with span("geometry", len(faces)):

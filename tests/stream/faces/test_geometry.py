@@ -10,9 +10,11 @@ from affectstream.engines.landmarks import LANDMARK_INDEX, LANDMARKS, MEASURES
 from affectstream.engines.manifest import GeometryPart
 from affectstream.stream.faces.box import square_around
 from affectstream.stream.faces.crop import TEMPLATE, align_face, cut_square
+from affectstream.stream.faces.detect import DetectorSpec
 from affectstream.stream.faces.face import Face
 from affectstream.stream.faces.find import FaceFinder
 from affectstream.stream.faces.geometry import GeometryEngine
+from affectstream.stream.media.partial_picture import Part
 
 SIZE = 64
 COLORS = {
@@ -67,7 +69,7 @@ def box_at(x, y, side=80.0):
 @pytest.mark.parametrize("degrees", [0, 30, -75, 90, 180, 270])
 def test_landmarks_are_found_where_they_are_and_the_crop_is_upright(degrees):
     picture, points = face_picture(degrees)
-    (geometry,) = GeometryEngine(DotReader(), PART).measure([(picture, box_at(160, 120))])
+    (geometry,) = GeometryEngine(DotReader(), PART).measure([(Part(picture), box_at(160, 120))])
     assert np.abs(geometry.five_points - points).max() < 1.0
     crop = align_face(picture, geometry.five_points, np.array(TEMPLATE, np.float32), 48)
     for (x, y), color in zip(TEMPLATE, COLORS.values(), strict=True):
@@ -91,6 +93,8 @@ def finder(faces, engine, part=PART):
     """A finder whose detector finds the same `faces` in each picture."""
 
     class Detector:
+        spec = DetectorSpec()
+
         def detect(self, pictures):
             return [list(faces) for _ in pictures]
 

@@ -3,6 +3,7 @@
 import math
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -68,3 +69,23 @@ def test_quality_and_appearance_hardly_depend_on_which_near_crop_they_see(portra
     box = (185.0, 65.0, 268.0, 170.0)
     first, second = (describe_appearance(portrait, box, crop) for crop in (reference, own))
     assert float(first @ second) > 0.98
+
+
+def test_a_face_in_a_large_picture_is_the_one_that_the_whole_picture_shows(portrait):
+    """Of a large picture the detector gets a reduced copy, and only the face is converted."""
+    scene = np.zeros((1080, 1920, 3), np.uint8)
+    side = 700
+    scene[200 : 200 + side, 900 : 900 + side] = cv2.resize(portrait, (side, side))
+    planes = av.VideoFrame.from_ndarray(scene, "rgb24").reformat(format="yuv420p")
+    whole = planes.reformat(format="rgb24")  # is not cut into parts
+    with Bundle.open("pocket") as bundle:
+        seen, expected = Perceiver(bundle).perceive([Frame(0, planes), Frame(1, whole)])
+    (face,), (same,) = seen.faces, expected.faces
+    assert (seen.frame_size, seen.scale) == (expected.frame_size, expected.scale)
+    assert np.abs(np.subtract(face.box, same.box)).max() < 3
+    assert np.abs(face.landmarks - same.landmarks).max() < 3
+    assert face.appearance @ same.appearance > 0.98
+    assert (
+        np.abs(face.embeddings[0] - same.embeddings[0]).mean()
+        < 0.1 * np.abs(same.embeddings[0]).mean()
+    )
