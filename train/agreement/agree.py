@@ -177,7 +177,8 @@ def _sample(pair: Pair[Coding], settings: Settings, numbers: Mapping[str, int]) 
     end = max(one.stretches[-1].end for one in (pair.first, pair.second))
     times = np.arange(0.5 * step, end + abs(settings.offset), step)
     margin = round(float(LAGS.max()) / step)
-    moments = (np.arange(-margin, len(times) + margin) + 0.5) * step - settings.offset
+    before = 0.5 * step - settings.offset
+    moments = np.asarray(before + step * np.arange(-margin, len(times) + margin), np.float64)
     second = pair.second.numbers_at(moments, numbers)
     return _Sampled(pair, times, pair.first.numbers_at(times, numbers), second, margin)
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import precision_recall_fscore_support
 
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.labels import Modality
@@ -22,6 +21,7 @@ from affectstream.train.calibration import (
     probabilities,
 )
 from affectstream.train.data.dataset import Dataset
+from affectstream.train.evaluate.evaluation import class_rows
 from affectstream.train.evaluate.importance import HeadProbe, Importance, measure_importance
 from affectstream.train.fit.unseen import check_unseen
 from affectstream.train.loader.samples import Samples
@@ -132,16 +132,10 @@ def class_table(
             continue
         truth = samples.truth[task.name][outputs.samples].numpy()
         known = truth >= 0
-        columns = precision_recall_fscore_support(
-            truth[known],
-            predicted[task.name].argmax(1)[known],
-            labels=range(len(task.labels)),
-            zero_division=0,
-        )
         lines.append(f"{task.name:12} {'precision':>9} {'recall':>9} {'f1':>9} {'samples':>9}")
         lines += [
-            f"{label:12} {p:9.4f} {r:9.4f} {f:9.4f} {int(n):9d}"
-            for label, p, r, f, n in zip(task.labels, *columns, strict=True)
+            f"{row.label:12} {row.precision:9.4f} {row.recall:9.4f} {row.f1:9.4f} {row.samples:9d}"
+            for row in class_rows(task, truth[known], predicted[task.name][known])
         ]
     return lines
 

@@ -98,15 +98,23 @@ def _class_metrics(truth: NDArray[Any], chances: NDArray[Any]) -> dict[str, floa
     return {**classification(truth, guess), "ece": ece}
 
 
+def class_rows(task: Task, truth: NDArray[Any], chances: NDArray[Any]) -> tuple[ClassRow, ...]:
+    """Each class of `task` against the rest, of labels (n,) and probabilities (n, C)."""
+    numbers = range(len(task.labels))
+    columns = precision_recall_fscore_support(
+        truth, chances.argmax(1), labels=numbers, zero_division=0
+    )
+    return tuple(
+        ClassRow(label, int(n), float(p), float(r), float(f), _auc(truth == i, chances[:, i]))
+        for i, (label, p, r, f, n) in enumerate(zip(task.labels, *columns, strict=True))
+    )
+
+
 def _classes(task: Task, truth: NDArray[Any], chances: NDArray[Any]) -> Classes:
     guess, count = chances.argmax(1), len(task.labels)
     most = int(np.bincount(truth, minlength=count).argmax())
-    columns = precision_recall_fscore_support(truth, guess, labels=range(count), zero_division=0)
     return Classes(
-        rows=tuple(
-            ClassRow(label, int(n), float(p), float(r), float(f), _auc(truth == i, chances[:, i]))
-            for i, (label, p, r, f, n) in enumerate(zip(task.labels, *columns, strict=True))
-        ),
+        rows=class_rows(task, truth, chances),
         confusion=np.bincount(truth * count + guess, minlength=count * count).reshape(count, count),
         reliability=_reliability(chances.max(1), guess == truth),
         coverage=_coverage(chances.max(1), guess == truth),

@@ -89,33 +89,31 @@ def _task_cards(one: Evaluation, human: float | None) -> list[Html]:
                 "how far confidence and accuracy are apart; majority: always predicting the commonest class."
             ),
         ),
-        card(f"{one.task.capitalize()}: confidence", *_confidence(one, classes), wide=False),
-        card(f"{one.task.capitalize()} by class", _class_table(classes), wide=False),
+        card(
+            f"{one.task.capitalize()}: confidence and classes",
+            side_by_side(*_confidence(one, classes), _class_table(classes)),
+            hint("Below the dashed diagonal it is more sure than right. Numbers count samples."),
+        ),
     ]
 
 
 def _confidence(one: Evaluation, classes: Classes) -> tuple[Html, ...]:
-    points = [(b.confidence, b.accuracy) for b in classes.reliability]
-    counts = [str(b.count) for b in classes.reliability]
     return (
-        side_by_side(
-            charts.curves(
-                f"Reliability: ECE {one.metrics['ece'].value:.3f}",
-                [("", points)],
-                across="mean confidence",
-                up="accuracy",
-                square=True,
-                notes=counts,
-            ),
-            charts.curves(
-                "Coverage against accuracy",
-                [("", list(classes.coverage))],
-                across="share that gets a label, most confident first",
-                up="accuracy",
-                reference=(classes.majority["accuracy"], "majority class"),
-            ),
+        charts.curves(
+            f"Reliability: ECE {one.metrics['ece'].value:.3f}",
+            [("", [(b.confidence, b.accuracy) for b in classes.reliability])],
+            across="mean confidence",
+            up="accuracy",
+            square=True,
+            notes=[str(b.count) for b in classes.reliability],
         ),
-        hint("Below the dashed diagonal it is more sure than right. Numbers count samples."),
+        charts.curves(
+            "Coverage against accuracy",
+            [("", list(classes.coverage))],
+            across="share that gets a label, most confident first",
+            up="accuracy",
+            reference=(classes.majority["accuracy"], "majority class"),
+        ),
     )
 
 

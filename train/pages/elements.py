@@ -74,11 +74,10 @@ def charts(*parts: Html) -> Html:
     return Html(f'<div class="charts">{"".join(part.text for part in parts)}</div>')
 
 
-def card(title: str, *parts: Html, wide: bool = True) -> Html:
-    """A section of the page, over its whole width or half of it."""
+def card(title: str, *parts: Html) -> Html:
+    """A section of the page."""
     inside = "\n".join(part.text for part in parts)
-    kind = "card wide" if wide else "card"
-    return Html(f'<section class="{kind}">\n<h2>{escape(title)}</h2>\n{inside}\n</section>')
+    return Html(f'<section class="card wide">\n<h2>{escape(title)}</h2>\n{inside}\n</section>')
 
 
 def page(

@@ -9,7 +9,7 @@ from typing import Any
 from typing import Protocol as Interface
 
 from affectstream.engines.bundle.folder import MANIFEST
-from affectstream.train.config import FitConfig
+from affectstream.train.config import SETTINGS, FitConfig
 from affectstream.train.data.dataset import DatasetInfo, read_info
 from affectstream.train.errors import DataError, RunError, WeightsMissing
 from affectstream.train.export.net_bundle import assemble
@@ -54,6 +54,8 @@ class Row:
     """Why it could not be run; else empty."""
     weights: dict[str, str]
     epochs: int
+    changed: dict[str, str]
+    """Settings that are not the recipe's own, which are the source's."""
 
 
 def reproduce(
@@ -77,7 +79,7 @@ def reproduce(
         except (DataError, WeightsMissing, RunError) as error:
             report(f"{step.recipe} cannot be run: {error}")
             found.append(
-                Row(step.recipe, step.reported, step.note, split, 0, {}, str(error), {}, 0)
+                Row(step.recipe, step.reported, step.note, split, 0, {}, str(error), {}, 0, {})
             )
     content = {"source": protocol.name, "data": read_info(data).name, "rows": found}
     write_atomically(folder / RESULT, encode_json(content))
@@ -108,7 +110,20 @@ def _run(
         "",
         dict(config.weights),
         summary["epochs"],
+        _changed(asked.recipe, config),
     )
+
+
+def _changed(recipe: Recipe, config: FitConfig) -> dict[str, str]:
+    """The settings of a run that lead to another result than the recipe's own."""
+    apart = ("tasks", "members", "weights", "runs")
+    return {
+        name: str(getattr(config, name))
+        for name, setting in SETTINGS.items()
+        if name not in apart
+        and setting.effect != "speed"
+        and getattr(config, name) != getattr(recipe.defaults, name)
+    }
 
 
 def _bundle(
@@ -170,6 +185,7 @@ def differences(protocol: Protocol, data: Path, found: Sequence[Row]) -> list[st
         out.append(
             f"{row.recipe}: {row.epochs} epochs, {row.samples} samples"
             + (f"; weights: {weights}" if weights else "")
+            + "".join(f"; {name} {value}" for name, value in row.changed.items())
         )
     return out
 

@@ -40,6 +40,7 @@ def test_words_alone_run_what_they_can(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "62.4; weighted F1 59.7" in said and "split test" in said
     assert "ensemble: not run:" in said and "sentence: 1 epochs, 8 samples" in said
+    assert "; epochs 1" in said and "; tiny True" in said
     document = json.loads((runs / "S3/reproduce.json").read_text())
     ensemble, sentence = document["rows"]
     assert ensemble["metrics"] == {} and ensemble["reason"]
