@@ -48,19 +48,8 @@ class BundleMetrics:
     """The row of the data set of each prediction."""
 
 
-def evaluate_bundle(
-    bundle: Bundle, data: Path, split: str
-) -> tuple[tuple[Measurement, ...], list[str]]:
-    """Metrics on `split` of the data set in `data`, and the lines of a table by class.
-
-    Raises as `measure_bundle`.
-    """
-    found = measure_bundle(bundle, data, split)
-    return found.rows, found.by_class
-
-
 def measure_bundle(bundle: Bundle, data: Path, split: str) -> BundleMetrics:
-    """As `evaluate_bundle`, with the predictions, and what each modality is worth.
+    """Evaluate on `split` of the data set in `data`.
 
     Raises as `bundle_samples`, and `RunError` for a bundle that was trained on the same samples under other
     splits.

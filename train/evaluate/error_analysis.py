@@ -149,7 +149,7 @@ def _group(
     accuracy = bootstrap(_accuracy, truth, guess, groups=groups)["accuracy"]
     actual = confusion.sum(1)
     wrong = confusion - np.diag(confusion.diagonal())
-    row, column = np.unravel_index(int(wrong.argmax()), wrong.shape)
+    row, column = divmod(int(wrong.argmax()), count)
     mistake = (labels[row], labels[column], int(wrong[row, column])) if wrong.any() else None
     return GroupErrors(
         fact,

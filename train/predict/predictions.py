@@ -12,7 +12,6 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.manifest import Calibration
 from affectstream.train.config import FitConfig
 from affectstream.train.data.dataset import Dataset
@@ -20,8 +19,7 @@ from affectstream.train.fit.loggers import print_line
 from affectstream.train.fit.machine import within_memory
 from affectstream.train.loader.batches import ValidBatches, to_device
 from affectstream.train.loader.samples import Samples
-from affectstream.train.predict.bundle_outputs import BundleOutputs, bundle_outputs
-from affectstream.train.predict.bundle_samples import bundle_samples, valid_batches
+from affectstream.train.predict.bundle_outputs import BundleOutputs
 from affectstream.train.statistics import Groups, Interval, bootstrap, groups_of
 from affectstream.train.tasks import Task, by_task, compute_metrics, predict_all
 
@@ -135,16 +133,6 @@ def predict_network(module: nn.Module, samples: Samples, tasks: Sequence[Task]) 
 
     outputs = within_memory(outputs_of_all, batches, print_line)
     return predictions_for(samples.dataset, samples.rows, tasks, predict_all(outputs, tasks))
-
-
-def predict_bundle(bundle: Bundle, data: Path, split: str) -> Predictions:
-    """The calibrated predictions of a bundle for `split` of a prepared data set.
-
-    Raises `DataMissing`, and `DataError` if the data set has nothing that the bundle can be measured on.
-    """
-    samples, tasks = bundle_samples(bundle, data, split)
-    outputs = bundle_outputs(bundle, *valid_batches(samples), missing=False)[None]
-    return predictions_from(outputs, samples[0], tasks, bundle.manifest.calibration)
 
 
 def predictions_from(

@@ -23,7 +23,7 @@ from affectstream.stream.faces.crop import scaled_template
 from affectstream.train.config import FitConfig
 from affectstream.train.data.dataset import CropInfo
 from affectstream.train.errors import DataError, DataMissing, RunError
-from affectstream.train.evaluate.bundle_metrics import AS_THEY_ARE, evaluate_bundle
+from affectstream.train.evaluate.bundle_metrics import AS_THEY_ARE, measure_bundle
 from affectstream.train.export.card import training_data
 from affectstream.train.export.net_bundle import assemble
 from affectstream.train.fit.checkpoint import load, load_run
@@ -48,6 +48,12 @@ from tests.support.prepared import (
     write,
 )
 from tests.support.small_bundles import compound, plain
+
+
+def evaluated(bundle, data, split):
+    found = measure_bundle(bundle, data, split)
+    return found.rows, found.by_class
+
 
 FRAME = FaceCrop(size=48, kind="frame")
 
@@ -521,7 +527,7 @@ def test_all_tasks_become_one_bundle(tmp_path):
     assemble(cnn.RECIPE, folder, tmp_path / "runs", tmp_path / "made", report=lambda _: None)
     with Bundle.open(tmp_path / "made") as bundle:
         assert set(bundle.engines["fusion"].outputs) == {"logits", *tasks[1:]}
-        rows, by_class = evaluate_bundle(bundle, folder, "valid")
+        rows, by_class = evaluated(bundle, folder, "valid")
     figures = {row.metric for row in rows}
     assert {f"{task}/accuracy" for task in tasks[:3]} <= figures
     assert {f"{task}/ccc" for task in tasks[3:]} <= figures
@@ -535,7 +541,7 @@ def test_a_bundle_may_predict_attention_alone(tmp_path):
     with Bundle.open(tmp_path / "made") as bundle:
         assert bundle.manifest.labels == ()
         assert set(bundle.engines["fusion"].outputs) == {"attention"}
-        rows, _ = evaluate_bundle(bundle, folder, "valid")
+        rows, _ = evaluated(bundle, folder, "valid")
     assert [row.metric for row in rows] == ["accuracy", "f1", "balanced_accuracy", "auc"]
 
 
@@ -551,15 +557,20 @@ def test_whole_frames_need_no_detector(tmp_path):
 
 def test_pocket_can_be_measured_on_prepared_samples(data, tmp_path):
     with Bundle.open("pocket") as bundle:
-        rows, by_class = evaluate_bundle(bundle, data, "valid")
+        rows, by_class = evaluated(bundle, data, "valid")
         assert {(row.part, row.count) for row in rows} == {("video", 12)}
         assert {"accuracy", "macro_f1", "uar", "ece"} <= {row.metric for row in rows}
         assert all(0 <= row.value <= 1 for row in rows)
         assert len(by_class) == 1 + 7
         made = list(utterances(8, "test"))
         made[0].audio = None
-        rows, _ = evaluate_bundle(bundle, write(tmp_path / "talk", made), "test")
-    counts = {row.part: row.count for row in rows}
+        found = measure_bundle(bundle, write(tmp_path / "talk", made), "test")
+    counts = {row.part: row.count for row in found.rows}
+    worth = found.importance
+    assert (worth.task, worth.metric, worth.samples) == ("emotion", "accuracy", 7)
+    assert [one.modality for one in worth.modalities] == ["video", "voice", "text"]
+    shares = [one.ablation_percent for one in worth.modalities]
+    assert shares == [None] * 3 or sum(shares) == pytest.approx(100, abs=0.2)
     assert counts[AS_THEY_ARE] == 8
     assert (counts["video+voice+text"], counts["voice"], counts["video+text"]) == (7, 7, 8)
 
@@ -588,7 +599,7 @@ def test_a_fused_bundle_is_measured_as_serving_fuses_it(tmp_path):
         np.testing.assert_allclose(joined[None].outputs["logits"], expected, atol=1e-4)
         assert joined[None].modalities[:2] == ("video", "video+voice+text")
         assert len(joined["voice", "text"].samples) == 7
-        rows, _ = evaluate_bundle(bundle, data, "test")
+        rows, _ = evaluated(bundle, data, "test")
     assert {row.part for row in rows} >= {AS_THEY_ARE, "video", "video+voice+text"}
 
 
@@ -604,7 +615,7 @@ def test_samples_that_a_bundle_cannot_be_measured_on_are_refused(exported, tmp_p
             (whole, "crops of kind frame, expected face"),
         ):
             with pytest.raises(DataError, match=message):
-                evaluate_bundle(bundle, at, "test")
+                measure_bundle(bundle, at, "test")
 
 
 # --- the command line ---
