@@ -12,12 +12,14 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 
 from affectstream.bench.machine import describe
 from affectstream.engines.spec import Array, Engine
 from affectstream.stream.recognizer import Recognizer
+from affectstream.stream.windowing import speech_detectors
 
 Feeds = list[dict[str, Array]]
 Calls = list[tuple[Engine, dict[str, Array]]]
@@ -40,15 +42,19 @@ class FeedRecorder(AbstractContextManager["FeedRecorder"]):
 
 
 def record_calls(recognizer: Recognizer, path: Path) -> Calls:
-    """Score `path` and return every engine call, in order."""
+    """Score `path` and return every call of the bundle's engines and of the speech gate, in order."""
     calls, plain = Calls(), recognizer.bundle
     # A file that several members share is one engine: its calls are recorded once.
     recorders = {id(e): FeedRecorder(e, calls) for e in plain.all_engines.values()}
     recognizer.bundle = plain.with_engines(
         {role: recorders[id(e)] for role, e in plain.all_engines.items()}
     )
+    gate = FeedRecorder(speech_detectors.open_silero(), calls)
     try:
-        with recognizer.session(path) as session:
+        with (
+            patch.object(speech_detectors, "open_silero", lambda: gate),
+            recognizer.session(path) as session,
+        ):
             for _ in session:
                 pass
     finally:

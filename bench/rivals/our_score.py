@@ -20,8 +20,8 @@ def open_our_score(clip: str, bundle: str) -> Callable[[], dict[str, int]]:
     path, engines = Path(clip), recognizer.bundle.all_engines
     rows = {"face_detector": 0, "face_encoder": 0}
     for engine, feeds in record_calls(recognizer, path):
-        name = next(role.rpartition("/")[2] for role, e in engines.items() if e is engine)
-        if name in rows:
+        roles = [role.rpartition("/")[2] for role, e in engines.items() if e is engine]
+        for name in rows.keys() & roles:
             rows[name] += len(next(iter(feeds.values())))
     counts = {
         "frames": count_pictures(path),

@@ -2,9 +2,9 @@
 
 Three tasks run on the same recording: `score` as a whole; decoding alone (PyAV, every frame and sample,
 nothing converted); inference alone (every engine with exactly the inputs that `score` gave it, in the same
-order, in one thread). The rest of `score` is overhead: conversion to RGB, cropping, resampling, voice
-activity, tracking, pose, windows, events. The tasks alternate, and each ratio is the median over the
-rounds, so a busy moment spoils one round and not the result.
+order, in one thread; the network of the speech gate too). The rest of `score` is overhead: conversion to
+RGB, cropping, resampling, tracking, pose, windows, events. The tasks alternate, and each ratio is the median
+over the rounds, so a busy moment spoils one round and not the result.
 
 Not covered: opening the bundle, writing results.
 

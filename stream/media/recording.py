@@ -51,6 +51,11 @@ BOUND_STEP_US = 500_000
 Pictures = Literal["decode", "elsewhere", "unused"]
 """What becomes of the pictures of a recording: they are decoded here; by others, who tell the recording what
 they found with `Recording.add_pictures`; or by nobody."""
+THREADED_PIXELS = 1920 * 1080
+"""Pictures from this size on are decoded in several threads. Decoding smaller ones takes less time than
+looking at them, which goes on beside it."""
+MAX_DECODER_THREADS = 4
+"""Each thread more holds a picture more, and adds less."""
 _MAX_AHEAD = 256
 """Items read at opening, in search of the first frame."""
 
@@ -106,11 +111,11 @@ class Recording:
         `audio_track` is a track counted from 1 or a language (FFmpeg's best one unless given);
         `start_us` and `end_us` cut on the recording's own clock, and item times stay on that clock.
         Sound has one channel, or two with `stereo`. With `frame_hz`, pictures that serve no point of
-        that grid (see `GridSampler`) may be skipped without decoding. `threads` are decoder threads;
-        their number does not change the items. Pictures of more than `max_pixels` are refused before they
-        are decoded; where `pictures` are not decoded here, the recording ends where it did. Without `sound`
-        only the pictures are read. Raises `SourceError` where the file cannot be used, and `OptionError` for
-        an end that does not come after the start.
+        that grid (see `GridSampler`) may be skipped without decoding. Large pictures are decoded by up to
+        `threads` threads; their number does not change the items. Pictures of more than `max_pixels` are
+        refused before they are decoded; where `pictures` are not decoded here, the recording ends where it
+        did. Without `sound` only the pictures are read. Raises `SourceError` where the file cannot be used,
+        and `OptionError` for an end that does not come after the start.
         """
         path, start_us = Path(path), start_us or 0
         end_us = FOREVER_US if end_us is None else end_us
@@ -321,8 +326,11 @@ def _start(
             decoders.append(AudioDecoder(audio, origin, span, stats, channels=channels))
         for decoder in decoders:
             decoder.likely_end_us = info.duration_us or 0
-            decoder.stream.codec_context.thread_count = threads
-            decoder.stream.codec_context.thread_type = "AUTO"
+            decoder.stream.codec_context.thread_count = 1
+        if video is not None and video.width * video.height >= THREADED_PIXELS:
+            # Several pictures at once: a picture often has one slice only, which one thread decodes.
+            video.codec_context.thread_count = min(threads, MAX_DECODER_THREADS)
+            video.codec_context.thread_type = "FRAME"
         return container, info, tuple(decoders)
     except BaseException:
         container.close()

@@ -64,7 +64,9 @@ class Session:
         self.name = os.fsencode(media.name).decode("utf-8", "replace")
         self._options = options
         self._bundle = bundle
-        self._source = media if isinstance(media, PushedMedia) else _open(media, options, bundle)
+        self._source = (
+            media if isinstance(media, PushedMedia) else _open(media, options, bundle, threads)
+        )
         self.info = self._source.info
         self.ended: Stream | None = None
         self.transcript_file: Path | None = None
@@ -161,7 +163,7 @@ class Session:
             # Its sound is read here, and how far it is; what was found at opening still holds.
             info = self.info
             self._source = source = _open_recording(
-                source.path, self._options, self._bundle, "elsewhere"
+                source.path, self._options, self._bundle, "elsewhere", threads=1
             )
             source.info = info
             yield from Pipeline(
@@ -334,10 +336,12 @@ class Session:
             self._copy.close()
 
 
-def _open(path: Path, options: SourceOptions, bundle: Bundle) -> Recording | TranscriptSource:
+def _open(
+    path: Path, options: SourceOptions, bundle: Bundle, threads: int
+) -> Recording | TranscriptSource:
     if not is_transcript(path):
         used = "video" in bundle.modalities and options.allows("video")
-        return _open_recording(path, options, bundle, "decode" if used else "unused")
+        return _open_recording(path, options, bundle, "decode" if used else "unused", threads)
     if options.transcript is not None:
         raise OptionError(f"{path} is a transcript: leave out the transcript {options.transcript}")
     if options.audio_track is not None:
@@ -348,7 +352,7 @@ def _open(path: Path, options: SourceOptions, bundle: Bundle) -> Recording | Tra
 
 
 def _open_recording(
-    path: Path, options: SourceOptions, bundle: Bundle, pictures: Pictures
+    path: Path, options: SourceOptions, bundle: Bundle, pictures: Pictures, threads: int
 ) -> Recording:
     return Recording.open(
         path,
@@ -357,6 +361,7 @@ def _open_recording(
         end_us=options.end_us,
         stereo=options.assignment.channels is not None,
         frame_hz=bundle.manifest.frame_hz,
+        threads=threads,
         max_pixels=options.max_pixels,
         pictures=pictures,
     )

@@ -63,7 +63,7 @@ class SileroDetector:
     _MAX_FRAMES = 512
 
     def __init__(self) -> None:
-        self._engine = _open_silero()
+        self._engine = open_silero()
         self._state = {name: np.zeros((1, 1, 128), np.float32) for name in ("h", "c")}
         self._context: NDArray[np.float32] = np.zeros(self._CONTEXT, np.float32)
 
@@ -122,7 +122,7 @@ DETECTORS: dict[SpeechGateOption, Callable[[], SpeechDetector]] = {
 
 
 @cache
-def _open_silero() -> Engine:
+def open_silero() -> Engine:
     """Silero's network, opened once for all gates. Raises `EngineError` for a missing or changed file."""
     found = sha256(SILERO) if SILERO.is_file() else "no file"
     if found != SILERO_SHA256:

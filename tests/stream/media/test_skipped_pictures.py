@@ -57,6 +57,15 @@ def test_b_frames_that_serve_no_point_are_not_decoded(tmp_path: Path) -> None:
     assert decoded < 0.8 * of_all
 
 
+def test_decoder_threads_do_not_change_which_pictures_are_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("affectstream.stream.media.recording.THREADED_PIXELS", 0)
+    muxing = Muxing(video_options={"bf": "3", "b-pyramid": "normal", "g": "30"})
+    path = write_video(tmp_path / "b.mp4", 120, muxing=muxing)
+    assert sampled(path, 4, frame_hz=4, threads=3) == sampled(path, 4, frame_hz=4)
+
+
 def test_without_b_frames_every_picture_is_decoded(tmp_path: Path) -> None:
     muxing = Muxing(video_options={"bf": "0"})
     assert same(write_video(tmp_path / "p.mp4", 60, muxing=muxing), 4) == (60, 60)

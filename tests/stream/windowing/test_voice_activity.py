@@ -161,7 +161,7 @@ def test_speech_is_speech_and_its_two_channels_are_averaged(option):
 def test_a_changed_network_is_refused(monkeypatch, tmp_path):
     changed = tmp_path / "silero.onnx"
     changed.write_bytes(b"other")
-    speech_detectors._open_silero.cache_clear()
+    speech_detectors.open_silero.cache_clear()
     monkeypatch.setattr(speech_detectors, "SILERO", changed)
     with pytest.raises(EngineError, match="expected Silero's network with SHA-256"):
         VoiceGate()
