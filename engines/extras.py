@@ -21,6 +21,7 @@ Extra = Literal[
     "teach",
     "tensorrt",
     "train",
+    "voices",
 ]
 """The extras of pyproject.toml that messages name."""
 
@@ -47,6 +48,7 @@ _MODULES: dict[Extra, tuple[str, ...]] = {
         ),
         *("tomli_w", "torch", "torchvision", "transformers"),
     ),
+    "voices": ("scipy",),
 }
 """The modules that each extra installs."""
 _PACKAGES = frozenset({"onnx", "psutil", "wandb"})

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from affectstream.engines.labels import (
     MODALITIES,
@@ -35,8 +35,19 @@ def parse_time(text: str) -> int:
     return round((int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(seconds)) * 1e6)
 
 
+MAX_VOICES = 20
+"""The most voices in a recording that can be told apart."""
 MAX_TEXT = 500
 """Characters of a purpose or a consent."""
+
+
+def parse_voices(text: str) -> int | Literal["auto"]:
+    """A number of voices or ``auto``. Raises `OptionError` for anything else."""
+    if text == "auto":
+        return "auto"
+    if not text.isdecimal():
+        raise OptionError(f"voices: expected a number such as 2, or auto, found {text!r}")
+    return int(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +142,8 @@ class SourceOptions:
     vad: SpeechGateOption = "silero"
     """What decides which sound is speech: ``silero``; ``webrtc``, which music and noise pass; or ``none``,
     which takes all sound above -60 dBFS for speech."""
+    voices: int | Literal["auto"] | None = None
+    """Tell the voices of a recording apart where no face speaks: this many of them, or ``auto``."""
     metadata: Speakers | None = None
     """Age and gender of speakers, for bundles that use them; see `read_speakers`."""
     modalities: tuple[Modality, ...] | None = None
@@ -164,6 +177,13 @@ class SourceOptions:
         if self.vad not in get_args(SpeechGateOption):
             known = ", ".join(get_args(SpeechGateOption))
             raise OptionError(f"vad: expected one of {known}, found {self.vad!r}")
+        if isinstance(self.voices, int) and not 1 <= self.voices <= MAX_VOICES:
+            raise OptionError(f"voices: expected 1 to {MAX_VOICES} or auto, found {self.voices}")
+        if self.voices is not None and self.assignment != Assignment():
+            raise OptionError(
+                "voices are told apart where nobody says whose they are: leave out --voices, or --speaker "
+                "and --channel"
+            )
         if self.baseline_us < 0:
             raise OptionError(f"baseline must not be negative, found {self.baseline_us / 1e6} s")
         if self.neutral_us < 0:
@@ -200,6 +220,7 @@ class SourceOptions:
             "channels": self.assignment.channels,
             "names": dict(self.assignment.names) or None,
             "attention": None if self.attention == "gaze" else self.attention,
+            "voices": self.voices,
             "vad": None if self.vad == "silero" else self.vad,
             "baseline_s": self.baseline_us / 1e6 or None,
             "neutral_s": self.neutral_us / 1e6 or None,

@@ -16,6 +16,7 @@ from affectstream.bench.behaviour import (
     segments,
     speaker,
     steadiness,
+    voices,
 )
 from affectstream.bench.behaviour.report import Report
 from affectstream.bench.behaviour.workbench import Workbench
@@ -37,6 +38,7 @@ SECTIONS = {
     "reaction": Section("how soon does the label follow the face?", reaction.measure),
     "people": Section("is one person one number?", people.measure),
     "speaker": Section("whose voice is it?", speaker.measure),
+    "voices": Section("whose voice is it, where nobody is seen?", voices.measure),
     "coverage": Section("does another modality take labels away?", coverage.measure),
     "segments": Section("do segments say what their hops say?", segments.measure),
     "nonspeech": Section("does sound that is no speech get an emotion?", nonspeech.measure),

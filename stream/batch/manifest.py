@@ -8,6 +8,7 @@
 | `speakers` | who speaks: ``2``, or ``Alice=1;Bob=2`` |
 | `channels` | one speaker on each stereo channel: ``left=1;right=2`` |
 | `start`, `end` | the part to score: ``90`` or ``00:01:30`` |
+| `voices` | tell the voices apart: how many there are, or ``auto`` |
 | `metadata` | JSON file with age and gender of the speakers |
 | `purpose`, `consent` | what the results are for, and what the people in it agreed to |
 | `group` | a name; summaries compare groups |
@@ -27,13 +28,13 @@ from pathlib import Path
 
 from affectstream.stream.batch.task import Task, relative_name
 from affectstream.stream.errors import AffectstreamError, OptionError
-from affectstream.stream.options import Assignment, SourceOptions, parse_time
+from affectstream.stream.options import Assignment, SourceOptions, parse_time, parse_voices
 from affectstream.stream.speaker_metadata import read_speakers
 from affectstream.stream.transcript.files import language_tag, read_transcript
 
 COLUMNS = (
     *("path", "transcript", "language", "speakers", "channels"),
-    *("start", "end", "metadata", "purpose", "consent", "group"),
+    *("start", "end", "metadata", "voices", "purpose", "consent", "group"),
 )
 OWN_PREFIX = "x_"
 _MAX_SHOWN = 20
@@ -145,6 +146,8 @@ def _task(manifest: Path, row: Mapping[str, str], options: SourceOptions) -> Tas
         changes["end_us"] = parse_time(text)
     if text := row.get("metadata"):
         changes["metadata"] = read_speakers(folder / text)
+    if text := row.get("voices"):
+        changes["voices"] = parse_voices(text)
     for name in ("purpose", "consent"):
         if text := row.get(name):
             changes[name] = text

@@ -76,6 +76,13 @@ Speakers = Annotated[
         show_default=False,
     ),
 ]
+Voices = Annotated[
+    str | None,
+    typer.Option(
+        help="Tell voices apart where nobody is seen to speak: how many there are, or auto.",
+        show_default="off",
+    ),
+]
 Metadata = Annotated[
     Path | None,
     typer.Option(
@@ -182,12 +189,18 @@ def source_options(
     words_download: bool = False,
     purpose: str | None = None,
     consent: str | None = None,
+    voices: str | None = None,
 ) -> SourceOptions:
     """The options of one source, from the values of its flags.
 
     Raises `typer.BadParameter` or `OptionError` for a value that is not allowed.
     """
-    from affectstream.stream.options import MAX_PIXELS, Assignment, SourceOptions
+    from affectstream.stream.options import (
+        MAX_PIXELS,
+        Assignment,
+        SourceOptions,
+        parse_voices,
+    )
     from affectstream.stream.speaker_metadata import read_speakers
 
     return SourceOptions(
@@ -210,6 +223,7 @@ def source_options(
         min_confidence=min_confidence,
         purpose=purpose,
         consent=consent,
+        voices=None if voices is None else parse_voices(voices),
     )
 
 

@@ -29,6 +29,7 @@ from affectstream.stream.cli.flags import (
     Trace,
     Transcript,
     Vad,
+    Voices,
     Words,
     WordsDownload,
     parse_formats,
@@ -72,6 +73,7 @@ def score(
             help="One speaker on each stereo channel, as left=1,right=2.", show_default=False
         ),
     ] = None,
+    voices: Voices = None,
     metadata: Metadata = None,
     attention: Attention = "gaze",
     baseline: Baseline = "0s",
@@ -167,6 +169,7 @@ def score(
         min_confidence=min_confidence,
         purpose=purpose,
         consent=consent,
+        voices=voices,
     )
     if words_download and words is None:
         raise typer.BadParameter("needs --words", param_hint="--words-download")

@@ -26,6 +26,7 @@ from affectstream.stream.fusion.reading import OutputDecoder, Reading
 from affectstream.stream.fusion.subjects import Subject, SubjectAssigner, is_recent
 from affectstream.stream.options import Assignment
 from affectstream.stream.speaker_metadata import Speakers
+from affectstream.stream.voices.turns import VoiceTurns
 from affectstream.stream.windowing.windows import Window, WindowShape
 
 
@@ -55,6 +56,7 @@ class Fuser:
         speakers: Speakers | None = None,
         min_confidence: float | None = None,
         neutral_us: int = 0,
+        turns: VoiceTurns | None = None,
     ) -> None:
         """`modalities` are those that the source can give at all.
 
@@ -73,6 +75,7 @@ class Fuser:
             manifest.frame_hz,
             self._shape.points_per_hop,
             has_voice="voice" in modalities,
+            turns=turns,
         )
         self.decoder = OutputDecoder(manifest, min_confidence)
         self.newest: FusedHop | None = None

@@ -9,6 +9,7 @@ from affectstream.stream.events import MAX_NAME_CHARS, AssignedBy
 from affectstream.stream.fusion.speaking import Speaking, SpeakingMouths
 from affectstream.stream.media.types import Cue
 from affectstream.stream.options import Assignment
+from affectstream.stream.voices.turns import VoiceTurns
 from affectstream.stream.windowing.windows import (
     ABSENT_AFTER_US,
     FrameSample,
@@ -27,13 +28,17 @@ class Subject:
     channel: int | None = None
     """The channel of sound with the voice of this subject."""
     cue: Cue | None = None
+    voice: str | None = None
+    """Who is heard, by the sound of the voice."""
     assigned_by: AssignedBy | None = None
 
     @property
     def speaker(self) -> str | None:
-        """Who speaks, by the transcript, where no track does."""
-        if self.track is not None or self.cue is None or self.cue.speaker is None:
+        """Who speaks, by the transcript or else by the voice, where no track does."""
+        if self.track is not None:
             return None
+        if self.cue is None or self.cue.speaker is None:
+            return self.voice
         return self.cue.speaker[:MAX_NAME_CHARS]
 
 
@@ -41,9 +46,16 @@ class SubjectAssigner:
     """Assigns the voices and words of a window to tracks, or to the recording."""
 
     def __init__(
-        self, assignment: Assignment, frame_hz: int, points_per_hop: int, *, has_voice: bool
+        self,
+        assignment: Assignment,
+        frame_hz: int,
+        points_per_hop: int,
+        *,
+        has_voice: bool,
+        turns: VoiceTurns | None = None,
     ) -> None:
-        """`has_voice` says whether the source can give a voice at all."""
+        """`has_voice` says whether the source can give a voice at all; `turns` whose it is, where known."""
+        self._turns = turns
         self._assignment = assignment
         self._sides = (assignment.channels or ()) if has_voice else ()
         self._mouths = SpeakingMouths(frame_hz, points_per_hop)
@@ -82,6 +94,8 @@ class SubjectAssigner:
         if window.cue is not None and uses_text:
             subject, by = owner(None, self._cue_speaking)
             subject.cue, subject.assigned_by = window.cue, by or subject.assigned_by
+        if self._turns is not None and recording.channel is not None:
+            recording.voice = self._turns.at((window.start_us + window.end_us) // 2)
         if window.frames:  # a whole picture shows the only person who is in it
             (subjects[present[0]] if len(present) == 1 else recording).frames = window.frames
         return [*subjects.values(), recording]

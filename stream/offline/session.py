@@ -35,6 +35,7 @@ from affectstream.stream.transcript.files import (
     read_transcript,
 )
 from affectstream.stream.transcript.source import TranscriptSource
+from affectstream.stream.voices.turns import VoiceTurns, find_turns
 from affectstream.stream.words.opening import recording_recognizer
 from affectstream.stream.words.recording import recognize_recording
 
@@ -80,10 +81,13 @@ class Session:
             options = self._with_language()
             self.modalities = self._used_modalities()
             self._check_metadata()
+            turns = self._voice_turns()
         except BaseException:
             self._source.close()
             raise
-        self._interpreter = Interpreter(self._bundle, self.name, options, self.modalities)
+        self._interpreter = Interpreter(
+            self._bundle, self.name, options, self.modalities, turns=turns
+        )
         if self._transcript is not None:
             for cue in self._transcript.cues:
                 self._interpreter.push_cue(cue)
@@ -229,6 +233,14 @@ class Session:
         if recognizer is None or not isinstance(self._source, Recording):
             return None
         return recognize_recording(self._source.path, self._options, recognizer, self._words_file)
+
+    def _voice_turns(self) -> VoiceTurns | None:
+        if self._options.voices is None:
+            return None
+        if not isinstance(self._source, Recording) or "voice" not in self.modalities:
+            self._warnings.append("voices are not told apart: there is no voice to use")
+            return None
+        return find_turns(self._source.path, self._options)
 
     def _check_channels(self) -> None:
         tracks = {audio.track: audio for audio in self.info.audio}

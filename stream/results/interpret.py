@@ -35,6 +35,7 @@ from affectstream.stream.results.attention import (
 )
 from affectstream.stream.results.event_builder import EventBuilder
 from affectstream.stream.results.segments import Segmenter, StateSpan
+from affectstream.stream.voices.turns import VoiceTurns
 from affectstream.stream.windowing.gaps import Gap, GapFinder
 from affectstream.stream.windowing.speech_share import SpeechShare
 from affectstream.stream.windowing.windows import (
@@ -66,6 +67,8 @@ class _TrackState:
         """Those of the newest reading that used any."""
         self.seen_us = 0
         """End of the last hop with a reading."""
+        self.speaker: str | None = None
+        """The newest speaker, where no track speaks."""
 
 
 class Interpreter:
@@ -79,10 +82,12 @@ class Interpreter:
         modalities: Sequence[Modality],
         *,
         live: bool = False,
+        turns: VoiceTurns | None = None,
     ) -> None:
         """`modalities` are those that the source can give; `stream` names the source in events.
 
-        The hops of a `live` source do not wait until media follows (see `HolePolicy`).
+        The hops of a `live` source do not wait until media follows (see `HolePolicy`). `turns` say which
+        voice is heard when.
         """
         manifest = bundle.manifest
         self._labels = manifest.labels
@@ -101,6 +106,7 @@ class Interpreter:
             speakers=options.metadata,
             min_confidence=options.min_confidence,
             neutral_us=options.neutral_us,
+            turns=turns,
         )
         self._events = EventBuilder(stream, manifest.labels)
         self._has_emotion = bool(bundle.head_outputs - {"attention"})
@@ -286,12 +292,18 @@ class Interpreter:
     def _segments(
         self, state: _TrackState, reading: Reading, attention: AttentionReading | None
     ) -> list[Event]:
-        """Advance the segments of one track by one hop; those that end with it."""
+        """Advance the segments of one track by one hop; those that end with it.
+
+        Another speaker begins another segment.
+        """
         start_us, end_us = reading.start_us, min(reading.end_us, self._events.end_us)
         state.modalities = reading.modalities or state.modalities
+        changed = reading.speaker is not None and state.speaker not in (None, reading.speaker)
+        ended = self._close(reading.track, state) if changed else []
+        state.speaker = reading.speaker or state.speaker
         scores = dict(zip(self._labels, reading.scores or (), strict=False))
         spans = state.emotions.push(start_us, end_us, reading.label, scores)
-        events = self._segment_events(reading.track, state, "emotion", spans)
+        events = [*ended, *self._segment_events(reading.track, state, "emotion", spans)]
         if attention is not None:
             strengths: dict[str, float] = {attention.state: attention.state_score}
             spans = state.attentions.push(start_us, end_us, attention.state, strengths)

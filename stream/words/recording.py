@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectstream.engines.cache.atomic import write_atomic
-from affectstream.stream.media.recording import Recording
+from affectstream.stream.media.sound import read_mono, read_sound
 from affectstream.stream.media.types import SAMPLE_RATE, Cue, Samples, sample_time_us
 from affectstream.stream.options import SourceOptions
 from affectstream.stream.transcript.files import Transcript, read_transcript
@@ -100,21 +100,9 @@ def _key(path: Path, options: SourceOptions, recognizer: RecordingRecognizer) ->
     """A hash of everything that decides on the words."""
     made_of = (_FORMAT, recognizer.identity, options.language, options.vad)
     digest = hashlib.sha256(repr(made_of).encode())
-    for run in _sound(path, options):
+    for run in read_sound(path, options):
         digest.update(f"{run.start}:".encode() + run.data.tobytes())
     return digest.hexdigest()
-
-
-def _sound(path: Path, options: SourceOptions) -> Iterator[Samples]:
-    with Recording.open(
-        path,
-        audio_track=options.audio_track,
-        start_us=options.start_us,
-        end_us=options.end_us,
-        max_pixels=options.max_pixels,
-        pictures="unused",
-    ) as recording:
-        yield from (item for item in recording if isinstance(item, Samples))
 
 
 def _spans(path: Path, options: SourceOptions) -> Iterator[_Span]:
@@ -127,7 +115,7 @@ def _spans(path: Path, options: SourceOptions) -> Iterator[_Span]:
         start, stop = max(0, held[0].start - margin), held[-1].end + margin
         return _Span(start, np.ascontiguousarray(timeline.window(start, stop)[:, 0]))
 
-    for piece in _pieces(path, options):
+    for piece in read_mono(path, options):
         timeline.push(piece)
         end = piece.end
         for one in cutter.push(piece):
@@ -152,14 +140,6 @@ def _is_apart(held: Sequence[Samples], one: Samples) -> bool:
     """Whether an utterance does not belong into the span of those before it."""
     gap_s = (one.start - held[-1].end) / SAMPLE_RATE
     return gap_s > _MAX_GAP_S or (one.end - held[0].start) / SAMPLE_RATE > SPAN_S
-
-
-def _pieces(path: Path, options: SourceOptions) -> Iterator[Samples]:
-    """The sound in pieces of up to a second, (n, 1)."""
-    for run in _sound(path, options):
-        mono = np.asarray(run.data.mean(axis=1, keepdims=True), np.float32)
-        for start in range(0, len(mono), SAMPLE_RATE):
-            yield Samples(run.start + start, mono[start : start + SAMPLE_RATE])
 
 
 def _batches(spans: Iterable[_Span]) -> Iterator[list[_Span]]:

@@ -35,14 +35,18 @@ def windowed_dft(n_fft: int = N_FFT) -> NDArray[np.float64]:
     return np.concatenate([np.cos(phase) * window, np.sin(phase) * window])
 
 
-class LogMel(nn.Module):
-    """Samples to the natural logarithm of mel power; has constants only, no trained weights."""
+class MelPower(nn.Module):
+    """Samples to mel power; has constants only, no trained weights."""
 
     rows: Tensor
     bank: Tensor
 
     def __init__(
-        self, bands: int = BANDS, n_fft: int = N_FFT, hop_samples: int = HOP_SAMPLES
+        self,
+        bands: int = BANDS,
+        n_fft: int = N_FFT,
+        hop_samples: int = HOP_SAMPLES,
+        lowest_hz: float = LOWEST_HZ,
     ) -> None:
         from transformers.audio_utils import mel_filter_bank  # takes seconds to import
 
@@ -52,7 +56,7 @@ class LogMel(nn.Module):
         triangles = mel_filter_bank(
             n_fft // 2 + 1,
             bands,
-            LOWEST_HZ,
+            lowest_hz,
             HIGHEST_HZ,
             SAMPLE_RATE,
             norm="slaney",
@@ -72,5 +76,13 @@ class LogMel(nn.Module):
             spectrum = F.conv1d(samples.unsqueeze(1), self.rows, stride=self.hop_samples)
             half = self.n_fft // 2 + 1
             real, imaginary = spectrum[:, :half], spectrum[:, half:]
-            power = real * real + imaginary * imaginary
-            return torch.log(F.conv1d(power, self.bank).clamp(min=FLOOR))
+            return F.conv1d(real * real + imaginary * imaginary, self.bank)
+
+
+class LogMel(MelPower):
+    """The natural logarithm of mel power."""
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """As `MelPower.forward`; silence is `FLOOR`."""
+        with torch.autocast(samples.device.type, enabled=False):
+            return torch.log(super().forward(samples).clamp(min=FLOOR))

@@ -1,0 +1,1 @@
+"""The voices of a recording, told apart: who speaks when, where nobody is seen."""
