@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from affectstream.engines.labels import Modality
     from affectstream.stream.batch.run import BatchResult
+    from affectstream.stream.explain.clip import ClipExplanation
     from affectstream.stream.explain.explanation import Detail, Explanation
     from affectstream.stream.live.source import LiveOptions
     from affectstream.stream.push import Policy, PushStream
@@ -203,6 +204,39 @@ class Recognizer(LoadedBundle):
         at_us = parse_time(at) if isinstance(at, str) else round(at * 1e6)
         return explain(
             self, source, at_us, options, track=track, explained=explained, detail=detail
+        )
+
+    def explain_clip(
+        self,
+        source: str | Path,
+        start: float | str,
+        end: float | str,
+        options: SourceOptions | None = None,
+        *,
+        track: int | None = None,
+        explained: str | None = None,
+        patches: int = 9,
+    ) -> ClipExplanation:
+        """Explain every hop of one person between two times; `ClipExplanation.write` writes a video.
+
+        The arguments are those of `explain`; `patches` are hidden down and across the face. Without
+        `explained` each hop explains its own best label. Takes as long as explaining each hop. Raises
+        `OptionError` for a stretch that is empty or longer than two minutes.
+        """
+        from affectstream.stream.explain.clip import explain_clip
+
+        start_us, end_us = (
+            parse_time(t) if isinstance(t, str) else round(t * 1e6) for t in (start, end)
+        )
+        return explain_clip(
+            self,
+            source,
+            start_us,
+            end_us,
+            options,
+            track=track,
+            explained=explained,
+            per_side=patches,
         )
 
     def score_many(

@@ -31,10 +31,6 @@ def explain(
         Path,
         typer.Argument(help="The recording, or a transcript.", show_default=False),
     ],
-    at: Annotated[
-        str,
-        typer.Option(help="The time to explain: 83.5 or 01:23.5.", show_default=False),
-    ],
     output: Annotated[
         Path,
         typer.Option(
@@ -44,6 +40,19 @@ def explain(
             show_default=False,
         ),
     ],
+    at: Annotated[
+        str | None,
+        typer.Option(help="The time to explain: 83.5 or 01:23.5.", show_default=False),
+    ] = None,
+    from_: Annotated[
+        str | None,
+        typer.Option(
+            "--from", help="Explain a stretch, as a video: from this time on.", show_default=False
+        ),
+    ] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", help="The end of that stretch.", show_default=False)
+    ] = None,
     bundle: BundleName = "pocket",
     track: Annotated[
         int | None,
@@ -96,7 +105,10 @@ def explain(
     the input and computes the score again. Works with every bundle.
 
     Example: [bold]affectstream explain interview.mp4 --at 01:23.5 --output why[/bold]
+
+    Example: [bold]affectstream explain interview.mp4 --from 01:20 --to 01:30 --output why[/bold]
     """
+    from affectstream.stream.errors import OptionError
     from affectstream.stream.explain.explanation import Detail
     from affectstream.stream.explain.summary import summary_lines
     from affectstream.stream.recognizer import Recognizer
@@ -119,10 +131,24 @@ def explain(
         modalities=modalities,
         min_confidence=min_confidence,
     )
-    at_us = parse_time_option(at, "--at")
+    if at is None:
+        if from_ is None or to is None:
+            raise OptionError(
+                "say what to explain: a time with --at, or a stretch with --from and --to"
+            )
+        span = parse_time_option(from_, "--from") / 1e6, parse_time_option(to, "--to") / 1e6
+        with Recognizer.open(bundle, device=device, threads=threads) as recognizer:
+            clip = recognizer.explain_clip(
+                recording, *span, options, track=track, explained=of, patches=patches
+            )
+            typer.echo(f"{clip.write(output)}")
+        return
+    if from_ is not None or to is not None:
+        raise OptionError("--at explains one time, --from and --to a stretch: give one of them")
+    at_s = parse_time_option(at, "--at") / 1e6
     with Recognizer.open(bundle, device=device, threads=threads) as recognizer:
         found = recognizer.explain(
-            recording, at_us / 1e6, options, track=track, explained=of, detail=Detail(face=patches)
+            recording, at_s, options, track=track, explained=of, detail=Detail(face=patches)
         )
     page = found.write(output)
     for line in summary_lines(found.document):

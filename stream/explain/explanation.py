@@ -159,15 +159,15 @@ def explain(
 def _answer(labels: tuple[str, ...], answer: Answer) -> dict[str, Any]:
     scores = answer.scores
     return {
-        "value": _rounded(answer.value),
-        "scores": None if scores is None else dict(zip(labels, map(_rounded, scores), strict=True)),
+        "value": rounded(answer.value),
+        "scores": None if scores is None else dict(zip(labels, map(rounded, scores), strict=True)),
     }
 
 
 def _modality(labels: tuple[str, ...], one: ModalityEffect) -> dict[str, Any]:
     return {
         "modality": one.modality,
-        "change": None if one.change is None else _rounded(one.change),
+        "change": None if one.change is None else rounded(one.change),
         "alone": None if one.alone is None else _answer(labels, one.alone),
         "without": None if one.without is None else _answer(labels, one.without),
     }
@@ -179,9 +179,9 @@ def _face(one: FaceEffect) -> dict[str, Any]:
         "kind": crop.kind,
         "size": crop.size,
         "grid": _table(one.grid),
-        "regions": {name: _rounded(value) for name, value in one.regions.items()},
+        "regions": {name: rounded(value) for name, value in one.regions.items()},
         "frames": [
-            {"t": seconds(t_us), "change": _rounded(value)}
+            {"t": seconds(t_us), "change": rounded(value)}
             for t_us, value in zip(one.seen.times_us, one.frames.tolist(), strict=True)
         ],
     }
@@ -197,13 +197,14 @@ def _voice(one: VoiceEffect) -> dict[str, Any]:
 
 
 def _word(one: WordEffect) -> dict[str, Any]:
-    change = None if one.change is None else _rounded(one.change)
+    change = None if one.change is None else rounded(one.change)
     return {"text": one.text, "earlier": one.earlier, "change": change}
 
 
 def _table(values: NDArray[np.float64]) -> list[list[float]]:
-    return [[_rounded(value) for value in row] for row in values.tolist()]
+    return [[rounded(value) for value in row] for row in values.tolist()]
 
 
-def _rounded(value: float) -> float:
+def rounded(value: float) -> float:
+    """A number of the document, to `DECIMALS`; -0.0 becomes 0.0."""
     return round(value, DECIMALS) + 0.0

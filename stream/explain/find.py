@@ -13,6 +13,7 @@ from affectstream.stream.fusion.reading import Reading
 from affectstream.stream.loaded import LoadedBundle
 from affectstream.stream.offline.session import Session
 from affectstream.stream.options import SourceOptions
+from affectstream.stream.results.interpret import HopResult
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,42 +40,65 @@ def find_hop(
     Without `track`: the first person who has a result, or else the recording itself. Raises `OptionError`
     where there is no such reading, and `SourceError` as scoring does.
     """
-    if at_us < (options.start_us or 0):
+    return find_hops(loaded, path, options, at_us, at_us + 1, track)[0]
+
+
+def find_hops(
+    loaded: LoadedBundle,
+    path: Path,
+    options: SourceOptions,
+    from_us: int,
+    to_us: int,
+    track: int | None = None,
+) -> list[FoundHop]:
+    """The readings of one person in all hops between `from_us` and `to_us` that have one; see `find_hop`."""
+    if from_us < (options.start_us or 0):
         raise OptionError(
-            f"--at {at_us / 1e6:g} s lies before --start {(options.start_us or 0) / 1e6:g} s"
+            f"{from_us / 1e6:g} s lies before --start {(options.start_us or 0) / 1e6:g} s"
         )
+    found: list[FoundHop] = []
+    missing: OptionError | None = None
     with Session(loaded.bundle, path, options, loaded.threads) as session:
         for result in session:
             readings = [reading for reading, _ in result.readings]
-            if not readings or readings[0].end_us <= at_us:
+            if not readings or readings[0].end_us <= from_us:
                 continue
-            if readings[0].start_us > at_us:
+            if readings[0].start_us >= to_us:
                 break
-            assert session.fuser.newest is not None
-            place = _choose(readings, track, at_us)
-            events = [event for event in result.events if isinstance(event, Emotion)]
-            if len(events) != len(readings):
-                name = loaded.bundle.manifest.name
-                raise OptionError(
-                    f"bundle {name!r} predicts no emotion: there is nothing to explain"
-                )
-            others = tuple(
-                one.track for n, one in enumerate(readings) if n != place and one.modalities
-            )
-            return FoundHop(
-                session.name,
-                session.fuser,
-                session.fuser.newest,
-                place,
-                readings[place],
-                events[place],
-                others,
-            )
+            try:
+                place = _choose(readings, track, max(from_us, readings[0].start_us))
+            except OptionError as error:
+                missing = missing or error
+                continue
+            track = readings[place].track or 0
+            found.append(_found(loaded, session, result, place))
         end_s = session.end_us / 1e6
-    raise OptionError(
-        f"{path}: no result covers {at_us / 1e6:g} s; the recording ends at {end_s:g} s"
-        if at_us / 1e6 >= end_s
-        else f"{path}: no result covers {at_us / 1e6:g} s, where neither pictures nor sound come"
+    if found:
+        return found
+    where = f"{from_us / 1e6:g} s"
+    raise missing or OptionError(
+        f"{path}: no result covers {where}; the recording ends at {end_s:g} s"
+        if from_us / 1e6 >= end_s
+        else f"{path}: no result covers {where}, where neither pictures nor sound come"
+    )
+
+
+def _found(loaded: LoadedBundle, session: Session, result: HopResult, place: int) -> FoundHop:
+    readings = [reading for reading, _ in result.readings]
+    events = [event for event in result.events if isinstance(event, Emotion)]
+    if len(events) != len(readings):
+        name = loaded.bundle.manifest.name
+        raise OptionError(f"bundle {name!r} predicts no emotion: there is nothing to explain")
+    assert session.fuser.newest is not None
+    others = [one.track for n, one in enumerate(readings) if n != place and one.modalities]
+    return FoundHop(
+        session.name,
+        session.fuser,
+        session.fuser.newest,
+        place,
+        readings[place],
+        events[place],
+        tuple(others),
     )
 
 
@@ -93,9 +117,7 @@ def _choose(readings: Sequence[Reading], track: int | None, at_us: int) -> int:
         if usable
         else f"nothing was used there ({', '.join(reasons)})"
     )
-    raise OptionError(
-        f"--at {at_us / 1e6:g} s: no result{wanted} to explain; found {found}: {advice}"
-    )
+    raise OptionError(f"{at_us / 1e6:g} s: no result{wanted} to explain; found {found}: {advice}")
 
 
 def _person(track: int | None) -> str:

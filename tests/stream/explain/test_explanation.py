@@ -155,3 +155,24 @@ def test_a_command_that_finds_nothing_writes_nothing(face, tmp_path, capsys):
         main(["explain", str(face), "--at", "1:00:00", "-o", str(tmp_path / "none")])
     assert left.value.code == 2 and "ends at 2 s" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
+
+
+def test_a_stretch_becomes_a_video_and_the_numbers_of_each_hop(pocket, face, tmp_path, capsys):
+    times = ["--from", "0.5", "--to", "0:01.5"]
+    with pytest.raises(SystemExit) as left:
+        main(["explain", str(face), *times, "--patches", "2", "-o", str(tmp_path)])
+    assert not left.value.code and capsys.readouterr().out.strip().endswith("explanation.mp4")
+    hops = json.loads((tmp_path / "explanation.json").read_text())["hops"]
+    events = emotions(pocket, face)
+    assert [hop["event"]["scores"] for hop in hops] == [events[n].scores for n in (1, 2)]
+    video = cv2.VideoCapture(str(tmp_path / "explanation.mp4"))
+    assert video.get(cv2.CAP_PROP_FRAME_COUNT) == pytest.approx(25, abs=2)
+    with pytest.raises(OptionError, match="at most 120 s"):
+        pocket.explain_clip(face, 1, 1000)
+
+
+@pytest.mark.parametrize("times", [[], ["--from", "1"], ["--at", "1", "--to", "2"]])
+def test_a_command_without_a_time_or_with_two_is_an_error(face, tmp_path, capsys, times):
+    with pytest.raises(SystemExit) as left:
+        main(["explain", str(face), *times, "-o", str(tmp_path)])
+    assert left.value.code == 2 and "--from" in capsys.readouterr().err
