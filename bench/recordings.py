@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
@@ -36,10 +37,10 @@ def repeat_clip(clip: Path, seconds: float, path: Path) -> Path:
     return path
 
 
-def scale_clip(clip: Path, width: int, height: int, path: Path) -> Path:
+def scale_clip(clip: Path, width: int, height: int, path: Path, seconds: float = math.inf) -> Path:
     """Write `clip` with pictures of this size (H.264, three B-frames) to `path`, and return `path`.
 
-    Sound is copied.
+    Sound is copied. What comes after `seconds` is left out.
     """
     with av.open(str(clip)) as source, av.open(str(path), "w") as output:
         pictures = source.streams.video[0]
@@ -50,11 +51,13 @@ def scale_clip(clip: Path, width: int, height: int, path: Path) -> Path:
         sounds = {s: output.add_stream_from_template(s) for s in source.streams.audio[:1]}
         for packet in source.demux([pictures, *sounds]):
             if packet.stream in sounds:
-                if packet.dts is not None:
+                if packet.dts is not None and float(packet.dts * packet.time_base) < seconds:
                     packet.stream = sounds[packet.stream]
                     output.mux_one(packet)
                 continue
             for frame in cast("list[av.VideoFrame]", packet.decode()):
+                if (frame.time or 0.0) >= seconds:
+                    continue
                 scaled = frame.reformat(width, height, "yuv420p")
                 scaled.pict_type = 0  # the encoder chooses
                 output.mux(stream.encode(scaled))

@@ -86,7 +86,7 @@ def main(
 
 
 def _demo(seconds: float, folder: Path) -> Path:
-    return scale_clip(write_demo_recording(seconds, folder), *_SIZE, folder / "demo.mp4")
+    return scale_clip(write_demo_recording(seconds, folder), *_SIZE, folder / "demo.mp4", seconds)
 
 
 def _duration(path: Path) -> float:

@@ -50,10 +50,10 @@ def _install(rival: Rival, environment: Path) -> Path:
 
 
 def _call(*command: str) -> None:
-    """Raises `NotInstalled` with the first error that the command prints."""
+    """Raises `NotInstalled` with the last error that the command prints: the shortest of pip's."""
     found = subprocess.run(command, capture_output=True, text=True)
     if found.returncode:
         lines = (found.stderr + found.stdout).splitlines()
         errors = [line for line in lines if line.startswith("ERROR")] or lines[-1:]
-        reason = errors[0] if errors else f"exit code {found.returncode}"
+        reason = errors[-1] if errors else f"exit code {found.returncode}"
         raise NotInstalled(f"{Path(command[0]).name} {' '.join(command[1:4])}: {reason}"[:400])

@@ -31,6 +31,13 @@ def test_a_clip_keeps_its_pictures_and_sound_at_another_size(clip, tmp_path):
             assert counts[0] == counts[1] > 0
 
 
+def test_a_clip_is_cut(clip, tmp_path):
+    path = scale_clip(clip, 160, 90, tmp_path / "short.mp4", 2.0)
+    with av.open(str(path)) as container:
+        assert container.duration == pytest.approx(2e6, abs=100_000)
+        assert sum(1 for _ in container.decode(video=0)) == 50
+
+
 def test_each_size_is_a_row(clip, tmp_path, capsys):
     main(clip, "pocket", "cpu", ["360p"], 1.0, 1, tmp_path / "out")
     result = json.loads(capsys.readouterr().out.splitlines()[-1])
