@@ -93,8 +93,8 @@ def _last_map(encoder: nn.Module, batch: Mapping[str, Tensor]) -> tuple[str, nn.
 
     def keep(name: str) -> object:
         def hook(module: nn.Module, arguments: object, output: object) -> None:
-            is_map = isinstance(output, Tensor) and output.ndim == 4
-            if is_map and min(output.shape[1:]) > 1:
+            shape = output.shape if isinstance(output, Tensor) else ()
+            if len(shape) == 4 and min(shape[1:]) > 1:
                 found.append((name, module))
 
         return hook
