@@ -258,8 +258,9 @@ class Recognizer(LoadedBundle):
 
         `sources` are recordings, folders, patterns (``day*/*.mp4``) and tables (``.csv``). `options` are
         for every recording; a table may give others. `formats` are the files to write, as in ``--format``,
-        and `workers` the number of processes: by default as many as cores and memory allow. `shard` is a part
-        of the recordings, such as ``2/8``. `cluster` is a Ray cluster: ``local``, ``auto``, or such as
+        and `workers` the number of processes: by default as many as cores and memory allow. Where there are
+        fewer recordings, they share the pictures of long ones. `shard` is a part of the recordings, such as
+        ``2/8``. `cluster` is a Ray cluster: ``local``, ``auto``, or such as
         ``ray://host:10001``.
 
         What an earlier call has finished in `output` is not scored again. A recording that cannot be scored
