@@ -16,6 +16,7 @@ from affectstream.stream.exits import describe_status
 from affectstream.stream.faces.batches import Turned
 from affectstream.stream.faces.turn import TurnState
 from affectstream.stream.media.grid import time_of_point
+from affectstream.stream.media.types import FOREVER_US
 from affectstream.stream.ranges import process
 from affectstream.stream.ranges.messages import (
     Message,
@@ -94,6 +95,11 @@ class RangePool:
                 case RangeBegun():
                     if not _match(self._seam, message.seam) and self._can_decode_more():
                         self._decode_more()
+                case Observed(last=True) if t_us < FOREVER_US:
+                    # Where the recording ends is not known before its sound has been read.
+                    self._inbox[self._current].appendleft(message)
+                    self._taken -= 1
+                    return
                 case Observed():
                     self._reached_us = time_of_point(message.observations[-1][0].stop, self._hz)
                     yield message

@@ -108,3 +108,11 @@ def test_a_recording_that_is_cut_off(tmp_path, pictures, speech, both, jobs):
     clip.write_bytes(clip.read_bytes()[: clip.stat().st_size * 3 // 4])
     one, several = both(clip)
     assert one == several and one[-1].detail and cuts_of(jobs)
+
+
+def test_sound_that_outlasts_the_pictures(tmp_path, pictures, speech, both, jobs):
+    """The last picture serves a grid point after its own end, where the sound reaches farther."""
+    times = [0.05 + i / RATE for i in range(106)]  # the last at 8.8 s
+    clip = h264(tmp_path / "sound.mp4", pictures[:106], rate=25, times_s=times, sound=speech)
+    one, several = both(clip)
+    assert one == several and len(cuts_of(jobs)) >= 2
