@@ -28,6 +28,14 @@ def lines(found: Taught) -> list[str]:
             for side in (comparison.before, comparison.after, comparison.difference)
         )
         shown.append(f"{name.replace('_', ' '):18}{before:28}{after:28}{difference}")
+    shown += [
+        "",
+        f"{'label':18}{'hops':>6}{'found before':>14}{'found after':>13}{'right after':>13}",
+    ]
+    for label, row in comparison.labels.items():
+        cells = (row.recall_before, row.recall_after, row.precision_after)
+        before, after, right = ("-" if cell is None else f"{cell:.2f}" for cell in cells)
+        shown.append(f"{label:18}{row.count:6}{before:>14}{after:>13}{right:>13}")
     shown += ["", comparison.claim, f"Change chosen: {found.correction.amount}."]
     shown += [f"Note: {note}." for note in found.notes]
     if found.output is None:

@@ -41,6 +41,9 @@ MIN_WINDOWS = 10
 OWN_RESULT = 0.97
 """Coding that agrees with the bundle this well looks like its own result that nobody corrected."""
 
+MIN_RECALL = 0.3
+"""A new label that is found less often gets a note."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -131,7 +134,7 @@ def teach(
             comparison = compare(hops, units, checked, _limits(hops, manifest))
             correction = fit_all(hops, units, base, amounts, window_s)
         lesson = _lesson(hops, coded, sides, manifest)
-        notes = _remarks(coded, found, comparison, len(labels) > len(manifest.labels))
+        notes = _remarks(coded, found, comparison, labels[len(manifest.labels) :])
         written = None
         if write_anyway or comparison.outcome != "does not help":
             feeds = [one.feeds for one in found]
@@ -260,7 +263,10 @@ def _lesson(
 
 
 def _remarks(
-    coded: Sequence[CodedRecording], found: Sequence[Found], comparison: Comparison, has_new: bool
+    coded: Sequence[CodedRecording],
+    found: Sequence[Found],
+    comparison: Comparison,
+    new_labels: Sequence[str],
 ) -> list[str]:
     """What a reader of the result has to know."""
     notes = []
@@ -270,12 +276,18 @@ def _remarks(
             f"{missed.total()} coded hops are not used: nothing is seen or heard well enough ({reasons})"
         )
     accuracy = comparison.before["accuracy"].value
-    if accuracy >= OWN_RESULT and not has_new:
+    if accuracy >= OWN_RESULT and not new_labels:
         notes.append(
             f"the coding agrees with the bundle in {accuracy:.1%} of the hops: if these are its own "
             "results that nobody corrected, nothing can be learned from them (--start and --end say which "
             "part was coded)"
         )
+    for label in new_labels:
+        recall = comparison.labels[label].recall_after or 0.0
+        if recall < MIN_RECALL:
+            notes.append(
+                f"{label} is found in {recall:.0%} of its hops on those held out: too seldom to be of use"
+            )
     unnamed = not any(person.is_named for one in coded for person in one.people)
     if comparison.by == "person" and unnamed and len(coded) > 1:
         notes.append(

@@ -36,6 +36,17 @@ LABEL_MARGIN = 0.005
 
 
 @dataclass(frozen=True, slots=True)
+class LabelRow:
+    """One label before and after, by the most probable label of each hop; None where there is no hop."""
+
+    count: int
+    """Hops that the coder gave the label."""
+    recall_before: float | None
+    recall_after: float | None
+    precision_after: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """Metrics of the old and the new head on the same held-out hops."""
 
@@ -43,6 +54,7 @@ class Comparison:
     after: Mapping[str, Interval]
     difference: Mapping[str, Interval]
     """After minus before."""
+    labels: Mapping[str, LabelRow]
     by: str
     units: int
     hops: int
@@ -83,7 +95,36 @@ def compare(hops: Hops, units: Units, found: HeldOut, limits: NDArray[np.float64
         for which in ("before", "after", "difference")
     )
     outcome, claim = _verdict(difference, units)
-    return Comparison(before, after, difference, units.by, units.count, len(hops), outcome, claim)
+    return Comparison(
+        before,
+        after,
+        difference,
+        _by_label(hops, found),
+        units.by,
+        units.count,
+        len(hops),
+        outcome,
+        claim,
+    )
+
+
+def _by_label(hops: Hops, found: HeldOut) -> dict[str, LabelRow]:
+    before, after = found.before.argmax(1), found.after.argmax(1)
+    rows = {}
+    for number, label in enumerate(hops.labels):
+        own, told = hops.truth == number, after == number
+        if own.any() or told.any():
+            rows[label] = LabelRow(
+                int(own.sum()),
+                _share(before[own] == number),
+                _share(after[own] == number),
+                _share(hops.truth[told] == number),
+            )
+    return rows
+
+
+def _share(hits: NDArray[np.bool_]) -> float | None:
+    return float(hits.mean()) if len(hits) else None
 
 
 def _metrics(

@@ -231,7 +231,7 @@ def _card(
         f"{lesson.people} people, {lesson.recordings} recordings. Coded hops: {counts}.\n"
         f"Annotations (SHA-256): {files}.\nThe encoders are those of `{base.name}`; its data, its limits and "
         f"its licence hold here too. Changed: {correction.amount}.",
-        f"## Measured\n{comparison.claim}\n\n{comparison_table(comparison)}",
+        f"## Measured\n{comparison.claim}\n\n{comparison_table(comparison)}\n\n{_label_table(comparison)}",
         f"## Limits\nAll that was learned is one coder's view of {lesson.people} people. Coding that began "
         "from this bundle's own results agrees with them more than independent coding would.",
     ]
@@ -250,6 +250,18 @@ def comparison_table(comparison: Comparison) -> str:
         for name, note in METRICS.items()
     ]
     return card.table(("metric", "before", "after", "difference", "what"), rows)
+
+
+def _label_table(comparison: Comparison) -> str:
+    rows = (
+        (label, row.count, *map(_two, (row.recall_before, row.recall_after, row.precision_after)))
+        for label, row in comparison.labels.items()
+    )
+    return card.table(("label", "hops", "found before", "found after", "right after"), rows)
+
+
+def _two(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _interval(one: Interval, *, sign: bool = False) -> str:
