@@ -17,7 +17,7 @@ from affectstream.stream.batch.recording import score_recording
 from affectstream.stream.batch.report import print_summary, summarize, write_failures
 from affectstream.stream.batch.resume import remaining
 from affectstream.stream.batch.shard import Shard, take_shard
-from affectstream.stream.batch.sizing import cores, worker_count
+from affectstream.stream.batch.sizing import cores, share_out, worker_count
 from affectstream.stream.batch.storage import Storage
 from affectstream.stream.batch.task import Task
 from affectstream.stream.batch.worker import Settings
@@ -35,8 +35,8 @@ class BatchOptions:
 
     formats: tuple[Format, ...] = DEFAULT_FORMATS
     workers: int | None = None
-    """Processes; None: as many as cores and memory allow. Where there are fewer recordings, several perceive
-    the ranges of a long one."""
+    """Processes; None: as many as cores and memory allow. Where there are fewer recordings, those
+    that are left perceive ranges of long ones."""
     overwrite: bool = False
     """Score recordings again whose results were made in another way."""
     retry_failed: bool = False
@@ -173,8 +173,7 @@ def _outcomes(
         return
     inputs = tuple(task.path.absolute() for task in tasks)
     processes = options.workers or worker_count(recognizer.bundle, recognizer.choice.device)
-    workers = min(processes, len(tasks))
-    ranges = processes // workers
+    workers, ranges = share_out(processes, len(tasks), chosen=options.workers is not None)
     if workers == 1 and options.cluster is None:
         for task in tasks:
             observer = _Observer(task, advance, warn)

@@ -14,6 +14,8 @@ _WEIGHT_COPIES = 3
 """A runtime keeps the weights of a graph, and packs some of them again."""
 TASKS_ON_GPU = 4
 """Processes that share one GPU at most: each has its own copy of the engines there."""
+_CORES_FOR_RANGES = 4
+"""With fewer cores for each recording the threads of one process use them all, with less memory."""
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -25,6 +27,16 @@ def worker_count(bundle: Bundle, device: str) -> int:
     if device != "cpu":
         limits.append(TASKS_ON_GPU)
     return max(1, min(limits))
+
+
+def share_out(processes: int, recordings: int, *, chosen: bool) -> tuple[int, int]:
+    """How many recordings are scored at once, and how many processes perceive ranges of each long one.
+
+    The second is 1 where one process is enough for a recording, unless the user has `chosen` their number.
+    """
+    at_once = min(processes, recordings)
+    each = processes // at_once
+    return at_once, each if chosen or each >= _CORES_FOR_RANGES else 1
 
 
 def cores() -> int:

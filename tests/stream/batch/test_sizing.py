@@ -30,6 +30,14 @@ def test_as_many_as_cores_and_memory_allow(bundle, machine, monkeypatch):
     assert sizing.worker_count(bundle, "cpu") == 1
 
 
+def test_processes_that_are_left_perceive_ranges():
+    assert sizing.share_out(16, 40, chosen=False) == (16, 1)
+    assert sizing.share_out(16, 3, chosen=False) == (3, 5)
+    assert sizing.share_out(2, 1, chosen=False) == (1, 1)
+    assert sizing.share_out(2, 1, chosen=True) == (1, 2)
+    assert sizing.share_out(1, 1, chosen=True) == (1, 1)
+
+
 @pytest.mark.parametrize(
     ("limit", "cores"), [("max 100000", 8), ("250000 100000", 2), ("50000 100000", 1), ("", 8)]
 )
