@@ -96,7 +96,7 @@ def _rivals(read: Read) -> str:
         ratios = [f"{row[k]:.2f}{star}" if k in row else "" for k in ("wall_ratio", "cpu_ratio")]
         figures = (f"{row['realtime']:.1f}", f"{row['cpu_ms_per_look']:.1f}", f"{row['peak_mb']}")
         rows.append((row["title"], row["computes"], f"{row['looks']}", *figures, *ratios))
-    head = ("program", "what comes out", "pictures looked at", "times real time")
+    head: tuple[str, ...] = ("program", "what comes out", "pictures looked at", "times real time")
     head += ("processor ms a look", "MB", "wall time, theirs over ours", "processor time")
     pictures = result["rows"][0]["frames"]
     caption = (
@@ -141,7 +141,7 @@ def _sessions(read: Read) -> str:
         cells += [f"{row['frame_hz']:.1f}", f"{row['lowered']}", f"{row['dropped_share']:.1%}"]
         cells += [f"{row['ended_early']}", f"{row['cpu']:.2f}", f"{row['client_cpu']:.2f}"]
         rows.append([cell.replace("%", " %") for cell in cells])
-    head = ("sessions", "latency p50", "p95", "p99", "delay p95", "delay p99")
+    head: tuple[str, ...] = ("sessions", "latency p50", "p95", "p99", "delay p95", "delay p99")
     head += ("frames analyzed per second", "lowered", "dropped", "ended", "cores", "clients' cores")
     counts = [row["sessions"] for row in result["rows"]]
     gives = [r["sessions"] for r in result["rows"] if r["lowered"] or r["dropped_share"]]

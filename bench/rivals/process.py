@@ -90,21 +90,22 @@ def running(
     command = [str(python), worker.__file__, str(rival.file), str(clip), bundle, str(hz)]
     own = {name: value for name, value in os.environ.items() if name not in _PYTHON}
     environment = own if rival.requirements else dict(os.environ)
-    try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=(log := TemporaryFile()),  # noqa: SIM115
-            text=True,
-            env=environment,
-        )
-    except OSError as error:
-        raise RivalFailed(f"{python}: {error.strerror}") from None
-    with log, process:
+    with TemporaryFile() as log:
         try:
-            found = RivalProcess(_process=process, _log=log)
-            found.versions = found._answer()["versions"]
-            yield found
-        finally:
-            process.kill()
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=environment,
+            )
+        except OSError as error:
+            raise RivalFailed(f"{python}: {error.strerror}") from None
+        with process:
+            try:
+                found = RivalProcess(_process=process, _log=log)
+                found.versions = found._answer()["versions"]
+                yield found
+            finally:
+                process.kill()

@@ -18,7 +18,7 @@ class _TorchFaces(FacesOfBundle):
     def __init__(self, bundle: str, compiled: bool) -> None:
         super().__init__(bundle, threads=os.cpu_count() or 1)
         module = POCKET["face_resnet-face"]().module
-        self._module = torch.compile(module) if compiled else module
+        self._module: Any = torch.compile(module) if compiled else module
         size = self._encoder.crop.size
         with torch.inference_mode():
             self._module(torch.zeros(1, size, size, 3, dtype=torch.uint8))  # compiles it

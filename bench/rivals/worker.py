@@ -15,6 +15,7 @@ import runpy
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -32,14 +33,11 @@ def main(adapter: str, clip: str, bundle: str, hz: float) -> None:
 
     try:
         module = runpy.run_path(adapter)
+        run: Callable[[], Counts]
         if "open_score" in module:
-            run: Callable[[], Counts] = module["open_score"](clip, bundle)
+            run = module["open_score"](clip, bundle)
         else:
-            look = module["open_look"](bundle)
-
-            def run() -> Counts:
-                return watch(clip, look, hz)
-
+            run = partial(watch, clip, module["open_look"](bundle), hz)
         run()  # the first pass does not count
         answer({"ready": True, "versions": _versions(module["REQUIREMENTS"])})
         for _ in sys.stdin:
