@@ -1,6 +1,7 @@
 """Where the time of a live session goes: each stage of a hop, and how old results are.
 
-Sessions play a recording at its own speed, all in this process. Two durations of each hop are kept apart:
+Sessions play a recording at its own speed, all in this process, and look at it as at a camera. Two durations
+of each hop are kept apart:
 
     latency_ms  from the moment at which the window was complete to the event: this is our work
     age_ms      from the capture of the newest frame that was used to the event
@@ -145,7 +146,7 @@ def _play(
         sources = []
         for number in range(sessions):
             callbacks = Callbacks(event=lambda event: None, hop=partial(HopTimes.push, times))
-            source = LiveSource(recognizer, LiveOptions(source=str(path)), callbacks)
+            source = LiveSource(recognizer, LiveOptions(source=str(path)), callbacks, newest=True)
             stack.enter_context(source).open()
             sources.append(source)
             if number < sessions - 1:

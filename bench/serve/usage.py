@@ -14,6 +14,8 @@ from affectstream.bench.distribution import is_stable, spread
 from affectstream.stream.errors import SourceError
 
 _WINDOWS = 3
+_DRIFT_S = 300.0
+"""A shorter time says nothing about an hour."""
 _COMPARED = ("memory_mb", "events_per_s", "latency_ms")
 """A result is stable if these are, from window to window."""
 _SAMPLE = re.compile(r"^affectstream_(\w+?)(?:\{[^}]*\})? ([\d.e+-]+)$", re.MULTILINE)
@@ -89,13 +91,13 @@ def parse(metrics: str, pid: int, at_s: float) -> ServerUsage:
 
 def compare(usage: Sequence[ServerUsage]) -> dict[str, Any]:
     """Three equal parts of the time, how far apart they are, and how much changes in an hour."""
-    edges = np.linspace(usage[0].at_s, usage[-1].at_s, _WINDOWS + 1)
-    parts = [[one for one in usage if low <= one.at_s <= high] for low, high in pairwise(edges)]
+    cuts = np.linspace(0, len(usage) - 1, _WINDOWS + 1).astype(int)
+    parts = [usage[first : last + 1] for first, last in pairwise(cuts)]
     windows = [_window(part) for part in parts if len(part) > 1]
     series = {name: [[window[name]] for window in windows] for name in _COMPARED}
     hours = [(window["from_min"] + window["to_min"]) / 120 for window in windows]
     names = ("memory_mb", "latency_ms", "age_ms")
-    complete = len(windows) == _WINDOWS
+    complete = len(windows) == _WINDOWS and usage[-1].at_s - usage[0].at_s >= _DRIFT_S
     return {
         "windows": windows,
         "spread": {name: round(spread(values), 3) for name, values in series.items() if values},
