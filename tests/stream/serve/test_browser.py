@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,6 +40,7 @@ from tests.support.serving import (
     allow_loopback_ice,
     recording,
     running,
+    running_workers,
     until,
 )
 
@@ -391,6 +394,23 @@ def test_a_third_tab_is_refused_until_one_is_closed(
         count = second.evaluate("events.length")
         wait(second, f"events.length > {count}")
     until(lambda: not server.sessions(), "the sessions to end")
+
+
+def test_the_page_says_that_a_worker_lost_its_session(
+    tmp_path: Path, camera: Path, microphone: Path
+) -> None:
+    with (
+        running_workers(2, max_sessions=2) as server,
+        browser(tmp_path, camera, microphone) as context,
+    ):
+        page = live(context, server.address, emotions=1)
+        number = page.evaluate("sessionId")[0]
+        os.kill(server.server.pids[int(number) - 1], signal.SIGKILL)
+        wait(page, "session === null")
+        wait(page, "!document.querySelector('#problem').textContent.includes('not answer')")
+        assert page.inner_text("#problem").startswith("The server lost this session.")
+        page.click("#start")
+        wait(page, "session !== null")
 
 
 def test_a_killed_browser_frees_its_session(
