@@ -37,6 +37,8 @@ _WAIT_S = 0.1
 _RUN_UPS_US = (RUN_UP_US, 60_000_000, None)
 """A range whose first pictures are not those that the range before it found there decodes more before its
 beginning, in the end everything."""
+_TOO_SHORT = 2
+"""After so many of these, later ranges begin with the second run-up: it is the codec, not damage."""
 
 
 class _Process(ChildProcess):
@@ -70,7 +72,9 @@ class RangePool:
         self._skip = [0] * len(self._jobs)
         """Messages of a range that were taken already when it was perceived again."""
         self._deaths = [0] * len(self._jobs)
-        self._run_up = 0
+        self._run_ups = [0] * len(self._jobs)
+        self._short = 0
+        """Ranges whose first run-up was too short."""
         self._turn = TurnState()
         self._current, self._taken = 0, 0
         """The range whose messages are taken, and how many were."""
@@ -143,6 +147,7 @@ class RangePool:
             if one.job is None and self._waiting and self._may_begin(self._waiting[0]):
                 job = self._jobs[self._waiting.popleft()]
                 if job.attempt == 0:
+                    self._run_ups[job.number] = int(self._short >= _TOO_SHORT)
                     job = replace(job, decode_from_us=self._from_us(job), turn=self._turn)
                     self._jobs[job.number] = job
                 one.job = job
@@ -155,7 +160,7 @@ class RangePool:
 
     def _from_us(self, job: RangeJob) -> int | None:
         """Where to begin to decode a range."""
-        run_up_us = _RUN_UPS_US[self._run_up]
+        run_up_us = _RUN_UPS_US[self._run_ups[job.number]]
         if job.number == 0 or run_up_us is None:
             return None
         from_us = time_of_point(job.first, self._hz) - run_up_us
@@ -165,8 +170,9 @@ class RangePool:
         return self._jobs[self._current].decode_from_us is not None
 
     def _decode_more(self) -> None:
-        """Perceive the current range again, from an earlier picture on; later ranges begin there at once."""
-        self._run_up += 1
+        """Perceive the current range again, from an earlier picture on."""
+        self._short += self._run_ups[self._current] == 0
+        self._run_ups[self._current] += 1
         self._again(self._current, 0)
         job = self._jobs[self._current]
         self._jobs[self._current] = replace(job, decode_from_us=self._from_us(job))
@@ -209,9 +215,14 @@ class RangePool:
         self._processes[one.connection] = one
 
     def _died(self, one: _Process) -> None:
-        """Perceive the range of a dead process again in a new one. Raises `ProcessDied` the second time."""
+        """Perceive the range of a dead process again in a new one. Raises `ProcessDied` the second time.
+
+        A process that died before its first range is replaced only if there is no other.
+        """
         del self._processes[one.connection]
         status, job = one.end(), one.job
+        if job is None and self._processes:
+            return
         number = self._current if job is None else job.number
         self._deaths[number] += 1
         if self._deaths[number] == _TRIES:

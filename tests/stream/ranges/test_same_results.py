@@ -95,7 +95,14 @@ def damaged(clip, first_s, last_s):
     return clip
 
 
-@pytest.mark.parametrize(("first_s", "last_s"), [(3.2, 3.6), (2.9, 5.2), (0.0, 2.0)])
+@pytest.mark.parametrize(
+    ("first_s", "last_s"),
+    [
+        (2.9, 5.2),
+        pytest.param(3.2, 3.6, marks=pytest.mark.slow),
+        pytest.param(0.0, 2.0, marks=pytest.mark.slow),
+    ],
+)
 def test_damage(tmp_path, pictures, speech, both, jobs, first_s, last_s):
     clip = damaged(h264(tmp_path / "damaged.mp4", pictures, sound=speech), first_s, last_s)
     one, several = both(clip)
