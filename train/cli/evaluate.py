@@ -247,6 +247,10 @@ def compare(
     max_mb: Annotated[
         float | None, typer.Option(help="Recommend none whose engines are larger.")
     ] = None,
+    margin: Annotated[
+        float,
+        typer.Option(help="Loss against the best that a cheaper network must not exceed."),
+    ] = 0.03,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Also write a report, and all results as JSON."),
@@ -271,8 +275,8 @@ def compare(
     candidates = open_candidates(networks, data, split)
     check_same(candidates, common=common)
     compared = comparison.compare(candidates)
-    limits = recommend.Limits(max_ms, max_mb)
-    recommended = recommend.recommend(compared[0], candidates, metric, limits)
+    rules = recommend.Rules(max_ms, max_mb, margin)
+    recommended = recommend.recommend(compared[0], candidates, metric, rules)
     for one in compared:
         print("\n".join(one.lines()))
     print(*recommended.steps, f"recommended: {recommended.choice or 'none'}", sep="\n")

@@ -7,13 +7,26 @@ from math import nan
 
 from affectstream.train.compare.candidates import Candidate
 from affectstream.train.compare.comparison import TaskComparison
-from affectstream.train.compare.recommend import ALIKE, ALPHA, Recommendation
+from affectstream.train.compare.recommend import ALIKE, Recommendation
 from affectstream.train.evaluate.evaluation_page import FOOTER, cost_card, importance_parts
 from affectstream.train.pages import charts
 from affectstream.train.pages.charts import Bar
-from affectstream.train.pages.elements import Cell, Html, card, hint, items, page, table, verdict
+from affectstream.train.pages.elements import (
+    Cell,
+    Html,
+    card,
+    few_people,
+    hint,
+    items,
+    page,
+    table,
+    verdict,
+)
 from affectstream.train.pages.elements import charts as side_by_side
 from affectstream.train.statistics import Interval
+
+ALPHA = 0.05
+"""Rows of pairs whose corrected p is below stand out."""
 
 
 def comparison_page(
@@ -32,6 +45,7 @@ def comparison_page(
     cards.append(_networks(candidates))
     title = names if len(names) < 60 else f"{len(candidates)} networks"
     badges = [(f"split {candidates[0].split}", False), (f"{found[0].samples} samples", False)]
+    badges += few_people(list(candidates[0].predictions.participants))
     return page("comparison", title, "On the same samples", badges, cards, FOOTER)
 
 
@@ -55,8 +69,8 @@ def _recommendation(
         side_by_side(items(found.steps), *([chart] if points else [])),
         hint(
             "The rules: networks beyond the limits are left out; the best of the others, and every one that "
-            f"is not shown to be worse (interval of the difference, and p below {ALPHA:g} after Holm); of "
-            f"these the fastest, and where latencies differ by less than {ALIKE:.0%} the smallest."
+            "is, by the interval of the difference, worse by no more than the margin; of these the fastest, and "
+            f"where latencies differ by less than {ALIKE:.0%} the smallest."
         ),
     )
 

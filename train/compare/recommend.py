@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 
 from affectstream.stream.errors import OptionError
 from affectstream.train.compare.candidates import Candidate
 from affectstream.train.compare.comparison import TaskComparison
 from affectstream.train.metrics import LOWER_IS_BETTER
 
-ALPHA = 0.05
 ALIKE = 0.1
 """Latencies that differ by less than this share count as equal: they vary as much from run to run."""
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What a network may cost."""
+class Rules:
+    """What a network may cost, and what may be lost for a cheaper one."""
 
     hop_ms: float | None = None
     megabytes: float | None = None
+    margin: float = 0.03
+    """Loss of the metric against the best, that a cheaper network must be shown not to exceed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,65 +31,78 @@ class Recommendation:
 
     metric: str
     choice: str | None
-    """None if no network is within the limits."""
+    """None if no network is within the rules."""
     steps: tuple[str, ...]
 
 
 def recommend(
-    found: TaskComparison, candidates: Sequence[Candidate], metric: str | None, limits: Limits
+    found: TaskComparison, candidates: Sequence[Candidate], metric: str | None, rules: Rules
 ) -> Recommendation:
     """Choose by these rules, at one task.
 
-    1. Only networks within `limits` are considered. 2. Of these, the best by `metric` (None: the first), and
-    every one that is not worse than it: it is worse if the interval of the difference excludes 0 and p,
-    after Holm's correction, is below `ALPHA`. 3. Of these, the fastest; within `ALIKE` of it, the smallest.
-    Raises `OptionError` for an unknown metric.
+    1. Only networks within the limits of `rules` are considered. 2. Of these, the best by `metric` (None: the
+    first), and every one whose loss against it is, by the 95 % interval of their difference, at most the
+    margin. A cheaper network that may be much worse, because there are few people, is not taken. 3. Of these,
+    the fastest; within `ALIKE` of it, the smallest. Raises `OptionError` for an unknown metric.
     """
     known = list(found.metrics[candidates[0].name])
     metric = metric or known[0]
     if metric not in known:
         raise OptionError(f"--metric {metric}: expected one of {', '.join(known)}")
     steps: list[str] = []
-    left = _within(candidates, limits, steps)
+    left = _within(candidates, rules, steps)
     if not left:
         return Recommendation(metric, None, (*steps, "No network is left."))
     sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
     value = {one.name: found.metrics[one.name][metric].value for one in left}
     best = max(left, key=lambda one: sign * value[one.name])
     steps.append(f"{best.name} has the best {metric}, {value[best.name]:.3f}.")
-    alike = [one for one in left if one is best or not _is_worse(found, one, best, metric)]
+    alike = [best]
     for one in left:
-        if one is not best:
-            verdict = "is not shown to be worse" if one in alike else "is worse"
-            steps.append(f"{one.name} {verdict} ({value[one.name]:.3f}).")
+        if one is best:
+            continue
+        loss = _largest_loss(found, one.name, best.name, metric, sign)
+        if loss <= rules.margin:
+            alike.append(one)
+            steps.append(
+                f"{one.name} ({value[one.name]:.3f}) is worse by {max(0, loss):.3f} at most."
+            )
+        else:
+            steps.append(
+                f"{one.name} ({value[one.name]:.3f}) may be worse by {loss:.3f}, more than the margin of "
+                f"{rules.margin:g}."
+            )
     return Recommendation(metric, _cheapest(alike, best, steps), tuple(steps))
 
 
-def _within(candidates: Sequence[Candidate], limits: Limits, steps: list[str]) -> list[Candidate]:
+def _largest_loss(found: TaskComparison, one: str, best: str, metric: str, sign: float) -> float:
+    """By how much `one` may be worse than `best`: the upper end of the interval of their difference."""
+    for pair in found.pairs:
+        if {pair.first, pair.second} == {one, best}:
+            difference = pair.difference[metric]
+            ends = (difference.low, difference.high)
+            toward_best = sign if pair.second == best else -sign
+            return max(toward_best * end for end in ends)
+    return inf
+
+
+def _within(candidates: Sequence[Candidate], rules: Rules, steps: list[str]) -> list[Candidate]:
     left = []
     for one in candidates:
         reasons = []
-        if one.cost is None and (limits.hop_ms or limits.megabytes):
+        if one.cost is None and (rules.hop_ms or rules.megabytes):
             reasons.append("what it costs is not known: export it")
         elif one.cost is not None:
-            if limits.hop_ms is not None and one.cost.hop_ms > limits.hop_ms:
-                reasons.append(f"{one.cost.hop_ms:.1f} ms a hop, more than {limits.hop_ms:g}")
+            if rules.hop_ms is not None and one.cost.hop_ms > rules.hop_ms:
+                reasons.append(f"{one.cost.hop_ms:.1f} ms a hop, more than {rules.hop_ms:g}")
             size = one.cost.bytes / 1e6
-            if limits.megabytes is not None and size > limits.megabytes:
-                reasons.append(f"{size:.1f} MB, more than {limits.megabytes:g}")
+            if rules.megabytes is not None and size > rules.megabytes:
+                reasons.append(f"{size:.1f} MB, more than {rules.megabytes:g}")
         if reasons:
             steps.append(f"{one.name} is left out: {'; '.join(reasons)}.")
         else:
             left.append(one)
     return left
-
-
-def _is_worse(found: TaskComparison, one: Candidate, best: Candidate, metric: str) -> bool:
-    for pair, corrected in zip(found.pairs, found.corrected, strict=True):
-        if {pair.first, pair.second} == {one.name, best.name}:
-            i = pair.difference[metric]
-            return not i.low <= 0 <= i.high and corrected is not None and corrected < ALPHA
-    return False
 
 
 def _cheapest(alike: Sequence[Candidate], best: Candidate, steps: list[str]) -> str:
@@ -103,7 +118,7 @@ def _cheapest(alike: Sequence[Candidate], best: Candidate, steps: list[str]) -> 
     cost = near[choice]
     why = "the fastest" if len(near) == 1 else "the smallest of those that are equally fast"
     steps.append(
-        f"Of the {len(alike)} that are not shown to differ, {choice} is {why}: {cost.hop_ms:.1f} ms a hop, "
+        f"Of these {len(alike)}, {choice} is {why}: {cost.hop_ms:.1f} ms a hop, "
         f"{cost.bytes / 1e6:.1f} MB."
     )
     return choice

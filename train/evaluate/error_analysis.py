@@ -17,7 +17,7 @@ WORST = 20
 MIN_GROUP = 5
 """A group of fewer samples is not listed."""
 MIN_PEOPLE = 5
-"""With fewer people in the training nobody is called different."""
+"""With fewer people in the training nobody is called different; of fewer in a group, samples are drawn."""
 FAR = 3.5
 """A person is different from so many robust standard deviations on (Iglewicz and Hoaglin, 1993)."""
 
@@ -143,7 +143,8 @@ def _group(
     guess, count = chances.argmax(1), len(labels)
     confusion = np.bincount(truth * count + guess, minlength=count * count).reshape(count, count)
     names = sorted({str(name) for name in who if name is not None})
-    known = len(names) > 1 and all(name is not None for name in who)
+    # Drawing a few people gives intervals that are too narrow; so does drawing their samples, but less.
+    known = len(names) >= MIN_PEOPLE and all(name is not None for name in who)
     numbers = np.searchsorted(names, who.astype(str)) if known else np.arange(len(who))
     groups = Groups(numbers, "participant" if known else "sample")
     accuracy = bootstrap(_accuracy, truth, guess, groups=groups)["accuracy"]

@@ -16,6 +16,7 @@ from affectstream.train.pages.elements import (
     Cell,
     Html,
     card,
+    few_people,
     hint,
     items,
     page,
@@ -38,6 +39,7 @@ def evaluation_page(found: BundleEvaluation, media: Mapping[int, Html]) -> str:
         (f"{origin['name']}, split {origin['split']}", False),
         (f"{len(found.predictions.ids)} samples", False),
     ]
+    badges += few_people(list(found.predictions.participants))
     if origin["split"] == "train":
         badges.append(("measured on what it was trained on", True))
     cards = [part for one in found.tasks for part in _task_cards(one, found.human)]

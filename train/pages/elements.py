@@ -11,6 +11,8 @@ from pathlib import Path
 from affectstream.stream.report.html_page import html_page, page_file
 from affectstream.train.files import write_atomically
 
+ROUGH = 10
+"""Intervals by fewer people are rough."""
 WRAPPED = 40
 """Letters from which on the text of a cell is wrapped."""
 
@@ -62,6 +64,13 @@ def terms(pairs: Iterable[tuple[str, Cell]]) -> Html:
 def verdict(line: str) -> Html:
     """The sentence that a reader came for."""
     return Html(f'<p class="verdict">{escape(line)}</p>')
+
+
+def few_people(participants: Sequence[object]) -> list[tuple[str, bool]]:
+    """A badge that warns of intervals by few people; none if they are many or not known."""
+    people = {name for name in participants if name is not None}
+    rough = 1 < len(people) < ROUGH and None not in participants
+    return [(f"only {len(people)} people: intervals are rough", True)] if rough else []
 
 
 def hint(line: str) -> Html:

@@ -13,7 +13,7 @@ from affectstream.stream import exits
 from affectstream.stream.errors import OptionError
 from affectstream.train.compare import comparison
 from affectstream.train.compare.candidates import Candidate, check_same, open_candidates
-from affectstream.train.compare.recommend import Limits, recommend
+from affectstream.train.compare.recommend import Rules, recommend
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.data.resplit import resplit
 from affectstream.train.errors import DataError, RunError
@@ -170,14 +170,15 @@ def test_the_recommendation_follows_from_the_rules():
         candidate(right(nearly), "lean", cost=cost(5.2, 2.0)),
     ]
     (found,) = comparison.compare(made)
-    chosen = recommend(found, made, None, Limits())
+    chosen = recommend(found, made, None, Rules(margin=0.1))
     assert chosen.metric == "accuracy" and chosen.choice == "lean"
-    assert "small is worse (0.475)." in chosen.steps
-    assert recommend(found, made, "uar", Limits(megabytes=1)).choice == "small"
-    nothing = recommend(found, made, None, Limits(hop_ms=0.5))
+    assert any(step.startswith("small (0.475) may be worse by 0.4") for step in chosen.steps)
+    assert recommend(found, made, None, Rules(margin=0.0)).choice == "good"
+    assert recommend(found, made, "uar", Rules(megabytes=1)).choice == "small"
+    nothing = recommend(found, made, None, Rules(hop_ms=0.5))
     assert nothing.choice is None and "1.0 ms a hop, more than 0.5" in nothing.steps[0]
     with pytest.raises(OptionError, match="--metric speed: expected one of accuracy"):
-        recommend(found, made, "speed", Limits())
+        recommend(found, made, "speed", Rules())
 
 
 def test_other_samples_splits_and_folds_are_refused():

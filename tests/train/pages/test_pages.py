@@ -7,7 +7,7 @@ import pytest
 
 from affectstream.train.pages import charts
 from affectstream.train.pages.charts import Bar
-from affectstream.train.pages.elements import Html, card, items, page, table
+from affectstream.train.pages.elements import Html, card, few_people, items, page, table
 
 NAN = float("nan")
 
@@ -71,3 +71,10 @@ def test_a_page_escapes_and_fetches_nothing():
 @pytest.mark.parametrize("name", ["--card", "--accent", "--second", "--speaks", "--attention"])
 def test_the_colors_are_those_of_the_report(name):
     assert f"{name}: " in page("t", "t", "t", [], [], "t")
+
+
+def test_few_people_are_warned_of():
+    assert few_people(["a", "b", "a"]) == [("only 2 people: intervals are rough", True)]
+    assert (
+        few_people(["a", None]) == few_people([None, None]) == few_people(list("abcdefghij")) == []
+    )
