@@ -164,9 +164,11 @@ def reproduce(
     protocol = protocols.find(source)
 
     def request(recipe: str, runs: str, members: Sequence[str]) -> flags.RunRequest:
-        more = {"recipe": recipe, "data": data, "threads": threads, "runs": runs}
-        more |= {"tasks": [protocol.task]} if not members else {"members": list(members)}
-        return flags.run_request({**settings, **more})
+        asked = {**settings, "recipe": recipe, "data": data, "threads": threads, "runs": runs}
+        if not members:
+            return flags.run_request({**asked, "tasks": [protocol.task]})
+        of_networks = dict.fromkeys(("size", "weights", "tiny", "options"))  # members are finished
+        return flags.run_request({**asked, **of_networks, "members": list(members)})
 
     folder = Path(settings.get("runs") or "runs") / protocol.name
     found = reproduce.reproduce(protocol, data, folder, request)

@@ -69,8 +69,8 @@ def _recommendation(
         side_by_side(items(found.steps), *([chart] if points else [])),
         hint(
             "The rules: networks beyond the limits are left out; the best of the others, and every one that "
-            "is, by the interval of the difference, worse by no more than the margin; of these the fastest, and "
-            f"where latencies differ by less than {ALIKE:.0%} the smallest."
+            "is, by the interval of the difference, worse by no more than the margin; of these the fastest, "
+            f"and where latencies differ by less than {ALIKE:.0%} the smallest."
         ),
     )
 
@@ -98,7 +98,8 @@ def _task_cards(one: TaskComparison) -> list[Html]:
         rows.append(
             (
                 f"{pair.second} - {pair.first}",
-                *(_p(paired and paired.t_p), _p(paired and paired.wilcoxon_p), _p(corrected)),
+                *(("-", "-") if paired is None else (_p(paired.t_p), _p(paired.wilcoxon_p))),
+                _p(corrected),
                 "-" if paired is None or paired.d is None else f"{paired.d:+.2f}",
                 *(("-", "-") if mc is None else (f"{mc.first_only} / {mc.second_only}", _p(mc.p))),
             )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
-from math import isfinite
+from math import inf, isfinite
 
 import numpy as np
 from numpy.typing import NDArray
@@ -250,14 +250,17 @@ def scatter(
     margin = 0.15 * (high - low) or 0.05
     low, high = low - margin, high + margin
     parts = [f'<rect x="{left}" y="{top}" width="{wide}" height="{tall}" rx="4"/>']
-    for number, (name, x, y) in enumerate(points):
-        px = left + x / highest * wide
-        py = top + tall - (y - low) / (high - low) * tall
+    places = [
+        (left + x / highest * wide, top + tall - (y - low) / (high - low) * tall)
+        for _, x, y in points
+    ]
+    below = -inf
+    for number in sorted(range(len(points)), key=lambda number: places[number][1]):
+        (name, x, _), (px, py) = points[number], places[number]
         parts.append(f'<circle cx="{px:.1f}" cy="{py:.1f}" r="6" class="series{number % SERIES}"/>')
-        after = x < 0.6 * highest
-        parts.append(
-            _text(px + (9 if after else -9), py + 4, name, "start" if after else "end", "strong")
-        )
+        below = max(py + 4, below + 14)  # names of near points stand below each other
+        side, anchor = (9, "start") if x < 0.6 * highest else (-9, "end")
+        parts.append(_text(px + side, below, name, anchor, "strong"))
     parts.append(_text(left - 5, top + 9, f"{high:.3f}", "end"))
     parts.append(_text(left - 5, top + tall, f"{low:.3f}", "end"))
     parts.append(_text(left, top + tall + 15, "0"))
