@@ -382,3 +382,22 @@ def test_confidence_of_each_set_of_modalities():
         agree(cells[3:5], [100 * row["with_label"], 100 * row["accuracy_of_labels"]])
         gaps = [row[key] for key in ("less_best", "less_product") if key in row]
         agree(cells[5:], [100 * gap[part] for gap in gaps for part in ("value", "low", "high")])
+
+
+def test_the_comparison_of_voices():
+    found = result("voices_compared")
+    (task,) = found["tasks"]
+    rows = table("docs/guides/evaluate.md", "| network | accuracy | UAR | mean rank |")
+    assert list(rows) == [network["name"] for network in found["networks"]]
+    for network, rank in zip(found["networks"], task["friedman"]["mean_ranks"], strict=True):
+        shown = []
+        for name in ("accuracy", "uar"):
+            metric = task["metrics"][network["name"]][name]
+            shown += [metric["value"], metric["low"], metric["high"]]
+        agree(rows[network["name"]], [*shown, rank, network["parameters"]])
+    rows = table("docs/guides/evaluate.md", "| difference | accuracy | over people |")
+    for pair, corrected in zip(task["pairs"], task["corrected"], strict=True):
+        cells = rows[f"{pair['second']} less {pair['first']}"]
+        difference, paired = pair["difference"]["accuracy"], pair["paired"]
+        numbers = [difference["value"], difference["low"], difference["high"], paired["mean"]]
+        agree(cells, [*numbers, paired["t_p"], corrected, pair["mcnemar"]["p"]])
