@@ -23,6 +23,10 @@ _BINS = (6, 7, 7)
 """Steps of lightness, and of the two axes of color."""
 _COLORS = (100.0, 156.0)
 """Range of these axes in 8 bits: skin, hair, walls and most clothes. Colors beyond it count as its ends."""
+_LIMITED = np.stack(
+    [np.arange(256), *2 * [np.clip(np.arange(256), _COLORS[0], _COLORS[1] - 1)]], axis=1
+).astype(np.uint8)[None]
+"""A table that does so."""
 _BANDS = (0.0, 0.3, 0.65, 1.0)
 """Forehead and hair, middle of the face, mouth and collar: shares of the height of the taller box."""
 _FACE_LIGHT = 130.0
@@ -46,7 +50,7 @@ def describe_appearance(
     light = cv2.mean(gray[edge:-edge, edge:-edge])[0]
     part = cv2.convertScaleAbs(_around(rgb, box), alpha=_FACE_LIGHT / max(8.0, light))
     lab = cv2.cvtColor(part, cv2.COLOR_RGB2LAB)
-    lab[:, :, 1:] = np.clip(lab[:, :, 1:], _COLORS[0], _COLORS[1] - 1)
+    lab = cv2.LUT(lab, _LIMITED)
     rows = [int(share * len(lab)) for share in _BANDS]
     bands = [lab[top : max(top + 1, bottom)] for top, bottom in pairwise(rows)]
     color = np.concatenate([_histogram(np.ascontiguousarray(band)) for band in bands])

@@ -61,13 +61,13 @@ class Face:
         """Whether it may be a face in a frame of that size: all numbers are finite, the box meets the
         frame, and the landmarks do not coincide. Else nothing can be cropped."""
         x0, y0, x1, y1 = self.box
-        spread = float(np.ptp(self.landmarks, axis=0).max())
+        # Plain numbers are faster than arrays for five points.
+        xs, ys = zip(*self.landmarks.tolist(), strict=True)
         return (
-            bool(np.isfinite(self.landmarks).all())
-            and all(map(math.isfinite, self.box))
+            all(map(math.isfinite, (*xs, *ys, *self.box)))
             and max(x0, 0) < min(x1, width)
             and max(y0, 0) < min(y1, height)
-            and 1.0 <= spread <= _MAX_SPREAD * max(height, width)
+            and 1.0 <= max(max(xs) - min(xs), max(ys) - min(ys)) <= _MAX_SPREAD * max(height, width)
         )
 
 

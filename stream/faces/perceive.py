@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,7 +57,11 @@ class Perceiver:
         """The observation of each frame, in order. Each frame is converted to RGB here, once; of large ones
         only what is looked at."""
         with span("convert", len(frames)):
-            pictures = [open_picture(frame, self._aspect) for frame in frames]
+            pictures, thumbnails = [], []
+            for frame in frames:
+                pictures.append(open_picture(frame, self._aspect))
+                # Right away, while the picture is in the processor's cache.
+                thumbnails.append(describe_picture(pictures[-1].reduced(*_THUMBNAIL)[0]))
         found = [[] for _ in pictures] if self.finder is None else self.finder.find(pictures)
         described = [
             [self._describe(picture, face) for face in faces if face.is_usable(*picture.shape)]
@@ -77,7 +82,7 @@ class Perceiver:
                 scale=max(picture.shape) / max(frame.picture.width, frame.picture.height),
                 frame_embeddings=tuple(vectors[number] for vectors in of_frames),
                 bad_faces=len(found[number]) - len(described[number]),
-                thumbnail=describe_picture(picture.reduced(*_THUMBNAIL)[0]),
+                thumbnail=thumbnails[number],
                 rotation=frame.rotation,
             )
             for number, (frame, picture) in enumerate(zip(frames, pictures, strict=True))
@@ -121,6 +126,7 @@ def _inside(face: Face, part: Part) -> Face:
     return replace(face, box=moved(face.box, -part.x, -part.y), landmarks=landmarks)
 
 
+@cache
 def is_near_reference(crop: FaceCrop) -> bool:
     """Whether a face cut as `crop` serves for quality and appearance, defined on the reference crop.
 
