@@ -162,6 +162,8 @@ def folder(material, tmp_path, monkeypatch):
 def test_python_examples(code, folder):
     if "affectstream.train.metrics" in code:
         pytest.importorskip("sklearn", reason="the 'train' extra is not installed")
+    if "affectstream.train.evaluate" in code:
+        pytest.importorskip("torch", reason="the 'train' extra is not installed")
     if "prepared/fer2013" in code:
         run(MADE)
     if "results/interview.mp4" in code:
