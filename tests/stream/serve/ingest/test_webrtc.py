@@ -48,6 +48,7 @@ def test_video_and_sound_become_events(server: RunningServer, face: NDArray[np.u
         client = Client(Pictures(face), AudioStreamTrack())
         assert await client.connect(server) == 200
         await client.until(lambda line: line["type"] == "emotion" and line["t_start"] >= 2)
+        await client.until(lambda line: line["type"] == "faces" and line["size"] == [192, 192])
         await client.until(lambda line: line["type"] == "state")
         client.channel.send('{"type":"ping","t":7}')
         assert (await client.until(lambda line: line["type"] == "pong"))["t"] == 7
