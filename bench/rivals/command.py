@@ -63,6 +63,7 @@ def main(
             raise UsageError(
                 f"{name!r} is no rival: expected one of {', '.join(n for n in known if n != OURS)}"
             )
+    load = round(os.getloadavg()[0], 2)
     chosen = [known[name] for name in known if name != OURS and (not names or name in names)]
     with contextlib.redirect_stdout(io.StringIO()) if as_json else contextlib.nullcontext():
         with TemporaryDirectory() as scratch:
@@ -75,7 +76,7 @@ def main(
             "source": "demo" if clip is None else clip.name,
             "media_s": round(media_s, 2),
             "rounds": repeats,
-            "load_before": round(os.getloadavg()[0], 2),
+            "load_before": load,
             "rows": rows,
             "machine": describe(),
         }

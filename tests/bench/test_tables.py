@@ -36,7 +36,7 @@ def test_only_what_is_marked_is_written(tmp_path, capsys):
     assert "page.md" in capsys.readouterr().out
     text = page.read_text()
     assert text.startswith("before\n<!-- bench: speed -->\n") and text.endswith("-->\nafter\n")
-    assert "| 31 | 10 |" in text and "| 1.23 |" in text and "0.5 hours, in MB | 8 |" in text
+    assert "| 31 | 10 |" in text and "| 1.23 |" in text and "over 30 minutes, in MB | 8 |" in text
     assert "old" not in text and "`pocket 9`" in text
     main([page], tmp_path, "mine")
     assert not capsys.readouterr().out, "nothing has changed"
