@@ -401,3 +401,18 @@ def test_the_comparison_of_voices():
         difference, paired = pair["difference"]["accuracy"], pair["paired"]
         numbers = [difference["value"], difference["low"], difference["high"], paired["mean"]]
         agree(cells, [*numbers, paired["t_p"], corrected, pair["mcnemar"]["p"]])
+
+
+def test_teaching():
+    found = result("teach")["teaching"]
+    rows = table("docs/guides/teach.md", "| taught with | coded minutes |")
+    assert set(rows) == set(found)
+    for name, cells in rows.items():
+        one, values = found[name]["comparison"], []
+        for metric in ("accuracy", "ece", "labeled_accuracy"):
+            for side in (one["before"][metric], one["after"][metric]):
+                if metric == "accuracy":
+                    values += [100 * side[end] for end in ("value", "low", "high")]
+                else:
+                    values.append(side["value"] * (1 if metric == "ece" else 100))
+        agree(cells, [found[name]["coded_minutes"], one["units"], *values])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -10,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectstream.train.teach.correction import (
+    AMOUNTS,
     Amount,
     Base,
-    Correction,
     directions_of,
     fit,
     unchanged,
@@ -118,6 +119,13 @@ class HeldOut:
     amounts: tuple[Amount, ...]
     """What was chosen in each fold, without the fold."""
 
+    @property
+    def amount(self) -> Amount:
+        """What was chosen most often, of equal ones the first: what was measured is what is then fitted to
+        all."""
+        ordered = sorted(self.amounts, key=AMOUNTS.index)
+        return Counter(ordered).most_common(1)[0][0] if ordered else AMOUNTS[0]
+
 
 def held_out(
     hops: Hops, units: Units, base: Base, amounts: Sequence[Amount], window_s: float
@@ -130,19 +138,13 @@ def held_out(
         train, test = split(hops, units, fold, window_s)
         if not len(train):
             continue
+        fitted = hops.rows(train)
         rest = units.rows(train)
-        amount = (
-            choose(hops.rows(train), rest, base, amounts, window_s)
-            if rest.count > 1
-            else amounts[0]
-        )
+        if rest.count < 2:  # of two people one is left: its recordings, or blocks of time
+            rest = units_of(fitted)
+        amount = amounts[0]
+        if rest.count > 1:
+            amount = choose(fitted, rest, base, amounts, window_s)
         chosen.append(amount)
-        after[test] = fit(hops.rows(train), base, amount).probabilities(hops.rows(test).evidence)
+        after[test] = fit(fitted, base, amount).probabilities(hops.rows(test).evidence)
     return HeldOut(before, after, tuple(chosen))
-
-
-def fit_all(
-    hops: Hops, units: Units, base: Base, amounts: Sequence[Amount], window_s: float
-) -> Correction:
-    """Choose the amount with all units, and fit to all hops."""
-    return fit(hops, base, choose(hops, units, base, amounts, window_s))

@@ -199,7 +199,7 @@ def evidence_of(bundle: Bundle, feeds: Feeds, logits: Array) -> Evidence:
     """What the head of `bundle` says of n hops, from its `feeds` and `logits` (n, C)."""
     head = bundle.engines["fusion"]
     modalities = tuple(m for m in MODALITIES if m in head.inputs)
-    present = {m: feeds[f"{m}_mask"].any(1) for m in modalities}
+    present = {m: np.asarray(feeds[f"{m}_mask"].any(1), np.bool_) for m in modalities}
     return Evidence(
         logits=logits.astype(np.float64),
         alone={m: _alone(head, feeds, m, present[m]) for m in modalities},

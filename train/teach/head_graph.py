@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -101,7 +102,7 @@ class _Graph:
             for value in self.old.output
         ]
 
-    def node(self, kind: str, inputs: Sequence[str], output: str, **attributes: object) -> None:
+    def node(self, kind: str, inputs: Sequence[str], output: str, **attributes: Any) -> None:
         self.nodes.append(helper.make_node(kind, list(inputs), [output], **attributes))
 
     def constant(self, name: str, value: NDArray[np.generic]) -> None:

@@ -21,7 +21,7 @@ from affectstream.stream.results.readings import table_schema
 from affectstream.train.annotations.annotations import Annotations, Coding, Stretch
 from affectstream.train.annotations.read import read
 from affectstream.train.errors import DataError
-from affectstream.train.teach.choose import Units, fit_all, held_out, units_of
+from affectstream.train.teach.choose import Units, held_out, units_of
 from affectstream.train.teach.coded import (
     KIND,
     CodedRecording,
@@ -31,7 +31,7 @@ from affectstream.train.teach.coded import (
     read_people,
 )
 from affectstream.train.teach.collect import Collector, Found, check_teachable
-from affectstream.train.teach.correction import Base, Correction, Level, amounts_for
+from affectstream.train.teach.correction import Base, Correction, Level, amounts_for, fit
 from affectstream.train.teach.hops import Array, Hops, joined
 from affectstream.train.teach.verdict import Comparison, compare
 from affectstream.train.teach.written import Lesson, write_bundle
@@ -132,7 +132,7 @@ def teach(
         with threadpool_limits(1):  # for matrices this small, several threads are slower
             checked = held_out(hops, units, base, amounts, window_s)
             comparison = compare(hops, units, checked, _limits(hops, manifest))
-            correction = fit_all(hops, units, base, amounts, window_s)
+            correction = fit(hops, base, checked.amount)
         lesson = _lesson(hops, coded, sides, manifest)
         notes = _remarks(coded, found, comparison, labels[len(manifest.labels) :])
         written = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +68,7 @@ def compare(hops: Hops, units: Units, found: HeldOut, limits: NDArray[np.float64
 
     `limits` (n,) are the confidences from which on a hop gets a label.
     """
-    columns = [hops.truth]
+    columns: list[NDArray[Any]] = [hops.truth]
     for probabilities in (found.before, found.after):
         columns += [
             probabilities.argmax(1),
@@ -77,9 +77,10 @@ def compare(hops: Hops, units: Units, found: HeldOut, limits: NDArray[np.float64
         ]
     columns.append(limits)
 
-    def metrics(truth: NDArray[np.int64], *rest: NDArray[np.float64]) -> dict[str, float]:
+    def metrics(truth: NDArray[Any], *rest: NDArray[Any]) -> dict[str, float]:
         least = rest[-1]
-        before, after = _metrics(truth, *rest[:3], least), _metrics(truth, *rest[3:6], least)
+        before = _metrics(truth, rest[0], rest[1], rest[2], least)
+        after = _metrics(truth, rest[3], rest[4], rest[5], least)
         return {
             **{f"before {name}": value for name, value in before.items()},
             **{f"after {name}": value for name, value in after.items()},
@@ -94,7 +95,7 @@ def compare(hops: Hops, units: Units, found: HeldOut, limits: NDArray[np.float64
         {name: every[f"{which} {name}"] for name in METRICS}
         for which in ("before", "after", "difference")
     )
-    outcome, claim = _verdict(difference, units)
+    outcome, claim = _verdict(difference, units, changes=found.amount.level != "none")
     return Comparison(
         before,
         after,
@@ -148,9 +149,15 @@ def _metrics(
     }
 
 
-def _verdict(difference: Mapping[str, Interval], units: Units) -> tuple[Outcome, str]:
+def _verdict(
+    difference: Mapping[str, Interval], units: Units, *, changes: bool
+) -> tuple[Outcome, str]:
     loss, uar, accuracy = (difference[name] for name in ("log_loss", "uar", "accuracy"))
     labels_worse = max(uar.value, accuracy.value) < -LABEL_MARGIN
+    if not changes:
+        return "does not help", (
+            "Teaching does not help: no change is better on those held out than leaving the bundle as it is."
+        )
     if loss.value > -MARGIN or labels_worse:
         worse = (
             "its labels would be right less often" if labels_worse else "its scores fit no better"

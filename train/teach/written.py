@@ -171,7 +171,7 @@ def _manifest(
         labels=hops.labels,
         calibration=Calibration(
             prior=tuple(round(float(p), 6) for p in prior / prior.sum()),
-            temperature=temperatures,
+            temperature=dict(temperatures),
             min_confidence=dict(base.calibration.min_confidence),
             conflict=dict(base.calibration.conflict),
             neutral=_neutral(base, correction, temperatures, hops),

@@ -167,6 +167,23 @@ def test_one_person_carries_no_claim_about_others(bundle, tmp_path):
     assert np.isnan(found.comparison.difference["log_loss"].low)
 
 
+def test_two_people_are_too_few_for_a_claim(bundle, tmp_path):
+    states = STATES * 2
+    for n in (0, 1):
+        recording(tmp_path / f"talk{n}.flac", states, seed=n)
+        coding(tmp_path / f"talk{n}.csv", states, person=f"P{n}")
+    found = teach(
+        [tmp_path / "talk0.flac", tmp_path / "talk1.flac"],
+        [tmp_path / "talk0.csv", tmp_path / "talk1.csv"],
+        tmp_path / "mine",
+        bundle=bundle,
+        settings=Settings(options=VOICE),
+    )
+    assert (found.comparison.by, found.comparison.units) == ("person", 2)
+    assert found.comparison.outcome == "unproven" and found.output is not None
+    assert "too few for an interval" in (tmp_path / "mine" / "CARD.md").read_text()
+
+
 def refused(error, match, bundle, tmp_path, rows, **settings):
     recording(tmp_path / "talk.flac", STATES)
     (tmp_path / "talk.csv").write_text("start,end,label,person\n" + rows)
