@@ -57,14 +57,17 @@ def memory(
     hours: Annotated[float, typer.Option(min=0.05, help="Length of the recording.")] = 2.0,
     bundle: BundleName = "pocket",
     threads: Threads = None,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes that perceive ranges of it; 1: none.")
+    ] = 1,
 ) -> None:
     """Measure resident memory while a long recording is scored.
 
-    Example: [bold]affectstream bench memory --hours 2[/bold]
+    Example: [bold]affectstream bench memory --hours 2 --workers 8[/bold]
     """
     from affectstream.bench.score.memory import main
 
-    main(hours, bundle, threads)
+    main(hours, bundle, threads, workers)
 
 
 def batch(

@@ -1,21 +1,31 @@
 """Whether memory stays flat over a long recording.
 
 The recording is the demo's clip repeated (packets copied). Resident memory is read once a minute of media;
-growth is the largest value after the first minute minus the first one.
+growth is the largest value after the first minute minus the first one. With several `--workers`, which
+perceive ranges of the recording, it is that of all processes together; the hash of the events says whether
+they are those of one process.
 
     affectstream bench memory --hours 2
+    affectstream bench memory --hours 2 --workers 8
 """
 
 from __future__ import annotations
 
 import json
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from affectstream.bench.machine import describe
 from affectstream.bench.recordings import write_demo_recording
+from affectstream.engines.cache.digest import sha256
 from affectstream.stream.offline.output import OutputFolder
+from affectstream.stream.offline.session import Session
+from affectstream.stream.options import SourceOptions
+from affectstream.stream.ranges.opening import RangeOptions
 from affectstream.stream.recognizer import Recognizer
+from affectstream.stream.results.scored import EVENTS
 from affectstream.stream.sinks import FORMATS
 
 GROWTH_LIMIT_MB = 30.0
@@ -23,12 +33,24 @@ _SHOWN = 12
 """About so many values are printed."""
 
 
-def main(hours: float, bundle: str, threads: int | None) -> None:
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One run over a long recording."""
+
+    media_s: float
+    wall_s: float
+    memory_mb: list[float]
+    """Resident memory of all processes at the end of each minute of media."""
+    bundle: str
+    events_sha256: str
+
+
+def main(hours: float, bundle: str, threads: int | None, workers: int = 1) -> None:
     """Measure and print."""
     with TemporaryDirectory() as scratch:
-        media_s, memory_mb, version = measure(hours, bundle, threads, Path(scratch))
-    first, peak = memory_mb[0], max(memory_mb)
-    print(f"{media_s / 3600:.2f} h of media: {first:.0f} MB after the first minute,")
+        run = measure(hours, bundle, threads, Path(scratch), workers)
+    first, peak, memory_mb = run.memory_mb[0], max(run.memory_mb), run.memory_mb
+    print(f"{run.media_s / 3600:.2f} h of media: {first:.0f} MB after the first minute,")
     print(
         f"  at most {peak:.0f} MB later: growth {peak - first:.1f} MB (at most {GROWTH_LIMIT_MB:g})"
     )
@@ -38,8 +60,11 @@ def main(hours: float, bundle: str, threads: int | None) -> None:
         json.dumps(
             {
                 "bench": "memory",
-                "bundle": version,
-                "media_s": round(media_s, 1),
+                "bundle": run.bundle,
+                "workers": workers,
+                "media_s": round(run.media_s, 1),
+                "wall_s": round(run.wall_s, 1),
+                "events_sha256": run.events_sha256,
                 "first_minute_mb": round(first, 1),
                 "peak_mb": round(peak, 1),
                 "growth_mb": round(peak - first, 1),
@@ -50,24 +75,42 @@ def main(hours: float, bundle: str, threads: int | None) -> None:
 
 
 def measure(
-    hours: float, bundle: str, threads: int | None, scratch: Path
-) -> tuple[float, list[float], str]:
-    """Seconds of media, resident memory (MB) at the end of each minute of it, and the bundle's version."""
+    hours: float, bundle: str, threads: int | None, scratch: Path, workers: int = 1
+) -> Measured:
+    """Score a recording of so many hours with `workers` processes for its ranges; 1: without ranges."""
     import psutil
 
     process = psutil.Process()
+
+    def resident_mb() -> float:
+        every = (process, *process.children(recursive=True))
+        return float(sum(one.memory_info().rss for one in every) / 1e6)
+
     memory_mb: list[float] = []
     path = write_demo_recording(hours * 3600, scratch)
     with (
         Recognizer.open(bundle, threads=threads) as recognizer,
-        recognizer.session(path) as session,
+        Session(
+            recognizer.bundle,
+            path,
+            SourceOptions(),
+            recognizer.threads,
+            ranges=RangeOptions(workers, recognizer.choice.device),
+        ) as session,
         OutputFolder(scratch / "out", FORMATS, recognizer, session.name) as folder,
     ):
+        began_s = time.monotonic()
         for hop in session:
             folder.push(hop, session.results_end_us)
             if hop.readings and hop.readings[0][0].end_us >= (len(memory_mb) + 1) * 60_000_000:
-                memory_mb.append(process.memory_info().rss / 1e6)
+                memory_mb.append(resident_mb())
         assert session.ended is not None
         folder.commit(path, session.ended)
         manifest = recognizer.bundle.manifest
-        return session.end_us / 1e6, memory_mb, f"{manifest.name} {manifest.version}"
+        return Measured(
+            session.end_us / 1e6,
+            time.monotonic() - began_s,
+            memory_mb,
+            f"{manifest.name} {manifest.version}",
+            sha256(scratch / "out" / EVENTS),
+        )
