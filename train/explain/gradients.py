@@ -99,8 +99,9 @@ def _last_map(encoder: nn.Module, batch: Mapping[str, Tensor]) -> tuple[str, nn.
 
         return hook
 
-    leaves = [(n, m) for n, m in encoder.named_modules() if not list(m.children())]
-    handles = [module.register_forward_hook(keep(name)) for name, module in leaves]  # type: ignore[arg-type]
+    # Whole blocks too: the output of a residual block is that of none of its layers.
+    inner = [(name, module) for name, module in encoder.named_modules() if name]
+    handles = [module.register_forward_hook(keep(name)) for name, module in inner]  # type: ignore[arg-type]
     with torch.no_grad():
         encoder(batch["pixels"].flatten(0, 1)[:1])
     for handle in handles:

@@ -96,6 +96,16 @@ def test_each_kind_of_network_has_its_explanation(network, name, parts, pictures
     json.dumps(found.document, allow_nan=False)
 
 
+@pytest.mark.parametrize(
+    ("name", "layer"), [("resnet50", "backbone.layer4"), ("face_resnet", "stages")]
+)
+def test_grad_cam_takes_the_output_of_whole_residual_blocks(network, name, layer):
+    trained, sample = network(name)
+    found = grad_cam(PartialNetwork(trained.network, sample.batch), 0)
+    assert found is not None and found[0].startswith(layer)
+    assert "shortcut" not in found[0] and "downsample" not in found[0] and "bn" not in found[0]
+
+
 def test_recorded_attention_is_that_of_the_forward_pass(network):
     """The output of torch's attention is the same with the weights as without, and rows add up to 1."""
     for name in ("tiny_vit", "vit_b16"):
