@@ -7,7 +7,7 @@ from pathlib import Path
 
 from affectstream.train.evaluate.bundle_evaluation import BundleEvaluation
 from affectstream.train.evaluate.cost import Cost
-from affectstream.train.evaluate.error_analysis import ErrorAnalysis
+from affectstream.train.evaluate.error_analysis import FAR, ErrorAnalysis
 from affectstream.train.evaluate.evaluation import Classes, Evaluation
 from affectstream.train.evaluate.importance import SOURCE, Importance
 from affectstream.train.pages import charts
@@ -236,11 +236,10 @@ def _error_cards(found: ErrorAnalysis, media: Mapping[int, Html]) -> list[Html]:
     ]
     differences = card(
         "People unlike those of the training",
-        items(lines) if lines else hint("None is outside of what the training has."),
+        *([items(lines)] if lines else []),
         hint(
-            found.note.capitalize()
-            + ". Listed: a sex, age, language or corpus that nobody there has, and a median outside of "
-            "theirs by 3.5 robust standard deviations."
+            f"{len(lines) or 'None'} listed: {found.note}. What counts: a sex, age, language or corpus that "
+            f"nobody there has, and a median outside of theirs by {FAR:g} robust standard deviations."
         ),
     )
     return [groups_card, worst_card, differences]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectstream.train.data.dataset import Dataset
-from affectstream.train.data.sample import decode_audio, decode_crop
+from affectstream.train.data.sample import SPLITS, decode_audio, decode_crop
 
 AGES = ((0, 18), (18, 30), (30, 45), (45, 60), (60, 120))
 SILENCE_DB = -100.0
@@ -47,7 +47,9 @@ def sample_facts(dataset: Dataset, rows: NDArray[np.int64]) -> SampleFacts:
         "sex": small["gender"],
         "age": _objects([_age_band(age) for age in ages.tolist()]),
         "language": small["language"],
-        "corpus": _objects([name if slash else None for name, slash, _ in prefixes]),
+        "corpus": _objects(
+            [name if slash and name not in SPLITS else None for name, slash, _ in prefixes]
+        ),
         "modalities": _objects(
             ["+".join(compress(present, row)) for row in zip(*present.values(), strict=True)]
         ),

@@ -132,7 +132,7 @@ def curves(
 ) -> Html:
     """Lines over an axis each. `square`: both from 0 to 1, with the diagonal; `notes` stand at the points
     of the first line."""
-    width, height, left, top = 330.0, 250.0, 40.0, 10.0
+    width, height, left, top = 330.0, 262.0, 40.0, 22.0
     wide, tall = width - left - 10, height - top - 44
     points = np.array([point for _, line in lines for point in line] or [(0.0, 0.0)])
     low, high = points.min(0), points.max(0)
@@ -142,7 +142,10 @@ def curves(
         if reference:
             low[1], high[1] = min(low[1], reference[0]), max(high[1], reference[0])
         margin = 0.06 * (high[1] - low[1]) or 0.05
+        is_share = low[1] >= 0 and high[1] <= 1
         low[1], high[1] = low[1] - margin, high[1] + margin
+        if is_share:
+            low[1], high[1] = max(0.0, low[1]), min(1.0, high[1])
     span = np.where(high - low > 1e-12, high - low, 1.0)
 
     def place(x: float, y: float) -> tuple[float, float]:
@@ -180,7 +183,7 @@ def curves(
     parts.append(_text(left, bottom, f"{low[0]:g}"))
     parts.append(_text(left + wide, bottom, f"{high[0]:g}", "end"))
     parts.append(_text(left + wide / 2, bottom + 16, across, "middle"))
-    parts.append(_text(left + 5, top + 13, up))
+    parts.append(_text(left, top - 8, up))
     return _figure(title, width, height, parts)
 
 
@@ -243,7 +246,7 @@ def scatter(
     title: str, points: Sequence[tuple[str, float, float]], *, across: str, up: str
 ) -> Html:
     """A named point for each (name, x, y), x from 0."""
-    width, height, left, top = 360.0, 260.0, 44.0, 12.0
+    width, height, left, top = 360.0, 270.0, 44.0, 22.0
     wide, tall = width - left - 12, height - top - 42
     highest = 1.15 * max((x for _, x, _ in points), default=1.0) or 1.0
     low, high = min(y for *_, y in points), max(y for *_, y in points)
@@ -266,5 +269,5 @@ def scatter(
     parts.append(_text(left, top + tall + 15, "0"))
     parts.append(_text(left + wide, top + tall + 15, f"{highest:.3g}", "end"))
     parts.append(_text(left + wide / 2, top + tall + 31, across, "middle"))
-    parts.append(_text(left + 5, top + 13, up))
+    parts.append(_text(left, top - 8, up))
     return _figure(title, width, height, parts)

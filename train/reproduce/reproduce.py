@@ -118,7 +118,7 @@ def _changed(recipe: Recipe, config: FitConfig) -> dict[str, str]:
     """The settings of a run that lead to another result than the recipe's own."""
     apart = ("tasks", "members", "weights", "runs")
     return {
-        name: str(getattr(config, name))
+        name: f"{getattr(config, name)} instead of {getattr(recipe.defaults, name)}"
         for name, setting in SETTINGS.items()
         if name not in apart
         and setting.effect != "speed"
@@ -183,7 +183,7 @@ def differences(protocol: Protocol, data: Path, found: Sequence[Row]) -> list[st
             continue
         weights = ", ".join(f"{part} {source}" for part, source in row.weights.items())
         out.append(
-            f"{row.recipe}: {row.epochs} epochs, {row.samples} samples"
+            f"{row.recipe}: {row.samples} samples, {row.epochs} epoch(s) trained"
             + (f"; weights: {weights}" if weights else "")
             + "".join(f"; {name} {value}" for name, value in row.changed.items())
         )

@@ -39,8 +39,8 @@ def test_words_alone_run_what_they_can(tmp_path, capsys):
     assert run_command(*command, "--weights", "none", "--epochs", "1") == exits.DONE
     said = capsys.readouterr().out
     assert "62.4; weighted F1 59.7" in said and "split test" in said
-    assert "ensemble: not run:" in said and "sentence: 1 epochs, 8 samples" in said
-    assert "; epochs 1" in said and "; tiny True" in said
+    assert "ensemble: not run:" in said and "sentence: 8 samples, 1 epoch" in said
+    assert "; epochs 1 instead of 20" in said and "; tiny True" in said
     document = json.loads((runs / "S3/reproduce.json").read_text())
     ensemble, sentence = document["rows"]
     assert ensemble["metrics"] == {} and ensemble["reason"]
