@@ -12,7 +12,9 @@ from affectstream.train.metrics import classification
 from affectstream.train.statistics import (
     Groups,
     bootstrap,
+    friedman,
     groups_of,
+    holm,
     mcnemar,
     over_groups,
     paired_difference,
@@ -138,3 +140,30 @@ def test_degenerate_tests_have_plain_results():
     assert (same.t_p, same.wilcoxon_p, same.d) == (1.0, 1.0, 0.0)
     alike = over_groups(wrong, right, pairs)
     assert alike.d is None and alike.t_p == 0.0 and alike.mean == 1.0
+
+
+def test_holm_multiplies_by_the_tests_that_are_left():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.9, 0.4]) == pytest.approx([0.9, 0.8]) and holm([0.7, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_folds_are_not_independent():
+    rng = np.random.default_rng(0)
+    first, second = rng.random(100), rng.random(100) + 0.05
+    folds, people = (Groups(np.repeat(np.arange(10), 10), by) for by in ("fold", "participant"))
+    of_folds, of_people = (over_groups(first, second, groups) for groups in (folds, people))
+    assert of_folds.by == "fold" and of_folds.mean == of_people.mean
+    assert of_folds.t_p > of_people.t_p  # what they share makes chance larger
+
+
+def test_friedman_over_samples_is_cochrans_q():
+    # Cochran (1950): from the counts of successes of each treatment and each row.
+    right = np.array([[1, 1, 0], [1, 0, 0], [1, 1, 1], [1, 1, 0], [0, 1, 0], [1, 0, 0]], float)
+    columns, rows, k = right.sum(0), right.sum(1), right.shape[1]
+    q = (k - 1) * (k * (columns**2).sum() - columns.sum() ** 2) / (k * rows.sum() - (rows**2).sum())
+    found = friedman(right, groups_of([None] * 6))
+    assert found.test == "Cochran's Q" and found.statistic == pytest.approx(q)
+    assert found.critical_distance is None and sum(found.mean_ranks) == pytest.approx(6)
+    same = friedman(np.ones((4, 3)), groups_of(list("abcd")))
+    assert (same.p, same.mean_ranks) == (1.0, (2.0, 2.0, 2.0))
