@@ -75,6 +75,7 @@ def sessions(
     bundle: BundleName = "pocket",
     device: Device = "auto",
     output: JsonFolder = None,
+    as_json: OnlyJson = False,
 ) -> None:
     """Measure latency against the number of live sessions of one server, and what degrades first.
 
@@ -92,6 +93,7 @@ def sessions(
         arrivals=arrivals,
         p99_ms=p99,
         output=output,
+        as_json=as_json,
     )
 
 

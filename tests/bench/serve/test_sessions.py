@@ -16,6 +16,7 @@ from affectstream.bench.serve import sessions
 from affectstream.bench.serve.arrivals import begin_times
 from affectstream.bench.serve.clients import Client, check_addresses
 from affectstream.bench.serve.peak import search_peak
+from affectstream.bench.serve.session_row import Row
 from affectstream.bench.serve.webm import encode_webm
 from affectstream.bench.server_process import serving
 from affectstream.stream.errors import SourceError
@@ -37,7 +38,7 @@ def row_of(**changed):
         "frame_hz": 8.0, "lowered": 0, "dropped_share": 0.0, "ended_early": 0,
         "refused": {"503": 1}, "cpu": 0.8, "client_cpu": 0.1, "client_late_p95": 1.0,
     }  # fmt: skip
-    return sessions.Row(**{**fine, **changed})
+    return Row(**{**fine, **changed})
 
 
 @pytest.mark.slow
