@@ -56,6 +56,7 @@ RUN = (
     "engines compare cpu cpu:fp16",
     "engines pull --list",
     "bench feeds",
+    "teach interviews --annotations coded --output",
     "train list",
     "train prepare fer2013 fer2013.zip",
     "train prepare conversation",
@@ -142,11 +143,26 @@ def material(tmp_path_factory):
     )
     (folder / "ann.csv").write_text("start,end,label\n0,30,neutral\n30,40,happy\n40,62,bored\n")
     (folder / "ben.csv").write_text("start,end,label\n0,31,neutral\n31,45,joy\n45,62,neutral\n")
+    _coded_interview(folder)
     with zipfile.ZipFile(folder / "fer2013.zip", "w") as archive:
         for number, name in enumerate(["train/happy", "train/sad", "test/happy", "test/sad"]):
             picture = np.random.default_rng(number).integers(0, 255, (48, 48), np.uint8)
             archive.writestr(f"{name}/{number}.png", cv2.imencode(".png", picture)[1].tobytes())
     return folder
+
+
+def _coded_interview(folder):
+    """Words of one person, and what somebody says of them, for examples that teach."""
+    lines = [("I love it, this is wonderful!", "happy"), ("Leave me alone, I hate you!", "angry")]
+    cues, rows = [], ["start,end,label"]
+    for n in range(20):
+        words, label = lines[n % 2]
+        start = f"00:{n // 12:02}:{n % 12 * 5:02}"
+        cues.append(f"{n + 1}\n{start},000 --> {start},900\n{words}\n")
+        rows.append(f"{n * 5 + 1},{n * 5 + 6},{label}")
+    for name, text in (("interviews/anna.srt", cues), ("coded/anna.csv", rows)):
+        (folder / name).parent.mkdir()
+        (folder / name).write_text("\n".join(text) + "\n")
 
 
 @pytest.fixture

@@ -241,3 +241,24 @@ def test_the_command_says_what_it_did(bundle, archive, tmp_path, capsys):
     assert "Held out: 6 people" in shown.out and "log loss" in shown.out
     assert "6 of 6: talk5.flac" in shown.err
     assert run_command(*arguments, "-o", tmp_path / "x", "--person", "Ann=x") == exits.USAGE
+
+
+def test_the_loop_from_score_through_elan_and_back(bundle, tmp_path, capsys):
+    elan = pytest.importorskip("pympi.Elan", reason="ELAN files need the 'agree' extra")
+    talk = recording(tmp_path / "talk.flac", STATES * 3)
+    options = ("--bundle", bundle, "--vad", "none")
+    run_command("score", talk, "-o", tmp_path / "results", "--format", "eaf,parquet", *options)
+    file = elan.Eaf(str(tmp_path / "results" / "talk.flac" / "annotations.eaf"))
+    file.remove_all_annotations_from_tier("recording emotion")
+    for n, state in enumerate(STATES * 3):
+        start = round(n * PERIOD * 1000)
+        file.add_annotation("recording emotion", start, start + round(PERIOD * 1000), state)
+    (tmp_path / "coded").mkdir()
+    file.to_file(str(tmp_path / "coded" / "talk.eaf"))
+
+    assert run_command("agree", tmp_path / "results", tmp_path / "coded") == exits.DONE
+    arguments = ("-a", tmp_path / "coded", "-o", tmp_path / "mine")
+    assert run_command("teach", talk, *arguments, *options) == exits.DONE
+    assert "least of all about other people" in capsys.readouterr().out
+    again = ("--bundle", tmp_path / "mine", "--vad", "none", "--format", "csv")
+    assert run_command("score", talk, "-o", tmp_path / "again", *again) == exits.DONE
