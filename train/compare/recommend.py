@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -72,7 +72,25 @@ def recommend(
                 f"{one.name} ({value[one.name]:.3f}) may be worse by {loss:.3f}, more than the margin of "
                 f"{rules.margin:g}."
             )
-    return Recommendation(metric, _cheapest(alike, best, steps), tuple(steps))
+    choice = _cheapest(alike, best, steps)
+    steps += _contradictions(found, choice)
+    return Recommendation(metric, choice, tuple(steps))
+
+
+def _contradictions(found: TaskComparison, choice: str) -> Iterator[str]:
+    """Where `choice` has the higher accuracy over all samples, but not in the mean of people or folds."""
+    for pair in found.pairs:
+        if choice not in (pair.first, pair.second) or pair.paired is None:
+            continue
+        if "accuracy" in pair.difference:
+            sign = 1.0 if pair.second == choice else -1.0
+            over_samples, over_units = pair.difference["accuracy"].value, pair.paired.mean
+            if sign * over_samples > 0 > sign * over_units:
+                other = pair.first if pair.second == choice else pair.second
+                yield (
+                    f"But over {pair.paired.by}s {other} is better, by {abs(over_units):.3f} of accuracy: "
+                    f"most samples are of those on whom {choice} is."
+                )
 
 
 def _largest_loss(found: TaskComparison, one: str, best: str, metric: str, sign: float) -> float:

@@ -181,6 +181,18 @@ def test_the_recommendation_follows_from_the_rules():
         recommend(found, made, "speed", Rules())
 
 
+def test_it_says_where_samples_and_people_contradict_each_other():
+    people = ["a"] * 30 + ["b"] * 5 + ["c"] * 5
+    truth = ["joy"] * 40
+    one = told(["joy"] * 30 + ["anger"] * 10, truth, people=people)
+    other = told(["anger"] * 30 + ["joy"] * 10, truth, people=people)
+    made = [candidate(one, "one"), candidate(other, "other")]
+    (found,) = comparison.compare(made)
+    chosen = recommend(found, made, None, Rules())
+    assert chosen.choice == "one"
+    assert "But over participants other is better, by 0.333 of accuracy" in chosen.steps[-1]
+
+
 def test_other_samples_splits_and_folds_are_refused():
     one, fewer = right(GOOD), right(GOOD[:5], 5)
     check_same([candidate(one), candidate(one, "two")], common=False)
