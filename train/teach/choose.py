@@ -80,9 +80,10 @@ def split(
     test = np.isin(units.numbers, held_out)
     train = ~test
     if units.by == "block":
-        times = hops.seconds[test]
-        near = np.abs(hops.seconds[:, None] - times[None]).min(1, initial=np.inf) < window_s
-        train &= ~near
+        times = np.concatenate([[-np.inf], np.sort(hops.seconds[test]), [np.inf]])
+        after = np.searchsorted(times, hops.seconds)
+        near = np.minimum(hops.seconds - times[after - 1], times[after] - hops.seconds)
+        train &= near >= window_s
     return np.flatnonzero(train), np.flatnonzero(test)
 
 
