@@ -21,7 +21,8 @@ class Promise:
     def holds(self, value: float) -> bool:
         """Whether `value` is in the range."""
         above = self.at_least is None or value >= self.at_least
-        return above and (self.at_most is None or value <= self.at_most)
+        # A number of NumPy compares to a truth value that JSON does not know.
+        return bool(above and (self.at_most is None or value <= self.at_most))
 
     def __str__(self) -> str:
         if self.at_least is None:

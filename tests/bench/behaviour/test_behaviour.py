@@ -62,6 +62,7 @@ def test_an_unknown_section_is_refused(data):
 
 def test_promises_have_two_sides():
     assert Promise(0.95, 1.05).holds(1.0) and not Promise(0.95, 1.05).holds(0.03)
+    assert json.dumps(Measure("slope", np.float64(1.0), 1, promise=Promise(0.95, 1.05)).as_json())
     assert Measure("slope", None, 0, promise=Promise(at_least=1.0)).holds is None
 
 
