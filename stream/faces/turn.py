@@ -81,9 +81,11 @@ class TurnFinder:
             (found,) = self._finder.find([turned])
             faces = [face for face in found if face.is_usable(*turned.shape[:2])]
             leans = [_lean(face) + 90.0 * quarters for face in faces]
-            if quarters == 0 and any(abs(lean) <= 90.0 - _MAX_LEAN for lean in leans):
-                clear = any(face.score >= _CLEAR_SCORE for face in faces)
-                return 0 if clear else None
+            if quarters == 0 and any(
+                face.score >= _CLEAR_SCORE and abs(lean) <= 90.0 - _MAX_LEAN
+                for face, lean in zip(faces, leans, strict=True)
+            ):
+                return 0  # a weak one may also be a face upside down, seen as if it were upright
             turns = [
                 round(lean / 90.0) % 4
                 for face, lean in zip(faces, leans, strict=True)

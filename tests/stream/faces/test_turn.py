@@ -73,6 +73,22 @@ def test_landmarks_decide_where_turned_faces_are_found(roll, quarters):
     assert turn.quarters == quarters
 
 
+class UpsideDown(Finder):
+    """Finds a face that lies upside down, doubtfully, with the landmarks of an upright one."""
+
+    def find(self, pictures):
+        return [
+            found or [Face((30.0, 30.0, 70.0, 70.0), UPRIGHT_FACE, 0.6)]
+            for found in super().find(pictures)
+        ]
+
+
+def test_a_doubtful_upright_face_may_be_one_upside_down():
+    turn = TurnFinder(UpsideDown())
+    turn.push(frames((-1, -1)))
+    assert turn.quarters == 2
+
+
 def test_frames_that_disagree_decide_nothing():
     turn = TurnFinder(Finder())
     turn.push([*frames((0, -1), 2), *frames((-1, 0), 2, start=2)])
