@@ -350,8 +350,8 @@ def test_face_detectors():
     found = result("detector")["detectors"]
     assert len(rows) == len(found)
     for cells, one in zip(rows.values(), found, strict=True):
-        measured = [one["upright"], *one["turned"], one["alarms"], one["roll_slope"]]
-        agree(cells, [*measured, one["milliseconds"]])
+        measured = [one["upright"], *one["turned"], one["alarms"], one["others"], one["dark"]]
+        agree(cells, [*measured, one["roll_slope"], one["milliseconds"]])
 
 
 def test_batch():

@@ -115,6 +115,14 @@ class Phased(Protocol):
         """The phases in order; if empty, everything learns from the start."""
 
 
+@runtime_checkable
+class Pretrained(Protocol):
+    """A recipe whose network starts from weights in the data folder."""
+
+    def load_pretrained(self, module: nn.Module, data: Path) -> None:
+        """Load them into a new network. Raises `DataMissing` if they are not there."""
+
+
 class BoundRecipe(Recipe, Bindable, Protocol):
     """A recipe that `Bindable.bind` or `Bindable.restore` made."""
 

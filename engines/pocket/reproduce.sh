@@ -6,7 +6,7 @@
 # DATA is the folder of all data sets; WORK gets the prepared sets, the runs, the members and the bundle. What is
 # there already is not made again, and an interrupted run continues. TEACHER (WORK/teacher) holds what MediaPipe's
 # face mesh says of the pictures: see train/data/teachers/face_mesh.py, which needs an environment of its own.
-# The face detector that is shipped is still that of version 0.1.0: the recipe's is not better yet.
+# The face detector that is shipped is still that of version 0.1.0: the recipe's is not better in everything yet.
 set -eu
 data=$(realpath "$1")
 mkdir -p "$2"

@@ -46,7 +46,7 @@ from affectstream.train.fit.phases import PhaseSpan, phase_spans
 from affectstream.train.fit.train_state import TrainState
 from affectstream.train.loader.batches import ValidBatches
 from affectstream.train.metrics import score
-from affectstream.train.recipe import Bindable, Recipe, count_parameters
+from affectstream.train.recipe import Bindable, Pretrained, Recipe, count_parameters
 
 EpochCallback = Callable[[int, Mapping[str, float]], None]
 
@@ -150,6 +150,9 @@ class Trainer:
         if isinstance(self.valid, ValidBatches):
             self.valid.move(fabric.device)
         self.state = TrainState(fabric, self.recipe, self.config)
+        if saved is None and isinstance(self.recipe, Pretrained):
+            self.recipe.load_pretrained(self.state.network, job.data)
+            self.state.average.load_state_dict(self.state.network.state_dict())
         self.spans = phase_spans(self.state.phases, self.config.epochs, self.config.phase_epochs)
         self.epochs = EpochTrainer(fabric, self.config, self.state, batches, self.run)
 

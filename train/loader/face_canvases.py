@@ -1,8 +1,9 @@
-"""Random grey pictures to train a face detector on: heads from photos over many kinds of background.
+"""Random pictures to train a face detector on: heads from photos over many kinds of background.
 
 The photos are tight head shots, so shoulders, rooms and streets come from elsewhere: free pictures,
-drawings and noise. Heads are turned by any angle. Some have lost their face: hair, ears and shoulders alone
-are none. A canvas is a function of the random generator alone.
+drawings and noise. Heads are about upright. Some have lost their face: hair, ears and shoulders alone
+are none. A canvas is a function of the random generator alone. It is painted in grey three times, once for
+each color, with the same random numbers.
 """
 
 from __future__ import annotations
@@ -22,7 +23,13 @@ from affectstream.train.loader.face_drawings import (
     draw_shoulders,
     draw_text,
 )
-from affectstream.train.loader.face_light import as_grey, degrade, relight_head, relight_scene
+from affectstream.train.loader.face_light import (
+    degrade,
+    lit_in_color,
+    relight_head,
+    relight_scene,
+    warmed,
+)
 from affectstream.train.loader.face_scene import (
     NO_FACES,
     ZOOM,
@@ -36,9 +43,9 @@ from affectstream.train.loader.face_scene import (
 
 SMALLEST_PX = 18.0
 """Width of the smallest faces on a canvas, apart from a few even smaller ones."""
-FACELESS = 0.08
+FACELESS = 0.03
 """Share of the heads whose face is gone."""
-FAINT = 4.0
+FAINT = 12.0
 """Standard deviation of the grey levels of a face below which it need not be found."""
 FREE_PX = 640
 """Longest side of a free picture."""
@@ -50,7 +57,7 @@ FREE_PICTURES = (
 
 
 def free_pictures(folder: Path | None = None) -> list[Picture]:
-    """Grey pictures without faces: those of scikit-image and scikit-learn, and the JPEG files in `folder`
+    """RGB pictures without faces: those of scikit-image and scikit-learn, and the JPEG files in `folder`
     where it exists, in the order of their names."""
     from skimage import data
     from sklearn.datasets import load_sample_images  # type: ignore[import-untyped]
@@ -59,19 +66,18 @@ def free_pictures(folder: Path | None = None) -> list[Picture]:
     found += [np.asarray(side) for side in data.stereo_motorcycle()[:2]]  # type: ignore[no-untyped-call]
     found += list(load_sample_images().images)
     for path in sorted(folder.glob("*.jpg")) if folder is not None else ():
-        read = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+        read = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
         if read is None:
             raise ValueError(f"{path}: not a picture that OpenCV can read")
         found.append(np.asarray(read))
-    grey = []
+    free = []
     for picture in found:
         levels = picture.astype(np.uint8) * 255 if picture.dtype == bool else picture
-        if levels.ndim == 3:
-            levels = np.asarray(cv2.cvtColor(levels[..., :3], cv2.COLOR_RGB2GRAY))
+        levels = levels[..., :3] if levels.ndim == 3 else np.repeat(levels[..., None], 3, 2)
         scale = min(1.0, FREE_PX / max(levels.shape))
         small = cv2.resize(levels, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        grey.append(np.asarray(small, np.uint8))
-    return grey
+        free.append(np.asarray(small, np.uint8))
+    return free
 
 
 class Canvases:
@@ -82,6 +88,8 @@ class Canvases:
         if not heads or not free:
             raise ValueError(f"canvases need pictures, found {len(heads)} heads, {len(free)} free")
         self._heads, self._free = heads, free
+        self._channel = 0
+        """The color that is being painted."""
         # Turned heads are rare in the photos and common in use: draw them more often. Small pictures serve
         # for small faces only.
         weights = np.array([1.0 + min(head.turned / 0.15, 5.0) ** 2 for head in heads])
@@ -89,14 +97,24 @@ class Canvases:
         self._shares = [_cumulated(weights * ~small), _cumulated(weights * small)]
 
     def make(self, height: int, width: int, rng: np.random.Generator) -> tuple[Picture, Faces]:
-        """One canvas (height, width) uint8, dimmed, blurred or noisy, and its faces."""
-        kind = rng.random()
-        quarters = 1 + int(kind / 0.13) if kind < 0.39 else 0
-        scene = self._scene(*((width, height) if quarters % 2 else (height, width)), rng)
+        """One canvas (height, width, 3) uint8 RGB, dimmed, blurred or noisy, and its faces, all about
+        upright."""
+        seed = int(rng.integers(2**32))
+        planes = [
+            self._plane(height, width, channel, np.random.default_rng(seed)) for channel in range(3)
+        ]
+        canvas = lit_in_color(np.stack([picture for picture, _ in planes], 2), rng)
+        return canvas, planes[1][1]  # most of the light is green
+
+    def _plane(
+        self, height: int, width: int, channel: int, rng: np.random.Generator
+    ) -> tuple[Picture, Faces]:
+        """One color of a canvas (height, width), and its faces."""
+        self._channel = channel
+        scene = self._scene(height, width, rng)
         if rng.random() < 0.2:
             for _ in range(int(rng.integers(1, 4))):
                 scene.draw(lambda pixels: draw_leaf(pixels, rng))
-        scene = scene.turn(quarters)
         if rng.random() < 0.15:
             scene.draw(lambda pixels: draw_text(pixels, rng))
         scene.pixels = degrade(relight_scene(scene.pixels, rng), rng)
@@ -135,8 +153,12 @@ class Canvases:
             )
             pixels = np.asarray(small_picture, np.uint8)
             faces, scale = moved(faces, np.eye(2) * scale, np.zeros(2)), 1.0
-        pixels = as_grey(pixels, rng)
+        pixels = warmed(self._one_color(pixels), self._channel, rng)
         return Head(pixels, faces, head.turned, head.zoom), scale
+
+    def _one_color(self, pixels: Picture) -> Picture:
+        """The plane that is being painted; of a grey picture, the picture."""
+        return np.ascontiguousarray(pixels[..., self._channel]) if pixels.ndim == 3 else pixels
 
     def _without_face(self, head: Head, rng: np.random.Generator) -> Head:
         """The head with another texture where its face was, or with the face blurred beyond recognition."""
@@ -154,7 +176,7 @@ class Canvases:
         elif kind < 0.6:
             cover = np.full(part.shape, int(rng.integers(256)), np.uint8)
         else:
-            free = self._free[int(rng.integers(len(self._free)))]
+            free = self._one_color(self._free[int(rng.integers(len(self._free)))])
             cover = np.asarray(cv2.resize(free, part.shape[::-1]), np.uint8)
         mask = np.zeros(part.shape, np.uint8)
         middle = part.shape[1] // 2, part.shape[0] // 2
@@ -243,7 +265,7 @@ class Canvases:
             head, scale = self._head(500.0, rng)
             scale *= float(rng.uniform(1.0, 2.0))
         else:
-            pixels = self._free[int(rng.integers(len(self._free)))]
+            pixels = self._one_color(self._free[int(rng.integers(len(self._free)))])
             head, scale = Head(pixels, NO_FACES), _spread(0.35, 2.5, rng)
         rows, columns = head.pixels.shape
         middle = rng.uniform(0.1, 0.9, 2) * (columns, rows)
@@ -274,11 +296,8 @@ def _cuts(length: int, parts: int, rng: np.random.Generator) -> list[int]:
 
 
 def _turn(rng: np.random.Generator) -> float:
-    """Degrees: mostly upright, often tilted, sometimes any angle."""
-    kind = rng.random()
-    if kind < 0.6:
-        return float(rng.normal(0, 9))
-    return float(rng.uniform(-55, 55) if kind < 0.82 else rng.uniform(-180, 180))
+    """Degrees of a head: about upright, since the whole canvas is turned later."""
+    return float(rng.normal(0, 8))
 
 
 def _linear(scale: float, degrees: float, rng: np.random.Generator) -> NDArray[np.float64]:

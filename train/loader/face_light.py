@@ -11,20 +11,33 @@ from numpy.typing import NDArray
 
 from affectstream.train.loader.face_scene import Picture
 
-LUMA = np.array([[0.299, 0.587, 0.114]])
+
+def warmed(pixels: Picture, channel: int, rng: np.random.Generator) -> Picture:
+    """A channel, 0 to 2, of a grey head (H, W) in the color of skin, more red than blue; some stay grey."""
+    warmth = rng.uniform(0.1, 0.4) * (rng.random() < 0.8)
+    gain = np.exp(np.array([1.0, 0.0, -0.8]) * warmth + rng.normal(0, 0.04, 3))[channel]
+    return _by_table(pixels, np.arange(256) * gain)
 
 
-def as_grey(photo: Picture, rng: np.random.Generator) -> Picture:
-    """A photo (H, W) or (H, W, 3) RGB in grey, in half of the cases seen through a random color filter.
+def lit_in_color(picture: Picture, rng: np.random.Generator) -> Picture:
+    """An RGB picture (H, W, 3) in grey, under colored light, or under lamps of several colors.
 
     Blue light makes skin darker and flatter, red light brighter: faces of every skin, under every lamp.
     """
-    if photo.ndim == 2:
-        return photo
-    mix = LUMA
-    if rng.random() < 0.5:
-        mix = rng.dirichlet((0.7, 0.9, 1.2))[None] * rng.uniform(0.85, 1.1)
-    return np.asarray(cv2.transform(photo, mix), np.uint8)
+    kind = rng.random()
+    if kind < 0.12:
+        grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+        return np.repeat(np.asarray(grey, np.uint8)[..., None], 3, 2)
+    if kind < 0.45:
+        return picture
+    strength = rng.uniform(0.05, 0.5)
+    lamps = np.exp(
+        rng.normal(0, strength, (3, 3, 3)) if kind > 0.75 else rng.normal(0, strength, 3)
+    )
+    if lamps.ndim == 3:
+        size = picture.shape[1], picture.shape[0]
+        lamps = cv2.resize(lamps.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
+    return np.asarray((picture * lamps.astype(np.float32)).clip(0, 255), np.uint8)
 
 
 def relight_head(pixels: Picture, rng: np.random.Generator) -> Picture:
@@ -52,7 +65,7 @@ def relight_scene(picture: Picture, rng: np.random.Generator) -> Picture:
         return picture.copy()
     ramp = np.linspace(0, 1, 256) ** np.exp(rng.normal(0, 0.35))
     if kind < 0.5:
-        ramp = ramp * rng.uniform(0.08, 0.6)
+        ramp = ramp * rng.uniform(0.12, 0.7)
     else:
         ramp = (ramp - 0.5) * rng.uniform(0.35, 1.3) + 0.5 + rng.normal(0, 0.1)
     return _by_table(picture, 255 * ramp)

@@ -172,18 +172,6 @@ class Scene:
         part[:] = cv2.blendLinear(pasted, part, share, 1 - share)
         self.photo(moved(head.faces, linear, shift), alpha > 127, area)
 
-    def turn(self, quarters: int) -> Scene:
-        """The scene turned by `quarters` times 90 degrees counterclockwise."""
-        scene = self
-        for _ in range(quarters):
-            last = scene.pixels.shape[1] - 1
-            turned = Scene(np.ascontiguousarray(np.rot90(scene.pixels)))
-            turned._owner = np.ascontiguousarray(np.rot90(scene._owner))
-            quarter, shift = np.array([[0.0, 1.0], [-1.0, 0.0]]), np.array([0.0, last])
-            turned._photos = [moved(faces, quarter, shift) for faces in scene._photos]
-            scene = turned
-        return scene
-
     def faces(self) -> Faces:
         """Every face of which enough is visible; half-hidden and tiny ones are not certain."""
         boxes, points, certain = [], [], []

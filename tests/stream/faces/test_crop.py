@@ -109,11 +109,10 @@ def test_pictures_of_fer2013_seen_in_a_room_are_cut_as_in_training(side, data_ro
         for picture in chosen:
             room = cv2.resize(rooms[rng.integers(len(rooms))], (640, 360))
             x, y = int(rng.integers(0, 640 - side)), int(rng.integers(0, 360 - side))
-            room[y : y + side, x : x + side] = cv2.resize(
-                picture, (side, side), interpolation=cv2.INTER_CUBIC
-            )
+            face = cv2.resize(picture, (side, side), interpolation=cv2.INTER_CUBIC)
+            room[y : y + side, x : x + side] = face[..., None]
             whole = (x, y) + fer_corners() / 48 * side
-            for face in finder.find([np.repeat(room[..., None], 3, 2)])[0]:
+            for face in finder.find([room])[0]:
                 served = footprint(face.landmarks, template, crop.size)
                 if np.hypot(*(served.mean(0) - whole.mean(0))) < side / 2:
                     found.append(_iou(served, whole))

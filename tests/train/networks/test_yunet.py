@@ -1,0 +1,35 @@
+"""YuNet's weights in a torch network: the same answers as its own file."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("onnx")
+
+import torch
+
+from affectstream.engines.bundle.folder import POCKET
+from affectstream.engines.bundle.shapes import YUNET_OUTPUTS
+from affectstream.engines.runtimes.onnx import OnnxEngine
+from affectstream.train.errors import DataError
+from affectstream.train.loader.face_photos import YUNET
+from affectstream.train.networks.yunet import read_yunet
+
+
+def test_answers_are_those_of_the_file(data_root: Path) -> None:
+    if not (data_root / YUNET).exists():
+        pytest.skip(f"{YUNET} is not in the data folder")
+    network = read_yunet(data_root / YUNET).eval().requires_grad_(False)
+    rgb = np.random.default_rng(0).integers(0, 256, (2, 96, 160, 3), np.uint8)
+    with OnnxEngine(data_root / YUNET) as engine:
+        pictures = rgb[..., ::-1].transpose(0, 3, 1, 2).astype(np.float32)
+        expected = engine.run({"input": np.ascontiguousarray(pictures)})
+    for name, found in zip(YUNET_OUTPUTS, network(torch.from_numpy(rgb)), strict=True):
+        np.testing.assert_allclose(found.numpy(), expected[name], atol=1e-4)
+
+
+def test_another_network_is_refused() -> None:
+    with pytest.raises(DataError, match="expected the 59 convolutions of YuNet"):
+        read_yunet(POCKET / "face_geometry.onnx")
