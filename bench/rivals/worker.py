@@ -108,4 +108,5 @@ def _versions(requirements: tuple[str, ...]) -> dict[str, str]:
 
 if __name__ == "__main__":
     sys.path.pop(0)  # the folder of this file, whose names are none of the rival's
-    main(*sys.argv[1:4], float(sys.argv[4]))
+    adapter_file, recording, bundle_name, rate = sys.argv[1:]
+    main(adapter_file, recording, bundle_name, float(rate))
