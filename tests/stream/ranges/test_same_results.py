@@ -1,5 +1,7 @@
 """A recording in ranges gives the events of one process, whatever codec, times and damage it has."""
 
+import random
+
 import av
 import numpy as np
 import pytest
@@ -125,3 +127,19 @@ def test_sound_that_outlasts_the_pictures(tmp_path, pictures, speech, both, jobs
     clip = h264(tmp_path / "sound.mp4", pictures[:106], rate=25, times_s=times, sound=speech)
     one, several = both(clip)
     assert one == several and len(cuts_of(jobs)) >= 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_bytes_that_are_wrong_or_missing(tmp_path, pictures, speech, both, seed):
+    clip = h264(tmp_path / "clip.ts", pictures, sound=speech)
+    data, chance = bytearray(clip.read_bytes()), random.Random(seed)
+    if seed % 2:
+        at = chance.randrange(len(data) // 3, len(data) // 2)
+        del data[at : at + len(data) // 8]
+    for _ in range(30 * seed):
+        at = chance.randrange(4096, len(data) - 200)
+        data[at : at + 200] = chance.randbytes(200)
+    clip.write_bytes(data)
+    one, several = both(clip)
+    assert one == several
