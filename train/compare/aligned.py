@@ -103,8 +103,8 @@ def _align_task(
     for other in found[1:]:
         if joint.target != "intensities" and not np.array_equal(other[1], truth):
             raise DataError(
-                f"task {name}: the same samples have other labels in another evaluation; evaluate all on one "
-                "data set"
+                f"task {name}: the same samples have different labels in another evaluation: evaluate all "
+                "on one data set"
             )
     groups = groups_of(list(parts[0].participants[rows[0]]))
     return Aligned(

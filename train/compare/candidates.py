@@ -167,16 +167,17 @@ def check_same(candidates: Sequence[Candidate], *, common: bool) -> None:
     for other in candidates[1:]:
         pair = f"{first.name} and {other.name}"
         if first.content != other.content or first.splits != other.splits:
-            raise DataError(f"{pair} were measured on other data sets: evaluate both on one")
+            raise DataError(f"{pair} were measured on different data sets: evaluate both on one")
         if first.split != other.split:
             raise DataError(
-                f"{pair} were measured on other splits, {first.split} and {other.split}: expected one"
+                f"{pair} were measured on different splits, {first.split} and {other.split}: expected one"
             )
         ours, theirs = (set(one.predictions.ids.astype(str)) for one in (first, other))
         if ours != theirs and not common:
             raise DataError(
-                f"{pair} have other samples: {len(ours - theirs)} only in the first, {len(theirs - ours)} "
-                "only in the second, which differ in their modalities; --common compares those of both"
+                f"{pair} have different samples: {len(ours - theirs)} only in the first, "
+                f"{len(theirs - ours)} only in the second, since they take different "
+                "modalities; --common compares those of both"
             )
         if first.folds is not None and other.folds is not None:
             fold_of = dict(zip(other.predictions.ids.astype(str), other.folds, strict=True))
@@ -187,5 +188,5 @@ def check_same(candidates: Sequence[Candidate], *, common: bool) -> None:
             }
             if len(pairs) > len({a for a, _ in pairs}) or len(pairs) > len({b for _, b in pairs}):
                 raise DataError(
-                    f"{pair} have other folds: train both with the same --folds and --seed"
+                    f"{pair} have different folds: train both with the same --folds and --seed"
                 )

@@ -199,14 +199,14 @@ def test_other_samples_splits_and_folds_are_refused():
     with pytest.raises(DataError, match="20 only in the first, 0 only in the second"):
         check_same([candidate(one), candidate(fewer, "two")], common=False)
     check_same([candidate(one), candidate(fewer, "two")], common=True)
-    with pytest.raises(DataError, match="other data sets"):
+    with pytest.raises(DataError, match="different data sets"):
         check_same([candidate(one), replace(candidate(one), content="x")], common=True)
     folds = np.repeat(np.arange(6), 20)
     same = [candidate(one, folds=folds), candidate(one, "two", folds=folds)]
     check_same(same, common=False)
     (found,) = comparison.compare(same)
     assert found.pairs[0].paired.by == "fold" and found.pairs[0].p == 1.0
-    with pytest.raises(DataError, match="other folds"):
+    with pytest.raises(DataError, match="different folds"):
         check_same([same[0], replace(same[1], folds=np.roll(folds, 7))], common=False)
 
 
