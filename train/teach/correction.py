@@ -105,7 +105,7 @@ class Correction:
     bias: Array
     """(C,) b: how much more frequent each label is, in logarithms."""
     scale: float
-    """What k adds to 1, for all sets of modalities."""
+    """What k adds to 1, for all sets of modalities that were coded."""
     set_scale: Mapping[str, float]
     """The same for one set, in addition."""
     gain: Mapping[Modality, float]
@@ -115,11 +115,15 @@ class Correction:
     matrix: Mapping[Modality, Array]
     """(D, C) V; empty without a change of the last layer."""
 
+    def factor(self, modalities: str) -> float:
+        """k of a set of modalities: 1 for one that was not coded."""
+        if modalities not in self.set_scale:
+            return 1.0
+        return 1.0 + self.scale + self.set_scale[modalities]
+
     def scores(self, evidence: Evidence) -> Array:
         """(n, C) log probabilities, up to a constant."""
-        factor = np.array(
-            [1.0 + self.scale + self.set_scale.get(str(s), 0.0) for s in evidence.sets]
-        )
+        factor = np.array([self.factor(str(name)) for name in evidence.sets])
         found = self.base.log_prior + self.bias + factor[:, None] * self.base.scaled(evidence)
         return np.asarray(found + self.added(evidence))
 

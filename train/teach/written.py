@@ -103,14 +103,15 @@ def write_bundle(
 
 
 def new_temperatures(manifest: Manifest, correction: Correction) -> dict[str, float]:
-    """The temperature of every set of modalities of a bundle; sets that were not coded change as all do."""
+    """The temperature of every set of modalities of a bundle; those that were not coded
+    keep theirs."""
     taken = [m for m in MODALITIES if getattr(manifest.engines, _ROLE[m]) is not None]
     found = {}
     for size in range(len(taken), 0, -1):
         for members in combinations(taken, size):
             name = "+".join(members)
-            factor = 1.0 + correction.scale + correction.set_scale.get(name, 0.0)
-            found[name] = round(manifest.calibration.temperature.get(name, 1.0) / factor, 6)
+            old = manifest.calibration.temperature.get(name, 1.0)
+            found[name] = round(old / correction.factor(name), 6)
     return found
 
 

@@ -115,6 +115,25 @@ def test_the_bundle_carries_where_it_comes_from(taught, bundle):
     assert document["lesson"]["recordings"] == 6
 
 
+def test_what_was_not_coded_stays(bundle, tmp_path):
+    base = plain(tmp_path / "base", takes=("voice", "text"))
+    (tmp_path / "rec").mkdir()
+    for n in range(2):
+        recording(tmp_path / "rec" / f"t{n}.flac", STATES * 2, seed=n)
+        coding(tmp_path / f"t{n}.csv", STATES * 2)
+    found = teach(
+        tmp_path / "rec",
+        [tmp_path / "t0.csv", tmp_path / "t1.csv"],
+        tmp_path / "mine",
+        bundle=base,
+        settings=Settings(options=VOICE),
+        write_anyway=True,
+    )
+    temperature = read_manifest(found.output).calibration.temperature
+    assert temperature["text"] == temperature["voice+text"] == 1.0
+    assert temperature["voice"] != 1.0
+
+
 def test_what_cannot_be_learned_is_not_written(bundle, archive, tmp_path):
     generator = np.random.default_rng(5)
     (tmp_path / "ann").mkdir()
