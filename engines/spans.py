@@ -29,6 +29,7 @@ Stage = Literal[
     "encode voice",
     "encode text",
     "speech",
+    "voices",
     "fuse",
     "emit",
 ]

@@ -59,7 +59,7 @@ def embed_voices(pieces: Iterable[Samples], vad: SpeechGateOption) -> VoiceEmbed
 
     def run() -> None:
         if held:
-            with span("speaker", len(held)):
+            with span("voices", len(held)):
                 vectors.append(_open_encoder().run({"samples": np.stack(held)})["embedding"])
             held.clear()
 
