@@ -68,9 +68,10 @@ def _recommendation(
         verdict(f"Take {found.choice}." if found.choice else "No network is within the limits."),
         side_by_side(items(found.steps), *([chart] if points else [])),
         hint(
-            "The rules: networks beyond the limits are left out; the best of the others, and every one that "
-            "is, by the interval of the difference, worse by no more than the margin; of these the fastest, "
-            f"and where latencies differ by less than {ALIKE:.0%} the smallest."
+            "The rules: networks beyond the limits are left out. The best of the others stays, and so "
+            "does each that is worse by the margin at most, at the upper end of the interval of their "
+            "difference. The fastest of these is taken, or the smallest where latencies differ by less "
+            f"than {ALIKE:.0%}."
         ),
     )
 

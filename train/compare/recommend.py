@@ -88,8 +88,8 @@ def _contradictions(found: TaskComparison, choice: str) -> Iterator[str]:
             if sign * over_samples > 0 > sign * over_units:
                 other = pair.first if pair.second == choice else pair.second
                 yield (
-                    f"But over {pair.paired.by}s {other} is better, by {abs(over_units):.3f} of accuracy: "
-                    f"most samples are of those on whom {choice} is."
+                    f"But in the mean over {pair.paired.by}s {other} is better, by {abs(over_units):.3f} of "
+                    f"accuracy: the {pair.paired.by}s for whom {choice} is better have most of the samples."
                 )
 
 

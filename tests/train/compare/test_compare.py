@@ -190,7 +190,7 @@ def test_it_says_where_samples_and_people_contradict_each_other():
     (found,) = comparison.compare(made)
     chosen = recommend(found, made, None, Rules())
     assert chosen.choice == "one"
-    assert "But over participants other is better, by 0.333 of accuracy" in chosen.steps[-1]
+    assert "participants other is better, by 0.333 of accuracy" in chosen.steps[-1]
 
 
 def test_other_samples_splits_and_folds_are_refused():
