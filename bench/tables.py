@@ -17,7 +17,8 @@ from typing import Any
 from affectstream.engines.errors import UsageError
 
 MACHINE = "epyc_2core"
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path("bench/results")
+"""In a checkout: the results are not part of what is installed."""
 _MARKED = re.compile(r"(<!-- bench: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 Result = dict[str, Any]
 Read = Callable[[str], Result]
@@ -41,8 +42,10 @@ def main(pages: Sequence[Path], results: Path, machine: str) -> None:
 def write_tables(text: str, results: Path = RESULTS, machine: str = MACHINE) -> str:
     """`text` with each marked table made again.
 
-    Raises `UsageError` for an unknown table and for a damaged result.
+    Raises `UsageError` for an unknown table, a missing folder and a damaged result.
     """
+    if not results.is_dir():
+        raise UsageError(f"{results}: no such folder: run this in a checkout, or give --results")
 
     def read(name: str) -> Result:
         path = results / f"{name}_{machine}.json"

@@ -97,8 +97,9 @@ def lines():
 
 
 LINES = lines()
-ELSEWHERE = ("--cluster", "--words", "://")
-"""Lines with these need a cluster, weights, or a network; `tests/stream/words` runs the second."""
+ELSEWHERE = ("--cluster", "--words", "://", "--bundle mine")
+"""Lines with these need a cluster, weights, a network or a taught bundle; `tests/stream/words` runs the
+second, `tests/train/teach` the last."""
 RUNNABLE = [
     line for line in LINES if line.startswith(RUN) and not any(part in line for part in ELSEWHERE)
 ]
