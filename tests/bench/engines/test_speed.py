@@ -38,6 +38,7 @@ class Staged:
         return {}
 
 
+@pytest.mark.slow
 def test_all_engines_and_the_hop_end_in_one_line_of_json(clip, tmp_path, capsys):
     main("pocket", "cpu", clip, [1, 4], 3.0, tmp_path / "out")
     lines = capsys.readouterr().out.splitlines()

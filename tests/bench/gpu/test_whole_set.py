@@ -12,6 +12,7 @@ from affectstream.bench.gpu.whole_set import main
 from affectstream.engines.errors import UsageError
 
 
+@pytest.mark.slow
 def test_fp16_stage_writes_its_file(tmp_path, capsys):
     main("pocket", "cpu", 5.0, tmp_path, only=["parity"], as_json=True)
     [line] = capsys.readouterr().out.splitlines()
@@ -23,6 +24,7 @@ def test_fp16_stage_writes_its_file(tmp_path, capsys):
     assert set(result["runtimes"]) == {"cuda", "tensorrt", "tensorrt-rtx"}
 
 
+@pytest.mark.slow
 def test_a_stage_that_fails_keeps_the_others(tmp_path, monkeypatch, capsys):
     def broken(*_, **__):
         raise RuntimeError("no decoder")

@@ -13,6 +13,7 @@ from affectstream.stream.demo import write_clip
 from affectstream.stream.results.interpret import HopResult
 
 
+@pytest.mark.slow
 def test_stages_ages_and_latencies_end_in_one_line_of_json(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(latency, "WARM_S", 0.5)
     clip = write_clip(tmp_path)

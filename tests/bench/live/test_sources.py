@@ -45,14 +45,10 @@ def source_named(name, clip, scratch):
     return source
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
-    [
-        "MPEG-TS, UDP",
-        pytest.param("RTP, .sdp file", marks=pytest.mark.slow),
-        pytest.param("RTSP, UDP, published", marks=pytest.mark.slow),
-        pytest.param("HLS, segments of 1 s", marks=pytest.mark.slow),
-    ],
+    ["MPEG-TS, UDP", "RTP, .sdp file", "RTSP, UDP, published", "HLS, segments of 1 s"],
 )
 def test_a_network_source_is_measured(recognizer, clip, tmp_path, name):
     row = live.measure_source(recognizer, source_named(name, clip, tmp_path), clip, 5.0)

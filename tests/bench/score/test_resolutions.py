@@ -38,6 +38,7 @@ def test_a_clip_is_cut(clip, tmp_path):
         assert sum(1 for _ in container.decode(video=0)) == 50
 
 
+@pytest.mark.slow
 def test_each_size_is_a_row(clip, tmp_path, capsys):
     main(clip, "pocket", "cpu", ["360p"], 1.0, 1, tmp_path / "out")
     result = json.loads(capsys.readouterr().out.splitlines()[-1])

@@ -18,6 +18,7 @@ from affectstream.bench.serve import soak_clients
 from tests.support.serving import recording
 
 
+@pytest.mark.slow
 def test_a_permanent_session_that_breaks_off_is_opened_again_and_counted_by_reason(
     portrait: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -148,6 +148,7 @@ main(["live", "--device", "cpu", "--duration", "1.6", "--source", sys.argv[1], "
 """
 
 
+@pytest.mark.slow
 def test_storage_that_stalls_does_not_hold_up_the_end(clip, tmp_path):
     """Closing a file waits for its buffer, and Python waits for open buffers when it exits."""
     done = subprocess.run(

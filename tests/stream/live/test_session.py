@@ -302,6 +302,7 @@ class Slow:
         return self.perceiver.perceive(frames)
 
 
+@pytest.mark.slow
 def test_a_slow_machine_drops_pictures_lowers_its_rate_and_says_so(recognizer, media):
     events = []
     session = LiveSession(recognizer, "slow", Callbacks(event=events.append))

@@ -193,6 +193,7 @@ def test_watch_gives_events_without_blocking_the_loop(recognizer, clip):
 # --- senders ---
 
 
+@pytest.mark.slow
 def test_mpegts_over_udp_is_picked_up_again_after_the_sender_restarted(recognizer, clip, port):
     url = f"udp://127.0.0.1:{port}?pkt_size=1316"
     followed = Followed(recognizer, Quick(source=url))
@@ -250,7 +251,8 @@ def test_a_publisher_is_waited_for(recognizer, clip, port, scheme, path, format_
     opener.join(5)
 
 
-@pytest.mark.parametrize("way", [pytest.param("played", marks=pytest.mark.slow), "udp"])
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["played", "udp"])
 def test_sound_and_pictures_are_in_step(recognizer, tmp_path, port, way):
     pytest.importorskip("skimage", reason="the portrait comes with the 'demo' extra")
     flashes, probe = write_flashes(tmp_path / "flashes.mp4"), FlashProbe()

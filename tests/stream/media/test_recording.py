@@ -642,6 +642,7 @@ def test_a_closed_recording_refuses_to_be_read(tmp_path):
 
 
 @pytest.mark.data
+@pytest.mark.slow
 def test_real_recordings_give_every_frame_that_ffmpeg_gives(data_root):
     for path in sorted((data_root / "video").iterdir()):
         read = Read(path)

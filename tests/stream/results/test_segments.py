@@ -89,6 +89,7 @@ def test_a_state_that_lasts_for_a_second_is_in_a_segment(states):
             assert {(one, hop), (one, hop + 1)} <= inside
 
 
+@pytest.mark.slow
 def test_segments_of_real_recordings_say_what_their_hops_say(data_root):
     """Of 34 segments 20 were contradicted by most of their hops when they came from smoothed scores."""
     clips = [p for p in sorted((data_root / "video").glob("*")) if p.suffix in (".mp4", ".mov")]

@@ -341,6 +341,7 @@ def test_an_invalid_name_is_refused(lsl, bundle, name):
         LslOutlets(name, bundle)
 
 
+@pytest.mark.slow
 def test_the_command_has_outlets(lsl, tmp_path):
     """Started as a person does; found, recorded, and ended, by another program."""
     from tests.support.media import Sound, write_video
@@ -394,6 +395,7 @@ def test_a_library_that_cannot_be_loaded_is_reported(lsl, tmp_path):
     assert "pip install --force-reinstall pylsl" in done.stdout
 
 
+@pytest.mark.slow
 def test_each_session_of_a_server_has_outlets(lsl):
     for module in ("starlette", "uvicorn", "aiortc", "prometheus_client", "httpx"):
         pytest.importorskip(module, reason="the server comes with the 'serve' extra")

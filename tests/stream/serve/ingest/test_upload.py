@@ -244,6 +244,7 @@ def test_damage_within_an_upload_is_counted(server: RunningServer, face: NDArray
     assert f"{bad} packets or pictures could not be decoded" in warnings
 
 
+@pytest.mark.slow
 def test_skipped_bytes_of_a_webm_are_reported(
     server: RunningServer, face: NDArray[np.uint8]
 ) -> None:
@@ -487,6 +488,7 @@ def test_a_shutdown_sends_the_last_events(recognizer: Recognizer, clip: bytes) -
     assert not [n for n in names if n.startswith(("live", "ingest", "record"))]
 
 
+@pytest.mark.slow
 def test_the_programs_of_the_documentation_run(
     server: RunningServer, face: NDArray[np.uint8], tmp_path: Path
 ) -> None:
