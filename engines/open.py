@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from affectstream.engines.cache.digest import sha256
 from affectstream.engines.choose import parse_device
 from affectstream.engines.errors import DeviceError, EngineError
 from affectstream.engines.spec import Engine
@@ -42,6 +43,20 @@ def open_engine(
         return _open(path, device, threads, fp16, options)
     except UnicodeDecodeError as error:  # no runtime reports it as an error of its own
         raise EngineError(f"{path}: a name in the graph is not UTF-8: export it again") from error
+
+
+def open_packaged(path: Path, digest: str, what: str, otherwise: str) -> Engine:
+    """Open a network that comes with this package, on the CPU, if its SHA-256 is `digest`.
+
+    Raises `EngineError` for a missing or changed file: `what` was expected, and what to do `otherwise`.
+    """
+    found = sha256(path) if path.is_file() else "no file"
+    if found != digest:
+        raise EngineError(
+            f"{path}: found {found}, expected {what} with SHA-256 {digest}: "
+            f"install affectstream again, or {otherwise}"
+        )
+    return open_engine(path)
 
 
 def _open(

@@ -8,7 +8,9 @@ from typing import Annotated
 import typer
 
 from affectstream.stream.cli.flags import (
+    AudioTrack,
     BundleName,
+    Channel,
     Device,
     Language,
     MaxPixels,
@@ -78,20 +80,12 @@ def explain(
         str | None,
         typer.Option(help="Where scoring began: 90 or 00:01:30.", show_default=False),
     ] = None,
-    audio_track: Annotated[
-        str | None,
-        typer.Option(help="Audio track: 1, 2, ... or a language.", show_default="the best"),
-    ] = None,
+    audio_track: AudioTrack = None,
     transcript: Transcript = None,
     words: Words = None,
     language: Language = None,
     speakers: Speakers = None,
-    channel: Annotated[
-        str | None,
-        typer.Option(
-            help="One speaker on each stereo channel, as left=1,right=2.", show_default=False
-        ),
-    ] = None,
+    channel: Channel = None,
     metadata: Metadata = None,
     neutral: Neutral = "0s",
     vad: Vad = "silero",

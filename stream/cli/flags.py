@@ -61,6 +61,14 @@ Formats = Annotated[
         show_default=",".join(DEFAULT_FORMATS),
     ),
 ]
+AudioTrack = Annotated[
+    str | None,
+    typer.Option(help="Audio track: 1, 2, ... or a language.", show_default="the best"),
+]
+Channel = Annotated[
+    str | None,
+    typer.Option(help="One speaker on each stereo channel, as left=1,right=2.", show_default=False),
+]
 Transcript = Annotated[
     Path | None,
     typer.Option(help="Words: a .srt or .vtt file.", show_default="beside or inside the recording"),

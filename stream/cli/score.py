@@ -10,8 +10,10 @@ import typer
 
 from affectstream.stream.cli.flags import (
     Attention,
+    AudioTrack,
     Baseline,
     BundleName,
+    Channel,
     Consent,
     Device,
     Focal,
@@ -58,21 +60,13 @@ def score(
     end: Annotated[
         str | None, typer.Option(help="Stop here: 120 or 00:02:00.", show_default=False)
     ] = None,
-    audio_track: Annotated[
-        str | None,
-        typer.Option(help="Audio track: 1, 2, ... or a language.", show_default="the best"),
-    ] = None,
+    audio_track: AudioTrack = None,
     transcript: Transcript = None,
     words: Words = None,
     words_download: WordsDownload = False,
     language: Language = None,
     speakers: Speakers = None,
-    channel: Annotated[
-        str | None,
-        typer.Option(
-            help="One speaker on each stereo channel, as left=1,right=2.", show_default=False
-        ),
-    ] = None,
+    channel: Channel = None,
     voices: Voices = None,
     metadata: Metadata = None,
     attention: Attention = "gaze",

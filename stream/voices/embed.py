@@ -14,10 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.engines.cache.digest import sha256
-from affectstream.engines.errors import EngineError
 from affectstream.engines.labels import SpeechGateOption
-from affectstream.engines.open import open_engine
+from affectstream.engines.open import open_packaged
 from affectstream.engines.spans import span
 from affectstream.engines.spec import Engine
 from affectstream.stream.media.types import SAMPLE_RATE, Samples, sample_time_us
@@ -92,10 +90,4 @@ def _leveled(sound: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @cache
 def _open_encoder() -> Engine:
-    found = sha256(ENCODER) if ENCODER.is_file() else "no file"
-    if found != ENCODER_SHA256:
-        raise EngineError(
-            f"{ENCODER}: found {found}, expected the speaker encoder with SHA-256 {ENCODER_SHA256}: "
-            "install affectstream again, or leave --voices out"
-        )
-    return open_engine(ENCODER)
+    return open_packaged(ENCODER, ENCODER_SHA256, "the speaker encoder", "leave --voices out")

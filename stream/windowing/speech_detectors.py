@@ -20,10 +20,8 @@ import numpy as np
 import webrtcvad  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
-from affectstream.engines.cache.digest import sha256
-from affectstream.engines.errors import EngineError
 from affectstream.engines.labels import SpeechGateOption
-from affectstream.engines.open import open_engine
+from affectstream.engines.open import open_packaged
 from affectstream.engines.spans import span
 from affectstream.engines.spec import Engine
 from affectstream.stream.media.types import SAMPLE_RATE
@@ -124,10 +122,4 @@ DETECTORS: dict[SpeechGateOption, Callable[[], SpeechDetector]] = {
 @cache
 def open_silero() -> Engine:
     """Silero's network, opened once for all gates. Raises `EngineError` for a missing or changed file."""
-    found = sha256(SILERO) if SILERO.is_file() else "no file"
-    if found != SILERO_SHA256:
-        raise EngineError(
-            f"{SILERO}: found {found}, expected Silero's network with SHA-256 {SILERO_SHA256}: "
-            "install affectstream again, or choose --vad webrtc"
-        )
-    return open_engine(SILERO)
+    return open_packaged(SILERO, SILERO_SHA256, "Silero's network", "choose --vad webrtc")

@@ -34,7 +34,7 @@ from affectstream.train.teach.collect import Collector, Found, check_teachable
 from affectstream.train.teach.correction import Base, Correction, Level, amounts_for, fit
 from affectstream.train.teach.hops import Array, Hops, joined
 from affectstream.train.teach.verdict import Comparison, compare
-from affectstream.train.teach.written import Lesson, write_bundle
+from affectstream.train.teach.written import TeachingData, write_bundle
 
 MIN_WINDOWS = 10
 """Coded time that is too short to learn anything from: less than this many windows."""
@@ -74,7 +74,7 @@ class Taught:
     """The result of teaching."""
 
     comparison: Comparison
-    lesson: Lesson
+    lesson: TeachingData
     correction: Correction
     """Fitted to all that was coded."""
     output: Path | None
@@ -248,9 +248,9 @@ def _limits(hops: Hops, manifest: Manifest) -> Array:
 
 def _lesson(
     hops: Hops, coded: Sequence[CodedRecording], sides: Sequence[Annotations], manifest: Manifest
-) -> Lesson:
+) -> TeachingData:
     counts = np.bincount(hops.truth, minlength=len(hops.labels))
-    return Lesson(
+    return TeachingData(
         people=len(np.unique(hops.person)),
         recordings=len(np.unique(hops.recording)),
         stretches=sum(len(one.coding.stretches) for each in coded for one in each.people),

@@ -35,7 +35,7 @@ TOLERANCE = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
+class TeachingData:
     """What a bundle was taught with, for its card."""
 
     people: int
@@ -54,7 +54,7 @@ def write_bundle(
     hops: Hops,
     correction: Correction,
     comparison: Comparison,
-    lesson: Lesson,
+    lesson: TeachingData,
     feeds: Sequence[Feeds],
     output: Path,
 ) -> Manifest:
@@ -153,7 +153,7 @@ def _manifest(
     temperatures: Mapping[str, float],
     hops: Hops,
     comparison: Comparison,
-    lesson: Lesson,
+    lesson: TeachingData,
 ) -> Manifest:
     prior = np.exp(correction.base.log_prior + correction.bias)
     prior = np.maximum(prior / prior.sum(), LEAST_PRIOR)
@@ -219,7 +219,7 @@ def _card(
     base: Manifest,
     correction: Correction,
     comparison: Comparison,
-    lesson: Lesson,
+    lesson: TeachingData,
     base_sha256: str,
 ) -> list[str]:
     counts = ", ".join(f"{label} {count}" for label, count in lesson.counts.items())

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from affectstream.bench.behaviour.media import write_sound
+from affectstream.engines.errors import EngineError
 from affectstream.stream import Assignment, OptionError, Recognizer, SourceOptions
 from affectstream.stream.demo import syllables
 from affectstream.stream.media.types import SAMPLE_RATE
@@ -153,5 +154,5 @@ def test_without_scipy_the_message_says_what_to_install(recognizer, talk, monkey
 def test_a_changed_encoder_is_refused(monkeypatch):
     monkeypatch.setattr(embed, "ENCODER_SHA256", "0" * 64)
     embed._open_encoder.cache_clear()
-    with pytest.raises(embed.EngineError, match="leave --voices out"):
+    with pytest.raises(EngineError, match="leave --voices out"):
         embed._open_encoder()
