@@ -16,11 +16,11 @@ from affectstream.engines.bundle.chance import chance_warning
 from affectstream.engines.bundle.folder import POCKET
 from affectstream.engines.cache.home import home
 from affectstream.engines.cache.sizes import format_size
-from affectstream.engines.choose import candidates, choose
+from affectstream.engines.devices.choose import candidates, choose
+from affectstream.engines.devices.probe import probe
 from affectstream.engines.errors import AffectstreamError, DeviceError, PlanError, UsageError
 from affectstream.engines.models.registry import models
 from affectstream.engines.plans.store import PlanStore
-from affectstream.engines.probe import probe
 from affectstream.engines.runtimes.nvidia import NVIDIA_RUNTIMES, load
 
 _PACKAGES = (

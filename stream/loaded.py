@@ -12,7 +12,7 @@ import cv2
 
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.chance import chance_warning
-from affectstream.engines.choose import Choice, choose
+from affectstream.engines.devices.choose import Choice, choose
 
 _log = logging.getLogger(__name__)
 

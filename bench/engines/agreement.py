@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from affectstream.engines.compare import MAX_DIFFERENCE, Agreement
+from affectstream.engines.graphs.compare import MAX_DIFFERENCE, Agreement
 from affectstream.engines.spec import Array, Engine
 
 

@@ -9,8 +9,8 @@ import av
 import numpy as np
 
 from affectstream.bench.engines.feeds import Calls, record_calls
-from affectstream.engines.batching import BATCH_SIZES
-from affectstream.engines.feeds import random_feeds
+from affectstream.engines.graphs.batching import BATCH_SIZES
+from affectstream.engines.graphs.feeds import random_feeds
 from affectstream.engines.spec import Array, Engine
 from affectstream.stream.recognizer import Recognizer
 

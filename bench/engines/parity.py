@@ -34,15 +34,15 @@ from affectstream.bench.machine import describe
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.folder import engine_parts
 from affectstream.engines.bundle.shapes import ENCODER_ROLES, YUNET_OUTPUTS
-from affectstream.engines.choose import parse_device
-from affectstream.engines.compare import MARGIN, MAX_DIFFERENCE, MIN_AGREEMENT, softmax
+from affectstream.engines.devices.choose import parse_device
+from affectstream.engines.devices.variant import Variant
 from affectstream.engines.errors import UsageError
 from affectstream.engines.fp16.derive import fp16_file
 from affectstream.engines.fp16.precision import FP32_ROLES
+from affectstream.engines.graphs.compare import MARGIN, MAX_DIFFERENCE, MIN_AGREEMENT, softmax
 from affectstream.engines.labels import MODALITIES
 from affectstream.engines.models.registry import part_path
 from affectstream.engines.spec import Array, Engine
-from affectstream.engines.variant import Variant
 from affectstream.stream.fusion.encoders import TextEncoder
 from affectstream.stream.media.types import Cue
 from affectstream.stream.recognizer import Recognizer

@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from affectstream.bench.engines.timing import time_engine
-from affectstream.engines.choose import parse_device
-from affectstream.engines.open import open_engine
+from affectstream.engines.devices.choose import parse_device
+from affectstream.engines.devices.open import open_engine
+from affectstream.engines.graphs.work import Work
 from affectstream.engines.spec import Array
-from affectstream.engines.work import Work
 
 PRODUCTS = 4
 """Matrix products in a row: their inputs are copied once."""

@@ -29,9 +29,9 @@ from affectstream.bench.engines.timing import WINDOWS, Times, repeat, time_engin
 from affectstream.bench.machine import describe
 from affectstream.bench.recordings import write_demo_recording
 from affectstream.engines.bundle.folder import engine_files
-from affectstream.engines.choose import parse_device
+from affectstream.engines.devices.choose import parse_device
 from affectstream.engines.errors import AffectstreamError
-from affectstream.engines.work import Work, count
+from affectstream.engines.graphs.work import Work, count
 from affectstream.stream.recognizer import Recognizer
 
 LAUNCH_BOUND = 0.8

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from affectstream.engines.bundle.folder import POCKET, read_manifest
-from affectstream.engines.feeds import random_feeds
+from affectstream.engines.graphs.feeds import random_feeds
 from affectstream.engines.manifest import ROLES
 
 PRESENT = [role for role in ROLES if getattr(read_manifest(POCKET).engines, role) is not None]

@@ -11,9 +11,9 @@ from affectstream.bench.distribution import is_stable, runs_needed, summarize
 from affectstream.bench.engines.feeds import Feeds, record_feeds
 from affectstream.bench.engines.hop_calls import HopCalls, run_calls
 from affectstream.engines.bundle.folder import engine_files
-from affectstream.engines.compare import Comparison, compare
-from affectstream.engines.feeds import random_feeds
-from affectstream.engines.open import open_engine
+from affectstream.engines.devices.open import open_engine
+from affectstream.engines.graphs.compare import Comparison, compare
+from affectstream.engines.graphs.feeds import random_feeds
 from affectstream.stream.recognizer import Recognizer
 
 GOAL_MS = 5.0

@@ -19,10 +19,10 @@ from torch import Tensor
 from affectstream.bench.engines.roofline import Roofline
 from affectstream.bench.engines.timing import WINDOWS, Times, repeat, time_engine
 from affectstream.bench.gpu.networks import Part
+from affectstream.engines.devices.open import open_engine
 from affectstream.engines.errors import AffectstreamError
-from affectstream.engines.open import open_engine
+from affectstream.engines.graphs.work import Work, count
 from affectstream.engines.spec import Array
-from affectstream.engines.work import Work, count
 
 Mode = Literal["torch eager fp16", "torch cuda graph fp16"]
 MODES: tuple[Mode, ...] = ("torch eager fp16", "torch cuda graph fp16")

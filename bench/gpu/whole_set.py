@@ -31,10 +31,10 @@ from affectstream.bench.gpu.decode import measure_decoding
 from affectstream.bench.gpu.hop import GOAL_MS, measure_latency, measure_parity
 from affectstream.bench.machine import describe
 from affectstream.bench.recordings import write_demo_recording
-from affectstream.engines.choose import parse_device
+from affectstream.engines.devices.choose import parse_device
+from affectstream.engines.devices.probe import probe
 from affectstream.engines.errors import UsageError
-from affectstream.engines.feeds import read_feeds
-from affectstream.engines.probe import probe
+from affectstream.engines.graphs.feeds import read_feeds
 from affectstream.stream.recognizer import Recognizer
 
 SHARES = {

@@ -10,7 +10,7 @@ from typing import Self
 
 from affectstream.bench.engines.feeds import Calls
 from affectstream.bench.engines.hop_calls import HopCalls, run_calls
-from affectstream.engines.batching import BATCH_SIZES, batch_size_for
+from affectstream.engines.graphs.batching import BATCH_SIZES, batch_size_for
 
 Finished = Callable[[Sequence[int]], None]
 """Is called with the identifiers of the hops that a worker has computed, from its thread."""

@@ -31,8 +31,8 @@ from numpy.typing import NDArray
 
 from affectstream.bench.machine import describe
 from affectstream.engines.bundle.folder import Member, find_bundle, read_manifest
-from affectstream.engines.compare import softmax
 from affectstream.engines.errors import UsageError
+from affectstream.engines.graphs.compare import softmax
 from affectstream.engines.manifest import Calibration
 from affectstream.train.calibration import COVERAGE
 from affectstream.train.data.dataset import Dataset

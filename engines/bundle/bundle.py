@@ -21,12 +21,12 @@ from affectstream.engines.bundle.shapes import (
     check_member_fusion,
     head_output_shapes,
 )
+from affectstream.engines.devices.open import open_engine
 from affectstream.engines.errors import BundleError, EngineError
 from affectstream.engines.fp16.precision import FP32_ROLES
 from affectstream.engines.labels import MODALITIES, Modality
 from affectstream.engines.manifest import SPEAKER_FEATURES, Manifest, SpeakerFeature
 from affectstream.engines.models.registry import part_path
-from affectstream.engines.open import open_engine
 from affectstream.engines.spec import Engine
 
 if TYPE_CHECKING:

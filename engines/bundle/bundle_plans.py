@@ -9,7 +9,7 @@ from pathlib import Path
 from msgspec import structs
 
 from affectstream.engines.bundle.folder import engine_files
-from affectstream.engines.choose import parse_device
+from affectstream.engines.devices.choose import parse_device
 from affectstream.engines.errors import UsageError
 from affectstream.engines.fp16.precision import FP32_ROLES
 from affectstream.engines.manifest import DetectorPart, Manifest

@@ -20,10 +20,10 @@ from affectstream.engines.bundle.folder import (
 from affectstream.engines.bundle.shapes import ENCODER_ROLES, check_graphs
 from affectstream.engines.bundle.swap_card import CARD, card_text
 from affectstream.engines.cache.atomic import replacing
+from affectstream.engines.devices.open import open_engine
 from affectstream.engines.errors import BundleError, EngineError, UsageError
 from affectstream.engines.manifest import FORMAT, ROLES, Manifest, encode_manifest
 from affectstream.engines.models.registry import RegisteredModel, part_path
-from affectstream.engines.open import open_engine
 
 
 def swap_model(folder: Path, name: str, model: RegisteredModel, base: str | Path) -> Manifest:

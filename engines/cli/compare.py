@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from affectstream.engines.compare import Comparison
+    from affectstream.engines.graphs.compare import Comparison
 
 OUT_OF_LIMITS = 3
 """Exit code: both ran, and an output is out of its limits."""
@@ -38,12 +38,12 @@ def compare(
 
     Example: [bold]affectstream engines compare cpu cpu:fp16[/bold]
     """
-    from affectstream.engines import compare as comparison
     from affectstream.engines.bundle.bundle_plans import build_options
     from affectstream.engines.bundle.folder import engine_files, find_bundle, read_manifest
+    from affectstream.engines.devices.variant import Variant
     from affectstream.engines.errors import EngineError, UsageError
-    from affectstream.engines.feeds import random_feeds, read_feeds
-    from affectstream.engines.variant import Variant
+    from affectstream.engines.graphs import compare as comparison
+    from affectstream.engines.graphs.feeds import random_feeds, read_feeds
 
     variants = Variant.parse(a), Variant.parse(b)
     folder = find_bundle(bundle)

@@ -1,7 +1,7 @@
 """Checks that a plan computes what ONNX Runtime computes from its FP32 graph.
 
 A compiler may produce wrong results without an error. If the plan can run here, on a GPU that it was built
-for, both get the same inputs and the limits of `engines.compare` apply.
+for, both get the same inputs and the limits of `graphs.compare` apply.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from pathlib import Path
 
 from msgspec import structs
 
-from affectstream.engines.compare import compare
 from affectstream.engines.errors import DeviceError
-from affectstream.engines.feeds import random_feeds
+from affectstream.engines.graphs.compare import compare
+from affectstream.engines.graphs.feeds import random_feeds
 from affectstream.engines.plans.plan import AccuracyCheck, Plan
 from affectstream.engines.plans.profiles import Profile, shapes_for
 from affectstream.engines.runtimes.cuda.driver import query_gpu

@@ -19,7 +19,7 @@ import cv2
 
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.folder import POCKET
-from affectstream.engines.choose import Choice, parse_device
+from affectstream.engines.devices.choose import Choice, parse_device
 from affectstream.engines.extras import install_hint
 from affectstream.stream.batch.outcome import Outcome
 from affectstream.stream.batch.recording import score_recording

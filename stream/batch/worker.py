@@ -14,7 +14,7 @@ from types import FrameType
 import cv2
 
 from affectstream.engines.bundle.bundle import Bundle
-from affectstream.engines.choose import Choice
+from affectstream.engines.devices.choose import Choice
 from affectstream.stream.batch.outcome import Outcome
 from affectstream.stream.batch.recording import score_recording
 from affectstream.stream.batch.storage import storage_at

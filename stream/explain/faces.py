@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.engines.batching import run_in_batches
+from affectstream.engines.graphs.batching import run_in_batches
 from affectstream.stream.explain.model import Given, HopModel, without
 from affectstream.stream.explain.patches import Patch, patches, spread
 from affectstream.stream.explain.pictures import SeenPictures

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.engines.batching import batch_size_for
+from affectstream.engines.graphs.batching import batch_size_for
 from affectstream.engines.manifest import DetectorPart
 from affectstream.engines.spans import span
 from affectstream.engines.spec import Engine

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.engines.batching import run_in_batches
 from affectstream.engines.bundle.bundle import Bundle
+from affectstream.engines.graphs.batching import run_in_batches
 from affectstream.engines.manifest import FaceCrop
 from affectstream.engines.spans import span
 from affectstream.engines.spec import Engine

@@ -12,8 +12,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.engines.batching import run_in_batches
 from affectstream.engines.bundle.bundle import Bundle
+from affectstream.engines.graphs.batching import run_in_batches
 from affectstream.engines.landmarks import FIVE_POINTS, LANDMARK_INDEX, LANDMARKS, MEASURES
 from affectstream.engines.manifest import GeometryPart
 from affectstream.engines.spans import span

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.engines.batching import batch_size_for, pad_rows
 from affectstream.engines.bundle.bundle import Bundle
+from affectstream.engines.graphs.batching import batch_size_for, pad_rows
 from affectstream.engines.spans import span
 from affectstream.engines.spec import Array
 from affectstream.stream.media.types import Cue

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.engines.batching import run_in_batches
 from affectstream.engines.bundle.bundle import Bundle
+from affectstream.engines.graphs.batching import run_in_batches
 from affectstream.engines.labels import MODALITIES, Modality
 from affectstream.engines.spans import span
 from affectstream.engines.spec import Engine

@@ -20,8 +20,8 @@ from typing import Self
 
 import numpy as np
 
-from affectstream.engines.batching import BATCH_SIZES, batch_size_for, pad_rows
 from affectstream.engines.bundle.bundle import Bundle
+from affectstream.engines.graphs.batching import BATCH_SIZES, batch_size_for, pad_rows
 from affectstream.engines.spec import Array, Engine, TensorSpec, check_feeds
 
 Observe = Callable[[str, float], None]

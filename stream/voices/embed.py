@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from affectstream.engines.devices.open import open_packaged
 from affectstream.engines.labels import SpeechGateOption
-from affectstream.engines.open import open_packaged
 from affectstream.engines.spans import span
 from affectstream.engines.spec import Engine
 from affectstream.stream.media.types import SAMPLE_RATE, Samples, sample_time_us

@@ -20,8 +20,8 @@ import numpy as np
 import webrtcvad  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
+from affectstream.engines.devices.open import open_packaged
 from affectstream.engines.labels import SpeechGateOption
-from affectstream.engines.open import open_packaged
 from affectstream.engines.spans import span
 from affectstream.engines.spec import Engine
 from affectstream.stream.media.types import SAMPLE_RATE

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from affectstream.engines.devices.probe import probe
 from affectstream.engines.labels import EMOTIONS_7
-from affectstream.engines.probe import probe
 from affectstream.stream import Recognizer, Result
 from affectstream.stream.demo import write_clip
 

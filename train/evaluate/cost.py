@@ -20,9 +20,9 @@ import numpy as np
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.folder import engine_files, read_manifest
 from affectstream.engines.errors import BundleError
-from affectstream.engines.feeds import random_feeds
+from affectstream.engines.graphs.feeds import random_feeds
+from affectstream.engines.graphs.work import count
 from affectstream.engines.manifest import Manifest
-from affectstream.engines.work import count
 
 REPEATS = 20
 ONE_A_PICTURE = ("face_detector", "face_geometry", "face_encoder")

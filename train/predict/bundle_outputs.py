@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.engines.batching import BATCH_SIZES, batch_size_for, pad_rows
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.shapes import ENCODER_ROLES
+from affectstream.engines.graphs.batching import BATCH_SIZES, batch_size_for, pad_rows
 from affectstream.engines.labels import Modality
 from affectstream.engines.manifest import Calibration
 from affectstream.engines.spec import Array

@@ -11,9 +11,9 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.engines.batching import run_in_batches
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.errors import BundleError
+from affectstream.engines.graphs.batching import run_in_batches
 from affectstream.engines.labels import MODALITIES, Modality
 from affectstream.engines.spec import Array, Engine, TensorSpec
 from affectstream.stream import Recognizer, SourceOptions

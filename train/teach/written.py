@@ -14,10 +14,10 @@ from msgspec import UNSET, structs
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.folder import MANIFEST, file_parts
 from affectstream.engines.cache.digest import sha256
+from affectstream.engines.devices.open import open_engine
 from affectstream.engines.labels import MODALITIES, Modality
 from affectstream.engines.manifest import Calibration, Manifest, Measurement
 from affectstream.engines.models.registry import part_path
-from affectstream.engines.open import open_engine
 from affectstream.train.errors import ParityError
 from affectstream.train.export import card
 from affectstream.train.export.bundle_folder import atomic_bundle, file_part, write_manifest

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
-from affectstream.engines.batching import BATCH_SIZES
 from affectstream.engines.errors import EngineError
+from affectstream.engines.graphs.batching import BATCH_SIZES
 from affectstream.engines.spec import TensorSpec
 
 Shape = tuple[int, ...]

@@ -7,7 +7,7 @@ import pytest
 
 from affectstream.bench.engines.feeds import FeedRecorder, main
 from affectstream.engines.bundle.folder import POCKET
-from affectstream.engines.feeds import random_feeds, read_feeds
+from affectstream.engines.graphs.feeds import random_feeds, read_feeds
 from affectstream.engines.runtimes.onnx import OnnxEngine
 from affectstream.stream.demo import write_clip
 from affectstream.stream.recognizer import Recognizer

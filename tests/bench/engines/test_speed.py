@@ -13,10 +13,10 @@ from affectstream.bench.engines.roofline import Roofline
 from affectstream.bench.engines.speed import Row, main
 from affectstream.bench.engines.timing import Times, repeat, time_engine
 from affectstream.engines.bundle.folder import POCKET
-from affectstream.engines.feeds import random_feeds
+from affectstream.engines.graphs.feeds import random_feeds
+from affectstream.engines.graphs.work import Work
 from affectstream.engines.runtimes.onnx import OnnxEngine
 from affectstream.engines.spec import Steps
-from affectstream.engines.work import Work
 from affectstream.stream import Recognizer
 from affectstream.stream.demo import write_clip
 

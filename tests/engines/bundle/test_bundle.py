@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from affectstream.engines import Bundle, BundleError, EngineError, OnnxEngine
-from affectstream.engines.batching import batch_size_for, pad_rows
 from affectstream.engines.bundle.folder import POCKET, read_manifest
 from affectstream.engines.cache.digest import sha256
+from affectstream.engines.devices.open import open_engine
+from affectstream.engines.devices.probe import SQUARE_GRAPH
+from affectstream.engines.graphs.batching import batch_size_for, pad_rows
 from affectstream.engines.manifest import FilePart, Manifest, encode_manifest
-from affectstream.engines.open import open_engine
-from affectstream.engines.probe import SQUARE_GRAPH
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from affectstream.engines.bundle.folder import POCKET
-from affectstream.engines.compare import compare
 from affectstream.engines.errors import DeviceError, EngineError
-from affectstream.engines.feeds import random_feeds
 from affectstream.engines.fp16.derive import fp16_file
+from affectstream.engines.graphs.compare import compare
+from affectstream.engines.graphs.feeds import random_feeds
 from affectstream.engines.runtimes.onnx import OnnxEngine
 
 onnx = pytest.importorskip("onnx", reason="FP16 graphs are derived with the package onnx")

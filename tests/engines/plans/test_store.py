@@ -17,6 +17,7 @@ onnx = pytest.importorskip("onnx", reason="graphs are made with the package onnx
 
 from affectstream.engines.cache.eviction import least_recently_used
 from affectstream.engines.cli import application
+from affectstream.engines.devices.probe import SQUARE_GRAPH
 from affectstream.engines.errors import BuildError, EngineError, PlanError, UsageError
 from affectstream.engines.plans import store as plans
 from affectstream.engines.plans.build import MANY_ROWS, ONE_ROW, BuildOptions, BuiltPlan
@@ -24,7 +25,6 @@ from affectstream.engines.plans.network import LayerTypes
 from affectstream.engines.plans.plan import AccuracyCheck, key_fields, open_plan
 from affectstream.engines.plans.store import PlanStore
 from affectstream.engines.plans.target import Target, target_for
-from affectstream.engines.probe import SQUARE_GRAPH
 from affectstream.engines.runtimes.cuda.driver import Gpu
 from tests.support import small_graphs
 

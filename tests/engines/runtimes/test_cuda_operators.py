@@ -9,7 +9,7 @@ onnx = pytest.importorskip("onnx", reason="graphs are rewritten with the package
 from onnx import TensorProto, helper, numpy_helper
 
 from affectstream.engines.bundle.folder import POCKET
-from affectstream.engines.feeds import random_feeds
+from affectstream.engines.graphs.feeds import random_feeds
 from affectstream.engines.runtimes.cuda_operators import graph_for_cuda, replace_operators
 from affectstream.engines.runtimes.onnx import OnnxEngine
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from affectstream.engines.batching import pad_rows
 from affectstream.engines.bundle.folder import POCKET
-from affectstream.engines.choose import choose
+from affectstream.engines.devices.choose import choose
+from affectstream.engines.devices.open import open_engine
 from affectstream.engines.errors import DeviceError, EngineError
-from affectstream.engines.open import open_engine
+from affectstream.engines.graphs.batching import pad_rows
 from affectstream.engines.runtimes.onnx import OnnxEngine
 from affectstream.engines.runtimes.tensorrt import TensorRTEngine
 from affectstream.engines.spec import Array, Engine, TensorSpec

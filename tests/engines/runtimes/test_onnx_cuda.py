@@ -8,7 +8,7 @@ import pytest
 
 from affectstream.engines import DeviceError, EngineError, OnnxEngine
 from affectstream.engines.bundle.folder import POCKET
-from affectstream.engines.probe import probe
+from affectstream.engines.devices.probe import probe
 from affectstream.engines.runtimes.onnx_cuda import (
     MAX_SHAPE_SETS,
     BoundSession,

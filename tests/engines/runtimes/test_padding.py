@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from affectstream.engines.batching import BATCH_SIZES
 from affectstream.engines.errors import EngineError
+from affectstream.engines.graphs.batching import BATCH_SIZES
 from affectstream.engines.runtimes.cuda.padding import BatchPadder, Bounds, BuiltProfile
 from affectstream.engines.spec import TensorSpec
 

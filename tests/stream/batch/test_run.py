@@ -173,7 +173,7 @@ def test_a_worker_ends_with_its_caller(tmp_path):
         "import subprocess, sys, os\n"
         "from affectstream.stream.batch.pool import _Worker\n"
         "from affectstream.stream.batch.worker import Settings\n"
-        "from affectstream.engines.choose import Choice\n"
+        "from affectstream.engines.devices.choose import Choice\n"
         "from pathlib import Path\n"
         f"one = _Worker(Settings(Path({str(POCKET)!r}), Choice('cpu', ''), 1, 1, '.', (), ()))\n"
         "one.connection.recv()\n"

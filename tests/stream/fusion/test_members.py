@@ -10,7 +10,7 @@ from affectstream.engines import Bundle, BundleError
 from affectstream.engines.bundle.bundle_plans import plan_requests
 from affectstream.engines.bundle.folder import engine_files, read_manifest
 from affectstream.engines.errors import UsageError
-from affectstream.engines.feeds import random_feeds, read_feeds
+from affectstream.engines.graphs.feeds import random_feeds, read_feeds
 from affectstream.engines.manifest import FaceCrop
 from affectstream.engines.plans.build import BuildOptions
 from affectstream.stream import Recognizer, SourceOptions

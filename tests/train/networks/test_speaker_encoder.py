@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from affectstream.engines.open import open_engine
+from affectstream.engines.devices.open import open_engine
 from affectstream.train.errors import WeightsError
 from affectstream.train.export.speaker_encoder import convert_speaker_encoder
 from affectstream.train.networks.speaker_encoder import SAMPLES, SpeakerEncoder

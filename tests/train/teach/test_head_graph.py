@@ -9,8 +9,8 @@ pytest.importorskip("threadpoolctl", reason="teaching needs the 'teach' extra")
 
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.folder import POCKET
+from affectstream.engines.devices.open import open_engine
 from affectstream.engines.labels import MODALITIES
-from affectstream.engines.open import open_engine
 from affectstream.train.teach.collect import evidence_of, pooling
 from affectstream.train.teach.correction import Amount, Base, Correction
 from affectstream.train.teach.head_graph import write_taught_head

@@ -9,9 +9,9 @@ import pytest
 from affectstream.engines import Bundle, DeviceError
 from affectstream.engines.bundle.bundle_plans import build_options
 from affectstream.engines.bundle.folder import POCKET
-from affectstream.engines.choose import Device, candidates, choose, parse_device
+from affectstream.engines.devices.choose import Device, candidates, choose, parse_device
+from affectstream.engines.devices.open import open_engine
 from affectstream.engines.errors import UsageError
-from affectstream.engines.open import open_engine
 from tests.support.fake_driver import build_driver, has_driver
 
 no_driver = pytest.mark.skipif(has_driver(), reason="this machine has a driver")
@@ -89,7 +89,7 @@ def test_only_devices_with_plans_have_build_options():
 
 
 def chosen(folder, device):
-    code = f"from affectstream.engines.choose import choose\nprint(choose({device!r}))\n"
+    code = f"from affectstream.engines.devices.choose import choose\nprint(choose({device!r}))\n"
     return subprocess.run(
         [sys.executable, "-c", code],
         env=os.environ | {"LD_LIBRARY_PATH": str(folder)},

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectstream.engines.errors import EngineError
-from affectstream.engines.feeds import Feeds
+from affectstream.engines.graphs.feeds import Feeds
 from affectstream.engines.spec import Array, Engine
 
 MARGIN = 0.02

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from affectstream.engines import DeviceError, EngineError
 from affectstream.engines.bundle.folder import POCKET
 from affectstream.engines.cli import application
-from affectstream.engines.open import open_engine
+from affectstream.engines.devices.open import open_engine
 from affectstream.engines.plans.plan import AccuracyCheck
 from affectstream.engines.plans.store import PlanStore
 from affectstream.engines.runtimes import tensorrt
@@ -52,7 +52,7 @@ def runtime(tmp_path, monkeypatch):
 
 
 def log_messages(caplog):
-    names = ("affectstream.engines.open", "affectstream.engines.plans.store")
+    names = ("affectstream.engines.devices.open", "affectstream.engines.plans.store")
     return [record.getMessage() for record in caplog.records if record.name in names]
 
 

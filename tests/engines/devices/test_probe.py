@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from affectstream.engines.probe import SQUARE_GRAPH, ProbeResult, probe
+from affectstream.engines.devices.probe import SQUARE_GRAPH, ProbeResult, probe
 from affectstream.engines.runtimes.onnx import OnnxEngine
 from tests.support.fake_driver import build_driver, has_driver
 
@@ -18,7 +18,7 @@ def probed(folder, what="driver", limit_s=60.0):
     """`probe` in a process that finds the driver in `folder`."""
     code = (
         "import msgspec, sys\n"
-        "from affectstream.engines.probe import probe\n"
+        "from affectstream.engines.devices.probe import probe\n"
         f"print(msgspec.json.encode(probe({what!r}, limit_s={limit_s})).decode())\n"
     )
     done = subprocess.run(

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from msgspec import structs
 
-from affectstream.engines.choose import Device, parse_device
+from affectstream.engines.devices.choose import Device, parse_device
+from affectstream.engines.devices.open import open_engine
 from affectstream.engines.errors import UsageError
 from affectstream.engines.fp16.precision import Precision
-from affectstream.engines.open import open_engine
 from affectstream.engines.plans.build import BuildOptions
 from affectstream.engines.spec import Engine
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
+from affectstream.engines.devices.probe import ProbeResult, probe
 from affectstream.engines.errors import DeviceError, UsageError
-from affectstream.engines.probe import ProbeResult, probe
 from affectstream.engines.runtimes.nvidia import RUN_COMMANDS
 
 GpuKind = Literal["tensorrt", "tensorrt-rtx", "cuda"]

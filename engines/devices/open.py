@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from affectstream.engines.cache.digest import sha256
-from affectstream.engines.choose import parse_device
+from affectstream.engines.devices.choose import parse_device
 from affectstream.engines.errors import DeviceError, EngineError
 from affectstream.engines.spec import Engine
 

@@ -7,7 +7,7 @@ onnx = pytest.importorskip("onnx", reason="graphs are counted with the package o
 
 from onnx import TensorProto, helper, numpy_helper
 
-from affectstream.engines.work import Work, count
+from affectstream.engines.graphs.work import Work, count
 
 
 def saved(path, nodes, inputs, weights):

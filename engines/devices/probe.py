@@ -1,8 +1,8 @@
 """Tests in another process whether a GPU can be used.
 
 A half-installed driver or runtime may crash or hang instead of raising an error. So each is tried by
-``python -m affectstream.engines.probe TARGET``. It prints every step before it takes it: after a crash the
-last line is the step that failed.
+``python -m affectstream.engines.devices.probe TARGET``. It prints every step before it takes it: after a
+crash the last line is the step that failed.
 """
 
 from __future__ import annotations

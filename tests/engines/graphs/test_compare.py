@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 
 from affectstream.engines.bundle.folder import POCKET
-from affectstream.engines.choose import Device
-from affectstream.engines.compare import Agreement, OutputDifference, compare
+from affectstream.engines.devices.choose import Device
+from affectstream.engines.devices.variant import Variant
 from affectstream.engines.errors import EngineError, UsageError
-from affectstream.engines.feeds import random_feeds, read_feeds
+from affectstream.engines.graphs.compare import Agreement, OutputDifference, compare
+from affectstream.engines.graphs.feeds import random_feeds, read_feeds
 from affectstream.engines.runtimes.onnx import OnnxEngine
 from affectstream.engines.spec import TensorSpec
-from affectstream.engines.variant import Variant
 
 
 @pytest.fixture(autouse=True)
