@@ -80,33 +80,3 @@ def confidence(
     from affectstream.bench.score.confidence import main
 
     main(bundle, data, output)
-
-
-def fusion(
-    data: Annotated[
-        Path, typer.Option(help="A prepared data set, such as 'paired'.", show_default=False)
-    ],
-    members: Annotated[
-        list[str],
-        typer.Option("--member", help="Bundle of one modality. Repeatable.", show_default=False),
-    ],
-    fused: Annotated[
-        list[str] | None,
-        typer.Option(help="Bundle of late fusion. Repeatable.", show_default=False),
-    ] = None,
-    conflicts: Annotated[
-        Path | None,
-        typer.Option(
-            help="Data set of pairs that disagree, made by 'paired --conflicts 1'.",
-            show_default=False,
-        ),
-    ] = None,
-    split: Annotated[str, typer.Option(help="Split of the data set.")] = "valid",
-) -> None:
-    """Compare fused bundles with their members, and with two rules that need no training.
-
-    Example: [bold]affectstream bench fusion --member faces --member voices --data prepared/paired[/bold]
-    """
-    from affectstream.bench.score.fusion import main
-
-    main(members, fused or [], data, conflicts, split)

@@ -108,23 +108,6 @@ def report(
     main(opens)
 
 
-def overlay(
-    file: Annotated[Path, typer.Argument(help="A recording.", show_default=False)],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the images.")] = Path(
-        "overlay"
-    ),
-    count: Annotated[int, typer.Option(min=1, help="Number of images.")] = 6,
-    bundle: BundleName = "pocket",
-) -> None:
-    """Draw boxes, landmarks, head axes and labels on some frames of a recording.
-
-    Example: [bold]affectstream bench overlay interview.mp4 --output pictures[/bold]
-    """
-    from affectstream.bench.score.overlay import main
-
-    main(file, output, count, bundle)
-
-
 def rivals(
     clip: Annotated[
         Path | None,

@@ -23,6 +23,8 @@ COLORS = {
 }
 """The colors of the report."""
 _NO_LABEL, _INK, _GAZE = (255, 255, 255), (20, 23, 28), (255, 216, 77)
+_AXES = (255, 90, 90), (90, 230, 120), (100, 160, 255)
+"""To the subject's left, down, and where the face points."""
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _WIDER = 0.35
 """A face is blurred this share of its box further on each side: hair, ears and chin tell people apart too."""
@@ -53,8 +55,9 @@ def blur(picture: Picture, faces: Sequence[FaceAt]) -> None:
         part[mask > 0] = coarse[mask > 0]
 
 
-def draw(picture: Picture, faces: Sequence[FaceAt]) -> None:
-    """Draw the box, the gaze and the reading of each face on `picture` (H, W, 3) RGB, in place."""
+def draw(picture: Picture, faces: Sequence[FaceAt], *, points: bool = True) -> None:
+    """Draw box, head, gaze and reading of each face on `picture` (H, W, 3) RGB, in place; with `points` also
+    the landmarks."""
     height, width = picture.shape[:2]
     unit = max(1, round(height / 360))
     for face in faces:
@@ -65,8 +68,17 @@ def draw(picture: Picture, faces: Sequence[FaceAt]) -> None:
         left, top, right, bottom = box
         cv2.rectangle(picture, (left, top), (right, bottom), _INK, 3 * unit)
         cv2.rectangle(picture, (left, top), (right, bottom), color, 2 * unit)
-        if reading.get("gaze_yaw") is not None and reading.get("gaze_pitch") is not None:
-            _arrow(picture, face, reading["gaze_yaw"], reading["gaze_pitch"], right - left, unit)
+        places = face.points * (width, height)
+        if points:
+            for x, y in places:
+                cv2.circle(picture, (round(x), round(y)), unit, _NO_LABEL, -1, cv2.LINE_AA)
+        if None not in (angles := [reading.get(name) for name in ("yaw", "pitch", "roll")]):
+            axes = Pose(*angles).rotation * (1, 1, -1) * (right - left) / 3
+            for axis, shade in zip(axes.T, _AXES, strict=True):
+                _arrow(picture, places[2], axis, shade, unit)
+        if None not in (angles := [reading.get(name) for name in ("gaze_yaw", "gaze_pitch")]):
+            looks = -Pose(*angles, 0.0).rotation[:, 2] * (right - left)
+            _arrow(picture, places[:2].mean(0), looks, _GAZE, unit)
         text = f"{face.track} {label} {reading['confidence']:.0%}" if label else f"{face.track}"
         _text(picture, text, left, top, color, unit)
         if state := reading.get("attention_state"):
@@ -88,18 +100,16 @@ def _text(
 
 
 def _arrow(
-    picture: Picture, face: FaceAt, yaw: float, pitch: float, reach: float, unit: int
+    picture: Picture,
+    start: NDArray[np.float64],
+    along: NDArray[np.float64],
+    color: tuple[int, int, int],
+    unit: int,
 ) -> None:
-    """From between the eyes to where they look."""
-    height, width = picture.shape[:2]
-    x, y = face.points[:2].mean(0) * (width, height)
-    looks = -Pose(yaw, pitch, 0.0).rotation[:, 2] * reach
-    ends = (
-        (round(float(x)), round(float(y))),
-        (round(float(x + looks[0])), round(float(y + looks[1]))),
-    )
+    """From `start`, in pixels; of `along` (3,) the depth is not seen."""
+    ends = [(round(float(x)), round(float(y))) for x, y in (start, start + along[:2])]
     cv2.arrowedLine(picture, *ends, _INK, 3 * unit, cv2.LINE_AA, tipLength=0.2)
-    cv2.arrowedLine(picture, *ends, _GAZE, unit, cv2.LINE_AA, tipLength=0.2)
+    cv2.arrowedLine(picture, *ends, color, unit, cv2.LINE_AA, tipLength=0.2)
 
 
 def _rgb(color: str) -> tuple[int, int, int]:

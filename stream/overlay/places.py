@@ -16,6 +16,7 @@ from affectstream.engines.landmarks import FIVE_POINTS
 
 _Numbers = NDArray[np.float64]
 _BOX = ("left", "top", "right", "bottom")
+_ANGLES = ("yaw", "pitch", "roll", "gaze_yaw", "gaze_pitch")
 _POINTS = tuple(f"{name}_{axis}" for name in FIVE_POINTS for axis in "xy")
 _BRIDGED_S = 1.6
 """Between two places further apart in time a face is not drawn on its way."""
@@ -50,7 +51,7 @@ class FacePlaces:
         """A face stays for `hold_s` before its first and after its last known place."""
         self._hold_s = hold_s
         names = ["track", "t_start", "t_end", "face_t", "label", "confidence", "abstain"]
-        names += ["attention_state", "gaze_yaw", "gaze_pitch", "modalities", *_BOX, *_POINTS]
+        names += ["attention_state", "modalities", *_ANGLES, *_BOX, *_POINTS]
         rows = [row for row in readings.select(names).to_pylist() if row["track"] is not None]
         rows.sort(key=lambda row: (row["track"], row["t_start"]))
         grouped = groupby(rows, key=lambda row: int(row["track"]))

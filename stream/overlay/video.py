@@ -99,7 +99,7 @@ def _write(recording: ScoredRecording, path: Path, blurred: bool, opened: ExitSt
             faces = places.at(frame.pts_us / 1e6)
             if blurred:
                 blur(picture, faces)
-            draw(picture, faces)
+            draw(picture, faces, points=not blurred)
             encoded = av.VideoFrame.from_ndarray(picture, format="rgb24")
             pts = round((frame.pts_us - source.start_us) * _MICRO / _TICKS)
             if pts <= last:

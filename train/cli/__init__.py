@@ -16,6 +16,7 @@ from affectstream.train.cli.evaluate import (
 from affectstream.train.cli.explain import explain
 from affectstream.train.cli.export import export, extract
 from affectstream.train.cli.fit import curve, fit, folds, reproduce, tune
+from affectstream.train.cli.fusion import evaluate_fusion
 from affectstream.train.cli.prepare import prepare, preview
 from affectstream.train.cli.recipes import list_recipes
 
@@ -39,6 +40,7 @@ application.command()(evaluate_detector)
 application.command()(evaluate_geometry)
 application.command()(evaluate_face)
 application.command()(evaluate_voice)
+application.command()(evaluate_fusion)
 application.command()(compare)
 application.command()(explain)
 application.command()(reproduce)

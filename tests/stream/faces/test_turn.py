@@ -3,11 +3,9 @@
 from fractions import Fraction
 
 import av
-import cv2
 import numpy as np
 import pytest
 
-from affectstream.bench.score import overlay
 from affectstream.stream import Recognizer
 from affectstream.stream.faces.face import Face
 from affectstream.stream.faces.turn import SEARCH_US, TurnFinder
@@ -125,18 +123,3 @@ def test_a_recording_on_its_side_is_turned_once_and_says_so(tmp_path, portrait, 
     assert len(said) == (1 if quarters else 0)
     if quarters:
         assert f"turned by {90 * quarters} degrees counterclockwise" in said[0]
-
-
-def test_overlay_draws_on_the_turned_picture(tmp_path, portrait):
-    lying = np.ascontiguousarray(np.rot90(portrait[:512, :512], -1))
-    lying = np.ascontiguousarray(lying[:, 32:])  # not square
-    clip = write_video(tmp_path / "lying.mp4", [lying] * 16, rate=8)
-    overlay.main(clip, tmp_path / "pictures", 1, "pocket")
-    (path,) = (tmp_path / "pictures").iterdir()
-    drawn = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB).astype(int)
-    assert drawn.shape == (480, 512, 3)
-    yellow = np.abs(drawn - overlay._BOX_COLOR).sum(2) < 60
-    assert yellow[:400].any(), "the box is drawn"
-    upright = np.rot90(lying, 1)
-    unchanged = np.abs(drawn - upright).sum(2) < 90
-    assert unchanged.mean() > 0.8, "the picture below it is the upright one"

@@ -17,7 +17,7 @@ import pytest
 from numpy.typing import NDArray
 
 from affectstream.engines.landmarks import FIVE_POINTS
-from affectstream.stream.overlay.draw import COLORS, blur
+from affectstream.stream.overlay.draw import COLORS, blur, draw
 from affectstream.stream.overlay.places import FaceAt, FacePlaces
 from affectstream.stream.report import document
 from tests.stream.report.test_page import data_of
@@ -77,6 +77,30 @@ def test_a_blurred_face_is_found_by_nobody(clip: Path, tmp_path: Path) -> None:
     assert 1 in found["plain"]["track"].to_pylist()
 
 
+def test_a_recording_on_its_side_is_drawn_upright(
+    tmp_path: Path, portrait: NDArray[np.uint8]
+) -> None:
+    upright = np.ascontiguousarray(portrait[32:512, :512])
+    lying = np.ascontiguousarray(np.rot90(upright, -1))
+    clip = write_video(tmp_path / "lying.mp4", [lying] * 16, rate=8)
+    _, pictures, _, _ = decoded(scored(clip, tmp_path, "overlay") / "overlay.mp4")
+    assert pictures[8].shape == upright.shape
+    unchanged = np.abs(pictures[8].astype(int) - upright).sum(2) < 90
+    assert 0.8 < unchanged.mean() < 0.998
+
+
+def test_the_axes_of_a_head_turn_with_it() -> None:
+    box, points = np.array([0.3, 0.3, 0.7, 0.7]), np.full((5, 2), 0.5)
+    drawn = {}
+    for yaw in (-60.0, 60.0):
+        picture = np.zeros((360, 360, 3), np.uint8)
+        reading = {"yaw": yaw, "pitch": 0.0, "roll": 0.0}
+        draw(picture, [FaceAt(1, box, points, reading)])
+        _, across = np.nonzero(np.abs(picture.astype(int) - (100, 160, 255)).sum(2) < 20)
+        drawn[yaw] = across.mean() - 180
+    assert drawn[-60.0] * drawn[60.0] < 0 and abs(drawn[60.0]) > 8
+
+
 def test_a_part_begins_at_zero(clip: Path, tmp_path: Path) -> None:
     folder = scored(clip, tmp_path, "overlay", "--start", "1", "--end", "2")
     times, _, seconds, _ = decoded(folder / "overlay.mp4")
@@ -121,7 +145,8 @@ def readings(*rows: tuple[int, float, float]) -> pa.Table:
     for track, start_s, left in rows:
         about = {"track": track, "t_start": start_s, "t_end": start_s + 0.5}
         about |= {"face_t": start_s + 0.25, "label": "joy", "confidence": 0.9, "abstain": None}
-        about |= {"attention_state": "away", "gaze_yaw": None, "gaze_pitch": None}
+        about |= {"attention_state": "away", "yaw": None, "pitch": None, "roll": None}
+        about |= {"gaze_yaw": None, "gaze_pitch": None}
         box = {"left": left, "top": 0.1, "right": left + 0.2, "bottom": 0.4}
         made.append(about | {"modalities": "video"} | box | points)
     return pa.Table.from_pylist(made)

@@ -1,4 +1,4 @@
-"""`bench fusion`: what each way to join bundles makes of pairs that agree and of pairs that do not."""
+"""`train evaluate-fusion`: ways to join bundles, on pairs that agree and on pairs that do not."""
 
 import json
 from dataclasses import replace
@@ -8,7 +8,11 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs the 'train' extra")
 
-from affectstream.bench.score.fusion import (
+from affectstream.engines.bundle.folder import read_manifest
+from affectstream.engines.manifest import Calibration
+from affectstream.stream import exits
+from affectstream.train.errors import DataError
+from affectstream.train.evaluate.fusion import (
     AVERAGE,
     PRODUCT,
     JointPredictions,
@@ -17,10 +21,6 @@ from affectstream.bench.score.fusion import (
     predict,
     resampling_groups,
 )
-from affectstream.engines.bundle.folder import read_manifest
-from affectstream.engines.manifest import Calibration
-from affectstream.stream import exits
-from affectstream.train.errors import DataError
 from affectstream.train.late_fusion.members import find_members
 from tests.support.command import run_command
 from tests.support.prepared import utterances, write
@@ -119,7 +119,16 @@ def test_conflict_outcomes_count_whose_label_wins():
 
 
 def test_from_the_command_line(bundles, data, disagreeing, capsys):
-    words = ["bench", "fusion", "--data", data, "--member", bundles[0], "--member", bundles[1]]
+    words = [
+        "train",
+        "evaluate-fusion",
+        "--data",
+        data,
+        "--member",
+        bundles[0],
+        "--member",
+        bundles[1],
+    ]
     assert run_command(*words, "--fused", bundles[2], "--conflicts", disagreeing) == 0
     *table, last = capsys.readouterr().out.strip().splitlines()
     found = json.loads(last)

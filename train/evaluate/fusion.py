@@ -14,7 +14,7 @@ confidence is below that of 90 % of the agreeing pairs, where a bundle would abs
 
 Not covered: modalities of one person, whose errors are correlated.
 
-    affectstream bench fusion --member faces --member voices --data prepared/paired \\
+    affectstream train evaluate-fusion --member faces --member voices --data prepared/paired \\
         --fused late --fused enhanced --conflicts prepared/paired_conflicts
 """
 
@@ -29,7 +29,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.bench.machine import describe
 from affectstream.engines.bundle.folder import Member, find_bundle, read_manifest
 from affectstream.engines.errors import UsageError
 from affectstream.engines.graphs.compare import softmax
@@ -81,14 +80,14 @@ class ConflictOutcome:
     """Share whose confidence is below that of `COVERAGE` of the agreeing pairs."""
 
 
-def main(
+def compare_fusions(
     members: Sequence[str],
     fused: Sequence[str],
     data: Path,
     conflicts: Path | None,
     split: str,
 ) -> None:
-    """Measure and print.
+    """Measure, and print two tables and a line of JSON.
 
     Raises `UsageError` for a fused bundle with other labels or a name that is taken, and what
     `find_members` and `predict` raise.
@@ -99,7 +98,6 @@ def main(
     agreeing = predict(opened, folders, data, split, prior)
     rows = metrics_of(agreeing, [member.name for member in opened])
     result: dict[str, Any] = {
-        "bench": "fusion",
         "data": data.name,
         "split": split,
         "samples": len(agreeing.truth),
@@ -118,7 +116,7 @@ def main(
             "rows": {name: asdict(row) for name, row in outcomes.items()},
         }
         _print_conflicts(outcomes)
-    print(json.dumps({**result, "machine": describe()}))
+    print(json.dumps(result))
 
 
 def _fused_folders(members: Sequence[Member], fused: Sequence[str]) -> dict[str, Path]:
