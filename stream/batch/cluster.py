@@ -1,4 +1,5 @@
-"""The same batch on a Ray cluster: a task for each recording.
+"""The same batch on a Ray cluster: a task for each recording. Where there are more cores than recordings, a
+task perceives ranges of a long one in several processes of its node.
 
 Ray schedules, and tries a task again whose process or machine died. A task that finds the recording finished,
 because it died after it had written the results, leaves them as they are. Recordings and the output must be
@@ -24,7 +25,7 @@ from affectstream.engines.extras import install_hint
 from affectstream.stream.batch.outcome import Outcome
 from affectstream.stream.batch.recording import score_recording
 from affectstream.stream.batch.resume import remaining
-from affectstream.stream.batch.sizing import TASKS_ON_GPU
+from affectstream.stream.batch.sizing import TASKS_ON_GPU, share_out
 from affectstream.stream.batch.storage import storage_at
 from affectstream.stream.batch.task import Task
 from affectstream.stream.batch.worker import Settings
@@ -43,14 +44,16 @@ def score_on_cluster(
     settings: Settings,
     address: str,
     *,
-    workers: int,
+    processes: int,
+    chosen: bool,
     retry_failed: bool,
 ) -> Iterator[Outcome]:
     """Score `tasks` in their order on the cluster at `address`, and yield each outcome as it comes.
 
-    `address` is ``local`` for a cluster on this machine with `workers` processes, ``auto`` for the one that
-    this machine belongs to, or such as ``ray://host:10001``. A task takes `settings.threads` cores and,
-    unless the device is the CPU, a part of a GPU. Raises `OptionError` for an address without a cluster.
+    `address` is ``local`` for a cluster on this machine with `processes` cores, ``auto`` for the one that
+    this machine belongs to, or such as ``ray://host:10001``. The tasks share the cores of the cluster, or
+    `processes` where the user has `chosen` them. A task takes a core for each of its processes and, unless
+    the device is the CPU, a part of a GPU. Raises `OptionError` for an address without a cluster.
     """
     # Ray would send statistics about its use.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -61,7 +64,7 @@ def score_on_cluster(
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
     try:
         if address == LOCAL:
-            ray.init(num_cpus=workers, include_dashboard=False, **quiet)
+            ray.init(num_cpus=processes, include_dashboard=False, **quiet)
         else:
             ray.init(address, **quiet)
     except (ConnectionError, RuntimeError, ValueError) as error:
@@ -70,9 +73,22 @@ def score_on_cluster(
             "ray://host:10001"
         ) from error
     try:
-        yield from _results(ray, tasks, _everywhere(settings), retry_failed)
+        cores = _cores_of_nodes(ray)
+        everywhere = _everywhere(settings)
+        _, each = share_out(processes if chosen else sum(cores), len(tasks), chosen=chosen)
+        # A task runs on one node. Any but those with one core may have to take the task of another.
+        fitting = min((count for count in cores if count > 1), default=1)
+        if everywhere.choice.device != "cpu":
+            fitting = min(fitting, TASKS_ON_GPU)
+        everywhere = replace(everywhere, ranges=min(each, fitting))
+        yield from _results(ray, tasks, everywhere, retry_failed)
     finally:
         ray.shutdown()
+
+
+def _cores_of_nodes(ray: Any) -> list[int]:
+    nodes = [int(node["Resources"].get("CPU", 0)) for node in ray.nodes() if node["Alive"]]
+    return [count for count in nodes if count] or [1]
 
 
 def _everywhere(settings: Settings) -> Settings:
@@ -100,8 +116,8 @@ def _results(
     ray: Any, tasks: Sequence[Task], settings: Settings, retry_failed: bool
 ) -> Iterator[Outcome]:
     score = ray.remote(
-        num_cpus=settings.threads,
-        num_gpus=0 if settings.choice.device == "cpu" else 1 / TASKS_ON_GPU,
+        num_cpus=max(settings.threads, settings.ranges),
+        num_gpus=0 if settings.choice.device == "cpu" else settings.ranges / TASKS_ON_GPU,
         max_retries=_RETRIES,
         retry_exceptions=False,
     )(_score)
@@ -151,7 +167,13 @@ def _score(task: Task, settings: Settings, retry_failed: bool, callers_version: 
     if done:  # by this task, before it was tried again
         return replace(done[0], done_before=False)
     return score_recording(
-        recognizer, task, storage, settings.formats, _Unobserved(), inputs=settings.inputs
+        recognizer,
+        task,
+        storage,
+        settings.formats,
+        _Unobserved(),
+        inputs=settings.inputs,
+        ranges=settings.ranges,
     )
 
 

@@ -172,8 +172,9 @@ def _outcomes(
     if not tasks:
         return
     inputs = tuple(task.path.absolute() for task in tasks)
+    chosen = options.workers is not None
     processes = options.workers or worker_count(recognizer.bundle, recognizer.choice.device)
-    workers, ranges = share_out(processes, len(tasks), chosen=options.workers is not None)
+    workers, ranges = share_out(processes, len(tasks), chosen=chosen)
     if workers == 1 and options.cluster is None:
         for task in tasks:
             observer = _Observer(task, advance, warn)
@@ -199,7 +200,8 @@ def _outcomes(
             tasks,
             settings,
             options.cluster,
-            workers=workers,
+            processes=processes,
+            chosen=chosen,
             retry_failed=options.retry_failed,
         )
         return

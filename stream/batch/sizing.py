@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from affectstream.engines.bundle.bundle import Bundle
+from affectstream.stream.loaded import LoadedBundle
 
 _PROCESS_BYTES = 500 * 2**20
 """Libraries, engines of the embedded bundle, and pictures: measured 280 MB with 844 x 844 pixels, 355 MB with
@@ -37,6 +38,14 @@ def share_out(processes: int, recordings: int, *, chosen: bool) -> tuple[int, in
     at_once = min(processes, recordings)
     each = processes // at_once
     return at_once, each if chosen or each >= _CORES_FOR_RANGES else 1
+
+
+def processes_for_one(recognizer: LoadedBundle, workers: int | None) -> int:
+    """How many processes perceive ranges of one recording: `workers`, or as cores and memory allow."""
+    if workers is not None:
+        return workers
+    fitting = worker_count(recognizer.bundle, recognizer.choice.device)
+    return share_out(fitting, 1, chosen=False)[1]
 
 
 def cores() -> int:

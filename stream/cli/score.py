@@ -84,7 +84,7 @@ def score(
         int | None,
         typer.Option(
             min=1,
-            help="Processes, with --output: for several recordings at once, or for parts of a long one.",
+            help="Processes for parts of a long recording, and with --output for several recordings at once.",
             show_default="as cores and memory allow",
         ),
     ] = None,
@@ -133,6 +133,7 @@ def score(
     from affectstream.stream.batch.find import find_tasks, stands_for_several
     from affectstream.stream.batch.run import BatchOptions, score_batch
     from affectstream.stream.batch.shard import Shard
+    from affectstream.stream.batch.sizing import processes_for_one
     from affectstream.stream.batch.storage import storage_at
     from affectstream.stream.cli.event_lines import EventLines
     from affectstream.stream.errors import OptionError
@@ -181,7 +182,6 @@ def score(
     recording_recognizer(options)  # a model that cannot be opened is reported once
     if output is None:
         of_folders = {
-            "--workers": workers,
             "--shard": shard,
             "--cluster": cluster,
             "--overwrite": overwrite,
@@ -191,6 +191,10 @@ def score(
             raise OptionError(f"{name} needs --output: a folder for results")
         for file in several:
             raise OptionError(f"{file} is a directory, a pattern or a table: it needs --output")
+        if trace is not None and (workers or 1) > 1:
+            raise OptionError(
+                f"--trace follows one process, and --workers {workers} starts several: leave out one of them"
+            )
         lines = not json and sys.stdout.isatty()
         sink = EventLines(Console(highlight=False)) if lines else JsonlStream(sys.stdout.buffer)
         with (
@@ -200,7 +204,8 @@ def score(
             # Lines and JSON on a terminal show how far it is.
             progress = not sys.stdout.isatty()
             paths = [Path(file) for file in files]
-            code = score_files(recognizer, paths, options, sink, progress=progress)
+            ranges = 1 if trace else processes_for_one(recognizer, workers)
+            code = score_files(recognizer, paths, options, sink, progress=progress, ranges=ranges)
         raise typer.Exit(code)
     if trace is not None:
         raise OptionError(

@@ -22,6 +22,7 @@ from affectstream.stream.offline.failure import Failure, failure_of
 from affectstream.stream.offline.progress import FileProgress, ProgressDisplay
 from affectstream.stream.offline.session import Session
 from affectstream.stream.options import SourceOptions
+from affectstream.stream.ranges.opening import RangeOptions
 from affectstream.stream.sinks.base import Sink
 from affectstream.stream.stdout import ReaderGone
 
@@ -77,12 +78,13 @@ def score_files(
     console: Console | None = None,
     *,
     progress: bool = True,
+    ranges: int = 1,
 ) -> int:
     """Score each of `files` once, send all events to `events`, and return the exit code. Whatever happens in
     one, the others are scored.
 
-    Messages, and with `progress` how far it is, go to `console` (stderr). Raises `OutputError` if `events`
-    cannot be written.
+    `ranges` is the number of processes that perceive ranges of a long recording; 1: none. Messages, and with
+    `progress` how far it is, go to `console` (stderr). Raises `OutputError` if `events` cannot be written.
     """
     paths = tuple(dict.fromkeys(files))
     console = console or stderr_console()
@@ -90,7 +92,13 @@ def score_files(
     with single_interrupt(), ProgressDisplay(console, len(paths), enabled=progress) as display:
         for path in paths:
             try:
-                with Session(recognizer.bundle, path, options, recognizer.threads) as session:
+                with Session(
+                    recognizer.bundle,
+                    path,
+                    options,
+                    recognizer.threads,
+                    ranges=RangeOptions(ranges, recognizer.choice.device),
+                ) as session:
                     ended = _to_sink(session, events, display.file(session.name, session.span))
                 tally.complete += bool(ended.complete)
                 tally.incomplete += not ended.complete

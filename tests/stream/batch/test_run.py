@@ -198,7 +198,7 @@ def test_what_several_recordings_need(talks, capsys, tmp_path):
     assert run_command("score", talks) == 2
     assert "it needs --output" in capsys.readouterr().err
     words = talks / "one.srt"
-    for option in (("--workers", 2), ("--shard", "1/2"), ("--overwrite",), ("--cluster", "auto")):
+    for option in (("--shard", "1/2"), ("--overwrite",), ("--cluster", "auto")):
         assert run_command("score", words, *option) == 2
         assert f"{option[0]} needs --output" in capsys.readouterr().err
     assert run_command("score", talks, "-o", tmp_path / "out", "--transcript", words) == 2

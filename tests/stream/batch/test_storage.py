@@ -7,13 +7,14 @@ import threading
 import pytest
 
 from affectstream.stream import OptionError, Recognizer, SourceOptions
+from affectstream.stream.batch import cluster
 from affectstream.stream.batch.find import find_tasks
 from affectstream.stream.batch.run import BatchOptions, score_batch
 from affectstream.stream.batch.storage import FolderStorage, ObjectStorage, storage_at
 from affectstream.stream.summary.files import SUMMARY_FILES
 from tests.stream.batch.test_run import contents, status
 from tests.support.command import run_command
-from tests.support.media import write_video
+from tests.support.media import Muxing, write_video
 
 
 @pytest.fixture
@@ -136,21 +137,41 @@ def test_a_local_cluster_writes_what_processes_write(damaged, tmp_path, ray):
 
 
 @pytest.mark.slow
+def test_a_task_shares_a_long_recording_among_the_cores_of_its_node(tmp_path, ray, monkeypatch):
+    """Ranges have 20 s or more, so a recording of 48 s has two."""
+    muxing = Muxing(video_options={"g": "24"})
+    write_video(tmp_path / "long.mp4", 48 * 12, rate=12, muxing=muxing)
+    used = []
+    results = cluster._results
+
+    def record(ray, tasks, settings, retry_failed):
+        used.append(settings.ranges)
+        return results(ray, tasks, settings, retry_failed)
+
+    monkeypatch.setattr(cluster, "_results", record)
+    line = ("score", tmp_path / "long.mp4", "-f", "jsonl,parquet,vtt")
+    assert run_command(*line, "--workers", 1, "-o", tmp_path / "one") == 0
+    assert run_command(*line, "--workers", 2, "--cluster", "local", "-o", tmp_path / "two") == 0
+    assert used == [2]
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+@pytest.mark.slow
 def test_a_node_that_dies_loses_and_doubles_nothing(damaged, tmp_path, ray):
     """Two nodes; one is killed while it scores. Ray gives its recordings to the other one."""
     from ray.cluster_utils import Cluster
 
     for number in range(6):
         write_video(damaged / f"video{number}.mp4", 60)
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
-    node = cluster.add_node(num_cpus=1)
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    node = nodes.add_node(num_cpus=1)
     output = tmp_path / "out"
     killed = threading.Event()
 
     def kill():
         while len(status(output)) < 2 and not killed.wait(0.05):
             pass
-        cluster.remove_node(node, allow_graceful=False)
+        nodes.remove_node(node, allow_graceful=False)
         killed.set()
 
     try:
@@ -160,13 +181,13 @@ def test_a_node_that_dies_loses_and_doubles_nothing(damaged, tmp_path, ray):
             undisturbed = score_batch(recognizer, tasks, FolderStorage(tmp_path / "one"), how)
             killer = threading.Thread(target=kill)
             killer.start()
-            on_ray = BatchOptions(how.formats, progress=False, cluster=cluster.address)
+            on_ray = BatchOptions(how.formats, progress=False, cluster=nodes.address)
             result = score_batch(recognizer, tasks, FolderStorage(output), on_ray)
             assert killed.is_set()
             killer.join()
     finally:
         ray.shutdown()
-        cluster.shutdown()
+        nodes.shutdown()
     assert [one.name for one in result.outcomes] == [one.name for one in undisturbed.outcomes]
     assert [one.status for one in result.outcomes] == [one.status for one in undisturbed.outcomes]
     assert contents(output) == contents(tmp_path / "one")

@@ -8,8 +8,9 @@ import psutil
 import pytest
 
 from affectstream.stream.batch import recording
-from affectstream.stream.errors import ProcessDied
+from affectstream.stream.errors import OptionError, ProcessDied
 from affectstream.stream.media.types import FOREVER_US
+from affectstream.stream.offline import to_stream
 from affectstream.stream.offline.failure import failure_of
 from affectstream.stream.offline.session import Session
 from affectstream.stream.options import SourceOptions
@@ -97,6 +98,28 @@ def test_score_cuts_a_long_recording_where_cores_are_left(clip, tmp_path, monkey
     for name in ("events.jsonl", "readings.parquet", "segments.vtt"):
         one, two = (tmp_path / number / "clip.mp4" / name for number in "12")
         assert one.read_bytes() == two.read_bytes()
+
+
+def test_score_without_output_cuts_too(clip, jobs, monkeypatch, capsysbinary):
+    short = partial(RangeOptions, least_us=2_000_000, most_us=2_000_000)
+    monkeypatch.setattr(to_stream, "RangeOptions", short)
+    found = []
+    for workers in (1, 2):
+        assert run_command("score", clip, "--workers", workers) == 0
+        found.append(capsysbinary.readouterr().out)
+    assert found[0] == found[1] and len({job.number for job in jobs}) > 1
+    assert run_command("score", clip, "--workers", 2, "--trace", clip.with_suffix(".json")) == 2
+    assert b"--trace follows one process, and --workers 2" in capsysbinary.readouterr().err
+
+
+def test_score_from_python_cuts_too(recognizer, clip, jobs, monkeypatch):
+    short = partial(RangeOptions, least_us=2_000_000, most_us=2_000_000)
+    monkeypatch.setattr("affectstream.stream.recognizer.RangeOptions", short)
+    one, two = (recognizer.score(clip, workers=workers) for workers in (1, 2))
+    assert one.events == two.events and one.readings == two.readings
+    assert len({job.number for job in jobs}) > 1
+    with pytest.raises(OptionError, match="workers=0: expected 1 or more"):
+        recognizer.score(clip, workers=0)
 
 
 @pytest.mark.slow
