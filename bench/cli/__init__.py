@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
 from affectstream.bench.cli.behaviour import behaviour, confidence, tracking
 from affectstream.bench.cli.engines import engines, feeds, gpu, loadgen, parity, plans
@@ -25,7 +26,15 @@ from affectstream.stream.errors import OptionError
 MOVED = {"fusion": "train evaluate-fusion", "overlay": "score --format overlay"}
 
 
-application = typer.Typer(no_args_is_help=True)
+class _Benches(TyperGroup):
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command. Raises `OptionError` for one that is no bench any more."""
+        if cmd_name in MOVED:
+            raise OptionError(f"'bench {cmd_name}' is now 'affectstream {MOVED[cmd_name]}'")
+        return super().get_command(ctx, cmd_name)
+
+
+application = typer.Typer(no_args_is_help=True, cls=_Benches)
 
 
 @application.callback()
@@ -44,19 +53,3 @@ for command in (
     *(behaviour, tracking, confidence),
 ):
     application.command()(command)
-
-
-def _moved(name: str, place: str) -> Callable[[], None]:
-    def command() -> None:
-        raise OptionError(f"'bench {name}' is now 'affectstream {place}'")
-
-    return command
-
-
-for old, place in MOVED.items():
-    application.command(
-        old,
-        hidden=True,
-        add_help_option=False,
-        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
-    )(_moved(old, place))

@@ -71,6 +71,7 @@ def draw(picture: Picture, faces: Sequence[FaceAt], *, points: bool = True) -> N
         places = face.points * (width, height)
         if points:
             for x, y in places:
+                cv2.circle(picture, (round(x), round(y)), 2 * unit, _INK, -1, cv2.LINE_AA)
                 cv2.circle(picture, (round(x), round(y)), unit, _NO_LABEL, -1, cv2.LINE_AA)
         if None not in (angles := [reading.get(name) for name in ("yaw", "pitch", "roll")]):
             axes = Pose(*angles).rotation * (1, 1, -1) * (right - left) / 3
