@@ -16,7 +16,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from affectstream.stream.batch.outcome import Outcome
+    from affectstream.stream.batch.output.outcome import Outcome
     from affectstream.stream.batch.run import BatchResult
     from affectstream.stream.errors import AffectstreamError, OptionError, OutputError, SourceError
     from affectstream.stream.events import (
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 _HOME = {
     "AffectstreamError": "errors",
     "BatchResult": "batch.run",
-    "Outcome": "batch.outcome",
+    "Outcome": "batch.output.outcome",
     "Assignment": "options",
     "Attention": "events",
     "Emotion": "events",

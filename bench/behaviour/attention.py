@@ -23,7 +23,7 @@ from affectstream.bench.behaviour.report import Measure, NotMeasured, Report, Ti
 from affectstream.bench.behaviour.workbench import Workbench, largest_faces
 from affectstream.engines.labels import AttentionOption
 from affectstream.stream.results.attention import attention_method
-from affectstream.train.loader.face_squares import is_held
+from affectstream.train.loader.faces.squares import is_held
 
 Looks = Literal["camera", "elsewhere", "closed"]
 LOOKS: tuple[Looks, ...] = get_args(Looks)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from affectstream.stream.batch.find import find_tasks
+from affectstream.stream.batch.output.storage import storage_at
+from affectstream.stream.batch.plan.find import find_tasks
+from affectstream.stream.batch.plan.shard import Shard
 from affectstream.stream.batch.run import BatchOptions, BatchResult, score_batch
-from affectstream.stream.batch.shard import Shard
-from affectstream.stream.batch.storage import storage_at
 from affectstream.stream.errors import OptionError
 from affectstream.stream.loaded import LoadedBundle
 from affectstream.stream.options import SourceOptions

@@ -9,18 +9,18 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from affectstream.stream import exits
-from affectstream.stream.batch.durations import durations
-from affectstream.stream.batch.outcome import Outcome
-from affectstream.stream.batch.pool import score_in_processes
+from affectstream.stream.batch.output.outcome import Outcome
+from affectstream.stream.batch.output.report import print_summary, summarize, write_failures
+from affectstream.stream.batch.output.resume import remaining
+from affectstream.stream.batch.output.storage import Storage
+from affectstream.stream.batch.plan.durations import durations
+from affectstream.stream.batch.plan.shard import Shard, take_shard
+from affectstream.stream.batch.plan.sizing import cores, share_out, worker_count
+from affectstream.stream.batch.plan.task import Task
 from affectstream.stream.batch.progress import BatchProgress
-from affectstream.stream.batch.recording import score_recording
-from affectstream.stream.batch.report import print_summary, summarize, write_failures
-from affectstream.stream.batch.resume import remaining
-from affectstream.stream.batch.shard import Shard, take_shard
-from affectstream.stream.batch.sizing import cores, share_out, worker_count
-from affectstream.stream.batch.storage import Storage
-from affectstream.stream.batch.task import Task
-from affectstream.stream.batch.worker import Settings
+from affectstream.stream.batch.workers.pool import score_in_processes
+from affectstream.stream.batch.workers.recording import score_recording
+from affectstream.stream.batch.workers.worker import Settings
 from affectstream.stream.loaded import LoadedBundle
 from affectstream.stream.offline.to_stream import Tally, single_interrupt, stderr_console
 from affectstream.stream.sinks import DEFAULT_FORMATS, Format
@@ -194,7 +194,7 @@ def _outcomes(
         inputs=inputs,
     )
     if options.cluster is not None:
-        from affectstream.stream.batch.cluster import score_on_cluster
+        from affectstream.stream.batch.workers.cluster import score_on_cluster
 
         yield from score_on_cluster(
             tasks,

@@ -34,7 +34,7 @@ def purge(
     from rich.console import Console
 
     from affectstream.stream import exits
-    from affectstream.stream.batch.purge import purge as remove
+    from affectstream.stream.batch.output.purge import purge as remove
     from affectstream.stream.errors import OptionError
 
     if not output.is_dir():

@@ -130,11 +130,11 @@ def score(
     # Imported here so that --help answers at once.
     from rich.console import Console
 
-    from affectstream.stream.batch.find import find_tasks, stands_for_several
+    from affectstream.stream.batch.output.storage import storage_at
+    from affectstream.stream.batch.plan.find import find_tasks, stands_for_several
+    from affectstream.stream.batch.plan.shard import Shard
+    from affectstream.stream.batch.plan.sizing import processes_for_one
     from affectstream.stream.batch.run import BatchOptions, score_batch
-    from affectstream.stream.batch.shard import Shard
-    from affectstream.stream.batch.sizing import processes_for_one
-    from affectstream.stream.batch.storage import storage_at
     from affectstream.stream.cli.event_lines import EventLines
     from affectstream.stream.errors import OptionError
     from affectstream.stream.live.capture.address import is_url, redact

@@ -44,9 +44,9 @@ def evaluate(
     """
     from affectstream.engines.bundle.bundle import Bundle
     from affectstream.stream.errors import OptionError
-    from affectstream.train.evaluate.bundle_evaluation import evaluate_fully
-    from affectstream.train.evaluate.bundle_metrics import measure_bundle
-    from affectstream.train.evaluate.evaluation_files import PAGE, write_evaluation
+    from affectstream.train.evaluate.bundle.bundle_evaluation import evaluate_fully
+    from affectstream.train.evaluate.bundle.bundle_metrics import measure_bundle
+    from affectstream.train.evaluate.bundle.evaluation_files import PAGE, write_evaluation
 
     if media and output is None:
         raise OptionError("--media shows the worst cases in the report: give --output too")
@@ -81,7 +81,7 @@ def evaluate_detector(
     from affectstream.engines.bundle.folder import find_bundle, read_manifest
     from affectstream.engines.models.registry import part_path
     from affectstream.stream.faces.detect import DetectorSpec
-    from affectstream.train.evaluate import detector
+    from affectstream.train.evaluate.parts import detector
     from affectstream.train.evaluate.table import aligned
 
     spec = DetectorSpec(size, threshold)
@@ -122,7 +122,7 @@ def evaluate_geometry(
     from affectstream.stream.faces.detect import Detector, DetectorSpec
     from affectstream.stream.faces.find import FaceFinder
     from affectstream.stream.faces.geometry import GeometryEngine
-    from affectstream.train.evaluate import face_geometry
+    from affectstream.train.evaluate.parts import face_geometry
 
     with Bundle.open(bundle) as opened:
         geometry = GeometryEngine.from_bundle(opened)
@@ -177,7 +177,7 @@ def evaluate_face(
     """
     import msgspec
 
-    from affectstream.train.evaluate import face_encoder as faces
+    from affectstream.train.evaluate.parts import face_encoder as faces
 
     _warn_of_training_samples(split)
     found = faces.evaluate(faces.FaceEncoder(encoder), data, split, linear)
@@ -209,7 +209,7 @@ def evaluate_voice(
     """
     import msgspec
 
-    from affectstream.train.evaluate import voice_encoder as voices
+    from affectstream.train.evaluate.parts import voice_encoder as voices
 
     for part in split or []:
         _warn_of_training_samples(part)

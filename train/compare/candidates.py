@@ -18,10 +18,10 @@ from affectstream.stream.errors import OptionError
 from affectstream.train.config import FitConfig
 from affectstream.train.data.dataset import read_info
 from affectstream.train.errors import DataError, RunError
-from affectstream.train.evaluate.bundle_metrics import measure_bundle
-from affectstream.train.evaluate.cost import Cost, measure_cost
-from affectstream.train.evaluate.evaluation_files import METRICS, PREDICTIONS
-from affectstream.train.evaluate.importance import Importance
+from affectstream.train.evaluate.bundle.bundle_metrics import measure_bundle
+from affectstream.train.evaluate.bundle.cost import Cost, measure_cost
+from affectstream.train.evaluate.bundle.evaluation_files import METRICS, PREDICTIONS
+from affectstream.train.evaluate.bundle.importance import Importance
 from affectstream.train.fit.checkpoint import BEST, SUMMARY, load, load_run
 from affectstream.train.fit.unseen import check_unseen
 from affectstream.train.predict.predictions import Predictions, Predictor

@@ -8,7 +8,7 @@ from math import nan
 from affectstream.train.compare.candidates import Candidate
 from affectstream.train.compare.comparison import TaskComparison
 from affectstream.train.compare.recommend import ALIKE, Recommendation
-from affectstream.train.evaluate.evaluation_page import FOOTER, cost_card, importance_parts
+from affectstream.train.evaluate.bundle.evaluation_page import FOOTER, cost_card, importance_parts
 from affectstream.train.pages import charts
 from affectstream.train.pages.charts import Bar
 from affectstream.train.pages.elements import (

@@ -14,7 +14,7 @@ from msgspec import structs
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.folder import MANIFEST, Member, file_parts
 from affectstream.train.calibration import COVERAGE, EVEN
-from affectstream.train.evaluate.detector_metrics import measure_detector
+from affectstream.train.evaluate.parts.detector_metrics import measure_detector
 from affectstream.train.export import card
 from affectstream.train.export.bundle_folder import atomic_bundle, file_part, write_manifest
 from affectstream.train.export.merged_bundle import MergeConfig, merged_manifest, write_merged

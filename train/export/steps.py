@@ -16,7 +16,7 @@ from affectstream.engines.manifest import (
 from affectstream.train.calibration import Calibrated, manifest_calibration
 from affectstream.train.data.dataset import read_info
 from affectstream.train.errors import RunError
-from affectstream.train.evaluate.bundle_metrics import (
+from affectstream.train.evaluate.bundle.bundle_metrics import (
     calibrate_emotion,
     class_table,
     find_conflicts,

@@ -20,9 +20,9 @@ from torchvision.ops import distance_box_iou_loss
 from affectstream.engines.bundle.shapes import YUNET_OUTPUTS
 from affectstream.stream.faces.yunet import STRIDES, Proposals, box_iou, decode_proposals, nms
 from affectstream.train.loader.batches import to_device
-from affectstream.train.loader.canvas_batches import SIDES, CanvasBatches, canvas_batch
-from affectstream.train.loader.face_canvases import Canvases, free_pictures
-from affectstream.train.loader.face_photos import YUNET, find_heads, read_crops, read_photos
+from affectstream.train.loader.faces.batches import SIDES, CanvasBatches, canvas_batch
+from affectstream.train.loader.faces.canvases import Canvases, free_pictures
+from affectstream.train.loader.faces.photos import YUNET, find_heads, read_crops, read_photos
 from affectstream.train.networks.yunet import YuNet, by_cell, read_yunet
 from affectstream.train.onnx.half_storage import store_weights_as_half
 from affectstream.train.onnx.onnx_export import to_onnx

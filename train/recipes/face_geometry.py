@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from affectstream.engines.landmarks import LANDMARKS, MEASURES
 from affectstream.train.loader.batches import to_device
-from affectstream.train.loader.face_squares import (
+from affectstream.train.loader.faces.squares import (
     CHIN,
     FOREHEAD,
     SIDE,

@@ -15,7 +15,7 @@ from affectstream.engines.bundle.folder import is_label
 from affectstream.engines.cache.digest import sha256
 from affectstream.engines.manifest import Manifest
 from affectstream.stream import Recognizer, SourceOptions
-from affectstream.stream.batch.find import find_tasks
+from affectstream.stream.batch.plan.find import find_tasks
 from affectstream.stream.errors import OptionError
 from affectstream.stream.results.readings import table_schema
 from affectstream.train.annotations.annotations import Annotations, Coding, Stretch

@@ -15,7 +15,7 @@ from affectstream.bench.behaviour.report import Measure, Promise
 from affectstream.bench.behaviour.sections import SECTIONS
 from affectstream.engines.errors import UsageError
 from affectstream.stream import Emotion, Segment
-from affectstream.train.loader.face_squares import is_held
+from affectstream.train.loader.faces.squares import is_held
 
 
 @pytest.fixture

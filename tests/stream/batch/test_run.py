@@ -15,7 +15,7 @@ from filelock import FileLock
 
 from affectstream.engines.bundle.folder import POCKET
 from affectstream.stream import OptionError, Recognizer, SourceOptions
-from affectstream.stream.batch import recording, worker
+from affectstream.stream.batch.workers import recording, worker
 from affectstream.stream.offline.output import OutputFolder
 from tests.support.command import run_command
 from tests.support.media import write_video
@@ -147,8 +147,8 @@ def test_a_process_that_dies_takes_no_other_recording_with_it(talks, tmp_path, c
     bad.parent.mkdir()
     bad.write_text(
         "import os, sys\n"
-        "if 'affectstream.stream.batch.worker' in ' '.join(sys.orig_argv):\n"
-        "    import affectstream.stream.batch.recording as recording\n"
+        "if 'affectstream.stream.batch.workers.worker' in ' '.join(sys.orig_argv):\n"
+        "    import affectstream.stream.batch.workers.recording as recording\n"
         "    score = recording.score_recording\n"
         "    def crash(recognizer, task, *rest, **named):\n"
         "        if task.name == 'day1/two.srt':\n"
@@ -171,8 +171,8 @@ def test_a_worker_ends_with_its_caller(tmp_path):
     """Also where the caller was killed: an orphan would hold the folder of its recording."""
     code = (
         "import subprocess, sys, os\n"
-        "from affectstream.stream.batch.pool import _Worker\n"
-        "from affectstream.stream.batch.worker import Settings\n"
+        "from affectstream.stream.batch.workers.pool import _Worker\n"
+        "from affectstream.stream.batch.workers.worker import Settings\n"
         "from affectstream.engines.devices.choose import Choice\n"
         "from pathlib import Path\n"
         f"one = _Worker(Settings(Path({str(POCKET)!r}), Choice('cpu', ''), 1, 1, '.', (), ()))\n"

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from affectstream.stream import OptionError
-from affectstream.stream.batch import recording
+from affectstream.stream.batch.workers import recording
 from affectstream.stream.offline import to_stream
 from affectstream.stream.offline.session import Session
 from tests.support.command import run_command

@@ -7,7 +7,7 @@ from functools import partial
 import psutil
 import pytest
 
-from affectstream.stream.batch import recording
+from affectstream.stream.batch.workers import recording
 from affectstream.stream.errors import OptionError, ProcessDied
 from affectstream.stream.media.types import FOREVER_US
 from affectstream.stream.offline import to_stream

@@ -17,7 +17,7 @@ from affectstream.train.compare.recommend import Rules, recommend
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.data.resplit import resplit
 from affectstream.train.errors import DataError, RunError
-from affectstream.train.evaluate.cost import Cost, EngineCost
+from affectstream.train.evaluate.bundle.cost import Cost, EngineCost
 from affectstream.train.fit.loop import fit
 from affectstream.train.predict.predictions import Predictions
 from affectstream.train.recipes.registry import recipes

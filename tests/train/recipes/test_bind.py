@@ -23,7 +23,7 @@ from affectstream.stream.faces.crop import scaled_template
 from affectstream.train.config import FitConfig
 from affectstream.train.data.dataset import CropInfo
 from affectstream.train.errors import DataError, DataMissing, RunError
-from affectstream.train.evaluate.bundle_metrics import AS_THEY_ARE, measure_bundle
+from affectstream.train.evaluate.bundle.bundle_metrics import AS_THEY_ARE, measure_bundle
 from affectstream.train.export.card import training_data
 from affectstream.train.export.net_bundle import assemble
 from affectstream.train.fit.checkpoint import load, load_run

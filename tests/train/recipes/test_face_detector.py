@@ -20,11 +20,11 @@ from affectstream.engines.runtimes.onnx import OnnxEngine
 from affectstream.stream.faces.detect import Detector, DetectorSpec
 from affectstream.stream.faces.yunet import STRIDES, decode_proposals
 from affectstream.train.errors import DataMissing
-from affectstream.train.evaluate.detector import roll_between, turn_boxes
-from affectstream.train.loader.canvas_batches import CanvasBatches, turn_canvas
-from affectstream.train.loader.face_canvases import Canvases, free_pictures
-from affectstream.train.loader.face_photos import YUNET, is_held, read_photos, thinned
-from affectstream.train.loader.face_scene import Faces, Head, Picture, Scene, moved
+from affectstream.train.evaluate.parts.detector import roll_between, turn_boxes
+from affectstream.train.loader.faces.batches import CanvasBatches, turn_canvas
+from affectstream.train.loader.faces.canvases import Canvases, free_pictures
+from affectstream.train.loader.faces.photos import YUNET, is_held, read_photos, thinned
+from affectstream.train.loader.faces.scene import Faces, Head, Picture, Scene, moved
 from affectstream.train.networks.yunet import PARTS, read_yunet
 from affectstream.train.recipe import Batch
 from affectstream.train.recipes.face_detector import RECIPE, _decoded, _turned_answers

@@ -15,7 +15,7 @@ from affectstream.engines.landmarks import LANDMARKS, MEASURES
 from affectstream.engines.runtimes.onnx import OnnxEngine
 from affectstream.train.config import FitConfig
 from affectstream.train.errors import DataMissing
-from affectstream.train.loader.face_squares import SIDE, Face, cut, degrade, is_held, read_faces
+from affectstream.train.loader.faces.squares import SIDE, Face, cut, degrade, is_held, read_faces
 from affectstream.train.networks.face_landmarks import PARTS, angles, measures
 from affectstream.train.recipes import face_geometry
 from affectstream.train.recipes.face_geometry import RECIPE

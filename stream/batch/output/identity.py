@@ -1,0 +1,75 @@
+"""What results were made from and with, so that a later run knows whether they still hold.
+
+`run.json` says it of each recording: `input` and `transcript` (size, time of change, SHA-256), and
+`made_with` (version of this package, of the events, the bundle, the options).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from affectstream.engines.bundle.bundle import Bundle
+from affectstream.engines.bundle.folder import MANIFEST
+from affectstream.engines.cache.digest import sha256
+from affectstream.stream.batch.plan.task import Task
+from affectstream.stream.events import SCHEMA
+from affectstream.stream.loaded import LoadedBundle
+from affectstream.stream.options import SourceOptions
+from affectstream.stream.transcript.files import find_transcript, is_transcript
+
+
+def made_by(recognizer: LoadedBundle) -> dict[str, str]:
+    """The versions that decide on results: of this package, of the events, and of the bundle."""
+    return {
+        "affectstream": version("affectstream"),
+        "schema": SCHEMA,
+        "bundle": sha256(recognizer.bundle.folder / MANIFEST),
+    }
+
+
+def options_hash(options: SourceOptions) -> str:
+    """A hash of all options that decide on results; that of a transcript is its name."""
+    full = {
+        **options.described(),
+        "metadata": options.metadata,
+        "max_pixels": options.max_pixels,
+    }
+    return hashlib.sha256(msgspec.json.encode(full, order="sorted")).hexdigest()
+
+
+def transcript_of(task: Task, bundle: Bundle) -> Path | None:
+    """The file of the words that a session of this recording looks into."""
+    unread = "text" not in bundle.modalities or not task.options.allows("text")
+    if unread or is_transcript(task.path):
+        return None
+    return task.options.transcript or find_transcript(task.path)
+
+
+def valid_name(path: Path) -> str:
+    """The name of a file as UTF-8 can hold it."""
+    return os.fsencode(path.name).decode("utf-8", "replace")
+
+
+def file_identity(path: Path) -> dict[str, Any]:
+    """Size, time of change and content of a file. Raises `OSError`."""
+    before = path.stat()
+    return {"size": before.st_size, "mtime_ns": before.st_mtime_ns, "sha256": sha256(path)}
+
+
+def is_unchanged(path: Path, identity: Mapping[str, Any]) -> bool:
+    """Whether a file is still the one of `identity`. The content is read only if the time of change differs,
+    as after copying."""
+    try:
+        now = path.stat()
+        if now.st_size != identity["size"]:
+            return False
+        return bool(now.st_mtime_ns == identity["mtime_ns"]) or sha256(path) == identity["sha256"]
+    except OSError:
+        return False

@@ -1,0 +1,132 @@
+"""Removing all that was derived from one recording, and checking that nothing is left of it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from affectstream.engines.cache.digest import sha256
+from affectstream.stream.batch.output.report import summarize, write_failures
+from affectstream.stream.batch.output.storage import FolderStorage
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """One file that is no more."""
+
+    path: str
+    """In the output."""
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Purge:
+    """What was removed, and what a search of everything that stays has found."""
+
+    recording: str
+    removed: tuple[Removed, ...]
+    searched: int
+    """Files of the output that were searched for the recording's path, name in the output, and hash."""
+    left: tuple[str, ...]
+    """Files of the output that still name it."""
+
+
+def purge(recording: Path, output: Path) -> Purge:
+    """Remove every result of `recording` from `output`, and write the files about all recordings anew.
+
+    Results belong to a recording if they were made from its path, or from a file of the same content, so a
+    recording that was moved, renamed or deleted since is found too. `recording` may also be the name of the
+    folder of results in `output`. Afterwards every file in `output` is searched for it, within tables and
+    compressed columns too. Raises `OutputError` or `OSError` if something cannot be removed or searched.
+    """
+    storage = FolderStorage(output)
+    content = sha256(recording) if recording.is_file() else None
+    found = {
+        name: run for name, run in storage.runs() if _belongs(name, run, recording, output, content)
+    }
+    removed = [one for name in found for one in _remove(output, name)]
+    if found:
+        write_failures(storage, ())
+        summarize(storage)
+    traces = _traces(found, content)
+    files = [path for path in sorted(output.rglob("*")) if path.is_file()]
+    left = [path for path in files if _names(path, traces)]
+    return Purge(
+        _text(recording),
+        tuple(removed),
+        len(files),
+        tuple(path.relative_to(output).as_posix() for path in left),
+    )
+
+
+def _belongs(
+    name: str, run: Mapping[str, Any], recording: Path, output: Path, content: str | None
+) -> bool:
+    whole = _text(recording.absolute())
+    same_path = run.get("source") in (whole, os.path.realpath(recording))
+    identity = run.get("input") or {}
+    same_content = content is not None and identity.get("sha256") == content
+    in_output = _text((output / name).absolute())
+    return same_path or same_content or whole == in_output or _text(recording) == name
+
+
+def _remove(output: Path, name: str) -> list[Removed]:
+    """Delete the folder of a recording, `run.json` last, and the folders above it that are then empty."""
+    folder = output / name
+    removed = []
+    files = [path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()]
+    for path in sorted(files, key=lambda path: (path.name == "run.json", path)):
+        content = b"" if path.is_symlink() else path.read_bytes()
+        path.unlink()
+        where = path.relative_to(output).as_posix()
+        removed.append(Removed(where, len(content), hashlib.sha256(content).hexdigest()))
+    for inner in sorted((path for path in folder.rglob("*")), reverse=True):
+        inner.rmdir()
+    folder.rmdir()
+    for above in folder.parents:
+        if above == output or any(above.iterdir()):
+            break
+        above.rmdir()
+    return removed
+
+
+def _traces(found: Mapping[str, Mapping[str, Any]], content: str | None) -> list[bytes]:
+    """What only this recording's results would hold: its path, the name of its folder, and its hash."""
+    traces: set[str | None] = {content}
+    for name, run in found.items():
+        traces |= {run.get("source"), (run.get("input") or {}).get("sha256")}
+        if len(PurePosixPath(name).parts) > 1:
+            traces.add(name)  # a mere file name may be that of other recordings too
+    return [trace.encode() for trace in traces if trace]
+
+
+def _names(path: Path, traces: Sequence[bytes]) -> bool:
+    content = path.read_bytes()
+    if content[:4] == b"PAR1":
+        content += _strings(content)
+    return any(trace in content for trace in traces)
+
+
+def _strings(parquet: bytes) -> bytes:
+    """The text in a Parquet file, whose columns are compressed."""
+    table = pq.read_table(io.BytesIO(parquet))
+    columns = [
+        column
+        for column in table.columns
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    ]
+    values = {value for column in columns for value in column.unique().to_pylist() if value}
+    return "\n".join(sorted(values)).encode()
+
+
+def _text(path: Path) -> str:
+    return os.fsencode(path).decode("utf-8", "replace")

@@ -1,0 +1,1 @@
+"""Which recordings: found, or listed in a manifest, shared out between machines and processes."""

@@ -1,0 +1,155 @@
+"""A table of recordings: a CSV file with a line for each, and options of its own for each.
+
+| column | value |
+|---|---|
+| `path` | the recording; relative paths count from the folder of the manifest |
+| `transcript` | its .srt or .vtt file |
+| `language` | language of the words, such as ``en`` |
+| `speakers` | who speaks: ``2``, or ``Alice=1;Bob=2`` |
+| `channels` | one speaker on each stereo channel: ``left=1;right=2`` |
+| `start`, `end` | the part to score: ``90`` or ``00:01:30`` |
+| `voices` | tell the voices apart: how many there are, or ``auto`` |
+| `metadata` | JSON file with age and gender of the speakers |
+| `purpose`, `consent` | what the results are for, and what the people in it agreed to |
+| `group` | a name; summaries compare groups |
+
+Only `path` is needed. An empty cell leaves the option of the command line. Columns whose name begins with
+``x_`` are left to the user.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from affectstream.stream.batch.plan.task import Task, relative_name
+from affectstream.stream.errors import AffectstreamError, OptionError
+from affectstream.stream.options import Assignment, SourceOptions, parse_time, parse_voices
+from affectstream.stream.speaker_metadata import read_speakers
+from affectstream.stream.transcript.files import language_tag, read_transcript
+
+COLUMNS = (
+    *("path", "transcript", "language", "speakers", "channels"),
+    *("start", "end", "metadata", "voices", "purpose", "consent", "group"),
+)
+OWN_PREFIX = "x_"
+_MAX_SHOWN = 20
+
+
+def read_manifest(path: Path, options: SourceOptions) -> list[Task]:
+    """The recordings of a manifest, with `options` for what it does not give.
+
+    The whole file is checked, and all that it names is looked for. Raises `OptionError` with every mistake
+    and its line.
+    """
+    lines = _lines(path)
+    number, header = next(lines, (1, []))
+    columns = [name.strip().lower() for name in header]
+    _check_columns(path, number, columns)
+    tasks: list[Task] = []
+    mistakes: list[str] = []
+    seen: dict[Path, int] = {}
+    for number, cells in lines:
+        if not any(cell.strip() for cell in cells):
+            continue
+        try:
+            if len(cells) != len(columns):
+                raise OptionError(f"expected {len(columns)} cells, found {len(cells)}")
+            row = {name: cell.strip() for name, cell in zip(columns, cells, strict=True)}
+            task = _task(path, row, options)
+            if (before := seen.setdefault(task.path, number)) != number:
+                raise OptionError(f"{row['path']} stands in line {before} already")
+            tasks.append(task)
+        except AffectstreamError as error:
+            mistakes.append(f"line {number}: {error}")
+    if mistakes:
+        more = len(mistakes) - _MAX_SHOWN
+        shown = [*mistakes[:_MAX_SHOWN], *([f"and {more} more"] if more > 0 else ())]
+        raise OptionError(
+            f"{path}: nothing was scored, mend these lines first:\n" + "\n".join(shown)
+        )
+    if not tasks:
+        raise OptionError(f"{path}: names no recording: expected a line for each below the columns")
+    return tasks
+
+
+def _lines(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The rows with the number of their line. Commas, semicolons and tabs may separate cells."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise OptionError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise OptionError(
+            f"{path}: line {line}: is not UTF-8: save the table as CSV in UTF-8"
+        ) from error
+    header = text.partition("\n")[0]
+    separator = max(",;\t", key=header.count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    try:
+        end = 0
+        for cells in reader:
+            yield end + 1, cells
+            end = reader.line_num
+    except csv.Error as error:
+        raise OptionError(
+            f"{path}: line {reader.line_num}: is no line of a CSV: {error}"
+        ) from error
+
+
+def _check_columns(path: Path, number: int, columns: list[str]) -> None:
+    where = f"{path}: line {number}"
+    if "path" not in columns:
+        found = ", ".join(columns) or "nothing"
+        raise OptionError(
+            f"{where}: expected the names of the columns, path among them, found {found}"
+        )
+    for name in columns:
+        if columns.count(name) > 1:
+            raise OptionError(f"{where}: the column {name!r} stands there twice")
+        if name not in COLUMNS and not name.startswith(OWN_PREFIX):
+            close = difflib.get_close_matches(name, COLUMNS, 1)
+            meant = f"; did you mean {close[0]!r}?" if close else ""
+            raise OptionError(
+                f"{where}: column {name!r} is not known: expected some of {', '.join(COLUMNS)}, or "
+                f"{OWN_PREFIX}NAME for columns of your own{meant}"
+            )
+
+
+def _task(manifest: Path, row: Mapping[str, str], options: SourceOptions) -> Task:
+    folder = manifest.parent
+    if not row["path"]:
+        raise OptionError("the cell of path is empty")
+    path = folder / row["path"]
+    if not path.is_file():
+        raise OptionError(f"path {row['path']}: no such file in {folder.absolute()}")
+    changes: dict[str, object] = {}
+    if text := row.get("transcript"):
+        read_transcript(folder / text)
+        changes["transcript"] = folder / text
+    if text := row.get("language"):
+        if language_tag(text) is None:
+            raise OptionError(f"language {text!r} is not known: expected such as en, eng or en-US")
+        changes["language"] = text
+    speakers, channels = row.get("speakers", ""), row.get("channels", "")
+    if speakers or channels:
+        named = [part.strip() for part in speakers.split(";") if part.strip()]
+        changes["assignment"] = Assignment.parse(named, channels.replace(";", ",") or None)
+    if text := row.get("start"):
+        changes["start_us"] = parse_time(text)
+    if text := row.get("end"):
+        changes["end_us"] = parse_time(text)
+    if text := row.get("metadata"):
+        changes["metadata"] = read_speakers(folder / text)
+    if text := row.get("voices"):
+        changes["voices"] = parse_voices(text)
+    for name in ("purpose", "consent"):
+        if text := row.get(name):
+            changes[name] = text
+    own = replace(options, **changes)  # type: ignore[arg-type]
+    return Task(path, relative_name(path, folder), own, row.get("group") or None)

@@ -1,0 +1,194 @@
+"""Results on an object store, and a batch on a Ray cluster."""
+
+import os
+import secrets
+import threading
+
+import pytest
+
+from affectstream.stream import OptionError, Recognizer, SourceOptions
+from affectstream.stream.batch.output.storage import FolderStorage, ObjectStorage, storage_at
+from affectstream.stream.batch.plan.find import find_tasks
+from affectstream.stream.batch.run import BatchOptions, score_batch
+from affectstream.stream.batch.workers import cluster
+from affectstream.stream.summary.files import SUMMARY_FILES
+from tests.stream.batch.test_run import contents, status
+from tests.support.command import run_command
+from tests.support.media import Muxing, write_video
+
+
+@pytest.fixture
+def bucket(monkeypatch):
+    """The address of a bucket on a server of this machine that speaks S3."""
+    pytest.importorskip("s3fs", reason="the 's3' extra is not installed")
+    server = pytest.importorskip("moto.server", reason="moto serves S3 in this test")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    serving = server.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    serving.start()
+    host, port = serving.get_host_and_port()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    import s3fs
+
+    s3fs.S3FileSystem.clear_instance_cache()
+    name = (
+        f"results-{secrets.token_hex(4)}"  # the server keeps buckets as long as the process lives
+    )
+    s3fs.S3FileSystem().mkdir(name)
+    yield f"s3://{name}/study"
+    s3fs.S3FileSystem.clear_instance_cache()
+    serving.stop()
+
+
+def fetched(url, folder):
+    """A copy in `folder` of what lies at `url`."""
+    storage = ObjectStorage(url)
+    storage._files.get(storage._root, str(folder), recursive=True)
+    return folder
+
+
+def test_an_object_store_gets_what_a_folder_gets_and_the_same_command_goes_on(
+    damaged, tmp_path, bucket, capsys
+):
+    line = ("score", damaged, "--workers", 1, "-f", "jsonl,parquet,vtt", "-o")
+    assert run_command(*line, tmp_path / "out") == 3
+    assert run_command(*line, bucket) == 3
+    copy = fetched(bucket, tmp_path / "copy")
+    assert contents(copy) == contents(tmp_path / "out")
+    assert status(copy) == status(tmp_path / "out")
+    assert not list(copy.rglob(".*"))
+    capsys.readouterr()
+    ObjectStorage(bucket)._files.rm_file(f"{bucket}/one.srt/run.json")
+    assert run_command(*line, bucket) == 3
+    assert "4 of 5 recordings are scored already" in capsys.readouterr().err
+    assert contents(fetched(bucket, tmp_path / "again")) == contents(tmp_path / "out")
+
+
+@pytest.mark.parametrize("formats", ["jsonl,parquet,report", "jsonl,parquet"])
+def test_an_object_store_gets_the_summary_of_a_folder(talks, tmp_path, bucket, formats):
+    line = ("score", talks, "--workers", 1, "-f", formats, "-o")
+    assert run_command(*line, tmp_path / "study") == 0
+    assert run_command(*line, bucket) == 0
+    copy = fetched(bucket, tmp_path / "copy")
+    for name in SUMMARY_FILES:
+        ours, theirs = tmp_path / "study" / name, copy / name
+        assert ours.read_bytes() == theirs.read_bytes(), name
+    for folder in ("day1/two.srt", "day1/three.vtt"):
+        for path in (copy / folder).iterdir():
+            ObjectStorage(bucket)._files.rm_file(f"{bucket}/{folder}/{path.name}")
+    assert run_command("score", talks / "one.srt", *line[2:], bucket) == 0
+    assert not [p.name for p in fetched(bucket, tmp_path / "one").iterdir() if "summary" in p.name]
+
+
+def test_run_json_is_sent_last_and_removed_first(talks, tmp_path, bucket):
+    storage = ObjectStorage(bucket)
+    for name in ("run.json", "events.jsonl", "old.txt"):
+        storage._files.pipe_file(f"{bucket}/one.srt/{name}", b"{}")
+    sent = []
+    files = storage._files
+    for method in ("pipe_file", "rm_file"):
+        whole = getattr(files, method)
+
+        def record(path, *rest, whole=whole, method=method):
+            sent.append((method, path.rpartition("/")[2]))
+            return whole(path, *rest)
+
+        setattr(files, method, record)
+    new = tmp_path / "new/one.srt"
+    new.mkdir(parents=True)
+    for name in ("run.json", "events.jsonl", ".lock"):
+        (new / name).touch()
+    storage.publish(tmp_path / "new", "one.srt")
+    assert sent[0] == ("rm_file", "run.json") and sent[-1] == ("pipe_file", "run.json")
+    assert ("pipe_file", ".lock") not in sent
+    left = {path.rpartition("/")[2] for path in files.find(f"{bucket}/one.srt")}
+    assert left == {"run.json", "events.jsonl"}
+
+
+def test_a_store_that_does_not_answer_is_named(talks, bucket, capsys):
+    assert run_command("score", talks / "one.srt", "-o", "s3://nowhere/study") == 4
+    assert "cannot write s3://nowhere/study" in " ".join(capsys.readouterr().err.split())
+
+
+def test_addresses():
+    assert storage_at("a/b").local == storage_at("file://a/b").local
+    assert isinstance(storage_at("a"), FolderStorage)
+    pytest.importorskip("fsspec")
+    with pytest.raises(OptionError, match="expected a folder, or an address"):
+        storage_at("xyz://bucket")
+
+
+# --- Ray ---
+
+
+@pytest.fixture
+def ray(monkeypatch):
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    return pytest.importorskip("ray", reason="the 'cluster' extra is not installed")
+
+
+@pytest.mark.slow
+def test_a_local_cluster_writes_what_processes_write(damaged, tmp_path, ray):
+    line = ("score", damaged, "-f", "jsonl,parquet,vtt")
+    assert run_command(*line, "--workers", 1, "-o", tmp_path / "one") == 3
+    assert run_command(*line, "--workers", 2, "--cluster", "local", "-o", tmp_path / "out") == 3
+    assert contents(tmp_path / "out") == contents(tmp_path / "one")
+
+
+@pytest.mark.slow
+def test_a_task_shares_a_long_recording_among_the_cores_of_its_node(tmp_path, ray, monkeypatch):
+    """Ranges have 20 s or more, so a recording of 48 s has two."""
+    muxing = Muxing(video_options={"g": "24"})
+    write_video(tmp_path / "long.mp4", 48 * 12, rate=12, muxing=muxing)
+    used = []
+    results = cluster._results
+
+    def record(ray, tasks, settings, retry_failed):
+        used.append(settings.ranges)
+        return results(ray, tasks, settings, retry_failed)
+
+    monkeypatch.setattr(cluster, "_results", record)
+    line = ("score", tmp_path / "long.mp4", "-f", "jsonl,parquet,vtt")
+    assert run_command(*line, "--workers", 1, "-o", tmp_path / "one") == 0
+    assert run_command(*line, "--workers", 2, "--cluster", "local", "-o", tmp_path / "two") == 0
+    assert used == [2]
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+@pytest.mark.slow
+def test_a_node_that_dies_loses_and_doubles_nothing(damaged, tmp_path, ray):
+    """Two nodes; one is killed while it scores. Ray gives its recordings to the other one."""
+    from ray.cluster_utils import Cluster
+
+    for number in range(6):
+        write_video(damaged / f"video{number}.mp4", 60)
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    node = nodes.add_node(num_cpus=1)
+    output = tmp_path / "out"
+    killed = threading.Event()
+
+    def kill():
+        while len(status(output)) < 2 and not killed.wait(0.05):
+            pass
+        nodes.remove_node(node, allow_graceful=False)
+        killed.set()
+
+    try:
+        with Recognizer.open(threads=1) as recognizer:
+            tasks = find_tasks([damaged], SourceOptions())
+            how = BatchOptions(("jsonl", "parquet", "vtt"), progress=False, workers=1)
+            undisturbed = score_batch(recognizer, tasks, FolderStorage(tmp_path / "one"), how)
+            killer = threading.Thread(target=kill)
+            killer.start()
+            on_ray = BatchOptions(how.formats, progress=False, cluster=nodes.address)
+            result = score_batch(recognizer, tasks, FolderStorage(output), on_ray)
+            assert killed.is_set()
+            killer.join()
+    finally:
+        ray.shutdown()
+        nodes.shutdown()
+    assert [one.name for one in result.outcomes] == [one.name for one in undisturbed.outcomes]
+    assert [one.status for one in result.outcomes] == [one.status for one in undisturbed.outcomes]
+    assert contents(output) == contents(tmp_path / "one")
+    assert os.path.lexists(output / "failures.csv")

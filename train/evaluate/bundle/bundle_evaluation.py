@@ -1,0 +1,122 @@
+"""Everything that an evaluation of a bundle finds, and the folder that it is kept in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affectstream.engines.bundle.bundle import Bundle
+from affectstream.engines.manifest import Measurement
+from affectstream.train.data.dataset import Dataset
+from affectstream.train.errors import DataError
+from affectstream.train.evaluate.bundle.bundle_metrics import BundleMetrics
+from affectstream.train.evaluate.bundle.cost import Cost, measure_cost
+from affectstream.train.evaluate.bundle.error_analysis import ErrorAnalysis, analyze_errors
+from affectstream.train.evaluate.bundle.evaluation import Evaluation, evaluate_predictions
+from affectstream.train.evaluate.bundle.importance import Importance
+from affectstream.train.evaluate.bundle.sample_facts import SampleFacts, sample_facts
+from affectstream.train.fit.unseen import was_trained_on
+from affectstream.train.predict.predictions import Predictions
+
+MOST_TRAINING = 2000
+"""Samples of split train that stand for the people of the training."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BundleEvaluation:
+    """One bundle on one split."""
+
+    origin: Mapping[str, Any]
+    """What was evaluated, and on what."""
+    rows: tuple[Measurement, ...]
+    """Metrics of the samples as they are, and with each set of modalities alone."""
+    tasks: tuple[Evaluation, ...]
+    predictions: Predictions
+    importance: Importance | None
+    cost: Cost
+    errors: ErrorAnalysis | None
+    """Of the first task of classes; None without one."""
+    human: float | None
+    """Mean share of the people who voted on a sample that chose its label; None without votes."""
+    dataset: Dataset
+    numbers: NDArray[np.int64]
+    """The row of the data set of each prediction."""
+
+
+def evaluate_fully(
+    bundle: Bundle, found: BundleMetrics, data: Path, split: str
+) -> BundleEvaluation:
+    """Add to the metrics of a bundle what they hide: where it fails, and what it costs.
+
+    Raises `BundleError` if the cost cannot be measured.
+    """
+    info = found.dataset.info
+    origin = {
+        "bundle": bundle.manifest.name,
+        "version": bundle.manifest.version,
+        "folder": str(bundle.folder),
+        "modalities": bundle.modalities,
+        "data": str(data),
+        "name": info.name,
+        "split": split,
+        "content_sha256": info.content_sha256,
+        "split_sha256": info.split_sha256,
+        "trained_on_this_set": was_trained_on(bundle.folder, data),
+    }
+    return BundleEvaluation(
+        origin,
+        found.rows,
+        tuple(evaluate_predictions(found.predictions)),
+        found.predictions,
+        found.importance,
+        measure_cost(bundle.folder),
+        _errors(found, split),
+        _human(found),
+        found.dataset,
+        found.numbers,
+    )
+
+
+def _errors(found: BundleMetrics, split: str) -> ErrorAnalysis | None:
+    predictions = found.predictions
+    task = next((task for task in predictions.tasks if task.target == "class"), None)
+    if task is None:
+        return None
+    truth = predictions.truth[task.name]
+    known = np.flatnonzero(task.labeled(truth))
+    if len(known) < 2:
+        return None
+    return analyze_errors(
+        task.name,
+        task.labels,
+        known,
+        predictions.ids[known],
+        truth[known],
+        predictions.predicted[task.name][known],
+        sample_facts(found.dataset, found.numbers[known]),
+        _training_facts(found.dataset) if split != "train" else None,
+    )
+
+
+def _training_facts(dataset: Dataset) -> SampleFacts | None:
+    try:
+        rows = dataset.rows_of("train")
+    except DataError:
+        return None
+    return sample_facts(dataset, rows[:: max(1, -(-len(rows) // MOST_TRAINING))])
+
+
+def _human(found: BundleMetrics) -> float | None:
+    votes = found.dataset.column("votes")[found.numbers]
+    labels = found.dataset.column("emotion")[found.numbers]
+    shares = [
+        row[label] / sum(row.values())
+        for row, label in zip(votes, labels, strict=True)
+        if row and label and sum(row.values())
+    ]
+    return float(np.mean(shares)) if shares else None

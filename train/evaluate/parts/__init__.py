@@ -1,0 +1,1 @@
+"""The parts of a bundle one by one: its face detector, its encoders of faces and voices."""
