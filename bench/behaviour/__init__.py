@@ -1,1 +1,1 @@
-"""What a bundle does on real recordings: one section for each promise (see `sections`)."""
+"""What a bundle does on real recordings: one section for each promise (see `section_list`)."""

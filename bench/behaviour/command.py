@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from affectstream.bench.behaviour.report import NotMeasured, Report, print_report
-from affectstream.bench.behaviour.sections import SECTIONS
+from affectstream.bench.behaviour.section_list import SECTIONS
 from affectstream.bench.behaviour.sheet import write_sheet
 from affectstream.bench.behaviour.workbench import Workbench
 from affectstream.bench.machine import describe

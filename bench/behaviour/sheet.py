@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from affectstream.bench.behaviour.media import Picture
+from affectstream.bench.behaviour.material.media import Picture
 from affectstream.bench.behaviour.report import Report, Tile
 
 _TILE, _CAPTION, _COLUMNS = 180, 20, 8

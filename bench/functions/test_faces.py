@@ -3,9 +3,9 @@
 import numpy as np
 
 from affectstream.stream.faces.crop import TEMPLATE, align_face
-from affectstream.stream.faces.detect import letterbox
-from affectstream.stream.faces.quality import assess_quality
-from affectstream.stream.faces.track import Tracker
+from affectstream.stream.faces.detection.detect import letterbox
+from affectstream.stream.faces.measures.quality import assess_quality
+from affectstream.stream.faces.tracking.track import Tracker
 from affectstream.stream.media.picture import to_rgb
 
 

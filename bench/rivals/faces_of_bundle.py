@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.errors import UsageError
+from affectstream.stream.faces.detection.find import FaceFinder
 from affectstream.stream.faces.encode import FaceEncoders
-from affectstream.stream.faces.find import FaceFinder
 
 Picture = NDArray[np.uint8]
 

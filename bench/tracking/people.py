@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.stream.faces.box import Box
-from affectstream.stream.faces.detect import Detector, DetectorSpec
+from affectstream.stream.faces.detection.detect import Detector, DetectorSpec
 from affectstream.stream.media.grid import GridSampler
 from affectstream.stream.media.picture import to_rgb
 from affectstream.stream.media.recording import Recording

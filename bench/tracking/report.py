@@ -36,7 +36,7 @@ from affectstream.bench.tracking.sequences import KnownSequence, Look, make_sequ
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.stream.faces.face import Face, FrameObservation
 from affectstream.stream.faces.perceive import Perceiver
-from affectstream.stream.faces.track import Tracker
+from affectstream.stream.faces.tracking.track import Tracker
 from affectstream.stream.media.types import Frame
 
 

@@ -1,6 +1,7 @@
 """Faces in one frame, and over time.
 
-In one frame: `detect` (boxes) and `geometry` (landmarks, pose, gaze, openings), both called by `find`; then
-`crop`, `quality`, `appearance` and `encode`, called by `perceive`. Over time: `track` (numbers) and `steady`
-(poses and `eyes`), called by `follow`; then `blinks`. `turn` decides whether a recording lies on its side.
+In one frame: `detection` finds boxes and `measures` landmarks, pose, gaze and openings, both called by
+`detection.find`; then `crop`, `measures.quality`, `measures.appearance` and `encode`, called by `perceive`.
+Over time: `tracking.track` (numbers) and `tracking.steady` (poses and eyes), called by `tracking.follow`;
+then `tracking.blinks`. `turn` decides whether a recording lies on its side.
 """

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectstream.stream.faces.box import Box
-from affectstream.stream.faces.geometry import Geometry
-from affectstream.stream.faces.pose import Pose
-from affectstream.stream.faces.quality import UNKNOWN_QUALITY, Quality
+from affectstream.stream.faces.measures.geometry import Geometry
+from affectstream.stream.faces.measures.pose import Pose
+from affectstream.stream.faces.measures.quality import UNKNOWN_QUALITY, Quality
 from affectstream.stream.media.types import UPRIGHT, Rotation
 
 _MAX_SPREAD = 100

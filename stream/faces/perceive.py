@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.manifest import FaceCrop
 from affectstream.engines.spans import span
-from affectstream.stream.faces.appearance import describe_appearance
 from affectstream.stream.faces.box import Box, moved, square_around
 from affectstream.stream.faces.crop import PERSON, TEMPLATE, TEMPLATE_SIZE, align_face
-from affectstream.stream.faces.cut import describe_picture
+from affectstream.stream.faces.detection.find import FaceFinder
 from affectstream.stream.faces.encode import FaceEncoders
 from affectstream.stream.faces.face import Face, FrameObservation
-from affectstream.stream.faces.find import FaceFinder
-from affectstream.stream.faces.quality import assess_quality
+from affectstream.stream.faces.measures.appearance import describe_appearance
+from affectstream.stream.faces.measures.cut import describe_picture
+from affectstream.stream.faces.measures.quality import assess_quality
 from affectstream.stream.media.partial_picture import Part, Picture, open_picture
 from affectstream.stream.media.types import Frame
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from affectstream.stream.faces.detection.find import FaceFinder
 from affectstream.stream.faces.face import Face
-from affectstream.stream.faces.find import FaceFinder
 from affectstream.stream.media.picture import to_rgb
 from affectstream.stream.media.types import RIGHT_ANGLES, UPRIGHT, Frame
 

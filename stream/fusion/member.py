@@ -14,7 +14,7 @@ from affectstream.engines.labels import Modality
 from affectstream.engines.spans import span
 from affectstream.engines.spec import Array
 from affectstream.stream.faces.encode import FaceEncoders
-from affectstream.stream.faces.quality import MIN_QUALITY
+from affectstream.stream.faces.measures.quality import MIN_QUALITY
 from affectstream.stream.fusion.encoders import Encoders
 from affectstream.stream.fusion.subjects import Subject, is_recent
 from affectstream.stream.media.types import Cue

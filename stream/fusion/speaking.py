@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.stream.faces.quality import MIN_QUALITY
+from affectstream.stream.faces.measures.quality import MIN_QUALITY
 from affectstream.stream.media.grid import time_of_point
 from affectstream.stream.media.types import SAMPLE_RATE
 from affectstream.stream.windowing.windows import TrackSample, Window

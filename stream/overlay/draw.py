@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.stream.faces.pose import Pose
+from affectstream.stream.faces.measures.pose import Pose
 from affectstream.stream.overlay.places import FaceAt
 
 COLORS = {

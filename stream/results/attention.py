@@ -16,9 +16,9 @@ from statistics import median
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.labels import AttentionOption
 from affectstream.stream.events import AttentionMethod, AttentionState
-from affectstream.stream.faces.blinks import BLINK_US, Closure, Eyelids
 from affectstream.stream.faces.face import Face
-from affectstream.stream.faces.pose import Pose, angle_from_axis
+from affectstream.stream.faces.measures.pose import Pose, angle_from_axis
+from affectstream.stream.faces.tracking.blinks import BLINK_US, Closure, Eyelids
 from affectstream.stream.windowing.windows import ABSENT_AFTER_US
 
 HEAD_FULL_DEG, HEAD_ZERO_DEG = 15.0, 35.0

@@ -15,8 +15,8 @@ from affectstream.engines.labels import Modality
 from affectstream.stream.events import Event, SegmentKind
 from affectstream.stream.faces.encode import FaceEncoders
 from affectstream.stream.faces.face import FrameObservation
-from affectstream.stream.faces.follow import Follower
-from affectstream.stream.faces.track import MEMORY_US
+from affectstream.stream.faces.tracking.follow import Follower
+from affectstream.stream.faces.tracking.track import MEMORY_US
 from affectstream.stream.fusion.fuse import Fuser
 from affectstream.stream.fusion.reading import Reading
 from affectstream.stream.media.types import (

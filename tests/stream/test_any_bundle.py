@@ -16,7 +16,7 @@ from affectstream.stream import OptionError, Recognizer, SourceOptions
 from affectstream.stream.demo import babble
 from affectstream.stream.events import encode, json_schema
 from affectstream.stream.faces.crop import person_crop
-from affectstream.stream.faces.eyes import SHARE
+from affectstream.stream.faces.measures.eyes import SHARE
 from affectstream.stream.speaker_metadata import Speakers, read_speakers
 from tests.support.media import Sound, write_video
 from tests.support.scoring import run

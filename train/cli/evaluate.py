@@ -80,7 +80,7 @@ def evaluate_detector(
     """
     from affectstream.engines.bundle.folder import find_bundle, read_manifest
     from affectstream.engines.models.registry import part_path
-    from affectstream.stream.faces.detect import DetectorSpec
+    from affectstream.stream.faces.detection.detect import DetectorSpec
     from affectstream.train.evaluate.parts import detector
     from affectstream.train.evaluate.table import aligned
 
@@ -119,9 +119,9 @@ def evaluate_geometry(
     from affectstream.engines.bundle.bundle import Bundle
     from affectstream.engines.manifest import GeometryPart
     from affectstream.engines.runtimes.onnx import OnnxEngine
-    from affectstream.stream.faces.detect import Detector, DetectorSpec
-    from affectstream.stream.faces.find import FaceFinder
-    from affectstream.stream.faces.geometry import GeometryEngine
+    from affectstream.stream.faces.detection.detect import Detector, DetectorSpec
+    from affectstream.stream.faces.detection.find import FaceFinder
+    from affectstream.stream.faces.measures.geometry import GeometryEngine
     from affectstream.train.evaluate.parts import face_geometry
 
     with Bundle.open(bundle) as opened:

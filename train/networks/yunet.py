@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from affectstream.stream.faces.yunet import STRIDES
+from affectstream.stream.faces.detection.yunet import STRIDES
 from affectstream.train.errors import DataError
 
 PARTS = (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10))

@@ -18,7 +18,13 @@ from torch import Tensor, nn
 from torchvision.ops import distance_box_iou_loss
 
 from affectstream.engines.bundle.shapes import YUNET_OUTPUTS
-from affectstream.stream.faces.yunet import STRIDES, Proposals, box_iou, decode_proposals, nms
+from affectstream.stream.faces.detection.yunet import (
+    STRIDES,
+    Proposals,
+    box_iou,
+    decode_proposals,
+    nms,
+)
 from affectstream.train.loader.batches import to_device
 from affectstream.train.loader.faces.batches import SIDES, CanvasBatches, canvas_batch
 from affectstream.train.loader.faces.canvases import Canvases, free_pictures

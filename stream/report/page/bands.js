@@ -8,7 +8,7 @@ const ABSTAIN_REASONS = {
   turned_face: "the face is turned away", no_picture: "no picture", no_speech: "nobody speaks", no_words: "no words",
   language: "another language", low_confidence: "not sure", conflict: "face, voice and words disagree",
 };
-const EYES_CLOSED = 0.35; // as in stream/faces/blinks.py
+const EYES_CLOSED = 0.35; // as in stream/faces/tracking/blinks.py
 
 const colorOf = (label) => COLORS[label] || "#888";
 

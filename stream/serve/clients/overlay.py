@@ -6,11 +6,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from affectstream.stream.faces.blinks import CLOSE_BELOW
-from affectstream.stream.faces.eyes import eye_openness, gaze_in_frame, open_share
+from affectstream.stream.faces.detection.yunet import box_iou
 from affectstream.stream.faces.face import Face, FrameObservation
-from affectstream.stream.faces.geometry import Geometry
-from affectstream.stream.faces.yunet import box_iou
+from affectstream.stream.faces.measures.eyes import eye_openness, gaze_in_frame, open_share
+from affectstream.stream.faces.measures.geometry import Geometry
+from affectstream.stream.faces.tracking.blinks import CLOSE_BELOW
 from affectstream.stream.fusion.reading import Reading
 from affectstream.stream.serve.clients.messages import FaceBox, Faces
 from affectstream.stream.serve.clients.people import PersonMemory

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from affectstream.stream.faces.appearance import Appearances
 from affectstream.stream.faces.face import Face
-from affectstream.stream.faces.track import MEMORY_US, lowest_similarity
+from affectstream.stream.faces.measures.appearance import Appearances
+from affectstream.stream.faces.tracking.track import MEMORY_US, lowest_similarity
 
 _MEMORY_US = 120_000_000
 """As long as the history on the page."""

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from affectstream.bench.behaviour import intervals, nonspeech, pose, roll, segments, sounds, speaker
-from affectstream.bench.behaviour.attention import LOOKS, checked_by_eye
+from affectstream.bench.behaviour import intervals
 from affectstream.bench.behaviour.command import main
-from affectstream.bench.behaviour.media import read_sound, write_sound, write_video
+from affectstream.bench.behaviour.material import sounds
+from affectstream.bench.behaviour.material.media import read_sound, write_sound, write_video
 from affectstream.bench.behaviour.report import Measure, Promise
-from affectstream.bench.behaviour.sections import SECTIONS
+from affectstream.bench.behaviour.section_list import SECTIONS
+from affectstream.bench.behaviour.sections import nonspeech, pose, roll, segments, speaker
+from affectstream.bench.behaviour.sections.attention import LOOKS, checked_by_eye
 from affectstream.engines.errors import UsageError
 from affectstream.stream import Emotion, Segment
 from affectstream.train.loader.faces.squares import is_held

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.manifest import FaceCrop
 from affectstream.stream.faces.crop import TEMPLATE, align_face, equalize, fit_similarity
+from affectstream.stream.faces.detection.find import FaceFinder
 from affectstream.stream.faces.encode import FaceEncoder
-from affectstream.stream.faces.find import FaceFinder
-from affectstream.stream.faces.quality import assess_quality
+from affectstream.stream.faces.measures.quality import assess_quality
 
 POINTS = np.array(TEMPLATE, np.float32)
 

@@ -9,11 +9,11 @@ import pytest
 
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.manifest import FaceCrop
-from affectstream.stream.faces.appearance import describe_appearance
 from affectstream.stream.faces.crop import TEMPLATE, align_face, scaled_template
 from affectstream.stream.faces.face import Face
+from affectstream.stream.faces.measures.appearance import describe_appearance
+from affectstream.stream.faces.measures.quality import assess_quality
 from affectstream.stream.faces.perceive import Perceiver, is_near_reference
-from affectstream.stream.faces.quality import assess_quality
 from affectstream.stream.media.types import Frame
 
 POCKET = ((14.7, 17.7), (32.3, 17.7), (23.5, 28.1), (16.7, 36.9), (30.3, 36.9))

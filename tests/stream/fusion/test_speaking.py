@@ -10,7 +10,7 @@ import pytest
 from affectstream.stream import Assignment, Recognizer, SourceOptions
 from affectstream.stream.demo import mouth_openings, open_mouth, portrait, syllables
 from affectstream.stream.faces.face import Face
-from affectstream.stream.faces.quality import Quality
+from affectstream.stream.faces.measures.quality import Quality
 from affectstream.stream.fusion.speaking import Speaking, SpeakingMouths
 from affectstream.stream.media.types import SAMPLE_RATE
 from affectstream.stream.windowing.windows import TrackSample, Window

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from affectstream.stream.faces.face import Face
-from affectstream.stream.faces.pose import Pose
+from affectstream.stream.faces.measures.pose import Pose
 from affectstream.stream.results.attention import AttentionMeter, angle_score
 
 HOP = 500_000

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from affectstream.stream.faces.face import Face, FrameObservation
-from affectstream.stream.faces.quality import Quality
+from affectstream.stream.faces.measures.quality import Quality
 from affectstream.stream.fusion.reading import Reading
 from affectstream.stream.serve.clients import messages
 from affectstream.stream.serve.clients.overlay import FaceOverlay

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from affectstream.bench.behaviour.media import write_sound
+from affectstream.bench.behaviour.material.media import write_sound
 from affectstream.engines.errors import EngineError
 from affectstream.stream import Assignment, OptionError, Recognizer, SourceOptions
 from affectstream.stream.demo import syllables

@@ -9,8 +9,8 @@ import sys
 import numpy as np
 import pytest
 
-from affectstream.bench.behaviour.media import write_sound
-from affectstream.bench.behaviour.sounds import at_level, non_speech
+from affectstream.bench.behaviour.material.media import write_sound
+from affectstream.bench.behaviour.material.sounds import at_level, non_speech
 from affectstream.stream import OptionError, Recognizer, SourceOptions
 from affectstream.stream.demo import syllables
 from affectstream.stream.media.types import SAMPLE_RATE

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affectstream.bench.behaviour.sounds import mix, non_speech
+from affectstream.bench.behaviour.material.sounds import mix, non_speech
 from affectstream.engines.errors import EngineError
 from affectstream.engines.labels import SpeechGateOption
 from affectstream.stream.demo import syllables

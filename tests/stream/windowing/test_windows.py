@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from affectstream.stream.faces.face import Face
-from affectstream.stream.faces.quality import Quality
+from affectstream.stream.faces.measures.quality import Quality
 from affectstream.stream.media.types import FOREVER_US, SAMPLE_RATE, Bound, Cue, MediaKind, Samples
 from affectstream.stream.windowing.windows import TrackSample, Windower, WindowShape
 

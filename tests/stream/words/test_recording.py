@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 
-from affectstream.bench.behaviour.media import read_sound, write_sound
+from affectstream.bench.behaviour.material.media import read_sound, write_sound
 from affectstream.engines.cache.digest import sha256
 from affectstream.stream import OptionError, Recognizer, SourceOptions
 from affectstream.stream.demo import syllables

@@ -17,8 +17,8 @@ import torch.nn.functional as F  # noqa: N812
 
 from affectstream.engines.bundle.shapes import YUNET_OUTPUTS
 from affectstream.engines.runtimes.onnx import OnnxEngine
-from affectstream.stream.faces.detect import Detector, DetectorSpec
-from affectstream.stream.faces.yunet import STRIDES, decode_proposals
+from affectstream.stream.faces.detection.detect import Detector, DetectorSpec
+from affectstream.stream.faces.detection.yunet import STRIDES, decode_proposals
 from affectstream.train.errors import DataMissing
 from affectstream.train.evaluate.parts.detector import roll_between, turn_boxes
 from affectstream.train.loader.faces.batches import CanvasBatches, turn_canvas

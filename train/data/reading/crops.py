@@ -17,8 +17,8 @@ from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.errors import BundleError
 from affectstream.engines.manifest import CropKind
 from affectstream.stream.faces.crop import align_face, frame_crop, person_crop, scaled_template
+from affectstream.stream.faces.detection.find import FaceFinder
 from affectstream.stream.faces.face import Face
-from affectstream.stream.faces.find import FaceFinder
 
 BATCH = 4
 """Pictures searched for faces at a time."""

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectstream.engines.runtimes.onnx import OnnxEngine
-from affectstream.stream.faces.detect import Detector, DetectorSpec, canvas_size
+from affectstream.stream.faces.detection.detect import Detector, DetectorSpec, canvas_size
+from affectstream.stream.faces.detection.yunet import box_iou
 from affectstream.stream.faces.face import Face
-from affectstream.stream.faces.yunet import box_iou
 from affectstream.train.errors import DataMissing
 from affectstream.train.loader.faces.photos import YUNET, read_photos
 from affectstream.train.metrics import line

@@ -7,7 +7,7 @@ from pathlib import Path
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.manifest import Measurement
 from affectstream.engines.models.registry import part_path
-from affectstream.stream.faces.detect import DetectorSpec
+from affectstream.stream.faces.detection.detect import DetectorSpec
 from affectstream.train.evaluate.parts.detector import Candidate, compare_detectors
 
 

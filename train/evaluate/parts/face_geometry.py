@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from affectstream.engines.landmarks import MEASURES, MESH_POINTS
 from affectstream.engines.manifest import Measurement
+from affectstream.stream.faces.detection.find import FaceFinder
 from affectstream.stream.faces.face import Face
-from affectstream.stream.faces.find import FaceFinder
-from affectstream.stream.faces.geometry import Geometry
+from affectstream.stream.faces.measures.geometry import Geometry
 from affectstream.train.loader.faces.squares import OPEN, is_held, read_answers
 from affectstream.train.metrics import line
 

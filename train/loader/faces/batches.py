@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from affectstream.stream.faces.yunet import STRIDES
+from affectstream.stream.faces.detection.yunet import STRIDES
 from affectstream.train.config import FitConfig
 from affectstream.train.loader.batches import EpochOrder, NumberedBatches
 from affectstream.train.loader.faces.canvases import Canvases

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectstream.engines.runtimes.onnx import OnnxEngine
-from affectstream.stream.faces.detect import Detector, DetectorSpec
+from affectstream.stream.faces.detection.detect import Detector, DetectorSpec
 from affectstream.train.errors import DataMissing
 from affectstream.train.loader.faces.scene import Faces, Head, moved
 from affectstream.train.loader.faces.squares import person_number

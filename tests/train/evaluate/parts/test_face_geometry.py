@@ -14,10 +14,10 @@ from tests.support.mesh_answers import landmarks, write_answers
 pytest.importorskip("torch")
 
 from affectstream.engines.manifest import Measurement
+from affectstream.stream.faces.detection.find import FaceFinder
 from affectstream.stream.faces.face import Face
-from affectstream.stream.faces.find import FaceFinder
-from affectstream.stream.faces.geometry import Geometry
-from affectstream.stream.faces.pose import Pose
+from affectstream.stream.faces.measures.geometry import Geometry
+from affectstream.stream.faces.measures.pose import Pose
 from affectstream.train.errors import DataMissing
 from affectstream.train.evaluate.parts.face_geometry import (
     evaluate_geometry,

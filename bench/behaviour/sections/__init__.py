@@ -1,0 +1,1 @@
+"""The sections: one file for each promise that is measured."""

@@ -1,0 +1,191 @@
+"""How soon the label follows a face that changes its expression.
+
+Material: two pictures of one recording whose labels differ when each is shown alone, spliced together. The
+labels are the bundle's own, so this measures the delay and not whether a label is right. A change is made at
+several places within a hop. The delay ends where the first hop with the new label begins: that is how late
+the label is in the results. A live listener knows it when that hop ends.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import permutations
+from pathlib import Path
+
+import numpy as np
+
+from affectstream.bench.behaviour import intervals
+from affectstream.bench.behaviour.material.media import (
+    Picture,
+    duration_s,
+    read_pictures,
+    write_video,
+)
+from affectstream.bench.behaviour.report import Measure, NotMeasured, Promise, Report, Tile
+from affectstream.bench.behaviour.workbench import Workbench, largest_faces
+from affectstream.stream import Segment
+
+_PICTURES = 6
+"""Pictures of a recording that are shown alone."""
+_PAIRS = 2
+"""Pairs of a recording that are spliced, both ways."""
+_BEFORE_S, _AFTER_S, _RATE = 3.5, 3.0, 16
+_PROMISED_S = 0.5
+_PHASES = (0.0, 0.5)
+"""Where in a hop the change is, in hops; splices take turns."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Expression:
+    """A picture and the label that it keeps when it is shown alone."""
+
+    picture: Picture
+    label: str
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Splice:
+    """One change. How late the new label is, and when it is known; infinite if it never came."""
+
+    recording: str
+    before: str
+    after: str
+    delay_s: float
+    known_s: float
+    onset_s: float
+    """How far the nearest segment of the new label begins from the change."""
+    offset_s: float
+    """How far the nearest segment of the old label ends from the change."""
+
+
+def measure(bench: Workbench) -> Report:
+    """Median and longest delay, and the share that the promise covers."""
+    splices: list[Splice] = []
+    tiles: list[Tile] = []
+    for clip in bench.clips():
+        found = expressions(bench, clip)
+        for number, (one, other) in enumerate(_pairs(found)):
+            path = bench.folder / f"splice_{clip.stem}_{number}.mp4"
+            phase = _PHASES[len(splices) % len(_PHASES)]
+            splices.append(splice(bench, path, clip.stem, one, other, phase))
+            if number == 0:
+                tiles.append(_tile(one, other, splices[-1]))
+    if not splices:
+        raise NotMeasured("no recording has two pictures with different labels")
+    delays = [s.delay_s for s in splices]
+    known = [s.known_s for s in splices]
+    in_time = sum(d <= _PROMISED_S + 1e-6 for d in delays)
+    came = sum(np.isfinite(delays))
+    n = len(splices)
+    return Report(
+        measures=(
+            Measure(
+                "delay, median",
+                float(np.median(delays)),
+                n,
+                "s",
+                intervals.bootstrap(_median, _by_recording(splices)),
+                Promise(at_most=_PROMISED_S),
+            ),
+            Measure("delay, longest", max(delays), n, "s"),
+            Measure(
+                f"delay of {_PROMISED_S} s at most",
+                100 * in_time / n,
+                n,
+                "%",
+                intervals.share(in_time, n),
+            ),
+            Measure("known to a live listener after, median", float(np.median(known)), n, "s"),
+            Measure(
+                "onset of the segment, median distance",
+                float(np.median([s.onset_s for s in splices])),
+                n,
+                "s",
+                promise=Promise(at_most=_PROMISED_S),
+            ),
+            Measure(
+                "offset of the segment, median distance",
+                float(np.median([s.offset_s for s in splices])),
+                n,
+                "s",
+                promise=Promise(at_most=_PROMISED_S),
+            ),
+            Measure(
+                "label came at all",
+                100 * came / n,
+                n,
+                "%",
+                intervals.share(came, n),
+                Promise(at_least=99.0),
+            ),
+        ),
+        tiles=tuple(tiles),
+    )
+
+
+def _by_recording(splices: Sequence[Splice]) -> list[list[float]]:
+    names = dict.fromkeys(s.recording for s in splices)
+    return [[s.delay_s for s in splices if s.recording == name] for name in names]
+
+
+def _median(groups: Sequence[Sequence[float]]) -> float:
+    return float(np.median([value for group in groups for value in group]))
+
+
+def expressions(bench: Workbench, clip: Path) -> list[Expression]:
+    """Pictures of `clip`, shown alone for as long as a window, that keep one label at the end."""
+    length = duration_s(clip)
+    pictures = read_pictures(clip, (np.linspace(0.05, 0.95, _PICTURES) * length).tolist())
+    found = []
+    for number, picture in enumerate(pictures):
+        path = bench.folder / f"alone_{clip.stem}_{number}.mp4"
+        write_video(path, _hold(picture, _BEFORE_S, bench.frame_hz), bench.frame_hz)
+        rows = list(largest_faces(bench.rows(path, ("video",))))[-2:]
+        labels = {row["label"] for row in rows}
+        if len(rows) == 2 and len(labels) == 1 and None not in labels:
+            found.append(Expression(picture, labels.pop(), rows[-1]["confidence"]))
+    return found
+
+
+def _pairs(found: Sequence[Expression]) -> list[tuple[Expression, Expression]]:
+    """Both ways, of pictures with different labels; the most certain first."""
+    pairs = [(a, b) for a, b in permutations(found, 2) if a.label != b.label]
+    pairs.sort(key=lambda pair: -min(pair[0].confidence, pair[1].confidence))
+    return pairs[: 2 * _PAIRS]
+
+
+def splice(
+    bench: Workbench, path: Path, recording: str, one: Expression, other: Expression, phase: float
+) -> Splice:
+    """Show `one` and then `other`, and measure when the label changes."""
+    change_s = _BEFORE_S + phase * bench.hop_s
+    pictures = [*_hold(one.picture, change_s, _RATE), *_hold(other.picture, _AFTER_S, _RATE)]
+    write_video(path, pictures, _RATE)
+    segments = [
+        event
+        for event in bench.score(path, ("video",)).events
+        if isinstance(event, Segment) and event.of == "emotion"
+    ]
+    onsets = [abs(s.t_start - change_s) for s in segments if s.state == other.label]
+    offsets = [abs(s.t_end - change_s) for s in segments if s.state == one.label]
+    limits = min(onsets, default=math.inf), min(offsets, default=math.inf)
+    names = recording, one.label, other.label
+    for row in largest_faces(bench.rows(path, ("video",))):
+        if row["t_end"] > change_s + 1e-6 and row["label"] == other.label:
+            delay_s = max(0.0, row["t_start"] - change_s)
+            return Splice(*names, delay_s, row["t_end"] - change_s, *limits)
+    return Splice(*names, math.inf, math.inf, *limits)
+
+
+def _hold(picture: Picture, seconds: float, rate: int) -> Iterator[Picture]:
+    for _ in range(round(seconds * rate)):
+        yield picture
+
+
+def _tile(one: Expression, other: Expression, result: Splice) -> Tile:
+    both = np.concatenate([one.picture, other.picture], axis=1)
+    delay = f"{result.delay_s:.2f} s" if math.isfinite(result.delay_s) else "never"
+    return Tile(both, f"{one.label} > {other.label}: {delay}", result.delay_s <= _PROMISED_S)

@@ -1,0 +1,1 @@
+"""Faces over time: each keeps a number, steady poses, blinks."""
