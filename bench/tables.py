@@ -137,6 +137,30 @@ def _loadgen(read: Read) -> str:
     return f"{caption}\n\n{_table(head, rows)}"
 
 
+def _cost(read: Read) -> str:
+    result, parts = read("cost"), []
+    for growth in result["growth"]:
+        found, line, rows = growth["exponent"], growth["line"], []
+        for row in growth["rows"]:
+            star = "" if row["stable"] or growth["name"] == "sessions" else "*"
+            cells = [row["label"], f"{row['x']:.3g}", f"{row['cost']:.3g}{star}"]
+            others = ("wall s", "x real time", "peak MB", "delay p95 ms", "lowered")
+            rows.append([*cells, *(f"{row[key]:.3g}" for key in others if key in row)])
+        keys = [key for key in others if any(key in row for row in growth["rows"])]
+        parts.append(_table((growth["name"], growth["x"], growth["y"], *keys), rows))
+        if found is not None and line is not None:
+            bounds = "" if found["low"] is None else f" ({found['low']:.2f} to {found['high']:.2f})"
+            parts.append(
+                f"Exponent {found['value']:.2f}{bounds}; {line['fixed']:.3g}, and {line['each']:.3g} for "
+                f"each {growth['each']}."
+            )
+    caption = (
+        f"`{result['bundle']}`, {result['source']}, median of {result['rounds']} rounds; load "
+        f"{result['load_before']:g} before the run. A star marks costs whose rounds vary by more than 10 %."
+    )
+    return "\n\n".join([caption, *parts])
+
+
 def _sessions(read: Read) -> str:
     result, rows = read("sessions"), []
     for row in result["rows"]:
@@ -181,6 +205,7 @@ TABLES: dict[str, Callable[[Read], str]] = {
     "speed": _speed,
     "rivals": _rivals,
     "loadgen": _loadgen,
+    "cost": _cost,
     "sessions": _sessions,
     "live": _live,
 }

@@ -13,6 +13,7 @@ from affectstream.bench.cli.live import latency, live, sessions, soak
 from affectstream.bench.cli.scoring import (
     batch,
     clips,
+    cost,
     memory,
     report,
     rivals,
@@ -47,7 +48,7 @@ def bench(context: typer.Context, trace: Trace = None) -> None:
 
 
 for command in (
-    *(score, throughput, rivals, memory, batch, clips, report, tables),
+    *(score, throughput, cost, rivals, memory, batch, clips, report, tables),
     *(engines, loadgen, gpu, feeds, parity, plans),
     *(latency, live, sessions, soak),
     *(behaviour, tracking, confidence),

@@ -37,6 +37,20 @@ def parse_numbers(text: str, option: str, largest: int) -> list[int]:
     return numbers
 
 
+def parse_minutes(text: str) -> list[float]:
+    """Such as ``0.5,1,480``. Raises `typer.BadParameter` for others than a quarter of one to a day."""
+    try:
+        minutes = [float(part) for part in text.split(",")]
+    except ValueError:
+        minutes = [0.0]
+    if not all(0.25 <= minute <= 24 * 60 for minute in minutes):
+        raise typer.BadParameter(
+            f"{text!r}: expected numbers from 0.25 to 1440, such as 0.5,1,480",
+            param_hint="--minutes",
+        )
+    return minutes
+
+
 def parse_pythons(texts: list[str]) -> dict[str, Path]:
     """Paths by name, from such as ``fer=/opt/fer/bin/python``. Raises `typer.BadParameter` for others."""
     found = {}

@@ -13,6 +13,8 @@ from affectstream.bench.cli.options import (
     Files,
     JsonFolder,
     OnlyJson,
+    parse_minutes,
+    parse_numbers,
     parse_pythons,
 )
 from affectstream.stream.cli.flags import BundleName, Device, Threads
@@ -51,6 +53,50 @@ def throughput(
 
     names = sizes.split(",")
     main(source, bundle, device, names, seconds, repeats, output, as_json=as_json)
+
+
+def cost(
+    source: DemoSource = None,
+    bundle: BundleName = "pocket",
+    device: Device = "auto",
+    only: Annotated[
+        str, typer.Option(help="Some of faces, resolution, duration, sessions.")
+    ] = "faces,resolution,duration,sessions",
+    faces: Annotated[str, typer.Option(help="Numbers of faces in view.")] = "1,2,4,8,16",
+    sizes: Annotated[
+        str, typer.Option(help="Some of 360p, 720p, 1080p, 2160p.")
+    ] = "360p,720p,1080p,2160p",
+    minutes: Annotated[str, typer.Option(help="Lengths of recordings; 8 h are 480.")] = "0.5,1,2,4",
+    sessions: Annotated[str, typer.Option(help="Numbers of sessions.")] = "1,2,4,8",
+    seconds: Annotated[
+        float,
+        typer.Option(
+            min=1,
+            help="Length of recordings with faces and sizes, and time for each number of sessions.",
+        ),
+    ] = 8.0,
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds; the result is the median.")] = 3,
+    output: JsonFolder = None,
+    as_json: OnlyJson = False,
+) -> None:
+    """Measure how the cost grows with faces in view, resolution, duration and sessions.
+
+    Example: [bold]affectstream bench cost --only faces,resolution[/bold]
+
+    Example: [bold]affectstream bench cost --only duration --minutes 1,8,60,480 --repeats 1[/bold]
+    """
+    from affectstream.bench.cost.command import Ranges, main
+    from affectstream.bench.cost.crowd import MOST
+    from affectstream.bench.cost.growth import parse_names
+
+    ranges = Ranges(
+        parse_names(only),
+        parse_numbers(faces, "--faces", MOST),
+        sizes.split(","),
+        parse_minutes(minutes),
+        parse_numbers(sessions, "--sessions", 256),  # the most that a server accepts
+    )
+    main(source, bundle, device, ranges, seconds, repeats, output, as_json=as_json)
 
 
 def memory(

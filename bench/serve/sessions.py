@@ -89,7 +89,16 @@ def main(
     loopback addresses or a server does not start.
     """
     with contextlib.redirect_stdout(io.StringIO()) if as_json else contextlib.nullcontext():
-        result = _result(file, server, counts, seconds, limit, arrivals, p99_ms, warm_s)
+        result = measure(
+            file,
+            server,
+            counts,
+            seconds,
+            limit=limit,
+            arrivals=arrivals,
+            p99_ms=p99_ms,
+            warm_s=warm_s,
+        )
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
         (output / "sessions.json").write_text(json.dumps(result, indent=1) + "\n")
@@ -97,16 +106,18 @@ def main(
     print(json.dumps(result))
 
 
-def _result(
+def measure(
     file: Path | None,
     server: Server,
     counts: Sequence[int],
     seconds: float,
-    limit: int | None,
-    arrivals: Arrivals,
-    p99_ms: float | None,
-    warm_s: float,
+    *,
+    limit: int | None = None,
+    arrivals: Arrivals = "paced",
+    p99_ms: float | None = None,
+    warm_s: float = WARM_S,
 ) -> dict[str, Any]:
+    """Measure as `main` does, print the table, and return the result."""
     check_addresses(max(counts) + 1)
     load = round(os.getloadavg()[0], 2)
     print("encoding the media that the sessions send ...", file=sys.stderr, flush=True)
@@ -116,7 +127,7 @@ def _result(
     rows: list[Row] = []
     print("  ".join(COLUMNS), flush=True)
 
-    def measure(count: int) -> Row:
+    def measure_count(count: int) -> Row:
         check_addresses(count + 1)
         accepted = count if limit is None else min(count, limit)
         with server.serving(accepted) as process:
@@ -127,11 +138,11 @@ def _result(
     peak = None
     if p99_ms is None:
         for count in counts:
-            measure(count)
+            measure_count(count)
         print(_summary(rows))
     else:
         bound = p99_ms
-        peak = search_peak(lambda count: measure(count).carries(bound), counts[0])
+        peak = search_peak(lambda count: measure_count(count).carries(bound), counts[0])
         rows.sort(key=lambda row: row.sessions)
         print(f"p99 of the delay within {bound:g} ms: up to {peak} sessions")
     return {

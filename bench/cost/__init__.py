@@ -1,0 +1,1 @@
+"""How the cost of the work grows: with faces in view, resolution, duration and sessions."""
