@@ -102,7 +102,7 @@ def _try(kind: GpuKind, ordinal: int) -> ProbeResult:
 
 
 def _requirements(kind: GpuKind) -> str:
-    from affectstream.engines.runtimes import onnx_cuda
+    from affectstream.engines.runtimes.cuda_session import INSTALL_COMMAND
 
-    command = onnx_cuda.INSTALL_COMMAND if kind == "cuda" else RUN_COMMANDS[kind]
+    command = INSTALL_COMMAND if kind == "cuda" else RUN_COMMANDS[kind]
     return f"an NVIDIA GPU, its driver, version 580 or later, and: {command}"

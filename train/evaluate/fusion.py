@@ -38,7 +38,7 @@ from affectstream.train.data.dataset import Dataset
 from affectstream.train.errors import DataError
 from affectstream.train.late_fusion.member_logits import modalities_of, predict_members, rows_for
 from affectstream.train.late_fusion.members import find_members
-from affectstream.train.loader.samples import open_for
+from affectstream.train.loader.rows import open_for
 from affectstream.train.metrics import classification
 from affectstream.train.predict.bundle_outputs import BundleOutputs
 from affectstream.train.statistics import Groups, bootstrap, groups_of, paired_difference

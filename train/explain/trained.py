@@ -14,7 +14,8 @@ from affectstream.stream.errors import OptionError
 from affectstream.train.errors import RunError
 from affectstream.train.fit.checkpoint import load, version_errors
 from affectstream.train.fit.warm_start import read_run_or_bundle, saved_tensors
-from affectstream.train.loader.samples import Samples, open_for, usable_rows
+from affectstream.train.loader.rows import open_for, usable_rows
+from affectstream.train.loader.samples import Samples
 from affectstream.train.networks.network import Network
 from affectstream.train.recipes.net_recipe import NetRecipe
 from affectstream.train.recipes.registry import recipes

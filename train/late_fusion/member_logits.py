@@ -29,7 +29,8 @@ from affectstream.train.errors import DataError, RunError
 from affectstream.train.files import write_atomically
 from affectstream.train.fit.unseen import was_trained_on
 from affectstream.train.late_fusion.members import fingerprint
-from affectstream.train.loader.samples import AugmentState, has_modality, open_for, usable_rows
+from affectstream.train.loader.augment_state import AugmentState
+from affectstream.train.loader.rows import has_modality, open_for, usable_rows
 from affectstream.train.predict.bundle_outputs import BundleOutputs, bundle_outputs
 from affectstream.train.predict.bundle_samples import (
     check_labels,

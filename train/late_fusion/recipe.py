@@ -24,7 +24,7 @@ from affectstream.train.fit.unseen import check_unseen
 from affectstream.train.late_fusion.member_logits import MemberLogits, member_logits, rows_for
 from affectstream.train.late_fusion.members import MemberRef, find_members, references, reopen
 from affectstream.train.loader.batches import TrainBatches
-from affectstream.train.loader.samples import open_for
+from affectstream.train.loader.rows import open_for
 from affectstream.train.losses import LossConfig
 from affectstream.train.model_spec import DataSource, SpecDict, data_source
 from affectstream.train.onnx.onnx_export import to_onnx

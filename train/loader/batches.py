@@ -18,7 +18,8 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from affectstream.train.config import FitConfig
-from affectstream.train.loader.samples import AugmentState, Samples
+from affectstream.train.loader.augment_state import AugmentState
+from affectstream.train.loader.samples import Samples
 from affectstream.train.recipe import Batch
 
 VALID_BATCH = 64
@@ -232,7 +233,7 @@ class ValidBatches(Sequence[Batch], NumberedBatches):
 
 def valid_batch_size(samples: Samples) -> int:
     """Samples in a validation batch whose pictures fit into memory."""
-    return max(1, min(VALID_BATCH, VALID_PICTURES // max(1, samples.max_pictures())))
+    return max(1, min(VALID_BATCH, VALID_PICTURES // max(1, samples.windows.max_pictures())))
 
 
 def to_device(batch: Batch, device: torch.device) -> dict[str, torch.Tensor]:

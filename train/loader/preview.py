@@ -18,7 +18,7 @@ from affectstream.train.data.dataset import Dataset
 from affectstream.train.data.sample import encode_audio
 from affectstream.train.errors import DataError
 from affectstream.train.loader import augment_sound, pictures
-from affectstream.train.loader.samples import has_modality
+from affectstream.train.loader.rows import has_modality
 from affectstream.train.loader.window_spec import loudest_window
 from affectstream.train.networks.mel import LogMel
 

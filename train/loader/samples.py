@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,102 +10,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from affectstream.engines.labels import Modality
 from affectstream.stream.faces.crop import apply_tone
-from affectstream.stream.media.types import SAMPLE_RATE
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.data.sample import decode_audio, decode_crop
-from affectstream.train.errors import DataError
 from affectstream.train.loader import pictures
+from affectstream.train.loader.augment_state import AugmentState, augmented, drop_modalities
 from affectstream.train.loader.dialogues import joined_texts, speaker_features, tokenize
-from affectstream.train.loader.frame_rows import FrameRows
-from affectstream.train.loader.window_spec import (
-    WindowSpec,
-    cut_sound,
-    evaluation_start,
-    frame_start,
-    on_grid,
-    random_start,
-)
-from affectstream.train.tasks import Task, labeled_rows
+from affectstream.train.loader.rows import COLUMN_OF, LARGE_COLUMN_OF
+from affectstream.train.loader.sample_windows import Points, Row, SampleWindows
+from affectstream.train.loader.window_spec import WindowSpec
+from affectstream.train.tasks import Task
 
-Row = dict[str, Any]
-Points = dict[int, tuple[int, int]]
-"""The picture at each point of a window: the row that it is in, and its number there."""
-
-LARGE_COLUMN_OF = {"video": "crops", "voice": "audio"}
-"""The large column that holds a modality."""
-_COLUMN_OF = {"video": "crop_times_us", "voice": "audio_samples", "text": "text"}
-"""The small column that tells whether a row has a modality."""
-_TIMES = ("start_us", "end_us", "frames_seen", "crop_times_us", "audio_samples")
 STILLS_BYTES = 1 << 30
 """Decoded pictures of at most so many bytes are kept in memory, where a sample is one picture."""
 SOUND_BYTES = 1 << 30
 """Rows with sound of at most so many bytes are kept in memory, where samples have no pictures: nine hours."""
 AUGMENT_SOUND = "augment_sound"
 """In a training batch whose sound `augment_sound.augment` has to change, on the device of the network."""
-_PROBED = 256
-"""Samples that `Samples.coverage` looks at."""
-_NEEDED = {
-    "video": "pictures, prepared with '--crop face', '--crop person' or '--crop frame'",
-    "voice": "sound",
-    "text": "text",
-}
-
-
-def open_for(data: Path, modalities: Sequence[Modality]) -> Dataset:
-    """The data set in `data`; of its large columns only those of `modalities` are read."""
-    return Dataset(data, large=[LARGE_COLUMN_OF[m] for m in modalities if m in LARGE_COLUMN_OF])
-
-
-def has_modality(dataset: Dataset, modality: Modality) -> NDArray[np.bool_]:
-    """Which rows (n,) have pictures, sound or text."""
-    values = dataset.column(_COLUMN_OF[modality])
-    if modality == "voice":
-        return np.asarray([bool(count) for count in values], bool)
-    return np.asarray([value is not None and len(value) > 0 for value in values], bool)
-
-
-def usable_rows(
-    dataset: Dataset, split: str | None, modalities: Sequence[Modality], tasks: Sequence[str]
-) -> NDArray[np.int64]:
-    """Rows of `split` (None: of all) with a label for at least one task and at least one modality.
-
-    Raises `DataError` if there are none, or if no row has one of the modalities.
-    """
-    rows = dataset.rows_of(split)
-    rows = rows[labeled_rows(tasks, dataset)[rows]]
-    if not rows.size:
-        raise dataset.no_samples(split, f" and task {' or '.join(tasks)}")
-    found = {modality: has_modality(dataset, modality)[rows] for modality in modalities}
-    if lacking := [modality for modality in modalities if not found[modality].any()]:
-        raise DataError(
-            f"data set {dataset.info.name!r}: none of the {len(rows)} samples of split {split} that "
-            f"are labeled for {' or '.join(tasks)} has {' or '.join(lacking)}; the recipe needs "
-            f"{' and '.join(_NEEDED[modality] for modality in lacking)}"
-        )
-    return rows[np.any(list(found.values()), axis=0)]
-
-
-@dataclass(frozen=True, slots=True)
-class AugmentState:
-    """The random choices of one training batch: where they come from, and which are made."""
-
-    generator: torch.Generator
-    """On the CPU."""
-    augment: bool
-    modality_dropout: float
-    erasing: float = 0.0
-    degrading: float = 0.0
-    mixup: float = 0.0
-    """Of `FitConfig`, as the others."""
-
-    def on(self, device: torch.device) -> torch.Generator:
-        """A generator on `device`: this one, or one that it seeds."""
-        if device.type == "cpu":
-            return self.generator
-        seed = int(torch.randint(2**62, (), generator=self.generator))
-        return torch.Generator(device).manual_seed(seed)
 
 
 class Samples:
@@ -128,7 +47,7 @@ class Samples:
         """What training learns of the tasks on which people voted."""
         self._still_pictures: Tensor | None = None
         self._sound_rows: dict[int, Row] | None = None
-        self._frame_rows = FrameRows(dataset)
+        self.windows = SampleWindows(dataset, rows, window)
         self._small: dict[str, Tensor] = {}
         """What is small enough to be kept for all rows: tokens, speaker features, and their masks."""
         if "text" in window.modalities:
@@ -154,40 +73,6 @@ class Samples:
         for held in (self.truth, self.shares):
             held |= {name: part.to(device) for name, part in held.items()}
         return True
-
-    def max_pictures(self) -> int:
-        """The number of picture slots that a batch has for each sample."""
-        if "video" not in self.window.modalities:
-            return 0
-        if not self.window.one_frame:
-            return self.window.frames
-        times = self.dataset.column(_COLUMN_OF["video"])[self.rows]
-        if any(row in self._frame_rows for row in self.rows.tolist()):
-            return self.window.frames
-        return min(self.window.frames, max((len(t) for t in times if t is not None), default=1))
-
-    def coverage(self) -> float:
-        """Share of the points of a window, where the sample lasts that long, that have a picture.
-
-        It is the median of samples that have pictures, with the window in the middle of a longer one; 1
-        if the order of the pictures does not matter.
-        """
-        if "video" not in self.window.modalities or self.window.one_frame:
-            return 1.0
-        columns = {name: self.dataset.column(name) for name in _TIMES}
-        shares = []
-        for number in self.rows[:: max(1, len(self.rows) // _PROBED)].tolist():
-            row = {name: values[number] for name, values in columns.items()}
-            if not row["crop_times_us"]:
-                continue
-            start_us = self._start_us(number, row, np.zeros(0, np.float32), None)
-            points = np.arange(self.window.frames)
-            if number not in self._frame_rows:
-                times_us = start_us + points * 1_000_000 // self.window.frame_hz
-                points = points[(times_us >= 0) & (times_us < self._length_us(row))]
-            found = self._points(number, row, start_us, None)
-            shares.append(len(found) / max(1, len(points)))
-        return float(np.median(shares)) if shares else 1.0
 
     def batch(
         self, picked: Sequence[int], training: AugmentState | None = None
@@ -225,7 +110,7 @@ class Samples:
         if self.window.modalities != ("video",) or not self.window.one_frame:
             return False
         if self._still_pictures is None:
-            times = self.dataset.column(_COLUMN_OF["video"])[self.rows]
+            times = self.dataset.column(COLUMN_OF["video"])[self.rows]
             if len(times) * 3 * self.window.size**2 > STILLS_BYTES or any(
                 len(t or ()) != 1 for t in times
             ):
@@ -247,7 +132,7 @@ class Samples:
         assert self._still_pictures is not None
         shown = self._still_pictures[which.to(self._still_pictures.device)]
         if training is not None and training.augment:
-            shown = _augmented(shown, torch.arange(len(which)), training)
+            shown = augmented(shown, torch.arange(len(which)), training)
         pixels = shown.expand(-1, -1, -1, 3).unsqueeze(1)
         if training is not None:
             return {"pixels": pixels}
@@ -260,31 +145,33 @@ class Samples:
         positions: list[float | None] = [None] * len(numbers)
         if training is not None:
             positions = list(torch.rand(len(numbers), generator=training.generator).tolist())
-        augmented = training if training is not None and training.augment else None
+        augment = training if training is not None and training.augment else None
         voice = "voice" in self.window.modalities
         sounds = {
             number: decode_audio(row["audio"] if voice and row["audio"] else b"")
             for number, row in rows.items()
         }
         starts = [
-            self._start_us(number, rows[number], sounds[number], position if augmented else None)
+            self.windows.start_us(
+                number, rows[number], sounds[number], position if augment else None
+            )
             for number, position in zip(numbers, positions, strict=True)
         ]
         batch: dict[str, Tensor] = {}
         if "video" in self.window.modalities:
             points = [
-                self._points(number, rows[number], start, position)
+                self.windows.points(number, rows[number], start, position)
                 for number, start, position in zip(numbers, starts, positions, strict=True)
             ]
-            batch |= self._pictures(rows, points, augmented)
+            batch |= self._pictures(rows, points, augment)
         if voice:
             windows = [
-                self._window_of_sound(number, sounds[number], start)
+                self.windows.sound(number, sounds[number], start)
                 for number, start in zip(numbers, starts, strict=True)
             ]
             samples = torch.from_numpy(np.stack(windows))
             batch |= {"samples": samples, "voice_mask": samples.ne(0.0).any(1, keepdim=True)}
-            if augmented is not None:
+            if augment is not None:
                 batch[AUGMENT_SOUND] = torch.ones((), dtype=torch.bool)
         return batch
 
@@ -299,68 +186,8 @@ class Samples:
         kept_rows = self._sound_rows or {}
         return {n: kept_rows.get(n) or self.dataset.row(n) for n in numbers}
 
-    def _start_us(
-        self, number: int, row: Row, sound: NDArray[np.float32], position: float | None
-    ) -> int:
-        """Where the window begins, in microseconds from the start of the sample."""
-        if number in self._frame_rows:
-            return frame_start(row["start_us"], self.window)
-        length_us = self._length_us(row)
-        if position is not None:
-            start_us = random_start(length_us, self.window.window_us, position)
-        else:
-            start_us = evaluation_start(length_us, self.window.window_us, sound)
-        has_video = "video" in self.window.modalities
-        return on_grid(start_us, self.window.frame_hz) if has_video else start_us
-
-    def _length_us(self, row: Row) -> int:
-        """How long a sample is that is not a single frame of a recording."""
-        step_us = 1_000_000 // self.window.frame_hz
-        lengths = [time_us + step_us for time_us in (row["crop_times_us"] or [])[-1:]]
-        lengths += [(row["audio_samples"] or 0) * 1_000_000 // SAMPLE_RATE]
-        if row["start_us"] is not None and row["end_us"] is not None:
-            lengths += [row["end_us"] - row["start_us"]]
-        return max(lengths)
-
-    def _points(self, number: int, row: Row, start_us: int, position: float | None) -> Points:
-        """The pictures in the window of row `number`, at their points.
-
-        Of a set of pictures, training gets one of the row at random, and evaluation those of the window.
-        """
-        times = row["crop_times_us"] or []
-        if row["frames_seen"] == 1:  # a still picture beside longer sound holds all the time
-            times = [max(start_us, time_us) for time_us in times]
-        if self.window.one_frame and position is not None:
-            return {0: (number, min(int(position * len(times)), len(times) - 1))} if times else {}
-        pictures_of = [(time_us, (number, place)) for place, time_us in enumerate(times)]
-        if number in self._frame_rows:
-            at, step_us = row["start_us"], 1_000_000 // self.window.frame_hz + 1
-            found = self._frame_rows.between(number, at + start_us - step_us, at)
-            pictures_of = [(time_us - at, (other, 0)) for time_us, other in found]
-        found_at = pictures.pictures_on_grid(
-            [time_us for time_us, _ in pictures_of],
-            start_us,
-            self.window.frames,
-            self.window.frame_hz,
-        )
-        points = {point: pictures_of[place][1] for point, place in sorted(found_at.items())}
-        if not self.window.one_frame:
-            return points
-        # Where the order does not matter, pictures beside the window are better than none.
-        evenly = pictures.pick_evenly(len(pictures_of), self.window.frames)
-        chosen = list(dict.fromkeys(points.values())) or [pictures_of[place][1] for place in evenly]
-        return dict(enumerate(chosen))
-
-    def _window_of_sound(
-        self, number: int, sound: NDArray[np.float32], start_us: int
-    ) -> NDArray[np.float32]:
-        """The sound (L,) of the window. That of a single frame ends with the frame."""
-        if number in self._frame_rows:
-            start_us += len(sound) * 1_000_000 // SAMPLE_RATE
-        return cut_sound(sound, start_us, self.window.samples)
-
     def _pictures(
-        self, rows: dict[int, Row], points: Sequence[Points], augmented: AugmentState | None
+        self, rows: dict[int, Row], points: Sequence[Points], augment: AugmentState | None
     ) -> dict[str, Tensor]:
         """``pixels`` (N, T, S, S, 3) uint8 and ``video_mask`` (N, T): which of them are pictures.
 
@@ -381,40 +208,8 @@ class Samples:
             packed += apply_tone([pictures.resize(c, size) for c in crops], self.window.tone)
         if packed:
             shown = torch.from_numpy(np.stack(packed))
-            if augmented is not None:
+            if augment is not None:
                 owner = mask.nonzero()[:, 0]
-                shown = _augmented(shown, owner, augmented)
+                shown = augmented(shown, owner, augment)
             pixels[mask] = shown
         return {"pixels": pixels, "video_mask": mask}
-
-
-def _augmented(shown: Tensor, owner: Tensor, training: AugmentState) -> Tensor:
-    """`pictures.augment` of pictures (M, S, S, C) uint8."""
-    changed = pictures.augment(
-        shown.float(),
-        owner,
-        training.on(shown.device),
-        erasing=training.erasing,
-        degrading=training.degrading,
-    )
-    return changed.round().to(torch.uint8)
-
-
-def drop_modalities(
-    batch: dict[str, Tensor], modalities: Sequence[Modality], training: AugmentState
-) -> None:
-    """Mask each modality of each sample, and its metadata, with probability `training.modality_dropout`.
-
-    A sample keeps at least one of its modalities. Only masks change.
-    """
-    names = [*modalities, *(["metadata"] if "metadata_mask" in batch else [])]
-    count = len(batch[f"{names[0]}_mask"])
-    dice = torch.rand(count, len(names), generator=training.generator)
-    hidden = dice < training.modality_dropout
-    there = torch.stack([batch[f"{m}_mask"].any(1) for m in modalities], 1)
-    # Of a sample that would lose all modalities, the one with the highest number stays.
-    remains = (there & ~hidden[:, : len(modalities)]).any(1)
-    best = torch.where(there, dice[:, : len(modalities)], -1.0).argmax(1)
-    hidden[torch.arange(count)[~remains], best[~remains]] = False
-    for column, name in enumerate(names):
-        batch[f"{name}_mask"] = batch[f"{name}_mask"] & ~hidden[:, column : column + 1]

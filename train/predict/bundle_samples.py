@@ -17,7 +17,8 @@ from affectstream.train.data.dataset import Dataset
 from affectstream.train.errors import DataError
 from affectstream.train.fit.warm_start import RECIPE
 from affectstream.train.loader.batches import ValidBatches, valid_batch_size
-from affectstream.train.loader.samples import Samples, has_modality, open_for, usable_rows
+from affectstream.train.loader.rows import has_modality, open_for, usable_rows
+from affectstream.train.loader.samples import Samples
 from affectstream.train.loader.window_spec import WindowSpec
 from affectstream.train.model_spec import ModelSpec
 from affectstream.train.tasks import TASK_TYPES, Task, labeled_rows

@@ -16,7 +16,7 @@ from affectstream.train.data.dataset import Dataset
 from affectstream.train.errors import DataError
 from affectstream.train.fit.warm_start import saved_spec
 from affectstream.train.loader.dialogues import joined_texts
-from affectstream.train.loader.samples import open_for, usable_rows
+from affectstream.train.loader.rows import open_for, usable_rows
 from affectstream.train.loader.window_spec import WindowSpec
 from affectstream.train.losses import LossConfig
 from affectstream.train.model_spec import ModelSpec, data_source, is_grey, tone_of

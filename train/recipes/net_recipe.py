@@ -19,7 +19,8 @@ from affectstream.train.fit.warm_start import load_initial_weights
 from affectstream.train.loader.augment_sound import augment
 from affectstream.train.loader.balance import balanced_weights
 from affectstream.train.loader.batches import TrainBatches, ValidBatches, to_device
-from affectstream.train.loader.samples import AUGMENT_SOUND, Samples, open_for, usable_rows
+from affectstream.train.loader.rows import open_for, usable_rows
+from affectstream.train.loader.samples import AUGMENT_SOUND, Samples
 from affectstream.train.model_spec import ModelSpec
 from affectstream.train.networks.network import Network, NetworkSpec, Phase, Value
 from affectstream.train.networks.pretrained import NONE
@@ -124,7 +125,7 @@ class NetRecipe(Architecture):
         """Augmented samples of split train, and samples of split valid as they are."""
         train, valid = self._samples(data, "train", "valid")
         notes: tuple[str, ...] = ()
-        if (coverage := train.coverage()) < ENOUGH_PICTURES:
+        if (coverage := train.windows.coverage()) < ENOUGH_PICTURES:
             rate = self.spec.window.frame_hz
             notes = (
                 f"data set {train.dataset.info.name!r} has pictures for {coverage:.0%} of the "

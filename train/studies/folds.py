@@ -20,7 +20,7 @@ from affectstream.train.data.splits import (
     stratified_folds,
 )
 from affectstream.train.errors import SplitError
-from affectstream.train.loader.samples import usable_rows
+from affectstream.train.loader.rows import usable_rows
 from affectstream.train.tasks import TASK_TYPES, labeled_rows
 
 ONE_OUT = "leave-one-participant-out"

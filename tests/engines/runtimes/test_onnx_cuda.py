@@ -9,13 +9,9 @@ import pytest
 from affectstream.engines import DeviceError, EngineError, OnnxEngine
 from affectstream.engines.bundle.folder import POCKET
 from affectstream.engines.devices.probe import probe
-from affectstream.engines.runtimes.onnx_cuda import (
-    MAX_SHAPE_SETS,
-    BoundSession,
-    CudaEngine,
-    check_placement,
-    misplaced,
-)
+from affectstream.engines.runtimes.bound_session import MAX_SHAPE_SETS, BoundSession
+from affectstream.engines.runtimes.cuda_session import check_placement, misplaced
+from affectstream.engines.runtimes.onnx_cuda import CudaEngine
 
 HAS_CUDA = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
 ENGINES = (
@@ -148,7 +144,7 @@ def on_cpu(monkeypatch, searches):
         searches.append(search)
         return BoundSession(cpu_session("fusion"), "cpu")
 
-    monkeypatch.setattr("affectstream.engines.runtimes.onnx_cuda._check_build", lambda: None)
+    monkeypatch.setattr("affectstream.engines.runtimes.onnx_cuda.check_build", lambda: None)
     monkeypatch.setattr("affectstream.engines.runtimes.onnx_cuda._open", opened)
 
 

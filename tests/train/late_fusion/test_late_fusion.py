@@ -25,8 +25,8 @@ from affectstream.train.fit.unseen import check_unseen, was_trained_on
 from affectstream.train.late_fusion.member_logits import MemberLogits, hide_members
 from affectstream.train.late_fusion.members import find_members
 from affectstream.train.late_fusion.recipe import LateFusion, initial_weights
+from affectstream.train.loader.augment_state import AugmentState
 from affectstream.train.loader.batches import ValidBatches
-from affectstream.train.loader.samples import AugmentState
 from affectstream.train.predict.bundle_outputs import bundle_outputs, subsets
 from affectstream.train.predict.bundle_samples import bundle_samples
 from affectstream.train.recipe import count_parameters

@@ -23,10 +23,12 @@ from affectstream.train.data.reading.crops import Cropper
 from affectstream.train.data.reading.reader import Options
 from affectstream.train.data.sample import Sample
 from affectstream.train.errors import DataError
+from affectstream.train.loader.augment_state import AugmentState, drop_modalities
 from affectstream.train.loader.batches import TrainBatches, ValidBatches, in_advance
 from affectstream.train.loader.dialogues import find_listeners, joined_texts, speaker_features
 from affectstream.train.loader.pictures import augment, mix, pick_evenly, pictures_on_grid
-from affectstream.train.loader.samples import AugmentState, Samples, drop_modalities, usable_rows
+from affectstream.train.loader.rows import usable_rows
+from affectstream.train.loader.samples import Samples
 from affectstream.train.loader.window_spec import (
     MIN_OVERLAP,
     WindowSpec,
@@ -203,7 +205,7 @@ def test_a_clip_gives_the_frames_that_serving_takes(film, tmp_path, window_us, f
     found = numbers_at_points(data, 0, window_us, frame_hz)
     assert found == {p: served[middle + p] for p in range(count)}
     made = windows_of(data, window_us, frame_hz)
-    assert made.coverage() == 1.0
+    assert made.windows.coverage() == 1.0
     for seed in range(20):  # a training window may begin before the clip, or end after it
         chance = AugmentState(torch.Generator().manual_seed(seed), True, 0.0)
         points = made.batch([0], chance)["video_mask"][0].nonzero()[:, 0].tolist()
@@ -271,11 +273,11 @@ def test_sparse_pictures_are_noticed(film, tmp_path):
     clip = read_clip(film, Cropper("frame", 64), Options(frames=4))
     one = Sample(id="", start_us=0, end_us=LENGTH_US, crops=clip.crops, crop_times_us=clip.times_us)
     data = prepared(tmp_path / "clips", [replace(one, id=f"{n}") for n in range(2)])
-    assert windows_of(data, 2_000_000, 4).coverage() < 0.6
+    assert windows_of(data, 2_000_000, 4).windows.coverage() < 0.6
     data = Dataset(write(tmp_path / "rows", [*frame_rows(32)[::7], *samples(4, "valid")]))
-    assert windows_of(data, 2_000_000, 8).coverage() < 0.5
+    assert windows_of(data, 2_000_000, 8).windows.coverage() < 0.5
     still = Dataset(write(tmp_path / "still", [*samples(4, "train"), *samples(4, "valid")]))
-    assert windows_of(still, 2_000_000, 8).coverage() == 1.0
+    assert windows_of(still, 2_000_000, 8).windows.coverage() == 1.0
 
 
 def test_a_set_of_pictures_trains_on_one_and_is_evaluated_on_all(data):

@@ -1,0 +1,65 @@
+"""The random choices of a training batch: augmented pictures, and modalities that are left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from affectstream.engines.labels import Modality
+from affectstream.train.loader import pictures
+
+
+@dataclass(frozen=True, slots=True)
+class AugmentState:
+    """The random choices of one training batch: where they come from, and which are made."""
+
+    generator: torch.Generator
+    """On the CPU."""
+    augment: bool
+    modality_dropout: float
+    erasing: float = 0.0
+    degrading: float = 0.0
+    mixup: float = 0.0
+    """Of `FitConfig`, as the others."""
+
+    def on(self, device: torch.device) -> torch.Generator:
+        """A generator on `device`: this one, or one that it seeds."""
+        if device.type == "cpu":
+            return self.generator
+        seed = int(torch.randint(2**62, (), generator=self.generator))
+        return torch.Generator(device).manual_seed(seed)
+
+
+def augmented(shown: Tensor, owner: Tensor, training: AugmentState) -> Tensor:
+    """`pictures.augment` of pictures (M, S, S, C) uint8."""
+    changed = pictures.augment(
+        shown.float(),
+        owner,
+        training.on(shown.device),
+        erasing=training.erasing,
+        degrading=training.degrading,
+    )
+    return changed.round().to(torch.uint8)
+
+
+def drop_modalities(
+    batch: dict[str, Tensor], modalities: Sequence[Modality], training: AugmentState
+) -> None:
+    """Mask each modality of each sample, and its metadata, with probability `training.modality_dropout`.
+
+    A sample keeps at least one of its modalities. Only masks change.
+    """
+    names = [*modalities, *(["metadata"] if "metadata_mask" in batch else [])]
+    count = len(batch[f"{names[0]}_mask"])
+    dice = torch.rand(count, len(names), generator=training.generator)
+    hidden = dice < training.modality_dropout
+    there = torch.stack([batch[f"{m}_mask"].any(1) for m in modalities], 1)
+    # Of a sample that would lose all modalities, the one with the highest number stays.
+    remains = (there & ~hidden[:, : len(modalities)]).any(1)
+    best = torch.where(there, dice[:, : len(modalities)], -1.0).argmax(1)
+    hidden[torch.arange(count)[~remains], best[~remains]] = False
+    for column, name in enumerate(names):
+        batch[f"{name}_mask"] = batch[f"{name}_mask"] & ~hidden[:, column : column + 1]
