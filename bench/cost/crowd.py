@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectstream.engines.errors import UsageError
-from affectstream.stream.faces.find import FaceFinder
+from affectstream.stream.faces.detection.find import FaceFinder
 
 Cells = list[NDArray[np.uint8]]
 """One (height, width, 3) uint8 RGB for each picture of a recording."""

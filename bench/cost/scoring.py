@@ -19,7 +19,7 @@ from affectstream.bench.cost.growth import Growth, Point
 from affectstream.bench.recordings import repeat_clip, scale_clip
 from affectstream.bench.score.resolutions import SIZES
 from affectstream.engines.errors import UsageError
-from affectstream.stream.faces.find import FaceFinder
+from affectstream.stream.faces.detection.find import FaceFinder
 from affectstream.stream.offline.output import OutputFolder
 from affectstream.stream.recognizer import Recognizer
 from affectstream.stream.sinks import DEFAULT_FORMATS

@@ -13,7 +13,7 @@ from affectstream.bench.cost import command
 from affectstream.bench.cost.crowd import cut_cells, write_crowd
 from affectstream.bench.cost.growth import Growth, Point
 from affectstream.stream import Recognizer
-from affectstream.stream.faces.find import FaceFinder
+from affectstream.stream.faces.detection.find import FaceFinder
 from tests.support.command import run_command
 from tests.support.live_media import write_face
 
