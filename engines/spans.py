@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, TypeVar
 
 Stage = Literal[
     "queue",
@@ -112,44 +112,55 @@ def _lane(process: int, lane: int, name: str) -> list[dict[str, Any]]:
     ]
 
 
-_timeline: Timeline | None = None
+class Recorder(Protocol):
+    """Takes spans as they end."""
+
+    def add(self, stage: Stage, start_s: float, end_s: float, rows: int = 0) -> None:
+        """Take one span; times are of `time.perf_counter`. Any thread may call this."""
+        ...
+
+
+_R = TypeVar("_R", bound=Recorder)
+_recorders: tuple[Recorder, ...] = ()
 _OFF = nullcontext()
 
 
 def current() -> Timeline | None:
     """The timeline that is recorded; None while nobody records."""
-    return _timeline
+    return next((one for one in _recorders if isinstance(one, Timeline)), None)
 
 
 def span(stage: Stage, rows: int = 0) -> AbstractContextManager[None]:
     """Record the body of a ``with`` statement as one span. Costs nearly nothing while nobody records."""
-    return _OFF if _timeline is None else _recorded(_timeline, stage, rows)
+    return _recorded(_recorders, stage, rows) if _recorders else _OFF
 
 
 def waited(stage: Stage, seconds: float) -> None:
     """Record that something waited for `seconds` until now."""
-    if _timeline is not None:
-        now_s = time.perf_counter()
-        _timeline.add(stage, now_s - max(0.0, seconds), now_s)
+    now_s = time.perf_counter()
+    for recorder in _recorders:
+        recorder.add(stage, now_s - max(0.0, seconds), now_s)
 
 
 @contextmanager
-def _recorded(timeline: Timeline, stage: Stage, rows: int) -> Iterator[None]:
+def _recorded(recorders: tuple[Recorder, ...], stage: Stage, rows: int) -> Iterator[None]:
     began_s = time.perf_counter()
     try:
         yield
     finally:
-        timeline.add(stage, began_s, time.perf_counter(), rows)
+        ended_s = time.perf_counter()
+        for recorder in recorders:
+            recorder.add(stage, began_s, ended_s, rows)
 
 
 @contextmanager
-def recording(timeline: Timeline) -> Iterator[Timeline]:
-    """Record into `timeline` all spans of this process. One at a time: raises `RuntimeError` otherwise."""
-    global _timeline
-    if _timeline is not None:
+def recording(recorder: _R) -> Iterator[_R]:
+    """Record all spans of this process. One `Timeline` at a time: raises `RuntimeError` otherwise."""
+    global _recorders
+    if isinstance(recorder, Timeline) and current() is not None:
         raise RuntimeError("another timeline is being recorded")
-    _timeline = timeline
+    _recorders = (*_recorders, recorder)
     try:
-        yield timeline
+        yield recorder
     finally:
-        _timeline = None
+        _recorders = tuple(one for one in _recorders if one is not recorder)

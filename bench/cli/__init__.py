@@ -21,7 +21,7 @@ from affectstream.bench.cli.scoring import (
     tables,
     throughput,
 )
-from affectstream.stream.cli.flags import Trace, tracing
+from affectstream.stream.cli.flags import Otel, Trace, tracing
 from affectstream.stream.errors import OptionError
 
 MOVED = {"fusion": "train evaluate-fusion", "overlay": "score --format overlay"}
@@ -39,12 +39,12 @@ application = typer.Typer(no_args_is_help=True, cls=_Benches)
 
 
 @application.callback()
-def bench(context: typer.Context, trace: Trace = None) -> None:
+def bench(context: typer.Context, trace: Trace = None, otel: Otel = False) -> None:
     """Measure speed, latency, memory and precision. Each command ends with one line of JSON.
 
     Example: [bold]affectstream bench score interview.mp4[/bold]
     """
-    context.with_resource(tracing(trace))
+    context.with_resource(tracing(trace, f"bench {context.invoked_subcommand}", otel=otel))
 
 
 for command in (

@@ -29,6 +29,13 @@ Trace = Annotated[
         show_default=False,
     ),
 ]
+Otel = Annotated[
+    bool,
+    typer.Option(
+        "--otel",
+        help="Send when each stage worked to the OpenTelemetry collector of OTEL_EXPORTER_OTLP_ENDPOINT.",
+    ),
+]
 Threads = Annotated[
     int | None,
     typer.Option(min=1, max=1024, help="Batches to perceive in parallel.", show_default="cores"),
@@ -299,11 +306,20 @@ def _parse_modalities(text: str) -> tuple[Modality, ...]:
 
 
 @contextmanager
-def tracing(path: Path | None) -> Iterator[None]:
-    """Record the stages of this process, and write them to `path` at the end; do nothing without a path.
+def tracing(path: Path | None, command: str, *, otel: bool) -> Iterator[None]:
+    """Record the stages of this process: to `path` at the end, and with `otel` to a collector as they end.
 
-    Raises `OutputError` if the file cannot be written, before any work is done.
+    `command` names the traces there. Raises `OutputError` if the file cannot be written, and `UsageError`
+    without OpenTelemetry, before any work is done.
     """
+    from affectstream.engines.telemetry import exporting
+
+    with exporting(f"affectstream {command}", asked=otel), _to_file(path):
+        yield
+
+
+@contextmanager
+def _to_file(path: Path | None) -> Iterator[None]:
     if path is None:
         yield
         return

@@ -22,6 +22,7 @@ from affectstream.stream.cli.flags import (
     MinConfidence,
     Modalities,
     Neutral,
+    Otel,
     Output,
     Purpose,
     Speakers,
@@ -92,6 +93,7 @@ def live(
     purpose: Purpose = None,
     consent: Consent = None,
     trace: Trace = None,
+    otel: Otel = False,
 ) -> None:
     """Recognize a camera, a microphone or a network stream live.
 
@@ -141,7 +143,7 @@ def live(
         words=words,
         words_download=words_download,
     )
-    with tracing(trace):
+    with tracing(trace, "live", otel=otel):
         code = run_live(job, sys.stdout.buffer, Console(file=sys.stdout))
     raise typer.Exit(code)
 

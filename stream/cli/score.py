@@ -24,6 +24,7 @@ from affectstream.stream.cli.flags import (
     MinConfidence,
     Modalities,
     Neutral,
+    Otel,
     OutputOrStore,
     Purpose,
     Speakers,
@@ -78,6 +79,7 @@ def score(
     modalities: Modalities = None,
     min_confidence: MinConfidence = None,
     trace: Trace = None,
+    otel: Otel = False,
     purpose: Purpose = None,
     consent: Consent = None,
     workers: Annotated[
@@ -179,6 +181,7 @@ def score(
             "one transcript cannot serve several recordings: score them one by one, or give each its own in "
             "a table (.csv)"
         )
+    traced = "--trace" if trace is not None else "--otel" if otel else None
     recording_recognizer(options)  # a model that cannot be opened is reported once
     if output is None:
         of_folders = {
@@ -191,25 +194,25 @@ def score(
             raise OptionError(f"{name} needs --output: a folder for results")
         for file in several:
             raise OptionError(f"{file} is a directory, a pattern or a table: it needs --output")
-        if trace is not None and (workers or 1) > 1:
+        if traced is not None and (workers or 1) > 1:
             raise OptionError(
-                f"--trace follows one process, and --workers {workers} starts several: leave out one of them"
+                f"{traced} follows one process, and --workers {workers} starts several: leave out one of them"
             )
         lines = not json and sys.stdout.isatty()
         sink = EventLines(Console(highlight=False)) if lines else JsonlStream(sys.stdout.buffer)
         with (
-            tracing(trace),
+            tracing(trace, "score", otel=otel),
             Recognizer.open(bundle, device=device, threads=threads) as recognizer,
         ):
             # Lines and JSON on a terminal show how far it is.
             progress = not sys.stdout.isatty()
             paths = [Path(file) for file in files]
-            ranges = 1 if trace else processes_for_one(recognizer, workers)
+            ranges = 1 if traced else processes_for_one(recognizer, workers)
             code = score_files(recognizer, paths, options, sink, progress=progress, ranges=ranges)
         raise typer.Exit(code)
-    if trace is not None:
+    if traced is not None:
         raise OptionError(
-            "--trace follows one process, and --output scores in several: leave out one of them"
+            f"{traced} follows one process, and --output scores in several: leave out one of them"
         )
     storage = storage_at(output)
     tasks = find_tasks(files, options, storage.local)

@@ -17,6 +17,7 @@ from affectstream.stream.cli.flags import (
     Device,
     Lsl,
     Neutral,
+    Otel,
     Purpose,
     Trace,
     Vad,
@@ -121,6 +122,7 @@ def serve(
         ),
     ] = "auto",
     trace: Trace = None,
+    otel: Otel = False,
 ) -> None:
     """Serve live sessions to browsers, with WebSockets and metrics for programs.
 
@@ -159,14 +161,18 @@ def serve(
         consent=consent,
         batch=batch,
     )
-    if workers > 1 and trace is not None:
-        raise typer.BadParameter("traces one process: leave --workers out", param_hint="--trace")
+    if workers > 1 and (trace is not None or otel):
+        flag = "--otel" if trace is None else "--trace"
+        raise typer.BadParameter("traces one process: leave --workers out", param_hint=flag)
     server: Server | Supervisor
     if workers > 1:
         server = Supervisor(bundle, device, options, workers)
         server.run(lambda address: _announce(address, options))
     else:
-        with tracing(trace), Recognizer.open(bundle, device=device) as recognizer:
+        with (
+            tracing(trace, "serve", otel=otel),
+            Recognizer.open(bundle, device=device) as recognizer,
+        ):
             server = run(recognizer, options, announce=lambda address: _announce(address, options))
     print(f"served {server.totals}", file=sys.stderr)
     if server.signal == signal.SIGINT:
