@@ -5,9 +5,6 @@ affectstream bench behaviour --data DATA --output pictures
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
 import tempfile
 import time
 from collections.abc import Sequence
@@ -19,6 +16,7 @@ from affectstream.bench.behaviour.section_list import SECTIONS
 from affectstream.bench.behaviour.sheet import write_sheet
 from affectstream.bench.behaviour.workbench import Workbench
 from affectstream.bench.machine import describe
+from affectstream.bench.output import finish, tables
 from affectstream.engines.errors import UsageError
 from affectstream.engines.labels import SpeechGateOption
 from affectstream.stream import Recognizer
@@ -42,7 +40,7 @@ def main(
     unknown = [name for name in only if name not in SECTIONS]
     if unknown:
         raise UsageError(f"--only {unknown[0]}: expected one of {', '.join(SECTIONS)}")
-    with contextlib.redirect_stdout(io.StringIO()) if as_json else contextlib.nullcontext():
+    with tables(hidden=as_json):
         reports, seconds, version = run(data, bundle, only or list(SECTIONS), teacher, vad)
     result: dict[str, Any] = {
         "bench": "behaviour",
@@ -54,11 +52,7 @@ def main(
         },
         "machine": describe(),
     }
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        (output / "behaviour.json").write_text(json.dumps(result, indent=1) + "\n")
-        write_sheet(output / "behaviour.png", reports)
-    print(json.dumps(result))
+    finish("behaviour", result, output, lambda path: write_sheet(path, reports))
 
 
 def run(

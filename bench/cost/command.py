@@ -13,11 +13,7 @@ Four things are varied, each alone, and the processor time of all threads is mea
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +23,7 @@ from typing import Any
 from affectstream.bench.cost.growth import Growth, Name, Point, check_scipy, table
 from affectstream.bench.cost.scoring import by_duration, by_faces, by_resolution
 from affectstream.bench.machine import describe
+from affectstream.bench.output import finish, tables
 from affectstream.bench.score.resolutions import SIZES
 from affectstream.engines.errors import UsageError
 from affectstream.stream.demo import write_clip
@@ -66,7 +63,7 @@ def main(
     load = round(os.getloadavg()[0], 2)
     growths = []
     with (
-        contextlib.redirect_stdout(io.StringIO()) if as_json else contextlib.nullcontext(),
+        tables(hidden=as_json),
         TemporaryDirectory() as scratch,
     ):
         clip = file or write_clip(Path(scratch))
@@ -85,11 +82,7 @@ def main(
         "growth": [growth.document() for growth in growths],
         "machine": describe(),
     }
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        (output / "cost.json").write_text(json.dumps(result, indent=1) + "\n")
-        _draw(output / "cost.png", result)
-    print(json.dumps(result))
+    finish("cost", result, output, lambda path: _draw(path, result))
 
 
 def _measure(
@@ -128,9 +121,6 @@ def _by_sessions(
 
 
 def _draw(path: Path, result: dict[str, Any]) -> None:
-    try:
-        from affectstream.bench.cost.picture import draw
-    except ImportError as error:
-        print(f"no picture: {error}: pip install matplotlib", file=sys.stderr)
-        return
+    from affectstream.bench.cost.picture import draw
+
     draw(path, result)

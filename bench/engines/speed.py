@@ -10,10 +10,6 @@ machine, which are measured through the same runtime (`roofline`).
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +23,7 @@ from affectstream.bench.engines.hop_calls import HOP, HopCalls, run_calls
 from affectstream.bench.engines.roofline import Roofline, measure_roofline
 from affectstream.bench.engines.timing import WINDOWS, Times, repeat, time_engine
 from affectstream.bench.machine import describe
+from affectstream.bench.output import finish, tables
 from affectstream.bench.recordings import write_demo_recording
 from affectstream.engines.bundle.folder import engine_files
 from affectstream.engines.devices.choose import parse_device
@@ -142,21 +139,14 @@ def main(
 
     With `output`, `engines.json` and, if matplotlib is installed, `engines.png` are written into it.
     """
-    with contextlib.redirect_stdout(io.StringIO()) if as_json else contextlib.nullcontext():
+    with tables(hidden=as_json):
         result = measure(bundle, device, source, batches, budget_s)
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        (output / "engines.json").write_text(json.dumps(result, indent=1) + "\n")
-        _draw(output / "engines.png", result)
-    print(json.dumps(result))
+    finish("engines", result, output, lambda path: _draw(path, result))
 
 
 def _draw(path: Path, result: dict[str, Any]) -> None:
-    try:
-        from affectstream.bench.engines.speed_picture import draw
-    except ImportError as error:
-        print(f"no picture: {error}: pip install matplotlib", file=sys.stderr)
-        return
+    from affectstream.bench.engines.speed_picture import draw
+
     draw(path, result)
 
 

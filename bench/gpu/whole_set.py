@@ -9,8 +9,6 @@ file is written after each row. A stage that fails is an entry with its error.
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 import subprocess
@@ -30,6 +28,7 @@ from affectstream.bench.engines.roofline import Roofline, measure_roofline
 from affectstream.bench.gpu.decode import measure_decoding
 from affectstream.bench.gpu.hop import GOAL_MS, measure_latency, measure_parity
 from affectstream.bench.machine import describe
+from affectstream.bench.output import finish, tables
 from affectstream.bench.recordings import write_demo_recording
 from affectstream.engines.devices.choose import parse_device
 from affectstream.engines.devices.probe import probe
@@ -69,9 +68,9 @@ def main(
     if unknown := set(only) - SHARES.keys():
         raise UsageError(f"--only {sorted(unknown)[0]}: expected one of {', '.join(SHARES)}")
     output.mkdir(parents=True, exist_ok=True)
-    with contextlib.redirect_stdout(io.StringIO()) if as_json else contextlib.nullcontext():
+    with tables(hidden=as_json):
         result = run(bundle, device, budget_s, output, only or list(SHARES), source, inputs)
-    print(json.dumps(result))
+    finish("gpu", result)
 
 
 def run(

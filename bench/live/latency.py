@@ -15,11 +15,7 @@ over the hops of all sessions together.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
 import os
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -31,6 +27,7 @@ from typing import Any
 
 from affectstream.bench.distribution import is_stable, runs_needed, spread, summarize
 from affectstream.bench.machine import describe
+from affectstream.bench.output import finish, tables
 from affectstream.bench.recordings import repeat_clip, write_demo_recording
 from affectstream.engines.spans import STAGES, Stage, Timeline, current, recording
 from affectstream.stream.events import Attention, Emotion
@@ -82,13 +79,9 @@ def main(
     as_json: bool = False,
 ) -> None:
     """Measure and print, JSON last; with `as_json` nothing else. With `output` also write it there."""
-    with contextlib.redirect_stdout(io.StringIO()) if as_json else contextlib.nullcontext():
+    with tables(hidden=as_json):
         result = measure(file, bundle, device, sessions, seconds)
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        (output / "latency.json").write_text(json.dumps(result, indent=1) + "\n")
-        _draw(output / "latency.png", result)
-    print(json.dumps(result))
+    finish("latency", result, output, lambda path: _draw(path, result))
 
 
 def measure(
@@ -210,11 +203,8 @@ def _print(result: dict[str, Any]) -> None:
 
 
 def _draw(path: Path, result: dict[str, Any]) -> None:
-    try:
-        import matplotlib as mpl
-    except ImportError as error:
-        print(f"no picture: {error}: pip install matplotlib", file=sys.stderr)
-        return
+    import matplotlib as mpl
+
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 

@@ -15,9 +15,6 @@ MLPerf, whose rules this does not follow.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -32,6 +29,7 @@ from affectstream.bench.engines.hop_calls import HopCalls, run_calls
 from affectstream.bench.loadgen.hop_queue import HopQueue
 from affectstream.bench.loadgen.summary import parse_summary
 from affectstream.bench.machine import describe
+from affectstream.bench.output import finish, tables
 from affectstream.bench.recordings import write_demo_recording
 from affectstream.engines.errors import UsageError
 from affectstream.stream.recognizer import Recognizer
@@ -86,7 +84,7 @@ def main(
             raise UsageError(f"--scenarios {name}: expected some of {','.join(SCENARIOS)}")
     load = round(os.getloadavg()[0], 2)
     with (
-        contextlib.redirect_stdout(io.StringIO()) if as_json else contextlib.nullcontext(),
+        tables(hidden=as_json),
         TemporaryDirectory() as scratch,
         Recognizer.open(bundle, device=device) as recognizer,
     ):
@@ -113,9 +111,7 @@ def main(
             "rows": rows,
             "machine": describe(),
         }
-    if output is not None:
-        (output / "loadgen.json").write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result))
+    finish("loadgen", result, output)
 
 
 def _rows(

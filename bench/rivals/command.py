@@ -11,9 +11,6 @@ time in relation to the pictures that were looked at.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,6 +22,7 @@ import av
 
 from affectstream.bench.distribution import SPREAD, spread
 from affectstream.bench.machine import describe
+from affectstream.bench.output import finish, tables
 from affectstream.bench.recordings import scale_clip, write_demo_recording
 from affectstream.bench.rivals.environments import NotInstalled, find_python
 from affectstream.bench.rivals.process import Pass, RivalFailed, RivalProcess, running
@@ -65,7 +63,7 @@ def main(
             )
     load = round(os.getloadavg()[0], 2)
     chosen = [known[name] for name in known if name != OURS and (not names or name in names)]
-    with contextlib.redirect_stdout(io.StringIO()) if as_json else contextlib.nullcontext():
+    with tables(hidden=as_json):
         with TemporaryDirectory() as scratch:
             path = _demo(seconds, Path(scratch)) if clip is None else clip
             rows = _measure(path, bundle, known[OURS], chosen, environments, pythons, repeats)
@@ -80,10 +78,7 @@ def main(
             "rows": rows,
             "machine": describe(),
         }
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        (output / "rivals.json").write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result))
+    finish("rivals", result, output)
 
 
 def _demo(seconds: float, folder: Path) -> Path:

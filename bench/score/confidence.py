@@ -11,7 +11,6 @@ samples, which favors it) and the product of the modalities' probabilities, each
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -22,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectstream.bench.machine import describe
+from affectstream.bench.output import finish
 from affectstream.bench.score.pool import Pool, fit_pool, subsets
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.errors import UsageError
@@ -85,11 +85,7 @@ def main(bundle: str, data: Path, output: Path | None) -> None:
         "rows": rows,
         "machine": describe(),
     }
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        (output / "confidence.json").write_text(json.dumps(result, indent=1) + "\n")
-        draw(measured, prior, output / "confidence.png")
-    print(json.dumps(result))
+    finish("confidence", result, output, lambda path: draw(measured, prior, path))
 
 
 def read_half(bundle: Bundle, data: Path, split: str) -> Half:

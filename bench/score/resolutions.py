@@ -7,9 +7,6 @@ The same clip is encoded at each size, so only the pictures differ. `throughput`
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,6 +14,7 @@ from typing import Any
 
 from affectstream.bench.distribution import SPREAD, spread
 from affectstream.bench.machine import describe
+from affectstream.bench.output import finish, tables
 from affectstream.bench.recordings import scale_clip, write_demo_recording
 from affectstream.bench.score.throughput import Throughput, measure
 from affectstream.engines.errors import UsageError
@@ -46,7 +44,7 @@ def main(
     """
     if unknown := [size for size in sizes if size not in SIZES]:
         raise UsageError(f"--sizes {unknown[0]}: expected some of {','.join(SIZES)}")
-    with contextlib.redirect_stdout(io.StringIO()) if as_json else contextlib.nullcontext():
+    with tables(hidden=as_json):
         print(HEADER, flush=True)
         rows = []
         with TemporaryDirectory() as scratch:
@@ -65,10 +63,7 @@ def main(
         "rows": rows,
         "machine": describe(),
     }
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        (output / "throughput.json").write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps(result))
+    finish("throughput", result, output)
 
 
 def _row(size: str, found: Throughput) -> dict[str, Any]:

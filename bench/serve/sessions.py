@@ -25,9 +25,6 @@ decoded is late too, which `latency` does not see. With a bound for its p99 the 
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
 import os
 import sys
 import time
@@ -39,6 +36,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from affectstream.bench.machine import describe
+from affectstream.bench.output import finish, tables
 from affectstream.bench.recordings import write_demo_recording
 from affectstream.bench.serve.arrivals import Arrivals, begin_times
 from affectstream.bench.serve.clients import Client, check_addresses
@@ -88,7 +86,7 @@ def main(
     the result and a picture of it are written there too. Raises `SourceError` if the system has too few
     loopback addresses or a server does not start.
     """
-    with contextlib.redirect_stdout(io.StringIO()) if as_json else contextlib.nullcontext():
+    with tables(hidden=as_json):
         result = measure(
             file,
             server,
@@ -99,11 +97,7 @@ def main(
             p99_ms=p99_ms,
             warm_s=warm_s,
         )
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        (output / "sessions.json").write_text(json.dumps(result, indent=1) + "\n")
-        _draw(output / "sessions.png", result)
-    print(json.dumps(result))
+    finish("sessions", result, output, lambda path: _draw(path, result))
 
 
 def measure(
@@ -158,11 +152,8 @@ def measure(
 
 
 def _draw(path: Path, result: dict[str, Any]) -> None:
-    try:
-        from affectstream.bench.serve.sessions_picture import draw
-    except ImportError as error:
-        print(f"no picture: {error}: pip install matplotlib", file=sys.stderr)
-        return
+    from affectstream.bench.serve.sessions_picture import draw
+
     draw(path, result)
 
 

@@ -12,11 +12,7 @@ parts of the time after the first minute, and what was in use before the first s
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import io
-import json
 import re
-import sys
 import threading
 import time
 from dataclasses import asdict
@@ -27,6 +23,7 @@ from typing import Any
 from urllib.request import urlopen
 
 from affectstream.bench.machine import describe
+from affectstream.bench.output import finish, tables
 from affectstream.bench.recordings import write_demo_recording
 from affectstream.bench.serve.soak_clients import (
     LONGEST_S,
@@ -62,14 +59,10 @@ def main(
     as_json: bool = False,
 ) -> None:
     """Measure and print, JSON last; with `as_json` nothing else. With `output` also write it there."""
-    with contextlib.redirect_stdout(io.StringIO()) if as_json else contextlib.nullcontext():
+    with tables(hidden=as_json):
         usage, result = measure(file, bundle, device, sessions, minutes, workers)
         _print(result["figures"])
-    if output is not None:
-        output.mkdir(parents=True, exist_ok=True)
-        (output / "soak.json").write_text(json.dumps(result, indent=1) + "\n")
-        _draw(output / "soak.png", usage)
-    print(json.dumps(result))
+    finish("soak", result, output, lambda path: _draw(path, usage))
 
 
 def measure(
@@ -131,11 +124,8 @@ def _print(figures: dict[str, Any]) -> None:
 
 
 def _draw(path: Path, usage: list[ServerUsage]) -> None:
-    try:
-        import matplotlib as mpl
-    except ImportError as error:
-        print(f"no picture: {error}: pip install matplotlib", file=sys.stderr)
-        return
+    import matplotlib as mpl
+
     mpl.use("Agg")
     import matplotlib.pyplot as plt
 
