@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import settings
 from numpy.typing import NDArray
+
+from affectstream.stream.recognizer import Recognizer
 
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
@@ -29,3 +32,10 @@ def portrait() -> NDArray[np.uint8]:
     """A real face: NASA's portrait of Eileen Collins, 512x512 RGB."""
     data = pytest.importorskip("skimage.data", reason="the portrait comes with the 'demo' extra")
     return np.asarray(data.astronaut(), np.uint8)
+
+
+@pytest.fixture(scope="session")
+def recognizer() -> Iterator[Recognizer]:
+    """`pocket` on one thread; modules that need another one make their own."""
+    with Recognizer.open(device="cpu", threads=1) as opened:
+        yield opened

@@ -11,7 +11,7 @@ from affectstream.engines.bundle.folder import POCKET
 from affectstream.engines.cache.digest import sha256
 from affectstream.stream.doctor import examine
 from tests.engines.plans.test_store import Bench
-from tests.support.fake_driver import build_driver, has_driver
+from tests.support.fake_cuda.driver import build_driver, has_driver
 
 no_driver = pytest.mark.skipif(has_driver(), reason="this machine has a driver")
 

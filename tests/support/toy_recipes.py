@@ -2,21 +2,11 @@
 
 import csv
 
-import pytest
 import torch
 
 from affectstream.train.fit.loop import fit
 from affectstream.train.networks.network import Phase
 from affectstream.train.recipe import FitConfig, Loaders
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Networks this small are slower on several, and what they compute is then the same everywhere."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 class _Batches:

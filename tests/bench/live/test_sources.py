@@ -21,13 +21,7 @@ from affectstream.bench.live.microphone import Microphone
 from affectstream.bench.live.network_sources import network_sources
 from affectstream.bench.live.row import Row, Skipped, Unmeasured, cells, quantiles
 from affectstream.bench.live.rtp import sdp
-from affectstream.stream import Recognizer, SourceError
-
-
-@pytest.fixture(scope="module")
-def recognizer():
-    with Recognizer.open(device="cpu", threads=1) as opened:
-        yield opened
+from affectstream.stream import SourceError
 
 
 @pytest.fixture(scope="module")

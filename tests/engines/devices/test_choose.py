@@ -12,7 +12,7 @@ from affectstream.engines.bundle.folder import POCKET
 from affectstream.engines.devices.choose import Device, candidates, choose, parse_device
 from affectstream.engines.devices.open import open_engine
 from affectstream.engines.errors import UsageError
-from tests.support.fake_driver import build_driver, has_driver
+from tests.support.fake_cuda.driver import build_driver, has_driver
 
 no_driver = pytest.mark.skipif(has_driver(), reason="this machine has a driver")
 

@@ -11,7 +11,7 @@ import pytest
 
 from affectstream.engines.devices.probe import SQUARE_GRAPH, ProbeResult, probe
 from affectstream.engines.runtimes.onnx import OnnxEngine
-from tests.support.fake_driver import build_driver, has_driver
+from tests.support.fake_cuda.driver import build_driver, has_driver
 
 
 def probed(folder, what="driver", limit_s=60.0):

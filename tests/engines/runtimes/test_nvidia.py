@@ -15,7 +15,7 @@ from affectstream.engines.errors import DeviceError
 from affectstream.engines.runtimes import nvidia
 from affectstream.engines.runtimes.cuda.driver import query_gpu
 from affectstream.engines.runtimes.nvidia import NvidiaLog, errors_of, load
-from tests.support.fake_driver import build_driver, has_driver
+from tests.support.fake_cuda.driver import build_driver, has_driver
 
 
 @pytest.fixture

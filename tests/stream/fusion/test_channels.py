@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from affectstream.engines.bundle.bundle import Bundle
-from affectstream.stream import Assignment, OptionError, Recognizer, SourceOptions
+from affectstream.stream import Assignment, OptionError, SourceOptions
 from affectstream.stream.demo import babble
 from affectstream.stream.fusion.fuse import Fuser
 from affectstream.stream.media.types import SAMPLE_RATE
@@ -18,12 +18,6 @@ from tests.support.media import Sound, write_video
 SIDES = Assignment(channels=(1, 2))
 ANN = babble(6)[: 4 * SAMPLE_RATE]
 BEN = np.roll(ANN, SAMPLE_RATE)[::-1]
-
-
-@pytest.fixture(scope="module")
-def recognizer():
-    with Recognizer.open(device="cpu", threads=1) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from affectstream.stream import Assignment, Recognizer, SourceOptions
+from affectstream.stream import Assignment, SourceOptions
 from affectstream.stream.demo import mouth_openings, open_mouth, portrait, syllables
 from affectstream.stream.faces.face import Face
 from affectstream.stream.faces.measures.quality import Quality
@@ -155,12 +155,6 @@ def test_the_result_does_not_depend_on_how_loud_the_recording_is(talk, speaking)
 
 
 # --- in recordings ---
-
-
-@pytest.fixture(scope="module")
-def recognizer():
-    with Recognizer.open(device="cpu", threads=1) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

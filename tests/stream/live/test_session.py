@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from affectstream.stream import Recognizer, json_schema
+from affectstream.stream import json_schema
 from affectstream.stream.events import encode
 from affectstream.stream.faces.face import FrameObservation
 from affectstream.stream.faces.perceive import Perceiver
@@ -21,12 +21,6 @@ from affectstream.stream.options import SourceOptions
 from tests.support.live_media import ManualClock, write_face
 
 LIVE_ONLY = ("emitted_at", "age_ms", "latency_ms")
-
-
-@pytest.fixture(scope="module")
-def recognizer():
-    with Recognizer.open(device="cpu", threads=1) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ import pytest
 
 from affectstream.bench.live.flash_clip import write_flashes
 from affectstream.bench.live.flash_probe import FlashProbe
-from affectstream.stream import Recognizer, SourceError, SourceOptions
+from affectstream.stream import SourceError, SourceOptions
 from affectstream.stream.errors import OptionError
 from affectstream.stream.live import source as source_module
 from affectstream.stream.live.callbacks import Callbacks
@@ -29,12 +29,6 @@ from affectstream.stream.live.source import LiveOptions, LiveSource
 from tests.support.live_media import Sender, until, write_face
 
 LIVE_ONLY = ("emitted_at", "age_ms", "latency_ms")
-
-
-@pytest.fixture(scope="module")
-def recognizer():
-    with Recognizer.open(device="cpu", threads=1) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

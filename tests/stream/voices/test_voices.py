@@ -10,7 +10,7 @@ import pytest
 
 from affectstream.bench.behaviour.material.media import write_sound
 from affectstream.engines.errors import EngineError
-from affectstream.stream import Assignment, OptionError, Recognizer, SourceOptions
+from affectstream.stream import Assignment, OptionError, SourceOptions
 from affectstream.stream.demo import syllables
 from affectstream.stream.media.types import SAMPLE_RATE
 from affectstream.stream.options import parse_voices
@@ -72,12 +72,6 @@ def talk(tmp_path_factory):
     """A low and a high voice that take turns."""
     voices = [syllables(TURN_S, hz, seed) for seed, hz in enumerate((90, 300, 90, 300))]
     return write_sound(tmp_path_factory.mktemp("talk") / "talk.wav", np.concatenate(voices))
-
-
-@pytest.fixture(scope="module")
-def recognizer():
-    with Recognizer.open(device="cpu", threads=1) as opened:
-        yield opened
 
 
 def test_readings_and_events_say_which_voice_is_heard(recognizer, talk):

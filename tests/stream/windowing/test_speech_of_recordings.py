@@ -11,19 +11,13 @@ import pytest
 
 from affectstream.bench.behaviour.material.media import write_sound
 from affectstream.bench.behaviour.material.sounds import at_level, non_speech
-from affectstream.stream import OptionError, Recognizer, SourceOptions
+from affectstream.stream import OptionError, SourceOptions
 from affectstream.stream.demo import syllables
 from affectstream.stream.media.types import SAMPLE_RATE
 
 
 def quiet(seconds):
     return np.zeros(round(seconds * SAMPLE_RATE), np.float32)
-
-
-@pytest.fixture(scope="module")
-def recognizer():
-    with Recognizer.open(device="cpu", threads=1) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import pytest
 
 from affectstream.bench.behaviour.material.media import read_sound, write_sound
 from affectstream.engines.cache.digest import sha256
-from affectstream.stream import OptionError, Recognizer, SourceOptions
+from affectstream.stream import OptionError, SourceOptions
 from affectstream.stream.demo import syllables
 from affectstream.stream.media.types import SAMPLE_RATE
 from affectstream.stream.transcript.files import read_transcript
@@ -56,12 +56,6 @@ def open_clock(language=None):
 
 def quiet(seconds):
     return np.zeros(round(seconds * SAMPLE_RATE), np.float32)
-
-
-@pytest.fixture(scope="module")
-def recognizer():
-    with Recognizer.open(device="cpu", threads=1) as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")

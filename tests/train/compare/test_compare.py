@@ -24,7 +24,6 @@ from affectstream.train.recipes.registry import recipes
 from affectstream.train.tasks import Task
 from tests.support.command import run_command
 from tests.support.prepared import samples, write
-from tests.support.toy_recipes import one_thread  # noqa: F401
 
 LABELS = ("neutral", "joy", "anger")
 

@@ -27,23 +27,9 @@ from affectstream.train.explain.trained import (
 from affectstream.train.fit.loop import fit
 from affectstream.train.networks.mel import LogMel
 from affectstream.train.recipes.registry import recipes
-from tests.support.prepared import LABELS, utterances, write
+from tests.support.prepared import LABELS
 
 CONFIG = FitConfig(epochs=6, batch_size=8, learning_rate=3e-3, weight_decay=0.0, warmup_epochs=0.0)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("explained") / "set"
-    return write(folder, [*utterances(24, "train"), *utterances(8, "valid")])
 
 
 def config_of(name, **changes):
@@ -184,7 +170,7 @@ def test_the_command_explains_a_checkpoint(data, tmp_path, capsys):
     document = json.loads((tmp_path / "why" / "explanation.json").read_text())
     assert document["grad_cam"]["shape"][1:] == [7, 7]
     assert cv2.imread(str(tmp_path / "why" / "grad_cam.png")) is not None
-    with pytest.raises(OptionError, match="has 8 samples"):
+    with pytest.raises(OptionError, match="has 12 samples"):
         explain_sample(run, data, "nobody", split="valid")
     with pytest.raises(OptionError, match="the network predicts neutral"):
         explain_sample(run, data, "0", explained="bliss")

@@ -16,7 +16,6 @@ from tests.support.toy_recipes import (
     Line,
     column,
     fit_quietly,
-    one_thread,  # noqa: F401
 )
 
 

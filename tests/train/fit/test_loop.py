@@ -26,7 +26,6 @@ from tests.support.toy_recipes import (
     curve,
     fit_quietly,
     interrupted_after,
-    one_thread,  # noqa: F401
 )
 
 

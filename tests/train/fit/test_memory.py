@@ -19,7 +19,6 @@ from tests.support.toy_recipes import (
     Plain,
     column,
     fit_quietly,
-    one_thread,  # noqa: F401
 )
 
 

@@ -21,7 +21,6 @@ from tests.support.toy_recipes import (
     column,
     curve,
     fit_quietly,
-    one_thread,  # noqa: F401
 )
 
 

@@ -36,7 +36,7 @@ from tests.support.command import run_command
 from tests.support.prepared import samples, utterances, write
 from tests.support.small_bundles import LABELS as OTHERS
 from tests.support.small_bundles import compound, plain, rewrite
-from tests.train.recipes.test_any_recipe import clip, one_thread, untimed  # noqa: F401
+from tests.train.recipes.test_any_recipe import clip, untimed  # noqa: F401
 
 NAMES = ("late_fusion", "enhanced_late_fusion", "evidence")
 LABELS = ("neutral", "anger", "joy", "surprise")
@@ -46,12 +46,6 @@ LONG = 2_000_000, 500_000, 8
 
 def member(folder, *takes, **options):
     return plain(folder, takes=takes, **{"labels": LABELS, **options})
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data") / "set"
-    return write(folder, [*utterances(24, "train"), *utterances(12, "valid")])
 
 
 @pytest.fixture(scope="module")

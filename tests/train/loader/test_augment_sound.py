@@ -12,15 +12,6 @@ from affectstream.train.loader.augment_sound import SPEED, augment, change_speed
 LENGTH = 48_000
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Hundreds of small steps: threads would only wait for each other."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def sine(hertz, length=LENGTH):
     return 0.5 * torch.sin(2 * math.pi * hertz * torch.arange(length) / 16_000).unsqueeze(0)
 

@@ -60,21 +60,6 @@ def learn(name, config, data, run, **options):
     return fit(recipe_of(name), config, data, run, report=lambda _: None, **options)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """These networks are too small for more, and the same on every machine this way."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data") / "set"
-    return write(folder, [*utterances(24, "train"), *utterances(12, "valid")])
-
-
 @pytest.fixture(scope="module")
 def clip(portrait, tmp_path_factory):
     """Four seconds of a real face, of what a voice detector takes for speech, and of words."""

@@ -55,15 +55,6 @@ ABOUT = 8
 every_recipe = pytest.mark.parametrize("recipe", RECIPES.values(), ids=RECIPES)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """These networks are too small for more, and the same on every machine this way."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def full_plan(recipe, **changes):
     spec = NetworkSpec(
         outputs=7,

@@ -31,15 +31,6 @@ RECIPES = {m.RECIPE.name: m.RECIPE for m in (resnet50, vit_b16, temporal_vit, mi
 SIDE = 64
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """These networks are too small for more, and the same on every machine this way."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def full_plan(recipe, **changes):
     spec = NetworkSpec(
         outputs=7,

@@ -12,7 +12,6 @@ from affectstream.train.recipes.registry import recipes
 from affectstream.train.reproduce.protocols import PROTOCOLS, find
 from tests.support.command import run_command
 from tests.support.prepared import utterances, write
-from tests.support.toy_recipes import one_thread  # noqa: F401
 
 
 def test_every_step_is_a_recipe_and_its_members_come_before_it():

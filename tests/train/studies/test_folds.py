@@ -28,7 +28,6 @@ from tests.support.prepared import (
     samples,
     write,
 )
-from tests.support.toy_recipes import one_thread  # noqa: F401
 
 RECIPE = recipes()["tiny_vit"]
 CONFIG = replace(RECIPE.defaults, epochs=2, size=48, tiny=True, batch_size=8)

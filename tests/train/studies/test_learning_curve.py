@@ -12,7 +12,6 @@ from affectstream.train.data.dataset import Dataset
 from affectstream.train.recipes.registry import recipes
 from affectstream.train.studies import learning_curve as curves
 from tests.support.prepared import LABELS, samples, write
-from tests.support.toy_recipes import one_thread  # noqa: F401
 
 RECIPE = recipes()["tiny_vit"]
 CONFIG = replace(RECIPE.defaults, epochs=1, size=48, tiny=True, batch_size=8)

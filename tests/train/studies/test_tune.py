@@ -26,7 +26,7 @@ from affectstream.train.search_space import (
 from affectstream.train.studies.tune import tune
 from tests.support.command import run_command
 from tests.support.prepared import samples, write
-from tests.support.toy_recipes import Line, one_thread  # noqa: F401
+from tests.support.toy_recipes import Line
 
 
 class Rated(Line):
