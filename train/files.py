@@ -1,7 +1,10 @@
-"""Writing a file whole or not at all, and results as JSON."""
+"""Writing a file whole or not at all, and results as JSON or CSV."""
 
 from __future__ import annotations
 
+import csv
+import io
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -22,6 +25,13 @@ def write_atomically(path: Path, content: bytes) -> None:
 def encode_json(value: object) -> bytes:
     """`value` as indented JSON; NaN and infinity become null."""
     return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+
+
+def encode_csv(rows: Iterable[Iterable[object]]) -> bytes:
+    """`rows` as lines of a CSV file."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()
 
 
 def without_folder(name: str) -> str:

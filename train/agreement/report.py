@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -15,7 +13,7 @@ from affectstream.stream.sinks.base import writing
 from affectstream.train.agreement.agree import Agreement, CodingAgreement, Settings
 from affectstream.train.agreement.pairs import Pair, match_persons, recordings
 from affectstream.train.annotations.annotations import Annotations, Coding
-from affectstream.train.files import encode_json, write_atomically
+from affectstream.train.files import encode_csv, encode_json, write_atomically
 from affectstream.train.statistics import Interval
 
 if TYPE_CHECKING:
@@ -86,7 +84,7 @@ def write(
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / JSON, encode_json(_plain(found)))
-    write_atomically(folder / REVIEW, _review(found).encode())
+    write_atomically(folder / REVIEW, encode_csv(_review(found)))
     return [folder / JSON, folder / REVIEW, *_pictures(found, first, second, folder)]
 
 
@@ -97,16 +95,13 @@ def _plain(found: Agreement) -> dict[str, object]:
     return {"schema": "1.0", **document}
 
 
-def _review(found: Agreement) -> str:
+def _review(found: Agreement) -> Iterator[Sequence[str]]:
     """The longest disagreements first: what two coders would sit down with."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("recording", "person", "kind", "start", "end", "seconds", "A", "B"))
+    yield "recording", "person", "kind", "start", "end", "seconds", "A", "B"
     rows = [(one.kind, each) for one in found.codings for each in one.disagreements]
     for kind, each in sorted(rows, key=lambda row: row[1].start - row[1].end):
         times = (f"{value:.2f}" for value in (each.start, each.end, each.end - each.start))
-        writer.writerow((each.recording, each.person or "", kind, *times, each.first, each.second))
-    return text.getvalue()
+        yield each.recording, each.person or "", kind, *times, each.first, each.second
 
 
 def _pictures(

@@ -29,7 +29,7 @@ from affectstream.train.errors import DataError, RunError
 from affectstream.train.files import write_atomically
 from affectstream.train.fit.unseen import was_trained_on
 from affectstream.train.late_fusion.members import fingerprint
-from affectstream.train.loader.augment_state import AugmentState
+from affectstream.train.loader.augment_state import AugmentState, keep_some
 from affectstream.train.loader.rows import has_modality, open_for, usable_rows
 from affectstream.train.predict.bundle_outputs import BundleOutputs, bundle_outputs
 from affectstream.train.predict.bundle_samples import (
@@ -80,10 +80,7 @@ class MemberLogits:
 def hide_members(mask: Tensor, training: AugmentState) -> Tensor:
     """`mask` (N, M) with members hidden at random; one that is present always stays."""
     dice = torch.rand(mask.shape, generator=training.generator)
-    left = mask & (dice >= training.modality_dropout)
-    best = torch.where(mask, dice, -1.0).argmax(1, keepdim=True)
-    stays = mask & torch.zeros_like(mask).scatter(1, best, value=True)
-    return torch.where(left.any(1, keepdim=True), left, stays)
+    return keep_some(mask, dice, training.modality_dropout)
 
 
 def rows_for(members: Sequence[Member], dataset: Dataset, split: str | None) -> NDArray[np.int64]:

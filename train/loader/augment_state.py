@@ -52,14 +52,23 @@ def drop_modalities(
 
     A sample keeps at least one of its modalities. Only masks change.
     """
-    names = [*modalities, *(["metadata"] if "metadata_mask" in batch else [])]
-    count = len(batch[f"{names[0]}_mask"])
-    dice = torch.rand(count, len(names), generator=training.generator)
-    hidden = dice < training.modality_dropout
     there = torch.stack([batch[f"{m}_mask"].any(1) for m in modalities], 1)
-    # Of a sample that would lose all modalities, the one with the highest number stays.
-    remains = (there & ~hidden[:, : len(modalities)]).any(1)
-    best = torch.where(there, dice[:, : len(modalities)], -1.0).argmax(1)
-    hidden[torch.arange(count)[~remains], best[~remains]] = False
-    for column, name in enumerate(names):
-        batch[f"{name}_mask"] = batch[f"{name}_mask"] & ~hidden[:, column : column + 1]
+    count, extra = there.shape[1], "metadata_mask" in batch
+    dice = torch.rand(len(there), count + extra, generator=training.generator)
+    kept = keep_some(there, dice[:, :count], training.modality_dropout)
+    for column, modality in enumerate(modalities):
+        batch[f"{modality}_mask"] = batch[f"{modality}_mask"] & kept[:, column : column + 1]
+    if extra:
+        hidden = dice[:, count:] < training.modality_dropout
+        batch["metadata_mask"] = batch["metadata_mask"] & ~hidden
+
+
+def keep_some(there: Tensor, dice: Tensor, dropout: float) -> Tensor:
+    """Which of the parts (N, M) bool that are `there` stay: those whose `dice`, in [0, 1), reach `dropout`.
+
+    Of a sample that would lose all its parts, the one with the highest number stays.
+    """
+    left = there & (dice >= dropout)
+    best = torch.where(there, dice, -1.0).argmax(1, keepdim=True)
+    last = there & torch.zeros_like(there).scatter(1, best, value=True)
+    return torch.where(left.any(1, keepdim=True), left, last)

@@ -95,16 +95,9 @@ def cross_validate(
     if copies := sum(fold.copies for fold in folds.folds):
         report(f"left out of training {copies} times: a copy of a held-out sample")
     folder = run / FOLDER
-    settings = to_plain(config).items()
-    plan = {
-        "recipe": recipe.name,
-        "folding": asdict(folding),
-        "figures of": "the best epoch" if best else "the last epoch",
-        "content_sha256": dataset.info.content_sha256,
-        "split_sha256": dataset.info.split_sha256,
-        **{name: value for name, value in settings if SETTINGS[name].effect != "speed"},
-    }
-    check_plan(folder, plan)
+    measured = "the best epoch" if best else "the last epoch"
+    own = {"folding": asdict(folding), "figures of": measured}
+    check_plan(folder, plan_of(recipe, dataset, config) | own)
     write_toml(folder / "config.toml", recipe.name, data, config)
     results, predictions = [], []
     named = not folding.folds.isdigit()
@@ -186,6 +179,17 @@ def _check_monitor(config: FitConfig, folds: Folds) -> None:
                 f"--monitor {config.monitor}: the samples that fold {fold.name} holds out are all of one "
                 "class, so it has no such metric: choose another one, or fewer folds"
             )
+
+
+def plan_of(recipe: Recipe, dataset: Dataset, config: FitConfig) -> dict[str, Any]:
+    """What all trainings of a study have in common."""
+    settings = to_plain(config).items()
+    return {
+        "recipe": recipe.name,
+        "content_sha256": dataset.info.content_sha256,
+        "split_sha256": dataset.info.split_sha256,
+        **{name: value for name, value in settings if SETTINGS[name].effect != "speed"},
+    }
 
 
 def check_plan(folder: Path, plan: dict[str, Any]) -> None:

@@ -6,8 +6,6 @@ since more samples of the same people help less than new people.
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectstream.stream.errors import OptionError
-from affectstream.train.config import SETTINGS, FitConfig, to_plain
+from affectstream.train.config import FitConfig
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.data.resplit import resplit
 from affectstream.train.errors import DataError
-from affectstream.train.files import encode_json, write_atomically
+from affectstream.train.files import encode_csv, encode_json, write_atomically
 from affectstream.train.fit.checkpoint import LAST, SUMMARY, overfitting, read_summary
 from affectstream.train.fit.loggers import Report, Tracker, print_line
 from affectstream.train.fit.loop import fit
@@ -29,7 +27,7 @@ from affectstream.train.pages import charts
 from affectstream.train.pages.elements import card, hint, page, table, verdict, write_page
 from affectstream.train.pages.elements import charts as side_by_side
 from affectstream.train.recipe import Bindable, Recipe
-from affectstream.train.studies.cross_validation import check_plan
+from affectstream.train.studies.cross_validation import check_plan, plan_of
 
 FOLDER, RESULT, TABLE, PAGE = "curve", "curve.json", "curve.csv", "report.html"
 
@@ -71,14 +69,7 @@ def learning_curve(
         raise OptionError(f"--shares {shares}: expected numbers above 0, up to 1")
     dataset = Dataset(data, large=())
     folder = run / FOLDER
-    settings = to_plain(config).items()
-    plan = {
-        "recipe": recipe.name,
-        "content_sha256": dataset.info.content_sha256,
-        "split_sha256": dataset.info.split_sha256,
-        **{name: value for name, value in settings if SETTINGS[name].effect != "speed"},
-    }
-    check_plan(folder, plan)
+    check_plan(folder, plan_of(recipe, dataset, config))
     order = _order(dataset, config.seed)
     points = []
     for share in sorted(set(shares)):
@@ -164,9 +155,7 @@ def _write(folder: Path, recipe: str, data: str, points: Sequence[Point]) -> Non
     content: dict[str, Any] = {"recipe": recipe, "data": data, "points": points}
     write_atomically(folder / RESULT, encode_json(content))
     found = rows(points)
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(found)
-    write_atomically(folder / TABLE, out.getvalue().encode())
+    write_atomically(folder / TABLE, encode_csv(found))
     names = [name for name in points[0].metrics if name != "valid_loss"]
     drawn = [
         charts.curves(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +14,7 @@ from affectstream.train.evaluate.bundle.bundle_evaluation import BundleEvaluatio
 from affectstream.train.evaluate.bundle.evaluation import Classes, Evaluation
 from affectstream.train.evaluate.bundle.evaluation_page import evaluation_page
 from affectstream.train.evaluate.bundle.worst_media import worst_media
-from affectstream.train.files import encode_json, write_atomically
+from affectstream.train.files import encode_csv, encode_json, write_atomically
 from affectstream.train.pages.elements import write_page
 from affectstream.train.predict.predictions import Predictions
 from affectstream.train.tasks import Task
@@ -41,7 +39,7 @@ def write(
         predictions.save(folder / PREDICTIONS)
     document = {"schema": "1.1", **origin, "tasks": [_plain(one) for one in found]}
     write_atomically(folder / METRICS, encode_json(document))
-    write_atomically(folder / TABLE, _table(predictions).encode())
+    write_atomically(folder / TABLE, encode_csv(_table(predictions)))
     for one in found:
         if one.classes is not None:
             with writing(folder):
@@ -71,12 +69,10 @@ def _plain(one: Evaluation) -> dict[str, Any]:
     return document
 
 
-def _table(predictions: Predictions) -> str:
+def _table(predictions: Predictions) -> Iterator[Sequence[str]]:
     """A row for each sample and task: truth, prediction, and the probability of each class."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     labels = list(dict.fromkeys(label for task in predictions.tasks for label in task.labels))
-    writer.writerow(("id", "participant", "task", "truth", "predicted", *labels))
+    yield "id", "participant", "task", "truth", "predicted", *labels
     for task in predictions.tasks:
         for i, name in enumerate(predictions.ids):
             shown = _row(task, predictions.truth[task.name][i], predictions.predicted[task.name][i])
@@ -85,8 +81,7 @@ def _table(predictions: Predictions) -> str:
             )
             values = [f"{chances[label]:.4f}" if label in chances else "" for label in labels]
             who = predictions.participants[i] or ""
-            writer.writerow((name, who, task.name, *shown, *values))
-    return text.getvalue()
+            yield name, who, task.name, *shown, *values
 
 
 def _row(task: Task, truth: Any, predicted: Any) -> tuple[str, str]:
