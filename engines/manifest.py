@@ -2,8 +2,8 @@
 
 The format has a version. A newer major version is refused; older ones are read. Version 1.1 added
 `FilePart.model`, 1.2 `FaceCrop.kind`, `TextPart.context`, `Manifest.metadata` and `Manifest.members`, 1.3
-`FaceCrop.tone`, 1.4 `Engines.face_geometry`, and 1.5 `Calibration.conflict`,
-`Calibration.neutral` and the head output `arousal`.
+`FaceCrop.tone`, 1.4 `Engines.face_geometry`, 1.5 `Calibration.conflict`, `Calibration.neutral` and the head
+output `arousal`, and 1.6 `DetectorPart.certain` and `DetectorPart.clear`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Annotated, Literal, get_args
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-FORMAT = "1.5"
+FORMAT = "1.6"
 
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Positive = Annotated[int, Meta(gt=0)]
@@ -72,6 +72,11 @@ class DetectorPart(FilePart, frozen=True):
     input_size: Annotated[int, Meta(ge=32)]
     """Longest side of its input picture, in pixels."""
     threshold: OpenUnit
+    """Lowest score of a face."""
+    certain: OpenUnit = 0.55
+    """Lowest score of a face that makes it certain that a person is there; see `faces.face.Certainty`."""
+    clear: OpenUnit = 0.8
+    """Lowest score of a face that is seen clearly: one detection is enough."""
     nms_iou: OpenUnit = 0.3
     color: Literal["rgb", "bgr"] = "rgb"
     layout: Literal["nhwc", "nchw"] = "nhwc"

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.stream.faces.box import Box
 from affectstream.stream.faces.detection.detect import Detector, DetectorSpec
+from affectstream.stream.faces.face import Certainty
 from affectstream.stream.media.grid import GridSampler
 from affectstream.stream.media.picture import to_rgb
 from affectstream.stream.media.recording import Recording
@@ -79,7 +80,7 @@ def people_of_photos(archive: Path, detector: Detector, count: int, seed: int = 
             coded = np.frombuffer(photos.read(names[index]), np.uint8)
             photo = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)[:, :, ::-1]
             found = detector.detect([photo])[0]
-            if len(found) != 1 or found[0].score < 0.8 or photo.shape[0] < 140:
+            if len(found) != 1 or found[0].certainty is not Certainty.CLEAR or photo.shape[0] < 140:
                 continue
             person = _person(name, list(animate(photo, found[0].box, rng)), detector)
             people[name] = person

@@ -47,6 +47,8 @@ class DetectorInput(Struct, frozen=True, forbid_unknown_fields=True):
     nms_iou: OpenUnit
     color: Literal["rgb", "bgr"]
     layout: Literal["nhwc", "nchw"]
+    certain: OpenUnit = 0.55
+    clear: OpenUnit = 0.8
 
 
 class PublicFile(Struct, frozen=True, forbid_unknown_fields=True):

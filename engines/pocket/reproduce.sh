@@ -6,7 +6,6 @@
 # DATA is the folder of all data sets; WORK gets the prepared sets, the runs, the members and the bundle. What is
 # there already is not made again, and an interrupted run continues. TEACHER (WORK/teacher) holds what MediaPipe's
 # face mesh says of the pictures: see train/data/teachers/face_mesh.py, which needs an environment of its own.
-# The face detector that is shipped is still that of version 0.1.0: the recipe's is not better in everything yet.
 set -eu
 data=$(realpath "$1")
 mkdir -p "$2"
@@ -40,9 +39,12 @@ prepare emodb emodb "$data/emodb"
 prepare nemo nemo "$data/nemo"
 prepare meld meld "$data/meld"
 
-# The face: where it is, how it is turned, what it shows. The second run sees pictures that are not blended. The newest
-# frames count most.
-fit runs face_detector "$data"
+# The face: where it is (YuNet itself: the recipe that teaches it to find turned heads needs longer training), how it
+# is turned, what it shows. The second run sees pictures that are not blended. The newest frames count most.
+if [ ! -f yunet/face_detector.onnx ]; then
+    mkdir -p yunet
+    python -m affectstream.train.recipes.face_detector "$data" yunet
+fi
 fit runs face_geometry "$teacher"
 fit runs face_resnet prepared/fer2013
 fit sharpened face_resnet prepared/fer2013 --init runs/face_resnet --epochs 6 --learning-rate 1e-3 \
@@ -80,4 +82,4 @@ fit runs evidence prepared/paired --member members/video --member members/voice 
     cat "$here/merge.toml"
 } >merge.toml
 affectstream train export --recipe evidence --data prepared/paired --merge merge.toml --output pocket --overwrite
-cp "$here/LICENSE" pocket/  # names the terms of every data set
+cp "$here/LICENSE" "$here/LICENSE.yunet" pocket/  # names the terms of every data set

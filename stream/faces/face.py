@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,13 +19,24 @@ _MAX_SPREAD = 100
 """The landmarks of a face span at most this many frames."""
 
 
+class Certainty(IntEnum):
+    """What the detector's score says. Detectors score differently, so each states the limits in its bundle.
+
+    `CERTAIN`: with a few more detections a person is there. `CLEAR`: one detection is enough.
+    """
+
+    WEAK = 0
+    CERTAIN = 1
+    CLEAR = 2
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Face:
     """One face in one frame. Each step of its way copies it and adds fields.
 
     From detection (`detect`), in pixels of the frame: `box` may reach beyond the frame's edge, `landmarks`
     (5, 2) float32 x, y are in the order of `engines.landmarks.FIVE_POINTS`, `score` in [0, 1] is the
-    detector's confidence.
+    detector's confidence, and `certainty` what it means.
 
     From geometry (`find`), where the bundle has that engine: `geometry`; `landmarks` are its five points.
 
@@ -46,6 +58,7 @@ class Face:
     gaze: tuple[float, float] | None = None
     eyes_open: float | None = None
     mouth_open: float | None = None
+    certainty: Certainty = Certainty.CLEAR
 
     @property
     def center(self) -> tuple[float, float]:

@@ -14,14 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectstream.stream.faces.detection.find import FaceFinder
-from affectstream.stream.faces.face import Face
+from affectstream.stream.faces.face import Certainty, Face
 from affectstream.stream.media.picture import to_rgb
 from affectstream.stream.media.types import RIGHT_ANGLES, UPRIGHT, Frame
 
 SEARCH_US = 10_000_000
 """How long after the first frame a clear face is looked for; then the recording counts as upright."""
-_CLEAR_SCORE = 0.8
-"""The detector's score of a face that decides."""
 _MAX_LEAN = 25.0
 """Degrees by which such a face may lean from a quarter turn: one that leans by 45 may be a tilted head."""
 _MIN_VOTES = 3
@@ -82,14 +80,15 @@ class TurnFinder:
             faces = [face for face in found if face.is_usable(*turned.shape[:2])]
             leans = [_lean(face) + 90.0 * quarters for face in faces]
             if quarters == 0 and any(
-                face.score >= _CLEAR_SCORE and abs(lean) <= 90.0 - _MAX_LEAN
+                face.certainty is Certainty.CLEAR and abs(lean) <= 90.0 - _MAX_LEAN
                 for face, lean in zip(faces, leans, strict=True)
             ):
                 return 0  # a weak one may also be a face upside down, seen as if it were upright
             turns = [
                 round(lean / 90.0) % 4
                 for face, lean in zip(faces, leans, strict=True)
-                if face.score >= _CLEAR_SCORE and abs(math.remainder(lean, 90.0)) <= _MAX_LEAN
+                if face.certainty is Certainty.CLEAR
+                and abs(math.remainder(lean, 90.0)) <= _MAX_LEAN
             ]
             if turns:
                 return 0 if 0 in turns else turns[0]

@@ -1,8 +1,8 @@
 """YuNet (Wu, Peng and Yu, "YuNet: A Tiny Millisecond-level Face Detector", 2023) as a network that learns on.
 
-Its convolutions are those of the ONNX file of OpenCV's model zoo, where the normalization is already part of
-the weights. Two things differ, and neither changes an answer: it takes RGB, and the four heads of a grid are
-one. The file is MIT; its notice goes where its weights go.
+Its convolutions are those of its authors' ONNX file, where the normalization is already part of the weights.
+It takes RGB, the four heads of a grid are one, and dark pictures are brightened first; the answers on other
+pictures are those of the file. The file is under Apache-2.0; its notice goes where its weights go.
 """
 
 from __future__ import annotations
@@ -19,6 +19,10 @@ from affectstream.train.errors import DataError
 PARTS = (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10))
 """Values of a cell, in the order of the network's outputs."""
 _VALUES = sum(size for _, size in PARTS)
+BLOCK = 16
+"""Side in pixels of the squares whose brightest tells how dark a picture is: lamps are smaller than faces."""
+BRIGHT, MOST = 112.0, 8.0
+"""Mean of the brightest square, in [0, 255], below which a picture is brightened, and by how much at most."""
 _FILE_ORDER = ("cls", "bbox", "obj", "kps")
 """Of the heads in the file, each for all strides."""
 
@@ -73,13 +77,24 @@ class YuNet(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Pictures (N, H, W, 3) uint8 RGB, H and W multiples of 32, to YuNet's twelve outputs."""
         sizes = [size for _, size in PARTS]
-        grids = self.grids(image.permute(0, 3, 1, 2).float())
+        grids = self.grids(brightened(image.permute(0, 3, 1, 2).float()))
         parts = [torch.split(grid, sizes, 1) for grid in grids]
         return tuple(
             by_cell(grid[part].sigmoid() if size == 1 else grid[part])
             for part, size in enumerate(sizes)
             for grid in parts
         )
+
+
+def brightened(pixels: Tensor) -> Tensor:
+    """Dark pictures (N, 3, H, W) in [0, 255] times what makes their brightest square `BRIGHT`.
+
+    YuNet misses a fifth of the faces at an eighth of the light, which nothing else about them explains.
+    """
+    squares = F.avg_pool2d(pixels.mean(1, keepdim=True), BLOCK)
+    brightest = squares.amax((1, 2, 3), keepdim=True)
+    gain = (BRIGHT / brightest.clamp(min=BRIGHT / MOST)).clamp(min=1.0)
+    return (pixels * gain).clamp(max=255.0)
 
 
 def by_cell(grid: Tensor) -> Tensor:

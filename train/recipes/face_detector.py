@@ -8,6 +8,7 @@ faces are found as before.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -264,3 +265,6 @@ def _compared(found: Proposals, rows: np.ndarray) -> tuple[int, int, int, float]
 
 
 RECIPE = FaceDetectorRecipe()
+
+if __name__ == "__main__":  # for engines/pocket/reproduce.sh: YuNet itself as an engine
+    RECIPE.export(read_yunet(Path(sys.argv[1]) / YUNET), Path(sys.argv[2]))

@@ -19,7 +19,7 @@ from affectstream.engines.manifest import DetectorPart
 from affectstream.engines.spans import span
 from affectstream.engines.spec import Engine
 from affectstream.stream.faces.detection.yunet import STRIDES, Proposals, decode_proposals, nms
-from affectstream.stream.faces.face import Face
+from affectstream.stream.faces.face import Certainty, Face
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,8 @@ class DetectorSpec:
     """Which pixels a detector takes, and which of its proposals are faces.
 
     Frames are scaled down until the longest side is at most `size` pixels. `threshold` is the lowest
-    score of a face in (0, 1), and `nms_iou` the overlap above which two boxes are one face.
+    score of a face in (0, 1), `certain` and `clear` are those of the degrees of `Certainty`, and `nms_iou` is
+    the overlap above which two boxes are one face.
     """
 
     size: int = 320
@@ -36,6 +37,8 @@ class DetectorSpec:
     color: Literal["rgb", "bgr"] = "rgb"
     layout: Literal["nhwc", "nchw"] = "nhwc"
     max_faces: int = 16
+    certain: float = 0.55
+    clear: float = 0.8
 
     def __post_init__(self) -> None:
         if self.size < STRIDES[-1]:
@@ -56,7 +59,21 @@ class DetectorSpec:
     @classmethod
     def of(cls, part: DetectorPart) -> DetectorSpec:
         """As the manifest of a bundle describes its detector."""
-        return cls(part.input_size, part.threshold, part.nms_iou, part.color, part.layout)
+        return cls(
+            part.input_size,
+            part.threshold,
+            part.nms_iou,
+            part.color,
+            part.layout,
+            certain=part.certain,
+            clear=part.clear,
+        )
+
+    def certainty(self, score: float) -> Certainty:
+        """What the score of a face means."""
+        if score >= self.clear:
+            return Certainty.CLEAR
+        return Certainty.CERTAIN if score >= self.certain else Certainty.WEAK
 
 
 def fitted_size(height: int, width: int, size: int) -> tuple[int, int]:
@@ -167,6 +184,11 @@ class Detector:
         faces = proposals.pick(keep[: self.spec.max_faces])
         boxes = faces.boxes * np.concatenate([back, back])
         return [
-            Face((float(box[0]), float(box[1]), float(box[2]), float(box[3])), points, float(score))
+            Face(
+                (float(box[0]), float(box[1]), float(box[2]), float(box[3])),
+                points,
+                float(score),
+                certainty=self.spec.certainty(float(score)),
+            )
             for box, points, score in zip(boxes, faces.landmarks * back, faces.scores, strict=True)
         ]

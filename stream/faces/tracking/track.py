@@ -27,7 +27,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from affectstream.stream.faces.face import Face, FrameObservation
+from affectstream.stream.faces.face import Certainty, Face, FrameObservation
 from affectstream.stream.faces.measures.appearance import Appearances
 from affectstream.stream.faces.measures.cut import CutDetector
 
@@ -35,13 +35,8 @@ MEMORY_US = 10_000_000
 """A track without a face for longer is forgotten; its number is never used again."""
 
 MIN_HITS, TENTATIVE_FRAMES = 3, 8
-"""A tentative track is confirmed by `MIN_HITS` faces within `TENTATIVE_FRAMES` (a second of `pocket`)."""
-CONFIRM_SCORE = 0.55
-"""The best of these faces must have this score. `pocket`'s detector reports scores from 0.45; a glass that
-it detected again and again in the recordings had 0.49 at most, and dim or turned people 0.54 to 0.67."""
-INSTANT_SCORE = 0.8
-"""A face with this score is confirmed at once, unless a track is missing. In recordings of one person every
-detection has 0.85 or more; the best false detection, a microphone, had 0.61."""
+"""A tentative track is confirmed by `MIN_HITS` faces within `TENTATIVE_FRAMES` (a second of `pocket`), one of
+them certain; or at once by a clear one, unless a track is missing."""
 
 _PRESENT_US = 1_000_000
 """A track that has had no face for up to this long counts as present, where it was heading: a person who
@@ -57,7 +52,7 @@ _SIMILAR_ALONE = 0.35
 _SAME_PERSON = 0.72
 """Lowest similarity of a face anywhere to a missing track, where both have been detected clearly."""
 _SAME_DOUBTFUL = 0.85
-"""The same where one of them never had `INSTANT_SCORE`: all dim and blurred faces look alike."""
+"""The same where one of them was never clear: all dim and blurred faces look alike."""
 _SAME_PLACE = 0.5
 """The same of the only face near the place where the only missing track there was last detected."""
 _TENTATIVE_COST = 1.0
@@ -70,9 +65,9 @@ class _Track:
     seen_us: int
     frame: int  # number of the frame of `face`
     appearances: Appearances
-    best_score: float
-    hits: deque[tuple[int, float]] = field(default_factory=lambda: deque(maxlen=MIN_HITS))
-    """Frame and score of the newest faces while tentative."""
+    best: Certainty
+    hits: deque[tuple[int, Certainty]] = field(default_factory=lambda: deque(maxlen=MIN_HITS))
+    """Frame and certainty of the newest faces while tentative."""
     velocity: tuple[float, float] = (0.0, 0.0)  # pixels a second
     number: int | None = None
     placed: bool = True
@@ -81,7 +76,7 @@ class _Track:
     @classmethod
     def start(cls, face: Face, now_us: int, frame: int) -> _Track:
         """A tentative track of one face."""
-        return cls(face, now_us, frame, Appearances(face.appearance), face.score)
+        return cls(face, now_us, frame, Appearances(face.appearance), face.certainty)
 
     def follow(self, face: Face, now_us: int, frame: int) -> None:
         """Continue with a face. The velocity comes from detected places only, also after an absence."""
@@ -96,14 +91,14 @@ class _Track:
                 steady * old[1] + (1 - steady) * fresh[1],
             )
         self.appearances.add(face.appearance)
-        self.best_score = max(self.best_score, face.score)
+        self.best = max(self.best, face.certainty)
         self.face, self.seen_us, self.frame, self.placed = face, now_us, frame, True
 
     @property
     def has_enough_hits(self) -> bool:
         """Whether the newest faces make it certain that a person is there."""
         close = len(self.hits) == MIN_HITS and self.hits[-1][0] - self.hits[0][0] < TENTATIVE_FRAMES
-        return close and max(score for _, score in self.hits) >= CONFIRM_SCORE
+        return close and max(certainty for _, certainty in self.hits) >= Certainty.CERTAIN
 
     def distance(self, face: Face, now_us: int) -> float:
         """Between the predicted and the detected center, in face sizes; infinite after a cut."""
@@ -115,9 +110,9 @@ class _Track:
         return math.hypot(dx, dy) / max(self.face.side, face.side)
 
 
-def lowest_similarity(*best_scores: float) -> float:
-    """The similarity from which two faces anywhere are one person; `best_scores` are those of each."""
-    return _SAME_PERSON if min(best_scores) >= INSTANT_SCORE else _SAME_DOUBTFUL
+def lowest_similarity(*best: Certainty) -> float:
+    """The similarity from which two faces anywhere are one person; `best` are the best detections of each."""
+    return _SAME_PERSON if min(best) is Certainty.CLEAR else _SAME_DOUBTFUL
 
 
 class Tracker:
@@ -153,7 +148,7 @@ class Tracker:
         faces = self._match(sorted(observation.faces, key=_place), now)
         self._tentative += [_Track.start(face, now, self._frame) for face in faces]
         for track in self._matched(self._tentative):
-            track.hits.append((self._frame, track.face.score))
+            track.hits.append((self._frame, track.face.certainty))
         self._revive(now)
         self._confirm()
         found = [(t.number, t.face) for t in self._matched(self._confirmed) if t.number is not None]
@@ -207,7 +202,7 @@ class Tracker:
                     and sum(distance <= _REACH for distance in away[m]) == 1
                     and sum(row[c] <= _REACH for row in away) == 1
                 )
-                lowest = lowest_similarity(track.best_score, candidate.best_score)
+                lowest = lowest_similarity(track.best, candidate.best)
                 similarity = track.appearances.similarity(candidate.face.appearance)
                 if similarity >= (_SAME_PLACE if alone else lowest):
                     pairs.append((-similarity, m, c))
@@ -219,7 +214,7 @@ class Tracker:
         """Give tentative tracks that are confirmed to be a new person a number."""
         all_here = all(t.frame == self._frame for t in self._confirmed)
         for track in self._matched(self._tentative):
-            if track.has_enough_hits or (all_here and track.face.score >= INSTANT_SCORE):
+            if track.has_enough_hits or (all_here and track.face.certainty is Certainty.CLEAR):
                 track.number, self._next = self._next, self._next + 1
                 self._tentative.remove(track)
                 self._confirmed.append(track)

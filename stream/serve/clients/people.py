@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from affectstream.stream.faces.face import Face
+from affectstream.stream.faces.face import Certainty, Face
 from affectstream.stream.faces.measures.appearance import Appearances
 from affectstream.stream.faces.tracking.track import MEMORY_US, lowest_similarity
 
@@ -23,7 +23,7 @@ _COMPARE_US = 2_000_000
 class _Person:
     number: int
     appearances: Appearances
-    best_score: float
+    best: Certainty
     first_us: int
     newest_us: int
 
@@ -44,11 +44,13 @@ class PersonMemory:
         for track, face in faces.items():
             person = self._of_track.get(track)
             if person is None:
-                person = _Person(track, Appearances(face.appearance), face.score, now_us, now_us)
+                person = _Person(
+                    track, Appearances(face.appearance), face.certainty, now_us, now_us
+                )
             if person.number == track and now_us - person.first_us <= _COMPARE_US:
                 person = self._find_forgotten(face, now_us) or person
             person.appearances.add(face.appearance)
-            person.best_score = max(person.best_score, face.score)
+            person.best = max(person.best, face.certainty)
             person.newest_us = now_us
             self._of_track[track] = person
 
@@ -64,6 +66,6 @@ class PersonMemory:
             (similarity, person)
             for person in forgotten
             if (similarity := person.appearances.similarity(face.appearance))
-            >= lowest_similarity(person.best_score, face.score)
+            >= lowest_similarity(person.best, face.certainty)
         ]
         return max(pairs, key=lambda pair: pair[0], default=(0.0, None))[1]

@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 
 from affectstream.stream import Recognizer
-from affectstream.stream.faces.face import Face
+from affectstream.stream.faces.detection.detect import DetectorSpec
+from affectstream.stream.faces.face import Certainty, Face
 from affectstream.stream.faces.turn import SEARCH_US, TurnFinder
 from affectstream.stream.media.types import RIGHT_ANGLES, Frame
 from tests.support.media import write_video
 
 UPRIGHT_FACE = np.array([[40, 40], [60, 40], [50, 50], [42, 60], [58, 60]], np.float32)
+BOX = (30.0, 30.0, 70.0, 70.0)
 
 
 class Finder:
@@ -29,7 +31,8 @@ class Finder:
         points = UPRIGHT_FACE - 50
         for _ in range(self.roll):
             points = np.stack([-points[:, 1], points[:, 0]], 1)
-        face = Face((30.0, 30.0, 70.0, 70.0), (points + 50).astype(np.float32), self.score)
+        certainty = DetectorSpec().certainty(self.score)
+        face = Face(BOX, (points + 50).astype(np.float32), self.score, certainty=certainty)
         return [[face] if rgb[0, 0, 0] > 200 else [] for rgb in pictures]
 
 
@@ -76,7 +79,7 @@ class UpsideDown(Finder):
 
     def find(self, pictures):
         return [
-            found or [Face((30.0, 30.0, 70.0, 70.0), UPRIGHT_FACE, 0.6)]
+            found or [Face(BOX, UPRIGHT_FACE, 0.6, certainty=Certainty.CERTAIN)]
             for found in super().find(pictures)
         ]
 

@@ -15,7 +15,7 @@ from affectstream.engines.bundle.shapes import YUNET_OUTPUTS
 from affectstream.engines.runtimes.onnx import OnnxEngine
 from affectstream.train.errors import DataError
 from affectstream.train.loader.faces.photos import YUNET
-from affectstream.train.networks.yunet import read_yunet
+from affectstream.train.networks.yunet import BRIGHT, MOST, brightened, read_yunet
 
 
 def test_answers_are_those_of_the_file(data_root: Path) -> None:
@@ -28,6 +28,20 @@ def test_answers_are_those_of_the_file(data_root: Path) -> None:
         expected = engine.run({"input": np.ascontiguousarray(pictures)})
     for name, found in zip(YUNET_OUTPUTS, network(torch.from_numpy(rgb)), strict=True):
         np.testing.assert_allclose(found.numpy(), expected[name], atol=1e-4)
+
+
+def test_only_dark_pictures_are_brightened() -> None:
+    lit = torch.full((1, 3, 64, 64), 40.0)
+    lit[..., 32:, 32:] = 200.0
+    dark, darkest = lit / 4, torch.full((1, 3, 64, 64), 1.0)
+    result = brightened(torch.cat([lit, dark, darkest]))
+    assert torch.equal(result[:1], lit)
+    assert result[1].amax().item() == pytest.approx(BRIGHT) and result[1].amin() > dark.amin()
+    assert result[2].amax().item() == pytest.approx(MOST), "noise is not made a picture"
+    lamp = dark.clone()
+    lamp[..., :4, :4] = 255.0
+    assert torch.allclose(brightened(lamp)[..., 32:, 32:], result[1:2, :, 32:, 32:])
+    assert brightened(lamp).amax() <= 255.0
 
 
 def test_another_network_is_refused() -> None:

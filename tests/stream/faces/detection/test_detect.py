@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from affectstream.engines.manifest import DetectorPart
 from affectstream.engines.runtimes.onnx import OnnxEngine
 from affectstream.engines.spec import TensorSpec
 from affectstream.stream.faces.detection.detect import (
@@ -17,6 +18,7 @@ from affectstream.stream.faces.detection.detect import (
     letterbox,
 )
 from affectstream.stream.faces.detection.yunet import STRIDES, decode_proposals, nms
+from affectstream.stream.faces.face import Certainty
 
 
 class FakeEngine:
@@ -193,6 +195,14 @@ def test_frames_of_two_sizes_and_bad_engines_are_refused() -> None:
 def test_spec_is_checked(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="found"):
         DetectorSpec(**wrong)
+
+
+def test_a_bundle_states_what_the_scores_of_its_detector_mean() -> None:
+    part = DetectorPart("a.onnx", "0" * 64, input_size=256, threshold=0.5, certain=0.7, clear=0.9)
+    spec = DetectorSpec.of(part)
+    assert [spec.certainty(score) for score in (0.69, 0.7, 0.9)] == list(Certainty)
+    older = DetectorSpec.of(DetectorPart("a.onnx", "0" * 64, input_size=256, threshold=0.45))
+    assert [older.certainty(score) for score in (0.54, 0.55, 0.8)] == list(Certainty)
 
 
 @pytest.mark.data

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from affectstream.engines.bundle.bundle import Bundle
-from affectstream.stream.faces.face import Face, FrameObservation
+from affectstream.stream.faces.detection.detect import DetectorSpec
+from affectstream.stream.faces.face import Certainty, Face, FrameObservation
 from affectstream.stream.faces.measures.quality import Quality
 from affectstream.stream.faces.perceive import Perceiver
 from affectstream.stream.faces.tracking.track import (
-    INSTANT_SCORE,
     MEMORY_US,
     MIN_HITS,
     TENTATIVE_FRAMES,
@@ -34,7 +34,9 @@ ANN, BEN, CAT = (RNG.normal(size=228).astype(np.float32) for _ in range(3))
 def face(x, y=100.0, side=60.0, who=ANN, noise=0.0, score=0.9):
     looks = who / np.linalg.norm(who) + noise * RNG.normal(size=228).astype(np.float32) / 15
     box = (x - side / 2, y - side / 2, x + side / 2, y + side / 2)
-    return Face(box, np.zeros((5, 2), np.float32), score, Quality(1, 1, 1), (), looks)
+    certainty = DetectorSpec().certainty(score)
+    landmarks = np.zeros((5, 2), np.float32)
+    return Face(box, landmarks, score, Quality(1, 1, 1), (), looks, certainty=certainty)
 
 
 SHOTS = [view / np.linalg.norm(view) for view in RNG.normal(size=(3, 144)).astype(np.float32)]
@@ -203,10 +205,10 @@ def test_any_input_gives_each_number_to_one_person(frames, cuts, gaps, random):
 
 @given(recordings)
 def test_an_uncertain_face_needs_enough_detections(frames):
-    """A face that never scores `INSTANT_SCORE` needs three detections in a second for a number."""
+    """A face that is never clear needs three detections in a second for a number."""
     tracker, looks = Tracker(), [0] * len(frames)
     for i, seen_faces in enumerate(frames):
-        doubtful = [f for f in seen_faces if f.score < INSTANT_SCORE]
+        doubtful = [f for f in seen_faces if f.certainty is not Certainty.CLEAR]
         looks[i] = len(doubtful)
         before = tracker.count
         tracker.push(FrameObservation(i * STEP, (640, 360), tuple(doubtful)))
