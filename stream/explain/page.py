@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Mapping
-from importlib.resources import files
 from typing import Any
 
 from affectstream.stream.explain.draw import AGAINST, FOR, LEAST_SCALE
-from affectstream.stream.report.html_page import html_page, page_file
+from affectstream.stream.explain.summary import MODALITY_NAMES
+from affectstream.stream.report.html_page import KEEP_IT, html_page, page_file
 
+_PACKAGE = "affectstream.stream.explain"
 LIMITS = (
     "This shows what the recognizer used, not what a person feels, and not whether the label is right. A "
     "wrong label can have a clear map.",
@@ -24,7 +25,6 @@ LIMITS = (
 
 def explanation_page(document: Mapping[str, Any], pictures: Mapping[str, bytes]) -> str:
     """The page of an explanation. `pictures` are its PNG files by name."""
-    own = files("affectstream.stream.explain") / "page"
     data = {
         **document,
         "pictures": {
@@ -34,13 +34,27 @@ def explanation_page(document: Mapping[str, Any], pictures: Mapping[str, bytes])
         "limits": LIMITS,
         "colors": {"for": _css(FOR), "against": _css(AGAINST), "least": LEAST_SCALE},
     }
+    event, bundle = document["event"], document["bundle"]
+    track = document["track"]
+    who = "the recording itself" if track is None else f"person {track}"
+    badges = [f"{bundle['name']} {bundle['version']}"]
+    badges += [MODALITY_NAMES[name].capitalize() for name in event["modalities"]]
     return html_page(
-        (own / "explanation.html").read_text("utf-8"),
-        title=f"{document['stream']}: explanation",
-        style=page_file("report.css") + (own / "explanation.css").read_text("utf-8"),
-        script=page_file("bands.js") + (own / "explanation.js").read_text("utf-8"),
+        page_file("explanation.html", _PACKAGE),
+        kind="explanation",
+        title=document["stream"],
+        footer=KEEP_IT,
+        subtitle=f"{_clock(event['t_start'])} to {_clock(event['t_end'])}, {who}",
+        badges=[(badge, False) for badge in badges],
+        style=page_file("explanation.css", _PACKAGE),
+        script=page_file("bands.js") + page_file("explanation.js", _PACKAGE),
         data=data,
     )
+
+
+def _clock(t: float) -> str:
+    tenths = round(t * 10)
+    return f"{tenths // 600}:{tenths // 10 % 60:02d}.{tenths % 10}"
 
 
 def _css(color: tuple[int, int, int]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-_NAMES = {"video": "face", "voice": "voice", "text": "words", "metadata": "age and gender"}
+MODALITY_NAMES = {"video": "face", "voice": "voice", "text": "words", "metadata": "age and gender"}
 
 
 def summary_lines(document: Mapping[str, Any]) -> list[str]:
@@ -22,7 +22,7 @@ def summary_lines(document: Mapping[str, Any]) -> list[str]:
         alone, rest = one["alone"], one["without"]
         parts = [f"alone {alone['value']:.2f}"] if alone else []
         parts += [f"without it {rest['value']:.2f} ({-one['change']:+.2f})"] if rest else []
-        lines.append(f"  {_NAMES[one['modality']]}: {name} {', '.join(parts)}")
+        lines.append(f"  {MODALITY_NAMES[one['modality']]}: {name} {', '.join(parts)}")
     for face in document["face"]:
         if face["regions"]:
             lines.append(_strongest("without the part of the face", face["regions"]))

@@ -14,7 +14,7 @@ from affectstream.stream.annotations.media_link import relative_path
 from affectstream.stream.overlay.portraits import portraits
 from affectstream.stream.report.content import content
 from affectstream.stream.report.explain_command import explain_arguments
-from affectstream.stream.report.html_page import html_page, page_file
+from affectstream.stream.report.html_page import KEEP_IT, html_page, page_file
 from affectstream.stream.report.provenance import limits, made
 from affectstream.stream.results.scored import ScoredRecording
 
@@ -63,8 +63,10 @@ def report_page(
     }
     return html_page(
         page_file("report.html"),
+        kind="report",
         title=recording.name,
-        style=page_file(_UPLOT[1]) + page_file("report.css"),
+        footer=KEEP_IT,
+        style=page_file(_UPLOT[1]),
         script="\n".join([_uplot(), *map(page_file, _SCRIPTS)]),
         data=shown | about,
     )

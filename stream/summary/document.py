@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from importlib.resources import files
 from typing import Any
 
 from affectstream.stream.report.html_page import html_page, page_file
@@ -16,6 +15,12 @@ from affectstream.stream.summary.compare import (
     columns,
 )
 from affectstream.stream.summary.rows import BRIEF, PAIR_SCHEMA, Collected, Row, schema
+
+_PACKAGE = "affectstream.stream.summary"
+_FOOTER = (
+    "What faces and voices show is not what people feel. A difference between groups can come from cameras, "
+    "light, language or culture as well as from people: look at recordings of both before you believe it."
+)
 
 
 def summary_page(name: str, found: Collected, means: Sequence[GroupMean]) -> str:
@@ -39,12 +44,13 @@ def summary_page(name: str, found: Collected, means: Sequence[GroupMean]) -> str
             "interval_from": MIN_RECORDINGS,
         },
     }
-    own = files("affectstream.stream.summary") / "page"
     return html_page(
-        (own / "summary.html").read_text("utf-8"),
-        title=f"{name}: summary",
-        style=page_file("report.css") + (own / "summary.css").read_text("utf-8"),
-        script=page_file("bands.js") + (own / "summary.js").read_text("utf-8"),
+        page_file("summary.html", _PACKAGE),
+        kind="summary",
+        title=name,
+        footer=_FOOTER,
+        style=page_file("summary.css", _PACKAGE),
+        script=page_file("bands.js") + page_file("summary.js", _PACKAGE),
         data=data,
     )
 

@@ -8,7 +8,7 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 
-from affectstream.stream.report.html_page import html_page, page_file
+from affectstream.stream.report.html_page import Badge, html_page
 from affectstream.train.files import write_atomically
 
 ROUGH = 10
@@ -66,7 +66,7 @@ def verdict(line: str) -> Html:
     return Html(f'<p class="verdict">{escape(line)}</p>')
 
 
-def few_people(participants: Sequence[object]) -> list[tuple[str, bool]]:
+def few_people(participants: Sequence[object]) -> list[Badge]:
     """A badge that warns of intervals by few people; none if they are many or not known."""
     people = {name for name in participants if name is not None}
     rough = 1 < len(people) < ROUGH and None not in participants
@@ -93,29 +93,22 @@ def page(
     kind: str,
     title: str,
     subtitle: str,
-    badges: Sequence[tuple[str, bool]],
+    badges: Sequence[Badge],
     cards: Sequence[Html],
     footer: str,
 ) -> str:
-    """The page; a badge is a text and whether it is a warning."""
-    kinds = {True: ' class="warn"', False: ""}
-    marks = "".join(f"<li{kinds[warns]}>{escape(name)}</li>" for name, warns in badges)
-    body = f"""<header>
-  <div>
-    <p class="eyebrow">Affectstream {escape(kind)}</p>
-    <h1>{{{{title}}}}</h1>
-    <p id="subtitle">{escape(subtitle)}</p>
-  </div>
-  <ul id="badges">{marks}</ul>
-</header>
-<main>
-{chr(10).join(part.text for part in cards)}
-</main>
-<footer><p>{escape(footer)}</p></footer>
-"""
-    style = page_file("report.css")
-    style += (files("affectstream.train.pages") / "pages.css").read_text("utf-8")
-    return html_page(body, title=title, style=style)
+    """The page."""
+    main = f"<main>\n{chr(10).join(part.text for part in cards)}\n</main>"
+    style = (files("affectstream.train.pages") / "pages.css").read_text("utf-8")
+    return html_page(
+        main,
+        kind=kind,
+        title=title,
+        footer=footer,
+        subtitle=subtitle,
+        badges=badges,
+        style=style,
+    )
 
 
 def write_page(content: str, path: Path) -> None:

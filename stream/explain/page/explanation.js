@@ -1,16 +1,8 @@
 // The page of one explanation: everything is drawn once from its numbers.
 "use strict";
 
-const $ = (id) => document.getElementById(id);
 const found = JSON.parse($("data").textContent);
 const { event, explained } = found;
-
-function element(tag, text, className) {
-  const made = document.createElement(tag);
-  if (text !== undefined && text !== null) made.textContent = text;
-  if (className) made.className = className;
-  return made;
-}
 
 function clock(t) {
   const tenths = Math.round(t * 10), minutes = Math.floor(tenths / 600);
@@ -58,13 +50,6 @@ function changeRow(name, change, scale) {
 }
 
 const largest = (values) => Math.max(found.colors.least, ...values.map((value) => Math.abs(value ?? 0)));
-
-function buildHeader() {
-  $("title").textContent = found.stream;
-  $("subtitle").textContent = `${clock(event.t_start)} to ${clock(event.t_end)}, ${who}`;
-  const badges = [`${found.bundle.name} ${found.bundle.version}`, ...event.modalities.map((name) => MODALITY_NAMES[name])];
-  $("badges").replaceChildren(...badges.map((text) => element("li", text)));
-}
 
 function buildWhat() {
   const [strong, more] = $("label").children;
@@ -210,7 +195,6 @@ function buildMade() {
   for (const [name, text] of rows) list.append(element("dt", name), element("dd", text));
 }
 
-buildHeader();
 buildWhat();
 buildModalities();
 buildFaces();

@@ -1,5 +1,14 @@
-// What the live page and the report draw alike: colors, words for reasons, bands of scores and strips.
+// What all pages share: elements, colors, words for reasons, bands of scores and strips.
 "use strict";
+
+const $ = (id) => document.getElementById(id);
+
+function element(tag, text, className) {
+  const made = document.createElement(tag);
+  if (text !== undefined && text !== null) made.textContent = text;
+  if (className) made.className = className;
+  return made;
+}
 
 // The colors of Okabe and Ito, which color-blind people can tell apart.
 const COLORS = { neutral: "#9aa3af", anger: "#d55e00", disgust: "#009e73", fear: "#cc79a7", joy: "#e6b800", sadness: "#3b82c4", surprise: "#7fc4ee", contempt: "#8a6d3b" };

@@ -1,7 +1,6 @@
 // Reads the data of the report: series of one byte a hop, for each person.
 "use strict";
 
-const $ = (id) => document.getElementById(id);
 const report = JSON.parse($("data").textContent);
 const HOP = report.hop, LABELS = report.labels, START = report.start, END = Math.max(report.end, report.start + report.hop);
 const MISSING = 255, ABSTAINS = 128, SPEAKS = 8;
@@ -76,13 +75,6 @@ function duration(seconds) {
 
 const signed = (number) => (number === null ? "–" : `${number < 0 ? "−" : "+"}${Math.abs(number).toFixed(2)}`);
 const nameOf = (track) => (people.find((person) => person.track === track) || { title: "Recording" }).title;
-
-function element(tag, text, className) {
-  const made = document.createElement(tag);
-  if (text !== undefined && text !== null) made.textContent = text;
-  if (className) made.className = className;
-  return made;
-}
 
 // The first of sorted `rows` whose `key` is above `t`.
 function firstAfter(rows, t, key) {

@@ -4,7 +4,6 @@
 // keeps the results when the page is reloaded.
 "use strict";
 
-const $ = (id) => document.getElementById(id);
 const HISTORY_S = 120;
 const SILENT_MS = 3000, GONE_MS = 10000; // the server sends something every second
 const MAX_EVENTS = 200000; // kept for download: a day of one person

@@ -1,7 +1,6 @@
 // The page about a folder of recordings: distributions, groups, what stands out, failures, pairs and all people.
 "use strict";
 
-const $ = (id) => document.getElementById(id);
 const summary = JSON.parse($("data").textContent);
 
 const unpack = (names, columns) => Array.from(columns[names[0]], (_, place) => Object.fromEntries(names.map((name) => [name, columns[name][place]])));
@@ -32,13 +31,6 @@ function formatted(column, number) {
   if (number === null || number === undefined) return "–";
   if (column === "valence" || column === "arousal") return `${number < 0 ? "−" : "+"}${Math.abs(number).toFixed(2)}`;
   return column === "segments_per_minute" ? number.toFixed(1) : percent(number);
-}
-
-function element(tag, text, className) {
-  const made = document.createElement(tag);
-  if (text !== undefined && text !== null) made.textContent = text;
-  if (className) made.className = className;
-  return made;
 }
 
 function addressOf(row, track = row.track, t = row.first_s) {
@@ -345,7 +337,6 @@ function buildHeader() {
   const recordings = [...new Map(rows.map((row) => [row.recording, row])).values()];
   const seconds = recordings.reduce((sum, row) => sum + (row.duration_s || 0), 0), hours = seconds / 3600;
   const long = hours >= 1 ? `${hours.toFixed(1)} hours` : `${Math.round(seconds / 60)} minutes`;
-  $("title").textContent = summary.name;
   $("subtitle").textContent = [plural(recordings.length, "recording"), long, plural(counted.length, counted.length === 1 ? "person" : "people").replace("peoples", "people"), ...(groups.length > 1 ? [plural(groups.length, "group")] : [])].join(" · ");
   const count = (status) => recordings.filter((row) => row.status === status).length;
   const badges = [["complete", "good"], ["incomplete", "warn"], ["failed", "warn"]].filter(([status]) => count(status)).map(([status, className]) => element("li", `${count(status)} ${status}`, className));

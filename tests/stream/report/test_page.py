@@ -168,7 +168,7 @@ DRAWN = """[...document.querySelectorAll("canvas")].every((canvas) => {
 @pytest.mark.parametrize("width", [1280, 390])
 def test_everything_is_drawn(path: Path, scheme: str, width: int) -> None:
     with opened(path, color_scheme=scheme, viewport={"width": width, "height": 844}) as page:
-        assert page.title() == "a talk & more.mp4"
+        assert page.title() == "a talk & more.mp4: report"
         wait(page, DRAWN)
         assert page.locator("#lanes .name-row").count() == 2
         assert page.locator("#lanes .uplot").count() == 3
