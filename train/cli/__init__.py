@@ -17,6 +17,7 @@ from affectstream.train.cli.explain import explain
 from affectstream.train.cli.export import export, extract
 from affectstream.train.cli.fit import curve, fit, folds, reproduce, tune
 from affectstream.train.cli.fusion import evaluate_fusion
+from affectstream.train.cli.gallery import gallery
 from affectstream.train.cli.prepare import prepare, preview
 from affectstream.train.cli.recipes import list_recipes
 
@@ -43,4 +44,5 @@ application.command()(evaluate_voice)
 application.command()(evaluate_fusion)
 application.command()(compare)
 application.command()(explain)
+application.command()(gallery)
 application.command()(reproduce)

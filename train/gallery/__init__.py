@@ -1,0 +1,1 @@
+"""One page about the evaluations, comparisons, trainings and explanations of a folder."""
