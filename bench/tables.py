@@ -142,7 +142,7 @@ def _cost(read: Read) -> str:
     for growth in result["growth"]:
         found, line, rows = growth["exponent"], growth["line"], []
         for row in growth["rows"]:
-            star = "" if row["stable"] or growth["name"] == "sessions" else "*"
+            star = "" if row["stable"] else "*"
             cells = [row["label"], f"{row['x']:.3g}", f"{row['cost']:.3g}{star}"]
             others = ("wall s", "x real time", "peak MB", "delay p95 ms", "lowered")
             rows.append([*cells, *(f"{row[key]:.3g}" for key in others if key in row)])
@@ -156,7 +156,8 @@ def _cost(read: Read) -> str:
             )
     caption = (
         f"`{result['bundle']}`, {result['source']}, median of {result['rounds']} rounds; load "
-        f"{result['load_before']:g} before the run. A star marks costs whose rounds vary by more than 10 %."
+        f"{result['load_before']:g} before the run. A star marks costs whose rounds (of sessions, "
+        "the delays) vary by more than 10 %."
     )
     return "\n\n".join([caption, *parts])
 

@@ -107,7 +107,10 @@ def _measure(
 def _by_sessions(
     clip: Path, bundle: str, device: str, counts: Sequence[int], seconds: float
 ) -> Growth:
-    """The cores that a server uses with so many sessions; measured once each."""
+    """The cores that a server uses with so many sessions; measured once each.
+
+    Stable is what has the same delay in three parts of the time.
+    """
     from affectstream.bench.serve.sessions import Server, measure
 
     found = measure(clip, Server(bundle, device), counts, seconds)
@@ -116,7 +119,7 @@ def _by_sessions(
         more = {"delay p95 ms": row["delay_p95"], "lowered": row["lowered"]}
         shown = {key: float(value) for key, value in more.items() if value is not None}
         count = row["sessions"]
-        points.append(Point(f"{count}", count, (row["cpu"],), shown))
+        points.append(Point(f"{count}", count, (row["cpu"],), shown, row["stable"]))
     return Growth("sessions", tuple(points))
 
 

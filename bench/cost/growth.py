@@ -41,6 +41,8 @@ class Point:
     rounds: tuple[float, ...]
     more: dict[str, float] = field(default_factory=dict)
     """Other measurements, by the head of their column."""
+    agrees: bool | None = None
+    """Whether a setting that is measured once is stable in another way; None: the rounds say it."""
 
     @property
     def cost(self) -> float:
@@ -49,8 +51,8 @@ class Point:
 
     @property
     def stable(self) -> bool:
-        """Whether three rounds or more agree within a tenth."""
-        return is_stable([[cost] for cost in self.rounds])
+        """Whether three rounds or more agree within a tenth, or what stands for them."""
+        return is_stable([[cost] for cost in self.rounds]) if self.agrees is None else self.agrees
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from matplotlib.ticker import NullFormatter, NullLocator, ScalarFormatter
 
 
 def draw(path: Path, result: dict[str, Any]) -> None:
-    """Write the picture of `result` to `path`. Dotted is a cost in proportion, the exponent 1."""
+    """Write the picture of `result` to `path`: costs, the power law, the straight line through them, and
+    what a cost in proportion (exponent 1) would be."""
     growths = result["growth"]
     columns = min(2, len(growths))
     rows = -(-len(growths) // columns)
@@ -42,8 +43,14 @@ def _panel(axis: Any, growth: dict[str, Any]) -> None:
         low = "" if found["low"] is None else f" ({found['low']:.2f} to {found['high']:.2f})"
         title += f": exponent {found['value']:.2f}{low}"
         level = np.exp(np.mean(np.log(y)) - found["value"] * np.mean(np.log(x)))
-        axis.plot(x, level * x ** found["value"], color="C0", linewidth=1)
-        axis.plot(x, y[0] * x / x[0], ":", color="0.6", linewidth=1)
+        axis.plot(x, level * x ** found["value"], color="C0", linewidth=1, label="power law")
+        line, dense = growth["line"], np.geomspace(x.min(), x.max(), 60)
+        label = f"{line['fixed']:.3g} + {line['each']:.3g} for each {growth['each']}"
+        axis.plot(
+            dense, line["fixed"] + line["each"] * dense, "--", color="C1", linewidth=1, label=label
+        )
+        axis.plot(x, y[0] * x / x[0], ":", color="0.5", linewidth=1, label="in proportion")
+        axis.legend(fontsize=7, loc="upper left")
     for row, at, cost in zip(used, x, y, strict=True):
         spans = min(row["rounds"]), max(row["rounds"])
         axis.plot([at, at], spans, color="C0", linewidth=3, alpha=0.35)
@@ -51,7 +58,7 @@ def _panel(axis: Any, growth: dict[str, Any]) -> None:
     axis.set_title(title, fontsize=10)
     axis.set_xlabel(growth["x"], fontsize=9)
     axis.set_ylabel(growth["y"], fontsize=9)
-    axis.set_xticks(x, [f"{value:.3g}" for value in x], fontsize=8)
+    axis.set_xticks(x, [row["label"].removesuffix(" min") for row in used], fontsize=8)
     axis.xaxis.set_minor_locator(NullLocator())
     if y.size and y.max() / y.min() < 20:
         axis.yaxis.set_major_formatter(ScalarFormatter())

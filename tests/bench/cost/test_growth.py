@@ -42,6 +42,8 @@ def test_the_table_names_unstable_rows():
     assert "cores of the server" in head and "wall s" in head
     assert "unstable" not in first and second.endswith("unstable")
     assert last.startswith("exponent 1.00; ") and last.endswith("for each session")
+    once = Point("4", 4, (3.0,), agrees=True)
+    assert once.stable and not Point("4", 4, (3.0,)).stable, "one round says nothing by itself"
     document = found.document()
     assert [row["stable"] for row in document["rows"]] == [True, False]
     assert document["exponent"]["value"] == pytest.approx(1) and document["line"]["each"] > 0
