@@ -73,17 +73,24 @@ def score_on_cluster(
             "ray://host:10001"
         ) from error
     try:
-        cores = _cores_of_nodes(ray)
-        everywhere = _everywhere(settings)
-        _, each = share_out(processes if chosen else sum(cores), len(tasks), chosen=chosen)
-        # A task runs on one node. Any but those with one core may have to take the task of another.
-        fitting = min((count for count in cores if count > 1), default=1)
+        cores, everywhere = _cores_of_nodes(ray), _everywhere(settings)
+        ranges = ranges_each(cores, len(tasks), processes if chosen else None)
         if everywhere.choice.device != "cpu":
-            fitting = min(fitting, TASKS_ON_GPU)
-        everywhere = replace(everywhere, ranges=min(each, fitting))
+            ranges = min(ranges, TASKS_ON_GPU)
+        everywhere = replace(everywhere, ranges=ranges)
         yield from _results(ray, tasks, everywhere, retry_failed)
     finally:
         ray.shutdown()
+
+
+def ranges_each(cores: Sequence[int], recordings: int, processes: int | None) -> int:
+    """How many processes of its node perceive ranges of one recording; 1: none.
+
+    `cores` are those of each node, and `processes` is how many the user has chosen for all. Any node but
+    those with one core may have to take the task of a node that died, so a task fits on the smallest.
+    """
+    _, each = share_out(processes or sum(cores), recordings, chosen=processes is not None)
+    return min(each, min((count for count in cores if count > 1), default=1))
 
 
 def _cores_of_nodes(ray: Any) -> list[int]:

@@ -4,6 +4,7 @@ import pytest
 
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.stream.batch.plan import sizing
+from affectstream.stream.batch.workers.cluster import ranges_each
 
 
 @pytest.fixture(scope="module")
@@ -54,3 +55,21 @@ def test_a_container_may_have_less_memory(machine):
     assert sizing.free_bytes() == 2_000_000
     (machine / "memory.max").write_text("max\n")
     assert sizing.free_bytes() > 2_000_000
+
+
+@pytest.mark.parametrize(
+    ("cores", "recordings", "chosen", "each"),
+    [
+        ([8, 8], 1, None, 8),  # a task runs on one node
+        ([8, 8], 2, None, 8),
+        ([8, 4], 2, None, 4),  # the smaller node may have to take the task of the other one
+        ([16, 1], 1, None, 16),  # but for a head that only schedules
+        ([8, 8], 16, None, 1),
+        ([4, 4], 3, None, 1),  # two cores each are not worth it
+        ([4, 4], 2, 4, 2),  # unless somebody says so
+        ([2], 1, 2, 2),
+        ([1], 1, 8, 1),
+    ],
+)
+def test_how_many_cores_a_task_of_a_cluster_gets(cores, recordings, chosen, each):
+    assert ranges_each(cores, recordings, chosen) == each
