@@ -210,10 +210,11 @@ def evaluate_voice(
     import msgspec
 
     from affectstream.train.evaluate.parts import voice_encoder as voices
+    from affectstream.train.evaluate.parts.hearers import open_hearer
 
     for part in split or []:
         _warn_of_training_samples(part)
-    with voices.open_hearer(encoder) as hearer:
+    with open_hearer(encoder) as hearer:
         found = voices.evaluate(hearer, data, split or ["valid"], changed=changed)
     print("\n".join(voices.lines(found)))
     print(msgspec.json.encode(found).decode())

@@ -7,6 +7,7 @@ pytest.importorskip("torch", reason="evaluation needs the 'train' extra")
 
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.evaluate.parts import voice_encoder as voices
+from affectstream.train.evaluate.parts.hearers import open_hearer
 from tests.support import prepared
 
 
@@ -50,7 +51,7 @@ def data(tmp_path_factory):
 
 
 def test_every_corpus_is_measured_alone_and_as_it_is_changed(data):
-    with voices.open_hearer("pocket") as hearer:
+    with open_hearer("pocket") as hearer:
         found = voices.evaluate(hearer, data, ["valid"])
     counts = {(h.corpus, h.clips): h.count for h in found.hearings}
     assert counts["one", "as they are"] == 8 and counts["two", "as they are"] == 4
