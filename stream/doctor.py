@@ -14,6 +14,7 @@ import onnxruntime
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.chance import chance_warning
 from affectstream.engines.bundle.folder import POCKET
+from affectstream.engines.bundle.training import check_training
 from affectstream.engines.cache.home import home
 from affectstream.engines.cache.sizes import format_size
 from affectstream.engines.devices.choose import candidates, choose
@@ -189,6 +190,13 @@ def _bundle(bundle: str | Path) -> Iterator[Finding]:
             yield Finding("bundle", f"all hashes, names and shapes match; engines: {roles}")
             yield Finding("bundle", f"labels: {', '.join(manifest.labels) or 'none'}")
             yield Finding("bundle", f"its head predicts: {', '.join(sorted(opened.head_outputs))}")
+            parts = [
+                part
+                for one in (opened, *opened.members)
+                for part in check_training(one.folder, one.manifest)
+            ]
+            training = "; ".join(map(str, parts)) or "none, so only its head can be taught"
+            yield Finding("bundle", f"training/: {training}")
             for result in manifest.results:
                 value = f"{result.metric} {result.value} (n = {result.count})"
                 yield Finding("measured", f"{result.part} on {result.data}: {value}")

@@ -47,8 +47,11 @@ def pull(
         typer.echo(f"{name}: {_fetch(name, file, folder)}")
     if into is not None:
         from affectstream.engines.bundle.swap import swap_model
+        from affectstream.engines.bundle.training import training_parts
 
-        swap_model(into, name, chosen, bundle)
+        manifest = swap_model(into, name, chosen, bundle)
+        if parts := training_parts(into, manifest):
+            typer.echo(f"{into}: training/ still has {'; '.join(map(str, parts))}")
         path = into if into.is_absolute() else f"./{into}"
         typer.echo(f"{into}: {chosen.role} is {name}; use it with --bundle {path}")
 

@@ -6,6 +6,8 @@
 # DATA is the folder of all data sets; WORK gets the prepared sets, the runs, the members and the bundle. What is
 # there already is not made again, and an interrupted run continues. TEACHER (WORK/teacher) holds what MediaPipe's
 # face mesh says of the pictures: see train/data/teachers/face_mesh.py, which needs an environment of its own.
+# The bundle that it makes has a folder `training/`, with which `affectstream teach` refits encoders; the one in the
+# package leaves it out.
 set -eu
 data=$(realpath "$1")
 mkdir -p "$2"
@@ -30,7 +32,7 @@ fit() { # RUNS RECIPE DATA [OPTION...]
 member() { # MODALITY RUNS RECIPE DATA [OPTION...]
     modality=$1 && runs=$2 && recipe=$3 && from=$4 && shift 4
     [ -f "members/$modality/bundle.json" ] || affectstream train export --recipe "$recipe" \
-        --data "$from" --runs "$runs" --no-weights --output "members/$modality" "$@"
+        --data "$from" --runs "$runs" --output "members/$modality" "$@"
 }
 
 prepare fer2013 fer2013 "$data" --size 48 --duplicates drop

@@ -15,14 +15,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.graphs.batching import BATCH_SIZES, batch_size_for, pad_rows
-from affectstream.engines.spec import Array, Engine, TensorSpec, check_feeds
+from affectstream.engines.graphs.wrapper import EngineWrapper
+from affectstream.engines.spec import Array, Engine, check_feeds
 
 Observe = Callable[[str, float], None]
 """Called with the role of an engine and the seconds that one request took, with its waiting."""
@@ -43,51 +42,19 @@ class _Request:
         return self.outputs is not None or self.error is not None
 
 
-class _EngineWrapper:
-    """An engine around another, with the same specs, which it closes."""
-
-    def __init__(self, engine: Engine, role: str) -> None:
-        self._engine, self._role = engine, role
-
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        """As of the inner engine."""
-        return self._engine.inputs
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        """As of the inner engine."""
-        return self._engine.outputs
-
-    @property
-    def runtime(self) -> str:
-        """As of the inner engine."""
-        return self._engine.runtime
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._engine.__exit__(kind, error, trace)
-
-
-class BatchingEngine(_EngineWrapper):
+class BatchingEngine(EngineWrapper):
     """An engine that runs waiting requests together, in order of arrival, up to 64 rows at once."""
 
     def __init__(self, engine: Engine, role: str) -> None:
-        super().__init__(engine, role)
+        super().__init__(engine)
+        self._role = role
         self._lock = threading.Lock()
         self._waiting: deque[_Request] = deque()
         self._busy = False
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """The outputs for these rows, by name. Raises `EngineError`."""
-        check_feeds(self._role, self._engine.inputs, feeds)
+        check_feeds(self._role, self.inner.inputs, feeds)
         request = _Request(feeds)
         with self._lock:
             self._waiting.append(request)
@@ -130,14 +97,14 @@ class BatchingEngine(_EngineWrapper):
     def _run(self, batch: list[_Request]) -> None:
         try:
             if len(batch) == 1:
-                batch[0].outputs = self._engine.run(batch[0].feeds)
+                batch[0].outputs = self.inner.run(batch[0].feeds)
                 return
             size = batch_size_for(sum(request.rows for request in batch))
             joined = {
                 name: pad_rows(np.concatenate([request.feeds[name] for request in batch]), size)
-                for name in self._engine.inputs
+                for name in self.inner.inputs
             }
-            outputs = self._engine.run(joined)
+            outputs = self.inner.run(joined)
             start = 0
             for request in batch:
                 end = start + request.rows
@@ -148,18 +115,18 @@ class BatchingEngine(_EngineWrapper):
                 request.error = error
 
 
-class TimedEngine(_EngineWrapper):
+class TimedEngine(EngineWrapper):
     """An engine that reports the duration of each request."""
 
     def __init__(self, engine: Engine, role: str, observe: Observe) -> None:
-        super().__init__(engine, role)
-        self._observe = observe
+        super().__init__(engine)
+        self._role, self._observe = role, observe
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """The outputs by name. Raises `EngineError`."""
         start_s = time.perf_counter()
         try:
-            return self._engine.run(feeds)
+            return self.inner.run(feeds)
         finally:
             self._observe(self._role, time.perf_counter() - start_s)
 

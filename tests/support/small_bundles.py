@@ -21,6 +21,8 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 
 from affectstream.engines.bundle.folder import MANIFEST, POCKET, read_manifest
+from affectstream.engines.bundle.training import WEIGHTS as WEIGHTS_FILE
+from affectstream.engines.bundle.training import write_recipe
 from affectstream.engines.cache.digest import sha256
 from affectstream.engines.landmarks import LANDMARKS, MEASURES
 from affectstream.engines.manifest import (
@@ -32,6 +34,7 @@ from affectstream.engines.manifest import (
     GeometryPart,
     Licenses,
     Manifest,
+    Role,
     TextPart,
     encode_manifest,
 )
@@ -342,3 +345,13 @@ def _save(
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, str(path))
+
+
+def write_training_part(bundle: Path, folder: Path, *roles: Role) -> None:
+    """Write a part of `training/` into `folder` that says it gave the engines of `roles`; its weights are
+    none."""
+    folder.mkdir(parents=True)
+    (folder / WEIGHTS_FILE).write_bytes(b"weights")
+    engines = {role: sha256(bundle / f"{role}.onnx") for role in roles}
+    saved = {"recipe": "toy", "setting": {}, "weights_sha256": sha256(folder / WEIGHTS_FILE)}
+    write_recipe(saved, engines, folder)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from affectstream.engines.bundle.training import training_folders
 from affectstream.stream.errors import OptionError
 from affectstream.train.errors import RunError
 from affectstream.train.fit.checkpoint import load, version_errors
@@ -17,12 +18,10 @@ from affectstream.train.fit.warm_start import read_run_or_bundle, saved_tensors
 from affectstream.train.loader.rows import open_for, usable_rows
 from affectstream.train.loader.samples import Samples
 from affectstream.train.networks.network import Network
+from affectstream.train.networks.sequences import set_half_life
 from affectstream.train.recipes.net_recipe import NetRecipe
 from affectstream.train.recipes.registry import recipes
 from affectstream.train.tasks import Task
-
-TRAINING = "training"
-"""The folder of a bundle that may hold its recipe and weights."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,12 +37,14 @@ def load_trained(path: Path) -> TrainedNetwork:
 
     Raises `RunError` if there is none, or none of this version.
     """
-    folder = path / TRAINING if (path / TRAINING).is_dir() else path
-    saved: Mapping[str, Any] = load(path) if path.is_file() else read_run_or_bundle(folder)
+    saved: Mapping[str, Any] = load(path) if path.is_file() else read_run_or_bundle(path)
     if not saved:
+        parts = ", ".join(map(str, training_folders(path)))
         raise RunError(
-            f"{path}: neither a run nor a checkpoint nor a bundle with its weights: expected best.pt, or "
-            "recipe.json and weights.safetensors"
+            f"{path} holds several networks: name one of {parts}"
+            if parts
+            else f"{path}: neither a run nor a checkpoint nor a bundle with its weights: expected best.pt, "
+            "or recipe.json and weights.safetensors in training/"
         )
     recipe = recipes().get(saved["recipe"])
     if not isinstance(recipe, NetRecipe):
@@ -54,8 +55,10 @@ def load_trained(path: Path) -> TrainedNetwork:
     with version_errors(path, saved):
         bound = recipe.restore(saved["setting"])
         network = bound.module()
-        states = saved["average"] if path.is_file() else saved_tensors(folder, saved)
+        states = saved["average"] if path.is_file() else saved_tensors(path, saved)
         network.load_state_dict(dict(states))
+        if saved.get("half_life"):
+            set_half_life(network.head, saved["half_life"])
     network.eval().requires_grad_(False)
     return TrainedNetwork(bound, network)
 

@@ -13,6 +13,7 @@ from msgspec import structs
 
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.folder import MANIFEST, Member, file_parts
+from affectstream.engines.bundle.training import RECIPE, TRAINING, copy_training, write_recipe
 from affectstream.train.calibration import COVERAGE, EVEN
 from affectstream.train.evaluate.parts.detector_metrics import measure_detector
 from affectstream.train.export import card
@@ -27,7 +28,7 @@ from affectstream.train.export.steps import (
     check_trained_on,
 )
 from affectstream.train.fit.checkpoint import Trained, load_run
-from affectstream.train.fit.warm_start import RECIPE, read_run_or_bundle, write_recipe_json
+from affectstream.train.fit.warm_start import portable_recipe, read_run_or_bundle
 from affectstream.train.late_fusion.members import fusion_manifest, reopen
 from affectstream.train.late_fusion.recipe import (
     FUSION,
@@ -39,7 +40,7 @@ from affectstream.train.late_fusion.recipe import (
 from affectstream.train.recipe import count_parameters
 
 _TEXTS = ("CARD.md", "LICENSE")
-"""Copied from a member beside its manifest and the files that it names; not its training weights."""
+"""Copied from a member beside its manifest and the files that it names."""
 
 
 def assemble(
@@ -74,7 +75,10 @@ def assemble(
                 _copy(member, folder / member.name)
             # Only the data: the references to the members name folders of this machine.
             setting = {"data": bound.spec_dict()["data"]}
-            write_recipe_json({"recipe": bound.name, "setting": setting}, folder)
+            (folder / TRAINING).mkdir()
+            write_recipe(
+                portable_recipe({"recipe": bound.name, "setting": setting}), {}, folder / TRAINING
+            )
             fusion = file_part(folder, FUSION)
             make_manifest: MakeManifest = partial(
                 fusion_manifest, members, bound.name, fusion, source
@@ -93,6 +97,9 @@ def assemble(
             _card(exported, trained, module, members, spec, config, sizes),
             _licence(exported.manifest.name, module, members, spec, merged=config is not None),
         )
+        if config is not None:
+            for member in members:
+                copy_training(member.folder, member.manifest, folder, exported.manifest)
         check_opens(folder, exported.manifest, report)
     shares = zip(spec.members, _percent(module), strict=True)
     report("weights: " + ", ".join(f"{member.name} {share:.1f} %" for member, share in shares))
@@ -114,8 +121,9 @@ def _copy(member: Member, folder: Path) -> None:
     for name in [MANIFEST, *own, *_TEXTS]:
         if (member.folder / name).is_file():
             shutil.copyfile(member.folder / name, folder / name)
-    if (member.folder / RECIPE).is_file():
-        write_recipe_json(read_run_or_bundle(member.folder), folder)
+    copy_training(member.folder, member.manifest, folder, member.manifest)
+    if (member.folder / RECIPE).is_file():  # of before there was `training/`
+        write_recipe(portable_recipe(read_run_or_bundle(member.folder)), {}, folder)
 
 
 def _percent(module: LateFusion) -> list[float]:

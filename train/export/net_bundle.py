@@ -35,7 +35,7 @@ from affectstream.train.fit.warm_start import write_warm_start
 from affectstream.train.model_spec import ModelSpec
 from affectstream.train.networks.network import Network
 from affectstream.train.networks.pretrained import NONE
-from affectstream.train.networks.sequences import MeanPool
+from affectstream.train.networks.sequences import set_half_life
 from affectstream.train.onnx.engine_files import FUSION, TOKENIZER
 from affectstream.train.recipe import count_parameters
 from affectstream.train.recipes.net_recipe import NetRecipe
@@ -66,11 +66,15 @@ def assemble(
     assert isinstance(bound, NetRecipe) and isinstance(network, Network)
     spec = bound.spec
     check_trained_on(spec.data, data, bound.name)
-    if half_life_s is not None:
-        _weigh_newest_most(network, bound.name, half_life_s * spec.window.frame_hz)
+    half_life = None if half_life_s is None else half_life_s * spec.window.frame_hz
+    if half_life is not None and not set_half_life(network.head, half_life):
+        raise OptionError(
+            f"--half-life means nothing for {bound.name}: its head takes no mean of the frames"
+        )
     with atomic_bundle(output) as folder:
         bound.export(network, folder)
-        write_warm_start(network, bound.name, bound.spec_dict(), folder, weights=weights)
+        setting = bound.spec_dict()
+        write_warm_start(network, bound.name, setting, folder, weights=weights, half_life=half_life)
         if _needs_detector(spec):
             for part in _face_engines().values():
                 shutil.copyfile(POCKET / part.file, folder / part.file)
@@ -80,17 +84,6 @@ def assemble(
             folder, _card(exported, trained, spec, half_life_s), _licence(bound.name, spec)
         )
         check_opens(folder, exported.manifest, report)
-
-
-def _weigh_newest_most(network: Network, recipe: str, half_life: float) -> None:
-    """Set the half-life, in frames, of the pool over the frames."""
-    pools = [module for module in network.head.modules() if isinstance(module, MeanPool)]
-    if not pools:
-        raise OptionError(
-            f"--half-life means nothing for {recipe}: its head takes no mean of the frames"
-        )
-    for pool in pools:
-        pool.half_life = half_life
 
 
 def _needs_detector(spec: ModelSpec) -> bool:

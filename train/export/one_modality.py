@@ -9,6 +9,7 @@ from msgspec import structs
 
 from affectstream.engines.bundle.folder import find_bundle, read_manifest
 from affectstream.engines.bundle.shapes import ENCODER_ROLES
+from affectstream.engines.bundle.training import copy_training
 from affectstream.engines.labels import Modality
 from affectstream.engines.manifest import FACE_ROLES, Engines
 from affectstream.engines.models.registry import part_path
@@ -72,4 +73,5 @@ def write_one_modality(
             results=tuple(r for r in manifest.results if r.part in (role, *parts, modality)),
         )
         write_manifest(folder, own)
+        copy_training(source, manifest, folder, own)
         check_opens(folder, own, report)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from affectstream.engines.bundle.folder import MANIFEST, read_manifest
+from affectstream.engines.bundle.training import training_folders
 from affectstream.train.data.dataset import read_info
 from affectstream.train.errors import RunError
 from affectstream.train.fit.checkpoint import dataset_of
@@ -17,7 +18,7 @@ def check_unseen(folder: Path, data: Path) -> None:
     """Raise `RunError` if the run or bundle in `folder`, or a member of it, was trained on the samples of
     `data` under other splits.
 
-    A network whose files do not name its training data passes, as `pocket` does.
+    A network whose files do not name its training data passes, as `pocket` does in the package.
     """
     info = read_info(data)
     for name, source in _training_data(folder):
@@ -41,6 +42,8 @@ def _training_data(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """The training data of what is in `folder` and of its members, each with a name for messages."""
     saved = read_run_or_bundle(folder)
     yield str(folder), dataset_of(saved)
+    for part in training_folders(folder):
+        yield str(part), dataset_of(read_run_or_bundle(part))
     members = {
         member["name"]: Path(member["folder"])
         for member in (saved.get("setting") or {}).get("members", ())

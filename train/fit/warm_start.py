@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +11,16 @@ import msgspec
 from torch import Tensor
 
 from affectstream.engines.bundle.folder import MANIFEST
+from affectstream.engines.bundle.shapes import ENCODER_ROLES
+from affectstream.engines.bundle.training import (
+    TRAINING,
+    WEIGHTS,
+    recipe_file,
+    training_folders,
+    write_recipe,
+)
+from affectstream.engines.cache.digest import sha256
+from affectstream.engines.manifest import Role
 from affectstream.train.errors import RunError
 from affectstream.train.files import without_folder
 from affectstream.train.fit.checkpoint import BEST, LAST, load
@@ -19,10 +28,6 @@ from affectstream.train.model_spec import ModelSpec
 from affectstream.train.networks.network import LastLayer, Network
 from affectstream.train.tasks import Task
 
-WEIGHTS = "weights.safetensors"
-"""In a bundle: every tensor of its network, by name."""
-RECIPE = "recipe.json"
-"""In a bundle: its recipe and `ModelSpec`."""
 SHOWN = 6
 """Names of tensors in a message."""
 
@@ -80,37 +85,49 @@ def saved_spec(folder: Path, recipe: str) -> ModelSpec | None:
 
 
 def read_run_or_bundle(folder: Path) -> Mapping[str, Any]:
-    """The checkpoint of a run, or the `recipe.json` of a bundle; empty where there is neither.
+    """The checkpoint of a run, or the `recipe.json` of a bundle or of a part of its `training/`; empty where
+    there is neither.
 
     Raises `RunError` for a file that cannot be read.
     """
     for name in (BEST, LAST):
         if (folder / name).is_file():
             return load(folder / name)
-    if not (folder / RECIPE).is_file():
+    path = recipe_file(folder)
+    if not path.is_file():
         return {}
     try:
-        return msgspec.json.decode((folder / RECIPE).read_bytes(), type=dict[str, Any])
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
     except (OSError, msgspec.DecodeError) as error:
-        raise RunError(f"{folder / RECIPE} cannot be read: {error}") from error
+        raise RunError(f"{path} cannot be read: {error}") from error
 
 
 def saved_tensors(folder: Path, saved: Mapping[str, Any]) -> Mapping[str, Tensor]:
     """By name, of the best epoch of a run or of a bundle. Raises `RunError` where there are none."""
     if (folder / BEST).is_file():
         return dict(saved["average"])
-    if (folder / WEIGHTS).is_file():
+    path = recipe_file(folder).with_name(WEIGHTS)
+    if path.is_file():
         from safetensors.torch import load_file
 
-        return load_file(folder / WEIGHTS)
+        expected = saved.get("weights_sha256")
+        if expected is not None and sha256(path) != expected:
+            raise RunError(
+                f"{path} was changed: its SHA-256 is not that in recipe.json; restore it"
+            )
+        return load_file(path)
     if (folder / MANIFEST).is_file():
-        raise RunError(
-            f"--init {folder}: this bundle has no {WEIGHTS}: export it again without --no-weights, or "
-            "start from the run"
-        )
+        raise RunError(f"--init {folder}: this bundle has no {WEIGHTS}: {_advice(folder)}")
     raise RunError(
         f"--init {folder}: neither a run nor a bundle; expected {BEST} or {WEIGHTS} in it"
     )
+
+
+def _advice(folder: Path) -> str:
+    parts = [part for part in training_folders(folder) if part.name != TRAINING]
+    if parts:
+        return f"name one of its networks: {', '.join(map(str, parts))}"
+    return "export it again without --no-weights, or start from the run"
 
 
 def _tasks(saved: Mapping[str, Any]) -> tuple[Task, ...]:
@@ -128,24 +145,52 @@ def _describe(tasks: Sequence[Task]) -> str:
 
 
 def write_warm_start(
-    network: Network, recipe: str, setting: Mapping[str, Any], folder: Path, *, weights: bool
+    network: Network,
+    recipe: str,
+    setting: Mapping[str, Any],
+    folder: Path,
+    *,
+    weights: bool,
+    half_life: float | None = None,
 ) -> None:
-    """Write the files into a bundle's `folder` that a later `--init` reads."""
-    write_recipe_json({"recipe": recipe, "setting": setting}, folder)
+    """Write `training/` into a bundle's `folder`, which holds its engines: what a later `--init` reads.
+
+    `half_life` (frames) is that of the pool over the frames, which is not among the weights.
+    """
+    roles: list[Role] = [ENCODER_ROLES[modality] for modality in network.modalities]  # type: ignore[index]
+    engines = {role: sha256(folder / f"{role}.onnx") for role in (*roles, "fusion")}
+    saved: dict[str, Any] = {"recipe": recipe, "setting": setting}
+    if half_life is not None:
+        saved["half_life"] = half_life
+    write_training(network, saved, engines, folder / TRAINING, weights=weights)
+
+
+def write_training(
+    network: Network,
+    saved: Mapping[str, Any],
+    engines: Mapping[Role, str],
+    folder: Path,
+    *,
+    weights: bool = True,
+) -> None:
+    """Write `recipe.json` with `saved`, and the weights of `network`, into the `folder` of a part of
+    `training/` that gave `engines`, by role with their SHA-256."""
+    folder.mkdir(parents=True, exist_ok=True)
+    content = dict(saved)
+    content.pop("weights_sha256", None)
     if weights:
         from safetensors.torch import save_file
 
         # Copies: tensors that share memory cannot be written.
         states = {k: v.detach().cpu().contiguous().clone() for k, v in network.state_dict().items()}
         save_file(states, folder / WEIGHTS)
+        content["weights_sha256"] = sha256(folder / WEIGHTS)
+    write_recipe(portable_recipe(content), engines, folder)
 
 
-def write_recipe_json(saved: Mapping[str, Any], folder: Path) -> None:
-    """Write `saved`, a checkpoint's ``recipe`` and ``setting``, into a bundle's `folder`.
-
-    Paths on this machine are shortened to their last name: a bundle is passed on.
-    """
+def portable_recipe(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """A checkpoint's ``recipe`` and ``setting`` with the paths of this machine shortened to their last
+    name: a bundle is passed on."""
     setting = saved.get("setting") or {}
     weights = {part: without_folder(name) for part, name in setting.get("weights", {}).items()}
-    content = {**saved, "setting": {**setting, "weights": weights}}
-    (folder / RECIPE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    return {**saved, "setting": {**setting, "weights": weights}}

@@ -16,6 +16,7 @@ from affectstream.engines.bundle.folder import (
     member_mismatches,
     read_manifest,
 )
+from affectstream.engines.bundle.training import recipe_file
 from affectstream.engines.errors import BundleError
 from affectstream.engines.manifest import (
     FORMAT,
@@ -28,7 +29,6 @@ from affectstream.engines.manifest import (
 )
 from affectstream.stream.errors import OptionError
 from affectstream.train.errors import RunError
-from affectstream.train.fit.warm_start import RECIPE
 
 LEAST = 2
 
@@ -105,9 +105,9 @@ def reopen(refs: Sequence[MemberRef]) -> tuple[Member, ...]:
 def fingerprint(folder: Path) -> str:
     """SHA-256 of a bundle's manifest, which holds the hashes of its engines, and of its `recipe.json`."""
     found = hashlib.sha256()
-    for name in (MANIFEST, RECIPE):
-        if (folder / name).is_file():
-            found.update((folder / name).read_bytes())
+    for path in (folder / MANIFEST, recipe_file(folder)):
+        if path.is_file():
+            found.update(path.read_bytes())
         found.update(b"\0")
     return found.hexdigest()
 

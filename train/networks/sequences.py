@@ -68,6 +68,14 @@ class MeanPool(Pool):
         return (video * weights).sum(1) / weights.sum(1).clamp(min=1e-3)
 
 
+def set_half_life(head: nn.Module, frames: float) -> bool:
+    """Set the half-life of the means over the frames in `head`; False if it takes none."""
+    pools = [module for module in head.modules() if isinstance(module, MeanPool)]
+    for pool in pools:
+        pool.half_life = frames
+    return bool(pools)
+
+
 class GruPool(Pool):
     """A bidirectional GRU over the frames, then the mean of its states at the frames that are present."""
 

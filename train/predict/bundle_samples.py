@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectstream.engines.bundle.bundle import Bundle
+from affectstream.engines.bundle.training import recipe_file
 from affectstream.engines.labels import SENTIMENTS, Modality
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.errors import DataError
-from affectstream.train.fit.warm_start import RECIPE
 from affectstream.train.loader.batches import ValidBatches, valid_batch_size
 from affectstream.train.loader.rows import has_modality, open_for, usable_rows
 from affectstream.train.loader.samples import Samples
@@ -105,7 +105,7 @@ def valid_batches(samples: Sequence[Samples]) -> list[ValidBatches]:
 
 def read_spec(bundle: Bundle) -> ModelSpec | None:
     """What the bundle's network was built for; None if the bundle has no `recipe.json`."""
-    path = bundle.folder / RECIPE
+    path = recipe_file(bundle.folder)
     if not path.is_file():
         return None
     try:

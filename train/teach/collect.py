@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +12,9 @@ from numpy.typing import NDArray
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.errors import BundleError
 from affectstream.engines.graphs.batching import run_in_batches
+from affectstream.engines.graphs.wrapper import EngineWrapper
 from affectstream.engines.labels import MODALITIES, Modality
-from affectstream.engines.spec import Array, Engine, TensorSpec
+from affectstream.engines.spec import Array, Engine
 from affectstream.stream import Recognizer, SourceOptions
 from affectstream.stream.fusion.reading import Reading
 from affectstream.stream.offline.session import Session
@@ -44,27 +43,15 @@ class Found:
     """How many coded hops cannot be used, by the reason."""
 
 
-class _Recorder:
+class _Recorder(EngineWrapper):
     """An engine that keeps what it is given and what it gives."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, inner: Engine) -> None:
+        super().__init__(inner)
         self.calls: list[tuple[Mapping[str, Array], Mapping[str, Array]]] = []
 
-    @property
-    def inputs(self) -> Mapping[str, TensorSpec]:
-        return self._engine.inputs
-
-    @property
-    def outputs(self) -> Mapping[str, TensorSpec]:
-        return self._engine.outputs
-
-    @property
-    def runtime(self) -> str:
-        return self._engine.runtime
-
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        outputs = self._engine.run(feeds)
+        outputs = self.inner.run(feeds)
         self.calls.append((feeds, outputs))
         return outputs
 
@@ -77,17 +64,6 @@ class _Recorder:
         ]
         self.calls.clear()
         return rows[:count]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        return
 
 
 class Collector:

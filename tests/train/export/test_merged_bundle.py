@@ -7,6 +7,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 
 from affectstream.engines.bundle.folder import POCKET, read_manifest
+from affectstream.engines.bundle.training import TRAINING, check_training
 from affectstream.stream.errors import OptionError
 from affectstream.train.errors import RunError
 from affectstream.train.export.fusion_bundle import assemble
@@ -15,6 +16,7 @@ from affectstream.train.export.one_modality import write_one_modality
 from affectstream.train.networks.sequences import MeanPool
 from affectstream.train.recipes.registry import recipes
 from tests.support.prepared import utterances, write
+from tests.support.small_bundles import write_training_part
 from tests.train.late_fusion.test_late_fusion import config_of, learn, member
 
 FILE = 'name = "both"\nversion = "1.2.3"\nsummary = "Two in one."\nlimits = "Many."\n'
@@ -30,6 +32,8 @@ def trained(tmp_path_factory):
     root = tmp_path_factory.mktemp("merge")
     data = write(root / "set", [*utterances(24, "train"), *utterances(12, "valid")])
     members = [member(root / "face", "video"), member(root / "voice", "voice")]
+    for folder, role in zip(members, ("face_encoder", "voice_encoder"), strict=True):
+        write_training_part(folder, folder / TRAINING / "net", role, "fusion")
     config = config_of("evidence", members, root / "runs", modality_dropout=0.3)
     learn("evidence", config, data, root / "runs/evidence")
     return root, data
@@ -71,6 +75,11 @@ def test_one_bundle_gives_what_its_members_give(trained):
     np.testing.assert_allclose(head(root / "one", feeds), expected, atol=1e-4)
     assert not head(root / "one", feeds)[-1].any()
     assert "Many." in (root / "one/CARD.md").read_text()
+    parts = check_training(root / "one", manifest)
+    assert {role for part in parts for role in part.engines} == {"face_encoder", "voice_encoder"}
+    for name in ("face", "voice"):
+        (kept,) = check_training(root / "nested" / name, read_manifest(root / "nested" / name))
+        assert kept.is_whole and "fusion" in kept.engines
 
 
 def test_the_prior_of_the_file_is_assumed_in_use(trained):
@@ -101,6 +110,8 @@ def test_a_modality_of_a_bundle_gives_what_the_bundle_gives_without_the_others(t
         np.testing.assert_array_equal(
             head(tmp_path / modality, feeds), head(tmp_path / "one", without)
         )
+        (part,) = check_training(tmp_path / modality, read_manifest(tmp_path / modality))
+        assert list(part.engines) == [{"video": "face_encoder", "voice": "voice_encoder"}[modality]]
     with pytest.raises(OptionError, match="takes no text"):
         write_one_modality(str(tmp_path / "one"), "text", tmp_path / "text", report=silent)
 

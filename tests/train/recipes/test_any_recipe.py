@@ -12,13 +12,13 @@ torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.folder import MANIFEST
+from affectstream.engines.bundle.training import RECIPE, TRAINING, WEIGHTS
 from affectstream.stream import Recognizer
 from affectstream.stream.demo import babble
 from affectstream.train.config import FitConfig
 from affectstream.train.export.net_bundle import assemble
 from affectstream.train.fit.checkpoint import load_run
 from affectstream.train.fit.loop import fit
-from affectstream.train.fit.warm_start import RECIPE, WEIGHTS
 from affectstream.train.networks.network import LastLayer
 from affectstream.train.onnx.engine_files import served_head
 from affectstream.train.predict.bundle_outputs import bundle_outputs, subsets
@@ -247,7 +247,7 @@ def test_the_bundle_describes_itself(name, exported):
     assert set(figures) - {"valid_loss"} == set(exact) - {"ece"}
     assert "spots on noise" in (folder / "CARD.md").read_text()
     assert "spots on noise" in (folder / "LICENSE").read_text()
-    assert (folder / RECIPE).is_file() and (folder / WEIGHTS).is_file()
+    assert (folder / TRAINING / RECIPE).is_file() and (folder / TRAINING / WEIGHTS).is_file()
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -15,6 +15,7 @@ torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.folder import MANIFEST, read_manifest
+from affectstream.engines.bundle.training import RECIPE, TRAINING, WEIGHTS
 from affectstream.engines.errors import AffectstreamError
 from affectstream.engines.manifest import FaceCrop
 from affectstream.stream import OptionError, exits
@@ -28,7 +29,7 @@ from affectstream.train.export.card import training_data
 from affectstream.train.export.net_bundle import assemble
 from affectstream.train.fit.checkpoint import load, load_run
 from affectstream.train.fit.loop import fit
-from affectstream.train.fit.warm_start import RECIPE, WEIGHTS, load_initial_weights
+from affectstream.train.fit.warm_start import load_initial_weights
 from affectstream.train.loader.batches import ValidBatches
 from affectstream.train.networks.network import NetworkSpec
 from affectstream.train.onnx.onnx_export import to_onnx
@@ -390,7 +391,8 @@ def test_warm_start_refuses_a_bundle_without_weights(exported, data, tmp_path):
     network = load_run(cnn.RECIPE, run).module
     bare = tmp_path / "bare"
     assemble(cnn.RECIPE, data, run.parent, bare, weights=False, report=lambda _: None)
-    assert (bare / RECIPE).is_file() and not (bare / WEIGHTS).exists()
+    kept = [path.name for path in (bare / TRAINING).iterdir()]
+    assert kept == [RECIPE] and not (bare / WEIGHTS).exists()
     with pytest.raises(RunError, match=r"has no weights\.safetensors: export it again"):
         load_initial_weights(network, bare, ())
     with pytest.raises(RunError, match="neither a run nor a bundle"):
@@ -441,6 +443,9 @@ def test_warm_start_skips_a_last_layer_of_another_order_or_task(exported, tmp_pa
     assert load_initial_weights(network, bundle, [own]) == []
     assert load_initial_weights(network, bundle, [Task("emotion", own.labels[::-1])]) == last
     assert load_initial_weights(network, bundle, [Task("emotion_multilabel", own.labels)]) == last
+    (bundle / TRAINING / RECIPE).rename(bundle / RECIPE)  # as bundles were before
+    (bundle / TRAINING / WEIGHTS).rename(bundle / WEIGHTS)
+    assert load_initial_weights(network, bundle, [own]) == []
     (bundle / RECIPE).unlink()
     assert load_initial_weights(network, bundle, [own]) == last
 

@@ -17,13 +17,13 @@ pytest.importorskip("torchvision", reason="training needs the 'train' extra")
 import onnxruntime
 from torch import nn
 
+from affectstream.engines.bundle.training import RECIPE, TRAINING
 from affectstream.stream.errors import OptionError
 from affectstream.train.config import FitConfig
 from affectstream.train.errors import WeightsError, WeightsMissing
 from affectstream.train.export.net_bundle import assemble
 from affectstream.train.files import without_folder
 from affectstream.train.fit.loop import fit
-from affectstream.train.fit.warm_start import RECIPE
 from affectstream.train.networks.mel import LogMel
 from affectstream.train.networks.network import NetworkSpec
 from affectstream.train.networks.sequences import CrossAttention, CrossAttentionBlock
@@ -617,7 +617,9 @@ def test_a_bundle_names_no_folder_of_its_weights(tmp_path):
     assemble(sentence.RECIPE, data, tmp_path / "runs", made, report=lambda _: None)
     for file in made.iterdir():
         assert str(tmp_path).encode() not in file.read_bytes(), file.name
-    assert json.loads((made / RECIPE).read_text())["setting"]["weights"] == {"text": "my-bert"}
+    assert json.loads((made / TRAINING / RECIPE).read_text())["setting"]["weights"] == {
+        "text": "my-bert"
+    }
     # Whoever starts from it needs that folder no more.
     shutil.rmtree(folder)
     sentence.RECIPE.bind(data, FitConfig(init=str(made))).module()
