@@ -29,6 +29,7 @@ class Depth(StrEnum):
     calibration = "calibration"
     fusion = "fusion"
     embeddings = "embeddings"
+    encoders = "encoders"
 
 
 def teach(
@@ -87,7 +88,8 @@ def teach(
     depth: Annotated[
         Depth | None,
         typer.Option(
-            help="Change no more than how sure it is, how much each modality counts, or the last layer.",
+            help="Change no more than how sure it is, how much each modality counts, the last layer of the "
+            "head, or the last layers of the encoders (these need the bundle's folder training/).",
             show_default="what helps most",
         ),
     ] = None,

@@ -23,7 +23,26 @@ ENCODED_AT_ONCE = 64 * 224 * 224
 """Pixels that are encoded in one call if no gradients are needed."""
 
 
-class VideoEncoder(nn.Module):
+class Encoder(nn.Module):
+    """An encoder of one modality.
+
+    One that is `finish(*features(...))`, with one embedding for each input, names its `last_layers`: then
+    they can be fitted alone, to `features` that are computed once (`affectstream teach`).
+    """
+
+    last_layers: tuple[str, ...] = ()
+    """Prefixes of the parameters in `finish`; empty if the encoder is not divided."""
+
+    def features(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """What the last layers take."""
+        raise NotImplementedError
+
+    def finish(self, *features: Tensor) -> Tensor:
+        """The embeddings."""
+        raise NotImplementedError
+
+
+class VideoEncoder(Encoder):
     """Pictures (M, S, S, 3), uint8 or float32 in [0, 255], RGB, to embeddings (M, `width`) float32.
 
     Conversion to grey and normalization are part of the encoder, so that every runtime does the same.
@@ -36,7 +55,7 @@ class VideoEncoder(nn.Module):
     """Names of what `forward` returns after the embedding, such as attention maps."""
 
 
-class VoiceEncoder(nn.Module):
+class VoiceEncoder(Encoder):
     """Sound (N, `samples`) float32 in [-1, 1] at 16 kHz to (N, `steps`, `width`) float32."""
 
     width: int
@@ -44,7 +63,7 @@ class VoiceEncoder(nn.Module):
     samples: int
 
 
-class TextEncoder(nn.Module):
+class TextEncoder(Encoder):
     """Tokens (N, `tokens`) int64 and their mask (N, `tokens`) bool to (N, `steps`, `width`) float32.
 
     `steps` is 1, or `tokens`: then the mask of the tokens is that of the sequence.

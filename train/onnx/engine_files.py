@@ -103,7 +103,7 @@ def write_engine_files(network: Network, spec: ModelSpec, folder: Path) -> list[
     network.eval()
     files = [folder / f"{ENCODER_ROLES[modality]}.onnx" for modality in network.modalities]
     for modality, path in zip(network.modalities, files, strict=True):
-        _write_encoder(network, modality, spec, path)
+        write_encoder(network, modality, spec, path)
     if spec.window.tokenizer:
         files.append(folder / TOKENIZER)
         files[-1].write_text(spec.window.tokenizer, encoding="utf-8")
@@ -118,7 +118,8 @@ def served_head(network: Network, spec: ModelSpec) -> ServedHead:
     return ServedHead(network.head, spec.tasks, balanced=spec.loss.balanced).eval()
 
 
-def _write_encoder(network: Network, modality: str, spec: ModelSpec, path: Path) -> None:
+def write_encoder(network: Network, modality: str, spec: ModelSpec, path: Path) -> None:
+    """Write the graph of one encoder. Raises `ParityError` if it differs from its module."""
     window, generator = spec.window, torch.Generator().manual_seed(0)
     encoder: nn.Module = getattr(network, modality)
     outputs = ["embedding"]

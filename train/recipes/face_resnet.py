@@ -66,6 +66,8 @@ class Block(nn.Module):
 class FaceResNet(VideoEncoder):
     """Pictures to embeddings."""
 
+    last_layers = (f"stages.{STAGES - 1}.body.1", f"stages.{STAGES - 1}.body.2")
+
     def __init__(self, size: int, channels: int, *, grey: bool) -> None:
         """`channels` of the first stage; each of the others has twice as many as the one before."""
         super().__init__()
@@ -81,9 +83,21 @@ class FaceResNet(VideoEncoder):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """See `VideoEncoder`."""
+        return self.stages(self._stem(pixels)).mean((2, 3))
+
+    def _stem(self, pixels: Tensor) -> Tensor:
         planes = normalize_pixels(pixels, grey=self.grey)
-        planes = planes[:, :1] if self.grey else planes
-        return self.stages(self.stem(planes)).mean((2, 3))
+        return self.stem(planes[:, :1] if self.grey else planes)
+
+    def features(self, pixels: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        """Inside the last block: after its first convolution, and its shortcut."""
+        x = self.stages[:-1](self._stem(pixels))
+        last = self.stages[-1]
+        return last.body[0](x), last.shortcut(x)
+
+    def finish(self, inside: Tensor, shortcut: Tensor) -> Tensor:  # type: ignore[override]
+        """(N, D)."""
+        return F.relu(self.stages[-1].body[1:](inside) + shortcut).mean((2, 3))
 
 
 def _build(spec: NetworkSpec) -> Network:

@@ -82,6 +82,8 @@ class Block(nn.Module):
 class MelResNet(VoiceEncoder):
     """Sound to one embedding; see the module."""
 
+    last_layers = ("project",)
+
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
         stem, first, second, last, self.width = (int(spec.options[name]) for name in WIDTHS)
@@ -111,6 +113,10 @@ class MelResNet(VoiceEncoder):
 
     def forward(self, samples: Tensor) -> Tensor:
         """See `VoiceEncoder`."""
+        return self.finish(*self.features(samples))
+
+    def features(self, samples: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        """Means and deviations over time."""
         mel = self.mel(samples)
         if self.training and self.change:
             mel = change_mel(mel)
@@ -121,7 +127,11 @@ class MelResNet(VoiceEncoder):
         weights = self.attend(x).softmax(2)
         mean, square = _weighted(x, weights), _weighted(x * x, weights)
         spread = (square - mean * mean).clamp(min=1e-4).sqrt()
-        return self.project(torch.cat([mean, spread], 1).flatten(1)).unsqueeze(1)
+        return (torch.cat([mean, spread], 1).flatten(1),)
+
+    def finish(self, pooled: Tensor) -> Tensor:  # type: ignore[override]
+        """(N, 1, D)."""
+        return self.project(pooled).unsqueeze(1)
 
 
 def _weighted(x: Tensor, weights: Tensor) -> Tensor:

@@ -62,6 +62,8 @@ HEADS = 4
 class NgramEncoder(TextEncoder):
     """Tokens to one embedding: `hidden` numbers of the network, then those of the bag of n-grams."""
 
+    last_layers = ("project",)
+
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
         names = ("text_slots", "text_width", "text_bag", "hidden")
@@ -100,13 +102,22 @@ class NgramEncoder(TextEncoder):
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """See `TextEncoder`."""
+        return self.finish(*self.features(ids, mask))
+
+    def features(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        """Maximum and attended sum of the convolutional half, and the bag of n-grams."""
         if not is_exporting():
             # Most lines are short: positions after the last token of the batch need not be computed.
             ids, mask = _without_padding(ids, mask)
         if self.training:
             kept = torch.rand(ids.shape, device=ids.device) >= self.piece_dropout
             mask = mask & kept
-        return torch.cat([self.network(ids, mask), self.bag(ids, mask)], 1).unsqueeze(1)
+        return self.pooled(ids, mask), self.bag(ids, mask)
+
+    def finish(self, pooled: Tensor, bag: Tensor) -> Tensor:  # type: ignore[override]
+        """(N, 1, D)."""
+        network = F.relu(self.project(self.dropout(pooled)))
+        return torch.cat([network, bag], 1).unsqueeze(1)
 
     def bag(self, ids: Tensor, mask: Tensor) -> Tensor:
         """The linear half, (N, `text_bag`)."""
@@ -127,8 +138,8 @@ class NgramEncoder(TextEncoder):
             count = count + weight.sum(1, keepdim=True)
         return total / count.clamp(min=1.0).sqrt()
 
-    def network(self, ids: Tensor, mask: Tensor) -> Tensor:
-        """The convolutional half, (N, `hidden`)."""
+    def pooled(self, ids: Tensor, mask: Tensor) -> Tensor:
+        """The convolutional half before its last layer, (N, 2 * `ORDERS` * `text_width`)."""
         x = self.pieces(ids * mask)
         if self.training:
             x = F.dropout(x, 0.4)
@@ -143,7 +154,7 @@ class NgramEncoder(TextEncoder):
         attention = self.attend(features.transpose(1, 2)).squeeze(2)
         weights = attention.masked_fill(~mask, MASKED_SCORE).softmax(1)
         attended = torch.matmul(features, weights.unsqueeze(2)).squeeze(2)
-        return F.relu(self.project(self.dropout(torch.cat([features.amax(2), attended], 1))))
+        return torch.cat([features.amax(2), attended], 1)
 
 
 def _without_padding(ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

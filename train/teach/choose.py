@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -10,14 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.train.teach.correction import (
-    AMOUNTS,
-    Amount,
-    Base,
-    directions_of,
-    fit,
-    unchanged,
-)
+from affectstream.train.teach.correction import Amount, Base, directions_of, fit
 from affectstream.train.teach.hops import Array, Hops
 
 Unit = Literal["person", "recording", "block"]
@@ -92,10 +84,10 @@ def log_loss(probabilities: Array, truth: NDArray[np.int64]) -> Array:
     return np.asarray(-np.log(probabilities[np.arange(len(truth)), truth] + 1e-12))
 
 
-def choose(
+def inner_losses(
     hops: Hops, units: Units, base: Base, amounts: Sequence[Amount], window_s: float
-) -> Amount:
-    """The smallest amount whose loss on held-out units is within `EVIDENCE` of the best."""
+) -> Array:
+    """(A,) the loss of each amount on held-out units, in nats over independent windows."""
     losses = np.zeros(len(amounts))
     for held_out in folds(units, INNER):
         train, test = split(hops, units, held_out, window_s)
@@ -106,46 +98,9 @@ def choose(
         for number, amount in enumerate(amounts):
             found = fit(fitted, base, amount, directions).probabilities(checked.evidence)
             losses[number] += log_loss(found, checked.truth).sum()
-    evidence = losses * base.window_share
-    return amounts[int(np.flatnonzero(evidence <= evidence.min() + EVIDENCE)[0])]
+    return losses * base.window_share
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class HeldOut:
-    """What the old and the new head say of hops of units that neither was fitted to."""
-
-    before: Array
-    """(n, C)"""
-    after: Array
-    amounts: tuple[Amount, ...]
-    """What was chosen in each fold, without the fold."""
-
-    @property
-    def amount(self) -> Amount:
-        """What was chosen most often, of equal ones the first: what was measured is what is then fitted to
-        all."""
-        ordered = sorted(self.amounts, key=AMOUNTS.index)
-        return Counter(ordered).most_common(1)[0][0] if ordered else AMOUNTS[0]
-
-
-def held_out(
-    hops: Hops, units: Units, base: Base, amounts: Sequence[Amount], window_s: float
-) -> HeldOut:
-    """Choose and fit without each fold, and predict the fold."""
-    before = unchanged(base).probabilities(hops.evidence)
-    after = before.copy()
-    chosen = []
-    for fold in folds(units, OUTER):
-        train, test = split(hops, units, fold, window_s)
-        if not len(train):
-            continue
-        fitted = hops.rows(train)
-        rest = units.rows(train)
-        if rest.count < 2:  # of two people one is left: its recordings, or blocks of time
-            rest = units_of(fitted)
-        amount = amounts[0]
-        if rest.count > 1:
-            amount = choose(fitted, rest, base, amounts, window_s)
-        chosen.append(amount)
-        after[test] = fit(fitted, base, amount).probabilities(hops.rows(test).evidence)
-    return HeldOut(before, after, tuple(chosen))
+def smallest(losses: Array, amounts: Sequence[Amount]) -> Amount:
+    """The smallest of `amounts` whose loss is within `EVIDENCE` of the best."""
+    return amounts[int(np.flatnonzero(losses <= losses.min() + EVIDENCE)[0])]

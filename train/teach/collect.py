@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from affectstream.engines.bundle.bundle import Bundle
+from affectstream.engines.bundle.shapes import ENCODER_ROLES
 from affectstream.engines.errors import BundleError
-from affectstream.engines.graphs.batching import run_in_batches
+from affectstream.engines.graphs.batching import BATCH_SIZES
 from affectstream.engines.graphs.wrapper import EngineWrapper
-from affectstream.engines.labels import MODALITIES, Modality
+from affectstream.engines.labels import Modality
 from affectstream.engines.spec import Array, Engine
 from affectstream.stream import Recognizer, SourceOptions
 from affectstream.stream.fusion.reading import Reading
@@ -21,13 +22,17 @@ from affectstream.stream.offline.session import Session
 from affectstream.train.annotations.annotations import Stretch
 from affectstream.train.errors import DataError
 from affectstream.train.teach.coded import CodedPerson, CodedRecording
-from affectstream.train.teach.hops import Evidence, Hops, frame_weights, pooled
+from affectstream.train.teach.encoder_step import EncoderInputs
+from affectstream.train.teach.evidence import Feeds, evidence_of
+from affectstream.train.teach.hops import Hops
 
-Feeds = dict[str, Array]
+if TYPE_CHECKING:
+    from affectstream.train.teach.last_layers import LastLayers
+
 TOLERANCE_S = 0.5
 """A stretch may end this much after the recording: players and files round differently."""
-KEPT = 64
-"""Rows of feeds that are kept of each recording, to check the new head."""
+REMEMBERED = 512
+"""Inputs of an encoder whose embeddings can still be found: more than there are in a window."""
 CROWDED = 0.1
 """With more than this share of a person's coded hops among several people, the track has to be named."""
 
@@ -38,7 +43,9 @@ class Found:
 
     hops: Hops
     feeds: Feeds
-    """Up to `KEPT` rows of what the head takes, for checks."""
+    """What the head takes of them."""
+    inputs: Mapping[Modality, EncoderInputs]
+    """What the encoders took whose last layers can be fitted."""
     missed: Counter[str]
     """How many coded hops cannot be used, by the reason."""
 
@@ -66,19 +73,94 @@ class _Recorder(EngineWrapper):
         return rows[:count]
 
 
+class _EncoderRecorder(EngineWrapper):
+    """An encoder that knows what its newest embeddings were computed from."""
+
+    def __init__(self, inner: Engine) -> None:
+        super().__init__(inner)
+        self._newest: OrderedDict[bytes, Feeds] = OrderedDict()
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        outputs = self.inner.run(feeds)
+        for n, embedding in enumerate(outputs["embedding"]):
+            self._newest[embedding.tobytes()] = {name: a[n].copy() for name, a in feeds.items()}
+        while len(self._newest) > REMEMBERED:
+            self._newest.popitem(last=False)
+        return outputs
+
+    def find(self, embedding: Array) -> Feeds | None:
+        """What gave an embedding (D,); None if that is too long ago."""
+        return self._newest.get(embedding.tobytes())
+
+
+class _InputsOfRecording:
+    """What one encoder was given in the coded windows of one recording."""
+
+    def __init__(self, layers: LastLayers, recorder: _EncoderRecorder) -> None:
+        self._layers, self._recorder = layers, recorder
+        self._numbers: dict[bytes, int] = {}
+        self._inputs: list[Feeds] = []
+        self._embeddings: list[Array] = []
+        self._index: list[list[int]] = []
+
+    def add(self, feeds: Feeds) -> None:
+        """Add the window of one hop, from what the head was given."""
+        modality = self._layers.modality
+        steps = zip(feeds[modality], feeds[f"{modality}_mask"], strict=True)
+        self._index.append([self._number(step) if there else -1 for step, there in steps])
+
+    def _number(self, embedding: Array) -> int:
+        key = embedding.tobytes()
+        if key not in self._numbers:
+            found = self._recorder.find(embedding)
+            if found is None:
+                return -1
+            self._numbers[key] = len(self._inputs)
+            self._inputs.append(found)
+            self._embeddings.append(embedding)
+        return self._numbers[key]
+
+    def finish(self) -> EncoderInputs:
+        """The inputs as what the last layers take. Raises `BundleError` for weights of another encoder."""
+        parts = []
+        for at in range(0, len(self._inputs), BATCH_SIZES[-1]):
+            some = self._inputs[at : at + BATCH_SIZES[-1]]
+            inputs = {name: np.stack([one[name] for one in some]) for name in some[0]}
+            found = np.stack(self._embeddings[at : at + BATCH_SIZES[-1]])
+            try:
+                parts.append(self._layers.features(inputs, found))
+            except ValueError as error:
+                raise BundleError(
+                    f"{self._layers.part.folder} does not fit the {self._layers.modality} encoder of its "
+                    f"bundle: {error}; export the bundle again, or delete this folder"
+                ) from error
+        return EncoderInputs.of_batches(np.array(self._index, np.int64), parts)
+
+
 class Collector:
     """Collects the coded hops of recordings with an open bundle."""
 
     def __init__(
-        self, recognizer: Recognizer, labels: Sequence[str], options: SourceOptions
+        self,
+        recognizer: Recognizer,
+        labels: Sequence[str],
+        options: SourceOptions,
+        layers: Mapping[Modality, LastLayers] | None = None,
     ) -> None:
-        """`labels` are those of the bundle, then new ones. Raises `BundleError` for a bundle whose head
+        """`labels` are those of the bundle, then new ones; `layers` the encoders whose inputs are kept.
+
+        Raises `BundleError` for a bundle whose head
         cannot be taught."""
         check_teachable(recognizer.bundle)
         self._recognizer, self._labels, self._options = recognizer, tuple(labels), options
         self._head = recognizer.bundle.engines["fusion"]
         self._recorder = _Recorder(self._head)
-        engines = {**recognizer.bundle.all_engines, "fusion": self._recorder}
+        self._layers = layers or {}
+        self._encoders = {
+            m: _EncoderRecorder(recognizer.bundle.engines[ENCODER_ROLES[m]]) for m in self._layers
+        }
+        engines: dict[str, Engine] = {**recognizer.bundle.all_engines, "fusion": self._recorder}
+        engines |= {ENCODER_ROLES[m]: recorder for m, recorder in self._encoders.items()}
         self._bundle = recognizer.bundle.with_engines(engines)
 
     def collect(self, coded: CodedRecording) -> Found:
@@ -92,6 +174,10 @@ class Collector:
             _check_end(coded, session.info.duration_us)
             rows: list[tuple[Feeds, Array]] = []
             where: list[tuple[CodedPerson, str, float]] = []
+            inputs = {
+                m: _InputsOfRecording(layers, self._encoders[m])
+                for m, layers in self._layers.items()
+            }
             missed: Counter[str] = Counter()
             tally = {one.person: _Tally() for one in coded.people}
             for hop in session:
@@ -109,6 +195,8 @@ class Collector:
                     if len(mine) == 1:
                         tally[one.person].used += 1
                         rows.append(taken[mine[0]])
+                        for each in inputs.values():
+                            each.add(taken[mine[0]][0])
                         where.append((one, label, every[0].start_us / 1e6))
                     elif one.track is None and len(readings) > 1:
                         tally[one.person].crowded += 1
@@ -116,13 +204,15 @@ class Collector:
                         missed[_why_missing(one, every)] += 1
         for one in coded.people:
             _check_found(coded.name, one, tally[one.person])
-        return self._found(coded, rows, where, missed)
+        given = {m: each.finish() for m, each in inputs.items()}
+        return self._found(coded, rows, where, given, missed)
 
     def _found(
         self,
         coded: CodedRecording,
         rows: Sequence[tuple[Feeds, Array]],
         where: Sequence[tuple[CodedPerson, str, float]],
+        inputs: Mapping[Modality, EncoderInputs],
         missed: Counter[str],
     ) -> Found:
         feeds = {name: np.stack([row[name] for row, _ in rows]) for name in rows[0][0]}
@@ -137,8 +227,7 @@ class Collector:
             recording=np.full(len(where), coded.name),
             seconds=np.array([t for _, _, t in where]),
         )
-        picked = np.linspace(0, len(rows) - 1, min(KEPT, len(rows))).astype(int)
-        return Found(hops, {name: array[picked] for name, array in feeds.items()}, missed)
+        return Found(hops, feeds, inputs, missed)
 
 
 @dataclass(slots=True)
@@ -152,54 +241,17 @@ def check_teachable(bundle: Bundle) -> None:
     """Raise `BundleError` for a bundle whose head cannot be taught: with members, or without logits."""
     name = bundle.manifest.name
     if bundle.members:
+        first, *others = (bundle.folder / member for member in bundle.manifest.members)
         raise BundleError(
-            f"bundle {name!r} has members ({', '.join(bundle.manifest.members)}): teach one of them, and "
-            "join them again (train fit --recipe late_fusion)"
+            f"bundle {name!r} has members ({', '.join(bundle.manifest.members)}), each with a head of its own: "
+            f"teach one of them (affectstream teach ... --bundle {first} --output mine), then join them again "
+            "on a prepared data set (affectstream train fit --recipe late_fusion --data ... --member mine "
+            f"{' '.join(f'--member {other}' for other in others)})"
         )
     if not bundle.manifest.labels or "logits" not in bundle.engines["fusion"].outputs:
         raise BundleError(
             f"bundle {name!r} has a head without logits of emotions: nothing can be taught"
         )
-
-
-def pooling(bundle: Bundle, modality: Modality) -> NDArray[np.float32]:
-    """(T,) the weights of the steps of a modality when its embeddings are pooled: recent frames count more,
-    steps of voice and words alike."""
-    steps = int(bundle.engines["fusion"].inputs[modality].shape[1])
-    if modality == "video":
-        return frame_weights(steps, bundle.manifest.frame_hz)
-    return np.ones(steps, np.float32)
-
-
-def evidence_of(bundle: Bundle, feeds: Feeds, logits: Array) -> Evidence:
-    """What the head of `bundle` says of n hops, from its `feeds` and `logits` (n, C)."""
-    head = bundle.engines["fusion"]
-    modalities = tuple(m for m in MODALITIES if m in head.inputs)
-    present = {m: np.asarray(feeds[f"{m}_mask"].any(1), np.bool_) for m in modalities}
-    return Evidence(
-        logits=logits.astype(np.float64),
-        alone={m: _alone(head, feeds, m, present[m]) for m in modalities},
-        embeddings={
-            m: pooled(feeds[m], feeds[f"{m}_mask"], pooling(bundle, m)) for m in modalities
-        },
-        present=present,
-    )
-
-
-def _alone(
-    head: Engine, feeds: Feeds, modality: Modality, present: NDArray[np.bool_]
-) -> NDArray[np.float64]:
-    """What a head says of one modality alone, (n, C); zeros where it is absent."""
-    found = np.zeros((len(present), int(head.outputs["logits"].shape[-1])))
-    count = int(present.sum())
-    if count:
-        hidden = {name for m in MODALITIES if m != modality for name in (m, f"{m}_mask")}
-        masked = {
-            name: np.zeros_like(array[present]) if name in hidden else array[present]
-            for name, array in feeds.items()
-        }
-        found[present] = np.stack([row["logits"] for row in run_in_batches(head, masked, count)])
-    return found
 
 
 def _label_of(stretches: Sequence[Stretch], reading: Reading) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +74,10 @@ class Hops:
 
     def __len__(self) -> int:
         return len(self.truth)
+
+    def with_evidence(self, evidence: Evidence) -> Hops:
+        """The same hops, of which a head was given and says something else."""
+        return replace(self, evidence=evidence)
 
     def rows(self, picked: Picked) -> Hops:
         """Some of the hops."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 
 from affectstream.train.statistics import Interval
+from affectstream.train.teach.held_out import STEPS
 from affectstream.train.teach.teach import Taught
 from affectstream.train.teach.verdict import METRICS
+
+_SHOWN = ("accuracy", "uar", "log_loss", "ece")
 
 
 def lines(found: Taught) -> list[str]:
@@ -36,7 +39,8 @@ def lines(found: Taught) -> list[str]:
         cells = (row.recall_before, row.recall_after, row.precision_after)
         before, after, right = ("-" if cell is None else f"{cell:.2f}" for cell in cells)
         shown.append(f"{label:18}{row.count:6}{before:>14}{after:>13}{right:>13}")
-    shown += ["", comparison.claim, f"Change chosen: {found.correction.amount}."]
+    shown += _steps(found)
+    shown += ["", comparison.claim, f"Change chosen: {found.correction.amount}{_encoders(found)}."]
     shown += [f"Note: {note}." for note in found.notes]
     if found.output is None:
         shown.append("Nothing was written; --write-anyway writes the bundle all the same.")
@@ -45,6 +49,22 @@ def lines(found: Taught) -> list[str]:
             f"Written: {found.output} ({found.seconds:.0f} s). Use it with --bundle {found.output}."
         )
     return shown
+
+
+def _steps(found: Taught) -> list[str]:
+    """What smaller and larger changes would do; nothing where only one was possible."""
+    if len(found.steps) < 2:
+        return []
+    shown = ["", f"{'what may change':26}" + "".join(f"{name:26}" for name in _SHOWN)]
+    for step, one in found.steps.items():
+        cells = "".join(f"{_interval(one.after[name]):26}" for name in _SHOWN)
+        shown.append(f"{STEPS[step]:26}{cells}".rstrip())
+    return shown
+
+
+def _encoders(found: Taught) -> str:
+    parts = [f"{modality} encoder ({how})" for modality, how in found.encoders.items()]
+    return f"; last layers of the {', '.join(parts)}" if parts else ""
 
 
 def _has_interval(found: Taught) -> bool:

@@ -7,12 +7,16 @@ from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.folder import is_label
+from affectstream.engines.bundle.training import training_parts
 from affectstream.engines.cache.digest import sha256
+from affectstream.engines.labels import Modality
 from affectstream.engines.manifest import Manifest
 from affectstream.stream import Recognizer, SourceOptions
 from affectstream.stream.batch.plan.find import find_tasks
@@ -21,7 +25,7 @@ from affectstream.stream.results.readings import table_schema
 from affectstream.train.annotations.annotations import Annotations, Coding, Stretch
 from affectstream.train.annotations.read import read
 from affectstream.train.errors import DataError
-from affectstream.train.teach.choose import Units, held_out, units_of
+from affectstream.train.teach.choose import Units, units_of
 from affectstream.train.teach.coded import (
     KIND,
     CodedRecording,
@@ -32,9 +36,19 @@ from affectstream.train.teach.coded import (
 )
 from affectstream.train.teach.collect import Collector, Found, check_teachable
 from affectstream.train.teach.correction import Base, Correction, Level, amounts_for, fit
+from affectstream.train.teach.encoder_step import (
+    EncoderInputs,
+    EncoderStep,
+    Refitted,
+    enough,
+)
+from affectstream.train.teach.held_out import HeldOut, Step, held_out
 from affectstream.train.teach.hops import Array, Hops, joined
-from affectstream.train.teach.verdict import Comparison, compare
-from affectstream.train.teach.written import TeachingData, write_bundle
+from affectstream.train.teach.verdict import Comparison, compare, compare_steps
+from affectstream.train.teach.written import TaughtEncoders, TeachingData, write_bundle
+
+if TYPE_CHECKING:
+    from affectstream.train.teach.last_layers import LastLayers
 
 MIN_WINDOWS = 10
 """Coded time that is too short to learn anything from: less than this many windows."""
@@ -61,8 +75,9 @@ class Settings:
     """Labels whose stretches are not used."""
     reviewed: tuple[float, float] = (0.0, np.inf)
     """The seconds that a person has coded."""
-    depth: Level | None = None
-    """Change no more than this: ``calibration``, ``fusion`` or ``embeddings``; None: what helps most."""
+    depth: Level | Literal["encoders"] | None = None
+    """Change no more than this: ``calibration``, ``fusion``, ``embeddings`` or ``encoders``; None: what helps
+    most."""
     options: SourceOptions = field(default_factory=SourceOptions)
     """How the recordings are scored: as for the results that were corrected."""
     device: str = "auto"
@@ -75,6 +90,11 @@ class Taught:
 
     comparison: Comparison
     lesson: TeachingData
+    steps: Mapping[Step, Comparison]
+    """The same if no more than this is allowed: recalibrating, the head, the encoders too. What is written is
+    chosen on those held in, not by this."""
+    encoders: Mapping[Modality, str]
+    """What was chosen for each encoder whose last layers were fitted too."""
     correction: Correction
     """Fitted to all that was coded."""
     output: Path | None
@@ -117,7 +137,9 @@ def teach(
         renamed = [_renamed(one, settings) for one in sides]
         coded = match(files, renamed, people, settings.reviewed)
         _check_labels(coded, labels, manifest)
-        found = _collect(recognizer, coded, labels, settings, report)
+        remarks: list[str] = []
+        layers = _last_layers(recognizer.bundle, settings, remarks.append)
+        found = _collect(recognizer, coded, labels, settings, layers, report)
         hops = joined([one.hops for one in found])
         _check_enough(hops, manifest)
         base = Base.of(manifest.calibration, len(labels), manifest.hop_us / manifest.window_us)
@@ -127,29 +149,107 @@ def teach(
                 "all that is coded is one stretch of one recording within half a minute: nothing can be held "
                 "out to see whether it helps; code more, or another recording"
             )
-        amounts = amounts_for(len(labels), len(manifest.labels), settings.depth)
-        report(f"fitting, with each of {units.count} {_plural(units)} held out in turn")
+        level = None if settings.depth == "encoders" else settings.depth
+        amounts = amounts_for(len(labels), len(manifest.labels), level)
+        encoders = _encoder_step(recognizer.bundle, hops, units, found, layers, remarks.append)
+        what = f", with the last layers of {' and '.join(encoders.layers)}" if encoders else ""
+        report(f"fitting, with each of {units.count} {_plural(units)} held out in turn{what}")
         with threadpool_limits(1):  # for matrices this small, several threads are slower
-            checked = held_out(hops, units, base, amounts, window_s)
-            comparison = compare(hops, units, checked, _limits(hops, manifest))
-            correction = fit(hops, base, checked.amount)
+            checked = held_out(hops, units, base, amounts, window_s, encoders)
+            limits = _limits(hops, manifest)
+            comparison = compare(hops, units, checked, limits)
+            steps = compare_steps(hops, units, checked, limits)
+            refitted = _refit(encoders, checked, units, window_s)
+            taught = hops if refitted is None else hops.with_evidence(refitted.out_of_fold)
+            correction = fit(taught, base, checked.amount)
         lesson = _lesson(hops, coded, sides, manifest)
-        notes = _remarks(coded, found, comparison, labels[len(manifest.labels) :])
+        notes = _remarks(coded, found, comparison, labels[len(manifest.labels) :]) + remarks
         written = None
         if write_anyway or comparison.outcome != "does not help":
+            made = None
+            if encoders is not None and refitted is not None:
+                made = TaughtEncoders(encoders, refitted)
             feeds = [one.feeds for one in found]
             written = write_bundle(
-                recognizer.bundle, hops, correction, comparison, lesson, feeds, Path(output)
+                recognizer.bundle,
+                taught,
+                correction,
+                comparison,
+                lesson,
+                feeds,
+                Path(output),
+                steps=steps,
+                encoders=made,
             )
     return Taught(
         comparison,
         lesson,
+        steps,
+        {} if refitted is None else refitted.chosen,
         correction,
         None if written is None else Path(output),
         written,
         tuple(notes),
         time.monotonic() - began,
     )
+
+
+def _last_layers(
+    bundle: Bundle, settings: Settings, note: Callable[[str], None]
+) -> dict[Modality, LastLayers]:
+    """The encoders whose last layers may be fitted; what stands against it is noted."""
+    if settings.depth not in (None, "encoders"):
+        return {}
+    if not training_parts(bundle.folder, bundle.manifest):
+        note(
+            "the encoders stay as they are, and the head is fitted to their embeddings: this bundle has no "
+            "folder training/ with their networks (docs/reference/bundles.md says how to make it)"
+        )
+        return {}
+    try:
+        from affectstream.train.teach.last_layers import find_last_layers
+    except ImportError as error:
+        note(
+            f"the encoders stay as they are: fitting them needs {error.name or 'torch'}: "
+            "pip install 'affectstream[train]'"
+        )
+        return {}
+    return find_last_layers(bundle, note)
+
+
+def _encoder_step(
+    bundle: Bundle,
+    hops: Hops,
+    units: Units,
+    found: Sequence[Found],
+    layers: Mapping[Modality, LastLayers],
+    note: Callable[[str], None],
+) -> EncoderStep | None:
+    """The encoders of which enough is coded; None if there is none."""
+    inputs: dict[Modality, EncoderInputs] = {}
+    for modality in layers:
+        each = EncoderInputs.joined([one.inputs[modality] for one in found])
+        if not each.count:
+            continue
+        if (why := enough(each.newest >= 0, hops, units, bundle.manifest)) is not None:
+            note(f"the {modality} encoder stays as it is: too little is coded to fit it ({why})")
+            continue
+        inputs[modality] = each
+    if not inputs:
+        return None
+    names = found[0].feeds
+    feeds = {name: np.concatenate([one.feeds[name] for one in found]) for name in names}
+    return EncoderStep(bundle, hops, feeds, inputs, {m: layers[m] for m in inputs})
+
+
+def _refit(
+    encoders: EncoderStep | None, checked: HeldOut, units: Units, window_s: float
+) -> Refitted | None:
+    """The encoders fitted to all that was coded, if those held in say so."""
+    if encoders is None or not checked.with_encoders:
+        return None
+    found = encoders.refit(np.arange(len(encoders.hops)), units, window_s)
+    return found if found.weights else None
 
 
 def _listed(paths: str | Path | Sequence[str | Path]) -> list[str | Path]:
@@ -216,9 +316,10 @@ def _collect(
     coded: Sequence[CodedRecording],
     labels: Sequence[str],
     settings: Settings,
+    layers: Mapping[Modality, LastLayers],
     report: Callable[[str], None],
 ) -> list[Found]:
-    collector = Collector(recognizer, labels, settings.options)
+    collector = Collector(recognizer, labels, settings.options, layers)
     found = []
     for number, one in enumerate(coded, 1):
         began = time.monotonic()

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from affectstream.train.calibration import expected_calibration_error
 from affectstream.train.metrics import classification
 from affectstream.train.statistics import Groups, Interval, bootstrap
-from affectstream.train.teach.choose import HeldOut, Units, log_loss
+from affectstream.train.teach.choose import Units, log_loss
+from affectstream.train.teach.held_out import HeldOut, Step
 from affectstream.train.teach.hops import Hops
 
 Outcome = Literal["helps", "unproven", "does not help"]
@@ -107,6 +108,16 @@ def compare(hops: Hops, units: Units, found: HeldOut, limits: NDArray[np.float64
         outcome,
         claim,
     )
+
+
+def compare_steps(
+    hops: Hops, units: Units, found: HeldOut, limits: NDArray[np.float64]
+) -> dict[Step, Comparison]:
+    """`compare` for each step, if no more than that were allowed."""
+    return {
+        step: compare(hops, units, HeldOut(found.before, after, found.amounts), limits)
+        for step, after in found.by_step.items()
+    }
 
 
 def _by_label(hops: Hops, found: HeldOut) -> dict[str, LabelRow]:

@@ -13,23 +13,29 @@ from msgspec import UNSET, structs
 
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.folder import MANIFEST, file_parts
+from affectstream.engines.bundle.training import copy_training
 from affectstream.engines.cache.digest import sha256
 from affectstream.engines.devices.open import open_engine
 from affectstream.engines.labels import MODALITIES, Modality
-from affectstream.engines.manifest import Calibration, Manifest, Measurement
+from affectstream.engines.manifest import Calibration, Manifest, Measurement, Role
 from affectstream.engines.models.registry import part_path
 from affectstream.train.errors import ParityError
 from affectstream.train.export import card
 from affectstream.train.export.bundle_folder import atomic_bundle, file_part, write_manifest
 from affectstream.train.files import encode_json
 from affectstream.train.statistics import Interval
-from affectstream.train.teach.collect import Feeds, evidence_of, pooling
 from affectstream.train.teach.correction import LEAST_PRIOR, Correction
+from affectstream.train.teach.encoder_step import EncoderStep, Refitted
+from affectstream.train.teach.evidence import Feeds, evidence_of, pooling
 from affectstream.train.teach.head_graph import write_taught_head
+from affectstream.train.teach.held_out import STEPS, Step
 from affectstream.train.teach.hops import Hops
 from affectstream.train.teach.verdict import METRICS, Comparison
+from affectstream.train.teach.written_encoders import write_encoders
 
 FUSION, DOCUMENT = "fusion.onnx", "taught.json"
+CHECKED = 64
+"""Hops of each recording on which the new head is checked."""
 TOLERANCE = 1e-3
 """Largest difference between the graph's logits and those of the correction."""
 
@@ -49,6 +55,19 @@ class TeachingData:
     """SHA-256 of each file of annotations, by a number: names may be those of people."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class TaughtEncoders:
+    """The encoders whose last layers were fitted to all that was coded."""
+
+    step: EncoderStep
+    refitted: Refitted
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """Their roles in the bundle."""
+        return tuple(_ROLE[modality] for modality in self.refitted.weights)
+
+
 def write_bundle(
     base: Bundle,
     hops: Hops,
@@ -57,18 +76,28 @@ def write_bundle(
     lesson: TeachingData,
     feeds: Sequence[Feeds],
     output: Path,
+    *,
+    steps: Mapping[Step, Comparison] | None = None,
+    encoders: TaughtEncoders | None = None,
 ) -> Manifest:
     """Write the taught bundle into `output`; an older bundle there is replaced.
+
+    `hops` are those that the `correction` was fitted to, and `feeds` what the old head took of them.
 
     Raises `RunError` if `output` holds anything else, `OutputError` where the disk refuses, `ParityError` if
     the graph does not give what was fitted.
     """
     manifest, folder = base.manifest, base.folder
     temperatures = new_temperatures(manifest, correction)
+    roles = () if encoders is None else encoders.roles
+    own_engines = (manifest.engines.fusion, *(getattr(manifest.engines, role) for role in roles))
     with atomic_bundle(output) as made:
         for part in file_parts(manifest):
-            if part.model is UNSET and part is not manifest.engines.fusion:
+            if part.model is UNSET and part not in own_engines:
                 shutil.copyfile(part_path(folder, part), made / part.file)
+        engines = manifest.engines
+        if encoders is not None:
+            engines = write_encoders(encoders.step, encoders.refitted, engines, made)
         head = part_path(folder, manifest.engines.fusion)
         if correction.amount.level in ("none", "calibration"):
             shutil.copyfile(head, made / FUSION)
@@ -76,10 +105,12 @@ def write_bundle(
             weights = {m: pooling(base, m) for m in hops.evidence.modalities}
             write_taught_head(head, correction, temperatures, weights, made / FUSION)
             _check(base, made / FUSION, correction, temperatures, feeds)
-        own = _manifest(manifest, output.name, correction, temperatures, hops, comparison, lesson)
-        fusion = file_part(made, FUSION)
-        own = structs.replace(own, engines=structs.replace(own.engines, fusion=fusion))
+        own = _manifest(
+            manifest, output.name, correction, temperatures, hops, comparison, lesson, roles
+        )
+        own = structs.replace(own, engines=structs.replace(engines, fusion=file_part(made, FUSION)))
         write_manifest(made, own)
+        copy_training(folder, manifest, made, own)
         document = {
             "base": {
                 "name": manifest.name,
@@ -88,13 +119,24 @@ def write_bundle(
             },
             "amount": str(correction.amount),
             "lesson": asdict(lesson),
+            "encoders": {} if encoders is None else dict(encoders.refitted.chosen),
             "comparison": asdict(comparison),
+            "steps": {step: asdict(one) for step, one in (steps or {}).items()},
         }
         (made / DOCUMENT).write_bytes(encode_json(document))
         licence = (folder / "LICENSE").read_text("utf-8") if (folder / "LICENSE").is_file() else ""
         card.write_texts(
             made,
-            _card(own, manifest, correction, comparison, lesson, sha256(folder / MANIFEST)),
+            _card(
+                own,
+                manifest,
+                correction,
+                comparison,
+                lesson,
+                sha256(folder / MANIFEST),
+                steps or {},
+                roles,
+            ),
             [licence.strip() or f"Use these weights only as {manifest.licences.weights} allows."],
         )
         with Bundle.open(made):
@@ -115,7 +157,7 @@ def new_temperatures(manifest: Manifest, correction: Correction) -> dict[str, fl
     return found
 
 
-_ROLE: Mapping[Modality, str] = {
+_ROLE: Mapping[Modality, Role] = {
     "video": "face_encoder",
     "voice": "voice_encoder",
     "text": "text_encoder",
@@ -131,7 +173,10 @@ def _check(
 ) -> None:
     """Compare the graph with the fitted numbers on hops of every recording."""
     with open_engine(graph, "cpu") as taught:
-        for own in feeds:
+        for every in feeds:
+            rows = len(next(iter(every.values())))
+            picked = np.linspace(0, rows - 1, min(CHECKED, rows)).astype(int)
+            own = {name: array[picked] for name, array in every.items()}
             old = base.engines["fusion"].run(own)["logits"]
             new = taught.run(own)["logits"]
             part = evidence_of(base, own, old)
@@ -154,10 +199,11 @@ def _manifest(
     hops: Hops,
     comparison: Comparison,
     lesson: TeachingData,
+    refitted: Sequence[Role],
 ) -> Manifest:
     prior = np.exp(correction.base.log_prior + correction.bias)
     prior = np.maximum(prior / prior.sum(), LEAST_PRIOR)
-    kept = ("face_detector", "face_geometry", *_ROLE.values())
+    kept = {"face_detector", "face_geometry", *_ROLE.values()} - set(refitted)
     by = {"person": "people", "recording": "recordings", "block": "blocks of time"}[comparison.by]
     results = tuple(
         Measurement("taught", f"{by} held out", metric, round(value.value, 4), comparison.hops)
@@ -175,7 +221,7 @@ def _manifest(
             temperature=dict(temperatures),
             min_confidence=dict(base.calibration.min_confidence),
             conflict=dict(base.calibration.conflict),
-            neutral=_neutral(base, correction, temperatures, hops),
+            neutral=_neutral(base, correction, temperatures, hops, refitted),
         ),
         licences=structs.replace(
             base.licences, data=f"{base.licences.data}; taught: the coding of its user"
@@ -190,7 +236,11 @@ def _plain(name: str) -> str:
 
 
 def _neutral(
-    base: Manifest, correction: Correction, temperatures: Mapping[str, float], hops: Hops
+    base: Manifest,
+    correction: Correction,
+    temperatures: Mapping[str, float],
+    hops: Hops,
+    refitted: Sequence[Role],
 ) -> dict[Modality, tuple[float, ...]]:
     """What the new head says of neutral faces and voices alone: what the old one says, and what is added."""
     names = list(hops.labels)
@@ -198,17 +248,21 @@ def _neutral(
         return {}
     found: dict[Modality, tuple[float, ...]] = {}
     for m, old in base.calibration.neutral.items():
+        neutral = hops.evidence.present[m] & (hops.truth == names.index("neutral"))
         values = np.zeros(len(names))
         values[: len(old)] = old
+        if _ROLE[m] in refitted:
+            if not neutral.any():
+                continue  # nothing is known of what the new encoder says of neutral people
+            values[: len(old)] = hops.evidence.alone[m][neutral].mean(0)
         changed = values + temperatures[m] * (
             correction.gain.get(m, 0.0) * values + correction.offset.get(m, 0.0)
         )
         if m in correction.matrix:
-            rows = hops.evidence.present[m] & (hops.truth == names.index("neutral"))
-            if not rows.any():
+            if not neutral.any():
                 continue  # nothing is known of neutral embeddings
             changed += temperatures[m] * (
-                hops.evidence.embeddings[m][rows].mean(0) @ correction.matrix[m]
+                hops.evidence.embeddings[m][neutral].mean(0) @ correction.matrix[m]
             )
         found[m] = tuple(round(float(v), 4) for v in changed)
     return found
@@ -221,8 +275,13 @@ def _card(
     comparison: Comparison,
     lesson: TeachingData,
     base_sha256: str,
+    steps: Mapping[Step, Comparison],
+    refitted: Sequence[Role],
 ) -> list[str]:
     counts = ", ".join(f"{label} {count}" for label, count in lesson.counts.items())
+    encoders = f"The encoders are those of `{base.name}`"
+    if refitted:
+        encoders += f", with new last layers in {' and '.join(refitted)}"
     files = ", ".join(f"{number}: {digest[:12]}" for number, digest in lesson.annotations.items())
     return [
         card.title(own),
@@ -230,9 +289,10 @@ def _card(
         f"## Taught\nFrom the bundle `{base.name}` {base.version} (manifest {base_sha256[:12]}), by "
         f"`affectstream teach`: {lesson.stretches} coded stretches, {lesson.minutes:.1f} minutes, "
         f"{lesson.people} people, {lesson.recordings} recordings. Coded hops: {counts}.\n"
-        f"Annotations (SHA-256): {files}.\nThe encoders are those of `{base.name}`; its data, its limits and "
-        f"its licence hold here too. Changed: {correction.amount}.",
+        f"Annotations (SHA-256): {files}.\n{encoders}; its data, its limits and its licence hold here too. "
+        f"Changed: {correction.amount}.",
         f"## Measured\n{comparison.claim}\n\n{comparison_table(comparison)}\n\n{_label_table(comparison)}",
+        _steps_table(steps),
         f"## Limits\nAll that was learned is one coder's view of {lesson.people} people. Coding that began "
         "from this bundle's own results agrees with them more than independent coding would.",
     ]
@@ -251,6 +311,20 @@ def comparison_table(comparison: Comparison) -> str:
         for name, note in METRICS.items()
     ]
     return card.table(("metric", "before", "after", "difference", "what"), rows)
+
+
+def _steps_table(steps: Mapping[Step, Comparison]) -> str:
+    """What each step would do, as a section; empty where there is one step alone."""
+    if len(steps) < 2:
+        return ""
+    rows = [
+        (STEPS[step], *(_interval(one.after[name]) for name in METRICS))
+        for step, one in steps.items()
+    ]
+    return (
+        "If no more than this is changed, on those held out (which is kept was chosen on those held in):\n\n"
+        + card.table(("changed", *METRICS), rows)
+    )
 
 
 def _label_table(comparison: Comparison) -> str:

@@ -142,7 +142,7 @@ def test_members_that_learned_the_samples_are_found(data, pair, tmp_path):
         check_unseen(bundle, turned)
     check_unseen(bundle, data)
 
-    (bundle / "training/recipe.json").rename(bundle / "seen/training/recipe.json")
+    (bundle / "training").rename(bundle / "seen/training")
     with pytest.raises(RunError, match=r"member 'seen' of .*bundle was trained on these samples"):
         check_unseen(bundle, turned)
     assert was_trained_on(bundle / "seen", data) and not was_trained_on(bundle / "heard", data)

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from affectstream.train.teach.choose import HeldOut, Units, folds, split, units_of
+from affectstream.train.teach.choose import Units, folds, split, units_of
 from affectstream.train.teach.correction import AMOUNTS
+from affectstream.train.teach.held_out import HeldOut
 from affectstream.train.teach.hops import Evidence, Hops
 
 

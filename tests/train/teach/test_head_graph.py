@@ -11,8 +11,8 @@ from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.folder import POCKET
 from affectstream.engines.devices.open import open_engine
 from affectstream.engines.labels import MODALITIES
-from affectstream.train.teach.collect import evidence_of, pooling
 from affectstream.train.teach.correction import Amount, Base, Correction
+from affectstream.train.teach.evidence import evidence_of, pooling
 from affectstream.train.teach.head_graph import write_taught_head
 from tests.support.small_bundles import plain
 

@@ -1,0 +1,205 @@
+"""Encoders whose last layers are fitted too, and what the head then says.
+
+Which width and number of epochs (early stopping) are used is chosen on people who are held in: in each of a
+few folds of them the last layers are fitted to the others. What these fits say of their held-out fold is also
+what the head is fitted to (stacking: Wolpert 1992): on people that an encoder was fitted to, it is surer than
+on others, and a head that was fitted to that would trust it too much.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from affectstream.engines.bundle.bundle import Bundle
+from affectstream.engines.graphs.batching import run_in_batches
+from affectstream.engines.labels import Modality
+from affectstream.engines.manifest import Manifest
+from affectstream.train.teach.choose import INNER, Units, folds, split
+from affectstream.train.teach.evidence import Feeds, evidence_of
+from affectstream.train.teach.hops import Evidence, Hops
+
+if TYPE_CHECKING:
+    from affectstream.train.teach.last_layers import Features, LastLayers, Weights
+
+Indices = NDArray[np.int64]
+MIN_UNITS = 5
+MIN_WINDOWS, MIN_OF_LABEL = 80, 10
+"""Windows in which the modality is there, and windows of each of two labels or more."""
+WIDTHS = (0.1, 0.3)
+STOPS = (2, 5, 10, 20)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncoderInputs:
+    """What an encoder was given in the windows of n hops."""
+
+    index: Indices
+    """(n, T) rows of `features`; -1 where a step is absent, or not known."""
+    features: Features
+    """What its last layers take, a row for each input."""
+
+    @staticmethod
+    def of_batches(index: Indices, parts: Sequence[Features]) -> EncoderInputs:
+        """From what the last layers take of each batch of inputs."""
+        import torch
+
+        columns = zip(*parts, strict=True)
+        return EncoderInputs(index, tuple(torch.cat(list(column)) for column in columns))
+
+    @property
+    def count(self) -> int:
+        """How many inputs there are."""
+        return len(self.features[0]) if self.features else 0
+
+    @staticmethod
+    def joined(parts: Sequence[EncoderInputs]) -> EncoderInputs:
+        """All inputs of several recordings."""
+        starts = np.cumsum([0, *(part.count for part in parts)])[:-1]
+        index = [
+            np.where(part.index < 0, -1, part.index + start)
+            for part, start in zip(parts, starts, strict=True)
+        ]
+        batches = [part.features for part in parts if part.count]
+        return EncoderInputs.of_batches(np.concatenate(index), batches)
+
+    @property
+    def newest(self) -> Indices:
+        """(n,) the last step that is there; -1 without any."""
+        steps = np.where(self.index >= 0, np.arange(self.index.shape[1]), -1).argmax(1)
+        return np.asarray(self.index[np.arange(len(self.index)), steps])
+
+    def rows(self, picked: Indices) -> tuple[EncoderInputs, Indices]:
+        """The inputs of some hops alone; the second are their rows among all."""
+        used, inverse = np.unique(self.index[picked], return_inverse=True)
+        index = inverse.reshape(self.index[picked].shape)
+        if len(used) and used[0] < 0:
+            used, index = used[1:], index - 1
+        return EncoderInputs(index, tuple(one[used] for one in self.features)), used
+
+
+def enough(present: NDArray[np.bool_], hops: Hops, units: Units, manifest: Manifest) -> str | None:
+    """Why there is too little coded of a modality to fit its encoder; None if there is enough."""
+    share = manifest.hop_us / manifest.window_us
+    windows = present.sum() * share
+    among = len(np.unique(units.numbers[present])) if units.by != "block" else 0
+    if among < MIN_UNITS:
+        return (
+            f"{among} {'recordings' if units.by == 'recording' else 'people'}, expected {MIN_UNITS}"
+        )
+    if windows < MIN_WINDOWS:
+        minutes = manifest.window_us / 60e6
+        return f"{windows * minutes:.1f} minutes, expected {MIN_WINDOWS * minutes:g}"
+    counts = np.bincount(hops.truth[present], minlength=len(hops.labels)) * share
+    if (common := int((counts >= MIN_OF_LABEL).sum())) < 2:
+        return f"{common} labels with {MIN_OF_LABEL} windows or more, expected 2"
+    return None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Refitted:
+    """Encoders that were fitted to some hops."""
+
+    out_of_fold: Evidence
+    """Of these hops, by encoders that were fitted without the person in question."""
+    weights: Mapping[Modality, Weights]
+    """Of the last layers, fitted to all of them; without the encoders that stay as they are."""
+    chosen: Mapping[Modality, str]
+    """In words, for each of these."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncoderStep:
+    """All that is needed to fit the encoders of a bundle to some of its coded hops."""
+
+    bundle: Bundle
+    hops: Hops
+    feeds: Feeds
+    """What the head was given of all hops."""
+    inputs: Mapping[Modality, EncoderInputs]
+    layers: Mapping[Modality, LastLayers]
+
+    def refit(self, picked: Indices, units: Units, window_s: float) -> Refitted:
+        """Fit to the hops `picked`, whose units are `units`."""
+        hops = self.hops.rows(picked)
+        weights: dict[Modality, Weights] = {}
+        chosen: dict[Modality, str] = {}
+        feeds = {name: array[picked].copy() for name, array in self.feeds.items()}
+        for modality in self.layers:
+            found = self._refit_one(modality, picked, hops, units, window_s)
+            if found is not None:
+                weights[modality], feeds[modality], chosen[modality] = found
+        return Refitted(self._evidence(feeds), weights, chosen)
+
+    def evidence(self, picked: Indices, weights: Mapping[Modality, Weights]) -> Evidence:
+        """What the head says of the hops `picked`, with `weights` in the last layers."""
+        return self._evidence(self.feeds_of(picked, weights))
+
+    def feeds_of(self, picked: Indices, weights: Mapping[Modality, Weights]) -> Feeds:
+        """What the head is given of the hops `picked`, with `weights` in the last layers."""
+        feeds = {name: array[picked] for name, array in self.feeds.items()}
+        for modality, own in weights.items():
+            feeds[modality] = self._sequence(modality, picked, own)
+        return feeds
+
+    def _evidence(self, feeds: Feeds) -> Evidence:
+        count = len(next(iter(feeds.values())))
+        rows = run_in_batches(self.bundle.engines["fusion"], feeds, count)
+        return evidence_of(self.bundle, feeds, np.stack([row["logits"] for row in rows]))
+
+    def _sequence(
+        self, modality: Modality, picked: Indices, weights: Weights
+    ) -> NDArray[np.float32]:
+        """(n, T, D) what the head is given of one modality."""
+        inputs, _ = self.inputs[modality].rows(picked)
+        old = self.feeds[modality][picked]
+        if not inputs.count:
+            return np.asarray(old)
+        new = self.layers[modality].embeddings(inputs.features, weights)
+        return np.where((inputs.index >= 0)[..., None], new[inputs.index], old)
+
+    def _refit_one(
+        self, modality: Modality, picked: Indices, hops: Hops, units: Units, window_s: float
+    ) -> tuple[Weights, NDArray[np.float32], str] | None:
+        """The weights, the head's input by fits without the person, and what was chosen; None where
+        nothing is better than leaving the encoder as it is."""
+        layers, newest = self.layers[modality], self.inputs[modality].newest[picked]
+        labels, share = len(hops.labels), self._share
+        parts = []
+        for fold in folds(units, INNER):
+            train, test = split(hops, units, fold, window_s)
+            parts.append((train[newest[train] >= 0], test[newest[test] >= 0], test))
+
+        def data(rows: Indices) -> tuple[Features, NDArray[np.int64]]:
+            return tuple(f[newest[rows]] for f in self.inputs[modality].features), hops.truth[rows]
+
+        losses: dict[tuple[float, int], float] = {}
+        fits: list[dict[tuple[float, int], Weights]] = []
+        for train, test, _ in parts:
+            fits.append({})
+            for width in (0.0, *WIDTHS):
+                stops = STOPS if width else STOPS[:1]
+                for stop, (own, loss) in layers.fit(
+                    *data(train), labels, len(train) * share, width, stops, data(test)
+                ).items():
+                    losses[width, stop] = losses.get((width, stop), 0.0) + loss * len(test)
+                    fits[-1][width, stop] = own
+        best = min(losses, key=lambda key: losses[key])
+        if best[0] == 0.0:
+            return None
+        found = self.feeds[modality][picked].copy()
+        for (_, _, test), own in zip(parts, fits, strict=True):
+            found[test] = self._sequence(modality, picked[test], own[best])
+        every = np.flatnonzero(newest >= 0)
+        weights, _ = layers.fit(*data(every), labels, len(every) * share, best[0], best[1:])[
+            best[1]
+        ]
+        return weights, found, f"width {best[0]:g}, {best[1]} epochs"
+
+    @property
+    def _share(self) -> float:
+        return self.bundle.manifest.hop_us / self.bundle.manifest.window_us
