@@ -242,11 +242,12 @@ def check_teachable(bundle: Bundle) -> None:
     name = bundle.manifest.name
     if bundle.members:
         first, *others = (bundle.folder / member for member in bundle.manifest.members)
+        rest = " ".join(f"--member {other}" for other in others)
         raise BundleError(
-            f"bundle {name!r} has members ({', '.join(bundle.manifest.members)}), each with a head of its own: "
-            f"teach one of them (affectstream teach ... --bundle {first} --output mine), then join them again "
-            "on a prepared data set (affectstream train fit --recipe late_fusion --data ... --member mine "
-            f"{' '.join(f'--member {other}' for other in others)})"
+            f"bundle {name!r} has members ({', '.join(bundle.manifest.members)}), each with a head of its "
+            f"own: teach one of them (affectstream teach ... --bundle {first} --output mine), then join them "
+            "again on a prepared data set (affectstream train fit --recipe late_fusion --data ... --member "
+            f"mine {rest})"
         )
     if not bundle.manifest.labels or "logits" not in bundle.engines["fusion"].outputs:
         raise BundleError(

@@ -128,7 +128,7 @@ class EncoderStep:
         hops = self.hops.rows(picked)
         weights: dict[Modality, Weights] = {}
         chosen: dict[Modality, str] = {}
-        feeds = {name: array[picked].copy() for name, array in self.feeds.items()}
+        feeds = {name: array[picked] for name, array in self.feeds.items()}
         for modality in self.layers:
             found = self._refit_one(modality, picked, hops, units, window_s)
             if found is not None:
@@ -172,7 +172,8 @@ class EncoderStep:
         parts = []
         for fold in folds(units, INNER):
             train, test = split(hops, units, fold, window_s)
-            parts.append((train[newest[train] >= 0], test[newest[test] >= 0], test))
+            if (newest[train] >= 0).any():
+                parts.append((train[newest[train] >= 0], test[newest[test] >= 0], test))
 
         def data(rows: Indices) -> tuple[Features, NDArray[np.int64]]:
             return tuple(f[newest[rows]] for f in self.inputs[modality].features), hops.truth[rows]
@@ -183,15 +184,18 @@ class EncoderStep:
             fits.append({})
             for width in (0.0, *WIDTHS):
                 stops = STOPS if width else STOPS[:1]
+                check = data(test) if len(test) else None
                 for stop, (own, loss) in layers.fit(
-                    *data(train), labels, len(train) * share, width, stops, data(test)
+                    *data(train), labels, len(train) * share, width, stops, check
                 ).items():
                     losses[width, stop] = losses.get((width, stop), 0.0) + loss * len(test)
                     fits[-1][width, stop] = own
+        if not losses:
+            return None
         best = min(losses, key=lambda key: losses[key])
         if best[0] == 0.0:
             return None
-        found = self.feeds[modality][picked].copy()
+        found = self.feeds[modality][picked]
         for (_, _, test), own in zip(parts, fits, strict=True):
             found[test] = self._sequence(modality, picked[test], own[best])
         every = np.flatnonzero(newest >= 0)

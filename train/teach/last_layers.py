@@ -221,7 +221,10 @@ def find_last_layers(bundle: Bundle, note: Callable[[str], None]) -> dict[Modali
     for part in training_parts(bundle.folder, bundle.manifest):
         own = [roles[role] for role in part.engines if role in roles]
         part.check()
-        if not own or part.weights_sha256 is None:
+        if not own:
+            continue
+        if part.weights_sha256 is None:
+            note(f"the {' and '.join(own)} encoder was exported without its weights (--no-weights)")
             continue
         trained = load_trained(part.folder)
         network = trained.network

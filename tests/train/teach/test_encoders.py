@@ -36,6 +36,7 @@ from affectstream.train.teach.hops import Evidence, Hops
 from affectstream.train.teach.last_layers import LastLayers
 from affectstream.train.teach.teach import Settings, teach
 from tests.support.small_bundles import LABELS, plain
+from tests.support.toy_recipes import one_thread  # noqa: F401
 from tests.train.teach.test_teach import STATES, coding, recording
 
 VOICE = SourceOptions(vad="none")
@@ -185,10 +186,14 @@ def test_enough_is_coded_or_not(people, each, why):
     units = Units("person", np.repeat(np.arange(people), each))
     found = enough(np.ones(len(coded), bool), coded, units, manifest)
     assert found is None if why is None else why in found
+
+
+def test_one_label_is_not_enough():
+    coded = hops(6, 300)
     coded = replace(coded, truth=np.zeros(len(coded), np.int64))
-    assert "1 labels with" in (
-        enough(np.ones(1800, bool), coded, units, manifest) or "1 labels with"
-    )
+    units = Units("person", np.repeat(np.arange(6), 300))
+    found = enough(np.ones(len(coded), bool), coded, units, read_manifest(POCKET))
+    assert found is not None and "1 labels with" in found
 
 
 class Telling:
