@@ -36,7 +36,6 @@ from affectstream.train.teach.hops import Evidence, Hops
 from affectstream.train.teach.last_layers import LastLayers
 from affectstream.train.teach.teach import Settings, teach
 from tests.support.small_bundles import LABELS, plain
-from tests.support.toy_recipes import one_thread  # noqa: F401
 from tests.train.teach.test_teach import STATES, coding, recording
 
 VOICE = SourceOptions(vad="none")
