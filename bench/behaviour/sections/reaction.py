@@ -1,9 +1,10 @@
 """How soon the label follows a face that changes its expression.
 
-Material: two pictures of one recording whose labels differ when each is shown alone, spliced together. The
-labels are the bundle's own, so this measures the delay and not whether a label is right. A change is made at
-several places within a hop. The delay ends where the first hop with the new label begins: that is how late
-the label is in the results. A live listener knows it when that hop ends.
+Material: two pictures of one recording whose labels differ when each is shown alone, spliced together. A
+recording with more than one person in a shot (see `people`) is left out: its splices cut from one person
+to another. The labels are the bundle's own, so this measures the delay and not whether a label is right. A
+change is made at several places within a hop. The delay ends where the first hop with the new label begins:
+that is how late the label is in the results. A live listener knows it when that hop ends.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from affectstream.bench.behaviour.material.media import (
     write_video,
 )
 from affectstream.bench.behaviour.report import Measure, NotMeasured, Promise, Report, Tile
+from affectstream.bench.behaviour.sections.people import SHOTS
 from affectstream.bench.behaviour.workbench import Workbench, largest_faces
 from affectstream.stream import Segment
 
@@ -65,7 +67,7 @@ def measure(bench: Workbench) -> Report:
     """Median and longest delay, and the share that the promise covers."""
     splices: list[Splice] = []
     tiles: list[Tile] = []
-    for clip in bench.clips():
+    for clip in filter(shows_one_person, bench.clips()):
         found = expressions(bench, clip)
         for number, (one, other) in enumerate(_pairs(found)):
             path = bench.folder / f"splice_{clip.stem}_{number}.mp4"
@@ -133,6 +135,11 @@ def _by_recording(splices: Sequence[Splice]) -> list[list[float]]:
 
 def _median(groups: Sequence[Sequence[float]]) -> float:
     return float(np.median([value for group in groups for value in group]))
+
+
+def shows_one_person(clip: Path) -> bool:
+    """Whether nobody counted more than one person in a shot of `clip`."""
+    return all(shot.people <= 1 for shot in SHOTS if shot.recording == clip.name)
 
 
 def expressions(bench: Workbench, clip: Path) -> list[Expression]:

@@ -13,7 +13,7 @@ from affectstream.bench.behaviour.material import sounds
 from affectstream.bench.behaviour.material.media import read_sound, write_sound, write_video
 from affectstream.bench.behaviour.report import Measure, Promise
 from affectstream.bench.behaviour.section_list import SECTIONS
-from affectstream.bench.behaviour.sections import nonspeech, pose, roll, segments, speaker
+from affectstream.bench.behaviour.sections import nonspeech, pose, reaction, roll, segments, speaker
 from affectstream.bench.behaviour.sections.attention import LOOKS, checked_by_eye
 from affectstream.engines.errors import UsageError
 from affectstream.stream import Emotion, Segment
@@ -120,6 +120,12 @@ def test_a_segment_against_its_hops():
     events = [*(hop(n, label) for n, label in enumerate(labels)), hop(2, "sad", track=2), segment]
     (found,) = segments.agreements(events, "a")
     assert (found.hops, found.same, found.labeled) == (4, 3, 3)
+
+
+def test_no_splice_cuts_from_one_person_to_another():
+    assert reaction.shows_one_person(Path("driving_d9.mp4"))
+    assert reaction.shows_one_person(Path("mine.mp4")), "nobody counted its people"
+    assert not reaction.shows_one_person(Path("two_people.mp4"))
 
 
 def test_boxes_overlap():
