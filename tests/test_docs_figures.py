@@ -371,6 +371,10 @@ def test_batch():
     )
 
 
+def calibration_error(of):
+    return [of[key] for key in ("ece", "chance", "debiased", "low", "high")]
+
+
 def test_confidence_of_each_set_of_modalities():
     measured = result("confidence_pocket_0.3.0")["rows"]
     rows = table(RESULTS, "| modalities | accuracy | ECE clean |")
@@ -378,10 +382,34 @@ def test_confidence_of_each_set_of_modalities():
     for name, cells in rows.items():
         row = measured[name]
         agree(cells[:1], [100 * row["accuracy"]])
-        agree(cells[1:3], [row["ece"]["clean"], row["ece"]["degraded"]])
-        agree(cells[3:5], [100 * row["with_label"], 100 * row["accuracy_of_labels"]])
+        for first, kind in ((1, "clean"), (3, "degraded")):
+            agree(cells[first : first + 2], calibration_error(row["reliability"][kind]))
+        agree(cells[5:7], [100 * row["with_label"], 100 * row["accuracy_of_labels"]])
         gaps = [row[key] for key in ("less_best", "less_product") if key in row]
-        agree(cells[5:], [100 * gap[part] for gap in gaps for part in ("value", "low", "high")])
+        agree(cells[7:], [100 * gap[part] for gap in gaps for part in ("value", "low", "high")])
+    rows = table(RESULTS, "| `pocket` as it is | ECE clean |")
+    assert set(rows) == set(measured)
+    for name, cells in rows.items():
+        own = measured[name]["bundle"]
+        agree(cells[:2], calibration_error(own["clean"]))
+        agree(cells[2:4], calibration_error(own["degraded"]))
+        agree(cells[4:], [100 * own[kind]["over"] for kind in ("clean", "degraded")])
+
+
+def test_confidence_in_people_and_degradations():
+    measured = result("confidence_pocket_0.3.0")["rows"]
+    rows = table(RESULTS, "| voice of | samples |")
+    assert set(rows) == set(measured["voice"]["by_person"])
+    for name, cells in rows.items():
+        row = measured["voice"]["by_person"][name]
+        agree(cells, [row["samples"], 100 * row["accuracy"], 100 * row["over"]])
+    rows = table(RESULTS, "| degraded | samples |")
+    for name, cells in rows.items():
+        modality, kind = name.split(": ")
+        row = measured[modality]["degradations"][kind.replace(" ", "_")]
+        interval = [100 * row[key] for key in ("over", "over_low", "over_high")]
+        agree(cells, [row["samples"], 100 * row["accuracy"], *interval])
+    assert len(rows) == sum(len(row.get("degradations", ())) for row in measured.values())
 
 
 def test_the_comparison_of_voices():

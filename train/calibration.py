@@ -1,14 +1,15 @@
 """Temperature scaling (Guo et al., 2017), and the confidence that a label needs.
 
-One temperature is fitted for each set of modalities, on held-out samples that follow the assumed prior. All
-sets have the same limit: a label must be more likely right than wrong, or, if the bundle with all modalities
-is rarely so sure, be among its most confident `COVERAGE`. A modality that is added does not raise the limit.
+One temperature is fitted for each set of modalities, on held-out samples that follow the assumed prior and
+whose people count the same. All sets have the same limit: a label must be more likely right than wrong, or,
+if the bundle with all modalities is rarely so sure, be among its most confident `COVERAGE`. A modality that
+is added does not raise the limit.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,16 +81,38 @@ def calibrate(
 
 
 def drawn_by_prior(
-    labels: NDArray[np.int64], prior: NDArray[np.float64], count: int = 20_000
+    labels: NDArray[np.int64],
+    prior: NDArray[np.float64],
+    people: Sequence[str | None] | None = None,
+    count: int = 20_000,
 ) -> NDArray[np.int64]:
-    """Numbers (about `count`,) of samples with `labels` (N,), drawn so that the labels follow `prior`."""
+    """Numbers (about `count`,) of samples with `labels` (N,), drawn so that the labels follow `prior`.
+
+    With `people` (N,) those who show an emotion are drawn equally often, since the next person is a new one:
+    a person of many samples would otherwise decide the calibration. Samples without a person count as those
+    of one.
+    """
     generator = np.random.default_rng(7)
-    rows = [
-        generator.choice(members, round(count * share))
-        for label, share in enumerate(prior)
-        if (members := np.flatnonzero(labels == label)).size
-    ]
+    known = ["" if person is None else person for person in people or [None] * len(labels)]
+    numbers = np.unique(np.asarray(known, str), return_inverse=True)[1]
+    rows = []
+    for label, share in enumerate(prior):
+        members = np.flatnonzero(labels == label)
+        if members.size:
+            weights = 1.0 / np.bincount(numbers[members])[numbers[members]]
+            rows.append(generator.choice(members, round(count * share), p=weights / weights.sum()))
     return np.concatenate(rows)
+
+
+def people_in(
+    subset: Sequence[str], modalities: Collection[str], people: Sequence[str | None]
+) -> Sequence[str | None] | None:
+    """Who counts as one person in `subset` of all `modalities`, for `drawn_by_prior`; None: nobody.
+
+    In label-paired samples `people` (N,) are those who speak. Faces and words are then of others, so without
+    the voice each sample counts by itself.
+    """
+    return people if "voice" in subset or "voice" not in modalities else None
 
 
 def contradictory(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.bool_]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
-from affectstream.train.calibration import Calibrated, calibrate, drawn_by_prior
+from affectstream.train.calibration import Calibrated, calibrate, drawn_by_prior, people_in
 
 Logits = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -43,9 +43,18 @@ def subsets(modalities: Sequence[str]) -> list[tuple[str, ...]]:
     return [chosen for size in sizes for chosen in combinations(modalities, size)]
 
 
-def fit_pool(alone: Mapping[str, Logits], labels: Labels, prior: NDArray[np.float64]) -> Pool:
+def fit_pool(
+    alone: Mapping[str, Logits],
+    labels: Labels,
+    prior: NDArray[np.float64],
+    people: Sequence[str],
+) -> Pool:
     """Fit on the logits (N, C) of each modality alone and `labels` (N,); every set of modalities and every
-    class counts the same."""
+    class counts the same.
+
+    For the temperatures the labels follow `prior`, and the `people` who speak count the same
+    (see `people_in`).
+    """
     names, classes = list(alone), len(prior)
     counts = np.bincount(labels, minlength=classes)
     weights = 1.0 / np.maximum(counts[labels], 1)
@@ -78,9 +87,9 @@ def fit_pool(alone: Mapping[str, Logits], labels: Labels, prior: NDArray[np.floa
         dict(zip(names, biases, strict=True)),
         {},
     )
-    drawn = drawn_by_prior(labels, prior)
     limit: float | None = None
     for subset in reversed(subsets(names)):
+        drawn = drawn_by_prior(labels, prior, people_in(subset, names, people))
         fused = pool.logits(alone, subset)[drawn]
         pool.calibrated["+".join(subset)] = found = calibrate(fused, labels[drawn], prior, limit)
         limit = found.min_confidence

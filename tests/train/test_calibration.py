@@ -12,6 +12,7 @@ from affectstream.train.calibration import (
     calibrate,
     conflict_limit,
     contradictory,
+    drawn_by_prior,
     expected_calibration_error,
     probabilities,
 )
@@ -67,3 +68,12 @@ def test_few_labels_are_lost_to_contradictions_that_are_errors():
 def test_modalities_that_never_contradict_each_other_need_no_limit():
     fused = np.array([[0.9, 0.1]] * 4)
     assert conflict_limit(fused, fused, fused, EVEN) == 0.0
+
+
+def test_people_are_drawn_equally_often_within_a_label():
+    prior, labels = np.array([0.6, 0.4]), np.array([0] * 90 + [0] * 10 + [1] * 5)
+    people = ["many"] * 90 + ["few"] * 10 + [None] * 5
+    rows = drawn_by_prior(labels, prior, people, count=10_000)
+    assert np.bincount(labels[rows]).tolist() == [6000, 4000]
+    assert (rows < 90).sum() == pytest.approx(3000, abs=150)
+    assert (drawn_by_prior(labels, prior, count=10_000) < 90).sum() == pytest.approx(5400, abs=150)

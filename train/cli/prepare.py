@@ -14,7 +14,7 @@ from affectstream.train.progress import progress_bar
 CropKind = Literal["face", "person", "frame"]
 By = Literal["participant", "sample"]
 Duplicates = Literal["refuse", "drop", "keep"]
-Split = Literal["train", "valid", "test"]
+Part = Literal["train", "valid", "test", "unseen"]
 LabelSource = Literal["votes", "own"]
 _of_some_sets = partial(typer.Option, rich_help_panel="Some sets only")
 
@@ -98,7 +98,10 @@ def prepare(
         int | None, _of_some_sets(min=1, help="paired: partners of a sample.", show_default="1")
     ] = None,
     part: Annotated[
-        Split | None, _of_some_sets(help="paired: only this split of each set, in two halves.")
+        Part | None,
+        _of_some_sets(
+            help="paired: only this split of each set, in two halves; unseen: valid and test."
+        ),
     ] = None,
     conflicts: Annotated[
         float | None,

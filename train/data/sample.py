@@ -29,6 +29,8 @@ from affectstream.stream.speaker_metadata import Gender
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+Part = Literal["train", "valid", "test", "unseen"]
+"""A split, or all from which no encoder learns: valid and test."""
 GENDERS: tuple[Gender, ...] = get_args(Gender)
 
 MAX_LOSSLESS_PIXELS = 112

@@ -5,7 +5,8 @@ import pytest
 
 pytest.importorskip("torch", reason="training needs the 'train' extra")
 
-from affectstream.bench.score.confidence import Half, cross_fitted, draw, metrics
+from affectstream.bench.score.confidence import Half, cross_fitted, metrics
+from affectstream.bench.score.diagrams import draw, table
 from affectstream.bench.score.pool import fit_pool, subsets
 
 PRIOR = np.array([0.5, 0.3, 0.2])
@@ -19,8 +20,8 @@ def half(seed, strengths, count=3000):
         name: 3 * s * (np.eye(3)[labels] * s + random.normal(0, 1.0, (count, 3)))
         for name, s in strengths.items()
     }
-    people = [f"p{seed}-{n % 4}" for n in range(count)]
-    return Half(alone, labels, people, np.arange(count) % 2 == 1)
+    people = [f"p{seed}-{n // 2 % 4}" for n in range(count)]
+    return Half(alone, labels, people, ["blur,room" if n % 2 else "" for n in range(count)])
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +36,8 @@ def test_every_set_of_modalities_is_measured():
 
 
 def test_the_fitted_gains_undo_overconfidence():
-    pool = fit_pool(
-        half(3, {"video": 1.5, "voice": 1.0}).alone, half(3, {"video": 1.5}).labels, PRIOR
-    )
+    fitted = half(3, {"video": 1.5, "voice": 1.0})
+    pool = fit_pool(fitted.alone, fitted.labels, PRIOR, fitted.people)
     assert pool.gains == pytest.approx({"video": 1 / 3, "voice": 1 / 3}, abs=0.05)
     assert pool.calibrated["video+voice"].temperature == pytest.approx(1.0, abs=0.1)
 
@@ -46,7 +46,23 @@ def test_confidence_of_the_other_half_is_a_probability(measured):
     assert set(measured) == {"video", "voice", "video+voice"}
     for found in measured.values():
         row = metrics(found, PRIOR)
-        assert max(row["ece"].values()) < 0.04
+        for kind in ("clean", "degraded"):
+            found_of = row["reliability"][kind]
+            people = (
+                3000 if found.modalities == ("video",) else 8
+            )  # faces are not of those who speak
+            assert (found_of["samples"], found_of["people"]) == (3000, people)
+            assert found_of["debiased"] < 0.04 and found_of["ece"] < 0.04
+            assert found_of["over_low"] <= found_of["over"] <= found_of["over_high"]
+
+
+def test_one_modality_is_measured_by_what_was_done_to_it_and_by_person(measured):
+    voice = metrics(measured["voice"], PRIOR)
+    assert {name: row["samples"] for name, row in voice["degradations"].items()} == {"room": 3000}
+    assert len(voice["by_person"]) == 8
+    video = metrics(measured["video"], PRIOR)
+    assert set(video["degradations"]) == {"blur"} and not video["by_person"]
+    assert "degradations" not in metrics(measured["video+voice"], PRIOR)
 
 
 def test_two_modalities_know_more_than_one_and_as_much_as_their_product(measured):
@@ -56,7 +72,9 @@ def test_two_modalities_know_more_than_one_and_as_much_as_their_product(measured
     assert row["with_label"] >= metrics(measured["video"], PRIOR)["with_label"]
 
 
-def test_the_diagrams_are_drawn(measured, tmp_path):
+def test_the_table_and_the_diagrams_are_drawn(measured, tmp_path):
     pytest.importorskip("matplotlib")
-    draw(measured, PRIOR, tmp_path / "confidence.png")
+    rows = {name: metrics(found, PRIOR) for name, found in measured.items()}
+    assert "| video+voice |" in table(rows) and "| voice of p1-0 | 750 |" in table(rows)
+    draw(rows, tmp_path / "confidence.png")
     assert (tmp_path / "confidence.png").stat().st_size > 5000

@@ -158,3 +158,18 @@ def test_a_degraded_voice_is_still_a_sound(name):
     again = DEGRADATIONS[name](voice, np.random.default_rng(0))
     np.testing.assert_array_equal(worse, again)
     assert len(worse) != len(voice) or not np.allclose(worse, voice)
+
+
+def test_the_unseen_part_is_valid_and_test(parts, tmp_path):
+    more = voices(24)
+    for number, sample in enumerate(more):
+        sample.split = ("train", "valid", "test")[number % 3]
+        sample.participant = f"actor{number % 6}"
+        sample.emotion = EMOTIONS[number // 6 % 3]
+    write(parts / "voices", more)
+    for sample in (faces_of := faces(60)):
+        sample.split = "train" if sample.split == "train" else "valid"
+    write(parts / "faces", faces_of, CropInfo("face", 48, TEMPLATE))
+    run(parts, tmp_path / "out", part="unseen")
+    people = {sample.participant for sample in Dataset(tmp_path / "out")}
+    assert people == {"actor1", "actor2", "actor4", "actor5"}

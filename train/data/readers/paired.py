@@ -1,9 +1,9 @@
 """Faces, voices and words of different people, paired by their label, to try fusion.
 
 A folder holds two or three prepared data sets, each in a sub-folder: one with faces, one with voices,
-one with words. Every sample of the smallest set gets partners with its label and split from the other
-sets. This can show how a head weighs modalities that agree or contradict each other. It cannot show how
-the face, the voice and the words of one person go together.
+one with words. Every sample of the set with the fewest people gets partners with its label and split from
+the other sets. This can show how a head weighs modalities that agree or contradict each other. It cannot
+show how the face, the voice and the words of one person go together.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from affectstream.train.data.dataset import INFO, Dataset
 from affectstream.train.data.degrade.sample import degraded
 from affectstream.train.data.reading.crops import Cropper
 from affectstream.train.data.reading.reader import Job, JobResult, Options, RawDataset, Reader
-from affectstream.train.data.sample import Sample, Split
+from affectstream.train.data.sample import Part, Sample, Split
 from affectstream.train.data.splits import joined_groups, split_by_group
 from affectstream.train.errors import DataError, DataMissing
 
@@ -31,6 +31,8 @@ Pools = dict[Key, list[int]]
 """Row numbers by split and emotion."""
 
 HALVES = {"train": 0.5, "valid": 0.5}
+UNSEEN: tuple[Split, ...] = ("valid", "test")
+"""The splits from which no encoder learns."""
 
 _FIELDS = {
     "video": ("crops", "crop_times_us", "frames_seen", "start_us", "end_us"),
@@ -43,15 +45,16 @@ _FIELDS = {
 def find(folder: Path, options: Options) -> RawDataset:
     """Pairs from the prepared sets in `folder`. Raises `DataMissing` or `DataError`.
 
-    Each sample of the smallest set, the anchor, gets `options.times` partners; a pair has the participant
-    and the label of its anchor. `options.part` uses only that split of each set, dealt into two halves,
-    ``train`` and ``valid``: no sample, person or dialogue is in both. A share `options.conflicts` of the
-    pairs gets partners of another emotion, which their id names (``...+0 joy/anger``). A share
-    `options.degrade` has every modality degraded, which their id names too (``...+0 ~blur,telephone``).
+    Each sample of the set with the fewest people, the anchor, gets `options.times` partners (of sets without
+    people, of the smallest one); a pair has the participant and the label of its anchor. `options.part` uses
+    only that split of each set (``unseen``: valid and test), dealt into two halves, ``train`` and ``valid``:
+    no sample, person or dialogue is in both. A share `options.conflicts` of the pairs gets partners of
+    another emotion, which their id names (``...+0 joy/anger``). A share `options.degrade` has every modality
+    degraded, which their id names too (``...+0 ~blur,telephone``).
     """
     sets = _sets(folder)
     pools = {name: _pools(data, options.part) for name, data in sets.items()}
-    anchor = min(sets, key=lambda name: sum(map(len, pools[name].values())))
+    anchor = min(sets, key=lambda name: _size(sets[name], pools[name]))
     keys = sorted(set.intersection(*(set(pool) for pool in pools.values())), key=str)
     if not keys:
         names = ", ".join(data.info.name for data in sets.values())
@@ -107,12 +110,20 @@ def _sets(folder: Path) -> dict[str, Dataset]:
     return found
 
 
-def _pools(data: Dataset, part: Split | None) -> Pools:
-    """Rows by split and emotion; with `part` the rows of that split alone, dealt into halves."""
+def _size(data: Dataset, pools: Pools) -> tuple[int, int]:
+    """Number of people and of samples; samples without people are after all that have some."""
+    rows = np.array(sorted(row for pool in pools.values() for row in pool), np.int64)
+    people = set(data.column("participant")[rows]) - {None}
+    return len(people) or len(data), len(rows)
+
+
+def _pools(data: Dataset, part: Part | None) -> Pools:
+    """Rows by split and emotion; with `part` the rows of that part alone, dealt into halves."""
     splits, emotions = data.column("split"), data.column("emotion")
     labeled = np.asarray([emotion is not None for emotion in emotions], bool)
     if part is not None:
-        rows = np.flatnonzero(labeled & (splits == part))
+        used = UNSEEN if part == "unseen" else (part,)
+        rows = np.flatnonzero(labeled & np.isin(splits.astype(str), used))
         splits = np.full(len(splits), None, object)
         splits[rows] = split_by_group(_groups(data, rows), emotions[rows].tolist(), HALVES, seed=0)
         labeled = np.isin(np.arange(len(splits)), rows)

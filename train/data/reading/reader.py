@@ -18,7 +18,7 @@ from affectstream.stream.errors import OptionError, SourceError
 from affectstream.stream.faces.crop import TEMPLATE, Template
 from affectstream.train.data.dataset import CropInfo
 from affectstream.train.data.reading.crops import Cropper
-from affectstream.train.data.sample import Sample, Split
+from affectstream.train.data.sample import Part, Sample
 from affectstream.train.errors import DataError
 
 LabelSource = Literal["votes", "own"]
@@ -143,10 +143,10 @@ class Options:
     event_source: str | None = None
     offset_ms: float = 0.0
     times: int = 1
-    part: Split | None = None
+    part: Part | None = None
     conflicts: float = 0.0
     degrade: float = 0.0
-    """Of pairs: partners of each sample, the split that is used, the share with contrary labels, and the
+    """Of pairs: partners of each sample, what is used of each set, the share with contrary labels, and the
     share whose modalities are degraded."""
     labels: LabelSource | None = None
     """Of a set with votes: its own labels, or the votes; None takes the votes where they are."""

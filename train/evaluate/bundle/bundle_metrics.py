@@ -18,6 +18,7 @@ from affectstream.train.calibration import (
     conflict_limit,
     drawn_by_prior,
     expected_calibration_error,
+    people_in,
     probabilities,
 )
 from affectstream.train.data.dataset import Dataset
@@ -138,8 +139,10 @@ def calibrate_emotion(
 ) -> dict[str, Calibrated]:
     """Temperature and threshold of each set of modalities, such as ``video+text``.
 
-    `follow_prior`: on samples that are drawn so that the labels follow `prior`.
+    `follow_prior`: on samples that are drawn so that the labels follow `prior` and speakers count the same.
     """
+    people = samples.dataset.column("participant")[samples.rows]
+    modalities = {modality for subset in outputs for modality in subset or ()}
     calibrated: dict[str, Calibrated] = {}
     limit: float | None = None
     for subset, found in outputs.items():
@@ -147,7 +150,8 @@ def calibrate_emotion(
         known = np.flatnonzero(labels >= 0)
         if subset is not None and known.size:
             if follow_prior:
-                known = known[drawn_by_prior(labels[known], np.asarray(prior))]
+                who = people_in(subset, modalities, people[found.samples[known]].tolist())
+                known = known[drawn_by_prior(labels[known], np.asarray(prior), who)]
             logits = found.outputs["logits"][known].astype(np.float64)
             name = "+".join(subset)
             calibrated[name] = calibrate(logits, labels[known], np.asarray(prior), limit)
