@@ -219,11 +219,11 @@ def _apart(found: Measured, prior: Scores) -> dict[str, Any]:
     """The reliability of one modality under each degradation, and of each person, without the bins."""
     done = [set(names.split(",")) for names in found.degraded]
     people = np.asarray(found.people)
-    several = np.unique(people) if len(set(found.people)) < len(people) else []
+    several = sorted(set(found.people)) if len(set(found.people)) < len(people) else []
     kinds = KINDS.get(found.modalities[0], ())
     parts = {
         "degradations": {kind: np.array([kind in names for names in done]) for kind in kinds},
-        "by_person": {str(person): people == person for person in several},
+        "by_person": {person: people == person for person in several},
     }
     rows: dict[str, Any] = {}
     for part, chosen in parts.items():

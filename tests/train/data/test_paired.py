@@ -160,16 +160,24 @@ def test_a_degraded_voice_is_still_a_sound(name):
     assert len(worse) != len(voice) or not np.allclose(worse, voice)
 
 
-def test_the_unseen_part_is_valid_and_test(parts, tmp_path):
-    more = voices(24)
-    for number, sample in enumerate(more):
+def test_the_unseen_part_is_valid_and_test(tmp_path):
+    heard = voices(36)
+    for number, sample in enumerate(heard):
         sample.split = ("train", "valid", "test")[number % 3]
         sample.participant = f"actor{number % 6}"
         sample.emotion = EMOTIONS[number // 6 % 3]
-    write(parts / "voices", more)
-    for sample in (faces_of := faces(60)):
-        sample.split = "train" if sample.split == "train" else "valid"
-    write(parts / "faces", faces_of, CropInfo("face", 48, TEMPLATE))
-    run(parts, tmp_path / "out", part="unseen")
+    write(tmp_path / "parts" / "faces", faces(60), CropInfo("face", 48, TEMPLATE))
+    write(tmp_path / "parts" / "voices", heard)
+    run(tmp_path / "parts", tmp_path / "out", part="unseen")
     people = {sample.participant for sample in Dataset(tmp_path / "out")}
     assert people == {"actor1", "actor2", "actor4", "actor5"}
+
+
+def test_the_set_with_the_fewest_people_gives_the_people(tmp_path):
+    write(tmp_path / "parts" / "faces", faces(12), CropInfo("face", 48, TEMPLATE))
+    write(tmp_path / "parts" / "voices", voices(24))  # more samples, but of four people
+    run(tmp_path / "parts", tmp_path / "out")
+    found = list(Dataset(tmp_path / "out"))
+    assert len(found) == 24 and {sample.participant for sample in found} == {
+        f"actor{n}" for n in range(4)
+    }
