@@ -166,6 +166,14 @@ def test_fusion():
         agree(cells, [one[key] for one in figures for key in ("value", "low", "high")])
 
 
+def test_fusions_beside_the_source():
+    found = result("fusion")["rows"]
+    rows = table("docs/guides/evaluate.md", "| network | source | source, % |")
+    for name in ("late_fusion", "enhanced_late_fusion"):
+        accuracy = found[name]["figures"]["accuracy"]
+        agree([rows[name][2]], [100 * accuracy[key] for key in ("value", "low", "high")])
+
+
 def test_fusion_of_conflicts():
     found = result("fusion")["conflicts"]["rows"]
     rows = table("docs/guides/training.md", "| | the voice's label | the face's label")

@@ -40,7 +40,8 @@ def explain(
 
     Transformers of pictures: attention of each layer and head, how much heads differ, rollout. Convolutions:
     Grad-CAM. Voice: integrated gradients over the spectrogram. Words: the effect of each token. `mimamo`: its
-    attention over the regions of the face.
+    attention over the regions of the face. A sanity check compares the maps with those of random weights;
+    explanation.html shows all.
 
     Example: [bold]affectstream train explain runs/cnn --data prepared/fer2013 --sample 5 -o why[/bold]
     """
@@ -59,5 +60,7 @@ def explain(
             print(f"  layer {layer['layer']}: heads differ by {layer['diversity']:.2f} bit")
     for token in found.document.get("tokens", ()):
         print(f"  {token['token']}: {token['without']:+.3f}")
+    for one in found.document["sanity"]:
+        print(f"  {one['part']}: correlation with maps of random weights {one['correlation']:.2f}")
     for path in found.write(output):
         print(path)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
@@ -24,6 +25,8 @@ from affectstream.train.explain.gradients import (
     sound_saliency,
     token_saliency,
 )
+from affectstream.train.explain.page import network_page
+from affectstream.train.explain.sanity import DRAWS, Maps, compare_maps
 from affectstream.train.explain.trained import (
     ReadSample,
     Target,
@@ -33,7 +36,7 @@ from affectstream.train.explain.trained import (
     read_sample,
 )
 
-DOCUMENT = "explanation.json"
+DOCUMENT, PAGE = "explanation.json", "explanation.html"
 _DECIBEL = 10 / math.log(10)
 
 
@@ -43,12 +46,18 @@ class NetworkExplanation:
 
     document: dict[str, Any]
     pictures: Mapping[str, Picture]
+    maps: Maps
+    """The numbers behind the pictures, and behind the tokens."""
 
     def write(self, folder: Path) -> list[Path]:
-        """Write `explanation.json` and a PNG of each picture; the paths. Raises `OutputError`."""
+        """Write `explanation.html`, `explanation.json` and a PNG of each picture; the paths.
+
+        Raises `OutputError`.
+        """
         text = msgspec.json.format(msgspec.json.encode(self.document), indent=2)
-        files = {DOCUMENT: text + b"\n"}
-        files |= {f"{name}.png": png(picture) for name, picture in self.pictures.items()}
+        pictures = {name: png(picture) for name, picture in self.pictures.items()}
+        files = {PAGE: network_page(self.document, pictures).encode(), DOCUMENT: text + b"\n"}
+        files |= {f"{name}.png": picture for name, picture in pictures.items()}
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             for name, content in files.items():
@@ -68,7 +77,18 @@ def explain_sample(
     trained = load_trained(path)
     found = read_sample(trained, data, sample, split, trained.recipe.spec.tasks[0])
     target = choose_target(trained, found.batch, explained)
-    return explain_network(trained, found, target)
+    explanation = explain_network(trained, found, target)
+    random = [explain_network(_random(trained, seed), found, target).maps for seed in range(DRAWS)]
+    explanation.document["sanity"] = [asdict(s) for s in compare_maps(explanation.maps, random)]
+    return explanation
+
+
+def _random(trained: TrainedNetwork, seed: int) -> TrainedNetwork:
+    """The same network before it learned anything."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = trained.recipe.restore(trained.recipe.spec_dict()).module()
+    return replace(trained, network=network.eval().requires_grad_(False))
 
 
 def explain_network(
@@ -84,16 +104,19 @@ def explain_network(
         "explained": {"name": target.name, "probability": _rounded(target.probability)},
     }
     pictures: dict[str, Picture] = {}
+    maps: dict[str, NDArray[np.float64]] = {}
     if trained.network.video is not None and _is_present(sample, "video"):
-        _explain_video(part, target.column, document, pictures)
+        _explain_video(part, target.column, document, pictures, maps)
     if trained.network.voice is not None and _is_present(sample, "voice"):
         sound = sound_saliency(part, target.column)
         document["voice"] = {"layer": sound.layer, "sum": _rounded(float(sound.values.sum()))}
+        maps["voice"] = sound.values
         scale = max(1e-12, float(np.abs(sound.values).max()))
         pictures["voice"] = draw_spectrogram(sound.level * _DECIBEL, sound.values, scale)
     if trained.network.text is not None and _is_present(sample, "text"):
-        document["tokens"] = _tokens(part, trained.recipe.spec.window.tokenizer, target.column)
-    return NetworkExplanation(document, pictures)
+        tokens = _tokens(part, trained.recipe.spec.window.tokenizer, target.column)
+        document["tokens"], maps["words"] = tokens, np.array([one["without"] for one in tokens])
+    return NetworkExplanation(document, pictures, maps)
 
 
 def _is_present(sample: ReadSample, modality: str) -> bool:
@@ -102,7 +125,11 @@ def _is_present(sample: ReadSample, modality: str) -> bool:
 
 
 def _explain_video(
-    part: PartialNetwork, column: int, document: dict[str, Any], pictures: dict[str, Picture]
+    part: PartialNetwork,
+    column: int,
+    document: dict[str, Any],
+    pictures: dict[str, Picture],
+    maps: dict[str, NDArray[np.float64]],
 ) -> None:
     encoder, batch = part.network.video, part.batch
     assert encoder is not None
@@ -113,15 +140,15 @@ def _explain_video(
     if layers:
         document["attention"] = [_layer(number, one) for number, one in enumerate(layers)]
         pictures["attention_heads"] = draw_heads(crops[-1], layers)
-        pictures["attention_rollout"] = draw_maps(crops, rollout(layers))
+        maps["attention_rollout"] = rollout(layers)
     elif (cam := grad_cam(part, column)) is not None:
         document["grad_cam"] = {"layer": cam[0], "shape": list(cam[1].shape)}
-        pictures["grad_cam"] = draw_maps(crops, cam[1])
+        maps["grad_cam"] = cam[1]
     if "attention" in encoder.extra_outputs:
         place = 1 + encoder.extra_outputs.index("attention")
-        maps = encoder(seen)[place].detach().double().cpu().numpy()
-        document["regions"] = {"largest": _rounded(float(maps.max())), "even": 1 / maps[0].size}
-        pictures["regions"] = draw_maps(crops, maps)
+        own = maps["regions"] = encoder(seen)[place].detach().double().cpu().numpy()
+        document["regions"] = {"largest": _rounded(float(own.max())), "even": 1 / own[0].size}
+    pictures |= {name: draw_maps(crops, one) for name, one in maps.items()}
 
 
 def _layer(number: int, one: LayerAttention) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Explanations from inside a network: attention, gradients, saliency, and that they depend on its weights."""
 
 import json
+import re
 from dataclasses import replace
 from functools import cache
 
@@ -18,6 +19,7 @@ from affectstream.train.errors import RunError
 from affectstream.train.explain.attention import LayerAttention, attention_of, rollout
 from affectstream.train.explain.explain import explain_network, explain_sample
 from affectstream.train.explain.gradients import PartialNetwork, grad_cam, sound_saliency
+from affectstream.train.explain.sanity import compare_maps
 from affectstream.train.explain.trained import (
     TrainedNetwork,
     choose_target,
@@ -160,6 +162,18 @@ def test_random_weights_destroy_the_map(data, tmp_path):
     assert np.mean(found) < 0.6
 
 
+def test_maps_are_compared_with_those_of_random_weights():
+    generator = np.random.default_rng(0)
+    learned = {"grad_cam": generator.normal(size=(1, 9, 9)), "words": np.arange(3.0)}
+    others = [{"grad_cam": generator.normal(size=(1, 9, 9))} for _ in range(3)]
+    (found,) = compare_maps(learned, others)
+    assert found.part == "grad_cam" and found.correlation < 0.3 and found.depends
+    (same,) = compare_maps(learned, [{"grad_cam": -2 * learned["grad_cam"]}])
+    assert same.correlation == pytest.approx(1) and not same.depends
+    (flat,) = compare_maps(learned, [{"grad_cam": np.zeros((1, 9, 9))}])
+    assert flat.correlation == 0
+
+
 def test_the_command_explains_a_checkpoint(data, tmp_path, capsys):
     run = tmp_path / "cnn"
     fit(recipes()["cnn"], replace(config_of("cnn"), epochs=1), data, run, report=lambda _: None)
@@ -170,6 +184,14 @@ def test_the_command_explains_a_checkpoint(data, tmp_path, capsys):
     document = json.loads((tmp_path / "why" / "explanation.json").read_text())
     assert document["grad_cam"]["shape"][1:] == [7, 7]
     assert cv2.imread(str(tmp_path / "why" / "grad_cam.png")) is not None
+    (sanity,) = document["sanity"]
+    assert sanity["part"] == "grad_cam" and 0 <= sanity["correlation"] <= 1
+    assert "correlation with maps of random weights" in said
+    page = (tmp_path / "why" / "explanation.html").read_text()
+    assert page.count("data:image/png;base64,") == 1 and "valid003" in page
+    for text in ("What is explained", "Sanity check", "What this does not say", "7 x 7 fields"):
+        assert text in page
+    assert not re.search(r"https?:|url\(|@import|<link", page)
     with pytest.raises(OptionError, match="has 12 samples"):
         explain_sample(run, data, "nobody", split="valid")
     with pytest.raises(OptionError, match="the network predicts neutral"):
