@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -73,18 +74,24 @@ def draw(picture: Picture, faces: Sequence[FaceAt], *, points: bool = True) -> N
             for x, y in places:
                 cv2.circle(picture, (round(x), round(y)), 2 * unit, _INK, -1, cv2.LINE_AA)
                 cv2.circle(picture, (round(x), round(y)), unit, _NO_LABEL, -1, cv2.LINE_AA)
-        if None not in (angles := [reading.get(name) for name in ("yaw", "pitch", "roll")]):
-            axes = Pose(*angles).rotation * (1, 1, -1) * (right - left) / 3
+        if (head := _angles(reading, "yaw", "pitch", "roll")) is not None:
+            axes = Pose(*head).rotation * (1, 1, -1) * (right - left) / 3
             for axis, shade in zip(axes.T, _AXES, strict=True):
                 _arrow(picture, places[2], axis, shade, unit)
-        if None not in (angles := [reading.get(name) for name in ("gaze_yaw", "gaze_pitch")]):
-            looks = -Pose(*angles, 0.0).rotation[:, 2] * (right - left)
+        if (gaze := _angles(reading, "gaze_yaw", "gaze_pitch")) is not None:
+            looks = -Pose(gaze[0], gaze[1], 0.0).rotation[:, 2] * (right - left)
             _arrow(picture, places[:2].mean(0), looks, _GAZE, unit)
         text = f"{face.track} {label} {reading['confidence']:.0%}" if label else f"{face.track}"
         _text(picture, text, left, top, color, unit)
         if state := reading.get("attention_state"):
             speaks = ", speaks" if "voice" in (reading.get("modalities") or "").split("+") else ""
             _text(picture, f"{state}{speaks}", left, bottom + 17 * unit, _NO_LABEL, unit)
+
+
+def _angles(reading: Mapping[str, Any], *names: str) -> list[float] | None:
+    """These angles of a reading; None where one is missing."""
+    found = [float(reading[name]) for name in names if reading.get(name) is not None]
+    return found if len(found) == len(names) else None
 
 
 def _text(
@@ -108,9 +115,9 @@ def _arrow(
     unit: int,
 ) -> None:
     """From `start`, in pixels; of `along` (3,) the depth is not seen."""
-    ends = [(round(float(x)), round(float(y))) for x, y in (start, start + along[:2])]
-    cv2.arrowedLine(picture, *ends, _INK, 3 * unit, cv2.LINE_AA, tipLength=0.2)
-    cv2.arrowedLine(picture, *ends, color, unit, cv2.LINE_AA, tipLength=0.2)
+    tail, tip = ((round(float(x)), round(float(y))) for x, y in (start, start + along[:2]))
+    cv2.arrowedLine(picture, tail, tip, _INK, 3 * unit, cv2.LINE_AA, tipLength=0.2)
+    cv2.arrowedLine(picture, tail, tip, color, unit, cv2.LINE_AA, tipLength=0.2)
 
 
 def _rgb(color: str) -> tuple[int, int, int]:

@@ -316,8 +316,11 @@ def _plain(value: float | None) -> str:
 
 
 def _dots(what: str, metrics: Metrics) -> Html:
-    rows = []
-    for name, one in metrics.items():
-        ends = (math.nan if value is None else value for value in (one.value, one.low, one.high))
-        rows.append((name.replace("_", " "), *ends))
-    return thumbnails.intervals(what, [(name, a, b, c) for name, a, b, c in rows])
+    def number(value: float | None) -> float:
+        return math.nan if value is None else value
+
+    rows = [
+        (name.replace("_", " "), number(one.value), number(one.low), number(one.high))
+        for name, one in metrics.items()
+    ]
+    return thumbnails.intervals(what, rows)
