@@ -74,7 +74,7 @@ def cut_cells(clip: Path, finder: FaceFinder) -> Cells:
     top, bottom, left, right = _place(np.array(found), pictures[0].shape)
     cut = (picture[top:bottom, left:right] for picture in pictures)
     scale = min(_CELL[0] / (right - left), _CELL[1] / (bottom - top))
-    size = max(1, int(scale * (right - left))), max(1, int(scale * (bottom - top)))
+    size = max(1, round(scale * (right - left))), max(1, round(scale * (bottom - top)))
     return [np.asarray(cv2.resize(p, size, interpolation=cv2.INTER_AREA), np.uint8) for p in cut]
 
 

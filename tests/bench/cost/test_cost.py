@@ -26,7 +26,8 @@ def clip(tmp_path_factory):
 def test_a_crowd_has_so_many_faces_and_the_sound(clip, tmp_path):
     with Recognizer.open(device="cpu") as recognizer:
         cells = cut_cells(clip, FaceFinder.from_bundle(recognizer.bundle))
-    assert {cell.shape for cell in cells} == {(180, 320, 3)}
+    ((height, width, colors),) = {cell.shape for cell in cells}
+    assert 160 <= height <= 180 and 300 <= width <= 320 and colors == 3
     path = write_crowd(cells, clip, 3, tmp_path / "crowd.mp4", 2.0)
     with av.open(str(path)) as after:
         assert len(list(after.decode(video=0))) == 50, "forth and back, longer than the clip"
