@@ -65,7 +65,7 @@ def _what(document: Mapping[str, Any]) -> Html:
     if label is not None:
         sentence += ", as the label does" if label == name else f"; the label is {label}"
     remark = (
-        f"The maps below show which parts of this one sample move the network's output for {name}. The "
+        f"What follows shows which parts of this one sample move the network's output for {name}. The "
         "probability is that of the network, before calibration."
     )
     return card("What is explained", verdict(f"{sentence}."), hint(remark))
@@ -175,7 +175,7 @@ def _sanity_card(found: Sequence[Mapping[str, Any]]) -> Html:
     return card(
         "Sanity check: do random weights change the map?",
         verdict(sentence),
-        table(("map", "correlation with random weights", "depends on what was learned"), rows),
+        table(("map", "correlation", "depends on learning"), rows),
         hint(remark),
     )
 

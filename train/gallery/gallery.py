@@ -147,6 +147,7 @@ def _card(one: Found, folder: Path, page: Path, *, media: bool) -> str:
     data = " ".join(f'data-{name}="{escape(value)}"' for name, value in facts.items())
     small = [place, *([f"{card.samples} samples"] if card.samples else [])]
     small.append(f"{datetime.fromtimestamp(time, UTC):%Y-%m-%d}")
+    facts_line = " · ".join(f"<span>{escape(one)}</span>" for one in small)
     notes = "".join(f"<li>{escape(note)}</li>" for note in card.notes)
     return f"""<article class="card result" {data}>
   <p class="eyebrow">{card.kind}</p>
@@ -154,7 +155,7 @@ def _card(one: Found, folder: Path, page: Path, *, media: bool) -> str:
   <p class="about">{escape(card.about)}</p>
   <p class="figure"><strong>{escape(card.headline)}</strong> <span>{escape(card.interval)}</span></p>
   {f'<div class="picture">{picture.text}</div>' if picture else ""}
-  {f'<ul class="notes">{notes}</ul>' if notes else ""}<p class="place">{escape(" · ".join(small))}</p>
+  {f'<ul class="notes">{notes}</ul>' if notes else ""}<p class="place">{facts_line}</p>
 </article>"""
 
 

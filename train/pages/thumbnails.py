@@ -16,9 +16,11 @@ _LETTER = 6.3
 
 
 def _stamp(what: str, parts: Sequence[str], width: float = WIDTH) -> Html:
+    box = f'viewBox="0 0 {width:.0f} {HEIGHT:.0f}" preserveAspectRatio="xMinYMid"'
+    named = escape(what)
     return Html(
-        f'<svg class="thumb" viewBox="0 0 {width:.0f} {HEIGHT:.0f}" role="img" aria-label="{escape(what)}">'
-        f"<title>{escape(what)}</title>{''.join(parts)}</svg>"
+        f'<svg class="thumb" {box} role="img" aria-label="{named}"><title>{named}</title>'
+        f"{''.join(parts)}</svg>"
     )
 
 
@@ -105,7 +107,8 @@ def lines(what: str, drawn: Sequence[tuple[str, Sequence[tuple[float, float]]]])
         parts.append(f'<polyline class="line{number % 2}" points="{where}"/>')
         if len(line) < 9:
             centers = (place(x, y).split(",") for x, y in line)
-            parts += [f'<circle cx="{x}" cy="{y}" r="3.5"/>' for x, y in centers]
+            shape = f'r="3.5" class="line{number % 2}"'
+            parts += [f'<circle cx="{x}" cy="{y}" {shape}/>' for x, y in centers]
     parts.append(_text(left - 4, top + 10, f"{high[1]:.2f}", "end"))
     parts.append(_text(left - 4, HEIGHT - bottom, f"{low[1]:.2f}", "end"))
     parts.append(_text(left, HEIGHT - 3, f"{low[0]:g}"))
