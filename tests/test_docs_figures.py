@@ -452,3 +452,17 @@ def test_teaching():
                 else:
                     values.append(side["value"] * (1 if metric == "ece" else 100))
         agree(cells, [found[name]["coded_minutes"], one["units"], *values])
+
+
+def test_teaching_the_encoders():
+    found = result("teach")["encoders"]["German"]
+    names = {"recalibrated": "calibration", "head": "head", "head and encoders": "encoders"}
+    sides = {"as it is": found["before"]}
+    sides |= {name: found["steps"][step]["after"] for name, step in names.items()}
+    rows = table("docs/guides/teach.md", "| what may change | accuracy |")
+    assert set(rows) == set(sides)
+    for name, cells in rows.items():
+        values = []
+        for metric, factor in (("accuracy", 100), ("uar", 100), ("log_loss", 1)):
+            values += [factor * sides[name][metric][end] for end in ("value", "low", "high")]
+        agree(cells, [*values, sides[name]["ece"]["value"]])

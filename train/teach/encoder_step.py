@@ -196,8 +196,8 @@ class EncoderStep:
         if best[0] == 0.0:
             return None
         found = self.feeds[modality][picked]
-        for (_, _, test), own in zip(parts, fits, strict=True):
-            found[test] = self._sequence(modality, picked[test], own[best])
+        for (_, _, test), one in zip(parts, fits, strict=True):
+            found[test] = self._sequence(modality, picked[test], one[best])
         every = np.flatnonzero(newest >= 0)
         weights, _ = layers.fit(*data(every), labels, len(every) * share, best[0], best[1:])[
             best[1]

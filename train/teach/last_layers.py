@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.shapes import ENCODER_ROLES
 from affectstream.engines.bundle.training import TrainingPart, training_parts
-from affectstream.engines.labels import Modality
+from affectstream.engines.labels import MODALITIES, Modality
 from affectstream.engines.spec import Array
 from affectstream.train.explain.trained import load_trained
 from affectstream.train.networks.network import Encoder, Network
@@ -217,9 +217,8 @@ def find_last_layers(bundle: Bundle, note: Callable[[str], None]) -> dict[Modali
     Raises `BundleError` for weights that were changed, `RunError` for those of another version.
     """
     found: dict[Modality, LastLayers] = {}
-    roles = {role: modality for modality, role in ENCODER_ROLES.items()}
     for part in training_parts(bundle.folder, bundle.manifest):
-        own = [roles[role] for role in part.engines if role in roles]
+        own = [modality for modality in MODALITIES if ENCODER_ROLES[modality] in part.engines]
         part.check()
         if not own:
             continue
