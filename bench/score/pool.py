@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from scipy.special import logsumexp
 
 from affectstream.train.calibration import Calibrated, calibrate, drawn_by_prior, people_in
 
+Name = TypeVar("Name", bound=str)
 Logits = NDArray[np.float64]
 Labels = NDArray[np.int64]
 _SHRINK = 1e-3
@@ -37,7 +39,7 @@ class Pool:
         return np.asarray(np.sum(parts, axis=0))
 
 
-def subsets(modalities: Sequence[str]) -> list[tuple[str, ...]]:
+def subsets(modalities: Sequence[Name]) -> list[tuple[Name, ...]]:
     """Every choice of one modality or more, the smallest first."""
     sizes = range(1, len(modalities) + 1)
     return [chosen for size in sizes for chosen in combinations(modalities, size)]

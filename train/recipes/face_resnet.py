@@ -89,15 +89,21 @@ class FaceResNet(VideoEncoder):
         planes = normalize_pixels(pixels, grey=self.grey)
         return self.stem(planes[:, :1] if self.grey else planes)
 
+    @property
+    def last(self) -> Block:
+        """The last block."""
+        block = self.stages[-1]
+        assert isinstance(block, Block)
+        return block
+
     def features(self, pixels: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
         """Inside the last block: after its first convolution, and its shortcut."""
         x = self.stages[:-1](self._stem(pixels))
-        last = self.stages[-1]
-        return last.body[0](x), last.shortcut(x)
+        return self.last.body[0](x), self.last.shortcut(x)
 
     def finish(self, inside: Tensor, shortcut: Tensor) -> Tensor:  # type: ignore[override]
         """(N, D)."""
-        return F.relu(self.stages[-1].body[1:](inside) + shortcut).mean((2, 3))
+        return F.relu(self.last.body[1:](inside) + shortcut).mean((2, 3))
 
 
 def _build(spec: NetworkSpec) -> Network:
