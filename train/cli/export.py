@@ -27,6 +27,14 @@ def export(
             show_default=False,
         ),
     ] = None,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(
+            help="Late fusion: calibrate on all samples of this prepared data set, of people whom no "
+            "member learned from.",
+            show_default="split valid of DATA",
+        ),
+    ] = None,
     half_life: Annotated[
         float | None,
         typer.Option(
@@ -66,9 +74,10 @@ def export(
     if half_life is not None and not isinstance(found, NetRecipe):
         raise OptionError(f"--half-life means nothing for {recipe}: it learns no encoder of frames")
     if isinstance(found, FusionRecipe):
-        assemble_fusion(found, data, runs, output, merge=merge)
-    elif merge is not None:
-        raise OptionError(f"--merge means nothing for {recipe}: it joins no bundles")
+        assemble_fusion(found, data, runs, output, merge=merge, calibrate_on=calibrate)
+    elif merge is not None or calibrate is not None:
+        flag = "--calibrate" if merge is None else "--merge"
+        raise OptionError(f"{flag} means nothing for {recipe}: it joins no bundles")
     elif isinstance(found, NetRecipe):
         assemble(found, data, runs, output, weights=weights, half_life_s=half_life)
     else:

@@ -15,6 +15,7 @@ from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.folder import MANIFEST, Member, file_parts
 from affectstream.engines.bundle.training import RECIPE, TRAINING, copy_training, write_recipe
 from affectstream.train.calibration import COVERAGE, EVEN
+from affectstream.train.data.dataset import read_info
 from affectstream.train.evaluate.parts.detector_metrics import measure_detector
 from affectstream.train.export import card
 from affectstream.train.export.bundle_folder import atomic_bundle, file_part, write_manifest
@@ -50,12 +51,14 @@ def assemble(
     output: Path,
     *,
     merge: Path | None = None,
+    calibrate_on: Path | None = None,
     report: Report = print,
 ) -> None:
     """Write the bundle of the run ``runs/<recipe>``, members included, into `output`.
 
-    With `merge`, a file as `merged_bundle` describes it, the members become one bundle with one head. Raises
-    as `net_bundle.assemble`, `RunError` for members that are gone or have changed, and as
+    With `merge`, a file as `merged_bundle` describes it, the members become one bundle with one head. With
+    `calibrate_on`, another prepared set, the bundle is calibrated on all of its samples. Raises as
+    `net_bundle.assemble`, `RunError` for members that are gone or have changed, and as
     `merged_bundle.write_merged`.
     """
     trained = load_run(recipe, runs / recipe.name)
@@ -87,14 +90,20 @@ def assemble(
             engines = write_merged(members, config, folder)
             make_manifest = partial(merged_manifest, members, config, engines, source)
         exported = calibrate_and_measure(
-            folder, data, prior, make_manifest, report, follow_prior=prior != spec.prior
+            folder,
+            data,
+            prior,
+            make_manifest,
+            report,
+            follow_prior=prior != spec.prior,
+            calibrate_on=calibrate_on,
         )
         if config is not None and config.clips is not None:
             exported = _with_detector(exported, folder, Path(config.clips))
         sizes = {path.name: path.stat().st_size for path in sorted(folder.glob("*.onnx"))}
         card.write_texts(
             folder,
-            _card(exported, trained, module, members, spec, config, sizes),
+            _card(exported, trained, module, members, spec, config, sizes, calibrate_on),
             _licence(exported.manifest.name, module, members, spec, merged=config is not None),
         )
         if config is not None:
@@ -162,8 +171,10 @@ def _card(
     spec: FusionSpec,
     config: MergeConfig | None,
     sizes: Mapping[str, int],
+    calibrate_on: Path | None,
 ) -> list[str]:
     manifest = exported.manifest
+    on = "split valid" if calibrate_on is None else _described(calibrate_on)
     rows = (
         (f"`{ref.name}`", m.manifest.summary, f"{weight:.4f}", f"{share:.1f} %", ref.sha256[:12])
         for m, ref, weight, share in zip(
@@ -199,7 +210,7 @@ def _card(
         card.table(("label", "training samples", "assumed in use"), counts),
         card.measured(manifest, card.MEASURED_ON_VALID, exported.by_class),
         f"## Calibration\nReadings under the minimum confidence abstain: under {EVEN}, or under what "
-        f"{COVERAGE:.0%} of split valid reach if that is less.\n\n{card.calibration(exported.calibrated)}",
+        f"{COVERAGE:.0%} of {on} reach if that is less.\n\n{card.calibration(exported.calibrated)}",
         (
             "## Limits\n"
             + (config.limits.strip() if config else "Those of its members, see their cards.")
@@ -208,6 +219,13 @@ def _card(
         "only as far as the data\nabove shows it."
         + (_PAIRED if spec.data.source.startswith("label-paired") else ""),
     ]
+
+
+def _described(data: Path) -> str:
+    info = read_info(data)
+    return (
+        f"the {info.rows:,} samples of {info.source}, on which all of this is fitted and measured,"
+    )
 
 
 _PAIRED = (

@@ -50,19 +50,25 @@ def calibrate_and_measure(
     report: Report,
     *,
     follow_prior: bool = False,
+    calibrate_on: Path | None = None,
 ) -> Exported:
     """Calibrate and measure the engines in `folder` on split valid of `data`, and write the manifest.
 
-    With `follow_prior` they are calibrated on samples that are drawn so that the labels follow `prior`.
+    With `calibrate_on`, another prepared set, they are calibrated on all of its samples instead. With
+    `follow_prior` these are drawn so that the labels follow `prior`.
     """
     write_manifest(folder, make_manifest(Calibration(prior, {}, {}), ()))
     with Bundle.open(folder) as bundle:
         samples, tasks = bundle_samples(bundle, data, "valid")
         outputs = bundle_outputs(bundle, *valid_batches(samples), missing=True)
+        known, known_outputs = samples, outputs
+        if calibrate_on is not None:
+            known, _ = bundle_samples(bundle, calibrate_on, None)
+            known_outputs = bundle_outputs(bundle, *valid_batches(known), missing=True)
     has_emotion = any(task.name == "emotion" for task in tasks)
     calibrated = {}
     if has_emotion:
-        calibrated = calibrate_emotion(outputs, samples[0], prior, follow_prior=follow_prior)
+        calibrated = calibrate_emotion(known_outputs, known[0], prior, follow_prior=follow_prior)
     for name, found in calibrated.items():
         report(
             f"calibrated {name}: temperature {found.temperature}, threshold {found.min_confidence}, "
@@ -70,9 +76,9 @@ def calibrate_and_measure(
         )
     calibration = manifest_calibration(prior, calibrated)
     if has_emotion:
-        conflict = find_conflicts(outputs, calibration)
+        conflict = find_conflicts(known_outputs, calibration)
         labels = next(task.labels for task in tasks if task.name == "emotion")
-        neutral = neutral_logits(outputs, samples[0], labels)
+        neutral = neutral_logits(known_outputs, known[0], labels)
         calibration = manifest_calibration(prior, calibrated, conflict, neutral)
         for name, limit in conflict.items():
             report(f"contradictions of {name}: from a divergence of {limit} bits")

@@ -25,10 +25,10 @@ from affectstream.train.tasks import TASK_TYPES, Task, labeled_rows
 
 
 def bundle_samples(
-    bundle: Bundle, data: Path, split: str
+    bundle: Bundle, data: Path, split: str | None
 ) -> tuple[tuple[Samples, ...], tuple[Task, ...]]:
-    """The samples of `split` for each of the bundle's experts (itself, or its members), and the tasks that
-    the data set has labels for.
+    """The samples of `split` (None: all) for each of the bundle's experts (itself, or its members), and the
+    tasks that the data set has labels for.
 
     Modalities and labels that the data set lacks are left out. Raises `DataMissing`, and `DataError` if
     nothing is left.

@@ -1,11 +1,14 @@
 """Members of one modality each as one bundle, and one modality of a bundle as a member."""
 
+from dataclasses import replace
+
 import numpy as np
 import onnxruntime
 import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 
+from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.folder import POCKET, read_manifest
 from affectstream.engines.bundle.training import TRAINING, check_training
 from affectstream.stream.errors import OptionError
@@ -14,6 +17,8 @@ from affectstream.train.export.fusion_bundle import assemble
 from affectstream.train.export.merged_bundle import face_engine
 from affectstream.train.export.one_modality import write_one_modality
 from affectstream.train.networks.sequences import MeanPool
+from affectstream.train.predict.bundle_outputs import bundle_outputs
+from affectstream.train.predict.bundle_samples import bundle_samples, valid_batches
 from affectstream.train.recipes.registry import recipes
 from tests.support.prepared import utterances, write
 from tests.support.small_bundles import write_training_part
@@ -93,6 +98,31 @@ def test_the_prior_of_the_file_is_assumed_in_use(trained):
     (root / "wrong.toml").write_text(FILE + "[prior]\nneutral = 1.0\n")
     with pytest.raises(OptionError, match="expected shares of neutral, anger"):
         assemble(recipe, data, root / "runs", root / "x", merge=root / "wrong.toml", report=silent)
+
+
+def test_a_bundle_is_calibrated_on_the_people_of_another_set(trained):
+    root, data = trained
+    recipe = recipes()["evidence"]
+    assemble(recipe, data, root / "runs", root / "own", report=silent)
+    own = read_manifest(root / "own")
+    said = list(utterances(24, "test"))
+    others = write(root / "others", said)
+    with Bundle.open(root / "own") as bundle:
+        samples, _ = bundle_samples(bundle, others, None)
+        logits = bundle_outputs(bundle, *valid_batches(samples), missing=False)[None].outputs[
+            "logits"
+        ]
+    # People who show whatever the bundle takes them to show: it may be surer of them than of its own.
+    labels = [own.labels[k] for k in logits.argmax(1)]
+    agreeing = [replace(one, emotion=label) for one, label in zip(said, labels, strict=True)]
+    others = write(root / "agreeing", agreeing)
+    assemble(recipe, data, root / "runs", root / "foreign", calibrate_on=others, report=silent)
+    foreign = read_manifest(root / "foreign")
+    assert (
+        foreign.calibration.temperature["video+voice"] < own.calibration.temperature["video+voice"]
+    )
+    assert {row.data for row in foreign.results} == {row.data for row in own.results}
+    assert "24 samples" in (root / "foreign/CARD.md").read_text()
 
 
 def test_a_modality_of_a_bundle_gives_what_the_bundle_gives_without_the_others(trained, tmp_path):
