@@ -209,8 +209,9 @@ def _card(
         card.training_data(spec.data),
         card.table(("label", "training samples", "assumed in use"), counts),
         card.measured(manifest, card.MEASURED_ON_VALID, exported.by_class),
-        f"## Calibration\nReadings under the minimum confidence abstain: under {EVEN}, or under what "
-        f"{COVERAGE:.0%} of {on} reach if that is less.\n\n{card.calibration(exported.calibrated)}",
+        f"## Calibration\nFitted and measured here on {on}.\nReadings under the minimum confidence abstain: "
+        f"under {EVEN}, or under what {COVERAGE:.0%} of these\nsamples reach if that is less.\n\n"
+        f"{card.calibration(exported.calibrated)}",
         (
             "## Limits\n"
             + (config.limits.strip() if config else "Those of its members, see their cards.")
@@ -223,9 +224,7 @@ def _card(
 
 def _described(data: Path) -> str:
     info = read_info(data)
-    return (
-        f"the {info.rows:,} samples of {info.source}, on which all of this is fitted and measured,"
-    )
+    return f"all {info.rows:,} samples of {info.source} ({data.name})"
 
 
 _PAIRED = (
