@@ -16,7 +16,7 @@ def test_run(benchmark, bundle, role, rows):
     engine = bundle.engines[role]
     (feed,) = random_feeds(engine.inputs, 1, seed=0)
     if role == "face_detector":  # the size of a 16:9 frame, of which it sees most
-        feed = {"image": np.zeros((8, 224, 384, 3), np.uint8)}
+        feed = {"image": np.zeros((8, 160, 256, 3), np.uint8)}
     feed = {name: np.ascontiguousarray(array[:rows]) for name, array in feed.items()}
     if any(not isinstance(spec.shape[0], str) for spec in engine.inputs.values()):
         pytest.skip("this engine takes one row at a time")

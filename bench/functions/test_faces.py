@@ -14,8 +14,8 @@ def test_convert_a_frame(benchmark, frames):
 
 
 def test_shrink_a_picture_for_the_detector(benchmark, pictures):
-    canvas = np.empty((224, 384, 3), np.uint8)
-    benchmark(letterbox, pictures[0], canvas, 384)
+    canvas = np.empty((160, 256, 3), np.uint8)
+    benchmark(letterbox, pictures[0], canvas, 256)
     assert canvas.any()
 
 

@@ -344,8 +344,8 @@ def test_the_detector_sees_pictures_up_to_what_its_manifest_says():
     manifest = read_manifest(POCKET)
     [detector] = plan_requests(POCKET, manifest, BuildOptions(), ["face_detector"])
     assert [str(profile) for profile in detector.options.profiles] == [
-        "1,H=32-224-384,W=32-384",
-        "1-8-64,H=32-224-384,W=32-384",
+        "1,H=32-160-256,W=32-256",
+        "1-8-64,H=32-160-256,W=32-256",
     ]
     fixed = BuildOptions(profiles=(parse_profile("1,H=224,W=384"),))
     [detector] = plan_requests(POCKET, manifest, fixed, ["face_detector"])
