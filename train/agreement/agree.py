@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from affectstream.train.agreement import boundaries, coefficients
 from affectstream.train.agreement.boundaries import Boundaries
-from affectstream.train.agreement.pairs import Pair, T, match_persons, recordings
+from affectstream.train.agreement.pairs import Pair, T, check_persons, match_persons, recordings
 from affectstream.train.annotations.annotations import Annotations, Coding, Rating
 from affectstream.train.errors import DataError
 from affectstream.train.statistics import Array, Groups, Interval, Metrics, bootstrap
@@ -118,6 +118,7 @@ def agree(
     codings: dict[str, list[Pair[Coding]]] = {}
     ratings: dict[str, list[Pair[Rating]]] = {}
     persons = settings.persons or {}
+    check_persons(matched, persons)
     for a, b in matched:
         for kind in a.kinds:
             codings.setdefault(kind, []).extend(

@@ -53,6 +53,21 @@ def _by_name(side: Sequence[Annotations]) -> dict[str, Annotations]:
     return found
 
 
+def check_persons(
+    matched: Sequence[tuple[Annotations, Annotations]], persons: Mapping[str, str]
+) -> None:
+    """Raise `OptionError` for a name in `persons` that its side gives nobody in any recording."""
+    for number, names in enumerate((persons.keys(), persons.values())):
+        sides = [pair[number] for pair in matched]
+        known = {str(one.person) for side in sides for one in (*side.codings, *side.ratings)}
+        for name in names:
+            if name not in known:
+                raise OptionError(
+                    f"--person: {'AB'[number]} has no {name!r}; expected A=B with one of "
+                    f"{', '.join(sorted(known - {'None'})) or 'nobody: it names no person'}"
+                )
+
+
 def match_persons(
     recording: str, first: Sequence[T], second: Sequence[T], persons: Mapping[str, str]
 ) -> list[Pair[T]]:

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from affectstream.train.errors import DataError
 
+MAX_SECONDS = 7 * 24 * 3600.0
+"""Later times are in another unit, or of a clock; comparing every 0.1 s up to them would fill the memory."""
 NO_VERDICT = -1
 """The number of no label."""
 
@@ -38,14 +40,17 @@ class Coding:
 
     @staticmethod
     def of(person: str | None, kind: str, stretches: Iterable[Stretch], where: Path) -> Coding:
-        """Sort and check. Raises `DataError` for stretches that overlap or end before they begin."""
+        """Sort and check. Raises `DataError` for stretches that overlap, end before they begin, or are in
+        no recording."""
         ordered = sorted(stretches)
         who = f"{where}: {kind}" + (f" of {person}" if person else "")
         for start, end, label in ordered:
             if not 0 <= start < end:
                 raise DataError(
-                    f"{who}: {label!r} lasts from {start:g} to {end:g} s, expected an end after its start"
+                    f"{who}: {label!r} lasts from {start:g} to {end:g} s, expected 0 or more, and an "
+                    "end after its start"
                 )
+            check_seconds(end, f"{who}: {label!r} ends")
         for first, second in pairwise(ordered):
             if second.start < first.end - 1e-6:
                 raise DataError(
@@ -64,6 +69,14 @@ class Coding:
         index = np.searchsorted(starts, times, side="right") - 1
         inside = (index >= 0) & (times < np.append(ends, -np.inf)[index])
         return np.array(found, np.int64)[np.where(inside, index, -1)]
+
+
+def check_seconds(time: float, what: str) -> None:
+    """Raise `DataError` for a time that is in no recording; `what` begins the message."""
+    if time > MAX_SECONDS:
+        raise DataError(
+            f"{what} at {time:g} s: expected seconds of the recording, at most a week ({MAX_SECONDS:g})"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,14 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from affectstream.train.annotations.annotations import Annotations, Coding, Rating, Stretch, rating
+from affectstream.train.annotations.annotations import (
+    Annotations,
+    Coding,
+    Rating,
+    Stretch,
+    check_seconds,
+    rating,
+)
 from affectstream.train.annotations.names import label, tier
 from affectstream.train.errors import DataError
 
@@ -33,7 +40,9 @@ def read_table(path: Path, recording: str, kind: str = "emotion") -> Annotations
     Raises `DataError` for missing columns, and for a row that cannot be read, with its number.
     """
     rows = list(_rows(path))
-    names = set(rows[0][1]) if rows else set()
+    if not rows:
+        raise DataError(f"{path}: no rows; expected some below a header such as start,end,label")
+    names = set(rows[0][1])
     start, end, name = (_first(names, keys) for keys in (START, END, LABEL))
     status, time = _first(names, STATUS), _first(names, TIME)
     if start and end and name and start != end:
@@ -45,7 +54,7 @@ def read_table(path: Path, recording: str, kind: str = "emotion") -> Annotations
     if time:
         return Annotations(path, recording, (), tuple(_ratings(path, rows, time)))
     raise DataError(
-        f"{path}: columns {', '.join(sorted(names)) or 'none'}; expected start, end and label, "
+        f"{path}: columns {', '.join(sorted(names))}; expected start, end and label, "
         "an export of BORIS, or time and one column for each rating"
     )
 
@@ -100,6 +109,7 @@ def _ratings(path: Path, rows: Sequence[tuple[int, Row]], time: str) -> Iterator
             if name != time and name not in PERSON and text.strip():
                 points[person, name].append((at, _number(path, number, text)))
     for (person, name), found in points.items():
+        check_seconds(max(at for at, _ in found), f"{path}: {name}")
         yield rating(person, name, *zip(*found, strict=True))
 
 

@@ -22,8 +22,7 @@ def atomic_bundle(output: Path) -> Iterator[Path]:
     `output` holds anything else, and `OutputError` if the disk refuses.
     """
     output = output.absolute()
-    if output.exists() and not (output / MANIFEST).is_file() and _is_occupied(output):
-        raise RunError(f"{output} holds something that is no bundle: choose another folder")
+    check_output(output)
     temporary, older = (output.with_name(f".{output.name}.{what}") for what in ("part", "older"))
     shutil.rmtree(temporary, ignore_errors=True)
     try:
@@ -43,6 +42,12 @@ def atomic_bundle(output: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     shutil.rmtree(older, ignore_errors=True)
+
+
+def check_output(output: Path) -> None:
+    """Raise `RunError` if `output` holds anything but a bundle."""
+    if output.exists() and not (output / MANIFEST).is_file() and _is_occupied(output):
+        raise RunError(f"{output} holds something that is no bundle: choose another folder")
 
 
 def _is_occupied(output: Path) -> bool:

@@ -25,6 +25,7 @@ from affectstream.stream.results.readings import table_schema
 from affectstream.train.annotations.annotations import Annotations, Coding, Stretch
 from affectstream.train.annotations.read import read
 from affectstream.train.errors import DataError
+from affectstream.train.export.bundle_folder import check_output
 from affectstream.train.teach.choose import Units, units_of
 from affectstream.train.teach.coded import (
     KIND,
@@ -126,6 +127,7 @@ def teach(
     head cannot be taught, `RunError` if `output` holds something else.
     """
     began, settings = time.monotonic(), settings or Settings()
+    check_output(Path(output))  # scoring what was coded may take hours
     table = {} if settings.people is None else read_people(settings.people)
     people = People(settings.tracks, table)
     sides = [one for path in _listed(annotations) for one in read(Path(path), KIND)]
@@ -134,14 +136,17 @@ def teach(
         check_teachable(recognizer.bundle)
         manifest = recognizer.bundle.manifest
         labels = _labels(manifest, settings)
+        _check_names(sides, settings)
         renamed = [_renamed(one, settings) for one in sides]
         coded = match(files, renamed, people, settings.reviewed)
         _check_labels(coded, labels, manifest)
+        _check_enough(_coded_seconds(coded), manifest, "are coded")
         remarks: list[str] = []
         layers = _last_layers(recognizer.bundle, settings, remarks.append)
         found = _collect(recognizer, coded, labels, settings, layers, report)
         hops = joined([one.hops for one in found])
-        _check_enough(hops, manifest)
+        usable = len(hops) * manifest.hop_us / 1e6
+        _check_enough(usable, manifest, "can be used of what is coded")
         base = Base.of(manifest.calibration, len(labels), manifest.hop_us / manifest.window_us)
         units, window_s = units_of(hops), manifest.window_us / 1e6
         if units.count < 2:
@@ -275,6 +280,24 @@ def _labels(manifest: Manifest, settings: Settings) -> tuple[str, ...]:
     return (*manifest.labels, *dict.fromkeys(settings.new_labels))
 
 
+def _check_names(sides: Sequence[Annotations], settings: Settings) -> None:
+    """Raise `OptionError` for a label or a person in the options that no annotation has."""
+    codings = [coding for one in sides for coding in one.codings if coding.kind == KIND]
+    labels = {stretch.label for coding in codings for stretch in coding.stretches}
+    persons = {coding.person for coding in codings if coding.person is not None}
+    for option, names, used in (
+        ("--rename", labels, settings.rename),
+        ("--leave-out", labels, settings.leave_out),
+        ("--person", persons, settings.tracks),
+    ):
+        for name in used:
+            if codings and name not in names:
+                there = ", ".join(sorted(names)) or "nobody"
+                raise OptionError(
+                    f"{option} {name}: the annotations have no {name!r}; they have {there}"
+                )
+
+
 def _renamed(one: Annotations, settings: Settings) -> Annotations:
     """The annotations with labels renamed, and without those that are left out."""
 
@@ -331,14 +354,15 @@ def _collect(
     return found
 
 
-def _check_enough(hops: Hops, manifest: Manifest) -> None:
-    windows = len(hops) * manifest.hop_us / manifest.window_us
-    if windows < MIN_WINDOWS:
-        least = MIN_WINDOWS * manifest.window_us / 1e6
-        raise DataError(
-            f"{len(hops) * manifest.hop_us / 1e6:g} s can be used of what is coded: expected {least:g} s or "
-            "more, better ten minutes"
-        )
+def _coded_seconds(coded: Sequence[CodedRecording]) -> float:
+    stretches = (s for one in coded for person in one.people for s in person.coding.stretches)
+    return sum(stretch.end - stretch.start for stretch in stretches)
+
+
+def _check_enough(seconds: float, manifest: Manifest, what: str) -> None:
+    least = MIN_WINDOWS * manifest.window_us / 1e6
+    if seconds < least:
+        raise DataError(f"{seconds:g} s {what}: expected {least:g} s or more, better ten minutes")
 
 
 def _limits(hops: Hops, manifest: Manifest) -> Array:

@@ -289,7 +289,7 @@ def _card(
         f"## Taught\nFrom the bundle `{base.name}` {base.version} (manifest {base_sha256[:12]}), by "
         f"`affectstream teach`: {lesson.stretches} coded stretches, {lesson.minutes:.1f} minutes, "
         f"{lesson.people} people, {lesson.recordings} recordings. Coded hops: {counts}.\n"
-        f"Annotations (SHA-256): {files}.\n{encoders}; its data, its limits and its licence hold here too. "
+        f"Annotations (SHA-256): {files}.\n{encoders}; its data, its limits and its license hold here too. "
         f"Changed: {correction.amount}.",
         f"## Measured\n{comparison.claim}\n\n{comparison_table(comparison)}\n\n{_label_table(comparison)}",
         _steps_table(steps),

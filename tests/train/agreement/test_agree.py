@@ -122,6 +122,8 @@ def test_who_is_who_has_to_be_said_where_it_is_open(tmp_path):
         agree(ours, theirs)
     found = agree(ours, theirs, Settings(persons={"1": "Ben", "2": "Anna"}))
     assert found.codings[0].exact["agreement"].value == 1.0
+    with pytest.raises(OptionError, match="B has no 'Bem'; expected A=B with one of Anna, Ben"):
+        agree(ours, theirs, Settings(persons={"1": "Bem", "2": "Anna"}))
 
 
 def test_nothing_in_common(tmp_path):

@@ -156,3 +156,14 @@ def test_names_of_tiers(name, expected):
 def test_words_for_the_same_emotion():
     assert label(" Happiness ", "emotion") == "joy"
     assert label("Calm", "attention") == "calm"
+
+
+def test_times_that_are_in_no_recording_are_refused(tmp_path):
+    path = tmp_path / "talk.csv"
+    for rows in ("start,end,label\n0,2000000000,joy\n", "time,valence\n0,1\n2000000000,1\n"):
+        path.write_text(rows)
+        with pytest.raises(DataError, match=r"at 2e\+09 s: expected seconds of the recording"):
+            read(path)
+    path.write_text("start,end,label\n")
+    with pytest.raises(DataError, match=r"talk\.csv: no rows"):
+        read(path)

@@ -13,7 +13,7 @@ from affectstream.engines.bundle.folder import read_manifest
 from affectstream.engines.errors import BundleError
 from affectstream.stream import Recognizer, SourceOptions, exits
 from affectstream.stream.errors import OptionError
-from affectstream.train.errors import DataError
+from affectstream.train.errors import DataError, RunError
 from affectstream.train.teach.teach import Settings, teach
 from tests.support.command import run_command
 from tests.support.media import Sound, write_video
@@ -224,7 +224,11 @@ def refused(error, match, bundle, tmp_path, rows, **settings):
         ("0,4,joy,3\n4,20,neutral,3\n", {}, DataError, "track 3 is never seen nor heard"),
         ("0,4,joy,Ann\n4,9,neutral,Ben\n", {}, OptionError, "which track 'Ann' is: name the"),
         ("0,9,joy,\n9,20,joy,\n", {}, DataError, "everything is coded as 'joy'"),
-        ("0,2,joy,\n2,4,neutral,\n", {}, DataError, r"3\.5 s can be used .* expected 10 s"),
+        ("0,2,joy,\n2,4,neutral,\n", {}, DataError, r"4 s are coded: expected 10 s"),
+        ("0,5,joy,\n5,10,neutral,\n", {}, DataError, r"9\.5 s can be used .* expected 10 s"),
+        ("0,9,joy,\n", {"rename": {"glee": "joy"}}, OptionError, "no 'glee'; they have joy"),
+        ("0,9,joy,\n", {"leave_out": ("talk",)}, OptionError, "--leave-out talk: the annotations"),
+        ("0,9,joy,Ann\n", {"tracks": {"Anna": 1}}, OptionError, "--person Anna: .* they have Ann"),
         ("0,9,joy,\n", {"reviewed": (30.0, 60.0)}, DataError, "stretches within --start and --end"),
         ("0,9,joy,\n", {"rename": {"joy": "glee"}}, OptionError, "'glee' is no label of bundle"),
         ("0,9,joy,\n", {"new_labels": ("quality",)}, OptionError, "no column of the"),
@@ -234,6 +238,14 @@ def test_what_does_not_fit_is_refused_with_the_reason(
     bundle, tmp_path, rows, settings, error, match
 ):
     refused(error, match, bundle, tmp_path, rows, **settings)
+
+
+def test_a_folder_of_something_else_is_refused_before_anything_is_scored(bundle, archive, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    lines = []
+    with pytest.raises(RunError, match="holds something that is no bundle"):
+        teach(archive / "rec", archive / "ann", tmp_path, bundle=bundle, report=lines.append)
+    assert not lines
 
 
 def test_a_bundle_of_members_is_refused(tmp_path):
