@@ -77,7 +77,7 @@ class YuNet(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Pictures (N, H, W, 3) uint8 RGB, H and W multiples of 32, to YuNet's twelve outputs."""
         sizes = [size for _, size in PARTS]
-        grids = self.grids(brightened(image.permute(0, 3, 1, 2).float()))
+        grids = self.grids(brightened(image.float().permute(0, 3, 1, 2)))
         parts = [torch.split(grid, sizes, 1) for grid in grids]
         return tuple(
             by_cell(grid[part].sigmoid() if size == 1 else grid[part])
