@@ -47,8 +47,8 @@ class Coding:
         for start, end, label in ordered:
             if not 0 <= start < end:
                 raise DataError(
-                    f"{who}: {label!r} lasts from {start:g} to {end:g} s, expected 0 or more, and an "
-                    "end after its start"
+                    f"{who}: {label!r} lasts from {start:g} to {end:g} s, expected an end after its start, "
+                    "and none before 0"
                 )
             check_seconds(end, f"{who}: {label!r} ends")
         for first, second in pairwise(ordered):

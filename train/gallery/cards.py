@@ -66,8 +66,10 @@ def read_card(path: Path) -> Card | None:
         return READERS[path.name](path)
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}") from error
-    except (msgspec.MsgspecError, ValueError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError, OverflowError) as error:
         raise DataError(f"not as 'train' and 'explain' write it: {error}") from error
+    except KeyError as error:
+        raise DataError(f"not as 'train' and 'explain' write it: {error} is missing") from error
     except (IndexError, StopIteration) as error:
         raise DataError("holds no result") from error
 
