@@ -73,7 +73,7 @@ def find_results(folder: Path) -> list[Found]:
     if not found:
         raise RunError(
             f"{folder} holds no results: expected {', '.join(READERS)} in it or in its subfolders, as "
-            "'train evaluate', 'compare', 'curve', 'folds', 'fit', 'reproduce' and 'explain' write"
+            "'train evaluate', 'compare', 'curve', 'folds', 'fit', 'reproduce' and 'explain', and 'agree' write"
         )
     return found
 
@@ -176,7 +176,8 @@ def _address(results: Path, page: Path) -> str:
     """From the page to the best page about these results."""
     pages = (results.parent / name for name in PAGES)
     target = next((path for path in pages if path.is_file()), results)
-    return quote(Path(os.path.relpath(target, page.parent)).as_posix())
+    # As bytes: a name need not be UTF-8.
+    return quote(os.fsencode(Path(os.path.relpath(target, page.parent)).as_posix()))
 
 
 def _damaged(found: Sequence[Found], folder: Path) -> str:

@@ -113,4 +113,4 @@ def page(
 
 def write_page(content: str, path: Path) -> None:
     """Write a page. Raises `OutputError` where the disk refuses."""
-    write_atomically(path, content.encode())
+    write_atomically(path, content.encode(errors="replace"))  # a file's name need not be UTF-8

@@ -1,9 +1,11 @@
 """The gallery: a card for each result, links to its page, damaged ones listed and the others shown."""
 
 import json
+import os
 import re
 import shutil
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -160,6 +162,17 @@ def test_a_damaged_result_is_listed_and_the_others_shown(results, content, reaso
     assert (
         page.count("<article") == 6 and "1 not readable" in page and "broken/metrics.json" in page
     )
+
+
+def test_files_that_contradict_themselves_and_names_in_other_encodings(tmp_path, capsys):
+    first = {"samples": 10, "metrics": {"uar": 0.4}}
+    put(tmp_path / "curve/curve.json", CURVE | {"points": [first, *CURVE["points"]]})
+    put(Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff")) / "metrics.json", evaluation(0.5, 3))
+    assert run_command("train", "gallery", tmp_path) == exits.PARTLY
+    assert (
+        "curve.json: not as 'train' and 'explain' write it: 'accuracy'" in capsys.readouterr().err
+    )
+    assert 'href="%FF/metrics.json"' in (tmp_path / "gallery.html").read_text()
 
 
 def test_a_folder_without_results_says_what_was_expected(tmp_path, capsys):
