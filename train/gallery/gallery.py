@@ -73,7 +73,7 @@ def find_results(folder: Path) -> list[Found]:
     if not found:
         raise RunError(
             f"{folder} holds no results: expected {', '.join(READERS)} in it or in its subfolders, as "
-            "'train evaluate', 'compare', 'curve', 'folds', 'fit', 'reproduce' and 'explain', and 'agree' write"
+            "'agree', 'train evaluate', 'compare', 'curve', 'folds', 'fit', 'reproduce' and 'explain' write"
         )
     return found
 
