@@ -31,6 +31,7 @@ _TRACE_S = 10.0
 _CLOSE_S = 2.0
 """How long the last spans may take at the end."""
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+"""The first that is set and not empty counts, as OpenTelemetry specifies."""
 
 
 class Telemetry:
@@ -43,7 +44,7 @@ class Telemetry:
         self._epoch_s = time.time() - time.perf_counter()
         self._lock = threading.Lock()
         self._root: Span | None = None
-        self._until_s = 0.0
+        self._until_s = self._last_s = 0.0
 
     def add(self, stage: Stage, start_s: float, end_s: float, rows: int = 0) -> None:
         """Pass one span on. Any thread may call this."""
@@ -64,22 +65,26 @@ class Telemetry:
         """End the trace."""
         with self._lock:
             if self._root is not None:
-                self._root.end(self._epoch_ns(time.perf_counter()))
+                self._root.end(self._epoch_ns(self._last_s))
             self._root = None
 
     def _trace(self, start_s: float, end_s: float) -> Span:
-        """The trace of a span that ends now; a new one where the last has lasted long enough."""
+        """The trace of a span that ends now; a new one where the last has lasted long enough.
+
+        A trace ends with its last span, so that idle time after it belongs to none.
+        """
         from opentelemetry.context import Context
 
         with self._lock:
             if self._root is not None and end_s > self._until_s:
-                self._root.end(self._epoch_ns(end_s))
+                self._root.end(self._epoch_ns(self._last_s))
                 self._root = None
             if self._root is None:
-                self._until_s = end_s + _TRACE_S
+                self._until_s, self._last_s = end_s + _TRACE_S, end_s
                 self._root = self._tracer.start_span(
                     self._command, Context(), start_time=self._epoch_ns(start_s)
                 )
+            self._last_s = max(self._last_s, end_s)
             return self._root
 
     def _epoch_ns(self, at_s: float) -> int:
@@ -121,9 +126,9 @@ def exporting(command: str, *, asked: bool) -> Iterator[None]:
 
 
 def _otlp_provider() -> TracerProvider:
-    for name in _PROTOCOLS:
-        if (protocol := os.environ.get(name, "http/protobuf")) != "http/protobuf":
-            raise UsageError(f"--otel: {name} is {protocol!r}, expected http/protobuf")
+    name = next((name for name in _PROTOCOLS if os.environ.get(name)), None)
+    if name is not None and os.environ[name] != "http/protobuf":
+        raise UsageError(f"--otel: {name} is {os.environ[name]!r}, expected http/protobuf")
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
         from opentelemetry.sdk.resources import OTELResourceDetector, Resource
