@@ -20,7 +20,7 @@ from msgspec import Struct
 from affectstream.engines.bundle.folder import engine_parts
 from affectstream.engines.cache.digest import sha256
 from affectstream.engines.errors import BundleError
-from affectstream.engines.manifest import Manifest, Role, Sha256
+from affectstream.engines.manifest import Manifest, PlainName, Role, Sha256
 
 TRAINING = "training"
 RECIPE, WEIGHTS = "recipe.json", "weights.safetensors"
@@ -29,7 +29,8 @@ RECIPE, WEIGHTS = "recipe.json", "weights.safetensors"
 class _Ties(Struct, frozen=True):
     """What `recipe.json` says of the files that belong to it; the rest is for `train`."""
 
-    recipe: str
+    recipe: PlainName
+    """The name of a folder too, see `copy_training`."""
     engines: dict[Role, Sha256] = {}
     weights_sha256: Sha256 | None = None
 
@@ -121,8 +122,9 @@ def check_training(folder: Path, manifest: Manifest) -> list[TrainingPart]:
 def copy_training(source: Path, before: Manifest, folder: Path, manifest: Manifest) -> None:
     """Copy the parts of the bundle in `source` that the bundle in `folder`, with `manifest`, still has.
 
-    A part goes into a sub-folder unless it gives all engines that it gave. Parts that are there stay. Raises
-    `BundleError` as `training_parts`, `OSError` if the disk refuses.
+    A part of `training/` itself stays there if the new bundle has all engines that were exported from it; any
+    other goes into a sub-folder, under a name that is free. Raises `BundleError` as `training_parts`,
+    `OSError` if the disk refuses.
     """
     own = {role: part.sha256 for role, part in engine_parts(manifest).items()}
     for part in training_parts(source, before):

@@ -54,6 +54,7 @@ def test_doctor_shows_and_checks_it(bundle):
         (lambda folder: (folder / WEIGHTS).unlink(), "is missing: recipe.json beside it names it"),
         (lambda folder: (folder / RECIPE).write_text("{"), "cannot be read"),
         (lambda folder: (folder / RECIPE).write_text('{"engines": {}}'), "cannot be read"),
+        (lambda folder: (folder / RECIPE).write_text('{"recipe": "../../x"}'), "cannot be read"),
     ],
 )
 def test_damage_is_named(bundle, harm, match):
