@@ -74,13 +74,25 @@ class DetectorPart(FilePart, frozen=True):
     threshold: OpenUnit
     """Lowest score of a face."""
     certain: OpenUnit = 0.55
-    """Lowest score of a face that makes it certain that a person is there; see `faces.face.Certainty`."""
+    """Lowest score that makes it certain, with other detections, that a person is there."""
     clear: OpenUnit = 0.8
-    """Lowest score of a face that is seen clearly: one detection is enough."""
+    """Lowest score for which one detection is enough; not below `certain`."""
     nms_iou: OpenUnit = 0.3
     color: Literal["rgb", "bgr"] = "rgb"
     layout: Literal["nhwc", "nchw"] = "nhwc"
     decoder: Literal["yunet"] = "yunet"
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` if `clear` is below `certain`."""
+        check_degrees(self.certain, self.clear)
+
+
+def check_degrees(certain: float, clear: float) -> None:
+    """Raise `ValueError` if a detector's scores of clear faces begin below those of certain ones."""
+    if clear < certain:
+        raise ValueError(
+            f"clear is {clear:g} and certain {certain:g}: expected clear to be certain or more"
+        )
 
 
 class GeometryPart(FilePart, frozen=True):

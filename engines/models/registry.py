@@ -31,6 +31,7 @@ from affectstream.engines.manifest import (
     Role,
     Sha256,
     TextPart,
+    check_degrees,
 )
 
 MODELS_VARIABLE = "AFFECTSTREAM_MODELS"
@@ -49,6 +50,10 @@ class DetectorInput(Struct, frozen=True, forbid_unknown_fields=True):
     layout: Literal["nhwc", "nchw"]
     certain: OpenUnit = 0.55
     clear: OpenUnit = 0.8
+
+    def __post_init__(self) -> None:
+        """Raise `ValueError` as `DetectorPart`."""
+        check_degrees(self.certain, self.clear)
 
 
 class PublicFile(Struct, frozen=True, forbid_unknown_fields=True):

@@ -165,6 +165,10 @@ def test_a_file_that_is_not_a_graph_is_refused(copy):
         (lambda m: m.pop("crop"), "belong together"),
         (lambda m: m.pop("window_us"), "window_us"),
         (lambda m: m["engines"]["fusion"].update(sha256="x"), "sha256"),
+        (
+            lambda m: m["engines"]["face_detector"].update(clear=0.7),
+            r"clear is 0\.7 and certain 0\.8",
+        ),
     ],
 )
 def test_a_spoiled_manifest_is_refused_with_the_reason(copy, change, message):
