@@ -141,12 +141,12 @@ def _cost(read: Read) -> str:
     result, parts = read("cost"), []
     for growth in result["growth"]:
         found, line, rows = growth["exponent"], growth["line"], []
+        others = ("wall s", "x real time", "peak MB", "delay p95 ms", "lowered")
+        keys = [key for key in others if any(key in row for row in growth["rows"])]
         for row in growth["rows"]:
             star = "" if row["stable"] else "*"
             cells = [row["label"], f"{row['x']:.3g}", f"{row['cost']:.3g}{star}"]
-            others = ("wall s", "x real time", "peak MB", "delay p95 ms", "lowered")
-            rows.append([*cells, *(f"{row[key]:.3g}" for key in others if key in row)])
-        keys = [key for key in others if any(key in row for row in growth["rows"])]
+            rows.append([*cells, *(f"{row[key]:.3g}" if key in row else "" for key in keys)])
         parts.append(_table((growth["name"], growth["x"], growth["y"], *keys), rows))
         if found is not None and line is not None:
             bounds = "" if found["low"] is None else f" ({found['low']:.2f} to {found['high']:.2f})"

@@ -34,13 +34,13 @@ def table(rows: Rows) -> str:
     ]
     lines.append("|---|---|---|---|---|")
     for name, row in rows.items():
-        own = [row["bundle"][kind] for kind in INPUTS if kind in row.get("bundle", {})]
-        over = [f"{of['over']:+.3f}" for of in own]
+        own = [row.get("bundle", {}).get(kind) for kind in INPUTS]
+        over = ["" if of is None else f"{of['over']:+.3f}" for of in own]
         lines.append(f"| {' | '.join([name, *map(_error, own), *over])} |")
     apart = {name: row["degradations"] for name, row in rows.items() if "degradations" in row}
     lines += [
         "",
-        "| degraded | samples | accuracy | confidence less accuracy |",
+        "| degradation, person | samples | accuracy | confidence less accuracy |",
         "|---|---|---|---|",
     ]
     lines += [

@@ -43,6 +43,18 @@ def test_only_what_is_marked_is_written(tmp_path, capsys):
     assert not capsys.readouterr().out, "nothing has changed"
 
 
+def test_a_cost_that_lacks_a_measurement_keeps_its_columns(tmp_path):
+    row = {"label": "1", "x": 1.0, "cost": 0.5, "stable": True}
+    rows = [row | {"delay p95 ms": 40.0, "lowered": 0.0}, row | {"label": "8", "lowered": 3.0}]
+    growth = {"name": "sessions", "x": "sessions", "y": "cores", "each": "session", "rows": rows}
+    result = {"bundle": "pocket", "source": "demo", "rounds": 1, "load_before": 0.1}
+    result["growth"] = [growth | {"exponent": None, "line": None}]
+    (tmp_path / "cost_mine.json").write_text(json.dumps(result))
+    text = write_tables("<!-- bench: cost -->\n<!-- end -->", tmp_path, "mine")
+    assert "| delay p95 ms | lowered |" in text
+    assert "| 1 | 1 | 0.5 | 40 | 0 |" in text and "| 8 | 1 | 0.5 | | 3 |" in text
+
+
 def test_mistakes_are_named(tmp_path):
     with pytest.raises(UsageError, match=r"no table 'nothing'.*speed"):
         write_tables("<!-- bench: nothing -->\n<!-- end -->")

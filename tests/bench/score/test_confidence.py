@@ -72,6 +72,16 @@ def test_two_modalities_know_more_than_one_and_as_much_as_their_product(measured
     assert row["with_label"] >= metrics(measured["video"], PRIOR)["with_label"]
 
 
+def test_columns_stay_where_they_are_without_degraded_samples(measured):
+    row = metrics(measured["voice"], PRIOR)
+    row["bundle"] = {"clean": row["reliability"]["clean"]}
+    lines = table({"voice": row}).splitlines()
+    begin = next(n for n, line in enumerate(lines) if line.startswith("| bundle as it is |"))
+    head, _, cells = ([cell.strip() for cell in line.split("|")] for line in lines[begin:][:3])
+    assert len(cells) == len(head) and cells[3] == cells[5] == ""
+    assert cells[4] == f"{row['bundle']['clean']['over']:+.3f}"
+
+
 def test_the_table_and_the_diagrams_are_drawn(measured, tmp_path):
     pytest.importorskip("matplotlib")
     rows = {name: metrics(found, PRIOR) for name, found in measured.items()}
