@@ -8,19 +8,32 @@ from pathlib import Path
 from typing import cast
 
 import av
+from av.container import InputContainer
+
+from affectstream.stream.errors import SourceError
+from affectstream.stream.media.opening import open_container
 
 _PAUSE_S = 0.2
 """Between repetitions: sound and pictures of a clip never end together."""
 
 
+def open_pictures(clip: Path) -> InputContainer:
+    """Open `clip`. Raises `SourceError` if it cannot be opened or has no pictures."""
+    container = open_container(clip)
+    if not container.streams.video:
+        container.close()
+        raise SourceError(f"{clip}: has no pictures; expected a video")
+    return container
+
+
 def repeat_clip(clip: Path, seconds: float, path: Path) -> Path:
     """Write `clip` to `path` again and again until `seconds` are full, and return `path`.
 
-    Packets are copied. Raises `ValueError` for a clip that does not state its duration.
+    Packets are copied. Raises `SourceError` for a clip that cannot be opened or does not state its duration.
     """
-    with av.open(str(clip)) as source:
+    with open_container(clip) as source:
         if not source.duration:
-            raise ValueError(f"{clip} does not state its duration")
+            raise SourceError(f"{clip}: does not state its duration; expected a complete recording")
         period_s = source.duration / 1e6 + _PAUSE_S
     with av.open(str(path), "w") as output:
         with av.open(str(clip)) as source:  # every stream has to exist before the first packet
@@ -40,9 +53,9 @@ def repeat_clip(clip: Path, seconds: float, path: Path) -> Path:
 def scale_clip(clip: Path, width: int, height: int, path: Path, seconds: float = math.inf) -> Path:
     """Write `clip` with pictures of this size (H.264, three B-frames) to `path`, and return `path`.
 
-    Sound is copied. What comes after `seconds` is left out.
+    Sound is copied. What comes after `seconds` is left out. Raises `SourceError` as `open_pictures`.
     """
-    with av.open(str(clip)) as source, av.open(str(path), "w") as output:
+    with open_pictures(clip) as source, av.open(str(path), "w") as output:
         pictures = source.streams.video[0]
         options = {"preset": "superfast", "crf": "26", "bf": "3"}
         stream = output.add_stream("libx264", rate=pictures.average_rate, options=options)

@@ -73,8 +73,8 @@ class Recognizer(LoadedBundle):
         from where it stands are copied to a temporary file until the session is closed. `name` is their file
         name: events name their stream by it, and a transcript must end in ``.srt`` or ``.vtt``. With two or
         more `workers`, so many processes share the pictures of a recording of 40 s or more; the results are
-        the same. Raises `OptionError` for fewer than one, and
-        `SourceError` if the source cannot be used.
+        the same. Raises `OptionError` for fewer than one worker, and `SourceError` if the source cannot be
+        used.
         """
         options = options or SourceOptions()
         if workers < 1:

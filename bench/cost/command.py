@@ -55,7 +55,8 @@ def main(
     """Measure and print, JSON last; with `as_json` nothing else. With `output` also write it there.
 
     Recordings for faces and resolution have `seconds` at most, and a number of sessions is measured for as
-    long. Raises `UsageError` for an unknown size, and without scipy.
+    long. Raises `UsageError` for an unknown size, a clip without a face and without scipy, `SourceError` for
+    a clip that cannot be used.
     """
     if unknown := [size for size in ranges.sizes if size not in SIZES]:
         raise UsageError(f"--sizes {unknown[0]}: expected some of {','.join(SIZES)}")

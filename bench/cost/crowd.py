@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from affectstream.bench.recordings import open_pictures
 from affectstream.engines.errors import UsageError
 from affectstream.stream.faces.detection.find import FaceFinder
 
@@ -58,10 +59,11 @@ def write_crowd(cells: Cells, clip: Path, faces: int, path: Path, seconds: float
 def cut_cells(clip: Path, finder: FaceFinder) -> Cells:
     """The face in each of the first pictures of `clip`, with what is around it, as large as a cell.
 
-    All are cut at one place, which holds the face wherever it goes. Raises `UsageError` if no face is found.
+    All are cut at one place, which holds the face wherever it goes. Raises `UsageError` if no face is found,
+    `SourceError` as `open_pictures`.
     """
     pictures = []
-    with av.open(str(clip)) as source:
+    with open_pictures(clip) as source:
         for frame in source.decode(video=0):
             if (frame.time or 0.0) >= _SPAN_S:
                 break

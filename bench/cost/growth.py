@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from affectstream.engines.errors import UsageError
 from affectstream.engines.extras import install_hint
 
 Name = Literal["faces", "resolution", "duration", "sessions"]
-NAMES: tuple[Name, ...] = Name.__args__  # type: ignore[attr-defined]
+NAMES: tuple[Name, ...] = get_args(Name)
 """What can be varied, in the order of the tables."""
 _CONFIDENCE = 0.95
 _COUNTS: dict[Name, tuple[str, str, str]] = {

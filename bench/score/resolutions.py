@@ -40,7 +40,7 @@ def main(
 ) -> None:
     """Measure and print, JSON last; with `as_json` nothing else. With `output` also write it there.
 
-    Raises `UsageError` for an unknown size.
+    Raises `UsageError` for an unknown size, `SourceError` for a file without pictures.
     """
     if unknown := [size for size in sizes if size not in SIZES]:
         raise UsageError(f"--sizes {unknown[0]}: expected some of {','.join(SIZES)}")

@@ -12,10 +12,11 @@ pytest.importorskip("scipy", reason="intervals need scipy")
 from affectstream.bench.cost import command
 from affectstream.bench.cost.crowd import cut_cells, write_crowd
 from affectstream.bench.cost.growth import Growth, Point
-from affectstream.stream import Recognizer
+from affectstream.stream import Recognizer, exits
 from affectstream.stream.faces.detection.find import FaceFinder
 from tests.support.command import run_command
 from tests.support.live_media import write_face
+from tests.support.media import write_sound
 
 
 @pytest.fixture(scope="module")
@@ -98,3 +99,11 @@ def test_mistakes_are_named(capsys):
     ):
         assert run_command("bench", "cost", option, value) == 2
         assert message in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("only", ["faces", "resolution"])
+def test_a_file_that_cannot_be_used_is_named(only, tmp_path, capsys):
+    sound = write_sound(tmp_path / "a.wav", np.zeros((16_000, 1), np.float32), 16_000, "pcm_s16le")
+    for clip, message in ((sound, "has no pictures"), (tmp_path / "none.mp4", "no such file")):
+        assert run_command("bench", "cost", "--only", only, "--source", clip) == exits.NOTHING
+        assert f"{clip}: {message}" in capsys.readouterr().err
