@@ -505,7 +505,7 @@ def test_a_card_names_no_folder_of_this_machine(exported, data, tmp_path):
     assemble(cnn.RECIPE, data, tmp_path / "runs", tmp_path / "made", report=lambda _: None)
     card = (tmp_path / "made" / "CARD.md").read_text()
     assert f"from the weights of `{folder.name}`" in " ".join(card.split())
-    for file in (tmp_path / "made").iterdir():
+    for file in filter(Path.is_file, (tmp_path / "made").rglob("*")):
         assert str(folder.parent).encode() not in file.read_bytes(), file.name
 
 

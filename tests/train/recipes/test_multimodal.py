@@ -615,7 +615,7 @@ def test_a_bundle_names_no_folder_of_its_weights(tmp_path):
     fit(sentence.RECIPE, config, data, tmp_path / "runs/sentence", report=lambda _: None)
     made = tmp_path / "made"
     assemble(sentence.RECIPE, data, tmp_path / "runs", made, report=lambda _: None)
-    for file in made.iterdir():
+    for file in filter(Path.is_file, made.rglob("*")):
         assert str(tmp_path).encode() not in file.read_bytes(), file.name
     assert json.loads((made / TRAINING / RECIPE).read_text())["setting"]["weights"] == {
         "text": "my-bert"
