@@ -23,7 +23,7 @@ class _ClassRow(Struct):
 class _Classes(Struct):
     rows: list[_ClassRow]
     confusion: list[list[int]]
-    majority: dict[str, float]
+    majority: dict[str, float | None]
 
 
 class TaskMetrics(Struct):
@@ -73,7 +73,7 @@ class ComparisonFile(Struct):
 
 class _Point(Struct):
     samples: int
-    metrics: dict[str, float]
+    metrics: dict[str, float | None]
 
 
 class CurveFile(Struct):
@@ -85,7 +85,7 @@ class CurveFile(Struct):
 
 
 class _Fold(Struct):
-    figures: dict[str, float]
+    figures: dict[str, float | None]
 
 
 class FoldsFile(Struct):
@@ -104,7 +104,7 @@ class RunFile(Struct):
 
     recipe: str
     best_epoch: int
-    figures: dict[str, float]
+    figures: dict[str, float | None]
     data: Any = None
 
 

@@ -16,7 +16,8 @@ import cv2
 from affectstream.stream.errors import OptionError
 from affectstream.stream.report.html_page import html_page, page_file
 from affectstream.train.errors import DataError, RunError
-from affectstream.train.gallery.cards import PAGES, PICTURES, READERS, Card, read_card
+from affectstream.train.gallery.card import Card
+from affectstream.train.gallery.cards import PAGES, PICTURES, READERS, read_card
 from affectstream.train.pages.elements import Html, hint, items, write_page
 from affectstream.train.pages.elements import card as section
 

@@ -175,6 +175,47 @@ def test_files_that_contradict_themselves_and_names_in_other_encodings(tmp_path,
     assert 'href="%FF/metrics.json"' in (tmp_path / "gallery.html").read_text()
 
 
+@pytest.mark.parametrize("name", ["curve.json", "reproduce.json", "agreement.json", "summary.json"])
+def test_a_result_that_lacks_a_part_is_damaged(tmp_path, name):
+    ours = {"samples": 3, "reported": "50"}
+    row = between(0.5)
+    coding = {"kind": "emotion", "by": "person", "seconds": 9.0, "labels": ["joy", "fear"]}
+    content = {
+        "curve.json": CURVE | {"points": [{"samples": 2, "metrics": {}}, CURVE["points"][1]]},
+        "reproduce.json": {
+            "source": "a paper",
+            "data": "faces",
+            "rows": [
+                {"recipe": "a", "metrics": {"accuracy": row}} | ours,
+                {"recipe": "b", "metrics": {"uar": row}} | ours,
+            ],
+        },
+        "agreement.json": {
+            "first": "A",
+            "second": "B",
+            "codings": [coding | {"exact": {"kappa": row}, "confusion": [[3, 1]]}],
+        },
+        "summary.json": {"recipe": "cnn", "best_epoch": 1, "figures": {"accuracy": 0.5}},
+    }[name]
+    put(tmp_path / "log.csv", "loss\n0.5\n")
+    with pytest.raises(DataError, match=r"'(accuracy|epoch)' is missing|a confusion of"):
+        read_card(put(tmp_path / name, content))
+
+
+def test_a_metric_that_is_not_defined_is_no_damage(tmp_path):
+    found = CURVE | {
+        "points": [
+            {"samples": 2, "metrics": {"uar": None}},
+            {"samples": 4, "metrics": {"uar": 0.5}},
+        ]
+    }
+    card = read_card(put(tmp_path / "curve.json", found))
+    assert card.headline == "uar 50.0%" and "not defined with 2" in card.interval
+    folds = {"recipe": "cnn", "data": "faces", "samples": 6, "pooled": {"uar": between(0.5)}}
+    folds["folds"] = [{"figures": {"uar": None}}, {"figures": {"uar": 0.4}}]
+    assert read_card(put(tmp_path / "folds.json", folds)).notes == ("folds from 40.0% to 40.0%",)
+
+
 def test_a_folder_without_results_says_what_was_expected(tmp_path, capsys):
     assert run_command("train", "gallery", tmp_path) == exits.NOTHING
     assert "holds no results: expected metrics.json" in capsys.readouterr().err
