@@ -36,7 +36,6 @@ FACE_ROLES: tuple[FaceRole, ...] = get_args(FaceRole)
 """The engines that find faces and measure them, whatever is then read from these faces."""
 
 CropKind = Literal["face", "person", "frame"]
-CROP_KINDS: tuple[CropKind, ...] = get_args(CropKind)
 Tone = Literal["natural", "equalized"]
 
 SpeakerFeature = Literal[

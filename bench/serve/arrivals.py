@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import random
 from itertools import accumulate
-from typing import Literal, get_args
+from typing import Literal
 
 Arrivals = Literal["paced", "poisson"]
-ARRIVALS: tuple[Arrivals, ...] = get_args(Arrivals)
 HOP_S = 0.5
 """Within this time all sessions begin, on average: their hops then come in the same order again and again."""
 _SEED = 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from affectstream.train.data.splits import (
     check_disjoint,
@@ -17,7 +17,6 @@ from affectstream.train.data.splits import (
 from affectstream.train.errors import DataError
 
 By = Literal["participant", "sample"]
-BYS: tuple[By, ...] = get_args(By)
 Duplicates = Literal["refuse", "drop", "keep"]
 DEFAULT_SPLIT = "70/15/15"
 

@@ -16,6 +16,7 @@ from affectstream.engines.bundle.folder import MANIFEST, Member, file_parts
 from affectstream.engines.bundle.training import RECIPE, TRAINING, copy_training, write_recipe
 from affectstream.train.calibration import COVERAGE, EVEN
 from affectstream.train.data.dataset import read_info
+from affectstream.train.errors import RunError
 from affectstream.train.evaluate.parts.detector_metrics import measure_detector
 from affectstream.train.export import card
 from affectstream.train.export.bundle_folder import atomic_bundle, file_part, write_manifest
@@ -29,6 +30,7 @@ from affectstream.train.export.steps import (
     check_trained_on,
 )
 from affectstream.train.fit.checkpoint import Trained, load_run
+from affectstream.train.fit.unseen import was_trained_on
 from affectstream.train.fit.warm_start import portable_recipe, read_run_or_bundle
 from affectstream.train.late_fusion.members import fusion_manifest, reopen
 from affectstream.train.late_fusion.recipe import (
@@ -58,8 +60,8 @@ def assemble(
 
     With `merge`, a file as `merged_bundle` describes it, the members become one bundle with one head. With
     `calibrate_on`, another prepared set, the bundle is calibrated on all of its samples. Raises as
-    `net_bundle.assemble`, `RunError` for members that are gone or have changed, and as
-    `merged_bundle.write_merged`.
+    `net_bundle.assemble`, `RunError` for members that are gone, have changed, or were trained on
+    `calibrate_on`, and as `merged_bundle.write_merged`.
     """
     trained = load_run(recipe, runs / recipe.name)
     bound, module = trained.recipe, trained.module
@@ -67,6 +69,8 @@ def assemble(
     spec = bound.spec
     check_trained_on(spec.data, data, bound.name)
     members = reopen(spec.members)
+    if calibrate_on is not None:
+        _check_new(members, calibrate_on)
     config = None if merge is None else MergeConfig.read(merge, spec.labels)
     prior, source = spec.prior, f"{spec.data.source}: {spec.data.licence}"
     if config is not None and config.prior:
@@ -95,7 +99,7 @@ def assemble(
             prior,
             make_manifest,
             report,
-            follow_prior=prior != spec.prior,
+            follow_prior=calibrate_on is not None or prior != spec.prior,
             calibrate_on=calibrate_on,
         )
         if config is not None and config.clips is not None:
@@ -112,6 +116,16 @@ def assemble(
         check_opens(folder, exported.manifest, report)
     shares = zip(spec.members, _percent(module), strict=True)
     report("weights: " + ", ".join(f"{member.name} {share:.1f} %" for member, share in shares))
+
+
+def _check_new(members: Sequence[Member], data: Path) -> None:
+    """Raise `RunError` if a member was trained on samples of `data`: it is too sure of them."""
+    for member in members:
+        if was_trained_on(member.folder, data):
+            raise RunError(
+                f"--calibrate {data}: member {member.name!r} was trained on these samples, and is surer of "
+                "them than of new ones: give a set of people whom no member learned from"
+            )
 
 
 def _with_detector(exported: Exported, folder: Path, clips: Path) -> Exported:

@@ -55,7 +55,8 @@ def calibrate_and_measure(
     """Calibrate and measure the engines in `folder` on split valid of `data`, and write the manifest.
 
     With `calibrate_on`, another prepared set, they are calibrated on all of its samples instead. With
-    `follow_prior` these are drawn so that the labels follow `prior`.
+    `follow_prior` these are drawn so that the labels follow `prior` and people count the same; without, their
+    labels have to follow it already.
     """
     write_manifest(folder, make_manifest(Calibration(prior, {}, {}), ()))
     with Bundle.open(folder) as bundle:

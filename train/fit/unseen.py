@@ -51,4 +51,5 @@ def _training_data(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     if (folder / MANIFEST).is_file():
         members |= {name: folder / name for name in read_manifest(folder).members}
     for name, place in members.items():
-        yield f"member {name!r} of {folder}", dataset_of(read_run_or_bundle(place))
+        for _, source in _training_data(place):
+            yield f"member {name!r} of {folder}", source

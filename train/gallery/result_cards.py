@@ -42,7 +42,11 @@ def evaluation(path: Path) -> Card:
     if task.classes is None:
         picture = _dots("Metrics", task.metrics)
     else:
-        picture = _matrix([row.label for row in task.classes.rows], task.classes.confusion)
+        picture = _matrix(
+            "Confusion: truth in rows, prediction in columns",
+            [row.label for row in task.classes.rows],
+            task.classes.confusion,
+        )
         if metric in task.classes.majority:
             notes.insert(0, f"the commonest class alone: {share_of(task.classes.majority[metric])}")
     return Card(
@@ -172,16 +176,18 @@ def agreement(path: Path) -> Card:
         f"{coding.kind}, {coding.seconds:.0f} s",
         *headline(metric, coding.exact[metric], coding.by, share=False),
         None,
-        _matrix(coding.labels, coding.confusion),
+        _matrix(
+            f"{found.first} in rows, {found.second} in columns", coding.labels, coding.confusion
+        ),
     )
 
 
-def _matrix(labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> Html:
+def _matrix(what: str, labels: Sequence[str], confusion: Sequence[Sequence[int]]) -> Html:
     """Raises `ValueError` unless the confusion is square, with a row for each label."""
     counts = np.array(confusion)
     if counts.shape != (len(labels), len(labels)):
         raise ValueError(f"a confusion of {counts.shape} for {len(labels)} classes")
-    return thumbnails.matrix(labels, counts)
+    return thumbnails.matrix(what, labels, counts)
 
 
 def _first(metrics: Mapping[str, Any]) -> str:

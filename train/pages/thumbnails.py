@@ -32,29 +32,27 @@ def _cut(name: str, letters: int) -> str:
     return name if len(name) <= letters else f"{name[: letters - 1]}…"
 
 
-def matrix(labels: Sequence[str], counts: NDArray[np.int64]) -> Html:
-    """Counts (C, C) with truth in rows, shaded by the share of their row; a cell tells its numbers when the
-    pointer rests on it."""
+def matrix(what: str, labels: Sequence[str], counts: NDArray[np.int64]) -> Html:
+    """Counts (C, C), shaded by the share of their row; a cell shows its numbers when the pointer rests on
+    it."""
     shares = counts / np.maximum(1, counts.sum(1, keepdims=True))
     letters = 9
     left = 8 + _LETTER * min(letters, max(map(len, labels), default=1))
     side = min(26.0, (HEIGHT - 2) / max(1, len(labels)))
     parts = []
     for (row, column), share in np.ndenumerate(shares):
-        what = f"{labels[row]} as {labels[column]}: {counts[row, column]} ({share:.0%})"
+        cell = f"{labels[row]} as {labels[column]}: {counts[row, column]} ({share:.0%})"
         place = f'x="{left + column * side:.1f}" y="{1 + row * side:.1f}"'
         size = f'width="{side - 1:.1f}" height="{side - 1:.1f}" rx="2"'
         parts.append(
-            f"<g><title>{escape(what)}</title><rect {place} {size}/>"
+            f"<g><title>{escape(cell)}</title><rect {place} {size}/>"
             f'<rect {place} {size} class="shade" fill-opacity="{share:.3f}"/></g>'
         )
     parts += [
         _text(left - 5, 1 + (row + 0.5) * side + 4, _cut(label, letters), "end")
         for row, label in enumerate(labels)
     ]
-    return _stamp(
-        "Confusion: truth in rows, prediction in columns", parts, left + side * len(labels) + 2
-    )
+    return _stamp(what, parts, left + side * len(labels) + 2)
 
 
 def intervals(

@@ -46,15 +46,6 @@ TOLERANCE = 0.02
 stored as FP16, relative to the largest embedding."""
 
 
-@dataclass(frozen=True, slots=True)
-class Freedom:
-    """How far the last layers may move."""
-
-    width: float
-    """Of the prior, as a share of the root mean square of a layer's weights; 0: they stay."""
-    epochs: int
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class LastLayers:
     """The encoder of one modality, with its network."""

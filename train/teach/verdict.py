@@ -29,7 +29,6 @@ METRICS = {
     "labeled": "share of hops with a label (not abstaining)",
     "labeled_accuracy": "accuracy of these",
 }
-LOWER = ("log_loss", "ece")
 MARGIN = 1e-3
 """A smaller gain in log loss is none."""
 LABEL_MARGIN = 0.005

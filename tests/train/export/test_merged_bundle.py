@@ -13,6 +13,7 @@ from affectstream.engines.bundle.folder import POCKET, read_manifest
 from affectstream.engines.bundle.training import TRAINING, check_training
 from affectstream.stream.errors import OptionError
 from affectstream.train.errors import RunError
+from affectstream.train.export import fusion_bundle
 from affectstream.train.export.fusion_bundle import assemble
 from affectstream.train.export.merged_bundle import face_engine
 from affectstream.train.export.one_modality import write_one_modality
@@ -123,6 +124,31 @@ def test_a_bundle_is_calibrated_on_the_people_of_another_set(trained):
     )
     assert {row.data for row in foreign.results} == {row.data for row in own.results}
     assert "all 24 samples of" in (root / "foreign/CARD.md").read_text()
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_labels_of_another_set_are_drawn_by_the_prior(trained, monkeypatch, elsewhere):
+    root, data = trained
+    given = {}
+
+    def stop(*_, **options):
+        given.update(options)
+        raise RunError("stopped")
+
+    monkeypatch.setattr(fusion_bundle, "calibrate_and_measure", stop)
+    recipe, other = recipes()["evidence"], data if elsewhere else None
+    with pytest.raises(RunError, match="stopped"):
+        assemble(recipe, data, root / "runs", root / "x", calibrate_on=other, report=silent)
+    assert given["follow_prior"] == elsewhere
+
+
+def test_a_set_that_a_member_learned_from_is_refused_for_calibration(trained, monkeypatch):
+    root, data = trained
+    monkeypatch.setattr(fusion_bundle, "was_trained_on", lambda folder, _: folder.name == "voice")
+    recipe = recipes()["evidence"]
+    with pytest.raises(RunError, match="member 'voice' was trained on these samples"):
+        assemble(recipe, data, root / "runs", root / "x", calibrate_on=data, report=silent)
+    assert not (root / "x").exists()
 
 
 def test_a_modality_of_a_bundle_gives_what_the_bundle_gives_without_the_others(trained, tmp_path):

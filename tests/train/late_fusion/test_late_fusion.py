@@ -146,6 +146,11 @@ def test_members_that_learned_the_samples_are_found(data, pair, tmp_path):
     with pytest.raises(RunError, match=r"member 'seen' of .*bundle was trained on these samples"):
         check_unseen(bundle, turned)
     assert was_trained_on(bundle / "seen", data) and not was_trained_on(bundle / "heard", data)
+    inside = bundle / "seen/training/net"  # as in a bundle of several networks
+    inside.mkdir()
+    (bundle / "seen/training/recipe.json").rename(inside / "recipe.json")
+    with pytest.raises(RunError, match=r"member 'seen' of .*bundle was trained on these samples"):
+        check_unseen(bundle, turned)
     config = config_of("late_fusion", (bundle / "seen", bundle / "heard"), tmp_path)
     with pytest.raises(RunError, match="seen was trained on these samples under other splits"):
         recipes()["late_fusion"].bind(turned, config)
