@@ -9,8 +9,9 @@ Bundles of before this folder have both files beside `bundle.json`.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +136,7 @@ def copy_training(source: Path, before: Manifest, folder: Path, manifest: Manife
         inside = part.folder.parent.name == TRAINING
         target = root
         if inside or not part.is_whole or kept != part.engines:
-            target = next(_free(root, part.folder.name if inside else part.recipe))
+            target = free_part(root, part.folder.name if inside else part.recipe)
         target.mkdir(parents=True, exist_ok=True)
         content: dict[str, Any] = msgspec.json.decode((part.folder / RECIPE).read_bytes())
         write_recipe(content, kept, target)
@@ -143,11 +144,10 @@ def copy_training(source: Path, before: Manifest, folder: Path, manifest: Manife
             shutil.copyfile(part.weights, target / WEIGHTS)
 
 
-def _free(root: Path, name: str) -> Iterator[Path]:
-    """Folders below `root` that do not exist yet, the first called `name`."""
-    for path in (root / name, *(root / f"{name}-{number}" for number in range(2, 1000))):
-        if not path.exists():
-            yield path
+def free_part(root: Path, name: str) -> Path:
+    """A folder in `root` that does not exist yet: `name`, else ``name-2`` and so on."""
+    paths = (root / f"{name}-{number}" if number > 1 else root / name for number in count(1))
+    return next(path for path in paths if not path.exists())
 
 
 def write_recipe(content: Mapping[str, Any], engines: Mapping[Role, str], folder: Path) -> None:

@@ -21,13 +21,13 @@ from affectstream.stream.fusion.reading import Reading
 from affectstream.stream.offline.session import Session
 from affectstream.train.annotations.annotations import Stretch
 from affectstream.train.errors import DataError
-from affectstream.train.teach.coded import CodedPerson, CodedRecording
-from affectstream.train.teach.encoder_step import EncoderInputs
-from affectstream.train.teach.evidence import Feeds, evidence_of
-from affectstream.train.teach.hops import Hops
+from affectstream.train.teach.data.coded import CodedPerson, CodedRecording
+from affectstream.train.teach.data.encoder_inputs import EncoderInputs
+from affectstream.train.teach.data.evidence import Feeds, evidence_of
+from affectstream.train.teach.data.hops import Hops
 
 if TYPE_CHECKING:
-    from affectstream.train.teach.last_layers import LastLayers
+    from affectstream.train.teach.fit.last_layers import LastLayers
 
 TOLERANCE_S = 0.5
 """A stretch may end this much after the recording: players and files round differently."""

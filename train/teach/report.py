@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from affectstream.train.statistics import Interval
-from affectstream.train.teach.held_out import STEPS
+from affectstream.train.teach.fit.held_out import STEPS
+from affectstream.train.teach.result.verdict import METRICS
 from affectstream.train.teach.teach import Taught
-from affectstream.train.teach.verdict import METRICS
 
 _SHOWN = ("accuracy", "uar", "log_loss", "ece")
 

@@ -4,85 +4,60 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from affectstream.engines.bundle.bundle import Bundle
-from affectstream.engines.bundle.folder import is_label
 from affectstream.engines.bundle.training import training_parts
 from affectstream.engines.cache.digest import sha256
 from affectstream.engines.labels import Modality
 from affectstream.engines.manifest import Manifest
-from affectstream.stream import Recognizer, SourceOptions
+from affectstream.stream import Recognizer
 from affectstream.stream.batch.plan.find import find_tasks
-from affectstream.stream.errors import OptionError
-from affectstream.stream.results.readings import table_schema
-from affectstream.train.annotations.annotations import Annotations, Coding, Stretch
+from affectstream.train.annotations.annotations import Annotations
 from affectstream.train.annotations.read import read
 from affectstream.train.errors import DataError
 from affectstream.train.export.bundle_folder import check_output
-from affectstream.train.teach.choose import Units, units_of
-from affectstream.train.teach.coded import (
+from affectstream.train.teach.collect import Collector, Found, check_teachable
+from affectstream.train.teach.data.coded import (
     KIND,
     CodedRecording,
     People,
-    labels_in,
     match,
     read_people,
 )
-from affectstream.train.teach.collect import Collector, Found, check_teachable
-from affectstream.train.teach.correction import Base, Correction, Level, amounts_for, fit
-from affectstream.train.teach.encoder_step import (
-    EncoderInputs,
-    EncoderStep,
-    Refitted,
-    enough,
+from affectstream.train.teach.data.encoder_inputs import EncoderInputs
+from affectstream.train.teach.data.hops import Array, Hops, joined
+from affectstream.train.teach.fit.choose import Units, units_of
+from affectstream.train.teach.fit.correction import Base, Correction, amounts_for, fit
+from affectstream.train.teach.fit.encoder_step import EncoderStep, Refitted, enough
+from affectstream.train.teach.fit.held_out import HeldOut, Step, held_out
+from affectstream.train.teach.result.taught_card import TeachingData
+from affectstream.train.teach.result.verdict import Comparison, compare, compare_steps
+from affectstream.train.teach.result.written import TaughtEncoders, write_bundle
+from affectstream.train.teach.settings import (
+    Settings,
+    check_labels,
+    check_names,
+    labels_of,
+    renamed,
 )
-from affectstream.train.teach.held_out import HeldOut, Step, held_out
-from affectstream.train.teach.hops import Array, Hops, joined
-from affectstream.train.teach.verdict import Comparison, compare, compare_steps
-from affectstream.train.teach.written import TaughtEncoders, TeachingData, write_bundle
 
 if TYPE_CHECKING:
-    from affectstream.train.teach.last_layers import LastLayers
+    from affectstream.train.teach.fit.last_layers import LastLayers
 
+__all__ = ["Settings", "Taught", "teach"]
 MIN_WINDOWS = 10
 """Coded time that is too short to learn anything from: less than this many windows."""
 OWN_RESULT = 0.97
 """Coding that agrees with the bundle this well looks like its own result that nobody corrected."""
-
 MIN_RECALL = 0.3
 """A new label that is found less often gets a note."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How to teach."""
-
-    tracks: Mapping[str, int] = field(default_factory=dict)
-    """Which track a name in the annotations is."""
-    people: Path | None = None
-    """A table ``recording,person`` (and ``track``) of who is in which recording."""
-    rename: Mapping[str, str] = field(default_factory=dict)
-    """Labels that count as another, such as bored as neutral."""
-    new_labels: tuple[str, ...] = ()
-    """Labels that the bundle does not have and shall learn."""
-    leave_out: tuple[str, ...] = ()
-    """Labels whose stretches are not used."""
-    reviewed: tuple[float, float] = (0.0, np.inf)
-    """The seconds that a person has coded."""
-    depth: Level | Literal["encoders"] | None = None
-    """Change no more than this: ``calibration``, ``fusion``, ``embeddings`` or ``encoders``; None: what helps
-    most."""
-    options: SourceOptions = field(default_factory=SourceOptions)
-    """How the recordings are scored: as for the results that were corrected."""
-    device: str = "auto"
-    threads: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,11 +110,11 @@ def teach(
     with Recognizer.open(bundle, device=settings.device, threads=settings.threads) as recognizer:
         check_teachable(recognizer.bundle)
         manifest = recognizer.bundle.manifest
-        labels = _labels(manifest, settings)
-        _check_names(sides, settings)
-        renamed = [_renamed(one, settings) for one in sides]
-        coded = match(files, renamed, people, settings.reviewed)
-        _check_labels(coded, labels, manifest)
+        labels = labels_of(manifest, settings)
+        check_names(sides, settings)
+        used = [renamed(one, settings) for one in sides]
+        coded = match(files, used, people, settings.reviewed)
+        check_labels(coded, labels, manifest)
         _check_enough(_coded_seconds(coded), manifest, "are coded")
         remarks: list[str] = []
         layers = _last_layers(recognizer.bundle, settings, remarks.append)
@@ -212,7 +187,7 @@ def _last_layers(
         )
         return {}
     try:
-        from affectstream.train.teach.last_layers import find_last_layers
+        from affectstream.train.teach.fit.last_layers import find_last_layers
     except ImportError as error:
         note(
             f"the encoders stay as they are: fitting them needs {error.name or 'torch'}: "
@@ -259,79 +234,6 @@ def _refit(
 
 def _listed(paths: str | Path | Sequence[str | Path]) -> list[str | Path]:
     return [paths] if isinstance(paths, str | Path) else list(paths)
-
-
-def _labels(manifest: Manifest, settings: Settings) -> tuple[str, ...]:
-    """The labels of the bundle and the new ones. Raises `OptionError` for a name that cannot be one."""
-    for label in settings.new_labels:
-        if label in manifest.labels:
-            raise OptionError(f"--new-label {label}: bundle {manifest.name!r} has it already")
-        if not is_label(label) or label in table_schema(()).names:
-            raise OptionError(
-                f"--new-label {label!r}: expected a word of a-z, 0-9, _ and -, and no column of the "
-                "results"
-            )
-    for old, new in settings.rename.items():
-        if new not in (*manifest.labels, *settings.new_labels):
-            raise OptionError(
-                f"--rename {old}={new}: {new!r} is no label of bundle {manifest.name!r}; expected one of "
-                f"{', '.join(manifest.labels)}, or a --new-label"
-            )
-    return (*manifest.labels, *dict.fromkeys(settings.new_labels))
-
-
-def _check_names(sides: Sequence[Annotations], settings: Settings) -> None:
-    """Raise `OptionError` for a label or a person in the options that no annotation has."""
-    codings = [coding for one in sides for coding in one.codings if coding.kind == KIND]
-    labels = {stretch.label for coding in codings for stretch in coding.stretches}
-    persons = {coding.person for coding in codings if coding.person is not None}
-    for option, names, used in (
-        ("--rename", labels, settings.rename),
-        ("--leave-out", labels, settings.leave_out),
-        ("--person", persons, settings.tracks),
-    ):
-        for name in used:
-            if codings and name not in names:
-                there = ", ".join(sorted(names)) or "nobody"
-                raise OptionError(
-                    f"{option} {name}: the annotations have no {name!r}; they have {there}"
-                )
-
-
-def _renamed(one: Annotations, settings: Settings) -> Annotations:
-    """The annotations with labels renamed, and without those that are left out."""
-
-    def changed(coding: Coding) -> Coding:
-        stretches = tuple(
-            Stretch(start, end, settings.rename.get(label, label))
-            for start, end, label in coding.stretches
-            if label not in settings.leave_out
-        )
-        return replace(coding, stretches=stretches)
-
-    codings = tuple(changed(coding) if coding.kind == KIND else coding for coding in one.codings)
-    return replace(one, codings=tuple(coding for coding in codings if coding.stretches))
-
-
-def _check_labels(
-    coded: Sequence[CodedRecording], labels: Collection[str], manifest: Manifest
-) -> None:
-    counts = labels_in(coded)
-    if unknown := [label for label in counts if label not in labels]:
-        names = ", ".join(f"{label!r} ({counts[label]} stretches)" for label in sorted(unknown))
-        first = sorted(unknown)[0]
-        raise OptionError(
-            f"bundle {manifest.name!r} does not know {names}; it knows {', '.join(manifest.labels)}. Count a "
-            f"label as another with --rename '{first}=neutral', leave it out with --leave-out '{first}', or "
-            f"let the bundle learn it with --new-label '{first}'"
-        )
-    if missing := [label for label in labels if label not in (*manifest.labels, *counts)]:
-        raise OptionError(f"--new-label {missing[0]}: no stretch has this label")
-    if len(counts) < 2:
-        raise DataError(
-            f"everything is coded as {next(iter(counts))!r}: expected two labels or more, also stretches in "
-            "which somebody is neutral"
-        )
 
 
 def _collect(

@@ -9,7 +9,7 @@ from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.graphs.batching import run_in_batches
 from affectstream.engines.labels import MODALITIES, Modality
 from affectstream.engines.spec import Array, Engine
-from affectstream.train.teach.hops import Evidence, frame_weights, pooled
+from affectstream.train.teach.data.hops import Evidence, frame_weights, pooled
 
 Feeds = dict[str, Array]
 """What a head takes, a row for each hop."""

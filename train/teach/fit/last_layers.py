@@ -29,11 +29,10 @@ from affectstream.train.explain.trained import load_trained
 from affectstream.train.networks.network import Encoder, Network
 from affectstream.train.onnx.engine_files import ServedHead, served_head
 from affectstream.train.recipes.net_recipe import NetRecipe
+from affectstream.train.teach.data.encoder_inputs import Features
 
 Weights = Mapping[str, Tensor]
 """Those of the last layers by name."""
-Features = tuple[Tensor, ...]
-"""What the last layers take, a row for each input."""
 BATCH = 128
 RATE, FREE_RATE = 5e-4, 2e-2
 """Learning rates of the last layers, and of what is dropped afterwards."""

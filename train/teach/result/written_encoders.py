@@ -9,10 +9,10 @@ import msgspec
 from msgspec import structs
 
 from affectstream.engines.bundle.shapes import ENCODER_ROLES
-from affectstream.engines.bundle.training import TRAINING
+from affectstream.engines.bundle.training import TRAINING, free_part
 from affectstream.engines.manifest import Engines
 from affectstream.train.export.bundle_folder import file_part
-from affectstream.train.teach.encoder_step import EncoderStep, Refitted
+from affectstream.train.teach.fit.encoder_step import EncoderStep, Refitted
 
 
 def write_encoders(
@@ -39,5 +39,7 @@ def write_encoders(
         new = structs.replace(part, sha256=digest, model=msgspec.UNSET)
         engines = structs.replace(engines, **{role: new})
         saved = read_run_or_bundle(layers.part.folder)
-        write_training(network, saved, {role: digest}, folder / TRAINING / layers.recipe.name)
+        write_training(
+            network, saved, {role: digest}, free_part(folder / TRAINING, layers.recipe.name)
+        )
     return engines

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from affectstream.train.teach.choose import Units, folds, split, units_of
-from affectstream.train.teach.correction import AMOUNTS
-from affectstream.train.teach.held_out import HeldOut
-from affectstream.train.teach.hops import Evidence, Hops
+from affectstream.train.teach.data.hops import Evidence, Hops
+from affectstream.train.teach.fit.choose import Units, folds, split, units_of
+from affectstream.train.teach.fit.correction import AMOUNTS
+from affectstream.train.teach.fit.held_out import HeldOut
 
 
 def hops(person, recording, seconds):

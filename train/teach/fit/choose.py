@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.train.teach.correction import Amount, Base, directions_of, fit
-from affectstream.train.teach.hops import Array, Hops
+from affectstream.train.teach.data.hops import Array, Hops
+from affectstream.train.teach.fit.correction import Amount, Base, directions_of, fit
 
 Unit = Literal["person", "recording", "block"]
 """What is held out whole: people; with one person, recordings; with one recording, blocks of time."""

@@ -20,8 +20,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from affectstream.engines.errors import BundleError
 from affectstream.engines.labels import MODALITIES, Modality
-from affectstream.train.teach.correction import Correction
-from affectstream.train.teach.hops import Array
+from affectstream.train.teach.data.hops import Array
+from affectstream.train.teach.fit.correction import Correction
 
 LEAST_OPSET = 13
 """From this on axes are inputs of the operators that are used here."""

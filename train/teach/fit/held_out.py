@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from affectstream.train.teach.choose import (
+from affectstream.train.teach.data.hops import Array, Hops
+from affectstream.train.teach.fit.choose import (
     EVIDENCE,
     OUTER,
     Units,
@@ -24,11 +25,10 @@ from affectstream.train.teach.choose import (
     split,
     units_of,
 )
-from affectstream.train.teach.correction import AMOUNTS, Amount, Base, fit, unchanged
-from affectstream.train.teach.hops import Array, Hops
+from affectstream.train.teach.fit.correction import AMOUNTS, Amount, Base, fit, unchanged
 
 if TYPE_CHECKING:
-    from affectstream.train.teach.encoder_step import EncoderStep
+    from affectstream.train.teach.fit.encoder_step import EncoderStep
 
 Step = Literal["calibration", "head", "encoders"]
 STEPS: Mapping[Step, str] = {

@@ -21,7 +21,7 @@ import numpy as np
 
 from affectstream.engines.labels import Modality
 from affectstream.engines.manifest import Calibration
-from affectstream.train.teach.hops import Array, Evidence, Hops
+from affectstream.train.teach.data.hops import Array, Evidence, Hops
 
 Level = Literal["none", "calibration", "fusion", "embeddings"]
 LEVELS: tuple[Level, ...] = ("none", "calibration", "fusion", "embeddings")

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from affectstream.train.calibration import expected_calibration_error
 from affectstream.train.metrics import classification
 from affectstream.train.statistics import Groups, Interval, bootstrap
-from affectstream.train.teach.choose import Units, log_loss
-from affectstream.train.teach.held_out import HeldOut, Step
-from affectstream.train.teach.hops import Hops
+from affectstream.train.teach.data.hops import Hops
+from affectstream.train.teach.fit.choose import Units, log_loss
+from affectstream.train.teach.fit.held_out import HeldOut, Step
 
 Outcome = Literal["helps", "unproven", "does not help"]
 MIN_UNITS = 5

@@ -27,13 +27,14 @@ from affectstream.train.recipe import FitConfig
 from affectstream.train.recipes.face_resnet import FaceResNet
 from affectstream.train.recipes.net_recipe import NetRecipe
 from affectstream.train.tasks import Task
-from affectstream.train.teach import held_out as held_out_module
-from affectstream.train.teach.choose import Units
-from affectstream.train.teach.correction import AMOUNTS, Base
-from affectstream.train.teach.encoder_step import EncoderInputs, Refitted, enough
-from affectstream.train.teach.held_out import HeldOut, held_out
-from affectstream.train.teach.hops import Evidence, Hops
-from affectstream.train.teach.last_layers import LastLayers
+from affectstream.train.teach.data.encoder_inputs import EncoderInputs
+from affectstream.train.teach.data.hops import Evidence, Hops
+from affectstream.train.teach.fit import held_out as held_out_module
+from affectstream.train.teach.fit.choose import Units
+from affectstream.train.teach.fit.correction import AMOUNTS, Base
+from affectstream.train.teach.fit.encoder_step import Refitted, enough
+from affectstream.train.teach.fit.held_out import HeldOut, held_out
+from affectstream.train.teach.fit.last_layers import LastLayers
 from affectstream.train.teach.teach import Settings, teach
 from tests.support.small_bundles import LABELS, plain
 from tests.train.teach.test_teach import STATES, coding, recording
@@ -185,6 +186,13 @@ def test_enough_is_coded_or_not(people, each, why):
     units = Units("person", np.repeat(np.arange(people), each))
     found = enough(np.ones(len(coded), bool), coded, units, manifest)
     assert found is None if why is None else why in found
+
+
+def test_one_recording_of_one_person_is_not_enough():
+    coded = hops(1, 300)
+    units = Units("block", np.arange(300) // 60)
+    found = enough(np.ones(300, bool), coded, units, read_manifest(POCKET))
+    assert found == "one recording of one person, expected 5 people"
 
 
 def test_one_label_is_not_enough():

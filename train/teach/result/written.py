@@ -23,36 +23,21 @@ from affectstream.train.errors import ParityError
 from affectstream.train.export import card
 from affectstream.train.export.bundle_folder import atomic_bundle, file_part, write_manifest
 from affectstream.train.files import encode_json
-from affectstream.train.statistics import Interval
-from affectstream.train.teach.correction import LEAST_PRIOR, Correction
-from affectstream.train.teach.encoder_step import EncoderStep, Refitted
-from affectstream.train.teach.evidence import Feeds, evidence_of, pooling
-from affectstream.train.teach.head_graph import write_taught_head
-from affectstream.train.teach.held_out import STEPS, Step
-from affectstream.train.teach.hops import Hops
-from affectstream.train.teach.verdict import METRICS, Comparison
-from affectstream.train.teach.written_encoders import write_encoders
+from affectstream.train.teach.data.evidence import Feeds, evidence_of, pooling
+from affectstream.train.teach.data.hops import Hops
+from affectstream.train.teach.fit.correction import LEAST_PRIOR, Correction
+from affectstream.train.teach.fit.encoder_step import EncoderStep, Refitted
+from affectstream.train.teach.fit.held_out import Step
+from affectstream.train.teach.result.head_graph import write_taught_head
+from affectstream.train.teach.result.taught_card import TeachingData, taught_card
+from affectstream.train.teach.result.verdict import Comparison
+from affectstream.train.teach.result.written_encoders import write_encoders
 
 FUSION, DOCUMENT = "fusion.onnx", "taught.json"
 CHECKED = 64
 """Hops of each recording on which the new head is checked."""
 TOLERANCE = 1e-3
 """Largest difference between the graph's logits and those of the correction."""
-
-
-@dataclass(frozen=True, slots=True)
-class TeachingData:
-    """What a bundle was taught with, for its card."""
-
-    people: int
-    recordings: int
-    stretches: int
-    minutes: float
-    """Of the hops that were used."""
-    counts: Mapping[str, int]
-    """Coded hops of each label."""
-    annotations: Mapping[str, str]
-    """SHA-256 of each file of annotations, by a number: names may be those of people."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,7 +112,7 @@ def write_bundle(
         licence = (folder / "LICENSE").read_text("utf-8") if (folder / "LICENSE").is_file() else ""
         card.write_texts(
             made,
-            _card(
+            taught_card(
                 own,
                 manifest,
                 correction,
@@ -266,81 +251,3 @@ def _neutral(
             )
         found[m] = tuple(round(float(v), 4) for v in changed)
     return found
-
-
-def _card(
-    own: Manifest,
-    base: Manifest,
-    correction: Correction,
-    comparison: Comparison,
-    lesson: TeachingData,
-    base_sha256: str,
-    steps: Mapping[Step, Comparison],
-    refitted: Sequence[Role],
-) -> list[str]:
-    counts = ", ".join(f"{label} {count}" for label, count in lesson.counts.items())
-    encoders = f"The encoders are those of `{base.name}`"
-    if refitted:
-        encoders += f", with new last layers in {' and '.join(refitted)}"
-    files = ", ".join(f"{number}: {digest[:12]}" for number, digest in lesson.annotations.items())
-    return [
-        card.title(own),
-        card.USE,
-        f"## Taught\nFrom the bundle `{base.name}` {base.version} (manifest {base_sha256[:12]}), by "
-        f"`affectstream teach`: {lesson.stretches} coded stretches, {lesson.minutes:.1f} minutes, "
-        f"{lesson.people} people, {lesson.recordings} recordings. Coded hops: {counts}.\n"
-        f"Annotations (SHA-256): {files}.\n{encoders}; its data, its limits and its license hold here too. "
-        f"Changed: {correction.amount}.",
-        f"## Measured\n{comparison.claim}\n\n{comparison_table(comparison)}\n\n{_label_table(comparison)}",
-        _steps_table(steps),
-        f"## Limits\nAll that was learned is one coder's view of {lesson.people} people. Coding that began "
-        "from this bundle's own results agrees with them more than independent coding would.",
-    ]
-
-
-def comparison_table(comparison: Comparison) -> str:
-    """Before and after on those held out, as a table."""
-    rows = [
-        (
-            name,
-            _interval(comparison.before[name]),
-            _interval(comparison.after[name]),
-            _interval(comparison.difference[name], sign=True),
-            note,
-        )
-        for name, note in METRICS.items()
-    ]
-    return card.table(("metric", "before", "after", "difference", "what"), rows)
-
-
-def _steps_table(steps: Mapping[Step, Comparison]) -> str:
-    """What each step would do, as a section; empty where there is one step alone."""
-    if len(steps) < 2:
-        return ""
-    rows = [
-        (STEPS[step], *(_interval(one.after[name]) for name in METRICS))
-        for step, one in steps.items()
-    ]
-    return (
-        "If no more than this is changed, on those held out (which is kept was chosen on those held in):\n\n"
-        + card.table(("changed", *METRICS), rows)
-    )
-
-
-def _label_table(comparison: Comparison) -> str:
-    rows = (
-        (label, row.count, *map(_two, (row.recall_before, row.recall_after, row.precision_after)))
-        for label, row in comparison.labels.items()
-    )
-    return card.table(("label", "hops", "found before", "found after", "right after"), rows)
-
-
-def _two(value: float | None) -> str:
-    return "-" if value is None else f"{value:.2f}"
-
-
-def _interval(one: Interval, *, sign: bool = False) -> str:
-    form = "+.3f" if sign else ".3f"
-    if not np.isfinite(one.low):
-        return format(one.value, form)
-    return f"{one.value:{form}} [{one.low:{form}}, {one.high:{form}}]"

@@ -8,7 +8,7 @@ on others, and a head that was fitted to that would trust it too much.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -19,14 +19,14 @@ from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.graphs.batching import run_in_batches
 from affectstream.engines.labels import Modality
 from affectstream.engines.manifest import Manifest
-from affectstream.train.teach.choose import INNER, Units, folds, split
-from affectstream.train.teach.evidence import Feeds, evidence_of
-from affectstream.train.teach.hops import Evidence, Hops
+from affectstream.train.teach.data.encoder_inputs import EncoderInputs, Features, Indices
+from affectstream.train.teach.data.evidence import Feeds, evidence_of
+from affectstream.train.teach.data.hops import Evidence, Hops
+from affectstream.train.teach.fit.choose import INNER, Units, folds, split
 
 if TYPE_CHECKING:
-    from affectstream.train.teach.last_layers import Features, LastLayers, Weights
+    from affectstream.train.teach.fit.last_layers import LastLayers, Weights
 
-Indices = NDArray[np.int64]
 MIN_UNITS = 5
 MIN_WINDOWS, MIN_OF_LABEL = 80, 10
 """Windows in which the modality is there, and windows of each of two labels or more."""
@@ -34,63 +34,18 @@ WIDTHS = (0.1, 0.3)
 STOPS = (2, 5, 10, 20)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class EncoderInputs:
-    """What an encoder was given in the windows of n hops."""
-
-    index: Indices
-    """(n, T) rows of `features`; -1 where a step is absent, or not known."""
-    features: Features
-    """What its last layers take, a row for each input."""
-
-    @staticmethod
-    def of_batches(index: Indices, parts: Sequence[Features]) -> EncoderInputs:
-        """From what the last layers take of each batch of inputs."""
-        import torch
-
-        columns = zip(*parts, strict=True)
-        return EncoderInputs(index, tuple(torch.cat(list(column)) for column in columns))
-
-    @property
-    def count(self) -> int:
-        """How many inputs there are."""
-        return len(self.features[0]) if self.features else 0
-
-    @staticmethod
-    def joined(parts: Sequence[EncoderInputs]) -> EncoderInputs:
-        """All inputs of several recordings."""
-        starts = np.cumsum([0, *(part.count for part in parts)])[:-1]
-        index = [
-            np.where(part.index < 0, -1, part.index + start)
-            for part, start in zip(parts, starts, strict=True)
-        ]
-        batches = [part.features for part in parts if part.count]
-        return EncoderInputs.of_batches(np.concatenate(index), batches)
-
-    @property
-    def newest(self) -> Indices:
-        """(n,) the last step that is there; -1 without any."""
-        steps = np.where(self.index >= 0, np.arange(self.index.shape[1]), -1).argmax(1)
-        return np.asarray(self.index[np.arange(len(self.index)), steps])
-
-    def rows(self, picked: Indices) -> tuple[EncoderInputs, Indices]:
-        """The inputs of some hops alone; the second are their rows among all."""
-        used, inverse = np.unique(self.index[picked], return_inverse=True)
-        index = inverse.reshape(self.index[picked].shape)
-        if len(used) and used[0] < 0:
-            used, index = used[1:], index - 1
-        return EncoderInputs(index, tuple(one[used] for one in self.features)), used
-
-
 def enough(present: NDArray[np.bool_], hops: Hops, units: Units, manifest: Manifest) -> str | None:
-    """Why there is too little coded of a modality to fit its encoder; None if there is enough."""
+    """Why there is too little coded of a modality to fit its encoder; None if there is enough.
+
+    `present` (n,) are the hops that have the modality.
+    """
+    if units.by == "block":
+        return f"one recording of one person, expected {MIN_UNITS} people"
     share = manifest.hop_us / manifest.window_us
     windows = present.sum() * share
-    among = len(np.unique(units.numbers[present])) if units.by != "block" else 0
+    among = len(np.unique(units.numbers[present]))
     if among < MIN_UNITS:
-        return (
-            f"{among} {'recordings' if units.by == 'recording' else 'people'}, expected {MIN_UNITS}"
-        )
+        return f"{among} {'people' if units.by == 'person' else 'recordings'}, expected {MIN_UNITS}"
     if windows < MIN_WINDOWS:
         minutes = manifest.window_us / 60e6
         return f"{windows * minutes:.1f} minutes, expected {MIN_WINDOWS * minutes:g}"

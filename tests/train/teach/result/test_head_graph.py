@@ -11,9 +11,9 @@ from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.folder import POCKET
 from affectstream.engines.devices.open import open_engine
 from affectstream.engines.labels import MODALITIES
-from affectstream.train.teach.correction import Amount, Base, Correction
-from affectstream.train.teach.evidence import evidence_of, pooling
-from affectstream.train.teach.head_graph import write_taught_head
+from affectstream.train.teach.data.evidence import evidence_of, pooling
+from affectstream.train.teach.fit.correction import Amount, Base, Correction
+from affectstream.train.teach.result.head_graph import write_taught_head
 from tests.support.small_bundles import plain
 
 SETS = [set(s) for n in (1, 2, 3) for s in combinations(MODALITIES, n)]

@@ -7,7 +7,7 @@ import pytest
 from affectstream.stream.errors import OptionError
 from affectstream.train.annotations.annotations import Annotations, Coding, Stretch
 from affectstream.train.errors import DataError
-from affectstream.train.teach.coded import People, match, read_people
+from affectstream.train.teach.data.coded import People, match, read_people
 
 ALL = (0.0, float("inf"))
 

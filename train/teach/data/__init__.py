@@ -1,0 +1,1 @@
+"""What was coded, and what a bundle's head and encoders were given there."""

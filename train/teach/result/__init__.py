@@ -1,0 +1,1 @@
+"""What teaching did for people who were held out, and the bundle that is written."""
