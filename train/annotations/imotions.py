@@ -8,10 +8,7 @@ from pathlib import Path
 from statistics import median
 
 from affectstream.train.annotations.annotations import Annotations, Coding, Stretch, rating
-from affectstream.train.data.imotions_export import Annotation, find_layout, read_annotations
-
-STRONG = 0.5
-"""AFFDEX's customary threshold: the emotion is the strongest of at least this, else neutral."""
+from affectstream.train.data.imotions_export import find_layout, read_annotations
 
 
 def read_imotions(path: Path, recording: str) -> Annotations:
@@ -24,7 +21,7 @@ def read_imotions(path: Path, recording: str) -> Annotations:
     longest = 2 * (median(steps) if steps else 0.04) + 1e-6
     stretches: list[Stretch] = []
     for row, start, end in zip(rows, times, [*times[1:], times[-1] + longest / 2], strict=True):
-        name, stop = _emotion(row), min(end, start + longest)
+        name, stop = row.emotion, min(end, start + longest)
         if name is None or stop <= start:
             continue
         if stretches and stretches[-1].label == name and start - stretches[-1].end < 1e-6:
@@ -43,10 +40,3 @@ def read_imotions(path: Path, recording: str) -> Annotations:
         if any(v is not None for v in values)
     ]
     return Annotations(path, recording, codings, tuple(ratings))
-
-
-def _emotion(row: Annotation) -> str | None:
-    if not row.intensities:
-        return None
-    strongest = max(row.intensities, key=lambda name: row.intensities[name])
-    return strongest if row.intensities[strongest] >= STRONG else "neutral"

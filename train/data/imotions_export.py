@@ -41,6 +41,8 @@ FACE_SOURCES = ("affdex", "affectiva", "affraw", "facet", "emotient")
 SOURCE_COLUMNS = ("combinedeventsource", "eventsource")
 """The first of these in the header names the sensor of a row; version 8 has the second once a sensor."""
 STIMULUS_COLUMNS = ("sourcestimuliname", "stimulusname")
+STRONG = 0.5
+"""AFFDEX's customary threshold: an emotion of at least this is shown."""
 _SLACK = 1.0
 """Percent by which a value may lie outside its range through rounding."""
 
@@ -193,6 +195,20 @@ class Annotation:
     attention: float | None
     engagement: float | None
     valence: float | None
+
+    @property
+    def emotion(self) -> str | None:
+        """The strongest emotion of at least `STRONG`, else neutral; None if there was no face.
+
+        Only newer exports have a column for neutral. It is not asked, so that the same face has the same
+        label in exports of all versions.
+        """
+        if not self.intensities:
+            return None
+        found = {
+            name: v for name, v in self.intensities.items() if name != "neutral" and v >= STRONG
+        }
+        return max(found, key=lambda name: found[name], default="neutral")
 
 
 def read_annotations(

@@ -8,7 +8,7 @@ from affectstream.train.annotations.annotations import Coding, Stretch
 from affectstream.train.annotations.names import label, tier
 from affectstream.train.annotations.read import read
 from affectstream.train.errors import DataError, DataMissing
-from tests.support.imotions_exports import old_export
+from tests.support.imotions_exports import new_export, old_export
 
 STRETCHES = (Stretch(0.0, 2.0, "joy"), Stretch(2.5, 4.0, "neutral"))
 
@@ -113,6 +113,12 @@ def test_an_export_of_imotions_gives_the_strongest_emotion(tmp_path):
     assert [stretch.label for stretch in coding.stretches] == ["joy", "fear", "neutral"]
     assert coding.stretches[0][:2] == pytest.approx((0.0, 0.2))
     assert coding.stretches[1].start == pytest.approx(0.3)  # between them there was no face
+
+
+def test_the_neutral_column_of_newer_exports_does_not_outweigh_a_shown_emotion(tmp_path):
+    values = [{"Joy": 60.0, "Neutral": 70.0}, {"Joy": 40.0, "Neutral": 30.0}]
+    new_export(tmp_path / "talk.csv", [(100.0 * i, value) for i, value in enumerate(values)])
+    assert [stretch.label for stretch in one(tmp_path / "talk.csv").stretches] == ["joy", "neutral"]
 
 
 @pytest.mark.parametrize(

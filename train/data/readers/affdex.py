@@ -5,7 +5,7 @@ In training a window holds the frames of several samples: by default they are th
 serving takes them.
 
 A frame takes the nearest annotation within half the time to the next frame, at most `TOLERANCE_US`. Its
-emotion is the strongest one of at least `STRONG`, AFFDEX's customary threshold, else neutral.
+emotion is `Annotation.emotion`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,12 @@ from affectstream.stream.media.picture import to_rgb
 from affectstream.stream.media.recording import Recording
 from affectstream.stream.media.types import Frame, Samples, sample_at
 from affectstream.stream.windowing.sound_timeline import SoundTimeline
-from affectstream.train.data.imotions_export import Annotation, find_layout, read_annotations
+from affectstream.train.data.imotions_export import (
+    STRONG,
+    Annotation,
+    find_layout,
+    read_annotations,
+)
 from affectstream.train.data.reading.crops import Cropper
 from affectstream.train.data.reading.export_pairs import Pair, find_pairs
 from affectstream.train.data.reading.reader import (
@@ -45,7 +50,6 @@ from affectstream.train.data.reading.reader import (
 from affectstream.train.data.sample import Sample
 from affectstream.train.errors import DataError, DataMissing
 
-STRONG = 0.5
 TOLERANCE_US = 50_000
 FACELESS = 0.5
 """With this share of frames without a face a recording gets a warning."""
@@ -225,11 +229,7 @@ def _nearest(t_us: int, times_us: Sequence[int], tolerance_us: int) -> int | Non
 
 
 def _sample(shared: Sample, number: int, t_us: int, annotation: Annotation) -> Sample:
-    found = annotation.intensities
-    emotion = None
-    if found:
-        strong = [name for name in found if name != "neutral" and found[name] >= STRONG]
-        emotion = max(strong, key=lambda name: found[name], default="neutral")
+    found, emotion = annotation.intensities, annotation.emotion
     intensities = np.asarray([found.get(name, np.nan) for name in EMOTIONS], np.float32)
     return replace(
         shared,
