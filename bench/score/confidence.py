@@ -25,10 +25,11 @@ from numpy.typing import NDArray
 from affectstream.bench.machine import describe
 from affectstream.bench.output import finish
 from affectstream.bench.score.diagrams import draw, table
-from affectstream.bench.score.pool import Pool, fit_pool, subsets
+from affectstream.bench.score.pool import Pool, fit_pool
 from affectstream.bench.score.reliability import Reliability, reliability
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.errors import UsageError
+from affectstream.engines.labels import subsets
 from affectstream.train.calibration import (
     contradictory,
     drawn_by_prior,
@@ -148,7 +149,7 @@ def cross_fitted(halves: Sequence[Half], prior: Scores) -> dict[str, Measured]:
     pools = [fit_pool(half.alone, half.labels, prior, half.people) for half in halves]
     pairs = list(zip(reversed(pools), halves, strict=True))
     found = {}
-    for subset in subsets(list(halves[0].alone)):
+    for subset in sorted(subsets(list(halves[0].alone)), key=len):
         name = "+".join(subset)
         alone = [
             np.concatenate([_chances(pool, half, (m,), prior) for pool, half in pairs])

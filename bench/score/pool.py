@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 from scipy.special import logsumexp
 
+from affectstream.engines.labels import subsets
 from affectstream.train.calibration import Calibrated, calibrate, drawn_by_prior, people_in
 
-Name = TypeVar("Name", bound=str)
 Logits = NDArray[np.float64]
 Labels = NDArray[np.int64]
 _SHRINK = 1e-3
@@ -39,12 +37,6 @@ class Pool:
         return np.asarray(np.sum(parts, axis=0))
 
 
-def subsets(modalities: Sequence[Name]) -> list[tuple[Name, ...]]:
-    """Every choice of one modality or more, the smallest first."""
-    sizes = range(1, len(modalities) + 1)
-    return [chosen for size in sizes for chosen in combinations(modalities, size)]
-
-
 def fit_pool(
     alone: Mapping[str, Logits],
     labels: Labels,
@@ -62,7 +54,7 @@ def fit_pool(
     weights = 1.0 / np.maximum(counts[labels], 1)
     weights /= weights.sum()
     truth = np.eye(classes)[labels]
-    sets = subsets(names)
+    sets = sorted(subsets(names), key=len)
 
     def loss(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         gains = np.exp(values[: len(names)])
@@ -90,7 +82,7 @@ def fit_pool(
         {},
     )
     limit: float | None = None
-    for subset in reversed(subsets(names)):
+    for subset in subsets(names):
         drawn = drawn_by_prior(labels, prior, people_in(subset, names, people))
         fused = pool.logits(alone, subset)[drawn]
         pool.calibrated["+".join(subset)] = found = calibrate(fused, labels[drawn], prior, limit)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.shapes import ENCODER_ROLES
 from affectstream.engines.graphs.batching import BATCH_SIZES, batch_size_for, pad_rows
-from affectstream.engines.labels import Modality
+from affectstream.engines.labels import Modality, subsets
 from affectstream.engines.manifest import Calibration
 from affectstream.engines.spec import Array
 from affectstream.train.calibration import probabilities
@@ -48,12 +47,6 @@ class BundleOutputs:
             logits = predicted["emotion"].astype(np.float64) / np.array(temperatures)[:, None]
             predicted["emotion"] = probabilities(logits, np.asarray(calibration.prior), 1.0)
         return predicted
-
-
-def subsets(modalities: Sequence[Modality]) -> list[tuple[Modality, ...]]:
-    """Every choice of one modality or more, the largest first."""
-    sizes = range(len(modalities), 0, -1)
-    return [chosen for size in sizes for chosen in combinations(modalities, size)]
 
 
 def bundle_outputs(

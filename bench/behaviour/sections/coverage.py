@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 
 from affectstream.bench.behaviour import intervals
 from affectstream.bench.behaviour.report import Measure, NotMeasured, Promise, Report
 from affectstream.bench.behaviour.workbench import Row, Workbench
-from affectstream.engines.labels import MODALITIES, Modality
+from affectstream.engines.labels import MODALITIES, Modality, subsets
 
 _Key = tuple[int, int | None]
 """Hop and track."""
@@ -65,7 +64,7 @@ def measure(bench: Workbench) -> Report:
 
 def _sets(modalities: Sequence[Modality]) -> list[tuple[Modality, ...]]:
     ordered = [m for m in MODALITIES if m in modalities]
-    return [chosen for size in range(1, len(ordered) + 1) for chosen in combinations(ordered, size)]
+    return sorted(subsets(ordered), key=len)
 
 
 def compare(

@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.folder import MANIFEST, read_manifest
 from affectstream.engines.errors import BundleError
+from affectstream.engines.labels import subsets
 from affectstream.stream import Recognizer, exits
 from affectstream.stream.errors import OptionError
 from affectstream.train.data.dataset import Dataset
@@ -27,7 +28,7 @@ from affectstream.train.late_fusion.members import find_members
 from affectstream.train.late_fusion.recipe import LateFusion, initial_weights
 from affectstream.train.loader.augment_state import AugmentState
 from affectstream.train.loader.batches import ValidBatches
-from affectstream.train.predict.bundle_outputs import bundle_outputs, subsets
+from affectstream.train.predict.bundle_outputs import bundle_outputs
 from affectstream.train.predict.bundle_samples import bundle_samples
 from affectstream.train.recipe import count_parameters
 from affectstream.train.recipes.registry import recipes

@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.folder import MANIFEST
 from affectstream.engines.bundle.training import RECIPE, TRAINING, WEIGHTS
+from affectstream.engines.labels import subsets
 from affectstream.stream import Recognizer
 from affectstream.stream.demo import babble
 from affectstream.train.config import FitConfig
@@ -21,7 +22,7 @@ from affectstream.train.fit.checkpoint import load_run
 from affectstream.train.fit.loop import fit
 from affectstream.train.networks.network import LastLayer
 from affectstream.train.onnx.engine_files import served_head
-from affectstream.train.predict.bundle_outputs import bundle_outputs, subsets
+from affectstream.train.predict.bundle_outputs import bundle_outputs
 from affectstream.train.recipes.net_recipe import NetRecipe
 from affectstream.train.recipes.registry import recipes
 from tests.support.media import Sound, Text, write_video

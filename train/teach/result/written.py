@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +12,11 @@ from msgspec import UNSET, structs
 
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.folder import MANIFEST, file_parts
+from affectstream.engines.bundle.shapes import ENCODER_ROLES
 from affectstream.engines.bundle.training import copy_training
 from affectstream.engines.cache.digest import sha256
 from affectstream.engines.devices.open import open_engine
-from affectstream.engines.labels import MODALITIES, Modality
+from affectstream.engines.labels import MODALITIES, Modality, subsets
 from affectstream.engines.manifest import Calibration, Manifest, Measurement, Role
 from affectstream.engines.models.registry import part_path
 from affectstream.train.errors import ParityError
@@ -50,7 +50,7 @@ class TaughtEncoders:
     @property
     def roles(self) -> tuple[Role, ...]:
         """Their roles in the bundle."""
-        return tuple(_ROLE[modality] for modality in self.refitted.weights)
+        return tuple(ENCODER_ROLES[modality] for modality in self.refitted.weights)
 
 
 def write_bundle(
@@ -132,21 +132,12 @@ def write_bundle(
 def new_temperatures(manifest: Manifest, correction: Correction) -> dict[str, float]:
     """The temperature of every set of modalities of a bundle; those that were not coded
     keep theirs."""
-    taken = [m for m in MODALITIES if getattr(manifest.engines, _ROLE[m]) is not None]
+    taken = [m for m in MODALITIES if getattr(manifest.engines, ENCODER_ROLES[m]) is not None]
     found = {}
-    for size in range(len(taken), 0, -1):
-        for members in combinations(taken, size):
-            name = "+".join(members)
-            old = manifest.calibration.temperature.get(name, 1.0)
-            found[name] = round(old / correction.factor(name), 6)
+    for name in map("+".join, subsets(taken)):
+        old = manifest.calibration.temperature.get(name, 1.0)
+        found[name] = round(old / correction.factor(name), 6)
     return found
-
-
-_ROLE: Mapping[Modality, Role] = {
-    "video": "face_encoder",
-    "voice": "voice_encoder",
-    "text": "text_encoder",
-}
 
 
 def _check(
@@ -188,7 +179,7 @@ def _manifest(
 ) -> Manifest:
     prior = np.exp(correction.base.log_prior + correction.bias)
     prior = np.maximum(prior / prior.sum(), LEAST_PRIOR)
-    kept = {"face_detector", "face_geometry", *_ROLE.values()} - set(refitted)
+    kept = {"face_detector", "face_geometry", *ENCODER_ROLES.values()} - set(refitted)
     by = {"person": "people", "recording": "recordings", "block": "blocks of time"}[comparison.by]
     results = tuple(
         Measurement("taught", f"{by} held out", metric, round(value.value, 4), comparison.hops)
@@ -236,7 +227,7 @@ def _neutral(
         neutral = hops.evidence.present[m] & (hops.truth == names.index("neutral"))
         values = np.zeros(len(names))
         values[: len(old)] = old
-        if _ROLE[m] in refitted:
+        if ENCODER_ROLES[m] in refitted:
             if not neutral.any():
                 continue  # nothing is known of what the new encoder says of neutral people
             values[: len(old)] = hops.evidence.alone[m][neutral].mean(0)
