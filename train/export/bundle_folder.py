@@ -54,6 +54,12 @@ def _is_occupied(output: Path) -> bool:
     return not output.is_dir() or any(output.iterdir())
 
 
+def copy_licences(source: Path, folder: Path) -> None:
+    """Copy `LICENSE.NAME` of each work of others in the bundle `source`: its terms go where it goes."""
+    for path in source.glob("LICENSE.*"):
+        shutil.copyfile(path, folder / path.name)
+
+
 def write_manifest(folder: Path, manifest: Manifest) -> None:
     """Write a bundle's manifest into its `folder`."""
     (folder / MANIFEST).write_bytes(encode_manifest(manifest))

@@ -19,7 +19,12 @@ from affectstream.train.data.dataset import read_info
 from affectstream.train.errors import RunError
 from affectstream.train.evaluate.parts.detector_metrics import measure_detector
 from affectstream.train.export import card
-from affectstream.train.export.bundle_folder import atomic_bundle, file_part, write_manifest
+from affectstream.train.export.bundle_folder import (
+    atomic_bundle,
+    copy_licences,
+    file_part,
+    write_manifest,
+)
 from affectstream.train.export.merged_bundle import MergeConfig, merged_manifest, write_merged
 from affectstream.train.export.steps import (
     Exported,
@@ -144,6 +149,7 @@ def _copy(member: Member, folder: Path) -> None:
     for name in [MANIFEST, *own, *_TEXTS]:
         if (member.folder / name).is_file():
             shutil.copyfile(member.folder / name, folder / name)
+    copy_licences(member.folder, folder)
     copy_training(member.folder, member.manifest, folder, member.manifest)
     if (member.folder / RECIPE).is_file():  # of before there was `training/`
         write_recipe(portable_recipe(read_run_or_bundle(member.folder)), {}, folder)

@@ -44,7 +44,7 @@ from affectstream.engines.models.registry import part_path
 from affectstream.stream.errors import OptionError
 from affectstream.train.config import read_toml
 from affectstream.train.errors import RunError
-from affectstream.train.export.bundle_folder import file_part
+from affectstream.train.export.bundle_folder import copy_licences, file_part
 from affectstream.train.fit.checkpoint import BEST, load, load_best
 from affectstream.train.late_fusion.member_logits import modalities_of
 from affectstream.train.late_fusion.recipe import FUSION
@@ -142,6 +142,7 @@ def write_merged(members: Sequence[Member], config: MergeConfig, folder: Path) -
 
 def _copied(part: FilePart, source: Path, name: str, folder: Path) -> FilePart:
     shutil.copyfile(part_path(source, part), folder / name)
+    copy_licences(source, folder)
     return structs.replace(part, file=name, model=msgspec.UNSET)
 
 

@@ -22,7 +22,7 @@ from affectstream.engines.manifest import (
 from affectstream.stream.errors import OptionError
 from affectstream.train.calibration import COVERAGE, EVEN
 from affectstream.train.export import card
-from affectstream.train.export.bundle_folder import atomic_bundle, file_part
+from affectstream.train.export.bundle_folder import atomic_bundle, copy_licences, file_part
 from affectstream.train.export.steps import (
     Exported,
     Report,
@@ -78,6 +78,7 @@ def assemble(
         if _needs_detector(spec):
             for part in _face_engines().values():
                 shutil.copyfile(POCKET / part.file, folder / part.file)
+            copy_licences(POCKET, folder)
         make_manifest = partial(_manifest, folder, bound.name, spec)
         exported = calibrate_and_measure(folder, data, _prior(spec), make_manifest, report)
         card.write_texts(
@@ -182,7 +183,7 @@ def _sources(spec: ModelSpec) -> str:
 def _licence_of_weights(spec: ModelSpec) -> str:
     own = "as the licence of the data allows"
     if _needs_detector(spec):
-        own = f"the engines of pocket CC-BY-NC-SA-4.0; the others {own}"
+        own = f"face_geometry CC-BY-NC-SA-4.0; YuNet: Apache-2.0; the others {own}"
     sources = _sources(spec)
     return f"{own}, and those of {sources}" if sources else own
 
@@ -196,7 +197,8 @@ def _licence(name: str, spec: ModelSpec) -> list[str]:
         f"They started from pretrained weights, whose licences apply too: {sources}."
         if sources
         else "",
-        f'Faces are found and measured by engines of the bundle "pocket", under\n{card.CC_BY_NC_SA}.'
+        'face_detector.onnx is YuNet, changed as in the bundle "pocket", under the Apache license 2.0: see\n'
+        f'LICENSE.yunet. face_geometry.onnx is that of "pocket", under\n{card.CC_BY_NC_SA}.'
         if _needs_detector(spec)
         else "",
     )

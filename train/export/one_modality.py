@@ -14,7 +14,12 @@ from affectstream.engines.labels import Modality
 from affectstream.engines.manifest import FACE_ROLES, Engines
 from affectstream.engines.models.registry import part_path
 from affectstream.stream.errors import OptionError
-from affectstream.train.export.bundle_folder import atomic_bundle, file_part, write_manifest
+from affectstream.train.export.bundle_folder import (
+    atomic_bundle,
+    copy_licences,
+    file_part,
+    write_manifest,
+)
 from affectstream.train.export.steps import (
     Report,
     check_opens,
@@ -46,6 +51,7 @@ def write_one_modality(
             files.append(engines.text_encoder.tokenizer)
         for part in files:
             shutil.copyfile(part_path(source, part), folder / part.file)
+        copy_licences(source, folder)
         for name in _TEXTS:
             if (source / name).is_file():
                 shutil.copyfile(source / name, folder / name)

@@ -177,6 +177,10 @@ def test_a_face_engine_comes_from_a_bundle_or_a_file_with_its_settings(tmp_path)
     folder.mkdir()
     part = face_engine("face_detector", {"source": "pocket"}, folder)
     assert part == read_manifest(POCKET).engines.face_detector
+    terms = (POCKET / "LICENSE.yunet").read_text()
+    assert (folder / "LICENSE.yunet").read_text() == terms, "they go where YuNet goes"
+    write_one_modality("pocket", "video", tmp_path / "video", report=silent)
+    assert (tmp_path / "video" / "LICENSE.yunet").read_text() == terms
     graph = str(POCKET / part.file)
     with pytest.raises(OptionError, match="input_size"):
         face_engine("face_detector", {"source": graph}, folder)

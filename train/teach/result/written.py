@@ -21,7 +21,12 @@ from affectstream.engines.manifest import Calibration, Manifest, Measurement, Ro
 from affectstream.engines.models.registry import part_path
 from affectstream.train.errors import ParityError
 from affectstream.train.export import card
-from affectstream.train.export.bundle_folder import atomic_bundle, file_part, write_manifest
+from affectstream.train.export.bundle_folder import (
+    atomic_bundle,
+    copy_licences,
+    file_part,
+    write_manifest,
+)
 from affectstream.train.files import encode_json
 from affectstream.train.teach.data.evidence import Feeds, evidence_of, pooling
 from affectstream.train.teach.data.hops import Hops
@@ -109,6 +114,7 @@ def write_bundle(
             "steps": {step: asdict(one) for step, one in (steps or {}).items()},
         }
         (made / DOCUMENT).write_bytes(encode_json(document))
+        copy_licences(folder, made)
         licence = (folder / "LICENSE").read_text("utf-8") if (folder / "LICENSE").is_file() else ""
         card.write_texts(
             made,
