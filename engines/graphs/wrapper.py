@@ -1,4 +1,4 @@
-"""An engine around another engine, for what is to happen beside each run."""
+"""An engine around another one, which it runs: to batch, time or record what goes through."""
 
 from __future__ import annotations
 

@@ -19,7 +19,6 @@ function points(change) {
   return `${change < 0 ? "−" : "+"}${number.replace("-", "")}`;
 }
 const top1 = (scores) => Object.entries(scores).reduce((best, one) => (one[1] > best[1] ? one : best));
-const who = found.track === null ? "the recording itself" : `person ${found.track}`;
 const colorFor = (change) => (change < 0 ? found.colors.against : found.colors.for);
 
 const SVG = "http://www.w3.org/2000/svg";
