@@ -18,7 +18,13 @@ DemoSource = Annotated[
 ]
 JsonFolder = Annotated[
     Path | None,
-    typer.Option("--output", "-o", help="Folder for JSON and pictures.", show_default="none"),
+    typer.Option(
+        "--output",
+        "-o",
+        help="Folder for JSON and pictures.",
+        show_default="none",
+        file_okay=False,
+    ),
 ]
 OnlyJson = Annotated[bool, typer.Option("--json", help="Print nothing but the JSON.")]
 Files = Annotated[list[Path], typer.Argument(help="Recordings.", show_default=False)]

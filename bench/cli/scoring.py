@@ -72,6 +72,7 @@ def cost(
         float,
         typer.Option(
             min=1,
+            max=3600,
             help="Length of recordings with faces and sizes, and time for each number of sessions.",
         ),
     ] = 8.0,

@@ -57,14 +57,18 @@ def read_manifest(folder: Path) -> Manifest:
         raise BundleError(f"{path} is not a bundle manifest: {error}") from error
     if re.fullmatch(r"\d{1,9}\.\d{1,9}", version) is None:
         raise BundleError(f"{path} has format {version!r}, expected numbers such as {FORMAT}")
-    if int(version.partition(".")[0]) > int(FORMAT.partition(".")[0]):
+    if _numbers(version)[0] > _numbers(FORMAT)[0]:
         raise BundleError(
             f"{path} has format {version}, this version reads up to {FORMAT}: upgrade affectstream"
         )
     try:
         manifest = msgspec.json.decode(raw, type=Manifest)
     except msgspec.ValidationError as error:
-        raise BundleError(f"{path}: {error}") from error
+        newer = _numbers(version) > _numbers(FORMAT)
+        hint = (
+            f"; its format {version} is newer than {FORMAT}: upgrade affectstream" if newer else ""
+        )
+        raise BundleError(f"{path}: {error}{hint}") from error
     for fault in _faults(manifest):
         raise BundleError(f"{path}: {fault}")
     for part in file_parts(manifest):
@@ -72,6 +76,11 @@ def read_manifest(folder: Path) -> Manifest:
     for part in engine_parts(manifest).values():
         check_self_contained(part_path(folder, part))
     return manifest
+
+
+def _numbers(version: str) -> tuple[int, int]:
+    major, minor = version.split(".")
+    return int(major), int(minor)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """`bench cost` on small settings."""
 
 import json
+import wave
 
 import av
 import numpy as np
@@ -88,6 +89,21 @@ def test_all_of_them(clip, capsys):
     assert all(growth["rows"][0]["cost"] > 0 for growth in growths)
     assert growths[2]["rows"][0]["peak MB"] > 50
     assert any("peak MB" in line for line in lines)
+
+
+def test_a_recording_or_folder_that_cannot_be_used_is_named_at_once(tmp_path, capsys):
+    sound = tmp_path / "sound.wav"
+    with wave.open(str(sound), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(bytes(32_000))
+    for arguments, code, message in (
+        (("--source", "none.mp4"), exits.NOTHING, "none.mp4: no such file"),
+        (("--source", sound), exits.NOTHING, "sound.wav: has no pictures"),
+        (("--output", sound), exits.USAGE, "is a file"),
+        (("--seconds", "inf"), exits.USAGE, "3600"),
+    ):
+        assert run_command("bench", "cost", "--only", "faces", *arguments) == code
+        assert message in " ".join(capsys.readouterr().err.split())
 
 
 def test_mistakes_are_named(capsys):

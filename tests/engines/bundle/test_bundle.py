@@ -159,6 +159,7 @@ def test_a_file_that_is_not_a_graph_is_refused(copy):
     [
         (lambda m: m.update(format="2.0"), r"format 2\.0, this version reads up to 1\.6"),
         (lambda m: m.update(colour="red"), "unknown field"),
+        (lambda m: m.update(format="1.99", colour="red"), r"unknown field .* upgrade affectstream"),
         (lambda m: m.update(hop_us=300_001), "whole"),
         (lambda m: m["labels"].__setitem__(0, "Very bored"), r"\['Very bored'\]: expected words"),
         (lambda m: m["calibration"]["prior"].pop(), "6 prior probabilities for 7 labels"),
