@@ -44,6 +44,7 @@ class Reliability:
 
     samples: int
     people: int
+    """With one there is no interval: the ends of intervals are the values themselves, and `chance` is 0."""
     accuracy: float
     ece: float
     """The plain estimate, as others report it."""

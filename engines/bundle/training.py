@@ -28,7 +28,7 @@ RECIPE, WEIGHTS = "recipe.json", "weights.safetensors"
 
 
 class _Ties(Struct, frozen=True):
-    """What `recipe.json` says of the files that belong to it; the rest is for `train`."""
+    """The files that belong to a `recipe.json`; its other keys are for `train`."""
 
     recipe: PlainName
     """The name of a folder too, see `copy_training`."""

@@ -52,16 +52,23 @@ def network_page(document: Mapping[str, Any], pictures: Mapping[str, bytes]) -> 
         cards.append(_token_card(explained["name"], document["tokens"]))
     cards += [_sanity_card(document.get("sanity", ())), _limits(document)]
     badges = [] if label is None else [(f"labeled {label}", label != explained["name"])]
-    said = explained["name"] if share is None else f"{explained['name']} {share:.0%}"
+    predicted = explained["name"] if share is None else f"{explained['name']} {share:.0%}"
     return page(
-        "explanation", document["sample"], f"{document['recipe']}: {said}", badges, cards, KEEP_IT
+        "explanation",
+        document["sample"],
+        f"{document['recipe']}: {predicted}",
+        badges,
+        cards,
+        KEEP_IT,
     )
 
 
 def _what(document: Mapping[str, Any]) -> Html:
     explained, label = document["explained"], document["label"]
     name, share = explained["name"], explained["probability"]
-    sentence = f"{document['recipe']} says {name}" + ("" if share is None else f" with {share:.1%}")
+    sentence = f"{document['recipe']} predicts {name}" + (
+        "" if share is None else f" with {share:.1%}"
+    )
     if label is not None:
         sentence += ", as the label does" if label == name else f"; the label is {label}"
     remark = (

@@ -15,7 +15,7 @@ from affectstream.train.gallery.explanation_cards import explanation
 PAGES = "report.html", "explanation.html", "explanation.mp4"
 """What a card leads to, the first that is there; else to the file of results."""
 PICTURES = "face.png", "grad_cam.png", "attention_rollout.png", "regions.png", "voice.png"
-"""Pictures of an explanation: the first that is there is shown, if asked for."""
+"""Pictures of an explanation: with --media the first that is there is shown."""
 
 READERS: Mapping[str, Callable[[Path], Card | None]] = {
     "metrics.json": results.evaluation,

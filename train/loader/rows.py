@@ -16,7 +16,7 @@ from affectstream.train.tasks import labeled_rows
 LARGE_COLUMN_OF = {"video": "crops", "voice": "audio"}
 """The large column that holds a modality."""
 COLUMN_OF = {"video": "crop_times_us", "voice": "audio_samples", "text": "text"}
-"""The small column that tells whether a row has a modality."""
+"""The small column that shows whether a row has a modality."""
 _NEEDED = {
     "video": "pictures, prepared with '--crop face', '--crop person' or '--crop frame'",
     "voice": "sound",

@@ -147,10 +147,10 @@ class Collector:
         options: SourceOptions,
         layers: Mapping[Modality, LastLayers] | None = None,
     ) -> None:
-        """`labels` are those of the bundle, then new ones; `layers` the encoders whose inputs are kept.
+        """`labels` are those of the bundle, then new ones; `layers` the encoders whose inputs are collected.
 
-        Raises `BundleError` for a bundle whose head
-        cannot be taught."""
+        Raises `BundleError` for a bundle whose head cannot be taught.
+        """
         check_teachable(recognizer.bundle)
         self._recognizer, self._labels, self._options = recognizer, tuple(labels), options
         self._head = recognizer.bundle.engines["fusion"]

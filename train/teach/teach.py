@@ -225,7 +225,7 @@ def _encoder_step(
 def _refit(
     encoders: EncoderStep | None, checked: HeldOut, units: Units, window_s: float
 ) -> Refitted | None:
-    """The encoders fitted to all that was coded, if those held in say so."""
+    """The encoders fitted to all that was coded, if that was chosen on those held in."""
     if encoders is None or not checked.with_encoders:
         return None
     found = encoders.refit(np.arange(len(encoders.hops)), units, window_s)

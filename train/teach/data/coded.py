@@ -29,7 +29,7 @@ class People:
     """Names by recording and track; with the track None, of the only person in a recording."""
 
     def name(self, recording: str, track: int | None) -> str | None:
-        """The person of a track, or of a whole recording; None if nobody says."""
+        """The person of a track, or of a whole recording; None if it is not stated."""
         own = self.by_recording.get((recording, track))
         return self.by_recording.get((recording, None)) if own is None else own
 
@@ -44,9 +44,9 @@ class CodedPerson:
     speaker: str | None
     """The name by which a transcript may know the person."""
     person: str
-    """The same in all recordings of one person, as far as anybody says so."""
+    """The same in all recordings of one person, as far as it is stated."""
     is_named: bool
-    """Whether somebody says who it is."""
+    """Whether it is stated who it is."""
 
     def is_about(self, reading: Reading, readings: Sequence[Reading]) -> bool:
         """Whether a reading among the `readings` of one hop that had any input is of this person."""
@@ -80,7 +80,7 @@ def match(
 ) -> list[CodedRecording]:
     """The recordings that have annotations, with the people in them.
 
-    `reviewed` are the seconds that a person has looked at: stretches outside are left out. Raises `DataError`
+    `reviewed` are the seconds that a person has reviewed: stretches outside are left out. Raises `DataError`
     if nothing matches, or names are ambiguous.
     """
     files = _by_name(recordings)

@@ -1,4 +1,4 @@
-"""What a bundle's head says of coded hops, together and of each modality alone."""
+"""The outputs of a bundle's head for coded hops, from all modalities and from each alone."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def pooling(bundle: Bundle, modality: Modality) -> NDArray[np.float32]:
 
 
 def evidence_of(bundle: Bundle, feeds: Feeds, logits: Array) -> Evidence:
-    """What the head of `bundle` says of n hops, from its `feeds` and `logits` (n, C)."""
+    """The evidence about n hops, from the `feeds` of the head of `bundle` and its `logits` (n, C)."""
     head = bundle.engines["fusion"]
     modalities = tuple(m for m in MODALITIES if m in head.inputs)
     present = {m: np.asarray(feeds[f"{m}_mask"].any(1), np.bool_) for m in modalities}
@@ -42,7 +42,7 @@ def evidence_of(bundle: Bundle, feeds: Feeds, logits: Array) -> Evidence:
 def _alone(
     head: Engine, feeds: Feeds, modality: Modality, present: NDArray[np.bool_]
 ) -> NDArray[np.float64]:
-    """What a head says of one modality alone, (n, C); zeros where it is absent."""
+    """The logits (n, C) of a head from one modality alone; zeros where it is absent."""
     found = np.zeros((len(present), int(head.outputs["logits"].shape[-1])))
     count = int(present.sum())
     if count:

@@ -1,4 +1,4 @@
-"""The coded hops of recordings: what the head was given of each, what it said, and what the coder said."""
+"""The coded hops of recordings: the inputs and outputs of the head for each, and the coder's label."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ shows the face as it is now."""
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
-    """What a head is given of n hops, and what it says; C labels of the bundle."""
+    """Inputs and outputs of a head for n hops; C labels of the bundle."""
 
     logits: Array
     """(n, C) of all modalities together, for a uniform prior."""
@@ -76,7 +76,7 @@ class Hops:
         return len(self.truth)
 
     def with_evidence(self, evidence: Evidence) -> Hops:
-        """The same hops, of which a head was given and says something else."""
+        """The same hops with other inputs and outputs of the head."""
         return replace(self, evidence=evidence)
 
     def rows(self, picked: Picked) -> Hops:

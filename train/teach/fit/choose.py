@@ -1,4 +1,4 @@
-"""How much a head may change: what people who were held out say."""
+"""How much a head may change, chosen by how well held-out people are predicted."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
     scores = log prior + b + k(M) logits(M) / T(M) + sum over present m of (g_m logits_m + E_m V_m + c_m)
 
-M is the set of modalities in use, `logits(M)` what the old head says, `logits_m` what it says of one
+M is the set of modalities in use, `logits(M)` the output of the old head, `logits_m` its output for one
 modality alone, `E_m` the pooled embedding of a modality, T the old temperatures. b, g, c and V begin at 0 and
 k at 1, and each has a Gaussian prior there; its width is the amount of change. It is a multinomial logistic
 regression with a MAP estimate (Murphy, Probabilistic Machine Learning, 2022, 10.3), which has one optimum.
@@ -67,7 +67,7 @@ AMOUNTS = (
 
 @dataclass(frozen=True, slots=True)
 class Base:
-    """What the old head's calibration says, over old and new labels."""
+    """The old head's calibration, over old and new labels."""
 
     log_prior: Array
     """(C,) of all labels; new ones count as one label of mean frequency."""

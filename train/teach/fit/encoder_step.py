@@ -1,9 +1,9 @@
-"""Encoders whose last layers are fitted too, and what the head then says.
+"""Fits the last layers of encoders too, and gives what the head then predicts.
 
 Which width and number of epochs (early stopping) are used is chosen on people who are held in: in each of a
-few folds of them the last layers are fitted to the others. What these fits say of their held-out fold is also
-what the head is fitted to (stacking: Wolpert 1992): on people that an encoder was fitted to, it is surer than
-on others, and a head that was fitted to that would trust it too much.
+few folds of them the last layers are fitted to the others. The head is fitted to their outputs for the
+held-out folds too (stacking: Wolpert 1992): an encoder is surer of people that it was fitted to than of
+others, and a head that was fitted to such outputs would trust it too much.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class EncoderStep:
         return Refitted(self._evidence(feeds), weights, chosen)
 
     def evidence(self, picked: Indices, weights: Mapping[Modality, Weights]) -> Evidence:
-        """What the head says of the hops `picked`, with `weights` in the last layers."""
+        """What the head predicts for the hops `picked`, with `weights` in the last layers."""
         return self._evidence(self.feeds_of(picked, weights))
 
     def feeds_of(self, picked: Indices, weights: Mapping[Modality, Weights]) -> Feeds:

@@ -41,7 +41,7 @@ STEPS: Mapping[Step, str] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HeldOut:
-    """What the old and the new bundle say of hops of units that neither was fitted to."""
+    """The predictions of the old and the new bundle for hops of units that neither was fitted to."""
 
     before: Array
     """(n, C)"""

@@ -3,8 +3,9 @@
 The layers below are frozen, so their outputs are computed once. A weight has a Gaussian prior around its old
 value (L2-SP: Li, Grandvalet, Davoine, Explicit Inductive Bias for Transfer Learning with Convolutional
 Networks, ICML 2018), whose width is a share of the size of its layer's weights. The head of the network stays
-as it is; beside it learn how sure it is, how frequent each label is, and what the embeddings say of new
-labels. These three are dropped afterwards: the correction of the bundle's own head finds its own.
+as it is. Three things are learned beside it: how sure it is, how frequent each label is, and weights from the
+embedding to the scores of new labels. They are dropped afterwards: the correction of the bundle's own head
+fits its own.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ RATE, FREE_RATE = 5e-4, 2e-2
 WARM_UP = 40
 """Steps of what is dropped afterwards before the last layers learn too."""
 NEW_WIDTH = 0.3
-"""Of the prior of what an embedding says of a new label."""
+"""Standard deviation of the prior of the weights of a new label."""
 TOLERANCE = 0.02
 """Largest difference between the embeddings of the network and of the bundle's engine, whose weights may be
 stored as FP16, relative to the largest embedding."""
@@ -112,7 +113,7 @@ class LastLayers:
         generator = torch.Generator().manual_seed(0)
         fit = _Fit(self, truth, labels, width)
         target = torch.from_numpy(truth)
-        fit.warm_up(features, target)
+        fit.warm_up(features, target, windows)
         found: dict[int, tuple[Weights, float]] = {}
         for epoch in range(1, max(stops) + 1):
             for rows in torch.randperm(len(truth), generator=generator).split(BATCH):
@@ -159,7 +160,7 @@ class _Fit:
             groups.append({"params": [one for one, _, _ in self.drawn], "lr": RATE})
         self.optimizer = torch.optim.Adam(groups)
 
-    def warm_up(self, features: Features, target: Tensor) -> None:
+    def warm_up(self, features: Features, target: Tensor, windows: float) -> None:
         """Fit what is dropped afterwards first, so that the last layers do not learn it."""
         with torch.no_grad():
             parts = zip(*(one.split(512) for one in features), strict=True)
@@ -168,7 +169,7 @@ class _Fit:
             )
         optimizer = torch.optim.Adam([self.bias, self.scale, self.new], 0.1)
         for _ in range(WARM_UP):
-            loss = F.cross_entropy(self._scores(embedding), target) + self.penalty() / len(target)
+            loss = F.cross_entropy(self._scores(embedding), target) + self.penalty() / windows
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()

@@ -88,7 +88,7 @@ def _steps_table(steps: Mapping[Step, Comparison]) -> str:
         for step, one in steps.items()
     ]
     return (
-        "If no more than this is changed, on those held out (which is kept was chosen on those held in):\n\n"
+        "If no more than this is changed, on those held out (what to write was chosen on those held in):\n\n"
         + card.table(("changed", *METRICS), rows)
     )
 

@@ -1,4 +1,4 @@
-"""Before and after on those who were held out, and what may be said of it."""
+"""Metrics before and after on those who were held out, and what may be concluded."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Comparison:
     hops: int
     outcome: Outcome
     claim: str
-    """What may be said, in one or two sentences."""
+    """What may be concluded, in one or two sentences."""
 
 
 def compare(hops: Hops, units: Units, found: HeldOut, limits: NDArray[np.float64]) -> Comparison:
@@ -123,13 +123,13 @@ def _by_label(hops: Hops, found: HeldOut) -> dict[str, LabelRow]:
     before, after = found.before.argmax(1), found.after.argmax(1)
     rows = {}
     for number, label in enumerate(hops.labels):
-        own, told = hops.truth == number, after == number
-        if own.any() or told.any():
+        own, predicted = hops.truth == number, after == number
+        if own.any() or predicted.any():
             rows[label] = LabelRow(
                 int(own.sum()),
                 _share(before[own] == number),
                 _share(after[own] == number),
-                _share(hops.truth[told] == number),
+                _share(hops.truth[predicted] == number),
             )
     return rows
 

@@ -224,7 +224,7 @@ def _neutral(
     hops: Hops,
     refitted: Sequence[Role],
 ) -> dict[Modality, tuple[float, ...]]:
-    """What the new head says of neutral faces and voices alone: what the old one says, and what is added."""
+    """The new head's logits of neutral faces and of neutral voices: the old one's, and what is added."""
     names = list(hops.labels)
     if "neutral" not in names:
         return {}
@@ -235,14 +235,14 @@ def _neutral(
         values[: len(old)] = old
         if ENCODER_ROLES[m] in refitted:
             if not neutral.any():
-                continue  # nothing is known of what the new encoder says of neutral people
+                continue  # no neutral hop went through the new encoder
             values[: len(old)] = hops.evidence.alone[m][neutral].mean(0)
         changed = values + temperatures[m] * (
             correction.gain.get(m, 0.0) * values + correction.offset.get(m, 0.0)
         )
         if m in correction.matrix:
             if not neutral.any():
-                continue  # nothing is known of neutral embeddings
+                continue  # no neutral embedding is known
             changed += temperatures[m] * (
                 hops.evidence.embeddings[m][neutral].mean(0) @ correction.matrix[m]
             )
