@@ -1,7 +1,7 @@
 """Sends the stages of the pipeline as OpenTelemetry spans to a collector, where the user asks for it.
 
-Where they go is said by OpenTelemetry's own environment variables, such as ``OTEL_EXPORTER_OTLP_ENDPOINT``;
-by default to a collector on this machine. Spans hold the name of a stage, its times, its thread and how many
+OpenTelemetry's own environment variables name the collector, such as ``OTEL_EXPORTER_OTLP_ENDPOINT``; the
+default is one on this machine. Spans hold the name of a stage, its times, its thread and how many
 rows it worked on: no names of files, no results, nothing of a recording.
 
 Spans of ten seconds are one trace, so that a server of hours has no endless one.
@@ -122,7 +122,9 @@ def exporting(command: str, *, asked: bool) -> Iterator[None]:
         closing.start()
         closing.join(_CLOSE_S)
         if closing.is_alive():
-            _log.warning("--otel: the collector did not take the last spans within %g s", _CLOSE_S)
+            _log.warning(
+                "OpenTelemetry: the collector did not take the last spans within %g s", _CLOSE_S
+            )
 
 
 def _otlp_provider() -> TracerProvider:

@@ -32,7 +32,7 @@ from affectstream.stream.recognizer import Recognizer
 
 @dataclass(frozen=True, slots=True)
 class Ranges:
-    """What is varied, and what is measured at all."""
+    """The settings of each thing that is varied; only those in `only` are measured."""
 
     only: Sequence[Name]
     faces: Sequence[int]

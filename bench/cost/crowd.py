@@ -24,7 +24,7 @@ _ACROSS = 4
 _CELL = WIDTH // _ACROSS, HEIGHT // _ACROSS
 _GRAY = 60
 _MARGIN = 0.25
-"""Around the places of the face, of its height."""
+"""Added around the places of the face, as a share of its height."""
 _SPAN_S = 4.0
 """So much of the clip is used. The demo's face looks ahead until then."""
 _STEP = 10

@@ -29,12 +29,12 @@ _COUNTS: dict[Name, tuple[str, str, str]] = {
     "duration": ("minutes of media", "processor s", "minute"),
     "sessions": ("sessions", "cores of the server", "session"),
 }
-"""What is counted, what it costs, and one of what is counted."""
+"""What is counted, the unit of the cost, and the name of one that is counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """The cost of one setting. `rounds` has the cost of each round; the median counts."""
+    """The cost of one setting, with the units of its `Growth`. `rounds` has the cost of each round."""
 
     label: str
     x: float
@@ -42,7 +42,7 @@ class Point:
     more: dict[str, float] = field(default_factory=dict)
     """Other measurements, by the head of their column."""
     agrees: bool | None = None
-    """Whether a setting that is measured once is stable in another way; None: the rounds say it."""
+    """Of a setting that is measured once: whether its delays are stable. None: the rounds decide."""
 
     @property
     def cost(self) -> float:
@@ -51,7 +51,7 @@ class Point:
 
     @property
     def stable(self) -> bool:
-        """Whether three rounds or more agree within a tenth, or what stands for them."""
+        """`agrees`, or else whether three rounds or more agree within a tenth."""
         return is_stable([[cost] for cost in self.rounds]) if self.agrees is None else self.agrees
 
 

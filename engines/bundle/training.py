@@ -3,7 +3,7 @@
 Serving does not read it. Each part is a `recipe.json` and a `weights.safetensors`: in `training/` itself if
 one network gave the whole bundle, else in a sub-folder for each network. A part names the SHA-256 of the
 engines that it gave; if the bundle has another engine in that place, the part does not belong to it any more.
-Bundles of before this folder have both files beside `bundle.json`.
+Bundles that are older than this folder have both files beside `bundle.json`.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def _read(path: Path) -> _Ties:
 
 
 def check_training(folder: Path, manifest: Manifest) -> list[TrainingPart]:
-    """`training_parts`, with their weights checked."""
+    """`training_parts`, with their weights checked. Raises as `training_parts` and `TrainingPart.check`."""
     parts = training_parts(folder, manifest)
     for part in parts:
         part.check()

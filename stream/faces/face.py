@@ -20,9 +20,9 @@ _MAX_SPREAD = 100
 
 
 class Certainty(IntEnum):
-    """What the detector's score says. Detectors score differently, so each states the limits in its bundle.
+    """How sure a detection is. Detectors score differently, so a bundle states from which score each holds.
 
-    `CERTAIN`: with a few more detections a person is there. `CLEAR`: one detection is enough.
+    `CERTAIN`: a person is there if a few more detections agree. `CLEAR`: one detection is enough.
     """
 
     WEAK = 0
