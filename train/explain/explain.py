@@ -35,6 +35,7 @@ from affectstream.train.explain.trained import (
     load_trained,
     read_sample,
 )
+from affectstream.train.networks.sequences import half_life_of, set_half_life
 
 DOCUMENT, PAGE = "explanation.json", "explanation.html"
 _DECIBEL = 10 / math.log(10)
@@ -84,10 +85,13 @@ def explain_sample(
 
 
 def _random(trained: TrainedNetwork, seed: int) -> TrainedNetwork:
-    """The same network before it learned anything."""
+    """The same network before it learned anything, whose frames count as those of `trained`."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = trained.recipe.restore(trained.recipe.spec_dict()).module()
+    half_life = half_life_of(trained.network.head)
+    if half_life is not None:
+        set_half_life(network.head, half_life)
     return replace(trained, network=network.eval().requires_grad_(False))
 
 

@@ -76,6 +76,12 @@ def set_half_life(head: nn.Module, frames: float) -> bool:
     return bool(pools)
 
 
+def half_life_of(head: nn.Module) -> float | None:
+    """The half-life, in frames, of the means over the frames in `head`; None without one."""
+    pools = (module for module in head.modules() if isinstance(module, MeanPool))
+    return next((pool.half_life for pool in pools if pool.half_life is not None), None)
+
+
 class GruPool(Pool):
     """A bidirectional GRU over the frames, then the mean of its states at the frames that are present."""
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from copy import deepcopy
 from dataclasses import replace
 from functools import cache
 
@@ -16,6 +17,7 @@ from affectstream.stream.errors import OptionError
 from affectstream.train.cli import application
 from affectstream.train.config import FitConfig
 from affectstream.train.errors import RunError
+from affectstream.train.explain import explain as explain_module
 from affectstream.train.explain.attention import LayerAttention, attention_of, rollout
 from affectstream.train.explain.explain import explain_network, explain_sample
 from affectstream.train.explain.gradients import PartialNetwork, grad_cam, sound_saliency
@@ -28,6 +30,7 @@ from affectstream.train.explain.trained import (
 )
 from affectstream.train.fit.loop import fit
 from affectstream.train.networks.mel import LogMel
+from affectstream.train.networks.sequences import half_life_of, set_half_life
 from affectstream.train.recipes.registry import recipes
 from tests.support.prepared import LABELS
 
@@ -92,6 +95,17 @@ def test_grad_cam_takes_the_output_of_whole_residual_blocks(network, name, layer
     found = grad_cam(PartialNetwork(trained.network, sample.batch), 0)
     assert found is not None and found[0].startswith(layer)
     assert "shortcut" not in found[0] and "downsample" not in found[0] and "bn" not in found[0]
+
+
+def test_networks_of_the_sanity_check_differ_in_their_weights_alone(network):
+    trained, _ = network("face_resnet")
+    trained = replace(trained, network=deepcopy(trained.network))
+    set_half_life(trained.network.head, 2.0)
+    random = explain_module._random(trained, 1).network
+    assert half_life_of(random.head) == 2.0
+    first, other = (next(one.parameters()) for one in (trained.network, random))
+    assert first.shape == other.shape and not torch.equal(first, other)
+    assert not other.requires_grad
 
 
 def test_recorded_attention_is_that_of_the_forward_pass(network):
