@@ -210,12 +210,12 @@ def evaluate_voice(
     import msgspec
 
     from affectstream.train.evaluate.parts import voice_encoder as voices
-    from affectstream.train.evaluate.parts.hearers import open_hearer
+    from affectstream.train.evaluate.parts.voice_models import open_voice_model
 
     for part in split or []:
         _warn_of_training_samples(part)
-    with open_hearer(encoder) as hearer:
-        found = voices.evaluate(hearer, data, split or ["valid"], changed=changed)
+    with open_voice_model(encoder) as model:
+        found = voices.evaluate(model, data, split or ["valid"], changed=changed)
     print("\n".join(voices.lines(found)))
     print(msgspec.json.encode(found).decode())
 

@@ -15,7 +15,7 @@ from affectstream.stream.media.types import SAMPLE_RATE
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.data.sample import decode_audio
 from affectstream.train.errors import DataError
-from affectstream.train.evaluate.parts.hearers import Hearer, Sounds
+from affectstream.train.evaluate.parts.voice_models import Sounds, VoiceModel
 from affectstream.train.loader.balance import corpus_of
 from affectstream.train.loader.window_spec import loudest_window
 from affectstream.train.metrics import classification
@@ -72,21 +72,21 @@ class VoiceReport:
 
 
 def evaluate(
-    hearer: Hearer, data: Path, splits: Sequence[str], *, changed: bool = True
+    model: VoiceModel, data: Path, splits: Sequence[str], *, changed: bool = True
 ) -> VoiceReport:
-    """Measure `hearer` on `splits` of the prepared clips in `data`, on clips with an emotion.
+    """Measure `model` on `splits` of the prepared clips in `data`, on clips with an emotion.
 
     With `changed` also in noise and in a room. Every corpus of a joined set is measured alone. An emotion
     that was not learned is never right. Intervals draw speakers. Raises `DataMissing`, and `DataError` where
     the set lacks sound.
     """
-    speech = read_speech(data, splits, hearer.samples)
-    guesses = {"as they are": hear(hearer, speech.sounds)}
+    speech = read_speech(data, splits, model.samples)
+    guesses = {"as they are": predict_labels(model, speech.sounds)}
     for ratio_db in NOISES_DB if changed else ():
         noisy = add_pink_noise(speech.sounds, ratio_db)
-        guesses[f"pink noise {ratio_db} dB below"] = hear(hearer, noisy)
+        guesses[f"pink noise {ratio_db} dB below"] = predict_labels(model, noisy)
     if changed:
-        guesses["in a room"] = hear(hearer, add_echo(speech.sounds))
+        guesses["in a room"] = predict_labels(model, add_echo(speech.sounds))
     plain = guesses["as they are"]
     everywhere = np.ones(len(speech.truth), bool)
     hearings, recalls = [], {}
@@ -108,7 +108,7 @@ def evaluate(
     used = [
         number
         for number, label in enumerate(EMOTIONS)
-        if label in hearer.labels or (speech.truth == number).any()
+        if label in model.labels or (speech.truth == number).any()
     ]
     confusion = np.zeros((len(EMOTIONS), len(EMOTIONS)), np.int64)
     np.add.at(confusion, (speech.truth, plain), 1)
@@ -117,8 +117,8 @@ def evaluate(
         hearings=tuple(hearings),
         recalls=recalls,
         confusion=tuple(map(tuple, confusion[np.ix_(used, used)].tolist())),
-        megabytes=hearer.megabytes,
-        milliseconds=_milliseconds(hearer, speech.sounds[:1]),
+        megabytes=model.megabytes,
+        milliseconds=_milliseconds(model, speech.sounds[:1]),
     )
 
 
@@ -142,10 +142,10 @@ def read_speech(data: Path, splits: Sequence[str], samples: int) -> Speech:
     )
 
 
-def hear(hearer: Hearer, sounds: Sounds) -> Numbers:
+def predict_labels(model: VoiceModel, sounds: Sounds) -> Numbers:
     """The number in `EMOTIONS` of the most probable label (n,) for each window of sound."""
-    numbers = np.asarray([EMOTIONS.index(label) for label in hearer.labels])
-    return np.asarray(numbers[hearer(sounds).argmax(1)], np.int64)
+    numbers = np.asarray([EMOTIONS.index(label) for label in model.labels])
+    return np.asarray(numbers[model(sounds).argmax(1)], np.int64)
 
 
 def add_pink_noise(sounds: Sounds, ratio_db: float) -> Sounds:
@@ -199,11 +199,11 @@ def _hearing(
     )
 
 
-def _milliseconds(hearer: Hearer, sound: Sounds) -> float:
+def _milliseconds(model: VoiceModel, sound: Sounds) -> float:
     times = []
     for _ in range(TIMED_RUNS):
         start = time.process_time()
-        hearer.encode(sound)
+        model.encode(sound)
         times.append(time.process_time() - start)
     return 1e3 * float(np.median(times))
 

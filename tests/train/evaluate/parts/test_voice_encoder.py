@@ -7,7 +7,7 @@ pytest.importorskip("torch", reason="evaluation needs the 'train' extra")
 
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.evaluate.parts import voice_encoder as voices
-from affectstream.train.evaluate.parts.hearers import open_hearer
+from affectstream.train.evaluate.parts.voice_models import open_voice_model
 from tests.support import prepared
 
 
@@ -51,8 +51,8 @@ def data(tmp_path_factory):
 
 
 def test_every_corpus_is_measured_alone_and_as_it_is_changed(data):
-    with open_hearer("pocket") as hearer:
-        found = voices.evaluate(hearer, data, ["valid"])
+    with open_voice_model("pocket") as model:
+        found = voices.evaluate(model, data, ["valid"])
     counts = {(h.corpus, h.clips): h.count for h in found.hearings}
     assert counts["one", "as they are"] == 8 and counts["two", "as they are"] == 4
     assert counts["one", "female speakers"] == 4 and counts["all", "as they are"] == 12

@@ -1,4 +1,4 @@
-"""What hears emotions in a window of sound: a bundle with a voice encoder, or the network of a run."""
+"""Models that predict emotions from sound: a bundle with a voice encoder, or the network of a run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ BATCH = 64
 Sounds = NDArray[np.float32]
 
 
-class Hearer(Protocol):
+class VoiceModel(Protocol):
     """What is measured: a bundle, or the best epoch of a run."""
 
     labels: tuple[str, ...]
@@ -41,7 +41,7 @@ class Hearer(Protocol):
         """Run the voice encoder alone."""
 
 
-class BundleHearer:
+class BundleVoice:
     """The voice encoder and the head of a bundle, with the other modalities absent."""
 
     def __init__(self, bundle: Bundle) -> None:
@@ -56,7 +56,7 @@ class BundleHearer:
         self.megabytes = (bundle.folder / part.file).stat().st_size / 1e6
 
     def __call__(self, sounds: Sounds) -> NDArray[np.float32]:
-        """See `Hearer`."""
+        """See `VoiceModel`."""
         batches = [_batch(part) for part in torch.from_numpy(sounds).split(BATCH)]
         found = bundle_outputs(self._bundle, batches, missing=False)[None]
         logits = np.zeros((len(sounds), len(self.labels)), np.float32)
@@ -64,11 +64,11 @@ class BundleHearer:
         return logits
 
     def encode(self, sounds: Sounds) -> object:
-        """See `Hearer`."""
+        """See `VoiceModel`."""
         return self._bundle.engines["voice_encoder"].run({"samples": sounds})
 
 
-class RunHearer:
+class RunVoice:
     """The network of a run."""
 
     def __init__(self, trained: Trained) -> None:
@@ -86,7 +86,7 @@ class RunHearer:
 
     @torch.no_grad()
     def __call__(self, sounds: Sounds) -> NDArray[np.float32]:
-        """See `Hearer`."""
+        """See `VoiceModel`."""
         parts = torch.from_numpy(sounds).split(BATCH)
         logits = torch.cat([self._network(_batch(part)) for part in parts])
         found: NDArray[np.float32] = add_prior(
@@ -96,19 +96,19 @@ class RunHearer:
 
     @torch.no_grad()
     def encode(self, sounds: Sounds) -> object:
-        """See `Hearer`."""
+        """See `VoiceModel`."""
         return self._network(_batch(torch.from_numpy(sounds)))
 
 
 @contextmanager
-def open_hearer(name: str) -> Iterator[Hearer]:
+def open_voice_model(name: str) -> Iterator[VoiceModel]:
     """The run or bundle `name`. Raises what `Bundle.open` and `load_run` raise, and `OptionError`."""
     if (Path(name) / BEST).is_file():
         recipe = recipes()[load(Path(name) / BEST)["recipe"]]
-        yield RunHearer(load_run(recipe, Path(name)))
+        yield RunVoice(load_run(recipe, Path(name)))
         return
     with Bundle.open(name) as bundle:
-        yield BundleHearer(bundle)
+        yield BundleVoice(bundle)
 
 
 def _batch(samples: torch.Tensor) -> dict[str, torch.Tensor]:
