@@ -57,9 +57,10 @@ def check_persons(
     matched: Sequence[tuple[Annotations, Annotations]], persons: Mapping[str, str]
 ) -> None:
     """Raise `OptionError` for a name in `persons` that its side gives nobody in any recording."""
-    for number, names in enumerate((persons.keys(), persons.values())):
+    for number, names in enumerate((list(persons), list(persons.values()))):
         sides = [pair[number] for pair in matched]
-        known = {str(one.person) for side in sides for one in (*side.codings, *side.ratings)}
+        codings = {str(coding.person) for side in sides for coding in side.codings}
+        known = codings | {str(rating.person) for side in sides for rating in side.ratings}
         for name in names:
             if name not in known:
                 raise OptionError(
