@@ -15,6 +15,7 @@ import cv2
 
 from affectstream.stream.errors import OptionError
 from affectstream.stream.report.html_page import html_page, page_file
+from affectstream.stream.sinks.base import writing
 from affectstream.train.errors import DataError, RunError
 from affectstream.train.gallery.card import Card
 from affectstream.train.gallery.cards import PAGES, PICTURES, READERS, read_card
@@ -108,6 +109,8 @@ def write_gallery(found: Sequence[Found], folder: Path, page: Path, *, media: bo
         style=page_file("gallery.css", _PACKAGE),
         script=page_file("gallery.js", _PACKAGE),
     )
+    with writing(page):
+        page.parent.mkdir(parents=True, exist_ok=True)
     write_page(content, page)
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
-from affectstream.train.fit.checkpoint import LOG, read_log
+from affectstream.train.fit.checkpoint import LOG, read_log, read_summary
 from affectstream.train.gallery.card import Card, headline, share_of
 from affectstream.train.gallery.files import (
     AgreementFile,
@@ -125,19 +125,19 @@ def run(path: Path) -> Card | None:
     """``summary.json`` of a training; None without a log beside it: other things have such a file too."""
     if not (path.parent / LOG).is_file():
         return None
-    found = _read(path, RunFile)
+    found = msgspec.convert(read_summary(path.parent), RunFile)  # may hold NaN, which is no JSON
     log = read_log(path.parent)
     drawn = [
-        (name.replace("_", " "), [(row["epoch"], row[name]) for row in log if name in row])
+        (name.replace("_", " "), [(row["epoch"], row[name]) for row in log if _is_known(row, name)])
         for name in ("loss", _LAST_METRIC)
     ]
-    metric = next((name for name in found.figures if name != _LAST_METRIC), None)
-    value = None if metric is None else found.figures[metric]
+    metric = next((name for name in found.figures if name != _LAST_METRIC), "")
+    value = found.figures[metric] if _is_known(found.figures, metric) else None
     return Card(
         "training",
         found.recipe,
         f"{len(log)} epoch{'s' * (len(log) != 1)}",
-        "" if metric is None else f"{metric.replace('_', ' ')} {share_of(value)}",
+        f"{metric.replace('_', ' ')} {share_of(value)}" if metric else "",
         f"split valid, which chose epoch {found.best_epoch}; no interval",
         value,
         None,
@@ -188,6 +188,11 @@ def _matrix(what: str, labels: Sequence[str], confusion: Sequence[Sequence[int]]
     if counts.shape != (len(labels), len(labels)):
         raise ValueError(f"a confusion of {counts.shape} for {len(labels)} classes")
     return thumbnails.matrix(what, labels, counts)
+
+
+def _is_known(values: Mapping[str, float | None], name: str) -> bool:
+    value = values.get(name)
+    return value is not None and math.isfinite(value)
 
 
 def _first(metrics: Mapping[str, Any]) -> str:

@@ -123,7 +123,6 @@ def test_a_card_leads_to_its_page_and_else_to_its_numbers(results, tmp_path):
     page = page_of(results)
     assert 'href="high%20%231/report.html"' in page and 'href="low/metrics.json"' in page
     elsewhere = tmp_path / "pages/one.html"
-    elsewhere.parent.mkdir()
     write_gallery(find_results(results), results, elsewhere)
     assert 'href="../all%20results/high%20%231/report.html"' in elsewhere.read_text()
 
@@ -214,6 +213,10 @@ def test_a_metric_that_is_not_defined_is_no_damage(tmp_path):
     folds = {"recipe": "cnn", "data": "faces", "samples": 6, "pooled": {"uar": between(0.5)}}
     folds["folds"] = [{"figures": {"uar": None}}, {"figures": {"uar": 0.4}}]
     assert read_card(put(tmp_path / "folds.json", folds)).notes == ("folds from 40.0% to 40.0%",)
+    put(tmp_path / "log.csv", "epoch,loss,valid_loss\n1,nan,0.5\n2,0.4,0.4\n")
+    run = {"recipe": "cnn", "best_epoch": 2, "figures": {"ccc": float("nan")}}
+    card = read_card(put(tmp_path / "summary.json", run))
+    assert card.headline == "ccc not defined" and "nan" not in card.picture.text
 
 
 def test_a_folder_without_results_says_what_was_expected(tmp_path, capsys):
