@@ -45,6 +45,10 @@ class ParityError(AffectstreamError):
 
 def first_line(error: BaseException) -> str:
     """The first line of the message of another library's error."""
+    if isinstance(
+        error, KeyError
+    ):  # its message is a key, such as a number that unpickling did not know
+        return "it is damaged, or of another kind"
     line = (str(error).strip() or type(error).__name__).splitlines()[0]
     if line.startswith("Weights only load failed"):  # torch would advise to load unsafely
         return "it is no archive of tensors and plain values"

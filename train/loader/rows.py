@@ -50,9 +50,10 @@ def usable_rows(
         raise dataset.no_samples(split, f" and task {' or '.join(tasks)}")
     found = {modality: has_modality(dataset, modality)[rows] for modality in modalities}
     if lacking := [modality for modality in modalities if not found[modality].any()]:
+        where = "" if split is None else f" of split {split}"
         raise DataError(
-            f"data set {dataset.info.name!r}: none of the {len(rows)} samples of split {split} that "
-            f"are labeled for {' or '.join(tasks)} has {' or '.join(lacking)}; the recipe needs "
+            f"data set {dataset.info.name!r}: none of the {len(rows)} samples{where} that are "
+            f"labeled for {' or '.join(tasks)} has {' or '.join(lacking)}; the recipe needs "
             f"{' and '.join(_NEEDED[modality] for modality in lacking)}"
         )
     return rows[np.any(list(found.values()), axis=0)]

@@ -55,7 +55,8 @@ def _steps(found: Taught) -> list[str]:
     """What smaller and larger changes would do; nothing where only one was possible."""
     if len(found.steps) < 2:
         return []
-    shown = ["", f"{'what may change':26}" + "".join(f"{name:26}" for name in _SHOWN)]
+    heads = "".join(f"{name.replace('_', ' '):26}" for name in _SHOWN)
+    shown = ["", f"{'what may change':26}{heads}".rstrip()]
     for step, one in found.steps.items():
         cells = "".join(f"{_interval(one.after[name]):26}" for name in _SHOWN)
         shown.append(f"{STEPS[step]:26}{cells}".rstrip())

@@ -169,6 +169,8 @@ def test_a_stretch_becomes_a_video_and_the_numbers_of_each_hop(pocket, face, tmp
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) == pytest.approx(25, abs=2)
     with pytest.raises(OptionError, match="at most 120 s"):
         pocket.explain_clip(face, 1, 1000)
+    with pytest.raises(OptionError, match="from 2 to 1 s: expected an end after the beginning"):
+        pocket.explain_clip(face, 2, 1)
 
 
 @pytest.mark.parametrize("times", [[], ["--from", "1"], ["--at", "1", "--to", "2"]])

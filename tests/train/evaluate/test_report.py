@@ -119,6 +119,7 @@ def test_folds_and_trials_are_not_runs_of_their_own(tmp_path):
         ("summary.json", "[", "summary.json cannot be read"),
         ("summary.json", "[]", "summary.json is no summary of a run"),
         ("best.pt", "no", "best.pt is no readable checkpoint"),
+        ("best.pt", "junk\n", "checkpoint: it is damaged, or of another kind"),
     ],
 )
 def test_damaged_files_are_named(tmp_path, name, text, message):

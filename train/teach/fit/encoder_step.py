@@ -45,7 +45,8 @@ def enough(present: NDArray[np.bool_], hops: Hops, units: Units, manifest: Manif
     windows = present.sum() * share
     among = len(np.unique(units.numbers[present]))
     if among < MIN_UNITS:
-        return f"{among} {'people' if units.by == 'person' else 'recordings'}, expected {MIN_UNITS}"
+        one, more = ("person", "people") if units.by == "person" else ("recording", "recordings")
+        return f"{among} {one if among == 1 else more}, expected {MIN_UNITS}"
     if windows < MIN_WINDOWS:
         minutes = manifest.window_us / 60e6
         return f"{windows * minutes:.1f} minutes, expected {MIN_WINDOWS * minutes:g}"

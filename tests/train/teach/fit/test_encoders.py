@@ -179,7 +179,12 @@ def hops(people, each, seed=0):
 
 @pytest.mark.parametrize(
     ("people", "each", "why"),
-    [(4, 100, "4 people, expected 5"), (6, 4, "minutes, expected"), (6, 300, None)],
+    [
+        (1, 100, "1 person, expected 5"),
+        (4, 100, "4 people, expected 5"),
+        (6, 4, "minutes, expected"),
+        (6, 300, None),
+    ],
 )
 def test_enough_is_coded_or_not(people, each, why):
     manifest, coded = read_manifest(POCKET), hops(people, each)
