@@ -142,8 +142,8 @@ def explain_clip(
     options, path = options or SourceOptions(), Path(path)
     if not 0 < (to_us - from_us) / 1e6 <= MOST_S:
         raise OptionError(
-            f"from {from_us / 1e6:g} to {to_us / 1e6:g} s: expected an end after the beginning, and a stretch "
-            f"of at most {MOST_S:g} s"
+            f"from {from_us / 1e6:g} to {to_us / 1e6:g} s: expected an end after the beginning, "
+            f"at most {MOST_S:g} s later"
         )
     encoders = FaceEncoders.from_bundle(loaded.bundle)
     if not any(encoder.crop.kind == "face" for encoder in encoders.faces):
