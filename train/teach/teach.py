@@ -19,6 +19,7 @@ from affectstream.engines.labels import Modality
 from affectstream.engines.manifest import Manifest
 from affectstream.stream import Recognizer
 from affectstream.stream.batch.plan.find import find_tasks
+from affectstream.stream.errors import SourceError
 from affectstream.train.annotations.annotations import Annotations
 from affectstream.train.annotations.read import read
 from affectstream.train.errors import DataError
@@ -107,6 +108,8 @@ def teach(
     people = People(settings.tracks, table)
     sides = [one for path in _listed(annotations) for one in read(Path(path), KIND)]
     files = [task.path for task in find_tasks(_listed(recordings), settings.options)]
+    if missing := [path for path in files if not path.exists()]:
+        raise SourceError(f"{missing[0]}: no such file")
     with Recognizer.open(bundle, device=settings.device, threads=settings.threads) as recognizer:
         check_teachable(recognizer.bundle)
         manifest = recognizer.bundle.manifest

@@ -12,7 +12,7 @@ from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.folder import read_manifest
 from affectstream.engines.errors import BundleError
 from affectstream.stream import Recognizer, SourceOptions, exits
-from affectstream.stream.errors import OptionError
+from affectstream.stream.errors import OptionError, SourceError
 from affectstream.train.errors import DataError, RunError
 from affectstream.train.teach.teach import Settings, teach
 from tests.support.command import run_command
@@ -245,6 +245,8 @@ def test_a_folder_of_something_else_is_refused_before_anything_is_scored(bundle,
     lines = []
     with pytest.raises(RunError, match="holds something that is no bundle"):
         teach(archive / "rec", archive / "ann", tmp_path, bundle=bundle, report=lines.append)
+    with pytest.raises(SourceError, match=r"none\.mp4: no such file"):
+        teach(tmp_path / "none.mp4", archive / "ann", tmp_path / "new", bundle=bundle)
     assert not lines
 
 
