@@ -60,9 +60,12 @@ def _stretches(rows: list[Row], key: str) -> list[Stretch]:
 def _readings(path: Path) -> Iterator[Row]:
     wanted = ("track", "t_start", "t_end", "label", "attention_state", "attention", *QUANTITIES)
     try:
-        schema = pq.read_schema(path)
-        columns = [name for name in wanted if name in schema.names]
-        table = pq.read_table(path, columns=columns)
+        with (
+            path.open("rb") as opened,
+            pq.ParquetFile(opened) as file,
+        ):  # its name need not be UTF-8
+            columns = [name for name in wanted if name in file.schema_arrow.names]
+            table = file.read(columns)
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{path} is no Parquet table: {error}") from error
     missing = {"track", "t_start", "t_end"} - set(columns)

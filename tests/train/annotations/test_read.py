@@ -1,6 +1,11 @@
 """Each kind of file gives the same stretches; what cannot be read says where."""
 
+import os
+from pathlib import Path
+
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from affectstream.stream.events import Attention, Emotion, encode
@@ -173,3 +178,13 @@ def test_times_that_are_in_no_recording_are_refused(tmp_path):
     path.write_text("start,end,label\n")
     with pytest.raises(DataError, match=r"talk\.csv: no rows"):
         read(path)
+
+
+def test_results_of_a_recording_whose_name_is_not_utf8(tmp_path):
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/a\xff.mp4"))
+    folder.mkdir()
+    row = {"track": 1, "t_start": 0.0, "t_end": 0.5, "label": "joy"}
+    with (folder / "readings.parquet").open("wb") as file:
+        pq.write_table(pa.Table.from_pylist([row]), file)
+    (found,) = read(tmp_path)
+    assert found.codings[0].stretches == (Stretch(0.0, 0.5, "joy"),)
