@@ -175,6 +175,7 @@ def folder(material, tmp_path, monkeypatch):
     return place
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", list(blocks("python")))
 def test_python_examples(code, folder):
     if "affectstream.train.metrics" in code:

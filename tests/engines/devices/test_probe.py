@@ -65,12 +65,14 @@ def test_a_faulty_driver_is_explained(tmp_path, define, text):
     assert text in found.text
 
 
+@pytest.mark.slow
 def test_a_driver_that_hangs_is_given_up(tmp_path):
     found = probed(build_driver(tmp_path, "HANG"), limit_s=3.0)
     assert not found.works
     assert "was not done after 3 s" in found.text
 
 
+@pytest.mark.slow
 def test_children_of_a_hanging_driver_are_not_waited_for(tmp_path):
     """It holds the output open, as a process does that the kernel does not let go of."""
     began = time.monotonic()

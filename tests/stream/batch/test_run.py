@@ -235,6 +235,7 @@ def test_many_recordings_from_python(damaged, tmp_path, capsys):
             recognizer.score_many(damaged, tmp_path / "out", SourceOptions(min_confidence=0.5))
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_the_results_of_all_processes_and_the_same_command_goes_on(tmp_path):
     folder, output = tmp_path / "in", tmp_path / "out"
     folder.mkdir()

@@ -300,6 +300,7 @@ def test_spoken_words_reach_the_events(talk):
     assert "text" in events[0].modalities
 
 
+@pytest.mark.slow
 def test_spoken_words_reach_the_page_and_the_events_of_a_server():
     for module in ("starlette", "uvicorn", "aiortc", "prometheus_client"):
         pytest.importorskip(module, reason="the server comes with the 'serve' extra")
@@ -339,6 +340,7 @@ def webm(wave):
     return out.getvalue()
 
 
+@pytest.mark.slow
 def test_the_command_recognizes_words(talk):
     code = "from affectstream.stream.cli import main; main()"
     arguments = ["--device", "cpu", "--source", str(talk), "--duration", "3.5s"]

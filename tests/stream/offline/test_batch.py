@@ -299,6 +299,7 @@ def test_version_is_printed():
     assert done.stdout == f"affectstream {version('affectstream')}\n"
 
 
+@pytest.mark.slow
 def test_schema_doctor_and_demo_run(tmp_path):
     assert json.loads(run("schema").stdout)["oneOf"]
     doctor = run("doctor")

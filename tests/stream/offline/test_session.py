@@ -119,6 +119,7 @@ def test_follow_yields_the_same_events(clip, result):
     assert tuple(asyncio.run(_follow(clip))) == result.events
 
 
+@pytest.mark.slow
 def test_leaving_follow_early_stops_all_threads(clip):
     import asyncio
     import threading

@@ -58,6 +58,7 @@ def test_three_parts_write_what_one_run_writes(damaged, tmp_path, capsys):
 PAGE = Path(__file__).parents[4] / "docs/guides/clusters.md"
 
 
+@pytest.mark.slow
 def test_the_script_for_slurm_runs_as_the_page_shows_it(talks, tmp_path):
     script = re.search(r"```bash\n(.*?)```", PAGE.read_text(), re.S)[1]
     command = tmp_path / "bin/affectstream"
