@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -31,3 +32,16 @@ def _processor() -> str:
             )
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def peak_memory_mb() -> float:
+    """The most memory that this process has held so far, in MB."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # `ru_maxrss` would include what the process that started this one held then.
+        (line,) = (line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
+        return int(line.split()[1]) * 1024 / 1e6
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (1e6 if sys.platform == "darwin" else 1e3)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -16,6 +14,7 @@ from typing import TypeVar
 
 from affectstream.bench.cost.crowd import cut_cells, write_crowd
 from affectstream.bench.cost.growth import Growth, Point
+from affectstream.bench.machine import peak_memory_mb
 from affectstream.bench.recordings import repeat_clip, scale_clip
 from affectstream.bench.score.resolutions import SIZES
 from affectstream.engines.errors import UsageError
@@ -118,8 +117,7 @@ def _score_long(warm: Path, path: Path, bundle: str, device: str) -> Run:
             folder.commit(path, session.ended)
             media_s = session.end_us / 1e6
         wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return Run(media_s, wall_s, cpu_s, 0.0, peak / (1e6 if sys.platform == "darwin" else 1e3))
+    return Run(media_s, wall_s, cpu_s, 0.0, peak_memory_mb())
 
 
 def _alternate(

@@ -8,8 +8,6 @@ Each recording is scored in a process of its own, so that peak memory is its own
 from __future__ import annotations
 
 import json
-import resource
-import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -18,7 +16,7 @@ from itertools import pairwise
 from multiprocessing import get_context
 from pathlib import Path
 
-from affectstream.bench.machine import describe
+from affectstream.bench.machine import describe, peak_memory_mb
 from affectstream.engines.errors import AffectstreamError
 from affectstream.stream.errors import SourceError
 from affectstream.stream.events import Emotion
@@ -78,7 +76,6 @@ def measure(path: Path, bundle: str, threads: int | None) -> Row:
             labels.setdefault(event.track, []).append(event.label)
     flips = sum(a != b for run in labels.values() for a, b in pairwise(run))
     media_s = result.events[-1].t_end
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return Row(
         name=path.name,
         media_s=media_s,
@@ -86,6 +83,6 @@ def measure(path: Path, bundle: str, threads: int | None) -> Row:
         faces=len({event.track for event in result.events if event.track is not None}),
         events=len(result.events),
         flips_per_s=flips / media_s if media_s else 0.0,
-        peak_mb=peak / (1e6 if sys.platform == "darwin" else 1e3),
+        peak_mb=peak_memory_mb(),
         note=result.detail or "",
     )
