@@ -45,10 +45,10 @@ class ParityError(AffectstreamError):
 
 def first_line(error: BaseException) -> str:
     """The first line of the message of another library's error."""
-    if isinstance(
-        error, KeyError
-    ):  # its message is a key, such as a number that unpickling did not know
-        return "it is damaged, or of another kind"
+    if isinstance(error, KeyError):  # its message is the key alone
+        key = error.args[0] if error.args else None
+        # Of a file that is none, unpickling asks for numbers.
+        return f"it has no {key!r}" if isinstance(key, str) else "it is damaged, or of another kind"
     line = (str(error).strip() or type(error).__name__).splitlines()[0]
     if line.startswith("Weights only load failed"):  # torch would advise to load unsafely
         return "it is no archive of tensors and plain values"
