@@ -137,9 +137,10 @@ def span(stage: Stage, rows: int = 0) -> AbstractContextManager[None]:
 
 def waited(stage: Stage, seconds: float) -> None:
     """Record that something waited for `seconds` until now."""
-    now_s = time.perf_counter()
-    for recorder in _recorders:
-        recorder.add(stage, now_s - max(0.0, seconds), now_s)
+    if _recorders:
+        now_s = time.perf_counter()
+        for recorder in _recorders:
+            recorder.add(stage, now_s - max(0.0, seconds), now_s)
 
 
 @contextmanager

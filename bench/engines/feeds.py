@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
 from unittest.mock import patch
 
 import numpy as np
 
 from affectstream.bench.machine import describe
+from affectstream.engines.graphs.wrapper import EngineWrapper
 from affectstream.engines.spec import Array, Engine
 from affectstream.stream.recognizer import Recognizer
 from affectstream.stream.windowing import speech_detectors
@@ -25,20 +25,20 @@ Feeds = list[dict[str, Array]]
 Calls = list[tuple[Engine, dict[str, Array]]]
 
 
-class FeedRecorder(AbstractContextManager["FeedRecorder"]):
-    """An engine that appends the inputs of each call to `calls`, a list that several may share."""
+class FeedRecorder(EngineWrapper):
+    """Appends the inputs of each call to `calls`, a list that several may share. Its engine stays open."""
 
     def __init__(self, engine: Engine, calls: Calls) -> None:
-        self._engine, self.calls = engine, calls
-        self.inputs, self.outputs, self.runtime = engine.inputs, engine.outputs, engine.runtime
+        super().__init__(engine)
+        self.calls = calls
 
     def __exit__(self, *_: object) -> None:
         return
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """As the engine's own `run`."""
-        self.calls.append((self._engine, dict(feeds)))
-        return self._engine.run(feeds)
+        self.calls.append((self.inner, dict(feeds)))
+        return self.inner.run(feeds)
 
 
 def record_calls(recognizer: Recognizer, path: Path) -> Calls:

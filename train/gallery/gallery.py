@@ -19,7 +19,7 @@ from affectstream.stream.sinks.base import writing
 from affectstream.train.errors import DataError, RunError
 from affectstream.train.gallery.card import Card
 from affectstream.train.gallery.cards import PAGES, PICTURES, READERS, read_card
-from affectstream.train.pages.elements import Html, hint, items, write_page
+from affectstream.train.pages.elements import SCORES_ARE, Html, hint, items, write_page
 from affectstream.train.pages.elements import card as section
 
 PAGE = "gallery.html"
@@ -38,9 +38,8 @@ _SORTED_BY = (
     ("time", "newest first"),
 )
 _FOOTER = (
-    "A score is a network's reading of expressions, not knowledge of what a person feels. Figures of "
-    "different data sets or splits cannot be compared; 'affectstream train compare' compares on the same "
-    "samples."
+    f"{SCORES_ARE} Figures of different data sets or splits cannot be compared; "
+    "'affectstream train compare' compares on the same samples."
 )
 _THUMBNAIL = 360
 

@@ -15,6 +15,8 @@ ROUGH = 10
 """Intervals by fewer people are rough."""
 WRAPPED = 40
 """Letters from which on the text of a cell is wrapped."""
+SCORES_ARE = "A score is a network's reading of expressions, not knowledge of what a person feels."
+"""Begins the foot of every page with figures."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,16 +58,21 @@ def bundle(tmp_path_factory):
 STATES = ["neutral", "joy", "sadness", "joy", "neutral", "sadness"]
 
 
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory):
-    """Six people, each recorded once, and what a coder says of them."""
-    root = tmp_path_factory.mktemp("archive")
+def write_archive(root):
+    """Recordings of six people in `root`/rec, and their codings in `root`/ann."""
     (root / "rec").mkdir()
     (root / "ann").mkdir()
     for n in range(6):
         states = STATES[n % 3 :] + STATES[: n % 3]
         recording(root / "rec" / f"talk{n}.flac", states, seed=n)
         coding(root / "ann" / f"talk{n}.csv", states, person=f"P{n}")
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory):
+    """Six people, each recorded once, and what a coder says of them."""
+    root = tmp_path_factory.mktemp("archive")
+    write_archive(root)
     return root
 
 

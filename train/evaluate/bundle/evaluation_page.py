@@ -13,6 +13,7 @@ from affectstream.train.evaluate.bundle.importance import SOURCE, Importance
 from affectstream.train.pages import charts
 from affectstream.train.pages.charts import Bar
 from affectstream.train.pages.elements import (
+    SCORES_ARE,
     Cell,
     Html,
     card,
@@ -26,10 +27,7 @@ from affectstream.train.pages.elements import (
 )
 from affectstream.train.pages.elements import charts as side_by_side
 
-FOOTER = (
-    "A score is a network's reading of expressions, not knowledge of what a person feels. Figures hold for "
-    "people, cameras and languages like those of this data set."
-)
+FOOTER = f"{SCORES_ARE} Figures hold for people, cameras and languages like those of this data set."
 
 
 def evaluation_page(found: BundleEvaluation, media: Mapping[int, Html]) -> str:

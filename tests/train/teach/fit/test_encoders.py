@@ -37,7 +37,7 @@ from affectstream.train.teach.fit.held_out import HeldOut, held_out
 from affectstream.train.teach.fit.last_layers import LastLayers
 from affectstream.train.teach.teach import Settings, teach
 from tests.support.small_bundles import LABELS, plain
-from tests.train.teach.test_teach import STATES, coding, recording
+from tests.train.teach.test_teach import STATES, write_archive
 
 VOICE = SourceOptions(vad="none")
 
@@ -265,12 +265,7 @@ def test_a_taught_bundle_has_new_encoders_and_their_networks(tmp_path, monkeypat
     )
     write_manifest(base, structs.replace(read_manifest_raw(base), engines=engines))
     write_warm_start(network(), "loudness", SPEC.to_dict(), base, weights=True)
-    (tmp_path / "rec").mkdir()
-    (tmp_path / "ann").mkdir()
-    for n in range(6):
-        states = STATES[n % 3 :] + STATES[: n % 3]
-        recording(tmp_path / "rec" / f"talk{n}.flac", states, seed=n)
-        coding(tmp_path / "ann" / f"talk{n}.csv", states, person=f"P{n}")
+    write_archive(tmp_path)
     where = (tmp_path / "rec", tmp_path / "ann")
     found = teach(*where, tmp_path / "mine", bundle=base, settings=Settings(options=VOICE))
     assert set(found.steps) == {"calibration", "head", "encoders"} and "voice" in found.encoders
