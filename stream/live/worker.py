@@ -44,8 +44,9 @@ from affectstream.stream.media.types import (
 from affectstream.stream.options import SourceOptions
 from affectstream.stream.results.interpret import HopResult, Interpreter
 
-_GATHER = 50
-"""Sound is resampled in pieces of 20 ms: a hop must not wait for more."""
+_GATHER = 10
+"""Sound is resampled in pieces of 100 ms, and at the end of each hop, which must not wait. Each conversion
+gives up Python's lock several times: at 20 ms the threads of a dozen sessions mostly waited for it."""
 _log = logging.getLogger(__name__)
 
 
@@ -128,7 +129,10 @@ class LiveWorker:
             self._bundle, self._name, options, self._modalities, live=True
         )
         channels = 2 if options.assignment.channels else 1
-        self._resampler = SoundResampler(channels, first=sample_at(start_us), gather=_GATHER)
+        hop_us = self._bundle.manifest.hop_us
+        self._resampler = SoundResampler(
+            channels, first=sample_at(start_us), gather=_GATHER, hop_us=hop_us
+        )
         self.meter.push_sound(start_us)
 
     def _start(self) -> None:

@@ -12,7 +12,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.stream.media.types import SAMPLE_RATE, Samples
+from affectstream.stream.media.types import SAMPLE_RATE, Samples, sample_time_us
 
 JUMP_US = 20_000
 """Timestamps may differ this much from the count of samples (Matroska rounds them to milliseconds)."""
@@ -20,6 +20,8 @@ JUMP_US = 20_000
 _GATHER = 4
 """In recordings a quarter of a second of frames is converted at a time: converting each frame by itself
 costs as much as decoding it."""
+_DELAY_US = 3_000
+"""The filter holds back less than this of sound at 8 kHz or more."""
 
 
 class SoundResampler:
@@ -27,16 +29,19 @@ class SoundResampler:
 
     Runs never overlap and never go back. Several channels are mixed so that the sum cannot exceed full
     scale: to one, or with `channels` 2 to left and right; mono is copied to both. Samples before number
-    `first` are left out. 1 / `gather` seconds are converted at a time; this changes only how the sound is
-    cut into runs.
+    `first` are left out. 1 / `gather` seconds are converted at a time, and with `hop_us` also what completes
+    a hop, counted from `first`; this changes only how the sound is cut into runs.
     """
 
-    def __init__(self, channels: int = 1, *, first: int = 0, gather: int = _GATHER) -> None:
+    def __init__(
+        self, channels: int = 1, *, first: int = 0, gather: int = _GATHER, hop_us: int | None = None
+    ) -> None:
         if channels not in (1, 2):
             raise ValueError(f"channels must be 1 or 2, found {channels}")
         self._channels = channels
         self._gather = gather
         self._next = first
+        self._first_us, self._hop_us, self._hop = sample_time_us(first), hop_us, 0
         self._waiting: av.AudioFifo | None = None
         self._resampler: av.AudioResampler | None = None
         self._shape = 1, "", ""
@@ -70,7 +75,7 @@ class SoundResampler:
         frame.pts = None  # the count of samples decides, not the timestamps that FFmpeg derives
         self._waiting.write(frame)
         self._taken += frame.samples
-        if self._waiting.samples * self._gather >= frame.rate:
+        if self._completes_hop() or self._waiting.samples * self._gather >= frame.rate:
             out += self._placed(self._converted())
         return out
 
@@ -87,6 +92,13 @@ class SoundResampler:
     def skip_to(self, sample: int) -> None:
         """Leave out samples before number `sample` from now on."""
         self._next = max(self._next, sample)
+
+    def _completes_hop(self) -> bool:
+        """Whether the sound reaches, with the newest frame, the end of a hop."""
+        end_us, before = self.expected_us, self._hop
+        if self._hop_us is not None and end_us is not None:
+            self._hop = (end_us - _DELAY_US - self._first_us) // self._hop_us
+        return self._hop != before
 
     def _converted(self) -> list[av.AudioFrame]:
         """The waiting frames, converted to `SAMPLE_RATE`."""

@@ -56,6 +56,22 @@ def test_a_pulse_stays_where_it_was(rate):
         assert abs(top / SAMPLE_RATE - t) < 0.2e-3
 
 
+@pytest.mark.parametrize("rate", [8_000, 44_100, 48_000])
+def test_the_end_of_a_hop_does_not_wait_for_the_rest_of_a_piece(rate):
+    first_us, hop_us, frame_us = 200_000, 500_000, 20_000
+    sound = list(cut(tone(3, rate), rate, [rate // 50], first_us=first_us))
+    options = {"first": sample_at(first_us), "gather": 1}
+    resampler, runs, seen_us = SoundResampler(hop_us=hop_us, **options), [], {}
+    for one, t_us in sound:
+        for piece in resampler.push(one, t_us):
+            runs.append(piece)
+            hops = (sample_time_us(piece.end) - first_us) // hop_us
+            seen_us.setdefault(hops, t_us + frame_us)  # when the whole of this frame has been heard
+    for hops in range(1, 6):
+        assert 0 <= seen_us[hops] - (first_us + hops * hop_us) <= frame_us + 3_000
+    assert np.array_equal(joined(runs + resampler.flush()), joined(run(sound, **options)))
+
+
 def test_two_hours_at_44100_do_not_drift():
     rate, hours = 44_100, 2
     resampler, silence = SoundResampler(), np.zeros((rate, 1), np.float32)
