@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -162,8 +163,8 @@ def _cost(read: Read) -> str:
     return "\n\n".join([caption, *parts])
 
 
-def _sessions(read: Read) -> str:
-    result, rows = read("sessions"), []
+def _sessions(read: Read, name: str = "sessions") -> str:
+    result, rows = read(name), []
     for row in result["rows"]:
         times = ("latency_p50", "latency_p95", "latency_p99", "delay_p95", "delay_p99")
         cells = [f"{row['sessions']}", *(_ms(row.get(key)) for key in times)]
@@ -208,6 +209,7 @@ TABLES: dict[str, Callable[[Read], str]] = {
     "loadgen": _loadgen,
     "cost": _cost,
     "sessions": _sessions,
+    "sessions_two_processes": partial(_sessions, name="sessions_two_processes"),
     "live": _live,
 }
 """By the name that a page marks."""
