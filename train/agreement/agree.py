@@ -17,6 +17,13 @@ from numpy.typing import NDArray
 
 from affectstream.train.agreement import boundaries, coefficients
 from affectstream.train.agreement.boundaries import Boundaries
+from affectstream.train.agreement.outcome import (
+    Agreement,
+    CodingAgreement,
+    Disagreement,
+    RatingAgreement,
+    Settings,
+)
 from affectstream.train.agreement.pairs import Pair, T, check_persons, match_persons, recordings
 from affectstream.train.annotations.annotations import Annotations, Coding, Rating
 from affectstream.train.errors import DataError
@@ -32,77 +39,6 @@ LAGS = np.arange(-20, 21) / 10.0
 MIN_GAIN = 0.05
 MIN_SECONDS = 30.0
 """A lag is reported if so much agreement is gained by it, over so much time: less is chance."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How two sides are compared. Times in seconds."""
-
-    step: float = 0.1
-    tolerance: float = 0.5
-    offset: float = 0.0
-    """Added to the times of the second side."""
-    persons: Mapping[str, str] | None = None
-    """The first side's names to the second's."""
-    rename: Mapping[str, str] | None = None
-    """Labels of either side to the name that both shall have."""
-
-
-@dataclass(frozen=True, slots=True)
-class Disagreement:
-    """A stretch in which both give a verdict, and not the same one within the tolerance."""
-
-    recording: str
-    person: str | None
-    start: float
-    end: float
-    first: str
-    second: str
-
-
-@dataclass(frozen=True, slots=True)
-class CodingAgreement:
-    """Two codings of one kind, over all recordings."""
-
-    kind: str
-    recordings: int
-    seconds: float
-    """In which both give a verdict."""
-    coverage: tuple[float, float]
-    """Of the time in which either gives a verdict, the share in which the first does, and the second."""
-    exact: dict[str, Interval]
-    tolerant: dict[str, float]
-    by: str
-    """What the intervals draw."""
-    labels: tuple[str, ...]
-    confusion: NDArray[np.int64]
-    """(K, K) moments, first side in rows."""
-    boundaries: Boundaries
-    lag: float
-    """The shift of the second side, in seconds, at which they agree most."""
-    disagreements: tuple[Disagreement, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class RatingAgreement:
-    """Two ratings of one kind, over all recordings."""
-
-    kind: str
-    recordings: int
-    seconds: float
-    metrics: dict[str, Interval]
-    by: str
-
-
-@dataclass(frozen=True, slots=True)
-class Agreement:
-    """Everything that both sides annotated."""
-
-    first: str
-    second: str
-    settings: Settings
-    codings: tuple[CodingAgreement, ...]
-    ratings: tuple[RatingAgreement, ...]
 
 
 def agree(
@@ -234,7 +170,28 @@ def _compare_codings(
         disagreements=tuple(
             d for one in sampled for d in _disagreements(one, every, reach, settings.step)
         ),
+        by_recording=_each_recording(sampled, used, metrics),
     )
+
+
+def _each_recording(
+    sampled: Sequence[_Sampled], used: NDArray[np.int64], metrics: Metrics
+) -> dict[str, dict[str, Interval]]:
+    """The metrics of each recording alone; none where there is one."""
+    own: dict[str, list[_Sampled]] = {}
+    for one in sampled:
+        if one.both.any():
+            own.setdefault(one.pair.recording, []).append(one)
+    if len(own) < 2:
+        return {}
+    found = {}
+    for recording, parts in own.items():
+        first = np.concatenate([part.first[part.both] for part in parts])
+        second = np.concatenate([part.second[part.both] for part in parts])
+        groups = _groups([(recording, part.times[part.both]) for part in parts])
+        columns = np.searchsorted(used, first), np.searchsorted(used, second)
+        found[recording] = _intervals(metrics, *columns, groups)
+    return found
 
 
 def _boundaries(pair: Pair[Coding], settings: Settings) -> Boundaries:

@@ -42,7 +42,7 @@ def krippendorff_alpha(counts: NDArray[np.int64]) -> float:
 
 def concordance(first: Values, second: Values) -> float:
     """Lin's concordance correlation (1989): 1 only if the values are equal; nan without any variance."""
-    spread = first.var() + second.var() + (first.mean() - second.mean()) ** 2
+    spread = float(first.var() + second.var() + (first.mean() - second.mean()) ** 2)
     return (
         2 * float(np.mean((first - first.mean()) * (second - second.mean()))) / spread
         if spread

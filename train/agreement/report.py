@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from affectstream.engines.labels import EMOTIONS
 from affectstream.stream.sinks.base import writing
-from affectstream.train.agreement.agree import Agreement, CodingAgreement, Settings
+from affectstream.train.agreement.agree import BLOCK
+from affectstream.train.agreement.outcome import Agreement, CodingAgreement, Settings
 from affectstream.train.agreement.pairs import Pair, match_persons, recordings
-from affectstream.train.annotations.annotations import Annotations, Coding
+from affectstream.train.annotations.annotations import Annotations, Coding, Rating
 from affectstream.train.files import encode_csv, encode_json, write_atomically
 from affectstream.train.statistics import Interval
 
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 JSON, REVIEW = "agreement.json", "disagreements.csv"
+SHOWN = 5
+"""Recordings that the terminal names, those of the lowest agreement; the JSON has all."""
 COLORS = ("#bbbbbb", "#ee6677", "#228833", "#aa3377", "#ccbb44", "#4477aa", "#66ccee", "#222255")
 """Distinguishable with any color vision (Tol, 2021): of the emotions in their order, else of the labels."""
 
@@ -43,6 +47,11 @@ def _coding_lines(one: CodingAgreement, settings: Settings) -> Iterator[str]:
         tolerant = one.tolerant.get(name)
         more = "" if tolerant is None else f"   {_number(tolerant)} within {settings.tolerance:g} s"
         yield f"  {name:24} {_interval(value, one.by)}{more}"
+    least = sorted(one.by_recording.items(), key=lambda item: item[1]["agreement"].value)
+    for number, (recording, metrics) in enumerate(least[:SHOWN]):
+        title = "agreement, the lowest" if not number else ""
+        shown = _interval(metrics["agreement"], f"{BLOCK:g} s block")
+        yield f"  {title:24} {shown} in {recording}"
     edges = one.boundaries
     late = f", B {edges.difference:+.2f} s" if edges.matched else ""
     yield (
@@ -66,7 +75,7 @@ def _interval(value: Interval, by: str) -> str:
     if math.isnan(value.value):
         return "not defined: one side uses a single label"
     if not by or math.isnan(value.low):
-        return f"{value.value:.3f} (too few recordings for an interval)"
+        return f"{value.value:.3f} (too little for an interval)"
     return f"{value.value:.3f} [{value.low:.3f}, {value.high:.3f}] by {by}"
 
 
@@ -112,25 +121,54 @@ def _pictures(
     written = []
     persons = found.settings.persons or {}
     for a, b in recordings(first, second):
+        drawn: list[tuple[str, str | None, Callable[[Axes], None]]] = []
         for one in found.codings:
             ours, theirs = ([c for c in side.codings if c.kind == one.kind] for side in (a, b))
-            for pair in match_persons(a.recording, ours, theirs, persons):
-                figure = Figure(figsize=(12, 2.6), layout="constrained")
-                axes = figure.subplots()
-                _draw(axes, pair, one, found.settings)
-                who = "" if pair.first.person is None else f", person {pair.first.person}"
-                axes.set_title(f"{a.recording}{who}: {one.kind}", loc="left")
-                name = "-".join(filter(None, (a.recording, pair.first.person, one.kind)))
-                path = folder / f"{name}.png"
-                figure.savefig(path, dpi=130)
-                written.append(path)
+            drawn += [
+                (one.kind, pair.first.person, partial(_draw, pair=pair, one=one, found=found))
+                for pair in match_persons(a.recording, ours, theirs, persons)
+            ]
+        for rated in found.ratings:
+            own, others = ([r for r in side.ratings if r.kind == rated.kind] for side in (a, b))
+            drawn += [
+                (rated.kind, both.first.person, partial(_draw_ratings, pair=both, found=found))
+                for both in match_persons(a.recording, own, others, persons)
+            ]
+        for kind, person, draw in drawn:
+            figure = Figure(figsize=(12, 2.6), layout="constrained")
+            axes = figure.subplots()
+            draw(axes)
+            who = "" if person is None else f", person {person}"
+            axes.set_title(f"{a.recording}{who}: {kind}", loc="left")
+            axes.set_xlabel("seconds")
+            axes.spines[["top", "right", "left"]].set_visible(False)
+            name = "-".join(filter(None, (a.recording, person, kind)))
+            path = folder / f"{name.replace('/', '_')}.png"
+            figure.savefig(path, dpi=130)
+            written.append(path)
     return written
 
 
-def _draw(axes: Axes, pair: Pair[Coding], one: CodingAgreement, settings: Settings) -> None:
+def _draw_ratings(axes: Axes, pair: Pair[Rating], found: Agreement) -> None:
+    """Both ratings over time; nothing where there is no verdict."""
+    sides = (
+        (pair.first, 0.0, "A", COLORS[5]),
+        (pair.second, found.settings.offset, "B", COLORS[1]),
+    )
+    for one, by, name, color in sides:
+        axes.plot(
+            one.times + by, one.values, drawstyle="steps-post", label=name, color=color, linewidth=1
+        )
+    axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="y", color="#e5e5e5")
+
+
+def _draw(axes: Axes, pair: Pair[Coding], one: CodingAgreement, found: Agreement) -> None:
     """Both timelines, and below them where they differ."""
     from matplotlib.patches import Patch
 
+    settings = found.settings
     names = settings.rename or {}
     differ = [
         each
@@ -149,8 +187,6 @@ def _draw(axes: Axes, pair: Pair[Coding], one: CodingAgreement, settings: Settin
         )
     axes.set_yticks([2.4, 1.4, 0.4], ["A", "B", "differ"])
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel("seconds")
-    axes.spines[["top", "right", "left"]].set_visible(False)
     axes.legend(
         handles=[Patch(color=color[label], label=label) for label in one.labels],
         loc="upper left",

@@ -52,8 +52,8 @@ def agree(
 
     Example: [bold]affectstream agree results interview.eaf --person 1=guest -o agreement[/bold]
     """
-    from affectstream.train.agreement.agree import Settings
     from affectstream.train.agreement.agree import agree as compare
+    from affectstream.train.agreement.outcome import Settings
     from affectstream.train.agreement.report import lines, write
     from affectstream.train.annotations.read import read
 

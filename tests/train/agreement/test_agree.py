@@ -9,13 +9,14 @@ import pytest
 
 from affectstream.stream import exits
 from affectstream.stream.errors import OptionError
-from affectstream.train.agreement.agree import Settings, agree
+from affectstream.train.agreement.agree import agree
 from affectstream.train.agreement.coefficients import (
     cohen_kappa,
     concordance,
     krippendorff_alpha,
     table,
 )
+from affectstream.train.agreement.outcome import Settings
 from affectstream.train.annotations.annotations import Annotations, Coding, Stretch, rating
 from affectstream.train.errors import DataError
 from tests.support.command import run_command
@@ -96,6 +97,9 @@ def test_intervals_draw_recordings_where_there_are_enough(tmp_path):
     assert found.by == "recording" and found.recordings == 6
     interval = found.exact["agreement"]
     assert interval.low < interval.value < interval.high
+    each = {name: one["agreement"].value for name, one in found.by_recording.items()}
+    assert each["r0"] == 1.0 and each["r1"] == pytest.approx(4 / 9) and len(each) == 6
+    assert not agree(sides(["joy"]), sides(["joy"])).codings[0].by_recording
 
 
 def test_ratings_are_compared_where_both_have_one(tmp_path):
@@ -157,6 +161,17 @@ def test_the_command_prints_and_writes_what_to_review(tmp_path, capsys):
     document = json.loads((out / "agreement.json").read_text())
     assert document["codings"][0]["labels"] == ["joy", "neutral"]
     assert (out / "a-emotion.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_ratings_have_a_picture_of_both_too(tmp_path, capsys):
+    pytest.importorskip("matplotlib", reason="pictures need the 'agree' extra")
+    for name, by in (("a", 0.0), ("b", 0.3)):
+        rows = "".join(f"{t / 2},{np.sin(t / 9) / 2 + by:.3f}\n" for t in range(60))
+        (tmp_path / f"{name}.csv").write_text("time,valence\n" + rows)
+    command = ("agree", tmp_path / "a.csv", tmp_path / "b.csv", "-o", tmp_path / "out")
+    assert run_command(*command) == exits.DONE
+    assert "valence, rated" in capsys.readouterr().out
+    assert (tmp_path / "out/a-valence.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_mistake_in_an_option_is_a_mistake_of_usage(tmp_path, capsys):
