@@ -41,6 +41,10 @@ def lines(found: Taught) -> list[str]:
         shown.append(f"{label:18}{row.count:6}{before:>14}{after:>13}{right:>13}")
     shown += _steps(found)
     shown += ["", comparison.claim, f"Change chosen: {found.correction.amount}{_encoders(found)}."]
+    if (chosen := comparison.encoders_chosen) is not None:
+        shown.append(
+            f"In {chosen[0]} of {chosen[1]} folds those held in chose new last layers of the encoders."
+        )
     shown += [f"Note: {note}." for note in found.notes]
     if found.output is None:
         shown.append("Nothing was written; --write-anyway writes the bundle all the same.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +37,7 @@ from affectstream.train.teach.fit.choose import Units, units_of
 from affectstream.train.teach.fit.correction import Base, Correction, amounts_for, fit
 from affectstream.train.teach.fit.encoder_step import EncoderStep, Refitted, enough
 from affectstream.train.teach.fit.held_out import HeldOut, Step, held_out
+from affectstream.train.teach.result.remarks import remarks_on
 from affectstream.train.teach.result.taught_card import TeachingData
 from affectstream.train.teach.result.verdict import Comparison, compare, compare_steps
 from affectstream.train.teach.result.written import TaughtEncoders, write_bundle
@@ -55,10 +55,6 @@ if TYPE_CHECKING:
 __all__ = ["Settings", "Taught", "teach"]
 MIN_WINDOWS = 10
 """Coded time that is too short to learn anything from: less than this many windows."""
-OWN_RESULT = 0.97
-"""Coding that agrees with the bundle this well looks like its own result that nobody corrected."""
-MIN_RECALL = 0.3
-"""A new label that is found less often gets a note."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,7 +142,7 @@ def teach(
             taught = hops if refitted is None else hops.with_evidence(refitted.out_of_fold)
             correction = fit(taught, base, checked.amount)
         lesson = _lesson(hops, coded, sides, manifest)
-        notes = _remarks(coded, found, comparison, labels[len(manifest.labels) :]) + remarks
+        notes = remarks_on(coded, found, comparison, labels[len(manifest.labels) :]) + remarks
         written = None
         if write_anyway or comparison.outcome != "does not help":
             made = None
@@ -290,41 +286,6 @@ def _lesson(
             str(n): sha256(one.path) for n, one in enumerate(sides, 1) if one.path.is_file()
         },
     )
-
-
-def _remarks(
-    coded: Sequence[CodedRecording],
-    found: Sequence[Found],
-    comparison: Comparison,
-    new_labels: Sequence[str],
-) -> list[str]:
-    """What a reader of the result has to know."""
-    notes = []
-    if missed := sum((one.missed for one in found), Counter[str]()):
-        reasons = ", ".join(f"{why} {count}" for why, count in missed.most_common())
-        notes.append(
-            f"{missed.total()} coded hops are not used: nothing is seen or heard well enough ({reasons})"
-        )
-    accuracy = comparison.before["accuracy"].value
-    if accuracy >= OWN_RESULT and not new_labels:
-        notes.append(
-            f"the coding agrees with the bundle in {accuracy:.1%} of the hops: if these are its own "
-            "results that nobody corrected, nothing can be learned from them (--start and --end say which "
-            "part was coded)"
-        )
-    for label in new_labels:
-        recall = comparison.labels[label].recall_after or 0.0
-        if recall < MIN_RECALL:
-            notes.append(
-                f"{label} is found in {recall:.0%} of its hops on those held out: too seldom to be of use"
-            )
-    unnamed = not any(person.is_named for one in coded for person in one.people)
-    if comparison.by == "person" and unnamed and len(coded) > 1:
-        notes.append(
-            "nobody says who the people are, so each person in each recording counts as another one: if "
-            "somebody is in several recordings, say so with --people, or those held out are not new"
-        )
-    return notes
 
 
 def _plural(units: Units) -> str:

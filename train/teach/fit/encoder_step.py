@@ -138,11 +138,11 @@ class EncoderStep:
         fits: list[dict[tuple[float, int], Weights]] = []
         for train, test, _ in parts:
             fits.append({})
+            check = data(test) if len(test) else None
+            # With width 0 the encoder stays: what is learned beside it may learn as long.
             for width in (0.0, *WIDTHS):
-                stops = STOPS if width else STOPS[:1]
-                check = data(test) if len(test) else None
                 for stop, (own, loss) in layers.fit(
-                    *data(train), labels, len(train) * share, width, stops, check
+                    *data(train), labels, len(train) * share, width, STOPS, check
                 ).items():
                     losses[width, stop] = losses.get((width, stop), 0.0) + loss * len(test)
                     fits[-1][width, stop] = own

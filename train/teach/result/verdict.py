@@ -61,6 +61,9 @@ class Comparison:
     outcome: Outcome
     claim: str
     """What may be concluded, in one or two sentences."""
+    encoders_chosen: tuple[int, int] | None = None
+    """In how many of how many folds those held in chose new last layers of the encoders; None where they
+    could not."""
 
 
 def compare(hops: Hops, units: Units, found: HeldOut, limits: NDArray[np.float64]) -> Comparison:
@@ -106,6 +109,7 @@ def compare(hops: Hops, units: Units, found: HeldOut, limits: NDArray[np.float64
         len(hops),
         outcome,
         claim,
+        (sum(found.refitted), len(found.refitted)) if found.refitted else None,
     )
 
 

@@ -38,7 +38,8 @@ def write_encoders(
         digest = file_part(folder, part.file).sha256
         new = structs.replace(part, sha256=digest, model=msgspec.UNSET)
         engines = structs.replace(engines, **{role: new})
-        saved = read_run_or_bundle(layers.part.folder)
+        saved = dict(read_run_or_bundle(layers.part.folder))
+        saved.pop("fit", None)  # that is what the last layers were, not what they are
         write_training(
             network, saved, {role: digest}, free_part(folder / TRAINING, layers.recipe.name)
         )

@@ -12,6 +12,7 @@ pytest.importorskip("threadpoolctl", reason="teaching needs the 'teach' extra")
 from msgspec import structs
 from torch import nn
 
+from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.folder import POCKET, read_manifest
 from affectstream.engines.bundle.training import check_training
 from affectstream.engines.manifest import Engines
@@ -32,7 +33,7 @@ from affectstream.train.teach.data.hops import Evidence, Hops
 from affectstream.train.teach.fit import held_out as held_out_module
 from affectstream.train.teach.fit.choose import Units
 from affectstream.train.teach.fit.correction import AMOUNTS, Base
-from affectstream.train.teach.fit.encoder_step import Refitted, enough
+from affectstream.train.teach.fit.encoder_step import EncoderStep, Refitted, enough
 from affectstream.train.teach.fit.held_out import HeldOut, held_out
 from affectstream.train.teach.fit.last_layers import LastLayers
 from affectstream.train.teach.teach import Settings, teach
@@ -230,6 +231,29 @@ class Telling:
         return self._evidence(picked, True)
 
 
+class SlowlySurer:
+    """An encoder that gains by nothing but what is learned beside it, epoch by epoch."""
+
+    def fit(self, features, truth, labels, windows, width, stops, check=None):
+        return {stop: ({}, 1 / stop + 0.01 * (width > 0)) for stop in stops}
+
+
+def test_leaving_the_encoder_may_learn_as_long_as_changing_it():
+    coded = hops(6, 60)
+    units = Units("person", np.repeat(np.arange(6), 60))
+    rows = np.arange(len(coded))
+    inputs = EncoderInputs(rows[:, None], (torch.zeros(len(coded), 1),))
+    with Bundle.open(POCKET) as bundle:
+        step = EncoderStep(
+            bundle,
+            coded,
+            {"voice": np.zeros((len(coded), 1, 1), np.float32)},
+            {"voice": inputs},
+            {"voice": SlowlySurer()},
+        )
+        assert step._refit_one("voice", rows, coded, units, 3.0) is None
+
+
 @pytest.mark.parametrize("helps_inside", [True, False])
 def test_it_is_chosen_on_those_held_in(helps_inside):
     coded = hops(6, 60)
@@ -269,6 +293,8 @@ def test_a_taught_bundle_has_new_encoders_and_their_networks(tmp_path, monkeypat
     where = (tmp_path / "rec", tmp_path / "ann")
     found = teach(*where, tmp_path / "mine", bundle=base, settings=Settings(options=VOICE))
     assert set(found.steps) == {"calibration", "head", "encoders"} and "voice" in found.encoders
+    chosen, folds = found.comparison.encoders_chosen
+    assert folds == 6 and 2 * chosen > folds
     old, new = read_manifest(base), read_manifest(tmp_path / "mine")
     assert old.engines.voice_encoder.sha256 != new.engines.voice_encoder.sha256
     (part,) = check_training(tmp_path / "mine", new)
@@ -283,6 +309,7 @@ def test_a_taught_bundle_has_new_encoders_and_their_networks(tmp_path, monkeypat
         *where, tmp_path / "head", bundle=base, settings=Settings(options=VOICE, depth="embeddings")
     )
     assert "encoders" not in kept.steps and not kept.encoders
+    assert kept.comparison.encoders_chosen is None
 
 
 def read_manifest_raw(folder):
