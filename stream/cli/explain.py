@@ -135,6 +135,8 @@ def explain(
             clip = recognizer.explain_clip(
                 recording, *span, options, track=track, explained=of, patches=patches
             )
+            for note in clip.document["notes"]:
+                typer.echo(f"note: {note}", err=True)
             typer.echo(f"{clip.write(output)}")
         return
     if from_ is not None or to is not None:

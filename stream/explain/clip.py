@@ -20,7 +20,7 @@ from affectstream.stream.events import encode
 from affectstream.stream.explain.draw import Picture, blend, color_scale
 from affectstream.stream.explain.explanation import DOCUMENT, rounded
 from affectstream.stream.explain.faces import FaceEffect, face_effect
-from affectstream.stream.explain.find import FoundHop, find_hops
+from affectstream.stream.explain.find import FoundHop, find_hops, person_name
 from affectstream.stream.explain.modalities import modality_effects
 from affectstream.stream.explain.model import HopModel
 from affectstream.stream.explain.pictures import read_crops
@@ -173,8 +173,27 @@ def explain_clip(
                 else {name: rounded(value) for name, value in face.regions.items()},
             }
         )
-    document = {"type": "explanations", "stream": hops[0].found.stream, "hops": rows}
+    document = {
+        "type": "explanations",
+        "stream": hops[0].found.stream,
+        "hops": rows,
+        "notes": _uncovered([hop.found for hop in hops], from_us, to_us),
+    }
     return ClipExplanation(document, path, options, (from_us, to_us), tuple(hops))
+
+
+def _uncovered(hops: Sequence[FoundHop], from_us: int, to_us: int) -> list[str]:
+    """Sentences about what of a stretch has no result of the person."""
+    readings = [hop.reading for hop in hops]
+    covered = sum(min(one.end_us, to_us) - max(one.start_us, from_us) for one in readings)
+    if covered >= to_us - from_us:
+        return []
+    first, last = max(from_us, readings[0].start_us), min(to_us, readings[-1].end_us)
+    return [
+        f"of {from_us / 1e6:g} to {to_us / 1e6:g} s, {covered / 1e6:g} s have results of "
+        f"{person_name(readings[0].track)}, between {first / 1e6:g} and {last / 1e6:g} s; in the rest there "
+        "is nothing to see or hear of them, or the recording has ended"
+    ]
 
 
 def _newest(found: FoundHop, pts_us: int) -> TrackSample | None:

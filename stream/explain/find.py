@@ -109,8 +109,8 @@ def _choose(readings: Sequence[Reading], track: int | None, at_us: int) -> int:
     for n in usable:
         if (readings[n].track or 0) == track:
             return n
-    found = ", ".join(_person(readings[n].track) for n in usable) or "nobody"
-    wanted = "" if track is None else f" of {_person(track or None)}"
+    found = ", ".join(person_name(readings[n].track) for n in usable) or "nobody"
+    wanted = "" if track is None else f" of {person_name(track or None)}"
     reasons = sorted({str(one.abstain) for one in readings if one.abstain} or {"no input"})
     advice = (
         "choose one of these with --track (0: the recording itself)"
@@ -120,5 +120,6 @@ def _choose(readings: Sequence[Reading], track: int | None, at_us: int) -> int:
     raise OptionError(f"{at_us / 1e6:g} s: no result{wanted} to explain; found {found}: {advice}")
 
 
-def _person(track: int | None) -> str:
+def person_name(track: int | None) -> str:
+    """A track in a message; None is the recording itself."""
     return "the recording itself (0)" if track is None else f"person {track}"

@@ -167,10 +167,22 @@ def test_a_stretch_becomes_a_video_and_the_numbers_of_each_hop(pocket, face, tmp
     assert [hop["event"]["scores"] for hop in hops] == [events[n].scores for n in (1, 2)]
     video = cv2.VideoCapture(str(tmp_path / "explanation.mp4"))
     assert video.get(cv2.CAP_PROP_FRAME_COUNT) == pytest.approx(25, abs=2)
+    assert json.loads((tmp_path / "explanation.json").read_text())["notes"] == []
     with pytest.raises(OptionError, match="at most 120 s"):
         pocket.explain_clip(face, 1, 1000)
     with pytest.raises(OptionError, match="from 2 to 1 s: expected an end after the beginning"):
         pocket.explain_clip(face, 2, 1)
+
+
+def test_a_stretch_beyond_the_end_says_what_it_covers(face, tmp_path, capsys):
+    times = ["--from", "1.5", "--to", "9"]
+    with pytest.raises(SystemExit) as left:
+        main(["explain", str(face), *times, "--patches", "2", "-o", str(tmp_path)])
+    assert not left.value.code
+    said = capsys.readouterr().err
+    assert "of 1.5 to 9 s, 0.5 s have results of person 1, between 1.5 and 2 s" in said
+    (note,) = json.loads((tmp_path / "explanation.json").read_text())["notes"]
+    assert note in said
 
 
 @pytest.mark.parametrize("times", [[], ["--from", "1"], ["--at", "1", "--to", "2"]])
