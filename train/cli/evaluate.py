@@ -34,6 +34,13 @@ def evaluate(
         bool,
         typer.Option("--media", help="Faces and sounds of the worst cases too: personal data."),
     ] = False,
+    curve: Annotated[
+        Path | None,
+        typer.Option(
+            help="A folder of 'train curve' to show in the report: what more data would bring.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Measure a bundle on a prepared data set that it was not trained on, as far as the set has labels.
 
@@ -47,16 +54,20 @@ def evaluate(
     from affectstream.train.evaluate.bundle.bundle_evaluation import evaluate_fully
     from affectstream.train.evaluate.bundle.bundle_metrics import measure_bundle
     from affectstream.train.evaluate.bundle.evaluation_files import PAGE, write_evaluation
+    from affectstream.train.studies.learning_curve import read_curve
 
-    if media and output is None:
-        raise OptionError("--media shows the worst cases in the report: give --output too")
+    if output is None and (media or curve is not None):
+        option = "--media shows the worst cases" if media else "--curve shows the learning curve"
+        raise OptionError(f"{option} in the report: give --output too")
+    learned = None if curve is None else read_curve(curve)
     _warn_of_training_samples(split)
     with Bundle.open(bundle) as opened:
         found = measure_bundle(opened, data, split)
         _print(found.rows)
         print("\n".join(found.by_class))
         if output is not None:
-            write_evaluation(evaluate_fully(opened, found, data, split), output, media=media)
+            full = evaluate_fully(opened, found, data, split, learned)
+            write_evaluation(full, output, media=media)
             print(f"report: {output / PAGE}", file=sys.stderr)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from affectstream.train.evaluate.bundle.evaluation_files import METRICS, PREDICT
 from affectstream.train.evaluate.bundle.importance import Importance
 from affectstream.train.fit.checkpoint import BEST, SUMMARY, load, load_run
 from affectstream.train.fit.unseen import check_unseen
+from affectstream.train.fit.warm_start import fit_records
 from affectstream.train.predict.predictions import Predictions, Predictor
 from affectstream.train.recipe import Bindable
 from affectstream.train.recipes.registry import recipes
@@ -45,7 +46,8 @@ class Candidate:
     """None for what is no bundle."""
     parameters: int | None = None
     trainable: int | None = None
-    """As far as a run tells: a bundle does not know what was frozen."""
+    frozen: int | None = None
+    """As far as the run, or the bundle's `training/`, tells it."""
     importance: Importance | None = None
     folds: NDArray[np.int64] | None = None
     """(n,) the fold of each sample of a cross-validation."""
@@ -55,7 +57,7 @@ def open_candidates(names: Sequence[str], data: Path | None, split: str) -> list
     """Open folders, or ``pocket``, by name; runs and bundles are measured on `split` of `data`.
 
     Raises `OptionError` without `data` where it is needed, `RunError` for another folder, and for a network
-    that was trained on the same samples under other splits; `DataMissing`, `DataError` or `BundleError`.
+    that was trained on the same samples; `DataMissing`, `DataError` or `BundleError`.
     """
     short = [Path(name).name or name for name in names]
     if len(set(names)) < len(names):
@@ -81,7 +83,7 @@ def _open(folder: Path, data: Path | None, split: str) -> Candidate:
         )
     if data is None:
         raise OptionError(f"{folder} is not evaluated yet: give --data, or its evaluation")
-    check_unseen(folder, data)
+    check_unseen(folder, data, split)
     info = read_info(data)
     return replace(
         _run(folder, data, split) if (folder / BEST).is_file() else _bundle(folder, data, split),
@@ -106,6 +108,7 @@ def _evaluation(folder: Path) -> Candidate:
             document["split"],
             cost,
             cost.parameters,
+            *_trained(document.get("training", {})),
             importance=importance and msgspec.convert(importance, Importance),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -129,12 +132,23 @@ def _bundle(folder: Path, data: Path, split: str) -> Candidate:
     with Bundle.open(folder) as bundle:
         found = measure_bundle(bundle, data, split)
         cost = measure_cost(bundle.folder)
+        records = fit_records(bundle.folder)
     return Candidate(
         *(folder.name, found.predictions, None, None, split),
-        cost=cost,
-        parameters=cost.parameters,
+        cost,
+        cost.parameters,
+        *_trained(records),
         importance=found.importance,
     )
+
+
+def _trained(records: Mapping[str, Mapping[str, Any]]) -> tuple[int | None, int | None]:
+    """How many parameters of a bundle were trained, and were frozen, from what its networks say."""
+    known = [(one.get("trainable"), one.get("parameters")) for one in records.values()]
+    if not known or any(trained is None or every is None for trained, every in known):
+        return None, None
+    trainable = sum(trained for trained, _ in known)
+    return trainable, sum(every for _, every in known) - trainable
 
 
 def _run(folder: Path, data: Path, split: str) -> Candidate:
@@ -149,12 +163,14 @@ def _run(folder: Path, data: Path, split: str) -> Candidate:
         raise RunError(f"{folder}: {recipe} cannot predict sample by sample: export it first")
     path = folder / SUMMARY
     summary = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    trainable, frozen = _trained({recipe: summary})
     return Candidate(
         folder.name,
         trained.recipe.predict(trained.module, data, split, FitConfig(**trained.config)),
         *(None, None, split),
         parameters=summary.get("parameters"),
-        trainable=summary.get("trainable"),
+        trainable=trainable,
+        frozen=frozen,
     )
 
 

@@ -33,6 +33,7 @@ def write(
             "split_sha256": one.splits,
             "parameters": one.parameters,
             "trainable": one.trainable,
+            "frozen": one.frozen,
             "cost": one.cost,
             "importance": one.importance,
         }

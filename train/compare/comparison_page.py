@@ -158,16 +158,11 @@ def _p(value: float | None) -> str:
 def _networks(candidates: Sequence[Candidate]) -> Html:
     rows = []
     for one in candidates:
-        frozen = (
-            None
-            if one.parameters is None or one.trainable is None
-            else one.parameters - one.trainable
-        )
         cost = one.cost
         rows.append(
             (
                 one.name,
-                *(_count(one.parameters), _count(one.trainable), _count(frozen)),
+                *(_count(one.parameters), _count(one.trainable), _count(one.frozen)),
                 *(("-",) * 4 if cost is None else (
                     f"{cost.flops / 1e6:,.1f}", f"{cost.bytes / 1e6:.1f}",
                     "-" if cost.peak_mb is None else f"{cost.peak_mb:.0f}", f"{cost.hop_ms:.1f}",
@@ -187,7 +182,11 @@ def _networks(candidates: Sequence[Candidate]) -> Html:
     return card(
         "Complexity",
         table(head, rows),
-        hint("A run knows what was trained and frozen, and its bundle what it costs."),
+        hint(
+            "What was trained and frozen is known of runs, and of bundles that say it in their training/; "
+            "what a hop costs of bundles. Batch normalization is part of other numbers in a bundle, so its "
+            "parameters are fewer."
+        ),
     )
 
 

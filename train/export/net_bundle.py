@@ -30,7 +30,7 @@ from affectstream.train.export.steps import (
     check_opens,
     check_trained_on,
 )
-from affectstream.train.fit.checkpoint import Trained, load_run
+from affectstream.train.fit.checkpoint import Trained, fit_record, load_run
 from affectstream.train.fit.warm_start import write_warm_start
 from affectstream.train.model_spec import ModelSpec
 from affectstream.train.networks.network import Network
@@ -74,7 +74,15 @@ def assemble(
     with atomic_bundle(output) as folder:
         bound.export(network, folder)
         setting = bound.spec_dict()
-        write_warm_start(network, bound.name, setting, folder, weights=weights, half_life=half_life)
+        write_warm_start(
+            network,
+            bound.name,
+            setting,
+            folder,
+            weights=weights,
+            half_life=half_life,
+            record=fit_record(runs / recipe.name),
+        )
         if _needs_detector(spec):
             for part in _face_engines().values():
                 shutil.copyfile(POCKET / part.file, folder / part.file)

@@ -127,6 +127,14 @@ def overfitting(run: Path) -> float | None:
     return None if valid is None or loss <= 0 or taught else valid / loss - 1.0
 
 
+def fit_record(run: Path) -> dict[str, Any]:
+    """What a bundle keeps of the training in `run`: ``overfitting`` (see above), and how many ``parameters``
+    there are and were ``trainable``."""
+    summary = read_summary(run) if (run / SUMMARY).is_file() else {}
+    counts = {name: summary.get(name) for name in ("parameters", "trainable")}
+    return {"overfitting": overfitting(run), **counts}
+
+
 def dataset_of(saved: Mapping[str, Any]) -> dict[str, Any]:
     """The data set that a checkpoint, or a bundle's `recipe.json`, was trained on.
 

@@ -14,9 +14,9 @@ from affectstream.train.fit.checkpoint import dataset_of
 from affectstream.train.fit.warm_start import read_run_or_bundle
 
 
-def check_unseen(folder: Path, data: Path) -> None:
+def check_unseen(folder: Path, data: Path, split: str | None = None) -> None:
     """Raise `RunError` if the run or bundle in `folder`, or a member of it, was trained on the samples of
-    `data` under other splits.
+    `split` of `data`, or on any samples of it under other splits.
 
     A network whose files do not name its training data passes, as `pocket` does in the package.
     """
@@ -27,6 +27,11 @@ def check_unseen(folder: Path, data: Path) -> None:
             raise RunError(
                 f"{name} was trained on these samples under other splits, and may have learned from those "
                 "that would evaluate it: give the data set that it was trained on"
+            )
+        if same_samples and split == "train":
+            raise RunError(
+                f"{name} was trained on split train of this data set: figures on these samples say nothing "
+                "about others; give --split valid or test"
             )
 
 

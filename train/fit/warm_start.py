@@ -102,6 +102,13 @@ def read_run_or_bundle(folder: Path) -> Mapping[str, Any]:
         raise RunError(f"{path} cannot be read: {error}") from error
 
 
+def fit_records(folder: Path) -> dict[str, dict[str, Any]]:
+    """The `fit_record` of each network in the `training/` of the bundle in `folder`, by its recipe; none of
+    bundles that do not say it. Raises `RunError` for a file that cannot be read."""
+    parts = (read_run_or_bundle(part) for part in training_folders(folder))
+    return {str(saved["recipe"]): dict(saved["fit"]) for saved in parts if saved.get("fit")}
+
+
 def saved_tensors(folder: Path, saved: Mapping[str, Any]) -> Mapping[str, Tensor]:
     """By name, of the best epoch of a run or of a bundle. Raises `RunError` where there are none."""
     if (folder / BEST).is_file():
@@ -152,16 +159,20 @@ def write_warm_start(
     *,
     weights: bool,
     half_life: float | None = None,
+    record: Mapping[str, Any] | None = None,
 ) -> None:
     """Write `training/` into a bundle's `folder`, which holds its engines: what a later `--init` reads.
 
-    `half_life` (frames) is that of the pool over the frames, which is not among the weights.
+    `half_life` (frames) is that of the pool over the frames, which is not among the weights; `record` is the
+    `fit_record` of the run.
     """
     roles: list[Role] = [ENCODER_ROLES[modality] for modality in network.modalities]  # type: ignore[index]
     engines = {role: sha256(folder / f"{role}.onnx") for role in (*roles, "fusion")}
     saved: dict[str, Any] = {"recipe": recipe, "setting": setting}
     if half_life is not None:
         saved["half_life"] = half_life
+    if record is not None:
+        saved["fit"] = record
     write_training(network, saved, engines, folder / TRAINING, weights=weights)
 
 

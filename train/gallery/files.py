@@ -23,7 +23,8 @@ class _ClassRow(Struct):
 class _Classes(Struct):
     rows: list[_ClassRow]
     confusion: list[list[int]]
-    majority: dict[str, float | None]
+    majority: dict[str, Interval | float | None]
+    """Before version 1.2 of the file without intervals."""
 
 
 class TaskMetrics(Struct):

@@ -18,6 +18,7 @@ from affectstream.train.gallery.files import (
     CurveFile,
     EvaluationFile,
     FoldsFile,
+    Interval,
     Metrics,
     ReproductionFile,
     RunFile,
@@ -48,7 +49,9 @@ def evaluation(path: Path) -> Card:
             task.classes.confusion,
         )
         if metric in task.classes.majority:
-            notes.insert(0, f"the commonest class alone: {share_of(task.classes.majority[metric])}")
+            alone = task.classes.majority[metric]
+            alone = alone.value if isinstance(alone, Interval) else alone
+            notes.insert(0, f"the commonest class alone: {share_of(alone)}")
     return Card(
         "evaluation",
         f"{found.bundle} {found.version}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from math import inf, isfinite
@@ -129,9 +129,10 @@ def curves(
     square: bool = False,
     reference: tuple[float, str] | None = None,
     notes: Sequence[str] = (),
+    band: Sequence[tuple[float, float]] = (),
 ) -> Html:
     """Lines over an axis each. `square`: both from 0 to 1, with the diagonal; `notes` stand at the points
-    of the first line."""
+    of the first line, and `band` has the ends of their intervals, nan where there is none."""
     width, height, left, top = 330.0, 262.0, 40.0, 22.0
     wide, tall = width - left - 10, height - top - 44
     points = np.array([point for _, line in lines for point in line] or [(0.0, 0.0)])
@@ -139,6 +140,8 @@ def curves(
     if square:
         low, high = np.zeros(2), np.ones(2)
     else:
+        ends = [end for pair in band for end in pair if isfinite(end)]
+        low[1], high[1] = min([low[1], *ends]), max([high[1], *ends])
         if reference:
             low[1], high[1] = min(low[1], reference[0]), max(high[1], reference[0])
         margin = 0.06 * (high[1] - low[1]) or 0.05
@@ -155,6 +158,8 @@ def curves(
         )
 
     parts = [f'<rect x="{left}" y="{top}" width="{wide}" height="{tall}" rx="4"/>']
+    if band:
+        parts.append(_band([x for x, _ in lines[0][1]], band, place))
     if square:
         parts.append(_line(*place(0, 0), *place(1, 1), "faint"))
     if reference:
@@ -185,6 +190,18 @@ def curves(
     parts.append(_text(left + wide / 2, bottom + 16, across, "middle"))
     parts.append(_text(left, top - 8, up))
     return _figure(title, width, height, parts)
+
+
+def _band(
+    across: Sequence[float],
+    ends: Sequence[tuple[float, float]],
+    place: Callable[[float, float], tuple[float, float]],
+) -> str:
+    """The area between the ends of the intervals."""
+    known = [(x, *pair) for x, pair in zip(across, ends, strict=True) if all(map(isfinite, pair))]
+    corners = [place(x, low) for x, low, _ in known]
+    corners += [place(x, high) for x, _, high in reversed(known)]
+    return f'<polygon class="band" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in corners)}"/>'
 
 
 def ranks(title: str, mean_ranks: Sequence[tuple[str, float]], distance: float) -> Html:

@@ -7,10 +7,10 @@ since more samples of the same people help less than new people.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -18,15 +18,17 @@ from affectstream.stream.errors import OptionError
 from affectstream.train.config import FitConfig
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.data.resplit import resplit
-from affectstream.train.errors import DataError
+from affectstream.train.errors import DataError, RunError
 from affectstream.train.files import encode_csv, encode_json, write_atomically
-from affectstream.train.fit.checkpoint import LAST, SUMMARY, overfitting, read_summary
+from affectstream.train.fit.checkpoint import LAST, SUMMARY, load_run, overfitting, read_summary
 from affectstream.train.fit.loggers import Report, Tracker, print_line
 from affectstream.train.fit.loop import fit
 from affectstream.train.pages import charts
-from affectstream.train.pages.elements import card, hint, page, table, verdict, write_page
+from affectstream.train.pages.elements import Html, card, hint, page, table, verdict, write_page
 from affectstream.train.pages.elements import charts as side_by_side
+from affectstream.train.predict.predictions import Predictor
 from affectstream.train.recipe import Bindable, Recipe
+from affectstream.train.statistics import Interval
 from affectstream.train.studies.cross_validation import check_plan, plan_of
 
 FOLDER, RESULT, TABLE, PAGE = "curve", "curve.json", "curve.csv", "report.html"
@@ -45,6 +47,30 @@ class Point:
     metrics: dict[str, float]
     overfitting: float | None
     """See `fit.checkpoint.overfitting`."""
+    intervals: dict[str, Interval] = field(default_factory=dict)
+    """Of the metrics, drawing participants, or samples, of split valid; none of the loss."""
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """``curve.json``."""
+
+    recipe: str
+    data: str
+    points: tuple[Point, ...]
+
+
+def read_curve(folder: Path) -> Curve:
+    """The curve in `folder`, or in its folder ``curve``. Raises `RunError` where there is none."""
+    path = next((p for p in (folder / RESULT, folder / FOLDER / RESULT) if p.is_file()), None)
+    if path is None:
+        raise RunError(
+            f"{folder} holds no learning curve: expected {RESULT}, made by 'train curve'"
+        )
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Curve)
+    except (OSError, msgspec.DecodeError) as error:
+        raise RunError(f"{path} cannot be read: {error}") from error
 
 
 def learning_curve(
@@ -95,10 +121,20 @@ def learning_curve(
                 summary["best_epoch"],
                 summary["figures"],
                 overfitting(place),
+                _intervals(recipe, place),
             )
         )
-    _write(folder, recipe.name, dataset.info.name, points)
+    _write(folder, Curve(recipe.name, dataset.info.name, tuple(points)))
     return points
+
+
+def _intervals(recipe: Recipe, place: Path) -> dict[str, Interval]:
+    trained = load_run(recipe, place)
+    if not isinstance(trained.recipe, Predictor):
+        return {}
+    config = FitConfig(**trained.config)
+    found = trained.recipe.predict(trained.module, place / "data", "valid", config)
+    return found.intervals()
 
 
 def _order(dataset: Dataset, seed: int) -> list[NDArray[np.int64]]:
@@ -133,11 +169,16 @@ def rows(points: Sequence[Point]) -> list[list[str]]:
             [
                 *(f"{p.share:.0%}", str(p.samples), str(p.people or ""), str(p.epoch)),
                 "" if p.overfitting is None else f"{p.overfitting:+.0%}",
-                *(f"{p.metrics[name]:.4f}" for name in names),
+                *(_shown(p, name) for name in names),
             ]
             for p in points
         ),
     ]
+
+
+def _shown(point: Point, name: str) -> str:
+    interval = point.intervals.get(name)
+    return f"{point.metrics[name]:.4f}" if interval is None else str(interval)
 
 
 def _gain(points: Sequence[Point], name: str) -> str:
@@ -151,21 +192,32 @@ def _gain(points: Sequence[Point], name: str) -> str:
     )
 
 
-def _write(folder: Path, recipe: str, data: str, points: Sequence[Point]) -> None:
-    content: dict[str, Any] = {"recipe": recipe, "data": data, "points": points}
-    write_atomically(folder / RESULT, encode_json(content))
+def curve_charts(curve: Curve) -> list[Html]:
+    """A chart of each metric against the number of samples."""
+    found = []
+    for name in (name for name in curve.points[0].metrics if name != "valid_loss"):
+        bands = [p.intervals[name] for p in curve.points if name in p.intervals]
+        line = [(float(p.samples), p.metrics[name]) for p in curve.points]
+        title = name.replace("_", " ")
+        found.append(
+            charts.curves(
+                title,
+                [("", line)],
+                across="samples of split train",
+                up=title,
+                band=[(one.low, one.high) for one in bands] if len(bands) == len(line) else (),
+            )
+        )
+    return found
+
+
+def _write(folder: Path, curve: Curve) -> None:
+    points, recipe, data = curve.points, curve.recipe, curve.data
+    write_atomically(folder / RESULT, encode_json(curve))
     found = rows(points)
     write_atomically(folder / TABLE, encode_csv(found))
     names = [name for name in points[0].metrics if name != "valid_loss"]
-    drawn = [
-        charts.curves(
-            name.replace("_", " "),
-            [("", [(float(p.samples), p.metrics[name]) for p in points])],
-            across="samples of split train",
-            up=name.replace("_", " "),
-        )
-        for name in names
-    ]
+    drawn = curve_charts(curve)
     content_page = page(
         "learning curve",
         f"{recipe} on {data}",
@@ -179,8 +231,8 @@ def _write(folder: Path, recipe: str, data: str, points: Sequence[Point]) -> Non
                 hint(
                     "Each share is part of the next larger one; where people are known, a share of the "
                     "people. Overfitting: how far the validation loss of the best epoch is above the "
-                    "training loss; more than 20 % is much. One training each: repeat with another --seed "
-                    "before you trust a small step."
+                    "training loss; more than 20 % is much. Shaded: 95 % intervals. One training each: "
+                    "repeat with another --seed before you trust a small step."
                 ),
             ),
         ],

@@ -275,12 +275,22 @@ def test_a_bundle_is_not_measured_on_what_it_learned(trained, capsys, tmp_path):
     evaluate = ("train", "evaluate", "--bundle", out, "--data")
     assert run_command(*evaluate, tmp_path / "turned", "--split", "test") != exits.DONE
     assert "bundle was trained on these samples under other splits" in capsys.readouterr().err
-    assert run_command(*evaluate, data, "--split", "train") == exits.DONE
-    assert "trained on split train" in capsys.readouterr().err
+    assert run_command(*evaluate, data, "--split", "train") != exits.DONE
+    assert "was trained on split train of this data set" in capsys.readouterr().err
     to = ("--output", tmp_path / "out")
     assert run_command(*evaluate, data, "--split", "valid", *to) == exits.DONE
     assert "trained on" not in capsys.readouterr().err
-    assert json.loads((tmp_path / "out/metrics.json").read_text())["split"] == "valid"
+    found = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert found["split"] == "valid" and found["learning_curve"] is None
+    assert found["by_modalities"]["video"]["emotion"]["accuracy"]["low"] is not None
+    record = found["training"]["cnn"]
+    assert record["overfits"] is (record["overfitting"] > 0.2)
+    assert record["trainable"] == record["parameters"] > 0
+    candidates = open_candidates([str(out), str(tmp_path / "out")], data, "valid")
+    assert [(one.trainable, one.frozen) for one in candidates] == [(record["trainable"], 0)] * 2
+    assert "overfit" in (tmp_path / "out/report.html").read_text()
+    assert run_command(*evaluate, data, "--curve", out, *to, "--split", "valid") != exits.DONE
+    assert "holds no learning curve: expected curve.json" in capsys.readouterr().err
     assert run_command(*evaluate, data) != exits.DONE
     said = " ".join(capsys.readouterr().err.split())
     assert "no samples for split test; rows by split: train 16, valid 16" in said

@@ -28,7 +28,13 @@ def test_shares_are_nested_and_a_finished_one_is_not_trained_again(tmp_path):
     learned = half.column("emotion")[half.rows_of("train")]
     assert {label: list(learned).count(label) for label in LABELS} == dict.fromkeys(LABELS, 2)
     assert points[0].overfitting is not None and points[0].metrics["accuracy"] >= 0
+    for point in points:
+        one = point.intervals["accuracy"]
+        assert one.value == pytest.approx(point.metrics["accuracy"]) and one.low <= one.value
+    read = curves.read_curve(run)
+    assert read.points == tuple(points) and read == curves.read_curve(run / "curve")
     page = (run / "curve/report.html").read_text()
+    assert 'class="band"' in page
     assert "What more data would bring" in page and "http:" not in page
     said.clear()
     assert curves.learning_curve(RECIPE, CONFIG, data, run, [0.5, 1], report=said.append) == points

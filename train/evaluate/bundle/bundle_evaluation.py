@@ -17,14 +17,41 @@ from affectstream.train.errors import DataError
 from affectstream.train.evaluate.bundle.bundle_metrics import BundleMetrics
 from affectstream.train.evaluate.bundle.cost import Cost, measure_cost
 from affectstream.train.evaluate.bundle.error_analysis import ErrorAnalysis, analyze_errors
-from affectstream.train.evaluate.bundle.evaluation import Evaluation, evaluate_predictions
+from affectstream.train.evaluate.bundle.evaluation import (
+    Evaluation,
+    evaluate_predictions,
+    metric_intervals,
+)
 from affectstream.train.evaluate.bundle.importance import Importance
 from affectstream.train.evaluate.bundle.sample_facts import SampleFacts, sample_facts
+from affectstream.train.fit.checkpoint import OVERFIT
 from affectstream.train.fit.unseen import was_trained_on
+from affectstream.train.fit.warm_start import fit_records
 from affectstream.train.predict.predictions import Predictions
+from affectstream.train.statistics import Interval, bootstrap
+from affectstream.train.studies.learning_curve import Curve
 
 MOST_TRAINING = 2000
 """Samples of split train that stand for the people of the training."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRecord:
+    """What a bundle keeps of the training of one of its networks; None where it does not say it."""
+
+    overfitting: float | None
+    """By how much the validation loss of the best epoch was above the training loss, as a share."""
+    overfits: bool | None
+    """Whether that is 20 % or more."""
+    parameters: int | None
+    trainable: int | None
+
+    @staticmethod
+    def of(record: Mapping[str, Any]) -> TrainingRecord:
+        """From a `fit_record`."""
+        share = record.get("overfitting")
+        overfits = None if share is None else bool(1 + share > OVERFIT)
+        return TrainingRecord(share, overfits, record.get("parameters"), record.get("trainable"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,25 +62,31 @@ class BundleEvaluation:
     """What was evaluated, and on what."""
     rows: tuple[Measurement, ...]
     """Metrics of the samples as they are, and with each set of modalities alone."""
+    by_modalities: Mapping[str, Mapping[str, Mapping[str, Interval]]]
+    """These sets alone, with intervals: by set, by task, by metric."""
     tasks: tuple[Evaluation, ...]
     predictions: Predictions
     importance: Importance | None
     cost: Cost
     errors: ErrorAnalysis | None
     """Of the first task of classes; None without one."""
-    human: float | None
+    human: Interval | None
     """Mean share of the people who voted on a sample that chose its label; None without votes."""
+    training: Mapping[str, TrainingRecord]
+    """How each network of the bundle was trained, by its recipe, where the bundle says it."""
+    curve: Curve | None
+    """What more data would bring, as `train curve` measured it."""
     dataset: Dataset
     numbers: NDArray[np.int64]
     """The row of the data set of each prediction."""
 
 
 def evaluate_fully(
-    bundle: Bundle, found: BundleMetrics, data: Path, split: str
+    bundle: Bundle, found: BundleMetrics, data: Path, split: str, curve: Curve | None = None
 ) -> BundleEvaluation:
     """Add to the metrics of a bundle what they hide: where it fails, and what it costs.
 
-    Raises `BundleError` if the cost cannot be measured.
+    `curve` is what `train curve` measured. Raises `BundleError` if the cost cannot be measured.
     """
     info = found.dataset.info
     origin = {
@@ -71,12 +104,15 @@ def evaluate_fully(
     return BundleEvaluation(
         origin,
         found.rows,
+        {part: metric_intervals(one) for part, one in found.by_modalities.items()},
         tuple(evaluate_predictions(found.predictions)),
         found.predictions,
         found.importance,
         measure_cost(bundle.folder),
         _errors(found, split),
         _human(found),
+        {name: TrainingRecord.of(record) for name, record in fit_records(bundle.folder).items()},
+        curve,
         found.dataset,
         found.numbers,
     )
@@ -111,12 +147,17 @@ def _training_facts(dataset: Dataset) -> SampleFacts | None:
     return sample_facts(dataset, rows[:: max(1, -(-len(rows) // MOST_TRAINING))])
 
 
-def _human(found: BundleMetrics) -> float | None:
+def _human(found: BundleMetrics) -> Interval | None:
     votes = found.dataset.column("votes")[found.numbers]
     labels = found.dataset.column("emotion")[found.numbers]
-    shares = [
-        row[label] / sum(row.values())
-        for row, label in zip(votes, labels, strict=True)
+    shares = {
+        number: row[label] / sum(row.values())
+        for number, (row, label) in enumerate(zip(votes, labels, strict=True))
         if row and label and sum(row.values())
-    ]
-    return float(np.mean(shares)) if shares else None
+    }
+    if len(shares) < 2:
+        return None
+    known = np.isin(np.arange(len(votes)), list(shares))
+    values = np.array(list(shares.values()))
+    groups = found.predictions.groups(known)
+    return bootstrap(lambda each: {"share": float(each.mean())}, values, groups=groups)["share"]

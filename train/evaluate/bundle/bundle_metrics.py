@@ -29,6 +29,7 @@ from affectstream.train.loader.samples import Samples
 from affectstream.train.predict.bundle_outputs import BundleOutputs, Subset, bundle_outputs
 from affectstream.train.predict.bundle_samples import bundle_samples, valid_batches
 from affectstream.train.predict.predictions import Predictions, predictions_from
+from affectstream.train.statistics import groups_of
 from affectstream.train.tasks import Task, compute_metrics
 
 AS_THEY_ARE = "as they are"
@@ -43,6 +44,8 @@ class BundleMetrics:
     by_class: list[str]
     """The lines of a table."""
     predictions: Predictions
+    by_modalities: Mapping[str, Predictions]
+    """The same of the samples that have all of a set of modalities, without the others: ``video+text``."""
     importance: Importance | None
     dataset: Dataset
     numbers: NDArray[np.int64]
@@ -52,10 +55,9 @@ class BundleMetrics:
 def measure_bundle(bundle: Bundle, data: Path, split: str) -> BundleMetrics:
     """Evaluate on `split` of the data set in `data`.
 
-    Raises as `bundle_samples`, and `RunError` for a bundle that was trained on the same samples under other
-    splits.
+    Raises as `bundle_samples`, and `RunError` for a bundle that was trained on these samples.
     """
-    check_unseen(bundle.folder, data)
+    check_unseen(bundle.folder, data, split)
     samples, tasks = bundle_samples(bundle, data, split)
     first, calibration = samples[0], bundle.manifest.calibration
     several = len(bundle.modalities) > 1
@@ -67,11 +69,16 @@ def measure_bundle(bundle: Bundle, data: Path, split: str) -> BundleMetrics:
         observe=None if probe is None else probe.observe,
     )
     truth = {task.name: first.truth[task.name].numpy() for task in tasks}
+    groups = groups_of(first.dataset.column("participant")[first.rows].tolist())
     return BundleMetrics(
         measure(outputs, first, tasks, calibration, f"{first.dataset.info.name} {split}"),
         class_table(outputs[None], first, tasks, calibration),
         predictions_from(outputs[None], first, tasks, calibration),
-        None if probe is None else measure_importance(bundle, outputs, probe, truth, tasks),
+        {
+            part: predictions_from(one, first, tasks, calibration)
+            for part, one in _by_part(outputs).items()
+        },
+        None if probe is None else measure_importance(bundle, outputs, probe, truth, tasks, groups),
         first.dataset,
         first.rows[outputs[None].samples],
     )
@@ -90,11 +97,7 @@ def measure(
     emotions the expected calibration error is among the metrics.
     """
     rows: dict[str, list[Measurement]] = {}
-    for found in outputs.values():
-        names = set(found.modalities)
-        part = names.pop() if len(names) == 1 else AS_THEY_ARE
-        if part in rows:  # every sample has all of these modalities: nothing was hidden
-            continue
+    for part, found in _by_part(outputs).items():
         truth = {task.name: samples.truth[task.name][found.samples].numpy() for task in tasks}
         predicted = found.predict(tasks, calibration)
         metrics = compute_metrics(tasks, truth, predicted)
@@ -109,6 +112,16 @@ def measure(
             for metric, value in metrics.items()
         ]
     return tuple(row for part in rows.values() for row in part)
+
+
+def _by_part(outputs: Mapping[Subset, BundleOutputs]) -> dict[str, BundleOutputs]:
+    """By what the samples had: a set of modalities, or `AS_THEY_ARE`."""
+    found: dict[str, BundleOutputs] = {}
+    for one in outputs.values():
+        names = set(one.modalities)
+        part = names.pop() if len(names) == 1 else AS_THEY_ARE
+        found.setdefault(part, one)  # if every sample has all modalities, nothing was hidden
+    return found
 
 
 def class_table(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,12 @@ from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 from affectstream.train.calibration import expected_calibration_error
 from affectstream.train.metrics import classification
 from affectstream.train.predict.predictions import Predictions
-from affectstream.train.statistics import Interval, bootstrap
+from affectstream.train.statistics import Groups, Interval, bootstrap, group_means
 from affectstream.train.tasks import Task
 
 BINS = 10
 COVERAGES = np.arange(1, 21) / 20
+NO_INTERVAL = Interval(math.nan, math.nan, math.nan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,8 @@ class ClassRow:
     f1: float
     auc: float | None
     """Area under the ROC curve; None if all samples, or none, are of this class."""
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    """Of these four by name, as far as they are defined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,20 @@ class ReliabilityBin:
     confidence: float
     accuracy: float
     count: int
+    interval: Interval
+    """Of the accuracy."""
+
+
+@dataclass(frozen=True, slots=True)
+class OverPeople:
+    """The accuracy of each person, over people: what to expect of the next one."""
+
+    people: int
+    mean: Interval
+    deviation: float
+    """Standard deviation (n - 1)."""
+    lowest: float
+    highest: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,8 +70,12 @@ class Classes:
     reliability: tuple[ReliabilityBin, ...]
     coverage: tuple[tuple[float, float], ...]
     """Accuracy of the most confident share of the predictions, for each share."""
-    majority: Mapping[str, float]
+    coverage_intervals: tuple[Interval, ...]
+    """Of these accuracies."""
+    majority: Mapping[str, Interval]
     """Metrics of always predicting the most frequent class."""
+    over_people: OverPeople | None
+    """None where people are not known."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,31 +93,83 @@ class Evaluation:
 def evaluate_predictions(predictions: Predictions) -> list[Evaluation]:
     """Evaluate each task that has two labeled samples or more."""
     found = []
-    for task in predictions.tasks:
-        truth, predicted = predictions.truth[task.name], predictions.predicted[task.name]
-        known = task.labeled(truth)
-        if known.sum() < 2:
-            continue
-        truth, predicted = truth[known], predicted[known]
-        groups = predictions.groups(known)
-        is_class = task.target == "class"
-        metrics = _class_metrics if is_class else task.metrics
-        found.append(
-            Evaluation(
-                task.name,
-                len(truth),
-                groups.by,
-                bootstrap(metrics, truth, predicted, groups=groups),
-                _classes(task, truth, predicted) if is_class else None,
-            )
-        )
+    for task, truth, predicted, groups in _tasks(predictions):
+        metrics = _intervals(task, truth, predicted, groups)
+        classes = _classes(task, truth, predicted, groups) if task.target == "class" else None
+        found.append(Evaluation(task.name, len(truth), groups.by, metrics, classes))
     return found
 
 
-def _class_metrics(truth: NDArray[Any], chances: NDArray[Any]) -> dict[str, float]:
+def metric_intervals(predictions: Predictions) -> dict[str, dict[str, Interval]]:
+    """The metrics of `evaluate_predictions` alone, by task."""
+    return {task.name: _intervals(task, *columns) for task, *columns in _tasks(predictions)}
+
+
+def _tasks(
+    predictions: Predictions,
+) -> Iterator[tuple[Task, NDArray[Any], NDArray[Any], Groups]]:
+    for task in predictions.tasks:
+        truth, predicted = predictions.truth[task.name], predictions.predicted[task.name]
+        known = task.labeled(truth)
+        if known.sum() >= 2:
+            yield task, truth[known], predicted[known], predictions.groups(known)
+
+
+def _intervals(
+    task: Task, truth: NDArray[Any], predicted: NDArray[Any], groups: Groups
+) -> dict[str, Interval]:
+    if task.target != "class":
+        return bootstrap(task.metrics, truth, predicted, groups=groups)
+    return bootstrap(_class_metrics, truth, predicted, _ranks(predicted), groups=groups)
+
+
+def _class_metrics(
+    truth: NDArray[Any], chances: NDArray[Any], ranks: NDArray[np.int64]
+) -> dict[str, float]:
     guess = chances.argmax(1)
-    ece = expected_calibration_error(chances.max(1), guess == truth)
-    return {**classification(truth, guess), "ece": ece}
+    table = _table(truth, guess, chances.shape[1])
+    actual, precision = table.sum(1), _precision(table)
+    occurs = (actual > 0) | (table.sum(0) > 0)
+    areas = _areas(truth, ranks)
+    found = {
+        **classification(truth, guess),
+        "macro_precision": float(precision[occurs].mean()),
+        "weighted_precision": float((precision * actual).sum() / actual.sum()),
+        "ece": expected_calibration_error(chances.max(1), guess == truth),
+    }
+    if np.isfinite(areas).any():
+        found["macro_auc"] = float(np.nanmean(areas))
+    return found
+
+
+def _table(truth: NDArray[Any], guess: NDArray[Any], count: int) -> NDArray[np.int64]:
+    """(C, C) truth in rows."""
+    found = np.bincount(truth * count + guess, minlength=count * count)
+    return np.asarray(found.reshape(count, count), np.int64)
+
+
+def _precision(table: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.asarray(table.diagonal() / np.maximum(table.sum(0), 1), np.float64)
+
+
+def _ranks(chances: NDArray[Any]) -> NDArray[np.int64]:
+    """The place (n, C) of each probability among those of its class; equal ones share it."""
+    columns = [np.unique(column, return_inverse=True)[1].reshape(-1) for column in chances.T]
+    return np.stack(columns, 1)
+
+
+def _areas(truth: NDArray[Any], ranks: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(C,) area under the ROC curve of each class against the rest, from the `_ranks` of the probabilities;
+    nan if all samples, or none, are of the class."""
+    found = np.full(ranks.shape[1], np.nan)
+    for number, rank in enumerate(ranks.T):
+        own = truth == number
+        inside, size = int(own.sum()), int(rank.max()) + 1
+        if 0 < inside < len(own):
+            positive, negative = (np.bincount(rank[rows], minlength=size) for rows in (own, ~own))
+            below = np.cumsum(negative) - 0.5 * negative
+            found[number] = float(positive @ below) / (inside * (len(own) - inside))
+    return found
 
 
 def class_rows(task: Task, truth: NDArray[Any], chances: NDArray[Any]) -> tuple[ClassRow, ...]:
@@ -110,41 +184,97 @@ def class_rows(task: Task, truth: NDArray[Any], chances: NDArray[Any]) -> tuple[
     )
 
 
-def _classes(task: Task, truth: NDArray[Any], chances: NDArray[Any]) -> Classes:
+def _classes(task: Task, truth: NDArray[Any], chances: NDArray[Any], groups: Groups) -> Classes:
     guess, count = chances.argmax(1), len(task.labels)
     most = int(np.bincount(truth, minlength=count).argmax())
-    return Classes(
-        rows=class_rows(task, truth, chances),
-        confusion=np.bincount(truth * count + guess, minlength=count * count).reshape(count, count),
-        reliability=_reliability(chances.max(1), guess == truth),
-        coverage=_coverage(chances.max(1), guess == truth),
-        majority=classification(truth, np.full(len(truth), most)),
+    confidence, correct = chances.max(1), guess == truth
+    drawn = bootstrap(_details, truth, chances, _ranks(chances), groups=groups)
+    rows = tuple(
+        replace(
+            row,
+            intervals={
+                name: drawn[f"{number}/{name}"]
+                for name in ("precision", "recall", "f1", "auc")
+                if f"{number}/{name}" in drawn
+            },
+        )
+        for number, row in enumerate(class_rows(task, truth, chances))
     )
+    shares = [f"coverage/{number}" for number in range(len(COVERAGES))]
+    return Classes(
+        rows=rows,
+        confusion=_table(truth, guess, count),
+        reliability=_reliability(confidence, correct, drawn),
+        coverage=tuple(
+            (float(share), drawn[name].value) for share, name in zip(COVERAGES, shares, strict=True)
+        ),
+        coverage_intervals=tuple(drawn[name] for name in shares),
+        majority=bootstrap(classification, truth, np.full(len(truth), most), groups=groups),
+        over_people=_over_people(correct, groups),
+    )
+
+
+def _details(
+    truth: NDArray[Any], chances: NDArray[Any], ranks: NDArray[np.int64]
+) -> dict[str, float]:
+    """What a bootstrap draws beside the metrics: of each class by its number, of the bins of confidence, and
+    of coverage."""
+    guess, confidence = chances.argmax(1), chances.max(1)
+    table = _table(truth, guess, chances.shape[1])
+    actual, predicted, right = table.sum(1), table.sum(0), table.diagonal()
+    precision, areas = _precision(table), _areas(truth, ranks)
+    found: dict[str, float] = {}
+    for number, area in enumerate(areas):
+        if predicted[number]:
+            found[f"{number}/precision"] = float(precision[number])
+        if actual[number]:
+            found[f"{number}/recall"] = float(right[number] / actual[number])
+        if actual[number] + predicted[number]:
+            found[f"{number}/f1"] = float(2 * right[number] / (actual[number] + predicted[number]))
+        if not math.isnan(area):
+            found[f"{number}/auc"] = float(area)
+    correct = guess == truth
+    for number, rows in _bins(confidence):
+        found[f"bin/{number}"] = float(correct[rows].mean())
+    ordered = np.cumsum(correct[np.argsort(-confidence, kind="stable")])
+    counts = np.maximum(1, np.round(COVERAGES * len(ordered)).astype(int))
+    for number, one in enumerate(counts.tolist()):
+        found[f"coverage/{number}"] = float(ordered[one - 1] / one)
+    return found
 
 
 def _auc(is_class: NDArray[np.bool_], chance: NDArray[Any]) -> float | None:
     return float(roc_auc_score(is_class, chance)) if 0 < is_class.sum() < len(is_class) else None
 
 
-def _reliability(
-    confidence: NDArray[Any], correct: NDArray[np.bool_]
-) -> tuple[ReliabilityBin, ...]:
+def _bins(confidence: NDArray[Any]) -> Iterator[tuple[int, NDArray[np.bool_]]]:
     index = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    return ((number, index == number) for number in np.unique(index).tolist())
+
+
+def _reliability(
+    confidence: NDArray[Any], correct: NDArray[np.bool_], drawn: Mapping[str, Interval]
+) -> tuple[ReliabilityBin, ...]:
     return tuple(
         ReliabilityBin(
-            float(confidence[index == i].mean()), float(correct[index == i].mean()), int(n)
+            float(confidence[rows].mean()),
+            float(correct[rows].mean()),
+            int(rows.sum()),
+            drawn.get(f"bin/{number}", NO_INTERVAL),
         )
-        for i, n in enumerate(np.bincount(index, minlength=BINS))
-        if n
+        for number, rows in _bins(confidence)
     )
 
 
-def _coverage(
-    confidence: NDArray[Any], correct: NDArray[np.bool_]
-) -> tuple[tuple[float, float], ...]:
-    ordered = correct[np.argsort(-confidence, kind="stable")]
-    counts = np.maximum(1, np.round(COVERAGES * len(ordered)).astype(int))
-    return tuple(
-        (float(share), float(ordered[:n].mean()))
-        for share, n in zip(COVERAGES, counts, strict=True)
+def _over_people(correct: NDArray[np.bool_], groups: Groups) -> OverPeople | None:
+    if groups.by != "participant":
+        return None
+    each = group_means(correct.astype(np.float64), groups)
+    mean = bootstrap(_mean, each)["mean"]
+    return OverPeople(
+        len(each), mean, float(each.std(ddof=1)), float(each.min()), float(each.max())
     )
+
+
+def _mean(values: NDArray[np.float64]) -> dict[str, float]:
+    return {"mean": float(values.mean())}

@@ -37,7 +37,7 @@ def write(
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         predictions.save(folder / PREDICTIONS)
-    document = {"schema": "1.1", **origin, "tasks": [_plain(one) for one in found]}
+    document = {"schema": "1.2", **origin, "tasks": [_plain(one) for one in found]}
     write_atomically(folder / METRICS, encode_json(document))
     write_atomically(folder / TABLE, encode_csv(_table(predictions)))
     for one in found:
@@ -53,6 +53,9 @@ def write_evaluation(found: BundleEvaluation, folder: Path, *, media: bool = Fal
         **found.origin,
         "human": found.human,
         "measurements": found.rows,
+        "by_modalities": found.by_modalities,
+        "training": found.training,
+        "learning_curve": found.curve,
         "importance": found.importance,
         "cost": found.cost,
         "errors": found.errors,
@@ -114,9 +117,18 @@ def _draw(one: Evaluation, classes: Classes, path: Path) -> None:
         xlabel="mean confidence", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.05),
         title=f"Reliability: ECE {ece.value:.3f} [{ece.low:.3f}, {ece.high:.3f}]",
     )  # fmt: skip
+    for axes, across, intervals in (
+        (reliability, [b.confidence for b in bins], [b.interval for b in bins]),
+        (coverage, [share for share, _ in classes.coverage], classes.coverage_intervals),
+    ):
+        axes.fill_between(
+            across, [i.low for i in intervals], [i.high for i in intervals],
+            color="#4477aa", alpha=0.16, linewidth=0,
+        )  # fmt: skip
     coverage.plot(*zip(*classes.coverage, strict=True), color="#4477aa")
-    coverage.axhline(classes.majority["accuracy"], color="#999999", linestyle="--", linewidth=1)
-    coverage.text(0.02, classes.majority["accuracy"], "majority class", va="bottom", fontsize=8)
+    majority = classes.majority["accuracy"].value
+    coverage.axhline(majority, color="#999999", linestyle="--", linewidth=1)
+    coverage.text(0.02, majority, "majority class", va="bottom", fontsize=8)
     coverage.set(
         xlabel="share that gets a label, most confident first", ylabel="accuracy",
         xlim=(0, 1), ylim=(0, 1.02), title="Coverage against accuracy",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 
 from affectstream.train.evaluate.bundle.bundle_evaluation import BundleEvaluation
 from affectstream.train.evaluate.bundle.cost import Cost
-from affectstream.train.evaluate.bundle.error_analysis import FAR, ErrorAnalysis
-from affectstream.train.evaluate.bundle.evaluation import Classes, Evaluation
-from affectstream.train.evaluate.bundle.importance import SOURCE, Importance
+from affectstream.train.evaluate.bundle.error_cards import error_cards
+from affectstream.train.evaluate.bundle.evaluation import Classes, Evaluation, OverPeople
+from affectstream.train.evaluate.bundle.importance import SOURCE, Importance, ModalityImportance
+from affectstream.train.fit.checkpoint import OVERFIT
 from affectstream.train.pages import charts
 from affectstream.train.pages.charts import Bar
 from affectstream.train.pages.elements import (
@@ -26,6 +28,8 @@ from affectstream.train.pages.elements import (
     verdict,
 )
 from affectstream.train.pages.elements import charts as side_by_side
+from affectstream.train.statistics import Interval
+from affectstream.train.studies.learning_curve import curve_charts
 
 FOOTER = f"{SCORES_ARE} Figures hold for people, cameras and languages like those of this data set."
 
@@ -41,9 +45,9 @@ def evaluation_page(found: BundleEvaluation, media: Mapping[int, Html]) -> str:
     if origin["split"] == "train":
         badges.append(("measured on what it was trained on", True))
     cards = [part for one in found.tasks for part in _task_cards(one, found.human)]
-    cards.append(_modalities(found))
+    cards += [_modalities(found), *_training(found)]
     if found.errors is not None:
-        cards += _error_cards(found.errors, media)
+        cards += error_cards(found.errors, media)
     cards += [cost_card([("", found.cost)]), _made(found)]
     return page(
         "evaluation",
@@ -55,13 +59,13 @@ def evaluation_page(found: BundleEvaluation, media: Mapping[int, Html]) -> str:
     )
 
 
-def _task_cards(one: Evaluation, human: float | None) -> list[Html]:
+def _task_cards(one: Evaluation, human: Interval | None) -> list[Html]:
     majority = {} if one.classes is None else one.classes.majority
     bars = [
         Bar(
             name.replace("_", " "),
             *(i.value, i.low, i.high),
-            note=f"majority {majority[name]:.3f}" if name in majority else "",
+            note=f"majority {majority[name].value:.3f}" if name in majority else "",
         )
         for name, i in one.metrics.items()
     ]
@@ -72,10 +76,12 @@ def _task_cards(one: Evaluation, human: float | None) -> list[Html]:
     most = max(classes.rows, key=lambda row: row.samples).label
     sentence = (
         f"{accuracy.value:.1%} of {one.samples} samples are right ({accuracy.low:.1%} to "
-        f"{accuracy.high:.1%}); always saying {most} would give {majority['accuracy']:.1%}."
+        f"{accuracy.high:.1%}); always saying {most} would give {_percent(majority['accuracy'])}."
     )
     if human is not None and one.task == "emotion":
-        sentence += f" The people who labeled them agree with the label {human:.1%} of the time."
+        sentence += (
+            f" The people who labeled them agree with the label {_percent(human)} of the time."
+        )
     return [
         card(
             one.task.capitalize(),
@@ -85,14 +91,20 @@ def _task_cards(one: Evaluation, human: float | None) -> list[Html]:
                 charts.confusion("Confusion", [r.label for r in classes.rows], classes.confusion),
             ),
             hint(
-                f"Intervals: 95 %, bootstrap by {one.by}. uar: the mean of the recalls of all classes; ece: "
-                "how far confidence and accuracy are apart; majority: always predicting the commonest class."
+                f"Intervals: 95 %, bootstrap by {one.by}. uar: the mean of the recalls of all classes, which "
+                "is the balanced accuracy and the macro recall; the weighted recall is the accuracy; ece: "
+                "how far confidence and accuracy are apart; macro auc: one class against the rest, mean over "
+                "classes; majority: always predicting the commonest class."
             ),
+            *_over_people(classes.over_people),
         ),
         card(
             f"{one.task.capitalize()}: confidence and classes",
             side_by_side(*_confidence(one, classes), _class_table(classes)),
-            hint("Below the dashed diagonal it is more sure than right. Numbers count samples."),
+            hint(
+                "Below the dashed diagonal it is more sure than right. Numbers count samples; shaded, and in "
+                "brackets: 95 % intervals."
+            ),
         ),
     ]
 
@@ -106,23 +118,54 @@ def _confidence(one: Evaluation, classes: Classes) -> tuple[Html, ...]:
             up="accuracy",
             square=True,
             notes=[str(b.count) for b in classes.reliability],
+            band=[(b.interval.low, b.interval.high) for b in classes.reliability],
         ),
         charts.curves(
             "Coverage against accuracy",
             [("", list(classes.coverage))],
             across="share that gets a label, most confident first",
             up="accuracy",
-            reference=(classes.majority["accuracy"], "majority class"),
+            reference=(classes.majority["accuracy"].value, "majority class"),
+            band=[(one.low, one.high) for one in classes.coverage_intervals],
         ),
     )
+
+
+def _over_people(found: OverPeople | None) -> list[Html]:
+    """A sentence about the accuracy of each person; nothing where people are not known."""
+    if found is None:
+        return []
+    return [
+        hint(
+            f"Over {found.people} people: mean accuracy {_percent(found.mean)}, standard deviation "
+            f"{found.deviation:.1%}, from {found.lowest:.1%} to {found.highest:.1%}."
+        )
+    ]
+
+
+def _percent(one: Interval) -> str:
+    if not isfinite(one.low):
+        return f"{one.value:.1%}"
+    return f"{one.value:.1%} ({one.low:.1%} to {one.high:.1%})"
+
+
+def _within(value: float | None, interval: Interval | None) -> str:
+    """A figure with its interval."""
+    if value is None:
+        return "-"
+    if interval is None or not isfinite(interval.low):
+        return f"{value:.3f}"
+    return f"{value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
 
 
 def _class_table(classes: Classes) -> Html:
     rows = [
         (
             *(r.label, str(r.samples)),
-            *(f"{v:.3f}" for v in (r.precision, r.recall, r.f1)),
-            "-" if r.auc is None else f"{r.auc:.3f}",
+            *(
+                _within(getattr(r, n), r.intervals.get(n))
+                for n in ("precision", "recall", "f1", "auc")
+            ),
         )
         for r in classes.rows
     ]
@@ -130,14 +173,22 @@ def _class_table(classes: Classes) -> Html:
 
 
 def _modalities(found: BundleEvaluation) -> Html:
-    names = list(dict.fromkeys(row.metric for row in found.rows))
-    by_part: dict[str, dict[str, float]] = {}
-    counts: dict[str, int] = {}
-    for row in found.rows:
-        by_part.setdefault(row.part, {})[row.metric] = row.value
-        counts[row.part] = row.count
+    counts = {row.part: row.count for row in found.rows}
+    several = len(found.tasks) > 1
+    by_part = {
+        part: {
+            f"{task}/{name}" if several else name: interval
+            for task, metrics in tasks.items()
+            for name, interval in metrics.items()
+        }
+        for part, tasks in found.by_modalities.items()
+    }
+    names = list(dict.fromkeys(name for metrics in by_part.values() for name in metrics))
     lines = [
-        (part, str(counts[part]), *(f"{v[n]:.3f}" if n in v else "-" for n in names))
+        (
+            *(part, str(counts[part])),
+            *(_within(v[n].value, v[n]) if n in v else "-" for n in names),
+        )
         for part, v in by_part.items()
     ]
     parts = [table(("what it gets", "samples", *(n.replace("_", " ") for n in names)), lines)]
@@ -157,7 +208,7 @@ def importance_parts(found: Iterable[tuple[str, Importance]]) -> list[Html]:
             if all(value is not None for _, value in parts):
                 rows.append((f"{before}{kind}", parts))
         table_rows += [
-            (f"{before}{m.modality}", f"{m.ablation:+.3f}", f"{m.permutation:+.3f}")
+            (f"{before}{m.modality}", *(_lost(m, kind) for kind in ("ablation", "permutation")))
             for m in one.modalities
         ]
         samples.add(f"{one.samples} samples that have all of them, by {one.metric} of {one.task}")
@@ -175,72 +226,42 @@ def importance_parts(found: Iterable[tuple[str, Importance]]) -> list[Html]:
     ]
 
 
-def _error_cards(found: ErrorAnalysis, media: Mapping[int, Html]) -> list[Html]:
-    parts: list[Html] = []
-    facts = list(dict.fromkeys(group.fact for group in found.groups))
-    for fact in facts:
-        groups = [group for group in found.groups if group.fact == fact]
-        bars = [
-            Bar(g.value, g.accuracy.value, g.accuracy.low, g.accuracy.high, f"n {g.samples}")
-            for g in groups
-        ]
-        parts.append(charts.interval_bars(f"Accuracy by {fact}", bars))
-    rows: list[Sequence[Cell]] = [
-        (
-            *(f"{g.fact}: {g.value}", str(g.samples), str(g.people or "-")),
-            *(f"{v:.3f}" for v in (g.accuracy.value, g.uar, g.confidence)),
-            "-" if g.mistake is None else f"{g.mistake[0]} as {g.mistake[1]} ({g.mistake[2]})",
+def _lost(one: ModalityImportance, kind: str) -> str:
+    """What is lost, and its share of all that is lost, with their intervals."""
+    value, interval = getattr(one, kind), one.intervals.get(kind)
+    shown = f"{value:+.3f}"
+    if interval is not None:
+        shown += f" [{interval.low:+.3f}, {interval.high:+.3f}]"
+    share, interval = getattr(one, f"{kind}_percent"), one.intervals.get(f"{kind}_percent")
+    if share is not None and interval is not None:
+        shown += f"; {share:.0f} % [{interval.low:.0f}, {interval.high:.0f}]"
+    return shown
+
+
+def _training(found: BundleEvaluation) -> list[Html]:
+    """What is known of the training: overfitting, and what more data would bring."""
+    lines: list[Cell] = []
+    for name, one in found.training.items():
+        if one.overfitting is None:
+            lines.append(
+                f"{name}: whether it overfits is not known: its log lacks one of the losses."
+            )
+            continue
+        lines.append(
+            f"{name}: {'overfits' if one.overfits else 'does not overfit'}: the validation loss of the best "
+            f"epoch is {one.overfitting:+.0%} from the training loss, {OVERFIT - 1:.0%} would be too much."
         )
-        for g in found.groups
-    ]
-    marks = [number for number, group in enumerate(found.groups) if group.stands_out]
-    head = (
-        "who or what",
-        "samples",
-        "people",
-        "accuracy",
-        "uar",
-        "confidence",
-        "commonest mistake",
-    )
-    groups_card = card(
-        "Where it fails",
-        side_by_side(*parts),
-        table(head, rows, mark=marks),
-        hint(
-            "Thirds of what can be measured of pictures and sound. Marked: the interval of the group "
-            "excludes the accuracy of all samples; of many groups, one in twenty does by chance."
-        ),
-    )
-    worst: list[Sequence[Cell]] = [
-        (
-            media.get(one.number, one.id),
-            f"{one.truth} as {one.predicted}",
-            f"{one.confidence:.2f}",
-            f"{one.truth_probability:.2f}",
-            ", ".join(
-                f"{name} {value}" for name, value in one.facts.items() if name != "modalities"
-            ),
+    parts: list[Html] = [items(lines)] if lines else []
+    if found.curve is not None:
+        where = f"{found.curve.recipe} on growing shares of {found.curve.data}"
+        parts += [side_by_side(*curve_charts(found.curve)), hint(f"Learning curve: {where}.")]
+    else:
+        parts.append(
+            hint("What more data would bring: train curve measures it, and --curve shows it here.")
         )
-        for one in found.worst
-    ]
-    worst_card = card(
-        "Worst cases",
-        table(("sample", "mistake", "confidence", "of the truth", "about it"), worst),
-        hint("Wrong and most confident. A label can be wrong, too: look and listen."),
-    )
-    lines: list[Cell] = [
-        f"{d.person}: {d.fact} {d.value}; the training has {d.training}" for d in found.differences
-    ]
-    differences = card(
-        "People unlike those of the training",
-        *([items(lines)] if lines else []),
-        hint(
-            f"{len(lines) or 'None'} listed: {found.note}. What counts: a sex, age, language or corpus that "
-            f"nobody there has, and a median outside of theirs by {FAR:g} robust standard deviations."
-        ),
-    )
-    return [groups_card, worst_card, differences]
+    if not lines:
+        parts.append(hint("Whether the networks overfit is not known: the bundle does not say it."))
+    return [card("Training", *parts)]
 
 
 def cost_card(found: Sequence[tuple[str, Cost]]) -> Html:

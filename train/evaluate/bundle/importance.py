@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +19,14 @@ from affectstream.train.predict.bundle_outputs import (
     present_rows,
     run_heads,
 )
+from affectstream.train.statistics import Groups, Interval, bootstrap
 from affectstream.train.tasks import Task
 
 MOST_PROBED = 1000
 """Samples that are permuted; more would not fit into memory with large networks."""
 SHUFFLES = 10
+DRAWS = 300
+"""Of the intervals, each with all shuffles."""
 SOURCE = "45 / 35 / 20 %"
 """What source S3 reports for the three modalities of its ensemble, on MELD."""
 
@@ -39,6 +43,8 @@ class ModalityImportance:
     ablation_percent: float | None
     """Its share of all that is lost; 0 if nothing is lost, None if no modality loses anything."""
     permutation_percent: float | None
+    intervals: Mapping[str, Interval] = field(default_factory=dict)
+    """Of these four by name, as far as they are defined; none for a task that is not of classes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +94,12 @@ def measure_importance(
     probe: HeadProbe,
     truth: Mapping[str, NDArray[np.generic]],
     tasks: Sequence[Task],
+    groups: Groups,
 ) -> Importance | None:
     """By the first metric of the first task, of the modalities that samples have together.
 
     None if that is one modality, and for fewer than two samples. `truth` has the targets of all samples by
-    task.
+    task; the intervals draw `groups` of all samples.
     """
     task = tasks[0]
     modalities = max((subset for subset in outputs if subset), key=len, default=())
@@ -100,42 +107,102 @@ def measure_importance(
         return None
     whole, labels = outputs[modalities], truth[task.name]
 
-    def metrics(found: BundleOutputs, rows: NDArray[np.int64]) -> dict[str, float]:
-        predicted = found.predict(tasks, bundle.manifest.calibration)[task.name]
-        return task.metrics(labels[rows], predicted[np.searchsorted(found.samples, rows)])
+    def predicted(found: BundleOutputs, rows: NDArray[np.int64]) -> NDArray[Any]:
+        every = found.predict(tasks, bundle.manifest.calibration)[task.name]
+        return every[np.searchsorted(found.samples, rows)]
 
     feeds, numbers = probe.feeds(modalities)
     if task.labeled(labels[numbers]).sum() < 2:
         return None
-    metric = next(iter(metrics(whole, numbers)))
-
-    def value(found: BundleOutputs, rows: NDArray[np.int64]) -> float:
-        return metrics(found, rows)[metric]
-
     generator = np.random.default_rng(0)
-    with_all, before = value(whole, whole.samples), value(whole, numbers)
-    lost: dict[Modality, tuple[float, float]] = {}
+    hidden, permuted = [], []
     for modality in modalities:
         others = tuple(m for m in modalities if m != modality)
-        hidden = with_all - value(outputs[others], whole.samples)
-        permuted = []
+        hidden.append([predicted(outputs[others], whole.samples)])
+        permuted.append([])
         for _ in range(SHUFFLES):
             order = generator.permutation(len(numbers))
             changed = [_with_other(feed, modality, order) for feed in feeds]
             names = (whole.modalities[0],) * len(numbers)
             of = BundleOutputs(run_heads(bundle, changed), numbers, names)
-            permuted.append(before - value(of, numbers))
-        lost[modality] = hidden, float(np.mean(permuted))
-    shares = [_percent([one[column] for one in lost.values()]) for column in (0, 1)]
+            permuted[-1].append(predicted(of, numbers))
+    ablation = _Losses(task, labels[whole.samples], predicted(whole, whole.samples), hidden)
+    permutation = _Losses(task, labels[numbers], predicted(whole, numbers), permuted)
+    found = [
+        (one.found(), one.intervals(groups, rows))
+        for one, rows in ((ablation, whole.samples), (permutation, numbers))
+    ]
     return Importance(
         task.name,
-        metric,
+        ablation.metric,
         len(whole.samples),
-        tuple(
-            ModalityImportance(modality, *lost[modality], ablated, permuted_share)
-            for modality, ablated, permuted_share in zip(modalities, *shares, strict=True)
-        ),
+        tuple(_of_modality(m, number, found) for number, m in enumerate(modalities)),
     )
+
+
+Found = tuple[Mapping[str, float], Mapping[str, Interval]]
+
+
+def _of_modality(modality: Modality, number: int, found: Sequence[Found]) -> ModalityImportance:
+    """From what was lost by ablation and by permutation, with the intervals."""
+    (hidden, of_hidden), (permuted, of_permuted) = found
+    lost, share = f"lost/{number}", f"percent/{number}"
+    intervals = {
+        "ablation": of_hidden.get(lost),
+        "permutation": of_permuted.get(lost),
+        "ablation_percent": of_hidden.get(share),
+        "permutation_percent": of_permuted.get(share),
+    }
+    return ModalityImportance(
+        modality,
+        hidden[lost],
+        permuted[lost],
+        _rounded(hidden.get(share)),
+        _rounded(permuted.get(share)),
+        {name: one for name, one in intervals.items() if one is not None},
+    )
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 1)
+
+
+class _Losses:
+    """What is lost of a metric with other predictions than those of all modalities."""
+
+    def __init__(
+        self,
+        task: Task,
+        truth: NDArray[np.generic],
+        whole: NDArray[Any],
+        others: Sequence[Sequence[NDArray[Any]]],
+    ) -> None:
+        """`others` has some predictions for each modality, whose metrics are averaged."""
+        self._task, self._truth, self._whole, self._others = task, truth, whole, others
+        self.metric = next(iter(task.metrics(truth, whole)))
+
+    def found(self, rows: NDArray[np.int64] | slice = slice(None)) -> dict[str, float]:
+        """``lost/K`` of the K-th modality, and ``percent/K``, its share of all that is lost."""
+
+        def value(predicted: NDArray[Any]) -> float:
+            return self._task.metrics(self._truth[rows], predicted[rows])[self.metric]
+
+        before = value(self._whole)
+        lost = [before - float(np.mean([value(one) for one in each])) for each in self._others]
+        gains = np.maximum(0.0, lost)
+        total = float(gains.sum())
+        shares = (
+            {} if total <= 0 else {f"percent/{n}": 100 * g / total for n, g in enumerate(gains)}
+        )
+        return {f"lost/{n}": one for n, one in enumerate(lost)} | shares
+
+    def intervals(self, groups: Groups, samples: NDArray[np.int64]) -> Mapping[str, Interval]:
+        """Those of `found`; `samples` are the numbers of its samples among those of `groups`."""
+        own = np.flatnonzero(self._task.labeled(self._truth))
+        drawn = Groups(groups.numbers[samples][own], groups.by)
+        if self._task.target != "class" or len(np.unique(drawn.numbers)) < 2:
+            return {}
+        return bootstrap(self.found, own, groups=drawn, draws=DRAWS)
 
 
 def _with_other(
@@ -143,9 +210,3 @@ def _with_other(
 ) -> dict[str, Array]:
     own = (modality, f"{modality}_mask")
     return {name: part[order] if name in own else part for name, part in feed.items()}
-
-
-def _percent(lost: Sequence[float]) -> list[float | None]:
-    gains = np.maximum(0.0, lost)
-    total = float(gains.sum())
-    return [round(100 * float(gain) / total, 1) if total > 0 else None for gain in gains]

@@ -35,7 +35,8 @@ def test_figures_by_hand():
     assert emotion.metrics["uar"].value == pytest.approx((2 / 3 + 1 / 2) / 2)
     found = emotion.classes
     assert found.confusion.tolist() == [[2, 1], [1, 1]]
-    assert found.majority["accuracy"] == pytest.approx(3 / 5)
+    majority = found.majority["accuracy"]
+    assert majority.value == pytest.approx(3 / 5) and majority.low < majority.high
     joy = found.rows[1]
     assert (joy.samples, joy.precision, joy.recall) == (2, 0.5, 0.5)
     assert joy.auc == pytest.approx(
@@ -46,6 +47,44 @@ def test_figures_by_hand():
     ]  # fmt: skip
     assert dict(found.coverage)[0.6] == 1.0 and dict(found.coverage)[1.0] == pytest.approx(0.6)
     assert valence.classes is None and valence.samples == 5
+    over = found.over_people
+    assert (over.people, over.mean.value, over.lowest, over.highest) == (3, 0.5, 0.0, 1.0)
+    assert (over.mean.low, over.mean.high, over.deviation) == (0.0, 1.0, pytest.approx(0.5))
+
+
+def test_every_figure_of_classes_has_an_interval_and_is_that_of_scikit_learn():
+    metrics = pytest.importorskip("sklearn.metrics")
+    generator = np.random.default_rng(0)
+    truth = generator.integers(0, 3, 90)
+    chances = generator.dirichlet((1, 1, 1), 90).round(2) + 0.5 * np.eye(3)[truth]
+    chances /= chances.sum(1, keepdims=True)
+    made = Predictions(
+        (Task("emotion", ("neutral", "joy", "fear")),),
+        *(np.array([f"s{i}" for i in range(90)], object), np.full(90, None)),
+        *({"emotion": chances}, {"emotion": truth}),
+    )
+    (found,) = evaluate_predictions(made)
+    guess = chances.argmax(1)
+    expected = {
+        "macro_precision": metrics.precision_score(truth, guess, average="macro"),
+        "weighted_precision": metrics.precision_score(truth, guess, average="weighted"),
+        "uar": metrics.balanced_accuracy_score(truth, guess),
+        "macro_auc": metrics.roc_auc_score(truth, chances, multi_class="ovr"),
+    }
+    for name, value in expected.items():
+        one = found.metrics[name]
+        assert one.value == pytest.approx(value) and one.low < value < one.high
+    for row in found.classes.rows:
+        assert set(row.intervals) == {"precision", "recall", "f1", "auc"}
+        for name, one in row.intervals.items():
+            assert one.value == pytest.approx(getattr(row, name)) and one.low < one.value < one.high
+    for (_, accuracy), one in zip(
+        found.classes.coverage, found.classes.coverage_intervals, strict=True
+    ):
+        assert one.value == accuracy and one.low <= accuracy <= one.high
+    for one in found.classes.reliability:
+        assert one.interval.value == pytest.approx(one.accuracy)
+    assert found.classes.over_people is None
 
 
 def test_the_files_hold_what_was_found(tmp_path):

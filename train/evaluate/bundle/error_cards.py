@@ -1,0 +1,81 @@
+"""The cards about where a classifier fails."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from affectstream.train.evaluate.bundle.error_analysis import FAR, ErrorAnalysis
+from affectstream.train.pages import charts
+from affectstream.train.pages.charts import Bar
+from affectstream.train.pages.elements import Cell, Html, card, hint, items, table
+from affectstream.train.pages.elements import charts as side_by_side
+
+
+def error_cards(found: ErrorAnalysis, media: Mapping[int, Html]) -> list[Html]:
+    """Groups, worst cases, and people unlike those of the training; `media` has what to show of the samples
+    of some worst cases, by their number."""
+    parts: list[Html] = []
+    facts = list(dict.fromkeys(group.fact for group in found.groups))
+    for fact in facts:
+        groups = [group for group in found.groups if group.fact == fact]
+        bars = [
+            Bar(g.value, g.accuracy.value, g.accuracy.low, g.accuracy.high, f"n {g.samples}")
+            for g in groups
+        ]
+        parts.append(charts.interval_bars(f"Accuracy by {fact}", bars))
+    rows: list[Sequence[Cell]] = [
+        (
+            *(f"{g.fact}: {g.value}", str(g.samples), str(g.people or "-")),
+            *(f"{v:.3f}" for v in (g.accuracy.value, g.uar, g.confidence)),
+            "-" if g.mistake is None else f"{g.mistake[0]} as {g.mistake[1]} ({g.mistake[2]})",
+        )
+        for g in found.groups
+    ]
+    marks = [number for number, group in enumerate(found.groups) if group.stands_out]
+    head = (
+        "who or what",
+        "samples",
+        "people",
+        "accuracy",
+        "uar",
+        "confidence",
+        "commonest mistake",
+    )
+    groups_card = card(
+        "Where it fails",
+        side_by_side(*parts),
+        table(head, rows, mark=marks),
+        hint(
+            "Thirds of what can be measured of pictures and sound. Marked: the interval of the group "
+            "excludes the accuracy of all samples; of many groups, one in twenty does by chance."
+        ),
+    )
+    worst: list[Sequence[Cell]] = [
+        (
+            media.get(one.number, one.id),
+            f"{one.truth} as {one.predicted}",
+            f"{one.confidence:.2f}",
+            f"{one.truth_probability:.2f}",
+            ", ".join(
+                f"{name} {value}" for name, value in one.facts.items() if name != "modalities"
+            ),
+        )
+        for one in found.worst
+    ]
+    worst_card = card(
+        "Worst cases",
+        table(("sample", "mistake", "confidence", "of the truth", "about it"), worst),
+        hint("Wrong and most confident. A label can be wrong, too: look and listen."),
+    )
+    lines: list[Cell] = [
+        f"{d.person}: {d.fact} {d.value}; the training has {d.training}" for d in found.differences
+    ]
+    differences = card(
+        "People unlike those of the training",
+        *([items(lines)] if lines else []),
+        hint(
+            f"{len(lines) or 'None'} listed: {found.note}. What counts: a sex, age, language or corpus that "
+            f"nobody there has, and a median outside of theirs by {FAR:g} robust standard deviations."
+        ),
+    )
+    return [groups_card, worst_card, differences]
