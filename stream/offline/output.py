@@ -26,6 +26,7 @@ from filelock import FileLock, Timeout
 from affectstream.engines.bundle.folder import MANIFEST
 from affectstream.engines.cache.atomic import replacing, write_atomic
 from affectstream.engines.cache.digest import sha256
+from affectstream.engines.daemon_executor import DaemonExecutor
 from affectstream.stream.errors import OutputError
 from affectstream.stream.events import SCHEMA, Stream, utc_timestamp
 from affectstream.stream.loaded import LoadedBundle
@@ -115,8 +116,9 @@ class OutputFolder:
         `source` is the path of a recording or the name of a live source, `words` are its transcript, and
         `kind` says why it is incomplete: by default because the input ends early.
         """
-        for sink in self._sinks:
-            sink.commit()
+        # Side by side: most of it is waiting for the disk.
+        with DaemonExecutor(len(self._sinks) or 1, "commit") as pool:
+            list(pool.map(FileSink.commit, self._sinks))
         failure = None if ended.complete else Failure(kind or "input", ended.detail or "")
         run = self._run_document(source, failure, ended)
         if self._collector is not None:
