@@ -1,5 +1,5 @@
-"""The same batch on a Ray cluster: a task for each recording. Where there are more cores than recordings, a
-task perceives ranges of a long one in several processes of its node.
+"""The same batch on a Ray cluster: a task for each recording. Where there are more cores than recordings, the
+task of a long one takes several, and perceives its ranges in as many processes of its node.
 
 Ray schedules, and tries a task again whose process or machine died. A task that finds the recording finished,
 because it died after it had written the results, leaves them as they are. Recordings and the output must be
@@ -32,6 +32,7 @@ from affectstream.stream.batch.workers.worker import Settings
 from affectstream.stream.errors import OptionError
 from affectstream.stream.loaded import LoadedBundle
 from affectstream.stream.offline.failure import Failure
+from affectstream.stream.ranges.opening import can_be_cut
 
 LOCAL: Literal["local"] = "local"
 _RETRIES = 3
@@ -40,7 +41,7 @@ _AHEAD = 4
 
 
 def score_on_cluster(
-    tasks: Sequence[Task],
+    tasks: Sequence[tuple[Task, float]],
     settings: Settings,
     address: str,
     *,
@@ -48,12 +49,14 @@ def score_on_cluster(
     chosen: bool,
     retry_failed: bool,
 ) -> Iterator[Outcome]:
-    """Score `tasks` in their order on the cluster at `address`, and yield each outcome as it comes.
+    """Score `tasks`, with their seconds of media, in their order on the cluster at `address`, and yield each
+    outcome as it comes.
 
     `address` is ``local`` for a cluster on this machine with `processes` cores, ``auto`` for the one that
     this machine belongs to, or such as ``ray://host:10001``. The tasks share the cores of the cluster, or
-    `processes` where the user has `chosen` them. A task takes a core for each of its processes and, unless
-    the device is the CPU, a part of a GPU. Raises `OptionError` for an address without a cluster.
+    `processes` where the user has `chosen` them. A task takes a core for each of its processes, which are
+    several only for a recording that is long enough to be cut, and, unless the device is the CPU, a part of a
+    GPU. Raises `OptionError` for an address without a cluster.
     """
     # Ray would send statistics about its use.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -77,8 +80,8 @@ def score_on_cluster(
         ranges = ranges_each(cores, len(tasks), processes if chosen else None)
         if everywhere.choice.device != "cpu":
             ranges = min(ranges, TASKS_ON_GPU)
-        everywhere = replace(everywhere, ranges=ranges)
-        yield from _results(ray, tasks, everywhere, retry_failed)
+        jobs = [(task, ranges if can_be_cut(length_s * 1e6) else 1) for task, length_s in tasks]
+        yield from _results(ray, jobs, everywhere, retry_failed)
     finally:
         ray.shutdown()
 
@@ -120,23 +123,30 @@ def _anywhere(task: Task) -> Task:
 
 
 def _results(
-    ray: Any, tasks: Sequence[Task], settings: Settings, retry_failed: bool
+    ray: Any, jobs: Sequence[tuple[Task, int]], settings: Settings, retry_failed: bool
 ) -> Iterator[Outcome]:
-    score = ray.remote(
-        num_cpus=max(settings.threads, settings.ranges),
-        num_gpus=0 if settings.choice.device == "cpu" else settings.ranges / TASKS_ON_GPU,
-        max_retries=_RETRIES,
-        retry_exceptions=False,
-    )(_score)
-    shared, ours = ray.put(settings), version("affectstream")
-    waiting = list(reversed(tasks))
+    """Score each task of `jobs`, with as many processes for its ranges as stand beside it."""
+    score = ray.remote(max_retries=_RETRIES, retry_exceptions=False)(_score)
+    by_ranges = {
+        ranges: (
+            score.options(
+                num_cpus=max(settings.threads, ranges),
+                num_gpus=0 if settings.choice.device == "cpu" else ranges / TASKS_ON_GPU,
+            ),
+            ray.put(replace(settings, ranges=ranges)),
+        )
+        for ranges in {ranges for _, ranges in jobs}
+    }
+    ours = version("affectstream")
+    waiting = list(reversed(jobs))
     running: dict[Any, Task] = {}
     try:
         while waiting or running:
             cores = int(ray.cluster_resources().get("CPU", 1))
             while waiting and len(running) < _AHEAD * max(1, cores):
-                task = waiting.pop()
-                running[score.remote(_anywhere(task), shared, retry_failed, ours)] = task
+                task, ranges = waiting.pop()
+                remote, shared = by_ranges[ranges]
+                running[remote.remote(_anywhere(task), shared, retry_failed, ours)] = task
             finished, _ = ray.wait(list(running), num_returns=1, timeout=1.0)
             for one in finished:
                 task = running.pop(one)

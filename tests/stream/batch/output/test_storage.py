@@ -1,16 +1,24 @@
 """Results on an object store, and a batch on a Ray cluster."""
 
+import copy
 import os
 import secrets
+import sys
 import threading
+from types import SimpleNamespace
 
 import pytest
 
+from affectstream.engines.bundle.folder import POCKET
+from affectstream.engines.devices.choose import Choice
 from affectstream.stream import OptionError, Recognizer, SourceOptions
+from affectstream.stream.batch.output.outcome import Outcome
 from affectstream.stream.batch.output.storage import FolderStorage, ObjectStorage, storage_at
 from affectstream.stream.batch.plan.find import find_tasks
+from affectstream.stream.batch.plan.task import Task
 from affectstream.stream.batch.run import BatchOptions, score_batch
 from affectstream.stream.batch.workers import cluster
+from affectstream.stream.batch.workers.worker import Settings
 from affectstream.stream.summary.files import SUMMARY_FILES
 from tests.stream.batch.test_run import contents, status
 from tests.support.command import run_command
@@ -136,6 +144,62 @@ def test_a_local_cluster_writes_what_processes_write(damaged, tmp_path, ray):
     assert contents(tmp_path / "out") == contents(tmp_path / "one")
 
 
+class FakeRay:
+    """A cluster of one node with eight cores, which keeps what each task asked for."""
+
+    def __init__(self):
+        self.exceptions = SimpleNamespace(RayError=RuntimeError)
+        self.asked = {}
+        self._options = {}
+
+    def init(self, *address, **options):
+        pass
+
+    def shutdown(self):
+        pass
+
+    def nodes(self):
+        return [{"Alive": True, "Resources": {"CPU": 8.0}}]
+
+    def cluster_resources(self):
+        return {"CPU": 8.0}
+
+    def put(self, value):
+        return value
+
+    def remote(self, *function, **options):
+        if not function:
+            return lambda function: self
+        task, settings, *_ = function
+        self.asked[task.name] = (self._options["num_cpus"], settings.ranges)
+        return task.name
+
+    def options(self, **options):
+        one = copy.copy(self)
+        one._options = options
+        return one
+
+    def wait(self, running, **options):
+        return running[:1], running[1:]
+
+    def get(self, name):
+        return Outcome(name, "complete")
+
+
+def test_only_long_recordings_reserve_several_cores(talks, tmp_path, monkeypatch):
+    fake = FakeRay()
+    monkeypatch.setitem(sys.modules, "ray", fake)
+    names = ("one.srt", "day1/two.srt")
+    tasks = [Task(talks / name, name, SourceOptions()) for name in names]
+    settings = Settings(POCKET, Choice("cpu", ""), 1, 1, str(tmp_path), ("jsonl",), ())
+    how = {"processes": 1, "chosen": False, "retry_failed": False}
+    found = cluster.score_on_cluster(
+        list(zip(tasks, (600.0, 30.0), strict=True)), settings, "auto", **how
+    )
+    assert [one.name for one in found] == ["one.srt", "day1/two.srt"]
+    assert fake.asked == {"one.srt": (4, 4), "day1/two.srt": (1, 1)}
+
+
 @pytest.mark.slow
 def test_a_task_shares_a_long_recording_among_the_cores_of_its_node(tmp_path, ray, monkeypatch):
     """Ranges have 20 s or more, so a recording of 48 s has two."""
@@ -144,9 +208,9 @@ def test_a_task_shares_a_long_recording_among_the_cores_of_its_node(tmp_path, ra
     used = []
     results = cluster._results
 
-    def record(ray, tasks, settings, retry_failed):
-        used.append(settings.ranges)
-        return results(ray, tasks, settings, retry_failed)
+    def record(ray, jobs, settings, retry_failed):
+        used.extend(ranges for _, ranges in jobs)
+        return results(ray, jobs, settings, retry_failed)
 
     monkeypatch.setattr(cluster, "_results", record)
     line = ("score", tmp_path / "long.mp4", "-f", "jsonl,parquet,vtt")
