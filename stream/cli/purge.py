@@ -26,7 +26,8 @@ def purge(
     """Remove all results of one recording, and check that nothing is left of it.
 
     What was removed goes to stdout as JSON, with the hash of each file, to keep as a record. Exits with code
-    3 if a file in the folder still names the recording, and with 4 if there was nothing to remove.
+    3 if a file in the folder still names the recording or cannot be searched, and with 4 if there was nothing
+    to remove.
 
     Example: [bold]affectstream purge interview.mp4 --output results[/bold]
     """
@@ -44,6 +45,12 @@ def purge(
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     if done.left:
         console.print(f"error: these files still name {recording}: {', '.join(done.left)}")
+    if done.unread:
+        console.print(
+            f"error: these files could not be searched for {recording}: {', '.join(done.unread)}; remove "
+            "them, or let the command that wrote them end"
+        )
+    if done.left or done.unread:
         raise typer.Exit(exits.PARTLY)
     if not done.removed:
         console.print(

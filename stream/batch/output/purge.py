@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -16,6 +16,9 @@ import pyarrow.parquet as pq
 from affectstream.engines.cache.digest import sha256
 from affectstream.stream.batch.output.report import summarize, write_failures
 from affectstream.stream.batch.output.storage import FolderStorage
+from affectstream.stream.batch.plan.task import path_hash
+from affectstream.stream.errors import OptionError, OutputError
+from affectstream.stream.results.scored import RUN
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,34 +41,46 @@ class Purge:
     """Files of the output that were searched for the recording's path, name in the output, and hash."""
     left: tuple[str, ...]
     """Files of the output that still name it."""
+    unread: tuple[str, ...]
+    """Files of the output that could not be searched, such as a table that a killed run left unfinished."""
 
 
 def purge(recording: Path, output: Path) -> Purge:
     """Remove every result of `recording` from `output`, and write the files about all recordings anew.
 
     Results belong to a recording if they were made from its path, or from a file of the same content, so a
-    recording that was moved, renamed or deleted since is found too. `recording` may also be the name of the
-    folder of results in `output`. Afterwards every file in `output` is searched for it, within tables and
-    compressed columns too. Raises `OutputError` or `OSError` if something cannot be removed or searched.
+    recording that was moved, renamed or deleted since is found too. What a killed run has left of it is found
+    by the path of its folder. `recording` may also be the name of the folder of results in `output`.
+    Afterwards every file in `output` is searched for it, within tables and compressed columns too. Raises
+    `OptionError` if `output` is the folder of a single recording, and `OutputError` if something cannot be
+    removed.
     """
+    if (output / RUN).is_file():
+        raise OptionError(
+            f"{output} holds the results of one recording: give --output the folder above it, with the files "
+            "about all recordings"
+        )
     storage = FolderStorage(output)
     content = sha256(recording) if recording.is_file() else None
     found = {
         name: run for name, run in storage.runs() if _belongs(name, run, recording, output, content)
-    }
+    } | {name: {} for name in _unfinished(output, recording)}
     removed = [one for name in found for one in _remove(output, name)]
     if found:
         write_failures(storage, ())
         summarize(storage)
     traces = _traces(found, content)
     files = [path for path in sorted(output.rglob("*")) if path.is_file()]
-    left = [path for path in files if _names(path, traces)]
-    return Purge(
-        _text(recording),
-        tuple(removed),
-        len(files),
-        tuple(path.relative_to(output).as_posix() for path in left),
-    )
+    left, unread = list[str](), list[str]()
+    for path in files:
+        where = path.relative_to(output).as_posix()
+        try:
+            if _names(path, traces):
+                left.append(where)
+        except (OSError, pa.ArrowException):
+            unread.append(where)
+    searched = len(files) - len(unread)
+    return Purge(_text(recording), tuple(removed), searched, tuple(left), tuple(unread))
 
 
 def _belongs(
@@ -79,12 +94,37 @@ def _belongs(
     return same_path or same_content or whole == in_output or _text(recording) == name
 
 
+def _unfinished(output: Path, recording: Path) -> Iterator[str]:
+    """Folders with files but without `run.json` whose path in `output` is the end of that of `recording`."""
+    parts = recording.absolute().parts
+    for folder, folders, files in os.walk(output):
+        if RUN in files:
+            folders.clear()
+            continue
+        inside = Path(folder).relative_to(output)
+        ours = (*parts[:-1], f"{recording.name}.{path_hash(recording)}")
+        ends = {way[-len(inside.parts) :] for way in (parts, ours)}
+        if files and inside.parts and (inside.parts in ends or inside == recording):
+            folders.clear()
+            yield inside.as_posix()
+
+
 def _remove(output: Path, name: str) -> list[Removed]:
     """Delete the folder of a recording, `run.json` last, and the folders above it that are then empty."""
+    try:
+        return _removed(output, name)
+    except OSError as error:
+        raise OutputError(
+            f"cannot remove {error.filename or output / name}: {error.strerror or error}; mend that and run "
+            "the same command again"
+        ) from error
+
+
+def _removed(output: Path, name: str) -> list[Removed]:
     folder = output / name
     removed = []
     files = [path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()]
-    for path in sorted(files, key=lambda path: (path.name == "run.json", path)):
+    for path in sorted(files, key=lambda path: (path.name == RUN, path)):
         content = b"" if path.is_symlink() else path.read_bytes()
         path.unlink()
         where = path.relative_to(output).as_posix()

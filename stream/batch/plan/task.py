@@ -48,12 +48,11 @@ def distinct(tasks: Iterable[Task]) -> list[Task]:
     unique = list(reversed(once.values()))
     count = Counter(task.name for task in unique)
     return [
-        task
-        if count[task.name] == 1
-        else replace(task, name=f"{task.name}.{_path_hash(task.path)}")
+        task if count[task.name] == 1 else replace(task, name=f"{task.name}.{path_hash(task.path)}")
         for task in unique
     ]
 
 
-def _path_hash(path: Path) -> str:
+def path_hash(path: Path) -> str:
+    """What tells recordings of one name apart: the start of the SHA-256 of the whole path."""
     return hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:8]
