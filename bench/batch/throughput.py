@@ -1,4 +1,5 @@
-"""A folder of recordings in one process and in several, killed at random instants, and in shards.
+"""A folder of recordings in one process and in several, against decoding alone and inference alone; killed at
+random instants, and in shards.
 
 affectstream bench batch --data DATA
 """
@@ -18,13 +19,20 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
+import av
 import psutil
 
 from affectstream.bench.batch.corpus import DAMAGE, write_corpus
+from affectstream.bench.engines.feeds import Calls, record_calls
 from affectstream.bench.machine import describe
+from affectstream.bench.score.throughput import Cost, cost_of, count_pictures
+from affectstream.engines.errors import UsageError
 from affectstream.stream import exits
+from affectstream.stream.errors import SourceError
+from affectstream.stream.recognizer import Recognizer
 
 _FORMATS = ("--format", "jsonl,parquet,vtt")
 _COMPARED = ("events.jsonl", "readings.parquet", "segments.vtt", "failures.csv")
@@ -46,10 +54,14 @@ class Run:
 
 
 def main(data: Path, count: int, kills: int) -> None:
-    """Measure and print; one line of JSON at the end."""
+    """Measure and print; one line of JSON at the end. Raises `UsageError` without recordings in `data`."""
     sources = sorted(
-        path for path in (data / "video").iterdir() if path.suffix in (".mp4", ".mov", ".wav")
+        path for path in data.glob("video/*") if path.suffix in (".mp4", ".mov", ".wav")
     )
+    if not sources:
+        raise UsageError(
+            f"--data {data}: expected the folder of the data sets, with .mp4, .mov or .wav folder video"
+        )
     with tempfile.TemporaryDirectory() as scratch_name:
         scratch = Path(scratch_name)
         write_corpus(sources, scratch / "recordings", count)
@@ -62,6 +74,14 @@ def main(data: Path, count: int, kills: int) -> None:
                 f"{run.media_s / run.cpu_s:.1f} s of media for a second of processor, "
                 f"{run.peak_mb:.0f} MB"
             )
+        decode, infer = bare_costs(scratch / "recordings")
+        bare = Cost(decode.wall_s + infer.wall_s, decode.cpu_s + infer.cpu_s)
+        print(
+            f"decoding and inference alone, one after the other: {bare.wall_s:.1f} s; "
+            + ", ".join(
+                f"{run.workers} processes take {run.wall_s / bare.wall_s:.2f} of it" for run in runs
+            )
+        )
         shards_same = _shards(scratch) == first
         killed = _kill(scratch, kills)
         failures = (scratch / "out1/failures.csv").read_text().splitlines()[1:]
@@ -73,6 +93,8 @@ def main(data: Path, count: int, kills: int) -> None:
                 "damaged": len(DAMAGE),
                 "listed": len(failures),
                 "runs": [asdict(run) for run in runs],
+                "decode": asdict(decode),
+                "inference": asdict(infer),
                 "same_results": same,
                 "shards_same_results": shards_same,
                 **killed,
@@ -80,6 +102,33 @@ def main(data: Path, count: int, kills: int) -> None:
             }
         )
     )
+
+
+def bare_costs(folder: Path) -> tuple[Cost, Cost]:
+    """What decoding alone takes, and inference alone, of all recordings in `folder` that can be scored.
+
+    They run one after the other in one process and one thread, each engine with exactly the inputs that
+    scoring gives it.
+    """
+    decoding, inference = list[Cost](), list[Cost]()
+    with Recognizer.open("pocket", device="cpu", threads=1) as recognizer:
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            try:
+                calls = record_calls(recognizer, path)
+                decoding.append(cost_of(partial(count_pictures, path)))
+            except (SourceError, av.FFmpegError):
+                continue  # one of the damaged files
+            inference.append(cost_of(partial(_run_all, calls)))
+    decode, infer = (
+        Cost(round(sum(c.wall_s for c in costs), 1), round(sum(c.cpu_s for c in costs), 1))
+        for costs in (decoding, inference)
+    )
+    return decode, infer
+
+
+def _run_all(calls: Calls) -> None:
+    for engine, feeds in calls:
+        engine.run(feeds)
 
 
 def _command(scratch: Path, output: str, *more: str, folder: str = "recordings") -> list[str]:

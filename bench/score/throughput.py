@@ -121,7 +121,7 @@ def measure(
         tasks: tuple[Callable[[], object], ...] = (score, decode, infer)
         for task in tasks:
             task()
-        rounds = [[_cost(task) for task in tasks] for _ in range(repeats)]
+        rounds = [[cost_of(task) for task in tasks] for _ in range(repeats)]
         total, decoding, inference = (_median(costs) for costs in zip(*rounds, strict=True))
         return Throughput(
             media_s=score(),
@@ -147,7 +147,8 @@ def count_pictures(path: Path) -> int:
     return pictures
 
 
-def _cost(task: Callable[[], object]) -> Cost:
+def cost_of(task: Callable[[], object]) -> Cost:
+    """What one call of `task` takes."""
     wall, cpu = time.perf_counter(), time.process_time()
     task()
     return Cost(time.perf_counter() - wall, time.process_time() - cpu)

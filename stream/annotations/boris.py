@@ -7,7 +7,12 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from affectstream.stream.annotations.tiers import Tier, end_seconds, recording_tiers
+from affectstream.stream.annotations.tiers import (
+    Tier,
+    end_seconds,
+    recording_tiers,
+    stated_use,
+)
 from affectstream.stream.results.scored import ScoredRecording
 
 COLUMNS = (
@@ -32,12 +37,16 @@ COLUMNS = (
 
 def write(recording: ScoredRecording, path: Path) -> None:
     """Write the annotations of `recording` to `path`."""
-    table = aggregated_events(recording_tiers(recording), recording.name, end_seconds(recording))
-    path.write_text(table, "utf-8")
+    use = "; ".join(f"{name}: {text}" for name, text in stated_use(recording).items())
+    tiers, end_s = recording_tiers(recording), end_seconds(recording)
+    path.write_text(aggregated_events(tiers, recording.name, end_s, use), "utf-8")
 
 
-def aggregated_events(tiers: Sequence[Tier], observation: str, end_s: float) -> str:
-    """One row for each annotation, sorted by time. Strengths and words stand in ``Comment start``.
+def aggregated_events(
+    tiers: Sequence[Tier], observation: str, end_s: float, description: str = ""
+) -> str:
+    """One row for each annotation, sorted by time. Strengths and words stand in ``Comment start``, and
+    `description` in the column of that name.
 
     The behavior of words is ``words``, since a behavior comes from a fixed list.
     """
@@ -51,6 +60,6 @@ def aggregated_events(tiers: Sequence[Tier], observation: str, end_s: float) -> 
         if tier.kind == "words":
             behavior, comment = "words", one.text
         times = (f"{t:.3f}" for t in (one.start_s, one.end_s, one.end_s - one.start_s))
-        about = [observation, "", "", observation, f"{end_s:.3f}", "NA", tier.person]
+        about = [observation, "", description, observation, f"{end_s:.3f}", "NA", tier.person]
         writer.writerow([*about, behavior, tier.kind, "", "STATE", *times, comment, ""])
     return file.getvalue()

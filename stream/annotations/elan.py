@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from affectstream.stream.annotations.media_link import relative_path
-from affectstream.stream.annotations.tiers import Tier, recording_tiers
+from affectstream.stream.annotations.tiers import Tier, recording_tiers, stated_use
 from affectstream.stream.events import AttentionState
 from affectstream.stream.results.scored import ScoredRecording
 
@@ -33,18 +33,20 @@ def write(recording: ScoredRecording, path: Path) -> None:
     media = relative_path(recording.path, path)
     if media is not None and media != media.encode("utf-8", "replace").decode():
         media = None  # XML cannot hold such a name
-    path.write_bytes(eaf(recording_tiers(recording), media, states))
+    path.write_bytes(eaf(recording_tiers(recording), media, states, stated_use(recording)))
 
 
 def eaf(
     tiers: Sequence[Tier],
     media: str | None = None,
     states: Mapping[str, Sequence[str]] | None = None,
+    properties: Mapping[str, str] | None = None,
 ) -> bytes:
     """The document with these `tiers`.
 
     `media` is the path of the recording relative to the document, with ``/``. `states` are the values that
-    ELAN offers for a kind of tier: the labels of ``emotion``, the states of ``attention``.
+    ELAN offers for a kind of tier: the labels of ``emotion``, the states of ``attention``. `properties` stand
+    in the header, which ELAN keeps.
     """
     root = Element(
         "ANNOTATION_DOCUMENT",
@@ -65,6 +67,8 @@ def eaf(
         where |= {"MIME_TYPE": kind or "unknown", "RELATIVE_MEDIA_URL": f"./{media}"}
         SubElement(header, "MEDIA_DESCRIPTOR", where)
     times = SubElement(root, "TIME_ORDER")
+    for name, text in (properties or {}).items():
+        SubElement(header, "PROPERTY", {"NAME": name}).text = _allowed(text)
     last = SubElement(header, "PROPERTY", {"NAME": "lastUsedAnnotationId"})
     last.text = str(_add_tiers(root, times, tiers))
     offered = {kind: values for kind, values in (states or {}).items() if values}

@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from affectstream.stream.events import Event, Segment
 from affectstream.stream.media.types import Cue
+from affectstream.stream.results.origin import STATED_USE
 from affectstream.stream.results.scored import ScoredRecording
 
 TierKind = Literal["emotion", "attention", "speech", "words"]
@@ -58,6 +59,12 @@ def recording_tiers(recording: ScoredRecording) -> list[Tier]:
     """The tiers of a scored recording."""
     names: Mapping[str, int] = recording.options.get("names", {})
     return tiers(recording.events, recording.readings, recording.words, names)
+
+
+def stated_use(recording: ScoredRecording) -> dict[str, str]:
+    """`purpose` and `consent`, as far as they were stated."""
+    given = {name: recording.run.get(name) for name in STATED_USE}
+    return {name: text for name, text in given.items() if text is not None}
 
 
 def end_seconds(recording: ScoredRecording) -> float:

@@ -19,7 +19,7 @@ from affectstream.stream.batch.plan.sizing import cores, share_out, worker_count
 from affectstream.stream.batch.plan.task import Task
 from affectstream.stream.batch.progress import BatchProgress
 from affectstream.stream.batch.workers.pool import score_in_processes
-from affectstream.stream.batch.workers.recording import score_recording
+from affectstream.stream.batch.workers.recording import record_failure, score_recording
 from affectstream.stream.batch.workers.worker import Settings
 from affectstream.stream.loaded import LoadedBundle
 from affectstream.stream.offline.to_stream import Tally, single_interrupt, stderr_console
@@ -101,18 +101,19 @@ def score_batch(
     )
     if left.done:
         console.print(f"{len(left.done)} of {len(tasks)} recordings are scored already")
+    for name, run in left.regrouped.items():
+        storage.replace_run(name, run)
+    if left.regrouped:
+        console.print(f"{len(left.regrouped)} of them have another group now")
     if left.changed:
         console.print(f"{len(left.changed)} recordings have changed since: they are scored again")
     lengths_s = durations(left.todo)
-    longest_first = [
-        task
-        for _, task in sorted(
-            zip(lengths_s, left.todo, strict=True), key=lambda pair: (-pair[0], pair[1].name)
-        )
-    ]
+    longest_first = sorted(
+        zip(left.todo, lengths_s, strict=True), key=lambda pair: (-pair[1], pair[0].name)
+    )
     outcomes = list(left.done)
     interrupted = False
-    paths = {task.name: task.path for task in left.todo}
+    by_name = {task.name: task for task in left.todo}
     named_s = {task.name: length for task, length in zip(left.todo, lengths_s, strict=True)}
     with (
         single_interrupt(),
@@ -131,8 +132,10 @@ def score_batch(
                 outcomes.append(outcome)
                 progress.finish(outcome.name, outcome.media_s)
                 if outcome.status == "failed" and outcome.failure is not None:
-                    message = outcome.failure.message(paths[outcome.name])
-                    progress.print(f"error: {message}", style="red")
+                    task = by_name[outcome.name]
+                    progress.print(f"error: {outcome.failure.message(task.path)}", style="red")
+                    if outcome.failure.kind == "crash":
+                        record_failure(recognizer, task, storage, outcome.failure)
         except KeyboardInterrupt:
             interrupted = True
     result = BatchResult(tuple(sorted(outcomes, key=lambda one: one.name)), interrupted)
@@ -162,15 +165,16 @@ class _Observer:
 
 def _outcomes(
     recognizer: LoadedBundle,
-    tasks: Sequence[Task],
+    longest_first: Sequence[tuple[Task, float]],
     storage: Storage,
     options: BatchOptions,
     advance: Callable[[Task, float], None],
     warn: Callable[[str], None],
 ) -> Iterator[Outcome]:
-    """Score the recordings here if one process is enough, else in several."""
-    if not tasks:
+    """Score the recordings, with their seconds of media, here if one process is enough, else in several."""
+    if not longest_first:
         return
+    tasks = [task for task, _ in longest_first]
     inputs = tuple(task.path.absolute() for task in tasks)
     chosen = options.workers is not None
     processes = options.workers or worker_count(recognizer.bundle, recognizer.choice.device)
@@ -197,7 +201,7 @@ def _outcomes(
         from affectstream.stream.batch.workers.cluster import score_on_cluster
 
         yield from score_on_cluster(
-            tasks,
+            longest_first,
             settings,
             options.cluster,
             processes=processes,

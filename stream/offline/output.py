@@ -19,7 +19,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import msgspec
 import onnxruntime
 from filelock import FileLock, Timeout
 
@@ -35,7 +34,7 @@ from affectstream.stream.offline.failure import TRACEBACK, Failure, FailureKind
 from affectstream.stream.options import SourceOptions
 from affectstream.stream.results.interpret import HopResult
 from affectstream.stream.results.origin import Origin
-from affectstream.stream.results.scored import RUN, Collector
+from affectstream.stream.results.scored import RUN, Collector, run_json
 from affectstream.stream.sinks import Format
 from affectstream.stream.sinks.base import FileSink, writing
 from affectstream.stream.sinks.by_format import FILE_SINKS, file_writer
@@ -110,8 +109,8 @@ class OutputFolder:
         ended: Stream,
         words: Sequence[Cue] = (),
         kind: FailureKind | None = None,
-    ) -> None:
-        """Finish every file, then write `run.json`.
+    ) -> tuple[str, ...]:
+        """Finish every file, then write `run.json`. Returns which files were not written, and why.
 
         `source` is the path of a recording or the name of a live source, `words` are its transcript, and
         `kind` says why it is incomplete: by default because the input ends early.
@@ -119,26 +118,28 @@ class OutputFolder:
         # Side by side: most of it is waiting for the disk.
         with DaemonExecutor(len(self._sinks) or 1, "commit") as pool:
             list(pool.map(FileSink.commit, self._sinks))
+        left_out: list[str] = []
         failure = None if ended.complete else Failure(kind or "input", ended.detail or "")
         run = self._run_document(source, failure, ended)
         if self._collector is not None:
             recording = self._collector.recording(Path(source), words, run)
             for writer in self._writers:
-                if not writer.applies(recording):
+                if (what := writer.lacks(recording)) is not None:
+                    left_out.append(f"no {writer.filename}, since the recording has no {what}")
                     continue
                 path = self.folder / writer.filename
                 with writing(path), replacing(path) as scratch:
                     writer.write(recording, scratch)
         self._write_run(run)
+        return tuple(left_out)
 
     def commit_failure(self, source: Path, failure: Failure) -> None:
         """Write `run.json` of a recording that has no results, and why."""
         self._write_run(self._run_document(source, failure))
 
     def _write_run(self, run: dict[str, Any]) -> None:
-        text = msgspec.json.format(msgspec.json.encode(run), indent=2)
         with writing(self.folder / RUN):
-            write_atomic(self.folder / RUN, text + b"\n")
+            write_atomic(self.folder / RUN, run_json(run))
         self._unlock()
 
     def discard(self) -> None:

@@ -17,6 +17,7 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from numpy.typing import NDArray
 
+from affectstream.stream.annotations.tiers import stated_use
 from affectstream.stream.errors import SourceError
 from affectstream.stream.events import Stream
 from affectstream.stream.media.picture import to_rgb
@@ -39,12 +40,13 @@ _Timed: TypeAlias = "tuple[float, int, Packet[Any]]"
 """Seconds, the place of the stream, and the packet."""
 
 
-def has_picture(recording: ScoredRecording) -> bool:
-    """Whether there is a video to draw on."""
-    return any(
+def lacks(recording: ScoredRecording) -> str | None:
+    """``pictures`` where there is no video to draw on."""
+    has_pictures = any(
         isinstance(event, Stream) and event.what == "started" and "video" in event.modalities
         for event in recording.events
     )
+    return None if has_pictures else "pictures"
 
 
 def write(recording: ScoredRecording, path: Path, *, blurred: bool = False) -> None:
@@ -74,6 +76,8 @@ def _write(recording: ScoredRecording, path: Path, blurred: bool, opened: ExitSt
     )
     source = opened.enter_context(Recording.open(recording.path, start_us=start_us, end_us=end_us))
     output = opened.enter_context(av.open(str(path), "w", format="mp4"))
+    if use := stated_use(recording):
+        output.metadata["comment"] = "; ".join(f"{name}: {text}" for name, text in use.items())
     places = FacePlaces(recording.readings, _HOLD_BLURRED_S if blurred else _HOLD_S)
     turn = turn_of(recording)
     frames = (item for item in source if isinstance(item, Frame))

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from affectstream.stream.annotations.tiers import stated_use
 from affectstream.stream.report.person_summary import PersonSummary, summarize
 from affectstream.stream.report.readings_by_person import hop_seconds, people
 from affectstream.stream.report.synchrony import synchronies
@@ -57,7 +58,7 @@ def people_summary(recording: ScoredRecording) -> PeopleSummary:
 
 def write(recording: ScoredRecording, path: Path) -> None:
     """Write the numbers of `recording` to `path`."""
-    document: dict[str, Any] = asdict(people_summary(recording))
+    document: dict[str, Any] = asdict(people_summary(recording)) | stated_use(recording)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n")
 
 

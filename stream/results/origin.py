@@ -15,6 +15,8 @@ from affectstream.stream.options import SourceOptions
 
 METADATA_KEY = b"affectstream"
 """The key of the metadata in the schema of a table (Arrow, Parquet)."""
+STATED_USE = ("purpose", "consent")
+"""The options that every result file repeats where the user has stated them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,6 +84,11 @@ class ScoredRecording:
         return cls(Path(run["source"]), events, readings, tuple(words), run)
 
 
+def run_json(run: Mapping[str, Any]) -> bytes:
+    """The content of `run.json`."""
+    return msgspec.json.format(msgspec.json.encode(run), indent=2) + b"\n"
+
+
 class Collector:
     """Keeps all results of a recording for writers that need the whole of it.
 

@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 from affectstream.stream.events import Segment
 from affectstream.stream.results.interpret import HopResult
-from affectstream.stream.results.origin import Origin
+from affectstream.stream.results.origin import STATED_USE, Origin
 from affectstream.stream.sinks.base import FileSink
 
 
@@ -30,7 +30,7 @@ class WebVttSink(FileSink):
     def finish(self, file: BinaryIO) -> None:
         """Write the header and all cues."""
         file.write(b"WEBVTT\n")
-        for name in ("purpose", "consent"):
+        for name in STATED_USE:
             if (text := self.origin.options.get(name)) is not None:
                 # An arrow would end the note.
                 file.write(f"\nNOTE {name}: {text.replace('-->', '->')}\n".encode())

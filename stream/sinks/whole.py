@@ -23,8 +23,9 @@ class RecordingWriter:
     """Writes the file at the path it is given: a name for the time being, in the folder where the file will
     stand. It raises `OSError` if the file cannot be written, and writes the same bytes for the same results:
     no time of day and no duration of work."""
-    applies: Callable[[ScoredRecording], bool] = lambda recording: True
-    """Whether the recording has what the file needs; without, none is written."""
+    lacks: Callable[[ScoredRecording], str | None] = lambda recording: None
+    """What the file needs and the recording does not have, such as ``pictures``: then none is written. None
+    where nothing is missing."""
 
 
 RECORDING_WRITERS: dict[Format, RecordingWriter] = {
@@ -34,9 +35,7 @@ RECORDING_WRITERS: dict[Format, RecordingWriter] = {
     "people": RecordingWriter(people_file.PEOPLE, people_file.write),
     "report": RecordingWriter("report.html", document.write),
     "report-embedded": RecordingWriter("report-embedded.html", document.write_embedded),
-    "overlay": RecordingWriter("overlay.mp4", video.write, video.has_picture),
-    "overlay-blurred": RecordingWriter(
-        "overlay-blurred.mp4", video.write_blurred, video.has_picture
-    ),
+    "overlay": RecordingWriter("overlay.mp4", video.write, video.lacks),
+    "overlay-blurred": RecordingWriter("overlay-blurred.mp4", video.write_blurred, video.lacks),
 }
 """The writer of each format in `RECORDING_FORMATS`."""

@@ -20,6 +20,7 @@ from affectstream.stream.report.people_file import (
     read,
 )
 from affectstream.stream.report.person_summary import STATES, PersonSummary
+from affectstream.stream.results.origin import STATED_USE
 from affectstream.stream.results.scored import ScoredRecording
 
 BRIEF = 0.05
@@ -62,6 +63,7 @@ def schema(labels: Iterable[str]) -> pa.Schema:
             ("group", pa.string()),
             ("status", pa.string()),
             ("reason", pa.string()),
+            *((name, pa.string()) for name in STATED_USE),
             ("duration_s", number),
             ("track", pa.int32()),
             ("person", pa.string()),
@@ -91,6 +93,7 @@ PAIR_SCHEMA = pa.schema(
         ("chance_high", pa.float64()),
         ("p", pa.float64()),
         ("lag_s", pa.float64()),
+        *((name, pa.string()) for name in STATED_USE),
         ("report", pa.string()),
     ]
 )
@@ -112,6 +115,7 @@ def collect(output: Path, runs: Iterable[tuple[str, Mapping[str, Any]]]) -> Coll
             "group": run.get("group"),
             "status": run.get("status"),
             "reason": failure.get("reason"),
+            **{name: run.get(name) for name in STATED_USE},
             "report": f"{name}/{REPORT}" if has_report else None,
         }
         found = _people(folder, run)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from affectstream.stream.results.origin import STATED_USE
 from affectstream.train.annotations.annotations import Annotations, Coding, Stretch
 from affectstream.train.annotations.names import label, tier
 from affectstream.train.errors import DataError
@@ -39,7 +40,7 @@ def read_textgrid(path: Path, recording: str, kind: str = "emotion") -> Annotati
     tiers = {
         found.name: [(e.start, e.end, e.label) for e in found.entries]
         for found in grid.tiers
-        if isinstance(found, IntervalTier)
+        if isinstance(found, IntervalTier) and found.name not in STATED_USE
     }
     return Annotations(path, recording, _codings(path, tiers, kind))
 

@@ -37,6 +37,9 @@ class Remaining:
     """What an earlier run has finished."""
     changed: list[Task] = field(default_factory=list)
     """Those of `todo` whose recording or transcript is another one than before."""
+    regrouped: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """`run.json` of those of `done` that have another group in the manifest now, by name. A group changes no
+    result, only what summaries compare."""
 
 
 def remaining(
@@ -73,6 +76,8 @@ def remaining(
             found.changed.append(task)
         else:
             found.done.append(outcome)
+            if task.group is not None and task.group != run.get("group"):
+                found.regrouped[task.name] = run | {"group": task.group}
     if others and not overwrite:
         more = len(others) - _MAX_SHOWN
         shown = [*others[:_MAX_SHOWN], *([f"and {more} more"] if more > 0 else ())]
@@ -130,7 +135,8 @@ def _difference(
         return _option_difference(run.get("options", {}), task.options.described())
     missing = [name for name in formats if name not in run.get("formats", ())]
     if missing and run["status"] != "failed":
-        return f"without --format {','.join(missing)}"
+        every = ",".join((*run.get("formats", ()), *missing))
+        return f"without --format {','.join(missing)} (all of them: --format {every})"
     return None
 
 

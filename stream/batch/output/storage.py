@@ -7,7 +7,7 @@ in a temporary folder, and `run.json` is sent last.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -19,7 +19,7 @@ from affectstream.engines.cache.atomic import write_atomic
 from affectstream.engines.extras import install_hint
 from affectstream.stream.errors import OptionError, OutputError
 from affectstream.stream.report.people_file import PEOPLE
-from affectstream.stream.results.scored import EVENTS, READINGS, RUN
+from affectstream.stream.results.scored import EVENTS, READINGS, RUN, run_json
 from affectstream.stream.sinks.base import writing
 from affectstream.stream.summary.rows import REPORT
 
@@ -39,6 +39,10 @@ class Storage(Protocol):
     def runs(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """The name of each recording that was scored, or could not be, and its `run.json`."""
         ...
+
+    def replace_run(self, name: str, run: Mapping[str, Any]) -> None:
+        """Write `run.json` of a finished recording anew, whole or not at all. Raises `OutputError`."""
+        self.write(f"{name}/{RUN}", run_json(run))
 
     def scratch(self) -> AbstractContextManager[Path]:
         """A context with the folder in which to score one recording; see `publish`."""

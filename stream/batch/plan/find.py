@@ -53,6 +53,11 @@ def find_tasks(
     for argument in arguments:
         path = Path(argument)
         if path.is_dir():
+            if output is not None and path.resolve() == output.resolve():
+                raise OptionError(
+                    f"--output {output} is the folder of the recordings itself: choose another, such as "
+                    f"{path.resolve().name}-results"
+                )
             found = [Task(one, relative_name(one, path), options) for one in _walk(path, output)]
             if not found:
                 raise OptionError(f"{path}: this folder holds no recording ({_EXPECTED})")

@@ -71,11 +71,29 @@ def score_recording(
     return outcome
 
 
+def record_failure(
+    recognizer: LoadedBundle, task: Task, storage: Storage, failure: Failure
+) -> None:
+    """Leave `run.json` of a recording whose process died, so that summaries, other shards and a later run
+    know of it. Does nothing where that cannot be written."""
+    about = {"group": task.group, "made_with": _made_with(recognizer, task)}
+    before = (storage.read_run(task.name) or {}).get("failure") or {}
+    if before.get("kind") == failure.kind:
+        return
+    with suppress(OutputError, OSError), storage.scratch() as place:
+        _record(recognizer, task, task.folder(place), about, failure, (task.path,))
+        storage.publish(place, task.name)
+
+
+def _made_with(recognizer: LoadedBundle, task: Task) -> dict[str, str]:
+    return made_by(recognizer) | {"options": options_hash(task.options)}
+
+
 def _by_another_run(recognizer: LoadedBundle, task: Task, storage: Storage) -> Outcome | None:
     """The outcome of a recording that another run of the same command has scored in the meantime."""
     run = storage.read_run(task.name) or {}
-    ours = made_by(recognizer) | {"options": options_hash(task.options)}
-    return outcome_of(task.name, run) if run.get("made_with") == ours else None
+    is_ours = run.get("made_with") == _made_with(recognizer, task)
+    return outcome_of(task.name, run) if is_ours else None
 
 
 def _score_into(
@@ -92,7 +110,7 @@ def _score_into(
     try:
         words = transcript_of(task, recognizer.bundle)
         about |= {
-            "made_with": made_by(recognizer) | {"options": options_hash(task.options)},
+            "made_with": _made_with(recognizer, task),
             "input": _identity(task.path),
             "transcript": None
             if words is None
@@ -143,7 +161,8 @@ def _score(session: Session, folder: OutputFolder, task: Task, observer: Observe
         raise
     ended = session.ended
     assert ended is not None
-    folder.commit(task.path, ended, session.words)
+    for left_out in folder.commit(task.path, ended, session.words):
+        observer.warn(f"{session.name}: {left_out}")
     if gaps := ended.counts["gaps"]:
         observer.warn(f"{session.name}: {gaps} gap{'s' if gaps > 1 else ''} in it, see its events")
     media_s = ended.t_end - ended.t_start

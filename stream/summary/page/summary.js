@@ -271,6 +271,21 @@ function buildPairs() {
   fillTable(document.querySelector("#pairs table"), [["Recording", "text"], ["People", "text"], ["Group", "text"], ["Measure", "text"], ["Correlation"], ["By chance"], ["p"], ["Lag", "text"], ["Windows"]], lines);
 }
 
+function buildUse() {
+  const recordings = [...new Map(rows.map((row) => [row.recording, row])).values()], counts = new Map();
+  for (const { purpose, consent } of recordings) {
+    const key = JSON.stringify([purpose, consent]);
+    counts.set(key, (counts.get(key) || 0) + 1);
+  }
+  $("use").hidden = !recordings.some((row) => row.purpose || row.consent);
+  const lines = [...counts].sort(([, a], [, b]) => b - a).slice(0, MOST_LINES).map(([key, count]) => {
+    const line = element("tr");
+    line.append(...JSON.parse(key).map((text) => cell(text || "not stated", "long")), cell(count));
+    return line;
+  });
+  fillTable(document.querySelector("#use table"), [["Purpose", "text"], ["Consent", "text"], ["Recordings"]], lines);
+}
+
 const shownColumns = ["coverage", "labeled", "valence", "arousal", "attentive", "gaze_away", "speaking", "segments_per_minute", "quality"]
   .filter((column) => rows.some((row) => row[column] !== null));
 let sorted = { column: "recording", down: false }, shown = 100;
@@ -349,5 +364,6 @@ buildShares();
 buildOutliers();
 buildFailures();
 buildPairs();
+buildUse();
 listAll();
 drawAgain();

@@ -2,10 +2,12 @@
 
 import csv
 import json
+import shutil
 
 import numpy as np
 
 from affectstream.bench.batch.corpus import DAMAGE, write_corpus
+from affectstream.bench.batch.throughput import bare_costs
 from tests.support.command import run_command
 from tests.support.media import Sound, write_video
 
@@ -24,3 +26,10 @@ def test_a_corpus_is_scored_and_its_damaged_files_are_listed(tmp_path):
     assert {row["kind"] for row in rows.values()} == {"input"}
     for path in output.glob("day*/*/run.json"):
         assert 1 < json.loads(path.read_text())["media_s"] < 4
+    for number in range(1, 5):
+        shutil.rmtree(folder / f"day{number}")
+    decode, infer = bare_costs(
+        folder
+    )  # of one recording, and what can be decoded of the damaged ones
+    assert decode.cpu_s >= 0 and infer.cpu_s > 0
+    assert run_command("bench", "batch", "--data", folder) == 2

@@ -104,7 +104,7 @@ def test_each_named_speaker_has_words_of_their_own() -> None:
 def test_pympi_reads_the_elan_file_back(found: list[Tier], tmp_path: Path) -> None:
     elan = pytest.importorskip("pympi", reason="pympi-ling reads ELAN files")
     path = tmp_path / "talk.eaf"
-    path.write_bytes(eaf(found, "../talk.mp4", STATES))
+    path.write_bytes(eaf(found, "../talk.mp4", STATES, {"consent": "form <12>"}))
     read = elan.Elan.Eaf(str(path))
     assert set(read.get_tier_names()) == {tier.name for tier in found}
     assert read.get_annotation_data_for_tier("person 1 emotion") == [
@@ -113,6 +113,7 @@ def test_pympi_reads_the_elan_file_back(found: list[Tier], tmp_path: Path) -> No
     ]
     assert read.get_annotation_data_for_tier("person 1 words")[0][2] == 'She said "no" & left'
     assert read.get_annotation_data_for_tier("recording words")[0][2] == "Oh\n<b>"
+    assert ("consent", "form <12>") in read.properties
     assert read.get_linked_files()[0]["RELATIVE_MEDIA_URL"] == "./../talk.mp4"
     assert read.get_linked_files()[0]["MIME_TYPE"] == "video/mp4"
     assert set(read.get_cv_entries("emotion")) == {"emotion-1", "emotion-2"}
@@ -123,7 +124,7 @@ def test_pympi_reads_the_elan_file_back(found: list[Tier], tmp_path: Path) -> No
 def test_the_elan_file_follows_the_schema(found: list[Tier], whole: bool) -> None:
     """`AFFECTSTREAM_EAF_SCHEMA` names EAFv3.0.xsd, to check against the schema of ELAN's makers too."""
     xmlschema = pytest.importorskip("xmlschema", reason="xmlschema checks XML")
-    document = eaf(found, "../talk.mp4", STATES) if whole else eaf([])
+    document = eaf(found, "../talk.mp4", STATES, {"purpose": "a"}) if whole else eaf([])
     official = os.environ.get("AFFECTSTREAM_EAF_SCHEMA")
     for schema in filter(None, ["tests/fixtures/eaf_3_0_part.xsd", official]):
         place = Path(__file__).parents[3] / schema
@@ -133,9 +134,10 @@ def test_the_elan_file_follows_the_schema(found: list[Tier], whole: bool) -> Non
 def test_praatio_reads_the_textgrid_back(found: list[Tier], tmp_path: Path) -> None:
     praat = pytest.importorskip("praatio.textgrid", reason="praatio reads TextGrids")
     path = tmp_path / "talk.TextGrid"
-    path.write_text(textgrid(found, 5.0), encoding="utf-8")
+    path.write_text(textgrid(found, 5.0, {"purpose": 'a "study"'}), encoding="utf-8")
     read = praat.openTextgrid(str(path), includeEmptyIntervals=True)
-    assert read.tierNames == tuple(tier.name for tier in found)
+    assert read.tierNames == (*(tier.name for tier in found), "purpose")
+    assert [tuple(one) for one in read.getTier("purpose").entries] == [(0, 5, 'a "study"')]
     assert read.maxTimestamp == 5.0
     entries = [(one.start, one.end, one.label) for one in read.getTier("person 1 emotion").entries]
     assert entries == [(0, 2, "joy"), (2, 2.5, ""), (2.5, 4, "anger"), (4, 5, "")]

@@ -161,10 +161,21 @@ def test_a_process_that_dies_takes_no_other_recording_with_it(talks, tmp_path, c
     assert run_command("score", talks, "-o", output, "--workers", 2) == 3
     err = capfd.readouterr().err
     assert "its process died (signal 11, SIGSEGV): once more" in err
-    assert status(output) == {"one.srt": "complete", "day1/three.vtt": "complete"}
+    assert status(output) == {
+        "one.srt": "complete",
+        "day1/three.vtt": "complete",
+        "day1/two.srt": "failed",
+    }
+    assert "the process that scored it died" in (output / "summary.csv").read_text()
     (row,) = csv.DictReader((output / "failures.csv").open())
     assert (row["recording"], row["kind"]) == ("day1/two.srt", "crash")
     assert "use fewer --workers" in row["reason"]
+    (
+        bad.parent / "sitecustomize.py"
+    ).unlink()  # another part, or the same command: it is not forgotten
+    assert run_command("score", talks / "one.srt", "-o", output) == 0
+    assert "day1/two.srt,failed,crash" in (output / "failures.csv").read_text()
+    assert run_command("score", talks, "-o", output, "--workers", 2) == 0
 
 
 def test_a_worker_ends_with_its_caller(tmp_path):
@@ -215,6 +226,25 @@ def test_a_manifest_gives_each_recording_its_options_and_group(talks, tmp_path):
     }
     assert [run["group"] for run in runs.values()] == ["a", "b"]
     assert [run["options"].get("language") for run in runs.values()] == ["de", None]
+
+
+def test_another_group_in_the_table_is_taken_over_without_scoring_again(talks, tmp_path, capsys):
+    output, table = tmp_path / "out", talks / "table.csv"
+    table.write_text("path,group\none.srt,a\nday1/two.srt,b\n")
+    assert run_command("score", table, "-o", output) == 0
+    before = contents(output)
+    capsys.readouterr()
+    table.write_text("path,group\none.srt,c\nday1/two.srt,b\n")
+    assert run_command("score", table, "-o", output) == 0
+    err = capsys.readouterr().err
+    assert "2 of 2 recordings are scored already" in err
+    assert "1 of them have another group now" in err
+    assert json.loads((output / "one.srt/run.json").read_text())["group"] == "c"
+    rows = csv.DictReader((output / "summary.csv").open())
+    assert [row["group"] for row in rows] == ["b", "c"]
+    assert contents(output) == before
+    assert run_command("score", table, "-o", output) == 0
+    assert "another group" not in capsys.readouterr().err
 
 
 def test_many_recordings_from_python(damaged, tmp_path, capsys):

@@ -101,8 +101,11 @@ def test_the_axes_of_a_head_turn_with_it() -> None:
     assert drawn[-60.0] * drawn[60.0] < 0 and abs(drawn[60.0]) > 8
 
 
-def test_a_part_begins_at_zero(clip: Path, tmp_path: Path) -> None:
-    folder = scored(clip, tmp_path, "overlay", "--start", "1", "--end", "2")
+def test_a_part_begins_at_zero_and_states_the_consent(clip: Path, tmp_path: Path) -> None:
+    part = ("--start", "1", "--end", "2", "--consent", "form 12")
+    folder = scored(clip, tmp_path, "overlay", *part)
+    with av.open(str(folder / "overlay.mp4")) as container:
+        assert container.metadata["comment"] == "consent: form 12"
     times, _, seconds, _ = decoded(folder / "overlay.mp4")
     assert times[0] == pytest.approx(0.0, abs=0.04) and times[-1] == pytest.approx(0.96, abs=0.08)
     assert seconds == pytest.approx(1.0, abs=0.1)
@@ -132,10 +135,14 @@ def test_frames_keep_a_variable_rate_and_odd_sizes_are_cut(tmp_path: Path) -> No
     assert shown[0].shape == (50, 66, 3)
 
 
-def test_a_recording_without_pictures_has_no_overlay(tmp_path: Path) -> None:
+def test_a_recording_without_pictures_has_no_overlay_and_the_user_hears_why(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     clip = write_sound(tmp_path / "talk.wav", tone(2.0, 16_000), 16_000, "pcm_s16le")
     folder = scored(clip, tmp_path, "overlay,jsonl")
     assert not (folder / "overlay.mp4").exists() and (folder / "events.jsonl").exists()
+    err = " ".join(capsys.readouterr().err.split())
+    assert "talk.wav: no overlay.mp4, since the recording has no pictures" in err
 
 
 def readings(*rows: tuple[int, float, float]) -> pa.Table:

@@ -37,6 +37,21 @@ def test_every_codec(name, tmp_path, pictures, speech, both, jobs):
     assert one == several
     assert len({job.number for job in jobs}) >= 3
     assert {event.state for event in one if event.type == "attention"} >= {"absent"}
+    assert any(faces_across(one, cut_s) for cut_s in cuts_of(jobs))
+
+
+def faces_across(events, cut_s):
+    """The people in view both in the second before a cut and in the second after it."""
+
+    def in_view(from_s, to_s):
+        return {
+            event.track
+            for event in events
+            if event.type == "attention" and event.state != "absent"
+            if from_s <= event.t_start < to_s
+        }
+
+    return in_view(cut_s - 1, cut_s) & in_view(cut_s, cut_s + 1)
 
 
 def cuts_of(jobs):

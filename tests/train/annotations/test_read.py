@@ -81,6 +81,7 @@ def test_praat(tmp_path):
     textgrid = pytest.importorskip("praatio.textgrid", reason="Praat needs the 'agree' extra")
     grid = textgrid.Textgrid()
     grid.addTier(textgrid.IntervalTier("Anna_emotion", list(STRETCHES), 0, 5))
+    grid.addTier(textgrid.IntervalTier("consent", [(0, 5, "form 12")], 0, 5))  # as score writes it
     grid.save(str(tmp_path / "talk.TextGrid"), format="long_textgrid", includeBlankSpaces=True)
     assert one(tmp_path / "talk.TextGrid") == Coding("Anna", "emotion", STRETCHES)
     (tmp_path / "bad.TextGrid").write_text("nothing")

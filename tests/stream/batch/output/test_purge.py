@@ -2,13 +2,16 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from affectstream.stream.events import parse_event
 from affectstream.stream.results.origin import METADATA_KEY
+from affectstream.stream.sinks import DEFAULT_FORMATS
 from tests.stream.batch.test_run import contents, status
+from tests.stream.report.test_page import data_of
 from tests.support.command import run_command
 
 
@@ -22,6 +25,7 @@ def scored(talks, tmp_path):
 
 def test_purpose_and_consent_are_in_every_result(talks, tmp_path):
     line = ("score", talks / "one.srt", "-o", tmp_path / "out")
+    line = (*line, "--format", ",".join((*DEFAULT_FORMATS, "csv")))
     stated = ("--purpose", "a study of laughter --> 2026", "--consent", "form 12, 2026-03-01")
     assert run_command(*line, *stated) == 0
     folder = tmp_path / "out/one.srt"
@@ -37,16 +41,22 @@ def test_purpose_and_consent_are_in_every_result(talks, tmp_path):
     assert words.startswith(
         "WEBVTT\n\nNOTE purpose: a study of laughter -> 2026\n\nNOTE consent: form 12, 2026-03-01\n"
     )
-    assert "form 12" in (folder / "report.html").read_text()
+    others = ("report.html", "people.json", "annotations.eaf", "annotations.TextGrid", "boris.csv")
+    for name in (*others, "readings.csv"):
+        assert stated[3] in (folder / name).read_text("utf-8"), name
     # Results for one purpose are never taken for those of another.
     assert run_command(*line, "--purpose", "something else") == 2
     assert run_command(*line, "--purpose", "two\nlines", "--overwrite") == 2
 
 
-def test_consent_may_stand_in_the_table(talks, tmp_path):
-    (talks / "table.csv").write_text("path,consent\none.srt,form 7\n")
+def test_consent_may_stand_in_the_table_and_the_summary_has_it(talks, tmp_path):
+    (talks / "table.csv").write_text("path,consent\none.srt,form 7\nday1/two.srt,\n")
     assert run_command("score", talks / "table.csv", "-o", tmp_path / "out") == 0
     assert json.loads((tmp_path / "out/one.srt/run.json").read_text())["consent"] == "form 7"
+    rows = pq.read_table(tmp_path / "out/summary.parquet").to_pylist()
+    assert [row["consent"] for row in rows] == [None, "form 7"]
+    shown = data_of((tmp_path / "out/summary.html").read_text("utf-8"))
+    assert shown["rows"]["consent"] == [None, "form 7"]
 
 
 def test_all_results_of_a_recording_are_removed_and_no_others(scored, talks, tmp_path, capsys):
@@ -90,3 +100,39 @@ def test_a_file_that_still_names_it_is_reported(scored, talks, capsys):
     assert json.loads(captured.out)["left"] == ["all.parquet", "notes.txt"]
     assert "still name" in captured.err
     assert run_command("purge", "x.mp4", "-o", scored / "nowhere") == 2
+
+
+def test_what_a_killed_run_has_left_is_removed_too(scored, talks, capsys):
+    """Without `run.json`, and with a table that has no end."""
+    for name in ("day1/two.srt", "day2/two.srt", "one.srt"):
+        folder = scored / name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "run.json").unlink(missing_ok=True)
+        (folder / ".readings.parquet.0a1b2c3d.part").write_bytes(b"PAR1 and no end")
+    assert run_command("purge", talks / "day1/two.srt", "-o", scored) == 3
+    captured = capsys.readouterr()
+    done = json.loads(captured.out)
+    assert "day1/two.srt/.readings.parquet.0a1b2c3d.part" in {o["path"] for o in done["removed"]}
+    assert not (scored / "day1/two.srt").exists()
+    assert done["unread"] == [
+        f"{name}/.readings.parquet.0a1b2c3d.part" for name in ("day2/two.srt", "one.srt")
+    ]
+    assert "could not be searched" in captured.err
+
+
+def test_the_folder_of_one_recording_is_not_taken_for_all(scored, talks, capsys):
+    assert run_command("purge", talks / "one.srt", "-o", scored / "one.srt") == 2
+    assert "give --output the folder above it" in " ".join(capsys.readouterr().err.split())
+    assert (scored / "one.srt/run.json").exists()
+
+
+def test_what_cannot_be_removed_is_named(scored, talks, capsys, monkeypatch):
+    def refuse(path, missing_ok=False):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        assert run_command("purge", talks / "one.srt", "-o", scored) == 4
+    err = " ".join(capsys.readouterr().err.split())
+    assert "cannot remove" in err and "Permission denied" in err
+    assert run_command("purge", talks / "one.srt", "-o", scored) == 0

@@ -69,6 +69,8 @@ def test_what_stands_for_nothing_is_named(tree):
         find_tasks([tree / "empty"], OPTIONS)
     with pytest.raises(OptionError, match=r"no recording matches this pattern"):
         find_tasks([f"{tree}/*.flac"], OPTIONS)
+    with pytest.raises(OptionError, match=r"is the folder of the recordings itself"):
+        find_tasks([tree], OPTIONS, tree / "a/..")
 
 
 def test_no_name_leaves_the_output(tree, monkeypatch):
