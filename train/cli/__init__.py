@@ -9,6 +9,7 @@ from affectstream.train.cli.evaluate import (
     evaluate,
     evaluate_detector,
     evaluate_face,
+    evaluate_fusion,
     evaluate_geometry,
     evaluate_voice,
     report,
@@ -16,7 +17,6 @@ from affectstream.train.cli.evaluate import (
 from affectstream.train.cli.explain import explain
 from affectstream.train.cli.export import export, extract
 from affectstream.train.cli.fit import curve, fit, folds, reproduce, tune
-from affectstream.train.cli.fusion import evaluate_fusion
 from affectstream.train.cli.gallery import gallery
 from affectstream.train.cli.prepare import prepare, preview
 from affectstream.train.cli.recipes import list_recipes
@@ -26,23 +26,9 @@ application = typer.Typer(
     help="Train recipes and turn them into bundles (needs the 'train' extra).\n\n"
     "Example: [bold]affectstream train fit --recipe cnn --data prepared/fer2013[/bold]",
 )
-application.command()(prepare)
-application.command()(preview)
-application.command("list")(list_recipes)
-application.command()(fit)
-application.command()(folds)
-application.command()(curve)
-application.command()(tune)
-application.command()(report)
-application.command()(export)
-application.command()(extract)
-application.command()(evaluate)
-application.command()(evaluate_detector)
-application.command()(evaluate_geometry)
-application.command()(evaluate_face)
-application.command()(evaluate_voice)
-application.command()(evaluate_fusion)
-application.command()(compare)
-application.command()(explain)
-application.command()(gallery)
-application.command()(reproduce)
+for command in (
+    *(prepare, preview, list_recipes, fit, folds, curve, tune, report, export, extract, evaluate),
+    *(evaluate_detector, evaluate_geometry, evaluate_face, evaluate_voice, evaluate_fusion),
+    *(compare, explain, gallery, reproduce),
+):
+    application.command("list" if command is list_recipes else None)(command)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from affectstream.stream.cli.flags import parse_seconds
+from affectstream.train.cli.flags import Rename, output_option, parse_pairs, parse_renames
 
 
 def agree(
@@ -18,15 +18,9 @@ def agree(
         str, typer.Option(help="What labels are of, where a file does not say.")
     ] = "emotion",
     person: Annotated[
-        list[str] | None,
-        typer.Option(help="Who is who, as 1=interviewee (A=B); repeat.", show_default=False),
+        list[str] | None, typer.Option(help="Who is who, as 1=interviewee (A=B); repeat.")
     ] = None,
-    rename: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Count a label as another, as bored=neutral; repeat.", show_default=False
-        ),
-    ] = None,
+    rename: Rename = None,
     tolerance: Annotated[
         str, typer.Option(help="A label that the other side has this near agrees.")
     ] = "0.5s",
@@ -38,11 +32,7 @@ def agree(
     ] = 0.1,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="Also write JSON, the disagreements as a list, and pictures here.",
-        ),
+        output_option(help="Also write JSON, the disagreements as a list, and pictures here."),
     ] = None,
 ) -> None:
     """Measure how well two annotations of the same recordings agree: results, or people's.
@@ -61,10 +51,8 @@ def agree(
         step=step,
         tolerance=parse_seconds(tolerance, "--tolerance"),
         offset=offset,
-        persons=parse_pairs(person or (), "--person"),
-        rename={
-            a.casefold(): b.casefold() for a, b in parse_pairs(rename or (), "--rename").items()
-        },
+        persons=parse_pairs(person, "--person"),
+        rename=parse_renames(rename),
     )
     sides = read(first, kind), read(second, kind)
     found = compare(*sides, settings)
@@ -72,14 +60,3 @@ def agree(
     if output is not None:
         written = write(found, *sides, output)
         print(f"\n{len(written)} files in {output}; to review: {written[1].name}")
-
-
-def parse_pairs(texts: Sequence[str], option: str) -> dict[str, str]:
-    """``a=b`` as {a: b}."""
-    pairs = {}
-    for text in texts:
-        name, sign, other = text.partition("=")
-        if not (name.strip() and sign and other.strip()):
-            raise typer.BadParameter(f"{text!r}: expected A=B", param_hint=option)
-        pairs[name.strip()] = other.strip()
-    return pairs

@@ -1,4 +1,4 @@
-"""`affectstream train evaluate`, `train compare` and `train report`."""
+"""`affectstream train evaluate` and its siblings, `train compare` and `train report`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from affectstream.train.cli.flags import Data
+from affectstream.train.cli.flags import Bundle, Data, Split, output_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,16 +18,14 @@ if TYPE_CHECKING:
 
 def evaluate(
     data: Data,
-    bundle: Annotated[str, typer.Option(help="'pocket', or the folder of a bundle.")] = "pocket",
+    bundle: Bundle = "pocket",
     split: Annotated[
         str, typer.Option(help="Split of a prepared data set: train, valid or test.")
     ] = "test",
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output",
-            "-o",
-            help="Also write a report, metrics with intervals, and the prediction of every sample.",
+        output_option(
+            help="Also write a report, metrics with intervals, and the prediction of every sample."
         ),
     ] = None,
     media: Annotated[
@@ -78,7 +76,7 @@ def evaluate_detector(
     ] = None,
     size: Annotated[int, typer.Option(help="Longest side of the frames for --engine.")] = 384,
     threshold: Annotated[float, typer.Option(help="Lowest score of a face for --engine.")] = 0.5,
-    bundle: Annotated[str, typer.Option(help="'pocket', or the folder of a bundle.")] = "pocket",
+    bundle: Bundle = "pocket",
 ) -> None:
     """Compare face detectors with a bundle's and with YuNet, on upright and turned pictures.
 
@@ -110,14 +108,12 @@ def evaluate_detector(
 
 def evaluate_geometry(
     data: Data,
-    teacher: Annotated[
-        Path, typer.Option(help="Folder that face_mesh.py wrote.", show_default=False)
-    ],
+    teacher: Annotated[Path, typer.Option(help="Folder that face_mesh.py wrote.")],
     engine: Annotated[
         Path | None, typer.Option(help="ONNX file of face_geometry, instead of the bundle's.")
     ] = None,
     size: Annotated[int, typer.Option(help="Side of the squares for --engine.")] = 128,
-    bundle: Annotated[str, typer.Option(help="'pocket', or the folder of a bundle.")] = "pocket",
+    bundle: Bundle = "pocket",
 ) -> None:
     """Compare the engine face_geometry with MediaPipe's face mesh, behind the bundle's detector.
 
@@ -166,7 +162,7 @@ def evaluate_face(
     encoder: Annotated[
         str, typer.Option(help="'pocket', the folder of a bundle, or a face_encoder.onnx.")
     ] = "pocket",
-    split: Annotated[str, typer.Option(help="Split of the prepared data set.")] = "valid",
+    split: Split = "valid",
     linear: Annotated[
         Path | None,
         typer.Option(
@@ -175,9 +171,7 @@ def evaluate_face(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output", "-o", help="Also write the report and a picture of the confusion matrix."
-        ),
+        output_option(help="Also write the report and a picture of the confusion matrix."),
     ] = None,
 ) -> None:
     """Measure a face encoder on a prepared set of faces, as they are and degraded.
@@ -231,6 +225,29 @@ def evaluate_voice(
     print(msgspec.json.encode(found).decode())
 
 
+def evaluate_fusion(
+    data: Annotated[Path, typer.Option(help="A prepared data set, such as 'paired'.")],
+    members: Annotated[
+        list[str], typer.Option("--member", help="Bundle of one modality. Repeatable.")
+    ],
+    fused: Annotated[
+        list[str] | None, typer.Option(help="Bundle of late fusion. Repeatable.")
+    ] = None,
+    conflicts: Annotated[
+        Path | None,
+        typer.Option(help="Data set of pairs that disagree, made by 'paired --conflicts 1'."),
+    ] = None,
+    split: Annotated[str, typer.Option(help="Split of the data set.")] = "valid",
+) -> None:
+    """Compare fused bundles with their members, and with two rules that need no training.
+
+    Example: [bold]affectstream train evaluate-fusion --member face --member voice --data paired[/bold]
+    """
+    from affectstream.train.evaluate.fusion import compare_fusions
+
+    compare_fusions(members, fused or [], data, conflicts, split)
+
+
 def compare(
     networks: Annotated[
         list[str],
@@ -238,12 +255,9 @@ def compare(
     ],
     data: Annotated[
         Path | None,
-        typer.Option(
-            help="Prepared data set, for runs and bundles without an evaluation.",
-            show_default=False,
-        ),
+        typer.Option(help="Prepared data set, for runs and bundles without an evaluation."),
     ] = None,
-    split: Annotated[str, typer.Option(help="Split of the prepared data set.")] = "valid",
+    split: Split = "valid",
     common: Annotated[
         bool, typer.Option("--common", help="Compare on the samples that all have, if some differ.")
     ] = False,
@@ -260,12 +274,10 @@ def compare(
         float | None, typer.Option(help="Recommend none whose engines are larger.")
     ] = None,
     margin: Annotated[
-        float,
-        typer.Option(help="Loss against the best that a cheaper network must not exceed."),
+        float, typer.Option(help="Loss against the best that a cheaper network must not exceed.")
     ] = 0.03,
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Also write a report, and all results as JSON."),
+        Path | None, output_option(help="Also write a report, and all results as JSON.")
     ] = None,
 ) -> None:
     """Compare networks sample by sample: is one better, or is it chance? Which to take?
@@ -303,8 +315,7 @@ def report(
         typer.Option(help="Folder of runs, or one run; repeat.", show_default="runs"),
     ] = None,
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="Also write the table: .md, .csv or .json."),
+        Path | None, output_option(help="Also write the table: .md, .csv or .json.")
     ] = None,
     curves: Annotated[
         Path | None, typer.Option(help="Draw the curves of each run into this folder.")

@@ -7,27 +7,20 @@ from typing import Annotated
 
 import typer
 
-from affectstream.train.cli.flags import Data
+from affectstream.train.cli.flags import Data, output_option
 
 
 def explain(
     network: Annotated[
-        Path,
-        typer.Argument(
-            help="A run, a checkpoint (best.pt), or a bundle with its weights.", show_default=False
-        ),
+        Path, typer.Argument(help="A run, a checkpoint (best.pt), or a bundle with its weights.")
     ],
     data: Data,
-    output: Annotated[
-        Path,
-        typer.Option("--output", "-o", help="Folder for numbers and pictures.", show_default=False),
-    ],
+    output: Annotated[Path, output_option(help="Folder for numbers and pictures.")],
     sample: Annotated[
         str, typer.Option(help="The id of a sample, or its number in the split.")
     ] = "0",
     split: Annotated[
-        str | None,
-        typer.Option(help="Count the samples of this split only.", show_default="all"),
+        str | None, typer.Option(help="Count the samples of this split only.", show_default="all")
     ] = None,
     of: Annotated[
         str | None,

@@ -8,24 +8,19 @@ from typing import Annotated
 import typer
 
 from affectstream.engines.labels import Modality
-from affectstream.train.cli.flags import Data, find_recipe
+from affectstream.train.cli.flags import Data, find_recipe, output_option
 
 
 def export(
     data: Data,
-    recipe: Annotated[str, typer.Option(help="Recipe whose run is exported.", show_default=False)],
+    recipe: Annotated[str, typer.Option(help="Recipe whose run is exported.")],
     runs: Annotated[
         Path, typer.Option(help="Folder of all runs, with a subfolder for each recipe.")
     ] = Path("runs"),
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder of the bundle.")] = Path(
-        "bundle"
-    ),
+    output: Annotated[Path, output_option(help="Folder of the bundle.")] = Path("bundle"),
     merge: Annotated[
         Path | None,
-        typer.Option(
-            help="Late fusion: make one bundle of the members, as this TOML file says.",
-            show_default=False,
-        ),
+        typer.Option(help="Late fusion: make one bundle of the members, as this TOML file says."),
     ] = None,
     calibrate: Annotated[
         Path | None,
@@ -99,9 +94,7 @@ def export(
 def extract(
     bundle: Annotated[str, typer.Argument(help="'pocket', or the folder of a bundle.")],
     modality: Annotated[Modality, typer.Argument(help="The modality to keep.")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder of the new bundle.", show_default=False)
-    ],
+    output: Annotated[Path, output_option(help="Folder of the new bundle.")],
 ) -> None:
     """Make a bundle of one modality of another, for example to join it with a face encoder of yours.
 

@@ -19,9 +19,6 @@ _held_out = partial(typer.Option, rich_help_panel="Held-out samples")
 
 @flags.with_settings()
 def fit(
-    recipe: flags.RecipeName = None,
-    data: flags.DataFolder = None,
-    config: flags.ConfigFile = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Continue the run from its last epoch.")
     ] = False,
@@ -29,7 +26,6 @@ def fit(
         bool, typer.Option("--eval-only", help="Evaluate the run's best epoch without training.")
     ] = False,
     track: flags.Track = "auto",
-    threads: flags.Threads = None,
     **settings: Any,
 ) -> None:
     """Train one recipe; its best epoch is kept in RUNS/RECIPE.
@@ -38,7 +34,7 @@ def fit(
     """
     if resume and eval_only:
         raise OptionError("--resume trains on and --eval-only trains nothing: give one of them")
-    request = flags.run_request({**locals(), **settings}, resume=resume or eval_only)
+    request = flags.run_request(settings, resume=resume or eval_only)
     from affectstream.train.fit import loop
     from affectstream.train.fit.checkpoint import read_summary
     from affectstream.train.fit.loggers import format_metrics
@@ -54,9 +50,6 @@ def fit(
 
 @flags.with_settings()
 def folds(
-    recipe: flags.RecipeName = None,
-    data: flags.DataFolder = None,
-    config: flags.ConfigFile = None,
     track: flags.Track = "auto",
     folds: Annotated[
         str,
@@ -88,7 +81,6 @@ def folds(
         ),
     ] = False,
     keep: Annotated[bool, _held_out("--keep", help="Keep the weights of every fold.")] = False,
-    threads: flags.Threads = None,
     **settings: Any,
 ) -> None:
     """Cross-validate one recipe: train on all folds but one, evaluate on that one.
@@ -98,7 +90,7 @@ def folds(
 
     Example: [bold]affectstream train folds --recipe cnn --data prepared/fer2013 --folds 5[/bold]
     """
-    request = flags.run_request({**locals(), **settings})
+    request = flags.run_request(settings)
     from affectstream.train.evaluate.table import aligned
     from affectstream.train.studies.cross_validation import FOLDER, cross_validate, rows
     from affectstream.train.studies.folds import Folding
@@ -112,14 +104,10 @@ def folds(
 
 @flags.with_settings()
 def curve(
-    recipe: flags.RecipeName = None,
-    data: flags.DataFolder = None,
-    config: flags.ConfigFile = None,
     track: flags.Track = "auto",
     shares: Annotated[
         str, typer.Option(help="Shares of split train, with commas.", metavar="SHARES")
     ] = "0.125,0.25,0.5,1",
-    threads: flags.Threads = None,
     **settings: Any,
 ) -> None:
     """Train one recipe on growing shares of the data: would more of it help?
@@ -129,7 +117,7 @@ def curve(
 
     Example: [bold]affectstream train curve --recipe cnn --data prepared/fer2013 --epochs 10[/bold]
     """
-    request = flags.run_request({**locals(), **settings})
+    request = flags.run_request(settings)
     from affectstream.train.evaluate.table import aligned
     from affectstream.train.studies.learning_curve import FOLDER, PAGE, learning_curve, rows
 
@@ -142,13 +130,14 @@ def curve(
     print(f"report: {request.run / FOLDER / PAGE}", file=sys.stderr)
 
 
-@flags.with_settings("epochs", "size", "weights", "tiny", "batch_size", "seed", "runs", "options")
+@flags.with_settings(
+    *("epochs", "size", "weights", "tiny", "batch_size", "seed", "runs", "options"), of_recipe=False
+)
 def reproduce(
     source: Annotated[
         str, typer.Argument(help="Source document: S0 (attention), S3 or S4 (emotion).")
     ],
     data: flags.Data,
-    threads: flags.Threads = None,
     **settings: Any,
 ) -> None:
     """Run the documented protocol of a source on data that you have; print ours beside the source's table.
@@ -164,7 +153,7 @@ def reproduce(
     protocol = protocols.find(source)
 
     def request(recipe: str, runs: str, members: Sequence[str]) -> flags.RunRequest:
-        asked = {**settings, "recipe": recipe, "data": data, "threads": threads, "runs": runs}
+        asked = {**settings, "recipe": recipe, "data": data, "runs": runs}
         if not members:
             return flags.run_request({**asked, "tasks": [protocol.task]})
         of_networks = dict.fromkeys(("size", "weights", "tiny", "options"))  # members are finished
@@ -180,14 +169,10 @@ def reproduce(
     *("tasks", "size", "options", "weights", "tiny", "members", "monitor", "epochs", "seed", "runs")
 )
 def tune(
-    recipe: flags.RecipeName = None,
-    data: flags.DataFolder = None,
-    config: flags.ConfigFile = None,
     trials: Annotated[
         int,
         typer.Option(min=1, help="Trials of the whole study, including those of earlier calls."),
     ] = 50,
-    threads: flags.Threads = None,
     **settings: Any,
 ) -> None:
     """Search the settings of one recipe with Optuna; a second call continues the study.
@@ -197,7 +182,7 @@ def tune(
 
     Example: [bold]affectstream train tune --recipe cnn --data prepared/fer2013 --trials 50[/bold]
     """
-    request = flags.run_request({**locals(), **settings})
+    request = flags.run_request(settings)
     from affectstream.train.studies import tune as studies
 
     result = studies.tune(*request, trials)

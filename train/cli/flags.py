@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar, get_type_hints
 
@@ -20,26 +21,38 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., None])
 
 
-def with_settings(*names: str) -> Callable[[Command], Command]:
-    """Give a command that takes ``**settings`` the flags of these fields of `FitConfig`; by default of all.
+def with_settings(*names: str, of_recipe: bool = True) -> Callable[[Command], Command]:
+    """Give a command that takes ``**settings`` the flags of these fields of `FitConfig`, by default of all,
+    and ``--threads``; `of_recipe` also those that name the recipe, its data and a file of settings.
 
-    They come before the command's last flag. A setting is None where the user did not give it.
+    A setting is None where the user did not give it.
     """
 
     def decorate(command: Command) -> Command:
         signature = inspect.signature(command, eval_str=True)
-        *own, last, _ = signature.parameters.values()
+        *own, _ = signature.parameters.values()
+        first = {"recipe": RecipeName, "data": DataFolder, "config": ConfigFile}
         groups = list(Group)
         order = sorted(names or SETTINGS, key=lambda name: groups.index(SETTINGS[name].group))
         command.__signature__ = signature.replace(  # type: ignore[attr-defined]
-            parameters=[*own, *map(_parameter, order), last]
+            parameters=[
+                *(_parameter(name, kind) for name, kind in first.items() if of_recipe),
+                *own,
+                *(_parameter(name, _setting_flag(name)) for name in order),
+                _parameter("threads", Threads),
+            ]
         )
         return command
 
     return decorate
 
 
-def _parameter(name: str) -> inspect.Parameter:
+def _parameter(name: str, annotation: Any) -> inspect.Parameter:
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    return inspect.Parameter(name, kind, default=None, annotation=annotation)
+
+
+def _setting_flag(name: str) -> Any:
     """The flag of a field of `FitConfig`."""
     setting, kind, flag = SETTINGS[name], get_type_hints(FitConfig)[name], flag_of(name)
     option = typer.Option(
@@ -51,17 +64,17 @@ def _parameter(name: str) -> inspect.Parameter:
     )
     if setting.metavar is not None or kind == tuple[str, ...]:
         kind = str if name in ("phase_epochs", "monitor") else list[str]
-    return inspect.Parameter(
-        name,
-        inspect.Parameter.POSITIONAL_OR_KEYWORD,
-        default=None,
-        annotation=Annotated[kind | None, option],
-    )
+    return Annotated[kind | None, option]
 
 
+output_option = partial(typer.Option, "--output", "-o")
+Bundle = Annotated[str, typer.Option(help="'pocket', or the folder of a bundle.")]
+Split = Annotated[str, typer.Option(help="Split of the prepared data set.")]
+Rename = Annotated[
+    list[str] | None, typer.Option(help="Count a label as another, as bored=neutral; repeat.")
+]
 RecipeName = Annotated[
-    str | None,
-    typer.Option("--recipe", help="Recipe to train; see 'train list'.", show_default=False),
+    str | None, typer.Option("--recipe", help="Recipe to train; see 'train list'.")
 ]
 DataFolder = Annotated[
     Path | None,
@@ -86,10 +99,7 @@ Track = Annotated[
         "--track", help="Where metrics go besides log.csv; auto is TensorBoard, if installed."
     ),
 ]
-Data = Annotated[
-    Path,
-    typer.Option(help="Prepared data set, or the folder of all data sets.", show_default=False),
-]
+Data = Annotated[Path, typer.Option(help="Prepared data set, or the folder of all data sets.")]
 
 
 class RunRequest(NamedTuple):
@@ -157,6 +167,22 @@ def find_recipe(name: str) -> Recipe:
             f"{name!r} is not one of {', '.join(sorted(known))}", param_hint="--recipe"
         )
     return known[name]
+
+
+def parse_pairs(pairs: Iterable[str] | None, flag: str, expected: str = "A=B") -> dict[str, str]:
+    """``a=b`` as {a: b}. Raises `OptionError` for another form."""
+    parsed = {}
+    for pair in pairs or ():
+        name, _, other = (part.strip() for part in pair.partition("="))
+        if not (name and other):
+            raise OptionError(f"{flag} {pair!r}: expected {expected}")
+        parsed[name] = other
+    return parsed
+
+
+def parse_renames(rename: Iterable[str] | None) -> dict[str, str]:
+    """The values of `Rename`, whatever their case."""
+    return parse_pairs([pair.casefold() for pair in rename or ()], "--rename")
 
 
 def _parse_options(recipe: Recipe, given: Sequence[str]) -> dict[str, int | float | str]:

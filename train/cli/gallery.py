@@ -8,14 +8,13 @@ from typing import Annotated
 
 import typer
 
+from affectstream.train.cli.flags import output_option
+
 
 def gallery(
-    folder: Annotated[
-        Path, typer.Argument(help="Folder of results, in any subfolders.", show_default=False)
-    ],
+    folder: Annotated[Path, typer.Argument(help="Folder of results, in any subfolders.")],
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="The page.", show_default="FOLDER/gallery.html"),
+        Path | None, output_option(help="The page.", show_default="FOLDER/gallery.html")
     ] = None,
     media: Annotated[
         bool, typer.Option("--media", help="Pictures of explanations too: personal data.")

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from affectstream.stream.errors import OptionError
+from affectstream.train.cli.flags import output_option, parse_pairs
 from affectstream.train.data.readers import reader_names
 from affectstream.train.progress import progress_bar
 
@@ -17,6 +19,11 @@ Duplicates = Literal["refuse", "drop", "keep"]
 Part = Literal["train", "valid", "test", "unseen"]
 LabelSource = Literal["votes", "own"]
 _of_some_sets = partial(typer.Option, rich_help_panel="Some sets only")
+_OF_READERS = (
+    *("frames", "every", "rate", "sound_s", "time", "stimulus", "event_source", "offset_ms"),
+    *("language", "times", "part", "conflicts", "degrade", "labels"),
+)
+"""Flags that become `Options` of the reader."""
 
 
 def prepare(
@@ -24,9 +31,7 @@ def prepare(
         str, typer.Argument(metavar="SET", help=f"One of {', '.join(reader_names())}.")
     ],
     source: Annotated[Path, typer.Argument(help="Folder, archive or table of the data set.")],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder of the data set.", show_default=False)
-    ],
+    output: Annotated[Path, output_option(help="Folder of the data set.")],
     crop: Annotated[
         CropKind | None, typer.Option(help="Part of a picture.", show_default="face")
     ] = None,
@@ -43,9 +48,7 @@ def prepare(
     rate: Annotated[
         float | None,
         typer.Option(
-            min=0.01,
-            help="Crops a second; at least the frame_hz of the recipe.",
-            show_default="8",
+            min=0.01, help="Crops a second; at least the frame_hz of the recipe.", show_default="8"
         ),
     ] = None,
     split: Annotated[
@@ -80,10 +83,14 @@ def prepare(
     every: Annotated[
         int | None, _of_some_sets(min=1, help="affdex: each Nth frame instead of --rate.")
     ] = None,
-    sound: Annotated[
+    sound_s: Annotated[
         float | None,
         _of_some_sets(
-            min=0.0, max=30.0, help="affdex: seconds of sound before a frame.", show_default="0"
+            "--sound",
+            min=0.0,
+            max=30.0,
+            help="affdex: seconds of sound before a frame.",
+            show_default="0",
         ),
     ] = None,
     time: Annotated[
@@ -131,7 +138,7 @@ def prepare(
 
     Example: [bold]affectstream train prepare ravdess DATA/ravdess --output prepared/ravdess[/bold]
     """
-    from affectstream.stream.errors import OptionError
+    given = locals()
     from affectstream.train.data.prepare.prepare import PrepareConfig, remove_prepared
     from affectstream.train.data.prepare.prepare import prepare as run
     from affectstream.train.data.prepare.report import REPORT, SHEET, summary, write_report
@@ -139,35 +146,19 @@ def prepare(
     from affectstream.train.data.reading.reader import Options
 
     reader = load_reader(name)
-    own: dict[str, Any] = {
-        "frames": frames,
-        "every": every,
-        "rate": rate,
-        "sound_s": sound,
-        "time": time,
-        "stimulus": stimulus,
-        "event_source": event_source,
-        "offset_ms": offset_ms,
-        "language": language,
-        "times": times,
-        "part": part,
-        "conflicts": conflicts,
-        "degrade": degrade,
-        "labels": labels,
-        "columns": _pairs(column, "--column", "OURS=YOURS, such as text=Transcript"),
-    }
-    given = {option: value for option, value in own.items() if value not in (None, {})}
-    crops = {"crop": crop, "size": size}
-    for option in [*given, *(option for option, value in crops.items() if value is not None)]:
+    own: dict[str, Any] = {n: given[n] for n in _OF_READERS if given[n] is not None}
+    if column:
+        own["columns"] = parse_pairs(column, "--column", "OURS=YOURS, such as text=Transcript")
+    for option in [*own, *(n for n in ("crop", "size") if given[n] is not None)]:
         if option not in reader.options:
             flag = {"sound_s": "sound", "columns": "column"}.get(option, option).replace("_", "-")
             raise OptionError(f"--{flag} means nothing for {name}")
     if frames is not None and rate is not None:
         raise OptionError("--frames and --rate exclude each other: give one")
-    translate = _pairs(map_, "--map", "OLD=EMOTION, such as happy=joy")
+    translate = parse_pairs(map_, "--map", "OLD=EMOTION, such as happy=joy")
     config = PrepareConfig(
         set=name,
-        options=Options(**given, translate=translate, drop_unknown=drop_unknown),
+        options=Options(**own, translate=translate, drop_unknown=drop_unknown),
         crop=crop or "face",
         size=size or reader.size,
         split=split,
@@ -191,24 +182,9 @@ def prepare(
     print(f"written to {output}; more in {REPORT}, samples to look at in {SHEET}")
 
 
-def _pairs(pairs: list[str] | None, option: str, expected: str) -> dict[str, str]:
-    """``["a=b", ...]`` as a mapping. Raises `OptionError` for another form."""
-    from affectstream.stream.errors import OptionError
-
-    mapping = {}
-    for pair in pairs or ():
-        old, equals, new = pair.partition("=")
-        if not equals or not old.strip() or not new.strip():
-            raise OptionError(f"{option} {pair!r}: expected {expected}")
-        mapping[old.strip()] = new.strip()
-    return mapping
-
-
 def preview(
-    data: Annotated[Path, typer.Option(help="Prepared data set.", show_default=False)],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the files.", show_default=False)
-    ],
+    data: Annotated[Path, typer.Option(help="Prepared data set.")],
+    output: Annotated[Path, output_option(help="Folder for the files.")],
     split: Annotated[str, typer.Option(help="Split of the samples.")] = "train",
     count: Annotated[int, typer.Option(min=1, max=64, help="Samples to show.")] = 8,
     seconds: Annotated[float, typer.Option(min=0.5, max=30, help="Seconds of sound.")] = 3.0,

@@ -13,9 +13,7 @@ if TYPE_CHECKING:
 
 
 def list_recipes(
-    recipe: Annotated[
-        str | None, typer.Option(help="Show everything about this recipe.", show_default=False)
-    ] = None,
+    recipe: Annotated[str | None, typer.Option(help="Show everything about this recipe.")] = None,
 ) -> None:
     """Name every recipe, its options (--set) and its pretrained parts (--weights).
 
@@ -49,7 +47,6 @@ def _choices(recipe: Recipe | Summary) -> Iterator[str]:
 
 def _details(recipe: Recipe) -> Iterator[str]:
     from affectstream.train.config import FitConfig, to_plain
-    from affectstream.train.recipe import Phased
     from affectstream.train.search_space import space_of
 
     yield f"{recipe.name}: {recipe.summary}"
@@ -62,8 +59,7 @@ def _details(recipe: Recipe) -> Iterator[str]:
     common = to_plain(FitConfig())
     own = {k: v for k, v in to_plain(recipe.defaults).items() if v != common.get(k)}
     yield "  defaults: " + ", ".join(f"{name} {value}" for name, value in own.items())
-    phases = recipe.phases if isinstance(recipe, Phased) else ()
-    for number, phase in enumerate(phases, 1):
+    for number, phase in enumerate(getattr(recipe, "phases", ()), 1):
         length = "the remaining epochs" if phase.epochs is None else f"{phase.epochs} epochs"
         rates = "".join(
             f"; {name} at {factor:g} of the rate" for name, factor in phase.rates.items()

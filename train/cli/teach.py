@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,23 +20,15 @@ from affectstream.stream.cli.flags import (
     WordsDownload,
     source_options,
 )
+from affectstream.train.cli.flags import Rename, output_option, parse_pairs, parse_renames
 
-
-class Depth(StrEnum):
-    """How deep a change may reach."""
-
-    calibration = "calibration"
-    fusion = "fusion"
-    embeddings = "embeddings"
-    encoders = "encoders"
+Depth = Literal["calibration", "fusion", "embeddings", "encoders"]
 
 
 def teach(
     recordings: Annotated[
         list[str],
-        typer.Argument(
-            help="The recordings that were coded: files, folders or patterns.", show_default=False
-        ),
+        typer.Argument(help="The recordings that were coded: files, folders or patterns."),
     ],
     annotations: Annotated[
         list[Path],
@@ -45,45 +36,29 @@ def teach(
             "--annotations",
             "-a",
             help="What a person coded: ELAN, Praat, BORIS or a table; a file or a folder. Repeatable.",
-            show_default=False,
         ),
     ],
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the new bundle.", show_default=False)
-    ],
+    output: Annotated[Path, output_option(help="Folder for the new bundle.")],
     bundle: BundleName = "pocket",
     person: Annotated[
-        list[str] | None,
-        typer.Option(help="Who is which track, as Anna=1; repeat.", show_default=False),
+        list[str] | None, typer.Option(help="Who is which track, as Anna=1; repeat.")
     ] = None,
     people: Annotated[
         Path | None,
-        typer.Option(
-            help="Table recording,person (and track): who is in which recording.",
-            show_default=False,
-        ),
+        typer.Option(help="Table recording,person (and track): who is in which recording."),
     ] = None,
-    rename: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Count a label as another, as bored=neutral; repeat.", show_default=False
-        ),
-    ] = None,
+    rename: Rename = None,
     new_label: Annotated[
-        list[str] | None,
-        typer.Option(help="A label that the bundle shall learn; repeat.", show_default=False),
+        list[str] | None, typer.Option(help="A label that the bundle shall learn; repeat.")
     ] = None,
     leave_out: Annotated[
-        list[str] | None,
-        typer.Option(help="Do not use stretches with this label; repeat.", show_default=False),
+        list[str] | None, typer.Option(help="Do not use stretches with this label; repeat.")
     ] = None,
     start: Annotated[
-        str | None,
-        typer.Option(help="Only what follows was coded: 90 or 00:01:30.", show_default=False),
+        str | None, typer.Option(help="Only what follows was coded: 90 or 00:01:30.")
     ] = None,
     end: Annotated[
-        str | None,
-        typer.Option(help="Only what comes before was coded: 120 or 00:02:00.", show_default=False),
+        str | None, typer.Option(help="Only what comes before was coded: 120 or 00:02:00.")
     ] = None,
     depth: Annotated[
         Depth | None,
@@ -115,24 +90,21 @@ def teach(
     """
     from affectstream.stream import exits
     from affectstream.stream.options import parse_time
-    from affectstream.train.cli.agree import parse_pairs
     from affectstream.train.teach.report import lines
     from affectstream.train.teach.teach import Settings
     from affectstream.train.teach.teach import teach as teach_bundle
 
     settings = Settings(
-        tracks=_tracks(parse_pairs(person or (), "--person")),
+        tracks=_tracks(parse_pairs(person, "--person")),
         people=people,
-        rename={
-            a.casefold(): b.casefold() for a, b in parse_pairs(rename or (), "--rename").items()
-        },
+        rename=parse_renames(rename),
         new_labels=tuple(label.casefold() for label in new_label or ()),
         leave_out=tuple(label.casefold() for label in leave_out or ()),
         reviewed=(
             0.0 if start is None else parse_time(start) / 1e6,
             float("inf") if end is None else parse_time(end) / 1e6,
         ),
-        depth=None if depth is None else depth.value,
+        depth=depth,
         options=source_options(
             transcript=transcript,
             language=language,
