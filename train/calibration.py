@@ -125,10 +125,7 @@ def contradictory(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArr
 
 
 def conflict_limit(
-    fused: NDArray[np.float64],
-    one: NDArray[np.float64],
-    other: NDArray[np.float64],
-    limit: float,
+    fused: NDArray[np.float64], one: NDArray[np.float64], other: NDArray[np.float64], limit: float
 ) -> float:
     """The divergence from which on two modalities contradict each other, for `Calibration.conflict`.
 

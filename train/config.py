@@ -81,6 +81,7 @@ def _setting(group: Group, default: Any, help: str, rule: Rule | None = None, **
 
 
 _run, _data, _network, _training, _machine = (partial(_setting, group) for group in Group)
+_length, _speed = partial(_training, effect="length"), partial(_machine, effect="speed")
 
 
 def _are_devices(text: str) -> bool:
@@ -88,6 +89,7 @@ def _are_devices(text: str) -> bool:
     return text == "auto" or (numbers and text != "0")
 
 
+_ABOVE_ZERO = Rule(lambda value: 0 < value < math.inf, "more than 0")
 _ONE_OR_MORE = Rule(lambda value: value >= 1, "1 or more")
 _ZERO_OR_MORE = Rule(lambda value: 0 <= value < math.inf, "0 or more")
 _BELOW_ONE = Rule(lambda value: 0 <= value < 1, "0 or more, and under 1")
@@ -97,15 +99,9 @@ _BELOW_ONE = Rule(lambda value: 0 <= value < 1, "0 or more, and under 1")
 class FitConfig:
     """The settings of one training run. Raises `OptionError` for a value out of its range."""
 
-    epochs: int = _training(
-        20, "Train for at most this many epochs.", _ONE_OR_MORE, effect="length"
-    )
-    batch_size: int = _training(64, "Samples in a batch.", _ONE_OR_MORE, effect="length")
-    learning_rate: float = _training(
-        1e-3,
-        "Learning rate after warm-up.",
-        Rule(lambda value: 0 < value < math.inf, "more than 0"),
-    )
+    epochs: int = _length(20, "Train for at most this many epochs.", _ONE_OR_MORE)
+    batch_size: int = _length(64, "Samples in a batch.", _ONE_OR_MORE)
+    learning_rate: float = _training(1e-3, "Learning rate after warm-up.", _ABOVE_ZERO)
     weight_decay: float = _training(1e-2, "Weight decay of AdamW.", _ZERO_OR_MORE)
     warmup_epochs: float = _training(
         1.0, "Raise the learning rate from 0 over this many epochs.", _ZERO_OR_MORE
@@ -134,23 +130,14 @@ class FitConfig:
         "Learning rate after warm-up: falls to 0, restarts, falls on a plateau, or stays.",
         Rule(SCHEDULES.__contains__, " or ".join(SCHEDULES)),
     )
-    accumulate: int = _training(
-        1,
-        "Add up the gradients of this many batches before each step.",
-        _ONE_OR_MORE,
-        effect="length",
+    accumulate: int = _length(
+        1, "Add up the gradients of this many batches before each step.", _ONE_OR_MORE
     )
-    patience: int = _training(
-        0,
-        "Stop after this many epochs without improvement; 0 never stops early.",
-        _ZERO_OR_MORE,
-        effect="length",
+    patience: int = _length(
+        0, "Stop after this many epochs without improvement; 0 never stops early.", _ZERO_OR_MORE
     )
-    min_delta: float = _training(
-        0.001,
-        "A smaller gain of the metric does not count as improvement.",
-        _ZERO_OR_MORE,
-        effect="length",
+    min_delta: float = _length(
+        0.001, "A smaller gain of the metric does not count as improvement.", _ZERO_OR_MORE
     )
     monitor: str | None = _training(
         None,
@@ -159,22 +146,18 @@ class FitConfig:
         metavar="METRIC",
         shown="the first of the first task",
     )
-    compile: bool = _machine(False, "Compile the network with torch.compile.", effect="speed")
-    checkpointing: bool = _machine(
-        False, "Save memory: compute activations again in the backward pass.", effect="speed"
+    compile: bool = _speed(False, "Compile the network with torch.compile.")
+    checkpointing: bool = _speed(
+        False, "Save memory: compute activations again in the backward pass."
     )
-    devices: str = _machine(
+    devices: str = _speed(
         "1",
         "Number of GPUs, or which ones (0,2), or auto.",
         Rule(_are_devices, "a number such as 2, GPUs such as 0,1, or auto"),
         shown="1",
-        effect="speed",
     )
-    workers: int = _machine(
-        0,
-        "Processes that prepare batches; 0 prepares them in the training process.",
-        _ZERO_OR_MORE,
-        effect="speed",
+    workers: int = _speed(
+        0, "Processes that prepare batches; 0 prepares them in the training process.", _ZERO_OR_MORE
     )
     phase_epochs: tuple[int, ...] | None = _training(
         None,
@@ -229,7 +212,7 @@ class FitConfig:
     temperature: float = _data(
         2.0,
         "With --teacher: temperature that softens the probabilities of teachers and network.",
-        Rule(lambda value: 0 < value < math.inf, "more than 0"),
+        _ABOVE_ZERO,
     )
     balance: bool = _data(
         False,

@@ -118,11 +118,6 @@ def squared_error(values: Tensor, targets: Tensor, labeled_share: float = 1.0) -
     return _divide(F.mse_loss(values, targets, reduction="none"), known, labeled_share)
 
 
-def under_training_prior(logits: Tensor, counts: tuple[int, ...], config: LossConfig) -> Tensor:
-    """Logits (N, C) of a network that was trained with `config`, under the prior of its training set."""
-    return add_prior(logits, counts, config.balanced)
-
-
 def add_prior(logits: Tensor, counts: tuple[int, ...], power: float) -> Tensor:
     """Logits (N, C) plus `power` times the log of the prior; a class without samples counts as one."""
     if not power:

@@ -53,21 +53,16 @@ def binary(truth: Array, probabilities: Array) -> dict[str, float]:
 
     `truth` (n,) is 0 or 1, `probabilities` (n,) are those of 1.
     """
-    from sklearn.metrics import (
-        accuracy_score,
-        balanced_accuracy_score,
-        f1_score,
-        roc_auc_score,
-    )
+    from sklearn import metrics
 
     guess = probabilities >= 0.5
     found = {
-        "accuracy": float(accuracy_score(truth, guess)),
-        "f1": float(f1_score(truth, guess, zero_division=0)),
+        "accuracy": float(metrics.accuracy_score(truth, guess)),
+        "f1": float(metrics.f1_score(truth, guess, zero_division=0)),
     }
     if 0 < truth.sum() < len(truth):
-        found["balanced_accuracy"] = float(balanced_accuracy_score(truth, guess))
-        found["auc"] = float(roc_auc_score(truth, probabilities))
+        found["balanced_accuracy"] = float(metrics.balanced_accuracy_score(truth, guess))
+        found["auc"] = float(metrics.roc_auc_score(truth, probabilities))
     return found
 
 

@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 
 from affectstream.train.config import FitConfig as FitConfig
-from affectstream.train.networks.network import Phase
 
 Batch = Mapping[str, Tensor]
 
@@ -57,7 +56,11 @@ class Placeable(Protocol):
 
 
 class Recipe(Protocol):
-    """One architecture with its data, loss, validation and export."""
+    """One architecture with its data, loss, validation and export.
+
+    It may also have `phases`, a sequence of `networks.network.Phase`, a `search_space.Space` in `space`, and
+    ``load_pretrained(module, data)``, which loads weights from the data folder into a new network.
+    """
 
     @property
     def name(self) -> str:
@@ -83,9 +86,8 @@ class Recipe(Protocol):
     def validate(self, module: nn.Module, batches: Sequence[Batch]) -> dict[str, float]:
         """Validation metrics; the first one, higher is better, picks the best epoch unless `--monitor` does.
 
-        Batches are as `loaders` gave them, on the CPU or the device of the module, which
-        is the one that trains it. ``valid_loss``, if it is among the metrics, is compared with the
-        training loss.
+        Batches are as `loaders` gave them, on the CPU or the device of the module. ``valid_loss``, if it is
+        among the metrics, is compared with the training loss.
         """
 
     def export(self, module: nn.Module, folder: Path) -> list[Path]:
@@ -106,23 +108,6 @@ class Bindable(Protocol):
         """The recipe bound to what `spec_dict` gave."""
 
 
-@runtime_checkable
-class Phased(Protocol):
-    """A recipe that trains in phases, in which some parts are frozen."""
-
-    @property
-    def phases(self) -> Sequence[Phase]:
-        """The phases in order; if empty, everything learns from the start."""
-
-
-@runtime_checkable
-class Pretrained(Protocol):
-    """A recipe whose network starts from weights in the data folder."""
-
-    def load_pretrained(self, module: nn.Module, data: Path) -> None:
-        """Load them into a new network. Raises `DataMissing` if they are not there."""
-
-
 class BoundRecipe(Recipe, Bindable, Protocol):
     """A recipe that `Bindable.bind` or `Bindable.restore` made."""
 
@@ -136,17 +121,13 @@ def count_parameters(module: nn.Module, *, all_: bool = False) -> int:
 def update_ema(ema: nn.Module, module: nn.Module, decay: float) -> None:
     """Move the running average `ema` one step towards `module`; buffers are copied."""
     # The average of a frozen parameter is the parameter.
-    learning = [
-        pair
-        for pair in zip(ema.parameters(), module.parameters(), strict=True)
-        if pair[1].requires_grad
-    ]
-    if learning:
+    pairs = zip(ema.parameters(), module.parameters(), strict=True)
+    if learning := [pair for pair in pairs if pair[1].requires_grad]:
         means, values = map(list, zip(*learning, strict=True))
         torch._foreach_lerp_(means, values, 1.0 - decay)
-    kept, now = list(ema.buffers()), list(module.buffers())
-    for kind in {buffer.dtype for buffer in now}:
+    copies, buffers = list(ema.buffers()), list(module.buffers())
+    for kind in {buffer.dtype for buffer in buffers}:  # one kernel copies tensors of one type
         torch._foreach_copy_(
-            [buffer for buffer in kept if buffer.dtype == kind],
-            [buffer for buffer in now if buffer.dtype == kind],
+            [buffer for buffer in copies if buffer.dtype == kind],
+            [buffer for buffer in buffers if buffer.dtype == kind],
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from affectstream.train.recipe import Recipe
@@ -47,15 +47,6 @@ LATE_FUSION: Space = {
 """The documented study of `enhanced_late_fusion`."""
 
 
-@runtime_checkable
-class Tunable(Protocol):
-    """A recipe with its own search space."""
-
-    @property
-    def space(self) -> Space:
-        """If empty, `default_space` is searched."""
-
-
 def default_space(recipe: Recipe) -> Space:
     """Learning rate, batch size, weight decay, and label smoothing if the recipe supports it."""
     from affectstream.train.recipe import Bindable
@@ -74,7 +65,7 @@ def default_space(recipe: Recipe) -> Space:
 
 def space_of(recipe: Recipe) -> Space:
     """The recipe's own space, or the default one."""
-    return (recipe.space if isinstance(recipe, Tunable) else {}) or default_space(recipe)
+    return getattr(recipe, "space", {}) or default_space(recipe)
 
 
 def sampled_settings(sampled: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:

@@ -132,19 +132,16 @@ class Task:
 
     def loss(self, outputs: Tensor, truth: Tensor, config: LossConfig) -> Tensor:
         """Scalar loss of its columns (N, width) against `targets` or `shares` of the same rows."""
-        if self.target == "class" and truth.is_floating_point():
-            return losses.distribution_cross_entropy(
-                outputs, truth, self.counts, config, self.labeled_share
-            )
+        share = self.labeled_share
         if self.target == "class":
-            return losses.cross_entropy(outputs, truth, self.counts, config, self.labeled_share)
+            if truth.is_floating_point():
+                return losses.distribution_cross_entropy(outputs, truth, self.counts, config, share)
+            return losses.cross_entropy(outputs, truth, self.counts, config, share)
         if self.target == "intensities":
-            return losses.binary_cross_entropy(outputs, truth, (), config, self.labeled_share)
+            return losses.binary_cross_entropy(outputs, truth, (), config, share)
         if self.target == "signed":
-            return losses.squared_error(torch.tanh(outputs[:, 0]), truth, self.labeled_share)
-        return losses.binary_cross_entropy(
-            outputs[:, 0], truth, self.counts, config, self.labeled_share
-        )
+            return losses.squared_error(torch.tanh(outputs[:, 0]), truth, share)
+        return losses.binary_cross_entropy(outputs[:, 0], truth, self.counts, config, share)
 
     def with_labels_of(self, truth: Tensor) -> Task:
         """This task with the share of `truth`, `targets` of some rows, that has a label."""
@@ -285,6 +282,12 @@ def _intensities(values: NDArray[Any], labels: Sequence[str]) -> NDArray[np.floa
     rows = [[(row or {}).get(label) for label in labels] for row in values]
     # None becomes NaN.
     return np.asarray(rows, np.float32).reshape(len(values), len(labels))
+
+
+def describe_tasks(tasks: Sequence[Task]) -> str:
+    """Tasks and labels in order; two last layers are compatible where this is the same."""
+    parts = [f"{t.name} ({', '.join(t.labels)})" if t.labels else t.name for t in tasks]
+    return " and ".join(parts) or "unknown tasks"
 
 
 def count_columns(tasks: Sequence[Task]) -> int:

@@ -46,18 +46,23 @@ def atomic_bundle(output: Path) -> Iterator[Path]:
 
 def check_output(output: Path) -> None:
     """Raise `RunError` if `output` holds anything but a bundle."""
-    if output.exists() and not (output / MANIFEST).is_file() and _is_occupied(output):
+    occupied = output.exists() and (not output.is_dir() or any(output.iterdir()))
+    if occupied and not (output / MANIFEST).is_file():
         raise RunError(f"{output} holds something that is no bundle: choose another folder")
-
-
-def _is_occupied(output: Path) -> bool:
-    return not output.is_dir() or any(output.iterdir())
 
 
 def copy_licences(source: Path, folder: Path) -> None:
     """Copy `LICENSE.NAME` of each work of others in the bundle `source`: its terms go where it goes."""
     for path in source.glob("LICENSE.*"):
         shutil.copyfile(path, folder / path.name)
+
+
+def copy_texts(source: Path, folder: Path) -> None:
+    """Copy the card and all licences of the bundle `source`, as far as it has them."""
+    for name in ("CARD.md", "LICENSE"):
+        if (source / name).is_file():
+            shutil.copyfile(source / name, folder / name)
+    copy_licences(source, folder)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

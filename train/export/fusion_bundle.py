@@ -21,7 +21,7 @@ from affectstream.train.evaluate.parts.detector_metrics import measure_detector
 from affectstream.train.export import card
 from affectstream.train.export.bundle_folder import (
     atomic_bundle,
-    copy_licences,
+    copy_texts,
     file_part,
     write_manifest,
 )
@@ -29,12 +29,12 @@ from affectstream.train.export.merged_bundle import MergeConfig, merged_manifest
 from affectstream.train.export.steps import (
     Exported,
     MakeManifest,
-    Report,
     calibrate_and_measure,
     check_opens,
     check_trained_on,
 )
 from affectstream.train.fit.checkpoint import Trained, load_run
+from affectstream.train.fit.loggers import Report
 from affectstream.train.fit.unseen import was_trained_on
 from affectstream.train.fit.warm_start import portable_recipe, read_run_or_bundle
 from affectstream.train.late_fusion.members import fusion_manifest, reopen
@@ -46,9 +46,6 @@ from affectstream.train.late_fusion.recipe import (
     LateFusion,
 )
 from affectstream.train.recipe import count_parameters
-
-_TEXTS = ("CARD.md", "LICENSE")
-"""Copied from a member beside its manifest and the files that it names."""
 
 
 def assemble(
@@ -88,12 +85,10 @@ def assemble(
             # Only the data: the references to the members name folders of this machine.
             setting = {"data": bound.spec_dict()["data"]}
             (folder / TRAINING).mkdir()
-            write_recipe(
-                portable_recipe({"recipe": bound.name, "setting": setting}), {}, folder / TRAINING
-            )
-            fusion = file_part(folder, FUSION)
+            saved = portable_recipe({"recipe": bound.name, "setting": setting})
+            write_recipe(saved, {}, folder / TRAINING)
             make_manifest: MakeManifest = partial(
-                fusion_manifest, members, bound.name, fusion, source
+                fusion_manifest, members, bound.name, file_part(folder, FUSION), source
             )
         else:
             engines = write_merged(members, config, folder)
@@ -146,10 +141,10 @@ def _copy(member: Member, folder: Path) -> None:
     """Copy what serving and evaluation need; public models are pulled again, not copied."""
     folder.mkdir()
     own = [part.file for part in file_parts(member.manifest) if part.model is msgspec.UNSET]
-    for name in [MANIFEST, *own, *_TEXTS]:
+    for name in [MANIFEST, *own]:
         if (member.folder / name).is_file():
             shutil.copyfile(member.folder / name, folder / name)
-    copy_licences(member.folder, folder)
+    copy_texts(member.folder, folder)
     copy_training(member.folder, member.manifest, folder, member.manifest)
     if (member.folder / RECIPE).is_file():  # of before there was `training/`
         write_recipe(portable_recipe(read_run_or_bundle(member.folder)), {}, folder)
@@ -201,20 +196,8 @@ def _card(
             members, spec.members, module.weights.tolist(), _percent(module), strict=True
         )
     )
-    biases = ""
-    if module.biases is not None:
-        owners = [""] if module.biases.dim() == 1 else [f" of `{ref.name}`" for ref in spec.members]
-        biases = "\n".join(
-            f"Biases{owner}: "
-            + ", ".join(f"{n} {b:+.4f}" for n, b in zip(spec.labels, values, strict=True))
-            + "."
-            for owner, values in zip(
-                owners, module.biases.view(len(owners), -1).tolist(), strict=True
-            )
-        )
-    counts = zip(
-        spec.labels, spec.counts, (f"{p:g}" for p in manifest.calibration.prior), strict=True
-    )
+    assumed = (f"{share:g}" for share in manifest.calibration.prior)
+    counts = zip(spec.labels, spec.counts, assumed, strict=True)
     network = f"{count_parameters(module, all_=True)} trainable numbers"
     files = card.table(("file", "bytes"), ((f"`{n}`", f"{size:,}") for n, size in sizes.items()))
     return [
@@ -224,7 +207,7 @@ def _card(
         "## Members\nThe members are frozen. The logits of each, for a uniform prior, are multiplied by its "
         "weight and\nadded up; a member without any of its modalities is left out.",
         card.table(("member", "what it is", "weight", "share", "SHA-256"), rows),
-        biases,
+        _biases(module, spec),
         card.training(trained, network, unused=("runs", "members", *UNUSED)),
         card.training_data(spec.data),
         card.table(("label", "training samples", "assumed in use"), counts),
@@ -232,14 +215,22 @@ def _card(
         f"## Calibration\nFitted and measured here on {on}.\nReadings under the minimum confidence abstain: "
         f"under {EVEN}, or under what {COVERAGE:.0%} of these\nsamples reach if that is less.\n\n"
         f"{card.calibration(exported.calibrated)}",
-        (
-            "## Limits\n"
-            + (config.limits.strip() if config else "Those of its members, see their cards.")
-        )
-        + " How the members' mistakes go together is known "
-        "only as far as the data\nabove shows it."
+        f"## Limits\n{config.limits.strip() if config else 'Those of its members, see their cards.'} "
+        "How the members' mistakes go together is known only as far as the data\nabove shows it."
         + (_PAIRED if spec.data.source.startswith("label-paired") else ""),
     ]
+
+
+def _biases(module: LateFusion, spec: FusionSpec) -> str:
+    """A line for each member that has its own biases, or one line for all."""
+    if module.biases is None:
+        return ""
+    owners = [""] if module.biases.dim() == 1 else [f" of `{ref.name}`" for ref in spec.members]
+    lines = []
+    for owner, row in zip(owners, module.biases.view(len(owners), -1).tolist(), strict=True):
+        values = (f"{name} {bias:+.4f}" for name, bias in zip(spec.labels, row, strict=True))
+        lines.append(f"Biases{owner}: {', '.join(values)}.")
+    return "\n".join(lines)
 
 
 def _described(data: Path) -> str:

@@ -45,7 +45,7 @@ from affectstream.stream.errors import OptionError
 from affectstream.train.config import read_toml
 from affectstream.train.errors import RunError
 from affectstream.train.export.bundle_folder import copy_licences, file_part
-from affectstream.train.fit.checkpoint import BEST, load, load_best
+from affectstream.train.fit.checkpoint import BEST, load, load_run
 from affectstream.train.late_fusion.member_logits import modalities_of
 from affectstream.train.late_fusion.recipe import FUSION
 from affectstream.train.onnx.engine_files import TOKENIZER
@@ -166,7 +166,7 @@ def face_engine(
         own = {**msgspec.to_builtins(_copied(part, bundle, name, folder)), **own}
     elif (path / BEST).is_file():
         recipe = recipes()[load(path / BEST)["recipe"]]
-        recipe.export(load_best(recipe, path)[0], folder)
+        recipe.export(load_run(recipe, path).module, folder)
     elif path.suffix == ".onnx" and path.is_file():
         shutil.copyfile(path, folder / name)
     if not (folder / name).is_file():

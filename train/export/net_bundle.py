@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from affectstream.engines.bundle.folder import POCKET, read_manifest
+from affectstream.engines.bundle.shapes import ENCODER_ROLES
 from affectstream.engines.manifest import (
     FACE_ROLES,
     FORMAT,
@@ -25,12 +26,12 @@ from affectstream.train.export import card
 from affectstream.train.export.bundle_folder import atomic_bundle, copy_licences, file_part
 from affectstream.train.export.steps import (
     Exported,
-    Report,
     calibrate_and_measure,
     check_opens,
     check_trained_on,
 )
 from affectstream.train.fit.checkpoint import Trained, fit_record, load_run
+from affectstream.train.fit.loggers import Report
 from affectstream.train.fit.warm_start import write_warm_start
 from affectstream.train.model_spec import ModelSpec
 from affectstream.train.networks.network import Network
@@ -130,16 +131,15 @@ def _manifest(
     results: tuple[Measurement, ...],
 ) -> Manifest:
     window = spec.window
-    has_video, has_voice, has_text = (m in window.modalities for m in ("video", "voice", "text"))
-    text = None
-    if has_text:
-        part = file_part(folder, "text_encoder.onnx")
-        text = TextPart(
-            part.file,
-            part.sha256,
-            file_part(folder, TOKENIZER),
-            max_tokens=window.tokens,
-            context=window.context,
+    encoders = {
+        role: file_part(folder, f"{role}.onnx")
+        for modality, role in ENCODER_ROLES.items()
+        if modality in window.modalities
+    }
+    if (part := encoders.get("text_encoder")) is not None:
+        tokenizer = file_part(folder, TOKENIZER)
+        encoders["text_encoder"] = TextPart(
+            part.file, part.sha256, tokenizer, max_tokens=window.tokens, context=window.context
         )
     return Manifest(
         format=FORMAT,
@@ -156,9 +156,7 @@ def _manifest(
         engines=Engines(
             fusion=file_part(folder, FUSION),
             **(_face_engines() if _needs_detector(spec) else {}),  # type: ignore[arg-type]
-            face_encoder=file_part(folder, "face_encoder.onnx") if has_video else None,
-            voice_encoder=file_part(folder, "voice_encoder.onnx") if has_voice else None,
-            text_encoder=text,
+            **encoders,  # type: ignore[arg-type]
         ),
         calibration=calibration,
         licences=Licenses(
@@ -167,7 +165,7 @@ def _manifest(
             weights=_licence_of_weights(spec),
         ),
         crop=face_crop(spec),
-        languages=spec.data.languages if has_text else (),
+        languages=spec.data.languages if "text" in window.modalities else (),
         metadata=window.metadata,
         results=results,
     )
@@ -220,7 +218,7 @@ def _card(
     network = f"{count_parameters(trained.module, all_=True):,} parameters, from {start}"
     detector = " Faces are found and measured by the engines of `pocket`, with their limits."
     return [
-        card.title(exported.manifest, *_inputs(spec), *_recency(half_life_s)),
+        card.title(exported.manifest, *_inputs(spec, half_life_s)),
         f"Tasks: {', '.join(task.name for task in spec.tasks)}.",
         card.USE,
         card.training(trained, network, unused=("runs",)),
@@ -233,8 +231,8 @@ def _card(
     ]
 
 
-def _inputs(spec: ModelSpec) -> list[str]:
-    """What the bundle takes, a phrase for each modality."""
+def _inputs(spec: ModelSpec, half_life_s: float | None) -> list[str]:
+    """What the bundle takes, a phrase for each modality, and how the frames count."""
     window, found = spec.window, []
     if "video" in window.modalities:
         grey = ", color removed (the training data had none)" if spec.grey else ""
@@ -247,13 +245,9 @@ def _inputs(spec: ModelSpec) -> list[str]:
         found.append(f"one utterance of up to {window.tokens} tokens{context}")
     if window.metadata:
         found.append(f"features of the speakers: {', '.join(window.metadata)}")
+    if half_life_s is not None:
+        found.append(f"the weight of a frame halves every {half_life_s:g} s")
     return found
-
-
-def _recency(half_life_s: float | None) -> list[str]:
-    if half_life_s is None:
-        return []
-    return [f"the weight of a frame halves every {half_life_s:g} s"]
 
 
 def _counts(manifest: Manifest, spec: ModelSpec) -> list[str]:

@@ -16,17 +16,13 @@ from affectstream.engines.models.registry import part_path
 from affectstream.stream.errors import OptionError
 from affectstream.train.export.bundle_folder import (
     atomic_bundle,
-    copy_licences,
+    copy_texts,
     file_part,
     write_manifest,
 )
-from affectstream.train.export.steps import (
-    Report,
-    check_opens,
-)
+from affectstream.train.export.steps import check_opens
+from affectstream.train.fit.loggers import Report
 from affectstream.train.onnx.heads import cut_down
-
-_TEXTS = ("CARD.md", "LICENSE")
 
 
 def write_one_modality(
@@ -51,29 +47,19 @@ def write_one_modality(
             files.append(engines.text_encoder.tokenizer)
         for part in files:
             shutil.copyfile(part_path(source, part), folder / part.file)
-        copy_licences(source, folder)
-        for name in _TEXTS:
-            if (source / name).is_file():
-                shutil.copyfile(source / name, folder / name)
+        copy_texts(source, folder)
         head = engines.fusion.file
         cut_down(part_path(source, engines.fusion), modality, folder / head)
-        calibration = structs.replace(
-            manifest.calibration,
-            temperature={
-                k: v for k, v in manifest.calibration.temperature.items() if k == modality
-            },
-            min_confidence={
-                k: v for k, v in manifest.calibration.min_confidence.items() if k == modality
-            },
-            conflict={},
-            neutral={k: v for k, v in manifest.calibration.neutral.items() if k == modality},
-        )
+        alone = {
+            name: {k: v for k, v in getattr(manifest.calibration, name).items() if k == modality}
+            for name in ("temperature", "min_confidence", "neutral")
+        }
         own = structs.replace(
             manifest,
             name=f"{manifest.name}-{modality}",
             summary=f"The {modality} of {manifest.name} {manifest.version}.",
             engines=Engines(fusion=file_part(folder, head), **parts),  # type: ignore[arg-type]
-            calibration=calibration,
+            calibration=structs.replace(manifest.calibration, conflict={}, **alone),
             crop=manifest.crop if modality == "video" else None,
             languages=manifest.languages if modality == "text" else (),
             results=tuple(r for r in manifest.results if r.part in (role, *parts, modality)),

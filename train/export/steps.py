@@ -8,11 +8,7 @@ from pathlib import Path
 
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.chance import chance_warning
-from affectstream.engines.manifest import (
-    Calibration,
-    Manifest,
-    Measurement,
-)
+from affectstream.engines.manifest import Calibration, Manifest, Measurement
 from affectstream.train.calibration import Calibrated, manifest_calibration
 from affectstream.train.data.dataset import read_info
 from affectstream.train.errors import RunError
@@ -24,11 +20,11 @@ from affectstream.train.evaluate.bundle.bundle_metrics import (
     neutral_logits,
 )
 from affectstream.train.export.bundle_folder import write_manifest
+from affectstream.train.fit.loggers import Report
 from affectstream.train.model_spec import DataSource
 from affectstream.train.predict.bundle_outputs import bundle_outputs
 from affectstream.train.predict.bundle_samples import bundle_samples, valid_batches
 
-Report = Callable[[str], None]
 MakeManifest = Callable[[Calibration, tuple[Measurement, ...]], Manifest]
 
 
@@ -66,20 +62,18 @@ def calibrate_and_measure(
         if calibrate_on is not None:
             known, _ = bundle_samples(bundle, calibrate_on, None)
             known_outputs = bundle_outputs(bundle, *valid_batches(known), missing=True)
-    has_emotion = any(task.name == "emotion" for task in tasks)
-    calibrated = {}
-    if has_emotion:
+    emotion = next((task for task in tasks if task.name == "emotion"), None)
+    calibrated: Mapping[str, Calibrated] = {}
+    calibration = manifest_calibration(prior, {})
+    if emotion is not None:
         calibrated = calibrate_emotion(known_outputs, known[0], prior, follow_prior=follow_prior)
-    for name, found in calibrated.items():
-        report(
-            f"calibrated {name}: temperature {found.temperature}, threshold {found.min_confidence}, "
-            f"ECE {found.ece:.3f}"
-        )
-    calibration = manifest_calibration(prior, calibrated)
-    if has_emotion:
-        conflict = find_conflicts(known_outputs, calibration)
-        labels = next(task.labels for task in tasks if task.name == "emotion")
-        neutral = neutral_logits(known_outputs, known[0], labels)
+        for name, found in calibrated.items():
+            report(
+                f"calibrated {name}: temperature {found.temperature}, threshold "
+                f"{found.min_confidence}, ECE {found.ece:.3f}"
+            )
+        conflict = find_conflicts(known_outputs, manifest_calibration(prior, calibrated))
+        neutral = neutral_logits(known_outputs, known[0], emotion.labels)
         calibration = manifest_calibration(prior, calibrated, conflict, neutral)
         for name, limit in conflict.items():
             report(f"contradictions of {name}: from a divergence of {limit} bits")

@@ -60,8 +60,7 @@ def load_run(recipe: Recipe, run: Path, file: str = BEST) -> Trained:
     if not (run / file).exists():
         raise RunError(f"{run / file} not found: train {recipe.name!r} first")
     saved = load(run / file)
-    if saved["recipe"] != recipe.name:
-        raise RunError(f"{run} holds recipe {saved['recipe']!r}, expected {recipe.name!r}")
+    check_recipe(run, saved, recipe.name)
     with version_errors(run / file, saved):
         if isinstance(recipe, Bindable):
             recipe = recipe.restore(saved["setting"])
@@ -71,10 +70,10 @@ def load_run(recipe: Recipe, run: Path, file: str = BEST) -> Trained:
         return Trained(recipe, module, saved["figures"], saved["config"], saved["epoch"])
 
 
-def load_best(recipe: Recipe, run: Path) -> tuple[nn.Module, dict[str, float]]:
-    """Module and metrics of `load_run`."""
-    trained = load_run(recipe, run)
-    return trained.module, trained.metrics
+def check_recipe(run: Path, saved: Mapping[str, Any], name: str) -> None:
+    """Raise `RunError` for a checkpoint of another recipe."""
+    if saved["recipe"] != name:
+        raise RunError(f"{run} holds recipe {saved['recipe']!r}, expected {name!r}")
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -119,8 +118,7 @@ def overfitting(run: Path) -> float | None:
     `OVERFIT` and more is reported as overfitting. None if the log of the run lacks one of the losses, and
     with teachers, where the training loss is another one.
     """
-    summary = read_summary(run) if (run / SUMMARY).is_file() else {}
-    best = summary.get("best_epoch")
+    best = read_summary(run).get("best_epoch") if (run / SUMMARY).is_file() else None
     row = next((row for row in read_log(run) if row.get("epoch") == best), {})
     loss, valid = row.get("loss", 0.0), row.get("valid_loss")
     taught = (run / CONFIG).is_file() and read_toml(run / CONFIG).get("teachers")
@@ -209,8 +207,7 @@ def check_resume(
     `now` has the entries ``recipe``, ``setting`` and ``data`` that a checkpoint of the new run would have.
     The setting in `saved` has every field of this version.
     """
-    if saved["recipe"] != now["recipe"]:
-        raise RunError(f"{run} holds recipe {saved['recipe']!r}, expected {now['recipe']!r}")
+    check_recipe(run, saved, now["recipe"])
     old_spec, new_spec = dict(saved.get("setting") or {}), dict(now["setting"] or {})
     differences = [
         *_data_differences(saved, now["data"]),

@@ -14,7 +14,7 @@ from affectstream.train.errors import RunError, first_line
 from affectstream.train.fit.checkpoint import LAST
 from affectstream.train.fit.machine import ProcessBatches, TooLarge, out_of_memory
 from affectstream.train.fit.phases import PhaseSpan
-from affectstream.train.fit.schedule import SkippedSteps, learning_rate
+from affectstream.train.fit.schedule import learning_rate
 from affectstream.train.fit.step_log import READ_EVERY, NotFinite, StepLog
 from affectstream.train.fit.train_state import TrainState, UncastBatch
 from affectstream.train.progress import progress_bar
@@ -43,7 +43,10 @@ class EpochTrainer:
         self.batches, self.run = batches, run
         self.steps = math.ceil(len(batches) / config.accumulate)
         """Optimizer steps in an epoch."""
-        self.skipped = SkippedSteps(MAX_SKIPPED if config.precision == "16-mixed" else 0)
+        self.log = StepLog(
+            limit=MAX_SKIPPED if config.precision == "16-mixed" else 0,
+            every=1 if fabric.device.type == "cpu" else READ_EVERY,
+        )
 
     def train(self, span: PhaseSpan, epoch: int) -> float:
         """Train one epoch; returns the mean loss.
@@ -51,7 +54,8 @@ class EpochTrainer:
         Raises `TooLarge` where memory is not enough, `RunError` where the loss or a gradient is not finite
         or the network cannot be trained with these settings.
         """
-        count, log = len(self.batches), self._step_log()
+        count, log = len(self.batches), self.log
+        log.start_epoch()
         self.state.trainable.train_mode(span.phase)
         self.state.optimizer.zero_grad(set_to_none=True)
         try:
@@ -80,9 +84,6 @@ class EpochTrainer:
                 raise RunError(f"--compile: {first_line(error)}") from error
             raise
         return log.total / max(1, count)
-
-    def _step_log(self) -> StepLog:
-        return StepLog(self.skipped, 1 if self.fabric.device.type == "cpu" else READ_EVERY)
 
     def _ends_step(self, index: int) -> bool:
         """Whether the optimizer steps after batch `index`."""

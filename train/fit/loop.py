@@ -46,7 +46,7 @@ from affectstream.train.fit.phases import PhaseSpan, phase_spans
 from affectstream.train.fit.train_state import TrainState
 from affectstream.train.loader.batches import ValidBatches
 from affectstream.train.metrics import score
-from affectstream.train.recipe import Bindable, Pretrained, Recipe, count_parameters
+from affectstream.train.recipe import Bindable, Recipe, count_parameters
 
 EpochCallback = Callable[[int, Mapping[str, float]], None]
 
@@ -150,8 +150,9 @@ class Trainer:
         if isinstance(self.valid, ValidBatches):
             self.valid.move(fabric.device)
         self.state = TrainState(fabric, self.recipe, self.config)
-        if saved is None and isinstance(self.recipe, Pretrained):
-            self.recipe.load_pretrained(self.state.network, job.data)
+        load_pretrained = getattr(self.recipe, "load_pretrained", None)
+        if saved is None and load_pretrained is not None:
+            load_pretrained(self.state.network, job.data)
             self.state.average.load_state_dict(self.state.network.state_dict())
         self.spans = phase_spans(self.state.phases, self.config.epochs, self.config.phase_epochs)
         self.epochs = EpochTrainer(fabric, self.config, self.state, batches, self.run)
@@ -194,14 +195,12 @@ class Trainer:
         """Train epoch after epoch; returns the metrics of the best one."""
         state = self.state
         track: Tracker = self.job.track if self.is_main else "none"
-        logger = open_logger(
-            track, self.run, self.recipe.name, asdict(self.config), self.job.report
-        )
+        settings = asdict(self.config)
+        logger = open_logger(track, self.run, self.recipe.name, settings, self.job.report)
         span: PhaseSpan | None = None
         if self.config.monitor is not None and state.progress.epoch < 0:
-            score(
-                self._validate(), self.config.monitor
-            )  # refuses a wrong name before an epoch is lost
+            # Refuses a wrong name before an epoch is lost.
+            score(self._validate(), self.config.monitor)
         with logger as log_metrics:
             for epoch in range(state.progress.epoch + 1, self.config.epochs):
                 if span is None or epoch == span.end:
@@ -236,14 +235,13 @@ class Trainer:
         trainable = self.state.enter_phase(span, restart=restart)
         if not (phases := self.state.phases):
             return
+        number, every = span.number + 1, count_parameters(self.state.network, all_=True)
         self.report(
-            f"phase {span.number + 1} of {len(phases)}, epochs {span.first} to {span.end - 1}: "
-            f"{trainable:,} of {count_parameters(self.state.network, all_=True):,} parameters are trained"
+            f"phase {number} of {len(phases)}, epochs {span.first} to {span.end - 1}: {trainable:,} of "
+            f"{every:,} parameters are trained"
         )
-        if span is self.spans[-1] and span.number + 1 < len(phases):
-            self.report(
-                f"this run ends before phase {span.number + 2}: give more --epochs to reach it"
-            )
+        if span is self.spans[-1] and number < len(phases):
+            self.report(f"this run ends before phase {number + 1}: give more --epochs to reach it")
 
     def _validate(self) -> dict[str, float]:
         """Validation metrics of the averaged weights, the same in every process."""

@@ -1,8 +1,4 @@
-"""Learning rate schedules, and the small state machines that watch a run.
-
-The learning rate is a function of the step, so a resumed run needs to remember nothing; `Plateau`,
-`Patience` and `SkippedSteps` count.
-"""
+"""Learning rate schedules, which are functions of the step, and early stopping, which counts epochs."""
 
 from __future__ import annotations
 
@@ -80,7 +76,7 @@ class Patience:
 
     def state(self) -> dict[str, float]:
         """What `restore` takes."""
-        return {"best": self.best, "waited": self.waited}
+        return {k: v for k, v in vars(self).items() if k not in ("epochs", "min_delta")}
 
     def restore(self, state: Mapping[str, float]) -> None:
         """Continue from `state`."""
@@ -100,20 +96,3 @@ class Plateau(Patience):
         super().push(metric)
         if self.spent:
             self.scale, self.waited = self.scale / 2, 0
-
-    def state(self) -> dict[str, float]:
-        """What `restore` takes."""
-        return {"scale": self.scale, **super().state()}
-
-
-class SkippedSteps:
-    """Counts consecutive steps whose gradient is not finite."""
-
-    def __init__(self, limit: int) -> None:
-        """`limit` is 0 without a loss scale: then no step may be skipped."""
-        self.limit, self.count = limit, 0
-
-    def push(self, norm: float) -> bool:
-        """Take the gradient norm of a step; True where the run has to end."""
-        self.count = 0 if math.isfinite(norm) else self.count + 1
-        return self.count > self.limit

@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from affectstream.train.fit.schedule import SkippedSteps
-
 READ_EVERY = 32
 """Batches between two readings of a GPU's numbers."""
 
@@ -30,15 +28,22 @@ class NotFinite(Exception):
 class StepLog:
     """The losses of an epoch's batches and the gradient norms of its steps."""
 
-    skipped: SkippedSteps
+    limit: int
+    """Consecutive steps that a loss scale may skip; 0 without a loss scale: then no norm may be infinite."""
     every: int
     """Batches between two readings."""
+    skipped: int = 0
+    """Consecutive steps so far whose gradient is not finite, over all epochs."""
     total: float = 0.0
-    """Sum of the losses that were read."""
+    """Sum of the losses of this epoch that were read."""
     newest: float = math.nan
     """The newest loss that was read."""
     _waiting: list[tuple[int, str, Tensor]] = field(default_factory=list)
     _batches: int = 0
+
+    def start_epoch(self) -> None:
+        """Forget the losses and what waits."""
+        self.total, self.newest, self._waiting, self._batches = 0.0, math.nan, [], 0
 
     def loss(self, index: int, value: Tensor) -> None:
         """Take the loss of batch `index`. Raises `NotFinite`, on a GPU later than on the CPU."""
@@ -68,10 +73,10 @@ class StepLog:
                 self.total, self.newest = self.total + number, number
 
     def _check_norm(self, index: int, norm: float) -> None:
-        if not self.skipped.push(norm):
+        self.skipped = 0 if math.isfinite(norm) else self.skipped + 1
+        if self.skipped <= self.limit:
             return
-        if not self.skipped.limit:
+        if not self.limit:
             raise NotFinite(f"the gradient is {norm}", index)
-        steps = f"in {self.skipped.count} steps in a row"
-        problem = f"the gradient is {norm} at every loss scale, {steps},"
+        problem = f"the gradient is {norm} at every loss scale, in {self.skipped} steps in a row,"
         raise NotFinite(problem, index, scaled=True)

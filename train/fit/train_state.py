@@ -17,7 +17,8 @@ from affectstream.train.errors import RunError
 from affectstream.train.fit import machine
 from affectstream.train.fit.phases import PhaseSpan, TrainableParameters, parameter_groups
 from affectstream.train.fit.schedule import Patience, Plateau
-from affectstream.train.recipe import Batch, Phased, Recipe
+from affectstream.train.networks.network import Phase
+from affectstream.train.recipe import Batch, Recipe
 
 
 class UncastBatch:
@@ -61,7 +62,7 @@ class TrainState:
     def __init__(self, fabric: Fabric, recipe: Recipe, config: FitConfig) -> None:
         """Raises `RunError` where no part of the network supports `config.checkpointing`."""
         self.fabric = fabric
-        self.phases = tuple(recipe.phases) if isinstance(recipe, Phased) else ()
+        self.phases: tuple[Phase, ...] = tuple(getattr(recipe, "phases", ()))
         # Pictures come as rows of pixels: convolutions take this layout without rearranging it.
         self.network = recipe.module().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         average = copy.deepcopy(self.network).requires_grad_(False)

@@ -26,7 +26,7 @@ from affectstream.train.files import without_folder
 from affectstream.train.fit.checkpoint import BEST, LAST, load
 from affectstream.train.model_spec import ModelSpec
 from affectstream.train.networks.network import LastLayer, Network
-from affectstream.train.tasks import Task
+from affectstream.train.tasks import Task, describe_tasks
 
 SHOWN = 6
 """Names of tensors in a message."""
@@ -41,7 +41,7 @@ def load_initial_weights(network: Network, folder: Path, tasks: Sequence[Task]) 
     """
     saved = read_run_or_bundle(folder)
     tensors, own = saved_tensors(folder, saved), network.state_dict()
-    before, now = _describe(_tasks(saved)), _describe(tasks)
+    before, now = describe_tasks(_tasks(saved)), describe_tasks(tasks)
     reinitialized = {
         f"{name}.{part}"
         for name, module in network.named_modules()
@@ -143,12 +143,6 @@ def _tasks(saved: Mapping[str, Any]) -> tuple[Task, ...]:
         return msgspec.convert((saved.get("setting") or {}).get("tasks", ()), tuple[Task, ...])
     except msgspec.ValidationError:  # of another version
         return ()
-
-
-def _describe(tasks: Sequence[Task]) -> str:
-    """Tasks and labels in order; two last layers are compatible where this is the same."""
-    parts = [f"{t.name} ({', '.join(t.labels)})" if t.labels else t.name for t in tasks]
-    return " and ".join(parts) or "unknown tasks"
 
 
 def write_warm_start(

@@ -26,6 +26,19 @@ TEMPORAL = ("mean", "transformer", "gru")
 """Values of a face recipe's option ``temporal``: how a window's frames become one embedding."""
 
 
+class MeanHead(Head):
+    """`out` on the mean of one modality's steps."""
+
+    def __init__(self, modality: str, out: nn.Module) -> None:
+        super().__init__()
+        self.takes, self.out = (modality,), out
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """See `Head`."""
+        (name,) = self.takes
+        return self.out(masked_mean(inputs[name], inputs[f"{name}_mask"]))
+
+
 class Pool(nn.Module):
     """Frames (N, T, D) float32 and their mask (N, T) bool to (N, `width`), zeros without any frame."""
 

@@ -1,8 +1,7 @@
 """BERT as a text encoder, and its tokenizer.
 
-The sizes come from the options ``text_layers``, ``text_width`` and ``text_heads``, so that a network is
-the same with pretrained weights, random ones or those of a checkpoint; weights of other sizes are
-refused. Without weights (``none``) the tokenizer is trained on the lines of the data set.
+The sizes come from options, so that a network is the same with pretrained weights, random ones or those of a
+checkpoint; weights of other sizes are refused.
 """
 
 from __future__ import annotations
@@ -69,13 +68,11 @@ class BertEncoder(TransformersEncoder, TextEncoder):
 
     def forward(self, ids: Tensor, mask: Tensor) -> Tensor:
         """See `TextEncoder`."""
-        if not is_exporting():
-            # Most lines are short: positions after the last token of the batch need not be computed.
-            used = 1 + int((mask.any(0) * torch.arange(self.tokens, device=mask.device)).max())
-            found = self.encode(ids[:, :used], mask[:, :used])
-            short = 0 if self.steps == 1 else self.tokens - found.shape[1]
-            return torch.nn.functional.pad(found, (0, 0, 0, short))
-        return self.encode(ids, mask)
+        if is_exporting():
+            return self.encode(ids, mask)
+        found = self.encode(*without_padding(ids, mask))
+        short = 0 if self.steps == 1 else self.tokens - found.shape[1]
+        return torch.nn.functional.pad(found, (0, 0, 0, short))
 
     def encode(self, ids: Tensor, mask: Tensor) -> Tensor:
         """As `forward`, for any number L of tokens: (N, 1 or L, `width`)."""
@@ -85,6 +82,12 @@ class BertEncoder(TransformersEncoder, TextEncoder):
         found = self.backbone(input_ids=ids, attention_mask=added)
         line: Tensor = found.pooler_output.unsqueeze(1) if self.pooled else found.last_hidden_state
         return line
+
+
+def without_padding(ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """Both (N, T) up to the last token of any line, at least one: most lines are short."""
+    used = 1 + int((mask.any(0) * torch.arange(mask.shape[1], device=mask.device)).max())
+    return ids[:, :used], mask[:, :used]
 
 
 def tokenizer(weights: Mapping[str, str], lines: Iterable[str], tokens: int) -> Tokenizer:

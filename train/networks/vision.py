@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +26,16 @@ SOFTEST = 0.03
 """Added to a picture's deviation, so that the noise of a uniform picture is not amplified."""
 
 
-@dataclass(frozen=True, slots=True)
-class Normalization:
-    """Mean and deviation of red, green and blue in [0, 1] over the pictures that a backbone learned from."""
+SLOT = "video"
+"""Name of the backbone of these encoders for `--weights`."""
+SUFFIXES = (".safetensors", ".pth", ".pt")
+SHOWN = 3
+"""Differences that an error names."""
 
-    mean: tuple[float, float, float]
-    deviation: tuple[float, float, float]
-
-
-IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+States = dict[str, Tensor]
+Normalization = tuple[tuple[float, float, float], tuple[float, float, float]]
+"""Mean and deviation of red, green and blue in [0, 1] over the pictures that a backbone learned from."""
+IMAGENET: Normalization = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Of torchvision's ImageNet weights."""
 
 
@@ -55,22 +55,12 @@ def normalize_pixels(
         rgb = luma.repeat(1, 3, 1, 1)
     if normalization is not None:
         mean, deviation = (
-            torch.tensor(values, device=rgb.device).view(1, 3, 1, 1)
-            for values in (normalization.mean, normalization.deviation)
+            torch.tensor(values, device=rgb.device).view(1, 3, 1, 1) for values in normalization
         )
         return (rgb - mean) / deviation
     centered = rgb - rgb.mean((1, 2, 3), keepdim=True)
     spread = (centered * centered).mean((1, 2, 3), keepdim=True).sqrt()
     return centered / (spread + SOFTEST)
-
-
-SLOT = "video"
-"""Name of the backbone of these encoders for `--weights`."""
-SUFFIXES = (".safetensors", ".pth", ".pt")
-SHOWN = 3
-"""Differences that an error names."""
-
-States = dict[str, Tensor]
 
 
 class VisionEncoder(VideoEncoder):
@@ -119,13 +109,13 @@ def load_vision_weights(
 
     Raises `WeightsMissing` if they are not available, and `WeightsError` if they do not fit.
     """
-    slot, source = SLOT, spec.weights[SLOT]
+    source = spec.weights[SLOT]
     if not spec.load_weights or source == NONE:
         return
     if "_Weights." in source and not Path(source).exists():
-        found = _download(slot, source, family)
+        found = _download(source, family)
     else:
-        found = _read(slot, _file(slot, source))
+        found = _read(_file(source))
     states = {name: v for name, v in found.items() if not name.startswith(("fc.", "heads."))}
     if resize is not None:
         states = resize(states)
@@ -133,22 +123,20 @@ def load_vision_weights(
         some = "; ".join(differences[:SHOWN])
         more = f"; and {len(differences) - SHOWN} more" if len(differences) > SHOWN else ""
         raise WeightsError(
-            f"--weights {slot}={source}: not those of this network: {some}{more}. Take weights of "
+            f"--weights {SLOT}={source}: not those of this network: {some}{more}. Take weights of "
             f"{family}, and the options that they were trained with"
         )
     module.load_state_dict(states, strict=False)  # only `num_batches_tracked` may be missing
 
 
-def _download(slot: str, source: str, family: str) -> States:
+def _download(source: str, family: str) -> States:
     """From torch hub's cache, downloaded into it if needed."""
     from torchvision import models
 
-    known = {
-        f"{family}.{name}": weights for name, weights in getattr(models, family).__members__.items()
-    }
+    known = {f"{family}.{name}": one for name, one in getattr(models, family).__members__.items()}
     if source not in known:
         raise WeightsMissing(
-            f"--weights {slot}={source}: torchvision has no such weights for this network: expected "
+            f"--weights {SLOT}={source}: torchvision has no such weights for this network: expected "
             f"{', '.join(known)}, a file, or none"
         )
     url = known[source].url
@@ -160,34 +148,34 @@ def _download(slot: str, source: str, family: str) -> States:
             torch.hub.download_url_to_file(url, str(file), hash_prefix, sys.stderr.isatty())
         except (OSError, RuntimeError) as error:  # a wrong hash is a RuntimeError
             raise WeightsMissing(
-                f"--weights {slot}={source}: not in {file}, and cannot be fetched "
+                f"--weights {SLOT}={source}: not in {file}, and cannot be fetched "
                 f"({getattr(error, 'reason', error)}). Where there is a network, fetch {url} and put it "
-                f"there ($TORCH_HOME/hub/checkpoints), or give '--weights {slot}=FILE'; "
-                f"'--weights {slot}=none' trains from scratch"
+                f"there ($TORCH_HOME/hub/checkpoints), or give '--weights {SLOT}=FILE'; "
+                f"'--weights {SLOT}=none' trains from scratch"
             ) from error
-    return _read(slot, file)
+    return _read(file)
 
 
-def _file(slot: str, source: str) -> Path:
+def _file(source: str) -> Path:
     path = Path(source).expanduser()
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.suffix in SUFFIXES)
         if len(files) != 1:
             found = ", ".join(file.name for file in files) or "none"
             raise WeightsMissing(
-                f"--weights {slot}={source}: expected one file of {', '.join(SUFFIXES)} in this folder, "
+                f"--weights {SLOT}={source}: expected one file of {', '.join(SUFFIXES)} in this folder, "
                 f"found {found}: name the file"
             )
         return files[0]
     if not path.is_file():
         raise WeightsMissing(
-            f"--weights {slot}={source}: no such file, and no name of torchvision's such as "
+            f"--weights {SLOT}={source}: no such file, and no name of torchvision's such as "
             f"ResNet50_Weights.IMAGENET1K_V2; 'none' trains from scratch"
         )
     return path
 
 
-def _read(slot: str, path: Path) -> States:
+def _read(path: Path) -> States:
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -196,12 +184,12 @@ def _read(slot: str, path: Path) -> States:
         found = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle, zip and safetensors each have their own errors
         raise WeightsError(
-            f"--weights {slot}={path}: cannot be read as a file of tensors ({first_line(error)}): expected "
+            f"--weights {SLOT}={path}: cannot be read as a file of tensors ({first_line(error)}): expected "
             "what torch.save writes of a network's state_dict, or safetensors"
         ) from error
     if not isinstance(found, dict) or not all(isinstance(v, Tensor) for v in found.values()):
         raise WeightsError(
-            f"--weights {slot}={path}: holds no tensors by name: expected what "
+            f"--weights {SLOT}={path}: holds no tensors by name: expected what "
             "torch.save(network.state_dict()) writes"
         )
     return dict(found)

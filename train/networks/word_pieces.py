@@ -56,13 +56,10 @@ def reduced_tokenizer(slot: str, source: str, lines: Iterable[str], size: int) -
         return (0 if basic else 1 if counts[piece] > 1 else 2, vocabulary[piece])
 
     special = {token["content"] for token in whole["added_tokens"]} - {PAD, UNKNOWN}
-    kept = sorted((p for p in vocabulary if p not in special and "[unused" not in p), key=rank)[
-        :size
-    ]
-    kept.sort(key=lambda piece: vocabulary[piece])  # [PAD] has number 0
+    usable = [piece for piece in vocabulary if piece not in special and "[unused" not in piece]
+    kept = sorted(sorted(usable, key=rank)[:size], key=vocabulary.__getitem__)  # [PAD] is number 0
     whole["model"]["vocab"] = {piece: number for number, piece in enumerate(kept)}
-    whole["post_processor"] = None
-    whole["padding"] = whole["truncation"] = None
+    whole["post_processor"] = whole["padding"] = whole["truncation"] = None
     whole["added_tokens"] = [
         {**token, "id": kept.index(token["content"])}
         for token in whole["added_tokens"]
@@ -84,8 +81,7 @@ def reduced_embeddings(slot: str, source: str, tokenizer: Tokenizer, width: int)
     rows = rows - rows.mean(0)
     _, _, directions = np.linalg.svd(rows, full_matrices=False)
     reduced = rows @ directions[:width].T
-    found = torch.from_numpy(np.asarray(0.1 * reduced / reduced.std(), np.float32))
-    return found
+    return torch.from_numpy(np.asarray(0.1 * reduced / reduced.std(), np.float32))
 
 
 def _word_embeddings(folder: Path) -> NDArray[np.float32]:

@@ -47,12 +47,7 @@ class YuNet(nn.Module):
         super().__init__()
         self.stem = nn.Conv2d(3, 16, 3, 2, 1)
         self.fine = nn.Sequential(
-            nn.ReLU(),
-            Unit(16, 16),
-            _halved(),
-            Unit(16, 16),
-            Unit(16, 64),
-            *_units(),
+            nn.ReLU(), Unit(16, 16), _halved(), Unit(16, 16), Unit(16, 64), *_units()
         )
         self.stages = nn.ModuleList(nn.Sequential(_halved(), *_units()) for _ in STRIDES)
         self.lateral = nn.ModuleList(Unit(64, 64) for _ in STRIDES)  # from coarse to fine

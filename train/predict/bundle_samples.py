@@ -85,16 +85,11 @@ def samples_of(
     tasks: Sequence[Task],
 ) -> tuple[Samples, ...]:
     """`rows` as each of the bundle's experts takes them, with the modalities that are `present`."""
-    windows = [window_spec_of(expert) for expert in bundle.member_bundles]
-    return tuple(
-        Samples(
-            dataset,
-            rows,
-            replace(window, modalities=tuple(m for m in window.modalities if m in present)),
-            tasks,
-        )
-        for window in windows
-    )
+    found = []
+    for window in map(window_spec_of, bundle.member_bundles):
+        kept = tuple(modality for modality in window.modalities if modality in present)
+        found.append(Samples(dataset, rows, replace(window, modalities=kept), tasks))
+    return tuple(found)
 
 
 def valid_batches(samples: Sequence[Samples]) -> list[ValidBatches]:

@@ -21,7 +21,7 @@ from affectstream.train.loader.batches import ValidBatches, to_device
 from affectstream.train.loader.samples import Samples
 from affectstream.train.predict.bundle_outputs import BundleOutputs
 from affectstream.train.statistics import Groups, Interval, bootstrap, groups_of
-from affectstream.train.tasks import Task, by_task, compute_metrics, predict_all
+from affectstream.train.tasks import Task, by_task, compute_metrics, describe_tasks, predict_all
 
 Columns = Mapping[str, NDArray[Any]]
 
@@ -50,15 +50,13 @@ class Predictions:
 
     def intervals(self) -> dict[str, Interval]:
         """`metrics` with bootstrap intervals; none for a task with fewer than two labeled samples."""
-        found: dict[str, dict[str, Interval]] = {}
+        found: dict[str, dict[str, Interval]] = {task.name: {} for task in self.tasks}
         for task in self.tasks:
             truth, predicted = self.truth[task.name], self.predicted[task.name]
             known = task.labeled(truth)
-            found[task.name] = {}
             if known.sum() >= 2:
-                found[task.name] = bootstrap(
-                    task.metrics, truth[known], predicted[known], groups=self.groups(known)
-                )
+                columns = truth[known], predicted[known]
+                found[task.name] = bootstrap(task.metrics, *columns, groups=self.groups(known))
         return by_task(found)
 
     def save(self, path: Path) -> None:
@@ -90,8 +88,7 @@ class Predictions:
     def concatenate(cls, parts: Sequence[Predictions]) -> Predictions:
         """The samples of all `parts`. Raises `ValueError` if their tasks or labels differ."""
         tasks = parts[0].tasks
-        names = [(task.name, task.labels) for task in tasks]
-        if any([(task.name, task.labels) for task in part.tasks] != names for part in parts):
+        if len({describe_tasks(part.tasks) for part in parts}) > 1:
             raise ValueError("predictions of different tasks or labels cannot be joined")
         return cls(
             tasks=tasks,

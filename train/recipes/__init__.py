@@ -1,1 +1,1 @@
-"""One file per recipe. `affectstream.train.recipe.recipes` finds them here."""
+"""One file per recipe. `affectstream.train.recipes.registry` finds them here."""

@@ -126,7 +126,7 @@ class FaceDetectorRecipe:
         """F1, recall, false positives per canvas (``alarms``) and the mean landmark distance of found faces
         in sides of the box (``landmarks``), at a score of `THRESHOLD`."""
         device = next((p.device for p in module.parameters()), torch.device("cpu"))
-        hits, total, false, canvases, misplaced = 0, 0, 0, 0, 0.0
+        compared = []
         for batch in batches:
             pictures = to_device(batch, device)["turned"].permute(0, 2, 3, 1)
             found_by_cell = (part.cpu().numpy() for part in module(pictures))
@@ -135,14 +135,13 @@ class FaceDetectorRecipe:
             found = decode_proposals(outputs, height, width, THRESHOLD)
             for proposals, rows in zip(found, batch["faces"].numpy(), strict=True):
                 kept = proposals.pick(nms(proposals.boxes, proposals.scores, 0.3))
-                matched, faces, alarms, error = _compared(kept, rows[rows[:, 14] >= 0])
-                hits, total, false = hits + matched, total + faces, false + alarms
-                misplaced, canvases = misplaced + error, canvases + 1
+                compared.append(_compared(kept, rows[rows[:, 14] >= 0]))
+        hits, total, false, misplaced = (sum(column) for column in zip(*compared, strict=True))
         recall, precision = hits / max(1, total), hits / max(1, hits + false)
         return {
             "f1": 2 * recall * precision / max(1e-9, recall + precision),
             "recall": recall,
-            "alarms": false / max(1, canvases),
+            "alarms": false / len(compared),
             "landmarks": misplaced / max(1, hits),
         }
 

@@ -54,10 +54,7 @@ for _k, _name in enumerate(LANDMARKS):
 
 
 def _batch(
-    drawn: Sequence[tuple[Face, float]],
-    rng: np.random.Generator,
-    *,
-    augment: bool,
+    drawn: Sequence[tuple[Face, float]], rng: np.random.Generator, *, augment: bool
 ) -> Batch:
     rows: list[dict[str, Any]] = []
     for face, sharp in drawn:

@@ -24,7 +24,7 @@ from affectstream.train.loader.augment_sound import BARS, change_mel, spec_augme
 from affectstream.train.networks.mel import BANDS, LogMel
 from affectstream.train.networks.network import Network, NetworkSpec, Value, VoiceEncoder
 from affectstream.train.recipe import FitConfig
-from affectstream.train.recipes.documented.mel_cnn import LinearHead
+from affectstream.train.recipes.documented.mel_cnn import voice_network
 from affectstream.train.recipes.net_recipe import NetRecipe
 
 DECIBEL = math.log(10.0) / 10.0
@@ -143,8 +143,7 @@ def _weighted(x: Tensor, weights: Tensor) -> Tensor:
 
 
 def _build(spec: NetworkSpec) -> Network:
-    voice = MelResNet(spec)
-    return Network(LinearHead(voice.width, spec.outputs), voice=voice)
+    return voice_network(MelResNet(spec), spec.outputs)
 
 
 RECIPE = NetRecipe(

@@ -63,13 +63,8 @@ class NetRecipe(Architecture):
 
     def restore(self, spec: Mapping[str, Any]) -> Self:
         """This recipe bound to what `spec_dict` gave."""
-        return replace(
-            self,
-            bound_spec=ModelSpec.from_dict(spec),
-            init_from=None,
-            load_weights=False,
-            user_options={},
-        )
+        bound = ModelSpec.from_dict(spec)
+        return replace(self, bound_spec=bound, init_from=None, load_weights=False, user_options={})
 
     def bind(self, data: Path, config: FitConfig) -> Self:
         """This recipe for the prepared data set in `data`.
@@ -111,15 +106,8 @@ class NetRecipe(Architecture):
     def _samples(self, data: Path, *splits: str) -> list[Samples]:
         spec, dataset = self.spec, open_for(data, self.modalities)
         names = [task.name for task in spec.tasks]
-        return [
-            Samples(
-                dataset,
-                usable_rows(dataset, split, self.modalities, names),
-                spec.window,
-                spec.tasks,
-            )
-            for split in splits
-        ]
+        rows = (usable_rows(dataset, split, self.modalities, names) for split in splits)
+        return [Samples(dataset, part, spec.window, spec.tasks) for part in rows]
 
     def loaders(self, data: Path, config: FitConfig) -> Loaders:
         """Augmented samples of split train, and samples of split valid as they are."""
@@ -161,11 +149,10 @@ class NetRecipe(Architecture):
             if not self.user_options:
                 raise
             given = " ".join(f"--set {name}={value}" for name, value in self.user_options.items())
-            others = {n: v for n, v in spec.options.items() if n not in self.user_options}
-            reason = first_line(error.__cause__ or error)
+            rest = [f"{n}={v}" for n, v in spec.options.items() if n not in self.user_options]
             raise OptionError(
-                f"{given}: {self.name} cannot be built so: {reason}; the other options are "
-                f"{', '.join(f'{name}={value}' for name, value in others.items())}"
+                f"{given}: {self.name} cannot be built so: {first_line(error.__cause__ or error)}; the "
+                f"other options are {', '.join(rest)}"
             ) from error
 
     def loss(self, module: nn.Module, batch: Batch) -> Tensor:

@@ -21,17 +21,10 @@ import torch.nn.functional as F  # noqa: N812
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from affectstream.train.networks.network import (
-    Head,
-    LastLayer,
-    Network,
-    NetworkSpec,
-    TextEncoder,
-    Value,
-    masked_mean,
-)
+from affectstream.train.networks.network import LastLayer, Network, NetworkSpec, TextEncoder, Value
 from affectstream.train.networks.pretrained import NONE, is_exporting
-from affectstream.train.networks.sequences import MASKED_SCORE, TemporalLayer
+from affectstream.train.networks.sequences import MASKED_SCORE, MeanHead, TemporalLayer
+from affectstream.train.networks.text_backbones import without_padding
 from affectstream.train.networks.tokenizer import train_tokenizer
 from affectstream.train.networks.word_pieces import reduced_embeddings, reduced_tokenizer
 from affectstream.train.recipe import FitConfig
@@ -66,11 +59,10 @@ class NgramEncoder(TextEncoder):
 
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
-        names = ("text_slots", "text_width", "text_bag", "hidden")
-        slots, width, bag, hidden = (int(spec.options[name]) for name in names)
-        self.piece_dropout, self.gram_dropout = (
-            float(spec.options[name]) for name in ("piece_dropout", "gram_dropout")
-        )
+        names = ("text_slots", "text_width", "text_bag", "hidden", "text_layers")
+        slots, width, bag, hidden, layers = (int(spec.options[name]) for name in names)
+        dropouts = (spec.options[name] for name in ("piece_dropout", "gram_dropout"))
+        self.piece_dropout, self.gram_dropout = map(float, dropouts)
         self.tokens, self.steps, self.width = spec.tokens, 1, hidden + bag
         # The sum of random numbers hashes an n-gram by look-ups and additions alone.
         generator = torch.Generator().manual_seed(slots)
@@ -88,7 +80,6 @@ class NgramEncoder(TextEncoder):
             found = reduced_embeddings("text", spec.weights["text"], words, width)
             with torch.no_grad():
                 self.pieces.weight.copy_(found)
-        layers = int(spec.options["text_layers"])
         self.positions = nn.Parameter(torch.zeros(spec.tokens, width)) if layers else None
         self.layers = nn.ModuleList(
             TemporalLayer(width, HEADS, 2 * width, 0.2) for _ in range(layers)
@@ -107,11 +98,9 @@ class NgramEncoder(TextEncoder):
     def features(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
         """Maximum and attended sum of the convolutional half, and the bag of n-grams."""
         if not is_exporting():
-            # Most lines are short: positions after the last token of the batch need not be computed.
-            ids, mask = _without_padding(ids, mask)
+            ids, mask = without_padding(ids, mask)
         if self.training:
-            kept = torch.rand(ids.shape, device=ids.device) >= self.piece_dropout
-            mask = mask & kept
+            mask = mask & (torch.rand(ids.shape, device=ids.device) >= self.piece_dropout)
         return self.pooled(ids, mask), self.bag(ids, mask)
 
     def finish(self, pooled: Tensor, bag: Tensor) -> Tensor:  # type: ignore[override]
@@ -157,27 +146,6 @@ class NgramEncoder(TextEncoder):
         return torch.cat([features.amax(2), attended], 1)
 
 
-def _without_padding(ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """Both (N, T) up to the last token of any line, at least one."""
-    places = torch.arange(1, mask.shape[1] + 1, device=mask.device)
-    used = max(1, int((mask.any(0) * places).max()))
-    return ids[:, :used], mask[:, :used]
-
-
-class NgramHead(Head):
-    """One linear layer on the embedding."""
-
-    takes = ("text",)
-
-    def __init__(self, width: int, outputs: int) -> None:
-        super().__init__()
-        self.out = LastLayer(width, outputs)
-
-    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """See `Head`."""
-        return self.out(masked_mean(inputs["text"], inputs["text_mask"]))
-
-
 def tokenizer(weights: Mapping[str, str], lines: Iterable[str], tokens: int) -> Tokenizer:
     """One with pieces of the pretrained encoder, or one that is trained on the lines."""
     if weights["text"] == NONE:
@@ -189,7 +157,7 @@ def tokenizer(weights: Mapping[str, str], lines: Iterable[str], tokens: int) -> 
 
 def _build(spec: NetworkSpec) -> Network:
     text = NgramEncoder(spec)
-    return Network(NgramHead(text.width, spec.outputs), text=text)
+    return Network(MeanHead("text", LastLayer(text.width, spec.outputs)), text=text)
 
 
 RECIPE = NetRecipe(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,9 +24,9 @@ class Summary:
 
     name: str
     summary: str
-    options: Mapping[str, Value]
-    choices: Mapping[str, Sequence[Value]]
-    backbones: Mapping[str, str]
+    options: Mapping[str, Value] = field(default_factory=dict)
+    choices: Mapping[str, Sequence[Value]] = field(default_factory=dict)
+    backbones: Mapping[str, str] = field(default_factory=dict)
 
 
 def summaries() -> list[Summary]:
@@ -45,12 +45,7 @@ def summaries() -> list[Summary]:
 
 
 def _of_recipe(recipe: Recipe) -> Summary:
-    return _summary({name: getattr(recipe, name, None) for name in Summary.__slots__})
-
-
-def _summary(values: Mapping[str, Any]) -> Summary:
-    parts = (values.get(name) or {} for name in ("options", "choices", "backbones"))
-    return Summary(values["name"], values["summary"], *parts)
+    return Summary(**{n: getattr(recipe, n) for n in Summary.__slots__ if hasattr(recipe, n)})
 
 
 @cache
@@ -96,7 +91,7 @@ class _Source:
         given = {keyword.arg: keyword.value for keyword in call.keywords if keyword.arg}
         if call.func.id in self._classes:
             given = {**_assignments(self._classes[call.func.id]), **given}
-        return _summary({n: self._compute(given[n]) for n in Summary.__slots__ if n in given})
+        return Summary(**{n: self._compute(given[n]) for n in Summary.__slots__ if n in given})
 
 
 def _assignments(body: ast.Module | ast.ClassDef) -> dict[str, ast.expr]:

@@ -7,7 +7,6 @@ training set, whatever balanced them.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -16,15 +15,16 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
+from affectstream.engines.cache.digest import sha256
 from affectstream.stream.errors import OptionError
 from affectstream.train.config import FitConfig
 from affectstream.train.errors import RunError
 from affectstream.train.fit.checkpoint import BEST, load, load_run, version_errors
-from affectstream.train.losses import LossConfig, under_training_prior
+from affectstream.train.losses import LossConfig, add_prior
 from affectstream.train.model_spec import Distillation, ModelSpec, TeacherSource
 from affectstream.train.recipe import Batch, Bindable
 from affectstream.train.recipes.registry import recipes
-from affectstream.train.tasks import Task, split_columns
+from affectstream.train.tasks import Task, describe_tasks, split_columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +36,6 @@ class Teacher:
     loss: LossConfig
     """That it was trained with."""
     source: TeacherSource
-
-    def logits(self, batch: Batch) -> dict[str, Tensor]:
-        """By task (N, C) float32, under the prior of its training set."""
-        return task_logits(self.tasks, self.module(batch), self.loss)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +63,16 @@ class Teachers:
         with torch.no_grad():
             for teacher in self.members:
                 teacher.module.to(outputs.device)
-            found = [teacher.logits(batch) for teacher in self.members]
+            found = [task_logits(t.tasks, t.module(batch), t.loss) for t in self.members]
             wanted = {
                 task.name: torch.stack(
                     [F.softmax(logits[task.name] / self.temperature, 1) for logits in found]
                 ).mean(0)
                 for task in tasks
             }
-        own = task_logits(tasks, outputs, loss)
         divergences = [
-            F.kl_div(F.log_softmax(own[name] / self.temperature, 1), shares, reduction="batchmean")
-            for name, shares in wanted.items()
+            F.kl_div(F.log_softmax(own / self.temperature, 1), wanted[name], reduction="batchmean")
+            for name, own in task_logits(tasks, outputs, loss).items()
         ]
         return self.temperature**2 * torch.stack(divergences).mean()
 
@@ -89,7 +84,7 @@ class Teachers:
 def task_logits(tasks: Sequence[Task], outputs: Tensor, loss: LossConfig) -> dict[str, Tensor]:
     """The logits (N, C) float32 of each task under the prior of its training set."""
     parts = split_columns(outputs.float(), tasks)
-    return {task.name: under_training_prior(parts[task.name], task.counts, loss) for task in tasks}
+    return {task.name: add_prior(parts[task.name], task.counts, loss.balanced) for task in tasks}
 
 
 def load_teachers(config: FitConfig, student: ModelSpec) -> Teachers | None:
@@ -129,30 +124,24 @@ def _load(folder: Path, student: ModelSpec) -> Teacher:
         spec = ModelSpec.from_dict(trained.recipe.spec_dict())
     _check_same(where, spec, student)
     module = trained.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    digest = hashlib.sha256((folder / BEST).read_bytes()).hexdigest()
-    return Teacher(module, spec.tasks, spec.loss, TeacherSource(recipe.name, digest))
+    source = TeacherSource(recipe.name, sha256(folder / BEST))
+    return Teacher(module, spec.tasks, spec.loss, source)
 
 
 def _check_same(where: str, teacher: ModelSpec, student: ModelSpec) -> None:
     """Raise `OptionError` where a teacher predicts other labels, or reads other inputs."""
-    predicts, expected = (_described(spec.tasks) for spec in (teacher, student))
+    predicts, expected = (describe_tasks(spec.tasks) for spec in (teacher, student))
     if predicts != expected:
         raise OptionError(f"{where}: it predicts {predicts}; expected {expected}")
     for part in fields(teacher.window):
         found, needed = (getattr(spec.window, part.name) for spec in (teacher, student))
         if found != needed:
-            values = (
-                "" if part.name == "tokenizer" else f" {found}; expected {needed}, as this network"
-            )
-            raise OptionError(f"{where}: it reads samples with another {part.name}{values}")
+            values = f" {found}; expected {needed}, as this network"
+            named = part.name + ("" if part.name == "tokenizer" else values)
+            raise OptionError(f"{where}: it reads samples with another {named}")
     same_samples = teacher.data.content_sha256 == student.data.content_sha256
     if same_samples and teacher.data.split_sha256 != student.data.split_sha256:
         raise OptionError(
             f"{where}: it was trained on the same samples under other splits, so it may know those of "
             "split valid; train it on this data set"
         )
-
-
-def _described(tasks: Sequence[Task]) -> str:
-    """Tasks and labels in order."""
-    return " and ".join(f"{task.name} ({', '.join(task.labels)})" for task in tasks)

@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 
 from affectstream.stream.errors import OutputError
 from affectstream.train.errors import RunError
-from affectstream.train.fit.checkpoint import load, load_best
+from affectstream.train.fit.checkpoint import load, load_run
 from affectstream.train.fit.loop import evaluate
 from affectstream.train.recipe import FitConfig
 from tests.support.toy_recipes import (
@@ -44,11 +44,11 @@ def test_a_run_of_another_recipe_is_refused(tmp_path):
         name = "other"
 
     with pytest.raises(RunError, match="holds recipe 'line', expected 'other'"):
-        load_best(Other(), tmp_path)
+        load_run(Other(), tmp_path)
     with pytest.raises(RunError, match="holds recipe 'line', expected 'other'"):
         fit_quietly(Other(), tmp_path, config, resume=True)
     with pytest.raises(RunError, match="train 'line' first"):
-        load_best(Line(), tmp_path / "nowhere")
+        load_run(Line(), tmp_path / "nowhere")
 
 
 def test_a_damaged_checkpoint_is_refused(tmp_path):

@@ -12,7 +12,7 @@ from lightning_fabric.plugins.precision.amp import MixedPrecision
 
 from affectstream.stream.errors import OptionError
 from affectstream.train.errors import DataMissing, RunError
-from affectstream.train.fit.checkpoint import load, load_best
+from affectstream.train.fit.checkpoint import load, load_run
 from affectstream.train.fit.loop import evaluate, fit
 from tests.support.toy_recipes import (
     AlwaysNormed,
@@ -32,7 +32,8 @@ from tests.support.toy_recipes import (
 def test_it_learns_and_keeps_the_best_epoch(tmp_path):
     figures = fit(Line(), Line.defaults, tmp_path, tmp_path / "run", report=lambda _: None)
     assert figures["accuracy"] > 0.95
-    module, kept = load_best(Line(), tmp_path / "run")
+    trained = load_run(Line(), tmp_path / "run")
+    module, kept = trained.module, trained.metrics
     assert kept == figures
     assert not module.training
     assert len(curve(tmp_path / "run")) == 7

@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 from affectstream.stream.errors import OptionError
 from affectstream.train.config import SCHEDULES
 from affectstream.train.fit.phases import TrainableParameters, parameter_groups, phase_spans
-from affectstream.train.fit.schedule import Patience, Plateau, SkippedSteps, learning_rate
+from affectstream.train.fit.schedule import Patience, Plateau, learning_rate
 from affectstream.train.networks.network import Phase
 
 metrics = st.lists(st.floats(0, 1), max_size=40)
@@ -207,12 +207,3 @@ def test_a_metric_that_is_nan_is_no_improvement():
     patience = Patience(1, 0.0)
     patience.push(math.nan)
     assert patience.spent
-
-
-@given(st.lists(st.sampled_from([1.0, 1e4, math.inf, math.nan]), max_size=60), st.integers(0, 5))
-def test_only_consecutive_skipped_steps_count(norms, most):
-    skipped = SkippedSteps(most)
-    ended = [skipped.push(norm) for norm in norms]
-    for index, end in enumerate(ended):
-        newest = norms[max(0, index - most) : index + 1]
-        assert end == (len(newest) == most + 1 and not any(map(math.isfinite, newest)))

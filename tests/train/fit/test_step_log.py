@@ -1,15 +1,18 @@
 """The log of an epoch's steps: read now and then, it finds what a reading after each step finds."""
 
+import math
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 
-from affectstream.train.fit.schedule import SkippedSteps
 from affectstream.train.fit.step_log import NotFinite, StepLog
 
 
 def log_of(losses, norms, every, limit=0):
-    log = StepLog(SkippedSteps(limit), every)
+    log = StepLog(limit, every)
     for index, (loss, norm) in enumerate(zip(losses, norms, strict=True)):
         log.loss(index, torch.tensor(loss))
         log.norm(index, torch.tensor(norm))
@@ -39,7 +42,21 @@ def test_the_first_number_that_is_not_finite_is_named(every, losses, norms, mess
 
 def test_a_loss_scale_may_skip_as_many_steps_as_its_limit():
     inf = float("inf")
-    assert log_of([1.0] * 3, [inf, inf, 1.0], 32, limit=2).skipped.count == 0
+    assert log_of([1.0] * 3, [inf, inf, 1.0], 32, limit=2).skipped == 0
     with pytest.raises(NotFinite, match="3 steps in a row") as raised:
         log_of([1.0] * 3, [inf, inf, inf], 32, limit=2)
     assert raised.value.scaled
+
+
+@given(st.lists(st.sampled_from([1.0, 1e4, math.inf, math.nan]), max_size=60), st.integers(0, 5))
+def test_only_consecutive_skipped_steps_count(norms, most):
+    log = StepLog(most, 1)
+    for index, norm in enumerate(norms):
+        newest = norms[max(0, index - most) : index + 1]
+        ends = len(newest) == most + 1 and not any(map(math.isfinite, newest))
+        try:
+            log.norm(index, torch.tensor(norm))
+        except NotFinite:
+            assert ends
+        else:
+            assert not ends

@@ -10,7 +10,6 @@ grid and the linear layer.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 from torch import Tensor, nn
@@ -35,24 +34,19 @@ def _block(inputs: int, outputs: int, dropout: float) -> list[nn.Module]:
 class CnnEncoder(VideoEncoder):
     """Pictures to embeddings; S is a multiple of 56."""
 
-    def __init__(self, size: int, widths: Sequence[int], width: int, *, grey: bool) -> None:
-        """`widths` are the channels of three blocks, or four: then `width` is the last of them."""
+    def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
-        self.size, self.grey = size, grey
-        channels = (3, *widths)
-        self.blocks = nn.Sequential(
-            *(
-                layer
-                for (before, after), dropout in zip(
-                    pairwise(channels), BLOCKS_DROPOUT, strict=False
-                )
-                for layer in _block(before, after, dropout)
-            )
-        )
-        side = size >> len(widths)
+        self.size, self.grey = spec.size, spec.grey
+        first, blocks, width = (int(spec.options[name]) for name in ("channels", "blocks", "width"))
+        channels = (3, *(first << number for number in range(blocks)))
+        layers: list[nn.Module] = []
+        for (before, after), dropout in zip(pairwise(channels), BLOCKS_DROPOUT, strict=False):
+            layers += _block(before, after, dropout)
+        self.blocks = nn.Sequential(*layers)
+        side = spec.size >> blocks
         # Equals an adaptive pool at this size, in an operator that every runtime has.
-        if len(widths) > 3:
-            self.width = widths[-1]
+        if blocks > 3:
+            self.width = channels[-1]
             self.embedding = nn.Sequential(nn.AvgPool2d(side), nn.Flatten())
         else:
             self.width = width
@@ -60,7 +54,7 @@ class CnnEncoder(VideoEncoder):
                 nn.AvgPool2d(side // GRID),
                 nn.Flatten(),
                 nn.Dropout(0.7),
-                nn.Linear(widths[-1] * GRID * GRID, width),
+                nn.Linear(channels[-1] * GRID * GRID, width),
                 nn.ReLU(),
             )
 
@@ -70,9 +64,7 @@ class CnnEncoder(VideoEncoder):
 
 
 def _build(spec: NetworkSpec) -> Network:
-    first = int(spec.options["channels"])
-    widths = [first << number for number in range(int(spec.options["blocks"]))]
-    video = CnnEncoder(spec.size, widths, int(spec.options["width"]), grey=spec.grey)
+    video = CnnEncoder(spec)
     return Network(linear_head(spec, video.width, DROPOUT), video=video)
 
 

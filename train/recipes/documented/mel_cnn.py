@@ -19,15 +19,8 @@ from torch import Tensor, nn
 
 from affectstream.train.loader.augment_sound import BARS, spec_augment
 from affectstream.train.networks.mel import LogMel
-from affectstream.train.networks.network import (
-    Head,
-    LastLayer,
-    Network,
-    NetworkSpec,
-    Value,
-    VoiceEncoder,
-    masked_mean,
-)
+from affectstream.train.networks.network import LastLayer, Network, NetworkSpec, Value, VoiceEncoder
+from affectstream.train.networks.sequences import MeanHead
 from affectstream.train.recipe import FitConfig
 from affectstream.train.recipes.net_recipe import NetRecipe
 
@@ -80,23 +73,14 @@ def standardize(mel: Tensor) -> Tensor:
     return centered / (deviation + SOFTEST)
 
 
-class LinearHead(Head):
-    """Dropout and one linear layer on the voice's embedding."""
-
-    takes = ("voice",)
-
-    def __init__(self, width: int, outputs: int) -> None:
-        super().__init__()
-        self.out = nn.Sequential(nn.Dropout(DROPOUT), LastLayer(width, outputs))
-
-    def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """See `Head`."""
-        return self.out(masked_mean(inputs["voice"], inputs["voice_mask"]))
+def voice_network(voice: VoiceEncoder, outputs: int) -> Network:
+    """`voice`, dropout and one linear layer."""
+    layers = nn.Sequential(nn.Dropout(DROPOUT), LastLayer(voice.width, outputs))
+    return Network(MeanHead("voice", layers), voice=voice)
 
 
 def _build(spec: NetworkSpec) -> Network:
-    voice = MelCnn(spec)
-    return Network(LinearHead(voice.width, spec.outputs), voice=voice)
+    return voice_network(MelCnn(spec), spec.outputs)
 
 
 RECIPE = NetRecipe(

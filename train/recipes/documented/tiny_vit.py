@@ -24,16 +24,13 @@ DROPOUT = 0.1
 class Layer(nn.Module):
     """Self-attention, then a two-layer perceptron, each with a residual connection."""
 
-    def __init__(self, width: int, heads: int, ratio: int) -> None:
+    def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
         self.before_attention, self.before_mlp = nn.LayerNorm(width), nn.LayerNorm(width)
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.mlp = nn.Sequential(
-            nn.Linear(width, ratio * width),
-            nn.GELU(),
-            nn.Dropout(DROPOUT),
-            nn.Linear(ratio * width, width),
+            nn.Linear(width, 4 * width), nn.GELU(), nn.Dropout(DROPOUT), nn.Linear(4 * width, width)
         )
         self.dropout = nn.Dropout(DROPOUT)
 
@@ -54,19 +51,18 @@ class Layer(nn.Module):
 class TinyVitEncoder(VideoEncoder):
     """Pictures to class tokens; S is a multiple of 16."""
 
-    def __init__(
-        self, size: int, *, width: int, heads: int, layers: int, ratio: int = 4, grey: bool
-    ) -> None:
-        """Raises `ValueError` if `heads` do not divide `width`."""
+    def __init__(self, spec: NetworkSpec) -> None:
+        """Raises `ValueError` if the heads do not divide the width."""
         super().__init__()
+        layers, width, heads = (int(spec.options[name]) for name in ("layers", "width", "heads"))
         if width % heads:
             raise ValueError(f"{heads} heads do not divide a width of {width}")
-        self.size, self.width, self.grey = size, width, grey
+        self.size, self.width, self.grey = spec.size, width, spec.grey
         self.patches = nn.Conv2d(3, width, PATCH, PATCH)
         self.token = nn.Parameter(torch.zeros(1, 1, width))
-        self.positions = nn.Parameter(torch.zeros(1, (size // PATCH) ** 2 + 1, width))
+        self.positions = nn.Parameter(torch.zeros(1, (spec.size // PATCH) ** 2 + 1, width))
         self.dropout = nn.Dropout(DROPOUT)
-        self.layers = nn.Sequential(*(Layer(width, heads, ratio) for _ in range(layers)))
+        self.layers = nn.Sequential(*(Layer(width, heads) for _ in range(layers)))
         self.norm = nn.LayerNorm(width)
         for parameter in (self.token, self.positions):
             nn.init.trunc_normal_(parameter, std=0.02)
@@ -79,9 +75,8 @@ class TinyVitEncoder(VideoEncoder):
 
 
 def _build(spec: NetworkSpec) -> Network:
-    width, heads, layers = (int(spec.options[name]) for name in ("width", "heads", "layers"))
-    video = TinyVitEncoder(spec.size, width=width, heads=heads, layers=layers, grey=spec.grey)
-    return Network(linear_head(spec, width, DROPOUT), video=video)
+    video = TinyVitEncoder(spec)
+    return Network(linear_head(spec, video.width, DROPOUT), video=video)
 
 
 RECIPE = NetRecipe(
