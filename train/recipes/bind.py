@@ -61,8 +61,8 @@ class Architecture:
     tokens: int = 64
     one_frame: bool = False
     """Learns from one picture of each sample, drawn anew each epoch, instead of a window of pictures."""
-    half_storage: bool = False
-    """Whether the encoders' files hold their weights as FP16; computations stay in FP32."""
+    store_weights: Callable[[Path], None] | None = None
+    """Rewrites an encoder's ONNX file so that its weights take less space."""
     metadata: bool = False
     """Whether the head takes the features of the speakers."""
 

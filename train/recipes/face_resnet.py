@@ -18,6 +18,7 @@ from torchvision.ops import Conv2dNormActivation
 from affectstream.train.networks.network import Network, NetworkSpec, VideoEncoder
 from affectstream.train.networks.sequences import linear_head
 from affectstream.train.networks.vision import normalize_pixels
+from affectstream.train.onnx.half_storage import store_weights_as_half
 from affectstream.train.recipe import FitConfig
 from affectstream.train.recipes.net_recipe import NetRecipe
 
@@ -134,5 +135,5 @@ RECIPE = NetRecipe(
     side=48,
     multiple=16,
     one_frame=True,
-    half_storage=True,
+    store_weights=store_weights_as_half,
 )

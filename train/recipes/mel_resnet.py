@@ -23,6 +23,8 @@ from torchvision.ops import Conv2dNormActivation
 from affectstream.train.loader.augment_sound import BARS, change_mel, spec_augment
 from affectstream.train.networks.mel import BANDS, LogMel
 from affectstream.train.networks.network import Network, NetworkSpec, Value, VoiceEncoder
+from affectstream.train.networks.pooling import AttentiveStatistics
+from affectstream.train.onnx.half_storage import store_weights_as_half
 from affectstream.train.recipe import FitConfig
 from affectstream.train.recipes.documented.mel_cnn import voice_network
 from affectstream.train.recipes.net_recipe import NetRecipe
@@ -30,7 +32,6 @@ from affectstream.train.recipes.net_recipe import NetRecipe
 DECIBEL = math.log(10.0) / 10.0
 DEEPEST_DB, ACTIVE_DB = 65.0, 35.0
 """Cells more than so far below the loudest are raised; frames within so much of it count as speech."""
-WEIGHTINGS = 2
 OPTIONS: Mapping[str, Value] = {
     "mel_first": 32,
     "mel_second": 56,
@@ -101,12 +102,10 @@ class MelResNet(VoiceEncoder):
             nn.BatchNorm1d(self.width),
             nn.ReLU(inplace=True),
         )
-        self.attend = nn.Sequential(
-            nn.Conv1d(self.width, 48, 1), nn.Tanh(), nn.Conv1d(48, WEIGHTINGS, 1)
-        )
+        self.attend = AttentiveStatistics(self.width)
         self.project = nn.Sequential(
             nn.Dropout(0.4),
-            nn.Linear(2 * WEIGHTINGS * self.width, self.width),
+            nn.Linear(self.attend.width, self.width),
             nn.LayerNorm(self.width),
             nn.ReLU(),
         )
@@ -123,23 +122,11 @@ class MelResNet(VoiceEncoder):
         if self.training and self.bars:
             mel = spec_augment(mel, bars=self.bars)
         x = level(mel).contiguous(memory_format=torch.channels_last)
-        x = self.flat(self.stages(self.stem(x)).flatten(1, 2))
-        weights = self.attend(x).softmax(2)
-        mean, square = _weighted(x, weights), _weighted(x * x, weights)
-        spread = (square - mean * mean).clamp(min=1e-4).sqrt()
-        return (torch.cat([mean, spread], 1).flatten(1),)
+        return (self.attend(self.flat(self.stages(self.stem(x)).flatten(1, 2))),)
 
     def finish(self, pooled: Tensor) -> Tensor:  # type: ignore[override]
         """(N, 1, D)."""
         return self.project(pooled).unsqueeze(1)
-
-
-def _weighted(x: Tensor, weights: Tensor) -> Tensor:
-    """Means (N, D, K) of (N, D, T) under each of the weights (N, K, T).
-
-    Not a matrix product: the deviation stays in FP32, and Turing has no such product in FP32.
-    """
-    return (x.unsqueeze(2) * weights.unsqueeze(1)).sum(3)
 
 
 def _build(spec: NetworkSpec) -> Network:
@@ -166,5 +153,5 @@ RECIPE = NetRecipe(
     options=OPTIONS,
     unaugmented={"mel_change": 0, "mel_bars": 0},
     tiny=TINY,
-    half_storage=True,
+    store_weights=store_weights_as_half,
 )

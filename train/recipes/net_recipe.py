@@ -25,7 +25,6 @@ from affectstream.train.model_spec import ModelSpec
 from affectstream.train.networks.network import Network, NetworkSpec, Phase, Value
 from affectstream.train.networks.pretrained import NONE
 from affectstream.train.onnx.engine_files import FUSION, write_engine_files
-from affectstream.train.onnx.half_storage import store_weights_as_half
 from affectstream.train.predict.predictions import Predictions, predict_network
 from affectstream.train.recipe import Batch, Loaders
 from affectstream.train.recipes.bind import Architecture, spec_for
@@ -199,7 +198,8 @@ class NetRecipe(Architecture):
         """Write the engine files of the bundle into `folder`. Raises `ParityError`."""
         assert isinstance(module, Network)
         files = write_engine_files(module, self.spec, folder)
-        for path in files if self.half_storage else ():
-            if path.name != FUSION and path.suffix == ".onnx":
-                store_weights_as_half(path)
+        if self.store_weights is not None:
+            for path in files:
+                if path.name != FUSION and path.suffix == ".onnx":
+                    self.store_weights(path)
         return files

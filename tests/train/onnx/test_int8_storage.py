@@ -1,0 +1,46 @@
+"""Weights stored in 8 bits: a file a quarter as large that computes nearly the same."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+import onnx
+import torch
+from torch import nn
+
+from affectstream.engines.runtimes.onnx import OnnxEngine
+from affectstream.train.onnx.int8_storage import quantize, store_weights_as_int8
+from affectstream.train.onnx.onnx_export import to_onnx
+
+
+def test_weights_take_a_quarter_of_the_space(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv1d(64, 128, 3), nn.ReLU(), nn.Flatten(), nn.Linear(128 * 6, 64))
+    path = tmp_path / "network.onnx"
+    example = torch.randn(3, 64, 8)
+    to_onnx(network, (example,), path, inputs=["x"], outputs=["y"])
+    before, size = OnnxEngine(path).run({"x": example.numpy()})["y"], path.stat().st_size
+    store_weights_as_int8(path)
+    after = OnnxEngine(path).run({"x": example.numpy()})["y"]
+    assert path.stat().st_size < 0.3 * size
+    assert np.abs(after - before).max() < 0.03 * before.std()
+    stored = {tensor.data_type for tensor in onnx.load(str(path)).graph.initializer}
+    assert onnx.TensorProto.INT8 in stored
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_the_axis_that_loses_less_has_the_scales(axis: int) -> None:
+    sizes = np.expand_dims(np.geomspace(1e-3, 1.0, 40), 1 - axis)
+    values = (np.random.default_rng(0).normal(size=(40, 40)) * sizes).astype(np.float32)
+    codes, scales = quantize(values)
+    assert scales.shape == sizes.shape
+    assert (np.abs(codes * scales - values) <= 0.51 * scales).all()
+    assert np.abs(codes).max() <= 127
+
+
+def test_rows_of_zeros_stay_zeros() -> None:
+    codes, scales = quantize(np.zeros((4, 4), np.float32))
+    assert not codes.any() and np.isfinite(scales).all()

@@ -1,0 +1,59 @@
+"""Weights stored in 8 bits: a quarter of the size of the file, while every computation stays in FP32."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from affectstream.train.onnx.half_storage import EXACT, SMALLEST
+
+STEPS = 127
+
+
+def store_weights_as_int8(path: Path) -> None:
+    """Rewrite the ONNX file `path` with its large FP32 weights as INT8, followed by a cast and their scales.
+
+    Matrices and kernels have a scale for each row or column, whichever loses less. ONNX Runtime and TensorRT
+    compute the weights once, when they load the file. `EXACT` constants keep FP32.
+    """
+    model = onnx.load(str(path))
+    graph = model.graph
+    nodes = []
+    for tensor in list(graph.initializer):
+        if tensor.data_type != TensorProto.FLOAT or tensor.name.endswith(EXACT):
+            continue
+        values = numpy_helper.to_array(tensor)
+        if values.ndim < 2 or values.size < SMALLEST:
+            continue
+        codes, scales = quantize(values)
+        stored, whole = f"{tensor.name}_int8", f"{tensor.name}_whole"
+        graph.initializer.append(numpy_helper.from_array(codes, stored))
+        graph.initializer.append(numpy_helper.from_array(scales, f"{tensor.name}_scales"))
+        nodes += [
+            helper.make_node("Cast", [stored], [whole], to=TensorProto.FLOAT),
+            helper.make_node("Mul", [whole, f"{tensor.name}_scales"], [tensor.name]),
+        ]
+        graph.initializer.remove(tensor)
+    for at, node in enumerate(nodes):
+        graph.node.insert(at, node)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, str(path))
+
+
+def quantize(values: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Codes in [-127, 127], and scales by which they are multiplied, of one axis: the first or the last."""
+    best: tuple[float, NDArray[np.int8], NDArray[np.float32]] | None = None
+    for axis in (0, values.ndim - 1):
+        others = tuple(other for other in range(values.ndim) if other != axis)
+        peaks = np.abs(values).max(others, keepdims=True)
+        scales = (np.maximum(peaks, np.finfo(np.float32).tiny * STEPS) / STEPS).astype(np.float32)
+        codes = np.rint(values / scales).astype(np.int8)
+        lost = float(np.square(codes * scales - values).sum())
+        if best is None or lost < best[0]:
+            best = lost, codes, scales
+    assert best is not None
+    return best[1], best[2]

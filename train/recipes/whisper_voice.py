@@ -1,0 +1,125 @@
+"""`whisper_voice`: the first layers of Whisper's encoder with attention over time.
+
+Three seconds of sound to one embedding: Whisper's own log-mels, whose loudness is normalized, its two
+convolutions and its first layers, pretrained on the speech of many people, rooms and microphones. A weighted
+mean of the states before and after each layer is narrowed, and two attention weightings each pool mean and
+deviation over time.
+
+In training the sound is augmented (`augment_sound.augment`), and the log-mels as by `mel_resnet`. The new
+parts learn alone first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor, nn
+
+from affectstream.train.loader.augment_sound import BARS, change_mel, spec_augment
+from affectstream.train.networks.network import (
+    Network,
+    NetworkSpec,
+    Value,
+    VoiceEncoder,
+    frozen_first,
+)
+from affectstream.train.networks.pooling import AttentiveStatistics
+from affectstream.train.networks.whisper import WhisperMel, level, whisper_layers
+from affectstream.train.onnx.int8_storage import store_weights_as_int8
+from affectstream.train.recipe import FitConfig
+from affectstream.train.recipes.documented.mel_cnn import LinearHead
+from affectstream.train.recipes.net_recipe import NetRecipe
+
+OPTIONS: Mapping[str, Value] = {
+    "voice_layers": 1,
+    "voice_width": 384,
+    "voice_heads": 6,
+    "voice_merged": 1,
+    "voice_out": 192,
+    "mel_change": 1,
+    "mel_bars": BARS,
+}
+"""Layers, width and heads of Whisper; how many positions of 20 ms become one before the first layer; numbers
+of the embedding; what augments."""
+TINY: Mapping[str, Value] = {"voice_width": 32, "voice_heads": 2, "voice_out": 32}
+
+
+class WhisperVoice(VoiceEncoder):
+    """Sound to one embedding; see the module."""
+
+    last_layers = ("project",)
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        super().__init__()
+        names = ("voice_width", "voice_merged", "voice_out", "mel_change", "mel_bars")
+        inner, self.merged, self.width, self.change, self.bars = (
+            int(spec.options[name]) for name in names
+        )
+        self.steps, self.samples = 1, spec.samples
+        self.mel = WhisperMel()
+        self.backbone = whisper_layers(spec)
+        self.shares = nn.Parameter(torch.zeros(len(self.backbone.layers) + 1))
+        self.narrow = nn.Sequential(
+            nn.Conv1d(inner, self.width, 1, bias=False), nn.BatchNorm1d(self.width), nn.ReLU()
+        )
+        self.attend = AttentiveStatistics(self.width)
+        self.project = nn.Sequential(
+            nn.Dropout(0.4),
+            nn.Linear(self.attend.width, self.width),
+            nn.LayerNorm(self.width),
+            nn.ReLU(),
+        )
+
+    def forward(self, samples: Tensor) -> Tensor:
+        """See `VoiceEncoder`."""
+        return self.finish(*self.features(samples))
+
+    def features(self, samples: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+        """Means and deviations over time."""
+        mel = self.mel(samples)
+        if self.training and self.change:
+            mel = change_mel(mel)
+        if self.training and self.bars:
+            mel = spec_augment(mel, bars=self.bars)
+        states = self.backbone(level(mel), self.merged)
+        normal = [F.layer_norm(state, state.shape[2:]) for state in states]
+        mixed = sum(share * x for share, x in zip(self.shares.softmax(0), normal, strict=True))
+        assert isinstance(mixed, Tensor)
+        return (self.attend(self.narrow(mixed.transpose(1, 2))),)
+
+    def finish(self, pooled: Tensor) -> Tensor:  # type: ignore[override]
+        """(N, 1, D)."""
+        return self.project(pooled).unsqueeze(1)
+
+
+def _build(spec: NetworkSpec) -> Network:
+    voice = WhisperVoice(spec)
+    return Network(LinearHead(voice.width, spec.outputs), voice=voice)
+
+
+RECIPE = NetRecipe(
+    name="whisper_voice",
+    summary="voice encoder: the first layers of Whisper with attention over time",
+    defaults=FitConfig(
+        epochs=20,
+        batch_size=64,
+        learning_rate=1e-3,
+        weight_decay=2e-2,
+        warmup_epochs=1.0,
+        ema_decay=0.995,
+        precision="bf16-mixed",
+        label_smoothing=0.1,
+        balance=True,
+        monitor="uar",
+    ),
+    build=_build,
+    modalities=("voice",),
+    options=OPTIONS,
+    unaugmented={"mel_change": 0, "mel_bars": 0},
+    tiny=TINY,
+    backbones={"voice": "Systran/faster-whisper-tiny.en"},
+    phases=frozen_first(2, "voice.backbone"),
+    store_weights=store_weights_as_int8,
+)
