@@ -54,10 +54,8 @@ def calibrate(
     prior: NDArray[np.float64],
     limit: float | None = None,
 ) -> Calibrated:
-    """Fit on `logits` (N, C) for a uniform prior and `labels` (N,) that follow `prior`.
-
-    `limit` is the confidence that a label needs; None: the highest, up to `EVEN`, that `COVERAGE` reach.
-    """
+    """Fit on `logits` (N, C) for a uniform prior and `labels` (N,) that follow `prior`. `limit` is the
+    confidence that a label needs; None: the highest, up to `EVEN`, that `COVERAGE` reach."""
     rows = np.arange(len(labels))
 
     def loss(temperature: float) -> float:
@@ -116,10 +114,8 @@ def people_in(
 
 
 def contradictory(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Rows (N,) in which two modalities name different labels, each more likely right than wrong.
-
-    `one` and `other` are the probabilities (N, C) of each alone.
-    """
+    """Rows (N,) in which two modalities name different labels, each more likely right than wrong. `one` and
+    `other` are the probabilities (N, C) of each alone."""
     sure = (one.max(1) > EVEN) & (other.max(1) > EVEN)
     return np.asarray(sure & (one.argmax(1) != other.argmax(1)), np.bool_)
 

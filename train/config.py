@@ -274,11 +274,8 @@ def flag_of(name: str) -> str:
 
 
 def override(config: FitConfig, values: Mapping[str, Any], where: str) -> FitConfig:
-    """`config` with the given `values`.
-
-    Raises `OptionError` for an unknown name, a wrong type and a value out of range; the message says
-    `where` the values came from.
-    """
+    """`config` with the given `values`. Raises `OptionError` for an unknown name, a wrong type and a value
+    out of range; the message says `where` the values came from."""
     for name in values:
         if name not in SETTINGS:
             raise OptionError(

@@ -14,10 +14,8 @@ from affectstream.stream.sinks.base import writing
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write `content` beside `path`, then rename: a reader sees the old file or the new one.
-
-    Raises `OutputError` where the disk refuses.
-    """
+    """Write `content` beside `path`, then rename: a reader sees the old file or the new one. Raises
+    `OutputError` where the disk refuses."""
     with writing(path):
         write_atomic(path, content)
 

@@ -17,10 +17,8 @@ LOWER_IS_BETTER = ("mae", "valid_loss")
 
 
 def score(metrics: Mapping[str, float], monitor: str | None) -> float:
-    """What picks the best epoch, higher is better: the metric `monitor`, negated if lower is better.
-
-    None takes the first metric as it is. Raises `OptionError` for a metric that is not there.
-    """
+    """What picks the best epoch, higher is better: the metric `monitor`, negated if lower is better. None
+    takes the first metric as it is. Raises `OptionError` for a metric that is not there."""
     if monitor is None:
         return next(iter(metrics.values()))
     if monitor not in metrics:
@@ -49,10 +47,8 @@ def classification(truth: Array, guess: Array) -> dict[str, float]:
 
 
 def binary(truth: Array, probabilities: Array) -> dict[str, float]:
-    """``accuracy``, ``f1`` and, where both classes occur, ``balanced_accuracy`` and ``auc``.
-
-    `truth` (n,) is 0 or 1, `probabilities` (n,) are those of 1.
-    """
+    """``accuracy``, ``f1`` and, where both classes occur, ``balanced_accuracy`` and ``auc``. `truth` (n,) is
+    0 or 1, `probabilities` (n,) are those of 1."""
     from sklearn import metrics
 
     guess = probabilities >= 0.5
@@ -67,10 +63,8 @@ def binary(truth: Array, probabilities: Array) -> dict[str, float]:
 
 
 def regression(truth: Array, values: Array) -> dict[str, float]:
-    """``ccc`` (Lin's concordance correlation, 1989), ``pearson`` and ``mae`` (mean absolute error).
-
-    Both are (n,). The correlation with a constant is 0.
-    """
+    """``ccc`` (Lin's concordance correlation, 1989), ``pearson`` and ``mae`` (mean absolute error). Both are
+    (n,). The correlation with a constant is 0."""
     values, truth = values.astype(np.float64), truth.astype(np.float64)
     covariance = float(((values - values.mean()) * (truth - truth.mean())).mean())
     spread = float(values.var() + truth.var() + (values.mean() - truth.mean()) ** 2)
@@ -83,10 +77,8 @@ def regression(truth: Array, values: Array) -> dict[str, float]:
 
 
 def multilabel_regression(truth: Array, values: Array) -> dict[str, float]:
-    """Means of `regression` over the labels; both (n, labels), `truth` NaN where unlabeled.
-
-    The correlations are over the labels whose truth varies, 0 if none does.
-    """
+    """Means of `regression` over the labels; both (n, labels), `truth` NaN where unlabeled. The correlations
+    are over the labels whose truth varies, 0 if none does."""
     known = ~np.isnan(truth)
     by_label = {
         label: regression(truth[known[:, label], label], values[known[:, label], label])

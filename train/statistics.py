@@ -99,10 +99,8 @@ def paired_difference(
     draws: int = DRAWS,
     seed: int = 0,
 ) -> dict[str, Interval]:
-    """`metrics` of `second` minus those of `first`, with the same samples drawn for both.
-
-    If an interval excludes 0, the choice of samples does not explain the difference.
-    """
+    """`metrics` of `second` minus those of `first`, with the same samples drawn for both. If an interval
+    excludes 0, the choice of samples does not explain the difference."""
 
     def difference(truth: Array, first: Array, second: Array) -> dict[str, float]:
         before, after = metrics(truth, first), metrics(truth, second)
@@ -124,10 +122,8 @@ class McNemar:
 
 
 def mcnemar(first_correct: Array, second_correct: Array) -> McNemar:
-    """Compare two models by which samples (n,) bool each gets right.
-
-    Assumes independent samples; with several of each participant see `over_groups`.
-    """
+    """Compare two models by which samples (n,) bool each gets right. Assumes independent samples; with
+    several of each participant see `over_groups`."""
     from scipy.stats import binomtest
 
     first_only = int((first_correct & ~second_correct).sum())
@@ -218,10 +214,8 @@ class Friedman:
 
 
 def friedman(scores: Array, groups: Groups) -> Friedman:
-    """Compare the columns of `scores` (n, k), k at least 3 and higher is better, by group.
-
-    The post-hoc test of single samples is McNemar's.
-    """
+    """Compare the columns of `scores` (n, k), k at least 3 and higher is better, by group. The post-hoc test
+    of single samples is McNemar's."""
     from scipy.stats import friedmanchisquare, rankdata, studentized_range
 
     by_sample = groups.by == "sample"

@@ -91,6 +91,13 @@ class Task:
         """Columns of the head."""
         return max(1, len(self.labels))
 
+    @property
+    def prior(self) -> tuple[float, ...]:
+        """Shares of the labels in split train, where one without samples counts as one sample; equal shares
+        for intensities."""
+        counts = [max(1, count) for count in self.counts] or [1] * len(self.labels)
+        return tuple(round(count / sum(counts), 6) for count in counts)
+
     def targets(self, dataset: Dataset) -> Tensor:
         """The truth of every row: class numbers (n,) int64, -1 where unlabeled, or numbers (n,) or
         (n, labels) float32, NaN where unlabeled. A class that is not among `labels` counts as unlabeled."""
@@ -160,10 +167,8 @@ class Task:
         return torch.tanh(number) if self.target == "signed" else number.sigmoid()
 
     def metrics(self, truth: NDArray[Any], predicted: NDArray[Any]) -> dict[str, float]:
-        """Metrics of `predict` against `targets` of the same rows; empty if no row is labeled.
-
-        The first metric picks the best epoch.
-        """
+        """Metrics of `predict` against `targets` of the same rows; empty if no row is labeled. The first
+        metric picks the best epoch."""
         known = self.labeled(truth)
         if not known.any():
             return {}

@@ -8,18 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from affectstream.stream.cli.flags import (
-    BundleName,
-    Device,
-    Language,
-    Modalities,
-    Threads,
-    Transcript,
-    Vad,
-    Words,
-    WordsDownload,
-    source_options,
-)
+from affectstream.stream.cli import flags
 from affectstream.train.cli.flags import Rename, output_option, parse_pairs, parse_renames
 
 Depth = Literal["calibration", "fusion", "embeddings", "encoders"]
@@ -39,7 +28,7 @@ def teach(
         ),
     ],
     output: Annotated[Path, output_option(help="Folder for the new bundle.")],
-    bundle: BundleName = "pocket",
+    bundle: flags.BundleName = "pocket",
     person: Annotated[
         list[str] | None, typer.Option(help="Who is which track, as Anna=1; repeat.")
     ] = None,
@@ -71,14 +60,14 @@ def teach(
     write_anyway: Annotated[
         bool, typer.Option("--write-anyway", help="Write the bundle even if it does not help.")
     ] = False,
-    transcript: Transcript = None,
-    words: Words = None,
-    words_download: WordsDownload = False,
-    language: Language = None,
-    vad: Vad = "silero",
-    modalities: Modalities = None,
-    device: Device = "auto",
-    threads: Threads = None,
+    transcript: flags.Transcript = None,
+    words: flags.Words = None,
+    words_download: flags.WordsDownload = False,
+    language: flags.Language = None,
+    vad: flags.Vad = "silero",
+    modalities: flags.Modalities = None,
+    device: flags.Device = "auto",
+    threads: flags.Threads = None,
 ) -> None:
     """Teach a bundle from your own coding of your own recordings.
 
@@ -105,7 +94,7 @@ def teach(
             float("inf") if end is None else parse_time(end) / 1e6,
         ),
         depth=depth,
-        options=source_options(
+        options=flags.source_options(
             transcript=transcript,
             language=language,
             speakers=None,

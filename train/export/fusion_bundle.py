@@ -18,7 +18,7 @@ from affectstream.train.calibration import COVERAGE, EVEN
 from affectstream.train.data.dataset import read_info
 from affectstream.train.errors import RunError
 from affectstream.train.evaluate.parts.detector_metrics import measure_detector
-from affectstream.train.export import card
+from affectstream.train.export import card, steps
 from affectstream.train.export.bundle_folder import (
     atomic_bundle,
     copy_texts,
@@ -26,13 +26,6 @@ from affectstream.train.export.bundle_folder import (
     write_manifest,
 )
 from affectstream.train.export.merged_bundle import MergeConfig, merged_manifest, write_merged
-from affectstream.train.export.steps import (
-    Exported,
-    MakeManifest,
-    calibrate_and_measure,
-    check_opens,
-    check_trained_on,
-)
 from affectstream.train.fit.checkpoint import Trained, load_run
 from affectstream.train.fit.loggers import Report
 from affectstream.train.fit.unseen import was_trained_on
@@ -69,7 +62,7 @@ def assemble(
     bound, module = trained.recipe, trained.module
     assert isinstance(bound, FusionRecipe) and isinstance(module, LateFusion)
     spec = bound.spec
-    check_trained_on(spec.data, data, bound.name)
+    steps.check_trained_on(spec.data, data, bound.name)
     members = reopen(spec.members)
     if calibrate_on is not None:
         _check_new(members, calibrate_on)
@@ -87,13 +80,13 @@ def assemble(
             (folder / TRAINING).mkdir()
             saved = portable_recipe({"recipe": bound.name, "setting": setting})
             write_recipe(saved, {}, folder / TRAINING)
-            make_manifest: MakeManifest = partial(
+            make_manifest: steps.MakeManifest = partial(
                 fusion_manifest, members, bound.name, file_part(folder, FUSION), source
             )
         else:
             engines = write_merged(members, config, folder)
             make_manifest = partial(merged_manifest, members, config, engines, source)
-        exported = calibrate_and_measure(
+        exported = steps.calibrate_and_measure(
             folder,
             data,
             prior,
@@ -113,7 +106,7 @@ def assemble(
         if config is not None:
             for member in members:
                 copy_training(member.folder, member.manifest, folder, exported.manifest)
-        check_opens(folder, exported.manifest, report)
+        steps.check_opens(folder, exported.manifest, report)
     shares = zip(spec.members, _percent(module), strict=True)
     report("weights: " + ", ".join(f"{member.name} {share:.1f} %" for member, share in shares))
 
@@ -128,7 +121,7 @@ def _check_new(members: Sequence[Member], data: Path) -> None:
             )
 
 
-def _with_detector(exported: Exported, folder: Path, clips: Path) -> Exported:
+def _with_detector(exported: steps.Exported, folder: Path, clips: Path) -> steps.Exported:
     """The bundle with the metrics of its face detector, which is measured on real clips."""
     with Bundle.open(folder) as bundle:
         rows = (*measure_detector(bundle, clips), *exported.manifest.results)
@@ -151,10 +144,8 @@ def _copy(member: Member, folder: Path) -> None:
 
 
 def _percent(module: LateFusion) -> list[float]:
-    """Each weight's share in percent, as in the methodology report (89.5 / 10.5).
-
-    A negative weight counts by its size: it turns its member's logits around.
-    """
+    """Each weight's share in percent, as in the methodology report (89.5 / 10.5). A negative weight counts by
+    its size: it turns its member's logits around."""
     sizes = [abs(weight) for weight in module.weights.tolist()]
     return [100.0 * size / max(sum(sizes), 1e-12) for size in sizes]
 
@@ -179,7 +170,7 @@ def _licence(
 
 
 def _card(
-    exported: Exported,
+    exported: steps.Exported,
     trained: Trained,
     module: LateFusion,
     members: Sequence[Member],

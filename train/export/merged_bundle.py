@@ -91,10 +91,8 @@ class MergeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def by_modality(members: Sequence[Member]) -> dict[Modality, Member]:
-    """The member of each modality.
-
-    Raises `OptionError` if members cannot be merged: two of one modality, different windows, metadata.
-    """
+    """The member of each modality. Raises `OptionError` if members cannot be merged: two of one modality,
+    different windows, metadata."""
     found: dict[Modality, Member] = {}
     for member in members:
         for modality in modalities_of(member):
@@ -115,10 +113,8 @@ def by_modality(members: Sequence[Member]) -> dict[Modality, Member]:
 
 
 def write_merged(members: Sequence[Member], config: MergeConfig, folder: Path) -> Engines:
-    """Write the engines of one bundle into `folder`, which holds the fusion of the members already.
-
-    Raises as `by_modality`, and `RunError` for an engine that is not where `config` says.
-    """
+    """Write the engines of one bundle into `folder`, which holds the fusion of the members already. Raises as
+    `by_modality`, and `RunError` for an engine that is not where `config` says."""
     parts: dict[str, FilePart] = {}
     for modality, member in by_modality(members).items():
         role = ENCODER_ROLES[modality]

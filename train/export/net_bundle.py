@@ -22,14 +22,8 @@ from affectstream.engines.manifest import (
 )
 from affectstream.stream.errors import OptionError
 from affectstream.train.calibration import COVERAGE, EVEN
-from affectstream.train.export import card
+from affectstream.train.export import card, steps
 from affectstream.train.export.bundle_folder import atomic_bundle, copy_licences, file_part
-from affectstream.train.export.steps import (
-    Exported,
-    calibrate_and_measure,
-    check_opens,
-    check_trained_on,
-)
 from affectstream.train.fit.checkpoint import Trained, fit_record, load_run
 from affectstream.train.fit.loggers import Report
 from affectstream.train.fit.warm_start import write_warm_start
@@ -40,6 +34,7 @@ from affectstream.train.networks.sequences import set_half_life
 from affectstream.train.onnx.engine_files import FUSION, TOKENIZER
 from affectstream.train.recipe import count_parameters
 from affectstream.train.recipes.net_recipe import NetRecipe
+from affectstream.train.tasks import Task
 
 _WORDS = {"video": "pictures", "voice": "sound", "text": "words"}
 
@@ -66,7 +61,7 @@ def assemble(
     bound, network = trained.recipe, trained.module
     assert isinstance(bound, NetRecipe) and isinstance(network, Network)
     spec = bound.spec
-    check_trained_on(spec.data, data, bound.name)
+    steps.check_trained_on(spec.data, data, bound.name)
     half_life = None if half_life_s is None else half_life_s * spec.window.frame_hz
     if half_life is not None and not set_half_life(network.head, half_life):
         raise OptionError(
@@ -89,11 +84,12 @@ def assemble(
                 shutil.copyfile(POCKET / part.file, folder / part.file)
             copy_licences(POCKET, folder)
         make_manifest = partial(_manifest, folder, bound.name, spec)
-        exported = calibrate_and_measure(folder, data, _prior(spec), make_manifest, report)
+        prior = _emotions(spec).prior  # assumed in use
+        exported = steps.calibrate_and_measure(folder, data, prior, make_manifest, report)
         card.write_texts(
             folder, _card(exported, trained, spec, half_life_s), _licence(bound.name, spec)
         )
-        check_opens(folder, exported.manifest, report)
+        steps.check_opens(folder, exported.manifest, report)
 
 
 def _needs_detector(spec: ModelSpec) -> bool:
@@ -107,20 +103,9 @@ def _face_engines() -> dict[str, FilePart]:
     return {role: part for role in FACE_ROLES if (part := getattr(engines, role)) is not None}
 
 
-def _labels(spec: ModelSpec) -> tuple[str, ...]:
-    """The emotions of the bundle in the order of its columns; none without such a task."""
-    task = spec.task("emotion") or spec.task("emotion_multilabel")
-    return () if task is None else task.labels
-
-
-def _prior(spec: ModelSpec) -> tuple[float, ...]:
-    """The emotions' shares of split train, assumed in use; uniform if there are only intensities.
-
-    A label without samples counts as one sample.
-    """
-    emotion = spec.task("emotion")
-    counts = [max(1, n) for n in emotion.counts] if emotion else [1] * len(_labels(spec))
-    return tuple(round(count / sum(counts), 6) for count in counts)
+def _emotions(spec: ModelSpec) -> Task:
+    """The task whose labels are those of the bundle; it has none if no task is about emotions."""
+    return spec.task("emotion") or spec.task("emotion_multilabel") or Task("emotion")
 
 
 def _manifest(
@@ -149,7 +134,7 @@ def _manifest(
             f"{' and '.join(_WORDS[m] for m in window.modalities)} by the recipe {name}, "
             f"learned from {spec.data.name}."
         ).capitalize(),
-        labels=_labels(spec),
+        labels=_emotions(spec).labels,
         window_us=window.window_us,
         hop_us=spec.hop_us,
         frame_hz=window.frame_hz,
@@ -211,7 +196,7 @@ def _licence(name: str, spec: ModelSpec) -> list[str]:
 
 
 def _card(
-    exported: Exported, trained: Trained, spec: ModelSpec, half_life_s: float | None
+    exported: steps.Exported, trained: Trained, spec: ModelSpec, half_life_s: float | None
 ) -> list[str]:
     init = trained.config.get("init")
     start = f"the weights of `{Path(init).name}`" if init else _sources(spec) or "random weights"
@@ -266,7 +251,7 @@ def _counts(manifest: Manifest, spec: ModelSpec) -> list[str]:
     return tables
 
 
-def _calibration(exported: Exported, spec: ModelSpec) -> str:
+def _calibration(exported: steps.Exported, spec: ModelSpec) -> str:
     if not exported.calibrated:
         return "None: the bundle predicts no emotions by probability."
     prior = "" if spec.loss.balanced == 1 else " The training set's prior is taken off the head."

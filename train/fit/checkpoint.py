@@ -53,10 +53,8 @@ class Trained:
 
 
 def load_run(recipe: Recipe, run: Path, file: str = BEST) -> Trained:
-    """The best epoch of a run, or the newest (`file` = `LAST`).
-
-    Raises `RunError` for a run that is missing, of another recipe, or of an incompatible version.
-    """
+    """The best epoch of a run, or the newest (`file` = `LAST`). Raises `RunError` for a run that is missing,
+    of another recipe, or of an incompatible version."""
     if not (run / file).exists():
         raise RunError(f"{run / file} not found: train {recipe.name!r} first")
     saved = load(run / file)
@@ -134,19 +132,15 @@ def fit_record(run: Path) -> dict[str, Any]:
 
 
 def dataset_of(saved: Mapping[str, Any]) -> dict[str, Any]:
-    """The data set that a checkpoint, or a bundle's `recipe.json`, was trained on.
-
-    It has ``name``, ``content_sha256`` and more; older ones have only the name, or nothing.
-    """
+    """The data set that a checkpoint, or a bundle's `recipe.json`, was trained on. It has ``name``,
+    ``content_sha256`` and more; older ones have only the name, or nothing."""
     dataset = (saved.get("setting") or {}).get("data") or {}
     return dict(dataset) if isinstance(dataset, Mapping) else {"name": dataset}
 
 
 def save(state: Mapping[str, Any], path: Path) -> None:
-    """Write beside, then rename: an interrupted save leaves the previous checkpoint whole.
-
-    Raises `RunError` where the disk refuses.
-    """
+    """Write beside, then rename: an interrupted save leaves the previous checkpoint whole. Raises `RunError`
+    where the disk refuses."""
     beside = path.with_suffix(".tmp")
     try:
         torch.save(dict(state), beside)
@@ -242,10 +236,8 @@ def _flag_differences(
     old_spec: Mapping[str, Any],
     new_spec: Mapping[str, Any],
 ) -> Iterator[str]:
-    """The settings that differ and must not, by their flags.
-
-    The specs tell the values of what the user left to the recipe.
-    """
+    """The settings that differ and must not, by their flags. The specs tell the values of what the user left
+    to the recipe."""
     for name, setting in SETTINGS.items():
         if name not in before or setting.effect != "result" or before[name] == now[name]:
             continue

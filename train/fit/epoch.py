@@ -49,11 +49,8 @@ class EpochTrainer:
         )
 
     def train(self, span: PhaseSpan, epoch: int) -> float:
-        """Train one epoch; returns the mean loss.
-
-        Raises `TooLarge` where memory is not enough, `RunError` where the loss or a gradient is not finite
-        or the network cannot be trained with these settings.
-        """
+        """Train one epoch; returns the mean loss. Raises `TooLarge` where memory is not enough, `RunError`
+        where the loss or a gradient is not finite or the network cannot be trained with these settings."""
         count, log = len(self.batches), self.log
         log.start_epoch()
         self.state.trainable.train_mode(span.phase)
@@ -100,10 +97,8 @@ class EpochTrainer:
         return cast(Tensor, mean)
 
     def _step(self, span: PhaseSpan, epoch: int, index: int) -> Tensor:
-        """One step of the optimizer, after batch `index`, and of the average of the weights.
-
-        Returns the norm of the gradient.
-        """
+        """One step of the optimizer, after batch `index`, and of the average of the weights. Returns the norm
+        of the gradient."""
         state, config = self.state, self.config
         step = index // config.accumulate
         rate = learning_rate(

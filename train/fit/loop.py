@@ -23,25 +23,9 @@ from affectstream.stream.sinks.base import writing
 from affectstream.train.config import FitConfig, write_toml
 from affectstream.train.errors import DataMissing, RunError
 from affectstream.train.fit import checkpoint as files
+from affectstream.train.fit import loggers, machine
 from affectstream.train.fit.checkpoint import BEST, LAST, LOG, SUMMARY
 from affectstream.train.fit.epoch import EpochTrainer
-from affectstream.train.fit.loggers import (
-    Report,
-    Tracker,
-    check_tracker,
-    format_metrics,
-    open_logger,
-    print_line,
-)
-from affectstream.train.fit.machine import (
-    ProcessBatches,
-    TooLarge,
-    free_memory,
-    halved,
-    launch,
-    make_fabric,
-    within_memory,
-)
 from affectstream.train.fit.phases import PhaseSpan, phase_spans
 from affectstream.train.fit.train_state import TrainState
 from affectstream.train.loader.batches import ValidBatches
@@ -60,9 +44,9 @@ class Job:
     data: Path
     run: Path
     resume: bool
-    report: Report
+    report: loggers.Report
     on_epoch: EpochCallback | None
-    track: Tracker
+    track: loggers.Tracker
 
 
 def fit(
@@ -72,9 +56,9 @@ def fit(
     run: Path,
     *,
     resume: bool = False,
-    report: Report = print_line,
+    report: loggers.Report = loggers.print_line,
     on_epoch: EpochCallback | None = None,
-    track: Tracker = "none",
+    track: loggers.Tracker = "none",
 ) -> dict[str, float]:
     """Train `recipe` on `data`; `run` then holds `last.pt`, `best.pt`, `log.csv` and more.
 
@@ -83,7 +67,7 @@ def fit(
     data, `OptionError` for settings that do not fit the recipe or the machine, and `RunError` where `run`
     holds a run that may not be overwritten or resumed, or where the loss is not finite.
     """
-    check_tracker(track)
+    loggers.check_tracker(track)
     if (run / LAST).exists() and not resume:
         if isinstance(recipe, Bindable):  # what is wrong with the data or the settings comes first
             recipe.bind(data, config)
@@ -98,19 +82,19 @@ def fit(
     try:
         while True:
             try:
-                fabric = make_fabric(job.config)
-                metrics: dict[str, float] = launch(fabric, partial(_train, job=job))
+                fabric = machine.make_fabric(job.config)
+                metrics: dict[str, float] = machine.launch(fabric, partial(_train, job=job))
                 return metrics
-            except TooLarge as error:
+            except machine.TooLarge as error:
                 (epoch,) = error.args
-            smaller = halved(job.config)
+            smaller = machine.halved(job.config)
             report(
                 f"out of memory in epoch {epoch}: the epoch starts again with batches of "
                 f"{smaller.batch_size}, {smaller.accumulate} to a step"
             )
             job = replace(job, config=smaller, resume=(run / LAST).exists())
             del fabric
-            free_memory()  # the network and batch that did not fit
+            machine.free_memory()  # the network and batch that did not fit
     except KeyboardInterrupt:
         saved = f"; {run / LAST} holds the last finished epoch: continue with --resume"
         none = f" before the first epoch was finished: {run} holds none"
@@ -129,7 +113,7 @@ class Trainer:
         """Load the data, build the network, and restore the checkpoint of a resumed run."""
         self.fabric, self.job, self.config, self.run = fabric, job, job.config, job.run
         self.is_main = fabric.is_global_zero
-        self.report: Report = job.report if self.is_main else lambda line: None
+        self.report: loggers.Report = job.report if self.is_main else lambda line: None
         saved = files.load(self.run / LAST) if job.resume and (self.run / LAST).exists() else None
         self.recipe = self._bind_recipe(resumed=saved is not None)
         self.origin = {
@@ -146,7 +130,7 @@ class Trainer:
         loaders = self.recipe.loaders(job.data, self.config)
         for note in loaders.notes:
             self.report(note)
-        self.valid, batches = loaders.valid, ProcessBatches(loaders.train, fabric)
+        self.valid, batches = loaders.valid, machine.ProcessBatches(loaders.train, fabric)
         if isinstance(self.valid, ValidBatches):
             self.valid.move(fabric.device)
         self.state = TrainState(fabric, self.recipe, self.config)
@@ -169,7 +153,7 @@ class Trainer:
                 write_toml(self.run / files.CONFIG, self.recipe.name, job.data, self.config)
         if self.config.init is not None and saved is None:
             self.state.progress.before = self._validate()
-            self.report("before: " + format_metrics(self.state.progress.before))
+            self.report("before: " + loggers.format_metrics(self.state.progress.before))
 
     def _bind_recipe(self, *, resumed: bool) -> Recipe:
         """The recipe, bound to the data set where its network depends on one."""
@@ -194,9 +178,9 @@ class Trainer:
     def train(self) -> dict[str, float]:
         """Train epoch after epoch; returns the metrics of the best one."""
         state = self.state
-        track: Tracker = self.job.track if self.is_main else "none"
+        track: loggers.Tracker = self.job.track if self.is_main else "none"
         settings = asdict(self.config)
-        logger = open_logger(track, self.run, self.recipe.name, settings, self.job.report)
+        logger = loggers.open_logger(track, self.run, self.recipe.name, settings, self.job.report)
         span: PhaseSpan | None = None
         if self.config.monitor is not None and state.progress.epoch < 0:
             # Refuses a wrong name before an epoch is lost.
@@ -218,7 +202,7 @@ class Trainer:
                 self._save(row, metrics, better=better)
                 if not self.is_main:
                     continue
-                shown = format_metrics(metrics)
+                shown = loggers.format_metrics(metrics)
                 self.report(f"epoch {epoch:3d}  loss {loss:.4f}  {shown}  ({seconds:.0f} s)")
                 # With teachers the training loss is another one.
                 valid = 0.0 if self.config.teachers else metrics.get("valid_loss", 0.0)
@@ -247,7 +231,7 @@ class Trainer:
         """Validation metrics of the averaged weights, the same in every process."""
         self.state.average.eval()
         validate = partial(self.recipe.validate, self.state.average, self.valid)
-        metrics = within_memory(validate, self.valid, self.report)
+        metrics = machine.within_memory(validate, self.valid, self.report)
         return self.fabric.broadcast(metrics)
 
     def _save(self, row: Mapping[str, float], metrics: dict[str, float], *, better: bool) -> None:
@@ -291,13 +275,13 @@ class Trainer:
 
 
 def evaluate(recipe: Recipe, config: FitConfig, data: Path, run: Path) -> dict[str, float]:
-    """Metrics of the best epoch of `run` on the validation split of `data`, without training.
-
-    Raises `RunError` for a run that is missing or of another recipe; `DataMissing` or `DataError`.
-    """
+    """Metrics of the best epoch of `run` on the validation split of `data`, without training. Raises
+    `RunError` for a run that is missing or of another recipe; `DataMissing` or `DataError`."""
     trained = files.load_run(recipe, run)
     module = trained.module
     if torch.cuda.is_available():
         module = module.to("cuda")
     valid = trained.recipe.loaders(data, config).valid
-    return within_memory(partial(trained.recipe.validate, module, valid), valid, print_line)
+    return machine.within_memory(
+        partial(trained.recipe.validate, module, valid), valid, loggers.print_line
+    )

@@ -58,11 +58,8 @@ def make_fabric(config: FitConfig, accelerator: str = "auto") -> Fabric:
 
 
 def launch(fabric: Fabric, function: Callable[[Fabric], Any]) -> Any:
-    """Run ``function(fabric)`` in every process; returns the result of the first.
-
-    `function` is pickled where there are several. Raises `RunError` with the last line of the error of a
-    process that failed.
-    """
+    """Run ``function(fabric)`` in every process; returns the result of the first. `function` is pickled where
+    there are several. Raises `RunError` with the last line of the error of a process that failed."""
     try:
         return fabric.launch(partial(_run, function=function))
     except ProcessException as error:
@@ -164,9 +161,7 @@ def within_memory(
     compute: Callable[[], Result], batches: Sequence[Batch], report: Callable[[str], object]
 ) -> Result:
     """What `compute` makes of `batches`, which get half the size as long as they do not fit into memory.
-
-    Raises `RunError` where one sample does not fit.
-    """
+    Raises `RunError` where one sample does not fit."""
     while True:
         try:
             with torch.no_grad():
@@ -184,10 +179,8 @@ def within_memory(
 
 
 def halved(config: FitConfig) -> FitConfig:
-    """Batches of at most half the size, accumulated so that each step sees as many samples as before.
-
-    Raises `RunError` where a batch is already one sample.
-    """
+    """Batches of at most half the size, accumulated so that each step sees as many samples as before. Raises
+    `RunError` where a batch is already one sample."""
     if config.batch_size == 1:
         raise RunError(
             "one sample does not fit into memory: give a smaller --size, --checkpointing, a lower "

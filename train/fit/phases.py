@@ -67,11 +67,8 @@ class Group:
 
 
 def parameter_groups(module: nn.Module, phases: Sequence[Phase]) -> list[Group]:
-    """All parameters, grouped.
-
-    A phase may name blocks that a smaller network (``--set layers=4``) lacks. Raises `OptionError` where the
-    network has none of the blocks that a phase names.
-    """
+    """All parameters, grouped. A phase may name blocks that a smaller network (``--set layers=4``) lacks.
+    Raises `OptionError` where the network has none of the blocks that a phase names."""
     phases = tuple(phases) or (Phase(None),)
     names = [name for name, _ in module.named_parameters()]
     for number, phase in enumerate(phases, 1):

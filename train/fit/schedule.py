@@ -52,10 +52,8 @@ def learning_rate(
 
 @dataclass
 class Patience:
-    """Early stopping: `spent` after `epochs` epochs without a gain of more than `min_delta`.
-
-    Higher metrics are better. With 0 epochs it is never spent.
-    """
+    """Early stopping: `spent` after `epochs` epochs without a gain of more than `min_delta`. Higher metrics
+    are better. With 0 epochs it is never spent."""
 
     epochs: int
     min_delta: float = 0.0

@@ -99,10 +99,8 @@ class TrainState:
         torch.manual_seed(config.seed + fabric.global_rank)
 
     def enter_phase(self, span: PhaseSpan, *, restart: bool) -> int:
-        """Freeze what the phase freezes; returns the number of trainable parameters.
-
-        `restart` also resets schedule and patience, as at the first epoch of a phase.
-        """
+        """Freeze what the phase freezes; returns the number of trainable parameters. `restart` also resets
+        schedule and patience, as at the first epoch of a phase."""
         if restart:
             self.plateau = Plateau()
             self.patience = Patience(self.patience.epochs, self.patience.min_delta)
@@ -142,10 +140,8 @@ class TrainState:
         }
 
     def restore(self, saved: Mapping[str, Any]) -> bool:
-        """Continue from a checkpoint; False where it has no random state for this process.
-
-        Checkpoints from before there were phases and patience lack some entries.
-        """
+        """Continue from a checkpoint; False where it has no random state for this process. Checkpoints from
+        before there were phases and patience lack some entries."""
         self.network.load_state_dict(saved["module"])
         self.average.load_state_dict(saved["average"])
         self.optimizer.load_state_dict(saved["optimiser"])

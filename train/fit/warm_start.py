@@ -86,10 +86,7 @@ def saved_spec(folder: Path, recipe: str) -> ModelSpec | None:
 
 def read_run_or_bundle(folder: Path) -> Mapping[str, Any]:
     """The checkpoint of a run, or the `recipe.json` of a bundle or of a part of its `training/`; empty where
-    there is neither.
-
-    Raises `RunError` for a file that cannot be read.
-    """
+    there is neither. Raises `RunError` for a file that cannot be read."""
     for name in (BEST, LAST):
         if (folder / name).is_file():
             return load(folder / name)

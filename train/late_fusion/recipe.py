@@ -93,8 +93,7 @@ class FusionSpec(SpecDict, frozen=True, rename={"loss": "emphasis"}):
     @property
     def prior(self) -> tuple[float, ...]:
         """Shares of the labels in split train; a label without samples counts as one sample."""
-        counts = np.maximum(np.asarray(self.counts, np.float64), 1.0)
-        return tuple(round(float(p), 6) for p in counts / counts.sum())
+        return self.task.prior
 
     @property
     def log_prior(self) -> Tensor:

@@ -68,10 +68,8 @@ class MelPower(nn.Module):
         self.register_buffer("bank", bank, persistent=False)
 
     def forward(self, samples: Tensor) -> Tensor:
-        """(N, S) float32 in [-1, 1] to (N, bands, frames) float32, no padding at the ends.
-
-        frames = (S - n_fft) // hop_samples + 1; S must be at least n_fft.
-        """
+        """(N, S) float32 in [-1, 1] to (N, bands, frames) float32, no padding at the ends. frames = (S -
+        n_fft) // hop_samples + 1; S must be at least n_fft."""
         with torch.autocast(samples.device.type, enabled=False):
             spectrum = F.conv1d(samples.unsqueeze(1), self.rows, stride=self.hop_samples)
             half = self.n_fft // 2 + 1

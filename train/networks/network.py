@@ -44,9 +44,7 @@ class Encoder(nn.Module):
 
 class VideoEncoder(Encoder):
     """Pictures (M, S, S, 3), uint8 or float32 in [0, 255], RGB, to embeddings (M, `width`) float32.
-
-    Conversion to grey and normalization are part of the encoder, so that every runtime does the same.
-    """
+    Conversion to grey and normalization are part of the encoder, so that every runtime does the same."""
 
     width: int
     size: int
@@ -64,10 +62,8 @@ class VoiceEncoder(Encoder):
 
 
 class TextEncoder(Encoder):
-    """Tokens (N, `tokens`) int64 and their mask (N, `tokens`) bool to (N, `steps`, `width`) float32.
-
-    `steps` is 1, or `tokens`: then the mask of the tokens is that of the sequence.
-    """
+    """Tokens (N, `tokens`) int64 and their mask (N, `tokens`) bool to (N, `steps`, `width`) float32. `steps`
+    is 1, or `tokens`: then the mask of the tokens is that of the sequence."""
 
     width: int
     steps: int
@@ -75,11 +71,8 @@ class TextEncoder(Encoder):
 
 
 class Head(nn.Module):
-    """Sequences to numbers: `forward(inputs)` gives (N, outputs) float32.
-
-    `inputs` holds each of `takes` and its mask, as this module's docstring says. A row without any
-    modality must give finite numbers.
-    """
+    """Sequences to numbers: `forward(inputs)` gives (N, outputs) float32. `inputs` holds each of `takes` and
+    its mask, as this module's docstring says. A row without any modality must give finite numbers."""
 
     takes: tuple[str, ...]
     """Of `INPUTS`, in their order."""

@@ -67,10 +67,8 @@ class TransformersEncoder(nn.Module):
 
 
 def folder_of(slot: str, source: str, files: Sequence[tuple[str, ...]]) -> Path:
-    """The folder of `source`, with one file of each group of `files`.
-
-    `slot` is the recipe's name for the backbone. Raises `WeightsMissing`, which says how to get the files.
-    """
+    """The folder of `source`, with one file of each group of `files`. `slot` is the recipe's name for the
+    backbone. Raises `WeightsMissing`, which says how to get the files."""
     local = Path(source).expanduser()
     if source in PACKAGES:
         local = _packaged(slot, source)

@@ -60,11 +60,8 @@ class FramesHead(Head):
 
 
 class MeanPool(Pool):
-    """The mean of the frames that are present.
-
-    All count the same, unless `half_life` is set: then the weight of a frame halves with every `half_life`
-    frames between it and the newest, down to a thousandth.
-    """
+    """The mean of the frames that are present. All count the same, unless `half_life` is set: then the weight
+    of a frame halves with every `half_life` frames between it and the newest, down to a thousandth."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -201,11 +198,8 @@ class CrossAttention(nn.Module):
 
 
 class CrossAttentionBlock(nn.Module):
-    """Cross-attention with a residual connection, and layer normalization of each step.
-
-    If the queries of a row are absent, one learned step stands in for them, so that the other sequence still
-    counts.
-    """
+    """Cross-attention with a residual connection, and layer normalization of each step. If the queries of a
+    row are absent, one learned step stands in for them, so that the other sequence still counts."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -216,10 +210,8 @@ class CrossAttentionBlock(nn.Module):
     def forward(
         self, queries: Tensor, query_mask: Tensor, keys: Tensor, key_mask: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """(N, T, D) and its mask (N, T), (N, S, D) and its mask (N, S), to (N, T, D) and its mask.
-
-        Masked steps of the output are zeros.
-        """
+        """(N, T, D) and its mask (N, T), (N, S, D) and its mask (N, S), to (N, T, D) and its mask. Masked
+        steps of the output are zeros."""
         absent = ~query_mask.any(1, keepdim=True)
         # The first step stands in: lengths are fixed, so none can be added.
         stands_in = torch.cat([absent, torch.zeros_like(query_mask[:, 1:])], 1)

@@ -17,9 +17,7 @@ MAX_TOKENS = 64
 
 def train_tokenizer(texts: Iterable[str], size: int, special: Sequence[str] = (PAD,)) -> Tokenizer:
     """Train at most `size` pieces, the first of them `special`. The same texts give the same tokenizer.
-
-    Encoding cuts at `MAX_TOKENS` and does not pad; number 0 is for padding, so `PAD` comes first.
-    """
+    Encoding cuts at `MAX_TOKENS` and does not pad; number 0 is for padding, so `PAD` comes first."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.normalizer = normalizers.Sequence(
         [

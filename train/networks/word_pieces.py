@@ -69,10 +69,8 @@ def reduced_tokenizer(slot: str, source: str, lines: Iterable[str], size: int) -
 
 
 def reduced_embeddings(slot: str, source: str, tokenizer: Tokenizer, width: int) -> Tensor:
-    """The embeddings in `source` of the pieces of `tokenizer`, (V, `width`) float32, deviation 0.1.
-
-    Principal components (mean taken off). Raises `WeightsMissing`.
-    """
+    """The embeddings in `source` of the pieces of `tokenizer`, (V, `width`) float32, deviation 0.1. Principal
+    components (mean taken off). Raises `WeightsMissing`."""
     folder = folder_of(slot, source, (WEIGHTS, TOKENIZER, CONFIG))
     numbers = json.loads((folder / TOKENIZER[0]).read_text(encoding="utf-8"))["model"]["vocab"]
     table = _word_embeddings(folder)

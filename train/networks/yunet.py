@@ -38,10 +38,8 @@ class Unit(nn.Sequential):
 
 
 class YuNet(nn.Module):
-    """Three grids of cells from one picture: a small backbone, a top-down path, a head for each grid.
-
-    The parts stand in the order of the file, so that its convolutions can be read one after another.
-    """
+    """Three grids of cells from one picture: a small backbone, a top-down path, a head for each grid. The
+    parts stand in the order of the file, so that its convolutions can be read one after another."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,10 +80,8 @@ class YuNet(nn.Module):
 
 
 def brightened(pixels: Tensor) -> Tensor:
-    """Dark pictures (N, 3, H, W) in [0, 255] times what makes their brightest square `BRIGHT`.
-
-    YuNet misses a fifth of the faces at an eighth of the light, which nothing else about them explains.
-    """
+    """Dark pictures (N, 3, H, W) in [0, 255] times what makes their brightest square `BRIGHT`. YuNet misses a
+    fifth of the faces at an eighth of the light, which nothing else about them explains."""
     squares = F.avg_pool2d(pixels.mean(1, keepdim=True), BLOCK)
     brightest = squares.amax((1, 2, 3), keepdim=True)
     gain = (BRIGHT / brightest.clamp(min=BRIGHT / MOST)).clamp(min=1.0)
@@ -107,10 +103,8 @@ def _units() -> tuple[Unit, Unit]:
 
 
 def read_yunet(path: Path) -> YuNet:
-    """The network with the weights of YuNet's ONNX file.
-
-    Raises `DataError` if the file has other convolutions.
-    """
+    """The network with the weights of YuNet's ONNX file. Raises `DataError` if the file has other
+    convolutions."""
     import onnx
     from onnx.numpy_helper import to_array
 

@@ -60,10 +60,8 @@ def bundle_samples(
 def present_modalities(
     bundle: Bundle, dataset: Dataset, rows: NDArray[np.int64]
 ) -> tuple[Modality, ...]:
-    """The bundle's modalities that any of `rows` has.
-
-    Raises `DataError` if the pictures are not cropped as one of the bundle's experts takes them.
-    """
+    """The bundle's modalities that any of `rows` has. Raises `DataError` if the pictures are not cropped as
+    one of the bundle's experts takes them."""
     present = tuple(m for m in bundle.modalities if has_modality(dataset, m)[rows].any())
     crop = dataset.info.crop
     for expert in bundle.member_bundles if "video" in present else ():

@@ -243,10 +243,8 @@ def _decoded(found: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _compared(found: Proposals, rows: np.ndarray) -> tuple[int, int, int, float]:
-    """Matches, faces that have to be found, false positives and summed landmark error of one picture.
-
-    A box that overlaps a face that may be found or not counts as neither. `rows` is (K, 15).
-    """
+    """Matches, faces that have to be found, false positives and summed landmark error of one picture. A box
+    that overlaps a face that may be found or not counts as neither. `rows` is (K, 15)."""
     hits, error, explained = 0, 0.0, np.zeros(len(found.scores), bool)
     for row in rows:
         shared = box_iou(row[:4], found.boxes)

@@ -202,11 +202,8 @@ class FaceGeometryRecipe:
 
 
 def same_spread(truth: NDArray[np.float32], found: NDArray[np.float32]) -> tuple[float, float]:
-    """Factor and offset that give `found` (n,) the spread and the mean of `truth` (n,).
-
-    A network that is not sure answers nearer to the mean. Undoing all of the slope would go too far, as
-    the truth is noisy too.
-    """
+    """Factor and offset that give `found` (n,) the spread and the mean of `truth` (n,). A network that is not
+    sure answers nearer to the mean. Undoing all of the slope would go too far, as the truth is noisy too."""
     factor = float(np.clip(truth.std() / max(1e-6, float(found.std())), 1.0, STRETCH))
     return factor, float(truth.mean() - factor * found.mean())
 

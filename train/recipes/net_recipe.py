@@ -155,10 +155,8 @@ class NetRecipe(Architecture):
             ) from error
 
     def loss(self, module: nn.Module, batch: Batch) -> Tensor:
-        """Mean of the tasks' losses over the labeled samples, mixed with that of the teachers.
-
-        Sound is augmented here, on the device.
-        """
+        """Mean of the tasks' losses over the labeled samples, mixed with that of the teachers. Sound is
+        augmented here, on the device."""
         moved, spec = to_device(batch, next(module.parameters()).device), self.spec
         if moved.pop(AUGMENT_SOUND, None) is not None:
             with torch.no_grad(), torch.autocast(moved["samples"].device.type, enabled=False):

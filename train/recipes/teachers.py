@@ -57,9 +57,7 @@ class Teachers:
         self, tasks: Sequence[Task], outputs: Tensor, batch: Batch, loss: LossConfig
     ) -> Tensor:
         """Mean over tasks and rows of ``T^2 KL(teachers || student)``, each softened by the temperature T.
-
-        `outputs` (N, columns) are the student's for `batch`, and `loss` what it is trained with.
-        """
+        `outputs` (N, columns) are the student's for `batch`, and `loss` what it is trained with."""
         with torch.no_grad():
             for teacher in self.members:
                 teacher.module.to(outputs.device)
@@ -88,11 +86,8 @@ def task_logits(tasks: Sequence[Task], outputs: Tensor, loss: LossConfig) -> dic
 
 
 def load_teachers(config: FitConfig, student: ModelSpec) -> Teachers | None:
-    """The networks of `config.teachers`; None without any.
-
-    Raises `RunError` for a run that is missing, and `OptionError` for one that does not predict what
-    `student` predicts from the same inputs.
-    """
+    """The networks of `config.teachers`; None without any. Raises `RunError` for a run that is missing, and
+    `OptionError` for one that does not predict what `student` predicts from the same inputs."""
     if not config.teachers:
         return None
     if others := [task.name for task in student.tasks if task.target != "class"]:

@@ -135,7 +135,7 @@ def test_labels_of_another_set_are_drawn_by_the_prior(trained, monkeypatch, else
         given.update(options)
         raise RunError("stopped")
 
-    monkeypatch.setattr(fusion_bundle, "calibrate_and_measure", stop)
+    monkeypatch.setattr(fusion_bundle.steps, "calibrate_and_measure", stop)
     recipe, other = recipes()["evidence"], data if elsewhere else None
     with pytest.raises(RunError, match="stopped"):
         assemble(recipe, data, root / "runs", root / "x", calibrate_on=other, report=silent)

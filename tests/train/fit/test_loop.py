@@ -230,7 +230,7 @@ def scaled_on_the_cpu(config, accelerator="auto"):
 
 
 def test_a_loss_scale_finds_its_size_and_is_resumed(tmp_path, monkeypatch):
-    monkeypatch.setattr("affectstream.train.fit.loop.make_fabric", scaled_on_the_cpu)
+    monkeypatch.setattr("affectstream.train.fit.machine.make_fabric", scaled_on_the_cpu)
     config = replace(Line.defaults, epochs=4, precision="16-mixed")
     fit_quietly(Line(), tmp_path / "whole", config)
     assert column(tmp_path / "whole", "accuracy")[-1] > 0.9
@@ -242,7 +242,7 @@ def test_a_loss_scale_finds_its_size_and_is_resumed(tmp_path, monkeypatch):
 
 
 def test_gradients_that_no_loss_scale_mends_end_the_run(tmp_path, monkeypatch):
-    monkeypatch.setattr("affectstream.train.fit.loop.make_fabric", scaled_on_the_cpu)
+    monkeypatch.setattr("affectstream.train.fit.machine.make_fabric", scaled_on_the_cpu)
     config = replace(Line.defaults, epochs=1000, precision="16-mixed")
     message = (
         "the gradient is nan at every loss scale, in 33 steps in a row, in epoch 7, batch [12] of 8; "
