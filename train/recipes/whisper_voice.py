@@ -29,7 +29,7 @@ from affectstream.train.networks.pooling import AttentiveStatistics
 from affectstream.train.networks.whisper import WhisperMel, level, whisper_layers
 from affectstream.train.onnx.int8_storage import store_weights_as_int8
 from affectstream.train.recipe import FitConfig
-from affectstream.train.recipes.documented.mel_cnn import LinearHead
+from affectstream.train.recipes.documented.mel_cnn import voice_network
 from affectstream.train.recipes.net_recipe import NetRecipe
 
 OPTIONS: Mapping[str, Value] = {
@@ -95,8 +95,7 @@ class WhisperVoice(VoiceEncoder):
 
 
 def _build(spec: NetworkSpec) -> Network:
-    voice = WhisperVoice(spec)
-    return Network(LinearHead(voice.width, spec.outputs), voice=voice)
+    return voice_network(WhisperVoice(spec), spec.outputs)
 
 
 RECIPE = NetRecipe(
