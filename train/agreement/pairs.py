@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -10,6 +11,7 @@ from affectstream.stream.errors import OptionError
 from affectstream.train.annotations.annotations import Annotations, Coding, Rating
 from affectstream.train.errors import DataError
 
+_TRACK = re.compile(r"(?:person|track)\s*(\d+)", re.I)
 T = TypeVar("T", Coding, Rating)
 
 
@@ -61,8 +63,9 @@ def check_persons(
         sides = [pair[number] for pair in matched]
         codings = {str(coding.person) for side in sides for coding in side.codings}
         known = codings | {str(rating.person) for side in sides for rating in side.ratings}
+        keys = {_key(name) for name in known}
         for name in names:
-            if name not in known:
+            if _key(name) not in keys:
                 raise OptionError(
                     f"--person: {'AB'[number]} has no {name!r}; expected A=B with one of "
                     f"{', '.join(sorted(known - {'None'})) or 'nobody: it names no person'}"
@@ -78,11 +81,12 @@ def match_persons(
     """
     if not first or not second:
         return []
-    theirs = {one.person: one for one in second}
+    theirs = {_key(one.person): one for one in second}
+    renamed = {_key(name): _key(other) for name, other in persons.items()}
     pairs = [
         Pair(recording, one, theirs[name])
         for one in first
-        if (name := persons.get(str(one.person), one.person)) in theirs
+        if (name := renamed.get(own := _key(one.person), own)) in theirs
     ]
     if pairs:
         return pairs
@@ -92,6 +96,14 @@ def match_persons(
         f"{recording}: {first[0].kind} of {_names(first)} on one side, of {_names(second)} on the other: "
         "say who is who with --person FIRST=SECOND"
     )
+
+
+def _key(person: str | None) -> str | None:
+    """A name as it is compared: the tier ``person 2`` of ELAN is track 2 of our results, ``recording`` nobody."""
+    if person is None or person.casefold() == "recording":
+        return None
+    track = _TRACK.fullmatch(person)
+    return track[1] if track else person
 
 
 def _names(side: Sequence[Coding | Rating]) -> str:

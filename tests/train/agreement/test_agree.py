@@ -130,6 +130,23 @@ def test_who_is_who_has_to_be_said_where_it_is_open(tmp_path):
         agree(ours, theirs, Settings(persons={"1": "Bem", "2": "Anna"}))
 
 
+def test_tiers_of_annotation_files_are_the_tracks_of_results(tmp_path):
+    """`score --format eaf` writes ``person 2 emotion`` and ``recording emotion``; readings have 2 and nobody."""
+
+    def three(*names):
+        codings = [
+            Coding(name, "emotion", (Stretch(0, 5, label),))
+            for name, label in zip(names, ("joy", "fear", "anger"), strict=True)
+        ]
+        return [Annotations(tmp_path, "talk", tuple(codings))]
+
+    (found,) = agree(three("1", "2", None), three("person 1", "Track 2", "recording")).codings
+    assert found.exact["agreement"].value == 1.0 and found.seconds == pytest.approx(15)
+    named = Settings(persons={"person 1": "Ann"})
+    (found,) = agree(three("1", "2", None), three("Ann", "person 2", "recording"), named).codings
+    assert found.seconds == pytest.approx(15)
+
+
 def test_nothing_in_common(tmp_path):
     with pytest.raises(
         DataError, match="no recording is on both sides: a, b on one, c, d on the other"
