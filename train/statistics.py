@@ -84,7 +84,7 @@ def bootstrap(
                 drawn[name].append(value)
     ends = [(1.0 - LEVEL) / 2.0, (1.0 + LEVEL) / 2.0]
     return {
-        name: Interval(value, *map(float, np.quantile(drawn[name] or [math.nan], ends)))
+        name: Interval(float(value), *map(float, np.quantile(drawn[name] or [math.nan], ends)))
         for name, value in values.items()
     }
 

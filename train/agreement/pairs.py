@@ -99,7 +99,7 @@ def match_persons(
 
 
 def _key(person: str | None) -> str | None:
-    """A name as it is compared: the tier ``person 2`` of ELAN is track 2 of our results, ``recording`` nobody."""
+    """A name as it is compared: the tier ``person 2`` of ELAN is track 2 of results, ``recording`` nobody."""
     if person is None or person.casefold() == "recording":
         return None
     track = _TRACK.fullmatch(person)

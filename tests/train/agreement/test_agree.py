@@ -131,7 +131,7 @@ def test_who_is_who_has_to_be_said_where_it_is_open(tmp_path):
 
 
 def test_tiers_of_annotation_files_are_the_tracks_of_results(tmp_path):
-    """`score --format eaf` writes ``person 2 emotion`` and ``recording emotion``; readings have 2 and nobody."""
+    """`score --format eaf` writes ``person 2 emotion``, ``recording emotion``; readings have 2, nobody."""
 
     def three(*names):
         codings = [

@@ -189,8 +189,8 @@ class _Losses:
 
         before = value(self._whole)
         lost = [before - float(np.mean([value(one) for one in each])) for each in self._others]
-        gains = np.maximum(0.0, lost)
-        total = float(gains.sum())
+        gains = np.maximum(0.0, lost).tolist()
+        total = sum(gains)
         shares = (
             {} if total <= 0 else {f"percent/{n}": 100 * g / total for n, g in enumerate(gains)}
         )
