@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import typer
 
+from affectstream.train.cli.compare import compare, evaluate_fusion, report
 from affectstream.train.cli.evaluate import (
-    compare,
     evaluate,
     evaluate_detector,
     evaluate_face,
-    evaluate_fusion,
     evaluate_geometry,
     evaluate_voice,
-    report,
 )
 from affectstream.train.cli.explain import explain
 from affectstream.train.cli.export import export, extract

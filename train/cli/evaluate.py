@@ -1,4 +1,4 @@
-"""`affectstream train evaluate` and its siblings, `train compare` and `train report`."""
+"""`affectstream train evaluate`, of bundles and of their parts."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def evaluate(
         option = "--media shows the worst cases" if media else "--curve shows the learning curve"
         raise OptionError(f"{option} in the report: give --output too")
     learned = None if curve is None else read_curve(curve)
-    _warn_of_training_samples(split)
+    warn_of_training_samples(split)
     with Bundle.open(bundle) as opened:
         found = measure_bundle(opened, data, split)
         _print(found.rows)
@@ -147,7 +147,8 @@ def evaluate_geometry(
         _print(face_geometry.evaluate_geometry(finder, data, teacher))
 
 
-def _warn_of_training_samples(split: str) -> None:
+def warn_of_training_samples(split: str) -> None:
+    """Say on stderr that metrics of split train mean little."""
     if split == "train":
         print("networks are trained on split train: metrics on it say little", file=sys.stderr)
 
@@ -184,7 +185,7 @@ def evaluate_face(
 
     from affectstream.train.evaluate.parts import face_encoder as faces
 
-    _warn_of_training_samples(split)
+    warn_of_training_samples(split)
     found = faces.evaluate(faces.FaceEncoder(encoder), data, split, linear)
     print("\n".join(faces.lines(found)))
     print(msgspec.json.encode(found).decode())
@@ -218,124 +219,8 @@ def evaluate_voice(
     from affectstream.train.evaluate.parts.voice_models import open_voice_model
 
     for part in split or []:
-        _warn_of_training_samples(part)
+        warn_of_training_samples(part)
     with open_voice_model(encoder) as model:
         found = voices.evaluate(model, data, split or ["valid"], changed=changed)
     print("\n".join(voices.lines(found)))
     print(msgspec.json.encode(found).decode())
-
-
-def evaluate_fusion(
-    data: Annotated[Path, typer.Option(help="A prepared data set, such as 'paired'.")],
-    members: Annotated[
-        list[str], typer.Option("--member", help="Bundle of one modality. Repeatable.")
-    ],
-    fused: Annotated[
-        list[str] | None, typer.Option(help="Bundle of late fusion. Repeatable.")
-    ] = None,
-    conflicts: Annotated[
-        Path | None,
-        typer.Option(help="Data set of pairs that disagree, made by 'paired --conflicts 1'."),
-    ] = None,
-    split: Annotated[str, typer.Option(help="Split of the data set.")] = "valid",
-) -> None:
-    """Compare fused bundles with their members, and with two rules that need no training.
-
-    Example: [bold]affectstream train evaluate-fusion --member face --member voice --data paired[/bold]
-    """
-    from affectstream.train.evaluate.fusion import compare_fusions
-
-    compare_fusions(members, fused or [], data, conflicts, split)
-
-
-def compare(
-    networks: Annotated[
-        list[str],
-        typer.Argument(help="Evaluations, runs, folds or bundles ('pocket'), two or more."),
-    ],
-    data: Annotated[
-        Path | None,
-        typer.Option(help="Prepared data set, for runs and bundles without an evaluation."),
-    ] = None,
-    split: Split = "valid",
-    common: Annotated[
-        bool, typer.Option("--common", help="Compare on the samples that all have, if some differ.")
-    ] = False,
-    metric: Annotated[
-        str | None,
-        typer.Option(
-            help="What decides which is best.", show_default="the first of the first task"
-        ),
-    ] = None,
-    max_ms: Annotated[
-        float | None, typer.Option(help="Recommend none that takes longer for a hop here.")
-    ] = None,
-    max_mb: Annotated[
-        float | None, typer.Option(help="Recommend none whose engines are larger.")
-    ] = None,
-    margin: Annotated[
-        float, typer.Option(help="Loss against the best that a cheaper network must not exceed.")
-    ] = 0.03,
-    output: Annotated[
-        Path | None, output_option(help="Also write a report, and all results as JSON.")
-    ] = None,
-) -> None:
-    """Compare networks sample by sample: is one better, or is it chance? Which to take?
-
-    Differences are the second's metric minus the first's; a star marks an interval without 0. 'train evaluate
-    --output' writes evaluations, 'train folds' folds.
-
-    Example: [bold]affectstream train compare runs/cnn runs/tiny_vit --data prepared/fer2013[/bold]
-    """
-    from affectstream.stream.errors import OptionError
-    from affectstream.train.compare import comparison, recommend
-    from affectstream.train.compare.candidates import check_same, open_candidates
-    from affectstream.train.compare.comparison_files import PAGE, write
-
-    if len(networks) < 2:
-        raise OptionError(f"{networks[0]} alone cannot be compared: name two networks or more")
-    if data is not None:
-        _warn_of_training_samples(split)
-    candidates = open_candidates(networks, data, split)
-    check_same(candidates, common=common)
-    compared = comparison.compare(candidates)
-    rules = recommend.Rules(max_ms, max_mb, margin)
-    recommended = recommend.recommend(compared[0], candidates, metric, rules)
-    for one in compared:
-        print("\n".join(one.lines()))
-    print(*recommended.steps, f"recommended: {recommended.choice or 'none'}", sep="\n")
-    if output is not None:
-        write(candidates, compared, recommended, output)
-        print(f"report: {output / PAGE}", file=sys.stderr)
-
-
-def report(
-    runs: Annotated[
-        list[Path] | None,
-        typer.Option(help="Folder of runs, or one run; repeat.", show_default="runs"),
-    ] = None,
-    output: Annotated[
-        Path | None, output_option(help="Also write the table: .md, .csv or .json.")
-    ] = None,
-    curves: Annotated[
-        Path | None, typer.Option(help="Draw the curves of each run into this folder.")
-    ] = None,
-) -> None:
-    """Compare runs in one table: parameters, best epoch, metrics, overfitting, minutes, memory.
-
-    Example: [bold]affectstream train report --runs runs --output runs.md[/bold]
-    """
-    from affectstream.train.evaluate import report as reports
-    from affectstream.train.fit.checkpoint import read_log
-
-    folders = runs or [Path("runs")]
-    rows = reports.table(folders)
-    print("\n".join(reports.lines(rows)))
-    if output is not None:
-        reports.write(rows, output)
-    if curves is not None:
-        for folder in folders:
-            for run in reports.find_runs(folder):
-                if read_log(run):
-                    name = "-".join(run.relative_to(folder).parts) or run.name
-                    reports.draw(run, curves / f"{name}.png")

@@ -80,35 +80,28 @@ class Block(nn.Module):
         return F.relu(self.body(x) + self.shortcut(x))
 
 
-class MelResNet(VoiceEncoder):
-    """Sound to one embedding; see the module."""
+class MelVoice(VoiceEncoder):
+    """Log-mels, which change at random in training, to states over time, pooled to one embedding."""
 
     last_layers = ("project",)
+    mel: nn.Module
 
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
-        stem, first, second, last, self.width = (int(spec.options[name]) for name in WIDTHS)
         self.steps, self.samples = 1, spec.samples
         self.change, self.bars = (int(spec.options[name]) for name in ("mel_change", "mel_bars"))
-        self.mel = LogMel()
-        self.stem = Conv2dNormActivation(2, stem, 5, 2)
-        self.stages = nn.Sequential(
-            Block(stem, first, (2, 2), 0.05),
-            Block(first, second, (2, 2), 0.1),
-            Block(second, last, (2, 1), 0.1),
-        )
-        self.flat = nn.Sequential(
-            nn.Conv1d(last * BANDS // 16, self.width, 1, bias=False),
-            nn.BatchNorm1d(self.width),
-            nn.ReLU(inplace=True),
-        )
-        self.attend = AttentiveStatistics(self.width)
+
+    def add_pool(self, width: int) -> None:
+        """Add the layers behind the states, whose width is also that of the embedding."""
+        self.width = width
+        self.attend = AttentiveStatistics(width)
         self.project = nn.Sequential(
-            nn.Dropout(0.4),
-            nn.Linear(self.attend.width, self.width),
-            nn.LayerNorm(self.width),
-            nn.ReLU(),
+            nn.Dropout(0.4), nn.Linear(self.attend.width, width), nn.LayerNorm(width), nn.ReLU()
         )
+
+    def states(self, mel: Tensor) -> Tensor:
+        """Log-mels (N, bands, frames) to (N, D, T)."""
+        raise NotImplementedError
 
     def forward(self, samples: Tensor) -> Tensor:
         """See `VoiceEncoder`."""
@@ -121,12 +114,37 @@ class MelResNet(VoiceEncoder):
             mel = change_mel(mel)
         if self.training and self.bars:
             mel = spec_augment(mel, bars=self.bars)
-        x = level(mel).contiguous(memory_format=torch.channels_last)
-        return (self.attend(self.flat(self.stages(self.stem(x)).flatten(1, 2))),)
+        return (self.attend(self.states(mel)),)
 
     def finish(self, pooled: Tensor) -> Tensor:  # type: ignore[override]
         """(N, 1, D)."""
         return self.project(pooled).unsqueeze(1)
+
+
+class MelResNet(MelVoice):
+    """Sound to one embedding; see the module."""
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        super().__init__(spec)
+        stem, first, second, last, width = (int(spec.options[name]) for name in WIDTHS)
+        self.mel = LogMel()
+        self.stem = Conv2dNormActivation(2, stem, 5, 2)
+        self.stages = nn.Sequential(
+            Block(stem, first, (2, 2), 0.05),
+            Block(first, second, (2, 2), 0.1),
+            Block(second, last, (2, 1), 0.1),
+        )
+        self.flat = nn.Sequential(
+            nn.Conv1d(last * BANDS // 16, width, 1, bias=False),
+            nn.BatchNorm1d(width),
+            nn.ReLU(inplace=True),
+        )
+        self.add_pool(width)
+
+    def states(self, mel: Tensor) -> Tensor:
+        """See `MelVoice`."""
+        x = level(mel).contiguous(memory_format=torch.channels_last)
+        return self.flat(self.stages(self.stem(x)).flatten(1, 2))
 
 
 def _build(spec: NetworkSpec) -> Network:

@@ -17,19 +17,18 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
-from affectstream.train.loader.augment_sound import BARS, change_mel, spec_augment
+from affectstream.train.loader.augment_sound import BARS
 from affectstream.train.networks.network import (
     Network,
     NetworkSpec,
     Value,
-    VoiceEncoder,
     frozen_first,
 )
-from affectstream.train.networks.pooling import AttentiveStatistics
 from affectstream.train.networks.whisper import WhisperMel, level, whisper_layers
 from affectstream.train.onnx.int8_storage import store_weights_as_int8
 from affectstream.train.recipe import FitConfig
 from affectstream.train.recipes.documented.mel_cnn import voice_network
+from affectstream.train.recipes.mel_resnet import MelVoice
 from affectstream.train.recipes.net_recipe import NetRecipe
 
 OPTIONS: Mapping[str, Value] = {
@@ -46,52 +45,28 @@ of the embedding; what augments."""
 TINY: Mapping[str, Value] = {"voice_width": 32, "voice_heads": 2, "voice_out": 32}
 
 
-class WhisperVoice(VoiceEncoder):
+class WhisperVoice(MelVoice):
     """Sound to one embedding; see the module."""
 
-    last_layers = ("project",)
-
     def __init__(self, spec: NetworkSpec) -> None:
-        super().__init__()
-        names = ("voice_width", "voice_merged", "voice_out", "mel_change", "mel_bars")
-        inner, self.merged, self.width, self.change, self.bars = (
-            int(spec.options[name]) for name in names
-        )
-        self.steps, self.samples = 1, spec.samples
+        super().__init__(spec)
+        names = ("voice_width", "voice_merged", "voice_out")
+        inner, self.merged, width = (int(spec.options[name]) for name in names)
         self.mel = WhisperMel()
         self.backbone = whisper_layers(spec)
         self.shares = nn.Parameter(torch.zeros(len(self.backbone.layers) + 1))
         self.narrow = nn.Sequential(
-            nn.Conv1d(inner, self.width, 1, bias=False), nn.BatchNorm1d(self.width), nn.ReLU()
+            nn.Conv1d(inner, width, 1, bias=False), nn.BatchNorm1d(width), nn.ReLU()
         )
-        self.attend = AttentiveStatistics(self.width)
-        self.project = nn.Sequential(
-            nn.Dropout(0.4),
-            nn.Linear(self.attend.width, self.width),
-            nn.LayerNorm(self.width),
-            nn.ReLU(),
-        )
+        self.add_pool(width)
 
-    def forward(self, samples: Tensor) -> Tensor:
-        """See `VoiceEncoder`."""
-        return self.finish(*self.features(samples))
-
-    def features(self, samples: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
-        """Means and deviations over time."""
-        mel = self.mel(samples)
-        if self.training and self.change:
-            mel = change_mel(mel)
-        if self.training and self.bars:
-            mel = spec_augment(mel, bars=self.bars)
+    def states(self, mel: Tensor) -> Tensor:
+        """See `MelVoice`."""
         states = self.backbone(level(mel), self.merged)
         normal = [F.layer_norm(state, state.shape[2:]) for state in states]
         mixed = sum(share * x for share, x in zip(self.shares.softmax(0), normal, strict=True))
         assert isinstance(mixed, Tensor)
-        return (self.attend(self.narrow(mixed.transpose(1, 2))),)
-
-    def finish(self, pooled: Tensor) -> Tensor:  # type: ignore[override]
-        """(N, 1, D)."""
-        return self.project(pooled).unsqueeze(1)
+        return self.narrow(mixed.transpose(1, 2))
 
 
 def _build(spec: NetworkSpec) -> Network:
