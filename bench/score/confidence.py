@@ -36,8 +36,7 @@ from affectstream.train.calibration import (
     people_in,
     probabilities,
 )
-from affectstream.train.data.degrade.sample import FACES
-from affectstream.train.data.degrade.voices import DEGRADATIONS
+from affectstream.train.data.degrade import PAIRED_FACES, VOICES
 from affectstream.train.predict.bundle_outputs import bundle_outputs
 from affectstream.train.predict.bundle_samples import bundle_samples, valid_batches
 from affectstream.train.statistics import Groups, paired_difference
@@ -46,8 +45,8 @@ HALVES = "train", "valid"
 DEGRADED = " ~"
 """In the id of a pair whose modalities are degraded, before the names of what was done to each."""
 KINDS: Mapping[str, Sequence[str]] = {
-    "video": list(FACES),
-    "voice": list(DEGRADATIONS),
+    "video": list(PAIRED_FACES),
+    "voice": list(VOICES),
     "text": ["missing_words"],
 }
 

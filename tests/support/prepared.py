@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 
 from affectstream.stream.faces.crop import scaled_template
-from affectstream.train.data.dataset import FORMAT, INFO, CropInfo, DatasetInfo, encode_info
+from affectstream.train.data.dataset import FORMAT, INFO, CropInfo, DatasetInfo
 from affectstream.train.data.prepare.shards import (
     SHARD_BYTES,
     Progress,
@@ -15,6 +15,7 @@ from affectstream.train.data.prepare.shards import (
     shard_path,
 )
 from affectstream.train.data.sample import Sample
+from affectstream.train.files import encode_json
 
 LABELS = ("neutral", "joy", "surprise", "anger")
 SIDE = 64
@@ -122,7 +123,7 @@ def write(
         parameters={},
         versions={},
     )
-    (folder / INFO).write_bytes(encode_info(info))
+    (folder / INFO).write_bytes(encode_json(info))
     for number in range(count):
         shard_path(folder, number).unlink()
     return folder

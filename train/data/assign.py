@@ -33,11 +33,10 @@ def assign_splits(
 ) -> tuple[dict[str, str | None], list[str]]:
     """The split of each id that is not left out, and the participants in more than one split.
 
-    `split` is ``official`` (the rows' own), ``none``, or shares that are dealt `by` participant or sample;
-    recordings and dialogues stand for participants where none are named.
-    Pictures and sounds in several splits are refused, dropped from training, or kept, as `duplicates`
-    says. With `may_share` the official splits may share participants. Raises `SplitError` for a leak and
-    for repeated ids, `DataError` for missing participants.
+    `split` is ``official`` (the rows' own), ``none``, or shares that are dealt `by` participant (recordings
+    and dialogues where none are named) or sample. Pictures and sounds in several splits are refused, dropped
+    from training, or kept, as `duplicates` says. With `may_share` the official splits may share participants.
+    Raises `SplitError` for a leak and for repeated ids, `DataError` for missing participants.
     """
     ids = [row["id"] for row in rows]
     check_ids(ids)
@@ -64,10 +63,8 @@ def assign_splits(
 
 
 def _deal(rows: Rows, shares: Mapping[str, float], by: By, seed: int) -> list[str | None]:
-    """By participant if that is asked for, by recording and dialogue if there are no participants.
-
-    Else sample by sample. Samples with the same picture or sound go to the same split.
-    """
+    """Deal whole participants (else recordings and dialogues) or samples; the same picture or sound to one
+    split."""
     ids = [row["id"] for row in rows]
     participants = [row["participant"] for row in rows]
     labels = [row["emotion"] or row["sentiment"] for row in rows]
@@ -88,11 +85,6 @@ def _deal(rows: Rows, shares: Mapping[str, float], by: By, seed: int) -> list[st
         if len(set(groups)) < len(set(copies)):
             return list(split_by_group(groups, labels, shares, seed, name="recording"))
     label_of = dict(zip(reversed(copies), reversed(labels), strict=True))
-    split_of = dict(
-        zip(
-            label_of,
-            split_by_sample(list(label_of), list(label_of.values()), shares, seed),
-            strict=True,
-        )
-    )
+    parts = split_by_sample(list(label_of), list(label_of.values()), shares, seed)
+    split_of = dict(zip(label_of, parts, strict=True))
     return [split_of[key] for key in copies]

@@ -1,9 +1,7 @@
 """A prepared data set: the one format that every recipe reads.
 
 A folder with `dataset.json` (`DatasetInfo`) and shards `samples-00000.parquet`, ... of bounded size
-with the columns of `sample.SCHEMA`. A shard has row groups of a few megabytes: `Dataset` reads a whole
-group to get a sample, and caches the groups that it read last. Nothing here needs torch. A `Dataset`
-can be pickled to a worker process, which opens the files again.
+with the columns of `sample.SCHEMA`. A shard has row groups of a few megabytes. Nothing here needs torch.
 """
 
 from __future__ import annotations
@@ -62,7 +60,6 @@ class DatasetInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     format: str
     name: str
     source: str
-    """The title of the original data set."""
     licence: str
     rows: int
     splits: dict[str, int]
@@ -82,16 +79,10 @@ class DatasetInfo(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     crop: CropInfo | None
     shards: tuple[Shard, ...]
     parameters: dict[str, Any]
-    """The settings of `train prepare`."""
     versions: dict[str, str]
     notes: tuple[str, ...] = ()
     of: str | None = None
     """Folder of the data set that holds the shards, if this one has only other splits (`resplit`)."""
-
-
-def encode_info(info: DatasetInfo) -> bytes:
-    """The text of `dataset.json`, indented, with a newline at its end."""
-    return msgspec.json.format(msgspec.json.encode(info), indent=2) + b"\n"
 
 
 def read_info(folder: Path) -> DatasetInfo:
@@ -116,7 +107,10 @@ def read_info(folder: Path) -> DatasetInfo:
 
 
 class Dataset:
-    """An open data set: a sequence of samples, in the order of the files."""
+    """An open data set: a sequence of samples, in the order of the files.
+
+    It caches the row groups that it read last. It can be pickled to a process, which opens the files again.
+    """
 
     def __init__(
         self,
@@ -125,10 +119,8 @@ class Dataset:
         large: Sequence[str] = LARGE_COLUMNS,
         cache_bytes: int = CACHE_BYTES,
     ) -> None:
-        """Open `folder`; of `LARGE_COLUMNS` only those in `large` are read.
-
-        Raises `DataMissing` for an absent file, `DataError` for one with other rows than stated.
-        """
+        """Open `folder`; of `LARGE_COLUMNS` only those in `large` are read. Raises `DataMissing` for an
+        absent file, `DataError` for one with other rows than stated."""
         self.folder = Path(folder)
         self.info = read_info(self.folder)
         self._large, self._limit = tuple(large), cache_bytes
@@ -174,10 +166,8 @@ class Dataset:
         return row
 
     def column(self, name: str) -> NDArray[Any]:
-        """One small column (N,): float32 with NaN for null, other types as objects with None.
-
-        Raises `KeyError` for a large or unknown one.
-        """
+        """One small column (N,): float32 with NaN for null, other types as objects with None, else
+        `KeyError`."""
         if name not in SMALL_COLUMNS:
             raise KeyError(f"{name!r} is none of {', '.join(SMALL_COLUMNS)}")
         if name == "split" and self._splits is not None:
@@ -219,7 +209,6 @@ class Dataset:
         )
 
     def _table(self, group: int) -> pa.Table:
-        """A row group, from memory or from the file."""
         if group in self._cache:
             self._cache.move_to_end(group)
             return self._cache[group]
@@ -239,7 +228,6 @@ def has_value(values: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def _shard_folder(folder: Path, info: DatasetInfo) -> Path:
-    """The folder of the shards of a data set that has only other splits."""
     home = Path(str(info.of))
     if read_info(home).content_sha256 != info.content_sha256:
         raise DataError(

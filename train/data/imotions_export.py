@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 from affectstream.engines.labels import EMOTIONS
@@ -57,7 +57,6 @@ class Layout:
     line: int
     """Number of the header's line, from 0."""
     names: tuple[str, ...]
-    """As written in the header."""
     respondent: str | None
     age: float | None
     gender: Gender | None
@@ -77,13 +76,11 @@ def normalize(name: str) -> str:
 def find_layout(path: Path) -> Layout:
     """Find the header of an export. Raises `DataMissing` or `DataError`, with what was found."""
     encoding = _encoding(path)
-    respondent: dict[str, str] = {}
+    about: dict[str, str] = {}
     with _damage_as_data_error(path), path.open(encoding=encoding, newline="") as file:
-        for number, line in enumerate(file):
-            if number >= PREAMBLE_LINES:
-                break
+        for number, line in enumerate(islice(file, PREAMBLE_LINES)):
             if line.lstrip('"\ufeff ').startswith("#"):
-                respondent = {**_respondent(line), **respondent}
+                about = {**_respondent(line), **about}
                 continue
             for separator in SEPARATORS:
                 cells = _cells(line, separator)
@@ -91,19 +88,13 @@ def find_layout(path: Path) -> Layout:
                 if not set(names) & set(TIME_COLUMNS) or not set(names) & FACE_COLUMNS:
                     continue
                 # Old exports repeat the respondent in every row.
-                first = dict(zip(names, _cells(next(file, ""), separator), strict=False))
-                respondent = {**first, **respondent}
-                gender = respondent.get("gender", "").strip().casefold()
-                return Layout(
-                    path,
-                    encoding,
-                    separator,
-                    number,
-                    tuple(cells),
-                    respondent.get("name") or None,
-                    to_number(respondent.get("age", "")) or None,  # 0 is "not given"
-                    next((known for known in GENDERS if known == gender), None),
-                )
+                first = zip(names, _cells(next(file, ""), separator), strict=False)
+                about = {**dict(first), **about}
+                age = to_number(about.get("age", "")) or None  # 0 is "not given"
+                gender = about.get("gender", "").strip().casefold()
+                known = next((each for each in GENDERS if each == gender), None)
+                who = about.get("name") or None
+                return Layout(path, encoding, separator, number, tuple(cells), who, age, known)
     raise DataError(
         f"{path}: no header in its first {PREAMBLE_LINES} lines, expected a row with Timestamp or "
         "MediaTime and columns of the face sensor (Joy, Anger, ..., Attention, Engagement, Valence)"
@@ -176,18 +167,14 @@ def _respondent(line: str) -> dict[str, str]:
 
 
 def _cells(line: str, separator: str) -> list[str]:
-    return [
-        cell.strip() for cell in next(csv.reader([line.strip("\r\n")], delimiter=separator), [])
-    ]
+    row = next(csv.reader([line.strip("\r\n")], delimiter=separator), [])
+    return [cell.strip() for cell in row]
 
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """The values of the face sensor at one moment; all None if it saw no face.
-
-    `time_us` is on the clock of the time column. `intensities` by emotion, `attention` and `engagement`
-    are in [0, 1], `valence` in [-1, 1].
-    """
+    """The face sensor at one moment: `time_us` on the clock of the time column, `intensities` by emotion,
+    `attention` and `engagement` in [0, 1], `valence` in [-1, 1]; all None if it saw no face."""
 
     time_us: int
     stimulus: str | None
@@ -200,13 +187,12 @@ class Annotation:
     def emotion(self) -> str | None:
         """The strongest emotion of at least `STRONG`, else neutral; None if there was no face.
 
-        Only newer exports have a column for neutral. It is not asked, so that the same face has the same
-        label in exports of all versions.
+        A column for neutral is not used: only newer exports have one.
         """
         if not self.intensities:
             return None
         found = {
-            name: v for name, v in self.intensities.items() if name != "neutral" and v >= STRONG
+            name: v for name, v in self.intensities.items() if name != "neutral" if v >= STRONG
         }
         return max(found, key=lambda name: found[name], default="neutral")
 
@@ -228,11 +214,16 @@ def read_annotations(
     if not clock:
         raise DataError(f"{layout.path}: no column {time}; found {', '.join(layout.names[:40])}")
     place, source = layout.find(STIMULUS_COLUMNS), layout.find(SOURCE_COLUMNS)
-    columns = [_value_column(layout, choices) for choices in _VALUES]
+    columns = {
+        name: (at[0], scale)
+        for name, choices in _VALUES.items()
+        for column, scale in choices.items()
+        if (at := layout.find([column]))
+    }
     sensor_names = FACE_SOURCES if event_source is None else (event_source.casefold(),)
     sensors, stimuli = set[str](), set[str]()
     annotations: list[Annotation] = []
-    last: list[float | None] = []
+    last: dict[str, float] = {}
     names_sensors = any(_sensors(cells, source) for cells in rows(layout))
     for cells in rows(layout):
         found = _sensors(cells, source)
@@ -244,14 +235,13 @@ def read_annotations(
         time_ms = to_number(cells[clock[0]])
         if time_ms is None or (stimulus is not None and shown != stimulus):
             continue
-        values = [_value(cells, column, scale, layout) for column, scale in columns]
+        values = _values(cells, columns, layout)
         # Where rows do not name their sensor, a row that repeats every value is of another sensor.
-        if not names_sensors and values == last:
+        if not names_sensors and values == last and annotations:
             continue
         last = values
-        emotions = zip(EMOTIONS, values, strict=False)
-        intensities = {name: value for name, value in emotions if value is not None}
-        more = values[len(EMOTIONS) : len(EMOTIONS) + 3]
+        intensities = {name: values[name] for name in EMOTIONS if name in values}
+        more = (values.get(name) for name in ("attention", "engagement", "valence"))
         annotations.append(Annotation(round(time_ms * 1000), shown or None, intensities, *more))
     if not annotations:
         if stimulus is not None and stimulus not in stimuli:
@@ -281,33 +271,31 @@ def _odds(value: float) -> float:
 
 
 Scale = Callable[[float], float]
-_VALUES: tuple[Mapping[str, Scale], ...] = (
-    *({name: _percent, f"{name}evidence": _odds} for name in EMOTIONS),
-    {"attention": _percent},
-    {"engagement": _percent},
-    {"valence": partial(_percent, low=-100)},
-    *({name: float, f"{name}degrees": float} for name in ("yaw", "pitch", "roll")),
-)
-"""For each value of a row the columns that may hold it, with their scale. Only the emotions and the three
-after them are kept; the head's angles show whether a row repeats the one before."""
+_VALUES: Mapping[str, Mapping[str, Scale]] = {
+    **{name: {f"{name}evidence": _odds, name: _percent} for name in EMOTIONS},
+    "attention": {"attention": _percent},
+    "engagement": {"engagement": _percent},
+    "valence": {"valence": partial(_percent, low=-100)},
+    **{name: {f"{name}degrees": float, name: float} for name in ("yaw", "pitch", "roll")},
+}
+"""For each value of a row the columns that may hold it, the preferred one last, with their scale. The head's
+angles only show whether a row repeats the one before."""
 
 
-def _value_column(layout: Layout, choices: Mapping[str, Scale]) -> tuple[int | None, Scale]:
-    """The column of a value, None if the export has none, and its scale."""
-    found = ((layout.find([name]), scale) for name, scale in choices.items())
-    return next(((at[0], scale) for at, scale in found if at), (None, float))
-
-
-def _value(cells: Sequence[str], column: int | None, scale: Scale, layout: Layout) -> float | None:
-    found = None if column is None else to_number(cells[column])
-    if column is None or found is None:
-        return None
-    try:
-        return scale(found)
-    except ValueError as expected:
-        raise DataError(
-            f"{layout.path}: {layout.names[column]} is {found:g}, expected {expected}"
-        ) from None
+def _values(
+    cells: Sequence[str], columns: Mapping[str, tuple[int, Scale]], layout: Layout
+) -> dict[str, float]:
+    """The values that a row has."""
+    values = {}
+    for name, (column, scale) in columns.items():
+        if (found := to_number(cells[column])) is not None:
+            try:
+                values[name] = scale(found)
+            except ValueError as expected:
+                raise DataError(
+                    f"{layout.path}: {layout.names[column]} is {found:g}, expected {expected}"
+                ) from None
+    return values
 
 
 def _sensors(cells: Sequence[str], columns: Sequence[int]) -> set[str]:

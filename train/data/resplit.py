@@ -1,7 +1,6 @@
 """The same samples with other splits: a small folder that points at a prepared data set.
 
-Every command that takes a data set takes such a folder. Its hash of the splits differs, so that a run is
-not resumed with other splits; no sample is copied.
+Every command that takes a data set takes such a folder. No sample is copied.
 """
 
 from __future__ import annotations
@@ -14,11 +13,11 @@ import pyarrow.parquet as pq
 from msgspec import structs
 
 from affectstream.stream.sinks.base import writing
-from affectstream.train.data.dataset import INFO, OTHER_SPLITS, Dataset, encode_info
+from affectstream.train.data.dataset import INFO, OTHER_SPLITS, Dataset
 from affectstream.train.data.prepare.shards import hash_splits
 from affectstream.train.data.sample import SPLITS, Split
 from affectstream.train.data.splits import check_disjoint, in_several_splits
-from affectstream.train.files import write_atomically
+from affectstream.train.files import encode_json, write_atomically
 
 
 def resplit(
@@ -50,4 +49,4 @@ def resplit(
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         pq.write_table(table, folder / OTHER_SPLITS)
-    write_atomically(folder / INFO, encode_info(info))  # last: it makes the folder a data set
+    write_atomically(folder / INFO, encode_json(info))  # last: it makes the folder a data set

@@ -3,9 +3,8 @@
 In memory pictures and sound are arrays; in a row of `samples-*.parquet` they are bytes:
 
 - A crop of up to `MAX_LOSSLESS_PIXELS` a side is a PNG: in a small face a block of JPEG is as large
-  as a corner of the mouth. A larger crop is a JPEG of quality `JPEG_QUALITY`, a fifth of the size.
-  A grey picture is stored with one channel and read back with three.
-- Sound is 16-bit, half the size of 32-bit floats; its noise lies 98 dB below full scale.
+  as a corner of the mouth. A larger crop is a JPEG of quality `JPEG_QUALITY`.
+- Sound is 16-bit; its noise lies 98 dB below full scale.
 
 A field that a sample lacks is null. Nothing here needs torch.
 """
@@ -75,6 +74,8 @@ without crops whose sound is absent or silent, because two people may well be si
 LATER_COLUMNS = ("votes", "arousal")
 """Columns that older data sets lack: all their values are null."""
 SMALL_COLUMNS = tuple(name for name in SCHEMA.names if name not in LARGE_COLUMNS)
+BY_EMOTION = ("intensities", "votes")
+"""Columns with a number for each of `EMOTIONS`."""
 
 TASKS = {
     "emotion": "emotion",
@@ -86,7 +87,6 @@ TASKS = {
     "sentiment": "sentiment",
     "intensity": "intensity",
 }
-"""The column that holds the labels of each task."""
 
 RANGES = {
     "intensity": (0.0, 1.0),
@@ -95,7 +95,6 @@ RANGES = {
     "valence": (-1.0, 1.0),
     "arousal": (-1.0, 1.0),
 }
-"""Lowest and highest value of the numeric labels."""
 _WORDS: Mapping[str, tuple[str, ...]] = {
     "emotion": EMOTIONS,
     "sentiment": SENTIMENTS,
@@ -158,11 +157,10 @@ def to_row(sample: Sample) -> dict[str, Any]:
     if sample.audio is not None:
         row["audio"], row["audio_samples"] = encode_audio(sample.audio), len(sample.audio)
         content.update(row["audio"])
-    if sample.intensities is not None:
-        values = [None if math.isnan(value) else value for value in sample.intensities.tolist()]
-        row["intensities"] = dict(zip(EMOTIONS, values, strict=True))
-    if sample.votes is not None:
-        row["votes"] = dict(zip(EMOTIONS, sample.votes.tolist(), strict=True))
+    for name in BY_EMOTION:
+        if (found := getattr(sample, name)) is not None:
+            values = [None if math.isnan(value) else value for value in found.tolist()]
+            row[name] = dict(zip(EMOTIONS, values, strict=True))
     empty = sample.crops is None and (sample.audio is None or not sample.audio.any())
     row["content"] = None if empty else content.hexdigest()
     return row
@@ -177,11 +175,9 @@ def from_row(row: Mapping[str, Any]) -> Sample:
         values["crop_times_us"] = np.asarray(values["crop_times_us"], np.int64)
     if values["audio"] is not None:
         values["audio"] = decode_audio(values["audio"])
-    if values["intensities"] is not None:
-        found = [values["intensities"][name] for name in EMOTIONS]
-        values["intensities"] = np.asarray(found, np.float32)  # None becomes NaN
-    if values["votes"] is not None:
-        values["votes"] = np.asarray([values["votes"][name] for name in EMOTIONS], np.float32)
+    for name in BY_EMOTION:
+        if values[name] is not None:  # a None within it becomes NaN
+            values[name] = np.asarray([values[name][emotion] for emotion in EMOTIONS], np.float32)
     return Sample(**values)
 
 
@@ -200,6 +196,14 @@ def decode_crop(blob: bytes) -> NDArray[np.uint8]:
     if rgb is None:
         raise ValueError(f"a crop of {len(blob)} bytes is not a picture: the file is damaged")
     return np.asarray(rgb, np.uint8)
+
+
+def resize(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """A square picture, color or grey, at `size` pixels a side; the same array if it has that size."""
+    if picture.shape[0] == size:
+        return picture
+    how = cv2.INTER_AREA if picture.shape[0] > size else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(picture, (size, size), interpolation=how), np.uint8)
 
 
 def encode_audio(samples: NDArray[np.float32]) -> bytes:

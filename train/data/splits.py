@@ -2,7 +2,7 @@
 
 Pure functions of ids, labels, participants and a seed, independent of the order of the rows and of the
 machine. Shares are dealt here: scikit-learn neither keeps participants whole at given shares nor spreads
-rare labels evenly. Folds are scikit-learn's, on rows sorted by id. `check_disjoint` refuses a leak.
+rare labels evenly.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +23,8 @@ Label = str | None
 
 
 def parse_shares(text: str) -> dict[str, float]:
-    """Shares such as ``70/15/15`` of train, valid and test, or ``70/30`` of train and valid, as fractions.
-
-    A share of 0 is left out (``70/0/30``). Raises `OptionError`.
-    """
+    """Shares such as ``70/15/15`` of train, valid and test, or ``70/30`` of train and valid, as fractions. A
+    share of 0 is left out (``70/0/30``). Raises `OptionError`."""
     try:
         numbers = [float(part) for part in text.split("/")]
     except ValueError:
@@ -91,19 +89,23 @@ def split_by_group(
         group: np.array([tally[label] for label in present], np.float64)
         for group, tally in tallies.items()
     }
-    whole = sum(counts.values(), np.zeros(len(present)))
-    filled = {part: np.zeros(len(present)) for part in shares}
+    whole = np.maximum(sum(counts.values(), np.zeros(len(present))), 1.0)
+    names, share = list(shares), np.asarray(list(shares.values()))[:, None]
+    filled = np.zeros((len(names), len(present)))
     order = sorted(
         counts, key=lambda group: (-counts[group].sum(), _shuffle_key(group, seed), group)
     )
     placed: dict[str, str] = {}
     for number, group in enumerate(order):
-        empty = [part for part in shares if not filled[part].sum()]
+        empty = [part for part in range(len(names)) if not filled[part].sum()]
         # The last groups go to the parts that have none yet.
-        open_parts = empty if len(order) - number <= len(empty) else list(shares)
-        part = min(open_parts, key=lambda p: _cost(filled, p, counts[group], shares, whole))
-        filled[part] = filled[part] + counts[group]
-        placed[group] = part
+        open_parts = empty if len(order) - number <= len(empty) else range(len(names))
+        # What each part would hold with the group, row by row.
+        after = filled + counts[group] * np.eye(len(names))[:, :, None]
+        cost = np.square(after / whole / share - 1.0)
+        part = min(open_parts, key=lambda p: float(cost[p].sum()))
+        filled[part] += counts[group]
+        placed[group] = names[part]
     return [placed[group] for group in groups]
 
 
@@ -132,58 +134,53 @@ def joined_groups(*columns: Sequence[str | None]) -> list[str]:
     return [root(key)[1] for key in last]
 
 
-def stratified_folds(
-    ids: Sequence[str], labels: Sequence[Label], k: int, seed: int
-) -> NDArray[np.int64]:
-    """Fold 0 to k - 1 of each row, labels spread evenly (scikit-learn's `StratifiedKFold`)."""
-    from sklearn.model_selection import StratifiedKFold
-
-    check_ids(ids)
-    rarest = min(Counter(map(str, labels)).items(), key=lambda item: (item[1], item[0]))
-    if not 2 <= k <= rarest[1]:
-        raise SplitError(
-            f"{k} folds: expected 2 to {rarest[1]}, as many as label {rarest[0]!r} has samples"
-        )
-    splitter = StratifiedKFold(k, shuffle=True, random_state=seed)
-    order = np.argsort(np.asarray(ids, object))
-    return _folds(order, splitter.split(order, np.asarray(labels, str)[order]))
-
-
-def grouped_folds(
+def fold_numbers(
     ids: Sequence[str],
     labels: Sequence[Label],
-    groups: Sequence[str],
     k: int,
     seed: int,
+    groups: Sequence[str] | None = None,
     *,
     name: str = "participant",
 ) -> NDArray[np.int64]:
-    """As `stratified_folds`, with no group, such as a participant, in two folds (`StratifiedGroupKFold`)."""
-    from sklearn.model_selection import StratifiedGroupKFold
+    """Fold 0 to k - 1 of each row, labels spread evenly; no group, such as a participant, is in two folds.
+
+    They are those of scikit-learn's `StratifiedKFold` or `StratifiedGroupKFold`, on rows sorted by id.
+    Messages call a group a `name`. Raises `SplitError` for an impossible number of folds.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     check_ids(ids)
-    most = len(set(groups))
+    if groups is None:
+        splitter: type[StratifiedKFold | StratifiedGroupKFold] = StratifiedKFold
+        rarest, most = min(Counter(map(str, labels)).items(), key=lambda item: (item[1], item[0]))
+        expected = f"{k} folds: expected 2 to {most}, as many as label {rarest!r} has samples"
+    else:
+        splitter, most = StratifiedGroupKFold, len(set(groups))
+        expected = f"{k} folds by {name}: expected 2 to {most}, the {name}s"
     if not 2 <= k <= most:
-        raise SplitError(f"{k} folds by {name}: expected 2 to {most}, the {name}s")
-    splitter = StratifiedGroupKFold(k, shuffle=True, random_state=seed)
+        raise SplitError(expected)
     order = np.argsort(np.asarray(ids, object))
-    ordered = np.asarray(groups, str)[order]
+    ordered_labels = np.asarray(labels, str)[order]
+    ordered_groups = None if groups is None else np.asarray(groups, str)[order]
+    folds = np.empty(len(ids), np.int64)
     with warnings.catch_warnings():
         # A label of fewer than k samples is missing from some folds, as it must be.
         warnings.simplefilter("ignore", UserWarning)
-        return _folds(order, splitter.split(order, np.asarray(labels, str)[order], ordered))
+        pairs = splitter(k, shuffle=True, random_state=seed)
+        parts = pairs.split(order, ordered_labels, ordered_groups)
+        for number, (_, held_out) in enumerate(parts):
+            folds[order[held_out]] = number
+    return folds
 
 
-def leave_one_participant_out(
-    participants: Sequence[str],
-) -> Iterator[tuple[str, NDArray[np.bool_]]]:
-    """Each participant, in the order of names, with the rows to test on: theirs, (N,) bool."""
-    people = np.asarray(participants, object)
-    names = sorted(set(participants))
+def leave_one_participant_out(participants: Sequence[str]) -> tuple[list[str], NDArray[np.int64]]:
+    """The participants in the order of their names, and the number of each row's: its fold."""
+    names, numbers = np.unique(np.asarray(participants, str), return_inverse=True)
     if len(names) < 2:
-        raise SplitError(f"leaving one participant out needs two or more, found {_some(names)}")
-    for name in names:
-        yield name, people == name
+        found = _some(names.tolist())
+        raise SplitError(f"leaving one participant out needs two or more, found {found}")
+    return names.tolist(), numbers
 
 
 def in_several_splits(parts: Sequence[str | None], keys: Sequence[str | None]) -> list[str]:
@@ -202,10 +199,8 @@ def check_disjoint(
     participants: Sequence[str | None] = (),
     contents: Sequence[str | None] = (),
 ) -> None:
-    """Raise `SplitError` if parts share a participant, or the same picture or sound; it names them.
-
-    `parts` may be folds, as text. An empty sequence is not checked.
-    """
+    """Raise `SplitError` if parts (or folds, as text) share a participant, or the same picture or sound; it
+    names them. An empty sequence is not checked."""
     if participants and (both := in_several_splits(parts, participants)):
         raise SplitError(
             f"{len(both)} participant(s) are in more than one split: {_some(both)}; "
@@ -224,30 +219,6 @@ def check_disjoint(
         )
 
 
-def _cost(
-    filled: Mapping[str, NDArray[np.float64]],
-    part: str,
-    more: NDArray[np.float64],
-    shares: Mapping[str, float],
-    whole: NDArray[np.float64],
-) -> float:
-    """Squared distance of the labels' shares from `shares` once `more` is added to `part`."""
-    relative = [
-        (filled[p] + (more if p == part else 0.0)) / np.maximum(whole, 1.0) / shares[p]
-        for p in shares
-    ]
-    return float(np.square(np.stack(relative) - 1.0).sum())
-
-
-def _folds(
-    order: NDArray[np.int64], pairs: Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]
-) -> NDArray[np.int64]:
-    folds = np.empty(len(order), np.int64)
-    for number, (_, held_out) in enumerate(pairs):
-        folds[order[held_out]] = number
-    return folds
-
-
 def check_ids(ids: Sequence[str]) -> None:
     """Raise `SplitError` without samples, and for an id that occurs twice."""
     if not ids:
@@ -263,6 +234,5 @@ def _shuffle_key(text: str, seed: int) -> bytes:
 
 
 def _some(names: Sequence[str]) -> str:
-    """At most five names."""
     more = f" and {len(names) - 5} more" if len(names) > 5 else ""
     return ", ".join(names[:5]) + more

@@ -1,7 +1,6 @@
 """The logits of frozen members for a prepared data set: computed once through their engines, then cached.
 
-Late fusion learns from these alone, so an epoch costs next to nothing, and the trials of a study run no
-member again.
+Late fusion learns from these alone: an epoch costs next to nothing, and trials of a study run no member.
 """
 
 from __future__ import annotations
@@ -42,7 +41,6 @@ from affectstream.train.recipe import Batch
 from affectstream.train.tasks import Task
 
 FORMAT = 2
-"""Version of the cache files."""
 PARTS = ("logits", "mask", "truth", "rows")
 
 
@@ -67,8 +65,8 @@ class MemberLogits:
         return False
 
     def batch(self, picked: Sequence[int], training: AugmentState | None = None) -> Batch:
-        """``members (N, M, C)``, ``mask (N, M)`` and ``emotion (N,)`` of samples `picked`; with `training`
-        some members are hidden."""
+        """``members (N, M, C)``, ``mask (N, M)``, ``emotion (N,)``; with `training` some members are
+        hidden."""
         which = list(picked)
         mask = self.mask[which]
         if training is not None:
@@ -86,8 +84,8 @@ def hide_members(mask: Tensor, training: AugmentState) -> Tensor:
 def rows_for(members: Sequence[Member], dataset: Dataset, split: str | None) -> NDArray[np.int64]:
     """Rows of `split` that have an emotion and one modality or more of a member.
 
-    Raises `DataError` if there are none, if a member has none of its modalities in any of them, or if
-    they have emotions that the members do not know.
+    Raises `DataError` if there are none, if none has anything for a member, or for emotions that it does not
+    know.
     """
     takes = {member.name: modalities_of(member) for member in members}
     labeled = dataset.rows_of(split, task="emotion")
@@ -114,11 +112,8 @@ def predict_members(
     name: str, folder: Path, dataset: Dataset, rows: NDArray[np.int64], task: Task
 ) -> BundleOutputs:
     """The outputs of the bundle in `folder`, which messages call `name`, for those of `rows` that have one of
-    its modalities; `BundleOutputs.samples` are numbers among `rows`.
-
-    Raises `BundleError` for a bundle without logits, `DataError` for pictures that are cropped in
-    another way.
-    """
+    its modalities; `BundleOutputs.samples` are numbers among `rows`. Raises `BundleError` for a bundle
+    without logits, `DataError` for pictures that are cropped in another way."""
     with Bundle.open(folder) as bundle:
         if "logits" not in bundle.engines["fusion"].outputs:
             raise BundleError(f"{name} has a head without logits: only emotions can be fused")
@@ -163,18 +158,13 @@ def _compute(members: Sequence[Member], data: Path, split: str) -> MemberLogits:
     logits = np.zeros((len(rows), len(members), len(task.labels)), np.float32)
     mask = np.zeros((len(rows), len(members)), np.bool_)
     for number, member in enumerate(members):
-        print(
-            f"running {member.name} on {len(rows)} samples of split {split}",
-            file=sys.stderr,
-            flush=True,
-        )
+        notes = [f"running {member.name} on {len(rows)} samples of split {split}"]
         if split == "train" and was_trained_on(member.folder, data):
-            print(
+            notes.append(
                 f"{member.name} was trained on these samples, which it predicts better than new ones: its "
-                "weight may become too large",
-                file=sys.stderr,
-                flush=True,
+                "weight may become too large"
             )
+        print(*notes, sep="\n", file=sys.stderr, flush=True)
         found = predict_members(f"member {member.name!r}", member.folder, dataset, rows, task)
         logits[found.samples, number] = found.outputs["logits"]
         mask[found.samples, number] = True

@@ -43,15 +43,13 @@ class MemberRef:
     sha256: str
     """See `fingerprint`."""
     watches: bool
-    """Whether it takes pictures."""
 
 
 def find_members(bundles: Sequence[str]) -> tuple[Member, ...]:
     """The members that `bundles` name (folders, or ``pocket``), in that order.
 
-    Raises `OptionError` for fewer than two or one named twice, `BundleError` for a folder that is no
-    bundle and for bundles that do not match: all need the same labels in one order, one hop and one face
-    detector.
+    Raises `OptionError` for fewer than two or one named twice, `BundleError` for a folder that is no bundle
+    and for different labels, hops or face detectors.
     """
     folders = [find_bundle(bundle).resolve() for bundle in bundles]
     if len(folders) < LEAST:
@@ -121,7 +119,7 @@ def fusion_manifest(
     results: tuple[Measurement, ...] = (),
 ) -> Manifest:
     """The manifest of a bundle of `members`; `data` names source and licence of the weights' training
-    data."""
+    data.~"""
     manifests = [member.manifest for member in members]
     frame_rates = [m.frame_hz for m in manifests if m.crop is not None]
     weights = [f"{m.name}: {m.manifest.licences.weights}" for m in members]

@@ -1,8 +1,7 @@
 """Late fusion: the logits of frozen bundles, added up with learned weights.
 
 Methodology report: `late_fusion` learns one weight for each member, `enhanced_late_fusion` also a bias
-for each class; `evidence` (ours) a bias for each class and member. The members stay as they are, so they
-run once, and training sees only their logits.
+for each class; `evidence` (ours) a bias for each class and member.
 """
 
 from __future__ import annotations
@@ -50,10 +49,8 @@ Biases = Literal["none", "class", "member"]
 
 
 class LateFusion(nn.Module):
-    """``sum of mask x (weight x logits + bias)`` over the members, see `Biases`.
-
-    A bias for each class alone counts once, if any member is present.
-    """
+    """``sum of mask x (weight x logits + bias)`` over the members, see `Biases`. A bias for each class alone
+    counts once, if any member is present."""
 
     def __init__(self, weights: Sequence[float], classes: int, biases: Biases = "none") -> None:
         """`weights` are the initial ones, one for each member."""
@@ -134,9 +131,8 @@ class FusionRecipe:
     def bind(self, data: Path, config: FitConfig) -> Self:
         """This recipe for the members in `config` and the prepared data set in `data`.
 
-        Raises `OptionError` or `BundleError` for members that do not exist or do not match, `DataMissing` or
-        `DataError` if the data set has nothing for one of them, `RunError` for a member that was trained on
-        the same samples under other splits.
+        Raises as `find_members`, `check_unseen` and `member_logits`, `OptionError` for settings without
+        effect, and `DataError` for training samples of one class.
         """
         self._check_unused(config)
         members = find_members(config.members)

@@ -1,12 +1,9 @@
 """Augmentation of sound, as batched operations on the device of the samples.
 
-`augment` changes windows of samples as a room, a microphone, a line and a neighbor would. Speed is perturbed
-by resampling, which moves tempo and pitch together (Ko et al., 2015): it costs a fiftieth of a phase vocoder.
-Everything else is a product of spectra, so that a window is transformed there and back once.
-
-Encoders compute log-mels themselves, so they call what works on these: SpecAugment (Park et al., 2019), which
-hides parts of them, and `change_mel`, which changes tempo and pitch apart from each other and adds noise of
-random color.
+`augment` changes windows of samples. Speed is perturbed by resampling, which moves tempo and pitch together
+(Ko et al., 2015): it costs a fiftieth of a phase vocoder. Everything else is a product of spectra, so that a
+window is transformed there and back once. Encoders that compute log-mels call SpecAugment (Park et al., 2019)
+and `change_mel`, which changes tempo and pitch apart from each other.
 
 A window ends now and may begin with zeros. Augmented sound ends where the original ends.
 """
@@ -47,10 +44,9 @@ _DECIBEL = math.log(10.0) / 10.0
 def augment(samples: Tensor, generator: torch.Generator | None = None) -> Tensor:
     """Windows (N, L) float32 in [-1, 1] at 16 kHz, each changed at random, in the same form.
 
-    Speed by up to 12 %; the echo of a room; a line with fewer frequencies, tilted; noise of random color 0 to
-    35 dB below the sound; the sound of other rows 5 to 25 dB below; loudness, clipping and the steps of an
-    8-bit code. Zeros before the sound stay zeros, silence stays silence. Without a `generator`, torch's own
-    for the device is used.
+    Speed; the echo of a room; a line with fewer frequencies, tilted; noise of random color; the sound of
+    other rows; loudness, clipping and the steps of an 8-bit code. Zeros before the sound stay zeros, silence
+    stays silence. Without a `generator`, torch's own for the device is used.
     """
     count, length = samples.shape
     device = samples.device
@@ -120,10 +116,8 @@ def _read(sound: Tensor, at: Tensor) -> Tensor:
 
 
 def _echoes(grain: Tensor, decay_s: Tensor, direct_db: Tensor) -> Tensor:
-    """Responses (N, T) of rooms without the direct sound, of normal noise `grain` (N, T).
-
-    Noise under an exponential decay, from 2 ms on, `direct_db` (N, 1) below a direct sound of 1.
-    """
+    """Responses (N, T) of rooms without the direct sound: noise `grain` (N, T) under an exponential decay,
+    from 2 ms on, `direct_db` (N, 1) below a direct sound of 1."""
     time = torch.arange(grain.shape[1], device=grain.device) / _RATE
     shape = torch.exp(-6.9 * time / decay_s) * (time > 0.002)
     echo = grain * shape
@@ -154,8 +148,7 @@ def _power(spectrum: Tensor) -> Tensor:
 
 
 def _fast_length(length: int) -> int:
-    """The smallest product of a power of two and 1, 3, 5, 9 or 15 that is at least `length`: fast to
-    transform."""
+    """The smallest product of a power of two and 1, 3, 5, 9 or 15 from `length` on: fast to transform."""
     return min(odd << max(0, math.ceil(math.log2(length / odd))) for odd in (1, 3, 5, 9, 15))
 
 
@@ -167,11 +160,9 @@ def _since_onset(samples: Tensor) -> Tensor:
 def spec_augment(
     mel: Tensor, generator: torch.Generator | None = None, *, bars: int = BARS
 ) -> Tensor:
-    """Log-mels (N, B, T) with `bars` bars across frequency and as many across time hidden.
-
-    Hidden cells get the mean of their row. Time warping is left out: the authors of SpecAugment found that
-    it helps least. Without a `generator`, torch's own is used.
-    """
+    """Log-mels (N, B, T) with `bars` bars across frequency and as many across time hidden: their cells get
+    the mean of the row. Without time warping, which helps least. Without a `generator`, torch's own is
+    used."""
     count = len(mel)
     hidden = torch.zeros(mel.shape, dtype=torch.bool, device=mel.device)
     for axis in (1, 2):

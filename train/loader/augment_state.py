@@ -48,10 +48,8 @@ def augmented(shown: Tensor, owner: Tensor, training: AugmentState) -> Tensor:
 def drop_modalities(
     batch: dict[str, Tensor], modalities: Sequence[Modality], training: AugmentState
 ) -> None:
-    """Mask each modality of each sample, and its metadata, with probability `training.modality_dropout`.
-
-    A sample keeps at least one of its modalities. Only masks change.
-    """
+    """Mask each modality of each sample, and its metadata, with probability `training.modality_dropout`; a
+    sample keeps one of its modalities. Only masks change."""
     there = torch.stack([batch[f"{m}_mask"].any(1) for m in modalities], 1)
     count, extra = there.shape[1], "metadata_mask" in batch
     dice = torch.rand(len(there), count + extra, generator=training.generator)
@@ -64,10 +62,8 @@ def drop_modalities(
 
 
 def keep_some(there: Tensor, dice: Tensor, dropout: float) -> Tensor:
-    """Which of the parts (N, M) bool that are `there` stay: those whose `dice`, in [0, 1), reach `dropout`.
-
-    Of a sample that would lose all its parts, the one with the highest number stays.
-    """
+    """Which of the parts (N, M) bool that are `there` stay: those whose `dice`, in [0, 1), reach `dropout`;
+    of a sample that would lose all, the one with the highest number."""
     left = there & (dice >= dropout)
     best = torch.where(there, dice, -1.0).argmax(1, keepdim=True)
     last = there & torch.zeros_like(there).scatter(1, best, value=True)

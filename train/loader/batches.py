@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import copy
 import math
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
-from queue import Full, Queue
-from threading import Event, Thread
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch.utils.data import DataLoader
@@ -33,7 +33,7 @@ AHEAD = 4
 
 
 class BatchSource(Protocol):
-    """Samples by number; with `training` they are augmented."""
+    """Samples by number."""
 
     def __len__(self) -> int: ...
 
@@ -41,7 +41,7 @@ class BatchSource(Protocol):
         """Keep the samples on `device`, where `batch` then makes batches; False where they stay here."""
 
     def batch(self, picked: Sequence[int], training: AugmentState | None = None) -> Batch:
-        """Samples `picked`."""
+        """Samples `picked`, augmented with `training`."""
 
 
 class NumberedBatches(TorchDataset[Batch]):
@@ -115,72 +115,51 @@ class TrainBatches(NumberedBatches):
         """The batch of (epoch, number)."""
         (epoch, number), config = index, self._config
         seed = config.seed * 100_003 + epoch
-        order = self._order(seed)
-        picked = order[number * self._size : (number + 1) * self._size]
-        generator = torch.Generator().manual_seed((seed * 1_000_003 + number + 1) % 2**64)
-        augment = config.augment
+        picked = self._order(seed)[number * self._size : (number + 1) * self._size]
         state = AugmentState(
-            generator,
-            augment,
+            torch.Generator().manual_seed((seed * 1_000_003 + number + 1) % 2**64),
+            config.augment,
             config.modality_dropout,
             erasing=config.erasing,
             degrading=config.degrading,
-            mixup=config.mixup if augment else 0.0,
+            mixup=config.mixup if config.augment else 0.0,
         )
         return self._samples.batch(picked, state)
 
     def _order(self, seed: int) -> list[int]:
         """The samples of an epoch, by their numbers."""
-        if self._weights is None:
-            return _order(len(self._samples), seed)
-        generator = torch.Generator().manual_seed(seed)
         count = len(self._samples)
+        if self._weights is None:
+            return _shuffled(count, seed)
+        generator = torch.Generator().manual_seed(seed)
         drawn = torch.multinomial(self._weights, count, replacement=True, generator=generator)
-        found: list[int] = drawn.tolist()
-        return found
+        return cast(list[int], drawn.tolist())
 
 
 @lru_cache(maxsize=1)
-def _order(count: int, seed: int) -> list[int]:
+def _shuffled(count: int, seed: int) -> list[int]:
     """The numbers below `count` in random order."""
     generator = torch.Generator().manual_seed(seed)
-    order: list[int] = torch.randperm(count, generator=generator).tolist()
-    return order
+    return cast(list[int], torch.randperm(count, generator=generator).tolist())
 
 
 def in_advance(batches: Iterator[Batch]) -> Iterator[Batch]:
     """`batches`, of which a thread makes up to `AHEAD` while the caller computes; in pinned memory."""
-    made: Queue[Batch | BaseException | None] = Queue(AHEAD)
-    closed = Event()
 
-    def put(item: Batch | BaseException | None) -> None:
-        while not closed.is_set():
-            try:
-                return made.put(item, timeout=0.1)
-            except Full:
-                continue
+    def make() -> Batch | None:
+        batch = next(batches, None)
+        if batch is None or not torch.cuda.is_available():
+            return batch
+        return {name: part.pin_memory() for name, part in batch.items()}
 
-    def make() -> None:
-        try:
-            for batch in batches:
-                pin = torch.cuda.is_available()
-                put({name: part.pin_memory() if pin else part for name, part in batch.items()})
-                if closed.is_set():
-                    return
-            put(None)
-        except BaseException as error:  # raised where the batch is needed
-            put(error)
-
-    thread = Thread(target=make, name="batches", daemon=True)
-    thread.start()
+    pool = ThreadPoolExecutor(1, "batches")
     try:
-        while (item := made.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
+        made = deque(pool.submit(make) for _ in range(AHEAD))
+        while (batch := made.popleft().result()) is not None:
+            made.append(pool.submit(make))
+            yield batch
     finally:
-        closed.set()
-        thread.join()
+        pool.shutdown(cancel_futures=True)
 
 
 class EpochOrder:

@@ -14,35 +14,27 @@ from affectstream.engines.manifest import SPEAKER_FEATURES, SpeakerFeature
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.data.sample import GENDERS
 
-Person = tuple[float, str | None]
-"""Years (NaN where unknown) and gender."""
-
 
 def speaker_features(
     dataset: Dataset, names: Sequence[SpeakerFeature] = SPEAKER_FEATURES
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """The features `names` of every row (n, D) float32, and which of them are known (n, D) bool.
-
-    The listener is the other participant of the dialogue who spoke last before the row.
-    """
-    ages, genders = dataset.column("age"), dataset.column("gender")
-    people: list[Person] = list(zip(ages.tolist(), genders.tolist(), strict=True))
-    unknown: Person = (math.nan, None)
-    numbers = np.asarray(
-        [
-            _numbers(people[row]) + _numbers(unknown if other is None else people[other])
-            for row, other in enumerate(find_listeners(dataset))
-        ],
-        np.float32,
-    ).reshape(len(people), len(SPEAKER_FEATURES))
+    """The features `names` of every row (n, D) float32, and which of them are known (n, D) bool. The listener
+    is the other participant of the dialogue who spoke last before the row."""
+    people = [
+        [age / 100.0, *(math.nan if gender is None else float(gender == g) for g in GENDERS)]
+        for age, gender in zip(
+            *(dataset.column(n).tolist() for n in ("age", "gender")), strict=True
+        )
+    ]
+    own, unknown = (
+        np.asarray(people, np.float32),
+        np.full((1, 1 + len(GENDERS)), np.nan, np.float32),
+    )
+    listeners = [len(own) if row is None else row for row in find_listeners(dataset)]
+    numbers = np.hstack([own, np.concatenate([own, unknown])[listeners]])
     picked = numbers[:, [SPEAKER_FEATURES.index(name) for name in names]]
     known = ~np.isnan(picked)
     return np.where(known, picked, 0.0).astype(np.float32), known
-
-
-def _numbers(person: Person) -> list[float]:
-    age, gender = person
-    return [age / 100.0, *(math.nan if gender is None else float(gender == g) for g in GENDERS)]
 
 
 def find_listeners(dataset: Dataset) -> list[int | None]:
@@ -74,11 +66,8 @@ def rows_by_dialogue(dataset: Dataset) -> dict[str, list[int]]:
 
 
 def joined_texts(dataset: Dataset, context: int = 0) -> list[str | None]:
-    """The text of every row, with `context` utterances of its dialogue before it; None without text.
-
-    Utterances are joined as in serving. Only utterances of the same split are used: validation must not
-    read the training set.
-    """
+    """The text of every row after `context` earlier ones of its dialogue and split, joined as in serving, or
+    None."""
     own = [text or None for text in dataset.column("text").tolist()]
     if not context:
         return own
@@ -100,8 +89,8 @@ def tokenize(
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Token numbers (n, `tokens`) int64 with zeros after them, and their mask (n, `tokens`) bool.
 
-    `tokenizer_json` is the content of that file. As in a bundle, a line that is too long loses its end,
-    or its beginning if earlier utterances are `joined` to it.
+    `tokenizer_json` is the content of that file. As in a bundle, a line that is too long loses its end, or
+    its beginning if earlier utterances are `joined` to it.
     """
     tokenizer = Tokenizer.from_str(tokenizer_json)
     tokenizer.no_padding()

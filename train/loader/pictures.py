@@ -5,11 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from numpy.typing import NDArray
 from torch import Tensor
 
 MAX_ROTATION = math.radians(15.0)
@@ -40,8 +38,8 @@ def pictures_on_grid(
 ) -> dict[int, int]:
     """Which picture is at which point of a window's grid: {point: number in `times_us`}.
 
-    As in serving, a point takes the newest picture at or before it, unless that is older than a grid
-    step. Times may be off by a microsecond, because they are rounded.
+    As in serving, a point takes the newest picture at or before it, unless that is older than a grid step.
+    Times may be off by a microsecond, because they are rounded.
     """
     points: dict[int, int] = {}
     for number, time_us in enumerate(times_us):
@@ -56,14 +54,6 @@ def pick_evenly(count: int, most: int) -> list[int]:
     if count <= most:
         return list(range(count))
     return [(2 * i + 1) * count // (2 * most) for i in range(most)]
-
-
-def resize(picture: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """A square picture, color or grey, at `size` pixels a side; the same array if it has that size."""
-    if picture.shape[0] == size:
-        return picture
-    how = cv2.INTER_AREA if picture.shape[0] > size else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(picture, (size, size), interpolation=how), np.uint8)
 
 
 def warp(planes: Tensor, across: Sequence[Tensor], down: Sequence[Tensor], padding: str) -> Tensor:
@@ -84,9 +74,8 @@ def augment(
     """Random flip, rotation, crop, brightness, contrast and saturation of pictures.
 
     `pixels` (M, S, S, C) float32 in [0, 255], returned likewise, are on the device of `generator`. Pictures
-    with the same number in `owner` (M,) int64, on the CPU, are changed alike. A grey picture stays grey,
-    whether it has one channel or three. With probability `erasing` a rectangle is covered, and with
-    probability `degrading` each of `degrade` happens.
+    with the same number in `owner` (M,) int64, on the CPU, are changed alike. A grey picture stays grey. With
+    probability `erasing` a rectangle is covered, and with probability `degrading` each of `degrade` happens.
     """
     # Drawn at once: a GPU takes as long to start one draw as to make them all.
     draws = torch.rand(DRAWS, int(owner.max()) + 1, generator=generator, device=pixels.device)
@@ -159,12 +148,9 @@ def mix(
     alpha: float,
     generator: torch.Generator,
 ) -> dict[str, Tensor]:
-    """`batch` with each picture, or sound, blended with another one of it, and its class `shares` likewise.
-
-    Mixup (Zhang et al., 2018): the weight is drawn from a Beta distribution of `alpha` and `alpha`, once for
-    the batch. Half of the batches stay as they are. Sounds are made equally loud first. `generator` is on the
-    CPU.
-    """
+    """`batch` with each picture, or sound, blended with another one of it, and its class `shares` likewise,
+    in half of the batches. Mixup (Zhang et al., 2018): the weight is drawn from a Beta distribution of
+    `alpha` and `alpha`, once for the batch. Sounds are made equally loud first. `generator` is on the CPU."""
     if torch.rand((), generator=generator) < 0.5:
         return {**batch, **shares}
     seed = int(torch.randint(2**31, (), generator=generator))

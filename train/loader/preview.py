@@ -15,7 +15,7 @@ from torch import Tensor
 from affectstream.stream.media.types import SAMPLE_RATE
 from affectstream.stream.sinks.base import writing
 from affectstream.train.data.dataset import Dataset
-from affectstream.train.data.sample import encode_audio
+from affectstream.train.data.sample import encode_audio, resize
 from affectstream.train.errors import DataError
 from affectstream.train.loader import augment_sound, pictures
 from affectstream.train.loader.rows import has_modality
@@ -24,7 +24,6 @@ from affectstream.train.networks.mel import LogMel
 
 FRAMES, SOUND = "frames.png", "sound.png"
 VARIANTS = 7
-"""Augmented versions of each picture."""
 SOUND_VARIANTS = 3
 """Augmented versions of each sound; as many more have parts hidden."""
 _TILE = 112
@@ -43,11 +42,10 @@ def preview(
 ) -> Iterator[Path]:
     """Write sheets of pictures and of log-mels, and WAV files, into `output`; yields each path.
 
-    `frames.png` has a row for each of `count` samples of `split`: an original picture, then augmented
-    ones. `sound.png` has the loudest `seconds` of each sample as log-mels: original, augmented, and with
-    bars hidden by SpecAugment. The original and the augmented sounds are WAV files too. Raises
-    `DataMissing`, `DataError` for a data set without pictures and sound, `OutputError` where the disk
-    refuses.
+    `frames.png` has a row for each of `count` samples of `split`: an original picture, then augmented ones.
+    `sound.png` has the loudest `seconds` of each as log-mels: original, augmented (both also as WAV files),
+    and with bars hidden by SpecAugment. Raises `DataMissing`, `DataError` for a data set without pictures and
+    sound, `OutputError` where the disk refuses.
     """
     dataset = Dataset(data)
     rows = dataset.rows_of(split)
@@ -78,7 +76,7 @@ def _frames(
         many = picture.expand(VARIANTS, *picture.shape)
         changed = pictures.augment(many, torch.arange(VARIANTS), generator)
         tiles = torch.cat([picture.unsqueeze(0), changed]).round().to(torch.uint8).numpy()
-        sheet.append([pictures.resize(tile, max(_TILE, tile.shape[0])) for tile in tiles])
+        sheet.append([resize(tile, max(_TILE, tile.shape[0])) for tile in tiles])
     yield _write_sheet(output / FRAMES, sheet)
 
 
@@ -110,7 +108,6 @@ def _colored(mel: Tensor, loudest: Tensor) -> NDArray[np.uint8]:
 
 
 def _write_sheet(path: Path, sheet: list[list[NDArray[np.uint8]]]) -> Path:
-    """Tiles of one size (H, W, 3) uint8 RGB in rows."""
     edges = ((0, _GAP), (0, _GAP), (0, 0))
     whole = np.vstack([np.hstack([np.pad(tile, edges) for tile in row]) for row in sheet])
     with writing(path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,6 @@ from numpy.typing import NDArray
 from affectstream.stream.media.types import SAMPLE_RATE
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.loader import pictures
-from affectstream.train.loader.frame_rows import FrameRows
 from affectstream.train.loader.rows import COLUMN_OF
 from affectstream.train.loader.window_spec import (
     WindowSpec,
@@ -27,6 +27,41 @@ Points = dict[int, tuple[int, int]]
 _TIMES = ("start_us", "end_us", "frames_seen", "crop_times_us", "audio_samples")
 _PROBED = 256
 """Samples that `coverage` looks at."""
+
+
+class FrameRows:
+    """The rows that are single frames of a recording, such as those of annotated interviews.
+
+    Serving sees such a row, with ``start_us == end_us``, at the end of a window with the frames before it.
+    Those are in other rows of its recording, person and split. A frame that is alone there is none of them.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        start, end = dataset.column("start_us"), dataset.column("end_us")
+        columns = ("recording", "participant", "split")
+        keys = zip(*(dataset.column(name) for name in columns), strict=True)
+        found: dict[Any, list[tuple[int, int]]] = defaultdict(list)
+        for row, (key, from_us, to_us) in enumerate(zip(keys, start, end, strict=True)):
+            if key[0] is not None and from_us is not None and from_us == to_us:
+                found[key].append((from_us, row))
+        has_picture = [bool(times) for times in dataset.column("crop_times_us")]
+        self._pictures: list[NDArray[np.int64]] = []
+        """Of each person in a recording: (2, n), the times of the pictures in order, and their rows."""
+        self._group: dict[int, int] = {}
+        for members in found.values():
+            if len(members) > 1:
+                self._group |= dict.fromkeys((row for _, row in members), len(self._pictures))
+                shown = sorted(one for one in members if has_picture[one[1]])
+                self._pictures.append(np.asarray(shown, np.int64).reshape(-1, 2).T)
+
+    def __contains__(self, row: int) -> bool:
+        return row in self._group
+
+    def between(self, row: int, from_us: int, to_us: int) -> list[tuple[int, int]]:
+        """(time, row) of the pictures in [from_us, to_us] of the recording of `row`, in order."""
+        times, rows = self._pictures[self._group[row]]
+        first, end = np.searchsorted(times, from_us), np.searchsorted(times, to_us, side="right")
+        return list(zip(times[first:end].tolist(), rows[first:end].tolist(), strict=True))
 
 
 class SampleWindows:
@@ -48,11 +83,8 @@ class SampleWindows:
         return min(self.window.frames, max((len(t) for t in times if t is not None), default=1))
 
     def coverage(self) -> float:
-        """Share of the points of a window, where the sample lasts that long, that have a picture.
-
-        It is the median of samples that have pictures, with the window in the middle of a longer one; 1
-        if the order of the pictures does not matter.
-        """
+        """Share of the points of a window, where the sample lasts that long, that have a picture: the median
+        of samples that have pictures; 1 if the order of the pictures does not matter."""
         if "video" not in self.window.modalities or self.window.one_frame:
             return 1.0
         columns = {name: self.dataset.column(name) for name in _TIMES}
@@ -94,10 +126,7 @@ class SampleWindows:
         return max(lengths)
 
     def points(self, number: int, row: Row, start_us: int, position: float | None) -> Points:
-        """The pictures in the window of row `number`, at their points.
-
-        Of a set of pictures, training gets one of the row at random, and evaluation those of the window.
-        """
+        """The pictures in the window of row `number` at their points; in training one of an unordered set."""
         times = row["crop_times_us"] or []
         if row["frames_seen"] == 1:  # a still picture beside longer sound holds all the time
             times = [max(start_us, time_us) for time_us in times]

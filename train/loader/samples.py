@@ -12,7 +12,7 @@ from torch import Tensor
 
 from affectstream.stream.faces.crop import apply_tone
 from affectstream.train.data.dataset import Dataset
-from affectstream.train.data.sample import decode_audio, decode_crop
+from affectstream.train.data.sample import decode_audio, decode_crop, resize
 from affectstream.train.loader import pictures
 from affectstream.train.loader.augment_state import AugmentState, augmented, drop_modalities
 from affectstream.train.loader.dialogues import joined_texts, speaker_features, tokenize
@@ -66,10 +66,9 @@ class Samples:
 
     def move(self, device: torch.device) -> bool:
         """Keep the samples on `device`, where `batch` then makes batches; False if they are too large."""
-        if not self._are_stills():
+        if (stills := self._stills()) is None:
             return False
-        assert self._still_pictures is not None
-        self._still_pictures = self._still_pictures.to(device)
+        self._still_pictures = stills.to(device)
         for held in (self.truth, self.shares):
             held |= {name: part.to(device) for name, part in held.items()}
         return True
@@ -79,15 +78,14 @@ class Samples:
     ) -> dict[str, Tensor]:
         """Samples `picked`, by their number here: for training with `training`, else for evaluation.
 
-        The keys are those of `Network.encode`, each with its mask, and the tasks; `AUGMENT_SOUND` is there if
-        the sound is still to be augmented.
+        The keys are those of `Network.encode`, each with its mask, the tasks, and perhaps `AUGMENT_SOUND`.
         """
         which = torch.as_tensor(picked)
         targets = self.truth if training is None else self.truth | self.shares
         places = {part.device: which.to(part.device) for part in targets.values()}
         batch = {name: part[places[part.device]] for name, part in targets.items()}
-        if self._are_stills():
-            batch |= self._stills(which, training)
+        if (stills := self._stills()) is not None:
+            batch |= self._batch_of_stills(stills, which, training)
         elif set(self.window.modalities) & set(LARGE_COLUMN_OF):
             batch |= self._pictures_and_sound(self.rows[which.numpy()].tolist(), training)
         batch |= {name: part[which] for name, part in self._small.items()}
@@ -105,32 +103,31 @@ class Samples:
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_still_pictures": None, "_sound_rows": None}
 
-    def _are_stills(self) -> bool:
-        """Whether every sample is one picture and nothing else, and all of them fit into memory."""
+    def _stills(self) -> Tensor | None:
+        """The pictures (n, S, S, C) uint8, where every sample is one and nothing else, and all fit into
+        memory."""
         if self.window.modalities != ("video",) or not self.window.one_frame:
-            return False
+            return None
         if self._still_pictures is None:
             times = self.dataset.column(COLUMN_OF["video"])[self.rows]
-            if len(times) * 3 * self.window.size**2 > STILLS_BYTES or any(
-                len(t or ()) != 1 for t in times
-            ):
-                return False
-            shown = [self._still(int(row)) for row in self.rows]
-            grey = all((picture == picture[..., :1]).all() for picture in shown)
-            self._still_pictures = torch.from_numpy(
-                np.stack([picture[..., :1] if grey else picture for picture in shown])
-            )
-        return True
+            fits = len(times) * 3 * self.window.size**2 <= STILLS_BYTES
+            if not fits or any(len(t or ()) != 1 for t in times):
+                return None
+            shown = np.stack([self._still(int(row)) for row in self.rows])
+            grey = (shown == shown[..., :1]).all()
+            self._still_pictures = torch.from_numpy(shown[..., :1].copy() if grey else shown)
+        return self._still_pictures
 
     def _still(self, row: int) -> NDArray[np.uint8]:
         """The only picture of a row."""
-        picture = pictures.resize(decode_crop(self.dataset.row(row)["crops"][0]), self.window.size)
+        picture = resize(decode_crop(self.dataset.row(row)["crops"][0]), self.window.size)
         return apply_tone([picture], self.window.tone)[0]
 
-    def _stills(self, which: Tensor, training: AugmentState | None) -> dict[str, Tensor]:
+    def _batch_of_stills(
+        self, stills: Tensor, which: Tensor, training: AugmentState | None
+    ) -> dict[str, Tensor]:
         """As `_pictures`, of samples that are one picture each; without a mask in training."""
-        assert self._still_pictures is not None
-        shown = self._still_pictures[which.to(self._still_pictures.device)]
+        shown = stills[which.to(stills.device)]
         if training is not None and training.augment:
             shown = augmented(shown, torch.arange(len(which)), training)
         pixels = shown.expand(-1, -1, -1, 3).unsqueeze(1)
@@ -142,34 +139,25 @@ class Samples:
         self, numbers: Sequence[int], training: AugmentState | None
     ) -> dict[str, Tensor]:
         rows = self._read(numbers)
+        video, voice = (name in self.window.modalities for name in ("video", "voice"))
         positions: list[float | None] = [None] * len(numbers)
         if training is not None:
             positions = list(torch.rand(len(numbers), generator=training.generator).tolist())
         augment = training if training is not None and training.augment else None
-        voice = "voice" in self.window.modalities
-        sounds = {
-            number: decode_audio(row["audio"] if voice and row["audio"] else b"")
-            for number, row in rows.items()
-        }
-        starts = [
-            self.windows.start_us(
-                number, rows[number], sounds[number], position if augment else None
-            )
-            for number, position in zip(numbers, positions, strict=True)
-        ]
+        points, sounds = [], []
+        for number, position in zip(numbers, positions, strict=True):
+            row, windows = rows[number], self.windows
+            sound = decode_audio(row["audio"] if voice and row["audio"] else b"")
+            start = windows.start_us(number, row, sound, position if augment else None)
+            if voice:
+                sounds.append(windows.sound(number, sound, start))
+            if video:
+                points.append(windows.points(number, row, start, position))
         batch: dict[str, Tensor] = {}
-        if "video" in self.window.modalities:
-            points = [
-                self.windows.points(number, rows[number], start, position)
-                for number, start, position in zip(numbers, starts, positions, strict=True)
-            ]
+        if video:
             batch |= self._pictures(rows, points, augment)
         if voice:
-            windows = [
-                self.windows.sound(number, sounds[number], start)
-                for number, start in zip(numbers, starts, strict=True)
-            ]
-            samples = torch.from_numpy(np.stack(windows))
+            samples = torch.from_numpy(np.stack(sounds))
             batch |= {"samples": samples, "voice_mask": samples.ne(0.0).any(1, keepdim=True)}
             if augment is not None:
                 batch[AUGMENT_SOUND] = torch.ones((), dtype=torch.bool)
@@ -189,10 +177,8 @@ class Samples:
     def _pictures(
         self, rows: dict[int, Row], points: Sequence[Points], augment: AugmentState | None
     ) -> dict[str, Tensor]:
-        """``pixels`` (N, T, S, S, 3) uint8 and ``video_mask`` (N, T): which of them are pictures.
-
-        `rows` has some of the rows by their number; the others are read.
-        """
+        """``pixels`` (N, T, S, S, 3) uint8 and ``video_mask`` (N, T): which of them are pictures. `rows` has
+        some of the rows by their number; the others are read."""
         size = self.window.size
         steps = max(map(len, points)) if self.window.one_frame else self.window.frames
         mask = torch.zeros(len(points), max(1, steps), dtype=torch.bool)
@@ -205,7 +191,7 @@ class Samples:
                 if number not in rows:
                     rows[number] = self.dataset.row(number)
                 crops.append(decode_crop(rows[number]["crops"][place]))
-            packed += apply_tone([pictures.resize(c, size) for c in crops], self.window.tone)
+            packed += apply_tone([resize(c, size) for c in crops], self.window.tone)
         if packed:
             shown = torch.from_numpy(np.stack(packed))
             if augment is not None:

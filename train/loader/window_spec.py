@@ -1,7 +1,4 @@
-"""The window that a network sees of a sample: its length, its rates, and where in the sample it begins.
-
-Training of a recipe and evaluation of a bundle use the same.
-"""
+"""The window that a network sees of a sample: its length, its rates, and where it begins."""
 
 from __future__ import annotations
 
@@ -29,7 +26,6 @@ class WindowSpec:
     window_us: int
     frame_hz: int
     size: int = 224
-    """Side of the pictures, in pixels."""
     one_frame: bool = False
     """The pictures are an unordered set, of which a training batch has one."""
     tokens: int = 64
@@ -55,18 +51,14 @@ class WindowSpec:
 
 def frame_start(time_us: int, window: WindowSpec) -> int:
     """Where the window begins, from a frame at `time_us` of its recording, whose last point has that frame.
-
-    The points are those of the recording's grid, as in serving.
-    """
+    The points are those of the recording's grid, as in serving."""
     last = -(-time_us * window.frame_hz // 1_000_000)
     return point_us(last + 1 - window.frames, window.frame_hz) - time_us
 
 
 def on_grid(start_us: int, frame_hz: int) -> int:
-    """The nearest point of the grid from the start of a sample, not further from it than `start_us`.
-
-    Samples are prepared on a grid of the same kind, so a window has their pictures one to one.
-    """
+    """The nearest point of the grid from the start of a sample, not further from it than `start_us`: samples
+    are prepared on such a grid, so a window has their pictures one to one."""
     point = abs(start_us) * frame_hz // 1_000_000
     return point_us(point if start_us >= 0 else -point, frame_hz)
 
@@ -77,21 +69,16 @@ def point_us(point: int, frame_hz: int) -> int:
 
 
 def random_start(length_us: int, window_us: int, position: float) -> int:
-    """Where a window begins in a clip of `length_us`; `position` in [0, 1) moves it over the clip.
-
-    It may begin before the clip or end after it, but overlaps it by `MIN_OVERLAP`.
-    """
+    """Where a window begins; `position` in [0, 1) moves it over the clip, of which it covers
+    `MIN_OVERLAP`."""
     slack = round((1.0 - MIN_OVERLAP) * min(length_us, window_us))
     low, high = sorted((-slack, length_us + slack - window_us))
     return low + int(position * (high - low + 1))
 
 
 def evaluation_start(length_us: int, window_us: int, sound: NDArray[np.float32] | None) -> int:
-    """Where the window begins in which a clip is evaluated; `sound` (n,) is the clip's.
-
-    A clip that is shorter than the window is at its end, as at the start of a recording. Of a longer clip
-    the loudest window is used, without sound the middle.
-    """
+    """Where the window begins in which a clip, with `sound` (n,), is evaluated: the loudest window, without
+    sound the middle. A clip that is shorter than the window is at its end, as at the start of a recording."""
     if length_us <= window_us:
         return length_us - window_us
     last = length_us - window_us

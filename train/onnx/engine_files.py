@@ -1,8 +1,7 @@
 """From a trained network to the engine files of a bundle.
 
-Each encoder becomes one graph; one of single pictures also gives the emotion of each. The head becomes
-`fusion.onnx`, whose outputs are the predictions of the tasks instead of bare columns; emotions are logits
-for a uniform prior.
+Each encoder becomes one graph. The head becomes `fusion.onnx`, whose outputs are the predictions of the
+tasks; emotions are logits for a uniform prior.
 """
 
 from __future__ import annotations
@@ -51,10 +50,7 @@ class ServedHead(nn.Module):
         return [task.output for task in self.tasks]
 
     def forward(self, *arguments: Tensor) -> tuple[Tensor, ...]:
-        """Sequences with their masks to the predictions of each task.
-
-        Without any modality the `logits` are zeros.
-        """
+        """Sequences with their masks to the predictions of each task; without any modality `logits` are 0."""
         inputs = dict(zip(self.inputs, arguments, strict=True))
         columns = split_columns(self.head(inputs), self.tasks)
         masks = [inputs[f"{name}_mask"] for name in self.head.takes if name != "metadata"]
@@ -96,10 +92,8 @@ class _Classifier(nn.Module):
 
 
 def write_engine_files(network: Network, spec: ModelSpec, folder: Path) -> list[Path]:
-    """Write the graphs of `network` and its tokenizer into `folder`, and return their paths.
-
-    Raises `ParityError` if a graph differs from its module.
-    """
+    """Write graphs and tokenizer into `folder`; returns their paths. Raises `ParityError` for a wrong
+    graph."""
     network.eval()
     files = [folder / f"{ENCODER_ROLES[modality]}.onnx" for modality in network.modalities]
     for modality, path in zip(network.modalities, files, strict=True):

@@ -1,7 +1,4 @@
-"""Heads of bundles as graphs: several joined into one, and one cut down to a single modality.
-
-All nodes are ordinary ONNX operators, so that the result runs wherever its parts did.
-"""
+"""Heads of bundles as graphs: several joined into one, and one cut down to a single modality."""
 
 from __future__ import annotations
 
@@ -98,7 +95,6 @@ def cut_down(head: Path, modality: str, output: Path) -> None:
 
 
 def _load(path: Path) -> onnx.ModelProto:
-    """The graph in the opset of all exports."""
     model = onnx.load(str(path))
     versions = {each.domain: each.version for each in model.opset_import}
     return model if versions.get("") == OPSET else version_converter.convert_version(model, OPSET)

@@ -23,7 +23,6 @@ OPSET = 18
 PARITY = 1e-3
 """Largest allowed difference, relative to an output's largest value if that is above 1."""
 
-
 # It warns of constants that it could not fold, which is no loss.
 logging.getLogger("onnxscript").setLevel(logging.ERROR)
 
@@ -48,11 +47,9 @@ def to_onnx(
     outputs: Sequence[str],
     dynamic: Mapping[str, Mapping[int, str]] | None = None,
 ) -> None:
-    """Export `module` with a free first axis ``N``, then compare both on `example`.
-
-    `dynamic` names further free axes of an input or output. Raises `ParityError`, and leaves no file, if ONNX
-    Runtime on the CPU differs from torch by more than `PARITY` anywhere.
-    """
+    """Export `module` with a free first axis ``N``, then compare both on `example`. `dynamic` names further
+    free axes of an input or output. Raises `ParityError`, and leaves no file, if ONNX Runtime on the CPU
+    differs from torch by more than `PARITY` anywhere."""
     axes = {name: {0: "N", **(dynamic or {}).get(name, {})} for name in [*inputs, *outputs]}
     sizes = {size: Dim(size) for name in inputs for size in axes[name].values()}
     shapes = [{axis: sizes[size] for axis, size in axes[name].items()} for name in inputs]

@@ -17,9 +17,8 @@ from affectstream.train.config import FitConfig
 from affectstream.train.errors import first_line
 from affectstream.train.fit.warm_start import load_initial_weights
 from affectstream.train.loader.augment_sound import augment
-from affectstream.train.loader.balance import balanced_weights
 from affectstream.train.loader.batches import TrainBatches, ValidBatches, to_device
-from affectstream.train.loader.rows import open_for, usable_rows
+from affectstream.train.loader.rows import balanced_weights, open_for, usable_rows
 from affectstream.train.loader.samples import AUGMENT_SOUND, Samples
 from affectstream.train.model_spec import ModelSpec
 from affectstream.train.networks.network import Network, NetworkSpec, Phase, Value

@@ -1,13 +1,11 @@
 """Cross-validation: one training for each fold, evaluated on the samples that it held out.
 
 Each fold is an ordinary run, in RUN/folds/NAME, on the same samples with other splits. Its predictions for
-the held-out samples are kept, so that metrics over all samples can be computed: every sample is predicted
-once, by a network that was not trained on it. A finished fold is not trained again.
+the held-out samples are kept, so that metrics over all samples can be computed.
 """
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -24,7 +22,7 @@ from affectstream.train.config import SETTINGS, FitConfig, to_plain, write_toml
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.data.resplit import resplit
 from affectstream.train.errors import RunError
-from affectstream.train.files import encode_json, write_atomically
+from affectstream.train.files import encode_csv, encode_json, write_atomically
 from affectstream.train.fit.checkpoint import BEST, LAST, dataset_of, load_run, read_summary
 from affectstream.train.fit.loggers import Report, Tracker, format_metrics, print_line
 from affectstream.train.fit.loop import fit
@@ -99,24 +97,22 @@ def cross_validate(
     own = {"folding": asdict(folding), "figures of": measured}
     check_plan(folder, plan_of(recipe, dataset, config) | own)
     write_toml(folder / "config.toml", recipe.name, data, config)
-    results, predictions = [], []
-    named = not folding.folds.isdigit()
-    titles = [
-        f"fold {number} of {len(folds.folds)}" + (f", participant {fold.name}" if named else "")
-        for number, fold in enumerate(folds.folds, 1)
-    ]
+    named, several = not folding.folds.isdigit(), len(folds.folds)
+    trainings = []
+    for number, fold in enumerate(folds.folds, 1):
+        title = f"fold {number} of {several}" + (f", participant {fold.name}" if named else "")
+        trainings.append((title, fold, folder / str(number)))
     # All folds before the first is trained: one that is impossible would end the command after hours.
-    for number, (title, fold) in enumerate(zip(titles, folds.folds, strict=True), 1):
-        place = folder / str(number)
+    for title, fold, place in trainings:
         if not (place / _DONE).is_file():
             name, may_share = f"{dataset.info.name}, {title}", folds.by == "sample"
             resplit(dataset, fold.parts.tolist(), place / _DATA, name=name, may_share=may_share)
             recipe.bind(place / _DATA, config)
         if fold.unlearned:
             report(f"{title}: only held-out samples have {', '.join(fold.unlearned)}")
-    for number, (title, fold) in enumerate(zip(titles, folds.folds, strict=True), 1):
+    results = []
+    for title, fold, place in trainings:
         report(f"{title}:")
-        place = folder / str(number)
         if not (place / _DONE).is_file():
             resume = (place / LAST).exists()
             fit(recipe, config, place / _DATA, place, resume=resume, report=report, track=track)
@@ -124,20 +120,16 @@ def cross_validate(
             if not keep:
                 (place / LAST).unlink()
                 (place / BEST).unlink()
-        result = _read_json(place / _DONE)
-        report("held out: " + format_metrics(result["figures"]))
-        results.append(result)
-        predictions.append(Predictions.load(place / _PREDICTIONS))
+        results.append(_read_json(place / _DONE))
+        report("held out: " + format_metrics(results[-1]["figures"]))
+    predictions = [Predictions.load(place / _PREDICTIONS) for _, _, place in trainings]
     validation = _summarize(results, Predictions.concatenate(predictions))
     _write(folder, recipe, data, validation, best=best)
     return validation
 
 
 def held_out(folder: Path) -> tuple[dict[str, Any], list[Predictions]]:
-    """The plan of a finished cross-validation, and the predictions of each fold for what it held out.
-
-    Raises `RunError` where a fold is missing.
-    """
+    """The plan and each fold's predictions of a cross-validation; `RunError` if it is not finished."""
     count = len(_read_json(folder / RESULT)["folds"])
     paths = [folder / str(number) / _PREDICTIONS for number in range(1, count + 1)]
     if missing := [str(path) for path in paths if not path.is_file()]:
@@ -211,7 +203,6 @@ def check_plan(folder: Path, plan: dict[str, Any]) -> None:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    """Read a file of an earlier call. Raises `RunError` where it is damaged."""
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -222,7 +213,6 @@ def _read_json(path: Path) -> dict[str, Any]:
 def _evaluate_fold(
     recipe: Recipe, config: FitConfig, fold: Fold, place: Path, *, best: bool
 ) -> None:
-    """Write the predictions and metrics of a trained fold for its held-out samples."""
     trained = load_run(recipe, place, BEST if best else LAST)
     if not isinstance(trained.recipe, Predictor):
         raise OptionError(f"{recipe.name} cannot predict sample by sample: it has no folds")
@@ -241,11 +231,10 @@ def _evaluate_fold(
 
 
 def _summarize(results: Sequence[Mapping[str, Any]], predictions: Predictions) -> CrossValidation:
-    names = dict.fromkeys(name for result in results for name in result["figures"])
-    columns = {
-        name: [result["figures"][name] for result in results if name in result["figures"]]
-        for name in names
-    }
+    columns: dict[str, list[float]] = {}
+    for result in results:
+        for name, value in result["figures"].items():
+            columns.setdefault(name, []).append(value)
     return CrossValidation(
         folds=tuple(dict(result) for result in results),
         mean={name: float(np.mean(values)) for name, values in columns.items()},
@@ -262,7 +251,6 @@ def _summarize(results: Sequence[Mapping[str, Any]], predictions: Predictions) -
 def _write(
     folder: Path, recipe: Recipe, data: Path, validation: CrossValidation, *, best: bool
 ) -> None:
-    """Write `folds.json` with everything, and the table `folds.csv`."""
     content = {
         "recipe": recipe.name,
         "data": str(data),
@@ -275,8 +263,7 @@ def _write(
         "interval": f"{LEVEL:.0%} bootstrap by {validation.by}",
     }
     write_atomically(folder / RESULT, encode_json(content))
-    with writing(folder / TABLE), (folder / TABLE).open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(rows(validation))
+    write_atomically(folder / TABLE, encode_csv(rows(validation)))
 
 
 def rows(validation: CrossValidation) -> list[list[str]]:

@@ -13,12 +13,7 @@ from affectstream.engines.labels import Modality
 from affectstream.stream.errors import OptionError
 from affectstream.train.data.assign import By
 from affectstream.train.data.dataset import Dataset
-from affectstream.train.data.splits import (
-    grouped_folds,
-    joined_groups,
-    leave_one_participant_out,
-    stratified_folds,
-)
+from affectstream.train.data.splits import fold_numbers, joined_groups, leave_one_participant_out
 from affectstream.train.errors import SplitError
 from affectstream.train.loader.rows import usable_rows
 from affectstream.train.tasks import TASK_TYPES, labeled_rows
@@ -124,16 +119,13 @@ def make_folds(
         groups = joined_groups(*(dataset.column(column)[rows].tolist() for column in known))
         by = "recording" if len(set(groups)) < len(ids) else "sample"
     if folding.folds == ONE_OUT:
-        held_out = list(leave_one_participant_out(people))
-        names = [participant for participant, _ in held_out]
-        numbers = np.argmax([mask for _, mask in held_out], axis=0)
+        names, numbers = leave_one_participant_out(people)
     else:
         count = int(folding.folds)
         names = [str(number) for number in range(1, count + 1)]
-        if len(set(groups)) < len(ids):
-            numbers = grouped_folds(ids, labels, groups, count, seed, name=by)
-        else:
-            numbers = stratified_folds(ids, labels, count, seed)
+        whole = groups if len(set(groups)) < len(ids) else None
+        numbers = fold_numbers(ids, labels, count, seed, whole, name=by)
+
     contents = dataset.column("content")
     classes = labels if TASK_TYPES[tasks[0]].target == "class" else [""] * len(rows)
     binary = {task: _labels(dataset, task) for task in tasks if TASK_TYPES[task].target == "binary"}

@@ -1,7 +1,6 @@
 """How much more data would help: one training for each share of split train, all measured on split valid.
 
-A smaller share is part of every larger one. Where participants are known, a share is that many of the people,
-since more samples of the same people help less than new people.
+A smaller share is part of every larger one. Where participants are known, a share is that many of the people.
 """
 
 from __future__ import annotations
@@ -182,7 +181,6 @@ def _shown(point: Point, name: str) -> str:
 
 
 def _gain(points: Sequence[Point], name: str) -> str:
-    """What the last step brought."""
     if len(points) < 2:
         return "One share is no curve."
     before, last = points[-2:]

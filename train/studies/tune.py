@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
 STUDY, FOLDER, BEST_CONFIG, LOCK = "study.db", "tune", "best.toml", "lock"
 STARTUP_TRIALS = 5
-"""Trials before any is pruned."""
 ERROR = "broke"
 """Attribute of a trial that failed by itself: the error. Interrupted trials have none."""
 
@@ -47,7 +46,6 @@ class TuneResult:
     pruned: int
     failed: int
     best: int
-    """Number of the best trial."""
     metric: float
     """`metrics.score` of its best epoch."""
     config: FitConfig
@@ -65,8 +63,7 @@ def tune(
 
     Settings outside the space are those of `config`. Writes ``study.db``, and in ``tune/`` a folder for each
     trial, plots, and ``best.toml`` for ``train fit --config``. Raises `OptionError` for more than one device
-    and where `run` holds a different study, `RunError` where every trial failed, and what `fit` raises
-    about the data.
+    and where `run` holds a different study, `RunError` where every trial failed, and what `fit` raises.
     """
     import optuna
 
@@ -113,10 +110,10 @@ def _database_errors(path: Path) -> Iterator[None]:
 def _join_study(study: optuna.Study, folder: Path) -> Iterator[list[int]]:
     """Work on `study`; yields the numbers of its stale trials, which are marked as failed.
 
-    Those are trials whose process died: the database still calls them running. Each process that works on a
-    study holds a shared lock on a file in `folder`, which the system releases when the process ends, however
-    it ends: if nobody else holds it, no trial can be running. (A heartbeat would have to wait, and would take
-    a machine that slept for a dead one.) On a file system without locks no trial is stale.
+    The process of a stale trial died. Each process that works on a study holds a shared lock on a file in
+    `folder`, which the system releases however it ends: if nobody else holds it, no trial can be running. (A
+    heartbeat would have to wait, and would take a machine that slept for a dead one.) On a file system
+    without locks no trial is stale.
     """
     from optuna.trial import TrialState
 
@@ -135,8 +132,6 @@ def _join_study(study: optuna.Study, folder: Path) -> Iterator[list[int]]:
 
 
 class _Search:
-    """The study of one recipe in `run`, and the trials that this process trains."""
-
     def __init__(
         self, recipe: Recipe, config: FitConfig, data: Path, run: Path, report: Report
     ) -> None:
@@ -240,10 +235,8 @@ class _Search:
         return override(self.config, settings, str(self.file))
 
     def delete_weights(self, ended: int | None = None) -> None:
-        """Delete the checkpoints of all trials except the best one and the running ones.
-
-        `ended` is a trial of this process that the database may still call running.
-        """
+        """Delete all checkpoints but those of the best and of running trials, of which `ended` is none any
+        more."""
         running = {t.number for t in self.study.trials if not t.state.is_finished()} - {ended}
         best = {self.study.best_trial.number} if self.complete() else set()
         for place in self.folder.glob("trial-*"):
@@ -275,7 +268,6 @@ class _Search:
 
 
 def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """The names whose values differ."""
     return ", ".join(name for name in {**before, **now} if before.get(name) != now.get(name))
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from affectstream.train.data.dataset import INFO, Dataset, encode_info
+from affectstream.train.data.dataset import INFO, Dataset
 from affectstream.train.data.sample import (
     MAX_LOSSLESS_PIXELS,
     Sample,
@@ -21,6 +21,7 @@ from affectstream.train.data.sample import (
     to_row,
 )
 from affectstream.train.errors import DataError, DataMissing
+from affectstream.train.files import encode_json
 from tests.support import prepared
 
 
@@ -208,7 +209,7 @@ def test_what_is_no_data_set_is_refused(tmp_path):
     (tmp_path / "set" / INFO).write_bytes(b"{")
     with pytest.raises(DataError, match="cannot be read"):
         Dataset(tmp_path / "set")
-    (tmp_path / "set" / INFO).write_bytes(encode_info(dataset.info))
+    (tmp_path / "set" / INFO).write_bytes(encode_json(dataset.info))
     pq.write_table(
         pq.read_table(tmp_path / "set/samples-00000.parquet").slice(0, 0),
         tmp_path / "set/samples-00000.parquet",

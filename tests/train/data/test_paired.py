@@ -7,8 +7,7 @@ import pytest
 
 from affectstream.stream.demo import babble
 from affectstream.train.data.dataset import CropInfo, Dataset
-from affectstream.train.data.degrade.sample import FACES
-from affectstream.train.data.degrade.voices import DEGRADATIONS
+from affectstream.train.data.degrade import PAIRED_FACES, VOICES
 from affectstream.train.data.prepare.prepare import PrepareConfig, prepare
 from affectstream.train.data.reading.reader import Options
 from affectstream.train.data.sample import Sample
@@ -134,7 +133,7 @@ def test_a_share_of_the_pairs_is_degraded_and_their_ids_say_how(parts, tmp_path)
     assert [s.id.partition(" ~")[0] for s in worse] == [s.id for s in clean]
     for one, other in zip(clean, worse, strict=True):
         face, voice = other.id.partition(" ~")[2].split(",")
-        assert face in FACES and voice in DEGRADATIONS
+        assert face in PAIRED_FACES and voice in VOICES
         assert one.crops.shape == other.crops.shape
     different = [not np.array_equal(a.crops, b.crops) for a, b in zip(clean, worse, strict=True)]
     assert sum(different) > len(different) / 2  # JPEG and blur leave a flat picture as it is
@@ -149,13 +148,13 @@ def test_a_degraded_pair_that_disagrees_still_names_its_emotions(parts, tmp_path
         assert own == sample.emotion != other
 
 
-@pytest.mark.parametrize("name", DEGRADATIONS)
+@pytest.mark.parametrize("name", VOICES)
 def test_a_degraded_voice_is_still_a_sound(name):
     voice = babble(2)[:32_000].astype(np.float32)
-    worse = DEGRADATIONS[name](voice, np.random.default_rng(0))
+    worse = VOICES[name](voice, np.random.default_rng(0))
     assert worse.dtype == np.float32 and np.isfinite(worse).all() and np.abs(worse).max() <= 1
     assert len(worse) == len(voice) or name == "part"
-    again = DEGRADATIONS[name](voice, np.random.default_rng(0))
+    again = VOICES[name](voice, np.random.default_rng(0))
     np.testing.assert_array_equal(worse, again)
     assert len(worse) != len(voice) or not np.allclose(worse, voice)
 

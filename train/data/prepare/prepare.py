@@ -23,14 +23,8 @@ from affectstream.engines.manifest import CropKind
 from affectstream.stream.errors import OptionError
 from affectstream.stream.faces.crop import scaled_template
 from affectstream.stream.sinks.base import writing
-from affectstream.train.data.assign import (
-    DEFAULT_SPLIT,
-    NEEDED,
-    By,
-    Duplicates,
-    assign_splits,
-)
-from affectstream.train.data.dataset import FORMAT, INFO, CropInfo, DatasetInfo, encode_info
+from affectstream.train.data.assign import DEFAULT_SPLIT, NEEDED, By, Duplicates, assign_splits
+from affectstream.train.data.dataset import FORMAT, INFO, CropInfo, DatasetInfo
 from affectstream.train.data.prepare.shards import (
     PROGRESS,
     SHARD_BYTES,
@@ -43,16 +37,11 @@ from affectstream.train.data.prepare.shards import (
 )
 from affectstream.train.data.readers import load_reader
 from affectstream.train.data.reading.crops import Cropper
-from affectstream.train.data.reading.reader import (
-    Options,
-    RawDataset,
-    Skipped,
-    Warned,
-)
+from affectstream.train.data.reading.reader import Options, RawDataset, Skipped, Warned
 from affectstream.train.data.sample import Sample
 from affectstream.train.data.splits import parse_shares
 from affectstream.train.errors import DataError, DataMissing, RunError
-from affectstream.train.files import write_atomically
+from affectstream.train.files import encode_json, write_atomically
 
 NO_PARTICIPANTS = (
     "no participants are named: recordings are kept whole, but a person may be in several splits"
@@ -69,7 +58,6 @@ class PrepareConfig:
     options: Options = field(default_factory=Options)
     crop: CropKind = "face"
     size: int = 112
-    """Side of a crop in pixels."""
     split: str | None = None
     """``official``, ``none`` or shares; None takes the set's own, else 70/15/15."""
     by: By = "participant"
@@ -105,7 +93,13 @@ def prepare(
     """
     if config.split not in (None, "official", "none"):
         parse_shares(str(config.split))
-    raw = _find(config, path)
+    if not path.exists():
+        raise DataMissing(f"{path} does not exist: expected the files of {config.set}")
+    raw = load_reader(config.set).find(path, config.options)
+    if config.split == "official" and not raw.has_splits:
+        raise OptionError(
+            f"--split official: {raw.title} comes without splits; give shares such as 70/15/15"
+        )
     progress = _open_progress(config, path, output)
     resumed, samples = progress.jobs, 0
     with (
@@ -126,23 +120,9 @@ def prepare(
     return Prepared(info, tuple(progress.skipped), tuple(progress.remarks), resumed)
 
 
-def _find(config: PrepareConfig, path: Path) -> RawDataset:
-    """List the files of the set. Raises `DataMissing` or `DataError`."""
-    if not path.exists():
-        raise DataMissing(f"{path} does not exist: expected the files of {config.set}")
-    raw = load_reader(config.set).find(path, config.options)
-    if config.split == "official" and not raw.has_splits:
-        raise OptionError(
-            f"--split official: {raw.title} comes without splits; give shares such as 70/15/15"
-        )
-    return raw
-
-
 def _open_progress(config: PrepareConfig, path: Path, output: Path) -> Progress:
-    """The progress of an unfinished run with these parameters, or of a new one.
-
-    Raises `RunError` if `output` holds anything else.
-    """
+    """The progress of an unfinished run with these parameters, or of a new one; `RunError` for anything
+    else."""
     plain: dict[str, Any] = msgspec.to_builtins(asdict(config))
     parameters = {**plain.pop("options"), **plain, "source": str(path.absolute())}
     if (output / INFO).exists():
@@ -180,7 +160,6 @@ def remove_prepared(output: Path) -> None:
 def _finish(
     config: PrepareConfig, raw: RawDataset, progress: Progress, output: Path
 ) -> DatasetInfo:
-    """Give every row its split, check the splits, and write `dataset.json`."""
     unsplit = [shard_path(output, number) for number in range(progress.shards)]
     rows = list(read_rows(unsplit, [*NEEDED, "frames_seen"]))
     if not rows:
@@ -231,7 +210,7 @@ def _finish(
         },
         notes=tuple(notes),
     )
-    write_atomically(output / INFO, encode_info(info))
+    write_atomically(output / INFO, encode_json(info))
     with writing(output):
         for path in (*unsplit, output / PROGRESS):
             path.unlink()

@@ -32,7 +32,7 @@ _BACKGROUND = 32
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 
 Report = dict[str, Any]
-"""The content of `report.json`."""
+Picture = NDArray[np.uint8]
 
 
 def write_report(folder: Path, prepared: Prepared) -> Report:
@@ -48,11 +48,7 @@ def write_report(folder: Path, prepared: Prepared) -> Report:
     searched = [n for n in dataset.column("frames_seen") if n]
     report = {
         "rows": len(dataset),
-        "classes": {
-            split: dict(classes[split].most_common())
-            for split in (*SPLITS, "none")
-            if split in classes
-        },
+        "classes": {s: dict(classes[s].most_common()) for s in (*SPLITS, "none") if s in classes},
         "participants": {split: sorted(names) for split, names in participants.items()},
         "frames_looked_at": sum(searched),
         "samples_looked_at": len(searched),
@@ -79,9 +75,8 @@ def summary(prepared: Prepared, report: Report) -> Iterator[str]:
         people = len(report["participants"].get(split, ())) or "-"
         yield f"{split:8}{cells}{sum(counts.values()):>9}{people:>8}"
     if report["samples_looked_at"]:
-        yield (
-            f"no face in {report['samples_without_a_face']} of {report['samples_looked_at']} samples"
-        )
+        faceless = report["samples_without_a_face"]
+        yield f"no face in {faceless} of {report['samples_looked_at']} samples"
     for kind, prefix in (("skipped", "skipped "), ("remarks", "")):
         for reason, group in report[kind].items():
             first = group["examples"][0]
@@ -91,11 +86,10 @@ def summary(prepared: Prepared, report: Report) -> Iterator[str]:
         yield f"note: {note}"
 
 
-def sheet(dataset: Dataset) -> NDArray[np.uint8]:
-    """A row of samples for each class: (H, W, 3) uint8 RGB.
+def sheet(dataset: Dataset) -> Picture:
+    """A row of samples for each class, chosen by their ids alone: (H, W, 3) uint8 RGB.
 
-    A sample is shown as its middle crop, else as a spectrogram of its sound, else as its words. Which
-    samples are shown depends on their ids alone.
+    A sample is shown as its middle crop, else as a spectrogram of its sound, else as its words.
     """
     members: dict[str, list[tuple[bytes, int]]] = defaultdict(list)
     for row, (name, label) in enumerate(zip(dataset.column("id"), _classes(dataset), strict=True)):
@@ -110,7 +104,7 @@ def sheet(dataset: Dataset) -> NDArray[np.uint8]:
     return np.vstack(lines)
 
 
-def _tile(sample: Sample) -> NDArray[np.uint8]:
+def _tile(sample: Sample) -> Picture:
     if sample.crops is not None:
         crop = sample.crops[len(sample.crops) // 2]
         how = cv2.INTER_AREA if crop.shape[0] > TILE else cv2.INTER_NEAREST
@@ -121,7 +115,7 @@ def _tile(sample: Sample) -> NDArray[np.uint8]:
     return _text_tile(textwrap.wrap(words, 15)[:7], 0.32, 60, TILE)
 
 
-def _spectrogram(audio: NDArray[np.float32]) -> NDArray[np.uint8]:
+def _spectrogram(audio: NDArray[np.float32]) -> Picture:
     """Frequency upwards to 8 kHz, time to the right, 80 dB of range."""
     hop = max(1, (len(audio) - 512) // TILE)
     frames = np.lib.stride_tricks.sliding_window_view(audio, 512)[::hop][:TILE]
@@ -133,10 +127,8 @@ def _spectrogram(audio: NDArray[np.float32]) -> NDArray[np.uint8]:
     return np.asarray(colored, np.uint8)[..., ::-1]
 
 
-def _text_tile(
-    lines: Sequence[str], scale: float, background: int, width: int
-) -> NDArray[np.uint8]:
-    """Text from the top left; the font of OpenCV has ASCII letters only."""
+def _text_tile(lines: Sequence[str], scale: float, background: int, width: int) -> Picture:
+    """Text from the top left; OpenCV's font has ASCII letters only."""
     tile = np.full((TILE, width, 3), background, np.uint8)
     for number, line in enumerate(lines):
         plain = line.replace("\u2019", "'").encode("ascii", "replace").decode()
@@ -146,13 +138,11 @@ def _text_tile(
 
 
 def _classes(dataset: Dataset) -> list[str]:
-    """The emotion of every sample, else its sentiment, else ``unlabelled``."""
     emotions, sentiments = dataset.column("emotion"), dataset.column("sentiment")
     return [e or s or "unlabelled" for e, s in zip(emotions, sentiments, strict=True)]
 
 
 def _by_reason(problems: Sequence[Skipped | Warned]) -> Report:
-    """The number of each reason, with the first examples."""
     groups: dict[str, list[Skipped | Warned]] = defaultdict(list)
     for one in problems:
         groups[one.reason].append(one)

@@ -3,8 +3,7 @@
 While jobs run each shard is `shard-00000.parquet`, complete once it has that name. `progress.json` counts
 the jobs whose samples are in finished shards, so that an interrupted run can continue after them.
 `finish` then copies the shards, a row group at a time, into `samples-*.parquet`, with the split of every row
-(which depends on all rows) and without the rows that are left out. Memory holds one row group, and the
-small columns of the whole set.
+(which depends on all rows). Memory holds one row group, and the small columns of the whole set.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import msgspec
@@ -39,6 +37,8 @@ GROUP_ROWS = 512
 SHARD_BYTES = 256 << 20
 """Also how much an interrupted run may have to repeat."""
 PROGRESS = "progress.json"
+MODALITIES = {"video": "crop_times_us", "audio": "audio_samples", "text": "text"}
+"""The column that is filled where a row has pictures, sound or words."""
 
 
 class Progress(msgspec.Struct):
@@ -65,7 +65,6 @@ class ShardWriter:
         self._rows: list[dict[str, Any]] = []
         self._rows_bytes = self._file_bytes = 0
         self._job_rows = 0
-        """Rows of the current job in `_rows`."""
         self._job_in_file = False
 
     def add(self, sample: Sample) -> None:
@@ -89,12 +88,7 @@ class ShardWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self._finish_shard()
         elif issubclass(kind, KeyboardInterrupt) and not self._job_in_file:
@@ -149,21 +143,18 @@ def finish(folder: Path, shards: int, splits: Mapping[str, str | None]) -> tuple
             rows = 0
             with pq.ParquetFile(shard_path(folder, number)) as file, _create(part) as out:
                 for group in range(file.metadata.num_row_groups):
-                    table = _with_splits(file.read_row_group(group), splits)
+                    table = file.read_row_group(group)
+                    ids = table.column("id").to_pylist()
+                    values = pa.array([splits.get(one) for one in ids], pa.string())
+                    place = SCHEMA.get_field_index("split")
+                    table = table.set_column(place, SCHEMA.field("split"), values)
+                    table = table.filter(pa.array([one in splits for one in ids]))
                     if table.num_rows:
                         out.write_table(table)
                     rows += table.num_rows
             part.replace(folder / name)
             finished.append(Shard(name, rows))
     return tuple(finished)
-
-
-def _with_splits(table: pa.Table, splits: Mapping[str, str | None]) -> pa.Table:
-    ids = table.column("id").to_pylist()
-    values = pa.array([splits.get(name) for name in ids], pa.string())
-    place = SCHEMA.get_field_index("split")
-    table = table.set_column(place, SCHEMA.field("split"), values)
-    return table.filter(pa.array([name in splits for name in ids]))
 
 
 def _create(path: Path) -> pq.ParquetWriter:
@@ -174,23 +165,15 @@ def _create(path: Path) -> pq.ParquetWriter:
 
 
 def describe(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Counts of the rows of a data set, given without their large columns, and their hashes.
-
-    The names are those of `DatasetInfo`.
-    """
-    splits, emotions, tasks = Counter[str](), Counter[str](), Counter[str]()
-    modalities = {"video": 0, "audio": 0, "text": 0}
+    """Counts of rows without their large columns, and their hashes, by the names of `DatasetInfo`."""
+    splits, emotions, tasks, modalities = (Counter[str]() for _ in range(4))
     participants, content, split_of = set[str](), list[bytes](), list[tuple[str, str | None]]()
     for row in rows:
         splits[row["split"] or "none"] += 1
-        if row["emotion"]:
-            emotions[row["emotion"]] += 1
+        emotions.update(filter(None, [row["emotion"]]))
         tasks.update(task for task, column in TASKS.items() if row[column] is not None)
-        modalities["video"] += bool(row["crop_times_us"])
-        modalities["audio"] += bool(row["audio_samples"])
-        modalities["text"] += bool(row["text"])
-        if row["participant"]:
-            participants.add(row["participant"])
+        modalities.update(name for name, column in MODALITIES.items() if row[column])
+        participants |= {row["participant"]} - {None, ""}
         content.append(_digest({name: row[name] for name in SMALL_COLUMNS if name != "split"}))
         split_of.append((row["id"], row["split"]))
     return {
@@ -198,7 +181,7 @@ def describe(rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         "splits": {name: splits[name] for name in (*SPLITS, "none") if splits[name]},
         "emotions": dict(emotions.most_common()),
         "tasks": {task: tasks[task] for task in TASKS if tasks[task]},
-        "modalities": modalities,
+        "modalities": {name: modalities[name] for name in MODALITIES},
         "participants": len(participants),
         "content_sha256": _sha256(content),
         "split_sha256": hash_splits(split_of),

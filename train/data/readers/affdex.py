@@ -3,9 +3,6 @@
 A sample is one frame with the nearest annotation; `dialogue` is the recording and `turn` counts its frames.
 In training a window holds the frames of several samples: by default they are therefore taken as often as
 serving takes them.
-
-A frame takes the nearest annotation within half the time to the next frame, at most `TOLERANCE_US`. Its
-emotion is `Annotation.emotion`.
 """
 
 from __future__ import annotations
@@ -34,6 +31,7 @@ from affectstream.train.data.imotions_export import (
     find_layout,
     read_annotations,
 )
+from affectstream.train.data.reading.clips import frames_with_next
 from affectstream.train.data.reading.crops import Cropper
 from affectstream.train.data.reading.export_pairs import Pair, find_pairs
 from affectstream.train.data.reading.reader import (
@@ -51,6 +49,7 @@ from affectstream.train.data.sample import Sample
 from affectstream.train.errors import DataError, DataMissing
 
 TOLERANCE_US = 50_000
+"""A frame takes the nearest annotation within half the time to the next frame, at most this."""
 FACELESS = 0.5
 """With this share of frames without a face a recording gets a warning."""
 
@@ -74,17 +73,15 @@ def _of_pair(pair: Pair, options: Options, cropper: Cropper) -> Iterator[JobResu
     try:
         layout = find_layout(pair.export)
         annotations = read_annotations(
-            layout,
-            time=options.time,
-            stimulus=options.stimulus,
-            event_source=options.event_source,
+            layout, time=options.time, stimulus=options.stimulus, event_source=options.event_source
         )
     except (DataError, DataMissing) as error:
         yield Skipped(pair.name, "export cannot be used", str(error))
         return
     if pair.video is None:
-        detail = "expected one of the same name, or of the respondent's"
-        yield Skipped(pair.name, "no video", detail)
+        yield Skipped(
+            pair.name, "no video", "expected one of the same name, or of the respondent's"
+        )
         return
     shared = Sample(
         id="",
@@ -105,10 +102,7 @@ def _samples(
     options: Options,
     cropper: Cropper,
 ) -> Iterator[JobResult]:
-    """The chosen frames of a video with their annotations, a few pictures in memory at a time.
-
-    `shared` has the fields that are equal in all samples.
-    """
+    """The chosen frames of a video with their annotations, a few pictures in memory at a time."""
     offset_us = round(options.offset_ms * 1000)
     times_us = [annotation.time_us + offset_us for annotation in annotations]
     sound = _SoundBefore(options.sound_s)
@@ -191,41 +185,28 @@ class _SoundBefore:
 def _chosen(
     recording: Recording, options: Options, sound: _SoundBefore
 ) -> Iterator[tuple[int, Frame, int]]:
-    """The chosen frames, numbered, each with the time to the next frame (of the last: the one before).
-
-    Those are every Nth frame, or the newest frame at or before each point of a grid from 0 on, as in
-    serving. Sound on the way is pushed to `sound`.
-    """
+    """Every Nth frame, or the newest at or before each point of a grid from 0 on, as in serving; numbered,
+    each with the time to the next frame (of the last: the one before). Sound on the way goes to `sound`."""
     step_us = 1e6 / (options.rate or RATE_HZ)
-
-    def is_chosen(frame: Frame, place: int, next_us: int) -> bool:
+    gap_us, number = 2 * TOLERANCE_US, 0
+    for place, (frame, next_us) in enumerate(frames_with_next(recording, sound.push)):
+        gap_us = gap_us if next_us is None else next_us - frame.pts_us
         if options.every is not None:
-            return place % options.every == 0
-        return round(math.ceil(frame.pts_us / step_us) * step_us) < next_us
-
-    newest: Frame | None = None
-    gap_us, place, number = 2 * TOLERANCE_US, 0, 0
-    for item in recording:
-        if isinstance(item, Samples):
-            sound.push(item)
-        elif isinstance(item, Frame):
-            if newest is not None:
-                gap_us = item.pts_us - newest.pts_us
-                if is_chosen(newest, place, item.pts_us):
-                    yield number, newest, gap_us
-                    number += 1
-                place += 1
-            newest = item
-    if newest is not None and is_chosen(newest, place, newest.pts_us + gap_us):
-        yield number, newest, gap_us
+            chosen = place % options.every == 0
+        else:
+            point_us = round(math.ceil(frame.pts_us / step_us) * step_us)
+            chosen = point_us < frame.pts_us + gap_us
+        if chosen:
+            yield number, frame, gap_us
+            number += 1
 
 
 def _nearest(t_us: int, times_us: Sequence[int], tolerance_us: int) -> int | None:
     """The number of the time nearest to `t_us`, the earlier of two; None beyond the tolerance."""
     at = bisect_left(times_us, t_us)
     near = [i for i in (at - 1, at) if 0 <= i < len(times_us)]
-    best = min(near, key=lambda i: abs(times_us[i] - t_us), default=None)
-    return None if best is None or abs(times_us[best] - t_us) > tolerance_us else best
+    near = [i for i in near if abs(times_us[i] - t_us) <= tolerance_us]
+    return min(near, key=lambda i: abs(times_us[i] - t_us), default=None)
 
 
 def _sample(shared: Sample, number: int, t_us: int, annotation: Annotation) -> Sample:

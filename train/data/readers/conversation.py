@@ -16,7 +16,7 @@ from typing import Any
 from affectstream.engines.labels import SENTIMENTS
 from affectstream.stream.errors import OptionError
 from affectstream.stream.speaker_metadata import Gender
-from affectstream.train.data.reading.clips import Clip, read_clip
+from affectstream.train.data.reading.clips import read_clip
 from affectstream.train.data.reading.crops import Cropper
 from affectstream.train.data.reading.reader import (
     CLIP_OPTIONS,
@@ -34,10 +34,7 @@ from affectstream.train.data.sample import GENDERS, RANGES, SPLITS, Sample, Spli
 from affectstream.train.errors import DataError
 
 INPUTS = ("video", "audio", "text")
-TARGETS = (
-    *("label", "sentiment", "intensity", "attention"),
-    *("engagement", "valence", "arousal"),
-)
+TARGETS = ("label", "sentiment", "intensity", "attention", "engagement", "valence", "arousal")
 OTHERS = (
     *("id", "participant", "dialogue", "turn", "start", "end"),
     *("language", "age", "gender", "split"),
@@ -95,15 +92,10 @@ def _renamed(row: Row, columns: Mapping[str, str], path: Path) -> Row:
 
 
 def _samples(
-    row: Row,
-    row_number: int,
-    path: Path,
-    vocabulary: Vocabulary,
-    options: Options,
-    cropper: Cropper,
+    row: Row, place: int, path: Path, vocabulary: Vocabulary, options: Options, cropper: Cropper
 ) -> Iterator[JobResult]:
-    where = f"{path.name}, row {row_number}"
-    sample = _without_media(row, where, row_number, options.language)
+    where = f"{path.name}, row {place}"
+    sample = _without_media(row, where, place, options.language)
     label = text(row, "label")
     if label is not None:
         sample.emotion = vocabulary.emotion(label, where)
@@ -113,16 +105,19 @@ def _samples(
     elif all(row.get(target) is None for target in TARGETS):
         yield Skipped(where, "no label")
         return
+    start_us, end_us = sample.start_us or 0, sample.end_us
     for kind in ("video", "audio"):
-        name = text(row, kind)
-        if name is None:
+        if (name := text(row, kind)) is None:
             continue
-        clip = _clip(row, where, path.parent / name, cropper, options)
+        if row.get("start") is not None and end_us is not None and end_us <= start_us:
+            start, end = start_us / 1e6, end_us / 1e6
+            raise DataError(f"{where}: end is {end}, expected more than start, {start}")
+        clip = read_clip(path.parent / name, cropper, options, start_us=start_us, end_us=end_us)
         if kind == "video":  # a video in column audio is read for its sound alone
             sample.crops, sample.crop_times_us = clip.crops, clip.times_us
             sample.frames_seen = clip.frames_seen
         sample.audio = sample.audio if clip.audio is None else clip.audio
-        sample.start_us = sample.start_us or 0
+        sample.start_us = start_us
         sample.end_us = clip.end_us if sample.end_us is None else sample.end_us
         if clip.damage:
             yield Warned(where, "damaged", clip.damage)
@@ -132,20 +127,13 @@ def _samples(
     yield sample
 
 
-def _clip(row: Row, where: str, path: Path, cropper: Cropper, options: Options) -> Clip:
-    """The part of the file at `path` that a row names."""
-    start, end = number(row, "start", where), number(row, "end", where)
-    if start is not None and end is not None and end <= start:
-        raise DataError(f"{where}: end is {end}, expected more than start, {start}")
-    return read_clip(
-        path, cropper, options, start_us=_microseconds(start) or 0, end_us=_microseconds(end)
-    )
-
-
 def _without_media(row: Row, where: str, row_number: int, language: str | None) -> Sample:
-    """The sample of a row without its pictures, sound and emotion."""
-    turn = number(row, "turn", where)
-    amounts: dict[str, Any] = {name: _in_range(row, name, where) for name in RANGES}
+    turn, start, end = (number(row, name, where) for name in ("turn", "start", "end"))
+    amounts: dict[str, Any] = {name: number(row, name, where) for name in RANGES}
+    for name, (low, high) in RANGES.items():
+        if amounts[name] is not None and not low <= amounts[name] <= high:
+            found = f"{where}: {name} is {amounts[name]:g}"
+            raise DataError(f"{found}, expected {low:g} to {high:g}")
     return Sample(
         id=text(row, "id") or f"{row_number:06d}",
         recording=text(row, "video") or text(row, "audio"),
@@ -153,8 +141,8 @@ def _without_media(row: Row, where: str, row_number: int, language: str | None) 
         dialogue=text(row, "dialogue"),
         turn=None if turn is None else int(turn),
         split=word(row, "split", SPLITS, where, _SPLITS),
-        start_us=_microseconds(number(row, "start", where)),
-        end_us=_microseconds(number(row, "end", where)),
+        start_us=None if start is None else round(start * 1e6),
+        end_us=None if end is None else round(end * 1e6),
         text=text(row, "text"),
         language=text(row, "language") or language,
         age=number(row, "age", where),
@@ -162,17 +150,6 @@ def _without_media(row: Row, where: str, row_number: int, language: str | None) 
         sentiment=word(row, "sentiment", SENTIMENTS, where),
         **amounts,
     )
-
-
-def _in_range(row: Row, name: str, where: str) -> float | None:
-    value, (low, high) = number(row, name, where), RANGES[name]
-    if value is not None and not low <= value <= high:
-        raise DataError(f"{where}: {name} is {value:g}, expected {low:g} to {high:g}")
-    return value
-
-
-def _microseconds(seconds: float | None) -> int | None:
-    return None if seconds is None else round(seconds * 1e6)
 
 
 READER = Reader(find, CLIP_OPTIONS | {"columns", "language"})

@@ -2,30 +2,17 @@
 
 Read from ``wav/*.flac`` (or ``.wav``). In the name of a file, such as ``03a01Fa``, characters 1-2 are the
 speaker and character 6 is the initial of the emotion in German. Boredom is left out: no label stands
-for it.
-
-Splits are by speaker, the same in every experiment.
+for it. Splits are by speaker.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 from affectstream.stream.speaker_metadata import Gender
-from affectstream.train.data.reading.clips import clip_sample
-from affectstream.train.data.reading.crops import Cropper
-from affectstream.train.data.reading.reader import (
-    Job,
-    JobResult,
-    Options,
-    RawDataset,
-    Reader,
-    Skipped,
-    Vocabulary,
-)
-from affectstream.train.data.sample import Sample, Split
+from affectstream.train.data.reading.clips import clip_job
+from affectstream.train.data.reading.reader import Job, Options, RawDataset, Reader, Vocabulary
+from affectstream.train.data.sample import Sample
 from affectstream.train.errors import DataMissing
 
 VALID_SPEAKERS = (13, 14)
@@ -71,10 +58,7 @@ SENTENCES = {
 
 
 def parse(name: str) -> tuple[str, int]:
-    """The emotion (or ``boredom``) and the speaker in a file's name.
-
-    Raises `ValueError` for a name of another form.
-    """
+    """The emotion (or ``boredom``) and the speaker in a file's name. Raises `ValueError` for another name."""
     if len(name) != 7 or not name[:2].isdigit() or name[5] not in LETTERS:
         raise ValueError(
             f"{name!r} is no EMO-DB name: expected seven characters, two digits first and one of "
@@ -84,10 +68,7 @@ def parse(name: str) -> tuple[str, int]:
 
 
 def find(folder: Path, options: Options) -> RawDataset:
-    """Every clip below `folder`; boredom only if ``--map boredom=...`` translates it.
-
-    Raises `DataMissing`.
-    """
+    """Every clip below `folder`; boredom only with ``--map boredom=...``. Raises `DataMissing`."""
     paths = sorted(
         p for p in folder.rglob("*") if p.suffix in {".flac", ".wav"} and len(p.stem) == 7
     )
@@ -97,7 +78,7 @@ def find(folder: Path, options: Options) -> RawDataset:
     return RawDataset(
         "EMO-DB",
         "free for research",
-        [Job(path.name, partial(_samples, path, vocabulary, options)) for path in paths],
+        [_job(path, vocabulary, options) for path in paths],
         has_splits=True,
         notes=(
             "the split is ours, by speaker: 3-12 train, 13 and 14 valid, 15 and 16 test",
@@ -106,31 +87,21 @@ def find(folder: Path, options: Options) -> RawDataset:
     )
 
 
-def _samples(
-    path: Path, vocabulary: Vocabulary, options: Options, cropper: Cropper
-) -> Iterator[JobResult]:
+def _job(path: Path, vocabulary: Vocabulary, options: Options) -> Job:
     word, speaker = parse(path.stem)
-    emotion = vocabulary.emotion(word, path.name)
-    if emotion is None:
-        yield Skipped(path.name, "label left out", word)
-        return
     gender, age = SPEAKERS.get(speaker, (None, None))
+    held_out = speaker in TEST_SPEAKERS
     sample = Sample(
         id=path.stem,
         recording=path.stem,
         participant=f"emodb-{speaker:02d}",
-        split=_split(speaker),
+        split="valid" if speaker in VALID_SPEAKERS else "test" if held_out else "train",
         text=SENTENCES.get(path.stem[2:5]),
         language="de",
         age=age,
         gender=gender,
-        emotion=emotion,
     )
-    yield from clip_sample(sample, path, cropper, options)
-
-
-def _split(speaker: int) -> Split:
-    return "valid" if speaker in VALID_SPEAKERS else "test" if speaker in TEST_SPEAKERS else "train"
+    return clip_job(path, word, sample, vocabulary, options)
 
 
 READER = Reader(find)

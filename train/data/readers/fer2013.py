@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
-from functools import cached_property, partial
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,7 +35,7 @@ from affectstream.train.data.reading.reader import (
     Vocabulary,
 )
 from affectstream.train.data.reading.tables import iterate_rows, require_columns
-from affectstream.train.data.sample import Sample, Split
+from affectstream.train.data.sample import Sample, Split, resize
 from affectstream.train.errors import DataError, DataMissing
 
 EMOTIONS = {
@@ -58,7 +57,6 @@ VOTED = {
     "disgust": "disgust",
     "fear": "fear",
 }
-"""The emotions of FER+ by their columns."""
 MIN_VOTES = 5
 """A training picture needs as many votes for the seven emotions."""
 SIZE = 48
@@ -90,12 +88,13 @@ def find(path: Path, options: Options) -> RawDataset:
     `PLACES`. The pictures are crops already; another crop size resizes them. Of Training, pictures with a
     near copy in another split are left out. Raises `DataMissing` or `DataError`.
     """
-    folder, path = path, _locate(path)
+    folder = path if path.is_dir() else path.parent
+    path = next((path / name for name in PLACES if (path / name).exists()), path)
     label: Labeler = partial(_own_label, options.vocabulary(EMOTIONS))
     if options.labels != "own":
-        table = (folder if folder.is_dir() else folder.parent) / VOTES
+        table = folder / VOTES
         if table.is_file() and path.suffix != ".csv":
-            label = _VotedLabels(table, options.vocabulary(VOTED))
+            label = partial(_voted_label, *_read_votes(table, options.vocabulary(VOTED)))
         elif options.labels == "votes":
             raise DataMissing(f"no {VOTES} beside the pictures of {path}: give --labels own")
     if path.suffix == ".csv":
@@ -111,14 +110,6 @@ def find(path: Path, options: Options) -> RawDataset:
             "train/<class>/*.jpg and test/<class>/*.jpg"
         )
     return RawDataset("FER2013", "research", jobs, has_splits=True, template=TEMPLATE)
-
-
-def _locate(path: Path) -> Path:
-    found = [path / name for name in PLACES if path.is_dir() and (path / name).exists()]
-    return found[0] if found else path
-
-
-Labeler = Callable[["Picture"], "Labels | Skipped"]
 
 
 class Labels(NamedTuple):
@@ -140,45 +131,38 @@ class Picture(NamedTuple):
     grey: NDArray[np.uint8] | None
 
 
+Labeler = Callable[[Picture], Labels | Skipped]
+
+
 def _list_files(path: Path) -> tuple[list[str], Callable[[Sequence[str]], Iterator[Picture]]]:
-    """The names ``.../<folder>/<class>/<picture>`` in an archive or a folder, and how to read them."""
+    names: Iterable[str]
+    read: Callable[[str], bytes]
     if path.suffix == ".zip":
         try:
-            with zipfile.ZipFile(path) as archive:
-                names = archive.namelist()
+            archive = zipfile.ZipFile(path)
         except (OSError, zipfile.BadZipFile) as error:
             raise DataMissing(f"{path} cannot be read: {error}") from error
+        names, read = archive.namelist(), archive.read
     elif path.is_dir():
-        names = [p.relative_to(path).as_posix() for p in path.rglob("*.*") if p.is_file()]
+        names = (p.relative_to(path).as_posix() for p in path.rglob("*.*") if p.is_file())
+        read = lambda name: (path / name).read_bytes()  # noqa: E731
     else:
         raise DataMissing(f"{path} is no folder, .zip or .csv of FER2013")
-    return sorted(filter(_is_picture, names)), partial(_read_files, path)
+    return sorted(filter(_is_picture, names)), partial(_read_files, read)
 
 
 def _is_picture(name: str) -> bool:
-    parts = name.split("/")
-    return (
-        len(parts) >= 3
-        and parts[-3] in SPLIT_OF_FOLDER
-        and parts[-1].lower().endswith((".jpg", ".jpeg", ".png"))
-    )
+    folder, _, file = ["", "", *name.split("/")][-3:]
+    return folder in SPLIT_OF_FOLDER and file.lower().endswith((".jpg", ".jpeg", ".png"))
 
 
-def _read_files(path: Path, names: Sequence[str]) -> Iterator[Picture]:
-    with ExitStack() as stack:
-        read = (
-            stack.enter_context(zipfile.ZipFile(path)).read
-            if path.suffix == ".zip"
-            else lambda name: (path / name).read_bytes()
-        )
-        for name in names:
-            folder, word, file = name.split("/")[-3:]
-            blob = read(name)
-            grey = (
-                cv2.imdecode(np.frombuffer(blob, np.uint8), cv2.IMREAD_GRAYSCALE) if blob else None
-            )
-            picture = None if grey is None else np.asarray(grey, np.uint8)
-            yield Picture(f"{folder}/{word}/{file}", word, SPLIT_OF_FOLDER[folder], picture)
+def _read_files(read: Callable[[str], bytes], names: Sequence[str]) -> Iterator[Picture]:
+    for name in names:
+        folder, word, file = name.split("/")[-3:]
+        blob = np.frombuffer(read(name), np.uint8)
+        grey = cv2.imdecode(blob, cv2.IMREAD_GRAYSCALE) if blob.size else None
+        picture = None if grey is None else np.asarray(grey, np.uint8)
+        yield Picture(f"{folder}/{word}/{file}", word, SPLIT_OF_FOLDER[folder], picture)
 
 
 def _read_table(path: Path) -> Iterator[Picture]:
@@ -206,8 +190,22 @@ def _samples(
             yield labels
         elif picture.grey is None:
             yield Skipped(picture.name, "no picture", "empty, or cannot be decoded")
+        elif picture.grey.shape != (SIZE, SIZE):
+            raise DataError(
+                f"{picture.name}: a picture of {picture.grey.shape}, expected {SIZE}x{SIZE}"
+            )
         else:
-            yield _sample(picture, picture.grey, labels, cropper.size)
+            crop = resize(picture.grey, cropper.size)
+            yield Sample(
+                id=picture.name,
+                recording=None if labels.group is None else f"copies of {labels.group}",
+                split=picture.split,
+                frames_seen=1,
+                crops=np.repeat(crop[None, :, :, None], 3, axis=3),
+                crop_times_us=np.zeros(1, np.int64),
+                emotion=labels.emotion,
+                votes=labels.votes,
+            )
 
 
 def _own_label(vocabulary: Vocabulary, picture: Picture) -> Labels | Skipped:
@@ -215,78 +213,42 @@ def _own_label(vocabulary: Vocabulary, picture: Picture) -> Labels | Skipped:
     return Labels(emotion) if emotion else Skipped(picture.name, "label left out", picture.word)
 
 
-class _VotedLabels:
-    """The labels of pictures by the table of votes."""
-
-    def __init__(self, table: Path, vocabulary: Vocabulary) -> None:
-        self._table = table
-        emotions = {column: vocabulary.emotion(column, table.name) for column in VOTED}
-        self._column_of = {
-            column: EMOTION_NAMES.index(emotion) for column, emotion in emotions.items() if emotion
-        }
-
-    @cached_property
-    def _rows(self) -> dict[str, Labels]:
-        """The labels of every picture by its name. Raises `DataError` for a damaged table."""
-        rows: dict[str, Labels] = {}
-        for row in iterate_rows(self._table):
-            if not rows:
-                require_columns(self._table, row, ("picture", "group", *VOTED))
-            votes = np.zeros(len(EMOTION_NAMES), np.float32)
-            try:
-                for column, number in self._column_of.items():
-                    votes[number] += float(row[column])
-            except ValueError as error:
-                raise DataError(f"{self._table}, {row['picture']}: {error}") from error
-            first, second = np.sort(votes)[:-3:-1]
-            majority = EMOTION_NAMES[int(votes.argmax())] if first > second else None
-            rows[str(row["picture"])] = Labels(majority, votes, str(row["group"]))
-        return rows
-
-    @cached_property
-    def _evaluated(self) -> dict[str, str]:
-        """A picture outside of Training for each group that has one."""
-        return {
-            labels.group: name
-            for name, labels in self._rows.items()
-            if labels.group is not None
-            and SPLIT_OF_FOLDER.get(name.partition("/")[0]) in ("valid", "test")
-        }
-
-    def __call__(self, picture: Picture) -> Labels | Skipped:
-        labels = self._rows.get(picture.name)
-        if labels is None or labels.votes is None or not (votes := labels.votes.sum()):
-            return Skipped(picture.name, "no votes for an emotion", f"none in {VOTES}")
-        if picture.split == "train":
-            if votes < MIN_VOTES:
-                return Skipped(picture.name, f"fewer than {MIN_VOTES} votes for an emotion")
-            if labels.group in self._evaluated:
-                copy = self._evaluated[labels.group]
-                return Skipped(picture.name, "near copy in valid or test", f"the same as {copy}")
-        return labels
+def _read_votes(table: Path, vocabulary: Vocabulary) -> tuple[dict[str, Labels], dict[str, str]]:
+    """The labels of each picture by name, and by group a picture not of Training. Raises `DataError`."""
+    emotions = {column: vocabulary.emotion(column, table.name) for column in VOTED}
+    numbers = {column: EMOTION_NAMES.index(name) for column, name in emotions.items() if name}
+    labels: dict[str, Labels] = {}
+    evaluated: dict[str, str] = {}
+    for row in iterate_rows(table):
+        if not labels:
+            require_columns(table, row, ("picture", "group", *VOTED))
+        name, group = str(row["picture"]), str(row["group"])
+        votes = np.zeros(len(EMOTION_NAMES), np.float32)
+        try:
+            for column, number in numbers.items():
+                votes[number] += float(row[column])
+        except ValueError as error:
+            raise DataError(f"{table}, {name}: {error}") from error
+        first, second = np.sort(votes)[:-3:-1]
+        majority = EMOTION_NAMES[int(votes.argmax())] if first > second else None
+        labels[name] = Labels(majority, votes, group)
+        if SPLIT_OF_FOLDER.get(name.partition("/")[0]) in ("valid", "test"):
+            evaluated[group] = name
+    return labels, evaluated
 
 
-def _sample(picture: Picture, grey: NDArray[np.uint8], labels: Labels, size: int) -> Sample:
-    crop = _checked(picture.name, grey)
-    if size != SIZE:
-        how = cv2.INTER_AREA if size < SIZE else cv2.INTER_LINEAR
-        crop = np.asarray(cv2.resize(crop, (size, size), interpolation=how), np.uint8)
-    return Sample(
-        id=picture.name,
-        recording=None if labels.group is None else f"copies of {labels.group}",
-        split=picture.split,
-        frames_seen=1,
-        crops=np.repeat(crop[None, :, :, None], 3, axis=3),
-        crop_times_us=np.zeros(1, np.int64),
-        emotion=labels.emotion,
-        votes=labels.votes,
-    )
-
-
-def _checked(name: str, grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    if grey.shape != (SIZE, SIZE):
-        raise DataError(f"{name}: a picture of {grey.shape}, expected {SIZE}x{SIZE}")
-    return grey
+def _voted_label(
+    labels_of: Mapping[str, Labels], evaluated: Mapping[str, str], picture: Picture
+) -> Labels | Skipped:
+    labels = labels_of.get(picture.name)
+    if labels is None or labels.votes is None or not (votes := labels.votes.sum()):
+        return Skipped(picture.name, "no votes for an emotion", f"none in {VOTES}")
+    if picture.split == "train":
+        if votes < MIN_VOTES:
+            return Skipped(picture.name, f"fewer than {MIN_VOTES} votes for an emotion")
+        if copy := evaluated.get(labels.group or ""):
+            return Skipped(picture.name, "near copy in valid or test", f"the same as {copy}")
+    return labels
 
 
 READER = Reader(find, frozenset({"size", "labels"}), size=SIZE)

@@ -6,24 +6,18 @@ split as it has to be (by actor, by speaker) when it is prepared itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 from affectstream.train.data.dataset import INFO, Dataset
-from affectstream.train.data.reading.crops import Cropper
-from affectstream.train.data.reading.reader import Job, JobResult, Options, RawDataset, Reader
+from affectstream.train.data.reading.reader import Options, RawDataset, Reader, prepared_jobs
+from affectstream.train.data.sample import Sample
 from affectstream.train.errors import DataError, DataMissing
-
-JOB_SAMPLES = 256
 
 
 def find(folder: Path, options: Options) -> RawDataset:
-    """All samples of the prepared sets in `folder`; the name of a set's folder begins their ids.
-
-    Raises `DataMissing` for fewer than two sets, `DataError` for sets whose pictures were cropped
-    differently.
-    """
+    """All samples of the prepared sets in `folder`; the name of a set's folder begins their ids. Raises
+    `DataMissing` for fewer than two sets, `DataError` for sets whose pictures were cropped differently."""
     sets = [Dataset(path.parent) for path in sorted(folder.glob(f"*/{INFO}"))]
     if len(sets) < 2:
         raise DataMissing(
@@ -41,11 +35,7 @@ def find(folder: Path, options: Options) -> RawDataset:
     return RawDataset(
         ", ".join(info.source for info in infos),
         "; ".join(f"{info.source}: {info.licence}" for info in infos),
-        [
-            Job(f"{data.folder.name}, from {at}", partial(_samples, data, at))
-            for data in sets
-            for at in range(0, len(data), JOB_SAMPLES)
-        ],
+        [job for data in sets for job in prepared_jobs(data, partial(_name, data.folder.name))],
         has_splits=True,
         why_shared=f"they are in {', '.join(shared)} itself" if shared else None,
         crop=next(iter(crops), None),
@@ -53,11 +43,8 @@ def find(folder: Path, options: Options) -> RawDataset:
     )
 
 
-def _samples(data: Dataset, first: int, _: Cropper) -> Iterator[JobResult]:
-    for row in range(first, min(first + JOB_SAMPLES, len(data))):
-        sample = data[row]
-        sample.id = f"{data.folder.name}/{sample.id}"
-        yield sample
+def _name(corpus: str, sample: Sample) -> None:
+    sample.id = f"{corpus}/{sample.id}"
 
 
 READER = Reader(find)

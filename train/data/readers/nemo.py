@@ -6,23 +6,18 @@ Disgust is not among its emotions.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-from affectstream.train.data.reading.clips import clip_sample
-from affectstream.train.data.reading.crops import Cropper
-from affectstream.train.data.reading.reader import (
-    Job,
-    JobResult,
-    Options,
-    RawDataset,
-    Reader,
-    Skipped,
-    Vocabulary,
+from affectstream.train.data.reading.clips import clip_job
+from affectstream.train.data.reading.reader import Job, Options, RawDataset, Reader, Vocabulary
+from affectstream.train.data.reading.tables import (
+    Row,
+    number,
+    read_rows,
+    require_columns,
+    text,
+    word,
 )
-from affectstream.train.data.reading.tables import number, read_rows, require_columns, text, word
 from affectstream.train.data.sample import GENDERS, Sample
 from affectstream.train.errors import DataMissing
 
@@ -44,40 +39,24 @@ def find(folder: Path, options: Options) -> RawDataset:
     return RawDataset(
         "nEMO",
         "CC BY-NC-SA 4.0",
-        [
-            Job(str(row["file"]), partial(_samples, folder, row, vocabulary, options))
-            for row in rows
-        ],
+        [_job(folder, row, vocabulary, options) for row in rows],
         notes=("every sentence is spoken in every emotion: the text says nothing of the label",),
     )
 
 
-def _samples(
-    folder: Path,
-    row: Mapping[str, Any],
-    vocabulary: Vocabulary,
-    options: Options,
-    cropper: Cropper,
-) -> Iterator[JobResult]:
+def _job(folder: Path, row: Row, vocabulary: Vocabulary, options: Options) -> Job:
     name = str(row["file"])
     path = folder / name
-    emotion = vocabulary.emotion(str(row["emotion"]), name)
-    if emotion is None:
-        yield Skipped(name, "label left out", str(row["emotion"]))
-    elif not path.is_file():
-        yield Skipped(name, "no such file", str(path))
-    else:
-        sample = Sample(
-            id=path.stem,
-            recording=path.stem,
-            participant=f"nemo-{row['speaker']}",
-            text=text(row, "text"),
-            language="pl",
-            age=number(row, "age", name),
-            gender=word(row, "gender", GENDERS, name),
-            emotion=emotion,
-        )
-        yield from clip_sample(sample, path, cropper, options)
+    sample = Sample(
+        id=path.stem,
+        recording=path.stem,
+        participant=f"nemo-{row['speaker']}",
+        text=text(row, "text"),
+        language="pl",
+        age=number(row, "age", name),
+        gender=word(row, "gender", GENDERS, name),
+    )
+    return clip_job(path, str(row["emotion"]), sample, vocabulary, options, name=name)
 
 
 READER = Reader(find)

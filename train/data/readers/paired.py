@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectstream.train.data.dataset import INFO, Dataset
-from affectstream.train.data.degrade.sample import degraded
+from affectstream.train.data.degrade import degraded
 from affectstream.train.data.reading.crops import Cropper
 from affectstream.train.data.reading.reader import Job, JobResult, Options, RawDataset, Reader
 from affectstream.train.data.sample import Part, Sample, Split
@@ -26,9 +26,7 @@ from affectstream.train.data.splits import joined_groups, split_by_group
 from affectstream.train.errors import DataError, DataMissing
 
 Key = tuple[Split | None, str]
-"""Split and emotion."""
 Pools = dict[Key, list[int]]
-"""Row numbers by split and emotion."""
 
 HALVES = {"train": 0.5, "valid": 0.5}
 UNSEEN: tuple[Split, ...] = ("valid", "test")
@@ -91,7 +89,6 @@ def find(folder: Path, options: Options) -> RawDataset:
 
 
 def _sets(folder: Path) -> dict[str, Dataset]:
-    """The data set that gives each modality."""
     found: dict[str, Dataset] = {}
     for path in sorted(folder.glob(f"*/{INFO}")):
         data = Dataset(path.parent)
@@ -134,8 +131,8 @@ def _pools(data: Dataset, part: Part | None) -> Pools:
 
 
 def _groups(data: Dataset, rows: NDArray[np.int64]) -> list[str]:
-    """What must stay together of `rows`: those of a person, or of a dialogue where the same people speak in
-    all of them."""
+    """What must stay together of `rows`: a person, or a dialogue where the same people speak in all of
+    them."""
     whole = "dialogue" if data.info.shared_participants else "participant"
     columns = (data.column(name)[rows].tolist() for name in (whole, "content", "id"))
     return joined_groups(*columns)

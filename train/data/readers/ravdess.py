@@ -9,23 +9,19 @@ accuracy is overstated by 15 to 20 points.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
-from functools import partial
+from collections.abc import Collection
 from pathlib import Path
 
-from affectstream.train.data.reading.clips import clip_sample
-from affectstream.train.data.reading.crops import Cropper
+from affectstream.train.data.reading.clips import clip_job
 from affectstream.train.data.reading.reader import (
     CLIP_OPTIONS,
     Job,
-    JobResult,
     Options,
     RawDataset,
     Reader,
-    Skipped,
     Vocabulary,
 )
-from affectstream.train.data.sample import Sample, Split
+from affectstream.train.data.sample import Sample
 from affectstream.train.errors import DataMissing
 
 TRAIN_ACTORS = tuple(range(1, 17))
@@ -44,7 +40,6 @@ WORDS = {
     "07": "disgust",
     "08": "surprised",
 }
-"""The emotions in file names, as the set calls them."""
 EMOTIONS = {
     "neutral": "neutral",
     "calm": "neutral",  # the nearest of the seven labels
@@ -62,10 +57,8 @@ SUFFIXES = frozenset({".flac", ".wav", ".mp4"})
 
 
 def parse(name: str) -> tuple[str, int]:
-    """The word for the emotion and the actor in a name such as ``03-01-06-01-02-01-12``.
-
-    Raises `ValueError` for a name of another form.
-    """
+    """The word for the emotion and the actor in a name such as ``03-01-06-01-02-01-12``; else
+    `ValueError`.~"""
     fields = name.split("-")
     if len(fields) != 7 or fields[2] not in WORDS or not fields[6].isdigit():
         raise ValueError(
@@ -76,9 +69,7 @@ def parse(name: str) -> tuple[str, int]:
 
 
 def find(folder: Path, options: Options) -> RawDataset:
-    """Every spoken clip below `folder`. Of a take that is there with picture and as sound alone, the
-    one with picture is used. Raises `DataMissing`.
-    """
+    """Every spoken clip below `folder`; a take with picture rather than as sound. Raises `DataMissing`."""
     paths = sorted(p for p in folder.rglob("*") if p.suffix in SUFFIXES and p.stem.count("-") == 6)
     if not paths:
         raise DataMissing(
@@ -89,7 +80,7 @@ def find(folder: Path, options: Options) -> RawDataset:
     return RawDataset(
         "RAVDESS, speech",
         "CC BY-NC-SA 4.0",
-        [Job(p.name, partial(_samples, p, films, vocabulary, options)) for p in paths],
+        [_job(path, films, vocabulary, options) for path in paths],
         has_splits=True,
         notes=(
             "calm is labelled neutral unless --map says otherwise",
@@ -99,36 +90,27 @@ def find(folder: Path, options: Options) -> RawDataset:
     )
 
 
-def _samples(
-    path: Path, films: Collection[str], vocabulary: Vocabulary, options: Options, cropper: Cropper
-) -> Iterator[JobResult]:
-    """The sample of a file; `films` are the takes that are there with picture and sound."""
+def _job(path: Path, films: Collection[str], vocabulary: Vocabulary, options: Options) -> Job:
+    """The job of a file; `films` are the takes that are there with picture and sound."""
     word, actor = parse(path.stem)
     modality, channel, _, strength, statement, _, _ = path.stem.split("-")
-    emotion = vocabulary.emotion(word, path.name)
+    skip = None
     if channel != "01":
-        yield Skipped(path.name, "sung, not spoken")
+        skip = "sung, not spoken"
     elif path.stem[3:] in films and not (modality == "01" and path.suffix == ".mp4"):
-        yield Skipped(path.name, "also there with picture and sound")
-    elif emotion is None:
-        yield Skipped(path.name, "label left out", word)
-    else:
-        sample = Sample(
-            id=path.stem,
-            recording=path.stem,
-            participant=f"ravdess-{actor:02d}",
-            split=_split(actor),
-            text=STATEMENTS.get(statement),
-            language="en",
-            gender="male" if actor % 2 else "female",
-            emotion=emotion,
-            intensity=STRENGTHS.get(strength),
-        )
-        yield from clip_sample(sample, path, cropper, options)
-
-
-def _split(actor: int) -> Split:
-    return "train" if actor in TRAIN_ACTORS else "valid" if actor in VALID_ACTORS else "test"
+        skip = "also there with picture and sound"
+    training, validating = actor in TRAIN_ACTORS, actor in VALID_ACTORS
+    sample = Sample(
+        id=path.stem,
+        recording=path.stem,
+        participant=f"ravdess-{actor:02d}",
+        split="train" if training else "valid" if validating else "test",
+        text=STATEMENTS.get(statement),
+        language="en",
+        gender="male" if actor % 2 else "female",
+        intensity=STRENGTHS.get(strength),
+    )
+    return clip_job(path, word, sample, vocabulary, options, skip=skip)
 
 
 READER = Reader(find, CLIP_OPTIONS)

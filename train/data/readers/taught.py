@@ -11,7 +11,7 @@ are close to the labels.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
@@ -20,11 +20,10 @@ from numpy.typing import NDArray
 
 from affectstream.engines.labels import EMOTIONS
 from affectstream.train.data.dataset import INFO, Dataset
-from affectstream.train.data.reading.crops import Cropper
-from affectstream.train.data.reading.reader import Job, JobResult, Options, RawDataset, Reader
+from affectstream.train.data.reading.reader import Options, RawDataset, Reader, prepared_jobs
+from affectstream.train.data.sample import Sample
 from affectstream.train.errors import DataError, DataMissing
 
-JOB_SAMPLES = 256
 VOTES, OF_LABEL = 10.0, 3.0
 """Votes of a sample, and how many of them its own label has."""
 
@@ -56,10 +55,7 @@ def find(folder: Path, options: Options) -> RawDataset:
     return RawDataset(
         info.source,
         info.licence,
-        [
-            Job(f"{info.name}, from {at}", partial(_samples, data, chances, at))
-            for at in range(0, len(data), JOB_SAMPLES)
-        ],
+        prepared_jobs(data, partial(_teach, chances)),
         has_splits=True,
         why_shared=f"they are in {info.name} itself" if info.shared_participants else None,
         crop=info.crop,
@@ -71,10 +67,7 @@ def find(folder: Path, options: Options) -> RawDataset:
 
 
 def mean_predictions(files: list[Path]) -> dict[str, dict[str, float]]:
-    """The mean probability of each emotion for each sample in `files`, by the sample's id.
-
-    Raises `DataError` for a file without predictions of emotions.
-    """
+    """The mean probability of each emotion in `files`, by the sample's id. Raises `DataError`."""
     found: dict[str, list[Mapping[str, float]]] = {}
     for path in files:
         with np.load(path, allow_pickle=False) as file:
@@ -92,17 +85,12 @@ def mean_predictions(files: list[Path]) -> dict[str, dict[str, float]]:
     }
 
 
-def _samples(
-    data: Dataset, chances: Mapping[str, Mapping[str, float]], first: int, _: Cropper
-) -> Iterator[JobResult]:
-    for row in range(first, min(first + JOB_SAMPLES, len(data))):
-        sample = data[row]
-        predicted = chances.get(sample.id)
-        if sample.split == "train" and sample.emotion is not None and predicted is not None:
-            own = np.asarray([label == sample.emotion for label in EMOTIONS], np.float32)
-            taught = np.asarray([predicted.get(label, 0.0) for label in EMOTIONS], np.float32)
-            sample.votes = OF_LABEL * own + (VOTES - OF_LABEL) * taught
-        yield sample
+def _teach(chances: Mapping[str, Mapping[str, float]], sample: Sample) -> None:
+    predicted = chances.get(sample.id)
+    if sample.split == "train" and sample.emotion is not None and predicted is not None:
+        own = np.asarray([label == sample.emotion for label in EMOTIONS], np.float32)
+        taught = np.asarray([predicted.get(label, 0.0) for label in EMOTIONS], np.float32)
+        sample.votes = OF_LABEL * own + (VOTES - OF_LABEL) * taught
 
 
 READER = Reader(find)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,18 +16,25 @@ from affectstream.stream.media.recording import Recording
 from affectstream.stream.media.types import Frame, Samples, sample_at
 from affectstream.stream.windowing.sound_timeline import SoundTimeline
 from affectstream.train.data.reading.crops import Cropper
-from affectstream.train.data.reading.reader import RATE_HZ, JobResult, Options, Warned
+from affectstream.train.data.reading.reader import (
+    RATE_HZ,
+    Job,
+    JobResult,
+    Options,
+    Skipped,
+    Vocabulary,
+    Warned,
+)
 from affectstream.train.data.sample import Sample
 
 
 @dataclass(slots=True, eq=False)
 class Clip:
-    """Crops and sound of a part of a recording.
+    """A part of a recording, which ends at `end_us` on its clock.
 
     `crops` (T, S, S, 3) uint8 with `times_us` (T,) from the start of the part, None if no frame has a
     face; `frames_seen` frames were searched, None without video. `audio` (n,) float32, None without
-    sound. `damage` says how the file is damaged, None if it is not. `end_us` is where the part ends,
-    on the clock of the recording.
+    sound. `damage` says how the file is damaged, None if it is not.
     """
 
     end_us: int
@@ -43,16 +50,39 @@ class Clip:
         sample.audio, sample.frames_seen = self.audio, self.frames_seen
 
 
-def clip_sample(
-    sample: Sample, path: Path, cropper: Cropper, options: Options
-) -> Iterator[JobResult]:
-    """`sample` with the crops and the sound of a whole recording. Raises `SourceError`."""
-    clip = read_clip(path, cropper, options)
-    sample.start_us, sample.end_us = 0, clip.end_us
-    clip.add_to(sample)
-    if clip.damage:
-        yield Warned(path.name, "damaged", clip.damage)
-    yield sample
+def clip_job(
+    path: Path,
+    word: str,
+    sample: Sample,
+    vocabulary: Vocabulary,
+    options: Options,
+    *,
+    name: str | None = None,
+    skip: str | None = None,
+) -> Job:
+    """Makes `sample` with the emotion that `word` stands for and the whole recording at `path`.
+
+    Messages call it `name`, by default the file's. It is skipped for the reason `skip`, if there is one.
+    """
+    name = name or path.name
+
+    def make(cropper: Cropper) -> Iterator[JobResult]:
+        emotion = vocabulary.emotion(word, name)
+        if skip is not None:
+            yield Skipped(name, skip)
+        elif emotion is None:
+            yield Skipped(name, "label left out", word)
+        elif not path.is_file():
+            yield Skipped(name, "no such file", str(path))
+        else:
+            clip = read_clip(path, cropper, options)
+            if clip.damage:
+                yield Warned(name, "damaged", clip.damage)
+            whole = replace(sample, emotion=emotion, start_us=0, end_us=clip.end_us)
+            clip.add_to(whole)
+            yield whole
+
+    return Job(name, make)
 
 
 def read_clip(
@@ -78,11 +108,14 @@ def read_clip(
         video = recording.info.video
 
         def pictures() -> Iterator[tuple[int, NDArray[np.uint8]]]:
-            for item in _newest_before(recording, picture_times(options, start_us, end_us)):
-                if isinstance(item, Samples):
-                    sound.push(item)
-                elif video is not None:
-                    yield item.pts_us - start_us, to_rgb(item, pixel_aspect=video.pixel_aspect)
+            aspect = video.pixel_aspect if video is not None else 1.0
+            times_us = picture_times(options, start_us, end_us)
+            due_us = next(times_us, None)
+            for frame, next_us in frames_with_next(recording, sound.push):
+                while due_us is not None and due_us < frame.pts_us:
+                    due_us = next(times_us, None)
+                if due_us is not None and (next_us is None or due_us < next_us):
+                    yield frame.pts_us - start_us, to_rgb(frame, pixel_aspect=aspect)
 
         cut = list(cropper.cut_each(pictures()))
         clip.damage = recording.stats.ended_early or recording.stats.first_error
@@ -99,19 +132,13 @@ def read_clip(
 
 
 def picture_times(options: Options, start_us: int, end_us: int) -> Iterator[int]:
-    """The times of the pictures of a part [start, end): on a grid from its start on, as serving takes them.
-
-    With `Options.frames` they are the middles of so many equal parts instead.
-    """
+    """The times of the pictures of a part [start, end): on a grid from its start on, as serving takes them,
+    or with `Options.frames` the middles of so many equal parts."""
     if options.frames is not None:
-        yield from middles(start_us, end_us, options.frames)
-        return
+        return iter(middles(start_us, end_us, options.frames))
     step_us = 1_000_000 / (options.rate or RATE_HZ)
-    for number in itertools.count():
-        time_us = start_us + round(number * step_us)
-        if time_us >= end_us:
-            return
-        yield time_us
+    grid = (start_us + round(number * step_us) for number in itertools.count())
+    return itertools.takewhile(lambda time_us: time_us < end_us, grid)
 
 
 def middles(start_us: int, end_us: int, count: int) -> list[int]:
@@ -119,21 +146,20 @@ def middles(start_us: int, end_us: int, count: int) -> list[int]:
     return [start_us + (2 * i + 1) * (end_us - start_us) // (2 * count) for i in range(count)]
 
 
-def _newest_before(recording: Recording, times_us: Iterator[int]) -> Iterator[Frame | Samples]:
-    """All sound, and the newest frame at or before each time, each frame once."""
+def frames_with_next(
+    recording: Recording, push: Callable[[Samples], None]
+) -> Iterator[tuple[Frame, int | None]]:
+    """Each frame with the time of the next one (None: of none). Sound on the way goes to `push`."""
     newest: Frame | None = None
-    due_us = next(times_us, None)
     for item in recording:
         if isinstance(item, Samples):
-            yield item
+            push(item)
         elif isinstance(item, Frame):
-            if due_us is not None and newest is not None and item.pts_us > due_us:
-                yield newest
-            while due_us is not None and item.pts_us > due_us:
-                due_us = next(times_us, None)
+            if newest is not None:
+                yield newest, item.pts_us
             newest = item
-    if due_us is not None and newest is not None:
-        yield newest
+    if newest is not None:
+        yield newest, None
 
 
 def _duration_us(path: Path) -> int:

@@ -1,65 +1,50 @@
-"""Crops for training, cut by the face engines of a bundle and by `stream.faces.crop`, as in serving.
+"""Crops for training, cut by the face engines of ``pocket`` and by `stream.faces.crop`, as in serving.
 
-Of a picture with several faces the largest is cut. A picture without a face has no `face` or `person`
-crop.
+Of several faces in a picture the largest is cut. Without one there is no `face` or `person` crop.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
+from itertools import groupby, islice
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from affectstream.engines.bundle.bundle import Bundle
-from affectstream.engines.errors import BundleError
 from affectstream.engines.manifest import CropKind
 from affectstream.stream.faces.crop import align_face, frame_crop, person_crop, scaled_template
 from affectstream.stream.faces.detection.find import FaceFinder
 from affectstream.stream.faces.face import Face
 
 BATCH = 4
-"""Pictures searched for faces at a time."""
 Key = TypeVar("Key")
 Picture = NDArray[np.uint8]
 
 
 class Cropper(ExitStack):
-    """Cuts one kind of crop. The bundle with the face engines opens with the first picture."""
+    """Cuts one kind of crop. The face engines, those of ``pocket``, open with the first picture."""
 
-    def __init__(self, kind: CropKind, size: int, bundle: str = "pocket", threads: int = 1) -> None:
+    def __init__(self, kind: CropKind, size: int, threads: int = 1) -> None:
         super().__init__()
         self.kind, self.size = kind, size
         self.template = scaled_template(size)
-        self._bundle, self._threads = bundle, threads
+        self._threads = threads
         self._finder: FaceFinder | None = None
 
     def cut_each(
         self, pictures: Iterable[tuple[Key, Picture]]
     ) -> Iterator[tuple[Key, Picture | None]]:
         """The key and the crop of each (key, picture), in order, with `BATCH` pictures in memory."""
-        batch: list[tuple[Key, Picture]] = []
-
-        def cut() -> Iterator[tuple[Key, Picture | None]]:
-            crops = self.cut([rgb for _, rgb in batch])
-            yield from [(key, crop) for (key, _), crop in zip(batch, crops, strict=True)]
-            batch.clear()
-
-        for key, rgb in pictures:
-            if batch and batch[0][1].shape != rgb.shape:
-                yield from cut()
-            batch.append((key, rgb))
-            if len(batch) == BATCH:
-                yield from cut()
-        yield from cut()
+        for _, alike in groupby(pictures, key=lambda pair: pair[1].shape):
+            while batch := list(islice(alike, BATCH)):
+                keys, shown = zip(*batch, strict=True)
+                yield from zip(keys, self.cut(shown), strict=True)
 
     def cut(self, pictures: Sequence[Picture]) -> list[Picture | None]:
-        """The crop of each RGB picture (H, W, 3) uint8; None without a face.
-
-        Raises `BundleError` for a bundle without a face detector.
-        """
+        """The crop of each RGB picture (H, W, 3) uint8; None without a face."""
         if self.kind == "frame":
             return [frame_crop(rgb, self.size) for rgb in pictures]
         found = self._open().find(pictures) if pictures else []
@@ -76,11 +61,7 @@ class Cropper(ExitStack):
 
     def _open(self) -> FaceFinder:
         if self._finder is None:
-            bundle = self.enter_context(Bundle.open(self._bundle, threads=self._threads))
+            bundle = self.enter_context(Bundle.open("pocket", threads=self._threads))
             self._finder = FaceFinder.from_bundle(bundle)
-            if self._finder is None:
-                raise BundleError(
-                    f"bundle {bundle.manifest.name!r} has no face detector: expected one that has, "
-                    "such as pocket"
-                )
+            assert self._finder is not None  # pocket detects faces
         return self._finder

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -16,7 +17,7 @@ import msgspec
 from affectstream.engines.labels import EMOTIONS
 from affectstream.stream.errors import OptionError, SourceError
 from affectstream.stream.faces.crop import TEMPLATE, Template
-from affectstream.train.data.dataset import CropInfo
+from affectstream.train.data.dataset import CropInfo, Dataset
 from affectstream.train.data.reading.crops import Cropper
 from affectstream.train.data.sample import Part, Sample
 from affectstream.train.errors import DataError
@@ -27,6 +28,8 @@ CROP_OPTIONS = frozenset({"crop", "size"})
 CLIP_OPTIONS = CROP_OPTIONS | {"frames", "rate"}
 RATE_HZ = 8.0
 """Pictures a second, unless the user says otherwise: the `frame_hz` of every recipe divides it."""
+JOB_SAMPLES = 256
+"""Samples of a prepared data set that one job reads."""
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -65,6 +68,19 @@ class Job:
             yield Skipped(self.name, "cannot be decoded", str(error))
 
 
+def prepared_jobs(data: Dataset, change: Callable[[Sample], None]) -> list[Job]:
+    """Jobs for all samples of a prepared data set, each after `change`, which alters it."""
+
+    def make(first: int, _: Cropper) -> Iterator[Sample]:
+        for row in range(first, min(first + JOB_SAMPLES, len(data))):
+            sample = data[row]
+            change(sample)
+            yield sample
+
+    starts = range(0, len(data), JOB_SAMPLES)
+    return [Job(f"{data.folder.name}, from {first}", partial(make, first)) for first in starts]
+
+
 @dataclass(frozen=True, slots=True)
 class RawDataset:
     """The files of a data set, found but not decoded."""
@@ -73,7 +89,6 @@ class RawDataset:
     licence: str
     jobs: Sequence[Job]
     has_splits: bool = False
-    """Whether its samples come with a split."""
     why_shared: str | None = None
     """Why its own splits share participants; None if they do not."""
     notes: tuple[str, ...] = ()
@@ -83,47 +98,26 @@ class RawDataset:
     """Where the five landmarks lie in its pictures of faces, at `TEMPLATE_SIZE` pixels a side."""
 
 
+@dataclass(frozen=True, slots=True)
 class Vocabulary:
     """Translates labels. An unknown label is refused or dropped, never guessed."""
 
-    def __init__(
-        self,
-        own: Mapping[str, str],
-        translate: Mapping[str, str],
-        *,
-        drop_unknown: bool = False,
-        left_out: Sequence[str] = (),
-    ) -> None:
-        """`own` are the words of the set; `translate`, of the user, comes first. The words in
-        `left_out` are dropped unless translated. Raises `OptionError` for an unknown emotion.
-        """
-        for old, new in translate.items():
-            if new not in EMOTIONS:
-                raise OptionError(
-                    f"--map {old}={new}: {new!r} is no emotion, expected one of {', '.join(EMOTIONS)}"
-                )
-        self._words = {name: name for name in EMOTIONS} | _folded(own) | _folded(translate)
-        self._left_out = {word.casefold() for word in left_out}
-        self._drop_unknown = drop_unknown
+    words: Mapping[str, str]
+    """The emotion for each word, in lower case."""
+    left_out: Sequence[str]
+    drop_unknown: bool
 
     def emotion(self, word: str, where: str) -> str | None:
-        """The emotion for `word`; None if its row is to be dropped.
-
-        Raises `DataError` naming the row (`where`), the word and the emotions.
-        """
+        """The emotion for `word` of the row `where`; None if it is to be dropped. Raises `DataError`."""
         folded = word.strip().casefold()
-        if folded in self._words:
-            return self._words[folded]
-        if self._drop_unknown or folded in self._left_out:
+        if folded in self.words:
+            return self.words[folded]
+        if self.drop_unknown or folded in self.left_out:
             return None
         raise DataError(
             f"{where}: label {word!r} is none of {', '.join(EMOTIONS)}; translate it with "
             f"--map {word.strip() or 'WORD'}=EMOTION or leave such rows out with --drop-unknown"
         )
-
-
-def _folded(words: Mapping[str, str]) -> dict[str, str]:
-    return {old.strip().casefold(): new for old, new in words.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +150,16 @@ class Options:
     drop_unknown: bool = False
 
     def vocabulary(self, own: Mapping[str, str], *, left_out: Sequence[str] = ()) -> Vocabulary:
-        """The vocabulary of a set whose `own` words stand for emotions; `left_out` are dropped."""
-        return Vocabulary(own, self.translate, drop_unknown=self.drop_unknown, left_out=left_out)
+        """The vocabulary of a set whose `own` words stand for emotions; those of the user come first. The
+        words in `left_out` are dropped unless the user translates them. Raises `OptionError`."""
+        for old, new in self.translate.items():
+            if new not in EMOTIONS:
+                raise OptionError(
+                    f"--map {old}={new}: {new!r} is no emotion, expected one of {', '.join(EMOTIONS)}"
+                )
+        pairs = [*((name, name) for name in EMOTIONS), *own.items(), *self.translate.items()]
+        words = {word.strip().casefold(): emotion for word, emotion in pairs}
+        return Vocabulary(words, left_out, self.drop_unknown)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,7 @@ MediaPipe needs NumPy 1, so this file runs by itself, in an environment with ``m
 DATA holds ``fer2013.zip``, ``faces_in_context.zip`` and ``video/``; OUT gets ``fer2013.npz``,
 ``faces_in_context.npz`` and ``video.npz`` (for measuring only), each with a row for each face:
 
-- ``name`` of the file, ``picture`` number of its picture or frame, ``size`` (width, height) of that;
-  ``time`` in seconds (recordings);
+- ``name`` of the file, ``picture`` number, ``size`` (width, height), ``time`` in seconds (recordings);
 - ``landmarks`` (N, 478, 2) in pixels: x right, y down, 0 at the picture's edge;
 - ``rotation`` (N, 3, 3) and ``pose`` (N, 3) of the head: yaw, pitch, roll in degrees as the face's own crop
   shows it, 0 for a face that is turned to the camera; ``pose_frame`` likewise in the axes of a camera whose
@@ -26,7 +25,7 @@ from __future__ import annotations
 import math
 import sys
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +52,7 @@ _CANONICAL = np.array(
 TILT = math.radians(9.5)
 """The canonical face looks down by this much: the median of the photos' people whose head is not turned."""
 CANONICAL_CM = _CANONICAL @ cv2.Rodrigues(np.array([TILT, 0.0, 0.0]))[0].T
-"""`POSE_POINTS` of MediaPipe's canonical face, tilted back, in centimeters: x to the right of the picture, y
-down, z away."""
+"""`POSE_POINTS` of MediaPipe's canonical face, tilted back, in centimeters: x right, y down, z away."""
 EYES = ((33, 133, 159, 145, 468), (263, 362, 386, 374, 473))
 """Outer corner, inner corner, upper lid, lower lid and iris of the subject's right and left eye."""
 EYEBALL_CM, DEPTH_CM, RAISE_CM = 1.1, 0.2, 0.16
@@ -94,11 +92,8 @@ def pose_of(rotation: Floats) -> tuple[float, float, float]:
 
 
 def eye_direction(mesh: Floats, rotation: Floats, scale: float) -> Floats:
-    """Where the eyes look, (3,) in the camera's axes; `scale` is pixels for a centimeter at the face.
-
-    The eyeball's center lies `DEPTH_CM` behind the middle of the eye's corners and the iris `EYEBALL_CM` in
-    front of it. Eyes count by their width in the picture: the nearer one shows more.
-    """
+    """Where the eyes look, (3,) in the camera's axes; `scale` is pixels for a centimeter at the face. Eyes
+    count by their width in the picture: the nearer one shows more."""
     center = rotation[:2] @ [0.0, -RAISE_CM, DEPTH_CM]
     total, weights = np.zeros(2), 0.0
     for outer, inner, _, _, iris in EYES:
@@ -140,45 +135,46 @@ def measure(mesh: Floats, size: tuple[int, int]) -> dict[str, Any] | None:
     }
 
 
-class Mesh:
-    """MediaPipe's face mesh on single pictures."""
+Meshes = Callable[[NDArray[np.uint8], tuple[float, ...]], list[Floats]]
 
-    def __init__(self, faces: int) -> None:
-        import mediapipe  # type: ignore[import-not-found]
 
-        self.mesh = mediapipe.solutions.face_mesh.FaceMesh(
-            static_image_mode=True, refine_landmarks=True, max_num_faces=faces
-        )
+def face_mesh(faces: int) -> Meshes:
+    """MediaPipe's face mesh for up to so many `faces` in single pictures."""
+    import mediapipe  # type: ignore[import-not-found]
 
-    def __call__(self, picture: NDArray[np.uint8], paddings: tuple[float, ...]) -> list[Floats]:
+    mesh = mediapipe.solutions.face_mesh.FaceMesh(
+        static_image_mode=True, refine_landmarks=True, max_num_faces=faces
+    )
+
+    def meshes(picture: NDArray[np.uint8], paddings: tuple[float, ...]) -> list[Floats]:
         """Meshes (478, 2) in pixels of an RGB picture. `paddings` are borders in shares of the longer side:
         the next one is tried where the mesh finds no face."""
         height, width = picture.shape[:2]
         for padding in paddings:
-            border = round(padding * max(height, width))
             # Square, since the mesh scales x and y alike.
-            side = max(height, width) + 2 * border
+            side = max(height, width) + 2 * round(padding * max(height, width))
             top, left = (side - height) // 2, (side - width) // 2
-            padded = cv2.copyMakeBorder(
-                picture,
-                *(top, side - height - top, left, side - width - left),
-                cv2.BORDER_REPLICATE,
-            )
-            found = self.mesh.process(padded).multi_face_landmarks
-            if found:
-                return [
-                    np.array([(p.x, p.y) for p in face.landmark]) * side - (left, top)
-                    for face in found
-                ]
+            borders = (top, side - height - top, left, side - width - left)
+            padded = cv2.copyMakeBorder(picture, *borders, cv2.BORDER_REPLICATE)
+            if found := mesh.process(padded).multi_face_landmarks:
+                points = [np.array([(p.x, p.y) for p in face.landmark]) for face in found]
+                return [each * side - (left, top) for each in points]
         return []
+
+    return meshes
 
 
 Row = dict[str, Any]
-Progress = Callable[[int, int], None]
+
+
+def progress(done: int, total: int) -> None:
+    """Print how far it is, now and then."""
+    if done % 1000 == 0 or done == total:
+        print(f"{done} of {total}", flush=True)
 
 
 def photos(
-    archive: Path, mesh: Mesh, enlarge: int, paddings: tuple[float, ...], progress: Progress
+    archive: Path, mesh: Meshes, enlarge: int, paddings: tuple[float, ...]
 ) -> tuple[list[Row], dict[str, Any]]:
     """Rows of every face in the pictures of a ZIP file, and the files themselves."""
     rows: list[Row] = []
@@ -191,13 +187,8 @@ def photos(
                 cv2.imdecode(np.frombuffer(blobs[-1], np.uint8), cv2.IMREAD_COLOR), np.uint8
             )
             size = picture.shape[1], picture.shape[0]
-            large = cv2.resize(
-                picture[..., ::-1].copy(),
-                None,
-                fx=enlarge,
-                fy=enlarge,
-                interpolation=cv2.INTER_CUBIC,
-            )
+            rgb = picture[..., ::-1].copy()
+            large = cv2.resize(rgb, None, fx=enlarge, fy=enlarge, interpolation=cv2.INTER_CUBIC)
             for points in mesh(np.asarray(large, np.uint8), paddings):
                 # Pixel k of the small picture covers pixels e k ... e k + e - 1 of the large one.
                 if (row := measure(points / enlarge, size)) is not None:
@@ -207,29 +198,21 @@ def photos(
     return rows, {"files": np.frombuffer(b"".join(blobs), np.uint8), "ends": ends}
 
 
-def frames(path: Path) -> Iterator[tuple[float, NDArray[np.uint8]]]:
-    """Time in seconds and RGB picture of every frame of a recording."""
-    capture = cv2.VideoCapture(str(path))
-    while True:
-        found, picture = capture.read()
-        if not found:
-            return
-        rgb = np.asarray(picture[..., ::-1], np.uint8).copy()
-        yield capture.get(cv2.CAP_PROP_POS_MSEC) / 1000, rgb
-
-
-def recordings(folder: Path, mesh: Mesh, progress: Progress) -> list[Row]:
+def recordings(folder: Path, mesh: Meshes) -> list[Row]:
     """Rows of every face in every frame of the recordings of a folder."""
     rows: list[Row] = []
     paths = sorted(p for p in folder.iterdir() if p.suffix in (".mp4", ".mov"))
     for done, path in enumerate(paths):
-        for number, (time, picture) in enumerate(frames(path)):
+        capture, number = cv2.VideoCapture(str(path)), 0
+        while (read := capture.read())[0]:
+            picture = np.asarray(read[1][..., ::-1], np.uint8).copy()
             size = picture.shape[1], picture.shape[0]
+            time = capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            place = {"name": path.name, "picture": number, "time": time, "size": size}
             for points in mesh(picture, (0.0,)):
                 if (row := measure(points, size)) is not None:
-                    rows.append(
-                        {"name": path.name, "picture": number, "time": time, "size": size, **row}
-                    )
+                    rows.append({**place, **row})
+            number += 1
         progress(done + 1, len(paths))
     return rows
 
@@ -245,19 +228,14 @@ def save(path: Path, rows: list[Row], **more: Any) -> None:
 
 def main(data: Path, output: Path) -> None:
     """Write the three files into `output`; files that are there already are not made again."""
-
-    def progress(done: int, total: int) -> None:
-        if done % 1000 == 0 or done == total:
-            print(f"{done} of {total}", flush=True)
-
     output.mkdir(parents=True, exist_ok=True)
     if not (path := output / "faces_in_context.npz").exists():
-        rows, files = photos(data / "faces_in_context.zip", Mesh(4), 1, (0.0, 0.25, 0.5), progress)
+        rows, files = photos(data / "faces_in_context.zip", face_mesh(4), 1, (0.0, 0.25, 0.5))
         save(path, rows, **files)
     if not (path := output / "video.npz").exists():
-        save(path, recordings(data / "video", Mesh(4), progress))
+        save(path, recordings(data / "video", face_mesh(4)))
     if not (path := output / "fer2013.npz").exists():
-        rows, files = photos(data / "fer2013.zip", Mesh(1), 4, (0.2, 0.0, 0.5), progress)
+        rows, files = photos(data / "fer2013.zip", face_mesh(1), 4, (0.2, 0.0, 0.5))
         save(path, rows, **files)
 
 

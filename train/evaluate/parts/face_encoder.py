@@ -18,7 +18,7 @@ from affectstream.engines.runtimes.onnx import OnnxEngine
 from affectstream.stream.faces.crop import apply_tone
 from affectstream.stream.sinks.base import writing
 from affectstream.train.data.dataset import Dataset
-from affectstream.train.data.degrade.faces import DEGRADATIONS, degrade
+from affectstream.train.data.degrade import FACES, degrade_faces
 from affectstream.train.data.sample import decode_crop
 from affectstream.train.errors import DataError
 from affectstream.train.evaluate.bundle.evaluation_files import draw_confusion
@@ -112,10 +112,10 @@ def evaluate(encoder: FaceEncoder, data: Path, split: str, linear: Path | None) 
     """
     crops, truth = read_faces(data, split, encoder.labels)
     _, logits = encoder(crops)
-    _, of_mirror = encoder(degrade(crops, "mirrored"))
+    _, of_mirror = encoder(degrade_faces(crops, "mirrored"))
     guesses = {"as they are": logits, "mean of both mirror images": logits + of_mirror}
-    for name in DEGRADATIONS:
-        guesses[name] = of_mirror if name == "mirrored" else encoder(degrade(crops, name))[1]
+    for name in FACES:
+        guesses[name] = of_mirror if name == "mirrored" else encoder(degrade_faces(crops, name))[1]
     classes = len(encoder.labels)
     confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (truth, logits.argmax(1)), 1)

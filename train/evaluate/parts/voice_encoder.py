@@ -16,7 +16,7 @@ from affectstream.train.data.dataset import Dataset
 from affectstream.train.data.sample import decode_audio
 from affectstream.train.errors import DataError
 from affectstream.train.evaluate.parts.voice_models import Sounds, VoiceModel
-from affectstream.train.loader.balance import corpus_of
+from affectstream.train.loader.rows import corpus_of
 from affectstream.train.loader.window_spec import loudest_window
 from affectstream.train.metrics import classification
 from affectstream.train.statistics import Interval, bootstrap, groups_of

@@ -1,5 +1,5 @@
-"""The batches of `face_detector`: canvases, upright and turned, made on the fly, by worker processes where
-there are any."""
+"""The batches of `face_detector`: canvases, upright and turned, made on the fly, by workers if there are
+any."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ MOST_FACES = 32
 TURNS = 4
 """How often a canvas is turned: to make one costs more than to learn from it."""
 UPRIGHT, QUARTERS = 0.3, 0.4
-"""Shares of the canvases that stay upright, and that turn by about 90, 180 or 270 degrees. The others turn by
-any angle."""
+"""Shares of the canvases that stay upright, and that turn by about 90, 180 or 270 degrees, not by any
+angle."""
 
 
 def canvas_batch(
@@ -66,8 +66,8 @@ def canvas_batch(
 def turn_canvas(
     picture: Picture, faces: Faces, rng: np.random.Generator
 ) -> tuple[Picture, NDArray[np.float32], Faces]:
-    """A square picture (S, S, 3) turned around its middle, the map (2, 3), and the faces whose center is
-    still there."""
+    """A square picture (S, S, 3) turned around its middle, the map (2, 3), and the faces that are still
+    there."""
     side = len(picture)
     degrees = _degrees(rng)
     middle = (side - 1) / 2
@@ -99,10 +99,8 @@ def _degrees(rng: np.random.Generator) -> float:
 
 
 class CanvasBatches(NumberedBatches):
-    """Training batches, each a function of the seed, the epoch and its number.
-
-    They also hold what a `teacher` answers on the upright canvases: ``teacher_8`` and so on, (N, 16, h, w).
-    """
+    """Training batches, each a function of the seed, the epoch and its number, with what a `teacher` answers
+    on the upright canvases: ``teacher_8`` and so on, (N, 16, h, w)."""
 
     def __init__(self, canvases: Canvases, teacher: Teacher, config: FitConfig) -> None:
         self._canvases, self._teacher, self._config = canvases, teacher, config

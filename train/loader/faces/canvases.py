@@ -1,9 +1,8 @@
 """Random pictures to train a face detector on: heads from photos over many kinds of background.
 
 The photos are tight head shots, so shoulders, rooms and streets come from elsewhere: free pictures,
-drawings and noise. Heads are about upright. Some have lost their face: hair, ears and shoulders alone
-are none. A canvas is a function of the random generator alone. It is painted in grey three times, once for
-each color, with the same random numbers.
+drawings and noise. Some heads have lost their face: hair, ears and shoulders alone are none. A canvas is a
+function of the random generator, painted in grey once for each color with the same random numbers.
 """
 
 from __future__ import annotations
@@ -17,14 +16,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.train.loader.faces.drawings import (
+from affectstream.train.loader.faces.paint import (
+    degrade,
     draw_clouds,
     draw_leaf,
     draw_shoulders,
     draw_text,
-)
-from affectstream.train.loader.faces.light import (
-    degrade,
     lit_in_color,
     relight_head,
     relight_scene,
@@ -97,8 +94,7 @@ class Canvases:
         self._shares = [_cumulated(weights * ~small), _cumulated(weights * small)]
 
     def make(self, height: int, width: int, rng: np.random.Generator) -> tuple[Picture, Faces]:
-        """One canvas (height, width, 3) uint8 RGB, dimmed, blurred or noisy, and its faces, all about
-        upright."""
+        """One canvas (height, width, 3) uint8 RGB, dimmed, blurred or noisy, and its faces, about upright."""
         seed = int(rng.integers(2**32))
         planes = [
             self._plane(height, width, channel, np.random.default_rng(seed)) for channel in range(3)
@@ -157,7 +153,6 @@ class Canvases:
         return Head(pixels, faces, head.turned, head.zoom), scale
 
     def _one_color(self, pixels: Picture) -> Picture:
-        """The plane that is being painted; of a grey picture, the picture."""
         return np.ascontiguousarray(pixels[..., self._channel]) if pixels.ndim == 3 else pixels
 
     def _without_face(self, head: Head, rng: np.random.Generator) -> Head:
@@ -210,8 +205,7 @@ class Canvases:
         scene.fill(area, head, linear, target, center, border)
 
     def _place(self, scene: Scene, largest: float, rng: np.random.Generator) -> None:
-        """Paste a head, at most `largest` sides of the canvas, with soft edges or as the whole photo, often
-        over shoulders."""
+        """Paste a head, at most `largest` sides of the canvas, with soft edges or as the whole photo."""
         height, width = scene.pixels.shape
         tiny = rng.random() < 0.15
         low, high = (10.0, 24.0) if tiny else (SMALLEST_PX, largest * min(height, width))
@@ -311,5 +305,4 @@ def _linear(scale: float, degrees: float, rng: np.random.Generator) -> NDArray[n
 
 
 def _spread(low: float, high: float, rng: np.random.Generator) -> float:
-    """A number between `low` and `high`, log-uniform."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))

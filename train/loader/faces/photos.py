@@ -1,11 +1,10 @@
 """The photos of `face_detector`, and the faces that YuNet finds in them.
 
-YuNet, ``models/yunet_n_dynamic.onnx`` in the data folder, looks at each upright photo once: box and
-landmarks of a head that is turned on a canvas follow from these, so no teacher has to find turned heads
-and there is no label file. The photos are faces in context, 3,925 head shots, mostly close, longest side
-256 pixels, ``faces_in_context.zip`` (``images/<Person>_<number>.jpg``) or the same folder unpacked. Where
-``fer2013.zip`` is there, its 48-pixel crops serve for small faces: of many more people, hundreds of them in
-profile, which the photos hardly have. All turned heads are used and a third of the others.
+YuNet looks at each upright photo once: box and landmarks of a head that is turned on a canvas follow from
+these. The photos are faces in context, 3,925 head shots, mostly close, longest side 256 pixels,
+``faces_in_context.zip`` (``images/<Person>_<number>.jpg``) or the same folder unpacked. Where ``fer2013.zip``
+is there, its 48-pixel crops serve for small faces: of many more people, hundreds of them in profile, which
+the photos hardly have.
 """
 
 from __future__ import annotations
@@ -30,7 +29,6 @@ from affectstream.train.loader.faces.squares import person_number
 HELD_SHARE = 0.05
 """Share of the people kept for validation."""
 YUNET = "models/yunet_n_dynamic.onnx"
-"""In the data folder."""
 CERTAIN = 0.6
 """YuNet's score of a face that has to be found; weaker ones, from `WEAK` on, may be found or not."""
 WEAK = 0.3
@@ -50,36 +48,32 @@ Photo = NDArray[np.uint8]
 
 
 def read_photos(root: Path) -> tuple[list[Photo], list[Photo]]:
-    """Photos (H, W, 3) uint8 RGB to train on and to validate on, each in a fixed order.
-
-    All photos of one person are on one side. They stay decoded in memory: about 0.6 GB. Raises
-    `DataMissing` when neither ``faces_in_context.zip`` nor ``faces_in_context/`` is under `root`.
-    """
-    train: list[Photo] = []
-    held: list[Photo] = []
-    for name, blob in _files(root):
-        (held if is_held(name) else train).append(_decoded(name, blob))
-    if not train or not held:
+    """Photos (H, W, 3) uint8 RGB to train on and to validate on, other people on each side, each in a fixed
+    order. About 0.6 GB. Raises `DataMissing` without ``faces_in_context.zip`` and ``faces_in_context/`` under
+    `root`."""
+    archive, folder = root / "faces_in_context.zip", root / "faces_in_context"
+    if archive.exists():
+        files = _in_archive(archive, ".jpg")
+    elif folder.is_dir():
+        paths = sorted(folder.rglob("*.jpg"))
+        files = ((path.relative_to(folder).as_posix(), path.read_bytes()) for path in paths)
+    else:
+        raise DataMissing(f"photos not found: expected {archive} or {folder}/images/*.jpg")
+    sides: tuple[list[Photo], list[Photo]] = ([], [])
+    for name, blob in files:
+        sides[is_held(name)].append(_decoded(name, blob))
+    if not all(sides):
         raise DataMissing(f"no photos in faces_in_context under {root}: expected images/*.jpg")
-    return train, held
+    return sides
 
 
 def read_crops(root: Path) -> tuple[list[Photo], list[Photo]]:
-    """Crops of FER2013, (48, 48) uint8, to train on and to validate on; none without ``fer2013.zip`` under
-    `root`.
-
-    Those to validate on are from its own test split.
-    """
-    train: list[Photo] = []
-    held: list[Photo] = []
+    """Crops of FER2013, (48, 48) uint8, to train on and to validate on; none without ``fer2013.zip``."""
+    sides: tuple[list[Photo], list[Photo]] = ([], [])
     archive = root / "fer2013.zip"
-    if archive.exists():
-        with zipfile.ZipFile(archive) as zipped:
-            for name in sorted(zipped.namelist()):
-                if name.endswith(".png"):
-                    side = train if name.startswith("train/") else held
-                    side.append(_decoded(name, zipped.read(name), cv2.IMREAD_GRAYSCALE))
-    return train, held
+    for name, blob in _in_archive(archive, ".png") if archive.exists() else ():
+        sides[not name.startswith("train/")].append(_decoded(name, blob, cv2.IMREAD_GRAYSCALE))
+    return sides
 
 
 def is_held(name: str) -> bool:
@@ -94,26 +88,17 @@ def _decoded(name: str, blob: bytes, kind: int = cv2.IMREAD_COLOR_RGB) -> Photo:
     return np.asarray(photo, np.uint8)
 
 
-def _files(root: Path) -> Iterator[tuple[str, bytes]]:
-    archive, folder = root / "faces_in_context.zip", root / "faces_in_context"
-    if archive.exists():
-        with zipfile.ZipFile(archive) as zipped:
-            for name in sorted(zipped.namelist()):
-                if name.endswith(".jpg"):
-                    yield name, zipped.read(name)
-    elif folder.is_dir():
-        for path in sorted(folder.rglob("*.jpg")):
-            yield path.relative_to(folder).as_posix(), path.read_bytes()
-    else:
-        raise DataMissing(f"photos not found: expected {archive} or {folder}/images/*.jpg")
+def _in_archive(path: Path, suffix: str) -> Iterator[tuple[str, bytes]]:
+    with zipfile.ZipFile(path) as archive:
+        for name in sorted(archive.namelist()):
+            if name.endswith(suffix):
+                yield name, archive.read(name)
 
 
 def find_heads(photos: Sequence[Photo], crops: Sequence[Photo], data: Path) -> list[Head]:
     """The photos (H, W, 3) uint8 RGB and the crops (H, W) uint8 in which YuNet finds a face, with all of
-    their faces; of the crops with a frontal face one in `CROP_EVERY`.
-
-    The order does not depend on the number of cores. Raises `DataMissing` if YuNet is not in `data`.
-    """
+    their faces; of the crops with a frontal face one in `CROP_EVERY`. Raises `DataMissing` without YuNet in
+    `data`."""
     path = data / YUNET
     if not path.exists():
         raise DataMissing(f"the teacher is missing: expected YuNet's dynamic graph as {path}")

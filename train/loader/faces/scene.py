@@ -1,8 +1,4 @@
-"""A grey picture that grows by pasting and drawing, with the faces in it and what is visible of each.
-
-Box and landmarks of a face are known in its photo and follow every map that the photo undergoes; what covers
-a face is known too.
-"""
+"""A grey picture that grows by pasting and drawing, with the faces in it and what is visible of each."""
 
 from __future__ import annotations
 
@@ -32,11 +28,8 @@ _MIRRORED = [1, 0, 2, 4, 3]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Faces:
-    """Faces in a picture, in pixels.
-
-    `boxes` (K, 4) float32 x0, y0, x1, y1; `landmarks` (K, 5, 2) float32 x, y; `certain` (K,) bool, False
-    for a face that may be found or not.
-    """
+    """Faces in a picture, in pixels: `boxes` (K, 4) float32 x0, y0, x1, y1; `landmarks` (K, 5, 2) float32 x,
+    y; `certain` (K,) bool, False for a face that may be found or not."""
 
     boxes: NDArray[np.float32]
     landmarks: NDArray[np.float32]
@@ -48,11 +41,8 @@ NO_FACES = Faces(np.zeros((0, 4), np.float32), np.zeros((0, 5, 2), np.float32), 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Head:
-    """A photo with its faces, the main one first, and how far that head is turned.
-
-    `turned` is 0 for a frontal face and about 1 for a profile; `zoom` is how many times the photo may be
-    enlarged.
-    """
+    """A photo with its faces, the main one first. `turned` is 0 for a frontal face and about 1 for a profile;
+    `zoom` is how many times the photo may be enlarged."""
 
     pixels: Picture
     faces: Faces
@@ -71,11 +61,8 @@ class Head:
 
 
 def moved(faces: Faces, linear: NDArray[np.float64], shift: NDArray[np.float64]) -> Faces:
-    """The faces of a picture under the affine map x -> `linear` @ x + `shift`.
-
-    A face is the ellipse in its box, and its new box is the box of the mapped ellipse: that of a head on
-    its side is as wide as the upright one is high.
-    """
+    """The faces of a picture under the affine map x -> `linear` @ x + `shift`. A face is the ellipse in its
+    box: the new box, that of the mapped ellipse, is as wide on a head's side as the upright one is high."""
     boxes = faces.boxes.astype(np.float64)
     center, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
     center, half = center @ linear.T + shift, np.sqrt(half**2 @ (linear**2).T)
@@ -160,8 +147,8 @@ class Scene:
         self, head: Head, mask: Picture, linear: NDArray[np.float64], target: NDArray[np.float64],
         source: NDArray[np.float64],
     ) -> None:  # fmt: skip
-        """Paste a photo, as opaque as `mask` of its size, under the map `linear` that takes point `source` of
-        it to `target`."""
+        """Paste a photo, as opaque as `mask` of its size, under the map that takes point `source` to
+        `target`."""
         shift = target - linear @ source
         area = reached(head.pixels.shape, linear, shift, self.pixels.shape)
         part = self.pixels[area]

@@ -1,8 +1,5 @@
-"""Squares around faces to learn landmarks from, with what MediaPipe's mesh answers for them.
-
-A face is cut out as serving cuts it around a box that errs as the detector's do, turned by up to 90 degrees,
-mirrored, relit, blurred and partly covered.
-"""
+"""Squares around faces to learn landmarks from, cut out as serving does around a box that errs as the
+detector's do, and changed; with what MediaPipe's mesh answers for them."""
 
 from __future__ import annotations
 
@@ -112,10 +109,8 @@ def read_faces(path: Path, *, photos: bool) -> tuple[Faces, Faces]:
 
 
 def _box(points: Floats) -> tuple[Floats, float]:
-    """Center (2,) and longer side of the detector's box around landmarks (32, 2) of a face at any angle.
-
-    The detector learned the box of a turned head as that of the ellipse in its upright box.
-    """
+    """Center (2,) and longer side of the detector's box around landmarks (32, 2) of a face at any angle: the
+    detector learned the box of a turned head as that of the ellipse in its upright box."""
     up = points[FOREHEAD] - points[CHIN]
     up = up / max(1e-3, float(np.hypot(*up)))
     axes = np.stack([np.array([-up[1], up[0]]), -up])  # across and down the face
@@ -161,11 +156,8 @@ def _odds(faces: Sequence[Face]) -> NDArray[np.float64]:
 def cut(
     face: Face, rng: np.random.Generator, *, spread: float = 1.0, turn: float | None = None
 ) -> tuple[Grey, dict[str, Floats]]:
-    """A face's square (SIDE, SIDE) and the targets in it.
-
-    The face is turned by `turn` degrees (clockwise; at random if None) and mirrored in half of the cases.
-    `spread` scales the errors of the box.
-    """
+    """A face's square (SIDE, SIDE), turned by `turn` degrees (clockwise; at random if None), mirrored in half
+    of the cases, and the targets in it. `spread` scales the errors of the box."""
     points, rotation, gaze, openness = face.landmarks, face.rotation, face.gaze, face.openness
     mirror = rng.random() < 0.5
     width = face.picture.shape[1]

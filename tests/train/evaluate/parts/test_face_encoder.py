@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("sklearn", reason="evaluation needs the 'train' extra")
 
 from affectstream.engines.labels import EMOTIONS_7
-from affectstream.train.data.degrade.faces import DEGRADATIONS, degrade
+from affectstream.train.data.degrade import FACES, degrade_faces
 from affectstream.train.errors import DataError
 from affectstream.train.evaluate.parts import face_encoder
 from tests.support.prepared import LABELS, samples, write
@@ -39,7 +39,7 @@ def test_an_encoder_is_measured_as_it_is_degraded_and_by_a_linear_layer(tmp_path
     data = write(tmp_path / "set", [*samples(40, "train"), *samples(24, "valid")])
     found = face_encoder.evaluate(Spotter(tmp_path / "a.onnx"), data, "valid", data)
     by_name = {part.pictures: part for part in found.agreements}
-    assert list(by_name) == ["as they are", "mean of both mirror images", *DEGRADATIONS]
+    assert list(by_name) == ["as they are", "mean of both mirror images", *FACES]
     assert by_name["as they are"].count == 24
     assert by_name["as they are"].accuracy.value == by_name["in color"].accuracy.value == 1.0
     assert by_name["mirrored"].accuracy.value == 0.0  # the spots are exchanged
@@ -61,10 +61,10 @@ def test_faces_with_labels_that_the_encoder_lacks_are_refused(tmp_path):
         face_encoder.read_faces(data, "valid", EMOTIONS_7)
 
 
-@pytest.mark.parametrize("name", DEGRADATIONS)
+@pytest.mark.parametrize("name", FACES)
 def test_degraded_faces_stay_faces_and_are_the_same_each_time(name, portrait):
     crops = np.stack([portrait[60:192, 160:292][:96, :96]] * 2)
-    changed = degrade(crops, name)
+    changed = degrade_faces(crops, name)
     assert changed.shape == crops.shape and changed.dtype == np.uint8
     assert (changed != crops).mean() > 0.05
-    np.testing.assert_array_equal(changed, degrade(crops, name))
+    np.testing.assert_array_equal(changed, degrade_faces(crops, name))

@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the train extra")
 
-from affectstream.train.loader.balance import nested_weights
+from affectstream.train.loader.rows import nested_weights
 
 KEYS = [
     *[("big", "joy", "a")] * 60,
