@@ -177,6 +177,7 @@ def _pair(one: Synchrony) -> dict[str, Any]:
     return {
         "tracks": [one.first, one.second],
         "measure": one.measure,
+        "window": one.window_s,
         "windows": one.windows,
         "peak": one.peak,
         "chance": one.chance,

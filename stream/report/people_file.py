@@ -29,6 +29,8 @@ class PairSummary:
     chance: tuple[float, float]
     p: float
     lag_s: float
+    window_s: float = 10.0
+    """Of the correlations; that of files from before it was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,9 @@ def people_summary(recording: ScoredRecording) -> PeopleSummary:
         for one in found
     ]
     pairs = [
-        PairSummary(p.first, p.second, p.measure, p.windows, p.peak, p.chance, p.p, p.lag_s)
+        PairSummary(
+            p.first, p.second, p.measure, p.windows, p.peak, p.chance, p.p, p.lag_s, p.window_s
+        )
         for p in synchronies(found, hop_s)
     ]
     return PeopleSummary(duration_s, rows, pairs)

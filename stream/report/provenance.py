@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from affectstream.stream.results.origin import STATED_USE
 from affectstream.stream.results.scored import ScoredRecording
 
 _ATTENTION = {
@@ -33,7 +34,7 @@ def made(recording: ScoredRecording, shown: Mapping[str, Any]) -> dict[str, str]
     run, bundle = recording.run, recording.bundle
     versions = ", ".join(f"{name} {number}" for name, number in run["versions"].items())
     options = ", ".join(
-        f"{_words(name)}: {_value(value)}" for name, value in run["options"].items()
+        _option(name, value) for name, value in run["options"].items() if name not in STATED_USE
     )
     rows = {
         "Recording": recording.name,
@@ -92,6 +93,13 @@ def limits(shown: Mapping[str, Any]) -> list[str]:
 
 def _words(name: str) -> str:
     return name.replace("_", " ")
+
+
+def _option(name: str, value: Any) -> str:
+    """Such as ``start: 60 s``."""
+    if name.endswith("_s"):
+        return f"{_words(name.removesuffix('_s'))}: {value:g} s"
+    return f"{_words(name)}: {_value(value)}"
 
 
 def _value(value: Any) -> str:

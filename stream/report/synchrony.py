@@ -1,12 +1,18 @@
 """Whether two people move together: windowed cross-correlation of their readings, against chance.
 
-Within each window the readings of one person are correlated with those of the other, shifted by up to
-`MAX_LAG_S` either way (Boker, Xu, Rotondo and King, "Windowed cross-correlation and peak picking for the
+Within each window the readings of one person are correlated with those of the other, shifted by some seconds
+either way (Boker, Xu, Rotondo and King, "Windowed cross-correlation and peak picking for the
 analysis of variability in the association between behavioral time series", Psychological Methods 7, 2002).
 The peak of a window is its highest correlation. What peaks two people reach who have nothing to do with each
 other is found by shifting one series in a circle by more than a window (Moulder, Boker, Ramseyer and
 Tschacher, "Determining synchrony between behavioral time series", Psychological Methods 23, 2018): that keeps
 how each person moves and breaks what links them in time.
+
+People who are only heard, such as those of two channels, have readings while they speak, and speak in turns.
+So a straight line joins their turns, and windows and lags are longer, as in studies of how voices adapt to
+each other (De Looze, Scherer, Vaughan and Campbell, "Investigating automatic measurements of prosodic
+accommodation and its dynamics in social interaction", Speech Communication 58, 2014). The surrogates have the
+same lines.
 """
 
 from __future__ import annotations
@@ -20,7 +26,8 @@ from numpy.typing import NDArray
 
 from affectstream.stream.report.readings_by_person import Numbers, Person
 
-WINDOW_S, MAX_LAG_S, STEP_S = 10.0, 3.0, 2.0
+STEP_S = 2.0
+"""From the beginning of a window to that of the next."""
 MEASURES = ("valence", "arousal", "attention")
 SURROGATES = 199
 MIN_WINDOWS = 20
@@ -29,10 +36,24 @@ MOST_WINDOWS = 1500
 """In a long recording windows begin further apart than `STEP_S`, so that there are no more than these."""
 MAX_PAIRS = 6
 """Of many tracks, the pairs that are in view together longest."""
-_BRIDGED_S = 1.0
-"""A shorter gap in the readings is filled by a straight line."""
 _STILL = 0.01
 """A window in which a person moves less, as standard deviation, has no correlation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How long windows and lags are."""
+
+    window_s: float
+    max_lag_s: float
+    lag_step_s: float
+    bridged_s: float
+    """A gap in the readings that is no longer is filled by a straight line."""
+
+
+IN_VIEW = Scale(window_s=10.0, max_lag_s=3.0, lag_step_s=0.0, bridged_s=1.0)
+HEARD = Scale(window_s=30.0, max_lag_s=10.0, lag_step_s=1.0, bridged_s=10.0)
+"""Of pairs of whom one is only heard."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,6 +64,7 @@ class Synchrony:
     second: int | None
     """The tracks."""
     measure: str
+    window_s: float
     windows: int
     """Windows with readings of both."""
     peak: float
@@ -61,7 +83,8 @@ class Synchrony:
 
 
 def synchronies(people: list[Person], hop_s: float) -> list[Synchrony]:
-    """The measures of every pair of people who are in view together long enough."""
+    """The measures of every pair of people who are in view, or on channels of their own, together long
+    enough."""
     tracks = [person for person in people if person.track is not None]
     pairs = [(a, b) for place, a in enumerate(tracks) for b in tracks[place + 1 :]]
     pairs.sort(key=lambda pair: -_shared(*pair))
@@ -73,19 +96,23 @@ def synchrony(first: Person, second: Person, measure: str, hop_s: float) -> Sync
     """How `measure`, a column of the readings, moved together; None with too few windows."""
     start = max(first.first, second.first)
     end = min(first.first + first.count, second.first + second.count)
-    window, reach = round(WINDOW_S / hop_s), round(MAX_LAG_S / hop_s)
+    scale = IN_VIEW if all(one.uses("video").any() for one in (first, second)) else HEARD
+    window, reach = round(scale.window_s / hop_s), round(scale.max_lag_s / hop_s)
     least = window + reach
     if end - start < 2 * least:
         return None
     series = [
-        _bridged(one.numbers(measure)[start - one.first : end - one.first], hop_s)
+        _bridged(
+            one.numbers(measure)[start - one.first : end - one.first],
+            round(scale.bridged_s / hop_s),
+        )
         for one in (first, second)
     ]
     one, other = (_standardized(values, window) for values in series)
     count = end - start
     step = max(1, round(STEP_S / hop_s), -(-count // MOST_WINDOWS))
     at = np.arange(reach, count - window - reach + 1, step)
-    lags = np.arange(-reach, reach + 1)
+    lags = np.arange(-reach, reach + 1, max(1, round(scale.lag_step_s / hop_s)))
     correlations = _correlations(one, other, at, lags, 0)
     peaks, places = _peaks(correlations)
     if peaks.size < MIN_WINDOWS:
@@ -102,6 +129,7 @@ def synchrony(first: Person, second: Person, measure: str, hop_s: float) -> Sync
         first.track,
         second.track,
         measure,
+        scale.window_s,
         windows=int(peaks.size),
         peak=round(peak, 4),
         chance=(round(float(low), 4), round(float(high), 4)),
@@ -117,12 +145,11 @@ def _shared(a: Person, b: Person) -> int:
     return min(a.first + a.count, b.first + b.count) - max(a.first, b.first)
 
 
-def _bridged(values: Numbers, hop_s: float) -> Numbers:
-    """`values` with short gaps filled."""
+def _bridged(values: Numbers, longest: int) -> Numbers:
+    """`values` with gaps of up to `longest` hops filled."""
     known = np.flatnonzero(~np.isnan(values))
     if known.size < 2:
         return values
-    longest = round(_BRIDGED_S / hop_s)
     filled = values.copy()
     for before, after in pairwise(known.tolist()):
         if 1 < after - before <= longest + 1:

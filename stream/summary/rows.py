@@ -93,6 +93,7 @@ PAIR_SCHEMA = pa.schema(
         ("chance_high", pa.float64()),
         ("p", pa.float64()),
         ("lag_s", pa.float64()),
+        ("window_s", pa.float64()),
         *((name, pa.string()) for name in STATED_USE),
         ("report", pa.string()),
     ]

@@ -181,12 +181,13 @@ function addLane(holder, name, height, draw) {
 }
 
 function addPerson(holder, person) {
-  const row = element("div", null, "name-row"), button = element("button", person.title);
+  const row = element("div", null, "name-row"), who = element("div", null, "who"), button = element("button", person.title);
   const place = people.indexOf(person), full = place === state.person;
   button.type = "button";
   button.setAttribute("aria-pressed", full);
   button.addEventListener("click", () => choose(place));
-  row.append(...portrait(person), button, element("span", inWords(person)));
+  who.append(...portrait(person), button);
+  row.append(who, element("span", inWords(person)));
   holder.append(row);
   const cache = {};
   const mine = (width) => {

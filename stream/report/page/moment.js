@@ -31,7 +31,7 @@ function drawMoment() {
   const reading = place === null ? null : readingAt(person, place);
   const [strong, more] = $("label").children;
   strong.textContent = (reading && reading.label) || "–";
-  more.textContent = !reading ? "no reading here" : reading.label ? `${percent(reading.confidence)} sure` : ABSTAIN_REASONS[reading.abstain] || "";
+  more.textContent = !reading ? `no reading here: ${span(person)}` : reading.label ? `${percent(reading.confidence)} sure` : ABSTAIN_REASONS[reading.abstain] || "";
   LABELS.forEach((_, label) => {
     const [, bar, number] = $("bars").children[label].children, scores = reading && reading.scores;
     bar.firstChild.setAttribute("width", scores ? scores[label] : 0);
@@ -52,6 +52,8 @@ function drawMoment() {
   $("lanes").setAttribute("aria-valuenow", state.t.toFixed(1));
   $("lanes").setAttribute("aria-valuetext", [clock(state.t, true), person.title, ...describe(reading)].join(", "));
 }
+
+const span = (person) => `from ${clock(person.summary.first_s, true)} to ${clock(person.summary.last_s, true)}`;
 
 function describe(reading) {
   if (!reading) return ["no reading"];

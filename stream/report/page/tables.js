@@ -24,11 +24,11 @@ function buildPeople() {
     LABELS.length && ["Share of each label", (p) => sharesCell(p), "text"],
     hasAffect && ["Valence", (p) => cell(signed(p.summary.valence))],
     hasAffect && ["Arousal", (p) => cell(signed(p.summary.arousal))],
-    ["Attentive", (p) => cell(share(p.summary.states.attentive))],
-    ["Looks away", (p) => cell(share(p.summary.gaze_away))],
+    hasSeries("attention") && ["Attentive", (p) => cell(share(p.summary.states.attentive))],
+    hasSeries("attention") && ["Looks away", (p) => cell(share(p.summary.gaze_away))],
     voice && ["Speaks", (p) => cell(share(p.summary.speaking))],
     LABELS.length && ["Segments a minute", (p) => cell(p.summary.segments_per_minute === null ? null : p.summary.segments_per_minute.toFixed(1))],
-    ["Quality", (p) => cell(share(p.summary.quality))],
+    hasSeries("quality") && ["Quality", (p) => cell(share(p.summary.quality))],
   ].filter(Boolean);
   const body = headOf(document.querySelector("#people table"), columns.map(([name, , className]) => [name, className]));
   for (const person of people) {
@@ -56,6 +56,8 @@ function sharesCell(person) {
 
 function buildPairs() {
   $("pairs").hidden = !report.pairs.length;
+  const spans = [...new Set(report.pairs.map((pair) => `${pair.window} s, up to ${Math.max(...pair.lags)} s`))].join(", or ");
+  $("pairs-hint").textContent = `In windows of ${spans} earlier or later, the readings of one person are correlated with those of the other (windowed cross-correlation: Boker, Xu, Rotondo and King, 2002). The number is the mean of each window's highest correlation; chance is the middle 95 % of what the same readings give when one person's are shifted by more than a window. Each picture shows time from left to right and lag from top to bottom: orange where both move alike, blue where they move against each other. Of people who are only heard, a straight line joins the turns of up to 10 s apart. Moving together is not agreement, and not liking.`;
   $("pair-list").replaceChildren(...report.pairs.map((pair) => {
     const row = element("div", null, "pair"), text = element("p"), canvas = document.createElement("canvas");
     const [first, second] = pair.tracks.map(nameOf), above = pair.peak > pair.chance[1];

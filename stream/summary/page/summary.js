@@ -351,13 +351,14 @@ function drawAgain() {
 function buildHeader() {
   const recordings = [...new Map(rows.map((row) => [row.recording, row])).values()];
   const seconds = recordings.reduce((sum, row) => sum + (row.duration_s || 0), 0), hours = seconds / 3600;
-  const long = hours >= 1 ? `${hours.toFixed(1)} hours` : `${Math.round(seconds / 60)} minutes`;
+  const long = hours >= 1 ? `${hours.toFixed(1)} hours` : seconds >= 120 ? `${Math.round(seconds / 60)} minutes` : `${Math.round(seconds)} seconds`;
   $("subtitle").textContent = [plural(recordings.length, "recording"), long, plural(counted.length, counted.length === 1 ? "person" : "people").replace("peoples", "people"), ...(groups.length > 1 ? [plural(groups.length, "group")] : [])].join(" · ");
   const count = (status) => recordings.filter((row) => row.status === status).length;
   const badges = [["complete", "good"], ["incomplete", "warn"], ["failed", "warn"]].filter(([status]) => count(status)).map(([status, className]) => element("li", `${count(status)} ${status}`, className));
   $("badges").replaceChildren(...badges);
 }
 
+$("all-hint").textContent = `Each row opens the report where this person is first in view or heard. “Recording” is what was heard of nobody in view. A gray row: in less than ${percent(summary.rules.brief)} of the recording, in no comparison. A colored number stands out.`;
 buildHeader();
 buildPanels();
 buildShares();

@@ -13,11 +13,12 @@ from affectstream.stream.report.synchrony import SURROGATES, synchronies, synchr
 HOP_S = 0.5
 
 
-def person(track: int, values: NDArray[np.float64], first: int = 0) -> Person:
+def person(track: int, values: NDArray[np.float64], first: int = 0, used: str = "video") -> Person:
     table = pa.table(
         {
             "hop": np.arange(first, first + len(values)),
             "valence": pa.array(values, pa.float64(), from_pandas=True),
+            "modalities": [used] * len(values),
         }
     )
     return Person(track, first, len(values), table)
@@ -76,6 +77,22 @@ def test_too_little_time_and_people_who_do_not_move_give_nothing() -> None:
     assert synchrony(person(1, short), person(2, short), "valence", HOP_S) is None
     assert synchrony(person(1, still), person(2, wandering(6)), "valence", HOP_S) is None
     assert synchronies([person(1, wandering(7))], HOP_S) == []
+
+
+def test_two_channels_whose_people_speak_in_turns() -> None:
+    """A call: nobody is in view, and each has readings only while they speak."""
+    turn = np.arange(600) // 7 % 2 == 0  # 3.5 s each
+    slow = np.repeat(wandering(11, 75), 8)
+    leader, follower = np.where(turn, slow, np.nan), np.where(turn, np.nan, np.roll(slow, 4))
+    both = person(1, leader, used="voice"), person(2, follower, used="voice")
+    (found,) = synchronies(list(both), HOP_S)
+    assert found.window_s == 30 and found.peak > found.chance[1] and found.p < 0.05
+    assert 0 < found.lag_s <= 4
+    other = np.repeat(wandering(12, 75), 8)
+    stranger = person(2, np.where(turn, np.nan, other), used="voice")
+    (found,) = synchronies([both[0], stranger], HOP_S)
+    assert found.peak <= found.chance[1]
+    assert synchronies([person(1, leader), person(2, follower)], HOP_S) == []  # of faces in view
 
 
 def test_two_runs_agree() -> None:
