@@ -63,8 +63,7 @@ def assign_splits(
 
 
 def _deal(rows: Rows, shares: Mapping[str, float], by: By, seed: int) -> list[str | None]:
-    """Deal whole participants (else recordings and dialogues) or samples; the same picture or sound to one
-    split."""
+    """Deal whole participants (else recordings) or samples; equal pictures or sounds stay together."""
     ids = [row["id"] for row in rows]
     participants = [row["participant"] for row in rows]
     labels = [row["emotion"] or row["sentiment"] for row in rows]

@@ -166,8 +166,7 @@ class Dataset:
         return row
 
     def column(self, name: str) -> NDArray[Any]:
-        """One small column (N,): float32 with NaN for null, other types as objects with None, else
-        `KeyError`."""
+        """One small column (N,): float32 with NaN for null, others objects with None. Raises `KeyError`."""
         if name not in SMALL_COLUMNS:
             raise KeyError(f"{name!r} is none of {', '.join(SMALL_COLUMNS)}")
         if name == "split" and self._splits is not None:

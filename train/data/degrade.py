@@ -32,8 +32,7 @@ MISSING_WORDS = 0.2
 
 
 def degraded(sample: Sample, seed: str) -> tuple[Sample, tuple[str, ...]]:
-    """The sample with faces, voice and words degraded as `seed` decides, and the names of what was done to
-    each."""
+    """The sample with faces, voice and words degraded as `seed` decides, and the names of what was done."""
     draw = lottery.Random(seed)
     random = np.random.default_rng(draw.randrange(2**32))
     changed: dict[str, Any] = {}

@@ -65,8 +65,7 @@ class MemberLogits:
         return False
 
     def batch(self, picked: Sequence[int], training: AugmentState | None = None) -> Batch:
-        """``members (N, M, C)``, ``mask (N, M)``, ``emotion (N,)``; with `training` some members are
-        hidden."""
+        """``members (N, M, C)``, ``mask (N, M)``, ``emotion (N,)``; `training` hides some members."""
         which = list(picked)
         mask = self.mask[which]
         if training is not None:
@@ -78,7 +77,7 @@ class MemberLogits:
 def hide_members(mask: Tensor, training: AugmentState) -> Tensor:
     """`mask` (N, M) with members hidden at random; one that is present always stays."""
     dice = torch.rand(mask.shape, generator=training.generator)
-    return keep_some(mask, dice, training.modality_dropout)
+    return keep_some(mask, dice, training.config.modality_dropout)
 
 
 def rows_for(members: Sequence[Member], dataset: Dataset, split: str | None) -> NDArray[np.int64]:

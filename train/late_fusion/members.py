@@ -118,8 +118,7 @@ def fusion_manifest(
     calibration: Calibration,
     results: tuple[Measurement, ...] = (),
 ) -> Manifest:
-    """The manifest of a bundle of `members`; `data` names source and licence of the weights' training
-    data.~"""
+    """The manifest of a bundle of `members`; `data` is source and licence of the weights' training data."""
     manifests = [member.manifest for member in members]
     frame_rates = [m.frame_hz for m in manifests if m.crop is not None]
     weights = [f"{m.name}: {m.manifest.licences.weights}" for m in members]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from affectstream.engines.labels import Modality
+from affectstream.train.config import FitConfig
 from affectstream.train.loader import pictures
 
 
@@ -18,12 +19,7 @@ class AugmentState:
 
     generator: torch.Generator
     """On the CPU."""
-    augment: bool
-    modality_dropout: float
-    erasing: float = 0.0
-    degrading: float = 0.0
-    mixup: float = 0.0
-    """Of `FitConfig`, as the others."""
+    config: FitConfig
 
     def on(self, device: torch.device) -> torch.Generator:
         """A generator on `device`: this one, or one that it seeds."""
@@ -35,29 +31,26 @@ class AugmentState:
 
 def augmented(shown: Tensor, owner: Tensor, training: AugmentState) -> Tensor:
     """`pictures.augment` of pictures (M, S, S, C) uint8."""
-    changed = pictures.augment(
-        shown.float(),
-        owner,
-        training.on(shown.device),
-        erasing=training.erasing,
-        degrading=training.degrading,
-    )
+    generator, config = training.on(shown.device), training.config
+    degrees = {"erasing": config.erasing, "degrading": config.degrading}
+    changed = pictures.augment(shown.float(), owner, generator, **degrees)
     return changed.round().to(torch.uint8)
 
 
 def drop_modalities(
     batch: dict[str, Tensor], modalities: Sequence[Modality], training: AugmentState
 ) -> None:
-    """Mask each modality of each sample, and its metadata, with probability `training.modality_dropout`; a
+    """Mask each modality of each sample, and its metadata, with the probability of the settings; a
     sample keeps one of its modalities. Only masks change."""
     there = torch.stack([batch[f"{m}_mask"].any(1) for m in modalities], 1)
     count, extra = there.shape[1], "metadata_mask" in batch
     dice = torch.rand(len(there), count + extra, generator=training.generator)
-    kept = keep_some(there, dice[:, :count], training.modality_dropout)
+    dropout = training.config.modality_dropout
+    kept = keep_some(there, dice[:, :count], dropout)
     for column, modality in enumerate(modalities):
         batch[f"{modality}_mask"] = batch[f"{modality}_mask"] & kept[:, column : column + 1]
     if extra:
-        hidden = dice[:, count:] < training.modality_dropout
+        hidden = dice[:, count:] < dropout
         batch["metadata_mask"] = batch["metadata_mask"] & ~hidden
 
 

@@ -113,18 +113,11 @@ class TrainBatches(NumberedBatches):
 
     def __getitem__(self, index: tuple[int, int]) -> Batch:
         """The batch of (epoch, number)."""
-        (epoch, number), config = index, self._config
-        seed = config.seed * 100_003 + epoch
+        epoch, number = index
+        seed = self._config.seed * 100_003 + epoch
         picked = self._order(seed)[number * self._size : (number + 1) * self._size]
-        state = AugmentState(
-            torch.Generator().manual_seed((seed * 1_000_003 + number + 1) % 2**64),
-            config.augment,
-            config.modality_dropout,
-            erasing=config.erasing,
-            degrading=config.degrading,
-            mixup=config.mixup if config.augment else 0.0,
-        )
-        return self._samples.batch(picked, state)
+        generator = torch.Generator().manual_seed((seed * 1_000_003 + number + 1) % 2**64)
+        return self._samples.batch(picked, AugmentState(generator, self._config))
 
     def _order(self, seed: int) -> list[int]:
         """The samples of an epoch, by their numbers."""

@@ -66,8 +66,7 @@ def rows_by_dialogue(dataset: Dataset) -> dict[str, list[int]]:
 
 
 def joined_texts(dataset: Dataset, context: int = 0) -> list[str | None]:
-    """The text of every row after `context` earlier ones of its dialogue and split, joined as in serving, or
-    None."""
+    """The text of every row after `context` earlier ones of its dialogue and split, as in serving."""
     own = [text or None for text in dataset.column("text").tolist()]
     if not context:
         return own

@@ -91,21 +91,20 @@ class Samples:
         batch |= {name: part[which] for name, part in self._small.items()}
         if training is not None and len(self.window.modalities) > 1:
             drop_modalities(batch, self.window.modalities, training)
-        if training is not None and training.mixup:
+        if training is not None and training.config.augment and training.config.mixup:
             shares = {
                 task.name: target if target.is_floating_point() else task.one_hot(target)
                 for task in self.tasks
                 for target in (batch[task.name],)
             }
-            batch = pictures.mix(batch, shares, training.mixup, training.generator)
+            batch = pictures.mix(batch, shares, training.config.mixup, training.generator)
         return batch
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_still_pictures": None, "_sound_rows": None}
 
     def _stills(self) -> Tensor | None:
-        """The pictures (n, S, S, C) uint8, where every sample is one and nothing else, and all fit into
-        memory."""
+        """The pictures (n, S, S, C) uint8, if every sample is one and nothing else, and all fit in memory."""
         if self.window.modalities != ("video",) or not self.window.one_frame:
             return None
         if self._still_pictures is None:
@@ -128,7 +127,7 @@ class Samples:
     ) -> dict[str, Tensor]:
         """As `_pictures`, of samples that are one picture each; without a mask in training."""
         shown = stills[which.to(stills.device)]
-        if training is not None and training.augment:
+        if training is not None and training.config.augment:
             shown = augmented(shown, torch.arange(len(which)), training)
         pixels = shown.expand(-1, -1, -1, 3).unsqueeze(1)
         if training is not None:
@@ -143,7 +142,7 @@ class Samples:
         positions: list[float | None] = [None] * len(numbers)
         if training is not None:
             positions = list(torch.rand(len(numbers), generator=training.generator).tolist())
-        augment = training if training is not None and training.augment else None
+        augment = training if training is not None and training.config.augment else None
         points, sounds = [], []
         for number, position in zip(numbers, positions, strict=True):
             row, windows = rows[number], self.windows

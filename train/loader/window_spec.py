@@ -69,8 +69,7 @@ def point_us(point: int, frame_hz: int) -> int:
 
 
 def random_start(length_us: int, window_us: int, position: float) -> int:
-    """Where a window begins; `position` in [0, 1) moves it over the clip, of which it covers
-    `MIN_OVERLAP`."""
+    """Where a window begins; `position` in [0, 1) moves it. It covers `MIN_OVERLAP` of the clip."""
     slack = round((1.0 - MIN_OVERLAP) * min(length_us, window_us))
     low, high = sorted((-slack, length_us + slack - window_us))
     return low + int(position * (high - low + 1))

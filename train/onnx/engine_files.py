@@ -92,8 +92,7 @@ class _Classifier(nn.Module):
 
 
 def write_engine_files(network: Network, spec: ModelSpec, folder: Path) -> list[Path]:
-    """Write graphs and tokenizer into `folder`; returns their paths. Raises `ParityError` for a wrong
-    graph."""
+    """Write graphs and tokenizer into `folder` and return their paths. Raises `ParityError`."""
     network.eval()
     files = [folder / f"{ENCODER_ROLES[modality]}.onnx" for modality in network.modalities]
     for modality, path in zip(network.modalities, files, strict=True):
@@ -122,12 +121,8 @@ def write_encoder(network: Network, modality: str, spec: ModelSpec, path: Path) 
         pixels = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator)
         example: tuple[Tensor, ...] = (pixels,)
         inputs, extra = ["pixels"], getattr(encoder, "extra_outputs", ())
-        if (
-            window.one_frame
-            and not extra
-            and spec.task("emotion")
-            and network.head.takes == ("video",)
-        ):
+        alone = window.one_frame and network.head.takes == ("video",)
+        if alone and not extra and spec.task("emotion"):
             encoder, extra = _Classifier(network, spec.tasks).eval(), ("logits",)
         outputs += extra
     elif modality == "voice":

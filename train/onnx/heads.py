@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import TensorProto, compose, helper, numpy_helper, version_converter
+from onnx import TensorProto, compose, helper, version_converter
+from onnx.helper import make_node
+from onnx.numpy_helper import from_array
 
 from affectstream.train.onnx.onnx_export import OPSET
 
@@ -21,8 +23,8 @@ def joined(heads: Mapping[str, Path], fusion: Path, output: Path) -> None:
     nodes: list[onnx.NodeProto] = []
     inputs: list[onnx.ValueInfoProto] = []
     initializers = [
-        _constant("one", np.array([1], np.int64)),
-        _constant("nothing", np.array(0, np.float32)),
+        from_array(np.array([1], np.int64), "one"),
+        from_array(np.array(0, np.float32), "nothing"),
     ]
     for name, path in heads.items():
         graph = compose.add_prefix(_load(path), f"{name}/", rename_inputs=False).graph
@@ -31,21 +33,17 @@ def joined(heads: Mapping[str, Path], fusion: Path, output: Path) -> None:
         inputs += graph.input
         masks = [value.name for value in graph.input if value.name.endswith("_mask")]
         nodes += _any_of([mask for mask in masks if mask != "metadata_mask"], f"{name}/present")
-        nodes += [
-            helper.make_node("Cast", [f"{name}/present"], [f"{name}/weight"], to=TensorProto.FLOAT),
-            helper.make_node(
-                "Mul", [f"{name}/logits", f"{name}/weight"], [f"{name}/evidence"]
-            ),  # nothing of a member without input
-            helper.make_node("Unsqueeze", [f"{name}/evidence", "one"], [f"{name}/row"]),
+        nodes += [  # nothing of a member without input
+            make_node("Cast", [f"{name}/present"], [f"{name}/weight"], to=TensorProto.FLOAT),
+            make_node("Mul", [f"{name}/logits", f"{name}/weight"], [f"{name}/evidence"]),
+            make_node("Unsqueeze", [f"{name}/evidence", "one"], [f"{name}/row"]),
         ]
-    parts = {"members": "row", "mask": "present"}
     nodes += [
-        helper.make_node("Concat", [f"{name}/{part}" for name in heads], [whole], axis=1)
-        for whole, part in parts.items()
+        make_node("Concat", [f"{name}/row" for name in heads], ["members"], axis=1),
+        make_node("Concat", [f"{name}/present" for name in heads], ["mask"], axis=1),
     ]
-    last = compose.add_prefix(
-        _load(fusion), "fusion/", rename_inputs=False, rename_outputs=False
-    ).graph
+    kept = {"rename_inputs": False, "rename_outputs": False}
+    last = compose.add_prefix(_load(fusion), "fusion/", **kept).graph
     nodes += last.node
     initializers += last.initializer
     _save(nodes, inputs, last.output, initializers, output)
@@ -53,15 +51,13 @@ def joined(heads: Mapping[str, Path], fusion: Path, output: Path) -> None:
 
 def _any_of(masks: Sequence[str], output: str) -> list[onnx.NodeProto]:
     """Nodes from masks (N, T) bool to (N, 1) bool: whether any step of any mask is true."""
-    numbers = [f"{output}/{mask}" for mask in masks]
+    numbers = {mask: f"{output}/{mask}" for mask in masks}
+    steps, count = f"{output}/steps", f"{output}/count"
     return [
-        *(
-            helper.make_node("Cast", [mask], [number], to=TensorProto.FLOAT)
-            for mask, number in zip(masks, numbers, strict=True)
-        ),
-        helper.make_node("Concat", numbers, [f"{output}/steps"], axis=1),
-        helper.make_node("ReduceSum", [f"{output}/steps", "one"], [f"{output}/count"], keepdims=1),
-        helper.make_node("Greater", [f"{output}/count", "nothing"], [output]),
+        *(make_node("Cast", [m], [number], to=TensorProto.FLOAT) for m, number in numbers.items()),
+        make_node("Concat", list(numbers.values()), [steps], axis=1),
+        make_node("ReduceSum", [steps, "one"], [count], keepdims=1),
+        make_node("Greater", [count, "nothing"], [output]),
     ]
 
 
@@ -71,26 +67,26 @@ def cut_down(head: Path, modality: str, output: Path) -> None:
     kept = [value for value in model.graph.input if value.name in (modality, f"{modality}_mask")]
     initializers = [
         *model.graph.initializer,
-        _constant("first", np.array([0], np.int64)),
-        _constant("second", np.array([1], np.int64)),
+        from_array(np.array([0], np.int64), "first"),
+        from_array(np.array([1], np.int64), "second"),
     ]
     nodes = [
-        helper.make_node("Shape", [modality], ["absent/shape"]),
-        helper.make_node("Slice", ["absent/shape", "first", "second"], ["absent/rows"]),
+        make_node("Shape", [modality], ["absent/shape"]),
+        make_node("Slice", ["absent/shape", "first", "second"], ["absent/rows"]),
     ]
     for value in model.graph.input:
         if value in kept:
             continue
         name, kind = value.name, value.type.tensor_type
         sizes = [dimension.dim_value for dimension in kind.shape.dim][1:]
-        initializers.append(_constant(f"{name}/sizes", np.array(sizes, np.int64)))
+        initializers.append(from_array(np.array(sizes, np.int64), f"{name}/sizes"))
         zeros = name if kind.elem_type == TensorProto.FLOAT else f"{name}/zeros"
         nodes += [
-            helper.make_node("Concat", ["absent/rows", f"{name}/sizes"], [f"{name}/all"], axis=0),
-            helper.make_node("ConstantOfShape", [f"{name}/all"], [zeros]),
+            make_node("Concat", ["absent/rows", f"{name}/sizes"], [f"{name}/all"], axis=0),
+            make_node("ConstantOfShape", [f"{name}/all"], [zeros]),
         ]
         if zeros != name:
-            nodes.append(helper.make_node("Cast", [zeros], [name], to=kind.elem_type))
+            nodes.append(make_node("Cast", [zeros], [name], to=kind.elem_type))
     _save([*nodes, *model.graph.node], kept, model.graph.output, initializers, output)
 
 
@@ -98,10 +94,6 @@ def _load(path: Path) -> onnx.ModelProto:
     model = onnx.load(str(path))
     versions = {each.domain: each.version for each in model.opset_import}
     return model if versions.get("") == OPSET else version_converter.convert_version(model, OPSET)
-
-
-def _constant(name: str, value: np.ndarray) -> onnx.TensorProto:  # type: ignore[type-arg]
-    return numpy_helper.from_array(value, name)
 
 
 def _save(

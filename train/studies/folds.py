@@ -93,13 +93,9 @@ def make_folds(
         else np.flatnonzero(labeled_rows(tasks, dataset))
     )
     split = dataset.column("split")[rows]
-    splits = [
-        "train",
-        *(["valid"] if folding.valid else []),
-        *(["test"] if folding.test else []),
-    ]
+    included = ("train", *["valid"] * folding.valid, *["test"] * folding.test)
     excluded = 0 if folding.test else int((split == "test").sum())
-    rows = rows[np.isin(split.astype(str), splits)]
+    rows = rows[np.isin(split.astype(str), included)]
     if not rows.size:
         raise SplitError(f"data set {dataset.info.name!r} has no samples in split train or valid")
     ids = dataset.column("id")[rows].tolist()
@@ -125,7 +121,6 @@ def make_folds(
         names = [str(number) for number in range(1, count + 1)]
         whole = groups if len(set(groups)) < len(ids) else None
         numbers = fold_numbers(ids, labels, count, seed, whole, name=by)
-
     contents = dataset.column("content")
     classes = labels if TASK_TYPES[tasks[0]].target == "class" else [""] * len(rows)
     binary = {task: _labels(dataset, task) for task in tasks if TASK_TYPES[task].target == "binary"}

@@ -137,8 +137,7 @@ def _intervals(recipe: Recipe, place: Path) -> dict[str, Interval]:
 
 
 def _order(dataset: Dataset, seed: int) -> list[NDArray[np.int64]]:
-    """The rows of split train in groups, in the order in which they join: people, or single samples of each
-    label in turn."""
+    """The rows of split train in the order in which they join: people, or samples of each label in turn."""
     rows = dataset.rows_of("train")
     generator = np.random.default_rng(seed)
     people = dataset.column("participant")[rows]

@@ -235,8 +235,7 @@ class _Search:
         return override(self.config, settings, str(self.file))
 
     def delete_weights(self, ended: int | None = None) -> None:
-        """Delete all checkpoints but those of the best and of running trials, of which `ended` is none any
-        more."""
+        """Delete all checkpoints but those of the best and of running trials; trial `ended` does not run."""
         running = {t.number for t in self.study.trials if not t.state.is_finished()} - {ended}
         best = {self.study.best_trial.number} if self.complete() else set()
         for place in self.folder.glob("trial-*"):

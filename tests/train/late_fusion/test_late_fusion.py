@@ -16,6 +16,7 @@ from affectstream.engines.errors import BundleError
 from affectstream.engines.labels import subsets
 from affectstream.stream import Recognizer, exits
 from affectstream.stream.errors import OptionError
+from affectstream.train.config import FitConfig
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.data.resplit import resplit
 from affectstream.train.errors import DataError, RunError
@@ -192,7 +193,9 @@ def test_hiding_leaves_each_sample_something():
     mask = torch.tensor([[1, 1, 1], [1, 0, 1], [0, 1, 0]]).bool().repeat(200, 1)
 
     def hidden():
-        return hide_members(mask, AugmentState(torch.Generator().manual_seed(3), True, 0.6))
+        return hide_members(
+            mask, AugmentState(torch.Generator().manual_seed(3), FitConfig(modality_dropout=0.6))
+        )
 
     found = hidden()
     assert torch.equal(found, hidden())
@@ -200,7 +203,9 @@ def test_hiding_leaves_each_sample_something():
     assert not (found & ~mask).any()
     assert int((found != mask).sum()) > 0
     spoken = MemberLogits(torch.ones(600, 3, 4), mask, torch.zeros(600).long(), torch.arange(600))
-    batch = spoken.batch(range(600), AugmentState(torch.Generator().manual_seed(3), True, 0.6))
+    batch = spoken.batch(
+        range(600), AugmentState(torch.Generator().manual_seed(3), FitConfig(modality_dropout=0.6))
+    )
     assert torch.equal(batch["members"].any(2), batch["mask"])
 
 

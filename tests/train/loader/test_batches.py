@@ -207,7 +207,7 @@ def test_a_clip_gives_the_frames_that_serving_takes(film, tmp_path, window_us, f
     made = windows_of(data, window_us, frame_hz)
     assert made.windows.coverage() == 1.0
     for seed in range(20):  # a training window may begin before the clip, or end after it
-        chance = AugmentState(torch.Generator().manual_seed(seed), True, 0.0)
+        chance = AugmentState(torch.Generator().manual_seed(seed), FitConfig(modality_dropout=0.0))
         points = made.batch([0], chance)["video_mask"][0].nonzero()[:, 0].tolist()
         assert points == list(range(points[0], points[-1] + 1))
         assert len(points) >= MIN_OVERLAP * count - 1
@@ -231,7 +231,7 @@ def test_a_frame_of_a_recording_gets_the_frames_before_it(film, tmp_path, window
         found = numbers_at_points(data, index, window_us, frame_hz)
         assert found.pop(count - 1) == read_number(rows[index].crops[0][8:56])
         assert found == {p: n for p, n in wanted.items() if n is not None}
-        chance = AugmentState(torch.Generator().manual_seed(0), False, 0.0)
+        chance = AugmentState(torch.Generator().manual_seed(0), PLAIN)
         assert list(numbers_at_points(data, index, window_us, frame_hz, chance)) == [
             *found,
             count - 1,
@@ -356,7 +356,9 @@ def test_single_pictures_in_memory_are_those_of_the_file(tmp_path):
     batch = kept.batch([4, 1])
     assert batch["pixels"].shape == (2, 1, 64, 64, 3) and batch["video_mask"].all()
     np.testing.assert_array_equal(batch["pixels"][0], data[4].crops)
-    training = AugmentState(torch.Generator().manual_seed(0), True, 0.0, erasing=0.5, mixup=0.4)
+    training = AugmentState(
+        torch.Generator().manual_seed(0), replace(PLAIN, augment=True, erasing=0.5, mixup=0.4)
+    )
     batch = kept.batch([0, 1, 2], training)
     assert batch["pixels"].shape == (3, 1, 64, 64, 3) and batch["pixels"].dtype == torch.uint8
     assert (batch["pixels"] == batch["pixels"][..., :1]).all()
@@ -530,7 +532,9 @@ def test_dropout_hides_modalities_but_never_all():
     there[~there.any(1), 0] = True
     batch = {f"{m}_mask": there[:, i : i + 1].clone() for i, m in enumerate(ALL)}
     batch["metadata_mask"] = torch.ones(count, 8, dtype=torch.bool)
-    drop_modalities(batch, ALL, AugmentState(torch.Generator().manual_seed(0), False, 0.3))
+    drop_modalities(
+        batch, ALL, AugmentState(torch.Generator().manual_seed(0), FitConfig(modality_dropout=0.3))
+    )
     left = torch.cat([batch[f"{m}_mask"] for m in ALL], 1)
     assert left.any(1).all()
     assert (left <= there).all()

@@ -46,6 +46,7 @@ from affectstream.train.files import encode_json, write_atomically
 NO_PARTICIPANTS = (
     "no participants are named: recordings are kept whole, but a person may be in several splits"
 )
+_LIBRARIES = {"av": av, "numpy": np, "opencv": cv2, "pyarrow": pa}
 _SPLIT_PARAMETERS = frozenset({"split", "by", "seed", "duplicates"})
 """Parameters that are used after the last job. A run that failed there may continue with others."""
 
@@ -121,8 +122,7 @@ def prepare(
 
 
 def _open_progress(config: PrepareConfig, path: Path, output: Path) -> Progress:
-    """The progress of an unfinished run with these parameters, or of a new one; `RunError` for anything
-    else."""
+    """The progress of an unfinished run with these parameters, or of a new one. Raises `RunError`."""
     plain: dict[str, Any] = msgspec.to_builtins(asdict(config))
     parameters = {**plain.pop("options"), **plain, "source": str(path.absolute())}
     if (output / INFO).exists():
@@ -201,13 +201,8 @@ def _finish(
         crop=crop,
         shards=shards,
         parameters=progress.parameters,
-        versions={
-            "affectstream": version("affectstream"),
-            "av": av.__version__,
-            "numpy": np.__version__,
-            "opencv": cv2.__version__,
-            "pyarrow": pa.__version__,
-        },
+        versions={"affectstream": version("affectstream")}
+        | {name: module.__version__ for name, module in _LIBRARIES.items()},
         notes=tuple(notes),
     )
     write_atomically(output / INFO, encode_json(info))

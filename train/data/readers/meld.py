@@ -36,16 +36,8 @@ from affectstream.train.errors import DataError, DataMissing
 SPLIT_OF: dict[str, Split] = {"train": "train", "dev": "valid", "test": "test"}
 """The split for each part of MELD, the first word in the names of its files."""
 COLUMNS = (
-    "Utterance",
-    "Speaker",
-    "Emotion",
-    "Sentiment",
-    "Dialogue_ID",
-    "Utterance_ID",
-    "Season",
-    "Episode",
-    "StartTime",
-    "EndTime",
+    *("Utterance", "Speaker", "Emotion", "Sentiment", "Dialogue_ID"),
+    *("Utterance_ID", "Season", "Episode", "StartTime", "EndTime"),
 )
 SPARE_US = 1_000_000
 """How much of a clip is read after its stated end: some clips are minutes too long."""
@@ -76,7 +68,8 @@ def find(folder: Path, options: Options) -> RawDataset:
     ``output_repeated_splits_test``). An utterance whose clip is missing or damaged keeps its text.
     Raises `DataMissing` or `DataError`.
     """
-    tables = {part: _table(folder, part) for part in SPLIT_OF if _table(folder, part).exists()}
+    paths = {part: folder / f"{part}_sent_emo.csv" for part in SPLIT_OF}
+    tables = {part: path for part, path in paths.items() if path.exists()}
     if not tables:
         raise DataMissing(
             f"no table of MELD in {folder}: expected train_sent_emo.csv, dev_sent_emo.csv or "
@@ -91,10 +84,6 @@ def find(folder: Path, options: Options) -> RawDataset:
         why_shared="the same cast speaks in all splits of MELD",
         notes=() if clips else ("no clips below the folder: text only",),
     )
-
-
-def _table(folder: Path, part: str) -> Path:
-    return folder / f"{part}_sent_emo.csv"
 
 
 def _clips(folder: Path) -> Clips:

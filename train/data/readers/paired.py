@@ -131,8 +131,7 @@ def _pools(data: Dataset, part: Part | None) -> Pools:
 
 
 def _groups(data: Dataset, rows: NDArray[np.int64]) -> list[str]:
-    """What must stay together of `rows`: a person, or a dialogue where the same people speak in all of
-    them."""
+    """What stays together of `rows`: a person, or a dialogue where the same people speak in all of them."""
     whole = "dialogue" if data.info.shared_participants else "participant"
     columns = (data.column(name)[rows].tolist() for name in (whole, "content", "id"))
     return joined_groups(*columns)

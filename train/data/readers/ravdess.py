@@ -57,8 +57,7 @@ SUFFIXES = frozenset({".flac", ".wav", ".mp4"})
 
 
 def parse(name: str) -> tuple[str, int]:
-    """The word for the emotion and the actor in a name such as ``03-01-06-01-02-01-12``; else
-    `ValueError`.~"""
+    """The emotion's word and the actor in a name like ``03-01-06-01-02-01-12``. Raises `ValueError`."""
     fields = name.split("-")
     if len(fields) != 7 or fields[2] not in WORDS or not fields[6].isdigit():
         raise ValueError(

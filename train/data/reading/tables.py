@@ -82,8 +82,7 @@ def word(
     where: str,
     aliases: Mapping[str, Word] | None = None,
 ) -> Word | None:
-    """One of the `allowed` words, in any case, or of their `aliases`; None for no cell. Raises
-    `DataError`."""
+    """One of the `allowed` words in any case, or of their `aliases`; None for no cell. Raises `DataError`."""
     value = text(row, name)
     if value is None:
         return None

@@ -1,5 +1,4 @@
-"""The batches of `face_detector`: canvases, upright and turned, made on the fly, by workers if there are
-any."""
+"""The batches of `face_detector`: canvases, upright and turned, made on the fly, by workers if any."""
 
 from __future__ import annotations
 
@@ -30,8 +29,7 @@ MOST_FACES = 32
 TURNS = 4
 """How often a canvas is turned: to make one costs more than to learn from it."""
 UPRIGHT, QUARTERS = 0.3, 0.4
-"""Shares of the canvases that stay upright, and that turn by about 90, 180 or 270 degrees, not by any
-angle."""
+"""Shares of the canvases that stay upright, and that turn by about 90, 180 or 270 degrees."""
 
 
 def canvas_batch(
@@ -66,8 +64,7 @@ def canvas_batch(
 def turn_canvas(
     picture: Picture, faces: Faces, rng: np.random.Generator
 ) -> tuple[Picture, NDArray[np.float32], Faces]:
-    """A square picture (S, S, 3) turned around its middle, the map (2, 3), and the faces that are still
-    there."""
+    """A square picture (S, S, 3) turned around its middle, the map (2, 3), and the faces still in it."""
     side = len(picture)
     degrees = _degrees(rng)
     middle = (side - 1) / 2

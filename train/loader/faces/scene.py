@@ -147,8 +147,7 @@ class Scene:
         self, head: Head, mask: Picture, linear: NDArray[np.float64], target: NDArray[np.float64],
         source: NDArray[np.float64],
     ) -> None:  # fmt: skip
-        """Paste a photo, as opaque as `mask` of its size, under the map that takes point `source` to
-        `target`."""
+        """Paste a photo, as opaque as `mask` of its size, so that its point `source` comes to `target`."""
         shift = target - linear @ source
         area = reached(head.pixels.shape, linear, shift, self.pixels.shape)
         part = self.pixels[area]
