@@ -30,7 +30,8 @@ MEASURES = (
     *("segments_per_minute", "confidence", "coverage", "labeled", "quality"),
 )
 """The columns that are compared, besides the shares of labels."""
-REPORT = "report.html"
+REPORTS = "report.html", "report-embedded.html"
+"""The files that a row leads to: the first one that there is."""
 
 Row = dict[str, Any]
 
@@ -110,14 +111,14 @@ def collect(output: Path, runs: Iterable[tuple[str, Mapping[str, Any]]]) -> Coll
         failure = run.get("failure") or {}
         shown = os.fsencode(name).decode("utf-8", "replace")
         # No link can hold a name that is not UTF-8.
-        has_report = shown == name and (folder / REPORT).is_file()
+        reports = [one for one in REPORTS if shown == name and (folder / one).is_file()]
         about: Row = {
             "recording": shown,
             "group": run.get("group"),
             "status": run.get("status"),
             "reason": failure.get("reason"),
             **{name: run.get(name) for name in STATED_USE},
-            "report": f"{name}/{REPORT}" if has_report else None,
+            "report": f"{name}/{reports[0]}" if reports else None,
         }
         found = _people(folder, run)
         if found is None:

@@ -21,7 +21,7 @@ from affectstream.stream.errors import OptionError, OutputError
 from affectstream.stream.report.people_file import PEOPLE
 from affectstream.stream.results.scored import EVENTS, READINGS, RUN, run_json
 from affectstream.stream.sinks.base import writing
-from affectstream.stream.summary.rows import REPORT
+from affectstream.stream.summary.rows import REPORTS
 
 
 class Storage(Protocol):
@@ -220,8 +220,9 @@ class ObjectStorage(Storage):
         for file in (PEOPLE,) if has_numbers else (RUN, EVENTS, READINGS):
             if self._path(name, file) in existing:
                 (folder / file).write_bytes(self._files.cat_file(self._path(name, file)))
-        if self._path(name, REPORT) in existing:  # only that there is one
-            (folder / REPORT).touch()
+        for report in REPORTS:
+            if self._path(name, report) in existing:  # only that there is one
+                (folder / report).touch()
 
     def _existing(self, *parts: str) -> list[str]:
         self._files.invalidate_cache()
@@ -242,14 +243,16 @@ class ObjectStorage(Storage):
 
 
 def storage_at(output: str | Path) -> FolderStorage | ObjectStorage:
-    """The storage at a path or an address. Raises `OptionError` for an address that cannot be served."""
+    """The storage at a path or an address. Raises `OptionError` for an address that cannot be served, and for
+    a file."""
     text = str(output)
     scheme, separator, rest = text.partition("://")
-    if not separator:
-        return FolderStorage(Path(output))
-    if scheme == "file":
-        return FolderStorage(Path(rest))
-    return ObjectStorage(text)
+    if separator and scheme != "file":
+        return ObjectStorage(text)
+    folder = Path(rest) if separator else Path(output)
+    if folder.exists() and not folder.is_dir():
+        raise OptionError(f"--output {folder} is a file: expected a folder for results")
+    return FolderStorage(folder)
 
 
 def _document(content: bytes) -> dict[str, Any] | None:

@@ -78,7 +78,7 @@ function noPlayer(text) {
   player.hidden = true;
   $("empty").hidden = false;
   $("empty").textContent = text;
-  $("frame").classList.remove("sound");
+  $("frame").hidden = false;
   $("frame").classList.add("none");
   $("play").disabled = true;
 }
@@ -89,7 +89,7 @@ function openPlayer() {
     noPlayer("The recording is not beside this report. The timeline works without it.");
     return;
   }
-  if (media.kind === "audio") $("frame").classList.add("sound");
+  $("frame").hidden = media.kind === "audio"; // there is nothing to see; the buttons play it
   player.addEventListener("loadedmetadata", () => {
     state.hasPlayer = true;
     $("play").disabled = false;

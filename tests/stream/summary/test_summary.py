@@ -149,6 +149,10 @@ def test_scoring_several_recordings_writes_the_summary(tmp_path: Path) -> None:
     other = json.loads((tmp_path / "out/two.srt/run.json").read_text())
     write_summary(tmp_path / "out", [("one.srt", run), ("two.srt", other)])
     assert (tmp_path / "out/summary.csv").read_bytes() == before
+    (tmp_path / "out/one.srt/report.html").rename(tmp_path / "out/one.srt/report-embedded.html")
+    write_summary(tmp_path / "out", [("one.srt", run), ("two.srt", other)])
+    table = pq.read_table(tmp_path / "out/summary.parquet")
+    assert table["report"].to_pylist()[0] == "one.srt/report-embedded.html"
 
 
 @pytest.mark.slow

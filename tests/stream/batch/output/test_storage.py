@@ -119,7 +119,10 @@ def test_a_store_that_does_not_answer_is_named(talks, bucket, capsys):
     assert "cannot write s3://nowhere/study" in " ".join(capsys.readouterr().err.split())
 
 
-def test_addresses():
+def test_addresses(tmp_path):
+    (tmp_path / "table.csv").touch()
+    with pytest.raises(OptionError, match=r"table\.csv is a file: expected a folder"):
+        storage_at(tmp_path / "table.csv")
     assert storage_at("a/b").local == storage_at("file://a/b").local
     assert isinstance(storage_at("a"), FolderStorage)
     pytest.importorskip("fsspec")
