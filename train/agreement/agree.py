@@ -221,6 +221,7 @@ def _tolerant_table(sampled: Sequence[_Sampled], count: int, reach: int) -> NDAr
 def _has_nearby(side: NDArray[np.int64], other: NDArray[np.int64], reach: int) -> NDArray[np.bool_]:
     """(n,) whether `other` has the label that `side` has at most `reach` moments away."""
     found = np.zeros(len(side), bool)
+    reach = min(reach, len(side))  # a tolerance of hours is as good as one of the whole recording
     window = np.ones(2 * reach + 1)
     for number in np.unique(side[side >= 0]):
         near = np.convolve(other == number, window, mode="full")[reach : reach + len(side)] > 0.5

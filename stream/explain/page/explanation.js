@@ -155,7 +155,7 @@ function frameStrip(frames) {
 function buildVoices() {
   found.voice.forEach((voice, n) => {
     const card = part("The voice"), axis = element("div", null, "axis");
-    axis.append(element("span", clock(Math.max(0, voice.t_start))), element("span", `0 to ${voice.top_hz / 1000} kHz, upwards`), element("span", clock(voice.t_end)));
+    axis.append(element("span", voice.t_start < 0 ? `${(-voice.t_start).toFixed(1)} s before the beginning` : clock(voice.t_start)), element("span", `0 to ${voice.top_hz / 1000} kHz, upwards`), element("span", clock(voice.t_end)));
     card.append(picture(numbered("voice", n), "The spectrogram, and the same with the parts colored that matter"), axis, scaleLine(voice.grid));
     card.append(element("p", "Above: the sound (dark is loud). Below: what matters in it. A hidden stretch of a band is made as quiet as the quietest tenth of that band in the window.", "hint"));
   });

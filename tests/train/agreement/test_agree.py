@@ -72,6 +72,8 @@ def test_a_late_boundary_agrees_within_the_tolerance(tmp_path):
     assert found.boundaries.difference == pytest.approx(0.2)
     (strict,) = agree([first], [second], Settings(tolerance=0.0)).codings
     assert strict.boundaries.matched == 1 and len(strict.disagreements) == 1
+    (endless,) = agree([first], [second], Settings(tolerance=1e9)).codings
+    assert endless.tolerant == {"agreement": 1.0, "kappa": 1.0}
 
 
 def test_a_shift_of_one_side_is_found_and_can_be_undone(tmp_path):

@@ -33,6 +33,9 @@ from affectstream.train.studies.learning_curve import curve_charts
 
 FOOTER = f"{SCORES_ARE} Figures hold for people, cameras and languages like those of this data set."
 
+LEFT_OUT = ("weighted_f1", "macro_precision", "weighted_precision", "macro_auc")
+"""Metrics that the table of missing modalities leaves to ``metrics.json``, so that it fits the page."""
+
 
 def evaluation_page(found: BundleEvaluation, media: Mapping[int, Html]) -> str:
     """The page; `media` has what to show of the samples of some worst cases, by their number."""
@@ -45,7 +48,7 @@ def evaluation_page(found: BundleEvaluation, media: Mapping[int, Html]) -> str:
     if origin["split"] == "train":
         badges.append(("measured on what it was trained on", True))
     cards = [part for one in found.tasks for part in _task_cards(one, found.human)]
-    cards += [_modalities(found), *_training(found)]
+    cards += [*_modalities(found), *_training(found)]
     if found.errors is not None:
         cards += error_cards(found.errors, media)
     cards += [cost_card([("", found.cost)]), _made(found)]
@@ -100,7 +103,8 @@ def _task_cards(one: Evaluation, human: Interval | None) -> list[Html]:
         ),
         card(
             f"{one.task.capitalize()}: confidence and classes",
-            side_by_side(*_confidence(one, classes), _class_table(classes)),
+            side_by_side(*_confidence(one, classes)),
+            _class_table(classes),
             hint(
                 "Below the dashed diagonal it is more sure than right. Numbers count samples; shaded, and in "
                 "brackets: 95 % intervals."
@@ -172,7 +176,10 @@ def _class_table(classes: Classes) -> Html:
     return table(("class", "samples", "precision", "recall", "F1", "AUC"), rows)
 
 
-def _modalities(found: BundleEvaluation) -> Html:
+def _modalities(found: BundleEvaluation) -> list[Html]:
+    """What is left without some of the modalities; nothing for one modality."""
+    if len(found.by_modalities) < 2:
+        return []
     counts = {row.part: row.count for row in found.rows}
     several = len(found.tasks) > 1
     by_part = {
@@ -183,7 +190,11 @@ def _modalities(found: BundleEvaluation) -> Html:
         }
         for part, tasks in found.by_modalities.items()
     }
-    names = list(dict.fromkeys(name for metrics in by_part.values() for name in metrics))
+    names = [
+        name
+        for name in dict.fromkeys(name for metrics in by_part.values() for name in metrics)
+        if name.rpartition("/")[2] not in LEFT_OUT
+    ]
     lines = [
         (
             *(part, str(counts[part])),
@@ -194,7 +205,7 @@ def _modalities(found: BundleEvaluation) -> Html:
     parts = [table(("what it gets", "samples", *(n.replace("_", " ") for n in names)), lines)]
     if found.importance is not None:
         parts += importance_parts([("", found.importance)])
-    return card("With modalities missing", *parts)
+    return [card("With modalities missing", *parts)]
 
 
 def importance_parts(found: Iterable[tuple[str, Importance]]) -> list[Html]:
