@@ -114,10 +114,14 @@ class LastLayers:
         fit = _Fit(self, truth, labels, width)
         target = torch.from_numpy(truth)
         fit.warm_up(features, target, windows)
+        scores_of = fit.scores
+        if not width:  # the encoder stays, so its embeddings are computed once
+            features, scores_of = (fit.embedding(features),), fit.scores_of_embedding
+            check = None if check is None else ((fit.embedding(check[0]),), check[1])
         found: dict[int, tuple[Weights, float]] = {}
         for epoch in range(1, max(stops) + 1):
             for rows in torch.randperm(len(truth), generator=generator).split(BATCH):
-                scores = fit.scores([one[rows].float() for one in features])
+                scores = scores_of([one[rows].float() for one in features])
                 loss = F.cross_entropy(scores, target[rows]) + fit.penalty() / windows
                 fit.optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
@@ -126,7 +130,7 @@ class LastLayers:
                 loss_of_check = 0.0
                 if check is not None:
                     with torch.no_grad():
-                        scores = fit.scores([one.float() for one in check[0]])
+                        scores = scores_of([one.float() for one in check[0]])
                         loss_of_check = float(F.cross_entropy(scores, torch.from_numpy(check[1])))
                 found[epoch] = _last(fit.encoder), loss_of_check
         return found
@@ -162,11 +166,7 @@ class _Fit:
 
     def warm_up(self, features: Features, target: Tensor, windows: float) -> None:
         """Fit what is dropped afterwards first, so that the last layers do not learn it."""
-        with torch.no_grad():
-            parts = zip(*(one.split(512) for one in features), strict=True)
-            embedding = torch.cat(
-                [self.encoder.finish(*(one.float() for one in part)).flatten(1) for part in parts]
-            )
+        embedding = self.embedding(features)
         optimizer = torch.optim.Adam([self.bias, self.scale, self.new], 0.1)
         for _ in range(WARM_UP):
             loss = F.cross_entropy(self._scores(embedding), target) + self.penalty() / windows
@@ -174,9 +174,21 @@ class _Fit:
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
 
+    def embedding(self, features: Features) -> Tensor:
+        """(n, D) with the weights as they are now."""
+        with torch.no_grad():
+            parts = zip(*(one.split(512) for one in features), strict=True)
+            return torch.cat(
+                [self.encoder.finish(*(one.float() for one in part)).flatten(1) for part in parts]
+            )
+
     def scores(self, features: Sequence[Tensor]) -> Tensor:
         """(n, labels)"""
         return self._scores(self.encoder.finish(*features).flatten(1))
+
+    def scores_of_embedding(self, embedding: Sequence[Tensor]) -> Tensor:
+        """The same from the embeddings alone."""
+        return self._scores(embedding[0])
 
     def _scores(self, embedding: Tensor) -> Tensor:
         mask = torch.ones(len(embedding), 1, dtype=torch.bool)
