@@ -455,14 +455,33 @@ def test_teaching():
 
 
 def test_teaching_the_encoders():
-    found = result("teach")["encoders"]["German"]
+    found = result("teach")["encoders"]
     names = {"recalibrated": "calibration", "head": "head", "head and encoders": "encoders"}
-    sides = {"as it is": found["before"]}
-    sides |= {name: found["steps"][step]["after"] for name, step in names.items()}
-    rows = table("docs/guides/teach.md", "| what may change | accuracy |")
-    assert set(rows) == set(sides)
-    for name, cells in rows.items():
-        values = []
-        for metric, factor in (("accuracy", 100), ("uar", 100), ("log_loss", 1)):
-            values += [factor * sides[name][metric][end] for end in ("value", "low", "high")]
-        agree(cells, [*values, sides[name]["ece"]["value"]])
+    rows = table("docs/guides/teach.md", "| taught with, what may change | accuracy |")
+    assert len(rows) == 4 * len(found)
+    for name, one in found.items():
+        sides = {"as it is": one["before"]}
+        sides |= {shown: one["steps"][step]["after"] for shown, step in names.items()}
+        for shown, side in sides.items():
+            values = []
+            for metric, factor in (("accuracy", 100), ("uar", 100), ("log_loss", 1)):
+                values += [factor * side[metric][end] for end in ("value", "low", "high")]
+            chose = one["folds_that_chose_the_encoders"] if shown == "head and encoders" else []
+            agree(rows[f"{name}, {shown}"], [*values, side["ece"]["value"], *chose])
+
+
+def test_the_loop_by_hand_and_the_export_of_imotions():
+    found = result("teach")
+    loop, export = found["loop"], found["imotions"]
+    text = " ".join((ROOT / "docs/guides/teach.md").read_text().split())
+    assert f"took {loop['correcting_seconds']} s with looking" in text
+    assert f"{loop['stretches']} stretches" in text and f"{loop['hops']} hops" in text
+    assert f"{loop['agreement']['agreement']:.0%}".replace("%", " %") in text
+    assert f"kappa {loop['agreement']['kappa']:.2f}".replace("0.", ".") in text
+    before, after = loop["fourth"]["before"], loop["fourth"]["after"]
+    assert before == after and f"right in {before['agreement']:.0%}".replace("%", " %") in text
+    assert loop["outcome"] == "does not help"
+    text = " ".join((ROOT / "docs/guides/agree.md").read_text().split())
+    assert f"agree in {export['agreement']:.0%}".replace("%", " %") in text
+    assert f"{export['within_half_a_second']:.0%}".replace("%", " %") in text
+    assert f"{export['seconds']} s have a verdict" in text and export["kappa"] == 0
