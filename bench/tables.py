@@ -65,7 +65,9 @@ def write_tables(text: str, results: Path = RESULTS, machine: str = MACHINE) -> 
         try:
             made = TABLES[name](read)
         except _NotMeasured as missing:
-            made = f"`affectstream bench {missing}` has not been run on this machine."
+            command, _, kind = str(missing).partition("_")
+            run = f"run for {kind.replace('_', ' ')}" if kind else "run"
+            made = f"`affectstream bench {command}` has not been {run} on this machine."
         return f"{begin}\n{made}\n\n{end}"
 
     return _MARKED.sub(table, text)

@@ -59,7 +59,11 @@ def test_mistakes_are_named(tmp_path):
     with pytest.raises(UsageError, match=r"no table 'nothing'.*speed"):
         write_tables("<!-- bench: nothing -->\n<!-- end -->")
     page = "<!-- bench: speed -->\n<!-- end -->"
-    assert "bench score` has not been run" in write_tables(page, tmp_path)
+    assert "bench score` has not been run on" in write_tables(page, tmp_path)
+    page_of_two = page.replace("speed", "sessions_two_processes")
+    assert "bench sessions` has not been run for two processes" in write_tables(
+        page_of_two, tmp_path
+    )
     (tmp_path / "score_epyc_2core.json").write_text("{")
     with pytest.raises(UsageError, match=r"score_epyc_2core\.json"):
         write_tables(page, tmp_path)
