@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.shapes import ENCODER_ROLES
-from affectstream.engines.graphs.batching import BATCH_SIZES, batch_size_for, pad_rows
+from affectstream.engines.graphs.batching import run_in_batches
 from affectstream.engines.labels import Modality, subsets
 from affectstream.engines.manifest import Calibration
 from affectstream.engines.spec import Array
@@ -137,14 +137,8 @@ def _hide(
 
 def _run(bundle: Bundle, role: str, feeds: Mapping[str, Array]) -> dict[str, Array]:
     """An engine over any number of rows, in the batch sizes that serving uses."""
-    rows, found = len(next(iter(feeds.values()))), []
-    for start in range(0, rows, BATCH_SIZES[-1]):
-        parts = {name: array[start : start + BATCH_SIZES[-1]] for name, array in feeds.items()}
-        count = len(next(iter(parts.values())))
-        size = batch_size_for(count)
-        out = bundle.engines[role].run({name: pad_rows(part, size) for name, part in parts.items()})
-        found.append({name: part[:count] for name, part in out.items()})
-    return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+    rows = run_in_batches(bundle.engines[role], feeds, len(next(iter(feeds.values()))))
+    return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 
 def _head_feeds(bundle: Bundle, batch: Batch) -> dict[str, Array]:
