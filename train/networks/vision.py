@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -33,9 +33,16 @@ SHOWN = 3
 """Differences that an error names."""
 
 States = dict[str, Tensor]
-Normalization = tuple[tuple[float, float, float], tuple[float, float, float]]
-"""Mean and deviation of red, green and blue in [0, 1] over the pictures that a backbone learned from."""
-IMAGENET: Normalization = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class Normalization(NamedTuple):
+    """Mean and deviation of red, green and blue in [0, 1] over the pictures that a backbone learned from."""
+
+    mean: tuple[float, float, float]
+    deviation: tuple[float, float, float]
+
+
+IMAGENET = Normalization((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 """Of torchvision's ImageNet weights."""
 
 

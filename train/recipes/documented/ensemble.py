@@ -36,9 +36,8 @@ from affectstream.train.recipes.documented import mel_cnn
 from affectstream.train.recipes.documented.mel_cnn import MelCnn
 from affectstream.train.recipes.net_recipe import NetRecipe
 
-CLIP_NORMALIZATION: Normalization = (
-    (0.48145466, 0.4578275, 0.40821073),
-    (0.26862954, 0.26130258, 0.27577711),
+CLIP_NORMALIZATION = Normalization(
+    (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 )
 """Of CLIP's training pictures (Radford et al., ICML 2021)."""
 CLIP: Mapping[str, Value] = {
