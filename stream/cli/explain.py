@@ -38,6 +38,7 @@ def explain(
         typer.Option(
             "--output",
             "-o",
+            file_okay=False,
             help="Folder for explanation.html, explanation.json and pictures.",
             show_default=False,
         ),

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from affectstream.stream.cli.flags import parse_seconds
-from affectstream.train.cli.flags import Rename, output_option, parse_pairs, parse_renames
+from affectstream.train.cli.flags import Rename, folder_option, parse_pairs, parse_renames
 
 
 def agree(
@@ -32,7 +32,7 @@ def agree(
     ] = 0.1,
     output: Annotated[
         Path | None,
-        output_option(help="Also write JSON, the disagreements as a list, and pictures here."),
+        folder_option(help="Also write JSON, the disagreements as a list, and pictures here."),
     ] = None,
 ) -> None:
     """Measure how well two annotations of the same recordings agree: results, or people's.

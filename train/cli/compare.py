@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from affectstream.train.cli.evaluate import warn_of_training_samples
-from affectstream.train.cli.flags import Split, output_option
+from affectstream.train.cli.flags import Split, folder_option, output_option
 
 
 def evaluate_fusion(
@@ -64,7 +64,7 @@ def compare(
         float, typer.Option(help="Loss against the best that a cheaper network must not exceed.")
     ] = 0.03,
     output: Annotated[
-        Path | None, output_option(help="Also write a report, and all results as JSON.")
+        Path | None, folder_option(help="Also write a report, and all results as JSON.")
     ] = None,
 ) -> None:
     """Compare networks sample by sample: is one better, or is it chance? Which to take?

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from affectstream.train.cli.flags import Bundle, Data, Split, output_option
+from affectstream.train.cli.flags import Bundle, Data, Split, folder_option
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ def evaluate(
     ] = "test",
     output: Annotated[
         Path | None,
-        output_option(
+        folder_option(
             help="Also write a report, metrics with intervals, and the prediction of every sample."
         ),
     ] = None,
@@ -172,7 +172,7 @@ def evaluate_face(
     ] = None,
     output: Annotated[
         Path | None,
-        output_option(help="Also write the report and a picture of the confusion matrix."),
+        folder_option(help="Also write the report and a picture of the confusion matrix."),
     ] = None,
 ) -> None:
     """Measure a face encoder on a prepared set of faces, as they are and degraded.

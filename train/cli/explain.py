@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from affectstream.train.cli.flags import Data, output_option
+from affectstream.train.cli.flags import Data, folder_option
 
 
 def explain(
@@ -15,7 +15,7 @@ def explain(
         Path, typer.Argument(help="A run, a checkpoint (best.pt), or a bundle with its weights.")
     ],
     data: Data,
-    output: Annotated[Path, output_option(help="Folder for numbers and pictures.")],
+    output: Annotated[Path, folder_option(help="Folder for numbers and pictures.")],
     sample: Annotated[
         str, typer.Option(help="The id of a sample, or its number in the split.")
     ] = "0",

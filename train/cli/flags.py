@@ -68,6 +68,8 @@ def _setting_flag(name: str) -> Any:
 
 
 output_option = partial(typer.Option, "--output", "-o")
+folder_option = partial(output_option, file_okay=False)
+"""A file in its place is refused before anything is computed."""
 Bundle = Annotated[str, typer.Option(help="'pocket', or the folder of a bundle.")]
 Split = Annotated[str, typer.Option(help="Split of the prepared data set.")]
 Rename = Annotated[

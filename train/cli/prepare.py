@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from affectstream.stream.errors import OptionError
-from affectstream.train.cli.flags import output_option, parse_pairs
+from affectstream.train.cli.flags import folder_option, parse_pairs
 from affectstream.train.data.readers import reader_names
 from affectstream.train.progress import progress_bar
 
@@ -31,7 +31,7 @@ def prepare(
         str, typer.Argument(metavar="SET", help=f"One of {', '.join(reader_names())}.")
     ],
     source: Annotated[Path, typer.Argument(help="Folder, archive or table of the data set.")],
-    output: Annotated[Path, output_option(help="Folder of the data set.")],
+    output: Annotated[Path, folder_option(help="Folder of the data set.")],
     crop: Annotated[
         CropKind | None, typer.Option(help="Part of a picture.", show_default="face")
     ] = None,
@@ -184,7 +184,7 @@ def prepare(
 
 def preview(
     data: Annotated[Path, typer.Option(help="Prepared data set.")],
-    output: Annotated[Path, output_option(help="Folder for the files.")],
+    output: Annotated[Path, folder_option(help="Folder for the files.")],
     split: Annotated[str, typer.Option(help="Split of the samples.")] = "train",
     count: Annotated[int, typer.Option(min=1, max=64, help="Samples to show.")] = 8,
     seconds: Annotated[float, typer.Option(min=0.5, max=30, help="Seconds of sound.")] = 3.0,

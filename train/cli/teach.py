@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from affectstream.stream.cli import flags
-from affectstream.train.cli.flags import Rename, output_option, parse_pairs, parse_renames
+from affectstream.train.cli.flags import Rename, folder_option, parse_pairs, parse_renames
 
 Depth = Literal["calibration", "fusion", "embeddings", "encoders"]
 
@@ -27,7 +27,7 @@ def teach(
             help="What a person coded: ELAN, Praat, BORIS or a table; a file or a folder. Repeatable.",
         ),
     ],
-    output: Annotated[Path, output_option(help="Folder for the new bundle.")],
+    output: Annotated[Path, folder_option(help="Folder for the new bundle.")],
     bundle: flags.BundleName = "pocket",
     person: Annotated[
         list[str] | None, typer.Option(help="Who is which track, as Anna=1; repeat.")

@@ -157,6 +157,14 @@ def test_a_command_that_finds_nothing_writes_nothing(face, tmp_path, capsys):
     assert not (tmp_path / "none").exists()
 
 
+def test_an_output_that_is_a_file_is_refused_before_anything_is_computed(tmp_path, capsys):
+    (tmp_path / "why").write_text("mine")
+    with pytest.raises(SystemExit) as left:
+        main(["explain", "none.mp4", "--at", "1", "-o", str(tmp_path / "why")])
+    said = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert left.value.code == 2 and "is a file" in said
+
+
 def test_a_stretch_becomes_a_video_and_the_numbers_of_each_hop(pocket, face, tmp_path, capsys):
     times = ["--from", "0.5", "--to", "0:01.5"]
     with pytest.raises(SystemExit) as left:

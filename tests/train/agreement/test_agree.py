@@ -197,3 +197,5 @@ def test_a_mistake_in_an_option_is_a_mistake_of_usage(tmp_path, capsys):
     assert run_command("agree", tmp_path, tmp_path, "--person", "1") == exits.USAGE
     assert "expected A=B" in capsys.readouterr().err
     assert run_command("agree", tmp_path / "none", tmp_path) == exits.NOTHING
+    (tmp_path / "file").write_text("mine")
+    assert run_command("agree", tmp_path, tmp_path, "-o", tmp_path / "file") == exits.USAGE
