@@ -137,7 +137,8 @@ def explain_clip(
     """Explain every hop of one person between `from_us` and `to_us`; the arguments are those of `explain`.
 
     Without `explained` each hop explains its own best label. Raises `OptionError` for a stretch that is empty
-    or longer than `MOST_S`, and for a bundle that does not encode aligned faces.
+    or longer than `MOST_S`, for a recording without pictures, and for a bundle that does not encode aligned
+    faces.
     """
     options, path = options or SourceOptions(), Path(path)
     if not 0 < (to_us - from_us) / 1e6 <= MOST_S:
@@ -152,6 +153,11 @@ def explain_clip(
             f"bundle {name!r} encodes no aligned faces, over which a video could draw: explain single times "
             "with --at"
         )
+    with Recording.open(path, max_pixels=options.max_pixels) as source:
+        if source.info.video is None:
+            raise OptionError(
+                f"{path} has no pictures, over which a video could draw: explain single times with --at"
+            )
     hops, rows = [], []
     for found in find_hops(loaded, path, options, from_us, to_us, track):
         model = HopModel(loaded.bundle, found, explained)

@@ -12,6 +12,7 @@ from affectstream.stream.cli import main
 from affectstream.stream.events import encode
 from affectstream.stream.explain.explanation import Detail
 from affectstream.stream.options import Assignment
+from tests.support.media import Sound, write_video
 from tests.support.small_bundles import compound, plain
 
 COARSE = Detail(face=3, voice_time=3, voice_frequency=3)
@@ -191,6 +192,12 @@ def test_a_stretch_beyond_the_end_says_what_it_covers(face, tmp_path, capsys):
     assert "of 1.5 to 9 s, 0.5 s have results of person 1, between 1.5 and 2 s" in said
     (note,) = json.loads((tmp_path / "explanation.json").read_text())["notes"]
     assert note in said
+
+
+def test_a_stretch_of_sound_alone_cannot_be_drawn(pocket, tmp_path):
+    hum = Sound(np.zeros((32_000, 1), np.float32), 16_000, "flac")
+    with pytest.raises(OptionError, match=r"hum\.flac has no pictures, over which a video could"):
+        pocket.explain_clip(write_video(tmp_path / "hum.flac", 0, sound=hum), 0, 1)
 
 
 @pytest.mark.parametrize("times", [[], ["--from", "1"], ["--at", "1", "--to", "2"]])
