@@ -115,7 +115,8 @@ def measure_importance(
     if task.labeled(labels[numbers]).sum() < 2:
         return None
     generator = np.random.default_rng(0)
-    hidden, permuted = [], []
+    hidden: list[list[NDArray[Any]]] = []
+    permuted: list[list[NDArray[Any]]] = []
     for modality in modalities:
         others = tuple(m for m in modalities if m != modality)
         hidden.append([predicted(outputs[others], whole.samples)])
