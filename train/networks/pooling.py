@@ -18,7 +18,7 @@ class AttentiveStatistics(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, D, T) to (N, `width`)."""
-        weights = super().forward(x).softmax(2)
+        weights = super().forward(x).softmax(2)  # type: ignore[no-untyped-call]
         mean, square = _weighted(x, weights), _weighted(x * x, weights)
         spread = (square - mean * mean).clamp(min=1e-4).sqrt()
         return torch.cat([mean, spread], 1).flatten(1)

@@ -184,7 +184,7 @@ def read_ctranslate2(path: Path) -> dict[str, Tensor]:
             continue
         numbers = values.astype(np.float32)
         if scale is not None:  # 8 bits, with a scale for each row
-            numbers /= scale.reshape(-1, *(1,) * (numbers.ndim - 1))
+            numbers /= scale.astype(np.float32).reshape(-1, *(1,) * (numbers.ndim - 1))
         found |= _renamed(name.removeprefix("encoder/"), torch.from_numpy(numbers))
     return found
 
