@@ -3,6 +3,7 @@
 import copy
 import os
 import secrets
+import socket
 import sys
 import threading
 from types import SimpleNamespace
@@ -221,6 +222,28 @@ def test_a_task_shares_a_long_recording_among_the_cores_of_its_node(tmp_path, ra
     assert run_command(*line, "--workers", 2, "--cluster", "local", "-o", tmp_path / "two") == 0
     assert used == [2]
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
+
+
+@pytest.mark.slow
+def test_a_cluster_is_reached_by_its_address(talks, tmp_path, ray):
+    """``ray://``, which needs more packages than Ray itself."""
+    from ray.cluster_utils import Cluster
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    nodes = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 1, "ray_client_server_port": port}
+    )
+    line = ("score", talks, "-f", "jsonl,parquet,vtt")
+    try:
+        address = ("--cluster", f"ray://127.0.0.1:{port}")
+        assert run_command(*line, *address, "-o", tmp_path / "out") == 0
+    finally:
+        ray.shutdown()
+        nodes.shutdown()
+    assert run_command(*line, "--workers", 1, "-o", tmp_path / "one") == 0
+    assert contents(tmp_path / "out") == contents(tmp_path / "one")
 
 
 @pytest.mark.slow
