@@ -65,7 +65,11 @@ def labels_of(manifest: Manifest, settings: Settings) -> tuple[str, ...]:
 
 
 def check_names(sides: Sequence[Annotations], settings: Settings) -> None:
-    """Raise `OptionError` for a label or a person in the options that no annotation has."""
+    """Raise `OptionError` for a label or a person in the options that no annotation has, and for an end that
+    is not after its start."""
+    start, end = settings.reviewed
+    if start >= end:
+        raise OptionError(f"--start {start:g} --end {end:g}: expected an end after the start")
     codings = [coding for one in sides for coding in one.codings if coding.kind == KIND]
     labels = {stretch.label for coding in codings for stretch in coding.stretches}
     persons = {coding.person for coding in codings if coding.person is not None}

@@ -235,6 +235,7 @@ def refused(error, match, bundle, tmp_path, rows, **settings):
         ("0,9,joy,\n", {"leave_out": ("talk",)}, OptionError, "--leave-out talk: the annotations"),
         ("0,9,joy,Ann\n", {"tracks": {"Anna": 1}}, OptionError, "--person Anna: .* they have Ann"),
         ("0,9,joy,\n", {"reviewed": (30.0, 60.0)}, DataError, "stretches within --start and --end"),
+        ("0,9,joy,\n", {"reviewed": (5.0, 2.0)}, OptionError, "--start 5 --end 2: expected an end"),
         ("0,9,joy,\n", {"rename": {"joy": "glee"}}, OptionError, "'glee' is no label of bundle"),
         ("0,9,joy,\n", {"new_labels": ("quality",)}, OptionError, "no column of the"),
     ],
