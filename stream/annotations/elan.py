@@ -67,8 +67,8 @@ def eaf(
         where |= {"MIME_TYPE": kind or "unknown", "RELATIVE_MEDIA_URL": f"./{media}"}
         SubElement(header, "MEDIA_DESCRIPTOR", where)
     times = SubElement(root, "TIME_ORDER")
-    for name, text in (properties or {}).items():
-        SubElement(header, "PROPERTY", {"NAME": name}).text = _allowed(text)
+    for name, value in (properties or {}).items():
+        SubElement(header, "PROPERTY", {"NAME": name}).text = _allowed(value)
     last = SubElement(header, "PROPERTY", {"NAME": "lastUsedAnnotationId"})
     last.text = str(_add_tiers(root, times, tiers))
     offered = {kind: values for kind, values in (states or {}).items() if values}

@@ -38,7 +38,7 @@ class Unbuffered:
 class _End:
     """Nothing more will be written; `commit` completes what was."""
 
-    commit: Callable[[], None] | None
+    commit: Callable[[], object] | None
 
 
 class SinkThread:
@@ -67,7 +67,7 @@ class SinkThread:
         except queue.Full:
             self.lost += len(hop.events)
 
-    def finish(self, timeout_s: float, commit: Callable[[], None] | None = None) -> bool:
+    def finish(self, timeout_s: float, commit: Callable[[], object] | None = None) -> bool:
         """Whether everything was written, and `commit` has returned, within the time.
 
         `commit` is called on the thread of the sink, after the last write: closing a file waits for the
