@@ -81,26 +81,19 @@ class Block(nn.Module):
 
 
 class MelVoice(VoiceEncoder):
-    """Log-mels, which change at random in training, to states over time, pooled to one embedding."""
+    """Log-mels, which change at random in training, pooled over time and projected to one embedding."""
 
     last_layers = ("project",)
     mel: nn.Module
+    project: nn.Module
 
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
         self.steps, self.samples = 1, spec.samples
         self.change, self.bars = (int(spec.options[name]) for name in ("mel_change", "mel_bars"))
 
-    def add_pool(self, width: int) -> None:
-        """Add the layers behind the states, whose width is also that of the embedding."""
-        self.width = width
-        self.attend = AttentiveStatistics(width)
-        self.project = nn.Sequential(
-            nn.Dropout(0.4), nn.Linear(self.attend.width, width), nn.LayerNorm(width), nn.ReLU()
-        )
-
-    def states(self, mel: Tensor) -> Tensor:
-        """Log-mels (N, bands, frames) to (N, D, T)."""
+    def pooled(self, mel: Tensor) -> Tensor:
+        """Log-mels (N, bands, frames) to means and deviations over time (N, P)."""
         raise NotImplementedError
 
     def forward(self, samples: Tensor) -> Tensor:
@@ -108,17 +101,22 @@ class MelVoice(VoiceEncoder):
         return self.finish(*self.features(samples))
 
     def features(self, samples: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
-        """Means and deviations over time."""
+        """See `pooled`."""
         mel = self.mel(samples)
         if self.training and self.change:
             mel = change_mel(mel)
         if self.training and self.bars:
             mel = spec_augment(mel, bars=self.bars)
-        return (self.attend(self.states(mel)),)
+        return (self.pooled(mel),)
 
     def finish(self, pooled: Tensor) -> Tensor:  # type: ignore[override]
         """(N, 1, D)."""
         return self.project(pooled).unsqueeze(1)
+
+
+def projection(pooled: int, width: int) -> nn.Sequential:
+    """The layers from `pooled` numbers to an embedding of `width`."""
+    return nn.Sequential(nn.Dropout(0.4), nn.Linear(pooled, width), nn.LayerNorm(width), nn.ReLU())
 
 
 class MelResNet(MelVoice):
@@ -126,7 +124,7 @@ class MelResNet(MelVoice):
 
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__(spec)
-        stem, first, second, last, width = (int(spec.options[name]) for name in WIDTHS)
+        stem, first, second, last, self.width = (int(spec.options[name]) for name in WIDTHS)
         self.mel = LogMel()
         self.stem = Conv2dNormActivation(2, stem, 5, 2)
         self.stages = nn.Sequential(
@@ -135,16 +133,17 @@ class MelResNet(MelVoice):
             Block(second, last, (2, 1), 0.1),
         )
         self.flat = nn.Sequential(
-            nn.Conv1d(last * BANDS // 16, width, 1, bias=False),
-            nn.BatchNorm1d(width),
+            nn.Conv1d(last * BANDS // 16, self.width, 1, bias=False),
+            nn.BatchNorm1d(self.width),
             nn.ReLU(inplace=True),
         )
-        self.add_pool(width)
+        self.attend = AttentiveStatistics(self.width)
+        self.project = projection(self.attend.width, self.width)
 
-    def states(self, mel: Tensor) -> Tensor:
+    def pooled(self, mel: Tensor) -> Tensor:
         """See `MelVoice`."""
         x = level(mel).contiguous(memory_format=torch.channels_last)
-        return self.flat(self.stages(self.stem(x)).flatten(1, 2))
+        return self.attend(self.flat(self.stages(self.stem(x)).flatten(1, 2)))
 
 
 def _build(spec: NetworkSpec) -> Network:

@@ -1,12 +1,11 @@
-"""`whisper_voice`: the first layers of Whisper's encoder with attention over time.
+"""`whisper_voice`: the first layers of Whisper's encoder, pooled over the speech.
 
 Three seconds of sound to one embedding: Whisper's own log-mels, whose loudness is normalized, its two
-convolutions and its first layers, pretrained on the speech of many people, rooms and microphones. A weighted
-mean of the states before and after each layer is narrowed, and two attention weightings each pool mean and
-deviation over time.
+convolutions and its first layers, pretrained on the speech of many people, rooms and microphones. The last
+state is pooled to mean and deviation over the positions of speech.
 
-In training the sound is augmented (`augment_sound.augment`), and the log-mels as by `mel_resnet`. The new
-parts learn alone first.
+In training the sound is augmented (`augment_sound.augment`), and the log-mels as by `mel_resnet`. Whisper's
+layers stay as they are.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ from affectstream.train.loader.augment_sound import BARS
 from affectstream.train.networks.network import (
     Network,
     NetworkSpec,
+    Phase,
     Value,
-    frozen_first,
 )
 from affectstream.train.networks.whisper import WhisperMel, level, whisper_layers
 from affectstream.train.onnx.int8_storage import store_weights_as_int8
 from affectstream.train.recipe import FitConfig
 from affectstream.train.recipes.documented.mel_cnn import voice_network
-from affectstream.train.recipes.mel_resnet import MelVoice
+from affectstream.train.recipes.mel_resnet import ACTIVE_DB, DECIBEL, MelVoice, projection
 from affectstream.train.recipes.net_recipe import NetRecipe
 
 OPTIONS: Mapping[str, Value] = {
@@ -51,22 +50,29 @@ class WhisperVoice(MelVoice):
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__(spec)
         names = ("voice_width", "voice_merged", "voice_out")
-        inner, self.merged, width = (int(spec.options[name]) for name in names)
+        inner, self.merged, self.width = (int(spec.options[name]) for name in names)
         self.mel = WhisperMel()
         self.backbone = whisper_layers(spec)
-        self.shares = nn.Parameter(torch.zeros(len(self.backbone.layers) + 1))
-        self.narrow = nn.Sequential(
-            nn.Conv1d(inner, width, 1, bias=False), nn.BatchNorm1d(width), nn.ReLU()
-        )
-        self.add_pool(width)
+        self.norm = nn.BatchNorm1d(2 * inner, affine=False, momentum=None)
+        self.project = projection(2 * inner, self.width)
 
-    def states(self, mel: Tensor) -> Tensor:
+    def pooled(self, mel: Tensor) -> Tensor:
         """See `MelVoice`."""
-        states = self.backbone(level(mel), self.merged)
-        normal = [F.layer_norm(state, state.shape[2:]) for state in states]
-        mixed = sum(share * x for share, x in zip(self.shares.softmax(0), normal, strict=True))
-        assert isinstance(mixed, Tensor)
-        return self.narrow(mixed.transpose(1, 2))
+        x = self.backbone(level(mel), self.merged)[-1].float()
+        active = speech(mel, 2 * self.merged)
+        count = active.sum(1)
+        mean = (x * active).sum(1) / count
+        apart = (x - mean.unsqueeze(1)) * active
+        spread = ((apart * apart).sum(1) / count).clamp(min=1e-6).sqrt()
+        return self.norm(torch.cat([mean, spread], 1))
+
+
+def speech(mel: Tensor, frames: int) -> Tensor:
+    """Which spans of `frames` log-mels (N, bands, T) hold one that is nearly as loud as the loudest:
+    (N, T / `frames`, 1), 0 or 1."""
+    loudness = mel.amax(1, keepdim=True)
+    limit = loudness.amax(2, keepdim=True) - ACTIVE_DB * DECIBEL
+    return (F.max_pool1d(loudness, frames) >= limit).to(mel.dtype).transpose(1, 2)
 
 
 def _build(spec: NetworkSpec) -> Network:
@@ -75,11 +81,11 @@ def _build(spec: NetworkSpec) -> Network:
 
 RECIPE = NetRecipe(
     name="whisper_voice",
-    summary="voice encoder: the first layers of Whisper with attention over time",
+    summary="voice encoder: the first layers of Whisper, pooled over the speech",
     defaults=FitConfig(
-        epochs=20,
-        batch_size=64,
-        learning_rate=1e-3,
+        epochs=60,
+        batch_size=32,
+        learning_rate=2e-3,
         weight_decay=2e-2,
         warmup_epochs=1.0,
         ema_decay=0.995,
@@ -94,6 +100,6 @@ RECIPE = NetRecipe(
     unaugmented={"mel_change": 0, "mel_bars": 0},
     tiny=TINY,
     backbones={"voice": "Systran/faster-whisper-tiny.en"},
-    phases=frozen_first(2, "voice.backbone"),
+    phases=(Phase(None, frozen=("voice.backbone",)),),
     store_weights=store_weights_as_int8,
 )
