@@ -144,11 +144,12 @@ def _bundle(folder: Path, data: Path, split: str) -> Candidate:
 
 def _trained(records: Mapping[str, Mapping[str, Any]]) -> tuple[int | None, int | None]:
     """How many parameters of a bundle were trained, and were frozen, from what its networks say."""
-    known = [(one.get("trainable"), one.get("parameters")) for one in records.values()]
-    if not known or any(trained is None or every is None for trained, every in known):
+    counts = [(one.get("trainable"), one.get("parameters")) for one in records.values()]
+    known = [(own, every) for own, every in counts if own is not None and every is not None]
+    if not known or len(known) < len(counts):
         return None, None
-    trainable = sum(trained for trained, _ in known)
-    return trainable, sum(every for _, every in known) - trainable
+    trainable = sum(int(own) for own, _ in known)
+    return trainable, sum(int(every) for _, every in known) - trainable
 
 
 def _run(folder: Path, data: Path, split: str) -> Candidate:

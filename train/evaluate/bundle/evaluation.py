@@ -102,7 +102,10 @@ def evaluate_predictions(predictions: Predictions) -> list[Evaluation]:
 
 def metric_intervals(predictions: Predictions) -> dict[str, dict[str, Interval]]:
     """The metrics of `evaluate_predictions` alone, by task."""
-    return {task.name: _intervals(task, *columns) for task, *columns in _tasks(predictions)}
+    return {
+        task.name: _intervals(task, truth, predicted, groups)
+        for task, truth, predicted, groups in _tasks(predictions)
+    }
 
 
 def _tasks(

@@ -114,7 +114,7 @@ class LastLayers:
         fit = _Fit(self, truth, labels, width)
         target = torch.from_numpy(truth)
         fit.warm_up(features, target, windows)
-        scores_of = fit.scores
+        scores_of: Callable[[Sequence[Tensor]], Tensor] = fit.scores
         if not width:  # the encoder stays, so its embeddings are computed once
             features, scores_of = (fit.embedding(features),), fit.scores_of_embedding
             check = None if check is None else ((fit.embedding(check[0]),), check[1])
