@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator
@@ -12,7 +13,12 @@ from pathlib import Path
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A new path beside `path`, of a name that nobody else uses or foresees. It replaces `path` at the end
-    of the block, or is deleted if that raises."""
+    of the block, or is deleted if that raises.
+
+    Raises `OSError` for a device or a pipe, which a file would replace.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OSError(errno.EINVAL, "a device or a pipe; expected a file", str(path))
     scratch = path.with_name(f"{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         yield scratch
