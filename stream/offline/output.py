@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
+from operator import methodcaller
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -117,7 +118,7 @@ class OutputFolder:
         """
         # Side by side: most of it is waiting for the disk.
         with DaemonExecutor(len(self._sinks) or 1, "commit") as pool:
-            list(pool.map(FileSink.commit, self._sinks))
+            list(pool.map(methodcaller("commit"), self._sinks))
         left_out: list[str] = []
         failure = None if ended.complete else Failure(kind or "input", ended.detail or "")
         run = self._run_document(source, failure, ended)
