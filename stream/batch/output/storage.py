@@ -243,15 +243,17 @@ class ObjectStorage(Storage):
 
 
 def storage_at(output: str | Path) -> FolderStorage | ObjectStorage:
-    """The storage at a path or an address. Raises `OptionError` for an address that cannot be served, and for
-    a file."""
+    """The storage at a path or an address.
+
+    Raises `OptionError` for an address that cannot be served, and `OutputError` for a file.
+    """
     text = str(output)
     scheme, separator, rest = text.partition("://")
     if separator and scheme != "file":
         return ObjectStorage(text)
     folder = Path(rest) if separator else Path(output)
     if folder.exists() and not folder.is_dir():
-        raise OptionError(f"--output {folder} is a file: expected a folder for results")
+        raise OutputError(f"cannot write {folder}: it is a file; expected a folder for results")
     return FolderStorage(folder)
 
 

@@ -103,7 +103,7 @@ def test_a_recording_or_folder_that_cannot_be_used_is_named_at_once(tmp_path, ca
         (("--seconds", "inf"), exits.USAGE, "3600"),
     ):
         assert run_command("bench", "cost", "--only", "faces", *arguments) == code
-        assert message in " ".join(capsys.readouterr().err.split())
+        assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
 
 
 def test_mistakes_are_named(capsys):

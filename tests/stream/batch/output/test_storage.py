@@ -12,7 +12,7 @@ import pytest
 
 from affectstream.engines.bundle.folder import POCKET
 from affectstream.engines.devices.choose import Choice
-from affectstream.stream import OptionError, Recognizer, SourceOptions
+from affectstream.stream import OptionError, OutputError, Recognizer, SourceOptions
 from affectstream.stream.batch.output.outcome import Outcome
 from affectstream.stream.batch.output.storage import FolderStorage, ObjectStorage, storage_at
 from affectstream.stream.batch.plan.find import find_tasks
@@ -122,7 +122,7 @@ def test_a_store_that_does_not_answer_is_named(talks, bucket, capsys):
 
 def test_addresses(tmp_path):
     (tmp_path / "table.csv").touch()
-    with pytest.raises(OptionError, match=r"table\.csv is a file: expected a folder"):
+    with pytest.raises(OutputError, match=r"table\.csv: it is a file; expected a folder"):
         storage_at(tmp_path / "table.csv")
     assert storage_at("a/b").local == storage_at("file://a/b").local
     assert isinstance(storage_at("a"), FolderStorage)
