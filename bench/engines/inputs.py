@@ -21,6 +21,8 @@ from affectstream.stream.media.types import Samples
 from affectstream.stream.windowing.sound_timeline import SoundTimeline
 
 LAST_ACTOR = 20
+PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg")
+"""The original pixels come as PNG, copies of the set as JPEG."""
 RECORDING_SUFFIXES = frozenset({".mp4", ".mov", ".mkv", ".webm", ".wav"})
 
 
@@ -35,14 +37,14 @@ def faces(root: Path) -> NDArray[np.uint8]:
     if path.is_file():
         with zipfile.ZipFile(path) as archive:
             for name in sorted(archive.namelist()):
-                if name.endswith(".jpg") and "test" in name.split("/")[:-1]:
+                if name.lower().endswith(PICTURE_SUFFIXES) and "test" in name.split("/")[:-1]:
                     blob = np.frombuffer(archive.read(name), np.uint8)
                     image = cv2.imdecode(blob, cv2.IMREAD_COLOR_RGB)
                     if image is None:
                         raise InputsMissing(f"{path}: {name} is not an image")
                     images.append(np.asarray(image, np.uint8))
     if not images:
-        raise InputsMissing(f"no images found: expected test/<class>/*.jpg in {path}")
+        raise InputsMissing(f"no images found: expected test/<class>/*.png in {path}")
     return np.stack(images)
 
 
