@@ -55,7 +55,8 @@ def test_parity():
         differences = [one["largest_difference"], other["largest_difference"]]
         agree(cells, [one["inputs"], one["clear"], *differences])
         assert ["**" in cell for cell in cells[2:]] == [not one["passed"], not other["passed"]]
-        assert one["agreement"] == other["agreement"] == 1.0  # "every label agrees"
+        if one["passed"]:
+            assert one["agreement"] == other["agreement"] == 1.0  # "every label agrees"
 
 
 def test_parity_of_everything():
