@@ -5,16 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-SMALLEST = 256
-"""Tensors of fewer numbers stay as they are: biases and constants are small, and some need every digit."""
-
-
-EXACT = ("mel.rows", "mel.bank")
-"""Ends of the names of constants that stay as they are: the error of a Fourier transform in FP16 would cover
-what is quiet beside the voice."""
+from affectstream.train.onnx.stored_weights import Stored, store_weights
 
 
 def store_weights_as_half(path: Path) -> None:
@@ -23,20 +17,12 @@ def store_weights_as_half(path: Path) -> None:
     ONNX Runtime and TensorRT compute the casts once, when they load the file. Weights beyond FP16's range and
     `EXACT` constants keep FP32.
     """
-    model = onnx.load(str(path))
-    graph = model.graph
-    casts = []
-    for tensor in list(graph.initializer):
-        if tensor.data_type != TensorProto.FLOAT or tensor.name.endswith(EXACT):
-            continue
-        values = numpy_helper.to_array(tensor)
-        if values.size < SMALLEST or np.abs(values).max() > np.finfo(np.float16).max:
-            continue
-        stored = f"{tensor.name}_half"
-        graph.initializer.append(numpy_helper.from_array(values.astype(np.float16), stored))
-        casts.append(helper.make_node("Cast", [stored], [tensor.name], to=TensorProto.FLOAT))
-        graph.initializer.remove(tensor)
-    for at, cast in enumerate(casts):
-        graph.node.insert(at, cast)
-    onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, str(path))
+    store_weights(path, _half)
+
+
+def _half(name: str, values: NDArray[np.float32]) -> Stored | None:
+    if np.abs(values).max() > np.finfo(np.float16).max:
+        return None
+    stored = f"{name}_half"
+    cast = helper.make_node("Cast", [stored], [name], to=TensorProto.FLOAT)
+    return [numpy_helper.from_array(values.astype(np.float16), stored)], [cast]

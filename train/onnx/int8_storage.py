@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from affectstream.train.onnx.half_storage import EXACT, SMALLEST
+from affectstream.train.onnx.stored_weights import Stored, store_weights
 
 STEPS = 127
 
@@ -20,28 +19,19 @@ def store_weights_as_int8(path: Path) -> None:
     Matrices and kernels have a scale for each row or column, whichever loses less. ONNX Runtime and TensorRT
     compute the weights once, when they load the file. `EXACT` constants keep FP32.
     """
-    model = onnx.load(str(path))
-    graph = model.graph
-    nodes = []
-    for tensor in list(graph.initializer):
-        if tensor.data_type != TensorProto.FLOAT or tensor.name.endswith(EXACT):
-            continue
-        values = numpy_helper.to_array(tensor)
-        if values.ndim < 2 or values.size < SMALLEST:
-            continue
-        codes, scales = quantize(values)
-        stored, whole = f"{tensor.name}_int8", f"{tensor.name}_whole"
-        graph.initializer.append(numpy_helper.from_array(codes, stored))
-        graph.initializer.append(numpy_helper.from_array(scales, f"{tensor.name}_scales"))
-        nodes += [
-            helper.make_node("Cast", [stored], [whole], to=TensorProto.FLOAT),
-            helper.make_node("Mul", [whole, f"{tensor.name}_scales"], [tensor.name]),
-        ]
-        graph.initializer.remove(tensor)
-    for at, node in enumerate(nodes):
-        graph.node.insert(at, node)
-    onnx.checker.check_model(model, full_check=True)
-    onnx.save(model, str(path))
+    store_weights(path, _int8)
+
+
+def _int8(name: str, values: NDArray[np.float32]) -> Stored | None:
+    if values.ndim < 2:
+        return None
+    codes, scales = quantize(values)
+    stored, whole, factors = f"{name}_int8", f"{name}_whole", f"{name}_scales"
+    nodes = [
+        helper.make_node("Cast", [stored], [whole], to=TensorProto.FLOAT),
+        helper.make_node("Mul", [whole, factors], [name]),
+    ]
+    return [numpy_helper.from_array(codes, stored), numpy_helper.from_array(scales, factors)], nodes
 
 
 def quantize(values: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:

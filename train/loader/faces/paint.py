@@ -150,11 +150,21 @@ def degrade(picture: Picture, rng: np.random.Generator) -> Picture:
         soft = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.8, 2.5))
         amount = rng.uniform(0.3, 1.5)
         picture = np.asarray(cv2.addWeighted(picture, 1 + amount, soft, -amount, 0), np.uint8)
-    if rng.random() < 0.2:
-        noise = rng.standard_normal(picture.shape, np.float32) * np.float32(rng.uniform(1, 9))
-        picture = (picture + noise).clip(0, 255).astype(np.uint8)
-    if rng.random() < 0.25:
-        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(15, 85))]
+    return noisy_jpeg(picture, rng, (0.2, 9), (0.25, 85))
+
+
+def noisy_jpeg(
+    picture: Picture, rng: np.random.Generator, noise: tuple[float, float], jpeg: tuple[float, int]
+) -> Picture:
+    """`picture` with noise, and compressed as JPEG: how often each, the largest deviation in gray levels, and
+    what the quality is below."""
+    if rng.random() < noise[0]:
+        grain = rng.standard_normal(picture.shape, np.float32) * np.float32(
+            rng.uniform(1, noise[1])
+        )
+        picture = (picture + grain).clip(0, 255).astype(np.uint8)
+    if rng.random() < jpeg[0]:
+        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(15, jpeg[1]))]
         blob = cv2.imencode(".jpg", picture, quality)[1]
         picture = np.asarray(cv2.imdecode(blob, cv2.IMREAD_GRAYSCALE), np.uint8)
     return picture

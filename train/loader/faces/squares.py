@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from affectstream.engines.landmarks import LANDMARKS, MESH_POINTS
 from affectstream.train.errors import DataMissing
+from affectstream.train.loader.faces.paint import noisy_jpeg
 
 SIDE = 128
 SCALE = 1.5
@@ -224,13 +225,7 @@ def degrade(square: Grey, rng: np.random.Generator) -> Grey:
         square = np.asarray(cv2.filter2D(square, -1, kernel), np.uint8)
     elif rng.random() < 0.3:
         square = np.asarray(cv2.GaussianBlur(square, (0, 0), rng.uniform(0.5, 2.4)), np.uint8)
-    if rng.random() < 0.3:
-        noise = rng.standard_normal(square.shape, np.float32) * np.float32(rng.uniform(1, 12))
-        square = (square + noise).clip(0, 255).astype(np.uint8)
-    if rng.random() < 0.15:
-        quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(15, 70))]
-        blob = cv2.imencode(".jpg", square, quality)[1]
-        square = np.asarray(cv2.imdecode(blob, cv2.IMREAD_GRAYSCALE), np.uint8)
+    square = noisy_jpeg(square, rng, (0.3, 12), (0.15, 70))
     if rng.random() < 0.2:
         square = square.copy()
         height, width = rng.integers(SIDE // 10, SIDE // 3, 2)
