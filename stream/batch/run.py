@@ -106,7 +106,8 @@ def score_batch(
     if left.regrouped:
         console.print(f"{len(left.regrouped)} of them have another group now")
     if left.changed:
-        console.print(f"{len(left.changed)} recordings have changed since: they are scored again")
+        have = "recording has" if len(left.changed) == 1 else "recordings have"
+        console.print(f"{len(left.changed)} {have} changed since: scored again")
     lengths_s = durations(left.todo)
     longest_first = sorted(
         zip(left.todo, lengths_s, strict=True), key=lambda pair: (-pair[1], pair[0].name)
@@ -145,9 +146,11 @@ def score_batch(
             "the same command goes on"
         )
         return result
-    write_failures(storage, result.outcomes)
-    summarize(storage)
-    print_summary(console, result.outcomes, time.monotonic() - began_s, storage)
+    try:
+        write_failures(storage, result.outcomes)
+        summarize(storage)
+    finally:  # on a full disk too
+        print_summary(console, result.outcomes, time.monotonic() - began_s, storage)
     return result
 
 

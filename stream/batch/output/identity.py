@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -63,9 +64,19 @@ def file_identity(path: Path) -> dict[str, Any]:
     return {"size": before.st_size, "mtime_ns": before.st_mtime_ns, "sha256": sha256(path)}
 
 
-def is_unchanged(path: Path, identity: Mapping[str, Any]) -> bool:
-    """Whether a file is still the one of `identity`. The content is read only if the time of change differs,
-    as after copying."""
+def identity_or_none(path: Path) -> dict[str, Any] | None:
+    """The identity of a file; None of one that cannot be read, and of what is no file: a pipe would be waited
+    for without end."""
+    with suppress(OSError):
+        return file_identity(path) if path.is_file() else None
+    return None
+
+
+def is_unchanged(path: Path, identity: Mapping[str, Any] | None) -> bool:
+    """Whether a file is still the one of `identity`, or still none. The content is read only if the time of
+    change differs, as after copying."""
+    if identity is None:
+        return not (path.is_file() and os.access(path, os.R_OK))
     try:
         now = path.stat()
         if now.st_size != identity["size"]:

@@ -101,17 +101,13 @@ def outcome_of(name: str, run: Mapping[str, Any]) -> Outcome | None:
 
 
 def _is_same_input(task: Task, run: Mapping[str, Any], bundle: Bundle) -> bool:
-    identity, words = run.get("input"), run.get("transcript")
-    if identity is None or not is_unchanged(task.path, identity):
+    words = run.get("transcript")
+    if not is_unchanged(task.path, run.get("input")):
         return False
     now = transcript_of(task, bundle)
     if words is None or now is None:
         return words is None and now is None
-    return (
-        valid_name(now) == words["name"]
-        and words["file"] is not None
-        and is_unchanged(now, words["file"])
-    )
+    return valid_name(now) == words["name"] and is_unchanged(now, words["file"])
 
 
 def _difference(

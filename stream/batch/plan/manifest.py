@@ -140,10 +140,12 @@ def _task(manifest: Path, row: Mapping[str, str], options: SourceOptions) -> Tas
     if speakers or channels:
         named = [part.strip() for part in speakers.split(";") if part.strip()]
         changes["assignment"] = Assignment.parse(named, channels.replace(";", ",") or None)
-    if text := row.get("start"):
-        changes["start_us"] = parse_time(text)
-    if text := row.get("end"):
-        changes["end_us"] = parse_time(text)
+    for name in ("start", "end"):
+        if text := row.get(name):
+            try:
+                changes[f"{name}_us"] = parse_time(text)
+            except OptionError as error:
+                raise OptionError(f"{name} {error}") from error
     if text := row.get("metadata"):
         changes["metadata"] = read_speakers(folder / text)
     if text := row.get("voices"):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+from msgspec import structs
+
 from affectstream.stream.batch.output.identity import (
-    file_identity,
+    identity_or_none,
+    is_unchanged,
     made_by,
     options_hash,
     transcript_of,
@@ -30,6 +33,11 @@ from affectstream.stream.words.recording import WORDS_FILE
 
 _PATIENCE_S = 10.0
 """How long to wait for a process of a run that was killed to let go of a folder."""
+
+_CHANGED = (
+    "changed or was removed while it was scored: expected a recording that nobody writes any more; "
+    "score it again once it is whole"
+)
 
 
 class Observer(Protocol):
@@ -111,10 +119,10 @@ def _score_into(
         words = transcript_of(task, recognizer.bundle)
         about |= {
             "made_with": _made_with(recognizer, task),
-            "input": _identity(task.path),
+            "input": identity_or_none(task.path),
             "transcript": None
             if words is None
-            else {"name": valid_name(words), "file": _identity(words)},
+            else {"name": valid_name(words), "file": identity_or_none(words)},
         }
         with Session(
             recognizer.bundle,
@@ -135,7 +143,7 @@ def _score_into(
                 patience_s=_PATIENCE_S,
             )
             with opened:
-                return _score(session, opened, task, observer)
+                return _score(session, opened, task, observer, about["input"])
     except Exception as error:
         failure = failure_of(task.path, error, folder)
         if failure.kind != "output":
@@ -143,7 +151,13 @@ def _score_into(
         return Outcome(task.name, "failed", failure)
 
 
-def _score(session: Session, folder: OutputFolder, task: Task, observer: Observer) -> Outcome:
+def _score(
+    session: Session,
+    folder: OutputFolder,
+    task: Task,
+    observer: Observer,
+    identity: Mapping[str, Any] | None,
+) -> Outcome:
     start_us = session.span[0]
     try:
         for hop in session:
@@ -161,6 +175,8 @@ def _score(session: Session, folder: OutputFolder, task: Task, observer: Observe
         raise
     ended = session.ended
     assert ended is not None
+    if ended.complete and not is_unchanged(task.path, identity):
+        ended = structs.replace(ended, complete=False, detail=_CHANGED)
     for left_out in folder.commit(task.path, ended, session.words):
         observer.warn(f"{session.name}: {left_out}")
     if gaps := ended.counts["gaps"]:
@@ -170,13 +186,6 @@ def _score(session: Session, folder: OutputFolder, task: Task, observer: Observe
         return Outcome(task.name, "complete", None, media_s)
     observer.warn(f"{session.name}: {ended.detail}")
     return Outcome(task.name, "incomplete", Failure("input", ended.detail or ""), media_s)
-
-
-def _identity(path: Path) -> dict[str, Any] | None:
-    """The identity of a file; None of one that cannot be read: the session says why."""
-    with suppress(OSError):
-        return file_identity(path)
-    return None
 
 
 def _record(

@@ -15,7 +15,9 @@ from filelock import FileLock
 
 from affectstream.engines.bundle.folder import POCKET
 from affectstream.stream import OptionError, Recognizer, SourceOptions
+from affectstream.stream.batch.output.storage import FolderStorage
 from affectstream.stream.batch.workers import recording, worker
+from affectstream.stream.errors import OutputError
 from affectstream.stream.offline.output import OutputFolder
 from tests.support.command import run_command
 from tests.support.media import write_video
@@ -116,6 +118,59 @@ def test_a_changed_recording_or_transcript_is_scored_again(talks, tmp_path, caps
     assert "2 recordings have changed since" in err
     assert run_command(*line) == 0
     assert "4 of 4 recordings are scored already" in capsys.readouterr().err
+
+
+def test_a_pipe_or_a_link_to_nothing_in_a_folder_is_listed_and_finished(talks, tmp_path, capsys):
+    os.mkfifo(talks / "pipe.mp4")  # which a reader would wait for without end
+    (talks / "gone.mp4").symlink_to(tmp_path / "nothing.mp4")
+    line = ("score", talks, "-o", tmp_path / "out", "-f", "jsonl", "--workers", 1)
+    assert run_command(*line) == 3
+    assert "pipe.mp4: is not a regular file" in capsys.readouterr().err
+    assert run_command(*line) == 3
+    err = capsys.readouterr().err
+    assert "5 of 5 recordings are scored already" in err and "changed" not in err
+    (talks / "pipe.mp4").unlink()
+    (talks / "pipe.mp4").write_bytes(b"")
+    assert run_command(*line) == 3
+    assert "1 recording has changed since" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("change", ["grow", "remove"])
+def test_a_recording_that_changes_while_it_is_scored_is_not_complete(
+    talks, tmp_path, monkeypatch, capsys, change
+):
+    path, output, score = talks / "one.srt", tmp_path / "out", recording._score
+    whole = path.read_text()
+
+    def meanwhile(session, folder, task, *given):
+        if task.path == path:
+            path.write_text(whole + "\n") if change == "grow" else path.unlink()
+        return score(session, folder, task, *given)
+
+    monkeypatch.setattr(recording, "_score", meanwhile)
+    line = ("score", talks, "-o", output, "-f", "jsonl,eaf", "--workers", 1)
+    assert run_command(*line) == 3
+    assert status(output)["one.srt"] == "incomplete"
+    assert "one.srt,incomplete,input,changed or was removed while" in (
+        output / "failures.csv"
+    ).read_text().replace('"', "")
+    monkeypatch.undo()
+    path.write_text(whole + "\nIt goes on.\n")
+    assert run_command(*line) == 0
+    assert "1 recording has changed since" in capsys.readouterr().err
+    assert set(status(output).values()) == {"complete"}
+
+
+def test_on_a_full_disk_the_table_still_says_what_became_of_the_recordings(
+    talks, tmp_path, monkeypatch, capsys
+):
+    def full(self, filename, content):
+        raise OutputError(f"cannot write {filename}: No space left on device")
+
+    monkeypatch.setattr(FolderStorage, "write", full)
+    assert run_command("score", talks, "-o", tmp_path / "out", "-f", "jsonl", "--workers", 1) == 4
+    err = capsys.readouterr().err
+    assert "x real time" in err and "cannot write failures.csv: No space left" in err
 
 
 def test_results_made_in_another_way_are_refused_with_the_choice(talks, tmp_path, capsys):

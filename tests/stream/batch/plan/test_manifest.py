@@ -74,7 +74,7 @@ def test_every_mistake_is_named_with_its_line(folder):
     text = str(raised.value)
     for line, what in {
         3: "gone.mp4: no such file",
-        4: "'noon': expected seconds",
+        4: "start 'noon': expected seconds",
         5: "must come after start",
         6: "language 'klingon' is not known",
         7: "expected a track",
