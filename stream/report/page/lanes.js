@@ -202,7 +202,7 @@ function addPerson(holder, person) {
   if (report.used.includes("voice")) lane(person.track === null ? "Speech" : "Speaks", full ? 12 : 8, drawSpeaks);
   if (!full) return;
   if (person.series.valence) addChart(holder, person, ["valence", "arousal"], -1, 1, signed);
-  if (person.series.yaw) addChart(holder, person, ["yaw", "pitch"], -60, 60, (v) => `${Math.round(v)}°`, ["Looks right", "Looks up"]);
+  if (person.series.yaw) addChart(holder, person, ["yaw", "pitch"], -60, 60, (v) => `${Math.round(v)}°`.replace("-", "−"), ["Looks right", "Looks up"]);
   if (LABELS.length) addChart(holder, person, ["confidence", "quality"], 0, 1, percent);
   const names = report.modalities.filter((name) => report.used.includes(name)).map((name) => MODALITY_NAMES[name]);
   lane(`Used: ${names.join(", ")}`, 8 * names.length, drawUsed);

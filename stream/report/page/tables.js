@@ -63,7 +63,7 @@ function buildPairs() {
     const [first, second] = pair.tracks.map(nameOf), above = pair.peak > pair.chance[1];
     const leads = Math.abs(pair.lag) < HOP / 2 ? "at the same time" : `${pair.lag > 0 ? second : first} follows by ${Math.abs(pair.lag).toFixed(1)} s`;
     text.append(element("b", `${first} and ${second.toLowerCase()}`), `, ${pair.measure}`, element("br"),
-      element("strong", pair.peak.toFixed(2)), ` ${above ? "above chance" : "within chance"} (${pair.chance.map((one) => one.toFixed(2)).join(" to ")}; p = ${pair.p.toFixed(3)})`,
+      element("strong", pair.peak.toFixed(2)), ` ${above ? "above chance" : "within chance"} (${pair.chance.map((one) => one.toFixed(2)).join(" to ")}; p\u00a0=\u00a0${pair.p.toFixed(3)})`,
       element("br"), above ? leads : "no lag worth naming", ` · ${plural(pair.windows, "window")}`);
     canvas.setAttribute("role", "img");
     canvas.setAttribute("aria-label", `Correlation over time and lag: ${pair.peak.toFixed(2)}, ${above ? "above" : "within"} chance`);
