@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import resource
-import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -26,6 +23,7 @@ import av
 import psutil
 
 from affectstream.bench.batch.corpus import DAMAGE, write_corpus
+from affectstream.bench.batch.kills import kill_again_and_again
 from affectstream.bench.engines.feeds import Calls, record_calls
 from affectstream.bench.machine import describe
 from affectstream.bench.score.throughput import Cost, cost_of, count_pictures
@@ -36,8 +34,6 @@ from affectstream.stream.recognizer import Recognizer
 
 _FORMATS = ("--format", "jsonl,parquet,vtt")
 _COMPARED = ("events.jsonl", "readings.parquet", "segments.vtt", "failures.csv")
-_KILLED = 24
-"""Recordings of the run that is killed again and again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +49,9 @@ class Run:
     """Resident memory of all its processes together, at most."""
 
 
-def main(data: Path, count: int, kills: int) -> None:
-    """Measure and print; one line of JSON at the end. Raises `UsageError` without recordings in `data`."""
+def main(data: Path, count: int, kills: int, *, only_kills: bool = False) -> None:
+    """Measure and print; one line of JSON at the end. With `only_kills` no rates are measured, so another
+    load on the machine does not matter. Raises `UsageError` without recordings in `data`."""
     sources = sorted(
         path for path in data.glob("video/*") if path.suffix in (".mp4", ".mov", ".wav")
     )
@@ -65,43 +62,47 @@ def main(data: Path, count: int, kills: int) -> None:
     with tempfile.TemporaryDirectory() as scratch_name:
         scratch = Path(scratch_name)
         write_corpus(sources, scratch / "recordings", count)
-        runs = [_measure(scratch, workers) for workers in (1, os.cpu_count() or 2)]
-        first = _contents(scratch / "out1")
-        same = all(_contents(scratch / f"out{run.workers}") == first for run in runs)
-        for run in runs:
-            print(
-                f"{run.workers} processes: {run.media_s / run.wall_s:.1f} x real time, "
-                f"{run.media_s / run.cpu_s:.1f} s of media for a second of processor, "
-                f"{run.peak_mb:.0f} MB"
-            )
-        decode, infer = bare_costs(scratch / "recordings")
-        bare = Cost(decode.wall_s + infer.wall_s, decode.cpu_s + infer.cpu_s)
+        found: dict[str, object] = {
+            "bench": "batch",
+            "recordings": count,
+            "damaged": len(DAMAGE),
+        }
+        if not only_kills:
+            found |= _throughput(scratch)
+        if kills:
+            found |= _kills(scratch, kills)
+    print(json.dumps(found | {"machine": describe()}))
+
+
+def _throughput(scratch: Path) -> dict[str, object]:
+    """Measure one process and several, decoding and inference alone, and three shards."""
+    runs = [_measure(scratch, workers) for workers in (1, os.cpu_count() or 2)]
+    first = _contents(scratch / "out1")
+    same = all(_contents(scratch / f"out{run.workers}") == first for run in runs)
+    for run in runs:
         print(
-            f"decoding and inference alone, one after the other: {bare.wall_s:.1f} s; "
-            + ", ".join(
-                f"{run.workers} processes take {run.wall_s / bare.wall_s:.2f} of it" for run in runs
-            )
+            f"{run.workers} processes: {run.media_s / run.wall_s:.1f} x real time, "
+            f"{run.media_s / run.cpu_s:.1f} s of media for a second of processor, "
+            f"{run.peak_mb:.0f} MB"
         )
-        shards_same = _shards(scratch) == first
-        killed = _kill(scratch, kills)
-        failures = (scratch / "out1/failures.csv").read_text().splitlines()[1:]
+    decode, infer = bare_costs(scratch / "recordings")
+    bare = Cost(decode.wall_s + infer.wall_s, decode.cpu_s + infer.cpu_s)
     print(
-        json.dumps(
-            {
-                "bench": "batch",
-                "recordings": count,
-                "damaged": len(DAMAGE),
-                "listed": len(failures),
-                "runs": [asdict(run) for run in runs],
-                "decode": asdict(decode),
-                "inference": asdict(infer),
-                "same_results": same,
-                "shards_same_results": shards_same,
-                **killed,
-                "machine": describe(),
-            }
+        f"decoding and inference alone, one after the other: {bare.wall_s:.1f} s; "
+        + ", ".join(
+            f"{run.workers} processes take {run.wall_s / bare.wall_s:.2f} of it" for run in runs
         )
     )
+    shards_same = _shards(scratch) == first
+    failures = (scratch / "out1/failures.csv").read_text().splitlines()[1:]
+    return {
+        "listed": len(failures),
+        "runs": [asdict(run) for run in runs],
+        "decode": asdict(decode),
+        "inference": asdict(infer),
+        "same_results": same,
+        "shards_same_results": shards_same,
+    }
 
 
 def bare_costs(folder: Path) -> tuple[Cost, Cost]:
@@ -131,9 +132,9 @@ def _run_all(calls: Calls) -> None:
         engine.run(feeds)
 
 
-def _command(scratch: Path, output: str, *more: str, folder: str = "recordings") -> list[str]:
+def _command(scratch: Path, output: str, *more: str) -> list[str]:
     program = "from affectstream.stream.cli import main; main()"
-    where = (str(scratch / folder), "--output", str(scratch / output))
+    where = (str(scratch / "recordings"), "--output", str(scratch / output))
     return [sys.executable, "-c", program, "score", *where, *_FORMATS, "--device", "cpu", *more]
 
 
@@ -196,34 +197,19 @@ def _shards(scratch: Path) -> Mapping[str, bytes]:
     return _contents(scratch / "shards")
 
 
-def _kill(scratch: Path, kills: int) -> dict[str, int | bool]:
-    """Kill a run over some recordings at random instants, then let it end; is it as if undisturbed?"""
-    few = scratch / "few"
-    few.mkdir()
-    for path in sorted((scratch / "recordings").rglob("*.*"))[:_KILLED]:
-        (few / path.name).symlink_to(path)
+def _kills(scratch: Path, kills: int) -> dict[str, int | bool]:
+    """Kill a run over all recordings at random instants, and let it go on; is it as if undisturbed?"""
     workers = ("--workers", "2")
-    began_s = time.monotonic()
-    subprocess.run(
-        _command(scratch, "undisturbed", *workers, folder="few"), stderr=subprocess.DEVNULL
+    subprocess.run(_command(scratch, "undisturbed", *workers), stderr=subprocess.DEVNULL)
+    found = kill_again_and_again(
+        _command(scratch, "killed", *workers),
+        scratch / "killed",
+        kills,
+        len(list((scratch / "undisturbed").rglob("run.json"))),
+        _contents(scratch / "undisturbed"),
+        _contents,
     )
-    whole_s, chance, hits, ended = time.monotonic() - began_s, random.Random(0), 0, 0
-    expected, same = _contents(scratch / "undisturbed"), True
-    line = _command(scratch, "killed", *workers, folder="few")
-    while hits < kills:
-        process = subprocess.Popen(line, stderr=subprocess.DEVNULL)
-        try:
-            process.wait(chance.uniform(0.1, 1.0) * whole_s)
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            hits += 1
-        process.wait()
-        if process.returncode >= 0:  # it has come to its end: compare, and begin anew
-            ended, same = ended + 1, same and _contents(scratch / "killed") == expected
-            shutil.rmtree(scratch / "killed")
-    subprocess.run(line, stderr=subprocess.DEVNULL)
-    same = same and _contents(scratch / "killed") == expected
-    return {"kills": hits, "killed_runs_ended": ended + 1, "resumed_same_results": same}
+    return asdict(found)
 
 
 def _contents(output: Path) -> dict[str, bytes]:

@@ -121,6 +121,9 @@ def batch(
     data: Annotated[Path, typer.Option(help="Folder of the data sets.", show_default=False)],
     count: Annotated[int, typer.Option(min=5, help="Recordings to cut.")] = 200,
     kills: Annotated[int, typer.Option(min=0, help="Kills at random instants.")] = 40,
+    only_kills: Annotated[
+        bool, typer.Option("--only-kills", help="Kill and resume, and measure no rates.")
+    ] = False,
 ) -> None:
     """Measure a folder of recordings: processes, memory, kills and resume, and three shards.
 
@@ -130,7 +133,7 @@ def batch(
     """
     from affectstream.bench.batch.throughput import main
 
-    main(data, count, kills)
+    main(data, count, kills, only_kills=only_kills)
 
 
 def clips(files: Files, bundle: BundleName = "pocket", threads: Threads = None) -> None:
