@@ -77,7 +77,24 @@ def agree(
         str(side[0].path) if len(side) == 1 else f"{len(side)} recordings"
         for side in (first, second)
     ]
-    return Agreement(names[0], names[1], settings, found_codings, found_ratings)
+    compared = {one.kind for one in (*found_codings, *found_ratings)}
+    left = (
+        _left(first, [a for a, _ in matched], compared),
+        _left(second, [b for _, b in matched], compared),
+    )
+    return Agreement(names[0], names[1], settings, found_codings, found_ratings, left)
+
+
+def _left(
+    side: Sequence[Annotations], matched: Sequence[Annotations], compared: set[str]
+) -> tuple[str, ...]:
+    """The recordings of a side that the other lacks, then the kinds that were not compared."""
+    known = {one.recording for one in matched}
+    kinds = {kind for one in matched for kind in one.kinds}
+    return (
+        *sorted(f"recording {one.recording}" for one in side if one.recording not in known),
+        *sorted(kinds - compared),
+    )
 
 
 def _of(side: Sequence[T], kind: str) -> list[T]:
@@ -157,6 +174,7 @@ def _compare_codings(
         recordings=len({one.pair.recording for one in sampled}),
         seconds=seconds,
         coverage=(float(given[0] / either), float(given[1] / either)),
+        given=(float(given[0] * settings.step), float(given[1] * settings.step)),
         exact=_intervals(metrics, first, second, groups),
         tolerant={
             "agreement": float(np.trace(tolerant) / tolerant.sum()),

@@ -48,6 +48,8 @@ class CodingAgreement:
     """In which both give a verdict."""
     coverage: tuple[float, float]
     """Of the time in which either gives a verdict, the share in which the first does, and the second."""
+    given: tuple[float, float]
+    """The seconds in which the first gives a verdict, and the second."""
     exact: dict[str, Interval]
     tolerant: dict[str, float]
     by: str
@@ -83,3 +85,6 @@ class Agreement:
     settings: Settings
     codings: tuple[CodingAgreement, ...]
     ratings: tuple[RatingAgreement, ...]
+    left: tuple[tuple[str, ...], tuple[str, ...]]
+    """What was not compared of the first side, and of the second: recordings that the other side lacks, and
+    kinds that it lacks or never has at the same time."""

@@ -38,11 +38,16 @@ def lines(found: Agreement) -> Iterator[str]:
         yield f"\n{rated.kind}, rated: {_amount(rated.recordings, rated.seconds)}"
         for name, value in rated.metrics.items():
             yield f"  {name:24} {_interval(value, rated.by)}"
+    for name, other, left in zip("AB", "BA", found.left, strict=True):
+        if left:
+            yield f"\nnot compared of {name} ({other} has none at the same time): {', '.join(left)}"
 
 
 def _coding_lines(one: CodingAgreement, settings: Settings) -> Iterator[str]:
     yield f"\n{one.kind}: {_amount(one.recordings, one.seconds)} in which both give a verdict"
-    yield f"  {'coverage':24} A {one.coverage[0]:.0%}, B {one.coverage[1]:.0%}"
+    sides = zip("AB", one.given, one.coverage, strict=True)
+    shown = ", ".join(f"{name} {given:.1f} s ({share:.0%})" for name, given, share in sides)
+    yield f"  {'coverage':24} {shown} of the time in which either does"
     for name, value in one.exact.items():
         tolerant = one.tolerant.get(name)
         more = "" if tolerant is None else f"   {_number(tolerant)} within {settings.tolerance:g} s"
@@ -175,11 +180,13 @@ def _draw(axes: Axes, pair: Pair[Coding], one: CodingAgreement, found: Agreement
         for each in one.disagreements
         if (each.recording, each.person) == (pair.recording, pair.first.person)
     ]
-    order = EMOTIONS if set(one.labels) <= set(EMOTIONS) else one.labels
+    drawn = {names.get(s.label, s.label) for c in (pair.first, pair.second) for s in c.stretches}
+    labels = {*one.labels, *drawn}  # some stretches are shorter than a step
+    order = EMOTIONS if labels <= set(EMOTIONS) else tuple(sorted(labels))
     color = {label: COLORS[i % len(COLORS)] for i, label in enumerate(order)}
     for row, (coding, by) in enumerate(((pair.first, 0.0), (pair.second, settings.offset))):
         for start, end, label in coding.stretches:
-            shade = color.get(names.get(label, label), "#dddddd")
+            shade = color[names.get(label, label)]
             axes.broken_barh([(start + by, end - start)], (2 - row, 0.8), color=shade, linewidth=0)
     for each in differ:
         axes.broken_barh(
@@ -188,7 +195,7 @@ def _draw(axes: Axes, pair: Pair[Coding], one: CodingAgreement, found: Agreement
     axes.set_yticks([2.4, 1.4, 0.4], ["A", "B", "differ"])
     axes.tick_params(axis="y", length=0)
     axes.legend(
-        handles=[Patch(color=color[label], label=label) for label in one.labels],
+        handles=[Patch(color=color[label], label=label) for label in order if label in labels],
         loc="upper left",
         bbox_to_anchor=(1, 1),
         frameon=False,

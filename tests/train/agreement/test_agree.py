@@ -17,9 +17,12 @@ from affectstream.train.agreement.coefficients import (
     table,
 )
 from affectstream.train.agreement.outcome import Settings
+from affectstream.train.agreement.report import lines
 from affectstream.train.annotations.annotations import Annotations, Coding, Stretch, rating
+from affectstream.train.annotations.read import read
 from affectstream.train.errors import DataError
 from tests.support.command import run_command
+from tests.support.imotions_exports import EMOTIONS
 
 
 def side(tmp_path, *stretches, person=None, recording="talk", kind="emotion"):
@@ -160,6 +163,42 @@ def test_nothing_in_common(tmp_path):
         agree([side(tmp_path, (0, 1, "joy"))], [side(tmp_path, (0, 1, "away"), kind="attention")])
     with pytest.raises(DataError, match="annotate at the same time"):
         agree([side(tmp_path, (0, 1, "joy"))], [side(tmp_path, (2, 3, "joy"))])
+
+
+def test_what_only_one_side_has_is_named(tmp_path):
+    ours, more = side(tmp_path, (0, 4, "joy")), side(tmp_path, (0, 4, "joy"), recording="more")
+    away = Coding(None, "attention", (Stretch(0, 9, "away"),))
+    both = Annotations(tmp_path, "talk", (*ours.codings, away))
+    later = Coding(None, "attention", (Stretch(20, 29, "away"),))
+    late = Annotations(tmp_path, "talk", (*side(tmp_path, (2, 8, "joy")).codings, later))
+    found = agree([both, more], [late])
+    assert found.left == (("recording more", "attention"), ("attention",))
+    assert found.codings[0].given == pytest.approx((4.0, 6.0))
+    shown = "\n".join(lines(found))
+    assert "A 4.0 s (50%), B 6.0 s (75%) of the time in which either does" in shown
+    assert "not compared of A (B has none at the same time): recording more, attention" in shown
+
+
+def test_the_export_at_hand_against_parts_of_itself(data_root, tmp_path):
+    """The figures of docs/guides/agree.md: its video is not at hand, so nothing else can be compared."""
+    path = data_root / "imotions" / "iMotions_Test_v6.txt"
+    text = path.read_text("cp1252")
+    for emotion in EMOTIONS:
+        text = text.replace(f"\t{emotion} Evidence", f"\t{emotion} Logarithm", 1)
+        text = text.replace(f"\t{emotion} Intensity", f"\t{emotion}", 1)
+    (tmp_path / path.name).write_text(text, "cp1252")
+    evidence, intensity = read(path), read(tmp_path / path.name)
+    (found,) = agree(evidence, evidence).codings
+    assert found.exact["kappa"].value == 1.0 and found.seconds == pytest.approx(10.2)
+    neutral = found.labels.index("neutral")
+    assert found.confusion[neutral, neutral] == 86
+    (found,) = agree(evidence, intensity).codings
+    assert found.exact["agreement"].value == pytest.approx(0.843, abs=5e-4)
+    assert found.exact["kappa"].value == 0.0
+    assert found.tolerant["agreement"] == pytest.approx(0.917, abs=5e-4)
+    (found,) = agree(evidence, evidence, Settings(offset=1.0)).codings
+    assert found.exact["agreement"].value == pytest.approx(0.718, abs=5e-4)
+    assert found.exact["kappa"].value == pytest.approx(-0.104, abs=5e-4)
 
 
 def test_the_command_prints_and_writes_what_to_review(tmp_path, capsys):
