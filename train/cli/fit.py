@@ -13,6 +13,7 @@ import typer
 from affectstream.stream.errors import OptionError
 from affectstream.train.cli import flags
 from affectstream.train.cli.prepare import By
+from affectstream.train.errors import RunError
 
 _held_out = partial(typer.Option, rich_help_panel="Held-out samples")
 
@@ -163,6 +164,10 @@ def reproduce(
     found = reproduce.reproduce(protocol, data, folder, request)
     print("\n".join(aligned(reproduce.rows(found))))
     print(*reproduce.differences(protocol, data, found), sep="\n")
+    if not any(row.metrics for row in found):
+        raise RunError(
+            f"no network of {protocol.name} could be run on {data}: the reasons are above"
+        )
 
 
 @flags.with_settings(

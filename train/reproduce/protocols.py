@@ -29,6 +29,8 @@ class Protocol:
     """What the source measured on."""
     task: str
     steps: tuple[Step, ...]
+    obtain: str = ""
+    """How data with labels of this task can be prepared, as the end of a message."""
 
 
 PROTOCOLS = (
@@ -43,6 +45,7 @@ PROTOCOLS = (
             Step("resnet50", "60 to 97", note="97 on 100 frames, 80 of them recolored copies"),
             Step("vit_b16", "83.3 to 100", note="on the same copied frames"),
         ),
+        "; 'train prepare affdex' reads such labels from iMotions exports beside their videos",
     ),
     Protocol(
         "S3",

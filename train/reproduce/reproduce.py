@@ -9,6 +9,7 @@ from typing import Any
 from typing import Protocol as Interface
 
 from affectstream.engines.bundle.folder import MANIFEST
+from affectstream.stream.sinks.base import writing
 from affectstream.train.config import SETTINGS, FitConfig
 from affectstream.train.data.dataset import DatasetInfo, read_info
 from affectstream.train.errors import DataError, RunError, WeightsMissing
@@ -17,6 +18,7 @@ from affectstream.train.files import encode_json, write_atomically
 from affectstream.train.fit.checkpoint import LAST, SUMMARY, load_run, read_summary
 from affectstream.train.fit.loggers import Report, print_line
 from affectstream.train.fit.loop import fit
+from affectstream.train.metrics import metric_title
 from affectstream.train.predict.predictions import Predictor
 from affectstream.train.recipe import Recipe
 from affectstream.train.recipes.net_recipe import NetRecipe
@@ -68,9 +70,17 @@ def reproduce(
 ) -> list[Row]:
     """Run each step in `folder`. A step that the data, or weights that are not here, do not allow is a row
     with the reason. `request` makes the settings of a recipe from its name, the folder of its runs and its
-    members. Raises what training raises otherwise.
+    members. Raises `DataError` for data without labels of the protocol's task, and what training raises.
     """
-    split = "test" if "test" in read_info(data).splits else "valid"
+    info = read_info(data)
+    if not info.tasks.get(protocol.task):
+        labels = ", ".join(f"{count} of {task}" for task, count in info.tasks.items() if count)
+        raise DataError(
+            f"{protocol.name} ({protocol.title}) cannot be run on {data}: no sample of {info.name!r} has a "
+            f"label of {protocol.task}; it has {labels or 'no labels'}. The source's data: {protocol.data}"
+            f"{protocol.obtain}"
+        )
+    split = "test" if "test" in info.splits else "valid"
     found = []
     for step in protocol.steps:
         report(f"{protocol.name}: {step.recipe}")
@@ -81,7 +91,14 @@ def reproduce(
             found.append(
                 Row(step.recipe, step.reported, step.note, split, 0, {}, str(error), {}, 0, {})
             )
-    content = {"source": protocol.name, "data": read_info(data).name, "rows": found}
+    content = {
+        "source": protocol.name,
+        "data": info.name,
+        "complete": all(row.metrics for row in found),
+        "rows": found,
+    }
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)  # no network left a run there
     write_atomically(folder / RESULT, encode_json(content))
     return found
 
@@ -148,7 +165,7 @@ def rows(found: Sequence[Row]) -> list[list[str]]:
     """A table with its header: ours with intervals, beside the source's in per cent."""
     shown = [name for name in SHOWN if any(name in row.metrics for row in found)]
     return [
-        ["network", *(name.replace("_", " ") for name in shown), "source, %"],
+        ["network", *(metric_title(name) for name in shown), "source, %"],
         *(
             [
                 row.recipe,
@@ -169,7 +186,10 @@ def _percent(value: Interval | None) -> str:
 def differences(protocol: Protocol, data: Path, found: Sequence[Row]) -> list[str]:
     """In what this is not what the source did."""
     info = read_info(data)
+    ran = sum(bool(row.metrics) for row in found)
     out = [
+        f"{ran} of {len(found)} networks of {protocol.name} ran"
+        + ("" if ran == len(found) else ": this is a part of the protocol"),
         f"ours: {info.name} ({info.source}), split {found[0].split}; {_modalities(info)}",
         f"the source: {protocol.data}",
     ]

@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
@@ -39,11 +40,68 @@ def test_words_alone_run_what_they_can(tmp_path, capsys):
     said = capsys.readouterr().out
     assert "62.4; weighted F1 59.7" in said and "split test" in said
     assert "ensemble: not run:" in said and "sentence: 8 samples, 1 epoch" in said
+    assert "1 of 2 networks of S3 ran: this is a part of the protocol" in said
     assert "; epochs 1 instead of 20" in said and "; tiny True" in said
     document = json.loads((runs / "S3/reproduce.json").read_text())
     ensemble, sentence = document["rows"]
     assert ensemble["metrics"] == {} and ensemble["reason"]
     assert 0 <= sentence["metrics"]["accuracy"]["value"] <= 1
+
+
+def test_data_without_the_labels_of_a_source_are_refused_at_once(tmp_path, capsys):
+    data = write(tmp_path / "set", words_only(8, "train", 0))
+    info = json.loads((data / "dataset.json").read_text())
+    info["tasks"]["attention"] = 0
+    (data / "dataset.json").write_text(json.dumps(info))
+    command = ("train", "reproduce", "S0", "--data", data, "--runs", tmp_path / "runs", "--tiny")
+    assert run_command(*command, "--weights", "none", "--epochs", "1") == exits.NOTHING
+    error = " ".join(capsys.readouterr().err.split())
+    assert "S0 (attention in interviews) cannot be run" in error
+    assert "no sample of 'made-up' has a label of attention; it has 8 of emotion" in error
+    assert "GENEX interviews" in error and "train prepare affdex" in error
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_protocol_of_which_nothing_runs_says_so(tmp_path, capsys):
+    def sound_only():
+        for sample in words_only(8, "train", 0):
+            sample.audio, sample.text = np.zeros(16_000, np.float32), None
+            yield sample
+
+    data, runs = write(tmp_path / "set", sound_only()), tmp_path / "runs"
+    command = ("train", "reproduce", "S3", "--data", data, "--runs", runs, "--tiny")
+    assert run_command(*command, "--weights", "none", "--epochs", "1") == exits.NOTHING
+    said = capsys.readouterr()
+    assert "0 of 2 networks of S3 ran: this is a part of the protocol" in said.out
+    assert "no network of S3 could be run" in said.err
+    assert json.loads((runs / "S3/reproduce.json").read_text())["complete"] is False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("source", "networks", "reported"),
+    [("S0", 4, "83.3 to 100 (on the same copied frames)"), ("S3", 2, "62.4; weighted F1 59.7")],
+)
+def test_a_label_paired_set_runs_to_the_end(source, networks, reported, tmp_path, capsys):
+    """Faces, voices and words made up, with all labels: no public set at hand has those of attention."""
+    made = [
+        sample
+        for seed, (split, count) in enumerate({"train": 16, "valid": 8, "test": 8}.items())
+        for sample in utterances(count, split, seed=seed)
+    ]
+    data, runs = write(tmp_path / "set", made, source="paired by label, made up"), tmp_path / "runs"
+    command = ("train", "reproduce", source, "--data", data, "--runs", runs, "--tiny")
+    assert run_command(*command, "--weights", "none", "--epochs", "1") == exits.DONE
+    said = capsys.readouterr().out
+    assert f"{networks} of {networks} networks of {source} ran" in said and reported in said
+    assert "paired by label: they are of different people" in said
+    document = json.loads((runs / source / "reproduce.json").read_text())
+    assert document["complete"] is True
+    assert [row["samples"] for row in document["rows"]] == [8] * networks
+    for row in document["rows"]:
+        assert 0 <= row["metrics"]["accuracy"]["value"] <= 1
+    assert run_command(*command, "--weights", "none", "--epochs", "1") == exits.DONE  # not again
+    assert "epoch   0" not in capsys.readouterr().out
 
 
 @pytest.mark.slow
