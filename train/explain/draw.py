@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 from affectstream.stream.explain.draw import Picture, blend
 from affectstream.train.explain.attention import LayerAttention
 
-_SIDE, _SMALL, _GAP = 168, 84, 4
+_SIDE, _GAP = 168, 4
+_SMALL = 84, 126
+"""The side of a head's square: of many heads, and of up to `_FEW`."""
+_FEW = 6
+_LEFT, _TOP = 60, 22
+"""Room for the names of layers and heads."""
+_LEAST = 0.5
+"""The strongest color of a head stands for at least this far from even, so that an even head looks even."""
 MOST_FRAMES = 6
 """Of a longer window the newest are drawn."""
 
@@ -32,14 +39,34 @@ def draw_maps(crops: NDArray[np.uint8], maps: NDArray[np.float64]) -> Picture:
 
 
 def draw_heads(crop: NDArray[np.uint8], layers: Sequence[LayerAttention]) -> Picture:
-    """The newest crop (S, S, 3) under the attention of the class token: a row for each layer, the first on
-    top, a column for each head."""
-    rows = []
-    for layer in layers:
-        heads = layer.maps[-1]
-        rows.append(_row([_over(crop, one, float(one.max()), _SMALL) for one in heads]))
-    parts = [part for row in rows for part in (row, _gap(_GAP, row.shape[1]))]
-    return np.concatenate(parts[:-1])
+    """The newest crop (S, S, 3) under the attention of the class token, as `beyond_even`: a row for each
+    layer, the first on top, a column for each head."""
+    most = max(layer.weights.shape[1] for layer in layers)
+    side = _SMALL[most <= _FEW]
+    rows = [_names([f"head {number + 1}" for number in range(most)], side)]
+    for number, layer in enumerate(layers, 1):
+        maps = [beyond_even(one) for one in layer.maps[-1]]
+        heads = [_over(crop, one, max(_LEAST, float(np.abs(one).max())), side) for one in maps]
+        blank = [_gap(side, side)] * (most - len(heads))
+        name = _write(_gap(side, _LEFT), f"layer {number}", side // 2)
+        rows += [_row([name, *heads, *blank]), _gap(_GAP, rows[0].shape[1])]
+    return np.concatenate(rows[:-1])
+
+
+def beyond_even(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Shares (..., h, w) that add up to 1, as how far each is from an even share, in even shares: 0 is even,
+    1 twice as much, -1 nothing. Attention is never negative, and of an even one nothing would be seen."""
+    total = shares.sum((-2, -1), keepdims=True)
+    return shares / np.maximum(total, 1e-12) * shares.shape[-1] * shares.shape[-2] - 1
+
+
+def _names(names: Sequence[str], side: int) -> Picture:
+    return _row([_gap(_TOP, _LEFT), *(_write(_gap(_TOP, side), name, 14) for name in names)])
+
+
+def _write(picture: Picture, text: str, y: int) -> Picture:
+    cv2.putText(picture, text, (2, y), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (90, 90, 90), 1, cv2.LINE_AA)
+    return picture
 
 
 def _row(columns: Sequence[Picture]) -> Picture:

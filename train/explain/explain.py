@@ -18,7 +18,7 @@ from affectstream.engines.cache.atomic import write_atomic
 from affectstream.stream.explain.draw import Picture, draw_spectrogram, png
 from affectstream.stream.sinks.base import writing
 from affectstream.train.explain.attention import LayerAttention, attention_of, rollout
-from affectstream.train.explain.draw import draw_heads, draw_maps
+from affectstream.train.explain.draw import beyond_even, draw_heads, draw_maps
 from affectstream.train.explain.gradients import (
     PartialNetwork,
     grad_cam,
@@ -144,7 +144,12 @@ def _explain_video(
     if layers:
         document["attention"] = [_layer(number, one) for number, one in enumerate(layers)]
         pictures["attention_heads"] = draw_heads(crops[-1], layers)
-        maps["attention_rollout"] = rollout(layers)
+        flow = maps["attention_rollout"] = rollout(layers)
+        ends = beyond_even(flow).min(), beyond_even(flow).max()
+        document["rollout"] = {
+            name: _rounded(1 + float(end))
+            for name, end in zip(("smallest", "largest"), ends, strict=True)
+        }
     elif (cam := grad_cam(part, column)) is not None:
         document["grad_cam"] = {"layer": cam[0], "shape": list(cam[1].shape)}
         maps["grad_cam"] = cam[1]
@@ -152,7 +157,8 @@ def _explain_video(
         place = 1 + encoder.extra_outputs.index("attention")
         own = maps["regions"] = encoder(seen)[place].detach().double().cpu().numpy()
         document["regions"] = {"largest": _rounded(float(own.max())), "even": 1 / own[0].size}
-    pictures |= {name: draw_maps(crops, one) for name, one in maps.items()}
+    for name, one in maps.items():  # attention has no sign, gradients do
+        pictures[name] = draw_maps(crops, one if name == "grad_cam" else beyond_even(one))
 
 
 def _layer(number: int, one: LayerAttention) -> dict[str, Any]:

@@ -33,6 +33,10 @@ LIMITS = (
     "Compare colors within one picture only: each has its own scale.",
 )
 _SIGNED = "Orange speaks for {name}, blue against it; the stronger the color, the more."
+_EVEN = (
+    "Orange: more than an even share, blue: less. That is no sign: a patch with much attention can speak for "
+    "the label or against it."
+)
 _TITLES = {
     "grad_cam": "Where in the face: Grad-CAM",
     "attention_rollout": "Where in the face: attention through all layers",
@@ -111,14 +115,16 @@ def _meaning(name: str, document: Mapping[str, Any]) -> str:
             f"({document['grad_cam']['layer']}), weighted by gradients."
         )
     if name == "attention_rollout":
+        found = document["rollout"]
         return (
             "How much of each patch reaches the class token through all layers; half of each layer is the "
-            "token itself. It has no sign: a strong patch can speak for or against."
+            f"token itself. {_EVEN} Patches have from {found['smallest']:.2f} to {found['largest']:.2f} even "
+            "shares."
         )
     if name == "attention_heads":
         return (
             "What the class token takes from each patch of the newest frame: a row of squares for each "
-            "layer, the first on top, a square for each head, each with its own scale. Heads differ by 0 "
+            f"layer, a square for each head, each with its own scale. {_EVEN} Heads differ by 0 "
             "bit if all look alike, by 1 if no two share a patch; spread is 1 for a head that looks "
             "everywhere alike, 0 at a single patch."
         )
@@ -126,7 +132,7 @@ def _meaning(name: str, document: Mapping[str, Any]) -> str:
         found = document["regions"]
         return (
             f"The weight that the network itself gives each region; the largest is {found['largest']:.3f}, "
-            f"and {found['even']:.3f} would be even. It has no sign."
+            f"and {found['even']:.3f} would be even. {_EVEN}"
         )
     if document["voice"]["layer"] == "mel":
         return (

@@ -19,6 +19,7 @@ from affectstream.train.config import FitConfig
 from affectstream.train.errors import RunError
 from affectstream.train.explain import explain as explain_module
 from affectstream.train.explain.attention import LayerAttention, attention_of, rollout
+from affectstream.train.explain.draw import beyond_even, draw_heads
 from affectstream.train.explain.explain import explain_network, explain_sample
 from affectstream.train.explain.gradients import PartialNetwork, grad_cam, sound_saliency
 from affectstream.train.explain.sanity import compare_maps
@@ -136,6 +137,21 @@ def test_diversity_and_rollout_of_attention_that_is_known():
     alike = LayerAttention("alike", weights[:, :1].repeat(2, axis=1))
     assert alike.diversity == pytest.approx(0, abs=1e-6)
     assert np.isnan(LayerAttention("one", weights[:, :1]).diversity)
+
+
+def test_attention_is_drawn_by_how_far_it_is_from_even():
+    """An even head leaves the picture gray; one that looks at a patch is orange there and blue elsewhere."""
+    weights = np.full((1, 2, 17, 17), 1 / 17)
+    weights[0, 1, 0] = 0
+    weights[0, 1, 0, 1] = 1
+    layer = LayerAttention("one", weights)
+    assert beyond_even(layer.maps)[0, 0] == pytest.approx(0)
+    assert beyond_even(layer.maps)[0, 1, 0, :2] == pytest.approx([15, -1])
+    drawn = draw_heads(np.full((32, 32, 3), 128, np.uint8), [layer, layer]).astype(int)
+    even, sharp = drawn[-126:, 60 + 4 : 60 + 4 + 126], drawn[-126:, -126:]
+    assert (even == 128).all()
+    assert (sharp[2, 2] - 128)[0] > 60 > -60 > (sharp[2, 2] - 128)[2]
+    assert sharp[100, 100, 2] > 128 > sharp[100, 100, 0]
 
 
 @pytest.mark.parametrize("name", ["mel_cnn", "mel_resnet"])
