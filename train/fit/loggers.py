@@ -16,6 +16,8 @@ from affectstream.train.errors import first_line
 
 Tracker = Literal["auto", "none", "tensorboard", "wandb"]
 FOLDER = "tensorboard"
+_TAGS = {"loss": "loss/train", "valid_loss": "loss/valid", "rate": "learning rate"}
+"""TensorBoard shows what has the same name before the slash side by side; metrics are of split valid."""
 
 Report = Callable[[str], None]
 """Takes one line for the user."""
@@ -79,7 +81,7 @@ def open_logger(
             def log(epoch: int, metrics: Mapping[str, float]) -> None:
                 for metric, value in metrics.items():
                     if metric != "epoch":
-                        writer.add_scalar(metric, value, epoch)
+                        writer.add_scalar(_TAGS.get(metric, f"valid/{metric}"), value, epoch)
                 writer.flush()
 
             yield log

@@ -176,7 +176,11 @@ def test_metrics_go_to_tensorboard(tmp_path, data):
     events.Reload()
     with (tmp_path / "tiny_vit/log.csv").open() as file:
         logged = [float(row["loss"]) for row in csv.DictReader(file)]
-    assert [e.value for e in events.Scalars("loss")] == pytest.approx(logged)
+    assert [e.value for e in events.Scalars("loss/train")] == pytest.approx(logged)
+    # The two losses side by side, and every other metric as one of split valid.
+    tags = set(events.Tags()["scalars"])
+    assert {"loss/valid", "learning rate", "valid/accuracy"} <= tags
+    assert {tag.partition("/")[0] for tag in tags} == {"loss", "valid", "learning rate"}
 
 
 @pytest.mark.parametrize(
