@@ -14,6 +14,13 @@ from affectstream.stream.errors import OptionError
 
 Array = NDArray[Any]
 LOWER_IS_BETTER = ("mae", "valid_loss")
+_ABBREVIATIONS = frozenset({"auc", "ccc", "ece", "f1", "mae", "rmse", "uar"})
+
+
+def metric_title(name: str) -> str:
+    """The name of a metric as people write it: ``macro_f1`` is macro F1, ``uar`` UAR."""
+    words = name.replace("_", " ").split(" ")
+    return " ".join(word.upper() if word in _ABBREVIATIONS else word for word in words)
 
 
 def score(metrics: Mapping[str, float], monitor: str | None) -> float:

@@ -8,7 +8,7 @@ from scipy.stats import norm, ttest_rel
 
 sklearn_metrics = pytest.importorskip("sklearn.metrics", reason="metrics need the 'train' extra")
 
-from affectstream.train.metrics import classification
+from affectstream.train.metrics import classification, metric_title
 from affectstream.train.statistics import (
     Groups,
     bootstrap,
@@ -167,3 +167,16 @@ def test_friedman_over_samples_is_cochrans_q():
     assert found.critical_distance is None and sum(found.mean_ranks) == pytest.approx(6)
     same = friedman(np.ones((4, 3)), groups_of(list("abcd")))
     assert (same.p, same.mean_ranks) == (1.0, (2.0, 2.0, 2.0))
+
+
+@pytest.mark.parametrize(
+    ("name", "title"),
+    [
+        ("macro_f1", "macro F1"),
+        ("uar", "UAR"),
+        ("accuracy", "accuracy"),
+        ("valid_loss", "valid loss"),
+    ],
+)
+def test_metrics_are_named_as_people_write_them(name, title):
+    assert metric_title(name) == title

@@ -9,6 +9,7 @@ from affectstream.train.compare.candidates import Candidate
 from affectstream.train.compare.comparison import TaskComparison
 from affectstream.train.compare.recommend import ALIKE, Recommendation
 from affectstream.train.evaluate.bundle.evaluation_page import FOOTER, cost_card, importance_parts
+from affectstream.train.metrics import metric_title
 from affectstream.train.pages import charts
 from affectstream.train.pages.charts import Bar
 from affectstream.train.pages.elements import (
@@ -58,10 +59,10 @@ def _recommendation(
         if c.cost is not None
     ]
     chart = charts.scatter(
-        f"{found.metric.replace('_', ' ')} against latency",
+        f"{metric_title(found.metric)} against latency",
         points,
         across="ms a hop on one thread",
-        up=found.metric.replace("_", " "),
+        up=metric_title(found.metric),
     )
     return card(
         "Which to take",
@@ -80,14 +81,14 @@ def _task_cards(one: TaskComparison) -> list[Html]:
     metrics = list(next(iter(one.metrics.values())))
     by_metric = [
         charts.interval_bars(
-            metric.replace("_", " "),
+            metric_title(metric),
             [_bar(name, found[metric], i) for i, (name, found) in enumerate(one.metrics.items())],
         )
         for metric in metrics
     ]
     differences = [
         charts.interval_bars(
-            f"Difference in {metric.replace('_', ' ')}",
+            f"Difference in {metric_title(metric)}",
             [_bar(f"{p.second} - {p.first}", p.difference[metric], 0) for p in one.pairs],
             zero=True,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from affectstream.train.gallery.files import Interval
+from affectstream.train.metrics import metric_title
 from affectstream.train.pages.elements import Html
 
 
@@ -29,7 +30,7 @@ def headline(
     metric: str, interval: Interval, by: str, *, share: bool = True
 ) -> tuple[str, str, float | None]:
     """The `headline`, `interval` and `value` of a card; with `share` the metric is in percent."""
-    name = metric.replace("_", " ")
+    name = metric_title(metric)
     shown = share_of if share else _plain
     if interval.low is None or interval.high is None:
         return f"{name} {shown(interval.value)}", "no interval", interval.value

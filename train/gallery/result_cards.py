@@ -23,6 +23,7 @@ from affectstream.train.gallery.files import (
     ReproductionFile,
     RunFile,
 )
+from affectstream.train.metrics import metric_title
 from affectstream.train.pages import thumbnails
 from affectstream.train.pages.elements import Html
 
@@ -77,11 +78,11 @@ def comparison(path: Path) -> Card:
         "comparison",
         f"Take {choice}" if choice else "No network is within the limits",
         f"{', '.join(by_network)}: {task.task}, split {found.networks[0].split}",
-        "" if best is None else f"{metric.replace('_', ' ')} {share_of(best.value)}",
+        "" if best is None else f"{metric_title(metric)} {share_of(best.value)}",
         interval,
         value,
         task.samples,
-        _dots(metric.replace("_", " "), by_network),
+        _dots(metric_title(metric), by_network),
         tuple(found.recommendation.steps[:1]),
     )
 
@@ -97,11 +98,11 @@ def curve(path: Path) -> Card:
         "learning curve",
         found.recipe,
         f"{found.data}, {len(found.points)} trainings",
-        f"{metric.replace('_', ' ')} {share_of(last.metrics[metric])}",
+        f"{metric_title(metric)} {share_of(last.metrics[metric])}",
         f"with {last.samples} samples; {share_of(values[0][1])} with {values[0][0]}; one training each",
         last.metrics[metric],
         last.samples,
-        thumbnails.lines(f"{metric.replace('_', ' ')} by samples", [("", line)]),
+        thumbnails.lines(f"{metric_title(metric)} by samples", [("", line)]),
     )
 
 
@@ -131,7 +132,7 @@ def run(path: Path) -> Card | None:
     found = msgspec.convert(read_summary(path.parent), RunFile)  # may hold NaN, which is no JSON
     log = read_log(path.parent)
     drawn = [
-        (name.replace("_", " "), [(row["epoch"], row[name]) for row in log if _is_known(row, name)])
+        (metric_title(name), [(row["epoch"], row[name]) for row in log if _is_known(row, name)])
         for name in ("loss", _LAST_METRIC)
     ]
     metric = next((name for name in found.figures if name != _LAST_METRIC), "")
@@ -140,7 +141,7 @@ def run(path: Path) -> Card | None:
         "training",
         found.recipe,
         f"{len(log)} epoch{'s' * (len(log) != 1)}",
-        f"{metric.replace('_', ' ')} {share_of(value)}" if metric else "",
+        f"{metric_title(metric)} {share_of(value)}" if metric else "",
         f"split valid, which chose epoch {found.best_epoch}; no interval",
         value,
         None,
@@ -163,7 +164,7 @@ def reproduction(path: Path) -> Card:
         "" if best is None else f"best of ours: {best.recipe}",
         *figure,
         None if best is None else best.samples,
-        _dots(metric.replace("_", " "), {row.recipe: row.metrics[metric] for row in ran}),
+        _dots(metric_title(metric), {row.recipe: row.metrics[metric] for row in ran}),
         tuple(notes),
     )
 

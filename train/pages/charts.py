@@ -81,13 +81,17 @@ def interval_bars(
     *,
     zero: bool = False,
     digits: int = 3,
+    axis: tuple[float, float] | None = None,
+    reference: float | None = None,
+    letters: int = 1,
 ) -> Html:
-    """A point with its interval in each row; with `zero` the axis has a line at 0."""
-    ends = [e for bar in bars for e in (bar.value, bar.low, bar.high) if isfinite(e)]
-    ends += [0.0] if zero else []
-    low, high = min(ends, default=0.0), max(ends, default=1.0)
-    low, high = (low, high) if high - low > 1e-9 else (low - 0.5, high + 0.5)
-    left = 10 + _LETTER * min(28, max((len(bar.name) for bar in bars), default=1))
+    """A point with its interval in each row; with `zero` the axis has a line at 0.
+
+    Charts beside each other compare only on one `axis`, and stand in columns with room for as many `letters`
+    of a name. `reference` is a value that all are compared with.
+    """
+    low, high = axis or axis_of(bars, [0.0] if zero else [])
+    left = 10 + _LETTER * min(28, max(letters, *(len(bar.name) for bar in bars), 1))
     notes = max(len(_shown(bar, digits)) for bar in bars) if bars else 0
     width, row, wide = left + 230 + 14 + _LETTER * notes, 24.0, 230.0
 
@@ -108,16 +112,24 @@ def interval_bars(
                 f'<circle cx="{across(bar.value):.1f}" cy="{y:.1f}" r="4.5" class="{kind}"/>'
             )
         parts.append(_text(left + wide + 8, y + 4, _shown(bar, digits)))
-    if zero:
-        parts.append(_line(across(0), 0, across(0), height - 20, "faint"))
+    marked = [0.0] if zero else []
+    for value in [*marked, *([] if reference is None else [reference])]:
+        parts.append(_line(across(value), 0, across(value), height - 20, "faint"))
     parts.append(_text(left, height - 6, f"{low:.2f}"))
     parts.append(_text(left + wide, height - 6, f"{high:.2f}", "end"))
     return _figure(title, width, height, parts)
 
 
+def axis_of(bars: Sequence[Bar], also: Sequence[float] = ()) -> tuple[float, float]:
+    """From the lowest to the highest end of bars, and of other values."""
+    ends = [e for bar in bars for e in (bar.value, bar.low, bar.high) if isfinite(e)]
+    low, high = min([*ends, *also], default=0.0), max([*ends, *also], default=1.0)
+    return (low, high) if high - low > 1e-9 else (low - 0.5, high + 0.5)
+
+
 def _shown(bar: Bar, digits: int) -> str:
     ends = f" [{bar.low:.{digits}f}, {bar.high:.{digits}f}]" if isfinite(bar.low) else ""
-    return f"{bar.value:.{digits}f}{ends}{'  ' + bar.note if bar.note else ''}"
+    return f"{bar.value:.{digits}f}{ends}{'; ' + bar.note if bar.note else ''}"
 
 
 def curves(
@@ -209,7 +221,8 @@ def ranks(title: str, mean_ranks: Sequence[tuple[str, float]], distance: float) 
     under those that differ by less than `distance`."""
     ordered = sorted(mean_ranks, key=lambda one: one[1])
     count, row = len(ordered), 20.0
-    left, wide = 12.0, 300.0
+    margin = 16 + _LETTER * max(len(name) + 6 for name, _ in ordered)
+    left, wide = margin, 300.0
     reaches = [
         (i, max(j for j in range(i, count) if j == i or ordered[j][1] - ordered[i][1] < distance))
         for i in range(count)
@@ -228,14 +241,19 @@ def ranks(title: str, mean_ranks: Sequence[tuple[str, float]], distance: float) 
         y = 40.0 + 7 * place
         parts.append(_line(across(ordered[i][1]) - 3, y, across(ordered[j][1]) + 3, y, "series1"))
     top = 48.0 + 7 * len(groups)
-    for number, (name, rank) in enumerate(ordered):
-        y = top + row * number + 10
-        parts.append(_line(across(rank), 30, across(rank), y))
-        parts.append(f'<circle cx="{across(rank):.1f}" cy="30" r="4" class="series0"/>')
-        after = rank < (1 + count) / 2
-        x = across(rank) + (6 if after else -6)
-        parts.append(_text(x, y, f"{name}  {rank:.2f}", "start" if after else "end", "strong"))
-    return _figure(title, left + wide + 24, top + row * count + 6, parts)
+    better = (count + 1) // 2
+    rows = [
+        *range(better),
+        *range(count - better - 1, -1, -1),
+    ]  # the outermost on top: lines do not cross
+    for number, (row_number, (name, rank)) in enumerate(zip(rows, ordered, strict=True)):
+        x, y = across(rank), top + row * row_number + 10
+        end, anchor = (left - 6, "end") if number < better else (left + wide + 6, "start")
+        parts.append(_line(x, 30, x, y) + _line(x, y, end, y))
+        parts.append(f'<circle cx="{x:.1f}" cy="30" r="4" class="series0"/>')
+        gap = -4 if number < better else 4
+        parts.append(_text(end + gap, y + 4, f"{name}  {rank:.2f}", anchor, "strong"))
+    return _figure(title, 2 * margin + wide, top + row * better + 6, parts)
 
 
 def shares(title: str, rows: Sequence[tuple[str, Sequence[tuple[str, float]]]]) -> Html:

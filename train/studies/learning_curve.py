@@ -22,6 +22,7 @@ from affectstream.train.files import encode_csv, encode_json, write_atomically
 from affectstream.train.fit.checkpoint import LAST, SUMMARY, load_run, overfitting, read_summary
 from affectstream.train.fit.loggers import Report, Tracker, print_line
 from affectstream.train.fit.loop import fit
+from affectstream.train.metrics import metric_title
 from affectstream.train.pages import charts
 from affectstream.train.pages.elements import Html, card, hint, page, table, verdict, write_page
 from affectstream.train.pages.elements import charts as side_by_side
@@ -184,7 +185,7 @@ def _gain(points: Sequence[Point], name: str) -> str:
         return "One share is no curve."
     before, last = points[-2:]
     return (
-        f"From {before.samples} to {last.samples} samples {name.replace('_', ' ')} went from "
+        f"From {before.samples} to {last.samples} samples {metric_title(name)} went from "
         f"{before.metrics[name]:.3f} to {last.metrics[name]:.3f}."
     )
 
@@ -195,7 +196,7 @@ def curve_charts(curve: Curve) -> list[Html]:
     for name in (name for name in curve.points[0].metrics if name != "valid_loss"):
         bands = [p.intervals[name] for p in curve.points if name in p.intervals]
         line = [(float(p.samples), p.metrics[name]) for p in curve.points]
-        title = name.replace("_", " ")
+        title = metric_title(name)
         found.append(
             charts.curves(
                 title,

@@ -209,14 +209,14 @@ def test_a_metric_that_is_not_defined_is_no_damage(tmp_path):
         ]
     }
     card = read_card(put(tmp_path / "curve.json", found))
-    assert card.headline == "uar 50.0%" and "not defined with 2" in card.interval
+    assert card.headline == "UAR 50.0%" and "not defined with 2" in card.interval
     folds = {"recipe": "cnn", "data": "faces", "samples": 6, "pooled": {"uar": between(0.5)}}
     folds["folds"] = [{"figures": {"uar": None}}, {"figures": {"uar": 0.4}}]
     assert read_card(put(tmp_path / "folds.json", folds)).notes == ("folds from 40.0% to 40.0%",)
     put(tmp_path / "log.csv", "epoch,loss,valid_loss\n1,nan,0.5\n2,0.4,0.4\n")
     run = {"recipe": "cnn", "best_epoch": 2, "figures": {"ccc": float("nan")}}
     card = read_card(put(tmp_path / "summary.json", run))
-    assert card.headline == "ccc not defined" and "nan" not in card.picture.text
+    assert card.headline == "CCC not defined" and "nan" not in card.picture.text
 
 
 def test_a_folder_without_results_says_what_was_expected(tmp_path, capsys):

@@ -46,6 +46,20 @@ def test_a_bar_lies_between_its_ends():
     assert points[0] > points[1]
 
 
+def test_bars_of_several_charts_compare_on_one_axis():
+    made = [
+        charts.interval_bars(
+            "m", [Bar(name, 0.5, 0.4, end)], axis=(0.0, 1.0), reference=0.5, letters=9
+        )
+        for name, end in (("a", 0.6), ("a longer", 0.9))
+    ]
+    points = [next(parsed(one).iter("circle")).get("cx") for one in made]
+    assert points[0] == points[1]
+    for one in made:
+        (dashed,) = (part for part in parsed(one).iter("line") if part.get("class") == "faint")
+        assert dashed.get("x1") == points[0]
+
+
 def test_near_ranks_are_joined():
     figure = parsed(charts.ranks("r", [("a", 1.1), ("b", 1.9), ("c", 3.0)], 1.0))
     joined = [part for part in figure.iter("line") if part.get("class") == "series1"]

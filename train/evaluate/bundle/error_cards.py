@@ -11,18 +11,22 @@ from affectstream.train.pages.elements import Cell, Html, card, hint, items, tab
 from affectstream.train.pages.elements import charts as side_by_side
 
 
-def error_cards(found: ErrorAnalysis, media: Mapping[int, Html]) -> list[Html]:
-    """Groups, worst cases, and people unlike those of the training; `media` has what to show of the samples
-    of some worst cases, by their number."""
-    parts: list[Html] = []
-    facts = list(dict.fromkeys(group.fact for group in found.groups))
-    for fact in facts:
-        groups = [group for group in found.groups if group.fact == fact]
-        bars = [
-            Bar(g.value, g.accuracy.value, g.accuracy.low, g.accuracy.high, f"n {g.samples}")
-            for g in groups
-        ]
-        parts.append(charts.interval_bars(f"Accuracy by {fact}", bars))
+def error_cards(found: ErrorAnalysis, accuracy: float, media: Mapping[int, Html]) -> list[Html]:
+    """Groups beside the accuracy of all, worst cases, and people unlike those of the training; `media` has
+    what to show of the samples of some worst cases, by their number."""
+    by_fact: dict[str, list[Bar]] = {}
+    for g in found.groups:
+        bar = Bar(g.value, g.accuracy.value, g.accuracy.low, g.accuracy.high, f"n {g.samples}")
+        by_fact.setdefault(g.fact, []).append(bar)
+    bars = [bar for each in by_fact.values() for bar in each]
+    axis = charts.axis_of(bars, [accuracy])
+    letters = max((len(bar.name) for bar in bars), default=1)
+    parts = [
+        charts.interval_bars(
+            f"Accuracy by {fact}", each, axis=axis, reference=accuracy, letters=letters
+        )
+        for fact, each in by_fact.items()
+    ]
     rows: list[Sequence[Cell]] = [
         (
             *(f"{g.fact}: {g.value}", str(g.samples), str(g.people or "-")),
@@ -37,7 +41,7 @@ def error_cards(found: ErrorAnalysis, media: Mapping[int, Html]) -> list[Html]:
         "samples",
         "people",
         "accuracy",
-        "uar",
+        "UAR",
         "confidence",
         "commonest mistake",
     )
@@ -46,8 +50,9 @@ def error_cards(found: ErrorAnalysis, media: Mapping[int, Html]) -> list[Html]:
         side_by_side(*parts),
         table(head, rows, mark=marks),
         hint(
-            "Thirds of what can be measured of pictures and sound. Marked: the interval of the group "
-            "excludes the accuracy of all samples; of many groups, one in twenty does by chance."
+            "Dashed: the accuracy of all samples. Marked: the interval of the group excludes it; of many "
+            "groups, one in twenty does by chance. What can be measured of pictures and sound is cut in "
+            "thirds."
         ),
     )
     worst: list[Sequence[Cell]] = [

@@ -12,6 +12,7 @@ from affectstream.train.evaluate.bundle.error_cards import error_cards
 from affectstream.train.evaluate.bundle.evaluation import Classes, Evaluation, OverPeople
 from affectstream.train.evaluate.bundle.importance import SOURCE, Importance, ModalityImportance
 from affectstream.train.fit.checkpoint import OVERFIT
+from affectstream.train.metrics import metric_title
 from affectstream.train.pages import charts
 from affectstream.train.pages.charts import Bar
 from affectstream.train.pages.elements import (
@@ -50,7 +51,8 @@ def evaluation_page(found: BundleEvaluation, media: Mapping[int, Html]) -> str:
     cards = [part for one in found.tasks for part in _task_cards(one, found.human)]
     cards += [*_modalities(found), *_training(found)]
     if found.errors is not None:
-        cards += error_cards(found.errors, media)
+        of_all = next(one for one in found.tasks if one.task == found.errors.task)
+        cards += error_cards(found.errors, of_all.metrics["accuracy"].value, media)
     cards += [cost_card([("", found.cost)]), _made(found)]
     return page(
         "evaluation",
@@ -66,7 +68,7 @@ def _task_cards(one: Evaluation, human: Interval | None) -> list[Html]:
     majority = {} if one.classes is None else one.classes.majority
     bars = [
         Bar(
-            name.replace("_", " "),
+            metric_title(name),
             *(i.value, i.low, i.high),
             note=f"majority {majority[name].value:.3f}" if name in majority else "",
         )
@@ -90,13 +92,13 @@ def _task_cards(one: Evaluation, human: Interval | None) -> list[Html]:
             one.task.capitalize(),
             verdict(sentence),
             side_by_side(
-                charts.interval_bars("Metrics", bars),
+                charts.interval_bars("Metrics", bars, axis=(0.0, 1.0)),
                 charts.confusion("Confusion", [r.label for r in classes.rows], classes.confusion),
             ),
             hint(
-                f"Intervals: 95 %, bootstrap by {one.by}. uar: the mean of the recalls of all classes, which "
-                "is the balanced accuracy and the macro recall; the weighted recall is the accuracy; ece: "
-                "how far confidence and accuracy are apart; macro auc: one class against the rest, mean over "
+                f"Intervals: 95 %, bootstrap by {one.by}. UAR: the mean of the recalls of all classes, which "
+                "is the balanced accuracy and the macro recall; the weighted recall is the accuracy; ECE: "
+                "how far confidence and accuracy are apart; macro AUC: one class against the rest, mean over "
                 "classes; majority: always predicting the commonest class."
             ),
             *_over_people(classes.over_people),
@@ -202,7 +204,7 @@ def _modalities(found: BundleEvaluation) -> list[Html]:
         )
         for part, v in by_part.items()
     ]
-    parts = [table(("what it gets", "samples", *(n.replace("_", " ") for n in names)), lines)]
+    parts = [table(("what it gets", "samples", *(metric_title(n) for n in names)), lines)]
     if found.importance is not None:
         parts += importance_parts([("", found.importance)])
     return [card("With modalities missing", *parts)]
