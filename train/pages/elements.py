@@ -85,6 +85,19 @@ def charts(*parts: Html) -> Html:
     return Html(f'<div class="charts">{"".join(part.text for part in parts)}</div>')
 
 
+def figure(title: str, drawn: Html) -> Html:
+    """A drawing below its title, as a chart has it."""
+    return Html(
+        f'<figure class="chart"><figcaption>{escape(title)}</figcaption>{drawn.text}</figure>'
+    )
+
+
+def folded(title: str, *parts: Html) -> Html:
+    """Parts that are shown when the reader asks for them."""
+    inside = "\n".join(part.text for part in parts)
+    return Html(f'<details class="more"><summary>{escape(title)}</summary>\n{inside}\n</details>')
+
+
 def card(title: str, *parts: Html) -> Html:
     """A section of the page."""
     inside = "\n".join(part.text for part in parts)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
 
 from affectstream.train.evaluate.bundle.error_analysis import FAR, ErrorAnalysis
-from affectstream.train.pages import charts
+from affectstream.train.pages import charts, thumbnails
 from affectstream.train.pages.charts import Bar
-from affectstream.train.pages.elements import Cell, Html, card, hint, items, table
+from affectstream.train.pages.elements import Cell, Html, card, figure, folded, hint, items, table
 from affectstream.train.pages.elements import charts as side_by_side
+
+MOST_CONFUSIONS = 12
+"""Of a fact with more groups, such as many people, those of the lowest accuracy are drawn."""
 
 
 def error_cards(found: ErrorAnalysis, accuracy: float, media: Mapping[int, Html]) -> list[Html]:
@@ -49,6 +54,15 @@ def error_cards(found: ErrorAnalysis, accuracy: float, media: Mapping[int, Html]
         "Where it fails",
         side_by_side(*parts),
         table(head, rows, mark=marks),
+        folded(
+            "Confusion by person, quality and other groups",
+            side_by_side(*_confusions(found)),
+            hint(
+                "Truth in rows, predictions in columns in the same order, shaded by the share of the row. Of "
+                f"many groups the {MOST_CONFUSIONS} with the lowest accuracy; metrics.json has the counts of "
+                "all."
+            ),
+        ),
         hint(
             "Dashed: the accuracy of all samples. Marked: the interval of the group excludes it; of many "
             "groups, one in twenty does by chance. What can be measured of pictures and sound is cut in "
@@ -84,3 +98,15 @@ def error_cards(found: ErrorAnalysis, accuracy: float, media: Mapping[int, Html]
         ),
     )
     return [groups_card, worst_card, differences]
+
+
+def _confusions(found: ErrorAnalysis) -> Iterator[Html]:
+    """The confusion of each group, those of one fact together, the lowest accuracy first."""
+    for fact in dict.fromkeys(group.fact for group in found.groups):
+        groups = sorted(
+            (group for group in found.groups if group.fact == fact),
+            key=lambda group: group.accuracy.value,
+        )
+        for one in groups[:MOST_CONFUSIONS]:
+            title = f"{fact} {one.value}: {one.accuracy.value:.0%} of {one.samples}"
+            yield figure(title, thumbnails.matrix(title, found.labels, np.array(one.confusion)))

@@ -8,6 +8,7 @@ pytest.importorskip("sklearn", reason="needs the 'train' extra")
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.data.sample import Sample
 from affectstream.train.evaluate.bundle.error_analysis import analyze_errors
+from affectstream.train.evaluate.bundle.error_cards import error_cards
 from affectstream.train.evaluate.bundle.sample_facts import SampleFacts, sample_facts
 from tests.support.prepared import face, hum, write
 
@@ -87,3 +88,11 @@ def test_facts_are_those_of_the_samples(tmp_path):
     assert found.measures["words"].tolist() == [2, 2]
     louder, softer = found.measures["level dB"]
     assert louder - softer == pytest.approx(20, abs=0.5) and 0 < found.measures["brightness"][0] < 1
+
+
+def test_the_page_has_the_confusion_of_each_group():
+    shown = error_cards(analyzed(level=[1.0] * 6 + [2.0] * 6 + [3.0] * 6), 15 / 18, {})[0].text
+    for title in ("person c: 50% of 6", "sex female: 100% of 12", "level 2.33 or more: 50% of 6"):
+        assert f"<figcaption>{title}</figcaption>" in shown
+    assert "joy as neutral: 3 (100%)" in shown
+    assert shown.index("person c: 50%") < shown.index("person a: 100%")
