@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-_SHARE = 0.4
+_SHARE = 0.2
 """Of all recordings: at most so many are finished before the next kill, so that several hit one output."""
 _LATER_S = 1.0
 """A kill comes up to so long after the recording that it waits for."""

@@ -57,6 +57,5 @@ def purge(
             f"{output} holds no results of {recording}; {done.searched} files were searched"
         )
         raise typer.Exit(exits.NOTHING)
-    console.print(
-        f"{len(done.removed)} files removed; none of the {done.searched} that stay names {recording}"
-    )
+    count = "1 file" if len(done.removed) == 1 else f"{len(done.removed)} files"
+    console.print(f"{count} removed; none of the {done.searched} that stay names {recording}")

@@ -94,6 +94,11 @@ function openPlayer() {
     state.hasPlayer = true;
     $("play").disabled = false;
     if (player.videoWidth) $("frame").style.aspectRatio = Math.max(1, player.videoWidth / player.videoHeight);
+    else if (!report.used.includes("video")) $("frame").hidden = true; // sound alone in a file that could hold pictures
+    else {
+      $("empty").hidden = false;
+      $("empty").textContent = `This browser cannot show the pictures of ${media.name}; it plays the sound.`;
+    }
     if (state.t > 0) player.currentTime = state.t;
   });
   player.addEventListener("error", () => noPlayer(

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from affectstream.bench.score.report import invented
 from affectstream.stream.report import document
 from affectstream.stream.report.document import report_page, write, write_embedded
 from affectstream.stream.results.scored import ScoredRecording
-from tests.support.media import write_video
+from tests.support.media import tone, write_sound, write_video
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SECONDS = 150.0
@@ -296,3 +297,19 @@ def test_a_second_and_an_empty_recording_can_be_shown(tmp_path: Path) -> None:
         with opened(tmp_path / f"{name}.html") as page:
             assert page.inner_text("#title") == f"{name}.mp4"
             page.keyboard.press("+")
+
+
+@for_browser
+@pytest.mark.parametrize("used", [("voice",), ("video", "voice")])
+def test_sound_alone_in_a_file_of_pictures_has_no_empty_picture(
+    tmp_path: Path, used: tuple[str, ...]
+) -> None:
+    clip = write_sound(tmp_path / "sound.mkv", tone(3.0, 48_000), 48_000, "libopus")
+    found = invented(3.0, 1, clip)
+    events = tuple(structs.replace(event, modalities=used) for event in found.events)
+    write(replace(found, events=events), tmp_path / "report.html")
+    with opened(tmp_path / "report.html") as page:
+        wait(page, "state.hasPlayer")
+        assert page.is_visible("#frame") == ("video" in used)
+        if "video" in used:  # pictures that the browser cannot decode
+            assert "cannot show the pictures of sound.mkv" in page.inner_text("#empty")
