@@ -77,7 +77,7 @@ def agree(
         str(side[0].path) if len(side) == 1 else f"{len(side)} recordings"
         for side in (first, second)
     ]
-    compared = {one.kind for one in (*found_codings, *found_ratings)}
+    compared = {one.kind for one in found_codings} | {one.kind for one in found_ratings}
     left = (
         _left(first, [a for a, _ in matched], compared),
         _left(second, [b for _, b in matched], compared),

@@ -41,9 +41,9 @@ WARM_UP = 40
 """Steps of what is dropped afterwards before the last layers learn too."""
 NEW_WIDTH = 0.3
 """Standard deviation of the prior of the weights of a new label."""
-TOLERANCE = 0.02
-"""Largest difference between the embeddings of the network and of the bundle's engine, whose weights may be
-stored as FP16, relative to the largest embedding."""
+TOLERANCE = 0.15
+"""Largest difference between the embeddings of the network and of the bundle's engine, as a share of their
+size (Euclidean). Weights that the engine stores in 8 bits make 5 %, another network 100 % and more."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -78,9 +78,10 @@ class LastLayers:
             given = [torch.from_numpy(np.ascontiguousarray(array)) for array in inputs.values()]
             features = self.encoder.features(*given)
             own = self.encoder.finish(*features).flatten(1).numpy()
-        difference = float(np.abs(own - found).max())
-        if difference > TOLERANCE * max(1.0, float(np.abs(found).max())):
-            raise ValueError(f"its embeddings differ by {difference:.2g} from those of the engine")
+        size = max(float(np.linalg.norm(found)), float(np.finfo(np.float32).tiny))
+        difference = float(np.linalg.norm(own - found)) / size
+        if difference > TOLERANCE:
+            raise ValueError(f"its embeddings differ by {difference:.0%} from those of the engine")
         # Maps of pictures are many numbers.
         return tuple(one.half() if one.dim() > 2 else one for one in features)
 

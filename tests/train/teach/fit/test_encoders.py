@@ -143,8 +143,10 @@ def test_a_part_that_gives_other_embeddings_is_refused():
     sound = np.full((2, 16_000), 0.3, np.float32)
     found = network().voice(torch.from_numpy(sound)).detach().flatten(1).numpy()
     layers().features({"samples": sound}, found)
-    with pytest.raises(ValueError, match="differ by"):
-        layers().features({"samples": sound}, found + 0.1)
+    rounded = found * np.array([0.93, 1.07])[np.arange(found.size) % 2].reshape(found.shape)
+    layers().features({"samples": sound}, rounded)  # as of an engine with weights of 8 bits
+    with pytest.raises(ValueError, match="differ by 20% from those of the engine"):
+        layers().features({"samples": sound}, found / 1.2)
 
 
 def test_the_parts_of_a_face_encoder_are_the_whole():
