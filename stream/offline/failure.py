@@ -75,9 +75,9 @@ def _trace(error: Exception) -> str:
 def _write_traceback(error: Exception, folder: Path | None) -> Path | None:
     """Write the traceback to `folder`, or else to the system's folder for temporary files."""
     content = _trace(error).encode("utf-8", "backslashreplace")
-    if folder is not None and folder.is_dir():
-        file = folder / TRACEBACK
-        with suppress(OSError):
+    with suppress(OSError):  # a name that is too long is one too
+        if folder is not None and folder.is_dir():
+            file = folder / TRACEBACK
             file.unlink(missing_ok=True)
             with file.open("xb") as opened:
                 opened.write(content)

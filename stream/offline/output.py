@@ -77,8 +77,8 @@ class OutputFolder:
         known = (*FILE_SINKS.values(), *RECORDING_WRITERS.values(), *writers)
         written = {one.filename for one in known}
         results = (RUN, TRACEBACK, *sorted(written))  # without run.json nothing else counts
-        _check_inputs(folder, results, inputs)
         with writing(folder):
+            _check_inputs(folder, results, inputs)
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(folder, patience_s)
         origin = Origin.of(recognizer.bundle, stream, self._options)

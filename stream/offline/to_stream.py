@@ -10,8 +10,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from affectstream.engines.spans import span
 from affectstream.stream import exits
@@ -152,9 +154,18 @@ def _score(session: Session, sink: Sink, progress: FileProgress) -> Stream:
     return session.ended
 
 
+class _PlainConsole(Console):
+    """Prints no control characters, which a file name or a message of FFmpeg may hold."""
+
+    def render_str(self, text: str, **more: Any) -> Text:
+        """See `Console`."""
+        plain = "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in text)
+        return super().render_str(plain, **more)
+
+
 def stderr_console() -> Console:
     """Where messages and progress go."""
-    return Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
+    return _PlainConsole(stderr=True, markup=False, highlight=False, soft_wrap=True)
 
 
 @contextmanager

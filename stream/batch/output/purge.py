@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from affectstream.engines.cache.digest import sha256
 from affectstream.stream.batch.output.report import summarize, write_failures
 from affectstream.stream.batch.output.storage import FolderStorage
-from affectstream.stream.batch.plan.task import path_hash
+from affectstream.stream.batch.plan.task import hashed_name
 from affectstream.stream.errors import OptionError, OutputError
 from affectstream.stream.results.scored import RUN
 
@@ -102,7 +102,7 @@ def _unfinished(output: Path, recording: Path) -> Iterator[str]:
             folders.clear()
             continue
         inside = Path(folder).relative_to(output)
-        ours = (*parts[:-1], f"{recording.name}.{path_hash(recording)}")
+        ours = (*parts[:-1], hashed_name(recording.name, recording))
         ends = {way[-len(inside.parts) :] for way in (parts, ours)}
         if files and inside.parts and (inside.parts in ends or inside == recording):
             folders.clear()

@@ -11,6 +11,9 @@ from pathlib import Path, PurePosixPath
 
 from affectstream.stream.options import SourceOptions
 
+_MOST_BYTES = 255
+"""Of a file name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Task:
@@ -48,11 +51,16 @@ def distinct(tasks: Iterable[Task]) -> list[Task]:
     unique = list(reversed(once.values()))
     count = Counter(task.name for task in unique)
     return [
-        task if count[task.name] == 1 else replace(task, name=f"{task.name}.{path_hash(task.path)}")
+        task if count[task.name] == 1 else replace(task, name=hashed_name(task.name, task.path))
         for task in unique
     ]
 
 
-def path_hash(path: Path) -> str:
-    """What tells recordings of one name apart: the start of the SHA-256 of the whole path."""
-    return hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:8]
+def hashed_name(name: str, path: Path) -> str:
+    """`name` of the recording at `path`, with the start of the SHA-256 of the whole path. A name that would
+    be longer than file systems allow loses its end."""
+    end = f".{hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:8]}"
+    folder, slash, last = name.rpartition("/")
+    if len(os.fsencode(last)) > _MOST_BYTES - len(end):
+        last = os.fsencode(last)[: _MOST_BYTES - len(end)].decode("utf-8", "ignore")
+    return f"{folder}{slash}{last}{end}"

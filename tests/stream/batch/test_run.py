@@ -135,6 +135,31 @@ def test_a_pipe_or_a_link_to_nothing_in_a_folder_is_listed_and_finished(talks, t
     assert "1 recording has changed since" in capsys.readouterr().err
 
 
+def test_long_names_and_control_characters_stop_nothing(talks, tmp_path, capsys):
+    name = f"{'n' * 251}.srt"  # as long as file systems allow
+    for folder in ("day1", "day2"):
+        (talks / folder).mkdir(exist_ok=True)
+        shutil.copy(talks / "one.srt", talks / folder / name)
+    (talks / "bad\x1b[31m.srt").write_text("no cue in here")
+    deep = talks  # a path that leaves no room for the names of results
+    while (room := 4080 - len(os.fsencode(deep))) > 1:
+        deep /= "d" * min(200, room - 1)
+    deep.mkdir(parents=True)
+    shutil.copy(talks / "one.srt", deep / "one.srt")
+    files = (talks / "day1" / name, talks / "day2" / name, talks)
+    output = tmp_path / "out"
+    line = ("score", *files, "-o", output, "-f", "jsonl", "--workers", 1)
+    assert run_command(*line) == 3
+    err = capsys.readouterr().err
+    assert "\x1b" not in err and "bad\ufffd[31m.srt: holds no cues" in err
+    assert "File name too long" in err and "2 not complete" in err
+    found = status(output)
+    assert list(found.values()).count("complete") == 5
+    assert all(len(os.fsencode(Path(folder).name)) <= 255 for folder in found)
+    assert run_command(*line) == 3
+    assert "6 of 7 recordings are scored already" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("change", ["grow", "remove"])
 def test_a_recording_that_changes_while_it_is_scored_is_not_complete(
     talks, tmp_path, monkeypatch, capsys, change
