@@ -79,28 +79,32 @@ def test_a_protocol_of_which_nothing_runs_says_so(tmp_path, capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("source", "networks", "reported"),
-    [("S0", 4, "83.3 to 100 (on the same copied frames)"), ("S3", 2, "62.4; weighted F1 59.7")],
+    ("source", "size", "networks", "reported"),
+    [
+        ("S0", 112, 4, "83.3 to 100 (on the same copied frames)"),
+        ("S3", 64, 2, "62.4; weighted F1 59.7"),
+    ],
 )
-def test_a_label_paired_set_runs_to_the_end(source, networks, reported, tmp_path, capsys):
+def test_a_label_paired_set_runs_to_the_end(source, size, networks, reported, tmp_path, capsys):
     """Faces, voices and words made up, with all labels: no public set at hand has those of attention."""
     made = [
         sample
-        for seed, (split, count) in enumerate({"train": 16, "valid": 8, "test": 8}.items())
+        for seed, (split, count) in enumerate({"train": 8, "valid": 4, "test": 4}.items())
         for sample in utterances(count, split, seed=seed)
     ]
     data, runs = write(tmp_path / "set", made, source="paired by label, made up"), tmp_path / "runs"
-    command = ("train", "reproduce", source, "--data", data, "--runs", runs, "--tiny")
-    assert run_command(*command, "--weights", "none", "--epochs", "1") == exits.DONE
+    options = ("--tiny", "--size", size, "--weights", "none", "--epochs", "1")
+    command = ("train", "reproduce", source, "--data", data, "--runs", runs, *options)
+    assert run_command(*command) == exits.DONE
     said = capsys.readouterr().out
     assert f"{networks} of {networks} networks of {source} ran" in said and reported in said
     assert "paired by label: they are of different people" in said
     document = json.loads((runs / source / "reproduce.json").read_text())
     assert document["complete"] is True
-    assert [row["samples"] for row in document["rows"]] == [8] * networks
+    assert [row["samples"] for row in document["rows"]] == [4] * networks
     for row in document["rows"]:
         assert 0 <= row["metrics"]["accuracy"]["value"] <= 1
-    assert run_command(*command, "--weights", "none", "--epochs", "1") == exits.DONE  # not again
+    assert run_command(*command) == exits.DONE  # not again
     assert "epoch   0" not in capsys.readouterr().out
 
 
