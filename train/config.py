@@ -179,6 +179,7 @@ class FitConfig:
         "Probability of each of side light, bad exposure, blur and noise in a training picture.",
         _BELOW_ONE,
     )
+    clean_sound: float = _data(0.0, "Probability that a training sound stays as it is.", _BELOW_ONE)
     mixup: float = _data(
         0.0,
         "Blend pictures or sounds and their classes in half of the batches, by weights of "

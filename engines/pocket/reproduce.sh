@@ -6,6 +6,7 @@
 # DATA is the folder of all data sets; WORK gets the prepared sets, the runs, the members and the bundle. What is
 # there already is not made again, and an interrupted run continues. TEACHER (WORK/teacher) holds what MediaPipe's
 # face mesh says of the pictures: see train/data/teachers/face_mesh.py, which needs an environment of its own.
+# WHISPER (WORK/whisper) holds `model.bin` of faster-whisper-tiny.en, or `model.safetensors` of openai/whisper-tiny.en.
 # The bundle that it makes has a folder `training/`, with which `affectstream teach` refits encoders; the one in the
 # package leaves it out.
 set -eu
@@ -14,6 +15,7 @@ mkdir -p "$2"
 here=$(dirname "$(realpath "$0")")
 cd "$2"
 teacher=${TEACHER:-teacher}
+whisper=${WHISPER:-whisper}
 threads=${THREADS:-2}
 
 prepare() { # NAME SET SOURCE [OPTION...]
@@ -53,12 +55,12 @@ fit sharpened face_resnet prepared/fer2013 --init runs/face_resnet --epochs 6 --
     --warmup-epochs 0.5 --mixup 0 --erasing 0.2 --degrading 0.15
 member video sharpened face_resnet prepared/fer2013 --half-life 0.15
 
-# The voice, of several corpora, and the words.
+# The voice, of several corpora, on the first layers of Whisper.
 mkdir -p corpora
 for name in ravdess emodb nemo; do ln -sfn "../prepared/$name" "corpora/$name"; done
 prepare voices joined corpora
-fit runs mel_resnet prepared/voices
-member voice runs mel_resnet prepared/voices
+fit runs whisper_voice prepared/voices --weights voice="$whisper"
+member voice runs whisper_voice prepared/voices
 
 # The words: a large encoder tells a small one what it thinks of lines that it did not learn from.
 mkdir -p teachers
@@ -87,4 +89,4 @@ fit runs evidence prepared/paired --member members/video --member members/voice 
 prepare unseen paired parts --part unseen --times 2 --degrade 0.5
 affectstream train export --recipe evidence --data prepared/paired --calibrate prepared/unseen --merge merge.toml \
     --output pocket --overwrite
-cp "$here/LICENSE" "$here/LICENSE.yunet" pocket/  # names the terms of every data set
+cp "$here/LICENSE" "$here/LICENSE.yunet" "$here/LICENSE.whisper" pocket/  # names the terms of every data set

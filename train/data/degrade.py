@@ -66,6 +66,12 @@ def _blur(crop: Crop, random: Random) -> Crop:
     return _levels(cv2.GaussianBlur(crop, (0, 0), crop.shape[0] / 32.0))
 
 
+def _soft(crop: Crop, random: Random) -> Crop:
+    """Nearly as blurred as a face may be of which a recognizer says something (see `assess_quality`): a
+    Gaussian of 0.8 of 48 pixels."""
+    return _levels(cv2.GaussianBlur(crop, (0, 0), crop.shape[0] / 60.0))
+
+
 def _few_pixels(crop: Crop, random: Random) -> Crop:
     small = cv2.resize(crop, (24, 24), interpolation=cv2.INTER_AREA)
     return _levels(cv2.resize(small, crop.shape[:2], interpolation=cv2.INTER_LINEAR))
@@ -144,7 +150,7 @@ FACES: dict[str, Callable[[Crop, Random], Crop]] = {
 """How much of its accuracy an encoder keeps on such faces is measured."""
 PAIRED_FACES = {
     "noise": _noise,
-    "blur": _blur,
+    "blur": _soft,
     "few_pixels": _few_pixels,
     "jpeg": _jpeg,
     "dark": _dark,

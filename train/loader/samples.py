@@ -26,7 +26,8 @@ STILLS_BYTES = 1 << 30
 SOUND_BYTES = 1 << 30
 """Rows with sound of at most so many bytes are kept in memory, where samples have no pictures: nine hours."""
 AUGMENT_SOUND = "augment_sound"
-"""In a training batch whose sound `augment_sound.augment` has to change, on the device of the network."""
+"""Which sounds (N, 1) bool of a training batch `augment_sound.augment` has to change, on the device of the
+network."""
 
 
 class Samples:
@@ -159,7 +160,8 @@ class Samples:
             samples = torch.from_numpy(np.stack(sounds))
             batch |= {"samples": samples, "voice_mask": samples.ne(0.0).any(1, keepdim=True)}
             if augment is not None:
-                batch[AUGMENT_SOUND] = torch.ones((), dtype=torch.bool)
+                dice = torch.rand(len(samples), 1, generator=augment.generator)
+                batch[AUGMENT_SOUND] = dice >= augment.config.clean_sound
         return batch
 
     def _read(self, numbers: Sequence[int]) -> dict[int, Row]:

@@ -1,4 +1,4 @@
-"""ONNX files whose large weights are stored in fewer bits, while every computation stays in FP32."""
+"""ONNX files whose large weights are stored in fewer bits."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class Block(nn.Module):
 
 
 class MelVoice(VoiceEncoder):
-    """Log-mels, which change at random in training, pooled over time and projected to one embedding."""
+    """Log-mels, pooled over time and projected to one embedding."""
 
     last_layers = ("project",)
     mel: nn.Module
@@ -90,7 +90,10 @@ class MelVoice(VoiceEncoder):
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
         self.steps, self.samples = 1, spec.samples
-        self.change, self.bars = (int(spec.options[name]) for name in ("mel_change", "mel_bars"))
+
+    def augmented(self, mel: Tensor) -> Tensor:
+        """Log-mels (N, bands, frames) as the network sees them in training: as they are."""
+        return mel
 
     def pooled(self, mel: Tensor) -> Tensor:
         """Log-mels (N, bands, frames) to means and deviations over time (N, P)."""
@@ -103,11 +106,7 @@ class MelVoice(VoiceEncoder):
     def features(self, samples: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
         """See `pooled`."""
         mel = self.mel(samples)
-        if self.training and self.change:
-            mel = change_mel(mel)
-        if self.training and self.bars:
-            mel = spec_augment(mel, bars=self.bars)
-        return (self.pooled(mel),)
+        return (self.pooled(self.augmented(mel) if self.training else mel),)
 
     def finish(self, pooled: Tensor) -> Tensor:  # type: ignore[override]
         """(N, 1, D)."""
@@ -125,6 +124,7 @@ class MelResNet(MelVoice):
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__(spec)
         stem, first, second, last, self.width = (int(spec.options[name]) for name in WIDTHS)
+        self.change, self.bars = (int(spec.options[name]) for name in ("mel_change", "mel_bars"))
         self.mel = LogMel()
         self.stem = Conv2dNormActivation(2, stem, 5, 2)
         self.stages = nn.Sequential(
@@ -139,6 +139,12 @@ class MelResNet(MelVoice):
         )
         self.attend = AttentiveStatistics(self.width)
         self.project = projection(self.attend.width, self.width)
+
+    def augmented(self, mel: Tensor) -> Tensor:
+        """Changed at random, and partly hidden."""
+        if self.change:
+            mel = change_mel(mel)
+        return spec_augment(mel, bars=self.bars) if self.bars else mel
 
     def pooled(self, mel: Tensor) -> Tensor:
         """See `MelVoice`."""

@@ -157,9 +157,9 @@ class NetRecipe(Architecture):
         """Mean of the tasks' losses over the labeled samples, mixed with that of the teachers. Sound is
         augmented here, on the device."""
         moved, spec = to_device(batch, next(module.parameters()).device), self.spec
-        if moved.pop(AUGMENT_SOUND, None) is not None:
+        if (changed := moved.pop(AUGMENT_SOUND, None)) is not None:
             with torch.no_grad(), torch.autocast(moved["samples"].device.type, enabled=False):
-                moved["samples"] = augment(moved["samples"])
+                moved["samples"] = torch.where(changed, augment(moved["samples"]), moved["samples"])
         outputs = module(moved)
         of_labels = mean_loss(spec.tasks, outputs, moved, spec.loss)
         if self.teachers is None:

@@ -126,6 +126,28 @@ def test_without_augmentation_nothing_is_hidden_of_the_sound(name, data):
     assert not torch.equal(first, second)
 
 
+@pytest.mark.parametrize(("clean", "least", "most"), [(0.0, 0, 0), (0.5, 12, 28), (0.99, 36, 40)])
+def test_a_share_of_the_sounds_stays_as_it_is(clean, least, most, data):
+    config = config_of("mel_cnn", clean_sound=clean, batch_size=4)
+    bound = recipe_of("mel_cnn").bind(data, config)
+    module, batches = bound.module(), bound.loaders(data, config).train
+    same = count = 0
+
+    def listen(encoder, inputs):
+        nonlocal same, count
+        same += int((inputs[0] == samples).all(1).sum())
+        count += len(samples)
+
+    module.voice.register_forward_pre_hook(listen)
+    for epoch in range(40):
+        batch = next(iter(batches.epoch(epoch)))
+        samples = batch["samples"].clone()
+        bound.loss(module, batch)
+        if count >= 40:
+            break
+    assert count == 40 and least <= same <= most
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_every_input_matters_and_none_is_required(name, network):
     bound, module, batch = network(name)
