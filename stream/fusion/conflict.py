@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from itertools import combinations
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-
-from affectstream.engines.labels import Modality
 
 EVEN = 0.5
 """A label with more than this is more likely right than wrong."""
@@ -24,18 +21,18 @@ def divergence(one: ArrayLike, other: ArrayLike) -> NDArray[np.float64]:
 
 
 def contradict(
-    alone: Mapping[Modality, Sequence[float]], limits: Mapping[str, float], *, labeled: bool
+    pairs: Mapping[str, tuple[ArrayLike, ArrayLike]], limits: Mapping[str, float], *, labeled: bool
 ) -> bool:
-    """Whether two modalities contradict each other, from the probabilities that each gives alone.
+    """Whether two modalities contradict each other. `pairs` has the probabilities (C,) that each gives alone,
+    as sure as it counts in their pair, by names such as ``video+voice``.
 
     They do if each is more likely right than wrong about another label, and their divergence reaches that of
     their pair in `limits` (`Calibration.conflict`). Without a label of both together (`labeled` False) any
     divergence suffices: the contradiction is then why.
     """
-    for one, other in combinations(alone, 2):
-        p, q = alone[one], alone[other]
-        limit = limits.get(f"{one}+{other}")
-        if limit is None or min(max(p), max(q)) <= EVEN or np.argmax(p) == np.argmax(q):
+    for name, (p, q) in pairs.items():
+        limit = limits.get(name)
+        if limit is None or min(np.max(p), np.max(q)) <= EVEN or np.argmax(p) == np.argmax(q):
             continue
         if not labeled or float(divergence(p, q)) >= limit:
             return True

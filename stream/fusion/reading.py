@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,15 +96,23 @@ class OutputDecoder:
         shift = sum((shifts.get(m, nothing) for m in reading.modalities), nothing)
         scores = self.probabilities(outputs["logits"] - shift, reading.modalities)
         apart = {
-            m: self.probabilities(of["logits"] - shifts.get(m, nothing), (m,))
+            m: of["logits"] - shifts.get(m, nothing)
             for m, of in alone.items()
             if self.finds_conflicts
+        }
+        pairs = {
+            "+".join(pair): (
+                self.distribution(apart[pair[0]], pair),
+                self.distribution(apart[pair[1]], pair),
+            )
+            for pair in combinations(apart, 2)
         }
         best = int(np.argmax(scores))
         own = self._calibration.min_confidence.get("+".join(reading.modalities), 0.0)
         # Scores do not depend on what the user asks for, so neither do contradictions.
-        if contradict(apart, self._calibration.conflict, labeled=scores[best] >= own):
-            both = np.mean(list(apart.values()), axis=0)  # what each says, side by side
+        if contradict(pairs, self._calibration.conflict, labeled=scores[best] >= own):
+            # What each says, side by side.
+            both = np.mean([self.distribution(of, (m,)) for m, of in apart.items()], axis=0)
             scores = tuple(round(float(p), SCORE_DECIMALS) for p in both)
             found = replace(reading, scores=scores, confidence=max(scores), abstain="conflict")
             return self._with_affect(found, outputs)

@@ -25,7 +25,12 @@ from affectstream.train.export.bundle_folder import (
     file_part,
     write_manifest,
 )
-from affectstream.train.export.merged_bundle import MergeConfig, merged_manifest, write_merged
+from affectstream.train.export.merged_bundle import (
+    MergeConfig,
+    merged_manifest,
+    trusted,
+    write_merged,
+)
 from affectstream.train.fit.checkpoint import Trained, load_run
 from affectstream.train.fit.loggers import Report
 from affectstream.train.fit.unseen import was_trained_on
@@ -70,6 +75,8 @@ def assemble(
     prior, source = spec.prior, f"{spec.data.source}: {spec.data.licence}"
     if config is not None and config.prior:
         prior = tuple(config.prior[label] for label in spec.labels)
+    if config is not None:
+        trusted(module, members, config)
     with atomic_bundle(output) as folder:
         bound.export(module, folder)
         if config is None:
@@ -199,6 +206,7 @@ def _card(
         "weight and\nadded up; a member without any of its modalities is left out.",
         card.table(("member", "what it is", "weight", "share", "SHA-256"), rows),
         _biases(module, spec),
+        _trust(config),
         card.training(trained, network, unused=("runs", "members", *UNUSED)),
         card.training_data(spec.data),
         card.table(("label", "training samples", "assumed in use"), counts),
@@ -222,6 +230,13 @@ def _biases(module: LateFusion, spec: FusionSpec) -> str:
         values = (f"{name} {bias:+.4f}" for name, bias in zip(spec.labels, row, strict=True))
         lines.append(f"Biases{owner}: {', '.join(values)}.")
     return "\n".join(lines)
+
+
+def _trust(config: MergeConfig | None) -> str:
+    if config is None or not config.trust:
+        return ""
+    shares = ", ".join(f"{modality} {share:g}" for modality, share in config.trust.items())
+    return f"Shares of what the head learned that count in use: {shares}; weights and biases are after it."
 
 
 def _described(data: Path) -> str:

@@ -12,6 +12,8 @@ A TOML file says what the bundle is called and where the engines come from that 
     threshold = 0.45                       # and, if they differ from the defaults, certain and clear
     [prior]                                # assumed in use; without it that of the training data
     neutral = 0.4
+    [trust]                                # share of a modality's evidence that counts beside others;
+    voice = 0.6                            # without it all that the head learned
 """
 
 from __future__ import annotations
@@ -19,10 +21,11 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import onnx
+import torch
 from msgspec import structs
 
 from affectstream.engines.bundle.folder import MANIFEST, Member, find_bundle, read_manifest
@@ -47,10 +50,12 @@ from affectstream.train.errors import RunError
 from affectstream.train.export.bundle_folder import copy_licences, file_part
 from affectstream.train.fit.checkpoint import BEST, load, load_run
 from affectstream.train.late_fusion.member_logits import modalities_of
-from affectstream.train.late_fusion.recipe import FUSION
+from affectstream.train.late_fusion.recipe import FUSION, LateFusion
 from affectstream.train.onnx.engine_files import TOKENIZER
 from affectstream.train.onnx.heads import joined
 from affectstream.train.recipes.registry import recipes
+
+Trust = Annotated[float, msgspec.Meta(gt=0, le=1)]
 
 _TYPES: Mapping[FaceRole, type[DetectorPart | GeometryPart]] = {
     "face_detector": DetectorPart,
@@ -69,6 +74,9 @@ class MergeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     clips: str | None = None
     """Folder of all data sets, on whose clips the face detector is measured."""
     prior: dict[str, float] = msgspec.field(default_factory=dict)
+    trust: dict[Modality, Trust] = msgspec.field(default_factory=dict)
+    """How much of a modality's evidence holds in use, if its members learned from people unlike those in use.
+    Temperatures are fitted afterwards, so a modality alone is as sure as before."""
     weights: str | None = None
     """License of the weights, an SPDX name or words."""
     limits: str = ""
@@ -110,6 +118,23 @@ def by_modality(members: Sequence[Member]) -> dict[Modality, Member]:
         windows = ", ".join(f"{span / 1e6:g} s" for span in sorted(spans))
         raise OptionError(f"--merge: the members have windows of {windows}, expected one")
     return {modality: found[modality] for modality in MODALITIES if modality in found}
+
+
+def trusted(module: LateFusion, members: Sequence[Member], config: MergeConfig) -> None:
+    """Weaken the members in `module` whose modality is trusted less. Raises as `by_modality`, and
+    `OptionError` for a modality that no member takes."""
+    found = by_modality(members)
+    if others := sorted(set(config.trust) - set(found)):
+        raise OptionError(
+            f"--merge: trust has {', '.join(others)}, expected some of {', '.join(found)}, which the "
+            "members take"
+        )
+    with torch.no_grad():
+        for modality, share in config.trust.items():
+            number = members.index(found[modality])
+            module.weights[number] *= share
+            if module.biases is not None and module.biases.dim() > 1:
+                module.biases[number] *= share
 
 
 def write_merged(members: Sequence[Member], config: MergeConfig, folder: Path) -> Engines:

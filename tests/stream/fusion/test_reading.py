@@ -14,10 +14,10 @@ JOY, ANGER, UNSURE = (0.0, 4.0, 0.0), (0.0, 0.0, 4.0), (0.2, 0.0, 0.3)
 BOTH = "video", "voice"
 
 
-def decoder(conflict, least=None):
+def decoder(conflict, least=None, temperature=()):
     limits = {"video": 0.5, "voice": 0.5, "video+voice": 0.6}
     pair = {} if conflict is None else {"video+voice": conflict}
-    calibration = Calibration((1 / 3,) * 3, {}, limits, pair)
+    calibration = Calibration((1 / 3,) * 3, dict(temperature), limits, pair)
     manifest = structs.replace(
         read_manifest(find_bundle("pocket")), labels=LABELS, calibration=calibration
     )
@@ -51,6 +51,12 @@ def test_a_contradiction_below_the_limit_leaves_the_label_of_both_together():
 def test_without_a_label_any_contradiction_is_the_reason():
     found = read(decoder(0.8), (0, 1, 1), JOY, (0.0, 0.0, 2.0))
     assert (found.label, found.abstain) == (None, "conflict")
+
+
+def test_what_counts_little_in_a_pair_contradicts_nothing_however_sure_it_is_alone():
+    sure = decoder(0.8, temperature={"voice": 0.2, "video+voice": 1.0})
+    assert read(sure, (0, 3, 1), JOY, (0.0, 0.0, 0.9)).label == "joy"
+    assert read(sure, (0, 3, 1), JOY, (0.0, 0.0, 4.0)).abstain == "conflict"
 
 
 def test_a_divergence_is_in_bits():

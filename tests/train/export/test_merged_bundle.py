@@ -172,6 +172,32 @@ def test_a_modality_of_a_bundle_gives_what_the_bundle_gives_without_the_others(t
         write_one_modality(str(tmp_path / "one"), "text", tmp_path / "text", report=silent)
 
 
+def test_trust_weakens_a_modality_beside_others_and_leaves_it_as_sure_alone(trained):
+    root, data = trained
+    recipe = recipes()["evidence"]
+    for name, trust in (("all", ""), ("half", "[trust]\nvoice = 0.5\n")):
+        (root / "trust.toml").write_text(FILE + trust)
+        assemble(recipe, data, root / "runs", root / name, merge=root / "trust.toml", report=silent)
+    feeds = random_feeds(root / "all")
+    alone = {
+        kept: {n: np.zeros_like(v) if n.startswith(left) else v for n, v in feeds.items()}
+        for kept, left in (("voice", "video"), ("video", "voice"))
+    }
+    for kept, share in (("voice", 0.5), ("video", 1.0)):
+        found, whole = (head(root / name, alone[kept]) for name in ("half", "all"))
+        np.testing.assert_allclose(found, share * whole, atol=1e-4)
+    half, whole = (read_manifest(root / name).calibration.temperature for name in ("half", "all"))
+    assert half["voice"] == pytest.approx(0.5 * whole["voice"], rel=0.02)
+    assert half["video"] == whole["video"]
+    assert "count in use: voice 0.5" in (root / "half/CARD.md").read_text()
+    for trust, message in (("text = 0.5", "trust has text"), ("voice = 1.5", "voice|trust")):
+        (root / "wrong.toml").write_text(f"{FILE}[trust]\n{trust}\n")
+        with pytest.raises(OptionError, match=message):
+            assemble(
+                recipe, data, root / "runs", root / "no", merge=root / "wrong.toml", report=silent
+            )
+
+
 def test_a_face_engine_comes_from_a_bundle_or_a_file_with_its_settings(tmp_path):
     folder = tmp_path / "new"
     folder.mkdir()

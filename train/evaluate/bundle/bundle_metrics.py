@@ -176,12 +176,16 @@ def find_conflicts(
     outputs: Mapping[Subset, BundleOutputs], calibration: Calibration
 ) -> dict[str, float]:
     """`conflict_limit` of each pair of modalities, such as ``video+voice``."""
-    limits = {}
+    limits, prior = {}, np.asarray(calibration.prior)
     for subset, found in outputs.items():
         if subset is None or len(subset) != 2:
             continue
-        one, other = (_alone(outputs, modality, found, calibration) for modality in subset)
         name = "+".join(subset)
+        temperature = calibration.temperature.get(name, 1.0)
+        one, other = (
+            probabilities(_alone(outputs, modality, found), prior, temperature)
+            for modality in subset
+        )
         limit = calibration.min_confidence.get(name, 0.0)
         limits[name] = conflict_limit(_probabilities(found, calibration), one, other, limit)
     return limits
@@ -203,14 +207,12 @@ def neutral_logits(
 
 
 def _alone(
-    outputs: Mapping[Subset, BundleOutputs],
-    modality: Modality,
-    found: BundleOutputs,
-    calibration: Calibration,
+    outputs: Mapping[Subset, BundleOutputs], modality: Modality, found: BundleOutputs
 ) -> NDArray[np.float64]:
-    """The probabilities (n, C) of one modality alone for the samples of `found`, which all have it."""
+    """The logits (n, C) of one modality alone for the samples of `found`, which all have it."""
     of = outputs[(modality,)]
-    return _probabilities(of, calibration)[np.searchsorted(of.samples, found.samples)]
+    logits = of.outputs["logits"][np.searchsorted(of.samples, found.samples)]
+    return np.asarray(logits, np.float64)
 
 
 def _probabilities(found: BundleOutputs, calibration: Calibration) -> NDArray[np.float64]:
