@@ -366,7 +366,7 @@ def calibration_error(of):
 
 
 def test_confidence_of_each_set_of_modalities():
-    measured = result("confidence_pocket_0.4.0")["rows"]
+    measured = result("confidence_pocket_0.5.0")["rows"]
     rows = table(RESULTS, "| modalities | accuracy | ECE clean |")
     assert set(rows) == set(measured)
     for name, cells in rows.items():
@@ -387,7 +387,7 @@ def test_confidence_of_each_set_of_modalities():
 
 
 def test_confidence_in_people_and_degradations():
-    measured = result("confidence_pocket_0.4.0")["rows"]
+    measured = result("confidence_pocket_0.5.0")["rows"]
     rows = table(RESULTS, "| voice of | samples |")
     assert set(rows) == set(measured["voice"]["by_person"])
     for name, cells in rows.items():

@@ -21,6 +21,7 @@ from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
 from affectstream.engines.errors import EngineError
+from affectstream.engines.fp16.stored import read_stored_weights
 from affectstream.engines.runtimes.onnx import OnnxEngine
 from affectstream.engines.spec import Array, check_feeds
 
@@ -36,6 +37,8 @@ class Fp16Reference(AbstractContextManager["Fp16Reference"]):
         self.largest: dict[str, float] = {}
         self._name = path.name
         model = onnx.load(str(path))
+        # `onnx.reference` dequantizes in some versions of the operators only.
+        read_stored_weights(model)
         self._computed = [
             name for node in model.graph.node if node.op_type != "Constant" for name in node.output
         ]

@@ -1,13 +1,14 @@
-"""Weights that a file stores as FP16 to be small, while the graph computes in FP32."""
+"""Weights that a file stores in 16 or 8 bits to be small, while the graph computes in FP32."""
 
 from __future__ import annotations
 
 import numpy as np
-from onnx import ModelProto, TensorProto, numpy_helper
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
 
 def read_stored_weights(model: ModelProto) -> None:
-    """Replace each FP16 weight that only a cast to FP32 reads by the FP32 weight that the cast makes.
+    """Replace each weight that is stored as FP16 or INT8, and that one node makes FP32, by the FP32 weight.
 
     The graph computes what it computed before. After it, `is_fp16` tells a graph whose author chose FP16 from
     one whose weights are only stored so.
@@ -17,14 +18,32 @@ def read_stored_weights(model: ModelProto) -> None:
     for node in graph.node:
         for name in node.input:
             readers[name] = readers.get(name, 0) + 1
-    stored = {w.name: w for w in graph.initializer if w.data_type == TensorProto.FLOAT16}
+    weights = {weight.name: weight for weight in graph.initializer}
     for node in list(graph.node):
-        if node.op_type != "Cast" or node.input[0] not in stored or readers[node.input[0]] > 1:
+        if not all(name in weights and readers[name] == 1 for name in node.input):
             continue
-        if node.attribute[0].i != TensorProto.FLOAT:
+        values = _single(node, [weights[name] for name in node.input])
+        if values is None:
             continue
-        weight = stored[node.input[0]]
-        values = numpy_helper.to_array(weight).astype(np.float32)
         graph.initializer.append(numpy_helper.from_array(values, node.output[0]))
-        graph.initializer.remove(weight)
+        for name in node.input:
+            graph.initializer.remove(weights[name])
         graph.node.remove(node)
+
+
+def _single(node: NodeProto, stored: list[TensorProto]) -> NDArray[np.float32] | None:
+    """What `node` makes of the weight that is `stored`; None if it is another node."""
+    types = [weight.data_type for weight in stored]
+    settings = {attribute.name: attribute.i for attribute in node.attribute}
+    if (
+        node.op_type == "Cast"
+        and types == [TensorProto.FLOAT16]
+        and settings["to"] == TensorProto.FLOAT
+    ):
+        return numpy_helper.to_array(stored[0]).astype(np.float32)
+    if node.op_type == "DequantizeLinear" and types == [TensorProto.INT8, TensorProto.FLOAT]:
+        codes, scales = (numpy_helper.to_array(weight) for weight in stored)
+        shape = [1] * codes.ndim
+        shape[settings.get("axis", 1)] = scales.size
+        return np.asarray(codes * scales.reshape(shape), np.float32)
+    return None

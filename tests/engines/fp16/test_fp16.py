@@ -111,7 +111,8 @@ def test_true_fp16_arithmetic_agrees_with_fp32(source):
         assert compare(whole, half, feeds, repeats=1).passed
         assert max(half.largest.values()) < 3e4
         exact = compare(whole, same, feeds, repeats=1)
-        limit = 1e-3 if source.stem == "face_geometry" else 2e-5  # its measures are degrees
+        # Measures of a face are degrees; ONNX Runtime multiplies matrices of 8 bits in 8 bits.
+        limit = {"face_geometry": 1e-3, "voice_encoder": 2e-2}.get(source.stem, 2e-5)
         assert max(gap.max_abs for gap in exact.outputs) < limit, "the interpreter itself is wrong"
 
 

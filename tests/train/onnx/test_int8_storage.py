@@ -11,6 +11,7 @@ import onnx
 import torch
 from torch import nn
 
+from affectstream.engines.fp16.derive import fp16_file
 from affectstream.engines.runtimes.onnx import OnnxEngine
 from affectstream.train.onnx.int8_storage import quantize, store_weights_as_int8
 from affectstream.train.onnx.onnx_export import to_onnx
@@ -34,6 +35,10 @@ def test_weights_take_a_quarter_of_the_space(tmp_path: Path) -> None:
     # TensorRT takes constants of 8 bits before this node only.
     read = {node.input[0] for node in graph.node if node.op_type == "DequantizeLinear"}
     assert stored and stored == read
+    half = fp16_file(path)
+    assert not any(node.op_type == "DequantizeLinear" for node in onnx.load(str(half)).graph.node)
+    with OnnxEngine(half) as engine:
+        assert np.abs(engine.run({"x": example.numpy()})["y"] - after).max() < 0.01 * before.std()
 
 
 @pytest.mark.parametrize("axis", [0, 1])
