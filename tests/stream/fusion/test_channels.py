@@ -67,7 +67,9 @@ def test_each_side_of_a_call_without_a_picture_is_read_for_its_person(recognizer
     assert warnings(both) == []
 
     quiet = score(recognizer, record(tmp_path / "muted.wav", ANN, 0 * BEN))
-    assert scores(quiet, 1) == scores(both, 1)
+    # A batch of one side and one of both round differently.
+    for alone, beside in zip(scores(quiet, 1), scores(both, 1), strict=True):
+        assert alone == (beside if beside is None else pytest.approx(beside, abs=2e-4))
     assert {(e.abstain, e.assigned_by) for e in emotions(quiet, 2)} == {("no_speech", None)}
 
     other = score(recognizer, call, Assignment(channels=(2, 1)))
