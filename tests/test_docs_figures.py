@@ -344,7 +344,8 @@ def test_batch():
     assert found["recordings"] == 200 and found["damaged"] == 12 and found["listed"] == 11
     assert found["same_results"] and found["shards_same_results"]
     kills = result("batch_kills")
-    assert kills["kills"] == 40 and kills["resumed_same_results"]
+    assert kills["recordings"] == 200 and kills["damaged"] == 12 and kills["kills"] == 40
+    assert kills["resumed_same_results"] and kills["rescored"] == 0
     agree(
         shown["seconds of media for a second of processor time"],
         [run["media_s"] / run["cpu_s"] for run in (one, two)],
