@@ -61,15 +61,9 @@ def _noise(crop: Crop, random: Random) -> Crop:
     return _levels(crop + random.normal(0.0, 15.0, crop.shape[:2])[..., None])
 
 
-def _blur(crop: Crop, random: Random) -> Crop:
-    """A Gaussian of 3 % of the side (1.5 of 48 pixels)."""
-    return _levels(cv2.GaussianBlur(crop, (0, 0), crop.shape[0] / 32.0))
-
-
-def _soft(crop: Crop, random: Random) -> Crop:
-    """Nearly as blurred as a face may be of which a recognizer says something (see `assess_quality`): a
-    Gaussian of 0.8 of 48 pixels."""
-    return _levels(cv2.GaussianBlur(crop, (0, 0), crop.shape[0] / 60.0))
+def _blur(crop: Crop, random: Random, *, part: float) -> Crop:
+    """With a Gaussian whose deviation is the side of the crop over `part`."""
+    return _levels(cv2.GaussianBlur(crop, (0, 0), crop.shape[0] / part))
 
 
 def _few_pixels(crop: Crop, random: Random) -> Crop:
@@ -136,7 +130,7 @@ def _levels(values: ArrayLike) -> Crop:
 
 FACES: dict[str, Callable[[Crop, Random], Crop]] = {
     "noise, 15 levels": _noise,
-    "blur": _blur,
+    "blur": partial(_blur, part=32.0),  # 1.5 of 48 pixels
     "24 pixels": _few_pixels,
     "JPEG 30": _jpeg,
     "a fifth of the light": _dark,
@@ -148,9 +142,10 @@ FACES: dict[str, Callable[[Crop, Random], Crop]] = {
     "mirrored": _mirrored,
 }
 """How much of its accuracy an encoder keeps on such faces is measured."""
-PAIRED_FACES = {
+PAIRED_FACES: dict[str, Callable[[Crop, Random], Crop]] = {
     "noise": _noise,
-    "blur": _soft,
+    # Nearly as much as a face may have of which a recognizer says something (see `assess_quality`).
+    "blur": partial(_blur, part=60.0),
     "few_pixels": _few_pixels,
     "jpeg": _jpeg,
     "dark": _dark,

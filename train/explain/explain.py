@@ -145,10 +145,10 @@ def _explain_video(
         document["attention"] = [_layer(number, one) for number, one in enumerate(layers)]
         pictures["attention_heads"] = draw_heads(crops[-1], layers)
         flow = maps["attention_rollout"] = rollout(layers)
-        ends = beyond_even(flow).min(), beyond_even(flow).max()
+        shares = 1 + beyond_even(flow)
         document["rollout"] = {
-            name: _rounded(1 + float(end))
-            for name, end in zip(("smallest", "largest"), ends, strict=True)
+            "smallest": _rounded(float(shares.min())),
+            "largest": _rounded(float(shares.max())),
         }
     elif (cam := grad_cam(part, column)) is not None:
         document["grad_cam"] = {"layer": cam[0], "shape": list(cam[1].shape)}

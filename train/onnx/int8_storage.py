@@ -28,9 +28,8 @@ def _int8(name: str, values: NDArray[np.float32]) -> Stored | None:
     codes, scales, axis = quantize(values)
     stored, factors = f"{name}_int8", f"{name}_scales"
     node = helper.make_node("DequantizeLinear", [stored, factors], [name], axis=axis)
-    return [numpy_helper.from_array(codes, stored), numpy_helper.from_array(scales, factors)], [
-        node
-    ]
+    weights = [numpy_helper.from_array(codes, stored), numpy_helper.from_array(scales, factors)]
+    return weights, [node]
 
 
 def quantize(values: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32], int]:

@@ -242,10 +242,8 @@ def ranks(title: str, mean_ranks: Sequence[tuple[str, float]], distance: float) 
         parts.append(_line(across(ordered[i][1]) - 3, y, across(ordered[j][1]) + 3, y, "series1"))
     top = 48.0 + 7 * len(groups)
     better = (count + 1) // 2
-    rows = [
-        *range(better),
-        *range(count - better - 1, -1, -1),
-    ]  # the outermost on top: lines do not cross
+    # The outermost on top: lines do not cross.
+    rows = [*range(better), *reversed(range(count - better))]
     for number, (row_number, (name, rank)) in enumerate(zip(rows, ordered, strict=True)):
         x, y = across(rank), top + row * row_number + 10
         end, anchor = (left - 6, "end") if number < better else (left + wide + 6, "start")

@@ -182,12 +182,10 @@ def find_conflicts(
             continue
         name = "+".join(subset)
         temperature = calibration.temperature.get(name, 1.0)
-        one, other = (
-            probabilities(_alone(outputs, modality, found), prior, temperature)
-            for modality in subset
-        )
-        limit = calibration.min_confidence.get(name, 0.0)
-        limits[name] = conflict_limit(_probabilities(found, calibration), one, other, limit)
+        fused = found.outputs["logits"].astype(np.float64)
+        alone = (_alone(outputs, modality, found) for modality in subset)
+        both, one, other = (probabilities(z, prior, temperature) for z in (fused, *alone))
+        limits[name] = conflict_limit(both, one, other, calibration.min_confidence.get(name, 0.0))
     return limits
 
 
@@ -213,9 +211,3 @@ def _alone(
     of = outputs[(modality,)]
     logits = of.outputs["logits"][np.searchsorted(of.samples, found.samples)]
     return np.asarray(logits, np.float64)
-
-
-def _probabilities(found: BundleOutputs, calibration: Calibration) -> NDArray[np.float64]:
-    temperatures = [calibration.temperature.get(name, 1.0) for name in found.modalities]
-    logits = found.outputs["logits"].astype(np.float64) / np.array(temperatures)[:, None]
-    return probabilities(logits, np.asarray(calibration.prior), 1.0)
