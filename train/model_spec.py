@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from affectstream.engines.manifest import CropKind, Tone
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.data.sample import decode_crop
+from affectstream.train.data.sketch import fingerprints, sketch
 from affectstream.train.loader.window_spec import WindowSpec
 from affectstream.train.losses import LossConfig
 from affectstream.train.networks.network import NetworkSpec, Value
@@ -43,6 +44,8 @@ class DataSource:
     """Languages of its texts, as far as it names them."""
     participants: int | None = None
     """How many it names; None if an older checkpoint does not say."""
+    samples: str = ""
+    """Sketch of the samples that trained, see `data.sketch`; empty if an older checkpoint has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +135,7 @@ def data_source(dataset: Dataset, rows: NDArray[np.int64]) -> DataSource:
         shared_participants=len(info.shared_participants),
         languages=tuple(sorted(languages)),
         participants=info.participants,
+        samples=sketch(fingerprints(dataset, rows)),
     )
 
 

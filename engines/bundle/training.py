@@ -120,12 +120,14 @@ def check_training(folder: Path, manifest: Manifest) -> list[TrainingPart]:
     return parts
 
 
-def copy_training(source: Path, before: Manifest, folder: Path, manifest: Manifest) -> None:
+def copy_training(
+    source: Path, before: Manifest, folder: Path, manifest: Manifest, *, weights: bool = True
+) -> None:
     """Copy the parts of the bundle in `source` that the bundle in `folder`, with `manifest`, still has.
 
-    A part of `training/` itself stays there if the new bundle has all engines that were exported from it; any
-    other goes into a sub-folder, under a name that is free. Raises `BundleError` as `training_parts`,
-    `OSError` if the disk refuses.
+    Without `weights` they say only what trained their engines. A part of `training/` itself stays there if
+    the new bundle has all engines that were exported from it; any other goes into a sub-folder, under a name
+    that is free. Raises `BundleError` as `training_parts`, `OSError` if the disk refuses.
     """
     own = {role: part.sha256 for role, part in engine_parts(manifest).items()}
     for part in training_parts(source, before):
@@ -139,8 +141,10 @@ def copy_training(source: Path, before: Manifest, folder: Path, manifest: Manife
             target = free_part(root, part.folder.name if inside else part.recipe)
         target.mkdir(parents=True, exist_ok=True)
         content: dict[str, Any] = msgspec.json.decode((part.folder / RECIPE).read_bytes())
+        if not weights:
+            content.pop("weights_sha256", None)
         write_recipe(content, kept, target)
-        if part.weights.is_file():
+        if weights and part.weights.is_file():
             shutil.copyfile(part.weights, target / WEIGHTS)
 
 

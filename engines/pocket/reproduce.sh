@@ -7,8 +7,8 @@
 # there already is not made again, and an interrupted run continues. TEACHER (WORK/teacher) holds what MediaPipe's
 # face mesh says of the pictures: see train/data/teachers/face_mesh.py, which needs an environment of its own.
 # WHISPER (WORK/whisper) holds `model.bin` of faster-whisper-tiny.en, or `model.safetensors` of openai/whisper-tiny.en.
-# The bundle that it makes has a folder `training/`, with which `affectstream teach` refits encoders; the one in the
-# package leaves it out.
+# The bundle that it makes has the weights of its networks in `training/`, with which `affectstream teach` refits
+# encoders; the one in the package says there only what they were trained on.
 set -eu
 data=$(realpath "$1")
 mkdir -p "$2"

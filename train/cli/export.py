@@ -69,7 +69,9 @@ def export(
     if half_life is not None and not isinstance(found, NetRecipe):
         raise OptionError(f"--half-life means nothing for {recipe}: it learns no encoder of frames")
     if isinstance(found, FusionRecipe):
-        assemble_fusion(found, data, runs, output, merge=merge, calibrate_on=calibrate)
+        assemble_fusion(
+            found, data, runs, output, merge=merge, calibrate_on=calibrate, weights=weights
+        )
     elif merge is not None or calibrate is not None:
         flag = "--calibrate" if merge is None else "--merge"
         raise OptionError(f"{flag} means nothing for {recipe}: it joins no bundles")

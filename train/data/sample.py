@@ -28,6 +28,8 @@ from affectstream.stream.speaker_metadata import Gender
 
 Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
+UNSEEN: tuple[Split, ...] = ("valid", "test")
+"""Those from which no network learns."""
 Part = Literal["train", "valid", "test", "unseen"]
 """A split, or all from which no encoder learns: valid and test."""
 GENDERS: tuple[Gender, ...] = get_args(Gender)

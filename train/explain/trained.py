@@ -52,10 +52,10 @@ def load_trained(path: Path) -> TrainedNetwork:
             f"{path}: recipe {saved['recipe']!r} is not one network: explain its members one by one, or its "
             "bundle with 'affectstream explain'"
         )
+    states = saved["average"] if path.is_file() else saved_tensors(path, saved)
     with version_errors(path, saved):
         bound = recipe.restore(saved["setting"])
         network = bound.module()
-        states = saved["average"] if path.is_file() else saved_tensors(path, saved)
         network.load_state_dict(dict(states))
         if saved.get("half_life"):
             set_half_life(network.head, saved["half_life"])

@@ -54,9 +54,11 @@ def assemble(
     *,
     merge: Path | None = None,
     calibrate_on: Path | None = None,
+    weights: bool = True,
     report: Report = print,
 ) -> None:
-    """Write the bundle of the run ``runs/<recipe>``, members included, into `output`.
+    """Write the bundle of the run ``runs/<recipe>``, members included, into `output`; without `weights` their
+    `training/` says only what trained them.
 
     With `merge`, a file as `merged_bundle` describes it, the members become one bundle with one head. With
     `calibrate_on`, another prepared set, the bundle is calibrated on all of its samples. Raises as
@@ -81,7 +83,7 @@ def assemble(
         bound.export(module, folder)
         if config is None:
             for member in members:
-                _copy(member, folder / member.name)
+                _copy(member, folder / member.name, weights=weights)
             # Only the data: the references to the members name folders of this machine.
             setting = {"data": bound.spec_dict()["data"]}
             (folder / TRAINING).mkdir()
@@ -112,7 +114,9 @@ def assemble(
         )
         if config is not None:
             for member in members:
-                copy_training(member.folder, member.manifest, folder, exported.manifest)
+                copy_training(
+                    member.folder, member.manifest, folder, exported.manifest, weights=weights
+                )
         steps.check_opens(folder, exported.manifest, report)
     shares = zip(spec.members, _percent(module), strict=True)
     report("weights: " + ", ".join(f"{member.name} {share:.1f} %" for member, share in shares))
@@ -137,7 +141,7 @@ def _with_detector(exported: steps.Exported, folder: Path, clips: Path) -> steps
     return replace(exported, manifest=manifest)
 
 
-def _copy(member: Member, folder: Path) -> None:
+def _copy(member: Member, folder: Path, *, weights: bool) -> None:
     """Copy what serving and evaluation need; public models are pulled again, not copied."""
     folder.mkdir()
     own = [part.file for part in file_parts(member.manifest) if part.model is msgspec.UNSET]
@@ -145,7 +149,7 @@ def _copy(member: Member, folder: Path) -> None:
         if (member.folder / name).is_file():
             shutil.copyfile(member.folder / name, folder / name)
     copy_texts(member.folder, folder)
-    copy_training(member.folder, member.manifest, folder, member.manifest)
+    copy_training(member.folder, member.manifest, folder, member.manifest, weights=weights)
     if (member.folder / RECIPE).is_file():  # of before there was `training/`
         write_recipe(portable_recipe(read_run_or_bundle(member.folder)), {}, folder)
 

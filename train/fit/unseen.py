@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from affectstream.engines.bundle.folder import MANIFEST, read_manifest
 from affectstream.engines.bundle.training import training_folders
-from affectstream.train.data.dataset import read_info
+from affectstream.train.data.dataset import Dataset, read_info
+from affectstream.train.data.sample import SPLITS, UNSEEN
+from affectstream.train.data.sketch import fingerprints, share_in
 from affectstream.train.errors import RunError
 from affectstream.train.fit.checkpoint import dataset_of
 from affectstream.train.fit.warm_start import read_run_or_bundle
 
+REFUSED_SHARE = 0.05
+"""So many samples may be copies of training ones: FER2013 holds some of its pictures in two splits."""
+
 
 def check_unseen(folder: Path, data: Path, split: str | None = None) -> None:
     """Raise `RunError` if the run or bundle in `folder`, or a member of it, was trained on the samples of
-    `split` of `data`, or on any samples of it under other splits.
+    `split` of `data`, or on any samples of it under other splits; without `split`, on those of valid or test.
 
-    A network whose files do not name its training data passes, as `pocket` does in the package.
+    A network whose files do not name its training data passes. Those of earlier versions have no sketch of
+    their samples and are found only by the hash of a whole data set.
     """
     info = read_info(data)
     for name, source in _training_data(folder):
@@ -28,19 +36,38 @@ def check_unseen(folder: Path, data: Path, split: str | None = None) -> None:
                 f"{name} was trained on these samples under other splits, and may have learned from those "
                 "that would evaluate it: give the data set that it was trained on"
             )
-        if same_samples and split == "train":
+        if same_samples and split != "train":
+            continue
+        share = 1.0 if same_samples else _share(source, data, (split,) if split else UNSEEN)
+        if share > REFUSED_SHARE:
             raise RunError(
-                f"{name} was trained on split train of this data set: figures on these samples say nothing "
-                "about others; give --split valid or test"
+                f"{name} was trained on {_percent(share)} of split {split or 'valid or test'} of "
+                f"{data}: figures on these samples say nothing about others; give samples that it has "
+                "not seen, such as --split valid or test of the data set that it was trained on"
             )
 
 
 def was_trained_on(folder: Path, data: Path) -> bool:
-    """Whether split train of `data` is known to have trained the run or bundle in `folder`, or a member."""
+    """Whether samples of `data` are known to have trained the run or bundle in `folder`, or a member."""
     info = read_info(data)
     return any(
-        source.get("content_sha256") == info.content_sha256 for _, source in _training_data(folder)
+        source.get("content_sha256") == info.content_sha256
+        or _share(source, data, SPLITS) > REFUSED_SHARE
+        for _, source in _training_data(folder)
     )
+
+
+def _share(source: Mapping[str, Any], data: Path, splits: Sequence[str]) -> float:
+    """Share of the samples of these `splits` of `data` that are among those that trained."""
+    if not source.get("samples"):
+        return 0.0
+    dataset = Dataset(data, large=())
+    rows = np.flatnonzero(np.isin(dataset.column("split").astype(str), splits))
+    return share_in(source["samples"], fingerprints(dataset, rows))
+
+
+def _percent(share: float) -> str:
+    return "all" if share == 1 else f"about {share:.0%}"
 
 
 def _training_data(folder: Path) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -120,15 +120,19 @@ def saved_tensors(folder: Path, saved: Mapping[str, Any]) -> Mapping[str, Tensor
                 f"{path} was changed: its SHA-256 is not that in recipe.json; restore it"
             )
         return load_file(path)
-    if (folder / MANIFEST).is_file():
-        raise RunError(f"--init {folder}: this bundle has no {WEIGHTS}: {_advice(folder)}")
+    if saved or (folder / MANIFEST).is_file():
+        raise RunError(f"--init {folder}: it has no {WEIGHTS}: {_advice(folder)}")
     raise RunError(
         f"--init {folder}: neither a run nor a bundle; expected {BEST} or {WEIGHTS} in it"
     )
 
 
 def _advice(folder: Path) -> str:
-    parts = [part for part in training_folders(folder) if part.name != TRAINING]
+    parts = [
+        part
+        for part in training_folders(folder)
+        if part.name != TRAINING and (part / WEIGHTS).is_file()
+    ]
     if parts:
         return f"name one of its networks: {', '.join(map(str, parts))}"
     return "export it again without --no-weights, or start from the run"

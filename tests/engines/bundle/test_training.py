@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from affectstream.engines.bundle.folder import MANIFEST, read_manifest
+from affectstream.engines.bundle.folder import MANIFEST, find_bundle, read_manifest
 from affectstream.engines.bundle.training import (
     RECIPE,
     TRAINING,
@@ -38,6 +38,29 @@ def test_a_bundle_without_it_is_as_before(bundle):
     assert check_training(bundle, read_manifest(bundle)) == []
     said = {finding.text for finding in examine(bundle)}
     assert "training/: none, so only its head can be taught" in said
+
+
+def test_pocket_says_what_trained_its_networks():
+    pocket = find_bundle("pocket")
+    parts = check_training(pocket, read_manifest(pocket))
+    assert {role for part in parts for role in part.engines} == {
+        "face_encoder",
+        "voice_encoder",
+        "text_encoder",
+    }
+    for part in parts:
+        data = json.loads((part.folder / RECIPE).read_text())["setting"]["data"]
+        assert len(data["samples"]) == 1000 * 12
+        assert part.weights_sha256 is None
+
+
+def test_a_copy_without_weights_says_only_what_trained_it(bundle, tmp_path):
+    other = plain(tmp_path / "other", takes=("voice", "text"))
+    shutil.rmtree(other / TRAINING, ignore_errors=True)
+    manifest = read_manifest(bundle)
+    copy_training(bundle, manifest, other, manifest, weights=False)
+    (found,) = check_training(other, manifest)
+    assert not found.weights.exists() and "without weights" in str(found)
 
 
 def test_doctor_shows_and_checks_it(bundle):

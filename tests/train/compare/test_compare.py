@@ -276,7 +276,7 @@ def test_a_bundle_is_not_measured_on_what_it_learned(trained, capsys, tmp_path):
     assert run_command(*evaluate, tmp_path / "turned", "--split", "test") != exits.DONE
     assert "bundle was trained on these samples under other splits" in capsys.readouterr().err
     assert run_command(*evaluate, data, "--split", "train") != exits.DONE
-    assert "was trained on split train of this data set" in capsys.readouterr().err
+    assert "was trained on all of split train of" in capsys.readouterr().err
     to = ("--output", tmp_path / "out")
     assert run_command(*evaluate, data, "--split", "valid", *to) == exits.DONE
     assert "trained on" not in capsys.readouterr().err

@@ -21,7 +21,7 @@ from affectstream.train.data.dataset import INFO, Dataset
 from affectstream.train.data.degrade import degraded
 from affectstream.train.data.reading.crops import Cropper
 from affectstream.train.data.reading.reader import Job, JobResult, Options, RawDataset, Reader
-from affectstream.train.data.sample import Part, Sample, Split
+from affectstream.train.data.sample import UNSEEN, Part, Sample, Split
 from affectstream.train.data.splits import joined_groups, split_by_group
 from affectstream.train.errors import DataError, DataMissing
 
@@ -29,8 +29,6 @@ Key = tuple[Split | None, str]
 Pools = dict[Key, list[int]]
 
 HALVES = {"train": 0.5, "valid": 0.5}
-UNSEEN: tuple[Split, ...] = ("valid", "test")
-"""The splits from which no encoder learns."""
 
 _FIELDS = {
     "video": ("crops", "crop_times_us", "frames_seen", "start_us", "end_us"),

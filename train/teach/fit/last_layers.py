@@ -227,7 +227,10 @@ def find_last_layers(bundle: Bundle, note: Callable[[str], None]) -> dict[Modali
         if not own:
             continue
         if part.weights_sha256 is None:
-            note(f"the {' and '.join(own)} encoder was exported without its weights (--no-weights)")
+            note(
+                f"the {' and '.join(own)} encoder stays as it is: its weights are not in training/ "
+                "(docs/reference/bundles.md says how to have them)"
+            )
             continue
         trained = load_trained(part.folder)
         network = trained.network

@@ -1,0 +1,53 @@
+"""Fingerprints of samples, and the sketch that tells whether others are among them."""
+
+import numpy as np
+import pytest
+
+from affectstream.train.data.dataset import Dataset
+from affectstream.train.data.prepare.prepare import PrepareConfig, prepare
+from affectstream.train.data.resplit import resplit
+from affectstream.train.data.sketch import KEPT, fingerprints, share_in, sketch
+from tests.support.prepared import samples, utterances, write
+
+
+def prints(folder, split):
+    dataset = Dataset(folder)
+    return fingerprints(dataset, dataset.rows_of(split))
+
+
+def made_up(rng, count):
+    return {rng.bytes(6).hex() for _ in range(count)}
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 1.0])
+@pytest.mark.parametrize("count", [300, 30_000])
+def test_the_share_of_known_samples_is_told(count, share):
+    rng = np.random.default_rng(0)
+    trained, others = made_up(rng, count), made_up(rng, 5000)
+    known = made_up(np.random.default_rng(0), min(count, round(5000 * share)))
+    evaluated = {*known, *rng.permutation(sorted(others))[: 5000 - len(known)].tolist()}
+    exact = len(known) / len(evaluated)
+    assert share_in(sketch(trained), evaluated) == pytest.approx(exact, abs=0.08 * (count > KEPT))
+
+
+def test_nothing_is_known_of_nothing():
+    assert share_in("", {"0" * 12}) == 0.0
+    assert share_in(sketch({"0" * 12}), set()) == 0.0
+
+
+def test_a_sample_is_the_same_in_every_data_set(tmp_path):
+    made = [*utterances(8, "train"), *utterances(8, "test")]
+    write(tmp_path / "sets/one", made)
+    write(tmp_path / "sets/two", samples(8, "valid", seed=1))
+    own = prints(tmp_path / "sets/one", "train")
+    assert len(own) == 16, "pictures and sound, and the words"
+    assert not own & prints(tmp_path / "sets/one", "test")
+    prepare(PrepareConfig("joined"), tmp_path / "sets", tmp_path / "both")
+    assert prints(tmp_path / "both", "train") == own
+    turned = ["valid"] * 8 + ["train"] * 8
+    resplit(Dataset(tmp_path / "sets/one"), turned, tmp_path / "turned", name="t", may_share=True)
+    assert prints(tmp_path / "turned", "valid") == own
+    for sample in made:
+        sample.crops = sample.audio = None
+    write(tmp_path / "words", made)
+    assert prints(tmp_path / "words", "train") < own
