@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -58,24 +59,52 @@ def test_three_parts_write_what_one_run_writes(damaged, tmp_path, capsys):
 PAGE = Path(__file__).parents[4] / "docs/guides/clusters.md"
 
 
-@pytest.mark.slow
-def test_the_script_for_slurm_runs_as_the_page_shows_it(talks, tmp_path):
-    script = re.search(r"```bash\n(.*?)```", PAGE.read_text(), re.S)[1]
+@pytest.fixture
+def job(talks, tmp_path):
+    """A function that runs a command in a folder with `recordings`, where `affectstream` is this one."""
     command = tmp_path / "bin/affectstream"
     command.parent.mkdir()
     command.write_text(f"#!{sys.executable}\nfrom affectstream.stream.cli import main\n\nmain()\n")
     command.chmod(0o755)
     talks.rename(tmp_path / "recordings")
-    for number in (1, 2):
-        job = {"SLURM_ARRAY_TASK_ID": str(number), "SLURM_ARRAY_TASK_COUNT": "2"}
-        path = os.pathsep.join((str(command.parent), os.environ["PATH"]))
-        done = subprocess.run(
-            ["bash", "-c", script],
+    path = os.pathsep.join((str(command.parent), os.environ["PATH"]))
+
+    def run(*words, **variables):
+        return subprocess.run(
+            words,
             cwd=tmp_path,
-            env={**os.environ, **job, "PATH": path},
+            env={**os.environ, **variables, "PATH": path},
             capture_output=True,
             text=True,
         )
+
+    return run
+
+
+def example(language):
+    return re.search(rf"```{language}\n(.*?)```", PAGE.read_text(), re.S)[1]
+
+
+@pytest.mark.slow
+def test_the_script_for_slurm_runs_as_the_page_shows_it(job, tmp_path):
+    for number in "12":
+        array = {"SLURM_ARRAY_TASK_ID": number, "SLURM_ARRAY_TASK_COUNT": "2"}
+        done = job("bash", "-c", example("bash"), **array)
         assert done.returncode == 0, done.stderr
-    assert set(status(tmp_path / "results").values()) == {"complete"}
-    assert len(status(tmp_path / "results")) == 3
+    assert list(status(tmp_path / "results").values()) == ["complete"] * 3
+
+
+@pytest.mark.slow
+def test_the_rule_for_snakemake_runs_as_the_page_shows_it(job, tmp_path):
+    """A damaged recording is no failed part; what is done is not done again."""
+    snakemake = shutil.which("snakemake")
+    if snakemake is None:
+        pytest.skip("snakemake is not installed: pip install snakemake, best where torch is not")
+    (tmp_path / "Snakefile").write_text(example("snakemake").replace("PARTS = 8", "PARTS = 2"))
+    (tmp_path / "recordings/torn.mp4").write_bytes(b"torn")
+    done = job(snakemake, "--cores", "2")
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (tmp_path / "done").iterdir()) == ["1", "2"]
+    assert sorted(status(tmp_path / "results").values()) == ["complete"] * 3 + ["failed"]
+    again = job(snakemake, "--cores", "2")
+    assert "Nothing to be done" in again.stdout + again.stderr
