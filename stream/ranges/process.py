@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import traceback
@@ -35,6 +36,8 @@ def main() -> None:
         except Exception as error:
             error.add_note("".join(traceback.format_exception(error)))
             caller.send((job.number, job.attempt, error))
+        # A picture whose side data was read refers to itself (PyAV), and keeps the buffers of its decoder.
+        gc.collect()
 
 
 def run() -> None:
