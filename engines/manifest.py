@@ -3,7 +3,7 @@
 The format has a version. A newer major version is refused; older ones are read. Version 1.1 added
 `FilePart.model`, 1.2 `FaceCrop.kind`, `TextPart.context`, `Manifest.metadata` and `Manifest.members`, 1.3
 `FaceCrop.tone`, 1.4 `Engines.face_geometry`, 1.5 `Calibration.conflict`, `Calibration.neutral` and the head
-output `arousal`, and 1.6 `DetectorPart.certain` and `DetectorPart.clear`.
+output `arousal`, 1.6 `DetectorPart.certain` and `DetectorPart.clear`, and 1.7 `DetectorPart.upright`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Annotated, Literal, get_args
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-FORMAT = "1.6"
+FORMAT = "1.7"
 
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Positive = Annotated[int, Meta(gt=0)]
@@ -76,6 +76,9 @@ class DetectorPart(FilePart, frozen=True):
     """Lowest score that makes it certain, with other detections, that a person is there."""
     clear: OpenUnit = 0.8
     """Lowest score for which one detection is enough; not below `certain`."""
+    upright: Probability = 0.0
+    """Lowest score of a face that is surely the right way up. One of a lower score, and a picture without a
+    certain face, are looked at in four turns. 0: never."""
     nms_iou: OpenUnit = 0.3
     color: Literal["rgb", "bgr"] = "rgb"
     layout: Literal["nhwc", "nchw"] = "nhwc"

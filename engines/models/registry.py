@@ -28,6 +28,7 @@ from affectstream.engines.manifest import (
     OpenUnit,
     PlainName,
     Positive,
+    Probability,
     Role,
     Sha256,
     TextPart,
@@ -50,6 +51,7 @@ class DetectorInput(Struct, frozen=True, forbid_unknown_fields=True):
     layout: Literal["nhwc", "nchw"]
     certain: OpenUnit = 0.55
     clear: OpenUnit = 0.8
+    upright: Probability = 0.0
 
     def __post_init__(self) -> None:
         """Raise `ValueError` as `DetectorPart`."""

@@ -36,7 +36,8 @@ class Face:
 
     From detection (`detect`), in pixels of the frame: `box` may reach beyond the frame's edge, `landmarks`
     (5, 2) float32 x, y are in the order of `engines.landmarks.FIVE_POINTS`, `score` in [0, 1] is the
-    detector's confidence, and `certainty` what it means.
+    detector's confidence, and `certainty` what it means. Turned counterclockwise by `turn` quarters, the face
+    is upright, or leans by less than about 45 degrees.
 
     From geometry (`find`), where the bundle has that engine: `geometry`; `landmarks` are its five points.
 
@@ -59,6 +60,7 @@ class Face:
     eyes_open: float | None = None
     mouth_open: float | None = None
     certainty: Certainty = Certainty.CLEAR
+    turn: int = 0
 
     @property
     def center(self) -> tuple[float, float]:

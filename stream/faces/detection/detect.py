@@ -27,8 +27,9 @@ class DetectorSpec:
     """Which pixels a detector takes, and which of its proposals are faces.
 
     Frames are scaled down until the longest side is at most `size` pixels. `threshold` is the lowest
-    score of a face in (0, 1), `certain` and `clear` are those of the degrees of `Certainty`, and `nms_iou` is
-    the overlap above which two boxes are one face.
+    score of a face in (0, 1), `certain` and `clear` are those of the degrees of `Certainty`, `upright` is
+    that of a face that is surely the right way up (0: none is looked at again), and `nms_iou` is the overlap
+    above which two boxes are one face.
     """
 
     size: int = 320
@@ -39,6 +40,7 @@ class DetectorSpec:
     max_faces: int = 16
     certain: float = 0.55
     clear: float = 0.8
+    upright: float = 0.0
 
     def __post_init__(self) -> None:
         if self.size < STRIDES[-1]:
@@ -67,6 +69,7 @@ class DetectorSpec:
             part.layout,
             certain=part.certain,
             clear=part.clear,
+            upright=part.upright,
         )
 
     def certainty(self, score: float) -> Certainty:

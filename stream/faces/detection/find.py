@@ -1,7 +1,8 @@
 """Finding the faces of a picture with their landmarks, for serving and training alike.
 
-The detector finds boxes and five landmarks. Where the bundle has `face_geometry`, that engine measures each
-of these faces, and its landmarks take the place of the detector's.
+The detector finds boxes and five landmarks, and looks again at faces that may lie on their side. Where the
+bundle has `face_geometry`, that engine measures each of these faces, and its landmarks take the place of the
+detector's.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.stream.faces.box import Box, surroundings
 from affectstream.stream.faces.detection.detect import Detector, DetectorSpec, fitted_size
+from affectstream.stream.faces.detection.upright import look_again
 from affectstream.stream.faces.face import Face
 from affectstream.stream.faces.measures.geometry import GeometryEngine
 from affectstream.stream.media.partial_picture import Picture, as_pictures
@@ -57,9 +59,9 @@ class FaceFinder:
             for index, face in enumerate(found)
             if face.is_usable(*picture.shape)
         ]
-        boxes = [(opened[n], faces[n][i].box) for n, i in usable]
+        wanted = [(opened[n], faces[n][i]) for n, i in usable]
         measured = self._geometry.measure(
-            [(picture.part(self.area(box)), box) for picture, box in boxes]
+            [(picture.part(self.area(face.box)), face.box, face.turn) for picture, face in wanted]
         )
         for (number, index), geometry in zip(usable, measured, strict=True):
             if geometry is not None:
@@ -83,8 +85,8 @@ class FaceFinder:
                 found += self._detector.detect([rgb for rgb, _ in reduced[start:index]])
                 start = index
         return [
-            [_scaled(face, scale) for face in faces]
-            for faces, (_, scale) in zip(found, reduced, strict=True)
+            [_scaled(face, scale) for face in look_again(self._detector, rgb, faces)]
+            for faces, (rgb, scale) in zip(found, reduced, strict=True)
         ]
 
 

@@ -20,7 +20,7 @@ from affectstream.engines.spans import span
 from affectstream.engines.spec import Engine
 from affectstream.stream.faces.box import Box, moved, square_around
 from affectstream.stream.faces.crop import cut_square
-from affectstream.stream.faces.measures.pose import Pose
+from affectstream.stream.faces.measures.pose import Pose, turned_right_up
 from affectstream.stream.media.partial_picture import Part
 
 _MEAN_OF_FIVE = np.zeros((len(FIVE_POINTS), len(LANDMARKS)), np.float32)
@@ -66,42 +66,46 @@ class GeometryEngine:
                 return cls(member.engines["face_geometry"], part)
         return None
 
-    def measure(self, faces: Sequence[tuple[Part, Box]]) -> list[Geometry | None]:
-        """The geometry of each face, given as a part of a frame and the face's box in the frame.
+    def measure(self, faces: Sequence[tuple[Part, Box, int]]) -> list[Geometry | None]:
+        """The geometry of each face, given as a part of a frame, the face's box in the frame, and by how many
+        quarters it is turned counterclockwise to be upright.
 
         None where the engine gives numbers that are not finite.
         """
         if not faces:
             return []
-        squares = [square_around(box, self.scale) for _, box in faces]
+        squares = [square_around(box, self.scale) for _, box, _ in faces]
         pixels = np.stack(
             [
-                cut_square(part.rgb, moved(square, -part.x, -part.y), self._size)
-                for (part, _), square in zip(faces, squares, strict=True)
+                np.rot90(cut_square(part.rgb, moved(square, -part.x, -part.y), self._size), turn)
+                for (part, _, turn), square in zip(faces, squares, strict=True)
             ]
         )
         with span("geometry", len(faces)):
             found = run_in_batches(self._engine, {"pixels": pixels}, len(faces))
         return [
-            _geometry(outputs["landmarks"], outputs["measures"], square)
-            for outputs, square in zip(found, squares, strict=True)
+            _geometry(outputs["landmarks"], outputs["measures"], square, turn)
+            for outputs, square, (_, _, turn) in zip(found, squares, faces, strict=True)
         ]
 
 
 def _geometry(
-    landmarks: NDArray[np.float32], measures: NDArray[np.float32], square: Box
+    landmarks: NDArray[np.float32], measures: NDArray[np.float32], square: Box, turn: int
 ) -> Geometry | None:
+    """In the frame, of a face that was turned counterclockwise by `turn` quarters to be measured."""
     if not (np.isfinite(landmarks).all() and np.isfinite(measures).all()):
         return None
     x0, y0, x1, _ = square
     # Landmarks are measured from the edge of the square; in a frame pixel centers are whole numbers.
+    for _ in range(turn):
+        landmarks = np.stack([1 - landmarks[:, 1], landmarks[:, 0]], 1)
     points = landmarks * np.float32(x1 - x0) + np.array([x0 - 0.5, y0 - 0.5], np.float32)
     of = dict(zip(MEASURES, measures.tolist(), strict=True))
     return Geometry(
         landmarks=points,
-        pose=Pose(of["yaw"], of["pitch"], of["roll"]),
+        pose=Pose(of["yaw"], of["pitch"], of["roll"]).turned(turn),
         right_eye=of["right_eye_openness"],
         left_eye=of["left_eye_openness"],
         mouth=of["mouth_openness"],
-        gaze=(of["gaze_yaw"], of["gaze_pitch"]),
+        gaze=turned_right_up(of["gaze_yaw"], of["gaze_pitch"], turn),
     )

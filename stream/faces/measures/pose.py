@@ -46,6 +46,19 @@ class Pose:
         """Between the direction of the face and the camera's axis, in degrees."""
         return angle_from_axis(self.yaw, self.pitch)
 
+    def turned(self, quarters: int) -> Pose:
+        """The pose of the same head in the picture turned clockwise by so many quarters."""
+        if quarters % 4 == 0:
+            return self
+        yaw, pitch = (math.radians(a) for a in (self.yaw, self.pitch))
+        right, up = turned_right_up(math.sin(yaw) * math.cos(pitch), math.sin(pitch), quarters)
+        away = math.cos(yaw) * math.cos(pitch)
+        return Pose(
+            math.degrees(math.atan2(right, away)),
+            math.degrees(math.asin(min(1.0, max(-1.0, up)))),
+            180.0 - (180.0 - self.roll - 90.0 * quarters) % 360.0,
+        )
+
     @property
     def rotation(self) -> NDArray[np.float64]:
         """The rotation (3, 3) float64 from the axes of `FACE_MODEL_MM` to those of the camera (x right, y
@@ -110,6 +123,13 @@ def _pose(rotation: NDArray[np.float64]) -> Pose:
     pitch = math.degrees(math.asin(min(1.0, max(-1.0, -normal[1]))))
     roll = math.degrees(math.atan2(rotation[1, 0], rotation[0, 0]))
     return Pose(yaw, pitch, roll)
+
+
+def turned_right_up(right: float, up: float, quarters: int) -> tuple[float, float]:
+    """A direction in a picture after a clockwise turn by so many quarters."""
+    for _ in range(quarters % 4):
+        right, up = up, -right
+    return right, up
 
 
 def angle_from_axis(yaw: float, pitch: float) -> float:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from affectstream.engines.runtimes.onnx import OnnxEngine
 from affectstream.stream.faces.detection.detect import Detector, DetectorSpec, canvas_size
+from affectstream.stream.faces.detection.upright import look_again
 from affectstream.stream.faces.detection.yunet import box_iou
 from affectstream.stream.faces.face import Face
 from affectstream.train.errors import DataMissing
@@ -153,7 +154,7 @@ class DetectorComparison(AbstractContextManager["DetectorComparison"]):
         """A frame (H, W, 3) uint8 RGB that shows no face: whatever is found is a false alarm."""
         self.empty += 1
         for detector, score in zip(self._detectors, self.scores, strict=True):
-            score.alarms += len(detector.detect([frame])[0])
+            score.alarms += len(_find(detector, frame))
 
     def portrait(self, photo: Frame) -> None:
         """Turn a photo (H, W, 3) uint8 RGB of one person around the face by `ANGLES`.
@@ -173,7 +174,7 @@ class DetectorComparison(AbstractContextManager["DetectorComparison"]):
             turned = cv2.warpAffine(photo, matrix, size, borderMode=cv2.BORDER_REPLICATE)
             for detector, score in zip(self._detectors, self.scores, strict=True):
                 score.portraits += 1
-                found = detector.detect([np.asarray(turned, np.uint8)])[0]
+                found = _find(detector, np.asarray(turned, np.uint8))
                 if found and _holds(found[0], PORTRAIT / 2):
                     score.turned.append((angle, roll_between(upright, found[0].landmarks)))
 
@@ -217,10 +218,15 @@ class DetectorComparison(AbstractContextManager["DetectorComparison"]):
             turned = np.ascontiguousarray(np.rot90(frame, quarters))
             boxes = turn_boxes(sure, frame.shape[1], frame.shape[0], quarters)
             for detector, score in zip(self._detectors, self.scores, strict=True):
-                found = _boxes(detector.detect([turned])[0])
+                found = _boxes(_find(detector, turned))
                 score.found[quarters] += sum(_overlaps(box, found) for box in boxes)
                 if quarters == 0:
                     score.extra += sum(not _overlaps(box, weak) for box in found)
+
+
+def _find(detector: Detector, frame: Frame) -> list[Face]:
+    """As recordings are looked at: those that may lie on their side again."""
+    return look_again(detector, frame, detector.detect([frame])[0])
 
 
 def turn_boxes(

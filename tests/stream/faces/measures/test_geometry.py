@@ -69,7 +69,7 @@ def box_at(x, y, side=80.0):
 @pytest.mark.parametrize("degrees", [0, 30, -75, 90, 180, 270])
 def test_landmarks_are_found_where_they_are_and_the_crop_is_upright(degrees):
     picture, points = face_picture(degrees)
-    (geometry,) = GeometryEngine(DotReader(), PART).measure([(Part(picture), box_at(160, 120))])
+    (geometry,) = GeometryEngine(DotReader(), PART).measure([(Part(picture), box_at(160, 120), 0)])
     assert np.abs(geometry.five_points - points).max() < 1.0
     crop = align_face(picture, geometry.five_points, np.array(TEMPLATE, np.float32), 48)
     for (x, y), color in zip(TEMPLATE, COLORS.values(), strict=True):
