@@ -135,7 +135,7 @@ def data_source(dataset: Dataset, rows: NDArray[np.int64]) -> DataSource:
         shared_participants=len(info.shared_participants),
         languages=tuple(sorted(languages)),
         participants=info.participants,
-        samples=sketch(fingerprints(dataset, rows)),
+        samples=sketch(fingerprints(dataset.folder, rows)),
     )
 
 

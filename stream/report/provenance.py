@@ -46,7 +46,7 @@ def made(recording: ScoredRecording, shown: Mapping[str, Any]) -> dict[str, str]
         "Options": options or "defaults",
         "Purpose": run.get("purpose"),
         "Consent": run.get("consent"),
-        "Ran on": f"{run['device']}, {run['threads']} thread{'s' * (run['threads'] != 1)}",
+        "Ran on": run["device"],
         "Versions": f"{versions}, Python {run['python']}, events {run['schema']}",
     }
     return {name: str(text) for name, text in rows.items() if text}

@@ -150,22 +150,28 @@ def to_row(sample: Sample) -> dict[str, Any]:
     """The row of `SCHEMA` for a sample. Raises `ValueError`, naming the sample, for a bad value."""
     _check(sample)
     row = {f.name: getattr(sample, f.name) for f in fields(sample)}
-    content = hashlib.blake2b(digest_size=16)
     if sample.crops is not None:
-        content.update(np.ascontiguousarray(sample.crops).tobytes())
         row["crops"] = [encode_crop(crop) for crop in sample.crops]
     if sample.crop_times_us is not None:
         row["crop_times_us"] = sample.crop_times_us.tolist()
     if sample.audio is not None:
         row["audio"], row["audio_samples"] = encode_audio(sample.audio), len(sample.audio)
-        content.update(row["audio"])
     for name in BY_EMOTION:
         if (found := getattr(sample, name)) is not None:
             values = [None if math.isnan(value) else value for value in found.tolist()]
             row[name] = dict(zip(EMOTIONS, values, strict=True))
-    empty = sample.crops is None and (sample.audio is None or not sample.audio.any())
-    row["content"] = None if empty else content.hexdigest()
+    row["content"] = content_of(sample.crops, row["audio"])
     return row
+
+
+def content_of(crops: NDArray[np.uint8] | None, audio: bytes | None) -> str | None:
+    """The column `content` of a sample with these pictures and this stored sound (see `SCHEMA`)."""
+    if crops is None and not (audio or b"").strip(b"\0"):
+        return None
+    found = hashlib.blake2b(digest_size=16)
+    found.update(b"" if crops is None else np.ascontiguousarray(crops).tobytes())
+    found.update(audio or b"")
+    return found.hexdigest()
 
 
 def from_row(row: Mapping[str, Any]) -> Sample:

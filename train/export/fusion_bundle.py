@@ -13,7 +13,14 @@ from msgspec import structs
 
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.folder import MANIFEST, Member, file_parts
-from affectstream.engines.bundle.training import RECIPE, TRAINING, copy_training, write_recipe
+from affectstream.engines.bundle.training import (
+    RECIPE,
+    TRAINING,
+    copy_training,
+    free_part,
+    write_recipe,
+)
+from affectstream.engines.manifest import Role
 from affectstream.train.calibration import COVERAGE, EVEN
 from affectstream.train.data.dataset import read_info
 from affectstream.train.errors import RunError
@@ -84,11 +91,7 @@ def assemble(
         if config is None:
             for member in members:
                 _copy(member, folder / member.name, weights=weights)
-            # Only the data: the references to the members name folders of this machine.
-            setting = {"data": bound.spec_dict()["data"]}
-            (folder / TRAINING).mkdir()
-            saved = portable_recipe({"recipe": bound.name, "setting": setting})
-            write_recipe(saved, {}, folder / TRAINING)
+            _write_head(bound, {}, folder / TRAINING)
             make_manifest: steps.MakeManifest = partial(
                 fusion_manifest, members, bound.name, file_part(folder, FUSION), source
             )
@@ -117,9 +120,19 @@ def assemble(
                 copy_training(
                     member.folder, member.manifest, folder, exported.manifest, weights=weights
                 )
+            fused = exported.manifest.engines.fusion.sha256
+            _write_head(bound, {"fusion": fused}, free_part(folder / TRAINING, bound.name))
         steps.check_opens(folder, exported.manifest, report)
     shares = zip(spec.members, _percent(module), strict=True)
     report("weights: " + ", ".join(f"{member.name} {share:.1f} %" for member, share in shares))
+
+
+def _write_head(recipe: FusionRecipe, engines: Mapping[Role, str], folder: Path) -> None:
+    """Write the part of `training/` that says on what the head learned. Only the data: the references to the
+    members name folders of this machine."""
+    folder.mkdir(parents=True)
+    saved = {"recipe": recipe.name, "setting": {"data": recipe.spec_dict()["data"]}}
+    write_recipe(portable_recipe(saved), engines, folder)
 
 
 def _check_new(members: Sequence[Member], data: Path) -> None:

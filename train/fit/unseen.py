@@ -61,9 +61,8 @@ def _share(source: Mapping[str, Any], data: Path, splits: Sequence[str]) -> floa
     """Share of the samples of these `splits` of `data` that are among those that trained."""
     if not source.get("samples"):
         return 0.0
-    dataset = Dataset(data, large=())
-    rows = np.flatnonzero(np.isin(dataset.column("split").astype(str), splits))
-    return share_in(source["samples"], fingerprints(dataset, rows))
+    rows = np.flatnonzero(np.isin(Dataset(data, large=()).column("split").astype(str), splits))
+    return share_in(source["samples"], fingerprints(data, rows))
 
 
 def _percent(share: float) -> str:

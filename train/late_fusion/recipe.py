@@ -153,7 +153,8 @@ class FusionRecipe:
             counts=tuple(counts),
             start=self._start([ref.watches for ref in refs], config),
             loss=LossConfig(config.class_weights, config.label_smoothing, config.focal_gamma),
-            data=data_source(dataset, dataset.rows_of("train")),
+            # Without a sketch: its few numbers learn from samples that may evaluate its members.
+            data=replace(data_source(dataset, dataset.rows_of("train")), samples=""),
         )
         return replace(self, bound_spec=spec)
 

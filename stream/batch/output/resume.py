@@ -19,7 +19,7 @@ from affectstream.stream.batch.output.identity import (
 )
 from affectstream.stream.batch.output.outcome import Outcome
 from affectstream.stream.batch.output.storage import Storage
-from affectstream.stream.batch.plan.task import Task
+from affectstream.stream.batch.plan.task import Task, hashed_name
 from affectstream.stream.errors import OptionError
 from affectstream.stream.loaded import LoadedBundle
 from affectstream.stream.offline.failure import Failure
@@ -63,6 +63,8 @@ def remaining(
     now, manifest = made_by(recognizer), recognizer.bundle.manifest
     for task in tasks:
         run = storage.read_run(task.name)
+        if run is None:
+            _check_not_renamed(task, storage)
         outcome = None if run is None else outcome_of(task.name, run)
         if run is None or outcome is None or not outcome.finished:
             found.todo.append(task)
@@ -87,6 +89,21 @@ def remaining(
             + "\nChoose --overwrite to score them again, or another --output"
         )
     return found
+
+
+def _check_not_renamed(task: Task, storage: Storage) -> None:
+    """Raise `OptionError` if the results of a recording lie under the name that it had as long as no other
+    recording had the same: it would be counted twice."""
+    alone = task.name.rpartition(".")[0]
+    if not alone or hashed_name(alone, task.path) != task.name:
+        return
+    run = storage.read_run(alone)
+    if run is not None and is_unchanged(task.path, run.get("input")):
+        raise OptionError(
+            f"{storage}/{alone} holds the results of {task.path}, which is now one of several recordings of "
+            f"this name and would be scored again as {task.name}: delete that folder of results, or choose "
+            "another --output"
+        )
 
 
 def outcome_of(name: str, run: Mapping[str, Any]) -> Outcome | None:

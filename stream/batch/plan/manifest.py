@@ -43,8 +43,9 @@ _MAX_SHOWN = 20
 def read_manifest(path: Path, options: SourceOptions) -> list[Task]:
     """The recordings of a manifest, with `options` for what it does not give.
 
-    The whole file is checked, and all that it names is looked for. Raises `OptionError` with every mistake
-    and its line.
+    The whole file is checked, and what it names beside the recordings is looked for. Raises `OptionError`
+    with every mistake and its line, and where none of the recordings is there; one that is missing fails when
+    it is scored.
     """
     lines = _lines(path)
     number, header = next(lines, (1, []))
@@ -74,6 +75,11 @@ def read_manifest(path: Path, options: SourceOptions) -> list[Task]:
         )
     if not tasks:
         raise OptionError(f"{path}: names no recording: expected a line for each below the columns")
+    if not any(task.path.exists() for task in tasks):
+        raise OptionError(
+            f"{path}: none of its {len(tasks)} recordings is there, such as {tasks[0].path}: relative paths "
+            "count from the folder of the table"
+        )
     return tasks
 
 
@@ -126,8 +132,6 @@ def _task(manifest: Path, row: Mapping[str, str], options: SourceOptions) -> Tas
     if not row["path"]:
         raise OptionError("the cell of path is empty")
     path = folder / row["path"]
-    if not path.is_file():
-        raise OptionError(f"path {row['path']}: no such file in {folder.absolute()}")
     changes: dict[str, object] = {}
     if text := row.get("transcript"):
         read_transcript(folder / text)

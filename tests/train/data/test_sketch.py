@@ -11,8 +11,7 @@ from tests.support.prepared import samples, utterances, write
 
 
 def prints(folder, split):
-    dataset = Dataset(folder)
-    return fingerprints(dataset, dataset.rows_of(split))
+    return fingerprints(folder, Dataset(folder).rows_of(split))
 
 
 def made_up(rng, count):
@@ -40,14 +39,23 @@ def test_a_sample_is_the_same_in_every_data_set(tmp_path):
     write(tmp_path / "sets/one", made)
     write(tmp_path / "sets/two", samples(8, "valid", seed=1))
     own = prints(tmp_path / "sets/one", "train")
-    assert len(own) == 16, "pictures and sound, and the words"
+    assert len(own) == 8 * 4, "pictures, sound, both, and words"
     assert not own & prints(tmp_path / "sets/one", "test")
     prepare(PrepareConfig("joined"), tmp_path / "sets", tmp_path / "both")
     assert prints(tmp_path / "both", "train") == own
     turned = ["valid"] * 8 + ["train"] * 8
     resplit(Dataset(tmp_path / "sets/one"), turned, tmp_path / "turned", name="t", may_share=True)
     assert prints(tmp_path / "turned", "valid") == own
+
+
+@pytest.mark.parametrize("left", ["crops", "audio", "text"])
+def test_a_sample_is_found_by_what_is_left_of_it(tmp_path, left):
+    own = prints(write(tmp_path / "all", utterances(8, "train")), "train")
+    made = list(utterances(8, "train"))
     for sample in made:
-        sample.crops = sample.audio = None
-    write(tmp_path / "words", made)
-    assert prints(tmp_path / "words", "train") < own
+        for name in {"crops", "audio", "text"} - {left}:
+            setattr(sample, name, None)
+        if left != "crops":
+            sample.crop_times_us = None
+    alone = prints(write(tmp_path / "alone", made), "train")
+    assert len(alone) == 8 and alone < own

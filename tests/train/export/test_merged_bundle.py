@@ -17,6 +17,7 @@ from affectstream.train.export import fusion_bundle
 from affectstream.train.export.fusion_bundle import assemble
 from affectstream.train.export.merged_bundle import face_engine
 from affectstream.train.export.one_modality import write_one_modality
+from affectstream.train.fit.unseen import check_unseen
 from affectstream.train.networks.sequences import MeanPool
 from affectstream.train.predict.bundle_outputs import bundle_outputs
 from affectstream.train.predict.bundle_samples import bundle_samples, valid_batches
@@ -82,7 +83,11 @@ def test_one_bundle_gives_what_its_members_give(trained):
     assert not head(root / "one", feeds)[-1].any()
     assert "Many." in (root / "one/CARD.md").read_text()
     parts = check_training(root / "one", manifest)
-    assert {role for part in parts for role in part.engines} == {"face_encoder", "voice_encoder"}
+    roles = {role for part in parts for role in part.engines}
+    assert roles == {"face_encoder", "voice_encoder", "fusion"}
+    with pytest.raises(RunError, match=r"evidence was trained on all of split train"):
+        check_unseen(root / "one", data, "train")
+    check_unseen(root / "one", data, "valid")
     for name in ("face", "voice"):
         (kept,) = check_training(root / "nested" / name, read_manifest(root / "nested" / name))
         assert kept.is_whole and "fusion" in kept.engines

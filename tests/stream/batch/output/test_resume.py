@@ -17,7 +17,7 @@ from affectstream.stream import Recognizer, SourceOptions
 from affectstream.stream.batch.output.storage import FolderStorage
 from affectstream.stream.batch.plan.find import find_tasks
 from affectstream.stream.batch.run import BatchOptions, score_batch
-from affectstream.stream.errors import OutputError
+from affectstream.stream.errors import OptionError, OutputError
 from tests.stream.batch.test_run import contents
 from tests.support.media import write_video
 
@@ -132,3 +132,31 @@ def kills(folder, tmp_path, count):
     done = subprocess.run([*line, str(output)], capture_output=True, text=True)
     assert done.returncode == 3, done.stderr
     assert contents(output) == contents(undisturbed)
+
+
+def test_the_last_recording_alone_gets_the_same_bytes(talks, tmp_path):
+    """It then has all cores, and in a whole run one of them; its page does not show it."""
+    (tmp_path / "one").mkdir()
+    (talks / "one.srt").rename(tmp_path / "one/one.srt")
+    with Recognizer.open(device="cpu", threads=2) as opened:
+        opened.score_many(tmp_path / "one", tmp_path / "two threads", progress=False)
+    with Recognizer.open(device="cpu", threads=1) as opened:
+        opened.score_many(tmp_path / "one", tmp_path / "one thread", progress=False)
+    pages = [tmp_path / name / "one.srt/report.html" for name in ("two threads", "one thread")]
+    assert pages[0].read_bytes() == pages[1].read_bytes()
+
+
+def test_a_recording_whose_name_another_shares_now_is_not_counted_twice(
+    recognizer, talks, tmp_path
+):
+    for place in ("one", "two"):
+        (tmp_path / place).mkdir()
+        shutil.copy(talks / "one.srt", tmp_path / place / "a.srt")
+    (tmp_path / "two/a.srt").write_text((talks / "day1/two.srt").read_text())
+    recognizer.score_many(tmp_path / "one", tmp_path / "out", progress=False)
+    both = [tmp_path / "one", tmp_path / "two"]
+    with pytest.raises(OptionError, match=r"out/a.srt holds the results of .*one/a.srt"):
+        recognizer.score_many(both, tmp_path / "out", progress=False)
+    recognizer.score_many(both, tmp_path / "other", progress=False)
+    again = recognizer.score_many(both, tmp_path / "other", progress=False)
+    assert len(again.outcomes) == 2 and all(one.done_before for one in again.outcomes)

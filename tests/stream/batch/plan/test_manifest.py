@@ -4,6 +4,7 @@ import pytest
 
 from affectstream.stream import OptionError, SourceOptions
 from affectstream.stream.batch.plan.manifest import read_manifest
+from tests.support.command import run_command
 
 WORDS = "1\n00:00:00,000 --> 00:00:01,000\nI am so happy!\n"
 
@@ -58,7 +59,7 @@ def test_every_mistake_is_named_with_its_line(folder):
         folder,
         "path,start,end,language,speakers,transcript,metadata\n"
         "c.mp4,,,,,,\n"
-        "gone.mp4,,,,,,\n"
+        "day1/b.mp4,,,,,,none.json\n"
         "day1/a.mp4,noon,,,,,\n"
         "day1/a.mp4,20,10,,,,\n"
         "day1/a.mp4,,,klingon,,,\n"
@@ -73,7 +74,7 @@ def test_every_mistake_is_named_with_its_line(folder):
         read_manifest(path, SourceOptions())
     text = str(raised.value)
     for line, what in {
-        3: "gone.mp4: no such file",
+        3: "none.json",
         4: "start 'noon': expected seconds",
         5: "must come after start",
         6: "language 'klingon' is not known",
@@ -109,3 +110,20 @@ def test_a_table_in_another_encoding_is_refused(folder):
         read_manifest(write(folder, "path,group\nc.mp4,é\n", "latin-1"), SourceOptions())
     with pytest.raises(OptionError, match="cannot be read"):
         read_manifest(folder / "none.csv", SourceOptions())
+
+
+def test_a_recording_that_is_missing_fails_alone(folder, capsys):
+    (folder / "words.srt").write_text("1\n00:00:00,000 --> 00:00:01,000\nwonderful\n")
+    table = write(folder, "path\nwords.srt\ngone.mp4\n")
+    assert run_command("score", table, "-o", folder / "out", "--workers", 1) == 3
+    listed = (folder / "out/failures.csv").read_text()
+    assert "gone.mp4,failed,input," in listed and "words.srt" not in listed
+    (folder / "gone.mp4").write_text("here now, and no film")
+    capsys.readouterr()
+    assert run_command("score", table, "-o", folder / "out", "--workers", 1) == 3
+    assert "1 recording has changed since" in capsys.readouterr().err
+
+
+def test_a_table_of_which_nothing_is_there_is_refused(folder):
+    with pytest.raises(OptionError, match=r"none of its 2 recordings is there, such as .*x\.mp4"):
+        read_manifest(write(folder, "path\nx.mp4\ny.mp4\n"), SourceOptions())
