@@ -10,7 +10,8 @@ Kaplan, "Summarizing data using bottom-k sketches", PODC 2007).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -23,45 +24,47 @@ KEPT = 1000
 _BYTES = 6
 
 
-def fingerprints(data: Path, rows: NDArray[np.int64]) -> set[str]:
-    """Those of the samples `rows` of the data set in `data`, in hexadecimal.
+Fingerprints = Mapping[str, set[str]]
+"""By what they are of: ``content`` (pictures and sound, or what there is of them), ``pictures`` and ``sound``
+where a sample has both, and ``words``. In another data set one may stand without the others."""
 
-    A sample with pictures and sound has one for each and one for both, and words have one of their own: in
-    another data set one may stand without the others.
-    """
+
+def fingerprints(data: Path, rows: NDArray[np.int64]) -> Fingerprints:
+    """Those of the samples `rows` of the data set in `data`, in hexadecimal."""
     dataset = Dataset(data)
     columns = (dataset.column(name)[rows].tolist() for name in ("content", "text", "id"))
-    found = set[str]()
+    found: dict[str, set[str]] = defaultdict(set)
     has_both = dataset.info.modalities["video"] and dataset.info.modalities["audio"]
     for row, content, text, name in zip(rows.tolist(), *columns, strict=True):
         if content:
-            found.add(str(content)[: 2 * _BYTES])
+            found["content"].add(str(content)[: 2 * _BYTES])
         if content and has_both:
-            found.update(_parts(dataset, row))
+            for part, own in _parts(dataset, row):
+                found[part].add(own)
         if text:  # a name's folders are those of the sets that were joined
             said = f"{name.rpartition('/')[2]}\n{text}".encode()
-            found.add(hashlib.blake2b(said, digest_size=_BYTES).hexdigest())
+            found["words"].add(hashlib.blake2b(said, digest_size=_BYTES).hexdigest())
     return found
 
 
-def _parts(dataset: Dataset, row: int) -> Iterator[str]:
+def _parts(dataset: Dataset, row: int) -> Iterator[tuple[str, str]]:
     """What `content` begins with in a sample that has nothing but these pictures, or this sound."""
     stored = dataset.row(row)
-    crops = stored["crops"] and np.stack([decode_crop(blob) for blob in stored["crops"]])
-    for content in (content_of(crops, None), content_of(None, stored["audio"])):
-        if content is not None:
-            yield content[: 2 * _BYTES]
+    if stored["crops"] and stored["audio"]:
+        crops = np.stack([decode_crop(blob) for blob in stored["crops"]])
+        parts = {"pictures": content_of(crops, None), "sound": content_of(None, stored["audio"])}
+        yield from ((name, own[: 2 * _BYTES]) for name, own in parts.items() if own is not None)
 
 
-def sketch(found: set[str]) -> str:
+def sketch(found: Fingerprints) -> str:
     """The lowest of the fingerprints, in order and without a gap."""
-    return "".join(sorted(found)[:KEPT])
+    return "".join(sorted(set[str]().union(*found.values()))[:KEPT])
 
 
-def share_in(sketched: str, found: set[str]) -> float:
+def share_in(sketched: str, found: Fingerprints) -> float:
     """Share of the samples with the fingerprints `found` that are among those of a sketch, from 0 to 1: an
     estimate if there were more than it keeps. 0 where nothing can be compared."""
     known = {sketched[at : at + 2 * _BYTES] for at in range(0, len(sketched), 2 * _BYTES)}
-    whole = len(known) < KEPT
-    compared = found if whole else {one for one in found if one <= max(known)}
-    return len(compared & known) / max(len(compared), 1)
+    highest = max(known, default="") if len(known) >= KEPT else "g"  # above all hexadecimal digits
+    compared = [{one for one in prints if one <= highest} for prints in found.values()]
+    return max((len(prints & known) / len(prints) for prints in compared if prints), default=0.0)

@@ -26,12 +26,14 @@ def test_the_share_of_known_samples_is_told(count, share):
     known = made_up(np.random.default_rng(0), min(count, round(5000 * share)))
     evaluated = {*known, *rng.permutation(sorted(others))[: 5000 - len(known)].tolist()}
     exact = len(known) / len(evaluated)
-    assert share_in(sketch(trained), evaluated) == pytest.approx(exact, abs=0.08 * (count > KEPT))
+    found = share_in(sketch({"content": trained}), {"content": evaluated, "words": others})
+    assert found == pytest.approx(exact, abs=0.08 * (count > KEPT))
 
 
 def test_nothing_is_known_of_nothing():
-    assert share_in("", {"0" * 12}) == 0.0
-    assert share_in(sketch({"0" * 12}), set()) == 0.0
+    one = {"content": {"0" * 12}}
+    assert share_in("", one) == 0.0
+    assert share_in(sketch(one), {}) == share_in(sketch(one), {"words": set()}) == 0.0
 
 
 def test_a_sample_is_the_same_in_every_data_set(tmp_path):
@@ -39,8 +41,14 @@ def test_a_sample_is_the_same_in_every_data_set(tmp_path):
     write(tmp_path / "sets/one", made)
     write(tmp_path / "sets/two", samples(8, "valid", seed=1))
     own = prints(tmp_path / "sets/one", "train")
-    assert len(own) == 8 * 4, "pictures, sound, both, and words"
-    assert not own & prints(tmp_path / "sets/one", "test")
+    assert {name: len(found) for name, found in own.items()} == {
+        "content": 8,
+        "pictures": 8,
+        "sound": 8,
+        "words": 8,
+    }
+    others = prints(tmp_path / "sets/one", "test")
+    assert not any(own[name] & others[name] for name in own)
     prepare(PrepareConfig("joined"), tmp_path / "sets", tmp_path / "both")
     assert prints(tmp_path / "both", "train") == own
     turned = ["valid"] * 8 + ["train"] * 8
@@ -57,5 +65,5 @@ def test_a_sample_is_found_by_what_is_left_of_it(tmp_path, left):
             setattr(sample, name, None)
         if left != "crops":
             sample.crop_times_us = None
-    alone = prints(write(tmp_path / "alone", made), "train")
-    assert len(alone) == 8 and alone < own
+    (alone,) = prints(write(tmp_path / "alone", made), "train").values()
+    assert alone == own[{"crops": "pictures", "audio": "sound", "text": "words"}[left]]
