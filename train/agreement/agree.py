@@ -15,6 +15,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from affectstream.stream.errors import OptionError
 from affectstream.train.agreement import boundaries, coefficients
 from affectstream.train.agreement.boundaries import Boundaries
 from affectstream.train.agreement.outcome import (
@@ -47,7 +48,7 @@ def agree(
     """Compare every kind that both sides have.
 
     Raises `DataError` if no recording, or no kind, is on both sides, or nowhere both give a verdict;
-    `OptionError` where it stays open who is who.
+    `OptionError` where it stays open who is who, and for a renamed label that nobody gave.
     """
     settings = settings or Settings()
     matched = recordings(first, second)
@@ -55,6 +56,7 @@ def agree(
     ratings: dict[str, list[Pair[Rating]]] = {}
     persons = settings.persons or {}
     check_persons(matched, persons)
+    _check_renamed(matched, settings)
     for a, b in matched:
         for kind in a.kinds:
             codings.setdefault(kind, []).extend(
@@ -83,6 +85,20 @@ def agree(
         _left(second, [b for _, b in matched], compared),
     )
     return Agreement(names[0], names[1], settings, found_codings, found_ratings, left)
+
+
+def _check_renamed(matched: Sequence[tuple[Annotations, Annotations]], settings: Settings) -> None:
+    labels = {
+        stretch.label
+        for pair in matched
+        for one in pair
+        for coding in one.codings
+        for stretch in coding.stretches
+    }
+    for name in settings.rename or {}:
+        if name not in labels:
+            there = ", ".join(sorted(labels)) or "none"
+            raise OptionError(f"--rename {name}: no annotation has {name!r}; they have {there}")
 
 
 def _left(

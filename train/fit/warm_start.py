@@ -121,10 +121,8 @@ def saved_tensors(folder: Path, saved: Mapping[str, Any]) -> Mapping[str, Tensor
             )
         return load_file(path)
     if saved or (folder / MANIFEST).is_file():
-        raise RunError(f"--init {folder}: it has no {WEIGHTS}: {_advice(folder)}")
-    raise RunError(
-        f"--init {folder}: neither a run nor a bundle; expected {BEST} or {WEIGHTS} in it"
-    )
+        raise RunError(f"{folder} has no {WEIGHTS}: {_advice(folder)}")
+    raise RunError(f"{folder}: neither a run nor a bundle; expected {BEST} or {WEIGHTS} in it")
 
 
 def _advice(folder: Path) -> str:

@@ -232,6 +232,13 @@ def test_ratings_have_a_picture_of_both_too(tmp_path, capsys):
     assert (tmp_path / "out/a-valence.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_a_renamed_label_that_nobody_gave_is_named(tmp_path, capsys):
+    (tmp_path / "a.csv").write_text("start,end,label\n0,4,joy\n")
+    command = ("agree", tmp_path / "a.csv", tmp_path / "a.csv", "--rename", "jo=neutral")
+    assert run_command(*command) == exits.USAGE
+    assert "--rename jo: no annotation has 'jo'; they have joy" in capsys.readouterr().err
+
+
 def test_a_mistake_in_an_option_is_a_mistake_of_usage(tmp_path, capsys):
     assert run_command("agree", tmp_path, tmp_path, "--person", "1") == exits.USAGE
     assert "expected A=B" in capsys.readouterr().err
