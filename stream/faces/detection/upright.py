@@ -88,7 +88,7 @@ def _right_way_up(detector: Detector, picture: Picture, face: Face) -> Face:
     surest = best[turn]
     if turn == 0 or surest is None or surest.certainty is not Certainty.CLEAR:
         return face
-    if scores[turn] < scores[0] + _SURER:
+    if surest.score < max(face.score, scores[0] + _SURER):
         return face
     scale = (square[2] - square[0]) / _SIDE
     return _turned_back(surest, turn, (_SIDE, _SIDE), square[:2], (scale, scale))
