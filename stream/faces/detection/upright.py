@@ -41,12 +41,13 @@ def look_again(detector: Detector, picture: Picture, faces: list[Face]) -> list[
         return faces
     if all(face.certainty is Certainty.WEAK for face in faces):
         faces = _with_lying(detector, picture, faces)
-    return [
+    turned = [
         _right_way_up(detector, picture, face)
         if face.turn == 0 and face.score < detector.spec.upright
         else face
         for face in faces
     ]
+    return sorted(turned, key=_score, reverse=True)
 
 
 def _with_lying(detector: Detector, picture: Picture, faces: list[Face]) -> list[Face]:
