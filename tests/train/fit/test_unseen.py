@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+pytest.importorskip("torch", reason="training needs the 'train' extra")
+
 from affectstream.engines.bundle.folder import find_bundle
 from affectstream.engines.bundle.training import RECIPE, TRAINING
 from affectstream.train.data.dataset import Dataset
