@@ -53,6 +53,15 @@ def fit_similarity(source: Points, target: Points) -> NDArray[np.float64]:
     return np.array([[a.real, -a.imag, b.real], [a.imag, a.real, b.imag]])
 
 
+def turn_clockwise(points: Points, quarters: int, height: float, width: float) -> Points:
+    """Where `points` (n, 2) of a picture of this size lie once it is turned by so many quarters. The left and
+    upper edges of the picture are 0, before and after."""
+    for _ in range(quarters):
+        points = np.stack([height - points[:, 1], points[:, 0]], 1)
+        height, width = width, height
+    return points
+
+
 def align_face(
     rgb: NDArray[np.uint8], landmarks: Points, template: Points, size: int
 ) -> NDArray[np.uint8]:

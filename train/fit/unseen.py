@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from affectstream.engines.bundle.folder import MANIFEST, read_manifest
 from affectstream.engines.bundle.training import training_folders
 from affectstream.train.data.dataset import Dataset, read_info
 from affectstream.train.data.sample import SPLITS, UNSEEN
-from affectstream.train.data.sketch import fingerprints, share_in
+from affectstream.train.data.sketch import Fingerprints, fingerprints, share_in
 from affectstream.train.errors import RunError
 from affectstream.train.fit.checkpoint import dataset_of
 from affectstream.train.fit.warm_start import read_run_or_bundle
@@ -29,6 +30,7 @@ def check_unseen(folder: Path, data: Path, split: str | None = None) -> None:
     their samples and are found only by the hash of a whole data set.
     """
     info = read_info(data)
+    share_in_them = _share_of(data, (split,) if split else UNSEEN)
     for name, source in _training_data(folder):
         same_samples = source.get("content_sha256") == info.content_sha256
         if same_samples and source.get("split_sha256") != info.split_sha256:
@@ -38,7 +40,7 @@ def check_unseen(folder: Path, data: Path, split: str | None = None) -> None:
             )
         if same_samples and split != "train":
             continue
-        share = 1.0 if same_samples else _share(source, data, (split,) if split else UNSEEN)
+        share = 1.0 if same_samples else share_in_them(source)
         if share > REFUSED_SHARE:
             raise RunError(
                 f"{name} was trained on {_percent(share)} of split {split or 'valid or test'} of "
@@ -49,20 +51,27 @@ def check_unseen(folder: Path, data: Path, split: str | None = None) -> None:
 
 def was_trained_on(folder: Path, data: Path) -> bool:
     """Whether samples of `data` are known to have trained the run or bundle in `folder`, or a member."""
-    info = read_info(data)
+    info, share = read_info(data), _share_of(data, SPLITS)
     return any(
-        source.get("content_sha256") == info.content_sha256
-        or _share(source, data, SPLITS) > REFUSED_SHARE
+        source.get("content_sha256") == info.content_sha256 or share(source) > REFUSED_SHARE
         for _, source in _training_data(folder)
     )
 
 
-def _share(source: Mapping[str, Any], data: Path, splits: Sequence[str]) -> float:
-    """Share of the samples of these `splits` of `data` that are among those that trained."""
-    if not source.get("samples"):
-        return 0.0
-    rows = np.flatnonzero(np.isin(Dataset(data, large=()).column("split").astype(str), splits))
-    return share_in(source["samples"], fingerprints(data, rows))
+def _share_of(data: Path, splits: Sequence[str]) -> Callable[[Mapping[str, Any]], float]:
+    """The share of the samples of these `splits` of `data` that are among those that trained a network, from
+    its training data. The samples are read once, and only if a network has a sketch."""
+
+    @cache
+    def found() -> Fingerprints:
+        rows = np.flatnonzero(np.isin(Dataset(data, large=()).column("split").astype(str), splits))
+        return fingerprints(data, rows)
+
+    def share(source: Mapping[str, Any]) -> float:
+        sketched = source.get("samples")
+        return share_in(sketched, found()) if sketched else 0.0
+
+    return share
 
 
 def _percent(share: float) -> str:

@@ -154,7 +154,7 @@ class FusionRecipe:
             start=self._start([ref.watches for ref in refs], config),
             loss=LossConfig(config.class_weights, config.label_smoothing, config.focal_gamma),
             # Without a sketch: its few numbers learn from samples that may evaluate its members.
-            data=replace(data_source(dataset, dataset.rows_of("train")), samples=""),
+            data=data_source(dataset, dataset.rows_of("train"), sketched=False),
         )
         return replace(self, bound_spec=spec)
 

@@ -18,10 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectstream.stream.faces.box import square_around
-from affectstream.stream.faces.crop import cut_square
+from affectstream.stream.faces.crop import cut_square, turn_clockwise
 from affectstream.stream.faces.detection.detect import Detector, fitted_size, letterbox
 from affectstream.stream.faces.detection.yunet import nms
 from affectstream.stream.faces.face import Certainty, Face
+from affectstream.stream.media.types import RIGHT_ANGLES
 
 _CUT, _SIDE = 2.0, 64
 """How many times wider than its box a face is cut out, and the pixels of that."""
@@ -57,7 +58,7 @@ def _with_lying(detector: Detector, picture: Picture, faces: list[Face]) -> list
     height, width = fitted_size(rows, columns, size)
     small = np.empty((height, width, 3), np.uint8)
     letterbox(picture, small, size)
-    quarter, half, three = (np.ascontiguousarray(np.rot90(small, turn)) for turn in (1, 2, 3))
+    quarter, half, three = (angle.apply(small) for angle in RIGHT_ANGLES[1:])
     looks = (*detector.detect([quarter, three]), *detector.detect([half]))
     scale = columns / width, rows / height
     found = [
@@ -79,10 +80,9 @@ def _right_way_up(detector: Detector, picture: Picture, face: Face) -> Face:
     """`face`, found anew in the turn in which it is the surest if that is not this one."""
     square = square_around(face.box, _CUT)
     cut = cut_square(picture, square, _SIDE)
-    turns = [np.ascontiguousarray(np.rot90(cut, turn)) for turn in range(4)]
     best = [
         max((one for one in found if _holds_middle(one)), key=_score, default=None)
-        for found in detector.detect(turns)
+        for found in detector.detect([angle.apply(cut) for angle in RIGHT_ANGLES])
     ]
     scores = [0.0 if one is None else one.score for one in best]
     turn = int(np.argmax(scores))
@@ -114,11 +114,8 @@ def _turned_back(
     """A face of a part (height, width) that was turned counterclockwise by `turn` quarters, in the picture:
     one pixel of the part is `scale` pixels (x, y) of the picture, and its corner lies at `origin`."""
     corners = np.asarray(face.box, np.float32).reshape(2, 2)
-    points = np.concatenate([corners, face.landmarks])
-    height, width = size[::-1] if turn % 2 else size
-    for _ in range(turn):  # clockwise
-        points = np.stack([height - points[:, 1], points[:, 0]], 1)
-        height, width = width, height
+    turned_size = size[::-1] if turn % 2 else size
+    points = turn_clockwise(np.concatenate([corners, face.landmarks]), turn, *turned_size)
     points = points * np.asarray(scale, np.float32) + np.asarray(origin, np.float32)
     low, high = points[:2].min(0).tolist(), points[:2].max(0).tolist()
     return replace(face, box=(*low, *high), landmarks=points[2:].astype(np.float32), turn=turn)

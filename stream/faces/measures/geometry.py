@@ -19,9 +19,10 @@ from affectstream.engines.manifest import GeometryPart
 from affectstream.engines.spans import span
 from affectstream.engines.spec import Engine
 from affectstream.stream.faces.box import Box, moved, square_around
-from affectstream.stream.faces.crop import cut_square
+from affectstream.stream.faces.crop import cut_square, turn_clockwise
 from affectstream.stream.faces.measures.pose import Pose, turned_right_up
 from affectstream.stream.media.partial_picture import Part
+from affectstream.stream.media.types import RIGHT_ANGLES
 
 _MEAN_OF_FIVE = np.zeros((len(FIVE_POINTS), len(LANDMARKS)), np.float32)
 for _row, _names in enumerate(FIVE_POINTS.values()):
@@ -77,7 +78,9 @@ class GeometryEngine:
         squares = [square_around(box, self.scale) for _, box, _ in faces]
         pixels = np.stack(
             [
-                np.rot90(cut_square(part.rgb, moved(square, -part.x, -part.y), self._size), turn)
+                RIGHT_ANGLES[turn].apply(
+                    cut_square(part.rgb, moved(square, -part.x, -part.y), self._size)
+                )
                 for (part, _, turn), square in zip(faces, squares, strict=True)
             ]
         )
@@ -97,9 +100,9 @@ def _geometry(
         return None
     x0, y0, x1, _ = square
     # Landmarks are measured from the edge of the square; in a frame pixel centers are whole numbers.
-    for _ in range(turn):
-        landmarks = np.stack([1 - landmarks[:, 1], landmarks[:, 0]], 1)
-    points = landmarks * np.float32(x1 - x0) + np.array([x0 - 0.5, y0 - 0.5], np.float32)
+    points = turn_clockwise(landmarks, turn, 1.0, 1.0) * np.float32(x1 - x0) + np.array(
+        [x0 - 0.5, y0 - 0.5], np.float32
+    )
     of = dict(zip(MEASURES, measures.tolist(), strict=True))
     return Geometry(
         landmarks=points,
