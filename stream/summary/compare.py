@@ -19,6 +19,9 @@ _LEAST = {"segments_per_minute": 1.0}
 _LEAST_SHARE = 0.05
 MIN_ROWS = 10
 """With fewer rows nothing is called an outlier."""
+MOST_OUTLIERS = 0.2
+"""What a greater part of the rows has is another kind of people, not outliers: shares of time are often near
+0 for most, and near 1 for many."""
 _DRAWS = 2000
 MIN_RECORDINGS = 3
 """A group of fewer recordings has a mean without an interval."""
@@ -45,8 +48,11 @@ def mark_outliers(rows: Sequence[Row], labels: Iterable[str]) -> None:
         middle = np.median(known)
         spread = np.median(np.abs(known - middle))
         limit = max(OUTLIER_Z * spread / 0.6745, _LEAST.get(column, _LEAST_SHARE))
-        for row, far in zip(counted, np.abs(values - middle), strict=True):
-            if far > limit:
+        far = np.abs(values - middle) > limit
+        if far.sum() > MOST_OUTLIERS * known.size:
+            continue
+        for row, stands_out in zip(counted, far, strict=True):
+            if stands_out:
                 found.setdefault(id(row), []).append(column)
     for row in rows:
         row["outlier"] = ";".join(found[id(row)]) if id(row) in found else None

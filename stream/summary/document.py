@@ -10,6 +10,7 @@ from affectstream.stream.report.html_page import html_page, page_file
 from affectstream.stream.summary.compare import (
     MIN_RECORDINGS,
     MIN_ROWS,
+    MOST_OUTLIERS,
     OUTLIER_Z,
     GroupMean,
     columns,
@@ -41,6 +42,7 @@ def summary_page(name: str, found: Collected, means: Sequence[GroupMean]) -> str
             "brief": BRIEF,
             "z": OUTLIER_Z,
             "outliers_from": MIN_ROWS,
+            "outliers_most": MOST_OUTLIERS,
             "interval_from": MIN_RECORDINGS,
         },
     }

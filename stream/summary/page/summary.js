@@ -243,9 +243,9 @@ function buildOutliers() {
   }
   fillTable(document.querySelector("#outliers table"), [["Recording", "text"], ["Person", "text"], ["What", "text"], ["Value"], ["Median of all"]], lines);
   document.querySelector("#outliers table").hidden = !lines.length;
-  const { z, outliers_from: from } = summary.rules;
+  const { z, outliers_from: from, outliers_most: share } = summary.rules;
   $("outliers-hint").textContent = counted.length < from ? `With fewer than ${from} people nothing is called an outlier.`
-    : `${lines.length ? "" : "Nothing stands out. "}A value stands out if it lies more than ${z} modified z-scores from the median of all people (Iglewicz and Hoaglin, 1993). Look at the recording first: often it is a bad picture.`;
+    : `${lines.length ? "" : "Nothing stands out. "}A value stands out if it lies more than ${z} modified z-scores from the median of all people (Iglewicz and Hoaglin, 1993), unless more than ${percent(share)} of them do. Look at the recording first: often it is a bad picture.`;
 }
 
 function buildFailures() {

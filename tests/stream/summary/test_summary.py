@@ -104,6 +104,17 @@ def test_only_what_is_far_from_all_others_stands_out() -> None:
     assert not any(one["outlier"] for one in few)
 
 
+def test_what_a_third_of_all_have_stands_out_for_nobody() -> None:
+    """Most people are near 0, as shares of time often are."""
+    rows = [row(f"{n}", 0.01 * (n % 3)) for n in range(10)]
+    alone = [*rows, row("far", 0.9)]
+    mark_outliers(alone, ())
+    assert [one["recording"] for one in alone if one["outlier"]] == ["far"]
+    many = [*rows, *(row(f"far {n}", 0.9) for n in range(5))]
+    mark_outliers(many, ())
+    assert not any(one["outlier"] for one in many)
+
+
 def test_a_recording_of_voices_alone_counts_as_one_person() -> None:
     heard = row("call", 0.3, track=1) | {"track": None}
     beside = row("talk", 0.5) | {"track": None}
