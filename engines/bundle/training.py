@@ -25,6 +25,8 @@ from affectstream.engines.manifest import Manifest, PlainName, Role, Sha256
 
 TRAINING = "training"
 RECIPE, WEIGHTS = "recipe.json", "weights.safetensors"
+TAUGHT = "taught.json"
+"""Beside `bundle.json`, in what `affectstream teach` wrote."""
 
 
 class _Ties(Struct, frozen=True):

@@ -52,6 +52,7 @@ def evaluate(
     from affectstream.train.evaluate.bundle.bundle_evaluation import evaluate_fully
     from affectstream.train.evaluate.bundle.bundle_metrics import measure_bundle
     from affectstream.train.evaluate.bundle.evaluation_files import PAGE, write_evaluation
+    from affectstream.train.fit.unseen import taught_with
     from affectstream.train.studies.learning_curve import read_curve
 
     if output is None and (media or curve is not None):
@@ -61,6 +62,12 @@ def evaluate(
     warn_of_training_samples(split)
     with Bundle.open(bundle) as opened:
         found = measure_bundle(opened, data, split)
+        if taught := taught_with(opened.folder):
+            print(
+                f"{opened.manifest.name} was taught with {taught} coded recordings, and nobody can tell here "
+                "whether these samples are from them: if they are, the figures say nothing about others",
+                file=sys.stderr,
+            )
         _print(found.rows)
         print("\n".join(found.by_class))
         if output is not None:

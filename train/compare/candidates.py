@@ -23,7 +23,7 @@ from affectstream.train.evaluate.bundle.cost import Cost, measure_cost
 from affectstream.train.evaluate.bundle.evaluation_files import METRICS, PREDICTIONS
 from affectstream.train.evaluate.bundle.importance import Importance
 from affectstream.train.fit.checkpoint import BEST, SUMMARY, load, load_run
-from affectstream.train.fit.unseen import check_unseen
+from affectstream.train.fit.unseen import check_unseen, taught_with
 from affectstream.train.fit.warm_start import fit_records
 from affectstream.train.predict.predictions import Predictions, Predictor
 from affectstream.train.recipe import Bindable
@@ -49,6 +49,8 @@ class Candidate:
     frozen: int | None = None
     """As far as the run, or the bundle's `training/`, tells it."""
     importance: Importance | None = None
+    taught_with: int = 0
+    """Coded recordings, which may be among the samples."""
     folds: NDArray[np.int64] | None = None
     """(n,) the fold of each sample of a cross-validation."""
 
@@ -110,6 +112,7 @@ def _evaluation(folder: Path) -> Candidate:
             cost.parameters,
             *_trained(document.get("training", {})),
             importance=importance and msgspec.convert(importance, Importance),
+            taught_with=document.get("taught_with_recordings", 0),
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunError(f"{path} cannot be read ({error!r}): evaluate the bundle again") from error
@@ -133,12 +136,14 @@ def _bundle(folder: Path, data: Path, split: str) -> Candidate:
         found = measure_bundle(bundle, data, split)
         cost = measure_cost(bundle.folder)
         records = fit_records(bundle.folder)
+        taught = taught_with(bundle.folder)
     return Candidate(
         *(folder.name, found.predictions, None, None, split),
         cost,
         cost.parameters,
         *_trained(records),
         importance=found.importance,
+        taught_with=taught,
     )
 
 

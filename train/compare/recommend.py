@@ -74,6 +74,11 @@ def recommend(
             )
     choice = _cheapest(alike, best, steps)
     steps += _contradictions(found, choice)
+    if taught := next(one.taught_with for one in left if one.name == choice):
+        steps.append(
+            f"But {choice} was taught with {taught} coded recordings: this counts only if none of the "
+            "samples is from them."
+        )
     return Recommendation(metric, choice, tuple(steps))
 
 

@@ -9,6 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs the 'train' extra")
 
+from affectstream.engines.bundle.training import TAUGHT
 from affectstream.stream import exits
 from affectstream.stream.errors import OptionError
 from affectstream.train.compare import comparison
@@ -294,6 +295,25 @@ def test_a_bundle_is_not_measured_on_what_it_learned(trained, capsys, tmp_path):
     assert run_command(*evaluate, data) != exits.DONE
     said = " ".join(capsys.readouterr().err.split())
     assert "no samples for split test; rows by split: train 16, valid 16" in said
+
+
+def test_a_taught_bundle_says_what_cannot_be_known(trained, capsys, tmp_path):
+    """Nobody can tell whether samples are from the recordings that it was taught with."""
+    data, out, found = trained / "set", tmp_path / "mine", tmp_path / "found"
+    export = ("train", "export", "--recipe", "cnn", "--data", data, "--runs", trained)
+    assert run_command(*export, "--output", out) == exits.DONE
+    (out / TAUGHT).write_text('{"lesson": {"recordings": 6}}')
+    capsys.readouterr()
+    on = ("--data", data, "--split", "valid")
+    assert run_command("train", "evaluate", "--bundle", out, *on, "--output", found) == exits.DONE
+    assert "taught with 6 coded recordings" in capsys.readouterr().err
+    assert "taught with 6 recordings: keep them apart" in (found / "report.html").read_text()
+    for one in (found, out):
+        assert run_command("train", "compare", one, trained / "cnn", *on) == exits.DONE
+        chosen = " ".join(capsys.readouterr().out.split())
+        name = one.name
+        assert f"recommended: {name}" in chosen
+        assert f"But {name} was taught with 6 coded recordings" in chosen
 
 
 def test_a_folder_that_is_neither_run_nor_bundle_is_named(trained, capsys):

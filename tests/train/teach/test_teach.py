@@ -10,6 +10,7 @@ pytest.importorskip("threadpoolctl", reason="teaching needs the 'teach' extra")
 
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.folder import read_manifest
+from affectstream.engines.bundle.training import TAUGHT
 from affectstream.engines.errors import BundleError
 from affectstream.stream import Recognizer, SourceOptions, exits
 from affectstream.stream.errors import OptionError, SourceError
@@ -115,7 +116,7 @@ def test_the_bundle_carries_where_it_comes_from(taught, bundle):
     assert {row.metric for row in manifest.results} >= {"accuracy", "log_loss"}
     card = (taught.output / "CARD.md").read_text()
     assert "36 coded stretches" in card and "P3" not in card  # no names of people
-    document = json.loads((taught.output / "taught.json").read_text())
+    document = json.loads((taught.output / TAUGHT).read_text())
     assert document["comparison"]["outcome"] == "helps"
     assert document["lesson"]["recordings"] == 6
 

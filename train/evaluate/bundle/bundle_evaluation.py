@@ -25,7 +25,7 @@ from affectstream.train.evaluate.bundle.evaluation import (
 from affectstream.train.evaluate.bundle.importance import Importance
 from affectstream.train.evaluate.bundle.sample_facts import SampleFacts, sample_facts
 from affectstream.train.fit.checkpoint import OVERFIT
-from affectstream.train.fit.unseen import was_trained_on
+from affectstream.train.fit.unseen import taught_with, was_trained_on
 from affectstream.train.fit.warm_start import fit_records
 from affectstream.train.predict.predictions import Predictions
 from affectstream.train.statistics import Interval, bootstrap
@@ -100,6 +100,7 @@ def evaluate_fully(
         "content_sha256": info.content_sha256,
         "split_sha256": info.split_sha256,
         "trained_on_this_set": was_trained_on(bundle.folder, data),
+        "taught_with_recordings": taught_with(bundle.folder),
     }
     return BundleEvaluation(
         origin,

@@ -13,7 +13,7 @@ from msgspec import UNSET, structs
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.folder import MANIFEST, file_parts
 from affectstream.engines.bundle.shapes import ENCODER_ROLES
-from affectstream.engines.bundle.training import copy_training
+from affectstream.engines.bundle.training import TAUGHT, copy_training
 from affectstream.engines.cache.digest import sha256
 from affectstream.engines.devices.open import open_engine
 from affectstream.engines.labels import MODALITIES, Modality, subsets
@@ -38,7 +38,7 @@ from affectstream.train.teach.result.taught_card import TeachingData, taught_car
 from affectstream.train.teach.result.verdict import Comparison
 from affectstream.train.teach.result.written_encoders import write_encoders
 
-FUSION, DOCUMENT = "fusion.onnx", "taught.json"
+FUSION = "fusion.onnx"
 CHECKED = 64
 """Hops of each recording on which the new head is checked."""
 TOLERANCE = 1e-3
@@ -113,7 +113,7 @@ def write_bundle(
             "comparison": asdict(comparison),
             "steps": {step: asdict(one) for step, one in (steps or {}).items()},
         }
-        (made / DOCUMENT).write_bytes(encode_json(document))
+        (made / TAUGHT).write_bytes(encode_json(document))
         copy_licences(folder, made)
         licence = (folder / "LICENSE").read_text("utf-8") if (folder / "LICENSE").is_file() else ""
         card.write_texts(
