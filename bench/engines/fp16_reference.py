@@ -1,9 +1,9 @@
 """An ONNX graph evaluated node by node on the CPU, every result rounded to the type that the graph gives it.
 
 ONNX Runtime computes most FP16 nodes of a CPU in FP32 and does not round between them. `onnx.reference`
-computes each node in its own type with NumPy. It loops over the pixels of a convolution and of a pooling in
-Python, which would take hours here, so torch computes these: they are summed in FP32, then rounded once, as
-torch's own FP16 kernel does (`test_fp16_reference` compares the two).
+computes each node in its own type with NumPy. In a convolution, a pooling, an error function and an FP16
+product of matrices it loops over single numbers, which would take hours here. So torch computes these: in
+FP32, then rounded once, as torch's own FP16 kernel does (`test_fp16_reference` compares the two).
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ class Fp16Reference(AbstractContextManager["Fp16Reference"]):
         self._computed = [
             name for node in model.graph.node if node.op_type != "Constant" for name in node.output
         ]
-        self._evaluator = ReferenceEvaluator(model, new_ops=[Conv, AveragePool, GridSample])
+        self._evaluator = ReferenceEvaluator(
+            model, new_ops=[Conv, MatMul, Erf, AveragePool, GridSample]
+        )
 
     def __exit__(self, *_: object) -> None:
         return
@@ -82,6 +84,25 @@ class Conv(OpRun):
         data, *weights = (None if a is None else _float32(a) for a in (x, weight, bias))
         found = function(data, *weights, strides or 1, padding, dilations or 1, group)
         return (found.numpy().astype(x.dtype),)
+
+
+class MatMul(OpRun):
+    """The product of matrices, of any number of leading axes."""
+
+    op_domain = ""
+
+    def _run(self, left: Array, right: Array) -> tuple[Array]:
+        found = torch.matmul(_float32(left), _float32(right))
+        return (found.numpy().astype(left.dtype),)
+
+
+class Erf(OpRun):
+    """The error function, of GELU."""
+
+    op_domain = ""
+
+    def _run(self, x: Array) -> tuple[Array]:
+        return (torch.erf(_float32(x)).numpy().astype(x.dtype),)
 
 
 class AveragePool(OpRun):

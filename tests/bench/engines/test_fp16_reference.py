@@ -1,4 +1,4 @@
-"""The evaluator of FP16 graphs: it rounds after every node, and its two own operators are those of ONNX."""
+"""The evaluator of FP16 graphs: it rounds after every node, and its own operators are those of ONNX."""
 
 import numpy as np
 import pytest
@@ -55,6 +55,8 @@ def test_every_node_is_rounded_to_fp16(tmp_path):
     [
         ("Conv", {"pads": [1, 2, 1, 2], "strides": [2, 1], "dilations": [1, 2], "group": 2}),
         ("Conv", {}),
+        ("MatMul", {}),
+        ("Erf", {}),
         ("AveragePool", {"kernel_shape": [3, 3], "pads": [1, 1, 1, 1], "count_include_pad": 1}),
         ("AveragePool", {"kernel_shape": [2, 2], "strides": [2, 2], "ceil_mode": 1}),
     ],
@@ -63,8 +65,9 @@ def test_the_operators_that_torch_computes_are_those_of_onnx(kernel, attributes,
     """In FP32, against ONNX Runtime. All others are those of `onnx.reference`."""
     draw = np.random.default_rng(0)
     feeds = {"x": draw.normal(size=(2, 4, 9, 9)).astype(np.float32)}
-    weight = draw.normal(size=(6, 4 // attributes.get("group", 1), 3, 3)).astype(np.float32)
-    inputs = ["x", "w"] if kernel == "Conv" else ["x"]
+    shapes = {"Conv": (6, 4 // attributes.get("group", 1), 3, 3), "MatMul": (4, 9, 5)}
+    weight = draw.normal(size=shapes.get(kernel, 1)).astype(np.float32)
+    inputs = ["x", "w"] if kernel in shapes else ["x"]
     node = onnx.helper.make_node(kernel, inputs, ["y"], **attributes)
     path = save(tmp_path / "one.onnx", [node], [None] * 4, [None] * 4, [("w", weight)])
     with OnnxEngine(path) as runtime, Fp16Reference(path) as reference:
