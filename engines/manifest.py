@@ -3,7 +3,8 @@
 The format has a version. A newer major version is refused; older ones are read. Version 1.1 added
 `FilePart.model`, 1.2 `FaceCrop.kind`, `TextPart.context`, `Manifest.metadata` and `Manifest.members`, 1.3
 `FaceCrop.tone`, 1.4 `Engines.face_geometry`, 1.5 `Calibration.conflict`, `Calibration.neutral` and the head
-output `arousal`, 1.6 `DetectorPart.certain` and `DetectorPart.clear`, and 1.7 `DetectorPart.upright`.
+output `arousal`, 1.6 `DetectorPart.certain` and `DetectorPart.clear`, 1.7
+`DetectorPart.upright`, and 1.8 `DetectorPart.leaning`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Annotated, Literal, get_args
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-FORMAT = "1.7"
+FORMAT = "1.8"
 
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Positive = Annotated[int, Meta(gt=0)]
@@ -79,6 +80,9 @@ class DetectorPart(FilePart, frozen=True):
     upright: Probability = 0.0
     """Lowest score of a face that is surely the right way up. One of a lower score, and a picture without a
     certain face, are looked at in four turns. 0: never."""
+    leaning: Probability = 0.0
+    """Lowest score, under `threshold`, of what may be a head that leans: it is looked at leaning to either
+    side. 0: never."""
     nms_iou: OpenUnit = 0.3
     color: Literal["rgb", "bgr"] = "rgb"
     layout: Literal["nhwc", "nchw"] = "nhwc"

@@ -13,6 +13,11 @@ def square_around(box: Box, scale: float) -> Box:
     return x - half, y - half, x + half, y + half
 
 
+def holds(box: Box, x: float, y: float) -> bool:
+    """Whether the point lies in `box`."""
+    return box[0] < x < box[2] and box[1] < y < box[3]
+
+
 def moved(box: Box, x: float, y: float) -> Box:
     """`box` moved to the right and down."""
     return box[0] + x, box[1] + y, box[2] + x, box[3] + y

@@ -1,9 +1,9 @@
 """The crops that face encoders take, cut by the same code for serving and training.
 
 `align_face` cuts a face by a similarity transform of its five landmarks, and `cut_square` an unturned square
-around it, for the engine that finds its landmarks. `person_crop` cuts the face's box
-made three times as wide and tall, and `frame_crop` takes the whole picture; both fit the longest side, the
-rest is black. `equalize` makes the histogram of a crop uniform.
+around it, for the engine that finds its landmarks; `cut_leaning` turns the square. `person_crop` cuts the
+face's box made three times as wide and tall, and `frame_crop` takes the whole picture; both fit the longest
+side, the rest is black. `equalize` makes the histogram of a crop uniform.
 """
 
 from __future__ import annotations
@@ -82,6 +82,22 @@ def cut_square(rgb: NDArray[np.uint8], square: Box, size: int) -> NDArray[np.uin
     x = (0.5 - square[0]) * scale - 0.5
     y = (0.5 - square[1]) * scale - 0.5
     return _cut(rgb, np.array([[scale, 0, x], [0, scale, y]]), size)
+
+
+def cut_leaning(rgb: NDArray[np.uint8], square: Box, size: int, lean: float) -> NDArray[np.uint8]:
+    """`square` turned clockwise around its middle by `lean` degrees, as (size, size, 3) uint8: a head that
+    leans so is upright in it.
+
+    Outside the frame its border is repeated.
+    """
+    scale, angle = size / (square[2] - square[0]), math.radians(lean)
+    turn = scale * np.array(
+        [[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]]
+    )
+    middle = np.array([(square[0] + square[2]) / 2, (square[1] + square[3]) / 2])
+    # The edges of a square lie half a pixel off the centers of pixels.
+    shift = turn @ (0.5 - middle) + size / 2 - 0.5
+    return _cut(rgb, np.column_stack([turn, shift]), size)
 
 
 def _cut(rgb: NDArray[np.uint8], matrix: NDArray[np.float64], size: int) -> NDArray[np.uint8]:

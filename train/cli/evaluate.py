@@ -88,9 +88,9 @@ def evaluate_detector(
     """Compare face detectors with a bundle's and with YuNet, on upright and turned pictures.
 
     The columns: percent of YuNet's faces on the clips in DATA/video that are found (IoU 0.5), upright and
-    turned by 90, 180 and 270 degrees; false alarms in pictures without a face; detections beyond YuNet's;
-    slope and residual of the roll of portraits turned up to 45 degrees, by the five landmarks; milliseconds
-    for a frame of 16:9 on one core.
+    turned by 90, 180 and 270 degrees; percent of portraits that are found turned by up to 45 degrees; false
+    alarms in pictures without a face; detections beyond YuNet's; slope and residual of the roll of these
+    portraits, by the five landmarks; milliseconds for a frame of 16:9 on one core.
 
     Example: [bold]affectstream train evaluate-detector --data DATA --engine face_detector.onnx[/bold]
     """

@@ -28,7 +28,8 @@ class DetectorSpec:
 
     Frames are scaled down until the longest side is at most `size` pixels. `threshold` is the lowest
     score of a face in (0, 1), `certain` and `clear` are those of the degrees of `Certainty`, `upright` is
-    that of a face that is surely the right way up (0: none is looked at again), and `nms_iou` is the overlap
+    that of a face that is surely the right way up (0: none is looked at again), `leaning` is the lowest of
+    what may be a head that leans (0: none is looked for), and `nms_iou` is the overlap
     above which two boxes are one face.
     """
 
@@ -41,6 +42,7 @@ class DetectorSpec:
     certain: float = 0.55
     clear: float = 0.8
     upright: float = 0.0
+    leaning: float = 0.0
 
     def __post_init__(self) -> None:
         if self.size < STRIDES[-1]:
@@ -70,6 +72,7 @@ class DetectorSpec:
             certain=part.certain,
             clear=part.clear,
             upright=part.upright,
+            leaning=part.leaning,
         )
 
     def certainty(self, score: float) -> Certainty:
@@ -148,8 +151,11 @@ class Detector:
         self._canvas = (int(sides[0]), int(sides[1])) if fixed else None
         self._one_by_one = shape[0] == 1
 
-    def detect(self, frames: Sequence[NDArray[np.uint8]]) -> list[list[Face]]:
-        """Faces of each RGB frame (H, W, 3) uint8, best score first; all frames the same size.
+    def detect(
+        self, frames: Sequence[NDArray[np.uint8]], least: float | None = None
+    ) -> list[list[Face]]:
+        """Faces of each RGB frame (H, W, 3) uint8, best score first; all frames the same size. `least` is the
+        lowest score that is given; None: that of a face.
 
         One run of the engine for all frames (at most 64), or one each where its batch axis is fixed
         to 1. Raises `ValueError` where the frames differ in size.
@@ -160,9 +166,11 @@ class Detector:
         if len(sizes) != 1:
             raise ValueError(f"frames of one call must have one size, found {sorted(sizes)}")
         batches = [[frame] for frame in frames] if self._one_by_one else [frames]
-        return [faces for batch in batches for faces in self._run(batch)]
+        return [
+            faces for batch in batches for faces in self._run(batch, least or self.spec.threshold)
+        ]
 
-    def _run(self, frames: Sequence[NDArray[np.uint8]]) -> list[list[Face]]:
+    def _run(self, frames: Sequence[NDArray[np.uint8]], least: float) -> list[list[Face]]:
         shape, size = frames[0].shape, self.spec.size
         rows, columns = self._canvas or canvas_size(shape, size)
         filled = batch_size_for(len(frames))
@@ -179,7 +187,7 @@ class Detector:
         back = np.asarray([shape[1] / width, shape[0] / height], np.float32)
         with span("detect", len(frames)):
             outputs = self._engine.run(feeds)
-        found = decode_proposals(outputs, rows, columns, self.spec.threshold)
+        found = decode_proposals(outputs, rows, columns, least)
         return [self._faces(proposals, back) for proposals in found[: len(frames)]]
 
     def _faces(self, proposals: Proposals, back: NDArray[np.float32]) -> list[Face]:

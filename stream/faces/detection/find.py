@@ -1,8 +1,8 @@
 """Finding the faces of a picture with their landmarks, for serving and training alike.
 
-The detector finds boxes and five landmarks, and looks again at faces that may lie on their side. Where the
-bundle has `face_geometry`, that engine measures each of these faces, and its landmarks take the place of the
-detector's.
+The detector finds boxes and five landmarks, and looks again at faces that may lie on their side or lean.
+Where the bundle has `face_geometry`, that engine measures each of these faces, and its landmarks take the
+place of the detector's.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.stream.faces.box import Box, surroundings
 from affectstream.stream.faces.detection.detect import Detector, DetectorSpec, fitted_size
-from affectstream.stream.faces.detection.upright import look_again
+from affectstream.stream.faces.detection.upright import find_at_any_angle
 from affectstream.stream.faces.face import Face
 from affectstream.stream.faces.measures.geometry import GeometryEngine
 from affectstream.stream.media.partial_picture import Picture, as_pictures
@@ -82,11 +82,12 @@ class FaceFinder:
         start = 0
         for index in range(1, len(reduced) + 1):
             if index == len(reduced) or reduced[index][0].shape != reduced[start][0].shape:
-                found += self._detector.detect([rgb for rgb, _ in reduced[start:index]])
+                batch = [rgb for rgb, _ in reduced[start:index]]
+                found += find_at_any_angle(self._detector, batch)
                 start = index
         return [
-            [_scaled(face, scale) for face in look_again(self._detector, rgb, faces)]
-            for faces, (rgb, scale) in zip(found, reduced, strict=True)
+            [_scaled(face, scale) for face in faces]
+            for faces, (_, scale) in zip(found, reduced, strict=True)
         ]
 
 

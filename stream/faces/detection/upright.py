@@ -1,4 +1,4 @@
-"""Which way up faces are, and faces that are found only lying on their side.
+"""Faces at any angle: which way up they are, and those that are found only lying on their side or leaning.
 
 A detector that learned upright faces finds many that lie on their side or upside down, less surely, and gives
 them the landmarks of upright ones. So a face of a low score is looked at again, cut out, in four turns, and
@@ -17,9 +17,10 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.stream.faces.box import square_around
+from affectstream.stream.faces.box import holds, square_around
 from affectstream.stream.faces.crop import cut_square, turn_clockwise
 from affectstream.stream.faces.detection.detect import Detector, fitted_size, letterbox
+from affectstream.stream.faces.detection.leaning import find_leaning
 from affectstream.stream.faces.detection.yunet import nms
 from affectstream.stream.faces.face import Certainty, Face
 from affectstream.stream.media.types import RIGHT_ANGLES
@@ -36,19 +37,32 @@ either way; only clear ones are turned."""
 Picture = NDArray[np.uint8]
 
 
-def look_again(detector: Detector, picture: Picture, faces: list[Face]) -> list[Face]:
-    """`faces` of `picture` (H, W, 3) uint8 RGB, best score first, with those that are not upright."""
-    if not detector.spec.upright:
-        return faces
-    if all(face.certainty is Certainty.WEAK for face in faces):
-        faces = _with_lying(detector, picture, faces)
-    turned = [
-        _right_way_up(detector, picture, face)
-        if face.turn == 0 and face.score < detector.spec.upright
-        else face
-        for face in faces
+def find_at_any_angle(detector: Detector, pictures: Sequence[Picture]) -> list[list[Face]]:
+    """The faces of each of `pictures` (H, W, 3) uint8 RGB of one size, best score first, with those that are
+    not upright."""
+    looks = detector.detect(pictures, detector.spec.leaning or None)
+    return [
+        _look_again(detector, picture, seen) for picture, seen in zip(pictures, looks, strict=True)
     ]
-    return sorted(turned, key=_score, reverse=True)
+
+
+def _look_again(detector: Detector, picture: Picture, seen: list[Face]) -> list[Face]:
+    """The faces of `picture`, where its upright ones, and proposals that are none, were `seen`."""
+    spec = detector.spec
+    faces = [face for face in seen if face.score >= spec.threshold]
+    if spec.upright:
+        if all(face.certainty is Certainty.WEAK for face in faces):
+            faces = _with_lying(detector, picture, faces)
+        faces = [
+            _right_way_up(detector, picture, face)
+            if face.turn == 0 and face.score < spec.upright
+            else face
+            for face in faces
+        ]
+    if spec.leaning:
+        proposals = [face for face in seen if face.score < spec.threshold]
+        faces += find_leaning(detector, picture, faces, proposals)
+    return sorted(faces, key=_score, reverse=True)
 
 
 def _with_lying(detector: Detector, picture: Picture, faces: list[Face]) -> list[Face]:
@@ -81,7 +95,9 @@ def _right_way_up(detector: Detector, picture: Picture, face: Face) -> Face:
     square = square_around(face.box, _CUT)
     cut = cut_square(picture, square, _SIDE)
     best = [
-        max((one for one in found if _holds_middle(one)), key=_score, default=None)
+        max(
+            (one for one in found if holds(one.box, _SIDE / 2, _SIDE / 2)), key=_score, default=None
+        )
         for found in detector.detect([angle.apply(cut) for angle in RIGHT_ANGLES])
     ]
     scores = [0.0 if one is None else one.score for one in best]
@@ -97,11 +113,6 @@ def _right_way_up(detector: Detector, picture: Picture, face: Face) -> Face:
 
 def _score(face: Face) -> float:
     return face.score
-
-
-def _holds_middle(face: Face) -> bool:
-    x0, y0, x1, y1 = face.box
-    return x0 < _SIDE / 2 < x1 and y0 < _SIDE / 2 < y1
 
 
 def _turned_back(

@@ -157,7 +157,7 @@ def test_a_file_that_is_not_a_graph_is_refused(copy):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda m: m.update(format="2.0"), r"format 2\.0, this version reads up to 1\.7"),
+        (lambda m: m.update(format="2.0"), r"format 2\.0, this version reads up to 1\.8"),
         (lambda m: m.update(colour="red"), "unknown field"),
         (lambda m: m.update(format="1.99", colour="red"), r"unknown field .* upgrade affectstream"),
         (lambda m: m.update(hop_us=300_001), "whole"),
@@ -177,7 +177,7 @@ def test_a_spoiled_manifest_is_refused_with_the_reason(copy, change, message):
     refused(copy, message)
 
 
-@pytest.mark.parametrize("version", ["1.0", "1.1", "1.2", "1.3", "1.4", "1.5", "1.6", "1.7", "1.8"])
+@pytest.mark.parametrize("version", ["1.0", "1.1", "1.2", "1.3", "1.4", "1.5", "1.7", "1.8", "1.9"])
 def test_any_minor_format_of_the_same_major_is_read(copy, version):
     edit(copy, lambda m: m.update(format=version))
     with Bundle.open(copy) as bundle:

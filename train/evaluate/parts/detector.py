@@ -20,8 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectstream.engines.runtimes.onnx import OnnxEngine
+from affectstream.stream.faces.box import holds
 from affectstream.stream.faces.detection.detect import Detector, DetectorSpec, canvas_size
-from affectstream.stream.faces.detection.upright import look_again
+from affectstream.stream.faces.detection.upright import find_at_any_angle
 from affectstream.stream.faces.detection.yunet import box_iou
 from affectstream.stream.faces.face import Face
 from affectstream.train.errors import DataMissing
@@ -80,6 +81,11 @@ class Score:
     milliseconds: float = 0.0
     """Of one frame of 16:9 on one core, the engine alone."""
 
+    @property
+    def leaning(self) -> float:
+        """The share of the turned portraits that were found."""
+        return len(self.turned) / max(1, self.portraits)
+
     def roll(self) -> tuple[float, float]:
         """Slope of the measured roll over the true one, and standard deviation around it in degrees."""
         if len(self.turned) < 3:
@@ -91,11 +97,13 @@ class Score:
 
 def as_table(candidates: Sequence[Candidate], comparison: DetectorComparison) -> list[list[str]]:
     """The scores, a row for each detector, its header first."""
-    head = ["detector", "upright", "90", "180", "270", "alarms", "extra", "roll", "residual", "ms"]
+    angles = ["upright", "90", "180", "270", "leaning"]
+    head = ["detector", *angles, "alarms", "extra", "roll", "residual", "ms"]
     rows = []
     for one, score in zip(candidates, comparison.scores, strict=True):
         slope, spread = score.roll()
         found = [f"{100 * count / max(1, comparison.faces):.1f}" for count in score.found]
+        found.append(f"{100 * score.leaning:.1f}")
         tail = [f"{slope:.3f}", f"{spread:.1f}", f"{score.milliseconds:.2f}"]
         rows.append([one.name, *found, f"{score.alarms}", f"{score.extra}", *tail])
     return [head, *rows]
@@ -175,7 +183,7 @@ class DetectorComparison(AbstractContextManager["DetectorComparison"]):
             for detector, score in zip(self._detectors, self.scores, strict=True):
                 score.portraits += 1
                 found = _find(detector, np.asarray(turned, np.uint8))
-                if found and _holds(found[0], PORTRAIT / 2):
+                if found and holds(found[0].box, PORTRAIT / 2, PORTRAIT / 2):
                     score.turned.append((angle, roll_between(upright, found[0].landmarks)))
 
     def time(self) -> None:
@@ -225,8 +233,8 @@ class DetectorComparison(AbstractContextManager["DetectorComparison"]):
 
 
 def _find(detector: Detector, frame: Frame) -> list[Face]:
-    """As recordings are looked at: those that may lie on their side again."""
-    return look_again(detector, frame, detector.detect([frame])[0])
+    """As recordings are looked at: what may lie on its side or lean again."""
+    return find_at_any_angle(detector, [frame])[0]
 
 
 def turn_boxes(
@@ -246,11 +254,6 @@ def roll_between(upright: NDArray[np.float32], found: NDArray[np.float32]) -> fl
     a, b = (points - points.mean(0) for points in (upright.astype(float), found.astype(float)))
     cross = float((a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]).sum())
     return float(np.degrees(np.arctan2(cross, float((a * b).sum()))))
-
-
-def _holds(face: Face, middle: float) -> bool:
-    x0, y0, x1, y1 = face.box
-    return x0 < middle < x1 and y0 < middle < y1
 
 
 def _corners(rows: NDArray[np.float32]) -> NDArray[np.float32]:

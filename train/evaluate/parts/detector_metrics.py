@@ -13,7 +13,8 @@ from affectstream.train.evaluate.parts.detector import Candidate, compare_detect
 
 def measure_detector(bundle: Bundle, data: Path) -> list[Measurement]:
     """The share of YuNet's faces on the clips that the detector finds (IoU 0.5), upright and turned, false
-    alarms in pictures without a face, and the roll of turned portraits by its landmarks.
+    alarms in pictures without a face, how many of turned portraits it finds, and the roll of these by its
+    landmarks.
 
     `data` is the folder of all data sets. Raises `DataMissing`.
     """
@@ -28,6 +29,7 @@ def measure_detector(bundle: Bundle, data: Path) -> list[Measurement]:
     faces, portraits = comparison.faces, len(score.turned)
     slope, spread = score.roll()
     where, recall = "faces YuNet finds on video/", "recall at IoU 0.5"
+    leaning = "portraits turned up to 45 degrees"
     return [
         Measurement(name, where, recall, round(upright / max(1, faces), 4), faces),
         Measurement(
@@ -44,10 +46,7 @@ def measure_detector(bundle: Bundle, data: Path) -> list[Measurement]:
             float(score.alarms),
             comparison.empty,
         ),
-        Measurement(
-            name, "portraits turned up to 45 degrees", "roll slope", round(slope, 3), portraits
-        ),
-        Measurement(
-            name, "portraits turned up to 45 degrees", "roll residual", round(spread, 2), portraits
-        ),
+        Measurement(name, leaning, "found", round(score.leaning, 4), score.portraits),
+        Measurement(name, leaning, "roll slope", round(slope, 3), portraits),
+        Measurement(name, leaning, "roll residual", round(spread, 2), portraits),
     ]
