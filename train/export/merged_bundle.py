@@ -9,7 +9,7 @@ A TOML file says what the bundle is called and where the engines come from that 
     [face_detector]
     source = "runs/face_detector"          # a run, a bundle, or an .onnx file
     input_size = 384                       # as in the manifest of a bundle; a bundle brings its own
-    threshold = 0.45                       # and, if they differ from the defaults, certain and clear
+    threshold = 0.45                       # and others where they differ from the defaults
     [prior]                                # assumed in use; without it that of the training data
     neutral = 0.4
     [trust]                                # share of a modality's evidence that counts beside others;

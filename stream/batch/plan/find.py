@@ -22,6 +22,8 @@ _SOUND = "aac ac3 aif aiff amr au caf flac m4a mka mp3 oga ogg opus w64 wav wma"
 _WORDS = "ass srt ssa vtt"
 SUFFIXES = frozenset(f".{suffix}" for suffix in f"{_VIDEO} {_SOUND} {_WORDS}".split())
 """Files with these suffixes are taken for recordings when a folder is searched."""
+_RESULTS = frozenset({RUN, "explanation.json"})
+"""A folder with one of these is one of results: of `score`, or of `explain`."""
 _MAGIC = frozenset("*?[")
 _EXPECTED = (
     "expected names that end in .mp4, .mkv, .mov, .wav, .mp3, .srt or another suffix of media"
@@ -96,7 +98,7 @@ def _walk(root: Path, output: Path | None) -> Iterator[Path]:
     searched: set[str] = set()
     for folder, folders, files in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
-        if real in searched or real == leave_out or RUN in files:
+        if real in searched or real == leave_out or _RESULTS & set(files):
             folders.clear()
             continue
         searched.add(real)
@@ -104,8 +106,11 @@ def _walk(root: Path, output: Path | None) -> Iterator[Path]:
         yield from _recordings(Path(folder), files)
 
 
-def _recordings(folder: Path, names: Iterable[str]) -> list[Path]:
-    """The recordings among the files `names` of `folder`, without the transcripts that belong to others."""
+def _recordings(folder: Path, names: Collection[str]) -> list[Path]:
+    """The recordings among the files `names` of `folder`, without the transcripts that belong to others. A
+    folder of results has none."""
+    if _RESULTS & set(names):
+        return []
     media = [name for name in sorted(names) if _is_recording(Path(name))]
     stems = {Path(name).stem for name in media if not is_transcript(name)}
     return [folder / name for name in media if not _belongs_to_another(name, stems)]
