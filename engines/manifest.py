@@ -89,15 +89,19 @@ class DetectorPart(FilePart, frozen=True):
     decoder: Literal["yunet"] = "yunet"
 
     def __post_init__(self) -> None:
-        """Raise `ValueError` if `clear` is below `certain`."""
-        check_degrees(self.certain, self.clear)
+        """Raise `ValueError` if `clear` is below `certain`, or `leaning` above `threshold`."""
+        check_scores(self.certain, self.clear, self.leaning, self.threshold)
 
 
-def check_degrees(certain: float, clear: float) -> None:
-    """Raise `ValueError` if a detector's scores of clear faces begin below those of certain ones."""
+def check_scores(certain: float, clear: float, leaning: float, threshold: float) -> None:
+    """Raise `ValueError` if the scores from which a detection is more begin below those of what is less."""
     if clear < certain:
         raise ValueError(
             f"clear is {clear:g} and certain {certain:g}: expected clear to be certain or more"
+        )
+    if leaning > threshold:
+        raise ValueError(
+            f"leaning is {leaning:g} and threshold {threshold:g}: expected leaning to be at most threshold"
         )
 
 

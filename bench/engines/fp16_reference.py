@@ -3,7 +3,7 @@
 ONNX Runtime computes most FP16 nodes of a CPU in FP32 and does not round between them. `onnx.reference`
 computes each node in its own type with NumPy. In a convolution, a pooling, an error function and an FP16
 product of matrices it loops over single numbers, which would take hours here. So torch computes these: in
-FP32, then rounded once, as torch's own FP16 kernel does (`test_fp16_reference` compares the two).
+FP32, then rounded once, as torch's own FP16 kernels do (`test_fp16_reference` compares the convolution).
 """
 
 from __future__ import annotations

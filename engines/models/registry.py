@@ -32,7 +32,7 @@ from affectstream.engines.manifest import (
     Role,
     Sha256,
     TextPart,
-    check_degrees,
+    check_scores,
 )
 
 MODELS_VARIABLE = "AFFECTSTREAM_MODELS"
@@ -52,10 +52,11 @@ class DetectorInput(Struct, frozen=True, forbid_unknown_fields=True):
     certain: OpenUnit = 0.55
     clear: OpenUnit = 0.8
     upright: Probability = 0.0
+    leaning: Probability = 0.0
 
     def __post_init__(self) -> None:
         """Raise `ValueError` as `DetectorPart`."""
-        check_degrees(self.certain, self.clear)
+        check_scores(self.certain, self.clear, self.leaning, self.threshold)
 
 
 class PublicFile(Struct, frozen=True, forbid_unknown_fields=True):

@@ -39,7 +39,7 @@ class OnnxEngine:
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         # A spinning idle worker would occupy the core that decodes the next frame.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        if not _computes_in_8_bits(path):
+        if not _rounds_to_8_bits(path):
             # Weights that are stored in 8 bits become FP32 once. By default they do so in every run, and some
             # products are computed from the 8 bits, which is slower here and less exact.
             options.add_session_config_entry("session.disable_quant_qdq", "1")
@@ -77,8 +77,8 @@ _ROUNDS = b"\x22\x0eQuantizeLinear"
 """How a file writes the type of the node that rounds to 8 bits: field 4 of `NodeProto`, 14 bytes."""
 
 
-def _computes_in_8_bits(path: Path) -> bool:
-    """Whether the graph rounds what it computes, and does not only store weights in 8 bits."""
+def _rounds_to_8_bits(path: Path) -> bool:
+    """Whether the graph rounds what it computes by nodes of its own, and does not only store weights so."""
     try:
         with (
             path.open("rb") as file,

@@ -18,6 +18,14 @@ def holds(box: Box, x: float, y: float) -> bool:
     return box[0] < x < box[2] and box[1] < y < box[3]
 
 
+def shared(one: Box, other: Box) -> float:
+    """How much of the smaller of two boxes lies in the other, 0 to 1."""
+    wide = min(one[2], other[2]) - max(one[0], other[0])
+    tall = min(one[3], other[3]) - max(one[1], other[1])
+    smaller = min((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
+    return max(0.0, wide) * max(0.0, tall) / max(smaller, 1e-9)
+
+
 def moved(box: Box, x: float, y: float) -> Box:
     """`box` moved to the right and down."""
     return box[0] + x, box[1] + y, box[2] + x, box[3] + y

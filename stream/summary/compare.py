@@ -20,8 +20,8 @@ _LEAST_SHARE = 0.05
 MIN_ROWS = 10
 """With fewer rows nothing is called an outlier."""
 MOST_OUTLIERS = 0.2
-"""What a greater part of the rows has is another kind of people, not outliers: shares of time are often near
-0 for most, and near 1 for many."""
+"""Where more of the rows than this are far from the median, none is an outlier: shares of time are often near
+0 for most people, and near 1 for many."""
 _DRAWS = 2000
 MIN_RECORDINGS = 3
 """A group of fewer recordings has a mean without an interval."""
@@ -37,7 +37,8 @@ def compared(rows: Iterable[Row]) -> list[Row]:
 
 
 def mark_outliers(rows: Sequence[Row], labels: Iterable[str]) -> None:
-    """Set `outlier` of each row to the columns in which it stands out, separated by semicolons."""
+    """Set `outlier` of each row to the columns in which it stands out, separated by semicolons: it is far
+    from the median there, and few others are (see `MOST_OUTLIERS`)."""
     counted = compared(rows)
     found: dict[int, list[str]] = {}
     for column in columns(labels):

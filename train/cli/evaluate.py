@@ -48,11 +48,11 @@ def evaluate(
     Example: [bold]affectstream train evaluate --data prepared/fer2013 --split valid -o out[/bold]
     """
     from affectstream.engines.bundle.bundle import Bundle
+    from affectstream.engines.bundle.training import taught_with
     from affectstream.stream.errors import OptionError
     from affectstream.train.evaluate.bundle.bundle_evaluation import evaluate_fully
     from affectstream.train.evaluate.bundle.bundle_metrics import measure_bundle
     from affectstream.train.evaluate.bundle.evaluation_files import PAGE, write_evaluation
-    from affectstream.train.fit.unseen import taught_with
     from affectstream.train.studies.learning_curve import read_curve
 
     if output is None and (media or curve is not None):

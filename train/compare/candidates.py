@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.folder import MANIFEST
+from affectstream.engines.bundle.training import taught_with
 from affectstream.stream.errors import OptionError
 from affectstream.train.config import FitConfig
 from affectstream.train.data.dataset import read_info
@@ -23,7 +24,7 @@ from affectstream.train.evaluate.bundle.cost import Cost, measure_cost
 from affectstream.train.evaluate.bundle.evaluation_files import METRICS, PREDICTIONS
 from affectstream.train.evaluate.bundle.importance import Importance
 from affectstream.train.fit.checkpoint import BEST, SUMMARY, load, load_run
-from affectstream.train.fit.unseen import check_unseen, taught_with
+from affectstream.train.fit.unseen import check_unseen
 from affectstream.train.fit.warm_start import fit_records
 from affectstream.train.predict.predictions import Predictions, Predictor
 from affectstream.train.recipe import Bindable

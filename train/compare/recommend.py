@@ -74,11 +74,12 @@ def recommend(
             )
     choice = _cheapest(alike, best, steps)
     steps += _contradictions(found, choice)
-    if taught := next(one.taught_with for one in left if one.name == choice):
-        steps.append(
-            f"But {choice} was taught with {taught} coded recordings: this counts only if none of the "
-            "samples is from them."
-        )
+    steps += [
+        f"But {one.name} was taught with {one.taught_with} coded recordings: its figures count only if none "
+        "of the samples is from them."
+        for one in left
+        if one.taught_with
+    ]
     return Recommendation(metric, choice, tuple(steps))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from affectstream.engines.bundle.folder import MANIFEST, read_manifest
-from affectstream.engines.bundle.training import TAUGHT, training_folders
+from affectstream.engines.bundle.training import training_folders
 from affectstream.train.data.dataset import Dataset, read_info
 from affectstream.train.data.sample import SPLITS, UNSEEN
 from affectstream.train.data.sketch import Fingerprints, fingerprints, share_in
@@ -57,15 +56,6 @@ def was_trained_on(folder: Path, data: Path) -> bool:
         source.get("content_sha256") == info.content_sha256 or share(source) > REFUSED_SHARE
         for _, source in _training_data(folder)
     )
-
-
-def taught_with(folder: Path) -> int:
-    """With how many coded recordings `affectstream teach` made the bundle in `folder`; 0: with none.
-
-    Recordings are cut and scaled on their way into a data set, so it is not known which samples are theirs.
-    """
-    path = folder / TAUGHT
-    return int(json.loads(path.read_bytes())["lesson"]["recordings"]) if path.is_file() else 0
 
 
 def _share_of(data: Path, splits: Sequence[str]) -> Callable[[Mapping[str, Any]], float]:

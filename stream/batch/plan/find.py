@@ -22,8 +22,6 @@ _SOUND = "aac ac3 aif aiff amr au caf flac m4a mka mp3 oga ogg opus w64 wav wma"
 _WORDS = "ass srt ssa vtt"
 SUFFIXES = frozenset(f".{suffix}" for suffix in f"{_VIDEO} {_SOUND} {_WORDS}".split())
 """Files with these suffixes are taken for recordings when a folder is searched."""
-_RESULTS = frozenset({RUN, "explanation.json"})
-"""A folder with one of these is one of results: of `score`, or of `explain`."""
 _MAGIC = frozenset("*?[")
 _EXPECTED = (
     "expected names that end in .mp4, .mkv, .mov, .wav, .mp3, .srt or another suffix of media"
@@ -98,7 +96,7 @@ def _walk(root: Path, output: Path | None) -> Iterator[Path]:
     searched: set[str] = set()
     for folder, folders, files in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
-        if real in searched or real == leave_out or _RESULTS & set(files):
+        if real in searched or real == leave_out or RUN in files:
             folders.clear()
             continue
         searched.add(real)
@@ -107,11 +105,12 @@ def _walk(root: Path, output: Path | None) -> Iterator[Path]:
 
 
 def _recordings(folder: Path, names: Collection[str]) -> list[Path]:
-    """The recordings among the files `names` of `folder`, without the transcripts that belong to others. A
-    folder of results has none."""
-    if _RESULTS & set(names):
+    """The recordings among the files `names` of `folder`, without the transcripts that belong to others, and
+    the video of `affectstream explain`. A folder of results has none."""
+    if RUN in names:
         return []
-    media = [name for name in sorted(names) if _is_recording(Path(name))]
+    made = {"explanation.mp4"} if "explanation.json" in names else set()
+    media = [name for name in sorted(set(names) - made) if _is_recording(Path(name))]
     stems = {Path(name).stem for name in media if not is_transcript(name)}
     return [folder / name for name in media if not _belongs_to_another(name, stems)]
 

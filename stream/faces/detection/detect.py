@@ -28,9 +28,9 @@ class DetectorSpec:
 
     Frames are scaled down until the longest side is at most `size` pixels. `threshold` is the lowest
     score of a face in (0, 1), `certain` and `clear` are those of the degrees of `Certainty`, `upright` is
-    that of a face that is surely the right way up (0: none is looked at again), `leaning` is the lowest of
-    what may be a head that leans (0: none is looked for), and `nms_iou` is the overlap
-    above which two boxes are one face.
+    that of a face that is surely the right way up (0: none is looked at again), and `leaning` that of what
+    may be a head that leans (0: none is looked for). `nms_iou` is the overlap above which two boxes are one
+    face.
     """
 
     size: int = 320
@@ -74,6 +74,11 @@ class DetectorSpec:
             upright=part.upright,
             leaning=part.leaning,
         )
+
+    @property
+    def lowest(self) -> float:
+        """Lowest score of what is looked at: faces, and what may be a head that leans."""
+        return min(self.leaning, self.threshold) or self.threshold
 
     def certainty(self, score: float) -> Certainty:
         """What the score of a face means."""
@@ -155,7 +160,7 @@ class Detector:
         self, frames: Sequence[NDArray[np.uint8]], least: float | None = None
     ) -> list[list[Face]]:
         """Faces of each RGB frame (H, W, 3) uint8, best score first; all frames the same size. `least` is the
-        lowest score that is given; None: that of a face.
+        lowest score that is given (None: that of a face).
 
         One run of the engine for all frames (at most 64), or one each where its batch axis is fixed
         to 1. Raises `ValueError` where the frames differ in size.
@@ -165,10 +170,9 @@ class Detector:
         sizes = {frame.shape for frame in frames}
         if len(sizes) != 1:
             raise ValueError(f"frames of one call must have one size, found {sorted(sizes)}")
+        least = self.spec.threshold if least is None else least
         batches = [[frame] for frame in frames] if self._one_by_one else [frames]
-        return [
-            faces for batch in batches for faces in self._run(batch, least or self.spec.threshold)
-        ]
+        return [faces for batch in batches for faces in self._run(batch, least)]
 
     def _run(self, frames: Sequence[NDArray[np.uint8]], least: float) -> list[list[Face]]:
         shape, size = frames[0].shape, self.spec.size
@@ -191,8 +195,8 @@ class Detector:
         return [self._faces(proposals, back) for proposals in found[: len(frames)]]
 
     def _faces(self, proposals: Proposals, back: NDArray[np.float32]) -> list[Face]:
-        keep = nms(proposals.boxes, proposals.scores, self.spec.nms_iou)
-        faces = proposals.pick(keep[: self.spec.max_faces])
+        iou, most = self.spec.nms_iou, self.spec.max_faces
+        faces = proposals.pick(nms(proposals.boxes, proposals.scores, iou, most))
         boxes = faces.boxes * np.concatenate([back, back])
         return [
             Face(

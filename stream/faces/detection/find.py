@@ -46,8 +46,8 @@ class FaceFinder:
     def find(self, pictures: Sequence[NDArray[np.uint8] | Picture]) -> list[list[Face]]:
         """The faces of each picture, best score first, those that are not usable too.
 
-        Arrays are (H, W, 3) uint8 RGB. One run of each engine for all pictures, of the detector one for each
-        run of pictures of one size.
+        Arrays are (H, W, 3) uint8 RGB. One run of each engine for all pictures, and of the detector one
+        for the first look at each run of pictures of one size.
         """
         opened = as_pictures(pictures)
         faces = self._detect(opened)

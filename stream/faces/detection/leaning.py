@@ -14,27 +14,26 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.stream.faces.box import holds, square_around
+from affectstream.stream.faces.box import holds, shared, square_around
 from affectstream.stream.faces.crop import cut_leaning
 from affectstream.stream.faces.detection.detect import Detector
-from affectstream.stream.faces.detection.yunet import box_iou
 from affectstream.stream.faces.face import Certainty, Face
 
 _CUT, _SIDE = 1.8, 128
 """How many times wider than its box a proposal is cut out, and the pixels of that: more than in the picture,
 where most proposals are small."""
 _LEAN = 40.0
-"""Degrees to either side. The detector finds what is left of 15 to 65 degrees."""
+"""Degrees to either side. The detector finds most of what then leans by 25 degrees at most."""
 _MOST, _MOST_BESIDE = 2, 1
 """Proposals of a picture that are looked at: without a certain face, and beside one. Crowds have many."""
 _BESIDE = 6.0
 """Beside a certain face a proposal has to score so many times as much: most pictures of a face have some that
 score less, and they are parts of the person."""
-_SURER = 0.035
+_SURER, _SUREST = 0.035, 0.99
 """A face of a cut has to score so much more than a clear one of a picture: enlarged letters and leaves score
 up to 0.03 more, nine in ten faces more than that."""
-_APART = 0.1
-"""A proposal that overlaps a face by more is a part of it."""
+_PART = 0.3
+"""A proposal is a part of a face if they share so much of the smaller of the two."""
 
 Picture = NDArray[np.uint8]
 
@@ -43,13 +42,14 @@ def find_leaning(
     detector: Detector, picture: Picture, faces: Sequence[Face], proposals: Sequence[Face]
 ) -> list[Face]:
     """The faces among `proposals`, best score first, of `picture` (H, W, 3) uint8 RGB that has `faces`."""
-    least, most, sure = detector.spec.leaning, _MOST, detector.spec.clear + _SURER
+    least, most = detector.spec.leaning, _MOST
+    sure = min(detector.spec.clear + _SURER, _SUREST)
     if any(face.certainty >= Certainty.CERTAIN for face in faces):
         least, most = _BESIDE * least, _MOST_BESIDE
     squares = [
         square_around(one.box, _CUT)
         for one in proposals
-        if one.score >= least and not _overlaps(one, faces)
+        if one.score >= least and one.is_usable(*picture.shape[:2]) and not _is_part(one, faces)
     ][:most]
     tries = [(square, lean) for square in squares for lean in (-_LEAN, _LEAN)]
     looks = detector.detect([cut_leaning(picture, square, _SIDE, lean) for square, lean in tries])
@@ -57,18 +57,19 @@ def find_leaning(
         _put_back(face, square, lean)
         for (square, lean), look in zip(tries, looks, strict=True)
         for face in look
-        if face.score >= sure and holds(face.box, _SIDE / 2, _SIDE / 2)
+        if face.score >= sure
+        and face.is_usable(_SIDE, _SIDE)
+        and holds(face.box, _SIDE / 2, _SIDE / 2)
     ]
     kept: list[Face] = []
     for face in sorted(found, key=lambda one: one.score, reverse=True):
-        if not _overlaps(face, [*faces, *kept]):
+        if not _is_part(face, [*faces, *kept]):
             kept.append(face)
     return kept
 
 
-def _overlaps(face: Face, others: Sequence[Face]) -> bool:
-    boxes = np.asarray([other.box for other in others], np.float32).reshape(-1, 4)
-    return bool(box_iou(np.asarray(face.box, np.float32), boxes).max(initial=0.0) > _APART)
+def _is_part(face: Face, others: Sequence[Face]) -> bool:
+    return any(shared(face.box, other.box) > _PART for other in others)
 
 
 def _put_back(face: Face, square: Sequence[float], lean: float) -> Face:

@@ -40,14 +40,15 @@ Picture = NDArray[np.uint8]
 def find_at_any_angle(detector: Detector, pictures: Sequence[Picture]) -> list[list[Face]]:
     """The faces of each of `pictures` (H, W, 3) uint8 RGB of one size, best score first, with those that are
     not upright."""
-    looks = detector.detect(pictures, detector.spec.leaning or None)
+    looks = detector.detect(pictures, detector.spec.lowest)
     return [
         _look_again(detector, picture, seen) for picture, seen in zip(pictures, looks, strict=True)
     ]
 
 
 def _look_again(detector: Detector, picture: Picture, seen: list[Face]) -> list[Face]:
-    """The faces of `picture`, where its upright ones, and proposals that are none, were `seen`."""
+    """The faces of `picture`, at any angle. `seen` is what one look at it gave: faces, and proposals that
+    score too low for one."""
     spec = detector.spec
     faces = [face for face in seen if face.score >= spec.threshold]
     if spec.upright:
@@ -62,7 +63,7 @@ def _look_again(detector: Detector, picture: Picture, seen: list[Face]) -> list[
     if spec.leaning:
         proposals = [face for face in seen if face.score < spec.threshold]
         faces += find_leaning(detector, picture, faces, proposals)
-    return sorted(faces, key=_score, reverse=True)
+    return sorted(faces, key=_score, reverse=True)[: spec.max_faces]
 
 
 def _with_lying(detector: Detector, picture: Picture, faces: list[Face]) -> list[Face]:
@@ -86,7 +87,7 @@ def _with_lying(detector: Detector, picture: Picture, faces: list[Face]) -> list
     every = [*faces, *found]
     boxes = np.asarray([face.box for face in every], np.float32)
     scores = np.asarray([face.score for face in every], np.float32)
-    kept = nms(boxes, scores, detector.spec.nms_iou)[: detector.spec.max_faces]
+    kept = nms(boxes, scores, detector.spec.nms_iou, detector.spec.max_faces)
     return [every[number] for number in kept.tolist()]
 
 

@@ -92,15 +92,17 @@ def _output(
     return found
 
 
-def nms(boxes: NDArray[np.float32], scores: NDArray[np.float32], iou: float) -> NDArray[np.intp]:
-    """Greedy non-maximum suppression: numbers of the kept boxes, best score first.
+def nms(
+    boxes: NDArray[np.float32], scores: NDArray[np.float32], iou: float, most: int | None = None
+) -> NDArray[np.intp]:
+    """Greedy non-maximum suppression: numbers of the kept boxes, best score first, `most` at most.
 
     `boxes` is (K, 4) x0, y0, x1, y1. A box that overlaps a better one by more than `iou` goes.
     Equal scores keep their order, so the result is a function of the input alone.
     """
     order = np.argsort(-scores, kind="stable")
-    kept = []
-    while order.size:
+    kept: list[np.intp] = []
+    while order.size and len(kept) != most:
         best, order = order[0], order[1:]
         kept.append(best)
         order = order[box_iou(boxes[best], boxes[order]) <= iou]

@@ -170,6 +170,10 @@ def test_a_file_that_is_not_a_graph_is_refused(copy):
             lambda m: m["engines"]["face_detector"].update(clear=0.7),
             r"clear is 0\.7 and certain 0\.8",
         ),
+        (
+            lambda m: m["engines"]["face_detector"].update(leaning=0.6),
+            r"leaning is 0\.6 and threshold 0\.55",
+        ),
     ],
 )
 def test_a_spoiled_manifest_is_refused_with_the_reason(copy, change, message):
@@ -177,7 +181,9 @@ def test_a_spoiled_manifest_is_refused_with_the_reason(copy, change, message):
     refused(copy, message)
 
 
-@pytest.mark.parametrize("version", ["1.0", "1.1", "1.2", "1.3", "1.4", "1.5", "1.7", "1.8", "1.9"])
+@pytest.mark.parametrize(
+    "version", ["1.0", "1.1", "1.2", "1.3", "1.4", "1.5", "1.6", "1.7", "1.8", "1.9"]
+)
 def test_any_minor_format_of_the_same_major_is_read(copy, version):
     edit(copy, lambda m: m.update(format=version))
     with Bundle.open(copy) as bundle:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectstream.engines.bundle.bundle import Bundle
+from affectstream.engines.bundle.training import taught_with
 from affectstream.engines.manifest import Measurement
 from affectstream.train.data.dataset import Dataset
 from affectstream.train.errors import DataError
@@ -25,7 +26,7 @@ from affectstream.train.evaluate.bundle.evaluation import (
 from affectstream.train.evaluate.bundle.importance import Importance
 from affectstream.train.evaluate.bundle.sample_facts import SampleFacts, sample_facts
 from affectstream.train.fit.checkpoint import OVERFIT
-from affectstream.train.fit.unseen import taught_with, was_trained_on
+from affectstream.train.fit.unseen import was_trained_on
 from affectstream.train.fit.warm_start import fit_records
 from affectstream.train.predict.predictions import Predictions
 from affectstream.train.statistics import Interval, bootstrap

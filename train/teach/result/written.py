@@ -13,7 +13,7 @@ from msgspec import UNSET, structs
 from affectstream.engines.bundle.bundle import Bundle
 from affectstream.engines.bundle.folder import MANIFEST, file_parts
 from affectstream.engines.bundle.shapes import ENCODER_ROLES
-from affectstream.engines.bundle.training import TAUGHT, copy_training
+from affectstream.engines.bundle.training import TAUGHT, copy_training, taught_with
 from affectstream.engines.cache.digest import sha256
 from affectstream.engines.devices.open import open_engine
 from affectstream.engines.labels import MODALITIES, Modality, subsets
@@ -106,6 +106,7 @@ def write_bundle(
                 "name": manifest.name,
                 "version": manifest.version,
                 "sha256": sha256(folder / MANIFEST),
+                "taught_with": taught_with(folder),
             },
             "amount": str(correction.amount),
             "lesson": asdict(lesson),

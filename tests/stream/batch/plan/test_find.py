@@ -14,7 +14,7 @@ def tree(tmp_path):
     for name in (
         *("a/one.mp4", "a/one.en.srt", "a/one.vtt", "a/two.wav", "b/deep/three.MKV", "b/alone.srt"),
         *("notes.txt", ".hidden.mp4", ".cache/four.mp4", "b/old/run.json", "b/old/overlay.mp4"),
-        *("why/explanation.json", "why/explanation.mp4"),
+        *("b/deep/explanation.json", "b/deep/explanation.mp4"),
     ):
         path = tmp_path / "in" / name
         path.parent.mkdir(parents=True, exist_ok=True)

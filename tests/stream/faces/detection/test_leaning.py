@@ -63,6 +63,14 @@ def test_somebody_who_leans_beside_somebody_upright(finder, upright_only, portra
     assert sorted(face.center[0] > 320 for face in finder.find([picture])[0]) == [False, True]
 
 
+def test_pictures_of_one_call_do_not_matter_to_each_other(finder, portrait):
+    pictures = [scene(portrait, angle) for angle in (45, 0, -60)]
+    for one, together in zip(pictures, finder.find(pictures), strict=True):
+        (alone,) = finder.find([one])
+        assert [face.turn for face in alone] == [face.turn for face in together]
+        np.testing.assert_allclose(alone[0].landmarks, together[0].landmarks, atol=0.01)
+
+
 @pytest.mark.parametrize("lean", [0.0, 90.0, 180.0, -90.0])
 def test_a_cut_turns_clockwise_around_its_middle(portrait, lean):
     square = (40.0, 30.0, 168.0, 158.0)
@@ -85,6 +93,21 @@ class Blank:
 def face(score, x, certainty=Certainty.WEAK):
     points = np.array([[20, 20], [40, 20], [30, 30], [22, 40], [38, 40]], np.float32)
     return Face((x, 8.0, x + 20, 30.0), points, score, certainty=certainty)
+
+
+class Broken(Blank):
+    """Finds faces of numbers that are no numbers."""
+
+    def detect(self, pictures, least=None):
+        points = np.full((5, 2), np.nan, np.float32)
+        return [[Face((0.0, 0.0, 128.0, 128.0), points, 0.95)] for _ in pictures]
+
+
+def test_what_is_no_face_at_all_is_left_out():
+    picture = np.zeros((64, 128, 3), np.uint8)
+    wrong = replace(face(0.2, 0), box=(np.inf, 0.0, np.nan, 10.0))
+    assert find_leaning(Blank(0.03), picture, [], [wrong]) == []
+    assert find_leaning(Broken(0.03), picture, [], [face(0.2, 40)]) == []
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def test_a_bundle_that_does_not_say_it_looks_once(recognizer, scene):
     engine = recognizer.bundle.engines["face_detector"]
     spec = DetectorSpec.of(recognizer.bundle.manifest.engines.face_detector)
     assert spec.upright > spec.clear
-    once = Detector(engine, replace(spec, upright=0.0))
+    once = Detector(engine, replace(spec, upright=0.0, leaning=0.0))
     finder = FaceFinder(once, GeometryEngine.from_bundle(recognizer.bundle))
     lying = np.rot90(scene).copy()
     assert {face.turn for face in finder.find([lying])[0]} <= {0}
