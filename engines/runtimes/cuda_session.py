@@ -16,7 +16,7 @@ import onnxruntime
 
 from affectstream.engines.errors import DeviceError, EngineError
 from affectstream.engines.runtimes.cuda_operators import graph_for_cuda
-from affectstream.engines.runtimes.onnx import ORT_ERRORS
+from affectstream.engines.runtimes.onnx import ORT_ERRORS, session_options
 
 INSTALL_COMMAND = (
     "pip uninstall -y onnxruntime && pip install onnx 'onnxruntime-gpu[cuda,cudnn]>=1.24'"
@@ -63,8 +63,7 @@ def open_session(
     Raises `DeviceError` where CUDA cannot be used or would not compute all of it, `EngineError` for a graph
     that ONNX Runtime refuses.
     """
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
+    options = session_options(path)
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
     provider = {
         "device_id": str(ordinal),

@@ -33,17 +33,12 @@ class OnnxEngine:
     def __init__(self, path: Path, *, threads: int = 1) -> None:
         """Open `path`. Raises `EngineError` when ONNX Runtime rejects it."""
         self._name = path.name
-        options = onnxruntime.SessionOptions()
+        options = session_options(path)
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         # A spinning idle worker would occupy the core that decodes the next frame.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        if not _rounds_to_8_bits(path):
-            # Weights that are stored in 8 bits become FP32 once. By default they do so in every run, and some
-            # products are computed from the 8 bits, which is slower here and less exact.
-            options.add_session_config_entry("session.disable_quant_qdq", "1")
-        options.log_severity_level = 3
         try:
             # By default, a session that fails to open is opened again, with a note on stdout.
             self._session: onnxruntime.InferenceSession | None = onnxruntime.InferenceSession(
@@ -71,6 +66,17 @@ class OnnxEngine:
 
     def __exit__(self, *error: object) -> None:
         self._session = None
+
+
+def session_options(path: Path) -> onnxruntime.SessionOptions:
+    """Those of every session of the graph in `path`: it logs errors only, and makes stored weights once."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    if not _rounds_to_8_bits(path):
+        # Weights that are stored in 8 bits become FP32 once. By default they do so in every run, and some
+        # products are computed from the 8 bits, which is slower and less exact.
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
+    return options
 
 
 _ROUNDS = b"\x22\x0eQuantizeLinear"

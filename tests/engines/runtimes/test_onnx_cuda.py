@@ -11,6 +11,7 @@ from affectstream.engines.bundle.folder import POCKET
 from affectstream.engines.devices.probe import probe
 from affectstream.engines.runtimes.bound_session import MAX_SHAPE_SETS, BoundSession
 from affectstream.engines.runtimes.cuda_session import check_placement, misplaced
+from affectstream.engines.runtimes.onnx import session_options
 from affectstream.engines.runtimes.onnx_cuda import CudaEngine
 
 HAS_CUDA = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
@@ -37,11 +38,10 @@ def feeds(engine, rows, seed=0):
 
 
 def cpu_session(name):
-    options = onnxruntime.SessionOptions()
+    path = POCKET / f"{name}.onnx"
+    options = session_options(path)
     options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    return onnxruntime.InferenceSession(
-        str(POCKET / f"{name}.onnx"), options, providers=["CPUExecutionProvider"]
-    )
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 @pytest.mark.parametrize("name", ENGINES)
