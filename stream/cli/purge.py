@@ -44,18 +44,18 @@ def purge(
     typer.echo(msgspec.json.format(msgspec.json.encode(done), indent=2).decode())
     console = Console(stderr=True, markup=False, highlight=False, soft_wrap=True)
     if done.left:
-        console.print(f"error: these files still name {recording}: {', '.join(done.left)}")
+        console.print(f"error: these files still name {done.recording}: {', '.join(done.left)}")
     if done.unread:
         console.print(
-            f"error: these files could not be searched for {recording}: {', '.join(done.unread)}; remove "
-            "them, or let the command that wrote them end"
+            f"error: these files could not be searched for {done.recording}: {', '.join(done.unread)}; "
+            "remove them, or let the command that wrote them end"
         )
     if done.left or done.unread:
         raise typer.Exit(exits.PARTLY)
     if not done.removed:
         console.print(
-            f"{output} holds no results of {recording}; {done.searched} files were searched"
+            f"{output} holds no results of {done.recording}; {done.searched} files were searched"
         )
         raise typer.Exit(exits.NOTHING)
     count = "1 file" if len(done.removed) == 1 else f"{len(done.removed)} files"
-    console.print(f"{count} removed; none of the {done.searched} that stay names {recording}")
+    console.print(f"{count} removed; none of the {done.searched} that stay names {done.recording}")

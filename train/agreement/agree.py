@@ -27,6 +27,7 @@ from affectstream.train.agreement.outcome import (
 )
 from affectstream.train.agreement.pairs import Pair, T, check_persons, match_persons, recordings
 from affectstream.train.annotations.annotations import Annotations, Coding, Rating
+from affectstream.train.annotations.names import name_among
 from affectstream.train.errors import DataError
 from affectstream.train.statistics import Array, Groups, Interval, Metrics, bootstrap
 
@@ -80,9 +81,17 @@ def agree(
         for side in (first, second)
     ]
     compared = {one.kind for one in found_codings} | {one.kind for one in found_ratings}
+    ours: list[Coding | Rating] = []
+    theirs: list[Coding | Rating] = []
+    for coded in codings.values():
+        ours += [pair.first for pair in coded]
+        theirs += [pair.second for pair in coded]
+    for rated in ratings.values():
+        ours += [pair.first for pair in rated]
+        theirs += [pair.second for pair in rated]
     left = (
-        _left(first, [a for a, _ in matched], compared),
-        _left(second, [b for _, b in matched], compared),
+        _left(first, [a for a, _ in matched], compared, ours),
+        _left(second, [b for _, b in matched], compared, theirs),
     )
     return Agreement(names[0], names[1], settings, found_codings, found_ratings, left)
 
@@ -102,14 +111,31 @@ def _check_renamed(matched: Sequence[tuple[Annotations, Annotations]], settings:
 
 
 def _left(
-    side: Sequence[Annotations], matched: Sequence[Annotations], compared: set[str]
+    side: Sequence[Annotations],
+    matched: Sequence[Annotations],
+    compared: set[str],
+    paired: Sequence[Coding | Rating],
 ) -> tuple[str, ...]:
-    """The recordings of a side that the other lacks, then the kinds that were not compared."""
+    """The recordings of a side that the other lacks, the kinds that were not compared, and of those that were
+    the people without a partner."""
     known = {one.recording for one in matched}
     kinds = {kind for one in matched for kind in one.kinds}
+    partners = {id(one) for one in paired}
+    every: list[tuple[str, Coding | Rating]] = []
+    for each in matched:
+        every += [(each.recording, one) for one in each.codings]
+        every += [(each.recording, one) for one in each.ratings]
+    alone = [
+        f"{one.person or 'nobody named'} in {recording} ({one.kind})"
+        for recording, one in every
+        if one.kind in compared and id(one) not in partners
+    ]
     return (
-        *sorted(f"recording {one.recording}" for one in side if one.recording not in known),
+        *sorted(
+            f"recording {one.recording}" for one in side if name_among(one.recording, known) is None
+        ),
         *sorted(kinds - compared),
+        *sorted(alone),
     )
 
 

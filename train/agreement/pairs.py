@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from affectstream.stream.errors import OptionError
 from affectstream.train.annotations.annotations import Annotations, Coding, Rating
+from affectstream.train.annotations.names import name_among
 from affectstream.train.errors import DataError
 
 _TRACK = re.compile(r"(?:person|track)\s*(\d+)", re.I)
@@ -33,7 +34,8 @@ def recordings(
     """
     if len(first) == len(second) == 1:
         return [(first[0], second[0])]
-    by_name = [_by_name(side) for side in (first, second)]
+    names = [{one.recording for one in side} for side in (first, second)]
+    by_name = [_by_name(first, names[1]), _by_name(second, names[0])]
     common = sorted(by_name[0].keys() & by_name[1].keys())
     if not common:
         found = [", ".join(sorted(names)[:5]) for names in by_name]
@@ -44,14 +46,14 @@ def recordings(
     return [(by_name[0][name], by_name[1][name]) for name in common]
 
 
-def _by_name(side: Sequence[Annotations]) -> dict[str, Annotations]:
+def _by_name(side: Sequence[Annotations], others: Collection[str]) -> dict[str, Annotations]:
+    """The annotations of a side by the recording, as one of the `others` is called where it can be."""
     found: dict[str, Annotations] = {}
     for one in side:
-        if one.recording in found:
-            raise DataError(
-                f"{one.path} and {found[one.recording].path} are both about {one.recording!r}: give one"
-            )
-        found[one.recording] = one
+        name = name_among(one.recording, others) or one.recording
+        if name in found:
+            raise DataError(f"{one.path} and {found[name].path} are both about {name!r}: give one")
+        found[name] = replace(one, recording=name)
     return found
 
 

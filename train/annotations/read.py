@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from affectstream.train.annotations.annotations import Annotations
+from affectstream.train.annotations.names import SUFFIXES, recording_name
 from affectstream.train.annotations.results import EVENTS, READINGS, read_results
 from affectstream.train.annotations.tables import read_table
+from affectstream.train.data.imotions_export import find_layout
 from affectstream.train.errors import DataError, DataMissing
-
-SUFFIXES = (".eaf", ".textgrid", ".csv", ".tsv", ".txt", ".jsonl", ".parquet")
 
 
 def read(path: Path, kind: str = "emotion") -> list[Annotations]:
@@ -25,10 +25,23 @@ def read(path: Path, kind: str = "emotion") -> list[Annotations]:
     results = sorted({file.parent for name in (READINGS, EVENTS) for file in path.rglob(name)})
     if results:
         return [_read_folder(folder) for folder in results]
-    files = sorted(file for file in path.rglob("*") if file.suffix.casefold() in SUFFIXES)
+    files = sorted(file for file in path.rglob("*") if _holds_annotations(file))
     if not files:
         raise DataMissing(f"{path} holds no annotations: expected {', '.join(SUFFIXES)}")
     return [read_file(file, _recording(file), kind) for file in files]
+
+
+def _holds_annotations(file: Path) -> bool:
+    """Not what programs leave beside a file that is open, nor a text that is no export."""
+    suffix = file.suffix.casefold()
+    if suffix not in SUFFIXES or file.name.startswith((".", "~")):
+        return False
+    if suffix == ".txt":
+        try:
+            find_layout(file)
+        except (DataError, DataMissing):
+            return False
+    return True
 
 
 def read_file(path: Path, recording: str, kind: str = "emotion") -> Annotations:
@@ -61,11 +74,9 @@ def _imotions(path: Path, recording: str, first_error: DataError | None) -> Anno
 
 def _read_folder(folder: Path) -> Annotations:
     name = READINGS if (folder / READINGS).is_file() else EVENTS
-    return read_file(folder / name, Path(folder.name).stem)
+    return read_file(folder / name, recording_name(folder))
 
 
 def _recording(path: Path) -> str:
-    """The recording that a file is about: its name up to the first dot, or its folder's for our results."""
-    if path.name in (READINGS, EVENTS):
-        return Path(path.resolve().parent.name).stem
-    return path.name.partition(".")[0]
+    """The recording that a file is about: by its name, or by its folder's for our results."""
+    return recording_name(path.resolve().parent if path.name in (READINGS, EVENTS) else path)

@@ -2,17 +2,24 @@
 
 BORIS (Friard and Gamba, 2016) exports *aggregated events* with the columns Subject, Behavior, Start (s) and
 Stop (s), and *tabular events* with one row for each START and STOP. A behavior is a label; its behavioral
-category, where there is one, is the kind.
+category, where there is one, is the kind. Events without duration (POINT) are no stretches, and left out.
+
+Columns are separated by commas, semicolons or tabs, as spreadsheets of different countries write them; with
+semicolons a number may have a decimal comma. Times are seconds, or such as ``00:01:30.5``.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
 import math
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from affectstream.stream.errors import OptionError
+from affectstream.stream.options import parse_time
 from affectstream.train.annotations.annotations import (
     Annotations,
     Coding,
@@ -21,15 +28,18 @@ from affectstream.train.annotations.annotations import (
     check_seconds,
     rating,
 )
-from affectstream.train.annotations.names import label, tier
+from affectstream.train.annotations.names import FREE_TEXT, kind_of, label, tier
 from affectstream.train.errors import DataError
 
 Row = Mapping[str, str]
+_SEPARATORS = ",;\t"
+_DECIMAL = re.compile(r"[-+]?\d+,\d+")
 START = ("start (s)", "start", "t_start", "onset", "begin")
 END = ("stop (s)", "stop", "end", "t_end", "offset")
 LABEL = ("behavior", "label", "code", "state", "value")
 PERSON = ("subject", "person", "track", "tier")
 KIND = ("behavioral category", "kind", "of", "modality")
+OBSERVATION = ("observation id",)
 TIME = ("time", "time_s", "t", "start (s)")
 STATUS = ("behavior type", "status")
 
@@ -43,6 +53,7 @@ def read_table(path: Path, recording: str, kind: str = "emotion") -> Annotations
     if not rows:
         raise DataError(f"{path}: no rows; expected some below a header such as start,end,label")
     names = set(rows[0][1])
+    _check_one_observation(path, rows)
     start, end, name = (_first(names, keys) for keys in (START, END, LABEL))
     status, time = _first(names, STATUS), _first(names, TIME)
     if start and end and name and start != end:
@@ -59,6 +70,15 @@ def read_table(path: Path, recording: str, kind: str = "emotion") -> Annotations
     )
 
 
+def _check_one_observation(path: Path, rows: Sequence[tuple[int, Row]]) -> None:
+    found = sorted({name for _, row in rows if (name := _cell(row, OBSERVATION))})
+    if len(found) > 1:
+        raise DataError(
+            f"{path}: {len(found)} observations in one table ({', '.join(found[:3])}): expected a file for "
+            "each, which BORIS exports too"
+        )
+
+
 Entry = tuple[Row, Stretch]
 
 
@@ -67,10 +87,11 @@ def _codings(path: Path, entries: Iterator[Entry], default: str) -> tuple[Coding
     for row, (begin, stop, name) in entries:
         person = _cell(row, PERSON)
         stated = _cell(row, KIND)
-        kind = tier(stated, default)[1] if stated else default
+        kind = kind_of(stated) if stated else default
         if person is not None and not stated:  # such as the tier of an export of ELAN
             person, kind = tier(person, default)
-        grouped[person, kind].append(Stretch(begin, stop, label(name, kind)))
+        if kind not in FREE_TEXT:
+            grouped[person, kind].append(Stretch(begin, stop, label(name, kind)))
     return tuple(Coding.of(who, kind, found, path) for (who, kind), found in grouped.items())
 
 
@@ -78,7 +99,7 @@ def _intervals(
     path: Path, rows: Sequence[tuple[int, Row]], start: str, end: str, name: str
 ) -> Iterator[Entry]:
     for number, row in rows:
-        if row[name].strip():
+        if row[name].strip() and (_cell(row, STATUS) or "").upper() != "POINT":
             times = _number(path, number, row[start]), _number(path, number, row[end])
             yield row, Stretch(*times, row[name])
 
@@ -91,6 +112,11 @@ def _point_events(
     for number, row in rows:
         key, at = (_cell(row, PERSON), row[name]), _number(path, number, row[time])
         if row[status].strip().upper() == "START":
+            if key in begun:
+                raise DataError(
+                    f"{path}, line {number}: START of {row[name]!r}, which began at {begun[key]:g} s already "
+                    "and has no STOP"
+                )
             begun[key] = at
         elif row[status].strip().upper() == "STOP":
             if key not in begun:
@@ -116,23 +142,44 @@ def _ratings(path: Path, rows: Sequence[tuple[int, Row]], time: str) -> Iterator
 def _rows(path: Path) -> Iterator[tuple[int, Row]]:
     """Rows by lower-case column name, with their line number."""
     try:
-        text = path.read_text("utf-8-sig")
+        text = path.read_text(_encoding(path))
     except (OSError, UnicodeError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     lines = text.splitlines()
     # BORIS writes what it knows of the observation above the table.
     head = next((i for i, line in enumerate(lines) if _is_header(line)), 0)
-    separator = "\t" if lines and lines[head].count("\t") > lines[head].count(",") else ","
+    separator = max(_SEPARATORS, key=lines[head].count) if lines else ","
     reader = csv.DictReader(lines[head:], delimiter=separator)
     for row in reader:
         yield (
             head + reader.line_num,
-            {(key or "").strip().casefold(): value or "" for key, value in row.items() if key},
+            {
+                key.strip().casefold(): _plain(value or "", separator)
+                for key, value in row.items()
+                if key
+            },
         )
 
 
+def _encoding(path: Path) -> str:
+    """UTF-8, with or without a mark, or what Excel writes: UTF-16 with a mark, else that of Windows."""
+    content = path.read_bytes()
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    try:
+        content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8-sig"
+
+
+def _plain(text: str, separator: str) -> str:
+    """A cell, with a decimal point where it is a number with a comma."""
+    return text.replace(",", ".") if separator != "," and _DECIMAL.fullmatch(text.strip()) else text
+
+
 def _is_header(line: str) -> bool:
-    cells = {cell.strip().strip('"').casefold() for cell in line.replace("\t", ",").split(",")}
+    cells = {cell.strip().strip('"').casefold() for cell in re.split("[,;\t]", line)}
     times = {*START, *TIME} & cells
     return bool(times) and bool(cells - times)
 
@@ -148,9 +195,11 @@ def _cell(row: Row, candidates: Sequence[str]) -> str | None:
 
 def _number(path: Path, line: int, text: str) -> float:
     try:
-        value = float(text.strip())
-    except ValueError:
+        value = parse_time(text.strip()) / 1e6 if ":" in text else float(text.strip())
+    except (ValueError, OptionError):
         value = math.nan
     if not math.isfinite(value):
-        raise DataError(f"{path}, line {line}: {text!r} is no number")
+        raise DataError(
+            f"{path}, line {line}: {text!r} is no number, nor a time such as 00:01:30.5"
+        )
     return value

@@ -7,7 +7,7 @@ from typing import Any
 
 from affectstream.stream.results.origin import STATED_USE
 from affectstream.train.annotations.annotations import Annotations, Coding, Stretch
-from affectstream.train.annotations.names import label, tier
+from affectstream.train.annotations.names import FREE_TEXT, label, tier
 from affectstream.train.errors import DataError
 
 
@@ -51,6 +51,8 @@ def _codings(
     codings = []
     for name, entries in tiers.items():
         person, kind = tier(name, default)
+        if kind in FREE_TEXT:
+            continue
         stretches = [Stretch(s, e, label(text, kind)) for s, e, text in entries if text.strip()]
         if stretches:
             codings.append(Coding.of(person, kind, stretches, path))

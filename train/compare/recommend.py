@@ -136,6 +136,11 @@ def _cheapest(alike: Sequence[Candidate], best: Candidate, steps: list[str]) -> 
     if len(costs) < len(alike):
         steps.append("What some of them cost is not known, so the best is taken: export the runs.")
         return best.name
+    if len({cost.machine for cost in costs.values()}) > 1:
+        steps.append(
+            "What they cost was measured on different machines, so the best is taken: evaluate them on one."
+        )
+        return best.name
     fastest = min(cost.hop_ms for cost in costs.values())
     near = {name: c for name, c in costs.items() if c.hop_ms <= (1 + ALIKE) * fastest}
     choice = min(near, key=lambda name: near[name].bytes)

@@ -9,13 +9,22 @@ from typing import Any
 from typing import Protocol as Interface
 
 from affectstream.engines.bundle.folder import MANIFEST
+from affectstream.stream.errors import OptionError
 from affectstream.stream.sinks.base import writing
-from affectstream.train.config import SETTINGS, FitConfig
+from affectstream.train.config import SETTINGS, FitConfig, flag_of
 from affectstream.train.data.dataset import DatasetInfo, read_info
 from affectstream.train.errors import DataError, RunError, WeightsMissing
 from affectstream.train.export.net_bundle import assemble
 from affectstream.train.files import encode_json, write_atomically
-from affectstream.train.fit.checkpoint import LAST, SUMMARY, load_run, read_summary
+from affectstream.train.fit.checkpoint import (
+    BEST,
+    LAST,
+    SUMMARY,
+    dataset_of,
+    load,
+    load_run,
+    read_summary,
+)
 from affectstream.train.fit.loggers import Report, print_line
 from affectstream.train.fit.loop import fit
 from affectstream.train.metrics import metric_title
@@ -70,7 +79,8 @@ def reproduce(
 ) -> list[Row]:
     """Run each step in `folder`. A step that the data, or weights that are not here, do not allow is a row
     with the reason. `request` makes the settings of a recipe from its name, the folder of its runs and its
-    members. Raises `DataError` for data without labels of the protocol's task, and what training raises.
+    members. Raises `DataError` for data without labels of the protocol's task, `OptionError` for a finished
+    run on other data or with other settings, and what training raises.
     """
     info = read_info(data)
     if not info.tasks.get(protocol.task):
@@ -113,7 +123,9 @@ def _run(
 ) -> Row:
     members = [str(_bundle(member, data, folder, request, report)) for member in step.members]
     asked, run = request(step.recipe, str(folder), members), folder / step.recipe
-    if not (run / SUMMARY).is_file():
+    if (run / SUMMARY).is_file():
+        _check_same(run, asked.config, data)
+    else:
         fit(asked.recipe, asked.config, data, run, resume=(run / LAST).exists(), report=report)
     trained = load_run(asked.recipe, run)
     if not isinstance(trained.recipe, Predictor):
@@ -129,6 +141,26 @@ def _run(
         summary["epochs"],
         _changed(asked.recipe, config),
     )
+
+
+def _check_same(run: Path, config: FitConfig, data: Path) -> None:
+    """Raise `OptionError` if a finished run was trained on other data, or in another way."""
+    saved = load(run / BEST)
+    before = FitConfig(**saved["config"])
+    other = [
+        f"{flag_of(name)} {getattr(before, name)}, now {getattr(config, name)}"
+        for name, setting in SETTINGS.items()
+        if name not in ("members", "runs")
+        and setting.effect != "speed"
+        and getattr(before, name) != getattr(config, name)
+    ]
+    if dataset_of(saved).get("content_sha256") != read_info(data).content_sha256:
+        other.insert(0, f"data set {dataset_of(saved).get('name')}, now {data}")
+    if other:
+        raise OptionError(
+            f"{run} is finished, and was trained otherwise: {'; '.join(other)}. Ask for the same, give "
+            "another --runs, or remove that folder"
+        )
 
 
 def _changed(recipe: Recipe, config: FitConfig) -> dict[str, str]:

@@ -19,7 +19,6 @@ from affectstream.engines.manifest import Manifest
 from affectstream.stream import Recognizer
 from affectstream.stream.batch.plan.find import find_tasks
 from affectstream.stream.errors import SourceError
-from affectstream.train.annotations.annotations import Annotations
 from affectstream.train.annotations.read import read
 from affectstream.train.errors import DataError
 from affectstream.train.export.bundle_folder import check_output
@@ -136,13 +135,16 @@ def teach(
         with threadpool_limits(1):  # for matrices this small, several threads are slower
             checked = held_out(hops, units, base, amounts, window_s, encoders)
             limits = _limits(hops, manifest)
-            comparison = compare(hops, units, checked, limits)
+            named = any(person.is_named for one in coded for person in one.people)
+            comparison = compare(hops, units, checked, limits, named=named)
             steps = compare_steps(hops, units, checked, limits)
             refitted = _refit(encoders, checked, units, window_s)
             taught = hops if refitted is None else hops.with_evidence(refitted.out_of_fold)
             correction = fit(taught, base, checked.amount)
-        lesson = _lesson(hops, coded, sides, manifest)
+        lesson = _lesson(hops, coded, manifest)
         notes = remarks_on(coded, found, comparison, labels[len(manifest.labels) :]) + remarks
+        if unused := sorted({one.path.name for one in sides} - {one.source.name for one in coded}):
+            notes.append(f"not used, for want of a recording or of labels: {', '.join(unused)}")
         written = None
         if write_anyway or comparison.outcome != "does not help":
             made = None
@@ -272,9 +274,7 @@ def _limits(hops: Hops, manifest: Manifest) -> Array:
     return np.array([least.get(str(name), 0.0) for name in hops.evidence.sets])
 
 
-def _lesson(
-    hops: Hops, coded: Sequence[CodedRecording], sides: Sequence[Annotations], manifest: Manifest
-) -> TeachingData:
+def _lesson(hops: Hops, coded: Sequence[CodedRecording], manifest: Manifest) -> TeachingData:
     counts = np.bincount(hops.truth, minlength=len(hops.labels))
     return TeachingData(
         people=len(np.unique(hops.person)),
@@ -283,7 +283,7 @@ def _lesson(
         minutes=len(hops) * manifest.hop_us / 60e6,
         counts={label: int(n) for label, n in zip(hops.labels, counts, strict=True) if n},
         annotations={
-            str(n): sha256(one.path) for n, one in enumerate(sides, 1) if one.path.is_file()
+            str(n): sha256(one.source) for n, one in enumerate(coded, 1) if one.source.is_file()
         },
     )
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -14,11 +15,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from affectstream.engines.cache.digest import sha256
-from affectstream.stream.batch.output.report import summarize, write_failures
+from affectstream.stream.batch.output.report import FAILURES, summarize, write_failures
 from affectstream.stream.batch.output.storage import FolderStorage
 from affectstream.stream.batch.plan.task import hashed_name
 from affectstream.stream.errors import OptionError, OutputError
+from affectstream.stream.explain.explanation import DOCUMENT as EXPLANATION
 from affectstream.stream.results.scored import RUN
+from affectstream.stream.summary.files import SUMMARY_FILES
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +67,44 @@ def purge(recording: Path, output: Path) -> Purge:
     content = sha256(recording) if recording.is_file() else None
     found = {
         name: run for name, run in storage.runs() if _belongs(name, run, recording, output, content)
-    } | {name: {} for name in _unfinished(output, recording)}
+    }
+    _check_own_output(found, output)
+    found |= {name: {} for name in _unfinished(storage, recording)}
+    names = [name for name, _ in storage.runs() if name not in found]
     removed = [one for name in found for one in _remove(output, name)]
     if found:
         write_failures(storage, ())
         summarize(storage)
-    traces = _traces(found, content)
+    traces = _traces(found, names, content)
     files = [path for path in sorted(output.rglob("*")) if path.is_file()]
-    left, unread = list[str](), list[str]()
+    left, unread = list[Path](), list[Path]()
     for path in files:
-        where = path.relative_to(output).as_posix()
         try:
             if _names(path, traces):
-                left.append(where)
+                left.append(path)
         except (OSError, pa.ArrowException):
-            unread.append(where)
+            unread.append(path)
+    explained = {path.parent for path in left if path.name == EXPLANATION}
+    left = [path for path in files if path in left or path.parent in explained]
     searched = len(files) - len(unread)
-    return Purge(_text(recording), tuple(removed), searched, tuple(left), tuple(unread))
+    return Purge(
+        _text(recording),
+        tuple(removed),
+        searched,
+        *(tuple(_text(path.relative_to(output)) for path in paths) for paths in (left, unread)),
+    )
+
+
+def _check_own_output(found: Iterable[str], output: Path) -> None:
+    """Raise `OptionError` if results lie in another output in this folder, whose summary would stay."""
+    for name in found:
+        for above in PurePosixPath(name).parents:
+            own = output / above
+            if own != output and any((own / file).is_file() for file in (FAILURES, *SUMMARY_FILES)):
+                raise OptionError(
+                    f"{output / name} belongs to the results in {own}, which have a summary of their own: "
+                    f"give --output {own}"
+                )
 
 
 def _belongs(
@@ -94,14 +118,15 @@ def _belongs(
     return same_path or same_content or whole == in_output or _text(recording) == name
 
 
-def _unfinished(output: Path, recording: Path) -> Iterator[str]:
-    """Folders with files but without `run.json` whose path in `output` is the end of that of `recording`."""
+def _unfinished(storage: FolderStorage, recording: Path) -> Iterator[str]:
+    """Folders with files but without a `run.json` that can be read, whose path in the output is the end of
+    that of `recording`."""
     parts = recording.absolute().parts
-    for folder, folders, files in os.walk(output):
-        if RUN in files:
+    for folder, folders, files in os.walk(storage.folder):
+        inside = Path(folder).relative_to(storage.folder)
+        if RUN in files and storage.read_run(inside.as_posix()) is not None:
             folders.clear()
             continue
-        inside = Path(folder).relative_to(output)
         ours = (*parts[:-1], hashed_name(recording.name, recording))
         ends = {way[-len(inside.parts) :] for way in (parts, ours)}
         if files and inside.parts and (inside.parts in ends or inside == recording):
@@ -139,26 +164,35 @@ def _removed(output: Path, name: str) -> list[Removed]:
     return removed
 
 
-def _traces(found: Mapping[str, Mapping[str, Any]], content: str | None) -> list[bytes]:
-    """What only this recording's results would hold: its path, the name of its folder, and its hash."""
+def _traces(
+    found: Mapping[str, Mapping[str, Any]], others: Iterable[str], content: str | None
+) -> re.Pattern[bytes] | None:
+    """What only this recording's results would hold: its path, the name of its folder and, if no other
+    recording has it, its file name; and its hash."""
     traces: set[str | None] = {content}
+    shared = {PurePosixPath(name).name for name in others}
     for name, run in found.items():
-        traces |= {run.get("source"), (run.get("input") or {}).get("sha256")}
-        if len(PurePosixPath(name).parts) > 1:
-            traces.add(name)  # a mere file name may be that of other recordings too
-    return [trace.encode() for trace in traces if trace]
+        traces |= {name, run.get("source"), (run.get("input") or {}).get("sha256")}
+        traces.add(PurePosixPath(name).name)
+    known = sorted(trace for trace in traces if trace and trace not in shared)
+    if not known:
+        return None
+    # `one.mp4` is neither in `bone.mp4` nor in `one.mp4.3b99a6b1`, which is another recording.
+    whole = b"|".join(re.escape(os.fsencode(trace)) for trace in known)
+    return re.compile(rb"(?<![\w-])(?:" + whole + rb")(?!\w|\.[0-9a-f]{8}\b)")
 
 
-def _names(path: Path, traces: Sequence[bytes]) -> bool:
+def _names(path: Path, traces: re.Pattern[bytes] | None) -> bool:
     content = path.read_bytes()
     if content[:4] == b"PAR1":
         content += _strings(content)
-    return any(trace in content for trace in traces)
+    return traces is not None and traces.search(content) is not None
 
 
 def _strings(parquet: bytes) -> bytes:
     """The text in a Parquet file, whose columns are compressed."""
-    table = pq.read_table(io.BytesIO(parquet))
+    # With threads the interpreter sometimes aborts at its end (pyarrow 26).
+    table = pq.read_table(io.BytesIO(parquet), use_threads=False)
     columns = [
         column
         for column in table.columns

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -76,9 +77,11 @@ def remaining(
         elif not _is_same_input(task, run, recognizer.bundle):
             found.todo.append(task)
             found.changed.append(task)
+            if not _is_same_path(task, run):
+                others.append(f"{task.name}: recording {run['source']}, now {task.path}")
         else:
             found.done.append(outcome)
-            if task.group is not None and task.group != run.get("group"):
+            if task.group != run.get("group"):
                 found.regrouped[task.name] = run | {"group": task.group}
     if others and not overwrite:
         more = len(others) - _MAX_SHOWN
@@ -125,6 +128,13 @@ def _is_same_input(task: Task, run: Mapping[str, Any], bundle: Bundle) -> bool:
     if words is None or now is None:
         return words is None and now is None
     return valid_name(now) == words["name"] and is_unchanged(now, words["file"])
+
+
+def _is_same_path(task: Task, run: Mapping[str, Any]) -> bool:
+    """Whether other content under the same name is a new version of the recording, and no other recording."""
+    now = os.fsencode(task.path.absolute()).decode("utf-8", "replace")
+    source: str = run["source"]
+    return now == source or os.path.realpath(task.path) == os.path.realpath(source)
 
 
 def _difference(

@@ -152,10 +152,9 @@ class ObjectStorage(Storage):
 
     def read_run(self, name: str) -> dict[str, Any] | None:
         """See `Storage`."""
-        try:
+        with self._sending("read"), suppress(FileNotFoundError):
             return _document(self._files.cat_file(self._path(name, RUN)))
-        except FileNotFoundError:
-            return None
+        return None
 
     def runs(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """See `Storage`."""

@@ -22,6 +22,7 @@ from __future__ import annotations
 import csv
 import difflib
 import io
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -53,7 +54,7 @@ def read_manifest(path: Path, options: SourceOptions) -> list[Task]:
     _check_columns(path, number, columns)
     tasks: list[Task] = []
     mistakes: list[str] = []
-    seen: dict[Path, int] = {}
+    seen: dict[str, int] = {}
     for number, cells in lines:
         if not any(cell.strip() for cell in cells):
             continue
@@ -62,7 +63,7 @@ def read_manifest(path: Path, options: SourceOptions) -> list[Task]:
                 raise OptionError(f"expected {len(columns)} cells, found {len(cells)}")
             row = {name: cell.strip() for name, cell in zip(columns, cells, strict=True)}
             task = _task(path, row, options)
-            if (before := seen.setdefault(task.path, number)) != number:
+            if (before := seen.setdefault(os.path.realpath(task.path), number)) != number:
                 raise OptionError(f"{row['path']} stands in line {before} already")
             tasks.append(task)
         except AffectstreamError as error:

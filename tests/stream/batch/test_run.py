@@ -325,6 +325,9 @@ def test_another_group_in_the_table_is_taken_over_without_scoring_again(talks, t
     assert contents(output) == before
     assert run_command("score", table, "-o", output) == 0
     assert "another group" not in capsys.readouterr().err
+    table.write_text("path,group\none.srt,\nday1/two.srt,b\n")
+    assert run_command("score", table, "-o", output) == 0
+    assert [row["group"] for row in csv.DictReader((output / "summary.csv").open())] == ["b", ""]
 
 
 def test_many_recordings_from_python(damaged, tmp_path, capsys):

@@ -179,6 +179,23 @@ def test_what_only_one_side_has_is_named(tmp_path):
     assert "not compared of A (B has none at the same time): recording more, attention" in shown
 
 
+def test_people_without_a_partner_are_named(tmp_path):
+    def coding(person):
+        return Coding(person, "emotion", (Stretch(0, 9, "joy"),))
+
+    ours = Annotations(tmp_path, "talk", (coding("1"), coding("Ben")))
+    theirs = Annotations(tmp_path, "talk", (coding("person 1"), coding("2")))
+    found = agree([ours], [theirs])
+    assert found.left == (("Ben in talk (emotion)",), ("2 in talk (emotion)",))
+
+
+def test_names_with_dots_are_names(tmp_path):
+    ours = [side(tmp_path, (0, 4, "joy"), recording=f"talk.2026.{n}") for n in (1, 2)]
+    theirs = [side(tmp_path, (0, 4, "joy"), recording=f"talk.2026.{n}.anna") for n in (2, 1)]
+    found = agree(ours, theirs)
+    assert found.left == ((), ()) and found.codings[0].recordings == 2
+
+
 def test_the_export_at_hand_against_parts_of_itself(data_root, tmp_path):
     """The figures of docs/guides/agree.md: its video is not at hand, so nothing else can be compared."""
     path = data_root / "imotions" / "iMotions_Test_v6.txt"

@@ -10,7 +10,7 @@ import pytest
 
 from affectstream.stream.events import Attention, Emotion, encode
 from affectstream.train.annotations.annotations import Coding, Stretch
-from affectstream.train.annotations.names import label, tier
+from affectstream.train.annotations.names import label, name_among, recording_name, tier
 from affectstream.train.annotations.read import read
 from affectstream.train.errors import DataError, DataMissing
 from tests.support.imotions_exports import new_export, old_export
@@ -64,12 +64,68 @@ def test_both_exports_of_boris(tmp_path):
         read(tabular)
 
 
+def test_boris_events_without_duration_are_left_out(tmp_path):
+    path = tmp_path / "talk.csv"
+    head = "Observation id,Subject,Behavior,Behavior type,Start (s),Stop (s)\n"
+    path.write_text(head + "o,Anna,happy,STATE,0,2\no,Anna,cough,POINT,1,1\n")
+    assert one(path).stretches == STRETCHES[:1]
+    path.write_text(head + "o,Anna,happy,STATE,0,2\nother,Anna,happy,STATE,0,2\n")
+    with pytest.raises(DataError, match=r"2 observations in one table \(o, other\)"):
+        read(path)
+    path.write_text("Time,Behavior,Behavior type\n0,happy,START\n1,happy,START\n2,happy,STOP\n")
+    with pytest.raises(DataError, match="line 3: START of 'happy', which began at 0 s already"):
+        read(path)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_tables_of_spreadsheets_of_other_countries(tmp_path, encoding):
+    path = tmp_path / "talk.csv"
+    text = "start;end;label;person\n0;2;happy;Jörg\n2,5;00:00:04.000;neutral;Jörg\n"
+    path.write_text(text, encoding)
+    assert one(path) == Coding("Jörg", "emotion", STRETCHES)
+
+
+def test_a_kind_of_ones_own_is_no_emotion(tmp_path):
+    path = tmp_path / "talk.csv"
+    path.write_text("start,end,label,kind\n0,2,away,Gaze\n0,2,joy,emotions\n1,3,a cough,comment\n")
+    assert read(path)[0].kinds == ["gaze", "emotion"]
+
+
+@pytest.mark.parametrize(
+    ("name", "recording"),
+    [
+        ("talk.csv", "talk"),
+        ("talk.01.mp4.eaf", "talk.01"),
+        ("2026-11-30.anna.csv", "2026-11-30.anna"),
+    ],
+)
+def test_a_recording_has_the_name_of_its_file(name, recording):
+    assert recording_name(Path(name)) == recording
+    assert name_among("talk.01.anna", {"talk", "talk.01"}) == "talk.01"
+    assert name_among("talks", {"talk"}) is None
+
+
+def test_what_lies_beside_annotations_is_left_out(tmp_path):
+    for name, text in (
+        ("talk.csv", "start,end,label\n0,2,joy\n"),
+        ("README.txt", "who coded what"),
+        ("~talk.csv", "locked"),
+        (".talk.csv", "hidden"),
+    ):
+        (tmp_path / name).write_text(text)
+    assert [found.path.name for found in read(tmp_path)] == ["talk.csv"]
+
+
 def test_elan(tmp_path):
     pympi = pytest.importorskip("pympi", reason="ELAN needs the 'agree' extra")
     file = pympi.Eaf()
     file.add_tier("Anna emotion")
     for start, end, name in STRETCHES:
         file.add_annotation("Anna emotion", int(start * 1000), int(end * 1000), name)
+    for name in ("Transcript", "Notes"):
+        file.add_tier(name)
+        file.add_annotation(name, 0, 3000, "what was said")
+    file.add_annotation("Notes", 2000, 4000, "overlaps")
     file.to_file(str(tmp_path / "talk.eaf"))
     assert one(tmp_path / "talk.eaf") == Coding("Anna", "emotion", STRETCHES)
     (tmp_path / "bad.eaf").write_text("<nothing")
@@ -159,6 +215,7 @@ def test_nothing_there(tmp_path):
         ("1 Attention", ("1", "attention")),
         ("emotion@Anna B", ("Anna B", "emotion")),
         ("Anna", ("Anna", "emotion")),
+        ("Transcript", (None, "words")),
     ],
 )
 def test_names_of_tiers(name, expected):

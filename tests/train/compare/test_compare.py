@@ -156,9 +156,9 @@ def test_three_are_ranked_and_their_pairs_corrected():
     assert test.critical_distance == pytest.approx(2.343 * (12 / 36) ** 0.5, abs=2e-3)
 
 
-def cost(ms, megabytes):
+def cost(ms, megabytes, machine="a machine"):
     engine = EngineCost("fusion", 10, int(1e6 * megabytes), 1, 1e6, ms)
-    return Cost((engine,), ms, ms, 100.0, "a machine")
+    return Cost((engine,), ms, ms, 100.0, machine)
 
 
 def test_the_recommendation_follows_from_the_rules():
@@ -179,6 +179,9 @@ def test_the_recommendation_follows_from_the_rules():
     assert nothing.choice is None and "1.0 ms a hop, more than 0.5" in nothing.steps[0]
     with pytest.raises(OptionError, match="--metric speed: expected one of accuracy"):
         recommend(found, made, "speed", Rules())
+    made[2] = replace(made[2], cost=cost(5.0, 4.0, "another machine"))
+    elsewhere = recommend(found, made, None, Rules(margin=0.1))
+    assert elsewhere.choice == "good" and "different machines" in elsewhere.steps[-1]
 
 
 def test_it_says_where_samples_and_people_contradict_each_other():

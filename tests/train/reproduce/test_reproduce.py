@@ -106,6 +106,11 @@ def test_a_label_paired_set_runs_to_the_end(source, size, networks, reported, tm
         assert 0 <= row["metrics"]["accuracy"]["value"] <= 1
     assert run_command(*command) == exits.DONE  # not again
     assert "epoch   0" not in capsys.readouterr().out
+    assert run_command(*command[:-1], "2") == exits.USAGE
+    assert "--epochs 1, now 2" in " ".join(capsys.readouterr().err.split())
+    other = write(tmp_path / "other", made[1:], source="paired by label, made up")
+    assert run_command(*command[:4], other, *command[5:]) == exits.USAGE
+    assert "was trained otherwise: data set" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.slow

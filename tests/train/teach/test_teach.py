@@ -168,7 +168,8 @@ def test_a_new_label_is_learned(bundle, tmp_path):
     settings = Settings(options=VOICE, new_labels=("bored",))
     found = teach(*where, bundle=bundle, settings=settings)
     assert found.comparison.after["accuracy"].value > 0.7
-    assert "say so with --people" in " ".join(found.notes)
+    assert "say so with --people" in found.comparison.claim
+    assert "say so with --people" in (found.output / "CARD.md").read_text()
     with Bundle.open(found.output) as opened:
         assert opened.manifest.labels == ("neutral", "joy", "sadness", "bored")
     with Recognizer.open(found.output, device="cpu") as recognizer:

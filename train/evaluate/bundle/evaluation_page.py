@@ -308,8 +308,9 @@ def cost_card(found: Sequence[tuple[str, Cost]]) -> Html:
         "What it costs",
         table(head, [*rows, *totals], mark=range(len(rows), len(rows) + len(totals))),
         hint(
-            f"One person, one thread of {found[0][1].machine}, random inputs; words count once a hop, "
-            f"although an utterance is encoded once. Memory at its peak: {peaks or 'not known'}."
+            f"One person, one thread of {' or '.join(sorted({c.machine for _, c in found}))}, random inputs; "
+            "words count once a hop, although an utterance is encoded once. Memory at its peak: "
+            f"{peaks or 'not known'}."
         ),
     )
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from affectstream.stream.errors import OptionError
 from affectstream.stream.fusion.reading import Reading
 from affectstream.train.annotations.annotations import Annotations, Coding, Stretch
+from affectstream.train.annotations.names import name_among, recording_name
 from affectstream.train.errors import DataError
 
 KIND = "emotion"
@@ -65,6 +66,8 @@ class CodedRecording:
     path: Path
     name: str
     people: tuple[CodedPerson, ...]
+    source: Path
+    """The file of annotations."""
 
     @property
     def end_s(self) -> float:
@@ -86,17 +89,17 @@ def match(
     files = _by_name(recordings)
     found: list[CodedRecording] = []
     for one in annotations:
-        name = one.recording
-        if name not in files and len(recordings) == len(annotations) == 1:
+        name = name_among(one.recording, files)
+        if name is None and len(recordings) == len(annotations) == 1:
             name = next(iter(files))
         codings = [c for c in one.codings if c.kind == KIND]
         codings = [c for c in (_within(c, reviewed) for c in codings) if c is not None]
-        if name not in files or not codings:
+        if name is None or not codings:
             continue
         if any(other.name == name for other in found):
             raise DataError(f"{one.path}: a second file about {name!r}: give one file a recording")
         coded = tuple(_person(name, coding, people, len(codings)) for coding in codings)
-        found.append(CodedRecording(files[name], name, coded))
+        found.append(CodedRecording(files[name], name, coded, one.path))
     if not found:
         raise DataError(_why_nothing(files, annotations))
     return sorted(found, key=lambda one: one.name)
@@ -105,7 +108,7 @@ def match(
 def _by_name(recordings: Sequence[Path]) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for path in recordings:
-        name = path.name.partition(".")[0]
+        name = recording_name(path)
         if name in files:
             raise DataError(f"{path} and {files[name]} have the same name: teach them one by one")
         files[name] = path
@@ -180,7 +183,7 @@ def read_people(path: Path) -> dict[tuple[str, int | None], str]:
                 f"--people {path}, line {number}: {dict(row)}; expected columns recording and person, and "
                 "track where several people are in one recording"
             )
-        key = Path(name).name.partition(".")[0], int(track) if track else None
+        key = recording_name(Path(name)), int(track) if track else None
         if found.setdefault(key, person) != person:
             raise DataError(f"--people {path}, line {number}: {name} already has {found[key]!r}")
     return found

@@ -41,10 +41,4 @@ def remarks_on(
             notes.append(
                 f"{label} is found in {recall:.0%} of its hops on those held out: too seldom to be of use"
             )
-    unnamed = not any(person.is_named for one in coded for person in one.people)
-    if comparison.by == "person" and unnamed and len(coded) > 1:
-        notes.append(
-            "nobody says who the people are, so each person in each recording counts as another one: if "
-            "somebody is in several recordings, say so with --people, or those held out are not new"
-        )
     return notes

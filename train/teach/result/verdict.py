@@ -66,10 +66,19 @@ class Comparison:
     could not."""
 
 
-def compare(hops: Hops, units: Units, found: HeldOut, limits: NDArray[np.float64]) -> Comparison:
+_UNNAMED = (
+    " Nobody says who the people are, so each person in each recording counts as another one: if somebody is "
+    "in several recordings, say so with --people, or those held out are not new."
+)
+
+
+def compare(
+    hops: Hops, units: Units, found: HeldOut, limits: NDArray[np.float64], *, named: bool = True
+) -> Comparison:
     """Metrics with 95 % intervals that draw whole units, and the verdict.
 
-    `limits` (n,) are the confidences from which on a hop gets a label.
+    `limits` (n,) are the confidences from which on a hop gets a label. Unless people are `named`, each in
+    each recording counts as another one, which the claim says.
     """
     columns: list[NDArray[Any]] = [hops.truth]
     for probabilities in (found.before, found.after):
@@ -99,6 +108,8 @@ def compare(hops: Hops, units: Units, found: HeldOut, limits: NDArray[np.float64
         for which in ("before", "after", "difference")
     )
     outcome, claim = _verdict(difference, units, changes=found.amount.level != "none")
+    if units.by == "person" and not named and outcome != "does not help":
+        claim += _UNNAMED
     return Comparison(
         before,
         after,

@@ -102,6 +102,36 @@ def test_a_file_that_still_names_it_is_reported(scored, talks, capsys):
     assert run_command("purge", "x.mp4", "-o", scored / "nowhere") == 2
 
 
+def test_a_file_name_that_no_other_recording_has_is_searched_for(scored, talks, capsys):
+    (scored / "notes.txt").write_text("two.srt was hard to watch; so was one.srt")
+    (scored / "others.txt").write_text("fortytwo.srt, two.srt.0a1b2c3d")
+    (scored / "why").mkdir()
+    (scored / "why/explanation.json").write_text('{"stream": "two.srt"}')
+    (scored / "why/face.png").write_bytes(b"a picture of the face")
+    assert run_command("purge", talks / "day1/two.srt", "-o", scored) == 3
+    left = ["notes.txt", "why/explanation.json", "why/face.png"]
+    assert json.loads(capsys.readouterr().out)["left"] == left
+
+
+def test_a_file_name_of_two_recordings_says_nothing(scored, talks, capsys):
+    shutil.copytree(scored / "day1/three.vtt", scored / "day2/two.srt")
+    (scored / "notes.txt").write_text("two.srt")
+    assert run_command("purge", talks / "day1/two.srt", "-o", scored) == 0
+    assert json.loads(capsys.readouterr().out)["left"] == []
+
+
+def test_results_in_another_output_are_removed_there(scored, talks, capsys):
+    assert run_command("purge", talks / "day1/two.srt", "-o", scored.parent) == 2
+    assert f"give --output {scored}" in " ".join(capsys.readouterr().err.split())
+    assert (scored / "day1/two.srt/run.json").exists()
+
+
+def test_results_whose_run_cannot_be_read_are_removed(scored, talks):
+    (scored / "day1/two.srt/run.json").write_bytes(b"{")
+    assert run_command("purge", talks / "day1/two.srt", "-o", scored) == 0
+    assert not (scored / "day1/two.srt").exists()
+
+
 def test_what_a_killed_run_has_left_is_removed_too(scored, talks, capsys):
     """Without `run.json`, and with a table that has no end."""
     for name in ("day1/two.srt", "day2/two.srt", "one.srt"):

@@ -160,3 +160,15 @@ def test_a_recording_whose_name_another_shares_now_is_not_counted_twice(
     recognizer.score_many(both, tmp_path / "other", progress=False)
     again = recognizer.score_many(both, tmp_path / "other", progress=False)
     assert len(again.outcomes) == 2 and all(one.done_before for one in again.outcomes)
+
+
+def test_another_recording_of_the_same_name_does_not_replace_the_first(recognizer, talks, tmp_path):
+    for place, name in (("one", "one.srt"), ("two", "day1/two.srt")):
+        (tmp_path / place).mkdir()
+        shutil.copy(talks / name, tmp_path / place / "a.srt")
+    recognizer.score_many(tmp_path / "one", tmp_path / "out", progress=False)
+    with pytest.raises(OptionError, match=r"a.srt: recording .*one/a.srt, now .*two/a.srt"):
+        recognizer.score_many(tmp_path / "two", tmp_path / "out", progress=False)
+    (tmp_path / "one").rename(tmp_path / "moved")
+    (moved,) = recognizer.score_many(tmp_path / "moved", tmp_path / "out", progress=False).outcomes
+    assert moved.done_before
