@@ -11,12 +11,14 @@ how each person moves and breaks what links them in time.
 People who are only heard, such as those of two channels, have readings while they speak, and speak in turns.
 So a straight line joins their turns, and windows and lags are longer, as in studies of how voices adapt to
 each other (De Looze, Scherer, Vaughan and Campbell, "Investigating automatic measurements of prosodic
-accommodation and its dynamics in social interaction", Speech Communication 58, 2014). The surrogates have the
-same lines.
+accommodation and its dynamics in social interaction", Speech Communication 58, 2014). Turns that alternate
+make peaks of their own, so a surrogate keeps them: the second person's readings are moved in a circle among
+the moments at which this person speaks.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -49,10 +51,12 @@ class Scale:
     lag_step_s: float
     bridged_s: float
     """A gap in the readings that is no longer is filled by a straight line."""
+    least_s: float
+    """What two people have to share: in less time there are too few surrogates that differ."""
 
 
-IN_VIEW = Scale(window_s=10.0, max_lag_s=3.0, lag_step_s=0.0, bridged_s=1.0)
-HEARD = Scale(window_s=30.0, max_lag_s=10.0, lag_step_s=1.0, bridged_s=10.0)
+IN_VIEW = Scale(window_s=10.0, max_lag_s=3.0, lag_step_s=0.0, bridged_s=1.0, least_s=60.0)
+HEARD = Scale(window_s=30.0, max_lag_s=10.0, lag_step_s=1.0, bridged_s=10.0, least_s=300.0)
 """Of pairs of whom one is only heard."""
 
 
@@ -98,18 +102,12 @@ def synchrony(first: Person, second: Person, measure: str, hop_s: float) -> Sync
     end = min(first.first + first.count, second.first + second.count)
     scale = IN_VIEW if all(one.uses("video").any() for one in (first, second)) else HEARD
     window, reach = round(scale.window_s / hop_s), round(scale.max_lag_s / hop_s)
-    least = window + reach
-    if end - start < 2 * least:
-        return None
-    series = [
-        _bridged(
-            one.numbers(measure)[start - one.first : end - one.first],
-            round(scale.bridged_s / hop_s),
-        )
-        for one in (first, second)
-    ]
-    one, other = (_standardized(values, window) for values in series)
     count = end - start
+    if count < round(scale.least_s / hop_s):
+        return None
+    bridged = round(scale.bridged_s / hop_s)
+    series = [one.numbers(measure)[start - one.first : end - one.first] for one in (first, second)]
+    one, other = (_standardized(_bridged(values, bridged), window) for values in series)
     step = max(1, round(STEP_S / hop_s), -(-count // MOST_WINDOWS))
     at = np.arange(reach, count - window - reach + 1, step)
     lags = np.arange(-reach, reach + 1, max(1, round(scale.lag_step_s / hop_s)))
@@ -117,10 +115,15 @@ def synchrony(first: Person, second: Person, measure: str, hop_s: float) -> Sync
     peaks, places = _peaks(correlations)
     if peaks.size < MIN_WINDOWS:
         return None
-    shifts = _shifts(count, least)
-    by_chance = [
-        _mean_correlation(_peaks(_correlations(one, other, at, lags, shift))[0]) for shift in shifts
-    ]
+    if scale is HEARD:
+        moved = (
+            _standardized(_bridged(v, bridged), window) for v in _among_turns(series[1], window)
+        )
+        maps = (_correlations(one, other, at, lags, 0) for other in moved)
+    else:
+        shifts = _shifts(count, window + reach)
+        maps = (_correlations(one, other, at, lags, shift) for shift in shifts)
+    by_chance = [_mean_correlation(_peaks(surrogate)[0]) for surrogate in maps]
     chance = np.array([value for value in by_chance if not np.isnan(value)])
     peak = _mean_correlation(peaks)
     low, high = np.quantile(chance, (0.025, 0.975)) if chance.size else (np.nan, np.nan)
@@ -194,7 +197,18 @@ def _mean_correlation(values: Numbers) -> float:
     return float(np.tanh(np.arctanh(np.clip(values, -0.999, 0.999)).mean()))
 
 
+def _among_turns(values: Numbers, window: int) -> Iterator[Numbers]:
+    """`values`, each time moved on in a circle among the places that have one, by half a window or more."""
+    known = np.flatnonzero(~np.isnan(values))
+    for shift in _shifts(known.size, window // 2):
+        moved = values.copy()
+        moved[known] = np.roll(values[known], shift)
+        yield moved
+
+
 def _shifts(count: int, least: int) -> NDArray[np.int64]:
     """Evenly spaced shifts that are longer than a window with its lags, each once."""
+    if count < 2 * least:
+        return np.empty(0, np.int64)
     spaced = np.linspace(least, count - least, SURROGATES).round().astype(np.int64)
     return np.unique(spaced)

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from affectstream.stream.report.readings_by_person import Person
-from affectstream.stream.report.synchrony import SURROGATES, synchronies, synchrony
+from affectstream.stream.report.synchrony import SURROGATES, _among_turns, synchronies, synchrony
 
 HOP_S = 0.5
 
@@ -93,6 +93,28 @@ def test_two_channels_whose_people_speak_in_turns() -> None:
     (found,) = synchronies([both[0], stranger], HOP_S)
     assert found.peak <= found.chance[1]
     assert synchronies([person(1, leader), person(2, follower)], HOP_S) == []  # of faces in view
+
+
+def test_surrogates_of_voices_keep_the_turns() -> None:
+    """Turns that alternate make peaks of their own."""
+    values = np.where(np.arange(600) // 7 % 2 == 0, wandering(13), np.nan)
+    found = list(_among_turns(values, 60))
+    assert len(found) == SURROGATES
+    for moved in found:
+        np.testing.assert_array_equal(np.isnan(moved), np.isnan(values))
+        assert np.nansum(moved) == pytest.approx(np.nansum(values))
+        assert not np.allclose(moved, values, equal_nan=True)
+    assert list(_among_turns(values[:100], 60)) == []
+
+
+def test_a_short_call_says_nothing() -> None:
+    turn = np.arange(590) // 7 % 2 == 0
+    calls = [
+        np.where(turn, wandering(14)[:590], np.nan),
+        np.where(turn, np.nan, wandering(15)[:590]),
+    ]
+    both = [person(n, one, used="voice") for n, one in enumerate(calls, 1)]
+    assert synchronies(both, HOP_S) == []
 
 
 def test_two_runs_agree() -> None:
