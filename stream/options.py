@@ -32,6 +32,8 @@ def parse_time(text: str) -> int:
     if found is None:
         raise OptionError(f"{text!r}: expected seconds such as 90, or a time such as 00:01:30")
     hours, minutes, seconds = found.groups()
+    if (minutes and float(seconds) >= 60) or (hours and int(minutes) >= 60):
+        raise OptionError(f"{text!r}: expected less than 60 minutes and seconds behind a colon")
     return round((int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(seconds)) * 1e6)
 
 

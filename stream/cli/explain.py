@@ -143,6 +143,8 @@ def explain(
     if from_ is not None or to is not None:
         raise OptionError("--at explains one time, --from and --to a stretch: give one of them")
     at_s = parse_time_option(at, "--at") / 1e6
+    if at_s < 0:
+        raise OptionError(f"--at {at}: expected 0 or later")
     with Recognizer.open(bundle, device=device, threads=threads) as recognizer:
         found = recognizer.explain(
             recording, at_s, options, track=track, explained=of, detail=Detail(face=patches)

@@ -8,7 +8,7 @@ of one side agrees if the other side has the same label at most that far away (B
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -26,7 +26,7 @@ from affectstream.train.agreement.outcome import (
     Settings,
 )
 from affectstream.train.agreement.pairs import Pair, T, check_persons, match_persons, recordings
-from affectstream.train.annotations.annotations import Annotations, Coding, Rating
+from affectstream.train.annotations.annotations import Annotations, Coding, Rating, Stretch
 from affectstream.train.annotations.names import name_among
 from affectstream.train.errors import DataError
 from affectstream.train.statistics import Array, Groups, Interval, Metrics, bootstrap
@@ -225,7 +225,8 @@ def _compare_codings(
         by="" if groups is None else groups.by,
         labels=labels,
         confusion=coefficients.table(first, second, len(labels)),
-        boundaries=boundaries.pooled([_boundaries(one.pair, settings) for one in sampled]),
+        onsets=_boundaries(sampled, settings, boundaries.onsets),
+        offsets=_boundaries(sampled, settings, boundaries.offsets),
         lag=_lag(sampled, settings.step) if seconds >= MIN_SECONDS else 0.0,
         disagreements=tuple(
             d for one in sampled for d in _disagreements(one, every, reach, settings.step)
@@ -254,16 +255,22 @@ def _each_recording(
     return found
 
 
-def _boundaries(pair: Pair[Coding], settings: Settings) -> Boundaries:
-    names = settings.rename or {}
-    first, second = (
-        [
-            s._replace(start=s.start + by, end=s.end + by, label=names.get(s.label, s.label))
-            for s in side
-        ]
-        for side, by in ((pair.first.stretches, 0.0), (pair.second.stretches, settings.offset))
-    )
-    return boundaries.match(first, second, settings.tolerance)
+def _boundaries(
+    sampled: Sequence[_Sampled],
+    settings: Settings,
+    changes: Callable[[Sequence[Stretch]], boundaries.Changes],
+) -> Boundaries:
+    names, found = settings.rename or {}, []
+    for one in sampled:
+        ours, theirs = (
+            [
+                s._replace(start=s.start + by, end=s.end + by, label=names.get(s.label, s.label))
+                for s in side.stretches
+            ]
+            for side, by in ((one.pair.first, 0.0), (one.pair.second, settings.offset))
+        )
+        found.append(boundaries.match(changes(ours), changes(theirs), settings.tolerance))
+    return boundaries.pooled(found)
 
 
 def _tolerant_table(sampled: Sequence[_Sampled], count: int, reach: int) -> NDArray[np.int64]:

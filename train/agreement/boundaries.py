@@ -1,4 +1,4 @@
-"""Whether two codings see the same stretches: which begin together, and how far apart."""
+"""Whether two codings see the same stretches: which begin or end together, and how far apart."""
 
 from __future__ import annotations
 
@@ -30,9 +30,11 @@ class Boundaries:
         return 2 * self.matched / total if total else math.nan
 
 
-def match(first: Sequence[Stretch], second: Sequence[Stretch], tolerance: float) -> Boundaries:
-    """Pair the onsets of two codings, nearest first."""
-    ours, theirs = _onsets(first), _onsets(second)
+Changes = list[tuple[float, str]]
+
+
+def match(ours: Changes, theirs: Changes, tolerance: float) -> Boundaries:
+    """Pair the onsets, or the offsets, of two codings, nearest first."""
     candidates = sorted(
         (abs(b - a), i, j)
         for i, (a, label) in enumerate(ours)
@@ -58,10 +60,20 @@ def pooled(parts: Sequence[Boundaries]) -> Boundaries:
     return Boundaries(sum(p.first for p in parts), sum(p.second for p in parts), pairs, mean)
 
 
-def _onsets(stretches: Sequence[Stretch]) -> list[tuple[float, str]]:
+def onsets(stretches: Sequence[Stretch]) -> Changes:
     """Where a label begins that did not hold before."""
     changes = [(stretches[0].start, stretches[0].label)] if stretches else []
     for before, after in pairwise(stretches):
         if after.label != before.label or after.start > before.end + 1e-6:
             changes.append((after.start, after.label))
     return changes
+
+
+def offsets(stretches: Sequence[Stretch]) -> Changes:
+    """Where a label ends that does not hold afterwards."""
+    changes = [
+        (before.end, before.label)
+        for before, after in pairwise(stretches)
+        if after.label != before.label or after.start > before.end + 1e-6
+    ]
+    return [*changes, *((last.end, last.label) for last in stretches[-1:])]

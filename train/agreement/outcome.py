@@ -57,7 +57,8 @@ class CodingAgreement:
     labels: tuple[str, ...]
     confusion: NDArray[np.int64]
     """(K, K) moments, first side in rows."""
-    boundaries: Boundaries
+    onsets: Boundaries
+    offsets: Boundaries
     lag: float
     """The shift of the second side, in seconds, at which they agree most."""
     disagreements: tuple[Disagreement, ...]

@@ -57,12 +57,12 @@ def _coding_lines(one: CodingAgreement, settings: Settings) -> Iterator[str]:
         title = "agreement, the lowest" if not number else ""
         shown = _interval(metrics["agreement"], f"{BLOCK:g} s block")
         yield f"  {title:24} {shown} in {recording}"
-    edges = one.boundaries
-    late = f", B {edges.difference:+.2f} s" if edges.matched else ""
-    yield (
-        f"  {'onsets':24} {edges.matched} common, of {edges.first} in A and {edges.second} in B "
-        f"(F1 {_number(edges.f1)}){late}"
-    )
+    for name, edges in (("onsets", one.onsets), ("offsets", one.offsets)):
+        late = f", B {edges.difference:+.2f} s" if edges.matched else ""
+        yield (
+            f"  {name:24} {edges.matched} common, of {edges.first} in A and {edges.second} in B "
+            f"(F1 {_number(edges.f1)}){late}"
+        )
     if one.lag:
         yield f"  {'lag':24} they agree most with B shifted by {one.lag:+.1f} s: --offset shifts it"
     width = max(6, *map(len, one.labels))

@@ -71,10 +71,11 @@ def test_a_late_boundary_agrees_within_the_tolerance(tmp_path):
     assert found.exact["kappa"].value < 0.95
     assert found.tolerant == {"agreement": 1.0, "kappa": 1.0}
     assert not found.disagreements
-    assert (found.boundaries.matched, found.boundaries.f1) == (2, 1.0)
-    assert found.boundaries.difference == pytest.approx(0.2)
+    assert (found.onsets.matched, found.onsets.f1) == (2, 1.0)
+    assert found.onsets.difference == pytest.approx(0.2)
+    assert found.offsets.first == found.offsets.second == 2
     (strict,) = agree([first], [second], Settings(tolerance=0.0)).codings
-    assert strict.boundaries.matched == 1 and len(strict.disagreements) == 1
+    assert strict.onsets.matched == 1 and len(strict.disagreements) == 1
     (endless,) = agree([first], [second], Settings(tolerance=1e9)).codings
     assert endless.tolerant == {"agreement": 1.0, "kappa": 1.0}
 
