@@ -20,6 +20,7 @@ from affectstream.train.evaluate.bundle.cost import Cost, measure_cost
 from affectstream.train.evaluate.bundle.error_analysis import ErrorAnalysis, analyze_errors
 from affectstream.train.evaluate.bundle.evaluation import (
     Evaluation,
+    as_classes,
     evaluate_predictions,
     metric_intervals,
 )
@@ -122,23 +123,23 @@ def evaluate_fully(
 
 def _errors(found: BundleMetrics, split: str) -> ErrorAnalysis | None:
     predictions = found.predictions
-    task = next((task for task in predictions.tasks if task.target == "class"), None)
-    if task is None:
-        return None
-    truth = predictions.truth[task.name]
-    known = np.flatnonzero(task.labeled(truth))
-    if len(known) < 2:
-        return None
-    return analyze_errors(
-        task.name,
-        task.labels,
-        known,
-        predictions.ids[known],
-        truth[known],
-        predictions.predicted[task.name][known],
-        sample_facts(found.dataset, found.numbers[known]),
-        _training_facts(found.dataset) if split != "train" else None,
-    )
+    for task in predictions.tasks:
+        truth = predictions.truth[task.name]
+        known = np.flatnonzero(task.labeled(truth))
+        chosen = as_classes(task, truth[known], predictions.predicted[task.name][known])
+        if chosen is not None and len(known) >= 2:
+            labels, numbers, chances = chosen
+            return analyze_errors(
+                task.name,
+                labels,
+                known,
+                predictions.ids[known],
+                numbers,
+                chances,
+                sample_facts(found.dataset, found.numbers[known]),
+                _training_facts(found.dataset) if split != "train" else None,
+            )
+    return None
 
 
 def _training_facts(dataset: Dataset) -> SampleFacts | None:

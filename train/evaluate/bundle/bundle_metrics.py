@@ -22,7 +22,7 @@ from affectstream.train.calibration import (
     probabilities,
 )
 from affectstream.train.data.dataset import Dataset
-from affectstream.train.evaluate.bundle.evaluation import class_rows
+from affectstream.train.evaluate.bundle.evaluation import as_classes, class_rows
 from affectstream.train.evaluate.bundle.importance import HeadProbe, Importance, measure_importance
 from affectstream.train.fit.unseen import check_unseen
 from affectstream.train.loader.samples import Samples
@@ -131,14 +131,15 @@ def class_table(
     predicted = outputs.predict(tasks, calibration)
     lines: list[str] = []
     for task in tasks:
-        if task.target != "class":
-            continue
         truth = samples.truth[task.name][outputs.samples].numpy()
-        known = truth >= 0
+        known = task.labeled(truth)
+        chosen = as_classes(task, truth[known], predicted[task.name][known])
+        if chosen is None:
+            continue
         lines.append(f"{task.name:12} {'precision':>9} {'recall':>9} {'f1':>9} {'samples':>9}")
         lines += [
             f"{row.label:12} {row.precision:9.4f} {row.recall:9.4f} {row.f1:9.4f} {row.samples:9d}"
-            for row in class_rows(task, truth[known], predicted[task.name][known])
+            for row in class_rows(*chosen)
         ]
     return lines
 

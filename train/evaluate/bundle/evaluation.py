@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,13 +12,15 @@ from numpy.typing import NDArray
 from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
 from affectstream.train.calibration import expected_calibration_error
-from affectstream.train.metrics import classification
+from affectstream.train.metrics import binary, classification
 from affectstream.train.predict.predictions import Predictions
 from affectstream.train.statistics import Groups, Interval, bootstrap, group_means
 from affectstream.train.tasks import Task
 
 BINS = 10
 COVERAGES = np.arange(1, 21) / 20
+_YES = {"attention": "attentive"}
+"""What a yes of a binary task means."""
 NO_INTERVAL = Interval(math.nan, math.nan, math.nan)
 
 
@@ -95,9 +97,23 @@ def evaluate_predictions(predictions: Predictions) -> list[Evaluation]:
     found = []
     for task, truth, predicted, groups in _tasks(predictions):
         metrics = _intervals(task, truth, predicted, groups)
-        classes = _classes(task, truth, predicted, groups) if task.target == "class" else None
+        chosen = as_classes(task, truth, predicted)
+        classes = None if chosen is None else _classes(*chosen, groups)
         found.append(Evaluation(task.name, len(truth), groups.by, metrics, classes))
     return found
+
+
+def as_classes(
+    task: Task, truth: NDArray[Any], predicted: NDArray[Any]
+) -> tuple[tuple[str, ...], NDArray[np.int64], NDArray[Any]] | None:
+    """Labels, labels as numbers (n,) and probabilities (n, C) of labeled rows; None for a task that is no
+    choice. Yes or no are two classes."""
+    if task.target == "class":
+        return task.labels, truth, predicted
+    if task.target == "binary":
+        labels = tuple(f"{prefix}{_YES[task.name]}" for prefix in ("not ", ""))
+        return labels, truth.astype(np.int64), np.stack([1 - predicted, predicted], 1)
+    return None
 
 
 def metric_intervals(predictions: Predictions) -> dict[str, dict[str, Interval]]:
@@ -121,6 +137,8 @@ def _tasks(
 def _intervals(
     task: Task, truth: NDArray[Any], predicted: NDArray[Any], groups: Groups
 ) -> dict[str, Interval]:
+    if task.target == "binary":
+        return bootstrap(_binary_metrics, truth, predicted, groups=groups)
     if task.target != "class":
         return bootstrap(task.metrics, truth, predicted, groups=groups)
     return bootstrap(_class_metrics, truth, predicted, _ranks(predicted), groups=groups)
@@ -143,6 +161,11 @@ def _class_metrics(
     if np.isfinite(areas).any():
         found["macro_auc"] = float(np.nanmean(areas))
     return found
+
+
+def _binary_metrics(truth: NDArray[Any], chance: NDArray[Any]) -> dict[str, float]:
+    confidence, correct = np.maximum(chance, 1 - chance), (chance >= 0.5) == (truth >= 0.5)
+    return {**binary(truth, chance), "ece": expected_calibration_error(confidence, correct)}
 
 
 def _table(truth: NDArray[Any], guess: NDArray[Any], count: int) -> NDArray[np.int64]:
@@ -175,20 +198,24 @@ def _areas(truth: NDArray[Any], ranks: NDArray[np.int64]) -> NDArray[np.float64]
     return found
 
 
-def class_rows(task: Task, truth: NDArray[Any], chances: NDArray[Any]) -> tuple[ClassRow, ...]:
-    """Each class of `task` against the rest, of labels (n,) and probabilities (n, C)."""
-    numbers = range(len(task.labels))
+def class_rows(
+    labels: Sequence[str], truth: NDArray[Any], chances: NDArray[Any]
+) -> tuple[ClassRow, ...]:
+    """Each of `labels` against the rest, of the truth as numbers (n,) and probabilities (n, C)."""
+    numbers = range(len(labels))
     columns = precision_recall_fscore_support(
         truth, chances.argmax(1), labels=numbers, zero_division=0
     )
     return tuple(
         ClassRow(label, int(n), float(p), float(r), float(f), _auc(truth == i, chances[:, i]))
-        for i, (label, p, r, f, n) in enumerate(zip(task.labels, *columns, strict=True))
+        for i, (label, p, r, f, n) in enumerate(zip(labels, *columns, strict=True))
     )
 
 
-def _classes(task: Task, truth: NDArray[Any], chances: NDArray[Any], groups: Groups) -> Classes:
-    guess, count = chances.argmax(1), len(task.labels)
+def _classes(
+    labels: Sequence[str], truth: NDArray[Any], chances: NDArray[Any], groups: Groups
+) -> Classes:
+    guess, count = chances.argmax(1), len(labels)
     most = int(np.bincount(truth, minlength=count).argmax())
     confidence, correct = chances.max(1), guess == truth
     drawn = bootstrap(_details, truth, chances, _ranks(chances), groups=groups)
@@ -201,7 +228,7 @@ def _classes(task: Task, truth: NDArray[Any], chances: NDArray[Any], groups: Gro
                 if f"{number}/{name}" in drawn
             },
         )
-        for number, row in enumerate(class_rows(task, truth, chances))
+        for number, row in enumerate(class_rows(labels, truth, chances))
     )
     shares = [f"coverage/{number}" for number in range(len(COVERAGES))]
     return Classes(
