@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from affectstream.train.annotations.annotations import Annotations
@@ -12,14 +13,14 @@ from affectstream.train.data.imotions_export import find_layout
 from affectstream.train.errors import DataError, DataMissing
 
 
-def read(path: Path, kind: str = "emotion") -> list[Annotations]:
+def read(path: Path, kind: str = "emotion", skip: Collection[str] = ()) -> list[Annotations]:
     """The annotations in a file, or of every recording in a folder.
 
-    `kind` is what labels are of where a file does not say. A folder of results counts as one recording,
-    named after it. Raises `DataMissing` or `DataError`.
+    `kind` is what labels are of where a file does not say, and tiers named in `skip` are left out. A folder
+    of results counts as one recording, named after it. Raises `DataMissing` or `DataError`.
     """
     if path.is_file():
-        return [read_file(path, _recording(path), kind)]
+        return [read_file(path, _recording(path), kind, skip)]
     if not path.is_dir():
         raise DataMissing(f"{path} not found: expected annotations, or a folder of them")
     results = sorted({file.parent for name in (READINGS, EVENTS) for file in path.rglob(name)})
@@ -28,7 +29,7 @@ def read(path: Path, kind: str = "emotion") -> list[Annotations]:
     files = sorted(file for file in path.rglob("*") if _holds_annotations(file))
     if not files:
         raise DataMissing(f"{path} holds no annotations: expected {', '.join(SUFFIXES)}")
-    return [read_file(file, _recording(file), kind) for file in files]
+    return [read_file(file, _recording(file), kind, skip) for file in files]
 
 
 def _holds_annotations(file: Path) -> bool:
@@ -44,7 +45,9 @@ def _holds_annotations(file: Path) -> bool:
     return True
 
 
-def read_file(path: Path, recording: str, kind: str = "emotion") -> Annotations:
+def read_file(
+    path: Path, recording: str, kind: str = "emotion", skip: Collection[str] = ()
+) -> Annotations:
     """One file, by its suffix. Raises `DataError`."""
     suffix = path.suffix.casefold()
     if suffix in (".jsonl", ".parquet"):
@@ -52,10 +55,10 @@ def read_file(path: Path, recording: str, kind: str = "emotion") -> Annotations:
     if suffix in (".eaf", ".textgrid"):
         from affectstream.train.annotations.tiers import read_elan, read_textgrid
 
-        return (read_elan if suffix == ".eaf" else read_textgrid)(path, recording, kind)
+        return (read_elan if suffix == ".eaf" else read_textgrid)(path, recording, kind, skip)
     if suffix in (".csv", ".tsv"):
         try:
-            return read_table(path, recording, kind)
+            return read_table(path, recording, kind, skip)
         except DataError as not_a_table:
             return _imotions(path, recording, not_a_table)
     if suffix == ".txt":

@@ -15,7 +15,7 @@ import csv
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from affectstream.stream.errors import OptionError
@@ -44,8 +44,11 @@ TIME = ("time", "time_s", "t", "start (s)")
 STATUS = ("behavior type", "status")
 
 
-def read_table(path: Path, recording: str, kind: str = "emotion") -> Annotations:
-    """Read a CSV or TSV; `kind` is what labels are of where the table does not say.
+def read_table(
+    path: Path, recording: str, kind: str = "emotion", skip: Collection[str] = ()
+) -> Annotations:
+    """Read a CSV or TSV; `kind` is what labels are of where the table does not say, and rows of persons or
+    tiers in `skip` are left out.
 
     Raises `DataError` for missing columns, and for a row that cannot be read, with its number.
     """
@@ -53,6 +56,7 @@ def read_table(path: Path, recording: str, kind: str = "emotion") -> Annotations
     if not rows:
         raise DataError(f"{path}: no rows; expected some below a header such as start,end,label")
     names = set(rows[0][1])
+    rows = [(number, row) for number, row in rows if _cell(row, PERSON) not in skip]
     _check_one_observation(path, rows)
     start, end, name = (_first(names, keys) for keys in (START, END, LABEL))
     status, time = _first(names, STATUS), _first(names, TIME)

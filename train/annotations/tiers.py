@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from affectstream.train.annotations.names import FREE_TEXT, label, tier
 from affectstream.train.errors import DataError
 
 
-def read_elan(path: Path, recording: str, kind: str = "emotion") -> Annotations:
+def read_elan(
+    path: Path, recording: str, kind: str = "emotion", skip: Collection[str] = ()
+) -> Annotations:
     """Read the tiers with times of an .eaf file. Raises `DataError` for another file."""
     from pympi.Elan import Eaf
 
@@ -24,10 +27,12 @@ def read_elan(path: Path, recording: str, kind: str = "emotion") -> Annotations:
         }
     except Exception as error:  # pympi raises plain ones
         raise DataError(f"{path} is no ELAN file (.eaf): {error}") from error
-    return Annotations(path, recording, _codings(path, tiers, kind))
+    return Annotations(path, recording, _codings(path, tiers, kind, skip))
 
 
-def read_textgrid(path: Path, recording: str, kind: str = "emotion") -> Annotations:
+def read_textgrid(
+    path: Path, recording: str, kind: str = "emotion", skip: Collection[str] = ()
+) -> Annotations:
     """Read the interval tiers of a TextGrid. Raises `DataError` for another file."""
     from praatio import textgrid
     from praatio.data_classes.interval_tier import IntervalTier
@@ -42,16 +47,19 @@ def read_textgrid(path: Path, recording: str, kind: str = "emotion") -> Annotati
         for found in grid.tiers
         if isinstance(found, IntervalTier) and found.name not in STATED_USE
     }
-    return Annotations(path, recording, _codings(path, tiers, kind))
+    return Annotations(path, recording, _codings(path, tiers, kind, skip))
 
 
 def _codings(
-    path: Path, tiers: dict[str, list[tuple[float, float, str]]], default: str
+    path: Path,
+    tiers: dict[str, list[tuple[float, float, str]]],
+    default: str,
+    skip: Collection[str],
 ) -> tuple[Coding, ...]:
     codings = []
     for name, entries in tiers.items():
         person, kind = tier(name, default)
-        if kind in FREE_TEXT:
+        if kind in FREE_TEXT or name in skip:
             continue
         stretches = [Stretch(s, e, label(text, kind)) for s, e, text in entries if text.strip()]
         if stretches:

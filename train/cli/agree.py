@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from affectstream.stream.cli.flags import parse_seconds
-from affectstream.train.cli.flags import Rename, folder_option, parse_pairs, parse_renames
+from affectstream.train.cli.flags import Rename, SkipTier, folder_option, parse_pairs, parse_renames
 
 
 def agree(
@@ -21,6 +21,7 @@ def agree(
         list[str] | None, typer.Option(help="Who is who, as 1=interviewee (A=B); repeat.")
     ] = None,
     rename: Rename = None,
+    skip_tier: SkipTier = None,
     tolerance: Annotated[
         str, typer.Option(help="A label that the other side has this near agrees.")
     ] = "0.5s",
@@ -54,7 +55,8 @@ def agree(
         persons=parse_pairs(person, "--person"),
         rename=parse_renames(rename),
     )
-    sides = read(first, kind), read(second, kind)
+    skip = skip_tier or ()
+    sides = read(first, kind, skip), read(second, kind, skip)
     found = compare(*sides, settings)
     print("\n".join(lines(found)))
     if output is not None:

@@ -75,6 +75,10 @@ Split = Annotated[str, typer.Option(help="Split of the prepared data set.")]
 Rename = Annotated[
     list[str] | None, typer.Option(help="Count a label as another, as bored=neutral; repeat.")
 ]
+SkipTier = Annotated[
+    list[str] | None,
+    typer.Option(help="Leave out the tier, or the subject, of this name; repeat."),
+]
 RecipeName = Annotated[
     str | None, typer.Option("--recipe", help="Recipe to train; see 'train list'.")
 ]

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from affectstream.stream.cli import flags
-from affectstream.train.cli.flags import Rename, folder_option, parse_pairs, parse_renames
+from affectstream.train.cli.flags import Rename, SkipTier, folder_option, parse_pairs, parse_renames
 
 Depth = Literal["calibration", "fusion", "embeddings", "encoders"]
 
@@ -37,6 +37,7 @@ def teach(
         typer.Option(help="Table recording,person (and track): who is in which recording."),
     ] = None,
     rename: Rename = None,
+    skip_tier: SkipTier = None,
     new_label: Annotated[
         list[str] | None, typer.Option(help="A label that the bundle shall learn; repeat.")
     ] = None,
@@ -87,6 +88,7 @@ def teach(
         tracks=_tracks(parse_pairs(person, "--person")),
         people=people,
         rename=parse_renames(rename),
+        skip_tiers=tuple(skip_tier or ()),
         new_labels=tuple(label.casefold() for label in new_label or ()),
         leave_out=tuple(label.casefold() for label in leave_out or ()),
         reviewed=(

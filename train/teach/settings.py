@@ -30,6 +30,8 @@ class Settings:
     """A table ``recording,person`` (and ``track``) of who is in which recording."""
     rename: Mapping[str, str] = field(default_factory=dict)
     """Labels that count as another, such as bored as neutral."""
+    skip_tiers: tuple[str, ...] = ()
+    """Names of tiers, or of subjects of a table, that are left out."""
     new_labels: tuple[str, ...] = ()
     """Labels that the bundle does not have and shall learn."""
     leave_out: tuple[str, ...] = ()

@@ -101,7 +101,8 @@ def teach(
     check_output(Path(output))  # scoring what was coded may take hours
     table = {} if settings.people is None else read_people(settings.people)
     people = People(settings.tracks, table)
-    sides = [one for path in _listed(annotations) for one in read(Path(path), KIND)]
+    skip = settings.skip_tiers
+    sides = [one for path in _listed(annotations) for one in read(Path(path), KIND, skip)]
     files = [task.path for task in find_tasks(_listed(recordings), settings.options)]
     if missing := [path for path in files if not path.exists()]:
         raise SourceError(f"{missing[0]}: no such file")

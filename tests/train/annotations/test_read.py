@@ -89,6 +89,8 @@ def test_a_kind_of_ones_own_is_no_emotion(tmp_path):
     path = tmp_path / "talk.csv"
     path.write_text("start,end,label,kind\n0,2,away,Gaze\n0,2,joy,emotions\n1,3,a cough,comment\n")
     assert read(path)[0].kinds == ["gaze", "emotion"]
+    path.write_text("start,end,label,tier\n0,2,joy,Anna\n0,2,waves,Gestures\n")
+    assert [coding.person for coding in read(path, skip=["Gestures"])[0].codings] == ["Anna"]
 
 
 @pytest.mark.parametrize(
@@ -128,6 +130,11 @@ def test_elan(tmp_path):
     file.add_annotation("Notes", 2000, 4000, "overlaps")
     file.to_file(str(tmp_path / "talk.eaf"))
     assert one(tmp_path / "talk.eaf") == Coding("Anna", "emotion", STRETCHES)
+    file.add_tier("Gestures")
+    file.add_annotation("Gestures", 0, 3000, "waves")
+    file.to_file(str(tmp_path / "talk.eaf"))
+    assert len(read(tmp_path / "talk.eaf")[0].codings) == 2
+    assert len(read(tmp_path / "talk.eaf", skip=["Gestures"])[0].codings) == 1
     (tmp_path / "bad.eaf").write_text("<nothing")
     with pytest.raises(DataError, match=r"bad\.eaf is no ELAN file"):
         read(tmp_path / "bad.eaf")
