@@ -64,7 +64,9 @@ def purge(recording: Path, output: Path) -> Purge:
             "about all recordings"
         )
     storage = FolderStorage(output)
-    content = sha256(recording) if recording.is_file() else None
+    # All empty files have the same content.
+    has_content = recording.is_file() and recording.stat().st_size > 0
+    content = sha256(recording) if has_content else None
     found = {
         name: run for name, run in storage.runs() if _belongs(name, run, recording, output, content)
     }
@@ -172,8 +174,9 @@ def _traces(
     traces: set[str | None] = {content}
     shared = {PurePosixPath(name).name for name in others}
     for name, run in found.items():
-        traces |= {name, run.get("source"), (run.get("input") or {}).get("sha256")}
-        traces.add(PurePosixPath(name).name)
+        traces |= {name, PurePosixPath(name).name, run.get("source")}
+        identity = run.get("input") or {}
+        traces.add(identity.get("sha256") if identity.get("size") else None)
     known = sorted(trace for trace in traces if trace and trace not in shared)
     if not known:
         return None

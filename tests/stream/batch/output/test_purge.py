@@ -120,6 +120,14 @@ def test_a_file_name_of_two_recordings_says_nothing(scored, talks, capsys):
     assert json.loads(capsys.readouterr().out)["left"] == []
 
 
+def test_an_empty_recording_is_no_copy_of_another(talks, tmp_path):
+    for name in ("one.mp4", "two.mp4"):
+        (talks / name).touch()
+    assert run_command("score", talks, "-o", tmp_path / "out", "--workers", 1) == 3
+    assert run_command("purge", talks / "one.mp4", "-o", tmp_path / "out") == 0
+    assert (tmp_path / "out/two.mp4/run.json").exists()
+
+
 def test_results_in_another_output_are_removed_there(scored, talks, capsys):
     assert run_command("purge", talks / "day1/two.srt", "-o", scored.parent) == 2
     assert f"give --output {scored}" in " ".join(capsys.readouterr().err.split())
