@@ -70,16 +70,16 @@ def agree(
     of_ratings = [_compare_ratings(k, pairs, settings) for k, pairs in ratings.items() if pairs]
     found_codings = tuple(one for one in of_codings if one is not None)
     found_ratings = tuple(one for one in of_ratings if one is not None)
-    if not found_codings and not found_ratings:
-        kinds = [sorted({kind for one in side for kind in one.kinds}) for side in (first, second)]
-        raise DataError(
-            f"nothing to compare: one side has {', '.join(kinds[0]) or 'nothing'}, the other "
-            f"{', '.join(kinds[1]) or 'nothing'}; expected a kind that both annotate at the same time"
-        )
     names = [
         str(side[0].path) if len(side) == 1 else f"{len(side)} recordings"
         for side in (first, second)
     ]
+    if not found_codings and not found_ratings:
+        kinds = [sorted({kind for one in side for kind in one.kinds}) for side in (first, second)]
+        raise DataError(
+            f"nothing to compare: {names[0]} has {', '.join(kinds[0]) or 'no labels'}, {names[1]} has "
+            f"{', '.join(kinds[1]) or 'no labels'}; expected a kind that both annotate at the same time"
+        )
     compared = {one.kind for one in found_codings} | {one.kind for one in found_ratings}
     ours: list[Coding | Rating] = []
     theirs: list[Coding | Rating] = []
