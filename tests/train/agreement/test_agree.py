@@ -160,7 +160,7 @@ def test_nothing_in_common(tmp_path):
         agree(
             *([side(tmp_path, (0, 1, "joy"), recording=n) for n in names] for names in ("ab", "cd"))
         )
-    with pytest.raises(DataError, match="has emotion, .* has attention; expected"):
+    with pytest.raises(DataError, match=r"has emotion, .* has attention; expected"):
         agree([side(tmp_path, (0, 1, "joy"))], [side(tmp_path, (0, 1, "away"), kind="attention")])
     with pytest.raises(DataError, match="annotate at the same time"):
         agree([side(tmp_path, (0, 1, "joy"))], [side(tmp_path, (2, 3, "joy"))])
