@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import msgspec
 
 from affectstream.engines.cache.atomic import write_atomic
-from affectstream.engines.extras import install_hint
+from affectstream.engines.extras import Extra, install_hint
 from affectstream.stream.errors import OptionError, OutputError
 from affectstream.stream.report.people_file import PEOPLE
 from affectstream.stream.results.scored import EVENTS, READINGS, RUN, run_json
@@ -123,6 +123,10 @@ class FolderStorage(Storage):
         yield self.folder
 
 
+_EXTRAS: Mapping[str, Extra] = {"s3": "s3", "gs": "gcs", "gcs": "gcs"}
+"""What serves an address that begins so."""
+
+
 class ObjectStorage(Storage):
     """A place that fsspec knows."""
 
@@ -135,7 +139,9 @@ class ObjectStorage(Storage):
         try:
             self._files, self._root = fsspec.core.url_to_fs(url)
         except ImportError as error:
-            raise OptionError(f"{url}: {error}") from error
+            extra = _EXTRAS.get(url.partition("://")[0])
+            how = str(error) if extra is None else install_hint(extra)
+            raise OptionError(f"{url} needs a package of its own: {how}") from error
         except ValueError as error:
             raise OptionError(
                 f"{url}: {error}; expected a folder, or an address such as s3://bucket/results"
