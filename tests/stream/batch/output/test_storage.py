@@ -155,7 +155,7 @@ class FakeRay:
 
     def __init__(self):
         self.exceptions = SimpleNamespace(RayError=RuntimeError)
-        self.asked = {}
+        self.asked, self.gpus = {}, {}
         self._options = {}
 
     def init(self, *address, **options):
@@ -178,6 +178,7 @@ class FakeRay:
             return lambda function: self
         task, settings, *_ = function
         self.asked[task.name] = (self._options["num_cpus"], settings.ranges)
+        self.gpus[task.name] = self._options["num_gpus"]
         return task.name
 
     def options(self, **options):
@@ -192,18 +193,24 @@ class FakeRay:
         return Outcome(name, "complete")
 
 
-def test_only_long_recordings_reserve_several_cores(talks, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("device", "asked", "gpus"), [("cpu", (4, 1), (0, 0)), ("cuda:0", (4, 1), (1.0, 0.25))]
+)
+def test_only_long_recordings_reserve_several_cores(
+    talks, tmp_path, monkeypatch, device, asked, gpus
+):
     fake = FakeRay()
     monkeypatch.setitem(sys.modules, "ray", fake)
     names = ("one.srt", "day1/two.srt")
     tasks = [Task(talks / name, name, SourceOptions()) for name in names]
-    settings = Settings(POCKET, Choice("cpu", ""), 1, 1, str(tmp_path), ("jsonl",), ())
+    settings = Settings(POCKET, Choice(device, ""), 1, 1, str(tmp_path), ("jsonl",), ())
     how = {"processes": 1, "chosen": False, "retry_failed": False}
     found = cluster.score_on_cluster(
         list(zip(tasks, (600.0, 30.0), strict=True)), settings, "auto", **how
     )
     assert [one.name for one in found] == ["one.srt", "day1/two.srt"]
-    assert fake.asked == {"one.srt": (4, 4), "day1/two.srt": (1, 1)}
+    assert fake.asked == dict(zip(names, zip(asked, asked, strict=True), strict=True))
+    assert tuple(fake.gpus.values()) == gpus
 
 
 @pytest.mark.slow
