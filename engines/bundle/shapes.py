@@ -212,11 +212,8 @@ def _check_detector(folder: Path, detector: Engine, part: DetectorPart | None) -
     sides = (
         pictures[0].shape[1:3] if part is None or part.layout == "nhwc" else pictures[0].shape[2:]
     )
-    if (
-        part is not None
-        and (part.upright or part.leaning)
-        and all(isinstance(s, int) for s in sides)
-    ):
+    fixed = all(isinstance(side, int) for side in sides)
+    if part is not None and (part.upright or part.leaning) and fixed and sides[0] != sides[1]:
         raise BundleError(
             f"{folder}: face_detector takes pictures of {sides[1]}x{sides[0]} only, and faces that lie or "
             "lean are looked at in others: leave out upright and leaning, or export it with free sides"

@@ -36,6 +36,8 @@ MIN_WINDOWS = 20
 """Fewer windows say nothing: 40 s more than a window."""
 MOST_WINDOWS = 1500
 """In a long recording windows begin further apart than `STEP_S`, so that there are no more than these."""
+MIN_SPOKEN_S = 90.0
+"""Somebody who is only heard has to speak so long, or too few surrogates differ."""
 MAX_PAIRS = 6
 """Of many tracks, the pairs that are in view together longest."""
 _STILL = 0.01
@@ -114,6 +116,8 @@ def synchrony(first: Person, second: Person, measure: str, hop_s: float) -> Sync
     correlations = _correlations(one, other, at, lags, 0)
     peaks, places = _peaks(correlations)
     if peaks.size < MIN_WINDOWS:
+        return None
+    if scale is HEARD and np.count_nonzero(~np.isnan(series[1])) < MIN_SPOKEN_S / hop_s:
         return None
     if scale is HEARD:
         moved = (

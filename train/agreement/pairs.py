@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
 from affectstream.stream.errors import OptionError
 from affectstream.train.annotations.annotations import Annotations, Coding, Rating
-from affectstream.train.annotations.names import name_among
 from affectstream.train.errors import DataError
 
 _TRACK = re.compile(r"(?:person|track)\s*(\d+)", re.I)
@@ -34,27 +33,57 @@ def recordings(
     """
     if len(first) == len(second) == 1:
         return [(first[0], second[0])]
-    names = [{one.recording for one in side} for side in (first, second)]
-    by_name = [_by_name(first, names[1]), _by_name(second, names[0])]
-    common = sorted(by_name[0].keys() & by_name[1].keys())
-    if not common:
-        found = [", ".join(sorted(names)[:5]) for names in by_name]
+    ours, theirs = _by_name(first), _by_name(second)
+    pairs = [(one, theirs[name]) for name, one in ours.items() if name in theirs]
+    pairs += _beside_coders(
+        {name: one for name, one in ours.items() if name not in theirs},
+        {name: one for name, one in theirs.items() if name not in ours},
+    )
+    if not pairs:
+        found = [", ".join(sorted(names)[:5]) for names in (ours, theirs)]
         raise DataError(
             f"no recording is on both sides: {found[0]} on one, {found[1]} on the other; expected files "
             "or folders named after the recordings"
         )
-    return [(by_name[0][name], by_name[1][name]) for name in common]
+    return sorted(pairs, key=lambda pair: pair[0].recording)
 
 
-def _by_name(side: Sequence[Annotations], others: Collection[str]) -> dict[str, Annotations]:
-    """The annotations of a side by the recording, as one of the `others` is called where it can be."""
+def _by_name(side: Sequence[Annotations]) -> dict[str, Annotations]:
     found: dict[str, Annotations] = {}
     for one in side:
-        name = name_among(one.recording, others) or one.recording
-        if name in found:
-            raise DataError(f"{one.path} and {found[name].path} are both about {name!r}: give one")
-        found[name] = replace(one, recording=name)
+        if one.recording in found:
+            raise DataError(
+                f"{one.path} and {found[one.recording].path} are both about {one.recording!r}: give one"
+            )
+        found[one.recording] = one
     return found
+
+
+def _beside_coders(
+    first: Mapping[str, Annotations], second: Mapping[str, Annotations]
+) -> Iterator[tuple[Annotations, Annotations]]:
+    """Pairs of those without the same name, where one or both name a coder behind a dot."""
+    found = [
+        (one, other, max(common, key=len))
+        for name, one in first.items()
+        for their_name, other in second.items()
+        if (common := _bases(name) & _bases(their_name))
+    ]
+    for side in ([one for one, _, _ in found], [other for _, other, _ in found]):
+        names = [one.recording for one in side]
+        doubled = [one for one in side if names.count(one.recording) > 1]
+        if doubled:
+            raise DataError(
+                f"{doubled[0].path} may belong to several files of the other side: give one of them, or name "
+                "the files alike"
+            )
+    for one, other, recording in found:
+        yield replace(one, recording=recording), replace(other, recording=recording)
+
+
+def _bases(name: str) -> set[str]:
+    """The name, and without its last part behind a dot."""
+    return {name, name.rpartition(".")[0] or name}
 
 
 def check_persons(

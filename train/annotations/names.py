@@ -57,8 +57,9 @@ def tier(name: str, default: str = "emotion") -> tuple[str | None, str]:
     A tier that names no kind is the `default` of the person of that name.
     """
     parts = [part for part in re.split(r"[\s_\-@:/.]+", name.strip()) if part]
-    for part in parts:
-        word = _SAME.get(part.casefold(), part.casefold())
+    words = [(part, _SAME.get(part.casefold(), part.casefold())) for part in parts]
+    # What is said of words, such as `text emotion`, is no text.
+    for part, word in sorted(words, key=lambda pair: pair[1] in FREE_TEXT):
         if word in KINDS:
             person = " ".join(other for other in parts if other is not part)
             return person or None, word

@@ -38,7 +38,7 @@ START = ("start (s)", "start", "t_start", "onset", "begin")
 END = ("stop (s)", "stop", "end", "t_end", "offset")
 LABEL = ("behavior", "label", "code", "state", "value")
 PERSON = ("subject", "person", "track", "tier")
-KIND = ("behavioral category", "kind", "of", "modality")
+KIND = ("behavioral category", "kind", "of")
 OBSERVATION = ("observation id",)
 TIME = ("time", "time_s", "t", "start (s)")
 STATUS = ("behavior type", "status")
@@ -56,7 +56,12 @@ def read_table(
     if not rows:
         raise DataError(f"{path}: no rows; expected some below a header such as start,end,label")
     names = set(rows[0][1])
-    rows = [(number, row) for number, row in rows if _cell(row, PERSON) not in skip]
+    about = (*PERSON, *KIND)
+    rows = [
+        (number, row)
+        for number, row in rows
+        if not any(row.get(column, "").strip() in skip for column in about)
+    ]
     _check_one_observation(path, rows)
     start, end, name = (_first(names, keys) for keys in (START, END, LABEL))
     status, time = _first(names, STATUS), _first(names, TIME)

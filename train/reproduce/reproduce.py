@@ -150,11 +150,16 @@ def _check_same(run: Path, config: FitConfig, data: Path) -> None:
     other = [
         f"{flag_of(name)} {getattr(before, name)}, now {getattr(config, name)}"
         for name, setting in SETTINGS.items()
-        if name not in ("members", "runs")
+        if name not in ("members", "runs", "batch_size", "accumulate")
         and setting.effect != "speed"
         and getattr(before, name) != getattr(config, name)
     ]
-    if dataset_of(saved).get("content_sha256") != read_info(data).content_sha256:
+    # What does not fit into memory is halved, and accumulated.
+    sizes = [one.batch_size * one.accumulate for one in (before, config)]
+    if sizes[0] != sizes[1]:
+        other.append(f"{flag_of('batch_size')} {sizes[0]}, now {sizes[1]}")
+    content = dataset_of(saved).get("content_sha256")
+    if content is not None and content != read_info(data).content_sha256:
         other.insert(0, f"data set {dataset_of(saved).get('name')}, now {data}")
     if other:
         raise OptionError(
@@ -187,7 +192,9 @@ def _bundle(
     recipe = request(member, str(folder), ()).recipe
     if not (folder / member / SUMMARY).is_file():
         raise RunError(f"its member {member} could not be run")
-    if not (output / MANIFEST).is_file():
+    made = output / MANIFEST
+    trained = (folder / member / SUMMARY).stat().st_mtime_ns
+    if not made.is_file() or made.stat().st_mtime_ns < trained:
         assert isinstance(recipe, NetRecipe)
         assemble(recipe, data, folder, output, weights=False, report=report)
     return output

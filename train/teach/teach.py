@@ -136,7 +136,7 @@ def teach(
         with threadpool_limits(1):  # for matrices this small, several threads are slower
             checked = held_out(hops, units, base, amounts, window_s, encoders)
             limits = _limits(hops, manifest)
-            named = any(person.is_named for one in coded for person in one.people)
+            named = len(coded) < 2 or any(p.is_named for one in coded for p in one.people)
             comparison = compare(hops, units, checked, limits, named=named)
             steps = compare_steps(hops, units, checked, limits)
             refitted = _refit(encoders, checked, units, window_s)
@@ -144,7 +144,8 @@ def teach(
             correction = fit(taught, base, checked.amount)
         lesson = _lesson(hops, coded, manifest)
         notes = remarks_on(coded, found, comparison, labels[len(manifest.labels) :]) + remarks
-        if unused := sorted({one.path.name for one in sides} - {one.source.name for one in coded}):
+        sources = {one.source for one in coded}
+        if unused := sorted(str(one.path) for one in sides if one.path not in sources):
             notes.append(f"not used, for want of a recording or of labels: {', '.join(unused)}")
         written = None
         if write_anyway or comparison.outcome != "does not help":

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from affectstream.engines.cache.digest import sha256
 from affectstream.stream.batch.output.report import FAILURES, summarize, write_failures
 from affectstream.stream.batch.output.storage import FolderStorage
+from affectstream.stream.batch.output.traces import Traces, texts_of
 from affectstream.stream.batch.plan.task import hashed_name
 from affectstream.stream.errors import OptionError, OutputError
 from affectstream.stream.explain.explanation import DOCUMENT as EXPLANATION
 from affectstream.stream.results.scored import RUN
 from affectstream.stream.summary.files import SUMMARY_FILES
+
+_EXPLAINED = re.compile(r"explanation\.|(?:face|frame|voice)\w*\.png")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,22 +73,22 @@ def purge(recording: Path, output: Path) -> Purge:
     }
     _check_own_output(found, output)
     found |= {name: {} for name in _unfinished(storage, recording)}
-    names = [name for name, _ in storage.runs() if name not in found]
+    others = {name: run for name, run in storage.runs() if name not in found}
     removed = [one for name in found for one in _remove(output, name)]
     if found:
         write_failures(storage, ())
         summarize(storage)
-    traces = _traces(found, names, content)
+    traces = Traces(_own(found, recording, content), _theirs(others))
     files = [path for path in sorted(output.rglob("*")) if path.is_file()]
     left, unread = list[Path](), list[Path]()
     for path in files:
         try:
-            if _names(path, traces):
+            if traces.are_in(path):
                 left.append(path)
         except (OSError, pa.ArrowException):
             unread.append(path)
     explained = {path.parent for path in left if path.name == EXPLANATION}
-    left = [path for path in files if path in left or path.parent in explained]
+    left = [path for path in files if path in left or _is_explanation(path, explained)]
     searched = len(files) - len(unread)
     return Purge(
         _text(recording),
@@ -166,43 +167,26 @@ def _removed(output: Path, name: str) -> list[Removed]:
     return removed
 
 
-def _traces(
-    found: Mapping[str, Mapping[str, Any]], others: Iterable[str], content: str | None
-) -> re.Pattern[bytes] | None:
-    """What only this recording's results would hold: its path, the name of its folder and, if no other
-    recording has it, its file name; and its hash."""
-    traces: set[str | None] = {content}
-    shared = {PurePosixPath(name).name for name in others}
+def _own(
+    found: Mapping[str, Mapping[str, Any]], recording: Path, content: str | None
+) -> Iterator[str]:
+    """What only this recording's results would hold."""
+    yield from (_text(recording.absolute()), _text(Path(recording.name)), content or "")
     for name, run in found.items():
-        traces |= {name, PurePosixPath(name).name, run.get("source")}
+        yield from texts_of(name, run)
         identity = run.get("input") or {}
-        traces.add(identity.get("sha256") if identity.get("size") else None)
-    known = sorted(trace for trace in traces if trace and trace not in shared)
-    if not known:
-        return None
-    # `one.mp4` is neither in `bone.mp4` nor in `one.mp4.3b99a6b1`, which is another recording.
-    whole = b"|".join(re.escape(os.fsencode(trace)) for trace in known)
-    return re.compile(rb"(?<![\w-])(?:" + whole + rb")(?!\w|\.[0-9a-f]{8}\b)")
+        yield identity["sha256"] if identity.get("size") else ""
 
 
-def _names(path: Path, traces: re.Pattern[bytes] | None) -> bool:
-    content = path.read_bytes()
-    if content[:4] == b"PAR1":
-        content += _strings(content)
-    return traces is not None and traces.search(content) is not None
+def _theirs(others: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    for name, run in others.items():
+        yield from texts_of(name, run)
+        yield (run.get("transcript") or {}).get("name", "")
 
 
-def _strings(parquet: bytes) -> bytes:
-    """The text in a Parquet file, whose columns are compressed."""
-    # With threads the interpreter sometimes aborts at its end (pyarrow 26).
-    table = pq.read_table(io.BytesIO(parquet), use_threads=False)
-    columns = [
-        column
-        for column in table.columns
-        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
-    ]
-    values = {value for column in columns for value in column.unique().to_pylist() if value}
-    return "\n".join(sorted(values)).encode()
+def _is_explanation(path: Path, folders: Collection[Path]) -> bool:
+    """Whether a file in one of `folders` is of those that `affectstream explain` writes."""
+    return path.parent in folders and _EXPLAINED.match(path.name) is not None
 
 
 def _text(path: Path) -> str:

@@ -77,12 +77,12 @@ def remaining(
         elif not _is_same_input(task, run, recognizer.bundle):
             found.todo.append(task)
             found.changed.append(task)
-            if not _is_same_path(task, run):
+            if not is_unchanged(task.path, run.get("input")) and not _is_same_path(task, run):
                 others.append(f"{task.name}: recording {run['source']}, now {task.path}")
         else:
             found.done.append(outcome)
-            if task.group != run.get("group"):
-                found.regrouped[task.name] = run | {"group": task.group}
+            if task.group is not None and (task.group or None) != run.get("group"):
+                found.regrouped[task.name] = run | {"group": task.group or None}
     if others and not overwrite:
         more = len(others) - _MAX_SHOWN
         shown = [*others[:_MAX_SHOWN], *([f"and {more} more"] if more > 0 else ())]

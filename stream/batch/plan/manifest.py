@@ -159,4 +159,4 @@ def _task(manifest: Path, row: Mapping[str, str], options: SourceOptions) -> Tas
         if text := row.get(name):
             changes[name] = text
     own = replace(options, **changes)  # type: ignore[arg-type]
-    return Task(path, relative_name(path, folder), own, row.get("group") or None)
+    return Task(path, relative_name(path, folder), own, row.get("group"))

@@ -25,7 +25,8 @@ class Task:
     it was found in."""
     options: SourceOptions
     group: str | None = None
-    """The group that the manifest gives; summaries compare groups."""
+    """The group that the manifest gives; summaries compare groups. Empty: none. None: nothing is said of
+    groups."""
 
     def folder(self, output: Path) -> Path:
         """Where its results go."""

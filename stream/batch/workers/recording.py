@@ -84,7 +84,7 @@ def record_failure(
 ) -> None:
     """Leave `run.json` of a recording whose process died, so that summaries, other shards and a later run
     know of it. Does nothing where that cannot be written."""
-    about = {"group": task.group, "made_with": _made_with(recognizer, task)}
+    about = {"group": task.group or None, "made_with": _made_with(recognizer, task)}
     before = (storage.read_run(task.name) or {}).get("failure") or {}
     if before.get("kind") == failure.kind:
         return
@@ -114,7 +114,7 @@ def _score_into(
     ranges: int,
 ) -> Outcome:
     folder, inputs = task.folder(output), (task.path, *inputs)
-    about: dict[str, Any] = {"group": task.group}
+    about: dict[str, Any] = {"group": task.group or None}
     try:
         words = transcript_of(task, recognizer.bundle)
         about |= {

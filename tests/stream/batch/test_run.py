@@ -328,6 +328,9 @@ def test_another_group_in_the_table_is_taken_over_without_scoring_again(talks, t
     table.write_text("path,group\none.srt,\nday1/two.srt,b\n")
     assert run_command("score", table, "-o", output) == 0
     assert [row["group"] for row in csv.DictReader((output / "summary.csv").open())] == ["b", ""]
+    table.write_text("path\none.srt\nday1/two.srt\n")  # no column: groups stay
+    assert run_command("score", table, "-o", output) == 0
+    assert json.loads((output / "day1/two.srt/run.json").read_text())["group"] == "b"
 
 
 def test_many_recordings_from_python(damaged, tmp_path, capsys):

@@ -117,6 +117,13 @@ def test_a_short_call_says_nothing() -> None:
     assert synchronies(both, HOP_S) == []
 
 
+def test_somebody_who_hardly_speaks_says_nothing() -> None:
+    turn = np.arange(800) // 7 % 2 == 0
+    talks = person(1, np.where(turn, wandering(16, 800), np.nan), used="voice")
+    seldom = np.where(~turn & (np.arange(800) < 120), wandering(17, 800), np.nan)
+    assert synchronies([talks, person(2, seldom, used="voice")], HOP_S) == []
+
+
 def test_two_runs_agree() -> None:
     both = [person(1, wandering(8)), person(2, wandering(9))]
     first, second = (synchronies(both, HOP_S) for _ in range(2))

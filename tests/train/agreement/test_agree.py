@@ -17,6 +17,7 @@ from affectstream.train.agreement.coefficients import (
     table,
 )
 from affectstream.train.agreement.outcome import Settings
+from affectstream.train.agreement.pairs import recordings
 from affectstream.train.agreement.report import lines
 from affectstream.train.annotations.annotations import Annotations, Coding, Stretch, rating
 from affectstream.train.annotations.read import read
@@ -195,6 +196,26 @@ def test_names_with_dots_are_names(tmp_path):
     theirs = [side(tmp_path, (0, 4, "joy"), recording=f"talk.2026.{n}.anna") for n in (2, 1)]
     found = agree(ours, theirs)
     assert found.left == ((), ()) and found.codings[0].recordings == 2
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "compared"),
+    [
+        (("talk.anna", "b.anna"), ("talk.ben", "b.ben"), {"talk", "b"}),
+        (("talk", "talk.2"), ("talk", "other"), {"talk"}),
+        (("talk.1", "talk.2"), ("talk.2", "talk.1"), {"talk.1", "talk.2"}),
+        (("talk.anna", "talk.ben"), ("talk", "x"), None),
+    ],
+)
+def test_coders_may_stand_behind_a_dot(tmp_path, first, second, compared):
+    sides = [
+        [side(tmp_path, (0, 4, "joy"), recording=n) for n in names] for names in (first, second)
+    ]
+    if compared is None:
+        with pytest.raises(DataError, match="may belong to several files of the other side"):
+            agree(*sides)
+        return
+    assert {one.recording for one, _ in recordings(*sides)} == compared
 
 
 def test_the_export_at_hand_against_parts_of_itself(data_root, tmp_path):

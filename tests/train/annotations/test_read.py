@@ -223,6 +223,7 @@ def test_nothing_there(tmp_path):
         ("emotion@Anna B", ("Anna B", "emotion")),
         ("Anna", ("Anna", "emotion")),
         ("Transcript", (None, "words")),
+        ("text_emotion", ("text", "emotion")),
     ],
 )
 def test_names_of_tiers(name, expected):

@@ -112,7 +112,8 @@ def as_classes(
         return task.labels, truth, predicted
     if task.target == "binary":
         labels = tuple(f"{prefix}{_YES[task.name]}" for prefix in ("not ", ""))
-        return labels, truth.astype(np.int64), np.stack([1 - predicted, predicted], 1)
+        yes = np.where(predicted == 0.5, np.nextafter(0.5, 1.0), predicted)  # as in the metrics
+        return labels, truth.astype(np.int64), np.stack([1 - yes, yes], 1)
     return None
 
 

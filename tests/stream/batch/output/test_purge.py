@@ -120,6 +120,24 @@ def test_a_file_name_of_two_recordings_says_nothing(scored, talks, capsys):
     assert json.loads(capsys.readouterr().out)["left"] == []
 
 
+def test_names_that_hold_the_name_are_those_of_others(talks, tmp_path, capsys):
+    for name in ("1.srt", "Interview 1.srt", "访谈1.srt"):
+        (talks / name).write_text((talks / "one.srt").read_text().replace("a", name[0], 1))
+    assert run_command("score", talks, "-o", tmp_path / "out", "--workers", 1) == 0
+    capsys.readouterr()
+    assert run_command("purge", talks / "1.srt", "-o", tmp_path / "out") == 0
+    assert json.loads(capsys.readouterr().out)["left"] == []
+
+
+def test_results_that_are_gone_are_still_searched_for(scored, talks, capsys):
+    shutil.rmtree(scored / "day1/two.srt")
+    (scored / "explanation.json").write_text('{"stream": "two.srt"}')
+    (scored / "other.txt").write_text("not about it")
+    assert run_command("purge", talks / "day1/two.srt", "-o", scored) == 3
+    left = json.loads(capsys.readouterr().out)["left"]
+    assert "explanation.json" in left and "other.txt" not in left
+
+
 def test_an_empty_recording_is_no_copy_of_another(talks, tmp_path):
     for name in ("one.mp4", "two.mp4"):
         (talks / name).touch()

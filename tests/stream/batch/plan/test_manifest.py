@@ -35,7 +35,7 @@ def test_each_line_gives_options_of_its_own(folder):
     )
     one, two, three = read_manifest(path, SourceOptions(language="en", min_confidence=0.5))
     assert [task.name for task in (one, two, three)] == ["day1/a.mp4", "day1/b.mp4", "c.mp4"]
-    assert [task.group for task in (one, two, three)] == ["patients", "controls", None]
+    assert [task.group for task in (one, two, three)] == ["patients", "controls", ""]
     assert one.path == folder / "day1/a.mp4"
     assert one.options.transcript == folder / "words.srt"
     assert (one.options.language, two.options.language) == ("de", "en")

@@ -29,7 +29,7 @@ def predictions():
 
 
 def test_yes_or_no_are_two_classes():
-    chances = np.array([0.9, 0.2, 0.4, 0.6, 0.5])
+    chances = np.array([0.9, 0.2, 0.4, 0.5, 0.5])
     found = Predictions(
         tasks=(Task("attention"),),
         ids=np.array([f"s{i}" for i in range(5)], object),
@@ -39,7 +39,7 @@ def test_yes_or_no_are_two_classes():
     )
     (attention,) = evaluate_predictions(found)
     assert attention.metrics["balanced_accuracy"].value == pytest.approx(0.5)
-    assert attention.metrics["ece"].value == pytest.approx((0.1 + 0.2 + 0.6 + 0.6) / 4)
+    assert attention.metrics["ece"].value == pytest.approx((0.1 + 0.2 + 0.6 + 0.5) / 4)
     assert [row.label for row in attention.classes.rows] == ["not attentive", "attentive"]
     assert attention.classes.confusion.tolist() == [[1, 1], [1, 1]]
     assert attention.classes.rows[1].precision == pytest.approx(0.5)

@@ -1,0 +1,60 @@
+"""What names a recording in a file: its path, its names and its hash, and not the names of others."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+
+class Traces:
+    """The texts by which a recording is known, among other recordings."""
+
+    def __init__(self, own: Iterable[str], others: Iterable[str]) -> None:
+        """`own` are texts of the recording, `others` those of the other recordings: a text of both tells
+        nothing."""
+        theirs = set(others)
+        ours = {text for text in own if text} - theirs
+        self._plain = [os.fsencode(text) for text in ours]
+        # `one.mp4` is part of `Interview one.mp4`, which is another recording.
+        around = {other for other in theirs if any(text in other for text in ours)}
+        self._others = [os.fsencode(o) for o in sorted(around, key=len, reverse=True)]
+        whole = b"|".join(re.escape(text) for text in self._plain)
+        self._whole = re.compile(rb"(?<![\w-])(?:" + whole + rb")(?!\w|\.[0-9a-f]{8}\b)")
+
+    def are_in(self, path: Path) -> bool:
+        """Whether the file names the recording, in text or in a table. Raises `OSError` and
+        `pyarrow.ArrowException` for a file that cannot be searched."""
+        content = path.read_bytes()
+        if content[:4] == b"PAR1":
+            content += _strings(content)
+        if not any(text in content for text in self._plain):
+            return False
+        for other in self._others:
+            content = content.replace(other, b"")
+        return self._whole.search(content) is not None
+
+
+def texts_of(name: str, run: Mapping[str, Any]) -> set[str]:
+    """The texts of a recording whose results are called `name`: its names and its path."""
+    source = str(run.get("source") or "")
+    return {name, PurePosixPath(name).name, source, Path(source).name}
+
+
+def _strings(parquet: bytes) -> bytes:
+    """The text in a Parquet file, whose columns are compressed."""
+    # With threads the interpreter sometimes aborts at its end (pyarrow 26).
+    table = pq.read_table(io.BytesIO(parquet), use_threads=False)
+    columns = [
+        column
+        for column in table.columns
+        if pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    ]
+    values = {value for column in columns for value in column.unique().to_pylist() if value}
+    return "\n".join(sorted(values)).encode()
