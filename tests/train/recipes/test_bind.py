@@ -527,7 +527,7 @@ def test_all_tasks_become_one_bundle(tmp_path):
     figures = {row.metric for row in rows}
     assert {f"{task}/accuracy" for task in tasks[:3]} <= figures
     assert {f"{task}/ccc" for task in tasks[3:]} <= figures
-    assert [line.split()[0] for line in by_class if "precision" in line] == list(tasks[:2])
+    assert [line.split()[0] for line in by_class if "precision" in line] == list(tasks[:3])
 
 
 def test_a_bundle_may_predict_attention_alone(tmp_path):
