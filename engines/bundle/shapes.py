@@ -74,7 +74,7 @@ def check_graphs(folder: Path, manifest: Manifest, engines: Mapping[str, Engine]
         head.check_input("metadata", ("N", features))
         head.check_input("metadata_mask", ("N", features))
     _check_head_inputs(head, manifest)
-    if "face_detector" in engines:
+    if manifest.engines.face_detector is not None:
         _check_detector(folder, engines["face_detector"], manifest.engines.face_detector)
     if manifest.engines.face_geometry is not None:
         side = manifest.engines.face_geometry.input_size
@@ -198,7 +198,7 @@ def _check_encoder_inputs(folder: Path, manifest: Manifest, engines: Mapping[str
             text.check_input(name, ("N", manifest.engines.text_encoder.max_tokens))
 
 
-def _check_detector(folder: Path, detector: Engine, part: DetectorPart | None) -> None:
+def _check_detector(folder: Path, detector: Engine, part: DetectorPart) -> None:
     pictures = [spec for spec in detector.inputs.values() if len(spec.shape) == 4]
     if (
         set(YUNET_OUTPUTS) - set(detector.outputs)
@@ -209,11 +209,9 @@ def _check_detector(folder: Path, detector: Engine, part: DetectorPart | None) -
             f"{folder}: face_detector needs one picture as input and YuNet's twelve outputs, found "
             f"{', '.join(s.describe() for s in detector.inputs.values())} and {sorted(detector.outputs)}"
         )
-    sides = (
-        pictures[0].shape[1:3] if part is None or part.layout == "nhwc" else pictures[0].shape[2:]
-    )
+    sides = pictures[0].shape[1:3] if part.layout == "nhwc" else pictures[0].shape[2:]
     fixed = all(isinstance(side, int) for side in sides)
-    if part is not None and (part.upright or part.leaning) and fixed and sides[0] != sides[1]:
+    if (part.upright or part.leaning) and fixed and sides[0] != sides[1]:
         raise BundleError(
             f"{folder}: face_detector takes pictures of {sides[1]}x{sides[0]} only, and faces that lie or "
             "lean are looked at in others: leave out upright and leaning, or export it with free sides"

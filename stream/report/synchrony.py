@@ -117,9 +117,9 @@ def synchrony(first: Person, second: Person, measure: str, hop_s: float) -> Sync
     peaks, places = _peaks(correlations)
     if peaks.size < MIN_WINDOWS:
         return None
-    if scale is HEARD and np.count_nonzero(~np.isnan(series[1])) < MIN_SPOKEN_S / hop_s:
-        return None
     if scale is HEARD:
+        if np.count_nonzero(~np.isnan(series[1])) < MIN_SPOKEN_S / hop_s:
+            return None
         moved = (
             _standardized(_bridged(v, bridged), window) for v in _among_turns(series[1], window)
         )

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,17 +82,13 @@ def agree(
             f"{', '.join(kinds[1]) or 'no labels'}; expected a kind that both annotate at the same time"
         )
     compared = {one.kind for one in found_codings} | {one.kind for one in found_ratings}
-    ours: list[Coding | Rating] = []
-    theirs: list[Coding | Rating] = []
-    for coded in codings.values():
-        ours += [pair.first for pair in coded]
-        theirs += [pair.second for pair in coded]
-    for rated in ratings.values():
-        ours += [pair.first for pair in rated]
-        theirs += [pair.second for pair in rated]
+    paired = {id(side) for found in codings.values() for p in found for side in (p.first, p.second)}
+    paired |= {
+        id(side) for found in ratings.values() for p in found for side in (p.first, p.second)
+    }
     left = (
-        _left(first, [a for a, _ in matched], compared, ours),
-        _left(second, [b for _, b in matched], compared, theirs),
+        _left(first, [a for a, _ in matched], compared, paired),
+        _left(second, [b for _, b in matched], compared, paired),
     )
     return Agreement(names[0], names[1], settings, found_codings, found_ratings, left)
 
@@ -114,21 +111,17 @@ def _left(
     side: Sequence[Annotations],
     matched: Sequence[Annotations],
     compared: set[str],
-    paired: Sequence[Coding | Rating],
+    paired: set[int],
 ) -> tuple[str, ...]:
     """The recordings of a side that the other lacks, the kinds that were not compared, and of those that were
-    the people without a partner."""
+    the people without a partner: whose codings and ratings are not among the ids of the `paired`."""
     known = {one.recording for one in matched}
     kinds = {kind for one in matched for kind in one.kinds}
-    partners = {id(one) for one in paired}
-    every: list[tuple[str, Coding | Rating]] = []
-    for each in matched:
-        every += [(each.recording, one) for one in each.codings]
-        every += [(each.recording, one) for one in each.ratings]
     alone = [
-        f"{one.person or 'nobody named'} in {recording} ({one.kind})"
-        for recording, one in every
-        if one.kind in compared and id(one) not in partners
+        f"{one.person or 'nobody named'} in {each.recording} ({one.kind})"
+        for each in matched
+        for one in chain[Coding | Rating](each.codings, each.ratings)
+        if one.kind in compared and id(one) not in paired
     ]
     return (
         *sorted(

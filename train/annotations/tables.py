@@ -10,7 +10,6 @@ semicolons a number may have a decimal comma. Times are seconds, or such as ``00
 
 from __future__ import annotations
 
-import codecs
 import csv
 import math
 import re
@@ -29,6 +28,7 @@ from affectstream.train.annotations.annotations import (
     rating,
 )
 from affectstream.train.annotations.names import FREE_TEXT, kind_of, label, tier
+from affectstream.train.data.imotions_export import encoding_of
 from affectstream.train.errors import DataError
 
 Row = Mapping[str, str]
@@ -151,7 +151,7 @@ def _ratings(path: Path, rows: Sequence[tuple[int, Row]], time: str) -> Iterator
 def _rows(path: Path) -> Iterator[tuple[int, Row]]:
     """Rows by lower-case column name, with their line number."""
     try:
-        text = path.read_text(_encoding(path))
+        text = path.read_text(encoding_of(path))
     except (OSError, UnicodeError) as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     lines = text.splitlines()
@@ -168,18 +168,6 @@ def _rows(path: Path) -> Iterator[tuple[int, Row]]:
                 if key
             },
         )
-
-
-def _encoding(path: Path) -> str:
-    """UTF-8, with or without a mark, or what Excel writes: UTF-16 with a mark, else that of Windows."""
-    content = path.read_bytes()
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return "utf-16"
-    try:
-        content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return "cp1252"
-    return "utf-8-sig"
 
 
 def _plain(text: str, separator: str) -> str:

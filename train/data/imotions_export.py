@@ -75,7 +75,7 @@ def normalize(name: str) -> str:
 
 def find_layout(path: Path) -> Layout:
     """Find the header of an export. Raises `DataMissing` or `DataError`, with what was found."""
-    encoding = _encoding(path)
+    encoding = encoding_of(path)
     about: dict[str, str] = {}
     with _damage_as_data_error(path), path.open(encoding=encoding, newline="") as file:
         for number, line in enumerate(islice(file, PREAMBLE_LINES)):
@@ -135,7 +135,7 @@ def _damage_as_data_error(path: Path) -> Iterator[None]:
         raise DataError(f"{path}: damaged, or not a text file: {error}") from error
 
 
-def _encoding(path: Path) -> str:
+def encoding_of(path: Path) -> str:
     """UTF-8 (with or without a mark), UTF-16, else Windows-1252, in which every byte has a meaning."""
     try:
         with path.open("rb") as file:

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 from torch.torch_version import TorchVersion
 
-from affectstream.train.config import SETTINGS, FitConfig, flag_of, read_toml
+from affectstream.train.config import SETTINGS, Effect, FitConfig, flag_of, read_toml
 from affectstream.train.errors import RunError, first_line
 from affectstream.train.recipe import Bindable, Recipe
 
@@ -205,7 +205,7 @@ def check_resume(
     old_spec, new_spec = dict(saved.get("setting") or {}), dict(now["setting"] or {})
     differences = [
         *_data_differences(saved, now["data"]),
-        *_flag_differences(saved["config"], asdict(config), old_spec, new_spec),
+        *flag_differences(saved["config"], asdict(config), old_spec, new_spec),
     ]
     if differences:
         raise RunError(
@@ -230,16 +230,17 @@ def _data_differences(saved: Mapping[str, Any], now: Mapping[str, str]) -> Itera
             return
 
 
-def _flag_differences(
+def flag_differences(
     before: Mapping[str, Any],
     now: Mapping[str, Any],
     old_spec: Mapping[str, Any],
     new_spec: Mapping[str, Any],
+    effects: tuple[Effect, ...] = ("result",),
 ) -> Iterator[str]:
-    """The settings that differ and must not, by their flags. The specs tell the values of what the user left
-    to the recipe."""
+    """The settings of these `effects` that differ, by their flags. The specs tell the values of what the user
+    left to the recipe."""
     for name, setting in SETTINGS.items():
-        if name not in before or setting.effect != "result" or before[name] == now[name]:
+        if name not in before or setting.effect not in effects or before[name] == now[name]:
             continue
         if name in NAMED_VALUES:
             old, new = old_spec.get(name, before[name]), new_spec.get(name, now[name])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from typing import Protocol as Interface
@@ -11,7 +11,7 @@ from typing import Protocol as Interface
 from affectstream.engines.bundle.folder import MANIFEST
 from affectstream.stream.errors import OptionError
 from affectstream.stream.sinks.base import writing
-from affectstream.train.config import SETTINGS, FitConfig, flag_of
+from affectstream.train.config import SETTINGS, FitConfig
 from affectstream.train.data.dataset import DatasetInfo, read_info
 from affectstream.train.errors import DataError, RunError, WeightsMissing
 from affectstream.train.export.net_bundle import assemble
@@ -21,6 +21,7 @@ from affectstream.train.fit.checkpoint import (
     LAST,
     SUMMARY,
     dataset_of,
+    flag_differences,
     load,
     load_run,
     read_summary,
@@ -146,18 +147,9 @@ def _run(
 def _check_same(run: Path, config: FitConfig, data: Path) -> None:
     """Raise `OptionError` if a finished run was trained on other data, or in another way."""
     saved = load(run / BEST)
-    before = FitConfig(**saved["config"])
-    other = [
-        f"{flag_of(name)} {getattr(before, name)}, now {getattr(config, name)}"
-        for name, setting in SETTINGS.items()
-        if name not in ("members", "runs", "batch_size", "accumulate")
-        and setting.effect != "speed"
-        and getattr(before, name) != getattr(config, name)
-    ]
-    # What does not fit into memory is halved, and accumulated.
-    sizes = [one.batch_size * one.accumulate for one in (before, config)]
-    if sizes[0] != sizes[1]:
-        other.append(f"{flag_of('batch_size')} {sizes[0]}, now {sizes[1]}")
+    # Where runs and members lie does not matter.
+    before = {k: v for k, v in saved["config"].items() if k not in ("members", "runs")}
+    other = [*flag_differences(before, asdict(config), {}, {}, ("result", "length"))]
     content = dataset_of(saved).get("content_sha256")
     if content is not None and content != read_info(data).content_sha256:
         other.insert(0, f"data set {dataset_of(saved).get('name')}, now {data}")

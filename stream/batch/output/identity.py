@@ -55,7 +55,12 @@ def transcript_of(task: Task, bundle: Bundle) -> Path | None:
 
 def valid_name(path: Path) -> str:
     """The name of a file as UTF-8 can hold it."""
-    return os.fsencode(path.name).decode("utf-8", "replace")
+    return valid_text(Path(path.name))
+
+
+def valid_text(path: Path) -> str:
+    """A path as UTF-8 can hold it."""
+    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def file_identity(path: Path) -> dict[str, Any]:

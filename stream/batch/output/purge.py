@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from affectstream.engines.cache.digest import sha256
+from affectstream.stream.batch.output.identity import valid_name, valid_text
 from affectstream.stream.batch.output.report import FAILURES, summarize, write_failures
 from affectstream.stream.batch.output.storage import FolderStorage
 from affectstream.stream.batch.output.traces import Traces, texts_of
@@ -68,12 +69,13 @@ def purge(recording: Path, output: Path) -> Purge:
     # All empty files have the same content.
     has_content = recording.is_file() and recording.stat().st_size > 0
     content = sha256(recording) if has_content else None
+    runs = dict(storage.runs())
     found = {
-        name: run for name, run in storage.runs() if _belongs(name, run, recording, output, content)
+        name: run for name, run in runs.items() if _belongs(name, run, recording, output, content)
     }
     _check_own_output(found, output)
     found |= {name: {} for name in _unfinished(storage, recording)}
-    others = {name: run for name, run in storage.runs() if name not in found}
+    others = {name: run for name, run in runs.items() if name not in found}
     removed = [one for name in found for one in _remove(output, name)]
     if found:
         write_failures(storage, ())
@@ -91,10 +93,13 @@ def purge(recording: Path, output: Path) -> Purge:
     left = [path for path in files if path in left or _is_explanation(path, explained)]
     searched = len(files) - len(unread)
     return Purge(
-        _text(recording),
+        valid_text(recording),
         tuple(removed),
         searched,
-        *(tuple(_text(path.relative_to(output)) for path in paths) for paths in (left, unread)),
+        *(
+            tuple(valid_text(path.relative_to(output)) for path in paths)
+            for paths in (left, unread)
+        ),
     )
 
 
@@ -113,12 +118,12 @@ def _check_own_output(found: Iterable[str], output: Path) -> None:
 def _belongs(
     name: str, run: Mapping[str, Any], recording: Path, output: Path, content: str | None
 ) -> bool:
-    whole = _text(recording.absolute())
+    whole = valid_text(recording.absolute())
     same_path = run.get("source") in (whole, os.path.realpath(recording))
     identity = run.get("input") or {}
     same_content = content is not None and identity.get("sha256") == content
-    in_output = _text((output / name).absolute())
-    return same_path or same_content or whole == in_output or _text(recording) == name
+    in_output = valid_text((output / name).absolute())
+    return same_path or same_content or whole == in_output or valid_text(recording) == name
 
 
 def _unfinished(storage: FolderStorage, recording: Path) -> Iterator[str]:
@@ -171,7 +176,7 @@ def _own(
     found: Mapping[str, Mapping[str, Any]], recording: Path, content: str | None
 ) -> Iterator[str]:
     """What only this recording's results would hold."""
-    yield from (_text(recording.absolute()), _text(Path(recording.name)), content or "")
+    yield from (valid_text(recording.absolute()), valid_name(recording), content or "")
     for name, run in found.items():
         yield from texts_of(name, run)
         identity = run.get("input") or {}
@@ -187,7 +192,3 @@ def _theirs(others: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
 def _is_explanation(path: Path, folders: Collection[Path]) -> bool:
     """Whether a file in one of `folders` is of those that `affectstream explain` writes."""
     return path.parent in folders and _EXPLAINED.match(path.name) is not None
-
-
-def _text(path: Path) -> str:
-    return os.fsencode(path).decode("utf-8", "replace")

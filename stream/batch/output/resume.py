@@ -17,6 +17,7 @@ from affectstream.stream.batch.output.identity import (
     options_hash,
     transcript_of,
     valid_name,
+    valid_text,
 )
 from affectstream.stream.batch.output.outcome import Outcome
 from affectstream.stream.batch.output.storage import Storage
@@ -77,7 +78,7 @@ def remaining(
         elif not _is_same_input(task, run, recognizer.bundle):
             found.todo.append(task)
             found.changed.append(task)
-            if not is_unchanged(task.path, run.get("input")) and not _is_same_path(task, run):
+            if not _is_same_path(task, run) and not is_unchanged(task.path, run.get("input")):
                 others.append(f"{task.name}: recording {run['source']}, now {task.path}")
         else:
             found.done.append(outcome)
@@ -132,9 +133,10 @@ def _is_same_input(task: Task, run: Mapping[str, Any], bundle: Bundle) -> bool:
 
 def _is_same_path(task: Task, run: Mapping[str, Any]) -> bool:
     """Whether other content under the same name is a new version of the recording, and no other recording."""
-    now = os.fsencode(task.path.absolute()).decode("utf-8", "replace")
     source: str = run["source"]
-    return now == source or os.path.realpath(task.path) == os.path.realpath(source)
+    return valid_text(task.path.absolute()) == source or os.path.realpath(
+        task.path
+    ) == os.path.realpath(source)
 
 
 def _difference(
