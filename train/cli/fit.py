@@ -12,7 +12,7 @@ import typer
 
 from affectstream.stream.errors import OptionError
 from affectstream.train.cli import flags
-from affectstream.train.cli.prepare import By
+from affectstream.train.data.options import By
 from affectstream.train.errors import RunError
 
 _held_out = partial(typer.Option, rich_help_panel="Held-out samples")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, TypeVar, get_origin, get_type_hints
 
 import typer
 
@@ -28,28 +29,48 @@ def with_settings(*names: str, of_recipe: bool = True) -> Callable[[Command], Co
     A setting is None where the user did not give it.
     """
 
+    first = {"recipe": RecipeName, "data": DataFolder, "config": ConfigFile}
+    groups = list(Group)
+    order = sorted(names or SETTINGS, key=lambda name: groups.index(SETTINGS[name].group))
+    last = {**{name: _setting_flag(name) for name in order}, "threads": Threads}
+    return _with_flags(first if of_recipe else {}, last)
+
+
+def with_fields(*owners: type) -> Callable[[Command], Command]:
+    """Give a command that takes ``**settings`` the flags of these classes of `train.data.options`.
+
+    A setting is None where the user did not give it.
+    """
+    found = {}
+    for owner in owners:
+        kinds = get_type_hints(owner)
+        for setting in fields(owner):
+            if setting.metadata:
+                kind = kinds[setting.name]
+                option = typer.Option(setting.metadata["flag"], **setting.metadata["option"])
+                found[setting.name] = Annotated[
+                    (list[str] if get_origin(kind) is Mapping else kind) | None, option
+                ]
+    return _with_flags({}, found)
+
+
+def _with_flags(first: Mapping[str, Any], last: Mapping[str, Any]) -> Callable[[Command], Command]:
+    """Replace ``**settings`` of a command by parameters with these annotations."""
+
+    def parameters(annotations: Mapping[str, Any]) -> Iterator[inspect.Parameter]:
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        for name, annotation in annotations.items():
+            yield inspect.Parameter(name, kind, default=None, annotation=annotation)
+
     def decorate(command: Command) -> Command:
         signature = inspect.signature(command, eval_str=True)
         *own, _ = signature.parameters.values()
-        first = {"recipe": RecipeName, "data": DataFolder, "config": ConfigFile}
-        groups = list(Group)
-        order = sorted(names or SETTINGS, key=lambda name: groups.index(SETTINGS[name].group))
         command.__signature__ = signature.replace(  # type: ignore[attr-defined]
-            parameters=[
-                *(_parameter(name, kind) for name, kind in first.items() if of_recipe),
-                *own,
-                *(_parameter(name, _setting_flag(name)) for name in order),
-                _parameter("threads", Threads),
-            ]
+            parameters=[*parameters(first), *own, *parameters(last)]
         )
         return command
 
     return decorate
-
-
-def _parameter(name: str, annotation: Any) -> inspect.Parameter:
-    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
-    return inspect.Parameter(name, kind, default=None, annotation=annotation)
 
 
 def _setting_flag(name: str) -> Any:

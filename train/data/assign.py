@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
+from affectstream.train.data.options import By, Duplicates
 from affectstream.train.data.splits import (
     check_disjoint,
     check_ids,
@@ -16,8 +17,6 @@ from affectstream.train.data.splits import (
 )
 from affectstream.train.errors import DataError
 
-By = Literal["participant", "sample"]
-Duplicates = Literal["refuse", "drop", "keep"]
 DEFAULT_SPLIT = "70/15/15"
 
 NEEDED = (

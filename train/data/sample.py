@@ -30,8 +30,6 @@ Split = Literal["train", "valid", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 UNSEEN: tuple[Split, ...] = ("valid", "test")
 """Those from which no network learns."""
-Part = Literal["train", "valid", "test", "unseen"]
-"""A split, or all from which no encoder learns: valid and test."""
 GENDERS: tuple[Gender, ...] = get_args(Gender)
 
 MAX_LOSSLESS_PIXELS = 112

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from affectstream.engines.labels import Modality
 from affectstream.stream.errors import OptionError
-from affectstream.train.data.assign import By
 from affectstream.train.data.dataset import Dataset
+from affectstream.train.data.options import By
 from affectstream.train.data.splits import fold_numbers, joined_groups, leave_one_participant_out
 from affectstream.train.errors import SplitError
 from affectstream.train.loader.rows import usable_rows

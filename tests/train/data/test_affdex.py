@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from affectstream.stream.errors import OptionError
+from affectstream.train.data.options import Options
 from affectstream.train.data.readers.affdex import find
 from affectstream.train.data.reading.crops import Cropper
-from affectstream.train.data.reading.reader import Options, Skipped, Warned
+from affectstream.train.data.reading.reader import Skipped, Warned
 from affectstream.train.data.sample import Sample
 from affectstream.train.errors import DataError, DataMissing
 from tests.support.imotions_exports import EMOTIONS, new_export, old_export

@@ -5,9 +5,9 @@ import pytest
 
 from affectstream.stream.errors import SourceError
 from affectstream.stream.faces.crop import frame_crop, person_crop, scaled_template
+from affectstream.train.data.options import Options
 from affectstream.train.data.reading.clips import middles, read_clip
 from affectstream.train.data.reading.crops import Cropper
-from affectstream.train.data.reading.reader import Options
 from tests.support.media import (
     Sound,
     clicks,

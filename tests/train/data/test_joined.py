@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from affectstream.train.data.dataset import CropInfo, Dataset
-from affectstream.train.data.prepare.prepare import PrepareConfig, prepare
+from affectstream.train.data.options import PrepareConfig
+from affectstream.train.data.prepare.prepare import prepare
 from affectstream.train.errors import DataError, DataMissing
 from tests.support import prepared
 

@@ -8,8 +8,8 @@ import pytest
 from affectstream.stream.demo import babble
 from affectstream.train.data.dataset import CropInfo, Dataset
 from affectstream.train.data.degrade import PAIRED_FACES, VOICES
-from affectstream.train.data.prepare.prepare import PrepareConfig, prepare
-from affectstream.train.data.reading.reader import Options
+from affectstream.train.data.options import Options, PrepareConfig
+from affectstream.train.data.prepare.prepare import prepare
 from affectstream.train.data.sample import Sample
 from affectstream.train.errors import DataError, DataMissing
 from tests.support import prepared

@@ -16,9 +16,9 @@ import pytest
 
 from affectstream.stream.cli import main
 from affectstream.train.data.dataset import Dataset
-from affectstream.train.data.prepare.prepare import PrepareConfig, prepare
+from affectstream.train.data.options import Options, PrepareConfig
+from affectstream.train.data.prepare.prepare import prepare
 from affectstream.train.data.reading.crops import Cropper
-from affectstream.train.data.reading.reader import Options
 from tests.support.imotions_exports import new_export
 from tests.support.media import (
     Sound,

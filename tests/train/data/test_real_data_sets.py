@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from affectstream.train.data.dataset import Dataset
-from affectstream.train.data.prepare.prepare import PrepareConfig, prepare
+from affectstream.train.data.options import Options, PrepareConfig
+from affectstream.train.data.prepare.prepare import prepare
 from affectstream.train.data.reading.clips import read_clip
 from affectstream.train.data.reading.crops import Cropper
-from affectstream.train.data.reading.reader import Options
 from affectstream.train.data.splits import check_disjoint
 from affectstream.train.errors import SplitError
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from affectstream.train.data.dataset import Dataset
-from affectstream.train.data.prepare.prepare import PrepareConfig, prepare
+from affectstream.train.data.options import PrepareConfig
+from affectstream.train.data.prepare.prepare import prepare
 from affectstream.train.data.resplit import resplit
 from affectstream.train.data.sketch import KEPT, fingerprints, share_in, sketch
 from tests.support.prepared import samples, utterances, write

@@ -7,7 +7,8 @@ import pytest
 
 from affectstream.engines.labels import EMOTIONS
 from affectstream.train.data.dataset import Dataset
-from affectstream.train.data.prepare.prepare import PrepareConfig, prepare
+from affectstream.train.data.options import PrepareConfig
+from affectstream.train.data.prepare.prepare import prepare
 from affectstream.train.data.readers.taught import OF_LABEL, VOTES
 from affectstream.train.errors import DataError, DataMissing
 from tests.support import prepared

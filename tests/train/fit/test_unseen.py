@@ -9,7 +9,8 @@ pytest.importorskip("torch", reason="training needs the 'train' extra")
 from affectstream.engines.bundle.folder import find_bundle
 from affectstream.engines.bundle.training import RECIPE, TRAINING
 from affectstream.train.data.dataset import Dataset
-from affectstream.train.data.prepare.prepare import PrepareConfig, prepare
+from affectstream.train.data.options import PrepareConfig
+from affectstream.train.data.prepare.prepare import prepare
 from affectstream.train.errors import RunError
 from affectstream.train.fit.unseen import check_unseen, was_trained_on
 from affectstream.train.model_spec import data_source

@@ -17,10 +17,10 @@ from affectstream.stream.media.grid import GridSampler
 from affectstream.stream.media.types import Frame
 from affectstream.train.config import FitConfig
 from affectstream.train.data.dataset import CropInfo, Dataset
+from affectstream.train.data.options import Options
 from affectstream.train.data.readers.affdex import find as find_interviews
 from affectstream.train.data.reading.clips import read_clip
 from affectstream.train.data.reading.crops import Cropper
-from affectstream.train.data.reading.reader import Options
 from affectstream.train.data.sample import Sample
 from affectstream.train.errors import DataError
 from affectstream.train.loader.augment_state import AugmentState, drop_modalities

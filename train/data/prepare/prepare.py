@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,12 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
-from affectstream.engines.manifest import CropKind
 from affectstream.stream.errors import OptionError
 from affectstream.stream.faces.crop import scaled_template
 from affectstream.stream.sinks.base import writing
-from affectstream.train.data.assign import DEFAULT_SPLIT, NEEDED, By, Duplicates, assign_splits
+from affectstream.train.data.assign import DEFAULT_SPLIT, NEEDED, assign_splits
 from affectstream.train.data.dataset import FORMAT, INFO, CropInfo, DatasetInfo
+from affectstream.train.data.options import PrepareConfig
 from affectstream.train.data.prepare.shards import (
     PROGRESS,
     SHARD_BYTES,
@@ -37,7 +37,7 @@ from affectstream.train.data.prepare.shards import (
 )
 from affectstream.train.data.readers import load_reader
 from affectstream.train.data.reading.crops import Cropper
-from affectstream.train.data.reading.reader import Options, RawDataset, Skipped, Warned
+from affectstream.train.data.reading.reader import RawDataset, Skipped, Warned
 from affectstream.train.data.sample import Sample
 from affectstream.train.data.splits import parse_shares
 from affectstream.train.errors import DataError, DataMissing, RunError
@@ -49,21 +49,6 @@ NO_PARTICIPANTS = (
 _LIBRARIES = {"av": av, "numpy": np, "opencv": cv2, "pyarrow": pa}
 _SPLIT_PARAMETERS = frozenset({"split", "by", "seed", "duplicates"})
 """Parameters that are used after the last job. A run that failed there may continue with others."""
-
-
-@dataclass(frozen=True, slots=True)
-class PrepareConfig:
-    """What to prepare and how. `dataset.json` keeps it as `parameters`."""
-
-    set: str
-    options: Options = field(default_factory=Options)
-    crop: CropKind = "face"
-    size: int = 112
-    split: str | None = None
-    """``official``, ``none`` or shares; None takes the set's own, else 70/15/15."""
-    by: By = "participant"
-    seed: int = 0
-    duplicates: Duplicates = "refuse"
 
 
 @dataclass(frozen=True, slots=True)

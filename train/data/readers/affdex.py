@@ -31,6 +31,7 @@ from affectstream.train.data.imotions_export import (
     find_layout,
     read_annotations,
 )
+from affectstream.train.data.options import Options
 from affectstream.train.data.reading.clips import frames_with_next
 from affectstream.train.data.reading.crops import Cropper
 from affectstream.train.data.reading.export_pairs import Pair, find_pairs
@@ -39,7 +40,6 @@ from affectstream.train.data.reading.reader import (
     RATE_HZ,
     Job,
     JobResult,
-    Options,
     RawDataset,
     Reader,
     Skipped,

@@ -16,17 +16,16 @@ from typing import Any
 from affectstream.engines.labels import SENTIMENTS
 from affectstream.stream.errors import OptionError
 from affectstream.stream.speaker_metadata import Gender
+from affectstream.train.data.options import Options, Vocabulary
 from affectstream.train.data.reading.clips import read_clip
 from affectstream.train.data.reading.crops import Cropper
 from affectstream.train.data.reading.reader import (
     CLIP_OPTIONS,
     Job,
     JobResult,
-    Options,
     RawDataset,
     Reader,
     Skipped,
-    Vocabulary,
     Warned,
 )
 from affectstream.train.data.reading.tables import Row, number, read_rows, text, word

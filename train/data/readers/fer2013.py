@@ -24,16 +24,9 @@ from numpy.typing import NDArray
 
 from affectstream.engines.labels import EMOTIONS as EMOTION_NAMES
 from affectstream.stream.faces.crop import Template
+from affectstream.train.data.options import Options, Vocabulary
 from affectstream.train.data.reading.crops import Cropper
-from affectstream.train.data.reading.reader import (
-    Job,
-    JobResult,
-    Options,
-    RawDataset,
-    Reader,
-    Skipped,
-    Vocabulary,
-)
+from affectstream.train.data.reading.reader import Job, JobResult, RawDataset, Reader, Skipped
 from affectstream.train.data.reading.tables import iterate_rows, require_columns
 from affectstream.train.data.sample import Sample, Split, resize
 from affectstream.train.errors import DataError, DataMissing

@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from affectstream.train.data.dataset import INFO, Dataset
-from affectstream.train.data.reading.reader import Options, RawDataset, Reader, prepared_jobs
+from affectstream.train.data.options import Options
+from affectstream.train.data.reading.reader import RawDataset, Reader, prepared_jobs
 from affectstream.train.data.sample import Sample
 from affectstream.train.errors import DataError, DataMissing
 

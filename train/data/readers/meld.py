@@ -16,17 +16,16 @@ from typing import Any
 
 from affectstream.engines.labels import SENTIMENTS
 from affectstream.stream.errors import SourceError
+from affectstream.train.data.options import Options, Vocabulary
 from affectstream.train.data.reading.clips import read_clip
 from affectstream.train.data.reading.crops import Cropper
 from affectstream.train.data.reading.reader import (
     CLIP_OPTIONS,
     Job,
     JobResult,
-    Options,
     RawDataset,
     Reader,
     Skipped,
-    Vocabulary,
     Warned,
 )
 from affectstream.train.data.reading.tables import read_rows, require_columns, word

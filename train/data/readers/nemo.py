@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from affectstream.train.data.options import Options, Vocabulary
 from affectstream.train.data.reading.clips import clip_job
-from affectstream.train.data.reading.reader import Job, Options, RawDataset, Reader, Vocabulary
+from affectstream.train.data.reading.reader import Job, RawDataset, Reader
 from affectstream.train.data.reading.tables import (
     Row,
     number,

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 from affectstream.train.data.dataset import INFO, Dataset
 from affectstream.train.data.degrade import degraded
+from affectstream.train.data.options import Options, Part
 from affectstream.train.data.reading.crops import Cropper
-from affectstream.train.data.reading.reader import Job, JobResult, Options, RawDataset, Reader
-from affectstream.train.data.sample import UNSEEN, Part, Sample, Split
+from affectstream.train.data.reading.reader import Job, JobResult, RawDataset, Reader
+from affectstream.train.data.sample import UNSEEN, Sample, Split
 from affectstream.train.data.splits import joined_groups, split_by_group
 from affectstream.train.errors import DataError, DataMissing
 

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from affectstream.engines.labels import EMOTIONS
 from affectstream.train.data.dataset import INFO, Dataset
-from affectstream.train.data.reading.reader import Options, RawDataset, Reader, prepared_jobs
+from affectstream.train.data.options import Options
+from affectstream.train.data.reading.reader import RawDataset, Reader, prepared_jobs
 from affectstream.train.data.sample import Sample
 from affectstream.train.errors import DataError, DataMissing
 

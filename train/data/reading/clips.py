@@ -15,16 +15,9 @@ from affectstream.stream.media.picture import to_rgb
 from affectstream.stream.media.recording import Recording
 from affectstream.stream.media.types import Frame, Samples, sample_at
 from affectstream.stream.windowing.sound_timeline import SoundTimeline
+from affectstream.train.data.options import Options, Vocabulary
 from affectstream.train.data.reading.crops import Cropper
-from affectstream.train.data.reading.reader import (
-    RATE_HZ,
-    Job,
-    JobResult,
-    Options,
-    Skipped,
-    Vocabulary,
-    Warned,
-)
+from affectstream.train.data.reading.reader import RATE_HZ, Job, JobResult, Skipped, Warned
 from affectstream.train.data.sample import Sample
 
 

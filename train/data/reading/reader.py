@@ -6,23 +6,19 @@ lists the files and returns a `RawDataset` of jobs; nothing is decoded before a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
-from affectstream.engines.labels import EMOTIONS
-from affectstream.stream.errors import OptionError, SourceError
+from affectstream.stream.errors import SourceError
 from affectstream.stream.faces.crop import TEMPLATE, Template
 from affectstream.train.data.dataset import CropInfo, Dataset
+from affectstream.train.data.options import Options
 from affectstream.train.data.reading.crops import Cropper
-from affectstream.train.data.sample import Part, Sample
-from affectstream.train.errors import DataError
-
-LabelSource = Literal["votes", "own"]
+from affectstream.train.data.sample import Sample
 
 CROP_OPTIONS = frozenset({"crop", "size"})
 CLIP_OPTIONS = CROP_OPTIONS | {"frames", "rate"}
@@ -96,70 +92,6 @@ class RawDataset:
     """How its pictures were cut, if they are crops of a prepared set."""
     template: Template = TEMPLATE
     """Where the five landmarks lie in its pictures of faces, at `TEMPLATE_SIZE` pixels a side."""
-
-
-@dataclass(frozen=True, slots=True)
-class Vocabulary:
-    """Translates labels. An unknown label is refused or dropped, never guessed."""
-
-    words: Mapping[str, str]
-    """The emotion for each word, in lower case."""
-    left_out: Sequence[str]
-    drop_unknown: bool
-
-    def emotion(self, word: str, where: str) -> str | None:
-        """The emotion for `word` of the row `where`; None if it is to be dropped. Raises `DataError`."""
-        folded = word.strip().casefold()
-        if folded in self.words:
-            return self.words[folded]
-        if self.drop_unknown or folded in self.left_out:
-            return None
-        raise DataError(
-            f"{where}: label {word!r} is none of {', '.join(EMOTIONS)}; translate it with "
-            f"--map {word.strip() or 'WORD'}=EMOTION or leave such rows out with --drop-unknown"
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """Settings of the readers. A reader uses those that its `Reader.options` names."""
-
-    rate: float | None = None
-    """Pictures a second; None takes `RATE_HZ`."""
-    frames: int | None = None
-    """Pictures of each clip, evenly spread, instead of `rate`."""
-    every: int | None = None
-    """Of a long recording: every Nth frame instead of `rate`."""
-    sound_s: float = 0.0
-    """Of a long recording: seconds of sound before each frame that go with it."""
-    time: str | None = None
-    stimulus: str | None = None
-    event_source: str | None = None
-    offset_ms: float = 0.0
-    times: int = 1
-    part: Part | None = None
-    conflicts: float = 0.0
-    degrade: float = 0.0
-    """Of pairs: partners of each sample, what is used of each set, the share with contrary labels, and the
-    share whose modalities are degraded."""
-    labels: LabelSource | None = None
-    """Of a set with votes: its own labels, or the votes; None takes the votes where they are."""
-    columns: Mapping[str, str] = field(default_factory=dict)
-    language: str | None = None
-    translate: Mapping[str, str] = field(default_factory=dict)
-    drop_unknown: bool = False
-
-    def vocabulary(self, own: Mapping[str, str], *, left_out: Sequence[str] = ()) -> Vocabulary:
-        """The vocabulary of a set whose `own` words stand for emotions; those of the user come first. The
-        words in `left_out` are dropped unless the user translates them. Raises `OptionError`."""
-        for old, new in self.translate.items():
-            if new not in EMOTIONS:
-                raise OptionError(
-                    f"--map {old}={new}: {new!r} is no emotion, expected one of {', '.join(EMOTIONS)}"
-                )
-        pairs = [*((name, name) for name in EMOTIONS), *own.items(), *self.translate.items()]
-        words = {word.strip().casefold(): emotion for word, emotion in pairs}
-        return Vocabulary(words, left_out, self.drop_unknown)
 
 
 @dataclass(frozen=True, slots=True)
