@@ -6,12 +6,11 @@ split as it has to be (by actor, by speaker) when it is prepared itself.
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
-from affectstream.train.data.dataset import INFO, Dataset
+from affectstream.train.data.dataset import Dataset
 from affectstream.train.data.options import Options
-from affectstream.train.data.reading.reader import RawDataset, Reader, prepared_jobs
+from affectstream.train.data.reading.reader import RawDataset, Reader, find_prepared, prepared_again
 from affectstream.train.data.sample import Sample
 from affectstream.train.errors import DataError, DataMissing
 
@@ -19,7 +18,7 @@ from affectstream.train.errors import DataError, DataMissing
 def find(folder: Path, options: Options) -> RawDataset:
     """All samples of the prepared sets in `folder`; the name of a set's folder begins their ids. Raises
     `DataMissing` for fewer than two sets, `DataError` for sets whose pictures were cropped differently."""
-    sets = [Dataset(path.parent) for path in sorted(folder.glob(f"*/{INFO}"))]
+    sets = find_prepared(folder)
     if len(sets) < 2:
         raise DataMissing(
             f"{folder} holds {len(sets)} prepared data sets, expected two or more, each made with "
@@ -31,21 +30,11 @@ def find(folder: Path, options: Options) -> RawDataset:
             f"{folder}: the pictures of {' and '.join(crops.values())} were cropped differently: prepare "
             "them with the same --crop and --size"
         )
-    infos = [data.info for data in sets]
-    shared = [info.name for info in infos if info.shared_participants]
-    return RawDataset(
-        ", ".join(info.source for info in infos),
-        "; ".join(f"{info.source}: {info.licence}" for info in infos),
-        [job for data in sets for job in prepared_jobs(data, partial(_name, data.folder.name))],
-        has_splits=True,
-        why_shared=f"they are in {', '.join(shared)} itself" if shared else None,
-        crop=next(iter(crops), None),
-        notes=tuple(dict.fromkeys(note for info in infos for note in info.notes)),
-    )
+    return prepared_again(sets, _name)
 
 
-def _name(corpus: str, sample: Sample) -> None:
-    sample.id = f"{corpus}/{sample.id}"
+def _name(corpus: Dataset, sample: Sample) -> None:
+    sample.id = f"{corpus.folder.name}/{sample.id}"
 
 
 READER = Reader(find)

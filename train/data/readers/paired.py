@@ -8,6 +8,7 @@ show how the face, the voice and the words of one person go together.
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -17,11 +18,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from affectstream.train.data.dataset import INFO, Dataset
+from affectstream.train.data.dataset import Dataset, has_value
 from affectstream.train.data.degrade import degraded
 from affectstream.train.data.options import Options, Part
 from affectstream.train.data.reading.crops import Cropper
-from affectstream.train.data.reading.reader import Job, JobResult, RawDataset, Reader
+from affectstream.train.data.reading.reader import Job, JobResult, RawDataset, Reader, find_prepared
 from affectstream.train.data.sample import UNSEEN, Sample, Split
 from affectstream.train.data.splits import joined_groups, split_by_group
 from affectstream.train.errors import DataError, DataMissing
@@ -56,25 +57,21 @@ def find(folder: Path, options: Options) -> RawDataset:
     if not keys:
         names = ", ".join(data.info.name for data in sets.values())
         raise DataError(f"{folder}: no split and emotion is in all of {names}")
-    decks = {name: _Deck(pool, name) for name, pool in pools.items() if name != anchor}
+    draws = {name: _draws(pool, name) for name, pool in pools.items() if name != anchor}
     conflict = random.Random(1)
     ids = sets[anchor].column("id")
     jobs = []
-    for time in range(options.times):
-        for split, emotion in keys:
-            others = [e for s, e in keys if s == split and e != emotion]
-            for row in pools[anchor][split, emotion]:
-                name, rows = f"{ids[row]}+{time}", {anchor: row}
-                worse = conflict.random() < options.degrade if options.degrade else False
-                differs = bool(others) and conflict.random() < options.conflicts
-                for other, deck in decks.items():
-                    partner_emotion = conflict.choice(others) if differs else emotion
-                    partner = deck.draw((split, partner_emotion))
-                    if partner is not None:
-                        rows[other] = partner
-                        name += f" {emotion}/{partner_emotion}" if differs else ""
-                if len(rows) == len(sets):
-                    jobs.append(Job(name, partial(_sample, sets, rows, anchor, name, split, worse)))
+    for time, (split, emotion) in itertools.product(range(options.times), keys):
+        others = [e for s, e in keys if s == split and e != emotion]
+        for row in pools[anchor][split, emotion]:
+            name, rows = f"{ids[row]}+{time}", {anchor: row}
+            worse = conflict.random() < options.degrade if options.degrade else False
+            differs = bool(others) and conflict.random() < options.conflicts
+            for other, drawn in draws.items():
+                partner_emotion = conflict.choice(others) if differs else emotion
+                rows[other] = next(drawn[split, partner_emotion])
+                name += f" {emotion}/{partner_emotion}" if differs else ""
+            jobs.append(Job(name, partial(_sample, sets, rows, anchor, name, split, worse)))
     names = ", ".join(f"{data.info.name} ({name})" for name, data in sets.items())
     return RawDataset(
         f"label-paired {names}",
@@ -89,8 +86,7 @@ def find(folder: Path, options: Options) -> RawDataset:
 
 def _sets(folder: Path) -> dict[str, Dataset]:
     found: dict[str, Dataset] = {}
-    for path in sorted(folder.glob(f"*/{INFO}")):
-        data = Dataset(path.parent)
+    for data in find_prepared(folder):
         for name in [m for m in ("video", "audio") if data.info.modalities[m]] or ["text"]:
             if name in found:
                 raise DataError(
@@ -116,15 +112,12 @@ def _size(data: Dataset, pools: Pools) -> tuple[int, int]:
 def _pools(data: Dataset, part: Part | None) -> Pools:
     """Rows by split and emotion; with `part` the rows of that part alone, dealt into halves."""
     splits, emotions = data.column("split"), data.column("emotion")
-    labeled = np.asarray([emotion is not None for emotion in emotions], bool)
+    rows = np.flatnonzero(has_value(emotions))
     if part is not None:
-        used = UNSEEN if part == "unseen" else (part,)
-        rows = np.flatnonzero(labeled & np.isin(splits.astype(str), used))
-        splits = np.full(len(splits), None, object)
+        rows = rows[np.isin(splits[rows].astype(str), UNSEEN if part == "unseen" else (part,))]
         splits[rows] = split_by_group(_groups(data, rows), emotions[rows].tolist(), HALVES, seed=0)
-        labeled = np.isin(np.arange(len(splits)), rows)
     pools: Pools = defaultdict(list)
-    for row in np.flatnonzero(labeled).tolist():
+    for row in rows.tolist():
         pools[splits[row], emotions[row]].append(row)
     return pools
 
@@ -136,17 +129,15 @@ def _groups(data: Dataset, rows: NDArray[np.int64]) -> list[str]:
     return joined_groups(*columns)
 
 
-class _Deck:
-    """Draws the rows of each pool in random order, each once, and then again."""
+def _draws(pools: Pools, seed: str) -> dict[Key, Iterator[int]]:
+    """For each pool its rows in random order, each once, and then again."""
+    draw = random.Random(seed)
 
-    def __init__(self, pools: Pools, seed: str) -> None:
-        self._pools, self._random = pools, random.Random(seed)
-        self._left: Pools = {}
+    def endless(rows: list[int]) -> Iterator[int]:
+        while True:
+            yield from reversed(draw.sample(rows, len(rows)))
 
-    def draw(self, key: Key) -> int | None:
-        if not self._left.get(key):
-            self._left[key] = self._random.sample(self._pools[key], len(self._pools[key]))
-        return self._left[key].pop() if self._left[key] else None
+    return {key: endless(rows) for key, rows in pools.items()}
 
 
 def _sample(
@@ -160,10 +151,10 @@ def _sample(
 ) -> Iterator[JobResult]:
     samples = {modality: sets[modality][row] for modality, row in rows.items()}
     values = {
-        field: getattr(sample, field)
+        field: value
         for modality, sample in samples.items()
         for field in _FIELDS[modality]
-        if getattr(sample, field) is not None
+        if (value := getattr(sample, field)) is not None
     }
     first = samples[anchor]
     sample = Sample(

@@ -24,26 +24,17 @@ VALID_ACTORS = tuple(range(17, 21))
 TEST_ACTORS = tuple(range(21, 25))
 """For the last measurement; never for a choice."""
 
-WORDS = {
-    "01": "neutral",
-    "02": "calm",
-    "03": "happy",
-    "04": "sad",
-    "05": "angry",
-    "06": "fearful",
-    "07": "disgust",
-    "08": "surprised",
-}
+WORDS = ("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised")
+"""What the numbers 01 to 08 stand for."""
 EMOTIONS = {
-    "neutral": "neutral",
     "calm": "neutral",  # the nearest of the seven labels
     "happy": "joy",
     "sad": "sadness",
     "angry": "anger",
     "fearful": "fear",
-    "disgust": "disgust",
     "surprised": "surprise",
 }
+"""The words of the set that are not those of `affectstream.engines.labels`."""
 STATEMENTS = {"01": "Kids are talking by the door.", "02": "Dogs are sitting by the door."}
 STRENGTHS = {"01": 0.5, "02": 1.0}
 """Normal and strong, as `Sample.intensity`."""
@@ -53,12 +44,13 @@ SUFFIXES = frozenset({".flac", ".wav", ".mp4"})
 def parse(name: str) -> tuple[str, int]:
     """The emotion's word and the actor in a name like ``03-01-06-01-02-01-12``. Raises `ValueError`."""
     fields = name.split("-")
-    if len(fields) != 7 or fields[2] not in WORDS or not fields[6].isdigit():
+    numbers = [f"{number:02d}" for number in range(1, len(WORDS) + 1)]
+    if len(fields) != 7 or fields[2] not in numbers or not fields[6].isdigit():
         raise ValueError(
             f"{name!r} is no RAVDESS name: expected seven numbers joined by '-', "
             f"the third from 01 to 08"
         )
-    return WORDS[fields[2]], int(fields[6])
+    return WORDS[int(fields[2]) - 1], int(fields[6])
 
 
 def find(folder: Path, options: Options) -> RawDataset:
@@ -87,11 +79,10 @@ def _job(path: Path, films: Collection[str], vocabulary: Vocabulary, options: Op
     """The job of a file; `films` are the takes that are there with picture and sound."""
     word, actor = parse(path.stem)
     modality, channel, _, strength, statement, _, _ = path.stem.split("-")
-    skip = None
+    film = modality == "01" and path.suffix == ".mp4"
+    skip = "also there with picture and sound" if path.stem[3:] in films and not film else None
     if channel != "01":
         skip = "sung, not spoken"
-    elif path.stem[3:] in films and not (modality == "01" and path.suffix == ".mp4"):
-        skip = "also there with picture and sound"
     training, validating = actor in TRAIN_ACTORS, actor in VALID_ACTORS
     sample = Sample(
         id=path.stem,

@@ -15,17 +15,17 @@ import msgspec
 
 from affectstream.stream.errors import SourceError
 from affectstream.stream.faces.crop import TEMPLATE, Template
-from affectstream.train.data.dataset import CropInfo, Dataset
+from affectstream.train.data.dataset import INFO, CropInfo, Dataset
 from affectstream.train.data.options import Options
 from affectstream.train.data.reading.crops import Cropper
 from affectstream.train.data.sample import Sample
 
 CROP_OPTIONS = frozenset({"crop", "size"})
 CLIP_OPTIONS = CROP_OPTIONS | {"frames", "rate"}
-RATE_HZ = 8.0
-"""Pictures a second, unless the user says otherwise: the `frame_hz` of every recipe divides it."""
 JOB_SAMPLES = 256
 """Samples of a prepared data set that one job reads."""
+RATE_HZ = 8.0
+"""Pictures a second, unless the user says otherwise: the `frame_hz` of every recipe divides it."""
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -64,19 +64,6 @@ class Job:
             yield Skipped(self.name, "cannot be decoded", str(error))
 
 
-def prepared_jobs(data: Dataset, change: Callable[[Sample], None]) -> list[Job]:
-    """Jobs for all samples of a prepared data set, each after `change`, which alters it."""
-
-    def make(first: int, _: Cropper) -> Iterator[Sample]:
-        for row in range(first, min(first + JOB_SAMPLES, len(data))):
-            sample = data[row]
-            change(sample)
-            yield sample
-
-    starts = range(0, len(data), JOB_SAMPLES)
-    return [Job(f"{data.folder.name}, from {first}", partial(make, first)) for first in starts]
-
-
 @dataclass(frozen=True, slots=True)
 class RawDataset:
     """The files of a data set, found but not decoded."""
@@ -104,3 +91,40 @@ class Reader:
     """Fields of `Options`, and of `CROP_OPTIONS`, that matter for this set but not for all sets."""
     size: int = 112
     """Side of a crop in pixels, unless the user gives another."""
+
+
+def find_prepared(folder: Path) -> list[Dataset]:
+    """The prepared data sets in the sub-folders of `folder`, in the order of their names."""
+    return [Dataset(path.parent) for path in sorted(folder.glob(f"*/{INFO}"))]
+
+
+def prepared_again(
+    sets: Sequence[Dataset], change: Callable[[Dataset, Sample], None], *notes: str
+) -> RawDataset:
+    """All samples of these sets, each after `change`, which alters it. They keep their splits.
+
+    The sets agree on how pictures were cut. `notes` come after those of the sets.
+    """
+
+    def make(data: Dataset, first: int, _: Cropper) -> Iterator[Sample]:
+        for row in range(first, min(first + JOB_SAMPLES, len(data))):
+            sample = data[row]
+            change(data, sample)
+            yield sample
+
+    infos = [data.info for data in sets]
+    licences = [f"{info.source}: {info.licence}" for info in infos]
+    shared = [info.name for info in infos if info.shared_participants]
+    return RawDataset(
+        ", ".join(info.source for info in infos),
+        "; ".join(licences) if len(infos) > 1 else infos[0].licence,
+        [
+            Job(f"{data.folder.name}, from {first}", partial(make, data, first))
+            for data in sets
+            for first in range(0, len(data), JOB_SAMPLES)
+        ],
+        has_splits=True,
+        why_shared=f"they are in {', '.join(shared)} itself" if shared else None,
+        crop=next((info.crop for info in infos if info.crop is not None), None),
+        notes=tuple(dict.fromkeys([*(note for info in infos for note in info.notes), *notes])),
+    )
