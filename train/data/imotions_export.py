@@ -79,14 +79,13 @@ def find_layout(path: Path) -> Layout:
     about: dict[str, str] = {}
     with _damage_as_data_error(path), path.open(encoding=encoding, newline="") as file:
         for number, line in enumerate(islice(file, PREAMBLE_LINES)):
+            separator = max(SEPARATORS, key=line.count)
+            cells = _cells(line, separator)
+            names = [normalize(cell) for cell in cells]
             if line.lstrip('"\ufeff ').startswith("#"):
-                about = {**_respondent(line), **about}
-                continue
-            for separator in SEPARATORS:
-                cells = _cells(line, separator)
-                names = [normalize(cell) for cell in cells]
-                if not set(names) & set(TIME_COLUMNS) or not set(names) & FACE_COLUMNS:
-                    continue
+                if names[0].startswith("respondent") and len(cells) > 1 and cells[1]:
+                    about.setdefault(names[0].removeprefix("respondent"), cells[1])
+            elif set(names) & set(TIME_COLUMNS) and set(names) & FACE_COLUMNS:
                 # Old exports repeat the respondent in every row.
                 first = zip(names, _cells(next(file, ""), separator), strict=False)
                 about = {**dict(first), **about}
@@ -140,12 +139,11 @@ def encoding_of(path: Path) -> str:
     try:
         with path.open("rb") as file:
             head = file.read(4096)
-            if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-                return "utf-16"
-            if head[1::2].count(0) > len(head) // 4:
-                return "utf-16-le"
-            if head[::2].count(0) > len(head) // 4:
-                return "utf-16-be"
+        if head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            return "utf-16"
+        for encoding, zeros in (("utf-16-le", head[1::2]), ("utf-16-be", head[::2])):
+            if zeros.count(0) > len(head) // 4:
+                return encoding
         with path.open(encoding="utf-8") as text:
             while text.read(1 << 20):
                 pass
@@ -154,16 +152,6 @@ def encoding_of(path: Path) -> str:
     except OSError as error:
         raise DataMissing(f"{path} cannot be read: {error.strerror or error}") from error
     return "utf-8-sig"
-
-
-def _respondent(line: str) -> dict[str, str]:
-    """The property of the respondent in a preamble line such as ``#Respondent Age,29``, if it has one."""
-    for separator in SEPARATORS:
-        name, *values = [*_cells(line, separator), ""]
-        key = normalize(name)
-        if len(values) > 1 and key.startswith("respondent") and values[0]:
-            return {key.removeprefix("respondent"): values[0]}
-    return {}
 
 
 def _cells(line: str, separator: str) -> list[str]:

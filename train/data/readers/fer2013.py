@@ -12,6 +12,7 @@ Votes for contempt, for no emotion and for no face are not counted.
 from __future__ import annotations
 
 import io
+import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -28,43 +29,27 @@ from affectstream.train.data.options import Options, Vocabulary
 from affectstream.train.data.reading.crops import Cropper
 from affectstream.train.data.reading.reader import Job, JobResult, RawDataset, Reader, Skipped
 from affectstream.train.data.reading.tables import iterate_rows, require_columns
-from affectstream.train.data.sample import Sample, Split, resize
+from affectstream.train.data.sample import SPLITS, Sample, Split, resize
 from affectstream.train.errors import DataError, DataMissing
 
-EMOTIONS = {
-    "angry": "anger",
-    "disgust": "disgust",
-    "fear": "fear",
-    "happy": "joy",
-    "neutral": "neutral",
-    "sad": "sadness",
-    "surprise": "surprise",
-}
+EMOTIONS = {"angry": "anger", "happy": "joy", "sad": "sadness"}
+"""The words of the set that are not those of `affectstream.engines.labels`."""
 VOTES = "fer2013_votes.csv"
-VOTED = {
-    "neutral": "neutral",
-    "happiness": "joy",
-    "surprise": "surprise",
-    "sadness": "sadness",
-    "anger": "anger",
-    "disgust": "disgust",
-    "fear": "fear",
-}
+VOTED = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear")
+"""Columns of the votes that count."""
 MIN_VOTES = 5
 """A training picture needs as many votes for the seven emotions."""
 SIZE = 48
 NUMBERS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
 """What the numbers 0 to 6 in the table stand for."""
 SPLIT_OF_FOLDER: dict[str, Split] = {"train": "train", "test": "valid", "private": "test"}
-SPLIT_OF_USAGE: dict[str, Split] = {
-    "Training": "train",
-    "PublicTest": "valid",
-    "PrivateTest": "test",
-}
-COLUMNS = ("emotion", "pixels", "Usage")
+SPLIT_OF_USAGE: dict[str, Split] = dict(
+    zip(("Training", "PublicTest", "PrivateTest"), SPLITS, strict=True)
+)
 PLACES = ("fer2013.zip", "fer2013.csv", "icml_face_data.csv", "fer2013")
 """Names below the folder that a user gives."""
 _JOB_PICTURES = 500
+_PICTURE = re.compile(r"(?:^|/)(train|test|private)/([^/]*)/([^/]*\.(?i:jpg|jpeg|png))$")
 
 TEMPLATE: Template = ((14.7, 17.7), (32.3, 17.7), (23.5, 28.1), (16.7, 36.9), (30.3, 36.9))
 """Where right eye, left eye, nose tip and mouth corners lie in whole pictures: means of 6,533 training
@@ -87,11 +72,13 @@ def find(path: Path, options: Options) -> RawDataset:
     if options.labels != "own":
         table = folder / VOTES
         if table.is_file() and path.suffix != ".csv":
-            label = partial(_voted_label, *_read_votes(table, options.vocabulary(VOTED)))
+            label = partial(
+                _voted_label, *_read_votes(table, options.vocabulary({"happiness": "joy"}))
+            )
         elif options.labels == "votes":
             raise DataMissing(f"no {VOTES} beside the pictures of {path}: give --labels own")
     if path.suffix == ".csv":
-        require_columns(path, next(iterate_rows(path), {}), COLUMNS)
+        require_columns(path, next(iterate_rows(path), {}), ("emotion", "pixels", "Usage"))
         jobs = [Job(path.name, partial(_samples, partial(_read_table, path), label))]
     else:
         names, load = _list_files(path)
@@ -106,13 +93,11 @@ def find(path: Path, options: Options) -> RawDataset:
 
 
 class Labels(NamedTuple):
-    """The labels of one picture."""
+    """The emotion of a picture, its votes (8,) float32 for `EMOTION_NAMES`, and the name of its near copies."""
 
     emotion: str | None
     votes: NDArray[np.float32] | None = None
-    """(8,) float32, of `affectstream.engines.labels.EMOTIONS`."""
-    group: str | None = None
-    """The same for near copies."""
+    group: str = ""
 
 
 class Picture(NamedTuple):
@@ -141,12 +126,7 @@ def _list_files(path: Path) -> tuple[list[str], Callable[[Sequence[str]], Iterat
         read = lambda name: (path / name).read_bytes()  # noqa: E731
     else:
         raise DataMissing(f"{path} is no folder, .zip or .csv of FER2013")
-    return sorted(filter(_is_picture, names)), partial(_read_files, read)
-
-
-def _is_picture(name: str) -> bool:
-    folder, _, file = ["", "", *name.split("/")][-3:]
-    return folder in SPLIT_OF_FOLDER and file.lower().endswith((".jpg", ".jpeg", ".png"))
+    return sorted(filter(_PICTURE.search, names)), partial(_read_files, read)
 
 
 def _read_files(read: Callable[[str], bytes], names: Sequence[str]) -> Iterator[Picture]:
@@ -154,8 +134,7 @@ def _read_files(read: Callable[[str], bytes], names: Sequence[str]) -> Iterator[
         folder, word, file = name.split("/")[-3:]
         blob = np.frombuffer(read(name), np.uint8)
         grey = cv2.imdecode(blob, cv2.IMREAD_GRAYSCALE) if blob.size else None
-        picture = None if grey is None else np.asarray(grey, np.uint8)
-        yield Picture(f"{folder}/{word}/{file}", word, SPLIT_OF_FOLDER[folder], picture)
+        yield Picture(f"{folder}/{word}/{file}", word, SPLIT_OF_FOLDER[folder], grey)  # type: ignore[arg-type]
 
 
 def _read_table(path: Path) -> Iterator[Picture]:
@@ -191,7 +170,7 @@ def _samples(
             crop = resize(picture.grey, cropper.size)
             yield Sample(
                 id=picture.name,
-                recording=None if labels.group is None else f"copies of {labels.group}",
+                recording=f"copies of {labels.group}" if labels.group else None,
                 split=picture.split,
                 frames_seen=1,
                 crops=np.repeat(crop[None, :, :, None], 3, axis=3),
@@ -233,13 +212,14 @@ def _read_votes(table: Path, vocabulary: Vocabulary) -> tuple[dict[str, Labels],
 def _voted_label(
     labels_of: Mapping[str, Labels], evaluated: Mapping[str, str], picture: Picture
 ) -> Labels | Skipped:
-    labels = labels_of.get(picture.name)
-    if labels is None or labels.votes is None or not (votes := labels.votes.sum()):
+    labels = labels_of.get(picture.name, Labels(None))
+    votes = 0 if labels.votes is None else labels.votes.sum()
+    if not votes:
         return Skipped(picture.name, "no votes for an emotion", f"none in {VOTES}")
     if picture.split == "train":
         if votes < MIN_VOTES:
             return Skipped(picture.name, f"fewer than {MIN_VOTES} votes for an emotion")
-        if copy := evaluated.get(labels.group or ""):
+        if copy := evaluated.get(labels.group):
             return Skipped(picture.name, "near copy in valid or test", f"the same as {copy}")
     return labels
 
