@@ -7,7 +7,7 @@ with the columns of `sample.SCHEMA`. A shard has row groups of a few megabytes. 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -125,7 +125,8 @@ class Dataset:
         self.info = read_info(self.folder)
         self._large, self._limit = tuple(large), cache_bytes
         home = self.folder if self.info.of is None else _shard_folder(self.folder, self.info)
-        self._files = [_open(home / shard.file, shard.rows) for shard in self.info.shards]
+        columns, advice = set(SCHEMA.names) - set(LATER_COLUMNS), "prepare the data set again"
+        self._files = [_open(home / s.file, s.rows, columns, advice) for s in self.info.shards]
         self._columns = [
             name
             for name in SCHEMA.names
@@ -236,14 +237,8 @@ def _shard_folder(folder: Path, info: DatasetInfo) -> Path:
 
 
 def _other_splits(folder: Path, rows: int) -> NDArray[Any]:
-    path = folder / OTHER_SPLITS
-    try:
-        values = pq.read_table(path, columns=["split"]).column(0).to_pylist()
-    except (OSError, pa.ArrowInvalid) as error:
-        raise DataMissing(f"{path} cannot be opened ({error}): make the splits again") from error
-    if len(values) != rows:
-        raise DataError(f"{path}: found {len(values)} rows, expected {rows}: make the splits again")
-    return _objects(values)
+    values = _open(folder / OTHER_SPLITS, rows, {"split"}, "make the splits again").read(["split"])
+    return _objects(values.column(0).to_pylist())
 
 
 def _objects(values: Sequence[Any]) -> NDArray[Any]:
@@ -253,17 +248,14 @@ def _objects(values: Sequence[Any]) -> NDArray[Any]:
     return array
 
 
-def _open(path: Path, rows: int) -> pq.ParquetFile:
+def _open(path: Path, rows: int, columns: Set[str], advice: str) -> pq.ParquetFile:
     try:
         file = pq.ParquetFile(path)
     except (OSError, pa.ArrowInvalid) as error:
-        raise DataMissing(
-            f"{path} cannot be opened ({error}): prepare the data set again"
-        ) from error
-    lacking = set(SCHEMA.names) - set(file.schema_arrow.names) - set(LATER_COLUMNS)
-    if file.metadata.num_rows != rows or lacking:
+        raise DataMissing(f"{path} cannot be opened ({error}): {advice}") from error
+    if file.metadata.num_rows != rows or columns - set(file.schema_arrow.names):
         raise DataError(
             f"{path}: found {file.metadata.num_rows} rows, expected {rows} with all columns of "
-            f"format {FORMAT}: prepare the data set again"
+            f"format {FORMAT}: {advice}"
         )
     return file

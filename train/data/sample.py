@@ -80,20 +80,16 @@ BY_EMOTION = ("intensities", "votes")
 TASKS = {
     "emotion": "emotion",
     "emotion_multilabel": "intensities",
-    "attention": "attention",
-    "engagement": "engagement",
-    "valence": "valence",
-    "arousal": "arousal",
-    "sentiment": "sentiment",
-    "intensity": "intensity",
+    **{
+        name: name
+        for name in ("attention", "engagement", "valence", "arousal", "sentiment", "intensity")
+    },
 }
+"""What can be learned, and the column of its labels."""
 
 RANGES = {
-    "intensity": (0.0, 1.0),
-    "attention": (0.0, 1.0),
-    "engagement": (0.0, 1.0),
-    "valence": (-1.0, 1.0),
-    "arousal": (-1.0, 1.0),
+    **dict.fromkeys(("intensity", "attention", "engagement"), (0.0, 1.0)),
+    **dict.fromkeys(("valence", "arousal"), (-1.0, 1.0)),
 }
 _WORDS: Mapping[str, tuple[str, ...]] = {
     "emotion": EMOTIONS,

@@ -93,7 +93,7 @@ def find(path: Path, options: Options) -> RawDataset:
 
 
 class Labels(NamedTuple):
-    """The emotion of a picture, its votes (8,) float32 for `EMOTION_NAMES`, and the name of its near copies."""
+    """The emotion of a picture, its votes (8,) float32 of `EMOTION_NAMES`, and a name for near copies."""
 
     emotion: str | None
     votes: NDArray[np.float32] | None = None
