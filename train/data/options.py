@@ -21,6 +21,9 @@ Part = Literal["train", "valid", "test", "unseen"]
 """A split, or all from which no encoder learns: valid and test."""
 LabelSource = Literal["votes", "own"]
 
+RATE_HZ = 8.0
+"""Pictures a second, unless the user says otherwise: the `frame_hz` of every recipe divides it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
@@ -65,7 +68,7 @@ class Options:
         None,
         "Crops a second; at least the frame_hz of the recipe.",
         min=0.01,
-        show_default="8",
+        show_default=f"{RATE_HZ:g}",
     )
     frames: int | None = _setting(
         "--frames",
@@ -150,5 +153,7 @@ class PrepareConfig:
     )
 
 
+CROP_OPTIONS = frozenset({"crop", "size"})
+CLIP_OPTIONS = CROP_OPTIONS | {"frames", "rate"}
 FOR_ALL_SETS = frozenset({"split", "by", "seed", "duplicates", "translate", "drop_unknown"})
 """Settings that matter whatever the reader."""

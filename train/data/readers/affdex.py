@@ -31,20 +31,11 @@ from affectstream.train.data.imotions_export import (
     find_layout,
     read_annotations,
 )
-from affectstream.train.data.options import Options
+from affectstream.train.data.options import CROP_OPTIONS, RATE_HZ, Options
 from affectstream.train.data.reading.clips import frames_with_next
 from affectstream.train.data.reading.crops import Cropper
 from affectstream.train.data.reading.export_pairs import Pair, find_pairs
-from affectstream.train.data.reading.reader import (
-    CROP_OPTIONS,
-    RATE_HZ,
-    Job,
-    JobResult,
-    RawDataset,
-    Reader,
-    Skipped,
-    Warned,
-)
+from affectstream.train.data.reading.reader import Job, RawDataset, Reader, Result, Skipped, Warned
 from affectstream.train.data.sample import Sample
 from affectstream.train.errors import DataError, DataMissing
 
@@ -69,7 +60,7 @@ def find(path: Path, options: Options) -> RawDataset:
     )
 
 
-def _of_pair(pair: Pair, options: Options, cropper: Cropper) -> Iterator[JobResult]:
+def _of_pair(pair: Pair, options: Options, cropper: Cropper) -> Iterator[Result]:
     try:
         layout = find_layout(pair.export)
         annotations = read_annotations(
@@ -101,7 +92,7 @@ def _samples(
     annotations: Sequence[Annotation],
     options: Options,
     cropper: Cropper,
-) -> Iterator[JobResult]:
+) -> Iterator[Result]:
     """The chosen frames of a video with their annotations, a few pictures in memory at a time."""
     offset_us = round(options.offset_ms * 1000)
     times_us = [annotation.time_us + offset_us for annotation in annotations]

@@ -16,18 +16,10 @@ from typing import Any
 from affectstream.engines.labels import SENTIMENTS
 from affectstream.stream.errors import OptionError
 from affectstream.stream.speaker_metadata import Gender
-from affectstream.train.data.options import Options, Vocabulary
+from affectstream.train.data.options import CLIP_OPTIONS, Options, Vocabulary
 from affectstream.train.data.reading.clips import read_clip
 from affectstream.train.data.reading.crops import Cropper
-from affectstream.train.data.reading.reader import (
-    CLIP_OPTIONS,
-    Job,
-    JobResult,
-    RawDataset,
-    Reader,
-    Skipped,
-    Warned,
-)
+from affectstream.train.data.reading.reader import Job, RawDataset, Reader, Result, Skipped, Warned
 from affectstream.train.data.reading.tables import Row, number, read_rows, text, word
 from affectstream.train.data.sample import GENDERS, RANGES, SPLITS, Sample, Split
 from affectstream.train.errors import DataError
@@ -92,7 +84,7 @@ def _renamed(row: Row, columns: Mapping[str, str], path: Path) -> Row:
 
 def _samples(
     row: Row, place: int, path: Path, vocabulary: Vocabulary, options: Options, cropper: Cropper
-) -> Iterator[JobResult]:
+) -> Iterator[Result]:
     where = f"{path.name}, row {place}"
     sample = _without_media(row, where, place, options.language)
     label = text(row, "label")

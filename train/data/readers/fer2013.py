@@ -27,7 +27,7 @@ from affectstream.engines.labels import EMOTIONS as EMOTION_NAMES
 from affectstream.stream.faces.crop import Template
 from affectstream.train.data.options import Options, Vocabulary
 from affectstream.train.data.reading.crops import Cropper
-from affectstream.train.data.reading.reader import Job, JobResult, RawDataset, Reader, Skipped
+from affectstream.train.data.reading.reader import Job, RawDataset, Reader, Result, Skipped
 from affectstream.train.data.reading.tables import iterate_rows, require_columns
 from affectstream.train.data.sample import SPLITS, Sample, Split, resize
 from affectstream.train.errors import DataError, DataMissing
@@ -155,7 +155,7 @@ def _read_table(path: Path) -> Iterator[Picture]:
 
 def _samples(
     read: Callable[[], Iterator[Picture]], label: Labeler, cropper: Cropper
-) -> Iterator[JobResult]:
+) -> Iterator[Result]:
     for picture in read():
         labels = label(picture)
         if isinstance(labels, Skipped):

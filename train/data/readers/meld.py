@@ -16,18 +16,10 @@ from typing import Any
 
 from affectstream.engines.labels import SENTIMENTS
 from affectstream.stream.errors import SourceError
-from affectstream.train.data.options import Options, Vocabulary
+from affectstream.train.data.options import CLIP_OPTIONS, Options, Vocabulary
 from affectstream.train.data.reading.clips import read_clip
 from affectstream.train.data.reading.crops import Cropper
-from affectstream.train.data.reading.reader import (
-    CLIP_OPTIONS,
-    Job,
-    JobResult,
-    RawDataset,
-    Reader,
-    Skipped,
-    Warned,
-)
+from affectstream.train.data.reading.reader import Job, RawDataset, Reader, Result, Skipped, Warned
 from affectstream.train.data.reading.tables import read_rows, require_columns, word
 from affectstream.train.data.sample import Sample, Split
 from affectstream.train.errors import DataError, DataMissing
@@ -113,7 +105,7 @@ def _samples(
     vocabulary: Vocabulary,
     options: Options,
     cropper: Cropper,
-) -> Iterator[JobResult]:
+) -> Iterator[Result]:
     emotion = vocabulary.emotion(str(row["Emotion"] or ""), where)
     if emotion is None:
         yield Skipped(where, "label left out", str(row["Emotion"]))

@@ -22,7 +22,7 @@ from affectstream.train.data.dataset import Dataset, has_value
 from affectstream.train.data.degrade import degraded
 from affectstream.train.data.options import Options, Part
 from affectstream.train.data.reading.crops import Cropper
-from affectstream.train.data.reading.reader import Job, JobResult, RawDataset, Reader, find_prepared
+from affectstream.train.data.reading.reader import Job, RawDataset, Reader, Result, find_prepared
 from affectstream.train.data.sample import UNSEEN, Sample, Split
 from affectstream.train.data.splits import joined_groups, split_by_group
 from affectstream.train.errors import DataError, DataMissing
@@ -148,7 +148,7 @@ def _sample(
     split: Split | None,
     worse: bool,
     _: Cropper,
-) -> Iterator[JobResult]:
+) -> Iterator[Result]:
     samples = {modality: sets[modality][row] for modality, row in rows.items()}
     values = {
         field: value

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from affectstream.train.data.options import Options, Vocabulary
+from affectstream.train.data.options import CLIP_OPTIONS, Options, Vocabulary
 from affectstream.train.data.reading.clips import clip_job
-from affectstream.train.data.reading.reader import CLIP_OPTIONS, Job, RawDataset, Reader
+from affectstream.train.data.reading.reader import Job, RawDataset, Reader
 from affectstream.train.data.sample import Sample
 from affectstream.train.errors import DataMissing
 

@@ -15,9 +15,9 @@ from affectstream.stream.media.picture import to_rgb
 from affectstream.stream.media.recording import Recording
 from affectstream.stream.media.types import Frame, Samples, sample_at
 from affectstream.stream.windowing.sound_timeline import SoundTimeline
-from affectstream.train.data.options import Options, Vocabulary
+from affectstream.train.data.options import RATE_HZ, Options, Vocabulary
 from affectstream.train.data.reading.crops import Cropper
-from affectstream.train.data.reading.reader import RATE_HZ, Job, JobResult, Skipped, Warned
+from affectstream.train.data.reading.reader import Job, Result, Skipped, Warned
 from affectstream.train.data.sample import Sample
 
 
@@ -59,7 +59,7 @@ def clip_job(
     """
     name = name or path.name
 
-    def make(cropper: Cropper) -> Iterator[JobResult]:
+    def make(cropper: Cropper) -> Iterator[Result]:
         emotion = vocabulary.emotion(word, name)
         if skip is not None:
             yield Skipped(name, skip)

@@ -20,12 +20,8 @@ from affectstream.train.data.options import Options
 from affectstream.train.data.reading.crops import Cropper
 from affectstream.train.data.sample import Sample
 
-CROP_OPTIONS = frozenset({"crop", "size"})
-CLIP_OPTIONS = CROP_OPTIONS | {"frames", "rate"}
 JOB_SAMPLES = 256
 """Samples of a prepared data set that one job reads."""
-RATE_HZ = 8.0
-"""Pictures a second, unless the user says otherwise: the `frame_hz` of every recipe divides it."""
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -45,7 +41,7 @@ class Warned(Problem, frozen=True):
     """A problem of samples that were made nevertheless."""
 
 
-JobResult = Sample | Skipped | Warned
+Result = Sample | Skipped | Warned
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +49,10 @@ class Job:
     """Makes the samples of one file or row."""
 
     name: str
-    make: Callable[[Cropper], Iterable[JobResult]]
+    make: Callable[[Cropper], Iterable[Result]]
     """May raise `SourceError` for a file that cannot be decoded."""
 
-    def run(self, cropper: Cropper) -> Iterator[JobResult]:
+    def run(self, cropper: Cropper) -> Iterator[Result]:
         """The results of `make`; a file that cannot be decoded is skipped."""
         try:
             yield from self.make(cropper)
